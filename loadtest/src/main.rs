@@ -1,0 +1,3 @@
+//! The load-test harness for WAMP routers.
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! Messages to bytes and back, per serializer; payloads from one serializer to another.
+
+/// The serializers (requirements 1.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    Cbor,
+    Json,
+    MsgPack,
+}
+
+impl Codec {
+    pub const ALL: [Self; 3] = [Self::Cbor, Self::Json, Self::MsgPack];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cbor => "cbor",
+            Self::Json => "json",
+            Self::MsgPack => "msgpack",
+        }
+    }
+}

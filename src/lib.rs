@@ -1,0 +1,8 @@
+//! Stentor: a WAMP v2 router (broker and dealer).
+
+pub mod clock;
+pub mod codec;
+pub mod hash;
+pub mod limits;
+pub mod transport;
+pub mod wamp;

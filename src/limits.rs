@@ -1,0 +1,116 @@
+//! Every bound on what a client can make the router keep or do, with its unit and default.
+//!
+//! Read once at start, frozen, shared by all shards. The configuration file's `[limits]`,
+//! `[output]` and `[timeouts]` tables are these structs.
+
+use serde::{Deserialize, Serialize};
+
+/// What one client, or all together, may make the router hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of one incoming message; a RawSocket listener announces the power of two below or
+    /// equal. 512 B to 16 MiB.
+    pub message_bytes: usize,
+    /// Levels of lists and dicts inside one message, the message itself included. 8 to 512.
+    pub nesting: u16,
+    /// Bytes of a topic, procedure, error or realm URI.
+    pub uri_bytes: usize,
+    /// Bytes of an HTTP request head.
+    pub http_head_bytes: usize,
+    /// Open connections of the whole router; one more is refused.
+    pub connections: usize,
+    /// Subscriptions that one session may hold.
+    pub subscriptions_per_session: usize,
+    /// Registrations that one session may hold.
+    pub registrations_per_session: usize,
+    /// Calls that one session may have pending.
+    pub calls_per_session: usize,
+    /// Invocations that may be pending at one callee session.
+    pub invocations_per_session: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 1024 * 1024,
+            nesting: 64,
+            uri_bytes: 256,
+            http_head_bytes: 8 * 1024,
+            connections: 65_536,
+            subscriptions_per_session: 10_000,
+            registrations_per_session: 10_000,
+            calls_per_session: 10_000,
+            invocations_per_session: 50_000,
+        }
+    }
+}
+
+/// What happens to an EVENT for a subscriber whose queue is full. Only EVENT may ever be dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlowConsumerPolicy {
+    /// End the session: the client learns that it missed something.
+    #[default]
+    Disconnect,
+    /// Drop the event that does not fit.
+    DropNewest,
+    /// Drop the oldest waiting events until it fits.
+    DropOldest,
+}
+
+/// The budget of bytes that wait to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputLimits {
+    /// Bytes that may wait for one connection.
+    pub hard_bytes: usize,
+    /// Bytes that may wait for one connection for longer than `soft_ms`.
+    pub soft_bytes: usize,
+    /// Milliseconds that `soft_bytes` may stay exceeded.
+    pub soft_ms: u64,
+    /// Milliseconds without one byte written, while bytes wait, after which to disconnect.
+    pub stall_ms: u64,
+    /// Bytes that may wait for all connections together; over it the worst are disconnected.
+    pub total_bytes: usize,
+    pub policy: SlowConsumerPolicy,
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        Self {
+            hard_bytes: 8 * 1024 * 1024,
+            soft_bytes: 1024 * 1024,
+            soft_ms: 10_000,
+            stall_ms: 30_000,
+            total_bytes: 1024 * 1024 * 1024,
+            policy: SlowConsumerPolicy::Disconnect,
+        }
+    }
+}
+
+/// How long the router waits for a peer, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From accept to the end of the transport handshake, and from there to HELLO; also from
+    /// the end of one session to the next HELLO on the same transport.
+    pub handshake_ms: u64,
+    /// Silence after which the router sends a ping; 0: never.
+    pub ping_interval_ms: u64,
+    /// Silence after a ping that ends the connection.
+    pub ping_timeout_ms: u64,
+    /// For the peer's answer to a GOODBYE or a WebSocket close, and for the last bytes to leave.
+    pub close_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake_ms: 5_000,
+            ping_interval_ms: 20_000,
+            ping_timeout_ms: 10_000,
+            close_ms: 2_000,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Bytes to messages and back, per connection: WebSocket, RawSocket, and the queue of bytes to write.

@@ -1,0 +1,69 @@
+//! The predefined error and close URIs that the router itself uses (requirements 1.9).
+
+/// A reason to refuse a request (ERROR) or a session (ABORT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WampError {
+    AuthenticationFailed,
+    AuthenticationRequired,
+    Canceled,
+    InvalidArgument,
+    InvalidUri,
+    NetworkFailure,
+    NoMatchingAuthMethod,
+    NoSuchProcedure,
+    NoSuchRealm,
+    NoSuchRegistration,
+    NoSuchSubscription,
+    NotAuthorized,
+    OptionNotAllowed,
+    PayloadSizeExceeded,
+    ProcedureAlreadyExists,
+    ProtocolViolation,
+    /// Not predefined: a limit of the router's configuration was reached.
+    ResourceLimit,
+    SystemShutdown,
+}
+
+impl WampError {
+    pub const fn uri(self) -> &'static str {
+        match self {
+            Self::AuthenticationFailed => "wamp.error.authentication_failed",
+            Self::AuthenticationRequired => "wamp.error.authentication_required",
+            Self::Canceled => "wamp.error.canceled",
+            Self::InvalidArgument => "wamp.error.invalid_argument",
+            Self::InvalidUri => "wamp.error.invalid_uri",
+            Self::NetworkFailure => "wamp.error.network_failure",
+            Self::NoMatchingAuthMethod => "wamp.error.no_matching_auth_method",
+            Self::NoSuchProcedure => "wamp.error.no_such_procedure",
+            Self::NoSuchRealm => "wamp.error.no_such_realm",
+            Self::NoSuchRegistration => "wamp.error.no_such_registration",
+            Self::NoSuchSubscription => "wamp.error.no_such_subscription",
+            Self::NotAuthorized => "wamp.error.not_authorized",
+            Self::OptionNotAllowed => "wamp.error.option_not_allowed",
+            Self::PayloadSizeExceeded => "wamp.error.payload_size_exceeded",
+            Self::ProcedureAlreadyExists => "wamp.error.procedure_already_exists",
+            Self::ProtocolViolation => "wamp.error.protocol_violation",
+            Self::ResourceLimit => "wamp.error.resource_limit",
+            Self::SystemShutdown => "wamp.close.system_shutdown",
+        }
+    }
+}
+
+/// Why the router says GOODBYE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The answer to the client's own GOODBYE.
+    GoodbyeAndOut,
+    Killed,
+    SystemShutdown,
+}
+
+impl CloseReason {
+    pub const fn uri(self) -> &'static str {
+        match self {
+            Self::GoodbyeAndOut => "wamp.close.goodbye_and_out",
+            Self::Killed => "wamp.close.killed",
+            Self::SystemShutdown => "wamp.close.system_shutdown",
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The ids of the protocol, one type per kind (BP-ID-01, BP-ID-02).
+
+use std::fmt;
+
+/// The largest id of any kind: 2^53, inclusive (BP-ID-01).
+pub const MAX_ID: u64 = 1 << 53;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// `None` outside [1, 2^53].
+            pub const fn new(id: u64) -> Option<Self> {
+                if id >= 1 && id <= MAX_ID { Some(Self(id)) } else { None }
+            }
+
+            /// Maps any 64 random bits to an id, uniformly.
+            pub const fn from_random(bits: u64) -> Self {
+                Self(bits % MAX_ID + 1)
+            }
+
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// Global scope: drawn at random, unique among living sessions.
+    SessionId
+}
+id! {
+    /// Global scope: drawn at random for each publication.
+    PublicationId
+}
+id! {
+    /// Router scope: one per topic pattern with subscribers.
+    SubscriptionId
+}
+id! {
+    /// Router scope: one per procedure pattern with callees.
+    RegistrationId
+}
+id! {
+    /// Session scope: counts requests of one direction of one session, from 1.
+    RequestId
+}
+
+impl RequestId {
+    /// The first id of a session and direction.
+    pub const FIRST: Self = Self(1);
+
+    /// The id that must follow: 2^53 wraps to 1 (BP-ID-02).
+    pub const fn next(self) -> Self {
+        if self.0 == MAX_ID { Self(1) } else { Self(self.0 + 1) }
+    }
+}

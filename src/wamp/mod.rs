@@ -1,0 +1,25 @@
+//! What a WAMP message is: ids, URIs, values, payloads, messages and errors.
+//!
+//! Knows no bytes and no routing. Everything else in the crate depends on it, it depends on nothing.
+
+mod error;
+mod id;
+mod message;
+mod options;
+mod payload;
+mod uri;
+mod value;
+
+pub use error::{CloseReason, WampError};
+pub use id::{MAX_ID, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
+pub use message::{
+    Call, Cancel, ClientMessage, Hello, InvocationError, Publish, Register, RouterMessage,
+    Subscribe, Yield, code,
+};
+pub use options::{
+    CallOptions, CancelMode, Choice, ErrorDetails, Feature, Features, InvokePolicy, MatchPolicy, Passthru,
+    PublishOptions, ReceiverFilter, RegisterOptions, Role, Roles, SubscribeOptions, YieldOptions,
+};
+pub use payload::{Payload, PayloadBuf};
+pub use uri::{UriRule, is_reserved, is_valid_pattern, is_valid_uri};
+pub use value::{Dict, Value};
