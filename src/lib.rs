@@ -4,5 +4,6 @@ pub mod clock;
 pub mod codec;
 pub mod hash;
 pub mod limits;
+pub mod router;
 pub mod transport;
 pub mod wamp;

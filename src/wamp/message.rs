@@ -59,6 +59,27 @@ pub enum ClientMessage<'a> {
     Yield(Yield<'a>),
 }
 
+impl ClientMessage<'_> {
+    /// The message's name in the specification.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "HELLO",
+            Self::Abort { .. } => "ABORT",
+            Self::Authenticate { .. } => "AUTHENTICATE",
+            Self::Goodbye { .. } => "GOODBYE",
+            Self::Error(_) => "ERROR",
+            Self::Publish(_) => "PUBLISH",
+            Self::Subscribe(_) => "SUBSCRIBE",
+            Self::Unsubscribe { .. } => "UNSUBSCRIBE",
+            Self::Call(_) => "CALL",
+            Self::Cancel(_) => "CANCEL",
+            Self::Register(_) => "REGISTER",
+            Self::Unregister { .. } => "UNREGISTER",
+            Self::Yield(_) => "YIELD",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Hello<'a> {
     /// `None` for a null realm (BP-SES-04).

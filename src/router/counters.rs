@@ -1,0 +1,120 @@
+//! What a shard counts. One writer, its shard; any thread may read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter or gauge with a single writer, so an update needs no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, amount: u64) {
+        self.set(self.get().wrapping_add(amount));
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn subtract(&self, amount: u64) {
+        debug_assert!(self.get() >= amount, "a gauge never falls below zero");
+        self.set(self.get().saturating_sub(amount));
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident,)*) => {
+        /// The counters of one shard, on cache lines of their own.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+        }
+
+        /// The counters of one or more shards at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Snapshot {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            pub fn snapshot(&self) -> Snapshot {
+                Snapshot { $($name: self.$name.get(),)* }
+            }
+        }
+
+        impl Snapshot {
+            /// The gauges: what exists now. All zero when every client has left.
+            pub fn gauges(&self) -> Vec<(&'static str, u64)> {
+                self.rows("gauge")
+            }
+
+            /// The totals: what has happened since the start.
+            pub fn totals(&self) -> Vec<(&'static str, u64)> {
+                self.rows("total")
+            }
+
+            fn rows(&self, kind: &str) -> Vec<(&'static str, u64)> {
+                let all = [$((stringify!($name), stringify!($kind), self.$name),)*];
+                let rows = all.into_iter().filter(|(_, of, _)| *of == kind);
+                rows.map(|(name, _, value)| (name, value)).collect()
+            }
+        }
+
+        impl std::ops::Add for Snapshot {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Self { $($name: self.$name + other.$name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Open transports, with or without a session.
+    connections: gauge,
+    sessions: gauge,
+    /// Memberships: one session in one subscription.
+    subscriptions: gauge,
+    /// Memberships: one callee in one registration.
+    registrations: gauge,
+    /// Calls that wait for their answer, at the caller's shard.
+    calls: gauge,
+    /// Invocations that wait for their answer, at the callee's shard.
+    invocations: gauge,
+    /// Bytes that wait to be written.
+    output_bytes: gauge,
+    connections_opened: total,
+    connections_refused: total,
+    sessions_joined: total,
+    sessions_refused: total,
+    messages_received: total,
+    bytes_received: total,
+    bytes_sent: total,
+    protocol_violations: total,
+    /// Publications accepted for routing.
+    publications: total,
+    /// PUBLISH messages that were refused, acknowledged or not (BP-PUB-05).
+    publications_refused: total,
+    events_delivered: total,
+    /// Events not delivered because the subscriber's queue was full.
+    events_dropped_slow: total,
+    /// Events not delivered because they exceed what the subscriber's transport accepts.
+    events_dropped_size: total,
+    /// Events not delivered because the subscriber's serializer cannot express them.
+    events_dropped_encoding: total,
+    calls_routed: total,
+    calls_refused: total,
+    results_delivered: total,
+    call_errors_delivered: total,
+    slow_consumers_disconnected: total,
+    keepalive_timeouts: total,
+}

@@ -1,0 +1,207 @@
+//! What all shards share: the realms with their tables, the frozen settings, and who is where.
+//!
+//! The tables say which shards have receivers or callees; the sessions themselves live in their
+//! shard. No guard of a concurrent map leaves the function that took it.
+
+mod counters;
+mod pattern;
+mod procedures;
+mod realm;
+mod topics;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::hash::{HashSeed, Map};
+use crate::limits::{Limits, OutputLimits, Timeouts};
+use crate::wamp::{SessionId, UriRule};
+
+pub use counters::{Counter, Counters, Snapshot};
+pub use pattern::MAX_WILDCARD_COMPONENTS;
+pub use procedures::{Picked, ProcedureTable, RegisterError};
+pub use realm::Realm;
+pub use topics::{Fanout, Fanouts, TopicTable};
+
+/// An event-loop thread, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShardId(pub u8);
+
+/// The most shards a router can have: one bit of [`ShardSet`] is kept for a cluster link.
+pub const MAX_SHARDS: usize = 63;
+
+/// A set of shards, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardSet(u64);
+
+impl ShardSet {
+    pub const fn insert(&mut self, shard: ShardId) {
+        self.0 |= 1 << shard.0;
+    }
+
+    pub const fn remove(&mut self, shard: ShardId) {
+        self.0 &= !(1 << shard.0);
+    }
+
+    pub const fn contains(self, shard: ShardId) -> bool {
+        self.0 & (1 << shard.0) != 0
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The bits, for an atomic that holds a set.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = ShardId> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let shard = ShardId(u8::try_from(rest.trailing_zeros()).ok().filter(|n| *n < 64)?);
+            rest &= rest - 1;
+            Some(shard)
+        })
+    }
+}
+
+/// Where a session lives. The slot finds it at once, the session id detects that the slot was
+/// given to somebody else since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionRef {
+    pub session: SessionId,
+    pub slot: u32,
+    pub shard: ShardId,
+}
+
+/// How request ids of clients are checked (BP-ID-06).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestIdCheck {
+    /// Each must be the previous one plus 1, as the specification says.
+    #[default]
+    Strict,
+    /// Each must be larger than the previous one.
+    Monotonic,
+    /// Any id that is not pending.
+    Off,
+}
+
+/// The settings that the pure core reads, frozen at start.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub limits: Limits,
+    pub output: OutputLimits,
+    pub timeouts: Timeouts,
+    pub request_ids: RequestIdCheck,
+    /// Whether a message of a role that the client did not announce is a violation (BP-MOD-04).
+    pub strict_roles: bool,
+}
+
+/// What is set per realm.
+#[derive(Clone, Debug)]
+pub struct RealmSettings {
+    pub name: String,
+    pub uri_rule: UriRule,
+    /// The role of sessions that join without authentication.
+    pub anonymous_role: String,
+}
+
+/// The shared part of a router.
+#[derive(Debug)]
+pub struct Router {
+    pub settings: Settings,
+    realms: Map<Box<str>, Arc<Realm>>,
+    /// One per shard, in their order.
+    counters: Vec<Arc<Counters>>,
+    seed: HashSeed,
+}
+
+impl Router {
+    /// A router for so many shards, 1 to [`MAX_SHARDS`].
+    pub fn new(
+        settings: Settings,
+        realms: Vec<RealmSettings>,
+        shards: usize,
+        seed: HashSeed,
+    ) -> Self {
+        assert!((1..=MAX_SHARDS).contains(&shards), "the configuration bounds the shards");
+        let ids = Arc::new(IdCounter::default());
+        let mut by_name = seed.map();
+        for realm in realms {
+            let name = realm.name.clone().into_boxed_str();
+            by_name.insert(name, Arc::new(Realm::new(realm, seed, &ids)));
+        }
+        let counters = (0..shards).map(|_| Arc::default()).collect();
+        Self { settings, realms: by_name, counters, seed }
+    }
+
+    pub fn shard_count(&self) -> usize {
+        self.counters.len()
+    }
+
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// The counters of all shards together.
+    pub fn snapshot(&self) -> Snapshot {
+        self.counters.iter().fold(Snapshot::default(), |sum, shard| sum + shard.snapshot())
+    }
+
+    pub fn realm(&self, name: &str) -> Option<&Arc<Realm>> {
+        self.realms.get(name)
+    }
+
+    pub fn realms(&self) -> impl Iterator<Item = &Arc<Realm>> {
+        self.realms.values()
+    }
+
+    pub const fn seed(&self) -> HashSeed {
+        self.seed
+    }
+
+    /// Whether nothing is registered anywhere: what must hold when the last session has gone.
+    pub fn is_idle(&self) -> bool {
+        self.realms.values().all(|realm| realm.is_idle())
+    }
+}
+
+/// Router-scope ids: subscriptions and registrations (BP-ID-02).
+#[derive(Debug, Default)]
+struct IdCounter(AtomicU64);
+
+impl IdCounter {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_set_lists_what_was_put_in() {
+        let mut set = ShardSet::default();
+        assert!(set.is_empty());
+        for shard in [0, 5, 62] {
+            set.insert(ShardId(shard));
+        }
+        set.remove(ShardId(5));
+        assert_eq!(set.iter().map(|shard| shard.0).collect::<Vec<_>>(), [0, 62]);
+        assert!(set.contains(ShardId(62)) && !set.contains(ShardId(5)));
+    }
+}

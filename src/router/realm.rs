@@ -1,0 +1,61 @@
+//! A realm: one routing domain with its tables. Nothing crosses its border (BP-MOD-01).
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use foldhash::fast::FixedState;
+
+use super::procedures::ProcedureTable;
+use super::topics::TopicTable;
+use super::{IdCounter, RealmSettings, SessionRef};
+use crate::hash::HashSeed;
+use crate::wamp::SessionId;
+
+#[derive(Debug)]
+pub struct Realm {
+    pub settings: RealmSettings,
+    pub topics: TopicTable,
+    pub procedures: ProcedureTable,
+    sessions: DashMap<SessionId, SessionRef, FixedState>,
+}
+
+impl Realm {
+    pub(super) fn new(settings: RealmSettings, seed: HashSeed, ids: &Arc<IdCounter>) -> Self {
+        Self {
+            settings,
+            topics: TopicTable::new(seed, ids),
+            procedures: ProcedureTable::new(seed, ids),
+            sessions: DashMap::with_hasher(seed.state()),
+        }
+    }
+
+    /// Enters a session; `false` if its id is taken, so that another is drawn (BP-ID-03).
+    #[must_use]
+    pub fn enter(&self, session: SessionRef) -> bool {
+        match self.sessions.entry(session.session) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(slot) => {
+                slot.insert(session);
+                true
+            }
+        }
+    }
+
+    pub fn leave(&self, session: SessionId) {
+        self.sessions.remove(&session);
+    }
+
+    /// Where a session lives, if it does.
+    pub fn find(&self, session: SessionId) -> Option<SessionRef> {
+        self.sessions.get(&session).map(|found| *found)
+    }
+
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.sessions.is_empty() && self.topics.is_empty() && self.procedures.is_empty()
+    }
+}

@@ -1,0 +1,302 @@
+//! SUBSCRIBE, UNSUBSCRIBE, PUBLISH, and the delivery of events to local receivers.
+
+use std::sync::Arc;
+
+use super::connection::Connection;
+use super::input::Violation;
+use super::mail::passthru_details;
+use super::{Event, EventHead, Mail, SendError, Shard};
+use crate::codec::Codec;
+use crate::router::{Fanout, MAX_WILDCARD_COMPONENTS, Realm, ShardSet};
+use crate::transport::{Class, Framing, Span};
+use crate::wamp::{
+    Dict, MatchPolicy, Payload, PublicationId, Publish, RequestId, Role, RouterMessage, Subscribe,
+    SubscriptionId, WampError, code, is_reserved, is_valid_pattern, is_valid_uri,
+};
+
+/// The local receivers of one subscription, and what it is for.
+///
+/// Invariant: never empty; the shard's bit in the topic table is set exactly while it exists.
+#[derive(Debug)]
+pub(super) struct Receivers {
+    realm: Arc<Realm>,
+    uri: Box<str>,
+    policy: MatchPolicy,
+    /// Each session of the list holds its own position in it.
+    pub(super) slots: Vec<u32>,
+}
+
+/// Why a request is refused: the error and a sentence that says what to do.
+pub(super) type Refusal = (WampError, &'static str);
+
+impl Shard {
+    pub(super) fn handle_subscribe(
+        &mut self,
+        slot: u32,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<(), Violation> {
+        let session = self.accept_request(slot, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
+        let realm = Arc::clone(&session.realm);
+        let held = session.subscriptions.len();
+        let limits = &self.settings().limits;
+        let policy = subscribe.options.match_policy;
+        if let Err(refusal) = check_pattern(&realm, &subscribe.topic, policy, limits.uri_bytes) {
+            self.refuse(slot, code::SUBSCRIBE, subscribe.request, refusal);
+            return Ok(());
+        }
+        if held >= limits.subscriptions_per_session
+            && !self.is_subscribed(slot, &subscribe.topic, policy)
+        {
+            self.refuse(slot, code::SUBSCRIBE, subscribe.request, TOO_MANY_SUBSCRIPTIONS);
+            return Ok(());
+        }
+        // The join and SUBSCRIBED are one step, so no EVENT can come before it (BP-ORD-02).
+        let subscription = realm.topics.join(&subscribe.topic, policy, self.id);
+        let receivers = self.receivers.entry(subscription).or_insert_with(|| Receivers {
+            realm,
+            uri: subscribe.topic.as_ref().into(),
+            policy,
+            slots: Vec::new(),
+        });
+        let position = u32::try_from(receivers.slots.len()).expect("slots are 32 bits");
+        let session = self.connections[slot as usize].session_mut();
+        let session = session.expect("the session was just looked up");
+        if let std::collections::hash_map::Entry::Vacant(entry) =
+            session.subscriptions.entry(subscription)
+        {
+            entry.insert(position);
+            receivers.slots.push(slot);
+            self.counters.subscriptions.increment();
+        }
+        let request = subscribe.request;
+        self.answer(slot, &RouterMessage::Subscribed { request, subscription });
+        Ok(())
+    }
+
+    /// Whether a session already holds the subscription. Slow: only asked at the limit.
+    fn is_subscribed(&self, slot: u32, uri: &str, policy: MatchPolicy) -> bool {
+        let session = self.connections[slot as usize].session();
+        session.is_some_and(|session| {
+            session.subscriptions.keys().any(|subscription| {
+                let receivers = &self.receivers[subscription];
+                receivers.policy == policy && *receivers.uri == *uri
+            })
+        })
+    }
+
+    pub(super) fn handle_unsubscribe(
+        &mut self,
+        slot: u32,
+        request: RequestId,
+        subscription: SubscriptionId,
+    ) -> Result<(), Violation> {
+        let session = self.accept_request(slot, request, Role::Subscriber, "UNSUBSCRIBE")?;
+        match session.subscriptions.remove(&subscription) {
+            Some(position) => {
+                self.leave_subscription(subscription, position);
+                self.answer(slot, &RouterMessage::Unsubscribed { request });
+            }
+            None => self.refuse(slot, code::UNSUBSCRIBE, request, NO_SUCH_SUBSCRIPTION),
+        }
+        Ok(())
+    }
+
+    /// Takes the receiver at `position` out of a subscription's list.
+    pub(super) fn leave_subscription(&mut self, subscription: SubscriptionId, position: u32) {
+        let receivers = self
+            .receivers
+            .get_mut(&subscription)
+            .expect("a session's subscription has a receiver list");
+        receivers.slots.swap_remove(position as usize);
+        self.counters.subscriptions.subtract(1);
+        if let Some(moved) = receivers.slots.get(position as usize) {
+            let session = self.connections[*moved as usize].session_mut();
+            session
+                .and_then(|session| session.subscriptions.get_mut(&subscription))
+                .map(|held| *held = position)
+                .expect("a listed receiver holds the subscription");
+        } else if receivers.slots.is_empty() {
+            receivers.realm.topics.leave(&receivers.uri, receivers.policy, self.id);
+            self.receivers.remove(&subscription);
+        }
+    }
+
+    pub(super) fn handle_publish(
+        &mut self,
+        slot: u32,
+        publish: Publish<'_>,
+    ) -> Result<(), Violation> {
+        let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
+        let publisher = session.id;
+        let realm = Arc::clone(&session.realm);
+        let limit = self.settings().limits.uri_bytes;
+        if let Err(refusal) = check_uri(&realm, &publish.topic, limit).and(unreserved(&publish.topic)) {
+            self.counters.publications_refused.increment();
+            if publish.options.acknowledge {
+                self.refuse(slot, code::PUBLISH, publish.request, refusal);
+            }
+            return Ok(());
+        }
+        self.counters.publications.increment();
+        let publication = PublicationId::from_random(self.random());
+        let fanouts = realm.topics.matches(&publish.topic);
+        if publish.options.acknowledge {
+            // Before the events, in case the publisher receives its own (BP-PUB-08).
+            let request = publish.request;
+            self.answer(slot, &RouterMessage::Published { request, publication });
+        }
+        let excluded = publish.options.exclude_me.then_some(publisher);
+        let passthru = passthru_details(publish.options.passthru);
+        for fanout in fanouts {
+            let mut details = passthru.clone();
+            if fanout.policy != MatchPolicy::Exact {
+                details.push(("topic".into(), publish.topic.as_ref().into()));
+            }
+            let subscription = fanout.subscription;
+            let head = EventHead { subscription, publication, excluded, details };
+            self.dispatch(slot, fanout, head, publish.payload);
+        }
+        Ok(())
+    }
+
+    /// Hands an event to every shard that has receivers, this one included.
+    fn dispatch(&mut self, slot: u32, fanout: Fanout, head: EventHead, payload: Payload<'_>) {
+        let mut elsewhere = fanout.shards;
+        elsewhere.remove(self.id);
+        if fanout.shards.contains(self.id) {
+            self.deliver(&head, payload);
+        }
+        if elsewhere.is_empty() {
+            return;
+        }
+        let event = Arc::new(Event { head, payload: payload.to_buf() });
+        for shard in elsewhere.iter() {
+            self.post(shard, Mail::Event(Arc::clone(&event)));
+        }
+        self.mark_feeds(slot, elsewhere);
+    }
+
+    pub(super) fn mark_feeds(&mut self, slot: u32, shards: ShardSet) {
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.feeds = connection.feeds.union(shards);
+        }
+    }
+
+    /// Queues an event for the local receivers of its subscription. Each frame is encoded once.
+    pub(super) fn deliver(&mut self, head: &EventHead, payload: Payload<'_>) {
+        let Some(receivers) = self.receivers.get(&head.subscription) else { return };
+        let message = RouterMessage::Event {
+            subscription: head.subscription,
+            publication: head.publication,
+            details: &head.details,
+            payload,
+        };
+        let mut frames = Frames::default();
+        let mut delivered = 0;
+        for &slot in &receivers.slots {
+            let connection = &mut self.connections[slot as usize];
+            let Some(session) = connection.session_id else { continue };
+            if head.excluded == Some(session) {
+                continue;
+            }
+            let frame = frames.get_or_encode(connection, |encoding| {
+                self.outbound.encode(encoding, usize::MAX, &message)
+            });
+            match frame {
+                Ok(frame) if !connection.accepts(frame) => {
+                    self.counters.events_dropped_size.increment();
+                }
+                Ok(frame) => {
+                    let queued = self.outbound.queue(slot, connection, frame, Class::Event);
+                    delivered += u64::from(queued);
+                }
+                Err(_) => self.counters.events_dropped_encoding.increment(),
+            }
+        }
+        self.counters.events_delivered.add(delivered);
+    }
+
+    /// Queues an answer whose size and content cannot be a problem for any peer.
+    pub(super) fn answer(&mut self, slot: u32, message: &RouterMessage<'_>) {
+        let sent = self.send(slot, message);
+        debug_assert_eq!(sent, Ok(()), "answers are small and plain");
+    }
+
+    /// Answers a request with ERROR and a sentence of explanation.
+    pub(super) fn refuse(&mut self, slot: u32, request_type: u16, request: RequestId, why: Refusal) {
+        let (error, explanation) = why;
+        self.answer(
+            slot,
+            &RouterMessage::Error {
+                request_type,
+                request,
+                details: &Dict::new(),
+                error: error.uri(),
+                payload: Payload::Values { args: &[explanation.into()], kwargs: &Dict::new() },
+            },
+        );
+    }
+}
+
+/// The frames of one event, one per serializer and framing, each made when first needed.
+#[derive(Default)]
+struct Frames([Option<Result<Span, SendError>>; 6]);
+
+impl Frames {
+    fn get_or_encode(
+        &mut self,
+        connection: &Connection,
+        encode: impl FnOnce((Codec, Framing)) -> Result<Span, SendError>,
+    ) -> Result<Span, SendError> {
+        let raw = usize::from(connection.framing == Framing::RawSocket);
+        let index = connection.codec as usize * 2 + raw;
+        *self.0[index].get_or_insert_with(|| encode((connection.codec, connection.framing)))
+    }
+}
+
+/// Whether `uri` names one topic or procedure on this realm (BP-URI-06).
+pub(super) fn check_uri(realm: &Realm, uri: &str, limit_bytes: usize) -> Result<(), Refusal> {
+    if uri.len() > limit_bytes {
+        return Err(URI_TOO_LONG);
+    }
+    if !is_valid_uri(uri, realm.settings.uri_rule) {
+        return Err((WampError::InvalidUri, "the URI is not valid under this realm's URI rule"));
+    }
+    Ok(())
+}
+
+/// Whether `uri` may be subscribed or registered under `policy` on this realm.
+pub(super) fn check_pattern(
+    realm: &Realm,
+    uri: &str,
+    policy: MatchPolicy,
+    limit_bytes: usize,
+) -> Result<(), Refusal> {
+    if uri.len() > limit_bytes {
+        return Err(URI_TOO_LONG);
+    }
+    let components = uri.bytes().filter(|byte| *byte == b'.').count() + 1;
+    if policy == MatchPolicy::Wildcard && components > MAX_WILDCARD_COMPONENTS {
+        return Err((WampError::InvalidUri, "a wildcard pattern has at most 128 components"));
+    }
+    if !is_valid_pattern(uri, policy, realm.settings.uri_rule) {
+        return Err((WampError::InvalidUri, "the URI is not valid for its matching policy"));
+    }
+    Ok(())
+}
+
+/// Refuses what belongs to the protocol (BP-URI-07).
+pub(super) fn unreserved(uri: &str) -> Result<(), Refusal> {
+    if is_reserved(uri) {
+        return Err((WampError::InvalidUri, "URIs below `wamp` are reserved for the protocol"));
+    }
+    Ok(())
+}
+
+const URI_TOO_LONG: Refusal = (WampError::InvalidUri, "the URI is longer than this router accepts");
+const NO_SUCH_SUBSCRIPTION: Refusal =
+    (WampError::NoSuchSubscription, "this session does not hold that subscription");
+const TOO_MANY_SUBSCRIPTIONS: Refusal = (
+    WampError::ResourceLimit,
+    "this session holds as many subscriptions as the router allows per session",
+);

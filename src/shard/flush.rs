@@ -1,0 +1,174 @@
+//! What the event loop takes out of a shard: bytes to write and sockets to close.
+
+use std::io::{ErrorKind, Result};
+
+use super::Shard;
+use super::connection::{Connection, Phase};
+use super::outbound::Outbound;
+use crate::clock::Millis;
+
+/// How far the output of one connection got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// All of it was written, or as much as one turn may write.
+    Progress,
+    /// The socket took no more: wait until it is writable.
+    Full,
+    /// The socket failed.
+    Lost,
+    /// The last byte of a closing connection was written: shut down the sending side.
+    Farewell,
+}
+
+impl Shard {
+    /// The next connection that has something to write, or nothing more to say.
+    pub fn take_dirty(&mut self) -> Option<u32> {
+        loop {
+            let slot = self.outbound.dirty.pop_front()?;
+            // The connection may have gone since, and its slot may serve another.
+            if let Some(connection) = self.connections.get_mut(slot as usize) {
+                connection.dirty = false;
+                return Some(slot);
+            }
+        }
+    }
+
+    pub fn has_dirty(&self) -> bool {
+        !self.outbound.dirty.is_empty()
+    }
+
+    /// Whether bytes wait for this connection.
+    pub fn has_output(&self, slot: u32) -> bool {
+        self.connections.get(slot as usize).is_some_and(|c| !c.output.is_empty())
+    }
+
+    /// Writes what waits for a connection. `write` is the socket; `None` if it is known to be full.
+    pub fn flush(
+        &mut self,
+        slot: u32,
+        write: Option<&mut dyn FnMut(&[u8]) -> Result<usize>>,
+        now: Millis,
+    ) -> Flushed {
+        let Some(connection) = self.connections.get_mut(slot as usize).filter(|c| !c.gone) else {
+            return Flushed::Progress;
+        };
+        let flushed = match write {
+            Some(write) => self.outbound.write(slot, connection, write, now),
+            None if connection.output.is_empty() => Flushed::Progress,
+            None => Flushed::Full,
+        };
+        match flushed {
+            Flushed::Full => self.keep_rest(slot, now),
+            Flushed::Progress if connection.output.is_empty() => {
+                connection.blocked_since = None;
+                connection.over_soft_since = None;
+                if matches!(connection.phase, Phase::Closing) && !connection.farewell_said {
+                    connection.farewell_said = true;
+                    return Flushed::Farewell;
+                }
+            }
+            Flushed::Progress | Flushed::Lost | Flushed::Farewell => {}
+        }
+        flushed
+    }
+
+    /// Forgets the frames of this turn once all of them are written or kept elsewhere.
+    pub fn end_turn(&mut self, now: Millis) {
+        if self.outbound.dirty.is_empty() {
+            self.outbound.arena.clear();
+        }
+        self.hold_total_budget(now);
+    }
+
+    /// Slots whose sockets are to be closed. A slot may be given out again after this.
+    pub fn take_closed(&mut self) -> Vec<u32> {
+        let closed = std::mem::take(&mut self.closed);
+        for slot in &closed {
+            self.connections.remove(*slot as usize);
+        }
+        closed
+    }
+
+    /// The socket is full: what it did not take moves from the arena to the connection's backlog.
+    fn keep_rest(&mut self, slot: u32, now: Millis) {
+        let connection = &mut self.connections[slot as usize];
+        connection.output.retain_rest(&self.outbound.arena);
+        connection.blocked_since.get_or_insert(now);
+        let over_soft = connection.output.waiting_bytes() > self.router.settings.output.soft_bytes;
+        if over_soft {
+            connection.over_soft_since.get_or_insert(now);
+        } else {
+            connection.over_soft_since = None;
+        }
+        self.rearm(slot, now);
+    }
+
+    /// While all connections together wait for more than the total, each shard that holds more
+    /// than its share ends its worst consumers.
+    fn hold_total_budget(&mut self, now: Millis) {
+        let total = self.router.settings.output.total_bytes as u64;
+        let share = total / self.router.shard_count() as u64;
+        if self.counters.output_bytes.get() <= share {
+            return;
+        }
+        let all = || self.router.counters().iter().map(|c| c.output_bytes.get()).sum::<u64>();
+        if all() <= total {
+            return;
+        }
+        let mut by_waiting: Vec<(usize, u32)> = self
+            .connections
+            .iter()
+            .map(|(slot, connection)| (connection.output.waiting_bytes(), slot as u32))
+            .collect();
+        by_waiting.sort_unstable();
+        while self.counters.output_bytes.get() > share {
+            let Some((_, slot)) = by_waiting.pop() else { break };
+            self.disconnect_slow(slot, now);
+        }
+        self.settle(now);
+    }
+}
+
+impl Outbound {
+    fn write(
+        &mut self,
+        slot: u32,
+        connection: &mut Connection,
+        write: &mut dyn FnMut(&[u8]) -> Result<usize>,
+        now: Millis,
+    ) -> Flushed {
+        let mut written_bytes = 0;
+        while !connection.output.is_empty() {
+            if written_bytes >= TURN_WRITE_BYTES {
+                self.mark_dirty(slot, connection);
+                return Flushed::Progress;
+            }
+            let bytes =
+                connection.output.next_write(&self.arena, &mut self.gathered, WRITE_BYTES);
+            let offered = bytes.len();
+            match write(bytes) {
+                Ok(0) => return Flushed::Lost,
+                Ok(written) => {
+                    connection.output.advance(&self.arena, written);
+                    connection.blocked_since = None;
+                    written_bytes += written;
+                    self.note_written(written);
+                    if written < offered {
+                        connection.blocked_since = Some(now);
+                        return Flushed::Full;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Flushed::Full,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Flushed::Lost,
+            }
+        }
+        Flushed::Progress
+    }
+}
+
+/// Bytes offered to a socket at once.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Bytes that one connection may write in one turn before others get theirs.
+const TURN_WRITE_BYTES: usize = 1024 * 1024;

@@ -1,0 +1,137 @@
+//! From HELLO to WELCOME or ABORT (BP-SES).
+
+use std::sync::Arc;
+
+use super::connection::Phase;
+use super::lifecycle::EndReason;
+use super::{SendError, Shard};
+use crate::clock::Millis;
+use crate::router::{Realm, SessionRef};
+use crate::session::Session;
+use crate::wamp::{Dict, Hello, RouterMessage, SessionId, Value, WampError, is_valid_uri};
+
+impl Shard {
+    pub(super) fn handle_hello(&mut self, slot: u32, hello: &Hello<'_>, now: Millis) {
+        let realm = match self.admit(hello) {
+            Ok(realm) => realm,
+            Err((error, message)) => {
+                self.refuse_hello(slot, hello, error, &message, now);
+                return;
+            }
+        };
+        let id = self.enter_realm(slot, &realm);
+        let authid = self.anonymous_authid();
+        let details = welcome_details(&realm, &authid);
+        let seed = self.router.seed();
+        let session = Session::new(id, realm, hello.roles, authid, now, seed);
+        let connection = &mut self.connections[slot as usize];
+        tracing::info!(
+            session = id.get(),
+            realm = %session.realm.settings.name,
+            authid = %session.authid,
+            peer = %connection.peer,
+            transport = connection.framing.transport_name(),
+            serializer = connection.codec.as_str(),
+            agent = hello.agent.as_deref().unwrap_or_default(),
+            "session joined"
+        );
+        connection.session_id = Some(id);
+        connection.enter(Phase::Joined(Box::new(session)), now);
+        self.counters.sessions.increment();
+        self.counters.sessions_joined.increment();
+        let welcome = RouterMessage::Welcome { session: id, details: &details };
+        if let Err(SendError::TooLarge | SendError::Encoding) = self.send(slot, &welcome) {
+            // The peer announced a limit that not even WELCOME fits in (TR-SZ-01).
+            self.end_session(slot, EndReason::MessageTooLarge, now);
+            self.start_closing(slot, now);
+        }
+        self.rearm(slot, now);
+    }
+
+    /// Who may join which realm.
+    fn admit(&self, hello: &Hello<'_>) -> Result<Arc<Realm>, (WampError, String)> {
+        if self.shutting_down {
+            return Err((WampError::SystemShutdown, "the router is shutting down".to_owned()));
+        }
+        let Some(name) = hello.realm.as_deref() else {
+            let message = "HELLO.Realm is null, and this router does not assign realms";
+            return Err((WampError::NoSuchRealm, message.to_owned()));
+        };
+        if !is_valid_uri(name, Default::default()) || name.len() > self.settings().limits.uri_bytes {
+            return Err((WampError::InvalidUri, format!("HELLO.Realm is not a valid URI: {name:?}")));
+        }
+        let Some(realm) = self.router.realm(name) else {
+            return Err((WampError::NoSuchRealm, format!("no realm {name:?} exists on this router")));
+        };
+        match hello.authmethods.as_deref() {
+            None | Some([]) => Ok(Arc::clone(realm)),
+            Some(methods) if methods.iter().any(|method| method == "anonymous") => {
+                Ok(Arc::clone(realm))
+            }
+            Some(methods) => {
+                let message = format!(
+                    "none of the offered authmethods {methods:?} is available on realm {name:?}, \
+                     which accepts \"anonymous\""
+                );
+                Err((WampError::NoMatchingAuthMethod, message))
+            }
+        }
+    }
+
+    fn refuse_hello(
+        &mut self,
+        slot: u32,
+        hello: &Hello<'_>,
+        error: WampError,
+        message: &str,
+        now: Millis,
+    ) {
+        self.counters.sessions_refused.increment();
+        let peer = &self.connections[slot as usize].peer;
+        let realm = hello.realm.as_deref().unwrap_or_default();
+        tracing::info!(%peer, realm, reason = error.uri(), message, "session refused");
+        self.abort(slot, error, message, now);
+    }
+
+    /// Draws session ids until one is free (BP-ID-03).
+    fn enter_realm(&mut self, slot: u32, realm: &Realm) -> SessionId {
+        loop {
+            let session = SessionId::from_random(self.random());
+            if realm.enter(SessionRef { session, slot, shard: self.id }) {
+                return session;
+            }
+        }
+    }
+
+    /// A random authid for an anonymous session (AU-ANON-01).
+    fn anonymous_authid(&mut self) -> Box<str> {
+        let bits = self.random();
+        format!("anon-{bits:016x}").into_boxed_str()
+    }
+}
+
+/// What WELCOME says about the session and the router (BP-SES-07, BP-SES-08).
+fn welcome_details(realm: &Realm, authid: &str) -> Dict {
+    let settings = &realm.settings;
+    let features = |names: &[&'static str]| {
+        let on = names.iter().map(|name| ((*name).into(), Value::Bool(true))).collect();
+        Value::Dict(vec![("features".into(), Value::Dict(on))])
+    };
+    let roles = vec![
+        ("broker".into(), features(BROKER_FEATURES)),
+        ("dealer".into(), features(DEALER_FEATURES)),
+    ];
+    vec![
+        ("realm".into(), settings.name.as_str().into()),
+        ("authid".into(), authid.into()),
+        ("authrole".into(), settings.anonymous_role.as_str().into()),
+        ("authmethod".into(), "anonymous".into()),
+        ("authprovider".into(), "static".into()),
+        ("agent".into(), "Stentor".into()),
+        ("roles".into(), Value::Dict(roles)),
+    ]
+}
+
+/// Only what works is announced (BP-SES-07).
+const BROKER_FEATURES: &[&str] = &["pattern_based_subscription", "publisher_exclusion"];
+const DEALER_FEATURES: &[&str] = &["pattern_based_registration", "shared_registration"];

@@ -1,0 +1,268 @@
+//! The way in: bytes of a socket become frames, frames become messages, messages find a handler.
+
+use super::connection::{Connection, Phase};
+use super::lifecycle::EndReason;
+use super::{Admission, Shard};
+use crate::clock::Millis;
+use crate::codec::{self, DecodeLimits};
+use crate::session::{SequenceError, Session};
+use crate::transport::{Inbound, Transport, TransportError};
+use crate::wamp::{ClientMessage, RequestId, Role};
+
+/// A message that ends the session of its sender (BP-PV-01). The text says what was wrong.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Violation {
+    #[error(transparent)]
+    Malformed(#[from] codec::DecodeError),
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    #[error("{0} is not allowed before the session is established: say HELLO first")]
+    BeforeHello(&'static str),
+    #[error("{0} is not allowed after the session is established")]
+    AfterWelcome(&'static str),
+    #[error("{message} needs the role {role}, which HELLO did not announce")]
+    RoleNotAnnounced { message: &'static str, role: &'static str },
+    #[error("a call with request id {0} is still pending")]
+    CallPending(RequestId),
+    #[error("{message} refers to INVOCATION {request}, which this session never received")]
+    NeverInvoked { message: &'static str, request: RequestId },
+}
+
+impl Shard {
+    /// Handles bytes that arrived on a connection. They are changed in place: unmasked.
+    pub fn receive(&mut self, slot: u32, input: &mut [u8], now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        connection.last_received = now;
+        connection.ping_sent = None;
+        self.counters.bytes_received.add(input.len() as u64);
+        if connection.partial.is_empty() {
+            let used = self.consume(slot, input, now);
+            self.keep_partial(slot, input[used..].to_vec());
+        } else {
+            let mut held = std::mem::take(&mut connection.partial);
+            held.extend_from_slice(input);
+            let used = self.consume(slot, &mut held, now);
+            held.drain(..used);
+            self.keep_partial(slot, held);
+        }
+        self.settle(now);
+    }
+
+    /// Handles all whole frames at the start of `input` and says how many bytes they were.
+    fn consume(&mut self, slot: u32, input: &mut [u8], now: Millis) -> usize {
+        let mut used = 0;
+        while used < input.len() {
+            let Some(connection) = self.connections.get_mut(slot as usize) else { break };
+            if matches!(connection.phase, Phase::Closing) {
+                return input.len();
+            }
+            self.reply.clear();
+            let rest = &mut input[used..];
+            let step = connection.transport.decode(rest, &connection.rules, &mut self.reply);
+            self.outbound.queue_control(slot, connection, &self.reply);
+            match step {
+                Ok(None) => break,
+                Ok(Some((length, inbound))) => {
+                    used += length;
+                    self.handle_inbound(slot, inbound, rest, now);
+                }
+                Err(error) => {
+                    self.handle_transport_error(slot, &error, now);
+                    return input.len();
+                }
+            }
+        }
+        used
+    }
+
+    /// Keeps the start of a frame until the rest arrives; an idle connection keeps nothing.
+    fn keep_partial(&mut self, slot: u32, rest: Vec<u8>) {
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.partial = if rest.is_empty() { Vec::new() } else { rest };
+        }
+    }
+
+    fn handle_inbound(&mut self, slot: u32, inbound: Inbound, input: &[u8], now: Millis) {
+        match inbound {
+            Inbound::Opened { codec, framing, max_message_bytes } => {
+                let connection = &mut self.connections[slot as usize];
+                connection.codec = codec;
+                connection.framing = framing;
+                connection.peer_limit_bytes = max_message_bytes;
+                connection.enter(Phase::Open, now);
+                self.rearm(slot, now);
+            }
+            Inbound::Message(range) => self.handle_bytes(slot, &input[range], now),
+            Inbound::Assembled(bytes) => self.handle_bytes(slot, &bytes, now),
+            Inbound::Control => {}
+            Inbound::Closed => {
+                self.end_session(slot, EndReason::TransportClosed, now);
+                self.start_closing(slot, now);
+            }
+        }
+    }
+
+    fn handle_transport_error(&mut self, slot: u32, error: &TransportError, now: Millis) {
+        let connection = &self.connections[slot as usize];
+        if matches!(connection.phase, Phase::Negotiating) {
+            self.counters.connections_refused.increment();
+            tracing::info!(peer = %connection.peer, reason = error.kind(), %error, "connection refused");
+            self.start_closing(slot, now);
+        } else if error.is_wrong_message_type() {
+            self.abort_for_violation(slot, &error.to_string(), now);
+        } else {
+            self.end_session(slot, EndReason::TransportError(error.kind()), now);
+            self.close_transport(slot, error.close_code(), &error.to_string(), now);
+        }
+    }
+
+    fn handle_bytes(&mut self, slot: u32, bytes: &[u8], now: Millis) {
+        self.counters.messages_received.increment();
+        let limits = DecodeLimits { nesting: self.settings().limits.nesting };
+        let Some(connection) = self.connections.get(slot as usize) else { return };
+        let handled = match codec::decode(connection.codec, bytes, limits) {
+            Ok(message) => self.handle_message(slot, message, now),
+            Err(_) if matches!(connection.phase, Phase::ShuttingDown(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(violation) = handled {
+            self.abort_for_violation(slot, &violation.to_string(), now);
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        slot: u32,
+        message: ClientMessage<'_>,
+        now: Millis,
+    ) -> Result<(), Violation> {
+        match &self.connections[slot as usize].phase {
+            Phase::Open => self.handle_opening(slot, message, now),
+            Phase::Joined(_) => self.handle_joined(slot, message, now),
+            Phase::ShuttingDown(_) => {
+                if matches!(message, ClientMessage::Goodbye { .. } | ClientMessage::Abort { .. }) {
+                    self.finish_goodbye(slot, now);
+                }
+                Ok(())
+            }
+            Phase::Negotiating | Phase::Closing => Ok(()),
+        }
+    }
+
+    fn handle_opening(
+        &mut self,
+        slot: u32,
+        message: ClientMessage<'_>,
+        now: Millis,
+    ) -> Result<(), Violation> {
+        match message {
+            ClientMessage::Hello(hello) => {
+                self.handle_hello(slot, &hello, now);
+                Ok(())
+            }
+            ClientMessage::Abort { .. } => {
+                self.start_closing(slot, now);
+                Ok(())
+            }
+            other => Err(Violation::BeforeHello(other.name())),
+        }
+    }
+
+    fn handle_joined(
+        &mut self,
+        slot: u32,
+        message: ClientMessage<'_>,
+        now: Millis,
+    ) -> Result<(), Violation> {
+        match message {
+            ClientMessage::Publish(publish) => self.handle_publish(slot, publish),
+            ClientMessage::Subscribe(subscribe) => self.handle_subscribe(slot, &subscribe),
+            ClientMessage::Unsubscribe { request, subscription } => {
+                self.handle_unsubscribe(slot, request, subscription)
+            }
+            ClientMessage::Call(call) => self.handle_call(slot, call),
+            // Call canceling is not announced; its messages are well-formed and without effect.
+            ClientMessage::Cancel(_) => Ok(()),
+            ClientMessage::Register(register) => self.handle_register(slot, &register),
+            ClientMessage::Unregister { request, registration } => {
+                self.handle_unregister(slot, request, registration)
+            }
+            ClientMessage::Yield(answer) => self.handle_yield(slot, answer),
+            ClientMessage::Error(error) => self.handle_invocation_error(slot, error),
+            ClientMessage::Goodbye { .. } => {
+                self.handle_goodbye(slot, now);
+                Ok(())
+            }
+            ClientMessage::Abort { .. } => {
+                self.end_session(slot, EndReason::ClientAbort, now);
+                self.start_closing(slot, now);
+                Ok(())
+            }
+            ClientMessage::Hello(_) | ClientMessage::Authenticate { .. } => {
+                Err(Violation::AfterWelcome(message.name()))
+            }
+        }
+    }
+
+    /// Takes the request id of a new request and gives the session that made it.
+    pub(super) fn accept_request(
+        &mut self,
+        slot: u32,
+        request: RequestId,
+        role: Role,
+        message: &'static str,
+    ) -> Result<&mut Session, Violation> {
+        let check = self.router.settings.request_ids;
+        let strict_roles = self.router.settings.strict_roles;
+        let session = self.joined(slot);
+        session.request_ids.accept(request, check)?;
+        if strict_roles && session.roles.get(role).is_none() {
+            return Err(Violation::RoleNotAnnounced { message, role: role.as_str() });
+        }
+        Ok(session)
+    }
+
+    /// The session whose message is being handled.
+    pub(super) fn joined(&mut self, slot: u32) -> &mut Session {
+        let session = self.connections.get_mut(slot as usize).and_then(Connection::session_mut);
+        session.expect("only messages of an established session get here")
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        rules: std::sync::Arc<crate::transport::TransportRules>,
+        peer: Box<str>,
+        admission: Admission,
+        generation: u32,
+        now: Millis,
+    ) -> Self {
+        Self {
+            output: Default::default(),
+            session_id: None,
+            codec: codec::Codec::Json,
+            framing: crate::transport::Framing::WebSocketText,
+            dirty: false,
+            farewell_said: false,
+            gone: false,
+            overflowed: false,
+            peer_limit_bytes: usize::MAX,
+            transport: match admission {
+                Admission::Welcome => Transport::default(),
+                Admission::Full => Transport::refusing(),
+            },
+            phase: Phase::Negotiating,
+            partial: Vec::new(),
+            rules,
+            peer,
+            generation,
+            feeds: Default::default(),
+            armed: None,
+            since: now,
+            last_received: now,
+            ping_sent: None,
+            blocked_since: None,
+            over_soft_since: None,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What happens when a peer stays silent or does not take its output.
+
+use super::lifecycle::EndReason;
+use super::connection::{Due, Phase};
+use super::{Owner, Shard};
+use crate::clock::Millis;
+use crate::transport::CloseCode;
+
+impl Shard {
+    /// When [`Self::handle_timeout`] has to be called at the latest.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.timers.next()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Millis) {
+        while let Some(owner) = self.timers.pop_due(now) {
+            let Some(connection) = self.connections.get_mut(owner.slot as usize) else { continue };
+            if connection.generation == owner.generation {
+                connection.armed = None;
+                self.check_deadline(owner.slot, now);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Puts the connection's next deadline into the heap, unless an earlier entry is there.
+    pub(super) fn rearm(&mut self, slot: u32, now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let output = &self.router.settings.output;
+        let timeouts = &self.router.settings.timeouts;
+        let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
+        let never = deadline.at == Millis(u64::MAX);
+        if never || connection.armed.is_some_and(|armed| armed <= deadline.at) {
+            return;
+        }
+        // A deadline in the past is due in the next turn, never in this one.
+        let at = deadline.at.max(now + 1);
+        connection.armed = Some(at);
+        self.timers.arm(at, Owner { slot, generation: connection.generation });
+    }
+
+    fn check_deadline(&mut self, slot: u32, now: Millis) {
+        let connection = &self.connections[slot as usize];
+        let output = &self.router.settings.output;
+        let timeouts = &self.router.settings.timeouts;
+        let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
+        if deadline.at <= now {
+            self.handle_due(slot, deadline.due, now);
+        }
+        self.rearm(slot, now);
+    }
+
+    fn handle_due(&mut self, slot: u32, due: Due, now: Millis) {
+        match due {
+            Due::Handshake => self.refuse_late(slot, now),
+            Due::Ping => self.ping(slot, now),
+            Due::Silent => {
+                self.counters.keepalive_timeouts.increment();
+                self.end_session(slot, EndReason::KeepaliveTimeout, now);
+                let why = "no answer to a ping";
+                self.close_transport(slot, CloseCode::Policy, why, now);
+            }
+            Due::Slow => self.disconnect_slow(slot, now),
+            Due::CloseTransport => self.finish_goodbye(slot, now),
+            Due::Drop => self.remove(slot),
+        }
+    }
+
+    fn refuse_late(&mut self, slot: u32, now: Millis) {
+        let connection = &self.connections[slot as usize];
+        self.counters.connections_refused.increment();
+        let negotiating = matches!(connection.phase, Phase::Negotiating);
+        let reason = if negotiating { "handshake_timeout" } else { "hello_timeout" };
+        tracing::info!(peer = %connection.peer, reason, "connection refused");
+        self.close_transport(slot, CloseCode::Policy, "no HELLO in time", now);
+    }
+
+    fn ping(&mut self, slot: u32, now: Millis) {
+        let connection = &mut self.connections[slot as usize];
+        self.reply.clear();
+        connection.transport.encode_ping(&[], &mut self.reply);
+        connection.ping_sent = Some(now);
+        self.outbound.queue_control(slot, connection, &self.reply);
+    }
+}
