@@ -1,1 +1,312 @@
-//! Bytes to messages and back, per connection: WebSocket, RawSocket, and the queue of bytes to write.
+//! Bytes to messages and back, per connection: negotiation, WebSocket, RawSocket, and the queue of
+//! bytes to write.
+//!
+//! Pure: no socket, clock or thread. Frames are decoded in place in the caller's read buffer, so an
+//! idle connection owns no buffer at all. Runs on the shard that owns the connection.
+
+mod arena;
+mod backlog;
+mod error;
+mod framing;
+mod http;
+mod http_answer;
+mod mask;
+mod output;
+pub mod rawsocket;
+mod rules;
+mod websocket;
+
+pub use arena::{Arena, Span};
+pub use error::{HandshakeRefusal, HttpRefusal, TransportError, Violation};
+pub use framing::{FrameStart, Framing};
+pub use mask::unmask;
+pub use output::{Class, Dropped, Output};
+pub use rules::TransportRules;
+pub use tungstenite::protocol::frame::coding::CloseCode;
+
+use std::ops::Range;
+
+use crate::codec::Codec;
+
+use self::websocket::WebSocket;
+
+/// What one step of [`Transport::decode`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// The transport is ready. `max_message_bytes` is what the peer takes in one message:
+    /// 2^(9+L) on RawSocket (TR-RS-03), unlimited on WebSocket.
+    Opened {
+        codec: Codec,
+        framing: Framing,
+        max_message_bytes: usize,
+    },
+    /// One whole WAMP message at this range of the input, unmasked in place.
+    Message(Range<usize>),
+    /// One whole WAMP message that came in fragments.
+    Assembled(Vec<u8>),
+    /// A sign of life that is no message: ping, pong, a fragment, or bytes after the end.
+    Control,
+    /// The peer closed the WebSocket in order; the echo is in `reply`, if one was owed.
+    Closed,
+}
+
+/// The state of one connection's transport.
+#[derive(Debug)]
+pub struct Transport {
+    state: State,
+    needed: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    /// `scanned` bytes hold no end of an HTTP head.
+    Negotiating {
+        scanned: u32,
+    },
+    WebSocket(WebSocket),
+    RawSocket,
+    /// Refused or broken: whatever still arrives is thrown away.
+    Finished,
+}
+
+/// A step's outcome inside this module.
+#[derive(Debug)]
+enum Step {
+    /// Nothing consumed; the input must be at least this long.
+    Need(usize),
+    Done(usize, Inbound),
+}
+
+impl Transport {
+    pub const fn new() -> Self {
+        Self {
+            state: State::Negotiating { scanned: 0 },
+            needed: 1,
+        }
+    }
+
+    /// Takes one step. `input` starts at a frame or handshake boundary, and holds the same bytes
+    /// (and more) when it is offered again after `None`.
+    ///
+    /// Returns `None` if more bytes are needed, else how many bytes were consumed and what they
+    /// were. What is to be sent back is appended to `reply`, also when the step fails: then flush
+    /// `reply`, say what the session has to say, [`Self::encode_close`] with the error's
+    /// [`TransportError::close_code`], and close. After an error or [`Inbound::Closed`] all input
+    /// is consumed and ignored.
+    pub fn decode(
+        &mut self,
+        input: &mut [u8],
+        rules: &TransportRules,
+        reply: &mut Vec<u8>,
+    ) -> Result<Option<(usize, Inbound)>, TransportError> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let step = match &mut self.state {
+            State::Negotiating { scanned } => match negotiate(input, scanned, rules, reply) {
+                Ok((step, None)) => Ok(step),
+                Ok((step, Some(opened))) => {
+                    self.state = opened;
+                    Ok(step)
+                }
+                Err(error) => Err(error),
+            },
+            State::WebSocket(websocket) => websocket.decode(input, rules.message_bytes, reply),
+            State::RawSocket => rawsocket::decode(input, rules.message_bytes, reply),
+            State::Finished => Ok(Step::Done(input.len(), Inbound::Control)),
+        };
+        match step {
+            Ok(Step::Done(consumed, inbound)) => {
+                debug_assert!(consumed > 0 && consumed <= input.len());
+                self.needed = 1;
+                Ok(Some((consumed, inbound)))
+            }
+            Ok(Step::Need(bytes)) => {
+                debug_assert!(bytes > input.len());
+                self.needed = u32::try_from(bytes).unwrap_or(u32::MAX);
+                Ok(None)
+            }
+            Err(error) => {
+                self.fail();
+                Err(error)
+            }
+        }
+    }
+
+    /// How many bytes `decode` must be offered before it can succeed, at least. Meaningful after
+    /// it returned `None`; no reason to allocate that much before the bytes have come.
+    pub const fn needed_bytes(&self) -> usize {
+        self.needed as usize
+    }
+
+    /// Whether the handshake is over and the transport is still whole.
+    pub const fn is_open(&self) -> bool {
+        match &self.state {
+            State::WebSocket(websocket) => websocket.is_open(),
+            State::RawSocket => true,
+            State::Negotiating { .. } | State::Finished => false,
+        }
+    }
+
+    /// Appends a ping; nothing if the transport is not open. `payload` is cut at 125 bytes.
+    pub fn encode_ping(&self, payload: &[u8], out: &mut Vec<u8>) {
+        let payload = &payload[..payload.len().min(websocket::CONTROL_BYTES)];
+        match &self.state {
+            State::WebSocket(websocket) => websocket.encode_ping(payload, out),
+            State::RawSocket => rawsocket::encode_control(rawsocket::PING, payload, out),
+            State::Negotiating { .. } | State::Finished => {}
+        }
+    }
+
+    /// Appends what ends the transport in order: a close frame on WebSocket, once; elsewhere
+    /// nothing. `reason` is cut at 123 bytes.
+    pub fn encode_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
+        if let State::WebSocket(websocket) = &mut self.state {
+            websocket.encode_close(code, reason, out);
+        }
+    }
+
+    /// Appends the answer to a peer that came when all connections were taken: RawSocket error 4
+    /// (TR-RS-04) or HTTP 503, by what it has sent so far; nothing if that tells nothing.
+    pub fn refuse_full(first_bytes: &[u8], rules: &TransportRules, reply: &mut Vec<u8>) {
+        match first_bytes.first() {
+            Some(&rawsocket::MAGIC) if rules.rawsocket => {
+                reply.extend_from_slice(&rawsocket::connection_limit_reply());
+            }
+            Some(byte) if byte.is_ascii_alphabetic() && rules.websocket => {
+                http_answer::refuse(HttpRefusal::Full, "", rules, reply);
+            }
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self) {
+        match &mut self.state {
+            State::WebSocket(websocket) => websocket.fail(),
+            state => *state = State::Finished,
+        }
+    }
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The first byte decides (TR-RS-02); the new state comes with a finished handshake.
+fn negotiate(
+    input: &[u8],
+    scanned: &mut u32,
+    rules: &TransportRules,
+    reply: &mut Vec<u8>,
+) -> Result<(Step, Option<State>), TransportError> {
+    match input[0] {
+        rawsocket::MAGIC if !rules.rawsocket => Err(TransportError::RawSocketDisabled),
+        rawsocket::MAGIC => match rawsocket::handshake(input, rules, reply)? {
+            None => Ok((Step::Need(rawsocket::HEADER_BYTES), None)),
+            Some(opened) => Ok((
+                Step::Done(rawsocket::HEADER_BYTES, opened),
+                Some(State::RawSocket),
+            )),
+        },
+        TLS_HANDSHAKE => Err(TransportError::TlsOnPlainListener),
+        byte if byte.is_ascii_alphabetic() && rules.websocket => {
+            let Some(head_bytes) = http::find_head(input, scanned, rules, reply)? else {
+                return Ok((Step::Need(input.len() + 1), None));
+            };
+            let codec = http::upgrade(&input[..head_bytes], rules, reply)?;
+            let websocket = WebSocket::new(codec);
+            let opened = Inbound::Opened {
+                codec,
+                framing: websocket.framing(),
+                max_message_bytes: usize::MAX,
+            };
+            Ok((
+                Step::Done(head_bytes, opened),
+                Some(State::WebSocket(websocket)),
+            ))
+        }
+        byte => Err(TransportError::UnknownProtocol(byte)),
+    }
+}
+
+/// The content type of a TLS handshake record (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+const _: () = assert!(size_of::<Transport>() <= 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_step(bytes: &[u8], rules: &TransportRules) -> (Option<TransportError>, Vec<u8>) {
+        let mut reply = Vec::new();
+        let result = Transport::new().decode(&mut bytes.to_vec(), rules, &mut reply);
+        (result.err(), reply)
+    }
+
+    #[test]
+    fn foreign_protocols_are_named_and_get_no_answer() {
+        let rules = TransportRules::default();
+        let (error, reply) = first_step(&[0x16, 3, 1], &rules);
+        assert_eq!(
+            (error, reply),
+            (Some(TransportError::TlsOnPlainListener), vec![])
+        );
+        let (error, reply) = first_step(&[0], &rules);
+        assert_eq!(
+            (error, reply),
+            (Some(TransportError::UnknownProtocol(0)), vec![])
+        );
+    }
+
+    #[test]
+    fn disabled_transports_get_no_answer() {
+        let rules = TransportRules {
+            rawsocket: false,
+            websocket: false,
+            ..Default::default()
+        };
+        let (error, reply) = first_step(&[0x7F], &rules);
+        assert_eq!(
+            (error, reply),
+            (Some(TransportError::RawSocketDisabled), vec![])
+        );
+        let (error, reply) = first_step(b"GET", &rules);
+        assert_eq!(
+            (error, reply),
+            (Some(TransportError::UnknownProtocol(b'G')), vec![])
+        );
+    }
+
+    /// TR-RS-04, error 4, and its HTTP equivalent.
+    #[test]
+    fn a_full_router_answers_in_the_peers_protocol() {
+        let rules = TransportRules::default();
+        let answer = |first: &[u8]| {
+            let mut reply = Vec::new();
+            Transport::refuse_full(first, &rules, &mut reply);
+            reply
+        };
+        assert_eq!(answer(&[0x7F]), [0x7F, 0x40, 0, 0]);
+        assert!(answer(b"GET").starts_with(b"HTTP/1.1 503 "));
+        assert!(answer(b"").is_empty());
+        assert!(answer(&[0x16]).is_empty());
+    }
+
+    #[test]
+    fn nothing_but_silence_after_the_end() {
+        let rules = TransportRules::default();
+        let mut transport = Transport::new();
+        let mut reply = Vec::new();
+        transport
+            .decode(&mut [0x16], &rules, &mut reply)
+            .expect_err("TLS is refused");
+        let step = transport.decode(&mut [1, 2, 3], &rules, &mut reply);
+        assert_eq!(step, Ok(Some((3, Inbound::Control))));
+        transport.encode_ping(b"x", &mut reply);
+        transport.encode_close(CloseCode::Normal, "", &mut reply);
+        assert!(reply.is_empty() && !transport.is_open());
+    }
+}

@@ -17,8 +17,9 @@ pub use message::{
     Subscribe, Yield, code,
 };
 pub use options::{
-    CallOptions, CancelMode, Choice, ErrorDetails, Feature, Features, InvokePolicy, MatchPolicy, Passthru,
-    PublishOptions, ReceiverFilter, RegisterOptions, Role, Roles, SubscribeOptions, YieldOptions,
+    CallOptions, CancelMode, Choice, ErrorDetails, Feature, Features, InvokePolicy, MatchPolicy,
+    Passthru, PublishOptions, ReceiverFilter, RegisterOptions, Role, Roles, SubscribeOptions,
+    YieldOptions,
 };
 pub use payload::{Payload, PayloadBuf};
 pub use uri::{UriRule, is_reserved, is_valid_pattern, is_valid_uri};

@@ -1,0 +1,305 @@
+//! The bytes that a slow connection still has to take, with the border of every frame.
+//!
+//! Frames lie in chunks and never cross one, so that nothing is ever moved to the front; a dropped
+//! frame stays as a gap until it is passed, or until gaps outweigh what lives.
+
+use std::collections::VecDeque;
+
+use super::Dropped;
+
+/// The length and kind of a frame, or of what is left of it, in four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece(u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PieceKind {
+    Reply,
+    Event,
+    Control,
+    /// An event that was dropped: its bytes are skipped.
+    Gap,
+}
+
+/// Never empty while its owner keeps it; its first piece is never a gap.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    pieces: VecDeque<Piece>,
+    chunks: VecDeque<Vec<u8>>,
+    /// How far the first chunk is consumed.
+    read: usize,
+    /// Control frames, written before the first piece that is not begun.
+    urgent: Vec<u8>,
+    urgent_read: usize,
+    live: usize,
+    gaps: usize,
+    /// Before this piece there is no event that could be dropped.
+    no_event_before: usize,
+    /// The first piece is what is left of a frame.
+    begun: bool,
+}
+
+impl Piece {
+    #[inline]
+    pub(super) const fn new(len: u32, kind: PieceKind) -> Self {
+        debug_assert!(len as usize <= super::arena::MAX_FRAME_BYTES);
+        Self(len << 2 | kind as u32)
+    }
+
+    #[inline]
+    pub(super) const fn len(self) -> usize {
+        (self.0 >> 2) as usize
+    }
+
+    #[inline]
+    pub(super) const fn kind(self) -> PieceKind {
+        match self.0 & 3 {
+            0 => PieceKind::Reply,
+            1 => PieceKind::Event,
+            2 => PieceKind::Control,
+            _ => PieceKind::Gap,
+        }
+    }
+}
+
+impl Backlog {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// All bytes that are still to be written.
+    pub(super) const fn live_bytes(&self) -> usize {
+        self.live
+    }
+
+    /// Appends a frame; `begun` if its beginning is already written, which only the first can be.
+    pub(super) fn push(&mut self, bytes: &[u8], kind: PieceKind, begun: bool) {
+        debug_assert!(!begun || self.pieces.is_empty());
+        self.begun |= begun;
+        self.live += bytes.len();
+        self.pieces.push_back(Piece::new(bytes.len() as u32, kind));
+        push_chunked(&mut self.chunks, bytes);
+    }
+
+    /// Appends a control frame, or what is left of the first one.
+    pub(super) fn push_urgent(&mut self, bytes: &[u8]) {
+        self.live += bytes.len();
+        self.urgent.extend_from_slice(bytes);
+    }
+
+    pub(super) fn first_run(&self, max_bytes: usize) -> &[u8] {
+        let mut first: &[u8] = &[];
+        self.each_run(max_bytes, &mut |run| {
+            first = run;
+            false
+        });
+        &first[..first.len().min(max_bytes)]
+    }
+
+    /// Calls `take` with all waiting bytes in order, in runs that end after `max_bytes` or more,
+    /// until it returns false. Returns whether it saw all.
+    pub(super) fn each_run<'a>(
+        &'a self,
+        max_bytes: usize,
+        take: &mut impl FnMut(&'a [u8]) -> bool,
+    ) -> bool {
+        let mut pieces = self.pieces.iter();
+        let mut at = self.read;
+        let mut chunks = self.chunks.iter();
+        let mut chunk: &[u8] = chunks.next().map_or(&[], Vec::as_slice);
+        if !self.urgent.is_empty() {
+            if self.begun
+                && let Some(piece) = pieces.next()
+            {
+                at += piece.len();
+                if !take(&chunk[self.read..at]) {
+                    return false;
+                }
+            }
+            if !take(&self.urgent[self.urgent_read..]) {
+                return false;
+            }
+        }
+        let mut from = at;
+        for piece in pieces {
+            let ends = at == chunk.len();
+            let gap = piece.kind() == PieceKind::Gap;
+            if (ends || gap || at - from >= max_bytes) && from < at {
+                if !take(&chunk[from..at]) {
+                    return false;
+                }
+                from = at;
+            }
+            if ends {
+                chunk = chunks.next().map_or(&[], Vec::as_slice);
+                (from, at) = (0, 0);
+            }
+            at += piece.len();
+            if gap {
+                from = at;
+            }
+        }
+        from == at || take(&chunk[from..at])
+    }
+
+    /// The socket took bytes; returns how many of them were not of this backlog.
+    pub(super) fn advance(&mut self, written: usize) -> usize {
+        let before = self.live;
+        let mut left = written;
+        if self.begun {
+            left = self.advance_pieces(left, 1);
+        }
+        left = self.advance_urgent(left);
+        left = self.advance_pieces(left, usize::MAX);
+        debug_assert_eq!(before - self.live, written - left);
+        left
+    }
+
+    /// Drops whole events, oldest first, until `dropped` holds `need_bytes` or none is left.
+    pub(super) fn drop_oldest_events(&mut self, need_bytes: usize, dropped: &mut Dropped) {
+        let mut at = self.no_event_before.max(usize::from(self.begun));
+        while dropped.bytes < need_bytes && at < self.pieces.len() {
+            let piece = &mut self.pieces[at];
+            if piece.kind() == PieceKind::Event {
+                let bytes = piece.len();
+                *piece = Piece::new(bytes as u32, PieceKind::Gap);
+                dropped.frames += 1;
+                dropped.bytes += bytes;
+                self.live -= bytes;
+                self.gaps += bytes;
+            }
+            at += 1;
+        }
+        self.no_event_before = at;
+        self.skip_gaps();
+        if self.gaps > self.live.max(CHUNK_BYTES) {
+            self.rebuild();
+        }
+    }
+
+    fn advance_urgent(&mut self, left: usize) -> usize {
+        let taken = left.min(self.urgent.len() - self.urgent_read);
+        self.urgent_read += taken;
+        self.live -= taken;
+        if self.urgent_read == self.urgent.len() {
+            self.urgent = Vec::new();
+            self.urgent_read = 0;
+        } else if self.urgent_read > COMPACT_BYTES && self.urgent_read > self.urgent.len() / 2 {
+            self.urgent.drain(..self.urgent_read);
+            self.urgent_read = 0;
+        }
+        left - taken
+    }
+
+    /// Takes `left` bytes from at most `count` pieces; returns what remains.
+    fn advance_pieces(&mut self, mut left: usize, mut count: usize) -> usize {
+        while left > 0 && count > 0 {
+            let Some(first) = self.pieces.front_mut() else {
+                break;
+            };
+            let rest = first.len();
+            let taken = left.min(rest);
+            left -= taken;
+            self.live -= taken;
+            self.begun = taken < rest;
+            if self.begun {
+                *first = Piece::new((rest - taken) as u32, first.kind());
+            } else {
+                self.pop_piece();
+            }
+            self.consume(taken);
+            count -= 1;
+        }
+        self.skip_gaps();
+        left
+    }
+
+    fn skip_gaps(&mut self) {
+        while let Some(first) = self.pieces.front()
+            && first.kind() == PieceKind::Gap
+        {
+            let bytes = first.len();
+            self.gaps -= bytes;
+            self.pop_piece();
+            self.consume(bytes);
+        }
+    }
+
+    fn pop_piece(&mut self) {
+        self.pieces.pop_front();
+        self.no_event_before = self.no_event_before.saturating_sub(1);
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.read += bytes;
+        if self
+            .chunks
+            .front()
+            .is_some_and(|chunk| self.read == chunk.len())
+        {
+            self.chunks.pop_front();
+            self.read = 0;
+        }
+    }
+
+    /// Copies what lives to new chunks, so that gaps never take more memory than the rest.
+    fn rebuild(&mut self) {
+        let mut chunks = VecDeque::new();
+        let mut kept = VecDeque::with_capacity(self.pieces.len() / 2);
+        let mut at = self.read;
+        for piece in &self.pieces {
+            if self.chunks.front().is_some_and(|chunk| at == chunk.len()) {
+                self.chunks.pop_front();
+                at = 0;
+            }
+            let end = at + piece.len();
+            if piece.kind() != PieceKind::Gap {
+                push_chunked(&mut chunks, &self.chunks[0][at..end]);
+                kept.push_back(*piece);
+            }
+            at = end;
+        }
+        let is_event = |piece: &Piece| piece.kind() == PieceKind::Event;
+        let start = usize::from(self.begun);
+        let first_event = kept.iter().skip(start).position(is_event);
+        self.no_event_before = first_event.map_or(kept.len(), |at| at + start);
+        (self.pieces, self.chunks, self.read, self.gaps) = (kept, chunks, 0, 0);
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let sum = |gaps: bool| -> usize {
+            let is_wanted = |piece: &&Piece| (piece.kind() == PieceKind::Gap) == gaps;
+            self.pieces
+                .iter()
+                .filter(is_wanted)
+                .map(|piece| piece.len())
+                .sum()
+        };
+        let urgent = self.urgent.len() - self.urgent_read;
+        assert_eq!(self.live, sum(false) + urgent);
+        assert_eq!(self.gaps, sum(true));
+        let held: usize = self.chunks.iter().map(Vec::len).sum();
+        assert_eq!(held - self.read, sum(false) + sum(true));
+        assert_ne!(
+            self.pieces.front().map(|piece| piece.kind()),
+            Some(PieceKind::Gap)
+        );
+        let start = usize::from(self.begun);
+        let passed = self.pieces.iter().take(self.no_event_before).skip(start);
+        assert!(
+            passed
+                .into_iter()
+                .all(|piece| piece.kind() != PieceKind::Event)
+        );
+    }
+}
+
+/// Appends to the last chunk if the frame fits there, else begins one.
+fn push_chunked(chunks: &mut VecDeque<Vec<u8>>, bytes: &[u8]) {
+    match chunks.back_mut() {
+        Some(last) if last.len() + bytes.len() <= CHUNK_BYTES => last.extend_from_slice(bytes),
+        _ => chunks.push_back(bytes.to_vec()),
+    }
+}
+
+const CHUNK_BYTES: usize = 64 << 10;
+const COMPACT_BYTES: usize = 4 << 10;

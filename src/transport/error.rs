@@ -1,0 +1,215 @@
+//! Why a transport ended: one enum, with a short name for counters and logs, and the WebSocket
+//! close code that belongs to it. The bytes of handshake refusals are written elsewhere.
+
+use super::CloseCode;
+
+/// A fault of the peer that ends its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    #[error("the first byte {0:#04x} starts no protocol of this listener")]
+    UnknownProtocol(u8),
+    #[error("a TLS handshake came to a listener without TLS")]
+    TlsOnPlainListener,
+    #[error("this listener does not accept RawSocket")]
+    RawSocketDisabled,
+    #[error("the HTTP request was refused with {}: {}", .0.status(), .0.reason())]
+    Http(HttpRefusal),
+    #[error("the RawSocket handshake was refused with error {}: {}", *.0 as u8, .0.reason())]
+    Handshake(HandshakeRefusal),
+    #[error("the RawSocket frame header {0:#010x} uses reserved bits")]
+    RawSocketReservedBits(u32),
+    #[error("the RawSocket frame type {0} is reserved")]
+    RawSocketReservedType(u8),
+    #[error("a message of {bytes} bytes exceeds the limit of {limit} bytes")]
+    MessageTooBig { bytes: u64, limit: usize },
+    #[error("a violation of RFC 6455: {}", .0.reason())]
+    WebSocket(Violation),
+    #[error("text that is not valid UTF-8")]
+    InvalidUtf8,
+    /// TR-WS-04: an ABORT goes first, then the close frame.
+    #[error("a {} message on a subprotocol of the other type", if *.text { "text" } else { "binary" })]
+    WrongMessageType { text: bool },
+}
+
+impl TransportError {
+    /// A stable name for counters and logs.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::UnknownProtocol(_) => "unknown_protocol",
+            Self::TlsOnPlainListener => "tls_on_plain_listener",
+            Self::RawSocketDisabled => "rawsocket_disabled",
+            Self::Http(refusal) => refusal.kind(),
+            Self::Handshake(refusal) => refusal.kind(),
+            Self::RawSocketReservedBits(_) => "rawsocket_reserved_bits",
+            Self::RawSocketReservedType(_) => "rawsocket_reserved_type",
+            Self::MessageTooBig { .. } => "message_too_big",
+            Self::WebSocket(violation) => violation.kind(),
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::WrongMessageType { .. } => "wrong_message_type",
+        }
+    }
+
+    /// What to close an open WebSocket with (TR-WS-04, TR-WS-05); `None` before it is open.
+    pub const fn close_code(self) -> Option<CloseCode> {
+        match self {
+            Self::WebSocket(_) => Some(CloseCode::Protocol),
+            Self::WrongMessageType { .. } => Some(CloseCode::Unsupported),
+            Self::InvalidUtf8 => Some(CloseCode::Invalid),
+            Self::MessageTooBig { .. } => Some(CloseCode::Size),
+            _ => None,
+        }
+    }
+}
+
+/// What RFC 6455 forbids a client to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    CloseCode(u16),
+    ClosePayload,
+    ControlFragmented,
+    ControlTooLong,
+    LengthNotMinimal,
+    LengthTopBit,
+    NewMessageInsideFragments,
+    ReservedBits,
+    ReservedOpcode(u8),
+    StrayContinuation,
+    Unmasked,
+}
+
+impl Violation {
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::CloseCode(_) => "websocket_close_code",
+            Self::ClosePayload => "websocket_close_payload",
+            Self::ControlFragmented => "websocket_control_fragmented",
+            Self::ControlTooLong => "websocket_control_too_long",
+            Self::LengthNotMinimal => "websocket_length_not_minimal",
+            Self::LengthTopBit => "websocket_length_top_bit",
+            Self::NewMessageInsideFragments => "websocket_new_message_inside_fragments",
+            Self::ReservedBits => "websocket_reserved_bits",
+            Self::ReservedOpcode(_) => "websocket_reserved_opcode",
+            Self::StrayContinuation => "websocket_stray_continuation",
+            Self::Unmasked => "websocket_unmasked",
+        }
+    }
+
+    /// One phrase for a close frame or a log.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::CloseCode(_) => "a close code that must not be sent",
+            Self::ClosePayload => "a close frame with one byte of payload",
+            Self::ControlFragmented => "a fragmented control frame",
+            Self::ControlTooLong => "a control frame of more than 125 bytes",
+            Self::LengthNotMinimal => "a length that is not in its shortest form",
+            Self::LengthTopBit => "a length with its top bit set",
+            Self::NewMessageInsideFragments => "a new message before the last fragment",
+            Self::ReservedBits => "reserved bits without an extension",
+            Self::ReservedOpcode(_) => "a reserved opcode",
+            Self::StrayContinuation => "a continuation of no message",
+            Self::Unmasked => "an unmasked client frame",
+        }
+    }
+}
+
+/// Why an HTTP request did not become a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpRefusal {
+    Body,
+    Full,
+    HeadTooLarge,
+    Host,
+    Key,
+    Malformed,
+    Method,
+    NoSubprotocol,
+    NotUpgrade,
+    OldHttp,
+    Origin,
+    Path,
+    Subprotocol,
+    Version,
+}
+
+impl HttpRefusal {
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Body | Self::Host | Self::Key | Self::Malformed | Self::OldHttp => 400,
+            Self::NoSubprotocol | Self::Subprotocol => 400,
+            Self::Origin => 403,
+            Self::Path => 404,
+            Self::Method => 405,
+            Self::NotUpgrade | Self::Version => 426,
+            Self::HeadTooLarge => 431,
+            Self::Full => 503,
+        }
+    }
+
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Body => "http_body",
+            Self::Full => "http_full",
+            Self::HeadTooLarge => "http_head_too_large",
+            Self::Host => "http_host",
+            Self::Key => "http_websocket_key",
+            Self::Malformed => "http_malformed",
+            Self::Method => "http_method",
+            Self::NoSubprotocol => "http_no_subprotocol",
+            Self::NotUpgrade => "http_not_upgrade",
+            Self::OldHttp => "http_old_version",
+            Self::Origin => "http_origin",
+            Self::Path => "http_path",
+            Self::Subprotocol => "http_subprotocol",
+            Self::Version => "http_websocket_version",
+        }
+    }
+
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Body => "a WebSocket request has no body",
+            Self::Full => "all connections of this router are taken",
+            Self::HeadTooLarge => "the request head is too large",
+            Self::Host => "exactly one Host header is required",
+            Self::Key => "Sec-WebSocket-Key must be given once, with 16 bytes in Base64",
+            Self::Malformed => "the request is not well-formed HTTP/1.1",
+            Self::Method => "only GET is supported",
+            Self::NoSubprotocol => "no WAMP subprotocol was offered in Sec-WebSocket-Protocol",
+            Self::NotUpgrade => "this is a WAMP router, which speaks WebSocket",
+            Self::OldHttp => "a WebSocket needs HTTP/1.1",
+            Self::Origin => "this origin is not allowed",
+            Self::Path => "nothing is served at this path",
+            Self::Subprotocol => "none of the offered subprotocols is supported",
+            Self::Version => "only version 13 of the WebSocket protocol is supported",
+        }
+    }
+}
+
+/// Why a RawSocket handshake was refused, with its number on the wire (TR-RS-04).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HandshakeRefusal {
+    Serializer = 1,
+    MaxLength = 2,
+    ReservedBits = 3,
+    ConnectionLimit = 4,
+}
+
+impl HandshakeRefusal {
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Serializer => "rawsocket_serializer",
+            Self::MaxLength => "rawsocket_max_length",
+            Self::ReservedBits => "rawsocket_handshake_reserved_bits",
+            Self::ConnectionLimit => "rawsocket_full",
+        }
+    }
+
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Serializer => "serializer unsupported",
+            Self::MaxLength => "maximum message length unacceptable",
+            Self::ReservedBits => "use of reserved bits",
+            Self::ConnectionLimit => "maximum connection count reached",
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The HTTP half of a WebSocket handshake: finds the request's head and judges it (RFC 6455, 4.2;
+//! TR-WS-02, TR-WS-03, TR-WS-06). Serves nothing else; what is refused is answered in full.
+
+use httparse::{Header, Request, Status};
+use tungstenite::handshake::derive_accept_key;
+
+use crate::codec::Codec;
+
+use super::http_answer::{refuse, subprotocol};
+use super::{HttpRefusal, TransportError, TransportRules};
+
+/// Finds the end of the request's head; `None` if it has not come yet.
+///
+/// `scanned` remembers how far the search went, so that a head that comes byte by byte is read once.
+pub(super) fn find_head(
+    input: &[u8],
+    scanned: &mut u32,
+    rules: &TransportRules,
+    reply: &mut Vec<u8>,
+) -> Result<Option<usize>, TransportError> {
+    let seen = &input[..input.len().min(rules.http_head_bytes)];
+    let from = (*scanned as usize)
+        .saturating_sub(END.len() - 1)
+        .min(seen.len());
+    if let Some(at) = seen[from..]
+        .windows(END.len())
+        .position(|window| window == END)
+    {
+        return Ok(Some(from + at + END.len()));
+    }
+    if input.len() >= rules.http_head_bytes {
+        refuse(HttpRefusal::HeadTooLarge, "", rules, reply);
+        return Err(TransportError::Http(HttpRefusal::HeadTooLarge));
+    }
+    *scanned = u32::try_from(seen.len()).unwrap_or(u32::MAX);
+    Ok(None)
+}
+
+/// Judges a whole request head; writes either 101 or the refusal to `reply`.
+pub(super) fn upgrade(
+    head: &[u8],
+    rules: &TransportRules,
+    reply: &mut Vec<u8>,
+) -> Result<Codec, TransportError> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = Request::new(&mut headers);
+    let parsed = match request.parse(head) {
+        Ok(Status::Complete(length)) if length == head.len() => judge(&request, rules),
+        Err(httparse::Error::TooManyHeaders) => Err((HttpRefusal::HeadTooLarge, String::new())),
+        _ => Err((HttpRefusal::Malformed, String::new())),
+    };
+    match parsed {
+        Ok(Accepted {
+            codec,
+            key,
+            negotiated,
+        }) => {
+            write_switch(codec, key, negotiated, reply);
+            Ok(codec)
+        }
+        Err((refusal, detail)) => {
+            refuse(refusal, &detail, rules, reply);
+            Err(TransportError::Http(refusal))
+        }
+    }
+}
+
+struct Accepted<'a> {
+    codec: Codec,
+    key: &'a [u8],
+    /// The client asked for a subprotocol, so the answer names one.
+    negotiated: bool,
+}
+
+/// The order puts what helps a person most first: method, path, and whether it is an upgrade.
+fn judge<'a>(
+    request: &Request<'_, 'a>,
+    rules: &TransportRules,
+) -> Result<Accepted<'a>, (HttpRefusal, String)> {
+    let headers = &*request.headers;
+    let fail = |refusal| Err((refusal, String::new()));
+    if request.method != Some("GET") {
+        return fail(HttpRefusal::Method);
+    }
+    let has_body = one(headers, "content-length").is_some_and(|length| length != b"0")
+        || count(headers, "content-length") > 1
+        || count(headers, "transfer-encoding") > 0;
+    if has_body {
+        return fail(HttpRefusal::Body);
+    }
+    if !rules.allows_path(path_of(request.path.unwrap_or_default())) {
+        return fail(HttpRefusal::Path);
+    }
+    if !has_token(headers, "upgrade", "websocket") || !has_token(headers, "connection", "upgrade") {
+        return fail(HttpRefusal::NotUpgrade);
+    }
+    if request.version != Some(1) {
+        return fail(HttpRefusal::OldHttp);
+    }
+    if count(headers, "host") != 1 {
+        return fail(HttpRefusal::Host);
+    }
+    if one(headers, "sec-websocket-version") != Some(b"13") {
+        return fail(HttpRefusal::Version);
+    }
+    let Some(key) = one(headers, "sec-websocket-key").filter(|key| is_key(key)) else {
+        return fail(HttpRefusal::Key);
+    };
+    let origins_allowed = values(headers, "origin")
+        .all(|origin| str::from_utf8(origin).is_ok_and(|origin| rules.allows_origin(origin)));
+    if !origins_allowed {
+        return fail(HttpRefusal::Origin);
+    }
+    let (codec, negotiated) = choose_codec(headers, rules)?;
+    Ok(Accepted {
+        codec,
+        key,
+        negotiated,
+    })
+}
+
+/// The first subprotocol of the client's list that the listener allows (TR-WS-03).
+fn choose_codec(
+    headers: &[Header<'_>],
+    rules: &TransportRules,
+) -> Result<(Codec, bool), (HttpRefusal, String)> {
+    let offered = || tokens(headers, "sec-websocket-protocol");
+    let chosen = offered().find_map(|name| {
+        let named = |codec: &Codec| subprotocol(*codec).as_bytes() == name;
+        rules.codecs.iter().copied().find(named)
+    });
+    match (chosen, rules.default_subprotocol) {
+        (Some(codec), _) => Ok((codec, true)),
+        (None, Some(codec)) if offered().next().is_none() => Ok((codec, false)),
+        (None, _) if offered().next().is_none() => Err((HttpRefusal::NoSubprotocol, String::new())),
+        (None, _) => {
+            let names: Vec<_> = offered().map(String::from_utf8_lossy).collect();
+            Err((HttpRefusal::Subprotocol, names.join(", ")))
+        }
+    }
+}
+
+fn write_switch(codec: Codec, key: &[u8], negotiated: bool, reply: &mut Vec<u8>) {
+    reply.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    );
+    reply.extend_from_slice(b"Sec-WebSocket-Accept: ");
+    reply.extend_from_slice(derive_accept_key(key).as_bytes());
+    if negotiated {
+        reply.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        reply.extend_from_slice(subprotocol(codec).as_bytes());
+    }
+    reply.extend_from_slice(END);
+}
+
+/// The path without its query, and without scheme and host if the client wrote them.
+fn path_of(target: &str) -> &str {
+    let target = target.split('?').next().unwrap_or_default();
+    match target.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None => target,
+    }
+}
+
+fn values<'h, 'a>(
+    headers: &'h [Header<'a>],
+    name: &'static str,
+) -> impl Iterator<Item = &'a [u8]> + use<'h, 'a> {
+    let named = headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name));
+    named.map(|header| header.value.trim_ascii())
+}
+
+fn count(headers: &[Header<'_>], name: &'static str) -> usize {
+    values(headers, name).count()
+}
+
+/// The value of a header that occurs exactly once.
+fn one<'a>(headers: &[Header<'a>], name: &'static str) -> Option<&'a [u8]> {
+    let mut found = values(headers, name);
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+/// The elements of a comma-separated list that may be spread over several headers.
+fn tokens<'h, 'a>(
+    headers: &'h [Header<'a>],
+    name: &'static str,
+) -> impl Iterator<Item = &'a [u8]> + use<'h, 'a> {
+    values(headers, name)
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.is_empty())
+}
+
+fn has_token(headers: &[Header<'_>], name: &'static str, token: &str) -> bool {
+    tokens(headers, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether it is the Base64 of 16 bytes; unused bits of the last character are not looked at.
+fn is_key(key: &[u8]) -> bool {
+    let Some((digits, b"==")) = key.split_last_chunk() else {
+        return false;
+    };
+    digits.len() == 22
+        && digits
+            .iter()
+            .all(|digit| digit.is_ascii_alphanumeric() || b"+/".contains(digit))
+}
+
+const END: &[u8] = b"\r\n\r\n";
+const MAX_HEADERS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_what_is_left_of_the_target() {
+        assert_eq!(path_of("/ws?x=1"), "/ws");
+        assert_eq!(path_of("http://host:80/ws?x=a://b"), "/ws");
+        assert_eq!(path_of("http://host"), "/");
+        assert_eq!(path_of("/a?u=http://b/c"), "/a");
+    }
+
+    #[test]
+    fn keys_are_sixteen_bytes_of_base64() {
+        assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        assert!(!is_key(b"dGhlIHNhbXBsZSBub25jZQ="));
+        assert!(!is_key(b"dGhlIHNhbXBsZSBub25j-Q=="));
+        assert!(!is_key(b""));
+    }
+
+    #[test]
+    fn the_search_for_the_end_goes_on_where_it_stopped() {
+        let rules = TransportRules::default();
+        let input = b"GET / HTTP/1.1\r\n\r\nrest";
+        let mut scanned = 0;
+        for length in 1..input.len() {
+            let found = find_head(&input[..length], &mut scanned, &rules, &mut Vec::new());
+            assert_eq!(found, Ok((length >= 18).then_some(18)));
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! What waits to be written to one connection: spans of this turn's arena behind an own backlog.
+//!
+//! A connection that keeps up owns no memory here. What its socket does not take is copied once,
+//! into its [`Backlog`]. Byte budgets and the policy for slow consumers are the caller's.
+
+use std::io::IoSlice;
+
+use smallvec::SmallVec;
+
+use super::backlog::{Backlog, Piece, PieceKind};
+use super::{Arena, Span};
+
+/// Whether a frame may be dropped for a slow consumer: only EVENT may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Reply,
+    Event,
+}
+
+/// What [`Output::drop_oldest_events`] dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    pub frames: usize,
+    pub bytes: usize,
+}
+
+/// The queue of one connection. In order: the backlog, then the spans; a control frame goes first,
+/// but never into a frame that is partly written (TR-RS-08).
+#[derive(Debug, Default)]
+pub struct Output {
+    spans: SmallVec<[Entry; 4]>,
+    /// Older than all spans; holds at least one byte if there is one.
+    backlog: Option<Box<Backlog>>,
+    waiting: usize,
+    /// The first span that is not written yet.
+    first: u32,
+    /// How much of the first span is written; only without a backlog.
+    written: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    start: u32,
+    piece: Piece,
+}
+
+impl Output {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Queues a frame of the arena. An empty span is nothing.
+    #[inline]
+    pub fn push(&mut self, span: Span, class: Class) {
+        let kind = match class {
+            Class::Reply => PieceKind::Reply,
+            Class::Event => PieceKind::Event,
+        };
+        if !span.is_empty() {
+            self.waiting += span.len();
+            self.spans.push(Entry {
+                start: span.start,
+                piece: Piece::new(span.len, kind),
+            });
+        }
+    }
+
+    /// Queues a control frame before all frames that are not begun, behind earlier control frames.
+    pub fn push_control(&mut self, arena: &Arena, span: Span) {
+        if span.is_empty() {
+            return;
+        }
+        self.waiting += span.len();
+        if let Some(backlog) = &mut self.backlog {
+            return backlog.push_urgent(arena.get(span));
+        }
+        let begun = self.first as usize + usize::from(self.written > 0);
+        let is_control = |entry: &&Entry| entry.piece.kind() == PieceKind::Control;
+        let controls = self.spans[begun..].iter().take_while(is_control).count();
+        let piece = Piece::new(span.len, PieceKind::Control);
+        self.spans.insert(
+            begun + controls,
+            Entry {
+                start: span.start,
+                piece,
+            },
+        );
+    }
+
+    /// All bytes that the socket has not taken.
+    pub const fn waiting_bytes(&self) -> usize {
+        self.waiting
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Whether the arena must not be cleared yet.
+    pub fn has_arena_spans(&self) -> bool {
+        !self.spans.is_empty()
+    }
+
+    /// The next bytes to write, at most `max_bytes`; empty only if nothing waits.
+    ///
+    /// They lie in the backlog, in the arena, or, where several small frames follow each other, in
+    /// `scratch`, whose old content is lost.
+    pub fn next_write<'a>(
+        &'a self,
+        arena: &'a Arena,
+        scratch: &'a mut Vec<u8>,
+        max_bytes: usize,
+    ) -> &'a [u8] {
+        debug_assert!(max_bytes > 0);
+        if let Some(backlog) = &self.backlog {
+            return backlog.first_run(max_bytes);
+        }
+        let Some((first, rest)) = self.spans[self.first as usize..].split_first() else {
+            return &[];
+        };
+        let head = &arena.get(first.span())[self.written as usize..];
+        if rest.is_empty() || head.len() >= max_bytes.min(LARGE_BYTES) {
+            return &head[..head.len().min(max_bytes)];
+        }
+        scratch.clear();
+        scratch.extend_from_slice(head);
+        for entry in rest {
+            let frame = arena.get(entry.span());
+            let room = max_bytes - scratch.len();
+            if room == 0 || frame.len() >= LARGE_BYTES {
+                break;
+            }
+            scratch.extend_from_slice(&frame[..frame.len().min(room)]);
+        }
+        scratch
+    }
+
+    /// Fills `slices` with what waits, in order, for a vectored write; returns how many are used.
+    pub fn fill_slices<'a>(&'a self, arena: &'a Arena, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        let mut add = |bytes: &'a [u8]| {
+            if let Some(slot) = slices.get_mut(used) {
+                *slot = IoSlice::new(bytes);
+                used += 1;
+                return true;
+            }
+            false
+        };
+        if let Some(backlog) = &self.backlog
+            && !backlog.each_run(usize::MAX, &mut add)
+        {
+            return used;
+        }
+        let mut skip = self.written as usize;
+        for entry in &self.spans[self.first as usize..] {
+            if !add(&arena.get(entry.span())[skip..]) {
+                break;
+            }
+            skip = 0;
+        }
+        used
+    }
+
+    /// The socket took so many of the bytes that wait first.
+    pub fn advance(&mut self, written: usize) {
+        debug_assert!(written <= self.waiting);
+        self.waiting -= written;
+        let mut left = written;
+        if let Some(backlog) = &mut self.backlog {
+            left = backlog.advance(left);
+            if !backlog.is_empty() {
+                return;
+            }
+            self.backlog = None;
+        }
+        while let Some(entry) = self.spans.get(self.first as usize) {
+            let rest = entry.piece.len() - self.written as usize;
+            if left < rest {
+                self.written += left as u32;
+                return;
+            }
+            left -= rest;
+            self.written = 0;
+            self.first += 1;
+        }
+        self.forget_spans();
+    }
+
+    /// The socket is full: copies what the arena still holds for this connection to the backlog.
+    pub fn retain_rest(&mut self, arena: &Arena) {
+        if self.first as usize == self.spans.len() {
+            return;
+        }
+        let backlog = self.backlog.get_or_insert_default();
+        for entry in &self.spans[self.first as usize..] {
+            let frame = arena.get(entry.span());
+            if entry.piece.kind() == PieceKind::Control {
+                backlog.push_urgent(&frame[self.written as usize..]);
+            } else {
+                backlog.push(
+                    &frame[self.written as usize..],
+                    entry.piece.kind(),
+                    self.written > 0,
+                );
+            }
+            self.written = 0;
+        }
+        self.forget_spans();
+    }
+
+    /// Drops whole EVENT frames, oldest first, until `need_bytes` are free or none is left. Replies
+    /// and a frame that is partly written stay.
+    pub fn drop_oldest_events(&mut self, arena: &Arena, need_bytes: usize) -> Dropped {
+        let mut dropped = Dropped::default();
+        loop {
+            if let Some(backlog) = &mut self.backlog {
+                backlog.drop_oldest_events(need_bytes, &mut dropped);
+                if backlog.is_empty() {
+                    self.backlog = None;
+                }
+            }
+            if dropped.bytes >= need_bytes || !self.has_arena_spans() {
+                self.waiting -= dropped.bytes;
+                return dropped;
+            }
+            self.retain_rest(arena);
+        }
+    }
+
+    /// Throws everything away, without a word to anybody.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn forget_spans(&mut self) {
+        self.first = 0;
+        self.written = 0;
+        if self.spans.spilled() {
+            self.spans = SmallVec::new();
+        } else {
+            self.spans.clear();
+        }
+    }
+
+    /// Asserts what must hold after each public call.
+    pub fn check_invariants(&self) {
+        let spans = self.spans[self.first as usize..]
+            .iter()
+            .map(|entry| entry.piece.len());
+        let backlog = self.backlog.as_ref().map_or(0, |backlog| {
+            backlog.check_invariants();
+            assert!(!backlog.is_empty());
+            backlog.live_bytes()
+        });
+        assert_eq!(
+            self.waiting + self.written as usize,
+            spans.sum::<usize>() + backlog
+        );
+        assert!(self.backlog.is_none() || self.written == 0);
+    }
+}
+
+impl Entry {
+    #[inline]
+    const fn span(self) -> Span {
+        Span {
+            start: self.start,
+            len: self.piece.len() as u32,
+        }
+    }
+}
+
+/// From this size on a frame is written from where it lies.
+const LARGE_BYTES: usize = 16 << 10;
+
+const _: () = assert!(size_of::<Output>() <= 64);

@@ -1,0 +1,304 @@
+//! RFC 6455 on the server's side: frames to messages, control frames, the closing handshake.
+//!
+//! A message in one frame is unmasked and left where it lies; only fragments own memory, and only
+//! for bytes that have come. The HTTP part of the handshake lives in `http`.
+
+use std::str;
+
+use crate::codec::Codec;
+
+use super::{CloseCode, Framing, Inbound, Step, TransportError, Violation, unmask};
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub(super) struct WebSocket {
+    fragments: Option<Box<Fragments>>,
+    codec: Codec,
+    sent_close: bool,
+    /// The peer closed, or broke the protocol: what follows cannot be or need not be read.
+    deaf: bool,
+}
+
+/// The message that is still coming.
+#[derive(Debug, Default)]
+struct Fragments {
+    bytes: Vec<u8>,
+    /// So many bytes are whole, valid characters; binary messages do not use it.
+    checked: usize,
+}
+
+struct Header {
+    last: bool,
+    opcode: u8,
+    key: [u8; 4],
+    bytes: usize,
+    payload: u64,
+}
+
+impl WebSocket {
+    pub(super) const fn new(codec: Codec) -> Self {
+        Self {
+            fragments: None,
+            codec,
+            sent_close: false,
+            deaf: false,
+        }
+    }
+
+    pub(super) const fn framing(&self) -> Framing {
+        if self.is_text() {
+            Framing::WebSocketText
+        } else {
+            Framing::WebSocketBinary
+        }
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        !self.sent_close && !self.deaf
+    }
+
+    pub(super) fn fail(&mut self) {
+        self.deaf = true;
+        self.fragments = None;
+    }
+
+    pub(super) fn decode(
+        &mut self,
+        input: &mut [u8],
+        limit: usize,
+        reply: &mut Vec<u8>,
+    ) -> Result<Step, TransportError> {
+        if self.deaf {
+            return Ok(Step::Done(input.len(), Inbound::Control));
+        }
+        let header = match Header::parse(input)? {
+            Ok(header) => header,
+            Err(needed) => return Ok(Step::Need(needed)),
+        };
+        self.check(&header, limit)?;
+        let end = header.bytes + header.payload as usize;
+        let Some(payload) = input.get_mut(header.bytes..end) else {
+            return Ok(Step::Need(end));
+        };
+        unmask(payload, header.key);
+        let inbound = match header.opcode {
+            CLOSE => self.take_close(payload, reply)?,
+            PING => {
+                self.answer_ping(payload, reply);
+                Inbound::Control
+            }
+            PONG => Inbound::Control,
+            _ if self.sent_close => Inbound::Control,
+            _ if header.last && self.fragments.is_none() => {
+                self.check_text(payload)?;
+                Inbound::Message(header.bytes..end)
+            }
+            _ => self.take_fragment(payload, header.last)?,
+        };
+        Ok(Step::Done(end, inbound))
+    }
+
+    pub(super) fn encode_ping(&self, payload: &[u8], out: &mut Vec<u8>) {
+        if self.is_open() {
+            encode_control(PING, payload, out);
+        }
+    }
+
+    pub(super) fn encode_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
+        debug_assert!(code.is_allowed());
+        if self.sent_close {
+            return;
+        }
+        self.sent_close = true;
+        self.fragments = None;
+        let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES - 2)];
+        out.extend_from_slice(&[0x80 | CLOSE, 2 + reason.len() as u8]);
+        out.extend_from_slice(&u16::from(code).to_be_bytes());
+        out.extend_from_slice(reason.as_bytes());
+    }
+
+    /// What the header alone decides, so that no byte of a refused body is waited for.
+    fn check(&self, header: &Header, limit: usize) -> Result<(), TransportError> {
+        if header.is_control() {
+            return Ok(());
+        }
+        let inside = self.fragments.is_some();
+        match header.opcode {
+            _ if self.sent_close => {}
+            CONTINUATION if inside => {}
+            CONTINUATION => return Err(TransportError::WebSocket(Violation::StrayContinuation)),
+            _ if inside => {
+                return Err(TransportError::WebSocket(
+                    Violation::NewMessageInsideFragments,
+                ));
+            }
+            opcode if (opcode == TEXT) != self.is_text() => {
+                return Err(TransportError::WrongMessageType {
+                    text: opcode == TEXT,
+                });
+            }
+            _ => {}
+        }
+        let before = self
+            .fragments
+            .as_ref()
+            .map_or(0, |fragments| fragments.bytes.len());
+        let bytes = header.payload.saturating_add(before as u64);
+        if bytes > limit as u64 {
+            return Err(TransportError::MessageTooBig { bytes, limit });
+        }
+        Ok(())
+    }
+
+    fn check_text(&self, payload: &[u8]) -> Result<(), TransportError> {
+        if self.is_text() && str::from_utf8(payload).is_err() {
+            return Err(TransportError::InvalidUtf8);
+        }
+        Ok(())
+    }
+
+    fn take_fragment(&mut self, payload: &[u8], last: bool) -> Result<Inbound, TransportError> {
+        let text = self.is_text();
+        let fragments = self.fragments.get_or_insert_default();
+        fragments.bytes.extend_from_slice(payload);
+        if text {
+            fragments.check_text(last)?;
+        }
+        if !last {
+            return Ok(Inbound::Control);
+        }
+        let whole = self.fragments.take().map(|fragments| fragments.bytes);
+        Ok(Inbound::Assembled(whole.unwrap_or_default()))
+    }
+
+    fn take_close(
+        &mut self,
+        payload: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> Result<Inbound, TransportError> {
+        if let Some((code, reason)) = payload.split_first_chunk() {
+            let code = u16::from_be_bytes(*code);
+            if !CloseCode::from(code).is_allowed() {
+                return Err(TransportError::WebSocket(Violation::CloseCode(code)));
+            }
+            str::from_utf8(reason).map_err(|_| TransportError::InvalidUtf8)?;
+        } else if !payload.is_empty() {
+            return Err(TransportError::WebSocket(Violation::ClosePayload));
+        }
+        if !self.sent_close {
+            self.sent_close = true;
+            encode_control(CLOSE, &payload[..payload.len().min(2)], reply);
+        }
+        self.fail();
+        Ok(Inbound::Closed)
+    }
+
+    fn answer_ping(&self, payload: &[u8], reply: &mut Vec<u8>) {
+        if !self.sent_close {
+            encode_control(PONG, payload, reply);
+        }
+    }
+
+    const fn is_text(&self) -> bool {
+        matches!(self.codec, Codec::Json)
+    }
+}
+
+impl Fragments {
+    /// Checks what is new; a character may be cut between two fragments, but not at the end.
+    fn check_text(&mut self, last: bool) -> Result<(), TransportError> {
+        match str::from_utf8(&self.bytes[self.checked..]) {
+            Ok(_) => self.checked = self.bytes.len(),
+            Err(error) if last || error.error_len().is_some() => {
+                return Err(TransportError::InvalidUtf8);
+            }
+            Err(error) => self.checked += error.valid_up_to(),
+        }
+        Ok(())
+    }
+}
+
+impl Header {
+    /// Returns the header, or how many bytes must have come to read it.
+    fn parse(input: &[u8]) -> Result<Result<Self, usize>, TransportError> {
+        let Some(&[first, second]) = input.first_chunk() else {
+            return Ok(Err(2));
+        };
+        let short = second & 0x7F;
+        check_start(first, second, short).map_err(TransportError::WebSocket)?;
+        let length_bytes = match short {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let bytes = 2 + length_bytes + 4;
+        let Some(head) = input.get(..bytes) else {
+            return Ok(Err(bytes));
+        };
+        let (length, key) = head[2..].split_at(length_bytes);
+        let payload = match length {
+            [] => u64::from(short),
+            _ => length
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        };
+        let violation = match length_bytes {
+            8 if payload >> 63 != 0 => Some(Violation::LengthTopBit),
+            8 if payload <= 0xFFFF => Some(Violation::LengthNotMinimal),
+            2 if payload <= 125 => Some(Violation::LengthNotMinimal),
+            _ => None,
+        };
+        match violation {
+            Some(violation) => Err(TransportError::WebSocket(violation)),
+            None => Ok(Ok(Self {
+                last: first & 0x80 != 0,
+                opcode: first & 0x0F,
+                key: [key[0], key[1], key[2], key[3]],
+                bytes,
+                payload,
+            })),
+        }
+    }
+
+    const fn is_control(&self) -> bool {
+        self.opcode & 0x08 != 0
+    }
+}
+
+/// What the first two octets alone decide.
+const fn check_start(first: u8, second: u8, short: u8) -> Result<(), Violation> {
+    if first & 0x70 != 0 {
+        return Err(Violation::ReservedBits);
+    }
+    let opcode = first & 0x0F;
+    if !matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG) {
+        return Err(Violation::ReservedOpcode(opcode));
+    }
+    if second & 0x80 == 0 {
+        return Err(Violation::Unmasked);
+    }
+    if opcode & 0x08 != 0 {
+        if first & 0x80 == 0 {
+            return Err(Violation::ControlFragmented);
+        }
+        if short as usize > CONTROL_BYTES {
+            return Err(Violation::ControlTooLong);
+        }
+    }
+    Ok(())
+}
+
+fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(payload.len() <= CONTROL_BYTES);
+    out.extend_from_slice(&[0x80 | opcode, payload.len() as u8]);
+    out.extend_from_slice(payload);
+}
+
+/// The most that a control frame carries.
+pub(super) const CONTROL_BYTES: usize = 125;
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
