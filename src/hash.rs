@@ -3,15 +3,9 @@
 
 use foldhash::fast::FixedState;
 
-#[expect(
-    clippy::disallowed_types,
-    reason = "this is the one place that seeds them"
-)]
+#[expect(clippy::disallowed_types, reason = "this is the one place that seeds them")]
 pub type Map<K, V> = std::collections::HashMap<K, V, FixedState>;
-#[expect(
-    clippy::disallowed_types,
-    reason = "this is the one place that seeds them"
-)]
+#[expect(clippy::disallowed_types, reason = "this is the one place that seeds them")]
 pub type Set<T> = std::collections::HashSet<T, FixedState>;
 
 /// Where every hasher of a router comes from.

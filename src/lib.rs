@@ -5,5 +5,7 @@ pub mod codec;
 pub mod hash;
 pub mod limits;
 pub mod router;
+pub mod session;
+pub mod shard;
 pub mod transport;
 pub mod wamp;

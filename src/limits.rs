@@ -98,6 +98,9 @@ pub struct Timeouts {
     pub handshake_ms: u64,
     /// Silence after which the router sends a ping; 0: never.
     pub ping_interval_ms: u64,
+    /// Whether RawSocket peers are pinged too. Off by default: deployed clients do not answer, or
+    /// break; TCP's own keep-alive finds the dead among them.
+    pub rawsocket_pings: bool,
     /// Silence after a ping that ends the connection.
     pub ping_timeout_ms: u64,
     /// For the peer's answer to a GOODBYE or a WebSocket close, and for the last bytes to leave.
@@ -109,6 +112,7 @@ impl Default for Timeouts {
         Self {
             handshake_ms: 5_000,
             ping_interval_ms: 20_000,
+            rawsocket_pings: false,
             ping_timeout_ms: 10_000,
             close_ms: 2_000,
         }

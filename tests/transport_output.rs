@@ -49,31 +49,19 @@ struct Model {
 impl Model {
     fn push_control(&mut self, frame: Vec<u8>) {
         let mut at = usize::from(self.begun);
-        while self
-            .frames
-            .get(at)
-            .is_some_and(|(kind, _)| *kind == Kind::Control)
-        {
+        while self.frames.get(at).is_some_and(|(kind, _)| *kind == Kind::Control) {
             at += 1;
         }
         self.frames.insert(at, (Kind::Control, frame));
     }
 
     fn bytes(&self) -> Vec<u8> {
-        self.frames
-            .iter()
-            .flat_map(|(_, frame)| frame)
-            .copied()
-            .collect()
+        self.frames.iter().flat_map(|(_, frame)| frame).copied().collect()
     }
 
     fn advance(&mut self, mut written: usize) {
         while written > 0 {
-            let frame = &mut self
-                .frames
-                .front_mut()
-                .expect("only what waits is written")
-                .1;
+            let frame = &mut self.frames.front_mut().expect("only what waits is written").1;
             let taken = written.min(frame.len());
             frame.drain(..taken);
             written -= taken;
@@ -119,9 +107,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// Each frame has bytes of its own, so that a mix-up shows.
 fn frame(number: usize, len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|i| (number.wrapping_mul(31) ^ i) as u8)
-        .collect()
+    (0..len).map(|i| (number.wrapping_mul(31) ^ i) as u8).collect()
 }
 
 fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &mut Model) {
@@ -157,10 +143,7 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             let mut room = vec![IoSlice::new(&[]); slices];
             let used = output.fill_slices(arena, &mut room);
             assert_eq!(used == 0, model.frames.is_empty());
-            let bytes: Vec<u8> = room[..used]
-                .iter()
-                .flat_map(|slice| slice.to_vec())
-                .collect();
+            let bytes: Vec<u8> = room[..used].iter().flat_map(|slice| slice.to_vec()).collect();
             assert_eq!(bytes, &model.bytes()[..bytes.len()]);
             let taken = taken.min(bytes.len());
             output.advance(taken);
@@ -175,10 +158,7 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             arena.clear();
         }
         Op::DropOldest { need } => {
-            assert_eq!(
-                output.drop_oldest_events(arena, need),
-                model.drop_oldest(need)
-            );
+            assert_eq!(output.drop_oldest_events(arena, need), model.drop_oldest(need));
         }
     }
     output.check_invariants();

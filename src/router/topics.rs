@@ -73,11 +73,7 @@ impl TopicTable {
     pub fn matches(&self, topic: &str) -> Fanouts {
         let mut fanouts = Fanouts::new();
         self.patterns.for_each_match(topic, |policy, entry| {
-            fanouts.push(Fanout {
-                subscription: entry.subscription,
-                policy,
-                shards: entry.shards,
-            });
+            fanouts.push(Fanout { subscription: entry.subscription, policy, shards: entry.shards });
         });
         fanouts
     }

@@ -35,7 +35,8 @@ impl Shard {
         slot: u32,
         subscribe: &Subscribe<'_>,
     ) -> Result<(), Violation> {
-        let session = self.accept_request(slot, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
+        let session =
+            self.accept_request(slot, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
         let realm = Arc::clone(&session.realm);
         let held = session.subscriptions.len();
         let limits = &self.settings().limits;
@@ -130,7 +131,9 @@ impl Shard {
         let publisher = session.id;
         let realm = Arc::clone(&session.realm);
         let limit = self.settings().limits.uri_bytes;
-        if let Err(refusal) = check_uri(&realm, &publish.topic, limit).and(unreserved(&publish.topic)) {
+        if let Err(refusal) =
+            check_uri(&realm, &publish.topic, limit).and(unreserved(&publish.topic))
+        {
             self.counters.publications_refused.increment();
             if publish.options.acknowledge {
                 self.refuse(slot, code::PUBLISH, publish.request, refusal);
@@ -223,7 +226,13 @@ impl Shard {
     }
 
     /// Answers a request with ERROR and a sentence of explanation.
-    pub(super) fn refuse(&mut self, slot: u32, request_type: u16, request: RequestId, why: Refusal) {
+    pub(super) fn refuse(
+        &mut self,
+        slot: u32,
+        request_type: u16,
+        request: RequestId,
+        why: Refusal,
+    ) {
         let (error, explanation) = why;
         self.answer(
             slot,

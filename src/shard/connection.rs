@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Closing;
+use super::{Admission, Closing};
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::limits::Timeouts;
 use crate::router::ShardSet;
 use crate::session::Session;
-use crate::transport::{Framing, Output, RAWSOCKET_HEADER_BYTES, Span, Transport, TransportRules};
+use crate::transport::{Framing, Output, Span, Transport, TransportRules, rawsocket};
 use crate::wamp::SessionId;
 
 #[derive(Debug)]
@@ -35,6 +35,7 @@ pub(super) struct Connection {
     /// Bytes of a frame or handshake that has not arrived whole.
     pub(super) partial: Vec<u8>,
     pub(super) rules: Arc<TransportRules>,
+    pub(super) admission: Admission,
     /// Where the connection comes from, for logs.
     pub(super) peer: Box<str>,
     /// Tells this connection from earlier ones in the same slot.
@@ -84,7 +85,7 @@ impl Connection {
 
     /// Whether the peer accepts a frame of this size; only RawSocket peers set a limit.
     pub(super) const fn accepts(&self, frame: Span) -> bool {
-        frame.len() <= self.peer_limit_bytes.saturating_add(RAWSOCKET_HEADER_BYTES)
+        frame.len() <= self.peer_limit_bytes.saturating_add(rawsocket::HEADER_BYTES)
     }
 
     pub(super) fn enter(&mut self, phase: Phase, now: Millis) {
@@ -104,15 +105,19 @@ impl Connection {
             }
             Phase::Closing => Deadline { at: self.since + timeouts.close_ms, due: Due::Drop },
         };
-        let soft = self.over_soft_since.map(|since| Deadline { at: since + soft_ms, due: Due::Slow });
-        let stall = self.blocked_since.map(|since| Deadline { at: since + stall_ms, due: Due::Slow });
+        let soft =
+            self.over_soft_since.map(|since| Deadline { at: since + soft_ms, due: Due::Slow });
+        let stall =
+            self.blocked_since.map(|since| Deadline { at: since + stall_ms, due: Due::Slow });
         let closing = matches!(self.phase, Phase::Closing);
         let slow = soft.into_iter().chain(stall).filter(|_| !closing);
         slow.fold(phase, |first, other| if other.at < first.at { other } else { first })
     }
 
     fn keepalive_deadline(&self, timeouts: &Timeouts) -> Deadline {
-        if timeouts.ping_interval_ms == 0 || !self.framing.pings() {
+        if timeouts.ping_interval_ms == 0
+            || self.framing == Framing::RawSocket && !timeouts.rawsocket_pings
+        {
             return Deadline { at: Millis(u64::MAX), due: Due::Ping };
         }
         match self.ping_sent {

@@ -269,7 +269,9 @@ impl Shard {
         };
         match sent {
             Ok(()) => {}
-            Err(SendError::TooLarge) => self.refuse(slot, code::CALL, request, TOO_LARGE_FOR_CALLER),
+            Err(SendError::TooLarge) => {
+                self.refuse(slot, code::CALL, request, TOO_LARGE_FOR_CALLER)
+            }
             Err(SendError::Encoding) => self.refuse(slot, code::CALL, request, NOT_FOR_CALLER),
         }
     }
@@ -327,14 +329,10 @@ const CALLEE_BUSY: Refusal = (
     WampError::ResourceLimit,
     "the callee has as many invocations pending as the router allows per session",
 );
-const TOO_LARGE_FOR_CALLEE: Refusal = (
-    WampError::PayloadSizeExceeded,
-    "the call is larger than the callee's transport accepts",
-);
-const TOO_LARGE_FOR_CALLER: Refusal = (
-    WampError::PayloadSizeExceeded,
-    "the answer is larger than the caller's transport accepts",
-);
+const TOO_LARGE_FOR_CALLEE: Refusal =
+    (WampError::PayloadSizeExceeded, "the call is larger than the callee's transport accepts");
+const TOO_LARGE_FOR_CALLER: Refusal =
+    (WampError::PayloadSizeExceeded, "the answer is larger than the caller's transport accepts");
 const NOT_FOR_CALLEE: Refusal = (
     WampError::InvalidArgument,
     "the payload holds a value that the callee's serializer cannot express",

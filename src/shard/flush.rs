@@ -143,13 +143,12 @@ impl Outbound {
                 self.mark_dirty(slot, connection);
                 return Flushed::Progress;
             }
-            let bytes =
-                connection.output.next_write(&self.arena, &mut self.gathered, WRITE_BYTES);
+            let bytes = connection.output.next_write(&self.arena, &mut self.gathered, WRITE_BYTES);
             let offered = bytes.len();
             match write(bytes) {
                 Ok(0) => return Flushed::Lost,
                 Ok(written) => {
-                    connection.output.advance(&self.arena, written);
+                    connection.output.advance(written);
                     connection.blocked_since = None;
                     written_bytes += written;
                     self.note_written(written);

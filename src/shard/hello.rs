@@ -8,6 +8,7 @@ use super::{SendError, Shard};
 use crate::clock::Millis;
 use crate::router::{Realm, SessionRef};
 use crate::session::Session;
+use crate::transport::CloseCode;
 use crate::wamp::{Dict, Hello, RouterMessage, SessionId, Value, WampError, is_valid_uri};
 
 impl Shard {
@@ -57,11 +58,18 @@ impl Shard {
             let message = "HELLO.Realm is null, and this router does not assign realms";
             return Err((WampError::NoSuchRealm, message.to_owned()));
         };
-        if !is_valid_uri(name, Default::default()) || name.len() > self.settings().limits.uri_bytes {
-            return Err((WampError::InvalidUri, format!("HELLO.Realm is not a valid URI: {name:?}")));
+        if !is_valid_uri(name, Default::default()) || name.len() > self.settings().limits.uri_bytes
+        {
+            return Err((
+                WampError::InvalidUri,
+                format!("HELLO.Realm is not a valid URI: {name:?}"),
+            ));
         }
         let Some(realm) = self.router.realm(name) else {
-            return Err((WampError::NoSuchRealm, format!("no realm {name:?} exists on this router")));
+            return Err((
+                WampError::NoSuchRealm,
+                format!("no realm {name:?} exists on this router"),
+            ));
         };
         match hello.authmethods.as_deref() {
             None | Some([]) => Ok(Arc::clone(realm)),
@@ -90,7 +98,7 @@ impl Shard {
         let peer = &self.connections[slot as usize].peer;
         let realm = hello.realm.as_deref().unwrap_or_default();
         tracing::info!(%peer, realm, reason = error.uri(), message, "session refused");
-        self.abort(slot, error, message, now);
+        self.abort(slot, error, message, CloseCode::Policy, now);
     }
 
     /// Draws session ids until one is free (BP-ID-03).

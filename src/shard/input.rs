@@ -6,7 +6,7 @@ use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::codec::{self, DecodeLimits};
 use crate::session::{SequenceError, Session};
-use crate::transport::{Inbound, Transport, TransportError};
+use crate::transport::{CloseCode, Inbound, Transport, TransportError};
 use crate::wamp::{ClientMessage, RequestId, Role};
 
 /// A message that ends the session of its sender (BP-PV-01). The text says what was wrong.
@@ -56,6 +56,10 @@ impl Shard {
             if matches!(connection.phase, Phase::Closing) {
                 return input.len();
             }
+            if connection.admission == Admission::Full {
+                self.refuse_full(slot, input, now);
+                return input.len();
+            }
             self.reply.clear();
             let rest = &mut input[used..];
             let step = connection.transport.decode(rest, &connection.rules, &mut self.reply);
@@ -73,6 +77,17 @@ impl Shard {
             }
         }
         used
+    }
+
+    /// Answers a peer that came when all connections were taken (TR-RS-04).
+    fn refuse_full(&mut self, slot: u32, input: &[u8], now: Millis) {
+        let connection = &mut self.connections[slot as usize];
+        self.reply.clear();
+        Transport::refuse_full(input, &connection.rules, &mut self.reply);
+        self.counters.connections_refused.increment();
+        tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
+        self.outbound.queue_last(slot, connection, &self.reply);
+        self.start_closing(slot, now);
     }
 
     /// Keeps the start of a frame until the rest arrives; an idle connection keeps nothing.
@@ -108,11 +123,16 @@ impl Shard {
             self.counters.connections_refused.increment();
             tracing::info!(peer = %connection.peer, reason = error.kind(), %error, "connection refused");
             self.start_closing(slot, now);
-        } else if error.is_wrong_message_type() {
-            self.abort_for_violation(slot, &error.to_string(), now);
+            return;
+        }
+        let code = error.close_code().unwrap_or(CloseCode::Protocol);
+        let why = error.to_string();
+        if matches!(error, TransportError::WrongMessageType { .. }) {
+            // The session is told before its transport is (TR-WS-04).
+            self.abort_for_violation(slot, &why, code, now);
         } else {
             self.end_session(slot, EndReason::TransportError(error.kind()), now);
-            self.close_transport(slot, error.close_code(), &error.to_string(), now);
+            self.close_transport(slot, code, &why, now);
         }
     }
 
@@ -126,7 +146,7 @@ impl Shard {
             Err(error) => Err(error.into()),
         };
         if let Err(violation) = handled {
-            self.abort_for_violation(slot, &violation.to_string(), now);
+            self.abort_for_violation(slot, &violation.to_string(), CloseCode::Policy, now);
         }
     }
 
@@ -247,10 +267,8 @@ impl Connection {
             gone: false,
             overflowed: false,
             peer_limit_bytes: usize::MAX,
-            transport: match admission {
-                Admission::Welcome => Transport::default(),
-                Admission::Full => Transport::refusing(),
-            },
+            transport: Transport::new(),
+            admission,
             phase: Phase::Negotiating,
             partial: Vec::new(),
             rules,

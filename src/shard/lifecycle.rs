@@ -112,22 +112,35 @@ impl Shard {
     }
 
     /// A protocol violation: ABORT, drop the session at once, close the transport (BP-PV-01).
-    pub(super) fn abort_for_violation(&mut self, slot: u32, message: &str, now: Millis) {
+    pub(super) fn abort_for_violation(
+        &mut self,
+        slot: u32,
+        message: &str,
+        code: CloseCode,
+        now: Millis,
+    ) {
         self.counters.protocol_violations.increment();
         let connection = &self.connections[slot as usize];
         tracing::info!(peer = %connection.peer, message, "protocol violation");
         self.end_session(slot, EndReason::ProtocolViolation, now);
-        self.abort(slot, WampError::ProtocolViolation, message, now);
+        self.abort(slot, WampError::ProtocolViolation, message, code, now);
     }
 
     /// Sends ABORT and closes the transport.
-    pub(super) fn abort(&mut self, slot: u32, error: WampError, message: &str, now: Millis) {
+    pub(super) fn abort(
+        &mut self,
+        slot: u32,
+        error: WampError,
+        message: &str,
+        code: CloseCode,
+        now: Millis,
+    ) {
         let message = RouterMessage::Abort { message, reason: error.uri() };
         if let Err(SendError::TooLarge) = self.send(slot, &message) {
             let short = RouterMessage::Abort { message: "", reason: error.uri() };
             let _ = self.send(slot, &short);
         }
-        self.close_transport(slot, CloseCode::Policy, "", now);
+        self.close_transport(slot, code, "", now);
     }
 
     /// A peer that does not take its output: what waits is dropped, it is told if it can be.
@@ -140,7 +153,7 @@ impl Shard {
         self.counters.slow_consumers_disconnected.increment();
         let waiting = connection.output.waiting_bytes();
         tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
-        let dropped = connection.output.discard_unstarted();
+        let dropped = connection.output.discard_unbegun(&self.outbound.arena);
         self.counters.output_bytes.subtract(dropped as u64);
         self.end_session(slot, EndReason::SlowConsumer, now);
         let reason = "wamp.close.slow_consumer";

@@ -71,11 +71,19 @@ pub struct Return {
 /// How a call ends. The payload travels beside it.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    Result { details: Dict },
+    Result {
+        details: Dict,
+    },
     /// An ERROR of the callee, with its URI as it sent it (BP-URI-08).
-    Error { error: Box<str>, details: Dict },
+    Error {
+        error: Box<str>,
+        details: Dict,
+    },
     /// The router's own refusal, with a sentence that says why.
-    Refused { error: WampError, message: &'static str },
+    Refused {
+        error: WampError,
+        message: &'static str,
+    },
 }
 
 /// The payload passthru keys as `Details` of the forwarded message (AP-PPT-01).

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::connection::Connection;
-use crate::codec::{self, Codec, EncodeError};
+use crate::codec::{self, Codec};
 use crate::limits::{OutputLimits, SlowConsumerPolicy};
 use crate::router::Counters;
 use crate::transport::{Arena, Class, Framing, Span};
@@ -64,7 +64,7 @@ impl Outbound {
                 return Ok(self.arena.span(frame));
             }
             Ok(()) => SendError::TooLarge,
-            Err(EncodeError { .. }) => SendError::Encoding,
+            Err(_) => SendError::Encoding,
         };
         out.truncate(before);
         Err(error)
@@ -103,7 +103,7 @@ impl Outbound {
             return;
         }
         let span = self.arena.put(bytes);
-        connection.output.push_control(span);
+        connection.output.push_control(&self.arena, span);
         self.mark(slot, connection, span.len());
     }
 
@@ -145,10 +145,10 @@ impl Outbound {
             return false;
         }
         let over = connection.output.waiting_bytes() + bytes - self.limits.hard_bytes;
-        let (frames, dropped) = connection.output.drop_oldest_events(over);
-        self.counters.events_dropped_slow.add(frames as u64);
-        self.counters.output_bytes.subtract(dropped as u64);
-        dropped >= over
+        let dropped = connection.output.drop_oldest_events(&self.arena, over);
+        self.counters.events_dropped_slow.add(dropped.frames as u64);
+        self.counters.output_bytes.subtract(dropped.bytes as u64);
+        dropped.bytes >= over
     }
 
     fn overflow(&mut self, slot: u32, connection: &mut Connection, class: Class) {

@@ -1,7 +1,7 @@
 //! What happens when a peer stays silent or does not take its output.
 
-use super::lifecycle::EndReason;
 use super::connection::{Due, Phase};
+use super::lifecycle::EndReason;
 use super::{Owner, Shard};
 use crate::clock::Millis;
 use crate::transport::CloseCode;

@@ -34,10 +34,7 @@ pub struct Arena {
 
 impl Arena {
     pub const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            recent: 0,
-        }
+        Self { bytes: Vec::new(), recent: 0 }
     }
 
     /// Copies a ready frame in.
@@ -66,10 +63,7 @@ impl Arena {
             "a span lies in its arena and is shorter than 1 GiB"
         );
         let start = u32::try_from(range.start).expect("wants_flush comes long before 4 GiB");
-        Span {
-            start,
-            len: range.len() as u32,
-        }
+        Span { start, len: range.len() as u32 }
     }
 
     #[inline]

@@ -176,6 +176,21 @@ impl Backlog {
         }
     }
 
+    /// Throws away every frame that is not begun; control frames stay.
+    pub(super) fn discard_unbegun(&mut self) {
+        let first = self.pieces.front().copied().filter(|_| self.begun);
+        let rest = match (first, self.chunks.front()) {
+            (Some(first), Some(chunk)) => chunk[self.read..self.read + first.len()].to_vec(),
+            _ => Vec::new(),
+        };
+        self.pieces = first.into_iter().collect();
+        self.live = rest.len() + self.urgent.len() - self.urgent_read;
+        self.chunks = (!rest.is_empty()).then_some(rest).into_iter().collect();
+        self.read = 0;
+        self.gaps = 0;
+        self.no_event_before = 0;
+    }
+
     fn advance_urgent(&mut self, left: usize) -> usize {
         let taken = left.min(self.urgent.len() - self.urgent_read);
         self.urgent_read += taken;
@@ -231,11 +246,7 @@ impl Backlog {
 
     fn consume(&mut self, bytes: usize) {
         self.read += bytes;
-        if self
-            .chunks
-            .front()
-            .is_some_and(|chunk| self.read == chunk.len())
-        {
+        if self.chunks.front().is_some_and(|chunk| self.read == chunk.len()) {
             self.chunks.pop_front();
             self.read = 0;
         }
@@ -268,28 +279,17 @@ impl Backlog {
     pub(super) fn check_invariants(&self) {
         let sum = |gaps: bool| -> usize {
             let is_wanted = |piece: &&Piece| (piece.kind() == PieceKind::Gap) == gaps;
-            self.pieces
-                .iter()
-                .filter(is_wanted)
-                .map(|piece| piece.len())
-                .sum()
+            self.pieces.iter().filter(is_wanted).map(|piece| piece.len()).sum()
         };
         let urgent = self.urgent.len() - self.urgent_read;
         assert_eq!(self.live, sum(false) + urgent);
         assert_eq!(self.gaps, sum(true));
         let held: usize = self.chunks.iter().map(Vec::len).sum();
         assert_eq!(held - self.read, sum(false) + sum(true));
-        assert_ne!(
-            self.pieces.front().map(|piece| piece.kind()),
-            Some(PieceKind::Gap)
-        );
+        assert_ne!(self.pieces.front().map(|piece| piece.kind()), Some(PieceKind::Gap));
         let start = usize::from(self.begun);
         let passed = self.pieces.iter().take(self.no_event_before).skip(start);
-        assert!(
-            passed
-                .into_iter()
-                .all(|piece| piece.kind() != PieceKind::Event)
-        );
+        assert!(passed.into_iter().all(|piece| piece.kind() != PieceKind::Event));
     }
 }
 

@@ -20,6 +20,14 @@ pub struct FrameStart(usize);
 impl Framing {
     pub const ALL: [Self; 3] = [Self::RawSocket, Self::WebSocketText, Self::WebSocketBinary];
 
+    /// The transport's name in logs.
+    pub const fn transport_name(self) -> &'static str {
+        match self {
+            Self::RawSocket => "rawsocket",
+            Self::WebSocketText | Self::WebSocketBinary => "websocket",
+        }
+    }
+
     /// Reserves room for the largest header at the end of `out`; the message is to be encoded
     /// behind it.
     pub fn begin(self, out: &mut Vec<u8>) -> FrameStart {
@@ -120,10 +128,7 @@ mod tests {
     fn rawsocket_headers() {
         assert_eq!(frame(Framing::RawSocket, 0), [0; 4]);
         assert_eq!(frame(Framing::RawSocket, 0x01_0203)[..4], [0, 1, 2, 3]);
-        assert_eq!(
-            frame(Framing::RawSocket, (1 << 24) - 1)[..4],
-            [0, 0xFF, 0xFF, 0xFF]
-        );
+        assert_eq!(frame(Framing::RawSocket, (1 << 24) - 1)[..4], [0, 0xFF, 0xFF, 0xFF]);
         assert_eq!(frame(Framing::RawSocket, 1 << 24)[..4], [8, 0, 0, 0]);
     }
 }

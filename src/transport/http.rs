@@ -19,13 +19,8 @@ pub(super) fn find_head(
     reply: &mut Vec<u8>,
 ) -> Result<Option<usize>, TransportError> {
     let seen = &input[..input.len().min(rules.http_head_bytes)];
-    let from = (*scanned as usize)
-        .saturating_sub(END.len() - 1)
-        .min(seen.len());
-    if let Some(at) = seen[from..]
-        .windows(END.len())
-        .position(|window| window == END)
-    {
+    let from = (*scanned as usize).saturating_sub(END.len() - 1).min(seen.len());
+    if let Some(at) = seen[from..].windows(END.len()).position(|window| window == END) {
         return Ok(Some(from + at + END.len()));
     }
     if input.len() >= rules.http_head_bytes {
@@ -50,11 +45,7 @@ pub(super) fn upgrade(
         _ => Err((HttpRefusal::Malformed, String::new())),
     };
     match parsed {
-        Ok(Accepted {
-            codec,
-            key,
-            negotiated,
-        }) => {
+        Ok(Accepted { codec, key, negotiated }) => {
             write_switch(codec, key, negotiated, reply);
             Ok(codec)
         }
@@ -112,11 +103,7 @@ fn judge<'a>(
         return fail(HttpRefusal::Origin);
     }
     let (codec, negotiated) = choose_codec(headers, rules)?;
-    Ok(Accepted {
-        codec,
-        key,
-        negotiated,
-    })
+    Ok(Accepted { codec, key, negotiated })
 }
 
 /// The first subprotocol of the client's list that the listener allows (TR-WS-03).
@@ -166,9 +153,7 @@ fn values<'h, 'a>(
     headers: &'h [Header<'a>],
     name: &'static str,
 ) -> impl Iterator<Item = &'a [u8]> + use<'h, 'a> {
-    let named = headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name));
+    let named = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     named.map(|header| header.value.trim_ascii())
 }
 
@@ -204,9 +189,7 @@ fn is_key(key: &[u8]) -> bool {
         return false;
     };
     digits.len() == 22
-        && digits
-            .iter()
-            .all(|digit| digit.is_ascii_alphanumeric() || b"+/".contains(digit))
+        && digits.iter().all(|digit| digit.is_ascii_alphanumeric() || b"+/".contains(digit))
 }
 
 const END: &[u8] = b"\r\n\r\n";

@@ -31,11 +31,7 @@ pub(super) fn refuse(
         phrase(refusal.status()),
         extra_headers(refusal),
         body.len(),
-        if refusal.status() == 426 {
-            "close, Upgrade"
-        } else {
-            "close"
-        },
+        if refusal.status() == 426 { "close, Upgrade" } else { "close" },
     );
     reply.extend_from_slice(head.as_bytes());
     reply.extend_from_slice(body.as_bytes());
@@ -49,11 +45,7 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
     add(format_args!("{}.", capitalized(refusal.reason())));
     match refusal {
         HttpRefusal::Subprotocol => {
-            add(format_args!(
-                " Offered: {}. Supported: {}.",
-                printable(offered),
-                supported(rules)
-            ));
+            add(format_args!(" Offered: {}. Supported: {}.", printable(offered), supported(rules)));
         }
         HttpRefusal::NoSubprotocol => add(format_args!(" Supported: {}.", supported(rules))),
         HttpRefusal::NotUpgrade => add(format_args!(
@@ -63,16 +55,10 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
             rules.paths.first().map_or("/", String::as_str),
         )),
         HttpRefusal::Path => {
-            add(format_args!(
-                " WebSocket is served at {}.",
-                rules.paths.join(", ")
-            ));
+            add(format_args!(" WebSocket is served at {}.", rules.paths.join(", ")));
         }
         HttpRefusal::HeadTooLarge => {
-            add(format_args!(
-                " The limit is {} bytes.",
-                rules.http_head_bytes
-            ));
+            add(format_args!(" The limit is {} bytes.", rules.http_head_bytes));
         }
         HttpRefusal::Full => add(format_args!(" Try again later.")),
         _ => {}
@@ -92,11 +78,7 @@ fn extra_headers(refusal: HttpRefusal) -> &'static str {
 }
 
 fn supported(rules: &TransportRules) -> String {
-    let names: Vec<_> = rules
-        .codecs
-        .iter()
-        .map(|codec| subprotocol(*codec))
-        .collect();
+    let names: Vec<_> = rules.codecs.iter().map(|codec| subprotocol(*codec)).collect();
     names.join(", ")
 }
 

@@ -35,11 +35,7 @@ use self::websocket::WebSocket;
 pub enum Inbound {
     /// The transport is ready. `max_message_bytes` is what the peer takes in one message:
     /// 2^(9+L) on RawSocket (TR-RS-03), unlimited on WebSocket.
-    Opened {
-        codec: Codec,
-        framing: Framing,
-        max_message_bytes: usize,
-    },
+    Opened { codec: Codec, framing: Framing, max_message_bytes: usize },
     /// One whole WAMP message at this range of the input, unmasked in place.
     Message(Range<usize>),
     /// One whole WAMP message that came in fragments.
@@ -79,10 +75,7 @@ enum Step {
 
 impl Transport {
     pub const fn new() -> Self {
-        Self {
-            state: State::Negotiating { scanned: 0 },
-            needed: 1,
-        }
+        Self { state: State::Negotiating { scanned: 0 }, needed: 1 }
     }
 
     /// Takes one step. `input` starts at a frame or handshake boundary, and holds the same bytes
@@ -205,10 +198,9 @@ fn negotiate(
         rawsocket::MAGIC if !rules.rawsocket => Err(TransportError::RawSocketDisabled),
         rawsocket::MAGIC => match rawsocket::handshake(input, rules, reply)? {
             None => Ok((Step::Need(rawsocket::HEADER_BYTES), None)),
-            Some(opened) => Ok((
-                Step::Done(rawsocket::HEADER_BYTES, opened),
-                Some(State::RawSocket),
-            )),
+            Some(opened) => {
+                Ok((Step::Done(rawsocket::HEADER_BYTES, opened), Some(State::RawSocket)))
+            }
         },
         TLS_HANDSHAKE => Err(TransportError::TlsOnPlainListener),
         byte if byte.is_ascii_alphabetic() && rules.websocket => {
@@ -222,10 +214,7 @@ fn negotiate(
                 framing: websocket.framing(),
                 max_message_bytes: usize::MAX,
             };
-            Ok((
-                Step::Done(head_bytes, opened),
-                Some(State::WebSocket(websocket)),
-            ))
+            Ok((Step::Done(head_bytes, opened), Some(State::WebSocket(websocket))))
         }
         byte => Err(TransportError::UnknownProtocol(byte)),
     }
@@ -250,34 +239,18 @@ mod tests {
     fn foreign_protocols_are_named_and_get_no_answer() {
         let rules = TransportRules::default();
         let (error, reply) = first_step(&[0x16, 3, 1], &rules);
-        assert_eq!(
-            (error, reply),
-            (Some(TransportError::TlsOnPlainListener), vec![])
-        );
+        assert_eq!((error, reply), (Some(TransportError::TlsOnPlainListener), vec![]));
         let (error, reply) = first_step(&[0], &rules);
-        assert_eq!(
-            (error, reply),
-            (Some(TransportError::UnknownProtocol(0)), vec![])
-        );
+        assert_eq!((error, reply), (Some(TransportError::UnknownProtocol(0)), vec![]));
     }
 
     #[test]
     fn disabled_transports_get_no_answer() {
-        let rules = TransportRules {
-            rawsocket: false,
-            websocket: false,
-            ..Default::default()
-        };
+        let rules = TransportRules { rawsocket: false, websocket: false, ..Default::default() };
         let (error, reply) = first_step(&[0x7F], &rules);
-        assert_eq!(
-            (error, reply),
-            (Some(TransportError::RawSocketDisabled), vec![])
-        );
+        assert_eq!((error, reply), (Some(TransportError::RawSocketDisabled), vec![]));
         let (error, reply) = first_step(b"GET", &rules);
-        assert_eq!(
-            (error, reply),
-            (Some(TransportError::UnknownProtocol(b'G')), vec![])
-        );
+        assert_eq!((error, reply), (Some(TransportError::UnknownProtocol(b'G')), vec![]));
     }
 
     /// TR-RS-04, error 4, and its HTTP equivalent.
@@ -300,9 +273,7 @@ mod tests {
         let rules = TransportRules::default();
         let mut transport = Transport::new();
         let mut reply = Vec::new();
-        transport
-            .decode(&mut [0x16], &rules, &mut reply)
-            .expect_err("TLS is refused");
+        transport.decode(&mut [0x16], &rules, &mut reply).expect_err("TLS is refused");
         let step = transport.decode(&mut [1, 2, 3], &rules, &mut reply);
         assert_eq!(step, Ok(Some((3, Inbound::Control))));
         transport.encode_ping(b"x", &mut reply);

@@ -58,10 +58,7 @@ impl Output {
         };
         if !span.is_empty() {
             self.waiting += span.len();
-            self.spans.push(Entry {
-                start: span.start,
-                piece: Piece::new(span.len, kind),
-            });
+            self.spans.push(Entry { start: span.start, piece: Piece::new(span.len, kind) });
         }
     }
 
@@ -78,13 +75,7 @@ impl Output {
         let is_control = |entry: &&Entry| entry.piece.kind() == PieceKind::Control;
         let controls = self.spans[begun..].iter().take_while(is_control).count();
         let piece = Piece::new(span.len, PieceKind::Control);
-        self.spans.insert(
-            begun + controls,
-            Entry {
-                start: span.start,
-                piece,
-            },
-        );
+        self.spans.insert(begun + controls, Entry { start: span.start, piece });
     }
 
     /// All bytes that the socket has not taken.
@@ -197,11 +188,7 @@ impl Output {
             if entry.piece.kind() == PieceKind::Control {
                 backlog.push_urgent(&frame[self.written as usize..]);
             } else {
-                backlog.push(
-                    &frame[self.written as usize..],
-                    entry.piece.kind(),
-                    self.written > 0,
-                );
+                backlog.push(&frame[self.written as usize..], entry.piece.kind(), self.written > 0);
             }
             self.written = 0;
         }
@@ -227,6 +214,21 @@ impl Output {
         }
     }
 
+    /// Throws away all that is not begun, and returns how many bytes that was: what comes next
+    /// follows a whole frame.
+    pub fn discard_unbegun(&mut self, arena: &Arena) -> usize {
+        let before = self.waiting;
+        self.retain_rest(arena);
+        if let Some(backlog) = &mut self.backlog {
+            backlog.discard_unbegun();
+            self.waiting = backlog.live_bytes();
+            if backlog.is_empty() {
+                self.backlog = None;
+            }
+        }
+        before - self.waiting
+    }
+
     /// Throws everything away, without a word to anybody.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -244,18 +246,13 @@ impl Output {
 
     /// Asserts what must hold after each public call.
     pub fn check_invariants(&self) {
-        let spans = self.spans[self.first as usize..]
-            .iter()
-            .map(|entry| entry.piece.len());
+        let spans = self.spans[self.first as usize..].iter().map(|entry| entry.piece.len());
         let backlog = self.backlog.as_ref().map_or(0, |backlog| {
             backlog.check_invariants();
             assert!(!backlog.is_empty());
             backlog.live_bytes()
         });
-        assert_eq!(
-            self.waiting + self.written as usize,
-            spans.sum::<usize>() + backlog
-        );
+        assert_eq!(self.waiting + self.written as usize, spans.sum::<usize>() + backlog);
         assert!(self.backlog.is_none() || self.written == 0);
     }
 }
@@ -263,10 +260,7 @@ impl Output {
 impl Entry {
     #[inline]
     const fn span(self) -> Span {
-        Span {
-            start: self.start,
-            len: self.piece.len() as u32,
-        }
+        Span { start: self.start, len: self.piece.len() as u32 }
     }
 }
 

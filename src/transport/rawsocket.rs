@@ -56,10 +56,7 @@ pub(super) fn decode(
     let (kind, length) = parse_header(header)?;
     let limit = announced_limit(message_bytes);
     if length > limit {
-        return Err(TransportError::MessageTooBig {
-            bytes: length as u64,
-            limit,
-        });
+        return Err(TransportError::MessageTooBig { bytes: length as u64, limit });
     }
     let end = HEADER_BYTES + length;
     if input.len() < end {
@@ -94,9 +91,7 @@ fn parse_header(header: [u8; 4]) -> Result<(u8, usize), TransportError> {
     let length = u32::from_be_bytes([0, a, b, c]) as usize;
     let extended = first & EXTENDED != 0;
     if first & 0xF0 != 0 || (extended && length != 0) {
-        return Err(TransportError::RawSocketReservedBits(u32::from_be_bytes(
-            header,
-        )));
+        return Err(TransportError::RawSocketReservedBits(u32::from_be_bytes(header)));
     }
     let kind = first & 0x07;
     if kind > PONG {
@@ -163,18 +158,11 @@ mod tests {
     /// TR-RS-03: each side announces its own limit.
     #[test]
     fn the_reply_echoes_the_serializer_and_announces_our_limit() {
-        let rules = TransportRules {
-            message_bytes: 1 << 20,
-            ..Default::default()
-        };
+        let rules = TransportRules { message_bytes: 1 << 20, ..Default::default() };
         for (serializer, codec) in [(1, Codec::Json), (2, Codec::MsgPack), (3, Codec::Cbor)] {
             let (opened, reply) = shake([0x7F, 0xF0 | serializer, 0, 0], &rules);
             let framing = Framing::RawSocket;
-            let expected = Inbound::Opened {
-                codec,
-                framing,
-                max_message_bytes: 1 << 24,
-            };
+            let expected = Inbound::Opened { codec, framing, max_message_bytes: 1 << 24 };
             assert_eq!(opened, Some(expected));
             assert_eq!(reply, [0x7F, 0xB0 | serializer, 0, 0]);
         }
@@ -198,11 +186,7 @@ mod tests {
             ([0x7F, 0xF1, 0, 1], 3),
         ] {
             let (opened, reply) = shake(octets, &rules);
-            assert_eq!(
-                (opened, reply),
-                (None, vec![0x7F, error << 4, 0, 0]),
-                "{octets:?}"
-            );
+            assert_eq!((opened, reply), (None, vec![0x7F, error << 4, 0, 0]), "{octets:?}");
         }
         assert_eq!(connection_limit_reply(), [0x7F, 0x40, 0, 0]);
     }
@@ -241,10 +225,7 @@ mod tests {
     fn over_the_limit_is_known_from_the_header() {
         for kind in [MESSAGE, PING, PONG] {
             let error = decode(&[kind, 0, 4, 1], 1024, &mut Vec::new());
-            let expected = TransportError::MessageTooBig {
-                bytes: 1025,
-                limit: 1024,
-            };
+            let expected = TransportError::MessageTooBig { bytes: 1025, limit: 1024 };
             assert_eq!(error.expect_err("too big"), expected);
         }
         let step = decode(&[MESSAGE, 0, 4, 0], 1024, &mut Vec::new());

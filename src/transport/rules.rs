@@ -36,10 +36,7 @@ impl TransportRules {
 
     pub fn allows_origin(&self, origin: &str) -> bool {
         self.allowed_origins.is_empty()
-            || self
-                .allowed_origins
-                .iter()
-                .any(|pattern| origin_matches(pattern, origin))
+            || self.allowed_origins.iter().any(|pattern| origin_matches(pattern, origin))
     }
 }
 
@@ -71,11 +68,7 @@ fn origin_matches(pattern: &str, origin: &str) -> bool {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
     };
-    let Some(dot) = host
-        .len()
-        .checked_sub(domain.len() + 1)
-        .filter(|dot| *dot > 0)
-    else {
+    let Some(dot) = host.len().checked_sub(domain.len() + 1).filter(|dot| *dot > 0) else {
         return false;
     };
     host.as_bytes()[dot] == b'.'
@@ -104,11 +97,7 @@ mod tests {
             ("null", "null", true),
             ("*.example.org", "https://é.org", false),
         ] {
-            assert_eq!(
-                origin_matches(pattern, origin),
-                expected,
-                "{pattern} {origin}"
-            );
+            assert_eq!(origin_matches(pattern, origin), expected, "{pattern} {origin}");
         }
     }
 }

@@ -37,20 +37,11 @@ struct Header {
 
 impl WebSocket {
     pub(super) const fn new(codec: Codec) -> Self {
-        Self {
-            fragments: None,
-            codec,
-            sent_close: false,
-            deaf: false,
-        }
+        Self { fragments: None, codec, sent_close: false, deaf: false }
     }
 
     pub(super) const fn framing(&self) -> Framing {
-        if self.is_text() {
-            Framing::WebSocketText
-        } else {
-            Framing::WebSocketBinary
-        }
+        if self.is_text() { Framing::WebSocketText } else { Framing::WebSocketBinary }
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -128,21 +119,14 @@ impl WebSocket {
             CONTINUATION if inside => {}
             CONTINUATION => return Err(TransportError::WebSocket(Violation::StrayContinuation)),
             _ if inside => {
-                return Err(TransportError::WebSocket(
-                    Violation::NewMessageInsideFragments,
-                ));
+                return Err(TransportError::WebSocket(Violation::NewMessageInsideFragments));
             }
             opcode if (opcode == TEXT) != self.is_text() => {
-                return Err(TransportError::WrongMessageType {
-                    text: opcode == TEXT,
-                });
+                return Err(TransportError::WrongMessageType { text: opcode == TEXT });
             }
             _ => {}
         }
-        let before = self
-            .fragments
-            .as_ref()
-            .map_or(0, |fragments| fragments.bytes.len());
+        let before = self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len());
         let bytes = header.payload.saturating_add(before as u64);
         if bytes > limit as u64 {
             return Err(TransportError::MessageTooBig { bytes, limit });
@@ -238,9 +222,7 @@ impl Header {
         let (length, key) = head[2..].split_at(length_bytes);
         let payload = match length {
             [] => u64::from(short),
-            _ => length
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+            _ => length.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
         };
         let violation = match length_bytes {
             8 if payload >> 63 != 0 => Some(Violation::LengthTopBit),

@@ -62,10 +62,6 @@ impl RequestId {
 
     /// The id that must follow: 2^53 wraps to 1 (BP-ID-02).
     pub const fn next(self) -> Self {
-        if self.0 == MAX_ID {
-            Self(1)
-        } else {
-            Self(self.0 + 1)
-        }
+        if self.0 == MAX_ID { Self(1) } else { Self(self.0 + 1) }
     }
 }

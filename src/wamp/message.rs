@@ -45,30 +45,17 @@ pub mod code {
 #[derive(Clone, Debug)]
 pub enum ClientMessage<'a> {
     Hello(Box<Hello<'a>>),
-    Abort {
-        reason: Cow<'a, str>,
-    },
-    Authenticate {
-        signature: Cow<'a, str>,
-        extra: Dict,
-    },
-    Goodbye {
-        reason: Cow<'a, str>,
-    },
+    Abort { reason: Cow<'a, str> },
+    Authenticate { signature: Cow<'a, str>, extra: Dict },
+    Goodbye { reason: Cow<'a, str> },
     Error(InvocationError<'a>),
     Publish(Publish<'a>),
     Subscribe(Subscribe<'a>),
-    Unsubscribe {
-        request: RequestId,
-        subscription: SubscriptionId,
-    },
+    Unsubscribe { request: RequestId, subscription: SubscriptionId },
     Call(Call<'a>),
     Cancel(Cancel),
     Register(Register<'a>),
-    Unregister {
-        request: RequestId,
-        registration: RegistrationId,
-    },
+    Unregister { request: RequestId, registration: RegistrationId },
     Yield(Yield<'a>),
 }
 

@@ -154,12 +154,7 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 4] = [
-        Self::Callee,
-        Self::Caller,
-        Self::Publisher,
-        Self::Subscriber,
-    ];
+    pub const ALL: [Self; 4] = [Self::Callee, Self::Caller, Self::Publisher, Self::Subscriber];
 
     pub const fn as_str(self) -> &'static str {
         match self {

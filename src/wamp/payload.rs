@@ -27,11 +27,7 @@ impl Payload<'_> {
     pub fn to_buf(self) -> PayloadBuf {
         match self {
             Self::Empty => PayloadBuf::Empty,
-            Self::Raw {
-                codec,
-                args,
-                kwargs,
-            } => {
+            Self::Raw { codec, args, kwargs } => {
                 let mut bytes = Vec::with_capacity(args.len() + kwargs.map_or(0, <[u8]>::len));
                 bytes.extend_from_slice(args);
                 bytes.extend_from_slice(kwargs.unwrap_or_default());
@@ -42,10 +38,9 @@ impl Payload<'_> {
                     has_kwargs: kwargs.is_some(),
                 }
             }
-            Self::Values { args, kwargs } => PayloadBuf::Values {
-                args: args.to_vec(),
-                kwargs: kwargs.clone(),
-            },
+            Self::Values { args, kwargs } => {
+                PayloadBuf::Values { args: args.to_vec(), kwargs: kwargs.clone() }
+            }
         }
     }
 
@@ -63,34 +58,17 @@ impl Payload<'_> {
 #[derive(Clone, Debug)]
 pub enum PayloadBuf {
     Empty,
-    Raw {
-        codec: Codec,
-        bytes: Bytes,
-        args_len: usize,
-        has_kwargs: bool,
-    },
-    Values {
-        args: Vec<Value>,
-        kwargs: Dict,
-    },
+    Raw { codec: Codec, bytes: Bytes, args_len: usize, has_kwargs: bool },
+    Values { args: Vec<Value>, kwargs: Dict },
 }
 
 impl PayloadBuf {
     pub fn as_payload(&self) -> Payload<'_> {
         match self {
             Self::Empty => Payload::Empty,
-            Self::Raw {
-                codec,
-                bytes,
-                args_len,
-                has_kwargs,
-            } => {
+            Self::Raw { codec, bytes, args_len, has_kwargs } => {
                 let (args, kwargs) = bytes.split_at(*args_len);
-                Payload::Raw {
-                    codec: *codec,
-                    args,
-                    kwargs: has_kwargs.then_some(kwargs),
-                }
+                Payload::Raw { codec: *codec, args, kwargs: has_kwargs.then_some(kwargs) }
             }
             Self::Values { args, kwargs } => Payload::Values { args, kwargs },
         }
