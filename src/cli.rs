@@ -1,0 +1,173 @@
+//! The command line: commands, and flags that win over the file.
+//!
+//! Owns names and help texts. A flag's value passes the same checks as the file's.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error, StrDeserializer};
+use stentor::config::{
+    Config, ConfigError, ListenAddress, Listener, Loader, LogFormat, Realm, RequestIdCheck,
+};
+use stentor::limits::SlowConsumerPolicy;
+
+/// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
+///
+/// Without a command it runs; without a file it listens on this machine only, port 8080, and
+/// serves the realm `realm1` to everybody.
+#[derive(Debug, Parser)]
+#[command(name = "stentor", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: RunFlags,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and it lives until the start"
+)]
+pub(crate) enum Command {
+    /// Run the router (the default)
+    Run(RunFlags),
+    /// Say what a configuration file would run, or what is wrong with it
+    Check { file: PathBuf },
+    /// Work with configuration files
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a commented configuration file with every key at its default
+    Default,
+}
+
+/// What `run` can be told without a file. Defaults are those of `stentor config default`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct RunFlags {
+    /// Read this TOML file; the flags below win over it [default: no file]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Listen here, instead of on the file's listeners: 127.0.0.1:8080, [::1]:8080 or
+    /// unix:/run/stentor.sock; repeatable [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<ListenAddress>,
+    /// Serve this realm, instead of the file's; repeatable [default: realm1]
+    #[arg(long, value_name = "NAME")]
+    realm: Vec<String>,
+    /// Threads that serve connections, 1 to 63; 0: one per available core [default: 0]
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// Most bytes of one incoming message [default: 1048576]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    max_message_bytes: Option<usize>,
+    /// Most open connections [default: 65536]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_connections: Option<usize>,
+    /// Most bytes that may wait for one client [default: 8388608]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    output_hard_bytes: Option<usize>,
+    /// Most bytes that may wait for one client for long [default: 1048576]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    output_soft_bytes: Option<usize>,
+    /// Most bytes that may wait for all clients together [default: 1073741824]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    output_total_bytes: Option<usize>,
+    /// What happens to events that do not fit [default: disconnect]
+    #[arg(long, value_name = "POLICY", help_heading = "Limits")]
+    #[arg(value_parser = one_of::<SlowConsumerPolicy>(&["disconnect", "drop_newest", "drop_oldest"]))]
+    slow_consumer: Option<SlowConsumerPolicy>,
+    /// Milliseconds of silence before a ping; 0: no pings [default: 20000]
+    #[arg(long, value_name = "MS", help_heading = "Limits")]
+    ping_interval_ms: Option<u64>,
+    /// What clients' request ids must be: 1, 2, 3 ..., rising, or anything [default: strict]
+    #[arg(long, value_name = "CHECK", help_heading = "Protocol")]
+    #[arg(value_parser = one_of::<RequestIdCheck>(&["strict", "monotonic", "off"]))]
+    request_ids: Option<RequestIdCheck>,
+    /// Most bytes read from one socket in a turn [default: 65536]
+    #[arg(long, value_name = "BYTES", help_heading = "Tuning")]
+    read_budget: Option<usize>,
+    /// Most batches taken from other shards in a turn [default: 256]
+    #[arg(long, value_name = "N", help_heading = "Tuning")]
+    inbox_budget: Option<usize>,
+    /// Bytes queued to one shard before those who feed it must wait [default: 67108864]
+    #[arg(long, value_name = "BYTES", help_heading = "Tuning")]
+    shard_queue_bytes: Option<usize>,
+    /// Connections that may wait to be accepted [default: 1024]
+    #[arg(long, value_name = "N", help_heading = "Tuning")]
+    backlog: Option<u32>,
+    /// The log's lines: for people, coloured on a terminal; never coloured; or JSON
+    /// [default: auto]
+    #[arg(long, value_name = "FORMAT", help_heading = "Log")]
+    #[arg(value_parser = one_of::<LogFormat>(&["auto", "human", "json"]))]
+    log_format: Option<LogFormat>,
+    /// The least level that is logged, or a filter as info,stentor::net=debug [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = "Log")]
+    log_level: Option<String>,
+}
+
+impl RunFlags {
+    /// The file, or else the defaults, with the flags over it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be read, or file or flags are wrong.
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
+        let mut loader = match &self.config {
+            Some(file) => Loader::from_file(file)?,
+            None => Loader::defaults(),
+        };
+        self.apply(&mut loader);
+        loader.finish()
+    }
+
+    fn apply(&self, to: &mut Loader) {
+        if !self.listen.is_empty() {
+            let listeners = self.listen.iter().cloned().map(Listener::on).collect();
+            to.set("listener", "--listen", |c| c.listeners = listeners);
+        }
+        if !self.realm.is_empty() {
+            let realms = self.realm.iter().map(Realm::named).collect();
+            to.set("realm", "--realm", |c| c.realms = realms);
+        }
+        macro_rules! set {
+            ($($flag:ident: $name:literal => $key:literal, $($field:ident).+;)*) => {$(
+                if let Some(value) = self.$flag.clone() {
+                    to.set($key, $name, |config| config.$($field).+ = value);
+                }
+            )*};
+        }
+        set! {
+            shards: "--shards" => "shards", shards;
+            max_message_bytes: "--max-message-bytes" => "limits.message_bytes", limits.message_bytes;
+            max_connections: "--max-connections" => "limits.connections", limits.connections;
+            output_hard_bytes: "--output-hard-bytes" => "output.hard_bytes", output.hard_bytes;
+            output_soft_bytes: "--output-soft-bytes" => "output.soft_bytes", output.soft_bytes;
+            output_total_bytes: "--output-total-bytes" => "output.total_bytes", output.total_bytes;
+            slow_consumer: "--slow-consumer" => "output.policy", output.policy;
+            ping_interval_ms: "--ping-interval-ms" => "timeouts.ping_interval_ms", timeouts.ping_interval_ms;
+            request_ids: "--request-ids" => "protocol.request_ids", protocol.request_ids;
+            read_budget: "--read-budget" => "tuning.read_budget_bytes", tuning.read_budget_bytes;
+            inbox_budget: "--inbox-budget" => "tuning.inbox_budget_batches", tuning.inbox_budget_batches;
+            shard_queue_bytes: "--shard-queue-bytes" => "tuning.shard_queue_bytes", tuning.shard_queue_bytes;
+            backlog: "--backlog" => "tuning.backlog", tuning.backlog;
+            log_format: "--log-format" => "log.format", log.format;
+            log_level: "--log-level" => "log.level", log.level;
+        }
+    }
+}
+
+/// Takes the names that the file takes for a `T`.
+fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names)
+        .try_map(|name| T::deserialize(StrDeserializer::<Error>::new(&name)))
+}
