@@ -171,3 +171,113 @@ where
     PossibleValuesParser::new(names)
         .try_map(|name| T::deserialize(StrDeserializer::<Error>::new(&name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn load(arguments: &[&str]) -> Result<Config, ConfigError> {
+        let all = ["stentor"].iter().chain(arguments);
+        Cli::try_parse_from(all).unwrap().run.load()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_in_the_help_are_the_defaults() {
+        let command = Cli::command();
+        let mut arguments = Vec::new();
+        for flag in command
+            .get_arguments()
+            .filter(|flag| flag.get_id() != "config")
+        {
+            let Some(long) = flag.get_long() else {
+                continue;
+            };
+            let help = flag.get_help().unwrap().to_string();
+            let (_, default) = help.split_once("[default: ").unwrap();
+            arguments.push(format!("--{long}={}", default.trim_end_matches(']')));
+        }
+        assert!(arguments.len() > 10, "{arguments:?}");
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        assert_eq!(load(&arguments).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn bare_flags_and_run_are_the_same() {
+        let bare = Cli::try_parse_from(["stentor", "--shards", "3"]).unwrap();
+        let run = Cli::try_parse_from(["stentor", "run", "--shards", "3"]).unwrap();
+        let Some(Command::Run(flags)) = run.command else {
+            panic!("{run:?}")
+        };
+        assert_eq!(flags.load().unwrap(), bare.run.load().unwrap());
+        assert_eq!(bare.run.load().unwrap().shards, 3);
+        assert!(Cli::try_parse_from(["stentor", "--shards", "3", "check", "x"]).is_err());
+    }
+
+    #[test]
+    fn each_flag_sets_its_own_value() {
+        let config = load(&[
+            "--max-message-bytes=600",
+            "--max-connections=7",
+            "--output-hard-bytes=20000",
+            "--output-soft-bytes=10000",
+            "--output-total-bytes=30000",
+            "--slow-consumer=drop_oldest",
+            "--ping-interval-ms=0",
+            "--request-ids=off",
+            "--read-budget=4096",
+            "--inbox-budget=8",
+            "--shard-queue-bytes=100000",
+            "--backlog=9",
+            "--log-format=json",
+            "--log-level=warn",
+        ])
+        .unwrap();
+        let mut expected = Config::default();
+        expected.limits.message_bytes = 600;
+        expected.limits.connections = 7;
+        expected.output.hard_bytes = 20_000;
+        expected.output.soft_bytes = 10_000;
+        expected.output.total_bytes = 30_000;
+        expected.output.policy = SlowConsumerPolicy::DropOldest;
+        expected.timeouts.ping_interval_ms = 0;
+        expected.protocol.request_ids = RequestIdCheck::Off;
+        expected.tuning.read_budget_bytes = 4096;
+        expected.tuning.inbox_budget_batches = 8;
+        expected.tuning.shard_queue_bytes = 100_000;
+        expected.tuning.backlog = 9;
+        expected.log.format = LogFormat::Json;
+        expected.log.level = "warn".into();
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_replace_its_lists() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("stentor.toml");
+        let text = "shards = 2\n[[listener]]\nlisten = \"127.0.0.1:1\"\nwebsocket = false\n\
+            [[realm]]\nname = \"a\"\n[limits]\nnesting = 9\n";
+        std::fs::write(&file, text).unwrap();
+        let file = format!("--config={}", file.display());
+        let config = load(&[
+            &file,
+            "--shards=5",
+            "--listen=[::1]:9",
+            "--listen=unix:/tmp/x",
+            "--realm=b",
+        ])
+        .unwrap();
+        assert_eq!(config.shards, 5);
+        assert_eq!(config.limits.nesting, 9);
+        assert_eq!(config.realms, [Realm::named("b")]);
+        let listeners = ["[::1]:9", "unix:/tmp/x"].map(|text| Listener::on(text.parse().unwrap()));
+        assert_eq!(config.listeners, listeners);
+        assert!(!config.development);
+    }
+}

@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::fault::Fault;
+use super::fault::{Fault, key_without_index};
 use super::{Config, Listener, MAX_SHARDS, Realm, Tuning};
 use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::wamp::{is_reserved, is_valid_uri};
@@ -47,7 +47,7 @@ impl Findings {
         self.add_if(!range.contains(&value), key, || {
             let (min, max) = (*range.start(), *range.end());
             Fault::OutOfRange {
-                key: key.into(),
+                key: key_without_index(key),
                 value,
                 min,
                 max,
@@ -115,6 +115,9 @@ fn check_listener(listener: &Listener, path: &str, findings: &mut Findings) {
             Fault::ModeWithoutFile(listener.address.clone()),
         );
     }
+    if listener.name.as_ref().is_some_and(String::is_empty) {
+        findings.add(key("name"), Fault::Empty("name".into()));
+    }
     let min_peer = listener.rawsocket_min_peer_bytes;
     findings.range(
         &key("rawsocket_min_peer_bytes"),
@@ -166,10 +169,10 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
         }
         let repeated = realms[..index].iter().any(|other| other.name == realm.name);
         findings.add_if(repeated, &*key, || Fault::SameRealmName(name()));
-        let role_key = format!("realm.{index}.anonymous_role");
-        findings.add_if(realm.anonymous_role.is_empty(), role_key, || {
-            Fault::EmptyRole
-        });
+        if realm.anonymous_role.is_empty() {
+            let key = format!("realm.{index}.anonymous_role");
+            findings.add(key, Fault::Empty("anonymous_role".into()));
+        }
     }
 }
 

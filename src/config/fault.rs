@@ -14,7 +14,11 @@ use crate::wamp::UriRule;
 /// Why there is no configuration to run.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("error: cannot read the configuration file `{}`: {source}", .path.display())]
+    #[error(
+        "error: cannot read the configuration file `{}`: {source}\n  \
+         = help: `stentor config default` prints a file to start from",
+        .path.display()
+    )]
     Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Invalid(#[from] Report),
@@ -23,7 +27,7 @@ pub enum ConfigError {
 /// One thing that is wrong. A key is written as in the file: `limits.nesting`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    #[error("this is not TOML: {0}")]
+    #[error("syntax error: {0}")]
     Syntax(String),
     #[error("unknown key `{key}` {}", place_of(.section))]
     UnknownKey {
@@ -34,9 +38,9 @@ pub enum Fault {
     },
     #[error("`{section}` has no `{key}`")]
     MissingKey { key: &'static str, section: String },
-    #[error("`{0}` is a section")]
+    #[error("`{0}` is a section, not a value")]
     NotASection(String),
-    #[error("`{0}` is a list of sections")]
+    #[error("`{0}` is a list of sections, since there may be several")]
     NotAList(String),
     #[error("`{key}`: {reason}")]
     Value { key: String, reason: String },
@@ -83,8 +87,8 @@ pub enum Fault {
     LongRealmName { name: String, limit: usize },
     #[error("two realms are named `{0}`")]
     SameRealmName(String),
-    #[error("a role needs a name")]
-    EmptyRole,
+    #[error("`{0}` is empty")]
+    Empty(String),
 
     #[error("`output.soft_bytes` ({soft}) is more than `output.hard_bytes` ({hard})")]
     SoftOverHard { soft: usize, hard: usize },
@@ -110,9 +114,7 @@ impl Fault {
                 belongs_to,
                 known,
                 ..
-            } => {
-                return unknown_key_help(key, belongs_to.as_deref(), known);
-            }
+            } => unknown_key_help(key, belongs_to.as_deref(), known),
             Self::Value { reason, .. } => return value_help(reason),
             Self::MissingKey { key: "listen", .. } => {
                 "add for example `listen = \"127.0.0.1:8080\"`".into()
@@ -156,9 +158,20 @@ impl Fault {
                 Some(level) => format!("did you mean `{level}`?"),
                 None => format!("choose from {}", quoted(&LOG_LEVELS)),
             },
-            Self::Syntax(_) | Self::OutOfRange { .. } | Self::EmptyRole => return None,
+            Self::Syntax(_) | Self::OutOfRange { .. } | Self::Empty(_) => return None,
         };
         Some(text)
+    }
+
+    /// The key that has a part in it beside the one it was found at.
+    pub(super) const fn other_key(&self) -> Option<&'static str> {
+        match self {
+            Self::LongRealmName { .. } => Some("limits.uri_bytes"),
+            Self::SoftOverHard { .. }
+            | Self::TotalUnderHard { .. }
+            | Self::HardUnderMessage { .. } => Some("output.hard_bytes"),
+            _ => None,
+        }
     }
 
     /// Whether it holds whatever the other keys say.
@@ -180,26 +193,30 @@ impl Fault {
     }
 }
 
-fn unknown_key_help(key: &str, belongs_to: Option<&str>, known: &[&str]) -> Option<String> {
-    if let Some(near) = nearest(key, known.iter().copied()) {
-        return Some(format!("did you mean `{near}`?"));
+fn unknown_key_help(key: &str, belongs_to: Option<&str>, known: &[&str]) -> String {
+    match (belongs_to, nearest(key, known.iter().copied())) {
+        (Some(""), _) => format!("`{key}` belongs at the top of the file, before all sections"),
+        (Some(section), _) => format!("`{key}` belongs to {section}"),
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => format!("the keys here are {}", quoted(known)),
     }
-    Some(match belongs_to {
-        Some("") => format!("`{key}` belongs at the top of the file, before the first section"),
-        Some(section) => format!("`{key}` belongs to `{section}`"),
-        None => format!("the keys here are {}", quoted(known)),
-    })
 }
 
 /// An unknown name in a closed set: serde's sentence lists the right ones after the wrong one.
 fn value_help(reason: &str) -> Option<String> {
     let mut names = reason
-        .strip_prefix("unknown variant")?
+        .strip_prefix(UNKNOWN_NAME)?
         .split('`')
         .skip(1)
         .step_by(2);
     let wrong = names.next()?;
     nearest(wrong, names).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// `listener.0.paths` is written `listener.paths`: the place says which one.
+pub(super) fn key_without_index(key: &str) -> String {
+    let is_name = |part: &&str| !part.bytes().all(|b| b.is_ascii_digit());
+    key.split('.').filter(is_name).collect::<Vec<_>>().join(".")
 }
 
 fn place_of(section: &str) -> String {
@@ -227,5 +244,8 @@ fn quoted(names: &[&str]) -> String {
         .collect::<Vec<_>>()
         .join(", ")
 }
+
+/// How a [`Fault::Value`] starts that is about a name out of a closed set.
+pub(super) const UNKNOWN_NAME: &str = "unknown name";
 
 pub(super) const LOG_LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];

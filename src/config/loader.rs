@@ -84,12 +84,20 @@ impl Loader {
     /// # Errors
     /// [`ConfigError::Invalid`] with all that was found.
     pub fn finish(mut self) -> Result<Config, ConfigError> {
-        // What keys demand of each other means nothing while some of them could not be read.
         let all_read = self.problems.is_empty();
+        let mut bad_keys = Vec::new();
         for (key, fault) in check::check(&self.config) {
-            if all_read || fault.is_of_one_key() {
-                let place = self.place_of(&key);
+            let other = fault.other_key();
+            let is_bad = |key: &str| bad_keys.iter().any(|bad| bad == key);
+            // What keys demand of each other means nothing while one of them is wrong by itself.
+            let counts = all_read && !is_bad(&key) && !other.is_some_and(is_bad);
+            if counts || fault.is_of_one_key() {
+                let place = match (self.place_of(&key), other) {
+                    (Place::Nowhere, Some(other)) => self.place_of(other),
+                    (place, _) => place,
+                };
                 self.problems.push(Problem { fault, place });
+                bad_keys.push(key);
             }
         }
         if self.problems.is_empty() {

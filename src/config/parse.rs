@@ -10,7 +10,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
-use super::fault::Fault;
+use super::fault::{Fault, UNKNOWN_NAME, key_without_index};
 use super::keys::keys_of;
 use super::report::{Place, Problem};
 use super::{Config, Listener, Log, Protocol, Realm, Tuning};
@@ -40,7 +40,12 @@ pub(super) fn parse(text: &str) -> Parsed {
         reader.problems.extend(errors.into_iter().map(|error| {
             let place = error.span().map_or(Place::Nowhere, Place::File);
             Problem {
-                fault: Fault::Syntax(error.message().into()),
+                fault: Fault::Syntax(
+                    error
+                        .message()
+                        .trim_end_matches(", expected nothing")
+                        .into(),
+                ),
                 place,
             }
         }));
@@ -58,7 +63,6 @@ struct Reader {
     problems: Vec<Problem>,
 }
 
-type Key<'t> = Spanned<std::borrow::Cow<'t, str>>;
 type Value<'t> = Spanned<DeValue<'t>>;
 
 impl Reader {
@@ -139,46 +143,33 @@ impl Reader {
         let known = keys_of::<T>();
         let mut good = DeTable::new();
         for (key, value) in table {
-            let name = key.get_ref();
-            let full_name = if path.is_empty() {
-                name.to_string()
-            } else {
-                format!("{path}.{name}")
-            };
-            if !known.contains(&&**name) {
-                let belongs_to = home_of(name);
-                let known = known.to_vec();
-                let (key, section) = (name.to_string(), section.to_owned());
-                let fault = Fault::UnknownKey {
-                    key,
-                    section,
-                    belongs_to,
-                    known,
-                };
-                self.report(fault, span_of(name, table));
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) {
+                self.report(unknown_key(name, section, known), key.span());
                 continue;
             }
-            match deserialize::<T>(single(key, value)) {
-                Ok(_) => {
-                    good.insert(key.clone(), value.clone());
-                }
-                Err(error) => {
-                    let reason = in_plain_words(error.message());
-                    let span = error.span().unwrap_or_else(|| value.span());
-                    self.report(
-                        Fault::Value {
-                            key: name.to_string(),
-                            reason,
-                        },
-                        span,
-                    );
-                }
+            let full_name = full_name(path, name);
+            let mut single = DeTable::new();
+            single.insert(key.clone(), value.clone());
+            match deserialize::<T>(single) {
+                Ok(_) => drop(good.insert(key.clone(), value.clone())),
+                Err(error) => self.report_value(&full_name, &error, value.span()),
             }
             self.spans.insert(full_name, value.span());
         }
-        let table = deserialize(good);
-        debug_assert!(table.is_ok(), "each key passed by itself");
-        table.unwrap_or_default()
+        deserialize(good).unwrap_or_else(|error| {
+            debug_assert!(
+                false,
+                "each key passed by itself, but not together: {error}"
+            );
+            self.report_value(path, &error, 0..0);
+            T::default()
+        })
+    }
+
+    fn report_value(&mut self, key: &str, error: &Error, span: Range<usize>) {
+        let (key, reason) = (key_without_index(key), in_plain_words(error.message()));
+        self.report(Fault::Value { key, reason }, error.span().unwrap_or(span));
     }
 
     fn report(&mut self, fault: Fault, span: Range<usize>) {
@@ -193,16 +184,22 @@ fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
     T::deserialize(Spanned::new(0..0, table).into_deserializer())
 }
 
-fn single<'t>(key: &Key<'t>, value: &Value<'t>) -> DeTable<'t> {
-    let mut table = DeTable::new();
-    table.insert(key.clone(), value.clone());
-    table
+fn full_name(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.into()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
-fn span_of(name: &str, table: &DeTable<'_>) -> Range<usize> {
-    table
-        .get_key_value(name)
-        .map_or(0..0, |(key, _)| key.span())
+fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
+    let belongs_to = home_of(key);
+    Fault::UnknownKey {
+        key: key.into(),
+        section: section.into(),
+        belongs_to,
+        known: known.into(),
+    }
 }
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
@@ -227,7 +224,7 @@ fn home_of(key: &str) -> Option<String> {
 
 /// Serde's sentence with Rust's type names replaced.
 fn in_plain_words(message: &str) -> String {
-    let mut message = message.trim().to_owned();
+    let mut message = message.trim().replacen("unknown variant", UNKNOWN_NAME, 1);
     for (rust, plain) in [
         ("expected usize", "expected a whole number"),
         ("expected u64", "expected a whole number"),

@@ -31,7 +31,7 @@ impl fmt::Display for Summary<'_> {
         row(
             f,
             "limits",
-            &format!("messages of {message}, {connections} connections"),
+            &format!("messages up to {message}, {connections} connections"),
         )?;
         let output = &config.output;
         let (hard, soft) = (Bytes(output.hard_bytes), Bytes(output.soft_bytes));
