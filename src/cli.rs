@@ -82,14 +82,14 @@ pub(crate) struct RunFlags {
     output_total_bytes: Option<usize>,
     /// What happens to events that do not fit [default: disconnect]
     #[arg(long, value_name = "POLICY", help_heading = "Limits")]
-    #[arg(value_parser = one_of::<SlowConsumerPolicy>(&["disconnect", "drop_newest", "drop_oldest"]))]
+    #[arg(value_parser = one_of::<SlowConsumerPolicy>(&POLICIES))]
     slow_consumer: Option<SlowConsumerPolicy>,
     /// Milliseconds of silence before a ping; 0: no pings [default: 20000]
     #[arg(long, value_name = "MS", help_heading = "Limits")]
     ping_interval_ms: Option<u64>,
     /// What clients' request ids must be: 1, 2, 3 ..., rising, or anything [default: strict]
     #[arg(long, value_name = "CHECK", help_heading = "Protocol")]
-    #[arg(value_parser = one_of::<RequestIdCheck>(&["strict", "monotonic", "off"]))]
+    #[arg(value_parser = one_of::<RequestIdCheck>(&REQUEST_ID_CHECKS))]
     request_ids: Option<RequestIdCheck>,
     /// Most bytes read from one socket in a turn [default: 65536]
     #[arg(long, value_name = "BYTES", help_heading = "Tuning")]
@@ -106,7 +106,7 @@ pub(crate) struct RunFlags {
     /// The log's lines: for people, coloured on a terminal; never coloured; or JSON
     /// [default: auto]
     #[arg(long, value_name = "FORMAT", help_heading = "Log")]
-    #[arg(value_parser = one_of::<LogFormat>(&["auto", "human", "json"]))]
+    #[arg(value_parser = one_of::<LogFormat>(&LOG_FORMATS))]
     log_format: Option<LogFormat>,
     /// The least level that is logged, or a filter as info,stentor::net=debug [default: info]
     #[arg(long, value_name = "LEVEL", help_heading = "Log")]
@@ -136,29 +136,31 @@ impl RunFlags {
             let realms = self.realm.iter().map(Realm::named).collect();
             to.set("realm", "--realm", |c| c.realms = realms);
         }
+        // The path of the field is also its key in the file.
         macro_rules! set {
-            ($($flag:ident: $name:literal => $key:literal, $($field:ident).+;)*) => {$(
+            ($($flag:ident $name:literal => $section:ident$(.$field:ident)*;)*) => {$(
                 if let Some(value) = self.$flag.clone() {
-                    to.set($key, $name, |config| config.$($field).+ = value);
+                    let key = concat!(stringify!($section) $(, ".", stringify!($field))*);
+                    to.set(key, $name, |config| config.$section$(.$field)* = value);
                 }
             )*};
         }
         set! {
-            shards: "--shards" => "shards", shards;
-            max_message_bytes: "--max-message-bytes" => "limits.message_bytes", limits.message_bytes;
-            max_connections: "--max-connections" => "limits.connections", limits.connections;
-            output_hard_bytes: "--output-hard-bytes" => "output.hard_bytes", output.hard_bytes;
-            output_soft_bytes: "--output-soft-bytes" => "output.soft_bytes", output.soft_bytes;
-            output_total_bytes: "--output-total-bytes" => "output.total_bytes", output.total_bytes;
-            slow_consumer: "--slow-consumer" => "output.policy", output.policy;
-            ping_interval_ms: "--ping-interval-ms" => "timeouts.ping_interval_ms", timeouts.ping_interval_ms;
-            request_ids: "--request-ids" => "protocol.request_ids", protocol.request_ids;
-            read_budget: "--read-budget" => "tuning.read_budget_bytes", tuning.read_budget_bytes;
-            inbox_budget: "--inbox-budget" => "tuning.inbox_budget_batches", tuning.inbox_budget_batches;
-            shard_queue_bytes: "--shard-queue-bytes" => "tuning.shard_queue_bytes", tuning.shard_queue_bytes;
-            backlog: "--backlog" => "tuning.backlog", tuning.backlog;
-            log_format: "--log-format" => "log.format", log.format;
-            log_level: "--log-level" => "log.level", log.level;
+            shards "--shards" => shards;
+            max_message_bytes "--max-message-bytes" => limits.message_bytes;
+            max_connections "--max-connections" => limits.connections;
+            output_hard_bytes "--output-hard-bytes" => output.hard_bytes;
+            output_soft_bytes "--output-soft-bytes" => output.soft_bytes;
+            output_total_bytes "--output-total-bytes" => output.total_bytes;
+            slow_consumer "--slow-consumer" => output.policy;
+            ping_interval_ms "--ping-interval-ms" => timeouts.ping_interval_ms;
+            request_ids "--request-ids" => protocol.request_ids;
+            read_budget "--read-budget" => tuning.read_budget_bytes;
+            inbox_budget "--inbox-budget" => tuning.inbox_budget_batches;
+            shard_queue_bytes "--shard-queue-bytes" => tuning.shard_queue_bytes;
+            backlog "--backlog" => tuning.backlog;
+            log_format "--log-format" => log.format;
+            log_level "--log-level" => log.level;
         }
     }
 }
@@ -171,6 +173,10 @@ where
     PossibleValuesParser::new(names)
         .try_map(|name| T::deserialize(StrDeserializer::<Error>::new(&name)))
 }
+
+const POLICIES: [&str; 3] = ["disconnect", "drop_newest", "drop_oldest"];
+const REQUEST_ID_CHECKS: [&str; 3] = ["strict", "monotonic", "off"];
+const LOG_FORMATS: [&str; 3] = ["auto", "human", "json"];
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,10 @@
 //! Configuration files: what they may say, and how a bad one is answered.
 
+use proptest::prelude::*;
 use stentor::codec::Codec;
-use stentor::config::{Config, ConfigError, Fault, Listener, Loader, Place, Report, Warning};
+use stentor::config::{
+    Config, ConfigError, DEFAULT_FILE, Fault, Listener, Loader, Place, Report, Warning,
+};
 use stentor::limits::SlowConsumerPolicy;
 use stentor::wamp::UriRule;
 
@@ -193,95 +196,71 @@ fn syntax_errors_have_a_place() {
     check("größe = 1", (1, 3), &["syntax error"]);
 }
 
-#[test]
-fn values_have_ranges() {
-    for (section, key, range, values) in [
-        ("", "shards", "from 0 to 63", &["64"][..]),
-        (
-            "[limits]",
-            "message_bytes",
-            "from 512 to 16777216 bytes",
-            &["511", "16777217"],
-        ),
-        ("[limits]", "nesting", "from 8 to 512 levels", &["7", "513"]),
-        (
-            "[limits]",
-            "uri_bytes",
-            "from 16 to 65536 bytes",
-            &["15", "65537"],
-        ),
-        (
-            "[limits]",
-            "http_head_bytes",
-            "from 1024 to 1048576 bytes",
-            &["1023", "1048577"],
-        ),
-        (
-            "[limits]",
-            "connections",
-            "from 1 to 10000000",
-            &["0", "10000001"],
-        ),
-        (
-            "[limits]",
-            "calls_per_session",
-            "from 1 to 10000000",
-            &["0"],
-        ),
-        (
-            "[output]",
-            "soft_ms",
-            "from 10 to 3600000 milliseconds",
-            &["0", "3600001"],
-        ),
-        (
-            "[timeouts]",
-            "handshake_ms",
-            "from 10 to 3600000 milliseconds",
-            &["0"],
-        ),
-        (
-            "[timeouts]",
-            "ping_interval_ms",
-            "from 100 to 86400000 milliseconds",
-            &["99"],
-        ),
-        (
-            "[timeouts]",
-            "ping_timeout_ms",
-            "from 100 to 3600000 milliseconds",
-            &["0"],
-        ),
-        (
-            "[tuning]",
-            "read_budget_bytes",
-            "from 4096 to 67108864 bytes",
-            &["0", "67108865"],
-        ),
-        ("[tuning]", "backlog", "from 1 to 65535", &["0", "65536"]),
-        (
-            "[tuning]",
-            "recv_buffer_bytes",
-            "from 4096 to 1073741824 bytes",
-            &["1"],
-        ),
-    ] {
-        for value in values {
-            let sentence = format!("{key}` must be {range}, not {value}");
-            check(
-                &format!("{section}\n{key} = {value}"),
-                (2, key.len() + 4),
-                &[&sentence],
-            );
-        }
+/// Expects that `key` refuses each of `values` with its range.
+fn check_range(section: &str, key: &str, range: &str, values: &[u64]) {
+    for value in values {
+        let sentence = format!("{key}` must be {range}, not {value}");
+        let text = format!("{section}\n{key} = {value}");
+        check(&text, (2, key.len() + 4), &[&sentence]);
     }
-    assert_eq!(
-        read("[timeouts]\nping_interval_ms = 0")
-            .timeouts
-            .ping_interval_ms,
-        0,
-        "never"
+}
+
+#[test]
+fn limits_have_ranges() {
+    let limits = |key, range, values| check_range("[limits]", key, range, values);
+    limits(
+        "message_bytes",
+        "from 512 to 16777216 bytes",
+        &[511, 16_777_217],
     );
+    limits("nesting", "from 8 to 512 levels", &[7, 513]);
+    limits("uri_bytes", "from 16 to 65536 bytes", &[15, 65_537]);
+    limits(
+        "http_head_bytes",
+        "from 1024 to 1048576 bytes",
+        &[1023, 1_048_577],
+    );
+    limits("connections", "from 1 to 10000000", &[0, 10_000_001]);
+    limits("calls_per_session", "from 1 to 10000000", &[0]);
+    let output = |key, range, values| check_range("[output]", key, range, values);
+    output("hard_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
+    output("soft_bytes", "from 1024 to 1099511627776 bytes", &[1023]);
+    output(
+        "soft_ms",
+        "from 10 to 3600000 milliseconds",
+        &[9, 3_600_001],
+    );
+    output("stall_ms", "from 100 to 3600000 milliseconds", &[99]);
+}
+
+#[test]
+fn times_and_tuning_have_ranges() {
+    check_range("", "shards", "from 0 to 63", &[64]);
+    let timeouts = |key, range, values| check_range("[timeouts]", key, range, values);
+    timeouts("handshake_ms", "from 10 to 3600000 milliseconds", &[0]);
+    timeouts(
+        "ping_interval_ms",
+        "from 100 to 86400000 milliseconds",
+        &[99],
+    );
+    timeouts("ping_timeout_ms", "from 100 to 3600000 milliseconds", &[0]);
+    timeouts("close_ms", "from 10 to 3600000 milliseconds", &[9]);
+    let tuning = |key, range, values| check_range("[tuning]", key, range, values);
+    tuning(
+        "read_budget_bytes",
+        "from 4096 to 67108864 bytes",
+        &[0, 67_108_865],
+    );
+    tuning("inbox_budget_batches", "from 1 to 65536", &[0]);
+    tuning(
+        "shard_queue_bytes",
+        "from 65536 to 1099511627776 bytes",
+        &[1],
+    );
+    tuning("backlog", "from 1 to 65535", &[0, 65_536]);
+    tuning("recv_buffer_bytes", "from 4096 to 1073741824 bytes", &[1]);
+    let never = read("[timeouts]\nping_interval_ms = 0");
+    assert_eq!(never.timeouts.ping_interval_ms, 0);
 }
 
 #[test]
@@ -451,4 +430,20 @@ fn a_missing_file_is_an_error_with_its_name() {
     let error = Loader::from_file("no/such.toml".as_ref()).err().unwrap();
     assert!(matches!(error, ConfigError::Read { .. }));
     assert!(error.to_string().contains("no/such.toml"));
+}
+
+proptest! {
+    /// A damaged file gives an error or a configuration, and every error can be shown.
+    #[test]
+    fn no_file_is_too_damaged_to_be_answered(
+        cut in 0..DEFAULT_FILE.len(),
+        length in 0..200_usize,
+        inserted in prop_oneof!["\\PC{0,12}", "[\\[\\]{}=\"#\\n.0-9a-zä]{0,12}"],
+    ) {
+        let mut text = DEFAULT_FILE.to_owned();
+        text.replace_range(cut..(cut + length).min(DEFAULT_FILE.len()), &inserted);
+        if let Err(error) = Loader::from_text("stentor.toml", text).finish() {
+            prop_assert!(error.to_string().starts_with("error: "));
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Messages to bytes and back, per serializer; payloads from one serializer to another.
 
 /// The serializers (requirements 1.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
     Cbor,

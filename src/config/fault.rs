@@ -83,7 +83,10 @@ pub enum Fault {
     BadRealmName { name: String, rule: UriRule },
     #[error("the realm name `{0}` belongs to the protocol: it starts with `wamp`")]
     ReservedRealmName(String),
-    #[error("the realm name `{name}` has {} bytes, more than `limits.uri_bytes` ({limit})", .name.len())]
+    #[error(
+        "the realm name `{name}` has {} bytes, more than `limits.uri_bytes` ({limit})",
+        .name.len()
+    )]
     LongRealmName { name: String, limit: usize },
     #[error("two realms are named `{0}`")]
     SameRealmName(String),

@@ -8,12 +8,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::codec::Codec;
 
 /// A socket that accepts WebSocket and RawSocket clients, told apart by their first byte.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listener {
     /// What the log calls it; its address if none.
@@ -22,7 +23,7 @@ pub struct Listener {
     pub address: ListenAddress,
     /// Permissions of a Unix socket's file; `None`: as the process's umask leaves them. Octal
     /// text in the file.
-    #[serde(with = "octal_mode")]
+    #[serde(deserialize_with = "octal_mode")]
     pub unix_mode: Option<u32>,
     pub websocket: bool,
     pub rawsocket: bool,
@@ -90,8 +91,8 @@ impl Default for Listener {
 }
 
 /// Where a listener binds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub enum ListenAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
@@ -162,12 +163,6 @@ impl TryFrom<String> for ListenAddress {
     }
 }
 
-impl From<ListenAddress> for String {
-    fn from(address: ListenAddress) -> Self {
-        address.to_string()
-    }
-}
-
 /// Why a text is no address to listen on, and what may have been meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
@@ -208,23 +203,13 @@ impl BadAddress {
 }
 
 /// `"0660"` in the file, 0o660 here.
-mod octal_mode {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
-    pub(super) fn serialize<S: Serializer>(mode: &Option<u32>, to: S) -> Result<S::Ok, S::Error> {
-        mode.map(|mode| format!("{mode:04o}")).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-        let text = String::deserialize(from)?;
-        match u32::from_str_radix(&text, 8) {
-            Ok(mode @ 0..=0o777) => Ok(Some(mode)),
-            _ => Err(D::Error::custom(format_args!(
-                "`{text}` is no file mode; write the permissions in octal, as in \"0660\""
-            ))),
-        }
+fn octal_mode<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(from)?;
+    match u32::from_str_radix(&text, 8) {
+        Ok(mode @ 0..=0o777) => Ok(Some(mode)),
+        _ => Err(D::Error::custom(format_args!(
+            "`{text}` is no file mode; write the permissions in octal, as in \"0660\""
+        ))),
     }
 }
 

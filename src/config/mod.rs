@@ -16,7 +16,7 @@ mod summary;
 
 use std::num::NonZeroUsize;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::wamp::UriRule;
@@ -28,7 +28,7 @@ pub use report::{Place, Problem, Report};
 pub use summary::{Summary, Warning};
 
 /// Everything an operator can set. The serde names are the file's keys.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Threads that serve connections, 1 to [`MAX_SHARDS`]; 0: one per available core. See
@@ -89,7 +89,7 @@ impl Default for Config {
 }
 
 /// One realm: its name and the rules of its sessions.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Realm {
     /// The URI that clients name in HELLO; valid under `uri_rule`.
@@ -121,7 +121,7 @@ impl Default for Realm {
 }
 
 /// How strictly clients are held to the protocol where the specification leaves room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Protocol {
     pub request_ids: RequestIdCheck,
@@ -130,7 +130,7 @@ pub struct Protocol {
 }
 
 /// What a session-scope request id must be (spec section 2.1.2); a breach ends the session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RequestIdCheck {
     /// 1, 2, 3 and so on, without gaps.
@@ -143,7 +143,7 @@ pub enum RequestIdCheck {
 }
 
 /// What changes speed and memory, but no behaviour that a client could name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tuning {
     /// Bytes read from one socket in one turn of its shard. 4 KiB to 64 MiB.
@@ -177,7 +177,7 @@ impl Default for Tuning {
 }
 
 /// What the log holds and how it looks; it goes to standard error.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     pub format: LogFormat,
@@ -196,7 +196,7 @@ impl Default for Log {
 }
 
 /// How a line of the log looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people; coloured on a terminal unless `NO_COLOR` is set.
