@@ -1,7 +1,8 @@
 //! Messages to bytes and back, per serializer; payloads from one serializer to another.
 
 /// The serializers (requirements 1.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     Cbor,
     Json,

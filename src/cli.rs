@@ -1,0 +1,289 @@
+//! The command line: commands, and flags that win over the file.
+//!
+//! Owns names and help texts. A flag's value passes the same checks as the file's.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error, StrDeserializer};
+use stentor::config::{
+    Config, ConfigError, ListenAddress, Listener, Loader, LogFormat, Realm, RequestIdCheck,
+};
+use stentor::limits::SlowConsumerPolicy;
+
+/// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
+///
+/// Without a command it runs; without a file it listens on this machine only, port 8080, and
+/// serves the realm `realm1` to everybody.
+#[derive(Debug, Parser)]
+#[command(name = "stentor", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: RunFlags,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and it lives until the start"
+)]
+pub(crate) enum Command {
+    /// Run the router (the default)
+    Run(RunFlags),
+    /// Say what a configuration file would run, or what is wrong with it
+    Check { file: PathBuf },
+    /// Work with configuration files
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a commented configuration file with every key at its default
+    Default,
+}
+
+/// What `run` can be told without a file. Defaults are those of `stentor config default`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct RunFlags {
+    /// Read this TOML file; the flags below win over it [default: no file]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Listen here, instead of on the file's listeners: 127.0.0.1:8080, [::1]:8080 or
+    /// unix:/run/stentor.sock; repeatable [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<ListenAddress>,
+    /// Serve this realm, instead of the file's; repeatable [default: realm1]
+    #[arg(long, value_name = "NAME")]
+    realm: Vec<String>,
+    /// Threads that serve connections, 1 to 63; 0: one per available core [default: 0]
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// Most bytes of one incoming message [default: 1048576]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    max_message_bytes: Option<usize>,
+    /// Most open connections [default: 65536]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    max_connections: Option<usize>,
+    /// Most bytes that may wait for one client [default: 8388608]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    output_hard_bytes: Option<usize>,
+    /// Most bytes that may wait for one client for long [default: 1048576]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    output_soft_bytes: Option<usize>,
+    /// Most bytes that may wait for all clients together [default: 1073741824]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    output_total_bytes: Option<usize>,
+    /// What happens to events that do not fit [default: disconnect]
+    #[arg(long, value_name = "POLICY", help_heading = "Limits")]
+    #[arg(value_parser = one_of::<SlowConsumerPolicy>(&POLICIES))]
+    slow_consumer: Option<SlowConsumerPolicy>,
+    /// Milliseconds of silence before a ping; 0: no pings [default: 20000]
+    #[arg(long, value_name = "MS", help_heading = "Limits")]
+    ping_interval_ms: Option<u64>,
+    /// What clients' request ids must be: 1, 2, 3 ..., rising, or anything [default: strict]
+    #[arg(long, value_name = "CHECK", help_heading = "Protocol")]
+    #[arg(value_parser = one_of::<RequestIdCheck>(&REQUEST_ID_CHECKS))]
+    request_ids: Option<RequestIdCheck>,
+    /// Most bytes read from one socket in a turn [default: 65536]
+    #[arg(long, value_name = "BYTES", help_heading = "Tuning")]
+    read_budget: Option<usize>,
+    /// Most batches taken from other shards in a turn [default: 256]
+    #[arg(long, value_name = "N", help_heading = "Tuning")]
+    inbox_budget: Option<usize>,
+    /// Bytes queued to one shard before those who feed it must wait [default: 67108864]
+    #[arg(long, value_name = "BYTES", help_heading = "Tuning")]
+    shard_queue_bytes: Option<usize>,
+    /// Connections that may wait to be accepted [default: 1024]
+    #[arg(long, value_name = "N", help_heading = "Tuning")]
+    backlog: Option<u32>,
+    /// The log's lines: for people, coloured on a terminal; never coloured; or JSON
+    /// [default: auto]
+    #[arg(long, value_name = "FORMAT", help_heading = "Log")]
+    #[arg(value_parser = one_of::<LogFormat>(&LOG_FORMATS))]
+    log_format: Option<LogFormat>,
+    /// The least level that is logged, or a filter as info,stentor::net=debug [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = "Log")]
+    log_level: Option<String>,
+}
+
+impl RunFlags {
+    /// The file, or else the defaults, with the flags over it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be read, or file or flags are wrong.
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
+        let mut loader = match &self.config {
+            Some(file) => Loader::from_file(file)?,
+            None => Loader::defaults(),
+        };
+        self.apply(&mut loader);
+        loader.finish()
+    }
+
+    fn apply(&self, to: &mut Loader) {
+        if !self.listen.is_empty() {
+            let listeners = self.listen.iter().cloned().map(Listener::on).collect();
+            to.set("listener", "--listen", |c| c.listeners = listeners);
+        }
+        if !self.realm.is_empty() {
+            let realms = self.realm.iter().map(Realm::named).collect();
+            to.set("realm", "--realm", |c| c.realms = realms);
+        }
+        // The path of the field is also its key in the file.
+        macro_rules! set {
+            ($($flag:ident $name:literal => $section:ident$(.$field:ident)*;)*) => {$(
+                if let Some(value) = self.$flag.clone() {
+                    let key = concat!(stringify!($section) $(, ".", stringify!($field))*);
+                    to.set(key, $name, |config| config.$section$(.$field)* = value);
+                }
+            )*};
+        }
+        set! {
+            shards "--shards" => shards;
+            max_message_bytes "--max-message-bytes" => limits.message_bytes;
+            max_connections "--max-connections" => limits.connections;
+            output_hard_bytes "--output-hard-bytes" => output.hard_bytes;
+            output_soft_bytes "--output-soft-bytes" => output.soft_bytes;
+            output_total_bytes "--output-total-bytes" => output.total_bytes;
+            slow_consumer "--slow-consumer" => output.policy;
+            ping_interval_ms "--ping-interval-ms" => timeouts.ping_interval_ms;
+            request_ids "--request-ids" => protocol.request_ids;
+            read_budget "--read-budget" => tuning.read_budget_bytes;
+            inbox_budget "--inbox-budget" => tuning.inbox_budget_batches;
+            shard_queue_bytes "--shard-queue-bytes" => tuning.shard_queue_bytes;
+            backlog "--backlog" => tuning.backlog;
+            log_format "--log-format" => log.format;
+            log_level "--log-level" => log.level;
+        }
+    }
+}
+
+/// Takes the names that the file takes for a `T`.
+fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names)
+        .try_map(|name| T::deserialize(StrDeserializer::<Error>::new(&name)))
+}
+
+const POLICIES: [&str; 3] = ["disconnect", "drop_newest", "drop_oldest"];
+const REQUEST_ID_CHECKS: [&str; 3] = ["strict", "monotonic", "off"];
+const LOG_FORMATS: [&str; 3] = ["auto", "human", "json"];
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn load(arguments: &[&str]) -> Result<Config, ConfigError> {
+        let all = ["stentor"].iter().chain(arguments);
+        Cli::try_parse_from(all).unwrap().run.load()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_in_the_help_are_the_defaults() {
+        let command = Cli::command();
+        let mut arguments = Vec::new();
+        for flag in command
+            .get_arguments()
+            .filter(|flag| flag.get_id() != "config")
+        {
+            let Some(long) = flag.get_long() else {
+                continue;
+            };
+            let help = flag.get_help().unwrap().to_string();
+            let (_, default) = help.split_once("[default: ").unwrap();
+            arguments.push(format!("--{long}={}", default.trim_end_matches(']')));
+        }
+        assert!(arguments.len() > 10, "{arguments:?}");
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        assert_eq!(load(&arguments).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn bare_flags_and_run_are_the_same() {
+        let bare = Cli::try_parse_from(["stentor", "--shards", "3"]).unwrap();
+        let run = Cli::try_parse_from(["stentor", "run", "--shards", "3"]).unwrap();
+        let Some(Command::Run(flags)) = run.command else {
+            panic!("{run:?}")
+        };
+        assert_eq!(flags.load().unwrap(), bare.run.load().unwrap());
+        assert_eq!(bare.run.load().unwrap().shards, 3);
+        assert!(Cli::try_parse_from(["stentor", "--shards", "3", "check", "x"]).is_err());
+    }
+
+    #[test]
+    fn each_flag_sets_its_own_value() {
+        let config = load(&[
+            "--max-message-bytes=600",
+            "--max-connections=7",
+            "--output-hard-bytes=20000",
+            "--output-soft-bytes=10000",
+            "--output-total-bytes=30000",
+            "--slow-consumer=drop_oldest",
+            "--ping-interval-ms=0",
+            "--request-ids=off",
+            "--read-budget=4096",
+            "--inbox-budget=8",
+            "--shard-queue-bytes=100000",
+            "--backlog=9",
+            "--log-format=json",
+            "--log-level=warn",
+        ])
+        .unwrap();
+        let mut expected = Config::default();
+        expected.limits.message_bytes = 600;
+        expected.limits.connections = 7;
+        expected.output.hard_bytes = 20_000;
+        expected.output.soft_bytes = 10_000;
+        expected.output.total_bytes = 30_000;
+        expected.output.policy = SlowConsumerPolicy::DropOldest;
+        expected.timeouts.ping_interval_ms = 0;
+        expected.protocol.request_ids = RequestIdCheck::Off;
+        expected.tuning.read_budget_bytes = 4096;
+        expected.tuning.inbox_budget_batches = 8;
+        expected.tuning.shard_queue_bytes = 100_000;
+        expected.tuning.backlog = 9;
+        expected.log.format = LogFormat::Json;
+        expected.log.level = "warn".into();
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_replace_its_lists() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("stentor.toml");
+        let text = "shards = 2\n[[listener]]\nlisten = \"127.0.0.1:1\"\nwebsocket = false\n\
+            [[realm]]\nname = \"a\"\n[limits]\nnesting = 9\n";
+        std::fs::write(&file, text).unwrap();
+        let file = format!("--config={}", file.display());
+        let config = load(&[
+            &file,
+            "--shards=5",
+            "--listen=[::1]:9",
+            "--listen=unix:/tmp/x",
+            "--realm=b",
+        ])
+        .unwrap();
+        assert_eq!(config.shards, 5);
+        assert_eq!(config.limits.nesting, 9);
+        assert_eq!(config.realms, [Realm::named("b")]);
+        let listeners = ["[::1]:9", "unix:/tmp/x"].map(|text| Listener::on(text.parse().unwrap()));
+        assert_eq!(config.listeners, listeners);
+        assert!(!config.development);
+    }
+}

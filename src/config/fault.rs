@@ -1,0 +1,254 @@
+//! What can be wrong with a configuration: each fault's sentence and what to do about it.
+//!
+//! Knows no file and no line; `report.rs` adds where it stands.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::keys::nearest;
+use super::listener::ListenAddress;
+use super::report::Report;
+use crate::codec::Codec;
+use crate::wamp::UriRule;
+
+/// Why there is no configuration to run.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "error: cannot read the configuration file `{}`: {source}\n  \
+         = help: `stentor config default` prints a file to start from",
+        .path.display()
+    )]
+    Read { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Invalid(#[from] Report),
+}
+
+/// One thing that is wrong. A key is written as in the file: `limits.nesting`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("syntax error: {0}")]
+    Syntax(String),
+    #[error("unknown key `{key}` {}", place_of(.section))]
+    UnknownKey {
+        key: String,
+        section: String,
+        belongs_to: Option<String>,
+        known: Vec<&'static str>,
+    },
+    #[error("`{section}` has no `{key}`")]
+    MissingKey { key: &'static str, section: String },
+    #[error("`{0}` is a section, not a value")]
+    NotASection(String),
+    #[error("`{0}` is a list of sections, since there may be several")]
+    NotAList(String),
+    #[error("`{key}`: {reason}")]
+    Value { key: String, reason: String },
+    #[error("`{key}` must be from {min} to {max}{unit}, not {value}")]
+    OutOfRange {
+        key: String,
+        value: u64,
+        min: u64,
+        max: u64,
+        unit: &'static str,
+    },
+
+    #[error("there is no listener")]
+    NoListener,
+    #[error("this listener speaks neither WebSocket nor RawSocket")]
+    NoTransport,
+    #[error("this listener has no path for WebSocket clients")]
+    NoPath,
+    #[error("`{0}` is no path")]
+    BadPath(String),
+    #[error("this listener has no serializer")]
+    NoSerializer,
+    #[error("the default serializer `{}` is not among the listener's serializers", .0.as_str())]
+    DefaultSerializerNotServed(Codec),
+    #[error("`{0}` is no origin")]
+    BadOrigin(String),
+    #[error("only a Unix socket has a mode, and this listener is on {0}")]
+    ModeWithoutFile(ListenAddress),
+    #[error("{address} is taken: an earlier listener is on {earlier}")]
+    SameAddress {
+        address: ListenAddress,
+        earlier: ListenAddress,
+    },
+    #[error("two listeners are named `{0}`")]
+    SameListenerName(String),
+
+    #[error("there is no realm")]
+    NoRealm,
+    #[error("`{name}` is no realm name under the {} rule for URIs", rule_name(*.rule))]
+    BadRealmName { name: String, rule: UriRule },
+    #[error("the realm name `{0}` belongs to the protocol: it starts with `wamp`")]
+    ReservedRealmName(String),
+    #[error(
+        "the realm name `{name}` has {} bytes, more than `limits.uri_bytes` ({limit})",
+        .name.len()
+    )]
+    LongRealmName { name: String, limit: usize },
+    #[error("two realms are named `{0}`")]
+    SameRealmName(String),
+    #[error("`{0}` is empty")]
+    Empty(String),
+
+    #[error("`output.soft_bytes` ({soft}) is more than `output.hard_bytes` ({hard})")]
+    SoftOverHard { soft: usize, hard: usize },
+    #[error(
+        "`output.total_bytes` ({total}) is less than `output.hard_bytes` ({hard}) of one client"
+    )]
+    TotalUnderHard { total: usize, hard: usize },
+    #[error(
+        "a message of `limits.message_bytes` ({message}) does not fit into `output.hard_bytes` \
+         ({hard})"
+    )]
+    HardUnderMessage { message: usize, hard: usize },
+    #[error("`{0}` is no log level")]
+    BadLogLevel(String),
+}
+
+impl Fault {
+    /// What to do about it, where the sentence alone does not say so.
+    pub fn help(&self) -> Option<String> {
+        let text = match self {
+            Self::UnknownKey {
+                key,
+                belongs_to,
+                known,
+                ..
+            } => unknown_key_help(key, belongs_to.as_deref(), known),
+            Self::Value { reason, .. } => return value_help(reason),
+            Self::MissingKey { key: "listen", .. } => {
+                "add for example `listen = \"127.0.0.1:8080\"`".into()
+            }
+            Self::MissingKey { key, .. } => format!("add a line `{key} = ...`"),
+            Self::NotASection(name) => format!("write its keys below a line `[{name}]`"),
+            Self::NotAList(name) => {
+                format!("write each one below a line `[[{name}]]`, with two brackets")
+            }
+            Self::NoListener => {
+                "add a `[[listener]]`, or leave `listener` out for the default".into()
+            }
+            Self::NoRealm => "add a `[[realm]]`, or leave `realm` out for the default".into(),
+            Self::NoTransport => "set `websocket` or `rawsocket` to true".into(),
+            Self::NoPath => "add one as in `paths = [\"/ws\"]`, or set `websocket = false`".into(),
+            Self::BadPath(_) => "a path starts with `/` and has no spaces, `?` or `#`".into(),
+            Self::NoSerializer => format!("choose from {}", codec_names()),
+            Self::DefaultSerializerNotServed(_) => "add it to `serializers`".into(),
+            Self::BadOrigin(_) => "write scheme, host and port only, as in \
+                `https://app.example.org`, or `null`; no wildcards, and an empty list lets all in"
+                .into(),
+            Self::ModeWithoutFile(_) => "remove `unix_mode`, or listen on `unix:/path`".into(),
+            Self::SameAddress { .. } => "give one of them another port, or remove it".into(),
+            Self::SameListenerName(_) | Self::SameRealmName(_) => "rename or remove one".into(),
+            Self::BadRealmName {
+                rule: UriRule::Loose,
+                ..
+            } => "use words joined by dots, without spaces, `#` or empty words".into(),
+            Self::BadRealmName {
+                rule: UriRule::Strict,
+                ..
+            } => "use words of a-z, 0-9 and _ joined by dots, or `uri_rule = \"loose\"`".into(),
+            Self::ReservedRealmName(_) => "choose another first word".into(),
+            Self::LongRealmName { .. } => "shorten the name or raise the limit".into(),
+            Self::SoftOverHard { .. } => "lower the soft limit or raise the hard one".into(),
+            Self::TotalUnderHard { hard, .. } => format!("set it to {hard} or more"),
+            Self::HardUnderMessage { message, .. } => format!(
+                "raise `output.hard_bytes` to {message} or more, or lower `limits.message_bytes`"
+            ),
+            Self::BadLogLevel(word) => match nearest(word, LOG_LEVELS) {
+                Some(level) => format!("did you mean `{level}`?"),
+                None => format!("choose from {}", quoted(&LOG_LEVELS)),
+            },
+            Self::Syntax(_) | Self::OutOfRange { .. } | Self::Empty(_) => return None,
+        };
+        Some(text)
+    }
+
+    /// The key that has a part in it beside the one it was found at.
+    pub(super) const fn other_key(&self) -> Option<&'static str> {
+        match self {
+            Self::LongRealmName { .. } => Some("limits.uri_bytes"),
+            Self::SoftOverHard { .. }
+            | Self::TotalUnderHard { .. }
+            | Self::HardUnderMessage { .. } => Some("output.hard_bytes"),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds whatever the other keys say.
+    pub(super) const fn is_of_one_key(&self) -> bool {
+        !matches!(
+            self,
+            Self::NoListener
+                | Self::NoRealm
+                | Self::SameAddress { .. }
+                | Self::SameListenerName(_)
+                | Self::SameRealmName(_)
+                | Self::ModeWithoutFile(_)
+                | Self::DefaultSerializerNotServed(_)
+                | Self::LongRealmName { .. }
+                | Self::SoftOverHard { .. }
+                | Self::TotalUnderHard { .. }
+                | Self::HardUnderMessage { .. }
+        )
+    }
+}
+
+fn unknown_key_help(key: &str, belongs_to: Option<&str>, known: &[&str]) -> String {
+    match (belongs_to, nearest(key, known.iter().copied())) {
+        (Some(""), _) => format!("`{key}` belongs at the top of the file, before all sections"),
+        (Some(section), _) => format!("`{key}` belongs to {section}"),
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => format!("the keys here are {}", quoted(known)),
+    }
+}
+
+/// An unknown name in a closed set: serde's sentence lists the right ones after the wrong one.
+fn value_help(reason: &str) -> Option<String> {
+    let mut names = reason
+        .strip_prefix(UNKNOWN_NAME)?
+        .split('`')
+        .skip(1)
+        .step_by(2);
+    let wrong = names.next()?;
+    nearest(wrong, names).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// `listener.0.paths` is written `listener.paths`: the place says which one.
+pub(super) fn key_without_index(key: &str) -> String {
+    let is_name = |part: &&str| !part.bytes().all(|b| b.is_ascii_digit());
+    key.split('.').filter(is_name).collect::<Vec<_>>().join(".")
+}
+
+fn place_of(section: &str) -> String {
+    match section {
+        "" => "at the top of the file".into(),
+        section => format!("in {section}"),
+    }
+}
+
+const fn rule_name(rule: UriRule) -> &'static str {
+    match rule {
+        UriRule::Loose => "loose",
+        UriRule::Strict => "strict",
+    }
+}
+
+fn codec_names() -> String {
+    quoted(&Codec::ALL.map(Codec::as_str))
+}
+
+fn quoted(names: &[&str]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// How a [`Fault::Value`] starts that is about a name out of a closed set.
+pub(super) const UNKNOWN_NAME: &str = "unknown name";
+
+pub(super) const LOG_LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];

@@ -1,0 +1,293 @@
+//! One listener: its address, what it speaks, and whom it lets in.
+//!
+//! Owns the text form of addresses (`127.0.0.1:8080`, `[::1]:8080`, `unix:/run/stentor.sock`)
+//! and of file modes. Binds nothing, resolves no names.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use crate::codec::Codec;
+
+/// A socket that accepts WebSocket and RawSocket clients, told apart by their first byte.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listener {
+    /// What the log calls it; its address if none.
+    pub name: Option<String>,
+    #[serde(rename = "listen")]
+    pub address: ListenAddress,
+    /// Permissions of a Unix socket's file; `None`: as the process's umask leaves them. Octal
+    /// text in the file.
+    #[serde(deserialize_with = "octal_mode")]
+    pub unix_mode: Option<u32>,
+    pub websocket: bool,
+    pub rawsocket: bool,
+    /// HTTP paths that answer a WebSocket upgrade, compared as a whole.
+    pub paths: Vec<String>,
+    /// The serializers that clients may choose from.
+    pub serializers: Vec<Codec>,
+    /// Values of the `Origin` header that are let in, compared without regard to case; empty: all.
+    pub origins: Vec<String>,
+    /// For WebSocket clients that offer no subprotocol; `None`: they are refused.
+    pub default_serializer: Option<Codec>,
+    /// The least length that a RawSocket client must be ready to receive. 512 B (the least that
+    /// a client can announce) to 16 MiB.
+    pub rawsocket_min_peer_bytes: usize,
+}
+
+impl Listener {
+    /// A listener on `address` that is otherwise like the default one.
+    pub fn on(address: ListenAddress) -> Self {
+        Self {
+            address,
+            ..Self::default()
+        }
+    }
+
+    /// Its name, or else its address.
+    pub fn label(&self) -> String {
+        self.name
+            .clone()
+            .unwrap_or_else(|| self.address.to_string())
+    }
+
+    /// Where clients connect to: a URL for each path and for RawSocket.
+    pub fn urls(&self) -> Vec<String> {
+        let paths = self.paths.iter().filter(|_| self.websocket);
+        let raw = self.rawsocket;
+        match &self.address {
+            ListenAddress::Tcp(address) => paths
+                .map(|path| format!("ws://{address}{path}"))
+                .chain(raw.then(|| format!("rs://{address}")))
+                .collect(),
+            ListenAddress::Unix(file) => paths
+                .map(|path| format!("ws+unix://{}:{path}", file.display()))
+                .chain(raw.then(|| format!("rs+unix://{}", file.display())))
+                .collect(),
+        }
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            name: None,
+            address: ListenAddress::default(),
+            unix_mode: None,
+            websocket: true,
+            rawsocket: true,
+            paths: vec!["/ws".into(), "/".into()],
+            serializers: Codec::ALL.to_vec(),
+            origins: Vec::new(),
+            default_serializer: None,
+            rawsocket_min_peer_bytes: 512,
+        }
+    }
+}
+
+/// Where a listener binds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub enum ListenAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// Whether only this machine can connect.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+
+    /// Whether the kernel would refuse to bind both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(a), Self::Unix(b)) => a == b,
+            (Self::Tcp(a), Self::Tcp(b)) => {
+                let one_is_wildcard = a.ip().is_unspecified() || b.ip().is_unspecified();
+                let same_host = a.ip() == b.ip() || one_is_wildcard && a.is_ipv4() == b.is_ipv4();
+                // Port 0 asks for a free port, so two of them never meet.
+                a.port() == b.port() && a.port() != 0 && same_host
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Default for ListenAddress {
+    /// Loopback: a router that nobody configured is reached by nobody else.
+    fn default() -> Self {
+        Self::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(file) => write!(f, "{UNIX_PREFIX}{}", file.display()),
+        }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = BadAddress;
+
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
+        if let Some(file) = text.strip_prefix(UNIX_PREFIX) {
+            return match file.len() {
+                0 => Err(BadAddress::NoFile),
+                1..=MAX_UNIX_PATH_BYTES => Ok(Self::Unix(file.into())),
+                length => Err(BadAddress::LongFile(length)),
+            };
+        }
+        text.parse()
+            .map(Self::Tcp)
+            .map_err(|_| BadAddress::guess(text))
+    }
+}
+
+impl TryFrom<String> for ListenAddress {
+    type Error = BadAddress;
+
+    fn try_from(text: String) -> Result<Self, BadAddress> {
+        text.parse()
+    }
+}
+
+/// Why a text is no address to listen on, and what may have been meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadAddress {
+    #[error(
+        "`{0}` is no address to listen on; write `127.0.0.1:8080`, `[::1]:8080`, `0.0.0.0:8080` \
+         or `unix:/run/stentor.sock`"
+    )]
+    Unknown(String),
+    #[error("`{0}` has no port; write `{0}:8080`")]
+    NoPort(String),
+    #[error(
+        "`{0}` has no address; write `127.0.0.1:{0}` for this machine only, or `0.0.0.0:{0}` \
+         for every network"
+    )]
+    OnlyPort(u16),
+    #[error("names are not looked up; write `127.0.0.1:{0}` or `[::1]:{0}` for `localhost:{0}`")]
+    Localhost(String),
+    #[error("`unix:` needs the path of a file, as in `unix:/run/stentor.sock`")]
+    NoFile,
+    #[error("the path of a Unix socket holds at most {MAX_UNIX_PATH_BYTES} bytes, this one {0}")]
+    LongFile(usize),
+}
+
+impl BadAddress {
+    fn guess(text: &str) -> Self {
+        if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse() {
+            return Self::OnlyPort(port);
+        }
+        if let Some(port) = text.strip_prefix("localhost:") {
+            return Self::Localhost(port.into());
+        }
+        match text.parse::<std::net::IpAddr>() {
+            Ok(std::net::IpAddr::V4(ip)) => Self::NoPort(ip.to_string()),
+            Ok(std::net::IpAddr::V6(ip)) => Self::NoPort(format!("[{ip}]")),
+            Err(_) => Self::Unknown(text.into()),
+        }
+    }
+}
+
+/// `"0660"` in the file, 0o660 here.
+fn octal_mode<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(from)?;
+    match u32::from_str_radix(&text, 8) {
+        Ok(mode @ 0..=0o777) => Ok(Some(mode)),
+        _ => Err(D::Error::custom(format_args!(
+            "`{text}` is no file mode; write the permissions in octal, as in \"0660\""
+        ))),
+    }
+}
+
+const UNIX_PREFIX: &str = "unix:";
+
+/// What fits into `sockaddr_un` with its closing zero byte, on Linux.
+const MAX_UNIX_PATH_BYTES: usize = 107;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ListenAddress, BadAddress> {
+        text.parse()
+    }
+
+    #[test]
+    fn addresses_keep_their_text() {
+        for text in [
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "0.0.0.0:0",
+            "unix:/run/x.sock",
+            "unix:x",
+        ] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_refused_address_says_what_to_write() {
+        assert_eq!(parse("8080"), Err(BadAddress::OnlyPort(8080)));
+        assert_eq!(parse(":8080"), Err(BadAddress::OnlyPort(8080)));
+        assert_eq!(
+            parse("localhost:80"),
+            Err(BadAddress::Localhost("80".into()))
+        );
+        assert_eq!(parse("::1"), Err(BadAddress::NoPort("[::1]".into())));
+        assert_eq!(
+            parse("10.0.0.1"),
+            Err(BadAddress::NoPort("10.0.0.1".into()))
+        );
+        assert_eq!(parse("unix:"), Err(BadAddress::NoFile));
+        assert_eq!(
+            parse(&format!("unix:/{}", "x".repeat(107))),
+            Err(BadAddress::LongFile(108))
+        );
+        for text in [
+            "",
+            "127.0.0.1:99999",
+            "ws://127.0.0.1:8080",
+            "example.org:80",
+        ] {
+            assert_eq!(parse(text), Err(BadAddress::Unknown(text.into())));
+        }
+    }
+
+    #[test]
+    fn addresses_overlap_as_the_kernel_sees_it() {
+        let overlap = |a, b| parse(a).unwrap().overlaps(&parse(b).unwrap());
+        assert!(overlap("127.0.0.1:80", "127.0.0.1:80"));
+        assert!(overlap("0.0.0.0:80", "127.0.0.1:80"));
+        assert!(overlap("[::1]:80", "[::]:80"));
+        assert!(overlap("unix:/a", "unix:/a"));
+        assert!(!overlap("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(!overlap("127.0.0.1:80", "127.0.0.1:81"));
+        assert!(!overlap("127.0.0.1:80", "[::1]:80"));
+        assert!(!overlap("127.0.0.1:0", "127.0.0.1:0"));
+        assert!(!overlap("unix:/a", "unix:/b"));
+    }
+
+    #[test]
+    fn only_loopback_and_files_are_local() {
+        for local in ["127.0.0.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "unix:/a"] {
+            assert!(parse(local).unwrap().is_local(), "{local}");
+        }
+        for public in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
+            assert!(!parse(public).unwrap().is_local(), "{public}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The configuration: what the router listens on, which realms it serves, and every bound.
+//!
+//! Owns the types, their defaults and the reading of the TOML file; a `Config` that came out of
+//! a [`Loader`] is within its ranges and consistent. It opens no socket and sets no option: the
+//! event loop and the log do that with what stands here. Read once at start, then frozen.
+
+mod check;
+mod fault;
+mod filter;
+mod keys;
+mod listener;
+mod loader;
+mod parse;
+mod report;
+mod summary;
+
+use std::num::NonZeroUsize;
+
+use serde::Deserialize;
+
+use crate::limits::{Limits, OutputLimits, Timeouts};
+use crate::wamp::UriRule;
+
+pub use fault::{ConfigError, Fault};
+pub use listener::{BadAddress, ListenAddress, Listener};
+pub use loader::Loader;
+pub use report::{Place, Problem, Report};
+pub use summary::{Summary, Warning};
+
+/// Everything an operator can set. The serde names are the file's keys.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Threads that serve connections, 1 to [`MAX_SHARDS`]; 0: one per available core. See
+    /// [`Self::shard_count`].
+    pub shards: usize,
+    /// Whether the router runs without a file, on defaults meant for development.
+    #[serde(skip)]
+    pub development: bool,
+    #[serde(rename = "listener")]
+    pub listeners: Vec<Listener>,
+    #[serde(rename = "realm")]
+    pub realms: Vec<Realm>,
+    pub limits: Limits,
+    pub output: OutputLimits,
+    pub timeouts: Timeouts,
+    pub protocol: Protocol,
+    pub tuning: Tuning,
+    pub log: Log,
+}
+
+impl Config {
+    /// Threads to start: `shards`, or for 0 as many as there are cores, at most [`MAX_SHARDS`].
+    pub fn shard_count(&self) -> usize {
+        match self.shards {
+            0 => std::thread::available_parallelism()
+                .map_or(1, NonZeroUsize::get)
+                .min(MAX_SHARDS),
+            shards => shards,
+        }
+    }
+
+    /// What is allowed but deserves a sentence at start.
+    pub fn warnings(&self) -> Vec<Warning> {
+        summary::warnings(self)
+    }
+
+    /// A few lines that say what a router with this configuration would run.
+    pub fn summary(&self) -> Summary<'_> {
+        Summary(self)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shards: 0,
+            development: true,
+            listeners: vec![Listener::default()],
+            realms: vec![Realm::default()],
+            limits: Limits::default(),
+            output: OutputLimits::default(),
+            timeouts: Timeouts::default(),
+            protocol: Protocol::default(),
+            tuning: Tuning::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// One realm: its name and the rules of its sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Realm {
+    /// The URI that clients name in HELLO; valid under `uri_rule`.
+    pub name: String,
+    /// How strictly the URIs that clients use in this realm are checked.
+    pub uri_rule: UriRule,
+    /// The `authrole` of sessions that joined without authentication.
+    pub anonymous_role: String,
+}
+
+impl Realm {
+    /// A realm with default rules.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Realm {
+    fn default() -> Self {
+        Self {
+            name: "realm1".into(),
+            uri_rule: UriRule::default(),
+            anonymous_role: "anonymous".into(),
+        }
+    }
+}
+
+/// How strictly clients are held to the protocol where the specification leaves room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Protocol {
+    pub request_ids: RequestIdCheck,
+    /// Refuse messages of roles that the client did not announce in HELLO.
+    pub strict_roles: bool,
+}
+
+/// What a session-scope request id must be (spec section 2.1.2); a breach ends the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestIdCheck {
+    /// 1, 2, 3 and so on, without gaps.
+    #[default]
+    Strict,
+    /// Greater than the one before.
+    Monotonic,
+    /// Anything in the range of ids.
+    Off,
+}
+
+/// What changes speed and memory, but no behaviour that a client could name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tuning {
+    /// Bytes read from one socket in one turn of its shard. 4 KiB to 64 MiB.
+    pub read_budget_bytes: usize,
+    /// Batches of mail from other shards that a shard takes in one turn. 1 to 65 536.
+    pub inbox_budget_batches: usize,
+    /// Bytes queued to one shard from which on its publishers are not read. 64 KiB to 1 TiB.
+    pub shard_queue_bytes: usize,
+    /// Connections that may wait to be accepted, per listener; the kernel may cap it.
+    pub backlog: u32,
+    /// Send small segments at once instead of waiting for more (TCP_NODELAY).
+    pub tcp_nodelay: bool,
+    /// The kernel's send buffer of each connection (SO_SNDBUF), in bytes; `None`: the system's.
+    pub send_buffer_bytes: Option<usize>,
+    /// The kernel's receive buffer of each connection (SO_RCVBUF), in bytes; `None`: the system's.
+    pub recv_buffer_bytes: Option<usize>,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            read_budget_bytes: 64 * 1024,
+            inbox_budget_batches: 256,
+            shard_queue_bytes: 64 * 1024 * 1024,
+            backlog: 1024,
+            tcp_nodelay: true,
+            send_buffer_bytes: None,
+            recv_buffer_bytes: None,
+        }
+    }
+}
+
+/// What the log holds and how it looks; it goes to standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace` or `off`, or a filter as
+    /// `info,stentor::net=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Auto,
+            level: "info".into(),
+        }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people; coloured on a terminal unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// For people, never coloured.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The most shards of one router: a set of shards is one `u64`, whose last bit is kept free.
+pub const MAX_SHARDS: usize = 63;
+
+/// A commented file with every key; it parses to the defaults.
+pub const DEFAULT_FILE: &str = include_str!("default.toml");
+
+#[cfg(test)]
+mod tests;

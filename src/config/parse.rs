@@ -1,0 +1,241 @@
+//! The text of a file to a `Config`, key by key, so that one bad key hides no other.
+//!
+//! Owns what is wrong with the text: syntax, unknown keys, wrong types. Ranges and what keys
+//! demand of each other are `check.rs`'s.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Error};
+
+use super::fault::{Fault, UNKNOWN_NAME, key_without_index};
+use super::keys::keys_of;
+use super::report::{Place, Problem};
+use super::{Config, Listener, Log, Protocol, Realm, Tuning};
+use crate::limits::{Limits, OutputLimits, Timeouts};
+
+/// Where each key of the file has its value: `limits.nesting`, `listener.0.paths`, `listener.0`.
+pub(super) type Spans = BTreeMap<String, Range<usize>>;
+
+/// What the text says, as far as it can be understood.
+pub(super) struct Parsed {
+    pub(super) config: Config,
+    pub(super) spans: Spans,
+    pub(super) problems: Vec<Problem>,
+}
+
+pub(super) fn parse(text: &str) -> Parsed {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader::default();
+    let mut config = Config {
+        development: false,
+        ..Config::default()
+    };
+    if errors.is_empty() {
+        reader.read_root(root.into_inner(), &mut config);
+    } else {
+        // After a slip in the syntax the parser's idea of the keys is only a guess.
+        reader.problems.extend(errors.into_iter().map(|error| {
+            let place = error.span().map_or(Place::Nowhere, Place::File);
+            Problem {
+                fault: Fault::Syntax(
+                    error
+                        .message()
+                        .trim_end_matches(", expected nothing")
+                        .into(),
+                ),
+                place,
+            }
+        }));
+    }
+    Parsed {
+        config,
+        spans: reader.spans,
+        problems: reader.problems,
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    spans: Spans,
+    problems: Vec<Problem>,
+}
+
+type Value<'t> = Spanned<DeValue<'t>>;
+
+impl Reader {
+    fn read_root(&mut self, root: DeTable<'_>, config: &mut Config) {
+        let mut rest = DeTable::new();
+        for (key, value) in root {
+            let name = key.get_ref().clone();
+            match &*name {
+                "listener" => self.read_list(&name, &value, Some("listen"), &mut config.listeners),
+                "realm" => self.read_list(&name, &value, Some("name"), &mut config.realms),
+                "limits" => self.read_section(&name, &value, &mut config.limits),
+                "output" => self.read_section(&name, &value, &mut config.output),
+                "timeouts" => self.read_section(&name, &value, &mut config.timeouts),
+                "protocol" => self.read_section(&name, &value, &mut config.protocol),
+                "tuning" => self.read_section(&name, &value, &mut config.tuning),
+                "log" => self.read_section(&name, &value, &mut config.log),
+                _ => {
+                    rest.insert(key, value);
+                }
+            }
+        }
+        let plain: Config = self.read_keys("", "", &rest);
+        config.shards = plain.shards;
+    }
+
+    fn read_section<T>(&mut self, name: &str, value: &Value<'_>, section: &mut T)
+    where
+        T: DeserializeOwned + Default,
+    {
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                *section = self.read_keys(name, &format!("[{name}]"), table);
+            }
+            _ => self.report(Fault::NotASection(name.into()), value.span()),
+        }
+    }
+
+    fn read_list<T>(
+        &mut self,
+        name: &str,
+        value: &Value<'_>,
+        required: Option<&'static str>,
+        list: &mut Vec<T>,
+    ) where
+        T: DeserializeOwned + Default,
+    {
+        self.spans.insert(name.into(), value.span());
+        let DeValue::Array(items) = value.get_ref() else {
+            return self.report(Fault::NotAList(name.into()), value.span());
+        };
+        list.clear();
+        for (index, item) in items.iter().enumerate() {
+            let DeValue::Table(table) = item.get_ref() else {
+                self.report(Fault::NotAList(name.into()), item.span());
+                continue;
+            };
+            let path = format!("{name}.{index}");
+            let section = format!("[[{name}]]");
+            if let Some(key) = required.filter(|&key| !table.contains_key(key)) {
+                self.report(
+                    Fault::MissingKey {
+                        key,
+                        section: section.clone(),
+                    },
+                    item.span(),
+                );
+            }
+            list.push(self.read_keys(&path, &section, table));
+            self.spans.insert(path, item.span());
+        }
+    }
+
+    /// Tries every key by itself, and makes a `T` of those that are right.
+    fn read_keys<T>(&mut self, path: &str, section: &str, table: &DeTable<'_>) -> T
+    where
+        T: DeserializeOwned + Default,
+    {
+        let known = keys_of::<T>();
+        let mut good = DeTable::new();
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) {
+                self.report(unknown_key(name, section, known), key.span());
+                continue;
+            }
+            let full_name = full_name(path, name);
+            let mut single = DeTable::new();
+            single.insert(key.clone(), value.clone());
+            match deserialize::<T>(single) {
+                Ok(_) => drop(good.insert(key.clone(), value.clone())),
+                Err(error) => self.report_value(&full_name, &error, value.span()),
+            }
+            self.spans.insert(full_name, value.span());
+        }
+        deserialize(good).unwrap_or_else(|error| {
+            debug_assert!(
+                false,
+                "each key passed by itself, but not together: {error}"
+            );
+            self.report_value(path, &error, 0..0);
+            T::default()
+        })
+    }
+
+    fn report_value(&mut self, key: &str, error: &Error, span: Range<usize>) {
+        let (key, reason) = (key_without_index(key), in_plain_words(error.message()));
+        self.report(Fault::Value { key, reason }, error.span().unwrap_or(span));
+    }
+
+    fn report(&mut self, fault: Fault, span: Range<usize>) {
+        self.problems.push(Problem {
+            fault,
+            place: Place::File(span),
+        });
+    }
+}
+
+fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
+    T::deserialize(Spanned::new(0..0, table).into_deserializer())
+}
+
+fn full_name(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.into()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
+    let belongs_to = home_of(key);
+    Fault::UnknownKey {
+        key: key.into(),
+        section: section.into(),
+        belongs_to,
+        known: known.into(),
+    }
+}
+
+/// The section that `key` would be right in, as it is written; empty for the top of the file.
+fn home_of(key: &str) -> Option<String> {
+    let sections: [(&str, &[&str]); 8] = [
+        ("[[listener]]", keys_of::<Listener>()),
+        ("[[realm]]", keys_of::<Realm>()),
+        ("[limits]", keys_of::<Limits>()),
+        ("[output]", keys_of::<OutputLimits>()),
+        ("[timeouts]", keys_of::<Timeouts>()),
+        ("[protocol]", keys_of::<Protocol>()),
+        ("[tuning]", keys_of::<Tuning>()),
+        ("[log]", keys_of::<Log>()),
+    ];
+    let mut homes = sections.iter().filter(|(_, keys)| keys.contains(&key));
+    match (homes.next(), homes.next()) {
+        (Some((section, _)), None) => Some((*section).into()),
+        (None, _) if keys_of::<Config>().contains(&key) => Some(String::new()),
+        _ => None,
+    }
+}
+
+/// Serde's sentence with Rust's type names replaced.
+fn in_plain_words(message: &str) -> String {
+    let mut message = message.trim().replacen("unknown variant", UNKNOWN_NAME, 1);
+    for (rust, plain) in [
+        ("expected usize", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected u32", "expected a whole number"),
+        ("expected u16", "expected a whole number up to 65535"),
+        ("expected a sequence", "expected a list in [ ]"),
+        ("expected a boolean", "expected true or false"),
+    ] {
+        if let Some(start) = message.strip_suffix(rust) {
+            message = format!("{start}{plain}");
+        }
+    }
+    message
+}

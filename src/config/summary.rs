@@ -1,0 +1,131 @@
+//! A configuration in a few lines for people, and the sentences of warning it deserves.
+
+use std::fmt;
+
+use super::{Config, Listener, Realm};
+use crate::codec::Codec;
+use crate::limits::SlowConsumerPolicy;
+use crate::wamp::UriRule;
+
+/// What a router with this configuration would run.
+pub struct Summary<'c>(pub(super) &'c Config);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.0;
+        let cores = if config.shards == 0 {
+            " (one per available core)"
+        } else {
+            ""
+        };
+        row(f, "shards", &format!("{}{cores}", config.shard_count()))?;
+        for listener in &config.listeners {
+            row(f, "listener", &describe_listener(listener))?;
+        }
+        for realm in &config.realms {
+            row(f, "realm", &describe_realm(realm))?;
+        }
+        let limits = &config.limits;
+        let message = Bytes(limits.message_bytes);
+        let connections = limits.connections;
+        row(
+            f,
+            "limits",
+            &format!("messages up to {message}, {connections} connections"),
+        )?;
+        let output = &config.output;
+        let (hard, soft) = (Bytes(output.hard_bytes), Bytes(output.soft_bytes));
+        let policy = match output.policy {
+            SlowConsumerPolicy::Disconnect => "disconnect it",
+            SlowConsumerPolicy::DropNewest => "drop its newest events",
+            SlowConsumerPolicy::DropOldest => "drop its oldest events",
+        };
+        let soft_ms = output.soft_ms;
+        row(
+            f,
+            "slow client",
+            &format!("over {hard}, or {soft} for {soft_ms} ms: {policy}"),
+        )
+    }
+}
+
+/// What is allowed but deserves a sentence at start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    #[error(
+        "development mode: no configuration file, everybody who can connect may do everything; \
+         `stentor config default` prints a file to start from"
+    )]
+    Development,
+    #[error(
+        "listener {0} can be reached from other machines, and every client may join without \
+         authentication; listen on 127.0.0.1, or keep strangers out with a firewall or proxy"
+    )]
+    OpenToNetwork(String),
+}
+
+pub(super) fn warnings(config: &Config) -> Vec<Warning> {
+    let open = config
+        .listeners
+        .iter()
+        .filter(|listener| !listener.address.is_local());
+    let development = config.development.then_some(Warning::Development);
+    development
+        .into_iter()
+        .chain(open.map(|l| Warning::OpenToNetwork(l.label())))
+        .collect()
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
+    writeln!(f, "  {name:<12} {text}")
+}
+
+fn describe_listener(listener: &Listener) -> String {
+    let codecs: Vec<_> = listener
+        .serializers
+        .iter()
+        .copied()
+        .map(Codec::as_str)
+        .collect();
+    let mut text = format!("{} ({})", listener.urls().join(" "), codecs.join(", "));
+    if let Some(name) = &listener.name {
+        text = format!("`{name}` {text}");
+    }
+    if let Some(mode) = listener.unix_mode {
+        text.push_str(&format!(", mode {mode:04o}"));
+    }
+    if !listener.origins.is_empty() {
+        text.push_str(&format!(", origins {}", listener.origins.join(" ")));
+    }
+    text
+}
+
+fn describe_realm(realm: &Realm) -> String {
+    let rule = match realm.uri_rule {
+        UriRule::Loose => "loose",
+        UriRule::Strict => "strict",
+    };
+    format!(
+        "{} ({rule} URIs, anonymous clients as role `{}`)",
+        realm.name, realm.anonymous_role
+    )
+}
+
+/// A size in the largest unit that divides it.
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [
+            (1 << 30, "GiB"),
+            (1 << 20, "MiB"),
+            (1 << 10, "KiB"),
+            (1, "B"),
+        ];
+        let (size, unit) = units
+            .into_iter()
+            .find(|(size, _)| self.0.is_multiple_of(*size))
+            .unwrap_or((1, "B"));
+        write!(f, "{} {unit}", self.0 / size)
+    }
+}

@@ -1,0 +1,115 @@
+//! The default file holds every key, at its default, and each of them can be uncommented.
+
+use super::keys::keys_of;
+use super::*;
+
+#[test]
+fn the_default_file_is_the_default_configuration() {
+    let config = Loader::from_text("default.toml", DEFAULT_FILE)
+        .finish()
+        .unwrap();
+    assert_eq!(
+        config,
+        Config {
+            development: false,
+            ..Config::default()
+        }
+    );
+}
+
+#[test]
+fn an_empty_file_is_the_default_configuration() {
+    let config = Loader::from_text("empty.toml", "").finish().unwrap();
+    assert_eq!(
+        config,
+        Config {
+            development: false,
+            ..Config::default()
+        }
+    );
+}
+
+#[test]
+fn the_default_file_names_every_key() {
+    for (header, keys) in [
+        ("[[listener]]", keys_of::<Listener>()),
+        ("[[realm]]", keys_of::<Realm>()),
+        ("[limits]", keys_of::<Limits>()),
+        ("[output]", keys_of::<OutputLimits>()),
+        ("[timeouts]", keys_of::<Timeouts>()),
+        ("[protocol]", keys_of::<Protocol>()),
+        ("[tuning]", keys_of::<Tuning>()),
+        ("[log]", keys_of::<Log>()),
+    ] {
+        let lines = section(header);
+        for key in keys {
+            let shown = lines.iter().any(|line| {
+                let line = line.strip_prefix("# ").unwrap_or(line);
+                line.strip_prefix(key)
+                    .is_some_and(|rest| rest.starts_with(" = "))
+            });
+            assert!(shown, "{key} in {header}");
+        }
+    }
+    for key in keys_of::<Config>() {
+        let forms = [
+            format!("{key} = "),
+            format!("[{key}]"),
+            format!("[[{key}]]"),
+        ];
+        let shown = |line: &str| forms.iter().any(|form| line.starts_with(form));
+        assert!(DEFAULT_FILE.lines().any(shown), "{key}");
+    }
+}
+
+#[test]
+fn what_the_default_file_leaves_out_can_be_uncommented() {
+    let is_key = |line: &str| {
+        let (key, value) = line.split_once(" = ").unwrap_or_default();
+        let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        is_key && !value.is_empty() || line.starts_with("[[")
+    };
+    let mut changed = 0;
+    let mut text = String::new();
+    for line in DEFAULT_FILE.lines() {
+        let bare = line.strip_prefix("# ").filter(|bare| is_key(bare));
+        changed += usize::from(bare.is_some());
+        text.push_str(bare.unwrap_or(line));
+        text.push('\n');
+    }
+    let config = Loader::from_text("default.toml", text).finish().unwrap();
+    assert_eq!(
+        changed, 7,
+        "keys without a default, and a listener to show one of them"
+    );
+    assert_eq!(config.listeners[1].unix_mode, Some(0o660));
+    assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
+}
+
+#[test]
+fn zero_shards_are_as_many_as_cores_within_bounds() {
+    assert!((1..=MAX_SHARDS).contains(&Config::default().shard_count()));
+    assert_eq!(
+        Config {
+            shards: 5,
+            ..Config::default()
+        }
+        .shard_count(),
+        5
+    );
+}
+
+/// The lines of all sections under `header`, commented ones too.
+fn section(header: &str) -> Vec<&'static str> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in DEFAULT_FILE.lines() {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
+        if bare.starts_with('[') {
+            inside = bare == header;
+        } else if inside {
+            lines.push(line);
+        }
+    }
+    lines
+}
