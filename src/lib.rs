@@ -5,6 +5,7 @@ pub mod codec;
 pub mod config;
 pub mod hash;
 pub mod limits;
+pub mod net;
 pub mod router;
 pub mod session;
 pub mod shard;

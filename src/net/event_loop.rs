@@ -1,0 +1,298 @@
+//! The event loop of one shard: poll, read, take mail, time out, send mail, write (DESIGN 5).
+//!
+//! Runs on a thread of its own. All it decides is how much of what to do in one turn.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+
+use super::acceptor::{Accepted, Occupancy};
+use super::mesh::{Inbox, Parcel};
+use super::socket::Socket;
+use crate::clock::Millis;
+use crate::shard::{Flushed, Shard};
+
+/// The token of a shard's waker; slots are 32 bits, so it meets none.
+pub(super) const WAKER: Token = Token(usize::MAX);
+
+/// How much one turn does before others get theirs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TurnBudget {
+    /// Bytes read from one socket.
+    pub(super) read_bytes: usize,
+    /// Parcels taken from the inbox.
+    pub(super) parcels: usize,
+    /// Milliseconds that a shutdown waits for peers to answer.
+    pub(super) shutdown_ms: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct EventLoop {
+    shard: Shard,
+    poll: Poll,
+    inbox: Inbox,
+    budget: TurnBudget,
+    occupancy: Arc<Occupancy>,
+    /// By slot.
+    sockets: Vec<Option<Entry>>,
+    /// Slots with bytes to read.
+    readable: VecDeque<u32>,
+    /// Slots that wait for a congested shard to have room.
+    paused: Vec<u32>,
+    /// What every read fills; unmasked in place.
+    scratch: Vec<u8>,
+    started: Instant,
+    stop_at: Option<Millis>,
+}
+
+/// A socket with its remembered readiness.
+#[derive(Debug)]
+struct Entry {
+    socket: Socket,
+    readable: bool,
+    writable: bool,
+    /// The peer has closed its side: read until the end shows.
+    ending: bool,
+    /// Whether the slot stands in `readable` or `paused`.
+    queued: bool,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        shard: Shard,
+        poll: Poll,
+        inbox: Inbox,
+        budget: TurnBudget,
+        occupancy: Arc<Occupancy>,
+        started: Instant,
+    ) -> Self {
+        Self {
+            shard,
+            poll,
+            inbox,
+            budget,
+            occupancy,
+            sockets: Vec::new(),
+            readable: VecDeque::new(),
+            paused: Vec::new(),
+            scratch: vec![0; budget.read_bytes],
+            started,
+            stop_at: None,
+        }
+    }
+
+    /// Turns until a shutdown is complete.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        loop {
+            let may_sleep = self.inbox.fall_asleep();
+            let polled = self.poll.poll(&mut events, self.patience(may_sleep));
+            self.inbox.wake_up();
+            match polled {
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let now = self.now();
+            self.note_readiness(&events, now);
+            self.read_sockets(now);
+            self.take_parcels(now);
+            self.shard.handle_timeout(now);
+            self.send_mail();
+            self.flush(now);
+            self.shard.end_turn(now);
+            self.close_sockets();
+            if self.is_over(now) {
+                return Ok(());
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one clock read of a turn")]
+    fn now(&self) -> Millis {
+        let elapsed = Instant::now().duration_since(self.started);
+        Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// How long the poll may wait; `None`: until something happens.
+    fn patience(&self, may_sleep: bool) -> Option<Duration> {
+        if !may_sleep || !self.readable.is_empty() || self.shard.has_dirty() {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.shard.next_deadline().into_iter().chain(self.stop_at).min()?;
+        Some(Duration::from_millis(deadline.since(self.now())))
+    }
+
+    fn note_readiness(&mut self, events: &Events, now: Millis) {
+        for event in events {
+            if event.token() == WAKER {
+                continue;
+            }
+            let slot = event.token().0 as u32;
+            let Some(entry) = self.entry(slot) else { continue };
+            entry.ending |= event.is_read_closed() || event.is_error();
+            if event.is_readable() || entry.ending {
+                entry.readable = true;
+                if !entry.queued {
+                    entry.queued = true;
+                    self.readable.push_back(slot);
+                }
+            }
+            if event.is_writable() {
+                self.sockets[slot as usize].as_mut().expect("looked up above").writable = true;
+                if self.shard.has_output(slot) {
+                    self.flush_one(slot, now);
+                }
+            }
+        }
+    }
+
+    fn entry(&mut self, slot: u32) -> Option<&mut Entry> {
+        self.sockets.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// One read from each socket that has something; what is left waits for the next turn.
+    fn read_sockets(&mut self, now: Millis) {
+        for _ in 0..self.readable.len() {
+            if self.shard.is_turn_full() {
+                break;
+            }
+            let Some(slot) = self.readable.pop_front() else { break };
+            if self.must_pause(slot) {
+                self.paused.push(slot);
+            } else {
+                self.read_one(slot, now);
+            }
+        }
+    }
+
+    /// Whether a shard that this connection feeds is congested.
+    fn must_pause(&mut self, slot: u32) -> bool {
+        let feeds = self.shard.feeds(slot);
+        if feeds.is_empty() {
+            return false;
+        }
+        let congested = self.inbox.mesh().congested();
+        if feeds.intersects(congested) && !self.inbox.await_room(feeds).is_empty() {
+            return true;
+        }
+        self.shard.clear_feeds(slot);
+        false
+    }
+
+    fn read_one(&mut self, slot: u32, now: Millis) {
+        let Some(Some(entry)) = self.sockets.get_mut(slot as usize) else { return };
+        entry.queued = false;
+        match entry.socket.read(&mut self.scratch) {
+            Ok(0) => self.shard.handle_lost(slot, now),
+            Ok(length) => {
+                // A short read means that the socket is empty, unless its end is near.
+                entry.readable = length == self.scratch.len() || entry.ending;
+                if entry.readable {
+                    entry.queued = true;
+                    self.readable.push_back(slot);
+                }
+                self.shard.receive(slot, &mut self.scratch[..length], now);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => entry.readable = false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                entry.queued = true;
+                self.readable.push_back(slot);
+            }
+            Err(_) => self.shard.handle_lost(slot, now),
+        }
+    }
+
+    fn take_parcels(&mut self, now: Millis) {
+        for _ in 0..self.budget.parcels {
+            if self.shard.is_turn_full() {
+                break;
+            }
+            let Some(parcel) = self.inbox.take() else { break };
+            match parcel {
+                Parcel::Mail { batch, .. } => self.shard.handle_mail(batch, now),
+                Parcel::Accepted(sockets) => {
+                    for accepted in sockets {
+                        self.take_in(accepted, now);
+                    }
+                }
+                Parcel::Resume => self.readable.extend(self.paused.drain(..)),
+                Parcel::Shutdown => {
+                    self.shard.begin_shutdown(now);
+                    self.stop_at = Some(now + self.budget.shutdown_ms);
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, accepted: Accepted, now: Millis) {
+        // A slot is freed only together with its socket, so this one is free here as well.
+        self.close_sockets();
+        let Accepted { mut socket, rules, peer, admission } = accepted;
+        let slot = self.shard.open(&rules, peer, admission, now);
+        if socket.register(self.poll.registry(), Token(slot as usize)).is_err() {
+            self.shard.handle_lost(slot, now);
+        }
+        if self.sockets.len() <= slot as usize {
+            self.sockets.resize_with(slot as usize + 1, || None);
+        }
+        let entry =
+            Entry { socket, readable: false, writable: true, ending: false, queued: false };
+        let previous = self.sockets[slot as usize].replace(entry);
+        debug_assert!(previous.is_none(), "a slot is free when it is given out");
+    }
+
+    /// One batch and at most one wake per destination.
+    fn send_mail(&mut self) {
+        for to in self.inbox.mesh().shards() {
+            if let Some((batch, weight)) = self.shard.take_outbox(to) {
+                self.inbox.mesh().send(to, Parcel::Mail { batch, weight });
+            }
+        }
+    }
+
+    fn flush(&mut self, now: Millis) {
+        for _ in 0..CONNECTIONS_WRITTEN_PER_TURN {
+            let Some(slot) = self.shard.take_dirty() else { break };
+            self.flush_one(slot, now);
+        }
+    }
+
+    fn flush_one(&mut self, slot: u32, now: Millis) {
+        let Some(Some(entry)) = self.sockets.get_mut(slot as usize) else { return };
+        let Entry { socket, writable, .. } = entry;
+        let mut write = |bytes: &[u8]| socket.write(bytes);
+        let flushed = if *writable {
+            self.shard.flush(slot, Some(&mut write), now)
+        } else {
+            self.shard.flush(slot, None, now)
+        };
+        match flushed {
+            Flushed::Progress => {}
+            Flushed::Full => *writable = false,
+            Flushed::Farewell => socket.shut_down_writing(),
+            Flushed::Lost => self.shard.handle_lost(slot, now),
+        }
+    }
+
+    fn close_sockets(&mut self) {
+        for slot in self.shard.take_closed() {
+            if let Some(entry) = self.sockets.get_mut(slot as usize) {
+                *entry = None;
+            }
+            self.occupancy.leave(self.shard.id());
+        }
+    }
+
+    fn is_over(&self, now: Millis) -> bool {
+        let Some(stop_at) = self.stop_at else { return false };
+        now >= stop_at || self.shard.connection_count() == 0
+    }
+}
+
+const EVENTS_PER_POLL: usize = 1024;
+
+/// Connections written in one turn, so that a huge fan-out does not keep others from being read.
+const CONNECTIONS_WRITTEN_PER_TURN: usize = 1024;

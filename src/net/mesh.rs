@@ -1,0 +1,169 @@
+//! The mesh: one inbox, one waker and one `awake` flag per shard.
+//!
+//! Sending never blocks. No wake is lost, because a sender pushes and then looks at `awake`, while
+//! the receiver clears `awake` and then looks at its inbox. Any thread may send.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use mio::{Registry, Token, Waker};
+
+use super::acceptor::Accepted;
+use crate::router::{ShardId, ShardSet};
+use crate::shard::Mail;
+
+/// What a shard is told by other threads.
+#[derive(Debug)]
+pub(super) enum Parcel {
+    /// Mail of one turn of another shard, with its weight in bytes.
+    Mail { batch: Vec<Mail>, weight: usize },
+    Accepted(Vec<Accepted>),
+    /// A destination that was congested has room again.
+    Resume,
+    Shutdown,
+}
+
+#[derive(Debug)]
+pub(super) struct Mesh {
+    ports: Vec<Port>,
+    /// The shards whose queued mail is over the mark.
+    congested: AtomicU64,
+    /// Bytes of mail queued to one shard from which on those who feed it stop reading.
+    high_mark_bytes: usize,
+}
+
+/// The entrance of one shard, on cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Port {
+    awake: AtomicBool,
+    queued_bytes: AtomicUsize,
+    /// The shards that wait for room.
+    waiting: AtomicU64,
+    sender: Sender<Parcel>,
+    waker: Waker,
+}
+
+/// The exit of one shard's port, held by its event loop.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    shard: ShardId,
+    receiver: Receiver<Parcel>,
+    mesh: Arc<Mesh>,
+}
+
+impl Mesh {
+    /// A mesh between the owners of these registries, and the inbox of each.
+    pub(super) fn new(
+        registries: &[&Registry],
+        waker: Token,
+        high_mark_bytes: usize,
+    ) -> io::Result<(Arc<Self>, Vec<Inbox>)> {
+        let mut ports = Vec::new();
+        let mut receivers = Vec::new();
+        for registry in registries {
+            let (sender, receiver) = unbounded();
+            ports.push(Port {
+                awake: AtomicBool::new(true),
+                queued_bytes: AtomicUsize::new(0),
+                waiting: AtomicU64::new(0),
+                sender,
+                waker: Waker::new(registry, waker)?,
+            });
+            receivers.push(receiver);
+        }
+        let mesh = Arc::new(Self { ports, congested: AtomicU64::new(0), high_mark_bytes });
+        let inboxes = (0u8..).zip(receivers).map(|(number, receiver)| Inbox {
+            shard: ShardId(number),
+            receiver,
+            mesh: Arc::clone(&mesh),
+        });
+        let inboxes = inboxes.collect();
+        Ok((mesh, inboxes))
+    }
+
+    /// Hands a parcel to a shard, and wakes it only if it sleeps.
+    pub(super) fn send(&self, to: ShardId, parcel: Parcel) {
+        let port = &self.ports[usize::from(to.0)];
+        if let Parcel::Mail { weight, .. } = parcel {
+            let before = port.queued_bytes.fetch_add(weight, Ordering::AcqRel);
+            if before <= self.high_mark_bytes && before + weight > self.high_mark_bytes {
+                self.congested.fetch_or(bit(to), Ordering::AcqRel);
+            }
+        }
+        // A shard that has stopped takes no more mail, and nobody is left to miss it.
+        let _ = port.sender.send(parcel);
+        if !port.awake.swap(true, Ordering::SeqCst) {
+            // An eventfd write fails only if its counter is full, and then the wake is pending.
+            let _ = port.waker.wake();
+        }
+    }
+
+    /// The shards whose publishers should not be read now.
+    pub(super) fn congested(&self) -> ShardSet {
+        ShardSet::from_bits(self.congested.load(Ordering::Acquire))
+    }
+
+    pub(super) fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0u8..).take(self.ports.len()).map(ShardId)
+    }
+
+    fn took(&self, shard: ShardId, weight: usize) {
+        let port = &self.ports[usize::from(shard.0)];
+        let before = port.queued_bytes.fetch_sub(weight, Ordering::AcqRel);
+        let low_mark = self.high_mark_bytes / 2;
+        if before > low_mark && before - weight <= low_mark {
+            self.congested.fetch_and(!bit(shard), Ordering::AcqRel);
+            let waiting = ShardSet::from_bits(port.waiting.swap(0, Ordering::AcqRel));
+            for waiter in waiting.iter() {
+                self.send(waiter, Parcel::Resume);
+            }
+        }
+    }
+}
+
+impl Inbox {
+    pub(super) const fn mesh(&self) -> &Arc<Mesh> {
+        &self.mesh
+    }
+
+    /// From here on senders wake this shard. Returns whether it may sleep: nothing has arrived.
+    pub(super) fn fall_asleep(&self) -> bool {
+        self.port().awake.store(false, Ordering::SeqCst);
+        self.receiver.is_empty()
+    }
+
+    /// From here on senders leave this shard alone.
+    pub(super) fn wake_up(&self) {
+        self.port().awake.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn take(&self) -> Option<Parcel> {
+        let parcel = self.receiver.try_recv().ok()?;
+        if let Parcel::Mail { weight, .. } = parcel {
+            self.mesh.took(self.shard, weight);
+        }
+        Some(parcel)
+    }
+
+    /// Asks for [`Parcel::Resume`] when these shards have room. Returns those still congested.
+    pub(super) fn await_room(&self, shards: ShardSet) -> ShardSet {
+        for shard in shards.iter() {
+            let port = &self.mesh.ports[usize::from(shard.0)];
+            port.waiting.fetch_or(bit(self.shard), Ordering::AcqRel);
+        }
+        // Looked at again after the request stands, so that no resumption is missed.
+        let still = self.mesh.congested().bits() & shards.bits();
+        ShardSet::from_bits(still)
+    }
+
+    fn port(&self) -> &Port {
+        &self.mesh.ports[usize::from(self.shard.0)]
+    }
+}
+
+const fn bit(shard: ShardId) -> u64 {
+    1 << shard.0
+}

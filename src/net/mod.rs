@@ -1,0 +1,9 @@
+//! Sockets and threads around the pure core: event loops, the mesh between them, the acceptor.
+
+mod acceptor;
+mod event_loop;
+mod mesh;
+mod server;
+mod socket;
+
+pub use server::{Server, StartError};

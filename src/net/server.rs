@@ -1,0 +1,156 @@
+//! A running router: its threads, its listeners, and the way to stop it.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use mio::Poll;
+
+use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
+use super::event_loop::{EventLoop, TurnBudget, WAKER};
+use super::mesh::{Mesh, Parcel};
+use crate::config::{Config, ListenAddress};
+use crate::hash::HashSeed;
+use crate::router::{Router, Settings, ShardId, Snapshot};
+use crate::shard::Shard;
+
+/// Why a router did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {source}; is another program using it?")]
+    Listen { address: ListenAddress, source: io::Error },
+    #[error("cannot start the event loops: {0}")]
+    Threads(#[from] io::Error),
+    #[error("the operating system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+}
+
+/// A running router. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    router: Arc<Router>,
+    mesh: Arc<Mesh>,
+    addresses: Vec<ListenAddress>,
+    acceptor: StopAcceptor,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Server {
+    /// Binds all listeners and starts the threads: one per shard and one that accepts.
+    ///
+    /// # Errors
+    /// A listener that cannot be bound, or a lack of system resources. Nothing is left running.
+    #[expect(clippy::disallowed_methods, reason = "the start of the router's clock")]
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let shards = config.shard_count();
+        let router = Arc::new(Router::new(
+            settings(config),
+            config.realms.clone(),
+            shards,
+            HashSeed::new(u64::from_ne_bytes(random()?)),
+        ));
+        let polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+        let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
+        let (mesh, inboxes) = Mesh::new(&registries, WAKER, config.tuning.shard_queue_bytes)?;
+        let occupancy = Arc::new(Occupancy::new(shards));
+        let (mut acceptor, stop) =
+            Acceptor::new(config.limits.connections, Arc::clone(&mesh), Arc::clone(&occupancy))?;
+        let bind = |listener| {
+            let address = |source| StartError::Listen { address: listener_address(listener), source };
+            acceptor.bind(listener, config).map_err(address)
+        };
+        let addresses = config.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let mut server = Self { router, mesh, addresses, acceptor: stop, threads: Vec::new() };
+        let budget = TurnBudget {
+            read_bytes: config.tuning.read_budget_bytes,
+            parcels: config.tuning.inbox_budget_batches,
+            shutdown_ms: config.timeouts.close_ms,
+        };
+        let started = Instant::now();
+        for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
+            let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
+            let occupancy = Arc::clone(&occupancy);
+            let event_loop = EventLoop::new(shard, poll, inbox, budget, occupancy, started);
+            server.spawn(format!("shard-{number}"), || event_loop.run())?;
+        }
+        server.spawn("acceptor".to_owned(), || acceptor.run())?;
+        Ok(server)
+    }
+
+    /// Where the router listens, in the order of the configuration; port 0 is resolved.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// The counters of all shards together.
+    pub fn snapshot(&self) -> Snapshot {
+        self.router.snapshot()
+    }
+
+    /// The shared tables.
+    pub const fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+
+    /// Says GOODBYE to all sessions, waits for what is left to be written, and ends the threads.
+    ///
+    /// # Errors
+    /// What ended an event loop before its time.
+    pub fn stop(mut self) -> io::Result<()> {
+        self.stop_threads()
+    }
+
+    fn spawn(
+        &mut self,
+        name: String,
+        run: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+
+    fn stop_threads(&mut self) -> io::Result<()> {
+        self.acceptor.stop();
+        for shard in self.mesh.shards() {
+            self.mesh.send(shard, Parcel::Shutdown);
+        }
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            let ended = thread.join().unwrap_or_else(|_| {
+                Err(io::Error::other(format!("the thread {name} panicked")))
+            });
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error here was either returned by `stop` or concerns a server nobody waits for.
+        let _ = self.stop_threads();
+    }
+}
+
+fn listener_address(listener: &crate::config::Listener) -> ListenAddress {
+    listener.address.clone()
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        limits: config.limits,
+        output: config.output,
+        timeouts: config.timeouts,
+        request_ids: config.protocol.request_ids,
+        strict_roles: config.protocol.strict_roles,
+    }
+}
+
+/// Random bytes of the operating system: the seed of ids and hashers.
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(StartError::Random)?;
+    Ok(bytes)
+}
