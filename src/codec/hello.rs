@@ -1,0 +1,138 @@
+//! `HELLO.Details` (BP-SES-02, BP-SES-03) and `AUTHENTICATE.Extra`: what a client says of itself.
+
+use std::borrow::Cow;
+
+use super::DecodeError;
+use super::options::{Entry, each_option};
+use super::scan::{Place, Scan};
+use super::token::{Reader, Sequence, Token};
+use crate::wamp::{Dict, Feature, Features, Hello, Role, Roles, Value};
+
+/// Reads the details; the realm is not among them and stays `None`.
+pub(super) fn details<'a, R: Reader<'a>>(
+    scan: &mut Scan<'a, R>,
+    dict: Sequence,
+    place: Place<'_>,
+) -> Result<Hello<'a>, DecodeError> {
+    let mut hello = Hello {
+        realm: None,
+        roles: Roles::default(),
+        agent: None,
+        authmethods: None,
+        authid: None,
+        authrole: None,
+        authextra: Dict::new(),
+    };
+    each_option(scan, dict, place, |key, value| {
+        match key {
+            "roles" => roles(value, &mut hello.roles)?,
+            "agent" => hello.agent = value.text()?,
+            "authmethods" => hello.authmethods = value.strings()?,
+            "authid" => hello.authid = value.string()?,
+            "authrole" => hello.authrole = value.string()?,
+            "authextra" => {
+                if let Some(dict) = inner_dict(&value)? {
+                    hello.authextra = unique_dict(value.scan, dict, value.place)?;
+                }
+            }
+            _ => value.skip()?,
+        }
+        Ok(())
+    })?;
+    if hello.roles.is_empty() {
+        let place = Place::within("roles", &place);
+        return Err(place.mismatch("a dict with a client role", "none"));
+    }
+    Ok(hello)
+}
+
+/// A dict whose values are kept, and whose keys are unique on every level (BP-TY-02).
+pub(super) fn unique_dict<'a, R: Reader<'a>>(
+    scan: &mut Scan<'a, R>,
+    dict: Sequence,
+    place: Place<'_>,
+) -> Result<Dict, DecodeError> {
+    let entries = scan.dict(dict)?;
+    check_dict(&entries, place)?;
+    Ok(entries)
+}
+
+fn check_dict(dict: &Dict, place: Place<'_>) -> Result<(), DecodeError> {
+    let mut keys: Vec<&Cow<'_, str>> = dict.iter().map(|(key, _)| key).collect();
+    place.check_unique(&mut keys)?;
+    dict.iter().try_for_each(|(_, value)| check_value(value, place))
+}
+
+fn check_value(value: &Value, place: Place<'_>) -> Result<(), DecodeError> {
+    match value {
+        Value::Dict(dict) => check_dict(dict, place),
+        Value::List(list) => list.iter().try_for_each(|value| check_value(value, place)),
+        _ => Ok(()),
+    }
+}
+
+/// The dict that the value must be; `None` for null.
+fn inner_dict<'a, R: Reader<'a>>(
+    value: &Entry<'_, 'a, R>,
+) -> Result<Option<Sequence>, DecodeError> {
+    match value.head {
+        Token::Null => Ok(None),
+        Token::Dict(dict) => Ok(Some(dict)),
+        _ => value.mismatch("a dict"),
+    }
+}
+
+fn roles<'a, R: Reader<'a>>(value: Entry<'_, 'a, R>, roles: &mut Roles) -> Result<(), DecodeError> {
+    let Some(dict) = inner_dict(&value)? else {
+        return Ok(());
+    };
+    each_option(value.scan, dict, value.place, |key, value| {
+        let Some(role) = Role::ALL.into_iter().find(|role| role.as_str() == key) else {
+            return value.skip();
+        };
+        let Some(dict) = inner_dict(&value)? else {
+            return Ok(());
+        };
+        let mut announced = Features::default();
+        each_option(value.scan, dict, value.place, |key, value| match key {
+            "features" => features(value, &mut announced),
+            _ => value.skip(),
+        })?;
+        roles.announce(role, announced);
+        Ok(())
+    })
+}
+
+fn features<'a, R: Reader<'a>>(
+    value: Entry<'_, 'a, R>,
+    announced: &mut Features,
+) -> Result<(), DecodeError> {
+    let Some(dict) = inner_dict(&value)? else {
+        return Ok(());
+    };
+    each_option(value.scan, dict, value.place, |key, value| {
+        let Some(feature) = feature(key) else {
+            return value.skip();
+        };
+        let mut is_on = false;
+        value.bool(&mut is_on)?;
+        if is_on {
+            *announced = announced.with(feature);
+        }
+        Ok(())
+    })
+}
+
+fn feature(name: &str) -> Option<Feature> {
+    Some(match name {
+        "call_canceling" | "call_cancelling" => Feature::CallCanceling,
+        "call_reroute" => Feature::CallReroute,
+        "call_timeout" => Feature::CallTimeout,
+        "payload_passthru_mode" => Feature::PayloadPassthruMode,
+        "progressive_call_invocations" => Feature::ProgressiveCallInvocations,
+        "progressive_call_results" => Feature::ProgressiveCallResults,
+        "registration_revocation" => Feature::RegistrationRevocation,
+        "subscription_revocation" => Feature::SubscriptionRevocation,
+        _ => return None,
+    })
+}

@@ -1,0 +1,334 @@
+//! Reads JSON (RFC 8259) with WAMP's convention for binary data (TR-JSON-02).
+//!
+//! A string that begins with U+0000 is binary: the rest must be base64. Keys are always text.
+//! Encoding is checked once for the whole document, so that pieces of it are `&str` for free.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::token::{Binary, Extent, Reader, Sequence, Text, Token};
+use super::{Codec, DecodeError};
+
+pub(super) struct JsonReader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+/// A string as it stands in the document.
+struct Quoted<'a> {
+    with_quotes: &'a str,
+    escaped: bool,
+}
+
+impl<'a> Reader<'a> for JsonReader<'a> {
+    const CODEC: Codec = Codec::Json;
+    const EMPTY_LIST: &'static [u8] = b"[]";
+
+    fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Self { text, at: 0 }),
+            Err(error) => Err(malformed("invalid UTF-8", error.valid_up_to())),
+        }
+    }
+
+    fn token(&mut self) -> Result<Token<'a>, DecodeError> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'"') => self.string_token(),
+            Some(b'[') => {
+                self.at += 1;
+                Ok(Token::List(Sequence::list(Extent::Marked { fresh: true })))
+            }
+            Some(b'{') => {
+                self.at += 1;
+                Ok(Token::Dict(Sequence::dict(Extent::Marked { fresh: true })))
+            }
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal("true", Token::Bool(true)),
+            Some(b'f') => self.literal("false", Token::Bool(false)),
+            Some(b'n') => self.literal("null", Token::Null),
+            Some(_) => Err(self.fail("unexpected character")),
+            None => Err(self.fail("unexpected end")),
+        }
+    }
+
+    fn key(&mut self) -> Result<Token<'a>, DecodeError> {
+        self.skip_space();
+        if self.peek() != Some(b'"') {
+            return Err(self.fail("a key must be a string"));
+        }
+        let key = self.string()?;
+        self.skip_space();
+        if self.peek() != Some(b':') {
+            return Err(self.fail("expected a colon"));
+        }
+        self.at += 1;
+        Ok(Token::Str(key.text()))
+    }
+
+    fn advance(&mut self, sequence: &mut Sequence) -> Result<bool, DecodeError> {
+        let Extent::Marked { fresh } = &mut sequence.extent else {
+            return Err(self.fail("JSON has no counted sequences"));
+        };
+        let first = std::mem::replace(fresh, false);
+        let end_mark = if sequence.is_dict { b'}' } else { b']' };
+        self.skip_space();
+        match self.peek() {
+            Some(mark) if mark == end_mark => {
+                self.at += 1;
+                return Ok(false);
+            }
+            Some(b',') if !first => {
+                self.at += 1;
+                self.skip_space();
+            }
+            Some(_) if first => {}
+            Some(_) => return Err(self.fail("expected a comma or the end of the list or dict")),
+            None => return Err(self.fail("unexpected end")),
+        }
+        Ok(true)
+    }
+
+    fn position(&self) -> usize {
+        self.at
+    }
+
+    fn finish(&mut self) -> Result<(), DecodeError> {
+        self.skip_space();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.fail("trailing characters")) }
+    }
+}
+
+impl<'a> JsonReader<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[cold]
+    fn fail(&self, what: &'static str) -> DecodeError {
+        malformed(what, self.at)
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn literal(&mut self, text: &str, token: Token<'a>) -> Result<Token<'a>, DecodeError> {
+        if self.text.as_bytes()[self.at..].starts_with(text.as_bytes()) {
+            self.at += text.len();
+            Ok(token)
+        } else {
+            Err(self.fail("unexpected character"))
+        }
+    }
+
+    fn string_token(&mut self) -> Result<Token<'a>, DecodeError> {
+        let start = self.at;
+        let string = self.string()?;
+        if !string.escaped || !string.with_quotes.starts_with(BINARY_MARK) {
+            return Ok(Token::Str(string.text()));
+        }
+        let base64 = &string.with_quotes[BINARY_MARK.len()..string.with_quotes.len() - 1];
+        let (binary, valid) = if base64.contains('\\') {
+            let binary = Binary::Escaped(string.with_quotes);
+            (binary, binary.read().is_ok())
+        } else {
+            (Binary::Base64(base64), is_base64(base64))
+        };
+        if valid {
+            Ok(Token::Bytes(binary))
+        } else {
+            Err(malformed("a string that begins with NUL must go on in base64", start))
+        }
+    }
+
+    /// Reads a string; the caller has seen its opening quote.
+    fn string(&mut self) -> Result<Quoted<'a>, DecodeError> {
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        let mut escaped = false;
+        self.at += 1;
+        loop {
+            self.at = end_of_plain_text(bytes, self.at);
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => return Err(self.fail("a control character must be escaped")),
+                None => return Err(self.fail("unexpected end of a string")),
+            }
+        }
+        self.at += 1;
+        Ok(Quoted { with_quotes: &self.text[start..self.at], escaped })
+    }
+
+    fn escape(&mut self) -> Result<(), DecodeError> {
+        match self.text.as_bytes().get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => match self.code_unit(self.at)? {
+                0xD800..=0xDBFF => match self.code_unit(self.at + 6) {
+                    Ok(0xDC00..=0xDFFF) => self.at += 12,
+                    _ => return Err(self.fail("a lone surrogate")),
+                },
+                0xDC00..=0xDFFF => return Err(self.fail("a lone surrogate")),
+                _ => self.at += 6,
+            },
+            _ => return Err(self.fail("an invalid escape")),
+        }
+        Ok(())
+    }
+
+    /// The number in the escape `\uXXXX` that begins at `at`.
+    fn code_unit(&self, at: usize) -> Result<u16, DecodeError> {
+        let Some([b'\\', b'u', digits @ ..]) = self.text.as_bytes().get(at..at + 6) else {
+            return Err(self.fail("an invalid escape"));
+        };
+        digits.iter().try_fold(0, |unit: u16, digit| match char::from(*digit).to_digit(16) {
+            Some(digit) => Ok(unit << 4 | digit as u16),
+            None => Err(self.fail("an invalid escape")),
+        })
+    }
+
+    fn number(&mut self) -> Result<Token<'a>, DecodeError> {
+        let start = self.at;
+        let negative = self.peek() == Some(b'-');
+        self.at += usize::from(negative);
+        let mut magnitude = Some(0_u64);
+        let integer_start = self.at;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            let digit = u64::from(digit - b'0');
+            magnitude = magnitude.and_then(|n| n.checked_mul(10)?.checked_add(digit));
+            self.at += 1;
+        }
+        let digits = self.at - integer_start;
+        if digits == 0 || digits > 1 && self.text.as_bytes()[integer_start] == b'0' {
+            return Err(malformed("an invalid number", start));
+        }
+        let is_float = self.fraction_and_exponent()?;
+        Ok(match magnitude {
+            Some(number) if !is_float && !negative => Token::UInt(number),
+            Some(number @ 1..=NEGATIVE_LIMIT) if !is_float => {
+                Token::Int(0_i64.wrapping_sub_unsigned(number))
+            }
+            _ => Token::Number(&self.text[start..self.at]),
+        })
+    }
+
+    /// Reads what makes a number a float; false if there is nothing of it.
+    fn fraction_and_exponent(&mut self) -> Result<bool, DecodeError> {
+        let start = self.at;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(self.at > start)
+    }
+
+    fn digits(&mut self) -> Result<(), DecodeError> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(self.fail("an invalid number")) }
+    }
+}
+
+impl<'a> Quoted<'a> {
+    fn text(&self) -> Text<'a> {
+        if self.escaped {
+            Text::Escaped(self.with_quotes)
+        } else {
+            Text::Plain(&self.with_quotes[1..self.with_quotes.len() - 1])
+        }
+    }
+}
+
+/// The text of a checked string in its quotes.
+pub(super) fn unescape(quoted: &str) -> Result<String, DecodeError> {
+    serde_json::from_str(quoted).map_err(|_| malformed("an invalid string", 0))
+}
+
+pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
+    STANDARD.decode(text).map_err(|_| malformed("invalid base64", 0))
+}
+
+/// The float that a number stands for which is no integer of 64 bits. An integer beyond them must
+/// be exactly a float, anything else the nearest one.
+pub(super) fn parse_float(text: &str) -> Result<f64, DecodeError> {
+    let number: f64 = text.parse().map_err(|_| malformed("an invalid number", 0))?;
+    if !number.is_finite() {
+        return Err(DecodeError::Foreign { what: "a number beyond the range of floats" });
+    }
+    let is_integer = !text.contains(['.', 'e', 'E']);
+    if is_integer && text != "-0" && format!("{number:.0}") != text {
+        return Err(DecodeError::Foreign { what: "an integer beyond 64 bits" });
+    }
+    Ok(number)
+}
+
+#[cold]
+fn malformed(what: &'static str, offset: usize) -> DecodeError {
+    DecodeError::Malformed { codec: Codec::Json, what, offset }
+}
+
+/// The first byte from `at` on that is a quote, a backslash or a control character.
+fn end_of_plain_text(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let found = special_bytes(u64::from_le_bytes(*word));
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while let Some(byte) = bytes.get(at) {
+        if matches!(byte, b'"' | b'\\' | 0..0x20) {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// Sets the high bit of the lowest byte that ends plain text; bits above it mean nothing.
+const fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = ONES << 7;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let is_quote = quote.wrapping_sub(ONES) & !quote;
+    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (below_space | is_quote | is_backslash) & HIGHS
+}
+
+/// Checks piece by piece, so that nothing is allocated for what is only passed on.
+fn is_base64(text: &str) -> bool {
+    let mut scratch = [0; 768];
+    let mut pieces = text.as_bytes().chunks(1024).peekable();
+    while let Some(piece) = pieces.next() {
+        let Ok(length) = STANDARD.decode_slice(piece, &mut scratch) else {
+            return false;
+        };
+        // Padding may only end the last piece.
+        if pieces.peek().is_some() && length < scratch.len() {
+            return false;
+        }
+    }
+    true
+}
+
+/// How a string begins that is binary data: only this form of NUL is possible in JSON.
+const BINARY_MARK: &str = "\"\\u0000";
+/// The magnitude of -2^63.
+const NEGATIVE_LIMIT: u64 = 1 << 63;

@@ -1,0 +1,162 @@
+//! Reads MessagePack (specification 5 and later: `str` and `bin` are different).
+//!
+//! Extension types pass through; type 0 with one zero byte, or none, stands for `undefined` as
+//! wampy.js sends it, and counts as null.
+
+use rmp::Marker;
+
+use super::token::{Binary, Extent, Reader, Sequence, Text, Token};
+use super::{Codec, DecodeError};
+
+pub(super) struct MsgPackReader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> for MsgPackReader<'a> {
+    const CODEC: Codec = Codec::MsgPack;
+    const EMPTY_LIST: &'static [u8] = &[0x90];
+
+    fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        Ok(Self { bytes, at: 0 })
+    }
+
+    fn token(&mut self) -> Result<Token<'a>, DecodeError> {
+        let [byte] = self.array()?;
+        match Marker::from_u8(byte) {
+            Marker::FixPos(number) => Ok(Token::UInt(number.into())),
+            Marker::FixNeg(number) => Ok(Token::Int(number.into())),
+            Marker::FixStr(length) => self.text(length.into()),
+            Marker::FixArray(length) => Ok(list(length.into())),
+            Marker::FixMap(length) => Ok(dict(length.into())),
+            Marker::Null => Ok(Token::Null),
+            Marker::True => Ok(Token::Bool(true)),
+            Marker::False => Ok(Token::Bool(false)),
+            marker @ (Marker::U8 | Marker::U16 | Marker::U32 | Marker::U64) => self.uint(marker),
+            marker @ (Marker::I8 | Marker::I16 | Marker::I32 | Marker::I64) => self.int(marker),
+            Marker::F32 => Ok(Token::Float(f32::from_be_bytes(self.array()?).into())),
+            Marker::F64 => Ok(Token::Float(f64::from_be_bytes(self.array()?))),
+            marker => self.sized(marker),
+        }
+    }
+
+    fn key(&mut self) -> Result<Token<'a>, DecodeError> {
+        self.token()
+    }
+
+    fn advance(&mut self, sequence: &mut Sequence) -> Result<bool, DecodeError> {
+        match &mut sequence.extent {
+            Extent::Counted(left) => Ok(Extent::count_down(left)),
+            Extent::Marked { .. } => Err(self.fail("MessagePack has no end marks")),
+        }
+    }
+
+    fn position(&self) -> usize {
+        self.at
+    }
+
+    fn finish(&mut self) -> Result<(), DecodeError> {
+        if self.at == self.bytes.len() { Ok(()) } else { Err(self.fail("trailing bytes")) }
+    }
+}
+
+impl<'a> MsgPackReader<'a> {
+    #[cold]
+    fn fail(&self, what: &'static str) -> DecodeError {
+        DecodeError::Malformed { codec: Codec::MsgPack, what, offset: self.at }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        match self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            Some(array) => {
+                self.at += N;
+                Ok(*array)
+            }
+            None => Err(self.fail("unexpected end")),
+        }
+    }
+
+    fn take(&mut self, length: u32) -> Result<&'a [u8], DecodeError> {
+        match self.bytes.get(self.at..).and_then(|rest| rest.get(..length as usize)) {
+            Some(taken) => {
+                self.at += taken.len();
+                Ok(taken)
+            }
+            None => Err(self.fail("unexpected end")),
+        }
+    }
+
+    fn uint(&mut self, marker: Marker) -> Result<Token<'a>, DecodeError> {
+        Ok(Token::UInt(match marker {
+            Marker::U8 => u8::from_be_bytes(self.array()?).into(),
+            Marker::U16 => u16::from_be_bytes(self.array()?).into(),
+            Marker::U32 => u32::from_be_bytes(self.array()?).into(),
+            _ => u64::from_be_bytes(self.array()?),
+        }))
+    }
+
+    /// A signed format may hold any sign.
+    fn int(&mut self, marker: Marker) -> Result<Token<'a>, DecodeError> {
+        let number = match marker {
+            Marker::I8 => i8::from_be_bytes(self.array()?).into(),
+            Marker::I16 => i16::from_be_bytes(self.array()?).into(),
+            Marker::I32 => i32::from_be_bytes(self.array()?).into(),
+            _ => i64::from_be_bytes(self.array()?),
+        };
+        Ok(match u64::try_from(number) {
+            Ok(number) => Token::UInt(number),
+            Err(_) => Token::Int(number),
+        })
+    }
+
+    /// The formats with a length of their own in front.
+    fn sized(&mut self, marker: Marker) -> Result<Token<'a>, DecodeError> {
+        let length = match marker {
+            Marker::Str8 | Marker::Bin8 | Marker::Ext8 => u8::from_be_bytes(self.array()?).into(),
+            Marker::Str16 | Marker::Bin16 | Marker::Ext16 | Marker::Array16 | Marker::Map16 => {
+                u16::from_be_bytes(self.array()?).into()
+            }
+            Marker::Str32 | Marker::Bin32 | Marker::Ext32 | Marker::Array32 | Marker::Map32 => {
+                u32::from_be_bytes(self.array()?)
+            }
+            Marker::FixExt1 => 1,
+            Marker::FixExt2 => 2,
+            Marker::FixExt4 => 4,
+            Marker::FixExt8 => 8,
+            Marker::FixExt16 => 16,
+            _ => return Err(self.fail("a reserved type byte")),
+        };
+        match marker {
+            Marker::Str8 | Marker::Str16 | Marker::Str32 => self.text(length),
+            Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => {
+                Ok(Token::Bytes(Binary::Plain(self.take(length)?)))
+            }
+            Marker::Array16 | Marker::Array32 => Ok(list(length)),
+            Marker::Map16 | Marker::Map32 => Ok(dict(length)),
+            _ => self.extension(length),
+        }
+    }
+
+    fn text(&mut self, length: u32) -> Result<Token<'a>, DecodeError> {
+        match std::str::from_utf8(self.take(length)?) {
+            Ok(text) => Ok(Token::Str(Text::Plain(text))),
+            Err(_) => Err(self.fail("invalid UTF-8 in the string that ends")),
+        }
+    }
+
+    fn extension(&mut self, length: u32) -> Result<Token<'a>, DecodeError> {
+        let [kind] = self.array()?;
+        Ok(match (kind, self.take(length)?) {
+            (0, [] | [0]) => Token::Null,
+            _ => Token::Foreign("a MessagePack extension"),
+        })
+    }
+}
+
+fn list<'a>(length: u32) -> Token<'a> {
+    Token::List(Sequence::list(Extent::Counted(length.into())))
+}
+
+fn dict<'a>(length: u32) -> Token<'a> {
+    Token::Dict(Sequence::dict(Extent::Counted(length.into())))
+}
