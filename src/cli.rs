@@ -27,10 +27,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, and it lives until the start"
-)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it lives until the start")]
 pub(crate) enum Command {
     /// Run the router (the default)
     Run(RunFlags),
@@ -198,10 +195,7 @@ mod tests {
     fn the_defaults_in_the_help_are_the_defaults() {
         let command = Cli::command();
         let mut arguments = Vec::new();
-        for flag in command
-            .get_arguments()
-            .filter(|flag| flag.get_id() != "config")
-        {
+        for flag in command.get_arguments().filter(|flag| flag.get_id() != "config") {
             let Some(long) = flag.get_long() else {
                 continue;
             };
@@ -218,9 +212,7 @@ mod tests {
     fn bare_flags_and_run_are_the_same() {
         let bare = Cli::try_parse_from(["stentor", "--shards", "3"]).unwrap();
         let run = Cli::try_parse_from(["stentor", "run", "--shards", "3"]).unwrap();
-        let Some(Command::Run(flags)) = run.command else {
-            panic!("{run:?}")
-        };
+        let Some(Command::Run(flags)) = run.command else { panic!("{run:?}") };
         assert_eq!(flags.load().unwrap(), bare.run.load().unwrap());
         assert_eq!(bare.run.load().unwrap().shards, 3);
         assert!(Cli::try_parse_from(["stentor", "--shards", "3", "check", "x"]).is_err());
@@ -271,14 +263,9 @@ mod tests {
             [[realm]]\nname = \"a\"\n[limits]\nnesting = 9\n";
         std::fs::write(&file, text).unwrap();
         let file = format!("--config={}", file.display());
-        let config = load(&[
-            &file,
-            "--shards=5",
-            "--listen=[::1]:9",
-            "--listen=unix:/tmp/x",
-            "--realm=b",
-        ])
-        .unwrap();
+        let config =
+            load(&[&file, "--shards=5", "--listen=[::1]:9", "--listen=unix:/tmp/x", "--realm=b"])
+                .unwrap();
         assert_eq!(config.shards, 5);
         assert_eq!(config.limits.nesting, 9);
         assert_eq!(config.realms, [Realm::named("b")]);

@@ -22,16 +22,8 @@ pub(crate) fn init(log: &Log) -> Result<(), Fault> {
     // Only one subscriber can be set, and `main` sets it once: a second try changes nothing.
     let _ = match log.format {
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
-        LogFormat::Human => lines
-            .with_ansi(false)
-            .with_target(false)
-            .finish()
-            .try_init(),
-        LogFormat::Auto => lines
-            .with_ansi(is_coloured())
-            .with_target(false)
-            .finish()
-            .try_init(),
+        LogFormat::Human => lines.with_ansi(false).with_target(false).finish().try_init(),
+        LogFormat::Auto => lines.with_ansi(is_coloured()).with_target(false).finish().try_init(),
     };
     Ok(())
 }

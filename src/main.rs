@@ -8,10 +8,14 @@ mod logging;
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::thread;
 
 use clap::Parser;
-use stentor::config::{Config, DEFAULT_FILE, Loader};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use stentor::config::{Config, DEFAULT_FILE, Listener, Loader};
+use stentor::net::Server;
 use tracing::{info, warn};
 
 use cli::{Cli, Command, ConfigCommand};
@@ -22,9 +26,7 @@ fn main() -> ExitCode {
         None => start(&cli.run),
         Some(Command::Run(flags)) => start(&flags),
         Some(Command::Check { file }) => check(&file),
-        Some(Command::Config {
-            command: ConfigCommand::Default,
-        }) => print(DEFAULT_FILE),
+        Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
     }
 }
 
@@ -36,28 +38,35 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
     if let Err(fault) = logging::init(&config.log) {
         return fail(&fault);
     }
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        shards = config.shard_count(),
-        "starting"
-    );
+    info!(version = env!("CARGO_PKG_VERSION"), shards = config.shard_count(), "starting");
     for warning in config.warnings() {
         warn!("{warning}");
     }
-    run(config)
+    run(&config)
 }
 
-/// Serves until told to stop.
-fn run(config: Config) -> ExitCode {
-    for listener in &config.listeners {
-        info!(
-            listener = listener.label(),
-            urls = listener.urls().join(" "),
-            "would listen"
-        );
+/// Serves until told to stop: the first SIGINT or SIGTERM stops in order, the second at once.
+fn run(config: &Config) -> ExitCode {
+    let signals = Signals::new([SIGINT, SIGTERM]);
+    let (server, mut signals) = match (Server::start(config), signals) {
+        (Ok(server), Ok(signals)) => (server, signals),
+        (Err(error), _) => return fail(&error),
+        (_, Err(error)) => return fail(&error),
+    };
+    for (listener, address) in config.listeners.iter().zip(server.addresses()) {
+        let bound = Listener { address: address.clone(), ..listener.clone() };
+        info!(listener = bound.label(), urls = bound.urls().join(" "), "listening");
     }
-    tracing::error!("there is no event loop yet");
-    ExitCode::FAILURE
+    signals.forever().next();
+    info!("stopping");
+    thread::spawn(move || {
+        signals.forever().next();
+        process::exit(1);
+    });
+    match server.stop() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
 }
 
 /// Says what a router with this file would run, or what is wrong with it.

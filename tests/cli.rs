@@ -11,20 +11,10 @@ struct Done {
 }
 
 fn stentor(arguments: &[&str]) -> Done {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = Command::new(env!("CARGO_BIN_EXE_stentor"))
-        .args(arguments)
-        .output()
-        .unwrap();
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_stentor")).args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Done {
-        code: status.code(),
-        stdout: text(stdout),
-        stderr: text(stderr),
-    }
+    Done { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
 
 /// `stentor check` on a file with this text.
@@ -38,20 +28,10 @@ fn check(text: &str) -> Done {
 #[test]
 fn version_and_help() {
     let done = stentor(&["--version"]);
-    assert_eq!(
-        done.stdout,
-        format!("stentor {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(done.stdout, format!("stentor {}\n", env!("CARGO_PKG_VERSION")));
     let done = stentor(&["--help"]);
     assert_eq!(done.code, Some(0));
-    for word in [
-        "run",
-        "check",
-        "config",
-        "--listen",
-        "--shards",
-        "--slow-consumer",
-    ] {
+    for word in ["run", "check", "config", "--listen", "--shards", "--slow-consumer"] {
         assert!(done.stdout.contains(word), "{word}");
     }
 }
@@ -62,12 +42,7 @@ fn the_printed_default_file_passes_the_check() {
     assert_eq!(printed.code, Some(0));
     let done = check(&printed.stdout);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
-    for word in [
-        ": ok",
-        "ws://127.0.0.1:8080/ws",
-        "rs://127.0.0.1:8080",
-        "realm1",
-    ] {
+    for word in [": ok", "ws://127.0.0.1:8080/ws", "rs://127.0.0.1:8080", "realm1"] {
         assert!(done.stdout.contains(word), "{word} in:\n{}", done.stdout);
     }
     assert!(!done.stdout.contains("warning"), "{}", done.stdout);
@@ -77,33 +52,21 @@ fn the_printed_default_file_passes_the_check() {
 fn an_open_listener_is_allowed_with_a_warning() {
     let done = check("[[listener]]\nlisten = \"[::]:8080\"\n");
     assert_eq!(done.code, Some(0));
-    assert!(
-        done.stdout
-            .contains("warning: listener [::]:8080 can be reached"),
-        "{}",
-        done.stdout
-    );
+    assert!(done.stdout.contains("warning: listener [::]:8080 can be reached"), "{}", done.stdout);
 }
 
 #[test]
 fn a_bad_file_is_refused_with_its_errors() {
     let done = check("shards = 64\n[limits]\nnestign = 9\n");
     assert_eq!((done.code, &*done.stdout), (Some(1), ""));
-    for word in [
-        "stentor.toml:1:10",
-        "stentor.toml:3:1",
-        "did you mean `nesting`?",
-    ] {
+    for word in ["stentor.toml:1:10", "stentor.toml:3:1", "did you mean `nesting`?"] {
         assert!(done.stderr.contains(word), "{word} in:\n{}", done.stderr);
     }
 }
 
 #[test]
 fn a_missing_file_is_refused() {
-    for arguments in [
-        &["check", "no/such.toml"][..],
-        &["run", "--config", "no/such.toml"],
-    ] {
+    for arguments in [&["check", "no/such.toml"][..], &["run", "--config", "no/such.toml"]] {
         let done = stentor(arguments);
         assert_eq!(done.code, Some(1));
         assert!(done.stderr.contains("no/such.toml"), "{}", done.stderr);
@@ -115,16 +78,8 @@ fn a_bad_flag_is_named() {
     for arguments in [&["--shards", "64"][..], &["run", "--shards", "64"]] {
         let done = stentor(arguments);
         assert_eq!(done.code, Some(1));
-        assert!(
-            done.stderr.contains("must be from 0 to 63, not 64"),
-            "{}",
-            done.stderr
-        );
-        assert!(
-            done.stderr.contains("--> --shards on the command line"),
-            "{}",
-            done.stderr
-        );
+        assert!(done.stderr.contains("must be from 0 to 63, not 64"), "{}", done.stderr);
+        assert!(done.stderr.contains("--> --shards on the command line"), "{}", done.stderr);
     }
     let done = stentor(&["--listen", "8080"]);
     assert_eq!(done.code, Some(2), "the command line itself is wrong");

@@ -28,12 +28,8 @@ fn refuse(text: &str) -> Report {
 /// says each of `words`.
 fn check(text: &str, position: (usize, usize), words: &[&str]) {
     let report = refuse(text);
-    let [problem] = &*report.problems else {
-        panic!("{report}")
-    };
-    let Place::File(bytes) = &problem.place else {
-        panic!("{report}")
-    };
+    let [problem] = &*report.problems else { panic!("{report}") };
+    let Place::File(bytes) = &problem.place else { panic!("{report}") };
     assert_eq!(report.position(bytes.start), position, "{report}");
     let shown = report.to_string();
     for word in words {
@@ -72,32 +68,19 @@ fn several_listeners_and_realms() {
         "#,
     );
     assert_eq!(config.shard_count(), 4);
-    let [public, v6, unix] = &*config.listeners else {
-        panic!("{:?}", config.listeners)
-    };
+    let [public, v6, unix] = &*config.listeners else { panic!("{:?}", config.listeners) };
     assert_eq!(public.label(), "public");
     assert_eq!(public.urls(), ["ws://0.0.0.0:8080/wamp"]);
     assert_eq!(public.serializers, [Codec::Json, Codec::MsgPack]);
     assert_eq!(public.default_serializer, Some(Codec::Json));
     assert_eq!(public.origins.len(), 3);
-    assert_eq!(
-        (v6.label(), v6.urls()),
-        ("[::1]:8081".into(), vec!["rs://[::1]:8081".into()])
-    );
+    assert_eq!((v6.label(), v6.urls()), ("[::1]:8081".into(), vec!["rs://[::1]:8081".into()]));
     assert_eq!(v6.rawsocket_min_peer_bytes, 65_536);
     assert_eq!(unix.unix_mode, Some(0o660));
     assert_eq!(unix.address.to_string(), "unix:/run/stentor.sock");
-    let [live, test] = &*config.realms else {
-        panic!("{:?}", config.realms)
-    };
-    assert_eq!(
-        (live.uri_rule, &*live.anonymous_role),
-        (UriRule::Strict, "guest")
-    );
-    assert_eq!(
-        (test.uri_rule, &*test.anonymous_role),
-        (UriRule::Loose, "anonymous")
-    );
+    let [live, test] = &*config.realms else { panic!("{:?}", config.realms) };
+    assert_eq!((live.uri_rule, &*live.anonymous_role), (UriRule::Strict, "guest"));
+    assert_eq!((test.uri_rule, &*test.anonymous_role), (UriRule::Loose, "anonymous"));
     assert_eq!(config.output.policy, SlowConsumerPolicy::DropOldest);
     assert_eq!(config.warnings(), [Warning::OpenToNetwork("public".into())]);
 }
@@ -128,64 +111,24 @@ error: unknown key `massage_bytes` in [limits]
 
 #[test]
 fn unknown_keys_find_their_section() {
-    check(
-        "shard = 2",
-        (1, 1),
-        &["at the top of the file", "did you mean `shards`?"],
-    );
+    check("shard = 2", (1, 1), &["at the top of the file", "did you mean `shards`?"]);
     check("nesting = 9", (1, 1), &["`nesting` belongs to [limits]"]);
-    check(
-        "[log]\nshards = 2",
-        (2, 1),
-        &["in [log]", "belongs at the top of the file"],
-    );
+    check("[log]\nshards = 2", (2, 1), &["in [log]", "belongs at the top of the file"]);
     check("[listeners]", (1, 2), &["did you mean `listener`?"]);
-    check(
-        "[log]\ncolour = true",
-        (2, 1),
-        &["the keys here are `format`, `level`"],
-    );
+    check("[log]\ncolour = true", (2, 1), &["the keys here are `format`, `level`"]);
     check("development = true", (1, 1), &["unknown key"]);
-    check(
-        "[[listener]]\nlisten = \"[::1]:1\"\ntls = true",
-        (3, 1),
-        &["in [[listener]]"],
-    );
+    check("[[listener]]\nlisten = \"[::1]:1\"\ntls = true", (3, 1), &["in [[listener]]"]);
 }
 
 #[test]
 fn wrong_types_are_said_in_plain_words() {
-    check(
-        "shards = \"two\"",
-        (1, 10),
-        &["`shards`", "string \"two\"", "a whole number"],
-    );
-    check(
-        "[limits]\nnesting = 70000",
-        (2, 11),
-        &["`limits.nesting`", "up to 65535"],
-    );
-    check(
-        "[limits]\nconnections = -1",
-        (2, 15),
-        &["`-1`", "a whole number"],
-    );
-    check(
-        "[tuning]\ntcp_nodelay = 1",
-        (2, 15),
-        &["expected true or false"],
-    );
-    check(
-        "[protocol]\nrequest_ids = \"stict\"",
-        (2, 15),
-        &["did you mean `strict`?"],
-    );
+    check("shards = \"two\"", (1, 10), &["`shards`", "string \"two\"", "a whole number"]);
+    check("[limits]\nnesting = 70000", (2, 11), &["`limits.nesting`", "up to 65535"]);
+    check("[limits]\nconnections = -1", (2, 15), &["`-1`", "a whole number"]);
+    check("[tuning]\ntcp_nodelay = 1", (2, 15), &["expected true or false"]);
+    check("[protocol]\nrequest_ids = \"stict\"", (2, 15), &["did you mean `strict`?"]);
     check("limits = 1", (1, 10), &["below a line `[limits]`"]);
-    check(
-        "[listener]\nlisten = \"[::1]:1\"",
-        (1, 1),
-        &["below a line `[[listener]]`"],
-    );
+    check("[listener]\nlisten = \"[::1]:1\"", (1, 1), &["below a line `[[listener]]`"]);
     check("realm = [1]", (1, 10), &["below a line `[[realm]]`"]);
 }
 
@@ -208,28 +151,16 @@ fn check_range(section: &str, key: &str, range: &str, values: &[u64]) {
 #[test]
 fn limits_have_ranges() {
     let limits = |key, range, values| check_range("[limits]", key, range, values);
-    limits(
-        "message_bytes",
-        "from 512 to 16777216 bytes",
-        &[511, 16_777_217],
-    );
+    limits("message_bytes", "from 512 to 16777216 bytes", &[511, 16_777_217]);
     limits("nesting", "from 8 to 512 levels", &[7, 513]);
     limits("uri_bytes", "from 16 to 65536 bytes", &[15, 65_537]);
-    limits(
-        "http_head_bytes",
-        "from 1024 to 1048576 bytes",
-        &[1023, 1_048_577],
-    );
+    limits("http_head_bytes", "from 1024 to 1048576 bytes", &[1023, 1_048_577]);
     limits("connections", "from 1 to 10000000", &[0, 10_000_001]);
     limits("calls_per_session", "from 1 to 10000000", &[0]);
     let output = |key, range, values| check_range("[output]", key, range, values);
     output("hard_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
     output("soft_bytes", "from 1024 to 1099511627776 bytes", &[1023]);
-    output(
-        "soft_ms",
-        "from 10 to 3600000 milliseconds",
-        &[9, 3_600_001],
-    );
+    output("soft_ms", "from 10 to 3600000 milliseconds", &[9, 3_600_001]);
     output("stall_ms", "from 100 to 3600000 milliseconds", &[99]);
 }
 
@@ -238,25 +169,13 @@ fn times_and_tuning_have_ranges() {
     check_range("", "shards", "from 0 to 63", &[64]);
     let timeouts = |key, range, values| check_range("[timeouts]", key, range, values);
     timeouts("handshake_ms", "from 10 to 3600000 milliseconds", &[0]);
-    timeouts(
-        "ping_interval_ms",
-        "from 100 to 86400000 milliseconds",
-        &[99],
-    );
+    timeouts("ping_interval_ms", "from 100 to 86400000 milliseconds", &[99]);
     timeouts("ping_timeout_ms", "from 100 to 3600000 milliseconds", &[0]);
     timeouts("close_ms", "from 10 to 3600000 milliseconds", &[9]);
     let tuning = |key, range, values| check_range("[tuning]", key, range, values);
-    tuning(
-        "read_budget_bytes",
-        "from 4096 to 67108864 bytes",
-        &[0, 67_108_865],
-    );
+    tuning("read_budget_bytes", "from 4096 to 67108864 bytes", &[0, 67_108_865]);
     tuning("inbox_budget_batches", "from 1 to 65536", &[0]);
-    tuning(
-        "shard_queue_bytes",
-        "from 65536 to 1099511627776 bytes",
-        &[1],
-    );
+    tuning("shard_queue_bytes", "from 65536 to 1099511627776 bytes", &[1]);
     tuning("backlog", "from 1 to 65535", &[0, 65_536]);
     tuning("recv_buffer_bytes", "from 4096 to 1073741824 bytes", &[1]);
     let never = read("[timeouts]\nping_interval_ms = 0");
@@ -265,138 +184,50 @@ fn times_and_tuning_have_ranges() {
 
 #[test]
 fn budgets_fit_into_each_other() {
-    check(
-        "[output]\nsoft_bytes = 9000000",
-        (2, 14),
-        &["is more than `output.hard_bytes`"],
-    );
-    check(
-        "[output]\ntotal_bytes = 5000000",
-        (2, 15),
-        &["of one client", "set it to 8388608"],
-    );
-    check(
-        "[limits]\nmessage_bytes = 16777216",
-        (2, 17),
-        &["does not fit", "raise"],
-    );
+    check("[output]\nsoft_bytes = 9000000", (2, 14), &["is more than `output.hard_bytes`"]);
+    check("[output]\ntotal_bytes = 5000000", (2, 15), &["of one client", "set it to 8388608"]);
+    check("[limits]\nmessage_bytes = 16777216", (2, 17), &["does not fit", "raise"]);
     // The limit that stayed at its default is not in the file: the place is the other one.
-    check(
-        "[output]\nhard_bytes = 1048575\nsoft_bytes = 1024",
-        (2, 14),
-        &["does not fit"],
-    );
+    check("[output]\nhard_bytes = 1048575\nsoft_bytes = 1024", (2, 14), &["does not fit"]);
 }
 
 #[test]
 fn listeners_are_sensible() {
     let on = |rest: &str| format!("[[listener]]\nlisten = \"127.0.0.1:80\"\n{rest}");
-    check(
-        &on("websocket = false\nrawsocket = false"),
-        (1, 1),
-        &["neither WebSocket nor"],
-    );
+    check(&on("websocket = false\nrawsocket = false"), (1, 1), &["neither WebSocket nor"]);
     check(&on("paths = []"), (3, 9), &["no path"]);
     check(&on("paths = [\"ws\"]"), (3, 9), &["`ws` is no path"]);
     check(&on("serializers = []"), (3, 15), &["no serializer"]);
-    check(
-        &on("serializers = [\"cbro\"]"),
-        (3, 16),
-        &["did you mean `cbor`?"],
-    );
-    check(
-        &on("serializers = [\"json\"]\ndefault_serializer = \"cbor\""),
-        (4, 22),
-        &["`cbor`"],
-    );
-    check(
-        &on("origins = [\"*\"]"),
-        (3, 11),
-        &["`*` is no origin", "an empty list lets all in"],
-    );
+    check(&on("serializers = [\"cbro\"]"), (3, 16), &["did you mean `cbor`?"]);
+    check(&on("serializers = [\"json\"]\ndefault_serializer = \"cbor\""), (4, 22), &["`cbor`"]);
+    check(&on("origins = [\"*\"]"), (3, 11), &["`*` is no origin", "an empty list lets all in"]);
     check(&on("origins = [\"https://a.b/\"]"), (3, 11), &["no origin"]);
-    check(
-        &on("unix_mode = \"0660\""),
-        (3, 13),
-        &["only a Unix socket has a mode"],
-    );
-    check(
-        &on("unix_mode = \"999\""),
-        (3, 13),
-        &["`999` is no file mode", "octal"],
-    );
-    check(
-        &on("rawsocket_min_peer_bytes = 1"),
-        (3, 28),
-        &["from 512 to 16777216 bytes"],
-    );
+    check(&on("unix_mode = \"0660\""), (3, 13), &["only a Unix socket has a mode"]);
+    check(&on("unix_mode = \"999\""), (3, 13), &["`999` is no file mode", "octal"]);
+    check(&on("rawsocket_min_peer_bytes = 1"), (3, 28), &["from 512 to 16777216 bytes"]);
     check(&on("name = \"\""), (3, 8), &["`name` is empty"]);
-    check(
-        "[[listener]]\nname = \"x\"",
-        (1, 1),
-        &["has no `listen`", "127.0.0.1:8080"],
-    );
-    check(
-        "listener = []",
-        (1, 12),
-        &["there is no listener", "leave `listener` out"],
-    );
-    check(
-        "[[listener]]\nlisten = \"8080\"",
-        (2, 10),
-        &["127.0.0.1:8080", "0.0.0.0:8080"],
-    );
+    check("[[listener]]\nname = \"x\"", (1, 1), &["has no `listen`", "127.0.0.1:8080"]);
+    check("listener = []", (1, 12), &["there is no listener", "leave `listener` out"]);
+    check("[[listener]]\nlisten = \"8080\"", (2, 10), &["127.0.0.1:8080", "0.0.0.0:8080"]);
 
     let two = on(&on("")).replace("127.0.0.1:80\"\n[[", "0.0.0.0:80\"\n[[");
     check(&two, (4, 10), &["127.0.0.1:80 is taken", "0.0.0.0:80"]);
     let named = "[[listener]]\nlisten = \"[::1]:1\"\nname = \"a\"\n";
     let again = named.replace(":1\"", ":2\"");
-    check(
-        &format!("{named}{again}"),
-        (6, 8),
-        &["two listeners are named `a`"],
-    );
+    check(&format!("{named}{again}"), (6, 8), &["two listeners are named `a`"]);
 }
 
 #[test]
 fn realms_are_sensible() {
-    check(
-        "[[realm]]\nname = \"a b\"",
-        (2, 8),
-        &["under the loose rule"],
-    );
-    check(
-        "[[realm]]\nname = \"A\"\nuri_rule = \"strict\"",
-        (2, 8),
-        &["under the strict rule"],
-    );
-    check(
-        "[[realm]]\nname = \"wamp.x\"",
-        (2, 8),
-        &["belongs to the protocol"],
-    );
-    check(
-        "[[realm]]\nname = \"a\"\n[[realm]]\nname = \"a\"",
-        (4, 8),
-        &["two realms"],
-    );
-    check(
-        "[[realm]]\nuri_rule = \"loose\"",
-        (1, 1),
-        &["has no `name`"],
-    );
-    check(
-        "[[realm]]\nname = \"a\"\nanonymous_role = \"\"",
-        (3, 18),
-        &["is empty"],
-    );
+    check("[[realm]]\nname = \"a b\"", (2, 8), &["under the loose rule"]);
+    check("[[realm]]\nname = \"A\"\nuri_rule = \"strict\"", (2, 8), &["under the strict rule"]);
+    check("[[realm]]\nname = \"wamp.x\"", (2, 8), &["belongs to the protocol"]);
+    check("[[realm]]\nname = \"a\"\n[[realm]]\nname = \"a\"", (4, 8), &["two realms"]);
+    check("[[realm]]\nuri_rule = \"loose\"", (1, 1), &["has no `name`"]);
+    check("[[realm]]\nname = \"a\"\nanonymous_role = \"\"", (3, 18), &["is empty"]);
     check("realm = []", (1, 9), &["there is no realm"]);
     let long = "a".repeat(257);
-    check(
-        &format!("[[realm]]\nname = \"{long}\""),
-        (2, 8),
-        &["257 bytes", "(256)"],
-    );
+    check(&format!("[[realm]]\nname = \"{long}\""), (2, 8), &["257 bytes", "(256)"]);
 }
 
 #[test]
@@ -419,9 +250,7 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
 #[test]
 fn a_key_that_could_not_be_read_is_not_held_against_others() {
     let report = refuse("[output]\nhard_bytes = \"20 MB\"\nsoft_bytes = 16777216\n");
-    let [problem] = &*report.problems else {
-        panic!("{report}")
-    };
+    let [problem] = &*report.problems else { panic!("{report}") };
     assert!(matches!(problem.fault, Fault::Value { .. }), "{report}");
 }
 

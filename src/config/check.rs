@@ -46,13 +46,7 @@ impl Findings {
         let value = value.try_into().unwrap_or(u64::MAX);
         self.add_if(!range.contains(&value), key, || {
             let (min, max) = (*range.start(), *range.end());
-            Fault::OutOfRange {
-                key: key_without_index(key),
-                value,
-                min,
-                max,
-                unit,
-            }
+            Fault::OutOfRange { key: key_without_index(key), value, min, max, unit }
         });
     }
 }
@@ -63,25 +57,15 @@ fn check_listeners(listeners: &[Listener], findings: &mut Findings) {
         let earlier = &listeners[..index];
         let path = format!("listener.{index}");
         check_listener(listener, &path, findings);
-        if let Some(other) = earlier
-            .iter()
-            .find(|other| other.address.overlaps(&listener.address))
+        if let Some(other) = earlier.iter().find(|other| other.address.overlaps(&listener.address))
         {
             let (address, earlier) = (listener.address.clone(), other.address.clone());
-            findings.add(
-                format!("{path}.listen"),
-                Fault::SameAddress { address, earlier },
-            );
+            findings.add(format!("{path}.listen"), Fault::SameAddress { address, earlier });
         }
         if let Some(name) = &listener.name
-            && earlier
-                .iter()
-                .any(|other| other.name.as_ref() == Some(name))
+            && earlier.iter().any(|other| other.name.as_ref() == Some(name))
         {
-            findings.add(
-                format!("{path}.name"),
-                Fault::SameListenerName(name.clone()),
-            );
+            findings.add(format!("{path}.name"), Fault::SameListenerName(name.clone()));
         }
     }
 }
@@ -95,49 +79,40 @@ fn check_listener(listener: &Listener, path: &str, findings: &mut Findings) {
     for bad in listener.paths.iter().filter(|path| !is_path(path)) {
         findings.add(key("paths"), Fault::BadPath(bad.clone()));
     }
-    findings.add_if(listener.serializers.is_empty(), key("serializers"), || {
-        Fault::NoSerializer
-    });
+    findings.add_if(listener.serializers.is_empty(), key("serializers"), || Fault::NoSerializer);
     if let Some(codec) = listener.default_serializer
         && !listener.serializers.contains(&codec)
     {
-        findings.add(
-            key("default_serializer"),
-            Fault::DefaultSerializerNotServed(codec),
-        );
+        findings.add(key("default_serializer"), Fault::DefaultSerializerNotServed(codec));
     }
     for bad in listener.origins.iter().filter(|origin| !is_origin(origin)) {
         findings.add(key("origins"), Fault::BadOrigin(bad.clone()));
     }
     if listener.unix_mode.is_some() && matches!(listener.address, super::ListenAddress::Tcp(_)) {
-        findings.add(
-            key("unix_mode"),
-            Fault::ModeWithoutFile(listener.address.clone()),
-        );
+        findings.add(key("unix_mode"), Fault::ModeWithoutFile(listener.address.clone()));
     }
     if listener.name.as_ref().is_some_and(String::is_empty) {
         findings.add(key("name"), Fault::Empty("name".into()));
     }
     let min_peer = listener.rawsocket_min_peer_bytes;
-    findings.range(
-        &key("rawsocket_min_peer_bytes"),
-        min_peer,
-        MESSAGE_BYTES,
-        BYTES,
-    );
+    findings.range(&key("rawsocket_min_peer_bytes"), min_peer, MESSAGE_BYTES, BYTES);
 }
 
 fn is_path(path: &str) -> bool {
-    path.starts_with('/')
-        && path
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#')
+    path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#')
 }
 
-/// Whether `origin` is a serialized origin as browsers send it (RFC 6454 section 6.2).
+/// Whether `domain` can stand for all hosts below it.
+fn is_domain(domain: &str) -> bool {
+    let is_label = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    domain.split('.').all(|label| !label.is_empty() && label.bytes().all(is_label))
+}
+
+/// Whether `origin` is a serialized origin as browsers send it (RFC 6454 section 6.2), or all
+/// hosts below a domain.
 fn is_origin(origin: &str) -> bool {
     let Some((scheme, host)) = origin.split_once("://") else {
-        return origin == "null";
+        return origin == "null" || origin.strip_prefix("*.").is_some_and(is_domain);
     };
     let is_scheme = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
     let is_host =
@@ -159,13 +134,7 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
         } else if is_reserved(&realm.name) {
             findings.add(&*key, Fault::ReservedRealmName(name()));
         } else if realm.name.len() > uri_bytes {
-            findings.add(
-                &*key,
-                Fault::LongRealmName {
-                    name: name(),
-                    limit: uri_bytes,
-                },
-            );
+            findings.add(&*key, Fault::LongRealmName { name: name(), limit: uri_bytes });
         }
         let repeated = realms[..index].iter().any(|other| other.name == realm.name);
         findings.add_if(repeated, &*key, || Fault::SameRealmName(name()));
@@ -177,35 +146,16 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
 }
 
 fn check_limits(limits: &Limits, findings: &mut Findings) {
-    findings.range(
-        "limits.message_bytes",
-        limits.message_bytes,
-        MESSAGE_BYTES,
-        BYTES,
-    );
+    findings.range("limits.message_bytes", limits.message_bytes, MESSAGE_BYTES, BYTES);
     findings.range("limits.nesting", limits.nesting, 8..=512, " levels");
     findings.range("limits.uri_bytes", limits.uri_bytes, 16..=64 * KIB, BYTES);
-    findings.range(
-        "limits.http_head_bytes",
-        limits.http_head_bytes,
-        KIB..=MIB,
-        BYTES,
-    );
+    findings.range("limits.http_head_bytes", limits.http_head_bytes, KIB..=MIB, BYTES);
     findings.range("limits.connections", limits.connections, COUNT, "");
     for (key, value) in [
-        (
-            "limits.subscriptions_per_session",
-            limits.subscriptions_per_session,
-        ),
-        (
-            "limits.registrations_per_session",
-            limits.registrations_per_session,
-        ),
+        ("limits.subscriptions_per_session", limits.subscriptions_per_session),
+        ("limits.registrations_per_session", limits.registrations_per_session),
         ("limits.calls_per_session", limits.calls_per_session),
-        (
-            "limits.invocations_per_session",
-            limits.invocations_per_session,
-        ),
+        ("limits.invocations_per_session", limits.invocations_per_session),
     ] {
         findings.range(key, value, COUNT, "");
     }
@@ -215,80 +165,36 @@ fn check_output(output: &OutputLimits, limits: &Limits, findings: &mut Findings)
     findings.range("output.hard_bytes", output.hard_bytes, QUEUE_BYTES, BYTES);
     findings.range("output.soft_bytes", output.soft_bytes, KIB..=TIB, BYTES);
     findings.range("output.soft_ms", output.soft_ms, 10..=HOUR_MS, MILLISECONDS);
-    findings.range(
-        "output.stall_ms",
-        output.stall_ms,
-        100..=HOUR_MS,
-        MILLISECONDS,
-    );
+    findings.range("output.stall_ms", output.stall_ms, 100..=HOUR_MS, MILLISECONDS);
     findings.range("output.total_bytes", output.total_bytes, QUEUE_BYTES, BYTES);
 
     let (soft, hard, total) = (output.soft_bytes, output.hard_bytes, output.total_bytes);
     let message = limits.message_bytes;
-    findings.add_if(soft > hard, "output.soft_bytes", || Fault::SoftOverHard {
-        soft,
+    findings.add_if(soft > hard, "output.soft_bytes", || Fault::SoftOverHard { soft, hard });
+    findings.add_if(total < hard, "output.total_bytes", || Fault::TotalUnderHard { total, hard });
+    findings.add_if(hard < message, "limits.message_bytes", || Fault::HardUnderMessage {
+        message,
         hard,
-    });
-    findings.add_if(total < hard, "output.total_bytes", || {
-        Fault::TotalUnderHard { total, hard }
-    });
-    findings.add_if(hard < message, "limits.message_bytes", || {
-        Fault::HardUnderMessage { message, hard }
     });
 }
 
 fn check_timeouts(timeouts: &Timeouts, findings: &mut Findings) {
-    findings.range(
-        "timeouts.handshake_ms",
-        timeouts.handshake_ms,
-        10..=HOUR_MS,
-        MILLISECONDS,
-    );
+    findings.range("timeouts.handshake_ms", timeouts.handshake_ms, 10..=HOUR_MS, MILLISECONDS);
     // 0 is no interval but "never", so the range starts above it.
     if timeouts.ping_interval_ms != 0 {
         let interval = timeouts.ping_interval_ms;
-        findings.range(
-            "timeouts.ping_interval_ms",
-            interval,
-            100..=24 * HOUR_MS,
-            MILLISECONDS,
-        );
+        findings.range("timeouts.ping_interval_ms", interval, 100..=24 * HOUR_MS, MILLISECONDS);
     }
     let timeout = timeouts.ping_timeout_ms;
-    findings.range(
-        "timeouts.ping_timeout_ms",
-        timeout,
-        100..=HOUR_MS,
-        MILLISECONDS,
-    );
-    findings.range(
-        "timeouts.close_ms",
-        timeouts.close_ms,
-        10..=HOUR_MS,
-        MILLISECONDS,
-    );
+    findings.range("timeouts.ping_timeout_ms", timeout, 100..=HOUR_MS, MILLISECONDS);
+    findings.range("timeouts.close_ms", timeouts.close_ms, 10..=HOUR_MS, MILLISECONDS);
 }
 
 fn check_tuning(tuning: &Tuning, findings: &mut Findings) {
     let budget = tuning.read_budget_bytes;
-    findings.range(
-        "tuning.read_budget_bytes",
-        budget,
-        4 * KIB..=64 * MIB,
-        BYTES,
-    );
-    findings.range(
-        "tuning.inbox_budget_batches",
-        tuning.inbox_budget_batches,
-        1..=65_536,
-        "",
-    );
-    findings.range(
-        "tuning.shard_queue_bytes",
-        tuning.shard_queue_bytes,
-        64 * KIB..=TIB,
-        BYTES,
-    );
+    findings.range("tuning.read_budget_bytes", budget, 4 * KIB..=64 * MIB, BYTES);
+    findings.range("tuning.inbox_budget_batches", tuning.inbox_budget_batches, 1..=65_536, "");
+    findings.range("tuning.shard_queue_bytes", tuning.shard_queue_bytes, 64 * KIB..=TIB, BYTES);
     findings.range("tuning.backlog", tuning.backlog, 1..=65_535, "");
     for (key, value) in [
         ("tuning.send_buffer_bytes", tuning.send_buffer_bytes),

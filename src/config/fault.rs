@@ -45,13 +45,7 @@ pub enum Fault {
     #[error("`{key}`: {reason}")]
     Value { key: String, reason: String },
     #[error("`{key}` must be from {min} to {max}{unit}, not {value}")]
-    OutOfRange {
-        key: String,
-        value: u64,
-        min: u64,
-        max: u64,
-        unit: &'static str,
-    },
+    OutOfRange { key: String, value: u64, min: u64, max: u64, unit: &'static str },
 
     #[error("there is no listener")]
     NoListener,
@@ -70,10 +64,7 @@ pub enum Fault {
     #[error("only a Unix socket has a mode, and this listener is on {0}")]
     ModeWithoutFile(ListenAddress),
     #[error("{address} is taken: an earlier listener is on {earlier}")]
-    SameAddress {
-        address: ListenAddress,
-        earlier: ListenAddress,
-    },
+    SameAddress { address: ListenAddress, earlier: ListenAddress },
     #[error("two listeners are named `{0}`")]
     SameListenerName(String),
 
@@ -112,12 +103,9 @@ impl Fault {
     /// What to do about it, where the sentence alone does not say so.
     pub fn help(&self) -> Option<String> {
         let text = match self {
-            Self::UnknownKey {
-                key,
-                belongs_to,
-                known,
-                ..
-            } => unknown_key_help(key, belongs_to.as_deref(), known),
+            Self::UnknownKey { key, belongs_to, known, .. } => {
+                unknown_key_help(key, belongs_to.as_deref(), known)
+            }
             Self::Value { reason, .. } => return value_help(reason),
             Self::MissingKey { key: "listen", .. } => {
                 "add for example `listen = \"127.0.0.1:8080\"`".into()
@@ -142,14 +130,12 @@ impl Fault {
             Self::ModeWithoutFile(_) => "remove `unix_mode`, or listen on `unix:/path`".into(),
             Self::SameAddress { .. } => "give one of them another port, or remove it".into(),
             Self::SameListenerName(_) | Self::SameRealmName(_) => "rename or remove one".into(),
-            Self::BadRealmName {
-                rule: UriRule::Loose,
-                ..
-            } => "use words joined by dots, without spaces, `#` or empty words".into(),
-            Self::BadRealmName {
-                rule: UriRule::Strict,
-                ..
-            } => "use words of a-z, 0-9 and _ joined by dots, or `uri_rule = \"loose\"`".into(),
+            Self::BadRealmName { rule: UriRule::Loose, .. } => {
+                "use words joined by dots, without spaces, `#` or empty words".into()
+            }
+            Self::BadRealmName { rule: UriRule::Strict, .. } => {
+                "use words of a-z, 0-9 and _ joined by dots, or `uri_rule = \"loose\"`".into()
+            }
             Self::ReservedRealmName(_) => "choose another first word".into(),
             Self::LongRealmName { .. } => "shorten the name or raise the limit".into(),
             Self::SoftOverHard { .. } => "lower the soft limit or raise the hard one".into(),
@@ -207,11 +193,7 @@ fn unknown_key_help(key: &str, belongs_to: Option<&str>, known: &[&str]) -> Stri
 
 /// An unknown name in a closed set: serde's sentence lists the right ones after the wrong one.
 fn value_help(reason: &str) -> Option<String> {
-    let mut names = reason
-        .strip_prefix(UNKNOWN_NAME)?
-        .split('`')
-        .skip(1)
-        .step_by(2);
+    let mut names = reason.strip_prefix(UNKNOWN_NAME)?.split('`').skip(1).step_by(2);
     let wrong = names.next()?;
     nearest(wrong, names).map(|near| format!("did you mean `{near}`?"))
 }
@@ -241,11 +223,7 @@ fn codec_names() -> String {
 }
 
 fn quoted(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// How a [`Fault::Value`] starts that is about a name out of a closed set.

@@ -13,19 +13,15 @@ impl Log {
     pub fn filter(&self) -> Result<EnvFilter, Fault> {
         // A bare word that is no level would be taken for a module's name and hide all others.
         for word in self.level.split(',').map(str::trim) {
-            let is_level = LOG_LEVELS
-                .iter()
-                .any(|level| level.eq_ignore_ascii_case(word));
+            let is_level = LOG_LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
             if !is_level && !word.contains(['=', '[', ']', '}']) {
                 return Err(Fault::BadLogLevel(word.into()));
             }
         }
-        EnvFilter::builder()
-            .parse(&self.level)
-            .map_err(|error| Fault::Value {
-                key: "log.level".into(),
-                reason: format!("`{}` is no log filter: {error}", self.level),
-            })
+        EnvFilter::builder().parse(&self.level).map_err(|error| Fault::Value {
+            key: "log.level".into(),
+            reason: format!("`{}` is no log filter: {error}", self.level),
+        })
     }
 }
 
@@ -34,22 +30,12 @@ mod tests {
     use super::*;
 
     fn filter(level: &str) -> Result<EnvFilter, Fault> {
-        Log {
-            level: level.into(),
-            ..Log::default()
-        }
-        .filter()
+        Log { level: level.into(), ..Log::default() }.filter()
     }
 
     #[test]
     fn levels_and_filters_pass() {
-        for level in [
-            "info",
-            "WARN",
-            "off",
-            "info,stentor::net=debug",
-            "stentor=trace, error",
-        ] {
+        for level in ["info", "WARN", "off", "info,stentor::net=debug", "stentor=trace, error"] {
             assert!(filter(level).is_ok(), "{level}");
         }
     }

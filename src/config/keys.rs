@@ -12,10 +12,7 @@ pub(super) fn keys_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
     // Always an error: this deserializer has no values, it only overhears the names.
     let _ = T::deserialize(Eavesdropper { names: &mut names });
-    debug_assert!(
-        !names.is_empty(),
-        "a section of the file is a struct with named fields"
-    );
+    debug_assert!(!names.is_empty(), "a section of the file is a struct with named fields");
     names
 }
 

@@ -31,7 +31,8 @@ pub struct Listener {
     pub paths: Vec<String>,
     /// The serializers that clients may choose from.
     pub serializers: Vec<Codec>,
-    /// Values of the `Origin` header that are let in, compared without regard to case; empty: all.
+    /// Values of the `Origin` header that are let in, compared without regard to case; `*.example.org`
+    /// stands for all hosts below it; empty: all.
     pub origins: Vec<String>,
     /// For WebSocket clients that offer no subprotocol; `None`: they are refused.
     pub default_serializer: Option<Codec>,
@@ -43,17 +44,12 @@ pub struct Listener {
 impl Listener {
     /// A listener on `address` that is otherwise like the default one.
     pub fn on(address: ListenAddress) -> Self {
-        Self {
-            address,
-            ..Self::default()
-        }
+        Self { address, ..Self::default() }
     }
 
     /// Its name, or else its address.
     pub fn label(&self) -> String {
-        self.name
-            .clone()
-            .unwrap_or_else(|| self.address.to_string())
+        self.name.clone().unwrap_or_else(|| self.address.to_string())
     }
 
     /// Where clients connect to: a URL for each path and for RawSocket.
@@ -149,9 +145,7 @@ impl FromStr for ListenAddress {
                 length => Err(BadAddress::LongFile(length)),
             };
         }
-        text.parse()
-            .map(Self::Tcp)
-            .map_err(|_| BadAddress::guess(text))
+        text.parse().map(Self::Tcp).map_err(|_| BadAddress::guess(text))
     }
 }
 
@@ -228,13 +222,7 @@ mod tests {
 
     #[test]
     fn addresses_keep_their_text() {
-        for text in [
-            "127.0.0.1:8080",
-            "[::1]:8080",
-            "0.0.0.0:0",
-            "unix:/run/x.sock",
-            "unix:x",
-        ] {
+        for text in ["127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0", "unix:/run/x.sock", "unix:x"] {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
     }
@@ -243,26 +231,12 @@ mod tests {
     fn a_refused_address_says_what_to_write() {
         assert_eq!(parse("8080"), Err(BadAddress::OnlyPort(8080)));
         assert_eq!(parse(":8080"), Err(BadAddress::OnlyPort(8080)));
-        assert_eq!(
-            parse("localhost:80"),
-            Err(BadAddress::Localhost("80".into()))
-        );
+        assert_eq!(parse("localhost:80"), Err(BadAddress::Localhost("80".into())));
         assert_eq!(parse("::1"), Err(BadAddress::NoPort("[::1]".into())));
-        assert_eq!(
-            parse("10.0.0.1"),
-            Err(BadAddress::NoPort("10.0.0.1".into()))
-        );
+        assert_eq!(parse("10.0.0.1"), Err(BadAddress::NoPort("10.0.0.1".into())));
         assert_eq!(parse("unix:"), Err(BadAddress::NoFile));
-        assert_eq!(
-            parse(&format!("unix:/{}", "x".repeat(107))),
-            Err(BadAddress::LongFile(108))
-        );
-        for text in [
-            "",
-            "127.0.0.1:99999",
-            "ws://127.0.0.1:8080",
-            "example.org:80",
-        ] {
+        assert_eq!(parse(&format!("unix:/{}", "x".repeat(107))), Err(BadAddress::LongFile(108)));
+        for text in ["", "127.0.0.1:99999", "ws://127.0.0.1:8080", "example.org:80"] {
             assert_eq!(parse(text), Err(BadAddress::Unknown(text.into())));
         }
     }

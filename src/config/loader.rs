@@ -41,29 +41,16 @@ impl Loader {
     /// # Errors
     /// [`ConfigError::Read`] if it cannot be read, or is not UTF-8.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.into(),
-            source,
-        })?;
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
         Ok(Self::from_text(path.display().to_string(), text))
     }
 
     /// Starts from the text of a file that reports call `file`.
     pub fn from_text(file: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
-        let Parsed {
-            config,
-            spans,
-            problems,
-        } = parse(&text);
-        Self {
-            config,
-            file: file.into(),
-            text,
-            spans,
-            problems,
-            ..Self::defaults()
-        }
+        let Parsed { config, spans, problems } = parse(&text);
+        Self { config, file: file.into(), text, spans, problems, ..Self::defaults() }
     }
 
     /// Changes the value of `key`, written as in the file (`limits.nesting`; `listener` for all

@@ -19,8 +19,8 @@ use std::num::NonZeroUsize;
 use serde::Deserialize;
 
 use crate::limits::{Limits, OutputLimits, Timeouts};
-use crate::wamp::UriRule;
 
+pub use crate::router::{RealmSettings as Realm, RequestIdCheck};
 pub use fault::{ConfigError, Fault};
 pub use listener::{BadAddress, ListenAddress, Listener};
 pub use loader::Loader;
@@ -53,9 +53,7 @@ impl Config {
     /// Threads to start: `shards`, or for 0 as many as there are cores, at most [`MAX_SHARDS`].
     pub fn shard_count(&self) -> usize {
         match self.shards {
-            0 => std::thread::available_parallelism()
-                .map_or(1, NonZeroUsize::get)
-                .min(MAX_SHARDS),
+            0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_SHARDS),
             shards => shards,
         }
     }
@@ -88,38 +86,6 @@ impl Default for Config {
     }
 }
 
-/// One realm: its name and the rules of its sessions.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Realm {
-    /// The URI that clients name in HELLO; valid under `uri_rule`.
-    pub name: String,
-    /// How strictly the URIs that clients use in this realm are checked.
-    pub uri_rule: UriRule,
-    /// The `authrole` of sessions that joined without authentication.
-    pub anonymous_role: String,
-}
-
-impl Realm {
-    /// A realm with default rules.
-    pub fn named(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ..Self::default()
-        }
-    }
-}
-
-impl Default for Realm {
-    fn default() -> Self {
-        Self {
-            name: "realm1".into(),
-            uri_rule: UriRule::default(),
-            anonymous_role: "anonymous".into(),
-        }
-    }
-}
-
 /// How strictly clients are held to the protocol where the specification leaves room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -127,19 +93,6 @@ pub struct Protocol {
     pub request_ids: RequestIdCheck,
     /// Refuse messages of roles that the client did not announce in HELLO.
     pub strict_roles: bool,
-}
-
-/// What a session-scope request id must be (spec section 2.1.2); a breach ends the session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RequestIdCheck {
-    /// 1, 2, 3 and so on, without gaps.
-    #[default]
-    Strict,
-    /// Greater than the one before.
-    Monotonic,
-    /// Anything in the range of ids.
-    Off,
 }
 
 /// What changes speed and memory, but no behaviour that a client could name.
@@ -188,10 +141,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Auto,
-            level: "info".into(),
-        }
+        Self { format: LogFormat::Auto, level: "info".into() }
     }
 }
 

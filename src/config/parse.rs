@@ -29,10 +29,7 @@ pub(super) struct Parsed {
 pub(super) fn parse(text: &str) -> Parsed {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::default();
-    let mut config = Config {
-        development: false,
-        ..Config::default()
-    };
+    let mut config = Config { development: false, ..Config::default() };
     if errors.is_empty() {
         reader.read_root(root.into_inner(), &mut config);
     } else {
@@ -40,21 +37,12 @@ pub(super) fn parse(text: &str) -> Parsed {
         reader.problems.extend(errors.into_iter().map(|error| {
             let place = error.span().map_or(Place::Nowhere, Place::File);
             Problem {
-                fault: Fault::Syntax(
-                    error
-                        .message()
-                        .trim_end_matches(", expected nothing")
-                        .into(),
-                ),
+                fault: Fault::Syntax(error.message().trim_end_matches(", expected nothing").into()),
                 place,
             }
         }));
     }
-    Parsed {
-        config,
-        spans: reader.spans,
-        problems: reader.problems,
-    }
+    Parsed { config, spans: reader.spans, problems: reader.problems }
 }
 
 #[derive(Default)]
@@ -122,13 +110,7 @@ impl Reader {
             let path = format!("{name}.{index}");
             let section = format!("[[{name}]]");
             if let Some(key) = required.filter(|&key| !table.contains_key(key)) {
-                self.report(
-                    Fault::MissingKey {
-                        key,
-                        section: section.clone(),
-                    },
-                    item.span(),
-                );
+                self.report(Fault::MissingKey { key, section: section.clone() }, item.span());
             }
             list.push(self.read_keys(&path, &section, table));
             self.spans.insert(path, item.span());
@@ -158,10 +140,7 @@ impl Reader {
             self.spans.insert(full_name, value.span());
         }
         deserialize(good).unwrap_or_else(|error| {
-            debug_assert!(
-                false,
-                "each key passed by itself, but not together: {error}"
-            );
+            debug_assert!(false, "each key passed by itself, but not together: {error}");
             self.report_value(path, &error, 0..0);
             T::default()
         })
@@ -173,10 +152,7 @@ impl Reader {
     }
 
     fn report(&mut self, fault: Fault, span: Range<usize>) {
-        self.problems.push(Problem {
-            fault,
-            place: Place::File(span),
-        });
+        self.problems.push(Problem { fault, place: Place::File(span) });
     }
 }
 
@@ -185,21 +161,12 @@ fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
 }
 
 fn full_name(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.into()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.into() } else { format!("{path}.{name}") }
 }
 
 fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
     let belongs_to = home_of(key);
-    Fault::UnknownKey {
-        key: key.into(),
-        section: section.into(),
-        belongs_to,
-        known: known.into(),
-    }
+    Fault::UnknownKey { key: key.into(), section: section.into(), belongs_to, known: known.into() }
 }
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.

@@ -40,21 +40,14 @@ impl Report {
             Place::Flag(_) => (1, 0),
             Place::Nowhere => (2, 0),
         });
-        Self {
-            file,
-            text,
-            problems,
-        }
+        Self { file, text, problems }
     }
 
     /// Line and column of a byte of the file, both from 1, columns in characters.
     pub fn position(&self, byte: usize) -> (usize, usize) {
         let before = &self.text[..self.text.floor_char_boundary(byte)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
     fn write_excerpt(&self, f: &mut fmt::Formatter<'_>, bytes: &Range<usize>) -> fmt::Result {
@@ -62,31 +55,15 @@ impl Report {
         let number = line.to_string();
         let margin = " ".repeat(number.len());
         // A tab counts as one column, so it must also be shown as one.
-        let excerpt = self
-            .text
-            .lines()
-            .nth(line - 1)
-            .unwrap_or_default()
-            .replace('\t', " ");
+        let excerpt = self.text.lines().nth(line - 1).unwrap_or_default().replace('\t', " ");
         let end = self.text.floor_char_boundary(bytes.end).max(bytes.start);
         let marked = self.text.get(bytes.start..end).unwrap_or_default();
-        let width = marked
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count()
-            .max(1);
+        let width = marked.lines().next().unwrap_or_default().chars().count().max(1);
 
         writeln!(f, "{margin}--> {}:{line}:{column}", self.file)?;
         writeln!(f, "{margin} |")?;
         writeln!(f, "{number} | {excerpt}")?;
-        writeln!(
-            f,
-            "{margin} | {}{}",
-            " ".repeat(column - 1),
-            "^".repeat(width)
-        )
+        writeln!(f, "{margin} | {}{}", " ".repeat(column - 1), "^".repeat(width))
     }
 
     fn write_problem(&self, f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {

@@ -13,11 +13,7 @@ pub struct Summary<'c>(pub(super) &'c Config);
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.0;
-        let cores = if config.shards == 0 {
-            " (one per available core)"
-        } else {
-            ""
-        };
+        let cores = if config.shards == 0 { " (one per available core)" } else { "" };
         row(f, "shards", &format!("{}{cores}", config.shard_count()))?;
         for listener in &config.listeners {
             row(f, "listener", &describe_listener(listener))?;
@@ -28,11 +24,7 @@ impl fmt::Display for Summary<'_> {
         let limits = &config.limits;
         let message = Bytes(limits.message_bytes);
         let connections = limits.connections;
-        row(
-            f,
-            "limits",
-            &format!("messages up to {message}, {connections} connections"),
-        )?;
+        row(f, "limits", &format!("messages up to {message}, {connections} connections"))?;
         let output = &config.output;
         let (hard, soft) = (Bytes(output.hard_bytes), Bytes(output.soft_bytes));
         let policy = match output.policy {
@@ -41,11 +33,7 @@ impl fmt::Display for Summary<'_> {
             SlowConsumerPolicy::DropOldest => "drop its oldest events",
         };
         let soft_ms = output.soft_ms;
-        row(
-            f,
-            "slow client",
-            &format!("over {hard}, or {soft} for {soft_ms} ms: {policy}"),
-        )
+        row(f, "slow client", &format!("over {hard}, or {soft} for {soft_ms} ms: {policy}"))
     }
 }
 
@@ -65,15 +53,9 @@ pub enum Warning {
 }
 
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
-    let open = config
-        .listeners
-        .iter()
-        .filter(|listener| !listener.address.is_local());
+    let open = config.listeners.iter().filter(|listener| !listener.address.is_local());
     let development = config.development.then_some(Warning::Development);
-    development
-        .into_iter()
-        .chain(open.map(|l| Warning::OpenToNetwork(l.label())))
-        .collect()
+    development.into_iter().chain(open.map(|l| Warning::OpenToNetwork(l.label()))).collect()
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
@@ -81,12 +63,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
 }
 
 fn describe_listener(listener: &Listener) -> String {
-    let codecs: Vec<_> = listener
-        .serializers
-        .iter()
-        .copied()
-        .map(Codec::as_str)
-        .collect();
+    let codecs: Vec<_> = listener.serializers.iter().copied().map(Codec::as_str).collect();
     let mut text = format!("{} ({})", listener.urls().join(" "), codecs.join(", "));
     if let Some(name) = &listener.name {
         text = format!("`{name}` {text}");
@@ -105,10 +82,7 @@ fn describe_realm(realm: &Realm) -> String {
         UriRule::Loose => "loose",
         UriRule::Strict => "strict",
     };
-    format!(
-        "{} ({rule} URIs, anonymous clients as role `{}`)",
-        realm.name, realm.anonymous_role
-    )
+    format!("{} ({rule} URIs, anonymous clients as role `{}`)", realm.name, realm.anonymous_role)
 }
 
 /// A size in the largest unit that divides it.
@@ -116,16 +90,9 @@ struct Bytes(usize);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [
-            (1 << 30, "GiB"),
-            (1 << 20, "MiB"),
-            (1 << 10, "KiB"),
-            (1, "B"),
-        ];
-        let (size, unit) = units
-            .into_iter()
-            .find(|(size, _)| self.0.is_multiple_of(*size))
-            .unwrap_or((1, "B"));
+        let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
+        let (size, unit) =
+            units.into_iter().find(|(size, _)| self.0.is_multiple_of(*size)).unwrap_or((1, "B"));
         write!(f, "{} {unit}", self.0 / size)
     }
 }

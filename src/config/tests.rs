@@ -5,28 +5,14 @@ use super::*;
 
 #[test]
 fn the_default_file_is_the_default_configuration() {
-    let config = Loader::from_text("default.toml", DEFAULT_FILE)
-        .finish()
-        .unwrap();
-    assert_eq!(
-        config,
-        Config {
-            development: false,
-            ..Config::default()
-        }
-    );
+    let config = Loader::from_text("default.toml", DEFAULT_FILE).finish().unwrap();
+    assert_eq!(config, Config { development: false, ..Config::default() });
 }
 
 #[test]
 fn an_empty_file_is_the_default_configuration() {
     let config = Loader::from_text("empty.toml", "").finish().unwrap();
-    assert_eq!(
-        config,
-        Config {
-            development: false,
-            ..Config::default()
-        }
-    );
+    assert_eq!(config, Config { development: false, ..Config::default() });
 }
 
 #[test]
@@ -45,18 +31,13 @@ fn the_default_file_names_every_key() {
         for key in keys {
             let shown = lines.iter().any(|line| {
                 let line = line.strip_prefix("# ").unwrap_or(line);
-                line.strip_prefix(key)
-                    .is_some_and(|rest| rest.starts_with(" = "))
+                line.strip_prefix(key).is_some_and(|rest| rest.starts_with(" = "))
             });
             assert!(shown, "{key} in {header}");
         }
     }
     for key in keys_of::<Config>() {
-        let forms = [
-            format!("{key} = "),
-            format!("[{key}]"),
-            format!("[[{key}]]"),
-        ];
+        let forms = [format!("{key} = "), format!("[{key}]"), format!("[[{key}]]")];
         let shown = |line: &str| forms.iter().any(|form| line.starts_with(form));
         assert!(DEFAULT_FILE.lines().any(shown), "{key}");
     }
@@ -78,10 +59,7 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
         text.push('\n');
     }
     let config = Loader::from_text("default.toml", text).finish().unwrap();
-    assert_eq!(
-        changed, 7,
-        "keys without a default, and a listener to show one of them"
-    );
+    assert_eq!(changed, 7, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }
@@ -89,14 +67,7 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
 #[test]
 fn zero_shards_are_as_many_as_cores_within_bounds() {
     assert!((1..=MAX_SHARDS).contains(&Config::default().shard_count()));
-    assert_eq!(
-        Config {
-            shards: 5,
-            ..Config::default()
-        }
-        .shard_count(),
-        5
-    );
+    assert_eq!(Config { shards: 5, ..Config::default() }.shard_count(), 5);
 }
 
 /// The lines of all sections under `header`, commented ones too.

@@ -223,10 +223,7 @@ impl Drop for Bound {
 }
 
 /// Linux hands the options of a listener on to every socket it accepts.
-fn bind_tcp(
-    address: std::net::SocketAddr,
-    config: &Config,
-) -> io::Result<std::net::TcpListener> {
+fn bind_tcp(address: std::net::SocketAddr, config: &Config) -> io::Result<std::net::TcpListener> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;

@@ -238,8 +238,7 @@ impl EventLoop {
         if self.sockets.len() <= slot as usize {
             self.sockets.resize_with(slot as usize + 1, || None);
         }
-        let entry =
-            Entry { socket, readable: false, writable: true, ending: false, queued: false };
+        let entry = Entry { socket, readable: false, writable: true, ending: false, queued: false };
         let previous = self.sockets[slot as usize].replace(entry);
         debug_assert!(previous.is_none(), "a slot is free when it is given out");
     }
@@ -262,17 +261,14 @@ impl EventLoop {
 
     fn flush_one(&mut self, slot: u32, now: Millis) {
         let Some(Some(entry)) = self.sockets.get_mut(slot as usize) else { return };
-        let Entry { socket, writable, .. } = entry;
-        let mut write = |bytes: &[u8]| socket.write(bytes);
-        let flushed = if *writable {
-            self.shard.flush(slot, Some(&mut write), now)
-        } else {
-            self.shard.flush(slot, None, now)
-        };
-        match flushed {
+        if !entry.writable {
+            self.shard.hold(slot, now);
+            return;
+        }
+        match self.shard.flush(slot, &mut |bytes| entry.socket.write(bytes), now) {
             Flushed::Progress => {}
-            Flushed::Full => *writable = false,
-            Flushed::Farewell => socket.shut_down_writing(),
+            Flushed::Full => entry.writable = false,
+            Flushed::Farewell => entry.socket.shut_down_writing(),
             Flushed::Lost => self.shard.handle_lost(slot, now),
         }
     }

@@ -18,7 +18,10 @@ use crate::shard::Mail;
 #[derive(Debug)]
 pub(super) enum Parcel {
     /// Mail of one turn of another shard, with its weight in bytes.
-    Mail { batch: Vec<Mail>, weight: usize },
+    Mail {
+        batch: Vec<Mail>,
+        weight: usize,
+    },
     Accepted(Vec<Accepted>),
     /// A destination that was congested has room again.
     Resume,

@@ -57,7 +57,8 @@ impl Server {
         let (mut acceptor, stop) =
             Acceptor::new(config.limits.connections, Arc::clone(&mesh), Arc::clone(&occupancy))?;
         let bind = |listener| {
-            let address = |source| StartError::Listen { address: listener_address(listener), source };
+            let address =
+                |source| StartError::Listen { address: listener_address(listener), source };
             acceptor.bind(listener, config).map_err(address)
         };
         let addresses = config.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
@@ -118,9 +119,9 @@ impl Server {
         let mut result = Ok(());
         for thread in self.threads.drain(..) {
             let name = thread.thread().name().unwrap_or_default().to_owned();
-            let ended = thread.join().unwrap_or_else(|_| {
-                Err(io::Error::other(format!("the thread {name} panicked")))
-            });
+            let ended = thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other(format!("the thread {name} panicked"))));
             result = result.and(ended);
         }
         result

@@ -110,13 +110,33 @@ pub struct Settings {
     pub strict_roles: bool,
 }
 
-/// What is set per realm.
-#[derive(Clone, Debug)]
+/// One realm: its name and the rules of its sessions.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RealmSettings {
+    /// The URI that clients name in HELLO; valid under `uri_rule`.
     pub name: String,
+    /// How strictly the URIs that clients use in this realm are checked.
     pub uri_rule: UriRule,
-    /// The role of sessions that join without authentication.
+    /// The `authrole` of sessions that joined without authentication.
     pub anonymous_role: String,
+}
+
+impl RealmSettings {
+    /// A realm with default rules.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+}
+
+impl Default for RealmSettings {
+    fn default() -> Self {
+        Self {
+            name: "realm1".into(),
+            uri_rule: UriRule::default(),
+            anonymous_role: "anonymous".into(),
+        }
+    }
 }
 
 /// The shared part of a router.

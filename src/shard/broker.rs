@@ -132,7 +132,7 @@ impl Shard {
         let realm = Arc::clone(&session.realm);
         let limit = self.settings().limits.uri_bytes;
         if let Err(refusal) =
-            check_uri(&realm, &publish.topic, limit).and(unreserved(&publish.topic))
+            check_uri(&realm, &publish.topic, limit).and_then(|()| unreserved(&publish.topic))
         {
             self.counters.publications_refused.increment();
             if publish.options.acknowledge {

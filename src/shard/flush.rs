@@ -42,34 +42,35 @@ impl Shard {
         self.connections.get(slot as usize).is_some_and(|c| !c.output.is_empty())
     }
 
-    /// Writes what waits for a connection. `write` is the socket; `None` if it is known to be full.
+    /// Writes what waits for a connection; `write` is its socket.
     pub fn flush(
         &mut self,
         slot: u32,
-        write: Option<&mut dyn FnMut(&[u8]) -> Result<usize>>,
+        write: &mut dyn FnMut(&[u8]) -> Result<usize>,
         now: Millis,
     ) -> Flushed {
         let Some(connection) = self.connections.get_mut(slot as usize).filter(|c| !c.gone) else {
             return Flushed::Progress;
         };
-        let flushed = match write {
-            Some(write) => self.outbound.write(slot, connection, write, now),
-            None if connection.output.is_empty() => Flushed::Progress,
-            None => Flushed::Full,
-        };
-        match flushed {
-            Flushed::Full => self.keep_rest(slot, now),
-            Flushed::Progress if connection.output.is_empty() => {
-                connection.blocked_since = None;
-                connection.over_soft_since = None;
-                if matches!(connection.phase, Phase::Closing) && !connection.farewell_said {
-                    connection.farewell_said = true;
-                    return Flushed::Farewell;
-                }
+        let flushed = self.outbound.write(slot, connection, write, now);
+        if flushed == Flushed::Full {
+            self.keep_rest(slot, now);
+        } else if flushed == Flushed::Progress && connection.output.is_empty() {
+            connection.blocked_since = None;
+            connection.over_soft_since = None;
+            if matches!(connection.phase, Phase::Closing) && !connection.farewell_said {
+                connection.farewell_said = true;
+                return Flushed::Farewell;
             }
-            Flushed::Progress | Flushed::Lost | Flushed::Farewell => {}
         }
         flushed
+    }
+
+    /// Keeps what waits for a connection whose socket is known to be full.
+    pub fn hold(&mut self, slot: u32, now: Millis) {
+        if self.has_output(slot) {
+            self.keep_rest(slot, now);
+        }
     }
 
     /// Forgets the frames of this turn once all of them are written or kept elsewhere.

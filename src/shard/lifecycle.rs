@@ -121,7 +121,7 @@ impl Shard {
     ) {
         self.counters.protocol_violations.increment();
         let connection = &self.connections[slot as usize];
-        tracing::info!(peer = %connection.peer, message, "protocol violation");
+        tracing::info!(peer = %connection.peer, detail = message, "protocol violation");
         self.end_session(slot, EndReason::ProtocolViolation, now);
         self.abort(slot, WampError::ProtocolViolation, message, code, now);
     }

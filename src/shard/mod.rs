@@ -29,10 +29,11 @@ use crate::transport::TransportRules;
 use crate::wamp::{RouterMessage, SubscriptionId};
 
 use broker::Receivers;
-use connection::{Connection, Phase};
+use connection::Connection;
 use outbound::{Outbound, SendError};
 use timers::{Owner, Timers};
 
+pub use flush::Flushed;
 pub use lifecycle::{Closing, EndReason};
 pub use mail::{Event, EventHead, Invoke, Mail, Outcome, Return};
 
@@ -88,6 +89,10 @@ impl Shard {
             counters,
             router,
         }
+    }
+
+    pub const fn id(&self) -> ShardId {
+        self.id
     }
 
     /// Takes in a new connection. `peer` is for logs only.

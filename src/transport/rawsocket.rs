@@ -14,7 +14,7 @@ pub const fn connection_limit_reply() -> [u8; 4] {
 /// The receive limit that a listener announces: the power of two at or below `message_bytes`,
 /// from 512 B to 16 MiB.
 pub const fn announced_limit(message_bytes: usize) -> usize {
-    1 << announced_exponent(message_bytes) + MIN_POWER
+    1 << (announced_exponent(message_bytes) + MIN_POWER)
 }
 
 /// Answers the client's handshake; `None` if it is not complete.
@@ -137,7 +137,7 @@ const fn announced_exponent(message_bytes: usize) -> u32 {
     if exponent > 15 { 15 } else { exponent }
 }
 
-pub(super) const HEADER_BYTES: usize = 4;
+pub const HEADER_BYTES: usize = 4;
 pub(super) const MAGIC: u8 = 0x7F;
 pub(super) const PING: u8 = 1;
 const EXTENDED: u8 = 0x08;
