@@ -207,9 +207,9 @@ impl Backlog {
                 self.pop_piece();
             }
             self.consume(taken);
+            self.skip_gaps();
             count -= 1;
         }
-        self.skip_gaps();
         left
     }
 

@@ -101,7 +101,7 @@ impl Model {
 }
 
 fn frame_len() -> impl Strategy<Value = usize> {
-    prop_oneof![6 => 0..400usize, 2 => 400..20_000usize, 1 => 60_000..200_000usize]
+    prop_oneof![12 => 0..400usize, 3 => 400..20_000usize, 1 => 60_000..140_000usize]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -187,7 +187,7 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_interleaving_equals_the_model(ops in proptest::collection::vec(op(), 1..60)) {
