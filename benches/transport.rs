@@ -8,7 +8,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use stentor::transport::{Arena, Class, Framing, Output, Transport, TransportRules, unmask};
 
 /// A Sec-WebSocket-Protocol header that this text lacks would be refused, so it is here in full.
-const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const UPGRADE: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n";
 
@@ -33,7 +34,9 @@ fn decode(c: &mut Criterion) {
     let rules = TransportRules::default();
     let mut reply = Vec::new();
     let mut transport = Transport::new();
-    transport.decode(&mut UPGRADE.to_vec(), &rules, &mut reply).expect("a good request");
+    transport
+        .decode(&mut UPGRADE.to_vec(), &rules, &mut reply)
+        .expect("a good request");
     for length in [128, 1024] {
         let frame = masked_text(length);
         c.bench_function(&format!("decode masked text {length} B"), |b| {

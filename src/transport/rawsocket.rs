@@ -14,7 +14,7 @@ pub const fn connection_limit_reply() -> [u8; 4] {
 /// The receive limit that a listener announces: the power of two at or below `message_bytes`,
 /// from 512 B to 16 MiB.
 pub const fn announced_limit(message_bytes: usize) -> usize {
-    1 << announced_exponent(message_bytes) + MIN_POWER
+    1 << (announced_exponent(message_bytes) + MIN_POWER)
 }
 
 /// Answers the client's handshake; `None` if it is not complete.
