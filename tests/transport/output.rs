@@ -59,12 +59,19 @@ impl Model {
         self.frames.insert(at, (Kind::Control, frame));
     }
 
-    fn bytes(&self) -> Vec<u8> {
-        self.frames
-            .iter()
-            .flat_map(|(_, frame)| frame)
-            .copied()
-            .collect()
+    fn waiting(&self) -> usize {
+        self.frames.iter().map(|(_, frame)| frame.len()).sum()
+    }
+
+    fn starts_with(&self, mut bytes: &[u8]) -> bool {
+        for (_, frame) in &self.frames {
+            let (part, rest) = bytes.split_at(frame.len().min(bytes.len()));
+            if part != &frame[..part.len()] {
+                return false;
+            }
+            bytes = rest;
+        }
+        bytes.is_empty()
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -124,6 +131,13 @@ fn frame(number: usize, len: usize) -> Vec<u8> {
         .collect()
 }
 
+fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
+    slices
+        .iter()
+        .flat_map(|slice| slice.iter().copied())
+        .collect()
+}
+
 fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &mut Model) {
     let mut scratch = Vec::new();
     match *op {
@@ -148,7 +162,7 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             let next = output.next_write(arena, &mut scratch, max);
             assert!(next.len() <= max);
             assert_eq!(next.is_empty(), model.frames.is_empty());
-            assert_eq!(next, &model.bytes()[..next.len()]);
+            assert!(model.starts_with(next));
             let taken = taken.min(next.len());
             output.advance(taken);
             model.advance(taken);
@@ -157,11 +171,8 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             let mut room = vec![IoSlice::new(&[]); slices];
             let used = output.fill_slices(arena, &mut room);
             assert_eq!(used == 0, model.frames.is_empty());
-            let bytes: Vec<u8> = room[..used]
-                .iter()
-                .flat_map(|slice| slice.to_vec())
-                .collect();
-            assert_eq!(bytes, &model.bytes()[..bytes.len()]);
+            let bytes = joined(&room[..used]);
+            assert!(model.starts_with(&bytes));
             let taken = taken.min(bytes.len());
             output.advance(taken);
             model.advance(taken);
@@ -182,12 +193,12 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
         }
     }
     output.check_invariants();
-    assert_eq!(output.waiting_bytes(), model.bytes().len());
+    assert_eq!(output.waiting_bytes(), model.waiting());
     assert_eq!(output.is_empty(), model.frames.is_empty());
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_interleaving_equals_the_model(ops in proptest::collection::vec(op(), 1..60)) {

@@ -1,5 +1,6 @@
 //! RawSocket (requirements 1.12).
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use stentor::codec::Codec;
 use stentor::transport::{Framing, HandshakeRefusal, Transport, TransportError, TransportRules};
@@ -122,7 +123,7 @@ proptest! {
     /// TR-RS-08: each PING one PONG, in order, with the same payload.
     #[test]
     fn frames_survive_any_cut(
-        frames in proptest::collection::vec((0..3u8, proptest::collection::vec(any::<u8>(), 0..300)), 0..10),
+        frames in vec((0..3u8, vec(any::<u8>(), 0..300)), 0..10),
         size in 1..500usize,
     ) {
         let mut bytes = vec![0x7F, 0xF3, 0, 0];
@@ -146,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
         check_cuts(&TransportRules::default(), &bytes, &[1, 3]);
         let mut connection = Connection::rawsocket(TransportRules::default(), 1);
         connection.feed(&bytes);
