@@ -87,6 +87,10 @@ impl Backlog {
     }
 
     pub(super) fn first_run(&self, max_bytes: usize) -> &[u8] {
+        if self.gaps == 0 && self.urgent.is_empty() {
+            let chunk = &self.chunks[0][self.read..];
+            return &chunk[..chunk.len().min(max_bytes)];
+        }
         let mut first: &[u8] = &[];
         self.each_run(max_bytes, &mut |run| {
             first = run;
@@ -222,9 +226,9 @@ impl Backlog {
                 self.pop_piece();
             }
             self.consume(taken);
+            self.skip_gaps();
             count -= 1;
         }
-        self.skip_gaps();
         left
     }
 
