@@ -4,9 +4,12 @@
 //! `wire` is bytes, `engine` the one event loop, `role` what a client does, `scenario` who takes part
 //! in a run, `measure` what is counted, `report` how it is shown.
 
+pub mod app;
 pub mod cli;
+pub mod compare;
 pub mod engine;
 pub mod error;
+pub mod floor;
 pub mod measure;
 pub mod procfs;
 pub mod report;

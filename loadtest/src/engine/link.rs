@@ -6,6 +6,7 @@ use std::net::Shutdown;
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::error::{Context, Error, Result};
 use crate::url::{Address, Target, Transport};
@@ -218,6 +219,16 @@ impl Link {
         }
     }
 
+    /// Lets the kernel buffer as little as possible for this client, so that what it does not read
+    /// soon waits in the router.
+    pub fn shrink_receive_buffer(&self) {
+        // Not vital: the kernel would only buffer more.
+        let _ = match &self.stream {
+            Stream::Tcp(tcp) => set_socket_recv_buffer_size(tcp, SMALL_BUFFER_BYTES),
+            Stream::Unix(unix) => set_socket_recv_buffer_size(unix, SMALL_BUFFER_BYTES),
+        };
+    }
+
     /// The error of a connection attempt that failed.
     pub fn take_error(&self) -> Option<io::Error> {
         match &self.stream {
@@ -248,3 +259,5 @@ impl Write for Stream {
         Ok(())
     }
 }
+
+const SMALL_BUFFER_BYTES: usize = 4 << 10;

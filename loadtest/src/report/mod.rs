@@ -98,6 +98,11 @@ impl Report {
         self.figures.push(Figure { name: name.to_owned(), value, unit: unit.to_owned() });
     }
 
+    /// The latency that the scenario is about.
+    pub fn latency(&self) -> Option<&Latency> {
+        self.event_latency.as_ref().or(self.call_latency.as_ref()).or(self.join_latency.as_ref())
+    }
+
     pub fn fail(&mut self, reason: String) {
         self.failures.push(reason);
         self.clean = false;

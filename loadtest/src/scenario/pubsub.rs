@@ -9,7 +9,6 @@ use crate::role::Role;
 use crate::role::publisher::Publisher;
 use crate::role::subscriber::{Kind, Subscriber};
 use crate::router::Router;
-use crate::wire::Serializer;
 
 /// P publishers and N subscribers on one topic.
 pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
@@ -144,8 +143,7 @@ impl Pace {
     }
 }
 
-/// The serializer of client `number` when several are mixed.
-pub const TOPIC: &str = "loadtest.topic";
+const TOPIC: &str = "loadtest.topic";
 
 #[cfg(test)]
 mod tests {

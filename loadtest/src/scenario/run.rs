@@ -205,6 +205,20 @@ impl<'a> Run<'a> {
         report
     }
 
+    /// Lets `duration_ns` pass without sending: how many cores the router used meanwhile.
+    pub fn idle(&mut self, duration_ns: u64) -> Result<Option<f64>> {
+        let before = self.mark();
+        self.engine.run_until(before.at_ns + duration_ns, |_| false)?;
+        let after = self.mark();
+        Ok(router_use(&before, &after, 0, 0).map(|usage| usage.cores))
+    }
+
+    /// The router's resident memory before the first connection, bytes; valid until
+    /// [`Run::measure`].
+    pub fn opening_rss(&self) -> Option<u64> {
+        self.start.router.map(|reading| reading.rss)
+    }
+
     /// The router's resident memory now, bytes.
     pub fn router_rss(&mut self) -> Option<u64> {
         Some(self.router.as_mut()?.read()?.rss)
