@@ -9,6 +9,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Meter {
     root: u32,
+    with_descendants: bool,
     /// Last reading of each thread: it stays counted after the thread has ended.
     threads: HashMap<u32, ThreadTime>,
 }
@@ -38,14 +39,32 @@ pub struct Reading {
 
 impl Meter {
     /// Follows `root` and whatever it has started or will start.
-    pub fn new(root: u32) -> Self {
-        Self { root, threads: HashMap::new() }
+    pub fn of_tree(root: u32) -> Self {
+        Self {
+            root,
+            with_descendants: true,
+            threads: HashMap::new(),
+        }
+    }
+
+    /// Follows this process alone: what it has started is not the generator.
+    pub fn of_self() -> Self {
+        Self {
+            root: std::process::id(),
+            with_descendants: false,
+            threads: HashMap::new(),
+        }
     }
 
     /// `None` if the process has ended.
     pub fn read(&mut self) -> Option<Reading> {
         let mut reading = Reading::default();
-        for pid in tree(self.root) {
+        let pids = if self.with_descendants {
+            tree(self.root)
+        } else {
+            vec![self.root]
+        };
+        for pid in pids {
             self.read_process(pid, &mut reading);
         }
         for time in self.threads.values() {
@@ -56,7 +75,9 @@ impl Meter {
     }
 
     fn read_process(&mut self, pid: u32, reading: &mut Reading) {
-        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return };
+        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
+            return;
+        };
         reading.processes += 1;
         reading.rss += kilobytes(&status, "VmRSS:") * 1024;
         reading.rss_peak += kilobytes(&status, "VmHWM:") * 1024;
@@ -68,7 +89,10 @@ impl Meter {
         }
         for thread in numbers_in(Path::new(&format!("/proc/{pid}/task"))) {
             let path = format!("/proc/{pid}/task/{thread}/schedstat");
-            let Some(time) = fs::read_to_string(path).ok().and_then(|text| schedstat(&text)) else {
+            let Some(time) = fs::read_to_string(path)
+                .ok()
+                .and_then(|text| schedstat(&text))
+            else {
                 continue;
             };
             reading.threads += 1;
@@ -90,21 +114,34 @@ fn tree(root: u32) -> Vec<u32> {
     let mut at = 0;
     while at < found.len() {
         let parent = found[at];
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(pid, _)| *pid),
+        );
         at += 1;
     }
     found
 }
 
 fn numbers_in(folder: &Path) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// Field `number` (from 1, as in proc(5)) of a stat line; the name in parentheses may hold anything.
 fn stat_field(stat: &str, number: usize) -> Option<u64> {
     let after_name = &stat[stat.rfind(')')? + 1..];
-    after_name.split_ascii_whitespace().nth(number - 3)?.parse().ok()
+    after_name
+        .split_ascii_whitespace()
+        .nth(number - 3)?
+        .parse()
+        .ok()
 }
 
 fn schedstat(text: &str) -> Option<ThreadTime> {
@@ -115,7 +152,8 @@ fn schedstat(text: &str) -> Option<ThreadTime> {
 
 fn kilobytes(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
+    line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 const PARENT_FIELD: usize = 4;
@@ -137,13 +175,13 @@ mod tests {
 
     #[test]
     fn reads_itself() {
-        let mut meter = Meter::new(std::process::id());
+        let mut meter = Meter::of_self();
         let first = meter.read().unwrap();
         assert!(first.rss > 100_000 && first.rss_peak >= first.rss && first.threads >= 1);
         let spun: u64 = (0..20_000_000u64).fold(1, |sum, value| std::hint::black_box(sum ^ value));
         let second = meter.read().unwrap();
         assert!(second.run_ns > first.run_ns, "{spun}");
-        assert!(Meter::new(u32::MAX - 1).read().is_none());
+        assert!(Meter::of_tree(u32::MAX - 1).read().is_none());
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum Phase {
     Joined,
     /// GOODBYE is sent.
     Leaving,
+    /// GOODBYE is answered.
+    Left,
     Closed,
 }
 
@@ -58,7 +60,10 @@ enum Stream {
 /// What a read brought.
 pub enum ReadOutcome {
     /// So many bytes lie in the buffer; `more` says that the socket may hold further ones.
-    Bytes { filled: usize, more: bool },
+    Bytes {
+        filled: usize,
+        more: bool,
+    },
     Empty,
     Closed,
 }
@@ -80,7 +85,8 @@ impl Link {
             }
             Address::Unix(path) => {
                 let unix = std::os::unix::net::UnixStream::connect(path).context("connecting")?;
-                unix.set_nonblocking(true).context("making a socket non-blocking")?;
+                unix.set_nonblocking(true)
+                    .context("making a socket non-blocking")?;
                 Stream::Unix(UnixStream::from_std(unix))
             }
         };
@@ -168,7 +174,10 @@ impl Link {
                 Ok(count) => {
                     let filled = carried + count;
                     // A short read means an empty socket: the next bytes raise a new edge.
-                    return ReadOutcome::Bytes { filled, more: filled == scratch.len() };
+                    return ReadOutcome::Bytes {
+                        filled,
+                        more: filled == scratch.len(),
+                    };
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return ReadOutcome::Empty;
@@ -190,8 +199,12 @@ impl Link {
 
     /// Reads the answer to the transport handshake: how many bytes it took.
     pub fn finish_handshake(&self, buffer: &[u8]) -> Result<Option<usize>> {
-        handshake::finish(self.transport, self.serializer, &self.expected, buffer)
-            .map_err(|reason| Error::Handshake { client: self.index, reason })
+        handshake::finish(self.transport, self.serializer, &self.expected, buffer).map_err(
+            |reason| Error::Handshake {
+                client: self.index,
+                reason,
+            },
+        )
     }
 
     pub fn add_fragment(&mut self, part: &[u8]) {

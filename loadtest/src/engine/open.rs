@@ -22,7 +22,11 @@ impl Engine {
             if (ready + self.links.len()) > progress.0 {
                 progress = (ready + self.links.len(), now_ns);
             } else if now_ns > progress.1 + PATIENCE_NS {
-                return Err(Error::NotReady { ready, wanted, seconds: PATIENCE_NS / SECOND_NS });
+                return Err(Error::NotReady {
+                    ready,
+                    wanted,
+                    seconds: PATIENCE_NS / SECOND_NS,
+                });
             }
             let mut until_ns = now_ns + SECOND_NS;
             while self.links.len() < wanted {
@@ -52,14 +56,20 @@ impl Engine {
         let floor_role = self.roles[index].floor_octet();
         let registry = self.poll.registry();
         let serializer = self.serializers[index];
-        let link =
-            Link::connect(index, &self.target, serializer, floor_role, started_ns, registry)?;
+        let link = Link::connect(
+            index,
+            &self.target,
+            serializer,
+            floor_role,
+            started_ns,
+            registry,
+        )?;
         self.links.push(link);
         Ok(())
     }
 
-    /// Says GOODBYE on all connections and waits for the answers or the closing, for `seconds` at
-    /// most: how many were answered.
+    /// Says GOODBYE on all connections, waits for the answers for `seconds` at most, and closes them:
+    /// how many were answered.
     pub fn leave_all(&mut self, seconds: u64) -> Result<u64> {
         for index in 0..self.links.len() {
             let link = &mut self.links[index];
@@ -71,10 +81,15 @@ impl Engine {
                 }
             }
         }
-        let wanted = self.links.iter().filter(|link| link.phase == Phase::Leaving).count() as u64;
+        let wanted = self
+            .links
+            .iter()
+            .filter(|link| link.phase == Phase::Leaving)
+            .count() as u64;
         let before = self.board.counts.left;
         let deadline_ns = self.board.now_ns() + seconds * SECOND_NS;
         self.run_until(deadline_ns, |board| board.counts.left - before >= wanted)?;
+        self.links.iter_mut().for_each(Link::close);
         Ok(self.board.counts.left - before)
     }
 }

@@ -33,7 +33,7 @@ pub struct Board {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     pub joined: u64,
-    /// Sessions that ended after their GOODBYE.
+    /// Sessions whose GOODBYE was answered.
     pub left: u64,
     /// Roles that are ready for traffic.
     pub ready: u64,

@@ -16,7 +16,12 @@ impl Window {
     /// `in_flight` is K; 0 makes a window that never closes (open loop). `receivers` is how many
     /// subscribers each publication reaches.
     pub fn new(in_flight: u32, receivers: u32) -> Self {
-        Self { waiting: vec![0; in_flight as usize], oldest: 0, next: 0, receivers }
+        Self {
+            waiting: vec![0; in_flight as usize],
+            oldest: 0,
+            next: 0,
+            receivers,
+        }
     }
 
     pub fn has_room(&self) -> bool {
@@ -45,13 +50,16 @@ impl Window {
 
     /// One subscriber has received `sequence`. True if that made room for another publication.
     pub fn delivered(&mut self, sequence: u32) -> bool {
-        let Some(slot) = self.slot(sequence) else { return false };
+        let Some(slot) = self.slot(sequence) else {
+            return false;
+        };
         if sequence < self.oldest || sequence >= self.next {
             return false;
         }
         self.waiting[slot] = self.waiting[slot].saturating_sub(1);
         let before = self.oldest;
-        while self.oldest < self.next && self.waiting[self.oldest as usize % self.waiting.len()] == 0
+        while self.oldest < self.next
+            && self.waiting[self.oldest as usize % self.waiting.len()] == 0
         {
             self.oldest += 1;
         }

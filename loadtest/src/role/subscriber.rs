@@ -105,7 +105,11 @@ impl Subscriber {
             return 0;
         }
         let sent = |number: u32| board.windows[number as usize].sent();
-        self.publishers.clone().zip(&self.tracks).map(|(number, track)| track.finish(sent(number))).sum()
+        self.publishers
+            .clone()
+            .zip(&self.tracks)
+            .map(|(number, track)| track.finish(sent(number)))
+            .sum()
     }
 
     fn subscribe(&mut self, link: &mut Link) {
@@ -133,7 +137,10 @@ impl Subscriber {
     fn handle_event(&mut self, board: &mut Board, message: &[u8], now_ns: u64) {
         board.counts.events += 1;
         board.event_bytes = message.len();
-        let found = self.finder.find(message).and_then(|at| stamp::read(message, at));
+        let found = self
+            .finder
+            .find(message)
+            .and_then(|at| stamp::read(message, at));
         let Some(stamp) = found else {
             board.tally.damaged += 1;
             return;
@@ -160,7 +167,9 @@ impl Subscriber {
     }
 
     fn churn(&mut self, link: &mut Link, board: &Board) {
-        let Kind::Churning(after) = self.kind else { return };
+        let Kind::Churning(after) = self.kind else {
+            return;
+        };
         if self.state == State::Subscribed && self.received >= after && board.sending {
             self.state = State::Unsubscribing;
             let (request, subscription) = (link.take_request(), self.subscription);

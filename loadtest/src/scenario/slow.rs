@@ -14,7 +14,13 @@ use crate::role::subscriber::Kind;
 use crate::router::Router;
 
 pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
-    let Slow { subscribers, stalled, rate, common, .. } = args;
+    let Slow {
+        subscribers,
+        stalled,
+        rate,
+        common,
+        ..
+    } = args;
     let stalled = (*stalled).min(*subscribers);
     let steady = subscribers - stalled;
     let mut plan = Plan {
@@ -49,8 +55,16 @@ pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
     let evicted = run.engine.board.counts.evicted;
     let offered = rate * half_ns as f64 / 1e9 * run.engine.board.event_bytes as f64;
     let mut report = run.report();
-    report.add_figure("offered to each stalled subscriber", offered / 1024.0, "KiB");
-    report.add_figure("stalled subscribers closed by the router", evicted as f64, "");
+    report.add_figure(
+        "offered to each stalled subscriber",
+        offered / 1024.0,
+        "KiB",
+    );
+    report.add_figure(
+        "stalled subscribers closed by the router",
+        evicted as f64,
+        "",
+    );
     judge_latency(&mut report, args, reading, stalling);
     judge_memory(&mut report, args, rss_before, rss_after);
     Ok(report)
@@ -60,7 +74,9 @@ pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
 fn set_stalled(run: &mut Run<'_>, stalled: bool) -> Result<()> {
     let engine = &mut run.engine;
     for index in 0..engine.links.len() {
-        let Role::Subscriber(subscriber) = &engine.roles[index] else { continue };
+        let Role::Subscriber(subscriber) = &engine.roles[index] else {
+            continue;
+        };
         if subscriber.may_lose() {
             engine.links[index].stalled = stalled;
             if stalled {
@@ -78,9 +94,15 @@ fn judge_latency(
     reading: Option<Latency>,
     stalling: Option<Latency>,
 ) {
-    let Some((before, after)) = reading.zip(stalling) else { return };
+    let Some((before, after)) = reading.zip(stalling) else {
+        return;
+    };
     report.add_figure("p99 while all read", before.p99 as f64 / 1e3, "us");
-    report.add_figure("p99 of the others while some stall", after.p99 as f64 / 1e3, "us");
+    report.add_figure(
+        "p99 of the others while some stall",
+        after.p99 as f64 / 1e3,
+        "us",
+    );
     let growth = after.p99 as f64 / before.p99.max(1) as f64;
     if growth > args.allowed_growth && after.p99 > before.p99 + TOLERATED_NS {
         report.fail(format!(
@@ -92,11 +114,15 @@ fn judge_latency(
 }
 
 fn judge_memory(report: &mut Report, args: &Slow, before: Option<u64>, after: Option<u64>) {
-    let Some((before, after)) = before.zip(after) else { return };
+    let Some((before, after)) = before.zip(after) else {
+        return;
+    };
     let growth = after.saturating_sub(before) as f64 / 1_048_576.0;
     report.add_figure("router memory gained while some stall", growth, "MiB");
     if let Some(budget) = args.memory_budget.filter(|budget| growth > *budget as f64) {
-        report.fail(format!("the router's memory grew by {growth:.1} MiB, over {budget}"));
+        report.fail(format!(
+            "the router's memory grew by {growth:.1} MiB, over {budget}"
+        ));
     }
 }
 
