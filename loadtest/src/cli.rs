@@ -19,6 +19,7 @@ pub struct Cli {
     pub command: Command,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one per process")]
 #[derive(Debug, Subcommand)]
 pub enum Command {
     #[command(flatten)]

@@ -66,7 +66,8 @@ impl Comparison {
         let first = &self.rows[0];
         for row in &self.rows {
             let rate_ratio = ratio(Some(row.rate), Some(first.rate));
-            let time = |ns: Option<f64>| ns.map_or("-".to_owned(), |ns| duration(ns as u64));
+            let time =
+                |ns: Option<f64>| ns.map_or_else(|| "-".to_owned(), |ns| duration(ns as u64));
             let _ = writeln!(
                 out,
                 "  {:<28} {:>12} {:>7} {:>14} {:>7} {:>9} {:>9}  {}",
@@ -164,7 +165,8 @@ fn contestant(args: &Compare, scenario: &Scenario, index: usize) -> Scenario {
     scenario
 }
 
-fn ratio(value: Option<f64>, to: Option<f64>) -> String {
+/// `value / to` as text.
+pub fn ratio(value: Option<f64>, to: Option<f64>) -> String {
     match value.zip(to) {
         Some((value, to)) if to > 0.0 => format!("{:.2}", value / to),
         _ => "-".to_owned(),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::Report;
 use super::svg::{Chart, Line, bars, escape, nice_step};
 use super::table::{bytes, duration, grouped};
-use crate::compare::Comparison;
+use crate::compare::{Comparison, ratio};
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
 
@@ -28,15 +28,16 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
     out + "</main></body></html>\n"
 }
 
+fn base(report: &Report) -> String {
+    if report.label.is_empty() {
+        report.scenario.clone()
+    } else {
+        report.label.clone()
+    }
+}
+
 /// Each run's name: its label, with a number where a label ran several times.
 fn names(reports: &[Report]) -> Vec<String> {
-    let base = |report: &Report| {
-        if report.label.is_empty() {
-            report.scenario.clone()
-        } else {
-            report.label.clone()
-        }
-    };
     let name = |index: usize| {
         let own = base(&reports[index]);
         let same = |range: &[Report]| range.iter().filter(|other| base(other) == own).count();
@@ -49,6 +50,32 @@ fn names(reports: &[Report]) -> Vec<String> {
     (0..reports.len()).map(name).collect()
 }
 
+/// A line of each run, with one colour per label.
+fn lines(reports: &[Report], points: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec<Line> {
+    let first = |name: &str| {
+        reports
+            .iter()
+            .position(|other| base(other) == name)
+            .unwrap_or(0)
+    };
+    let mut order: Vec<usize> = reports.iter().map(|report| first(&base(report))).collect();
+    order.sort_unstable();
+    order.dedup();
+    let line = |report: &Report| {
+        let name = base(report);
+        let colour = order
+            .iter()
+            .position(|index| *index == first(&name))
+            .unwrap_or(0);
+        Line {
+            name,
+            colour,
+            points: points(report),
+        }
+    };
+    reports.iter().map(line).collect()
+}
+
 fn put_comparison(out: &mut String, comparison: &Comparison) {
     let _ = write!(
         out,
@@ -59,12 +86,7 @@ fn put_comparison(out: &mut String, comparison: &Comparison) {
     );
     let first = &comparison.rows[0];
     for row in &comparison.rows {
-        let time = |ns: Option<f64>| ns.map_or("-".to_owned(), |ns| duration(ns as u64));
-        let ratio = |value: Option<f64>, to: Option<f64>| {
-            value
-                .zip(to)
-                .map_or("-".to_owned(), |(value, to)| format!("{:.2}", value / to))
-        };
+        let time = |ns: Option<f64>| ns.map_or_else(|| "-".to_owned(), |ns| duration(ns as u64));
         let cells = [
             grouped(row.rate as u64),
             ratio(Some(row.rate), Some(first.rate)),
@@ -93,17 +115,11 @@ fn put_comparison(out: &mut String, comparison: &Comparison) {
 }
 
 fn put_charts(out: &mut String, reports: &[Report]) {
-    let names = names(reports);
     let over_time = |title, y_text, of: fn(&Sample) -> Option<f64>| {
-        let line = |(report, name): (&Report, &String)| Line {
-            name: name.clone(),
-            points: report
-                .series
-                .iter()
-                .filter_map(|sample| Some((sample.at_s, of(sample)?)))
-                .collect(),
-        };
-        let lines: Vec<Line> = reports.iter().zip(&names).map(line).collect();
+        let point = |sample: &Sample| Some((sample.at_s, of(sample)?));
+        let lines = lines(reports, |report| {
+            report.series.iter().filter_map(point).collect()
+        });
         let x_ticks = time_ticks(&lines);
         Chart {
             title,
@@ -117,7 +133,7 @@ fn put_charts(out: &mut String, reports: &[Report]) {
     };
     let per_second = |value: f64| short(value);
     let charts = [
-        percentiles(reports, &names),
+        percentiles(reports),
         over_time("Deliveries per second", per_second, |sample| {
             Some(sample.events_per_s + sample.calls_per_s)
         }),
@@ -133,8 +149,8 @@ fn put_charts(out: &mut String, reports: &[Report]) {
         ),
         over_time(
             "Router memory",
-            |count| bytes(count as u64),
-            |sample| sample.router_rss.map(|rss| rss as f64),
+            |mebibytes| format!("{mebibytes:.0} MiB"),
+            |sample| sample.router_rss.map(|rss| rss as f64 / 1_048_576.0),
         ),
     ];
     out.push_str("<section><h2>Charts</h2><div class=\"charts\">");
@@ -143,18 +159,14 @@ fn put_charts(out: &mut String, reports: &[Report]) {
 }
 
 /// Latency over percentile, with as much room for each further nine.
-fn percentiles(reports: &[Report], names: &[String]) -> String {
+fn percentiles(reports: &[Report]) -> String {
     let nines = |percent: f64| -(1.0 - percent / 100.0).max(1e-6).log10();
-    let line = |(report, name): (&Report, &String)| {
+    let points = |report: &Report| {
         let curve = report.latency().map_or(&[][..], |latency| &latency.curve);
-        let points = curve
+        curve
             .iter()
             .map(|(percent, ns)| (nines(*percent), *ns as f64))
-            .collect();
-        Line {
-            name: name.clone(),
-            points,
-        }
+            .collect()
     };
     let ticks = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999];
     Chart {
@@ -166,7 +178,7 @@ fn percentiles(reports: &[Report], names: &[String]) -> String {
             .collect(),
         y_text: |ns| duration(ns as u64),
         y_log: true,
-        lines: reports.iter().zip(names).map(line).collect(),
+        lines: lines(reports, points),
     }
     .render()
 }

@@ -16,6 +16,8 @@ pub struct Chart<'a> {
 
 pub struct Line {
     pub name: String,
+    /// Number of its colour; lines of one name share it, and one entry of the legend.
+    pub colour: usize,
     /// In rising order of x.
     pub points: Vec<(f64, f64)>,
 }
@@ -45,8 +47,8 @@ impl Chart<'_> {
         }
         let middle = LEFT + (WIDTH - LEFT - RIGHT) / 2.0;
         label(&mut out, middle, HEIGHT - 6.0, "middle", self.x_label);
-        for (index, line) in self.lines.iter().enumerate() {
-            let _ = write!(out, "<path class=\"line c{}\" d=\"", index % COLOURS);
+        for line in &self.lines {
+            let _ = write!(out, "<path class=\"line c{}\" d=\"", line.colour % COLOURS);
             for (step, (x, y)) in line.points.iter().enumerate() {
                 let command = if step == 0 { 'M' } else { 'L' };
                 let _ = write!(out, "{command}{:.1} {:.1}", x_at(*x), y_at(*y));
@@ -59,8 +61,13 @@ impl Chart<'_> {
 
     fn legend(&self) -> String {
         let mut out = String::from("<p class=\"legend\">");
-        for (index, line) in self.lines.iter().enumerate() {
-            let (colour, name) = (index % COLOURS, escape(&line.name));
+        let mut named: Vec<usize> = Vec::new();
+        for line in self.lines.iter().filter(|line| !line.points.is_empty()) {
+            if named.contains(&line.colour) {
+                continue;
+            }
+            named.push(line.colour);
+            let (colour, name) = (line.colour % COLOURS, escape(&line.name));
             let _ = write!(out, "<span><i class=\"c{colour}\"></i>{name}</span>");
         }
         out + "</p>"
@@ -210,6 +217,7 @@ mod tests {
             y_log,
             lines: vec![Line {
                 name: "one & two".into(),
+                colour: 0,
                 points,
             }],
         }

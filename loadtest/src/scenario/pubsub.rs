@@ -155,7 +155,7 @@ impl Pace {
     /// The window (0 in open loop), the rate (absent in closed loop), and both in words. `usual` is
     /// the window of `--saturate`.
     pub fn settle(&self, usual: u32) -> (u32, Option<f64>, String) {
-        match self.in_flight.or(self.saturate.then_some(usual)) {
+        match self.in_flight.or_else(|| self.saturate.then_some(usual)) {
             Some(window) => (
                 window,
                 None,

@@ -18,7 +18,7 @@ pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
         common,
         ..
     } = args;
-    let depth = args.depth.or(args.saturate.then_some(USUAL_DEPTH));
+    let depth = args.depth.or_else(|| args.saturate.then_some(USUAL_DEPTH));
     let pacing = match depth {
         Some(depth) => format!("closed loop, depth {depth} per caller"),
         None => format!("open loop, {}/s", args.rate),
