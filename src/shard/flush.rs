@@ -124,7 +124,12 @@ impl Shard {
         by_waiting.sort_unstable();
         while self.counters.output_bytes.get() > share {
             let Some((_, slot)) = by_waiting.pop() else { break };
-            self.disconnect_slow(slot, now);
+            if matches!(self.connections[slot as usize].phase, Phase::Closing) {
+                // It was told to go already, and its last bytes cost others their place.
+                self.remove(slot);
+            } else {
+                self.disconnect_slow(slot, now);
+            }
         }
         self.settle(now);
     }
