@@ -58,6 +58,7 @@ impl Shard {
         } else if flushed == Flushed::Progress && connection.output.is_empty() {
             connection.blocked_since = None;
             connection.over_soft_since = None;
+            connection.dropping = false;
             if matches!(connection.phase, Phase::Closing) && !connection.farewell_said {
                 connection.farewell_said = true;
                 return Flushed::Farewell;
