@@ -1,6 +1,7 @@
 // autobahn-js behind the small interface of the tests: positional and named values go in and
 // come out as `args` and `kwargs`, WAMP errors as `Fault`.
 
+import './quiet.mjs';
 import autobahn from 'autobahn';
 import autobahn22 from 'autobahn-22';
 import { WebSocket } from 'ws';
@@ -9,9 +10,6 @@ import { Fault } from './fault.mjs';
 
 // Version 26 uses the WebSocket that Node has built in from version 22 on.
 globalThis.WebSocket ??= WebSocket;
-
-// What the tests provoke on purpose is not worth a line.
-console.warn = () => {};
 
 const LIBRARIES = { autobahn, 'autobahn-22': autobahn22 };
 const SERIALIZERS = { json: 'JSONSerializer', msgpack: 'MsgpackSerializer', cbor: 'CBORSerializer' };

@@ -7,6 +7,8 @@ import net from 'node:net';
 
 export const HOST = '127.0.0.1';
 export const PORT = Number(process.env.ROUTER_PORT ?? 8080);
+/// A router that accepts request ids which do not start at 1.
+export const LENIENT_PORT = Number(process.env.ROUTER_LENIENT_PORT ?? PORT);
 export const REALM = process.env.ROUTER_REALM ?? 'realm1';
 const TEST_TIMEOUT_MS = 15_000;
 
@@ -84,7 +86,7 @@ export class Report {
 }
 
 function describeFault(fault) {
-  return fault?.uri ? `${fault.uri} ${JSON.stringify(fault.args)}` : (fault?.stack ?? String(fault));
+  return fault?.uri ? `${fault.uri} ${JSON.stringify(fault.args)}` : (fault?.stack ?? String(fault)).split('\n', 4).join('\n');
 }
 
 /// Values in the order in which they come, for one reader.
@@ -112,15 +114,17 @@ export class Queue {
 export class Cable {
   #pairs = new Set();
   #server = net.createServer((near) => this.#connect(near));
+  #routerPort;
 
-  async lay() {
+  async lay(routerPort) {
+    this.#routerPort = routerPort;
     await new Promise((resolve) => this.#server.listen(0, HOST, resolve));
     this.port = this.#server.address().port;
     return this;
   }
 
   #connect(near) {
-    const far = net.connect(PORT, HOST);
+    const far = net.connect(this.#routerPort, HOST);
     const pair = [near, far];
     this.#pairs.add(pair);
     for (const end of pair) end.on('error', () => {});
@@ -128,8 +132,9 @@ export class Cable {
     near.on('close', () => this.#pairs.delete(pair));
   }
 
+  /// With a reset: autobahn-js does not notice that the other end of a RawSocket merely ended.
   cut() {
-    for (const pair of this.#pairs) for (const end of pair) end.destroy();
+    for (const pair of this.#pairs) for (const end of pair) end.resetAndDestroy();
   }
 
   remove() {

@@ -84,9 +84,7 @@ async function orderAcrossTopics(cell) {
   check(received, numbers, 'order');
 }
 
-/// wampy.js checks URIs itself and sends none of these.
 async function invalidUris(cell) {
-  if (cell.isWampy) return;
   const client = await cell.join();
   for (const uri of ['com..example', 'com.exa mple', 'com.#example', '.com', 'com.', '']) {
     await checkFault(client.publish(uri, [1]), 'wamp.error.invalid_uri');
@@ -98,6 +96,9 @@ async function invalidUris(cell) {
   await checkFault(client.publish('wamp.session.on_join', []), 'wamp.error.invalid_uri');
   await checkFault(client.register('wamp.session.list', () => {}), 'wamp.error.invalid_uri');
 }
+
+/// wampy.js checks URIs itself and sends none of these.
+invalidUris.skips = (cell) => cell.isWampy;
 
 async function eventValues(cell) {
   const [subscriber, publisher] = [await cell.join(), await cell.join()];

@@ -27,9 +27,14 @@ export class WampyClient {
         onClose: () => resolve('closed'),
         onReconnect: () => this.onLost?.('lost'),
         onReconnectSuccess: () => this.onJoin?.(),
-        onError: (error) => this.onError?.(error),
+        onError: (error) => this.#note(error),
       });
     });
+  }
+
+  /// The promises of the library fail without the reason of an ABORT: it is told only here.
+  #note(error) {
+    if (error.errorUri && this.id) console.log(`ABORT ${error.errorUri}`, error.details ?? '');
   }
 
   async join() {

@@ -166,12 +166,11 @@ async def callee_leaves(cell):
         await callee.register(never, procedure)
         call = asyncio.ensure_future(caller.call(procedure))
         await arrived.wait()
-        leaving = callee.goodbye() if ends == "goodbye" else None
-        if leaving is None:
+        if ends == "goodbye":
+            await callee.goodbye()
+        else:
             callee.cut()
         await check_error(call, "wamp.error.canceled")
-        if leaving is not None:
-            await leaving
         await check_error(caller.call(procedure), "wamp.error.no_such_procedure")
 
 
