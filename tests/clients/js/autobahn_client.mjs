@@ -8,18 +8,20 @@ import { WebSocket } from 'ws';
 import { bounded, HOST, PORT, REALM } from './check.mjs';
 import { Fault } from './fault.mjs';
 
-// Version 26 uses the WebSocket that Node has built in from version 22 on.
+// Version 26 uses the WebSocket that Node has built in: from 22 on, in 20 with a flag.
 globalThis.WebSocket ??= WebSocket;
 
 const LIBRARIES = { autobahn, 'autobahn-22': autobahn22 };
-const SERIALIZERS = { json: 'JSONSerializer', msgpack: 'MsgpackSerializer', cbor: 'CBORSerializer' };
+const SERIALIZERS = {
+  json: 'JSONSerializer',
+  msgpack: 'MsgpackSerializer',
+  cbor: 'CBORSerializer',
+};
 const JOIN_TIMEOUT_MS = 10_000;
 
 export class AutobahnClient {
   constructor(library, transport, serializer, { port = PORT, realm = REALM, retry = false } = {}) {
     this.library = LIBRARIES[library];
-    this.serializer = serializer;
-    this.binaryAsText = serializer === 'json';
     const { [SERIALIZERS[serializer]]: Serializer } = this.library.serializer;
     this.connection = new this.library.Connection({
       realm,

@@ -86,7 +86,8 @@ export class Report {
 }
 
 function describeFault(fault) {
-  return fault?.uri ? `${fault.uri} ${JSON.stringify(fault.args)}` : (fault?.stack ?? String(fault)).split('\n', 4).join('\n');
+  if (fault?.uri) return `${fault.uri} ${JSON.stringify(fault.args)}`;
+  return (fault?.stack ?? String(fault)).split('\n', 4).join('\n');
 }
 
 /// Values in the order in which they come, for one reader.

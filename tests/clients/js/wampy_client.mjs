@@ -14,8 +14,6 @@ const RECONNECT_MS = 100;
 
 export class WampyClient {
   constructor(library, transport, serializer, { port = PORT, realm = REALM, retry = false } = {}) {
-    this.serializer = serializer;
-    this.binaryAsText = serializer === 'json';
     this.closed = new Promise((resolve) => {
       this.wampy = new Wampy(`ws://${HOST}:${port}/ws`, {
         ws: WebSocket,
@@ -54,7 +52,8 @@ export class WampyClient {
     const onEvent = ({ argsList, argsDict, details }) =>
       handler(argsList ?? [], argsDict ?? {}, details.publication);
     const { subscriptionId } = await fault(this.wampy.subscribe(topic, onEvent, options));
-    return { id: subscriptionId, stop: () => fault(this.wampy.unsubscribe(subscriptionId, onEvent)) };
+    const stop = () => fault(this.wampy.unsubscribe(subscriptionId, onEvent));
+    return { id: subscriptionId, stop };
   }
 
   async publish(topic, args, kwargs) {

@@ -23,6 +23,8 @@ from autobahn.wamp.types import ComponentConfig  # noqa: E402
 
 HOST = "127.0.0.1"
 PORT = int(os.environ.get("ROUTER_PORT", "8080"))
+# A router that accepts gaps between request ids.
+LENIENT_PORT = int(os.environ.get("ROUTER_LENIENT_PORT", PORT))
 UNIX_PATH = os.environ.get("ROUTER_UNIX", "")
 REALM = os.environ.get("ROUTER_REALM", "realm1")
 JOIN_TIMEOUT_S = 10
@@ -73,7 +75,7 @@ class Client(ApplicationSession):
         return self._session_id
 
 
-async def open_session(transport, serializer, realm=REALM, unix=False):
+async def open_session(transport, serializer, realm=REALM, unix=False, port=PORT):
     """Connects and sends HELLO; the caller awaits `joined` or `left`."""
     txaio.config.loop = asyncio.get_running_loop()
     session = Client(realm)
@@ -81,20 +83,20 @@ async def open_session(transport, serializer, realm=REALM, unix=False):
     if transport == "rawsocket":
         factory = WampRawSocketClientFactory(lambda: session, serializer=chosen)
     else:
-        url = f"ws://{HOST}:{PORT}/ws"
+        url = f"ws://{HOST}:{port}/ws"
         factory = WampWebSocketClientFactory(lambda: session, url=url, serializers=[chosen])
         factory.setProtocolOptions(autoFragmentSize=65536, openHandshakeTimeout=JOIN_TIMEOUT_S)
     loop = asyncio.get_running_loop()
     if unix:
         await loop.create_unix_connection(factory, UNIX_PATH)
     else:
-        await loop.create_connection(factory, HOST, PORT)
+        await loop.create_connection(factory, HOST, port)
     return session
 
 
-async def join(transport, serializer, unix=False):
+async def join(transport, serializer, unix=False, port=PORT):
     """Joins the realm; returns the session, with its WELCOME in `details`."""
-    session = await open_session(transport, serializer, unix=unix)
+    session = await open_session(transport, serializer, unix=unix, port=port)
     await asyncio.wait({session.joined, session.left}, timeout=JOIN_TIMEOUT_S,
                        return_when=asyncio.FIRST_COMPLETED)
     if not session.joined.done():
@@ -120,8 +122,9 @@ class Cell:
     def uri(self, name):
         return f"org.{'unix' if self.unix else 'tcp'}.{self.transport}.{self.serializer}.{name}"
 
-    async def join(self):
-        session = await join(self.transport, self.serializer, self.unix)
+    async def join(self, port=PORT):
+        unix = self.unix and port == PORT
+        session = await join(self.transport, self.serializer, unix, port)
         self.sessions.append(session)
         return session
 

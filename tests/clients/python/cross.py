@@ -62,7 +62,7 @@ class Peer:
 
 async def start_javascript():
     """Starts the JavaScript peers; returns the process and the names of the peers."""
-    command = ["node", "--no-deprecation", PEERS_JS]
+    command = ["node", PEERS_JS]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
     word, *names = line.decode().split()

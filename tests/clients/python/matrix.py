@@ -28,7 +28,8 @@ async def main():
                 cell.tests += 1
                 await report_close(report, cell, name)
         if cell.tests:
-            print(f"autobahn-python {autobahn.__version__} {cell.name}: {cell.tests} tests", flush=True)
+            version = f"autobahn-python {autobahn.__version__}"
+            print(f"{version} {cell.name}: {cell.tests} tests", flush=True)
     return report.close()
 
 
