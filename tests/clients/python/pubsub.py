@@ -110,6 +110,41 @@ async def publisher_is_excluded(cell):
     check(own.qsize() + others.qsize(), 0, "further events")
 
 
+async def publisher_included_on_demand(cell):
+    topic = cell.uri("mine.too")
+    publisher, other = await cell.join(), await cell.join()
+    _, own = await inbox(publisher, topic)
+    _, others = await inbox(other, topic)
+    publisher.publish(topic, "all", options=PublishOptions(exclude_me=False))
+    check((await own.get())[0], ["all"])
+    check((await others.get())[0], ["all"])
+
+
+async def pattern_subscriptions(cell):
+    """Each matching subscription gets the event once, with the topic that it was published to."""
+    base = cell.uri("pattern")
+    subscriber, publisher = await cell.join(), await cell.join()
+    seen = asyncio.Queue()
+    patterns = {"exact": f"{base}.a.b", "prefix": f"{base}.a", "wildcard": f"{base}..b"}
+    for match, pattern in patterns.items():
+
+        def on_event(number, details, match=match):
+            seen.put_nowait((number, match, details.topic))
+
+        await subscriber.subscribe(on_event, pattern, SubscribeOptions(match=match, details=True))
+    for number, name in enumerate(["a.b", "a.c", "x.b", "x.c"]):
+        await publisher.publish(f"{base}.{name}", number, options=ACKNOWLEDGE)
+    expected = [
+        (0, "exact", f"{base}.a.b"),
+        (0, "prefix", f"{base}.a.b"),
+        (0, "wildcard", f"{base}.a.b"),
+        (1, "prefix", f"{base}.a.c"),
+        (2, "wildcard", f"{base}.x.b"),
+    ]
+    check(sorted([await seen.get() for _ in expected]), expected)
+    check(seen.qsize(), 0, "further events")
+
+
 async def many_subscribers(cell):
     topic = cell.uri("many")
     publisher = await cell.join()
@@ -183,6 +218,8 @@ TESTS = [
     unsubscribe_under_fire,
     unknown_subscription,
     publisher_is_excluded,
+    publisher_included_on_demand,
+    pattern_subscriptions,
     many_subscribers,
     second_subscription_of_a_topic,
     order_across_topics,
