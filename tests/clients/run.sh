@@ -2,7 +2,7 @@
 # End-to-end tests with clients as people use them, against the real binary; see README.md.
 #
 # STENTOR_BIN  the router to test         [default: target/release/stentor]
-# PYTHON       Python 3.11 or later       [default: python3]
+# PYTHON       Python 3.11 or later       [default: python3, or python3.11 and so on]
 # CHROMIUM     a browser for the page     [default: chromium, if there is one]
 # Installs the clients, at the versions pinned here, where they are missing. Starts and stops its
 # own routers, on free ports of this machine. Closes with `N passed, N failed`.
@@ -13,7 +13,6 @@ root=$(cd "$here/../.." && pwd)
 work=$root/target/clients
 venv=$work/venv
 bin=${STENTOR_BIN:-$root/target/release/stentor}
-python=${PYTHON:-python3}
 pids=()
 scratch=
 
@@ -31,11 +30,21 @@ cleanup() {
     [[ -z $scratch ]] || rm -rf "$scratch"
 }
 
+# autobahn-python needs 3.11; the `python3` of a system may be older than others beside it.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            return
+        fi
+    done
+    fail "Python 3.11 or later is missing; PYTHON may name one"
+}
+
 install_python() {
     local stamp=$venv/installed.txt
     if cmp -s "$here/requirements.txt" "$stamp"; then return; fi
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        fail "autobahn needs Python 3.11 or later, $python is older: set PYTHON"
     "$python" -m venv "$venv"
     timeout 600 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
         -r "$here/requirements.txt"
@@ -103,7 +112,9 @@ run() {
 }
 
 [[ -x $bin ]] || fail "$bin is missing: cargo build --release"
+command -v npm >/dev/null || fail "npm is missing: install Node 18 or later"
 mkdir -p "$work"
+find_python
 install_python
 install_javascript
 scratch=$(mktemp -d)
