@@ -44,7 +44,8 @@ pub enum Scenario {
     Rpc(Rpc),
     /// A storm of joins; then memory per idle session
     Connect(Connect),
-    /// Some subscribers stop reading: the others must not notice
+    /// Some subscribers stop reading: the others must not notice. Choose a payload large enough that
+    /// more is offered to each than the kernel's socket buffers hold (some MiB)
     Slow(Slow),
     /// Subscribers come and go while publications flow
     Churn(Churn),
@@ -83,6 +84,9 @@ pub struct Common {
     /// Start the router with this command, and end it after the run
     #[arg(long)]
     pub spawn: Option<String>,
+    /// Append what a started router says to this file; it is thrown away otherwise
+    #[arg(long)]
+    pub router_log: Option<PathBuf>,
     /// Keep a started router on this core
     #[arg(long)]
     pub router_core: Option<usize>,

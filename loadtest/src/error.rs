@@ -26,7 +26,7 @@ pub enum Error {
     TooManyFiles { wanted: usize, needed: u64, limit: u64 },
     #[error("the router did not open {0} within {1} s")]
     NeverOpened(String, u64),
-    #[error("the router ended by itself: {0}")]
+    #[error("the router ended by itself ({0}); --router-log keeps what it said")]
     RouterEnded(String),
     #[error("process {0}: {1}")]
     Process(u32, String),

@@ -1,8 +1,10 @@
 //! The router's process: started and ended here, or only watched. Also what the generator needs of
 //! its own process: a core to itself, and enough open files.
 
+use std::fs::OpenOptions;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -26,8 +28,29 @@ impl Router {
     }
 
     /// Runs `command` in a shell that it replaces, on `core` if given, and waits until it listens.
-    pub fn spawn(command: &str, core: Option<usize>, target: &Target) -> Result<Self> {
+    /// What it says is appended to `log`.
+    pub fn spawn(
+        command: &str,
+        core: Option<usize>,
+        log: Option<&Path>,
+        target: &Target,
+    ) -> Result<Self> {
         let mut shell = Command::new("sh");
+        let open = |path| OpenOptions::new().create(true).append(true).open(path);
+        match log
+            .map(open)
+            .transpose()
+            .context("opening the router's log")?
+        {
+            Some(file) => {
+                shell
+                    .stdout(file.try_clone().context("opening the router's log")?)
+                    .stderr(file);
+            }
+            None => {
+                shell.stdout(Stdio::null()).stderr(Stdio::null());
+            }
+        }
         shell.arg("-c").arg(format!("exec {command}"));
         Self::start(shell, core, target)
     }
@@ -37,7 +60,7 @@ impl Router {
         if is_open(target) {
             return Err(Error::Usage(format!("something already listens at {target}")));
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stdin(Stdio::null());
         let before = sched_getaffinity(None).context("reading the CPU affinity")?;
         if let Some(core) = core {
             pin(core)?;
@@ -145,7 +168,7 @@ mod tests {
     #[test]
     fn a_command_that_ends_at_once_is_an_error() {
         let target: Target = "rs://127.0.0.1:1".parse().unwrap();
-        let error = Router::spawn("false", None, &target).err().unwrap();
+        let error = Router::spawn("false", None, None, &target).err().unwrap();
         assert!(matches!(error, Error::RouterEnded(_)));
     }
 }

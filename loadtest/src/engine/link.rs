@@ -24,6 +24,8 @@ pub struct Link {
     pub started_ns: u64,
     /// Does not read: for subscribers that stop.
     pub stalled: bool,
+    /// Has ignored an edge, so that a short read does not mean that a new one will come.
+    pub missed_edge: bool,
     /// True while the engine has it on its list of links to flush.
     pub dirty: bool,
     /// The next WAMP request id of this session.
@@ -104,6 +106,7 @@ impl Link {
             phase: Phase::Opening,
             started_ns,
             stalled: false,
+            missed_edge: false,
             dirty: false,
             next_request: 1,
             stream,

@@ -229,11 +229,15 @@ impl Engine {
         loop {
             let link = &mut self.links[index];
             if link.stalled || link.phase == Phase::Closed {
+                link.missed_edge |= link.stalled;
                 return Ok(());
             }
             let (filled, more) = match link.read(&mut self.scratch) {
                 ReadOutcome::Bytes { filled, more } => (filled, more),
-                ReadOutcome::Empty => return Ok(()),
+                ReadOutcome::Empty => {
+                    link.missed_edge = false;
+                    return Ok(());
+                }
                 ReadOutcome::Closed => return self.handle_closed(index),
             };
             let used = self.walk(index, filled)?;
@@ -241,7 +245,7 @@ impl Engine {
             if self.links[index].queued_bytes() > 0 && self.links[index].flush().is_err() {
                 return self.handle_closed(index);
             }
-            if !more {
+            if !more && !self.links[index].missed_edge {
                 return Ok(());
             }
         }

@@ -79,6 +79,7 @@ pub fn run_alone(args: &FloorArgs) -> Result<Vec<Report>> {
             connect_parallel: 64,
             pid: None,
             spawn: None,
+            router_log: None,
             router_core: args.router_core,
             generator_core: args.generator_core,
             label: None,

@@ -61,6 +61,8 @@ pub struct RouterUse {
     pub cpu_s: f64,
     /// CPU time over wall time.
     pub cores: f64,
+    /// Share of the time that its threads were ready to run and had no core, added up.
+    pub starved: f64,
     /// Share of the CPU time inside the kernel.
     pub system_share: f64,
     /// CPU time per delivered event, nanoseconds; absent when calls were made too.

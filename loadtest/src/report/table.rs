@@ -84,9 +84,11 @@ fn usage(out: &mut String, report: &Report) {
         }
         let _ = writeln!(
             out,
-            "  router        {:.2} cores ({:.0} % kernel){per}, memory {} (peak {}), {} threads",
+            "  router        {:.2} cores ({:.0} % kernel, starved {:.0} %){per}, memory {} (peak {}), \
+             {} threads",
             router.cores,
             router.system_share * 100.0,
+            router.starved * 100.0,
             bytes(router.rss_end),
             bytes(router.rss_peak),
             router.threads
@@ -124,6 +126,15 @@ fn verdict(out: &mut String, report: &Report) {
     );
     for failure in &report.failures {
         let _ = writeln!(out, "  FAILED: {failure}");
+    }
+}
+
+/// `1 publisher`, `2 publishers`.
+pub fn counted(count: u32, noun: &str) -> String {
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
     }
 }
 

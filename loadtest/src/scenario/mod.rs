@@ -42,7 +42,10 @@ impl Scenario {
 pub fn run(scenario: &Scenario) -> Result<Report> {
     let common = scenario.common();
     let router = match (&common.spawn, common.pid) {
-        (Some(command), _) => Some(Router::spawn(command, common.router_core, &common.url)?),
+        (Some(command), _) => {
+            let (core, log) = (common.router_core, common.router_log.as_deref());
+            Some(Router::spawn(command, core, log, &common.url)?)
+        }
         (None, pid) => pid.map(Router::watch),
     };
     if let Some(core) = common.generator_core {

@@ -5,6 +5,7 @@ use crate::cli::{Churn, Common, Fanout, Pace, Topics};
 use crate::error::Result;
 use crate::measure::window::Window;
 use crate::report::Report;
+use crate::report::table::counted;
 use crate::role::Role;
 use crate::role::publisher::Publisher;
 use crate::role::subscriber::{Kind, Subscriber};
@@ -23,7 +24,11 @@ pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
         call_rate: None,
         join_rate: None,
         pacing,
-        description: format!("{publishers} publishers, {subscribers} subscribers"),
+        description: format!(
+            "{}, {}",
+            counted(*publishers, "publisher"),
+            counted(*subscribers, "subscriber")
+        ),
     };
     let mut serializers = args.subscriber_serializer.iter().cycle();
     for _ in 0..*subscribers {
@@ -57,7 +62,10 @@ pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
         call_rate: None,
         join_rate: None,
         pacing,
-        description: format!("{topics} topics, 1 publisher and 1 subscriber each"),
+        description: format!(
+            "{}, 1 publisher and 1 subscriber each",
+            counted(*topics, "topic")
+        ),
     };
     simple(plan, router)
 }

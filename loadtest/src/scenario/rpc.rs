@@ -5,6 +5,7 @@ use super::run::Plan;
 use crate::cli::{Common, Rpc};
 use crate::error::Result;
 use crate::report::Report;
+use crate::report::table::counted;
 use crate::role::Role;
 use crate::role::callee::Callee;
 use crate::role::caller::Caller;
@@ -27,7 +28,11 @@ pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
         call_rate: depth.is_none().then_some(args.rate),
         join_rate: None,
         pacing,
-        description: format!("{callers} callers, {callees} callees, {procedures}"),
+        description: format!(
+            "{}, {}, {procedures}",
+            counted(*callers, "caller"),
+            counted(*callees, "callee")
+        ),
     };
     add_callees_and_callers(&mut plan, *callees, *callers, *shared, depth.unwrap_or(0));
     simple(plan, router)

@@ -299,11 +299,13 @@ fn seconds(from_ns: u64, to_ns: u64) -> f64 {
 fn router_use(start: &Mark, end: &Mark, events: u64, calls: u64) -> Option<RouterUse> {
     let (before, after) = start.router.zip(end.router)?;
     let cpu_ns = after.run_ns.saturating_sub(before.run_ns) as f64;
+    let waited_ns = after.wait_ns.saturating_sub(before.wait_ns) as f64;
     let system_ns = after.system_ns.saturating_sub(before.system_ns) as f64;
     let per = |count: u64| (count > 0).then(|| cpu_ns / count as f64);
     Some(RouterUse {
         cpu_s: cpu_ns / 1e9,
         cores: cpu_ns / (end.at_ns - start.at_ns).max(1) as f64,
+        starved: waited_ns / (end.at_ns - start.at_ns).max(1) as f64,
         system_share: (system_ns / cpu_ns.max(1.0)).min(1.0),
         cpu_ns_per_event: per(events).filter(|_| calls == 0),
         cpu_ns_per_call: per(calls).filter(|_| events == 0),
