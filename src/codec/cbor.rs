@@ -1,7 +1,8 @@
 //! Reads CBOR (RFC 8949): definite and indefinite lengths, floats of all sizes.
 //!
-//! The tag 55799 in front of a message is skipped. Bignums that fit in 64 bits are integers, and
-//! `undefined` counts as null; other tags and simple values pass through.
+//! The tag 55799 in front of a message is skipped. Bignums that fit in 64 bits are integers, an
+//! array of unsigned bytes is binary, `undefined` counts as null; other tags and simple values
+//! pass through.
 
 use minicbor::Decoder;
 use minicbor::data::{IanaTag, Type};
@@ -111,6 +112,10 @@ impl<'a> CborReader<'a> {
 
     fn tagged(&mut self) -> Result<Token<'a>, minicbor::decode::Error> {
         let tag = self.decoder.tag()?;
+        // What JavaScript clients make of a Uint8Array: binary, to everybody else (RFC 8746, 2.1).
+        if tag.as_u64() == UINT8_ARRAY && self.decoder.datatype()? == Type::Bytes {
+            return Ok(Token::Bytes(Binary::Plain(self.decoder.bytes()?)));
+        }
         let negative = tag == IanaTag::NegBignum;
         let is_bignum = negative || tag == IanaTag::PosBignum;
         if !is_bignum || self.decoder.datatype()? != Type::Bytes {
@@ -182,6 +187,8 @@ const SELF_DESCRIBED: [u8; 3] = [0xd9, 0xd9, 0xf7];
 const END_MARK: u8 = 0xff;
 /// The form of two bytes must not be used for a smaller simple value (RFC 8949, 3.3).
 const FIRST_LONG_SIMPLE: u8 = 32;
+/// The tag of an array of unsigned bytes.
+const UINT8_ARRAY: u64 = 64;
 const BEYOND_64_BITS: &str = "an integer beyond 64 bits";
 
 #[cfg(test)]
@@ -221,6 +228,12 @@ mod tests {
         assert_eq!(value(b"\xc3\x41\x00"), Ok(Value::Int(-1)));
         let wide = value(b"\xc2\x49\x01\x00\x00\x00\x00\x00\x00\x00\x00");
         assert!(matches!(wide, Err(DecodeError::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_typed_array_of_bytes_is_binary() {
+        assert_eq!(value(b"\xd8\x40\x42ab"), Ok(Value::Bytes(b"ab".to_vec())));
+        assert!(matches!(value(b"\xd8\x40\x62ab"), Err(DecodeError::Foreign { .. })));
     }
 
     #[test]

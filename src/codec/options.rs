@@ -250,6 +250,10 @@ impl<'a, R: Reader<'a>> Entry<'_, 'a, R> {
     fn ids(self) -> Read<Option<Vec<SessionId>>> {
         self.list("a list of ids", |item| match item {
             Token::UInt(number) => Ok(SessionId::new(number)),
+            // wampy.js writes every integer above 2^32 - 1 as a float, and session ids are larger.
+            Token::Float(number) if number.fract() == 0.0 && number > 0.0 => {
+                Ok(SessionId::new(number as u64))
+            }
             _ => Ok(None),
         })
     }
@@ -372,6 +376,24 @@ mod tests {
                 other => panic!("{other:?} is no SUBSCRIBE"),
             }
         }
+    }
+
+    #[test]
+    fn session_ids_may_be_whole_floats_in_binary_serializers() {
+        let publish = |number: f64| {
+            let number = number.to_be_bytes();
+            let bytes = [&b"\x94\x10\x01\x81\xa7exclude\x91\xcb"[..], &number, b"\xa1a"].concat();
+            match decode(Codec::MsgPack, &bytes, DecodeLimits { nesting: 64 }) {
+                Ok(ClientMessage::Publish(publish)) => publish.options.filter?.exclude,
+                _ => None,
+            }
+        };
+        let id = SessionId::new(1 << 40).expect("it is in range");
+        assert_eq!(publish((1_u64 << 40) as f64), Some(vec![id]));
+        for bad in [1.5, 0.0, -1.0, 1e300, f64::NAN, f64::INFINITY] {
+            assert_eq!(publish(bad), None, "{bad}");
+        }
+        assert!(decode_json(r#"[16,1,{"exclude":[1.0]},"a"]"#).is_err(), "JSON has no excuse");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The bytes that a slow connection still has to take, with the border of every frame.
 //!
 //! Frames lie in chunks and never cross one, so that nothing is ever moved to the front; a dropped
-//! frame stays as a gap until it is passed, or until gaps outweigh what lives.
+//! frame stays as a gap until it is passed, or until gaps are a quarter of what lives.
 
 use std::collections::VecDeque;
 
@@ -175,7 +175,7 @@ impl Backlog {
         }
         self.no_event_before = at;
         self.skip_gaps();
-        if self.gaps > self.live.max(CHUNK_BYTES) {
+        if self.gaps > (self.live / 4).max(CHUNK_BYTES) {
             self.rebuild();
         }
     }
@@ -256,7 +256,7 @@ impl Backlog {
         }
     }
 
-    /// Copies what lives to new chunks, so that gaps never take more memory than the rest.
+    /// Copies what lives to new chunks, so that gaps take a quarter of the memory at most.
     fn rebuild(&mut self) {
         let mut chunks = VecDeque::new();
         let mut kept = VecDeque::with_capacity(self.pieces.len() / 2);
