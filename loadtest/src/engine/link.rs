@@ -235,13 +235,13 @@ impl Link {
         }
     }
 
-    /// Lets the kernel buffer as little as possible for this client, so that what it does not read
-    /// soon waits in the router.
-    pub fn shrink_receive_buffer(&self) {
+    /// Bounds what the kernel buffers for this client, in bytes. With little of it, what the client
+    /// does not read soon waits in the router.
+    pub fn set_receive_buffer(&self, bytes: usize) {
         // Not vital: the kernel would only buffer more.
         let _ = match &self.stream {
-            Stream::Tcp(tcp) => set_socket_recv_buffer_size(tcp, SMALL_BUFFER_BYTES),
-            Stream::Unix(unix) => set_socket_recv_buffer_size(unix, SMALL_BUFFER_BYTES),
+            Stream::Tcp(tcp) => set_socket_recv_buffer_size(tcp, bytes),
+            Stream::Unix(unix) => set_socket_recv_buffer_size(unix, bytes),
         };
     }
 
@@ -275,5 +275,3 @@ impl Write for Stream {
         Ok(())
     }
 }
-
-const SMALL_BUFFER_BYTES: usize = 4 << 10;

@@ -5,6 +5,7 @@ use super::link::{Link, Phase};
 use crate::error::{Error, Result};
 use crate::measure::SECOND_NS;
 use crate::measure::pace::Pacer;
+use crate::role::Role;
 
 impl Engine {
     /// Opens every client and waits until all are ready for traffic. At most `parallel` are under way
@@ -64,6 +65,9 @@ impl Engine {
             started_ns,
             registry,
         )?;
+        if matches!(&self.roles[index], Role::Subscriber(subscriber) if subscriber.may_lose()) {
+            link.set_receive_buffer(SLOW_BUFFER_BYTES);
+        }
         self.links.push(link);
         Ok(())
     }
@@ -94,5 +98,8 @@ impl Engine {
     }
 }
 
+/// For clients that will stop reading: bounded from the start, for a buffer that shrinks later drops
+/// segments, and their retransmission would be what is measured.
+const SLOW_BUFFER_BYTES: usize = 256 << 10;
 /// How long setting up may stand still.
 const PATIENCE_NS: u64 = 15 * SECOND_NS;

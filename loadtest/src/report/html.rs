@@ -19,7 +19,7 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
          <h1>Load test</h1>"
     );
     if let Some(comparison) = comparison {
-        put_comparison(&mut out, comparison);
+        put_comparison(&mut out, comparison, &colours(reports));
     }
     put_charts(&mut out, reports);
     for (report, name) in reports.iter().zip(names(reports)) {
@@ -50,23 +50,23 @@ fn names(reports: &[Report]) -> Vec<String> {
     (0..reports.len()).map(name).collect()
 }
 
+/// The labels in the order of their first run, which numbers their colours.
+fn colours(reports: &[Report]) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for label in reports.iter().map(base) {
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    labels
+}
+
 /// A line of each run, with one colour per label.
 fn lines(reports: &[Report], points: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec<Line> {
-    let first = |name: &str| {
-        reports
-            .iter()
-            .position(|other| base(other) == name)
-            .unwrap_or(0)
-    };
-    let mut order: Vec<usize> = reports.iter().map(|report| first(&base(report))).collect();
-    order.sort_unstable();
-    order.dedup();
+    let colours = colours(reports);
     let line = |report: &Report| {
         let name = base(report);
-        let colour = order
-            .iter()
-            .position(|index| *index == first(&name))
-            .unwrap_or(0);
+        let colour = colours.iter().position(|label| *label == name).unwrap_or(0);
         Line {
             name,
             colour,
@@ -76,7 +76,7 @@ fn lines(reports: &[Report], points: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec
     reports.iter().map(line).collect()
 }
 
-fn put_comparison(out: &mut String, comparison: &Comparison) {
+fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String]) {
     let _ = write!(
         out,
         "<section><h2>Side by side</h2><p>Medians of {} interleaved rounds; ratios are to the first \
@@ -103,7 +103,11 @@ fn put_comparison(out: &mut String, comparison: &Comparison) {
     }
     let bar = |row: &crate::compare::Row| {
         let ns = row.cpu_per_delivery.unwrap_or(0.0);
-        (row.label.clone(), ns, duration(ns as u64))
+        let colour = colours
+            .iter()
+            .position(|label| *label == row.label)
+            .unwrap_or(0);
+        (row.label.clone(), ns, duration(ns as u64), colour)
     };
     let rows: Vec<_> = comparison.rows.iter().map(bar).collect();
     let chart = bars("CPU time per delivery", &rows);

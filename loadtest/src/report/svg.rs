@@ -74,9 +74,9 @@ impl Chart<'_> {
     }
 }
 
-/// Horizontal bars: (name, value, text).
-pub fn bars(title: &str, rows: &[(String, f64, String)]) -> String {
-    let most = rows.iter().map(|(_, value, _)| *value).fold(0.0, f64::max);
+/// Horizontal bars: (name, value, text, number of the colour).
+pub fn bars(title: &str, rows: &[(String, f64, String, usize)]) -> String {
+    let most = rows.iter().map(|row| row.1).fold(0.0, f64::max);
     if most <= 0.0 {
         return String::new();
     }
@@ -86,10 +86,10 @@ pub fn bars(title: &str, rows: &[(String, f64, String)]) -> String {
          y=\"20\">{}</text>",
         escape(title)
     );
-    for (index, (name, value, text)) in rows.iter().enumerate() {
+    for (index, (name, value, text, colour)) in rows.iter().enumerate() {
         let y = TOP + 34.0 * index as f64;
         let width = (value / most * (WIDTH - BAR_LEFT - 90.0)).max(1.0);
-        let colour = index % COLOURS;
+        let colour = colour % COLOURS;
         let _ = write!(
             out,
             "<rect class=\"bar c{colour}\" x=\"{BAR_LEFT}\" y=\"{y:.1}\" width=\"{width:.1}\" \

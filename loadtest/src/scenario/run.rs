@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
             start: Mark::default(),
             end: Mark::default(),
             series: Vec::new(),
-            closed_loop: plan.publish_rate.is_none() && plan.call_rate.is_none(),
+            closed_loop: [plan.publish_rate, plan.call_rate, plan.join_rate] == [None; 3],
         };
         run.start = run.mark();
         run.engine
@@ -362,7 +362,7 @@ fn generator_use(
     let run_ns = end.own.run_ns.saturating_sub(start.own.run_ns) as f64;
     let busy = run_ns / wall_ns;
     let starved = end.own.wait_ns.saturating_sub(start.own.wait_ns) as f64 / wall_ns;
-    let router_busy = router.is_some_and(|router| router.cores >= BUSY_SHARE);
+    let router_busy = router.is_some_and(|router| router.cores + router.starved >= BUSY_SHARE);
     GeneratorUse {
         cpu_s: run_ns / 1e9,
         busy,
