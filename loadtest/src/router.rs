@@ -58,7 +58,9 @@ impl Router {
     /// Starts `command` on `core` and waits until `target` accepts connections.
     pub fn start(mut command: Command, core: Option<usize>, target: &Target) -> Result<Self> {
         if is_open(target) {
-            return Err(Error::Usage(format!("something already listens at {target}")));
+            return Err(Error::Usage(format!(
+                "something already listens at {target}"
+            )));
         }
         command.stdin(Stdio::null());
         let before = sched_getaffinity(None).context("reading the CPU affinity")?;
@@ -68,7 +70,10 @@ impl Router {
         let child = command.spawn().context("starting the router");
         sched_setaffinity(None, &before).context("restoring the CPU affinity")?;
         let child = child?;
-        let mut router = Self { pid: child.id(), child: Some(child) };
+        let mut router = Self {
+            pid: child.id(),
+            child: Some(child),
+        };
         router.wait_open(target)?;
         Ok(router)
     }
@@ -86,7 +91,10 @@ impl Router {
                 return Err(Error::RouterEnded(status.to_string()));
             }
             if start.elapsed() > OPEN_PATIENCE {
-                return Err(Error::NeverOpened(target.to_string(), OPEN_PATIENCE.as_secs()));
+                return Err(Error::NeverOpened(
+                    target.to_string(),
+                    OPEN_PATIENCE.as_secs(),
+                ));
             }
             sleep(Duration::from_millis(20));
         }
@@ -131,11 +139,19 @@ pub fn allow_connections(connections: usize) -> Result<()> {
         return Ok(());
     }
     match limits.maximum {
-        Some(limit) if limit < needed => {
-            Err(Error::TooManyFiles { wanted: connections, needed, limit })
-        }
-        maximum => setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })
-            .context("raising the limit of open files"),
+        Some(limit) if limit < needed => Err(Error::TooManyFiles {
+            wanted: connections,
+            needed,
+            limit,
+        }),
+        maximum => setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(needed),
+                maximum,
+            },
+        )
+        .context("raising the limit of open files"),
     }
 }
 

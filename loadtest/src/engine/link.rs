@@ -87,7 +87,8 @@ impl Link {
             }
             Address::Unix(path) => {
                 let unix = std::os::unix::net::UnixStream::connect(path).context("connecting")?;
-                unix.set_nonblocking(true).context("making a socket non-blocking")?;
+                unix.set_nonblocking(true)
+                    .context("making a socket non-blocking")?;
                 Stream::Unix(UnixStream::from_std(unix))
             }
         };
@@ -176,7 +177,10 @@ impl Link {
                 Ok(count) => {
                     let filled = carried + count;
                     // A short read means an empty socket: the next bytes raise a new edge.
-                    return ReadOutcome::Bytes { filled, more: filled == scratch.len() };
+                    return ReadOutcome::Bytes {
+                        filled,
+                        more: filled == scratch.len(),
+                    };
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return ReadOutcome::Empty;
@@ -198,8 +202,12 @@ impl Link {
 
     /// Reads the answer to the transport handshake: how many bytes it took.
     pub fn finish_handshake(&self, buffer: &[u8]) -> Result<Option<usize>> {
-        handshake::finish(self.transport, self.serializer, &self.expected, buffer)
-            .map_err(|reason| Error::Handshake { client: self.index, reason })
+        handshake::finish(self.transport, self.serializer, &self.expected, buffer).map_err(
+            |reason| Error::Handshake {
+                client: self.index,
+                reason,
+            },
+        )
     }
 
     pub fn add_fragment(&mut self, part: &[u8]) {
@@ -227,13 +235,13 @@ impl Link {
         }
     }
 
-    /// Lets the kernel buffer as little as possible for this client, so that what it does not read
-    /// soon waits in the router.
-    pub fn shrink_receive_buffer(&self) {
+    /// Bounds what the kernel buffers for this client, in bytes. With little of it, what the client
+    /// does not read soon waits in the router.
+    pub fn set_receive_buffer(&self, bytes: usize) {
         // Not vital: the kernel would only buffer more.
         let _ = match &self.stream {
-            Stream::Tcp(tcp) => set_socket_recv_buffer_size(tcp, SMALL_BUFFER_BYTES),
-            Stream::Unix(unix) => set_socket_recv_buffer_size(unix, SMALL_BUFFER_BYTES),
+            Stream::Tcp(tcp) => set_socket_recv_buffer_size(tcp, bytes),
+            Stream::Unix(unix) => set_socket_recv_buffer_size(unix, bytes),
         };
     }
 
@@ -267,5 +275,3 @@ impl Write for Stream {
         Ok(())
     }
 }
-
-const SMALL_BUFFER_BYTES: usize = 4 << 10;

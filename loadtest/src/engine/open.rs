@@ -5,6 +5,7 @@ use super::link::{Link, Phase};
 use crate::error::{Error, Result};
 use crate::measure::SECOND_NS;
 use crate::measure::pace::Pacer;
+use crate::role::Role;
 
 impl Engine {
     /// Opens every client and waits until all are ready for traffic. At most `parallel` are under way
@@ -22,7 +23,11 @@ impl Engine {
             if (ready + self.links.len()) > progress.0 {
                 progress = (ready + self.links.len(), now_ns);
             } else if now_ns > progress.1 + PATIENCE_NS {
-                return Err(Error::NotReady { ready, wanted, seconds: PATIENCE_NS / SECOND_NS });
+                return Err(Error::NotReady {
+                    ready,
+                    wanted,
+                    seconds: PATIENCE_NS / SECOND_NS,
+                });
             }
             let mut until_ns = now_ns + SECOND_NS;
             while self.links.len() < wanted {
@@ -52,8 +57,17 @@ impl Engine {
         let floor_role = self.roles[index].floor_octet();
         let registry = self.poll.registry();
         let serializer = self.serializers[index];
-        let link =
-            Link::connect(index, &self.target, serializer, floor_role, started_ns, registry)?;
+        let link = Link::connect(
+            index,
+            &self.target,
+            serializer,
+            floor_role,
+            started_ns,
+            registry,
+        )?;
+        if matches!(&self.roles[index], Role::Subscriber(subscriber) if subscriber.may_lose()) {
+            link.set_receive_buffer(SLOW_BUFFER_BYTES);
+        }
         self.links.push(link);
         Ok(())
     }
@@ -71,7 +85,11 @@ impl Engine {
                 }
             }
         }
-        let wanted = self.links.iter().filter(|link| link.phase == Phase::Leaving).count() as u64;
+        let wanted = self
+            .links
+            .iter()
+            .filter(|link| link.phase == Phase::Leaving)
+            .count() as u64;
         let before = self.board.counts.left;
         let deadline_ns = self.board.now_ns() + seconds * SECOND_NS;
         self.run_until(deadline_ns, |board| board.counts.left - before >= wanted)?;
@@ -80,5 +98,8 @@ impl Engine {
     }
 }
 
+/// For clients that will stop reading: bounded from the start, for a buffer that shrinks later drops
+/// segments, and their retransmission would be what is measured.
+const SLOW_BUFFER_BYTES: usize = 256 << 10;
 /// How long setting up may stand still.
 const PATIENCE_NS: u64 = 15 * SECOND_NS;

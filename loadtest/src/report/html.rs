@@ -19,7 +19,7 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
          <h1>Load test</h1>"
     );
     if let Some(comparison) = comparison {
-        put_comparison(&mut out, comparison);
+        put_comparison(&mut out, comparison, &colours(reports));
     }
     put_charts(&mut out, reports);
     for (report, name) in reports.iter().zip(names(reports)) {
@@ -29,7 +29,11 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
 }
 
 fn base(report: &Report) -> String {
-    if report.label.is_empty() { report.scenario.clone() } else { report.label.clone() }
+    if report.label.is_empty() {
+        report.scenario.clone()
+    } else {
+        report.label.clone()
+    }
 }
 
 /// Each run's name: its label, with a number where a label ran several times.
@@ -37,26 +41,42 @@ fn names(reports: &[Report]) -> Vec<String> {
     let name = |index: usize| {
         let own = base(&reports[index]);
         let same = |range: &[Report]| range.iter().filter(|other| base(other) == own).count();
-        if same(reports) == 1 { own } else { format!("{own}, run {}", same(&reports[..=index])) }
+        if same(reports) == 1 {
+            own
+        } else {
+            format!("{own}, run {}", same(&reports[..=index]))
+        }
     };
     (0..reports.len()).map(name).collect()
 }
 
+/// The labels in the order of their first run, which numbers their colours.
+fn colours(reports: &[Report]) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for label in reports.iter().map(base) {
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    labels
+}
+
 /// A line of each run, with one colour per label.
 fn lines(reports: &[Report], points: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec<Line> {
-    let first = |name: &str| reports.iter().position(|other| base(other) == name).unwrap_or(0);
-    let mut order: Vec<usize> = reports.iter().map(|report| first(&base(report))).collect();
-    order.sort_unstable();
-    order.dedup();
+    let colours = colours(reports);
     let line = |report: &Report| {
         let name = base(report);
-        let colour = order.iter().position(|index| *index == first(&name)).unwrap_or(0);
-        Line { name, colour, points: points(report) }
+        let colour = colours.iter().position(|label| *label == name).unwrap_or(0);
+        Line {
+            name,
+            colour,
+            points: points(report),
+        }
     };
     reports.iter().map(line).collect()
 }
 
-fn put_comparison(out: &mut String, comparison: &Comparison) {
+fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String]) {
     let _ = write!(
         out,
         "<section><h2>Side by side</h2><p>Medians of {} interleaved rounds; ratios are to the first \
@@ -83,19 +103,37 @@ fn put_comparison(out: &mut String, comparison: &Comparison) {
     }
     let bar = |row: &crate::compare::Row| {
         let ns = row.cpu_per_delivery.unwrap_or(0.0);
-        (row.label.clone(), ns, duration(ns as u64))
+        let colour = colours
+            .iter()
+            .position(|label| *label == row.label)
+            .unwrap_or(0);
+        (row.label.clone(), ns, duration(ns as u64), colour)
     };
     let rows: Vec<_> = comparison.rows.iter().map(bar).collect();
     let chart = bars("CPU time per delivery", &rows);
-    let _ = write!(out, "</table><div class=\"charts\">{}</div></section>", figure(&chart));
+    let _ = write!(
+        out,
+        "</table><div class=\"charts\">{}</div></section>",
+        figure(&chart)
+    );
 }
 
 fn put_charts(out: &mut String, reports: &[Report]) {
     let over_time = |title, y_text, of: fn(&Sample) -> Option<f64>| {
         let point = |sample: &Sample| Some((sample.at_s, of(sample)?));
-        let lines = lines(reports, |report| report.series.iter().filter_map(point).collect());
+        let lines = lines(reports, |report| {
+            report.series.iter().filter_map(point).collect()
+        });
         let x_ticks = time_ticks(&lines);
-        Chart { title, x_label: "seconds", x_ticks, y_text, y_log: false, lines }.render()
+        Chart {
+            title,
+            x_label: "seconds",
+            x_ticks,
+            y_text,
+            y_log: false,
+            lines,
+        }
+        .render()
     };
     let per_second = |value: f64| short(value);
     let charts = [
@@ -108,7 +146,11 @@ fn put_charts(out: &mut String, reports: &[Report]) {
             |ns| duration(ns as u64),
             |sample| sample.event_p99.or(sample.call_p99).map(|ns| ns as f64),
         ),
-        over_time("Router CPU, cores", |cores| format!("{cores:.2}"), |sample| sample.router_cpu),
+        over_time(
+            "Router CPU, cores",
+            |cores| format!("{cores:.2}"),
+            |sample| sample.router_cpu,
+        ),
         over_time(
             "Router memory",
             |mebibytes| format!("{mebibytes:.0} MiB"),
@@ -125,13 +167,19 @@ fn percentiles(reports: &[Report]) -> String {
     let nines = |percent: f64| -(1.0 - percent / 100.0).max(1e-6).log10();
     let points = |report: &Report| {
         let curve = report.latency().map_or(&[][..], |latency| &latency.curve);
-        curve.iter().map(|(percent, ns)| (nines(*percent), *ns as f64)).collect()
+        curve
+            .iter()
+            .map(|(percent, ns)| (nines(*percent), *ns as f64))
+            .collect()
     };
     let ticks = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999];
     Chart {
         title: "Latency by percentile",
         x_label: "percentile",
-        x_ticks: ticks.iter().map(|percent| (nines(*percent), percent.to_string())).collect(),
+        x_ticks: ticks
+            .iter()
+            .map(|percent| (nines(*percent), percent.to_string()))
+            .collect(),
         y_text: |ns| duration(ns as u64),
         y_log: true,
         lines: lines(reports, points),
@@ -140,11 +188,17 @@ fn percentiles(reports: &[Report]) -> String {
 }
 
 fn time_ticks(lines: &[Line]) -> Vec<(f64, String)> {
-    let last = lines.iter().filter_map(|line| line.points.last()).map(|(x, _)| *x);
+    let last = lines
+        .iter()
+        .filter_map(|line| line.points.last())
+        .map(|(x, _)| *x);
     let last = last.fold(0.0, f64::max);
     let step = nice_step(last / 8.0);
     let count = (last / step).floor() as u32;
-    (0..=count).map(|index| f64::from(index) * step).map(|second| (second, short(second))).collect()
+    (0..=count)
+        .map(|index| f64::from(index) * step)
+        .map(|second| (second, short(second)))
+        .collect()
 }
 
 /// A number with three digits or so.
@@ -216,10 +270,17 @@ fn put_tiles(out: &mut String, report: &Report) {
         tiles.push(("router memory", bytes(router.rss_end)));
     }
     let generator = &report.generator;
-    let bound = if generator.client_bound { "client-bound" } else { "not client-bound" };
+    let bound = if generator.client_bound {
+        "client-bound"
+    } else {
+        "not client-bound"
+    };
     tiles.push(("generator cores", format!("{:.2}, {bound}", generator.busy)));
     for figure in &report.figures {
-        tiles.push((&figure.name, format!("{} {}", short(figure.value), figure.unit)));
+        tiles.push((
+            &figure.name,
+            format!("{} {}", short(figure.value), figure.unit),
+        ));
     }
     out.push_str("<div class=\"tiles\">");
     for (name, value) in tiles {
@@ -231,8 +292,12 @@ fn put_tiles(out: &mut String, report: &Report) {
 
 fn put_latencies(out: &mut String, report: &Report) {
     out.push_str("<table><tr><th></th>");
-    let heads = ["min", "mean", "stddev", "p50", "p75", "p90", "p99", "p99.9", "p99.99", "max"];
-    heads.iter().for_each(|head| out.push_str(&format!("<th>{head}</th>")));
+    let heads = [
+        "min", "mean", "stddev", "p50", "p75", "p90", "p99", "p99.9", "p99.99", "max",
+    ];
+    heads
+        .iter()
+        .for_each(|head| out.push_str(&format!("<th>{head}</th>")));
     out.push_str("</tr>");
     for (name, latency) in [
         ("event latency", &report.event_latency),
@@ -241,7 +306,19 @@ fn put_latencies(out: &mut String, report: &Report) {
         ("send lag", &report.send_lag),
     ] {
         let Some(latency) = latency else { continue };
-        let Latency { min, mean, stddev, p50, p75, p90, p99, p99_9, p99_99, max, .. } = latency;
+        let Latency {
+            min,
+            mean,
+            stddev,
+            p50,
+            p75,
+            p90,
+            p99,
+            p99_9,
+            p99_99,
+            max,
+            ..
+        } = latency;
         let _ = write!(out, "<tr><th>{name}</th>");
         for value in [min, mean, stddev, p50, p75, p90, p99, p99_9, p99_99, max] {
             let _ = write!(out, "<td>{}</td>", duration(*value));
@@ -252,11 +329,19 @@ fn put_latencies(out: &mut String, report: &Report) {
 }
 
 fn figure(chart: &str) -> String {
-    if chart.is_empty() { String::new() } else { format!("<figure>{chart}</figure>") }
+    if chart.is_empty() {
+        String::new()
+    } else {
+        format!("<figure>{chart}</figure>")
+    }
 }
 
 const fn verdict(clean: bool) -> &'static str {
-    if clean { "<em class=\"good\">OK</em>" } else { "<em class=\"bad\">FAILED</em>" }
+    if clean {
+        "<em class=\"good\">OK</em>"
+    } else {
+        "<em class=\"bad\">FAILED</em>"
+    }
 }
 
 const STYLE: &str = include_str!("style.css");
@@ -278,12 +363,21 @@ mod tests {
         for outside in ["http://", "https://", "<script", "src=", "<a>"] {
             assert!(!page.contains(outside), "{outside}");
         }
-        for part in ["router &lt;a&gt;, run 2", "Latency by percentile", "p99.99", ">FAILED<"] {
+        for part in [
+            "router &lt;a&gt;, run 2",
+            "Latency by percentile",
+            "p99.99",
+            ">FAILED<",
+        ] {
             assert!(page.contains(part), "{part}");
         }
         for tag in ["section", "table", "svg", "figure", "div"] {
             let (opened, closed) = (format!("<{tag}"), format!("</{tag}>"));
-            assert_eq!(page.matches(&opened).count(), page.matches(&closed).count(), "{tag}");
+            assert_eq!(
+                page.matches(&opened).count(),
+                page.matches(&closed).count(),
+                "{tag}"
+            );
         }
     }
 
