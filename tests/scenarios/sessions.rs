@@ -55,7 +55,7 @@ fn a_null_realm_is_refused() {
 /// BP-URI-06
 #[test]
 fn a_realm_must_be_a_uri() {
-    for realm in ["com..x", "\"com.my realm\"", "\"\"", "#", "realm1."] {
+    for realm in ["com..x", "\"com.my realm\"", "\"\"", "\"#\"", "realm1."] {
         check(&format!(
             r#"a -> HELLO {realm} {{"roles":{{"caller":{{}}}}}}
                a <- ABORT * wamp.error.invalid_uri

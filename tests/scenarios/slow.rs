@@ -26,14 +26,14 @@ fn a_slow_consumer_is_disconnected() {
     check_with(
         narrow(SlowConsumerPolicy::Disconnect),
         &format!(
-            r#"join a b c
+            r#"join a b c d
                a -> SUBSCRIBE {{}} com.x
                a <- SUBSCRIBED 1 $s
                c -> SUBSCRIBE {{}} com.x
                c <- SUBSCRIBED 1 $s
                a -> REGISTER {{}} com.p
                a <- REGISTERED 2 *
-               c -> CALL {{}} com.p
+               d -> CALL {{}} com.p
                a <- INVOCATION 1 * {{}}
                a stalls
                b -> PUBLISH {{}} com.x [1,"{0}"]
@@ -41,7 +41,7 @@ fn a_slow_consumer_is_disconnected() {
                b -> PUBLISH {{}} com.x [2,"{0}"]
                c <- EVENT $s * {{}} [2,"{0}"]
                b -> PUBLISH {{}} com.x [3,"{0}"]
-               c <- ERROR 48 2 {{}} wamp.error.canceled *
+               d <- ERROR 48 1 {{}} wamp.error.canceled *
                c <- EVENT $s * {{}} [3,"{0}"]
                a reads
                a <- ABORT * wamp.close.slow_consumer

@@ -6,5 +6,5 @@ mod network;
 mod serializer;
 
 pub(crate) use link::{Carrier, Incoming, Link};
-pub(crate) use network::{Network, Pipe};
+pub(crate) use network::Network;
 pub(crate) use serializer::Serializer;
