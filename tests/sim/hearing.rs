@@ -96,7 +96,8 @@ impl World {
         if !matches!(self.clients[c].stage, Stage::Ending | Stage::Quitting) {
             self.assert_excused(c, "the end");
         }
-        assert!(self.clients[c].link.is_drained() || self.clients[c].hostile, "whole frames");
+        let cut = self.net.pipes[self.clients[c].pipe].cut;
+        assert!(cut || self.clients[c].link.is_drained(), "a farewell follows whole frames");
         if self.clients[c].stage != Stage::Ending {
             self.be_ended(c);
         }

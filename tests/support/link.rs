@@ -181,7 +181,10 @@ impl Link {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.expect("an HTTP answer has a status");
         if status != 101 {
-            return Some((self.unread.len(), Incoming::Refused(status)));
+            let length = head.split("Content-Length: ").nth(1).and_then(|rest| rest.lines().next());
+            let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
+            self.unread.get(end..end + length)?;
+            return Some((end + length, Incoming::Refused(status)));
         }
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "the accept key of RFC 6455");
         assert!(head.contains(self.serializer.subprotocol()), "the subprotocol is named");

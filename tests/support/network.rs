@@ -27,6 +27,8 @@ pub(crate) struct Pipe {
     pub(crate) ended: bool,
     /// The router has closed the socket.
     pub(crate) closed: bool,
+    /// It did so before all was written.
+    pub(crate) cut: bool,
 }
 
 pub(crate) struct Network {
@@ -84,6 +86,7 @@ impl Network {
             blocked: false,
             ended: false,
             closed: false,
+            cut: false,
         });
         pipe
     }
@@ -252,8 +255,9 @@ impl Network {
     fn close_sockets(&mut self, shard: usize) {
         for slot in self.shards[shard].take_closed() {
             let pipe = self.by_slot.remove(&(shard, slot)).expect("the slot has a socket");
-            self.pipes[pipe].closed = true;
-            self.pipes[pipe].ended = true;
+            let pipe = &mut self.pipes[pipe];
+            pipe.closed = true;
+            pipe.cut = !std::mem::replace(&mut pipe.ended, true);
         }
     }
 }
