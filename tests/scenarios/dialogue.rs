@@ -11,7 +11,8 @@
 //! a <- ERROR 34 2 {} $uri ...     `*` is any element, `...` any rest
 //! a <- CLOSED 1008                the router ended the transport; on WebSocket with this code
 //! a <- PING                       which stays unanswered
-//! a pings | a is lost | a stalls | a reads | wait 5000 | shutdown
+//! a sends oversized               or: broken, garbage, wrong type (text for binary)
+//! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```
 //!
 //! A client's messages must all be listed, in their order. At the end all clients leave, and the
@@ -139,6 +140,10 @@ impl Stage {
             }
             [name, "sends", "broken"] => {
                 let bytes = self.actor(name).link.broken();
+                self.send(name, &bytes);
+            }
+            [name, "sends", "wrong", "type"] => {
+                let bytes = self.actor(name).link.wrong_type(&json!([16, 1, {}, "com.x"]));
                 self.send(name, &bytes);
             }
             [name, "sends", "garbage"] => {

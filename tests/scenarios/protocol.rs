@@ -211,9 +211,13 @@ fn roles_bind_only_if_configured() {
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 *"#,
     );
-    for request in
-        ["SUBSCRIBE {} com.x", "UNSUBSCRIBE 1", "REGISTER {} com.p", "UNREGISTER 1", "CALL {} com.p"]
-    {
+    for request in [
+        "SUBSCRIBE {} com.x",
+        "UNSUBSCRIBE 1",
+        "REGISTER {} com.p",
+        "UNREGISTER 1",
+        "CALL {} com.p",
+    ] {
         check_with(
             |settings| settings.strict_roles = true,
             &format!(

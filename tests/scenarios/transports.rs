@@ -36,12 +36,35 @@ fn a_broken_frame_ends_the_transport() {
     );
 }
 
+/// TR-WS-04: the session is told first.
+#[test]
+fn text_for_binary_is_a_violation() {
+    check(
+        "a via websocket
+         join a
+         a sends wrong type
+         a <- ABORT * wamp.error.protocol_violation
+         a <- CLOSED 1003",
+    );
+}
+
+/// BP-SES-13: after GOODBYE there is no ABORT.
+#[test]
+fn text_for_binary_is_no_violation_after_goodbye() {
+    check(
+        "a via websocket
+         join a
+         shutdown
+         a sends wrong type
+         a <- GOODBYE {} wamp.close.system_shutdown
+         a <- CLOSED 1003",
+    );
+}
+
 /// TR-RS-04: error 4, or HTTP 503.
 #[test]
 fn a_full_router_says_so() {
-    for (carrier, status) in
-        [(Carrier::RawSocket { exponent: 15 }, 4), (Carrier::WebSocket, 503)]
-    {
+    for (carrier, status) in [(Carrier::RawSocket { exponent: 15 }, 4), (Carrier::WebSocket, 503)] {
         let realms = vec![RealmSettings::named("realm1")];
         let mut network = Network::new(Settings::default(), realms, 1);
         let pipe = network.connect(0, Admission::Full, usize::MAX);
