@@ -202,7 +202,8 @@ impl World {
         if !exclude_me {
             options["exclude_me"] = json!(false);
         }
-        let message = with_payload(vec![json!(16), json!(request), options, json!(topic)], &payload);
+        let message =
+            with_payload(vec![json!(16), json!(request), options, json!(topic)], &payload);
         self.say(c, "PUBLISH", &message);
         let void = self.clients[c].hostile || expected != Expected::Success;
         let sent_bytes = self.clients[c].sent_bytes;

@@ -61,9 +61,10 @@ impl World {
     fn hear_subscribed(&mut self, c: usize, id: u64, pattern: Pattern) {
         self.model.check_pattern(id, &pattern);
         let session = &mut self.clients[c].session;
-        let other = session.subscriptions.iter().find(|(other, held)| {
-            **other != id && held.pattern == pattern && !held.leaving
-        });
+        let other = session
+            .subscriptions
+            .iter()
+            .find(|(other, held)| **other != id && held.pattern == pattern && !held.leaving);
         assert!(other.is_none(), "the same pattern is the same subscription (BP-SUB-02)");
         // Known already: then an UNSUBSCRIBE under way still counts.
         session.subscriptions.entry(id).or_insert(Held { pattern, leaving: false });

@@ -30,7 +30,10 @@ impl World {
         let bytes = self.net.read(pipe, limit);
         self.clients[c].link.feed(&bytes);
         let cut = limit < usize::MAX;
-        self.note(if cut { "read a little" } else { "read" }, format_args!("c{c}, {} B", bytes.len()));
+        self.note(
+            if cut { "read a little" } else { "read" },
+            format_args!("c{c}, {} B", bytes.len()),
+        );
         while let Some(incoming) = self.clients[c].link.next() {
             self.hear(c, incoming);
         }
@@ -137,7 +140,9 @@ impl World {
         let id = number(&message[1]);
         assert!((1..=1 << 53).contains(&id));
         assert_eq!(message[2]["realm"], json!(self.clients[c].session.realm));
-        assert!(message[2]["roles"]["broker"].is_object() && message[2]["roles"]["dealer"].is_object());
+        assert!(
+            message[2]["roles"]["broker"].is_object() && message[2]["roles"]["dealer"].is_object()
+        );
         self.clients[c].stage = Stage::Joined;
     }
 
@@ -225,9 +230,9 @@ pub(crate) fn payload(rest: &[Value]) -> Payload {
     assert!(rest.len() <= 2, "at most two elements of payload");
     Payload {
         args: rest.first().map_or_else(Vec::new, |args| args.as_array().expect("a list").clone()),
-        kwargs: rest.get(1).map_or_else(Default::default, |kwargs| {
-            kwargs.as_object().expect("a dict").clone()
-        }),
+        kwargs: rest
+            .get(1)
+            .map_or_else(Default::default, |kwargs| kwargs.as_object().expect("a dict").clone()),
     }
 }
 

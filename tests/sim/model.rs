@@ -115,7 +115,13 @@ impl Model {
     }
 
     /// An event has come: not twice, and in the publisher's order, also across topics.
-    pub(crate) fn note_event(&mut self, subscriber: Tag, subscription: u64, from: Tag, number: u64) {
+    pub(crate) fn note_event(
+        &mut self,
+        subscriber: Tag,
+        subscription: u64,
+        from: Tag,
+        number: u64,
+    ) {
         let last = self.last_on_subscription.insert((subscriber, subscription, from), number);
         assert!(last < Some(number), "event {from}/{number} after {last:?} on {subscription}");
         let last = self.last_event.insert((subscriber, from), number);

@@ -27,13 +27,16 @@ impl Plan {
             limits: limits(tight_limits),
             output: output(rng, tight_total),
             timeouts: timeouts(rng),
-            request_ids: *pick(rng, &[
-                RequestIdCheck::Strict,
-                RequestIdCheck::Strict,
-                RequestIdCheck::Strict,
-                RequestIdCheck::Monotonic,
-                RequestIdCheck::Off,
-            ]),
+            request_ids: *pick(
+                rng,
+                &[
+                    RequestIdCheck::Strict,
+                    RequestIdCheck::Strict,
+                    RequestIdCheck::Strict,
+                    RequestIdCheck::Monotonic,
+                    RequestIdCheck::Off,
+                ],
+            ),
             strict_roles: rng.random_bool(0.2),
         };
         Self {
@@ -87,11 +90,14 @@ fn output(rng: &mut StdRng, tight_total: bool) -> OutputLimits {
     if tight_total {
         output.total_bytes = rng.random_range(3_000..10_000);
     }
-    output.policy = *pick(rng, &[
-        SlowConsumerPolicy::Disconnect,
-        SlowConsumerPolicy::DropNewest,
-        SlowConsumerPolicy::DropOldest,
-    ]);
+    output.policy = *pick(
+        rng,
+        &[
+            SlowConsumerPolicy::Disconnect,
+            SlowConsumerPolicy::DropNewest,
+            SlowConsumerPolicy::DropOldest,
+        ],
+    );
     output
 }
 

@@ -263,7 +263,8 @@ impl World {
             }
         }
         // The tag stays: a publisher's events may still be owed.
-        self.clients[c].session = Session { tag: session.tag, realm: REALMS[0], ..Session::default() };
+        self.clients[c].session =
+            Session { tag: session.tag, realm: REALMS[0], ..Session::default() };
     }
 }
 

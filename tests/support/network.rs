@@ -66,12 +66,7 @@ impl Network {
     }
 
     /// A new socket on a shard; the number names it from now on.
-    pub(crate) fn connect(
-        &mut self,
-        shard: usize,
-        admission: Admission,
-        capacity: usize,
-    ) -> usize {
+    pub(crate) fn connect(&mut self, shard: usize, admission: Admission, capacity: usize) -> usize {
         self.close_sockets(shard);
         let peer = format!("client {}", self.pipes.len()).into_boxed_str();
         let slot = self.shards[shard].open(&self.rules, peer, admission, self.now);
