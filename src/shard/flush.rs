@@ -42,6 +42,11 @@ impl Shard {
         self.connections.get(slot as usize).is_some_and(|c| !c.output.is_empty())
     }
 
+    /// How many bytes wait for this connection.
+    pub fn waiting_bytes(&self, slot: u32) -> usize {
+        self.connections.get(slot as usize).map_or(0, |c| c.output.waiting_bytes())
+    }
+
     /// Writes what waits for a connection; `write` is its socket.
     pub fn flush(
         &mut self,

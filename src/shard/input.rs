@@ -132,8 +132,9 @@ impl Shard {
         }
         let code = error.close_code().unwrap_or(CloseCode::Protocol);
         let why = error.to_string();
-        if matches!(error, TransportError::WrongMessageType { .. }) {
-            // The session is told before its transport is (TR-WS-04).
+        let said_goodbye = matches!(connection.phase, Phase::ShuttingDown(_));
+        if matches!(error, TransportError::WrongMessageType { .. }) && !said_goodbye {
+            // The session is told before its transport is (TR-WS-04); GOODBYE was the last word.
             self.abort_for_violation(slot, &why, code, now);
         } else {
             self.end_session(slot, EndReason::TransportError(error.kind()), now);

@@ -1,0 +1,20 @@
+//! WAMP dialogues in text. Each runs with several numbers of shards, serializers and transports;
+//! the clients of a dialogue sit on different shards. `scenarios/dialogue.rs` has the language.
+
+#[allow(dead_code, reason = "the simulator uses more of it")]
+mod support;
+
+mod scenarios {
+    mod dialogue;
+
+    mod limits;
+    mod protocol;
+    mod publish;
+    mod rpc;
+    mod sessions;
+    mod slow;
+    mod subscribe;
+    mod timers;
+    mod transports;
+    mod vectors;
+}

@@ -1,0 +1,391 @@
+//! The language of the scenarios, and what runs them.
+//!
+//! One statement a line; every statement has taken effect everywhere before the next one:
+//!
+//! ```text
+//! join a b                        clients say HELLO to realm1 and get WELCOME
+//! a via rawsocket 512             a client takes so much on RawSocket; or: via websocket
+//! a -> SUBSCRIBE {} com.x         the request id is put in by itself; #7 gives another one
+//! a -> [32, 1, {}, "com.x"]       any JSON
+//! a <- SUBSCRIBED 1 $s            the next message of `a`; $s is bound, or must be the same again
+//! a <- ERROR 34 2 {} $uri ...     `*` is any element, `...` any rest
+//! a <- CLOSED 1008                the router ended the transport; on WebSocket with this code
+//! a <- PING                       which stays unanswered
+//! a sends oversized               or: broken, garbage, wrong type (text for binary)
+//! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
+//! ```
+//!
+//! A client's messages must all be listed, in their order. At the end all clients leave, and the
+//! router must be empty.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use stentor::router::{RealmSettings, Settings};
+use stentor::shard::Admission;
+
+use crate::support::{Carrier, Incoming, Link, Network, Serializer};
+
+/// Runs a dialogue with the default settings.
+pub(crate) fn check(dialogue: &str) {
+    check_with(|_| {}, dialogue);
+}
+
+/// Runs a dialogue with other settings.
+pub(crate) fn check_with(change: impl Fn(&mut Settings), dialogue: &str) {
+    let mut settings = Settings::default();
+    change(&mut settings);
+    for shards in [1, 2, 8] {
+        for mix in Mix::ALL {
+            let mut stage = Stage::new(settings.clone(), shards, mix);
+            let context = format!("with {shards} shards, {mix:?}");
+            for (number, line) in dialogue.lines().enumerate() {
+                let line = line.trim();
+                stage.line = format!("line {}, `{line}`, {context}", number + 1);
+                if !line.is_empty() {
+                    stage.run(line);
+                }
+            }
+            stage.line = format!("the end, {context}");
+            stage.finish();
+        }
+    }
+}
+
+/// Which serializers and transports the clients of one run use.
+#[derive(Clone, Copy, Debug)]
+enum Mix {
+    Same(Serializer),
+    /// Each client another one.
+    All,
+}
+
+impl Mix {
+    const ALL: [Self; 4] = [
+        Self::Same(Serializer::Cbor),
+        Self::Same(Serializer::Json),
+        Self::Same(Serializer::MsgPack),
+        Self::All,
+    ];
+
+    fn link(self, client: usize) -> Link {
+        let websocket = Carrier::WebSocket;
+        let rawsocket = Carrier::RawSocket { exponent: 15 };
+        let (serializer, first) = match self {
+            Self::Same(serializer) => (serializer, serializer == Serializer::Json),
+            Self::All => (Serializer::ALL[client % 3], client.is_multiple_of(2)),
+        };
+        let carrier = if client.is_multiple_of(2) == first { websocket } else { rawsocket };
+        Link::new(carrier, serializer)
+    }
+}
+
+struct Actor {
+    link: Link,
+    pipe: usize,
+    greeted: bool,
+    requests: u64,
+    reads: bool,
+    inbox: Vec<Incoming>,
+}
+
+struct Stage {
+    network: Network,
+    mix: Mix,
+    actors: BTreeMap<String, Actor>,
+    bindings: BTreeMap<String, Value>,
+    /// Where we are, for messages.
+    line: String,
+}
+
+impl Stage {
+    fn new(settings: Settings, shards: usize, mix: Mix) -> Self {
+        let realms = vec![RealmSettings::named("realm1"), RealmSettings::named("realm2")];
+        let network = Network::new(settings, realms, shards);
+        let (actors, bindings) = (BTreeMap::new(), BTreeMap::new());
+        Self { network, mix, actors, bindings, line: String::new() }
+    }
+
+    fn run(&mut self, line: &str) {
+        let words = tokens(line);
+        let texts: Vec<&str> = words.iter().map(String::as_str).collect();
+        match texts.as_slice() {
+            ["join", names @ ..] => names.iter().for_each(|name| self.join(name)),
+            ["shutdown"] => self.network.begin_shutdown(),
+            ["wait", ms] => {
+                self.network.advance(ms.parse().expect("milliseconds"));
+            }
+            [name, "via", "websocket"] => {
+                self.actor(name).link.carrier = Carrier::WebSocket;
+            }
+            [name, "via", "rawsocket", limit] => {
+                let limit: usize = limit.parse().expect("bytes");
+                let exponent = u8::try_from(limit.ilog2() - 9).expect("512 B to 16 MiB");
+                self.actor(name).link.carrier = Carrier::RawSocket { exponent };
+            }
+            [name, "connects"] => self.greet(name),
+            [name, "is", "lost"] => {
+                let pipe = self.actor(name).pipe;
+                self.network.lose(pipe);
+            }
+            [name, "stalls"] => self.stall(name),
+            [name, "reads"] => self.unstall(name),
+            [name, "pings"] => {
+                let bytes = self.actor(name).link.ping(b"hello");
+                self.send(name, &bytes);
+            }
+            [name, "sends", "oversized"] => {
+                let bytes = self.actor(name).link.oversized();
+                self.send(name, &bytes);
+            }
+            [name, "sends", "broken"] => {
+                let bytes = self.actor(name).link.broken();
+                self.send(name, &bytes);
+            }
+            [name, "sends", "wrong", "type"] => {
+                let bytes = self.actor(name).link.wrong_type(&json!([16, 1, {}, "com.x"]));
+                self.send(name, &bytes);
+            }
+            [name, "sends", "garbage"] => {
+                let bytes = self.actor(name).link.frame(&[0xC1, b'{']);
+                self.send(name, &bytes);
+            }
+            [name, "->", message @ ..] => self.say(name, message),
+            [name, "<-", expected @ ..] => self.hear(name, expected),
+            _ => panic!("no statement: {}", self.line),
+        }
+        self.settle();
+    }
+
+    fn actor(&mut self, name: &str) -> &mut Actor {
+        if !self.actors.contains_key(name) {
+            let index = self.actors.len();
+            let shard = index % self.network.shards.len();
+            let pipe = self.network.connect(shard, Admission::Welcome, usize::MAX);
+            let link = self.mix.link(index);
+            let actor =
+                Actor { link, pipe, greeted: false, requests: 0, reads: true, inbox: Vec::new() };
+            self.actors.insert(name.to_owned(), actor);
+        }
+        self.actors.get_mut(name).expect("the actor exists by now")
+    }
+
+    fn greet(&mut self, name: &str) {
+        let actor = self.actor(name);
+        if !std::mem::replace(&mut actor.greeted, true) {
+            let (pipe, bytes) = (actor.pipe, actor.link.greeting());
+            self.network.receive(pipe, &bytes);
+            self.settle();
+        }
+    }
+
+    fn join(&mut self, name: &str) {
+        let roles = r#"{"roles":{"publisher":{},"subscriber":{},"caller":{},"callee":{}}}"#;
+        self.say(name, &["HELLO", "realm1", roles]);
+        self.settle();
+        self.hear(name, &["WELCOME", "*", "*"]);
+    }
+
+    fn send(&mut self, name: &str, bytes: &[u8]) {
+        self.greet(name);
+        let pipe = self.actor(name).pipe;
+        self.network.receive(pipe, bytes);
+    }
+
+    fn say(&mut self, name: &str, message: &[&str]) {
+        self.greet(name);
+        let message = self.message(name, message);
+        if message[0] == json!(1) {
+            self.actor(name).requests = 0;
+        }
+        let bytes = self.actor(name).link.message(&message);
+        self.send(name, &bytes);
+    }
+
+    fn message(&mut self, name: &str, words: &[&str]) -> Value {
+        if words[0].starts_with('[') {
+            return serde_json::from_str(&words.concat()).expect("JSON");
+        }
+        let (code, numbered) = code(words[0]);
+        let mut message = vec![json!(code)];
+        let mut rest = &words[1..];
+        let given = rest.first().and_then(|word| word.strip_prefix('#'));
+        if let Some(id) = given {
+            message.push(json!(id.parse::<u64>().expect("a request id")));
+            rest = &rest[1..];
+        } else if numbered {
+            let actor = self.actor(name);
+            actor.requests += 1;
+            message.push(json!(actor.requests));
+        }
+        for word in rest {
+            message.push(match self.bindings.get(*word) {
+                Some(bound) => bound.clone(),
+                None => literal(word),
+            });
+        }
+        Value::Array(message)
+    }
+
+    fn hear(&mut self, name: &str, expected: &[&str]) {
+        let line = self.line.clone();
+        if expected[0] == "CLOSED" {
+            return self.hear_close(name, expected.get(1).copied());
+        }
+        let actor = self.actor(name);
+        assert!(!actor.inbox.is_empty(), "`{name}` hears nothing: {line}");
+        match (actor.inbox.remove(0), expected[0]) {
+            (Incoming::Ping(_), "PING") | (Incoming::Pong(_), "PONG") => {}
+            (Incoming::Refused(status), "REFUSED") => {
+                let expected: u16 = expected[1].parse().expect("a status");
+                assert_eq!(status, expected, "{line}");
+            }
+            (Incoming::Message(message), _) => {
+                assert!(self.matches(&message, expected), "`{name}` hears {message}: {line}");
+            }
+            (other, _) => panic!("`{name}` hears {other:?}: {line}"),
+        }
+    }
+
+    fn hear_close(&mut self, name: &str, code: Option<&str>) {
+        let line = self.line.clone();
+        let actor = self.actor(name);
+        let websocket = actor.link.carrier == Carrier::WebSocket;
+        let heard = std::mem::take(&mut actor.inbox);
+        let pipe = actor.pipe;
+        if let (true, Some(code)) = (websocket, code) {
+            let code = code.parse().expect("a close code");
+            assert_eq!(heard, [Incoming::Close(code)], "{line}");
+        } else {
+            assert!(heard.iter().all(|one| matches!(one, Incoming::Close(_))), "{heard:?}: {line}");
+        }
+        assert!(self.network.pipes[pipe].ended, "the transport is still open: {line}");
+        self.network.lose(pipe);
+    }
+
+    /// Whether a message is as the words say; binds names that are new.
+    fn matches(&mut self, message: &Value, words: &[&str]) -> bool {
+        let elements = message.as_array().expect("a message is a list");
+        if elements[0] != json!(code(words[0]).0) {
+            return false;
+        }
+        let mut words = &words[1..];
+        let mut elements = &elements[1..];
+        while let Some((word, rest)) = words.split_first() {
+            if *word == "..." {
+                return true;
+            }
+            let Some((element, others)) = elements.split_first() else { return false };
+            let fits = match *word {
+                "*" => true,
+                name if name.starts_with('$') => {
+                    self.bindings.entry(name.to_owned()).or_insert_with(|| element.clone())
+                        == element
+                }
+                word => literal(word) == *element,
+            };
+            if !fits {
+                return false;
+            }
+            (words, elements) = (rest, others);
+        }
+        elements.is_empty()
+    }
+
+    fn stall(&mut self, name: &str) {
+        let actor = self.actor(name);
+        actor.reads = false;
+        let pipe = actor.pipe;
+        self.network.pipes[pipe].capacity = 0;
+    }
+
+    fn unstall(&mut self, name: &str) {
+        let actor = self.actor(name);
+        actor.reads = true;
+        let pipe = actor.pipe;
+        self.network.pipes[pipe].capacity = usize::MAX;
+        self.network.wake(pipe);
+    }
+
+    /// Lets everything take effect, then takes what each client has got.
+    fn settle(&mut self) {
+        self.network.settle();
+        for actor in self.actors.values_mut().filter(|actor| actor.reads) {
+            let bytes = self.network.read(actor.pipe, usize::MAX);
+            actor.link.feed(&bytes);
+            while let Some(incoming) = actor.link.next() {
+                if incoming != Incoming::Opened {
+                    actor.inbox.push(incoming);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        for (name, actor) in &self.actors {
+            assert_eq!(actor.inbox, [], "`{name}` hears more than is listed: {}", self.line);
+        }
+        for pipe in 0..self.network.pipes.len() {
+            self.network.lose(pipe);
+        }
+        self.network.settle();
+        self.network.check_empty();
+    }
+}
+
+/// Words, separated by blanks outside of brackets and quotes.
+fn tokens(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let (mut depth, mut quoted) = (0, false);
+    for letter in line.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            '[' | '{' if !quoted => depth += 1,
+            ']' | '}' if !quoted => depth -= 1,
+            _ => {}
+        }
+        if letter == ' ' && depth == 0 && !quoted {
+            words.push(String::new());
+        } else {
+            words.last_mut().expect("there is a word").push(letter);
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// A JSON value, or a bare word as a string.
+fn literal(word: &str) -> Value {
+    serde_json::from_str(word).unwrap_or_else(|_| json!(word))
+}
+
+/// A message's type code, and whether a client counts its request id.
+fn code(name: &str) -> (u16, bool) {
+    match name {
+        "HELLO" => (1, false),
+        "WELCOME" => (2, false),
+        "ABORT" => (3, false),
+        "CHALLENGE" => (4, false),
+        "AUTHENTICATE" => (5, false),
+        "GOODBYE" => (6, false),
+        "ERROR" => (8, false),
+        "PUBLISH" => (16, true),
+        "PUBLISHED" => (17, false),
+        "SUBSCRIBE" => (32, true),
+        "SUBSCRIBED" => (33, false),
+        "UNSUBSCRIBE" => (34, true),
+        "UNSUBSCRIBED" => (35, false),
+        "EVENT" => (36, false),
+        "CALL" => (48, true),
+        "CANCEL" => (49, false),
+        "RESULT" => (50, false),
+        "REGISTER" => (64, true),
+        "REGISTERED" => (65, false),
+        "UNREGISTER" => (66, true),
+        "UNREGISTERED" => (67, false),
+        "INVOCATION" => (68, false),
+        "INTERRUPT" => (69, false),
+        "YIELD" => (70, false),
+        other => panic!("no message: {other}"),
+    }
+}

@@ -1,0 +1,249 @@
+//! Clients that do not take their output: budgets, policies and timers (DESIGN 8, BP-LT-01).
+//!
+//! An event with [`blob`] takes 320 to 360 bytes in any serializer and framing.
+
+use stentor::limits::SlowConsumerPolicy;
+use stentor::router::Settings;
+
+use super::dialogue::check_with;
+
+fn blob() -> String {
+    "x".repeat(300)
+}
+
+/// Two events fit, three do not; no pings disturb.
+fn narrow(policy: SlowConsumerPolicy) -> impl Fn(&mut Settings) {
+    move |settings| {
+        settings.output.hard_bytes = 800;
+        settings.output.policy = policy;
+        settings.timeouts.ping_interval_ms = 0;
+    }
+}
+
+/// BP-LT-01
+#[test]
+fn a_slow_consumer_is_disconnected() {
+    check_with(
+        narrow(SlowConsumerPolicy::Disconnect),
+        &format!(
+            r#"join a b c d
+               a -> SUBSCRIBE {{}} com.x
+               a <- SUBSCRIBED 1 $s
+               c -> SUBSCRIBE {{}} com.x
+               c <- SUBSCRIBED 1 $s
+               a -> REGISTER {{}} com.p
+               a <- REGISTERED 2 *
+               d -> CALL {{}} com.p
+               a <- INVOCATION 1 * {{}}
+               a stalls
+               b -> PUBLISH {{}} com.x [1,"{0}"]
+               c <- EVENT $s * {{}} [1,"{0}"]
+               b -> PUBLISH {{}} com.x [2,"{0}"]
+               c <- EVENT $s * {{}} [2,"{0}"]
+               b -> PUBLISH {{}} com.x [3,"{0}"]
+               d <- ERROR 48 1 {{}} wamp.error.canceled *
+               c <- EVENT $s * {{}} [3,"{0}"]
+               a reads
+               a <- ABORT * wamp.close.slow_consumer
+               a <- CLOSED 1008"#,
+            blob()
+        ),
+    );
+}
+
+#[test]
+fn the_newest_events_may_be_dropped() {
+    check_with(
+        narrow(SlowConsumerPolicy::DropNewest),
+        &format!(
+            r#"join a b
+               a -> SUBSCRIBE {{}} com.x
+               a <- SUBSCRIBED 1 $s
+               a stalls
+               b -> PUBLISH {{}} com.x [1,"{0}"]
+               b -> PUBLISH {{}} com.x [2,"{0}"]
+               b -> PUBLISH {{}} com.x [3,"{0}"]
+               a reads
+               a <- EVENT $s * {{}} [1,"{0}"]
+               a <- EVENT $s * {{}} [2,"{0}"]
+               b -> PUBLISH {{}} com.x [4,"{0}"]
+               a <- EVENT $s * {{}} [4,"{0}"]"#,
+            blob()
+        ),
+    );
+}
+
+#[test]
+fn the_oldest_events_may_be_dropped() {
+    check_with(
+        narrow(SlowConsumerPolicy::DropOldest),
+        &format!(
+            r#"join a b
+               a -> SUBSCRIBE {{}} com.x
+               a <- SUBSCRIBED 1 $s
+               a stalls
+               b -> PUBLISH {{}} com.x [1,"{0}"]
+               b -> PUBLISH {{}} com.x [2,"{0}"]
+               b -> PUBLISH {{}} com.x [3,"{0}"]
+               b -> PUBLISH {{}} com.x [4,"{0}"]
+               a reads
+               a <- EVENT $s * {{}} [3,"{0}"]
+               a <- EVENT $s * {{}} [4,"{0}"]"#,
+            blob()
+        ),
+    );
+}
+
+/// Only EVENT may be dropped: for anything else the connection ends, whatever the policy.
+#[test]
+fn an_answer_is_never_dropped() {
+    for policy in [SlowConsumerPolicy::DropNewest, SlowConsumerPolicy::DropOldest] {
+        check_with(
+            narrow(policy),
+            &format!(
+                r#"join a b
+                   b -> REGISTER {{}} com.p
+                   b <- REGISTERED 1 *
+                   a -> CALL {{}} com.p
+                   b <- INVOCATION 1 * {{}}
+                   a -> CALL {{}} com.p
+                   b <- INVOCATION 2 * {{}}
+                   a -> CALL {{}} com.p
+                   b <- INVOCATION 3 * {{}}
+                   a stalls
+                   b -> YIELD 1 {{}} ["{0}"]
+                   b -> YIELD 2 {{}} ["{0}"]
+                   b -> YIELD 3 {{}} ["{0}"]
+                   a reads
+                   a <- ABORT * wamp.close.slow_consumer
+                   a <- CLOSED 1008"#,
+                blob()
+            ),
+        );
+    }
+}
+
+/// Answers that wait are not dropped to make room for events.
+#[test]
+fn events_give_way_to_answers() {
+    check_with(
+        narrow(SlowConsumerPolicy::DropOldest),
+        &format!(
+            r#"join a b
+               a -> SUBSCRIBE {{}} com.x
+               a <- SUBSCRIBED 1 $s
+               a stalls
+               a -> SUBSCRIBE {{}} com.y
+               b -> PUBLISH {{}} com.x [1,"{0}"]
+               b -> PUBLISH {{}} com.x [2,"{0}"]
+               b -> PUBLISH {{}} com.x [3,"{0}"]
+               a reads
+               a <- SUBSCRIBED 2 *
+               a <- EVENT $s * {{}} [2,"{0}"]
+               a <- EVENT $s * {{}} [3,"{0}"]"#,
+            blob()
+        ),
+    );
+}
+
+/// Over the budget of all together, those who wait for most go first.
+#[test]
+fn the_total_budget_ends_the_worst() {
+    check_with(
+        |settings| {
+            settings.output.total_bytes = 1_200;
+            settings.timeouts.ping_interval_ms = 0;
+        },
+        &format!(
+            r#"join a b c
+               a -> SUBSCRIBE {{}} com.x
+               a <- SUBSCRIBED 1 $s
+               c -> SUBSCRIBE {{}} com.y
+               c <- SUBSCRIBED 1 $t
+               a stalls
+               c stalls
+               b -> PUBLISH {{}} com.y [1,"{0}"]
+               b -> PUBLISH {{}} com.x [1,"{0}"]
+               b -> PUBLISH {{}} com.x [2,"{0}"]
+               b -> PUBLISH {{}} com.x [3,"{0}"]
+               a reads
+               c reads
+               a <- ABORT * wamp.close.slow_consumer
+               a <- CLOSED 1008
+               c <- EVENT $t * {{}} [1,"{0}"]"#,
+            blob()
+        ),
+    );
+}
+
+/// A client that takes nothing at all for `stall_ms`.
+#[test]
+fn a_stalled_client_is_disconnected() {
+    check_with(
+        |settings| {
+            settings.output.stall_ms = 3_000;
+            settings.timeouts.ping_interval_ms = 0;
+        },
+        r#"join a b
+           a -> SUBSCRIBE {} com.x
+           a <- SUBSCRIBED 1 $s
+           a stalls
+           b -> PUBLISH {} com.x [1]
+           wait 2999
+           a reads
+           a <- EVENT $s * {} [1]
+           a stalls
+           b -> PUBLISH {} com.x [2]
+           wait 3000
+           a reads
+           a <- ABORT * wamp.close.slow_consumer
+           a <- CLOSED 1008"#,
+    );
+}
+
+/// A client that stays over `soft_bytes` for `soft_ms`.
+#[test]
+fn a_client_over_the_soft_limit_is_disconnected() {
+    check_with(
+        |settings| {
+            settings.output.soft_bytes = 500;
+            settings.output.soft_ms = 1_000;
+            settings.timeouts.ping_interval_ms = 0;
+        },
+        &format!(
+            r#"join a b
+               a -> SUBSCRIBE {{}} com.x
+               a <- SUBSCRIBED 1 $s
+               a stalls
+               b -> PUBLISH {{}} com.x ["{0}"]
+               wait 5000
+               b -> PUBLISH {{}} com.x ["{0}"]
+               wait 999
+               a reads
+               a <- EVENT $s * {{}} ["{0}"]
+               a <- EVENT $s * {{}} ["{0}"]
+               a stalls
+               b -> PUBLISH {{}} com.x ["{0}"]
+               b -> PUBLISH {{}} com.x ["{0}"]
+               wait 1000
+               a reads
+               a <- ABORT * wamp.close.slow_consumer
+               a <- CLOSED 1008"#,
+            blob()
+        ),
+    );
+}
+
+/// A client that is told to go but does not even read that is dropped after `close_ms`.
+#[test]
+fn a_farewell_is_not_waited_for_for_ever() {
+    check_with(
+        |settings| settings.timeouts.close_ms = 2_000,
+        "join a
+         a stalls
+         a -> [99]
+         wait 1999
+         wait 1
+         a is lost",
+    );
+}

@@ -1,0 +1,386 @@
+//! What well-behaved clients do.
+
+use rand::RngExt;
+use serde_json::{Map, Value, json};
+use stentor::router::RequestIdCheck;
+
+use super::client::{Expected, Request, Session, Stage};
+use super::model::{Answer, Call, Pattern, Payload, Policy, Publication, Tag};
+use super::plan::pick;
+use super::world::{REALMS, World};
+
+impl World {
+    /// One client says something, if it has something to say.
+    pub(crate) fn act(&mut self) {
+        let c = self.any_client();
+        match self.clients[c].stage {
+            Stage::Gone if self.rng.random_bool(0.5) => self.clients[c] = self.connect(),
+            // HELLO need not wait for the end of the handshake.
+            Stage::Greeting if self.rng.random_bool(0.3) => self.hello(c),
+            Stage::Open => self.hello(c),
+            Stage::Joined => self.act_joined(c),
+            _ => {}
+        }
+    }
+
+    fn act_joined(&mut self, c: usize) {
+        let choice = self.rng.random_range(0..100);
+        if self.clients[c].hostile && !matches!(choice, 18..45) {
+            return;
+        }
+        match choice {
+            0..14 => self.subscribe(c),
+            14..18 => self.unsubscribe(c),
+            18..40 => self.publish(c),
+            40..60 => self.call(c),
+            60..70 => self.register(c),
+            70..73 => self.unregister(c),
+            73..94 => self.answer(c),
+            94..96 => self.goodbye(c),
+            96 => self.abort(c),
+            _ => self.be_odd(c),
+        }
+    }
+
+    /// Puts a message into the client's outbox.
+    pub(crate) fn say(&mut self, c: usize, what: &str, message: &Value) {
+        let fragmented = self.rng.random_bool(0.1);
+        let client = &mut self.clients[c];
+        let bytes = if fragmented {
+            client.link.fragments(message, self.rng.random_range(0..30))
+        } else {
+            client.link.message(message)
+        };
+        self.push(c, &bytes);
+        let hostile = if self.clients[c].hostile { "!" } else { "" };
+        self.note(what, format_args!("c{c}{hostile} {}", Short(message)));
+    }
+
+    pub(crate) fn push(&mut self, c: usize, bytes: &[u8]) {
+        let client = &mut self.clients[c];
+        client.outbox.extend_from_slice(bytes);
+        client.sent_bytes += bytes.len() as u64;
+    }
+
+    pub(crate) fn hello(&mut self, c: usize) {
+        self.last_tag += 1;
+        let realm = if self.rng.random_bool(0.85) { REALMS[0] } else { REALMS[1] };
+        let client = &mut self.clients[c];
+        client.stage = Stage::Hello;
+        client.session = Session { tag: self.last_tag, realm, ..Session::default() };
+        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
+        self.say(c, "HELLO", &json!([1, realm, { "roles": roles }]));
+    }
+
+    pub(crate) fn goodbye(&mut self, c: usize) {
+        self.leave(c, Stage::Leaving);
+        self.say(c, "GOODBYE", &json!([6, {}, "wamp.close.normal"]));
+    }
+
+    pub(crate) fn abort(&mut self, c: usize) {
+        self.leave(c, Stage::Quitting);
+        self.say(c, "ABORT", &json!([3, {}, "com.client.gives_up"]));
+    }
+
+    /// From here on nothing is sure to reach this session.
+    fn leave(&mut self, c: usize, stage: Stage) {
+        self.session_is_over(c);
+        self.clients[c].stage = stage;
+        self.clients[c].unjoined_since = self.net.now;
+    }
+
+    /// The id of the next request, as the settings demand.
+    pub(crate) fn next_request(&mut self, c: usize) -> u64 {
+        let session = &mut self.clients[c].session;
+        let id = match self.plan.settings.request_ids {
+            RequestIdCheck::Strict => session.last_request + 1,
+            RequestIdCheck::Monotonic => session.last_request + self.rng.random_range(1..9),
+            RequestIdCheck::Off => loop {
+                let id = self.rng.random_range(1..=1 << 53);
+                if !session.pending.contains_key(&id) {
+                    break id;
+                }
+            },
+        };
+        session.last_request = id;
+        id
+    }
+
+    fn pattern(&mut self, c: usize) -> (Pattern, Expected) {
+        let realm = self.clients[c].session.realm;
+        let (uri, policy, expected) = match self.rng.random_range(0..20) {
+            0 => (*pick(&mut self.rng, INVALID), Policy::Exact, Expected::InvalidUri),
+            1..5 => (*pick(&mut self.rng, PREFIXES), Policy::Prefix, Expected::Success),
+            5..9 => (*pick(&mut self.rng, WILDCARDS), Policy::Wildcard, Expected::Success),
+            _ => (*pick(&mut self.rng, URIS), Policy::Exact, Expected::Success),
+        };
+        (Pattern { realm, uri: uri.to_owned(), policy }, expected)
+    }
+
+    fn subscribe(&mut self, c: usize) {
+        let (pattern, expected) = self.pattern(c);
+        let request = self.next_request(c);
+        let mut options = json!({});
+        if pattern.policy != Policy::Exact || self.rng.random_bool(0.1) {
+            options["match"] = json!(pattern.policy.as_str());
+        }
+        self.say(c, "SUBSCRIBE", &json!([32, request, options, pattern.uri]));
+        self.expect(c, request, Request::Subscribe(pattern, expected));
+    }
+
+    fn unsubscribe(&mut self, c: usize) {
+        let session = &self.clients[c].session;
+        let held = session.subscriptions.iter().filter(|(_, held)| !held.leaving);
+        let ids: Vec<u64> = held.map(|(id, _)| *id).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = *pick(&mut self.rng, &ids);
+        let request = self.next_request(c);
+        let session = &mut self.clients[c].session;
+        session.subscriptions.get_mut(&id).expect("it was just listed").leaving = true;
+        self.model.forgive_subscription(session.tag, id);
+        self.say(c, "UNSUBSCRIBE", &json!([34, request, id]));
+        self.expect(c, request, Request::Unsubscribe(id, true));
+    }
+
+    fn register(&mut self, c: usize) {
+        let (pattern, expected) = self.pattern(c);
+        let request = self.next_request(c);
+        let mut options = json!({});
+        if pattern.policy != Policy::Exact {
+            options["match"] = json!(pattern.policy.as_str());
+        }
+        // Mostly one policy per URI, or sharing would hardly ever happen.
+        let usual = INVOKE[pattern.uri.len() % INVOKE.len()];
+        let other = *pick(&mut self.rng, INVOKE);
+        options["invoke"] = json!(if self.rng.random_bool(0.9) { usual } else { other });
+        self.say(c, "REGISTER", &json!([64, request, options, pattern.uri]));
+        self.expect(c, request, Request::Register(pattern, expected));
+    }
+
+    fn unregister(&mut self, c: usize) {
+        let session = &self.clients[c].session;
+        let held = session.registrations.iter().filter(|(_, held)| !held.leaving);
+        let ids: Vec<u64> = held.map(|(id, _)| *id).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = *pick(&mut self.rng, &ids);
+        let request = self.next_request(c);
+        let held = self.clients[c].session.registrations.get_mut(&id).expect("it was just listed");
+        held.leaving = true;
+        self.model.unsettle_calls(&held.pattern);
+        self.say(c, "UNREGISTER", &json!([66, request, id]));
+        self.expect(c, request, Request::Unregister(id, true));
+    }
+
+    pub(crate) fn expect(&mut self, c: usize, request: u64, expected: Request) {
+        // Behind a violation nothing is answered.
+        if !self.clients[c].hostile {
+            self.clients[c].session.pending.insert(request, expected);
+        }
+    }
+
+    fn publish(&mut self, c: usize) {
+        let (topic, expected) = match self.rng.random_range(0..20) {
+            0 => (*pick(&mut self.rng, INVALID), Expected::InvalidUri),
+            1 => ("wamp.session.on_join", Expected::InvalidUri),
+            _ => (*pick(&mut self.rng, URIS), Expected::Success),
+        };
+        let request = self.next_request(c);
+        let session = &mut self.clients[c].session;
+        session.publications += 1;
+        let (tag, number, realm) = (session.tag, session.publications, session.realm);
+        let payload = self.payload(tag, number);
+        let mut options = json!({});
+        let acknowledge = self.rng.random_bool(0.4);
+        if acknowledge {
+            options["acknowledge"] = json!(true);
+        }
+        let exclude_me = self.rng.random_bool(0.7);
+        if !exclude_me {
+            options["exclude_me"] = json!(false);
+        }
+        let message =
+            with_payload(vec![json!(16), json!(request), options, json!(topic)], &payload);
+        self.say(c, "PUBLISH", &message);
+        let void = self.clients[c].hostile || expected != Expected::Success;
+        let sent_bytes = self.clients[c].sent_bytes;
+        let topic = topic.to_owned();
+        let publication =
+            Publication { realm, topic, payload, exclude_me, void, id: None, sent_bytes };
+        self.model.publications.insert((tag, number), publication);
+        if !void {
+            self.owe(c, (tag, number));
+        }
+        if acknowledge {
+            self.expect(c, request, Request::Publish(number, expected));
+        }
+    }
+
+    /// Who must get an event: whoever has seen its SUBSCRIBED and not begun to leave.
+    fn owe(&mut self, publisher: usize, (tag, number): (Tag, u64)) {
+        let publication = &self.model.publications[&(tag, number)];
+        let size = json!(publication.payload.args).to_string().len();
+        for (c, client) in self.clients.iter().enumerate() {
+            let excluded = c == publisher && publication.exclude_me;
+            let too_large = size + 300 > client.link.limit_bytes();
+            if client.stage != Stage::Joined || client.hostile || excluded || too_large {
+                continue;
+            }
+            for (id, held) in &client.session.subscriptions {
+                if !held.leaving && held.pattern.matches(publication.realm, &publication.topic) {
+                    self.model.owed.insert((client.session.tag, *id, tag, number));
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, c: usize) {
+        let (procedure, expected) = match self.rng.random_range(0..20) {
+            0 => (*pick(&mut self.rng, INVALID), Expected::InvalidUri),
+            1 => ("wamp.session.count", Expected::NoSuchProcedure),
+            _ => (*pick(&mut self.rng, URIS), Expected::Success),
+        };
+        let request = self.next_request(c);
+        let session = &mut self.clients[c].session;
+        session.calls += 1;
+        let (tag, number, realm) = (session.tag, session.calls, session.realm);
+        let payload = self.payload(tag, number);
+        let head = vec![json!(48), json!(request), json!({}), json!(procedure)];
+        self.say(c, "CALL", &with_payload(head, &payload));
+        let call = Call {
+            realm,
+            procedure: procedure.to_owned(),
+            payload,
+            void: self.clients[c].hostile || expected != Expected::Success,
+            invoked: false,
+            answer: None,
+            sure_callees: self.sure_callees(realm, procedure),
+        };
+        self.model.calls.insert((tag, number), call);
+        self.expect(c, request, Request::Call(number, expected));
+    }
+
+    /// The callees that could get a call, if each of them is there to stay as far as one knows.
+    fn sure_callees(&self, realm: &str, procedure: &str) -> Vec<Tag> {
+        let mut sure = Vec::new();
+        for client in &self.clients {
+            let session = &client.session;
+            for held in session.registrations.values() {
+                if held.pattern.matches(realm, procedure) {
+                    if held.leaving || client.hostile {
+                        return Vec::new();
+                    }
+                    sure.push(session.tag);
+                }
+            }
+            for request in session.pending.values() {
+                let Request::Register(pattern, _) = request else { continue };
+                if pattern.matches(realm, procedure) {
+                    return Vec::new();
+                }
+            }
+        }
+        sure
+    }
+
+    /// Answers one invocation, any of those that wait.
+    pub(crate) fn answer(&mut self, c: usize) {
+        let session = &mut self.clients[c].session;
+        let waiting: Vec<u64> = session.invocations.keys().copied().collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let id = *pick(&mut self.rng, &waiting);
+        let call = session.invocations.remove(&id).expect("it was just listed");
+        let mut payload = self.payload(call.0, call.1);
+        let error = self.rng.random_bool(0.25).then(|| *pick(&mut self.rng, ERRORS));
+        let head = match error {
+            None => vec![json!(70), json!(id), json!({})],
+            Some(uri) => vec![json!(8), json!(68), json!(id), json!({}), json!(uri)],
+        };
+        let what = if error.is_some() { "ERROR" } else { "YIELD" };
+        self.say(c, what, &with_payload(head, &payload));
+        let error = error.map(|uri| {
+            if uri == NO_URI {
+                // The caller learns what was said instead (BP-URI-08).
+                payload = Payload { args: vec![json!(uri)], kwargs: Map::new() };
+                return "wamp.error.invalid_uri".to_owned();
+            }
+            uri.to_owned()
+        });
+        let call = self.model.calls.get_mut(&call).expect("the call was sent");
+        call.answer.get_or_insert(Answer { error, payload });
+    }
+
+    /// `[tag, number, anything]`, now and then more than a small peer takes.
+    fn payload(&mut self, tag: Tag, number: u64) -> Payload {
+        let mut args = vec![json!(tag), json!(number)];
+        match self.rng.random_range(0..12) {
+            0 => args.push(json!("y".repeat(self.rng.random_range(1_100..3_000)))),
+            1 => args.push(json!([null, true, -1, 2.5, 1e300, u64::MAX, i64::MIN])),
+            2 => args.push(json!({"käse": [[], {}, ""], "2": {"3": [4]}})),
+            3 => args.push(json!("\0EOP/kFMHXFJvX8BtT+N82w==")),
+            4..8 => args.push(json!("z".repeat(self.rng.random_range(0..300)))),
+            _ => {}
+        }
+        let mut kwargs = Map::new();
+        if self.rng.random_bool(0.3) {
+            kwargs.insert("n".to_owned(), json!(self.rng.random_range(0..1_000_000)));
+        }
+        Payload { args, kwargs }
+    }
+
+    pub(crate) fn ping_somewhere(&mut self) {
+        let open = |world: &Self, c: usize| {
+            let client = &world.clients[c];
+            !client.hostile && matches!(client.stage, Stage::Open | Stage::Joined | Stage::Hello)
+        };
+        let Some(c) = self.any_such(open) else { return };
+        let bytes = self.clients[c].link.ping(b"are you there?");
+        self.push(c, &bytes);
+        self.clients[c].unanswered_pings += 1;
+        self.note("ping", format_args!("c{c}"));
+    }
+}
+
+/// A message with its payload, in the shortest form (BP-TY-07).
+pub(crate) fn with_payload(mut message: Vec<Value>, payload: &Payload) -> Value {
+    if !payload.args.is_empty() || !payload.kwargs.is_empty() {
+        message.push(Value::Array(payload.args.clone()));
+    }
+    if !payload.kwargs.is_empty() {
+        message.push(Value::Object(payload.kwargs.clone()));
+    }
+    Value::Array(message)
+}
+
+/// A message for the trace, without its longest parts.
+pub(crate) struct Short<'a>(pub(crate) &'a Value);
+
+impl std::fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = self.0.to_string();
+        match text.char_indices().nth(160) {
+            Some((end, _)) => write!(f, "{}...", &text[..end]),
+            None => f.write_str(&text),
+        }
+    }
+}
+
+const URIS: &[&str] = &["com.a", "com.a.b", "com.b", "com.b.c", "org.a.b", "x"];
+const PREFIXES: &[&str] = &["", "com", "com.a", "com.a.", "org.a.b"];
+const WILDCARDS: &[&str] = &["com..b", "..b", ".a", "com.", "..", "com.a.b"];
+const INVALID: &[&str] = &[
+    "com..a",
+    "com.a b",
+    "",
+    "com.#",
+    "com.a_uri_that_is_longer_than_the_64_bytes_which_this_router_is_told_to_accept",
+];
+const INVOKE: &[&str] = &["single", "roundrobin", "first", "last", "random"];
+const ERRORS: &[&str] =
+    &["com.error", "wamp.error.invalid_argument", "wamp.error.canceled", NO_URI];
+const NO_URI: &str = "no URI at all";

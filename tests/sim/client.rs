@@ -1,0 +1,114 @@
+//! One model client: its end of a socket, and its own view of its session.
+
+use std::collections::BTreeMap;
+
+use stentor::clock::Millis;
+
+use super::model::{Pattern, Tag};
+use crate::support::Link;
+
+/// Where a client is, as far as it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The handshake is sent.
+    Greeting,
+    /// There is a transport and no session.
+    Open,
+    /// HELLO is sent.
+    Hello,
+    Joined,
+    /// GOODBYE is sent.
+    Leaving,
+    /// ABORT is sent.
+    Quitting,
+    /// The session is over by ABORT or GOODBYE of the router; the end of the transport is awaited.
+    Ending,
+    /// There is no transport.
+    Gone,
+}
+
+pub(crate) struct Client {
+    pub(crate) shard: usize,
+    pub(crate) pipe: usize,
+    pub(crate) link: Link,
+    pub(crate) stage: Stage,
+    /// When the connection was opened, or the last GOODBYE sent.
+    pub(crate) unjoined_since: Millis,
+    /// Bytes that are sent and have not arrived.
+    pub(crate) outbox: Vec<u8>,
+    /// All bytes that were sent, and those of them that arrived.
+    pub(crate) sent_bytes: u64,
+    pub(crate) arrived_bytes: u64,
+    pub(crate) last_arrival: Millis,
+    /// The client does not read.
+    pub(crate) stalled: bool,
+    /// The client closes its socket once everything has arrived.
+    pub(crate) half_closed: bool,
+    /// The client has done what must end its session or transport.
+    pub(crate) hostile: bool,
+    /// Since when something waits for it at the router.
+    pub(crate) waiting_since: Option<Millis>,
+    /// The router may have had a reason to end the connection: silence, or a queue too long.
+    pub(crate) excused: bool,
+    pub(crate) unanswered_pings: u64,
+    pub(crate) session: Session,
+}
+
+/// What a client knows of its session. Ids are the router's.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    pub(crate) tag: Tag,
+    pub(crate) realm: &'static str,
+    pub(crate) last_request: u64,
+    pub(crate) pending: BTreeMap<u64, Request>,
+    pub(crate) subscriptions: BTreeMap<u64, Held>,
+    pub(crate) registrations: BTreeMap<u64, Held>,
+    /// Invocations to be answered: their own id, and the call behind each.
+    pub(crate) invocations: BTreeMap<u64, (Tag, u64)>,
+    pub(crate) last_invocation: u64,
+    pub(crate) publications: u64,
+    pub(crate) calls: u64,
+}
+
+/// A subscription or registration.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) pattern: Pattern,
+    /// UNSUBSCRIBE or UNREGISTER is sent.
+    pub(crate) leaving: bool,
+}
+
+/// A request that waits for its answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    Subscribe(Pattern, Expected),
+    /// The id, and whether it must succeed.
+    Unsubscribe(u64, bool),
+    Publish(u64, Expected),
+    Register(Pattern, Expected),
+    Unregister(u64, bool),
+    Call(u64, Expected),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// Success, unless a limit is met or somebody else was first.
+    Success,
+    /// `wamp.error.invalid_uri`.
+    InvalidUri,
+    /// `wamp.error.no_such_procedure`: the URI is the protocol's.
+    NoSuchProcedure,
+}
+
+impl Request {
+    pub(crate) const fn code(&self) -> u64 {
+        match self {
+            Self::Subscribe(..) => 32,
+            Self::Unsubscribe(..) => 34,
+            Self::Publish(..) => 16,
+            Self::Register(..) => 64,
+            Self::Unregister(..) => 66,
+            Self::Call(..) => 48,
+        }
+    }
+}

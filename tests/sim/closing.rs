@@ -1,0 +1,100 @@
+//! The end of a run: everything under way arrives, debts are settled, everybody leaves, and
+//! nothing may be left.
+
+use rand::RngExt;
+
+use super::client::{Request, Stage};
+use super::world::World;
+
+impl World {
+    pub(crate) fn finish(&mut self) {
+        for c in 0..self.clients.len() {
+            self.clients[c].stalled = false;
+            let pipe = self.clients[c].pipe;
+            self.net.pipes[pipe].capacity = usize::MAX;
+            self.net.wake(pipe);
+        }
+        if self.plan.shutdown {
+            self.note("shutdown", format_args!(""));
+            self.shutting_down = true;
+            self.net.begin_shutdown();
+        }
+        self.drain();
+        self.check_settled();
+        self.leave_all();
+        self.drain();
+        self.net.settle();
+        for _ in 0..2 {
+            self.net.advance(10_000);
+            self.net.settle();
+        }
+        self.net.check_empty();
+    }
+
+    /// Everything under way arrives, and every invocation is answered.
+    fn drain(&mut self) {
+        for _ in 0..MANY_TURNS {
+            let mut progress = 0;
+            for c in 0..self.clients.len() {
+                let waiting = self.clients[c].outbox.len();
+                if waiting > 0 {
+                    self.arrive(c, waiting);
+                    progress += 1;
+                }
+                self.net.settle();
+            }
+            for c in 0..self.clients.len() {
+                if self.clients[c].stage != Stage::Gone {
+                    progress += self.read(c, usize::MAX);
+                }
+                while !self.clients[c].session.invocations.is_empty() && !self.clients[c].hostile {
+                    self.answer(c);
+                    progress += 1;
+                }
+            }
+            if progress == 0 {
+                return;
+            }
+        }
+        panic!("the router never comes to rest");
+    }
+
+    /// Nothing is under way: what was owed must have come.
+    fn check_settled(&mut self) {
+        for (c, client) in self.clients.iter().enumerate() {
+            let over = matches!(client.stage, Stage::Gone | Stage::Ending);
+            assert!(over || !client.hostile, "c{c} is still there, in stage {:?}", client.stage);
+            assert!(over || !self.shutting_down, "c{c} survives in stage {:?}", client.stage);
+            let calls = client.session.pending.values().filter(|r| matches!(r, Request::Call(..)));
+            assert_eq!(calls.count(), 0, "c{c} waits for the end of a call (BP-CALL-03)");
+            let pending = &client.session.pending;
+            assert!(pending.is_empty(), "c{c} waits for answers: {pending:?}");
+            assert!(over || client.unanswered_pings == 0, "c{c} waits for PONG");
+        }
+        let owed = self.model.owed.len() as u64;
+        let dropped = self.net.router.snapshot().events_dropped_slow;
+        let may_miss = if self.plan.drops_events() { dropped } else { 0 };
+        let first = self.model.owed.first();
+        assert!(owed <= may_miss, "{owed} events never came, {may_miss} were dropped: {first:?}");
+        if owed > 0 {
+            self.note("events dropped for the slow", format_args!("{owed}"));
+        }
+    }
+
+    fn leave_all(&mut self) {
+        for c in 0..self.clients.len() {
+            match (self.clients[c].stage, self.rng.random_range(0..3)) {
+                (Stage::Gone, _) => {}
+                (Stage::Joined, 0) => {
+                    self.goodbye(c);
+                    self.clients[c].half_closed = true;
+                }
+                (Stage::Joined, 1) => self.abort(c),
+                _ => self.lose(c),
+            }
+        }
+    }
+}
+
+/// More turns than any conversation of this simulation takes.
+const MANY_TURNS: usize = 1_000;

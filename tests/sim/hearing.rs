@@ -1,0 +1,257 @@
+//! What clients hear, and whether they may: the order of a session's life, events, invocations.
+
+use rand::RngExt;
+use serde_json::{Value, json};
+
+use super::actions::Short;
+use super::client::Stage;
+use super::model::{Payload, Policy};
+use super::plan::pick;
+use super::world::World;
+use crate::support::Incoming;
+
+impl World {
+    pub(crate) fn read_somewhere(&mut self) {
+        let readable = |world: &Self, c: usize| {
+            let client = &world.clients[c];
+            let pipe = &world.net.pipes[client.pipe];
+            client.stage != Stage::Gone
+                && !client.stalled
+                && (pipe.ended || !pipe.unread.is_empty())
+        };
+        let Some(c) = self.any_such(readable) else { return };
+        let limit = *pick(&mut self.rng, &[10, 100, usize::MAX, usize::MAX]);
+        self.read(c, limit);
+    }
+
+    /// A client reads, handles what is whole, and sees the end if it has come.
+    pub(crate) fn read(&mut self, c: usize, limit: usize) -> usize {
+        let pipe = self.clients[c].pipe;
+        let bytes = self.net.read(pipe, limit);
+        self.clients[c].link.feed(&bytes);
+        let cut = limit < usize::MAX;
+        self.note(
+            if cut { "read a little" } else { "read" },
+            format_args!("c{c}, {} B", bytes.len()),
+        );
+        while let Some(incoming) = self.clients[c].link.next() {
+            self.hear(c, incoming);
+        }
+        let end = &self.net.pipes[pipe];
+        if end.ended && end.unread.is_empty() && self.clients[c].stage != Stage::Gone {
+            self.hear_end(c);
+            return bytes.len() + 1;
+        }
+        bytes.len()
+    }
+
+    fn hear(&mut self, c: usize, incoming: Incoming) {
+        match incoming {
+            Incoming::Opened => {
+                if self.clients[c].stage == Stage::Greeting {
+                    self.clients[c].stage = Stage::Open;
+                }
+                self.note("heard the handshake's end", format_args!("c{c}"));
+            }
+            Incoming::Refused(status) => {
+                assert!(self.clients[c].hostile, "c{c} was refused with {status}");
+                self.clients[c].stage = Stage::Ending;
+                self.note("heard a refusal", format_args!("c{c}, {status}"));
+            }
+            Incoming::Ping(payload) => {
+                self.note("heard PING", format_args!("c{c}"));
+                if self.rng.random_bool(0.8) {
+                    let bytes = self.clients[c].link.pong(&payload);
+                    self.push(c, &bytes);
+                }
+            }
+            Incoming::Pong(payload) => {
+                assert_eq!(payload, b"are you there?", "PONG has the payload of PING");
+                let pings = &mut self.clients[c].unanswered_pings;
+                *pings = pings.checked_sub(1).expect("a PONG for each PING");
+                self.note("heard PONG", format_args!("c{c}"));
+            }
+            Incoming::Close(code) => self.hear_close(c, code),
+            Incoming::Message(message) => self.hear_message(c, &message),
+        }
+    }
+
+    /// The router may end this connection of its own accord.
+    fn assert_excused(&self, c: usize, how: &str) {
+        let client = &self.clients[c];
+        let excused =
+            client.hostile || client.excused || self.shutting_down || self.plan.tight_total;
+        assert!(excused, "c{c} did nothing wrong and hears {how} in stage {:?}", client.stage);
+    }
+
+    fn hear_close(&mut self, c: usize, code: u16) {
+        self.note(&format!("heard close {code}"), format_args!("c{c}"));
+        if self.clients[c].stage != Stage::Ending {
+            self.assert_excused(c, "a close frame");
+            self.be_ended(c);
+        }
+        let bytes = self.clients[c].link.close(code);
+        self.push(c, &bytes);
+    }
+
+    fn hear_end(&mut self, c: usize) {
+        self.note("heard the end", format_args!("c{c}"));
+        if !matches!(self.clients[c].stage, Stage::Ending | Stage::Quitting) {
+            self.assert_excused(c, "the end");
+        }
+        let cut = self.net.pipes[self.clients[c].pipe].cut;
+        assert!(cut || self.clients[c].link.is_drained(), "a farewell follows whole frames");
+        if self.clients[c].stage != Stage::Ending {
+            self.be_ended(c);
+        }
+        self.net.lose(self.clients[c].pipe);
+        self.clients[c].stage = Stage::Gone;
+        self.clients[c].outbox.clear();
+    }
+
+    /// The router ended the session, nobody knows when.
+    fn be_ended(&mut self, c: usize) {
+        if !self.clients[c].hostile {
+            self.model.forgive_publisher(self.clients[c].session.tag, 0);
+        }
+        self.session_is_over(c);
+        self.clients[c].stage = Stage::Ending;
+    }
+
+    fn hear_message(&mut self, c: usize, message: &Value) {
+        let elements = message.as_array().expect("a message is a list");
+        let code = elements[0].as_u64().expect("a message has a code");
+        let name = NAMES.iter().find(|(known, _)| *known == code).expect("a message of a router").1;
+        self.note(name, format_args!("c{c} {}", Short(message)));
+        let stage = self.clients[c].stage;
+        match (code, stage) {
+            (2, Stage::Hello) => self.hear_welcome(c, elements),
+            (3, _) => self.hear_abort(c, elements),
+            (6, Stage::Leaving | Stage::Quitting | Stage::Joined) => self.hear_goodbye(c, elements),
+            (_, Stage::Leaving | Stage::Quitting) => {}
+            (36, Stage::Joined) => self.hear_event(c, elements),
+            (68, Stage::Joined) => self.hear_invocation(c, elements),
+            (_, Stage::Joined) => self.hear_answer(c, code, elements),
+            _ => panic!("c{c} hears {} in stage {stage:?}", Short(message)),
+        }
+    }
+
+    fn hear_welcome(&mut self, c: usize, message: &[Value]) {
+        let id = number(&message[1]);
+        assert!((1..=1 << 53).contains(&id));
+        assert_eq!(message[2]["realm"], json!(self.clients[c].session.realm));
+        assert!(
+            message[2]["roles"]["broker"].is_object() && message[2]["roles"]["dealer"].is_object()
+        );
+        self.clients[c].stage = Stage::Joined;
+    }
+
+    fn hear_abort(&mut self, c: usize, message: &[Value]) {
+        let reason = message[2].as_str().expect("a reason is a string");
+        self.log.count(&format!("heard ABORT {reason}"));
+        match reason {
+            "wamp.close.slow_consumer" => self.assert_excused(c, reason),
+            "wamp.close.system_shutdown" => assert!(self.shutting_down),
+            _ => assert!(self.clients[c].hostile, "c{c} is aborted: {message:?}"),
+        }
+        assert_ne!(self.clients[c].stage, Stage::Ending, "nothing follows ABORT");
+        if reason == "wamp.close.slow_consumer" {
+            self.model.forgive_publisher(self.clients[c].session.tag, 0);
+        }
+        self.be_ended(c);
+    }
+
+    fn hear_goodbye(&mut self, c: usize, message: &[Value]) {
+        let stage = self.clients[c].stage;
+        if message[2] == json!("wamp.close.goodbye_and_out") {
+            assert_eq!(stage, Stage::Leaving, "c{c} did not say GOODBYE");
+            self.clients[c].stage = Stage::Open;
+            return;
+        }
+        assert_eq!(message[2], json!("wamp.close.system_shutdown"));
+        assert!(self.shutting_down);
+        self.be_ended(c);
+        if stage == Stage::Joined && self.rng.random_bool(0.8) {
+            self.say(c, "GOODBYE back", &json!([6, {}, "wamp.close.goodbye_and_out"]));
+        }
+    }
+
+    fn hear_event(&mut self, c: usize, message: &[Value]) {
+        let session = &self.clients[c].session;
+        let (subscription, id) = (number(&message[1]), number(&message[2]));
+        let held = session.subscriptions.get(&subscription);
+        let held = held.unwrap_or_else(|| panic!("c{c} holds no subscription {subscription}"));
+        let payload = payload(&message[4..]);
+        let (from, sequence) = origin(&payload);
+        let publication = self.model.publications.get_mut(&(from, sequence));
+        let publication = publication.expect("the event was published");
+        assert!(!publication.void, "event {from}/{sequence} comes from behind a violation");
+        assert!(held.pattern.matches(publication.realm, &publication.topic), "the topic matches");
+        assert_eq!(payload, publication.payload, "the payload of {from}/{sequence}");
+        let details = match held.pattern.policy {
+            Policy::Exact => json!({}),
+            _ => json!({ "topic": publication.topic }),
+        };
+        assert_eq!(message[3], details, "the details of {from}/{sequence}");
+        assert!(from != session.tag || !publication.exclude_me, "the publisher is excluded");
+        assert_eq!(*publication.id.get_or_insert(id), id, "one publication id (BP-ID-05)");
+        self.model.note_event(session.tag, subscription, from, sequence);
+    }
+
+    fn hear_invocation(&mut self, c: usize, message: &[Value]) {
+        let session = &mut self.clients[c].session;
+        let (id, registration) = (number(&message[1]), number(&message[2]));
+        assert_eq!(id, session.last_invocation + 1, "invocation ids count by one (BP-ID-04)");
+        session.last_invocation = id;
+        let held = session.registrations.get(&registration);
+        let held = held.unwrap_or_else(|| panic!("c{c} holds no registration {registration}"));
+        let payload = payload(&message[4..]);
+        let (from, sequence) = origin(&payload);
+        let call = self.model.calls.get(&(from, sequence)).expect("the call was made");
+        assert!(!call.void, "call {from}/{sequence} comes from behind a violation");
+        assert!(held.pattern.matches(call.realm, &call.procedure), "the procedure matches");
+        assert_eq!(payload, call.payload, "the payload of {from}/{sequence}");
+        let details = match held.pattern.policy {
+            Policy::Exact => json!({}),
+            _ => json!({ "procedure": call.procedure }),
+        };
+        assert_eq!(message[3], details, "the details of {from}/{sequence}");
+        session.invocations.insert(id, (from, sequence));
+        self.model.note_invocation(session.tag, from, sequence);
+    }
+}
+
+pub(crate) fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("an id must be an integer, got {value}"))
+}
+
+/// The payload of a message: what follows its details.
+pub(crate) fn payload(rest: &[Value]) -> Payload {
+    assert!(rest.len() <= 2, "at most two elements of payload");
+    Payload {
+        args: rest.first().map_or_else(Vec::new, |args| args.as_array().expect("a list").clone()),
+        kwargs: rest
+            .get(1)
+            .map_or_else(Default::default, |kwargs| kwargs.as_object().expect("a dict").clone()),
+    }
+}
+
+/// The session and number that every payload begins with.
+fn origin(payload: &Payload) -> (u64, u64) {
+    (number(&payload.args[0]), number(&payload.args[1]))
+}
+
+const NAMES: &[(u64, &str)] = &[
+    (2, "heard WELCOME"),
+    (3, "heard ABORT"),
+    (6, "heard GOODBYE"),
+    (8, "heard ERROR"),
+    (17, "heard PUBLISHED"),
+    (33, "heard SUBSCRIBED"),
+    (35, "heard UNSUBSCRIBED"),
+    (36, "heard EVENT"),
+    (50, "heard RESULT"),
+    (65, "heard REGISTERED"),
+    (67, "heard UNREGISTERED"),
+    (68, "heard INVOCATION"),
+];

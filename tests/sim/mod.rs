@@ -1,0 +1,63 @@
+//! A seeded simulation of a whole router: shards, mail, sockets, clients and time in one thread.
+//!
+//! `plan` draws the settings of a seed, `world` draws one action a step, `actions` and `hostile`
+//! are what clients do, `hearing` and `answers` judge what they hear with the help of `model`,
+//! `closing` brings a run to its end, `log` keeps the trace and counts what happened.
+
+mod actions;
+mod answers;
+mod client;
+mod closing;
+mod hearing;
+mod hostile;
+mod log;
+mod model;
+mod plan;
+mod world;
+
+pub(crate) use log::Tally;
+
+use std::cell::Cell;
+
+use world::World;
+
+/// What one run was like.
+pub(crate) struct Report {
+    /// Of all lines of the trace.
+    pub(crate) digest: u64,
+    pub(crate) tally: Tally,
+}
+
+/// Runs one seed to its end; panics where the router does something wrong.
+pub(crate) fn run(seed: u64, steps: usize, trace: bool) -> Report {
+    let step = Cell::new(0);
+    let _guard = Replay { seed, steps, step: &step };
+    let mut world = World::new(seed, trace);
+    for number in 0..steps {
+        step.set(number);
+        world.step(number);
+    }
+    step.set(steps);
+    world.finish();
+    world.log.report()
+}
+
+/// Says how to see a failure again.
+struct Replay<'a> {
+    seed: u64,
+    steps: usize,
+    step: &'a Cell<usize>,
+}
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (seed, steps, step) = (self.seed, self.steps, self.step.get());
+            eprintln!(
+                "seed {seed} failed in step {step} of {steps}; to see it again:\n  \
+                 STENTOR_SIM_SEED={seed} STENTOR_SIM_STEPS={steps} \
+                 cargo test --test simulation replay -- --nocapture"
+            );
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is fixed for one run: how many shards and clients, which limits, which patience.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use stentor::limits::{Limits, OutputLimits, SlowConsumerPolicy, Timeouts};
+use stentor::router::{RequestIdCheck, Settings};
+
+use crate::support::{Carrier, Link, Serializer};
+
+pub(crate) struct Plan {
+    pub(crate) shards: usize,
+    pub(crate) clients: usize,
+    pub(crate) settings: Settings,
+    /// Limits on what a session holds are so low that they are met.
+    pub(crate) tight_limits: bool,
+    /// The budget of all connections together is so low that it is met.
+    pub(crate) tight_total: bool,
+    /// The run ends with a shutdown.
+    pub(crate) shutdown: bool,
+}
+
+impl Plan {
+    pub(crate) fn draw(rng: &mut StdRng) -> Self {
+        let tight_limits = rng.random_bool(0.3);
+        let tight_total = rng.random_bool(0.1);
+        let settings = Settings {
+            limits: limits(tight_limits),
+            output: output(rng, tight_total),
+            timeouts: timeouts(rng),
+            request_ids: *pick(
+                rng,
+                &[
+                    RequestIdCheck::Strict,
+                    RequestIdCheck::Strict,
+                    RequestIdCheck::Strict,
+                    RequestIdCheck::Monotonic,
+                    RequestIdCheck::Off,
+                ],
+            ),
+            strict_roles: rng.random_bool(0.2),
+        };
+        Self {
+            shards: *pick(rng, &[1, 2, 3, 8]),
+            clients: rng.random_range(3..=9),
+            settings,
+            tight_limits,
+            tight_total,
+            shutdown: rng.random_bool(0.25),
+        }
+    }
+
+    pub(crate) const fn drops_events(&self) -> bool {
+        !matches!(self.settings.output.policy, SlowConsumerPolicy::Disconnect)
+    }
+}
+
+pub(crate) fn pick<'a, T>(rng: &mut StdRng, choices: &'a [T]) -> &'a T {
+    &choices[rng.random_range(0..choices.len())]
+}
+
+/// A client's transport: one in six takes little on RawSocket.
+pub(crate) fn draw_link(rng: &mut StdRng) -> Link {
+    let carrier = match rng.random_range(0..6) {
+        0 => Carrier::RawSocket { exponent: SMALL_EXPONENT },
+        1 | 2 => Carrier::RawSocket { exponent: 15 },
+        _ => Carrier::WebSocket,
+    };
+    Link::new(carrier, *pick(rng, &Serializer::ALL))
+}
+
+fn limits(tight: bool) -> Limits {
+    let mut limits = Limits { message_bytes: 16 * 1024, uri_bytes: 64, ..Limits::default() };
+    if tight {
+        limits.subscriptions_per_session = 3;
+        limits.registrations_per_session = 2;
+        limits.calls_per_session = 3;
+        limits.invocations_per_session = 2;
+    }
+    limits
+}
+
+fn output(rng: &mut StdRng, tight_total: bool) -> OutputLimits {
+    let mut output = OutputLimits::default();
+    if rng.random_bool(0.5) {
+        output.hard_bytes = rng.random_range(1_500..8_000);
+        output.soft_bytes = output.hard_bytes / 2;
+        output.soft_ms = 400;
+        output.stall_ms = 1_200;
+    }
+    if tight_total {
+        output.total_bytes = rng.random_range(3_000..10_000);
+    }
+    output.policy = *pick(
+        rng,
+        &[
+            SlowConsumerPolicy::Disconnect,
+            SlowConsumerPolicy::DropNewest,
+            SlowConsumerPolicy::DropOldest,
+        ],
+    );
+    output
+}
+
+fn timeouts(rng: &mut StdRng) -> Timeouts {
+    Timeouts {
+        handshake_ms: 2_000,
+        ping_interval_ms: *pick(rng, &[0, 1_500, 3_000]),
+        rawsocket_pings: rng.random_bool(0.5),
+        ping_timeout_ms: 1_000,
+        close_ms: 500,
+    }
+}
+
+/// 1 KiB: enough for WELCOME, too little for the largest payloads.
+const SMALL_EXPONENT: u8 = 1;
+
+/// More bytes than any frame of this simulation has.
+pub(crate) const LARGEST_FRAME_BYTES: usize = 5_000;

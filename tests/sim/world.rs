@@ -1,0 +1,274 @@
+//! The world: everything that exists in one run, and the choice of what happens next.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use stentor::router::RealmSettings;
+use stentor::shard::Admission;
+
+use super::client::{Client, Session, Stage};
+use super::log::Log;
+use super::model::{Model, Tag};
+use super::plan::{LARGEST_FRAME_BYTES, Plan, draw_link, pick};
+use crate::support::Network;
+
+pub(crate) struct World {
+    pub(crate) net: Network,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) model: Model,
+    pub(crate) rng: StdRng,
+    pub(crate) plan: Plan,
+    pub(crate) log: Log,
+    pub(crate) last_tag: Tag,
+    pub(crate) shutting_down: bool,
+    /// The number of the step, for the trace.
+    number: usize,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let plan = Plan::draw(&mut rng);
+        let realms = REALMS.map(RealmSettings::named).to_vec();
+        let net = Network::new(plan.settings.clone(), realms, plan.shards);
+        let mut world = Self {
+            net,
+            clients: Vec::new(),
+            model: Model::default(),
+            rng,
+            plan,
+            log: Log::new(trace),
+            last_tag: 0,
+            shutting_down: false,
+            number: 0,
+        };
+        let plan = &world.plan;
+        let line = format!("{} shards, {} clients, {:?}", plan.shards, plan.clients, plan.settings);
+        world.log.line(&line);
+        for _ in 0..world.plan.clients {
+            let client = world.connect();
+            world.clients.push(client);
+        }
+        world
+    }
+
+    pub(crate) fn step(&mut self, number: usize) {
+        self.number = number;
+        match self.rng.random_range(0..100) {
+            0..34 => self.act(),
+            34..54 => self.arrive_somewhere(),
+            54..64 => self.deliver_mail(),
+            64..77 => self.turn(),
+            77..90 => self.read_somewhere(),
+            90..93 => self.pass_time(),
+            93 => self.drop_somewhere(),
+            94..97 => self.stall_or_resume(),
+            97 => self.misbehave_somewhere(),
+            _ => self.ping_somewhere(),
+        }
+        self.net.check_invariants();
+        self.watch_output();
+    }
+
+    /// Writes a line of the trace and counts what it is about.
+    pub(crate) fn note(&mut self, what: &str, detail: std::fmt::Arguments<'_>) {
+        self.log.count(what);
+        let (number, now) = (self.number, self.net.now.0);
+        self.log.line(&format!("{number} {now} ms: {what} {detail}"));
+    }
+
+    pub(crate) fn any_client(&mut self) -> usize {
+        self.rng.random_range(0..self.clients.len())
+    }
+
+    /// One of the clients for which `wanted` holds.
+    pub(crate) fn any_such(&mut self, wanted: impl Fn(&Self, usize) -> bool) -> Option<usize> {
+        let such: Vec<usize> = (0..self.clients.len()).filter(|c| wanted(self, *c)).collect();
+        (!such.is_empty()).then(|| *pick(&mut self.rng, &such))
+    }
+
+    pub(crate) fn connect(&mut self) -> Client {
+        let shard = self.rng.random_range(0..self.plan.shards);
+        let capacity = *pick(&mut self.rng, &[300, 2_000, 20_000, usize::MAX]);
+        let link = draw_link(&mut self.rng);
+        let full = self.rng.random_bool(0.02);
+        let admission = if full { Admission::Full } else { Admission::Welcome };
+        let pipe = self.net.connect(shard, admission, capacity);
+        let outbox = link.greeting();
+        let (carrier, serializer) = (link.carrier, link.serializer);
+        self.note(
+            if full { "connect, full" } else { "connect" },
+            format_args!("pipe {pipe}, shard {shard}, {carrier:?}, {serializer:?}, {capacity} B"),
+        );
+        Client {
+            shard,
+            pipe,
+            link,
+            stage: Stage::Greeting,
+            unjoined_since: self.net.now,
+            sent_bytes: outbox.len() as u64,
+            outbox,
+            arrived_bytes: 0,
+            last_arrival: self.net.now,
+            stalled: false,
+            half_closed: false,
+            // What a full router refuses ends like what a hostile client does.
+            hostile: full,
+            waiting_since: None,
+            excused: false,
+            unanswered_pings: 0,
+            session: Session { realm: REALMS[0], ..Session::default() },
+        }
+    }
+
+    fn arrive_somewhere(&mut self) {
+        let sends = |world: &Self, c: usize| !world.clients[c].outbox.is_empty();
+        let Some(c) = self.any_such(sends) else { return };
+        let waiting = self.clients[c].outbox.len();
+        let length =
+            if self.rng.random_bool(0.5) { waiting } else { self.rng.random_range(1..=waiting) };
+        self.arrive(c, length);
+    }
+
+    /// The next bytes of a client reach its shard.
+    pub(crate) fn arrive(&mut self, c: usize, length: usize) {
+        let client = &mut self.clients[c];
+        let bytes: Vec<u8> = client.outbox.drain(..length).collect();
+        client.arrived_bytes += length as u64;
+        client.last_arrival = self.net.now;
+        let (pipe, whole) = (client.pipe, client.outbox.is_empty());
+        let closing = client.half_closed && whole;
+        self.net.receive(pipe, &bytes);
+        let what = if whole { "bytes arrive" } else { "bytes arrive, cut" };
+        self.note(what, format_args!("c{c}, {length} B"));
+        if closing {
+            self.note("socket closes in order", format_args!("c{c}"));
+            self.lose(c);
+        }
+    }
+
+    fn deliver_mail(&mut self) {
+        let routes = self.net.mail_routes();
+        if routes.is_empty() {
+            return;
+        }
+        let route = *pick(&mut self.rng, &routes);
+        let length = self.net.deliver_mail(route);
+        self.note("mail arrives", format_args!("{route:?}, {length}"));
+    }
+
+    fn turn(&mut self) {
+        let shard = self.rng.random_range(0..self.plan.shards);
+        let limit = *pick(&mut self.rng, &[0, 1, usize::MAX, usize::MAX]);
+        let batches = self.net.send_mail(shard);
+        let flushed = self.net.flush(shard, limit);
+        self.net.end_turn(shard);
+        self.note("turn", format_args!("shard {shard}, {batches} batches, {flushed} written"));
+    }
+
+    fn pass_time(&mut self) {
+        let leap = self.rng.random_bool(0.1);
+        let ms = self.rng.random_range(if leap { 500..3_000 } else { 1..60 });
+        self.net.now = self.net.now + ms;
+        self.excuse_the_late();
+        let fired = self.net.advance(0);
+        self.note(if leap { "time leaps" } else { "time passes" }, format_args!("{ms} ms"));
+        if fired > 0 {
+            self.note("timers fire", format_args!("on {fired} shards"));
+        }
+    }
+
+    /// Time has moved: notes for whom the router's patience may have ended.
+    fn excuse_the_late(&mut self) {
+        let (timeouts, output) = (self.plan.settings.timeouts, self.plan.settings.output);
+        let silence_ms = timeouts.ping_interval_ms + timeouts.ping_timeout_ms;
+        let slow_ms = output.stall_ms.min(output.soft_ms);
+        let now = self.net.now;
+        for client in &mut self.clients {
+            let joined = client.stage == Stage::Joined;
+            client.excused |= timeouts.ping_interval_ms > 0
+                && now.since(client.last_arrival) >= silence_ms
+                || !joined && now.since(client.unjoined_since) >= timeouts.handshake_ms
+                || client.waiting_since.is_some_and(|since| now.since(since) >= slow_ms);
+        }
+    }
+
+    /// Output never exceeds its limit; notes for whom it came near.
+    pub(crate) fn watch_output(&mut self) {
+        let hard_bytes = self.plan.settings.output.hard_bytes;
+        for client in &mut self.clients {
+            if client.stage == Stage::Gone || self.net.pipes[client.pipe].closed {
+                continue;
+            }
+            let slot = self.net.pipes[client.pipe].slot;
+            let waiting = self.net.shards[client.shard].waiting_bytes(slot);
+            let limit = hard_bytes.max(LARGEST_FRAME_BYTES) + FAREWELL_BYTES;
+            assert!(waiting <= limit, "{waiting} B wait for one client, {limit} B may");
+            client.excused |= waiting + LARGEST_FRAME_BYTES > hard_bytes;
+            client.waiting_since =
+                (waiting > 0).then(|| client.waiting_since.unwrap_or(self.net.now));
+        }
+    }
+
+    fn stall_or_resume(&mut self) {
+        let c = self.any_client();
+        let stalled = !self.clients[c].stalled;
+        self.clients[c].stalled = stalled;
+        self.note(if stalled { "stall" } else { "resume" }, format_args!("c{c}"));
+    }
+
+    fn drop_somewhere(&mut self) {
+        let Some(c) = self.any_such(|world, c| world.clients[c].stage != Stage::Gone) else {
+            return;
+        };
+        if self.rng.random_bool(0.3) && !self.clients[c].outbox.is_empty() {
+            self.clients[c].half_closed = true;
+            return;
+        }
+        self.note("drop", format_args!("c{c}"));
+        self.lose(c);
+    }
+
+    /// The client's socket goes away, with everything that is under way in it.
+    pub(crate) fn lose(&mut self, c: usize) {
+        // Only who has heard everything knows that its session lived until now.
+        let arrived = if self.knows_all(c) { self.clients[c].arrived_bytes } else { 0 };
+        let tag = self.clients[c].session.tag;
+        self.model.forgive_publisher(tag, arrived);
+        self.net.lose(self.clients[c].pipe);
+        self.session_is_over(c);
+        self.clients[c].stage = Stage::Gone;
+        self.clients[c].outbox.clear();
+    }
+
+    /// Whether nothing is under way from the router to the client.
+    pub(crate) fn knows_all(&self, c: usize) -> bool {
+        let client = &self.clients[c];
+        let pipe = &self.net.pipes[client.pipe];
+        pipe.unread.is_empty()
+            && !pipe.ended
+            && !self.net.shards[client.shard].has_output(pipe.slot)
+            && client.link.is_drained()
+    }
+
+    /// Whatever the client held is gone or may go at any time.
+    pub(crate) fn session_is_over(&mut self, c: usize) {
+        let session = std::mem::take(&mut self.clients[c].session);
+        self.model.forgive_subscriber(session.tag);
+        for held in session.registrations.values() {
+            self.model.unsettle_calls(&held.pattern);
+        }
+        for request in session.pending.values() {
+            if let super::client::Request::Register(pattern, _) = request {
+                self.model.unsettle_calls(pattern);
+            }
+        }
+        // The tag stays: a publisher's events may still be owed.
+        self.clients[c].session =
+            Session { tag: session.tag, realm: REALMS[0], ..Session::default() };
+    }
+}
+
+pub(crate) const REALMS: [&str; 2] = ["realm1", "realm2"];
+
+/// What the router may say to a client over its limit before it closes.
+const FAREWELL_BYTES: usize = 600;

@@ -1,0 +1,282 @@
+//! A client's transport: handshake and frames of RawSocket and WebSocket, seen from the other end.
+
+use serde_json::Value;
+
+use super::Serializer;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// The client takes messages of up to 2^(9 + exponent) bytes (TR-RS-02).
+    RawSocket {
+        exponent: u8,
+    },
+    WebSocket,
+}
+
+/// Something that the router sent, whole.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Incoming {
+    /// The handshake succeeded.
+    Opened,
+    /// The handshake was refused: RawSocket's error or the HTTP status.
+    Refused(u16),
+    Message(Value),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    /// A WebSocket close frame with its code; 0 if it has none.
+    Close(u16),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) carrier: Carrier,
+    pub(crate) serializer: Serializer,
+    unread: Vec<u8>,
+    opened: bool,
+}
+
+impl Link {
+    pub(crate) const fn new(carrier: Carrier, serializer: Serializer) -> Self {
+        Self { carrier, serializer, unread: Vec::new(), opened: false }
+    }
+
+    /// Bytes of one message that the router may send at most.
+    pub(crate) const fn limit_bytes(&self) -> usize {
+        match self.carrier {
+            Carrier::RawSocket { exponent } => 1 << (9 + exponent),
+            Carrier::WebSocket => usize::MAX,
+        }
+    }
+
+    /// The client's first bytes.
+    pub(crate) fn greeting(&self) -> Vec<u8> {
+        match self.carrier {
+            Carrier::RawSocket { exponent } => {
+                vec![0x7F, exponent << 4 | self.serializer.rawsocket_id(), 0, 0]
+            }
+            Carrier::WebSocket => format!(
+                "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {}\r\n\r\n",
+                self.serializer.subprotocol()
+            )
+            .into_bytes(),
+        }
+    }
+
+    /// One message as the frame of a client.
+    pub(crate) fn message(&self, message: &Value) -> Vec<u8> {
+        self.frame(&self.serializer.encode(message))
+    }
+
+    /// Any bytes where a message belongs.
+    pub(crate) fn frame(&self, body: &[u8]) -> Vec<u8> {
+        match self.carrier {
+            Carrier::RawSocket { .. } => rawsocket_frame(0, body),
+            Carrier::WebSocket => {
+                let text = self.serializer == Serializer::Json;
+                websocket_frame(if text { TEXT } else { BINARY }, body)
+            }
+        }
+    }
+
+    /// One message in two frames, where the transport has such a thing.
+    pub(crate) fn fragments(&self, message: &Value, cut: usize) -> Vec<u8> {
+        let body = self.serializer.encode(message);
+        if !matches!(self.carrier, Carrier::WebSocket) {
+            return self.frame(&body);
+        }
+        let (head, tail) = body.split_at(cut.min(body.len()));
+        let mut first = self.frame(head);
+        first[0] &= 0x7F;
+        first.extend(websocket_frame(0, tail));
+        first
+    }
+
+    pub(crate) fn ping(&self, payload: &[u8]) -> Vec<u8> {
+        match self.carrier {
+            Carrier::RawSocket { .. } => rawsocket_frame(1, payload),
+            Carrier::WebSocket => websocket_frame(PING, payload),
+        }
+    }
+
+    pub(crate) fn pong(&self, payload: &[u8]) -> Vec<u8> {
+        match self.carrier {
+            Carrier::RawSocket { .. } => rawsocket_frame(2, payload),
+            Carrier::WebSocket => websocket_frame(PONG, payload),
+        }
+    }
+
+    /// The start of a frame that is larger than any router takes.
+    pub(crate) fn oversized(&self) -> Vec<u8> {
+        match self.carrier {
+            Carrier::RawSocket { .. } => vec![8, 0, 0, 0],
+            Carrier::WebSocket => {
+                let text = self.serializer == Serializer::Json;
+                let opcode = 0x80 | if text { TEXT } else { BINARY };
+                vec![opcode, 0xFF, 0, 0, 0, 0, 0x7F, 0, 0, 0, 1, 2, 3, 4]
+            }
+        }
+    }
+
+    /// A frame that breaks the rules of the transport.
+    pub(crate) fn broken(&self) -> Vec<u8> {
+        match self.carrier {
+            Carrier::RawSocket { .. } => vec![0x10, 0, 0, 1, b'x'],
+            Carrier::WebSocket => vec![0x81, 1, b'x'],
+        }
+    }
+
+    /// A message of the type that belongs to other serializers; only WebSocket tells them apart.
+    pub(crate) fn wrong_type(&self, message: &Value) -> Vec<u8> {
+        let mut frame = self.message(message);
+        if matches!(self.carrier, Carrier::WebSocket) {
+            frame[0] ^= TEXT ^ BINARY;
+        }
+        frame
+    }
+
+    pub(crate) fn close(&self, code: u16) -> Vec<u8> {
+        match self.carrier {
+            Carrier::RawSocket { .. } => Vec::new(),
+            Carrier::WebSocket => websocket_frame(CLOSE, &code.to_be_bytes()),
+        }
+    }
+
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+    }
+
+    pub(crate) const fn is_drained(&self) -> bool {
+        self.unread.is_empty()
+    }
+
+    /// The next whole thing among the bytes fed so far. Panics on what no router may send.
+    pub(crate) fn next(&mut self) -> Option<Incoming> {
+        let (length, incoming) = match (self.opened, self.carrier) {
+            (false, Carrier::RawSocket { .. }) => self.rawsocket_answer()?,
+            (false, Carrier::WebSocket) => self.http_answer()?,
+            (true, Carrier::RawSocket { .. }) => self.rawsocket_incoming()?,
+            (true, Carrier::WebSocket) => self.websocket_incoming()?,
+        };
+        self.opened |= incoming == Incoming::Opened;
+        self.unread.drain(..length);
+        Some(incoming)
+    }
+
+    fn rawsocket_answer(&self) -> Option<(usize, Incoming)> {
+        let &[magic, settings, high, low] = self.unread.first_chunk()?;
+        assert_eq!((magic, high, low), (0x7F, 0, 0), "a RawSocket answer");
+        let serializer = settings & 0x0F;
+        if serializer == 0 {
+            return Some((4, Incoming::Refused(u16::from(settings >> 4))));
+        }
+        assert_eq!(serializer, self.serializer.rawsocket_id(), "the serializer is echoed");
+        Some((4, Incoming::Opened))
+    }
+
+    fn http_answer(&self) -> Option<(usize, Incoming)> {
+        let end = self.unread.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = std::str::from_utf8(&self.unread[..end]).expect("an HTTP head is text");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.expect("an HTTP answer has a status");
+        if status != 101 {
+            let length = head.split("Content-Length: ").nth(1).and_then(|rest| rest.lines().next());
+            let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
+            self.unread.get(end..end + length)?;
+            return Some((end + length, Incoming::Refused(status)));
+        }
+        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "the accept key of RFC 6455");
+        assert!(head.contains(self.serializer.subprotocol()), "the subprotocol is named");
+        Some((end, Incoming::Opened))
+    }
+
+    fn rawsocket_incoming(&self) -> Option<(usize, Incoming)> {
+        let &[kind, a, b, c] = self.unread.first_chunk()?;
+        let length = match kind & 0x08 {
+            0 => u32::from_be_bytes([0, a, b, c]) as usize,
+            _ => 1 << 24,
+        };
+        let body = self.unread.get(4..4 + length)?;
+        let incoming = match kind & !0x08 {
+            0 => {
+                assert!(length <= self.limit_bytes(), "a message within the announced limit");
+                Incoming::Message(self.decode(body))
+            }
+            1 => Incoming::Ping(body.to_vec()),
+            2 => Incoming::Pong(body.to_vec()),
+            other => panic!("the router sent a frame of type {other}"),
+        };
+        Some((4 + length, incoming))
+    }
+
+    fn websocket_incoming(&self) -> Option<(usize, Incoming)> {
+        let &[first, second] = self.unread.first_chunk()?;
+        assert_eq!(first & 0xF0, 0x80, "whole frames without extensions");
+        let (start, length) = match second {
+            126 => {
+                let length = self.unread.get(2..4)?.try_into().expect("two bytes");
+                (4, u16::from_be_bytes(length) as usize)
+            }
+            127 => {
+                let length = self.unread.get(2..10)?.try_into().expect("eight bytes");
+                (10, u64::from_be_bytes(length) as usize)
+            }
+            short => (2, usize::from(short)),
+        };
+        let body = self.unread.get(start..start + length)?;
+        let incoming = match first & 0x0F {
+            opcode @ (TEXT | BINARY) => {
+                let text = self.serializer == Serializer::Json;
+                assert_eq!(opcode == TEXT, text, "the message type of the subprotocol");
+                Incoming::Message(self.decode(body))
+            }
+            CLOSE => Incoming::Close(
+                body.first_chunk().map_or(0, |code: &[u8; 2]| u16::from_be_bytes(*code)),
+            ),
+            PING => Incoming::Ping(body.to_vec()),
+            PONG => Incoming::Pong(body.to_vec()),
+            other => panic!("the router sent opcode {other}"),
+        };
+        Some((start + length, incoming))
+    }
+
+    fn decode(&self, body: &[u8]) -> Value {
+        match self.serializer.decode(body) {
+            Ok(message) => message,
+            Err(error) => panic!("the router sent what is no message: {error}: {body:?}"),
+        }
+    }
+}
+
+fn rawsocket_frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let [_, a, b, c] = (body.len() as u32).to_be_bytes();
+    let mut frame = vec![kind, a, b, c];
+    frame.extend_from_slice(body);
+    frame
+}
+
+fn websocket_frame(opcode: u8, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode];
+    match body.len() {
+        length @ 0..126 => frame.push(0x80 | length as u8),
+        length @ 126..=0xFFFF => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    let key = [0x37, 0xFA, 0x21, body.len() as u8];
+    frame.extend_from_slice(&key);
+    frame.extend(body.iter().enumerate().map(|(index, byte)| byte ^ key[index % 4]));
+    frame
+}
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
