@@ -44,10 +44,7 @@ fn smoke(args: &Smoke) -> Result<bool> {
         ] {
             let line = format!("stentor-loadtest {options} --warmup 200ms --quiet");
             let cli = <Cli as clap::Parser>::try_parse_from(line.split(' '));
-            let Ok(Cli {
-                command: Command::Scenario(mut scenario),
-            }) = cli
-            else {
+            let Ok(Cli { command: Command::Scenario(mut scenario) }) = cli else {
                 unreachable!("the options are constant")
             };
             let common = scenario.common_mut();

@@ -41,16 +41,11 @@ impl Comparison {
             }
         }
         let row = |label: &&str| {
-            let own: Vec<&Report> = reports
-                .iter()
-                .filter(|report| report.label == *label)
-                .collect();
+            let own: Vec<&Report> =
+                reports.iter().filter(|report| report.label == *label).collect();
             Row::of(label, &own)
         };
-        Self {
-            rounds,
-            rows: labels.iter().map(row).collect(),
-        }
+        Self { rounds, rows: labels.iter().map(row).collect() }
     }
 
     /// A table with the ratios of every contestant to the first.
@@ -111,9 +106,8 @@ pub fn run(args: &Compare) -> Result<(Vec<Report>, Comparison)> {
     let Command::Scenario(scenario) = parsed.command else {
         return Err(Error::Usage("compare needs a scenario after --".to_owned()));
     };
-    let contestants: Vec<Scenario> = (0..args.url.len())
-        .map(|index| contestant(args, &scenario, index))
-        .collect();
+    let contestants: Vec<Scenario> =
+        (0..args.url.len()).map(|index| contestant(args, &scenario, index)).collect();
     let mut reports = Vec::new();
     for round in 0..args.rounds {
         let mut order: Vec<&Scenario> = contestants.iter().collect();
@@ -132,11 +126,7 @@ pub fn run(args: &Compare) -> Result<(Vec<Report>, Comparison)> {
 /// round. The ratios are those of the router to the floors.
 pub fn run_with_floor(fanout: &Fanout) -> Result<(Vec<Report>, Comparison)> {
     let mut fanout = fanout.clone();
-    let name = fanout
-        .common
-        .label
-        .take()
-        .unwrap_or_else(|| "router".to_owned());
+    let name = fanout.common.label.take().unwrap_or_else(|| "router".to_owned());
     fanout.common.label = Some(name);
     let scenario = Scenario::Fanout(fanout.clone());
     let mut reports = Vec::new();
@@ -213,14 +203,8 @@ mod tests {
         let comparison = Comparison::of(&reports, 2);
         let rates: Vec<f64> = comparison.rows.iter().map(|row| row.rate).collect();
         assert_eq!(rates, [200.0, 100.0]);
-        assert_eq!(
-            (comparison.rows[0].clean, comparison.rows[1].clean),
-            (true, false)
-        );
+        assert_eq!((comparison.rows[0].clean, comparison.rows[1].clean), (true, false));
         let table = comparison.table();
-        assert!(
-            table.contains("0.50") && table.contains("FAILED"),
-            "{table}"
-        );
+        assert!(table.contains("0.50") && table.contains("FAILED"), "{table}");
     }
 }

@@ -18,20 +18,12 @@ pub enum Error {
     #[error("client {client}: the router closed the connection while the run was being set up")]
     ClosedEarly { client: usize },
     #[error("only {ready} of {wanted} clients were ready after {seconds} s")]
-    NotReady {
-        ready: usize,
-        wanted: usize,
-        seconds: u64,
-    },
+    NotReady { ready: usize, wanted: usize, seconds: u64 },
     #[error(
         "{wanted} connections need {needed} open files, but the hard limit is {limit}; \
          use fewer clients or raise it (ulimit -Hn)"
     )]
-    TooManyFiles {
-        wanted: usize,
-        needed: u64,
-        limit: u64,
-    },
+    TooManyFiles { wanted: usize, needed: u64, limit: u64 },
     #[error("the router did not open {0} within {1} s")]
     NeverOpened(String, u64),
     #[error("the router ended by itself ({0}); --router-log keeps what it said")]

@@ -40,30 +40,18 @@ pub struct Reading {
 impl Meter {
     /// Follows `root` and whatever it has started or will start.
     pub fn of_tree(root: u32) -> Self {
-        Self {
-            root,
-            with_descendants: true,
-            threads: HashMap::new(),
-        }
+        Self { root, with_descendants: true, threads: HashMap::new() }
     }
 
     /// Follows this process alone: what it has started is not the generator.
     pub fn of_self() -> Self {
-        Self {
-            root: std::process::id(),
-            with_descendants: false,
-            threads: HashMap::new(),
-        }
+        Self { root: std::process::id(), with_descendants: false, threads: HashMap::new() }
     }
 
     /// `None` if the process has ended.
     pub fn read(&mut self) -> Option<Reading> {
         let mut reading = Reading::default();
-        let pids = if self.with_descendants {
-            tree(self.root)
-        } else {
-            vec![self.root]
-        };
+        let pids = if self.with_descendants { tree(self.root) } else { vec![self.root] };
         for pid in pids {
             self.read_process(pid, &mut reading);
         }
@@ -89,10 +77,7 @@ impl Meter {
         }
         for thread in numbers_in(Path::new(&format!("/proc/{pid}/task"))) {
             let path = format!("/proc/{pid}/task/{thread}/schedstat");
-            let Some(time) = fs::read_to_string(path)
-                .ok()
-                .and_then(|text| schedstat(&text))
-            else {
+            let Some(time) = fs::read_to_string(path).ok().and_then(|text| schedstat(&text)) else {
                 continue;
             };
             reading.threads += 1;
@@ -114,12 +99,7 @@ fn tree(root: u32) -> Vec<u32> {
     let mut at = 0;
     while at < found.len() {
         let parent = found[at];
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| *of == parent)
-                .map(|(pid, _)| *pid),
-        );
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         at += 1;
     }
     found
@@ -129,19 +109,13 @@ fn numbers_in(folder: &Path) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Field `number` (from 1, as in proc(5)) of a stat line; the name in parentheses may hold anything.
 fn stat_field(stat: &str, number: usize) -> Option<u64> {
     let after_name = &stat[stat.rfind(')')? + 1..];
-    after_name
-        .split_ascii_whitespace()
-        .nth(number - 3)?
-        .parse()
-        .ok()
+    after_name.split_ascii_whitespace().nth(number - 3)?.parse().ok()
 }
 
 fn schedstat(text: &str) -> Option<ThreadTime> {
@@ -152,8 +126,7 @@ fn schedstat(text: &str) -> Option<ThreadTime> {
 
 fn kilobytes(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
+    line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 const PARENT_FIELD: usize = 4;

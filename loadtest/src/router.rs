@@ -37,15 +37,9 @@ impl Router {
     ) -> Result<Self> {
         let mut shell = Command::new("sh");
         let open = |path| OpenOptions::new().create(true).append(true).open(path);
-        match log
-            .map(open)
-            .transpose()
-            .context("opening the router's log")?
-        {
+        match log.map(open).transpose().context("opening the router's log")? {
             Some(file) => {
-                shell
-                    .stdout(file.try_clone().context("opening the router's log")?)
-                    .stderr(file);
+                shell.stdout(file.try_clone().context("opening the router's log")?).stderr(file);
             }
             None => {
                 shell.stdout(Stdio::null()).stderr(Stdio::null());
@@ -58,9 +52,7 @@ impl Router {
     /// Starts `command` on `core` and waits until `target` accepts connections.
     pub fn start(mut command: Command, core: Option<usize>, target: &Target) -> Result<Self> {
         if is_open(target) {
-            return Err(Error::Usage(format!(
-                "something already listens at {target}"
-            )));
+            return Err(Error::Usage(format!("something already listens at {target}")));
         }
         command.stdin(Stdio::null());
         let before = sched_getaffinity(None).context("reading the CPU affinity")?;
@@ -70,10 +62,7 @@ impl Router {
         let child = command.spawn().context("starting the router");
         sched_setaffinity(None, &before).context("restoring the CPU affinity")?;
         let child = child?;
-        let mut router = Self {
-            pid: child.id(),
-            child: Some(child),
-        };
+        let mut router = Self { pid: child.id(), child: Some(child) };
         router.wait_open(target)?;
         Ok(router)
     }
@@ -91,10 +80,7 @@ impl Router {
                 return Err(Error::RouterEnded(status.to_string()));
             }
             if start.elapsed() > OPEN_PATIENCE {
-                return Err(Error::NeverOpened(
-                    target.to_string(),
-                    OPEN_PATIENCE.as_secs(),
-                ));
+                return Err(Error::NeverOpened(target.to_string(), OPEN_PATIENCE.as_secs()));
             }
             sleep(Duration::from_millis(20));
         }
@@ -139,19 +125,11 @@ pub fn allow_connections(connections: usize) -> Result<()> {
         return Ok(());
     }
     match limits.maximum {
-        Some(limit) if limit < needed => Err(Error::TooManyFiles {
-            wanted: connections,
-            needed,
-            limit,
-        }),
-        maximum => setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(needed),
-                maximum,
-            },
-        )
-        .context("raising the limit of open files"),
+        Some(limit) if limit < needed => {
+            Err(Error::TooManyFiles { wanted: connections, needed, limit })
+        }
+        maximum => setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })
+            .context("raising the limit of open files"),
     }
 }
 

@@ -52,29 +52,18 @@ impl FromStr for Target {
         let (address, host, path) = if unix {
             let (socket, path) = rest.split_once(":/").unwrap_or((rest, ""));
             if !socket.starts_with('/') {
-                return Err(fail(
-                    "a socket path is absolute, as in ws+unix:///run/router.sock",
-                ));
+                return Err(fail("a socket path is absolute, as in ws+unix:///run/router.sock"));
             }
             (Address::Unix(socket.into()), "localhost", path)
         } else {
             let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let mut found = host
-                .to_socket_addrs()
-                .map_err(|_| fail("host:port does not resolve"))?;
-            let address = found
-                .next()
-                .ok_or_else(|| fail("host:port does not resolve"))?;
+            let mut found =
+                host.to_socket_addrs().map_err(|_| fail("host:port does not resolve"))?;
+            let address = found.next().ok_or_else(|| fail("host:port does not resolve"))?;
             (Address::Tcp(address), host, path)
         };
         let (host, path) = (host.to_owned(), format!("/{path}"));
-        Ok(Self {
-            transport,
-            address,
-            host,
-            path,
-            text: text.to_owned(),
-        })
+        Ok(Self { transport, address, host, path, text: text.to_owned() })
     }
 }
 
@@ -96,18 +85,9 @@ mod tests {
     fn tcp_urls_carry_host_and_path() {
         let target = parse("ws://127.0.0.1:8080/ws").unwrap();
         assert_eq!(target.transport, Transport::WebSocket);
-        assert_eq!(
-            target.address,
-            Address::Tcp("127.0.0.1:8080".parse().unwrap())
-        );
-        assert_eq!(
-            (target.host.as_str(), target.path.as_str()),
-            ("127.0.0.1:8080", "/ws")
-        );
-        assert_eq!(
-            parse("rs://127.0.0.1:9000").unwrap().transport,
-            Transport::RawSocket
-        );
+        assert_eq!(target.address, Address::Tcp("127.0.0.1:8080".parse().unwrap()));
+        assert_eq!((target.host.as_str(), target.path.as_str()), ("127.0.0.1:8080", "/ws"));
+        assert_eq!(parse("rs://127.0.0.1:9000").unwrap().transport, Transport::RawSocket);
     }
 
     #[test]

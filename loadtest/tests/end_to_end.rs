@@ -31,11 +31,7 @@ fn reports(url: &str, options: &str) -> (i32, Vec<Value>) {
 fn check(url: &str, options: &str) -> Value {
     let (code, mut reports) = reports(url, options);
     let report = reports.pop().unwrap();
-    assert_eq!(
-        (code, &report["clean"]),
-        (0, &true.into()),
-        "{options} at {url}: {report}"
-    );
+    assert_eq!((code, &report["clean"]), (0, &true.into()), "{options} at {url}: {report}");
     report
 }
 
@@ -76,19 +72,13 @@ fn the_other_scenarios_are_clean() {
         ("rpc -c 4 -k 2 --depth 3", "calls"),
         ("rpc -c 4 -k 2 --shared --rate 200", "calls"),
         ("churn -n 4 --churners 4 --stay 5 --rate 200", "events"),
-        (
-            "slow -n 6 --stalled 2 --rate 100 --allowed-growth 1000",
-            "events",
-        ),
+        ("slow -n 6 --stalled 2 --rate 100 --allowed-growth 1000", "events"),
         ("mixed -n 5 --churners 2 --idle 10", "calls"),
         ("connect -n 30", "joins"),
         ("connect -n 10 --subscribe --rate 200", "joins"),
     ] {
         let report = check(&url, options);
-        assert!(
-            report[counter].as_u64().unwrap() >= 10,
-            "{options}: {report}"
-        );
+        assert!(report[counter].as_u64().unwrap() >= 10, "{options}: {report}");
     }
 }
 
@@ -99,11 +89,7 @@ fn check_fault(fault: Fault, options: &str, field: &str) {
     assert_eq!(code, 1, "{fault:?}: {verified:?}");
     for (name, count) in verified {
         let expected = name == field || name == "checked";
-        assert_eq!(
-            count.as_u64().unwrap() > 0,
-            expected,
-            "{fault:?}, {name}: {verified:?}"
-        );
+        assert_eq!(count.as_u64().unwrap() > 0, expected, "{fault:?}, {name}: {verified:?}");
     }
 }
 
@@ -121,10 +107,7 @@ fn a_router_process_is_accounted() {
     let url = rawsocket(Fault::None);
     let options = format!("fanout -n 5 --in-flight 4 --pid {}", std::process::id());
     let router = &check(&url, &options)["router"];
-    assert!(
-        router["cpu_ns_per_event"].as_f64().unwrap() > 0.0,
-        "{router}"
-    );
+    assert!(router["cpu_ns_per_event"].as_f64().unwrap() > 0.0, "{router}");
     assert!(router["rss_end"].as_u64().unwrap() > 0);
 }
 
@@ -144,36 +127,16 @@ fn compare_and_floor_interleave() {
         page.display()
     ));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.contains("floor, coalesced") && output.status.success(),
-        "{text}"
-    );
-    assert!(
-        std::fs::read_to_string(&page)
-            .unwrap()
-            .contains("Side by side")
-    );
+    assert!(text.contains("floor, coalesced") && output.status.success(), "{text}");
+    assert!(std::fs::read_to_string(&page).unwrap().contains("Side by side"));
     std::fs::remove_file(&page).unwrap();
 }
 
 #[test]
 fn smoke_is_clean_and_failures_have_their_code() {
-    let output = run(&format!(
-        "smoke --url {} --duration 200ms",
-        rawsocket(Fault::None)
-    ));
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
-    let output = run(&format!(
-        "smoke --url {} --duration 200ms",
-        rawsocket(Fault::Double)
-    ));
+    let output = run(&format!("smoke --url {} --duration 200ms", rawsocket(Fault::None)));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let output = run(&format!("smoke --url {} --duration 200ms", rawsocket(Fault::Double)));
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        run("fanout --url rs://127.0.0.1:1 --quiet").status.code(),
-        Some(2)
-    );
+    assert_eq!(run("fanout --url rs://127.0.0.1:1 --quiet").status.code(), Some(2));
 }

@@ -87,8 +87,7 @@ impl Link {
             }
             Address::Unix(path) => {
                 let unix = std::os::unix::net::UnixStream::connect(path).context("connecting")?;
-                unix.set_nonblocking(true)
-                    .context("making a socket non-blocking")?;
+                unix.set_nonblocking(true).context("making a socket non-blocking")?;
                 Stream::Unix(UnixStream::from_std(unix))
             }
         };
@@ -177,10 +176,7 @@ impl Link {
                 Ok(count) => {
                     let filled = carried + count;
                     // A short read means an empty socket: the next bytes raise a new edge.
-                    return ReadOutcome::Bytes {
-                        filled,
-                        more: filled == scratch.len(),
-                    };
+                    return ReadOutcome::Bytes { filled, more: filled == scratch.len() };
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return ReadOutcome::Empty;
@@ -202,12 +198,8 @@ impl Link {
 
     /// Reads the answer to the transport handshake: how many bytes it took.
     pub fn finish_handshake(&self, buffer: &[u8]) -> Result<Option<usize>> {
-        handshake::finish(self.transport, self.serializer, &self.expected, buffer).map_err(
-            |reason| Error::Handshake {
-                client: self.index,
-                reason,
-            },
-        )
+        handshake::finish(self.transport, self.serializer, &self.expected, buffer)
+            .map_err(|reason| Error::Handshake { client: self.index, reason })
     }
 
     pub fn add_fragment(&mut self, part: &[u8]) {

@@ -55,9 +55,7 @@ impl Engine {
         let timer = Timer::new(poll.registry(), TIMER)?;
         let (roles, serializers): (Vec<Role>, Vec<Serializer>) = clients.into_iter().unzip();
         let find = |wanted: fn(&Role) -> bool| -> Vec<usize> {
-            (0..roles.len())
-                .filter(|index| wanted(&roles[*index]))
-                .collect()
+            (0..roles.len()).filter(|index| wanted(&roles[*index])).collect()
         };
         Ok(Self {
             publishers: find(|role| matches!(role, Role::Publisher(_))),
@@ -153,11 +151,7 @@ impl Engine {
     }
 
     fn send_paced(&mut self, pacer: &mut Pacer, now_ns: u64, publications: bool) -> u64 {
-        let senders = if publications {
-            &self.publishers
-        } else {
-            &self.callers
-        };
+        let senders = if publications { &self.publishers } else { &self.callers };
         for _ in 0..SENDS_PER_TURN {
             let index = senders[(pacer.sent() % senders.len() as u64) as usize];
             let link = &mut self.links[index];
@@ -259,14 +253,7 @@ impl Engine {
 
     /// Handles all whole frames in the first `filled` bytes of the scratch buffer: where they end.
     fn walk(&mut self, index: usize, filled: usize) -> Result<usize> {
-        let Self {
-            links,
-            roles,
-            board,
-            scratch,
-            realm,
-            ..
-        } = self;
+        let Self { links, roles, board, scratch, realm, .. } = self;
         let (link, role) = (&mut links[index], &mut roles[index]);
         let buffer = &scratch[..filled];
         let now_ns = board.now_ns();
@@ -284,11 +271,8 @@ impl Engine {
             }
         }
         loop {
-            let frame =
-                frame::parse(link.transport, buffer, at).map_err(|reason| Error::Frame {
-                    client: index,
-                    reason,
-                })?;
+            let frame = frame::parse(link.transport, buffer, at)
+                .map_err(|reason| Error::Frame { client: index, reason })?;
             let Some(frame) = frame else { return Ok(at) };
             let payload = &buffer[frame.start..frame.end];
             match frame.kind {
@@ -337,26 +321,17 @@ fn receive(
     now_ns: u64,
 ) -> Result<()> {
     if link.transport == Transport::Floor {
-        let head = Head {
-            code: message::EVENT,
-            ids: [0, 0],
-        };
+        let head = Head { code: message::EVENT, ids: [0, 0] };
         role.handle(link, board, head, message, now_ns);
         return Ok(());
     }
     let Some(head) = reader::head(link.serializer, message) else {
-        return Err(Error::Frame {
-            client: link.index,
-            reason: "this is no WAMP message",
-        });
+        return Err(Error::Frame { client: link.index, reason: "this is no WAMP message" });
     };
     match (head.code, link.phase) {
         (message::WELCOME, Phase::Joining) => join(link, role, board, now_ns),
         (message::ABORT | message::CHALLENGE, Phase::Joining) => {
-            return Err(Error::Refused {
-                client: link.index,
-                message: printable(message),
-            });
+            return Err(Error::Refused { client: link.index, message: printable(message) });
         }
         (message::GOODBYE, Phase::Leaving) => {
             board.counts.left += 1;

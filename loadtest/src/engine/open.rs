@@ -23,11 +23,7 @@ impl Engine {
             if (ready + self.links.len()) > progress.0 {
                 progress = (ready + self.links.len(), now_ns);
             } else if now_ns > progress.1 + PATIENCE_NS {
-                return Err(Error::NotReady {
-                    ready,
-                    wanted,
-                    seconds: PATIENCE_NS / SECOND_NS,
-                });
+                return Err(Error::NotReady { ready, wanted, seconds: PATIENCE_NS / SECOND_NS });
             }
             let mut until_ns = now_ns + SECOND_NS;
             while self.links.len() < wanted {
@@ -57,14 +53,8 @@ impl Engine {
         let floor_role = self.roles[index].floor_octet();
         let registry = self.poll.registry();
         let serializer = self.serializers[index];
-        let link = Link::connect(
-            index,
-            &self.target,
-            serializer,
-            floor_role,
-            started_ns,
-            registry,
-        )?;
+        let link =
+            Link::connect(index, &self.target, serializer, floor_role, started_ns, registry)?;
         if matches!(&self.roles[index], Role::Subscriber(subscriber) if subscriber.may_lose()) {
             link.set_receive_buffer(SLOW_BUFFER_BYTES);
         }
@@ -85,11 +75,7 @@ impl Engine {
                 }
             }
         }
-        let wanted = self
-            .links
-            .iter()
-            .filter(|link| link.phase == Phase::Leaving)
-            .count() as u64;
+        let wanted = self.links.iter().filter(|link| link.phase == Phase::Leaving).count() as u64;
         let before = self.board.counts.left;
         let deadline_ns = self.board.now_ns() + seconds * SECOND_NS;
         self.run_until(deadline_ns, |board| board.counts.left - before >= wanted)?;

@@ -24,16 +24,9 @@ impl Timer {
         let descriptor =
             timerfd_create(TimerfdClockId::Monotonic, flags).context("making a timer")?;
         registry
-            .register(
-                &mut SourceFd(&descriptor.as_raw_fd()),
-                token,
-                Interest::READABLE,
-            )
+            .register(&mut SourceFd(&descriptor.as_raw_fd()), token, Interest::READABLE)
             .context("registering a timer")?;
-        Ok(Self {
-            descriptor,
-            armed_for_ns: 0,
-        })
+        Ok(Self { descriptor, armed_for_ns: 0 })
     }
 
     /// Makes its token ready at `due_ns`, which lies after `now_ns`.
@@ -44,18 +37,10 @@ impl Timer {
         }
         self.armed_for_ns = due_ns;
         let after = due_ns - now_ns;
-        let zero = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let value = Timespec {
-            tv_sec: (after / SECOND_NS) as i64,
-            tv_nsec: (after % SECOND_NS) as i64,
-        };
-        let setting = Itimerspec {
-            it_interval: zero,
-            it_value: value,
-        };
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let value =
+            Timespec { tv_sec: (after / SECOND_NS) as i64, tv_nsec: (after % SECOND_NS) as i64 };
+        let setting = Itimerspec { it_interval: zero, it_value: value };
         // Setting it anew also clears an expiry nobody read.
         timerfd_settime(&self.descriptor, TimerfdTimerFlags::empty(), &setting)
             .context("setting a timer")?;

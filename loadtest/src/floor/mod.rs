@@ -68,11 +68,7 @@ pub fn run_alone(args: &FloorArgs) -> Result<Vec<Report>> {
         acknowledge: false,
         with_floor: false,
         rounds: 1,
-        pace: Pace {
-            rate: 0.0,
-            in_flight: Some(args.in_flight),
-            saturate: false,
-        },
+        pace: Pace { rate: 0.0, in_flight: Some(args.in_flight), saturate: false },
         common: Common {
             url: "floor://127.0.0.1:1".parse()?,
             realm: String::new(),
@@ -90,10 +86,7 @@ pub fn run_alone(args: &FloorArgs) -> Result<Vec<Report>> {
             output: args.output.clone(),
         },
     };
-    Mode::ALL
-        .into_iter()
-        .map(|mode| run(&fanout, mode, args.message_bytes))
-        .collect()
+    Mode::ALL.into_iter().map(|mode| run(&fanout, mode, args.message_bytes)).collect()
 }
 
 /// A port that nobody listens on at the moment.

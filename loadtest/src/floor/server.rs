@@ -17,12 +17,7 @@ pub fn serve(port: u16, coalesce: bool) -> Result<()> {
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)
         .context("registering the listener")?;
-    let mut server = Server {
-        poll,
-        peers: Vec::new(),
-        subscribers: Vec::new(),
-        coalesce,
-    };
+    let mut server = Server { poll, peers: Vec::new(), subscribers: Vec::new(), coalesce };
     let mut events = Events::with_capacity(1024);
     loop {
         match server.poll.poll(&mut events, None) {
@@ -133,17 +128,8 @@ impl Server {
 impl Peer {
     fn register(mut stream: TcpStream, index: usize, registry: &Registry) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        registry.register(
-            &mut stream,
-            Token(index),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        Ok(Self {
-            stream,
-            is_publisher: false,
-            partial: Vec::new(),
-            waiting: VecDeque::new(),
-        })
+        registry.register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { stream, is_publisher: false, partial: Vec::new(), waiting: VecDeque::new() })
     }
 
     fn keep(&mut self, rest: &[u8]) {

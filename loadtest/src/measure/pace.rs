@@ -14,11 +14,7 @@ pub struct Pacer {
 impl Pacer {
     /// `per_second` must be above 0.
     pub const fn new(start_ns: u64, per_second: f64) -> Self {
-        Self {
-            start_ns,
-            per_second,
-            sent: 0,
-        }
+        Self { start_ns, per_second, sent: 0 }
     }
 
     /// When the next message is due, in nanoseconds of the run's clock.

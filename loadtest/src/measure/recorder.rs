@@ -18,12 +18,7 @@ impl Recorder {
     pub fn new(stride: u32) -> Self {
         let histogram =
             Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("constant bounds are valid");
-        Self {
-            whole: histogram.clone(),
-            interval: histogram,
-            stride: stride.max(1),
-            skipped: 0,
-        }
+        Self { whole: histogram.clone(), interval: histogram, stride: stride.max(1), skipped: 0 }
     }
 
     /// True if the next value is one of the sample; call it once per message.
@@ -83,12 +78,9 @@ pub struct Latency {
 impl Latency {
     fn of(histogram: &Histogram<u64>) -> Self {
         let at = |percent| histogram.value_at_percentile(percent);
-        let curve = histogram.iter_quantiles(4).map(|step| {
-            (
-                step.quantile_iterated_to() * 100.0,
-                step.value_iterated_to(),
-            )
-        });
+        let curve = histogram
+            .iter_quantiles(4)
+            .map(|step| (step.quantile_iterated_to() * 100.0, step.value_iterated_to()));
         Self {
             samples: histogram.len(),
             min: histogram.min(),
@@ -101,9 +93,7 @@ impl Latency {
             p99_9: at(99.9),
             p99_99: at(99.99),
             max: histogram.max(),
-            curve: curve
-                .take_while(|(percent, _)| *percent < 99.9995)
-                .collect(),
+            curve: curve.take_while(|(percent, _)| *percent < 99.9995).collect(),
         }
     }
 }
@@ -128,10 +118,7 @@ mod tests {
             (latency.p99_99, 9_999_000),
             (latency.max, 10_000_000),
         ] {
-            assert!(
-                found.abs_diff(expected) * 1_000 <= expected * 2,
-                "{found} {expected}"
-            );
+            assert!(found.abs_diff(expected) * 1_000 <= expected * 2, "{found} {expected}");
         }
         assert!(latency.curve.windows(2).all(|pair| pair[0].1 <= pair[1].1));
     }

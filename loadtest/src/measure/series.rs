@@ -35,9 +35,8 @@ pub fn memory_slope(series: &[Sample]) -> Option<f64> {
         return None;
     }
     let count = points.len() as f64;
-    let (mean_x, mean_y) = points.iter().fold((0.0, 0.0), |(x, y), point| {
-        (x + point.0 / count, y + point.1 / count)
-    });
+    let (mean_x, mean_y) =
+        points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
     let (mut above, mut below) = (0.0, 0.0);
     for (x, y) in points {
         above += (x - mean_x) * (y - mean_y);

@@ -40,11 +40,7 @@ impl Track {
             self.next = sequence + 1;
             return Arrival::InOrder;
         }
-        match self
-            .missing
-            .iter()
-            .position(|&(from, to)| (from..to).contains(&sequence))
-        {
+        match self.missing.iter().position(|&(from, to)| (from..to).contains(&sequence)) {
             Some(index) => {
                 self.fill(index, sequence);
                 Arrival::Late
@@ -61,10 +57,7 @@ impl Track {
 
     /// How many were skipped, of those that something later overtook.
     pub fn missing_so_far(&self) -> u64 {
-        self.missing
-            .iter()
-            .map(|(from, to)| u64::from(to - from))
-            .sum()
+        self.missing.iter().map(|(from, to)| u64::from(to - from)).sum()
     }
 
     fn fill(&mut self, index: usize, sequence: u32) {
@@ -108,10 +101,7 @@ impl Tally {
     }
 
     pub fn is_clean(&self) -> bool {
-        Self {
-            checked: 0,
-            ..*self
-        } == Self::default()
+        Self { checked: 0, ..*self } == Self::default()
     }
 }
 
@@ -139,11 +129,7 @@ mod tests {
             tally.note(track.arrive(*sequence));
         }
         tally.lost = track.finish(sent);
-        assert_eq!(
-            (tally.lost, tally.doubled, tally.reordered),
-            expected,
-            "{arrivals:?}"
-        );
+        assert_eq!((tally.lost, tally.doubled, tally.reordered), expected, "{arrivals:?}");
         assert_eq!(tally.is_clean(), expected == (0, 0, 0));
     }
 

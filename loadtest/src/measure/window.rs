@@ -16,12 +16,7 @@ impl Window {
     /// `in_flight` is K; 0 makes a window that never closes (open loop). `receivers` is how many
     /// subscribers each publication reaches.
     pub fn new(in_flight: u32, receivers: u32) -> Self {
-        Self {
-            waiting: vec![0; in_flight as usize],
-            oldest: 0,
-            next: 0,
-            receivers,
-        }
+        Self { waiting: vec![0; in_flight as usize], oldest: 0, next: 0, receivers }
     }
 
     pub fn has_room(&self) -> bool {

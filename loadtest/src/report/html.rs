@@ -29,11 +29,7 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
 }
 
 fn base(report: &Report) -> String {
-    if report.label.is_empty() {
-        report.scenario.clone()
-    } else {
-        report.label.clone()
-    }
+    if report.label.is_empty() { report.scenario.clone() } else { report.label.clone() }
 }
 
 /// Each run's name: its label, with a number where a label ran several times.
@@ -41,11 +37,7 @@ fn names(reports: &[Report]) -> Vec<String> {
     let name = |index: usize| {
         let own = base(&reports[index]);
         let same = |range: &[Report]| range.iter().filter(|other| base(other) == own).count();
-        if same(reports) == 1 {
-            own
-        } else {
-            format!("{own}, run {}", same(&reports[..=index]))
-        }
+        if same(reports) == 1 { own } else { format!("{own}, run {}", same(&reports[..=index])) }
     };
     (0..reports.len()).map(name).collect()
 }
@@ -67,11 +59,7 @@ fn lines(reports: &[Report], points: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec
     let line = |report: &Report| {
         let name = base(report);
         let colour = colours.iter().position(|label| *label == name).unwrap_or(0);
-        Line {
-            name,
-            colour,
-            points: points(report),
-        }
+        Line { name, colour, points: points(report) }
     };
     reports.iter().map(line).collect()
 }
@@ -103,37 +91,20 @@ fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String])
     }
     let bar = |row: &crate::compare::Row| {
         let ns = row.cpu_per_delivery.unwrap_or(0.0);
-        let colour = colours
-            .iter()
-            .position(|label| *label == row.label)
-            .unwrap_or(0);
+        let colour = colours.iter().position(|label| *label == row.label).unwrap_or(0);
         (row.label.clone(), ns, duration(ns as u64), colour)
     };
     let rows: Vec<_> = comparison.rows.iter().map(bar).collect();
     let chart = bars("CPU time per delivery", &rows);
-    let _ = write!(
-        out,
-        "</table><div class=\"charts\">{}</div></section>",
-        figure(&chart)
-    );
+    let _ = write!(out, "</table><div class=\"charts\">{}</div></section>", figure(&chart));
 }
 
 fn put_charts(out: &mut String, reports: &[Report]) {
     let over_time = |title, y_text, of: fn(&Sample) -> Option<f64>| {
         let point = |sample: &Sample| Some((sample.at_s, of(sample)?));
-        let lines = lines(reports, |report| {
-            report.series.iter().filter_map(point).collect()
-        });
+        let lines = lines(reports, |report| report.series.iter().filter_map(point).collect());
         let x_ticks = time_ticks(&lines);
-        Chart {
-            title,
-            x_label: "seconds",
-            x_ticks,
-            y_text,
-            y_log: false,
-            lines,
-        }
-        .render()
+        Chart { title, x_label: "seconds", x_ticks, y_text, y_log: false, lines }.render()
     };
     let per_second = |value: f64| short(value);
     let charts = [
@@ -146,11 +117,7 @@ fn put_charts(out: &mut String, reports: &[Report]) {
             |ns| duration(ns as u64),
             |sample| sample.event_p99.or(sample.call_p99).map(|ns| ns as f64),
         ),
-        over_time(
-            "Router CPU, cores",
-            |cores| format!("{cores:.2}"),
-            |sample| sample.router_cpu,
-        ),
+        over_time("Router CPU, cores", |cores| format!("{cores:.2}"), |sample| sample.router_cpu),
         over_time(
             "Router memory",
             |mebibytes| format!("{mebibytes:.0} MiB"),
@@ -167,19 +134,13 @@ fn percentiles(reports: &[Report]) -> String {
     let nines = |percent: f64| -(1.0 - percent / 100.0).max(1e-6).log10();
     let points = |report: &Report| {
         let curve = report.latency().map_or(&[][..], |latency| &latency.curve);
-        curve
-            .iter()
-            .map(|(percent, ns)| (nines(*percent), *ns as f64))
-            .collect()
+        curve.iter().map(|(percent, ns)| (nines(*percent), *ns as f64)).collect()
     };
     let ticks = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999];
     Chart {
         title: "Latency by percentile",
         x_label: "percentile",
-        x_ticks: ticks
-            .iter()
-            .map(|percent| (nines(*percent), percent.to_string()))
-            .collect(),
+        x_ticks: ticks.iter().map(|percent| (nines(*percent), percent.to_string())).collect(),
         y_text: |ns| duration(ns as u64),
         y_log: true,
         lines: lines(reports, points),
@@ -188,17 +149,11 @@ fn percentiles(reports: &[Report]) -> String {
 }
 
 fn time_ticks(lines: &[Line]) -> Vec<(f64, String)> {
-    let last = lines
-        .iter()
-        .filter_map(|line| line.points.last())
-        .map(|(x, _)| *x);
+    let last = lines.iter().filter_map(|line| line.points.last()).map(|(x, _)| *x);
     let last = last.fold(0.0, f64::max);
     let step = nice_step(last / 8.0);
     let count = (last / step).floor() as u32;
-    (0..=count)
-        .map(|index| f64::from(index) * step)
-        .map(|second| (second, short(second)))
-        .collect()
+    (0..=count).map(|index| f64::from(index) * step).map(|second| (second, short(second))).collect()
 }
 
 /// A number with three digits or so.
@@ -270,17 +225,10 @@ fn put_tiles(out: &mut String, report: &Report) {
         tiles.push(("router memory", bytes(router.rss_end)));
     }
     let generator = &report.generator;
-    let bound = if generator.client_bound {
-        "client-bound"
-    } else {
-        "not client-bound"
-    };
+    let bound = if generator.client_bound { "client-bound" } else { "not client-bound" };
     tiles.push(("generator cores", format!("{:.2}, {bound}", generator.busy)));
     for figure in &report.figures {
-        tiles.push((
-            &figure.name,
-            format!("{} {}", short(figure.value), figure.unit),
-        ));
+        tiles.push((&figure.name, format!("{} {}", short(figure.value), figure.unit)));
     }
     out.push_str("<div class=\"tiles\">");
     for (name, value) in tiles {
@@ -292,12 +240,8 @@ fn put_tiles(out: &mut String, report: &Report) {
 
 fn put_latencies(out: &mut String, report: &Report) {
     out.push_str("<table><tr><th></th>");
-    let heads = [
-        "min", "mean", "stddev", "p50", "p75", "p90", "p99", "p99.9", "p99.99", "max",
-    ];
-    heads
-        .iter()
-        .for_each(|head| out.push_str(&format!("<th>{head}</th>")));
+    let heads = ["min", "mean", "stddev", "p50", "p75", "p90", "p99", "p99.9", "p99.99", "max"];
+    heads.iter().for_each(|head| out.push_str(&format!("<th>{head}</th>")));
     out.push_str("</tr>");
     for (name, latency) in [
         ("event latency", &report.event_latency),
@@ -306,19 +250,7 @@ fn put_latencies(out: &mut String, report: &Report) {
         ("send lag", &report.send_lag),
     ] {
         let Some(latency) = latency else { continue };
-        let Latency {
-            min,
-            mean,
-            stddev,
-            p50,
-            p75,
-            p90,
-            p99,
-            p99_9,
-            p99_99,
-            max,
-            ..
-        } = latency;
+        let Latency { min, mean, stddev, p50, p75, p90, p99, p99_9, p99_99, max, .. } = latency;
         let _ = write!(out, "<tr><th>{name}</th>");
         for value in [min, mean, stddev, p50, p75, p90, p99, p99_9, p99_99, max] {
             let _ = write!(out, "<td>{}</td>", duration(*value));
@@ -329,19 +261,11 @@ fn put_latencies(out: &mut String, report: &Report) {
 }
 
 fn figure(chart: &str) -> String {
-    if chart.is_empty() {
-        String::new()
-    } else {
-        format!("<figure>{chart}</figure>")
-    }
+    if chart.is_empty() { String::new() } else { format!("<figure>{chart}</figure>") }
 }
 
 const fn verdict(clean: bool) -> &'static str {
-    if clean {
-        "<em class=\"good\">OK</em>"
-    } else {
-        "<em class=\"bad\">FAILED</em>"
-    }
+    if clean { "<em class=\"good\">OK</em>" } else { "<em class=\"bad\">FAILED</em>" }
 }
 
 const STYLE: &str = include_str!("style.css");
@@ -363,21 +287,12 @@ mod tests {
         for outside in ["http://", "https://", "<script", "src=", "<a>"] {
             assert!(!page.contains(outside), "{outside}");
         }
-        for part in [
-            "router &lt;a&gt;, run 2",
-            "Latency by percentile",
-            "p99.99",
-            ">FAILED<",
-        ] {
+        for part in ["router &lt;a&gt;, run 2", "Latency by percentile", "p99.99", ">FAILED<"] {
             assert!(page.contains(part), "{part}");
         }
         for tag in ["section", "table", "svg", "figure", "div"] {
             let (opened, closed) = (format!("<{tag}"), format!("</{tag}>"));
-            assert_eq!(
-                page.matches(&opened).count(),
-                page.matches(&closed).count(),
-                "{tag}"
-            );
+            assert_eq!(page.matches(&opened).count(), page.matches(&closed).count(), "{tag}");
         }
     }
 

@@ -14,11 +14,8 @@ pub fn line(report: &Report) -> Result<String> {
 
 /// Appends one run to `path`.
 pub fn append(path: &Path, report: &Report) -> Result<()> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .context("opening the JSON file")?;
+    let mut file =
+        OpenOptions::new().create(true).append(true).open(path).context("opening the JSON file")?;
     writeln!(file, "{}", line(report)?).context("writing the JSON file")
 }
 

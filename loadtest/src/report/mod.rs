@@ -97,19 +97,12 @@ pub struct Figure {
 
 impl Report {
     pub fn add_figure(&mut self, name: &str, value: f64, unit: &str) {
-        self.figures.push(Figure {
-            name: name.to_owned(),
-            value,
-            unit: unit.to_owned(),
-        });
+        self.figures.push(Figure { name: name.to_owned(), value, unit: unit.to_owned() });
     }
 
     /// The latency that the scenario is about.
     pub fn latency(&self) -> Option<&Latency> {
-        self.event_latency
-            .as_ref()
-            .or(self.call_latency.as_ref())
-            .or(self.join_latency.as_ref())
+        self.event_latency.as_ref().or(self.call_latency.as_ref()).or(self.join_latency.as_ref())
     }
 
     pub fn fail(&mut self, reason: String) {
@@ -130,16 +123,8 @@ pub fn command_line() -> String {
     };
     let mut words = std::env::args();
     let program = words.next().unwrap_or_default();
-    let name = program
-        .rsplit('/')
-        .next()
-        .unwrap_or("stentor-loadtest")
-        .to_owned();
-    std::iter::once(name)
-        .chain(words)
-        .map(quoted)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let name = program.rsplit('/').next().unwrap_or("stentor-loadtest").to_owned();
+    std::iter::once(name).chain(words).map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -188,20 +173,9 @@ pub mod samples {
                 rss_end: 20 << 20,
                 ..RouterUse::default()
             }),
-            generator: GeneratorUse {
-                cpu_s: 2.0,
-                busy: 0.4,
-                ..GeneratorUse::default()
-            },
-            verified: Tally {
-                checked: 500_000,
-                ..Tally::default()
-            },
-            figures: vec![Figure {
-                name: "growth".into(),
-                value: 1.5,
-                unit: "MiB".into(),
-            }],
+            generator: GeneratorUse { cpu_s: 2.0, busy: 0.4, ..GeneratorUse::default() },
+            verified: Tally { checked: 500_000, ..Tally::default() },
+            figures: vec![Figure { name: "growth".into(), value: 1.5, unit: "MiB".into() }],
             failures: Vec::new(),
             clean: true,
             series: (0..5).map(sample).collect(),

@@ -103,10 +103,7 @@ pub fn bars(title: &str, rows: &[(String, f64, String, usize)]) -> String {
 
 /// Text for HTML and SVG.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 struct Axis {
@@ -124,31 +121,17 @@ impl Axis {
             let (first, last) = (least.log10().floor() as i32, most.log10().ceil() as i32);
             let last = last.max(first + 1);
             let ticks = (first..=last).map(|power| 10f64.powi(power)).collect();
-            return Self {
-                low: f64::from(first),
-                high: f64::from(last),
-                log,
-                ticks,
-            };
+            return Self { low: f64::from(first), high: f64::from(last), log, ticks };
         }
         let step = nice_step(most / 5.0);
         let count = (most / step).ceil().max(1.0) as u32;
         let ticks: Vec<f64> = (0..=count).map(|index| f64::from(index) * step).collect();
-        Self {
-            low: 0.0,
-            high: f64::from(count) * step,
-            log,
-            ticks,
-        }
+        Self { low: 0.0, high: f64::from(count) * step, log, ticks }
     }
 
     /// Where `value` lies between the ends, from 0 to 1.
     fn share(&self, value: f64) -> f64 {
-        let value = if self.log {
-            value.max(1.0).log10()
-        } else {
-            value
-        };
+        let value = if self.log { value.max(1.0).log10() } else { value };
         ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 }
@@ -159,16 +142,12 @@ pub fn nice_step(least: f64) -> f64 {
         return 1.0;
     }
     let power = 10f64.powf(least.log10().floor());
-    let factor = [1.0, 2.0, 5.0]
-        .into_iter()
-        .find(|factor| factor * power >= least * 0.999);
+    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= least * 0.999);
     factor.unwrap_or(10.0) * power
 }
 
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold((f64::MAX, f64::MIN), |(low, high), value| {
-        (low.min(value), high.max(value))
-    })
+    values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 fn open(title: &str) -> String {
@@ -188,10 +167,7 @@ fn rule(out: &mut String, x1: f64, y1: f64, x2: f64, y2: f64) {
 
 fn label(out: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
     let text = escape(text);
-    let _ = write!(
-        out,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>"
-    );
+    let _ = write!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>");
 }
 
 const WIDTH: f64 = 640.0;
@@ -215,11 +191,7 @@ mod tests {
             x_ticks: vec![(0.0, "0".into()), (10.0, "10".into())],
             y_text: |value| format!("{value}"),
             y_log,
-            lines: vec![Line {
-                name: "one & two".into(),
-                colour: 0,
-                points,
-            }],
+            lines: vec![Line { name: "one & two".into(), colour: 0, points }],
         }
         .render()
     }
@@ -247,13 +219,7 @@ mod tests {
 
     #[test]
     fn steps() {
-        for (least, step) in [
-            (0.7, 1.0),
-            (1.3, 2.0),
-            (3.0, 5.0),
-            (60.0, 100.0),
-            (0.0, 1.0),
-        ] {
+        for (least, step) in [(0.7, 1.0), (1.3, 2.0), (3.0, 5.0), (60.0, 100.0), (0.0, 1.0)] {
             assert!((nice_step(least) - step).abs() < 1e-9, "{least}");
         }
     }

@@ -19,20 +19,8 @@ pub fn run(report: &Report) -> String {
 }
 
 fn headline(out: &mut String, report: &Report) {
-    let Report {
-        scenario,
-        label,
-        url,
-        serializer,
-        clients,
-        pacing,
-        ..
-    } = report;
-    let label = if label.is_empty() {
-        String::new()
-    } else {
-        format!(" [{label}]")
-    };
+    let Report { scenario, label, url, serializer, clients, pacing, .. } = report;
+    let label = if label.is_empty() { String::new() } else { format!(" [{label}]") };
     let _ = writeln!(out, "{scenario}{label}: {clients}, {pacing}");
     let _ = writeln!(
         out,
@@ -49,12 +37,7 @@ fn throughput(out: &mut String, report: &Report) {
         }
     };
     let megabytes = format!(" ~ {:.2} MB/s received", report.received_bytes_per_s / 1e6);
-    line(
-        "publications",
-        report.publications,
-        report.publications_per_s,
-        "",
-    );
+    line("publications", report.publications, report.publications_per_s, "");
     line("events", report.events, report.events_per_s, &megabytes);
     line("calls", report.calls, report.calls_per_s, "");
 }
@@ -73,18 +56,7 @@ fn latencies(out: &mut String, report: &Report) {
     );
     for (name, latency) in rows {
         let Some(latency) = latency else { continue };
-        let Latency {
-            min,
-            mean,
-            stddev,
-            p50,
-            p90,
-            p99,
-            p99_9,
-            p99_99,
-            max,
-            ..
-        } = latency;
+        let Latency { min, mean, stddev, p50, p90, p99, p99_9, p99_99, max, .. } = latency;
         let _ = write!(out, "  {name:<13}");
         for value in [min, mean, stddev, p50, p90, p99, p99_9, p99_99, max] {
             let _ = write!(out, " {:>9}", duration(*value));
@@ -159,11 +131,7 @@ fn verdict(out: &mut String, report: &Report) {
 
 /// `1 publisher`, `2 publishers`.
 pub fn counted(count: u32, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
-    }
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// 1234567 as `1,234,567`.
@@ -211,12 +179,9 @@ mod tests {
         assert_eq!(grouped(7), "7");
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(999_999), "999,999");
-        for (ns, text) in [
-            (999, "999ns"),
-            (1_500, "1.50us"),
-            (55_000, "55us"),
-            (2_000_000_000, "2.00s"),
-        ] {
+        for (ns, text) in
+            [(999, "999ns"), (1_500, "1.50us"), (55_000, "55us"), (2_000_000_000, "2.00s")]
+        {
             assert_eq!(duration(ns), text);
         }
         assert_eq!(bytes(1 << 21), "2.0 MiB");

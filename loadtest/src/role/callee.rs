@@ -20,13 +20,7 @@ pub struct Callee {
 impl Callee {
     pub fn new(procedure: String, shared: bool, payload_bytes: usize, callers: usize) -> Self {
         let finder = StampFinder::default();
-        Self {
-            procedure,
-            shared,
-            payload_bytes,
-            finder,
-            next: vec![0; callers],
-        }
+        Self { procedure, shared, payload_bytes, finder, next: vec![0; callers] }
     }
 
     pub fn joined(&self, link: &mut Link) {

@@ -39,11 +39,7 @@ impl Caller {
         self.next += 1;
         board.counts.calls += 1;
         self.pending.insert(request, (sequence, at_ns));
-        let payload = self.payload.stamped(Stamp {
-            sender: self.number,
-            sequence,
-            at_ns,
-        });
+        let payload = self.payload.stamped(Stamp { sender: self.number, sequence, at_ns });
         link.send(|body| body.call(request, &self.procedure, payload));
     }
 
@@ -88,17 +84,8 @@ impl Caller {
             return;
         };
         board.counts.results += 1;
-        let found = self
-            .finder
-            .find(message)
-            .and_then(|at| stamp::read(message, at));
-        if found
-            != Some(Stamp {
-                sender: self.number,
-                sequence,
-                at_ns,
-            })
-        {
+        let found = self.finder.find(message).and_then(|at| stamp::read(message, at));
+        if found != Some(Stamp { sender: self.number, sequence, at_ns }) {
             board.tally.damaged += 1;
         }
         board.record_call(at_ns, now_ns);

@@ -18,23 +18,14 @@ impl Publisher {
     /// `number` is its place among the publishers, and names its window; `payload_bytes` is the
     /// length of each event's one argument.
     pub fn new(number: u32, topic: String, acknowledge: bool, payload_bytes: usize) -> Self {
-        Self {
-            number,
-            topic,
-            acknowledge,
-            payload: Payload::new(payload_bytes),
-        }
+        Self { number, topic, acknowledge, payload: Payload::new(payload_bytes) }
     }
 
     /// Sends the next publication; its latency counts from `at_ns`.
     pub fn publish(&mut self, link: &mut Link, board: &mut Board, at_ns: u64) {
         let sequence = board.windows[self.number as usize].send();
         board.counts.publications += 1;
-        let payload = self.payload.stamped(Stamp {
-            sender: self.number,
-            sequence,
-            at_ns,
-        });
+        let payload = self.payload.stamped(Stamp { sender: self.number, sequence, at_ns });
         if link.transport == Transport::Floor {
             link.send_bytes(payload);
             return;

@@ -137,10 +137,7 @@ impl Subscriber {
     fn handle_event(&mut self, board: &mut Board, message: &[u8], now_ns: u64) {
         board.counts.events += 1;
         board.event_bytes = message.len();
-        let found = self
-            .finder
-            .find(message)
-            .and_then(|at| stamp::read(message, at));
+        let found = self.finder.find(message).and_then(|at| stamp::read(message, at));
         let Some(stamp) = found else {
             board.tally.damaged += 1;
             return;

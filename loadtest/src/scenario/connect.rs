@@ -10,12 +10,7 @@ use crate::role::subscriber::{Kind, Subscriber};
 use crate::router::Router;
 
 pub fn connect(args: &Connect, router: Option<&Router>) -> Result<Report> {
-    let Connect {
-        sessions,
-        rate,
-        subscribe,
-        common,
-    } = args;
+    let Connect { sessions, rate, subscribe, common } = args;
     let role = |number: u32| {
         if *subscribe {
             let topic = format!("loadtest.topic.{number}");
@@ -24,17 +19,11 @@ pub fn connect(args: &Connect, router: Option<&Router>) -> Result<Report> {
             Role::Idle
         }
     };
-    let doing = if *subscribe {
-        "join and subscribe"
-    } else {
-        "join"
-    };
+    let doing = if *subscribe { "join and subscribe" } else { "join" };
     let plan = Plan {
         scenario: "connect",
         common,
-        clients: (0..*sessions)
-            .map(|number| (role(number), common.serializer))
-            .collect(),
+        clients: (0..*sessions).map(|number| (role(number), common.serializer)).collect(),
         windows: Vec::new(),
         publish_rate: None,
         call_rate: None,
@@ -70,23 +59,12 @@ pub fn connect(args: &Connect, router: Option<&Router>) -> Result<Report> {
     if let Some(cores) = idle_cores {
         report.add_figure("router while idle", cores, "cores");
     }
-    report.add_figure(
-        "sessions that left",
-        left as f64 / leaving_s.max(1e-9),
-        "/s",
-    );
+    report.add_figure("sessions that left", left as f64 / leaving_s.max(1e-9), "/s");
     if let Some(after) = rss_left {
-        report.add_figure(
-            "router memory after leaving",
-            after as f64 / 1_048_576.0,
-            "MiB",
-        );
+        report.add_figure("router memory after leaving", after as f64 / 1_048_576.0, "MiB");
     }
     if left < u64::from(*sessions) {
-        report.fail(format!(
-            "{} sessions got no answer to GOODBYE",
-            u64::from(*sessions) - left
-        ));
+        report.fail(format!("{} sessions got no answer to GOODBYE", u64::from(*sessions) - left));
     }
     Ok(report)
 }

@@ -30,15 +30,7 @@ pub fn soak(args: &Mixed, router: Option<&Router>) -> Result<Report> {
 }
 
 fn plan<'a>(scenario: &'a str, args: &'a Mixed) -> Plan<'a> {
-    let Mixed {
-        publishers,
-        subscribers,
-        churners,
-        callers,
-        callees,
-        idle,
-        ..
-    } = args;
+    let Mixed { publishers, subscribers, churners, callers, callees, idle, .. } = args;
     let mut plan = Plan {
         scenario,
         common: &args.common,
@@ -47,26 +39,17 @@ fn plan<'a>(scenario: &'a str, args: &'a Mixed) -> Plan<'a> {
         publish_rate: Some(args.rate),
         call_rate: Some(args.call_rate),
         join_rate: None,
-        pacing: format!(
-            "open loop, {} publications/s, {} calls/s",
-            args.rate, args.call_rate
-        ),
+        pacing: format!("open loop, {} publications/s, {} calls/s", args.rate, args.call_rate),
         description: format!(
             "{publishers} publishers, {subscribers} subscribers, {churners} churners, \
              {callers} callers, {callees} callees, {idle} idle"
         ),
     };
     add_subscribers(&mut plan, *subscribers, 0..*publishers, Kind::Steady);
-    add_subscribers(
-        &mut plan,
-        *churners,
-        0..*publishers,
-        Kind::Churning(CHURN_AFTER),
-    );
+    add_subscribers(&mut plan, *churners, 0..*publishers, Kind::Churning(CHURN_AFTER));
     add_callees_and_callers(&mut plan, *callees, *callers, false, 0);
     add_publishers(&mut plan, *publishers, false);
-    plan.clients
-        .extend((0..*idle).map(|_| (Role::Idle, args.common.serializer)));
+    plan.clients.extend((0..*idle).map(|_| (Role::Idle, args.common.serializer)));
     plan
 }
 

@@ -13,12 +13,7 @@ use crate::router::Router;
 
 /// P publishers and N subscribers on one topic.
 pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
-    let Fanout {
-        publishers,
-        subscribers,
-        common,
-        ..
-    } = args;
+    let Fanout { publishers, subscribers, common, .. } = args;
     let (in_flight, publish_rate, pacing) = args.pace.settle(1000);
     let mut plan = Plan {
         scenario: "fanout",
@@ -38,8 +33,7 @@ pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
     let mut serializers = args.subscriber_serializer.iter().cycle();
     for _ in 0..*subscribers {
         let serializer = serializers.next().copied().unwrap_or(common.serializer);
-        plan.clients
-            .push((subscriber(TOPIC, 0..*publishers, Kind::Steady), serializer));
+        plan.clients.push((subscriber(TOPIC, 0..*publishers, Kind::Steady), serializer));
     }
     add_publishers(&mut plan, *publishers, args.acknowledge);
     simple(plan, router)
@@ -47,12 +41,7 @@ pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
 
 /// T topics with one publisher and one subscriber each.
 pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
-    let Topics {
-        topics,
-        common,
-        acknowledge,
-        ..
-    } = args;
+    let Topics { topics, common, acknowledge, .. } = args;
     let (in_flight, publish_rate, pacing) = args.pace.settle(1);
     let mut clients = Vec::new();
     let topic = |number: u32| format!("{TOPIC}.{number}");
@@ -73,24 +62,14 @@ pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
         call_rate: None,
         join_rate: None,
         pacing,
-        description: format!(
-            "{}, 1 publisher and 1 subscriber each",
-            counted(*topics, "topic")
-        ),
+        description: format!("{}, 1 publisher and 1 subscriber each", counted(*topics, "topic")),
     };
     simple(plan, router)
 }
 
 /// Steady subscribers, and others that come and go, on one topic.
 pub fn churn(args: &Churn, router: Option<&Router>) -> Result<Report> {
-    let Churn {
-        publishers,
-        subscribers,
-        churners,
-        stay,
-        common,
-        ..
-    } = args;
+    let Churn { publishers, subscribers, churners, stay, common, .. } = args;
     let (in_flight, publish_rate, pacing) = args.pace.settle(8);
     let mut plan = Plan {
         scenario: "churn",
@@ -144,11 +123,7 @@ pub fn add_subscribers(
 }
 
 pub fn add_publishers(plan: &mut Plan<'_>, count: u32, acknowledge: bool) {
-    let Common {
-        serializer,
-        payload_bytes,
-        ..
-    } = plan.common;
+    let Common { serializer, payload_bytes, .. } = plan.common;
     for number in 0..count {
         let publisher = Publisher::new(number, TOPIC.to_owned(), acknowledge, *payload_bytes);
         plan.clients.push((Role::Publisher(publisher), *serializer));
@@ -164,11 +139,9 @@ impl Pace {
     /// the window of `--saturate`.
     pub fn settle(&self, usual: u32) -> (u32, Option<f64>, String) {
         match self.in_flight.or_else(|| self.saturate.then_some(usual)) {
-            Some(window) => (
-                window,
-                None,
-                format!("closed loop, {window} in flight per publisher"),
-            ),
+            Some(window) => {
+                (window, None, format!("closed loop, {window} in flight per publisher"))
+            }
             None => (0, Some(self.rate), format!("open loop, {}/s", self.rate)),
         }
     }
@@ -182,28 +155,10 @@ mod tests {
 
     #[test]
     fn paces() {
-        let pace = Pace {
-            rate: 50.0,
-            in_flight: None,
-            saturate: false,
-        };
-        assert_eq!(
-            pace.settle(8),
-            (0, Some(50.0), "open loop, 50/s".to_owned())
-        );
-        let saturated = Pace {
-            saturate: true,
-            ..pace
-        };
+        let pace = Pace { rate: 50.0, in_flight: None, saturate: false };
+        assert_eq!(pace.settle(8), (0, Some(50.0), "open loop, 50/s".to_owned()));
+        let saturated = Pace { saturate: true, ..pace };
         assert_eq!((saturated.settle(8).0, saturated.settle(8).1), (8, None));
-        assert_eq!(
-            Pace {
-                in_flight: Some(3),
-                ..pace
-            }
-            .settle(8)
-            .0,
-            3
-        );
+        assert_eq!(Pace { in_flight: Some(3), ..pace }.settle(8).0, 3);
     }
 }

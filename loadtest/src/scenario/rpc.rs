@@ -12,23 +12,13 @@ use crate::role::caller::Caller;
 use crate::router::Router;
 
 pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
-    let Rpc {
-        callers,
-        callees,
-        shared,
-        common,
-        ..
-    } = args;
+    let Rpc { callers, callees, shared, common, .. } = args;
     let depth = args.depth.or_else(|| args.saturate.then_some(USUAL_DEPTH));
     let pacing = match depth {
         Some(depth) => format!("closed loop, depth {depth} per caller"),
         None => format!("open loop, {}/s", args.rate),
     };
-    let procedures = if *shared {
-        "one shared procedure"
-    } else {
-        "one procedure per callee"
-    };
+    let procedures = if *shared { "one shared procedure" } else { "one procedure per callee" };
     let mut plan = Plan {
         scenario: "rpc",
         common,
@@ -55,17 +45,9 @@ pub fn add_callees_and_callers(
     shared: bool,
     depth: u32,
 ) {
-    let Common {
-        serializer,
-        payload_bytes,
-        ..
-    } = plan.common;
+    let Common { serializer, payload_bytes, .. } = plan.common;
     let procedure = |number: u32| {
-        if shared {
-            PROCEDURE.to_owned()
-        } else {
-            format!("{PROCEDURE}.{}", number % callees)
-        }
+        if shared { PROCEDURE.to_owned() } else { format!("{PROCEDURE}.{}", number % callees) }
     };
     for number in 0..callees {
         let callee = Callee::new(procedure(number), shared, *payload_bytes, callers as usize);

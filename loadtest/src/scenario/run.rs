@@ -68,17 +68,9 @@ impl<'a> Run<'a> {
     /// Opens all clients of `plan`; the cost of that is what a report shows until
     /// [`Run::measure`] is called.
     pub fn open(plan: Plan<'a>, router: Option<&Router>) -> Result<Self> {
-        let Plan {
-            common,
-            clients,
-            windows,
-            ..
-        } = plan;
+        let Plan { common, clients, windows, .. } = plan;
         allow_connections(clients.len())?;
-        let steady = clients
-            .iter()
-            .filter(|(role, _)| matches!(role, Role::Subscriber(_)))
-            .count();
+        let steady = clients.iter().filter(|(role, _)| matches!(role, Role::Subscriber(_))).count();
         let board = Board::new(windows, if steady > 16 { EVENT_STRIDE } else { 1 });
         let serializer = serializer_names(&clients);
         let engine = Engine::new(common.url.clone(), common.realm.clone(), clients, board)?;
@@ -101,8 +93,7 @@ impl<'a> Run<'a> {
             closed_loop: [plan.publish_rate, plan.call_rate, plan.join_rate] == [None; 3],
         };
         run.start = run.mark();
-        run.engine
-            .open_all(common.connect_parallel, plan.join_rate)?;
+        run.engine.open_all(common.connect_parallel, plan.join_rate)?;
         run.end = run.mark();
         run.engine.set_running();
         Ok(run)
@@ -125,9 +116,7 @@ impl<'a> Run<'a> {
         self.start = self.mark();
         let (start_ns, end_ns) = (self.start.at_ns, self.start.at_ns + duration_ns);
         self.engine.board.measured_ns = (start_ns, end_ns);
-        let interval_ns = (duration_ns / MAX_SAMPLES)
-            .max(SECOND_NS.min(duration_ns / 10))
-            .max(1);
+        let interval_ns = (duration_ns / MAX_SAMPLES).max(SECOND_NS.min(duration_ns / 10)).max(1);
         let progress = self.progress_bar(duration_ns);
         let mut before = self.start;
         let first = self.series.last().map_or(0.0, |sample| sample.at_s);
@@ -170,15 +159,7 @@ impl<'a> Run<'a> {
     pub fn report(mut self) -> Report {
         let lost: u64 = self.engine.roles.iter().map(|role| self.lost(role)).sum();
         self.engine.board.tally.lost += lost;
-        let Self {
-            engine,
-            plan,
-            start,
-            end,
-            closed_loop,
-            series,
-            ..
-        } = self;
+        let Self { engine, plan, start, end, closed_loop, series, .. } = self;
         let board = engine.board;
         let wall_ns = end.at_ns - start.at_ns;
         let difference = |of: fn(&Counts) -> u64| of(&end.counts) - of(&start.counts);
@@ -227,8 +208,7 @@ impl<'a> Run<'a> {
     /// Lets `duration_ns` pass without sending: how many cores the router used meanwhile.
     pub fn idle(&mut self, duration_ns: u64) -> Result<Option<f64>> {
         let before = self.mark();
-        self.engine
-            .run_until(before.at_ns + duration_ns, |_| false)?;
+        self.engine.run_until(before.at_ns + duration_ns, |_| false)?;
         let after = self.mark();
         Ok(router_use(&before, &after, 0, 0).map(|usage| usage.cores))
     }
@@ -280,10 +260,7 @@ impl<'a> Run<'a> {
             call_p50: calls.map(|(p50, _)| p50),
             call_p99: calls.map(|(_, p99)| p99),
             router_rss: now.router.map(|reading| reading.rss),
-            router_cpu: before
-                .router
-                .zip(now.router)
-                .map(|(before, now)| cpu(&before, &now)),
+            router_cpu: before.router.zip(now.router).map(|(before, now)| cpu(&before, &now)),
             generator_cpu: cpu(&before.own, &now.own),
         }
     }
@@ -301,13 +278,8 @@ impl<'a> Run<'a> {
 fn show_progress(progress: &ProgressBar, done_ns: u64, sample: &Sample) {
     use crate::report::table::{bytes, duration, grouped};
     progress.set_position(done_ns / 1_000_000);
-    let p99 = sample
-        .event_p99
-        .or(sample.call_p99)
-        .map_or(String::new(), duration);
-    let memory = sample
-        .router_rss
-        .map_or(String::new(), |rss| format!(", router {}", bytes(rss)));
+    let p99 = sample.event_p99.or(sample.call_p99).map_or(String::new(), duration);
+    let memory = sample.router_rss.map_or(String::new(), |rss| format!(", router {}", bytes(rss)));
     progress.set_message(format!(
         "{} events/s, {} calls/s, p99 {p99}{memory}",
         grouped(sample.events_per_s as u64),
@@ -317,12 +289,7 @@ fn show_progress(progress: &ProgressBar, done_ns: u64, sample: &Sample) {
 
 fn serializer_names(clients: &[(Role, Serializer)]) -> String {
     let used = |wanted: &&Serializer| clients.iter().any(|(_, serializer)| serializer == *wanted);
-    Serializer::ALL
-        .iter()
-        .filter(used)
-        .map(|one| one.name())
-        .collect::<Vec<_>>()
-        .join("+")
+    Serializer::ALL.iter().filter(used).map(|one| one.name()).collect::<Vec<_>>().join("+")
 }
 
 fn seconds(from_ns: u64, to_ns: u64) -> f64 {
@@ -383,10 +350,7 @@ mod tests {
     use super::*;
 
     fn mark(at_s: u64, own_s: u64, router_s: u64) -> Mark {
-        let reading = |run_s: u64| Reading {
-            run_ns: run_s * SECOND_NS,
-            ..Reading::default()
-        };
+        let reading = |run_s: u64| Reading { run_ns: run_s * SECOND_NS, ..Reading::default() };
         Mark {
             at_ns: at_s * SECOND_NS,
             own: reading(own_s),
@@ -401,10 +365,7 @@ mod tests {
         assert_eq!(found.cpu_ns_per_event, Some(2_000.0));
         assert_eq!((found.cpu_ns_per_call, found.cores), (None, 0.2));
         let both = router_use(&mark(0, 0, 1), &mark(10, 0, 3), 500, 500).unwrap();
-        assert_eq!(
-            (both.cpu_ns_per_event, both.cpu_ns_per_delivery),
-            (None, Some(2_000_000.0))
-        );
+        assert_eq!((both.cpu_ns_per_event, both.cpu_ns_per_delivery), (None, Some(2_000_000.0)));
     }
 
     #[test]
@@ -418,10 +379,7 @@ mod tests {
             let (start, end) = (mark(0, 0, 0), mark(10, own_s, router_s));
             let router = router_use(&start, &end, 1, 0);
             let found = generator_use(&start, &end, closed_loop, router.as_ref());
-            assert_eq!(
-                found.client_bound, expected,
-                "{own_s} {router_s} {closed_loop}"
-            );
+            assert_eq!(found.client_bound, expected, "{own_s} {router_s} {closed_loop}");
         }
     }
 }

@@ -14,13 +14,7 @@ use crate::role::subscriber::Kind;
 use crate::router::Router;
 
 pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
-    let Slow {
-        subscribers,
-        stalled,
-        rate,
-        common,
-        ..
-    } = args;
+    let Slow { subscribers, stalled, rate, common, .. } = args;
     let stalled = (*stalled).min(*subscribers);
     let steady = subscribers - stalled;
     let mut plan = Plan {
@@ -55,16 +49,8 @@ pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
     let evicted = run.engine.board.counts.evicted;
     let offered = rate * half_ns as f64 / 1e9 * run.engine.board.event_bytes as f64;
     let mut report = run.report();
-    report.add_figure(
-        "offered to each stalled subscriber",
-        offered / 1024.0,
-        "KiB",
-    );
-    report.add_figure(
-        "stalled subscribers closed by the router",
-        evicted as f64,
-        "",
-    );
+    report.add_figure("offered to each stalled subscriber", offered / 1024.0, "KiB");
+    report.add_figure("stalled subscribers closed by the router", evicted as f64, "");
     judge_latency(&mut report, args, reading, stalling);
     judge_memory(&mut report, args, rss_before, rss_after);
     Ok(report)
@@ -107,11 +93,7 @@ fn judge_latency(
         return;
     };
     report.add_figure("p99 while all read", before.p99 as f64 / 1e3, "us");
-    report.add_figure(
-        "p99 of the others while some stall",
-        after.p99 as f64 / 1e3,
-        "us",
-    );
+    report.add_figure("p99 of the others while some stall", after.p99 as f64 / 1e3, "us");
     let growth = after.p99 as f64 / before.p99.max(1) as f64;
     if growth > args.allowed_growth && after.p99 > before.p99 + TOLERATED_NS {
         report.fail(format!(
@@ -129,9 +111,7 @@ fn judge_memory(report: &mut Report, args: &Slow, before: Option<u64>, after: Op
     let growth = after.saturating_sub(before) as f64 / 1_048_576.0;
     report.add_figure("router memory gained while some stall", growth, "MiB");
     if let Some(budget) = args.memory_budget.filter(|budget| growth > *budget as f64) {
-        report.fail(format!(
-            "the router's memory grew by {growth:.1} MiB, over {budget}"
-        ));
+        report.fail(format!("the router's memory grew by {growth:.1} MiB, over {budget}"));
     }
 }
 

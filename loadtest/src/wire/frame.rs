@@ -48,17 +48,11 @@ fn parse_websocket(buffer: &[u8], at: usize) -> Result<Option<Frame>, &'static s
     }
     let (header, length) = match second {
         127 => match buffer.get(at + 2..at + 10) {
-            Some(bytes) => (
-                10,
-                u64::from_be_bytes(bytes.try_into().expect("eight bytes")),
-            ),
+            Some(bytes) => (10, u64::from_be_bytes(bytes.try_into().expect("eight bytes"))),
             None => return Ok(None),
         },
         126 => match buffer.get(at + 2..at + 4) {
-            Some(bytes) => (
-                4,
-                u64::from(u16::from_be_bytes(bytes.try_into().expect("two bytes"))),
-            ),
+            Some(bytes) => (4, u64::from(u16::from_be_bytes(bytes.try_into().expect("two bytes")))),
             None => return Ok(None),
         },
         short => (2, u64::from(short)),
@@ -90,12 +84,7 @@ fn parse_rawsocket(buffer: &[u8], at: usize) -> Result<Option<Frame>, &'static s
         return Err("reserved RawSocket bits are set");
     }
     let extra = u64::from(first & 0x08) << 21;
-    within(
-        buffer,
-        kind,
-        at + 4,
-        extra + u64::from(u32::from_be_bytes([0, a, b, c])),
-    )
+    within(buffer, kind, at + 4, extra + u64::from(u32::from_be_bytes([0, a, b, c])))
 }
 
 fn within(
@@ -128,10 +117,7 @@ pub fn put_pong(transport: Transport, body: &[u8], out: &mut Vec<u8>) {
 }
 
 fn put_rawsocket(kind: u8, body: &[u8], out: &mut Vec<u8>) {
-    debug_assert!(
-        body.len() < 1 << 24,
-        "payload sizes are checked with the arguments"
-    );
+    debug_assert!(body.len() < 1 << 24, "payload sizes are checked with the arguments");
     let [_, a, b, c] = (body.len() as u32).to_be_bytes();
     out.extend_from_slice(&[kind, a, b, c]);
     out.extend_from_slice(body);
@@ -172,12 +158,7 @@ mod tests {
     fn masks_like_the_example_of_rfc_6455() {
         let mut out = Vec::new();
         put_message(Transport::WebSocket, true, b"Hello", &mut out);
-        assert_eq!(
-            out,
-            [
-                0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58
-            ]
-        );
+        assert_eq!(out, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
     }
 
     #[test]
@@ -193,11 +174,7 @@ mod tests {
                 }
             }
             buffer.resize(header + length, b'x');
-            let frame = Frame {
-                kind: Kind::Whole,
-                start: header,
-                end: header + length,
-            };
+            let frame = Frame { kind: Kind::Whole, start: header, end: header + length };
             assert_eq!(parse(Transport::WebSocket, &buffer, 0), Ok(Some(frame)));
             for cut in [0, 1, header - 1, buffer.len() - 1] {
                 assert_eq!(parse(Transport::WebSocket, &buffer[..cut], 0), Ok(None));
@@ -215,9 +192,7 @@ mod tests {
             (0x8a, Kind::Pong),
             (0x88, Kind::Close),
         ] {
-            let found = parse(Transport::WebSocket, &[first, 0], 0)
-                .unwrap()
-                .unwrap();
+            let found = parse(Transport::WebSocket, &[first, 0], 0).unwrap().unwrap();
             assert_eq!(found.kind, kind);
         }
         assert!(parse(Transport::WebSocket, &[0x83, 0], 0).is_err());
@@ -230,10 +205,7 @@ mod tests {
         put_message(Transport::RawSocket, false, b"abc", &mut out);
         assert_eq!(out[3..], [0, 0, 0, 3, b'a', b'b', b'c']);
         let frame = parse(Transport::RawSocket, &out, 3).unwrap().unwrap();
-        assert_eq!(
-            (frame.kind, &out[frame.start..frame.end]),
-            (Kind::Whole, &b"abc"[..])
-        );
+        assert_eq!((frame.kind, &out[frame.start..frame.end]), (Kind::Whole, &b"abc"[..]));
         out.clear();
         put_pong(Transport::RawSocket, b"p", &mut out);
         assert_eq!(out, [2, 0, 0, 1, b'p']);

@@ -22,10 +22,7 @@ pub fn open(
     floor_role: u8,
     out: &mut Vec<u8>,
 ) -> Expected {
-    let mut expected = Expected {
-        accept: String::new(),
-        protocol: String::new(),
-    };
+    let mut expected = Expected { accept: String::new(), protocol: String::new() };
     match target.transport {
         Transport::WebSocket => {
             let key = generate_key();
@@ -72,16 +69,10 @@ fn finish_websocket(expected: &Expected, buffer: &[u8]) -> Result<Option<usize>,
     };
     if response.code != Some(101) {
         let reason = response.reason.unwrap_or_default();
-        return Err(format!(
-            "HTTP {} {reason}",
-            response.code.unwrap_or_default()
-        ));
+        return Err(format!("HTTP {} {reason}", response.code.unwrap_or_default()));
     }
     let field = |name: &str| {
-        let found = response
-            .headers
-            .iter()
-            .find(|field| field.name.eq_ignore_ascii_case(name));
+        let found = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
         found.map_or(&[][..], |field| field.value)
     };
     if field("Sec-WebSocket-Accept") != expected.accept.as_bytes() {
@@ -119,20 +110,11 @@ mod tests {
         let mut out = Vec::new();
         let expected = open(&target, Serializer::MessagePack, 0, &mut out);
         assert_eq!(out, [0x7f, 0xf2, 0, 0]);
-        let finish = |bytes: &[u8]| {
-            finish(
-                Transport::RawSocket,
-                Serializer::MessagePack,
-                &expected,
-                bytes,
-            )
-        };
+        let finish =
+            |bytes: &[u8]| finish(Transport::RawSocket, Serializer::MessagePack, &expected, bytes);
         assert_eq!(finish(&[0x7f, 0xf2, 0]), Ok(None));
         assert_eq!(finish(&[0x7f, 0x52, 0, 0, 9]), Ok(Some(4)));
-        assert_eq!(
-            finish(&[0x7f, 0x10, 0, 0]),
-            Err("serializer unsupported".to_owned())
-        );
+        assert_eq!(finish(&[0x7f, 0x10, 0, 0]), Err("serializer unsupported".to_owned()));
         assert!(finish(b"HTTP").is_err());
     }
 
@@ -156,10 +138,6 @@ mod tests {
         assert_eq!(finish(&good[..40]), Ok(None));
         assert!(finish(&answer("nonsense", "wamp.2.cbor")).is_err());
         assert!(finish(&answer(&expected.accept, "wamp.2.json")).is_err());
-        assert!(
-            finish("HTTP/1.1 400 Bad Request\r\n\r\n")
-                .unwrap_err()
-                .contains("400")
-        );
+        assert!(finish("HTTP/1.1 400 Bad Request\r\n\r\n").unwrap_err().contains("400"));
     }
 }

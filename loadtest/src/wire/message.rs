@@ -24,18 +24,13 @@ pub struct Body<'a> {
 impl<'a> Body<'a> {
     pub fn new(serializer: Serializer, body: &'a mut Vec<u8>) -> Self {
         body.clear();
-        Self {
-            writer: Writer::new(serializer, body),
-        }
+        Self { writer: Writer::new(serializer, body) }
     }
 
     pub fn hello(mut self, realm: &str) {
         let out = self.writer.array(3).uint(1).text(realm.as_bytes()).map(3);
         out.key("agent").text(b"stentor-loadtest");
-        out.key("authmethods")
-            .array(1)
-            .text(b"anonymous")
-            .end_array();
+        out.key("authmethods").array(1).text(b"anonymous").end_array();
         out.key("roles").map(4);
         for role in ["publisher", "subscriber", "caller", "callee"] {
             out.key(role).map(1).key("features").empty_map().end_map();
@@ -54,12 +49,7 @@ impl<'a> Body<'a> {
     }
 
     pub fn unsubscribe(mut self, request: u64, subscription: u64) {
-        self.writer
-            .array(3)
-            .uint(34)
-            .uint(request)
-            .uint(subscription)
-            .end_array();
+        self.writer.array(3).uint(34).uint(request).uint(subscription).end_array();
     }
 
     pub fn publish(mut self, request: u64, acknowledge: bool, topic: &str, payload: &[u8]) {
@@ -69,11 +59,7 @@ impl<'a> Body<'a> {
         } else {
             out.empty_map();
         }
-        out.text(topic.as_bytes())
-            .array(1)
-            .text(payload)
-            .end_array()
-            .end_array();
+        out.text(topic.as_bytes()).array(1).text(payload).end_array().end_array();
     }
 
     /// `shared` lets several callees register the same procedure, served in turn.
@@ -89,11 +75,7 @@ impl<'a> Body<'a> {
 
     pub fn call(mut self, request: u64, procedure: &str, payload: &[u8]) {
         let out = self.writer.array(5).uint(48).uint(request).empty_map();
-        out.text(procedure.as_bytes())
-            .array(1)
-            .text(payload)
-            .end_array()
-            .end_array();
+        out.text(procedure.as_bytes()).array(1).text(payload).end_array().end_array();
     }
 
     pub fn yield_result(mut self, invocation: u64, payload: &[u8]) {
@@ -116,26 +98,14 @@ mod tests {
     fn golden_json() {
         assert_eq!(json(|body| body.subscribe(1, "a.b")), r#"[32,1,{},"a.b"]"#);
         assert_eq!(json(|body| body.unsubscribe(2, 77)), "[34,2,77]");
-        assert_eq!(
-            json(|body| body.publish(3, false, "a", b"p")),
-            r#"[16,3,{},"a",["p"]]"#
-        );
-        assert_eq!(
-            json(|body| body.call(4, "f", b"p")),
-            r#"[48,4,{},"f",["p"]]"#
-        );
-        assert_eq!(
-            json(|body| body.yield_result(5, b"p")),
-            r#"[70,5,{},["p"]]"#
-        );
+        assert_eq!(json(|body| body.publish(3, false, "a", b"p")), r#"[16,3,{},"a",["p"]]"#);
+        assert_eq!(json(|body| body.call(4, "f", b"p")), r#"[48,4,{},"f",["p"]]"#);
+        assert_eq!(json(|body| body.yield_result(5, b"p")), r#"[70,5,{},["p"]]"#);
         assert_eq!(
             json(|body| body.register(6, "f", true)),
             r#"[64,6,{"invoke":"roundrobin"},"f"]"#
         );
-        assert_eq!(
-            json(|body| body.goodbye()),
-            r#"[6,{},"wamp.close.close_realm"]"#
-        );
+        assert_eq!(json(|body| body.goodbye()), r#"[6,{},"wamp.close.close_realm"]"#);
     }
 
     #[test]

@@ -42,9 +42,7 @@ impl FromStr for Serializer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|serializer| serializer.name() == text);
+        let found = Self::ALL.into_iter().find(|serializer| serializer.name() == text);
         found.ok_or_else(|| "expected json, msgpack or cbor".to_owned())
     }
 }

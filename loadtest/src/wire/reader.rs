@@ -13,10 +13,7 @@ pub struct Head {
 
 /// The head of `message`; `None` if it is no array that starts with an integer.
 pub fn head(serializer: Serializer, message: &[u8]) -> Option<Head> {
-    let mut reader = Reader {
-        bytes: message,
-        at: 0,
-    };
+    let mut reader = Reader { bytes: message, at: 0 };
     let next: fn(&mut Reader<'_>) -> Option<u64> = match serializer {
         Serializer::Json => {
             reader.skip_json(b'[')?;
@@ -48,20 +45,13 @@ pub fn head(serializer: Serializer, message: &[u8]) -> Option<Head> {
     let code = next(&mut reader)?;
     let first = next(&mut reader);
     let second = first.and_then(|_| next(&mut reader));
-    Some(Head {
-        code,
-        ids: [first.unwrap_or(0), second.unwrap_or(0)],
-    })
+    Some(Head { code, ids: [first.unwrap_or(0), second.unwrap_or(0)] })
 }
 
 /// The message as a person can read it, for error texts; at most 200 characters.
 pub fn printable(message: &[u8]) -> String {
     let readable = |byte: &u8| {
-        if (0x20..0x7f).contains(byte) {
-            *byte as char
-        } else {
-            ' '
-        }
+        if (0x20..0x7f).contains(byte) { *byte as char } else { ' ' }
     };
     message.iter().take(200).map(readable).collect()
 }
@@ -81,11 +71,7 @@ impl Reader<'_> {
     fn big_endian(&mut self, width: usize) -> Option<u64> {
         let bytes = self.bytes.get(self.at..self.at + width)?;
         self.at += width;
-        Some(
-            bytes
-                .iter()
-                .fold(0, |value, byte| value << 8 | u64::from(*byte)),
-        )
+        Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
     fn skip_json(&mut self, wanted: u8) -> Option<()> {
@@ -96,10 +82,7 @@ impl Reader<'_> {
     }
 
     fn json_uint(&mut self) -> Option<u64> {
-        while matches!(
-            self.bytes.get(self.at)?,
-            b' ' | b'\t' | b'\n' | b'\r' | b','
-        ) {
+        while matches!(self.bytes.get(self.at)?, b' ' | b'\t' | b'\n' | b'\r' | b',') {
             self.at += 1;
         }
         let start = self.at;
@@ -140,68 +123,28 @@ mod tests {
 
     fn check(serializer: Serializer, message: &[u8], expected: Option<(u64, [u64; 2])>) {
         let expected = expected.map(|(code, ids)| Head { code, ids });
-        assert_eq!(
-            head(serializer, message),
-            expected,
-            "{}",
-            printable(message)
-        );
+        assert_eq!(head(serializer, message), expected, "{}", printable(message));
     }
 
     #[test]
     fn heads_in_three_serializers() {
         let event = Some((36, [5_512_315_355, 4_429_313_566]));
-        let ids = (
-            5_512_315_355u64.to_be_bytes(),
-            4_429_313_566u64.to_be_bytes(),
-        );
+        let ids = (5_512_315_355u64.to_be_bytes(), 4_429_313_566u64.to_be_bytes());
         check(Serializer::Json, b"[36,5512315355,4429313566,{},[]]", event);
-        check(
-            Serializer::Json,
-            b" [ 36 , 5512315355 ,\n4429313566, {}]",
-            event,
-        );
-        let msgpack = [
-            b"\x95\x24\xcf".as_slice(),
-            &ids.0,
-            b"\xcf",
-            &ids.1,
-            b"\x80\x90",
-        ]
-        .concat();
+        check(Serializer::Json, b" [ 36 , 5512315355 ,\n4429313566, {}]", event);
+        let msgpack = [b"\x95\x24\xcf".as_slice(), &ids.0, b"\xcf", &ids.1, b"\x80\x90"].concat();
         check(Serializer::MessagePack, &msgpack, event);
-        let cbor = [
-            b"\x85\x18\x24\x1b".as_slice(),
-            &ids.0,
-            b"\x1b",
-            &ids.1,
-            b"\xa0\x80",
-        ]
-        .concat();
+        let cbor = [b"\x85\x18\x24\x1b".as_slice(), &ids.0, b"\x1b", &ids.1, b"\xa0\x80"].concat();
         check(Serializer::Cbor, &cbor, event);
-        let tagged = [
-            b"\xd9\xd9\xf7\x9f\x18\x24\x1b".as_slice(),
-            &ids.0,
-            b"\x1b",
-            &ids.1,
-            b"\xff",
-        ];
+        let tagged = [b"\xd9\xd9\xf7\x9f\x18\x24\x1b".as_slice(), &ids.0, b"\x1b", &ids.1, b"\xff"];
         check(Serializer::Cbor, &tagged.concat(), event);
     }
 
     #[test]
     fn ids_end_at_the_first_other_element() {
         check(Serializer::Json, b"[50,7,{},[1]]", Some((50, [7, 0])));
-        check(
-            Serializer::Json,
-            br#"[3,{},"wamp.error.no_such_realm"]"#,
-            Some((3, [0, 0])),
-        );
-        check(
-            Serializer::MessagePack,
-            b"\x93\x32\x07\x80",
-            Some((50, [7, 0])),
-        );
+        check(Serializer::Json, br#"[3,{},"wamp.error.no_such_realm"]"#, Some((3, [0, 0])));
+        check(Serializer::MessagePack, b"\x93\x32\x07\x80", Some((50, [7, 0])));
         check(Serializer::Cbor, b"\x83\x03\xa0\x61x", Some((3, [0, 0])));
     }
 

@@ -101,11 +101,7 @@ const NIBBLES: [u8; 256] = {
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp {
-        sender: 0xabc,
-        sequence: 70_000,
-        at_ns: 1 << 50,
-    };
+    const STAMP: Stamp = Stamp { sender: 0xabc, sequence: 70_000, at_ns: 1 << 50 };
 
     #[test]
     fn fixed_width_text() {

@@ -20,11 +20,7 @@ enum Before {
 
 impl<'a> Writer<'a> {
     pub fn new(serializer: Serializer, out: &'a mut Vec<u8>) -> Self {
-        Self {
-            out,
-            serializer,
-            before: Before::Nothing,
-        }
+        Self { out, serializer, before: Before::Nothing }
     }
 
     pub fn array(&mut self, length: u8) -> &mut Self {
@@ -63,11 +59,7 @@ impl<'a> Writer<'a> {
 
     /// A string, or the key of a map's next pair. Only printable ASCII without quotes is sent.
     pub fn text(&mut self, value: &[u8]) -> &mut Self {
-        debug_assert!(
-            value
-                .iter()
-                .all(|byte| (0x20..0x7f).contains(byte) && *byte != b'"')
-        );
+        debug_assert!(value.iter().all(|byte| (0x20..0x7f).contains(byte) && *byte != b'"'));
         match self.serializer {
             Serializer::Json => {
                 self.separate();
@@ -179,10 +171,7 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        assert_eq!(
-            publish(Serializer::Json),
-            br#"[16,300,{"acknowledge":true},"a.b",["x"]]"#
-        );
+        assert_eq!(publish(Serializer::Json), br#"[16,300,{"acknowledge":true},"a.b",["x"]]"#);
         let msgpack = b"\x95\x10\xcd\x01\x2c\x81\xabacknowledge\xc3\xa3a.b\x91\xa1x";
         assert_eq!(publish(Serializer::MessagePack), msgpack);
         let cbor = b"\x85\x10\x19\x01\x2c\xa1\x6backnowledge\xf5\x63a.b\x81\x61x";
@@ -191,25 +180,10 @@ mod tests {
 
     #[test]
     fn integers_of_every_width() {
-        for value in [
-            0,
-            23,
-            24,
-            127,
-            128,
-            255,
-            256,
-            65_535,
-            65_536,
-            1 << 32,
-            (1 << 53) - 1,
-        ] {
+        for value in [0, 23, 24, 127, 128, 255, 256, 65_535, 65_536, 1 << 32, (1 << 53) - 1] {
             for serializer in Serializer::ALL {
                 let mut out = Vec::new();
-                Writer::new(serializer, &mut out)
-                    .array(1)
-                    .uint(value)
-                    .end_array();
+                Writer::new(serializer, &mut out).array(1).uint(value).end_array();
                 let head = super::super::reader::head(serializer, &out);
                 assert_eq!(head.map(|head| head.code), Some(value), "{serializer:?}");
             }

@@ -29,10 +29,7 @@ pub(crate) enum Fault {
 pub(crate) fn start(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let state = Arc::new(Mutex::new(State {
-        fault,
-        ..State::default()
-    }));
+    let state = Arc::new(Mutex::new(State { fault, ..State::default() }));
     thread::spawn(move || {
         for (stream, session) in listener.incoming().zip(1..) {
             let state = state.clone();
@@ -87,10 +84,7 @@ impl State {
             16 => self.publish(request, &uri, from, message),
             32 => {
                 from.send(&json!([33, request, session]));
-                self.subscriptions
-                    .entry(uri)
-                    .or_default()
-                    .push((session, from.clone()));
+                self.subscriptions.entry(uri).or_default().push((session, from.clone()));
             }
             34 => {
                 for receivers in self.subscriptions.values_mut() {
@@ -100,10 +94,7 @@ impl State {
             }
             48 => self.call(request, &uri, from, message),
             64 => {
-                self.procedures
-                    .entry(uri)
-                    .or_default()
-                    .push((session, from.clone()));
+                self.procedures.entry(uri).or_default().push((session, from.clone()));
                 from.send(&json!([65, request, self.counter]));
             }
             70 => self.answer(request, message),
@@ -142,18 +133,13 @@ impl State {
     }
 
     fn call(&mut self, request: u64, procedure: &str, from: &Writer, message: &Value) {
-        let Some(callees) = self
-            .procedures
-            .get_mut(procedure)
-            .filter(|all| !all.is_empty())
-        else {
+        let Some(callees) = self.procedures.get_mut(procedure).filter(|all| !all.is_empty()) else {
             from.send(&json!([8, 48, request, {}, "wamp.error.no_such_procedure"]));
             return;
         };
         let (registration, callee) = callees[0].clone();
         callees.rotate_left(1);
-        self.invocations
-            .insert(self.counter, (from.clone(), request));
+        self.invocations.insert(self.counter, (from.clone(), request));
         callee.send(&json!([68, self.counter, registration, {}, message[4]]));
     }
 

@@ -44,19 +44,8 @@ pub(super) fn accept(mut stream: TcpStream) -> Option<(Reader, Writer)> {
         }
     };
     let shared = Arc::new(Mutex::new(stream.try_clone().ok()?));
-    let writer = Writer {
-        stream: shared,
-        format,
-        websocket,
-    };
-    Some((
-        Reader {
-            stream,
-            format,
-            websocket,
-        },
-        writer,
-    ))
+    let writer = Writer { stream: shared, format, websocket };
+    Some((Reader { stream, format, websocket }, writer))
 }
 
 fn upgrade(stream: &mut TcpStream, first: [u8; 4]) -> Option<Format> {
@@ -67,16 +56,8 @@ fn upgrade(stream: &mut TcpStream, first: [u8; 4]) -> Option<Format> {
         request.push(byte[0]);
     }
     let text = String::from_utf8(request).unwrap();
-    let field = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap()
-            .trim()
-    };
-    let (key, protocol) = (
-        field("Sec-WebSocket-Key:"),
-        field("Sec-WebSocket-Protocol:"),
-    );
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    let (key, protocol) = (field("Sec-WebSocket-Key:"), field("Sec-WebSocket-Protocol:"));
     let accept = derive_accept_key(key.as_bytes());
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -92,11 +73,7 @@ fn upgrade(stream: &mut TcpStream, first: [u8; 4]) -> Option<Format> {
 
 impl Reader {
     pub(super) fn read(&mut self) -> Option<Value> {
-        let body = if self.websocket {
-            self.read_masked()?
-        } else {
-            self.read_raw()?
-        };
+        let body = if self.websocket { self.read_masked()? } else { self.read_raw()? };
         Some(match self.format {
             Format::Json => serde_json::from_slice(&body).unwrap(),
             Format::MessagePack => rmp_serde::from_slice(&body).unwrap(),
@@ -111,10 +88,7 @@ impl Reader {
 
     fn read_masked(&mut self) -> Option<Vec<u8>> {
         let header = self.take(2)?;
-        assert!(
-            header[0] & 0x80 != 0 && header[1] & 0x80 != 0,
-            "whole masked frames only"
-        );
+        assert!(header[0] & 0x80 != 0 && header[1] & 0x80 != 0, "whole masked frames only");
         let length = match header[1] & 0x7f {
             126 => u16::from_be_bytes(self.take(2)?.try_into().unwrap()).into(),
             127 => u64::from_be_bytes(self.take(8)?.try_into().unwrap()) as usize,
@@ -146,11 +120,7 @@ impl Writer {
         }
         let mut frame = (body.len() as u32).to_be_bytes().to_vec();
         if self.websocket {
-            let opcode = if matches!(self.format, Format::Json) {
-                0x81
-            } else {
-                0x82
-            };
+            let opcode = if matches!(self.format, Format::Json) { 0x81 } else { 0x82 };
             frame = vec![opcode, 126];
             match u16::try_from(body.len()) {
                 Ok(short @ 0..126) => frame[1] = short as u8,
