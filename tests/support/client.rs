@@ -11,20 +11,20 @@ use super::{REALM, Stream};
 
 /// The transport and the serializer of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Raw(Codec),
     Ws(Codec),
 }
 
 impl Kind {
-    pub const fn codec(self) -> Codec {
+    pub(crate) const fn codec(self) -> Codec {
         match self {
             Self::Raw(codec) | Self::Ws(codec) => codec,
         }
     }
 
     /// One message as bytes, without a frame.
-    pub fn encode(self, message: &Value) -> Vec<u8> {
+    pub(crate) fn encode(self, message: &Value) -> Vec<u8> {
         match self.codec() {
             Codec::Json => serde_json::to_vec(message).unwrap(),
             Codec::MsgPack => rmp_serde::to_vec(message).unwrap(),
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    pub fn decode(self, bytes: &[u8]) -> Value {
+    pub(crate) fn decode(self, bytes: &[u8]) -> Value {
         match self.codec() {
             Codec::Json => serde_json::from_slice(bytes).unwrap(),
             Codec::MsgPack => rmp_serde::from_slice(bytes).unwrap(),
@@ -45,7 +45,7 @@ impl Kind {
     }
 
     /// One message in one frame.
-    pub fn frame(self, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(self, payload: &[u8]) -> Vec<u8> {
         match self {
             Self::Raw(_) => frames::raw_frame(0, payload),
             Self::Ws(Codec::Json) => frames::websocket_frame(frames::TEXT, true, payload),
@@ -53,12 +53,12 @@ impl Kind {
         }
     }
 
-    pub fn message(self, message: &Value) -> Vec<u8> {
+    pub(crate) fn message(self, message: &Value) -> Vec<u8> {
         self.frame(&self.encode(message))
     }
 
     /// What a client sends first.
-    pub fn opening(self) -> Vec<u8> {
+    pub(crate) fn opening(self) -> Vec<u8> {
         match self {
             Self::Raw(codec) => frames::raw_handshake(codec, 15).to_vec(),
             Self::Ws(codec) => frames::http_upgrade("/ws", &frames::subprotocol(codec)).into(),
@@ -67,12 +67,12 @@ impl Kind {
 }
 
 #[derive(Debug)]
-pub struct Client {
-    pub stream: Stream,
-    pub kind: Kind,
-    pub session: u64,
+pub(crate) struct Client {
+    pub(crate) stream: Stream,
+    pub(crate) kind: Kind,
+    pub(crate) session: u64,
     /// The id of the last request.
-    pub request: u64,
+    pub(crate) request: u64,
     /// What came and is not taken yet, from `taken` on.
     input: Vec<u8>,
     taken: usize,
@@ -80,13 +80,13 @@ pub struct Client {
 
 impl Client {
     /// Connects and opens the transport, and no session.
-    pub fn open(address: &ListenAddress, kind: Kind) -> Self {
+    pub(crate) fn open(address: &ListenAddress, kind: Kind) -> Self {
         let stream = Stream::connect(address).unwrap();
         Self::open_on(stream, kind).unwrap()
     }
 
     /// Opens the transport on a stream.
-    pub fn open_on(mut stream: Stream, kind: Kind) -> io::Result<Self> {
+    pub(crate) fn open_on(mut stream: Stream, kind: Kind) -> io::Result<Self> {
         stream.write_all(&kind.opening())?;
         let mut client = Self::on(stream, kind);
         client.read_opening()?;
@@ -94,12 +94,12 @@ impl Client {
     }
 
     /// A client on a stream whose transport somebody else opens.
-    pub fn on(stream: Stream, kind: Kind) -> Self {
+    pub(crate) fn on(stream: Stream, kind: Kind) -> Self {
         Self { stream, kind, session: 0, request: 0, input: Vec::new(), taken: 0 }
     }
 
     /// Reads the router's answer to [`Kind::opening`].
-    pub fn read_opening(&mut self) -> io::Result<()> {
+    pub(crate) fn read_opening(&mut self) -> io::Result<()> {
         loop {
             let length = match self.kind {
                 Kind::Raw(_) => (self.input.len() >= 4).then_some(4),
@@ -123,7 +123,7 @@ impl Client {
     }
 
     /// Connects and joins `realm1`.
-    pub fn join(address: &ListenAddress, kind: Kind) -> Self {
+    pub(crate) fn join(address: &ListenAddress, kind: Kind) -> Self {
         let mut client = Self::open(address, kind);
         client.hello(REALM);
         client
@@ -131,58 +131,58 @@ impl Client {
 
     /// Joins a realm on a transport without a session.
     #[track_caller]
-    pub fn hello(&mut self, realm: &str) {
+    pub(crate) fn hello(&mut self, realm: &str) {
         self.send(&hello(realm));
         self.welcomed();
     }
 
     #[track_caller]
-    pub fn welcomed(&mut self) {
+    pub(crate) fn welcomed(&mut self) {
         let welcome = self.expect(2);
         self.session = welcome[1].as_u64().unwrap();
         self.request = 0;
     }
 
-    pub fn send(&mut self, message: &Value) {
+    pub(crate) fn send(&mut self, message: &Value) {
         self.write(&self.kind.message(message)).unwrap();
     }
 
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
-    pub fn next_request(&mut self) -> u64 {
+    pub(crate) fn next_request(&mut self) -> u64 {
         self.request += 1;
         self.request
     }
 
-    pub fn subscribe(&mut self, topic: &str) -> u64 {
+    pub(crate) fn subscribe(&mut self, topic: &str) -> u64 {
         let request = self.next_request();
         self.send(&json!([32, request, {}, topic]));
         self.expect(33)[2].as_u64().unwrap()
     }
 
-    pub fn register(&mut self, procedure: &str) -> u64 {
+    pub(crate) fn register(&mut self, procedure: &str) -> u64 {
         let request = self.next_request();
         self.send(&json!([64, request, {}, procedure]));
         self.expect(65)[2].as_u64().unwrap()
     }
 
     /// Publishes without acknowledgement.
-    pub fn publish(&mut self, topic: &str, argument: &Value) {
+    pub(crate) fn publish(&mut self, topic: &str, argument: &Value) {
         let request = self.next_request();
         self.send(&json!([16, request, {}, topic, [argument]]));
     }
 
     /// Publishes and waits for PUBLISHED.
     #[track_caller]
-    pub fn publish_acknowledged(&mut self, topic: &str, argument: &Value) {
+    pub(crate) fn publish_acknowledged(&mut self, topic: &str, argument: &Value) {
         let request = self.next_request();
         self.send(&json!([16, request, {"acknowledge": true}, topic, [argument]]));
         self.expect(17);
     }
 
-    pub fn call(&mut self, procedure: &str, argument: &Value) -> u64 {
+    pub(crate) fn call(&mut self, procedure: &str, argument: &Value) -> u64 {
         let request = self.next_request();
         self.send(&json!([48, request, {}, procedure, [argument]]));
         request
@@ -190,7 +190,7 @@ impl Client {
 
     /// Takes one invocation and answers it with its arguments.
     #[track_caller]
-    pub fn echo(&mut self) {
+    pub(crate) fn echo(&mut self) {
         let invocation = self.expect(68);
         let arguments = invocation.get(4).cloned().unwrap_or_else(|| json!([]));
         self.send(&json!([70, invocation[1], {}, arguments]));
@@ -198,14 +198,14 @@ impl Client {
 
     /// Says GOODBYE and waits for the answer.
     #[track_caller]
-    pub fn goodbye(&mut self) {
+    pub(crate) fn goodbye(&mut self) {
         self.send(&json!([6, {}, "wamp.close.close_realm"]));
         assert_eq!(self.expect(6)[2], "wamp.close.goodbye_and_out");
     }
 
     /// The next message; pings on the way are answered.
     #[track_caller]
-    pub fn receive(&mut self) -> Value {
+    pub(crate) fn receive(&mut self) -> Value {
         match self.next_answering() {
             Frame::Message(bytes) => self.kind.decode(&bytes),
             other => panic!("{other:?} instead of a message"),
@@ -214,14 +214,14 @@ impl Client {
 
     /// The next message, which must be of this type.
     #[track_caller]
-    pub fn expect(&mut self, code: u64) -> Value {
+    pub(crate) fn expect(&mut self, code: u64) -> Value {
         let message = self.receive();
         assert_eq!(message[0], code, "{message}");
         message
     }
 
     /// Reads to the end of the stream: all messages, and the close code if there was one.
-    pub fn drain(&mut self) -> (Vec<Value>, Option<u16>) {
+    pub(crate) fn drain(&mut self) -> (Vec<Value>, Option<u16>) {
         let mut messages = Vec::new();
         let mut code = None;
         loop {
@@ -235,7 +235,7 @@ impl Client {
     }
 
     /// The next frame that is no ping; pings are answered.
-    pub fn next_answering(&mut self) -> Frame {
+    pub(crate) fn next_answering(&mut self) -> Frame {
         loop {
             let payload = match self.next_frame() {
                 Frame::Ping(payload) => payload,
@@ -251,7 +251,7 @@ impl Client {
 
     /// The next frame of any kind.
     #[track_caller]
-    pub fn next_frame(&mut self) -> Frame {
+    pub(crate) fn next_frame(&mut self) -> Frame {
         loop {
             let rest = &self.input[self.taken..];
             let parsed = match self.kind {
@@ -284,7 +284,7 @@ impl Client {
 }
 
 /// HELLO with all roles.
-pub fn hello(realm: &str) -> Value {
+pub(crate) fn hello(realm: &str) -> Value {
     let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
     json!([1, realm, {"roles": roles}])
 }

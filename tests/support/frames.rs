@@ -4,7 +4,7 @@ use stentor::codec::Codec;
 
 /// What a peer sent on a transport that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub(crate) enum Frame {
     Message(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -14,14 +14,14 @@ pub enum Frame {
     End,
 }
 
-pub const TEXT: u8 = 1;
-pub const BINARY: u8 = 2;
-pub const CLOSE: u8 = 8;
-pub const PING: u8 = 9;
-pub const PONG: u8 = 10;
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 
 /// A masked frame. `opcode` is 0 for the continuation of a message.
-pub fn websocket_frame(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn websocket_frame(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
     const KEY: [u8; 4] = [0x5A, 0xC3, 0x01, 0xFE];
     let mut frame = vec![u8::from(last) << 7 | opcode];
     match payload.len() {
@@ -41,7 +41,7 @@ pub fn websocket_frame(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A RawSocket frame of type 0 (message), 1 (ping), 2 (pong) or a reserved one.
-pub fn raw_frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn raw_frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let extended = if payload.len() == 1 << 24 { 8 } else { 0 };
     let mut frame = (payload.len() as u32).to_be_bytes().to_vec();
     frame[0] = kind | extended;
@@ -50,7 +50,7 @@ pub fn raw_frame(kind: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The first octets of a RawSocket client that takes messages of up to 2^(9+`exponent`) bytes.
-pub fn raw_handshake(codec: Codec, exponent: u8) -> [u8; 4] {
+pub(crate) fn raw_handshake(codec: Codec, exponent: u8) -> [u8; 4] {
     let serializer = match codec {
         Codec::Json => 1,
         Codec::MsgPack => 2,
@@ -59,12 +59,12 @@ pub fn raw_handshake(codec: Codec, exponent: u8) -> [u8; 4] {
     [0x7F, exponent << 4 | serializer, 0, 0]
 }
 
-pub fn subprotocol(codec: Codec) -> String {
+pub(crate) fn subprotocol(codec: Codec) -> String {
     format!("wamp.2.{}", codec.as_str())
 }
 
 /// The head of a request that asks for a WebSocket.
-pub fn http_upgrade(path: &str, protocols: &str) -> String {
+pub(crate) fn http_upgrade(path: &str, protocols: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -74,7 +74,7 @@ pub fn http_upgrade(path: &str, protocols: &str) -> String {
 }
 
 /// The first whole frame of what came, and how long it is.
-pub fn parse_websocket(input: &[u8]) -> Option<(Frame, usize)> {
+pub(crate) fn parse_websocket(input: &[u8]) -> Option<(Frame, usize)> {
     let [first, second, rest @ ..] = input else { return None };
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (length, head) = match second {
@@ -94,7 +94,7 @@ pub fn parse_websocket(input: &[u8]) -> Option<(Frame, usize)> {
 }
 
 /// The first whole frame of what came, and how long it is.
-pub fn parse_raw(input: &[u8]) -> Option<(Frame, usize)> {
+pub(crate) fn parse_raw(input: &[u8]) -> Option<(Frame, usize)> {
     let (&[first, a, b, c], rest) = input.split_first_chunk()?;
     let length = if first & 8 != 0 { 1 << 24 } else { u32::from_be_bytes([0, a, b, c]) as usize };
     let payload = rest.get(..length)?.to_vec();

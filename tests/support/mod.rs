@@ -13,17 +13,17 @@ use std::time::{Duration, Instant};
 use stentor::config::{Config, ListenAddress, Listener, Realm};
 use stentor::net::Server;
 
-pub use client::{Client, Kind, hello};
-pub use frames::{Frame, http_upgrade, raw_frame, raw_handshake, subprotocol, websocket_frame};
-pub use stream::Stream;
+pub(crate) use client::{Client, Kind, hello};
+pub(crate) use frames::{Frame, http_upgrade, raw_frame, raw_handshake, websocket_frame};
+pub(crate) use stream::Stream;
 
 /// How long a step may take before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub const REALM: &str = "realm1";
+pub(crate) const REALM: &str = "realm1";
 
 /// A configuration with one TCP listener on a free port, and the realms `realm1` and `realm2`.
-pub fn config(shards: usize) -> Config {
+pub(crate) fn config(shards: usize) -> Config {
     let address = "127.0.0.1:0".parse().unwrap();
     Config {
         shards,
@@ -33,19 +33,19 @@ pub fn config(shards: usize) -> Config {
     }
 }
 
-pub fn start(config: &Config) -> Server {
+pub(crate) fn start(config: &Config) -> Server {
     Server::start(config).unwrap()
 }
 
 /// The address of a server's only or first listener.
-pub fn address(server: &Server) -> &ListenAddress {
+pub(crate) fn address(server: &Server) -> &ListenAddress {
     &server.addresses()[0]
 }
 
 /// Waits until `condition` holds; `what` is what the failure says.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "a test waits for other threads")]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "in vain: {what}");
@@ -55,7 +55,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Waits until nothing is left of any client: every gauge is zero, every table empty.
 #[track_caller]
-pub fn settles(server: &Server) {
+pub(crate) fn settles(server: &Server) {
     eventually("everything is given back", || {
         server.router().is_idle() && server.snapshot().gauges().iter().all(|(_, value)| *value == 0)
     });

@@ -11,13 +11,13 @@ use stentor::config::ListenAddress;
 use super::PATIENCE;
 
 #[derive(Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Stream {
-    pub fn connect(address: &ListenAddress) -> io::Result<Self> {
+    pub(crate) fn connect(address: &ListenAddress) -> io::Result<Self> {
         let stream = match address {
             ListenAddress::Tcp(address) => Self::Tcp(TcpStream::connect(address)?),
             ListenAddress::Unix(path) => Self::Unix(UnixStream::connect(path)?),
@@ -27,7 +27,7 @@ impl Stream {
     }
 
     /// Connects with a small receive buffer, so that the router soon notices a reader that stops.
-    pub fn connect_small(address: &ListenAddress) -> Self {
+    pub(crate) fn connect_small(address: &ListenAddress) -> Self {
         let ListenAddress::Tcp(address) = address else { panic!("only TCP has small buffers") };
         let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -38,7 +38,7 @@ impl Stream {
     }
 
     /// Connects from another loopback address, which has ephemeral ports of its own.
-    pub fn connect_from(source: SocketAddr, target: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn connect_from(source: SocketAddr, target: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         socket.bind(&source.into())?;
         socket.connect(&target.into())?;
@@ -61,14 +61,14 @@ impl Stream {
         }
     }
 
-    pub fn try_clone(&self) -> Self {
+    pub(crate) fn try_clone(&self) -> Self {
         match self {
             Self::Tcp(stream) => Self::Tcp(stream.try_clone().unwrap()),
             Self::Unix(stream) => Self::Unix(stream.try_clone().unwrap()),
         }
     }
 
-    pub fn shut_down_writing(&self) {
+    pub(crate) fn shut_down_writing(&self) {
         // The peer may have closed first.
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -77,7 +77,7 @@ impl Stream {
     }
 
     /// Ends the connection with a reset instead of in order; a Unix socket just closes.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         if let Self::Tcp(stream) = &self {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
