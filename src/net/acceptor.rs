@@ -171,7 +171,8 @@ impl Acceptor {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if is_about_one_peer(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept, trying again: raise the limit of open files");
+                    let advice = "raise the limit of open files";
+                    tracing::warn!(%error, advice, "cannot accept, trying again");
                     starved = true;
                     break;
                 }

@@ -121,7 +121,8 @@ impl Shard {
         let connection = &self.connections[slot as usize];
         if matches!(connection.phase, Phase::Negotiating) {
             self.counters.connections_refused.increment();
-            tracing::info!(peer = %connection.peer, reason = error.kind(), %error, "connection refused");
+            let reason = error.kind();
+            tracing::info!(peer = %connection.peer, reason, %error, "connection refused");
             self.start_closing(slot, now);
             return;
         }
