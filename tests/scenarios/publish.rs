@@ -133,9 +133,9 @@ fn the_payload_arrives_unchanged() {
            a <- SUBSCRIBED 1 $s
            c -> SUBSCRIBE {} com.x
            c <- SUBSCRIBED 1 $s
-           b -> PUBLISH {} com.x [1,-2,2.5,null,true,"ü",[[]],{"k":{}}] {"deep":{"er":[1]},"n":18446744073709551615}
-           a <- EVENT $s * {} [1,-2,2.5,null,true,"ü",[[]],{"k":{}}] {"deep":{"er":[1]},"n":18446744073709551615}
-           c <- EVENT $s * {} [1,-2,2.5,null,true,"ü",[[]],{"k":{}}] {"deep":{"er":[1]},"n":18446744073709551615}
+           b -> PUBLISH {} com.x [-2,2.5,null,"ü",[[]],{"k":{}}] {"d":[1],"n":18446744073709551615}
+           a <- EVENT $s * {} [-2,2.5,null,"ü",[[]],{"k":{}}] {"d":[1],"n":18446744073709551615}
+           c <- EVENT $s * {} [-2,2.5,null,"ü",[[]],{"k":{}}] {"d":[1],"n":18446744073709551615}
            b -> PUBLISH {} com.x [] {"only":"kw"}
            a <- EVENT $s * {} [] {"only":"kw"}
            c <- EVENT $s * {} [] {"only":"kw"}
