@@ -267,6 +267,10 @@ impl World {
     fn sure_callees(&self, realm: &str, procedure: &str) -> Vec<Tag> {
         let mut sure = Vec::new();
         for client in &self.clients {
+            if matches!(client.stage, Stage::Leaving | Stage::Quitting) {
+                // The router may not know yet, and nobody knows what it held.
+                return Vec::new();
+            }
             let session = &client.session;
             for held in session.registrations.values() {
                 if held.pattern.matches(realm, procedure) {
