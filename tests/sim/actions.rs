@@ -24,20 +24,21 @@ impl World {
     }
 
     fn act_joined(&mut self, c: usize) {
-        let choice = self.rng.random_range(0..100);
-        if self.clients[c].hostile && !matches!(choice, 18..45) {
+        let choice = self.rng.random_range(0..1_000);
+        if self.clients[c].hostile && !matches!(choice, 110..680) {
             return;
         }
         match choice {
-            0..14 => self.subscribe(c),
-            14..18 => self.unsubscribe(c),
-            18..40 => self.publish(c),
-            40..60 => self.call(c),
-            60..70 => self.register(c),
-            70..73 => self.unregister(c),
-            73..94 => self.answer(c),
-            94..96 => self.goodbye(c),
-            96 => self.abort(c),
+            0..90 => self.subscribe(c),
+            90..110 => self.unsubscribe(c),
+            110..480 => self.publish(c),
+            480..680 => self.call(c),
+            680..740 => self.register(c),
+            740..755 => self.unregister(c),
+            755..970 => self.answer(c),
+            970..977 => self.goodbye(c),
+            977..980 => self.abort(c),
+            980..988 => self.burst(c),
             _ => self.be_odd(c),
         }
     }
@@ -216,6 +217,15 @@ impl World {
         }
         if acknowledge {
             self.expect(c, request, Request::Publish(number, expected));
+        }
+    }
+
+    /// More than a slow consumer takes.
+    fn burst(&mut self, c: usize) {
+        let count = self.rng.random_range(5..40);
+        self.note("burst", format_args!("c{c}, {count}"));
+        for _ in 0..count {
+            self.publish(c);
         }
     }
 
