@@ -84,7 +84,7 @@ pub(crate) struct RunFlags {
     /// Milliseconds of silence before a ping; 0: no pings [default: 20000]
     #[arg(long, value_name = "MS", help_heading = "Limits")]
     ping_interval_ms: Option<u64>,
-    /// What clients' request ids must be: 1, 2, 3 ..., rising, or anything [default: strict]
+    /// What clients' request ids must be: 1, 2, 3 ..., rising, or anything [default: monotonic]
     #[arg(long, value_name = "CHECK", help_heading = "Protocol")]
     #[arg(value_parser = one_of::<RequestIdCheck>(&REQUEST_ID_CHECKS))]
     request_ids: Option<RequestIdCheck>,

@@ -1,3 +1,17 @@
-//! The load-test harness for WAMP routers.
+//! The program: reads the command line, runs it, and turns the outcome into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use stentor_loadtest::{app, cli};
+
+fn main() -> ExitCode {
+    match app::run(&cli::Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("stentor-loadtest: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

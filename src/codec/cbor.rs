@@ -1,7 +1,8 @@
 //! Reads CBOR (RFC 8949): definite and indefinite lengths, floats of all sizes.
 //!
-//! The tag 55799 in front of a message is skipped. Bignums that fit in 64 bits are integers, and
-//! `undefined` counts as null; other tags and simple values pass through.
+//! The tag 55799 in front of a message is skipped. Bignums that fit in 64 bits are integers, an
+//! array of unsigned bytes is binary, `undefined` counts as null; other tags and simple values
+//! pass through.
 
 use minicbor::Decoder;
 use minicbor::data::{IanaTag, Type};
@@ -111,6 +112,10 @@ impl<'a> CborReader<'a> {
 
     fn tagged(&mut self) -> Result<Token<'a>, minicbor::decode::Error> {
         let tag = self.decoder.tag()?;
+        // What JavaScript clients make of a Uint8Array: binary, to everybody else (RFC 8746, 2.1).
+        if tag.as_u64() == UINT8_ARRAY && self.decoder.datatype()? == Type::Bytes {
+            return Ok(Token::Bytes(Binary::Plain(self.decoder.bytes()?)));
+        }
         let negative = tag == IanaTag::NegBignum;
         let is_bignum = negative || tag == IanaTag::PosBignum;
         if !is_bignum || self.decoder.datatype()? != Type::Bytes {
@@ -182,4 +187,93 @@ const SELF_DESCRIBED: [u8; 3] = [0xd9, 0xd9, 0xf7];
 const END_MARK: u8 = 0xff;
 /// The form of two bytes must not be used for a smaller simple value (RFC 8949, 3.3).
 const FIRST_LONG_SIMPLE: u8 = 32;
+/// The tag of an array of unsigned bytes.
+const UINT8_ARRAY: u64 = 64;
 const BEYOND_64_BITS: &str = "an integer beyond 64 bits";
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DecodeLimits, decode};
+    use super::*;
+    use crate::wamp::{ClientMessage, Value};
+
+    fn value(bytes: &[u8]) -> Result<Value, DecodeError> {
+        super::super::value(Codec::Cbor, bytes)
+    }
+
+    #[test]
+    fn indefinite_lengths_are_read() {
+        let text = b"\x7f\x61a\x60\x62bc\xff";
+        assert_eq!(value(text), Ok(Value::from("abc")));
+        assert_eq!(value(b"\x5f\x41a\x41b\xff"), Ok(Value::Bytes(b"ab".to_vec())));
+        let list = Value::List(vec![Value::UInt(1), Value::List(Vec::new())]);
+        assert_eq!(value(b"\x9f\x01\x9f\xff\xff"), Ok(list));
+        let dict = Value::Dict(vec![("a".into(), Value::UInt(1))]);
+        assert_eq!(value(b"\xbf\x61a\x01\xff"), Ok(dict));
+    }
+
+    #[test]
+    fn floats_of_every_size_are_read() {
+        assert_eq!(value(b"\xf9\x3c\x00"), Ok(Value::Float(1.0)));
+        assert_eq!(value(b"\xf9\xfc\x00"), Ok(Value::Float(f64::NEG_INFINITY)));
+        assert_eq!(value(b"\xfa\x3f\xc0\x00\x00"), Ok(Value::Float(1.5)));
+    }
+
+    #[test]
+    fn integers_and_bignums_are_exact() {
+        assert_eq!(value(b"\x3b\x7f\xff\xff\xff\xff\xff\xff\xff"), Ok(Value::Int(i64::MIN)));
+        let beyond = value(b"\x3b\x80\x00\x00\x00\x00\x00\x00\x00");
+        assert!(matches!(beyond, Err(DecodeError::Foreign { .. })));
+        assert_eq!(value(b"\xc2\x42\x01\x00"), Ok(Value::UInt(256)));
+        assert_eq!(value(b"\xc3\x41\x00"), Ok(Value::Int(-1)));
+        let wide = value(b"\xc2\x49\x01\x00\x00\x00\x00\x00\x00\x00\x00");
+        assert!(matches!(wide, Err(DecodeError::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_typed_array_of_bytes_is_binary() {
+        assert_eq!(value(b"\xd8\x40\x42ab"), Ok(Value::Bytes(b"ab".to_vec())));
+        assert!(matches!(value(b"\xd8\x40\x62ab"), Err(DecodeError::Foreign { .. })));
+    }
+
+    #[test]
+    fn what_wamp_does_not_know_is_only_passed_on() {
+        let foreign: [&[u8]; 4] =
+            [b"\xc1\x1a\x00\x00\x00\x01", b"\xf8\x20", b"\xe0", b"\xa1\x01\x02"];
+        for item in foreign {
+            assert!(matches!(value(item), Err(DecodeError::Foreign { .. })), "{item:?}");
+            let bytes = [b"\x85\x10\x01\xa0\x61a\x81", item].concat();
+            assert!(decode(Codec::Cbor, &bytes, DecodeLimits { nesting: 64 }).is_ok(), "{item:?}");
+        }
+        assert_eq!(value(b"\xf7"), Ok(Value::Null), "undefined");
+        let tags = [&[0xc1; 200_000][..], &[0]].concat();
+        assert!(value(&tags).is_err());
+    }
+
+    #[test]
+    fn malformed_items_are_refused() {
+        let malformed: [&[u8]; 11] = [
+            b"",
+            b"\x1c",
+            b"\xff",
+            b"\xf8\x10",
+            b"\x61\xff",
+            b"\x7f\x41a\xff",
+            b"\x7f\x61a",
+            b"\x5f\x5f\xff\xff",
+            b"\xbf\x61a\xff",
+            b"\x00\x00",
+            b"\xfc",
+        ];
+        for item in malformed {
+            assert!(matches!(value(item), Err(DecodeError::Malformed { .. })), "{item:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_message_may_say_that_it_is_cbor() {
+        let bytes = b"\xd9\xd9\xf7\x83\x18\x31\x01\xa0";
+        let decoded = decode(Codec::Cbor, bytes, DecodeLimits { nesting: 64 });
+        assert!(matches!(decoded, Ok(ClientMessage::Cancel(_))));
+    }
+}

@@ -241,3 +241,109 @@ fn dict<W: Writer>(out: &mut Vec<u8>, entries: &Dict) -> Result<(), EncodeError>
     W::end_dict(out);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{encode, transcode};
+    use super::*;
+    use crate::wamp::{CloseReason, RequestId};
+
+    fn json(message: &RouterMessage<'_>) -> String {
+        let mut out = Vec::new();
+        encode(Codec::Json, message, &mut out).expect("it is expressible");
+        String::from_utf8(out).expect("JSON is text")
+    }
+
+    fn result(payload: Payload<'_>) -> String {
+        json(&RouterMessage::Result { request: RequestId::FIRST, details: &Dict::new(), payload })
+    }
+
+    /// One argument, from one serializer to another.
+    fn convert(from: Codec, item: &[u8], to: Codec) -> Result<Vec<u8>, EncodeError> {
+        let payload = Payload::Raw { codec: from, args: item, kwargs: None };
+        match transcode(payload, to)? {
+            PayloadBuf::Raw { bytes, has_kwargs: false, .. } => Ok(bytes.to_vec()),
+            other => panic!("{other:?} is no single item"),
+        }
+    }
+
+    #[test]
+    fn details_hold_a_message_if_there_is_one() {
+        let reason = CloseReason::SystemShutdown.uri();
+        let goodbye = |message| json(&RouterMessage::Goodbye { message, reason });
+        assert_eq!(goodbye(""), r#"[6,{},"wamp.close.system_shutdown"]"#);
+        assert_eq!(goodbye("a \"b\""), r#"[6,{"message":"a \"b\""},"wamp.close.system_shutdown"]"#);
+    }
+
+    #[test]
+    fn absent_and_empty_payload_differ() {
+        let raw = |args, kwargs| result(Payload::Raw { codec: Codec::Json, args, kwargs });
+        assert_eq!(result(Payload::Empty), "[50,1,{}]");
+        assert_eq!(raw(b"[]", None), "[50,1,{},[]]");
+        assert_eq!(raw(b"[ 1 ]", Some(b"{}")), "[50,1,{},[ 1 ],{}]");
+        let (none, some) = (Dict::new(), vec![("a".into(), Value::Null)]);
+        assert_eq!(result(Payload::Values { args: &[], kwargs: &none }), "[50,1,{}]");
+        assert_eq!(
+            result(Payload::Values { args: &[], kwargs: &some }),
+            "[50,1,{},[],{\"a\":null}]"
+        );
+        let one = [Value::Bool(true)];
+        assert_eq!(result(Payload::Values { args: &one, kwargs: &none }), "[50,1,{},[true]]");
+        assert!(matches!(transcode(Payload::Empty, Codec::Cbor), Ok(PayloadBuf::Empty)));
+    }
+
+    #[test]
+    fn binary_data_crosses_the_serializers() {
+        let text = r#""\u0000AQL/""#.as_bytes();
+        assert_eq!(convert(Codec::Json, text, Codec::MsgPack).unwrap(), b"\xc4\x03\x01\x02\xff");
+        assert_eq!(convert(Codec::Cbor, b"\x43\x01\x02\xff", Codec::Json).unwrap(), text);
+    }
+
+    #[test]
+    fn numbers_cross_in_their_shortest_exact_form() {
+        assert_eq!(
+            convert(Codec::Json, b"[1,300,-1]", Codec::MsgPack).unwrap(),
+            b"\x93\x01\xcd\x01\x2c\xff"
+        );
+        assert_eq!(
+            convert(Codec::Json, b"[24,-500]", Codec::Cbor).unwrap(),
+            b"\x82\x18\x18\x39\x01\xf3"
+        );
+        let float = |number: f64| [&[0xcb][..], &number.to_be_bytes()].concat();
+        for (number, text) in [(-0.0, "-0.0"), (1.0, "1.0"), (0.1, "0.1"), (5e-324, "5e-324")] {
+            assert_eq!(
+                convert(Codec::MsgPack, &float(number), Codec::Json).unwrap(),
+                text.as_bytes()
+            );
+            assert_eq!(
+                convert(Codec::Json, text.as_bytes(), Codec::MsgPack).unwrap(),
+                float(number)
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_refused_and_leaves_no_trace() {
+        for (from, item, to) in [
+            (Codec::MsgPack, &b"\xcb\x7f\xf8\0\0\0\0\0\0"[..], Codec::Json),
+            (Codec::MsgPack, b"\xa1\0", Codec::Json),
+            (Codec::MsgPack, b"\xc7\x01\x05a", Codec::Cbor),
+            (Codec::Cbor, b"\xc1\x00", Codec::MsgPack),
+            (Codec::Cbor, b"\xa1\x01\x02", Codec::Json),
+            (Codec::Json, b"18446744073709551617", Codec::Cbor),
+        ] {
+            let error = convert(from, item, to).expect_err("it has no counterpart");
+            assert!(matches!(error, EncodeError::Inexpressible { .. }), "{error}");
+            let payload = Payload::Raw { codec: from, args: item, kwargs: None };
+            let (request, details) = (RequestId::FIRST, &Dict::new());
+            let mut out = b"before".to_vec();
+            encode(to, &RouterMessage::Result { request, details, payload }, &mut out)
+                .expect_err("it has no counterpart");
+            assert_eq!(out, b"before");
+            out.clear();
+            encode(from, &RouterMessage::Result { request, details, payload }, &mut out)
+                .expect("equal serializers pass it on");
+            assert!(out.windows(item.len()).any(|part| part == item));
+        }
+    }
+}

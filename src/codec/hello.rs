@@ -136,3 +136,82 @@ fn feature(name: &str) -> Option<Feature> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode_json;
+    use super::*;
+    use crate::wamp::ClientMessage;
+
+    fn hello(details: &str) -> Result<Box<Hello<'static>>, String> {
+        match decode_json(&format!(r#"[1,"realm1",{details}]"#)) {
+            Ok(ClientMessage::Hello(hello)) => {
+                let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+                Ok(Box::new(Hello {
+                    realm: hello.realm.map(own),
+                    agent: hello.agent.map(own),
+                    ..*hello
+                }))
+            }
+            Ok(other) => panic!("{other:?} is no HELLO"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn roles_and_features_are_read() {
+        let hello = hello(
+            r#"{"roles":{"publisher":{},"callee":{"features":{"call_cancelling":true,
+                "progressive_call_results":false,"sharded_registration":"maybe"}},"broker":7},
+                "agent":"a","authmethods":["ticket","anonymous"],"authextra":{"a":[1]}}"#,
+        )
+        .expect("it is valid");
+        assert_eq!(hello.roles.get(Role::Publisher), Some(Features::default()));
+        assert!(hello.roles.has(Role::Callee, Feature::CallCanceling));
+        assert!(!hello.roles.has(Role::Callee, Feature::ProgressiveCallResults));
+        assert_eq!(hello.roles.get(Role::Caller), None);
+        assert_eq!(hello.authmethods.as_deref(), Some(&["ticket".into(), "anonymous".into()][..]));
+        assert_eq!(hello.authextra, [("a".into(), Value::List(vec![Value::UInt(1)]))]);
+        assert_eq!(hello.agent.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_client_role_is_required() {
+        for details in ["{}", r#"{"roles":{}}"#, r#"{"roles":null}"#, r#"{"roles":{"broker":{}}}"#]
+        {
+            let error = hello(details).expect_err(details);
+            assert_eq!(error, "HELLO.Details.roles must be a dict with a client role, got none");
+        }
+    }
+
+    #[test]
+    fn wrong_types_are_named() {
+        for (details, message) in [
+            (r#"{"roles":[]}"#, "HELLO.Details.roles must be a dict, got a list"),
+            (
+                r#"{"roles":{"caller":1}}"#,
+                "HELLO.Details.roles.caller must be a dict, got an integer",
+            ),
+            (
+                r#"{"roles":{"caller":{"features":{"call_timeout":1}}}}"#,
+                "HELLO.Details.roles.caller.features.call_timeout must be a bool, got an integer",
+            ),
+            (
+                r#"{"authmethods":"ticket"}"#,
+                "HELLO.Details.authmethods must be a list of strings, got a string",
+            ),
+            (
+                r#"{"authextra":{"a":[{"b":1,"b":2}]}}"#,
+                "HELLO.Details.authextra has the key \"b\" twice",
+            ),
+        ] {
+            assert_eq!(hello(details).expect_err(details), message);
+        }
+    }
+
+    #[test]
+    fn the_realm_may_be_null() {
+        let decoded = decode_json(r#"[1,null,{"roles":{"caller":{}}}]"#);
+        assert!(matches!(decoded, Ok(ClientMessage::Hello(hello)) if hello.realm.is_none()));
+    }
+}

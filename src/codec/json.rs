@@ -332,3 +332,119 @@ fn is_base64(text: &str) -> bool {
 const BINARY_MARK: &str = "\"\\u0000";
 /// The magnitude of -2^63.
 const NEGATIVE_LIMIT: u64 = 1 << 63;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{decode_json, decode_payload};
+    use super::*;
+    use crate::wamp::{Payload, Value};
+
+    fn value(text: &str) -> Result<Value, DecodeError> {
+        super::super::value(Codec::Json, text.as_bytes())
+    }
+
+    fn is_accepted(element: &str) -> bool {
+        decode_json(&format!(r#"[16,1,{{}},"a",[{element}]]"#)).is_ok()
+    }
+
+    #[test]
+    fn strings_must_follow_the_grammar() {
+        for good in [r#""\ud834\udd1e""#, r#""\/\b\"\\""#, r#""ä€𝄞""#, "\"\u{7f}\"", r#""\uABcd""#]
+        {
+            assert!(is_accepted(good), "{good}");
+        }
+        for bad in [
+            r#""\ud834""#,
+            r#""\udd1e""#,
+            r#""\ud834\u0041""#,
+            r#""\ud834x""#,
+            r#""\x""#,
+            r#""\u12g4""#,
+            r#""\u+123""#,
+            "\"\n\"",
+            "\"\t\"",
+            "\"1234567\u{1f}\"",
+            "'a'",
+            "\"a",
+        ] {
+            assert!(!is_accepted(bad), "{bad}");
+        }
+        assert!(super::super::value(Codec::Json, b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn documents_must_follow_the_grammar() {
+        for good in
+            ["-0", "0", "1E+2", "1.5e-3", " [ ] ", "{ \"a\" : 1 , \"b\" : 2 }", "\ttrue\r\n"]
+        {
+            assert!(is_accepted(good), "{good}");
+        }
+        for bad in [
+            "01",
+            "-",
+            "+1",
+            ".5",
+            "1.",
+            "1e",
+            "--1",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{\"a\"}",
+            "{1:2}",
+            "{,}",
+            "{\"a\":1,}",
+            "tru",
+            "nulll",
+            "NaN",
+            "[1}",
+            "\u{feff}1",
+            "1\u{a0}",
+        ] {
+            assert!(!is_accepted(bad), "{bad}");
+        }
+        for bad in ["[49,1,{}] x", "[49,1,{}][]", "\u{feff}[49,1,{}]", "", "[49,1,{}"] {
+            assert!(decode_json(bad).is_err(), "{bad}");
+        }
+        assert!(decode_json(" [49,1,{}]\n").is_ok());
+    }
+
+    #[test]
+    fn numbers_keep_their_value() {
+        assert_eq!(value("18446744073709551615"), Ok(Value::UInt(u64::MAX)));
+        assert_eq!(value("-9223372036854775808"), Ok(Value::Int(i64::MIN)));
+        assert_eq!(value("1.0"), Ok(Value::Float(1.0)));
+        assert_eq!(value("18446744073709551616"), Ok(Value::Float(18_446_744_073_709_551_616.0)));
+        for lossy in ["18446744073709551617", "-9223372036854775809", "1e400"] {
+            assert!(matches!(value(lossy), Err(DecodeError::Foreign { .. })), "{lossy}");
+            assert!(is_accepted(lossy), "it may be passed on: {lossy}");
+        }
+        assert!(matches!(value("-0"), Ok(Value::Float(zero)) if zero.is_sign_negative()));
+    }
+
+    #[test]
+    fn binary_data_is_nul_and_base64() {
+        let bytes = [0x10, 0xe3, 0xff, 0x90, 0x53, 0x07, 0x5c, 0x52];
+        let text = r#""\u0000EOP/kFMHXFI=""#;
+        assert_eq!(value(text), Ok(Value::Bytes(bytes.to_vec())));
+        assert_eq!(value(&text.replace('/', "\\/")), Ok(Value::Bytes(bytes.to_vec())));
+        assert_eq!(value(r#""\u0000""#), Ok(Value::Bytes(Vec::new())));
+        for bad in
+            [r#""\u0000A""#, r#""\u0000A===""#, r#""\u0000EOP_""#, r#""\u0000AAA""#, r#""\u0000é""#]
+        {
+            assert!(!is_accepted(bad), "{bad}");
+        }
+        let padded_inside = format!("\"\\u0000{}AA=={}\"", "AAAA".repeat(255), "AAAA");
+        assert!(!is_accepted(&padded_inside));
+        assert!(is_accepted(&format!("\"\\u0000{}AA==\"", "AAAA".repeat(600))));
+        assert_eq!(value(r#""a\u0000""#), Ok(Value::from("a\0")), "NUL elsewhere is text");
+    }
+
+    #[test]
+    fn keys_are_text_even_if_they_begin_with_nul() {
+        let args = br#"[{"\u0000a":1}]"#;
+        let payload = Payload::Raw { codec: Codec::Json, args, kwargs: None };
+        let (args, _) = decode_payload(payload).expect("it is well-formed");
+        assert_eq!(args, [Value::Dict(vec![("\0a".into(), Value::UInt(1))])]);
+    }
+}

@@ -140,3 +140,9 @@ fn not_a_payload(element: &str, expected: &'static str) -> DecodeError {
 
 /// Building a value is a recursion, and so is dropping it: this bounds the stack.
 const MAX_NESTING: u16 = 512;
+
+/// Decodes a JSON text, for the tests of the grammar: what follows is the same in each serializer.
+#[cfg(test)]
+fn decode_json(text: &str) -> Result<ClientMessage<'_>, DecodeError> {
+    decode(Codec::Json, text.as_bytes(), DecodeLimits { nesting: 64 })
+}

@@ -160,3 +160,53 @@ fn list<'a>(length: u32) -> Token<'a> {
 fn dict<'a>(length: u32) -> Token<'a> {
     Token::Dict(Sequence::dict(Extent::Counted(length.into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DecodeLimits, decode};
+    use super::*;
+    use crate::wamp::Value;
+
+    fn value(bytes: &[u8]) -> Result<Value, DecodeError> {
+        super::super::value(Codec::MsgPack, bytes)
+    }
+
+    #[test]
+    fn integers_of_every_format_are_exact() {
+        assert_eq!(value(&[0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0]), Ok(Value::Int(i64::MIN)));
+        assert_eq!(value(&[0xd3, 0, 0, 0, 0, 0, 0, 0, 7]), Ok(Value::UInt(7)));
+        assert_eq!(
+            value(&[0xcf, 255, 255, 255, 255, 255, 255, 255, 255]),
+            Ok(Value::UInt(u64::MAX))
+        );
+        assert_eq!(value(&[0xe0]), Ok(Value::Int(-32)));
+    }
+
+    #[test]
+    fn strings_and_binary_data_differ() {
+        assert_eq!(value(b"\xd9\x01a"), Ok(Value::from("a")));
+        assert_eq!(value(b"\xc4\x01a"), Ok(Value::Bytes(b"a".to_vec())));
+        assert!(matches!(value(b"\xa1\xff"), Err(DecodeError::Malformed { .. })));
+    }
+
+    #[test]
+    fn extensions_are_only_passed_on() {
+        let foreign: [&[u8]; 4] =
+            [b"\xd6\xff\0\0\0\0", b"\xc7\x01\x05a", b"\xd4\0\x01", b"\x81\x01\x02"];
+        for item in foreign {
+            assert!(matches!(value(item), Err(DecodeError::Foreign { .. })), "{item:?}");
+            let bytes = [b"\x95\x10\x01\x80\xa1a\x91", item].concat();
+            assert!(decode(Codec::MsgPack, &bytes, DecodeLimits { nesting: 64 }).is_ok());
+        }
+        assert_eq!(value(b"\xd4\0\0"), Ok(Value::Null), "undefined");
+    }
+
+    #[test]
+    fn malformed_items_are_refused() {
+        let malformed: [&[u8]; 6] =
+            [b"", b"\xc1", b"\xa2a", b"\x92\x01", b"\xdc\xff\xff\x01", b"\x01\x01"];
+        for item in malformed {
+            assert!(matches!(value(item), Err(DecodeError::Malformed { .. })), "{item:02x?}");
+        }
+    }
+}

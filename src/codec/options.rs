@@ -250,6 +250,10 @@ impl<'a, R: Reader<'a>> Entry<'_, 'a, R> {
     fn ids(self) -> Read<Option<Vec<SessionId>>> {
         self.list("a list of ids", |item| match item {
             Token::UInt(number) => Ok(SessionId::new(number)),
+            // wampy.js writes every integer above 2^32 - 1 as a float, and session ids are larger.
+            Token::Float(number) if number.fract() == 0.0 && number > 0.0 => {
+                Ok(SessionId::new(number as u64))
+            }
             _ => Ok(None),
         })
     }
@@ -319,4 +323,129 @@ fn invoke_policy(name: &str) -> Option<InvokePolicy> {
         "last" => InvokePolicy::Last,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Codec, DecodeLimits, decode, decode_json};
+    use super::*;
+    use crate::wamp::ClientMessage;
+
+    fn publish(options: &str) -> Result<PublishOptions, String> {
+        match decode_json(&format!(r#"[16,1,{options},"a"]"#)) {
+            Ok(ClientMessage::Publish(publish)) => Ok(publish.options),
+            Ok(other) => panic!("{other:?} is no PUBLISH"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[track_caller]
+    fn refused(text: &str, message: &str) {
+        assert_eq!(decode_json(text).expect_err(text).to_string(), message);
+    }
+
+    #[test]
+    fn known_options_are_read_and_unknown_ones_ignored() {
+        let options = publish(
+            r#"{"acknowledge":true,"exclude_me":false,"eligible":[],"exclude_authid":["a"],
+                "ppt_scheme":"x_a","x-custom":{"a":[1]},"":null}"#,
+        )
+        .expect("they are valid");
+        assert!(options.acknowledge && !options.exclude_me && !options.retain);
+        let filter = options.filter.expect("there are lists");
+        assert_eq!(filter.eligible, Some(Vec::new()), "an empty list is not an absent one");
+        assert_eq!(filter.exclude_authid, Some(vec!["a".to_owned()]));
+        assert_eq!(options.passthru.expect("a scheme").ppt_scheme.as_deref(), Some("x_a"));
+    }
+
+    #[test]
+    fn nulls_count_as_absent() {
+        let all = r#"{"acknowledge":null,"exclude_me":null,"eligible":null,"enc_algo":null,
+                      "forward_for":null,"transaction_hash":null}"#;
+        assert_eq!(publish(all), Ok(PublishOptions::default()));
+        let text = r#"[32,1,{"match":null},"a"]"#;
+        assert!(decode_json(text).is_ok());
+        // What wampy.js sends for `undefined`.
+        let msgpack = b"\x94\x20\x01\x81\xa5match\xd4\x00\x00\xa1a";
+        let cbor = b"\x84\x18\x20\x01\xa1\x65match\xf7\x61a";
+        for (codec, bytes) in [(Codec::MsgPack, &msgpack[..]), (Codec::Cbor, &cbor[..])] {
+            match decode(codec, bytes, DecodeLimits { nesting: 64 }) {
+                Ok(ClientMessage::Subscribe(subscribe)) => {
+                    assert_eq!(subscribe.options, SubscribeOptions::default());
+                }
+                other => panic!("{other:?} is no SUBSCRIBE"),
+            }
+        }
+    }
+
+    #[test]
+    fn session_ids_may_be_whole_floats_in_binary_serializers() {
+        let publish = |number: f64| {
+            let number = number.to_be_bytes();
+            let bytes = [&b"\x94\x10\x01\x81\xa7exclude\x91\xcb"[..], &number, b"\xa1a"].concat();
+            match decode(Codec::MsgPack, &bytes, DecodeLimits { nesting: 64 }) {
+                Ok(ClientMessage::Publish(publish)) => publish.options.filter?.exclude,
+                _ => None,
+            }
+        };
+        let id = SessionId::new(1 << 40).expect("it is in range");
+        assert_eq!(publish((1_u64 << 40) as f64), Some(vec![id]));
+        for bad in [1.5, 0.0, -1.0, 1e300, f64::NAN, f64::INFINITY] {
+            assert_eq!(publish(bad), None, "{bad}");
+        }
+        assert!(decode_json(r#"[16,1,{"exclude":[1.0]},"a"]"#).is_err(), "JSON has no excuse");
+    }
+
+    #[test]
+    fn wrong_types_are_named() {
+        let error = |options| publish(options).expect_err("it is refused");
+        assert_eq!(
+            error(r#"{"acknowledge":1}"#),
+            "PUBLISH.Options.acknowledge must be a bool, got an integer"
+        );
+        assert_eq!(
+            error(r#"{"exclude":["a"]}"#),
+            "PUBLISH.Options.exclude must be a list of ids, got one with a string"
+        );
+        assert_eq!(
+            error(r#"{"forward_for":[{"session":0}]}"#),
+            "PUBLISH.Options.forward_for.session must be an integer from 1 to 2^53, got 0"
+        );
+        assert_eq!(
+            error(r#"{"enc_algo":"rot13"}"#),
+            r#"PUBLISH.Options.enc_algo must be "cryptobox", "mqtt", "xbr" or "x_...", got "rot13""#
+        );
+        refused(
+            r#"[32,1,{"match":"regex"},"a"]"#,
+            r#"SUBSCRIBE.Options.match must be "exact", "prefix" or "wildcard", got "regex""#,
+        );
+        for timeout in ["-1", "1.5", "1e3", "\"1\"", "true"] {
+            let text = format!(r#"[48,1,{{"timeout":{timeout}}},"a"]"#);
+            let error = decode_json(&text).expect_err("it is refused").to_string();
+            assert!(error.contains("timeout must be a non-negative integer"), "{error}");
+        }
+        refused(
+            r#"[64,1,{"concurrency":0},"a"]"#,
+            "REGISTER.Options.concurrency must be an integer from 1 to 2^32 - 1, got 0",
+        );
+    }
+
+    #[test]
+    fn unknown_choices_are_left_to_the_handler() {
+        let cancel = |mode: &str| match decode_json(&format!("[49,1,{{\"mode\":{mode}}}]")) {
+            Ok(ClientMessage::Cancel(cancel)) => Some(cancel.mode),
+            _ => None,
+        };
+        assert_eq!(cancel(r#""skip""#), Some(Choice::Known(CancelMode::Skip)));
+        assert_eq!(cancel(r#""abort""#), Some(Choice::Unknown));
+        assert_eq!(cancel("null"), Some(Choice::Known(CancelMode::KillNoWait)));
+        assert_eq!(cancel("1"), None);
+    }
+
+    #[test]
+    fn keys_must_not_come_twice() {
+        let twice = "PUBLISH.Options has the key \"retain\" twice";
+        assert_eq!(publish(r#"{"retain":true,"a":1,"retain":false}"#), Err(twice.to_owned()));
+        assert!(publish(r#"{"a":1,"b":1,"\u0061":1}"#).is_err(), "escapes make no difference");
+    }
 }

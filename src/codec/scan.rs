@@ -19,6 +19,9 @@ pub(super) struct Scan<'a, R> {
     depth: usize,
 }
 
+/// The lists and dicts that surround what is being skipped.
+type Open = SmallVec<[Sequence; 16]>;
+
 /// Where in a message something stands, for error messages: a path of names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'p> {
@@ -75,41 +78,43 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
 
     /// Reads and checks the rest of the value that `head` begins.
     pub(super) fn skip(&mut self, head: Token<'a>) -> Result<(), DecodeError> {
-        let mut open: SmallVec<[Sequence; 16]> = SmallVec::new();
-        let mut token = head;
+        let mut open = Open::new();
+        let mut is_tagged = self.pass(&head, &mut open)?;
         loop {
-            match token {
-                Token::List(sequence) | Token::Dict(sequence) => {
-                    if self.depth + open.len() >= self.nesting.into() {
-                        return Err(DecodeError::TooDeep { limit: self.nesting });
-                    }
-                    open.push(sequence);
-                }
-                Token::Tag => {
-                    token = self.reader.token()?;
-                    continue;
-                }
-                _ => {}
-            }
-            token = loop {
-                let Some(sequence) = open.last_mut() else {
-                    return Ok(());
-                };
-                if sequence.at_value {
+            // Tokens are looked at in place: to move each of them costs more than to read it.
+            let token = match open.last_mut() {
+                _ if is_tagged => self.reader.token(),
+                None => return Ok(()),
+                Some(sequence) if sequence.at_value => {
                     sequence.at_value = false;
-                    break self.reader.token()?;
+                    self.reader.token()
                 }
-                if self.reader.advance(sequence)? {
+                Some(sequence) => {
+                    if !self.reader.advance(sequence)? {
+                        open.pop();
+                        continue;
+                    }
                     sequence.at_value = sequence.is_dict;
-                    break if sequence.is_dict {
-                        self.reader.key()?
-                    } else {
-                        self.reader.token()?
-                    };
+                    if sequence.is_dict { self.reader.key() } else { self.reader.token() }
                 }
-                open.pop();
             };
+            match &token {
+                Ok(token) => is_tagged = self.pass(token, &mut open)?,
+                Err(_) => return token.map(drop),
+            }
         }
+    }
+
+    /// Opens a list or dict; true for a tag, whose value is still to come.
+    #[inline]
+    fn pass(&self, token: &Token<'a>, open: &mut Open) -> Result<bool, DecodeError> {
+        if let Token::List(sequence) | Token::Dict(sequence) = token {
+            if self.depth + open.len() >= self.nesting.into() {
+                return Err(DecodeError::TooDeep { limit: self.nesting });
+            }
+            open.push(*sequence);
+        }
+        Ok(matches!(token, Token::Tag))
     }
 
     /// Skips a dict whose keys must be strings; those of dicts inside may be anything.

@@ -143,6 +143,7 @@ impl Acceptor {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(16);
         let mut starved = false;
+        let mut starved_polls = 0_u32;
         loop {
             // Without file descriptors the listeners stay ready, and no event tells of it again.
             let patience = starved.then_some(STARVED_PATIENCE);
@@ -153,36 +154,38 @@ impl Acceptor {
             if self.stopped.try_recv().is_ok() {
                 return Ok(());
             }
-            starved = false;
+            let was_starved = std::mem::take(&mut starved);
             for number in 0..self.listeners.len() {
-                starved |= self.accept_all(number);
+                if let Err(error) = self.accept_all(number) {
+                    starved = true;
+                    if starved_polls.is_multiple_of(STARVED_POLLS_PER_LINE) {
+                        let hint = "raise the limit of open files, or lower limits.connections";
+                        tracing::warn!(%error, hint, "cannot accept connections, trying again");
+                    }
+                }
             }
+            starved_polls = if was_starved && starved { starved_polls.wrapping_add(1) } else { 0 };
         }
     }
 
-    /// Accepts what waits at one listener. Returns whether the process lacks resources for more.
-    fn accept_all(&self, number: usize) -> bool {
+    /// Accepts what waits at one listener. An error is a lack of resources for more.
+    fn accept_all(&self, number: usize) -> io::Result<()> {
         let bound = &self.listeners[number];
         let mut dealt: Vec<Vec<Accepted>> = self.mesh.shards().map(|_| Vec::new()).collect();
-        let mut starved = false;
-        loop {
+        let result = loop {
             match bound.accept() {
                 Ok((socket, peer)) => self.deal(bound, socket, peer, &mut dealt),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
                 Err(error) if is_about_one_peer(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept, trying again: raise the limit of open files");
-                    starved = true;
-                    break;
-                }
+                Err(error) => break Err(error),
             }
-        }
+        };
         for (shard, sockets) in self.mesh.shards().zip(dealt) {
             if !sockets.is_empty() {
                 self.mesh.send(shard, Parcel::Accepted(sockets));
             }
         }
-        starved
+        result
     }
 
     fn deal(&self, bound: &Bound, socket: Socket, peer: Box<str>, dealt: &mut [Vec<Accepted>]) {
@@ -289,6 +292,9 @@ const STOP: Token = Token(usize::MAX);
 
 /// How long to wait for file descriptors to be freed.
 const STARVED_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Ten seconds between two lines about it.
+const STARVED_POLLS_PER_LINE: u32 = 100;
 
 /// Connections over the limit that get an answer; any more are dropped without one.
 const REFUSALS_AT_ONCE: usize = 256;

@@ -91,9 +91,10 @@ impl Mesh {
     pub(super) fn send(&self, to: ShardId, parcel: Parcel) {
         let port = &self.ports[usize::from(to.0)];
         if let Parcel::Mail { weight, .. } = parcel {
-            let before = port.queued_bytes.fetch_add(weight, Ordering::AcqRel);
-            if before <= self.high_mark_bytes && before + weight > self.high_mark_bytes {
-                self.congested.fetch_or(bit(to), Ordering::AcqRel);
+            let queued = port.queued_bytes.fetch_add(weight, Ordering::SeqCst) + weight;
+            // Set before the parcel is there, so that whoever takes the parcel sees the mark.
+            if queued > self.high_mark_bytes && !self.congested().contains(to) {
+                self.congested.fetch_or(bit(to), Ordering::SeqCst);
             }
         }
         // A shard that has stopped takes no more mail, and nobody is left to miss it.
@@ -106,7 +107,7 @@ impl Mesh {
 
     /// The shards whose publishers should not be read now.
     pub(super) fn congested(&self) -> ShardSet {
-        ShardSet::from_bits(self.congested.load(Ordering::Acquire))
+        ShardSet::from_bits(self.congested.load(Ordering::SeqCst))
     }
 
     pub(super) fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
@@ -115,11 +116,11 @@ impl Mesh {
 
     fn took(&self, shard: ShardId, weight: usize) {
         let port = &self.ports[usize::from(shard.0)];
-        let before = port.queued_bytes.fetch_sub(weight, Ordering::AcqRel);
-        let low_mark = self.high_mark_bytes / 2;
-        if before > low_mark && before - weight <= low_mark {
-            self.congested.fetch_and(!bit(shard), Ordering::AcqRel);
-            let waiting = ShardSet::from_bits(port.waiting.swap(0, Ordering::AcqRel));
+        let queued = port.queued_bytes.fetch_sub(weight, Ordering::SeqCst) - weight;
+        // The mark itself is looked at, not whether this parcel crossed it: it may be set late.
+        if queued <= self.high_mark_bytes / 2 && self.congested().contains(shard) {
+            self.congested.fetch_and(!bit(shard), Ordering::SeqCst);
+            let waiting = ShardSet::from_bits(port.waiting.swap(0, Ordering::SeqCst));
             for waiter in waiting.iter() {
                 self.send(waiter, Parcel::Resume);
             }
@@ -155,7 +156,7 @@ impl Inbox {
     pub(super) fn await_room(&self, shards: ShardSet) -> ShardSet {
         for shard in shards.iter() {
             let port = &self.mesh.ports[usize::from(shard.0)];
-            port.waiting.fetch_or(bit(self.shard), Ordering::AcqRel);
+            port.waiting.fetch_or(bit(self.shard), Ordering::SeqCst);
         }
         // Looked at again after the request stands, so that no resumption is missed.
         let still = self.mesh.congested().bits() & shards.bits();
@@ -170,3 +171,6 @@ impl Inbox {
 const fn bit(shard: ShardId) -> u64 {
     1 << shard.0
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,9 +91,9 @@ pub struct SessionRef {
 #[serde(rename_all = "lowercase")]
 pub enum RequestIdCheck {
     /// Each must be the previous one plus 1, as the specification says.
-    #[default]
     Strict,
-    /// Each must be larger than the previous one.
+    /// Each must be larger than the previous one: what deployed clients keep to.
+    #[default]
     Monotonic,
     /// Any id that is not pending.
     Off,

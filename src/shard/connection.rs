@@ -21,6 +21,10 @@ pub(super) struct Connection {
     pub(super) framing: Framing,
     /// Whether the connection stands in the list of those to be written.
     pub(super) dirty: bool,
+    /// Events that this session has missed because its queue was full.
+    pub(super) events_dropped: u64,
+    /// Whether events are being dropped since the queue was last empty.
+    pub(super) dropping: bool,
     /// Whether the event loop was told that the last byte is out.
     pub(super) farewell_said: bool,
     /// Whether only the socket is left to close.

@@ -63,6 +63,7 @@ impl Shard {
         } else if flushed == Flushed::Progress && connection.output.is_empty() {
             connection.blocked_since = None;
             connection.over_soft_since = None;
+            connection.dropping = false;
             if matches!(connection.phase, Phase::Closing) && !connection.farewell_said {
                 connection.farewell_said = true;
                 return Flushed::Farewell;
@@ -129,7 +130,12 @@ impl Shard {
         by_waiting.sort_unstable();
         while self.counters.output_bytes.get() > share {
             let Some((_, slot)) = by_waiting.pop() else { break };
-            self.disconnect_slow(slot, now);
+            if matches!(self.connections[slot as usize].phase, Phase::Closing) {
+                // It was told to go already, and its last bytes cost others their place.
+                self.remove(slot);
+            } else {
+                self.disconnect_slow(slot, now);
+            }
         }
         self.settle(now);
     }

@@ -97,7 +97,10 @@ impl Shard {
         self.counters.sessions_refused.increment();
         let peer = &self.connections[slot as usize].peer;
         let realm = hello.realm.as_deref().unwrap_or_default();
-        tracing::info!(%peer, realm, reason = error.uri(), detail = message, "session refused");
+        if self.log_budget.allow(now) {
+            let reason = error.uri();
+            tracing::info!(%peer, realm, reason, detail = message, "session refused");
+        }
         self.abort(slot, error, message, CloseCode::Policy, now);
     }
 

@@ -85,7 +85,9 @@ impl Shard {
         self.reply.clear();
         Transport::refuse_full(input, &connection.rules, &mut self.reply);
         self.counters.connections_refused.increment();
-        tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
+        if self.log_budget.allow(now) {
+            tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
+        }
         self.outbound.queue_last(slot, connection, &self.reply);
         self.start_closing(slot, now);
     }
@@ -121,7 +123,10 @@ impl Shard {
         let connection = &self.connections[slot as usize];
         if matches!(connection.phase, Phase::Negotiating) {
             self.counters.connections_refused.increment();
-            tracing::info!(peer = %connection.peer, reason = error.kind(), %error, "connection refused");
+            if self.log_budget.allow(now) {
+                let (peer, reason) = (&connection.peer, error.kind());
+                tracing::info!(%peer, reason, detail = %error, "connection refused");
+            }
             self.start_closing(slot, now);
             return;
         }
@@ -264,6 +269,8 @@ impl Connection {
             codec: codec::Codec::Json,
             framing: crate::transport::Framing::WebSocketText,
             dirty: false,
+            events_dropped: 0,
+            dropping: false,
             farewell_said: false,
             gone: false,
             overflowed: false,

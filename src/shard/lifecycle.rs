@@ -121,7 +121,9 @@ impl Shard {
     ) {
         self.counters.protocol_violations.increment();
         let connection = &self.connections[slot as usize];
-        tracing::info!(peer = %connection.peer, detail = message, "protocol violation");
+        if self.log_budget.allow(now) {
+            tracing::info!(peer = %connection.peer, detail = message, "protocol violation");
+        }
         self.end_session(slot, EndReason::ProtocolViolation, now);
         self.abort(slot, WampError::ProtocolViolation, message, code, now);
     }
@@ -152,7 +154,9 @@ impl Shard {
         }
         self.counters.slow_consumers_disconnected.increment();
         let waiting = connection.output.waiting_bytes();
-        tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
+        if self.log_budget.allow(now) {
+            tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
+        }
         let dropped = connection.output.discard_unbegun(&self.outbound.arena);
         self.counters.output_bytes.subtract(dropped as u64);
         self.end_session(slot, EndReason::SlowConsumer, now);
@@ -160,6 +164,18 @@ impl Shard {
         let message = "this client does not read as fast as it is sent to";
         let _ = self.send(slot, &RouterMessage::Abort { message, reason });
         self.close_transport(slot, CloseCode::Policy, reason, now);
+    }
+
+    /// One line when events begin to be dropped for a peer; their number comes at its end.
+    pub(super) fn log_dropping(&mut self, slot: u32, now: Millis) {
+        let Some(connection) = self.connections.get(slot as usize) else { return };
+        if let Some(session) = connection.session()
+            && self.log_budget.allow(now)
+        {
+            let waiting_bytes = connection.output.waiting_bytes();
+            let (session, peer) = (session.id.get(), &connection.peer);
+            tracing::warn!(session, %peer, waiting_bytes, "slow consumer: events are dropped");
+        }
     }
 
     /// Ends the transport in order: its own farewell if it has one, then the last bytes leave.
@@ -197,6 +213,7 @@ impl Shard {
             peer = %connection.peer,
             reason = reason.as_str(),
             duration_ms = now.since(session.joined),
+            events_dropped = std::mem::take(&mut connection.events_dropped),
             "session left"
         );
         session.realm.leave(session.id);

@@ -10,6 +10,7 @@ mod flush;
 mod hello;
 mod input;
 mod lifecycle;
+mod log_budget;
 mod mail;
 mod outbound;
 mod timeouts;
@@ -30,6 +31,7 @@ use crate::wamp::{RouterMessage, SubscriptionId};
 
 use broker::Receivers;
 use connection::Connection;
+use log_budget::LogBudget;
 use outbound::{Outbound, SendError};
 use timers::{Owner, Timers};
 
@@ -58,6 +60,7 @@ pub struct Shard {
     /// Scratch space for what a transport answers.
     reply: Vec<u8>,
     generation: u32,
+    log_budget: LogBudget,
     shutting_down: bool,
 }
 
@@ -85,6 +88,7 @@ impl Shard {
             closed: Vec::new(),
             reply: Vec::new(),
             generation: 0,
+            log_budget: LogBudget::default(),
             shutting_down: false,
             counters,
             router,
@@ -206,6 +210,9 @@ impl Shard {
             for slot in std::mem::take(&mut self.outbound.overflowed) {
                 self.disconnect_slow(slot, now);
             }
+        }
+        for slot in std::mem::take(&mut self.outbound.dropping) {
+            self.log_dropping(slot, now);
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Outbound {
     pub(super) dirty: VecDeque<u32>,
     /// Connections whose queue is full, to be ended when the current input is handled.
     pub(super) overflowed: Vec<u32>,
+    /// Connections for which events begin to be dropped, to be logged.
+    pub(super) dropping: Vec<u32>,
     /// Scratch space in which the frames of one write are put together.
     pub(super) gathered: Vec<u8>,
     limits: OutputLimits,
@@ -41,6 +43,7 @@ impl Outbound {
             arena: Arena::default(),
             dirty: VecDeque::new(),
             overflowed: Vec::new(),
+            dropping: Vec::new(),
             gathered: Vec::new(),
             limits,
             counters,
@@ -81,7 +84,7 @@ impl Outbound {
     ) -> bool {
         let waiting = connection.output.waiting_bytes();
         if waiting > 0 && waiting + span.len() > self.limits.hard_bytes {
-            let fits = class == Class::Event && self.make_room(connection, span.len());
+            let fits = class == Class::Event && self.make_room(slot, connection, span.len());
             if !fits {
                 self.overflow(slot, connection, class);
                 return false;
@@ -140,20 +143,30 @@ impl Outbound {
     }
 
     /// Drops the oldest waiting events if the policy says so and that is enough.
-    fn make_room(&self, connection: &mut Connection, bytes: usize) -> bool {
+    fn make_room(&mut self, slot: u32, connection: &mut Connection, bytes: usize) -> bool {
         if self.limits.policy != SlowConsumerPolicy::DropOldest {
             return false;
         }
         let over = connection.output.waiting_bytes() + bytes - self.limits.hard_bytes;
         let dropped = connection.output.drop_oldest_events(&self.arena, over);
-        self.counters.events_dropped_slow.add(dropped.frames as u64);
+        self.note_dropped(slot, connection, dropped.frames as u64);
         self.counters.output_bytes.subtract(dropped.bytes as u64);
         dropped.bytes >= over
     }
 
+    fn note_dropped(&mut self, slot: u32, connection: &mut Connection, events: u64) {
+        self.counters.events_dropped_slow.add(events);
+        connection.events_dropped += events;
+        let ends_session = self.limits.policy == SlowConsumerPolicy::Disconnect;
+        if events > 0 && !connection.dropping && !ends_session {
+            connection.dropping = true;
+            self.dropping.push(slot);
+        }
+    }
+
     fn overflow(&mut self, slot: u32, connection: &mut Connection, class: Class) {
         if class == Class::Event {
-            self.counters.events_dropped_slow.increment();
+            self.note_dropped(slot, connection, 1);
             if self.limits.policy != SlowConsumerPolicy::Disconnect {
                 return;
             }

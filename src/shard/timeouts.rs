@@ -72,7 +72,9 @@ impl Shard {
         self.counters.connections_refused.increment();
         let negotiating = matches!(connection.phase, Phase::Negotiating);
         let reason = if negotiating { "handshake_timeout" } else { "hello_timeout" };
-        tracing::info!(peer = %connection.peer, reason, "connection refused");
+        if self.log_budget.allow(now) {
+            tracing::info!(peer = %connection.peer, reason, "connection refused");
+        }
         self.close_transport(slot, CloseCode::Policy, "no HELLO in time", now);
     }
 

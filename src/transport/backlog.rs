@@ -1,7 +1,7 @@
 //! The bytes that a slow connection still has to take, with the border of every frame.
 //!
 //! Frames lie in chunks and never cross one, so that nothing is ever moved to the front; a dropped
-//! frame stays as a gap until it is passed, or until gaps outweigh what lives.
+//! frame stays as a gap until it is passed, or until gaps are a quarter of what lives.
 
 use std::collections::VecDeque;
 
@@ -87,6 +87,10 @@ impl Backlog {
     }
 
     pub(super) fn first_run(&self, max_bytes: usize) -> &[u8] {
+        if self.gaps == 0 && self.urgent.is_empty() {
+            let chunk = &self.chunks[0][self.read..];
+            return &chunk[..chunk.len().min(max_bytes)];
+        }
         let mut first: &[u8] = &[];
         self.each_run(max_bytes, &mut |run| {
             first = run;
@@ -171,7 +175,7 @@ impl Backlog {
         }
         self.no_event_before = at;
         self.skip_gaps();
-        if self.gaps > self.live.max(CHUNK_BYTES) {
+        if self.gaps > (self.live / 4).max(CHUNK_BYTES) {
             self.rebuild();
         }
     }
@@ -222,9 +226,9 @@ impl Backlog {
                 self.pop_piece();
             }
             self.consume(taken);
+            self.skip_gaps();
             count -= 1;
         }
-        self.skip_gaps();
         left
     }
 
@@ -252,7 +256,7 @@ impl Backlog {
         }
     }
 
-    /// Copies what lives to new chunks, so that gaps never take more memory than the rest.
+    /// Copies what lives to new chunks, so that gaps take a quarter of the memory at most.
     fn rebuild(&mut self) {
         let mut chunks = VecDeque::new();
         let mut kept = VecDeque::with_capacity(self.pieces.len() / 2);

@@ -27,7 +27,7 @@ pub enum TransportError {
     #[error("text that is not valid UTF-8")]
     InvalidUtf8,
     /// TR-WS-04: an ABORT goes first, then the close frame.
-    #[error("a {} message on a subprotocol of the other type", if *.text { "text" } else { "binary" })]
+    #[error("a message of the wrong type for the subprotocol (text: {text})")]
     WrongMessageType { text: bool },
 }
 

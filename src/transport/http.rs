@@ -11,7 +11,7 @@ use super::{HttpRefusal, TransportError, TransportRules};
 
 /// Finds the end of the request's head; `None` if it has not come yet.
 ///
-/// `scanned` remembers how far the search went, so that a head that comes byte by byte is read once.
+/// `scanned` remembers how far the search went: a head that comes byte by byte is read once.
 pub(super) fn find_head(
     input: &[u8],
     scanned: &mut u32,

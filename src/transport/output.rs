@@ -268,3 +268,51 @@ impl Entry {
 const LARGE_BYTES: usize = 16 << 10;
 
 const _: () = assert!(size_of::<Output>() <= 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owns_nothing(output: &Output) -> bool {
+        output.backlog.is_none() && !output.spans.spilled() && output.is_empty()
+    }
+
+    #[test]
+    fn an_idle_connection_owns_no_memory() {
+        let (mut output, mut arena) = (Output::new(), Arena::new());
+        assert!(owns_nothing(&output));
+        for _ in 0..100 {
+            let span = arena.put(&[1; 1000]);
+            output.push(span, Class::Event);
+        }
+        output.advance(60_500);
+        output.retain_rest(&arena);
+        assert!(!output.has_arena_spans());
+        output.check_invariants();
+        output.advance(39_500);
+        assert!(owns_nothing(&output));
+        let span = arena.put(b"event");
+        output.push(span, Class::Event);
+        output.retain_rest(&arena);
+        let dropped = output.drop_oldest_events(&arena, 1);
+        assert_eq!(dropped, Dropped { frames: 1, bytes: 5 });
+        assert!(owns_nothing(&output));
+    }
+
+    #[test]
+    fn only_small_frames_that_follow_each_other_are_copied() {
+        let (mut output, mut arena) = (Output::new(), Arena::new());
+        for length in [10, LARGE_BYTES, 10, 20, LARGE_BYTES] {
+            let span = arena.put(&vec![1; length]);
+            output.push(span, Class::Reply);
+        }
+        for (length, copied) in [(10, true), (LARGE_BYTES, false), (30, true), (LARGE_BYTES, false)]
+        {
+            let mut scratch = Vec::new();
+            let next = output.next_write(&arena, &mut scratch, 1 << 20).len();
+            assert_eq!((next, !scratch.is_empty()), (length, copied));
+            output.advance(next);
+        }
+        assert!(output.is_empty());
+    }
+}

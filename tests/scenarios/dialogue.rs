@@ -21,7 +21,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stentor::router::{RealmSettings, Settings};
+use stentor::router::{RealmSettings, RequestIdCheck, Settings};
 use stentor::shard::Admission;
 
 use crate::support::{Carrier, Incoming, Link, Network, Serializer};
@@ -33,7 +33,8 @@ pub(crate) fn check(dialogue: &str) {
 
 /// Runs a dialogue with other settings.
 pub(crate) fn check_with(change: impl Fn(&mut Settings), dialogue: &str) {
-    let mut settings = Settings::default();
+    // The dialogues are the specification's, so its rule is the default here.
+    let mut settings = Settings { request_ids: RequestIdCheck::Strict, ..Settings::default() };
     change(&mut settings);
     for shards in [1, 2, 8] {
         for mix in Mix::ALL {

@@ -55,8 +55,19 @@ impl Model {
         self.frames.insert(at, (Kind::Control, frame));
     }
 
-    fn bytes(&self) -> Vec<u8> {
-        self.frames.iter().flat_map(|(_, frame)| frame).copied().collect()
+    fn waiting(&self) -> usize {
+        self.frames.iter().map(|(_, frame)| frame.len()).sum()
+    }
+
+    fn starts_with(&self, mut bytes: &[u8]) -> bool {
+        for (_, frame) in &self.frames {
+            let (part, rest) = bytes.split_at(frame.len().min(bytes.len()));
+            if part != &frame[..part.len()] {
+                return false;
+            }
+            bytes = rest;
+        }
+        bytes.is_empty()
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -89,7 +100,7 @@ impl Model {
 }
 
 fn frame_len() -> impl Strategy<Value = usize> {
-    prop_oneof![6 => 0..400usize, 2 => 400..20_000usize, 1 => 60_000..200_000usize]
+    prop_oneof![12 => 0..400usize, 3 => 400..20_000usize, 1 => 60_000..140_000usize]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -108,6 +119,10 @@ fn op() -> impl Strategy<Value = Op> {
 /// Each frame has bytes of its own, so that a mix-up shows.
 fn frame(number: usize, len: usize) -> Vec<u8> {
     (0..len).map(|i| (number.wrapping_mul(31) ^ i) as u8).collect()
+}
+
+fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
+    slices.iter().flat_map(|slice| slice.iter().copied()).collect()
 }
 
 fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &mut Model) {
@@ -134,7 +149,7 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             let next = output.next_write(arena, &mut scratch, max);
             assert!(next.len() <= max);
             assert_eq!(next.is_empty(), model.frames.is_empty());
-            assert_eq!(next, &model.bytes()[..next.len()]);
+            assert!(model.starts_with(next));
             let taken = taken.min(next.len());
             output.advance(taken);
             model.advance(taken);
@@ -143,8 +158,8 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             let mut room = vec![IoSlice::new(&[]); slices];
             let used = output.fill_slices(arena, &mut room);
             assert_eq!(used == 0, model.frames.is_empty());
-            let bytes: Vec<u8> = room[..used].iter().flat_map(|slice| slice.to_vec()).collect();
-            assert_eq!(bytes, &model.bytes()[..bytes.len()]);
+            let bytes = joined(&room[..used]);
+            assert!(model.starts_with(&bytes));
             let taken = taken.min(bytes.len());
             output.advance(taken);
             model.advance(taken);
@@ -162,12 +177,12 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
         }
     }
     output.check_invariants();
-    assert_eq!(output.waiting_bytes(), model.bytes().len());
+    assert_eq!(output.waiting_bytes(), model.waiting());
     assert_eq!(output.is_empty(), model.frames.is_empty());
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_interleaving_equals_the_model(ops in proptest::collection::vec(op(), 1..60)) {

@@ -1,0 +1,210 @@
+//! Several runs side by side: medians over interleaved rounds, and ratios to the first.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::cli::{Cli, Command, Compare, Fanout, Scenario};
+use crate::error::{Error, Result};
+use crate::floor::{self, Mode};
+use crate::report::Report;
+use crate::report::table::{duration, grouped};
+use crate::scenario;
+
+/// Medians of each contestant, in the order in which they ran first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    pub rounds: u32,
+    pub rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub label: String,
+    /// Events or calls per second.
+    pub rate: f64,
+    /// Nanoseconds; absent if the process is not known.
+    pub cpu_per_delivery: Option<f64>,
+    /// Event or call latency, nanoseconds.
+    pub p50: Option<f64>,
+    pub p99: Option<f64>,
+    pub clean: bool,
+}
+
+impl Comparison {
+    /// Groups `reports` by label; each label was run once per round.
+    pub fn of(reports: &[Report], rounds: u32) -> Self {
+        let mut labels: Vec<&str> = Vec::new();
+        for report in reports {
+            if !labels.contains(&report.label.as_str()) {
+                labels.push(&report.label);
+            }
+        }
+        let row = |label: &&str| {
+            let own: Vec<&Report> =
+                reports.iter().filter(|report| report.label == *label).collect();
+            Row::of(label, &own)
+        };
+        Self { rounds, rows: labels.iter().map(row).collect() }
+    }
+
+    /// A table with the ratios of every contestant to the first.
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "medians of {} interleaved rounds; ratios are to the first line\n  {:<28} {:>12} {:>7} \
+             {:>14} {:>7} {:>9} {:>9}  verified",
+            self.rounds, "", "per second", "ratio", "CPU/delivery", "ratio", "p50", "p99"
+        );
+        let first = &self.rows[0];
+        for row in &self.rows {
+            let rate_ratio = ratio(Some(row.rate), Some(first.rate));
+            let time =
+                |ns: Option<f64>| ns.map_or_else(|| "-".to_owned(), |ns| duration(ns as u64));
+            let _ = writeln!(
+                out,
+                "  {:<28} {:>12} {:>7} {:>14} {:>7} {:>9} {:>9}  {}",
+                row.label,
+                grouped(row.rate as u64),
+                rate_ratio,
+                time(row.cpu_per_delivery),
+                ratio(row.cpu_per_delivery, first.cpu_per_delivery),
+                time(row.p50),
+                time(row.p99),
+                if row.clean { "OK" } else { "FAILED" }
+            );
+        }
+        out
+    }
+}
+
+impl Row {
+    fn of(label: &str, own: &[&Report]) -> Self {
+        let gather = |of: fn(&Report) -> Option<f64>| {
+            let mut values: Vec<f64> = own.iter().filter_map(|report| of(report)).collect();
+            median(&mut values)
+        };
+        Self {
+            label: label.to_owned(),
+            rate: gather(|report| Some(report.events_per_s + report.calls_per_s)).unwrap_or(0.0),
+            cpu_per_delivery: gather(|report| report.router.as_ref()?.cpu_ns_per_delivery),
+            p50: gather(|report| Some(report.latency()?.p50 as f64)),
+            p99: gather(|report| Some(report.latency()?.p99 as f64)),
+            clean: own.iter().all(|report| report.clean),
+        }
+    }
+}
+
+/// The subcommand `compare`: every round runs all routers, every other round backwards, so that a
+/// drift of the machine hits them alike.
+pub fn run(args: &Compare) -> Result<(Vec<Report>, Comparison)> {
+    let words = std::iter::once("stentor-loadtest".to_owned()).chain(args.scenario.iter().cloned());
+    let parsed = <Cli as clap::Parser>::try_parse_from(words)
+        .map_err(|error| Error::Usage(error.to_string()))?;
+    let Command::Scenario(scenario) = parsed.command else {
+        return Err(Error::Usage("compare needs a scenario after --".to_owned()));
+    };
+    let contestants: Vec<Scenario> =
+        (0..args.url.len()).map(|index| contestant(args, &scenario, index)).collect();
+    let mut reports = Vec::new();
+    for round in 0..args.rounds {
+        let mut order: Vec<&Scenario> = contestants.iter().collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for scenario in order {
+            reports.push(scenario::run(scenario)?);
+        }
+    }
+    let comparison = Comparison::of(&reports, args.rounds);
+    Ok((reports, comparison))
+}
+
+/// `fanout --with-floor`: the router, then both floors with frames as long as its EVENTs, in each
+/// round. The ratios are those of the router to the floors.
+pub fn run_with_floor(fanout: &Fanout) -> Result<(Vec<Report>, Comparison)> {
+    let mut fanout = fanout.clone();
+    let name = fanout.common.label.take().unwrap_or_else(|| "router".to_owned());
+    fanout.common.label = Some(name);
+    let scenario = Scenario::Fanout(fanout.clone());
+    let mut reports = Vec::new();
+    for _ in 0..fanout.rounds {
+        let router = scenario::run(&scenario)?;
+        let message_bytes = router.event_bytes;
+        reports.push(router);
+        for mode in Mode::ALL {
+            reports.push(floor::run(&fanout, mode, message_bytes)?);
+        }
+    }
+    let mut comparison = Comparison::of(&reports, fanout.rounds);
+    comparison.rows.rotate_left(1);
+    Ok((reports, comparison))
+}
+
+fn contestant(args: &Compare, scenario: &Scenario, index: usize) -> Scenario {
+    let mut scenario = scenario.clone();
+    let common = scenario.common_mut();
+    common.url = args.url[index].clone();
+    let label = args.label.get(index).cloned();
+    common.label = Some(label.unwrap_or_else(|| args.url[index].to_string()));
+    common.pid = args.pid.get(index).copied();
+    common.spawn = args.spawn.get(index).cloned();
+    common.output = args.output.clone();
+    scenario
+}
+
+/// `value / to` as text.
+pub fn ratio(value: Option<f64>, to: Option<f64>) -> String {
+    match value.zip(to) {
+        Some((value, to)) if to > 0.0 => format!("{:.2}", value / to),
+        _ => "-".to_owned(),
+    }
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&mut []), None);
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&mut [4.0, 1.0]), Some(2.5));
+    }
+
+    #[test]
+    fn rows_keep_their_order_and_ratios_are_to_the_first() {
+        let report = |label: &str, rate: f64, clean: bool| {
+            let mut report = samples::report();
+            report.label = label.to_owned();
+            report.events_per_s = rate;
+            report.clean = clean;
+            report
+        };
+        let reports = [
+            report("a", 100.0, true),
+            report("b", 50.0, true),
+            report("b", 150.0, false),
+            report("a", 300.0, true),
+        ];
+        let comparison = Comparison::of(&reports, 2);
+        let rates: Vec<f64> = comparison.rows.iter().map(|row| row.rate).collect();
+        assert_eq!(rates, [200.0, 100.0]);
+        assert_eq!((comparison.rows[0].clean, comparison.rows[1].clean), (true, false));
+        let table = comparison.table();
+        assert!(table.contains("0.50") && table.contains("FAILED"), "{table}");
+    }
+}

@@ -1,0 +1,269 @@
+//! One connection: a non-blocking socket, what is left of a half-read frame, and what waits to be
+//! written. It knows transports and framing; what the messages mean is the role's affair.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
+use crate::error::{Context, Error, Result};
+use crate::url::{Address, Target, Transport};
+use crate::wire::Serializer;
+use crate::wire::frame;
+use crate::wire::handshake::{self, Expected};
+use crate::wire::message::Body;
+
+pub struct Link {
+    pub index: usize,
+    pub transport: Transport,
+    pub serializer: Serializer,
+    pub phase: Phase,
+    /// When connecting began, nanoseconds.
+    pub started_ns: u64,
+    /// Does not read: for subscribers that stop.
+    pub stalled: bool,
+    /// Has ignored an edge, so that a short read does not mean that a new one will come.
+    pub missed_edge: bool,
+    /// True while the engine has it on its list of links to flush.
+    pub dirty: bool,
+    /// The next WAMP request id of this session.
+    next_request: u64,
+    stream: Stream,
+    expected: Expected,
+    /// The start of a frame whose end has not arrived.
+    partial: Vec<u8>,
+    fragments: Vec<u8>,
+    out: Vec<u8>,
+    written: usize,
+    body: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The transport handshake is under way.
+    Opening,
+    /// HELLO is sent.
+    Joining,
+    Joined,
+    /// GOODBYE is sent.
+    Leaving,
+    /// GOODBYE is answered.
+    Left,
+    Closed,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What a read brought.
+pub enum ReadOutcome {
+    /// So many bytes lie in the buffer; `more` says that the socket may hold further ones.
+    Bytes {
+        filled: usize,
+        more: bool,
+    },
+    Empty,
+    Closed,
+}
+
+impl Link {
+    /// Starts connecting; the opening bytes go out when the socket becomes writable.
+    pub fn connect(
+        index: usize,
+        target: &Target,
+        serializer: Serializer,
+        floor_role: u8,
+        started_ns: u64,
+        registry: &Registry,
+    ) -> Result<Self> {
+        let mut stream = match &target.address {
+            Address::Tcp(address) => {
+                let tcp = TcpStream::connect(*address).context("connecting")?;
+                Stream::Tcp(tcp)
+            }
+            Address::Unix(path) => {
+                let unix = std::os::unix::net::UnixStream::connect(path).context("connecting")?;
+                unix.set_nonblocking(true).context("making a socket non-blocking")?;
+                Stream::Unix(UnixStream::from_std(unix))
+            }
+        };
+        let (token, interest) = (Token(index), Interest::READABLE | Interest::WRITABLE);
+        match &mut stream {
+            Stream::Tcp(tcp) => registry.register(tcp, token, interest),
+            Stream::Unix(unix) => registry.register(unix, token, interest),
+        }
+        .context("registering a socket")?;
+        let mut out = Vec::new();
+        let expected = handshake::open(target, serializer, floor_role, &mut out);
+        Ok(Self {
+            index,
+            transport: target.transport,
+            serializer,
+            phase: Phase::Opening,
+            started_ns,
+            stalled: false,
+            missed_edge: false,
+            dirty: false,
+            next_request: 1,
+            stream,
+            expected,
+            partial: Vec::new(),
+            fragments: Vec::new(),
+            out,
+            written: 0,
+            body: Vec::new(),
+        })
+    }
+
+    pub fn take_request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request - 1
+    }
+
+    /// Queues one WAMP message.
+    pub fn send(&mut self, write: impl FnOnce(Body<'_>)) {
+        let mut body = std::mem::take(&mut self.body);
+        write(Body::new(self.serializer, &mut body));
+        self.send_bytes(&body);
+        self.body = body;
+    }
+
+    /// Queues `message` in a frame, as it is.
+    pub fn send_bytes(&mut self, message: &[u8]) {
+        let text = self.serializer == Serializer::Json;
+        frame::put_message(self.transport, text, message, &mut self.out);
+    }
+
+    pub fn send_pong(&mut self, payload: &[u8]) {
+        frame::put_pong(self.transport, payload, &mut self.out);
+    }
+
+    /// Bytes that wait to be written.
+    pub const fn queued_bytes(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Writes what the socket takes.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while self.written < self.out.len() {
+            match self.stream.write(&self.out[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Puts the unread rest of the last read, and then what the socket has, into `scratch`.
+    pub fn read(&mut self, scratch: &mut Vec<u8>) -> ReadOutcome {
+        let carried = self.partial.len();
+        if carried == scratch.len() {
+            scratch.resize(2 * carried, 0);
+        }
+        scratch[..carried].copy_from_slice(&self.partial);
+        loop {
+            match self.stream.read(&mut scratch[carried..]) {
+                Ok(0) => return ReadOutcome::Closed,
+                Ok(count) => {
+                    let filled = carried + count;
+                    // A short read means an empty socket: the next bytes raise a new edge.
+                    return ReadOutcome::Bytes { filled, more: filled == scratch.len() };
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return ReadOutcome::Empty;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    return ReadOutcome::Empty;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return ReadOutcome::Closed,
+            }
+        }
+    }
+
+    /// Keeps what a walk over the frames did not use.
+    pub fn keep(&mut self, rest: &[u8]) {
+        self.partial.clear();
+        self.partial.extend_from_slice(rest);
+    }
+
+    /// Reads the answer to the transport handshake: how many bytes it took.
+    pub fn finish_handshake(&self, buffer: &[u8]) -> Result<Option<usize>> {
+        handshake::finish(self.transport, self.serializer, &self.expected, buffer)
+            .map_err(|reason| Error::Handshake { client: self.index, reason })
+    }
+
+    pub fn add_fragment(&mut self, part: &[u8]) {
+        self.fragments.extend_from_slice(part);
+    }
+
+    pub fn take_fragments(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.fragments)
+    }
+
+    pub fn close(&mut self) {
+        self.phase = Phase::Closed;
+        // The peer may have closed first; then there is nothing left to shut down.
+        let _ = match &self.stream {
+            Stream::Tcp(tcp) => tcp.shutdown(Shutdown::Both),
+            Stream::Unix(unix) => unix.shutdown(Shutdown::Both),
+        };
+    }
+
+    /// Sends small messages at once instead of collecting them.
+    pub fn set_nodelay(&self) {
+        if let Stream::Tcp(tcp) = &self.stream {
+            // A socket that fails here fails in the next read, where it is reported.
+            let _ = tcp.set_nodelay(true);
+        }
+    }
+
+    /// Bounds what the kernel buffers for this client, in bytes. With little of it, what the client
+    /// does not read soon waits in the router.
+    pub fn set_receive_buffer(&self, bytes: usize) {
+        // Not vital: the kernel would only buffer more.
+        let _ = match &self.stream {
+            Stream::Tcp(tcp) => set_socket_recv_buffer_size(tcp, bytes),
+            Stream::Unix(unix) => set_socket_recv_buffer_size(unix, bytes),
+        };
+    }
+
+    /// The error of a connection attempt that failed.
+    pub fn take_error(&self) -> Option<io::Error> {
+        match &self.stream {
+            Stream::Tcp(tcp) => tcp.take_error().ok().flatten(),
+            Stream::Unix(_) => None,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.read(buffer),
+            Self::Unix(unix) => unix.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.write(bytes),
+            Self::Unix(unix) => unix.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

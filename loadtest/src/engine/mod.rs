@@ -1,0 +1,366 @@
+//! The generator: one thread, one mio loop, all connections. It opens them, reads frames by header
+//! and hands messages to the roles, and sends what the plan's pace or the windows allow.
+
+pub mod link;
+pub mod open;
+pub mod timer;
+
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+
+use crate::error::{Context, Error, Result};
+use crate::measure::board::Board;
+use crate::measure::pace::Pacer;
+use crate::role::Role;
+use crate::url::{Target, Transport};
+use crate::wire::Serializer;
+use crate::wire::frame::{self, Kind};
+use crate::wire::message;
+use crate::wire::reader::{self, Head, printable};
+use link::{Link, Phase, ReadOutcome};
+use timer::Timer;
+
+pub struct Engine {
+    pub board: Board,
+    pub links: Vec<Link>,
+    pub roles: Vec<Role>,
+    /// Open loop: the plan for publications and for calls.
+    pub publications: Option<Pacer>,
+    pub calls: Option<Pacer>,
+    target: Target,
+    realm: String,
+    serializers: Vec<Serializer>,
+    /// Where publisher and caller number n are in `links`.
+    publishers: Vec<usize>,
+    callers: Vec<usize>,
+    dirty: Vec<usize>,
+    scratch: Vec<u8>,
+    poll: Poll,
+    timer: Timer,
+    /// Set once the connections are meant to last.
+    running: bool,
+}
+
+impl Engine {
+    /// `clients` are opened later, in their order.
+    pub fn new(
+        target: Target,
+        realm: String,
+        clients: Vec<(Role, Serializer)>,
+        board: Board,
+    ) -> Result<Self> {
+        let poll = Poll::new().context("making an event loop")?;
+        let timer = Timer::new(poll.registry(), TIMER)?;
+        let (roles, serializers): (Vec<Role>, Vec<Serializer>) = clients.into_iter().unzip();
+        let find = |wanted: fn(&Role) -> bool| -> Vec<usize> {
+            (0..roles.len()).filter(|index| wanted(&roles[*index])).collect()
+        };
+        Ok(Self {
+            publishers: find(|role| matches!(role, Role::Publisher(_))),
+            callers: find(|role| matches!(role, Role::Caller(_))),
+            board,
+            links: Vec::with_capacity(roles.len()),
+            roles,
+            publications: None,
+            calls: None,
+            target,
+            realm,
+            serializers,
+            dirty: Vec::new(),
+            scratch: vec![0; SCRATCH_BYTES],
+            poll,
+            timer,
+            running: false,
+        })
+    }
+
+    /// Closed loop: fills every window and every caller's depth.
+    pub fn prime(&mut self) {
+        if self.publications.is_none() {
+            self.board.opened.extend(0..self.publishers.len() as u32);
+        }
+        if self.calls.is_none() {
+            for index in self.callers.clone() {
+                if let Role::Caller(caller) = &mut self.roles[index] {
+                    caller.fill(&mut self.links[index], &mut self.board);
+                    mark_dirty(&mut self.links[index], &mut self.dirty);
+                }
+            }
+        }
+    }
+
+    /// From now on a closed connection is a finding, not an error.
+    pub const fn set_running(&mut self) {
+        self.running = true;
+    }
+
+    /// Runs turns until `deadline_ns`, or until `done` says so after a turn.
+    pub fn run_until(
+        &mut self,
+        deadline_ns: u64,
+        mut done: impl FnMut(&Board) -> bool,
+    ) -> Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        while self.board.now_ns() < deadline_ns && !done(&self.board) {
+            self.turn(deadline_ns, &mut events)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, deadline_ns: u64, events: &mut Events) -> Result<()> {
+        let due_ns = self.send_due();
+        self.fill_windows();
+        self.flush_dirty();
+        let now_ns = self.board.now_ns();
+        let mut wait_ns = deadline_ns.saturating_sub(now_ns);
+        if due_ns <= now_ns {
+            wait_ns = 0;
+        } else if due_ns < deadline_ns {
+            self.timer.arm(due_ns, now_ns)?;
+        }
+        match self.poll.poll(events, Some(Duration::from_nanos(wait_ns))) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
+            outcome => outcome.context("waiting for events")?,
+        }
+        for event in events.iter() {
+            if event.token() != TIMER {
+                self.handle_event(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what the pace says is due: when the next one will be, nanoseconds.
+    fn send_due(&mut self) -> u64 {
+        if !self.board.sending {
+            return u64::MAX;
+        }
+        let now_ns = self.board.now_ns();
+        let mut next_ns = u64::MAX;
+        if let Some(mut pacer) = self.publications.take() {
+            next_ns = next_ns.min(self.send_paced(&mut pacer, now_ns, true));
+            self.publications = Some(pacer);
+        }
+        if let Some(mut pacer) = self.calls.take() {
+            next_ns = next_ns.min(self.send_paced(&mut pacer, now_ns, false));
+            self.calls = Some(pacer);
+        }
+        next_ns
+    }
+
+    fn send_paced(&mut self, pacer: &mut Pacer, now_ns: u64, publications: bool) -> u64 {
+        let senders = if publications { &self.publishers } else { &self.callers };
+        for _ in 0..SENDS_PER_TURN {
+            let index = senders[(pacer.sent() % senders.len() as u64) as usize];
+            let link = &mut self.links[index];
+            if link.phase == Phase::Closed || link.queued_bytes() > MAX_QUEUED_BYTES {
+                return now_ns + RETRY_NS;
+            }
+            let Some(due_ns) = pacer.take(now_ns) else {
+                break;
+            };
+            self.board.record_lag(due_ns, now_ns);
+            match &mut self.roles[index] {
+                Role::Publisher(publisher) => publisher.publish(link, &mut self.board, due_ns),
+                Role::Caller(caller) => caller.call(link, &mut self.board, due_ns),
+                _ => unreachable!("senders holds publishers and callers only"),
+            }
+            mark_dirty(link, &mut self.dirty);
+        }
+        pacer.due_ns()
+    }
+
+    /// Sends what opened windows allow.
+    fn fill_windows(&mut self) {
+        if self.publications.is_some() || !self.board.sending {
+            self.board.opened.clear();
+            return;
+        }
+        while let Some(number) = self.board.opened.pop() {
+            let index = self.publishers[number as usize];
+            let link = &mut self.links[index];
+            let Role::Publisher(publisher) = &mut self.roles[index] else {
+                continue;
+            };
+            while self.board.windows[number as usize].has_room() && link.phase == Phase::Joined {
+                let now_ns = self.board.now_ns();
+                publisher.publish(link, &mut self.board, now_ns);
+            }
+            mark_dirty(link, &mut self.dirty);
+        }
+    }
+
+    fn flush_dirty(&mut self) {
+        while let Some(index) = self.dirty.pop() {
+            self.links[index].dirty = false;
+            if self.links[index].phase != Phase::Closed && self.links[index].flush().is_err() {
+                self.note_closed(index);
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: &Event) -> Result<()> {
+        let index = event.token().0;
+        let link = &mut self.links[index];
+        if link.phase == Phase::Closed {
+            return Ok(());
+        }
+        if event.is_writable() && link.queued_bytes() > 0 {
+            if link.phase == Phase::Opening {
+                if let Some(error) = link.take_error() {
+                    return Err(Error::Io("connecting", error));
+                }
+                link.set_nodelay();
+            }
+            if link.flush().is_err() {
+                return self.handle_closed(index);
+            }
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(index)?;
+        }
+        Ok(())
+    }
+
+    /// Reads all that `index` has. A stalled link is left alone.
+    pub fn read(&mut self, index: usize) -> Result<()> {
+        loop {
+            let link = &mut self.links[index];
+            if link.stalled || link.phase == Phase::Closed {
+                link.missed_edge |= link.stalled;
+                return Ok(());
+            }
+            let (filled, more) = match link.read(&mut self.scratch) {
+                ReadOutcome::Bytes { filled, more } => (filled, more),
+                ReadOutcome::Empty => {
+                    link.missed_edge = false;
+                    return Ok(());
+                }
+                ReadOutcome::Closed => return self.handle_closed(index),
+            };
+            let used = self.walk(index, filled)?;
+            self.links[index].keep(&self.scratch[used..filled]);
+            if self.links[index].queued_bytes() > 0 && self.links[index].flush().is_err() {
+                return self.handle_closed(index);
+            }
+            if !more && !self.links[index].missed_edge {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Handles all whole frames in the first `filled` bytes of the scratch buffer: where they end.
+    fn walk(&mut self, index: usize, filled: usize) -> Result<usize> {
+        let Self { links, roles, board, scratch, realm, .. } = self;
+        let (link, role) = (&mut links[index], &mut roles[index]);
+        let buffer = &scratch[..filled];
+        let now_ns = board.now_ns();
+        let mut at = 0;
+        if link.phase == Phase::Opening {
+            match link.finish_handshake(buffer)? {
+                Some(used) => at = used,
+                None => return Ok(0),
+            }
+            if link.transport == Transport::Floor {
+                join(link, role, board, now_ns);
+            } else {
+                link.phase = Phase::Joining;
+                link.send(|body| body.hello(realm));
+            }
+        }
+        loop {
+            let frame = frame::parse(link.transport, buffer, at)
+                .map_err(|reason| Error::Frame { client: index, reason })?;
+            let Some(frame) = frame else { return Ok(at) };
+            let payload = &buffer[frame.start..frame.end];
+            match frame.kind {
+                Kind::Whole => receive(link, role, board, payload, now_ns)?,
+                Kind::Begin | Kind::Middle => link.add_fragment(payload),
+                Kind::Last => {
+                    link.add_fragment(payload);
+                    let whole = link.take_fragments();
+                    receive(link, role, board, &whole, now_ns)?;
+                }
+                Kind::Ping => link.send_pong(payload),
+                Kind::Pong | Kind::Close => {}
+            }
+            board.counts.received_bytes += (frame.end - at) as u64;
+            at = frame.end;
+        }
+    }
+
+    fn handle_closed(&mut self, index: usize) -> Result<()> {
+        if !self.running {
+            return Err(Error::ClosedEarly { client: index });
+        }
+        self.note_closed(index);
+        Ok(())
+    }
+
+    fn note_closed(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        match &self.roles[index] {
+            _ if matches!(link.phase, Phase::Leaving | Phase::Left) => {}
+            Role::Subscriber(subscriber) if subscriber.may_lose() => {
+                self.board.counts.evicted += 1;
+            }
+            _ => self.board.tally.disconnected += 1,
+        }
+        link.close();
+    }
+}
+
+/// One whole message.
+fn receive(
+    link: &mut Link,
+    role: &mut Role,
+    board: &mut Board,
+    message: &[u8],
+    now_ns: u64,
+) -> Result<()> {
+    if link.transport == Transport::Floor {
+        let head = Head { code: message::EVENT, ids: [0, 0] };
+        role.handle(link, board, head, message, now_ns);
+        return Ok(());
+    }
+    let Some(head) = reader::head(link.serializer, message) else {
+        return Err(Error::Frame { client: link.index, reason: "this is no WAMP message" });
+    };
+    match (head.code, link.phase) {
+        (message::WELCOME, Phase::Joining) => join(link, role, board, now_ns),
+        (message::ABORT | message::CHALLENGE, Phase::Joining) => {
+            return Err(Error::Refused { client: link.index, message: printable(message) });
+        }
+        (message::GOODBYE, Phase::Leaving) => {
+            board.counts.left += 1;
+            link.phase = Phase::Left;
+        }
+        (message::ABORT | message::GOODBYE, _) => board.note_error(printable(message)),
+        _ => role.handle(link, board, head, message, now_ns),
+    }
+    Ok(())
+}
+
+fn join(link: &mut Link, role: &mut Role, board: &mut Board, now_ns: u64) {
+    link.phase = Phase::Joined;
+    board.counts.joined += 1;
+    board.joins.record(now_ns.saturating_sub(link.started_ns));
+    role.joined(link, board);
+}
+
+fn mark_dirty(link: &mut Link, dirty: &mut Vec<usize>) {
+    if !link.dirty {
+        link.dirty = true;
+        dirty.push(link.index);
+    }
+}
+
+const TIMER: Token = Token(usize::MAX - 1);
+const SCRATCH_BYTES: usize = 256 << 10;
+const EVENTS_PER_TURN: usize = 1024;
+const SENDS_PER_TURN: usize = 1024;
+/// A sender whose router reads no more waits; its latency goes on counting from the plan.
+const MAX_QUEUED_BYTES: usize = 1 << 20;
+const RETRY_NS: u64 = 1_000_000;

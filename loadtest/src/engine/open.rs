@@ -1,0 +1,91 @@
+//! Opening all connections, a bounded number at a time, and taking leave of them.
+
+use super::Engine;
+use super::link::{Link, Phase};
+use crate::error::{Error, Result};
+use crate::measure::SECOND_NS;
+use crate::measure::pace::Pacer;
+use crate::role::Role;
+
+impl Engine {
+    /// Opens every client and waits until all are ready for traffic. At most `parallel` are under way
+    /// at a time; `per_second` opens them at a constant rate instead.
+    pub fn open_all(&mut self, parallel: usize, per_second: Option<f64>) -> Result<()> {
+        let wanted = self.roles.len();
+        let mut pacer = per_second.map(|rate| Pacer::new(self.board.now_ns(), rate));
+        let mut progress = (0, self.board.now_ns());
+        loop {
+            let ready = self.board.counts.ready as usize;
+            if ready == wanted {
+                return Ok(());
+            }
+            let now_ns = self.board.now_ns();
+            if (ready + self.links.len()) > progress.0 {
+                progress = (ready + self.links.len(), now_ns);
+            } else if now_ns > progress.1 + PATIENCE_NS {
+                return Err(Error::NotReady { ready, wanted, seconds: PATIENCE_NS / SECOND_NS });
+            }
+            let mut until_ns = now_ns + SECOND_NS;
+            while self.links.len() < wanted {
+                let started_ns = match &mut pacer {
+                    Some(pacer) => match pacer.take(self.board.now_ns()) {
+                        Some(due_ns) => due_ns,
+                        None => {
+                            until_ns = pacer.due_ns();
+                            break;
+                        }
+                    },
+                    None if self.links.len() - ready >= parallel => break,
+                    None => self.board.now_ns(),
+                };
+                self.connect_next(started_ns)?;
+            }
+            let opening = self.links.len() - ready;
+            self.run_until(until_ns, |board| {
+                let now_ready = board.counts.ready as usize;
+                now_ready > ready || now_ready == ready + opening
+            })?;
+        }
+    }
+
+    fn connect_next(&mut self, started_ns: u64) -> Result<()> {
+        let index = self.links.len();
+        let floor_role = self.roles[index].floor_octet();
+        let registry = self.poll.registry();
+        let serializer = self.serializers[index];
+        let link =
+            Link::connect(index, &self.target, serializer, floor_role, started_ns, registry)?;
+        if matches!(&self.roles[index], Role::Subscriber(subscriber) if subscriber.may_lose()) {
+            link.set_receive_buffer(SLOW_BUFFER_BYTES);
+        }
+        self.links.push(link);
+        Ok(())
+    }
+
+    /// Says GOODBYE on all connections, waits for the answers for `seconds` at most, and closes them:
+    /// how many were answered.
+    pub fn leave_all(&mut self, seconds: u64) -> Result<u64> {
+        for index in 0..self.links.len() {
+            let link = &mut self.links[index];
+            if link.phase == Phase::Joined {
+                link.phase = Phase::Leaving;
+                link.send(|body| body.goodbye());
+                if link.flush().is_err() {
+                    self.note_closed(index);
+                }
+            }
+        }
+        let wanted = self.links.iter().filter(|link| link.phase == Phase::Leaving).count() as u64;
+        let before = self.board.counts.left;
+        let deadline_ns = self.board.now_ns() + seconds * SECOND_NS;
+        self.run_until(deadline_ns, |board| board.counts.left - before >= wanted)?;
+        self.links.iter_mut().for_each(Link::close);
+        Ok(self.board.counts.left - before)
+    }
+}
+
+/// For clients that will stop reading: bounded from the start, for a buffer that shrinks later drops
+/// segments, and their retransmission would be what is measured.
+const SLOW_BUFFER_BYTES: usize = 256 << 10;
+/// How long setting up may stand still.
+const PATIENCE_NS: u64 = 15 * SECOND_NS;

@@ -1,0 +1,121 @@
+//! The board on which every role of a run writes: counters, windows, latencies, verification.
+
+use super::Clock;
+use super::recorder::Recorder;
+use super::verify::Tally;
+use super::window::Window;
+
+#[derive(Debug)]
+pub struct Board {
+    clock: Clock,
+    pub counts: Counts,
+    pub tally: Tally,
+    /// One per publisher, by its number.
+    pub windows: Vec<Window>,
+    /// Publishers whose window opened since the engine last looked.
+    pub opened: Vec<u32>,
+    /// When roles may send: cleared to drain.
+    pub sending: bool,
+    /// Latencies of what should have been sent in this span are recorded, in nanoseconds.
+    pub measured_ns: (u64, u64),
+    pub events: Recorder,
+    pub calls: Recorder,
+    pub joins: Recorder,
+    /// How late the generator was against its own plan.
+    pub lag: Recorder,
+    /// The size of the last EVENT message, in bytes without the frame header.
+    pub event_bytes: usize,
+    /// What the router last complained about.
+    pub last_error: Option<String>,
+}
+
+/// Rising counters; figures come from differences between two copies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub joined: u64,
+    /// Sessions whose GOODBYE was answered.
+    pub left: u64,
+    /// Roles that are ready for traffic.
+    pub ready: u64,
+    pub publications: u64,
+    pub acknowledged: u64,
+    pub events: u64,
+    /// Events at subscribers that a window counts, each once.
+    pub counted_events: u64,
+    pub calls: u64,
+    pub results: u64,
+    pub invocations: u64,
+    pub resubscriptions: u64,
+    pub received_bytes: u64,
+    /// Events thrown away by design, at stalled subscribers.
+    pub evicted: u64,
+}
+
+impl Board {
+    /// One in `event_stride` events gives a latency.
+    pub fn new(windows: Vec<Window>, event_stride: u32) -> Self {
+        Self {
+            clock: Clock::start(),
+            counts: Counts::default(),
+            tally: Tally::default(),
+            windows,
+            opened: Vec::new(),
+            sending: false,
+            measured_ns: (u64::MAX, 0),
+            events: Recorder::new(event_stride),
+            calls: Recorder::new(1),
+            joins: Recorder::new(1),
+            lag: Recorder::new(1),
+            event_bytes: 0,
+            last_error: None,
+        }
+    }
+
+    /// Nanoseconds since the board was made.
+    pub fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    pub const fn measures(&self, sent_ns: u64) -> bool {
+        sent_ns >= self.measured_ns.0 && sent_ns < self.measured_ns.1
+    }
+
+    pub fn record_event(&mut self, sent_ns: u64, now_ns: u64) {
+        if self.measures(sent_ns) {
+            self.events.record(now_ns.saturating_sub(sent_ns));
+        }
+    }
+
+    pub fn record_call(&mut self, sent_ns: u64, now_ns: u64) {
+        if self.measures(sent_ns) {
+            self.calls.record(now_ns.saturating_sub(sent_ns));
+        }
+    }
+
+    pub fn record_lag(&mut self, due_ns: u64, now_ns: u64) {
+        if self.measures(due_ns) {
+            self.lag.record(now_ns.saturating_sub(due_ns));
+        }
+    }
+
+    pub fn note_error(&mut self, text: String) {
+        self.tally.errors += 1;
+        self.last_error = Some(text);
+    }
+
+    /// Events that every counted subscriber must have received by the end.
+    pub fn owed_events(&self) -> u64 {
+        let owed = |window: &Window| u64::from(window.sent()) * u64::from(window.receivers());
+        self.windows.iter().map(owed).sum()
+    }
+
+    /// True when nothing is under way any more.
+    pub fn is_drained(&self) -> bool {
+        self.counts.counted_events >= self.owed_events() && self.counts.results >= self.counts.calls
+    }
+
+    /// Something that moves whenever the router delivers anything.
+    pub const fn progress(&self) -> u64 {
+        self.counts.events + self.counts.results + self.counts.invocations
+    }
+}

@@ -1,0 +1,305 @@
+//! All runs on one self-contained HTML page: figures, latency and throughput charts, and the line that
+//! reproduces each run. No script, no outside file.
+
+use std::fmt::Write;
+
+use super::Report;
+use super::svg::{Chart, Line, bars, escape, nice_step};
+use super::table::{bytes, duration, grouped};
+use crate::compare::{Comparison, ratio};
+use crate::measure::recorder::Latency;
+use crate::measure::series::Sample;
+
+/// The whole page.
+pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
+    let mut out = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>stentor-loadtest</title><style>{STYLE}</style></head><body><main>\
+         <h1>Load test</h1>"
+    );
+    if let Some(comparison) = comparison {
+        put_comparison(&mut out, comparison, &colours(reports));
+    }
+    put_charts(&mut out, reports);
+    for (report, name) in reports.iter().zip(names(reports)) {
+        put_report(&mut out, report, &name);
+    }
+    out + "</main></body></html>\n"
+}
+
+fn base(report: &Report) -> String {
+    if report.label.is_empty() { report.scenario.clone() } else { report.label.clone() }
+}
+
+/// Each run's name: its label, with a number where a label ran several times.
+fn names(reports: &[Report]) -> Vec<String> {
+    let name = |index: usize| {
+        let own = base(&reports[index]);
+        let same = |range: &[Report]| range.iter().filter(|other| base(other) == own).count();
+        if same(reports) == 1 { own } else { format!("{own}, run {}", same(&reports[..=index])) }
+    };
+    (0..reports.len()).map(name).collect()
+}
+
+/// The labels in the order of their first run, which numbers their colours.
+fn colours(reports: &[Report]) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for label in reports.iter().map(base) {
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    labels
+}
+
+/// A line of each run, with one colour per label.
+fn lines(reports: &[Report], points: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec<Line> {
+    let colours = colours(reports);
+    let line = |report: &Report| {
+        let name = base(report);
+        let colour = colours.iter().position(|label| *label == name).unwrap_or(0);
+        Line { name, colour, points: points(report) }
+    };
+    reports.iter().map(line).collect()
+}
+
+fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String]) {
+    let _ = write!(
+        out,
+        "<section><h2>Side by side</h2><p>Medians of {} interleaved rounds; ratios are to the first \
+         line.</p><table><tr><th></th><th>per second</th><th>ratio</th><th>CPU per delivery</th>\
+         <th>ratio</th><th>p50</th><th>p99</th><th>verified</th></tr>",
+        comparison.rounds
+    );
+    let first = &comparison.rows[0];
+    for row in &comparison.rows {
+        let time = |ns: Option<f64>| ns.map_or_else(|| "-".to_owned(), |ns| duration(ns as u64));
+        let cells = [
+            grouped(row.rate as u64),
+            ratio(Some(row.rate), Some(first.rate)),
+            time(row.cpu_per_delivery),
+            ratio(row.cpu_per_delivery, first.cpu_per_delivery),
+            time(row.p50),
+            time(row.p99),
+        ];
+        let _ = write!(out, "<tr><th>{}</th>", escape(&row.label));
+        for cell in cells {
+            let _ = write!(out, "<td>{cell}</td>");
+        }
+        let _ = write!(out, "<td>{}</td></tr>", verdict(row.clean));
+    }
+    let bar = |row: &crate::compare::Row| {
+        let ns = row.cpu_per_delivery.unwrap_or(0.0);
+        let colour = colours.iter().position(|label| *label == row.label).unwrap_or(0);
+        (row.label.clone(), ns, duration(ns as u64), colour)
+    };
+    let rows: Vec<_> = comparison.rows.iter().map(bar).collect();
+    let chart = bars("CPU time per delivery", &rows);
+    let _ = write!(out, "</table><div class=\"charts\">{}</div></section>", figure(&chart));
+}
+
+fn put_charts(out: &mut String, reports: &[Report]) {
+    let over_time = |title, y_text, of: fn(&Sample) -> Option<f64>| {
+        let point = |sample: &Sample| Some((sample.at_s, of(sample)?));
+        let lines = lines(reports, |report| report.series.iter().filter_map(point).collect());
+        let x_ticks = time_ticks(&lines);
+        Chart { title, x_label: "seconds", x_ticks, y_text, y_log: false, lines }.render()
+    };
+    let per_second = |value: f64| short(value);
+    let charts = [
+        percentiles(reports),
+        over_time("Deliveries per second", per_second, |sample| {
+            Some(sample.events_per_s + sample.calls_per_s)
+        }),
+        over_time(
+            "p99 latency",
+            |ns| duration(ns as u64),
+            |sample| sample.event_p99.or(sample.call_p99).map(|ns| ns as f64),
+        ),
+        over_time("Router CPU, cores", |cores| format!("{cores:.2}"), |sample| sample.router_cpu),
+        over_time(
+            "Router memory",
+            |mebibytes| format!("{mebibytes:.0} MiB"),
+            |sample| sample.router_rss.map(|rss| rss as f64 / 1_048_576.0),
+        ),
+    ];
+    out.push_str("<section><h2>Charts</h2><div class=\"charts\">");
+    charts.iter().for_each(|chart| out.push_str(&figure(chart)));
+    out.push_str("</div></section>");
+}
+
+/// Latency over percentile, with as much room for each further nine.
+fn percentiles(reports: &[Report]) -> String {
+    let nines = |percent: f64| -(1.0 - percent / 100.0).max(1e-6).log10();
+    let points = |report: &Report| {
+        let curve = report.latency().map_or(&[][..], |latency| &latency.curve);
+        curve.iter().map(|(percent, ns)| (nines(*percent), *ns as f64)).collect()
+    };
+    let ticks = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999];
+    Chart {
+        title: "Latency by percentile",
+        x_label: "percentile",
+        x_ticks: ticks.iter().map(|percent| (nines(*percent), percent.to_string())).collect(),
+        y_text: |ns| duration(ns as u64),
+        y_log: true,
+        lines: lines(reports, points),
+    }
+    .render()
+}
+
+fn time_ticks(lines: &[Line]) -> Vec<(f64, String)> {
+    let last = lines.iter().filter_map(|line| line.points.last()).map(|(x, _)| *x);
+    let last = last.fold(0.0, f64::max);
+    let step = nice_step(last / 8.0);
+    let count = (last / step).floor() as u32;
+    (0..=count).map(|index| f64::from(index) * step).map(|second| (second, short(second))).collect()
+}
+
+/// A number with three digits or so.
+fn short(value: f64) -> String {
+    let trimmed = |value: f64, unit: &str| {
+        let text = format!("{value:.2}");
+        format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
+    };
+    match value {
+        1e6.. => trimmed(value / 1e6, "M"),
+        1e3.. => trimmed(value / 1e3, "k"),
+        _ => trimmed(value, ""),
+    }
+}
+
+fn put_report(out: &mut String, report: &Report, name: &str) {
+    let _ = write!(
+        out,
+        "<section><h2>{}: {} {}</h2><p>{}; {}; {}, {}, payload {} B, event {} B, {:.1} s</p>",
+        escape(&report.scenario),
+        escape(name),
+        verdict(report.clean),
+        escape(&report.clients),
+        escape(&report.pacing),
+        escape(&report.url),
+        escape(&report.serializer),
+        report.payload_bytes,
+        report.event_bytes,
+        report.seconds
+    );
+    put_tiles(out, report);
+    put_latencies(out, report);
+    let found = &report.verified;
+    let _ = write!(
+        out,
+        "<p>{} messages verified: {} lost, {} doubled, {} reordered, {} stray, {} damaged, \
+         {} errors, {} disconnected.</p>",
+        grouped(found.checked),
+        found.lost,
+        found.doubled,
+        found.reordered,
+        found.stray,
+        found.damaged,
+        found.errors,
+        found.disconnected
+    );
+    for failure in &report.failures {
+        let _ = write!(out, "<p class=\"bad\">{}</p>", escape(failure));
+    }
+    let _ = write!(out, "<pre>{}</pre></section>", escape(&report.command));
+}
+
+fn put_tiles(out: &mut String, report: &Report) {
+    let mut tiles: Vec<(&str, String)> = Vec::new();
+    for (name, rate) in [
+        ("publications/s", report.publications_per_s),
+        ("events/s", report.events_per_s),
+        ("calls/s", report.calls_per_s),
+    ] {
+        if rate > 0.0 {
+            tiles.push((name, grouped(rate as u64)));
+        }
+    }
+    if let Some(router) = &report.router {
+        if let Some(ns) = router.cpu_ns_per_delivery {
+            tiles.push(("router CPU per delivery", duration(ns as u64)));
+        }
+        tiles.push(("router cores", format!("{:.2}", router.cores)));
+        tiles.push(("router memory", bytes(router.rss_end)));
+    }
+    let generator = &report.generator;
+    let bound = if generator.client_bound { "client-bound" } else { "not client-bound" };
+    tiles.push(("generator cores", format!("{:.2}, {bound}", generator.busy)));
+    for figure in &report.figures {
+        tiles.push((&figure.name, format!("{} {}", short(figure.value), figure.unit)));
+    }
+    out.push_str("<div class=\"tiles\">");
+    for (name, value) in tiles {
+        let (name, value) = (escape(name), escape(&value));
+        let _ = write!(out, "<div><b>{value}</b><span>{name}</span></div>");
+    }
+    out.push_str("</div>");
+}
+
+fn put_latencies(out: &mut String, report: &Report) {
+    out.push_str("<table><tr><th></th>");
+    let heads = ["min", "mean", "stddev", "p50", "p75", "p90", "p99", "p99.9", "p99.99", "max"];
+    heads.iter().for_each(|head| out.push_str(&format!("<th>{head}</th>")));
+    out.push_str("</tr>");
+    for (name, latency) in [
+        ("event latency", &report.event_latency),
+        ("call latency", &report.call_latency),
+        ("join latency", &report.join_latency),
+        ("send lag", &report.send_lag),
+    ] {
+        let Some(latency) = latency else { continue };
+        let Latency { min, mean, stddev, p50, p75, p90, p99, p99_9, p99_99, max, .. } = latency;
+        let _ = write!(out, "<tr><th>{name}</th>");
+        for value in [min, mean, stddev, p50, p75, p90, p99, p99_9, p99_99, max] {
+            let _ = write!(out, "<td>{}</td>", duration(*value));
+        }
+        out.push_str("</tr>");
+    }
+    out.push_str("</table>");
+}
+
+fn figure(chart: &str) -> String {
+    if chart.is_empty() { String::new() } else { format!("<figure>{chart}</figure>") }
+}
+
+const fn verdict(clean: bool) -> &'static str {
+    if clean { "<em class=\"good\">OK</em>" } else { "<em class=\"bad\">FAILED</em>" }
+}
+
+const STYLE: &str = include_str!("style.css");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_page_stands_alone_and_is_escaped() {
+        let mut other = samples::report();
+        other.label = "other".into();
+        other.clean = false;
+        let reports = [samples::report(), samples::report(), other];
+        let comparison = Comparison::of(&reports, 1);
+        let page = page(&reports, Some(&comparison));
+        assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+        for outside in ["http://", "https://", "<script", "src=", "<a>"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        for part in ["router &lt;a&gt;, run 2", "Latency by percentile", "p99.99", ">FAILED<"] {
+            assert!(page.contains(part), "{part}");
+        }
+        for tag in ["section", "table", "svg", "figure", "div"] {
+            let (opened, closed) = (format!("<{tag}"), format!("</{tag}>"));
+            assert_eq!(page.matches(&opened).count(), page.matches(&closed).count(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn short_numbers() {
+        for (value, text) in [(0.5, "0.5"), (12.0, "12"), (1_500.0, "1.5k"), (2e6, "2M")] {
+            assert_eq!(short(value), text);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What each client of a run does. A role reacts to messages on its own link and writes what it saw
+//! on the board; the engine tells publishers and callers when to send.
+
+pub mod callee;
+pub mod caller;
+pub mod publisher;
+pub mod subscriber;
+
+use crate::engine::link::Link;
+use crate::measure::board::Board;
+use crate::wire::message::ERROR;
+use crate::wire::reader::{Head, printable};
+use callee::Callee;
+use caller::Caller;
+use publisher::Publisher;
+use subscriber::Subscriber;
+
+pub enum Role {
+    /// Joins and stays.
+    Idle,
+    Publisher(Publisher),
+    Subscriber(Subscriber),
+    Caller(Caller),
+    Callee(Callee),
+}
+
+impl Role {
+    /// The session is established: asks for what the role needs before traffic may begin.
+    pub fn joined(&mut self, link: &mut Link, board: &mut Board) {
+        match self {
+            Self::Idle | Self::Publisher(_) | Self::Caller(_) => board.counts.ready += 1,
+            Self::Subscriber(subscriber) => subscriber.joined(link, board),
+            Self::Callee(callee) => callee.joined(link),
+        }
+    }
+
+    /// One message of an established session.
+    pub fn handle(
+        &mut self,
+        link: &mut Link,
+        board: &mut Board,
+        head: Head,
+        message: &[u8],
+        now_ns: u64,
+    ) {
+        match self {
+            Self::Subscriber(subscriber) => subscriber.handle(link, board, head, message, now_ns),
+            Self::Callee(callee) => callee.handle(link, board, head, message),
+            Self::Caller(caller) => caller.handle(link, board, head, message, now_ns),
+            Self::Publisher(publisher) => publisher.handle(board, head, message),
+            Self::Idle if head.code == ERROR => board.note_error(printable(message)),
+            Self::Idle => {}
+        }
+    }
+
+    /// How the floor program knows this client.
+    pub const fn floor_octet(&self) -> u8 {
+        match self {
+            Self::Publisher(_) => b'P',
+            _ => b'S',
+        }
+    }
+}

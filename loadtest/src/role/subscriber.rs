@@ -1,0 +1,176 @@
+//! Subscribes to one topic and checks every event: one track per publisher. A churning subscriber
+//! leaves and comes back after so many events; a slow one is stalled by the engine and may lose.
+
+use std::ops::Range;
+
+use crate::engine::link::Link;
+use crate::measure::board::Board;
+use crate::measure::verify::{Arrival, Track};
+use crate::url::Transport;
+use crate::wire::message::{ERROR, EVENT, SUBSCRIBED, UNSUBSCRIBED};
+use crate::wire::reader::{Head, printable};
+use crate::wire::stamp::{self, StampFinder};
+
+pub struct Subscriber {
+    topic: String,
+    /// The publishers of the topic, by number.
+    publishers: Range<u32>,
+    tracks: Vec<Track>,
+    finder: StampFinder,
+    kind: Kind,
+    state: State,
+    subscription: u64,
+    /// Events on the present subscription.
+    received: u32,
+    seen_before: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Owed every event; windows wait for it.
+    Steady,
+    /// Leaves after so many events, and comes back.
+    Churning(u32),
+    /// Stops reading at some time: what it misses is not counted against the router.
+    Slow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Absent,
+    Subscribing,
+    Subscribed,
+    Unsubscribing,
+}
+
+impl Subscriber {
+    pub fn new(topic: String, publishers: Range<u32>, kind: Kind) -> Self {
+        let tracks = vec![Track::default(); publishers.len()];
+        Self {
+            topic,
+            publishers,
+            tracks,
+            finder: StampFinder::default(),
+            kind,
+            state: State::Absent,
+            subscription: 0,
+            received: 0,
+            seen_before: false,
+        }
+    }
+
+    pub const fn may_lose(&self) -> bool {
+        matches!(self.kind, Kind::Slow)
+    }
+
+    pub fn joined(&mut self, link: &mut Link, board: &mut Board) {
+        if link.transport == Transport::Floor {
+            self.state = State::Subscribed;
+            board.counts.ready += 1;
+        } else {
+            self.subscribe(link);
+        }
+    }
+
+    pub fn handle(
+        &mut self,
+        link: &mut Link,
+        board: &mut Board,
+        head: Head,
+        message: &[u8],
+        now_ns: u64,
+    ) {
+        match (head.code, self.state) {
+            (EVENT, State::Subscribed | State::Unsubscribing) => {
+                self.handle_event(board, message, now_ns);
+                self.churn(link, board);
+            }
+            (SUBSCRIBED, State::Subscribing) => self.subscribed(board, head.ids[1]),
+            (UNSUBSCRIBED, State::Unsubscribing) => {
+                let missing = self.tracks.iter().map(Track::missing_so_far).sum::<u64>();
+                board.tally.lost += missing;
+                self.state = State::Absent;
+                if board.sending {
+                    self.subscribe(link);
+                }
+            }
+            (ERROR, _) => board.note_error(printable(message)),
+            _ => board.tally.stray += 1,
+        }
+    }
+
+    /// What never arrived, at the end of the run.
+    pub fn lost(&self, board: &Board) -> u64 {
+        if self.may_lose() || self.state != State::Subscribed {
+            return 0;
+        }
+        let sent = |number: u32| board.windows[number as usize].sent();
+        self.publishers
+            .clone()
+            .zip(&self.tracks)
+            .map(|(number, track)| track.finish(sent(number)))
+            .sum()
+    }
+
+    fn subscribe(&mut self, link: &mut Link) {
+        self.state = State::Subscribing;
+        let request = link.take_request();
+        link.send(|body| body.subscribe(request, &self.topic));
+    }
+
+    /// What is sent from now on is owed.
+    fn subscribed(&mut self, board: &mut Board, subscription: u64) {
+        self.state = State::Subscribed;
+        self.subscription = subscription;
+        self.received = 0;
+        for (number, track) in self.publishers.clone().zip(&mut self.tracks) {
+            track.restart(board.windows[number as usize].sent());
+        }
+        if self.seen_before {
+            board.counts.resubscriptions += 1;
+        } else {
+            self.seen_before = true;
+            board.counts.ready += 1;
+        }
+    }
+
+    fn handle_event(&mut self, board: &mut Board, message: &[u8], now_ns: u64) {
+        board.counts.events += 1;
+        board.event_bytes = message.len();
+        let found = self.finder.find(message).and_then(|at| stamp::read(message, at));
+        let Some(stamp) = found else {
+            board.tally.damaged += 1;
+            return;
+        };
+        if !self.publishers.contains(&stamp.sender) {
+            board.tally.stray += 1;
+            return;
+        }
+        let track = &mut self.tracks[(stamp.sender - self.publishers.start) as usize];
+        let arrival = track.arrive(stamp.sequence);
+        board.tally.note(arrival);
+        if self.kind == Kind::Steady {
+            if arrival != Arrival::Doubled {
+                board.counts.counted_events += 1;
+                if board.windows[stamp.sender as usize].delivered(stamp.sequence) {
+                    board.opened.push(stamp.sender);
+                }
+            }
+            if board.events.samples_next() {
+                board.record_event(stamp.at_ns, now_ns);
+            }
+        }
+        self.received += 1;
+    }
+
+    fn churn(&mut self, link: &mut Link, board: &Board) {
+        let Kind::Churning(after) = self.kind else {
+            return;
+        };
+        if self.state == State::Subscribed && self.received >= after && board.sending {
+            self.state = State::Unsubscribing;
+            let (request, subscription) = (link.take_request(), self.subscription);
+            link.send(|body| body.unsubscribe(request, subscription));
+        }
+    }
+}

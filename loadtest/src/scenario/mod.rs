@@ -1,0 +1,65 @@
+//! The scenarios: each turns its options into a plan and puts the phases of a run together.
+
+pub mod connect;
+pub mod mixed;
+pub mod pubsub;
+pub mod rpc;
+pub mod run;
+pub mod slow;
+
+use crate::cli::{Common, Scenario};
+use crate::error::Result;
+use crate::report::Report;
+use crate::router::{Router, pin};
+
+impl Scenario {
+    pub const fn common_mut(&mut self) -> &mut Common {
+        match self {
+            Self::Fanout(args) => &mut args.common,
+            Self::Topics(args) => &mut args.common,
+            Self::Rpc(args) => &mut args.common,
+            Self::Connect(args) => &mut args.common,
+            Self::Slow(args) => &mut args.common,
+            Self::Churn(args) => &mut args.common,
+            Self::Mixed(args) | Self::Soak(args) => &mut args.common,
+        }
+    }
+
+    pub const fn common(&self) -> &Common {
+        match self {
+            Self::Fanout(args) => &args.common,
+            Self::Topics(args) => &args.common,
+            Self::Rpc(args) => &args.common,
+            Self::Connect(args) => &args.common,
+            Self::Slow(args) => &args.common,
+            Self::Churn(args) => &args.common,
+            Self::Mixed(args) | Self::Soak(args) => &args.common,
+        }
+    }
+}
+
+/// Runs `scenario` once, with its router started, watched or left alone as its options say.
+pub fn run(scenario: &Scenario) -> Result<Report> {
+    let common = scenario.common();
+    let router = match (&common.spawn, common.pid) {
+        (Some(command), _) => {
+            let (core, log) = (common.router_core, common.router_log.as_deref());
+            Some(Router::spawn(command, core, log, &common.url)?)
+        }
+        (None, pid) => pid.map(Router::watch),
+    };
+    if let Some(core) = common.generator_core {
+        pin(core)?;
+    }
+    let router = router.as_ref();
+    match scenario {
+        Scenario::Fanout(args) => pubsub::fanout(args, router),
+        Scenario::Topics(args) => pubsub::topics(args, router),
+        Scenario::Rpc(args) => rpc::rpc(args, router),
+        Scenario::Connect(args) => connect::connect(args, router),
+        Scenario::Slow(args) => slow::slow(args, router),
+        Scenario::Churn(args) => pubsub::churn(args, router),
+        Scenario::Mixed(args) => mixed::mixed(args, router),
+        Scenario::Soak(args) => mixed::soak(args, router),
+    }
+}

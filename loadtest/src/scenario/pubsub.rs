@@ -1,0 +1,164 @@
+//! The scenarios of publish and subscribe: `fanout`, `topics` and `churn`.
+
+use super::run::{Plan, Run};
+use crate::cli::{Churn, Common, Fanout, Pace, Topics};
+use crate::error::Result;
+use crate::measure::window::Window;
+use crate::report::Report;
+use crate::report::table::counted;
+use crate::role::Role;
+use crate::role::publisher::Publisher;
+use crate::role::subscriber::{Kind, Subscriber};
+use crate::router::Router;
+
+/// P publishers and N subscribers on one topic.
+pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
+    let Fanout { publishers, subscribers, common, .. } = args;
+    let (in_flight, publish_rate, pacing) = args.pace.settle(1000);
+    let mut plan = Plan {
+        scenario: "fanout",
+        common,
+        clients: Vec::new(),
+        windows: vec![Window::new(in_flight, *subscribers); *publishers as usize],
+        publish_rate,
+        call_rate: None,
+        join_rate: None,
+        pacing,
+        description: format!(
+            "{}, {}",
+            counted(*publishers, "publisher"),
+            counted(*subscribers, "subscriber")
+        ),
+    };
+    let mut serializers = args.subscriber_serializer.iter().cycle();
+    for _ in 0..*subscribers {
+        let serializer = serializers.next().copied().unwrap_or(common.serializer);
+        plan.clients.push((subscriber(TOPIC, 0..*publishers, Kind::Steady), serializer));
+    }
+    add_publishers(&mut plan, *publishers, args.acknowledge);
+    simple(plan, router)
+}
+
+/// T topics with one publisher and one subscriber each.
+pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
+    let Topics { topics, common, acknowledge, .. } = args;
+    let (in_flight, publish_rate, pacing) = args.pace.settle(1);
+    let mut clients = Vec::new();
+    let topic = |number: u32| format!("{TOPIC}.{number}");
+    for number in 0..*topics {
+        let role = subscriber(&topic(number), number..number + 1, Kind::Steady);
+        clients.push((role, common.serializer));
+    }
+    for number in 0..*topics {
+        let publisher = Publisher::new(number, topic(number), *acknowledge, common.payload_bytes);
+        clients.push((Role::Publisher(publisher), common.serializer));
+    }
+    let plan = Plan {
+        scenario: "topics",
+        common,
+        clients,
+        windows: vec![Window::new(in_flight, 1); *topics as usize],
+        publish_rate,
+        call_rate: None,
+        join_rate: None,
+        pacing,
+        description: format!("{}, 1 publisher and 1 subscriber each", counted(*topics, "topic")),
+    };
+    simple(plan, router)
+}
+
+/// Steady subscribers, and others that come and go, on one topic.
+pub fn churn(args: &Churn, router: Option<&Router>) -> Result<Report> {
+    let Churn { publishers, subscribers, churners, stay, common, .. } = args;
+    let (in_flight, publish_rate, pacing) = args.pace.settle(8);
+    let mut plan = Plan {
+        scenario: "churn",
+        common,
+        clients: Vec::new(),
+        windows: vec![Window::new(in_flight, *subscribers); *publishers as usize],
+        publish_rate,
+        call_rate: None,
+        join_rate: None,
+        pacing,
+        description: format!(
+            "{publishers} publishers, {subscribers} steady subscribers, {churners} that leave \
+             after {stay} events and come back"
+        ),
+    };
+    add_subscribers(&mut plan, *subscribers, 0..*publishers, Kind::Steady);
+    add_subscribers(&mut plan, *churners, 0..*publishers, Kind::Churning(*stay));
+    add_publishers(&mut plan, *publishers, false);
+    let mut run = Run::open(plan, router)?;
+    run.warm_up()?;
+    let before = run.engine.board.counts.resubscriptions;
+    run.measure(common.duration.as_nanos() as u64)?;
+    let resubscriptions = run.engine.board.counts.resubscriptions - before;
+    run.drain()?;
+    let mut report = run.report();
+    let rate = resubscriptions as f64 / report.seconds;
+    report.add_figure("subscriptions left and made again", rate, "/s");
+    Ok(report)
+}
+
+/// Warm up, measure, drain, report.
+pub fn simple(plan: Plan<'_>, router: Option<&Router>) -> Result<Report> {
+    let duration_ns = plan.common.duration.as_nanos() as u64;
+    let mut run = Run::open(plan, router)?;
+    run.warm_up()?;
+    run.measure(duration_ns)?;
+    run.drain()?;
+    Ok(run.report())
+}
+
+pub fn add_subscribers(
+    plan: &mut Plan<'_>,
+    count: u32,
+    publishers: std::ops::Range<u32>,
+    kind: Kind,
+) {
+    for _ in 0..count {
+        let role = subscriber(TOPIC, publishers.clone(), kind);
+        plan.clients.push((role, plan.common.serializer));
+    }
+}
+
+pub fn add_publishers(plan: &mut Plan<'_>, count: u32, acknowledge: bool) {
+    let Common { serializer, payload_bytes, .. } = plan.common;
+    for number in 0..count {
+        let publisher = Publisher::new(number, TOPIC.to_owned(), acknowledge, *payload_bytes);
+        plan.clients.push((Role::Publisher(publisher), *serializer));
+    }
+}
+
+fn subscriber(topic: &str, publishers: std::ops::Range<u32>, kind: Kind) -> Role {
+    Role::Subscriber(Subscriber::new(topic.to_owned(), publishers, kind))
+}
+
+impl Pace {
+    /// The window (0 in open loop), the rate (absent in closed loop), and both in words. `usual` is
+    /// the window of `--saturate`.
+    pub fn settle(&self, usual: u32) -> (u32, Option<f64>, String) {
+        match self.in_flight.or_else(|| self.saturate.then_some(usual)) {
+            Some(window) => {
+                (window, None, format!("closed loop, {window} in flight per publisher"))
+            }
+            None => (0, Some(self.rate), format!("open loop, {}/s", self.rate)),
+        }
+    }
+}
+
+const TOPIC: &str = "loadtest.topic";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paces() {
+        let pace = Pace { rate: 50.0, in_flight: None, saturate: false };
+        assert_eq!(pace.settle(8), (0, Some(50.0), "open loop, 50/s".to_owned()));
+        let saturated = Pace { saturate: true, ..pace };
+        assert_eq!((saturated.settle(8).0, saturated.settle(8).1), (8, None));
+        assert_eq!(Pace { in_flight: Some(3), ..pace }.settle(8).0, 3);
+    }
+}

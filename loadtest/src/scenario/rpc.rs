@@ -1,0 +1,63 @@
+//! The scenario `rpc`: C callers, K callees, depth D, one shared procedure or one per callee.
+
+use super::pubsub::simple;
+use super::run::Plan;
+use crate::cli::{Common, Rpc};
+use crate::error::Result;
+use crate::report::Report;
+use crate::report::table::counted;
+use crate::role::Role;
+use crate::role::callee::Callee;
+use crate::role::caller::Caller;
+use crate::router::Router;
+
+pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
+    let Rpc { callers, callees, shared, common, .. } = args;
+    let depth = args.depth.or_else(|| args.saturate.then_some(USUAL_DEPTH));
+    let pacing = match depth {
+        Some(depth) => format!("closed loop, depth {depth} per caller"),
+        None => format!("open loop, {}/s", args.rate),
+    };
+    let procedures = if *shared { "one shared procedure" } else { "one procedure per callee" };
+    let mut plan = Plan {
+        scenario: "rpc",
+        common,
+        clients: Vec::new(),
+        windows: Vec::new(),
+        publish_rate: None,
+        call_rate: depth.is_none().then_some(args.rate),
+        join_rate: None,
+        pacing,
+        description: format!(
+            "{}, {}, {procedures}",
+            counted(*callers, "caller"),
+            counted(*callees, "callee")
+        ),
+    };
+    add_callees_and_callers(&mut plan, *callees, *callers, *shared, depth.unwrap_or(0));
+    simple(plan, router)
+}
+
+pub fn add_callees_and_callers(
+    plan: &mut Plan<'_>,
+    callees: u32,
+    callers: u32,
+    shared: bool,
+    depth: u32,
+) {
+    let Common { serializer, payload_bytes, .. } = plan.common;
+    let procedure = |number: u32| {
+        if shared { PROCEDURE.to_owned() } else { format!("{PROCEDURE}.{}", number % callees) }
+    };
+    for number in 0..callees {
+        let callee = Callee::new(procedure(number), shared, *payload_bytes, callers as usize);
+        plan.clients.push((Role::Callee(callee), *serializer));
+    }
+    for number in 0..callers {
+        let caller = Caller::new(number, procedure(number), depth, *payload_bytes);
+        plan.clients.push((Role::Caller(caller), *serializer));
+    }
+}
+
+const PROCEDURE: &str = "loadtest.procedure";
+const USUAL_DEPTH: u32 = 4;

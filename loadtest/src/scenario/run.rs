@@ -1,0 +1,385 @@
+//! One run in its phases: open all clients, warm up, measure, drain, verify. Scenarios say who the
+//! clients are and put the phases together.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::Common;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::measure::SECOND_NS;
+use crate::measure::board::{Board, Counts};
+use crate::measure::pace::Pacer;
+use crate::measure::series::Sample;
+use crate::measure::window::Window;
+use crate::procfs::{Meter, Reading};
+use crate::report::{GeneratorUse, Report, RouterUse, command_line};
+use crate::role::Role;
+use crate::router::{Router, allow_connections};
+use crate::wire::Serializer;
+
+/// Who takes part, and how fast they send.
+pub struct Plan<'a> {
+    pub scenario: &'a str,
+    pub common: &'a Common,
+    pub clients: Vec<(Role, Serializer)>,
+    /// One per publisher.
+    pub windows: Vec<Window>,
+    /// Open loop, messages per second; closed loop if absent.
+    pub publish_rate: Option<f64>,
+    pub call_rate: Option<f64>,
+    /// Sessions opened per second; [`Common::connect_parallel`] at a time if absent.
+    pub join_rate: Option<f64>,
+    pub pacing: String,
+    pub description: String,
+}
+
+pub struct Run<'a> {
+    pub engine: Engine,
+    plan: PlanText<'a>,
+    router: Option<Meter>,
+    own: Meter,
+    start: Mark,
+    end: Mark,
+    series: Vec<Sample>,
+    closed_loop: bool,
+}
+
+/// What stays of the plan once its clients live in the engine.
+struct PlanText<'a> {
+    scenario: &'a str,
+    common: &'a Common,
+    serializer: String,
+    pacing: String,
+    description: String,
+    publish_rate: Option<f64>,
+    call_rate: Option<f64>,
+}
+
+/// Everything that differences are taken of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    at_ns: u64,
+    counts: Counts,
+    router: Option<Reading>,
+    own: Reading,
+}
+
+impl<'a> Run<'a> {
+    /// Opens all clients of `plan`; the cost of that is what a report shows until
+    /// [`Run::measure`] is called.
+    pub fn open(plan: Plan<'a>, router: Option<&Router>) -> Result<Self> {
+        let Plan { common, clients, windows, .. } = plan;
+        allow_connections(clients.len())?;
+        let steady = clients.iter().filter(|(role, _)| matches!(role, Role::Subscriber(_))).count();
+        let board = Board::new(windows, if steady > 16 { EVENT_STRIDE } else { 1 });
+        let serializer = serializer_names(&clients);
+        let engine = Engine::new(common.url.clone(), common.realm.clone(), clients, board)?;
+        let mut run = Self {
+            engine,
+            plan: PlanText {
+                scenario: plan.scenario,
+                common,
+                serializer,
+                pacing: plan.pacing,
+                description: plan.description,
+                publish_rate: plan.publish_rate,
+                call_rate: plan.call_rate,
+            },
+            router: router.map(Router::meter),
+            own: Meter::of_self(),
+            start: Mark::default(),
+            end: Mark::default(),
+            series: Vec::new(),
+            closed_loop: [plan.publish_rate, plan.call_rate, plan.join_rate] == [None; 3],
+        };
+        run.start = run.mark();
+        run.engine.open_all(common.connect_parallel, plan.join_rate)?;
+        run.end = run.mark();
+        run.engine.set_running();
+        Ok(run)
+    }
+
+    /// Traffic without measuring.
+    pub fn warm_up(&mut self) -> Result<()> {
+        let now_ns = self.engine.board.now_ns();
+        let pacer = |rate: Option<f64>| rate.map(|rate| Pacer::new(now_ns, rate));
+        self.engine.publications = pacer(self.plan.publish_rate);
+        self.engine.calls = pacer(self.plan.call_rate);
+        self.engine.board.sending = true;
+        self.engine.prime();
+        let warmup_ns = self.plan.common.warmup.as_nanos() as u64;
+        self.engine.run_until(now_ns + warmup_ns, |_| false)
+    }
+
+    /// Measures for `duration_ns`, with a sample for the series each interval.
+    pub fn measure(&mut self, duration_ns: u64) -> Result<()> {
+        self.start = self.mark();
+        let (start_ns, end_ns) = (self.start.at_ns, self.start.at_ns + duration_ns);
+        self.engine.board.measured_ns = (start_ns, end_ns);
+        let interval_ns = (duration_ns / MAX_SAMPLES).max(SECOND_NS.min(duration_ns / 10)).max(1);
+        let progress = self.progress_bar(duration_ns);
+        let mut before = self.start;
+        let first = self.series.last().map_or(0.0, |sample| sample.at_s);
+        for tick in 1.. {
+            let until_ns = end_ns.min(start_ns + tick * interval_ns);
+            self.engine.run_until(until_ns, |_| false)?;
+            let now = self.mark();
+            let sample = self.sample(first + seconds(start_ns, now.at_ns), &before, &now);
+            show_progress(&progress, now.at_ns - start_ns, &sample);
+            self.series.push(sample);
+            before = now;
+            if until_ns == end_ns {
+                break;
+            }
+        }
+        progress.finish_and_clear();
+        self.end = before;
+        Ok(())
+    }
+
+    /// Stops sending and waits until everything owed has arrived, or nothing moves any more.
+    pub fn drain(&mut self) -> Result<()> {
+        self.engine.board.sending = false;
+        let mut progress = self.engine.board.progress();
+        loop {
+            let deadline_ns = self.engine.board.now_ns() + DRAIN_PATIENCE_NS;
+            self.engine.run_until(deadline_ns, Board::is_drained)?;
+            let now = self.engine.board.progress();
+            if self.engine.board.is_drained() || now == progress {
+                break;
+            }
+            progress = now;
+        }
+        // What is doubled or stray may still come.
+        let deadline_ns = self.engine.board.now_ns() + AFTERMATH_NS;
+        self.engine.run_until(deadline_ns, |_| false)
+    }
+
+    /// Verifies what is left to verify and writes the report.
+    pub fn report(mut self) -> Report {
+        let lost: u64 = self.engine.roles.iter().map(|role| self.lost(role)).sum();
+        self.engine.board.tally.lost += lost;
+        let Self { engine, plan, start, end, closed_loop, series, .. } = self;
+        let board = engine.board;
+        let wall_ns = end.at_ns - start.at_ns;
+        let difference = |of: fn(&Counts) -> u64| of(&end.counts) - of(&start.counts);
+        let per_second = |count: u64| count as f64 * 1e9 / wall_ns.max(1) as f64;
+        let (publications, events) = (difference(|c| c.publications), difference(|c| c.events));
+        let (calls, received) = (difference(|c| c.results), difference(|c| c.received_bytes));
+        let router = router_use(&start, &end, events, calls);
+        let generator = generator_use(&start, &end, closed_loop, router.as_ref());
+        let mut report = Report {
+            scenario: plan.scenario.to_owned(),
+            label: plan.common.label.clone().unwrap_or_default(),
+            url: plan.common.url.to_string(),
+            serializer: plan.serializer,
+            pacing: plan.pacing,
+            clients: plan.description,
+            payload_bytes: plan.common.payload_bytes,
+            event_bytes: board.event_bytes,
+            seconds: wall_ns as f64 / 1e9,
+            publications,
+            events,
+            calls,
+            joins: difference(|c| c.joined),
+            publications_per_s: per_second(publications),
+            events_per_s: per_second(events),
+            calls_per_s: per_second(calls),
+            received_bytes_per_s: per_second(received),
+            event_latency: board.events.latency(),
+            call_latency: board.calls.latency(),
+            join_latency: board.joins.latency(),
+            send_lag: board.lag.latency(),
+            router,
+            generator,
+            verified: board.tally,
+            figures: Vec::new(),
+            failures: Vec::new(),
+            clean: board.tally.is_clean(),
+            series,
+            command: command_line(),
+        };
+        if let Some(error) = board.last_error {
+            report.fail(format!("the router said: {error}"));
+        }
+        report
+    }
+
+    /// Lets `duration_ns` pass without sending: how many cores the router used meanwhile.
+    pub fn idle(&mut self, duration_ns: u64) -> Result<Option<f64>> {
+        let before = self.mark();
+        self.engine.run_until(before.at_ns + duration_ns, |_| false)?;
+        let after = self.mark();
+        Ok(router_use(&before, &after, 0, 0).map(|usage| usage.cores))
+    }
+
+    /// The router's resident memory before the first connection, bytes; valid until
+    /// [`Run::measure`].
+    pub fn opening_rss(&self) -> Option<u64> {
+        self.start.router.map(|reading| reading.rss)
+    }
+
+    /// The router's resident memory now, bytes.
+    pub fn router_rss(&mut self) -> Option<u64> {
+        Some(self.router.as_mut()?.read()?.rss)
+    }
+
+    fn lost(&self, role: &Role) -> u64 {
+        match role {
+            Role::Subscriber(subscriber) => subscriber.lost(&self.engine.board),
+            Role::Caller(caller) => caller.lost(),
+            _ => 0,
+        }
+    }
+
+    fn mark(&mut self) -> Mark {
+        Mark {
+            router: self.router.as_mut().and_then(Meter::read),
+            own: self.own.read().unwrap_or_default(),
+            at_ns: self.engine.board.now_ns(),
+            counts: self.engine.board.counts,
+        }
+    }
+
+    fn sample(&mut self, at_s: f64, before: &Mark, now: &Mark) -> Sample {
+        let wall_ns = (now.at_ns - before.at_ns).max(1) as f64;
+        let rate =
+            |of: fn(&Counts) -> u64| (of(&now.counts) - of(&before.counts)) as f64 * 1e9 / wall_ns;
+        let events = self.engine.board.events.take_interval();
+        let calls = self.engine.board.calls.take_interval();
+        let cpu = |before: &Reading, now: &Reading| {
+            now.run_ns.saturating_sub(before.run_ns) as f64 / wall_ns
+        };
+        Sample {
+            at_s,
+            publications_per_s: rate(|c| c.publications),
+            events_per_s: rate(|c| c.events),
+            calls_per_s: rate(|c| c.results),
+            event_p50: events.map(|(p50, _)| p50),
+            event_p99: events.map(|(_, p99)| p99),
+            call_p50: calls.map(|(p50, _)| p50),
+            call_p99: calls.map(|(_, p99)| p99),
+            router_rss: now.router.map(|reading| reading.rss),
+            router_cpu: before.router.zip(now.router).map(|(before, now)| cpu(&before, &now)),
+            generator_cpu: cpu(&before.own, &now.own),
+        }
+    }
+
+    fn progress_bar(&self, duration_ns: u64) -> ProgressBar {
+        if self.plan.common.output.quiet || duration_ns < 2 * SECOND_NS {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("  {bar:30} {percent:>3} %  {msg}")
+            .expect("the template is constant");
+        ProgressBar::new(duration_ns / 1_000_000).with_style(style)
+    }
+}
+
+fn show_progress(progress: &ProgressBar, done_ns: u64, sample: &Sample) {
+    use crate::report::table::{bytes, duration, grouped};
+    progress.set_position(done_ns / 1_000_000);
+    let p99 = sample.event_p99.or(sample.call_p99).map_or(String::new(), duration);
+    let memory = sample.router_rss.map_or(String::new(), |rss| format!(", router {}", bytes(rss)));
+    progress.set_message(format!(
+        "{} events/s, {} calls/s, p99 {p99}{memory}",
+        grouped(sample.events_per_s as u64),
+        grouped(sample.calls_per_s as u64)
+    ));
+}
+
+fn serializer_names(clients: &[(Role, Serializer)]) -> String {
+    let used = |wanted: &&Serializer| clients.iter().any(|(_, serializer)| serializer == *wanted);
+    Serializer::ALL.iter().filter(used).map(|one| one.name()).collect::<Vec<_>>().join("+")
+}
+
+fn seconds(from_ns: u64, to_ns: u64) -> f64 {
+    (to_ns - from_ns) as f64 / 1e9
+}
+
+fn router_use(start: &Mark, end: &Mark, events: u64, calls: u64) -> Option<RouterUse> {
+    let (before, after) = start.router.zip(end.router)?;
+    let cpu_ns = after.run_ns.saturating_sub(before.run_ns) as f64;
+    let waited_ns = after.wait_ns.saturating_sub(before.wait_ns) as f64;
+    let system_ns = after.system_ns.saturating_sub(before.system_ns) as f64;
+    let per = |count: u64| (count > 0).then(|| cpu_ns / count as f64);
+    Some(RouterUse {
+        cpu_s: cpu_ns / 1e9,
+        cores: cpu_ns / (end.at_ns - start.at_ns).max(1) as f64,
+        starved: waited_ns / (end.at_ns - start.at_ns).max(1) as f64,
+        system_share: (system_ns / cpu_ns.max(1.0)).min(1.0),
+        cpu_ns_per_event: per(events).filter(|_| calls == 0),
+        cpu_ns_per_call: per(calls).filter(|_| events == 0),
+        cpu_ns_per_delivery: per(events + calls),
+        rss_start: before.rss,
+        rss_end: after.rss,
+        rss_peak: after.rss_peak,
+        threads: after.threads,
+        processes: after.processes,
+    })
+}
+
+/// A generator that never rests sets the figures itself, unless the router was as busy.
+fn generator_use(
+    start: &Mark,
+    end: &Mark,
+    closed_loop: bool,
+    router: Option<&RouterUse>,
+) -> GeneratorUse {
+    let wall_ns = (end.at_ns - start.at_ns).max(1) as f64;
+    let run_ns = end.own.run_ns.saturating_sub(start.own.run_ns) as f64;
+    let busy = run_ns / wall_ns;
+    let starved = end.own.wait_ns.saturating_sub(start.own.wait_ns) as f64 / wall_ns;
+    let router_busy = router.is_some_and(|router| router.cores + router.starved >= BUSY_SHARE);
+    GeneratorUse {
+        cpu_s: run_ns / 1e9,
+        busy,
+        starved,
+        client_bound: busy + starved >= BUSY_SHARE && !(closed_loop && router_busy),
+    }
+}
+
+/// With many subscribers one event in so many gives a latency; a prime, to meet all of them.
+const EVENT_STRIDE: u32 = 13;
+const BUSY_SHARE: f64 = 0.9;
+const MAX_SAMPLES: u64 = 600;
+const DRAIN_PATIENCE_NS: u64 = 3 * SECOND_NS;
+const AFTERMATH_NS: u64 = SECOND_NS / 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(at_s: u64, own_s: u64, router_s: u64) -> Mark {
+        let reading = |run_s: u64| Reading { run_ns: run_s * SECOND_NS, ..Reading::default() };
+        Mark {
+            at_ns: at_s * SECOND_NS,
+            own: reading(own_s),
+            router: Some(reading(router_s)),
+            counts: Counts::default(),
+        }
+    }
+
+    #[test]
+    fn cpu_per_event() {
+        let found = router_use(&mark(0, 0, 1), &mark(10, 0, 3), 1_000_000, 0).unwrap();
+        assert_eq!(found.cpu_ns_per_event, Some(2_000.0));
+        assert_eq!((found.cpu_ns_per_call, found.cores), (None, 0.2));
+        let both = router_use(&mark(0, 0, 1), &mark(10, 0, 3), 500, 500).unwrap();
+        assert_eq!((both.cpu_ns_per_event, both.cpu_ns_per_delivery), (None, Some(2_000_000.0)));
+    }
+
+    #[test]
+    fn client_bound_unless_the_router_is_as_busy() {
+        for (own_s, router_s, closed_loop, expected) in [
+            (5, 10, true, false),
+            (10, 5, true, true),
+            (10, 10, true, false),
+            (10, 10, false, true),
+        ] {
+            let (start, end) = (mark(0, 0, 0), mark(10, own_s, router_s));
+            let router = router_use(&start, &end, 1, 0);
+            let found = generator_use(&start, &end, closed_loop, router.as_ref());
+            assert_eq!(found.client_bound, expected, "{own_s} {router_s} {closed_loop}");
+        }
+    }
+}

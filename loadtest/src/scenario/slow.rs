@@ -1,0 +1,121 @@
+//! The scenario `slow`: halfway through, some subscribers stop reading. The others' latency must not
+//! move, nothing may be lost to them, and the router's memory must stay within its budget.
+
+use super::pubsub::{add_publishers, add_subscribers};
+use super::run::{Plan, Run};
+use crate::cli::Slow;
+use crate::error::Result;
+use crate::measure::recorder::Latency;
+use crate::measure::window::Window;
+use crate::report::Report;
+use crate::report::table::duration;
+use crate::role::Role;
+use crate::role::subscriber::Kind;
+use crate::router::Router;
+
+pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
+    let Slow { subscribers, stalled, rate, common, .. } = args;
+    let stalled = (*stalled).min(*subscribers);
+    let steady = subscribers - stalled;
+    let mut plan = Plan {
+        scenario: "slow",
+        common,
+        clients: Vec::new(),
+        windows: vec![Window::new(0, steady)],
+        publish_rate: Some(*rate),
+        call_rate: None,
+        join_rate: None,
+        pacing: format!("open loop, {rate}/s"),
+        description: format!(
+            "1 publisher, {steady} subscribers that read, {stalled} that stop halfway"
+        ),
+    };
+    add_subscribers(&mut plan, steady, 0..1, Kind::Steady);
+    add_subscribers(&mut plan, stalled, 0..1, Kind::Slow);
+    add_publishers(&mut plan, 1, false);
+    let half_ns = common.duration.as_nanos() as u64 / 2;
+    let mut run = Run::open(plan, router)?;
+    run.warm_up()?;
+    run.measure(half_ns)?;
+    let reading = run.engine.board.events.take_phase();
+    let rss_before = run.router_rss();
+    set_stalled(&mut run, true)?;
+    run.measure(half_ns)?;
+    let stalling = run.engine.board.events.latency();
+    let rss_after = run.router_rss();
+    run.drain()?;
+    set_stalled(&mut run, false)?;
+    read_on(&mut run)?;
+    let evicted = run.engine.board.counts.evicted;
+    let offered = rate * half_ns as f64 / 1e9 * run.engine.board.event_bytes as f64;
+    let mut report = run.report();
+    report.add_figure("offered to each stalled subscriber", offered / 1024.0, "KiB");
+    report.add_figure("stalled subscribers closed by the router", evicted as f64, "");
+    judge_latency(&mut report, args, reading, stalling);
+    judge_memory(&mut report, args, rss_before, rss_after);
+    Ok(report)
+}
+
+/// Stops the slow subscribers reading, or lets them read on.
+fn set_stalled(run: &mut Run<'_>, stalled: bool) -> Result<()> {
+    let engine = &mut run.engine;
+    for index in 0..engine.links.len() {
+        let Role::Subscriber(subscriber) = &engine.roles[index] else {
+            continue;
+        };
+        if subscriber.may_lose() {
+            engine.links[index].stalled = stalled;
+            engine.read(index)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads until nothing comes any more: the stalled ones find out whether they were closed.
+fn read_on(run: &mut Run<'_>) -> Result<()> {
+    for _ in 0..READ_ON_TURNS {
+        let before = run.engine.board.counts.received_bytes;
+        run.idle(READ_ON_NS)?;
+        if run.engine.board.counts.received_bytes == before {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn judge_latency(
+    report: &mut Report,
+    args: &Slow,
+    reading: Option<Latency>,
+    stalling: Option<Latency>,
+) {
+    let Some((before, after)) = reading.zip(stalling) else {
+        return;
+    };
+    report.add_figure("p99 while all read", before.p99 as f64 / 1e3, "us");
+    report.add_figure("p99 of the others while some stall", after.p99 as f64 / 1e3, "us");
+    let growth = after.p99 as f64 / before.p99.max(1) as f64;
+    if growth > args.allowed_growth && after.p99 > before.p99 + TOLERATED_NS {
+        report.fail(format!(
+            "the others' p99 went from {} to {}",
+            duration(before.p99),
+            duration(after.p99)
+        ));
+    }
+}
+
+fn judge_memory(report: &mut Report, args: &Slow, before: Option<u64>, after: Option<u64>) {
+    let Some((before, after)) = before.zip(after) else {
+        return;
+    };
+    let growth = after.saturating_sub(before) as f64 / 1_048_576.0;
+    report.add_figure("router memory gained while some stall", growth, "MiB");
+    if let Some(budget) = args.memory_budget.filter(|budget| growth > *budget as f64) {
+        report.fail(format!("the router's memory grew by {growth:.1} MiB, over {budget}"));
+    }
+}
+
+/// A p99 that grows by less than this is noise, whatever the factor.
+const TOLERATED_NS: u64 = 1_000_000;
+const READ_ON_NS: u64 = 500_000_000;
+const READ_ON_TURNS: u32 = 20;

@@ -1,0 +1,143 @@
+//! The client's half of the transport handshakes: an HTTP upgrade for WebSocket, four octets for
+//! RawSocket, one octet for the floor program.
+
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+
+use super::Serializer;
+use crate::url::{Target, Transport};
+
+/// What the client still has to see before the transport is open.
+#[derive(Debug)]
+pub struct Expected {
+    accept: String,
+    protocol: String,
+}
+
+/// Writes the opening bytes to `out` and says what must be answered. `floor_role` is the octet by
+/// which a client tells the floor program what it is.
+pub fn open(
+    target: &Target,
+    serializer: Serializer,
+    floor_role: u8,
+    out: &mut Vec<u8>,
+) -> Expected {
+    let mut expected = Expected { accept: String::new(), protocol: String::new() };
+    match target.transport {
+        Transport::WebSocket => {
+            let key = generate_key();
+            expected.accept = derive_accept_key(key.as_bytes());
+            expected.protocol = format!("wamp.2.{}", serializer.name());
+            let request = format!(
+                "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\
+                 Sec-WebSocket-Protocol: {}\r\n\r\n",
+                target.path, target.host, expected.protocol
+            );
+            out.extend_from_slice(request.as_bytes());
+        }
+        // The first nibble asks for messages of up to 16 MiB.
+        Transport::RawSocket => {
+            out.extend_from_slice(&[0x7f, 0xf0 | serializer.rawsocket_id(), 0, 0]);
+        }
+        Transport::Floor => out.push(floor_role),
+    }
+    expected
+}
+
+/// Reads the router's answer at the start of `buffer`: how many bytes it took, or `None` if it is not
+/// complete yet.
+pub fn finish(
+    transport: Transport,
+    serializer: Serializer,
+    expected: &Expected,
+    buffer: &[u8],
+) -> Result<Option<usize>, String> {
+    match transport {
+        Transport::WebSocket => finish_websocket(expected, buffer),
+        Transport::RawSocket => finish_rawsocket(serializer, buffer),
+        Transport::Floor => Ok((!buffer.is_empty()).then_some(1)),
+    }
+}
+
+fn finish_websocket(expected: &Expected, buffer: &[u8]) -> Result<Option<usize>, String> {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut fields);
+    let used = match response.parse(buffer).map_err(|error| error.to_string())? {
+        httparse::Status::Complete(used) => used,
+        httparse::Status::Partial => return Ok(None),
+    };
+    if response.code != Some(101) {
+        let reason = response.reason.unwrap_or_default();
+        return Err(format!("HTTP {} {reason}", response.code.unwrap_or_default()));
+    }
+    let field = |name: &str| {
+        let found = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+        found.map_or(&[][..], |field| field.value)
+    };
+    if field("Sec-WebSocket-Accept") != expected.accept.as_bytes() {
+        return Err("Sec-WebSocket-Accept does not match the key".to_owned());
+    }
+    if field("Sec-WebSocket-Protocol") != expected.protocol.as_bytes() {
+        return Err(format!("subprotocol {} was not chosen", expected.protocol));
+    }
+    Ok(Some(used))
+}
+
+fn finish_rawsocket(serializer: Serializer, buffer: &[u8]) -> Result<Option<usize>, String> {
+    let Some(&[magic, second, ..]) = buffer.get(..4) else {
+        return Ok(None);
+    };
+    if magic != 0x7f {
+        return Err(format!("the answer begins with {magic:#04x}, not 0x7f"));
+    }
+    match (second & 0x0f, second >> 4) {
+        (id, _) if id == serializer.rawsocket_id() => Ok(Some(4)),
+        (0, 1) => Err("serializer unsupported".to_owned()),
+        (0, 2) => Err("maximum message length unacceptable".to_owned()),
+        (0, 4) => Err("maximum connection count reached".to_owned()),
+        (id, code) => Err(format!("answered serializer {id}, error {code}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rawsocket_octets() {
+        let target: Target = "rs://127.0.0.1:1".parse().unwrap();
+        let mut out = Vec::new();
+        let expected = open(&target, Serializer::MessagePack, 0, &mut out);
+        assert_eq!(out, [0x7f, 0xf2, 0, 0]);
+        let finish =
+            |bytes: &[u8]| finish(Transport::RawSocket, Serializer::MessagePack, &expected, bytes);
+        assert_eq!(finish(&[0x7f, 0xf2, 0]), Ok(None));
+        assert_eq!(finish(&[0x7f, 0x52, 0, 0, 9]), Ok(Some(4)));
+        assert_eq!(finish(&[0x7f, 0x10, 0, 0]), Err("serializer unsupported".to_owned()));
+        assert!(finish(b"HTTP").is_err());
+    }
+
+    #[test]
+    fn websocket_upgrade_is_checked() {
+        let target: Target = "ws://127.0.0.1:1/ws".parse().unwrap();
+        let mut out = Vec::new();
+        let expected = open(&target, Serializer::Cbor, 0, &mut out);
+        let request = String::from_utf8(out).unwrap();
+        assert!(request.starts_with("GET /ws HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"));
+        assert!(request.contains("Sec-WebSocket-Protocol: wamp.2.cbor\r\n"));
+        let answer = |accept: &str, protocol: &str| {
+            format!(
+                "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
+                 sec-websocket-accept: {accept}\r\nsec-websocket-protocol: {protocol}\r\n\r\n\x01"
+            )
+        };
+        let finish = |text: &str| finish_websocket(&expected, text.as_bytes());
+        let good = answer(&expected.accept, "wamp.2.cbor");
+        assert_eq!(finish(&good), Ok(Some(good.len() - 1)));
+        assert_eq!(finish(&good[..40]), Ok(None));
+        assert!(finish(&answer("nonsense", "wamp.2.cbor")).is_err());
+        assert!(finish(&answer(&expected.accept, "wamp.2.json")).is_err());
+        assert!(finish("HTTP/1.1 400 Bad Request\r\n\r\n").unwrap_err().contains("400"));
+    }
+}

@@ -1,0 +1,128 @@
+//! The WAMP messages that a load generator sends, and the codes of those it receives.
+
+use super::Serializer;
+use super::writer::Writer;
+
+pub const WELCOME: u64 = 2;
+pub const ABORT: u64 = 3;
+pub const CHALLENGE: u64 = 4;
+pub const GOODBYE: u64 = 6;
+pub const ERROR: u64 = 8;
+pub const PUBLISHED: u64 = 17;
+pub const SUBSCRIBED: u64 = 33;
+pub const UNSUBSCRIBED: u64 = 35;
+pub const EVENT: u64 = 36;
+pub const RESULT: u64 = 50;
+pub const REGISTERED: u64 = 65;
+pub const INVOCATION: u64 = 68;
+
+/// Writes one message into a body buffer that is emptied first.
+pub struct Body<'a> {
+    writer: Writer<'a>,
+}
+
+impl<'a> Body<'a> {
+    pub fn new(serializer: Serializer, body: &'a mut Vec<u8>) -> Self {
+        body.clear();
+        Self { writer: Writer::new(serializer, body) }
+    }
+
+    pub fn hello(mut self, realm: &str) {
+        let out = self.writer.array(3).uint(1).text(realm.as_bytes()).map(3);
+        out.key("agent").text(b"stentor-loadtest");
+        out.key("authmethods").array(1).text(b"anonymous").end_array();
+        out.key("roles").map(4);
+        for role in ["publisher", "subscriber", "caller", "callee"] {
+            out.key(role).map(1).key("features").empty_map().end_map();
+        }
+        out.end_map().end_map().end_array();
+    }
+
+    pub fn goodbye(mut self) {
+        let out = self.writer.array(3).uint(6).empty_map();
+        out.text(b"wamp.close.close_realm").end_array();
+    }
+
+    pub fn subscribe(mut self, request: u64, topic: &str) {
+        let out = self.writer.array(4).uint(32).uint(request).empty_map();
+        out.text(topic.as_bytes()).end_array();
+    }
+
+    pub fn unsubscribe(mut self, request: u64, subscription: u64) {
+        self.writer.array(3).uint(34).uint(request).uint(subscription).end_array();
+    }
+
+    pub fn publish(mut self, request: u64, acknowledge: bool, topic: &str, payload: &[u8]) {
+        let out = self.writer.array(5).uint(16).uint(request);
+        if acknowledge {
+            out.map(1).key("acknowledge").truth().end_map();
+        } else {
+            out.empty_map();
+        }
+        out.text(topic.as_bytes()).array(1).text(payload).end_array().end_array();
+    }
+
+    /// `shared` lets several callees register the same procedure, served in turn.
+    pub fn register(mut self, request: u64, procedure: &str, shared: bool) {
+        let out = self.writer.array(4).uint(64).uint(request);
+        if shared {
+            out.map(1).key("invoke").text(b"roundrobin").end_map();
+        } else {
+            out.empty_map();
+        }
+        out.text(procedure.as_bytes()).end_array();
+    }
+
+    pub fn call(mut self, request: u64, procedure: &str, payload: &[u8]) {
+        let out = self.writer.array(5).uint(48).uint(request).empty_map();
+        out.text(procedure.as_bytes()).array(1).text(payload).end_array().end_array();
+    }
+
+    pub fn yield_result(mut self, invocation: u64, payload: &[u8]) {
+        let out = self.writer.array(4).uint(70).uint(invocation).empty_map();
+        out.array(1).text(payload).end_array().end_array();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(write: impl FnOnce(Body<'_>)) -> String {
+        let mut body = b"stale".to_vec();
+        write(Body::new(Serializer::Json, &mut body));
+        String::from_utf8(body).unwrap()
+    }
+
+    #[test]
+    fn golden_json() {
+        assert_eq!(json(|body| body.subscribe(1, "a.b")), r#"[32,1,{},"a.b"]"#);
+        assert_eq!(json(|body| body.unsubscribe(2, 77)), "[34,2,77]");
+        assert_eq!(json(|body| body.publish(3, false, "a", b"p")), r#"[16,3,{},"a",["p"]]"#);
+        assert_eq!(json(|body| body.call(4, "f", b"p")), r#"[48,4,{},"f",["p"]]"#);
+        assert_eq!(json(|body| body.yield_result(5, b"p")), r#"[70,5,{},["p"]]"#);
+        assert_eq!(
+            json(|body| body.register(6, "f", true)),
+            r#"[64,6,{"invoke":"roundrobin"},"f"]"#
+        );
+        assert_eq!(json(|body| body.goodbye()), r#"[6,{},"wamp.close.close_realm"]"#);
+    }
+
+    #[test]
+    fn hello_says_the_same_in_every_serializer() {
+        let decode = |serializer| -> serde_json::Value {
+            let mut body = Vec::new();
+            Body::new(serializer, &mut body).hello("realm1");
+            match serializer {
+                Serializer::Json => serde_json::from_slice(&body).unwrap(),
+                Serializer::MessagePack => rmp_serde::from_slice(&body).unwrap(),
+                Serializer::Cbor => ciborium::from_reader(&body[..]).unwrap(),
+            }
+        };
+        let hello = decode(Serializer::Json);
+        assert_eq!((&hello[0], &hello[1]), (&1.into(), &"realm1".into()));
+        assert_eq!(hello[2]["roles"].as_object().unwrap().len(), 4);
+        assert_eq!(decode(Serializer::MessagePack), hello);
+        assert_eq!(decode(Serializer::Cbor), hello);
+    }
+}

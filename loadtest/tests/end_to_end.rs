@@ -1,0 +1,142 @@
+//! The program against the mini router: every scenario is clean when the router is, and every kind of
+//! fault is found, counted, and turned into the exit code.
+
+mod mini_router;
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+
+use mini_router::Fault;
+use serde_json::Value;
+
+fn run(options: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_stentor-loadtest"))
+        .args(options.split_ascii_whitespace())
+        .output()
+        .unwrap()
+}
+
+/// Runs `options` against `url`: the exit code and the reports.
+fn reports(url: &str, options: &str) -> (i32, Vec<Value>) {
+    let short = "--duration 300ms --warmup 50ms --quiet --json -";
+    let output = run(&format!("{options} --url {url} {short}"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(!text.is_empty(), "{options}: {errors}");
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    (output.status.code().unwrap(), lines.collect())
+}
+
+/// `options` must be clean at `url` and have moved something; gives the report.
+fn check(url: &str, options: &str) -> Value {
+    let (code, mut reports) = reports(url, options);
+    let report = reports.pop().unwrap();
+    assert_eq!((code, &report["clean"]), (0, &true.into()), "{options} at {url}: {report}");
+    report
+}
+
+fn rawsocket(fault: Fault) -> String {
+    format!("rs://{}", mini_router::start(fault))
+}
+
+#[test]
+fn fanout_over_both_transports_and_all_serializers() {
+    let address: SocketAddr = mini_router::start(Fault::None);
+    for transport in ["ws", "rs"] {
+        for serializer in ["json", "msgpack", "cbor"] {
+            let url = format!("{transport}://{address}");
+            let options = format!("fanout -n 5 --in-flight 4 --serializer {serializer}");
+            let report = check(&url, &options);
+            assert!(report["events"].as_u64().unwrap() > 50, "{report}");
+            assert!(report["event_latency"]["p99"].as_u64().unwrap() > 0);
+        }
+    }
+}
+
+#[test]
+fn long_payloads_and_mixed_subscribers() {
+    let url = rawsocket(Fault::None);
+    let mixed =
+        "fanout -p 2 -n 6 --subscriber-serializer json,msgpack,cbor --rate 100 --acknowledge";
+    let report = check(&url, mixed);
+    assert_eq!(report["serializer"], "json+msgpack+cbor");
+    check(&url, "fanout -n 2 --in-flight 2 --payload-bytes 300000");
+}
+
+#[test]
+fn the_other_scenarios_are_clean() {
+    let url = rawsocket(Fault::None);
+    for (options, counter) in [
+        ("topics --topics 10 --saturate", "events"),
+        ("topics --topics 10 --rate 200", "events"),
+        ("rpc -c 4 -k 2 --depth 3", "calls"),
+        ("rpc -c 4 -k 2 --shared --rate 200", "calls"),
+        ("churn -n 4 --churners 4 --stay 5 --rate 200", "events"),
+        ("slow -n 6 --stalled 2 --rate 100 --allowed-growth 1000", "events"),
+        ("mixed -n 5 --churners 2 --idle 10", "calls"),
+        ("connect -n 30", "joins"),
+        ("connect -n 10 --subscribe --rate 200", "joins"),
+    ] {
+        let report = check(&url, options);
+        assert!(report[counter].as_u64().unwrap() >= 10, "{options}: {report}");
+    }
+}
+
+/// `fault` must show in `field` of the verification, and only there.
+fn check_fault(fault: Fault, options: &str, field: &str) {
+    let (code, reports) = reports(&rawsocket(fault), options);
+    let verified = reports[0]["verified"].as_object().unwrap();
+    assert_eq!(code, 1, "{fault:?}: {verified:?}");
+    for (name, count) in verified {
+        let expected = name == field || name == "checked";
+        assert_eq!(count.as_u64().unwrap() > 0, expected, "{fault:?}, {name}: {verified:?}");
+    }
+}
+
+#[test]
+fn faults_are_found() {
+    let fanout = "fanout -n 3 --rate 1000";
+    check_fault(Fault::Lose, fanout, "lost");
+    check_fault(Fault::Double, fanout, "doubled");
+    check_fault(Fault::Swap, fanout, "reordered");
+    check_fault(Fault::MixUpResults, "rpc -c 2 --rate 300", "damaged");
+}
+
+#[test]
+fn a_router_process_is_accounted() {
+    let url = rawsocket(Fault::None);
+    let options = format!("fanout -n 5 --in-flight 4 --pid {}", std::process::id());
+    let router = &check(&url, &options)["router"];
+    assert!(router["cpu_ns_per_event"].as_f64().unwrap() > 0.0, "{router}");
+    assert!(router["rss_end"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn compare_and_floor_interleave() {
+    let (one, other) = (rawsocket(Fault::None), rawsocket(Fault::None));
+    let output = run(&format!(
+        "compare --url {one} --url {other} --label one --label other --rounds 2 -- \
+         fanout -n 3 --in-flight 2 --duration 200ms --warmup 50ms"
+    ));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("medians of 2 interleaved rounds"), "{text}");
+    let page = std::env::temp_dir().join(format!("stentor-loadtest-{}.html", std::process::id()));
+    let output = run(&format!(
+        "fanout -n 3 --in-flight 2 --duration 200ms --warmup 50ms --url {one} --with-floor \
+         --rounds 1 --html {}",
+        page.display()
+    ));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("floor, coalesced") && output.status.success(), "{text}");
+    assert!(std::fs::read_to_string(&page).unwrap().contains("Side by side"));
+    std::fs::remove_file(&page).unwrap();
+}
+
+#[test]
+fn smoke_is_clean_and_failures_have_their_code() {
+    let output = run(&format!("smoke --url {} --duration 200ms", rawsocket(Fault::None)));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let output = run(&format!("smoke --url {} --duration 200ms", rawsocket(Fault::Double)));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(run("fanout --url rs://127.0.0.1:1 --quiet").status.code(), Some(2));
+}

@@ -1,0 +1,160 @@
+//! A WAMP router that does just enough for the harness: one blocking thread per connection, both
+//! transports, three serializers. On demand it loses, doubles or swaps events, to see whether the
+//! harness notices.
+
+mod transport;
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+use transport::Writer;
+
+/// What it does wrong, to every [`EVERY`]th event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    #[default]
+    None,
+    Lose,
+    Double,
+    /// Sends it after the event that follows it.
+    Swap,
+    /// Answers every tenth call with the payload of its first call.
+    MixUpResults,
+}
+
+/// Starts a router on a port of its own; it serves until the test process ends.
+pub(crate) fn start(fault: Fault) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let state = Arc::new(Mutex::new(State { fault, ..State::default() }));
+    thread::spawn(move || {
+        for (stream, session) in listener.incoming().zip(1..) {
+            let state = state.clone();
+            thread::spawn(move || serve(stream.unwrap(), session, &state));
+        }
+    });
+    address
+}
+
+#[derive(Default)]
+struct State {
+    fault: Fault,
+    subscriptions: HashMap<String, Vec<(u64, Writer)>>,
+    procedures: HashMap<String, Vec<(u64, Writer)>>,
+    /// Invocation id to the caller and its request.
+    invocations: HashMap<u64, (Writer, u64)>,
+    counter: u64,
+    /// Events and results so far.
+    events: u64,
+    held_back: Option<(Writer, Value)>,
+    first_result: Option<Value>,
+}
+
+/// A connection may end at any time: reading and writing errors end its thread quietly.
+fn serve(stream: TcpStream, session: u64, state: &Mutex<State>) {
+    let Some((mut reader, writer)) = transport::accept(stream) else {
+        return;
+    };
+    while let Some(message) = reader.read() {
+        if message[0] == 6 {
+            writer.send(&json!([6, {}, "wamp.close.goodbye_and_out"]));
+            break;
+        }
+        state.lock().unwrap().handle(session, &writer, &message);
+    }
+    let mut state = state.lock().unwrap();
+    for receivers in state.subscriptions.values_mut() {
+        receivers.retain(|(of, _)| *of != session);
+    }
+    for callees in state.procedures.values_mut() {
+        callees.retain(|(of, _)| *of != session);
+    }
+}
+
+impl State {
+    fn handle(&mut self, session: u64, from: &Writer, message: &Value) {
+        let request = message[1].as_u64().unwrap_or(0);
+        let uri = message[3].as_str().unwrap_or_default().to_owned();
+        self.counter += 1;
+        match message[0].as_u64().unwrap() {
+            1 => from.send(&json!([2, session, {"roles": {"broker": {}, "dealer": {}}}])),
+            16 => self.publish(request, &uri, from, message),
+            32 => {
+                from.send(&json!([33, request, session]));
+                self.subscriptions.entry(uri).or_default().push((session, from.clone()));
+            }
+            34 => {
+                for receivers in self.subscriptions.values_mut() {
+                    receivers.retain(|(of, _)| *of != session);
+                }
+                from.send(&json!([35, request]));
+            }
+            48 => self.call(request, &uri, from, message),
+            64 => {
+                self.procedures.entry(uri).or_default().push((session, from.clone()));
+                from.send(&json!([65, request, self.counter]));
+            }
+            70 => self.answer(request, message),
+            other => panic!("message type {other} is not expected from the harness"),
+        }
+    }
+
+    fn publish(&mut self, request: u64, topic: &str, from: &Writer, message: &Value) {
+        let publication = self.counter;
+        for (subscription, to) in self.subscriptions.get(topic).cloned().unwrap_or_default() {
+            let event = json!([36, subscription, publication, {}, message[4]]);
+            self.deliver(to, event);
+        }
+        if message[2]["acknowledge"] == true {
+            from.send(&json!([17, request, publication]));
+        }
+    }
+
+    fn deliver(&mut self, to: Writer, event: Value) {
+        self.events += 1;
+        let strikes = self.events.is_multiple_of(EVERY);
+        match self.fault {
+            Fault::Lose if strikes => {}
+            Fault::Double if strikes => {
+                to.send(&event);
+                to.send(&event);
+            }
+            Fault::Swap if strikes => self.held_back = Some((to, event)),
+            _ => {
+                to.send(&event);
+                if let Some((_, held)) = self.held_back.take_if(|(whose, _)| whose.is(&to)) {
+                    to.send(&held);
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, request: u64, procedure: &str, from: &Writer, message: &Value) {
+        let Some(callees) = self.procedures.get_mut(procedure).filter(|all| !all.is_empty()) else {
+            from.send(&json!([8, 48, request, {}, "wamp.error.no_such_procedure"]));
+            return;
+        };
+        let (registration, callee) = callees[0].clone();
+        callees.rotate_left(1);
+        self.invocations.insert(self.counter, (from.clone(), request));
+        callee.send(&json!([68, self.counter, registration, {}, message[4]]));
+    }
+
+    fn answer(&mut self, invocation: u64, message: &Value) {
+        let Some((caller, request)) = self.invocations.remove(&invocation) else {
+            return;
+        };
+        self.events += 1;
+        let mut payload = message[3].clone();
+        let first = self.first_result.get_or_insert_with(|| payload.clone());
+        if self.fault == Fault::MixUpResults && self.events.is_multiple_of(10) {
+            payload = first.clone();
+        }
+        caller.send(&json!([50, request, {}, payload]));
+    }
+}
+
+const EVERY: u64 = 97;

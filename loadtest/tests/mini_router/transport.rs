@@ -1,0 +1,141 @@
+//! Both transports with blocking sockets, server side: handshake, frames, serializers.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tungstenite::handshake::derive_accept_key;
+
+#[derive(Clone, Copy)]
+enum Format {
+    Json,
+    MessagePack,
+    Cbor,
+}
+
+pub(super) struct Reader {
+    stream: TcpStream,
+    format: Format,
+    websocket: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Writer {
+    stream: Arc<Mutex<TcpStream>>,
+    format: Format,
+    websocket: bool,
+}
+
+/// Does the handshake; `None` if the client went away, as a probe for the port does.
+pub(super) fn accept(mut stream: TcpStream) -> Option<(Reader, Writer)> {
+    stream.set_nodelay(true).ok()?;
+    let mut first = [0; 4];
+    stream.read_exact(&mut first).ok()?;
+    let websocket = first[0] != 0x7f;
+    let format = if websocket {
+        upgrade(&mut stream, first)?
+    } else {
+        stream.write_all(&first).ok()?;
+        match first[1] & 0x0f {
+            1 => Format::Json,
+            2 => Format::MessagePack,
+            _ => Format::Cbor,
+        }
+    };
+    let shared = Arc::new(Mutex::new(stream.try_clone().ok()?));
+    let writer = Writer { stream: shared, format, websocket };
+    Some((Reader { stream, format, websocket }, writer))
+}
+
+fn upgrade(stream: &mut TcpStream, first: [u8; 4]) -> Option<Format> {
+    let mut request = first.to_vec();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        request.push(byte[0]);
+    }
+    let text = String::from_utf8(request).unwrap();
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    let (key, protocol) = (field("Sec-WebSocket-Key:"), field("Sec-WebSocket-Protocol:"));
+    let accept = derive_accept_key(key.as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).ok()?;
+    Some(match protocol {
+        "wamp.2.json" => Format::Json,
+        "wamp.2.msgpack" => Format::MessagePack,
+        _ => Format::Cbor,
+    })
+}
+
+impl Reader {
+    pub(super) fn read(&mut self) -> Option<Value> {
+        let body = if self.websocket { self.read_masked()? } else { self.read_raw()? };
+        Some(match self.format {
+            Format::Json => serde_json::from_slice(&body).unwrap(),
+            Format::MessagePack => rmp_serde::from_slice(&body).unwrap(),
+            Format::Cbor => ciborium::from_reader(&body[..]).unwrap(),
+        })
+    }
+
+    fn read_raw(&mut self) -> Option<Vec<u8>> {
+        let header: [u8; 4] = self.take(4)?.try_into().unwrap();
+        self.take(u32::from_be_bytes(header) as usize)
+    }
+
+    fn read_masked(&mut self) -> Option<Vec<u8>> {
+        let header = self.take(2)?;
+        assert!(header[0] & 0x80 != 0 && header[1] & 0x80 != 0, "whole masked frames only");
+        let length = match header[1] & 0x7f {
+            126 => u16::from_be_bytes(self.take(2)?.try_into().unwrap()).into(),
+            127 => u64::from_be_bytes(self.take(8)?.try_into().unwrap()) as usize,
+            short => short.into(),
+        };
+        let mask = self.take(4)?;
+        let mut body = self.take(length)?;
+        for (index, byte) in body.iter_mut().enumerate() {
+            *byte ^= mask[index % 4];
+        }
+        Some(body)
+    }
+
+    fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).ok()?;
+        Some(bytes)
+    }
+}
+
+impl Writer {
+    /// Sends one message; a client that went away is no concern.
+    pub(super) fn send(&self, message: &Value) {
+        let mut body = Vec::new();
+        match self.format {
+            Format::Json => body = serde_json::to_vec(message).unwrap(),
+            Format::MessagePack => body = rmp_serde::to_vec(message).unwrap(),
+            Format::Cbor => ciborium::into_writer(message, &mut body).unwrap(),
+        }
+        let mut frame = (body.len() as u32).to_be_bytes().to_vec();
+        if self.websocket {
+            let opcode = if matches!(self.format, Format::Json) { 0x81 } else { 0x82 };
+            frame = vec![opcode, 126];
+            match u16::try_from(body.len()) {
+                Ok(short @ 0..126) => frame[1] = short as u8,
+                Ok(medium) => frame.extend(medium.to_be_bytes()),
+                Err(_) => {
+                    frame[1] = 127;
+                    frame.extend((body.len() as u64).to_be_bytes());
+                }
+            }
+        }
+        frame.extend(body);
+        let _ = self.stream.lock().unwrap().write_all(&frame);
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.stream, &other.stream)
+    }
+}

@@ -1,0 +1,116 @@
+// autobahn-js behind the small interface of the tests: positional and named values go in and
+// come out as `args` and `kwargs`, WAMP errors as `Fault`.
+
+import './quiet.mjs';
+import autobahn from 'autobahn';
+import autobahn22 from 'autobahn-22';
+import { WebSocket } from 'ws';
+import { bounded, HOST, PORT, REALM } from './check.mjs';
+import { Fault } from './fault.mjs';
+
+// Version 26 uses the WebSocket that Node has built in: from 22 on, in 20 with a flag.
+globalThis.WebSocket ??= WebSocket;
+
+const LIBRARIES = { autobahn, 'autobahn-22': autobahn22 };
+const SERIALIZERS = {
+  json: 'JSONSerializer',
+  msgpack: 'MsgpackSerializer',
+  cbor: 'CBORSerializer',
+};
+const JOIN_TIMEOUT_MS = 10_000;
+
+export class AutobahnClient {
+  constructor(library, transport, serializer, { port = PORT, realm = REALM, retry = false } = {}) {
+    this.library = LIBRARIES[library];
+    const { [SERIALIZERS[serializer]]: Serializer } = this.library.serializer;
+    this.connection = new this.library.Connection({
+      realm,
+      transports: [
+        transport === 'rawsocket'
+          ? { type: 'rawsocket', host: HOST, port }
+          : { type: 'websocket', url: `ws://${HOST}:${port}/ws`, serializers: [new Serializer()] },
+      ],
+      max_retries: retry ? 50 : 0,
+      initial_retry_delay: 0.1,
+      retry_delay_growth: 1,
+      on_user_error: () => {},
+    });
+    this.closed = new Promise((resolve) => {
+      this.connection.onclose = (how, details) => {
+        this.onLost?.(how);
+        if (!details.will_retry) resolve(details.reason ?? how);
+        return !retry;
+      };
+    });
+  }
+
+  async join() {
+    const opened = new Promise((resolve, reject) => {
+      this.connection.onopen = (session, details) => {
+        this.session = session;
+        this.details = details;
+        this.onJoin?.();
+        resolve(this);
+      };
+      this.closed.then((reason) => reject(new Fault(reason)));
+    });
+    this.closed.catch(() => {});
+    this.connection.open();
+    return bounded(opened, 'join', JOIN_TIMEOUT_MS);
+  }
+
+  get id() {
+    return this.session.id;
+  }
+
+  /// Calls `handler(args, kwargs, publication)`; returns the subscription's id and its end.
+  async subscribe(topic, handler, options) {
+    const onEvent = (args, kwargs, details) => handler(args, kwargs, details.publication);
+    const subscription = await fault(this.session.subscribe(topic, onEvent, options));
+    return { id: subscription.id, stop: () => fault(subscription.unsubscribe()) };
+  }
+
+  async publish(topic, args, kwargs) {
+    const options = { acknowledge: true };
+    return (await fault(this.session.publish(topic, args, kwargs, options))).id;
+  }
+
+  post(topic, args, kwargs) {
+    this.session.publish(topic, args, kwargs);
+  }
+
+  async call(procedure, args, kwargs) {
+    const result = await fault(this.session.call(procedure, args, kwargs));
+    if (result instanceof this.library.Result) return { args: result.args, kwargs: result.kwargs };
+    return { args: result === null ? [] : [result], kwargs: {} };
+  }
+
+  /// `endpoint(args, kwargs)` returns `{ args, kwargs }` or throws a `Fault`.
+  async register(procedure, endpoint) {
+    const onCall = async (args, kwargs) => {
+      try {
+        const result = await endpoint(args, kwargs);
+        return new this.library.Result(result.args, result.kwargs);
+      } catch (error) {
+        throw new this.library.Error(error.uri, error.args, error.kwargs);
+      }
+    };
+    const registration = await fault(this.session.register(procedure, onCall));
+    return { id: registration.id, stop: () => fault(registration.unregister()) };
+  }
+
+  /// Says GOODBYE; returns the reason of the router's answer.
+  async leave() {
+    if (!this.session?.isOpen) return null;
+    this.connection.close();
+    return bounded(this.closed, 'leave', JOIN_TIMEOUT_MS);
+  }
+}
+
+async function fault(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    throw error?.error ? new Fault(error.error, error.args, error.kwargs) : error;
+  }
+}

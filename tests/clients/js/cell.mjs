@@ -1,0 +1,58 @@
+// One library, transport and serializer of the matrix, and the clients that a test opened in it.
+
+import { AutobahnClient } from './autobahn_client.mjs';
+import { WampyClient } from './wampy_client.mjs';
+
+const CELLS = [
+  ...['autobahn', 'autobahn-22'].flatMap((library) => [
+    [library, 'websocket', 'json'],
+    [library, 'websocket', 'msgpack'],
+    [library, 'websocket', 'cbor'],
+    [library, 'rawsocket', 'json'],
+  ]),
+  ['wampy', 'websocket', 'json'],
+  ['wampy', 'websocket', 'msgpack'],
+  ['wampy', 'websocket', 'cbor'],
+];
+
+export class Cell {
+  clients = [];
+
+  constructor(library, transport, serializer) {
+    this.library = library;
+    this.transport = transport;
+    this.serializer = serializer;
+    this.isWampy = library === 'wampy';
+    this.name = `${library} ${transport}/${serializer}`;
+  }
+
+  static all() {
+    return CELLS.map((cell) => new Cell(...cell));
+  }
+
+  client(options) {
+    const Client = this.isWampy ? WampyClient : AutobahnClient;
+    return new Client(this.library, this.transport, this.serializer, options);
+  }
+
+  async join(options) {
+    const client = await this.client(options).join();
+    this.clients.push(client);
+    return client;
+  }
+
+  uri(name) {
+    return `org.js.${this.library.replace('-', '_')}.${this.transport}.${this.serializer}.${name}`;
+  }
+
+  /// What an application hands over for binary data; JSON has WAMP's text form for it.
+  bytes(data) {
+    const buffer = Buffer.from(data);
+    return this.serializer === 'json' ? `\0${buffer.toString('base64')}` : buffer;
+  }
+
+  async close() {
+    const clients = this.clients.splice(0);
+    await Promise.all(clients.map((client) => client.leave()));
+  }
+}

@@ -1,0 +1,135 @@
+"""Connections of autobahn-python over every transport and serializer it shares with the router.
+
+Sessions are plain `ApplicationSession`s, with futures where a test waits for a state.
+"""
+
+import asyncio
+import os
+
+import txaio
+
+txaio.use_asyncio()
+txaio.start_logging(level="critical")
+
+from autobahn.asyncio.rawsocket import WampRawSocketClientFactory  # noqa: E402
+from autobahn.asyncio.wamp import ApplicationSession  # noqa: E402
+from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: E402
+from autobahn.wamp.serializer import (  # noqa: E402
+    CBORSerializer,
+    JsonSerializer,
+    MsgPackSerializer,
+)
+from autobahn.wamp.types import ComponentConfig  # noqa: E402
+
+HOST = "127.0.0.1"
+PORT = int(os.environ.get("ROUTER_PORT", "8080"))
+# A router that accepts gaps between request ids.
+LENIENT_PORT = int(os.environ.get("ROUTER_LENIENT_PORT", PORT))
+UNIX_PATH = os.environ.get("ROUTER_UNIX", "")
+REALM = os.environ.get("ROUTER_REALM", "realm1")
+JOIN_TIMEOUT_S = 10
+
+SERIALIZERS = {"json": JsonSerializer, "msgpack": MsgPackSerializer, "cbor": CBORSerializer}
+TRANSPORTS = ("websocket", "rawsocket")
+
+
+class Client(ApplicationSession):
+    """A session whose joining, leaving and loss of transport can be awaited."""
+
+    def __init__(self, realm):
+        super().__init__(ComponentConfig(realm, {}))
+        loop = asyncio.get_running_loop()
+        self.joined = loop.create_future()
+        self.left = loop.create_future()
+        self.lost = loop.create_future()
+
+    def onJoin(self, details):
+        self.joined.set_result(details)
+
+    def onLeave(self, details):
+        if not self.left.done():
+            self.left.set_result(details)
+        return super().onLeave(details)
+
+    def onUserError(self, fail, msg):
+        """Errors that tests raise in handlers on purpose are not worth a log line."""
+
+    def onDisconnect(self):
+        super().onDisconnect()
+        if not self.lost.done():
+            self.lost.set_result(True)
+
+    async def goodbye(self):
+        """Leaves the realm; returns the reason of the router's answer."""
+        self.leave()
+        details = await self.left
+        await self.lost
+        return details.reason
+
+    def cut(self):
+        """Drops the connection as a crash would: neither GOODBYE nor a transport's close."""
+        self._transport.transport.abort()
+
+    @property
+    def id(self):
+        return self._session_id
+
+
+async def open_session(transport, serializer, realm=REALM, unix=False, port=PORT):
+    """Connects and sends HELLO; the caller awaits `joined` or `left`."""
+    txaio.config.loop = asyncio.get_running_loop()
+    session = Client(realm)
+    chosen = SERIALIZERS[serializer]()
+    if transport == "rawsocket":
+        factory = WampRawSocketClientFactory(lambda: session, serializer=chosen)
+    else:
+        url = f"ws://{HOST}:{port}/ws"
+        factory = WampWebSocketClientFactory(lambda: session, url=url, serializers=[chosen])
+        factory.setProtocolOptions(autoFragmentSize=65536, openHandshakeTimeout=JOIN_TIMEOUT_S)
+    loop = asyncio.get_running_loop()
+    if unix:
+        await loop.create_unix_connection(factory, UNIX_PATH)
+    else:
+        await loop.create_connection(factory, HOST, port)
+    return session
+
+
+async def join(transport, serializer, unix=False, port=PORT):
+    """Joins the realm; returns the session, with its WELCOME in `details`."""
+    session = await open_session(transport, serializer, unix=unix, port=port)
+    await asyncio.wait({session.joined, session.left}, timeout=JOIN_TIMEOUT_S,
+                       return_when=asyncio.FIRST_COMPLETED)
+    if not session.joined.done():
+        raise AssertionError(f"not joined over {transport}/{serializer}: {session.left}")
+    session.details = session.joined.result()
+    return session
+
+
+class Cell:
+    """One transport and serializer of the matrix, and the sessions that a test opened in it."""
+
+    def __init__(self, transport, serializer, unix=False):
+        self.transport = transport
+        self.serializer = serializer
+        self.unix = unix
+        self.sessions = []
+        self.tests = 0
+
+    @property
+    def name(self):
+        return f"{'unix ' if self.unix else ''}{self.transport}/{self.serializer}"
+
+    def uri(self, name):
+        return f"org.{'unix' if self.unix else 'tcp'}.{self.transport}.{self.serializer}.{name}"
+
+    async def join(self, port=PORT):
+        unix = self.unix and port == PORT
+        session = await join(self.transport, self.serializer, unix, port)
+        self.sessions.append(session)
+        return session
+
+    async def close(self):
+        for session in self.sessions:
+            if session._transport and session.id:
+                await asyncio.wait_for(session.goodbye(), JOIN_TIMEOUT_S)
+        self.sessions.clear()

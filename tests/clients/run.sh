@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# End-to-end tests with clients as people use them, against the real binary; see README.md.
+#
+# STENTOR_BIN  the router to test         [default: target/release/stentor]
+# PYTHON       Python 3.11 or later       [default: python3, or python3.11 and so on]
+# CHROMIUM     a browser for the page     [default: chromium, if there is one]
+# Installs the clients, at the versions pinned here, where they are missing. Starts and stops its
+# own routers, on free ports of this machine. Closes with `N passed, N failed`.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+work=$root/target/clients
+venv=$work/venv
+bin=${STENTOR_BIN:-$root/target/release/stentor}
+pids=()
+scratch=
+
+fail() {
+    echo "run.sh: $*" >&2
+    exit 1
+}
+
+# Ends only what this script started, even when it is interrupted.
+cleanup() {
+    local pid
+    for pid in "${pids[@]}"; do
+        kill "$pid" 2>/dev/null || true
+    done
+    [[ -z $scratch ]] || rm -rf "$scratch"
+}
+
+# autobahn-python needs 3.11; the `python3` of a system may be older than others beside it.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            return
+        fi
+    done
+    fail "Python 3.11 or later is missing; PYTHON may name one"
+}
+
+install_python() {
+    local stamp=$venv/installed.txt
+    if cmp -s "$here/requirements.txt" "$stamp"; then return; fi
+    "$python" -m venv "$venv"
+    timeout 600 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+        -r "$here/requirements.txt"
+    cp "$here/requirements.txt" "$stamp"
+}
+
+install_javascript() {
+    local stamp=$here/node_modules/installed.json
+    if cmp -s "$here/package-lock.json" "$stamp"; then return; fi
+    (cd "$here" && timeout 600 npm ci --omit=optional --loglevel=error)
+    cp "$here/package-lock.json" "$stamp"
+}
+
+free_port() {
+    "$python" -c 'import socket
+print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
+}
+
+# start_router NAME PORT REQUEST_IDS: sets router_pid.
+start_router() {
+    local name=$1 port=$2 request_ids=$3
+    cat >"$scratch/$name.toml" <<EOF
+[[listener]]
+listen = "127.0.0.1:$port"
+[[listener]]
+listen = "unix:$scratch/$name.sock"
+[[realm]]
+name = "realm1"
+[timeouts]
+ping_interval_ms = 1000
+ping_timeout_ms = 2000
+[protocol]
+request_ids = "$request_ids"
+EOF
+    "$bin" --config "$scratch/$name.toml" 2>"$work/$name.log" &
+    router_pid=$!
+    pids+=("$router_pid")
+    local try
+    for try in {1..100}; do
+        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
+        kill -0 "$router_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$work/$name.log" >&2
+    fail "the router does not listen"
+}
+
+# run NAME SECONDS COMMAND...: a program that closes with `N passed, N failed`.
+run() {
+    local name=$1 seconds=$2 log=$work/$1.out status=0 line
+    shift 2
+    echo "== $name"
+    timeout "$seconds" "$@" 2>&1 | tee "$log" || status=$?
+    while read -r line; do
+        passed=$((passed + ${line%% *}))
+        line=${line#*, }
+        failed=$((failed + ${line%% *}))
+    done < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" || true)
+    if ! tail -n 1 "$log" | grep -qE '^[0-9]+ passed, [0-9]+ failed$'; then
+        echo "FAIL $name: ended early, status $status"
+        failed=$((failed + 1))
+    elif ((status != 0 && failed == 0)); then
+        failed=1
+    fi
+}
+
+[[ -x $bin ]] || fail "$bin is missing: cargo build --release"
+command -v npm >/dev/null || fail "npm is missing: install Node 18 or later"
+mkdir -p "$work"
+find_python
+install_python
+install_javascript
+scratch=$(mktemp -d)
+trap cleanup EXIT
+
+passed=0
+failed=0
+export CLIENTS_PYTHON=$venv/bin/python PYTHONDONTWRITEBYTECODE=1
+export NODE_OPTIONS=--no-deprecation
+# autobahn-js uses the WebSocket of Node itself, which Node 20 hides behind a flag.
+if node --experimental-websocket -e '' 2>/dev/null; then
+    NODE_OPTIONS+=" --experimental-websocket"
+fi
+
+start_router lenient "$(free_port)" monotonic
+lenient=$router_pid
+ROUTER_LENIENT_PORT=$(sed -n 's/.*127.0.0.1:\([0-9]*\)"/\1/p' "$scratch/lenient.toml")
+ROUTER_PORT=$(free_port)
+ROUTER_UNIX=$scratch/router.sock
+export ROUTER_PORT ROUTER_LENIENT_PORT ROUTER_UNIX
+start_router router "$ROUTER_PORT" strict
+
+run python 300 "$CLIENTS_PYTHON" "$here/python/matrix.py"
+run javascript 300 node "$here/js/matrix.mjs"
+run cross 120 "$CLIENTS_PYTHON" "$here/python/cross.py"
+run readme 60 node "$here/js/readme.mjs"
+export ROUTER_PINGS_WITHIN_S=3
+run shutdown 60 "$CLIENTS_PYTHON" "$here/python/shutdown.py" "$router_pid"
+
+# The router must end by itself after its SIGTERM, and well.
+status=0
+timeout 10 tail --pid="$router_pid" -f /dev/null || true
+kill -0 "$router_pid" 2>/dev/null && kill -9 "$router_pid"
+wait "$router_pid" || status=$?
+if ((status == 0)); then passed=$((passed + 1)); else
+    echo "FAIL the stopped router ended with status $status"
+    failed=$((failed + 1))
+fi
+kill "$lenient" && wait "$lenient" || true
+pids=()
+
+echo "$passed passed, $failed failed"
+((failed == 0))

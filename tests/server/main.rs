@@ -1,0 +1,11 @@
+//! The running router: real sockets, real threads, blocking clients.
+
+#[path = "../sockets/mod.rs"]
+mod sockets;
+
+mod hostile;
+mod limits;
+mod process;
+mod routing;
+mod slow;
+mod transports;

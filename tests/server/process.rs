@@ -1,0 +1,121 @@
+//! The `stentor` command as an operator runs it: start lines, signals, exit codes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use serde_json::json;
+use stentor::codec::Codec;
+use stentor::config::ListenAddress;
+
+use crate::sockets::{Client, Kind, eventually};
+
+const JSON: Kind = Kind::Ws(Codec::Json);
+const RAW: Kind = Kind::Raw(Codec::Cbor);
+
+struct Stentor {
+    process: Child,
+    log: BufReader<ChildStderr>,
+    address: ListenAddress,
+}
+
+impl Stentor {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_stentor"))
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let line = line_with(&mut log, "listening");
+        let (_, rest) = line.split_once(" rs://").expect("the line names the URLs");
+        let text = rest.split(['"', ' ', '\n']).next().unwrap();
+        Self { process, log, address: text.parse().unwrap() }
+    }
+
+    fn signal(&self, name: &str) {
+        let command = format!("kill -s {name} {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    }
+
+    /// The exit code, as soon as the process has ended.
+    fn exit_code(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the process ends", || {
+            status = self.process.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Stentor {
+    fn drop(&mut self) {
+        // Both fail if the process has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn line_with(log: &mut impl BufRead, word: &str) -> String {
+    loop {
+        let mut line = String::new();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log ends without {word:?}");
+        if line.contains(word) {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn the_start_is_told_and_a_signal_stops_in_order() {
+    for signal in ["TERM", "INT"] {
+        let mut stentor =
+            Stentor::start(&["--listen", "127.0.0.1:0", "--shards", "2", "--log-format", "human"]);
+        let mut clients = [JSON, RAW].map(|kind| Client::join(&stentor.address, kind));
+        for client in &mut clients {
+            client.subscribe("com.x");
+        }
+        stentor.signal(signal);
+        for client in &mut clients {
+            assert_eq!(client.expect(6)[2], "wamp.close.system_shutdown");
+            client.send(&json!([6, {}, "wamp.close.goodbye_and_out"]));
+            let code = (client.kind == JSON).then_some(1001);
+            assert_eq!(client.drain(), (vec![], code));
+        }
+        assert_eq!(stentor.exit_code(), Some(0));
+        let mut rest = String::new();
+        stentor.log.read_to_string(&mut rest).unwrap();
+        assert!(rest.contains("stopping"), "{rest}");
+    }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stentor.toml");
+    let text = "[[listener]]\nlisten = \"127.0.0.1:0\"\n[timeouts]\nclose_ms = 600000\n";
+    fs::write(&file, text).unwrap();
+    let mut stentor = Stentor::start(&["--config", file.to_str().unwrap()]);
+    let mut client = Client::join(&stentor.address, JSON);
+    stentor.signal("TERM");
+    client.expect(6); // And no answer to it, for which the router would wait ten minutes.
+    assert!(stentor.process.try_wait().unwrap().is_none());
+    stentor.signal("TERM");
+    assert_eq!(stentor.exit_code(), Some(1));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(["--listen", &address, "--log-level", "error"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("cannot listen on {address}: ");
+    assert!(text.starts_with(&expected) && text.contains("is another program using it?"), "{text}");
+}

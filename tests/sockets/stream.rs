@@ -1,0 +1,107 @@
+//! A blocking stream of either kind, TCP or Unix, whose every operation has a time limit.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+use stentor::config::ListenAddress;
+
+use super::PATIENCE;
+
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(crate) fn connect(address: &ListenAddress) -> io::Result<Self> {
+        let stream = match address {
+            ListenAddress::Tcp(address) => Self::Tcp(TcpStream::connect(address)?),
+            ListenAddress::Unix(path) => Self::Unix(UnixStream::connect(path)?),
+        };
+        stream.limit(PATIENCE)?;
+        Ok(stream)
+    }
+
+    /// Connects with a small receive buffer, so that the router soon notices a reader that stops.
+    pub(crate) fn connect_small(address: &ListenAddress) -> Self {
+        let ListenAddress::Tcp(address) = address else { panic!("only TCP has small buffers") };
+        let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&(*address).into()).unwrap();
+        let stream = Self::Tcp(socket.into());
+        stream.limit(PATIENCE).unwrap();
+        stream
+    }
+
+    /// Connects from another loopback address, which has ephemeral ports of its own.
+    pub(crate) fn connect_from(source: SocketAddr, target: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+        socket.bind(&source.into())?;
+        socket.connect(&target.into())?;
+        let stream = Self::Tcp(socket.into());
+        stream.limit(PATIENCE)?;
+        Ok(stream)
+    }
+
+    fn limit(&self, time: Duration) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_write_timeout(Some(time))?;
+                stream.set_read_timeout(Some(time))
+            }
+            Self::Unix(stream) => {
+                stream.set_write_timeout(Some(time))?;
+                stream.set_read_timeout(Some(time))
+            }
+        }
+    }
+
+    pub(crate) fn try_clone(&self) -> Self {
+        match self {
+            Self::Tcp(stream) => Self::Tcp(stream.try_clone().unwrap()),
+            Self::Unix(stream) => Self::Unix(stream.try_clone().unwrap()),
+        }
+    }
+
+    pub(crate) fn shut_down_writing(&self) {
+        // The peer may have closed first.
+        let _ = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// Ends the connection with a reset instead of in order; a Unix socket just closes.
+    pub(crate) fn reset(self) {
+        if let Self::Tcp(stream) = &self {
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! The shared tables under real threads: whatever the order, what has joined is found, ids are
+//! unique, turns are fair, and an empty table has forgotten everything.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use rand::RngExt;
+use stentor::hash::{HashSeed, Set};
+use stentor::router::{Realm, RealmSettings, RegisterError, Router, SessionRef, Settings, ShardId};
+use stentor::wamp::{InvokePolicy, MatchPolicy, SessionId};
+
+const THREADS: u8 = 4;
+const ROUNDS: u64 = 20_000;
+
+/// Patterns that all match `com.a.b`, and meet each other in the lists of shapes.
+const PATTERNS: [(&str, MatchPolicy); 6] = [
+    ("com.a.b", MatchPolicy::Exact),
+    ("com.a", MatchPolicy::Prefix),
+    ("com", MatchPolicy::Prefix),
+    ("", MatchPolicy::Prefix),
+    ("com..b", MatchPolicy::Wildcard),
+    ("..", MatchPolicy::Wildcard),
+];
+const URI: &str = "com.a.b";
+
+fn router() -> (Router, Arc<Realm>) {
+    let realms = vec![RealmSettings::named("realm1")];
+    let router = Router::new(Settings::default(), realms, usize::from(THREADS), HashSeed::new(1));
+    let realm = Arc::clone(router.realm("realm1").unwrap());
+    (router, realm)
+}
+
+fn random(seed: u8) -> TestRng {
+    TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32])
+}
+
+fn session(shard: u8, number: u64) -> SessionRef {
+    let id = u64::from(shard) * (1 << 32) + number + 1;
+    SessionRef { session: SessionId::new(id).unwrap(), slot: 0, shard: ShardId(shard) }
+}
+
+/// Runs `work` on each thread at the same time, with its number.
+fn at_once<R: Send>(work: impl Fn(u8) -> R + Sync) -> Vec<R> {
+    let barrier = Barrier::new(usize::from(THREADS));
+    thread::scope(|scope| {
+        let start = |number| {
+            let (work, barrier) = (&work, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                work(number)
+            })
+        };
+        let threads: Vec<_> = (0..THREADS).map(start).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn who_has_joined_is_found_until_it_leaves() {
+    let (router, realm) = router();
+    at_once(|number| {
+        let (topics, shard, mut random) = (&realm.topics, ShardId(number), random(number));
+        let mut held = [None; PATTERNS.len()];
+        for _ in 0..ROUNDS {
+            let at = random.random_range(0..PATTERNS.len());
+            let (uri, policy) = PATTERNS[at];
+            held[at] = match held[at] {
+                None => Some(topics.join(uri, policy, shard)),
+                Some(_) => {
+                    topics.leave(uri, policy, shard);
+                    None
+                }
+            };
+            let found = topics.matches(URI);
+            for (held, (uri, _)) in held.iter().zip(PATTERNS) {
+                let hit = held.map(|id| found.iter().find(|fanout| fanout.subscription == id));
+                let reaches = |hit: Option<&stentor::router::Fanout>| {
+                    hit.is_some_and(|fanout| fanout.shards.contains(shard))
+                };
+                assert!(hit.is_none_or(reaches), "{uri:?} is joined and not found");
+            }
+            let mine = found.iter().filter(|fanout| fanout.shards.contains(shard)).count();
+            assert_eq!(mine, held.iter().flatten().count(), "nothing is found after it has left");
+        }
+        for (held, (uri, policy)) in held.iter().zip(PATTERNS) {
+            if held.is_some() {
+                topics.leave(uri, policy, shard);
+            }
+        }
+    });
+    assert!(router.is_idle());
+}
+
+/// A join that another thread has told of is seen by every later publisher.
+#[test]
+fn a_join_is_seen_by_every_thread_that_knows_of_it() {
+    let (router, realm) = router();
+    for round in 0..2000 {
+        let (uri, policy) = PATTERNS[round % PATTERNS.len()];
+        let joined = AtomicBool::new(false);
+        at_once(|number| {
+            if number == 0 {
+                realm.topics.join(uri, policy, ShardId(0));
+                joined.store(true, Ordering::Release);
+            } else if joined.load(Ordering::Acquire) {
+                assert_eq!(realm.topics.matches(URI).len(), 1);
+            }
+        });
+        realm.topics.leave(uri, policy, ShardId(0));
+    }
+    assert!(router.is_idle());
+}
+
+#[test]
+fn every_life_of_a_subscription_has_an_id_of_its_own() {
+    let (router, realm) = router();
+    let ids = at_once(|number| {
+        let join = |round| {
+            let uri = format!("com.t{number}.{}", round % 7);
+            let id = realm.topics.join(&uri, MatchPolicy::Exact, ShardId(number)).get();
+            realm.topics.leave(&uri, MatchPolicy::Exact, ShardId(number));
+            id
+        };
+        (0..ROUNDS).map(join).collect::<Vec<_>>()
+    });
+    let mut seen: Set<u64> = HashSeed::new(2).set();
+    assert!(ids.iter().flatten().all(|id| seen.insert(*id)));
+    assert!(router.is_idle());
+}
+
+#[test]
+fn registrations_come_and_go_and_a_call_finds_only_the_living() {
+    let (router, realm) = router();
+    at_once(|number| {
+        let (procedures, mut random) = (&realm.procedures, random(number));
+        for round in 0..ROUNDS {
+            let callee = session(number, round);
+            let (uri, policy) = PATTERNS[random.random_range(0..PATTERNS.len())];
+            procedures.register(uri, policy, InvokePolicy::RoundRobin, callee).unwrap();
+            assert!(procedures.pick(URI, || 0).is_some(), "at least this one is registered");
+            let twice = procedures.register(uri, policy, InvokePolicy::RoundRobin, callee);
+            assert_eq!(twice, Err(RegisterError::Twice));
+            procedures.unregister(uri, policy, callee.session);
+            let gone = procedures.pick(URI, || 0);
+            assert!(gone.is_none_or(|picked| picked.callee != callee));
+        }
+    });
+    assert!(router.is_idle());
+}
+
+#[test]
+fn one_of_many_wins_a_single_registration() {
+    let (router, realm) = router();
+    let wins = at_once(|number| {
+        let mut wins = 0;
+        for round in 0..ROUNDS {
+            let callee = session(number, round);
+            let single = InvokePolicy::Single;
+            match realm.procedures.register(URI, MatchPolicy::Exact, single, callee) {
+                Ok(registration) => {
+                    let picked = realm.procedures.pick(URI, || 0).unwrap();
+                    assert_eq!((picked.callee, picked.registration), (callee, registration));
+                    realm.procedures.unregister(URI, MatchPolicy::Exact, callee.session);
+                    wins += 1;
+                }
+                Err(error) => assert_eq!(error, RegisterError::Taken),
+            }
+        }
+        wins
+    });
+    assert!(wins.iter().sum::<u64>() > 0);
+    assert!(router.is_idle());
+}
+
+#[test]
+fn a_round_robin_is_fair_to_the_call() {
+    let (router, realm) = router();
+    let callees: Vec<_> = (0..5).map(|number| session(0, number)).collect();
+    for callee in &callees {
+        let policy = InvokePolicy::RoundRobin;
+        realm.procedures.register(URI, MatchPolicy::Exact, policy, *callee).unwrap();
+    }
+    let counts = at_once(|_| {
+        let mut counts = [0; 5];
+        for _ in 0..ROUNDS {
+            let picked = realm.procedures.pick(URI, || 0).unwrap().callee;
+            counts[callees.iter().position(|callee| *callee == picked).unwrap()] += 1;
+        }
+        counts
+    });
+    for callee in 0..5 {
+        let calls: u64 = counts.iter().map(|counts| counts[callee]).sum();
+        assert_eq!(calls, u64::from(THREADS) * ROUNDS / 5);
+    }
+    for callee in &callees {
+        realm.procedures.unregister(URI, MatchPolicy::Exact, callee.session);
+    }
+    assert!(router.is_idle());
+}
+
+#[test]
+fn a_session_id_belongs_to_one_session() {
+    let (router, realm) = router();
+    let entered = at_once(|number| {
+        let enter = |round: &u64| {
+            // Four threads fight for the same ids.
+            let mine = SessionRef { shard: ShardId(number), ..session(0, *round) };
+            let entered = realm.enter(mine);
+            assert!(!entered || realm.find(mine.session) == Some(mine));
+            entered
+        };
+        (0..ROUNDS).filter(enter).count() as u64
+    });
+    assert_eq!(entered.iter().sum::<u64>(), ROUNDS);
+    assert_eq!(realm.session_count() as u64, ROUNDS);
+    (0..ROUNDS).for_each(|round| realm.leave(session(0, round).session));
+    assert!(router.is_idle());
+}

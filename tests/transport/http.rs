@@ -1,0 +1,170 @@
+//! The HTTP half of the WebSocket handshake (TR-WS-02, TR-WS-03, TR-WS-06).
+
+use stentor::codec::Codec;
+use stentor::transport::{Framing, HttpRefusal, TransportError, TransportRules};
+
+use crate::harness::{Connection, Event, check_cuts, masked, upgrade};
+
+fn rules() -> TransportRules {
+    TransportRules { paths: vec!["/ws".into()], ..Default::default() }
+}
+
+fn codec_for(headers: &[(&str, &str)], rules: &TransportRules) -> Option<Codec> {
+    let connection = check_cuts(rules, upgrade(headers).as_bytes(), &[1, 7, 100]);
+    match connection.events.first() {
+        Some(Event::Opened(codec, _, usize::MAX)) => Some(*codec),
+        _ => None,
+    }
+}
+
+fn refusal(request: &str, rules: &TransportRules) -> (HttpRefusal, String) {
+    let connection = check_cuts(rules, request.as_bytes(), &[1, 13]);
+    let Some(TransportError::Http(refusal)) = connection.error else {
+        panic!("not refused: {request}");
+    };
+    let answer = String::from_utf8(connection.reply).expect("plain text");
+    assert!(answer.starts_with(&format!("HTTP/1.1 {} ", refusal.status())), "{answer}");
+    assert!(answer.contains("\r\nConnection: close"), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
+    assert!(body.ends_with(".\n"), "{body}");
+    (refusal, answer)
+}
+
+/// RFC 6455, 1.3: the accept key of the specification's own example.
+#[test]
+fn the_specifications_own_key() {
+    let mut connection = Connection::new(rules());
+    connection.feed(upgrade(&[("Sec-WebSocket-Protocol", "wamp.2.json")]).as_bytes());
+    let reply = String::from_utf8(connection.reply).expect("ASCII");
+    assert!(reply.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+    assert!(reply.ends_with("\r\nSec-WebSocket-Protocol: wamp.2.json\r\n\r\n"));
+    let opened = Event::Opened(Codec::Json, Framing::WebSocketText, usize::MAX);
+    assert_eq!(connection.events, [opened]);
+}
+
+/// TR-WS-03: the first of the client's list that we support.
+#[test]
+fn the_client_decides_between_what_is_supported() {
+    const NAME: &str = "Sec-WebSocket-Protocol";
+    let all = rules();
+    assert_eq!(codec_for(&[(NAME, "wamp.2.cbor, wamp.2.json")], &all), Some(Codec::Cbor));
+    assert_eq!(codec_for(&[(NAME, "soap,,wamp.2.msgpack ,x")], &all), Some(Codec::MsgPack));
+    let two = [(NAME, "soap"), (NAME, "wamp.2.json"), (NAME, "wamp.2.cbor")];
+    assert_eq!(codec_for(&two, &all), Some(Codec::Json));
+    let only_cbor = TransportRules { codecs: vec![Codec::Cbor], ..rules() };
+    assert_eq!(codec_for(&two, &only_cbor), Some(Codec::Cbor));
+}
+
+/// TR-WS-03: refused by default, with an option.
+#[test]
+fn a_client_without_a_subprotocol() {
+    let (reason, answer) = refusal(&upgrade(&[]), &rules());
+    assert_eq!((reason, reason.status()), (HttpRefusal::NoSubprotocol, 400));
+    assert!(answer.contains("wamp.2.json") && answer.contains("wamp.2.cbor"));
+    let lenient = TransportRules { default_subprotocol: Some(Codec::Json), ..rules() };
+    let connection = check_cuts(&lenient, upgrade(&[]).as_bytes(), &[1]);
+    assert!(!String::from_utf8_lossy(&connection.reply).contains("Sec-WebSocket-Protocol"));
+    assert_eq!(connection.events.len(), 1);
+}
+
+#[test]
+fn an_answer_says_what_was_offered_and_what_is_supported() {
+    let offer = [("Sec-WebSocket-Protocol", "wamp.1, soap")];
+    let (reason, answer) = refusal(&upgrade(&offer), &rules());
+    assert_eq!((reason, reason.status()), (HttpRefusal::Subprotocol, 400));
+    assert!(answer.contains("Offered: wamp.1, soap. Supported: "), "{answer}");
+}
+
+/// TR-WS-06.
+#[test]
+fn headers_as_proxies_and_browsers_write_them() {
+    let request = "GET /ws?token=1 HTTP/1.1\r\nHOST: h\r\nuser-agent: x\r\nupgrade: WebSocket\r\n\
+        connection: keep-alive, Upgrade\r\nsec-websocket-version:13\r\ncookie: a=b\r\n\
+        sec-websocket-extensions: permessage-deflate\r\nContent-Length: 0\r\n\
+        sec-websocket-key:   dGhlIHNhbXBsZSBub25jZQ==  \r\n\
+        sec-websocket-protocol: wamp.2.json\r\n\r\n";
+    let connection = check_cuts(&rules(), request.as_bytes(), &[1, 10]);
+    assert_eq!(connection.error, None);
+    let reply = String::from_utf8_lossy(&connection.reply).to_ascii_lowercase();
+    assert!(!reply.contains("extensions"));
+}
+
+#[test]
+fn every_refusal_has_its_status() {
+    let good = upgrade(&[("Sec-WebSocket-Protocol", "wamp.2.json")]);
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (from, to, reason, status) in [
+        ("GET", "POST", HttpRefusal::Method, 405),
+        ("GET", "HEAD", HttpRefusal::Method, 405),
+        ("/ws", "/other", HttpRefusal::Path, 404),
+        ("Upgrade: websocket\r\n", "", HttpRefusal::NotUpgrade, 426),
+        ("Upgrade: websocket", "Upgrade: h2c", HttpRefusal::NotUpgrade, 426),
+        ("Connection: Upgrade", "Connection: keep-alive", HttpRefusal::NotUpgrade, 426),
+        ("HTTP/1.1", "HTTP/1.0", HttpRefusal::OldHttp, 400),
+        ("HTTP/1.1", "HTTP/2.0", HttpRefusal::Malformed, 400),
+        ("Host: example.org\r\n", "", HttpRefusal::Host, 400),
+        ("Host:", "Host: a\r\nHost:", HttpRefusal::Host, 400),
+        ("Version: 13", "Version: 8", HttpRefusal::Version, 426),
+        ("Sec-WebSocket-Version: 13\r\n", "", HttpRefusal::Version, 426),
+        (key, "", HttpRefusal::Key, 400),
+        (key, "Sec-WebSocket-Key: short==\r\n", HttpRefusal::Key, 400),
+        ("Host", "Transfer-Encoding: chunked\r\nHost", HttpRefusal::Body, 400),
+        ("Host", "Content-Length: 5\r\nHost", HttpRefusal::Body, 400),
+        ("Host: ", "Ho st: ", HttpRefusal::Malformed, 400),
+        ("Host: ", "Host", HttpRefusal::Malformed, 400),
+        ("\r\nHost", "\n\nHost", HttpRefusal::Malformed, 400),
+    ] {
+        let (found, _) = refusal(&good.replacen(from, to, 1), &rules());
+        assert_eq!((found, found.status()), (reason, status), "{from:?} -> {to:?}");
+    }
+}
+
+#[test]
+fn a_browser_that_just_looks_learns_what_this_is() {
+    let (reason, answer) = refusal("GET /ws HTTP/1.1\r\nHost: h\r\n\r\n", &rules());
+    assert_eq!(reason, HttpRefusal::NotUpgrade);
+    assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n"));
+    assert!(answer.contains("wamp.2.json") && answer.contains("ws://<this host>/ws"));
+    let wrong_version = upgrade(&[]).replace("Version: 13", "Version: 7");
+    assert!(refusal(&wrong_version, &rules()).1.contains("\r\nSec-WebSocket-Version: 13\r\n"));
+}
+
+#[test]
+fn origins_are_checked_only_where_a_list_is_given() {
+    let strict = TransportRules { allowed_origins: vec!["*.example.org".into()], ..rules() };
+    let with = |origin| upgrade(&[("Sec-WebSocket-Protocol", "wamp.2.json"), ("Origin", origin)]);
+    assert_eq!(refusal(&with("https://evil.net"), &strict).0, HttpRefusal::Origin);
+    for (request, rules) in [
+        (with("https://app.example.org"), &strict),
+        (upgrade(&[("Sec-WebSocket-Protocol", "wamp.2.json")]), &strict),
+        (with("https://evil.net"), &rules()),
+    ] {
+        assert_eq!(check_cuts(rules, request.as_bytes(), &[]).error, None);
+    }
+}
+
+#[test]
+fn a_head_over_the_limit_is_refused_without_its_end() {
+    let rules = TransportRules { http_head_bytes: 512, ..rules() };
+    let endless = format!("GET /ws HTTP/1.1\r\nX: {}", "x".repeat(512));
+    let (reason, _) = refusal(&endless, &rules);
+    assert_eq!((reason, reason.status()), (HttpRefusal::HeadTooLarge, 431));
+    let many = upgrade(&[("A", "b"); 100]);
+    assert_eq!(refusal(&many, &TransportRules::default()).0, HttpRefusal::HeadTooLarge);
+    let good = upgrade(&[("Sec-WebSocket-Protocol", "wamp.2.json")]);
+    let exact = TransportRules { http_head_bytes: good.len(), ..rules.clone() };
+    assert_eq!(check_cuts(&exact, good.as_bytes(), &[1]).error, None);
+    let short = TransportRules { http_head_bytes: good.len() - 1, ..rules };
+    assert_eq!(refusal(&good, &short).0, HttpRefusal::HeadTooLarge);
+}
+
+/// A client may send its HELLO behind the request without waiting.
+#[test]
+fn pipelined_bytes_belong_to_the_websocket() {
+    let mut bytes = upgrade(&[("Sec-WebSocket-Protocol", "wamp.2.json")]).into_bytes();
+    bytes.extend(masked(0x81, b"[1]"));
+    bytes.extend(masked(0x81, b"[2]"));
+    let connection = check_cuts(&rules(), &bytes, &[1, 2, 3, 50, 200]);
+    assert_eq!(connection.messages(), [b"[1]", b"[2]"]);
+}

@@ -1,0 +1,9 @@
+//! The transport from outside: every handshake, frame and error, whole and in pieces, and against
+//! tungstenite as the other side.
+
+mod differential;
+mod harness;
+mod http;
+mod output;
+mod rawsocket;
+mod websocket;
