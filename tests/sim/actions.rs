@@ -17,6 +17,7 @@ impl World {
             Stage::Gone if self.rng.random_bool(0.5) => self.clients[c] = self.connect(),
             // HELLO need not wait for the end of the handshake.
             Stage::Greeting if self.rng.random_bool(0.3) => self.hello(c),
+            Stage::Open if self.rng.random_bool(self.plan.trouble) => self.misbehave(c),
             Stage::Open => self.hello(c),
             Stage::Joined => self.act_joined(c),
             _ => {}

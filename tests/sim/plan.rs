@@ -47,7 +47,7 @@ impl Plan {
             settings,
             tight_limits,
             tight_output: tight_hard || tight_total,
-            trouble: *pick(rng, &[0.0, 0.005, 0.02, 0.05]),
+            trouble: *pick(rng, &[0.0, 0.005, 0.02, 0.06]),
             shutdown: rng.random_bool(0.25),
         }
     }
