@@ -30,6 +30,8 @@ impl World {
             return;
         }
         match choice {
+            // Many first requests are calls, so that late answers to an earlier session find one.
+            _ if self.clients[c].session.last_request == 0 && choice % 2 == 0 => self.call(c),
             0..90 => self.subscribe(c),
             90..110 => self.unsubscribe(c),
             110..480 => self.publish(c),
@@ -37,9 +39,9 @@ impl World {
             680..740 => self.register(c),
             740..755 => self.unregister(c),
             755..970 => self.answer(c),
-            970..977 => self.goodbye(c),
-            977..980 => self.abort(c),
-            980..988 => self.burst(c),
+            970..979 => self.goodbye(c),
+            979..982 => self.abort(c),
+            982..990 => self.burst(c),
             _ => self.be_odd(c),
         }
     }

@@ -192,6 +192,9 @@ impl Network {
             }
             self.check_invariants();
             if progress == 0 {
+                // No mail is under way, so each pending call has its invocation and no other.
+                let now = self.router.snapshot();
+                assert_eq!(now.calls, now.invocations, "the two halves of calls");
                 return;
             }
         }
