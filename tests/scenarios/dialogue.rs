@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use stentor::router::{RealmSettings, RequestIdCheck, Settings};
 use stentor::shard::Admission;
+use stentor::wamp::UriRule;
 
 use crate::support::{Carrier, Incoming, Link, Network, Serializer};
 
@@ -101,7 +102,8 @@ struct Stage {
 
 impl Stage {
     fn new(settings: Settings, shards: usize, mix: Mix) -> Self {
-        let realms = vec![RealmSettings::named("realm1"), RealmSettings::named("realm2")];
+        let mut realms = ["realm1", "realm2", "strict"].map(RealmSettings::named).to_vec();
+        realms[2].uri_rule = UriRule::Strict;
         let network = Network::new(settings, realms, shards);
         let (actors, bindings) = (BTreeMap::new(), BTreeMap::new());
         Self { network, mix, actors, bindings, line: String::new() }
