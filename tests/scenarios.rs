@@ -6,6 +6,7 @@ mod support;
 
 mod scenarios {
     mod dialogue;
+    mod encoding;
 
     mod limits;
     mod protocol;

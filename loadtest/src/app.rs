@@ -38,7 +38,8 @@ fn smoke(args: &Smoke) -> Result<bool> {
     let mut reports = Vec::new();
     for url in &args.url {
         for options in [
-            "fanout -p 2 -n 30 --in-flight 8 --acknowledge --subscriber-serializer json,msgpack,cbor",
+            "fanout -p 2 -n 30 --in-flight 8 --acknowledge \
+             --subscriber-serializer json,msgpack,cbor",
             "rpc -c 4 -k 2 --depth 4",
             "rpc -c 4 -k 2 --depth 4 --shared --serializer json",
         ] {

@@ -44,8 +44,8 @@ pub enum Scenario {
     Rpc(Rpc),
     /// A storm of joins; then memory per idle session
     Connect(Connect),
-    /// Some subscribers stop reading: the others must not notice. Choose a payload large enough that
-    /// more is offered to each than the kernel's socket buffers hold (some MiB)
+    /// Some subscribers stop reading: the others must not notice. Choose a payload large enough
+    /// that more is offered to each than the kernel's socket buffers hold (some MiB)
     Slow(Slow),
     /// Subscribers come and go while publications flow
     Churn(Churn),
@@ -121,7 +121,8 @@ pub struct Pace {
     pub rate: f64,
     /// Closed loop: each publisher keeps K publications in flight, a publication being in flight
     /// until every subscriber has it
-    #[arg(long, value_name = "K", conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "K", conflicts_with = "rate")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub in_flight: Option<u32>,
     /// Closed loop with the scenario's usual window
     #[arg(long, conflicts_with_all = ["rate", "in_flight"])]
@@ -178,7 +179,8 @@ pub struct Rpc {
     #[arg(long, default_value_t = 1000.0, value_parser = rate)]
     pub rate: f64,
     /// Closed loop: each caller keeps D calls under way
-    #[arg(long, value_name = "D", conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "D", conflicts_with = "rate")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub depth: Option<u32>,
     /// Closed loop with depth 4
     #[arg(long, conflicts_with_all = ["rate", "depth"])]

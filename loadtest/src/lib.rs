@@ -1,8 +1,8 @@
-//! The load-test harness for WAMP routers: it drives any router over WebSocket or RawSocket, verifies
-//! every delivery, and accounts the router's CPU per event and per call.
+//! The load-test harness for WAMP routers: it drives any router over WebSocket or RawSocket,
+//! verifies every delivery, and accounts the router's CPU per event and per call.
 //!
-//! `wire` is bytes, `engine` the one event loop, `role` what a client does, `scenario` who takes part
-//! in a run, `measure` what is counted, `report` how it is shown.
+//! `wire` is bytes, `engine` the one event loop, `role` what a client does, `scenario` who takes
+//! part in a run, `measure` what is counted, `report` how it is shown.
 
 pub mod app;
 pub mod cli;

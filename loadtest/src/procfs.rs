@@ -1,5 +1,5 @@
-//! What /proc says of a process and its descendants: CPU time to the nanosecond (schedstat), resident
-//! memory, open files. Reads files only; starts and ends nothing.
+//! What /proc says of a process and its descendants: CPU time to the nanosecond (schedstat),
+//! resident memory, open files. Reads files only; starts and ends nothing.
 
 use std::collections::HashMap;
 use std::fs;
@@ -112,7 +112,8 @@ fn numbers_in(folder: &Path) -> Vec<u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Field `number` (from 1, as in proc(5)) of a stat line; the name in parentheses may hold anything.
+/// Field `number` (from 1, as in proc(5)) of a stat line; the name in parentheses may hold
+/// anything.
 fn stat_field(stat: &str, number: usize) -> Option<u64> {
     let after_name = &stat[stat.rfind(')')? + 1..];
     after_name.split_ascii_whitespace().nth(number - 3)?.parse().ok()

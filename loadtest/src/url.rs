@@ -1,6 +1,6 @@
 //! Where a router listens: `ws://host:port/path`, `rs://host:port`, `ws+unix:///socket[:/path]`,
-//! `rs+unix:///socket`. The floor program is reached by `floor://host:port`. No TLS: a generator that
-//! encrypts measures itself.
+//! `rs+unix:///socket`. The floor program is reached by `floor://host:port`. No TLS: a generator
+//! that encrypts measures itself.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -1,5 +1,5 @@
-//! The program against the mini router: every scenario is clean when the router is, and every kind of
-//! fault is found, counted, and turned into the exit code.
+//! The program against the mini router: every scenario is clean when the router is, and every kind
+//! of fault is found, counted, and turned into the exit code.
 
 mod mini_router;
 

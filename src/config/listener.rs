@@ -31,8 +31,8 @@ pub struct Listener {
     pub paths: Vec<String>,
     /// The serializers that clients may choose from.
     pub serializers: Vec<Codec>,
-    /// Values of the `Origin` header that are let in, compared without regard to case; `*.example.org`
-    /// stands for all hosts below it; empty: all.
+    /// Values of the `Origin` header that are let in, compared without regard to case;
+    /// `*.example.org` stands for all hosts below it; empty: all.
     pub origins: Vec<String>,
     /// For WebSocket clients that offer no subprotocol; `None`: they are refused.
     pub default_serializer: Option<Codec>,

@@ -286,8 +286,9 @@ mod tests {
 
     /// The table of the specification's chapter on pattern-based registration (AP-PBR-04).
     ///
-    /// Its row `a1.b2.c33.d4.e5` contradicts its own rule that prefixes go by characters: `a1.b2.c3`
-    /// is one of it. The rule wins here; without that prefix the row holds, as the last line shows.
+    /// Its row `a1.b2.c33.d4.e5` contradicts its own rule that prefixes go by characters:
+    /// `a1.b2.c3` is one of it. The rule wins here; without that prefix the row holds, as the last
+    /// line shows.
     #[test]
     fn the_best_match_follows_the_specification() {
         use MatchPolicy::{Exact, Prefix, Wildcard};

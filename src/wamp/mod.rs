@@ -1,6 +1,7 @@
 //! What a WAMP message is: ids, URIs, values, payloads, messages and errors.
 //!
-//! Knows no bytes and no routing. Everything else in the crate depends on it, it depends on nothing.
+//! Knows no bytes and no routing. Everything else in the crate depends on it, it depends on
+//! nothing.
 
 mod error;
 mod id;

@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use stentor::router::{RealmSettings, RequestIdCheck, Settings};
 use stentor::shard::Admission;
+use stentor::wamp::UriRule;
 
 use crate::support::{Carrier, Incoming, Link, Network, Serializer};
 
@@ -44,7 +45,8 @@ pub(crate) fn check_realm(adapt: impl Fn(&mut RealmSettings), dialogue: &str) {
 }
 
 fn check_in(adapt: impl Fn(&mut RealmSettings), change: impl Fn(&mut Settings), dialogue: &str) {
-    let mut realms = ["realm1", "realm2"].map(RealmSettings::named);
+    let mut realms = ["realm1", "realm2", "strict"].map(RealmSettings::named);
+    realms[2].uri_rule = UriRule::Strict;
     realms.iter_mut().for_each(adapt);
     // The dialogues are the specification's, so its rule is the default here.
     let mut settings = Settings { request_ids: RequestIdCheck::Strict, ..Settings::default() };

@@ -133,9 +133,9 @@ fn the_payload_arrives_unchanged() {
            a <- SUBSCRIBED 1 $s
            c -> SUBSCRIBE {} com.x
            c <- SUBSCRIBED 1 $s
-           b -> PUBLISH {} com.x [1,-2,2.5,null,true,"ü",[[]],{"k":{}}] {"deep":{"er":[1]},"n":18446744073709551615}
-           a <- EVENT $s * {} [1,-2,2.5,null,true,"ü",[[]],{"k":{}}] {"deep":{"er":[1]},"n":18446744073709551615}
-           c <- EVENT $s * {} [1,-2,2.5,null,true,"ü",[[]],{"k":{}}] {"deep":{"er":[1]},"n":18446744073709551615}
+           b -> PUBLISH {} com.x [-2,2.5,null,"ü",[[]],{"k":{}}] {"d":[1],"n":18446744073709551615}
+           a <- EVENT $s * {} [-2,2.5,null,"ü",[[]],{"k":{}}] {"d":[1],"n":18446744073709551615}
+           c <- EVENT $s * {} [-2,2.5,null,"ü",[[]],{"k":{}}] {"d":[1],"n":18446744073709551615}
            b -> PUBLISH {} com.x [] {"only":"kw"}
            a <- EVENT $s * {} [] {"only":"kw"}
            c <- EVENT $s * {} [] {"only":"kw"}
@@ -175,7 +175,24 @@ fn events_of_one_publisher_keep_their_order_across_topics() {
     );
 }
 
-/// BP-URI-03
+/// BP-URI-03: where the realm's rule is the strict one.
+#[test]
+fn a_strict_realm_takes_lower_case_digits_and_underscore() {
+    check(
+        r#"a -> HELLO strict {"roles":{"publisher":{}}}
+           a <- WELCOME * *
+           a -> PUBLISH {"acknowledge":true} com.my_app.2
+           a <- PUBLISHED 1 *
+           a -> PUBLISH {"acknowledge":true} com.MyApp
+           a <- ERROR 16 2 {} wamp.error.invalid_uri *
+           a -> SUBSCRIBE {"match":"wildcard"} com..my-app
+           a <- ERROR 32 3 {} wamp.error.invalid_uri *
+           a -> REGISTER {} com.größe
+           a <- ERROR 64 4 {} wamp.error.invalid_uri *"#,
+    );
+}
+
+/// BP-URI-06
 #[test]
 fn a_topic_has_a_length_limit() {
     check_with(

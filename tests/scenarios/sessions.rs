@@ -274,6 +274,41 @@ fn realms_do_not_hear_each_other() {
     );
 }
 
+/// BP-SES-09: the session is there as soon as WELCOME is said, without waiting for it.
+#[test]
+fn requests_may_follow_hello_at_once() {
+    check(
+        r#"join b
+           b -> REGISTER {} com.p
+           b <- REGISTERED 1 *
+           a -> HELLO realm1 {"roles":{"caller":{},"subscriber":{}}}
+           a -> SUBSCRIBE {} com.x
+           a -> CALL {} com.p
+           b -> PUBLISH {} com.x
+           a <- WELCOME * *
+           a <- SUBSCRIBED 1 $s
+           a <- EVENT $s * {}
+           b <- INVOCATION 1 * {}"#,
+    );
+}
+
+/// BP-MOD-03: the router is both broker and dealer; BP-URI-01: a topic and a procedure may share
+/// their URI.
+#[test]
+fn a_topic_and_a_procedure_are_different_things() {
+    check(
+        "join a b
+         a -> SUBSCRIBE {} com.x
+         a <- SUBSCRIBED 1 $s
+         a -> REGISTER {} com.x
+         a <- REGISTERED 2 $r
+         b -> PUBLISH {} com.x
+         a <- EVENT $s * {}
+         b -> CALL {} com.x
+         a <- INVOCATION 1 $r {}",
+    );
+}
+
 /// BP-LT-01
 #[test]
 fn a_lost_transport_takes_the_session_out() {

@@ -1,22 +1,21 @@
 //! The `stentor` command as an operator runs it: start lines, signals, exit codes.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 use stentor::codec::Codec;
 use stentor::config::ListenAddress;
 
-use crate::sockets::{Client, Kind, eventually};
+use crate::sockets::{Client, Kind, Lines, eventually};
 
 const JSON: Kind = Kind::Ws(Codec::Json);
 const RAW: Kind = Kind::Raw(Codec::Cbor);
 
 struct Stentor {
     process: Child,
-    log: BufReader<ChildStderr>,
+    log: Lines,
     address: ListenAddress,
 }
 
@@ -27,8 +26,8 @@ impl Stentor {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap());
-        let line = line_with(&mut log, "listening");
+        let log = Lines::of(process.stderr.take().unwrap());
+        let line = log.next_with("listening");
         let (_, rest) = line.split_once(" rs://").expect("the line names the URLs");
         let text = rest.split(['"', ' ', '\n']).next().unwrap();
         Self { process, log, address: text.parse().unwrap() }
@@ -58,16 +57,6 @@ impl Drop for Stentor {
     }
 }
 
-fn line_with(log: &mut impl BufRead, word: &str) -> String {
-    loop {
-        let mut line = String::new();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log ends without {word:?}");
-        if line.contains(word) {
-            return line;
-        }
-    }
-}
-
 #[test]
 fn the_start_is_told_and_a_signal_stops_in_order() {
     for signal in ["TERM", "INT"] {
@@ -85,9 +74,7 @@ fn the_start_is_told_and_a_signal_stops_in_order() {
             assert_eq!(client.drain(), (vec![], code));
         }
         assert_eq!(stentor.exit_code(), Some(0));
-        let mut rest = String::new();
-        stentor.log.read_to_string(&mut rest).unwrap();
-        assert!(rest.contains("stopping"), "{rest}");
+        stentor.log.next_with("stopping");
     }
 }
 

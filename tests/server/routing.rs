@@ -59,7 +59,8 @@ fn calls_work_between_all_serializers_on_all_shards() {
             kinds().map(|kind| Client::join(address(&server), kind)).collect();
         for kind in kinds() {
             let mut callee = Client::join(address(&server), kind);
-            let mut other = Client::join(address(&server), kind); // Shifts the next to other shards.
+            // Shifts the next callee to other shards.
+            let mut other = Client::join(address(&server), kind);
             callee.register("com.echo");
             for caller in &mut callers {
                 let call = caller.call("com.echo", &payload);
@@ -94,7 +95,8 @@ fn realms_are_worlds_of_their_own() {
     let mut publisher = Client::join(address(&server), RAW);
     publisher.publish_acknowledged("com.x", &json!(1));
     here.expect(36);
-    there.publish_acknowledged("com.y", &json!(1)); // What comes next shows that nothing came before.
+    // The next message shows that no event came before it.
+    there.publish_acknowledged("com.y", &json!(1));
     let mut nobody = Client::open(address(&server), RAW);
     nobody.send(&hello("no.such.realm"));
     assert_eq!(nobody.expect(3)[2], "wamp.error.no_such_realm");

@@ -17,6 +17,7 @@ impl World {
             Stage::Gone if self.rng.random_bool(0.5) => self.clients[c] = self.connect(),
             // HELLO need not wait for the end of the handshake.
             Stage::Greeting if self.rng.random_bool(0.3) => self.hello(c),
+            Stage::Open if self.rng.random_bool(self.plan.trouble) => self.misbehave(c),
             Stage::Open => self.hello(c),
             Stage::Joined => self.act_joined(c),
             _ => {}
@@ -24,20 +25,23 @@ impl World {
     }
 
     fn act_joined(&mut self, c: usize) {
-        let choice = self.rng.random_range(0..100);
-        if self.clients[c].hostile && !matches!(choice, 18..45) {
+        let choice = self.rng.random_range(0..1_000);
+        if self.clients[c].hostile && !matches!(choice, 110..680) {
             return;
         }
         match choice {
-            0..14 => self.subscribe(c),
-            14..18 => self.unsubscribe(c),
-            18..40 => self.publish(c),
-            40..60 => self.call(c),
-            60..70 => self.register(c),
-            70..73 => self.unregister(c),
-            73..94 => self.answer(c),
-            94..96 => self.goodbye(c),
-            96 => self.abort(c),
+            // Many first requests are calls, so that late answers to an earlier session find one.
+            _ if self.clients[c].session.last_request == 0 && choice % 2 == 0 => self.call(c),
+            0..90 => self.subscribe(c),
+            90..110 => self.unsubscribe(c),
+            110..480 => self.publish(c),
+            480..680 => self.call(c),
+            680..740 => self.register(c),
+            740..755 => self.unregister(c),
+            755..970 => self.answer(c),
+            970..979 => self.goodbye(c),
+            979..982 => self.abort(c),
+            982..990 => self.burst(c),
             _ => self.be_odd(c),
         }
     }
@@ -219,6 +223,15 @@ impl World {
         }
     }
 
+    /// More than a slow consumer takes.
+    fn burst(&mut self, c: usize) {
+        let count = self.rng.random_range(5..40);
+        self.note("burst", format_args!("c{c}, {count}"));
+        for _ in 0..count {
+            self.publish(c);
+        }
+    }
+
     /// Who must get an event: whoever has seen its SUBSCRIBED and not begun to leave.
     fn owe(&mut self, publisher: usize, (tag, number): (Tag, u64)) {
         let publication = &self.model.publications[&(tag, number)];
@@ -267,6 +280,10 @@ impl World {
     fn sure_callees(&self, realm: &str, procedure: &str) -> Vec<Tag> {
         let mut sure = Vec::new();
         for client in &self.clients {
+            if matches!(client.stage, Stage::Leaving | Stage::Quitting) {
+                // The router may not know yet, and nobody knows what it held.
+                return Vec::new();
+            }
             let session = &client.session;
             for held in session.registrations.values() {
                 if held.pattern.matches(realm, procedure) {

@@ -48,7 +48,7 @@ pub(crate) struct Client {
     pub(crate) hostile: bool,
     /// Since when something waits for it at the router.
     pub(crate) waiting_since: Option<Millis>,
-    /// The router may have had a reason to end the connection: silence, or a queue too long.
+    /// The router may have had a reason to end the connection: silence, or a stall.
     pub(crate) excused: bool,
     pub(crate) unanswered_pings: u64,
     pub(crate) session: Session,

@@ -19,6 +19,7 @@ impl World {
             self.shutting_down = true;
             self.net.begin_shutdown();
         }
+        self.net.settle();
         self.drain();
         self.check_settled();
         self.leave_all();

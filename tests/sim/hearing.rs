@@ -80,7 +80,7 @@ impl World {
     fn assert_excused(&self, c: usize, how: &str) {
         let client = &self.clients[c];
         let excused =
-            client.hostile || client.excused || self.shutting_down || self.plan.tight_total;
+            client.hostile || client.excused || self.shutting_down || self.plan.tight_output;
         assert!(excused, "c{c} did nothing wrong and hears {how} in stage {:?}", client.stage);
     }
 

@@ -66,7 +66,12 @@ impl World {
             let stage = matches!(client.stage, Stage::Greeting | Stage::Open | Stage::Joined);
             stage && !client.hostile && !client.half_closed
         };
-        let Some(c) = self.any_such(able) else { return };
+        if let Some(c) = self.any_such(able) {
+            self.misbehave(c);
+        }
+    }
+
+    pub(crate) fn misbehave(&mut self, c: usize) {
         let (what, bytes) = match self.clients[c].stage {
             Stage::Greeting => self.bad_greeting(c),
             Stage::Open => self.bad_opening(c),

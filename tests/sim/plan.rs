@@ -13,8 +13,10 @@ pub(crate) struct Plan {
     pub(crate) settings: Settings,
     /// Limits on what a session holds are so low that they are met.
     pub(crate) tight_limits: bool,
-    /// The budget of all connections together is so low that it is met.
-    pub(crate) tight_total: bool,
+    /// The budgets of output are so low that they are met at any time.
+    pub(crate) tight_output: bool,
+    /// How often a client drops, stalls or misbehaves in one step.
+    pub(crate) trouble: f64,
     /// The run ends with a shutdown.
     pub(crate) shutdown: bool,
 }
@@ -22,10 +24,10 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(rng: &mut StdRng) -> Self {
         let tight_limits = rng.random_bool(0.3);
-        let tight_total = rng.random_bool(0.1);
+        let (tight_hard, tight_total) = (rng.random_bool(0.4), rng.random_bool(0.1));
         let settings = Settings {
             limits: limits(tight_limits),
-            output: output(rng, tight_total),
+            output: output(rng, tight_hard, tight_total),
             timeouts: timeouts(rng),
             request_ids: *pick(
                 rng,
@@ -44,7 +46,8 @@ impl Plan {
             clients: rng.random_range(3..=9),
             settings,
             tight_limits,
-            tight_total,
+            tight_output: tight_hard || tight_total,
+            trouble: *pick(rng, &[0.0, 0.005, 0.02, 0.06]),
             shutdown: rng.random_bool(0.25),
         }
     }
@@ -79,9 +82,9 @@ fn limits(tight: bool) -> Limits {
     limits
 }
 
-fn output(rng: &mut StdRng, tight_total: bool) -> OutputLimits {
+fn output(rng: &mut StdRng, tight_hard: bool, tight_total: bool) -> OutputLimits {
     let mut output = OutputLimits::default();
-    if rng.random_bool(0.5) {
+    if tight_hard {
         output.hard_bytes = rng.random_range(1_500..8_000);
         output.soft_bytes = output.hard_bytes / 2;
         output.soft_ms = 400;
@@ -103,7 +106,7 @@ fn output(rng: &mut StdRng, tight_total: bool) -> OutputLimits {
 
 fn timeouts(rng: &mut StdRng) -> Timeouts {
     Timeouts {
-        handshake_ms: 2_000,
+        handshake_ms: *pick(rng, &[2_000, 20_000]),
         ping_interval_ms: *pick(rng, &[0, 1_500, 3_000]),
         rawsocket_pings: rng.random_bool(0.5),
         ping_timeout_ms: 1_000,

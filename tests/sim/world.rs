@@ -53,16 +53,21 @@ impl World {
 
     pub(crate) fn step(&mut self, number: usize) {
         self.number = number;
+        if self.rng.random_bool(self.plan.trouble) {
+            match self.rng.random_range(0..4) {
+                0 => self.drop_somewhere(),
+                1 => self.misbehave_somewhere(),
+                _ => self.stall_somewhere(),
+            }
+        }
         match self.rng.random_range(0..100) {
-            0..34 => self.act(),
-            34..54 => self.arrive_somewhere(),
-            54..64 => self.deliver_mail(),
-            64..77 => self.turn(),
-            77..90 => self.read_somewhere(),
-            90..93 => self.pass_time(),
-            93 => self.drop_somewhere(),
-            94..97 => self.stall_or_resume(),
-            97 => self.misbehave_somewhere(),
+            0..35 => self.act(),
+            35..57 => self.arrive_somewhere(),
+            57..66 => self.deliver_mail(),
+            66..82 => self.turn(),
+            82..96 => self.read_somewhere(),
+            96..98 => self.pass_time(),
+            98 => self.resume_somewhere(),
             _ => self.ping_somewhere(),
         }
         self.net.check_invariants();
@@ -166,7 +171,7 @@ impl World {
     }
 
     fn pass_time(&mut self) {
-        let leap = self.rng.random_bool(0.1);
+        let leap = self.rng.random_bool(0.06);
         let ms = self.rng.random_range(if leap { 500..3_000 } else { 1..60 });
         self.net.now = self.net.now + ms;
         self.excuse_the_late();
@@ -192,7 +197,7 @@ impl World {
         }
     }
 
-    /// Output never exceeds its limit; notes for whom it came near.
+    /// Output never exceeds its limit.
     pub(crate) fn watch_output(&mut self) {
         let hard_bytes = self.plan.settings.output.hard_bytes;
         for client in &mut self.clients {
@@ -203,17 +208,21 @@ impl World {
             let waiting = self.net.shards[client.shard].waiting_bytes(slot);
             let limit = hard_bytes.max(LARGEST_FRAME_BYTES) + FAREWELL_BYTES;
             assert!(waiting <= limit, "{waiting} B wait for one client, {limit} B may");
-            client.excused |= waiting + LARGEST_FRAME_BYTES > hard_bytes;
             client.waiting_since =
                 (waiting > 0).then(|| client.waiting_since.unwrap_or(self.net.now));
         }
     }
 
-    fn stall_or_resume(&mut self) {
+    fn stall_somewhere(&mut self) {
         let c = self.any_client();
-        let stalled = !self.clients[c].stalled;
-        self.clients[c].stalled = stalled;
-        self.note(if stalled { "stall" } else { "resume" }, format_args!("c{c}"));
+        self.clients[c].stalled = true;
+        self.note("stall", format_args!("c{c}"));
+    }
+
+    fn resume_somewhere(&mut self) {
+        let Some(c) = self.any_such(|world, c| world.clients[c].stalled) else { return };
+        self.clients[c].stalled = false;
+        self.note("resume", format_args!("c{c}"));
     }
 
     fn drop_somewhere(&mut self) {

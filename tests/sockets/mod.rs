@@ -2,12 +2,15 @@
 //!
 //! A client writes and reads frames itself, so that it can also break them. Every wait is bounded
 //! by [`PATIENCE`], which is far more than any step takes: running into it is a failure.
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part")]
 
 mod client;
 mod frames;
 mod stream;
 
+use std::io::{BufRead, BufReader, Read};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use stentor::config::{Config, ListenAddress, Listener, Realm};
@@ -49,7 +52,7 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -59,4 +62,31 @@ pub(crate) fn settles(server: &Server) {
     eventually("everything is given back", || {
         server.router().is_idle() && server.snapshot().gauges().iter().all(|(_, value)| *value == 0)
     });
+}
+
+/// The lines that another process writes, each waited for with a limit.
+pub(crate) struct Lines(Receiver<String>);
+
+impl Lines {
+    pub(crate) fn of(source: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = channel();
+        thread::spawn(move || {
+            // Ends with the process, or with the test.
+            let lines = BufReader::new(source).lines().map_while(Result::ok);
+            lines.map(|line| sender.send(line)).take_while(Result::is_ok).for_each(drop);
+        });
+        Self(receiver)
+    }
+
+    /// The next line that holds `word`; it must come.
+    #[track_caller]
+    pub(crate) fn next_with(&self, word: &str) -> String {
+        loop {
+            let line = self.0.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("no line with {word:?}: {error}"));
+            if line.contains(word) {
+                return line;
+            }
+        }
+    }
 }

@@ -168,8 +168,13 @@ impl Network {
     pub(crate) fn advance(&mut self, ms: u64) -> usize {
         self.now = self.now + ms;
         let now = self.now;
-        let due = |shard: &&mut Shard| shard.next_deadline().is_some_and(|at| at <= now);
-        self.shards.iter_mut().filter(due).map(|shard| shard.handle_timeout(now)).count()
+        let due = |shard: &Shard| shard.next_deadline().is_some_and(|at| at <= now);
+        let fired: Vec<usize> = (0..self.shards.len()).filter(|i| due(&self.shards[*i])).collect();
+        for shard in &fired {
+            self.shards[*shard].handle_timeout(now);
+            self.close_sockets(*shard);
+        }
+        fired.len()
     }
 
     /// Runs everything that is under way to its end, without moving the clock.
@@ -187,6 +192,9 @@ impl Network {
             }
             self.check_invariants();
             if progress == 0 {
+                // No mail is under way, so each pending call has its invocation and no other.
+                let now = self.router.snapshot();
+                assert_eq!(now.calls, now.invocations, "the two halves of calls");
                 return;
             }
         }

@@ -8,8 +8,8 @@ use crate::measure::pace::Pacer;
 use crate::role::Role;
 
 impl Engine {
-    /// Opens every client and waits until all are ready for traffic. At most `parallel` are under way
-    /// at a time; `per_second` opens them at a constant rate instead.
+    /// Opens every client and waits until all are ready for traffic. At most `parallel` are under
+    /// way at a time; `per_second` opens them at a constant rate instead.
     pub fn open_all(&mut self, parallel: usize, per_second: Option<f64>) -> Result<()> {
         let wanted = self.roles.len();
         let mut pacer = per_second.map(|rate| Pacer::new(self.board.now_ns(), rate));
@@ -62,8 +62,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Says GOODBYE on all connections, waits for the answers for `seconds` at most, and closes them:
-    /// how many were answered.
+    /// Says GOODBYE on all connections, waits for the answers for `seconds` at most, and closes
+    /// them: how many were answered.
     pub fn leave_all(&mut self, seconds: u64) -> Result<u64> {
         for index in 0..self.links.len() {
             let link = &mut self.links[index];
@@ -84,8 +84,8 @@ impl Engine {
     }
 }
 
-/// For clients that will stop reading: bounded from the start, for a buffer that shrinks later drops
-/// segments, and their retransmission would be what is measured.
+/// For clients that will stop reading: bounded from the start, for a buffer that shrinks later
+/// drops segments, and their retransmission would be what is measured.
 const SLOW_BUFFER_BYTES: usize = 256 << 10;
 /// How long setting up may stand still.
 const PATIENCE_NS: u64 = 15 * SECOND_NS;

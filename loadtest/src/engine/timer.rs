@@ -1,5 +1,5 @@
-//! Wakes the event loop to the microsecond: `epoll_wait` counts in milliseconds, which is too coarse
-//! for an open loop at a thousand messages per second.
+//! Wakes the event loop to the microsecond: `epoll_wait` counts in milliseconds, which is too
+//! coarse for an open loop at a thousand messages per second.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 

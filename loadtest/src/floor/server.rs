@@ -1,5 +1,6 @@
-//! The floor program's server: an epoll loop with no protocol. A publisher's message is a ready frame;
-//! it goes out to every subscriber as it is. What a router takes more than this is its own work.
+//! The floor program's server: an epoll loop with no protocol. A publisher's message is a ready
+//! frame; it goes out to every subscriber as it is. What a router takes more than this is its own
+//! work.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

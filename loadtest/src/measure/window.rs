@@ -1,6 +1,6 @@
 //! Closed loop for publications: a publication is *in flight* from the moment it is written until
-//! every counted subscriber has received it. A publisher sends its next one when the oldest of its K
-//! has been seen by all.
+//! every counted subscriber has received it. A publisher sends its next one when the oldest of its
+//! K has been seen by all.
 
 /// One publisher's window.
 #[derive(Clone, Debug)]

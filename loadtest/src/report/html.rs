@@ -1,5 +1,5 @@
-//! All runs on one self-contained HTML page: figures, latency and throughput charts, and the line that
-//! reproduces each run. No script, no outside file.
+//! All runs on one self-contained HTML page: figures, latency and throughput charts, and the line
+//! that reproduces each run. No script, no outside file.
 
 use std::fmt::Write;
 
@@ -67,9 +67,9 @@ fn lines(reports: &[Report], points: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec
 fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String]) {
     let _ = write!(
         out,
-        "<section><h2>Side by side</h2><p>Medians of {} interleaved rounds; ratios are to the first \
-         line.</p><table><tr><th></th><th>per second</th><th>ratio</th><th>CPU per delivery</th>\
-         <th>ratio</th><th>p50</th><th>p99</th><th>verified</th></tr>",
+        "<section><h2>Side by side</h2><p>Medians of {} interleaved rounds; ratios are to the \
+         first line.</p><table><tr><th></th><th>per second</th><th>ratio</th>\
+         <th>CPU per delivery</th><th>ratio</th><th>p50</th><th>p99</th><th>verified</th></tr>",
         comparison.rounds
     );
     let first = &comparison.rows[0];

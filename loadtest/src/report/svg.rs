@@ -1,5 +1,5 @@
-//! Line and bar charts as SVG text, for the HTML report. Colours come from the page's style sheet, so
-//! that one chart serves a light and a dark page.
+//! Line and bar charts as SVG text, for the HTML report. Colours come from the page's style sheet,
+//! so that one chart serves a light and a dark page.
 
 use std::fmt::Write;
 

@@ -84,8 +84,8 @@ fn usage(out: &mut String, report: &Report) {
         }
         let _ = writeln!(
             out,
-            "  router        {:.2} cores ({:.0} % kernel, starved {:.0} %){per}, memory {} (peak {}), \
-             {} threads",
+            "  router        {:.2} cores ({:.0} % kernel, starved {:.0} %){per}, memory {} \
+             (peak {}), {} threads",
             router.cores,
             router.system_share * 100.0,
             router.starved * 100.0,

@@ -1,5 +1,5 @@
-//! Registers one procedure and answers every invocation with the payload it came with, checking that
-//! the calls of one caller arrive in call order.
+//! Registers one procedure and answers every invocation with the payload it came with, checking
+//! that the calls of one caller arrive in call order.
 
 use crate::engine::link::Link;
 use crate::measure::board::Board;

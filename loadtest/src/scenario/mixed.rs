@@ -1,5 +1,5 @@
-//! The scenarios `mixed` and `soak`: publications, calls, churn and idle sessions together; a soak is
-//! the same for hours, and tells how the router's memory moves.
+//! The scenarios `mixed` and `soak`: publications, calls, churn and idle sessions together; a soak
+//! is the same for hours, and tells how the router's memory moves.
 
 use super::pubsub::{add_publishers, add_subscribers, simple};
 use super::rpc::add_callees_and_callers;

@@ -1,5 +1,5 @@
-//! The scenario `slow`: halfway through, some subscribers stop reading. The others' latency must not
-//! move, nothing may be lost to them, and the router's memory must stay within its budget.
+//! The scenario `slow`: halfway through, some subscribers stop reading. The others' latency must
+//! not move, nothing may be lost to them, and the router's memory must stay within its budget.
 
 use super::pubsub::{add_publishers, add_subscribers};
 use super::run::{Plan, Run};

@@ -1,5 +1,5 @@
-//! Frame headers of WebSocket (RFC 6455, section 5) and RawSocket, seen from the client: reading what
-//! a router sends by header alone, and putting a header round what the client sends.
+//! Frame headers of WebSocket (RFC 6455, section 5) and RawSocket, seen from the client: reading
+//! what a router sends by header alone, and putting a header round what the client sends.
 
 use crate::url::Transport;
 

@@ -45,8 +45,8 @@ pub fn open(
     expected
 }
 
-/// Reads the router's answer at the start of `buffer`: how many bytes it took, or `None` if it is not
-/// complete yet.
+/// Reads the router's answer at the start of `buffer`: how many bytes it took, or `None` if it is
+/// not complete yet.
 pub fn finish(
     transport: Transport,
     serializer: Serializer,

@@ -1,6 +1,6 @@
 //! The stamp at the start of every payload: who sent it, its sequence number, and when it should
-//! have been sent. Fixed width and printable, so that it passes every serializer unchanged and can be
-//! read at a fixed distance from a frame's end without decoding the frame.
+//! have been sent. Fixed width and printable, so that it passes every serializer unchanged and can
+//! be read at a fixed distance from a frame's end without decoding the frame.
 
 use memchr::memmem;
 

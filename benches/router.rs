@@ -1,0 +1,43 @@
+//! Times of the router's core: fan-out, matching and calls, through a shard without sockets.
+
+mod cases;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+use cases::{Calls, FanOut, Matching, Sessions};
+
+/// Cost per event, which must stay flat as receivers grow.
+fn fan_out(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("fan-out");
+    for receivers in [100, 1_000, 10_000, 100_000] {
+        let mut fan_out = FanOut::new(receivers);
+        group.throughput(Throughput::Elements(8 * receivers as u64));
+        group.bench_function(BenchmarkId::new("8 in one turn", receivers), |bencher| {
+            bencher.iter(|| fan_out.publish(8));
+        });
+    }
+    group.finish();
+}
+
+/// Cost per publication, which must stay flat as topics and patterns grow.
+fn matching(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("matching");
+    for (topics, patterns, shapes) in
+        [(1, 0, 1), (1_000, 0, 1), (1_000_000, 0, 1), (1, 10, 1), (1, 10_000, 1), (1, 10_000, 50)]
+    {
+        let mut matching = Matching::new(topics, patterns, shapes);
+        let name = format!("{topics} topics, {patterns} patterns of {shapes} shapes");
+        group.bench_function(name, |bencher| bencher.iter(|| matching.publish()));
+    }
+    group.finish();
+}
+
+fn calls(criterion: &mut Criterion) {
+    let mut calls = Calls::default();
+    criterion.bench_function("call and answer", |bencher| bencher.iter(|| calls.call()));
+    let mut sessions = Sessions::default();
+    criterion.bench_function("join and leave", |bencher| bencher.iter(|| sessions.come_and_go()));
+}
+
+criterion_group!(benches, fan_out, matching, calls);
+criterion_main!(benches);
