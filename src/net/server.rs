@@ -111,8 +111,8 @@ impl Server {
         &self.router
     }
 
-    /// Receives the name of every thread that has ended. Before [`Self::stop`] none should: a router
-    /// that has lost a thread cannot serve, and is best stopped.
+    /// Receives the name of every thread that has ended. Before [`Self::stop`] none should: a
+    /// router that has lost a thread cannot serve, and is best stopped.
     pub const fn ended_threads(&self) -> &Receiver<String> {
         &self.ended.1
     }

@@ -63,3 +63,24 @@ impl Realm {
         self.sessions.is_empty() && self.topics.is_empty() && self.procedures.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::ShardId;
+
+    /// BP-ID-03.
+    #[test]
+    fn a_session_id_is_given_out_once_while_it_lives() {
+        let realm = Realm::new(RealmSettings::default(), HashSeed::new(1), &Arc::default());
+        let session = SessionId::new(7).expect("a small number is an id");
+        let first = SessionRef { session, slot: 1, shard: ShardId(0) };
+        let second = SessionRef { session, slot: 2, shard: ShardId(1) };
+        assert!(realm.enter(first));
+        assert!(!realm.enter(second), "the id is taken");
+        assert_eq!(realm.find(session), Some(first));
+        realm.leave(session);
+        assert!(realm.enter(second));
+        assert_eq!(realm.session_count(), 1);
+    }
+}
