@@ -11,6 +11,8 @@ mod scenarios {
     mod limits;
     mod protocol;
     mod publish;
+    mod pubsub_options;
+    mod retention;
     mod rpc;
     mod sessions;
     mod slow;

@@ -7,6 +7,7 @@ use dashmap::mapref::entry::Entry;
 use foldhash::fast::FixedState;
 
 use super::procedures::ProcedureTable;
+use super::retained::RetainedTable;
 use super::topics::TopicTable;
 use super::{IdCounter, RealmSettings, SessionRef};
 use crate::hash::HashSeed;
@@ -17,6 +18,8 @@ pub struct Realm {
     pub settings: RealmSettings,
     pub topics: TopicTable,
     pub procedures: ProcedureTable,
+    /// Outlives the sessions that published: no part of what must be gone with the last one.
+    pub retained: RetainedTable,
     sessions: DashMap<SessionId, SessionRef, FixedState>,
 }
 
@@ -26,6 +29,7 @@ impl Realm {
             settings,
             topics: TopicTable::new(seed, ids),
             procedures: ProcedureTable::new(seed, ids),
+            retained: RetainedTable::default(),
             sessions: DashMap::with_hasher(seed.state()),
         }
     }
