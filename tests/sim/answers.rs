@@ -70,7 +70,7 @@ impl World {
         session.subscriptions.entry(id).or_insert(Held { pattern, leaving: false });
     }
 
-    fn hear_error(&mut self, c: usize, request: Request, uri: &str, rest: &[Value]) {
+    fn hear_error(&self, c: usize, request: Request, uri: &str, rest: &[Value]) {
         let tight = self.plan.tight_limits;
         let allowed = match &request {
             Request::Subscribe(_, Expected::Success) => tight && uri == LIMIT,
