@@ -221,6 +221,7 @@ impl Shard {
         let selective = head.audience.lists.is_some() || came_before;
         let mut frames = Frames::default();
         let mut delivered = 0;
+        let mut unfit = None;
         for &slot in &receivers.slots {
             let connection = &mut self.connections[slot as usize];
             let Some(session) = connection.session_id else { continue };
@@ -233,14 +234,19 @@ impl Shard {
             match frame {
                 Ok(frame) if !connection.accepts(frame) => {
                     self.counters.events_dropped_size.increment();
+                    unfit.get_or_insert((slot, SendError::TooLarge));
                 }
                 Ok(frame) => {
                     let queued = self.outbound.queue(slot, connection, frame, Class::Event);
                     delivered += u64::from(queued);
                 }
-                Err(_) => self.counters.events_dropped_encoding.increment(),
+                Err(error) => {
+                    self.counters.events_dropped_encoding.increment();
+                    unfit.get_or_insert((slot, error));
+                }
             }
         }
+        self.outbound.unfit.extend(unfit);
         self.counters.events_delivered.add(delivered);
     }
 

@@ -215,6 +215,9 @@ impl Shard {
         for slot in std::mem::take(&mut self.outbound.dropping) {
             self.log_dropping(slot, now);
         }
+        for (slot, error) in std::mem::take(&mut self.outbound.unfit) {
+            self.log_unfit(slot, error, now);
+        }
     }
 
     fn random(&mut self) -> u64 {
