@@ -1,6 +1,7 @@
 //! The language of the scenarios, and what runs them.
 //!
-//! One statement a line; every statement has taken effect everywhere before the next one:
+//! One statement a line, which goes on behind a `\` at its end. Every statement has taken effect
+//! everywhere before the next one:
 //!
 //! ```text
 //! join a b                        clients say HELLO to realm1 and get WELCOME; binds $id_a and
@@ -55,7 +56,7 @@ fn check_in(adapt: impl Fn(&mut RealmSettings), change: impl Fn(&mut Settings), 
         for mix in Mix::ALL {
             let mut stage = Stage::new(settings.clone(), realms.to_vec(), shards, mix);
             let context = format!("with {shards} shards, {mix:?}");
-            for (number, line) in dialogue.lines().enumerate() {
+            for (number, line) in dialogue.replace("\\\n", "").lines().enumerate() {
                 let line = line.trim();
                 stage.line = format!("line {}, `{line}`, {context}", number + 1);
                 if !line.is_empty() {

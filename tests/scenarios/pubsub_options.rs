@@ -61,7 +61,8 @@ fn ap_bwl_01_session_ids_restrict_the_receivers() {
            d -> PUBLISH {"eligible":[$id_a,$id_b]} com.myapp.mytopic1 ["Hello, world!"]
            a <- EVENT $s * {} ["Hello, world!"]
            b <- EVENT $s * {} ["Hello, world!"]
-           d -> PUBLISH {"eligible":[$id_a,$id_b,$id_d],"exclude":[$id_a]} com.myapp.mytopic1 ["Hello, world!"]
+           d -> PUBLISH {"eligible":[$id_a,$id_b,$id_d],"exclude":[$id_a]} com.myapp.mytopic1 \
+                ["Hello, world!"]
            b <- EVENT $s * {} ["Hello, world!"]"#,
     );
 }
@@ -162,7 +163,8 @@ fn ap_bwl_06_the_lists_are_not_disclosed() {
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 $s
            b -> PUBLISH {"eligible":[$id_a],"exclude":[1],"disclose_me":true} com.x
-           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,"publisher_authrole":"anonymous"}"#,
+           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,\
+                "publisher_authrole":"anonymous"}"#,
     );
 }
 
@@ -191,7 +193,8 @@ fn ap_pid_01_a_publisher_is_disclosed_if_it_asks() {
            a -> SUBSCRIBE {} com.myapp.mytopic1
            a <- SUBSCRIBED 1 $s
            b -> PUBLISH {"disclose_me":true} com.myapp.mytopic1 ["Hello, world!"]
-           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,"publisher_authrole":"anonymous"} ["Hello, world!"]
+           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,\
+                "publisher_authrole":"anonymous"} ["Hello, world!"]
            b -> PUBLISH {"disclose_me":false} com.myapp.mytopic1 ["Hello, world!"]
            a <- EVENT $s * {} ["Hello, world!"]
            b -> PUBLISH {} com.myapp.mytopic1 ["Hello, world!"]
@@ -226,9 +229,11 @@ fn ap_pid_02_a_realm_may_always_disclose() {
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 $s
            b -> PUBLISH {} com.x
-           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,"publisher_authrole":"anonymous"}
+           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,\
+                "publisher_authrole":"anonymous"}
            b -> PUBLISH {"disclose_me":false} com.x
-           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,"publisher_authrole":"anonymous"}"#,
+           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,\
+                "publisher_authrole":"anonymous"}"#,
     );
 }
 
@@ -333,8 +338,12 @@ fn ap_ppt_01_passthru_keys_are_mirrored() {
            b <- WELCOME * *
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 $s
-           b -> PUBLISH {"ppt_scheme":"wamp","ppt_serializer":"cbor","ppt_cipher":"xsalsa20poly1305","ppt_keyid":"GTtQ37XGJO2O4R8Dvx4AUo8pe61D9evIWpKGQAPdOh0="} com.x ["\u0000q83v"]
-           a <- EVENT $s * {"ppt_scheme":"wamp","ppt_serializer":"cbor","ppt_cipher":"xsalsa20poly1305","ppt_keyid":"GTtQ37XGJO2O4R8Dvx4AUo8pe61D9evIWpKGQAPdOh0="} ["\u0000q83v"]
+           b -> PUBLISH {"ppt_scheme":"wamp","ppt_serializer":"cbor",\
+                "ppt_cipher":"xsalsa20poly1305",\
+                "ppt_keyid":"GTtQ37XGJO2O4R8Dvx4AUo8pe61D9evIWpKGQAPdOh0="} com.x ["\u0000q83v"]
+           a <- EVENT $s * {"ppt_scheme":"wamp","ppt_serializer":"cbor",\
+                "ppt_cipher":"xsalsa20poly1305",\
+                "ppt_keyid":"GTtQ37XGJO2O4R8Dvx4AUo8pe61D9evIWpKGQAPdOh0="} ["\u0000q83v"]
            b -> PUBLISH {"ppt_scheme":"mqtt"} com.x ["\u0000q83v"]
            a <- EVENT $s * {"ppt_scheme":"mqtt"} ["\u0000q83v"]
            b -> PUBLISH {"ppt_scheme":"x_custom","ppt_serializer":"x_mine"} com.x [1] {"k":2}
@@ -352,7 +361,8 @@ fn ap_ppt_03_a_publisher_must_announce_passthru() {
             r#"join b
                b -> SUBSCRIBE {{}} com.x
                b <- SUBSCRIBED 1 *
-               a -> HELLO realm1 {{"roles":{{"publisher":{features},"caller":{{"features":{{"payload_passthru_mode":true}}}}}}}}
+               a -> HELLO realm1 {{"roles":{{"publisher":{features},\
+                    "caller":{{"features":{{"payload_passthru_mode":true}}}}}}}}
                a <- WELCOME * *
                a -> PUBLISH {{"ppt_scheme":"","acknowledge":true}} com.y
                a <- PUBLISHED 1 *
@@ -370,7 +380,9 @@ fn ap_ppt_05_the_older_transparent_form_is_forwarded() {
         r#"join a b
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 $s
-           b -> PUBLISH {"enc_algo":"cryptobox","enc_serializer":"msgpack","enc_key":"k"} com.x "\u0000q83v"
-           a <- EVENT $s * {"enc_algo":"cryptobox","enc_serializer":"msgpack","enc_key":"k"} "\u0000q83v""#,
+           b -> PUBLISH {"enc_algo":"cryptobox","enc_serializer":"msgpack","enc_key":"k"} com.x \
+                "\u0000q83v"
+           a <- EVENT $s * {"enc_algo":"cryptobox","enc_serializer":"msgpack","enc_key":"k"} \
+                "\u0000q83v""#,
     );
 }
