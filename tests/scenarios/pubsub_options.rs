@@ -16,6 +16,7 @@ fn features_are_announced_when_they_work() {
          a sees broker publisher_exclusion
          a sees broker publisher_identification
          a sees broker subscriber_blackwhite_listing
+         a sees broker subscription_revocation
          a sees no broker event_history
          a sees no broker sharded_subscription
          a sees no broker shareded_subscriptions",
@@ -327,6 +328,64 @@ fn ap_pbs_04_a_publication_needs_a_concrete_topic() {
            b -> PUBLISH {"acknowledge":true} com..x
            b <- ERROR 16 1 {} wamp.error.invalid_uri *"#,
     );
+}
+
+/// AP-REVS-01: no request is answered, no event follows, and the others keep theirs.
+#[test]
+fn ap_revs_01_a_subscription_may_be_revoked() {
+    check(
+        r#"join b c
+           a -> HELLO realm1 {"roles":{"subscriber":{"features":{"subscription_revocation":true}}}}
+           a <- WELCOME $id_a *
+           a -> SUBSCRIBE {} com.x
+           a <- SUBSCRIBED 1 $s
+           b -> SUBSCRIBE {} com.x
+           b <- SUBSCRIBED 1 $s
+           a loses $s because "no longer authorized"
+           a <- UNSUBSCRIBED 0 {"subscription":$s,"reason":"no longer authorized"}
+           c -> PUBLISH {} com.x [1]
+           b <- EVENT $s * {} [1]
+           a loses $s
+           a -> UNSUBSCRIBE $s
+           a <- ERROR 34 2 {} wamp.error.no_such_subscription *
+           a -> SUBSCRIBE {} com.x
+           a <- SUBSCRIBED 3 $s
+           c -> PUBLISH {} com.x [2]
+           a <- EVENT $s * {} [2]
+           b <- EVENT $s * {} [2]
+           a loses $s
+           a <- UNSUBSCRIBED 0 {"subscription":$s}"#,
+    );
+}
+
+/// AP-REVS-01: who did not announce it is not told.
+#[test]
+fn ap_revs_01_it_is_silent_for_others() {
+    check(
+        "join a b
+         a -> SUBSCRIBE {} com.x
+         a <- SUBSCRIBED 1 $s
+         a loses $s because tired
+         b -> PUBLISH {} com.x [1]
+         a -> SUBSCRIBE {} com.x
+         a <- SUBSCRIBED 2 *",
+    );
+}
+
+/// AP-REVS-01: a reason that the peer's transport does not take is left out.
+#[test]
+fn ap_revs_01_a_long_reason_is_left_out() {
+    let reason = "long ".repeat(120);
+    check(&format!(
+        r#"a via rawsocket 1024
+           a -> HELLO realm1 {{"roles":{{"subscriber":{{"features":{{\
+                "subscription_revocation":true}}}}}}}}
+           a <- WELCOME $id_a *
+           a -> SUBSCRIBE {{}} com.x
+           a <- SUBSCRIBED 1 $s
+           a loses $s because "{reason}{reason}"
+           a <- UNSUBSCRIBED 0 {{"subscription":$s}}"#
+    ));
 }
 
 /// AP-PPT-01, AP-PPT-04: the keys are mirrored, whoever the subscriber is (AP-PPT-03).

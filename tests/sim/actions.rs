@@ -73,7 +73,9 @@ impl World {
         client.stage = Stage::Hello;
         client.session = Session { tag: self.last_tag, realm, ..Session::default() };
         let passthru = json!({"features": {"payload_passthru_mode": true}});
-        let roles = json!({"publisher": passthru, "subscriber": {}, "caller": {}, "callee": {}});
+        let revocation = json!({"features": {"subscription_revocation": true}});
+        let roles =
+            json!({"publisher": passthru, "subscriber": revocation, "caller": {}, "callee": {}});
         self.say(c, "HELLO", &json!([1, realm, { "roles": roles }]));
     }
 

@@ -132,6 +132,7 @@ impl World {
             (3, _) => self.hear_abort(c, elements),
             (6, Stage::Leaving | Stage::Quitting | Stage::Joined) => self.hear_goodbye(c, elements),
             (_, Stage::Leaving | Stage::Quitting) => {}
+            (35, Stage::Joined) if elements[1] == json!(0) => self.hear_revoked(c, &elements[2]),
             (36, Stage::Joined) => self.hear_event(c, elements),
             (68, Stage::Joined) => self.hear_invocation(c, elements),
             (_, Stage::Joined) => self.hear_answer(c, code, elements),

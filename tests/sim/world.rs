@@ -68,6 +68,7 @@ impl World {
             66..82 => self.turn(),
             82..96 => self.read_somewhere(),
             96..98 => self.pass_time(),
+            98 if self.rng.random_bool(0.5) => self.revoke_somewhere(),
             98 => self.resume_somewhere(),
             _ => self.ping_somewhere(),
         }
