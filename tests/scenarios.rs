@@ -7,6 +7,8 @@ mod support;
 mod scenarios {
     mod dialogue;
     mod encoding;
+    mod peer;
+    mod races;
 
     mod limits;
     mod protocol;
