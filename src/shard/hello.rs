@@ -153,5 +153,6 @@ const BROKER_FEATURES: &[&str] = &[
     "publisher_exclusion",
     "publisher_identification",
     "subscriber_blackwhite_listing",
+    "subscription_revocation",
 ];
 const DEALER_FEATURES: &[&str] = &["pattern_based_registration", "shared_registration"];

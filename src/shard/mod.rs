@@ -198,6 +198,9 @@ impl Shard {
             Mail::Event(event) => self.deliver(&event.head, event.payload.as_payload()),
             Mail::Invoke(invoke, payload) => self.handle_invoke(*invoke, payload.as_payload()),
             Mail::Forget { callee, caller, call } => self.handle_forget(callee, caller, call),
+            Mail::Revoke { subscriber, subscription, reason } => {
+                self.handle_revoke(subscriber, subscription, reason.as_deref());
+            }
             Mail::Return(answer, payload) => self.handle_return(&answer, payload.as_payload()),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! `plan` draws the settings of a seed, `world` draws one action a step, `actions` and `hostile`
 //! are what clients do, `hearing` and `answers` judge what they hear with the help of `model`,
+//! `pubsub` what publications may be,
 //! `closing` brings a run to its end, `log` keeps the trace and counts what happened.
 
 mod actions;
@@ -13,6 +14,7 @@ mod hostile;
 mod log;
 mod model;
 mod plan;
+mod pubsub;
 mod world;
 
 pub(crate) use log::Tally;
