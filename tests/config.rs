@@ -6,6 +6,7 @@ use stentor::config::{
     Config, ConfigError, DEFAULT_FILE, Fault, Listener, Loader, Place, Report, Warning,
 };
 use stentor::limits::SlowConsumerPolicy;
+use stentor::router::PublisherDisclosure;
 use stentor::wamp::UriRule;
 
 /// Expects that `text` is right.
@@ -61,6 +62,8 @@ fn several_listeners_and_realms() {
         name = "com.example.live"
         uri_rule = "strict"
         anonymous_role = "guest"
+        anonymous_trustlevel = 2
+        publisher_disclosure = "always"
         [[realm]]
         name = "test"
         [output]
@@ -80,6 +83,8 @@ fn several_listeners_and_realms() {
     assert_eq!(unix.address.to_string(), "unix:/run/stentor.sock");
     let [live, test] = &*config.realms else { panic!("{:?}", config.realms) };
     assert_eq!((live.uri_rule, &*live.anonymous_role), (UriRule::Strict, "guest"));
+    assert_eq!(live.anonymous_trustlevel, Some(2));
+    assert_eq!(live.publisher_disclosure, PublisherDisclosure::Always);
     assert_eq!((test.uri_rule, &*test.anonymous_role), (UriRule::Loose, "anonymous"));
     assert_eq!(config.output.policy, SlowConsumerPolicy::DropOldest);
     assert_eq!(config.warnings(), [Warning::OpenToNetwork("public".into())]);
@@ -127,6 +132,11 @@ fn wrong_types_are_said_in_plain_words() {
     check("[limits]\nconnections = -1", (2, 15), &["`-1`", "a whole number"]);
     check("[tuning]\ntcp_nodelay = 1", (2, 15), &["expected true or false"]);
     check("[protocol]\nrequest_ids = \"stict\"", (2, 15), &["did you mean `strict`?"]);
+    check(
+        "[[realm]]\nname = \"x\"\npublisher_disclosure = \"forbit\"",
+        (3, 24),
+        &["did you mean `forbid`?"],
+    );
     check("limits = 1", (1, 10), &["below a line `[limits]`"]);
     check("[listener]\nlisten = \"[::1]:1\"", (1, 1), &["below a line `[[listener]]`"]);
     check("realm = [1]", (1, 10), &["below a line `[[realm]]`"]);
@@ -157,6 +167,9 @@ fn limits_have_ranges() {
     limits("http_head_bytes", "from 1024 to 1048576 bytes", &[1023, 1_048_577]);
     limits("connections", "from 1 to 10000000", &[0, 10_000_001]);
     limits("calls_per_session", "from 1 to 10000000", &[0]);
+    limits("retained_events", "from 1 to 10000000", &[0]);
+    limits("retained_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
+    limits("retained_per_subscribe", "from 1 to 10000000", &[0]);
     let output = |key, range, values| check_range("[output]", key, range, values);
     output("hard_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
     output("soft_bytes", "from 1024 to 1099511627776 bytes", &[1023]);
