@@ -106,11 +106,10 @@ fn count(number: usize, iterations: usize) -> io::Result<u64> {
         .args(["--case", &number.to_string(), &iterations.to_string()])
         .output()?;
     let text = String::from_utf8_lossy(&output.stderr);
-    let total = text
-        .lines()
-        .find_map(|line| line.split("I refs:").nth(1))
-        .map(|total| total.chars().filter(char::is_ascii_digit).collect::<String>().parse::<u64>());
-    match total {
+    let mut total = text.lines().filter_map(|line| line.split_once("refs:")).map(|(_, total)| {
+        total.chars().filter(char::is_ascii_digit).collect::<String>().parse::<u64>()
+    });
+    match total.next_back() {
         Some(Ok(total)) if output.status.success() => Ok(total),
         _ => Err(io::Error::other(format!("valgrind says: {text}"))),
     }

@@ -28,6 +28,12 @@ pub struct Limits {
     pub calls_per_session: usize,
     /// Invocations that may be pending at one callee session.
     pub invocations_per_session: usize,
+    /// Retained events of one realm; one more and the oldest goes.
+    pub retained_events: usize,
+    /// Bytes of the retained events of one realm; over it the oldest go.
+    pub retained_bytes: usize,
+    /// Retained events that one SUBSCRIBE brings at most: the most recent ones.
+    pub retained_per_subscribe: usize,
 }
 
 impl Default for Limits {
@@ -42,6 +48,9 @@ impl Default for Limits {
             registrations_per_session: 10_000,
             calls_per_session: 10_000,
             invocations_per_session: 50_000,
+            retained_events: 10_000,
+            retained_bytes: 64 * 1024 * 1024,
+            retained_per_subscribe: 1_000,
         }
     }
 }

@@ -12,11 +12,12 @@ use std::process::{self, ExitCode};
 use std::thread;
 
 use clap::Parser;
+use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stentor::config::{Config, DEFAULT_FILE, Listener, Loader};
 use stentor::net::Server;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use cli::{Cli, Command, ConfigCommand};
 
@@ -48,7 +49,7 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
 /// Serves until told to stop: the first SIGINT or SIGTERM stops in order, the second at once.
 fn run(config: &Config) -> ExitCode {
     let signals = Signals::new([SIGINT, SIGTERM]);
-    let (server, mut signals) = match (Server::start(config), signals) {
+    let (server, signals) = match (Server::start(config), signals) {
         (Ok(server), Ok(signals)) => (server, signals),
         (Err(error), _) => return fail(&error),
         (_, Err(error)) => return fail(&error),
@@ -57,16 +58,32 @@ fn run(config: &Config) -> ExitCode {
         let bound = Listener { address: address.clone(), ..listener.clone() };
         info!(listener = bound.label(), urls = bound.urls().join(" "), "listening");
     }
-    signals.forever().next();
-    info!("stopping");
-    thread::spawn(move || {
-        signals.forever().next();
-        process::exit(1);
-    });
+    let stop_signal = forward(signals);
+    crossbeam_channel::select! {
+        recv(stop_signal) -> _ => info!("stopping"),
+        recv(server.ended_threads()) -> name => {
+            let thread = name.unwrap_or_default();
+            error!(thread, "a thread of the router has ended, stopping");
+        }
+    }
     match server.stop() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+/// Passes the first signal on; the second ends the process at once.
+fn forward(mut signals: Signals) -> Receiver<()> {
+    let (sender, receiver) = bounded(1);
+    thread::spawn(move || {
+        let mut signals = signals.forever();
+        signals.next();
+        // The router may be stopping already, for a reason of its own.
+        let _ = sender.send(());
+        signals.next();
+        process::exit(1);
+    });
+    receiver
 }
 
 /// Says what a router with this file would run, or what is wrong with it.

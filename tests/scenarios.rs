@@ -7,10 +7,14 @@ mod support;
 mod scenarios {
     mod dialogue;
     mod encoding;
+    mod peer;
+    mod races;
 
     mod limits;
     mod protocol;
     mod publish;
+    mod pubsub_options;
+    mod retention;
     mod rpc;
     mod sessions;
     mod slow;

@@ -13,6 +13,7 @@ use std::thread;
 use sim::Tally;
 
 /// Every seed holds, and together they have done and seen everything that there is.
+/// BP-ORD-01 to BP-ORD-08, but for BP-ORD-03, which promises nothing.
 #[test]
 fn sweep() {
     let seeds = variable("STENTOR_SIM_SEEDS").unwrap_or(SEEDS);

@@ -201,6 +201,7 @@ mod tests {
         super::super::value(Codec::Cbor, bytes)
     }
 
+    /// TR-CBOR-01.
     #[test]
     fn indefinite_lengths_are_read() {
         let text = b"\x7f\x61a\x60\x62bc\xff";
@@ -212,6 +213,7 @@ mod tests {
         assert_eq!(value(b"\xbf\x61a\x01\xff"), Ok(dict));
     }
 
+    /// TR-CBOR-01.
     #[test]
     fn floats_of_every_size_are_read() {
         assert_eq!(value(b"\xf9\x3c\x00"), Ok(Value::Float(1.0)));
@@ -270,6 +272,7 @@ mod tests {
         }
     }
 
+    /// TR-CBOR-01.
     #[test]
     fn a_message_may_say_that_it_is_cbor() {
         let bytes = b"\xd9\xd9\xf7\x83\x18\x31\x01\xa0";

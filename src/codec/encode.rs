@@ -299,6 +299,7 @@ mod tests {
         assert_eq!(convert(Codec::Cbor, b"\x43\x01\x02\xff", Codec::Json).unwrap(), text);
     }
 
+    /// TR-SER-02, TR-JSON-03.
     #[test]
     fn numbers_cross_in_their_shortest_exact_form() {
         assert_eq!(

@@ -347,6 +347,7 @@ mod tests {
         decode_json(&format!(r#"[16,1,{{}},"a",[{element}]]"#)).is_ok()
     }
 
+    /// TR-JSON-01.
     #[test]
     fn strings_must_follow_the_grammar() {
         for good in [r#""\ud834\udd1e""#, r#""\/\b\"\\""#, r#""ä€𝄞""#, "\"\u{7f}\"", r#""\uABcd""#]
@@ -372,6 +373,7 @@ mod tests {
         assert!(super::super::value(Codec::Json, b"\"\xff\"").is_err());
     }
 
+    /// TR-JSON-01.
     #[test]
     fn documents_must_follow_the_grammar() {
         for good in
@@ -409,6 +411,7 @@ mod tests {
         assert!(decode_json(" [49,1,{}]\n").is_ok());
     }
 
+    /// TR-JSON-03.
     #[test]
     fn numbers_keep_their_value() {
         assert_eq!(value("18446744073709551615"), Ok(Value::UInt(u64::MAX)));
@@ -422,6 +425,7 @@ mod tests {
         assert!(matches!(value("-0"), Ok(Value::Float(zero)) if zero.is_sign_negative()));
     }
 
+    /// TR-JSON-02.
     #[test]
     fn binary_data_is_nul_and_base64() {
         let bytes = [0x10, 0xe3, 0xff, 0x90, 0x53, 0x07, 0x5c, 0x52];

@@ -171,6 +171,7 @@ mod tests {
         super::super::value(Codec::MsgPack, bytes)
     }
 
+    /// TR-MP-01.
     #[test]
     fn integers_of_every_format_are_exact() {
         assert_eq!(value(&[0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0]), Ok(Value::Int(i64::MIN)));
@@ -182,6 +183,7 @@ mod tests {
         assert_eq!(value(&[0xe0]), Ok(Value::Int(-32)));
     }
 
+    /// TR-MP-01.
     #[test]
     fn strings_and_binary_data_differ() {
         assert_eq!(value(b"\xd9\x01a"), Ok(Value::from("a")));

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use super::fault::{Fault, key_without_index};
 use super::{Config, Listener, MAX_SHARDS, Realm, Tuning};
 use crate::limits::{Limits, OutputLimits, Timeouts};
-use crate::wamp::{is_reserved, is_valid_uri};
+use crate::wamp::{MAX_ID, is_reserved, is_valid_uri};
 
 /// All findings, each with its key.
 pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
@@ -138,6 +138,10 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
         }
         let repeated = realms[..index].iter().any(|other| other.name == realm.name);
         findings.add_if(repeated, &*key, || Fault::SameRealmName(name()));
+        if let Some(level) = realm.anonymous_trustlevel {
+            let key = format!("realm.{index}.anonymous_trustlevel");
+            findings.range(&key, level, 0..=MAX_ID, "");
+        }
         if realm.anonymous_role.is_empty() {
             let key = format!("realm.{index}.anonymous_role");
             findings.add(key, Fault::Empty("anonymous_role".into()));
@@ -156,9 +160,12 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
         ("limits.registrations_per_session", limits.registrations_per_session),
         ("limits.calls_per_session", limits.calls_per_session),
         ("limits.invocations_per_session", limits.invocations_per_session),
+        ("limits.retained_events", limits.retained_events),
+        ("limits.retained_per_subscribe", limits.retained_per_subscribe),
     ] {
         findings.range(key, value, COUNT, "");
     }
+    findings.range("limits.retained_bytes", limits.retained_bytes, QUEUE_BYTES, BYTES);
 }
 
 fn check_output(output: &OutputLimits, limits: &Limits, findings: &mut Findings) {

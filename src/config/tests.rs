@@ -59,7 +59,7 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
         text.push('\n');
     }
     let config = Loader::from_text("default.toml", text).finish().unwrap();
-    assert_eq!(changed, 7, "keys without a default, and a listener to show one of them");
+    assert_eq!(changed, 8, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::Poll;
 
 use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
@@ -34,6 +35,21 @@ pub struct Server {
     addresses: Vec<ListenAddress>,
     acceptor: StopAcceptor,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    /// The names of threads that have ended.
+    ended: (Sender<String>, Receiver<String>),
+}
+
+/// Tells that a thread has ended, however it did.
+struct Farewell {
+    name: String,
+    ended: Sender<String>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // Nobody listens any more once the server is gone.
+        let _ = self.ended.send(std::mem::take(&mut self.name));
+    }
 }
 
 impl Server {
@@ -62,7 +78,8 @@ impl Server {
             acceptor.bind(listener, config).map_err(address)
         };
         let addresses = config.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let mut server = Self { router, mesh, addresses, acceptor: stop, threads: Vec::new() };
+        let (threads, ended) = (Vec::new(), unbounded());
+        let mut server = Self { router, mesh, addresses, acceptor: stop, threads, ended };
         let budget = TurnBudget {
             read_bytes: config.tuning.read_budget_bytes,
             parcels: config.tuning.inbox_budget_batches,
@@ -94,6 +111,12 @@ impl Server {
         &self.router
     }
 
+    /// Receives the name of every thread that has ended. Before [`Self::stop`] none should: a
+    /// router that has lost a thread cannot serve, and is best stopped.
+    pub const fn ended_threads(&self) -> &Receiver<String> {
+        &self.ended.1
+    }
+
     /// Says GOODBYE to all sessions, waits for what is left to be written, and ends the threads.
     ///
     /// # Errors
@@ -107,7 +130,12 @@ impl Server {
         name: String,
         run: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
-        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        let farewell = Farewell { name: name.clone(), ended: self.ended.0.clone() };
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            let _farewell = farewell;
+            run()
+        })?;
+        self.threads.push(thread);
         Ok(())
     }
 

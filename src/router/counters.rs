@@ -111,6 +111,12 @@ counters! {
     events_dropped_size: total,
     /// Events not delivered because the subscriber's serializer cannot express them.
     events_dropped_encoding: total,
+    /// Events that their publishers wanted to be retained.
+    events_retained: total,
+    /// Retained events that went, or did not come, because of a limit of the realm.
+    retained_dropped: total,
+    /// Times that a subscriber's queue had no room for all the retained events it asked for.
+    retained_withheld: total,
     calls_routed: total,
     calls_refused: total,
     results_delivered: total,

@@ -3,10 +3,12 @@
 //! The tables say which shards have receivers or callees; the sessions themselves live in their
 //! shard. No guard of a concurrent map leaves the function that took it.
 
+mod audience;
 mod counters;
 mod pattern;
 mod procedures;
 mod realm;
+mod retained;
 mod topics;
 
 use std::sync::Arc;
@@ -16,10 +18,12 @@ use crate::hash::{HashSeed, Map};
 use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::wamp::{SessionId, UriRule};
 
+pub use audience::{Audience, Identity, ReceiverLists};
 pub use counters::{Counter, Counters, Snapshot};
 pub use pattern::MAX_WILDCARD_COMPONENTS;
 pub use procedures::{Picked, ProcedureTable, RegisterError};
 pub use realm::Realm;
+pub use retained::{Found, RetainedEvent, RetainedTable, Stored};
 pub use topics::{Fanout, Fanouts, TopicTable};
 
 /// An event-loop thread, counted from 0.
@@ -99,6 +103,19 @@ pub enum RequestIdCheck {
     Off,
 }
 
+/// Whether subscribers learn who published an event (AP-PID).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublisherDisclosure {
+    /// If the publisher asks for it.
+    #[default]
+    Allow,
+    /// Never; a publication that asks for it is refused.
+    Forbid,
+    /// Of every publication.
+    Always,
+}
+
 /// The settings that the pure core reads, frozen at start.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -120,6 +137,9 @@ pub struct RealmSettings {
     pub uri_rule: UriRule,
     /// The `authrole` of sessions that joined without authentication.
     pub anonymous_role: String,
+    /// `trustlevel` of what such sessions publish; `None`: events have none (AP-PTL-01).
+    pub anonymous_trustlevel: Option<u64>,
+    pub publisher_disclosure: PublisherDisclosure,
 }
 
 impl RealmSettings {
@@ -135,6 +155,8 @@ impl Default for RealmSettings {
             name: "realm1".into(),
             uri_rule: UriRule::default(),
             anonymous_role: "anonymous".into(),
+            anonymous_trustlevel: None,
+            publisher_disclosure: PublisherDisclosure::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use dashmap::mapref::entry::Entry;
 use foldhash::fast::FixedState;
 
 use super::procedures::ProcedureTable;
+use super::retained::RetainedTable;
 use super::topics::TopicTable;
 use super::{IdCounter, RealmSettings, SessionRef};
 use crate::hash::HashSeed;
@@ -17,6 +18,8 @@ pub struct Realm {
     pub settings: RealmSettings,
     pub topics: TopicTable,
     pub procedures: ProcedureTable,
+    /// Outlives the sessions that published: no part of what must be gone with the last one.
+    pub retained: RetainedTable,
     sessions: DashMap<SessionId, SessionRef, FixedState>,
 }
 
@@ -26,6 +29,7 @@ impl Realm {
             settings,
             topics: TopicTable::new(seed, ids),
             procedures: ProcedureTable::new(seed, ids),
+            retained: RetainedTable::default(),
             sessions: DashMap::with_hasher(seed.state()),
         }
     }
@@ -57,5 +61,26 @@ impl Realm {
 
     pub(super) fn is_idle(&self) -> bool {
         self.sessions.is_empty() && self.topics.is_empty() && self.procedures.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::ShardId;
+
+    /// BP-ID-03.
+    #[test]
+    fn a_session_id_is_given_out_once_while_it_lives() {
+        let realm = Realm::new(RealmSettings::default(), HashSeed::new(1), &Arc::default());
+        let session = SessionId::new(7).expect("a small number is an id");
+        let first = SessionRef { session, slot: 1, shard: ShardId(0) };
+        let second = SessionRef { session, slot: 2, shard: ShardId(1) };
+        assert!(realm.enter(first));
+        assert!(!realm.enter(second), "the id is taken");
+        assert_eq!(realm.find(session), Some(first));
+        realm.leave(session);
+        assert!(realm.enter(second));
+        assert_eq!(realm.session_count(), 1);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
-use crate::router::{Realm, SessionRef};
+use crate::router::{Identity, Realm, SessionRef};
 use crate::wamp::{MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
 
 pub use request_ids::{RequestIds, SequenceError};
@@ -22,13 +22,21 @@ pub struct Session {
     pub authid: Box<str>,
     pub joined: Millis,
     pub request_ids: RequestIds,
-    /// Where this session stands in the receiver list of each of its subscriptions.
-    pub subscriptions: Map<SubscriptionId, u32>,
+    pub subscriptions: Map<SubscriptionId, Membership>,
     pub registrations: Map<RegistrationId, RegisteredPattern>,
     /// Calls of this session as a caller: each ends exactly once (BP-CALL-03).
     pub calls: Map<RequestId, PendingCall>,
     /// Invocations of this session as a callee.
     pub invocations: Invocations,
+}
+
+/// A subscription of this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Membership {
+    /// Where the session stands in the subscription's receiver list.
+    pub position: u32,
+    /// Events retained up to this number came with the subscription; 0: none did (AP-RET-07).
+    pub retained_until: u64,
 }
 
 /// What a registration of this session is for.
@@ -73,6 +81,12 @@ impl Session {
             calls: seed.map(),
             invocations: Invocations::new(seed),
         }
+    }
+
+    /// What the lists of a publication may name this session by.
+    pub fn identity(&self) -> Identity<'_> {
+        let authrole = &self.realm.settings.anonymous_role;
+        Identity { session: self.id, authid: &self.authid, authrole }
     }
 }
 

@@ -1,5 +1,6 @@
 //! SUBSCRIBE, UNSUBSCRIBE, PUBLISH, and the delivery of events to local receivers.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::connection::Connection;
@@ -7,11 +8,16 @@ use super::input::Violation;
 use super::mail::passthru_details;
 use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::Codec;
-use crate::router::{Fanout, MAX_WILDCARD_COMPONENTS, Realm, ShardSet};
+use crate::router::{
+    Audience, Fanout, MAX_WILDCARD_COMPONENTS, PublisherDisclosure, Realm, RealmSettings,
+    RetainedEvent, ShardSet,
+};
+use crate::session::{Membership, Session};
 use crate::transport::{Class, Framing, Span};
 use crate::wamp::{
-    Dict, MatchPolicy, Payload, PublicationId, Publish, RequestId, Role, RouterMessage, Subscribe,
-    SubscriptionId, WampError, code, is_reserved, is_valid_pattern, is_valid_uri,
+    Dict, Feature, MatchPolicy, Payload, PublicationId, Publish, PublishOptions, RequestId, Role,
+    RouterMessage, Subscribe, SubscriptionId, WampError, code, is_reserved, is_valid_pattern,
+    is_valid_uri,
 };
 
 /// The local receivers of one subscription, and what it is for.
@@ -19,11 +25,13 @@ use crate::wamp::{
 /// Invariant: never empty; the shard's bit in the topic table is set exactly while it exists.
 #[derive(Debug)]
 pub(super) struct Receivers {
-    realm: Arc<Realm>,
-    uri: Box<str>,
-    policy: MatchPolicy,
+    pub(super) realm: Arc<Realm>,
+    pub(super) uri: Box<str>,
+    pub(super) policy: MatchPolicy,
     /// Each session of the list holds its own position in it.
     pub(super) slots: Vec<u32>,
+    /// No session of the list has got retained events with a higher number (AP-RET-07).
+    pub(super) retained_until: u64,
 }
 
 /// Why a request is refused: the error and a sentence that says what to do.
@@ -58,19 +66,23 @@ impl Shard {
             uri: subscribe.topic.as_ref().into(),
             policy,
             slots: Vec::new(),
+            retained_until: 0,
         });
         let position = u32::try_from(receivers.slots.len()).expect("slots are 32 bits");
         let session = self.connections[slot as usize].session_mut();
         let session = session.expect("the session was just looked up");
-        if let std::collections::hash_map::Entry::Vacant(entry) =
-            session.subscriptions.entry(subscription)
-        {
-            entry.insert(position);
+        let entry = session.subscriptions.entry(subscription);
+        let joins = matches!(entry, Entry::Vacant(_));
+        if let Entry::Vacant(entry) = entry {
+            entry.insert(Membership { position, retained_until: 0 });
             receivers.slots.push(slot);
             self.counters.subscriptions.increment();
         }
         let request = subscribe.request;
         self.answer(slot, &RouterMessage::Subscribed { request, subscription });
+        if subscribe.options.get_retained {
+            self.send_retained(slot, subscription, joins);
+        }
         Ok(())
     }
 
@@ -93,8 +105,8 @@ impl Shard {
     ) -> Result<(), Violation> {
         let session = self.accept_request(slot, request, Role::Subscriber, "UNSUBSCRIBE")?;
         match session.subscriptions.remove(&subscription) {
-            Some(position) => {
-                self.leave_subscription(subscription, position);
+            Some(membership) => {
+                self.leave_subscription(subscription, membership.position);
                 self.answer(slot, &RouterMessage::Unsubscribed { request });
             }
             None => self.refuse(slot, code::UNSUBSCRIBE, request, NO_SUCH_SUBSCRIPTION),
@@ -114,7 +126,7 @@ impl Shard {
             let session = self.connections[*moved as usize].session_mut();
             session
                 .and_then(|session| session.subscriptions.get_mut(&subscription))
-                .map(|held| *held = position)
+                .map(|held| held.position = position)
                 .expect("a listed receiver holds the subscription");
         } else if receivers.slots.is_empty() {
             receivers.realm.topics.leave(&receivers.uri, receivers.policy, self.id);
@@ -125,14 +137,18 @@ impl Shard {
     pub(super) fn handle_publish(
         &mut self,
         slot: u32,
-        publish: Publish<'_>,
+        mut publish: Publish<'_>,
     ) -> Result<(), Violation> {
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
-        let publisher = session.id;
+        check_passthru(session, &publish.options)?;
+        let filter = publish.options.filter.take();
+        let audience = Audience::new(publish.options.exclude_me.then_some(session.id), filter);
+        let details = event_details(session, &mut publish.options);
         let realm = Arc::clone(&session.realm);
         let limit = self.settings().limits.uri_bytes;
-        if let Err(refusal) =
-            check_uri(&realm, &publish.topic, limit).and_then(|()| unreserved(&publish.topic))
+        if let Err(refusal) = check_uri(&realm, &publish.topic, limit)
+            .and_then(|()| unreserved(&publish.topic))
+            .and_then(|()| check_disclosure(&realm.settings, &publish.options))
         {
             self.counters.publications_refused.increment();
             if publish.options.acknowledge {
@@ -142,21 +158,27 @@ impl Shard {
         }
         self.counters.publications.increment();
         let publication = PublicationId::from_random(self.random());
+        // Stored before the subscriptions are looked up; see `router::retained`.
+        let retained = publish.options.retain.then(|| {
+            let (audience, details) = (audience.clone(), details.clone());
+            let payload = publish.payload.to_buf();
+            let event = RetainedEvent { publication, audience, details, payload };
+            self.retain(slot, &publish.topic, event)
+        });
         let fanouts = realm.topics.matches(&publish.topic);
         if publish.options.acknowledge {
             // Before the events, in case the publisher receives its own (BP-PUB-08).
             let request = publish.request;
             self.answer(slot, &RouterMessage::Published { request, publication });
         }
-        let excluded = publish.options.exclude_me.then_some(publisher);
-        let passthru = passthru_details(publish.options.passthru);
         for fanout in fanouts {
-            let mut details = passthru.clone();
+            let mut details = details.clone();
             if fanout.policy != MatchPolicy::Exact {
                 details.push(("topic".into(), publish.topic.as_ref().into()));
             }
             let subscription = fanout.subscription;
-            let head = EventHead { subscription, publication, excluded, details };
+            let audience = audience.clone();
+            let head = EventHead { subscription, publication, audience, retained, details };
             self.dispatch(slot, fanout, head, publish.payload);
         }
         Ok(())
@@ -194,12 +216,15 @@ impl Shard {
             details: &head.details,
             payload,
         };
+        let excluded = head.audience.excluded;
+        let came_before = head.retained.is_some_and(|number| number <= receivers.retained_until);
+        let selective = head.audience.lists.is_some() || came_before;
         let mut frames = Frames::default();
         let mut delivered = 0;
         for &slot in &receivers.slots {
             let connection = &mut self.connections[slot as usize];
             let Some(session) = connection.session_id else { continue };
-            if head.excluded == Some(session) {
+            if excluded == Some(session) || selective && !is_meant(connection, head) {
                 continue;
             }
             let frame = frames.get_or_encode(connection, |encoding| {
@@ -245,6 +270,59 @@ impl Shard {
             },
         );
     }
+}
+
+/// Whether an event with lists, or one that may have come with a subscription already, is for the
+/// session of `connection`.
+fn is_meant(connection: &Connection, head: &EventHead) -> bool {
+    connection.session().is_some_and(|session| {
+        let membership = session.subscriptions.get(&head.subscription);
+        let until = membership.map_or(0, |membership| membership.retained_until);
+        head.retained.is_none_or(|number| number > until)
+            && head.audience.admits(session.identity())
+    })
+}
+
+/// Refuses payload passthru to a client that did not announce it (AP-PPT-03).
+fn check_passthru(session: &Session, options: &PublishOptions) -> Result<(), Violation> {
+    let role = Role::Publisher;
+    let used = options.passthru.as_ref().is_some_and(|passthru| passthru.is_mode());
+    if used && !session.roles.has(role, Feature::PayloadPassthruMode) {
+        return Err(Violation::PassthruNotAnnounced { message: "PUBLISH", role: role.as_str() });
+    }
+    Ok(())
+}
+
+/// Refuses a publisher that wants to be known where nobody may be (AP-PID-02).
+fn check_disclosure(settings: &RealmSettings, options: &PublishOptions) -> Result<(), Refusal> {
+    if options.disclose_me && settings.publisher_disclosure == PublisherDisclosure::Forbid {
+        return Err((
+            WampError::OptionDisallowedDiscloseMe,
+            "publishers stay anonymous on this realm: publish without disclose_me",
+        ));
+    }
+    Ok(())
+}
+
+/// `EVENT.Details` as far as it is the same for all subscriptions; without `topic`.
+fn event_details(session: &Session, options: &mut PublishOptions) -> Dict {
+    let settings = &session.realm.settings;
+    let mut details = passthru_details(options.passthru.take());
+    let disclosed = match settings.publisher_disclosure {
+        PublisherDisclosure::Allow => options.disclose_me,
+        PublisherDisclosure::Forbid => false,
+        PublisherDisclosure::Always => true,
+    };
+    if disclosed {
+        let publisher = session.identity();
+        details.push(("publisher".into(), publisher.session.get().into()));
+        details.push(("publisher_authid".into(), publisher.authid.into()));
+        details.push(("publisher_authrole".into(), publisher.authrole.into()));
+    }
+    if let Some(level) = settings.anonymous_trustlevel {
+        details.push(("trustlevel".into(), level.into()));
+    }
+    details
 }
 
 /// The frames of one event, one per serializer and framing, each made when first needed.

@@ -128,10 +128,12 @@ fn welcome_details(realm: &Realm, authid: &str) -> Dict {
         let on = names.iter().map(|name| ((*name).into(), Value::Bool(true))).collect();
         Value::Dict(vec![("features".into(), Value::Dict(on))])
     };
-    let roles = vec![
-        ("broker".into(), features(BROKER_FEATURES)),
-        ("dealer".into(), features(DEALER_FEATURES)),
-    ];
+    let mut broker = BROKER_FEATURES.to_vec();
+    if settings.anonymous_trustlevel.is_some() {
+        broker.push("publication_trustlevels");
+    }
+    let roles =
+        vec![("broker".into(), features(&broker)), ("dealer".into(), features(DEALER_FEATURES))];
     vec![
         ("realm".into(), settings.name.as_str().into()),
         ("authid".into(), authid.into()),
@@ -144,5 +146,12 @@ fn welcome_details(realm: &Realm, authid: &str) -> Dict {
 }
 
 /// Only what works is announced (BP-SES-07).
-const BROKER_FEATURES: &[&str] = &["pattern_based_subscription", "publisher_exclusion"];
+const BROKER_FEATURES: &[&str] = &[
+    "event_retention",
+    "pattern_based_subscription",
+    "payload_passthru_mode",
+    "publisher_exclusion",
+    "publisher_identification",
+    "subscriber_blackwhite_listing",
+];
 const DEALER_FEATURES: &[&str] = &["pattern_based_registration", "shared_registration"];

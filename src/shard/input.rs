@@ -22,6 +22,11 @@ pub(super) enum Violation {
     AfterWelcome(&'static str),
     #[error("{message} needs the role {role}, which HELLO did not announce")]
     RoleNotAnnounced { message: &'static str, role: &'static str },
+    #[error(
+        "{message} with ppt_scheme needs payload_passthru_mode, which HELLO did not announce for \
+         the role {role}"
+    )]
+    PassthruNotAnnounced { message: &'static str, role: &'static str },
     #[error("a call with request id {0} is still pending")]
     CallPending(RequestId),
     #[error("{message} refers to INVOCATION {request}, which this session never received")]

@@ -225,8 +225,8 @@ impl Shard {
     fn release(&mut self, mut session: Session) {
         let mut subscriptions: Vec<_> = session.subscriptions.drain().collect();
         subscriptions.sort_unstable();
-        for (subscription, position) in subscriptions {
-            self.leave_subscription(subscription, position);
+        for (subscription, membership) in subscriptions {
+            self.leave_subscription(subscription, membership.position);
         }
         for pattern in session.registrations.values() {
             session.realm.procedures.unregister(&pattern.uri, pattern.policy, session.id);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::router::SessionRef;
+use crate::router::{Audience, SessionRef};
 use crate::wamp::{
     Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId, SessionId,
     SubscriptionId, WampError,
@@ -24,7 +24,9 @@ impl Mail {
     /// Bytes that this mail keeps alive, for the bound on what may queue between shards.
     pub fn weight(&self) -> usize {
         let payload = match self {
-            Self::Event(event) => event.payload.as_payload().weight(),
+            Self::Event(event) => {
+                event.payload.as_payload().weight() + event.head.audience.weight()
+            }
             Self::Invoke(_, payload) | Self::Return(_, payload) => payload.as_payload().weight(),
             Self::Forget { .. } => 0,
         };
@@ -43,8 +45,9 @@ pub struct Event {
 pub struct EventHead {
     pub subscription: SubscriptionId,
     pub publication: PublicationId,
-    /// The publisher, if it must not receive its own event (BP-PUB-03).
-    pub excluded: Option<SessionId>,
+    pub audience: Audience,
+    /// Its number among the realm's retained events, if it is one.
+    pub retained: Option<u64>,
     pub details: Dict,
 }
 

@@ -13,6 +13,7 @@ mod lifecycle;
 mod log_budget;
 mod mail;
 mod outbound;
+mod retention;
 mod timeouts;
 mod timers;
 
@@ -231,9 +232,9 @@ impl Shard {
             };
             assert_eq!(connection.session_id, Some(session.id));
             memberships += session.subscriptions.len();
-            for (subscription, position) in &session.subscriptions {
+            for (subscription, membership) in &session.subscriptions {
                 let receivers = &self.receivers[subscription];
-                assert_eq!(receivers.slots[*position as usize] as usize, slot);
+                assert_eq!(receivers.slots[membership.position as usize] as usize, slot);
             }
         }
         let listed: usize = self.receivers.values().map(|receivers| receivers.slots.len()).sum();

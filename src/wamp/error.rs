@@ -15,6 +15,8 @@ pub enum WampError {
     NoSuchRegistration,
     NoSuchSubscription,
     NotAuthorized,
+    /// A realm does not let its sessions disclose themselves.
+    OptionDisallowedDiscloseMe,
     OptionNotAllowed,
     PayloadSizeExceeded,
     ProcedureAlreadyExists,
@@ -39,6 +41,7 @@ impl WampError {
             Self::NoSuchRegistration => "wamp.error.no_such_registration",
             Self::NoSuchSubscription => "wamp.error.no_such_subscription",
             Self::NotAuthorized => "wamp.error.not_authorized",
+            Self::OptionDisallowedDiscloseMe => "wamp.error.option_disallowed.disclose_me",
             Self::OptionNotAllowed => "wamp.error.option_not_allowed",
             Self::PayloadSizeExceeded => "wamp.error.payload_size_exceeded",
             Self::ProcedureAlreadyExists => "wamp.error.procedure_already_exists",

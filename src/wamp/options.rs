@@ -56,6 +56,13 @@ pub struct Passthru {
     pub enc_key: Option<String>,
 }
 
+impl Passthru {
+    /// Whether payload passthru mode is in use: a scheme is named (AP-PPT-01).
+    pub fn is_mode(&self) -> bool {
+        self.ppt_scheme.as_ref().is_some_and(|scheme| !scheme.is_empty())
+    }
+}
+
 /// The receiver lists of a PUBLISH. Presence decides: an empty `eligible` means nobody (AP-BWL-03).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReceiverFilter {

@@ -14,19 +14,18 @@ pub enum UriRule {
 }
 
 impl UriRule {
-    fn allows(self, component: &str) -> bool {
+    /// Whether a component may hold this ASCII character.
+    const fn allows(self, byte: u8) -> bool {
         match self {
-            Self::Loose => !component.contains(|c: char| c == '#' || c.is_whitespace()),
-            Self::Strict => {
-                component.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'z' | b'_'))
-            }
+            Self::Loose => !matches!(byte, b'#' | b' ' | b'\t'..=b'\r'),
+            Self::Strict => matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'_'),
         }
     }
 }
 
 /// Whether `uri` names one topic, procedure, error, reason or realm: no component is empty.
 pub fn is_valid_uri(uri: &str, rule: UriRule) -> bool {
-    uri.split('.').all(|component| !component.is_empty() && rule.allows(component))
+    matches!(scan(uri, rule), Some(Components { empty: 0, .. }))
 }
 
 /// Whether `uri` may be subscribed or registered under `policy` (BP-URI-05).
@@ -34,14 +33,38 @@ pub fn is_valid_uri(uri: &str, rule: UriRule) -> bool {
 /// A wildcard pattern may leave any component empty, a prefix the last one; the empty prefix
 /// matches everything.
 pub fn is_valid_pattern(uri: &str, policy: MatchPolicy, rule: UriRule) -> bool {
+    let Some(components) = scan(uri, rule) else { return false };
     match policy {
-        MatchPolicy::Exact => is_valid_uri(uri, rule),
-        MatchPolicy::Wildcard => uri.split('.').all(|component| rule.allows(component)),
-        MatchPolicy::Prefix => match uri.rsplit_once('.') {
-            Some((head, last)) => is_valid_uri(head, rule) && rule.allows(last),
-            None => rule.allows(uri),
-        },
+        MatchPolicy::Exact => components.empty == 0,
+        MatchPolicy::Prefix => components.empty == usize::from(components.last_is_empty),
+        MatchPolicy::Wildcard => true,
     }
+}
+
+/// What a look at each character of a URI tells about its components.
+struct Components {
+    empty: usize,
+    last_is_empty: bool,
+}
+
+/// `None` if a component holds what the rule forbids. One pass, as every PUBLISH and CALL needs it.
+fn scan(uri: &str, rule: UriRule) -> Option<Components> {
+    let mut empty = 0;
+    let mut at_start = true;
+    for &byte in uri.as_bytes() {
+        if byte == b'.' {
+            empty += usize::from(at_start);
+            at_start = true;
+        } else if byte.is_ascii() && !rule.allows(byte) {
+            return None;
+        } else {
+            at_start = false;
+        }
+    }
+    if !uri.is_ascii() && (rule == UriRule::Strict || uri.contains(char::is_whitespace)) {
+        return None;
+    }
+    Some(Components { empty: empty + usize::from(at_start), last_is_empty: at_start })
 }
 
 /// Whether the first component is `wamp`, which belongs to the protocol (BP-URI-07).

@@ -3,7 +3,8 @@
 //! One statement a line; every statement has taken effect everywhere before the next one:
 //!
 //! ```text
-//! join a b                        clients say HELLO to realm1 and get WELCOME
+//! join a b                        clients say HELLO to realm1 and get WELCOME; binds $id_a and
+//!                                 $authid_a to what it says of `a`
 //! a via rawsocket 512             a client takes so much on RawSocket; or: via websocket
 //! a -> SUBSCRIBE {} com.x         the request id is put in by itself; #7 gives another one
 //! a -> [32, 1, {}, "com.x"]       any JSON
@@ -12,6 +13,7 @@
 //! a <- CLOSED 1008                the router ended the transport; on WebSocket with this code
 //! a <- PING                       which stays unanswered
 //! a sends oversized               or: broken, garbage, wrong type (text for binary)
+//! a sees broker event_retention   WELCOME announced the feature; or: sees no broker ...
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```
 //!
@@ -34,12 +36,24 @@ pub(crate) fn check(dialogue: &str) {
 
 /// Runs a dialogue with other settings.
 pub(crate) fn check_with(change: impl Fn(&mut Settings), dialogue: &str) {
+    check_in(|_| {}, change, dialogue);
+}
+
+/// Runs a dialogue on realms with other settings.
+pub(crate) fn check_realm(adapt: impl Fn(&mut RealmSettings), dialogue: &str) {
+    check_in(adapt, |_| {}, dialogue);
+}
+
+fn check_in(adapt: impl Fn(&mut RealmSettings), change: impl Fn(&mut Settings), dialogue: &str) {
+    let mut realms = ["realm1", "realm2", "strict"].map(RealmSettings::named);
+    realms[2].uri_rule = UriRule::Strict;
+    realms.iter_mut().for_each(adapt);
     // The dialogues are the specification's, so its rule is the default here.
     let mut settings = Settings { request_ids: RequestIdCheck::Strict, ..Settings::default() };
     change(&mut settings);
     for shards in [1, 2, 8] {
         for mix in Mix::ALL {
-            let mut stage = Stage::new(settings.clone(), shards, mix);
+            let mut stage = Stage::new(settings.clone(), realms.to_vec(), shards, mix);
             let context = format!("with {shards} shards, {mix:?}");
             for (number, line) in dialogue.lines().enumerate() {
                 let line = line.trim();
@@ -101,9 +115,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(settings: Settings, shards: usize, mix: Mix) -> Self {
-        let mut realms = ["realm1", "realm2", "strict"].map(RealmSettings::named).to_vec();
-        realms[2].uri_rule = UriRule::Strict;
+    fn new(settings: Settings, realms: Vec<RealmSettings>, shards: usize, mix: Mix) -> Self {
         let network = Network::new(settings, realms, shards);
         let (actors, bindings) = (BTreeMap::new(), BTreeMap::new());
         Self { network, mix, actors, bindings, line: String::new() }
@@ -153,6 +165,10 @@ impl Stage {
                 let bytes = self.actor(name).link.frame(&[0xC1, b'{']);
                 self.send(name, &bytes);
             }
+            [name, "sees", "no", role, feature] => {
+                assert!(!self.sees(name, role, feature), "{line}")
+            }
+            [name, "sees", role, feature] => assert!(self.sees(name, role, feature), "{line}"),
             [name, "->", message @ ..] => self.say(name, message),
             [name, "<-", expected @ ..] => self.hear(name, expected),
             _ => panic!("no statement: {}", self.line),
@@ -186,7 +202,11 @@ impl Stage {
         let roles = r#"{"roles":{"publisher":{},"subscriber":{},"caller":{},"callee":{}}}"#;
         self.say(name, &["HELLO", "realm1", roles]);
         self.settle();
-        self.hear(name, &["WELCOME", "*", "*"]);
+        let (id, details) = (format!("$id_{name}"), format!("$welcome_{name}"));
+        [&id, &details].into_iter().for_each(|name| drop(self.bindings.remove(name)));
+        self.hear(name, &["WELCOME", &id, &details]);
+        let authid = self.bindings[&details]["authid"].clone();
+        self.bindings.insert(format!("$authid_{name}"), authid);
     }
 
     fn send(&mut self, name: &str, bytes: &[u8]) {
@@ -224,7 +244,7 @@ impl Stage {
         for word in rest {
             message.push(match self.bindings.get(*word) {
                 Some(bound) => bound.clone(),
-                None => literal(word),
+                None => self.literal(word),
             });
         }
         Value::Array(message)
@@ -285,7 +305,7 @@ impl Stage {
                     self.bindings.entry(name.to_owned()).or_insert_with(|| element.clone())
                         == element
                 }
-                word => literal(word) == *element,
+                word => self.literal(word) == *element,
             };
             if !fits {
                 return false;
@@ -293,6 +313,22 @@ impl Stage {
             (words, elements) = (rest, others);
         }
         elements.is_empty()
+    }
+
+    /// A JSON value, in which names that are bound may stand, or a bare word as a string.
+    fn literal(&self, word: &str) -> Value {
+        let mut text = word.to_owned();
+        // Backwards, so that `$ab` comes before `$a`.
+        for (name, value) in self.bindings.iter().rev().filter(|_| word.contains('$')) {
+            text = text.replace(name, &value.to_string());
+        }
+        serde_json::from_str(&text).unwrap_or_else(|_| json!(word))
+    }
+
+    /// Whether the WELCOME of a client that joined announced a feature.
+    fn sees(&self, name: &str, role: &str, feature: &str) -> bool {
+        let welcome = &self.bindings[&format!("$welcome_{name}")];
+        welcome["roles"][role]["features"][feature] == json!(true)
     }
 
     fn stall(&mut self, name: &str) {
@@ -355,11 +391,6 @@ fn tokens(line: &str) -> Vec<String> {
     }
     words.retain(|word| !word.is_empty());
     words
-}
-
-/// A JSON value, or a bare word as a string.
-fn literal(word: &str) -> Value {
-    serde_json::from_str(word).unwrap_or_else(|_| json!(word))
 }
 
 /// A message's type code, and whether a client counts its request id.

@@ -2,61 +2,19 @@
 //! cannot be said is dropped or refused.
 
 use serde_json::{Value, json};
-use stentor::router::{RealmSettings, Settings};
-use stentor::shard::Admission;
 
-use crate::support::{Carrier, Incoming, Link, Network, Serializer};
+use super::peer::{Peer, network};
+use crate::support::{Network, Serializer};
 
 /// A MessagePack list with a float that is no number.
 const NAN_ARGUMENTS: [u8; 10] = [0x91, 0xCB, 0x7F, 0xF8, 0, 0, 0, 0, 0, 0];
 
-struct Peer {
-    pipe: usize,
-    link: Link,
-}
-
-impl Peer {
-    fn join(network: &mut Network, shard: usize, serializer: Serializer) -> Self {
-        let pipe = network.connect(shard, Admission::Welcome, usize::MAX);
-        let mut peer = Self { pipe, link: Link::new(Carrier::WebSocket, serializer) };
-        network.receive(pipe, &peer.link.greeting());
-        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
-        peer.say(network, &json!([1, "realm1", { "roles": roles }]));
-        assert_eq!(peer.hear(network).len(), 1, "WELCOME");
-        peer
-    }
-
-    fn say(&self, network: &mut Network, message: &Value) {
-        network.receive(self.pipe, &self.link.message(message));
-    }
-
-    /// Says a MessagePack message with [`NAN_ARGUMENTS`] as its last element.
-    fn say_nan(&self, network: &mut Network, head: &Value) {
-        let mut bytes = self.link.serializer.encode(head);
-        bytes[0] += 1;
-        bytes.extend_from_slice(&NAN_ARGUMENTS);
-        network.receive(self.pipe, &self.link.frame(&bytes));
-    }
-
-    /// Everything new, as messages.
-    fn hear(&mut self, network: &mut Network) -> Vec<Value> {
-        network.settle();
-        let bytes = network.read(self.pipe, usize::MAX);
-        self.link.feed(&bytes);
-        let mut heard = Vec::new();
-        while let Some(incoming) = self.link.next() {
-            match incoming {
-                Incoming::Message(message) => heard.push(message),
-                Incoming::Opened => {}
-                other => panic!("a message was expected, got {other:?}"),
-            }
-        }
-        heard
-    }
-}
-
-fn network(shards: usize) -> Network {
-    Network::new(Settings::default(), vec![RealmSettings::named("realm1")], shards)
+/// Says a MessagePack message with [`NAN_ARGUMENTS`] as its last element.
+fn say_nan(peer: &Peer, network: &mut Network, head: &Value) {
+    let mut bytes = peer.link.serializer.encode(head);
+    bytes[0] += 1;
+    bytes.extend_from_slice(&NAN_ARGUMENTS);
+    network.receive(peer.pipe, &peer.link.frame(&bytes));
 }
 
 /// BP-PV-05
@@ -68,7 +26,7 @@ fn an_event_that_json_cannot_say_is_dropped() {
         let msgpack_peer = Peer::join(&mut network, shards - 1, Serializer::MsgPack);
         json_peer.say(&mut network, &json!([32, 1, {}, "com.x"]));
         assert_eq!(json_peer.hear(&mut network).len(), 1, "SUBSCRIBED");
-        msgpack_peer.say_nan(&mut network, &json!([16, 1, {}, "com.x"]));
+        say_nan(&msgpack_peer, &mut network, &json!([16, 1, {}, "com.x"]));
         msgpack_peer.say(&mut network, &json!([16, 2, {}, "com.x", [2]]));
         let heard = json_peer.hear(&mut network);
         assert_eq!(heard.len(), 1, "{heard:?}");
@@ -86,7 +44,7 @@ fn a_call_that_json_cannot_say_fails() {
         let mut caller = Peer::join(&mut network, shards - 1, Serializer::MsgPack);
         callee.say(&mut network, &json!([64, 1, {}, "com.p"]));
         assert_eq!(callee.hear(&mut network).len(), 1, "REGISTERED");
-        caller.say_nan(&mut network, &json!([48, 1, {}, "com.p"]));
+        say_nan(&caller, &mut network, &json!([48, 1, {}, "com.p"]));
         let heard = caller.hear(&mut network);
         assert_eq!(heard[0][4], json!("wamp.error.invalid_argument"), "{heard:?}");
         caller.say(&mut network, &json!([48, 2, {}, "com.p"]));
@@ -105,7 +63,7 @@ fn an_answer_that_json_cannot_say_becomes_an_error() {
         for (call, head) in [(1, json!([70, 1, {}])), (2, json!([8, 68, 2, {}, "com.error"]))] {
             caller.say(&mut network, &json!([48, call, {}, "com.p"]));
             callee.hear(&mut network);
-            callee.say_nan(&mut network, &head);
+            say_nan(&callee, &mut network, &head);
             let heard = caller.hear(&mut network);
             assert_eq!(heard.len(), 1, "{heard:?}");
             assert_eq!(heard[0][4], json!("wamp.error.invalid_argument"), "{heard:?}");

@@ -127,22 +127,20 @@ fn every_matching_subscription_gets_the_event() {
 /// BP-PUB-07, BP-TY-07, BP-MOD-05
 #[test]
 fn the_payload_arrives_unchanged() {
-    check(
-        r#"join a b c
-           a -> SUBSCRIBE {} com.x
-           a <- SUBSCRIBED 1 $s
-           c -> SUBSCRIBE {} com.x
-           c <- SUBSCRIBED 1 $s
-           b -> PUBLISH {} com.x [-2,2.5,null,"ü",[[]],{"k":{}}] {"d":[1],"n":18446744073709551615}
-           a <- EVENT $s * {} [-2,2.5,null,"ü",[[]],{"k":{}}] {"d":[1],"n":18446744073709551615}
-           c <- EVENT $s * {} [-2,2.5,null,"ü",[[]],{"k":{}}] {"d":[1],"n":18446744073709551615}
-           b -> PUBLISH {} com.x [] {"only":"kw"}
-           a <- EVENT $s * {} [] {"only":"kw"}
-           c <- EVENT $s * {} [] {"only":"kw"}
-           b -> PUBLISH {} com.x
-           a <- EVENT $s * {}
-           c <- EVENT $s * {}"#,
-    );
+    let payload =
+        r#"[1,-2,2.5,null,true,"ü",[[]],{"k":{}}] {"deep":{"er":[1]},"n":18446744073709551615}"#;
+    for payload in [payload, r#"[] {"only":"kw"}"#, ""] {
+        check(&format!(
+            "join a b c
+             a -> SUBSCRIBE {{}} com.x
+             a <- SUBSCRIBED 1 $s
+             c -> SUBSCRIBE {{}} com.x
+             c <- SUBSCRIBED 1 $s
+             b -> PUBLISH {{}} com.x {payload}
+             a <- EVENT $s * {{}} {payload}
+             c <- EVENT $s * {{}} {payload}"
+        ));
+    }
 }
 
 /// BP-MOD-06, BP-TY-03

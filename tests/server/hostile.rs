@@ -170,7 +170,10 @@ fn a_stopping_router_says_goodbye_to_busy_clients() {
             })
         };
         let busy: Vec<_> = (0..4).map(busy).collect();
-        eventually("events flow", || server.snapshot().events_delivered > 1000);
+        eventually("all are busy", || {
+            let now = server.snapshot();
+            now.subscriptions == 4 && now.events_delivered > 1000
+        });
         let router = std::sync::Arc::clone(server.router());
         let stopping = thread::spawn(move || server.stop());
         assert_eq!(idle.expect(6)[2], "wamp.close.system_shutdown");

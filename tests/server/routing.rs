@@ -26,6 +26,7 @@ fn sockets_are_dealt_out_evenly() {
     settles(&server);
 }
 
+/// TR-SER-01, BP-TY-05.
 #[test]
 fn events_reach_all_serializers_on_all_shards() {
     let payload = json!({"text": "größe", "list": [1, -5, 2.5, true, null], "big": 1u64 << 53});
@@ -50,6 +51,7 @@ fn events_reach_all_serializers_on_all_shards() {
     }
 }
 
+/// TR-SER-01, BP-MSG-01.
 #[test]
 fn calls_work_between_all_serializers_on_all_shards() {
     let payload = json!(["größe", {"a": [1, 2, 3]}, -1, 0.5]);

@@ -99,6 +99,7 @@ fn a_listener_speaks_only_what_it_is_told_to() {
     settles(&server);
 }
 
+/// TR-OT-02.
 #[test]
 fn a_unix_socket_replaces_a_stale_file_and_removes_its_own() {
     let directory = tempfile::tempdir().unwrap();
@@ -208,6 +209,7 @@ fn pings_are_answered_before_and_after_hello() {
     settles(&server);
 }
 
+/// BP-SES-15.
 #[test]
 fn a_websocket_closes_in_order() {
     let server = start(&config(1));
@@ -264,6 +266,7 @@ fn hello_may_follow_the_opening_at_once() {
     settles(&server);
 }
 
+/// BP-MOD-02.
 #[test]
 fn a_transport_outlives_its_session() {
     let server = start(&config(2));

@@ -159,6 +159,7 @@ impl World {
         let usual = INVOKE[pattern.uri.len() % INVOKE.len()];
         let other = *pick(&mut self.rng, INVOKE);
         options["invoke"] = json!(if self.rng.random_bool(0.9) { usual } else { other });
+        self.model.unsettle_calls(&pattern);
         self.say(c, "REGISTER", &json!([64, request, options, pattern.uri]));
         self.expect(c, request, Request::Register(pattern, expected));
     }

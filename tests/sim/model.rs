@@ -155,7 +155,7 @@ impl Model {
         });
     }
 
-    /// A registration may go away: calls that match it may fail.
+    /// A registration comes or goes: calls that match it may be for it, and fail with it.
     pub(crate) fn unsettle_calls(&mut self, pattern: &Pattern) {
         for call in self.calls.values_mut() {
             if pattern.matches(call.realm, &call.procedure) {

@@ -1,0 +1,54 @@
+//! A joined client for scenarios that a dialogue cannot tell: bytes by hand, or mail under way.
+
+use serde_json::{Value, json};
+use stentor::router::{RealmSettings, Settings};
+use stentor::shard::Admission;
+
+use crate::support::{Carrier, Incoming, Link, Network, Serializer};
+
+pub(crate) struct Peer {
+    pub(crate) pipe: usize,
+    pub(crate) link: Link,
+}
+
+impl Peer {
+    pub(crate) fn join(network: &mut Network, shard: usize, serializer: Serializer) -> Self {
+        let pipe = network.connect(shard, Admission::Welcome, usize::MAX);
+        let mut peer = Self { pipe, link: Link::new(Carrier::WebSocket, serializer) };
+        network.receive(pipe, &peer.link.greeting());
+        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
+        peer.say(network, &json!([1, "realm1", { "roles": roles }]));
+        assert_eq!(peer.hear(network).len(), 1, "WELCOME");
+        peer
+    }
+
+    pub(crate) fn say(&self, network: &mut Network, message: &Value) {
+        network.receive(self.pipe, &self.link.message(message));
+    }
+
+    /// Everything new, as messages.
+    pub(crate) fn hear(&mut self, network: &mut Network) -> Vec<Value> {
+        network.settle();
+        self.read(network)
+    }
+
+    /// What has been written so far, while mail may be under way.
+    pub(crate) fn read(&mut self, network: &mut Network) -> Vec<Value> {
+        let bytes = network.read(self.pipe, usize::MAX);
+        self.link.feed(&bytes);
+        let mut heard = Vec::new();
+        while let Some(incoming) = self.link.next() {
+            match incoming {
+                Incoming::Message(message) => heard.push(message),
+                Incoming::Opened => {}
+                other => panic!("a message was expected, got {other:?}"),
+            }
+        }
+        heard
+    }
+}
+
+/// A router with one realm and default settings.
+pub(crate) fn network(shards: usize) -> Network {
+    Network::new(Settings::default(), vec![RealmSettings::named("realm1")], shards)
+}
