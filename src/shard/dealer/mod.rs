@@ -5,7 +5,11 @@
 
 mod answer;
 mod call;
+mod cancel;
+mod chunks;
+mod details;
 mod register;
+mod reroute;
 
 use super::broker::Refusal;
 use crate::wamp::WampError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::Shard;
 use super::super::broker::{Refusal, check_pattern, unreserved};
 use super::super::input::Violation;
-use crate::router::{Realm, SessionRef};
+use crate::router::{Callee, CallerDisclosure, Realm, SessionRef, Traits};
 use crate::session::RegisteredPattern;
 use crate::wamp::{
     Choice, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
@@ -18,7 +18,8 @@ impl Shard {
         register: &Register<'_>,
     ) -> Result<(), Violation> {
         let session = self.accept_request(slot, register.request, Role::Callee, "REGISTER")?;
-        let callee = session.id;
+        let id = session.id;
+        let features = session.roles.get(Role::Callee).unwrap_or_default();
         let realm = Arc::clone(&session.realm);
         let held = session.registrations.len();
         if let Err(refusal) = self.check_register(&realm, held, register) {
@@ -30,7 +31,14 @@ impl Shard {
             return Ok(());
         };
         let policy = register.options.match_policy;
-        let callee = SessionRef { session: callee, slot, shard: self.id };
+        let options = register.options;
+        let traits = Traits {
+            features,
+            disclose_caller: options.disclose_caller,
+            forward_timeout: options.forward_timeout,
+        };
+        let session = SessionRef { session: id, slot, shard: self.id };
+        let callee = Callee { session, traits, concurrency: options.concurrency };
         match realm.procedures.register(&register.procedure, policy, invoke, callee) {
             Ok(registration) => {
                 let uri = register.procedure.as_ref().into();
@@ -58,6 +66,10 @@ impl Shard {
         let policy = register.options.match_policy;
         check_pattern(realm, &register.procedure, policy, limits.uri_bytes)?;
         unreserved(&register.procedure)?;
+        let disclosure = realm.settings.caller_disclosure;
+        if register.options.disclose_caller && disclosure == CallerDisclosure::Forbid {
+            return Err(CALLERS_ARE_NOT_DISCLOSED);
+        }
         if held >= limits.registrations_per_session {
             return Err(TOO_MANY_REGISTRATIONS);
         }
@@ -94,4 +106,8 @@ const UNKNOWN_INVOKE: Refusal = (
 const TOO_MANY_REGISTRATIONS: Refusal = (
     WampError::ResourceLimit,
     "this session holds as many registrations as the router allows per session",
+);
+const CALLERS_ARE_NOT_DISCLOSED: Refusal = (
+    WampError::OptionDisallowedDiscloseMe,
+    "this realm does not disclose callers: register without disclose_caller",
 );
