@@ -1,18 +1,24 @@
 //! The shared tables under real threads: whatever the order, what has joined is found, ids are
 //! unique, turns are fair, and an empty table has forgotten everything.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use rand::RngExt;
 use stentor::hash::{HashSeed, Set};
-use stentor::router::{Realm, RealmSettings, RegisterError, Router, SessionRef, Settings, ShardId};
-use stentor::wamp::{InvokePolicy, MatchPolicy, SessionId};
+use stentor::limits::Limits;
+use stentor::router::{
+    Audience, Identity, Realm, RealmSettings, RegisterError, RetainedEvent, Router, SessionRef,
+    Settings, ShardId,
+};
+use stentor::wamp::{Dict, InvokePolicy, MatchPolicy, PayloadBuf, PublicationId, SessionId};
 
 const THREADS: u8 = 4;
 const ROUNDS: u64 = 20_000;
+/// Rounds in which two threads wait for each other.
+const RETAINED_ROUNDS: u64 = 5_000;
 
 /// Patterns that all match `com.a.b`, and meet each other in the lists of shapes.
 const PATTERNS: [(&str, MatchPolicy); 6] = [
@@ -217,4 +223,55 @@ fn a_session_id_belongs_to_one_session() {
     assert_eq!(realm.session_count() as u64, ROUNDS);
     (0..ROUNDS).for_each(|round| realm.leave(session(0, round).session));
     assert!(router.is_idle());
+}
+
+/// AP-RET-07: a publisher stores and then looks who is there, a subscriber joins and then reads.
+#[test]
+fn a_retained_event_and_a_new_subscriber_never_miss_each_other() {
+    let (router, realm) = router();
+    let (meet, part) = (Barrier::new(2), Barrier::new(2));
+    let number_of_round = AtomicU64::new(0);
+    let limits = Limits::default();
+    let identity =
+        |number| Identity { session: SessionId::new(number).unwrap(), authid: "", authrole: "" };
+    let publish = |round: u64| {
+        let event = RetainedEvent {
+            publication: PublicationId::new(round + 1).unwrap(),
+            audience: Audience::default(),
+            details: Dict::new(),
+            payload: PayloadBuf::Empty,
+        };
+        let stored = realm.retained.store(URI, event, identity(1), &limits);
+        number_of_round.store(stored.number, Ordering::SeqCst);
+        !realm.topics.matches(URI).is_empty()
+    };
+    let subscribe = |policy, pattern| {
+        realm.topics.join(pattern, policy, ShardId(1));
+        realm.retained.find(pattern, policy, identity(2), 1).last_number
+    };
+    thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let live = |round| {
+                meet.wait();
+                let live = publish(round);
+                part.wait();
+                live
+            };
+            (0..RETAINED_ROUNDS).map(live).collect::<Vec<bool>>()
+        });
+        let mut read = Vec::new();
+        for round in 0..RETAINED_ROUNDS {
+            let (pattern, policy) = PATTERNS[round as usize % PATTERNS.len()];
+            meet.wait();
+            let last_number = subscribe(policy, pattern);
+            part.wait();
+            read.push(last_number >= number_of_round.load(Ordering::SeqCst));
+            realm.topics.leave(pattern, policy, ShardId(1));
+        }
+        for (round, (live, read)) in publisher.join().unwrap().into_iter().zip(read).enumerate() {
+            assert!(live || read, "round {round}: the event comes neither live nor retained");
+        }
+    });
+    assert!(router.is_idle());
+    assert_eq!(realm.retained.len(), 1, "one event of one topic for everyone");
 }

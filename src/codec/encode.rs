@@ -72,6 +72,10 @@ pub(super) fn message<W: Writer>(
         RouterMessage::Unsubscribed { request } => {
             head::<W>(out, 2, code::UNSUBSCRIBED, &[request.get()])?;
         }
+        RouterMessage::Revoked { details } => {
+            head::<W>(out, 3, code::UNSUBSCRIBED, &[0])?;
+            dict_element::<W>(out, details)?;
+        }
         RouterMessage::Registered { request, registration } => {
             head::<W>(out, 3, code::REGISTERED, &[request.get(), registration.get()])?;
         }

@@ -14,7 +14,8 @@ use super::mesh::{Mesh, Parcel};
 use crate::config::{Config, ListenAddress};
 use crate::hash::HashSeed;
 use crate::router::{Router, Settings, ShardId, Snapshot};
-use crate::shard::Shard;
+use crate::shard::{Mail, Shard};
+use crate::wamp::{SessionId, SubscriptionId};
 
 /// Why a router did not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +116,29 @@ impl Server {
     /// router that has lost a thread cannot serve, and is best stopped.
     pub const fn ended_threads(&self) -> &Receiver<String> {
         &self.ended.1
+    }
+
+    /// Ends a subscription of a session, and tells the client if it announced
+    /// `subscription_revocation` (AP-REVS-01). Takes effect soon, on the session's own thread.
+    ///
+    /// `false` if there is no such realm or session; a subscription that the session does not hold
+    /// is none of its errors, since it may have gone meanwhile.
+    pub fn revoke_subscription(
+        &self,
+        realm: &str,
+        session: SessionId,
+        subscription: SubscriptionId,
+        reason: Option<&str>,
+    ) -> bool {
+        let Some(subscriber) = self.router.realm(realm).and_then(|realm| realm.find(session))
+        else {
+            return false;
+        };
+        let reason = reason.map(Into::into);
+        let mail = Mail::Revoke { subscriber, subscription, reason };
+        let weight = mail.weight();
+        self.mesh.send(subscriber.shard, Parcel::Mail { batch: vec![mail], weight });
+        true
     }
 
     /// Says GOODBYE to all sessions, waits for what is left to be written, and ends the threads.

@@ -77,8 +77,8 @@ impl RetainedTable {
         Stored { number, dropped }
     }
 
-    /// For each topic that matches, the most recent event that `receiver` would have got when it was
-    /// published (AP-RET-02, AP-RET-05). If they are more than `limit`, the most recent ones.
+    /// For each topic that matches, the most recent event that `receiver` would have got when it
+    /// was published (AP-RET-02, AP-RET-05). If they are more than `limit`, the most recent ones.
     pub fn find(
         &self,
         uri: &str,

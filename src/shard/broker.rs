@@ -10,7 +10,7 @@ use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::Codec;
 use crate::router::{
     Audience, Fanout, MAX_WILDCARD_COMPONENTS, PublisherDisclosure, Realm, RealmSettings,
-    RetainedEvent, ShardSet,
+    RetainedEvent, SessionRef, ShardSet,
 };
 use crate::session::{Membership, Session};
 use crate::transport::{Class, Framing, Span};
@@ -112,6 +112,29 @@ impl Shard {
             None => self.refuse(slot, code::UNSUBSCRIBE, request, NO_SUCH_SUBSCRIPTION),
         }
         Ok(())
+    }
+
+    /// Ends a subscription of a session of this shard, and says so if the client would understand
+    /// (AP-REVS-01). Without effect if the session or its subscription has gone meanwhile.
+    pub(super) fn handle_revoke(
+        &mut self,
+        subscriber: SessionRef,
+        subscription: SubscriptionId,
+        reason: Option<&str>,
+    ) {
+        let Some(session) = self.find_mut(subscriber) else { return };
+        let announced = session.roles.has(Role::Subscriber, Feature::SubscriptionRevocation);
+        let Some(membership) = session.subscriptions.remove(&subscription) else { return };
+        self.leave_subscription(subscription, membership.position);
+        if !announced {
+            return;
+        }
+        let mut details = vec![("subscription".into(), subscription.get().into())];
+        details.extend(reason.map(|reason| ("reason".into(), reason.into())));
+        if self.send(subscriber.slot, &RouterMessage::Revoked { details: &details }).is_err() {
+            details.truncate(1);
+            self.answer(subscriber.slot, &RouterMessage::Revoked { details: &details });
+        }
     }
 
     /// Takes the receiver at `position` out of a subscription's list.
@@ -221,6 +244,7 @@ impl Shard {
         let selective = head.audience.lists.is_some() || came_before;
         let mut frames = Frames::default();
         let mut delivered = 0;
+        let mut unfit = None;
         for &slot in &receivers.slots {
             let connection = &mut self.connections[slot as usize];
             let Some(session) = connection.session_id else { continue };
@@ -233,14 +257,19 @@ impl Shard {
             match frame {
                 Ok(frame) if !connection.accepts(frame) => {
                     self.counters.events_dropped_size.increment();
+                    unfit.get_or_insert((slot, SendError::TooLarge));
                 }
                 Ok(frame) => {
                     let queued = self.outbound.queue(slot, connection, frame, Class::Event);
                     delivered += u64::from(queued);
                 }
-                Err(_) => self.counters.events_dropped_encoding.increment(),
+                Err(error) => {
+                    self.counters.events_dropped_encoding.increment();
+                    unfit.get_or_insert((slot, error));
+                }
             }
         }
+        self.outbound.unfit.extend(unfit);
         self.counters.events_delivered.add(delivered);
     }
 

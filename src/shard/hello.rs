@@ -167,6 +167,7 @@ const BROKER_FEATURES: &[&str] = &[
     "publisher_exclusion",
     "publisher_identification",
     "subscriber_blackwhite_listing",
+    "subscription_revocation",
 ];
 const DEALER_FEATURES: &[&str] = &[
     "call_canceling",

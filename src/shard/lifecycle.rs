@@ -179,6 +179,19 @@ impl Shard {
         }
     }
 
+    /// One line for an event that some receivers could not be sent.
+    pub(super) fn log_unfit(&mut self, slot: u32, error: SendError, now: Millis) {
+        let Some(connection) = self.connections.get(slot as usize) else { return };
+        if self.log_budget.allow(now) {
+            let (peer, serializer) = (&connection.peer, connection.codec.as_str());
+            let reason = match error {
+                SendError::Encoding => "its serializer cannot express the payload",
+                SendError::TooLarge => "it is larger than its transport accepts",
+            };
+            tracing::info!(%peer, serializer, reason, "event dropped for this receiver");
+        }
+    }
+
     /// Ends the transport in order: its own farewell if it has one, then the last bytes leave.
     pub(super) fn close_transport(&mut self, slot: u32, code: CloseCode, why: &str, now: Millis) {
         let connection = &mut self.connections[slot as usize];

@@ -16,6 +16,8 @@ pub enum Mail {
     Invoke(Box<Invoke>, PayloadBuf),
     /// To the callee's shard: the caller, or the dealer, has given up on the call.
     Cancel(Cancellation),
+    /// To the subscriber's shard: an administrator ends its subscription (AP-REVS-01).
+    Revoke { subscriber: SessionRef, subscription: SubscriptionId, reason: Option<Box<str>> },
     /// To the caller's shard: how its call ended.
     Return(Box<Return>, PayloadBuf),
 }
@@ -28,7 +30,7 @@ impl Mail {
                 event.payload.as_payload().weight() + event.head.audience.weight()
             }
             Self::Invoke(_, payload) | Self::Return(_, payload) => payload.as_payload().weight(),
-            Self::Cancel(_) => 0,
+            Self::Cancel(_) | Self::Revoke { .. } => 0,
         };
         MAIL_WEIGHT + payload
     }

@@ -203,6 +203,9 @@ impl Shard {
             Mail::Return(answer, payload) => {
                 self.handle_return(*answer, payload.as_payload(), now);
             }
+            Mail::Revoke { subscriber, subscription, reason } => {
+                self.handle_revoke(subscriber, subscription, reason.as_deref());
+            }
         }
     }
 
@@ -218,6 +221,9 @@ impl Shard {
         }
         for slot in std::mem::take(&mut self.outbound.dropping) {
             self.log_dropping(slot, now);
+        }
+        for (slot, error) in std::mem::take(&mut self.outbound.unfit) {
+            self.log_unfit(slot, error, now);
         }
     }
 

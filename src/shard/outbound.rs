@@ -31,6 +31,8 @@ pub(super) struct Outbound {
     pub(super) overflowed: Vec<u32>,
     /// Connections for which events begin to be dropped, to be logged.
     pub(super) dropping: Vec<u32>,
+    /// Connections that an event did not fit, one per event, to be logged.
+    pub(super) unfit: Vec<(u32, SendError)>,
     /// Scratch space in which the frames of one write are put together.
     pub(super) gathered: Vec<u8>,
     limits: OutputLimits,
@@ -44,6 +46,7 @@ impl Outbound {
             dirty: VecDeque::new(),
             overflowed: Vec::new(),
             dropping: Vec::new(),
+            unfit: Vec::new(),
             gathered: Vec::new(),
             limits,
             counters,

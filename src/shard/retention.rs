@@ -21,8 +21,8 @@ impl Shard {
 
     /// Queues the retained events of a subscription for the subscriber that just got SUBSCRIBED.
     ///
-    /// `joins` says that the subscription is new to the session: then events stored until now do not
-    /// come a second time when the mail brings them. Else they may, since they are owed.
+    /// `joins` says that the subscription is new to the session: events stored until now then do
+    /// not come a second time when the mail brings them. Else they may, since they are owed.
     pub(super) fn send_retained(&mut self, slot: u32, subscription: SubscriptionId, joins: bool) {
         let limit = self.settings().limits.retained_per_subscribe;
         let receivers = self.receivers.get_mut(&subscription).expect("the session is in it");

@@ -183,6 +183,11 @@ pub enum RouterMessage<'a> {
     Unsubscribed {
         request: RequestId,
     },
+    /// UNSUBSCRIBED without a request (AP-REVS-01).
+    Revoked {
+        /// `subscription`, and perhaps `reason`.
+        details: &'a Dict,
+    },
     Event {
         subscription: SubscriptionId,
         publication: PublicationId,

@@ -15,6 +15,7 @@
 //! a <- CLOSED 1008                the router ended the transport; on WebSocket with this code
 //! a <- PING                       which stays unanswered
 //! a sends oversized               or: broken, garbage, wrong type (text for binary)
+//! a loses $s because reason         its subscription is revoked; or: a loses $s
 //! a sees broker event_retention   WELCOME announced the feature; or: sees no broker ...
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```
@@ -26,8 +27,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stentor::router::{RealmSettings, RequestIdCheck, Settings};
-use stentor::shard::Admission;
-use stentor::wamp::UriRule;
+use stentor::shard::{Admission, Mail};
+use stentor::wamp::{SessionId, SubscriptionId, UriRule};
 
 use crate::support::{Carrier, Incoming, Link, Network, Serializer};
 
@@ -167,6 +168,10 @@ impl Stage {
             [name, "sends", "garbage"] => {
                 let bytes = self.actor(name).link.frame(&[0xC1, b'{']);
                 self.send(name, &bytes);
+            }
+            [name, "loses", subscription] => self.revoke(name, subscription, None),
+            [name, "loses", subscription, "because", reason] => {
+                self.revoke(name, subscription, Some(reason));
             }
             [name, "sees", "no", role, feature] => {
                 assert!(!self.sees(name, role, feature), "{line}")
@@ -325,6 +330,18 @@ impl Stage {
             text = text.replace(name, &value.to_string());
         }
         serde_json::from_str(&text).unwrap_or_else(|_| json!(word))
+    }
+
+    fn revoke(&mut self, name: &str, subscription: &str, reason: Option<&str>) {
+        let id = self.bindings[&format!("$id_{name}")].as_u64().and_then(SessionId::new);
+        let realm = self.network.router.realm("realm1").expect("it is configured");
+        let subscriber = realm.find(id.expect("an id")).expect("the session is there");
+        let subscription = self.literal(subscription).as_u64().and_then(SubscriptionId::new);
+        let subscription = subscription.expect("a subscription");
+        let reason = reason.map(|word| self.literal(word).as_str().expect("text").into());
+        let shard = usize::from(subscriber.shard.0);
+        let mail = Mail::Revoke { subscriber, subscription, reason };
+        self.network.shards[shard].handle_mail(vec![mail], self.network.now);
     }
 
     /// Whether the WELCOME of a client that joined announced a feature.

@@ -16,6 +16,7 @@ fn features_are_announced_when_they_work() {
          a sees broker publisher_exclusion
          a sees broker publisher_identification
          a sees broker subscriber_blackwhite_listing
+         a sees broker subscription_revocation
          a sees no broker event_history
          a sees no broker sharded_subscription
          a sees no broker shareded_subscriptions",
@@ -61,7 +62,8 @@ fn ap_bwl_01_session_ids_restrict_the_receivers() {
            d -> PUBLISH {"eligible":[$id_a,$id_b]} com.myapp.mytopic1 ["Hello, world!"]
            a <- EVENT $s * {} ["Hello, world!"]
            b <- EVENT $s * {} ["Hello, world!"]
-           d -> PUBLISH {"eligible":[$id_a,$id_b,$id_d],"exclude":[$id_a]} com.myapp.mytopic1 ["Hello, world!"]
+           d -> PUBLISH {"eligible":[$id_a,$id_b,$id_d],"exclude":[$id_a]} com.myapp.mytopic1 \
+                ["Hello, world!"]
            b <- EVENT $s * {} ["Hello, world!"]"#,
     );
 }
@@ -162,7 +164,8 @@ fn ap_bwl_06_the_lists_are_not_disclosed() {
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 $s
            b -> PUBLISH {"eligible":[$id_a],"exclude":[1],"disclose_me":true} com.x
-           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,"publisher_authrole":"anonymous"}"#,
+           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,\
+                "publisher_authrole":"anonymous"}"#,
     );
 }
 
@@ -191,7 +194,8 @@ fn ap_pid_01_a_publisher_is_disclosed_if_it_asks() {
            a -> SUBSCRIBE {} com.myapp.mytopic1
            a <- SUBSCRIBED 1 $s
            b -> PUBLISH {"disclose_me":true} com.myapp.mytopic1 ["Hello, world!"]
-           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,"publisher_authrole":"anonymous"} ["Hello, world!"]
+           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,\
+                "publisher_authrole":"anonymous"} ["Hello, world!"]
            b -> PUBLISH {"disclose_me":false} com.myapp.mytopic1 ["Hello, world!"]
            a <- EVENT $s * {} ["Hello, world!"]
            b -> PUBLISH {} com.myapp.mytopic1 ["Hello, world!"]
@@ -226,9 +230,11 @@ fn ap_pid_02_a_realm_may_always_disclose() {
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 $s
            b -> PUBLISH {} com.x
-           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,"publisher_authrole":"anonymous"}
+           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,\
+                "publisher_authrole":"anonymous"}
            b -> PUBLISH {"disclose_me":false} com.x
-           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,"publisher_authrole":"anonymous"}"#,
+           a <- EVENT $s * {"publisher":$id_b,"publisher_authid":$authid_b,\
+                "publisher_authrole":"anonymous"}"#,
     );
 }
 
@@ -324,6 +330,64 @@ fn ap_pbs_04_a_publication_needs_a_concrete_topic() {
     );
 }
 
+/// AP-REVS-01: no request is answered, no event follows, and the others keep theirs.
+#[test]
+fn ap_revs_01_a_subscription_may_be_revoked() {
+    check(
+        r#"join b c
+           a -> HELLO realm1 {"roles":{"subscriber":{"features":{"subscription_revocation":true}}}}
+           a <- WELCOME $id_a *
+           a -> SUBSCRIBE {} com.x
+           a <- SUBSCRIBED 1 $s
+           b -> SUBSCRIBE {} com.x
+           b <- SUBSCRIBED 1 $s
+           a loses $s because "no longer authorized"
+           a <- UNSUBSCRIBED 0 {"subscription":$s,"reason":"no longer authorized"}
+           c -> PUBLISH {} com.x [1]
+           b <- EVENT $s * {} [1]
+           a loses $s
+           a -> UNSUBSCRIBE $s
+           a <- ERROR 34 2 {} wamp.error.no_such_subscription *
+           a -> SUBSCRIBE {} com.x
+           a <- SUBSCRIBED 3 $s
+           c -> PUBLISH {} com.x [2]
+           a <- EVENT $s * {} [2]
+           b <- EVENT $s * {} [2]
+           a loses $s
+           a <- UNSUBSCRIBED 0 {"subscription":$s}"#,
+    );
+}
+
+/// AP-REVS-01: who did not announce it is not told.
+#[test]
+fn ap_revs_01_it_is_silent_for_others() {
+    check(
+        "join a b
+         a -> SUBSCRIBE {} com.x
+         a <- SUBSCRIBED 1 $s
+         a loses $s because tired
+         b -> PUBLISH {} com.x [1]
+         a -> SUBSCRIBE {} com.x
+         a <- SUBSCRIBED 2 *",
+    );
+}
+
+/// AP-REVS-01: a reason that the peer's transport does not take is left out.
+#[test]
+fn ap_revs_01_a_long_reason_is_left_out() {
+    let reason = "long ".repeat(120);
+    check(&format!(
+        r#"a via rawsocket 1024
+           a -> HELLO realm1 {{"roles":{{"subscriber":{{"features":{{\
+                "subscription_revocation":true}}}}}}}}
+           a <- WELCOME $id_a *
+           a -> SUBSCRIBE {{}} com.x
+           a <- SUBSCRIBED 1 $s
+           a loses $s because "{reason}{reason}"
+           a <- UNSUBSCRIBED 0 {{"subscription":$s}}"#
+    ));
+}
+
 /// AP-PPT-01, AP-PPT-04: the keys are mirrored, whoever the subscriber is (AP-PPT-03).
 #[test]
 fn ap_ppt_01_passthru_keys_are_mirrored() {
@@ -333,8 +397,12 @@ fn ap_ppt_01_passthru_keys_are_mirrored() {
            b <- WELCOME * *
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 $s
-           b -> PUBLISH {"ppt_scheme":"wamp","ppt_serializer":"cbor","ppt_cipher":"xsalsa20poly1305","ppt_keyid":"GTtQ37XGJO2O4R8Dvx4AUo8pe61D9evIWpKGQAPdOh0="} com.x ["\u0000q83v"]
-           a <- EVENT $s * {"ppt_scheme":"wamp","ppt_serializer":"cbor","ppt_cipher":"xsalsa20poly1305","ppt_keyid":"GTtQ37XGJO2O4R8Dvx4AUo8pe61D9evIWpKGQAPdOh0="} ["\u0000q83v"]
+           b -> PUBLISH {"ppt_scheme":"wamp","ppt_serializer":"cbor",\
+                "ppt_cipher":"xsalsa20poly1305",\
+                "ppt_keyid":"GTtQ37XGJO2O4R8Dvx4AUo8pe61D9evIWpKGQAPdOh0="} com.x ["\u0000q83v"]
+           a <- EVENT $s * {"ppt_scheme":"wamp","ppt_serializer":"cbor",\
+                "ppt_cipher":"xsalsa20poly1305",\
+                "ppt_keyid":"GTtQ37XGJO2O4R8Dvx4AUo8pe61D9evIWpKGQAPdOh0="} ["\u0000q83v"]
            b -> PUBLISH {"ppt_scheme":"mqtt"} com.x ["\u0000q83v"]
            a <- EVENT $s * {"ppt_scheme":"mqtt"} ["\u0000q83v"]
            b -> PUBLISH {"ppt_scheme":"x_custom","ppt_serializer":"x_mine"} com.x [1] {"k":2}
@@ -352,7 +420,8 @@ fn ap_ppt_03_a_publisher_must_announce_passthru() {
             r#"join b
                b -> SUBSCRIBE {{}} com.x
                b <- SUBSCRIBED 1 *
-               a -> HELLO realm1 {{"roles":{{"publisher":{features},"caller":{{"features":{{"payload_passthru_mode":true}}}}}}}}
+               a -> HELLO realm1 {{"roles":{{"publisher":{features},\
+                    "caller":{{"features":{{"payload_passthru_mode":true}}}}}}}}
                a <- WELCOME * *
                a -> PUBLISH {{"ppt_scheme":"","acknowledge":true}} com.y
                a <- PUBLISHED 1 *
@@ -370,7 +439,9 @@ fn ap_ppt_05_the_older_transparent_form_is_forwarded() {
         r#"join a b
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 $s
-           b -> PUBLISH {"enc_algo":"cryptobox","enc_serializer":"msgpack","enc_key":"k"} com.x "\u0000q83v"
-           a <- EVENT $s * {"enc_algo":"cryptobox","enc_serializer":"msgpack","enc_key":"k"} "\u0000q83v""#,
+           b -> PUBLISH {"enc_algo":"cryptobox","enc_serializer":"msgpack","enc_key":"k"} com.x \
+                "\u0000q83v"
+           a <- EVENT $s * {"enc_algo":"cryptobox","enc_serializer":"msgpack","enc_key":"k"} \
+                "\u0000q83v""#,
     );
 }

@@ -68,7 +68,8 @@ fn ap_ret_04_it_keeps_what_it_had_when_it_was_published() {
            a <- GOODBYE * *
            b -> SUBSCRIBE {"get_retained":true} com.x
            b <- SUBSCRIBED 1 $s
-           b <- EVENT $s $p {"publisher":$id_a,"publisher_authid":$authid_a,"publisher_authrole":"anonymous","trustlevel":0,"retained":true} [1]"#,
+           b <- EVENT $s $p {"publisher":$id_a,"publisher_authid":$authid_a,\
+                "publisher_authrole":"anonymous","trustlevel":0,"retained":true} [1]"#,
     );
 }
 

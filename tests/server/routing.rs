@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use stentor::codec::Codec;
 use stentor::net::Server;
+use stentor::wamp::{SessionId, SubscriptionId};
 
 use crate::sockets::{Client, Kind, address, config, hello, settles, start};
 
@@ -212,4 +213,40 @@ fn a_round_robin_serves_all_callees_alike() {
     let mut numbers: Vec<_> = results.iter().map(|result| result[3][0].as_u64()).collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq((0..80).map(Some)));
+}
+
+/// AP-RET-02, AP-REVS-01: from thread to thread, and from outside of all threads.
+#[test]
+fn retained_events_and_revocations_reach_every_shard() {
+    let server = start(&config(4));
+    let mut publisher = Client::join(address(&server), RAW);
+    let request = publisher.next_request();
+    let options = json!({"retain": true, "acknowledge": true});
+    publisher.send(&json!([16, request, options, "com.x", ["last"]]));
+    publisher.expect(17);
+    let roles = json!({"subscriber": {"features": {"subscription_revocation": true}}});
+    let mut subscribers: Vec<_> = kinds()
+        .map(|kind| {
+            let mut client = Client::open(address(&server), kind);
+            client.send(&json!([1, "realm1", {"roles": roles}]));
+            client.welcomed();
+            client
+        })
+        .collect();
+    for client in &mut subscribers {
+        let request = client.next_request();
+        client.send(&json!([32, request, {"get_retained": true}, "com.x"]));
+        let id = client.expect(33)[2].clone();
+        let event = client.expect(36);
+        assert_eq!((&event[3], &event[4]), (&json!({"retained": true}), &json!(["last"])));
+        let session = SessionId::new(client.session).unwrap();
+        let subscription = SubscriptionId::new(id.as_u64().unwrap()).unwrap();
+        assert!(server.revoke_subscription("realm1", session, subscription, Some("why")));
+        assert!(!server.revoke_subscription("realm2", session, subscription, None));
+        let revoked = json!([35, 0, {"subscription": id, "reason": "why"}]);
+        assert_eq!(client.expect(35), revoked);
+    }
+    drop((publisher, subscribers));
+    settles(&server);
+    assert_eq!(server.router().realm("realm1").unwrap().retained.len(), 1);
 }

@@ -129,6 +129,10 @@ impl World {
         if pattern.policy != Policy::Exact || self.rng.random_bool(0.1) {
             options["match"] = json!(pattern.policy.as_str());
         }
+        if self.rng.random_bool(0.4) {
+            options["get_retained"] = json!(true);
+            self.get_retained(c, request, &pattern.uri, pattern.policy);
+        }
         self.say(c, "SUBSCRIBE", &json!([32, request, options, pattern.uri]));
         self.expect(c, request, Request::Subscribe(pattern, expected));
     }
@@ -193,7 +197,7 @@ impl World {
     }
 
     fn publish(&mut self, c: usize) {
-        let (topic, expected) = match self.rng.random_range(0..20) {
+        let (topic, mut expected) = match self.rng.random_range(0..20) {
             0 => (*pick(&mut self.rng, INVALID), Expected::InvalidUri),
             1 => ("wamp.session.on_join", Expected::InvalidUri),
             _ => (*pick(&mut self.rng, URIS), Expected::Success),
@@ -212,14 +216,29 @@ impl World {
         if !exclude_me {
             options["exclude_me"] = json!(false);
         }
+        let details = self.publish_options(c, &mut options);
+        if details.is_none() && expected == Expected::Success {
+            expected = Expected::DiscloseMe;
+        }
+        let details = details.unwrap_or_default();
         let message =
-            with_payload(vec![json!(16), json!(request), options, json!(topic)], &payload);
+            with_payload(vec![json!(16), json!(request), options.clone(), json!(topic)], &payload);
         self.say(c, "PUBLISH", &message);
         let void = self.clients[c].hostile || expected != Expected::Success;
         let sent_bytes = self.clients[c].sent_bytes;
         let topic = topic.to_owned();
-        let publication =
-            Publication { realm, topic, payload, exclude_me, void, id: None, sent_bytes };
+        let publication = Publication {
+            realm,
+            topic,
+            payload,
+            exclude_me,
+            options,
+            details,
+            settled: false,
+            void,
+            id: None,
+            sent_bytes,
+        };
         self.model.publications.insert((tag, number), publication);
         if !void {
             self.owe(c, (tag, number));
@@ -243,7 +262,8 @@ impl World {
         let publication = &self.model.publications[&(tag, number)];
         let size = json!(publication.payload.args).to_string().len();
         for (c, client) in self.clients.iter().enumerate() {
-            let excluded = c == publisher && publication.exclude_me;
+            let excluded =
+                c == publisher && publication.exclude_me || !publication.admits(&client.session);
             let too_large = size + 300 > client.link.limit_bytes();
             if client.stage != Stage::Joined || client.hostile || excluded || too_large {
                 continue;

@@ -28,13 +28,16 @@ impl World {
                 let publication = publication.expect("the publication was sent");
                 let id = number(&message[2]);
                 assert_eq!(*publication.id.get_or_insert(id), id, "one publication id");
+                publication.settled = true;
             }
             (33, Request::Subscribe(pattern, Expected::Success)) => {
+                self.expect_retained(c, id, number(&message[2]));
                 self.hear_subscribed(c, number(&message[2]), pattern);
             }
             (35, Request::Unsubscribe(id, true)) => {
                 let held = self.clients[c].session.subscriptions.remove(&id);
                 assert!(held.is_some_and(|held| held.leaving));
+                self.model.forget_retained(self.clients[c].session.tag, id);
             }
             (50, Request::Call(sequence, Expected::Success)) => {
                 let tag = self.clients[c].session.tag;
@@ -74,6 +77,9 @@ impl World {
     fn hear_error(&self, c: usize, request: Request, uri: &str, rest: &[Value]) {
         let tight = self.plan.tight_limits;
         let allowed = match &request {
+            Request::Publish(_, Expected::DiscloseMe) => {
+                uri == "wamp.error.option_disallowed.disclose_me"
+            }
             Request::Subscribe(_, Expected::Success) => tight && uri == LIMIT,
             Request::Register(_, Expected::Success) => {
                 uri == "wamp.error.procedure_already_exists" || tight && uri == LIMIT
@@ -90,6 +96,7 @@ impl World {
                 !succeeds && uri == "wamp.error.no_such_registration"
             }
             Request::Call(_, Expected::InvalidUri) => uri == "wamp.error.invalid_uri",
+            Request::Call(_, Expected::DiscloseMe) => false,
             Request::Call(_, Expected::NoSuchProcedure) => uri == "wamp.error.no_such_procedure",
             Request::Call(sequence, Expected::Success) => {
                 self.may_call_fail(c, *sequence, uri, &payload(rest))

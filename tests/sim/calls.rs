@@ -61,7 +61,10 @@ impl World {
             json!({ "features": features })
         };
         let both = ["progressive_call_invocations", "progressive_call_results", "call_canceling"];
-        json!({"publisher": {}, "subscriber": {}, "caller": on(&both), "callee": on(&both)})
+        let passthru = json!({"features": {"payload_passthru_mode": true}});
+        let revocation = json!({"features": {"subscription_revocation": true}});
+        let (caller, callee) = (on(&both), on(&both));
+        json!({"publisher": passthru, "subscriber": revocation, "caller": caller, "callee": callee})
     }
 
     /// The options of a new call.

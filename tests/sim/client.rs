@@ -6,6 +6,7 @@ use stentor::clock::Millis;
 
 use super::calls::LongCalls;
 use super::model::{Pattern, Tag};
+use super::pubsub::Retained;
 use crate::support::Link;
 
 /// Where a client is, as far as it knows.
@@ -60,9 +61,15 @@ pub(crate) struct Client {
 pub(crate) struct Session {
     pub(crate) tag: Tag,
     pub(crate) realm: &'static str,
+    /// As WELCOME says.
+    pub(crate) id: u64,
+    pub(crate) authid: String,
     pub(crate) last_request: u64,
     pub(crate) pending: BTreeMap<u64, Request>,
     pub(crate) subscriptions: BTreeMap<u64, Held>,
+    /// Requests with `get_retained`, and what must come behind their answers.
+    pub(crate) asked_retained: BTreeMap<u64, Vec<(Tag, u64)>>,
+    pub(crate) retained: Retained,
     pub(crate) registrations: BTreeMap<u64, Held>,
     /// Invocations to be answered: their own id, and the call behind each.
     pub(crate) invocations: BTreeMap<u64, (Tag, u64)>,
@@ -98,6 +105,8 @@ pub(crate) enum Expected {
     Success,
     /// `wamp.error.invalid_uri`.
     InvalidUri,
+    /// `wamp.error.option_disallowed.disclose_me`.
+    DiscloseMe,
     /// `wamp.error.no_such_procedure`: the URI is the protocol's.
     NoSuchProcedure,
 }

@@ -66,6 +66,8 @@ impl World {
             let over = matches!(client.stage, Stage::Gone | Stage::Ending);
             assert!(over || !client.hostile, "c{c} is still there, in stage {:?}", client.stage);
             assert!(over || !self.shutting_down, "c{c} survives in stage {:?}", client.stage);
+            let retained = &client.session.retained;
+            assert!(over || !retained.is_missing(), "c{c} hears no retained event: {retained:?}");
             let calls = client.session.pending.values().filter(|r| matches!(r, Request::Call(..)));
             assert_eq!(calls.count(), 0, "c{c} waits for the end of a call (BP-CALL-03)");
             let pending = &client.session.pending;

@@ -124,11 +124,15 @@ impl World {
         let name = NAMES.iter().find(|(known, _)| *known == code).expect("a message of a router").1;
         self.note(name, format_args!("c{c} {}", Short(message)));
         let stage = self.clients[c].stage;
+        if code != 36 && stage == Stage::Joined {
+            self.end_retained(c);
+        }
         match (code, stage) {
             (2, Stage::Hello) => self.hear_welcome(c, elements),
             (3, _) => self.hear_abort(c, elements),
             (6, Stage::Leaving | Stage::Quitting | Stage::Joined) => self.hear_goodbye(c, elements),
             (_, Stage::Leaving | Stage::Quitting) => {}
+            (35, Stage::Joined) if elements[1] == json!(0) => self.hear_revoked(c, &elements[2]),
             (36, Stage::Joined) => self.hear_event(c, elements),
             (50, Stage::Joined) if elements[2].get("progress").is_some() => {
                 self.hear_partial(c, elements);
@@ -150,7 +154,10 @@ impl World {
         assert!(
             message[2]["roles"]["broker"].is_object() && message[2]["roles"]["dealer"].is_object()
         );
-        self.clients[c].stage = Stage::Joined;
+        let client = &mut self.clients[c];
+        client.session.id = id;
+        client.session.authid = message[2]["authid"].as_str().expect("an authid").to_owned();
+        client.stage = Stage::Joined;
     }
 
     fn hear_abort(&mut self, c: usize, message: &[Value]) {
@@ -183,28 +190,6 @@ impl World {
         }
     }
 
-    fn hear_event(&mut self, c: usize, message: &[Value]) {
-        let session = &self.clients[c].session;
-        let (subscription, id) = (number(&message[1]), number(&message[2]));
-        let held = session.subscriptions.get(&subscription);
-        let held = held.unwrap_or_else(|| panic!("c{c} holds no subscription {subscription}"));
-        let payload = payload(&message[4..]);
-        let (from, sequence) = origin(&payload);
-        let publication = self.model.publications.get_mut(&(from, sequence));
-        let publication = publication.expect("the event was published");
-        assert!(!publication.void, "event {from}/{sequence} comes from behind a violation");
-        assert!(held.pattern.matches(publication.realm, &publication.topic), "the topic matches");
-        assert_eq!(payload, publication.payload, "the payload of {from}/{sequence}");
-        let details = match held.pattern.policy {
-            Policy::Exact => json!({}),
-            _ => json!({ "topic": publication.topic }),
-        };
-        assert_eq!(message[3], details, "the details of {from}/{sequence}");
-        assert!(from != session.tag || !publication.exclude_me, "the publisher is excluded");
-        assert_eq!(*publication.id.get_or_insert(id), id, "one publication id (BP-ID-05)");
-        self.model.note_event(session.tag, subscription, from, sequence);
-    }
-
     fn hear_invocation(&mut self, c: usize, message: &[Value]) {
         let session = &mut self.clients[c].session;
         let (id, registration) = (number(&message[1]), number(&message[2]));
@@ -227,6 +212,9 @@ impl World {
         }
         if call.course.is_upload {
             details["progress"] = json!(true);
+        }
+        if let Some(level) = self.plan.realm.anonymous_trustlevel {
+            details["trustlevel"] = json!(level);
         }
         assert_eq!(message[3], details, "the details of {from}/{sequence}");
         session.invocations.insert(id, (from, sequence));
@@ -251,7 +239,7 @@ pub(crate) fn payload(rest: &[Value]) -> Payload {
 }
 
 /// The session and number that every payload begins with.
-fn origin(payload: &Payload) -> (u64, u64) {
+pub(crate) fn origin(payload: &Payload) -> (u64, u64) {
     (number(&payload.args[0]), number(&payload.args[1]))
 }
 

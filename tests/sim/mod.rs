@@ -1,9 +1,9 @@
 //! A seeded simulation of a whole router: shards, mail, sockets, clients and time in one thread.
 //!
 //! `plan` draws the settings of a seed, `world` draws one action a step, `actions` and `hostile`
-//! are what clients do, `calls` what makes calls long, `hearing` and `answers` judge what they
-//! hear with the help of `model`, `closing` brings a run to its end, `log` keeps the trace and
-//! counts what happened.
+//! are what clients do, `calls` what makes calls long, `pubsub` what publications may be,
+//! `hearing` and `answers` judge what they hear with the help of `model`, `closing` brings a run
+//! to its end, `log` keeps the trace and counts what happened.
 
 mod actions;
 mod answers;
@@ -15,6 +15,7 @@ mod hostile;
 mod log;
 mod model;
 mod plan;
+mod pubsub;
 mod world;
 
 pub(crate) use log::Tally;

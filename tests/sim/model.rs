@@ -65,6 +65,12 @@ pub(crate) struct Publication {
     pub(crate) topic: String,
     pub(crate) payload: Payload,
     pub(crate) exclude_me: bool,
+    /// `PUBLISH.Options`.
+    pub(crate) options: Value,
+    /// `EVENT.Details` for everybody.
+    pub(crate) details: Value,
+    /// The publisher has heard PUBLISHED.
+    pub(crate) settled: bool,
     /// Sent where it must have no effect: behind a violation, or with an invalid topic.
     pub(crate) void: bool,
     /// As far as somebody has heard it.
@@ -105,6 +111,8 @@ pub(crate) struct Model {
     pub(crate) limits_concurrency: bool,
     /// Events that must still arrive.
     pub(crate) owed: BTreeSet<Owed>,
+    /// Events that came with a new subscription: they do not come again.
+    came: BTreeSet<Owed>,
     /// What each subscription or registration id is for.
     patterns: BTreeMap<u64, Pattern>,
     last_event: BTreeMap<(Tag, Tag), u64>,
@@ -131,7 +139,18 @@ impl Model {
         assert!(last < Some(number), "event {from}/{number} after {last:?} on {subscription}");
         let last = self.last_event.insert((subscriber, from), number);
         assert!(last <= Some(number), "event {from}/{number} after {last:?} (BP-ORD-01)");
-        self.owed.remove(&(subscriber, subscription, from, number));
+        let event = (subscriber, subscription, from, number);
+        assert!(!self.came.contains(&event), "{event:?} came with the subscription (AP-RET-07)");
+        self.owed.remove(&event);
+    }
+
+    pub(crate) fn note_retained(&mut self, to: Tag, subscription: u64, from: Tag, number: u64) {
+        self.came.insert((to, subscription, from, number));
+    }
+
+    /// What comes with the next subscription is new.
+    pub(crate) fn forget_retained(&mut self, to: Tag, subscription: u64) {
+        self.came.retain(|came| (came.0, came.1) != (to, subscription));
     }
 
     /// An invocation has come: in the caller's order, also across procedures.

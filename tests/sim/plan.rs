@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::rngs::StdRng;
 use stentor::limits::{Limits, OutputLimits, SlowConsumerPolicy, Timeouts};
-use stentor::router::{RequestIdCheck, Settings};
+use stentor::router::{PublisherDisclosure, RealmSettings, RequestIdCheck, Settings};
 
 use crate::support::{Carrier, Link, Serializer};
 
@@ -11,6 +11,8 @@ pub(crate) struct Plan {
     pub(crate) shards: usize,
     pub(crate) clients: usize,
     pub(crate) settings: Settings,
+    /// The rules of all realms; their names do not count.
+    pub(crate) realm: RealmSettings,
     /// Limits on what a session holds are so low that they are met.
     pub(crate) tight_limits: bool,
     /// The budgets of output are so low that they are met at any time.
@@ -45,6 +47,7 @@ impl Plan {
             shards: *pick(rng, &[1, 2, 3, 8]),
             clients: rng.random_range(3..=9),
             settings,
+            realm: realm(rng),
             tight_limits,
             tight_output: tight_hard || tight_total,
             trouble: *pick(rng, &[0.0, 0.005, 0.02, 0.06]),
@@ -71,6 +74,16 @@ pub(crate) fn draw_link(rng: &mut StdRng) -> Link {
     Link::new(carrier, *pick(rng, &Serializer::ALL))
 }
 
+fn realm(rng: &mut StdRng) -> RealmSettings {
+    let disclosures =
+        [PublisherDisclosure::Allow, PublisherDisclosure::Forbid, PublisherDisclosure::Always];
+    RealmSettings {
+        anonymous_trustlevel: rng.random_bool(0.2).then_some(3),
+        publisher_disclosure: *pick(rng, &disclosures),
+        ..RealmSettings::default()
+    }
+}
+
 fn limits(tight: bool) -> Limits {
     let mut limits = Limits { message_bytes: 16 * 1024, uri_bytes: 64, ..Limits::default() };
     if tight {
@@ -78,6 +91,9 @@ fn limits(tight: bool) -> Limits {
         limits.registrations_per_session = 2;
         limits.calls_per_session = 3;
         limits.invocations_per_session = 2;
+        limits.retained_events = 4;
+        limits.retained_bytes = 3_000;
+        limits.retained_per_subscribe = 2;
     }
     limits
 }

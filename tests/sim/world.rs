@@ -28,7 +28,8 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let plan = Plan::draw(&mut rng);
-        let realms = REALMS.map(RealmSettings::named).to_vec();
+        let realm = |name: &str| RealmSettings { name: name.into(), ..plan.realm.clone() };
+        let realms = REALMS.map(realm).to_vec();
         let net = Network::new(plan.settings.clone(), realms, plan.shards);
         let mut world = Self {
             net,
@@ -67,6 +68,7 @@ impl World {
             66..82 => self.turn(),
             82..96 => self.read_somewhere(),
             96..98 => self.pass_time(),
+            98 if self.rng.random_bool(0.5) => self.revoke_somewhere(),
             98 => self.resume_somewhere(),
             _ => self.ping_somewhere(),
         }

@@ -1,0 +1,251 @@
+//! Publications that are not for everyone, that say who published them, or that are retained: the
+//! options that clients draw, and what the model makes of them.
+
+use rand::RngExt;
+use serde_json::{Value, json};
+use stentor::router::PublisherDisclosure;
+use stentor::shard::Mail;
+use stentor::wamp::{SessionId, SubscriptionId};
+
+use super::client::{Session, Stage};
+use super::hearing::{number, origin, payload};
+use super::model::{Policy, Publication, Tag};
+use super::plan::pick;
+use super::world::World;
+
+/// Retained events on their way to a client, behind its SUBSCRIBED.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Retained {
+    /// The subscription that they belong to; nothing else comes in between.
+    subscription: Option<u64>,
+    /// Whether the subscription is new to the session.
+    joined: bool,
+    /// Publications that were retained for sure before SUBSCRIBE: one as recent must come.
+    floor: Vec<(Tag, u64)>,
+    /// What has come.
+    heard: Vec<(Tag, u64)>,
+}
+
+impl Retained {
+    /// Whether what was retained for sure has not come.
+    pub(crate) fn is_missing(&self) -> bool {
+        !self.floor.is_empty() && self.heard.is_empty()
+    }
+}
+
+impl Publication {
+    /// Whether a session may receive it, as far as lists go (AP-BWL-02).
+    pub(crate) fn admits(&self, session: &Session) -> bool {
+        let attributes = [
+            ("", json!(session.id)),
+            ("_authid", json!(session.authid)),
+            ("_authrole", json!("anonymous")),
+        ];
+        attributes.iter().all(|(suffix, mine)| {
+            let listed = |list: &str| {
+                let list = self.options.get(format!("{list}{suffix}"))?.as_array();
+                Some(list.expect("a list").contains(mine))
+            };
+            listed("eligible").unwrap_or(true) && !listed("exclude").unwrap_or(false)
+        })
+    }
+
+    /// `EVENT.Details` as they should be.
+    fn details(&self, topic: bool, retained: bool) -> Value {
+        let mut details = self.details.clone();
+        if topic {
+            details["topic"] = json!(self.topic);
+        }
+        if retained {
+            details["retained"] = json!(true);
+        }
+        details
+    }
+
+    fn retains(&self) -> bool {
+        self.options.get("retain") == Some(&json!(true))
+    }
+
+    fn has_lists(&self) -> bool {
+        LISTS.iter().any(|list| self.options.get(list).is_some())
+    }
+}
+
+impl World {
+    /// Adds options to a PUBLISH; gives what will stand in EVENT.Details, or `None` if the realm
+    /// refuses the publication.
+    pub(crate) fn publish_options(&mut self, c: usize, options: &mut Value) -> Option<Value> {
+        if self.rng.random_bool(0.2) {
+            options["retain"] = json!(true);
+        }
+        if self.rng.random_bool(0.15) {
+            self.lists(options);
+        }
+        let asks = self.rng.random_bool(0.15);
+        if asks {
+            options["disclose_me"] = json!(true);
+        }
+        let mut details = json!({});
+        if self.rng.random_bool(0.05) {
+            options["ppt_scheme"] = json!("x_sim");
+            details["ppt_scheme"] = json!("x_sim");
+        }
+        let disclosure = self.plan.realm.publisher_disclosure;
+        if disclosure == PublisherDisclosure::Always
+            || asks && disclosure == PublisherDisclosure::Allow
+        {
+            let session = &self.clients[c].session;
+            details["publisher"] = json!(session.id);
+            details["publisher_authid"] = json!(session.authid);
+            details["publisher_authrole"] = json!("anonymous");
+        }
+        if let Some(level) = self.plan.realm.anonymous_trustlevel {
+            details["trustlevel"] = json!(level);
+        }
+        let refused = asks && disclosure == PublisherDisclosure::Forbid;
+        (!refused).then_some(details)
+    }
+
+    /// One or two lists that name some of the clients.
+    fn lists(&mut self, options: &mut Value) {
+        for _ in 0..self.rng.random_range(1..=2) {
+            let list = *pick(&mut self.rng, LISTS);
+            let mut names = Vec::new();
+            for client in &self.clients {
+                // An id of nobody is as good as any.
+                let (id, authid) = (client.session.id.max(1), &client.session.authid);
+                if self.rng.random_bool(0.5) {
+                    names.push(match list.rsplit_once('_') {
+                        None => json!(id),
+                        Some((_, "authid")) => json!(authid),
+                        Some(_) => json!(if id % 2 == 0 { "anonymous" } else { "manager" }),
+                    });
+                }
+            }
+            options[list] = json!(names);
+        }
+    }
+
+    /// Asks for retained events, and notes what must come.
+    pub(crate) fn get_retained(&mut self, c: usize, request: u64, topic: &str, policy: Policy) {
+        let session = &self.clients[c].session;
+        let output = &self.plan.settings.output;
+        let sure = policy == Policy::Exact
+            && !self.plan.tight_limits
+            && !self.plan.tight_output
+            && output.hard_bytes > 1_000_000
+            && self.clients[c].link.limit_bytes() > 10_000;
+        let mut floor = Vec::new();
+        for ((tag, number), publication) in &self.model.publications {
+            let fits = publication.realm == session.realm && publication.topic == topic;
+            if sure
+                && fits
+                && publication.settled
+                && publication.retains()
+                && *tag != session.tag
+                && publication.admits(session)
+                && !publication.has_lists()
+            {
+                floor.retain(|(other, _)| other != tag);
+                floor.push((*tag, *number));
+            }
+        }
+        self.clients[c].session.asked_retained.insert(request, floor);
+    }
+
+    /// SUBSCRIBED has come: what was asked for follows at once (AP-RET-07).
+    pub(crate) fn expect_retained(&mut self, c: usize, request: u64, subscription: u64) {
+        let session = &mut self.clients[c].session;
+        let joined = !session.subscriptions.contains_key(&subscription);
+        let Some(floor) = session.asked_retained.remove(&request) else { return };
+        let heard = Vec::new();
+        session.retained = Retained { subscription: Some(subscription), joined, floor, heard };
+    }
+
+    /// Something else comes, or nothing more: all that was retained for sure has come.
+    pub(crate) fn end_retained(&mut self, c: usize) {
+        let retained = std::mem::take(&mut self.clients[c].session.retained);
+        assert!(!retained.is_missing(), "c{c} hears no retained event: {retained:?}");
+    }
+
+    /// An administrator ends a subscription.
+    pub(crate) fn revoke_somewhere(&mut self) {
+        let c = self.any_client();
+        let client = &mut self.clients[c];
+        let held = client.session.subscriptions.iter_mut().find(|(_, held)| !held.leaving);
+        let Some((id, held)) = held.filter(|_| client.stage == Stage::Joined && !client.hostile)
+        else {
+            return;
+        };
+        let id = *id;
+        let session = SessionId::new(client.session.id).expect("an id");
+        let realm = self.net.router.realm(client.session.realm).expect("a realm");
+        let Some(subscriber) = realm.find(session) else { return };
+        held.leaving = true;
+        self.model.forgive_subscription(client.session.tag, id);
+        let subscription = SubscriptionId::new(id).expect("an id");
+        let mail = Mail::Revoke { subscriber, subscription, reason: Some("sim".into()) };
+        let shard = usize::from(subscriber.shard.0);
+        self.net.shards[shard].handle_mail(vec![mail], self.net.now);
+        self.note("revoke", format_args!("c{c}, {id}"));
+    }
+
+    pub(crate) fn hear_revoked(&mut self, c: usize, details: &Value) {
+        let id = number(&details["subscription"]);
+        assert_eq!(*details, json!({"subscription": id, "reason": "sim"}));
+        let held = self.clients[c].session.subscriptions.remove(&id);
+        assert!(held.is_some_and(|held| held.leaving), "c{c} loses {id} for no reason");
+        self.model.forget_retained(self.clients[c].session.tag, id);
+        self.note("heard a revocation", format_args!("c{c}, {id}"));
+    }
+
+    pub(crate) fn hear_event(&mut self, c: usize, message: &[Value]) {
+        let is_retained = message[3].get("retained").is_some();
+        if !is_retained {
+            self.end_retained(c);
+        }
+        let session = &self.clients[c].session;
+        let (subscription, id) = (number(&message[1]), number(&message[2]));
+        let held = session.subscriptions.get(&subscription);
+        let held = held.unwrap_or_else(|| panic!("c{c} holds no subscription {subscription}"));
+        let payload = payload(&message[4..]);
+        let (from, sequence) = origin(&payload);
+        let publication = self.model.publications.get_mut(&(from, sequence));
+        let publication = publication.expect("the event was published");
+        assert!(!publication.void, "event {from}/{sequence} comes from behind a violation");
+        assert!(held.pattern.matches(publication.realm, &publication.topic), "the topic matches");
+        assert_eq!(payload, publication.payload, "the payload of {from}/{sequence}");
+        let details = publication.details(held.pattern.policy != Policy::Exact, is_retained);
+        assert_eq!(message[3], details, "the details of {from}/{sequence}");
+        assert!(from != session.tag || !publication.exclude_me, "the publisher is excluded");
+        assert!(publication.admits(session), "the lists of {from}/{sequence} (AP-BWL-02)");
+        assert_eq!(*publication.id.get_or_insert(id), id, "one publication id (BP-ID-05)");
+        let tag = session.tag;
+        if !is_retained {
+            self.model.note_event(tag, subscription, from, sequence);
+            return;
+        }
+        assert!(publication.retains(), "nobody wanted {from}/{sequence} to be retained");
+        self.note("heard a retained EVENT", format_args!("c{c}"));
+        let retained = &mut self.clients[c].session.retained;
+        assert_eq!(retained.subscription, Some(subscription), "it comes behind SUBSCRIBED");
+        for (other, last) in retained.heard.iter().chain(&retained.floor) {
+            let newer = *other != from || *last <= sequence;
+            assert!(newer, "{other}/{last} was retained later than {from}/{sequence}");
+        }
+        assert!(!retained.heard.contains(&(from, sequence)), "{from}/{sequence} comes once");
+        retained.heard.push((from, sequence));
+        if retained.joined {
+            self.model.note_retained(tag, subscription, from, sequence);
+        }
+    }
+}
+
+const LISTS: &[&str] = &[
+    "exclude",
+    "exclude_authid",
+    "exclude_authrole",
+    "eligible",
+    "eligible_authid",
+    "eligible_authrole",
+];
