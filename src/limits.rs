@@ -34,6 +34,8 @@ pub struct Limits {
     pub retained_bytes: usize,
     /// Retained events that one SUBSCRIBE brings at most: the most recent ones.
     pub retained_per_subscribe: usize,
+    /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
+    pub call_timeout_ms_max: u64,
 }
 
 impl Default for Limits {
@@ -51,6 +53,7 @@ impl Default for Limits {
             retained_events: 10_000,
             retained_bytes: 64 * 1024 * 1024,
             retained_per_subscribe: 1_000,
+            call_timeout_ms_max: 0,
         }
     }
 }

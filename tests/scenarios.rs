@@ -10,10 +10,15 @@ mod scenarios {
     mod peer;
     mod races;
 
+    mod call_details;
+    mod call_timeouts;
+    mod canceling;
     mod limits;
+    mod progressive;
     mod protocol;
     mod publish;
     mod pubsub_options;
+    mod rerouting;
     mod retention;
     mod rpc;
     mod sessions;

@@ -122,7 +122,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let deadline = self.shard.next_deadline().into_iter().chain(self.stop_at).min()?;
-        Some(Duration::from_millis(deadline.since(self.now())))
+        // A call's timeout may lie further ahead than a poller can count.
+        Some(Duration::from_millis(deadline.since(self.now()).min(LONGEST_POLL_MS)))
     }
 
     fn note_readiness(&mut self, events: &Events, now: Millis) {
@@ -292,3 +293,6 @@ const EVENTS_PER_POLL: usize = 1024;
 
 /// Connections written in one turn, so that a huge fan-out does not keep others from being read.
 const CONNECTIONS_WRITTEN_PER_TURN: usize = 1024;
+
+/// An hour: waking up for nothing that seldom costs nothing.
+const LONGEST_POLL_MS: u64 = 3_600_000;

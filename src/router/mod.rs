@@ -21,7 +21,7 @@ use crate::wamp::{SessionId, UriRule};
 pub use audience::{Audience, Identity, ReceiverLists};
 pub use counters::{Counter, Counters, Snapshot};
 pub use pattern::MAX_WILDCARD_COMPONENTS;
-pub use procedures::{Picked, ProcedureTable, RegisterError};
+pub use procedures::{Callee, LoadSlot, PickError, Picked, ProcedureTable, RegisterError, Traits};
 pub use realm::Realm;
 pub use retained::{Found, RetainedEvent, RetainedTable, Stored};
 pub use topics::{Fanout, Fanouts, TopicTable};
@@ -116,6 +116,19 @@ pub enum PublisherDisclosure {
     Always,
 }
 
+/// Whether callees learn who calls them (AP-CID).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallerDisclosure {
+    /// If the caller or the callee asks for it.
+    #[default]
+    Allow,
+    /// Never; a request that asks for it is refused.
+    Forbid,
+    /// Of every call.
+    Always,
+}
+
 /// The settings that the pure core reads, frozen at start.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -137,9 +150,11 @@ pub struct RealmSettings {
     pub uri_rule: UriRule,
     /// The `authrole` of sessions that joined without authentication.
     pub anonymous_role: String,
-    /// `trustlevel` of what such sessions publish; `None`: events have none (AP-PTL-01).
+    /// `trustlevel` of what such sessions publish and call; `None`: there is none (AP-PTL-01,
+    /// AP-CTL-01).
     pub anonymous_trustlevel: Option<u64>,
     pub publisher_disclosure: PublisherDisclosure,
+    pub caller_disclosure: CallerDisclosure,
 }
 
 impl RealmSettings {
@@ -157,6 +172,7 @@ impl Default for RealmSettings {
             anonymous_role: "anonymous".into(),
             anonymous_trustlevel: None,
             publisher_disclosure: PublisherDisclosure::default(),
+            caller_disclosure: CallerDisclosure::default(),
         }
     }
 }

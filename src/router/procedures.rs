@@ -1,19 +1,79 @@
 //! The procedure table of a realm: who is registered for which procedure, and who is next.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::pattern::{Keep, PatternTable};
 use super::{IdCounter, SessionRef};
 use crate::hash::HashSeed;
-use crate::wamp::{InvokePolicy, MatchPolicy, RegistrationId, SessionId};
+use crate::wamp::{Features, InvokePolicy, MatchPolicy, RegistrationId, SessionId};
 
 /// The callee that a call goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Picked {
     pub registration: RegistrationId,
     pub policy: MatchPolicy,
     pub callee: SessionRef,
+    pub traits: Traits,
+    /// The place that the call takes at a callee with a limit.
+    pub load: Option<LoadSlot>,
+}
+
+/// What a caller's shard has to know of a callee.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// What it announced for its role.
+    pub features: Features,
+    pub disclose_caller: bool,
+    pub forward_timeout: bool,
+}
+
+/// A callee as it registers.
+#[derive(Clone, Debug)]
+pub struct Callee {
+    pub session: SessionRef,
+    pub traits: Traits,
+    /// The most invocations that it wants to have pending, if it counts them.
+    pub concurrency: Option<u32>,
+}
+
+impl From<SessionRef> for Callee {
+    fn from(session: SessionRef) -> Self {
+        Self { session, traits: Traits::default(), concurrency: None }
+    }
+}
+
+/// Why no callee was picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PickError {
+    NoProcedure,
+    /// Every callee has as many invocations pending as it wants.
+    Busy,
+}
+
+/// How many invocations a callee with a limit has pending on one registration.
+#[derive(Debug)]
+struct Load {
+    limit: u32,
+    pending: AtomicU32,
+}
+
+/// One place of a callee with a limit, given back when it is dropped, wherever the call ends.
+#[derive(Debug)]
+pub struct LoadSlot(Arc<Load>);
+
+impl LoadSlot {
+    fn take(load: &Arc<Load>) -> Option<Self> {
+        let free = |pending| (pending < load.limit).then_some(pending + 1);
+        load.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        Some(Self(Arc::clone(load)))
+    }
+}
+
+impl Drop for LoadSlot {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why a REGISTER is refused; each is `wamp.error.procedure_already_exists` (AP-SHR-02).
@@ -46,9 +106,18 @@ pub struct ProcedureTable {
 struct Procedure {
     registration: RegistrationId,
     invoke: InvokePolicy,
-    callees: Vec<SessionRef>,
+    callees: Vec<Entry>,
+    /// Callees with a limit; without them nothing is counted.
+    limited: usize,
     /// Index of the callee that a round robin takes next, modulo their number.
     next: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: SessionRef,
+    traits: Traits,
+    load: Option<Arc<Load>>,
 }
 
 impl ProcedureTable {
@@ -62,12 +131,13 @@ impl ProcedureTable {
         uri: &str,
         policy: MatchPolicy,
         invoke: InvokePolicy,
-        callee: SessionRef,
+        callee: impl Into<Callee>,
     ) -> Result<RegistrationId, RegisterError> {
+        let callee = callee.into();
         let make = || {
             let registration = RegistrationId::from_random(self.ids.next() - 1);
             let next = AtomicUsize::new(0);
-            Some(Procedure { registration, invoke, callees: Vec::new(), next })
+            Some(Procedure { registration, invoke, callees: Vec::new(), limited: 0, next })
         };
         self.patterns
             .update(uri, policy, make, |procedure| (Keep::Yes, procedure.enter(invoke, callee)))
@@ -87,14 +157,32 @@ impl ProcedureTable {
         );
     }
 
-    /// The callee for a call of `uri`: the best match, then its policy. `random` is 64 random bits.
-    pub fn pick(&self, uri: &str, random: impl FnOnce() -> u64) -> Option<Picked> {
+    /// The callee for a call of `uri`: the best match, then its policy. `random` draws 64 bits.
+    pub fn pick(&self, uri: &str, random: impl FnOnce() -> u64) -> Result<Picked, PickError> {
         let mut random = Some(random);
-        self.patterns.best_match(uri, |policy, procedure| Picked {
-            registration: procedure.registration,
-            policy,
-            callee: procedure.pick(|| random.take().map_or(0, |draw| draw())),
-        })
+        let picked = self.patterns.best_match(uri, |policy, procedure| {
+            let random = || random.take().map_or(0, |draw| draw());
+            if procedure.limited == 0 {
+                return Some(procedure.picked(procedure.pick(random), policy, None));
+            }
+            procedure.pick_among(policy, &[], random)
+        });
+        picked.ok_or(PickError::NoProcedure)?.ok_or(PickError::Busy)
+    }
+
+    /// Another callee of the registration for a call that `refused` could not take (AP-RRT-01).
+    pub fn pick_another(
+        &self,
+        uri: &str,
+        registration: RegistrationId,
+        refused: &[SessionId],
+        random: u64,
+    ) -> Option<Picked> {
+        let picked = self.patterns.best_match(uri, |policy, procedure| {
+            let same = procedure.registration == registration;
+            same.then(|| procedure.pick_among(policy, refused, || random)).flatten()
+        });
+        picked.flatten()
     }
 
     pub fn len(&self) -> usize {
@@ -110,9 +198,10 @@ impl Procedure {
     fn enter(
         &mut self,
         invoke: InvokePolicy,
-        callee: SessionRef,
+        callee: Callee,
     ) -> Result<RegistrationId, RegisterError> {
-        if self.callees.iter().any(|other| other.session == callee.session) {
+        let Callee { session, traits, concurrency } = callee;
+        if self.callees.iter().any(|other| other.session.session == session.session) {
             return Err(RegisterError::Twice);
         }
         if invoke != self.invoke {
@@ -121,27 +210,99 @@ impl Procedure {
         if invoke == InvokePolicy::Single && !self.callees.is_empty() {
             return Err(RegisterError::Taken);
         }
-        self.callees.push(callee);
+        let load = concurrency.map(|limit| Arc::new(Load { limit, pending: AtomicU32::new(0) }));
+        self.limited += usize::from(load.is_some());
+        self.callees.push(Entry { session, traits, load });
         Ok(self.registration)
     }
 
     /// Keeps the turn of a round robin with the callee that had it (AP-SHR-04).
     fn remove(&mut self, session: SessionId) {
-        let Some(position) = self.callees.iter().position(|c| c.session == session) else { return };
+        let Some(position) = self.callees.iter().position(|c| c.session.session == session) else {
+            return;
+        };
         let turn = *self.next.get_mut() % self.callees.len();
-        self.callees.remove(position);
+        let removed = self.callees.remove(position);
+        self.limited -= usize::from(removed.load.is_some());
         *self.next.get_mut() = if position < turn { turn - 1 } else { turn };
     }
 
-    fn pick(&self, random: impl FnOnce() -> u64) -> SessionRef {
+    /// The index of the callee whose turn it is.
+    fn pick(&self, random: impl FnOnce() -> u64) -> usize {
         let count = self.callees.len();
-        let index = match self.invoke {
+        match self.invoke {
             InvokePolicy::Single | InvokePolicy::First => 0,
             InvokePolicy::Last => count - 1,
             InvokePolicy::RoundRobin => self.next.fetch_add(1, Ordering::Relaxed) % count,
             InvokePolicy::Random => usize::try_from(random() % count as u64).unwrap_or_default(),
-        };
-        self.callees[index]
+        }
+    }
+
+    /// The first in the policy's order that has not refused and has a place free.
+    fn pick_among(
+        &self,
+        policy: MatchPolicy,
+        refused: &[SessionId],
+        random: impl FnOnce() -> u64,
+    ) -> Option<Picked> {
+        let count = self.callees.len();
+        if self.invoke == InvokePolicy::Random {
+            return self.pick_random(policy, refused, random());
+        }
+        let start = self.pick(|| 0);
+        for step in 0..count {
+            let index = match self.invoke {
+                InvokePolicy::Last => start - step,
+                _ => (start + step) % count,
+            };
+            if let Some(load) = self.callees[index].admit(refused) {
+                if self.invoke == InvokePolicy::RoundRobin {
+                    // The next turn is that of the callee behind the one that got the call.
+                    self.next.fetch_add(step, Ordering::Relaxed);
+                }
+                return Some(self.picked(index, policy, load));
+            }
+        }
+        None
+    }
+
+    /// One of those with a place free, each as likely as the others.
+    fn pick_random(
+        &self,
+        policy: MatchPolicy,
+        refused: &[SessionId],
+        mut random: u64,
+    ) -> Option<Picked> {
+        let mut candidates: Vec<usize> = (0..self.callees.len()).collect();
+        while !candidates.is_empty() {
+            let count = candidates.len() as u64;
+            let place = usize::try_from(random % count).unwrap_or_default();
+            random /= count;
+            let index = candidates.swap_remove(place);
+            if let Some(load) = self.callees[index].admit(refused) {
+                return Some(self.picked(index, policy, load));
+            }
+        }
+        None
+    }
+
+    fn picked(&self, index: usize, policy: MatchPolicy, load: Option<LoadSlot>) -> Picked {
+        let Entry { session, traits, .. } = self.callees[index];
+        Picked { registration: self.registration, policy, callee: session, traits, load }
+    }
+}
+
+impl Entry {
+    /// A place at this callee, if it has not refused the call and has one free.
+    #[expect(clippy::option_option, reason = "the inner one is `None` for a callee without limit")]
+    fn admit(&self, refused: &[SessionId]) -> Option<Option<LoadSlot>> {
+        if refused.contains(&self.session.session) {
+            return None;
+        }
+        match &self.load {
+            None => Some(None),
+            Some(load) => LoadSlot::take(load).map(Some),
+        }
     }
 }
 
@@ -205,6 +366,53 @@ mod tests {
         table.unregister(URI, EXACT, callee(1).session);
         assert_eq!(picks(&table, 1), [2]);
         table.unregister(URI, EXACT, callee(2).session);
-        assert!(table.pick(URI, || 0).is_none() && table.is_empty());
+        assert_eq!(table.pick(URI, || 0).err(), Some(PickError::NoProcedure));
+        assert!(table.is_empty());
+    }
+
+    fn limited(invoke: InvokePolicy, limits: &[Option<u32>]) -> ProcedureTable {
+        let table = ProcedureTable::new(HashSeed::new(1), &Arc::default());
+        for (number, concurrency) in (1..).zip(limits) {
+            let callee = Callee { concurrency: *concurrency, ..callee(number).into() };
+            table.register(URI, EXACT, invoke, callee).expect("the registration is shared");
+        }
+        table
+    }
+
+    #[test]
+    fn a_callee_at_its_limit_is_passed_over_until_a_call_ends() {
+        for (invoke, order) in [
+            (InvokePolicy::First, [1, 2, 2]),
+            (InvokePolicy::Last, [2, 2, 1]),
+            (InvokePolicy::RoundRobin, [1, 2, 2]),
+            (InvokePolicy::Random, [2, 2, 1]),
+        ] {
+            let table = limited(invoke, &[Some(1), Some(2)]);
+            let pick = || table.pick(URI, || 5);
+            let mut held: Vec<Picked> = (0..3).map(|_| pick().expect("a place is free")).collect();
+            let got: Vec<u64> = held.iter().map(|picked| picked.callee.session.get()).collect();
+            assert_eq!(got, order, "{invoke:?}");
+            assert_eq!(pick().err(), Some(PickError::Busy));
+            let freed = held.remove(0).callee;
+            assert_eq!(pick().expect("a place is free again").callee, freed);
+        }
+    }
+
+    #[test]
+    fn a_refused_call_goes_to_each_other_callee_once() {
+        for (invoke, order) in [
+            (InvokePolicy::First, [1, 2, 3]),
+            (InvokePolicy::Last, [3, 2, 1]),
+            (InvokePolicy::RoundRobin, [1, 2, 3]),
+        ] {
+            let table = table(invoke, 3);
+            let first = table.pick(URI, || 0).expect("somebody is registered");
+            let mut refused = vec![first.callee.session];
+            while let Some(next) = table.pick_another(URI, first.registration, &refused, 0) {
+                refused.push(next.callee.session);
+            }
+            let order = order.map(|number| callee(number).session);
+            assert_eq!(refused, order, "{invoke:?}");
+        }
     }
 }

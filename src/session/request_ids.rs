@@ -21,6 +21,11 @@ pub struct SequenceError {
 }
 
 impl RequestIds {
+    /// Whether the id lies behind those of new requests, so that it can only be an old one.
+    pub fn is_past(&self, id: RequestId) -> bool {
+        self.last.is_some_and(|last| id <= last && last.get() != MAX_ID)
+    }
+
     /// Takes the id of a new request.
     pub fn accept(&mut self, id: RequestId, check: RequestIdCheck) -> Result<(), SequenceError> {
         let expected = self.last.map_or(RequestId::FIRST, RequestId::next);

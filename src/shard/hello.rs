@@ -22,7 +22,7 @@ impl Shard {
         };
         let id = self.enter_realm(slot, &realm);
         let authid = self.anonymous_authid();
-        let details = welcome_details(&realm, &authid);
+        let mut details = welcome_details(&realm, &authid);
         let seed = self.router.seed();
         let session = Session::new(id, realm, hello.roles, authid, now, seed);
         let connection = &mut self.connections[slot as usize];
@@ -41,7 +41,14 @@ impl Shard {
         self.counters.sessions.increment();
         self.counters.sessions_joined.increment();
         let welcome = RouterMessage::Welcome { session: id, details: &details };
-        if let Err(SendError::TooLarge | SendError::Encoding) = self.send(slot, &welcome) {
+        let mut sent = self.send(slot, &welcome);
+        if sent == Err(SendError::TooLarge) {
+            // A peer of 512 bytes learns of no features, and has a session.
+            details.retain(|(key, _)| key != "roles");
+            details.push(("roles".into(), plain_roles()));
+            sent = self.send(slot, &RouterMessage::Welcome { session: id, details: &details });
+        }
+        if let Err(SendError::TooLarge | SendError::Encoding) = sent {
             // The peer announced a limit that not even WELCOME fits in (TR-SZ-01).
             self.end_session(slot, EndReason::MessageTooLarge, now);
             self.start_closing(slot, now);
@@ -129,11 +136,12 @@ fn welcome_details(realm: &Realm, authid: &str) -> Dict {
         Value::Dict(vec![("features".into(), Value::Dict(on))])
     };
     let mut broker = BROKER_FEATURES.to_vec();
+    let mut dealer = DEALER_FEATURES.to_vec();
     if settings.anonymous_trustlevel.is_some() {
         broker.push("publication_trustlevels");
+        dealer.push("call_trustlevels");
     }
-    let roles =
-        vec![("broker".into(), features(&broker)), ("dealer".into(), features(DEALER_FEATURES))];
+    let roles = vec![("broker".into(), features(&broker)), ("dealer".into(), features(&dealer))];
     vec![
         ("realm".into(), settings.name.as_str().into()),
         ("authid".into(), authid.into()),
@@ -143,6 +151,12 @@ fn welcome_details(realm: &Realm, authid: &str) -> Dict {
         ("agent".into(), "Stentor".into()),
         ("roles".into(), Value::Dict(roles)),
     ]
+}
+
+/// The router's roles without their features.
+fn plain_roles() -> Value {
+    let roles = ["broker", "dealer"].map(|role| (role.into(), Value::Dict(Dict::new())));
+    Value::Dict(roles.to_vec())
 }
 
 /// Only what works is announced (BP-SES-07).
@@ -155,4 +169,14 @@ const BROKER_FEATURES: &[&str] = &[
     "subscriber_blackwhite_listing",
     "subscription_revocation",
 ];
-const DEALER_FEATURES: &[&str] = &["pattern_based_registration", "shared_registration"];
+const DEALER_FEATURES: &[&str] = &[
+    "call_canceling",
+    "call_reroute",
+    "call_timeout",
+    "caller_identification",
+    "pattern_based_registration",
+    "payload_passthru_mode",
+    "progressive_call_invocations",
+    "progressive_call_results",
+    "shared_registration",
+];

@@ -27,6 +27,15 @@ pub(super) enum Violation {
          the role {role}"
     )]
     PassthruNotAnnounced { message: &'static str, role: &'static str },
+    #[error(
+        "CALL with progress needs progressive_call_invocations, which HELLO did not announce for \
+         the role caller"
+    )]
+    ProgressNotAnnounced,
+    #[error("CALL continues the call {0}, which takes no more chunks")]
+    NotProgressive(RequestId),
+    #[error("CALL continues the call {0} with another procedure")]
+    OtherProcedure(RequestId),
     #[error("a call with request id {0} is still pending")]
     CallPending(RequestId),
     #[error("{message} refers to INVOCATION {request}, which this session never received")]
@@ -211,15 +220,17 @@ impl Shard {
             ClientMessage::Unsubscribe { request, subscription } => {
                 self.handle_unsubscribe(slot, request, subscription)
             }
-            ClientMessage::Call(call) => self.handle_call(slot, call),
-            // Call canceling is not announced; its messages are well-formed and without effect.
-            ClientMessage::Cancel(_) => Ok(()),
+            ClientMessage::Call(call) => self.handle_call(slot, call, now),
+            ClientMessage::Cancel(cancel) => {
+                self.handle_cancel(slot, cancel);
+                Ok(())
+            }
             ClientMessage::Register(register) => self.handle_register(slot, &register),
             ClientMessage::Unregister { request, registration } => {
                 self.handle_unregister(slot, request, registration)
             }
-            ClientMessage::Yield(answer) => self.handle_yield(slot, answer),
-            ClientMessage::Error(error) => self.handle_invocation_error(slot, error),
+            ClientMessage::Yield(answer) => self.handle_yield(slot, answer, now),
+            ClientMessage::Error(error) => self.handle_invocation_error(slot, error, now),
             ClientMessage::Goodbye { .. } => {
                 self.handle_goodbye(slot, now);
                 Ok(())

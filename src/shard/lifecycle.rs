@@ -3,11 +3,12 @@
 use super::connection::Phase;
 use super::dealer::CALLEE_LEFT;
 use super::mail::NO_PAYLOAD;
-use super::{Mail, Outcome, Return, SendError, Shard};
+use super::timers::CallTimer;
+use super::{Cancellation, Mail, Outcome, Return, SendError, Shard};
 use crate::clock::Millis;
-use crate::session::Session;
+use crate::session::{PendingInvocation, Session};
 use crate::transport::CloseCode;
-use crate::wamp::{CloseReason, RouterMessage, WampError};
+use crate::wamp::{CancelMode, CloseReason, RouterMessage, WampError};
 
 /// Why a session ended, for logs and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,11 +232,11 @@ impl Shard {
         );
         session.realm.leave(session.id);
         self.counters.sessions.subtract(1);
-        self.release(*session);
+        self.release(slot, *session);
     }
 
     /// Gives back what a session held, and tells the other side of each of its calls.
-    fn release(&mut self, mut session: Session) {
+    fn release(&mut self, slot: u32, mut session: Session) {
         let mut subscriptions: Vec<_> = session.subscriptions.drain().collect();
         subscriptions.sort_unstable();
         for (subscription, membership) in subscriptions {
@@ -249,16 +250,21 @@ impl Shard {
         calls.sort_unstable_by_key(|(request, _)| *request);
         self.counters.calls.subtract(calls.len() as u64);
         for (call, pending) in calls {
-            let callee = pending.callee;
-            self.post(callee.shard, Mail::Forget { callee, caller: session.id, call });
+            if let Some(at) = pending.deadline() {
+                self.timers.disarm_call(at, CallTimer { slot, session: session.id, call });
+            }
+            let (callee, serial) = (pending.callee, pending.serial);
+            let mode = CancelMode::KillNoWait;
+            let cancellation = Cancellation { callee, caller: session.id, call, serial, mode };
+            self.post(callee.shard, Mail::Cancel(cancellation));
         }
         let invocations = session.invocations.take_all();
         self.counters.invocations.subtract(invocations.len() as u64);
-        for invocation in invocations {
+        for PendingInvocation { caller, call, serial, .. } in invocations {
             let (error, message) = CALLEE_LEFT;
             let outcome = Outcome::Refused { error, message };
-            let answer = Return { caller: invocation.caller, call: invocation.call, outcome };
-            self.post(answer.caller.shard, Mail::Return(Box::new(answer), NO_PAYLOAD.to_buf()));
+            let answer = Return { caller, call, serial, outcome };
+            self.post(caller.shard, Mail::Return(Box::new(answer), NO_PAYLOAD.to_buf()));
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::router::{Audience, SessionRef};
+use crate::router::{Audience, LoadSlot, SessionRef};
 use crate::wamp::{
-    Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId, SessionId,
-    SubscriptionId, WampError,
+    CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
+    SessionId, SubscriptionId, WampError,
 };
 
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub enum Mail {
     Event(Arc<Event>),
     /// To the callee's shard: invoke it.
     Invoke(Box<Invoke>, PayloadBuf),
-    /// To the callee's shard: the call is over, nobody waits for the answer.
-    Forget { callee: SessionRef, caller: SessionId, call: RequestId },
+    /// To the callee's shard: the caller, or the dealer, has given up on the call.
+    Cancel(Cancellation),
     /// To the subscriber's shard: an administrator ends its subscription (AP-REVS-01).
     Revoke { subscriber: SessionRef, subscription: SubscriptionId, reason: Option<Box<str>> },
     /// To the caller's shard: how its call ended.
@@ -30,7 +30,7 @@ impl Mail {
                 event.payload.as_payload().weight() + event.head.audience.weight()
             }
             Self::Invoke(_, payload) | Self::Return(_, payload) => payload.as_payload().weight(),
-            Self::Forget { .. } | Self::Revoke { .. } => 0,
+            Self::Cancel(_) | Self::Revoke { .. } => 0,
         };
         MAIL_WEIGHT + payload
     }
@@ -53,8 +53,19 @@ pub struct EventHead {
     pub details: Dict,
 }
 
-/// The head of a call on its way to the callee.
-#[derive(Clone, Debug)]
+/// The end of a call, or with `kill` the wish for it, on its way to the callee.
+#[derive(Clone, Copy, Debug)]
+pub struct Cancellation {
+    pub callee: SessionRef,
+    pub caller: SessionId,
+    /// The CALL's request id.
+    pub call: RequestId,
+    pub serial: u32,
+    pub mode: CancelMode,
+}
+
+/// The head of a call, or of a further chunk of one, on its way to the callee.
+#[derive(Debug)]
 pub struct Invoke {
     pub caller: SessionRef,
     /// The CALL's request id.
@@ -62,6 +73,14 @@ pub struct Invoke {
     pub callee: SessionRef,
     pub registration: RegistrationId,
     pub details: Dict,
+    /// Tells the call from earlier ones with the same id.
+    pub serial: u32,
+    /// A further chunk of a progressive call: the invocation exists (AP-PCI-01).
+    pub is_continuation: bool,
+    /// Of the [`crate::session::PendingInvocation`] to be made.
+    pub receive_progress: bool,
+    pub takes_passthru: bool,
+    pub load: Option<LoadSlot>,
 }
 
 /// The answer to a call on its way to the caller.
@@ -70,12 +89,17 @@ pub struct Return {
     pub caller: SessionRef,
     /// The CALL's request id.
     pub call: RequestId,
+    pub serial: u32,
     pub outcome: Outcome,
 }
 
-/// How a call ends. The payload travels beside it.
+/// How a call ends, or goes on. The payload travels beside it.
 #[derive(Clone, Debug)]
 pub enum Outcome {
+    /// A progressive result: the call goes on (AP-PCR-02).
+    Progress {
+        details: Dict,
+    },
     Result {
         details: Dict,
     },

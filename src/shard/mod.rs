@@ -38,7 +38,7 @@ use timers::{Owner, Timers};
 
 pub use flush::Flushed;
 pub use lifecycle::{Closing, EndReason};
-pub use mail::{Event, EventHead, Invoke, Mail, Outcome, Return};
+pub use mail::{Cancellation, Event, EventHead, Invoke, Mail, Outcome, Return};
 
 /// One shard of a router.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Shard {
     /// Handles one batch of mail from another shard.
     pub fn handle_mail(&mut self, batch: Vec<Mail>, now: Millis) {
         for mail in batch {
-            self.handle_one_mail(mail);
+            self.handle_one_mail(mail, now);
         }
         self.settle(now);
     }
@@ -193,15 +193,19 @@ impl Shard {
         outbox.push(mail);
     }
 
-    fn handle_one_mail(&mut self, mail: Mail) {
+    fn handle_one_mail(&mut self, mail: Mail, now: Millis) {
         match mail {
             Mail::Event(event) => self.deliver(&event.head, event.payload.as_payload()),
-            Mail::Invoke(invoke, payload) => self.handle_invoke(*invoke, payload.as_payload()),
-            Mail::Forget { callee, caller, call } => self.handle_forget(callee, caller, call),
+            Mail::Invoke(invoke, payload) => {
+                self.handle_invoke(*invoke, payload.as_payload(), now);
+            }
+            Mail::Cancel(cancellation) => self.handle_cancellation(cancellation),
+            Mail::Return(answer, payload) => {
+                self.handle_return(*answer, payload.as_payload(), now);
+            }
             Mail::Revoke { subscriber, subscription, reason } => {
                 self.handle_revoke(subscriber, subscription, reason.as_deref());
             }
-            Mail::Return(answer, payload) => self.handle_return(&answer, payload.as_payload()),
         }
     }
 
@@ -209,7 +213,7 @@ impl Shard {
     fn settle(&mut self, now: Millis) {
         while !self.local_mail.is_empty() || !self.outbound.overflowed.is_empty() {
             for mail in std::mem::take(&mut self.local_mail) {
-                self.handle_one_mail(mail);
+                self.handle_one_mail(mail, now);
             }
             for slot in std::mem::take(&mut self.outbound.overflowed) {
                 self.disconnect_slow(slot, now);
@@ -247,6 +251,10 @@ impl Shard {
         assert_eq!(memberships, listed, "each membership stands in one list");
         assert!(self.receivers.values().all(|receivers| !receivers.slots.is_empty()));
         assert!(self.local_mail.is_empty());
+        let sessions = self.connections.iter().filter_map(|(_, c)| c.session());
+        let calls = sessions.flat_map(|session| session.calls.values());
+        let timed = calls.filter(|call| call.deadline().is_some()).count();
+        assert_eq!(timed, self.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
     }
 

@@ -21,6 +21,9 @@ impl Shard {
                 self.check_deadline(owner.slot, now);
             }
         }
+        while let Some(due) = self.timers.due_call(now) {
+            self.time_out_call(due);
+        }
         self.settle(now);
     }
 

@@ -1,9 +1,13 @@
-//! Deadlines of connections: one heap per shard, entries that went stale are ignored.
+//! The deadlines of one shard: of its connections and of its callers' calls.
+//!
+//! Connections stand in a heap whose stale entries are ignored: each has few. Calls stand in an
+//! ordered set and leave it when they end, so that a short call with a long timeout leaves nothing.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use crate::clock::Millis;
+use crate::wamp::{RequestId, SessionId};
 
 /// A connection, told apart from earlier ones in the same slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,9 +16,18 @@ pub(super) struct Owner {
     pub(super) generation: u32,
 }
 
+/// A call with a timeout, at its caller's shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CallTimer {
+    pub(super) slot: u32,
+    pub(super) session: SessionId,
+    pub(super) call: RequestId,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(Millis, Owner)>>,
+    calls: BTreeSet<(Millis, CallTimer)>,
 }
 
 impl Timers {
@@ -22,15 +35,34 @@ impl Timers {
         self.heap.push(Reverse((at, owner)));
     }
 
+    pub(super) fn arm_call(&mut self, at: Millis, call: CallTimer) {
+        self.calls.insert((at, call));
+    }
+
+    /// Takes out what [`Self::arm_call`] put in.
+    pub(super) fn disarm_call(&mut self, at: Millis, call: CallTimer) {
+        let was_armed = self.calls.remove(&(at, call));
+        debug_assert!(was_armed, "a call's deadline stands in the timers");
+    }
+
+    pub(super) fn call_count(&self) -> usize {
+        self.calls.len()
+    }
+
     pub(super) fn next(&self) -> Option<Millis> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
+        let connection = self.heap.peek().map(|Reverse((at, _))| *at);
+        let call = self.calls.first().map(|(at, _)| *at);
+        [connection, call].into_iter().flatten().min()
     }
 
     /// The next connection whose deadline has come.
     pub(super) fn pop_due(&mut self, now: Millis) -> Option<Owner> {
-        if self.next()? > now {
-            return None;
-        }
+        self.heap.peek().filter(|Reverse((at, _))| *at <= now)?;
         self.heap.pop().map(|Reverse((_, owner))| owner)
+    }
+
+    /// The next call whose deadline has come; its owner disarms it.
+    pub(super) fn due_call(&self, now: Millis) -> Option<CallTimer> {
+        self.calls.first().filter(|(at, _)| *at <= now).map(|(_, call)| *call)
     }
 }

@@ -6,6 +6,7 @@
 //! ```text
 //! join a b                        clients say HELLO to realm1 and get WELCOME; binds $id_a and
 //!                                 $authid_a to what it says of `a`
+//! join fully a b                  the same, and they announce every feature that clients can have
 //! a via rawsocket 512             a client takes so much on RawSocket; or: via websocket
 //! a -> SUBSCRIBE {} com.x         the request id is put in by itself; #7 gives another one
 //! a -> [32, 1, {}, "com.x"]       any JSON
@@ -127,7 +128,8 @@ impl Stage {
         let words = tokens(line);
         let texts: Vec<&str> = words.iter().map(String::as_str).collect();
         match texts.as_slice() {
-            ["join", names @ ..] => names.iter().for_each(|name| self.join(name)),
+            ["join", "fully", names @ ..] => names.iter().for_each(|name| self.join(name, FULLY)),
+            ["join", names @ ..] => names.iter().for_each(|name| self.join(name, PLAINLY)),
             ["shutdown"] => self.network.begin_shutdown(),
             ["wait", ms] => {
                 self.network.advance(ms.parse().expect("milliseconds"));
@@ -204,8 +206,7 @@ impl Stage {
         }
     }
 
-    fn join(&mut self, name: &str) {
-        let roles = r#"{"roles":{"publisher":{},"subscriber":{},"caller":{},"callee":{}}}"#;
+    fn join(&mut self, name: &str, roles: &str) {
         self.say(name, &["HELLO", "realm1", roles]);
         self.settle();
         let (id, details) = (format!("$id_{name}"), format!("$welcome_{name}"));
@@ -441,3 +442,13 @@ fn code(name: &str) -> (u16, bool) {
         other => panic!("no message: {other}"),
     }
 }
+
+/// What `HELLO.Details` announces.
+const PLAINLY: &str = r#"{"roles":{"publisher":{},"subscriber":{},"caller":{},"callee":{}}}"#;
+const FULLY: &str = r#"{"roles":{"publisher":{"features":{"payload_passthru_mode":true}},
+    "subscriber":{"features":{"payload_passthru_mode":true}},
+    "caller":{"features":{"payload_passthru_mode":true,"progressive_call_results":true,
+        "progressive_call_invocations":true,"call_canceling":true}},
+    "callee":{"features":{"payload_passthru_mode":true,"progressive_call_results":true,
+        "progressive_call_invocations":true,"call_canceling":true,"call_timeout":true,
+        "call_reroute":true}}}}"#;

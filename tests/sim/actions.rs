@@ -38,7 +38,8 @@ impl World {
             480..680 => self.call(c),
             680..740 => self.register(c),
             740..755 => self.unregister(c),
-            755..970 => self.answer(c),
+            755..800 => self.act_on_long_calls(c),
+            800..970 => self.answer(c),
             970..979 => self.goodbye(c),
             979..982 => self.abort(c),
             982..990 => self.burst(c),
@@ -72,10 +73,7 @@ impl World {
         let client = &mut self.clients[c];
         client.stage = Stage::Hello;
         client.session = Session { tag: self.last_tag, realm, ..Session::default() };
-        let passthru = json!({"features": {"payload_passthru_mode": true}});
-        let revocation = json!({"features": {"subscription_revocation": true}});
-        let roles =
-            json!({"publisher": passthru, "subscriber": revocation, "caller": {}, "callee": {}});
+        let roles = self.roles(c);
         self.say(c, "HELLO", &json!([1, realm, { "roles": roles }]));
     }
 
@@ -165,6 +163,10 @@ impl World {
         // Mostly one policy per URI, or sharing would hardly ever happen.
         let usual = INVOKE[pattern.uri.len() % INVOKE.len()];
         let other = *pick(&mut self.rng, INVOKE);
+        if self.rng.random_bool(0.1) {
+            options["concurrency"] = json!(self.rng.random_range(1..4));
+            self.model.limits_concurrency = true;
+        }
         options["invoke"] = json!(if self.rng.random_bool(0.9) { usual } else { other });
         self.model.unsettle_calls(&pattern);
         self.say(c, "REGISTER", &json!([64, request, options, pattern.uri]));
@@ -285,7 +287,8 @@ impl World {
         session.calls += 1;
         let (tag, number, realm) = (session.tag, session.calls, session.realm);
         let payload = self.payload(tag, number);
-        let head = vec![json!(48), json!(request), json!({}), json!(procedure)];
+        let (options, course) = self.call_options(c, request, number);
+        let head = vec![json!(48), json!(request), options, json!(procedure)];
         self.say(c, "CALL", &with_payload(head, &payload));
         let call = Call {
             realm,
@@ -295,6 +298,7 @@ impl World {
             invoked: false,
             answer: None,
             sure_callees: self.sure_callees(realm, procedure),
+            course,
         };
         self.model.calls.insert((tag, number), call);
         self.expect(c, request, Request::Call(number, expected));

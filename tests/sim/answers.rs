@@ -44,6 +44,7 @@ impl World {
                 let call = &self.model.calls[&(tag, sequence)];
                 let answer = call.answer.as_ref().expect("somebody answered the call");
                 assert_eq!(answer.error, None, "the callee said ERROR");
+                self.check_partials(tag, sequence);
                 assert_eq!(answer.payload, payload(&message[3..]), "the payload of the answer");
             }
             (65, Request::Register(pattern, Expected::Success)) => {
@@ -118,8 +119,16 @@ impl World {
         match uri {
             "wamp.error.no_such_procedure" | "wamp.error.canceled" => {
                 let sure = &call.sure_callees;
-                sure.is_empty() || !sure.iter().all(|callee| self.is_well(*callee))
+                call.course.canceled && uri == "wamp.error.canceled"
+                    || sure.is_empty()
+                    || !sure.iter().all(|callee| self.is_well(*callee))
             }
+            "wamp.error.timeout" => {
+                let elapsed = self.net.now.since(call.course.sent);
+                call.course.timeout_ms > 0 && elapsed >= call.course.timeout_ms
+            }
+            "wamp.error.feature_not_supported" => call.course.is_upload,
+            "wamp.error.no_available_callee" => self.model.limits_concurrency,
             LIMIT => self.plan.tight_limits,
             "wamp.error.payload_size_exceeded" => {
                 let largest = size(&call.payload).max(answer.map_or(0, |a| size(&a.payload)));

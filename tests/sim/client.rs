@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use stentor::clock::Millis;
 
+use super::calls::LongCalls;
 use super::model::{Pattern, Tag};
 use super::pubsub::Retained;
 use crate::support::Link;
@@ -75,6 +76,7 @@ pub(crate) struct Session {
     pub(crate) last_invocation: u64,
     pub(crate) publications: u64,
     pub(crate) calls: u64,
+    pub(crate) long: LongCalls,
 }
 
 /// A subscription or registration.

@@ -134,6 +134,13 @@ impl World {
             (_, Stage::Leaving | Stage::Quitting) => {}
             (35, Stage::Joined) if elements[1] == json!(0) => self.hear_revoked(c, &elements[2]),
             (36, Stage::Joined) => self.hear_event(c, elements),
+            (50, Stage::Joined) if elements[2].get("progress").is_some() => {
+                self.hear_partial(c, elements);
+            }
+            (68, Stage::Joined) if elements.get(4).is_some_and(|args| args[2] == "chunk") => {
+                self.hear_chunk(c, elements);
+            }
+            (69, Stage::Joined) => self.hear_interrupt(c, elements),
             (68, Stage::Joined) => self.hear_invocation(c, elements),
             (_, Stage::Joined) => self.hear_answer(c, code, elements),
             _ => panic!("c{c} hears {} in stage {stage:?}", Short(message)),
@@ -196,13 +203,23 @@ impl World {
         assert!(!call.void, "call {from}/{sequence} comes from behind a violation");
         assert!(held.pattern.matches(call.realm, &call.procedure), "the procedure matches");
         assert_eq!(payload, call.payload, "the payload of {from}/{sequence}");
-        let details = match held.pattern.policy {
+        let mut details = match held.pattern.policy {
             Policy::Exact => json!({}),
             _ => json!({ "procedure": call.procedure }),
         };
+        if call.course.receive_progress && session.long.advanced {
+            details["receive_progress"] = json!(true);
+        }
+        if call.course.is_upload {
+            details["progress"] = json!(true);
+        }
+        if let Some(level) = self.plan.realm.anonymous_trustlevel {
+            details["trustlevel"] = json!(level);
+        }
         assert_eq!(message[3], details, "the details of {from}/{sequence}");
         session.invocations.insert(id, (from, sequence));
         self.model.note_invocation(session.tag, from, sequence);
+        self.note_invoked(c, id, from, sequence);
     }
 }
 
@@ -239,4 +256,5 @@ const NAMES: &[(u64, &str)] = &[
     (65, "heard REGISTERED"),
     (67, "heard UNREGISTERED"),
     (68, "heard INVOCATION"),
+    (69, "heard INTERRUPT"),
 ];

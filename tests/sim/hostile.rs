@@ -26,11 +26,8 @@ impl World {
                 }
             }
             _ => {
-                let calls: Vec<u64> = self.clients[c].session.pending.keys().copied().collect();
-                if !calls.is_empty() {
-                    let id = *pick(&mut self.rng, &calls);
-                    self.say(c, "odd: CANCEL", &json!([49, id, {}]));
-                }
+                let strange = self.clients[c].session.last_request + 1_000_000;
+                self.say(c, "odd: CANCEL", &json!([49, strange.min(1 << 53), {}]));
             }
         }
     }

@@ -1,12 +1,13 @@
 //! A seeded simulation of a whole router: shards, mail, sockets, clients and time in one thread.
 //!
 //! `plan` draws the settings of a seed, `world` draws one action a step, `actions` and `hostile`
-//! are what clients do, `hearing` and `answers` judge what they hear with the help of `model`,
-//! `pubsub` what publications may be,
-//! `closing` brings a run to its end, `log` keeps the trace and counts what happened.
+//! are what clients do, `calls` what makes calls long, `pubsub` what publications may be,
+//! `hearing` and `answers` judge what they hear with the help of `model`, `closing` brings a run
+//! to its end, `log` keeps the trace and counts what happened.
 
 mod actions;
 mod answers;
+mod calls;
 mod client;
 mod closing;
 mod hearing;

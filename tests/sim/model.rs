@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::calls::Course;
+
 /// One session of one client, in the order of their HELLOs.
 pub(crate) type Tag = u64;
 
@@ -87,6 +89,7 @@ pub(crate) struct Call {
     pub(crate) answer: Option<Answer>,
     /// The only callees that could get it, if all of them are sure to be there.
     pub(crate) sure_callees: Vec<Tag>,
+    pub(crate) course: Course,
 }
 
 /// What a callee said first.
@@ -104,6 +107,8 @@ pub(crate) type Owed = (Tag, u64, Tag, u64);
 pub(crate) struct Model {
     pub(crate) publications: BTreeMap<(Tag, u64), Publication>,
     pub(crate) calls: BTreeMap<(Tag, u64), Call>,
+    /// Some callee takes only so many calls at once.
+    pub(crate) limits_concurrency: bool,
     /// Events that must still arrive.
     pub(crate) owed: BTreeSet<Owed>,
     /// Events that came with a new subscription: they do not come again.

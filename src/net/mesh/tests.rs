@@ -11,8 +11,8 @@ use rand::RngExt;
 
 use super::{Inbox, Mesh, Parcel};
 use crate::router::{SessionRef, ShardId, ShardSet};
-use crate::shard::Mail;
-use crate::wamp::{RequestId, SessionId};
+use crate::shard::{Cancellation, Mail};
+use crate::wamp::{CancelMode, RequestId, SessionId};
 
 /// Far longer than any wake takes: a poll that lasts so long was never woken.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,11 +28,15 @@ fn mesh(shards: usize, high_mark_bytes: usize) -> (Arc<Mesh>, Vec<Poll>, Vec<Inb
 fn mail(from: ShardId, number: u64) -> Mail {
     let session = SessionId::new(u64::from(from.0) + 1).unwrap();
     let callee = SessionRef { session, slot: 0, shard: from };
-    Mail::Forget { callee, caller: session, call: RequestId::new(number + 1).unwrap() }
+    let call = RequestId::new(number + 1).unwrap();
+    let mode = CancelMode::Skip;
+    Mail::Cancel(Cancellation { callee, caller: session, call, serial: 0, mode })
 }
 
 fn unpack(mail: &Mail) -> (usize, u64) {
-    let Mail::Forget { callee, call, .. } = mail else { panic!("only such mail is sent") };
+    let Mail::Cancel(Cancellation { callee, call, .. }) = mail else {
+        panic!("only such mail is sent")
+    };
     (usize::from(callee.shard.0), call.get() - 1)
 }
 

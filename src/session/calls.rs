@@ -1,0 +1,250 @@
+//! The two halves of a pending call: what its caller's session keeps, and what its callee's does.
+
+use std::collections::VecDeque;
+
+use crate::clock::Millis;
+use crate::hash::{HashSeed, Map};
+use crate::router::{LoadSlot, SessionRef};
+use crate::wamp::{CallOptions, Dict, PayloadBuf, RegistrationId, RequestId, SessionId};
+
+/// The caller's half of a call.
+#[derive(Debug)]
+pub struct PendingCall {
+    pub callee: SessionRef,
+    /// Tells the call from earlier ones with the same id.
+    pub serial: u32,
+    /// Whether the callee takes INTERRUPT (AP-CAN-02).
+    pub can_interrupt: bool,
+    /// Whether the callee announced `call_reroute` (AP-RRT-03).
+    pub can_reroute: bool,
+    /// It was canceled with `kill`: the callee's answer is awaited (AP-CAN-06).
+    pub killed: bool,
+    /// `None` for a call without options: such a call costs nothing more.
+    pub extra: Option<Box<CallExtra>>,
+}
+
+/// What only some calls need.
+#[derive(Debug, Default)]
+pub struct CallExtra {
+    /// When the dealer gives up on the call; it stands in the shard's timers then.
+    pub deadline: Option<Millis>,
+    /// From here on the callee may take so long, and again after each progressive result.
+    pub timeout_ms: u64,
+    pub upload: Option<Upload>,
+    pub retained: Option<Retained>,
+}
+
+/// A progressive call invocation: what its first CALL has fixed (AP-PCI-06).
+#[derive(Debug)]
+pub struct Upload {
+    pub procedure: Box<str>,
+    pub registration: RegistrationId,
+    pub details: Dict,
+    /// The last chunk has not come.
+    pub open: bool,
+}
+
+/// A call that may be routed again, with all that takes (AP-RRT).
+#[derive(Debug)]
+pub struct Retained {
+    pub procedure: Box<str>,
+    pub registration: RegistrationId,
+    pub options: CallOptions,
+    pub payload: PayloadBuf,
+    /// The callees that were unavailable.
+    pub refused: Vec<SessionId>,
+    /// When the call came: its timeout counts from there (AP-TMO-08).
+    pub since: Millis,
+}
+
+impl PendingCall {
+    pub fn deadline(&self) -> Option<Millis> {
+        self.extra.as_ref()?.deadline
+    }
+
+    pub fn upload(&self) -> Option<&Upload> {
+        self.extra.as_ref()?.upload.as_ref()
+    }
+}
+
+/// Ended progressive calls of which more chunks may come: those are not new calls (AP-PCI-08).
+#[derive(Debug, Default)]
+pub struct EndedUploads(VecDeque<RequestId>);
+
+impl EndedUploads {
+    pub fn insert(&mut self, call: RequestId) {
+        if self.0.len() == ENDED_UPLOADS {
+            self.0.pop_front();
+        }
+        self.0.push_back(call);
+    }
+
+    /// Takes a late chunk, if it is one; `last` says that no further one comes.
+    pub fn take(&mut self, call: RequestId, last: bool) -> bool {
+        let Some(index) = self.0.iter().position(|ended| *ended == call) else { return false };
+        if last {
+            self.0.remove(index);
+        }
+        true
+    }
+}
+
+/// The callee's half of a call.
+#[derive(Debug)]
+pub struct PendingInvocation {
+    pub caller: SessionRef,
+    /// The CALL's request id.
+    pub call: RequestId,
+    /// The caller's [`PendingCall::serial`].
+    pub serial: u32,
+    /// The caller asked for progressive results and the callee was told (AP-PCR-04).
+    pub receive_progress: bool,
+    /// The caller takes payload passthru mode (AP-PPT-03).
+    pub takes_passthru: bool,
+    /// INTERRUPT was sent: one is enough.
+    pub interrupted: bool,
+    /// The place that the invocation takes at a callee with a `concurrency`.
+    pub load: Option<LoadSlot>,
+}
+
+/// The pending invocations of one callee, found by their own id or by the call behind them.
+///
+/// Invariant: `by_call` is the inverse of `pending`.
+#[derive(Debug)]
+pub struct Invocations {
+    /// The id of the last INVOCATION sent; `None` before the first (BP-ID-04).
+    last: Option<RequestId>,
+    pending: Map<RequestId, PendingInvocation>,
+    by_call: Map<(SessionId, RequestId), RequestId>,
+}
+
+/// What a YIELD or ERROR of a callee refers to.
+#[derive(Debug)]
+pub enum Answered<T> {
+    Pending(T),
+    /// It was issued but is over: canceled, answered, or its caller left (BP-PV-03).
+    Over,
+    /// It was never issued to this session: a protocol violation.
+    NeverIssued,
+}
+
+impl Invocations {
+    pub(super) fn new(seed: HashSeed) -> Self {
+        Self { last: None, pending: seed.map(), by_call: seed.map() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The id that the next invocation gets, without taking it.
+    pub const fn next_id(&self) -> RequestId {
+        match self.last {
+            Some(last) => last.next(),
+            None => RequestId::FIRST,
+        }
+    }
+
+    /// Records the invocation that was just sent with [`Self::next_id`].
+    pub fn insert(&mut self, invocation: PendingInvocation) {
+        let id = self.next_id();
+        self.last = Some(id);
+        self.by_call.insert((invocation.caller.session, invocation.call), id);
+        self.pending.insert(id, invocation);
+        debug_assert_eq!(self.pending.len(), self.by_call.len());
+    }
+
+    /// Looks at the invocation that its callee gives a progressive result for.
+    pub fn peek(&self, id: RequestId) -> Answered<&PendingInvocation> {
+        match self.pending.get(&id) {
+            Some(invocation) => Answered::Pending(invocation),
+            None if self.last.is_some_and(|last| id <= last) => Answered::Over,
+            None => Answered::NeverIssued,
+        }
+    }
+
+    /// Ends an invocation because its callee answered.
+    pub fn answer(&mut self, id: RequestId) -> Answered<PendingInvocation> {
+        match self.pending.remove(&id) {
+            Some(invocation) => {
+                self.by_call.remove(&(invocation.caller.session, invocation.call));
+                Answered::Pending(invocation)
+            }
+            None if self.last.is_some_and(|last| id <= last) => Answered::Over,
+            None => Answered::NeverIssued,
+        }
+    }
+
+    /// The invocation of a call, while it is pending.
+    pub fn of_call(
+        &mut self,
+        caller: SessionId,
+        call: RequestId,
+        serial: u32,
+    ) -> Option<(RequestId, &mut PendingInvocation)> {
+        let id = *self.by_call.get(&(caller, call))?;
+        let invocation = self.pending.get_mut(&id)?;
+        (invocation.serial == serial).then_some((id, invocation))
+    }
+
+    /// Ends all, in the order in which they were sent.
+    pub fn take_all(&mut self) -> Vec<PendingInvocation> {
+        self.by_call.clear();
+        let mut all: Vec<_> = self.pending.drain().collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, invocation)| invocation).collect()
+    }
+}
+
+/// Ended progressive calls that one session remembers: enough for all chunks that can be under way.
+const ENDED_UPLOADS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::ShardId;
+
+    fn id(number: u64) -> RequestId {
+        RequestId::new(number).expect("a small number is an id")
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_the_watermark() {
+        let mut invocations = Invocations::new(HashSeed::new(1));
+        let session = SessionId::new(9).expect("a small number is an id");
+        let caller = SessionRef { session, slot: 3, shard: ShardId(0) };
+        let invocation = |call| PendingInvocation {
+            caller,
+            call: id(call),
+            serial: 7,
+            receive_progress: false,
+            takes_passthru: false,
+            interrupted: false,
+            load: None,
+        };
+        assert!(matches!(invocations.answer(id(1)), Answered::NeverIssued));
+        invocations.insert(invocation(10));
+        invocations.insert(invocation(11));
+        assert!(matches!(invocations.peek(id(1)), Answered::Pending(one) if one.call == id(10)));
+        assert!(matches!(invocations.answer(id(1)), Answered::Pending(one) if one.call == id(10)));
+        assert!(matches!(invocations.answer(id(1)), Answered::Over));
+        assert!(invocations.of_call(session, id(11), 6).is_none(), "an earlier call");
+        let found = invocations.of_call(session, id(11), 7).map(|(id, _)| id);
+        assert_eq!(found, Some(id(2)));
+        assert!(matches!(invocations.answer(id(2)), Answered::Pending(_)));
+        assert!(matches!(invocations.peek(id(3)), Answered::NeverIssued));
+        assert!(invocations.is_empty() && invocations.take_all().is_empty());
+    }
+
+    #[test]
+    fn late_chunks_are_known_until_the_last() {
+        let mut ended = EndedUploads::default();
+        ended.insert(id(5));
+        assert!(ended.take(id(5), false) && ended.take(id(5), true));
+        assert!(!ended.take(id(5), true) && !ended.take(id(6), false));
+    }
+}

@@ -1,0 +1,239 @@
+//! CALL at the caller's shard, and the invocation at the callee's.
+
+use std::sync::Arc;
+
+use super::super::broker::{Refusal, check_uri};
+use super::super::input::Violation;
+use super::super::mail::NO_PAYLOAD;
+use super::super::timers::CallTimer;
+use super::super::{Invoke, Mail, Outcome, Return, SendError, Shard};
+use super::CALLEE_LEFT;
+use super::details::{
+    check_callee, check_caller, check_disclosure, dealer_timeout_ms, invocation_details,
+    wants_progress,
+};
+use crate::clock::Millis;
+use crate::router::{PickError, Picked, SessionRef};
+use crate::session::{CallExtra, PendingCall, PendingInvocation, Retained, Upload};
+use crate::wamp::{Call, Dict, Feature, Payload, Role, RouterMessage, Value, WampError, code};
+
+impl Shard {
+    pub(in crate::shard) fn handle_call(
+        &mut self,
+        slot: u32,
+        call: Call<'_>,
+        now: Millis,
+    ) -> Result<(), Violation> {
+        if self.joined(slot).ended_uploads.is_some()
+            && let Some(handled) = self.continue_call(slot, &call, now)
+        {
+            return handled;
+        }
+        let session = self.accept_request(slot, call.request, Role::Caller, "CALL")?;
+        if session.calls.contains_key(&call.request) {
+            return Err(Violation::CallPending(call.request));
+        }
+        check_caller(&session.roles, &call.options)?;
+        match self.route_call(slot, &call) {
+            Ok(picked) => self.start_call(slot, call, picked, now),
+            Err(refusal) => {
+                self.counters.calls_refused.increment();
+                if call.options.progress {
+                    self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
+                }
+                self.refuse(slot, code::CALL, call.request, refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every check that can refuse a call: URI, then registration, then limits (BP-CALL-01).
+    fn route_call(&mut self, slot: u32, call: &Call<'_>) -> Result<Picked, Refusal> {
+        let session = self.joined(slot);
+        let pending = session.calls.len();
+        let realm = Arc::clone(&session.realm);
+        let limits = self.settings().limits;
+        check_uri(&realm, &call.procedure, limits.uri_bytes)?;
+        if crate::wamp::is_reserved(&call.procedure) {
+            return Err(NO_SUCH_PROCEDURE);
+        }
+        if pending >= limits.calls_per_session {
+            return Err(TOO_MANY_CALLS);
+        }
+        check_disclosure(&realm.settings, &call.options)?;
+        let random = || self.random();
+        let picked =
+            realm.procedures.pick(&call.procedure, random).map_err(|error| match error {
+                PickError::NoProcedure => NO_SUCH_PROCEDURE,
+                PickError::Busy => ALL_CALLEES_BUSY,
+            })?;
+        check_callee(&call.options, picked.traits)?;
+        Ok(picked)
+    }
+
+    /// Records a call that nothing refuses any more, and brings it to its callee.
+    fn start_call(&mut self, slot: u32, call: Call<'_>, picked: Picked, now: Millis) {
+        let max_ms = self.settings().limits.call_timeout_ms_max;
+        let timeout_ms = dealer_timeout_ms(&call.options, picked.traits, max_ms);
+        let shard = self.id;
+        let session = self.joined(slot);
+        session.last_call = session.last_call.wrapping_add(1);
+        let serial = session.last_call;
+        let caller = SessionRef { session: session.id, slot, shard };
+        let mut details = invocation_details(session, &call.options, &call.procedure, &picked);
+        let features = picked.traits.features;
+        let mut pending = PendingCall {
+            callee: picked.callee,
+            serial,
+            can_interrupt: features.has(Feature::CallCanceling),
+            can_reroute: features.has(Feature::CallReroute),
+            killed: false,
+            extra: None,
+        };
+        if timeout_ms > 0 || call.options.progress || pending.can_reroute {
+            pending.extra = Some(Box::new(call_extra(&call, &picked, &details, timeout_ms, now)));
+        }
+        if call.options.progress {
+            session.ended_uploads.get_or_insert_default();
+            details.push(("progress".into(), Value::Bool(true)));
+        }
+        let takes_passthru = session.roles.has(Role::Caller, Feature::PayloadPassthruMode);
+        let deadline = pending.deadline();
+        session.calls.insert(call.request, pending);
+        if let Some(at) = deadline {
+            self.timers
+                .arm_call(at, CallTimer { slot, session: caller.session, call: call.request });
+        }
+        self.counters.calls.increment();
+        self.counters.calls_routed.increment();
+        let invoke = Invoke {
+            caller,
+            call: call.request,
+            callee: picked.callee,
+            registration: picked.registration,
+            details,
+            serial,
+            is_continuation: false,
+            receive_progress: wants_progress(&call.options, picked.traits),
+            takes_passthru,
+            load: picked.load,
+        };
+        self.bring(invoke, call.payload, now);
+    }
+
+    /// Brings an invocation to the callee's shard.
+    pub(super) fn bring(&mut self, invoke: Invoke, payload: Payload<'_>, now: Millis) {
+        let (shard, slot) = (invoke.callee.shard, invoke.caller.slot);
+        if shard == self.id {
+            self.handle_invoke(invoke, payload, now);
+        } else {
+            self.post(shard, Mail::Invoke(Box::new(invoke), payload.to_buf()));
+            self.connections[slot as usize].feeds.insert(shard);
+        }
+    }
+
+    /// The callee's side of a call. Bounces what cannot be delivered.
+    pub(in crate::shard) fn handle_invoke(
+        &mut self,
+        invoke: Invoke,
+        payload: Payload<'_>,
+        now: Millis,
+    ) {
+        if invoke.is_continuation {
+            self.handle_chunk(&invoke, payload, now);
+            return;
+        }
+        let Invoke { caller, call, callee, registration, serial, ref details, .. } = invoke;
+        let limit = self.settings().limits.invocations_per_session;
+        let outcome = match self.find(callee) {
+            None => Err(CALLEE_LEFT),
+            Some(session) if !session.registrations.contains_key(&registration) => {
+                Err(NO_SUCH_PROCEDURE)
+            }
+            Some(session) if session.invocations.len() >= limit => Err(CALLEE_BUSY),
+            Some(session) => {
+                let request = session.invocations.next_id();
+                let message = RouterMessage::Invocation { request, registration, details, payload };
+                self.send(callee.slot, &message).map_err(not_delivered)
+            }
+        };
+        match outcome {
+            Ok(()) => {
+                let session = self.find_mut(callee).expect("the session was just looked up");
+                session.invocations.insert(PendingInvocation {
+                    caller,
+                    call,
+                    serial,
+                    receive_progress: invoke.receive_progress,
+                    takes_passthru: invoke.takes_passthru,
+                    interrupted: false,
+                    load: invoke.load,
+                });
+                self.counters.invocations.increment();
+            }
+            Err((error, message)) => {
+                let outcome = Outcome::Refused { error, message };
+                self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
+            }
+        }
+    }
+}
+
+/// What only some calls need to keep.
+fn call_extra(
+    call: &Call<'_>,
+    picked: &Picked,
+    details: &Dict,
+    timeout_ms: u64,
+    now: Millis,
+) -> CallExtra {
+    let procedure = || call.procedure.as_ref().into();
+    let registration = picked.registration;
+    let upload = call.options.progress.then(|| Upload {
+        procedure: procedure(),
+        registration,
+        details: details.clone(),
+        open: true,
+    });
+    let can_reroute = picked.traits.features.has(Feature::CallReroute);
+    // The chunks of a progressive call are not kept, so it stays with its callee (AP-RRT-04).
+    let retained = (can_reroute && upload.is_none()).then(|| Retained {
+        procedure: procedure(),
+        registration,
+        options: call.options.clone(),
+        payload: call.payload.to_buf(),
+        refused: Vec::new(),
+        since: now,
+    });
+    let deadline = (timeout_ms > 0).then(|| now + timeout_ms);
+    CallExtra { deadline, timeout_ms, upload, retained }
+}
+
+/// Why a callee did not get an INVOCATION.
+pub(super) const fn not_delivered(error: SendError) -> Refusal {
+    match error {
+        SendError::TooLarge => TOO_LARGE_FOR_CALLEE,
+        SendError::Encoding => NOT_FOR_CALLEE,
+    }
+}
+
+const NO_SUCH_PROCEDURE: Refusal =
+    (WampError::NoSuchProcedure, "no procedure is registered that matches the called URI");
+const TOO_MANY_CALLS: Refusal = (
+    WampError::ResourceLimit,
+    "this session has as many calls pending as the router allows per session",
+);
+const CALLEE_BUSY: Refusal = (
+    WampError::ResourceLimit,
+    "the callee has as many invocations pending as the router allows per session",
+);
+const TOO_LARGE_FOR_CALLEE: Refusal =
+    (WampError::PayloadSizeExceeded, "the call is larger than the callee's transport accepts");
+const NOT_FOR_CALLEE: Refusal = (
+    WampError::InvalidArgument,
+    "the payload holds a value that the callee's serializer cannot express",
+);
+const ALL_CALLEES_BUSY: Refusal = (
+    WampError::NoAvailableCallee,
+    "every callee has as many invocations pending as it wants: try again later",
+);

@@ -1,0 +1,74 @@
+//! The further chunks of progressive calls, and those that come too late (AP-PCI).
+
+use super::super::input::Violation;
+use super::super::mail::NO_PAYLOAD;
+use super::super::{Invoke, Outcome, Return, Shard};
+use super::call::not_delivered;
+use crate::clock::Millis;
+use crate::router::{RequestIdCheck, SessionRef};
+use crate::wamp::{Call, Payload, RouterMessage, Value};
+
+impl Shard {
+    /// Handles a CALL that is no new one; `None` if it is (AP-PCI-08).
+    pub(super) fn continue_call(
+        &mut self,
+        slot: u32,
+        call: &Call<'_>,
+        now: Millis,
+    ) -> Option<Result<(), Violation>> {
+        let lenient = self.settings().request_ids == RequestIdCheck::Monotonic;
+        let (shard, request) = (self.id, call.request);
+        let is_last = !call.options.progress;
+        let session = self.joined(slot);
+        let Some(pending) = session.calls.get_mut(&request) else {
+            let ended = session.ended_uploads.as_mut()?;
+            let is_late =
+                ended.take(request, is_last) || lenient && session.request_ids.is_past(request);
+            return is_late.then_some(Ok(()));
+        };
+        let (callee, serial) = (pending.callee, pending.serial);
+        let upload = pending.extra.as_mut().and_then(|extra| extra.upload.as_mut());
+        let Some(upload) = upload.filter(|upload| upload.open) else {
+            return Some(Err(Violation::NotProgressive(request)));
+        };
+        if *upload.procedure != *call.procedure {
+            return Some(Err(Violation::OtherProcedure(request)));
+        }
+        upload.open = !is_last;
+        let registration = upload.registration;
+        let mut details = upload.details.clone();
+        if !is_last {
+            details.push(("progress".into(), Value::Bool(true)));
+        }
+        let caller = SessionRef { session: session.id, slot, shard };
+        let invoke = Invoke {
+            caller,
+            call: request,
+            callee,
+            registration,
+            details,
+            serial,
+            is_continuation: true,
+            receive_progress: false,
+            takes_passthru: false,
+            load: None,
+        };
+        self.bring(invoke, call.payload, now);
+        Some(Ok(()))
+    }
+
+    /// The callee's side of a further chunk; one for an invocation that is over is discarded.
+    pub(super) fn handle_chunk(&mut self, invoke: &Invoke, payload: Payload<'_>, now: Millis) {
+        let Invoke { caller, call, callee, registration, serial, ref details, .. } = *invoke;
+        let Some(session) = self.find_mut(callee) else { return };
+        let found = session.invocations.of_call(caller.session, call, serial);
+        let Some((request, _)) = found else { return };
+        let message = RouterMessage::Invocation { request, registration, details, payload };
+        let Err(error) = self.send(callee.slot, &message) else { return };
+        // An invocation with a gap is worthless: the callee is told, and the call fails.
+        self.interrupt(callee, request);
+        let (error, message) = not_delivered(error);
+        let outcome = Outcome::Refused { error, message };
+        self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
+    }
+}

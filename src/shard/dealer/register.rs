@@ -1,0 +1,113 @@
+//! REGISTER and UNREGISTER (BP-REG, AP-PBR, AP-SHR).
+
+use std::sync::Arc;
+
+use super::super::Shard;
+use super::super::broker::{Refusal, check_pattern, unreserved};
+use super::super::input::Violation;
+use crate::router::{Callee, CallerDisclosure, Realm, SessionRef, Traits};
+use crate::session::RegisteredPattern;
+use crate::wamp::{
+    Choice, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
+};
+
+impl Shard {
+    pub(in crate::shard) fn handle_register(
+        &mut self,
+        slot: u32,
+        register: &Register<'_>,
+    ) -> Result<(), Violation> {
+        let session = self.accept_request(slot, register.request, Role::Callee, "REGISTER")?;
+        let id = session.id;
+        let features = session.roles.get(Role::Callee).unwrap_or_default();
+        let realm = Arc::clone(&session.realm);
+        let held = session.registrations.len();
+        if let Err(refusal) = self.check_register(&realm, held, register) {
+            self.refuse(slot, code::REGISTER, register.request, refusal);
+            return Ok(());
+        }
+        let Choice::Known(invoke) = register.options.invoke else {
+            self.refuse(slot, code::REGISTER, register.request, UNKNOWN_INVOKE);
+            return Ok(());
+        };
+        let policy = register.options.match_policy;
+        let options = register.options;
+        let traits = Traits {
+            features,
+            disclose_caller: options.disclose_caller,
+            forward_timeout: options.forward_timeout,
+        };
+        let session = SessionRef { session: id, slot, shard: self.id };
+        let callee = Callee { session, traits, concurrency: options.concurrency };
+        match realm.procedures.register(&register.procedure, policy, invoke, callee) {
+            Ok(registration) => {
+                let uri = register.procedure.as_ref().into();
+                let pattern = RegisteredPattern { uri, policy };
+                self.joined(slot).registrations.insert(registration, pattern);
+                self.counters.registrations.increment();
+                let request = register.request;
+                self.answer(slot, &RouterMessage::Registered { request, registration });
+            }
+            Err(error) => {
+                let refusal = (WampError::ProcedureAlreadyExists, error.as_str());
+                self.refuse(slot, code::REGISTER, register.request, refusal);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_register(
+        &self,
+        realm: &Realm,
+        held: usize,
+        register: &Register<'_>,
+    ) -> Result<(), Refusal> {
+        let limits = &self.settings().limits;
+        let policy = register.options.match_policy;
+        check_pattern(realm, &register.procedure, policy, limits.uri_bytes)?;
+        unreserved(&register.procedure)?;
+        let disclosure = realm.settings.caller_disclosure;
+        if register.options.disclose_caller && disclosure == CallerDisclosure::Forbid {
+            return Err(CALLERS_ARE_NOT_DISCLOSED);
+        }
+        if held >= limits.registrations_per_session {
+            return Err(TOO_MANY_REGISTRATIONS);
+        }
+        Ok(())
+    }
+
+    /// Pending invocations stay valid after UNREGISTER (BP-REG-02).
+    pub(in crate::shard) fn handle_unregister(
+        &mut self,
+        slot: u32,
+        request: RequestId,
+        registration: RegistrationId,
+    ) -> Result<(), Violation> {
+        let session = self.accept_request(slot, request, Role::Callee, "UNREGISTER")?;
+        let (id, realm) = (session.id, Arc::clone(&session.realm));
+        match session.registrations.remove(&registration) {
+            Some(pattern) => {
+                realm.procedures.unregister(&pattern.uri, pattern.policy, id);
+                self.counters.registrations.subtract(1);
+                self.answer(slot, &RouterMessage::Unregistered { request });
+            }
+            None => self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION),
+        }
+        Ok(())
+    }
+}
+
+const NO_SUCH_REGISTRATION: Refusal =
+    (WampError::NoSuchRegistration, "this session does not hold that registration");
+const UNKNOWN_INVOKE: Refusal = (
+    WampError::InvalidArgument,
+    "REGISTER.Options.invoke must be single, roundrobin, random, first or last",
+);
+const TOO_MANY_REGISTRATIONS: Refusal = (
+    WampError::ResourceLimit,
+    "this session holds as many registrations as the router allows per session",
+);
+const CALLERS_ARE_NOT_DISCLOSED: Refusal = (
+    WampError::OptionDisallowedDiscloseMe,
+    "this realm does not disclose callers: register without disclose_caller",
+);
