@@ -318,3 +318,21 @@ fn shared_registrations_take_turns() {
         ));
     }
 }
+
+/// BP-ORD-07: not promised, kept all the same.
+#[test]
+fn a_call_does_not_overtake_a_publication_before_it() {
+    check(
+        "join a b
+         b -> SUBSCRIBE {} com.x
+         b <- SUBSCRIBED 1 $s
+         b -> REGISTER {} com.p
+         b <- REGISTERED 2 $r
+         a -> PUBLISH {} com.x [1]
+         a -> CALL {} com.p [2]
+         b <- EVENT $s * {} [1]
+         b <- INVOCATION 1 $r {} [2]
+         b -> YIELD 1 {} [3]
+         a <- RESULT 2 {} [3]",
+    );
+}

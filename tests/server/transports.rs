@@ -209,11 +209,20 @@ fn pings_are_answered_before_and_after_hello() {
     settles(&server);
 }
 
-/// BP-SES-15.
+/// BP-SES-15: with GOODBYE before it, and without.
 #[test]
 fn a_websocket_closes_in_order() {
+    for leaves in [true, false] {
+        close_in_order(leaves);
+    }
+}
+
+fn close_in_order(leaves: bool) {
     let server = start(&config(1));
     let mut client = Client::join(address(&server), JSON);
+    if leaves {
+        client.goodbye();
+    }
     client.write(&websocket_frame(8, true, &[0x03, 0xE8])).unwrap();
     assert_eq!(client.next_frame(), Frame::Close(1000));
     assert_eq!(client.next_frame(), Frame::End, "the router closes the socket first");
