@@ -28,7 +28,7 @@ use crate::hash::Map;
 use crate::router::{Counters, Router, SessionRef, Settings, ShardId, ShardSet};
 use crate::session::Session;
 use crate::transport::TransportRules;
-use crate::wamp::{RouterMessage, SubscriptionId};
+use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
 
 use broker::Receivers;
 use connection::Connection;
@@ -62,6 +62,7 @@ pub struct Shard {
     reply: Vec<u8>,
     generation: u32,
     log_budget: LogBudget,
+    wall_clock: Timestamp,
     shutting_down: bool,
 }
 
@@ -90,6 +91,7 @@ impl Shard {
             reply: Vec::new(),
             generation: 0,
             log_budget: LogBudget::default(),
+            wall_clock: Timestamp::default(),
             shutting_down: false,
             counters,
             router,
@@ -98,6 +100,17 @@ impl Shard {
 
     pub const fn id(&self) -> ShardId {
         self.id
+    }
+
+    /// Tells the shard what clients and records call the present, from here to the next call.
+    /// Intervals are measured by `Millis` alone.
+    pub const fn set_wall_clock(&mut self, wall_clock: Timestamp) {
+        self.wall_clock = wall_clock;
+    }
+
+    /// The present of this turn, for what clients and records are told.
+    pub const fn wall_clock(&self) -> Timestamp {
+        self.wall_clock
     }
 
     /// Takes in a new connection. `peer` is for logs only.

@@ -11,6 +11,7 @@ use stentor::hash::HashSeed;
 use stentor::router::{RealmSettings, Router, Settings, ShardId};
 use stentor::shard::{Admission, Flushed, Mail, Shard};
 use stentor::transport::TransportRules;
+use stentor::wamp::Timestamp;
 
 /// The router's end of one client's socket.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Network {
             let id = u8::try_from(index).expect("few shards");
             Shard::new(ShardId(id), Arc::clone(&router), [id; 32])
         };
-        Self {
+        let mut network = Self {
             shards: (0..shards).map(shard).collect(),
             router,
             now: Millis(1_000),
@@ -62,7 +63,9 @@ impl Network {
             mail: BTreeMap::new(),
             by_slot: BTreeMap::new(),
             rules: Arc::new(rules),
-        }
+        };
+        network.set_wall_clocks();
+        network
     }
 
     /// A new socket on a shard; the number names it from now on.
@@ -164,9 +167,17 @@ impl Network {
         self.close_sockets(shard);
     }
 
+    /// The simulated calendar begins at [`EPOCH_MS`] and runs with the clock.
+    fn set_wall_clocks(&mut self) {
+        let now_ms = i64::try_from(self.now.0).expect("runs are short");
+        let wall_clock = Timestamp::from_unix_ms(EPOCH_MS + now_ms);
+        self.shards.iter_mut().for_each(|shard| shard.set_wall_clock(wall_clock));
+    }
+
     /// Moves the clock; shards whose deadline has come are told. Returns how many were.
     pub(crate) fn advance(&mut self, ms: u64) -> usize {
         self.now = self.now + ms;
+        self.set_wall_clocks();
         let now = self.now;
         let due = |shard: &Shard| shard.next_deadline().is_some_and(|at| at <= now);
         let fired: Vec<usize> = (0..self.shards.len()).filter(|i| due(&self.shards[*i])).collect();
@@ -264,3 +275,6 @@ impl Network {
         }
     }
 }
+
+/// 2024-05-01T12:00:00Z: what a network's `Millis(0)` is on the calendar.
+const EPOCH_MS: i64 = 1_714_564_800_000;
