@@ -246,8 +246,15 @@ impl EventLoop {
         debug_assert!(previous.is_none(), "a slot is free when it is given out");
     }
 
-    /// One batch and at most one wake per destination.
+    /// One batch and at most one wake per destination; meta events behind everything else.
     fn send_mail(&mut self) {
+        self.send_outboxes();
+        if self.shard.release_meta_events() {
+            self.send_outboxes();
+        }
+    }
+
+    fn send_outboxes(&mut self) {
         for to in self.inbox.mesh().shards() {
             if let Some((batch, weight)) = self.shard.take_outbox(to) {
                 self.inbox.mesh().send(to, Parcel::Mail { batch, weight });

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use stentor::router::RequestIdCheck;
 
 use super::client::{Expected, Request, Session, Stage};
+use super::meta::meta_pattern;
 use super::model::{Answer, Call, Pattern, Payload, Policy, Publication, Tag};
 use super::plan::pick;
 use super::world::{REALMS, World};
@@ -123,7 +124,10 @@ impl World {
     }
 
     fn subscribe(&mut self, c: usize) {
-        let (pattern, expected) = self.pattern(c);
+        let (mut pattern, mut expected) = self.pattern(c);
+        if self.rng.random_bool(0.08) {
+            (pattern, expected) = (meta_pattern(pattern.realm), Expected::Success);
+        }
         let request = self.next_request(c);
         let mut options = json!({});
         if pattern.policy != Policy::Exact || self.rng.random_bool(0.1) {
@@ -279,7 +283,7 @@ impl World {
     fn call(&mut self, c: usize) {
         let (procedure, expected) = match self.rng.random_range(0..20) {
             0 => (*pick(&mut self.rng, INVALID), Expected::InvalidUri),
-            1 => ("wamp.session.count", Expected::NoSuchProcedure),
+            1 => ("wamp.session.counts", Expected::NoSuchProcedure),
             _ => (*pick(&mut self.rng, URIS), Expected::Success),
         };
         let request = self.next_request(c);

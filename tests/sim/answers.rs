@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::client::{Expected, Held, Request, Stage};
 use super::hearing::{number, payload};
+use super::meta::MetaView;
 use super::model::{Pattern, Payload, Tag};
 use super::world::World;
 
@@ -50,7 +51,7 @@ impl World {
             (65, Request::Register(pattern, Expected::Success)) => {
                 let id = number(&message[2]);
                 self.model.check_pattern(id, &pattern);
-                let held = Held { pattern, leaving: false };
+                let held = Held { pattern, leaving: false, meta: MetaView::default() };
                 let previous = self.clients[c].session.registrations.insert(id, held);
                 assert!(previous.is_none(), "nobody registers twice (BP-REG-01)");
             }
@@ -71,7 +72,11 @@ impl World {
             .find(|(other, held)| **other != id && held.pattern == pattern && !held.leaving);
         assert!(other.is_none(), "the same pattern is the same subscription (BP-SUB-02)");
         // Known already: then an UNSUBSCRIBE under way still counts.
-        session.subscriptions.entry(id).or_insert(Held { pattern, leaving: false });
+        session.subscriptions.entry(id).or_insert_with(|| Held {
+            pattern,
+            leaving: false,
+            meta: MetaView::default(),
+        });
     }
 
     fn hear_error(&self, c: usize, request: Request, uri: &str, rest: &[Value]) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use stentor::clock::Millis;
 
 use super::calls::LongCalls;
+use super::meta::MetaView;
 use super::model::{Pattern, Tag};
 use super::pubsub::Retained;
 use crate::support::Link;
@@ -85,6 +86,8 @@ pub(crate) struct Held {
     pub(crate) pattern: Pattern,
     /// UNSUBSCRIBE or UNREGISTER is sent.
     pub(crate) leaving: bool,
+    /// What a subscription has heard of the router's own events.
+    pub(crate) meta: MetaView,
 }
 
 /// A request that waits for its answer.

@@ -74,6 +74,7 @@ impl World {
             assert!(pending.is_empty(), "c{c} waits for answers: {pending:?}");
             assert!(over || client.unanswered_pings == 0, "c{c} waits for PONG");
         }
+        self.check_meta_views();
         let owed = self.model.owed.len() as u64;
         let dropped = self.net.router.snapshot().events_dropped_slow;
         let may_miss = if self.plan.drops_events() { dropped } else { 0 };

@@ -2,7 +2,7 @@
 //!
 //! `plan` draws the settings of a seed, `world` draws one action a step, `actions` and `hostile`
 //! are what clients do, `calls` what makes calls long, `pubsub` what publications may be,
-//! `hearing` and `answers` judge what they hear with the help of `model`, `closing` brings a run
+//! `meta` what they hear of the router's own events, `hearing` and `answers` judge what they hear with the help of `model`, `closing` brings a run
 //! to its end, `log` keeps the trace and counts what happened.
 
 mod actions;
@@ -13,6 +13,7 @@ mod closing;
 mod hearing;
 mod hostile;
 mod log;
+mod meta;
 mod model;
 mod plan;
 mod pubsub;

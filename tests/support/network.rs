@@ -128,6 +128,14 @@ impl Network {
 
     /// Puts the mail of a shard on its way: one batch per destination.
     pub(crate) fn send_mail(&mut self, from: usize) -> usize {
+        let batches = self.send_outboxes(from);
+        if !self.shards[from].release_meta_events() {
+            return batches;
+        }
+        batches + self.send_outboxes(from)
+    }
+
+    fn send_outboxes(&mut self, from: usize) -> usize {
         let mut batches = 0;
         for to in 0..self.shards.len() {
             let id = ShardId(u8::try_from(to).expect("few shards"));
@@ -206,6 +214,8 @@ impl Network {
                 // No mail is under way, so each pending call has its invocation and no other.
                 let now = self.router.snapshot();
                 assert_eq!(now.calls, now.invocations, "the two halves of calls");
+                let settled = |shard: &Shard| shard.is_settled();
+                assert!(self.shards.iter().all(settled), "no question or meta event waits");
                 return;
             }
         }

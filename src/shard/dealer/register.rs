@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::super::Shard;
 use super::super::broker::{Refusal, check_pattern, unreserved};
 use super::super::input::Violation;
-use crate::router::{Callee, CallerDisclosure, Realm, SessionRef, Traits};
+use crate::router::{Callee, CallerDisclosure, MetaTopic, Realm, Registered, SessionRef, Traits};
 use crate::session::RegisteredPattern;
 use crate::wamp::{
-    Choice, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
+    Choice, Register, RegistrationId, RequestId, Role, RouterMessage, SessionId, WampError, code,
 };
 
 impl Shard {
@@ -39,8 +39,11 @@ impl Shard {
         };
         let session = SessionRef { session: id, slot, shard: self.id };
         let callee = Callee { session, traits, concurrency: options.concurrency };
-        match realm.procedures.register(&register.procedure, policy, invoke, callee) {
-            Ok(registration) => {
+        let now = self.wall_clock;
+        match realm.procedures.register(&register.procedure, policy, invoke, callee, now) {
+            Ok(Registered { registration, created }) => {
+                let created = created.map(|number| (number, &*register.procedure, policy, invoke));
+                self.announce_registration(&realm, id, registration, created);
                 let uri = register.procedure.as_ref().into();
                 let pattern = RegisteredPattern { uri, policy };
                 self.joined(slot).registrations.insert(registration, pattern);
@@ -87,13 +90,27 @@ impl Shard {
         let (id, realm) = (session.id, Arc::clone(&session.realm));
         match session.registrations.remove(&registration) {
             Some(pattern) => {
-                realm.procedures.unregister(&pattern.uri, pattern.policy, id);
-                self.counters.registrations.subtract(1);
+                self.leave_registration(&realm, id, registration, &pattern);
                 self.answer(slot, &RouterMessage::Unregistered { request });
             }
             None => self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION),
         }
         Ok(())
+    }
+
+    /// Takes a session out of a registration that it held.
+    pub(in crate::shard) fn leave_registration(
+        &mut self,
+        realm: &Arc<Realm>,
+        leaver: SessionId,
+        registration: RegistrationId,
+        pattern: &RegisteredPattern,
+    ) {
+        let names = || vec![leaver.get().into(), registration.get().into()];
+        let departure = realm.procedures.unregister(&pattern.uri, pattern.policy, leaver);
+        self.counters.registrations.subtract(1);
+        let topics = (MetaTopic::RegistrationOnUnregister, MetaTopic::RegistrationOnDelete);
+        self.announce_departure(realm, departure, topics, names);
     }
 }
 
