@@ -20,6 +20,7 @@ mod scenarios {
     mod pubsub_options;
     mod rerouting;
     mod retention;
+    mod revocation;
     mod rpc;
     mod sessions;
     mod slow;

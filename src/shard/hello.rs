@@ -178,5 +178,6 @@ const DEALER_FEATURES: &[&str] = &[
     "payload_passthru_mode",
     "progressive_call_invocations",
     "progressive_call_results",
+    "registration_revocation",
     "shared_registration",
 ];

@@ -18,6 +18,12 @@ pub enum Mail {
     Cancel(Cancellation),
     /// To the subscriber's shard: an administrator ends its subscription (AP-REVS-01).
     Revoke { subscriber: SessionRef, subscription: SubscriptionId, reason: Option<Box<str>> },
+    /// To the callee's shard: an administrator ends its registration (AP-REVR-01).
+    RevokeRegistration {
+        callee: SessionRef,
+        registration: RegistrationId,
+        reason: Option<Box<str>>,
+    },
     /// To the caller's shard: how its call ended.
     Return(Box<Return>, PayloadBuf),
 }
@@ -30,7 +36,7 @@ impl Mail {
                 event.payload.as_payload().weight() + event.head.audience.weight()
             }
             Self::Invoke(_, payload) | Self::Return(_, payload) => payload.as_payload().weight(),
-            Self::Cancel(_) | Self::Revoke { .. } => 0,
+            Self::Cancel(_) | Self::Revoke { .. } | Self::RevokeRegistration { .. } => 0,
         };
         MAIL_WEIGHT + payload
     }

@@ -50,8 +50,11 @@ impl World {
             (65, Request::Register(pattern, Expected::Success)) => {
                 let id = number(&message[2]);
                 self.model.check_pattern(id, &pattern);
-                let held = Held { pattern, leaving: false };
-                let previous = self.clients[c].session.registrations.insert(id, held);
+                let registrations = &mut self.clients[c].session.registrations;
+                // Here at the latest it learns of a silent revocation.
+                registrations
+                    .retain(|_, held| held.revoked_after.is_none() || held.pattern != pattern);
+                let previous = registrations.insert(id, Held::new(pattern));
                 assert!(previous.is_none(), "nobody registers twice (BP-REG-01)");
             }
             (67, Request::Unregister(id, true)) => {
@@ -71,7 +74,7 @@ impl World {
             .find(|(other, held)| **other != id && held.pattern == pattern && !held.leaving);
         assert!(other.is_none(), "the same pattern is the same subscription (BP-SUB-02)");
         // Known already: then an UNSUBSCRIBE under way still counts.
-        session.subscriptions.entry(id).or_insert(Held { pattern, leaving: false });
+        session.subscriptions.entry(id).or_insert_with(|| Held::new(pattern));
     }
 
     fn hear_error(&self, c: usize, request: Request, uri: &str, rest: &[Value]) {

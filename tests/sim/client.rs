@@ -79,12 +79,30 @@ pub(crate) struct Session {
     pub(crate) long: LongCalls,
 }
 
+impl Session {
+    /// Whether it has heard of the end of all that it does not hold any more, as far as it should.
+    pub(crate) fn has_lost_all(&self) -> bool {
+        let tells = self.long.advanced;
+        let silent = |held: &Held| held.revoked_after.is_some() && !tells;
+        self.subscriptions.values().all(|held| !held.leaving)
+            && self.registrations.values().all(|held| !held.leaving || silent(held))
+    }
+}
+
 /// A subscription or registration.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) pattern: Pattern,
-    /// UNSUBSCRIBE or UNREGISTER is sent.
+    /// UNSUBSCRIBE or UNREGISTER is sent, or it was revoked.
     pub(crate) leaving: bool,
+    /// The registration was revoked when so many calls had been sent.
+    pub(crate) revoked_after: Option<usize>,
+}
+
+impl Held {
+    pub(crate) const fn new(pattern: Pattern) -> Self {
+        Self { pattern, leaving: false, revoked_after: None }
+    }
 }
 
 /// A request that waits for its answer.

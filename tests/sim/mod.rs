@@ -2,8 +2,9 @@
 //!
 //! `plan` draws the settings of a seed, `world` draws one action a step, `actions` and `hostile`
 //! are what clients do, `calls` what makes calls long, `pubsub` what publications may be,
-//! `hearing` and `answers` judge what they hear with the help of `model`, `closing` brings a run
-//! to its end, `log` keeps the trace and counts what happened.
+//! `revocation` what an administrator takes away, `hearing` and `answers` judge what they hear with
+//! the help of `model`, `closing` brings a run to its end, `log` keeps the trace and counts what
+//! happened.
 
 mod actions;
 mod answers;
@@ -16,6 +17,7 @@ mod log;
 mod model;
 mod plan;
 mod pubsub;
+mod revocation;
 mod world;
 
 pub(crate) use log::Tally;

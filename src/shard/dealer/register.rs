@@ -1,4 +1,4 @@
-//! REGISTER and UNREGISTER (BP-REG, AP-PBR, AP-SHR).
+//! REGISTER, UNREGISTER and the revocation of registrations (BP-REG, AP-PBR, AP-SHR, AP-REVR).
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::super::input::Violation;
 use crate::router::{Callee, CallerDisclosure, Realm, SessionRef, Traits};
 use crate::session::RegisteredPattern;
 use crate::wamp::{
-    Choice, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
+    Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
 };
 
 impl Shard {
@@ -83,17 +83,45 @@ impl Shard {
         request: RequestId,
         registration: RegistrationId,
     ) -> Result<(), Violation> {
-        let session = self.accept_request(slot, request, Role::Callee, "UNREGISTER")?;
-        let (id, realm) = (session.id, Arc::clone(&session.realm));
-        match session.registrations.remove(&registration) {
-            Some(pattern) => {
-                realm.procedures.unregister(&pattern.uri, pattern.policy, id);
-                self.counters.registrations.subtract(1);
-                self.answer(slot, &RouterMessage::Unregistered { request });
-            }
-            None => self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION),
+        self.accept_request(slot, request, Role::Callee, "UNREGISTER")?;
+        if self.leave_registration(slot, registration) {
+            self.answer(slot, &RouterMessage::Unregistered { request });
+        } else {
+            self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION);
         }
         Ok(())
+    }
+
+    /// Ends a registration of a session of this shard, and says so if the client would understand
+    /// (AP-REVR-01). Its pending invocations go on, as after UNREGISTER. Without effect if the
+    /// session or its registration has gone meanwhile.
+    pub(in crate::shard) fn handle_revoke_registration(
+        &mut self,
+        callee: SessionRef,
+        registration: RegistrationId,
+        reason: Option<&str>,
+    ) {
+        let Some(session) = self.find(callee) else { return };
+        let announced = session.roles.has(Role::Callee, Feature::RegistrationRevocation);
+        if !self.leave_registration(callee.slot, registration) || !announced {
+            return;
+        }
+        let mut details = vec![("registration".into(), registration.get().into())];
+        details.extend(reason.map(|reason| ("reason".into(), reason.into())));
+        let message = RouterMessage::RegistrationRevoked { details: &details };
+        if self.send(callee.slot, &message).is_err() {
+            details.truncate(1);
+            self.answer(callee.slot, &RouterMessage::RegistrationRevoked { details: &details });
+        }
+    }
+
+    /// Takes the session in `slot` out of a registration's callees; `false` if it was none.
+    fn leave_registration(&mut self, slot: u32, registration: RegistrationId) -> bool {
+        let session = self.joined(slot);
+        let Some(pattern) = session.registrations.remove(&registration) else { return false };
+        session.realm.procedures.unregister(&pattern.uri, pattern.policy, session.id);
+        self.counters.registrations.subtract(1);
+        true
     }
 }
 
