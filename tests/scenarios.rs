@@ -24,6 +24,7 @@ mod scenarios {
     mod pubsub_options;
     mod rerouting;
     mod retention;
+    mod revocation;
     mod rpc;
     mod sessions;
     mod slow;

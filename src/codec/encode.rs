@@ -82,6 +82,10 @@ pub(super) fn message<W: Writer>(
         RouterMessage::Unregistered { request } => {
             head::<W>(out, 2, code::UNREGISTERED, &[request.get()])?;
         }
+        RouterMessage::RegistrationRevoked { details } => {
+            head::<W>(out, 3, code::UNREGISTERED, &[0])?;
+            dict_element::<W>(out, details)?;
+        }
     }
     W::end_list(out);
     Ok(())

@@ -15,7 +15,7 @@ use crate::config::{Config, ListenAddress};
 use crate::hash::HashSeed;
 use crate::router::{Router, Settings, ShardId, Snapshot};
 use crate::shard::{Mail, Shard};
-use crate::wamp::{SessionId, SubscriptionId};
+use crate::wamp::{RegistrationId, SessionId, SubscriptionId};
 
 /// Why a router did not start.
 #[derive(Debug, thiserror::Error)]
@@ -135,9 +135,28 @@ impl Server {
             return false;
         };
         let reason = reason.map(Into::into);
-        let mail = Mail::Revoke { subscriber, subscription, reason };
-        let weight = mail.weight();
-        self.mesh.send(subscriber.shard, Parcel::Mail { batch: vec![mail], weight });
+        self.send(subscriber.shard, Mail::Revoke { subscriber, subscription, reason });
+        true
+    }
+
+    /// Ends a registration of a session, and tells the client if it announced
+    /// `registration_revocation` (AP-REVR-01). Takes effect soon, on the session's own thread: no
+    /// call goes to the callee from then on, and its pending invocations may still be answered.
+    ///
+    /// `false` if there is no such realm or session; a registration that the session does not hold
+    /// is none of its errors, since it may have gone meanwhile.
+    pub fn revoke_registration(
+        &self,
+        realm: &str,
+        session: SessionId,
+        registration: RegistrationId,
+        reason: Option<&str>,
+    ) -> bool {
+        let Some(callee) = self.router.realm(realm).and_then(|realm| realm.find(session)) else {
+            return false;
+        };
+        let reason = reason.map(Into::into);
+        self.send(callee.shard, Mail::RevokeRegistration { callee, registration, reason });
         true
     }
 
@@ -147,6 +166,12 @@ impl Server {
     /// What ended an event loop before its time.
     pub fn stop(mut self) -> io::Result<()> {
         self.stop_threads()
+    }
+
+    /// Mail from outside of all shards.
+    fn send(&self, to: ShardId, mail: Mail) {
+        let weight = mail.weight();
+        self.mesh.send(to, Parcel::Mail { batch: vec![mail], weight });
     }
 
     fn spawn(

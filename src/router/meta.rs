@@ -1,9 +1,8 @@
 //! Meta events: which there are, whether anybody listens, and in which order they are published.
 //!
 //! Two shards may change one subscription at the same time, and its meta events must still come in
-//! an order that makes sense (AP-RMA-01, AP-SUA-01). So each gets a number: those of coming into
-//! existence and ceasing to exist under the lock of the table's entry, those in between from a shard
-//! that is in the entry. The realm's home shard publishes them in the order of their numbers.
+//! an order that makes sense (AP-RMA-01, AP-SUA-01). So each gets a number: a creation and a
+//! deletion under the lock of the table's entry, what lies between from a shard that is in it. The realm's home shard publishes them in the order of their numbers.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -188,6 +188,7 @@ const DEALER_FEATURES: &[&str] = &[
     "progressive_call_invocations",
     "progressive_call_results",
     "registration_meta_api",
+    "registration_revocation",
     "session_meta_api",
     "shared_registration",
     "testament_meta_api",

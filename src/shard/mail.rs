@@ -27,6 +27,12 @@ pub enum Mail {
     Roll(Roll),
     /// To the subscriber's shard: an administrator ends its subscription (AP-REVS-01).
     Revoke { subscriber: SessionRef, subscription: SubscriptionId, reason: Option<Box<str>> },
+    /// To the callee's shard: an administrator ends its registration (AP-REVR-01).
+    RevokeRegistration {
+        callee: SessionRef,
+        registration: RegistrationId,
+        reason: Option<Box<str>>,
+    },
     /// To the caller's shard: how its call ended.
     Return(Box<Return>, PayloadBuf),
 }
@@ -44,7 +50,8 @@ impl Mail {
             | Self::Kill(_)
             | Self::RollCall(_)
             | Self::Cancel(_)
-            | Self::Revoke { .. } => 0,
+            | Self::Revoke { .. }
+            | Self::RevokeRegistration { .. } => 0,
         };
         MAIL_WEIGHT + payload
     }

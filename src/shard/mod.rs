@@ -235,6 +235,9 @@ impl Shard {
             Mail::Revoke { subscriber, subscription, reason } => {
                 self.handle_revoke(subscriber, subscription, reason.as_deref());
             }
+            Mail::RevokeRegistration { callee, registration, reason } => {
+                self.handle_revoke_registration(callee, registration, reason.as_deref());
+            }
         }
     }
 

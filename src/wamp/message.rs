@@ -201,6 +201,11 @@ pub enum RouterMessage<'a> {
     Unregistered {
         request: RequestId,
     },
+    /// UNREGISTERED without a request (AP-REVR-01).
+    RegistrationRevoked {
+        /// `registration`, and perhaps `reason`.
+        details: &'a Dict,
+    },
     Invocation {
         request: RequestId,
         registration: RegistrationId,

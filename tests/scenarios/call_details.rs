@@ -16,6 +16,7 @@ fn the_dealer_announces_its_features() {
         "payload_passthru_mode",
         "progressive_call_invocations",
         "progressive_call_results",
+        "registration_revocation",
         "shared_registration",
     ] {
         check(&format!("join a\n a sees dealer {feature}"));

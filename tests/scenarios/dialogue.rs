@@ -18,6 +18,7 @@
 //! a <- PING                       which stays unanswered
 //! a sends oversized               or: broken, garbage, wrong type (text for binary)
 //! a loses $s because reason         its subscription is revoked; or: a loses $s
+//! a loses registration $r because x or its registration is; or: a loses registration $r
 //! a sees broker event_retention   WELCOME announced the feature; or: sees no broker ...
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```
@@ -28,9 +29,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stentor::router::{RealmSettings, RequestIdCheck, Settings};
+use stentor::router::{RealmSettings, RequestIdCheck, SessionRef, Settings};
 use stentor::shard::{Admission, Mail};
-use stentor::wamp::{SessionId, SubscriptionId, UriRule};
+use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
 use crate::support::{Carrier, Incoming, Link, Network, Serializer};
 
@@ -171,9 +172,15 @@ impl Stage {
                 let bytes = self.actor(name).link.frame(&[0xC1, b'{']);
                 self.send(name, &bytes);
             }
-            [name, "loses", subscription] => self.revoke(name, subscription, None),
-            [name, "loses", subscription, "because", reason] => {
-                self.revoke(name, subscription, Some(reason));
+            [name, "loses", "registration", id, rest @ ..] => {
+                let (callee, id, reason) = self.revocation(name, id, rest);
+                let registration = RegistrationId::new(id).expect("a registration");
+                self.deliver(callee, Mail::RevokeRegistration { callee, registration, reason });
+            }
+            [name, "loses", id, rest @ ..] => {
+                let (subscriber, id, reason) = self.revocation(name, id, rest);
+                let subscription = SubscriptionId::new(id).expect("a subscription");
+                self.deliver(subscriber, Mail::Revoke { subscriber, subscription, reason });
             }
             [name, "sees", "no", role, feature] => {
                 assert!(!self.sees(name, role, feature), "{line}")
@@ -367,15 +374,27 @@ impl Stage {
         serde_json::from_str(&text).unwrap_or_else(|_| json!(word))
     }
 
-    fn revoke(&mut self, name: &str, subscription: &str, reason: Option<&str>) {
-        let id = self.bindings[&format!("$id_{name}")].as_u64().and_then(SessionId::new);
+    /// The session, the id and the reason of a revocation.
+    fn revocation(
+        &self,
+        name: &str,
+        id: &str,
+        rest: &[&str],
+    ) -> (SessionRef, u64, Option<Box<str>>) {
+        let session = self.bindings[&format!("$id_{name}")].as_u64().and_then(SessionId::new);
         let realm = self.network.router.realm("realm1").expect("it is configured");
-        let subscriber = realm.find(id.expect("an id")).expect("the session is there");
-        let subscription = self.literal(subscription).as_u64().and_then(SubscriptionId::new);
-        let subscription = subscription.expect("a subscription");
-        let reason = reason.map(|word| self.literal(word).as_str().expect("text").into());
-        let shard = usize::from(subscriber.shard.0);
-        let mail = Mail::Revoke { subscriber, subscription, reason };
+        let session = realm.find(session.expect("an id")).expect("the session is there");
+        let reason = match rest {
+            [] => None,
+            ["because", word] => Some(self.literal(word).as_str().expect("text").into()),
+            _ => panic!("no statement: {}", self.line),
+        };
+        (session, self.literal(id).as_u64().expect("an id"), reason)
+    }
+
+    /// Mail from outside of all shards.
+    fn deliver(&mut self, to: SessionRef, mail: Mail) {
+        let shard = usize::from(to.shard.0);
         self.network.shards[shard].handle_mail(vec![mail], self.network.now);
     }
 

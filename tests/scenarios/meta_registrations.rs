@@ -1,6 +1,6 @@
 //! The registration meta API (requirements 2.4.2).
 
-use super::dialogue::check;
+use super::dialogue::{check, check_realm};
 
 /// AP-RMA: all three keys are always there; AP-RMA-03: none of the router's own.
 #[test]
@@ -100,6 +100,45 @@ fn callees_are_counted_and_listed() {
            a <- ERROR 48 4 {} wamp.error.no_such_registration *
            a -> CALL {} wamp.registration.count_callees [$x]
            a <- ERROR 48 5 {} wamp.error.no_such_registration *"#,
+    );
+}
+
+/// AP-REVR-02, AP-REVR-03: by call, for those who may; pending invocations go on.
+#[test]
+fn ap_revr_03_a_callee_is_removed_by_call() {
+    check_realm(
+        |realm| realm.admin_roles = vec!["anonymous".into()],
+        r#"join a b
+           c -> HELLO realm1 {"roles":{"callee":{"features":{"registration_revocation":true}}}}
+           c <- WELCOME $id_c *
+           c -> REGISTER {} com.x
+           c <- REGISTERED 1 $x
+           a -> SUBSCRIBE {"match":"prefix"} wamp.registration.
+           a <- SUBSCRIBED 1 $m
+           a -> CALL {} com.x
+           c <- INVOCATION 1 $x {}
+           a -> CALL {} wamp.registration.remove_callee [$x,$id_c] {"reason":"com.myapp.out"}
+           a <- RESULT 3 {}
+           c <- UNREGISTERED 0 {"registration":$x,"reason":"com.myapp.out"}
+           a <- EVENT $m * {"topic":"wamp.registration.on_unregister"} [$id_c,$x]
+           a <- EVENT $m * {"topic":"wamp.registration.on_delete"} [$id_c,$x]
+           c -> YIELD 1 {} [7]
+           a <- RESULT 2 {} [7]
+           a -> CALL {} wamp.registration.remove_callee [$x,$id_c]
+           a <- ERROR 48 4 {} wamp.error.no_such_registration *
+           b -> REGISTER {} com.y
+           b <- REGISTERED 1 $y
+           a <- EVENT $m * {"topic":"wamp.registration.on_create"} *
+           a <- EVENT $m * {"topic":"wamp.registration.on_register"} *
+           a -> CALL {} wamp.registration.remove_callee [$y,$id_c]
+           a <- ERROR 48 5 {} wamp.error.no_such_session *"#,
+    );
+    check(
+        r#"join a b
+           b -> REGISTER {} com.x
+           b <- REGISTERED 1 $x
+           a -> CALL {} wamp.registration.remove_callee [$x,$id_b]
+           a <- ERROR 48 1 {} wamp.error.not_authorized *"#,
     );
 }
 

@@ -9,16 +9,20 @@ use crate::support::{Carrier, Incoming, Link, Network, Serializer};
 pub(crate) struct Peer {
     pub(crate) pipe: usize,
     pub(crate) link: Link,
+    /// As WELCOME says.
+    pub(crate) session: u64,
 }
 
 impl Peer {
     pub(crate) fn join(network: &mut Network, shard: usize, serializer: Serializer) -> Self {
         let pipe = network.connect(shard, Admission::Welcome, usize::MAX);
-        let mut peer = Self { pipe, link: Link::new(Carrier::WebSocket, serializer) };
+        let mut peer = Self { pipe, link: Link::new(Carrier::WebSocket, serializer), session: 0 };
         network.receive(pipe, &peer.link.greeting());
         let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
         peer.say(network, &json!([1, "realm1", { "roles": roles }]));
-        assert_eq!(peer.hear(network).len(), 1, "WELCOME");
+        let heard = peer.hear(network);
+        assert_eq!((heard.len(), &heard[0][0]), (1, &json!(2)), "WELCOME");
+        peer.session = heard[0][1].as_u64().expect("an id");
         peer
     }
 

@@ -2,6 +2,8 @@
 //! mail is for may have left, and its slot may serve another by the time it arrives.
 
 use serde_json::{Value, json};
+use stentor::shard::Mail;
+use stentor::wamp::{RegistrationId, SessionId};
 
 use super::peer::{Peer, network};
 use crate::support::{Network, Serializer};
@@ -84,4 +86,27 @@ fn a_call_under_way_does_not_follow_unregistered() {
     assert_eq!(callee.hear(&mut network), [json!([67, 2])]);
     let heard = caller.hear(&mut network);
     assert_eq!(heard[0][4], json!("wamp.error.no_such_procedure"), "{heard:?}");
+}
+
+/// AP-REVR-01: the callee announced nothing, so it hears nothing at all any more.
+#[test]
+fn a_call_under_way_does_not_follow_a_revocation() {
+    let mut network = network(2);
+    let mut callee = Peer::join(&mut network, 0, Serializer::Json);
+    let mut caller = Peer::join(&mut network, 1, Serializer::Json);
+    callee.say(&mut network, &json!([64, 1, {}, "com.p"]));
+    let registration = callee.hear(&mut network)[0][2].as_u64().and_then(RegistrationId::new);
+    caller.say(&mut network, &json!([48, 1, {}, "com.p"]));
+    network.send_mail(1);
+    let realm = network.router.realm("realm1").expect("it is configured");
+    let session = SessionId::new(callee.session).expect("an id");
+    let mail = Mail::RevokeRegistration {
+        callee: realm.find(session).expect("the session is there"),
+        registration: registration.expect("an id"),
+        reason: None,
+    };
+    network.shards[0].handle_mail(vec![mail], network.now);
+    let heard = caller.hear(&mut network);
+    assert_eq!(heard[0][4], json!("wamp.error.no_such_procedure"), "{heard:?}");
+    assert!(callee.hear(&mut network).is_empty());
 }

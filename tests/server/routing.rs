@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stentor::codec::Codec;
 use stentor::net::Server;
-use stentor::wamp::{SessionId, SubscriptionId};
+use stentor::wamp::{RegistrationId, SessionId, SubscriptionId};
 
 use crate::sockets::{Client, Kind, address, config, hello, settles, start};
 
@@ -249,4 +249,38 @@ fn retained_events_and_revocations_reach_every_shard() {
     drop((publisher, subscribers));
     settles(&server);
     assert_eq!(server.router().realm("realm1").unwrap().retained.len(), 1);
+}
+
+/// AP-REVR-01: the callees on all shards lose a shared registration, one after the other.
+#[test]
+fn revocations_of_registrations_reach_every_shard() {
+    let server = start(&config(4));
+    let roles = json!({"callee": {"features": {"registration_revocation": true}}});
+    let mut callees: Vec<_> = kinds()
+        .map(|kind| {
+            let mut client = Client::open(address(&server), kind);
+            client.send(&json!([1, "realm1", {"roles": roles}]));
+            client.welcomed();
+            let request = client.next_request();
+            client.send(&json!([64, request, {"invoke": "first"}, "com.x"]));
+            let id = client.expect(65)[2].clone();
+            (client, id)
+        })
+        .collect();
+    let mut caller = Client::join(address(&server), RAW);
+    for (callee, id) in &mut callees {
+        caller.call("com.x", &json!("before"));
+        callee.echo();
+        assert_eq!(caller.expect(50)[3], json!(["before"]));
+        let session = SessionId::new(callee.session).unwrap();
+        let registration = RegistrationId::new(id.as_u64().unwrap()).unwrap();
+        assert!(server.revoke_registration("realm1", session, registration, Some("why")));
+        assert!(!server.revoke_registration("realm2", session, registration, None));
+        let revoked = json!([67, 0, {"registration": id, "reason": "why"}]);
+        assert_eq!(callee.expect(67), revoked);
+    }
+    caller.call("com.x", &json!("after"));
+    assert_eq!(caller.expect(8)[4], json!("wamp.error.no_such_procedure"));
+    drop((caller, callees));
+    settles(&server);
 }

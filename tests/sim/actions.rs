@@ -299,6 +299,7 @@ impl World {
             procedure: procedure.to_owned(),
             payload,
             void: self.clients[c].hostile || expected != Expected::Success,
+            order: self.model.calls.len(),
             invoked: false,
             answer: None,
             sure_callees: self.sure_callees(realm, procedure),

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::client::{Expected, Held, Request, Stage};
 use super::hearing::{number, payload};
-use super::meta::MetaView;
 use super::model::{Pattern, Payload, Tag};
 use super::world::World;
 
@@ -51,8 +50,11 @@ impl World {
             (65, Request::Register(pattern, Expected::Success)) => {
                 let id = number(&message[2]);
                 self.model.check_pattern(id, &pattern);
-                let held = Held { pattern, leaving: false, meta: MetaView::default() };
-                let previous = self.clients[c].session.registrations.insert(id, held);
+                let registrations = &mut self.clients[c].session.registrations;
+                // Here at the latest it learns of a silent revocation.
+                registrations
+                    .retain(|_, held| held.revoked_after.is_none() || held.pattern != pattern);
+                let previous = registrations.insert(id, Held::new(pattern));
                 assert!(previous.is_none(), "nobody registers twice (BP-REG-01)");
             }
             (67, Request::Unregister(id, true)) => {
@@ -72,11 +74,7 @@ impl World {
             .find(|(other, held)| **other != id && held.pattern == pattern && !held.leaving);
         assert!(other.is_none(), "the same pattern is the same subscription (BP-SUB-02)");
         // Known already: then an UNSUBSCRIBE under way still counts.
-        session.subscriptions.entry(id).or_insert_with(|| Held {
-            pattern,
-            leaving: false,
-            meta: MetaView::default(),
-        });
+        session.subscriptions.entry(id).or_insert_with(|| Held::new(pattern));
     }
 
     fn hear_error(&self, c: usize, request: Request, uri: &str, rest: &[Value]) {

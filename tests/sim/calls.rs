@@ -60,7 +60,12 @@ impl World {
                 names.iter().map(|name| ((*name).to_owned(), json!(advanced))).collect();
             json!({ "features": features })
         };
-        let both = ["progressive_call_invocations", "progressive_call_results", "call_canceling"];
+        let both = [
+            "progressive_call_invocations",
+            "progressive_call_results",
+            "call_canceling",
+            "registration_revocation",
+        ];
         let passthru = json!({"features": {"payload_passthru_mode": true}});
         let revocation = json!({"features": {"subscription_revocation": true}});
         let (caller, callee) = (on(&both), on(&both));

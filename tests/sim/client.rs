@@ -80,14 +80,32 @@ pub(crate) struct Session {
     pub(crate) long: LongCalls,
 }
 
+impl Session {
+    /// Whether it has heard of the end of all that it does not hold any more, as far as it should.
+    pub(crate) fn has_lost_all(&self) -> bool {
+        let tells = self.long.advanced;
+        let silent = |held: &Held| held.revoked_after.is_some() && !tells;
+        self.subscriptions.values().all(|held| !held.leaving)
+            && self.registrations.values().all(|held| !held.leaving || silent(held))
+    }
+}
+
 /// A subscription or registration.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) pattern: Pattern,
-    /// UNSUBSCRIBE or UNREGISTER is sent.
+    /// UNSUBSCRIBE or UNREGISTER is sent, or it was revoked.
     pub(crate) leaving: bool,
+    /// The registration was revoked when so many calls had been sent.
+    pub(crate) revoked_after: Option<usize>,
     /// What a subscription has heard of the router's own events.
     pub(crate) meta: MetaView,
+}
+
+impl Held {
+    pub(crate) fn new(pattern: Pattern) -> Self {
+        Self { pattern, leaving: false, revoked_after: None, meta: MetaView::default() }
+    }
 }
 
 /// A request that waits for its answer.

@@ -73,6 +73,7 @@ impl World {
             let pending = &client.session.pending;
             assert!(pending.is_empty(), "c{c} waits for answers: {pending:?}");
             assert!(over || client.unanswered_pings == 0, "c{c} waits for PONG");
+            assert!(over || client.session.has_lost_all(), "c{c} hears of no revocation");
         }
         self.check_meta_views();
         let owed = self.model.owed.len() as u64;

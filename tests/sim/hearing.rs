@@ -133,6 +133,9 @@ impl World {
             (6, Stage::Leaving | Stage::Quitting | Stage::Joined) => self.hear_goodbye(c, elements),
             (_, Stage::Leaving | Stage::Quitting) => {}
             (35, Stage::Joined) if elements[1] == json!(0) => self.hear_revoked(c, &elements[2]),
+            (67, Stage::Joined) if elements[1] == json!(0) => {
+                self.hear_registration_revoked(c, &elements[2]);
+            }
             (36, Stage::Joined) => self.hear_event(c, elements),
             (50, Stage::Joined) if elements[2].get("progress").is_some() => {
                 self.hear_partial(c, elements);
@@ -200,6 +203,8 @@ impl World {
         let payload = payload(&message[4..]);
         let (from, sequence) = origin(&payload);
         let call = self.model.calls.get(&(from, sequence)).expect("the call was made");
+        let lives = held.revoked_after.is_none_or(|calls| call.order < calls);
+        assert!(lives, "call {from}/{sequence} comes behind a revocation (AP-REVR-01)");
         assert!(!call.void, "call {from}/{sequence} comes from behind a violation");
         assert!(held.pattern.matches(call.realm, &call.procedure), "the procedure matches");
         assert_eq!(payload, call.payload, "the payload of {from}/{sequence}");

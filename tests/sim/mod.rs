@@ -2,8 +2,9 @@
 //!
 //! `plan` draws the settings of a seed, `world` draws one action a step, `actions` and `hostile`
 //! are what clients do, `calls` what makes calls long, `pubsub` what publications may be,
-//! `meta` what they hear of the router's own events, `hearing` and `answers` judge what they hear with the help of `model`, `closing` brings a run
-//! to its end, `log` keeps the trace and counts what happened.
+//! `meta` what they hear of the router's own events, `revocation` what an administrator takes away,
+//! `hearing` and `answers` judge what they hear with the help of `model`, `closing` brings a run to
+//! its end, `log` keeps the trace and counts what happened.
 
 mod actions;
 mod answers;
@@ -17,6 +18,7 @@ mod meta;
 mod model;
 mod plan;
 mod pubsub;
+mod revocation;
 mod world;
 
 pub(crate) use log::Tally;

@@ -85,6 +85,8 @@ pub(crate) struct Call {
     pub(crate) procedure: String,
     pub(crate) payload: Payload,
     pub(crate) void: bool,
+    /// How many calls had been sent before, of all sessions.
+    pub(crate) order: usize,
     pub(crate) invoked: bool,
     pub(crate) answer: Option<Answer>,
     /// The only callees that could get it, if all of them are sure to be there.

@@ -4,10 +4,8 @@
 use rand::RngExt;
 use serde_json::{Value, json};
 use stentor::router::PublisherDisclosure;
-use stentor::shard::Mail;
-use stentor::wamp::{SessionId, SubscriptionId};
 
-use super::client::{Session, Stage};
+use super::client::Session;
 use super::hearing::{number, origin, payload};
 use super::meta::meta_topic;
 use super::model::{Policy, Publication, Tag};
@@ -167,37 +165,6 @@ impl World {
     pub(crate) fn end_retained(&mut self, c: usize) {
         let retained = std::mem::take(&mut self.clients[c].session.retained);
         assert!(!retained.is_missing(), "c{c} hears no retained event: {retained:?}");
-    }
-
-    /// An administrator ends a subscription.
-    pub(crate) fn revoke_somewhere(&mut self) {
-        let c = self.any_client();
-        let client = &mut self.clients[c];
-        let held = client.session.subscriptions.iter_mut().find(|(_, held)| !held.leaving);
-        let Some((id, held)) = held.filter(|_| client.stage == Stage::Joined && !client.hostile)
-        else {
-            return;
-        };
-        let id = *id;
-        let session = SessionId::new(client.session.id).expect("an id");
-        let realm = self.net.router.realm(client.session.realm).expect("a realm");
-        let Some(subscriber) = realm.find(session) else { return };
-        held.leaving = true;
-        self.model.forgive_subscription(client.session.tag, id);
-        let subscription = SubscriptionId::new(id).expect("an id");
-        let mail = Mail::Revoke { subscriber, subscription, reason: Some("sim".into()) };
-        let shard = usize::from(subscriber.shard.0);
-        self.net.shards[shard].handle_mail(vec![mail], self.net.now);
-        self.note("revoke", format_args!("c{c}, {id}"));
-    }
-
-    pub(crate) fn hear_revoked(&mut self, c: usize, details: &Value) {
-        let id = number(&details["subscription"]);
-        assert_eq!(*details, json!({"subscription": id, "reason": "sim"}));
-        let held = self.clients[c].session.subscriptions.remove(&id);
-        assert!(held.is_some_and(|held| held.leaving), "c{c} loses {id} for no reason");
-        self.model.forget_retained(self.clients[c].session.tag, id);
-        self.note("heard a revocation", format_args!("c{c}, {id}"));
     }
 
     pub(crate) fn hear_event(&mut self, c: usize, message: &[Value]) {

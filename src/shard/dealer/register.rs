@@ -1,4 +1,4 @@
-//! REGISTER and UNREGISTER (BP-REG, AP-PBR, AP-SHR).
+//! REGISTER, UNREGISTER and the revocation of registrations (BP-REG, AP-PBR, AP-SHR, AP-REVR).
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use super::super::input::Violation;
 use crate::router::{Callee, CallerDisclosure, MetaTopic, Realm, Registered, SessionRef, Traits};
 use crate::session::RegisteredPattern;
 use crate::wamp::{
-    Choice, Register, RegistrationId, RequestId, Role, RouterMessage, SessionId, WampError, code,
+    Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, SessionId,
+    WampError, code,
 };
 
 impl Shard {
@@ -96,6 +97,32 @@ impl Shard {
             None => self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION),
         }
         Ok(())
+    }
+
+    /// Ends a registration of a session of this shard, and says so if the client would understand
+    /// (AP-REVR-01). Its pending invocations go on, as after UNREGISTER. Without effect if the
+    /// session or its registration has gone meanwhile.
+    pub(in crate::shard) fn handle_revoke_registration(
+        &mut self,
+        callee: SessionRef,
+        registration: RegistrationId,
+        reason: Option<&str>,
+    ) {
+        let Some(session) = self.find_mut(callee) else { return };
+        let announced = session.roles.has(Role::Callee, Feature::RegistrationRevocation);
+        let Some(pattern) = session.registrations.remove(&registration) else { return };
+        let realm = Arc::clone(&session.realm);
+        self.leave_registration(&realm, callee.session, registration, &pattern);
+        if !announced {
+            return;
+        }
+        let mut details = vec![("registration".into(), registration.get().into())];
+        details.extend(reason.map(|reason| ("reason".into(), reason.into())));
+        let message = RouterMessage::RegistrationRevoked { details: &details };
+        if self.send(callee.slot, &message).is_err() {
+            details.truncate(1);
+            self.answer(callee.slot, &RouterMessage::RegistrationRevoked { details: &details });
+        }
     }
 
     /// Takes a session out of a registration that it held.

@@ -48,6 +48,7 @@ enum MetaProcedure {
     RegistrationGet,
     RegistrationListCallees,
     RegistrationCountCallees,
+    RegistrationRemoveCallee,
     SubscriptionList,
     SubscriptionLookup,
     SubscriptionMatch,
@@ -75,6 +76,7 @@ impl MetaProcedure {
             "registration.get" => Self::RegistrationGet,
             "registration.list_callees" => Self::RegistrationListCallees,
             "registration.count_callees" => Self::RegistrationCountCallees,
+            "registration.remove_callee" => Self::RegistrationRemoveCallee,
             "subscription.list" => Self::SubscriptionList,
             "subscription.lookup" => Self::SubscriptionLookup,
             "subscription.match" => Self::SubscriptionMatch,
@@ -158,6 +160,7 @@ impl Shard {
             MetaProcedure::RegistrationCountCallees => {
                 Ok(Answer::one(self.callees(caller, args)?.len() as u64))
             }
+            MetaProcedure::RegistrationRemoveCallee => self.remove_callee(caller, args),
             MetaProcedure::SubscriptionList => self.subscription_list(caller),
             MetaProcedure::SubscriptionLookup => self.subscription_lookup(caller, args),
             MetaProcedure::SubscriptionMatch => self.subscription_match(caller, args),

@@ -1,7 +1,8 @@
 //! The registration meta API (AP-RMA). The router's own procedures are none of it (AP-RMA-03).
 
-use super::super::Shard;
 use super::super::broker::Refusal;
+use super::super::{Mail, Shard};
+use super::sessions::NO_SUCH_SESSION;
 use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS, details_of, listing};
 use crate::router::{Described, SessionRef};
 use crate::wamp::{Dict, RegistrationId, Value, WampError, is_reserved};
@@ -42,6 +43,22 @@ impl Shard {
         let described = self.realm_of(caller).procedures.get(registration);
         let described = described.ok_or(NO_SUCH_REGISTRATION)?;
         Ok(Answer::one(Value::Dict(registration_details(registration, &described))))
+    }
+
+    /// Ends the registration of another session (AP-REVR-03).
+    pub(super) fn remove_callee(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        self.authorized_realm(caller)?;
+        let (registration, session) = (args.registration(0)?, args.session(1)?);
+        let reason = args.reason(self.settings().limits.uri_bytes)?.map(Into::into);
+        let callees = self.callees(caller, args)?;
+        let callee = callees.into_iter().find(|callee| callee.session == session);
+        let callee = callee.ok_or(NO_SUCH_SESSION)?;
+        self.post(callee.shard, Mail::RevokeRegistration { callee, registration, reason });
+        Ok(Answer::NOTHING)
     }
 
     /// The callees of the registration that the first argument names.
