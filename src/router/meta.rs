@@ -2,7 +2,8 @@
 //!
 //! Two shards may change one subscription at the same time, and its meta events must still come in
 //! an order that makes sense (AP-RMA-01, AP-SUA-01). So each gets a number: a creation and a
-//! deletion under the lock of the table's entry, what lies between from a shard that is in it. The realm's home shard publishes them in the order of their numbers.
+//! deletion under the lock of the table's entry, what lies between from a shard that is in it. The
+//! realm's home shard publishes them in the order of their numbers.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -191,7 +191,7 @@ impl Shard {
             }
             return Ok(());
         }
-        self.publish(slot, author, publish, None);
+        self.publish(slot, author, &publish, None);
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl Shard {
     pub(super) fn publish_for(&mut self, slot: u32, session: &Session, mut publish: Publish<'_>) {
         publish.options.acknowledge = false;
         let author = Author::new(session, &mut publish.options);
-        self.publish(slot, author, publish, Some(session));
+        self.publish(slot, author, &publish, Some(session));
     }
 
     /// Routes a publication that nothing refuses. `departed` is the publisher if its slot does not
@@ -208,7 +208,7 @@ impl Shard {
         &mut self,
         slot: u32,
         author: Author,
-        publish: Publish<'_>,
+        publish: &Publish<'_>,
         departed: Option<&Session>,
     ) {
         let Author { realm, audience, details } = author;
