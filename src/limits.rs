@@ -34,6 +34,14 @@ pub struct Limits {
     pub retained_bytes: usize,
     /// Retained events that one SUBSCRIBE brings at most: the most recent ones.
     pub retained_per_subscribe: usize,
+    /// Events of a history that names no number of its own; one more and the oldest goes.
+    pub history_events: usize,
+    /// Bytes of a history that names no number of its own; over it the oldest events go.
+    pub history_bytes: usize,
+    /// Events that one answer of `wamp.subscription.get_events` holds at most.
+    pub history_answer_events: usize,
+    /// Bytes of the events of one such answer, as the requester gets them.
+    pub history_answer_bytes: usize,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,
 }
@@ -53,6 +61,10 @@ impl Default for Limits {
             retained_events: 10_000,
             retained_bytes: 64 * 1024 * 1024,
             retained_per_subscribe: 1_000,
+            history_events: 1_000,
+            history_bytes: 16 * 1024 * 1024,
+            history_answer_events: 1_000,
+            history_answer_bytes: 1024 * 1024,
             call_timeout_ms_max: 0,
         }
     }

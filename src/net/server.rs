@@ -198,6 +198,7 @@ fn settings(config: &Config) -> Settings {
         timeouts: config.timeouts,
         request_ids: config.protocol.request_ids,
         strict_roles: config.protocol.strict_roles,
+        durable_retained: false,
     }
 }
 

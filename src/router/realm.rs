@@ -6,11 +6,13 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use foldhash::fast::FixedState;
 
+use super::history::HistoryTable;
 use super::procedures::ProcedureTable;
 use super::retained::RetainedTable;
 use super::topics::TopicTable;
 use super::{IdCounter, RealmSettings, SessionRef};
 use crate::hash::HashSeed;
+use crate::limits::Limits;
 use crate::wamp::SessionId;
 
 #[derive(Debug)]
@@ -20,18 +22,35 @@ pub struct Realm {
     pub procedures: ProcedureTable,
     /// Outlives the sessions that published: no part of what must be gone with the last one.
     pub retained: RetainedTable,
+    /// Stays as long as the realm.
+    pub histories: HistoryTable,
+    /// As in the settings, to be shared.
+    name: Arc<str>,
     sessions: DashMap<SessionId, SessionRef, FixedState>,
 }
 
 impl Realm {
-    pub(super) fn new(settings: RealmSettings, seed: HashSeed, ids: &Arc<IdCounter>) -> Self {
+    pub(super) fn new(
+        settings: RealmSettings,
+        limits: &Limits,
+        seed: HashSeed,
+        ids: &Arc<IdCounter>,
+    ) -> Self {
+        let topics = TopicTable::new(seed, ids);
+        let (name, histories) = (&settings.name, &settings.histories);
         Self {
-            settings,
-            topics: TopicTable::new(seed, ids),
+            histories: HistoryTable::new(name, histories, &topics, limits, seed),
+            topics,
             procedures: ProcedureTable::new(seed, ids),
             retained: RetainedTable::default(),
+            name: settings.name.as_str().into(),
+            settings,
             sessions: DashMap::with_hasher(seed.state()),
         }
+    }
+
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Enters a session; `false` if its id is taken, so that another is drawn (BP-ID-03).
@@ -60,7 +79,7 @@ impl Realm {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.sessions.is_empty() && self.topics.is_empty() && self.procedures.is_empty()
+        self.sessions.is_empty() && self.topics.is_idle() && self.procedures.is_empty()
     }
 }
 
@@ -72,7 +91,8 @@ mod tests {
     /// BP-ID-03.
     #[test]
     fn a_session_id_is_given_out_once_while_it_lives() {
-        let realm = Realm::new(RealmSettings::default(), HashSeed::new(1), &Arc::default());
+        let (limits, seed) = (Limits::default(), HashSeed::new(1));
+        let realm = Realm::new(RealmSettings::default(), &limits, seed, &Arc::default());
         let session = SessionId::new(7).expect("a small number is an id");
         let first = SessionRef { session, slot: 1, shard: ShardId(0) };
         let second = SessionRef { session, slot: 2, shard: ShardId(1) };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::pattern::{Keep, PatternTable};
-use super::{IdCounter, ShardId, ShardSet};
+use super::{HISTORY, IdCounter, ShardId, ShardSet};
 use crate::hash::HashSeed;
 use crate::wamp::{MatchPolicy, SubscriptionId};
 
@@ -29,7 +29,8 @@ pub struct TopicTable {
     ids: Arc<IdCounter>,
 }
 
-/// Invariant: `shards` is never empty, and holds a shard exactly while that shard has a receiver.
+/// Invariant: `shards` is never empty, and holds a shard exactly while that shard has a receiver;
+/// [`HISTORY`] for ever if the pattern has a history.
 #[derive(Debug)]
 struct Topic {
     subscription: SubscriptionId,
@@ -83,7 +84,19 @@ impl TopicTable {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_idle()
+        self.len() == 0
+    }
+
+    /// Whether some subscription has this id. A walk over all of them.
+    pub fn holds(&self, subscription: SubscriptionId) -> bool {
+        self.patterns.any(|topic| topic.subscription == subscription)
+    }
+
+    /// Whether nobody is subscribed: only patterns with a history are left.
+    pub fn is_idle(&self) -> bool {
+        let mut history = ShardSet::default();
+        history.insert(HISTORY);
+        self.patterns.is_tidy() && !self.patterns.any(|topic| topic.shards != history)
     }
 }
 
@@ -106,8 +119,24 @@ mod tests {
         let [fanout] = topics.matches("com.x")[..] else { panic!("one subscription matches") };
         assert_eq!(fanout.shards.iter().collect::<Vec<_>>(), [ShardId(1)]);
         topics.leave("com.x", exact, ShardId(1));
-        assert!(topics.is_empty());
+        assert!(topics.is_empty() && topics.is_idle());
         assert_ne!(topics.join("com.x", exact, ShardId(1)), first, "a new life has a new id");
+    }
+
+    /// AP-HIS-01: a pattern with a history keeps its id whoever comes and goes.
+    #[test]
+    fn a_history_keeps_its_subscription() {
+        let topics = table();
+        let kept = topics.join("com.x", MatchPolicy::Prefix, HISTORY);
+        assert!(topics.is_idle() && topics.holds(kept));
+        for _ in 0..2 {
+            assert_eq!(topics.join("com.x", MatchPolicy::Prefix, ShardId(0)), kept);
+            assert!(!topics.is_idle());
+            topics.leave("com.x", MatchPolicy::Prefix, ShardId(0));
+        }
+        assert!(topics.is_idle() && !topics.is_empty());
+        let [fanout] = topics.matches("com.xy")[..] else { panic!("one subscription matches") };
+        assert!(fanout.shards.contains(HISTORY));
     }
 
     #[test]

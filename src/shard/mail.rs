@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::router::{Audience, LoadSlot, SessionRef};
+use crate::router::{Audience, LoadSlot, Receipt, SessionRef};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
     SessionId, SubscriptionId, WampError,
@@ -18,6 +18,8 @@ pub enum Mail {
     Cancel(Cancellation),
     /// To the subscriber's shard: an administrator ends its subscription (AP-REVS-01).
     Revoke { subscriber: SessionRef, subscription: SubscriptionId, reason: Option<Box<str>> },
+    /// To the publisher's shard, from the store: an acknowledged publication is safe, or is not.
+    Stored { receipt: Receipt, is_saved: bool },
     /// To the caller's shard: how its call ended.
     Return(Box<Return>, PayloadBuf),
 }
@@ -30,7 +32,7 @@ impl Mail {
                 event.payload.as_payload().weight() + event.head.audience.weight()
             }
             Self::Invoke(_, payload) | Self::Return(_, payload) => payload.as_payload().weight(),
-            Self::Cancel(_) | Self::Revoke { .. } => 0,
+            Self::Cancel(_) | Self::Revoke { .. } | Self::Stored { .. } => 0,
         };
         MAIL_WEIGHT + payload
     }

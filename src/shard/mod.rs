@@ -8,6 +8,7 @@ mod connection;
 mod dealer;
 mod flush;
 mod hello;
+mod history;
 mod input;
 mod lifecycle;
 mod log_budget;
@@ -25,7 +26,7 @@ use slab::Slab;
 
 use crate::clock::Millis;
 use crate::hash::Map;
-use crate::router::{Counters, Router, SessionRef, Settings, ShardId, ShardSet};
+use crate::router::{Counters, Deposit, Router, SessionRef, Settings, ShardId, ShardSet};
 use crate::session::Session;
 use crate::transport::TransportRules;
 use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
@@ -53,6 +54,8 @@ pub struct Shard {
     outbound: Outbound,
     /// Mail to other shards, by destination, with its weight in bytes.
     outboxes: Vec<(Vec<Mail>, usize)>,
+    /// What goes to the store, with its weight in bytes.
+    deposits: (Vec<Deposit>, usize),
     /// Mail to sessions of this shard, handled when the current input is.
     local_mail: Vec<Mail>,
     timers: Timers,
@@ -85,6 +88,7 @@ impl Shard {
             receivers: router.seed().map(),
             outbound: Outbound::new(router.settings.output, Arc::clone(&counters)),
             outboxes: (0..router.shard_count()).map(|_| (Vec::new(), 0)).collect(),
+            deposits: (Vec::new(), 0),
             local_mail: Vec::new(),
             timers: Timers::default(),
             closed: Vec::new(),
@@ -219,6 +223,7 @@ impl Shard {
             Mail::Revoke { subscriber, subscription, reason } => {
                 self.handle_revoke(subscriber, subscription, reason.as_deref());
             }
+            Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
         }
     }
 

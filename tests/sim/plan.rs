@@ -42,6 +42,7 @@ impl Plan {
                 ],
             ),
             strict_roles: rng.random_bool(0.2),
+            durable_retained: rng.random_bool(0.3),
         };
         Self {
             shards: *pick(rng, &[1, 2, 3, 8]),

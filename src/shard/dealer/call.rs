@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::broker::{Refusal, check_uri};
+use super::super::history::GET_EVENTS;
 use super::super::input::Violation;
 use super::super::mail::NO_PAYLOAD;
 use super::super::timers::CallTimer;
@@ -34,6 +35,10 @@ impl Shard {
             return Err(Violation::CallPending(call.request));
         }
         check_caller(&session.roles, &call.options)?;
+        if *call.procedure == *GET_EVENTS && !session.realm.histories.is_empty() {
+            self.call_get_events(slot, &call);
+            return Ok(());
+        }
         match self.route_call(slot, &call) {
             Ok(picked) => self.start_call(slot, call, picked, now),
             Err(refusal) => {
