@@ -44,6 +44,14 @@ pub struct Limits {
     pub testaments_per_session: usize,
     /// Bytes of the testaments of one session.
     pub testament_bytes: usize,
+    /// Events of a history that names no number of its own; one more and the oldest goes.
+    pub history_events: usize,
+    /// Bytes of a history that names no number of its own; over it the oldest events go.
+    pub history_bytes: usize,
+    /// Events that one answer of `wamp.subscription.get_events` holds at most.
+    pub history_answer_events: usize,
+    /// Bytes of the events of one such answer, as the requester gets them.
+    pub history_answer_bytes: usize,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,
 }
@@ -68,6 +76,10 @@ impl Default for Limits {
             meta_questions_per_session: 32,
             testaments_per_session: 64,
             testament_bytes: 64 * 1024,
+            history_events: 1_000,
+            history_bytes: 16 * 1024 * 1024,
+            history_answer_events: 1_000,
+            history_answer_bytes: 1024 * 1024,
             call_timeout_ms_max: 0,
         }
     }

@@ -13,6 +13,7 @@ mod scenarios {
     mod call_details;
     mod call_timeouts;
     mod canceling;
+    mod history;
     mod limits;
     mod meta_events;
     mod meta_registrations;

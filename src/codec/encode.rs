@@ -226,7 +226,7 @@ fn raw<W: Writer>(out: &mut Vec<u8>, codec: Codec, bytes: &[u8]) -> Result<(), E
     any::<W>(out, &value)
 }
 
-fn any<W: Writer>(out: &mut Vec<u8>, value: &Value) -> Result<(), EncodeError> {
+pub(super) fn any<W: Writer>(out: &mut Vec<u8>, value: &Value) -> Result<(), EncodeError> {
     match value {
         Value::Null => W::null(out),
         Value::Bool(truth) => W::bool(out, *truth),
@@ -237,6 +237,7 @@ fn any<W: Writer>(out: &mut Vec<u8>, value: &Value) -> Result<(), EncodeError> {
         Value::Bytes(bytes) => W::bytes(out, bytes)?,
         Value::List(values) => list::<W>(out, values)?,
         Value::Dict(entries) => dict::<W>(out, entries)?,
+        Value::Encoded(codec, bytes) => raw::<W>(out, *codec, bytes)?,
     }
     Ok(())
 }

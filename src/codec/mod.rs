@@ -117,6 +117,20 @@ pub fn encode_publish(
     Ok(out)
 }
 
+/// One value as a document of its own.
+///
+/// # Errors
+/// A value that `codec` cannot express (TR-SER-02).
+pub fn encode_value(codec: Codec, value: &Value) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::new();
+    match codec {
+        Codec::Cbor => encode::any::<cbor_writer::CborWriter>(&mut out, value),
+        Codec::Json => encode::any::<json_writer::JsonWriter>(&mut out, value),
+        Codec::MsgPack => encode::any::<msgpack_writer::MsgPackWriter>(&mut out, value),
+    }?;
+    Ok(out)
+}
+
 /// The payload as bytes of `to`, to be kept when many receivers need it.
 ///
 /// # Errors

@@ -299,8 +299,11 @@ impl EventLoop {
 }
 
 /// What the operating system calls the present; a clock before 1970 counts as 1970.
-#[expect(clippy::disallowed_methods, reason = "the one look at the wall clock of a turn")]
-fn wall_clock() -> Timestamp {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one look at the wall clock of a turn, and of the start"
+)]
+pub(super) fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::Poll;
 
 use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
-use super::event_loop::{EventLoop, TurnBudget, WAKER};
+use super::event_loop::{EventLoop, TurnBudget, WAKER, wall_clock};
 use super::mesh::{Mesh, Parcel};
 use crate::config::{Config, ListenAddress};
 use crate::hash::HashSeed;
@@ -222,7 +222,9 @@ fn settings(config: &Config) -> Settings {
         output: config.output,
         timeouts: config.timeouts,
         request_ids: config.protocol.request_ids,
+        started: wall_clock(),
         strict_roles: config.protocol.strict_roles,
+        durable_retained: false,
     }
 }
 

@@ -32,6 +32,12 @@ impl Audience {
             && self.lists.as_ref().is_none_or(|lists| lists.admit(receiver))
     }
 
+    /// Whether lists name sessions, which are somebody else's tomorrow (AP-HIS-06).
+    pub fn names_sessions(&self) -> bool {
+        let filter = self.lists.as_ref().map(|lists| &lists.filter);
+        filter.is_some_and(|filter| filter.exclude.is_some() || filter.eligible.is_some())
+    }
+
     /// Bytes that the lists keep alive.
     pub fn weight(&self) -> usize {
         self.lists.as_ref().map_or(0, |lists| lists.weight)
@@ -64,6 +70,16 @@ impl ReceiverLists {
             weight += names.iter().map(String::len).sum::<usize>();
         }
         Self { filter, weight }
+    }
+
+    /// Bytes that the lists keep alive.
+    pub const fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// The lists as the publisher gave them, but sorted.
+    pub const fn filter(&self) -> &ReceiverFilter {
+        &self.filter
     }
 
     /// Whether all lists that are present let `receiver` through (AP-BWL-02). Presence decides: an

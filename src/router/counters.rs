@@ -117,6 +117,14 @@ counters! {
     retained_dropped: total,
     /// Times that a subscriber's queue had no room for all the retained events it asked for.
     retained_withheld: total,
+    /// Events that went into histories, one for each.
+    history_events: total,
+    /// Events that went from histories because of their bounds, when new ones came.
+    history_evicted: total,
+    /// Publications whose events the store has safe.
+    deposits_saved: total,
+    /// Publications whose events the store could not save at once.
+    deposits_failed: total,
     calls_routed: total,
     calls_refused: total,
     /// Calls of the router's own procedures that it answered with a RESULT.

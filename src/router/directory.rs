@@ -19,8 +19,8 @@ pub struct Described {
     /// Of a registration.
     pub invoke: Option<InvokePolicy>,
     pub created: Timestamp,
-    /// How many meta events of the realm had a number by then. A subscription hears none of those:
-    /// what followed from them may have gone unheard.
+    /// How many meta events of the realm had a number when somebody began to listen. A subscription
+    /// hears none of those: what followed from them may have gone unheard.
     pub after_meta: u64,
 }
 
@@ -48,6 +48,13 @@ impl<I: Copy + Eq + Hash> Directory<I> {
 
     pub(super) fn insert(&self, id: I, described: Described) {
         self.0.insert(id, described);
+    }
+
+    /// From now on somebody listens to the subscription; see [`Described::after_meta`].
+    pub(super) fn note_meta(&self, id: I, given: u64) {
+        if let Some(mut described) = self.0.get_mut(&id) {
+            described.after_meta = given;
+        }
     }
 
     pub(super) fn remove(&self, id: I) {

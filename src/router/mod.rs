@@ -5,24 +5,34 @@
 
 mod audience;
 mod counters;
+mod deposit;
 mod directory;
+mod history;
 mod meta;
 mod pattern;
 mod procedures;
 mod realm;
 mod retained;
+mod ring;
 mod topics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use smallvec::SmallVec;
+
 use crate::hash::{HashSeed, Map};
 use crate::limits::{Limits, OutputLimits, Timeouts};
-use crate::wamp::{SessionId, UriRule};
+use crate::wamp::{SessionId, Timestamp, UriRule};
 
 pub use audience::{Audience, Identity, ReceiverLists};
 pub use counters::{Counter, Counters, Snapshot};
+pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use directory::{Described, Listing};
+pub use history::{
+    Bounds, HISTORY, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable,
+    StoredEvent,
+};
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use pattern::MAX_WILDCARD_COMPONENTS;
 pub use procedures::{
@@ -30,14 +40,16 @@ pub use procedures::{
 };
 pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, RetainedEvent, RetainedTable, Stored};
+pub use ring::{Answer, Pushed, Query};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
 /// An event-loop thread, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShardId(pub u8);
 
-/// The most shards a router can have: one bit of [`ShardSet`] is kept for a cluster link.
-pub const MAX_SHARDS: usize = 63;
+/// The most shards a router can have: of the bits of a [`ShardSet`], [`HISTORY`] has one, and one
+/// is kept for a cluster link.
+pub const MAX_SHARDS: usize = 62;
 
 /// A set of shards, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,8 +154,12 @@ pub struct Settings {
     pub output: OutputLimits,
     pub timeouts: Timeouts,
     pub request_ids: RequestIdCheck,
+    /// When the router was started: what the configuration makes was created then.
+    pub started: Timestamp,
     /// Whether a message of a role that the client did not announce is a violation (BP-MOD-04).
     pub strict_roles: bool,
+    /// Whether retained events go to the store.
+    pub durable_retained: bool,
 }
 
 /// One realm: its name and the rules of its sessions.
@@ -164,6 +180,11 @@ pub struct RealmSettings {
     /// The roles that may end what belongs to other sessions: `wamp.session.kill` and its like
     /// (AP-SMA-07).
     pub admin_roles: Vec<String>,
+    /// The shape of the answers of `wamp.subscription.get_events` (AP-HIS-04).
+    pub history_answer: HistoryAnswer,
+    /// The patterns whose events are kept (AP-HIS-01).
+    #[serde(rename = "history")]
+    pub histories: Vec<HistorySettings>,
 }
 
 impl RealmSettings {
@@ -183,6 +204,8 @@ impl Default for RealmSettings {
             publisher_disclosure: PublisherDisclosure::default(),
             caller_disclosure: CallerDisclosure::default(),
             admin_roles: Vec::new(),
+            history_answer: HistoryAnswer::default(),
+            histories: Vec::new(),
         }
     }
 }
@@ -194,6 +217,8 @@ pub struct Router {
     realms: Map<Box<str>, Arc<Realm>>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
+    /// Written by the thread of the store.
+    storage_counters: Arc<Counters>,
     seed: HashSeed,
 }
 
@@ -210,10 +235,11 @@ impl Router {
         let mut by_name = seed.map();
         for (number, realm) in realms.into_iter().enumerate() {
             let name = realm.name.clone().into_boxed_str();
-            by_name.insert(name, Arc::new(Realm::new(realm, number, seed, &ids)));
+            let realm = Realm::new(realm, number, &settings, seed, &ids);
+            by_name.insert(name, Arc::new(realm));
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
-        Self { settings, realms: by_name, counters, seed }
+        Self { settings, realms: by_name, counters, storage_counters: Arc::default(), seed }
     }
 
     pub fn shard_count(&self) -> usize {
@@ -226,7 +252,39 @@ impl Router {
 
     /// The counters of all shards together.
     pub fn snapshot(&self) -> Snapshot {
-        self.counters.iter().fold(Snapshot::default(), |sum, shard| sum + shard.snapshot())
+        let all = self.counters.iter().chain([&self.storage_counters]);
+        all.fold(Snapshot::default(), |sum, counters| sum + counters.snapshot())
+    }
+
+    /// The counters that the store writes, and no shard.
+    pub const fn storage_counters(&self) -> &Arc<Counters> {
+        &self.storage_counters
+    }
+
+    /// Takes in what a store kept, before the first shard runs, and says what it can forget: what
+    /// is over the bounds by now, and what is not configured any more.
+    pub fn restore(&self, saved: Saved, now: Timestamp) -> Vec<Record> {
+        let mut surplus = Vec::new();
+        let durable = || self.realms().flat_map(|realm| realm.histories.iter());
+        for history in saved.histories {
+            let key = history.key.clone();
+            match durable().find(|candidate| candidate.is_durable && candidate.key == key) {
+                Some(configured) => surplus.extend(configured.restore(history, now)),
+                None => surplus.push(Record::Forget { key }),
+            }
+        }
+        for saved in saved.retained {
+            let realm_name = Arc::from(&*saved.realm);
+            let realm = self.realm(&saved.realm).filter(|_| self.settings.durable_retained);
+            let numbers = match realm {
+                Some(realm) => realm.retained.restore(saved, &self.settings.limits),
+                None => SmallVec::from_slice(&[saved.number]),
+            };
+            if !numbers.is_empty() {
+                surplus.push(Record::Released { realm: realm_name, numbers });
+            }
+        }
+        surplus
     }
 
     pub fn realm(&self, name: &str) -> Option<&Arc<Realm>> {

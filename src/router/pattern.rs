@@ -119,9 +119,20 @@ impl<E> PatternTable<E> {
         self.exact.len() + self.prefix.len() + self.wildcard.len()
     }
 
+    /// Whether some entry is as wanted. Looks at each in turn, under its lock.
+    pub(super) fn any(&self, wanted: impl Fn(&E) -> bool) -> bool {
+        let maps = [&self.exact, &self.prefix, &self.wildcard];
+        maps.iter().any(|map| map.iter().any(|entry| wanted(&entry)))
+    }
+
+    /// Whether the table remembers the shapes of its entries and no others.
+    pub(super) fn is_tidy(&self) -> bool {
+        self.shapes.use_count() == self.prefix.len() + self.wildcard.len()
+    }
+
     /// Whether the table is empty and has forgotten every shape.
     pub(super) fn is_idle(&self) -> bool {
-        self.len() == 0 && self.shapes.is_empty()
+        self.len() == 0 && self.is_tidy()
     }
 
     const fn map(&self, policy: MatchPolicy) -> &DashMap<Box<str>, E, FixedState> {
@@ -266,8 +277,8 @@ impl Shapes {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.uses.lock().is_empty()
+    fn use_count(&self) -> usize {
+        self.uses.lock().values().sum()
     }
 
     fn publish(&self, uses: &Map<Shape, usize>) {

@@ -6,11 +6,12 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use foldhash::fast::FixedState;
 
+use super::history::HistoryTable;
 use super::meta::MetaFeed;
 use super::procedures::ProcedureTable;
 use super::retained::RetainedTable;
 use super::topics::TopicTable;
-use super::{IdCounter, RealmSettings, SessionRef, ShardId};
+use super::{IdCounter, RealmSettings, SessionRef, Settings, ShardId};
 use crate::hash::HashSeed;
 use crate::wamp::SessionId;
 
@@ -21,7 +22,11 @@ pub struct Realm {
     pub procedures: ProcedureTable,
     /// Outlives the sessions that published: no part of what must be gone with the last one.
     pub retained: RetainedTable,
+    /// Stays as long as the realm.
+    pub histories: HistoryTable,
     pub feed: Arc<MetaFeed>,
+    /// As in the settings, to be shared.
+    name: Arc<str>,
     /// The place of this realm in the configuration.
     number: usize,
     sessions: DashMap<SessionId, Member, FixedState>,
@@ -64,19 +69,29 @@ impl Realm {
     pub(super) fn new(
         settings: RealmSettings,
         number: usize,
+        router: &Settings,
         seed: HashSeed,
         ids: &Arc<IdCounter>,
     ) -> Self {
+        let (limits, now) = (&router.limits, router.started);
         let feed = Arc::default();
+        let topics = TopicTable::new(seed, ids, &feed);
+        let (name, histories) = (&settings.name, &settings.histories);
         Self {
-            settings,
-            topics: TopicTable::new(seed, ids, &feed),
+            histories: HistoryTable::new(name, histories, &topics, limits, seed, now),
+            topics,
             procedures: ProcedureTable::new(seed, ids, &feed),
             retained: RetainedTable::default(),
             feed,
+            name: settings.name.as_str().into(),
             number,
+            settings,
             sessions: DashMap::with_hasher(seed.state()),
         }
+    }
+
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     pub const fn number(&self) -> usize {
@@ -127,7 +142,7 @@ impl Realm {
 
     pub(super) fn is_idle(&self) -> bool {
         self.sessions.is_empty()
-            && self.topics.is_empty()
+            && self.topics.is_idle()
             && self.procedures.is_empty()
             && self.feed.is_idle()
     }
@@ -141,7 +156,8 @@ mod tests {
     /// BP-ID-03.
     #[test]
     fn a_session_id_is_given_out_once_while_it_lives() {
-        let realm = Realm::new(RealmSettings::default(), 0, HashSeed::new(1), &Arc::default());
+        let (settings, seed) = (Settings::default(), HashSeed::new(1));
+        let realm = Realm::new(RealmSettings::default(), 0, &settings, seed, &Arc::default());
         let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
         let session = SessionId::new(7).expect("a small number is an id");
         let first = SessionRef { session, slot: 1, shard: ShardId(0) };

@@ -10,8 +10,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
-use super::{Audience, Identity};
+use super::{Audience, Identity, SavedRetained};
 use crate::limits::Limits;
 use crate::wamp::{Dict, MatchPolicy, PayloadBuf, PublicationId};
 
@@ -30,10 +31,14 @@ pub struct RetainedEvent {
 pub struct RetainedTable(Mutex<Shelf>);
 
 /// What storing an event did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Stored {
     /// The event's number: numbers of a realm rise in the order of storing, from 1.
     pub number: u64,
+    /// Topic and event; `None` if it was too large to be kept.
+    pub entry: Option<(Arc<str>, Arc<RetainedEvent>)>,
+    /// The numbers of events that were there before and are not any more.
+    pub released: SmallVec<[u64; 2]>,
     /// Events that had to go, or could not come, because a limit was reached.
     pub dropped: u64,
 }
@@ -60,21 +65,26 @@ impl RetainedTable {
         shelf.last_number += 1;
         let number = shelf.last_number;
         let topic = shelf.key(topic);
-        shelf.supersede(&topic, &event.audience, publisher);
-        let weight = weight(&topic, &event);
-        if weight > limits.retained_bytes {
-            return Stored { number, dropped: 1 };
+        let mut released = shelf.supersede(&topic, &event.audience, publisher);
+        if weight(&topic, &event) > limits.retained_bytes {
+            return Stored { number, entry: None, released, dropped: 1 };
         }
-        shelf.by_age.insert(number, Arc::clone(&topic));
-        shelf.bytes += weight;
-        let entry = Entry { number, weight, event: Arc::new(event) };
-        shelf.topics.entry(topic).or_default().push(entry);
-        let mut dropped = 0;
-        while shelf.by_age.len() > limits.retained_events || shelf.bytes > limits.retained_bytes {
-            shelf.drop_oldest();
-            dropped += 1;
-        }
-        Stored { number, dropped }
+        let event = Arc::new(event);
+        shelf.insert(number, &topic, &event);
+        let dropped = shelf.trim(limits, &mut released);
+        Stored { number, entry: Some((topic, event)), released, dropped }
+    }
+
+    /// Takes back an event that a store kept, by rising number. Returns what has to go for it.
+    pub(super) fn restore(&self, saved: SavedRetained, limits: &Limits) -> SmallVec<[u64; 2]> {
+        let mut shelf = self.0.lock();
+        let mut released = SmallVec::new();
+        debug_assert!(saved.number > shelf.last_number, "a store keeps the order");
+        shelf.last_number = saved.number;
+        let topic = shelf.key(&saved.topic);
+        shelf.insert(saved.number, &topic, &Arc::new(saved.event));
+        shelf.trim(limits, &mut released);
+        released
     }
 
     /// For each topic that matches, the most recent event that `receiver` would have got when it
@@ -154,9 +164,33 @@ impl Shelf {
         self.topics.get_key_value(topic).map_or_else(|| topic.into(), |(key, _)| Arc::clone(key))
     }
 
+    fn insert(&mut self, number: u64, topic: &Arc<str>, event: &Arc<RetainedEvent>) {
+        let weight = weight(topic, event);
+        self.by_age.insert(number, Arc::clone(topic));
+        self.bytes += weight;
+        let entry = Entry { number, weight, event: Arc::clone(event) };
+        self.topics.entry(Arc::clone(topic)).or_default().push(entry);
+    }
+
+    /// Drops the oldest events until the limits hold. Returns how many they were.
+    fn trim(&mut self, limits: &Limits, released: &mut SmallVec<[u64; 2]>) -> u64 {
+        let mut dropped = 0;
+        while self.by_age.len() > limits.retained_events || self.bytes > limits.retained_bytes {
+            released.extend(self.drop_oldest());
+            dropped += 1;
+        }
+        dropped
+    }
+
     /// Removes what nobody can get any more once an event for `audience` is stored.
-    fn supersede(&mut self, topic: &Arc<str>, audience: &Audience, publisher: Identity<'_>) {
-        let Some(entries) = self.topics.get_mut(topic) else { return };
+    fn supersede(
+        &mut self,
+        topic: &Arc<str>,
+        audience: &Audience,
+        publisher: Identity<'_>,
+    ) -> SmallVec<[u64; 2]> {
+        let mut released = SmallVec::new();
+        let Some(entries) = self.topics.get_mut(topic) else { return released };
         let is_limited = |entry: &Entry| entry.event.audience.lists.is_some();
         let spared = if audience.lists.is_none() {
             // The publisher does not get its own event, so the one before is still its last.
@@ -179,16 +213,18 @@ impl Shelf {
             if !stays {
                 by_age.remove(&entry.number);
                 *bytes -= entry.weight;
+                released.push(entry.number);
             }
             stays
         });
         if entries.is_empty() {
             self.topics.remove(topic);
         }
+        released
     }
 
-    fn drop_oldest(&mut self) {
-        let Some((number, topic)) = self.by_age.pop_first() else { return };
+    fn drop_oldest(&mut self) -> Option<u64> {
+        let (number, topic) = self.by_age.pop_first()?;
         let entries = self.topics.get_mut(&topic).expect("what has an age has a topic");
         let position = entries.iter().position(|entry| entry.number == number);
         let entry = entries.remove(position.expect("what has an age is kept"));
@@ -196,6 +232,7 @@ impl Shelf {
         if entries.is_empty() {
             self.topics.remove(&topic);
         }
+        Some(number)
     }
 }
 
@@ -326,10 +363,11 @@ mod tests {
         let store = |number, topic, limits: &Limits| {
             table.store(topic, event(number, audience(1, true, None)), session(1), limits)
         };
-        assert_eq!(store(1, "com.a", &limits), Stored { number: 1, dropped: 0 });
+        let outcome = |stored: Stored| (stored.number, stored.released.to_vec(), stored.dropped);
+        assert_eq!(outcome(store(1, "com.a", &limits)), (1, vec![], 0));
         store(2, "com.b", &limits);
-        store(3, "com.a", &limits);
-        assert_eq!(store(4, "com.c", &limits), Stored { number: 4, dropped: 1 });
+        assert_eq!(outcome(store(3, "com.a", &limits)), (3, vec![1], 0));
+        assert_eq!(outcome(store(4, "com.c", &limits)), (4, vec![2], 1));
         assert_eq!(found(&table, "com", MatchPolicy::Prefix, 2), [3, 4]);
         let bytes = table.bytes();
         let tight = Limits { retained_bytes: bytes / 2, ..limits };

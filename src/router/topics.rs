@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::directory::{Described, Directory, Listing};
 use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
-use super::{IdCounter, ShardId, ShardSet};
+use super::{HISTORY, IdCounter, ShardId, ShardSet};
 use crate::hash::HashSeed;
 use crate::wamp::{MatchPolicy, SubscriptionId, Timestamp};
 
@@ -41,11 +41,21 @@ pub struct TopicTable {
     feed: Arc<MetaFeed>,
 }
 
-/// Invariant: `shards` is never empty, and holds a shard exactly while that shard has a receiver.
+/// Invariant: `shards` is never empty, and holds a shard exactly while that shard has a receiver;
+/// [`HISTORY`] for ever if the pattern has a history.
 #[derive(Debug)]
 struct Topic {
     subscription: SubscriptionId,
     shards: ShardSet,
+}
+
+impl Topic {
+    /// The shards with receivers; a history hears, but does not listen.
+    fn listeners(&self) -> ShardSet {
+        let mut shards = self.shards;
+        shards.remove(HISTORY);
+        shards
+    }
 }
 
 impl TopicTable {
@@ -67,30 +77,28 @@ impl TopicTable {
         };
         self.patterns
             .update(uri, policy, make, |topic| {
-                let is_new = topic.shards.is_empty();
-                topic.shards.insert(shard);
                 let subscription = topic.subscription;
-                let created = is_new.then(|| self.enter(subscription, uri, policy, now));
-                (Keep::Yes, Joined { subscription, created: created.flatten() })
+                let (is_new, was_silent) = (topic.shards.is_empty(), topic.listeners().is_empty());
+                topic.shards.insert(shard);
+                if is_new {
+                    self.enter(subscription, uri, policy, now);
+                }
+                if was_silent && shard != HISTORY {
+                    self.feed.add(uri, policy);
+                    self.directory.note_meta(subscription, self.feed.given());
+                }
+                let on_create = MetaTopic::SubscriptionOnCreate;
+                let created = is_new.then(|| self.feed.number(on_create)).flatten();
+                (Keep::Yes, Joined { subscription, created })
             })
             .expect("an entry is made where there is none")
     }
 
-    /// Makes a new subscription known, under the lock of its entry. Returns the number of
-    /// `on_create`: who creates a subscription to that very topic hears of it.
-    fn enter(
-        &self,
-        subscription: SubscriptionId,
-        uri: &str,
-        policy: MatchPolicy,
-        now: Timestamp,
-    ) -> Option<u64> {
-        self.feed.add(uri, policy);
-        let after_meta = self.feed.given();
+    /// Makes a new subscription known, under the lock of its entry.
+    fn enter(&self, id: SubscriptionId, uri: &str, policy: MatchPolicy, now: Timestamp) {
         let uri = uri.into();
-        let described = Described { uri, policy, invoke: None, created: now, after_meta };
-        self.directory.insert(subscription, described);
-        self.feed.number(MetaTopic::SubscriptionOnCreate)
+        let described = Described { uri, policy, invoke: None, created: now, after_meta: 0 };
+        self.directory.insert(id, described);
     }
 
     /// Takes `shard` out after its last receiver left; the subscription dies with its last shard.
@@ -99,11 +107,13 @@ impl TopicTable {
             debug_assert!(topic.shards.contains(shard));
             let left = self.feed.number(MetaTopic::SubscriptionOnUnsubscribe);
             topic.shards.remove(shard);
+            if topic.listeners().is_empty() {
+                self.feed.remove(uri, policy);
+            }
             if !topic.shards.is_empty() {
                 return (Keep::Yes, Departure { left, deleted: None });
             }
             self.directory.remove(topic.subscription);
-            self.feed.remove(uri, policy);
             let deleted = self.feed.number(MetaTopic::SubscriptionOnDelete);
             (Keep::No, Departure { left, deleted })
         };
@@ -125,7 +135,7 @@ impl TopicTable {
         self.patterns.look_up(uri, policy, |topic| Fanout {
             subscription: topic.subscription,
             policy,
-            shards: topic.shards,
+            shards: topic.listeners(),
         })
     }
 
@@ -143,13 +153,23 @@ impl TopicTable {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_idle() && self.directory.len() == 0
+        self.len() == 0
+    }
+
+    /// Whether nobody is subscribed: only patterns with a history are left.
+    pub fn is_idle(&self) -> bool {
+        let silent = |topic: &Topic| topic.listeners().is_empty();
+        self.patterns.is_tidy()
+            && !self.patterns.any(|topic| !silent(topic))
+            && self.directory.len() == self.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Timestamp = Timestamp::EPOCH;
 
     fn table() -> TopicTable {
         TopicTable::new(HashSeed::new(1), &Arc::default(), &Arc::default())
@@ -159,35 +179,40 @@ mod tests {
     fn a_subscription_lives_from_its_first_to_its_last_shard() {
         let topics = table();
         let exact = MatchPolicy::Exact;
-        let first = topics.join("com.x", exact, ShardId(0), Timestamp::default()).subscription;
-        assert_eq!(
-            topics.join("com.x", exact, ShardId(1), Timestamp::default()).subscription,
-            first
-        );
-        assert_eq!(
-            topics.join("com.x", exact, ShardId(1), Timestamp::default()).subscription,
-            first
-        );
+        let first = topics.join("com.x", exact, ShardId(0), NOW).subscription;
+        assert_eq!(topics.join("com.x", exact, ShardId(1), NOW).subscription, first);
+        assert_eq!(topics.join("com.x", exact, ShardId(1), NOW).subscription, first);
         topics.leave("com.x", exact, ShardId(0));
         let [fanout] = topics.matches("com.x")[..] else { panic!("one subscription matches") };
         assert_eq!(fanout.shards.iter().collect::<Vec<_>>(), [ShardId(1)]);
         topics.leave("com.x", exact, ShardId(1));
-        assert!(topics.is_empty());
-        assert_ne!(
-            topics.join("com.x", exact, ShardId(1), Timestamp::default()).subscription,
-            first,
-            "a new life has a new id"
-        );
+        assert!(topics.is_empty() && topics.is_idle());
+        let next = topics.join("com.x", exact, ShardId(1), NOW).subscription;
+        assert_ne!(next, first, "a new life has a new id");
+    }
+
+    /// AP-HIS-01: a pattern with a history keeps its id whoever comes and goes.
+    #[test]
+    fn a_history_keeps_its_subscription() {
+        let topics = table();
+        let kept = topics.join("com.x", MatchPolicy::Prefix, HISTORY, NOW).subscription;
+        assert!(topics.is_idle() && topics.get(kept).is_some());
+        for _ in 0..2 {
+            let joined = topics.join("com.x", MatchPolicy::Prefix, ShardId(0), NOW);
+            assert_eq!(joined, Joined { subscription: kept, created: None });
+            assert!(!topics.is_idle());
+            topics.leave("com.x", MatchPolicy::Prefix, ShardId(0));
+        }
+        assert!(topics.is_idle() && !topics.is_empty());
+        let [fanout] = topics.matches("com.xy")[..] else { panic!("one subscription matches") };
+        assert!(fanout.shards.contains(HISTORY));
     }
 
     #[test]
     fn one_uri_under_two_policies_is_two_subscriptions() {
         let topics = table();
-        let exact =
-            topics.join("com.x", MatchPolicy::Exact, ShardId(0), Timestamp::default()).subscription;
-        let prefix = topics
-            .join("com.x", MatchPolicy::Prefix, ShardId(0), Timestamp::default())
-            .subscription;
+        let exact = topics.join("com.x", MatchPolicy::Exact, ShardId(0), NOW).subscription;
+        let prefix = topics.join("com.x", MatchPolicy::Prefix, ShardId(0), NOW).subscription;
         assert_ne!(exact, prefix);
         assert_eq!(topics.matches("com.x").len(), 2);
         assert_eq!(topics.matches("com.xy").len(), 1);

@@ -9,8 +9,8 @@ use super::mail::passthru_details;
 use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::Codec;
 use crate::router::{
-    Audience, Fanout, MAX_WILDCARD_COMPONENTS, MetaTopic, PublisherDisclosure, Realm,
-    RealmSettings, RetainedEvent, SessionRef, ShardSet,
+    Audience, Fanout, HISTORY, MAX_WILDCARD_COMPONENTS, MetaTopic, PublisherDisclosure, Realm,
+    RealmSettings, Receipt, Record, RetainedEvent, SessionRef, ShardSet, StoredEvent,
 };
 use crate::session::{Membership, Session};
 use crate::transport::{Class, Framing, Span};
@@ -215,19 +215,30 @@ impl Shard {
         self.counters.publications.increment();
         let publication = PublicationId::from_random(self.random());
         // Stored before the subscriptions are looked up; see `router::retained`.
+        let mut records = Vec::new();
         let retained = publish.options.retain.then(|| {
             let (audience, details) = (audience.clone(), details.clone());
             let payload = publish.payload.to_buf();
             let event = RetainedEvent { publication, audience, details, payload };
             let publisher = departed.or_else(|| self.connections[slot as usize].session());
-            self.retain(publisher.expect("the publisher is here"), &publish.topic, event)
+            let publisher = publisher.expect("the publisher is here");
+            self.retain(publisher, &publish.topic, event, &mut records)
         });
-        let fanouts = realm.topics.matches(&publish.topic);
-        if publish.options.acknowledge {
-            // Before the events, in case the publisher receives its own (BP-PUB-08).
-            let request = publish.request;
-            self.answer(slot, &RouterMessage::Published { request, publication });
+        let mut fanouts = realm.topics.matches(&publish.topic);
+        if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
+            let event = StoredEvent {
+                timestamp: self.wall_clock,
+                publication,
+                topic: publish.topic.as_ref().into(),
+                lists: audience.lists.clone(),
+                details: details.clone(),
+                payload: publish.payload.to_buf(),
+            };
+            self.record(&realm, event, &audience, &fanouts, &mut records);
+            // Who joins from here on finds the event in the history; who joined before gets it.
+            fanouts = realm.topics.matches(&publish.topic);
         }
+        self.acknowledge(slot, publish, publication, records);
         for fanout in fanouts {
             let mut details = details.clone();
             if fanout.policy != MatchPolicy::Exact {
@@ -241,6 +252,28 @@ impl Shard {
         }
     }
 
+    /// Answers PUBLISH if it asked for it: at once, or if something must be stored first, then.
+    fn acknowledge(
+        &mut self,
+        slot: u32,
+        publish: &Publish<'_>,
+        publication: PublicationId,
+        records: Vec<Record>,
+    ) {
+        let (acknowledge, request) = (publish.options.acknowledge, publish.request);
+        if !records.is_empty() {
+            let receipt = acknowledge.then(|| {
+                let session = self.joined(slot).id;
+                let publisher = SessionRef { session, slot, shard: self.id };
+                Receipt { publisher, request, publication }
+            });
+            self.deposit(slot, records, receipt);
+        } else if acknowledge {
+            // Before the events, in case the publisher receives its own (BP-PUB-08).
+            self.answer(slot, &RouterMessage::Published { request, publication });
+        }
+    }
+
     /// Hands an event to every shard that has receivers, this one included. Returns the others.
     pub(super) fn dispatch(
         &mut self,
@@ -250,6 +283,7 @@ impl Shard {
     ) -> ShardSet {
         let mut elsewhere = fanout.shards;
         elsewhere.remove(self.id);
+        elsewhere.remove(HISTORY);
         if fanout.shards.contains(self.id) {
             self.deliver(&head, payload);
         }

@@ -144,6 +144,9 @@ fn welcome_details(realm: &Realm, profile: &Profile) -> Dict {
     };
     let mut broker = BROKER_FEATURES.to_vec();
     let mut dealer = DEALER_FEATURES.to_vec();
+    if !realm.histories.is_empty() {
+        broker.push("event_history");
+    }
     if settings.anonymous_trustlevel.is_some() {
         broker.push("publication_trustlevels");
         dealer.push("call_trustlevels");

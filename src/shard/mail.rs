@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
-use crate::router::{Audience, LoadSlot, SessionRef};
+use crate::router::{Audience, LoadSlot, Receipt, SessionRef};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
     SessionId, SubscriptionId, WampError,
@@ -33,6 +33,8 @@ pub enum Mail {
         registration: RegistrationId,
         reason: Option<Box<str>>,
     },
+    /// To the publisher's shard, from the store: an acknowledged publication is safe, or is not.
+    Stored { receipt: Receipt, is_saved: bool },
     /// To the caller's shard: how its call ended.
     Return(Box<Return>, PayloadBuf),
 }
@@ -51,7 +53,8 @@ impl Mail {
             | Self::RollCall(_)
             | Self::Cancel(_)
             | Self::Revoke { .. }
-            | Self::RevokeRegistration { .. } => 0,
+            | Self::RevokeRegistration { .. }
+            | Self::Stored { .. } => 0,
         };
         MAIL_WEIGHT + payload
     }

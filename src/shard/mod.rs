@@ -8,6 +8,7 @@ mod connection;
 mod dealer;
 mod flush;
 mod hello;
+mod history;
 mod input;
 mod lifecycle;
 mod log_budget;
@@ -26,7 +27,7 @@ use slab::Slab;
 
 use crate::clock::Millis;
 use crate::hash::Map;
-use crate::router::{Counters, Realm, Router, SessionRef, Settings, ShardId, ShardSet};
+use crate::router::{Counters, Deposit, Realm, Router, SessionRef, Settings, ShardId, ShardSet};
 use crate::session::Session;
 use crate::transport::TransportRules;
 use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
@@ -56,6 +57,8 @@ pub struct Shard {
     outbound: Outbound,
     /// Mail to other shards, by destination, with its weight in bytes.
     outboxes: Vec<(Vec<Mail>, usize)>,
+    /// What goes to the store, with its weight in bytes.
+    deposits: (Vec<Deposit>, usize),
     /// Mail to sessions of this shard, handled when the current input is.
     local_mail: Vec<Mail>,
     /// Meta events for other home shards, sent behind everything else of the turn.
@@ -94,6 +97,7 @@ impl Shard {
             receivers: router.seed().map(),
             outbound: Outbound::new(router.settings.output, Arc::clone(&counters)),
             outboxes: (0..router.shard_count()).map(|_| (Vec::new(), 0)).collect(),
+            deposits: (Vec::new(), 0),
             local_mail: Vec::new(),
             homebound: Vec::new(),
             event_orders: router.seed().map(),
@@ -238,6 +242,7 @@ impl Shard {
             Mail::RevokeRegistration { callee, registration, reason } => {
                 self.handle_revoke_registration(callee, registration, reason.as_deref());
             }
+            Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
         }
     }
 

@@ -3,19 +3,36 @@
 use std::sync::Arc;
 
 use super::Shard;
-use crate::router::{Found, RetainedEvent};
+use crate::router::{Found, Record, RetainedEvent};
 use crate::session::Session;
 use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
 
 impl Shard {
-    /// Stores an event of a publisher and gives its number on the realm.
-    pub(super) fn retain(&self, publisher: &Session, topic: &str, event: RetainedEvent) -> u64 {
-        let (retained, limits) = (&publisher.realm.retained, &self.settings().limits);
-        let stored = retained.store(topic, event, publisher.identity(), limits);
+    /// Stores an event of a publisher and gives its number on the realm. What is to be saved goes to
+    /// `records`.
+    pub(super) fn retain(
+        &self,
+        publisher: &Session,
+        topic: &str,
+        event: RetainedEvent,
+        records: &mut Vec<Record>,
+    ) -> u64 {
+        let (realm, limits) = (&publisher.realm, &self.settings().limits);
+        let stored = realm.retained.store(topic, event, publisher.identity(), limits);
         self.counters.events_retained.increment();
         self.counters.retained_dropped.add(stored.dropped);
-        stored.number
+        let (number, released) = (stored.number, stored.released);
+        if self.settings().durable_retained {
+            let realm = realm.name();
+            if !released.is_empty() {
+                records.push(Record::Released { realm: Arc::clone(realm), numbers: released });
+            }
+            let realm = Arc::clone(realm);
+            let retained = |(topic, event)| Record::Retained { realm, number, topic, event };
+            records.extend(stored.entry.map(retained));
+        }
+        number
     }
 
     /// Queues the retained events of a subscription for the subscriber that just got SUBSCRIBED.

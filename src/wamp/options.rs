@@ -6,7 +6,20 @@
 use super::id::SessionId;
 
 /// `SUBSCRIBE.Options.match` and `REGISTER.Options.match`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Deserialize,
+    serde::Serialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum MatchPolicy {
     #[default]
     Exact,

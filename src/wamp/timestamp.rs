@@ -16,6 +16,9 @@ pub struct Timestamp(i64);
 pub struct BadTimestamp;
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+
     /// From milliseconds since the epoch; what the calendar does not reach counts as its end.
     pub fn from_unix_ms(ms: i64) -> Self {
         Self(ms.saturating_mul(MICROS_PER_MS).clamp(-END, END))

@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
+use crate::codec::Codec;
+
 /// A value of any serializer, without loss (TR-SER-02).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -17,6 +21,8 @@ pub enum Value {
     List(Vec<Self>),
     /// Keys in the order of the sender.
     Dict(Dict),
+    /// A value that is bytes already: well-formed, one document of that serializer.
+    Encoded(Codec, Bytes),
 }
 
 /// A string-keyed map in the order of insertion.

@@ -57,6 +57,7 @@ pub(crate) fn write(codec: Codec, value: &Oracle) -> Vec<u8> {
 pub(crate) fn from_value(value: &Value) -> Oracle {
     match value {
         Value::Null => Oracle::Null,
+        Value::Encoded(codec, bytes) => read(*codec, bytes).expect("one document"),
         Value::Bool(truth) => Oracle::Bool(*truth),
         Value::Int(number) => Oracle::Integer((*number).into()),
         Value::UInt(number) => Oracle::Integer((*number).into()),

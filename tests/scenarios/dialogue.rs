@@ -20,6 +20,9 @@
 //! a loses $s because reason         its subscription is revoked; or: a loses $s
 //! a loses registration $r because x or its registration is; or: a loses registration $r
 //! a sees broker event_retention   WELCOME announced the feature; or: sees no broker ...
+//! a asks 3 {"limit":2} and gets [1] [2], complete, more   the history of subscription 3 has these
+//!                                 `args`; that it is complete, or that there is more, is so if said
+//! store waits | store saves | store fails   what is to be stored waits; then it succeeds, or not
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```
 //!
@@ -48,6 +51,15 @@ pub(crate) fn check_with(change: impl Fn(&mut Settings), dialogue: &str) {
 /// Runs a dialogue on realms with other settings.
 pub(crate) fn check_realm(adapt: impl Fn(&mut RealmSettings), dialogue: &str) {
     check_in(adapt, |_| {}, dialogue);
+}
+
+/// Runs a dialogue on other realms with other settings.
+pub(crate) fn check_realm_with(
+    adapt: impl Fn(&mut RealmSettings),
+    change: impl Fn(&mut Settings),
+    dialogue: &str,
+) {
+    check_in(adapt, change, dialogue);
 }
 
 fn check_in(adapt: impl Fn(&mut RealmSettings), change: impl Fn(&mut Settings), dialogue: &str) {
@@ -134,6 +146,9 @@ impl Stage {
             ["join", "fully", names @ ..] => names.iter().for_each(|name| self.join(name, FULLY)),
             ["join", names @ ..] => names.iter().for_each(|name| self.join(name, PLAINLY)),
             ["shutdown"] => self.network.begin_shutdown(),
+            ["store", "waits"] => self.network.store.is_held = true,
+            ["store", "saves"] => drop(self.network.serve_store(usize::MAX, true)),
+            ["store", "fails"] => drop(self.network.serve_store(usize::MAX, false)),
             ["wait", ms] => {
                 self.network.advance(ms.parse().expect("milliseconds"));
             }
@@ -186,6 +201,9 @@ impl Stage {
                 assert!(!self.sees(name, role, feature), "{line}")
             }
             [name, "sees", role, feature] => assert!(self.sees(name, role, feature), "{line}"),
+            [name, "asks", id, filters, "and", "gets", expected @ ..] => {
+                self.ask(name, id, filters, expected);
+            }
             [name, "->", message @ ..] => self.say(name, message),
             [name, "<-", expected @ ..] => self.hear(name, expected),
             _ => panic!("no statement: {}", self.line),
@@ -264,6 +282,26 @@ impl Stage {
             });
         }
         Value::Array(message)
+    }
+
+    /// Calls `wamp.subscription.get_events`, and looks at the payloads and the flags only.
+    fn ask(&mut self, name: &str, id: &str, filters: &str, expected: &[&str]) {
+        let arguments = format!("[{id}]");
+        self.say(name, &["CALL", "{}", "wamp.subscription.get_events", &arguments, filters]);
+        self.settle();
+        let line = self.line.clone();
+        let actor = self.actor(name);
+        assert!(!actor.inbox.is_empty(), "`{name}` hears nothing: {line}");
+        let Incoming::Message(answer) = actor.inbox.remove(0) else { panic!("no message: {line}") };
+        assert_eq!(answer[0], json!(50), "`{name}` hears {answer}: {line}");
+        let said = |flag: &str| expected.iter().any(|word| word.trim_end_matches(',') == flag);
+        let flags = json!({"complete": said("complete"), "is_limit_reached": said("more")});
+        let payloads = expected.iter().map(|word| word.trim_end_matches(','));
+        let payloads = payloads.filter(|word| word.starts_with('[')).map(|word| self.literal(word));
+        let events = answer[3].as_array().expect("a list").iter();
+        let found: Vec<_> = events.map(|event| event["args"].clone()).collect();
+        assert_eq!(found, payloads.collect::<Vec<_>>(), "`{name}` hears {answer}: {line}");
+        assert_eq!(answer[4], flags, "`{name}` hears {answer}: {line}");
     }
 
     fn hear(&mut self, name: &str, expected: &[&str]) {
@@ -434,6 +472,7 @@ impl Stage {
     }
 
     fn finish(&mut self) {
+        self.network.store.is_held = false;
         for (name, actor) in &self.actors {
             assert_eq!(actor.inbox, [], "`{name}` hears more than is listed: {}", self.line);
         }

@@ -4,6 +4,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use stentor::limits::{Limits, OutputLimits, SlowConsumerPolicy, Timeouts};
 use stentor::router::{PublisherDisclosure, RealmSettings, RequestIdCheck, Settings};
+use stentor::wamp::Timestamp;
 
 use crate::support::{Carrier, Link, Serializer};
 
@@ -41,7 +42,9 @@ impl Plan {
                     RequestIdCheck::Off,
                 ],
             ),
+            started: Timestamp::EPOCH,
             strict_roles: rng.random_bool(0.2),
+            durable_retained: rng.random_bool(0.3),
         };
         Self {
             shards: *pick(rng, &[1, 2, 3, 8]),

@@ -4,7 +4,9 @@
 mod link;
 mod network;
 mod serializer;
+mod store;
 
 pub(crate) use link::{Carrier, Incoming, Link};
 pub(crate) use network::Network;
 pub(crate) use serializer::Serializer;
+pub(crate) use store::Store;

@@ -13,6 +13,8 @@ use stentor::shard::{Admission, Flushed, Mail, Shard};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
+use super::Store;
+
 /// The router's end of one client's socket.
 #[derive(Debug)]
 pub(crate) struct Pipe {
@@ -40,6 +42,8 @@ pub(crate) struct Network {
     /// Batches under way, by sender and receiver.
     mail: BTreeMap<(usize, usize), VecDeque<Vec<Mail>>>,
     by_slot: BTreeMap<(usize, u32), usize>,
+    /// What stands in for the disk.
+    pub(crate) store: Store,
     rules: Arc<TransportRules>,
 }
 
@@ -62,6 +66,7 @@ impl Network {
             pipes: Vec::new(),
             mail: BTreeMap::new(),
             by_slot: BTreeMap::new(),
+            store: Store::default(),
             rules: Arc::new(rules),
         };
         network.set_wall_clocks();
@@ -147,6 +152,23 @@ impl Network {
         batches
     }
 
+    /// The store takes what the shards have for it.
+    pub(crate) fn send_deposits(&mut self, from: usize) {
+        if let Some((deposits, _)) = self.shards[from].take_deposits() {
+            self.store.queue.extend(deposits);
+        }
+    }
+
+    /// The store saves, or fails to save, the deposits of the front of its queue, and says so.
+    pub(crate) fn serve_store(&mut self, count: usize, is_saved: bool) -> usize {
+        let receipts = self.store.serve(count);
+        for receipt in &receipts {
+            let mail = Mail::Stored { receipt: *receipt, is_saved };
+            self.shards[usize::from(receipt.publisher.shard.0)].handle_mail(vec![mail], self.now);
+        }
+        receipts.len()
+    }
+
     /// Pairs of shards with mail under way.
     pub(crate) fn mail_routes(&self) -> Vec<(usize, usize)> {
         self.mail.iter().filter(|(_, queue)| !queue.is_empty()).map(|(route, _)| *route).collect()
@@ -200,8 +222,12 @@ impl Network {
     pub(crate) fn settle(&mut self) {
         loop {
             let mut progress = 0;
+            if !self.store.is_held {
+                progress += self.serve_store(usize::MAX, true);
+            }
             for shard in 0..self.shards.len() {
                 progress += self.send_mail(shard);
+                self.send_deposits(shard);
                 progress += self.flush(shard, usize::MAX);
                 self.end_turn(shard);
             }
@@ -210,7 +236,7 @@ impl Network {
                 progress += 1;
             }
             self.check_invariants();
-            if progress == 0 {
+            if progress == 0 && (self.store.is_held || self.store.queue.is_empty()) {
                 // No mail is under way, so each pending call has its invocation and no other.
                 let now = self.router.snapshot();
                 assert_eq!(now.calls, now.invocations, "the two halves of calls");
@@ -231,11 +257,15 @@ impl Network {
         for shard in &self.shards {
             shard.check_invariants();
         }
+        for realm in self.router.realms() {
+            realm.histories.iter().for_each(|history| history.check_invariants());
+        }
     }
 
     /// What must hold when every client has gone: nothing is left anywhere.
     pub(crate) fn check_empty(&mut self) {
         assert!(self.mail_routes().is_empty(), "no mail is under way");
+        self.store.check(&self.router);
         assert!(self.router.is_idle(), "the tables of the router are empty");
         for (name, value) in self.router.snapshot().gauges() {
             assert_eq!(value, 0, "the gauge {name} after everybody left");

@@ -8,38 +8,42 @@ use crate::wamp::{
 
 /// What a caller gave. `null` is as good as nothing; what nobody asks for is ignored.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arguments<'a> {
+pub(in crate::shard) struct Arguments<'a> {
     args: &'a [Value],
     kwargs: &'a Dict,
 }
 
 impl<'a> Arguments<'a> {
-    pub(super) const fn new(args: &'a [Value], kwargs: &'a Dict) -> Self {
+    pub(in crate::shard) const fn new(args: &'a [Value], kwargs: &'a Dict) -> Self {
         Self { args, kwargs }
     }
 
-    pub(super) fn at(self, position: usize) -> Option<&'a Value> {
+    pub(in crate::shard) fn at(self, position: usize) -> Option<&'a Value> {
         self.args.get(position).filter(|value| **value != Value::Null)
     }
 
-    pub(super) fn named(self, name: &str) -> Option<&'a Value> {
+    pub(in crate::shard) fn named(self, name: &str) -> Option<&'a Value> {
         let found = self.kwargs.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value).filter(|value| **value != Value::Null)
     }
 
-    pub(super) fn session(self, position: usize) -> Result<SessionId, Refusal> {
+    pub(in crate::shard) fn session(self, position: usize) -> Result<SessionId, Refusal> {
         self.id(position).and_then(SessionId::new).ok_or(NO_SESSION_ID)
     }
 
-    pub(super) fn subscription(self, position: usize) -> Result<SubscriptionId, Refusal> {
+    pub(in crate::shard) fn subscription(self, position: usize) -> Result<SubscriptionId, Refusal> {
         self.id(position).and_then(SubscriptionId::new).ok_or(NO_ID)
     }
 
-    pub(super) fn registration(self, position: usize) -> Result<RegistrationId, Refusal> {
+    pub(in crate::shard) fn registration(self, position: usize) -> Result<RegistrationId, Refusal> {
         self.id(position).and_then(RegistrationId::new).ok_or(NO_ID)
     }
 
-    pub(super) fn text(self, position: usize, complaint: Refusal) -> Result<&'a str, Refusal> {
+    pub(in crate::shard) fn text(
+        self,
+        position: usize,
+        complaint: Refusal,
+    ) -> Result<&'a str, Refusal> {
         match self.at(position) {
             Some(Value::Str(text)) => Ok(text),
             _ => Err(complaint),
@@ -47,7 +51,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A list of strings; `None` if it is absent, which is not the same as empty (AP-SMA-04).
-    pub(super) fn names(self, position: usize) -> Result<Option<Vec<&'a str>>, Refusal> {
+    pub(in crate::shard) fn names(self, position: usize) -> Result<Option<Vec<&'a str>>, Refusal> {
         let Some(value) = self.at(position) else { return Ok(None) };
         let Value::List(items) = value else { return Err(NO_ROLES) };
         let text = |item: &'a Value| match item {
@@ -58,7 +62,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// `match` of the options at `position`, as in SUBSCRIBE and REGISTER.
-    pub(super) fn match_policy(self, position: usize) -> Result<MatchPolicy, Refusal> {
+    pub(in crate::shard) fn match_policy(self, position: usize) -> Result<MatchPolicy, Refusal> {
         let options = match self.at(position) {
             None => return Ok(MatchPolicy::Exact),
             Some(Value::Dict(options)) => options,
@@ -77,7 +81,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The keyword `reason`, a URI (AP-SMA-02).
-    pub(super) fn reason(self, limit_bytes: usize) -> Result<Option<&'a str>, Refusal> {
+    pub(in crate::shard) fn reason(self, limit_bytes: usize) -> Result<Option<&'a str>, Refusal> {
         match self.named("reason") {
             None => Ok(None),
             Some(Value::Str(uri))
@@ -91,7 +95,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The keyword `message`, a text for people.
-    pub(super) fn message(self) -> Result<Option<&'a str>, Refusal> {
+    pub(in crate::shard) fn message(self) -> Result<Option<&'a str>, Refusal> {
         match self.named("message") {
             None => Ok(None),
             Some(Value::Str(text)) => Ok(Some(text)),
@@ -99,17 +103,21 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// JavaScript clients write ids above 2^32 as floats.
     fn id(self, position: usize) -> Option<u64> {
-        match *self.at(position)? {
-            Value::UInt(id) => Some(id),
-            Value::Int(id) => u64::try_from(id).ok(),
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
-            Value::Float(id) if id.fract() == 0.0 && (1.0..=LARGEST_ID).contains(&id) => {
-                Some(id as u64)
-            }
-            _ => None,
+        id_of(self.at(position)?)
+    }
+}
+
+/// A whole number. JavaScript clients write those above 2^32 as floats.
+pub(in crate::shard) fn id_of(value: &Value) -> Option<u64> {
+    match *value {
+        Value::UInt(id) => Some(id),
+        Value::Int(id) => u64::try_from(id).ok(),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+        Value::Float(id) if id.fract() == 0.0 && (1.0..=LARGEST_ID).contains(&id) => {
+            Some(id as u64)
         }
+        _ => None,
     }
 }
 

@@ -21,12 +21,11 @@ use crate::wamp::{
     Call, Dict, MatchPolicy, Payload, RequestId, RouterMessage, Timestamp, Value, WampError, code,
 };
 
-use args::Arguments;
-
 pub use events::MetaEvent;
 pub use sessions::Kill;
 pub use subscribers::{Roll, RollCall};
 
+pub(super) use args::{Arguments, id_of};
 pub(super) use events::EventOrder;
 pub(super) use subscribers::Roster;
 
@@ -56,6 +55,7 @@ enum MetaProcedure {
     SubscriptionListSubscribers,
     SubscriptionCountSubscribers,
     SubscriptionRemoveSubscriber,
+    SubscriptionGetEvents,
 }
 
 impl MetaProcedure {
@@ -84,6 +84,7 @@ impl MetaProcedure {
             "subscription.list_subscribers" => Self::SubscriptionListSubscribers,
             "subscription.count_subscribers" => Self::SubscriptionCountSubscribers,
             "subscription.remove_subscriber" => Self::SubscriptionRemoveSubscriber,
+            "subscription.get_events" => Self::SubscriptionGetEvents,
             _ => return None,
         })
     }
@@ -92,18 +93,18 @@ impl MetaProcedure {
 /// What a meta procedure returns.
 #[derive(Debug)]
 enum Answer {
-    /// A RESULT with these `Arguments`.
-    Now(Vec<Value>),
+    /// A RESULT with these `Arguments` and `ArgumentsKw`.
+    Now(Vec<Value>, Dict),
     /// Other shards are asked first.
     Later,
 }
 
 impl Answer {
     /// A RESULT without arguments.
-    const NOTHING: Self = Self::Now(Vec::new());
+    const NOTHING: Self = Self::Now(Vec::new(), Dict::new());
 
     fn one(value: impl Into<Value>) -> Self {
-        Self::Now(vec![value.into()])
+        Self::Now(vec![value.into()], Dict::new())
     }
 }
 
@@ -120,7 +121,7 @@ impl Shard {
         let session = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
         let caller = Caller { session, request: call.request };
         match self.answer_meta_call(caller, call) {
-            Ok(Answer::Now(args)) => self.send_meta_result(caller, &args),
+            Ok(Answer::Now(args, kwargs)) => self.send_meta_result(caller, &args, &kwargs),
             Ok(Answer::Later) => {}
             Err(refusal) => {
                 self.counters.calls_refused.increment();
@@ -168,13 +169,17 @@ impl Shard {
             MetaProcedure::SubscriptionListSubscribers => self.call_roll(caller, args, true),
             MetaProcedure::SubscriptionCountSubscribers => self.call_roll(caller, args, false),
             MetaProcedure::SubscriptionRemoveSubscriber => self.remove_subscriber(caller, args),
+            MetaProcedure::SubscriptionGetEvents => {
+                let (events, kwargs) = self.get_events(caller.session.slot, args)?;
+                Ok(Answer::Now(events, kwargs))
+            }
         }
     }
 
-    fn send_meta_result(&mut self, caller: Caller, args: &[Value]) {
+    fn send_meta_result(&mut self, caller: Caller, args: &[Value], kwargs: &Dict) {
         let Caller { session: SessionRef { slot, .. }, request } = caller;
         let details = Dict::new();
-        let payload = Payload::Values { args, kwargs: &Dict::new() };
+        let payload = Payload::Values { args, kwargs };
         let result = RouterMessage::Result { request, details: &details, payload };
         match self.send(slot, &result) {
             Ok(()) => self.counters.meta_calls_answered.increment(),

@@ -11,7 +11,7 @@ use super::super::{Mail, Shard};
 use super::subscriptions::NO_SUCH_SUBSCRIPTION;
 use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS};
 use crate::router::ShardId;
-use crate::wamp::{SessionId, SubscriptionId, Value, WampError, code};
+use crate::wamp::{Dict, SessionId, SubscriptionId, Value, WampError, code};
 
 /// The question of one shard to another.
 #[derive(Clone, Copy, Debug)]
@@ -121,13 +121,13 @@ impl Shard {
             return;
         }
         if !wants_names {
-            self.send_meta_result(caller, &[Value::UInt(count as u64)]);
+            self.send_meta_result(caller, &[Value::UInt(count as u64)], &Dict::new());
         } else if count > limit {
             self.counters.calls_refused.increment();
             self.refuse(caller.session.slot, code::CALL, caller.request, TOO_MANY_ITEMS);
         } else {
             let ids = sessions.iter().map(|session| session.get().into()).collect();
-            self.send_meta_result(caller, &[Value::List(ids)]);
+            self.send_meta_result(caller, &[Value::List(ids)], &Dict::new());
         }
     }
 }

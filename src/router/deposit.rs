@@ -1,0 +1,108 @@
+//! What is handed to the store, and what a store hands back when the router starts.
+//!
+//! Only the shape of it: the store itself does IO, and lives elsewhere.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::history::{History, StoredEvent};
+use super::{RetainedEvent, SessionRef};
+use crate::wamp::{PublicationId, RequestId, Timestamp};
+
+/// What one publication leaves on disk, all or nothing.
+#[derive(Debug)]
+pub struct Deposit {
+    pub records: Vec<Record>,
+    /// Who waits for PUBLISHED.
+    pub receipt: Option<Receipt>,
+}
+
+impl Deposit {
+    /// Bytes that the deposit keeps alive, for the bound on what may queue for the store.
+    pub fn weight(&self) -> usize {
+        DEPOSIT_BYTES + self.records.iter().map(Record::weight).sum::<usize>()
+    }
+}
+
+/// An acknowledged publication that is answered once it is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub publisher: SessionRef,
+    /// Of the PUBLISH.
+    pub request: RequestId,
+    pub publication: PublicationId,
+}
+
+/// One change of what is stored. Records of several shards may come in any order.
+#[derive(Clone, Debug)]
+pub enum Record {
+    Event {
+        history: Arc<History>,
+        number: u64,
+        /// What has a lower number is not kept any more.
+        keep_from: u64,
+        evicted: Option<Timestamp>,
+        event: Arc<StoredEvent>,
+    },
+    Trim {
+        history: Arc<History>,
+        keep_from: u64,
+        evicted: Option<Timestamp>,
+    },
+    /// A history that is not configured any more.
+    Forget {
+        key: Box<str>,
+    },
+    Retained {
+        realm: Arc<str>,
+        number: u64,
+        topic: Arc<str>,
+        event: Arc<RetainedEvent>,
+    },
+    /// Retained events that were replaced or had to go.
+    Released {
+        realm: Arc<str>,
+        numbers: SmallVec<[u64; 2]>,
+    },
+}
+
+impl Record {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Event { event, .. } => event.weight(),
+            Self::Retained { topic, event, .. } => {
+                topic.len() + event.payload.as_payload().weight() + event.audience.weight()
+            }
+            Self::Trim { .. } | Self::Forget { .. } | Self::Released { .. } => 0,
+        }
+    }
+}
+
+/// All that a store kept.
+#[derive(Debug, Default)]
+pub struct Saved {
+    pub histories: Vec<SavedHistory>,
+    pub retained: Vec<SavedRetained>,
+}
+
+#[derive(Debug)]
+pub struct SavedHistory {
+    /// [`History::key`].
+    pub key: Box<str>,
+    pub evicted: Option<Timestamp>,
+    /// By rising number.
+    pub events: Vec<(u64, Arc<StoredEvent>)>,
+}
+
+/// By realm, there by rising number.
+#[derive(Debug)]
+pub struct SavedRetained {
+    pub realm: Box<str>,
+    pub number: u64,
+    pub topic: Box<str>,
+    pub event: RetainedEvent,
+}
+
+/// A round figure for the envelope itself, in bytes.
+const DEPOSIT_BYTES: usize = 128;

@@ -1,0 +1,221 @@
+//! The event history of a realm (AP-HIS): for each configured pattern the last events that it
+//! matched, in the order of receipt, kept in memory within bounds.
+//!
+//! A history stands in the topic table as one more shard, [`HISTORY`], so a publication to any
+//! other topic does not notice that there are histories. What is to survive the process leaves as
+//! a [`Deposit`]; queries never wait for it, since they are answered from here.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::deposit::{Record, SavedHistory};
+use super::ring::{Answer, Pushed, Query, Ring};
+use super::topics::TopicTable;
+use super::{Identity, ReceiverLists, ShardId};
+use crate::hash::{HashSeed, Map};
+use crate::limits::Limits;
+use crate::wamp::{Dict, MatchPolicy, PayloadBuf, PublicationId, SubscriptionId, Timestamp};
+
+/// The place of the histories among the shards: never a thread, and never without receivers.
+pub const HISTORY: ShardId = ShardId(62);
+
+/// One pattern whose events are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistorySettings {
+    /// A topic, or a pattern under `policy`.
+    pub topic: String,
+    #[serde(rename = "match")]
+    pub policy: MatchPolicy,
+    /// Events kept; one more and the oldest goes. `None`: `limits.history_events`.
+    pub events: Option<usize>,
+    /// Bytes kept; over it the oldest go, but never the newest. `None`: `limits.history_bytes`.
+    pub bytes: Option<usize>,
+    /// Milliseconds that an event is kept; `None`: as long as there is room.
+    pub age_ms: Option<u64>,
+    pub store: HistoryStore,
+}
+
+/// Where a history lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HistoryStore {
+    /// It ends with the router.
+    #[default]
+    Memory,
+    /// It is also on disk, and an acknowledged publication is there for sure.
+    Durable,
+}
+
+/// Where `wamp.subscription.get_events` puts the events; the specification can be read both ways
+/// (AP-HIS-04).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HistoryAnswer {
+    /// Each event is one argument.
+    #[default]
+    Arguments,
+    /// The only argument is a list of them.
+    List,
+}
+
+/// A publication as histories keep it. Immutable, shared by all histories that it belongs to.
+#[derive(Debug)]
+pub struct StoredEvent {
+    pub timestamp: Timestamp,
+    pub publication: PublicationId,
+    pub topic: Box<str>,
+    /// Lists of names only: what names sessions is not kept (AP-HIS-06).
+    pub lists: Option<Arc<ReceiverLists>>,
+    /// All of `EVENT.Details` but `topic`.
+    pub details: Dict,
+    pub payload: PayloadBuf,
+}
+
+impl StoredEvent {
+    /// Whether a requester may read it: the session that published it may, too (AP-HIS-06).
+    pub fn admits(&self, requester: Identity<'_>) -> bool {
+        self.lists.as_ref().is_none_or(|lists| lists.admit(requester))
+    }
+
+    /// Bytes that it is counted with.
+    pub fn weight(&self) -> usize {
+        let lists = self.lists.as_ref().map_or(0, |lists| lists.weight());
+        EVENT_BYTES + self.topic.len() + self.payload.as_payload().weight() + lists
+    }
+}
+
+/// What a history may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub events: usize,
+    pub bytes: usize,
+    pub age_ms: Option<u64>,
+}
+
+/// The history of one subscription.
+#[derive(Debug)]
+pub struct History {
+    pub subscription: SubscriptionId,
+    pub policy: MatchPolicy,
+    pub is_durable: bool,
+    /// Names the history in a store, across restarts.
+    pub key: Box<str>,
+    bounds: Bounds,
+    ring: Mutex<Ring>,
+}
+
+impl History {
+    /// Appends an event. The order of these calls is the order of receipt.
+    pub fn push(&self, event: Arc<StoredEvent>) -> Pushed {
+        let now = event.timestamp;
+        self.ring.lock().push(event, self.bounds, now)
+    }
+
+    /// What `requester` may read of it; see [`Query`]. At most `limit` events of together
+    /// `room_bytes`, but at least one if one matches.
+    pub fn query(
+        &self,
+        query: &Query,
+        requester: Identity<'_>,
+        now: Timestamp,
+        limit: usize,
+        room_bytes: usize,
+    ) -> Answer {
+        let mut ring = self.ring.lock();
+        ring.expire(self.bounds, now);
+        ring.query(query, requester, limit, room_bytes)
+    }
+
+    /// Whether events of several topics may be in it.
+    pub fn is_pattern(&self) -> bool {
+        self.policy != MatchPolicy::Exact
+    }
+
+    /// All that it holds, with the numbers.
+    pub fn events(&self) -> Vec<(u64, Arc<StoredEvent>)> {
+        self.ring.lock().iter().map(|(number, event)| (number, Arc::clone(event))).collect()
+    }
+
+    /// How many events it holds.
+    pub fn len(&self) -> usize {
+        self.ring.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that its events are counted with.
+    pub fn bytes(&self) -> usize {
+        self.ring.lock().bytes()
+    }
+
+    /// Checks that it is within its bounds. For debug builds and tests.
+    pub fn check_invariants(&self) {
+        self.ring.lock().check_invariants(self.bounds);
+    }
+
+    /// Fills an empty history with what a store kept of it, and says what the store can forget.
+    pub(super) fn restore(self: &Arc<Self>, saved: SavedHistory, now: Timestamp) -> Option<Record> {
+        let mut ring = self.ring.lock();
+        *ring = Ring::restored(saved.events, saved.evicted);
+        let trimmed = ring.expire(self.bounds, now);
+        let (keep_from, evicted) = ring.edge();
+        drop(ring);
+        (trimmed > 0).then(|| Record::Trim { history: Arc::clone(self), keep_from, evicted })
+    }
+}
+
+/// The histories of one realm, fixed from its start.
+#[derive(Debug)]
+pub struct HistoryTable(Map<SubscriptionId, Arc<History>>);
+
+impl HistoryTable {
+    /// Enters each configured pattern as a subscription that stays (AP-HIS-01).
+    pub(super) fn new(
+        realm: &str,
+        settings: &[HistorySettings],
+        topics: &TopicTable,
+        limits: &Limits,
+        seed: HashSeed,
+        now: Timestamp,
+    ) -> Self {
+        let mut table = seed.map();
+        for HistorySettings { topic, policy, events, bytes, age_ms, store } in settings {
+            let subscription = topics.join(topic, *policy, HISTORY, now).subscription;
+            let history = History {
+                subscription,
+                policy: *policy,
+                is_durable: *store == HistoryStore::Durable,
+                // No part holds a space, so no two histories share a key.
+                key: format!("{realm} {} {topic}", policy.as_str()).into(),
+                bounds: Bounds {
+                    events: events.unwrap_or(limits.history_events),
+                    bytes: bytes.unwrap_or(limits.history_bytes),
+                    age_ms: *age_ms,
+                },
+                ring: Mutex::default(),
+            };
+            table.insert(subscription, Arc::new(history));
+        }
+        Self(table)
+    }
+
+    pub fn get(&self, subscription: SubscriptionId) -> Option<&Arc<History>> {
+        self.0.get(&subscription)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<History>> {
+        self.0.values()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A round figure for what an event takes besides topic, payload and lists, in bytes.
+const EVENT_BYTES: usize = 256;
