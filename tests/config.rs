@@ -179,7 +179,7 @@ fn limits_have_ranges() {
 
 #[test]
 fn times_and_tuning_have_ranges() {
-    check_range("", "shards", "from 0 to 63", &[64]);
+    check_range("", "shards", "from 0 to 62", &[63]);
     let timeouts = |key, range, values| check_range("[timeouts]", key, range, values);
     timeouts("handshake_ms", "from 10 to 3600000 milliseconds", &[0]);
     timeouts("ping_interval_ms", "from 100 to 86400000 milliseconds", &[99]);

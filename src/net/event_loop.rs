@@ -7,12 +7,14 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token};
 
 use super::acceptor::{Accepted, Occupancy};
 use super::mesh::{Inbox, Parcel};
 use super::socket::Socket;
 use crate::clock::Millis;
+use crate::router::{Deposit, HISTORY};
 use crate::shard::{Flushed, Shard};
 use crate::wamp::Timestamp;
 
@@ -37,6 +39,8 @@ pub(super) struct EventLoop {
     inbox: Inbox,
     budget: TurnBudget,
     occupancy: Arc<Occupancy>,
+    /// The way to the store, if there is one.
+    store: Option<Sender<(Vec<Deposit>, usize)>>,
     /// By slot.
     sockets: Vec<Option<Entry>>,
     /// Slots with bytes to read.
@@ -68,6 +72,7 @@ impl EventLoop {
         inbox: Inbox,
         budget: TurnBudget,
         occupancy: Arc<Occupancy>,
+        store: Option<Sender<(Vec<Deposit>, usize)>>,
         started: Instant,
     ) -> Self {
         Self {
@@ -76,6 +81,7 @@ impl EventLoop {
             inbox,
             budget,
             occupancy,
+            store,
             sockets: Vec::new(),
             readable: VecDeque::new(),
             paused: Vec::new(),
@@ -103,6 +109,7 @@ impl EventLoop {
             self.take_parcels(now);
             self.shard.handle_timeout(now);
             self.send_mail();
+            self.send_deposits();
             self.flush(now);
             self.shard.end_turn(now);
             self.close_sockets();
@@ -255,6 +262,14 @@ impl EventLoop {
         }
     }
 
+    fn send_deposits(&mut self) {
+        let Some((deposits, weight)) = self.shard.take_deposits() else { return };
+        let store = self.store.as_ref().expect("what is durable has a store (config::check)");
+        self.inbox.mesh().queues(HISTORY, weight);
+        // A store that has ended brings the router down; until then nobody is answered.
+        let _ = store.send((deposits, weight));
+    }
+
     fn flush(&mut self, now: Millis) {
         for _ in 0..CONNECTIONS_WRITTEN_PER_TURN {
             let Some(slot) = self.shard.take_dirty() else { break };
@@ -293,7 +308,7 @@ impl EventLoop {
 
 /// What the operating system calls the present; a clock before 1970 counts as 1970.
 #[expect(clippy::disallowed_methods, reason = "the one look at the wall clock of a turn")]
-fn wall_clock() -> Timestamp {
+pub(super) fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -3,6 +3,7 @@
 #[path = "../sockets/mod.rs"]
 mod sockets;
 
+mod durable;
 mod hostile;
 mod limits;
 mod process;

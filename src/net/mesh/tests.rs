@@ -62,7 +62,7 @@ fn random(seed: u8) -> TestRng {
 fn check_drained(mesh: &Mesh) {
     assert!(mesh.congested().is_empty());
     for port in &mesh.ports {
-        assert_eq!(port.queued_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(port.load.queued_bytes.load(Ordering::Relaxed), 0);
         assert!(port.sender.is_empty());
     }
 }
@@ -228,7 +228,7 @@ fn a_late_mark_is_taken_back() {
     mesh.send(ShardId(0), Parcel::Mail { batch: Vec::new(), weight: 100 });
     let weight = 10;
     // What `send` does, step by step.
-    port.queued_bytes.fetch_add(weight, Ordering::SeqCst);
+    port.load.queued_bytes.fetch_add(weight, Ordering::SeqCst);
     inboxes[0].take().unwrap();
     mesh.congested.fetch_or(1, Ordering::SeqCst);
     port.sender.send(Parcel::Mail { batch: Vec::new(), weight }).unwrap();
