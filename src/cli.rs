@@ -59,7 +59,7 @@ pub(crate) struct RunFlags {
     /// Serve this realm, instead of the file's; repeatable [default: realm1]
     #[arg(long, value_name = "NAME")]
     realm: Vec<String>,
-    /// Threads that serve connections, 1 to 63; 0: one per available core [default: 0]
+    /// Threads that serve connections, 1 to 62; 0: one per available core [default: 0]
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
     /// Most bytes of one incoming message [default: 1048576]

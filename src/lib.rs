@@ -9,5 +9,6 @@ pub mod net;
 pub mod router;
 pub mod session;
 pub mod shard;
+pub mod storage;
 pub mod transport;
 pub mod wamp;

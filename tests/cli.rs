@@ -78,7 +78,7 @@ fn a_bad_flag_is_named() {
     for arguments in [&["--shards", "64"][..], &["run", "--shards", "64"]] {
         let done = stentor(arguments);
         assert_eq!(done.code, Some(1));
-        assert!(done.stderr.contains("must be from 0 to 63, not 64"), "{}", done.stderr);
+        assert!(done.stderr.contains("must be from 0 to 62, not 64"), "{}", done.stderr);
         assert!(done.stderr.contains("--> --shards on the command line"), "{}", done.stderr);
     }
     let done = stentor(&["--listen", "8080"]);

@@ -5,9 +5,10 @@
 use std::ops::RangeInclusive;
 
 use super::fault::{Fault, key_without_index};
-use super::{Config, Listener, MAX_SHARDS, Realm, Tuning};
+use super::{Config, History, HistoryStore, Listener, MAX_SHARDS, Realm, Tuning};
 use crate::limits::{Limits, OutputLimits, Timeouts};
-use crate::wamp::{MAX_ID, is_reserved, is_valid_uri};
+use crate::router::MAX_WILDCARD_COMPONENTS;
+use crate::wamp::{MAX_ID, MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
 
 /// All findings, each with its key.
 pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
@@ -15,6 +16,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     findings.range("shards", config.shards, 0..=MAX_SHARDS as u64, "");
     check_listeners(&config.listeners, &mut findings);
     check_realms(&config.realms, config.limits.uri_bytes, &mut findings);
+    check_histories(config, &mut findings);
     check_limits(&config.limits, &mut findings);
     check_output(&config.output, &config.limits, &mut findings);
     check_timeouts(&config.timeouts, &mut findings);
@@ -152,6 +154,59 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
     }
 }
 
+fn check_histories(config: &Config, findings: &mut Findings) {
+    let storage = &config.storage;
+    let has_path = storage.path.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+    findings.add_if(storage.path.is_some() && !has_path, "storage.path", || {
+        Fault::Empty("path".into())
+    });
+    let lost = storage.retained && storage.path.is_none();
+    findings.add_if(lost, "storage.retained", || Fault::NoStore);
+    for (index, realm) in config.realms.iter().enumerate() {
+        for (number, history) in realm.histories.iter().enumerate() {
+            let path = format!("realm.{index}.history.{number}");
+            let earlier = &realm.histories[..number];
+            check_history(history, realm, earlier, &path, findings);
+            let lost = history.store == HistoryStore::Durable && storage.path.is_none();
+            findings.add_if(lost, format!("{path}.store"), || Fault::NoStore);
+            let (topic, limit) = (&history.topic, config.limits.uri_bytes);
+            findings.add_if(topic.len() > limit, format!("{path}.topic"), || {
+                Fault::LongHistoryTopic { topic: topic.clone(), limit }
+            });
+        }
+    }
+}
+
+fn check_history(
+    history: &History,
+    realm: &Realm,
+    earlier: &[History],
+    path: &str,
+    findings: &mut Findings,
+) {
+    let History { topic, policy, .. } = history;
+    let key = format!("{path}.topic");
+    let components = topic.split('.').count();
+    let is_long = *policy == MatchPolicy::Wildcard && components > MAX_WILDCARD_COMPONENTS;
+    if is_long || !is_valid_pattern(topic, *policy, realm.uri_rule) {
+        let (topic, rule) = (topic.clone(), realm.uri_rule);
+        findings.add(&*key, Fault::BadHistoryTopic { topic, policy: *policy, rule });
+    } else if is_reserved(topic) {
+        findings.add(&*key, Fault::ReservedHistoryTopic(topic.clone()));
+    }
+    let repeated = earlier.iter().any(|other| other.topic == *topic && other.policy == *policy);
+    findings.add_if(repeated, &*key, || Fault::SameHistory(topic.clone()));
+    if let Some(events) = history.events {
+        findings.range(&format!("{path}.events"), events, HISTORY_EVENTS, "");
+    }
+    if let Some(bytes) = history.bytes {
+        findings.range(&format!("{path}.bytes"), bytes, QUEUE_BYTES, BYTES);
+    }
+    if let Some(age_ms) = history.age_ms {
+        findings.range(&format!("{path}.age_ms"), age_ms, 1..=CENTURY_MS, MILLISECONDS);
+    }
+}
+
 fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.message_bytes", limits.message_bytes, MESSAGE_BYTES, BYTES);
     findings.range("limits.nesting", limits.nesting, 8..=512, " levels");
@@ -171,6 +226,12 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     ] {
         findings.range(key, value, COUNT, "");
     }
+    findings.range("limits.history_events", limits.history_events, HISTORY_EVENTS, "");
+    findings.range("limits.history_bytes", limits.history_bytes, QUEUE_BYTES, BYTES);
+    let answer = limits.history_answer_events;
+    findings.range("limits.history_answer_events", answer, HISTORY_EVENTS, "");
+    let answer = limits.history_answer_bytes;
+    findings.range("limits.history_answer_bytes", answer, KIB..=16 * MIB, BYTES);
     findings.range("limits.retained_bytes", limits.retained_bytes, QUEUE_BYTES, BYTES);
     findings.range("limits.meta_call_bytes", limits.meta_call_bytes, 512..=16 * MIB, BYTES);
     findings.range("limits.testament_bytes", limits.testament_bytes, 512..=16 * MIB, BYTES);
@@ -230,6 +291,8 @@ const HOUR_MS: u64 = 3_600_000;
 /// What a RawSocket handshake can announce is also the range for every message.
 const MESSAGE_BYTES: RangeInclusive<u64> = 512..=16 * MIB;
 const QUEUE_BYTES: RangeInclusive<u64> = 4 * KIB..=TIB;
+const CENTURY_MS: u64 = 100 * 365 * 24 * HOUR_MS;
+const HISTORY_EVENTS: RangeInclusive<u64> = 1..=1_000_000;
 const COUNT: RangeInclusive<u64> = 1..=10_000_000;
 
 const BYTES: &str = " bytes";

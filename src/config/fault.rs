@@ -9,7 +9,7 @@ use super::keys::nearest;
 use super::listener::ListenAddress;
 use super::report::Report;
 use crate::codec::Codec;
-use crate::wamp::UriRule;
+use crate::wamp::{MatchPolicy, UriRule};
 
 /// Why there is no configuration to run.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,22 @@ pub enum Fault {
     #[error("`{0}` is empty")]
     Empty(String),
 
+    #[error(
+        "`{topic}` is no {} under the {} rule for URIs",
+        pattern_name(*.policy), rule_name(*.rule)
+    )]
+    BadHistoryTopic { topic: String, policy: MatchPolicy, rule: UriRule },
+    #[error("nobody publishes to `{0}`: topics that start with `wamp` belong to the protocol")]
+    ReservedHistoryTopic(String),
+    #[error(
+        "the topic `{topic}` has {} bytes, more than `limits.uri_bytes` ({limit})", .topic.len()
+    )]
+    LongHistoryTopic { topic: String, limit: usize },
+    #[error("this realm has two histories of `{0}`")]
+    SameHistory(String),
+    #[error("there is no place for what is to be durable")]
+    NoStore,
+
     #[error("`output.soft_bytes` ({soft}) is more than `output.hard_bytes` ({hard})")]
     SoftOverHard { soft: usize, hard: usize },
     #[error(
@@ -136,6 +152,18 @@ impl Fault {
             Self::BadRealmName { rule: UriRule::Strict, .. } => {
                 "use words of a-z, 0-9 and _ joined by dots, or `uri_rule = \"loose\"`".into()
             }
+            Self::BadHistoryTopic { policy: MatchPolicy::Exact, .. } => "an exact topic has no \
+                empty words; for a pattern set `match` to \"prefix\" or \"wildcard\""
+                .into(),
+            Self::BadHistoryTopic { .. } => {
+                "a prefix ends where it likes, a wildcard leaves words empty, as in `com..x`".into()
+            }
+            Self::ReservedHistoryTopic(_) => "remove it".into(),
+            Self::LongHistoryTopic { .. } => "shorten the topic or raise the limit".into(),
+            Self::SameHistory(_) => "remove one, or let them differ in `match`".into(),
+            Self::NoStore => {
+                "name a file, as in `[storage]` with `path = \"/var/lib/stentor/store\"`".into()
+            }
             Self::ReservedRealmName(_) => "choose another first word".into(),
             Self::LongRealmName { .. } => "shorten the name or raise the limit".into(),
             Self::SoftOverHard { .. } => "lower the soft limit or raise the hard one".into(),
@@ -155,7 +183,8 @@ impl Fault {
     /// The key that has a part in it beside the one it was found at.
     pub(super) const fn other_key(&self) -> Option<&'static str> {
         match self {
-            Self::LongRealmName { .. } => Some("limits.uri_bytes"),
+            Self::LongRealmName { .. } | Self::LongHistoryTopic { .. } => Some("limits.uri_bytes"),
+            Self::NoStore => Some("storage.path"),
             Self::SoftOverHard { .. }
             | Self::TotalUnderHard { .. }
             | Self::HardUnderMessage { .. } => Some("output.hard_bytes"),
@@ -175,6 +204,10 @@ impl Fault {
                 | Self::ModeWithoutFile(_)
                 | Self::DefaultSerializerNotServed(_)
                 | Self::LongRealmName { .. }
+                | Self::LongHistoryTopic { .. }
+                | Self::BadHistoryTopic { .. }
+                | Self::SameHistory(_)
+                | Self::NoStore
                 | Self::SoftOverHard { .. }
                 | Self::TotalUnderHard { .. }
                 | Self::HardUnderMessage { .. }
@@ -215,6 +248,14 @@ const fn rule_name(rule: UriRule) -> &'static str {
     match rule {
         UriRule::Loose => "loose",
         UriRule::Strict => "strict",
+    }
+}
+
+const fn pattern_name(policy: MatchPolicy) -> &'static str {
+    match policy {
+        MatchPolicy::Exact => "topic",
+        MatchPolicy::Prefix => "prefix",
+        MatchPolicy::Wildcard => "wildcard pattern",
     }
 }
 

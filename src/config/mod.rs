@@ -15,12 +15,15 @@ mod report;
 mod summary;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
-pub use crate::router::{RealmSettings as Realm, RequestIdCheck};
+pub use crate::router::{
+    HistorySettings as History, HistoryStore, RealmSettings as Realm, RequestIdCheck,
+};
 pub use fault::{ConfigError, Fault};
 pub use listener::{BadAddress, ListenAddress, Listener};
 pub use loader::Loader;
@@ -45,6 +48,7 @@ pub struct Config {
     pub output: OutputLimits,
     pub timeouts: Timeouts,
     pub protocol: Protocol,
+    pub storage: Storage,
     pub tuning: Tuning,
     pub log: Log,
 }
@@ -56,6 +60,14 @@ impl Config {
             0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_SHARDS),
             shards => shards,
         }
+    }
+
+    /// The file of the store, if something is to be stored.
+    pub fn store(&self) -> Option<&PathBuf> {
+        let is_durable = |history: &History| history.store == HistoryStore::Durable;
+        let histories = self.realms.iter().flat_map(|realm| &realm.histories);
+        let is_used = self.storage.retained || histories.into_iter().any(is_durable);
+        self.storage.path.as_ref().filter(|_| is_used)
     }
 
     /// What is allowed but deserves a sentence at start.
@@ -80,6 +92,7 @@ impl Default for Config {
             output: OutputLimits::default(),
             timeouts: Timeouts::default(),
             protocol: Protocol::default(),
+            storage: Storage::default(),
             tuning: Tuning::default(),
             log: Log::default(),
         }
@@ -93,6 +106,16 @@ pub struct Protocol {
     pub request_ids: RequestIdCheck,
     /// Refuse messages of roles that the client did not announce in HELLO.
     pub strict_roles: bool,
+}
+
+/// What survives a restart, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// The file of the store; `None`: nothing is durable.
+    pub path: Option<PathBuf>,
+    /// Whether retained events are durable.
+    pub retained: bool,
 }
 
 /// What changes speed and memory, but no behaviour that a client could name.
@@ -158,8 +181,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// The most shards of one router: a set of shards is one `u64`, whose last bit is kept free.
-pub const MAX_SHARDS: usize = 63;
+/// The most shards of one router: a set of shards is one `u64`, in which the event history has a
+/// bit, and the last is kept free.
+pub const MAX_SHARDS: usize = 62;
 
 /// A commented file with every key; it parses to the defaults.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");

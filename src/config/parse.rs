@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue, Error};
 use super::fault::{Fault, UNKNOWN_NAME, key_without_index};
 use super::keys::keys_of;
 use super::report::{Place, Problem};
-use super::{Config, Listener, Log, Protocol, Realm, Tuning};
+use super::{Config, History, Listener, Log, Protocol, Realm, Storage, Tuning};
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
 /// Where each key of the file has its value: `limits.nesting`, `listener.0.paths`, `listener.0`.
@@ -60,11 +60,12 @@ impl Reader {
             let name = key.get_ref().clone();
             match &*name {
                 "listener" => self.read_list(&name, &value, Some("listen"), &mut config.listeners),
-                "realm" => self.read_list(&name, &value, Some("name"), &mut config.realms),
+                "realm" => self.read_realms(&value, &mut config.realms),
                 "limits" => self.read_section(&name, &value, &mut config.limits),
                 "output" => self.read_section(&name, &value, &mut config.output),
                 "timeouts" => self.read_section(&name, &value, &mut config.timeouts),
                 "protocol" => self.read_section(&name, &value, &mut config.protocol),
+                "storage" => self.read_section(&name, &value, &mut config.storage),
                 "tuning" => self.read_section(&name, &value, &mut config.tuning),
                 "log" => self.read_section(&name, &value, &mut config.log),
                 _ => {
@@ -74,6 +75,30 @@ impl Reader {
         }
         let plain: Config = self.read_keys("", "", &rest);
         config.shards = plain.shards;
+    }
+
+    /// The realms, and the histories inside of them as lists of their own.
+    fn read_realms(&mut self, value: &Value<'_>, realms: &mut Vec<Realm>) {
+        let mut value = value.clone();
+        let mut inner = Vec::new();
+        if let DeValue::Array(items) = value.get_mut() {
+            for item in items.iter_mut() {
+                let DeValue::Table(table) = item.get_mut() else {
+                    inner.push(None);
+                    continue;
+                };
+                inner.push(table.remove("history"));
+            }
+        }
+        self.read_list("realm", &value, Some("name"), realms);
+        // What is no table is reported, and stands in no list.
+        let tables = matches!(value.get_ref(), DeValue::Array(_));
+        for (index, realm) in realms.iter_mut().enumerate().filter(|_| tables) {
+            if let Some(histories) = inner.get(index).and_then(Option::as_ref) {
+                let path = format!("realm.{index}.history");
+                self.read_list(&path, histories, Some("topic"), &mut realm.histories);
+            }
+        }
     }
 
     fn read_section<T>(&mut self, name: &str, value: &Value<'_>, section: &mut T)
@@ -99,16 +124,16 @@ impl Reader {
     {
         self.spans.insert(name.into(), value.span());
         let DeValue::Array(items) = value.get_ref() else {
-            return self.report(Fault::NotAList(name.into()), value.span());
+            return self.report(Fault::NotAList(key_without_index(name)), value.span());
         };
         list.clear();
         for (index, item) in items.iter().enumerate() {
             let DeValue::Table(table) = item.get_ref() else {
-                self.report(Fault::NotAList(name.into()), item.span());
+                self.report(Fault::NotAList(key_without_index(name)), item.span());
                 continue;
             };
             let path = format!("{name}.{index}");
-            let section = format!("[[{name}]]");
+            let section = format!("[[{}]]", key_without_index(name));
             if let Some(key) = required.filter(|&key| !table.contains_key(key)) {
                 self.report(Fault::MissingKey { key, section: section.clone() }, item.span());
             }
@@ -171,13 +196,15 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 8] = [
+    let sections: [(&str, &[&str]); 10] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[realm]]", keys_of::<Realm>()),
+        ("[[realm.history]]", keys_of::<History>()),
         ("[limits]", keys_of::<Limits>()),
         ("[output]", keys_of::<OutputLimits>()),
         ("[timeouts]", keys_of::<Timeouts>()),
         ("[protocol]", keys_of::<Protocol>()),
+        ("[storage]", keys_of::<Storage>()),
         ("[tuning]", keys_of::<Tuning>()),
         ("[log]", keys_of::<Log>()),
     ];

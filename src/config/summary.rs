@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, Listener, Realm};
+use super::{Config, History, HistoryStore, Listener, Realm};
 use crate::codec::Codec;
 use crate::limits::SlowConsumerPolicy;
 use crate::wamp::UriRule;
@@ -20,6 +20,10 @@ impl fmt::Display for Summary<'_> {
         }
         for realm in &config.realms {
             row(f, "realm", &describe_realm(realm))?;
+        }
+        if let Some(path) = config.store() {
+            let retained = if config.storage.retained { ", retained events too" } else { "" };
+            row(f, "store", &format!("{}{retained}", path.display()))?;
         }
         let limits = &config.limits;
         let message = Bytes(limits.message_bytes);
@@ -45,6 +49,8 @@ pub enum Warning {
          `stentor config default` prints a file to start from"
     )]
     Development,
+    #[error("storage.path names a file, and nothing is durable, so it is not used")]
+    UnusedStore,
     #[error(
         "listener {0} can be reached from other machines, and every client may join without \
          authentication; listen on 127.0.0.1, or keep strangers out with a firewall or proxy"
@@ -60,13 +66,15 @@ pub enum Warning {
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let open = config.listeners.iter().filter(|listener| !listener.address.is_local());
     let development = config.development.then_some(Warning::Development);
+    let unused = config.storage.path.is_some() && config.store().is_none();
+    let development = development.into_iter().chain(unused.then_some(Warning::UnusedStore));
     let admins = config.realms.iter().filter(|r| r.admin_roles.contains(&r.anonymous_role));
     let admins = admins.map(|realm| Warning::AnonymousAdmin {
         realm: realm.name.clone(),
         role: realm.anonymous_role.clone(),
     });
     let open = open.map(|listener| Warning::OpenToNetwork(listener.label()));
-    development.into_iter().chain(open).chain(admins).collect()
+    development.chain(open).chain(admins).collect()
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
@@ -93,7 +101,16 @@ fn describe_realm(realm: &Realm) -> String {
         UriRule::Loose => "loose",
         UriRule::Strict => "strict",
     };
-    format!("{} ({rule} URIs, anonymous clients as role `{}`)", realm.name, realm.anonymous_role)
+    let role = &realm.anonymous_role;
+    let mut text = format!("{} ({rule} URIs, anonymous clients as role `{role}`)", realm.name);
+    for History { topic, policy, store, .. } in &realm.histories {
+        let store = match store {
+            HistoryStore::Memory => "in memory",
+            HistoryStore::Durable => "durable",
+        };
+        text.push_str(&format!(", history of {} `{topic}` {store}", policy.as_str()));
+    }
+    text
 }
 
 /// A size in the largest unit that divides it.

@@ -7,12 +7,14 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token};
 
 use super::acceptor::{Accepted, Occupancy};
 use super::mesh::{Inbox, Parcel};
 use super::socket::Socket;
 use crate::clock::Millis;
+use crate::router::{Deposit, HISTORY};
 use crate::shard::{Flushed, Shard};
 use crate::wamp::Timestamp;
 
@@ -37,6 +39,8 @@ pub(super) struct EventLoop {
     inbox: Inbox,
     budget: TurnBudget,
     occupancy: Arc<Occupancy>,
+    /// The way to the store, if there is one.
+    store: Option<Sender<(Vec<Deposit>, usize)>>,
     /// By slot.
     sockets: Vec<Option<Entry>>,
     /// Slots with bytes to read.
@@ -68,6 +72,7 @@ impl EventLoop {
         inbox: Inbox,
         budget: TurnBudget,
         occupancy: Arc<Occupancy>,
+        store: Option<Sender<(Vec<Deposit>, usize)>>,
         started: Instant,
     ) -> Self {
         Self {
@@ -76,6 +81,7 @@ impl EventLoop {
             inbox,
             budget,
             occupancy,
+            store,
             sockets: Vec::new(),
             readable: VecDeque::new(),
             paused: Vec::new(),
@@ -103,6 +109,7 @@ impl EventLoop {
             self.take_parcels(now);
             self.shard.handle_timeout(now);
             self.send_mail();
+            self.send_deposits();
             self.flush(now);
             self.shard.end_turn(now);
             self.close_sockets();
@@ -260,6 +267,14 @@ impl EventLoop {
                 self.inbox.mesh().send(to, Parcel::Mail { batch, weight });
             }
         }
+    }
+
+    fn send_deposits(&mut self) {
+        let Some((deposits, weight)) = self.shard.take_deposits() else { return };
+        let store = self.store.as_ref().expect("what is durable has a store (config::check)");
+        self.inbox.mesh().queues(HISTORY, weight);
+        // A store that has ended brings the router down; until then nobody is answered.
+        let _ = store.send((deposits, weight));
     }
 
     fn flush(&mut self, now: Millis) {

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Registry, Token, Waker};
 
 use super::acceptor::Accepted;
-use crate::router::{ShardId, ShardSet};
+use crate::router::{HISTORY, ShardId, ShardSet};
 use crate::shard::Mail;
 
 /// What a shard is told by other threads.
@@ -31,7 +31,9 @@ pub(super) enum Parcel {
 #[derive(Debug)]
 pub(super) struct Mesh {
     ports: Vec<Port>,
-    /// The shards whose queued mail is over the mark.
+    /// The entrance of the store, which takes no parcels but is a place to wait for.
+    storage: Load,
+    /// The shards whose queued mail is over the mark; the store as [`HISTORY`].
     congested: AtomicU64,
     /// Bytes of mail queued to one shard from which on those who feed it stop reading.
     high_mark_bytes: usize,
@@ -42,11 +44,17 @@ pub(super) struct Mesh {
 #[repr(align(128))]
 struct Port {
     awake: AtomicBool,
+    load: Load,
+    sender: Sender<Parcel>,
+    waker: Waker,
+}
+
+/// What waits before a destination, and who waits for it to become less.
+#[derive(Debug, Default)]
+struct Load {
     queued_bytes: AtomicUsize,
     /// The shards that wait for room.
     waiting: AtomicU64,
-    sender: Sender<Parcel>,
-    waker: Waker,
 }
 
 /// The exit of one shard's port, held by its event loop.
@@ -70,14 +78,14 @@ impl Mesh {
             let (sender, receiver) = unbounded();
             ports.push(Port {
                 awake: AtomicBool::new(true),
-                queued_bytes: AtomicUsize::new(0),
-                waiting: AtomicU64::new(0),
+                load: Load::default(),
                 sender,
                 waker: Waker::new(registry, waker)?,
             });
             receivers.push(receiver);
         }
-        let mesh = Arc::new(Self { ports, congested: AtomicU64::new(0), high_mark_bytes });
+        let (storage, congested) = (Load::default(), AtomicU64::new(0));
+        let mesh = Arc::new(Self { ports, storage, congested, high_mark_bytes });
         let inboxes = (0u8..).zip(receivers).map(|(number, receiver)| Inbox {
             shard: ShardId(number),
             receiver,
@@ -91,17 +99,22 @@ impl Mesh {
     pub(super) fn send(&self, to: ShardId, parcel: Parcel) {
         let port = &self.ports[usize::from(to.0)];
         if let Parcel::Mail { weight, .. } = parcel {
-            let queued = port.queued_bytes.fetch_add(weight, Ordering::SeqCst) + weight;
-            // Set before the parcel is there, so that whoever takes the parcel sees the mark.
-            if queued > self.high_mark_bytes && !self.congested().contains(to) {
-                self.congested.fetch_or(bit(to), Ordering::SeqCst);
-            }
+            self.queues(to, weight);
         }
         // A shard that has stopped takes no more mail, and nobody is left to miss it.
         let _ = port.sender.send(parcel);
         if !port.awake.swap(true, Ordering::SeqCst) {
             // An eventfd write fails only if its counter is full, and then the wake is pending.
             let _ = port.waker.wake();
+        }
+    }
+
+    /// So many bytes are about to wait at a shard, or at the store as [`HISTORY`].
+    pub(super) fn queues(&self, at: ShardId, weight: usize) {
+        let queued = self.load(at).queued_bytes.fetch_add(weight, Ordering::SeqCst) + weight;
+        // Set before the parcel is there, so that whoever takes the parcel sees the mark.
+        if queued > self.high_mark_bytes && !self.congested().contains(at) {
+            self.congested.fetch_or(bit(at), Ordering::SeqCst);
         }
     }
 
@@ -114,17 +127,24 @@ impl Mesh {
         (0u8..).take(self.ports.len()).map(ShardId)
     }
 
-    fn took(&self, shard: ShardId, weight: usize) {
-        let port = &self.ports[usize::from(shard.0)];
-        let queued = port.queued_bytes.fetch_sub(weight, Ordering::SeqCst) - weight;
+    /// So many bytes wait no more.
+    pub(super) fn took(&self, shard: ShardId, weight: usize) {
+        let load = self.load(shard);
+        let queued = load.queued_bytes.fetch_sub(weight, Ordering::SeqCst) - weight;
         // The mark itself is looked at, not whether this parcel crossed it: it may be set late.
         if queued <= self.high_mark_bytes / 2 && self.congested().contains(shard) {
             self.congested.fetch_and(!bit(shard), Ordering::SeqCst);
-            let waiting = ShardSet::from_bits(port.waiting.swap(0, Ordering::SeqCst));
+            let waiting = ShardSet::from_bits(load.waiting.swap(0, Ordering::SeqCst));
             for waiter in waiting.iter() {
                 self.send(waiter, Parcel::Resume);
             }
         }
+    }
+}
+
+impl Mesh {
+    fn load(&self, at: ShardId) -> &Load {
+        if at == HISTORY { &self.storage } else { &self.ports[usize::from(at.0)].load }
     }
 }
 
@@ -155,8 +175,8 @@ impl Inbox {
     /// Asks for [`Parcel::Resume`] when these shards have room. Returns those still congested.
     pub(super) fn await_room(&self, shards: ShardSet) -> ShardSet {
         for shard in shards.iter() {
-            let port = &self.mesh.ports[usize::from(shard.0)];
-            port.waiting.fetch_or(bit(self.shard), Ordering::SeqCst);
+            let load = self.mesh.load(shard);
+            load.waiting.fetch_or(bit(self.shard), Ordering::SeqCst);
         }
         // Looked at again after the request stands, so that no resumption is missed.
         let still = self.mesh.congested().bits() & shards.bits();

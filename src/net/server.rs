@@ -13,8 +13,9 @@ use super::event_loop::{EventLoop, TurnBudget, WAKER, wall_clock};
 use super::mesh::{Mesh, Parcel};
 use crate::config::{Config, ListenAddress};
 use crate::hash::HashSeed;
-use crate::router::{Router, Settings, ShardId, Snapshot};
+use crate::router::{Deposit, HISTORY, Record, Router, Settings, ShardId, Snapshot};
 use crate::shard::{Mail, Shard};
+use crate::storage::{Outcome, Storage, StorageError};
 use crate::wamp::{RegistrationId, SessionId, SubscriptionId};
 
 /// Why a router did not start.
@@ -26,6 +27,8 @@ pub enum StartError {
     Threads(#[from] io::Error),
     #[error("the operating system gives no random numbers: {0}")]
     Random(getrandom::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 /// A running router. Dropping it stops it.
@@ -67,6 +70,7 @@ impl Server {
             shards,
             HashSeed::new(u64::from_ne_bytes(random()?)),
         ));
+        let storage = open_storage(config, &router)?;
         let polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
         let (mesh, inboxes) = Mesh::new(&registries, WAKER, config.tuning.shard_queue_bytes)?;
@@ -86,11 +90,13 @@ impl Server {
             parcels: config.tuning.inbox_budget_batches,
             shutdown_ms: config.timeouts.close_ms,
         };
+        let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
         let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
-            let event_loop = EventLoop::new(shard, poll, inbox, budget, occupancy, started);
+            let store = store.clone();
+            let event_loop = EventLoop::new(shard, poll, inbox, budget, occupancy, store, started);
             server.spawn(format!("shard-{number}"), || event_loop.run())?;
         }
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
@@ -188,6 +194,17 @@ impl Server {
         Ok(())
     }
 
+    /// The thread of the store ends when the last shard has, with everything written.
+    fn spawn_storage(&mut self, storage: Storage) -> io::Result<Sender<(Vec<Deposit>, usize)>> {
+        let (sender, deposits) = unbounded();
+        let mesh = Arc::clone(&self.mesh);
+        self.spawn("storage".to_owned(), move || {
+            storage.run(&deposits, |outcome| report(&mesh, outcome));
+            Ok(())
+        })?;
+        Ok(sender)
+    }
+
     fn stop_threads(&mut self) -> io::Result<()> {
         self.acceptor.stop();
         for shard in self.mesh.shards() {
@@ -216,6 +233,40 @@ fn listener_address(listener: &crate::config::Listener) -> ListenAddress {
     listener.address.clone()
 }
 
+/// Opens the store if something is durable, and fills the router with what it holds.
+fn open_storage(config: &Config, router: &Router) -> Result<Option<Storage>, StartError> {
+    let Some(path) = config.store() else { return Ok(None) };
+    let (mut storage, saved) = Storage::open(path, Arc::clone(router.storage_counters()))?;
+    let histories: usize = saved.histories.iter().map(|history| history.events.len()).sum();
+    let (path, retained) = (path.display(), saved.retained.len());
+    tracing::info!(%path, history_events = histories, retained_events = retained, "store read");
+    let surplus = router.restore(saved, wall_clock());
+    for record in &surplus {
+        if let Record::Forget { key } = record {
+            tracing::info!(history = %key, "no longer configured as durable, removed");
+        }
+    }
+    storage.clean(surplus)?;
+    Ok(Some(storage))
+}
+
+/// Tells the publishers that wait for it what became of a batch.
+fn report(mesh: &Mesh, outcome: Outcome) {
+    let is_saved = outcome.is_saved;
+    let mut batches: Vec<Vec<Mail>> = mesh.shards().map(|_| Vec::new()).collect();
+    for receipt in outcome.receipts {
+        let shard = usize::from(receipt.publisher.shard.0);
+        batches[shard].push(Mail::Stored { receipt, is_saved });
+    }
+    for (shard, batch) in mesh.shards().zip(batches) {
+        if !batch.is_empty() {
+            let weight = batch.iter().map(Mail::weight).sum();
+            mesh.send(shard, Parcel::Mail { batch, weight });
+        }
+    }
+    mesh.took(HISTORY, outcome.weight);
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         limits: config.limits,
@@ -224,7 +275,7 @@ fn settings(config: &Config) -> Settings {
         request_ids: config.protocol.request_ids,
         started: wall_clock(),
         strict_roles: config.protocol.strict_roles,
-        durable_retained: false,
+        durable_retained: config.storage.retained,
     }
 }
 

@@ -20,8 +20,9 @@
 //! a loses $s because reason         its subscription is revoked; or: a loses $s
 //! a loses registration $r because x or its registration is; or: a loses registration $r
 //! a sees broker event_retention   WELCOME announced the feature; or: sees no broker ...
-//! a asks 3 {"limit":2} and gets [1] [2], complete, more   the history of subscription 3 has these
-//!                                 `args`; that it is complete, or that there is more, is so if said
+//! a asks 3 {"limit":2} and gets [1] [2] complete, more
+//!                                 the history of subscription 3 has these `args`; it is complete,
+//!                                 and has more, only if the line says so
 //! store waits | store saves | store fails   what is to be stored waits; then it succeeds, or not
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```

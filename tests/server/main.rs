@@ -3,6 +3,8 @@
 #[path = "../sockets/mod.rs"]
 mod sockets;
 
+mod durable;
+mod history;
 mod hostile;
 mod limits;
 mod process;

@@ -1,6 +1,7 @@
 //! Answers to requests: each comes once, fits its request, and fails only where it may.
 
 use serde_json::Value;
+use stentor::router::HistoryStore;
 
 use super::client::{Expected, Held, Request, Stage};
 use super::hearing::{number, payload};
@@ -47,6 +48,7 @@ impl World {
                 self.check_partials(tag, sequence);
                 assert_eq!(answer.payload, payload(&message[3..]), "the payload of the answer");
             }
+            (50, Request::Events(ask)) => self.hear_history(c, &ask, &message[3..]),
             (65, Request::Register(pattern, Expected::Success)) => {
                 let id = number(&message[2]);
                 self.model.check_pattern(id, &pattern);
@@ -83,6 +85,10 @@ impl World {
             Request::Publish(_, Expected::DiscloseMe) => {
                 uri == "wamp.error.option_disallowed.disclose_me"
             }
+            Request::Publish(number, Expected::Success) => {
+                uri == "wamp.error.canceled" && self.is_durable(c, *number)
+            }
+            Request::Events(_) => false,
             Request::Subscribe(_, Expected::Success) => tight && uri == LIMIT,
             Request::Register(_, Expected::Success) => {
                 uri == "wamp.error.procedure_already_exists" || tight && uri == LIMIT
@@ -139,6 +145,13 @@ impl World {
             }
             _ => false,
         }
+    }
+
+    /// Whether a publication is to be stored, so that PUBLISHED depends on it.
+    fn is_durable(&self, c: usize, number: u64) -> bool {
+        let publication = &self.model.publications[&(self.clients[c].session.tag, number)];
+        publication.retains() && self.plan.settings.durable_retained
+            || self.plan.realm.histories.iter().any(|h| h.store == HistoryStore::Durable)
     }
 
     /// Whether a session is there for sure: it is joined and has heard everything said to it.

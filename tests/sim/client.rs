@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use stentor::clock::Millis;
 
 use super::calls::LongCalls;
+use super::history::Ask;
 use super::meta::MetaView;
 use super::model::{Pattern, Tag};
 use super::pubsub::Retained;
@@ -118,6 +119,8 @@ pub(crate) enum Request {
     Register(Pattern, Expected),
     Unregister(u64, bool),
     Call(u64, Expected),
+    /// Of a history.
+    Events(Box<Ask>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +143,7 @@ impl Request {
             Self::Publish(..) => 16,
             Self::Register(..) => 64,
             Self::Unregister(..) => 66,
-            Self::Call(..) => 48,
+            Self::Call(..) | Self::Events(..) => 48,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::world::World;
 
 impl World {
     pub(crate) fn finish(&mut self) {
+        self.net.store.is_held = false;
         for c in 0..self.clients.len() {
             self.clients[c].stalled = false;
             let pipe = self.clients[c].pipe;

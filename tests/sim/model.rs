@@ -102,6 +102,9 @@ pub(crate) struct Answer {
     pub(crate) payload: Payload,
 }
 
+/// A history, and two of its events from old to new.
+type Ordered = (u64, (Tag, u64), (Tag, u64));
+
 /// Subscriber, subscription, publisher, number of the publication.
 pub(crate) type Owed = (Tag, u64, Tag, u64);
 
@@ -117,6 +120,8 @@ pub(crate) struct Model {
     came: BTreeSet<Owed>,
     /// What each subscription or registration id is for.
     patterns: BTreeMap<u64, Pattern>,
+    /// Of each history: pairs of events in their order.
+    stored_order: BTreeSet<Ordered>,
     last_event: BTreeMap<(Tag, Tag), u64>,
     last_on_subscription: BTreeMap<(Tag, u64, Tag), u64>,
     last_call: BTreeMap<(Tag, Tag), u64>,
@@ -144,6 +149,13 @@ impl Model {
         let event = (subscriber, subscription, from, number);
         assert!(!self.came.contains(&event), "{event:?} came with the subscription (AP-RET-07)");
         self.owed.remove(&event);
+    }
+
+    /// A history has one order, whoever asks.
+    pub(crate) fn note_order(&mut self, history: u64, earlier: (Tag, u64), later: (Tag, u64)) {
+        let reversed = self.stored_order.contains(&(history, later, earlier));
+        assert!(!reversed, "{earlier:?} was behind {later:?} in history {history} before");
+        self.stored_order.insert((history, earlier, later));
     }
 
     pub(crate) fn note_retained(&mut self, to: Tag, subscription: u64, from: Tag, number: u64) {

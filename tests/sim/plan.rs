@@ -80,11 +80,15 @@ pub(crate) fn draw_link(rng: &mut StdRng) -> Link {
 fn realm(rng: &mut StdRng) -> RealmSettings {
     let disclosures =
         [PublisherDisclosure::Allow, PublisherDisclosure::Forbid, PublisherDisclosure::Always];
-    RealmSettings {
+    let mut realm = RealmSettings {
         anonymous_trustlevel: rng.random_bool(0.2).then_some(3),
         publisher_disclosure: *pick(rng, &disclosures),
         ..RealmSettings::default()
+    };
+    if rng.random_bool(0.7) {
+        super::history::draw(rng, &mut realm);
     }
+    realm
 }
 
 fn limits(tight: bool) -> Limits {
@@ -94,6 +98,7 @@ fn limits(tight: bool) -> Limits {
         limits.registrations_per_session = 2;
         limits.calls_per_session = 3;
         limits.invocations_per_session = 2;
+        limits.history_answer_events = 8;
         limits.retained_events = 4;
         limits.retained_bytes = 3_000;
         limits.retained_per_subscribe = 2;

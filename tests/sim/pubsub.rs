@@ -50,7 +50,7 @@ impl Publication {
     }
 
     /// `EVENT.Details` as they should be.
-    fn details(&self, topic: bool, retained: bool) -> Value {
+    pub(crate) fn details(&self, topic: bool, retained: bool) -> Value {
         let mut details = self.details.clone();
         if topic {
             details["topic"] = json!(self.topic);
@@ -61,7 +61,12 @@ impl Publication {
         details
     }
 
-    fn retains(&self) -> bool {
+    /// Lists of session ids keep it out of histories (AP-HIS-06).
+    pub(crate) fn names_sessions(&self) -> bool {
+        ["exclude", "eligible"].iter().any(|list| self.options.get(list).is_some())
+    }
+
+    pub(crate) fn retains(&self) -> bool {
         self.options.get("retain") == Some(&json!(true))
     }
 

@@ -32,7 +32,7 @@ impl World {
         let realms = REALMS.map(realm).to_vec();
         let net = Network::new(plan.settings.clone(), realms, plan.shards);
         let mut world = Self {
-            net,
+            net: net.with_held_store(),
             clients: Vec::new(),
             model: Model::default(),
             rng,
@@ -65,7 +65,8 @@ impl World {
             0..35 => self.act(),
             35..57 => self.arrive_somewhere(),
             57..66 => self.deliver_mail(),
-            66..82 => self.turn(),
+            66..80 => self.turn(),
+            80..82 => self.serve_store(),
             82..96 => self.read_somewhere(),
             96..98 => self.pass_time(),
             98 if self.rng.random_bool(0.5) => self.revoke_somewhere(),
@@ -167,6 +168,7 @@ impl World {
         let shard = self.rng.random_range(0..self.plan.shards);
         let limit = *pick(&mut self.rng, &[0, 1, usize::MAX, usize::MAX]);
         let batches = self.net.send_mail(shard);
+        self.net.send_deposits(shard);
         let flushed = self.net.flush(shard, limit);
         self.net.end_turn(shard);
         self.note("turn", format_args!("shard {shard}, {batches} batches, {flushed} written"));

@@ -73,6 +73,12 @@ impl Network {
         network
     }
 
+    /// The store does nothing unless told to.
+    pub(crate) fn with_held_store(mut self) -> Self {
+        self.store.is_held = true;
+        self
+    }
+
     /// A new socket on a shard; the number names it from now on.
     pub(crate) fn connect(&mut self, shard: usize, admission: Admission, capacity: usize) -> usize {
         self.close_sockets(shard);

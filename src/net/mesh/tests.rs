@@ -10,7 +10,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use rand::RngExt;
 
 use super::{Inbox, Mesh, Parcel};
-use crate::router::{SessionRef, ShardId, ShardSet};
+use crate::router::{HISTORY, SessionRef, ShardId, ShardSet};
 use crate::shard::{Cancellation, Mail};
 use crate::wamp::{CancelMode, RequestId, SessionId};
 
@@ -62,7 +62,7 @@ fn random(seed: u8) -> TestRng {
 fn check_drained(mesh: &Mesh) {
     assert!(mesh.congested().is_empty());
     for port in &mesh.ports {
-        assert_eq!(port.queued_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(port.load.queued_bytes.load(Ordering::Relaxed), 0);
         assert!(port.sender.is_empty());
     }
 }
@@ -162,6 +162,28 @@ fn who_waits_for_room_is_resumed() {
     check_drained(&mesh);
 }
 
+/// The store is no shard, but one waits for its room as for a shard's.
+#[test]
+fn who_waits_for_the_store_is_resumed() {
+    let (mesh, _polls, inboxes) = mesh(2, 100);
+    let store = || {
+        let mut store = ShardSet::default();
+        store.insert(HISTORY);
+        store
+    };
+    mesh.queues(HISTORY, 100);
+    assert!(mesh.congested().is_empty());
+    mesh.queues(HISTORY, 20);
+    assert_eq!(mesh.congested(), store());
+    assert_eq!(inboxes[1].await_room(store()), store());
+    mesh.took(HISTORY, 60);
+    assert!(inboxes[1].take().is_none(), "not yet half empty");
+    mesh.took(HISTORY, 20);
+    assert!(matches!(inboxes[1].take(), Some(Parcel::Resume)));
+    assert!(inboxes[0].take().is_none() && mesh.congested().is_empty());
+    assert!(inboxes[0].await_room(store()).is_empty());
+}
+
 struct Worker {
     inbox: Inbox,
     random: TestRng,
@@ -228,7 +250,7 @@ fn a_late_mark_is_taken_back() {
     mesh.send(ShardId(0), Parcel::Mail { batch: Vec::new(), weight: 100 });
     let weight = 10;
     // What `send` does, step by step.
-    port.queued_bytes.fetch_add(weight, Ordering::SeqCst);
+    port.load.queued_bytes.fetch_add(weight, Ordering::SeqCst);
     inboxes[0].take().unwrap();
     mesh.congested.fetch_or(1, Ordering::SeqCst);
     port.sender.send(Parcel::Mail { batch: Vec::new(), weight }).unwrap();

@@ -169,6 +169,9 @@ impl Shard {
             MetaProcedure::SubscriptionListSubscribers => self.call_roll(caller, args, true),
             MetaProcedure::SubscriptionCountSubscribers => self.call_roll(caller, args, false),
             MetaProcedure::SubscriptionRemoveSubscriber => self.remove_subscriber(caller, args),
+            MetaProcedure::SubscriptionGetEvents if realm.histories.is_empty() => {
+                Err(NO_SUCH_PROCEDURE)
+            }
             MetaProcedure::SubscriptionGetEvents => {
                 let (events, kwargs) = self.get_events(caller.session.slot, args)?;
                 Ok(Answer::Now(events, kwargs))

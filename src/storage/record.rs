@@ -1,0 +1,211 @@
+//! Events as bytes of the store: CBOR lists, readable by any tool.
+
+use crate::codec::{self, Codec};
+use crate::router::{Audience, ReceiverLists, RetainedEvent, StoredEvent};
+use crate::wamp::{
+    Dict, Payload, PayloadBuf, PublicationId, ReceiverFilter, SessionId, Timestamp, Value,
+};
+
+/// `[timestamp in ms, publication, topic, lists, details, payload]`
+pub(super) fn encode_event(event: &StoredEvent) -> Vec<u8> {
+    encode(vec![
+        Value::Int(event.timestamp.unix_ms()),
+        event.publication.get().into(),
+        (*event.topic).into(),
+        lists(event.lists.as_deref()),
+        Value::Dict(event.details.clone()),
+        payload(&event.payload),
+    ])
+}
+
+/// `None` if the bytes are no such event.
+pub(super) fn decode_event(bytes: &[u8]) -> Option<StoredEvent> {
+    let [timestamp, publication, topic, lists, details, payload] = decode(bytes)?;
+    Some(StoredEvent {
+        timestamp: Timestamp::from_unix_ms(integer(&timestamp)?),
+        publication: PublicationId::new(number(&publication)?)?,
+        topic: text(topic)?.into(),
+        lists: Audience::new(None, to_filter(lists)?).lists,
+        details: dict(details)?,
+        payload: to_payload(payload)?,
+    })
+}
+
+/// `[topic, publication, excluded session, lists, details, payload]`
+pub(super) fn encode_retained(topic: &str, event: &RetainedEvent) -> Vec<u8> {
+    let audience = &event.audience;
+    encode(vec![
+        topic.into(),
+        event.publication.get().into(),
+        audience.excluded.map_or(Value::Null, |session| session.get().into()),
+        lists(audience.lists.as_deref()),
+        Value::Dict(event.details.clone()),
+        payload(&event.payload),
+    ])
+}
+
+/// Topic and event; `None` if the bytes are no such event.
+pub(super) fn decode_retained(bytes: &[u8]) -> Option<(Box<str>, RetainedEvent)> {
+    let [topic, publication, excluded, lists, details, payload] = decode(bytes)?;
+    let excluded = match excluded {
+        Value::Null => None,
+        session => Some(SessionId::new(number(&session)?)?),
+    };
+    let event = RetainedEvent {
+        publication: PublicationId::new(number(&publication)?)?,
+        audience: Audience::new(excluded, to_filter(lists)?),
+        details: dict(details)?,
+        payload: to_payload(payload)?,
+    };
+    Some((text(topic)?.into(), event))
+}
+
+fn encode(fields: Vec<Value>) -> Vec<u8> {
+    codec::encode_value(Codec::Cbor, &Value::List(fields)).expect("CBOR expresses every value")
+}
+
+fn decode<const N: usize>(bytes: &[u8]) -> Option<[Value; N]> {
+    let record = Payload::Raw { codec: Codec::Cbor, args: bytes, kwargs: None };
+    codec::decode_payload(record).ok()?.0.try_into().ok()
+}
+
+/// `[serializer, args, kwargs]` as the publisher sent them; null for no payload.
+fn payload(payload: &PayloadBuf) -> Value {
+    let payload = match payload {
+        PayloadBuf::Values { .. } => codec::transcode(payload.as_payload(), Codec::Cbor),
+        other => Ok(other.clone()),
+    };
+    match payload.expect("CBOR expresses every value").as_payload() {
+        Payload::Raw { codec, args, kwargs } => Value::List(vec![
+            codec.as_str().into(),
+            Value::Bytes(args.to_vec()),
+            kwargs.map_or(Value::Null, |kwargs| Value::Bytes(kwargs.to_vec())),
+        ]),
+        Payload::Empty | Payload::Values { .. } => Value::Null,
+    }
+}
+
+fn to_payload(value: Value) -> Option<PayloadBuf> {
+    let parts = match value {
+        Value::Null => return Some(PayloadBuf::Empty),
+        Value::List(parts) => parts,
+        _ => return None,
+    };
+    let [name, args, kwargs] = <[Value; 3]>::try_from(parts).ok()?;
+    let name = text(name)?;
+    let codec = Codec::ALL.into_iter().find(|codec| codec.as_str() == name)?;
+    let Value::Bytes(args) = args else { return None };
+    let kwargs = match kwargs {
+        Value::Null => None,
+        Value::Bytes(kwargs) => Some(kwargs),
+        _ => return None,
+    };
+    Some(Payload::Raw { codec, args: &args, kwargs: kwargs.as_deref() }.to_buf())
+}
+
+/// A dict of those that the publisher gave; null for none.
+fn lists(lists: Option<&ReceiverLists>) -> Value {
+    let Some(lists) = lists else { return Value::Null };
+    let filter = lists.filter();
+    let ids = |ids: &Option<Vec<SessionId>>| {
+        ids.as_ref().map(|ids| Value::List(ids.iter().map(|id| id.get().into()).collect()))
+    };
+    let names = |names: &Option<Vec<String>>| {
+        names.as_ref().map(|names| Value::List(names.iter().map(|n| n.as_str().into()).collect()))
+    };
+    let all = [
+        ("exclude", ids(&filter.exclude)),
+        ("exclude_authid", names(&filter.exclude_authid)),
+        ("exclude_authrole", names(&filter.exclude_authrole)),
+        ("eligible", ids(&filter.eligible)),
+        ("eligible_authid", names(&filter.eligible_authid)),
+        ("eligible_authrole", names(&filter.eligible_authrole)),
+    ];
+    let present = all.into_iter().filter_map(|(name, list)| Some((name.into(), list?)));
+    Value::Dict(present.collect())
+}
+
+fn to_filter(value: Value) -> Option<Option<Box<ReceiverFilter>>> {
+    if value == Value::Null {
+        return Some(None);
+    }
+    let mut filter = ReceiverFilter::default();
+    for (name, list) in dict(value)? {
+        let Value::List(items) = list else { return None };
+        let ids = || items.iter().map(|id| SessionId::new(number(id)?)).collect::<Option<Vec<_>>>();
+        let names = || items.iter().cloned().map(text).collect::<Option<Vec<_>>>();
+        match &*name {
+            "exclude" => filter.exclude = Some(ids()?),
+            "exclude_authid" => filter.exclude_authid = Some(names()?),
+            "exclude_authrole" => filter.exclude_authrole = Some(names()?),
+            "eligible" => filter.eligible = Some(ids()?),
+            "eligible_authid" => filter.eligible_authid = Some(names()?),
+            "eligible_authrole" => filter.eligible_authrole = Some(names()?),
+            _ => return None,
+        }
+    }
+    Some(Some(Box::new(filter)))
+}
+
+fn text(value: Value) -> Option<String> {
+    if let Value::Str(text) = value { Some(text) } else { None }
+}
+
+fn dict(value: Value) -> Option<Dict> {
+    if let Value::Dict(dict) = value { Some(dict) } else { None }
+}
+
+const fn number(value: &Value) -> Option<u64> {
+    if let Value::UInt(number) = value { Some(*number) } else { None }
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(number) => Some(*number),
+        Value::UInt(number) => i64::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every part of an event that there can be comes back.
+    #[test]
+    fn what_is_written_can_be_read() {
+        let id = |number| SessionId::new(number).expect("a small number is an id");
+        let filter = ReceiverFilter {
+            exclude: Some(vec![id(1), id(2)]),
+            exclude_authid: Some(vec![]),
+            exclude_authrole: Some(vec!["a".into()]),
+            eligible: Some(vec![]),
+            eligible_authid: Some(vec!["b".into(), "c".into()]),
+            eligible_authrole: Some(vec!["d".into()]),
+        };
+        let filters = [None, Some(Box::new(filter)), Some(Box::default())];
+        let raw = |codec, kwargs| Payload::Raw { codec, args: b"[1, 2]", kwargs }.to_buf();
+        let payloads = [PayloadBuf::Empty, raw(Codec::Json, None), raw(Codec::Json, Some(b"{}"))];
+        for (filter, payload) in filters.into_iter().zip(payloads) {
+            let audience = Audience::new(filter.is_some().then(|| id(7)), filter);
+            let details: Dict = vec![("publisher".into(), 5.into()), ("x".into(), "y".into())];
+            let publication = PublicationId::new(9).expect("a small number is an id");
+            let event = StoredEvent {
+                timestamp: Timestamp::from_unix_ms(1_714_564_800_123),
+                publication,
+                topic: "com.x".into(),
+                lists: audience.lists.clone(),
+                details: details.clone(),
+                payload: payload.clone(),
+            };
+            let read = decode_event(&encode_event(&event)).expect("it is an event");
+            assert_eq!(format!("{read:?}"), format!("{event:?}"));
+            let event = RetainedEvent { publication, audience, details, payload };
+            let read = decode_retained(&encode_retained("com.x", &event)).expect("an event");
+            assert_eq!(format!("{read:?}"), format!("{:?}", ("com.x", event)));
+        }
+        for bytes in [&b""[..], b"\x80", b"\x86\x01\x02\x03\x04\x05\x06", b"\xff"] {
+            assert!(decode_event(bytes).is_none() && decode_retained(bytes).is_none());
+        }
+    }
+}
