@@ -9,8 +9,8 @@ use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
 
 impl Shard {
-    /// Stores an event of a publisher and gives its number on the realm. What is to be saved goes to
-    /// `records`.
+    /// Stores an event of a publisher and gives its number on the realm. What is to be saved goes
+    /// to `records`.
     pub(super) fn retain(
         &self,
         publisher: &Session,

@@ -73,6 +73,10 @@ listen = "127.0.0.1:$port"
 listen = "unix:$scratch/$name.sock"
 [[realm]]
 name = "realm1"
+[[realm]]
+name = "disclosing"
+publisher_disclosure = "always"
+caller_disclosure = "always"
 [timeouts]
 ping_interval_ms = 1000
 ping_timeout_ms = 2000
@@ -140,6 +144,7 @@ start_router router "$ROUTER_PORT" strict
 run python 300 "$CLIENTS_PYTHON" "$here/python/matrix.py"
 run javascript 300 node "$here/js/matrix.mjs"
 run cross 120 "$CLIENTS_PYTHON" "$here/python/cross.py"
+run features 240 "$CLIENTS_PYTHON" "$here/python/features.py"
 run readme 60 node "$here/js/readme.mjs"
 export ROUTER_PINGS_WITHIN_S=3
 run shutdown 60 "$CLIENTS_PYTHON" "$here/python/shutdown.py" "$router_pid"

@@ -150,9 +150,7 @@ impl Stage {
             ["store", "waits"] => self.network.store.is_held = true,
             ["store", "saves"] => drop(self.network.serve_store(usize::MAX, true)),
             ["store", "fails"] => drop(self.network.serve_store(usize::MAX, false)),
-            ["wait", ms] => {
-                self.network.advance(ms.parse().expect("milliseconds"));
-            }
+            ["wait", ms] => drop(self.network.advance(ms.parse().expect("milliseconds"))),
             [name, "via", "websocket"] => {
                 self.actor(name).link.carrier = Carrier::WebSocket;
             }

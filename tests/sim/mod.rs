@@ -2,8 +2,8 @@
 //!
 //! `plan` draws the settings of a seed, `world` draws one action a step, `actions` and `hostile`
 //! are what clients do, `calls` what makes calls long, `pubsub` what publications may be,
-//! `history` what is kept of them, `meta` what they hear of the router's own events, `revocation` what
-//! an administrator takes away, `hearing` and `answers` judge what they hear with the help of
+//! `history` what is kept of them, `meta` what they hear of the router's own events, `revocation`
+//! what an administrator takes away, `hearing` and `answers` judge what they hear with the help of
 //! `model`, `closing` brings a run to its end, `log` keeps the trace and counts what happened.
 
 mod actions;

@@ -34,6 +34,8 @@ export class AutobahnClient {
       initial_retry_delay: 0.1,
       retry_delay_growth: 1,
       on_user_error: () => {},
+      on_internal_error: (error) => this.onViolation(error),
+      use_deferred: deferred,
     });
     this.closed = new Promise((resolve) => {
       this.connection.onclose = (how, details) => {
@@ -42,6 +44,11 @@ export class AutobahnClient {
         return !retry;
       };
     });
+  }
+
+  /// The library closes the connection by itself, over what it takes for a violation.
+  onViolation({ error }) {
+    console.log(error);
   }
 
   async join() {
@@ -63,39 +70,58 @@ export class AutobahnClient {
     return this.session.id;
   }
 
-  /// Calls `handler(args, kwargs, publication)`; returns the subscription's id and its end.
+  get identity() {
+    const { authid, authrole } = this.details;
+    return { id: this.id, authid, authrole };
+  }
+
+  /// Calls `handler(args, kwargs, details)`; returns the subscription's id and its end.
   async subscribe(topic, handler, options) {
-    const onEvent = (args, kwargs, details) => handler(args, kwargs, details.publication);
-    const subscription = await fault(this.session.subscribe(topic, onEvent, options));
+    const subscription = await fault(this.session.subscribe(topic, handler, options));
     return { id: subscription.id, stop: () => fault(subscription.unsubscribe()) };
   }
 
-  async publish(topic, args, kwargs) {
-    const options = { acknowledge: true };
-    return (await fault(this.session.publish(topic, args, kwargs, options))).id;
+  async publish(topic, args, kwargs, options) {
+    const acknowledged = { acknowledge: true, ...options };
+    return (await fault(this.session.publish(topic, args, kwargs, acknowledged))).id;
   }
 
   post(topic, args, kwargs) {
     this.session.publish(topic, args, kwargs);
   }
 
-  async call(procedure, args, kwargs) {
-    const result = await fault(this.session.call(procedure, args, kwargs));
-    if (result instanceof this.library.Result) return { args: result.args, kwargs: result.kwargs };
-    return { args: result === null ? [] : [result], kwargs: {} };
+  call(procedure, args, kwargs, options) {
+    return this.start(procedure, args, kwargs, options).result;
   }
 
-  /// `endpoint(args, kwargs)` returns `{ args, kwargs }` or throws a `Fault`.
-  async register(procedure, endpoint) {
-    const onCall = async (args, kwargs) => {
+  /// A call under way, which `cancel(mode)` cancels. `onProgress` gets each partial result.
+  start(procedure, args, kwargs, { onProgress, ...options } = {}) {
+    if (onProgress) options.receive_progress = true;
+    const promise = this.session.call(procedure, args, kwargs, options);
+    promise.onProgress = (value) => onProgress(this.#payload(value));
+    return {
+      result: fault(promise).then((value) => this.#payload(value)),
+      cancel: (mode) => promise.cancel(mode && { mode }),
+    };
+  }
+
+  #payload(value) {
+    if (value instanceof this.library.Result) return { args: value.args, kwargs: value.kwargs };
+    return { args: value === null ? [] : [value], kwargs: {} };
+  }
+
+  /// `endpoint(args, kwargs, details, progress)` returns `{ args, kwargs }` or throws a `Fault`;
+  /// `progress(args, kwargs)` sends a partial result.
+  async register(procedure, endpoint, options) {
+    const onCall = async (args, kwargs, details) => {
       try {
-        const result = await endpoint(args, kwargs);
+        const result = await endpoint(args, kwargs, details, details.progress);
         return new this.library.Result(result.args, result.kwargs);
       } catch (error) {
         throw new this.library.Error(error.uri, error.args, error.kwargs);
       }
     };
-    const registration = await fault(this.session.register(procedure, onCall));
+    const registration = await fault(this.session.register(procedure, onCall, options));
     return { id: registration.id, stop: () => fault(registration.unregister()) };
   }
 
@@ -105,6 +131,13 @@ export class AutobahnClient {
     this.connection.close();
     return bounded(this.closed, 'leave', JOIN_TIMEOUT_MS);
   }
+}
+
+/// A promise whose `onProgress` is told partial results: the library notifies its deferred of them.
+function deferred() {
+  const made = { notify: (value) => made.promise.onProgress(value) };
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+  return made;
 }
 
 async function fault(promise) {

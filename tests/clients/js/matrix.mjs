@@ -3,6 +3,7 @@
 import { TESTS as CALLS } from './calls.mjs';
 import { Cell } from './cell.mjs';
 import { Report } from './check.mjs';
+import { TESTS as INVOCATIONS } from './invocations.mjs';
 import { TESTS as PUBSUB } from './pubsub.mjs';
 import { TESTS as SESSIONS } from './sessions.mjs';
 
@@ -11,7 +12,7 @@ const report = new Report();
 
 for (const cell of Cell.all()) {
   let count = 0;
-  for (const test of [...SESSIONS, ...PUBSUB, ...CALLS]) {
+  for (const test of [...SESSIONS, ...PUBSUB, ...CALLS, ...INVOCATIONS]) {
     const name = `${cell.name} ${test.name}`;
     if (!name.includes(wanted) || test.skips?.(cell)) continue;
     count += 1;

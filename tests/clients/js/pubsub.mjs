@@ -8,7 +8,9 @@ const LARGE_BYTES = 500_000;
 
 export async function inbox(client, topic) {
   const events = new Queue();
-  const handler = (args, kwargs, publication) => events.put({ args, kwargs, publication });
+  const handler = (args, kwargs, { publication }) => {
+    events.put({ args, kwargs, publication });
+  };
   const subscription = await client.subscribe(topic, handler);
   return { subscription, events };
 }

@@ -4,10 +4,11 @@ import asyncio
 
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.protocol import Registration
-from autobahn.wamp.types import CallResult
+from autobahn.wamp.types import CallResult, RegisterOptions
 
 from check import check, check_error, check_true
-from pubsub import LARGE_BYTES, LARGE_CHARACTERS
+from connect import DISCLOSING_REALM
+from pubsub import LARGE_BYTES, LARGE_CHARACTERS, identity, own_identity
 from samples import ALL_BYTES, BINARY, SHARED, WIDE
 
 CONCURRENT_CALLS = 200
@@ -77,6 +78,17 @@ async def exception_becomes_error(cell):
     await callee.register(divide, cell.uri("divide"))
     await check_error(caller.call(cell.uri("divide"), 1, 0), "wamp.error.runtime_error")
     check(await caller.call(cell.uri("divide"), 1, 2), 0.5)
+
+
+async def caller_disclosed_by_the_realm(cell):
+    procedure = cell.uri("disclosed")
+    callee, caller = [await cell.join(realm=DISCLOSING_REALM) for _ in range(2)]
+
+    def who(details):
+        return CallResult(*identity(details, "caller"))
+
+    await callee.register(who, procedure, RegisterOptions(details=True))
+    check((await caller.call(procedure)).results, own_identity(caller), "caller")
 
 
 async def unknown_procedure(cell):
@@ -203,6 +215,7 @@ TESTS = [
     own_procedure,
     error_passes_through,
     exception_becomes_error,
+    caller_disclosed_by_the_realm,
     unknown_procedure,
     procedure_taken,
     unregister_frees_the_procedure,

@@ -55,7 +55,7 @@ def describe(value):
 
 def shorten(value):
     text = repr(value)
-    return text if len(text) <= 200 else f"{text[:120]}... ({len(text)} characters)"
+    return text if len(text) <= 1000 else f"{text[:120]}... ({len(text)} characters)"
 
 
 class Report:

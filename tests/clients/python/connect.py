@@ -27,6 +27,8 @@ PORT = int(os.environ.get("ROUTER_PORT", "8080"))
 LENIENT_PORT = int(os.environ.get("ROUTER_LENIENT_PORT", PORT))
 UNIX_PATH = os.environ.get("ROUTER_UNIX", "")
 REALM = os.environ.get("ROUTER_REALM", "realm1")
+# A realm that tells who publishes and calls: autobahn-python cannot ask for it.
+DISCLOSING_REALM = "disclosing"
 JOIN_TIMEOUT_S = 10
 
 SERIALIZERS = {"json": JsonSerializer, "msgpack": MsgPackSerializer, "cbor": CBORSerializer}
@@ -94,9 +96,9 @@ async def open_session(transport, serializer, realm=REALM, unix=False, port=PORT
     return session
 
 
-async def join(transport, serializer, unix=False, port=PORT):
+async def join(transport, serializer, unix=False, port=PORT, realm=REALM):
     """Joins the realm; returns the session, with its WELCOME in `details`."""
-    session = await open_session(transport, serializer, unix=unix, port=port)
+    session = await open_session(transport, serializer, realm, unix, port)
     await asyncio.wait({session.joined, session.left}, timeout=JOIN_TIMEOUT_S,
                        return_when=asyncio.FIRST_COMPLETED)
     if not session.joined.done():
@@ -122,9 +124,9 @@ class Cell:
     def uri(self, name):
         return f"org.{'unix' if self.unix else 'tcp'}.{self.transport}.{self.serializer}.{name}"
 
-    async def join(self, port=PORT):
+    async def join(self, port=PORT, realm=REALM):
         unix = self.unix and port == PORT
-        session = await join(self.transport, self.serializer, unix, port)
+        session = await join(self.transport, self.serializer, unix, port, realm)
         self.sessions.append(session)
         return session
 

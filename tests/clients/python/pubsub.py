@@ -6,6 +6,7 @@ from autobahn.wamp.protocol import Subscription
 from autobahn.wamp.types import PublishOptions, SubscribeOptions
 
 from check import check, check_error, check_true
+from connect import DISCLOSING_REALM
 from samples import ALL_BYTES, BINARY, SHARED, WIDE
 
 ACKNOWLEDGE = PublishOptions(acknowledge=True)
@@ -120,6 +121,23 @@ async def publisher_included_on_demand(cell):
     check((await others.get())[0], ["all"])
 
 
+async def publisher_disclosed_by_the_realm(cell):
+    topic = cell.uri("disclosed")
+    subscriber, publisher = [await cell.join(realm=DISCLOSING_REALM) for _ in range(2)]
+    _, events = await inbox(subscriber, topic)
+    publisher.publish(topic)
+    _, _, details = await events.get()
+    check(identity(details, "publisher"), own_identity(publisher), "publisher")
+
+
+def identity(details, role):
+    return tuple(getattr(details, key) for key in (role, f"{role}_authid", f"{role}_authrole"))
+
+
+def own_identity(session):
+    return (session.details.session, session.details.authid, session.details.authrole)
+
+
 async def pattern_subscriptions(cell):
     """Each matching subscription gets the event once, with the topic that it was published to."""
     base = cell.uri("pattern")
@@ -219,6 +237,7 @@ TESTS = [
     unknown_subscription,
     publisher_is_excluded,
     publisher_included_on_demand,
+    publisher_disclosed_by_the_realm,
     pattern_subscriptions,
     many_subscribers,
     second_subscription_of_a_topic,
