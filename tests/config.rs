@@ -3,11 +3,12 @@
 use proptest::prelude::*;
 use stentor::codec::Codec;
 use stentor::config::{
-    Config, ConfigError, DEFAULT_FILE, Fault, Listener, Loader, Place, Report, Warning,
+    Config, ConfigError, DEFAULT_FILE, Fault, HistoryStore, Listener, Loader, Place, Report,
+    Warning,
 };
 use stentor::limits::SlowConsumerPolicy;
 use stentor::router::PublisherDisclosure;
-use stentor::wamp::UriRule;
+use stentor::wamp::{MatchPolicy, UriRule};
 
 /// Expects that `text` is right.
 fn read(text: &str) -> Config {
@@ -169,6 +170,10 @@ fn limits_have_ranges() {
     limits("calls_per_session", "from 1 to 10000000", &[0]);
     limits("retained_events", "from 1 to 10000000", &[0]);
     limits("retained_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
+    limits("history_events", "from 1 to 1000000", &[0, 1_000_001]);
+    limits("history_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
+    limits("history_answer_events", "from 1 to 1000000", &[0]);
+    limits("history_answer_bytes", "from 1024 to 16777216 bytes", &[1023, 16_777_217]);
     limits("retained_per_subscribe", "from 1 to 10000000", &[0]);
     let output = |key, range, values| check_range("[output]", key, range, values);
     output("hard_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
@@ -241,6 +246,71 @@ fn realms_are_sensible() {
     check("realm = []", (1, 9), &["there is no realm"]);
     let long = "a".repeat(257);
     check(&format!("[[realm]]\nname = \"{long}\""), (2, 8), &["257 bytes", "(256)"]);
+}
+
+#[test]
+fn histories_belong_to_realms() {
+    let config = read(
+        r#"
+        [[realm]]
+        name = "a"
+        history_answer = "list"
+        [[realm.history]]
+        topic = "com.log."
+        match = "prefix"
+        events = 5
+        bytes = 4096
+        age_ms = 60000
+        store = "durable"
+        [[realm.history]]
+        topic = "com.x"
+        [[realm]]
+        name = "b"
+        [storage]
+        path = "/var/lib/stentor/store"
+        "#,
+    );
+    let [log, x] = &*config.realms[0].histories else { panic!("{:?}", config.realms) };
+    assert_eq!((log.policy, log.events, log.bytes), (MatchPolicy::Prefix, Some(5), Some(4096)));
+    assert_eq!((log.age_ms, log.store), (Some(60_000), HistoryStore::Durable));
+    assert_eq!((x.policy, x.events, x.store), (MatchPolicy::Exact, None, HistoryStore::Memory));
+    assert!(config.realms[1].histories.is_empty());
+    assert!(config.store().is_some() && config.warnings().is_empty());
+    let summary = config.summary().to_string();
+    let expected = "history of prefix `com.log.` durable, history of exact `com.x` in memory";
+    assert!(summary.contains(expected) && summary.contains("/var/lib/stentor/store"), "{summary}");
+    let unused = read("[storage]\npath = \"x\"");
+    assert_eq!(unused.warnings(), [Warning::UnusedStore]);
+    assert_eq!(unused.store(), None);
+}
+
+#[test]
+fn histories_are_sensible() {
+    let with = |rest: &str| {
+        format!("[[realm]]\nname = \"a\"\nuri_rule = \"strict\"\n[[realm.history]]\n{rest}")
+    };
+    let refused = |rest: &str, place, words: &[&str]| check(&with(rest), place, words);
+    refused("events = 1", (4, 1), &["`[[realm.history]]` has no `topic`"]);
+    refused("topic = \"a\"\nevnets = 1", (6, 1), &["[[realm.history]]", "mean `events`?"]);
+    refused("topic = \"a\"\nmatch = \"prefx\"", (6, 9), &["did you mean `prefix`?"]);
+    refused("topic = \"a\"\nstore = \"disk\"", (6, 9), &["`realm.history.store`"]);
+    refused("topic = \"a..b\"", (5, 9), &["no topic under the strict rule", "set `match`"]);
+    refused("topic = \"A..b\"\nmatch = \"wildcard\"", (5, 9), &["no wildcard pattern under"]);
+    refused("topic = \"wamp.session.\"\nmatch = \"prefix\"", (5, 9), &["belong to the protocol"]);
+    refused("topic = \"a\"\n[[realm.history]]\ntopic = \"a\"", (7, 9), &["two histories of `a`"]);
+    refused("topic = \"a\"\nevents = 0", (6, 10), &["from 1 to 1000000, not 0"]);
+    refused("topic = \"a\"\nbytes = 9", (6, 9), &["from 4096 to"]);
+    refused("topic = \"a\"\nage_ms = 0", (6, 10), &["from 1 to", "milliseconds"]);
+    let durable = "topic = \"a\"\nstore = \"durable\"";
+    refused(durable, (6, 9), &["no place for what is to be durable", "[storage]", "path ="]);
+    check("[storage]\nretained = true", (2, 12), &["no place", "path ="]);
+    check("[storage]\npath = \"\"", (2, 8), &["`path` is empty"]);
+    check("store = \"durable\"", (1, 1), &["belongs to [[realm.history]]"]);
+    let long = format!("topic = \"{}\"", "a".repeat(257));
+    refused(&long, (5, 9), &["257 bytes", "(256)"]);
+    let once = "[[realm]]\nname = \"a\"\n[realm.history]\ntopic = \"a\"";
+    check(once, (3, 1), &["`realm.history` is a list of sections", "[[realm.history]]"]);
+    read(&with("topic = \"a\"\n[[realm.history]]\ntopic = \"a\"\nmatch = \"prefix\""));
 }
 
 #[test]

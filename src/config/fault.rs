@@ -205,6 +205,7 @@ impl Fault {
                 | Self::DefaultSerializerNotServed(_)
                 | Self::LongRealmName { .. }
                 | Self::LongHistoryTopic { .. }
+                | Self::BadHistoryTopic { .. }
                 | Self::SameHistory(_)
                 | Self::NoStore
                 | Self::SoftOverHard { .. }

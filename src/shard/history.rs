@@ -6,11 +6,12 @@ use super::broker::Refusal;
 use super::{SendError, Shard};
 use crate::codec::{self, Codec};
 use crate::router::{
-    Answer, Audience, Deposit, Fanouts, HISTORY, HistoryAnswer, Query, Receipt, Record, StoredEvent,
+    Answer, Audience, Deposit, Fanouts, HISTORY, HistoryAnswer, Query, Receipt, Record, SessionRef,
+    StoredEvent,
 };
 use crate::wamp::{
-    Call, Dict, Payload, PayloadBuf, PublicationId, RouterMessage, SubscriptionId, Timestamp,
-    Value, WampError, code,
+    Call, Dict, Payload, PayloadBuf, PublicationId, Publish, RouterMessage, SubscriptionId,
+    Timestamp, Value, WampError, code,
 };
 
 /// The meta procedure of event history (AP-HIS-02).
@@ -19,11 +20,12 @@ pub(super) const GET_EVENTS: &str = "wamp.subscription.get_events";
 impl Shard {
     /// Appends an event to every history among `fanouts`, unless its receivers are named by
     /// session (AP-HIS-06). What durable histories have to save goes to `records`.
+    #[cold] // A publication without history shall not pay for it.
     pub(super) fn record(
         &self,
         slot: u32,
-        event: StoredEvent,
-        audience: &Audience,
+        publish: &Publish<'_>,
+        (publication, audience, details): (PublicationId, &Audience, &Dict),
         fanouts: &Fanouts,
         records: &mut Vec<Record>,
     ) {
@@ -32,7 +34,14 @@ impl Shard {
         }
         let session = self.connections[slot as usize].session();
         let histories = &session.expect("a publisher has a session").realm.histories;
-        let event = Arc::new(event);
+        let event = Arc::new(StoredEvent {
+            timestamp: self.wall_clock,
+            publication,
+            topic: publish.topic.as_ref().into(),
+            lists: audience.lists.clone(),
+            details: details.clone(),
+            payload: publish.payload.to_buf(),
+        });
         for fanout in fanouts.iter().filter(|fanout| fanout.shards.contains(HISTORY)) {
             let history = histories.get(fanout.subscription);
             let history = history.expect("only a history stands in the table as one");
@@ -51,8 +60,19 @@ impl Shard {
         }
     }
 
-    /// Hands what a publication leaves on disk to the store, which answers `receipt`.
-    pub(super) fn deposit(&mut self, slot: u32, records: Vec<Record>, receipt: Option<Receipt>) {
+    /// Hands what a publication leaves on disk to the store; if it is to be acknowledged, that
+    /// waits until it is there.
+    #[cold]
+    pub(super) fn deposit(
+        &mut self,
+        slot: u32,
+        records: Vec<Record>,
+        publish: &Publish<'_>,
+        publication: PublicationId,
+    ) {
+        let publisher = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
+        let receipt = Receipt { publisher, request: publish.request, publication };
+        let receipt = publish.options.acknowledge.then_some(receipt);
         let deposit = Deposit { records, receipt };
         self.deposits.1 += deposit.weight();
         self.deposits.0.push(deposit);

@@ -97,7 +97,11 @@ impl Database {
         writing.open_table(HISTORIES).map(drop).map_err(|e| found(e.into()))?;
         writing.open_table(EVENTS).map(drop).map_err(|e| found(e.into()))?;
         writing.open_table(RETAINED).map(drop).map_err(|e| found(e.into()))?;
-        writing.commit().map_err(|e| found(e.into()))
+        writing.commit().map_err(|e| found(e.into()))?;
+        // The name of a new file has to be on disk, too.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or_else(|| Path::new(".")));
+        folder.and_then(|folder| folder.sync_all()).map_err(StorageReason::Io)
     }
 
     /// Reads everything.

@@ -373,3 +373,36 @@ fn a_durable_retained_event_is_acknowledged_when_it_is_stored() {
            a <- PUBLISHED 1 $p"#,
     );
 }
+
+/// Who asks for more than it reads is not disconnected for it: the answers get shorter.
+#[test]
+fn answers_leave_room_in_the_queue() {
+    let text = "x".repeat(4_000);
+    let dialogue = r#"join a b
+        b -> PUBLISH {} com.x ["TEXT"]
+        b -> PUBLISH {} com.x ["TEXT"]
+        b -> PUBLISH {} com.x ["TEXT"]
+        a stalls
+        a -> CALL {} wamp.subscription.get_events [1]
+        a -> CALL {} wamp.subscription.get_events [1]
+        a -> CALL {} wamp.subscription.get_events [1]
+        a -> CALL {} wamp.subscription.get_events [1]
+        a reads
+        a <- RESULT 1 {} [EVENT] {"complete":true,"is_limit_reached":true}
+        a <- RESULT 2 {} [EVENT] {"complete":true,"is_limit_reached":true}
+        a <- RESULT 3 {} [] {"complete":true,"is_limit_reached":true}
+        a <- RESULT 4 {} [] {"complete":true,"is_limit_reached":true}
+        a asks 1 {"limit":1} and gets ["TEXT"] complete, more"#;
+    let event = r#"{"timestamp":"2024-05-01T12:00:01.000Z","subscription":1,"publication":$p,\
+        "details":{},"args":["TEXT"]}"#;
+    let acknowledged = "b -> PUBLISH {\"acknowledge\":true} com.x [\"TEXT\"]\nb <- PUBLISHED 1 $p";
+    let dialogue = dialogue.replacen("b -> PUBLISH {} com.x [\"TEXT\"]", acknowledged, 1);
+    check_realm_with(
+        histories,
+        |settings| {
+            settings.output.hard_bytes = 16_384;
+            settings.output.soft_bytes = 16_384;
+        },
+        &dialogue.replace("EVENT", event).replace("TEXT", &text),
+    );
+}

@@ -4,6 +4,7 @@
 mod sockets;
 
 mod durable;
+mod history;
 mod hostile;
 mod limits;
 mod process;

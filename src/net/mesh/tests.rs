@@ -10,7 +10,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use rand::RngExt;
 
 use super::{Inbox, Mesh, Parcel};
-use crate::router::{SessionRef, ShardId, ShardSet};
+use crate::router::{HISTORY, SessionRef, ShardId, ShardSet};
 use crate::shard::{Cancellation, Mail};
 use crate::wamp::{CancelMode, RequestId, SessionId};
 
@@ -160,6 +160,28 @@ fn who_waits_for_room_is_resumed() {
         }
     });
     check_drained(&mesh);
+}
+
+/// The store is no shard, but one waits for its room as for a shard's.
+#[test]
+fn who_waits_for_the_store_is_resumed() {
+    let (mesh, _polls, inboxes) = mesh(2, 100);
+    let store = || {
+        let mut store = ShardSet::default();
+        store.insert(HISTORY);
+        store
+    };
+    mesh.queues(HISTORY, 100);
+    assert!(mesh.congested().is_empty());
+    mesh.queues(HISTORY, 20);
+    assert_eq!(mesh.congested(), store());
+    assert_eq!(inboxes[1].await_room(store()), store());
+    mesh.took(HISTORY, 60);
+    assert!(inboxes[1].take().is_none(), "not yet half empty");
+    mesh.took(HISTORY, 20);
+    assert!(matches!(inboxes[1].take(), Some(Parcel::Resume)));
+    assert!(inboxes[0].take().is_none() && mesh.congested().is_empty());
+    assert!(inboxes[0].await_room(store()).is_empty());
 }
 
 struct Worker {
