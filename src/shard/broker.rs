@@ -10,7 +10,7 @@ use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::Codec;
 use crate::router::{
     Audience, Fanout, HISTORY, MAX_WILDCARD_COMPONENTS, MetaTopic, PublisherDisclosure, Realm,
-    RealmSettings, Receipt, Record, RetainedEvent, SessionRef, ShardSet, StoredEvent,
+    RealmSettings, RetainedEvent, SessionRef, ShardSet,
 };
 use crate::session::{Membership, Session};
 use crate::transport::{Class, Framing, Span};
@@ -226,19 +226,18 @@ impl Shard {
         });
         let mut fanouts = realm.topics.matches(&publish.topic);
         if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
-            let event = StoredEvent {
-                timestamp: self.wall_clock,
-                publication,
-                topic: publish.topic.as_ref().into(),
-                lists: audience.lists.clone(),
-                details: details.clone(),
-                payload: publish.payload.to_buf(),
-            };
-            self.record(&realm, event, &audience, &fanouts, &mut records);
+            let event = (publication, &audience, &details);
+            self.record(&realm, publish, event, &fanouts, &mut records);
             // Who joins from here on finds the event in the history; who joined before gets it.
             fanouts = realm.topics.matches(&publish.topic);
         }
-        self.acknowledge(slot, publish, publication, records);
+        if !records.is_empty() {
+            self.deposit(slot, records, publish, publication);
+        } else if publish.options.acknowledge {
+            // Before the events, in case the publisher receives its own (BP-PUB-08).
+            let request = publish.request;
+            self.answer(slot, &RouterMessage::Published { request, publication });
+        }
         for fanout in fanouts {
             let mut details = details.clone();
             if fanout.policy != MatchPolicy::Exact {
@@ -249,28 +248,6 @@ impl Shard {
             let head = EventHead { subscription, publication, audience, retained, details };
             let elsewhere = self.dispatch(fanout, head, publish.payload);
             self.mark_feeds(slot, elsewhere);
-        }
-    }
-
-    /// Answers PUBLISH if it asked for it: at once, or if something must be stored first, then.
-    fn acknowledge(
-        &mut self,
-        slot: u32,
-        publish: &Publish<'_>,
-        publication: PublicationId,
-        records: Vec<Record>,
-    ) {
-        let (acknowledge, request) = (publish.options.acknowledge, publish.request);
-        if !records.is_empty() {
-            let receipt = acknowledge.then(|| {
-                let session = self.joined(slot).id;
-                let publisher = SessionRef { session, slot, shard: self.id };
-                Receipt { publisher, request, publication }
-            });
-            self.deposit(slot, records, receipt);
-        } else if acknowledge {
-            // Before the events, in case the publisher receives its own (BP-PUB-08).
-            self.answer(slot, &RouterMessage::Published { request, publication });
         }
     }
 

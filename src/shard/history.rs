@@ -8,28 +8,36 @@ use super::meta::{Arguments, id_of};
 use crate::codec::{self, Codec};
 use crate::router::{
     Answer, Audience, Deposit, Fanouts, HISTORY, HistoryAnswer, Query, Realm, Receipt, Record,
-    StoredEvent,
+    SessionRef, StoredEvent,
 };
 use crate::wamp::{
-    Dict, PayloadBuf, PublicationId, RouterMessage, SubscriptionId, Timestamp, Value, WampError,
-    code,
+    Dict, PayloadBuf, PublicationId, Publish, RouterMessage, SubscriptionId, Timestamp, Value,
+    WampError, code,
 };
 
 impl Shard {
     /// Appends an event to every history among `fanouts`, unless its receivers are named by
     /// session (AP-HIS-06). What durable histories have to save goes to `records`.
+    #[cold] // A publication without history shall not pay for it.
     pub(super) fn record(
         &self,
         realm: &Realm,
-        event: StoredEvent,
-        audience: &Audience,
+        publish: &Publish<'_>,
+        (publication, audience, details): (PublicationId, &Audience, &Dict),
         fanouts: &Fanouts,
         records: &mut Vec<Record>,
     ) {
         if audience.names_sessions() {
             return;
         }
-        let event = Arc::new(event);
+        let event = Arc::new(StoredEvent {
+            timestamp: self.wall_clock,
+            publication,
+            topic: publish.topic.as_ref().into(),
+            lists: audience.lists.clone(),
+            details: details.clone(),
+            payload: publish.payload.to_buf(),
+        });
         for fanout in fanouts.iter().filter(|fanout| fanout.shards.contains(HISTORY)) {
             let history = realm.histories.get(fanout.subscription);
             let history = history.expect("only a history stands in the table as one");
@@ -48,8 +56,21 @@ impl Shard {
         }
     }
 
-    /// Hands what a publication leaves on disk to the store, which answers `receipt`.
-    pub(super) fn deposit(&mut self, slot: u32, records: Vec<Record>, receipt: Option<Receipt>) {
+    /// Hands what a publication leaves on disk to the store; if it is to be acknowledged, that
+    /// waits until it is there.
+    #[cold]
+    pub(super) fn deposit(
+        &mut self,
+        slot: u32,
+        records: Vec<Record>,
+        publish: &Publish<'_>,
+        publication: PublicationId,
+    ) {
+        // Nobody waits for a testament, whose session is gone.
+        let receipt = publish.options.acknowledge.then(|| {
+            let publisher = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
+            Receipt { publisher, request: publish.request, publication }
+        });
         let deposit = Deposit { records, receipt };
         self.deposits.1 += deposit.weight();
         self.deposits.0.push(deposit);
@@ -78,7 +99,7 @@ impl Shard {
     /// events as `Arguments`, and `complete` and `is_limit_reached` as `ArgumentsKw`.
     ///
     /// An event that the requester's serializer cannot express, or that its transport does not
-    /// take, is left out and counted, as it would be live.
+    /// take, is left out and counted, as it would be live; the answer is not complete then.
     ///
     /// # Errors
     /// `wamp.error.invalid_argument` and `wamp.error.no_such_subscription`.
@@ -106,19 +127,20 @@ impl Shard {
             None => return Err(NO_SUCH_SUBSCRIPTION),
         };
         let is_pattern = realm.histories.get(subscription).is_some_and(|h| h.is_pattern());
-        let (events, is_limit_reached) = self.fit(slot, subscription, is_pattern, &answer);
+        let fitted = self.fit(slot, subscription, is_pattern, &answer);
+        let Fitted { events, left_out, is_limit_reached } = fitted;
         let args = match realm.settings.history_answer {
             HistoryAnswer::Arguments => events,
             HistoryAnswer::List => vec![Value::List(events)],
         };
         let kwargs = vec![
-            ("complete".into(), answer.complete.into()),
+            ("complete".into(), (answer.complete && !left_out).into()),
             ("is_limit_reached".into(), is_limit_reached.into()),
         ];
         Ok((args, kwargs))
     }
 
-    /// The events as values, as many as there is room for, and whether more would follow.
+    /// The events as values, as many as there is room for.
     ///
     /// Answers fill half of a queue at most, but for one event on its own: a client cannot be
     /// disconnected, nor the router filled, by asking for more than can be read.
@@ -128,7 +150,7 @@ impl Shard {
         subscription: SubscriptionId,
         is_pattern: bool,
         answer: &Answer,
-    ) -> (Vec<Value>, bool) {
+    ) -> Fitted {
         let connection = &self.connections[slot as usize];
         let waiting = connection.output.waiting_bytes() + ENVELOPE_BYTES;
         let hard = self.settings().output.hard_bytes;
@@ -136,27 +158,42 @@ impl Shard {
         let most = peer_room.min(hard.saturating_sub(ENVELOPE_BYTES));
         let queue_room = (hard / 2).saturating_sub(waiting);
         let room = queue_room.min(most).min(self.settings().limits.history_answer_bytes);
-        let mut events = Vec::new();
+        let mut fitted = Fitted {
+            events: Vec::new(),
+            left_out: false,
+            is_limit_reached: answer.is_limit_reached,
+        };
         let mut used = 0;
         for event in &answer.events {
             let Some(encoded) = event_value(connection.codec, subscription, is_pattern, event)
             else {
                 self.counters.events_dropped_encoding.increment();
+                fitted.left_out = true;
                 continue;
             };
             if encoded.len() > most {
                 self.counters.events_dropped_size.increment();
+                fitted.left_out = true;
                 continue;
             }
             used += encoded.len() + 1;
-            let is_first = events.is_empty() && queue_room > 0;
+            let is_first = fitted.events.is_empty() && queue_room > 0;
             if used > room && !(is_first && waiting + encoded.len() <= hard) {
-                return (events, true);
+                fitted.is_limit_reached = true;
+                return fitted;
             }
-            events.push(Value::Encoded(connection.codec, encoded.into()));
+            fitted.events.push(Value::Encoded(connection.codec, encoded.into()));
         }
-        (events, answer.is_limit_reached)
+        fitted
     }
+}
+
+/// As much of an answer as its requester can take.
+struct Fitted {
+    events: Vec<Value>,
+    /// Some event cannot be expressed or is too large for this requester.
+    left_out: bool,
+    is_limit_reached: bool,
 }
 
 /// An event as an answer shows it, encoded; `None` if the serializer cannot express it.

@@ -294,7 +294,8 @@ fn ap_his_07_pages() {
     );
 }
 
-/// AP-HIS-07: an answer fits what the requester's transport takes; at least one event comes.
+/// AP-HIS-07: an answer fits what the requester's transport takes; at least one event comes. What is
+/// too large for it is left out, and then the answer is not complete.
 #[test]
 fn ap_his_07_an_answer_fits_its_requester() {
     let text = "x".repeat(700);
@@ -306,8 +307,8 @@ fn ap_his_07_an_answer_fits_its_requester() {
            b -> PUBLISH {"acknowledge":true} com.x ["TEXT"]
            b <- PUBLISHED 4 $p4
            b -> PUBLISH {} com.x [5]
-           a asks 1 {} and gets ["TEXT"] ["TEXT"] complete, more
-           a asks 1 {"reverse":true} and gets [5] ["TEXT"] ["TEXT"] complete, more
+           a asks 1 {} and gets ["TEXT"] ["TEXT"] more
+           a asks 1 {"reverse":true} and gets [5] ["TEXT"] ["TEXT"] more
            a asks 1 {"after_publication":$p4} and gets [5] complete
            b asks 1 {"limit":4} and gets ["TEXT"] ["TEXT"] ["TEXTTEXTTEXTTEXTTEXT"] \
              ["TEXT"] complete, more"#;
@@ -371,4 +372,102 @@ fn a_durable_retained_event_is_acknowledged_when_it_is_stored() {
            store saves
            a <- PUBLISHED 1 $p"#,
     );
+}
+
+/// Who asks for more than it reads is not disconnected for it: the answers get shorter.
+#[test]
+fn answers_leave_room_in_the_queue() {
+    let text = "x".repeat(4_000);
+    let dialogue = r#"join a b
+        b -> PUBLISH {} com.x ["TEXT"]
+        b -> PUBLISH {} com.x ["TEXT"]
+        b -> PUBLISH {} com.x ["TEXT"]
+        a stalls
+        a -> CALL {} wamp.subscription.get_events [1]
+        a -> CALL {} wamp.subscription.get_events [1]
+        a -> CALL {} wamp.subscription.get_events [1]
+        a -> CALL {} wamp.subscription.get_events [1]
+        a reads
+        a <- RESULT 1 {} [EVENT] {"complete":true,"is_limit_reached":true}
+        a <- RESULT 2 {} [EVENT] {"complete":true,"is_limit_reached":true}
+        a <- RESULT 3 {} [] {"complete":true,"is_limit_reached":true}
+        a <- RESULT 4 {} [] {"complete":true,"is_limit_reached":true}
+        a asks 1 {"limit":1} and gets ["TEXT"] complete, more"#;
+    let event = r#"{"timestamp":"2024-05-01T12:00:01.000Z","subscription":1,"publication":$p,\
+        "details":{},"args":["TEXT"]}"#;
+    let acknowledged = "b -> PUBLISH {\"acknowledge\":true} com.x [\"TEXT\"]\nb <- PUBLISHED 1 $p";
+    let dialogue = dialogue.replacen("b -> PUBLISH {} com.x [\"TEXT\"]", acknowledged, 1);
+    check_realm_with(
+        histories,
+        |settings| {
+            settings.output.hard_bytes = 16_384;
+            settings.output.soft_bytes = 16_384;
+        },
+        &dialogue.replace("EVENT", event).replace("TEXT", &text),
+    );
+}
+
+/// AP-HIS-01, AP-SUA: a history is a subscription of the meta API, created with the router. It hears,
+/// but does not listen: no meta event is made for it or by it.
+#[test]
+fn ap_his_01_a_history_is_seen_by_the_meta_api() {
+    check_realm(
+        histories,
+        r#"join a b
+           a -> CALL {} wamp.subscription.lookup ["log.",{"match":"prefix"}]
+           a <- RESULT 1 {} [2]
+           a -> CALL {} wamp.subscription.get [2]
+           a <- RESULT 2 {} [{"id":2,"created":*,"uri":"log.","match":"prefix"}]
+           a -> CALL {} wamp.subscription.count_subscribers [2]
+           a <- RESULT 3 {} [0]
+           a -> CALL {} wamp.subscription.list_subscribers [2]
+           a <- RESULT 4 {} [[]]
+           a -> SUBSCRIBE {"match":"prefix"} wamp.subscription.
+           a <- SUBSCRIBED 5 $m
+           a <- EVENT $m * {"topic":"wamp.subscription.on_create"} *
+           a <- EVENT $m * {"topic":"wamp.subscription.on_subscribe"} [$id_a,$m]
+           b -> SUBSCRIBE {} com.x
+           b <- SUBSCRIBED 1 1
+           a <- EVENT $m * {"topic":"wamp.subscription.on_subscribe"} [$id_b,1]
+           a -> CALL {} wamp.subscription.list_subscribers [1]
+           a <- RESULT 6 {} [[$id_b]]
+           b is lost
+           a <- EVENT $m * {"topic":"wamp.subscription.on_unsubscribe"} [$id_b,1]"#,
+    );
+}
+
+/// AP-META-01: meta events are in no history, also if its pattern is wide enough.
+#[test]
+fn ap_meta_01_meta_events_are_in_no_history() {
+    check_realm(
+        |realm| {
+            realm.histories = vec![HistorySettings {
+                topic: String::new(),
+                policy: MatchPolicy::Prefix,
+                ..HistorySettings::default()
+            }];
+        },
+        r#"join a
+           a -> SUBSCRIBE {} wamp.session.on_join
+           a <- SUBSCRIBED 1 $j
+           join b
+           a <- EVENT $j * {} *
+           b -> PUBLISH {} com.x [1]
+           a asks 1 {} and gets [1] complete"#,
+    );
+}
+
+/// AP-TES-01: a testament is in the history like any other event, also in a durable one.
+#[test]
+fn ap_tes_01_a_testament_enters_histories() {
+    for histories in [histories, durable] {
+        check_realm(
+            histories,
+            r#"join a b
+               b -> CALL {} wamp.session.add_testament ["com.x",[1],{}]
+               b <- RESULT 1 {}
+               b is lost
+               a asks 1 {} and gets [1] complete"#,
+        );
+    }
 }

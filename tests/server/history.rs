@@ -10,7 +10,7 @@ use stentor::config::History;
 use crate::sockets::{Client, Kind, address, config, settles, start};
 
 const RAW: Kind = Kind::Raw(Codec::MsgPack);
-const ROUNDS: usize = 400;
+const ROUNDS: usize = 800;
 
 /// AP-HIS-01: who subscribes and then asks has every event from the history, or live.
 #[test]
@@ -23,23 +23,22 @@ fn nothing_is_missed_between_history_and_subscription() {
     let (mut publisher, mut subscriber) =
         (Client::join(address(&server), RAW), Client::join(address(&server), RAW));
     let done = AtomicBool::new(false);
+    // To copy it takes a while, in which the subscriber's requests are handled.
+    let text = "x".repeat(300_000);
     thread::scope(|scope| {
         scope.spawn(|| {
             for number in 1_u64.. {
-                publisher.publish("com.x", &json!(number));
-                if number % 16 == 0 {
-                    // Not faster than they are handled.
-                    publisher.publish_acknowledged("com.y", &json!(0));
-                }
+                // Acknowledged, so not faster than they are handled.
+                publisher.publish_acknowledged("com.x", &json!([number, text]));
                 if done.load(Ordering::Relaxed) {
                     return;
                 }
             }
         });
+        let _end = End(&done);
         for _ in 0..ROUNDS {
             look_at_both(&mut subscriber);
         }
-        done.store(true, Ordering::Relaxed);
     });
     publisher.goodbye();
     subscriber.goodbye();
@@ -48,27 +47,41 @@ fn nothing_is_missed_between_history_and_subscription() {
     assert!(server.snapshot().history_evicted > 0);
 }
 
-/// Subscribes, asks for the last event, and takes the next one live: they must be neighbours, or
-/// the live one be the older.
+/// Tells the publisher to stop, also when the test fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Subscribes and asks for the last event in one breath, and takes the next one live: they must be
+/// neighbours, or the live one be the older.
 fn look_at_both(client: &mut Client) {
-    let subscription = client.subscribe("com.x");
-    let request = client.next_request();
+    let (subscribe, call) = (client.next_request(), client.next_request());
     let filters = json!({"reverse": true, "limit": 1});
+    let mut requests = RAW.message(&json!([32, subscribe, {}, "com.x"]));
     let procedure = "wamp.subscription.get_events";
-    client.send(&json!([48, request, {}, procedure, [subscription], filters]));
+    requests.extend(RAW.message(&json!([48, call, {}, procedure, [HISTORY_ID], filters])));
+    client.write(&requests).unwrap();
+    assert_eq!(client.expect(33)[2], HISTORY_ID);
     let (mut live, mut kept): (Option<Value>, Option<Value>) = (None, None);
     while live.is_none() || kept.is_none() {
         let message = client.receive();
         match message[0].as_u64().unwrap() {
-            36 => drop(live.get_or_insert_with(|| message[4][0].clone())),
+            36 => drop(live.get_or_insert_with(|| message[4][0][0].clone())),
             50 if message[3].as_array().unwrap().is_empty() => kept = Some(json!(0)),
-            50 => kept = Some(message[3][0]["args"][0].clone()),
+            50 => kept = Some(message[3][0]["args"][0][0].clone()),
             _ => panic!("{message}"),
         }
     }
     let (live, kept) = (live.unwrap().as_u64().unwrap(), kept.unwrap().as_u64().unwrap());
     assert!(live <= kept + 1, "event {} is neither live nor in the history", kept + 1);
     let request = client.next_request();
-    client.send(&json!([34, request, subscription]));
+    client.send(&json!([34, request, HISTORY_ID]));
     while client.receive()[0] != 35 {}
 }
+
+/// The first subscription of the router.
+const HISTORY_ID: u64 = 1;

@@ -77,6 +77,11 @@ impl Shard {
         let fanout = realm.topics.look_up(&described.uri, described.policy);
         let fanout = fanout.filter(|fanout| fanout.subscription == subscription);
         let mut shards = fanout.ok_or(NO_SUCH_SUBSCRIPTION)?.shards;
+        if shards.is_empty() {
+            // A history without subscribers.
+            let nobody = if wants_names { Value::List(Vec::new()) } else { Value::UInt(0) };
+            return Ok(Answer::one(nobody));
+        }
         if self.roster.of(caller) >= self.settings().limits.meta_questions_per_session {
             return Err(TOO_MANY_QUESTIONS);
         }
