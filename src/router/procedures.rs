@@ -178,11 +178,14 @@ impl ProcedureTable {
         refused: &[SessionId],
         random: u64,
     ) -> Option<Picked> {
-        let picked = self.patterns.best_match(uri, |policy, procedure| {
-            let same = procedure.registration == registration;
-            same.then(|| procedure.pick_among(policy, refused, || random)).flatten()
+        let mut picked = None;
+        // The best match may be another one by now.
+        self.patterns.for_each_match(uri, |policy, procedure| {
+            if procedure.registration == registration {
+                picked = procedure.pick_among(policy, refused, || random);
+            }
         });
-        picked.flatten()
+        picked
     }
 
     pub fn len(&self) -> usize {

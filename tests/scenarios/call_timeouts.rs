@@ -149,3 +149,31 @@ fn ap_tmo_08_a_rerouted_call_keeps_its_deadline() {
         ));
     }
 }
+
+/// AP-TMO-02, AP-TMO-08: the first callee watched the timeout, so the router's maximum was armed.
+/// The next one does not watch it: whichever comes first ends the call.
+#[test]
+fn ap_tmo_08_a_rerouted_call_keeps_the_shorter_deadline() {
+    for (timeout, ends) in [(1_000, 1_000), (3_000, 2_000)] {
+        check_with(
+            |settings| settings.limits.call_timeout_ms_max = 2_000,
+            &format!(
+                r#"join fully a b c
+                   a -> REGISTER {{"invoke":"first","forward_timeout":true}} com.p
+                   a <- REGISTERED 1 *
+                   b -> REGISTER {{"invoke":"first","forward_timeout":true}} com.p
+                   b <- REGISTERED 1 *
+                   c -> CALL {{"timeout":{timeout}}} com.p
+                   a <- INVOCATION 1 * {{"timeout":{timeout}}}
+                   wait 600
+                   a -> ERROR 68 1 {{}} wamp.error.unavailable
+                   b <- INVOCATION 1 * {{}}
+                   wait {}
+                   wait 1
+                   c <- ERROR 48 1 {{}} wamp.error.timeout *
+                   b <- INTERRUPT 1 {{"mode":"killnowait"}}"#,
+                ends - 601
+            ),
+        );
+    }
+}
