@@ -14,6 +14,7 @@ mod scenarios {
     mod call_timeouts;
     mod canceling;
     mod limits;
+    mod patterns;
     mod progressive;
     mod protocol;
     mod publish;

@@ -353,6 +353,20 @@ mod tests {
         assert_eq!(picks(&table(InvokePolicy::Random, 3), 1), [3], "5 modulo 3 is the third");
     }
 
+    /// AP-SHR-04: also among callees with limits, as long as none has reached its own.
+    #[test]
+    fn a_random_pick_is_uniform() {
+        for limit in [None, Some(9)] {
+            let table = limited(InvokePolicy::Random, &[limit; 3]);
+            let mut picked = [0; 3];
+            for random in 0..300 {
+                let callee = table.pick(URI, || random).expect("a place is free").callee;
+                picked[callee.session.get() as usize - 1] += 1;
+            }
+            assert_eq!(picked, [100; 3]);
+        }
+    }
+
     #[test]
     fn a_round_robin_neither_skips_nor_repeats_when_a_callee_leaves() {
         let table = table(InvokePolicy::RoundRobin, 4);

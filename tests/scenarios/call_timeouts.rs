@@ -19,6 +19,26 @@ fn ap_tmo_01_zero_is_no_timeout() {
     );
 }
 
+/// AP-TMO-01, BP-TY-04: whole milliseconds, and not less than none.
+#[test]
+fn ap_tmo_01_a_timeout_is_a_number_of_milliseconds() {
+    for timeout in ["-1", "1.5", "1000.0", "true", r#""1000""#] {
+        check(&format!(
+            r#"join a
+               a -> CALL {{"timeout":{timeout}}} com.p
+               a <- ABORT * wamp.error.protocol_violation
+               a <- CLOSED 1008"#
+        ));
+    }
+    check(
+        r#"join fully a b
+           a -> REGISTER {"forward_timeout":null} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {"timeout":null} com.p
+           a <- INVOCATION 1 * {}"#,
+    );
+}
+
 /// AP-TMO-02: to a callee that takes INTERRUPT, and to one that does not.
 #[test]
 fn ap_tmo_02_the_dealer_gives_up_in_time() {
@@ -81,6 +101,22 @@ fn ap_tmo_03_a_callee_may_watch_the_timeout_itself() {
            c <- INVOCATION 1 * {}
            wait 1000
            b <- ERROR 48 2 {} wamp.error.timeout *"#,
+    );
+}
+
+/// AP-TMO-05: the router takes it for any other CANCEL.
+#[test]
+fn ap_tmo_05_a_caller_may_watch_its_timeout_itself() {
+    check(
+        r#"join fully a b
+           a -> REGISTER {} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {} com.p
+           a <- INVOCATION 1 * {}
+           wait 1000
+           b -> CANCEL #1 {"mode":"killnowait"}
+           b <- ERROR 48 1 {} wamp.error.canceled *
+           a <- INTERRUPT 1 {"mode":"killnowait"}"#,
     );
 }
 

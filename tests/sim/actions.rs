@@ -102,8 +102,12 @@ impl World {
             RequestIdCheck::Strict => session.last_request + 1,
             RequestIdCheck::Monotonic => session.last_request + self.rng.random_range(1..9),
             RequestIdCheck::Off => loop {
-                let id = self.rng.random_range(1..=1 << 53);
-                if !session.pending.contains_key(&id) {
+                // Also those of calls that are over, while late answers may be under way.
+                let id = match session.ended_calls.last() {
+                    Some(ended) if self.rng.random_bool(0.3) => *ended,
+                    _ => self.rng.random_range(1..=1 << 53),
+                };
+                if !session.pending.contains_key(&id) && !session.long.uploads.contains_key(&id) {
                     break id;
                 }
             },

@@ -47,7 +47,7 @@ pub(crate) struct Course {
 #[derive(Debug, Default)]
 pub(crate) struct LongCalls {
     /// Calls of which more chunks may be sent, with their numbers.
-    uploads: BTreeMap<u64, u64>,
+    pub(crate) uploads: BTreeMap<u64, u64>,
     /// All invocations that came.
     pub(crate) invoked: BTreeMap<u64, Invoked>,
     pub(crate) interrupted: BTreeSet<u64>,
@@ -273,10 +273,13 @@ impl World {
 
     /// CANCEL of a call that is over: it comes too late and has no effect (AP-CAN-04).
     pub(crate) fn cancel_late(&mut self, c: usize) {
-        if self.clients[c].session.ended_calls.is_empty() {
+        let session = &self.clients[c].session;
+        let ended = session.ended_calls.iter().filter(|id| !session.pending.contains_key(id));
+        let ended: Vec<u64> = ended.copied().collect();
+        if ended.is_empty() {
             return;
         }
-        let id = *pick(&mut self.rng, &self.clients[c].session.ended_calls);
+        let id = *pick(&mut self.rng, &ended);
         let options = self.cancel_options();
         self.say(c, "odd: CANCEL, too late", &json!([49, id, options]));
     }
