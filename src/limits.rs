@@ -34,6 +34,16 @@ pub struct Limits {
     pub retained_bytes: usize,
     /// Retained events that one SUBSCRIBE brings at most: the most recent ones.
     pub retained_per_subscribe: usize,
+    /// Bytes of the arguments of one call of the router's own procedures.
+    pub meta_call_bytes: usize,
+    /// Ids that one answer of the meta API lists at most.
+    pub meta_list_items: usize,
+    /// Calls for the subscribers of a subscription that one session may have pending.
+    pub meta_questions_per_session: usize,
+    /// Testaments that one session may leave.
+    pub testaments_per_session: usize,
+    /// Bytes of the testaments of one session.
+    pub testament_bytes: usize,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,
 }
@@ -53,6 +63,11 @@ impl Default for Limits {
             retained_events: 10_000,
             retained_bytes: 64 * 1024 * 1024,
             retained_per_subscribe: 1_000,
+            meta_call_bytes: 128 * 1024,
+            meta_list_items: 100_000,
+            meta_questions_per_session: 32,
+            testaments_per_session: 64,
+            testament_bytes: 64 * 1024,
             call_timeout_ms_max: 0,
         }
     }

@@ -64,8 +64,10 @@ fn several_listeners_and_realms() {
         anonymous_role = "guest"
         anonymous_trustlevel = 2
         publisher_disclosure = "always"
+        admin_roles = ["operator", "guest"]
         [[realm]]
         name = "test"
+        admin_roles = ["operator"]
         [output]
         policy = "drop_oldest"
         "#,
@@ -87,7 +89,8 @@ fn several_listeners_and_realms() {
     assert_eq!(live.publisher_disclosure, PublisherDisclosure::Always);
     assert_eq!((test.uri_rule, &*test.anonymous_role), (UriRule::Loose, "anonymous"));
     assert_eq!(config.output.policy, SlowConsumerPolicy::DropOldest);
-    assert_eq!(config.warnings(), [Warning::OpenToNetwork("public".into())]);
+    let admin = Warning::AnonymousAdmin { realm: "com.example.live".into(), role: "guest".into() };
+    assert_eq!(config.warnings(), [Warning::OpenToNetwork("public".into()), admin]);
 }
 
 #[test]
@@ -170,6 +173,11 @@ fn limits_have_ranges() {
     limits("retained_events", "from 1 to 10000000", &[0]);
     limits("retained_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
     limits("retained_per_subscribe", "from 1 to 10000000", &[0]);
+    limits("meta_call_bytes", "from 512 to 16777216 bytes", &[511]);
+    limits("meta_list_items", "from 1 to 10000000", &[0]);
+    limits("meta_questions_per_session", "from 1 to 10000000", &[0]);
+    limits("testaments_per_session", "from 1 to 10000000", &[0]);
+    limits("testament_bytes", "from 512 to 16777216 bytes", &[511]);
     let output = |key, range, values| check_range("[output]", key, range, values);
     output("hard_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
     output("soft_bytes", "from 1024 to 1099511627776 bytes", &[1023]);

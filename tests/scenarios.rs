@@ -14,6 +14,10 @@ mod scenarios {
     mod call_timeouts;
     mod canceling;
     mod limits;
+    mod meta_events;
+    mod meta_registrations;
+    mod meta_sessions;
+    mod meta_subscriptions;
     mod patterns;
     mod progressive;
     mod protocol;
@@ -26,6 +30,7 @@ mod scenarios {
     mod sessions;
     mod slow;
     mod subscribe;
+    mod testaments;
     mod timers;
     mod transports;
     mod vectors;

@@ -10,10 +10,12 @@ use rand::RngExt;
 use stentor::hash::{HashSeed, Set};
 use stentor::limits::Limits;
 use stentor::router::{
-    Audience, Identity, Realm, RealmSettings, RegisterError, RetainedEvent, Router, SessionRef,
-    Settings, ShardId,
+    Audience, Identity, MetaTopic, Profile, Realm, RealmSettings, RegisterError, Registered,
+    RetainedEvent, Router, SessionRef, Settings, ShardId,
 };
-use stentor::wamp::{Dict, InvokePolicy, MatchPolicy, PayloadBuf, PublicationId, SessionId};
+use stentor::wamp::{
+    Dict, InvokePolicy, MatchPolicy, PayloadBuf, PublicationId, SessionId, Timestamp,
+};
 
 const THREADS: u8 = 4;
 const ROUNDS: u64 = 20_000;
@@ -30,6 +32,10 @@ const PATTERNS: [(&str, MatchPolicy); 6] = [
     ("..", MatchPolicy::Wildcard),
 ];
 const URI: &str = "com.a.b";
+/// When everything here is created.
+fn now() -> Timestamp {
+    Timestamp::default()
+}
 
 fn router() -> (Router, Arc<Realm>) {
     let realms = vec![RealmSettings::named("realm1")];
@@ -73,7 +79,7 @@ fn who_has_joined_is_found_until_it_leaves() {
             let at = random.random_range(0..PATTERNS.len());
             let (uri, policy) = PATTERNS[at];
             held[at] = match held[at] {
-                None => Some(topics.join(uri, policy, shard)),
+                None => Some(topics.join(uri, policy, shard, now()).subscription),
                 Some(_) => {
                     topics.leave(uri, policy, shard);
                     None
@@ -108,7 +114,7 @@ fn a_join_is_seen_by_every_thread_that_knows_of_it() {
         let joined = AtomicBool::new(false);
         at_once(|number| {
             if number == 0 {
-                realm.topics.join(uri, policy, ShardId(0));
+                realm.topics.join(uri, policy, ShardId(0), now());
                 joined.store(true, Ordering::Release);
             } else if joined.load(Ordering::Acquire) {
                 assert_eq!(realm.topics.matches(URI).len(), 1);
@@ -122,10 +128,11 @@ fn a_join_is_seen_by_every_thread_that_knows_of_it() {
 #[test]
 fn every_life_of_a_subscription_has_an_id_of_its_own() {
     let (router, realm) = router();
+    let join = |uri: &str, shard| realm.topics.join(uri, MatchPolicy::Exact, shard, now());
     let ids = at_once(|number| {
         let join = |round| {
             let uri = format!("com.t{number}.{}", round % 7);
-            let id = realm.topics.join(&uri, MatchPolicy::Exact, ShardId(number)).get();
+            let id = join(&uri, ShardId(number)).subscription.get();
             realm.topics.leave(&uri, MatchPolicy::Exact, ShardId(number));
             id
         };
@@ -136,6 +143,58 @@ fn every_life_of_a_subscription_has_an_id_of_its_own() {
     assert!(router.is_idle());
 }
 
+/// AP-SUA-01, AP-RMA-01: the numbers of meta events tell in which order things happened, whichever
+/// threads they happened on.
+#[test]
+fn meta_events_are_numbered_in_the_order_in_which_things_happen() {
+    let (router, realm) = router();
+    let listener = ("wamp.subscription", MatchPolicy::Prefix);
+    realm.topics.join(listener.0, listener.1, ShardId(0), now());
+    let first = realm.feed.given();
+    let numbered = at_once(|number| {
+        let (topics, feed, shard) = (&realm.topics, &realm.feed, ShardId(number));
+        let mut events = Vec::new();
+        for _ in 0..ROUNDS {
+            let joined = topics.join(URI, MatchPolicy::Exact, shard, now());
+            let id = joined.subscription;
+            events.extend(joined.created.map(|number| (number, id, Happening::Created)));
+            let number = |topic| feed.number(topic).expect("somebody listens");
+            events.push((number(MetaTopic::SubscriptionOnSubscribe), id, Happening::Joined));
+            let departure = topics.leave(URI, MatchPolicy::Exact, shard);
+            events.extend(departure.left.map(|number| (number, id, Happening::Left)));
+            events.extend(departure.deleted.map(|number| (number, id, Happening::Deleted)));
+        }
+        events
+    });
+    let mut events: Vec<_> = numbered.into_iter().flatten().collect();
+    events.sort_unstable_by_key(|(number, ..)| *number);
+    let (mut alive, mut inside, mut last) = (None, 0, None);
+    for (place, (number, id, happening)) in (first..).zip(events) {
+        assert_eq!(number, place, "no number is lost or given twice");
+        let may_die = last == Some(Happening::Left) && inside == 0;
+        assert!(may_die || happening != Happening::Deleted, "the last to leave deletes, at once");
+        last = Some(happening);
+        match happening {
+            Happening::Created => assert_eq!(alive.replace(id), None, "one life at a time"),
+            Happening::Joined => inside += 1,
+            Happening::Left => inside -= 1,
+            Happening::Deleted => assert_eq!(alive.take(), Some(id)),
+        }
+        assert!(alive == Some(id) || happening == Happening::Deleted);
+    }
+    assert_eq!(alive, None);
+    realm.topics.leave(listener.0, listener.1, ShardId(0));
+    assert!(router.is_idle());
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Happening {
+    Created,
+    Joined,
+    Left,
+    Deleted,
+}
+
 #[test]
 fn registrations_come_and_go_and_a_call_finds_only_the_living() {
     let (router, realm) = router();
@@ -144,9 +203,9 @@ fn registrations_come_and_go_and_a_call_finds_only_the_living() {
         for round in 0..ROUNDS {
             let callee = session(number, round);
             let (uri, policy) = PATTERNS[random.random_range(0..PATTERNS.len())];
-            procedures.register(uri, policy, InvokePolicy::RoundRobin, callee).unwrap();
+            procedures.register(uri, policy, InvokePolicy::RoundRobin, callee, now()).unwrap();
             assert!(procedures.pick(URI, || 0).is_ok(), "at least this one is registered");
-            let twice = procedures.register(uri, policy, InvokePolicy::RoundRobin, callee);
+            let twice = procedures.register(uri, policy, InvokePolicy::RoundRobin, callee, now());
             assert_eq!(twice, Err(RegisterError::Twice));
             procedures.unregister(uri, policy, callee.session);
             let gone = procedures.pick(URI, || 0);
@@ -164,8 +223,8 @@ fn one_of_many_wins_a_single_registration() {
         for round in 0..ROUNDS {
             let callee = session(number, round);
             let single = InvokePolicy::Single;
-            match realm.procedures.register(URI, MatchPolicy::Exact, single, callee) {
-                Ok(registration) => {
+            match realm.procedures.register(URI, MatchPolicy::Exact, single, callee, now()) {
+                Ok(Registered { registration, .. }) => {
                     let picked = realm.procedures.pick(URI, || 0).unwrap();
                     assert_eq!((picked.callee, picked.registration), (callee, registration));
                     realm.procedures.unregister(URI, MatchPolicy::Exact, callee.session);
@@ -186,7 +245,7 @@ fn a_round_robin_is_fair_to_the_call() {
     let callees: Vec<_> = (0..5).map(|number| session(0, number)).collect();
     for callee in &callees {
         let policy = InvokePolicy::RoundRobin;
-        realm.procedures.register(URI, MatchPolicy::Exact, policy, *callee).unwrap();
+        realm.procedures.register(URI, MatchPolicy::Exact, policy, *callee, now()).unwrap();
     }
     let counts = at_once(|_| {
         let mut counts = [0; 5];
@@ -209,19 +268,24 @@ fn a_round_robin_is_fair_to_the_call() {
 #[test]
 fn a_session_id_belongs_to_one_session() {
     let (router, realm) = router();
+    let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
     let entered = at_once(|number| {
         let enter = |round: &u64| {
             // Four threads fight for the same ids.
             let mine = SessionRef { shard: ShardId(number), ..session(0, *round) };
-            let entered = realm.enter(mine);
+            let entered = realm.enter(mine, &profile);
             assert!(!entered || realm.find(mine.session) == Some(mine));
-            entered
+            // Whoever takes it out is the only one, and nobody else's is taken.
+            assert_eq!(realm.leave(mine), entered);
+            entered && realm.enter(mine, &profile)
         };
         (0..ROUNDS).filter(enter).count() as u64
     });
     assert_eq!(entered.iter().sum::<u64>(), ROUNDS);
     assert_eq!(realm.session_count() as u64, ROUNDS);
-    (0..ROUNDS).for_each(|round| realm.leave(session(0, round).session));
+    for round in 0..ROUNDS {
+        assert!(realm.leave(realm.find(session(0, round).session).unwrap()));
+    }
     assert!(router.is_idle());
 }
 
@@ -246,7 +310,7 @@ fn a_retained_event_and_a_new_subscriber_never_miss_each_other() {
         !realm.topics.matches(URI).is_empty()
     };
     let subscribe = |policy, pattern| {
-        realm.topics.join(pattern, policy, ShardId(1));
+        realm.topics.join(pattern, policy, ShardId(1), now());
         realm.retained.find(pattern, policy, identity(2), 1).last_number
     };
     thread::scope(|scope| {

@@ -91,6 +91,22 @@ pub(super) fn message<W: Writer>(
     Ok(())
 }
 
+/// A PUBLISH, as a client would write it.
+pub(super) fn publish<W: Writer>(
+    options: &Dict,
+    topic: &str,
+    payload: Payload<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    head::<W>(out, 4 + payload_length(payload), code::PUBLISH, &[1])?;
+    dict_element::<W>(out, options)?;
+    W::separate(out);
+    W::str(out, topic)?;
+    payload_elements::<W>(out, payload)?;
+    W::end_list(out);
+    Ok(())
+}
+
 pub(super) fn transcode<W: Writer>(payload: Payload<'_>) -> Result<PayloadBuf, EncodeError> {
     let (has_args, has_kwargs) = match payload {
         Payload::Empty => (false, false),

@@ -92,6 +92,31 @@ pub fn encode(
     encoded
 }
 
+/// A PUBLISH made of values, as a client would write it; to be read by [`decode`] like any other.
+///
+/// # Errors
+/// A value that `codec` cannot express.
+pub fn encode_publish(
+    codec: Codec,
+    options: &Dict,
+    topic: &str,
+    payload: Payload<'_>,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::new();
+    match codec {
+        Codec::Cbor => {
+            encode::publish::<cbor_writer::CborWriter>(options, topic, payload, &mut out)
+        }
+        Codec::Json => {
+            encode::publish::<json_writer::JsonWriter>(options, topic, payload, &mut out)
+        }
+        Codec::MsgPack => {
+            encode::publish::<msgpack_writer::MsgPackWriter>(options, topic, payload, &mut out)
+        }
+    }?;
+    Ok(out)
+}
+
 /// The payload as bytes of `to`, to be kept when many receivers need it.
 ///
 /// # Errors

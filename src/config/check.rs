@@ -146,6 +146,9 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
             let key = format!("realm.{index}.anonymous_role");
             findings.add(key, Fault::Empty("anonymous_role".into()));
         }
+        if realm.admin_roles.iter().any(String::is_empty) {
+            findings.add(format!("realm.{index}.admin_roles"), Fault::Empty("admin_roles".into()));
+        }
     }
 }
 
@@ -162,10 +165,15 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
         ("limits.invocations_per_session", limits.invocations_per_session),
         ("limits.retained_events", limits.retained_events),
         ("limits.retained_per_subscribe", limits.retained_per_subscribe),
+        ("limits.meta_list_items", limits.meta_list_items),
+        ("limits.meta_questions_per_session", limits.meta_questions_per_session),
+        ("limits.testaments_per_session", limits.testaments_per_session),
     ] {
         findings.range(key, value, COUNT, "");
     }
     findings.range("limits.retained_bytes", limits.retained_bytes, QUEUE_BYTES, BYTES);
+    findings.range("limits.meta_call_bytes", limits.meta_call_bytes, 512..=16 * MIB, BYTES);
+    findings.range("limits.testament_bytes", limits.testament_bytes, 512..=16 * MIB, BYTES);
 }
 
 fn check_output(output: &OutputLimits, limits: &Limits, findings: &mut Findings) {

@@ -50,12 +50,23 @@ pub enum Warning {
          authentication; listen on 127.0.0.1, or keep strangers out with a firewall or proxy"
     )]
     OpenToNetwork(String),
+    #[error(
+        "realm {realm}: everybody who can connect may end the sessions of others, because \
+         `admin_roles` has \"{role}\", the role of clients without authentication"
+    )]
+    AnonymousAdmin { realm: String, role: String },
 }
 
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let open = config.listeners.iter().filter(|listener| !listener.address.is_local());
     let development = config.development.then_some(Warning::Development);
-    development.into_iter().chain(open.map(|l| Warning::OpenToNetwork(l.label()))).collect()
+    let admins = config.realms.iter().filter(|r| r.admin_roles.contains(&r.anonymous_role));
+    let admins = admins.map(|realm| Warning::AnonymousAdmin {
+        realm: realm.name.clone(),
+        role: realm.anonymous_role.clone(),
+    });
+    let open = open.map(|listener| Warning::OpenToNetwork(listener.label()));
+    development.into_iter().chain(open).chain(admins).collect()
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {

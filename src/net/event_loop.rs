@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
 
@@ -14,6 +14,7 @@ use super::mesh::{Inbox, Parcel};
 use super::socket::Socket;
 use crate::clock::Millis;
 use crate::shard::{Flushed, Shard};
+use crate::wamp::Timestamp;
 
 /// The token of a shard's waker; slots are 32 bits, so it meets none.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -96,6 +97,7 @@ impl EventLoop {
                 _ => {}
             }
             let now = self.now();
+            self.shard.set_wall_clock(wall_clock());
             self.note_readiness(&events, now);
             self.read_sockets(now);
             self.take_parcels(now);
@@ -244,8 +246,15 @@ impl EventLoop {
         debug_assert!(previous.is_none(), "a slot is free when it is given out");
     }
 
-    /// One batch and at most one wake per destination.
+    /// One batch and at most one wake per destination; meta events behind everything else.
     fn send_mail(&mut self) {
+        self.send_outboxes();
+        if self.shard.release_meta_events() {
+            self.send_outboxes();
+        }
+    }
+
+    fn send_outboxes(&mut self) {
         for to in self.inbox.mesh().shards() {
             if let Some((batch, weight)) = self.shard.take_outbox(to) {
                 self.inbox.mesh().send(to, Parcel::Mail { batch, weight });
@@ -287,6 +296,13 @@ impl EventLoop {
         let Some(stop_at) = self.stop_at else { return false };
         now >= stop_at || self.shard.connection_count() == 0
     }
+}
+
+/// What the operating system calls the present; a clock before 1970 counts as 1970.
+#[expect(clippy::disallowed_methods, reason = "the one look at the wall clock of a turn")]
+fn wall_clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
 const EVENTS_PER_POLL: usize = 1024;

@@ -119,6 +119,10 @@ counters! {
     retained_withheld: total,
     calls_routed: total,
     calls_refused: total,
+    /// Calls of the router's own procedures that it answered with a RESULT.
+    meta_calls_answered: total,
+    /// Sessions ended through the meta API.
+    sessions_killed: total,
     results_delivered: total,
     call_errors_delivered: total,
     slow_consumers_disconnected: total,

@@ -5,6 +5,8 @@
 
 mod audience;
 mod counters;
+mod directory;
+mod meta;
 mod pattern;
 mod procedures;
 mod realm;
@@ -20,11 +22,15 @@ use crate::wamp::{SessionId, UriRule};
 
 pub use audience::{Audience, Identity, ReceiverLists};
 pub use counters::{Counter, Counters, Snapshot};
+pub use directory::{Described, Listing};
+pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use pattern::MAX_WILDCARD_COMPONENTS;
-pub use procedures::{Callee, LoadSlot, PickError, Picked, ProcedureTable, RegisterError, Traits};
-pub use realm::Realm;
+pub use procedures::{
+    Callee, LoadSlot, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
+};
+pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, RetainedEvent, RetainedTable, Stored};
-pub use topics::{Fanout, Fanouts, TopicTable};
+pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
 /// An event-loop thread, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,6 +161,9 @@ pub struct RealmSettings {
     pub anonymous_trustlevel: Option<u64>,
     pub publisher_disclosure: PublisherDisclosure,
     pub caller_disclosure: CallerDisclosure,
+    /// The roles that may end what belongs to other sessions: `wamp.session.kill` and its like
+    /// (AP-SMA-07).
+    pub admin_roles: Vec<String>,
 }
 
 impl RealmSettings {
@@ -173,6 +182,7 @@ impl Default for RealmSettings {
             anonymous_trustlevel: None,
             publisher_disclosure: PublisherDisclosure::default(),
             caller_disclosure: CallerDisclosure::default(),
+            admin_roles: Vec::new(),
         }
     }
 }
@@ -198,9 +208,9 @@ impl Router {
         assert!((1..=MAX_SHARDS).contains(&shards), "the configuration bounds the shards");
         let ids = Arc::new(IdCounter::default());
         let mut by_name = seed.map();
-        for realm in realms {
+        for (number, realm) in realms.into_iter().enumerate() {
             let name = realm.name.clone().into_boxed_str();
-            by_name.insert(name, Arc::new(Realm::new(realm, seed, &ids)));
+            by_name.insert(name, Arc::new(Realm::new(realm, number, seed, &ids)));
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
         Self { settings, realms: by_name, counters, seed }

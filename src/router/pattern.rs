@@ -75,6 +75,16 @@ impl<E> PatternTable<E> {
         result
     }
 
+    /// Looks at the entry of a pattern, under its lock; no matching is done.
+    pub(super) fn look_up<R>(
+        &self,
+        uri: &str,
+        policy: MatchPolicy,
+        found: impl FnOnce(&E) -> R,
+    ) -> Option<R> {
+        self.map(policy).get(uri).map(|entry| found(&entry))
+    }
+
     /// Calls `found` for every entry that matches `uri`, each under its lock.
     pub(super) fn for_each_match(&self, uri: &str, mut found: impl FnMut(MatchPolicy, &E)) {
         if let Some(entry) = self.exact.get(uri) {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use super::directory::{Described, Directory, Listing};
+use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
 use super::{IdCounter, SessionRef};
 use crate::hash::HashSeed;
-use crate::wamp::{Features, InvokePolicy, MatchPolicy, RegistrationId, SessionId};
+use crate::wamp::{Features, InvokePolicy, MatchPolicy, RegistrationId, SessionId, Timestamp};
 
 /// The callee that a call goes to.
 #[derive(Debug)]
@@ -95,10 +97,20 @@ impl RegisterError {
     }
 }
 
+/// What came of a REGISTER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    pub registration: RegistrationId,
+    /// The number of `on_create`, if the registration is new and somebody listens.
+    pub created: Option<u64>,
+}
+
 #[derive(Debug)]
 pub struct ProcedureTable {
     patterns: PatternTable<Procedure>,
+    directory: Directory<RegistrationId>,
     ids: Arc<IdCounter>,
+    feed: Arc<MetaFeed>,
 }
 
 /// Invariant: `callees` is in the order of registration and never empty in the table.
@@ -121,40 +133,98 @@ struct Entry {
 }
 
 impl ProcedureTable {
-    pub(super) fn new(seed: HashSeed, ids: &Arc<IdCounter>) -> Self {
-        Self { patterns: PatternTable::new(seed), ids: Arc::clone(ids) }
+    pub(super) fn new(seed: HashSeed, ids: &Arc<IdCounter>, feed: &Arc<MetaFeed>) -> Self {
+        Self {
+            patterns: PatternTable::new(seed),
+            directory: Directory::new(seed),
+            ids: Arc::clone(ids),
+            feed: Arc::clone(feed),
+        }
     }
 
-    /// Enters a callee, or refuses it (BP-REG-01, AP-SHR-01 to 03).
+    /// Enters a callee, or refuses it (BP-REG-01, AP-SHR-01 to 03). A new registration was
+    /// created `now`.
     pub fn register(
         &self,
         uri: &str,
         policy: MatchPolicy,
         invoke: InvokePolicy,
         callee: impl Into<Callee>,
-    ) -> Result<RegistrationId, RegisterError> {
+        now: Timestamp,
+    ) -> Result<Registered, RegisterError> {
         let callee = callee.into();
         let make = || {
             let registration = RegistrationId::from_random(self.ids.next() - 1);
             let next = AtomicUsize::new(0);
             Some(Procedure { registration, invoke, callees: Vec::new(), limited: 0, next })
         };
-        self.patterns
-            .update(uri, policy, make, |procedure| (Keep::Yes, procedure.enter(invoke, callee)))
-            .expect("an entry is made where there is none")
+        let enter = |procedure: &mut Procedure| {
+            let is_new = procedure.callees.is_empty();
+            let entered = procedure.enter(invoke, callee).map(|registration| {
+                let created = is_new.then(|| self.enter(registration, uri, policy, invoke, now));
+                Registered { registration, created: created.flatten() }
+            });
+            (Keep::Yes, entered)
+        };
+        let entered = self.patterns.update(uri, policy, make, enter);
+        entered.expect("an entry is made where there is none")
     }
 
-    /// Takes a callee out; the registration dies with its last one. Idempotent.
-    pub fn unregister(&self, uri: &str, policy: MatchPolicy, session: SessionId) {
-        self.patterns.update(
-            uri,
-            policy,
-            || None,
-            |procedure| {
-                procedure.remove(session);
-                (if procedure.callees.is_empty() { Keep::No } else { Keep::Yes }, ())
-            },
-        );
+    /// Makes a new registration known, under the lock of its entry.
+    fn enter(
+        &self,
+        registration: RegistrationId,
+        uri: &str,
+        policy: MatchPolicy,
+        invoke: InvokePolicy,
+        now: Timestamp,
+    ) -> Option<u64> {
+        let (uri, invoke, after_meta) = (uri.into(), Some(invoke), self.feed.given());
+        let described = Described { uri, policy, invoke, created: now, after_meta };
+        self.directory.insert(registration, described);
+        self.feed.number(MetaTopic::RegistrationOnCreate)
+    }
+
+    /// Takes a callee out; the registration dies with its last one.
+    pub fn unregister(&self, uri: &str, policy: MatchPolicy, session: SessionId) -> Departure {
+        let remove = |procedure: &mut Procedure| {
+            let left = self.feed.number(MetaTopic::RegistrationOnUnregister);
+            procedure.remove(session);
+            if !procedure.callees.is_empty() {
+                return (Keep::Yes, Departure { left, deleted: None });
+            }
+            self.directory.remove(procedure.registration);
+            let deleted = self.feed.number(MetaTopic::RegistrationOnDelete);
+            (Keep::No, Departure { left, deleted })
+        };
+        self.patterns.update(uri, policy, || None, remove).unwrap_or_default()
+    }
+
+    /// What a registration is for (`wamp.registration.get`).
+    pub fn get(&self, registration: RegistrationId) -> Option<Described> {
+        self.directory.get(registration)
+    }
+
+    /// The ids of all registrations, unless there are more than `limit`.
+    pub fn list(&self, limit: usize) -> Option<Listing<RegistrationId>> {
+        self.directory.list(limit)
+    }
+
+    /// The registration of exactly this pattern; no matching is done (AP-RMA-02).
+    pub fn look_up(&self, uri: &str, policy: MatchPolicy) -> Option<RegistrationId> {
+        self.patterns.look_up(uri, policy, |procedure| procedure.registration)
+    }
+
+    /// The registration that a call of `uri` would go to (AP-PBR-04).
+    pub fn best_match(&self, uri: &str) -> Option<RegistrationId> {
+        self.patterns.best_match(uri, |_, procedure| procedure.registration)
+    }
+
+    /// The callees of the registration of a pattern, in their order; `None` if there is none.
+    pub fn callees(&self, uri: &str, policy: MatchPolicy) -> Option<Vec<SessionRef>> {
+        let sessions =
+            |procedure: &Procedure| procedure.callees.iter().map(|callee| callee.session).collect();
+        self.patterns.look_up(uri, policy, sessions)
     }
 
     /// The callee for a call of `uri`: the best match, then its policy. `random` draws 64 bits.
@@ -193,7 +263,7 @@ impl ProcedureTable {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_idle()
+        self.patterns.is_idle() && self.directory.len() == 0
     }
 }
 
@@ -323,9 +393,11 @@ mod tests {
     }
 
     fn table(invoke: InvokePolicy, callees: u64) -> ProcedureTable {
-        let table = ProcedureTable::new(HashSeed::new(1), &Arc::default());
+        let table = ProcedureTable::new(HashSeed::new(1), &Arc::default(), &Arc::default());
         for number in 1..=callees {
-            table.register(URI, EXACT, invoke, callee(number)).expect("the registration is shared");
+            table
+                .register(URI, EXACT, invoke, callee(number), Timestamp::default())
+                .expect("the registration is shared");
         }
         table
     }
@@ -338,10 +410,13 @@ mod tests {
     #[test]
     fn a_single_registration_refuses_the_second_callee() {
         let table = table(InvokePolicy::Single, 1);
-        let single = |number| table.register(URI, EXACT, InvokePolicy::Single, callee(number));
+        let single = |number| {
+            table.register(URI, EXACT, InvokePolicy::Single, callee(number), Timestamp::default())
+        };
         assert_eq!(single(2), Err(RegisterError::Taken));
         assert_eq!(single(1), Err(RegisterError::Twice));
-        let other = table.register(URI, EXACT, InvokePolicy::First, callee(2));
+        let other =
+            table.register(URI, EXACT, InvokePolicy::First, callee(2), Timestamp::default());
         assert_eq!(other, Err(RegisterError::OtherPolicy));
     }
 
@@ -388,10 +463,12 @@ mod tests {
     }
 
     fn limited(invoke: InvokePolicy, limits: &[Option<u32>]) -> ProcedureTable {
-        let table = ProcedureTable::new(HashSeed::new(1), &Arc::default());
+        let table = ProcedureTable::new(HashSeed::new(1), &Arc::default(), &Arc::default());
         for (number, concurrency) in (1..).zip(limits) {
             let callee = Callee { concurrency: *concurrency, ..callee(number).into() };
-            table.register(URI, EXACT, invoke, callee).expect("the registration is shared");
+            table
+                .register(URI, EXACT, invoke, callee, Timestamp::default())
+                .expect("the registration is shared");
         }
         table
     }

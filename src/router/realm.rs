@@ -6,10 +6,11 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use foldhash::fast::FixedState;
 
+use super::meta::MetaFeed;
 use super::procedures::ProcedureTable;
 use super::retained::RetainedTable;
 use super::topics::TopicTable;
-use super::{IdCounter, RealmSettings, SessionRef};
+use super::{IdCounter, RealmSettings, SessionRef, ShardId};
 use crate::hash::HashSeed;
 use crate::wamp::SessionId;
 
@@ -20,39 +21,104 @@ pub struct Realm {
     pub procedures: ProcedureTable,
     /// Outlives the sessions that published: no part of what must be gone with the last one.
     pub retained: RetainedTable,
-    sessions: DashMap<SessionId, SessionRef, FixedState>,
+    pub feed: Arc<MetaFeed>,
+    /// The place of this realm in the configuration.
+    number: usize,
+    sessions: DashMap<SessionId, Member, FixedState>,
+}
+
+/// What everybody may know of a session: who it is and how it came (AP-SMA).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Profile {
+    pub authid: Box<str>,
+    pub authrole: Box<str>,
+    pub authmethod: &'static str,
+    pub authprovider: &'static str,
+    /// `websocket` or `rawsocket`.
+    pub transport: &'static str,
+    pub serializer: &'static str,
+}
+
+impl Profile {
+    /// Of a session without authentication (AU-ANON-01).
+    pub fn anonymous(
+        authid: impl Into<Box<str>>,
+        authrole: impl Into<Box<str>>,
+        transport: &'static str,
+        serializer: &'static str,
+    ) -> Self {
+        let (authid, authrole) = (authid.into(), authrole.into());
+        let (authmethod, authprovider) = ("anonymous", "static");
+        Self { authid, authrole, authmethod, authprovider, transport, serializer }
+    }
+}
+
+/// A session of a realm, wherever it lives.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub at: SessionRef,
+    pub profile: Arc<Profile>,
 }
 
 impl Realm {
-    pub(super) fn new(settings: RealmSettings, seed: HashSeed, ids: &Arc<IdCounter>) -> Self {
+    pub(super) fn new(
+        settings: RealmSettings,
+        number: usize,
+        seed: HashSeed,
+        ids: &Arc<IdCounter>,
+    ) -> Self {
+        let feed = Arc::default();
         Self {
             settings,
-            topics: TopicTable::new(seed, ids),
-            procedures: ProcedureTable::new(seed, ids),
+            topics: TopicTable::new(seed, ids, &feed),
+            procedures: ProcedureTable::new(seed, ids, &feed),
             retained: RetainedTable::default(),
+            feed,
+            number,
             sessions: DashMap::with_hasher(seed.state()),
         }
     }
 
+    pub const fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The shard that publishes the meta events of this realm, in their order.
+    pub fn home(&self, shards: usize) -> ShardId {
+        ShardId(u8::try_from(self.number % shards).expect("shards are counted in 8 bits"))
+    }
+
     /// Enters a session; `false` if its id is taken, so that another is drawn (BP-ID-03).
     #[must_use]
-    pub fn enter(&self, session: SessionRef) -> bool {
+    pub fn enter(&self, session: SessionRef, profile: &Arc<Profile>) -> bool {
         match self.sessions.entry(session.session) {
             Entry::Occupied(_) => false,
             Entry::Vacant(slot) => {
-                slot.insert(session);
+                slot.insert(Member { at: session, profile: Arc::clone(profile) });
                 true
             }
         }
     }
 
-    pub fn leave(&self, session: SessionId) {
-        self.sessions.remove(&session);
+    /// Takes a session out; `false` if somebody has done so before. Whoever does so ends it.
+    pub fn leave(&self, session: SessionRef) -> bool {
+        self.sessions.remove_if(&session.session, |_, member| member.at == session).is_some()
     }
 
     /// Where a session lives, if it does.
     pub fn find(&self, session: SessionId) -> Option<SessionRef> {
-        self.sessions.get(&session).map(|found| *found)
+        self.sessions.get(&session).map(|found| found.at)
+    }
+
+    /// A session with its profile.
+    pub fn member(&self, session: SessionId) -> Option<Member> {
+        self.sessions.get(&session).map(|found| found.clone())
+    }
+
+    /// The sessions for which `wanted` holds, in no order. Looks at all of them.
+    pub fn members(&self, wanted: impl Fn(&Member) -> bool) -> Vec<SessionRef> {
+        let members = self.sessions.iter();
+        members.filter(|member| wanted(member)).map(|member| member.at).collect()
     }
 
     pub fn session_count(&self) -> usize {
@@ -60,7 +126,10 @@ impl Realm {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.sessions.is_empty() && self.topics.is_empty() && self.procedures.is_empty()
+        self.sessions.is_empty()
+            && self.topics.is_empty()
+            && self.procedures.is_empty()
+            && self.feed.is_idle()
     }
 }
 
@@ -72,15 +141,18 @@ mod tests {
     /// BP-ID-03.
     #[test]
     fn a_session_id_is_given_out_once_while_it_lives() {
-        let realm = Realm::new(RealmSettings::default(), HashSeed::new(1), &Arc::default());
+        let realm = Realm::new(RealmSettings::default(), 0, HashSeed::new(1), &Arc::default());
+        let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
         let session = SessionId::new(7).expect("a small number is an id");
         let first = SessionRef { session, slot: 1, shard: ShardId(0) };
         let second = SessionRef { session, slot: 2, shard: ShardId(1) };
-        assert!(realm.enter(first));
-        assert!(!realm.enter(second), "the id is taken");
+        assert!(realm.enter(first, &profile));
+        assert!(!realm.enter(second, &profile), "the id is taken");
         assert_eq!(realm.find(session), Some(first));
-        realm.leave(session);
-        assert!(realm.enter(second));
+        assert!(!realm.leave(second), "only the session that is there leaves");
+        assert!(realm.leave(first));
+        assert!(!realm.leave(first), "it leaves once");
+        assert!(realm.enter(second, &profile));
         assert_eq!(realm.session_count(), 1);
     }
 }

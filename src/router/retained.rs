@@ -103,7 +103,7 @@ impl RetainedTable {
             let from = (Bound::Included(literal), Bound::Unbounded);
             let candidates = shelf.topics.range::<str, _>(from);
             for (topic, entries) in candidates.take_while(|(topic, _)| topic.starts_with(literal)) {
-                if policy == MatchPolicy::Prefix || is_wildcard_match(uri, topic) {
+                if policy.matches(uri, topic) {
                     look(topic, entries);
                 }
             }
@@ -213,14 +213,6 @@ fn literal_start(uri: &str, policy: MatchPolicy) -> &str {
     }
     let open = if uri.starts_with('.') { Some(0) } else { uri.find("..").map(|dots| dots + 1) };
     &uri[..open.unwrap_or(uri.len())]
-}
-
-fn is_wildcard_match(pattern: &str, topic: &str) -> bool {
-    let mut components = topic.split('.');
-    let fits = pattern.split('.').all(|wanted| {
-        components.next().is_some_and(|component| wanted.is_empty() || wanted == component)
-    });
-    fits && components.next().is_none()
 }
 
 fn weight(topic: &str, event: &RetainedEvent) -> usize {

@@ -4,12 +4,13 @@
 
 mod calls;
 mod request_ids;
+mod testaments;
 
 use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
-use crate::router::{Identity, Realm};
+use crate::router::{Identity, Profile, Realm};
 use crate::wamp::{MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
 
 pub use calls::{
@@ -17,6 +18,7 @@ pub use calls::{
     Upload,
 };
 pub use request_ids::{RequestIds, SequenceError};
+pub use testaments::{Scope, Testament, Testaments};
 
 /// A session from WELCOME to its end.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct Session {
     pub id: SessionId,
     pub realm: Arc<Realm>,
     pub roles: Roles,
-    pub authid: Box<str>,
+    pub profile: Arc<Profile>,
     pub joined: Millis,
     pub request_ids: RequestIds,
     pub subscriptions: Map<SubscriptionId, Membership>,
@@ -37,6 +39,8 @@ pub struct Session {
     pub ended_uploads: Option<Box<EndedUploads>>,
     /// Invocations of this session as a callee.
     pub invocations: Invocations,
+    /// What is published when it ends.
+    pub testaments: Option<Box<Testaments>>,
 }
 
 /// A subscription of this session.
@@ -60,7 +64,7 @@ impl Session {
         id: SessionId,
         realm: Arc<Realm>,
         roles: Roles,
-        authid: Box<str>,
+        profile: Arc<Profile>,
         joined: Millis,
         seed: HashSeed,
     ) -> Self {
@@ -68,7 +72,7 @@ impl Session {
             id,
             realm,
             roles,
-            authid,
+            profile,
             joined,
             request_ids: RequestIds::default(),
             subscriptions: seed.map(),
@@ -77,12 +81,13 @@ impl Session {
             last_call: 0,
             ended_uploads: None,
             invocations: Invocations::new(seed),
+            testaments: None,
         }
     }
 
     /// What the lists of a publication may name this session by.
     pub fn identity(&self) -> Identity<'_> {
-        let authrole = &self.realm.settings.anonymous_role;
-        Identity { session: self.id, authid: &self.authid, authrole }
+        let Profile { authid, authrole, .. } = &*self.profile;
+        Identity { session: self.id, authid, authrole }
     }
 }

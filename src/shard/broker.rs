@@ -9,15 +9,15 @@ use super::mail::passthru_details;
 use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::Codec;
 use crate::router::{
-    Audience, Fanout, MAX_WILDCARD_COMPONENTS, PublisherDisclosure, Realm, RealmSettings,
-    RetainedEvent, SessionRef, ShardSet,
+    Audience, Fanout, MAX_WILDCARD_COMPONENTS, MetaTopic, PublisherDisclosure, Realm,
+    RealmSettings, RetainedEvent, SessionRef, ShardSet,
 };
 use crate::session::{Membership, Session};
 use crate::transport::{Class, Framing, Span};
 use crate::wamp::{
     Dict, Feature, MatchPolicy, Payload, PublicationId, Publish, PublishOptions, RequestId, Role,
-    RouterMessage, Subscribe, SubscriptionId, WampError, code, is_reserved, is_valid_pattern,
-    is_valid_uri,
+    RouterMessage, SessionId, Subscribe, SubscriptionId, WampError, code, is_reserved,
+    is_valid_pattern, is_valid_uri,
 };
 
 /// The local receivers of one subscription, and what it is for.
@@ -60,9 +60,10 @@ impl Shard {
             return Ok(());
         }
         // The join and SUBSCRIBED are one step, so no EVENT can come before it (BP-ORD-02).
-        let subscription = realm.topics.join(&subscribe.topic, policy, self.id);
+        let joined = realm.topics.join(&subscribe.topic, policy, self.id, self.wall_clock);
+        let subscription = joined.subscription;
         let receivers = self.receivers.entry(subscription).or_insert_with(|| Receivers {
-            realm,
+            realm: Arc::clone(&realm),
             uri: subscribe.topic.as_ref().into(),
             policy,
             slots: Vec::new(),
@@ -77,6 +78,11 @@ impl Shard {
             entry.insert(Membership { position, retained_until: 0 });
             receivers.slots.push(slot);
             self.counters.subscriptions.increment();
+        }
+        if joins {
+            let id = session.id;
+            let created = joined.created.map(|number| (number, &*subscribe.topic, policy));
+            self.announce_subscription(&realm, id, subscription, created);
         }
         let request = subscribe.request;
         self.answer(slot, &RouterMessage::Subscribed { request, subscription });
@@ -104,9 +110,10 @@ impl Shard {
         subscription: SubscriptionId,
     ) -> Result<(), Violation> {
         let session = self.accept_request(slot, request, Role::Subscriber, "UNSUBSCRIBE")?;
+        let id = session.id;
         match session.subscriptions.remove(&subscription) {
             Some(membership) => {
-                self.leave_subscription(subscription, membership.position);
+                self.leave_subscription(id, subscription, membership.position);
                 self.answer(slot, &RouterMessage::Unsubscribed { request });
             }
             None => self.refuse(slot, code::UNSUBSCRIBE, request, NO_SUCH_SUBSCRIPTION),
@@ -125,7 +132,7 @@ impl Shard {
         let Some(session) = self.find_mut(subscriber) else { return };
         let announced = session.roles.has(Role::Subscriber, Feature::SubscriptionRevocation);
         let Some(membership) = session.subscriptions.remove(&subscription) else { return };
-        self.leave_subscription(subscription, membership.position);
+        self.leave_subscription(subscriber.session, subscription, membership.position);
         if !announced {
             return;
         }
@@ -137,12 +144,19 @@ impl Shard {
         }
     }
 
-    /// Takes the receiver at `position` out of a subscription's list.
-    pub(super) fn leave_subscription(&mut self, subscription: SubscriptionId, position: u32) {
-        let receivers = self
-            .receivers
-            .get_mut(&subscription)
-            .expect("a session's subscription has a receiver list");
+    /// Takes a session, which stands at `position`, out of a subscription's list.
+    pub(super) fn leave_subscription(
+        &mut self,
+        leaver: SessionId,
+        subscription: SubscriptionId,
+        position: u32,
+    ) {
+        let listed = "a session's subscription has a receiver list";
+        let realm = Arc::clone(&self.receivers.get(&subscription).expect(listed).realm);
+        let names = || vec![leaver.get().into(), subscription.get().into()];
+        let (on_unsubscribe, on_delete) =
+            (MetaTopic::SubscriptionOnUnsubscribe, MetaTopic::SubscriptionOnDelete);
+        let receivers = self.receivers.get_mut(&subscription).expect(listed);
         receivers.slots.swap_remove(position as usize);
         self.counters.subscriptions.subtract(1);
         if let Some(moved) = receivers.slots.get(position as usize) {
@@ -151,10 +165,14 @@ impl Shard {
                 .and_then(|session| session.subscriptions.get_mut(&subscription))
                 .map(|held| held.position = position)
                 .expect("a listed receiver holds the subscription");
-        } else if receivers.slots.is_empty() {
-            receivers.realm.topics.leave(&receivers.uri, receivers.policy, self.id);
-            self.receivers.remove(&subscription);
         }
+        if !receivers.slots.is_empty() {
+            self.announce(&realm, on_unsubscribe, names);
+            return;
+        }
+        let departure = realm.topics.leave(&receivers.uri, receivers.policy, self.id);
+        self.receivers.remove(&subscription);
+        self.announce_departure(&realm, departure, (on_unsubscribe, on_delete), names);
     }
 
     pub(super) fn handle_publish(
@@ -164,21 +182,36 @@ impl Shard {
     ) -> Result<(), Violation> {
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        let filter = publish.options.filter.take();
-        let audience = Audience::new(publish.options.exclude_me.then_some(session.id), filter);
-        let details = event_details(session, &mut publish.options);
-        let realm = Arc::clone(&session.realm);
+        let author = Author::new(session, &mut publish.options);
         let limit = self.settings().limits.uri_bytes;
-        if let Err(refusal) = check_uri(&realm, &publish.topic, limit)
-            .and_then(|()| unreserved(&publish.topic))
-            .and_then(|()| check_disclosure(&realm.settings, &publish.options))
-        {
+        if let Err(refusal) = check_publish(&author.realm, &publish, limit) {
             self.counters.publications_refused.increment();
             if publish.options.acknowledge {
                 self.refuse(slot, code::PUBLISH, publish.request, refusal);
             }
             return Ok(());
         }
+        self.publish(slot, author, &publish, None);
+        Ok(())
+    }
+
+    /// Publishes in the name of a session that is not in its slot any more (AP-TES-04).
+    pub(super) fn publish_for(&mut self, slot: u32, session: &Session, mut publish: Publish<'_>) {
+        publish.options.acknowledge = false;
+        let author = Author::new(session, &mut publish.options);
+        self.publish(slot, author, &publish, Some(session));
+    }
+
+    /// Routes a publication that nothing refuses. `departed` is the publisher if its slot does not
+    /// hold it any more.
+    fn publish(
+        &mut self,
+        slot: u32,
+        author: Author,
+        publish: &Publish<'_>,
+        departed: Option<&Session>,
+    ) {
+        let Author { realm, audience, details } = author;
         self.counters.publications.increment();
         let publication = PublicationId::from_random(self.random());
         // Stored before the subscriptions are looked up; see `router::retained`.
@@ -186,7 +219,8 @@ impl Shard {
             let (audience, details) = (audience.clone(), details.clone());
             let payload = publish.payload.to_buf();
             let event = RetainedEvent { publication, audience, details, payload };
-            self.retain(slot, &publish.topic, event)
+            let publisher = departed.or_else(|| self.connections[slot as usize].session());
+            self.retain(publisher.expect("the publisher is here"), &publish.topic, event)
         });
         let fanouts = realm.topics.matches(&publish.topic);
         if publish.options.acknowledge {
@@ -202,26 +236,30 @@ impl Shard {
             let subscription = fanout.subscription;
             let audience = audience.clone();
             let head = EventHead { subscription, publication, audience, retained, details };
-            self.dispatch(slot, fanout, head, publish.payload);
+            let elsewhere = self.dispatch(fanout, head, publish.payload);
+            self.mark_feeds(slot, elsewhere);
         }
-        Ok(())
     }
 
-    /// Hands an event to every shard that has receivers, this one included.
-    fn dispatch(&mut self, slot: u32, fanout: Fanout, head: EventHead, payload: Payload<'_>) {
+    /// Hands an event to every shard that has receivers, this one included. Returns the others.
+    pub(super) fn dispatch(
+        &mut self,
+        fanout: Fanout,
+        head: EventHead,
+        payload: Payload<'_>,
+    ) -> ShardSet {
         let mut elsewhere = fanout.shards;
         elsewhere.remove(self.id);
         if fanout.shards.contains(self.id) {
             self.deliver(&head, payload);
         }
-        if elsewhere.is_empty() {
-            return;
+        if !elsewhere.is_empty() {
+            let event = Arc::new(Event { head, payload: payload.to_buf() });
+            for shard in elsewhere.iter() {
+                self.post(shard, Mail::Event(Arc::clone(&event)));
+            }
         }
-        let event = Arc::new(Event { head, payload: payload.to_buf() });
-        for shard in elsewhere.iter() {
-            self.post(shard, Mail::Event(Arc::clone(&event)));
-        }
-        self.mark_feeds(slot, elsewhere);
+        elsewhere
     }
 
     pub(super) fn mark_feeds(&mut self, slot: u32, shards: ShardSet) {
@@ -312,8 +350,36 @@ fn is_meant(connection: &Connection, head: &EventHead) -> bool {
     })
 }
 
+/// What an event says of its publisher, the same for all subscriptions.
+struct Author {
+    realm: Arc<Realm>,
+    audience: Audience,
+    /// `EVENT.Details` without `topic`.
+    details: Dict,
+}
+
+impl Author {
+    fn new(session: &Session, options: &mut PublishOptions) -> Self {
+        let filter = options.filter.take();
+        let audience = Audience::new(options.exclude_me.then_some(session.id), filter);
+        let details = event_details(session, options);
+        Self { realm: Arc::clone(&session.realm), audience, details }
+    }
+}
+
+/// Every check of a PUBLISH that is answered with an ERROR.
+pub(super) fn check_publish(
+    realm: &Realm,
+    publish: &Publish<'_>,
+    uri_bytes: usize,
+) -> Result<(), Refusal> {
+    check_uri(realm, &publish.topic, uri_bytes)?;
+    unreserved(&publish.topic)?;
+    check_disclosure(&realm.settings, &publish.options)
+}
+
 /// Refuses payload passthru to a client that did not announce it (AP-PPT-03).
-fn check_passthru(session: &Session, options: &PublishOptions) -> Result<(), Violation> {
+pub(super) fn check_passthru(session: &Session, options: &PublishOptions) -> Result<(), Violation> {
     let role = Role::Publisher;
     let used = options.passthru.as_ref().is_some_and(|passthru| passthru.is_mode());
     if used && !session.roles.has(role, Feature::PayloadPassthruMode) {

@@ -6,7 +6,7 @@ use super::connection::Phase;
 use super::lifecycle::EndReason;
 use super::{SendError, Shard};
 use crate::clock::Millis;
-use crate::router::{Realm, SessionRef};
+use crate::router::{Profile, Realm, SessionRef};
 use crate::session::Session;
 use crate::transport::CloseCode;
 use crate::wamp::{Dict, Hello, RouterMessage, SessionId, Value, WampError, is_valid_uri};
@@ -20,16 +20,17 @@ impl Shard {
                 return;
             }
         };
-        let id = self.enter_realm(slot, &realm);
-        let authid = self.anonymous_authid();
-        let mut details = welcome_details(&realm, &authid);
+        let profile = Arc::new(self.anonymous_profile(slot, &realm));
+        let id = self.enter_realm(slot, &realm, &profile);
+        let mut details = welcome_details(&realm, &profile);
         let seed = self.router.seed();
-        let session = Session::new(id, realm, hello.roles, authid, now, seed);
+        let session = Session::new(id, realm, hello.roles, profile, now, seed);
+        self.announce_join(&session);
         let connection = &mut self.connections[slot as usize];
         tracing::info!(
             session = id.get(),
             realm = %session.realm.settings.name,
-            authid = %session.authid,
+            authid = %session.profile.authid,
             peer = %connection.peer,
             transport = connection.framing.transport_name(),
             serializer = connection.codec.as_str(),
@@ -112,24 +113,30 @@ impl Shard {
     }
 
     /// Draws session ids until one is free (BP-ID-03).
-    fn enter_realm(&mut self, slot: u32, realm: &Realm) -> SessionId {
+    fn enter_realm(&mut self, slot: u32, realm: &Realm, profile: &Arc<Profile>) -> SessionId {
         loop {
             let session = SessionId::from_random(self.random());
-            if realm.enter(SessionRef { session, slot, shard: self.id }) {
+            if realm.enter(SessionRef { session, slot, shard: self.id }, profile) {
                 return session;
             }
         }
     }
 
-    /// A random authid for an anonymous session (AU-ANON-01).
-    fn anonymous_authid(&mut self) -> Box<str> {
+    /// An anonymous session gets a random authid (AU-ANON-01).
+    fn anonymous_profile(&mut self, slot: u32, realm: &Realm) -> Profile {
         let bits = self.random();
-        format!("anon-{bits:016x}").into_boxed_str()
+        let connection = &self.connections[slot as usize];
+        Profile::anonymous(
+            format!("anon-{bits:016x}"),
+            realm.settings.anonymous_role.as_str(),
+            connection.framing.transport_name(),
+            connection.codec.as_str(),
+        )
     }
 }
 
 /// What WELCOME says about the session and the router (BP-SES-07, BP-SES-08).
-fn welcome_details(realm: &Realm, authid: &str) -> Dict {
+fn welcome_details(realm: &Realm, profile: &Profile) -> Dict {
     let settings = &realm.settings;
     let features = |names: &[&'static str]| {
         let on = names.iter().map(|name| ((*name).into(), Value::Bool(true))).collect();
@@ -144,10 +151,10 @@ fn welcome_details(realm: &Realm, authid: &str) -> Dict {
     let roles = vec![("broker".into(), features(&broker)), ("dealer".into(), features(&dealer))];
     vec![
         ("realm".into(), settings.name.as_str().into()),
-        ("authid".into(), authid.into()),
-        ("authrole".into(), settings.anonymous_role.as_str().into()),
-        ("authmethod".into(), "anonymous".into()),
-        ("authprovider".into(), "static".into()),
+        ("authid".into(), (&*profile.authid).into()),
+        ("authrole".into(), (&*profile.authrole).into()),
+        ("authmethod".into(), profile.authmethod.into()),
+        ("authprovider".into(), profile.authprovider.into()),
         ("agent".into(), "Stentor".into()),
         ("roles".into(), Value::Dict(roles)),
     ]
@@ -166,7 +173,9 @@ const BROKER_FEATURES: &[&str] = &[
     "payload_passthru_mode",
     "publisher_exclusion",
     "publisher_identification",
+    "session_meta_api",
     "subscriber_blackwhite_listing",
+    "subscription_meta_api",
     "subscription_revocation",
 ];
 const DEALER_FEATURES: &[&str] = &[
@@ -178,6 +187,9 @@ const DEALER_FEATURES: &[&str] = &[
     "payload_passthru_mode",
     "progressive_call_invocations",
     "progressive_call_results",
+    "registration_meta_api",
     "registration_revocation",
+    "session_meta_api",
     "shared_registration",
+    "testament_meta_api",
 ];

@@ -6,6 +6,7 @@ use super::mail::NO_PAYLOAD;
 use super::timers::CallTimer;
 use super::{Cancellation, Mail, Outcome, Return, SendError, Shard};
 use crate::clock::Millis;
+use crate::router::SessionRef;
 use crate::session::{PendingInvocation, Session};
 use crate::transport::CloseCode;
 use crate::wamp::{CancelMode, CloseReason, RouterMessage, WampError};
@@ -16,6 +17,10 @@ pub enum EndReason {
     ClientAbort,
     Goodbye,
     KeepaliveTimeout,
+    /// Through the meta API or by an administrator.
+    Killed,
+    /// With all others of its realm (AP-SMA-03).
+    KilledWithAll,
     MessageTooLarge,
     ProtocolViolation,
     Shutdown,
@@ -34,6 +39,8 @@ impl EndReason {
             Self::ClientAbort => "client_abort",
             Self::Goodbye => "goodbye",
             Self::KeepaliveTimeout => "keepalive_timeout",
+            Self::Killed => "killed",
+            Self::KilledWithAll => "killed_with_all",
             Self::MessageTooLarge => "message_too_large",
             Self::ProtocolViolation => "protocol_violation",
             Self::Shutdown => "shutdown",
@@ -41,6 +48,16 @@ impl EndReason {
             Self::TransportClosed => "transport_closed",
             Self::TransportError(kind) => kind,
             Self::TransportLost => "transport_lost",
+        }
+    }
+}
+
+impl EndReason {
+    /// `GOODBYE.Reason` where nothing else was asked for.
+    const fn close_uri(self) -> &'static str {
+        match self {
+            Self::Shutdown => CloseReason::SystemShutdown.uri(),
+            _ => CloseReason::Killed.uri(),
         }
     }
 }
@@ -68,8 +85,8 @@ impl Shard {
         for slot in slots {
             match &self.connections[slot as usize].phase {
                 Phase::Joined(_) => {
-                    let reason = CloseReason::SystemShutdown;
-                    self.say_goodbye(slot, EndReason::Shutdown, reason, CloseCode::Away, now);
+                    let reason = CloseReason::SystemShutdown.uri();
+                    self.say_goodbye(slot, EndReason::Shutdown, reason, "", CloseCode::Away, now);
                 }
                 Phase::Negotiating | Phase::Open => {
                     let message = "the router is shutting down";
@@ -82,16 +99,20 @@ impl Shard {
     }
 
     /// The router ends a session: it is out of routing at once, then waits for the answer.
-    fn say_goodbye(
+    pub(super) fn say_goodbye(
         &mut self,
         slot: u32,
         end: EndReason,
-        reason: CloseReason,
+        reason: &str,
+        message: &str,
         code: CloseCode,
         now: Millis,
     ) {
         self.end_session(slot, end, now);
-        self.answer(slot, &RouterMessage::Goodbye { message: "", reason: reason.uri() });
+        if self.send(slot, &RouterMessage::Goodbye { message, reason }).is_err() {
+            // A peer that takes so little is told the essence.
+            self.answer(slot, &RouterMessage::Goodbye { message: "", reason: end.close_uri() });
+        }
         self.connections[slot as usize].enter(Phase::ShuttingDown(Closing { code }), now);
         self.rearm(slot, now);
     }
@@ -230,22 +251,30 @@ impl Shard {
             events_dropped = std::mem::take(&mut connection.events_dropped),
             "session left"
         );
-        session.realm.leave(session.id);
+        // Whoever killed it has taken it out of the list already.
+        session.realm.leave(SessionRef { session: session.id, slot, shard: self.id });
         self.counters.sessions.subtract(1);
-        self.release(slot, *session);
+        self.release(slot, *session, reason);
     }
 
     /// Gives back what a session held, and tells the other side of each of its calls.
-    fn release(&mut self, slot: u32, mut session: Session) {
+    fn release(&mut self, slot: u32, mut session: Session, reason: EndReason) {
+        if !matches!(reason, EndReason::KilledWithAll | EndReason::Shutdown) {
+            self.publish_testaments(slot, &mut session);
+        }
         let mut subscriptions: Vec<_> = session.subscriptions.drain().collect();
         subscriptions.sort_unstable();
         for (subscription, membership) in subscriptions {
-            self.leave_subscription(subscription, membership.position);
+            self.leave_subscription(session.id, subscription, membership.position);
         }
-        for pattern in session.registrations.values() {
-            session.realm.procedures.unregister(&pattern.uri, pattern.policy, session.id);
+        let mut registrations: Vec<_> = session.registrations.drain().collect();
+        registrations.sort_unstable_by_key(|(registration, _)| *registration);
+        for (registration, pattern) in &registrations {
+            self.leave_registration(&session.realm, session.id, *registration, pattern);
         }
-        self.counters.registrations.subtract(session.registrations.len() as u64);
+        if reason != EndReason::KilledWithAll {
+            self.announce_leave(&session);
+        }
         let mut calls: Vec<_> = session.calls.drain().collect();
         calls.sort_unstable_by_key(|(request, _)| *request);
         self.counters.calls.subtract(calls.len() as u64);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::meta::{Kill, MetaEvent, Roll, RollCall};
 use crate::router::{Audience, LoadSlot, SessionRef};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
@@ -16,6 +17,14 @@ pub enum Mail {
     Invoke(Box<Invoke>, PayloadBuf),
     /// To the callee's shard: the caller, or the dealer, has given up on the call.
     Cancel(Cancellation),
+    /// To the home shard of a realm: publish this, when its turn has come.
+    Meta(Box<MetaEvent>),
+    /// To the session's shard: end it.
+    Kill(Box<Kill>),
+    /// To a shard with receivers: who are they?
+    RollCall(RollCall),
+    /// The answer to that.
+    Roll(Roll),
     /// To the subscriber's shard: an administrator ends its subscription (AP-REVS-01).
     Revoke { subscriber: SessionRef, subscription: SubscriptionId, reason: Option<Box<str>> },
     /// To the callee's shard: an administrator ends its registration (AP-REVR-01).
@@ -36,7 +45,13 @@ impl Mail {
                 event.payload.as_payload().weight() + event.head.audience.weight()
             }
             Self::Invoke(_, payload) | Self::Return(_, payload) => payload.as_payload().weight(),
-            Self::Cancel(_) | Self::Revoke { .. } | Self::RevokeRegistration { .. } => 0,
+            Self::Roll(roll) => roll.weight(),
+            Self::Meta(_)
+            | Self::Kill(_)
+            | Self::RollCall(_)
+            | Self::Cancel(_)
+            | Self::Revoke { .. }
+            | Self::RevokeRegistration { .. } => 0,
         };
         MAIL_WEIGHT + payload
     }

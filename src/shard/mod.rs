@@ -12,6 +12,7 @@ mod input;
 mod lifecycle;
 mod log_budget;
 mod mail;
+mod meta;
 mod outbound;
 mod retention;
 mod timeouts;
@@ -25,20 +26,22 @@ use slab::Slab;
 
 use crate::clock::Millis;
 use crate::hash::Map;
-use crate::router::{Counters, Router, SessionRef, Settings, ShardId, ShardSet};
+use crate::router::{Counters, Realm, Router, SessionRef, Settings, ShardId, ShardSet};
 use crate::session::Session;
 use crate::transport::TransportRules;
-use crate::wamp::{RouterMessage, SubscriptionId};
+use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
 
 use broker::Receivers;
 use connection::Connection;
 use log_budget::LogBudget;
+use meta::{EventOrder, Roster};
 use outbound::{Outbound, SendError};
 use timers::{Owner, Timers};
 
 pub use flush::Flushed;
 pub use lifecycle::{Closing, EndReason};
 pub use mail::{Cancellation, Event, EventHead, Invoke, Mail, Outcome, Return};
+pub use meta::{Kill, MetaEvent, Roll, RollCall};
 
 /// One shard of a router.
 #[derive(Debug)]
@@ -55,6 +58,12 @@ pub struct Shard {
     outboxes: Vec<(Vec<Mail>, usize)>,
     /// Mail to sessions of this shard, handled when the current input is.
     local_mail: Vec<Mail>,
+    /// Meta events for other home shards, sent behind everything else of the turn.
+    homebound: Vec<(ShardId, MetaEvent)>,
+    /// For each realm whose home this shard is, by the realm's number.
+    event_orders: Map<usize, EventOrder>,
+    /// Questions to other shards that wait for answers.
+    roster: Roster,
     timers: Timers,
     /// Slots whose sockets the event loop has to close.
     closed: Vec<u32>,
@@ -62,6 +71,7 @@ pub struct Shard {
     reply: Vec<u8>,
     generation: u32,
     log_budget: LogBudget,
+    wall_clock: Timestamp,
     shutting_down: bool,
 }
 
@@ -85,11 +95,15 @@ impl Shard {
             outbound: Outbound::new(router.settings.output, Arc::clone(&counters)),
             outboxes: (0..router.shard_count()).map(|_| (Vec::new(), 0)).collect(),
             local_mail: Vec::new(),
+            homebound: Vec::new(),
+            event_orders: router.seed().map(),
+            roster: Roster::default(),
             timers: Timers::default(),
             closed: Vec::new(),
             reply: Vec::new(),
             generation: 0,
             log_budget: LogBudget::default(),
+            wall_clock: Timestamp::default(),
             shutting_down: false,
             counters,
             router,
@@ -98,6 +112,17 @@ impl Shard {
 
     pub const fn id(&self) -> ShardId {
         self.id
+    }
+
+    /// Tells the shard what clients and records call the present, from here to the next call.
+    /// Intervals are measured by `Millis` alone.
+    pub const fn set_wall_clock(&mut self, wall_clock: Timestamp) {
+        self.wall_clock = wall_clock;
+    }
+
+    /// The present of this turn, for what clients and records are told.
+    pub const fn wall_clock(&self) -> Timestamp {
+        self.wall_clock
     }
 
     /// Takes in a new connection. `peer` is for logs only.
@@ -203,6 +228,10 @@ impl Shard {
             Mail::Return(answer, payload) => {
                 self.handle_return(*answer, payload.as_payload(), now);
             }
+            Mail::Meta(event) => self.handle_meta_event(*event),
+            Mail::Kill(kill) => self.handle_kill(&kill, now),
+            Mail::RollCall(call) => self.handle_roll_call(call),
+            Mail::Roll(roll) => self.handle_roll(roll),
             Mail::Revoke { subscriber, subscription, reason } => {
                 self.handle_revoke(subscriber, subscription, reason.as_deref());
             }
@@ -259,6 +288,19 @@ impl Shard {
         let timed = calls.filter(|call| call.deadline().is_some()).count();
         assert_eq!(timed, self.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
+    }
+
+    /// Whether nothing is asked, and every meta event of the realms at home here is published: what
+    /// must hold when no mail is under way.
+    pub fn is_settled(&self) -> bool {
+        let home = |realm: &&Arc<Realm>| realm.home(self.router.shard_count()) == self.id;
+        let published = |realm: &Arc<Realm>| {
+            let order = self.event_orders.get(&realm.number());
+            order.map_or(Some(0), EventOrder::published) == Some(realm.feed.given())
+        };
+        self.roster.is_empty()
+            && self.homebound.is_empty()
+            && self.router.realms().filter(home).all(published)
     }
 
     fn check_gauges(&self, memberships: usize) {

@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use super::Shard;
 use crate::router::{Found, RetainedEvent};
+use crate::session::Session;
 use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
 
 impl Shard {
-    /// Stores an event of the publisher in `slot` and gives its number on the realm.
-    pub(super) fn retain(&self, slot: u32, topic: &str, event: RetainedEvent) -> u64 {
-        let session = self.connections[slot as usize].session();
-        let session = session.expect("a publisher has a session");
-        let (realm, limits) = (&session.realm, &self.settings().limits);
-        let stored = realm.retained.store(topic, event, session.identity(), limits);
+    /// Stores an event of a publisher and gives its number on the realm.
+    pub(super) fn retain(&self, publisher: &Session, topic: &str, event: RetainedEvent) -> u64 {
+        let (retained, limits) = (&publisher.realm.retained, &self.settings().limits);
+        let stored = retained.store(topic, event, publisher.identity(), limits);
         self.counters.events_retained.increment();
         self.counters.retained_dropped.add(stored.dropped);
         stored.number

@@ -16,6 +16,7 @@ pub enum WampError {
     NoSuchProcedure,
     NoSuchRealm,
     NoSuchRegistration,
+    NoSuchSession,
     NoSuchSubscription,
     NotAuthorized,
     /// A realm does not let its sessions disclose themselves.
@@ -45,6 +46,7 @@ impl WampError {
             Self::NoSuchProcedure => "wamp.error.no_such_procedure",
             Self::NoSuchRealm => "wamp.error.no_such_realm",
             Self::NoSuchRegistration => "wamp.error.no_such_registration",
+            Self::NoSuchSession => "wamp.error.no_such_session",
             Self::NoSuchSubscription => "wamp.error.no_such_subscription",
             Self::NotAuthorized => "wamp.error.not_authorized",
             Self::OptionDisallowedDiscloseMe => "wamp.error.option_disallowed.disclose_me",

@@ -8,6 +8,7 @@ mod id;
 mod message;
 mod options;
 mod payload;
+mod timestamp;
 mod uri;
 mod value;
 
@@ -23,5 +24,6 @@ pub use options::{
     YieldOptions,
 };
 pub use payload::{Payload, PayloadBuf};
+pub use timestamp::{BadTimestamp, Timestamp};
 pub use uri::{UriRule, is_reserved, is_valid_pattern, is_valid_uri};
 pub use value::{Dict, Value};

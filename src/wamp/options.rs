@@ -15,6 +15,25 @@ pub enum MatchPolicy {
 }
 
 impl MatchPolicy {
+    /// Whether `pattern` matches `uri` under this policy (AP-PBS-01). For the few lookups that no
+    /// table serves.
+    pub fn matches(self, pattern: &str, uri: &str) -> bool {
+        match self {
+            Self::Exact => pattern == uri,
+            Self::Prefix => uri.starts_with(pattern),
+            Self::Wildcard => {
+                let (mut open, mut given) = (pattern.split('.'), uri.split('.'));
+                loop {
+                    match (open.next(), given.next()) {
+                        (None, None) => return true,
+                        (Some(ours), Some(theirs)) if ours.is_empty() || ours == theirs => {}
+                        _ => return false,
+                    }
+                }
+            }
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -33,6 +52,18 @@ pub enum InvokePolicy {
     Random,
     First,
     Last,
+}
+
+impl InvokePolicy {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::RoundRobin => "roundrobin",
+            Self::Random => "random",
+            Self::First => "first",
+            Self::Last => "last",
+        }
+    }
 }
 
 /// `CANCEL.Options.mode` (AP-CAN-01).

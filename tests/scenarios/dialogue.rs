@@ -11,7 +11,9 @@
 //! a -> SUBSCRIBE {} com.x         the request id is put in by itself; #7 gives another one
 //! a -> [32, 1, {}, "com.x"]       any JSON
 //! a <- SUBSCRIBED 1 $s            the next message of `a`; $s is bound, or must be the same again
-//! a <- ERROR 34 2 {} $uri ...     `*` is any element, `...` any rest
+//! a <- ERROR 34 2 {} $uri ...     `*` is any element, `...` any rest; both names and `*` may stand
+//!                                 in a list or dict, such as [$id_a,*]
+//! a <- RESULT 1 {} ~[[3,1,2]]     `~`: lists may be in another order
 //! a <- CLOSED 1008                the router ended the transport; on WebSocket with this code
 //! a <- PING                       which stays unanswered
 //! a sends oversized               or: broken, garbage, wrong type (text for binary)
@@ -315,11 +317,17 @@ impl Stage {
             let Some((element, others)) = elements.split_first() else { return false };
             let fits = match *word {
                 "*" => true,
+                word if word.starts_with('~') => {
+                    sorted(self.literal(&word[1..])) == sorted(element.clone())
+                }
                 name if name.starts_with('$') => {
                     self.bindings.entry(name.to_owned()).or_insert_with(|| element.clone())
                         == element
                 }
-                word => self.literal(word) == *element,
+                word => {
+                    let template = self.literal(word);
+                    self.fits(&template, element)
+                }
             };
             if !fits {
                 return false;
@@ -329,12 +337,39 @@ impl Stage {
         elements.is_empty()
     }
 
-    /// A JSON value, in which names that are bound may stand, or a bare word as a string.
+    /// Whether a value is like a template, in which `*` is anything; binds names that are new.
+    fn fits(&mut self, template: &Value, value: &Value) -> bool {
+        match (template, value) {
+            (Value::String(word), _) if word == "*" => true,
+            (Value::String(name), _) if name.starts_with('$') => {
+                self.bindings.entry(name.clone()).or_insert_with(|| value.clone()) == value
+            }
+            (Value::Array(templates), Value::Array(values)) => {
+                let mut pairs = templates.iter().zip(values);
+                templates.len() == values.len() && pairs.all(|(one, other)| self.fits(one, other))
+            }
+            (Value::Object(templates), Value::Object(values)) => {
+                let mut entries = templates.iter();
+                templates.len() == values.len()
+                    && entries.all(|(key, template)| {
+                        values.get(key).is_some_and(|value| self.fits(template, value))
+                    })
+            }
+            _ => template == value,
+        }
+    }
+
+    /// A JSON value, in which names and `*` may stand, or a bare word as a string.
     fn literal(&self, word: &str) -> Value {
         let mut text = word.to_owned();
         // Backwards, so that `$ab` comes before `$a`.
         for (name, value) in self.bindings.iter().rev().filter(|_| word.contains('$')) {
             text = text.replace(name, &value.to_string());
+        }
+        for open in ['[', '{'] {
+            if text.starts_with(open) {
+                text = quoted(&text);
+            }
         }
         serde_json::from_str(&text).unwrap_or_else(|_| json!(word))
     }
@@ -429,6 +464,46 @@ fn tokens(line: &str) -> Vec<String> {
     }
     words.retain(|word| !word.is_empty());
     words
+}
+
+/// JSON with `*` and names that are not bound, as strings.
+fn quoted(text: &str) -> String {
+    let (mut result, mut in_string, mut in_name) = (String::new(), false, false);
+    for letter in text.chars() {
+        if in_name && !(letter.is_ascii_alphanumeric() || letter == '_') {
+            result.push('"');
+            in_name = false;
+        }
+        match letter {
+            '"' => in_string = !in_string,
+            '$' if !in_string => {
+                result.push('"');
+                in_name = true;
+            }
+            '*' if !in_string => {
+                result.push_str("\"*\"");
+                continue;
+            }
+            _ => {}
+        }
+        result.push(letter);
+    }
+    result
+}
+
+/// The same value with every list in one order.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.into_iter().map(sorted).collect();
+            items.sort_unstable_by_key(Value::to_string);
+            Value::Array(items)
+        }
+        Value::Object(entries) => {
+            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+        }
+        plain => plain,
+    }
 }
 
 /// A message's type code, and whether a client counts its request id.

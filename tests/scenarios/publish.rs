@@ -50,6 +50,8 @@ fn reserved_topics_are_refused() {
         r#"join a b
            b -> SUBSCRIBE {"match":"prefix"} wamp
            b <- SUBSCRIBED 1 $s
+           b <- EVENT $s * {"topic":"wamp.subscription.on_create"} *
+           b <- EVENT $s * {"topic":"wamp.subscription.on_subscribe"} [$id_b,$s]
            a -> PUBLISH {"acknowledge":true} wamp.session.on_join
            a <- ERROR 16 1 {} wamp.error.invalid_uri *
            a -> PUBLISH {"acknowledge":true} wamp

@@ -112,7 +112,9 @@ fn a_pattern_does_not_capture_reserved_procedures() {
            a -> REGISTER {"match":"wildcard"} ..get
            a <- REGISTERED 2 $w
            b -> CALL {} wamp.session.get
-           b <- ERROR 48 1 {} wamp.error.no_such_procedure *
+           b <- ERROR 48 1 {} wamp.error.invalid_argument *
+           b -> CALL {} wamp.nobody.get
+           b <- ERROR 48 2 {} wamp.error.no_such_procedure *
            b -> CALL {} wampfoo
            a <- INVOCATION 1 $r {"procedure":"wampfoo"}"#,
     );

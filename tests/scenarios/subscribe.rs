@@ -68,10 +68,12 @@ fn an_invalid_topic_is_refused() {
            a <- SUBSCRIBED 1 *
            a -> SUBSCRIBE {"match":"prefix"} com.
            a <- SUBSCRIBED 2 *
-           a -> SUBSCRIBE {"match":"prefix"} ""
-           a <- SUBSCRIBED 3 *
            a -> SUBSCRIBE {"match":"prefix"} com..x
-           a <- ERROR 32 4 {} wamp.error.invalid_uri *"#,
+           a <- ERROR 32 3 {} wamp.error.invalid_uri *
+           a -> SUBSCRIBE {"match":"prefix"} ""
+           a <- SUBSCRIBED 4 $all
+           a <- EVENT $all * {"topic":"wamp.subscription.on_create"} *
+           a <- EVENT $all * {"topic":"wamp.subscription.on_subscribe"} [$id_a,$all]"#,
     );
 }
 

@@ -6,6 +6,7 @@ use stentor::router::RequestIdCheck;
 
 use super::client::{Expected, Request, Session, Stage};
 use super::endings::ENVELOPE_BYTES;
+use super::meta::meta_pattern;
 use super::model::{Pattern, Payload, Policy, Publication, Tag};
 use super::plan::pick;
 use super::world::{REALMS, World};
@@ -128,7 +129,10 @@ impl World {
     }
 
     fn subscribe(&mut self, c: usize) {
-        let (pattern, expected) = self.pattern(c);
+        let (mut pattern, mut expected) = self.pattern(c);
+        if self.rng.random_bool(0.08) {
+            (pattern, expected) = (meta_pattern(pattern.realm), Expected::Success);
+        }
         let request = self.next_request(c);
         let mut options = json!({});
         if pattern.policy != Policy::Exact || self.rng.random_bool(0.1) {

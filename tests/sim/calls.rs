@@ -108,7 +108,7 @@ impl World {
     pub(crate) fn call(&mut self, c: usize) {
         let (procedure, expected) = match self.rng.random_range(0..20) {
             0 => (*pick(&mut self.rng, INVALID), Expected::InvalidUri),
-            1 => ("wamp.session.count", Expected::NoSuchProcedure),
+            1 => ("wamp.session.counts", Expected::NoSuchProcedure),
             _ => (*pick(&mut self.rng, URIS), Expected::Success),
         };
         let sequence = self.clients[c].session.calls + 1;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use stentor::clock::Millis;
 
 use super::calls::LongCalls;
+use super::meta::MetaView;
 use super::model::{Pattern, Tag};
 use super::pubsub::Retained;
 use crate::support::Link;
@@ -121,6 +122,8 @@ pub(crate) struct Held {
     pub(crate) since: usize,
     /// The first invocation that can be for it.
     pub(crate) first_invocation: u64,
+    /// What a subscription has heard of the router's own events.
+    pub(crate) meta: MetaView,
 }
 
 impl Held {
@@ -132,6 +135,7 @@ impl Held {
             terms: Terms::default(),
             since: 0,
             first_invocation: 0,
+            meta: MetaView::default(),
         }
     }
 }

@@ -82,6 +82,7 @@ impl World {
             assert!(over || client.unanswered_pings == 0, "c{c} waits for PONG");
             assert!(over || client.session.has_lost_all(), "c{c} hears of no revocation");
         }
+        self.check_meta_views();
         let owed = self.model.owed.len() as u64;
         let dropped = self.net.router.snapshot().events_dropped_slow;
         let may_miss = if self.plan.drops_events() { dropped } else { 0 };

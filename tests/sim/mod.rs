@@ -2,9 +2,10 @@
 //!
 //! `plan` draws the settings of a seed, `world` draws one action a step. `actions` and `hostile`
 //! are what clients do, `pubsub` what publications may be, `calls` and `callees` the two sides of
-//! calls, `revocation` what an administrator takes away. `hearing` and `answers` judge what clients
-//! hear with the help of `model`, `endings` how calls end, `probing` who gets them at rest.
-//! `closing` brings a run to its end, `log` keeps the trace and counts what happened.
+//! calls, `revocation` what an administrator takes away, `meta` what the router tells of itself.
+//! `hearing` and `answers` judge what clients hear with the help of `model`, `endings` how calls
+//! end, `probing` who gets them at rest. `closing` brings a run to its end, `log` keeps the trace
+//! and counts what happened.
 
 mod actions;
 mod answers;
@@ -16,6 +17,7 @@ mod endings;
 mod hearing;
 mod hostile;
 mod log;
+mod meta;
 mod model;
 mod plan;
 mod probing;

@@ -8,6 +8,7 @@ use stentor::router::PublisherDisclosure;
 use super::calls::extend;
 use super::client::Session;
 use super::hearing::{number, origin, payload};
+use super::meta::meta_topic;
 use super::model::{Policy, Publication, Tag};
 use super::plan::pick;
 use super::world::World;
@@ -178,6 +179,9 @@ impl World {
         let (subscription, id) = (number(&message[1]), number(&message[2]));
         let held = session.subscriptions.get(&subscription);
         let held = held.unwrap_or_else(|| panic!("c{c} holds no subscription {subscription}"));
+        if let Some(topic) = meta_topic(&held.pattern, &message[3]) {
+            return self.hear_meta_event(c, &topic, message);
+        }
         let payload = payload(&message[4..]);
         let (from, sequence) = origin(&payload);
         let publication = self.model.publications.get_mut(&(from, sequence));

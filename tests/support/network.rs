@@ -11,6 +11,7 @@ use stentor::hash::HashSeed;
 use stentor::router::{RealmSettings, Router, Settings, ShardId};
 use stentor::shard::{Admission, Flushed, Mail, Shard};
 use stentor::transport::TransportRules;
+use stentor::wamp::Timestamp;
 
 /// The router's end of one client's socket.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Network {
             let id = u8::try_from(index).expect("few shards");
             Shard::new(ShardId(id), Arc::clone(&router), [id; 32])
         };
-        Self {
+        let mut network = Self {
             shards: (0..shards).map(shard).collect(),
             router,
             now: Millis(1_000),
@@ -62,7 +63,9 @@ impl Network {
             mail: BTreeMap::new(),
             by_slot: BTreeMap::new(),
             rules: Arc::new(rules),
-        }
+        };
+        network.set_wall_clocks();
+        network
     }
 
     /// A new socket on a shard; the number names it from now on.
@@ -125,6 +128,14 @@ impl Network {
 
     /// Puts the mail of a shard on its way: one batch per destination.
     pub(crate) fn send_mail(&mut self, from: usize) -> usize {
+        let batches = self.send_outboxes(from);
+        if !self.shards[from].release_meta_events() {
+            return batches;
+        }
+        batches + self.send_outboxes(from)
+    }
+
+    fn send_outboxes(&mut self, from: usize) -> usize {
         let mut batches = 0;
         for to in 0..self.shards.len() {
             let id = ShardId(u8::try_from(to).expect("few shards"));
@@ -164,9 +175,17 @@ impl Network {
         self.close_sockets(shard);
     }
 
+    /// The simulated calendar begins at [`EPOCH_MS`] and runs with the clock.
+    fn set_wall_clocks(&mut self) {
+        let now_ms = i64::try_from(self.now.0).expect("runs are short");
+        let wall_clock = Timestamp::from_unix_ms(EPOCH_MS + now_ms);
+        self.shards.iter_mut().for_each(|shard| shard.set_wall_clock(wall_clock));
+    }
+
     /// Moves the clock; shards whose deadline has come are told. Returns how many were.
     pub(crate) fn advance(&mut self, ms: u64) -> usize {
         self.now = self.now + ms;
+        self.set_wall_clocks();
         let now = self.now;
         let due = |shard: &Shard| shard.next_deadline().is_some_and(|at| at <= now);
         let fired: Vec<usize> = (0..self.shards.len()).filter(|i| due(&self.shards[*i])).collect();
@@ -195,6 +214,8 @@ impl Network {
                 // No mail is under way, so each pending call has its invocation and no other.
                 let now = self.router.snapshot();
                 assert_eq!(now.calls, now.invocations, "the two halves of calls");
+                let settled = |shard: &Shard| shard.is_settled();
+                assert!(self.shards.iter().all(settled), "no question or meta event waits");
                 return;
             }
         }
@@ -264,3 +285,6 @@ impl Network {
         }
     }
 }
+
+/// 2024-05-01T12:00:00Z: what a network's `Millis(0)` is on the calendar.
+const EPOCH_MS: i64 = 1_714_564_800_000;

@@ -7,15 +7,17 @@ use super::super::input::Violation;
 use super::super::mail::NO_PAYLOAD;
 use super::super::timers::CallTimer;
 use super::super::{Invoke, Mail, Outcome, Return, SendError, Shard};
-use super::CALLEE_LEFT;
 use super::details::{
     check_callee, check_caller, check_disclosure, dealer_timeout_ms, invocation_details,
     wants_progress,
 };
+use super::{CALLEE_LEFT, NO_SUCH_PROCEDURE};
 use crate::clock::Millis;
 use crate::router::{PickError, Picked, SessionRef};
 use crate::session::{CallExtra, PendingCall, PendingInvocation, Retained, Upload};
-use crate::wamp::{Call, Dict, Feature, Payload, Role, RouterMessage, Value, WampError, code};
+use crate::wamp::{
+    Call, Dict, Feature, Payload, Role, RouterMessage, Value, WampError, code, is_reserved,
+};
 
 impl Shard {
     pub(in crate::shard) fn handle_call(
@@ -34,6 +36,14 @@ impl Shard {
             return Err(Violation::CallPending(call.request));
         }
         check_caller(&session.roles, &call.options)?;
+        if is_reserved(&call.procedure) {
+            if call.options.progress {
+                // The first chunk is answered; what follows is late.
+                self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
+            }
+            self.handle_meta_call(slot, &call);
+            return Ok(());
+        }
         match self.route_call(slot, &call) {
             Ok(picked) => self.start_call(slot, call, picked, now),
             Err(refusal) => {
@@ -54,9 +64,6 @@ impl Shard {
         let realm = Arc::clone(&session.realm);
         let limits = self.settings().limits;
         check_uri(&realm, &call.procedure, limits.uri_bytes)?;
-        if crate::wamp::is_reserved(&call.procedure) {
-            return Err(NO_SUCH_PROCEDURE);
-        }
         if pending >= limits.calls_per_session {
             return Err(TOO_MANY_CALLS);
         }
@@ -217,8 +224,6 @@ pub(super) const fn not_delivered(error: SendError) -> Refusal {
     }
 }
 
-const NO_SUCH_PROCEDURE: Refusal =
-    (WampError::NoSuchProcedure, "no procedure is registered that matches the called URI");
 const TOO_MANY_CALLS: Refusal = (
     WampError::ResourceLimit,
     "this session has as many calls pending as the router allows per session",

@@ -30,10 +30,10 @@ pub(super) fn invocation_details(
         details.push(("trustlevel".into(), level.into()));
     }
     if is_disclosed(session, options, picked.traits) {
-        let authrole = session.realm.settings.anonymous_role.as_str();
-        details.push(("caller".into(), session.id.get().into()));
-        details.push(("caller_authid".into(), (&*session.authid).into()));
-        details.push(("caller_authrole".into(), authrole.into()));
+        let caller = session.identity();
+        details.push(("caller".into(), caller.session.get().into()));
+        details.push(("caller_authid".into(), caller.authid.into()));
+        details.push(("caller_authrole".into(), caller.authrole.into()));
     }
     details
 }
@@ -99,7 +99,7 @@ pub(super) fn is_mode(passthru: Option<&Passthru>) -> bool {
 }
 
 /// Whether a realm lets the caller disclose itself (AP-CID-03).
-pub(super) fn check_disclosure(
+pub(in crate::shard) fn check_disclosure(
     settings: &RealmSettings,
     options: &CallOptions,
 ) -> Result<(), Refusal> {

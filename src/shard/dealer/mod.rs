@@ -11,8 +11,12 @@ mod details;
 mod register;
 mod reroute;
 
+pub(super) use details::check_disclosure;
+
 use super::broker::Refusal;
 use crate::wamp::WampError;
 
+pub(super) const NO_SUCH_PROCEDURE: Refusal =
+    (WampError::NoSuchProcedure, "no procedure is registered that matches the called URI");
 pub(super) const CALLEE_LEFT: Refusal =
     (WampError::Canceled, "the callee left before it answered the call");

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::super::Shard;
 use super::super::broker::{Refusal, check_pattern, unreserved};
 use super::super::input::Violation;
-use crate::router::{Callee, CallerDisclosure, Realm, SessionRef, Traits};
+use crate::router::{Callee, CallerDisclosure, MetaTopic, Realm, Registered, SessionRef, Traits};
 use crate::session::RegisteredPattern;
 use crate::wamp::{
-    Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
+    Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, SessionId,
+    WampError, code,
 };
 
 impl Shard {
@@ -39,8 +40,11 @@ impl Shard {
         };
         let session = SessionRef { session: id, slot, shard: self.id };
         let callee = Callee { session, traits, concurrency: options.concurrency };
-        match realm.procedures.register(&register.procedure, policy, invoke, callee) {
-            Ok(registration) => {
+        let now = self.wall_clock;
+        match realm.procedures.register(&register.procedure, policy, invoke, callee, now) {
+            Ok(Registered { registration, created }) => {
+                let created = created.map(|number| (number, &*register.procedure, policy, invoke));
+                self.announce_registration(&realm, id, registration, created);
                 let uri = register.procedure.as_ref().into();
                 let pattern = RegisteredPattern { uri, policy };
                 self.joined(slot).registrations.insert(registration, pattern);
@@ -83,11 +87,14 @@ impl Shard {
         request: RequestId,
         registration: RegistrationId,
     ) -> Result<(), Violation> {
-        self.accept_request(slot, request, Role::Callee, "UNREGISTER")?;
-        if self.leave_registration(slot, registration) {
-            self.answer(slot, &RouterMessage::Unregistered { request });
-        } else {
-            self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION);
+        let session = self.accept_request(slot, request, Role::Callee, "UNREGISTER")?;
+        let (id, realm) = (session.id, Arc::clone(&session.realm));
+        match session.registrations.remove(&registration) {
+            Some(pattern) => {
+                self.leave_registration(&realm, id, registration, &pattern);
+                self.answer(slot, &RouterMessage::Unregistered { request });
+            }
+            None => self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION),
         }
         Ok(())
     }
@@ -101,9 +108,12 @@ impl Shard {
         registration: RegistrationId,
         reason: Option<&str>,
     ) {
-        let Some(session) = self.find(callee) else { return };
+        let Some(session) = self.find_mut(callee) else { return };
         let announced = session.roles.has(Role::Callee, Feature::RegistrationRevocation);
-        if !self.leave_registration(callee.slot, registration) || !announced {
+        let Some(pattern) = session.registrations.remove(&registration) else { return };
+        let realm = Arc::clone(&session.realm);
+        self.leave_registration(&realm, callee.session, registration, &pattern);
+        if !announced {
             return;
         }
         let mut details = vec![("registration".into(), registration.get().into())];
@@ -115,13 +125,19 @@ impl Shard {
         }
     }
 
-    /// Takes the session in `slot` out of a registration's callees; `false` if it was none.
-    fn leave_registration(&mut self, slot: u32, registration: RegistrationId) -> bool {
-        let session = self.joined(slot);
-        let Some(pattern) = session.registrations.remove(&registration) else { return false };
-        session.realm.procedures.unregister(&pattern.uri, pattern.policy, session.id);
+    /// Takes a session out of a registration that it held.
+    pub(in crate::shard) fn leave_registration(
+        &mut self,
+        realm: &Arc<Realm>,
+        leaver: SessionId,
+        registration: RegistrationId,
+        pattern: &RegisteredPattern,
+    ) {
+        let names = || vec![leaver.get().into(), registration.get().into()];
+        let departure = realm.procedures.unregister(&pattern.uri, pattern.policy, leaver);
         self.counters.registrations.subtract(1);
-        true
+        let topics = (MetaTopic::RegistrationOnUnregister, MetaTopic::RegistrationOnDelete);
+        self.announce_departure(realm, departure, topics, names);
     }
 }
 

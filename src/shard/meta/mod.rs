@@ -1,0 +1,229 @@
+//! The meta API: procedures that the router itself answers, and the events that it publishes
+//! (requirements 2.4).
+//!
+//! A procedure is answered by the caller's shard from the shared tables, in the same step. Only who
+//! subscribes is not in them: that is asked of the shards that have receivers ([`subscribers`]).
+
+mod args;
+mod events;
+mod registrations;
+mod sessions;
+mod subscribers;
+mod subscriptions;
+mod testaments;
+
+use super::Shard;
+use super::broker::{Refusal, check_uri};
+use super::dealer::{NO_SUCH_PROCEDURE, check_disclosure};
+use crate::codec;
+use crate::router::SessionRef;
+use crate::wamp::{
+    Call, Dict, MatchPolicy, Payload, RequestId, RouterMessage, Timestamp, Value, WampError, code,
+};
+
+use args::Arguments;
+
+pub use events::MetaEvent;
+pub use sessions::Kill;
+pub use subscribers::{Roll, RollCall};
+
+pub(super) use events::EventOrder;
+pub(super) use subscribers::Roster;
+
+/// The procedures of the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MetaProcedure {
+    SessionCount,
+    SessionList,
+    SessionGet,
+    SessionKill,
+    SessionKillByAuthid,
+    SessionKillByAuthrole,
+    SessionKillAll,
+    AddTestament,
+    FlushTestaments,
+    RegistrationList,
+    RegistrationLookup,
+    RegistrationMatch,
+    RegistrationGet,
+    RegistrationListCallees,
+    RegistrationCountCallees,
+    RegistrationRemoveCallee,
+    SubscriptionList,
+    SubscriptionLookup,
+    SubscriptionMatch,
+    SubscriptionGet,
+    SubscriptionListSubscribers,
+    SubscriptionCountSubscribers,
+    SubscriptionRemoveSubscriber,
+}
+
+impl MetaProcedure {
+    fn from_uri(uri: &str) -> Option<Self> {
+        Some(match uri.strip_prefix("wamp.")? {
+            "session.count" => Self::SessionCount,
+            "session.list" => Self::SessionList,
+            "session.get" => Self::SessionGet,
+            "session.kill" => Self::SessionKill,
+            "session.kill_by_authid" => Self::SessionKillByAuthid,
+            "session.kill_by_authrole" => Self::SessionKillByAuthrole,
+            "session.kill_all" => Self::SessionKillAll,
+            "session.add_testament" => Self::AddTestament,
+            "session.flush_testaments" => Self::FlushTestaments,
+            "registration.list" => Self::RegistrationList,
+            "registration.lookup" => Self::RegistrationLookup,
+            "registration.match" => Self::RegistrationMatch,
+            "registration.get" => Self::RegistrationGet,
+            "registration.list_callees" => Self::RegistrationListCallees,
+            "registration.count_callees" => Self::RegistrationCountCallees,
+            "registration.remove_callee" => Self::RegistrationRemoveCallee,
+            "subscription.list" => Self::SubscriptionList,
+            "subscription.lookup" => Self::SubscriptionLookup,
+            "subscription.match" => Self::SubscriptionMatch,
+            "subscription.get" => Self::SubscriptionGet,
+            "subscription.list_subscribers" => Self::SubscriptionListSubscribers,
+            "subscription.count_subscribers" => Self::SubscriptionCountSubscribers,
+            "subscription.remove_subscriber" => Self::SubscriptionRemoveSubscriber,
+            _ => return None,
+        })
+    }
+}
+
+/// What a meta procedure returns.
+#[derive(Debug)]
+enum Answer {
+    /// A RESULT with these `Arguments`.
+    Now(Vec<Value>),
+    /// Other shards are asked first.
+    Later,
+}
+
+impl Answer {
+    /// A RESULT without arguments.
+    const NOTHING: Self = Self::Now(Vec::new());
+
+    fn one(value: impl Into<Value>) -> Self {
+        Self::Now(vec![value.into()])
+    }
+}
+
+/// Who calls a meta procedure, and with which request.
+#[derive(Clone, Copy, Debug)]
+struct Caller {
+    session: SessionRef,
+    request: RequestId,
+}
+
+impl Shard {
+    /// Answers a call of a reserved URI.
+    pub(super) fn handle_meta_call(&mut self, slot: u32, call: &Call<'_>) {
+        let session = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
+        let caller = Caller { session, request: call.request };
+        match self.answer_meta_call(caller, call) {
+            Ok(Answer::Now(args)) => self.send_meta_result(caller, &args),
+            Ok(Answer::Later) => {}
+            Err(refusal) => {
+                self.counters.calls_refused.increment();
+                self.refuse(slot, code::CALL, call.request, refusal);
+            }
+        }
+    }
+
+    fn answer_meta_call(&mut self, caller: Caller, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let realm = self.realm_of(caller);
+        check_uri(&realm, &call.procedure, self.settings().limits.uri_bytes)?;
+        let procedure = MetaProcedure::from_uri(&call.procedure).ok_or(NO_SUCH_PROCEDURE)?;
+        check_disclosure(&realm.settings, &call.options)?;
+        if call.payload.weight() > self.settings().limits.meta_call_bytes {
+            return Err(TOO_LARGE);
+        }
+        let (args, kwargs) = codec::decode_payload(call.payload).map_err(|_| NO_PLAIN_PAYLOAD)?;
+        let args = Arguments::new(&args, &kwargs);
+        match procedure {
+            MetaProcedure::SessionCount => self.session_count(caller, args),
+            MetaProcedure::SessionList => self.session_list(caller, args),
+            MetaProcedure::SessionGet => self.session_get(caller, args),
+            MetaProcedure::SessionKill => self.session_kill(caller, args),
+            MetaProcedure::SessionKillByAuthid => self.session_kill_by_authid(caller, args),
+            MetaProcedure::SessionKillByAuthrole => self.session_kill_by_authrole(caller, args),
+            MetaProcedure::SessionKillAll => self.session_kill_all(caller, args),
+            MetaProcedure::AddTestament => self.add_testament(caller, args),
+            MetaProcedure::FlushTestaments => self.flush_testaments(caller, args),
+            MetaProcedure::RegistrationList => self.registration_list(caller),
+            MetaProcedure::RegistrationLookup => self.registration_lookup(caller, args),
+            MetaProcedure::RegistrationMatch => self.registration_match(caller, args),
+            MetaProcedure::RegistrationGet => self.registration_get(caller, args),
+            MetaProcedure::RegistrationListCallees => {
+                let callees = self.callees(caller, args)?;
+                Ok(Answer::one(session_ids(&callees)))
+            }
+            MetaProcedure::RegistrationCountCallees => {
+                Ok(Answer::one(self.callees(caller, args)?.len() as u64))
+            }
+            MetaProcedure::RegistrationRemoveCallee => self.remove_callee(caller, args),
+            MetaProcedure::SubscriptionList => self.subscription_list(caller),
+            MetaProcedure::SubscriptionLookup => self.subscription_lookup(caller, args),
+            MetaProcedure::SubscriptionMatch => self.subscription_match(caller, args),
+            MetaProcedure::SubscriptionGet => self.subscription_get(caller, args),
+            MetaProcedure::SubscriptionListSubscribers => self.call_roll(caller, args, true),
+            MetaProcedure::SubscriptionCountSubscribers => self.call_roll(caller, args, false),
+            MetaProcedure::SubscriptionRemoveSubscriber => self.remove_subscriber(caller, args),
+        }
+    }
+
+    fn send_meta_result(&mut self, caller: Caller, args: &[Value]) {
+        let Caller { session: SessionRef { slot, .. }, request } = caller;
+        let details = Dict::new();
+        let payload = Payload::Values { args, kwargs: &Dict::new() };
+        let result = RouterMessage::Result { request, details: &details, payload };
+        match self.send(slot, &result) {
+            Ok(()) => self.counters.meta_calls_answered.increment(),
+            Err(_) => {
+                self.counters.calls_refused.increment();
+                self.refuse(slot, code::CALL, request, TOO_LARGE_FOR_CALLER);
+            }
+        }
+    }
+}
+
+/// A list of session ids as a result.
+fn session_ids(sessions: &[SessionRef]) -> Value {
+    Value::List(sessions.iter().map(|session| session.session.get().into()).collect())
+}
+
+/// The fields that `RegistrationDetails` and `SubscriptionDetails` share.
+fn details_of(id: u64, created: Timestamp, uri: &str, policy: MatchPolicy) -> Dict {
+    vec![
+        ("id".into(), id.into()),
+        ("created".into(), created.to_string().into()),
+        ("uri".into(), uri.into()),
+        ("match".into(), policy.as_str().into()),
+    ]
+}
+
+/// `{"exact": [...], "prefix": [...], "wildcard": [...]}`, each list in ascending order.
+fn listing<I>(listing: crate::router::Listing<I>, id: impl Fn(&I) -> u64) -> Value {
+    let ids = |list: Vec<I>| {
+        let mut ids: Vec<u64> = list.iter().map(&id).collect();
+        ids.sort_unstable();
+        Value::List(ids.into_iter().map(Value::UInt).collect())
+    };
+    Value::Dict(vec![
+        ("exact".into(), ids(listing.exact)),
+        ("prefix".into(), ids(listing.prefix)),
+        ("wildcard".into(), ids(listing.wildcard)),
+    ])
+}
+
+const TOO_LARGE: Refusal = (
+    WampError::PayloadSizeExceeded,
+    "the arguments are larger than this router accepts for its own procedures",
+);
+const TOO_LARGE_FOR_CALLER: Refusal =
+    (WampError::PayloadSizeExceeded, "the result is larger than this client's transport accepts");
+const TOO_MANY_ITEMS: Refusal = (
+    WampError::ResourceLimit,
+    "the answer would list more than this router puts in one (limits.meta_list_items)",
+);
+const NO_PLAIN_PAYLOAD: Refusal =
+    (WampError::InvalidArgument, "the router's own procedures take plain arguments");

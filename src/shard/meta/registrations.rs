@@ -1,0 +1,95 @@
+//! The registration meta API (AP-RMA). The router's own procedures are none of it (AP-RMA-03).
+
+use super::super::broker::Refusal;
+use super::super::{Mail, Shard};
+use super::sessions::NO_SUCH_SESSION;
+use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS, details_of, listing};
+use crate::router::{Described, SessionRef};
+use crate::wamp::{Dict, RegistrationId, Value, WampError, is_reserved};
+
+impl Shard {
+    pub(super) fn registration_list(&mut self, caller: Caller) -> Result<Answer, Refusal> {
+        let limit = self.settings().limits.meta_list_items;
+        let ids = self.realm_of(caller).procedures.list(limit).ok_or(TOO_MANY_ITEMS)?;
+        Ok(Answer::one(listing(ids, |id| id.get())))
+    }
+
+    pub(super) fn registration_lookup(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let uri = args.text(0, NO_PROCEDURE)?;
+        let found = self.realm_of(caller).procedures.look_up(uri, args.match_policy(1)?);
+        Ok(Answer::one(id_or_null(found)))
+    }
+
+    pub(super) fn registration_match(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let uri = args.text(0, NO_PROCEDURE)?;
+        let found = self.realm_of(caller).procedures.best_match(uri);
+        Ok(Answer::one(id_or_null(found.filter(|_| !is_reserved(uri)))))
+    }
+
+    pub(super) fn registration_get(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let registration = args.registration(0)?;
+        let described = self.realm_of(caller).procedures.get(registration);
+        let described = described.ok_or(NO_SUCH_REGISTRATION)?;
+        Ok(Answer::one(Value::Dict(registration_details(registration, &described))))
+    }
+
+    /// Ends the registration of another session (AP-REVR-03).
+    pub(super) fn remove_callee(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        self.authorized_realm(caller)?;
+        let (registration, session) = (args.registration(0)?, args.session(1)?);
+        let reason = args.reason(self.settings().limits.uri_bytes)?.map(Into::into);
+        let callees = self.callees(caller, args)?;
+        let callee = callees.into_iter().find(|callee| callee.session == session);
+        let callee = callee.ok_or(NO_SUCH_SESSION)?;
+        self.post(callee.shard, Mail::RevokeRegistration { callee, registration, reason });
+        Ok(Answer::NOTHING)
+    }
+
+    /// The callees of the registration that the first argument names.
+    pub(super) fn callees(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Vec<SessionRef>, Refusal> {
+        let registration = args.registration(0)?;
+        let procedures = &self.realm_of(caller).procedures;
+        let described = procedures.get(registration).ok_or(NO_SUCH_REGISTRATION)?;
+        // It may have died meanwhile, and another have come for the same pattern.
+        let callees = procedures.callees(&described.uri, described.policy);
+        let still_it = procedures.look_up(&described.uri, described.policy) == Some(registration);
+        callees.filter(|_| still_it).ok_or(NO_SUCH_REGISTRATION)
+    }
+}
+
+/// `RegistrationDetails`.
+pub(super) fn registration_details(registration: RegistrationId, described: &Described) -> Dict {
+    let Described { uri, policy, invoke, created, .. } = described;
+    let mut details = details_of(registration.get(), *created, uri, *policy);
+    details.push(("invoke".into(), invoke.unwrap_or_default().as_str().into()));
+    details
+}
+
+fn id_or_null(id: Option<RegistrationId>) -> Value {
+    id.map_or(Value::Null, |id| id.get().into())
+}
+
+pub(super) const NO_SUCH_REGISTRATION: Refusal =
+    (WampError::NoSuchRegistration, "no registration has this id");
+const NO_PROCEDURE: Refusal =
+    (WampError::InvalidArgument, "the first argument must be the URI of a procedure");

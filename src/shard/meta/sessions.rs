@@ -1,0 +1,193 @@
+//! The session meta API: who is here, and how to end it (AP-SMA).
+
+use std::sync::Arc;
+
+use super::super::broker::Refusal;
+use super::super::lifecycle::EndReason;
+use super::super::{Mail, Shard};
+use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS, session_ids};
+use crate::clock::Millis;
+use crate::router::{Member, Profile, Realm, SessionRef};
+use crate::transport::CloseCode;
+use crate::wamp::{CloseReason, Dict, SessionId, Value, WampError};
+
+/// To the shard of a session that is to be ended. It is out of the realm's list already.
+#[derive(Clone, Debug)]
+pub struct Kill {
+    pub session: SessionRef,
+    pub reason: Arc<str>,
+    /// For people; empty: none.
+    pub message: Arc<str>,
+    /// One of all: neither meta events of sessions nor testaments come of it (AP-SMA-03).
+    pub all: bool,
+}
+
+impl Shard {
+    pub(super) fn session_count(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let realm = self.realm_of(caller);
+        let count = match args.names(0)? {
+            None => realm.session_count(),
+            Some(roles) => realm.members(|member| has_role(member, &roles)).len(),
+        };
+        Ok(Answer::one(count as u64))
+    }
+
+    pub(super) fn session_list(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let realm = self.realm_of(caller);
+        let roles = args.names(0)?;
+        let wanted = |member: &Member| roles.as_ref().is_none_or(|roles| has_role(member, roles));
+        let members = realm.members(wanted);
+        if members.len() > self.settings().limits.meta_list_items {
+            return Err(TOO_MANY_ITEMS);
+        }
+        Ok(Answer::one(session_ids(&members)))
+    }
+
+    pub(super) fn session_get(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let session = args.session(0)?;
+        let member = self.realm_of(caller).member(session).ok_or(NO_SUCH_SESSION)?;
+        Ok(Answer::one(Value::Dict(session_details(session, &member.profile))))
+    }
+
+    pub(super) fn session_kill(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let realm = self.authorized_realm(caller)?;
+        let session = args.session(0)?;
+        let (reason, message) = self.last_words(args)?;
+        let target = realm.find(session).filter(|target| target.session != caller.session.session);
+        // Whoever takes it out of the list ends it, so it is ended once.
+        let target = target.filter(|target| realm.leave(*target)).ok_or(NO_SUCH_SESSION)?;
+        self.kill(Kill { session: target, reason, message, all: false });
+        Ok(Answer::NOTHING)
+    }
+
+    pub(super) fn session_kill_by_authid(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let authid = args.text(0, NO_AUTHID)?;
+        let killed = self.kill_others(caller, args, |p| *p.authid == *authid, false)?;
+        Ok(Answer::one(session_ids(&killed)))
+    }
+
+    pub(super) fn session_kill_by_authrole(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let authrole = args.text(0, NO_AUTHROLE)?;
+        let killed = self.kill_others(caller, args, |p| *p.authrole == *authrole, false)?;
+        Ok(Answer::one(killed.len() as u64))
+    }
+
+    pub(super) fn session_kill_all(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let killed = self.kill_others(caller, args, |_| true, true)?;
+        Ok(Answer::one(killed.len() as u64))
+    }
+
+    /// Ends every session for whose profile `wanted` holds, except the caller's (AP-SMA-02).
+    fn kill_others(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+        wanted: impl Fn(&Profile) -> bool,
+        all: bool,
+    ) -> Result<Vec<SessionRef>, Refusal> {
+        let realm = self.authorized_realm(caller)?;
+        let (reason, message) = self.last_words(args)?;
+        let mut targets =
+            realm.members(|m| m.at.session != caller.session.session && wanted(&m.profile));
+        targets.retain(|target| realm.leave(*target));
+        for target in &targets {
+            let (reason, message) = (Arc::clone(&reason), Arc::clone(&message));
+            self.kill(Kill { session: *target, reason, message, all });
+        }
+        Ok(targets)
+    }
+
+    /// The GOODBYE's reason and message.
+    fn last_words(&self, args: Arguments<'_>) -> Result<(Arc<str>, Arc<str>), Refusal> {
+        let reason = args.reason(self.settings().limits.uri_bytes)?;
+        let reason = reason.unwrap_or(CloseReason::Killed.uri());
+        Ok((reason.into(), args.message()?.unwrap_or_default().into()))
+    }
+
+    fn kill(&mut self, kill: Kill) {
+        self.post(kill.session.shard, Mail::Kill(Box::new(kill)));
+    }
+
+    /// At the session's shard. It may have ended meanwhile.
+    pub(in crate::shard) fn handle_kill(&mut self, kill: &Kill, now: Millis) {
+        if self.find(kill.session).is_none() {
+            return;
+        }
+        self.counters.sessions_killed.increment();
+        let end = if kill.all { EndReason::KilledWithAll } else { EndReason::Killed };
+        let slot = kill.session.slot;
+        self.say_goodbye(slot, end, &kill.reason, &kill.message, CloseCode::Normal, now);
+    }
+
+    pub(super) fn realm_of(&mut self, caller: Caller) -> Arc<Realm> {
+        Arc::clone(&self.joined(caller.session.slot).realm)
+    }
+
+    /// The caller's realm, if the caller may end there what belongs to others (AP-SMA-07).
+    pub(super) fn authorized_realm(&mut self, caller: Caller) -> Result<Arc<Realm>, Refusal> {
+        let session = self.joined(caller.session.slot);
+        let role = &*session.profile.authrole;
+        if session.realm.settings.admin_roles.iter().any(|admin| admin == role) {
+            Ok(Arc::clone(&session.realm))
+        } else {
+            Err(NOT_AUTHORIZED)
+        }
+    }
+}
+
+fn has_role(member: &Member, roles: &[&str]) -> bool {
+    roles.iter().any(|role| **role == *member.profile.authrole)
+}
+
+/// What `on_join` and `wamp.session.get` say of a session.
+pub(super) fn session_details(session: SessionId, profile: &Profile) -> Dict {
+    let transport = vec![
+        ("type".into(), profile.transport.into()),
+        ("serializer".into(), profile.serializer.into()),
+    ];
+    vec![
+        ("session".into(), session.get().into()),
+        ("authid".into(), (&*profile.authid).into()),
+        ("authrole".into(), (&*profile.authrole).into()),
+        ("authmethod".into(), profile.authmethod.into()),
+        ("authprovider".into(), profile.authprovider.into()),
+        ("transport".into(), Value::Dict(transport)),
+    ]
+}
+
+pub(super) const NO_SUCH_SESSION: Refusal =
+    (WampError::NoSuchSession, "this realm has no such session, or it is the caller's own");
+const NO_AUTHID: Refusal = (WampError::InvalidArgument, "the first argument must be an authid");
+const NO_AUTHROLE: Refusal = (WampError::InvalidArgument, "the first argument must be an authrole");
+const NOT_AUTHORIZED: Refusal = (
+    WampError::NotAuthorized,
+    "only roles that the realm's `admin_roles` names may end what belongs to other sessions",
+);

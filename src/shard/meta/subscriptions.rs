@@ -1,0 +1,71 @@
+//! The subscription meta API (AP-SUA), but for who subscribes: see `subscribers`.
+
+use super::super::broker::Refusal;
+use super::super::{Mail, Shard};
+use super::sessions::NO_SUCH_SESSION;
+use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS, details_of, listing};
+use crate::wamp::{SessionId, Value, WampError};
+
+impl Shard {
+    pub(super) fn subscription_list(&mut self, caller: Caller) -> Result<Answer, Refusal> {
+        let limit = self.settings().limits.meta_list_items;
+        let ids = self.realm_of(caller).topics.list(limit).ok_or(TOO_MANY_ITEMS)?;
+        Ok(Answer::one(listing(ids, |id| id.get())))
+    }
+
+    pub(super) fn subscription_lookup(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let uri = args.text(0, NO_TOPIC)?;
+        let found = self.realm_of(caller).topics.look_up(uri, args.match_policy(1)?);
+        let id = found.map_or(Value::Null, |found| found.subscription.get().into());
+        Ok(Answer::one(id))
+    }
+
+    pub(super) fn subscription_match(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let uri = args.text(0, NO_TOPIC)?;
+        let found = self.realm_of(caller).topics.matches(uri);
+        let ids: Vec<Value> = found.iter().map(|one| one.subscription.get().into()).collect();
+        Ok(Answer::one(if ids.is_empty() { Value::Null } else { Value::List(ids) }))
+    }
+
+    pub(super) fn subscription_get(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let subscription = args.subscription(0)?;
+        let described = self.realm_of(caller).topics.get(subscription);
+        let found = described.ok_or(NO_SUCH_SUBSCRIPTION)?;
+        let details = details_of(subscription.get(), found.created, &found.uri, found.policy);
+        Ok(Answer::one(Value::Dict(details)))
+    }
+
+    /// Ends the subscription of another session (AP-REVS-01). Whether that session holds it, only
+    /// its shard knows: if not, nothing happens.
+    pub(super) fn remove_subscriber(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let realm = self.authorized_realm(caller)?;
+        let subscription = args.subscription(0)?;
+        let session: SessionId = args.session(1)?;
+        let reason = args.reason(self.settings().limits.uri_bytes)?.map(Into::into);
+        realm.topics.get(subscription).ok_or(NO_SUCH_SUBSCRIPTION)?;
+        let subscriber = realm.find(session).ok_or(NO_SUCH_SESSION)?;
+        self.post(subscriber.shard, Mail::Revoke { subscriber, subscription, reason });
+        Ok(Answer::NOTHING)
+    }
+}
+
+pub(super) const NO_SUCH_SUBSCRIPTION: Refusal =
+    (WampError::NoSuchSubscription, "no subscription has this id");
+const NO_TOPIC: Refusal =
+    (WampError::InvalidArgument, "the first argument must be the URI of a topic");

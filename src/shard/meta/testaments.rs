@@ -1,0 +1,137 @@
+//! What a session wants published when it ends, however it does (AP-TES).
+
+use std::sync::Arc;
+
+use super::super::Shard;
+use super::super::broker::{Refusal, check_passthru, check_publish};
+use super::{Answer, Arguments, Caller};
+use crate::codec::{self, DecodeLimits};
+use crate::session::{Scope, Session, Testament};
+use crate::wamp::{ClientMessage, Dict, Payload, Publish, RequestId, Value, WampError};
+
+impl Shard {
+    pub(super) fn add_testament(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let scope = scope(args)?;
+        let testament = self.read_testament(caller, args)?;
+        let limits = self.settings().limits;
+        let testaments = self.joined(caller.session.slot).testaments.get_or_insert_default();
+        if testaments.len() >= limits.testaments_per_session {
+            return Err(TOO_MANY_TESTAMENTS);
+        }
+        if testaments.weight() + testament.weight > limits.testament_bytes {
+            return Err(TESTAMENTS_TOO_LARGE);
+        }
+        testaments.add(scope, testament);
+        Ok(Answer::NOTHING)
+    }
+
+    pub(super) fn flush_testaments(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        let scope = scope(args)?;
+        if let Some(testaments) = &mut self.joined(caller.session.slot).testaments {
+            testaments.flush(scope);
+        }
+        Ok(Answer::NOTHING)
+    }
+
+    /// A testament is read as the PUBLISH that it stands for, so that one grammar knows all options
+    /// and their types; what would be refused then is refused now (AP-TES-03, AP-TES-04).
+    fn read_testament(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Testament, Refusal> {
+        let topic = args.text(0, NO_TOPIC)?;
+        let none = (Vec::new(), Dict::new());
+        let list = match args.at(1) {
+            None => &none.0,
+            Some(Value::List(list)) => list,
+            Some(_) => return Err(NO_ARGS),
+        };
+        let dict = match args.at(2) {
+            None => &none.1,
+            Some(Value::Dict(dict)) => dict,
+            Some(_) => return Err(NO_ARGS),
+        };
+        let options = match args.named("publish_options") {
+            None => &none.1,
+            Some(Value::Dict(options)) => options,
+            Some(_) => return Err(BAD_OPTIONS),
+        };
+        let serializer = self.connections[caller.session.slot as usize].codec;
+        let payload = Payload::Values { args: list, kwargs: dict };
+        let bytes =
+            codec::encode_publish(serializer, options, topic, payload).map_err(|_| BAD_OPTIONS)?;
+        let limits = self.settings().limits;
+        // Deeper by two levels than where it was within the CALL.
+        let nesting = DecodeLimits { nesting: limits.nesting.saturating_add(2) };
+        let message = codec::decode(serializer, &bytes, nesting).map_err(|_| BAD_OPTIONS)?;
+        let ClientMessage::Publish(publish) = message else { return Err(BAD_OPTIONS) };
+        let session = self.joined(caller.session.slot);
+        let realm = Arc::clone(&session.realm);
+        check_passthru(session, &publish.options).map_err(|_| BAD_OPTIONS)?;
+        check_publish(&realm, &publish, limits.uri_bytes)?;
+        let payload = publish.payload.to_buf();
+        Ok(Testament {
+            topic: topic.into(),
+            options: publish.options,
+            payload,
+            weight: bytes.len(),
+        })
+    }
+
+    /// Publishes what a session has left. It is out of routing already.
+    pub(in crate::shard) fn publish_testaments(&mut self, slot: u32, session: &mut Session) {
+        let Some(testaments) = session.testaments.take() else { return };
+        for testament in testaments.into_publications() {
+            let publish = Publish {
+                request: RequestId::FIRST,
+                options: testament.options,
+                topic: (&*testament.topic).into(),
+                payload: testament.payload.as_payload(),
+            };
+            if check_publish(&session.realm, &publish, usize::MAX).is_ok() {
+                self.publish_for(slot, session, publish);
+            } else {
+                self.counters.publications_refused.increment();
+            }
+        }
+    }
+}
+
+fn scope(args: Arguments<'_>) -> Result<Scope, Refusal> {
+    match args.named("scope") {
+        None => Ok(Scope::Destroyed),
+        Some(Value::Str(scope)) if scope == "destroyed" => Ok(Scope::Destroyed),
+        Some(Value::Str(scope)) if scope == "detached" => Ok(Scope::Detached),
+        Some(_) => Err(NO_SCOPE),
+    }
+}
+
+const NO_TOPIC: Refusal =
+    (WampError::InvalidArgument, "the first argument must be the URI of a topic");
+const NO_ARGS: Refusal = (
+    WampError::InvalidArgument,
+    "the second argument must be a list and the third a dict: the event's payload",
+);
+const BAD_OPTIONS: Refusal = (
+    WampError::InvalidArgument,
+    "`publish_options` must be a dict with options that this session may use in PUBLISH",
+);
+const NO_SCOPE: Refusal =
+    (WampError::InvalidArgument, "`scope` must be \"destroyed\" or \"detached\"");
+const TOO_MANY_TESTAMENTS: Refusal = (
+    WampError::ResourceLimit,
+    "this session has left as many testaments as the router allows per session",
+);
+const TESTAMENTS_TOO_LARGE: Refusal = (
+    WampError::ResourceLimit,
+    "the testaments of this session are larger than the router allows per session",
+);
