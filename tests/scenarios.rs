@@ -19,6 +19,7 @@ mod scenarios {
     mod meta_registrations;
     mod meta_sessions;
     mod meta_subscriptions;
+    mod patterns;
     mod progressive;
     mod protocol;
     mod publish;

@@ -248,11 +248,14 @@ impl ProcedureTable {
         refused: &[SessionId],
         random: u64,
     ) -> Option<Picked> {
-        let picked = self.patterns.best_match(uri, |policy, procedure| {
-            let same = procedure.registration == registration;
-            same.then(|| procedure.pick_among(policy, refused, || random)).flatten()
+        let mut picked = None;
+        // The best match may be another one by now.
+        self.patterns.for_each_match(uri, |policy, procedure| {
+            if procedure.registration == registration {
+                picked = procedure.pick_among(policy, refused, || random);
+            }
         });
-        picked.flatten()
+        picked
     }
 
     pub fn len(&self) -> usize {
@@ -423,6 +426,20 @@ mod tests {
         assert_eq!(picks(&table(InvokePolicy::Last, 3), 2), [3, 3]);
         assert_eq!(picks(&table(InvokePolicy::RoundRobin, 3), 4), [1, 2, 3, 1]);
         assert_eq!(picks(&table(InvokePolicy::Random, 3), 1), [3], "5 modulo 3 is the third");
+    }
+
+    /// AP-SHR-04: also among callees with limits, as long as none has reached its own.
+    #[test]
+    fn a_random_pick_is_uniform() {
+        for limit in [None, Some(9)] {
+            let table = limited(InvokePolicy::Random, &[limit; 3]);
+            let mut picked = [0; 3];
+            for random in 0..300 {
+                let callee = table.pick(URI, || random).expect("a place is free").callee;
+                picked[callee.session.get() as usize - 1] += 1;
+            }
+            assert_eq!(picked, [100; 3]);
+        }
     }
 
     #[test]

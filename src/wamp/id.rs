@@ -65,3 +65,21 @@ impl RequestId {
         if self.0 == MAX_ID { Self(1) } else { Self(self.0 + 1) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// BP-ID-01, BP-ID-02
+    #[test]
+    fn ids_range_from_1_to_two_to_the_53() {
+        assert_eq!(SessionId::new(0), None);
+        assert_eq!(SessionId::new(MAX_ID + 1), None);
+        for (bits, id) in [(0, 1), (MAX_ID - 1, MAX_ID), (MAX_ID, 1), (u64::MAX, MAX_ID)] {
+            assert_eq!(Some(SessionId::from_random(bits)), SessionId::new(id));
+        }
+        let last = RequestId::new(MAX_ID).expect("the largest id is one");
+        assert_eq!(last.next(), RequestId::FIRST);
+        assert_eq!(RequestId::FIRST.next().get(), 2);
+    }
+}

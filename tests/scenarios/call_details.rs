@@ -24,6 +24,44 @@ fn the_dealer_announces_its_features() {
     check("join a\n a sees no dealer call_trustlevels\n a sees no dealer sharded_registration");
 }
 
+/// AP-GEN-02: what only informs is sent to peers that announced nothing; what changes the protocol
+/// is not.
+#[test]
+fn ap_gen_02_the_receivers_announcement_decides_what_changes_the_protocol() {
+    check(
+        r#"join a
+           join fully b
+           a -> REGISTER {"match":"prefix","forward_timeout":true} com
+           a <- REGISTERED 1 *
+           b -> CALL {"disclose_me":true,"receive_progress":true,"timeout":1000} com.p
+           a <- INVOCATION 1 * {"procedure":"com.p","caller":$id_b,\
+                "caller_authid":$authid_b,"caller_authrole":"anonymous"}
+           a -> SUBSCRIBE {"match":"prefix"} com
+           a <- SUBSCRIBED 2 $s
+           b -> PUBLISH {"disclose_me":true,"ppt_scheme":"x_s"} com.x
+           a <- EVENT $s * {"ppt_scheme":"x_s","topic":"com.x","publisher":$id_b,\
+                "publisher_authid":$authid_b,"publisher_authrole":"anonymous"}
+           b -> CANCEL #1 {"mode":"kill"}
+           b <- ERROR 48 1 {} wamp.error.canceled *"#,
+    );
+}
+
+/// AP-SHD-01: sharding keys are ignored, whatever they say.
+#[test]
+fn ap_shd_01_sharding_keys_have_no_effect() {
+    check(
+        r#"join a b
+           a -> REGISTER {} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {"runmode":"partition","rkey":"x"} com.p [1]
+           a <- INVOCATION 1 * {} [1]
+           b -> CALL {"runmode":"partition"} com.p [2]
+           a <- INVOCATION 2 * {} [2]
+           b -> CALL {"runmode":7,"rkey":[]} com.p [3]
+           a <- INVOCATION 3 * {} [3]"#,
+    );
+}
+
 /// AP-CID-01, AP-CID-05: only if the caller asks, and then all of its names.
 #[test]
 fn ap_cid_01_a_caller_may_disclose_itself() {
@@ -200,6 +238,41 @@ fn ap_ppt_01_passthru_keys_are_forwarded() {
            a <- INVOCATION 2 * {keys} ["\u0000AQID"]
            a -> ERROR 68 2 {keys} com.error ["\u0000BAUG"]
            b <- ERROR 48 2 {keys} com.error ["\u0000BAUG"]"#
+    ));
+}
+
+/// AP-PPT-02: the router looks at no payload, whatever shape it has.
+#[test]
+fn ap_ppt_02_the_shape_of_the_payload_is_free() {
+    for payload in ["", "[1,2]", r#"[] {"k":1}"#, r#"["\u0000AQID"] {"k":1}"#] {
+        check(&format!(
+            r#"join fully a b
+               a -> REGISTER {{}} com.p
+               a <- REGISTERED 1 *
+               b -> CALL {{"ppt_scheme":"mqtt"}} com.p {payload}
+               a <- INVOCATION 1 * {{"ppt_scheme":"mqtt"}} {payload}
+               a -> YIELD 1 {{"ppt_scheme":"mqtt"}} {payload}
+               b <- RESULT 1 {{"ppt_scheme":"mqtt"}} {payload}"#
+        ));
+    }
+}
+
+/// AP-PPT-05: the older form needs no announcement, in either direction.
+#[test]
+fn ap_ppt_05_the_older_transparent_form_of_calls_is_forwarded() {
+    let keys = r#"{"enc_algo":"cryptobox","enc_serializer":"msgpack","enc_key":"k"}"#;
+    check(&format!(
+        r#"join a b
+           a -> REGISTER {{}} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {keys} com.p "\u0000q83v"
+           a <- INVOCATION 1 * {keys} "\u0000q83v"
+           a -> YIELD 1 {keys} "\u0000AQID"
+           b <- RESULT 1 {keys} "\u0000AQID"
+           b -> CALL {keys} com.p "\u0000q83v"
+           a <- INVOCATION 2 * {keys} "\u0000q83v"
+           a -> ERROR 68 2 {keys} com.error "\u0000AQID"
+           b <- ERROR 48 2 {keys} com.error "\u0000AQID""#
     ));
 }
 

@@ -19,6 +19,26 @@ fn ap_tmo_01_zero_is_no_timeout() {
     );
 }
 
+/// AP-TMO-01, BP-TY-04: whole milliseconds, and not less than none.
+#[test]
+fn ap_tmo_01_a_timeout_is_a_number_of_milliseconds() {
+    for timeout in ["-1", "1.5", "1000.0", "true", r#""1000""#] {
+        check(&format!(
+            r#"join a
+               a -> CALL {{"timeout":{timeout}}} com.p
+               a <- ABORT * wamp.error.protocol_violation
+               a <- CLOSED 1008"#
+        ));
+    }
+    check(
+        r#"join fully a b
+           a -> REGISTER {"forward_timeout":null} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {"timeout":null} com.p
+           a <- INVOCATION 1 * {}"#,
+    );
+}
+
 /// AP-TMO-02: to a callee that takes INTERRUPT, and to one that does not.
 #[test]
 fn ap_tmo_02_the_dealer_gives_up_in_time() {
@@ -81,6 +101,22 @@ fn ap_tmo_03_a_callee_may_watch_the_timeout_itself() {
            c <- INVOCATION 1 * {}
            wait 1000
            b <- ERROR 48 2 {} wamp.error.timeout *"#,
+    );
+}
+
+/// AP-TMO-05: the router takes it for any other CANCEL.
+#[test]
+fn ap_tmo_05_a_caller_may_watch_its_timeout_itself() {
+    check(
+        r#"join fully a b
+           a -> REGISTER {} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {} com.p
+           a <- INVOCATION 1 * {}
+           wait 1000
+           b -> CANCEL #1 {"mode":"killnowait"}
+           b <- ERROR 48 1 {} wamp.error.canceled *
+           a <- INTERRUPT 1 {"mode":"killnowait"}"#,
     );
 }
 
@@ -147,5 +183,33 @@ fn ap_tmo_08_a_rerouted_call_keeps_its_deadline() {
                c <- ERROR 48 1 {{}} wamp.error.timeout *
                b <- INTERRUPT 1 {{"mode":"killnowait"}}"#
         ));
+    }
+}
+
+/// AP-TMO-02, AP-TMO-08: the first callee watched the timeout, so the router's maximum was armed.
+/// The next one does not watch it: whichever comes first ends the call.
+#[test]
+fn ap_tmo_08_a_rerouted_call_keeps_the_shorter_deadline() {
+    for (timeout, ends) in [(1_000, 1_000), (3_000, 2_000)] {
+        check_with(
+            |settings| settings.limits.call_timeout_ms_max = 2_000,
+            &format!(
+                r#"join fully a b c
+                   a -> REGISTER {{"invoke":"first","forward_timeout":true}} com.p
+                   a <- REGISTERED 1 *
+                   b -> REGISTER {{"invoke":"first","forward_timeout":true}} com.p
+                   b <- REGISTERED 1 *
+                   c -> CALL {{"timeout":{timeout}}} com.p
+                   a <- INVOCATION 1 * {{"timeout":{timeout}}}
+                   wait 600
+                   a -> ERROR 68 1 {{}} wamp.error.unavailable
+                   b <- INVOCATION 1 * {{}}
+                   wait {}
+                   wait 1
+                   c <- ERROR 48 1 {{}} wamp.error.timeout *
+                   b <- INTERRUPT 1 {{"mode":"killnowait"}}"#,
+                ends - 601
+            ),
+        );
     }
 }

@@ -294,8 +294,8 @@ fn ap_his_07_pages() {
     );
 }
 
-/// AP-HIS-07: an answer fits what the requester's transport takes; at least one event comes. What is
-/// too large for it is left out, and then the answer is not complete.
+/// AP-HIS-07: an answer fits what the requester's transport takes; at least one event comes. What
+/// is too large for it is left out, and then the answer is not complete.
 #[test]
 fn ap_his_07_an_answer_fits_its_requester() {
     let text = "x".repeat(700);
@@ -407,8 +407,8 @@ fn answers_leave_room_in_the_queue() {
     );
 }
 
-/// AP-HIS-01, AP-SUA: a history is a subscription of the meta API, created with the router. It hears,
-/// but does not listen: no meta event is made for it or by it.
+/// AP-HIS-01, AP-SUA: a history is a subscription of the meta API, created with the router. It
+/// hears, but does not listen: no meta event is made for it or by it.
 #[test]
 fn ap_his_01_a_history_is_seen_by_the_meta_api() {
     check_realm(

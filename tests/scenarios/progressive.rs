@@ -36,6 +36,23 @@ fn ap_pcr_02_results_come_one_by_one() {
     }
 }
 
+/// AP-PCR-03: a callee need not give what the caller would take.
+#[test]
+fn ap_pcr_03_one_result_is_enough() {
+    check(
+        r#"join fully a b
+           a -> REGISTER {} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {"receive_progress":true} com.p
+           a <- INVOCATION 1 * {"receive_progress":true}
+           a -> YIELD 1 {"progress":false} [1]
+           b <- RESULT 1 {} [1]
+           a -> YIELD 1 {"progress":true} [2]
+           b -> CALL {"receive_progress":false} com.p
+           a <- INVOCATION 2 * {}"#,
+    );
+}
+
 /// AP-PCR-01: autobahn-js callees announce no `call_canceling`, and get what they can do.
 #[test]
 fn ap_pcr_01_progress_is_asked_of_callees_that_announce_it() {
@@ -234,6 +251,26 @@ fn ap_pci_06_options_are_frozen_by_the_first_chunk() {
            a <- INVOCATION 1 * {"procedure":"com.p","receive_progress":true} [3]
            a -> YIELD 1 {"progress":true} [4]
            b <- RESULT 1 {"progress":true} [4]"#,
+    );
+}
+
+/// AP-PCI-06: what the first CALL said about the caller and the payload stands on every INVOCATION.
+#[test]
+fn ap_pci_06_every_chunk_repeats_the_first_details() {
+    check(
+        r#"join fully a b
+           a -> REGISTER {"forward_timeout":true} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {"progress":true,"disclose_me":true,"timeout":5000,\
+                "ppt_scheme":"x_s"} com.p [1]
+           a <- INVOCATION 1 * {"progress":true,"ppt_scheme":"x_s","timeout":5000,\
+                "caller":$id_b,"caller_authid":$authid_b,"caller_authrole":"anonymous"} [1]
+           b -> CALL #1 {"progress":true,"ppt_scheme":"x_other","_mine":1} com.p [2]
+           a <- INVOCATION 1 * {"progress":true,"ppt_scheme":"x_s","timeout":5000,\
+                "caller":$id_b,"caller_authid":$authid_b,"caller_authrole":"anonymous"} [2]
+           b -> CALL #1 {} com.p [3]
+           a <- INVOCATION 1 * {"ppt_scheme":"x_s","timeout":5000,\
+                "caller":$id_b,"caller_authid":$authid_b,"caller_authrole":"anonymous"} [3]"#,
     );
 }
 

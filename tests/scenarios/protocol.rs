@@ -64,6 +64,49 @@ fn messages_of_the_wrong_shape_are_violations() {
     }
 }
 
+/// BP-TY-02, BP-TY-04, requirements 5, point 29: known options of calls with a wrong type, or a
+/// number that cannot be. (`invoke` and `mode` are answered with ERROR.)
+#[test]
+fn options_of_calls_have_their_types() {
+    for request in [
+        r#"REGISTER {"invoke":1} com.p"#,
+        r#"REGISTER {"disclose_caller":1} com.p"#,
+        r#"REGISTER {"forward_timeout":"yes"} com.p"#,
+        r#"REGISTER {"concurrency":0} com.p"#,
+        r#"REGISTER {"concurrency":-1} com.p"#,
+        r#"CALL {"receive_progress":1} com.p"#,
+        r#"CALL {"progress":"no"} com.p"#,
+        r#"CALL {"disclose_me":0} com.p"#,
+        r#"CALL {"ppt_scheme":7} com.p"#,
+        r#"CANCEL #1 {"mode":1}"#,
+        r#"YIELD 1 {"progress":1}"#,
+        r#"YIELD 1 {"ppt_keyid":{}}"#,
+        r#"ERROR 68 1 {"ppt_scheme":1} com.error"#,
+    ] {
+        check(&format!(
+            "join fully a
+             a -> {request}
+             a <- ABORT * wamp.error.protocol_violation
+             a <- CLOSED 1008"
+        ));
+    }
+}
+
+/// BP-ID-01, requirements 5, point 3: 2^53 is an id, in every serializer.
+#[test]
+fn the_largest_id_is_two_to_the_53() {
+    check_with(
+        |settings| settings.request_ids = RequestIdCheck::Monotonic,
+        "join a
+         a -> SUBSCRIBE #9007199254740991 {} com.x
+         a <- SUBSCRIBED 9007199254740991 *
+         a -> UNSUBSCRIBE #9007199254740992 9007199254740992
+         a <- ERROR 34 9007199254740992 {} wamp.error.no_such_subscription *
+         a -> REGISTER #1 {} com.p
+         a <- REGISTERED 1 *",
+    );
+}
+
 /// BP-PV-02
 #[test]
 fn bytes_that_are_no_message_are_a_violation() {

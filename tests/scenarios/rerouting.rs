@@ -74,6 +74,26 @@ fn ap_rrt_02_the_last_refusal_ends_the_call() {
     }
 }
 
+/// AP-RRT-01: of the same registration, also if a better match has come since.
+#[test]
+fn ap_rrt_01_a_call_stays_with_its_registration() {
+    check(
+        r#"join fully a b c d
+           a -> REGISTER {"invoke":"first","match":"prefix"} com
+           a <- REGISTERED 1 $r
+           b -> REGISTER {"invoke":"first","match":"prefix"} com
+           b <- REGISTERED 1 $r
+           d -> CALL {} com.p
+           a <- INVOCATION 1 $r {"procedure":"com.p"}
+           c -> REGISTER {} com.p
+           c <- REGISTERED 1 *
+           a -> ERROR 68 1 {} wamp.error.unavailable
+           b <- INVOCATION 1 $r {"procedure":"com.p"}
+           b -> YIELD 1 {} [1]
+           d <- RESULT 1 {} [1]"#,
+    );
+}
+
 /// AP-RRT-03
 #[test]
 fn ap_rrt_03_without_the_feature_the_refusal_passes() {

@@ -321,6 +321,46 @@ fn shared_registrations_take_turns() {
     }
 }
 
+/// AP-SHR-04: in the order of registration; whoever leaves is neither waited for nor made up for.
+#[test]
+fn ap_shr_04_a_callee_that_leaves_does_not_disturb_the_turns() {
+    let registered: String = ["a", "b", "c", "d"]
+        .map(|name| {
+            format!(
+                "{name} -> REGISTER {{\"invoke\":\"roundrobin\"}} com.p
+                 {name} <- REGISTERED 1 $r\n"
+            )
+        })
+        .concat();
+    for (leaves, turns) in [
+        // Before its turn, behind it, and the one whose turn it is.
+        ("d is lost", ["c", "a", "b"]),
+        ("a is lost", ["c", "d", "b"]),
+        ("c is lost", ["d", "a", "b"]),
+        ("c -> UNREGISTER $r\n c <- UNREGISTERED 2", ["d", "a", "b"]),
+        ("c loses registration $r", ["d", "a", "b"]),
+    ] {
+        let [first, second, third] = turns;
+        check(&format!(
+            "join a b c d e
+             {registered}
+             e -> CALL {{}} com.p
+             a <- INVOCATION 1 $r {{}}
+             a -> YIELD 1 {{}}
+             e <- RESULT 1 {{}}
+             e -> CALL {{}} com.p
+             b <- INVOCATION 1 $r {{}}
+             {leaves}
+             e -> CALL {{}} com.p
+             {first} <- INVOCATION * $r {{}}
+             e -> CALL {{}} com.p
+             {second} <- INVOCATION * $r {{}}
+             e -> CALL {{}} com.p
+             {third} <- INVOCATION * $r {{}}"
+        ));
+    }
+}
+
 /// BP-ORD-07: not promised, kept all the same.
 #[test]
 fn a_call_does_not_overtake_a_publication_before_it() {

@@ -251,7 +251,7 @@ fn retained_events_and_revocations_reach_every_shard() {
     assert_eq!(server.router().realm("realm1").unwrap().retained.len(), 1);
 }
 
-/// AP-REVR-01: the callees on all shards lose a shared registration, one after the other.
+/// AP-REVR-01, AP-REVR-03: the callees on all shards lose a shared registration, one by one.
 #[test]
 fn revocations_of_registrations_reach_every_shard() {
     let server = start(&config(4));

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 use stentor::router::RequestIdCheck;
 
 use super::client::{Expected, Request, Session, Stage};
+use super::endings::ENVELOPE_BYTES;
 use super::meta::meta_pattern;
-use super::model::{Answer, Call, Pattern, Payload, Policy, Publication, Tag};
+use super::model::{Pattern, Payload, Policy, Publication, Tag};
 use super::plan::pick;
 use super::world::{REALMS, World};
 
@@ -103,8 +104,12 @@ impl World {
             RequestIdCheck::Strict => session.last_request + 1,
             RequestIdCheck::Monotonic => session.last_request + self.rng.random_range(1..9),
             RequestIdCheck::Off => loop {
-                let id = self.rng.random_range(1..=1 << 53);
-                if !session.pending.contains_key(&id) {
+                // Also those of calls that are over, while late answers may be under way.
+                let id = match session.ended_calls.last() {
+                    Some(ended) if self.rng.random_bool(0.3) => *ended,
+                    _ => self.rng.random_range(1..=1 << 53),
+                };
+                if !session.pending.contains_key(&id) && !session.long.uploads.contains_key(&id) {
                     break id;
                 }
             },
@@ -113,7 +118,7 @@ impl World {
         id
     }
 
-    fn pattern(&mut self, c: usize) -> (Pattern, Expected) {
+    pub(crate) fn pattern(&mut self, c: usize) -> (Pattern, Expected) {
         let realm = self.clients[c].session.realm;
         let (uri, policy, expected) = match self.rng.random_range(0..20) {
             0 => (*pick(&mut self.rng, INVALID), Policy::Exact, Expected::InvalidUri),
@@ -156,42 +161,6 @@ impl World {
         self.model.forgive_subscription(session.tag, id);
         self.say(c, "UNSUBSCRIBE", &json!([34, request, id]));
         self.expect(c, request, Request::Unsubscribe(id, true));
-    }
-
-    fn register(&mut self, c: usize) {
-        let (pattern, expected) = self.pattern(c);
-        let request = self.next_request(c);
-        let mut options = json!({});
-        if pattern.policy != Policy::Exact {
-            options["match"] = json!(pattern.policy.as_str());
-        }
-        // Mostly one policy per URI, or sharing would hardly ever happen.
-        let usual = INVOKE[pattern.uri.len() % INVOKE.len()];
-        let other = *pick(&mut self.rng, INVOKE);
-        if self.rng.random_bool(0.1) {
-            options["concurrency"] = json!(self.rng.random_range(1..4));
-            self.model.limits_concurrency = true;
-        }
-        options["invoke"] = json!(if self.rng.random_bool(0.9) { usual } else { other });
-        self.model.unsettle_calls(&pattern);
-        self.say(c, "REGISTER", &json!([64, request, options, pattern.uri]));
-        self.expect(c, request, Request::Register(pattern, expected));
-    }
-
-    fn unregister(&mut self, c: usize) {
-        let session = &self.clients[c].session;
-        let held = session.registrations.iter().filter(|(_, held)| !held.leaving);
-        let ids: Vec<u64> = held.map(|(id, _)| *id).collect();
-        if ids.is_empty() {
-            return;
-        }
-        let id = *pick(&mut self.rng, &ids);
-        let request = self.next_request(c);
-        let held = self.clients[c].session.registrations.get_mut(&id).expect("it was just listed");
-        held.leaving = true;
-        self.model.unsettle_calls(&held.pattern);
-        self.say(c, "UNREGISTER", &json!([66, request, id]));
-        self.expect(c, request, Request::Unregister(id, true));
     }
 
     pub(crate) fn expect(&mut self, c: usize, request: u64, expected: Request) {
@@ -269,7 +238,7 @@ impl World {
         for (c, client) in self.clients.iter().enumerate() {
             let excluded =
                 c == publisher && publication.exclude_me || !publication.admits(&client.session);
-            let too_large = size + 300 > client.link.limit_bytes();
+            let too_large = size + ENVELOPE_BYTES > client.link.limit_bytes();
             if client.stage != Stage::Joined || client.hostile || excluded || too_large {
                 continue;
             }
@@ -281,94 +250,12 @@ impl World {
         }
     }
 
-    fn call(&mut self, c: usize) {
-        let (procedure, expected) = match self.rng.random_range(0..20) {
-            0 => (*pick(&mut self.rng, INVALID), Expected::InvalidUri),
-            1 => ("wamp.session.counts", Expected::NoSuchProcedure),
-            _ => (*pick(&mut self.rng, URIS), Expected::Success),
-        };
-        let request = self.next_request(c);
-        let session = &mut self.clients[c].session;
-        session.calls += 1;
-        let (tag, number, realm) = (session.tag, session.calls, session.realm);
-        let payload = self.payload(tag, number);
-        let (options, course) = self.call_options(c, request, number);
-        let head = vec![json!(48), json!(request), options, json!(procedure)];
-        self.say(c, "CALL", &with_payload(head, &payload));
-        let call = Call {
-            realm,
-            procedure: procedure.to_owned(),
-            payload,
-            void: self.clients[c].hostile || expected != Expected::Success,
-            order: self.model.calls.len(),
-            invoked: false,
-            answer: None,
-            sure_callees: self.sure_callees(realm, procedure),
-            course,
-        };
-        self.model.calls.insert((tag, number), call);
-        self.expect(c, request, Request::Call(number, expected));
-    }
-
-    /// The callees that could get a call, if each of them is there to stay as far as one knows.
-    fn sure_callees(&self, realm: &str, procedure: &str) -> Vec<Tag> {
-        let mut sure = Vec::new();
-        for client in &self.clients {
-            if matches!(client.stage, Stage::Leaving | Stage::Quitting) {
-                // The router may not know yet, and nobody knows what it held.
-                return Vec::new();
-            }
-            let session = &client.session;
-            for held in session.registrations.values() {
-                if held.pattern.matches(realm, procedure) {
-                    if held.leaving || client.hostile {
-                        return Vec::new();
-                    }
-                    sure.push(session.tag);
-                }
-            }
-            for request in session.pending.values() {
-                let Request::Register(pattern, _) = request else { continue };
-                if pattern.matches(realm, procedure) {
-                    return Vec::new();
-                }
-            }
-        }
-        sure
-    }
-
-    /// Answers one invocation, any of those that wait.
-    pub(crate) fn answer(&mut self, c: usize) {
-        let session = &mut self.clients[c].session;
-        let waiting: Vec<u64> = session.invocations.keys().copied().collect();
-        if waiting.is_empty() {
-            return;
-        }
-        let id = *pick(&mut self.rng, &waiting);
-        let call = session.invocations.remove(&id).expect("it was just listed");
-        let mut payload = self.payload(call.0, call.1);
-        let error = self.rng.random_bool(0.25).then(|| *pick(&mut self.rng, ERRORS));
-        let head = match error {
-            None => vec![json!(70), json!(id), json!({})],
-            Some(uri) => vec![json!(8), json!(68), json!(id), json!({}), json!(uri)],
-        };
-        let what = if error.is_some() { "ERROR" } else { "YIELD" };
-        self.say(c, what, &with_payload(head, &payload));
-        let error = error.map(|uri| {
-            if uri == NO_URI {
-                // The caller learns what was said instead (BP-URI-08).
-                payload = Payload { args: vec![json!(uri)], kwargs: Map::new() };
-                return "wamp.error.invalid_uri".to_owned();
-            }
-            uri.to_owned()
-        });
-        let call = self.model.calls.get_mut(&call).expect("the call was sent");
-        call.answer.get_or_insert(Answer { error, payload });
-    }
-
     /// `[tag, number, anything]`, now and then more than a small peer takes.
-    fn payload(&mut self, tag: Tag, number: u64) -> Payload {
+    pub(crate) fn payload(&mut self, tag: Tag, number: u64) -> Payload {
         let mut args = vec![json!(tag), json!(number)];
+        if self.is_probing() {
+            return Payload { args, kwargs: Map::new() };
+        }
         match self.rng.random_range(0..12) {
             0 => args.push(json!("y".repeat(self.rng.random_range(1_100..3_000)))),
             1 => args.push(json!([null, true, -1, 2.5, 1e300, u64::MAX, i64::MIN])),
@@ -421,17 +308,13 @@ impl std::fmt::Display for Short<'_> {
     }
 }
 
-const URIS: &[&str] = &["com.a", "com.a.b", "com.b", "com.b.c", "org.a.b", "x"];
+pub(crate) const URIS: &[&str] = &["com.a", "com.a.b", "com.b", "com.b.c", "org.a.b", "x"];
 const PREFIXES: &[&str] = &["", "com", "com.a", "com.a.", "org.a.b"];
 const WILDCARDS: &[&str] = &["com..b", "..b", ".a", "com.", "..", "com.a.b"];
-const INVALID: &[&str] = &[
+pub(crate) const INVALID: &[&str] = &[
     "com..a",
     "com.a b",
     "",
     "com.#",
     "com.a_uri_that_is_longer_than_the_64_bytes_which_this_router_is_told_to_accept",
 ];
-const INVOKE: &[&str] = &["single", "roundrobin", "first", "last", "random"];
-const ERRORS: &[&str] =
-    &["com.error", "wamp.error.invalid_argument", "wamp.error.canceled", NO_URI];
-const NO_URI: &str = "no URI at all";

@@ -3,14 +3,18 @@
 use serde_json::Value;
 use stentor::router::HistoryStore;
 
-use super::client::{Expected, Held, Request, Stage};
-use super::hearing::{number, payload};
-use super::model::{Pattern, Payload, Tag};
+use super::client::{Expected, Held, Request};
+use super::endings::LIMIT;
+use super::hearing::number;
+use super::model::Pattern;
 use super::world::World;
 
 impl World {
     pub(crate) fn hear_answer(&mut self, c: usize, code: u64, message: &[Value]) {
         let is_error = code == 8;
+        if is_error && self.hear_strange_cancel(c, message) {
+            return;
+        }
         let id = number(&message[if is_error { 2 } else { 1 }]);
         let request = self.clients[c].session.pending.remove(&id);
         let request =
@@ -19,7 +23,10 @@ impl World {
             assert_eq!(number(&message[1]), request.code(), "the type of the failed request");
             let uri = message[4].as_str().expect("an error is a string");
             self.log.count(&format!("heard ERROR {} {uri}", request.code()));
-            self.hear_error(c, request, uri, &message[5..]);
+            if let Request::Call(..) = request {
+                self.note_ended_call(c, id);
+            }
+            self.hear_error(c, request, uri, message);
             return;
         }
         match (code, request) {
@@ -41,23 +48,13 @@ impl World {
                 self.model.forget_retained(self.clients[c].session.tag, id);
             }
             (50, Request::Call(sequence, Expected::Success)) => {
-                let tag = self.clients[c].session.tag;
-                let call = &self.model.calls[&(tag, sequence)];
-                let answer = call.answer.as_ref().expect("somebody answered the call");
-                assert_eq!(answer.error, None, "the callee said ERROR");
-                self.check_partials(tag, sequence);
-                assert_eq!(answer.payload, payload(&message[3..]), "the payload of the answer");
+                self.note_ended_call(c, id);
+                self.check_result(c, sequence, message);
             }
             (50, Request::Events(ask)) => self.hear_history(c, &ask, &message[3..]),
-            (65, Request::Register(pattern, Expected::Success)) => {
-                let id = number(&message[2]);
-                self.model.check_pattern(id, &pattern);
-                let registrations = &mut self.clients[c].session.registrations;
-                // Here at the latest it learns of a silent revocation.
-                registrations
-                    .retain(|_, held| held.revoked_after.is_none() || held.pattern != pattern);
-                let previous = registrations.insert(id, Held::new(pattern));
-                assert!(previous.is_none(), "nobody registers twice (BP-REG-01)");
+            (65, Request::Register(pattern, terms, Expected::Success)) => {
+                let held = Held { terms, ..Held::new(pattern) };
+                self.hear_registered(c, number(&message[2]), held);
             }
             (67, Request::Unregister(id, true)) => {
                 let held = self.clients[c].session.registrations.remove(&id);
@@ -79,22 +76,22 @@ impl World {
         session.subscriptions.entry(id).or_insert_with(|| Held::new(pattern));
     }
 
-    fn hear_error(&self, c: usize, request: Request, uri: &str, rest: &[Value]) {
+    fn hear_error(&self, c: usize, request: Request, uri: &str, message: &[Value]) {
         let tight = self.plan.tight_limits;
         let allowed = match &request {
-            Request::Publish(_, Expected::DiscloseMe) => {
-                uri == "wamp.error.option_disallowed.disclose_me"
-            }
             Request::Publish(number, Expected::Success) => {
                 uri == "wamp.error.canceled" && self.is_durable(c, *number)
             }
             Request::Events(_) => false,
+            Request::Publish(_, Expected::DiscloseMe)
+            | Request::Register(_, _, Expected::DiscloseMe) => uri == DISCLOSE_ME,
+            Request::Call(_, Expected::DiscloseMe) => uri == DISCLOSE_ME || tight && uri == LIMIT,
             Request::Subscribe(_, Expected::Success) => tight && uri == LIMIT,
-            Request::Register(_, Expected::Success) => {
+            Request::Register(_, _, Expected::Success) => {
                 uri == "wamp.error.procedure_already_exists" || tight && uri == LIMIT
             }
             Request::Subscribe(_, expected)
-            | Request::Register(_, expected)
+            | Request::Register(_, _, expected)
             | Request::Publish(_, expected) => {
                 *expected == Expected::InvalidUri && uri == "wamp.error.invalid_uri"
             }
@@ -105,46 +102,19 @@ impl World {
                 !succeeds && uri == "wamp.error.no_such_registration"
             }
             Request::Call(_, Expected::InvalidUri) => uri == "wamp.error.invalid_uri",
-            Request::Call(_, Expected::DiscloseMe) => false,
             Request::Call(_, Expected::NoSuchProcedure) => uri == "wamp.error.no_such_procedure",
-            Request::Call(sequence, Expected::Success) => {
-                self.may_call_fail(c, *sequence, uri, &payload(rest))
-            }
+            Request::Call(sequence, Expected::Success) => self.may_call_fail(c, *sequence, message),
         };
         assert!(allowed, "c{c} hears {uri} for {request:?}");
     }
 
-    /// Whether the callee said so, or the router had a reason.
-    fn may_call_fail(&self, c: usize, sequence: u64, uri: &str, heard: &Payload) -> bool {
-        let client = &self.clients[c];
-        let call = &self.model.calls[&(client.session.tag, sequence)];
-        let answer = call.answer.as_ref();
-        if let Some(answer) = answer.filter(|answer| answer.error.as_deref() == Some(uri)) {
-            let too_large = size(&answer.payload) + ENVELOPE_BYTES > client.link.limit_bytes();
-            if *heard == answer.payload || too_large && *heard == Payload::default() {
-                return true;
-            }
+    /// A few of the calls that are over are remembered.
+    fn note_ended_call(&mut self, c: usize, request: u64) {
+        let ended = &mut self.clients[c].session.ended_calls;
+        if ended.len() == 8 {
+            ended.remove(0);
         }
-        match uri {
-            "wamp.error.no_such_procedure" | "wamp.error.canceled" => {
-                let sure = &call.sure_callees;
-                call.course.canceled && uri == "wamp.error.canceled"
-                    || sure.is_empty()
-                    || !sure.iter().all(|callee| self.is_well(*callee))
-            }
-            "wamp.error.timeout" => {
-                let elapsed = self.net.now.since(call.course.sent);
-                call.course.timeout_ms > 0 && elapsed >= call.course.timeout_ms
-            }
-            "wamp.error.feature_not_supported" => call.course.is_upload,
-            "wamp.error.no_available_callee" => self.model.limits_concurrency,
-            LIMIT => self.plan.tight_limits,
-            "wamp.error.payload_size_exceeded" => {
-                let largest = size(&call.payload).max(answer.map_or(0, |a| size(&a.payload)));
-                largest + ENVELOPE_BYTES > SMALL_LIMIT_BYTES
-            }
-            _ => false,
-        }
+        ended.push(request);
     }
 
     /// Whether a publication is to be stored, so that PUBLISHED depends on it.
@@ -153,25 +123,6 @@ impl World {
         publication.retains() && self.plan.settings.durable_retained
             || self.plan.realm.histories.iter().any(|h| h.store == HistoryStore::Durable)
     }
-
-    /// Whether a session is there for sure: it is joined and has heard everything said to it.
-    fn is_well(&self, tag: Tag) -> bool {
-        (0..self.clients.len()).any(|c| {
-            let client = &self.clients[c];
-            let same = client.session.tag == tag && client.stage == Stage::Joined;
-            same && !client.hostile && self.knows_all(c)
-        })
-    }
 }
 
-fn size(payload: &Payload) -> usize {
-    Value::Array(payload.args.clone()).to_string().len() + payload.kwargs.len() * 20
-}
-
-const LIMIT: &str = "wamp.error.resource_limit";
-
-/// More than a message takes besides its payload.
-const ENVELOPE_BYTES: usize = 300;
-
-/// What the smallest peer takes in one message.
-const SMALL_LIMIT_BYTES: usize = 1_024;
+const DISCLOSE_ME: &str = "wamp.error.option_disallowed.disclose_me";

@@ -1,15 +1,16 @@
-//! What makes calls long: CANCEL and INTERRUPT, timeouts, progressive results and invocations.
+//! What callers do: calls with all their options, their further chunks, and CANCEL.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 use serde_json::{Map, Value, json};
 use stentor::clock::Millis;
+use stentor::router::CallerDisclosure;
 
-use super::actions::with_payload;
-use super::client::Request;
+use super::actions::{INVALID, URIS, with_payload};
+use super::client::{Announced, Expected, Request, Stage};
 use super::hearing::{number, payload};
-use super::model::{Payload, Tag};
+use super::model::{Call, Payload, Tag};
 use super::plan::pick;
 use super::world::World;
 
@@ -20,26 +21,49 @@ pub(crate) struct Course {
     /// 0: none.
     pub(crate) timeout_ms: u64,
     pub(crate) sent: Millis,
-    pub(crate) canceled: bool,
+    /// CANCEL was sent with `kill`, or with a mode that ends the call at once.
+    pub(crate) killed: bool,
+    pub(crate) dropped: bool,
+    /// CANCELs with an unknown mode whose refusals have not come.
+    pub(crate) strange_cancels: u64,
     /// The first CALL had `progress`.
     pub(crate) is_upload: bool,
+    /// The payload passthru keys.
+    pub(crate) passthru: Value,
+    /// The caller takes answers in payload passthru mode.
+    pub(crate) reads_passthru: bool,
+    pub(crate) disclose_me: bool,
+    /// What a callee hears of a caller that is disclosed.
+    pub(crate) identity: Value,
     /// Further chunks that were sent, and which of them was the last.
     chunks_sent: u64,
-    last_chunk: Option<u64>,
-    partials_sent: u64,
-    partials_heard: u64,
+    pub(crate) last_chunk: Option<u64>,
+    /// When each progressive result was said, with the keys that it had.
+    pub(crate) partials: Vec<(Millis, Value)>,
+    pub(crate) partials_heard: usize,
 }
 
 /// What a client knows of its long calls and invocations.
 #[derive(Debug, Default)]
 pub(crate) struct LongCalls {
-    /// It announced every feature of callers and callees.
-    pub(crate) advanced: bool,
     /// Calls of which more chunks may be sent, with their numbers.
-    uploads: BTreeMap<u64, u64>,
-    /// All invocations with the call behind each, and the chunks that came.
-    invoked: BTreeMap<u64, (Tag, u64, u64)>,
-    interrupted: BTreeSet<u64>,
+    pub(crate) uploads: BTreeMap<u64, u64>,
+    /// All invocations that came.
+    pub(crate) invoked: BTreeMap<u64, Invoked>,
+    pub(crate) interrupted: BTreeSet<u64>,
+    /// Invocations that were answered in payload passthru mode to a caller that does not take it.
+    pub(crate) unreadable: BTreeSet<u64>,
+}
+
+/// An invocation as its callee knows it.
+#[derive(Debug)]
+pub(crate) struct Invoked {
+    pub(crate) call: (Tag, u64),
+    pub(crate) registration: Value,
+    /// `Details` without `progress`: the same for all chunks (AP-PCI-06).
+    pub(crate) details: Value,
+    /// Further chunks that came.
+    pub(crate) chunks: u64,
 }
 
 impl World {
@@ -53,34 +77,93 @@ impl World {
 
     /// What HELLO announces.
     pub(crate) fn roles(&mut self, c: usize) -> Value {
-        let advanced = self.rng.random_bool(0.6);
-        self.clients[c].session.long.advanced = advanced;
-        let on = |names: &[&str]| {
-            let features: Map<_, _> =
-                names.iter().map(|name| ((*name).to_owned(), json!(advanced))).collect();
-            json!({ "features": features })
+        let announced = Announced {
+            advanced: self.rng.random_bool(0.6),
+            calls_in_passthru: self.rng.random_bool(0.6),
+            answers_in_passthru: self.rng.random_bool(0.6),
+            reroutes: self.rng.random_bool(0.6),
+            watches_timeouts: self.rng.random_bool(0.6),
         };
-        let both = [
-            "progressive_call_invocations",
-            "progressive_call_results",
-            "call_canceling",
-            "registration_revocation",
-        ];
+        self.clients[c].session.announced = announced;
+        let mut both = json!({
+            "progressive_call_invocations": announced.advanced,
+            "progressive_call_results": announced.advanced,
+            "call_canceling": announced.advanced,
+            "payload_passthru_mode": announced.calls_in_passthru,
+        });
+        let caller = json!({ "features": both });
+        let callees = json!({
+            "registration_revocation": announced.advanced,
+            "payload_passthru_mode": announced.answers_in_passthru,
+            "call_reroute": announced.reroutes,
+            "call_timeout": announced.watches_timeouts,
+        });
+        extend(&mut both, &callees);
+        let callee = json!({ "features": both });
         let passthru = json!({"features": {"payload_passthru_mode": true}});
         let revocation = json!({"features": {"subscription_revocation": true}});
-        let (caller, callee) = (on(&both), on(&both));
         json!({"publisher": passthru, "subscriber": revocation, "caller": caller, "callee": callee})
     }
 
-    /// The options of a new call.
-    pub(crate) fn call_options(
+    pub(crate) fn call(&mut self, c: usize) {
+        let (procedure, expected) = match self.rng.random_range(0..20) {
+            0 => (*pick(&mut self.rng, INVALID), Expected::InvalidUri),
+            1 => ("wamp.session.counts", Expected::NoSuchProcedure),
+            _ => (*pick(&mut self.rng, URIS), Expected::Success),
+        };
+        let sequence = self.clients[c].session.calls + 1;
+        let payload = self.payload(self.clients[c].session.tag, sequence);
+        let (options, course) = self.call_options(c);
+        let expected = match (expected, self.plan.realm.caller_disclosure) {
+            (Expected::Success, CallerDisclosure::Forbid) if course.disclose_me => {
+                Expected::DiscloseMe
+            }
+            _ => expected,
+        };
+        self.send_call(c, procedure, expected, payload, options, course);
+    }
+
+    /// Sends a CALL and enters it into the model.
+    pub(crate) fn send_call(
         &mut self,
         c: usize,
-        request: u64,
-        sequence: u64,
-    ) -> (Value, Course) {
+        procedure: &str,
+        expected: Expected,
+        payload: Payload,
+        options: Value,
+        course: Course,
+    ) -> (Tag, u64) {
+        let request = self.next_request(c);
+        let session = &mut self.clients[c].session;
+        session.calls += 1;
+        let (tag, sequence, realm) = (session.tag, session.calls, session.realm);
+        if course.is_upload {
+            session.long.uploads.insert(request, sequence);
+        }
+        let head = vec![json!(48), json!(request), options, json!(procedure)];
+        self.say(c, "CALL", &with_payload(head, &payload));
+        let call = Call {
+            realm,
+            procedure: procedure.to_owned(),
+            payload,
+            void: self.clients[c].hostile || expected != Expected::Success,
+            order: self.model.calls.len(),
+            attempts: Vec::new(),
+            refusal: None,
+            answer: None,
+            sure_callees: self.sure_callees(realm, procedure),
+            course,
+        };
+        self.model.calls.insert((tag, sequence), call);
+        self.expect(c, request, Request::Call(sequence, expected));
+        (tag, sequence)
+    }
+
+    /// The options of a new call.
+    fn call_options(&mut self, c: usize) -> (Value, Course) {
         let mut options = json!({});
-        let mut course = Course { sent: self.net.now, ..Course::default() };
+        let mut course = self.plain_course(c);
+        let announced = self.clients[c].session.announced;
         if self.rng.random_bool(0.3) {
             options["receive_progress"] = json!(true);
             course.receive_progress = true;
@@ -89,15 +172,76 @@ impl World {
             course.timeout_ms = self.rng.random_range(100..3_000);
             options["timeout"] = json!(course.timeout_ms);
         }
-        if self.clients[c].session.long.advanced && self.rng.random_bool(0.2) {
+        if announced.advanced && self.rng.random_bool(0.2) {
             options["progress"] = json!(true);
             course.is_upload = true;
-            self.clients[c].session.long.uploads.insert(request, sequence);
+        }
+        if announced.calls_in_passthru && self.rng.random_bool(0.1) {
+            course.passthru = self.passthru();
+            extend(&mut options, &course.passthru);
+        }
+        if self.rng.random_bool(0.15) {
+            options["disclose_me"] = json!(true);
+            course.disclose_me = true;
         }
         (options, course)
     }
 
-    pub(crate) fn cancel(&mut self, c: usize) {
+    /// The course of a call without options.
+    pub(crate) fn plain_course(&self, c: usize) -> Course {
+        let session = &self.clients[c].session;
+        Course {
+            sent: self.net.now,
+            passthru: json!({}),
+            reads_passthru: session.announced.calls_in_passthru,
+            identity: json!({
+                "caller": session.id,
+                "caller_authid": session.authid,
+                "caller_authrole": session.authrole,
+            }),
+            ..Course::default()
+        }
+    }
+
+    /// The keys of one message in payload passthru mode.
+    pub(crate) fn passthru(&mut self) -> Value {
+        match self.rng.random_range(0..3) {
+            0 => json!({"ppt_scheme": "x_sim"}),
+            1 => json!({"ppt_scheme": "mqtt", "ppt_serializer": "cbor"}),
+            _ => json!({
+                "ppt_scheme": "wamp", "ppt_serializer": "cbor", "ppt_cipher": "x", "ppt_keyid": "k",
+            }),
+        }
+    }
+
+    /// The callees that could get a call, if each of them is there to stay as far as one knows.
+    fn sure_callees(&self, realm: &str, procedure: &str) -> Vec<Tag> {
+        let mut sure = Vec::new();
+        for client in &self.clients {
+            if matches!(client.stage, Stage::Leaving | Stage::Quitting) {
+                // The router may not know yet, and nobody knows what it held.
+                return Vec::new();
+            }
+            let session = &client.session;
+            for held in session.registrations.values() {
+                if held.pattern.matches(realm, procedure) {
+                    if held.leaving || client.hostile {
+                        return Vec::new();
+                    }
+                    sure.push(session.tag);
+                }
+            }
+            for request in session.pending.values() {
+                let Request::Register(pattern, ..) = request else { continue };
+                if pattern.matches(realm, procedure) {
+                    return Vec::new();
+                }
+            }
+        }
+        sure
+    }
+
+    fn cancel(&mut self, c: usize) {
         let session = &self.clients[c].session;
         let calls = session.pending.iter().filter_map(|(id, request)| match request {
             Request::Call(sequence, _) => Some((*id, *sequence)),
@@ -109,13 +253,54 @@ impl World {
         }
         let tag = session.tag;
         let (id, sequence) = *pick(&mut self.rng, &calls);
-        let mode = *pick(&mut self.rng, &["skip", "kill", "kill", "killnowait"]);
-        let options = match self.rng.random_range(0..5) {
+        let options = self.cancel_options();
+        let call = self.model.calls.get_mut(&(tag, sequence)).expect("it was sent");
+        match options.get("mode").and_then(Value::as_str) {
+            Some("kill") => call.course.killed = true,
+            Some("harder") => call.course.strange_cancels += 1,
+            _ => call.course.dropped = true,
+        }
+        self.say(c, "CANCEL", &json!([49, id, options]));
+    }
+
+    fn cancel_options(&mut self) -> Value {
+        let mode = *pick(&mut self.rng, &["skip", "kill", "kill", "killnowait", "harder"]);
+        match self.rng.random_range(0..5) {
             0 => json!({}),
             _ => json!({ "mode": mode }),
+        }
+    }
+
+    /// CANCEL of a call that is over: it comes too late and has no effect (AP-CAN-04).
+    pub(crate) fn cancel_late(&mut self, c: usize) {
+        let session = &self.clients[c].session;
+        let ended = session.ended_calls.iter().filter(|id| !session.pending.contains_key(id));
+        let ended: Vec<u64> = ended.copied().collect();
+        if ended.is_empty() {
+            return;
+        }
+        let id = *pick(&mut self.rng, &ended);
+        let options = self.cancel_options();
+        self.say(c, "odd: CANCEL, too late", &json!([49, id, options]));
+    }
+
+    /// A CANCEL with an unknown mode was refused; the call goes on (AP-CAN-03).
+    pub(crate) fn hear_strange_cancel(&mut self, c: usize, message: &[Value]) -> bool {
+        let sentence = message.get(5).and_then(|args| args[0].as_str()).unwrap_or_default();
+        if message[1] != json!(48) || !sentence.starts_with("CANCEL.Options.mode") {
+            return false;
+        }
+        assert_eq!(message[4], json!("wamp.error.invalid_argument"));
+        let session = &self.clients[c].session;
+        let request = session.pending.get(&number(&message[2]));
+        let Some(Request::Call(sequence, _)) = request else {
+            panic!("c{c} hears {message:?} and has no such call pending");
         };
-        self.model.calls.get_mut(&(tag, sequence)).expect("it was sent").course.canceled = true;
-        self.say(c, "CANCEL", &json!([49, id, options]));
+        let call = self.model.calls.get_mut(&(session.tag, *sequence)).expect("it was sent");
+        let left = call.course.strange_cancels.checked_sub(1);
+        call.course.strange_cancels = left.expect("a CANCEL for each refusal");
+        self.log.count("heard ERROR 48 for a CANCEL");
+        true
     }
 
     /// A further chunk, also of a call that is over by now.
@@ -143,28 +328,6 @@ impl World {
         self.say(c, "chunk", &with_payload(head, &payload));
     }
 
-    /// A progressive result, now and then one that nobody asked for.
-    fn yield_progress(&mut self, c: usize) {
-        let session = &self.clients[c].session;
-        let waiting: Vec<_> = session.invocations.iter().map(|(id, call)| (*id, *call)).collect();
-        if waiting.is_empty() {
-            return;
-        }
-        let advanced = session.long.advanced;
-        let (id, (tag, sequence)) = *pick(&mut self.rng, &waiting);
-        let call = self.model.calls.get_mut(&(tag, sequence)).expect("it was sent");
-        let asked = advanced && call.course.receive_progress;
-        let payload = if asked {
-            call.course.partials_sent += 1;
-            part(tag, sequence, "partial", call.course.partials_sent)
-        } else {
-            part(tag, sequence, "unasked", 0)
-        };
-        let head = vec![json!(70), json!(id), json!({"progress": true})];
-        let what = if asked { "YIELD, progressive" } else { "YIELD, progressive, unasked" };
-        self.say(c, what, &with_payload(head, &payload));
-    }
-
     pub(crate) fn hear_partial(&mut self, c: usize, message: &[Value]) {
         let session = &self.clients[c].session;
         let request = session.pending.get(&number(&message[1]));
@@ -174,59 +337,24 @@ impl World {
         let call = self.model.calls.get_mut(&(session.tag, *sequence)).expect("it was sent");
         assert!(call.course.receive_progress, "c{c} asked for no progressive results");
         call.course.partials_heard += 1;
-        let expected = part(session.tag, *sequence, "partial", call.course.partials_heard);
+        let heard = call.course.partials_heard;
+        let expected = part(session.tag, *sequence, "partial", heard as u64);
         assert_eq!(payload(&message[3..]), expected, "progressive results in order (BP-ORD-05)");
+        let mut details = call.course.partials[heard - 1].1.clone();
+        details["progress"] = json!(true);
+        assert_eq!(message[2], details, "the details of a progressive result");
         self.log.count("heard RESULT, progressive");
-    }
-
-    /// A call has ended with the RESULT of its callee.
-    pub(crate) fn check_partials(&self, tag: Tag, sequence: u64) {
-        let course = &self.model.calls[&(tag, sequence)].course;
-        assert_eq!(course.partials_heard, course.partials_sent, "all progressive results came");
-    }
-
-    /// Notes a new invocation.
-    pub(crate) fn note_invoked(&mut self, c: usize, id: u64, tag: Tag, sequence: u64) {
-        self.clients[c].session.long.invoked.insert(id, (tag, sequence, 0));
-    }
-
-    /// A further chunk of an invocation: in order, and never after an INTERRUPT.
-    pub(crate) fn hear_chunk(&mut self, c: usize, message: &[Value]) {
-        let id = number(&message[1]);
-        let long = &mut self.clients[c].session.long;
-        let invoked = long.invoked.get_mut(&id).expect("a chunk follows its first (AP-PCI-01)");
-        invoked.2 += 1;
-        let (tag, sequence, chunk) = *invoked;
-        let expected = part(tag, sequence, "chunk", chunk);
-        assert_eq!(payload(&message[4..]), expected, "chunks in order");
-        let is_last = self.model.calls[&(tag, sequence)].course.last_chunk == Some(chunk);
-        assert_eq!(message[3].get("progress").is_none(), is_last, "the last chunk says so");
-        self.log.count("heard INVOCATION, continued");
-    }
-
-    pub(crate) fn hear_interrupt(&mut self, c: usize, message: &[Value]) {
-        let id = number(&message[1]);
-        let session = &mut self.clients[c].session;
-        assert!(session.long.advanced, "c{c} did not announce call_canceling (AP-CAN-02)");
-        assert!(session.long.interrupted.insert(id), "one INTERRUPT is enough");
-        let (tag, sequence, _) = session.long.invoked[&id];
-        let mode = message[2]["mode"].as_str().expect("INTERRUPT has a mode");
-        let course = &self.model.calls[&(tag, sequence)].course;
-        match mode {
-            "kill" => assert!(course.canceled, "nobody canceled {tag}/{sequence}"),
-            "killnowait" => {
-                // The callee need not answer any more.
-                if self.rng.random_bool(0.5) {
-                    session.invocations.remove(&id);
-                }
-            }
-            other => panic!("c{c} is interrupted with mode {other}"),
-        }
-        self.log.count(&format!("heard INTERRUPT {mode}"));
     }
 }
 
-fn part(tag: Tag, sequence: u64, kind: &str, number: u64) -> Payload {
+/// Puts the keys of one dict into another.
+pub(crate) fn extend(dict: &mut Value, more: &Value) {
+    let more = more.as_object().expect("a dict").clone();
+    dict.as_object_mut().expect("a dict").extend(more);
+}
+
+/// The payload of a chunk or of a progressive result.
+pub(crate) fn part(tag: Tag, sequence: u64, kind: &str, number: u64) -> Payload {
     let args = vec![json!(tag), json!(sequence), json!(kind), json!(number)];
     Payload { args, kwargs: Map::new() }
 }

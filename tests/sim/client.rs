@@ -66,6 +66,9 @@ pub(crate) struct Session {
     /// As WELCOME says.
     pub(crate) id: u64,
     pub(crate) authid: String,
+    pub(crate) authrole: String,
+    /// As HELLO says.
+    pub(crate) announced: Announced,
     pub(crate) last_request: u64,
     pub(crate) pending: BTreeMap<u64, Request>,
     pub(crate) subscriptions: BTreeMap<u64, Held>,
@@ -78,13 +81,28 @@ pub(crate) struct Session {
     pub(crate) last_invocation: u64,
     pub(crate) publications: u64,
     pub(crate) calls: u64,
+    /// Requests of calls that have ended.
+    pub(crate) ended_calls: Vec<u64>,
     pub(crate) long: LongCalls,
+}
+
+/// The features that a client announced and that change what the router does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Announced {
+    /// Canceling and progressive calls, as caller and callee, and revocation of registrations.
+    pub(crate) advanced: bool,
+    /// Payload passthru mode, as caller and as callee.
+    pub(crate) calls_in_passthru: bool,
+    pub(crate) answers_in_passthru: bool,
+    /// `call_reroute` and `call_timeout`, as callee.
+    pub(crate) reroutes: bool,
+    pub(crate) watches_timeouts: bool,
 }
 
 impl Session {
     /// Whether it has heard of the end of all that it does not hold any more, as far as it should.
     pub(crate) fn has_lost_all(&self) -> bool {
-        let tells = self.long.advanced;
+        let tells = self.announced.advanced;
         let silent = |held: &Held| held.revoked_after.is_some() && !tells;
         self.subscriptions.values().all(|held| !held.leaving)
             && self.registrations.values().all(|held| !held.leaving || silent(held))
@@ -99,14 +117,40 @@ pub(crate) struct Held {
     pub(crate) leaving: bool,
     /// The registration was revoked when so many calls had been sent.
     pub(crate) revoked_after: Option<usize>,
+    /// Of a registration.
+    pub(crate) terms: Terms,
+    /// How many calls had been sent when REGISTERED came, of all sessions.
+    pub(crate) since: usize,
+    /// The first invocation that can be for it.
+    pub(crate) first_invocation: u64,
     /// What a subscription has heard of the router's own events.
     pub(crate) meta: MetaView,
 }
 
 impl Held {
     pub(crate) fn new(pattern: Pattern) -> Self {
-        Self { pattern, leaving: false, revoked_after: None, meta: MetaView::default() }
+        Self {
+            pattern,
+            leaving: false,
+            revoked_after: None,
+            terms: Terms::default(),
+            since: 0,
+            first_invocation: 0,
+            meta: MetaView::default(),
+        }
     }
+}
+
+/// What a REGISTER asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) invoke: &'static str,
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) forward_timeout: bool,
+    pub(crate) disclose_caller: bool,
+    /// The step in which it was sent, and that in which REGISTERED came.
+    pub(crate) asked: usize,
+    pub(crate) granted: usize,
 }
 
 /// A request that waits for its answer.
@@ -116,7 +160,7 @@ pub(crate) enum Request {
     /// The id, and whether it must succeed.
     Unsubscribe(u64, bool),
     Publish(u64, Expected),
-    Register(Pattern, Expected),
+    Register(Pattern, Terms, Expected),
     Unregister(u64, bool),
     Call(u64, Expected),
     /// Of a history.

@@ -21,10 +21,13 @@ impl World {
             self.net.begin_shutdown();
         }
         self.net.settle();
-        self.drain();
+        self.drain(true);
         self.check_settled();
+        if !self.shutting_down {
+            self.probe();
+        }
         self.leave_all();
-        self.drain();
+        self.drain(true);
         self.net.settle();
         for _ in 0..2 {
             self.net.advance(10_000);
@@ -33,23 +36,27 @@ impl World {
         self.net.check_empty();
     }
 
-    /// Everything under way arrives, and every invocation is answered.
-    fn drain(&mut self) {
+    /// Everything under way arrives, and perhaps every invocation is answered.
+    pub(crate) fn drain(&mut self, answering: bool) {
         for _ in 0..MANY_TURNS {
             let mut progress = 0;
+            self.net.settle();
             for c in 0..self.clients.len() {
                 let waiting = self.clients[c].outbox.len();
                 if waiting > 0 {
                     self.arrive(c, waiting);
                     progress += 1;
+                    self.net.settle();
                 }
-                self.net.settle();
             }
             for c in 0..self.clients.len() {
                 if self.clients[c].stage != Stage::Gone {
                     progress += self.read(c, usize::MAX);
                 }
-                while !self.clients[c].session.invocations.is_empty() && !self.clients[c].hostile {
+                while answering
+                    && !self.clients[c].session.invocations.is_empty()
+                    && !self.clients[c].hostile
+                {
                     self.answer(c);
                     progress += 1;
                 }

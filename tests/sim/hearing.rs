@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::actions::Short;
 use super::client::Stage;
-use super::model::{Payload, Policy};
+use super::model::Payload;
 use super::plan::pick;
 use super::world::World;
 use crate::support::Incoming;
@@ -136,6 +136,7 @@ impl World {
             (67, Stage::Joined) if elements[1] == json!(0) => {
                 self.hear_registration_revoked(c, &elements[2]);
             }
+            (8, Stage::Joined) if elements[1] == json!(68) => self.hear_unreadable(c, elements),
             (36, Stage::Joined) => self.hear_event(c, elements),
             (50, Stage::Joined) if elements[2].get("progress").is_some() => {
                 self.hear_partial(c, elements);
@@ -160,6 +161,17 @@ impl World {
         let client = &mut self.clients[c];
         client.session.id = id;
         client.session.authid = message[2]["authid"].as_str().expect("an authid").to_owned();
+        client.session.authrole = self.plan.realm.anonymous_role.clone();
+        assert_eq!(message[2]["authrole"], json!(client.session.authrole));
+        let has_level = self.plan.realm.anonymous_trustlevel.is_some();
+        for (role, feature) in
+            [("broker", "publication_trustlevels"), ("dealer", "call_trustlevels")]
+        {
+            // The smallest peers learn of no features.
+            if let Some(features) = message[2]["roles"][role].get("features") {
+                assert_eq!(features.get(feature), has_level.then_some(&json!(true)), "{feature}");
+            }
+        }
         client.stage = Stage::Joined;
     }
 
@@ -191,40 +203,6 @@ impl World {
         if stage == Stage::Joined && self.rng.random_bool(0.8) {
             self.say(c, "GOODBYE back", &json!([6, {}, "wamp.close.goodbye_and_out"]));
         }
-    }
-
-    fn hear_invocation(&mut self, c: usize, message: &[Value]) {
-        let session = &mut self.clients[c].session;
-        let (id, registration) = (number(&message[1]), number(&message[2]));
-        assert_eq!(id, session.last_invocation + 1, "invocation ids count by one (BP-ID-04)");
-        session.last_invocation = id;
-        let held = session.registrations.get(&registration);
-        let held = held.unwrap_or_else(|| panic!("c{c} holds no registration {registration}"));
-        let payload = payload(&message[4..]);
-        let (from, sequence) = origin(&payload);
-        let call = self.model.calls.get(&(from, sequence)).expect("the call was made");
-        let lives = held.revoked_after.is_none_or(|calls| call.order < calls);
-        assert!(lives, "call {from}/{sequence} comes behind a revocation (AP-REVR-01)");
-        assert!(!call.void, "call {from}/{sequence} comes from behind a violation");
-        assert!(held.pattern.matches(call.realm, &call.procedure), "the procedure matches");
-        assert_eq!(payload, call.payload, "the payload of {from}/{sequence}");
-        let mut details = match held.pattern.policy {
-            Policy::Exact => json!({}),
-            _ => json!({ "procedure": call.procedure }),
-        };
-        if call.course.receive_progress && session.long.advanced {
-            details["receive_progress"] = json!(true);
-        }
-        if call.course.is_upload {
-            details["progress"] = json!(true);
-        }
-        if let Some(level) = self.plan.realm.anonymous_trustlevel {
-            details["trustlevel"] = json!(level);
-        }
-        assert_eq!(message[3], details, "the details of {from}/{sequence}");
-        session.invocations.insert(id, (from, sequence));
-        self.model.note_invocation(session.tag, from, sequence);
-        self.note_invoked(c, id, from, sequence);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::support::{Carrier, Serializer};
 impl World {
     /// Something useless that the router must answer or ignore.
     pub(crate) fn be_odd(&mut self, c: usize) {
-        match self.rng.random_range(0..4) {
+        match self.rng.random_range(0..5) {
             0 => self.leave_what_is_not_held(c, 34),
             1 => self.leave_what_is_not_held(c, 66),
             2 => {
@@ -25,6 +25,7 @@ impl World {
                     }
                 }
             }
+            3 => self.cancel_late(c),
             _ => {
                 let strange = self.clients[c].session.last_request + 1_000_000;
                 self.say(c, "odd: CANCEL", &json!([49, strange.min(1 << 53), {}]));
@@ -124,11 +125,12 @@ impl World {
     }
 
     fn bad_message(&mut self, c: usize) -> (&'static str, Vec<u8>) {
-        let choice = self.rng.random_range(0..11);
+        let choice = self.rng.random_range(0..13);
         let router_only = *pick(&mut self.rng, &[2, 4, 17, 33, 35, 36, 50, 65, 67, 68, 69]);
         let client = &self.clients[c];
         let (link, session) = (&client.link, &client.session);
         let strange = session.last_invocation + 100_000;
+        let next = session.last_request + 1;
         let message: (&'static str, Value) = match choice {
             0 => ("hostile: second HELLO", json!([1, "realm1", {"roles": {"caller": {}}}])),
             1 => ("hostile: router-only message", json!([router_only, 1, {}])),
@@ -140,6 +142,12 @@ impl World {
             7 => return ("hostile: garbage", link.frame(&garbage(link.serializer))),
             8 => return ("hostile: oversized frame", link.oversized()),
             9 => return ("hostile: broken frame", link.broken()),
+            10 if !session.announced.calls_in_passthru => {
+                ("hostile: unannounced passthru", json!([48, next, {"ppt_scheme": "x"}, "com.a"]))
+            }
+            11 if !session.announced.advanced => {
+                ("hostile: unannounced chunk", json!([48, next, {"progress": true}, "com.a"]))
+            }
             _ => {
                 let id = match self.plan.settings.request_ids {
                     RequestIdCheck::Strict => session.last_request + 2,

@@ -1,16 +1,19 @@
 //! A seeded simulation of a whole router: shards, mail, sockets, clients and time in one thread.
 //!
-//! `plan` draws the settings of a seed, `world` draws one action a step, `actions` and `hostile`
-//! are what clients do, `calls` what makes calls long, `pubsub` what publications may be,
-//! `history` what is kept of them, `meta` what they hear of the router's own events, `revocation`
-//! what an administrator takes away, `hearing` and `answers` judge what they hear with the help of
-//! `model`, `closing` brings a run to its end, `log` keeps the trace and counts what happened.
+//! `plan` draws the settings of a seed, `world` draws one action a step. `actions` and `hostile`
+//! are what clients do, `pubsub` what publications may be, `history` what is kept of them, `calls`
+//! and `callees` the two sides of calls, `revocation` what an administrator takes away, `meta` what
+//! the router tells of itself. `hearing` and `answers` judge what clients hear with the help of
+//! `model`, `endings` how calls end, `probing` who gets them at rest. `closing` brings a run to its
+//! end, `log` keeps the trace and counts what happened.
 
 mod actions;
 mod answers;
+mod callees;
 mod calls;
 mod client;
 mod closing;
+mod endings;
 mod hearing;
 mod history;
 mod hostile;
@@ -18,6 +21,7 @@ mod log;
 mod meta;
 mod model;
 mod plan;
+mod probing;
 mod pubsub;
 mod revocation;
 mod world;

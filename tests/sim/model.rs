@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use stentor::clock::Millis;
 
 use super::calls::Course;
 
@@ -87,11 +88,27 @@ pub(crate) struct Call {
     pub(crate) void: bool,
     /// How many calls had been sent before, of all sessions.
     pub(crate) order: usize,
-    pub(crate) invoked: bool,
+    /// The invocations that were heard, in their order: more than one if it was routed again.
+    pub(crate) attempts: Vec<Attempt>,
+    /// What a callee said that wanted the call to go to another one.
+    pub(crate) refusal: Option<Answer>,
     pub(crate) answer: Option<Answer>,
     /// The only callees that could get it, if all of them are sure to be there.
     pub(crate) sure_callees: Vec<Tag>,
     pub(crate) course: Course,
+}
+
+/// An invocation.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) callee: Tag,
+    pub(crate) registration: u64,
+    /// When the callee heard it.
+    pub(crate) at: Millis,
+    /// The callee was given the timeout.
+    pub(crate) forwarded: bool,
+    /// The callee was unavailable.
+    pub(crate) refused: bool,
 }
 
 /// What a callee said first.
@@ -99,7 +116,12 @@ pub(crate) struct Call {
 pub(crate) struct Answer {
     /// `None`: YIELD.
     pub(crate) error: Option<String>,
+    /// `Details` of what the caller hears.
+    pub(crate) details: Value,
     pub(crate) payload: Payload,
+    pub(crate) at: Millis,
+    /// In payload passthru mode, which the caller did not announce.
+    pub(crate) unreadable: bool,
 }
 
 /// A history, and two of its events from old to new.
@@ -167,13 +189,10 @@ impl Model {
         self.came.retain(|came| (came.0, came.1) != (to, subscription));
     }
 
-    /// An invocation has come: in the caller's order, also across procedures.
+    /// A first invocation has come: in the caller's order, also across procedures.
     pub(crate) fn note_invocation(&mut self, callee: Tag, caller: Tag, number: u64) {
         let last = self.last_call.insert((callee, caller), number);
         assert!(last < Some(number), "call {caller}/{number} after {last:?} (BP-ORD-04)");
-        let call = self.calls.get_mut(&(caller, number)).expect("the call was sent");
-        assert!(!call.invoked, "call {caller}/{number} is invoked once");
-        call.invoked = true;
     }
 
     /// A subscriber cannot expect anything any more.

@@ -3,7 +3,9 @@
 use rand::RngExt;
 use rand::rngs::StdRng;
 use stentor::limits::{Limits, OutputLimits, SlowConsumerPolicy, Timeouts};
-use stentor::router::{PublisherDisclosure, RealmSettings, RequestIdCheck, Settings};
+use stentor::router::{
+    CallerDisclosure, PublisherDisclosure, RealmSettings, RequestIdCheck, Settings,
+};
 use stentor::wamp::Timestamp;
 
 use crate::support::{Carrier, Link, Serializer};
@@ -18,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) tight_limits: bool,
     /// The budgets of output are so low that they are met at any time.
     pub(crate) tight_output: bool,
+    /// How often a REGISTER limits its invocations.
+    pub(crate) concurrency: f64,
     /// How often a client drops, stalls or misbehaves in one step.
     pub(crate) trouble: f64,
     /// The run ends with a shutdown.
@@ -29,7 +33,7 @@ impl Plan {
         let tight_limits = rng.random_bool(0.3);
         let (tight_hard, tight_total) = (rng.random_bool(0.4), rng.random_bool(0.1));
         let settings = Settings {
-            limits: limits(tight_limits),
+            limits: limits(tight_limits, *pick(rng, &[0, 0, 0, 1_500])),
             output: output(rng, tight_hard, tight_total),
             timeouts: timeouts(rng),
             request_ids: *pick(
@@ -53,6 +57,7 @@ impl Plan {
             realm: realm(rng),
             tight_limits,
             tight_output: tight_hard || tight_total,
+            concurrency: *pick(rng, &[0.05, 0.1, 0.4]),
             trouble: *pick(rng, &[0.0, 0.005, 0.02, 0.06]),
             shutdown: rng.random_bool(0.25),
         }
@@ -80,9 +85,12 @@ pub(crate) fn draw_link(rng: &mut StdRng) -> Link {
 fn realm(rng: &mut StdRng) -> RealmSettings {
     let disclosures =
         [PublisherDisclosure::Allow, PublisherDisclosure::Forbid, PublisherDisclosure::Always];
+    let of_callers = [CallerDisclosure::Allow, CallerDisclosure::Forbid, CallerDisclosure::Always];
     let mut realm = RealmSettings {
+        anonymous_role: (*pick(rng, &["anonymous", "guest"])).to_owned(),
         anonymous_trustlevel: rng.random_bool(0.2).then_some(3),
         publisher_disclosure: *pick(rng, &disclosures),
+        caller_disclosure: *pick(rng, &of_callers),
         ..RealmSettings::default()
     };
     if rng.random_bool(0.7) {
@@ -91,8 +99,9 @@ fn realm(rng: &mut StdRng) -> RealmSettings {
     realm
 }
 
-fn limits(tight: bool) -> Limits {
-    let mut limits = Limits { message_bytes: 16 * 1024, uri_bytes: 64, ..Limits::default() };
+fn limits(tight: bool, call_timeout_ms_max: u64) -> Limits {
+    let (message_bytes, uri_bytes) = (16 * 1024, 64);
+    let mut limits = Limits { message_bytes, uri_bytes, call_timeout_ms_max, ..Limits::default() };
     if tight {
         limits.subscriptions_per_session = 3;
         limits.registrations_per_session = 2;

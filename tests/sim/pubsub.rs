@@ -5,6 +5,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use stentor::router::PublisherDisclosure;
 
+use super::calls::extend;
 use super::client::Session;
 use super::hearing::{number, origin, payload};
 use super::meta::meta_topic;
@@ -38,7 +39,7 @@ impl Publication {
         let attributes = [
             ("", json!(session.id)),
             ("_authid", json!(session.authid)),
-            ("_authrole", json!("anonymous")),
+            ("_authrole", json!(session.authrole)),
         ];
         attributes.iter().all(|(suffix, mine)| {
             let listed = |list: &str| {
@@ -91,8 +92,9 @@ impl World {
         }
         let mut details = json!({});
         if self.rng.random_bool(0.05) {
-            options["ppt_scheme"] = json!("x_sim");
-            details["ppt_scheme"] = json!("x_sim");
+            let keys = self.passthru();
+            extend(options, &keys);
+            extend(&mut details, &keys);
         }
         let disclosure = self.plan.realm.publisher_disclosure;
         if disclosure == PublisherDisclosure::Always
@@ -101,7 +103,7 @@ impl World {
             let session = &self.clients[c].session;
             details["publisher"] = json!(session.id);
             details["publisher_authid"] = json!(session.authid);
-            details["publisher_authrole"] = json!("anonymous");
+            details["publisher_authrole"] = json!(session.authrole);
         }
         if let Some(level) = self.plan.realm.anonymous_trustlevel {
             details["trustlevel"] = json!(level);
@@ -112,6 +114,7 @@ impl World {
 
     /// One or two lists that name some of the clients.
     fn lists(&mut self, options: &mut Value) {
+        let role = self.plan.realm.anonymous_role.clone();
         for _ in 0..self.rng.random_range(1..=2) {
             let list = *pick(&mut self.rng, LISTS);
             let mut names = Vec::new();
@@ -122,7 +125,7 @@ impl World {
                     names.push(match list.rsplit_once('_') {
                         None => json!(id),
                         Some((_, "authid")) => json!(authid),
-                        Some(_) => json!(if id % 2 == 0 { "anonymous" } else { "manager" }),
+                        Some(_) => json!(if id % 2 == 0 { &*role } else { "manager" }),
                     });
                 }
             }

@@ -80,7 +80,7 @@ impl World {
         let id = number(&details["registration"]);
         assert_eq!(*details, json!({ "registration": id }));
         let session = &mut self.clients[c].session;
-        assert!(session.long.advanced, "c{c} did not announce registration_revocation");
+        assert!(session.announced.advanced, "c{c} did not announce registration_revocation");
         let held = session.registrations.remove(&id);
         let revoked = held.is_some_and(|held| held.revoked_after.is_some());
         assert!(revoked, "c{c} loses {id} for no reason");

@@ -9,6 +9,7 @@ use super::client::{Client, Session, Stage};
 use super::log::Log;
 use super::model::{Model, Tag};
 use super::plan::{LARGEST_FRAME_BYTES, Plan, draw_link, pick};
+use super::probing::Probing;
 use crate::support::Network;
 
 pub(crate) struct World {
@@ -20,8 +21,9 @@ pub(crate) struct World {
     pub(crate) log: Log,
     pub(crate) last_tag: Tag,
     pub(crate) shutting_down: bool,
-    /// The number of the step, for the trace.
-    number: usize,
+    pub(crate) probing: Probing,
+    /// The number of the step.
+    pub(crate) number: usize,
 }
 
 impl World {
@@ -40,6 +42,7 @@ impl World {
             log: Log::new(trace),
             last_tag: 0,
             shutting_down: false,
+            probing: Probing::No,
             number: 0,
         };
         let plan = &world.plan;
@@ -271,7 +274,7 @@ impl World {
             self.model.unsettle_calls(&held.pattern);
         }
         for request in session.pending.values() {
-            if let super::client::Request::Register(pattern, _) = request {
+            if let super::client::Request::Register(pattern, ..) = request {
                 self.model.unsettle_calls(pattern);
             }
         }

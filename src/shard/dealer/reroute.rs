@@ -58,8 +58,9 @@ impl Shard {
         let details = invocation_details(session, options, &retained.procedure, &picked);
         let receive_progress = wants_progress(options, traits);
         let payload = retained.payload.clone();
-        let is_unwatched = options.timeout_ms > 0 && extra.deadline.is_none();
-        let deadline = is_unwatched.then(|| retained.since + options.timeout_ms);
+        let before = extra.deadline;
+        let asked = (options.timeout_ms > 0).then(|| retained.since + options.timeout_ms);
+        let deadline = asked.filter(|asked| before.is_none_or(|before| *asked < before));
         if deadline.is_some() {
             (extra.deadline, extra.timeout_ms) = (deadline, options.timeout_ms);
         }
@@ -74,8 +75,11 @@ impl Shard {
         let takes_passthru = session.roles.has(Role::Caller, Feature::PayloadPassthruMode);
         session.calls.insert(call, pending);
         if let Some(at) = deadline {
-            self.timers
-                .arm_call(at, CallTimer { slot: caller.slot, session: caller.session, call });
+            let timer = CallTimer { slot: caller.slot, session: caller.session, call };
+            if let Some(before) = before {
+                self.timers.disarm_call(before, timer);
+            }
+            self.timers.arm_call(at, timer);
         }
         checked?;
         let invoke = Invoke {
