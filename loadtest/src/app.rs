@@ -12,24 +12,29 @@ use crate::scenario;
 /// Runs the command: true if every run was clean.
 pub fn run(command: &Command) -> Result<bool> {
     match command {
-        Command::Scenario(Scenario::Fanout(args)) if args.with_floor => {
-            let (reports, comparison) = compare::run_with_floor(args)?;
-            show(&args.common.output, &reports, Some(&comparison))
-        }
-        Command::Scenario(scenario) => {
-            show(&scenario.common().output, &[scenario::run(scenario)?], None)
-        }
+        Command::Scenario(scenario) => run_scenario(scenario),
         Command::Compare(args) => {
             let (reports, comparison) = compare::run(args)?;
             show(&args.output, &reports, Some(&comparison))
         }
         Command::Floor(args) => {
             let reports = floor::run_alone(args)?;
-            let comparison = Comparison::of(&reports, 1);
+            let comparison = Comparison::of(&reports, args.rounds);
             show(&args.output, &reports, Some(&comparison))
         }
         Command::Smoke(args) => smoke(args),
         Command::FloorServer(args) => server::serve(args.port, args.coalesce).map(|()| true),
+    }
+}
+
+fn run_scenario(scenario: &Scenario) -> Result<bool> {
+    let output = &scenario.common().output;
+    match scenario.floor() {
+        Some(floor) if floor.with_floor => {
+            let (reports, comparison) = compare::run_with_floor(scenario, floor.rounds)?;
+            show(output, &reports, Some(&comparison))
+        }
+        _ => show(output, &[scenario::run(scenario)?], None),
     }
 }
 

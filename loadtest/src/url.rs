@@ -28,6 +28,20 @@ pub enum Transport {
     Floor,
 }
 
+impl Transport {
+    pub const fn speaks_wamp(self) -> bool {
+        self.language().is_none()
+    }
+
+    /// What is spoken instead of WAMP.
+    pub const fn language(self) -> Option<&'static str> {
+        match self {
+            Self::WebSocket | Self::RawSocket => None,
+            Self::Floor => Some("no protocol"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Tcp(SocketAddr),

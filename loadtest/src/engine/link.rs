@@ -11,6 +11,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use crate::error::{Context, Error, Result};
 use crate::url::{Address, Target, Transport};
 use crate::wire::Serializer;
+use crate::wire::floor::Introduction;
 use crate::wire::frame;
 use crate::wire::handshake::{self, Expected};
 use crate::wire::message::Body;
@@ -76,7 +77,7 @@ impl Link {
         index: usize,
         target: &Target,
         serializer: Serializer,
-        floor_role: u8,
+        introduction: Introduction<'_>,
         started_ns: u64,
         registry: &Registry,
     ) -> Result<Self> {
@@ -98,7 +99,7 @@ impl Link {
         }
         .context("registering a socket")?;
         let mut out = Vec::new();
-        let expected = handshake::open(target, serializer, floor_role, &mut out);
+        let expected = handshake::open(target, serializer, introduction, &mut out);
         Ok(Self {
             index,
             transport: target.transport,
@@ -122,6 +123,41 @@ impl Link {
     pub fn take_request(&mut self) -> u64 {
         self.next_request += 1;
         self.next_request - 1
+    }
+
+    /// Queues a publication as the other side understands it; only WAMP acknowledges.
+    pub fn publish(&mut self, acknowledge: bool, topic: &str, payload: &[u8]) {
+        if self.transport == Transport::Floor {
+            return self.send_bytes(payload);
+        }
+        let request = self.take_request();
+        self.send(|body| body.publish(request, acknowledge, topic, payload));
+    }
+
+    /// Asks for a subscription: false if there will be no answer because the client has it already.
+    pub fn subscribe(&mut self, topic: &str) -> bool {
+        if self.transport == Transport::Floor {
+            return false;
+        }
+        let request = self.take_request();
+        self.send(|body| body.subscribe(request, topic));
+        true
+    }
+
+    pub fn call(&mut self, request: u64, procedure: &str, payload: &[u8]) {
+        if self.transport == Transport::Floor {
+            self.send_bytes(payload);
+        } else {
+            self.send(|body| body.call(request, procedure, payload));
+        }
+    }
+
+    pub fn answer(&mut self, invocation: u64, payload: &[u8]) {
+        if self.transport == Transport::Floor {
+            self.send_bytes(payload);
+        } else {
+            self.send(|body| body.yield_result(invocation, payload));
+        }
     }
 
     /// Queues one WAMP message.

@@ -14,8 +14,9 @@ use crate::error::{Context, Error, Result};
 use crate::measure::board::Board;
 use crate::measure::pace::Pacer;
 use crate::role::Role;
-use crate::url::{Target, Transport};
+use crate::url::Target;
 use crate::wire::Serializer;
+use crate::wire::floor;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message;
 use crate::wire::reader::{self, Head, printable};
@@ -263,11 +264,13 @@ impl Engine {
                 Some(used) => at = used,
                 None => return Ok(0),
             }
-            if link.transport == Transport::Floor {
-                join(link, role, board, now_ns);
-            } else {
-                link.phase = Phase::Joining;
+            link.phase = Phase::Joining;
+            if link.transport.speaks_wamp() {
                 link.send(|body| body.hello(realm));
+            } else if matches!(role, Role::Idle) {
+                link.send_bytes(&floor::hello());
+            } else {
+                join(link, role, board, now_ns);
             }
         }
         loop {
@@ -320,9 +323,13 @@ fn receive(
     message: &[u8],
     now_ns: u64,
 ) -> Result<()> {
-    if link.transport == Transport::Floor {
-        let head = Head { code: message::EVENT, ids: [0, 0] };
-        role.handle(link, board, head, message, now_ns);
+    if !link.transport.speaks_wamp() {
+        if link.phase == Phase::Joining {
+            join(link, role, board, now_ns);
+        } else {
+            let head = Head { code: role.receives(), ids: [0, 0] };
+            role.handle(link, board, head, message, now_ns);
+        }
         return Ok(());
     }
     let Some(head) = reader::head(link.serializer, message) else {

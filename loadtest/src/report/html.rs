@@ -172,7 +172,7 @@ fn short(value: f64) -> String {
 fn put_report(out: &mut String, report: &Report, name: &str) {
     let _ = write!(
         out,
-        "<section><h2>{}: {} {}</h2><p>{}; {}; {}, {}, payload {} B, event {} B, {:.1} s</p>",
+        "<section><h2>{}: {} {}</h2><p>{}; {}; {}, {}, payload {} B, delivered {} B, {:.1} s</p>",
         escape(&report.scenario),
         escape(name),
         verdict(report.clean),
@@ -181,7 +181,7 @@ fn put_report(out: &mut String, report: &Report, name: &str) {
         escape(&report.url),
         escape(&report.serializer),
         report.payload_bytes,
-        report.event_bytes,
+        report.delivery_bytes,
         report.seconds
     );
     put_tiles(out, report);
@@ -218,7 +218,7 @@ fn put_tiles(out: &mut String, report: &Report) {
         }
     }
     if let Some(router) = &report.router {
-        if let Some(ns) = router.cpu_ns_per_delivery {
+        if let Some(ns) = router.cpu_ns_per_delivery.filter(|_| report.events + report.calls > 0) {
             tiles.push(("router CPU per delivery", duration(ns as u64)));
         }
         tiles.push(("router cores", format!("{:.2}", router.cores)));

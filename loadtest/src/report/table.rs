@@ -24,8 +24,8 @@ fn headline(out: &mut String, report: &Report) {
     let _ = writeln!(out, "{scenario}{label}: {clients}, {pacing}");
     let _ = writeln!(
         out,
-        "  {url}, {serializer}, payload {} B, event {} B, {:.1} s",
-        report.payload_bytes, report.event_bytes, report.seconds
+        "  {url}, {serializer}, payload {} B, delivered {} B, {:.1} s",
+        report.payload_bytes, report.delivery_bytes, report.seconds
     );
 }
 
@@ -73,9 +73,7 @@ fn usage(out: &mut String, report: &Report) {
             ("call", router.cpu_ns_per_call),
             (
                 "delivery",
-                router.cpu_ns_per_delivery.filter(|_| {
-                    router.cpu_ns_per_event.is_none() && router.cpu_ns_per_call.is_none()
-                }),
+                router.cpu_ns_per_delivery.filter(|_| report.events > 0 && report.calls > 0),
             ),
         ] {
             if let Some(value) = value {

@@ -7,7 +7,7 @@ pub mod rpc;
 pub mod run;
 pub mod slow;
 
-use crate::cli::{Common, Scenario};
+use crate::cli::{Common, Scenario, WithFloor};
 use crate::error::Result;
 use crate::report::Report;
 use crate::router::{Router, pin};
@@ -22,6 +22,17 @@ impl Scenario {
             Self::Slow(args) => &mut args.common,
             Self::Churn(args) => &mut args.common,
             Self::Mixed(args) | Self::Soak(args) => &mut args.common,
+        }
+    }
+
+    /// What the options say of the floor; `None` for scenarios that have none.
+    pub const fn floor(&self) -> Option<WithFloor> {
+        match self {
+            Self::Fanout(args) => Some(args.floor),
+            Self::Topics(args) => Some(args.floor),
+            Self::Rpc(args) => Some(args.floor),
+            Self::Connect(args) => Some(args.floor),
+            Self::Slow(_) | Self::Churn(_) | Self::Mixed(_) | Self::Soak(_) => None,
         }
     }
 
@@ -48,10 +59,14 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
         }
         (None, pid) => pid.map(Router::watch),
     };
-    if let Some(core) = common.generator_core {
+    run_against(scenario, router.as_ref())
+}
+
+/// Runs `scenario` once; `router` is the process behind its URL, if that is known.
+pub fn run_against(scenario: &Scenario, router: Option<&Router>) -> Result<Report> {
+    if let Some(core) = scenario.common().generator_core {
         pin(core)?;
     }
-    let router = router.as_ref();
     match scenario {
         Scenario::Fanout(args) => pubsub::fanout(args, router),
         Scenario::Topics(args) => pubsub::topics(args, router),

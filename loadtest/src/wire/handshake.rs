@@ -1,28 +1,31 @@
 //! The client's half of the transport handshakes: an HTTP upgrade for WebSocket, four octets for
-//! RawSocket, one octet for the floor program.
+//! RawSocket, an introduction for the floor program.
 
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
 use super::Serializer;
+use super::floor::{self, Introduction};
 use crate::url::{Target, Transport};
 
 /// What the client still has to see before the transport is open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Expected {
     accept: String,
     protocol: String,
+    /// Octets of the floor program's answer.
+    floor_bytes: usize,
 }
 
-/// Writes the opening bytes to `out` and says what must be answered. `floor_role` is the octet by
-/// which a client tells the floor program what it is.
+/// Writes the opening bytes to `out` and says what must be answered. `introduction` is for programs
+/// without WAMP.
 pub fn open(
     target: &Target,
     serializer: Serializer,
-    floor_role: u8,
+    introduction: Introduction<'_>,
     out: &mut Vec<u8>,
 ) -> Expected {
-    let mut expected = Expected { accept: String::new(), protocol: String::new() };
+    let mut expected = Expected::default();
     match target.transport {
         Transport::WebSocket => {
             let key = generate_key();
@@ -40,7 +43,11 @@ pub fn open(
         Transport::RawSocket => {
             out.extend_from_slice(&[0x7f, 0xf0 | serializer.rawsocket_id(), 0, 0]);
         }
-        Transport::Floor => out.push(floor_role),
+        Transport::Floor => {
+            floor::put_introduction(introduction, out);
+            let is_join = introduction == Introduction::Join;
+            expected.floor_bytes = if is_join { floor::ANSWER_BYTES } else { 1 };
+        }
     }
     expected
 }
@@ -56,7 +63,9 @@ pub fn finish(
     match transport {
         Transport::WebSocket => finish_websocket(expected, buffer),
         Transport::RawSocket => finish_rawsocket(serializer, buffer),
-        Transport::Floor => Ok((!buffer.is_empty()).then_some(1)),
+        Transport::Floor => {
+            Ok((buffer.len() >= expected.floor_bytes).then_some(expected.floor_bytes))
+        }
     }
 }
 
@@ -108,7 +117,7 @@ mod tests {
     fn rawsocket_octets() {
         let target: Target = "rs://127.0.0.1:1".parse().unwrap();
         let mut out = Vec::new();
-        let expected = open(&target, Serializer::MessagePack, 0, &mut out);
+        let expected = open(&target, Serializer::MessagePack, Introduction::Join, &mut out);
         assert_eq!(out, [0x7f, 0xf2, 0, 0]);
         let finish =
             |bytes: &[u8]| finish(Transport::RawSocket, Serializer::MessagePack, &expected, bytes);
@@ -122,7 +131,7 @@ mod tests {
     fn websocket_upgrade_is_checked() {
         let target: Target = "ws://127.0.0.1:1/ws".parse().unwrap();
         let mut out = Vec::new();
-        let expected = open(&target, Serializer::Cbor, 0, &mut out);
+        let expected = open(&target, Serializer::Cbor, Introduction::Join, &mut out);
         let request = String::from_utf8(out).unwrap();
         assert!(request.starts_with("GET /ws HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"));
         assert!(request.contains("Sec-WebSocket-Protocol: wamp.2.cbor\r\n"));

@@ -1,6 +1,7 @@
 //! The bytes of WAMP as a client needs them: transport handshakes and frame headers, a writer and a
 //! head reader for three serializers, and the stamp in each payload. Pure: no sockets, no clock.
 
+pub mod floor;
 pub mod frame;
 pub mod handshake;
 pub mod message;
