@@ -59,7 +59,7 @@ pub enum Scenario {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Where the router listens: ws://host:port/path, rs://host:port, ws+unix:///socket[:/path],
-    /// rs+unix:///socket
+    /// rs+unix:///socket; for fanout and topics also nats://, redis:// and bun+ws://host:port
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: Target,
     #[arg(long, default_value = "realm1")]

@@ -15,6 +15,7 @@ use crate::wire::floor::Introduction;
 use crate::wire::frame;
 use crate::wire::handshake::{self, Expected};
 use crate::wire::message::Body;
+use crate::wire::{nats, redis};
 
 pub struct Link {
     pub index: usize,
@@ -127,20 +128,28 @@ impl Link {
 
     /// Queues a publication as the other side understands it; only WAMP acknowledges.
     pub fn publish(&mut self, acknowledge: bool, topic: &str, payload: &[u8]) {
-        if self.transport == Transport::Floor {
-            return self.send_bytes(payload);
+        match self.transport {
+            Transport::Floor | Transport::Bun => self.send_bytes(payload),
+            Transport::Nats => nats::put_publish(topic, payload, &mut self.out),
+            Transport::Redis => redis::put_publish(topic, payload, &mut self.out),
+            Transport::WebSocket | Transport::RawSocket => {
+                let request = self.take_request();
+                self.send(|body| body.publish(request, acknowledge, topic, payload));
+            }
         }
-        let request = self.take_request();
-        self.send(|body| body.publish(request, acknowledge, topic, payload));
     }
 
     /// Asks for a subscription: false if there will be no answer because the client has it already.
     pub fn subscribe(&mut self, topic: &str) -> bool {
-        if self.transport == Transport::Floor {
-            return false;
+        match self.transport {
+            Transport::Floor | Transport::Bun => return false,
+            Transport::Nats => nats::put_subscribe(topic, &mut self.out),
+            Transport::Redis => redis::put_subscribe(topic, &mut self.out),
+            Transport::WebSocket | Transport::RawSocket => {
+                let request = self.take_request();
+                self.send(|body| body.subscribe(request, topic));
+            }
         }
-        let request = self.take_request();
-        self.send(|body| body.subscribe(request, topic));
         true
     }
 

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::measure::board::Board;
 use crate::measure::pace::Pacer;
 use crate::role::Role;
-use crate::url::Target;
+use crate::url::{Target, Transport};
 use crate::wire::Serializer;
 use crate::wire::floor;
 use crate::wire::frame::{self, Kind};
@@ -269,7 +269,7 @@ impl Engine {
                 link.send(|body| body.hello(realm));
             } else if matches!(role, Role::Idle) {
                 link.send_bytes(&floor::hello());
-            } else {
+            } else if link.transport != Transport::Bun {
                 join(link, role, board, now_ns);
             }
         }
@@ -287,10 +287,15 @@ impl Engine {
                     receive(link, role, board, &whole, now_ns)?;
                 }
                 Kind::Ping => link.send_pong(payload),
-                Kind::Pong | Kind::Close => {}
+                Kind::Pong | Kind::Close | Kind::Notice => {}
+                Kind::Subscribed => {
+                    let head = Head { code: message::SUBSCRIBED, ids: [0, 0] };
+                    role.handle(link, board, head, payload, now_ns);
+                }
+                Kind::Failure => board.note_error(printable(payload)),
             }
-            board.counts.received_bytes += (frame.end - at) as u64;
-            at = frame.end;
+            board.counts.received_bytes += (frame.next - at) as u64;
+            at = frame.next;
         }
     }
 

@@ -8,7 +8,7 @@ pub mod run;
 pub mod slow;
 
 use crate::cli::{Common, Scenario, WithFloor};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::router::{Router, pin};
 
@@ -52,6 +52,7 @@ impl Scenario {
 /// Runs `scenario` once, with its router started, watched or left alone as its options say.
 pub fn run(scenario: &Scenario) -> Result<Report> {
     let common = scenario.common();
+    check_language(scenario)?;
     let router = match (&common.spawn, common.pid) {
         (Some(command), _) => {
             let (core, log) = (common.router_core, common.router_log.as_deref());
@@ -60,6 +61,21 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
         (None, pid) => pid.map(Router::watch),
     };
     run_against(scenario, router.as_ref())
+}
+
+/// Who does not speak WAMP cannot take part in everything.
+fn check_language(scenario: &Scenario) -> Result<()> {
+    let url = &scenario.common().url;
+    let (is_pubsub, acknowledge) = match scenario {
+        Scenario::Fanout(args) => (true, args.acknowledge),
+        Scenario::Topics(args) => (true, args.acknowledge),
+        _ => (false, false),
+    };
+    if url.transport.speaks_wamp() || is_pubsub && !acknowledge {
+        return Ok(());
+    }
+    let refused = if is_pubsub { "--acknowledge" } else { "any scenario but fanout and topics" };
+    Err(Error::Usage(format!("{url} does not speak WAMP, which {refused} needs")))
 }
 
 /// Runs `scenario` once; `router` is the process behind its URL, if that is known.
