@@ -9,3 +9,4 @@ mod process;
 mod routing;
 mod slow;
 mod transports;
+mod tuning;
