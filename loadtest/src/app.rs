@@ -65,7 +65,7 @@ fn smoke(args: &Smoke) -> Result<bool> {
 
 fn show(output: &Output, reports: &[Report], comparison: Option<&Comparison>) -> Result<bool> {
     let only_json = output.json.as_deref() == Some(Path::new("-"));
-    for report in reports {
+    for (index, report) in reports.iter().enumerate() {
         match &output.json {
             Some(_) if only_json => print(&format!("{}\n", json::line(report)?)),
             Some(path) => json::append(path, report)?,
@@ -73,6 +73,10 @@ fn show(output: &Output, reports: &[Report], comparison: Option<&Comparison>) ->
         }
         if !only_json {
             print(&table::run(report));
+            // Rounds of one command have one line that repeats them.
+            if reports.get(index + 1).is_none_or(|next| next.command != report.command) {
+                print(&table::command(report));
+            }
         }
     }
     if let Some(comparison) = comparison

@@ -16,6 +16,8 @@ use crate::scenario;
 pub struct Comparison {
     pub rounds: u32,
     pub rows: Vec<Row>,
+    /// Whether the last row is compared with every other one, not only all with the first.
+    pub judges_last: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -45,7 +47,7 @@ impl Comparison {
                 reports.iter().filter(|report| report.label == *label).collect();
             Row::of(label, &own)
         };
-        Self { rounds, rows: labels.iter().map(row).collect() }
+        Self { rounds, rows: labels.iter().map(row).collect(), judges_last: false }
     }
 
     /// A table with the ratios of every contestant to the first.
@@ -75,6 +77,18 @@ impl Comparison {
                 time(row.p99),
                 if row.clean { "OK" } else { "FAILED" }
             );
+        }
+        out + &self.verdicts()
+    }
+
+    /// The last row's CPU time over that of each other row.
+    fn verdicts(&self) -> String {
+        let mut out = String::new();
+        if let (true, [others @ .., last]) = (self.judges_last, &self.rows[..]) {
+            for other in others {
+                let ratio = ratio(last.cpu_per_delivery, other.cpu_per_delivery);
+                let _ = writeln!(out, "  CPU of {} to {}: {ratio}", last.label, other.label);
+            }
         }
         out
     }
@@ -131,6 +145,7 @@ pub fn run_with_floor(scenario: &Scenario, rounds: u32) -> Result<(Vec<Report>, 
     }
     let mut comparison = Comparison::of(&reports, rounds);
     comparison.rows.rotate_left(1);
+    comparison.judges_last = true;
     Ok((reports, comparison))
 }
 
@@ -197,5 +212,23 @@ mod tests {
         assert_eq!((comparison.rows[0].clean, comparison.rows[1].clean), (true, false));
         let table = comparison.table();
         assert!(table.contains("0.50") && table.contains("FAILED"), "{table}");
+    }
+
+    #[test]
+    fn the_router_is_held_against_each_floor() {
+        let report = |label: &str, ns: f64| {
+            let mut report = samples::report();
+            report.label = label.to_owned();
+            let usage = report.router.as_mut().unwrap();
+            usage.cpu_ns_per_delivery = Some(ns);
+            report
+        };
+        let reports = [report("each", 4_000.0), report("coalesced", 800.0), report("router", 1e3)];
+        let mut comparison = Comparison::of(&reports, 1);
+        assert!(!comparison.table().contains("CPU of"));
+        comparison.judges_last = true;
+        let table = comparison.table();
+        assert!(table.contains("CPU of router to each: 0.25\n"), "{table}");
+        assert!(table.contains("CPU of router to coalesced: 1.25\n"), "{table}");
     }
 }
