@@ -286,10 +286,9 @@ impl EventLoop {
         };
         #[expect(clippy::disallowed_methods, reason = "a delay below the turns' resolution")]
         let now = Instant::now();
-        let was_holding = hold.is_holding();
         let may_write = hold.may_write(output, now);
-        if let Some(until) = hold.deadline().filter(|_| !was_holding) {
-            alarm.set(until - now)?;
+        if let Some(deadline) = hold.deadline() {
+            alarm.ring_by(deadline, now)?;
         }
         Ok(may_write)
     }

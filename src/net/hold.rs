@@ -1,9 +1,10 @@
 //! Flush batching: how long what is to be written may wait for more (`tuning.flush_delay_us`).
 //!
-//! Waiting pays if it saves half of the writes: as many frames joined others meanwhile as there are
-//! connections to write. When it did not, the next flushes do without it, twice as many each time,
-//! so that a client that waits for its answer before it goes on is seldom made to wait. Time is an
-//! argument of [`Hold`]; [`Alarm`] does the waking.
+//! Output waits while more comes, and no longer than the delay: when nothing was added for a
+//! quarter of it, everybody may be waiting for what is held. Waiting pays if it saves half of the
+//! writes: as many frames joined others meanwhile as there are connections to write. When it did
+//! not, the next flushes do without it, twice as many each time, so that a client that waits for
+//! its answer before it goes on is seldom made to wait. [`Hold`] decides, [`Alarm`] wakes.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,10 +14,8 @@ use mio::{Registry, Token};
 #[derive(Debug)]
 pub(super) struct Hold {
     delay: Duration,
-    /// Until when the present output may wait.
-    until: Option<Instant>,
-    /// [`Output::joined`] when it began to wait.
-    joined_before: u64,
+    /// The output that waits.
+    held: Option<Held>,
     /// Flushes that do without waiting.
     skipped: u32,
     to_skip: u32,
@@ -24,8 +23,19 @@ pub(super) struct Hold {
     releasing: bool,
 }
 
-/// What waits to be written at the end of a turn.
 #[derive(Clone, Copy, Debug)]
+struct Held {
+    /// [`Output::joined`] when it began to wait.
+    joined_before: u64,
+    /// The output of the last turn that added some.
+    last: Output,
+    until: Instant,
+    /// When it ends unless something is added.
+    quiet_at: Instant,
+}
+
+/// What waits to be written at the end of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Output {
     /// Frames so far that joined others on their way to the same connection.
     pub(super) joined: u64,
@@ -37,22 +47,26 @@ pub(super) struct Output {
 
 impl Hold {
     pub(super) const fn new(delay: Duration) -> Self {
-        Self { delay, until: None, joined_before: 0, skipped: 0, to_skip: 0, releasing: false }
+        Self { delay, held: None, skipped: 0, to_skip: 0, releasing: false }
     }
 
     pub(super) const fn is_holding(&self) -> bool {
-        self.until.is_some()
+        self.held.is_some()
     }
 
     /// Whether the turn that ends now is to write. If not, it is to be asked again at
     /// [`Self::deadline`] at the latest.
     pub(super) fn may_write(&mut self, output: Output, now: Instant) -> bool {
-        let Some(until) = self.until else { return !self.begins(output, now) };
-        if now < until && !output.is_pressing {
+        let Some(held) = &mut self.held else { return !self.begins(output, now) };
+        if held.last != output {
+            held.last = output;
+            held.quiet_at = now + self.delay / 4;
+        }
+        if now < held.until.min(held.quiet_at) && !output.is_pressing {
             return false;
         }
-        self.until = None;
-        let joined = output.joined - self.joined_before;
+        let joined = output.joined - held.joined_before;
+        self.held = None;
         let paid = joined >= output.connections as u64;
         self.to_skip = if paid { 0 } else { (2 * self.to_skip + 1).min(MOST_SKIPPED) };
         true
@@ -63,8 +77,9 @@ impl Hold {
         self.releasing = !all;
     }
 
-    pub(super) const fn deadline(&self) -> Option<Instant> {
-        self.until
+    /// When to ask again, even if nothing happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.held.map(|held| held.until.min(held.quiet_at))
     }
 
     fn begins(&mut self, output: Output, now: Instant) -> bool {
@@ -76,8 +91,8 @@ impl Hold {
             return false;
         }
         self.skipped = 0;
-        self.joined_before = output.joined;
-        self.until = Some(now + self.delay);
+        let (until, quiet_at) = (now + self.delay, now + self.delay / 4);
+        self.held = Some(Held { joined_before: output.joined, last: output, until, quiet_at });
         true
     }
 }
@@ -87,6 +102,7 @@ impl Hold {
 pub(super) struct Alarm {
     #[cfg(target_os = "linux")]
     descriptor: std::os::fd::OwnedFd,
+    set_for: Option<Instant>,
 }
 
 #[cfg(target_os = "linux")]
@@ -100,13 +116,19 @@ impl Alarm {
         let descriptor = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let mut source = mio::unix::SourceFd(&descriptor.as_raw_fd());
         registry.register(&mut source, token, mio::Interest::READABLE)?;
-        Ok(Self { descriptor })
+        Ok(Self { descriptor, set_for: None })
     }
 
-    /// Rings after `delay`. Setting it anew also silences a ring that nobody took.
-    pub(super) fn set(&self, delay: Duration) -> io::Result<()> {
+    /// Rings at `at`, or earlier if it was set to before that. Setting it anew also silences a ring
+    /// that nobody took.
+    pub(super) fn ring_by(&mut self, at: Instant, now: Instant) -> io::Result<()> {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 
+        if self.set_for.is_some_and(|set_for| now < set_for && set_for <= at) {
+            return Ok(());
+        }
+        self.set_for = Some(at);
+        let delay = at.saturating_duration_since(now);
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
         // A timer set to zero would be off.
@@ -127,7 +149,7 @@ impl Alarm {
         ))
     }
 
-    pub(super) fn set(&self, _: Duration) -> io::Result<()> {
+    pub(super) fn ring_by(&mut self, _: Instant, _: Instant) -> io::Result<()> {
         Ok(())
     }
 }
@@ -170,11 +192,21 @@ mod tests {
     fn output_waits_for_the_delay_and_no_longer() {
         let mut turns = Turns::new();
         assert!(!turns.turn(0, 0));
-        assert_eq!(turns.hold.deadline(), Some(turns.now + DELAY));
-        assert!(!turns.turn(150, 5), "what joins does not prolong the wait");
-        assert!(turns.turn(50, 0));
+        for _ in 0..4 {
+            assert_eq!(turns.hold.deadline(), Some(turns.now + DELAY / 4));
+            assert!(!turns.turn(45, 5));
+        }
+        assert_eq!(turns.hold.deadline(), Some(turns.now + Duration::from_micros(20)));
+        assert!(turns.turn(20, 5), "what joins does not prolong the wait for ever");
         assert!(!turns.hold.is_holding());
         assert!(!turns.turn(1000, 0), "it paid, so the next output waits too");
+    }
+
+    #[test]
+    fn output_waits_only_while_more_comes() {
+        let mut turns = Turns::new();
+        assert!(!turns.turn(0, 0) && !turns.turn(40, 1) && !turns.turn(40, 0));
+        assert!(turns.turn(10, 0), "nothing was added for a quarter of the delay");
     }
 
     #[test]
