@@ -100,6 +100,18 @@ pub(crate) struct RunFlags {
     /// Connections that may wait to be accepted [default: 1024]
     #[arg(long, value_name = "N", help_heading = "Tuning")]
     backlog: Option<u32>,
+    /// Bytes of the kernel's send buffer of each connection [default: the system's]
+    #[arg(long, value_name = "BYTES", help_heading = "Tuning")]
+    send_buffer: Option<usize>,
+    /// Bytes of the kernel's receive buffer of each connection [default: the system's]
+    #[arg(long, value_name = "BYTES", help_heading = "Tuning")]
+    recv_buffer: Option<usize>,
+    /// Microseconds that output may wait for more to be written with it; 0: none [default: 0]
+    #[arg(long, value_name = "US", help_heading = "Tuning")]
+    flush_delay_us: Option<u64>,
+    /// Keep each shard on a core of its own
+    #[arg(long, help_heading = "Tuning")]
+    pin_cores: bool,
     /// The log's lines: for people, coloured on a terminal; never coloured; or JSON
     /// [default: auto]
     #[arg(long, value_name = "FORMAT", help_heading = "Log")]
@@ -129,6 +141,9 @@ impl RunFlags {
             let listeners = self.listen.iter().cloned().map(Listener::on).collect();
             to.set("listener", "--listen", |c| c.listeners = listeners);
         }
+        if self.pin_cores {
+            to.set("tuning.pin_cores", "--pin-cores", |c| c.tuning.pin_cores = true);
+        }
         if !self.realm.is_empty() {
             let realms = self.realm.iter().map(Realm::named).collect();
             to.set("realm", "--realm", |c| c.realms = realms);
@@ -138,7 +153,8 @@ impl RunFlags {
             ($($flag:ident $name:literal => $section:ident$(.$field:ident)*;)*) => {$(
                 if let Some(value) = self.$flag.clone() {
                     let key = concat!(stringify!($section) $(, ".", stringify!($field))*);
-                    to.set(key, $name, |config| config.$section$(.$field)* = value);
+                    // What has no default of its own is optional there, and becomes `Some`.
+                    to.set(key, $name, |config| config.$section$(.$field)* = value.into());
                 }
             )*};
         }
@@ -156,6 +172,9 @@ impl RunFlags {
             inbox_budget "--inbox-budget" => tuning.inbox_budget_batches;
             shard_queue_bytes "--shard-queue-bytes" => tuning.shard_queue_bytes;
             backlog "--backlog" => tuning.backlog;
+            flush_delay_us "--flush-delay-us" => tuning.flush_delay_us;
+            send_buffer "--send-buffer" => tuning.send_buffer_bytes;
+            recv_buffer "--recv-buffer" => tuning.recv_buffer_bytes;
             log_format "--log-format" => log.format;
             log_level "--log-level" => log.level;
         }
@@ -195,13 +214,16 @@ mod tests {
     fn the_defaults_in_the_help_are_the_defaults() {
         let command = Cli::command();
         let mut arguments = Vec::new();
-        for flag in command.get_arguments().filter(|flag| flag.get_id() != "config") {
+        let takes_value = |flag: &&clap::Arg| flag.get_action().takes_values();
+        for flag in command.get_arguments().filter(takes_value).filter(|f| f.get_id() != "config") {
             let Some(long) = flag.get_long() else {
                 continue;
             };
             let help = flag.get_help().unwrap().to_string();
             let (_, default) = help.split_once("[default: ").unwrap();
-            arguments.push(format!("--{long}={}", default.trim_end_matches(']')));
+            if default != "the system's]" {
+                arguments.push(format!("--{long}={}", default.trim_end_matches(']')));
+            }
         }
         assert!(arguments.len() > 10, "{arguments:?}");
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
@@ -233,6 +255,10 @@ mod tests {
             "--inbox-budget=8",
             "--shard-queue-bytes=100000",
             "--backlog=9",
+            "--send-buffer=4096",
+            "--recv-buffer=8192",
+            "--flush-delay-us=200",
+            "--pin-cores",
             "--log-format=json",
             "--log-level=warn",
         ])
@@ -250,6 +276,10 @@ mod tests {
         expected.tuning.inbox_budget_batches = 8;
         expected.tuning.shard_queue_bytes = 100_000;
         expected.tuning.backlog = 9;
+        expected.tuning.send_buffer_bytes = Some(4096);
+        expected.tuning.recv_buffer_bytes = Some(8192);
+        expected.tuning.flush_delay_us = 200;
+        expected.tuning.pin_cores = true;
         expected.log.format = LogFormat::Json;
         expected.log.level = "warn".into();
         assert_eq!(config, expected);

@@ -203,6 +203,7 @@ fn times_and_tuning_have_ranges() {
     tuning("inbox_budget_batches", "from 1 to 65536", &[0]);
     tuning("shard_queue_bytes", "from 65536 to 1099511627776 bytes", &[1]);
     tuning("backlog", "from 1 to 65535", &[0, 65_536]);
+    tuning("flush_delay_us", "from 0 to 10000 microseconds", &[10_001]);
     tuning("recv_buffer_bytes", "from 4096 to 1073741824 bytes", &[1]);
     let never = read("[timeouts]\nping_interval_ms = 0");
     assert_eq!(never.timeouts.ping_interval_ms, 0);

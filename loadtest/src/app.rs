@@ -12,24 +12,29 @@ use crate::scenario;
 /// Runs the command: true if every run was clean.
 pub fn run(command: &Command) -> Result<bool> {
     match command {
-        Command::Scenario(Scenario::Fanout(args)) if args.with_floor => {
-            let (reports, comparison) = compare::run_with_floor(args)?;
-            show(&args.common.output, &reports, Some(&comparison))
-        }
-        Command::Scenario(scenario) => {
-            show(&scenario.common().output, &[scenario::run(scenario)?], None)
-        }
+        Command::Scenario(scenario) => run_scenario(scenario),
         Command::Compare(args) => {
             let (reports, comparison) = compare::run(args)?;
             show(&args.output, &reports, Some(&comparison))
         }
         Command::Floor(args) => {
             let reports = floor::run_alone(args)?;
-            let comparison = Comparison::of(&reports, 1);
+            let comparison = Comparison::of(&reports, args.rounds);
             show(&args.output, &reports, Some(&comparison))
         }
         Command::Smoke(args) => smoke(args),
         Command::FloorServer(args) => server::serve(args.port, args.coalesce).map(|()| true),
+    }
+}
+
+fn run_scenario(scenario: &Scenario) -> Result<bool> {
+    let output = &scenario.common().output;
+    match scenario.floor() {
+        Some(floor) if floor.with_floor => {
+            let (reports, comparison) = compare::run_with_floor(scenario, floor.rounds)?;
+            show(output, &reports, Some(&comparison))
+        }
+        _ => show(output, &[scenario::run(scenario)?], None),
     }
 }
 
@@ -60,7 +65,7 @@ fn smoke(args: &Smoke) -> Result<bool> {
 
 fn show(output: &Output, reports: &[Report], comparison: Option<&Comparison>) -> Result<bool> {
     let only_json = output.json.as_deref() == Some(Path::new("-"));
-    for report in reports {
+    for (index, report) in reports.iter().enumerate() {
         match &output.json {
             Some(_) if only_json => print(&format!("{}\n", json::line(report)?)),
             Some(path) => json::append(path, report)?,
@@ -68,6 +73,10 @@ fn show(output: &Output, reports: &[Report], comparison: Option<&Comparison>) ->
         }
         if !only_json {
             print(&table::run(report));
+            // Rounds of one command have one line that repeats them.
+            if reports.get(index + 1).is_none_or(|next| next.command != report.command) {
+                print(&table::command(report));
+            }
         }
     }
     if let Some(comparison) = comparison

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::error::{Error, Result};
 use crate::url::Target;
 use crate::wire::Serializer;
 use crate::wire::stamp::STAMP_BYTES;
@@ -26,7 +27,7 @@ pub enum Command {
     Scenario(Scenario),
     /// Run one scenario against several routers in turn, and print the ratios
     Compare(Compare),
-    /// Measure the physical limit: one message in, a ready frame written to N sockets
+    /// Measure the physical limit of a scenario: ready frames passed on, no protocol
     Floor(FloorArgs),
     /// For CI: a few seconds of fanout and rpc, over what the router offers
     Smoke(Smoke),
@@ -58,7 +59,7 @@ pub enum Scenario {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Where the router listens: ws://host:port/path, rs://host:port, ws+unix:///socket[:/path],
-    /// rs+unix:///socket
+    /// rs+unix:///socket; for fanout and topics also nats://, redis:// and bun+ws://host:port
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: Target,
     #[arg(long, default_value = "realm1")]
@@ -129,6 +130,17 @@ pub struct Pace {
     pub saturate: bool,
 }
 
+/// The physical limit beside the router.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WithFloor {
+    /// Run the floor program too, in turn with the router
+    #[arg(long)]
+    pub with_floor: bool,
+    /// How often the turns are repeated with --with-floor
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+}
+
 #[derive(Clone, Debug, Args)]
 pub struct Fanout {
     #[arg(long, short = 'p', default_value_t = 1)]
@@ -141,12 +153,8 @@ pub struct Fanout {
     /// Ask for PUBLISHED
     #[arg(long)]
     pub acknowledge: bool,
-    /// Run the floor program too, in turn with the router
-    #[arg(long)]
-    pub with_floor: bool,
-    /// How often the turns are repeated with --with-floor
-    #[arg(long, default_value_t = 3)]
-    pub rounds: u32,
+    #[command(flatten)]
+    pub floor: WithFloor,
     #[command(flatten)]
     pub pace: Pace,
     #[command(flatten)]
@@ -160,6 +168,8 @@ pub struct Topics {
     /// Ask for PUBLISHED
     #[arg(long)]
     pub acknowledge: bool,
+    #[command(flatten)]
+    pub floor: WithFloor,
     #[command(flatten)]
     pub pace: Pace,
     #[command(flatten)]
@@ -186,6 +196,8 @@ pub struct Rpc {
     #[arg(long, conflicts_with_all = ["rate", "depth"])]
     pub saturate: bool,
     #[command(flatten)]
+    pub floor: WithFloor,
+    #[command(flatten)]
     pub common: Common,
 }
 
@@ -199,6 +211,8 @@ pub struct Connect {
     /// Let each session subscribe to one topic of its own
     #[arg(long)]
     pub subscribe: bool,
+    #[command(flatten)]
+    pub floor: WithFloor,
     #[command(flatten)]
     pub common: Common,
 }
@@ -292,23 +306,17 @@ pub struct Compare {
 
 #[derive(Clone, Debug, Args)]
 pub struct FloorArgs {
-    #[arg(long, short = 'n', default_value_t = 100)]
-    pub subscribers: u32,
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
-    pub in_flight: u32,
-    /// Bytes of each frame without its header; as long as the router's EVENT messages
+    /// Bytes of each message without its header; as long as the router's EVENT or RESULT
     #[arg(long, default_value_t = 160, value_parser = payload_bytes)]
     pub message_bytes: usize,
-    #[arg(long, default_value = "5s", value_parser = duration)]
-    pub duration: Duration,
-    #[arg(long, default_value = "1s", value_parser = duration)]
-    pub warmup: Duration,
-    #[arg(long)]
-    pub router_core: Option<usize>,
-    #[arg(long)]
-    pub generator_core: Option<usize>,
+    /// How often the turns are repeated
+    #[arg(long, default_value_t = 1)]
+    pub rounds: u32,
     #[command(flatten)]
     pub output: Output,
+    /// fanout, topics, rpc or connect and its options, after `--`
+    #[arg(last = true, required = true)]
+    pub scenario: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -329,9 +337,19 @@ pub struct Smoke {
 pub struct FloorServer {
     #[arg(long)]
     pub port: u16,
-    /// Collect all messages of one read into one write per socket
+    /// Collect all messages of one read or turn into one write per socket
     #[arg(long)]
     pub coalesce: bool,
+}
+
+/// The scenario that follows `--`, with all its options.
+pub fn nested(words: &[String]) -> Result<Scenario> {
+    let words = std::iter::once("stentor-loadtest").chain(words.iter().map(String::as_str));
+    let parsed = Cli::try_parse_from(words).map_err(|error| Error::Usage(error.to_string()))?;
+    match parsed.command {
+        Command::Scenario(scenario) => Ok(scenario),
+        _ => Err(Error::Usage("a scenario must follow --".to_owned())),
+    }
 }
 
 /// Reads `500ms`, `5`, `5s`, `10m` or `2h`.
@@ -393,5 +411,6 @@ mod tests {
         assert!(parse("x rpc --depth 0").is_err());
         assert!(parse("x fanout --payload-bytes 10").is_err());
         assert!(parse("x compare --url rs://127.0.0.1:1 -- fanout -n 5").is_ok());
+        assert!(parse("x floor -- rpc -c 5").is_ok());
     }
 }

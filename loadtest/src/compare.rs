@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::cli::{Cli, Command, Compare, Fanout, Scenario};
-use crate::error::{Error, Result};
-use crate::floor::{self, Mode};
+use crate::cli::{Compare, Scenario, nested};
+use crate::error::Result;
+use crate::floor;
 use crate::report::Report;
 use crate::report::table::{duration, grouped};
 use crate::scenario;
@@ -16,12 +16,14 @@ use crate::scenario;
 pub struct Comparison {
     pub rounds: u32,
     pub rows: Vec<Row>,
+    /// Whether the last row is compared with every other one, not only all with the first.
+    pub judges_last: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub label: String,
-    /// Events or calls per second.
+    /// Events or calls per second, or joins where there is nothing else.
     pub rate: f64,
     /// Nanoseconds; absent if the process is not known.
     pub cpu_per_delivery: Option<f64>,
@@ -45,7 +47,7 @@ impl Comparison {
                 reports.iter().filter(|report| report.label == *label).collect();
             Row::of(label, &own)
         };
-        Self { rounds, rows: labels.iter().map(row).collect() }
+        Self { rounds, rows: labels.iter().map(row).collect(), judges_last: false }
     }
 
     /// A table with the ratios of every contestant to the first.
@@ -76,6 +78,18 @@ impl Comparison {
                 if row.clean { "OK" } else { "FAILED" }
             );
         }
+        out + &self.verdicts()
+    }
+
+    /// The last row's CPU time over that of each other row.
+    fn verdicts(&self) -> String {
+        let mut out = String::new();
+        if let (true, [others @ .., last]) = (self.judges_last, &self.rows[..]) {
+            for other in others {
+                let ratio = ratio(last.cpu_per_delivery, other.cpu_per_delivery);
+                let _ = writeln!(out, "  CPU of {} to {}: {ratio}", last.label, other.label);
+            }
+        }
         out
     }
 }
@@ -88,7 +102,7 @@ impl Row {
         };
         Self {
             label: label.to_owned(),
-            rate: gather(|report| Some(report.events_per_s + report.calls_per_s)).unwrap_or(0.0),
+            rate: gather(|report| Some(report.deliveries_per_s())).unwrap_or(0.0),
             cpu_per_delivery: gather(|report| report.router.as_ref()?.cpu_ns_per_delivery),
             p50: gather(|report| Some(report.latency()?.p50 as f64)),
             p99: gather(|report| Some(report.latency()?.p99 as f64)),
@@ -100,12 +114,7 @@ impl Row {
 /// The subcommand `compare`: every round runs all routers, every other round backwards, so that a
 /// drift of the machine hits them alike.
 pub fn run(args: &Compare) -> Result<(Vec<Report>, Comparison)> {
-    let words = std::iter::once("stentor-loadtest".to_owned()).chain(args.scenario.iter().cloned());
-    let parsed = <Cli as clap::Parser>::try_parse_from(words)
-        .map_err(|error| Error::Usage(error.to_string()))?;
-    let Command::Scenario(scenario) = parsed.command else {
-        return Err(Error::Usage("compare needs a scenario after --".to_owned()));
-    };
+    let scenario = nested(&args.scenario)?;
     let contestants: Vec<Scenario> =
         (0..args.url.len()).map(|index| contestant(args, &scenario, index)).collect();
     let mut reports = Vec::new();
@@ -122,24 +131,21 @@ pub fn run(args: &Compare) -> Result<(Vec<Report>, Comparison)> {
     Ok((reports, comparison))
 }
 
-/// `fanout --with-floor`: the router, then both floors with frames as long as its EVENTs, in each
-/// round. The ratios are those of the router to the floors.
-pub fn run_with_floor(fanout: &Fanout) -> Result<(Vec<Report>, Comparison)> {
-    let mut fanout = fanout.clone();
-    let name = fanout.common.label.take().unwrap_or_else(|| "router".to_owned());
-    fanout.common.label = Some(name);
-    let scenario = Scenario::Fanout(fanout.clone());
+/// `--with-floor`: the router, then its floors with frames as long as its messages, in each round.
+/// The ratios are those of the router to the floors.
+pub fn run_with_floor(scenario: &Scenario, rounds: u32) -> Result<(Vec<Report>, Comparison)> {
+    let mut scenario = scenario.clone();
+    scenario.common_mut().label.get_or_insert_with(|| "router".to_owned());
     let mut reports = Vec::new();
-    for _ in 0..fanout.rounds {
+    for _ in 0..rounds {
         let router = scenario::run(&scenario)?;
-        let message_bytes = router.event_bytes;
+        let message_bytes = router.delivery_bytes;
         reports.push(router);
-        for mode in Mode::ALL {
-            reports.push(floor::run(&fanout, mode, message_bytes)?);
-        }
+        reports.extend(floor::run_all(&scenario, message_bytes)?);
     }
-    let mut comparison = Comparison::of(&reports, fanout.rounds);
+    let mut comparison = Comparison::of(&reports, rounds);
     comparison.rows.rotate_left(1);
+    comparison.judges_last = true;
     Ok((reports, comparison))
 }
 
@@ -206,5 +212,23 @@ mod tests {
         assert_eq!((comparison.rows[0].clean, comparison.rows[1].clean), (true, false));
         let table = comparison.table();
         assert!(table.contains("0.50") && table.contains("FAILED"), "{table}");
+    }
+
+    #[test]
+    fn the_router_is_held_against_each_floor() {
+        let report = |label: &str, ns: f64| {
+            let mut report = samples::report();
+            report.label = label.to_owned();
+            let usage = report.router.as_mut().unwrap();
+            usage.cpu_ns_per_delivery = Some(ns);
+            report
+        };
+        let reports = [report("each", 4_000.0), report("coalesced", 800.0), report("router", 1e3)];
+        let mut comparison = Comparison::of(&reports, 1);
+        assert!(!comparison.table().contains("CPU of"));
+        comparison.judges_last = true;
+        let table = comparison.table();
+        assert!(table.contains("CPU of router to each: 0.25\n"), "{table}");
+        assert!(table.contains("CPU of router to coalesced: 1.25\n"), "{table}");
     }
 }

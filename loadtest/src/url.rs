@@ -1,6 +1,7 @@
 //! Where a router listens: `ws://host:port/path`, `rs://host:port`, `ws+unix:///socket[:/path]`,
-//! `rs+unix:///socket`. The floor program is reached by `floor://host:port`. No TLS: a generator
-//! that encrypts measures itself.
+//! `rs+unix:///socket`; and, to compare, brokers without WAMP: `nats://host:port`,
+//! `redis://host:port`, `bun+ws://host:port`. The floor program is reached by `floor://host:port`.
+//! No TLS: a generator that encrypts measures itself.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -26,6 +27,27 @@ pub enum Transport {
     RawSocket,
     /// The floor program's own: RawSocket frames, no handshake, no WAMP.
     Floor,
+    /// WebSocket without WAMP: the path says who subscribes and who publishes to which topic.
+    Bun,
+    Nats,
+    Redis,
+}
+
+impl Transport {
+    pub const fn speaks_wamp(self) -> bool {
+        self.language().is_none()
+    }
+
+    /// What is spoken instead of WAMP.
+    pub const fn language(self) -> Option<&'static str> {
+        match self {
+            Self::WebSocket | Self::RawSocket => None,
+            Self::Floor => Some("no protocol"),
+            Self::Bun => Some("plain WebSocket"),
+            Self::Nats => Some("NATS"),
+            Self::Redis => Some("RESP"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +66,17 @@ impl FromStr for Target {
             "ws" => (Transport::WebSocket, false),
             "rs" => (Transport::RawSocket, false),
             "floor" => (Transport::Floor, false),
+            "bun+ws" => (Transport::Bun, false),
+            "nats" => (Transport::Nats, false),
+            "redis" => (Transport::Redis, false),
             "ws+unix" => (Transport::WebSocket, true),
             "rs+unix" => (Transport::RawSocket, true),
             "wss" | "rss" => return Err(fail("TLS is not spoken; test the plain listener")),
-            _ => return Err(fail("the scheme must be ws, rs, ws+unix or rs+unix")),
+            _ => {
+                return Err(fail(
+                    "the scheme must be ws, rs, ws+unix or rs+unix, or nats, redis or bun+ws",
+                ));
+            }
         };
         let (address, host, path) = if unix {
             let (socket, path) = rest.split_once(":/").unwrap_or((rest, ""));
@@ -88,6 +117,9 @@ mod tests {
         assert_eq!(target.address, Address::Tcp("127.0.0.1:8080".parse().unwrap()));
         assert_eq!((target.host.as_str(), target.path.as_str()), ("127.0.0.1:8080", "/ws"));
         assert_eq!(parse("rs://127.0.0.1:9000").unwrap().transport, Transport::RawSocket);
+        assert_eq!(parse("nats://127.0.0.1:4222").unwrap().transport, Transport::Nats);
+        assert_eq!(parse("redis://127.0.0.1:6379").unwrap().transport, Transport::Redis);
+        assert_eq!(parse("bun+ws://127.0.0.1:3000").unwrap().transport, Transport::Bun);
     }
 
     #[test]

@@ -133,6 +133,34 @@ fn compare_and_floor_interleave() {
 }
 
 #[test]
+fn every_floor_is_clean_and_accounted() {
+    let url = rawsocket(Fault::None);
+    for (options, rows) in [
+        ("rpc -c 4 -k 2 --depth 3", 3),
+        ("rpc -c 3 -k 2 --shared --rate 200", 3),
+        ("topics --topics 10 --saturate", 2),
+        ("topics --topics 10 --rate 200", 2),
+        ("connect -n 20 --subscribe", 2),
+    ] {
+        let (code, reports) =
+            reports(&url, &format!("{options} --payload-bytes 300 --with-floor --rounds 1"));
+        assert_eq!((code, reports.len()), (0, rows), "{options}: {reports:?}");
+        for floor in &reports[1..] {
+            assert_eq!(floor["serializer"], "no protocol");
+            assert_eq!(floor["clean"], true, "{options}: {floor}");
+            assert!(floor["router"]["cpu_ns_per_delivery"].as_f64().unwrap() > 0.0, "{floor}");
+            // The floor's messages are as long as the router's.
+            let bytes = |report: &Value| report["delivery_bytes"].as_u64().unwrap();
+            assert_eq!(bytes(floor), bytes(&reports[0]), "{options}");
+        }
+    }
+    let output = run("floor --rounds 2 -- rpc -c 2 -k 1 --depth 2 --duration 100ms --warmup 0s");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("medians of 2") && output.status.success(), "{text}");
+    assert_eq!(run("floor -- soak").status.code(), Some(2));
+}
+
+#[test]
 fn smoke_is_clean_and_failures_have_their_code() {
     let output = run(&format!("smoke --url {} --duration 200ms", rawsocket(Fault::None)));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -272,6 +272,8 @@ fn check_tuning(tuning: &Tuning, findings: &mut Findings) {
     findings.range("tuning.inbox_budget_batches", tuning.inbox_budget_batches, 1..=65_536, "");
     findings.range("tuning.shard_queue_bytes", tuning.shard_queue_bytes, 64 * KIB..=TIB, BYTES);
     findings.range("tuning.backlog", tuning.backlog, 1..=65_535, "");
+    let delay = tuning.flush_delay_us;
+    findings.range("tuning.flush_delay_us", delay, 0..=10_000, " microseconds");
     for (key, value) in [
         ("tuning.send_buffer_bytes", tuning.send_buffer_bytes),
         ("tuning.recv_buffer_bytes", tuning.recv_buffer_bytes),

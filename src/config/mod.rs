@@ -132,6 +132,11 @@ pub struct Tuning {
     pub backlog: u32,
     /// Send small segments at once instead of waiting for more (TCP_NODELAY).
     pub tcp_nodelay: bool,
+    /// Microseconds that output may wait for more to be written with it, up to 10,000; 0: it does
+    /// not wait. A wait that saves few writes is not repeated soon.
+    pub flush_delay_us: u64,
+    /// Whether each shard stays on a core of its own.
+    pub pin_cores: bool,
     /// The kernel's send buffer of each connection (SO_SNDBUF), in bytes; `None`: the system's.
     pub send_buffer_bytes: Option<usize>,
     /// The kernel's receive buffer of each connection (SO_RCVBUF), in bytes; `None`: the system's.
@@ -146,6 +151,8 @@ impl Default for Tuning {
             shard_queue_bytes: 64 * 1024 * 1024,
             backlog: 1024,
             tcp_nodelay: true,
+            flush_delay_us: 0,
+            pin_cores: false,
             send_buffer_bytes: None,
             recv_buffer_bytes: None,
         }

@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token};
 
 use super::acceptor::{Accepted, Occupancy};
+use super::hold::{Alarm, Hold, Output};
 use super::mesh::{Inbox, Parcel};
 use super::socket::Socket;
 use crate::clock::Millis;
@@ -21,6 +22,9 @@ use crate::wamp::Timestamp;
 /// The token of a shard's waker; slots are 32 bits, so it meets none.
 pub(super) const WAKER: Token = Token(usize::MAX);
 
+/// The token of a shard's alarm.
+const ALARM: Token = Token(usize::MAX - 1);
+
 /// How much one turn does before others get theirs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TurnBudget {
@@ -30,6 +34,10 @@ pub(super) struct TurnBudget {
     pub(super) parcels: usize,
     /// Milliseconds that a shutdown waits for peers to answer.
     pub(super) shutdown_ms: u64,
+    /// How long output may wait for more; zero: not at all.
+    pub(super) flush_delay: Duration,
+    /// Bytes of held output that are written at once.
+    pub(super) held_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -51,6 +59,8 @@ pub(super) struct EventLoop {
     scratch: Vec<u8>,
     started: Instant,
     stop_at: Option<Millis>,
+    /// Flush batching, if it is on.
+    hold: Option<(Hold, Alarm)>,
 }
 
 /// A socket with its remembered readiness.
@@ -74,8 +84,13 @@ impl EventLoop {
         occupancy: Arc<Occupancy>,
         store: Option<Sender<(Vec<Deposit>, usize)>>,
         started: Instant,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        let hold = if budget.flush_delay.is_zero() {
+            None
+        } else {
+            Some((Hold::new(budget.flush_delay), Alarm::new(poll.registry(), ALARM)?))
+        };
+        Ok(Self {
             shard,
             poll,
             inbox,
@@ -88,7 +103,8 @@ impl EventLoop {
             scratch: vec![0; budget.read_bytes],
             started,
             stop_at: None,
-        }
+            hold,
+        })
     }
 
     /// Turns until a shutdown is complete.
@@ -110,7 +126,9 @@ impl EventLoop {
             self.shard.handle_timeout(now);
             self.send_mail();
             self.send_deposits();
-            self.flush(now);
+            if self.may_write()? {
+                self.flush(now);
+            }
             self.shard.end_turn(now);
             self.close_sockets();
             if self.is_over(now) {
@@ -127,7 +145,8 @@ impl EventLoop {
 
     /// How long the poll may wait; `None`: until something happens.
     fn patience(&self, may_sleep: bool) -> Option<Duration> {
-        if !may_sleep || !self.readable.is_empty() || self.shard.has_dirty() {
+        let is_holding = self.hold.as_ref().is_some_and(|(hold, _)| hold.is_holding());
+        if !may_sleep || !self.readable.is_empty() || (self.shard.has_dirty() && !is_holding) {
             return Some(Duration::ZERO);
         }
         let deadline = self.shard.next_deadline().into_iter().chain(self.stop_at).min()?;
@@ -137,7 +156,7 @@ impl EventLoop {
 
     fn note_readiness(&mut self, events: &Events, now: Millis) {
         for event in events {
-            if event.token() == WAKER {
+            if matches!(event.token(), WAKER | ALARM) {
                 continue;
             }
             let slot = event.token().0 as u32;
@@ -277,10 +296,34 @@ impl EventLoop {
         let _ = store.send((deposits, weight));
     }
 
+    /// Whether what waits is to be written in this turn; if not, the alarm is set.
+    fn may_write(&mut self) -> io::Result<bool> {
+        let Some((hold, alarm)) = &mut self.hold else { return Ok(true) };
+        if !self.shard.has_dirty() && !hold.is_holding() {
+            return Ok(true);
+        }
+        let output = Output {
+            joined: self.shard.frames_joined(),
+            connections: self.shard.dirty_count(),
+            is_pressing: self.stop_at.is_some()
+                || self.shard.turn_bytes() >= self.budget.held_bytes,
+        };
+        #[expect(clippy::disallowed_methods, reason = "a delay below the turns' resolution")]
+        let now = Instant::now();
+        let may_write = hold.may_write(output, now);
+        if let Some(deadline) = hold.deadline() {
+            alarm.ring_by(deadline, now)?;
+        }
+        Ok(may_write)
+    }
+
     fn flush(&mut self, now: Millis) {
         for _ in 0..CONNECTIONS_WRITTEN_PER_TURN {
             let Some(slot) = self.shard.take_dirty() else { break };
             self.flush_one(slot, now);
+        }
+        if let Some((hold, _)) = &mut self.hold {
+            hold.written(!self.shard.has_dirty());
         }
     }
 

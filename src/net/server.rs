@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::Poll;
 
 use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
+use super::cores;
 use super::event_loop::{EventLoop, TurnBudget, WAKER, wall_clock};
 use super::mesh::{Mesh, Parcel};
 use crate::config::{Config, ListenAddress};
@@ -89,15 +90,22 @@ impl Server {
             read_bytes: config.tuning.read_budget_bytes,
             parcels: config.tuning.inbox_budget_batches,
             shutdown_ms: config.timeouts.close_ms,
+            flush_delay: Duration::from_micros(config.tuning.flush_delay_us),
+            held_bytes: HELD_BYTES.min(config.output.hard_bytes / 4),
         };
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
+        let cores = if config.tuning.pin_cores { cores::available()? } else { Vec::new() };
         let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
             let store = store.clone();
-            let event_loop = EventLoop::new(shard, poll, inbox, budget, occupancy, store, started);
-            server.spawn(format!("shard-{number}"), || event_loop.run())?;
+            let event_loop = EventLoop::new(shard, poll, inbox, budget, occupancy, store, started)?;
+            let core = cores.get(usize::from(number) % cores.len().max(1)).copied();
+            server.spawn(format!("shard-{number}"), move || {
+                core.map_or(Ok(()), cores::pin)?;
+                event_loop.run()
+            })?;
         }
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
         Ok(server)
@@ -285,3 +293,7 @@ fn random<const N: usize>() -> Result<[u8; N], StartError> {
     getrandom::fill(&mut bytes).map_err(StartError::Random)?;
     Ok(bytes)
 }
+
+/// Held output of a shard, in bytes, that is written without further delay: far below what makes a
+/// consumer slow, for it was the router that made it wait.
+const HELD_BYTES: usize = 64 * 1024;

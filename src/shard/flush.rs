@@ -37,6 +37,11 @@ impl Shard {
         !self.outbound.dirty.is_empty()
     }
 
+    /// How many connections have something to write.
+    pub fn dirty_count(&self) -> usize {
+        self.outbound.dirty.len()
+    }
+
     /// Whether bytes wait for this connection.
     pub fn has_output(&self, slot: u32) -> bool {
         self.connections.get(slot as usize).is_some_and(|c| !c.output.is_empty())

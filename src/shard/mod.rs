@@ -167,7 +167,18 @@ impl Shard {
     /// Whether the turn has produced so much output that it should be written before more input
     /// is read: a healthy peer must get the chance to take what waits for it.
     pub fn is_turn_full(&self) -> bool {
-        self.outbound.arena.len() >= TURN_ARENA_BYTES
+        self.turn_bytes() >= TURN_ARENA_BYTES
+    }
+
+    /// Bytes of the frames that were encoded and not written by all; no connection's share of them
+    /// is larger.
+    pub const fn turn_bytes(&self) -> usize {
+        self.outbound.arena.len()
+    }
+
+    /// How many frames so far joined others that waited for the same connection.
+    pub const fn frames_joined(&self) -> u64 {
+        self.outbound.joined
     }
 
     /// The shards that input of this connection went to since [`Self::clear_feeds`].

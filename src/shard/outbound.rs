@@ -35,6 +35,8 @@ pub(super) struct Outbound {
     pub(super) unfit: Vec<(u32, SendError)>,
     /// Scratch space in which the frames of one write are put together.
     pub(super) gathered: Vec<u8>,
+    /// Frames so far that found their connection marked already.
+    pub(super) joined: u64,
     limits: OutputLimits,
     counters: Arc<Counters>,
 }
@@ -48,6 +50,7 @@ impl Outbound {
             dropping: Vec::new(),
             unfit: Vec::new(),
             gathered: Vec::new(),
+            joined: 0,
             limits,
             counters,
         }
@@ -139,7 +142,9 @@ impl Outbound {
     }
 
     pub(super) fn mark_dirty(&mut self, slot: u32, connection: &mut Connection) {
-        if !connection.dirty {
+        if connection.dirty {
+            self.joined += 1;
+        } else {
             connection.dirty = true;
             self.dirty.push_back(slot);
         }

@@ -11,3 +11,4 @@ mod process;
 mod routing;
 mod slow;
 mod transports;
+mod tuning;

@@ -11,9 +11,11 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use crate::error::{Context, Error, Result};
 use crate::url::{Address, Target, Transport};
 use crate::wire::Serializer;
+use crate::wire::floor::Introduction;
 use crate::wire::frame;
 use crate::wire::handshake::{self, Expected};
 use crate::wire::message::Body;
+use crate::wire::{nats, redis};
 
 pub struct Link {
     pub index: usize,
@@ -76,7 +78,7 @@ impl Link {
         index: usize,
         target: &Target,
         serializer: Serializer,
-        floor_role: u8,
+        introduction: Introduction<'_>,
         started_ns: u64,
         registry: &Registry,
     ) -> Result<Self> {
@@ -98,7 +100,7 @@ impl Link {
         }
         .context("registering a socket")?;
         let mut out = Vec::new();
-        let expected = handshake::open(target, serializer, floor_role, &mut out);
+        let expected = handshake::open(target, serializer, introduction, &mut out);
         Ok(Self {
             index,
             transport: target.transport,
@@ -122,6 +124,49 @@ impl Link {
     pub fn take_request(&mut self) -> u64 {
         self.next_request += 1;
         self.next_request - 1
+    }
+
+    /// Queues a publication as the other side understands it; only WAMP acknowledges.
+    pub fn publish(&mut self, acknowledge: bool, topic: &str, payload: &[u8]) {
+        match self.transport {
+            Transport::Floor | Transport::Bun => self.send_bytes(payload),
+            Transport::Nats => nats::put_publish(topic, payload, &mut self.out),
+            Transport::Redis => redis::put_publish(topic, payload, &mut self.out),
+            Transport::WebSocket | Transport::RawSocket => {
+                let request = self.take_request();
+                self.send(|body| body.publish(request, acknowledge, topic, payload));
+            }
+        }
+    }
+
+    /// Asks for a subscription: false if there will be no answer because the client has it already.
+    pub fn subscribe(&mut self, topic: &str) -> bool {
+        match self.transport {
+            Transport::Floor | Transport::Bun => return false,
+            Transport::Nats => nats::put_subscribe(topic, &mut self.out),
+            Transport::Redis => redis::put_subscribe(topic, &mut self.out),
+            Transport::WebSocket | Transport::RawSocket => {
+                let request = self.take_request();
+                self.send(|body| body.subscribe(request, topic));
+            }
+        }
+        true
+    }
+
+    pub fn call(&mut self, request: u64, procedure: &str, payload: &[u8]) {
+        if self.transport == Transport::Floor {
+            self.send_bytes(payload);
+        } else {
+            self.send(|body| body.call(request, procedure, payload));
+        }
+    }
+
+    pub fn answer(&mut self, invocation: u64, payload: &[u8]) {
+        if self.transport == Transport::Floor {
+            self.send_bytes(payload);
+        } else {
+            self.send(|body| body.yield_result(invocation, payload));
+        }
     }
 
     /// Queues one WAMP message.

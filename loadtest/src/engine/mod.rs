@@ -16,6 +16,7 @@ use crate::measure::pace::Pacer;
 use crate::role::Role;
 use crate::url::{Target, Transport};
 use crate::wire::Serializer;
+use crate::wire::floor;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message;
 use crate::wire::reader::{self, Head, printable};
@@ -263,11 +264,13 @@ impl Engine {
                 Some(used) => at = used,
                 None => return Ok(0),
             }
-            if link.transport == Transport::Floor {
-                join(link, role, board, now_ns);
-            } else {
-                link.phase = Phase::Joining;
+            link.phase = Phase::Joining;
+            if link.transport.speaks_wamp() {
                 link.send(|body| body.hello(realm));
+            } else if matches!(role, Role::Idle) {
+                link.send_bytes(&floor::hello());
+            } else if link.transport != Transport::Bun {
+                join(link, role, board, now_ns);
             }
         }
         loop {
@@ -284,10 +287,15 @@ impl Engine {
                     receive(link, role, board, &whole, now_ns)?;
                 }
                 Kind::Ping => link.send_pong(payload),
-                Kind::Pong | Kind::Close => {}
+                Kind::Pong | Kind::Close | Kind::Notice => {}
+                Kind::Subscribed => {
+                    let head = Head { code: message::SUBSCRIBED, ids: [0, 0] };
+                    role.handle(link, board, head, payload, now_ns);
+                }
+                Kind::Failure => board.note_error(printable(payload)),
             }
-            board.counts.received_bytes += (frame.end - at) as u64;
-            at = frame.end;
+            board.counts.received_bytes += (frame.next - at) as u64;
+            at = frame.next;
         }
     }
 
@@ -320,9 +328,13 @@ fn receive(
     message: &[u8],
     now_ns: u64,
 ) -> Result<()> {
-    if link.transport == Transport::Floor {
-        let head = Head { code: message::EVENT, ids: [0, 0] };
-        role.handle(link, board, head, message, now_ns);
+    if !link.transport.speaks_wamp() {
+        if link.phase == Phase::Joining {
+            join(link, role, board, now_ns);
+        } else {
+            let head = Head { code: role.receives(), ids: [0, 0] };
+            role.handle(link, board, head, message, now_ns);
+        }
         return Ok(());
     }
     let Some(head) = reader::head(link.serializer, message) else {

@@ -50,11 +50,11 @@ impl Engine {
 
     fn connect_next(&mut self, started_ns: u64) -> Result<()> {
         let index = self.links.len();
-        let floor_role = self.roles[index].floor_octet();
+        let introduction = self.roles[index].introduction();
         let registry = self.poll.registry();
         let serializer = self.serializers[index];
         let link =
-            Link::connect(index, &self.target, serializer, floor_role, started_ns, registry)?;
+            Link::connect(index, &self.target, serializer, introduction, started_ns, registry)?;
         if matches!(&self.roles[index], Role::Subscriber(subscriber) if subscriber.may_lose()) {
             link.set_receive_buffer(SLOW_BUFFER_BYTES);
         }
@@ -63,11 +63,14 @@ impl Engine {
     }
 
     /// Says GOODBYE on all connections, waits for the answers for `seconds` at most, and closes
-    /// them: how many were answered.
+    /// them: how many were answered. Without WAMP nobody waits for an answer.
     pub fn leave_all(&mut self, seconds: u64) -> Result<u64> {
+        let before = self.board.counts.left;
         for index in 0..self.links.len() {
             let link = &mut self.links[index];
-            if link.phase == Phase::Joined {
+            if link.phase == Phase::Joined && !link.transport.speaks_wamp() {
+                self.board.counts.left += 1;
+            } else if link.phase == Phase::Joined {
                 link.phase = Phase::Leaving;
                 link.send(|body| body.goodbye());
                 if link.flush().is_err() {
@@ -76,7 +79,6 @@ impl Engine {
             }
         }
         let wanted = self.links.iter().filter(|link| link.phase == Phase::Leaving).count() as u64;
-        let before = self.board.counts.left;
         let deadline_ns = self.board.now_ns() + seconds * SECOND_NS;
         self.run_until(deadline_ns, |board| board.counts.left - before >= wanted)?;
         self.links.iter_mut().for_each(Link::close);

@@ -1,31 +1,44 @@
 //! The physical limit beside a router's figures: the same clients, window and frame size against a
-//! program that only reads a message and writes a ready frame to N sockets. It runs as a process of
-//! its own, so that its CPU is measured the same way.
+//! program that only passes ready frames on: to N sockets, to a callee and back. It runs as a
+//! process of its own, so that its CPU is measured the same way.
 
+mod peer;
 pub mod server;
+mod wiring;
 
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::cli::{Common, Fanout, FloorArgs, Pace};
-use crate::error::{Context, Result};
+use crate::cli::{FloorArgs, Scenario, nested};
+use crate::error::{Context, Error, Result};
 use crate::report::Report;
-use crate::router::{Router, pin};
-use crate::scenario::pubsub;
+use crate::router::Router;
+use crate::scenario;
 use crate::url::Target;
 use crate::wire::Serializer;
+use crate::wire::stamp::STAMP_BYTES;
 
 /// How the floor program writes.
 #[derive(Clone, Copy, Debug)]
-pub enum Mode {
+enum Mode {
     /// One write per message and socket.
     Each,
-    /// One write per socket for all messages that one read brought.
+    /// One write per socket for all messages that one read brought, or one turn where several
+    /// clients send to one.
     Coalesced,
 }
 
 impl Mode {
-    pub const ALL: [Self; 2] = [Self::Each, Self::Coalesced];
+    /// Where each socket gets one message at a time, both would do the same.
+    fn of(scenario: &Scenario) -> Result<&'static [Self]> {
+        match scenario {
+            Scenario::Fanout(_) | Scenario::Rpc(_) => Ok(&[Self::Each, Self::Coalesced]),
+            Scenario::Topics(_) | Scenario::Connect(_) => Ok(&[Self::Each]),
+            Scenario::Slow(_) | Scenario::Churn(_) | Scenario::Mixed(_) | Scenario::Soak(_) => {
+                Err(Error::Usage("fanout, topics, rpc and connect have a floor".to_owned()))
+            }
+        }
+    }
 
     const fn label(self) -> &'static str {
         match self {
@@ -35,8 +48,23 @@ impl Mode {
     }
 }
 
-/// Runs `fanout` against a floor program of its own, with messages of `message_bytes`.
-pub fn run(fanout: &Fanout, mode: Mode, message_bytes: usize) -> Result<Report> {
+/// Runs `scenario` against a floor program in each of its modes, with messages of `message_bytes`.
+pub fn run_all(scenario: &Scenario, message_bytes: usize) -> Result<Vec<Report>> {
+    Mode::of(scenario)?.iter().map(|mode| run(scenario, *mode, message_bytes)).collect()
+}
+
+/// The subcommand `floor`.
+pub fn run_alone(args: &FloorArgs) -> Result<Vec<Report>> {
+    let mut scenario = nested(&args.scenario)?;
+    scenario.common_mut().output = args.output.clone();
+    let mut reports = Vec::new();
+    for _ in 0..args.rounds {
+        reports.extend(run_all(&scenario, args.message_bytes)?);
+    }
+    Ok(reports)
+}
+
+fn run(scenario: &Scenario, mode: Mode, message_bytes: usize) -> Result<Report> {
     let port = free_port()?;
     let url: Target = format!("floor://127.0.0.1:{port}").parse()?;
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
@@ -44,49 +72,31 @@ pub fn run(fanout: &Fanout, mode: Mode, message_bytes: usize) -> Result<Report> 
     if matches!(mode, Mode::Coalesced) {
         command.arg("--coalesce");
     }
-    let server = Router::start(command, fanout.common.router_core, &url)?;
-    if let Some(core) = fanout.common.generator_core {
-        pin(core)?;
-    }
-    let mut fanout = fanout.clone();
-    fanout.common.url = url;
-    fanout.common.label = Some(mode.label().to_owned());
-    fanout.common.payload_bytes = message_bytes;
-    fanout.subscriber_serializer = Vec::new();
-    let mut report = pubsub::fanout(&fanout, Some(&server))?;
-    report.scenario = "floor".to_owned();
-    report.serializer = "no protocol".to_owned();
+    let server = Router::start(command, scenario.common().router_core, &url)?;
+    let mut scenario = without_wamp(scenario);
+    let common = scenario.common_mut();
+    common.url = url;
+    common.label = Some(mode.label().to_owned());
+    common.payload_bytes = message_bytes.max(STAMP_BYTES);
+    common.serializer = Serializer::MessagePack;
+    let mut report = scenario::run_against(&scenario, Some(&server))?;
+    report.scenario = format!("floor of {}", report.scenario);
     Ok(report)
 }
 
-/// The subcommand `floor`: both modes in turn.
-pub fn run_alone(args: &FloorArgs) -> Result<Vec<Report>> {
-    let fanout = Fanout {
-        publishers: 1,
-        subscribers: args.subscribers,
-        subscriber_serializer: Vec::new(),
-        acknowledge: false,
-        with_floor: false,
-        rounds: 1,
-        pace: Pace { rate: 0.0, in_flight: Some(args.in_flight), saturate: false },
-        common: Common {
-            url: "floor://127.0.0.1:1".parse()?,
-            realm: String::new(),
-            serializer: Serializer::MessagePack,
-            payload_bytes: args.message_bytes,
-            duration: args.duration,
-            warmup: args.warmup,
-            connect_parallel: 64,
-            pid: None,
-            spawn: None,
-            router_log: None,
-            router_core: args.router_core,
-            generator_core: args.generator_core,
-            label: None,
-            output: args.output.clone(),
-        },
-    };
-    Mode::ALL.into_iter().map(|mode| run(&fanout, mode, args.message_bytes)).collect()
+/// `scenario` without what only WAMP has.
+fn without_wamp(scenario: &Scenario) -> Scenario {
+    let mut scenario = scenario.clone();
+    match &mut scenario {
+        Scenario::Fanout(args) => {
+            args.subscriber_serializer.clear();
+            args.acknowledge = false;
+        }
+        Scenario::Topics(args) => args.acknowledge = false,
+        Scenario::Connect(args) => args.subscribe = false,
+        _ => {}
+    }
+    scenario
 }
 
 /// A port that nobody listens on at the moment.

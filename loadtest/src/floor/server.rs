@@ -1,14 +1,16 @@
-//! The floor program's server: an epoll loop with no protocol. A publisher's message is a ready
-//! frame; it goes out to every subscriber as it is. What a router takes more than this is its own
-//! work.
+//! The floor program's server: an epoll loop with no protocol. A message is a ready frame; it goes
+//! out as it is, to every subscriber, or to a callee and back. What a router takes more than this
+//! is its own work.
 
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io;
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
 
+use super::peer::Peer;
+use super::wiring::{Part, Wiring};
 use crate::error::{Context, Result};
+use crate::wire::floor::{self, ANSWER_BYTES, HELLO_BYTES, Introduction, REQUEST_BYTES};
 
 /// Serves until it is ended from outside.
 pub fn serve(port: u16, coalesce: bool) -> Result<()> {
@@ -18,7 +20,14 @@ pub fn serve(port: u16, coalesce: bool) -> Result<()> {
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)
         .context("registering the listener")?;
-    let mut server = Server { poll, peers: Vec::new(), subscribers: Vec::new(), coalesce };
+    let mut server = Server {
+        poll,
+        peers: Vec::new(),
+        wiring: Wiring::default(),
+        coalesce,
+        collecting: Vec::new(),
+        buffer: vec![0; READ_BYTES],
+    };
     let mut events = Events::with_capacity(1024);
     loop {
         match server.poll.poll(&mut events, None) {
@@ -32,24 +41,23 @@ pub fn serve(port: u16, coalesce: bool) -> Result<()> {
                 server.handle(event.token().0, event.is_readable(), event.is_writable());
             }
         }
+        for index in server.collecting.drain(..) {
+            server.peers[index].write_waiting();
+        }
     }
 }
 
 struct Server {
     poll: Poll,
     peers: Vec<Peer>,
-    subscribers: Vec<usize>,
-    /// One write per socket for all messages of one read, instead of one write per message.
+    wiring: Wiring,
+    /// One write per socket for all messages of one read, or of one turn where several clients send
+    /// to one; otherwise one write per message.
     coalesce: bool,
-}
-
-struct Peer {
-    stream: TcpStream,
-    is_publisher: bool,
-    /// A publisher's half message.
-    partial: Vec<u8>,
-    /// What a subscriber's socket did not take.
-    waiting: VecDeque<u8>,
+    /// Who is written to at the end of the turn.
+    collecting: Vec<usize>,
+    /// What every read fills.
+    buffer: Vec<u8>,
 }
 
 impl Server {
@@ -75,83 +83,88 @@ impl Server {
         }
     }
 
-    /// The first octet says what a client is; it is answered with one octet.
     fn read(&mut self, index: usize) {
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let peer = &mut self.peers[index];
-            let carried = peer.partial.len();
-            buffer[..carried].copy_from_slice(&peer.partial);
-            let count = match peer.stream.read(&mut buffer[carried..]) {
-                Ok(0) | Err(_) => return,
-                Ok(count) => count,
-            };
-            if peer.is_publisher {
-                let filled = carried + count;
-                let used = self.distribute(&buffer[..filled]);
-                self.peers[index].keep(&buffer[used..filled]);
-            } else {
-                peer.is_publisher = buffer[0] == b'P';
-                if !peer.is_publisher {
-                    self.subscribers.push(index);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while let Some(filled) = self.peers[index].read(&mut buffer) {
+            let used = self.pass_on(index, &buffer[..filled]);
+            self.peers[index].keep(&buffer[used..filled]);
+            // A short read means an empty socket.
+            if filled < buffer.len() {
+                break;
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// Does with `bytes` what the client's part says: how many of them are done with.
+    fn pass_on(&mut self, index: usize, bytes: &[u8]) -> usize {
+        match &self.peers[index].part {
+            Part::New => self.introduce(index, bytes),
+            Part::Joining => {
+                let is_whole = bytes.len() >= 4 + HELLO_BYTES;
+                if is_whole {
+                    self.peers[index].write(&floor::welcome());
                 }
-                peer.write(b"R");
+                if is_whole { bytes.len() } else { 0 }
+            }
+            Part::Publisher(_) if self.coalesce => {
+                let used = floor::frames(bytes).last().map_or(0, |frame| frame.end);
+                self.distribute(index, &bytes[..used]);
+                used
+            }
+            Part::Subscriber => bytes.len(),
+            Part::Publisher(_) | Part::Caller(_) | Part::Callee(_) => {
+                let mut used = 0;
+                for frame in floor::frames(bytes) {
+                    used = frame.end;
+                    self.relay(index, &bytes[frame]);
+                }
+                used
             }
         }
     }
 
-    /// Sends all whole frames in `bytes` to all subscribers: how many bytes they were.
-    fn distribute(&mut self, bytes: &[u8]) -> usize {
-        let mut used = 0;
-        while let Some(&[_, a, b, c]) = bytes.get(used..used + 4) {
-            let end = used + 4 + u32::from_be_bytes([0, a, b, c]) as usize;
-            if end > bytes.len() {
-                break;
-            }
-            if !self.coalesce {
-                self.send(&bytes[used..end]);
-            }
-            used = end;
-        }
-        if self.coalesce && used > 0 {
-            self.send(&bytes[..used]);
-        }
+    /// The first bytes say what a client is.
+    fn introduce(&mut self, index: usize, bytes: &[u8]) -> usize {
+        let Some((introduction, used)) = floor::read_introduction(bytes) else {
+            return 0;
+        };
+        self.peers[index].part = self.wiring.enter(index, &introduction);
+        let answer = [floor::READY; ANSWER_BYTES];
+        let is_join = matches!(introduction, Introduction::Join);
+        self.peers[index].write(if is_join { &answer } else { &answer[..1] });
         used
     }
 
-    fn send(&mut self, bytes: &[u8]) {
-        for index in &self.subscribers {
-            self.peers[*index].write(bytes);
+    fn relay(&mut self, from: usize, frame: &[u8]) {
+        let to = match &mut self.peers[from].part {
+            Part::Publisher(_) => return self.distribute(from, frame),
+            Part::Caller(wire) => {
+                let callee = self.wiring.next_callee(*wire);
+                if let Some(callee) = callee
+                    && let Part::Callee(callers) = &mut self.peers[callee].part
+                {
+                    callers.push_back(from);
+                }
+                callee
+            }
+            Part::Callee(callers) => callers.pop_front(),
+            Part::New | Part::Joining | Part::Subscriber => None,
+        };
+        let Some(to) = to else { return };
+        if !self.coalesce {
+            self.peers[to].write(frame);
+        } else if self.peers[to].collect(frame) {
+            self.collecting.push(to);
         }
     }
-}
 
-impl Peer {
-    fn register(mut stream: TcpStream, index: usize, registry: &Registry) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        registry.register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, is_publisher: false, partial: Vec::new(), waiting: VecDeque::new() })
-    }
-
-    fn keep(&mut self, rest: &[u8]) {
-        self.partial.clear();
-        self.partial.extend_from_slice(rest);
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        let mut written = 0;
-        if self.waiting.is_empty() {
-            written = self.stream.write(bytes).unwrap_or(0);
-        }
-        self.waiting.extend(&bytes[written..]);
-    }
-
-    fn write_waiting(&mut self) {
-        while !self.waiting.is_empty() {
-            let (front, _) = self.waiting.as_slices();
-            match self.stream.write(front) {
-                Ok(count) => drop(self.waiting.drain(..count)),
-                Err(_) => return,
+    fn distribute(&mut self, from: usize, frames: &[u8]) {
+        if let Part::Publisher(wire) = self.peers[from].part
+            && !frames.is_empty()
+        {
+            for index in self.wiring.subscribers(wire) {
+                self.peers[*index].write(frames);
             }
         }
     }
@@ -159,3 +172,4 @@ impl Peer {
 
 const LISTENER: Token = Token(usize::MAX - 1);
 const READ_BYTES: usize = 256 << 10;
+const _: () = assert!(READ_BYTES > REQUEST_BYTES + HELLO_BYTES, "a join fits one read");

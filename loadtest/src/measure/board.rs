@@ -23,8 +23,8 @@ pub struct Board {
     pub joins: Recorder,
     /// How late the generator was against its own plan.
     pub lag: Recorder,
-    /// The size of the last EVENT message, in bytes without the frame header.
-    pub event_bytes: usize,
+    /// The size of the last EVENT or RESULT, in bytes without the frame header.
+    pub delivery_bytes: usize,
     /// What the router last complained about.
     pub last_error: Option<String>,
 }
@@ -66,7 +66,7 @@ impl Board {
             calls: Recorder::new(1),
             joins: Recorder::new(1),
             lag: Recorder::new(1),
-            event_bytes: 0,
+            delivery_bytes: 0,
             last_error: None,
         }
     }

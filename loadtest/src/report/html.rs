@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::Report;
 use super::svg::{Chart, Line, bars, escape, nice_step};
 use super::table::{bytes, duration, grouped};
-use crate::compare::{Comparison, ratio};
+use crate::compare::{Comparison, Row, ratio};
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
 
@@ -22,8 +22,12 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
         put_comparison(&mut out, comparison, &colours(reports));
     }
     put_charts(&mut out, reports);
-    for (report, name) in reports.iter().zip(names(reports)) {
+    for (index, (report, name)) in reports.iter().zip(names(reports)).enumerate() {
         put_report(&mut out, report, &name);
+        if reports.get(index + 1).is_none_or(|next| next.command != report.command) {
+            let command = escape(&report.command);
+            let _ = write!(out, "<section><h2>Again</h2><pre>{command}</pre></section>");
+        }
     }
     out + "</main></body></html>\n"
 }
@@ -89,14 +93,21 @@ fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String])
         }
         let _ = write!(out, "<td>{}</td></tr>", verdict(row.clean));
     }
-    let bar = |row: &crate::compare::Row| {
-        let ns = row.cpu_per_delivery.unwrap_or(0.0);
-        let colour = colours.iter().position(|label| *label == row.label).unwrap_or(0);
-        (row.label.clone(), ns, duration(ns as u64), colour)
+    let chart = |title, value: fn(&Row) -> f64, text: fn(f64) -> String| {
+        let bar = |row: &Row| {
+            let colour = colours.iter().position(|label| *label == row.label).unwrap_or(0);
+            (row.label.clone(), value(row), text(value(row)), colour)
+        };
+        figure(&bars(title, &comparison.rows.iter().map(bar).collect::<Vec<_>>()))
     };
-    let rows: Vec<_> = comparison.rows.iter().map(bar).collect();
-    let chart = bars("CPU time per delivery", &rows);
-    let _ = write!(out, "</table><div class=\"charts\">{}</div></section>", figure(&chart));
+    out.push_str("</table><div class=\"charts\">");
+    out.push_str(&chart(
+        "CPU time per delivery",
+        |row| row.cpu_per_delivery.unwrap_or(0.0),
+        |ns| duration(ns as u64),
+    ));
+    out.push_str(&chart("Deliveries per second", |row| row.rate, |rate| grouped(rate as u64)));
+    out.push_str("</div></section>");
 }
 
 fn put_charts(out: &mut String, reports: &[Report]) {
@@ -107,6 +118,7 @@ fn put_charts(out: &mut String, reports: &[Report]) {
         Chart { title, x_label: "seconds", x_ticks, y_text, y_log: false, lines }.render()
     };
     let per_second = |value: f64| short(value);
+    let cores = |cores: f64| format!("{cores:.2}");
     let charts = [
         percentiles(reports),
         over_time("Deliveries per second", per_second, |sample| {
@@ -117,12 +129,13 @@ fn put_charts(out: &mut String, reports: &[Report]) {
             |ns| duration(ns as u64),
             |sample| sample.event_p99.or(sample.call_p99).map(|ns| ns as f64),
         ),
-        over_time("Router CPU, cores", |cores| format!("{cores:.2}"), |sample| sample.router_cpu),
+        over_time("Router CPU, cores", cores, |sample| sample.router_cpu),
         over_time(
             "Router memory",
             |mebibytes| format!("{mebibytes:.0} MiB"),
             |sample| sample.router_rss.map(|rss| rss as f64 / 1_048_576.0),
         ),
+        over_time("Generator CPU, cores", cores, |sample| Some(sample.generator_cpu)),
     ];
     out.push_str("<section><h2>Charts</h2><div class=\"charts\">");
     charts.iter().for_each(|chart| out.push_str(&figure(chart)));
@@ -170,18 +183,20 @@ fn short(value: f64) -> String {
 }
 
 fn put_report(out: &mut String, report: &Report, name: &str) {
+    let title = match name {
+        name if name == report.scenario => escape(name),
+        name => format!("{}: {}", escape(&report.scenario), escape(name)),
+    };
     let _ = write!(
         out,
-        "<section><h2>{}: {} {}</h2><p>{}; {}; {}, {}, payload {} B, event {} B, {:.1} s</p>",
-        escape(&report.scenario),
-        escape(name),
+        "<section><h2>{title} {}</h2><p>{}; {}; {}, {}, payload {} B, delivered {} B, {:.1} s</p>",
         verdict(report.clean),
         escape(&report.clients),
         escape(&report.pacing),
         escape(&report.url),
         escape(&report.serializer),
         report.payload_bytes,
-        report.event_bytes,
+        report.delivery_bytes,
         report.seconds
     );
     put_tiles(out, report);
@@ -203,7 +218,7 @@ fn put_report(out: &mut String, report: &Report, name: &str) {
     for failure in &report.failures {
         let _ = write!(out, "<p class=\"bad\">{}</p>", escape(failure));
     }
-    let _ = write!(out, "<pre>{}</pre></section>", escape(&report.command));
+    out.push_str("</section>");
 }
 
 fn put_tiles(out: &mut String, report: &Report) {
@@ -218,7 +233,7 @@ fn put_tiles(out: &mut String, report: &Report) {
         }
     }
     if let Some(router) = &report.router {
-        if let Some(ns) = router.cpu_ns_per_delivery {
+        if let Some(ns) = router.cpu_ns_per_delivery.filter(|_| report.events + report.calls > 0) {
             tiles.push(("router CPU per delivery", duration(ns as u64)));
         }
         tiles.push(("router cores", format!("{:.2}", router.cores)));
@@ -294,6 +309,60 @@ mod tests {
             let (opened, closed) = (format!("<{tag}"), format!("</{tag}>"));
             assert_eq!(page.matches(&opened).count(), page.matches(&closed).count(), "{tag}");
         }
+    }
+
+    /// The paths of the chart with this title, as (class, data).
+    fn paths(page: &str, title: &str) -> Vec<(String, String)> {
+        let (_, charts) = page.split_once("<h2>Charts</h2>").unwrap();
+        let start = format!(">{title}</text>");
+        let Some((_, chart)) = charts.split_once(&start) else { return Vec::new() };
+        let (chart, _) = chart.split_once("</svg>").unwrap();
+        let part = |text: &str, name: &str| {
+            let (_, rest) = text.split_once(&format!("{name}=\"")).unwrap();
+            rest.split_once('"').unwrap().0.to_owned()
+        };
+        let tags = chart.split("<path ").skip(1);
+        tags.map(|tag| (part(tag, "class"), part(tag, "d"))).collect()
+    }
+
+    #[test]
+    fn charts_hold_the_runs_data() {
+        let mut other = samples::report();
+        other.label = "other".into();
+        for sample in &mut other.series {
+            sample.events_per_s = 60_000.0;
+        }
+        let page = page(&[samples::report(), other, samples::report()], None);
+        let line = |y: &str| {
+            let points = ["70.0", "207.5", "345.0", "482.5", "620.0"].map(|x| format!("{x} {y}"));
+            format!("M{}", points.join("L"))
+        };
+        // 100,000 and 60,000 on an axis that ends at 120,000; one colour per label.
+        let expected = [("line c0", "72.7"), ("line c1", "146.0"), ("line c0", "72.7")]
+            .map(|(class, y)| (class.to_owned(), line(y)));
+        assert_eq!(paths(&page, "Deliveries per second"), expected);
+        // 90 of 100 us, and 20 of 20 MiB.
+        for (title, y) in [("p99 latency", "58.0"), ("Router memory", "36.0")] {
+            let found = paths(&page, title);
+            assert!(found.len() == 3 && found.iter().all(|path| path.1 == line(y)), "{found:?}");
+        }
+        let curve = samples::report().event_latency.unwrap().curve;
+        let percentiles = paths(&page, "Latency by percentile");
+        assert_eq!(percentiles[0].1.matches('L').count() + 1, curve.len());
+        assert_eq!(paths(&page, "Router CPU, cores"), [], "nobody measured it");
+    }
+
+    #[test]
+    fn bars_hold_the_comparison() {
+        let mut other = samples::report();
+        other.label = "other".into();
+        other.events_per_s = 25_000.0;
+        let reports = [samples::report(), other];
+        let page = page(&reports, Some(&Comparison::of(&reports, 1)));
+        let (_, bars) = page.split_once(">Deliveries per second</text>").unwrap();
+        let widths = ["width=\"360.0\"", "width=\"90.0\""].map(|width| bars.find(width).unwrap());
+        assert!(widths[0] < widths[1]);
+        assert!(bars.contains(">100,000</text>") && bars.contains(">25,000</text>"));
     }
 
     #[test]

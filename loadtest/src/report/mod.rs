@@ -23,8 +23,8 @@ pub struct Report {
     /// The clients in words.
     pub clients: String,
     pub payload_bytes: usize,
-    /// Length of the last EVENT message without its frame header; 0 if none came.
-    pub event_bytes: usize,
+    /// Length of the last EVENT or RESULT without its frame header; 0 if none came.
+    pub delivery_bytes: usize,
     /// Length of the measured part, seconds.
     pub seconds: f64,
     /// Counts of the measured part.
@@ -68,7 +68,7 @@ pub struct RouterUse {
     /// CPU time per delivered event, nanoseconds; absent when calls were made too.
     pub cpu_ns_per_event: Option<f64>,
     pub cpu_ns_per_call: Option<f64>,
-    /// CPU time per event or call, whichever, nanoseconds.
+    /// CPU time per event or call, whichever, or per join where there is nothing else, nanoseconds.
     pub cpu_ns_per_delivery: Option<f64>,
     pub rss_start: u64,
     pub rss_end: u64,
@@ -98,6 +98,14 @@ pub struct Figure {
 impl Report {
     pub fn add_figure(&mut self, name: &str, value: f64, unit: &str) {
         self.figures.push(Figure { name: name.to_owned(), value, unit: unit.to_owned() });
+    }
+
+    /// Events and calls per second, or joins where there is nothing else.
+    pub fn deliveries_per_s(&self) -> f64 {
+        match self.events + self.calls {
+            0 => self.joins as f64 / self.seconds.max(1e-9),
+            _ => self.events_per_s + self.calls_per_s,
+        }
     }
 
     /// The latency that the scenario is about.
@@ -152,7 +160,7 @@ pub mod samples {
             pacing: "closed loop, 8 in flight".into(),
             clients: "1 publisher, 100 subscribers".into(),
             payload_bytes: 128,
-            event_bytes: 170,
+            delivery_bytes: 170,
             seconds: 5.0,
             publications: 5_000,
             events: 500_000,

@@ -13,19 +13,23 @@ pub fn run(report: &Report) -> String {
     latencies(&mut out, report);
     usage(&mut out, report);
     verdict(&mut out, report);
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "  again: {}", report.command);
     out
+}
+
+/// The line that reproduces a run.
+pub fn command(report: &Report) -> String {
+    format!("  again: {}\n", report.command)
 }
 
 fn headline(out: &mut String, report: &Report) {
     let Report { scenario, label, url, serializer, clients, pacing, .. } = report;
     let label = if label.is_empty() { String::new() } else { format!(" [{label}]") };
     let _ = writeln!(out, "{scenario}{label}: {clients}, {pacing}");
+    // Writing to a String cannot fail.
     let _ = writeln!(
         out,
-        "  {url}, {serializer}, payload {} B, event {} B, {:.1} s",
-        report.payload_bytes, report.event_bytes, report.seconds
+        "  {url}, {serializer}, payload {} B, delivered {} B, {:.1} s",
+        report.payload_bytes, report.delivery_bytes, report.seconds
     );
 }
 
@@ -73,9 +77,7 @@ fn usage(out: &mut String, report: &Report) {
             ("call", router.cpu_ns_per_call),
             (
                 "delivery",
-                router.cpu_ns_per_delivery.filter(|_| {
-                    router.cpu_ns_per_event.is_none() && router.cpu_ns_per_call.is_none()
-                }),
+                router.cpu_ns_per_delivery.filter(|_| report.events > 0 && report.calls > 0),
             ),
         ] {
             if let Some(value) = value {
@@ -151,7 +153,8 @@ pub fn grouped(value: u64) -> String {
 pub fn duration(ns: u64) -> String {
     let ns_f = ns as f64;
     match ns {
-        0..1_000 => format!("{ns}ns"),
+        0 => "0".to_owned(),
+        1..1_000 => format!("{ns}ns"),
         1_000..10_000 => format!("{:.2}us", ns_f / 1e3),
         10_000..1_000_000 => format!("{:.0}us", ns_f / 1e3),
         1_000_000..10_000_000 => format!("{:.2}ms", ns_f / 1e6),
@@ -179,9 +182,13 @@ mod tests {
         assert_eq!(grouped(7), "7");
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(999_999), "999,999");
-        for (ns, text) in
-            [(999, "999ns"), (1_500, "1.50us"), (55_000, "55us"), (2_000_000_000, "2.00s")]
-        {
+        for (ns, text) in [
+            (0, "0"),
+            (999, "999ns"),
+            (1_500, "1.50us"),
+            (55_000, "55us"),
+            (2_000_000_000, "2.00s"),
+        ] {
             assert_eq!(duration(ns), text);
         }
         assert_eq!(bytes(1 << 21), "2.0 MiB");
@@ -199,10 +206,10 @@ mod tests {
             "0 lost, 0 doubled, 0 reordered",
             ": OK",
             "p99.99",
-            "again: stentor-loadtest fanout --in-flight 8",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert_eq!(command(&report), "  again: stentor-loadtest fanout --in-flight 8\n");
         report.fail("the others' p99 moved".into());
         assert!(run(&report).contains("FAILED: the others' p99 moved"));
     }

@@ -8,7 +8,7 @@ use crate::wire::reader::{Head, printable};
 use crate::wire::stamp::{self, StampFinder};
 
 pub struct Callee {
-    procedure: String,
+    pub(super) procedure: String,
     /// Registers it together with other callees.
     shared: bool,
     payload_bytes: usize,
@@ -23,7 +23,11 @@ impl Callee {
         Self { procedure, shared, payload_bytes, finder, next: vec![0; callers] }
     }
 
-    pub fn joined(&self, link: &mut Link) {
+    pub fn joined(&self, link: &mut Link, board: &mut Board) {
+        if !link.transport.speaks_wamp() {
+            board.counts.ready += 1;
+            return;
+        }
         let request = link.take_request();
         link.send(|body| body.register(request, &self.procedure, self.shared));
     }
@@ -52,7 +56,7 @@ impl Callee {
         });
         let Some((stamp, payload)) = found else {
             board.tally.damaged += 1;
-            link.send(|body| body.yield_result(request, b""));
+            link.answer(request, b"");
             return;
         };
         match self.next.get_mut(stamp.sender as usize) {
@@ -61,6 +65,6 @@ impl Callee {
             Some(next) if stamp.sequence + 1 == *next => board.tally.doubled += 1,
             Some(_) => board.tally.reordered += 1,
         }
-        link.send(|body| body.yield_result(request, payload));
+        link.answer(request, payload);
     }
 }

@@ -10,7 +10,7 @@ use crate::wire::stamp::{self, Payload, Stamp, StampFinder};
 
 pub struct Caller {
     number: u32,
-    procedure: String,
+    pub(super) procedure: String,
     /// Closed loop: how many calls it keeps under way; 0 in open loop.
     depth: u32,
     payload: Payload,
@@ -36,11 +36,12 @@ impl Caller {
     /// Sends the next call; its latency counts from `at_ns`.
     pub fn call(&mut self, link: &mut Link, board: &mut Board, at_ns: u64) {
         let (request, sequence) = (link.take_request(), self.next);
+        debug_assert_eq!(request, request_of(sequence));
         self.next += 1;
         board.counts.calls += 1;
         self.pending.insert(request, (sequence, at_ns));
         let payload = self.payload.stamped(Stamp { sender: self.number, sequence, at_ns });
-        link.send(|body| body.call(request, &self.procedure, payload));
+        link.call(request, &self.procedure, payload);
     }
 
     /// Closed loop: sends calls until the depth is reached.
@@ -60,7 +61,15 @@ impl Caller {
         now_ns: u64,
     ) {
         match head.code {
-            RESULT => self.handle_result(board, head.ids[0], message, now_ns),
+            RESULT => {
+                let found = self.finder.find(message).and_then(|at| stamp::read(message, at));
+                // Without ids the stamp says which call this answers.
+                let request = match found {
+                    Some(stamp) if !link.transport.speaks_wamp() => request_of(stamp.sequence),
+                    _ => head.ids[0],
+                };
+                self.handle_result(board, request, message.len(), found, now_ns);
+            }
             ERROR => {
                 board.note_error(printable(message));
                 if self.pending.remove(&head.ids[1]).is_some() {
@@ -77,17 +86,29 @@ impl Caller {
         self.pending.len() as u64
     }
 
-    fn handle_result(&mut self, board: &mut Board, request: u64, message: &[u8], now_ns: u64) {
+    fn handle_result(
+        &mut self,
+        board: &mut Board,
+        request: u64,
+        bytes: usize,
+        found: Option<Stamp>,
+        now_ns: u64,
+    ) {
+        board.delivery_bytes = bytes;
         board.tally.checked += 1;
         let Some((sequence, at_ns)) = self.pending.remove(&request) else {
             board.tally.doubled += 1;
             return;
         };
         board.counts.results += 1;
-        let found = self.finder.find(message).and_then(|at| stamp::read(message, at));
         if found != Some(Stamp { sender: self.number, sequence, at_ns }) {
             board.tally.damaged += 1;
         }
         board.record_call(at_ns, now_ns);
     }
+}
+
+/// A caller's requests are its calls.
+fn request_of(sequence: u32) -> u64 {
+    u64::from(sequence) + 1
 }

@@ -8,7 +8,8 @@ pub mod subscriber;
 
 use crate::engine::link::Link;
 use crate::measure::board::Board;
-use crate::wire::message::ERROR;
+use crate::wire::floor::Introduction;
+use crate::wire::message::{ERROR, EVENT, INVOCATION, RESULT};
 use crate::wire::reader::{Head, printable};
 use callee::Callee;
 use caller::Caller;
@@ -30,7 +31,7 @@ impl Role {
         match self {
             Self::Idle | Self::Publisher(_) | Self::Caller(_) => board.counts.ready += 1,
             Self::Subscriber(subscriber) => subscriber.joined(link, board),
-            Self::Callee(callee) => callee.joined(link),
+            Self::Callee(callee) => callee.joined(link, board),
         }
     }
 
@@ -53,11 +54,23 @@ impl Role {
         }
     }
 
-    /// How the floor program knows this client.
-    pub const fn floor_octet(&self) -> u8 {
+    /// What the client says of itself where there is no WAMP to say it.
+    pub fn introduction(&self) -> Introduction<'_> {
         match self {
-            Self::Publisher(_) => b'P',
-            _ => b'S',
+            Self::Idle => Introduction::Join,
+            Self::Publisher(publisher) => Introduction::Publish(publisher.topic.as_bytes()),
+            Self::Subscriber(subscriber) => Introduction::Subscribe(subscriber.topic.as_bytes()),
+            Self::Caller(caller) => Introduction::Call(caller.procedure.as_bytes()),
+            Self::Callee(callee) => Introduction::Answer(callee.procedure.as_bytes()),
+        }
+    }
+
+    /// What a message is that comes without a code.
+    pub const fn receives(&self) -> u64 {
+        match self {
+            Self::Caller(_) => RESULT,
+            Self::Callee(_) => INVOCATION,
+            Self::Idle | Self::Publisher(_) | Self::Subscriber(_) => EVENT,
         }
     }
 }

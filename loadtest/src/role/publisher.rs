@@ -2,14 +2,13 @@
 
 use crate::engine::link::Link;
 use crate::measure::board::Board;
-use crate::url::Transport;
 use crate::wire::message::{ERROR, PUBLISHED};
 use crate::wire::reader::{Head, printable};
 use crate::wire::stamp::{Payload, Stamp};
 
 pub struct Publisher {
     number: u32,
-    topic: String,
+    pub(super) topic: String,
     acknowledge: bool,
     payload: Payload,
 }
@@ -26,12 +25,7 @@ impl Publisher {
         let sequence = board.windows[self.number as usize].send();
         board.counts.publications += 1;
         let payload = self.payload.stamped(Stamp { sender: self.number, sequence, at_ns });
-        if link.transport == Transport::Floor {
-            link.send_bytes(payload);
-            return;
-        }
-        let request = link.take_request();
-        link.send(|body| body.publish(request, self.acknowledge, &self.topic, payload));
+        link.publish(self.acknowledge, &self.topic, payload);
     }
 
     pub fn handle(&self, board: &mut Board, head: Head, message: &[u8]) {

@@ -6,13 +6,12 @@ use std::ops::Range;
 use crate::engine::link::Link;
 use crate::measure::board::Board;
 use crate::measure::verify::{Arrival, Track};
-use crate::url::Transport;
 use crate::wire::message::{ERROR, EVENT, SUBSCRIBED, UNSUBSCRIBED};
 use crate::wire::reader::{Head, printable};
 use crate::wire::stamp::{self, StampFinder};
 
 pub struct Subscriber {
-    topic: String,
+    pub(super) topic: String,
     /// The publishers of the topic, by number.
     publishers: Range<u32>,
     tracks: Vec<Track>,
@@ -64,11 +63,9 @@ impl Subscriber {
     }
 
     pub fn joined(&mut self, link: &mut Link, board: &mut Board) {
-        if link.transport == Transport::Floor {
-            self.state = State::Subscribed;
+        self.subscribe(link);
+        if self.state == State::Subscribed {
             board.counts.ready += 1;
-        } else {
-            self.subscribe(link);
         }
     }
 
@@ -113,9 +110,8 @@ impl Subscriber {
     }
 
     fn subscribe(&mut self, link: &mut Link) {
-        self.state = State::Subscribing;
-        let request = link.take_request();
-        link.send(|body| body.subscribe(request, &self.topic));
+        let asked = link.subscribe(&self.topic);
+        self.state = if asked { State::Subscribing } else { State::Subscribed };
     }
 
     /// What is sent from now on is owed.
@@ -136,7 +132,7 @@ impl Subscriber {
 
     fn handle_event(&mut self, board: &mut Board, message: &[u8], now_ns: u64) {
         board.counts.events += 1;
-        board.event_bytes = message.len();
+        board.delivery_bytes = message.len();
         let found = self.finder.find(message).and_then(|at| stamp::read(message, at));
         let Some(stamp) = found else {
             board.tally.damaged += 1;

@@ -10,7 +10,7 @@ use crate::role::subscriber::{Kind, Subscriber};
 use crate::router::Router;
 
 pub fn connect(args: &Connect, router: Option<&Router>) -> Result<Report> {
-    let Connect { sessions, rate, subscribe, common } = args;
+    let Connect { sessions, rate, subscribe, common, .. } = args;
     let role = |number: u32| {
         if *subscribe {
             let topic = format!("loadtest.topic.{number}");

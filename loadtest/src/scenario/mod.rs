@@ -7,8 +7,8 @@ pub mod rpc;
 pub mod run;
 pub mod slow;
 
-use crate::cli::{Common, Scenario};
-use crate::error::Result;
+use crate::cli::{Common, Scenario, WithFloor};
+use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::router::{Router, pin};
 
@@ -22,6 +22,17 @@ impl Scenario {
             Self::Slow(args) => &mut args.common,
             Self::Churn(args) => &mut args.common,
             Self::Mixed(args) | Self::Soak(args) => &mut args.common,
+        }
+    }
+
+    /// What the options say of the floor; `None` for scenarios that have none.
+    pub const fn floor(&self) -> Option<WithFloor> {
+        match self {
+            Self::Fanout(args) => Some(args.floor),
+            Self::Topics(args) => Some(args.floor),
+            Self::Rpc(args) => Some(args.floor),
+            Self::Connect(args) => Some(args.floor),
+            Self::Slow(_) | Self::Churn(_) | Self::Mixed(_) | Self::Soak(_) => None,
         }
     }
 
@@ -41,6 +52,7 @@ impl Scenario {
 /// Runs `scenario` once, with its router started, watched or left alone as its options say.
 pub fn run(scenario: &Scenario) -> Result<Report> {
     let common = scenario.common();
+    check_language(scenario)?;
     let router = match (&common.spawn, common.pid) {
         (Some(command), _) => {
             let (core, log) = (common.router_core, common.router_log.as_deref());
@@ -48,10 +60,29 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
         }
         (None, pid) => pid.map(Router::watch),
     };
-    if let Some(core) = common.generator_core {
+    run_against(scenario, router.as_ref())
+}
+
+/// Who does not speak WAMP cannot take part in everything.
+fn check_language(scenario: &Scenario) -> Result<()> {
+    let url = &scenario.common().url;
+    let (is_pubsub, acknowledge) = match scenario {
+        Scenario::Fanout(args) => (true, args.acknowledge),
+        Scenario::Topics(args) => (true, args.acknowledge),
+        _ => (false, false),
+    };
+    if url.transport.speaks_wamp() || is_pubsub && !acknowledge {
+        return Ok(());
+    }
+    let refused = if is_pubsub { "--acknowledge" } else { "any scenario but fanout and topics" };
+    Err(Error::Usage(format!("{url} does not speak WAMP, which {refused} needs")))
+}
+
+/// Runs `scenario` once; `router` is the process behind its URL, if that is known.
+pub fn run_against(scenario: &Scenario, router: Option<&Router>) -> Result<Report> {
+    if let Some(core) = scenario.common().generator_core {
         pin(core)?;
     }
-    let router = router.as_ref();
     match scenario {
         Scenario::Fanout(args) => pubsub::fanout(args, router),
         Scenario::Topics(args) => pubsub::topics(args, router),

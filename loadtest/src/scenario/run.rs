@@ -72,7 +72,10 @@ impl<'a> Run<'a> {
         allow_connections(clients.len())?;
         let steady = clients.iter().filter(|(role, _)| matches!(role, Role::Subscriber(_))).count();
         let board = Board::new(windows, if steady > 16 { EVENT_STRIDE } else { 1 });
-        let serializer = serializer_names(&clients);
+        let serializer = match common.url.transport.language() {
+            Some(language) => language.to_owned(),
+            None => serializer_names(&clients),
+        };
         let engine = Engine::new(common.url.clone(), common.realm.clone(), clients, board)?;
         let mut run = Self {
             engine,
@@ -176,7 +179,7 @@ impl<'a> Run<'a> {
             pacing: plan.pacing,
             clients: plan.description,
             payload_bytes: plan.common.payload_bytes,
-            event_bytes: board.event_bytes,
+            delivery_bytes: board.delivery_bytes,
             seconds: wall_ns as f64 / 1e9,
             publications,
             events,
@@ -302,6 +305,7 @@ fn router_use(start: &Mark, end: &Mark, events: u64, calls: u64) -> Option<Route
     let waited_ns = after.wait_ns.saturating_sub(before.wait_ns) as f64;
     let system_ns = after.system_ns.saturating_sub(before.system_ns) as f64;
     let per = |count: u64| (count > 0).then(|| cpu_ns / count as f64);
+    let joins = end.counts.joined - start.counts.joined;
     Some(RouterUse {
         cpu_s: cpu_ns / 1e9,
         cores: cpu_ns / (end.at_ns - start.at_ns).max(1) as f64,
@@ -309,7 +313,7 @@ fn router_use(start: &Mark, end: &Mark, events: u64, calls: u64) -> Option<Route
         system_share: (system_ns / cpu_ns.max(1.0)).min(1.0),
         cpu_ns_per_event: per(events).filter(|_| calls == 0),
         cpu_ns_per_call: per(calls).filter(|_| events == 0),
-        cpu_ns_per_delivery: per(events + calls),
+        cpu_ns_per_delivery: per(events + calls).or_else(|| per(joins)),
         rss_start: before.rss,
         rss_end: after.rss,
         rss_peak: after.rss_peak,

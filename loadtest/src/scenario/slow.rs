@@ -47,7 +47,7 @@ pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
     set_stalled(&mut run, false)?;
     read_on(&mut run)?;
     let evicted = run.engine.board.counts.evicted;
-    let offered = rate * half_ns as f64 / 1e9 * run.engine.board.event_bytes as f64;
+    let offered = rate * half_ns as f64 / 1e9 * run.engine.board.delivery_bytes as f64;
     let mut report = run.report();
     report.add_figure("offered to each stalled subscriber", offered / 1024.0, "KiB");
     report.add_figure("stalled subscribers closed by the router", evicted as f64, "");

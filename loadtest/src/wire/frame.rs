@@ -1,6 +1,7 @@
 //! Frame headers of WebSocket (RFC 6455, section 5) and RawSocket, seen from the client: reading
 //! what a router sends by header alone, and putting a header round what the client sends.
 
+use super::{nats, redis};
 use crate::url::Transport;
 
 /// What one frame holds; `start..end` is its payload within the buffer it was found in.
@@ -9,6 +10,8 @@ pub struct Frame {
     pub kind: Kind,
     pub start: usize,
     pub end: usize,
+    /// Where the next frame starts.
+    pub next: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,12 @@ pub enum Kind {
     Ping,
     Pong,
     Close,
+    /// Not of WAMP: the subscription that was asked for stands.
+    Subscribed,
+    /// Not of WAMP: says nothing that matters here.
+    Notice,
+    /// Not of WAMP: the text of an error.
+    Failure,
 }
 
 /// Finds the frame at `at`; `None` if it is not all there yet.
@@ -31,8 +40,10 @@ pub fn parse(
     at: usize,
 ) -> Result<Option<Frame>, &'static str> {
     match transport {
-        Transport::WebSocket => parse_websocket(buffer, at),
+        Transport::WebSocket | Transport::Bun => parse_websocket(buffer, at),
         Transport::RawSocket | Transport::Floor => parse_rawsocket(buffer, at),
+        Transport::Nats => nats::parse(buffer, at),
+        Transport::Redis => redis::parse(buffer, at),
     }
 }
 
@@ -97,22 +108,29 @@ fn within(
         return Err("the frame is longer than 64 MiB");
     }
     let end = start + length as usize;
-    Ok((end <= buffer.len()).then_some(Frame { kind, start, end }))
+    Ok((end <= buffer.len()).then_some(Frame { kind, start, end, next: end }))
 }
 
 /// Puts a frame of `body` into `out`; `text` says whether a WebSocket frame is text or binary.
 pub fn put_message(transport: Transport, text: bool, body: &[u8], out: &mut Vec<u8>) {
     match transport {
-        Transport::WebSocket => put_websocket(if text { 0x81 } else { 0x82 }, body, out),
+        Transport::WebSocket | Transport::Bun => {
+            put_websocket(if text { 0x81 } else { 0x82 }, body, out);
+        }
         Transport::RawSocket | Transport::Floor => put_rawsocket(0, body, out),
+        Transport::Nats | Transport::Redis => {
+            unreachable!("they have commands that name the topic instead of frames")
+        }
     }
 }
 
 /// Answers a ping, with the same payload.
 pub fn put_pong(transport: Transport, body: &[u8], out: &mut Vec<u8>) {
     match transport {
-        Transport::WebSocket => put_websocket(0x8a, body, out),
+        Transport::WebSocket | Transport::Bun => put_websocket(0x8a, body, out),
         Transport::RawSocket | Transport::Floor => put_rawsocket(2, body, out),
+        Transport::Nats => out.extend_from_slice(nats::PONG),
+        Transport::Redis => unreachable!("Redis sends no pings"),
     }
 }
 
@@ -147,7 +165,7 @@ fn put_websocket(first: u8, body: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-const MAX_MESSAGE_BYTES: u64 = 64 << 20;
+pub(super) const MAX_MESSAGE_BYTES: u64 = 64 << 20;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 #[cfg(test)]
@@ -174,7 +192,8 @@ mod tests {
                 }
             }
             buffer.resize(header + length, b'x');
-            let frame = Frame { kind: Kind::Whole, start: header, end: header + length };
+            let end = header + length;
+            let frame = Frame { kind: Kind::Whole, start: header, end, next: end };
             assert_eq!(parse(Transport::WebSocket, &buffer, 0), Ok(Some(frame)));
             for cut in [0, 1, header - 1, buffer.len() - 1] {
                 assert_eq!(parse(Transport::WebSocket, &buffer[..cut], 0), Ok(None));

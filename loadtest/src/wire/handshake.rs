@@ -1,48 +1,75 @@
 //! The client's half of the transport handshakes: an HTTP upgrade for WebSocket, four octets for
-//! RawSocket, one octet for the floor program.
+//! RawSocket, an introduction for the floor program, a greeting for NATS and Redis.
 
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
 use super::Serializer;
+use super::floor::{self, Introduction};
+use super::{nats, redis};
 use crate::url::{Target, Transport};
 
 /// What the client still has to see before the transport is open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Expected {
     accept: String,
     protocol: String,
+    /// Octets of the floor program's answer.
+    floor_bytes: usize,
 }
 
-/// Writes the opening bytes to `out` and says what must be answered. `floor_role` is the octet by
-/// which a client tells the floor program what it is.
+/// Writes the opening bytes to `out` and says what must be answered. `introduction` is for programs
+/// without WAMP.
 pub fn open(
     target: &Target,
     serializer: Serializer,
-    floor_role: u8,
+    introduction: Introduction<'_>,
     out: &mut Vec<u8>,
 ) -> Expected {
-    let mut expected = Expected { accept: String::new(), protocol: String::new() };
+    let mut expected = Expected::default();
     match target.transport {
         Transport::WebSocket => {
-            let key = generate_key();
-            expected.accept = derive_accept_key(key.as_bytes());
             expected.protocol = format!("wamp.2.{}", serializer.name());
-            let request = format!(
-                "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\
-                 Sec-WebSocket-Protocol: {}\r\n\r\n",
-                target.path, target.host, expected.protocol
-            );
-            out.extend_from_slice(request.as_bytes());
+            let field = format!("Sec-WebSocket-Protocol: {}\r\n", expected.protocol);
+            expected.accept = put_upgrade(&target.host, &target.path, &field, out);
         }
+        Transport::Bun => {
+            expected.accept = put_upgrade(&target.host, &path_of(introduction), "", out);
+        }
+        Transport::Nats => out.extend_from_slice(nats::CONNECT),
+        Transport::Redis => out.extend_from_slice(redis::PING),
         // The first nibble asks for messages of up to 16 MiB.
         Transport::RawSocket => {
             out.extend_from_slice(&[0x7f, 0xf0 | serializer.rawsocket_id(), 0, 0]);
         }
-        Transport::Floor => out.push(floor_role),
+        Transport::Floor => {
+            floor::put_introduction(introduction, out);
+            let is_join = introduction == Introduction::Join;
+            expected.floor_bytes = if is_join { floor::ANSWER_BYTES } else { 1 };
+        }
     }
     expected
+}
+
+/// Asks for an upgrade; `field` is a further line of the head. What must be answered to its key.
+fn put_upgrade(host: &str, path: &str, field: &str, out: &mut Vec<u8>) -> String {
+    let key = generate_key();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{field}\r\n"
+    );
+    out.extend_from_slice(request.as_bytes());
+    derive_accept_key(key.as_bytes())
+}
+
+/// Where loadtest/peers/bun.js serves a client of this kind.
+fn path_of(introduction: Introduction<'_>) -> String {
+    let (verb, topic) = match introduction {
+        Introduction::Publish(topic) => ("publish", topic),
+        Introduction::Subscribe(topic) => ("subscribe", topic),
+        Introduction::Call(_) | Introduction::Answer(_) | Introduction::Join => ("", &b""[..]),
+    };
+    format!("/{verb}/{}", String::from_utf8_lossy(topic))
 }
 
 /// Reads the router's answer at the start of `buffer`: how many bytes it took, or `None` if it is
@@ -54,9 +81,13 @@ pub fn finish(
     buffer: &[u8],
 ) -> Result<Option<usize>, String> {
     match transport {
-        Transport::WebSocket => finish_websocket(expected, buffer),
+        Transport::WebSocket | Transport::Bun => finish_websocket(expected, buffer),
+        Transport::Nats => nats::finish_handshake(buffer),
+        Transport::Redis => redis::finish_handshake(buffer),
         Transport::RawSocket => finish_rawsocket(serializer, buffer),
-        Transport::Floor => Ok((!buffer.is_empty()).then_some(1)),
+        Transport::Floor => {
+            Ok((buffer.len() >= expected.floor_bytes).then_some(expected.floor_bytes))
+        }
     }
 }
 
@@ -108,7 +139,7 @@ mod tests {
     fn rawsocket_octets() {
         let target: Target = "rs://127.0.0.1:1".parse().unwrap();
         let mut out = Vec::new();
-        let expected = open(&target, Serializer::MessagePack, 0, &mut out);
+        let expected = open(&target, Serializer::MessagePack, Introduction::Join, &mut out);
         assert_eq!(out, [0x7f, 0xf2, 0, 0]);
         let finish =
             |bytes: &[u8]| finish(Transport::RawSocket, Serializer::MessagePack, &expected, bytes);
@@ -122,7 +153,7 @@ mod tests {
     fn websocket_upgrade_is_checked() {
         let target: Target = "ws://127.0.0.1:1/ws".parse().unwrap();
         let mut out = Vec::new();
-        let expected = open(&target, Serializer::Cbor, 0, &mut out);
+        let expected = open(&target, Serializer::Cbor, Introduction::Join, &mut out);
         let request = String::from_utf8(out).unwrap();
         assert!(request.starts_with("GET /ws HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"));
         assert!(request.contains("Sec-WebSocket-Protocol: wamp.2.cbor\r\n"));
@@ -139,5 +170,21 @@ mod tests {
         assert!(finish(&answer("nonsense", "wamp.2.cbor")).is_err());
         assert!(finish(&answer(&expected.accept, "wamp.2.json")).is_err());
         assert!(finish("HTTP/1.1 400 Bad Request\r\n\r\n").unwrap_err().contains("400"));
+    }
+
+    #[test]
+    fn without_wamp_the_path_says_what_a_client_is() {
+        let target: Target = "bun+ws://127.0.0.1:1".parse().unwrap();
+        let mut out = Vec::new();
+        let expected = open(&target, Serializer::Json, Introduction::Publish(b"a.b"), &mut out);
+        let request = String::from_utf8(out).unwrap();
+        assert!(request.starts_with("GET /publish/a.b HTTP/1.1\r\n"), "{request}");
+        assert!(!request.contains("Protocol"), "{request}");
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+            expected.accept
+        );
+        let found = finish(Transport::Bun, Serializer::Json, &expected, answer.as_bytes());
+        assert_eq!(found, Ok(Some(answer.len())));
     }
 }

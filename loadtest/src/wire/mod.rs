@@ -1,10 +1,14 @@
 //! The bytes of WAMP as a client needs them: transport handshakes and frame headers, a writer and a
-//! head reader for three serializers, and the stamp in each payload. Pure: no sockets, no clock.
+//! head reader for three serializers, and the stamp in each payload; and as much of NATS and Redis
+//! as publishing takes. Pure: no sockets, no clock.
 
+pub mod floor;
 pub mod frame;
 pub mod handshake;
 pub mod message;
+pub mod nats;
 pub mod reader;
+pub mod redis;
 pub mod stamp;
 pub mod writer;
 

@@ -1,0 +1,24 @@
+// Bun's WebSocket publish as a peer of `stentor-loadtest compare`: bun loadtest/peers/bun.js PORT.
+// What comes in at /publish/TOPIC goes out to everybody at /subscribe/TOPIC.
+const server = Bun.serve({
+  hostname: "127.0.0.1",
+  port: Number(process.argv[2] ?? 3000),
+  fetch(request, server) {
+    const [, role, topic] = new URL(request.url).pathname.split("/");
+    if (server.upgrade(request, { data: { role, topic } })) return;
+    return new Response("only WebSocket is served here", { status: 426 });
+  },
+  websocket: {
+    perMessageDeflate: false,
+    idleTimeout: 0,
+    maxPayloadLength: 16 << 20,
+    backpressureLimit: 64 << 20,
+    open(socket) {
+      if (socket.data.role === "subscribe") socket.subscribe(socket.data.topic);
+      socket.send("ready"); // From here on the client is owed what is published.
+    },
+    message(socket, message) {
+      server.publish(socket.data.topic, message);
+    },
+  },
+});
