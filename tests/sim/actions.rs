@@ -34,8 +34,9 @@ impl World {
         match choice {
             // Many first requests are calls, so that late answers to an earlier session find one.
             _ if self.clients[c].session.last_request == 0 && choice % 2 == 0 => self.call(c),
-            0..80 => self.subscribe(c),
-            80..90 => self.ask_history(c),
+            0..72 => self.subscribe(c),
+            72..80 => self.ask_history(c),
+            80..90 => self.ask_router(c),
             90..110 => self.unsubscribe(c),
             110..480 => self.publish(c),
             480..680 => self.call(c),

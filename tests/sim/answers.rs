@@ -51,6 +51,7 @@ impl World {
                 self.note_ended_call(c, id);
                 self.check_result(c, sequence, message);
             }
+            (50, Request::Meta(ask)) => self.hear_meta_result(c, *ask, message),
             (50, Request::Events(ask)) => self.hear_history(c, &ask, &message[3..]),
             (65, Request::Register(pattern, terms, Expected::Success)) => {
                 let held = Held { terms, ..Held::new(pattern) };
@@ -83,6 +84,7 @@ impl World {
                 uri == "wamp.error.canceled" && self.is_durable(c, *number)
             }
             Request::Events(_) => false,
+            Request::Meta(ask) => self.may_ask_fail(c, ask, uri),
             Request::Publish(_, Expected::DiscloseMe)
             | Request::Register(_, _, Expected::DiscloseMe) => uri == DISCLOSE_ME,
             Request::Call(_, Expected::DiscloseMe) => uri == DISCLOSE_ME || tight && uri == LIMIT,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use stentor::clock::Millis;
 
+use super::asking::MetaAsk;
 use super::calls::LongCalls;
 use super::history::Ask;
 use super::meta::MetaView;
@@ -84,6 +85,8 @@ pub(crate) struct Session {
     /// Requests of calls that have ended.
     pub(crate) ended_calls: Vec<u64>,
     pub(crate) long: LongCalls,
+    /// The tags of what it wants published when it ends.
+    pub(crate) testaments: Vec<Tag>,
 }
 
 /// The features that a client announced and that change what the router does.
@@ -165,6 +168,8 @@ pub(crate) enum Request {
     Call(u64, Expected),
     /// Of a history.
     Events(Box<Ask>),
+    /// Of another procedure of the router.
+    Meta(Box<MetaAsk>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +192,7 @@ impl Request {
             Self::Publish(..) => 16,
             Self::Register(..) => 64,
             Self::Unregister(..) => 66,
-            Self::Call(..) | Self::Events(..) => 48,
+            Self::Call(..) | Self::Events(..) | Self::Meta(..) => 48,
         }
     }
 }

@@ -197,8 +197,18 @@ impl World {
             self.clients[c].stage = Stage::Open;
             return;
         }
-        assert_eq!(message[2], json!("wamp.close.system_shutdown"));
-        assert!(self.shutting_down);
+        if message[2] == json!("com.sim.killed") {
+            let id = self.clients[c].session.id;
+            // Who is about to leave has forgotten its id.
+            let wanted = stage != Stage::Joined || self.model.killed.contains(&id);
+            assert!(wanted, "nobody wanted c{c} to be killed");
+            // What it sent may have come too late.
+            self.model.forgive_publisher(self.clients[c].session.tag, 0);
+            assert_eq!(message[1], json!({"message": "enough"}), "the killer's last words");
+        } else {
+            assert_eq!(message[2], json!("wamp.close.system_shutdown"));
+            assert!(self.shutting_down);
+        }
         self.be_ended(c);
         if stage == Stage::Joined && self.rng.random_bool(0.8) {
             self.say(c, "GOODBYE back", &json!([6, {}, "wamp.close.goodbye_and_out"]));

@@ -136,6 +136,10 @@ pub(crate) struct Model {
     pub(crate) calls: BTreeMap<(Tag, u64), Call>,
     /// Some callee takes only so many calls at once.
     pub(crate) limits_concurrency: bool,
+    /// The session that left each testament, by the testament's tag.
+    pub(crate) testaments: BTreeMap<Tag, u64>,
+    /// Sessions that somebody with the right to do so wants to end.
+    pub(crate) killed: BTreeSet<u64>,
     /// Events that must still arrive.
     pub(crate) owed: BTreeSet<Owed>,
     /// Events that came with a new subscription: they do not come again.

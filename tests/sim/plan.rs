@@ -86,8 +86,10 @@ fn realm(rng: &mut StdRng) -> RealmSettings {
     let disclosures =
         [PublisherDisclosure::Allow, PublisherDisclosure::Forbid, PublisherDisclosure::Always];
     let of_callers = [CallerDisclosure::Allow, CallerDisclosure::Forbid, CallerDisclosure::Always];
+    let anonymous_role = (*pick(rng, &["anonymous", "guest"])).to_owned();
     let mut realm = RealmSettings {
-        anonymous_role: (*pick(rng, &["anonymous", "guest"])).to_owned(),
+        admin_roles: if rng.random_bool(0.5) { vec![anonymous_role.clone()] } else { Vec::new() },
+        anonymous_role,
         anonymous_trustlevel: rng.random_bool(0.2).then_some(3),
         publisher_disclosure: *pick(rng, &disclosures),
         caller_disclosure: *pick(rng, &of_callers),
@@ -111,6 +113,7 @@ fn limits(tight: bool, call_timeout_ms_max: u64) -> Limits {
         limits.retained_events = 4;
         limits.retained_bytes = 3_000;
         limits.retained_per_subscribe = 2;
+        limits.testaments_per_session = 2;
     }
     limits
 }

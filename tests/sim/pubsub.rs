@@ -189,6 +189,9 @@ impl World {
         }
         let payload = payload(&message[4..]);
         let (from, sequence) = origin(&payload);
+        self.check_testament(c, from);
+        let session = &self.clients[c].session;
+        let held = &session.subscriptions[&subscription];
         let publication = self.model.publications.get_mut(&(from, sequence));
         let publication = publication.expect("the event was published");
         assert!(!publication.void, "event {from}/{sequence} comes from behind a violation");
