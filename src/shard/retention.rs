@@ -9,14 +9,8 @@ use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
 
 impl Shard {
     /// Stores an event of the publisher in `slot` and gives its number on the realm. What is to be
-    /// saved goes to `records`.
-    pub(super) fn retain(
-        &self,
-        slot: u32,
-        topic: &str,
-        event: RetainedEvent,
-        records: &mut Vec<Record>,
-    ) -> u64 {
+    /// saved goes to [`Shard::records`].
+    pub(super) fn retain(&mut self, slot: u32, topic: &str, event: RetainedEvent) -> u64 {
         let session = self.connections[slot as usize].session();
         let session = session.expect("a publisher has a session");
         let (realm, limits) = (&session.realm, &self.settings().limits);
@@ -25,13 +19,13 @@ impl Shard {
         self.counters.retained_dropped.add(stored.dropped);
         let (number, released) = (stored.number, stored.released);
         if self.settings().durable_retained {
-            let realm = realm.name();
+            let realm = Arc::clone(realm.name());
             if !released.is_empty() {
-                records.push(Record::Released { realm: Arc::clone(realm), numbers: released });
+                let realm = Arc::clone(&realm);
+                self.records.push(Record::Released { realm, numbers: released });
             }
-            let realm = Arc::clone(realm);
             let retained = |(topic, event)| Record::Retained { realm, number, topic, event };
-            records.extend(stored.entry.map(retained));
+            self.records.extend(stored.entry.map(retained));
         }
         number
     }
