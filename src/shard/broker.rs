@@ -215,24 +215,21 @@ impl Shard {
         self.counters.publications.increment();
         let publication = PublicationId::from_random(self.random());
         // Stored before the subscriptions are looked up; see `router::retained`.
-        let mut records = Vec::new();
         let retained = publish.options.retain.then(|| {
             let (audience, details) = (audience.clone(), details.clone());
             let payload = publish.payload.to_buf();
             let event = RetainedEvent { publication, audience, details, payload };
-            let publisher = departed.or_else(|| self.connections[slot as usize].session());
-            let publisher = publisher.expect("the publisher is here");
-            self.retain(publisher, &publish.topic, event, &mut records)
+            self.retain(slot, departed, &publish.topic, event)
         });
         let mut fanouts = realm.topics.matches(&publish.topic);
         if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
             let event = (publication, &audience, &details);
-            self.record(&realm, publish, event, &fanouts, &mut records);
+            self.record(&realm, publish, event, &fanouts);
             // Who joins from here on finds the event in the history; who joined before gets it.
             fanouts = realm.topics.matches(&publish.topic);
         }
-        if !records.is_empty() {
-            self.deposit(slot, records, publish, publication);
+        if !self.records.is_empty() {
+            self.deposit(slot, publish, publication);
         } else if publish.options.acknowledge {
             // Before the events, in case the publisher receives its own (BP-PUB-08).
             let request = publish.request;

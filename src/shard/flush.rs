@@ -166,6 +166,7 @@ impl Outbound {
                 Ok(0) => return Flushed::Lost,
                 Ok(written) => {
                     connection.output.advance(written);
+                    connection.has_written = true;
                     connection.blocked_since = None;
                     written_bytes += written;
                     self.note_written(written);

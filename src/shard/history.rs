@@ -17,15 +17,14 @@ use crate::wamp::{
 
 impl Shard {
     /// Appends an event to every history among `fanouts`, unless its receivers are named by
-    /// session (AP-HIS-06). What durable histories have to save goes to `records`.
+    /// session (AP-HIS-06). What durable histories have to save goes to [`Shard::records`].
     #[cold] // A publication without history shall not pay for it.
     pub(super) fn record(
-        &self,
+        &mut self,
         realm: &Realm,
         publish: &Publish<'_>,
         (publication, audience, details): (PublicationId, &Audience, &Dict),
         fanouts: &Fanouts,
-        records: &mut Vec<Record>,
     ) {
         if audience.names_sessions() {
             return;
@@ -45,7 +44,7 @@ impl Shard {
             self.counters.history_events.increment();
             self.counters.history_evicted.add(pushed.dropped as u64);
             if history.is_durable {
-                records.push(Record::Event {
+                self.records.push(Record::Event {
                     history: Arc::clone(history),
                     number: pushed.number,
                     keep_from: pushed.keep_from,
@@ -56,22 +55,16 @@ impl Shard {
         }
     }
 
-    /// Hands what a publication leaves on disk to the store; if it is to be acknowledged, that
+    /// Hands what the publication leaves on disk to the store; if it is to be acknowledged, that
     /// waits until it is there.
     #[cold]
-    pub(super) fn deposit(
-        &mut self,
-        slot: u32,
-        records: Vec<Record>,
-        publish: &Publish<'_>,
-        publication: PublicationId,
-    ) {
+    pub(super) fn deposit(&mut self, slot: u32, publish: &Publish<'_>, publication: PublicationId) {
         // Nobody waits for a testament, whose session is gone.
         let receipt = publish.options.acknowledge.then(|| {
             let publisher = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
             Receipt { publisher, request: publish.request, publication }
         });
-        let deposit = Deposit { records, receipt };
+        let deposit = Deposit { records: std::mem::take(&mut self.records), receipt };
         self.deposits.1 += deposit.weight();
         self.deposits.0.push(deposit);
         self.connections[slot as usize].feeds.insert(HISTORY);

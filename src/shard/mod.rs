@@ -27,7 +27,9 @@ use slab::Slab;
 
 use crate::clock::Millis;
 use crate::hash::Map;
-use crate::router::{Counters, Deposit, Realm, Router, SessionRef, Settings, ShardId, ShardSet};
+use crate::router::{
+    Counters, Deposit, Realm, Record, Router, SessionRef, Settings, ShardId, ShardSet,
+};
 use crate::session::Session;
 use crate::transport::TransportRules;
 use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
@@ -57,6 +59,8 @@ pub struct Shard {
     outbound: Outbound,
     /// Mail to other shards, by destination, with its weight in bytes.
     outboxes: Vec<(Vec<Mail>, usize)>,
+    /// What the publication at hand leaves for the store.
+    records: Vec<Record>,
     /// What goes to the store, with its weight in bytes.
     deposits: (Vec<Deposit>, usize),
     /// Mail to sessions of this shard, handled when the current input is.
@@ -97,6 +101,7 @@ impl Shard {
             receivers: router.seed().map(),
             outbound: Outbound::new(router.settings.output, Arc::clone(&counters)),
             outboxes: (0..router.shard_count()).map(|_| (Vec::new(), 0)).collect(),
+            records: Vec::new(),
             deposits: (Vec::new(), 0),
             local_mail: Vec::new(),
             homebound: Vec::new(),
@@ -298,7 +303,7 @@ impl Shard {
         let listed: usize = self.receivers.values().map(|receivers| receivers.slots.len()).sum();
         assert_eq!(memberships, listed, "each membership stands in one list");
         assert!(self.receivers.values().all(|receivers| !receivers.slots.is_empty()));
-        assert!(self.local_mail.is_empty());
+        assert!(self.local_mail.is_empty() && self.records.is_empty());
         let sessions = self.connections.iter().filter_map(|(_, c)| c.session());
         let calls = sessions.flat_map(|session| session.calls.values());
         let timed = calls.filter(|call| call.deadline().is_some()).count();

@@ -9,28 +9,30 @@ use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
 
 impl Shard {
-    /// Stores an event of a publisher and gives its number on the realm. What is to be saved goes
-    /// to `records`.
+    /// Stores an event of the publisher, which is in `slot` or has departed, and gives its number on
+    /// the realm. What is to be saved goes to [`Shard::records`].
     pub(super) fn retain(
-        &self,
-        publisher: &Session,
+        &mut self,
+        slot: u32,
+        departed: Option<&Session>,
         topic: &str,
         event: RetainedEvent,
-        records: &mut Vec<Record>,
     ) -> u64 {
-        let (realm, limits) = (&publisher.realm, &self.settings().limits);
+        let publisher = departed.or_else(|| self.connections[slot as usize].session());
+        let publisher = publisher.expect("the publisher is here");
+        let (realm, limits) = (Arc::clone(&publisher.realm), &self.settings().limits);
         let stored = realm.retained.store(topic, event, publisher.identity(), limits);
         self.counters.events_retained.increment();
         self.counters.retained_dropped.add(stored.dropped);
         let (number, released) = (stored.number, stored.released);
         if self.settings().durable_retained {
-            let realm = realm.name();
+            let realm = Arc::clone(realm.name());
             if !released.is_empty() {
-                records.push(Record::Released { realm: Arc::clone(realm), numbers: released });
+                let realm = Arc::clone(&realm);
+                self.records.push(Record::Released { realm, numbers: released });
             }
-            let realm = Arc::clone(realm);
             let retained = |(topic, event)| Record::Retained { realm, number, topic, event };
-            records.extend(stored.entry.map(retained));
+            self.records.extend(stored.entry.map(retained));
         }
         number
     }

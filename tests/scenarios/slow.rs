@@ -247,3 +247,21 @@ fn a_farewell_is_not_waited_for_for_ever() {
          a is lost",
     );
 }
+
+/// A farewell is for those who could understand it: without the answer to the handshake before it,
+/// an ABORT would be garbage.
+#[test]
+fn who_has_not_taken_the_handshake_is_told_nothing() {
+    for transport in ["websocket", "rawsocket 65536"] {
+        check_with(
+            |settings| settings.output.total_bytes = 3,
+            &format!(
+                "a via {transport}
+                 a stalls
+                 a connects
+                 a reads
+                 a <- CLOSED"
+            ),
+        );
+    }
+}
