@@ -10,6 +10,7 @@ mod scenarios {
     mod peer;
     mod races;
 
+    mod backpressure;
     mod call_details;
     mod call_timeouts;
     mod canceling;

@@ -493,6 +493,15 @@ mod tests {
     }
 
     #[test]
+    fn a_round_robin_gives_the_turn_of_a_busy_callee_to_the_others_fairly() {
+        let table = limited(InvokePolicy::RoundRobin, &[Some(1), None, None]);
+        let pick = |_| table.pick(URI, || 0).expect("a place is free");
+        let held: Vec<Picked> = (0..7).map(pick).collect();
+        let got: Vec<u64> = held.iter().map(|picked| picked.callee.session.get()).collect();
+        assert_eq!(got, [1, 2, 3, 2, 3, 2, 3]);
+    }
+
+    #[test]
     fn a_refused_call_goes_to_each_other_callee_once() {
         for (invoke, order) in [
             (InvokePolicy::First, [1, 2, 3]),

@@ -25,8 +25,6 @@ pub(super) struct Connection {
     pub(super) events_dropped: u64,
     /// Whether events are being dropped since the queue was last empty.
     pub(super) dropping: bool,
-    /// Whether the socket ever took a byte: else the handshake's answer is among what waits.
-    pub(super) has_written: bool,
     /// Whether the event loop was told that the last byte is out.
     pub(super) farewell_said: bool,
     /// Whether only the socket is left to close.

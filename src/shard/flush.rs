@@ -127,11 +127,12 @@ impl Shard {
         if all() <= total {
             return;
         }
-        let mut by_waiting: Vec<(usize, u32)> = self
-            .connections
-            .iter()
-            .map(|(slot, connection)| (connection.output.waiting_bytes(), slot as u32))
-            .collect();
+        let waiting = |(slot, connection): (usize, &Connection)| {
+            (connection.output.waiting_bytes(), slot as u32)
+        };
+        // Who lets nothing wait is no slow consumer, however much the others' farewells are.
+        let mut by_waiting: Vec<_> =
+            self.connections.iter().map(waiting).filter(|(bytes, _)| *bytes > 0).collect();
         by_waiting.sort_unstable();
         while self.counters.output_bytes.get() > share {
             let Some((_, slot)) = by_waiting.pop() else { break };
@@ -166,7 +167,6 @@ impl Outbound {
                 Ok(0) => return Flushed::Lost,
                 Ok(written) => {
                     connection.output.advance(written);
-                    connection.has_written = true;
                     connection.blocked_since = None;
                     written_bytes += written;
                     self.note_written(written);

@@ -287,7 +287,6 @@ impl Connection {
             dirty: false,
             events_dropped: 0,
             dropping: false,
-            has_written: false,
             farewell_said: false,
             gone: false,
             overflowed: false,

@@ -179,15 +179,9 @@ impl Shard {
         if self.log_budget.allow(now) {
             tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
         }
-        let has_written = connection.has_written;
         let dropped = connection.output.discard_unbegun(&self.outbound.arena);
         self.counters.output_bytes.subtract(dropped as u64);
         self.end_session(slot, EndReason::SlowConsumer, now);
-        if !has_written {
-            // The answer to its handshake is gone with the rest: no frame would be understood.
-            self.start_closing(slot, now);
-            return;
-        }
         let reason = "wamp.close.slow_consumer";
         let message = "this client does not read as fast as it is sent to";
         let _ = self.send(slot, &RouterMessage::Abort { message, reason });

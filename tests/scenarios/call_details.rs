@@ -24,6 +24,33 @@ fn the_dealer_announces_its_features() {
     check("join a\n a sees no dealer call_trustlevels\n a sees no dealer sharded_registration");
 }
 
+/// AP-GEN-01: options are honoured, whatever the client announced; the two exceptions are tested
+/// where they belong (AP-PCI-03, AP-PPT-03).
+#[test]
+fn ap_gen_01_options_need_no_announcement() {
+    check(
+        r#"join a b c
+           a -> SUBSCRIBE {"match":"prefix"} com
+           a <- SUBSCRIBED 1 $s
+           b -> PUBLISH {"exclude":[1],"eligible_authid":[$authid_a],"retain":true} com.x [1]
+           a <- EVENT $s * {"topic":"com.x"} [1]
+           c -> SUBSCRIBE {"get_retained":true} com.x
+           c <- SUBSCRIBED 1 *
+           a -> REGISTER {"match":"wildcard","invoke":"last","disclose_caller":true} com.
+           a <- REGISTERED 2 $r
+           b -> CALL {"timeout":1000} com.p
+           a <- INVOCATION 1 $r {"procedure":"com.p","caller":$id_b,"caller_authid":$authid_b,\
+                "caller_authrole":"anonymous"}
+           wait 1000
+           b <- ERROR 48 2 {} wamp.error.timeout *
+           b -> CALL {} com.q
+           a <- INVOCATION 2 $r {"procedure":"com.q","caller":$id_b,"caller_authid":$authid_b,\
+                "caller_authrole":"anonymous"}
+           b -> CANCEL #3 {"mode":"skip"}
+           b <- ERROR 48 3 {} wamp.error.canceled *"#,
+    );
+}
+
 /// AP-GEN-02: what only informs is sent to peers that announced nothing; what changes the protocol
 /// is not.
 #[test]

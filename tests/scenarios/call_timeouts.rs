@@ -145,21 +145,22 @@ fn ap_tmo_06_a_progressive_result_starts_the_timer_again() {
 #[test]
 fn ap_tmo_07_the_router_may_set_a_maximum() {
     for options in ["{}", r#"{"timeout":5000}"#, r#"{"timeout":100000}"#] {
-        let forwarded = options.replace("{}", "*");
-        check_with(
-            |settings| settings.limits.call_timeout_ms_max = 1_000,
-            &format!(
-                r#"join fully a b
-                   a -> REGISTER {{"forward_timeout":true}} com.p
-                   a <- REGISTERED 1 *
-                   b -> CALL {options} com.p
-                   a <- INVOCATION 1 * {forwarded}
-                   wait 999
-                   wait 1
-                   b <- ERROR 48 1 {{}} wamp.error.timeout *
-                   a <- INTERRUPT 1 {{"mode":"killnowait"}}"#
-            ),
-        );
+        for (forwards, details) in [("true", options), ("false", "{}")] {
+            check_with(
+                |settings| settings.limits.call_timeout_ms_max = 1_000,
+                &format!(
+                    r#"join fully a b
+                       a -> REGISTER {{"forward_timeout":{forwards}}} com.p
+                       a <- REGISTERED 1 *
+                       b -> CALL {options} com.p
+                       a <- INVOCATION 1 * {details}
+                       wait 999
+                       wait 1
+                       b <- ERROR 48 1 {{}} wamp.error.timeout *
+                       a <- INTERRUPT 1 {{"mode":"killnowait"}}"#
+                ),
+            );
+        }
     }
 }
 

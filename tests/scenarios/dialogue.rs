@@ -336,6 +336,7 @@ impl Stage {
             assert!(heard.iter().all(|one| matches!(one, Incoming::Close(_))), "{heard:?}: {line}");
         }
         assert!(self.network.pipes[pipe].ended, "the transport is still open: {line}");
+        assert!(self.actors[name].link.is_drained(), "part of a frame is left: {line}");
         self.network.lose(pipe);
     }
 

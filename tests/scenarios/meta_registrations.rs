@@ -1,5 +1,7 @@
 //! The registration meta API (requirements 2.4.2).
 
+use stentor::router::CallerDisclosure;
+
 use super::dialogue::{check, check_realm};
 
 /// AP-RMA: all three keys are always there; AP-RMA-03: none of the router's own.
@@ -159,4 +161,55 @@ fn ap_rma_04_arguments_of_a_wrong_type_are_refused() {
            a -> CALL {} wamp.registration.lookup ["no uri"]
            a <- RESULT 2 {} [null]"#,
     );
+}
+
+/// AP-SHR-06, AP-SHR-07: one creation for all callees, each of them registers, and the policy can
+/// be asked for.
+#[test]
+fn ap_shr_06_each_callee_of_a_shared_registration_registers() {
+    for policy in ["single", "roundrobin", "random", "first", "last"] {
+        let second = if policy == "single" {
+            "c -> REGISTER {} com.x
+             c <- ERROR 64 1 {} wamp.error.procedure_already_exists *"
+                .to_owned()
+        } else {
+            format!(
+                r#"c -> REGISTER {{"invoke":"{policy}"}} com.x
+                   c <- REGISTERED 1 $x
+                   a <- EVENT $m * {{"topic":"wamp.registration.on_register"}} [$id_c,$x]"#
+            )
+        };
+        check(&format!(
+            r#"join a b c
+               a -> SUBSCRIBE {{"match":"prefix"}} wamp.registration.
+               a <- SUBSCRIBED 1 $m
+               b -> REGISTER {{"invoke":"{policy}"}} com.x
+               b <- REGISTERED 1 $x
+               a <- EVENT $m * {{"topic":"wamp.registration.on_create"}} [$id_b,$created]
+               a <- EVENT $m * {{"topic":"wamp.registration.on_register"}} [$id_b,$x]
+               {second}
+               a -> CALL {{}} wamp.registration.get [$x]
+               a <- RESULT 2 {{}} [{{"id":$x,"created":"2024-05-01T12:00:01.000Z","uri":"com.x",\
+                "match":"exact","invoke":"{policy}"}}]"#
+        ));
+    }
+}
+
+/// AP-CID-06: the router's own procedures know who calls, whatever the realm discloses.
+#[test]
+fn ap_cid_06_the_meta_api_knows_its_callers() {
+    for disclosure in [CallerDisclosure::Allow, CallerDisclosure::Forbid] {
+        check_realm(
+            |realm| {
+                realm.caller_disclosure = disclosure;
+                realm.admin_roles = vec!["anonymous".into()];
+            },
+            r#"join a b
+               a -> CALL {} wamp.session.kill [$id_a]
+               a <- ERROR 48 1 {} wamp.error.no_such_session *
+               a -> CALL {} wamp.session.kill_all
+               a <- RESULT 2 {} [1]
+               b <- GOODBYE * wamp.close.killed"#,
+        );
+    }
 }

@@ -11,7 +11,7 @@ const UPLOAD: &str = r#"join fully a b
     b -> CALL {"progress":true} com.p [1]
     a <- INVOCATION 1 $r {"progress":true} [1]"#;
 
-/// AP-PCR-01 to AP-PCR-03: the example of the specification.
+/// AP-PCR-01, AP-PCR-02, AP-PCR-03: the example of the specification.
 #[test]
 fn ap_pcr_02_results_come_one_by_one() {
     for (last, heard) in [
@@ -163,6 +163,30 @@ fn ap_pci_01_chunks_continue_one_invocation() {
            a <- INVOCATION 1 $r {{}} [3]
            a -> YIELD 1 {{}} [6]
            b <- RESULT 1 {{}} [6]"#
+    ));
+}
+
+/// TR-SZ-01: a chunk that cannot be delivered ends the call; its callee is told, if it can be.
+#[test]
+fn a_chunk_that_is_too_large_ends_the_call() {
+    let large = "x".repeat(2_000);
+    check(&format!(
+        r#"a via rawsocket 1024
+           {UPLOAD}
+           b -> CALL #1 {{"progress":true}} com.p ["{large}"]
+           a <- INTERRUPT 1 {{"mode":"killnowait"}}
+           b <- ERROR 48 1 {{}} wamp.error.payload_size_exceeded *
+           b -> CALL #1 {{"progress":true}} com.p [3]
+           b -> CALL #1 {{}} com.p [4]
+           a -> YIELD 1 {{}}
+           b -> CALL {{}} com.p [5]
+           a <- INVOCATION 2 $r {{}} [5]
+           b -> CALL {{"progress":true}} com.p [6]
+           a <- INVOCATION 3 $r {{"progress":true}} [6]
+           b -> CANCEL #3 {{"mode":"kill"}}
+           a <- INTERRUPT 3 {{"mode":"kill"}}
+           b -> CALL #3 {{}} com.p ["{large}"]
+           b <- ERROR 48 3 {{}} wamp.error.payload_size_exceeded *"#
     ));
 }
 

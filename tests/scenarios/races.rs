@@ -2,6 +2,7 @@
 //! mail is for may have left, and its slot may serve another by the time it arrives.
 
 use serde_json::{Value, json};
+use stentor::router::{RealmSettings, RequestIdCheck, Settings};
 use stentor::shard::Mail;
 use stentor::wamp::{RegistrationId, SessionId};
 
@@ -109,4 +110,26 @@ fn a_call_under_way_does_not_follow_a_revocation() {
     let heard = caller.hear(&mut network);
     assert_eq!(heard[0][4], json!("wamp.error.no_such_procedure"), "{heard:?}");
     assert!(callee.hear(&mut network).is_empty());
+}
+
+/// BP-CALL-03: the answer to a call that was canceled meanwhile is not that to the next one with
+/// its id.
+#[test]
+fn an_answer_under_way_does_not_end_the_next_call_with_its_id() {
+    let settings = Settings { request_ids: RequestIdCheck::Off, ..Settings::default() };
+    let mut network = Network::new(settings, vec![RealmSettings::named("realm1")], 2);
+    let mut caller = Peer::join(&mut network, 0, Serializer::Json);
+    let mut callee = Peer::join(&mut network, 1, Serializer::Json);
+    callee.say(&mut network, &json!([64, 1, {}, "com.p"]));
+    caller.say(&mut network, &json!([48, 7, {}, "com.p", ["old"]]));
+    assert_eq!(callee.hear(&mut network).len(), 2, "REGISTERED, INVOCATION");
+    callee.say(&mut network, &json!([70, 1, {}, ["old"]]));
+    network.send_mail(1);
+    caller.say(&mut network, &json!([49, 7, {}]));
+    caller.say(&mut network, &json!([48, 7, {}, "com.p", ["new"]]));
+    let heard = caller.hear(&mut network);
+    assert_eq!(heard.len(), 1, "the old call is canceled, the new one waits: {heard:?}");
+    assert_eq!(heard[0][4], json!("wamp.error.canceled"));
+    callee.say(&mut network, &json!([70, 2, {}, ["new"]]));
+    assert_eq!(caller.hear(&mut network), [json!([50, 7, {}, ["new"]])]);
 }

@@ -94,6 +94,42 @@ fn ap_rrt_01_a_call_stays_with_its_registration() {
     );
 }
 
+/// AP-RRT-01: the next callee gets what it asked for and is able to.
+#[test]
+fn ap_rrt_01_the_next_callee_has_its_own_traits() {
+    let registered = r#"a -> REGISTER {"invoke":"first"} com.p
+        a <- REGISTERED 1 *
+        b -> REGISTER {"invoke":"first","disclose_caller":true} com.p
+        b <- REGISTERED 1 *"#;
+    check(&format!(
+        r#"join fully a b c
+           {registered}
+           c -> CALL {{"receive_progress":true,"ppt_scheme":"x_s"}} com.p [1]
+           a <- INVOCATION 1 * {{"receive_progress":true,"ppt_scheme":"x_s"}} [1]
+           a -> ERROR 68 1 {{}} wamp.error.unavailable
+           b <- INVOCATION 1 * {{"receive_progress":true,"ppt_scheme":"x_s","caller":$id_c,\
+                "caller_authid":$authid_c,"caller_authrole":"anonymous"}} [1]
+           b -> YIELD 1 {{"progress":true,"ppt_scheme":"x_s"}} [2]
+           c <- RESULT 1 {{"progress":true,"ppt_scheme":"x_s"}} [2]
+           b -> YIELD 1 {{"ppt_scheme":"x_s"}} [3]
+           c <- RESULT 1 {{"ppt_scheme":"x_s"}} [3]"#
+    ));
+    check(&format!(
+        r#"join fully a c
+           join b
+           {registered}
+           c -> CALL {{"ppt_scheme":"x_s"}} com.p [1]
+           a <- INVOCATION 1 * {{"ppt_scheme":"x_s"}} [1]
+           a -> ERROR 68 1 {{}} wamp.error.unavailable
+           c <- ERROR 48 1 {{}} wamp.error.feature_not_supported *
+           c -> CALL {{"receive_progress":true}} com.p [2]
+           a <- INVOCATION 2 * {{"receive_progress":true}} [2]
+           a -> ERROR 68 2 {{}} wamp.error.unavailable
+           b <- INVOCATION 1 * {{"caller":$id_c,\
+                "caller_authid":$authid_c,"caller_authrole":"anonymous"}} [2]"#
+    ));
+}
+
 /// AP-RRT-03
 #[test]
 fn ap_rrt_03_without_the_feature_the_refusal_passes() {
@@ -108,6 +144,33 @@ fn ap_rrt_03_without_the_feature_the_refusal_passes() {
            a <- INVOCATION 1 * {}
            a -> ERROR 68 1 {} wamp.error.unavailable ["busy"]
            c <- ERROR 48 1 {} wamp.error.unavailable ["busy"]"#,
+    );
+}
+
+/// AP-RRT-03: each callee's own announcement counts, also on the way.
+#[test]
+fn ap_rrt_03_the_next_callee_may_be_unable_to_pass_it_on() {
+    check(
+        r#"join fully a c d
+           join b
+           a -> REGISTER {"invoke":"first"} com.p
+           a <- REGISTERED 1 *
+           b -> REGISTER {"invoke":"first"} com.p
+           b <- REGISTERED 1 *
+           c -> REGISTER {"invoke":"first"} com.p
+           c <- REGISTERED 1 *
+           d -> CALL {} com.p
+           a <- INVOCATION 1 * {}
+           a -> ERROR 68 1 {} wamp.error.unavailable
+           b <- INVOCATION 1 * {}
+           b -> ERROR 68 1 {} wamp.error.unavailable ["busy"]
+           d <- ERROR 48 1 {} wamp.error.unavailable ["busy"]
+           d -> CALL {} com.p
+           a <- INVOCATION 2 * {}
+           a -> ERROR 68 2 {} wamp.error.unavailable
+           b <- INVOCATION 2 * {}
+           d -> CANCEL #2 {"mode":"kill"}
+           d <- ERROR 48 2 {} wamp.error.canceled *"#,
     );
 }
 
@@ -196,4 +259,48 @@ fn concurrency_counts_no_call_that_is_over() {
                a <- INVOCATION 2 * {{}}"#
         ));
     }
+}
+
+/// TR-SZ-01: a call that never got there takes no place.
+#[test]
+fn concurrency_counts_no_call_that_bounced() {
+    check(&format!(
+        r#"a via rawsocket 1024
+           join a b
+           a -> REGISTER {{"concurrency":1}} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {{}} com.p ["{}"]
+           b <- ERROR 48 1 {{}} wamp.error.payload_size_exceeded *
+           b -> CALL {{}} com.p
+           a <- INVOCATION 1 * {{}}
+           b -> CALL {{}} com.p
+           b <- ERROR 48 3 {{}} wamp.error.no_available_callee *"#,
+        "x".repeat(2_000)
+    ));
+}
+
+/// A call that was routed again takes a place where it went, and none where it was refused.
+#[test]
+fn concurrency_counts_rerouted_calls() {
+    check(
+        r#"join fully a b c
+           a -> REGISTER {"invoke":"first","concurrency":1} com.p
+           a <- REGISTERED 1 *
+           b -> REGISTER {"invoke":"first","concurrency":1} com.p
+           b <- REGISTERED 1 *
+           c -> CALL {} com.p [1]
+           a <- INVOCATION 1 * {} [1]
+           a -> ERROR 68 1 {} wamp.error.unavailable
+           b <- INVOCATION 1 * {} [1]
+           c -> CALL {} com.p [2]
+           a <- INVOCATION 2 * {} [2]
+           a -> ERROR 68 2 {} wamp.error.unavailable
+           c <- ERROR 48 2 {} wamp.error.no_available_callee *
+           b -> YIELD 1 {}
+           c <- RESULT 1 {}
+           c -> CALL {} com.p [3]
+           a <- INVOCATION 3 * {} [3]
+           c -> CALL {} com.p [4]
+           b <- INVOCATION 2 * {} [4]"#,
+    );
 }

@@ -361,6 +361,39 @@ fn ap_shr_04_a_callee_that_leaves_does_not_disturb_the_turns() {
     }
 }
 
+/// AP-SHR-04: first and last are those of the callees that are there, in the order in which they
+/// came: hot standby.
+#[test]
+fn ap_shr_04_a_standby_takes_over() {
+    for (policy, leaving) in [("first", ["a", "b", "c", "d"]), ("last", ["d", "c", "b", "a"])] {
+        let registered: String = ["a", "b", "c", "d"]
+            .map(|name| {
+                format!(
+                    "{name} -> REGISTER {{\"invoke\":\"{policy}\"}} com.p
+                     {name} <- REGISTERED 1 $r\n"
+                )
+            })
+            .concat();
+        let calls: String = leaving
+            .map(|name| {
+                format!(
+                    "e -> CALL {{}} com.p
+                     {name} <- INVOCATION 1 $r {{}}
+                     {name} is lost
+                     e <- ERROR 48 * {{}} wamp.error.canceled *\n"
+                )
+            })
+            .concat();
+        check(&format!(
+            "join a b c d e
+             {registered}
+             {calls}
+             e -> CALL {{}} com.p
+             e <- ERROR 48 5 {{}} wamp.error.no_such_procedure *"
+        ));
+    }
+}
+
 /// BP-ORD-07: not promised, kept all the same.
 #[test]
 fn a_call_does_not_overtake_a_publication_before_it() {

@@ -248,20 +248,24 @@ fn a_farewell_is_not_waited_for_for_ever() {
     );
 }
 
-/// A farewell is for those who could understand it: without the answer to the handshake before it,
-/// an ABORT would be garbage.
+/// The farewells of the worst may be over the total themselves. Who lets nothing wait stays.
 #[test]
-fn who_has_not_taken_the_handshake_is_told_nothing() {
-    for transport in ["websocket", "rawsocket 65536"] {
-        check_with(
-            |settings| settings.output.total_bytes = 3,
-            &format!(
-                "a via {transport}
-                 a stalls
-                 a connects
-                 a reads
-                 a <- CLOSED"
-            ),
-        );
-    }
+fn the_total_budget_ends_nobody_who_reads() {
+    check_with(
+        |settings| settings.output.total_bytes = 60,
+        &format!(
+            r#"join a b c
+               a -> SUBSCRIBE {{}} com.x
+               a <- SUBSCRIBED 1 $s
+               a stalls
+               b -> PUBLISH {{}} com.x ["{}"]
+               a reads
+               a <- CLOSED
+               b -> SUBSCRIBE {{}} com.x
+               b <- SUBSCRIBED 2 *
+               c -> SUBSCRIBE {{}} com.x
+               c <- SUBSCRIBED 1 *"#,
+            blob()
+        ),
+    );
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use stentor::router::CallerDisclosure;
 
 use super::actions::with_payload;
-use super::calls::{Invoked, extend, part};
+use super::calls::{Invoked, Partial, extend};
 use super::client::{Announced, Expected, Held, Request, Terms};
 use super::hearing::{number, origin, payload};
 use super::model::{Answer, Attempt, Call, Payload, Policy};
@@ -155,18 +155,18 @@ impl World {
         let (id, (tag, sequence)) = *pick(&mut self.rng, &waiting);
         let call = &self.model.calls[&(tag, sequence)];
         let asked = announced.advanced && call.course.receive_progress;
+        let number = call.course.partials.len() + 1;
         let able = announced.answers_in_passthru && call.course.reads_passthru;
         let passthru = able && self.rng.random_bool(0.2);
         let keys = if passthru { self.passthru() } else { json!({}) };
         let mut options = keys.clone();
         options["progress"] = json!(true);
-        let call = self.model.calls.get_mut(&(tag, sequence)).expect("it was sent");
-        let payload = if asked {
-            call.course.partials.push((self.net.now, keys));
-            part(tag, sequence, "partial", call.course.partials.len() as u64)
-        } else {
-            part(tag, sequence, "unasked", 0)
-        };
+        let payload = self.part(tag, sequence, if asked { "partial" } else { "unasked" }, number);
+        if asked {
+            let partial = Partial { said: self.net.now, keys, payload: payload.clone() };
+            let call = self.model.calls.get_mut(&(tag, sequence)).expect("it was sent");
+            call.course.partials.push(partial);
+        }
         let head = vec![json!(70), json!(id), options];
         let what = if asked { "YIELD, progressive" } else { "YIELD, progressive, unasked" };
         self.say(c, what, &with_payload(head, &payload));
@@ -197,6 +197,9 @@ impl World {
         assert!(held.pattern.matches(call.realm, &call.procedure), "the procedure matches");
         assert_eq!(payload, call.payload, "the payload of {from}/{sequence}");
         let again = call.is_routed_again(me, registration);
+        let in_passthru = call.course.passthru != json!({});
+        assert!(!in_passthru || announced.answers_in_passthru, "AP-PPT-03: {from}/{sequence}");
+        assert!(!call.course.is_upload || announced.advanced, "AP-PCI-04: {from}/{sequence}");
         let disclosed = match self.plan.realm.caller_disclosure {
             CallerDisclosure::Allow => call.course.disclose_me || held.terms.disclose_caller,
             CallerDisclosure::Forbid => false,
@@ -261,12 +264,11 @@ impl World {
         let invoked = long.invoked.get_mut(&id).expect("a chunk follows its first (AP-PCI-01)");
         invoked.chunks += 1;
         let (tag, sequence) = invoked.call;
-        let expected = part(tag, sequence, "chunk", invoked.chunks);
-        assert_eq!(payload(&message[4..]), expected, "chunks in order");
+        let course = &self.model.calls[&(tag, sequence)].course;
+        assert_eq!(payload(&message[4..]), course.chunks[invoked.chunks - 1], "chunks in order");
         assert_eq!(message[2], invoked.registration, "chunks of one registration");
         let mut details = invoked.details.clone();
-        let last = self.model.calls[&(tag, sequence)].course.last_chunk;
-        if last != Some(invoked.chunks) {
+        if !course.is_sent || invoked.chunks < course.chunks.len() {
             details["progress"] = json!(true);
         }
         assert_eq!(message[3], details, "the details of the first chunk (AP-PCI-06)");
@@ -289,7 +291,10 @@ impl World {
         match mode {
             "kill" => assert!(call.course.killed, "nobody killed {tag}/{sequence}"),
             "killnowait" => {
-                let wanted = call.course.dropped || self.may_time_out(call) || !self.is_well(tag);
+                let wanted = call.course.dropped
+                    || self.may_time_out(call)
+                    || call.has_large_part()
+                    || !self.is_well(tag);
                 assert!(wanted, "nobody gave up on {tag}/{sequence}");
                 // The callee need not answer any more.
                 if self.rng.random_bool(0.5) {

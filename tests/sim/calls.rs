@@ -35,12 +35,20 @@ pub(crate) struct Course {
     pub(crate) disclose_me: bool,
     /// What a callee hears of a caller that is disclosed.
     pub(crate) identity: Value,
-    /// Further chunks that were sent, and which of them was the last.
-    chunks_sent: u64,
-    pub(crate) last_chunk: Option<u64>,
-    /// When each progressive result was said, with the keys that it had.
-    pub(crate) partials: Vec<(Millis, Value)>,
+    /// Further chunks that were sent, and whether the last of them is the last.
+    pub(crate) chunks: Vec<Payload>,
+    pub(crate) is_sent: bool,
+    pub(crate) partials: Vec<Partial>,
     pub(crate) partials_heard: usize,
+}
+
+/// A progressive result.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    pub(crate) said: Millis,
+    /// The payload passthru keys.
+    pub(crate) keys: Value,
+    pub(crate) payload: Payload,
 }
 
 /// What a client knows of its long calls and invocations.
@@ -63,7 +71,7 @@ pub(crate) struct Invoked {
     /// `Details` without `progress`: the same for all chunks (AP-PCI-06).
     pub(crate) details: Value,
     /// Further chunks that came.
-    pub(crate) chunks: u64,
+    pub(crate) chunks: usize,
 }
 
 impl World {
@@ -313,19 +321,28 @@ impl World {
         let (id, sequence) = *pick(&mut self.rng, &uploads);
         let is_last = self.rng.random_bool(0.4);
         let tag = self.clients[c].session.tag;
+        let number = self.model.calls[&(tag, sequence)].course.chunks.len() + 1;
+        let payload = self.part(tag, sequence, "chunk", number);
         let call = self.model.calls.get_mut(&(tag, sequence)).expect("it was sent");
-        call.course.chunks_sent += 1;
-        let chunk = call.course.chunks_sent;
+        call.course.chunks.push(payload.clone());
         let mut options = json!({});
         if is_last {
-            call.course.last_chunk = Some(chunk);
+            call.course.is_sent = true;
             self.clients[c].session.long.uploads.remove(&id);
         } else {
             options["progress"] = json!(true);
         }
-        let payload = part(tag, sequence, "chunk", chunk);
         let head = vec![json!(48), json!(id), options, json!(call.procedure)];
         self.say(c, "chunk", &with_payload(head, &payload));
+    }
+
+    /// What a chunk or a progressive result says, now and then more than a small peer takes.
+    pub(crate) fn part(&mut self, tag: Tag, sequence: u64, kind: &str, number: usize) -> Payload {
+        let mut args = vec![json!(tag), json!(sequence), json!(kind), json!(number)];
+        if self.rng.random_bool(0.05) {
+            args.push(json!("p".repeat(1_500)));
+        }
+        Payload { args, kwargs: Map::new() }
     }
 
     pub(crate) fn hear_partial(&mut self, c: usize, message: &[Value]) {
@@ -337,10 +354,9 @@ impl World {
         let call = self.model.calls.get_mut(&(session.tag, *sequence)).expect("it was sent");
         assert!(call.course.receive_progress, "c{c} asked for no progressive results");
         call.course.partials_heard += 1;
-        let heard = call.course.partials_heard;
-        let expected = part(session.tag, *sequence, "partial", heard as u64);
-        assert_eq!(payload(&message[3..]), expected, "progressive results in order (BP-ORD-05)");
-        let mut details = call.course.partials[heard - 1].1.clone();
+        let partial = &call.course.partials[call.course.partials_heard - 1];
+        assert_eq!(payload(&message[3..]), partial.payload, "results in order (BP-ORD-05)");
+        let mut details = partial.keys.clone();
         details["progress"] = json!(true);
         assert_eq!(message[2], details, "the details of a progressive result");
         self.log.count("heard RESULT, progressive");
@@ -351,10 +367,4 @@ impl World {
 pub(crate) fn extend(dict: &mut Value, more: &Value) {
     let more = more.as_object().expect("a dict").clone();
     dict.as_object_mut().expect("a dict").extend(more);
-}
-
-/// The payload of a chunk or of a progressive result.
-pub(crate) fn part(tag: Tag, sequence: u64, kind: &str, number: u64) -> Payload {
-    let args = vec![json!(tag), json!(sequence), json!(kind), json!(number)];
-    Payload { args, kwargs: Map::new() }
 }

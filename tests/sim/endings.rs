@@ -56,7 +56,7 @@ impl World {
     /// Whether the dealer may have given up on a call by now.
     pub(crate) fn may_time_out(&self, call: &Call) -> bool {
         let course = &call.course;
-        let progress = course.partials_heard.checked_sub(1).map(|last| course.partials[last].0);
+        let progress = course.partials_heard.checked_sub(1).map(|last| course.partials[last].said);
         let since = progress.map_or(course.sent, |said| said.max(course.sent));
         self.patience_ms(call).is_some_and(|ms| self.net.now.since(since) >= ms)
     }
@@ -64,7 +64,8 @@ impl World {
     /// Whether nothing can have ended a call but its callee's answer.
     pub(crate) fn is_pending(&self, (tag, sequence): (Tag, u64)) -> bool {
         let call = &self.model.calls[&(tag, sequence)];
-        let ended = call.course.killed || call.course.dropped || self.may_time_out(call);
+        let canceled = call.course.killed || call.course.dropped;
+        let ended = canceled || self.may_time_out(call) || call.has_large_part();
         let waits = |client: &Client| {
             let mut requests = client.session.pending.values();
             requests.any(|request| matches!(request, Request::Call(it, _) if *it == sequence))
@@ -104,14 +105,14 @@ impl World {
                     || (course.is_upload || course.passthru != json!({}))
                         && !sure(&|callee| !unable(callee))
             }
-            NO_AVAILABLE_CALLEE => {
-                let refused = call.attempts.iter().any(|attempt| attempt.refused);
-                if refused { self.is_exhausted(call) } else { self.may_be_busy(call) }
-            }
+            NO_AVAILABLE_CALLEE => match call.attempts.last() {
+                Some(last) => last.refused && self.is_exhausted(call),
+                None => self.may_be_busy(call),
+            },
             LIMIT => self.plan.tight_limits,
             "wamp.error.payload_size_exceeded" => {
-                let said = call.answer.as_ref().map_or(0, |answer| size(&answer.payload));
-                size(&call.payload).max(said) + ENVELOPE_BYTES > SMALL_LIMIT_BYTES
+                let said = call.answer.as_ref().is_some_and(|answer| is_large(&answer.payload));
+                is_large(&call.payload) || said || call.has_large_part()
             }
             _ => false,
         }
@@ -179,6 +180,19 @@ impl World {
             client.stage == Stage::Joined && !client.hostile && (safe || self.knows_all(c))
         })
     }
+}
+
+impl Call {
+    /// Whether there was a chunk or a progressive result that the smallest peers do not take.
+    pub(crate) fn has_large_part(&self) -> bool {
+        let partials = self.course.partials.iter().map(|partial| &partial.payload);
+        self.course.chunks.iter().chain(partials).any(is_large)
+    }
+}
+
+/// Whether the smallest peers may be unable to take it.
+fn is_large(payload: &Payload) -> bool {
+    size(payload) + ENVELOPE_BYTES > SMALL_LIMIT_BYTES
 }
 
 fn size(payload: &Payload) -> usize {
