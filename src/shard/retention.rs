@@ -9,8 +9,8 @@ use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
 
 impl Shard {
-    /// Stores an event of the publisher, which is in `slot` or has departed, and gives its number on
-    /// the realm. What is to be saved goes to [`Shard::records`].
+    /// Stores an event of the publisher, which is in `slot` or has departed, and gives its number
+    /// on the realm. What is to be saved goes to [`Shard::records`].
     pub(super) fn retain(
         &mut self,
         slot: u32,

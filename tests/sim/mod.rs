@@ -3,8 +3,8 @@
 //! `plan` draws the settings of a seed, `world` draws one action a step. `actions` and `hostile`
 //! are what clients do, `pubsub` what publications may be, `history` what is kept of them, `calls`
 //! and `callees` the two sides of calls, `revocation` what an administrator takes away, `meta` what
-//! the router tells of itself, `asking` what it is asked. `hearing` and `answers` judge what clients
-//! hear with the help of `model`, `endings` how calls end, `probing` who gets them at rest.
+//! the router tells of itself, `asking` what it is asked. `hearing` and `answers` judge what
+//! clients hear with the help of `model`, `endings` how calls end, `probing` who gets them at rest.
 //! `closing` brings a run to its end, `log` keeps the trace and counts what happened.
 
 mod actions;
