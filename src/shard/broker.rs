@@ -196,6 +196,7 @@ impl Shard {
     }
 
     /// Publishes in the name of a session that is not in its slot any more (AP-TES-04).
+    #[cold]
     pub(super) fn publish_for(&mut self, slot: u32, session: &Session, mut publish: Publish<'_>) {
         publish.options.acknowledge = false;
         let author = Author::new(session, &mut publish.options);
@@ -204,6 +205,7 @@ impl Shard {
 
     /// Routes a publication that nothing refuses. `departed` is the publisher if its slot does not
     /// hold it any more.
+    #[inline]
     fn publish(
         &mut self,
         slot: u32,
@@ -244,11 +246,14 @@ impl Shard {
             let audience = audience.clone();
             let head = EventHead { subscription, publication, audience, retained, details };
             let elsewhere = self.dispatch(fanout, head, publish.payload);
-            self.mark_feeds(slot, elsewhere);
+            if !elsewhere.is_empty() {
+                self.mark_feeds(slot, elsewhere);
+            }
         }
     }
 
     /// Hands an event to every shard that has receivers, this one included. Returns the others.
+    #[inline]
     pub(super) fn dispatch(
         &mut self,
         fanout: Fanout,
@@ -367,6 +372,7 @@ struct Author {
 }
 
 impl Author {
+    #[inline]
     fn new(session: &Session, options: &mut PublishOptions) -> Self {
         let filter = options.filter.take();
         let audience = Audience::new(options.exclude_me.then_some(session.id), filter);

@@ -165,12 +165,13 @@ impl Shard {
     /// same turn published before, such as testaments, is everywhere first (AP-SMA-05). `false` if
     /// there are none.
     pub fn release_meta_events(&mut self) -> bool {
-        let events = std::mem::take(&mut self.homebound);
-        let some = !events.is_empty();
-        for (home, event) in events {
+        if self.homebound.is_empty() {
+            return false;
+        }
+        for (home, event) in std::mem::take(&mut self.homebound) {
             self.post(home, Mail::Meta(Box::new(event)));
         }
-        some
+        true
     }
 
     /// At the home shard: publishes every event whose turn has come.
