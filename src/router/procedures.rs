@@ -297,6 +297,7 @@ impl Procedure {
         let turn = *self.next.get_mut() % self.callees.len();
         let removed = self.callees.remove(position);
         self.limited -= usize::from(removed.load.is_some());
+        debug_assert_eq!(self.limited, self.callees.iter().filter(|c| c.load.is_some()).count());
         *self.next.get_mut() = if position < turn { turn - 1 } else { turn };
     }
 
