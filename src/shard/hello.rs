@@ -6,6 +6,7 @@ use super::connection::Phase;
 use super::lifecycle::EndReason;
 use super::{SendError, Shard};
 use crate::clock::Millis;
+use crate::codec::{self, Codec};
 use crate::router::{Profile, Realm, SessionRef};
 use crate::session::Session;
 use crate::transport::CloseCode;
@@ -22,7 +23,8 @@ impl Shard {
         };
         let profile = Arc::new(self.anonymous_profile(slot, &realm));
         let id = self.enter_realm(slot, &realm, &profile);
-        let mut details = welcome_details(&realm, &profile);
+        let roles = self.welcome_roles(&realm, self.connections[slot as usize].codec);
+        let mut details = welcome_details(&realm, &profile, roles);
         let seed = self.router.seed();
         let session = Session::new(id, realm, hello.roles, profile, now, seed);
         self.announce_join(&session);
@@ -122,6 +124,16 @@ impl Shard {
         }
     }
 
+    /// `WELCOME.Details.roles`: the same for all sessions of a realm, so it is encoded once for each
+    /// serializer.
+    fn welcome_roles(&mut self, realm: &Realm, codec: Codec) -> Value {
+        let encoded = self.welcome_roles.entry((realm.number(), codec)).or_insert_with(|| {
+            let roles = codec::encode_value(codec, &roles(realm));
+            roles.expect("every serializer has dicts, strings and true").into()
+        });
+        Value::Encoded(codec, encoded.clone())
+    }
+
     /// An anonymous session gets a random authid (AU-ANON-01).
     fn anonymous_profile(&mut self, slot: u32, realm: &Realm) -> Profile {
         let bits = self.random();
@@ -135,9 +147,21 @@ impl Shard {
     }
 }
 
-/// What WELCOME says about the session and the router (BP-SES-07, BP-SES-08).
-fn welcome_details(realm: &Realm, profile: &Profile) -> Dict {
-    let settings = &realm.settings;
+/// What WELCOME says about the session and the router (BP-SES-07).
+fn welcome_details(realm: &Realm, profile: &Profile, roles: Value) -> Dict {
+    vec![
+        ("realm".into(), realm.settings.name.as_str().into()),
+        ("authid".into(), (&*profile.authid).into()),
+        ("authrole".into(), (&*profile.authrole).into()),
+        ("authmethod".into(), profile.authmethod.into()),
+        ("authprovider".into(), profile.authprovider.into()),
+        ("agent".into(), "Stentor".into()),
+        ("roles".into(), roles),
+    ]
+}
+
+/// The router's roles on a realm, with the features that work there (BP-SES-08).
+fn roles(realm: &Realm) -> Value {
     let features = |names: &[&'static str]| {
         let on = names.iter().map(|name| ((*name).into(), Value::Bool(true))).collect();
         Value::Dict(vec![("features".into(), Value::Dict(on))])
@@ -147,20 +171,13 @@ fn welcome_details(realm: &Realm, profile: &Profile) -> Dict {
     if !realm.histories.is_empty() {
         broker.push("event_history");
     }
-    if settings.anonymous_trustlevel.is_some() {
+    if realm.settings.anonymous_trustlevel.is_some() {
         broker.push("publication_trustlevels");
         dealer.push("call_trustlevels");
     }
-    let roles = vec![("broker".into(), features(&broker)), ("dealer".into(), features(&dealer))];
-    vec![
-        ("realm".into(), settings.name.as_str().into()),
-        ("authid".into(), (&*profile.authid).into()),
-        ("authrole".into(), (&*profile.authrole).into()),
-        ("authmethod".into(), profile.authmethod.into()),
-        ("authprovider".into(), profile.authprovider.into()),
-        ("agent".into(), "Stentor".into()),
-        ("roles".into(), Value::Dict(roles)),
-    ]
+    let broker = ("broker".into(), features(&broker));
+    let dealer = ("dealer".into(), features(&dealer));
+    Value::Dict(vec![broker, dealer])
 }
 
 /// The router's roles without their features.

@@ -21,11 +21,13 @@ mod timers;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use slab::Slab;
 
 use crate::clock::Millis;
+use crate::codec::Codec;
 use crate::hash::Map;
 use crate::router::{
     Counters, Deposit, Realm, Record, Router, SessionRef, Settings, ShardId, ShardSet,
@@ -71,6 +73,8 @@ pub struct Shard {
     event_orders: Map<usize, EventOrder>,
     /// Questions to other shards that wait for answers.
     roster: Roster,
+    /// `WELCOME.Details.roles` by realm and serializer, encoded.
+    welcome_roles: Map<(usize, Codec), Bytes>,
     timers: Timers,
     /// Slots whose sockets the event loop has to close.
     closed: Vec<u32>,
@@ -107,6 +111,7 @@ impl Shard {
             homebound: Vec::new(),
             event_orders: router.seed().map(),
             roster: Roster::default(),
+            welcome_roles: router.seed().map(),
             timers: Timers::default(),
             closed: Vec::new(),
             reply: Vec::new(),
