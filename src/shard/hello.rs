@@ -124,8 +124,8 @@ impl Shard {
         }
     }
 
-    /// `WELCOME.Details.roles`: the same for all sessions of a realm, so it is encoded once for each
-    /// serializer.
+    /// `WELCOME.Details.roles`: the same for all sessions of a realm, so it is encoded once for
+    /// each serializer.
     fn welcome_roles(&mut self, realm: &Realm, codec: Codec) -> Value {
         let encoded = self.welcome_roles.entry((realm.number(), codec)).or_insert_with(|| {
             let roles = codec::encode_value(codec, &roles(realm));
