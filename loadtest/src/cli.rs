@@ -94,6 +94,11 @@ pub struct Common {
     /// Keep the generator on this core
     #[arg(long)]
     pub generator_core: Option<usize>,
+    /// Let the generator never sleep, so that the router's CPU time and the latencies hold no
+    /// waking it up: a client on another machine costs its router nothing of the kind. Give it a
+    /// core of its own
+    #[arg(long)]
+    pub spin: bool,
     /// The run's name in reports
     #[arg(long)]
     pub label: Option<String>,

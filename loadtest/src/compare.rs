@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::cli::{Compare, Scenario, nested};
 use crate::error::Result;
 use crate::floor;
-use crate::report::Report;
 use crate::report::table::{duration, grouped};
+use crate::report::{Figure, Report};
 use crate::scenario;
 
 /// Medians of each contestant, in the order in which they ran first.
@@ -27,9 +27,13 @@ pub struct Row {
     pub rate: f64,
     /// Nanoseconds; absent if the process is not known.
     pub cpu_per_delivery: Option<f64>,
+    /// The cheapest and the dearest of the rounds.
+    pub cpu_range: Option<(f64, f64)>,
     /// Event or call latency, nanoseconds.
     pub p50: Option<f64>,
     pub p99: Option<f64>,
+    /// Medians of what else the scenario tells.
+    pub figures: Vec<Figure>,
     pub clean: bool,
 }
 
@@ -57,8 +61,16 @@ impl Comparison {
         let _ = writeln!(
             out,
             "medians of {} interleaved rounds; ratios are to the first line\n  {:<28} {:>12} {:>7} \
-             {:>14} {:>7} {:>9} {:>9}  verified",
-            self.rounds, "", "per second", "ratio", "CPU/delivery", "ratio", "p50", "p99"
+             {:>14} {:>17} {:>7} {:>9} {:>9}  verified",
+            self.rounds,
+            "",
+            "per second",
+            "ratio",
+            "CPU/delivery",
+            "from - to",
+            "ratio",
+            "p50",
+            "p99"
         );
         let first = &self.rows[0];
         for row in &self.rows {
@@ -67,16 +79,24 @@ impl Comparison {
                 |ns: Option<f64>| ns.map_or_else(|| "-".to_owned(), |ns| duration(ns as u64));
             let _ = writeln!(
                 out,
-                "  {:<28} {:>12} {:>7} {:>14} {:>7} {:>9} {:>9}  {}",
+                "  {:<28} {:>12} {:>7} {:>14} {:>17} {:>7} {:>9} {:>9}  {}",
                 row.label,
                 grouped(row.rate as u64),
                 rate_ratio,
                 time(row.cpu_per_delivery),
+                row.cpu_range.map_or_else(String::new, |(from, to)| {
+                    format!("{} - {}", time(Some(from)), time(Some(to)))
+                }),
                 ratio(row.cpu_per_delivery, first.cpu_per_delivery),
                 time(row.p50),
                 time(row.p99),
                 if row.clean { "OK" } else { "FAILED" }
             );
+        }
+        for row in &self.rows {
+            for Figure { name, value, unit } in &row.figures {
+                let _ = writeln!(out, "  {}: {name} {value:.2} {unit}", row.label);
+            }
         }
         out + &self.verdicts()
     }
@@ -96,16 +116,21 @@ impl Comparison {
 
 impl Row {
     fn of(label: &str, own: &[&Report]) -> Self {
-        let gather = |of: fn(&Report) -> Option<f64>| {
+        let all = |of: fn(&Report) -> Option<f64>| -> Vec<f64> {
             let mut values: Vec<f64> = own.iter().filter_map(|report| of(report)).collect();
-            median(&mut values)
+            values.sort_by(f64::total_cmp);
+            values
         };
+        let gather = |of| median(&all(of));
+        let cpu = all(|report| report.router.as_ref()?.cpu_ns_per_delivery);
         Self {
             label: label.to_owned(),
             rate: gather(|report| Some(report.deliveries_per_s())).unwrap_or(0.0),
-            cpu_per_delivery: gather(|report| report.router.as_ref()?.cpu_ns_per_delivery),
+            cpu_per_delivery: median(&cpu),
+            cpu_range: cpu.first().copied().zip(cpu.last().copied()),
             p50: gather(|report| Some(report.latency()?.p50 as f64)),
             p99: gather(|report| Some(report.latency()?.p99 as f64)),
+            figures: figures(own),
             clean: own.iter().all(|report| report.clean),
         }
     }
@@ -169,8 +194,22 @@ pub fn ratio(value: Option<f64>, to: Option<f64>) -> String {
     }
 }
 
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
+/// The median of each figure that every report of `own` has.
+fn figures(own: &[&Report]) -> Vec<Figure> {
+    let Some((first, _)) = own.split_first() else { return Vec::new() };
+    let median_of = |wanted: &Figure| {
+        let all = own.iter().flat_map(|report| &report.figures);
+        let mut values: Vec<f64> =
+            all.filter(|one| one.name == wanted.name).map(|one| one.value).collect();
+        values.sort_by(f64::total_cmp);
+        let value = (values.len() == own.len()).then(|| median(&values))??;
+        Some(Figure { value, ..wanted.clone() })
+    };
+    first.figures.iter().filter_map(median_of).collect()
+}
+
+/// Of what is sorted.
+fn median(values: &[f64]) -> Option<f64> {
     let middle = values.len() / 2;
     match values.len() {
         0 => None,
@@ -186,9 +225,28 @@ mod tests {
 
     #[test]
     fn medians() {
-        assert_eq!(median(&mut []), None);
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&mut [4.0, 1.0]), Some(2.5));
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[1.0, 2.0, 3.0]), Some(2.0));
+        assert_eq!(median(&[1.0, 4.0]), Some(2.5));
+    }
+
+    #[test]
+    fn what_a_scenario_tells_besides_has_medians_too() {
+        let report = |growth: f64, cpu_ns: f64| {
+            let mut report = samples::report();
+            report.figures[0].value = growth;
+            report.router.as_mut().unwrap().cpu_ns_per_delivery = Some(cpu_ns);
+            report
+        };
+        let mut reports = [report(9.0, 2e3), report(1.0, 9e3), report(2.0, 1e3)];
+        let row = Comparison::of(&reports, 3).rows.remove(0);
+        assert_eq!((row.figures[0].value, row.figures[0].name.as_str()), (2.0, "growth"));
+        assert_eq!((row.cpu_per_delivery, row.cpu_range), (Some(2e3), Some((1e3, 9e3))));
+        let table = Comparison::of(&reports, 3).table();
+        assert!(table.contains("router <a>: growth 2.00 MiB\n"), "{table}");
+        assert!(table.contains("1.00us - 9.00us"), "{table}");
+        reports[1].figures.clear();
+        assert!(Comparison::of(&reports, 3).rows[0].figures.is_empty(), "one round lacks it");
     }
 
     #[test]

@@ -54,6 +54,14 @@ fn fanout_over_both_transports_and_all_serializers() {
 }
 
 #[test]
+fn a_spinning_generator_counts_asking_in_vain_as_rest() {
+    let report = check(&rawsocket(Fault::None), "fanout -n 3 --rate 100 --spin");
+    let generator = &report["generator"];
+    assert_eq!(generator["client_bound"], false, "{generator}");
+    assert!(generator["busy"].as_f64().unwrap() < 0.5, "{generator}");
+}
+
+#[test]
 fn long_payloads_and_mixed_subscribers() {
     let url = rawsocket(Fault::None);
     let mixed =

@@ -95,6 +95,7 @@ fn judge_latency(
     report.add_figure("p99 while all read", before.p99 as f64 / 1e3, "us");
     report.add_figure("p99 of the others while some stall", after.p99 as f64 / 1e3, "us");
     let growth = after.p99 as f64 / before.p99.max(1) as f64;
+    report.add_figure("p99 of the others, stalled to reading", growth, "x");
     if growth > args.allowed_growth && after.p99 > before.p99 + TOLERATED_NS {
         report.fail(format!(
             "the others' p99 went from {} to {}",
