@@ -91,9 +91,6 @@ pub(crate) struct RunFlags {
     /// Most bytes read from one socket in a turn [default: 65536]
     #[arg(long, value_name = "BYTES", help_heading = "Tuning")]
     read_budget: Option<usize>,
-    /// Most batches taken from other shards in a turn [default: 256]
-    #[arg(long, value_name = "N", help_heading = "Tuning")]
-    inbox_budget: Option<usize>,
     /// Bytes queued to one shard before those who feed it must wait [default: 67108864]
     #[arg(long, value_name = "BYTES", help_heading = "Tuning")]
     shard_queue_bytes: Option<usize>,
@@ -169,7 +166,6 @@ impl RunFlags {
             ping_interval_ms "--ping-interval-ms" => timeouts.ping_interval_ms;
             request_ids "--request-ids" => protocol.request_ids;
             read_budget "--read-budget" => tuning.read_budget_bytes;
-            inbox_budget "--inbox-budget" => tuning.inbox_budget_batches;
             shard_queue_bytes "--shard-queue-bytes" => tuning.shard_queue_bytes;
             backlog "--backlog" => tuning.backlog;
             flush_delay_us "--flush-delay-us" => tuning.flush_delay_us;
@@ -252,7 +248,6 @@ mod tests {
             "--ping-interval-ms=0",
             "--request-ids=off",
             "--read-budget=4096",
-            "--inbox-budget=8",
             "--shard-queue-bytes=100000",
             "--backlog=9",
             "--send-buffer=4096",
@@ -273,7 +268,6 @@ mod tests {
         expected.timeouts.ping_interval_ms = 0;
         expected.protocol.request_ids = RequestIdCheck::Off;
         expected.tuning.read_budget_bytes = 4096;
-        expected.tuning.inbox_budget_batches = 8;
         expected.tuning.shard_queue_bytes = 100_000;
         expected.tuning.backlog = 9;
         expected.tuning.send_buffer_bytes = Some(4096);

@@ -200,7 +200,6 @@ fn times_and_tuning_have_ranges() {
     timeouts("close_ms", "from 10 to 3600000 milliseconds", &[9]);
     let tuning = |key, range, values| check_range("[tuning]", key, range, values);
     tuning("read_budget_bytes", "from 4096 to 67108864 bytes", &[0, 67_108_865]);
-    tuning("inbox_budget_batches", "from 1 to 65536", &[0]);
     tuning("shard_queue_bytes", "from 65536 to 1099511627776 bytes", &[1]);
     tuning("backlog", "from 1 to 65535", &[0, 65_536]);
     tuning("flush_delay_us", "from 0 to 10000 microseconds", &[10_001]);

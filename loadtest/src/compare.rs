@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cli::{Compare, Scenario, nested};
 use crate::error::Result;
 use crate::floor;
-use crate::report::table::{duration, grouped};
+use crate::report::table::{bytes, duration, grouped};
 use crate::report::{Figure, Report};
 use crate::scenario;
 
@@ -32,6 +32,8 @@ pub struct Row {
     /// Event or call latency, nanoseconds.
     pub p50: Option<f64>,
     pub p99: Option<f64>,
+    /// The router's most resident memory, bytes.
+    pub rss_peak: Option<f64>,
     /// Medians of what else the scenario tells.
     pub figures: Vec<Figure>,
     pub clean: bool,
@@ -60,8 +62,8 @@ impl Comparison {
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "medians of {} interleaved rounds; ratios are to the first line\n  {:<28} {:>12} {:>7} \
-             {:>14} {:>17} {:>7} {:>9} {:>9}  verified",
+            "medians of {} interleaved rounds; ratios are to the first line\n  {:<26} {:>11} {:>6} \
+             {:>12} {:>16} {:>6} {:>7} {:>7} {:>9}  verified",
             self.rounds,
             "",
             "per second",
@@ -70,7 +72,8 @@ impl Comparison {
             "from - to",
             "ratio",
             "p50",
-            "p99"
+            "p99",
+            "memory"
         );
         let first = &self.rows[0];
         for row in &self.rows {
@@ -79,17 +82,16 @@ impl Comparison {
                 |ns: Option<f64>| ns.map_or_else(|| "-".to_owned(), |ns| duration(ns as u64));
             let _ = writeln!(
                 out,
-                "  {:<28} {:>12} {:>7} {:>14} {:>17} {:>7} {:>9} {:>9}  {}",
+                "  {:<26} {:>11} {:>6} {:>12} {:>16} {:>6} {:>7} {:>7} {:>9}  {}",
                 row.label,
                 grouped(row.rate as u64),
                 rate_ratio,
                 time(row.cpu_per_delivery),
-                row.cpu_range.map_or_else(String::new, |(from, to)| {
-                    format!("{} - {}", time(Some(from)), time(Some(to)))
-                }),
+                row.cpu_range_text(),
                 ratio(row.cpu_per_delivery, first.cpu_per_delivery),
                 time(row.p50),
                 time(row.p99),
+                row.rss_peak.map_or_else(String::new, |peak| bytes(peak as u64)),
                 if row.clean { "OK" } else { "FAILED" }
             );
         }
@@ -130,9 +132,16 @@ impl Row {
             cpu_range: cpu.first().copied().zip(cpu.last().copied()),
             p50: gather(|report| Some(report.latency()?.p50 as f64)),
             p99: gather(|report| Some(report.latency()?.p99 as f64)),
+            rss_peak: gather(|report| Some(report.router.as_ref()?.rss_peak as f64)),
             figures: figures(own),
             clean: own.iter().all(|report| report.clean),
         }
+    }
+
+    /// The cheapest and the dearest round, as text.
+    pub fn cpu_range_text(&self) -> String {
+        let text = |(from, to)| format!("{} - {}", duration(from as u64), duration(to as u64));
+        self.cpu_range.map_or_else(String::new, text)
     }
 }
 
@@ -245,6 +254,7 @@ mod tests {
         let table = Comparison::of(&reports, 3).table();
         assert!(table.contains("router <a>: growth 2.00 MiB\n"), "{table}");
         assert!(table.contains("1.00us - 9.00us"), "{table}");
+        assert!(table.contains("30.0 MiB  OK"), "{table}");
         reports[1].figures.clear();
         assert!(Comparison::of(&reports, 3).rows[0].figures.is_empty(), "one round lacks it");
     }

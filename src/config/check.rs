@@ -269,7 +269,6 @@ fn check_timeouts(timeouts: &Timeouts, findings: &mut Findings) {
 fn check_tuning(tuning: &Tuning, findings: &mut Findings) {
     let budget = tuning.read_budget_bytes;
     findings.range("tuning.read_budget_bytes", budget, 4 * KIB..=64 * MIB, BYTES);
-    findings.range("tuning.inbox_budget_batches", tuning.inbox_budget_batches, 1..=65_536, "");
     findings.range("tuning.shard_queue_bytes", tuning.shard_queue_bytes, 64 * KIB..=TIB, BYTES);
     findings.range("tuning.backlog", tuning.backlog, 1..=65_535, "");
     let delay = tuning.flush_delay_us;

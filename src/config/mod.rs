@@ -124,8 +124,6 @@ pub struct Storage {
 pub struct Tuning {
     /// Bytes read from one socket in one turn of its shard. 4 KiB to 64 MiB.
     pub read_budget_bytes: usize,
-    /// Batches of mail from other shards that a shard takes in one turn. 1 to 65 536.
-    pub inbox_budget_batches: usize,
     /// Bytes queued to one shard from which on its publishers are not read. 64 KiB to 1 TiB.
     pub shard_queue_bytes: usize,
     /// Connections that may wait to be accepted, per listener; the kernel may cap it.
@@ -147,7 +145,6 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             read_budget_bytes: 64 * 1024,
-            inbox_budget_batches: 256,
             shard_queue_bytes: 64 * 1024 * 1024,
             backlog: 1024,
             tcp_nodelay: true,

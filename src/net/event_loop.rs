@@ -30,8 +30,6 @@ const ALARM: Token = Token(usize::MAX - 1);
 pub(super) struct TurnBudget {
     /// Bytes read from one socket.
     pub(super) read_bytes: usize,
-    /// Parcels taken from the inbox.
-    pub(super) parcels: usize,
     /// Milliseconds that a shutdown waits for peers to answer.
     pub(super) shutdown_ms: u64,
     /// How long output may wait for more; zero: not at all.
@@ -235,7 +233,7 @@ impl EventLoop {
     }
 
     fn take_parcels(&mut self, now: Millis) {
-        for _ in 0..self.budget.parcels {
+        for _ in 0..PARCELS_PER_TURN {
             if self.shard.is_turn_full() {
                 break;
             }
@@ -367,6 +365,10 @@ pub(super) fn wall_clock() -> Timestamp {
 }
 
 const EVENTS_PER_POLL: usize = 1024;
+
+/// Parcels taken in one turn: what they carry is bounded by [`Shard::is_turn_full`], what they cost
+/// besides by this.
+const PARCELS_PER_TURN: usize = 256;
 
 /// Connections written in one turn, so that a huge fan-out does not keep others from being read.
 const CONNECTIONS_WRITTEN_PER_TURN: usize = 1024;

@@ -88,7 +88,6 @@ impl Server {
         let mut server = Self { router, mesh, addresses, acceptor: stop, threads, ended };
         let budget = TurnBudget {
             read_bytes: config.tuning.read_budget_bytes,
-            parcels: config.tuning.inbox_budget_batches,
             shutdown_ms: config.timeouts.close_ms,
             flush_delay: Duration::from_micros(config.tuning.flush_delay_us),
             held_bytes: HELD_BYTES.min(config.output.hard_bytes / 4),

@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
-use super::Report;
 use super::svg::{Chart, Line, bars, escape, nice_step};
 use super::table::{bytes, duration, grouped};
+use super::{Figure, Report};
 use crate::compare::{Comparison, Row, ratio};
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
@@ -68,12 +68,28 @@ fn lines(reports: &[Report], points: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec
     reports.iter().map(line).collect()
 }
 
+/// Medians of what the scenario tells besides, a line per contestant and figure.
+fn put_figures(out: &mut String, comparison: &Comparison) {
+    if comparison.rows.iter().all(|row| row.figures.is_empty()) {
+        return;
+    }
+    out.push_str("<table>");
+    for row in &comparison.rows {
+        for Figure { name, value, unit } in &row.figures {
+            let (label, name, unit) = (escape(&row.label), escape(name), escape(unit));
+            let _ = write!(out, "<tr><th>{label}: {name}</th><td>{value:.2} {unit}</td></tr>");
+        }
+    }
+    out.push_str("</table>");
+}
+
 fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String]) {
     let _ = write!(
         out,
         "<section><h2>Side by side</h2><p>Medians of {} interleaved rounds; ratios are to the \
          first line.</p><table><tr><th></th><th>per second</th><th>ratio</th>\
-         <th>CPU per delivery</th><th>ratio</th><th>p50</th><th>p99</th><th>verified</th></tr>",
+         <th>CPU per delivery</th><th>from - to</th>\
+         <th>ratio</th><th>p50</th><th>p99</th><th>memory</th><th>verified</th></tr>",
         comparison.rounds
     );
     let first = &comparison.rows[0];
@@ -83,9 +99,11 @@ fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String])
             grouped(row.rate as u64),
             ratio(Some(row.rate), Some(first.rate)),
             time(row.cpu_per_delivery),
+            row.cpu_range_text(),
             ratio(row.cpu_per_delivery, first.cpu_per_delivery),
             time(row.p50),
             time(row.p99),
+            row.rss_peak.map_or_else(|| "-".to_owned(), |peak| bytes(peak as u64)),
         ];
         let _ = write!(out, "<tr><th>{}</th>", escape(&row.label));
         for cell in cells {
@@ -93,6 +111,8 @@ fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String])
         }
         let _ = write!(out, "<td>{}</td></tr>", verdict(row.clean));
     }
+    out.push_str("</table>");
+    put_figures(out, comparison);
     let chart = |title, value: fn(&Row) -> f64, text: fn(f64) -> String| {
         let bar = |row: &Row| {
             let colour = colours.iter().position(|label| *label == row.label).unwrap_or(0);
@@ -100,7 +120,7 @@ fn put_comparison(out: &mut String, comparison: &Comparison, colours: &[String])
         };
         figure(&bars(title, &comparison.rows.iter().map(bar).collect::<Vec<_>>()))
     };
-    out.push_str("</table><div class=\"charts\">");
+    out.push_str("<div class=\"charts\">");
     out.push_str(&chart(
         "CPU time per delivery",
         |row| row.cpu_per_delivery.unwrap_or(0.0),

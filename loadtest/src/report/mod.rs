@@ -179,6 +179,7 @@ pub mod samples {
                 cores: 0.2,
                 cpu_ns_per_event: Some(2_000.0),
                 rss_end: 20 << 20,
+                rss_peak: 30 << 20,
                 ..RouterUse::default()
             }),
             generator: GeneratorUse { cpu_s: 2.0, busy: 0.4, ..GeneratorUse::default() },
