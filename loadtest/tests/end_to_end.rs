@@ -107,7 +107,18 @@ fn faults_are_found() {
     check_fault(Fault::Lose, fanout, "lost");
     check_fault(Fault::Double, fanout, "doubled");
     check_fault(Fault::Swap, fanout, "reordered");
+    check_fault(Fault::Dismiss, fanout, "errors");
     check_fault(Fault::MixUpResults, "rpc -c 2 --rate 300", "damaged");
+}
+
+#[test]
+fn a_stalled_subscriber_may_be_dismissed() {
+    let options = "slow -n 2 --stalled 2 --rate 1000 --allowed-growth 1000";
+    let report = check(&rawsocket(Fault::Dismiss), options);
+    let figures = report["figures"].as_array().unwrap();
+    let closed = figures.iter().find(|figure| figure["name"].as_str().unwrap().contains("closed"));
+    let count = closed.unwrap()["value"].as_f64().unwrap();
+    assert!((1.0..=2.0).contains(&count), "each is dismissed once at most: {report}");
 }
 
 #[test]

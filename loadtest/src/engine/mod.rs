@@ -368,10 +368,21 @@ fn receive(
             board.counts.left += 1;
             link.phase = Phase::Left;
         }
-        (message::ABORT | message::GOODBYE, _) => board.note_error(printable(message)),
+        (message::ABORT | message::GOODBYE, _) => match role {
+            Role::Subscriber(subscriber) if subscriber.may_lose() => dismissed(link, board),
+            _ => board.note_error(printable(message)),
+        },
         _ => role.handle(link, board, head, message, now_ns),
     }
     Ok(())
+}
+
+/// The router has had enough of a stalled subscriber, and says so before it closes.
+const fn dismissed(link: &mut Link, board: &mut Board) {
+    if !matches!(link.phase, Phase::Left) {
+        link.phase = Phase::Left;
+        board.counts.evicted += 1;
+    }
 }
 
 fn join(link: &mut Link, role: &mut Role, board: &mut Board, now_ns: u64) {

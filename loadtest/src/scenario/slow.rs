@@ -49,7 +49,7 @@ pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
     let evicted = run.engine.board.counts.evicted;
     let offered = rate * half_ns as f64 / 1e9 * run.engine.board.delivery_bytes as f64;
     let mut report = run.report();
-    report.add_figure("offered to each stalled subscriber", offered / 1024.0, "KiB");
+    report.add_figure("offered to each stalled subscriber", offered / 1_048_576.0, "MiB");
     report.add_figure("stalled subscribers closed by the router", evicted as f64, "");
     judge_latency(&mut report, args, reading, stalling);
     judge_memory(&mut report, args, rss_before, rss_after);
@@ -92,8 +92,8 @@ fn judge_latency(
     let Some((before, after)) = reading.zip(stalling) else {
         return;
     };
-    report.add_figure("p99 while all read", before.p99 as f64 / 1e3, "us");
-    report.add_figure("p99 of the others while some stall", after.p99 as f64 / 1e3, "us");
+    report.add_figure("p99 while all read", before.p99 as f64 / 1e6, "ms");
+    report.add_figure("p99 of the others while some stall", after.p99 as f64 / 1e6, "ms");
     let growth = after.p99 as f64 / before.p99.max(1) as f64;
     report.add_figure("p99 of the others, stalled to reading", growth, "x");
     if growth > args.allowed_growth && after.p99 > before.p99 + TOLERATED_NS {

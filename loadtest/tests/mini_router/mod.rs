@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     Double,
     /// Sends it after the event that follows it.
     Swap,
+    /// Says GOODBYE to its receiver after it.
+    Dismiss,
     /// Answers every tenth call with the payload of its first call.
     MixUpResults,
 }
@@ -121,6 +123,10 @@ impl State {
             Fault::Double if strikes => {
                 to.send(&event);
                 to.send(&event);
+            }
+            Fault::Dismiss if strikes => {
+                to.send(&event);
+                to.send(&json!([6, {}, "wamp.close.slow_consumer"]));
             }
             Fault::Swap if strikes => self.held_back = Some((to, event)),
             _ => {
