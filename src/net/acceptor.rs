@@ -24,7 +24,7 @@ use crate::transport::TransportRules;
 
 /// A socket on its way to its shard.
 #[derive(Debug)]
-pub(super) struct Accepted {
+pub struct Accepted {
     pub(super) socket: Socket,
     pub(super) rules: Arc<TransportRules>,
     pub(super) peer: Box<str>,

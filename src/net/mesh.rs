@@ -16,7 +16,7 @@ use crate::shard::Mail;
 
 /// What a shard is told by other threads.
 #[derive(Debug)]
-pub(super) enum Parcel {
+pub enum Parcel {
     /// Mail of one turn of another shard, with its weight in bytes.
     Mail {
         batch: Vec<Mail>,
@@ -29,7 +29,7 @@ pub(super) enum Parcel {
 }
 
 #[derive(Debug)]
-pub(super) struct Mesh {
+pub struct Mesh {
     ports: Vec<Port>,
     /// The entrance of the store, which takes no parcels but is a place to wait for.
     storage: Load,
@@ -59,7 +59,7 @@ struct Load {
 
 /// The exit of one shard's port, held by its event loop.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub struct Inbox {
     shard: ShardId,
     receiver: Receiver<Parcel>,
     mesh: Arc<Mesh>,
@@ -67,7 +67,7 @@ pub(super) struct Inbox {
 
 impl Mesh {
     /// A mesh between the owners of these registries, and the inbox of each.
-    pub(super) fn new(
+    pub fn new(
         registries: &[&Registry],
         waker: Token,
         high_mark_bytes: usize,
@@ -96,7 +96,7 @@ impl Mesh {
     }
 
     /// Hands a parcel to a shard, and wakes it only if it sleeps.
-    pub(super) fn send(&self, to: ShardId, parcel: Parcel) {
+    pub fn send(&self, to: ShardId, parcel: Parcel) {
         let port = &self.ports[usize::from(to.0)];
         if let Parcel::Mail { weight, .. } = parcel {
             self.queues(to, weight);
@@ -110,7 +110,7 @@ impl Mesh {
     }
 
     /// So many bytes are about to wait at a shard, or at the store as [`HISTORY`].
-    pub(super) fn queues(&self, at: ShardId, weight: usize) {
+    pub fn queues(&self, at: ShardId, weight: usize) {
         let queued = self.load(at).queued_bytes.fetch_add(weight, Ordering::SeqCst) + weight;
         // Set before the parcel is there, so that whoever takes the parcel sees the mark.
         if queued > self.high_mark_bytes && !self.congested().contains(at) {
@@ -119,16 +119,16 @@ impl Mesh {
     }
 
     /// The shards whose publishers should not be read now.
-    pub(super) fn congested(&self) -> ShardSet {
+    pub fn congested(&self) -> ShardSet {
         ShardSet::from_bits(self.congested.load(Ordering::SeqCst))
     }
 
-    pub(super) fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         (0u8..).take(self.ports.len()).map(ShardId)
     }
 
     /// So many bytes wait no more.
-    pub(super) fn took(&self, shard: ShardId, weight: usize) {
+    pub fn took(&self, shard: ShardId, weight: usize) {
         let load = self.load(shard);
         let queued = load.queued_bytes.fetch_sub(weight, Ordering::SeqCst) - weight;
         // The mark itself is looked at, not whether this parcel crossed it: it may be set late.
@@ -149,22 +149,22 @@ impl Mesh {
 }
 
 impl Inbox {
-    pub(super) const fn mesh(&self) -> &Arc<Mesh> {
+    pub const fn mesh(&self) -> &Arc<Mesh> {
         &self.mesh
     }
 
     /// From here on senders wake this shard. Returns whether it may sleep: nothing has arrived.
-    pub(super) fn fall_asleep(&self) -> bool {
+    pub fn fall_asleep(&self) -> bool {
         self.port().awake.store(false, Ordering::SeqCst);
         self.receiver.is_empty()
     }
 
     /// From here on senders leave this shard alone.
-    pub(super) fn wake_up(&self) {
+    pub fn wake_up(&self) {
         self.port().awake.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn take(&self) -> Option<Parcel> {
+    pub fn take(&self) -> Option<Parcel> {
         let parcel = self.receiver.try_recv().ok()?;
         if let Parcel::Mail { weight, .. } = parcel {
             self.mesh.took(self.shard, weight);
@@ -173,7 +173,7 @@ impl Inbox {
     }
 
     /// Asks for [`Parcel::Resume`] when these shards have room. Returns those still congested.
-    pub(super) fn await_room(&self, shards: ShardSet) -> ShardSet {
+    pub fn await_room(&self, shards: ShardSet) -> ShardSet {
         for shard in shards.iter() {
             let load = self.mesh.load(shard);
             load.waiting.fetch_or(bit(self.shard), Ordering::SeqCst);

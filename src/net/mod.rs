@@ -4,7 +4,7 @@ mod acceptor;
 mod cores;
 mod event_loop;
 mod hold;
-mod mesh;
+pub mod mesh;
 mod server;
 mod socket;
 
