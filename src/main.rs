@@ -6,6 +6,8 @@
 mod cli;
 mod logging;
 
+use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{self, ExitCode};
@@ -20,6 +22,7 @@ use stentor::net::Server;
 use tracing::{error, info, warn};
 
 use cli::{Cli, Command, ConfigCommand};
+use logging::Log;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -36,24 +39,27 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
-    if let Err(fault) = logging::init(&config.log) {
-        return fail(&fault);
-    }
+    let log = match Log::start(&config.log) {
+        Ok(log) => log,
+        Err(fault) => return fail(&fault),
+    };
     info!(version = env!("CARGO_PKG_VERSION"), shards = config.shard_count(), "starting");
     for warning in config.warnings() {
         warn!("{warning}");
     }
-    run(&config)
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.print(&last_words(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Serves until told to stop: the first SIGINT or SIGTERM stops in order, the second at once.
-fn run(config: &Config) -> ExitCode {
-    let signals = Signals::new([SIGINT, SIGTERM]);
-    let (server, signals) = match (Server::start(config), signals) {
-        (Ok(server), Ok(signals)) => (server, signals),
-        (Err(error), _) => return fail(&error),
-        (_, Err(error)) => return fail(&error),
-    };
+fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let server = Server::start(config)?;
     for (listener, address) in config.listeners.iter().zip(server.addresses()) {
         let bound = Listener { address: address.clone(), ..listener.clone() };
         info!(listener = bound.label(), urls = bound.urls().join(" "), "listening");
@@ -66,10 +72,7 @@ fn run(config: &Config) -> ExitCode {
             error!(thread, "a thread of the router has ended, stopping");
         }
     }
-    match server.stop() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
+    Ok(server.stop()?)
 }
 
 /// Passes the first signal on; the second ends the process at once.
@@ -81,6 +84,7 @@ fn forward(mut signals: Signals) -> Receiver<()> {
         // The router may be stopping already, for a reason of its own.
         let _ = sender.send(());
         signals.next();
+        // At once: what the log still holds is what standard error has not taken.
         process::exit(1);
     });
     receiver
@@ -107,9 +111,13 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn fail(error: &impl std::fmt::Display) -> ExitCode {
-    let text = error.to_string();
+/// Ends a command that has no log.
+fn fail(error: &dyn Display) -> ExitCode {
     // Without standard error the exit code alone has to tell.
-    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+    let _ = io::stderr().lock().write_all(last_words(error).as_bytes());
     ExitCode::FAILURE
+}
+
+fn last_words(error: &(impl Display + ?Sized)) -> String {
+    format!("{}\n", error.to_string().trim_end())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::connection::Phase;
 use super::lifecycle::EndReason;
+use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::clock::Millis;
 use crate::codec::{self, Codec};
@@ -36,7 +37,7 @@ impl Shard {
             peer = %connection.peer,
             transport = connection.framing.transport_name(),
             serializer = connection.codec.as_str(),
-            agent = hello.agent.as_deref().unwrap_or_default(),
+            agent = quotable(hello.agent.as_deref().unwrap_or_default()),
             "session joined"
         );
         connection.session_id = Some(id);
@@ -106,10 +107,10 @@ impl Shard {
     ) {
         self.counters.sessions_refused.increment();
         let peer = &self.connections[slot as usize].peer;
-        let realm = hello.realm.as_deref().unwrap_or_default();
         if self.log_budget.allow(now) {
-            let reason = error.uri();
-            tracing::info!(%peer, realm, reason, detail = message, "session refused");
+            let realm = quotable(hello.realm.as_deref().unwrap_or_default());
+            let (reason, detail) = (error.uri(), quotable(message));
+            tracing::info!(%peer, realm, reason, detail, "session refused");
         }
         self.abort(slot, error, message, CloseCode::Policy, now);
     }

@@ -1,4 +1,5 @@
-//! A bound on log lines that strangers can cause: so many per second and shard, then a count.
+//! A bound on log lines that strangers can cause: so many per second and shard, then a count; and
+//! on how much of what they say stands in one.
 
 use crate::clock::Millis;
 
@@ -28,7 +29,15 @@ impl LogBudget {
     }
 }
 
+/// The beginning of a text that the peer chose, as a log line quotes it.
+pub(super) fn quotable(text: &str) -> &str {
+    &text[..text.floor_char_boundary(QUOTED_BYTES)]
+}
+
 const LINES_PER_SECOND: u32 = 100;
+
+/// More than any honest agent or realm; a log line waits in memory until it is written.
+const QUOTED_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -41,5 +50,12 @@ mod tests {
         assert_eq!(allowed(&mut budget, Millis(5_000)), 100);
         assert_eq!(allowed(&mut budget, Millis(5_999)), 0);
         assert_eq!(allowed(&mut budget, Millis(6_000)), 100);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(quotable("autobahn"), "autobahn");
+        let text = format!("x{}", "ä".repeat(200));
+        assert_eq!(quotable(&text), &text[..255]);
     }
 }

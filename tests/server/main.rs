@@ -7,6 +7,7 @@ mod durable;
 mod history;
 mod hostile;
 mod limits;
+mod log;
 mod process;
 mod routing;
 mod slow;
