@@ -24,11 +24,11 @@ const CASES: [Case; 7] = [
     ("decode PUBLISH, JSON, 128 B", 1, |count| decode(Codec::Json, count)),
     ("decode PUBLISH, MessagePack, 128 B", 1, |count| decode(Codec::MsgPack, count)),
     ("deliver an event, 8 in a turn, 100 receivers", 800, |count| {
-        let mut fan_out = FanOut::new(100);
+        let mut fan_out = FanOut::new(100, 1);
         (0..count).for_each(|_| fan_out.publish(8));
     }),
     ("deliver an event, 1 in a turn, 100 receivers", 100, |count| {
-        let mut fan_out = FanOut::new(100);
+        let mut fan_out = FanOut::new(100, 1);
         (0..count).for_each(|_| fan_out.publish(1));
     }),
     ("publish, one receiver, 1,000 topics", 1, |count| {

@@ -6,17 +6,20 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 
 use cases::{Calls, FanOut, Matching, Sessions};
 
-/// Cost per event, which must stay flat as receivers grow.
+/// Cost per event, which must stay flat as receivers grow, on one shard and spread over several.
 fn fan_out(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("fan-out");
-    for receivers in [100, 1_000, 10_000, 100_000] {
-        let mut fan_out = FanOut::new(receivers);
-        group.throughput(Throughput::Elements(8 * receivers as u64));
-        group.bench_function(BenchmarkId::new("8 in one turn", receivers), |bencher| {
-            bencher.iter(|| fan_out.publish(8));
-        });
+    for shards in [1, 8] {
+        let name = format!("fan-out, 8 in one turn, receivers on {shards} shards");
+        let mut group = criterion.benchmark_group(name);
+        for receivers in [100, 1_000, 10_000, 100_000] {
+            let mut fan_out = FanOut::new(receivers, shards);
+            group.throughput(Throughput::Elements(8 * receivers as u64));
+            group.bench_function(BenchmarkId::from_parameter(receivers), |bencher| {
+                bencher.iter(|| fan_out.publish(8));
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 /// Cost per publication, which must stay flat as topics and patterns grow.

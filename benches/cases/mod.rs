@@ -1,4 +1,4 @@
-//! Work for the benches: one shard without sockets, driven by frames of RawSocket clients.
+//! Work for the benches: shards without sockets, driven by frames of RawSocket clients.
 //!
 //! Used by `router.rs`, which takes times, and by `instructions.rs`, which counts instructions.
 
@@ -16,56 +16,92 @@ const LONG_TAIL: &str = ".a.topic.with.a.name.that.is.as.long.as.names.of.topics
 /// A time at which nothing is due.
 const NOW: Millis = Millis(1);
 
-/// One shard with its clients; what it writes is counted and forgotten.
+/// Shards with their clients; what they write is counted and forgotten.
 pub(crate) struct World {
-    shard: Shard,
+    shards: Vec<Shard>,
     rules: Arc<TransportRules>,
+    joined: usize,
     /// Bytes that clients received.
     pub(crate) received_bytes: usize,
 }
 
+/// A connection: its shard, and its slot there.
+#[derive(Clone, Copy)]
+pub(crate) struct Client {
+    shard: usize,
+    slot: u32,
+}
+
 impl Default for World {
     fn default() -> Self {
-        let settings = Settings::default();
-        let realms = vec![RealmSettings::default()];
-        let router = Arc::new(Router::new(settings, realms, 1, HashSeed::new(1)));
-        Self {
-            shard: Shard::new(ShardId(0), router, [1; 32]),
-            rules: Arc::new(TransportRules::default()),
-            received_bytes: 0,
-        }
+        Self::new(1)
     }
 }
 
 impl World {
-    /// A client with a session, that speaks JSON over RawSocket.
-    pub(crate) fn join(&mut self) -> u32 {
-        let slot = self.shard.open(&self.rules, "bench".into(), Admission::Welcome, NOW);
-        self.shard.receive(slot, &mut [0x7F, 0xF1, 0, 0], NOW);
-        let roles = r#"{"publisher":{},"subscriber":{},"caller":{},"callee":{}}"#;
-        self.receive(slot, &format!(r#"[1,"realm1",{{"roles":{roles}}}]"#));
-        slot
-    }
-
-    /// Hands one message of a client to the shard and writes all that follows from it.
-    pub(crate) fn receive(&mut self, slot: u32, message: &str) {
-        self.receive_frames(slot, &mut frame(message));
-    }
-
-    /// Hands whole frames to the shard, in one read, and writes all that follows from them.
-    pub(crate) fn receive_frames(&mut self, slot: u32, frames: &mut [u8]) {
-        self.shard.receive(slot, frames, NOW);
-        while let Some(dirty) = self.shard.take_dirty() {
-            let received = &mut self.received_bytes;
-            let mut write = |bytes: &[u8]| {
-                *received += bytes.len();
-                Ok(bytes.len())
-            };
-            let flushed = self.shard.flush(dirty, &mut write, NOW);
-            assert_eq!(flushed, Flushed::Progress, "no client is slow or leaves");
+    pub(crate) fn new(shards: u8) -> Self {
+        let settings = Settings::default();
+        let realms = vec![RealmSettings::default()];
+        let count = usize::from(shards);
+        let router = Arc::new(Router::new(settings, realms, count, HashSeed::new(1)));
+        let shard = |number| Shard::new(ShardId(number), Arc::clone(&router), [number + 1; 32]);
+        Self {
+            shards: (0..shards).map(shard).collect(),
+            rules: Arc::new(TransportRules::default()),
+            joined: 0,
+            received_bytes: 0,
         }
-        self.shard.end_turn(NOW);
     }
+
+    /// A client with a session, that speaks JSON over RawSocket; the shards get theirs in turn.
+    pub(crate) fn join(&mut self) -> Client {
+        let shard = self.joined % self.shards.len();
+        self.joined += 1;
+        let own = &mut self.shards[shard];
+        let slot = own.open(&self.rules, "bench".into(), Admission::Welcome, NOW);
+        own.receive(slot, &mut [0x7F, 0xF1, 0, 0], NOW);
+        let client = Client { shard, slot };
+        let roles = r#"{"publisher":{},"subscriber":{},"caller":{},"callee":{}}"#;
+        self.receive(client, &format!(r#"[1,"realm1",{{"roles":{roles}}}]"#));
+        client
+    }
+
+    /// Hands one message of a client to its shard and writes all that follows from it.
+    pub(crate) fn receive(&mut self, client: Client, message: &str) {
+        self.receive_frames(client, &mut frame(message));
+    }
+
+    /// Hands whole frames to a shard, in one read, and writes all that follows from them.
+    pub(crate) fn receive_frames(&mut self, client: Client, frames: &mut [u8]) {
+        self.shards[client.shard].receive(client.slot, frames, NOW);
+        self.pass_mail(client.shard);
+        for shard in &mut self.shards {
+            write_all(shard, &mut self.received_bytes);
+        }
+    }
+
+    /// Hands the mail of shard `from` to the others, who in these benches have none to answer with.
+    fn pass_mail(&mut self, from: usize) {
+        for to in (0..self.shards.len()).filter(|to| *to != from) {
+            let number = u8::try_from(to).expect("shards are few");
+            if let Some((batch, _)) = self.shards[from].take_outbox(ShardId(number)) {
+                self.shards[to].handle_mail(batch, NOW);
+            }
+        }
+    }
+}
+
+/// The end of a turn.
+fn write_all(shard: &mut Shard, received_bytes: &mut usize) {
+    while let Some(dirty) = shard.take_dirty() {
+        let mut write = |bytes: &[u8]| {
+            *received_bytes += bytes.len();
+            Ok(bytes.len())
+        };
+        let flushed = shard.flush(dirty, &mut write, NOW);
+        assert_eq!(flushed, Flushed::Progress, "no client is slow or leaves");
+    }
+    shard.end_turn(NOW);
 }
 
 /// A frame of RawSocket with one message.
@@ -77,13 +113,14 @@ pub(crate) fn frame(message: &str) -> Vec<u8> {
 /// Publications of one publisher to `receivers` subscribers of one topic.
 pub(crate) struct FanOut {
     world: World,
-    publisher: u32,
+    publisher: Client,
     request: u64,
 }
 
 impl FanOut {
-    pub(crate) fn new(receivers: usize) -> Self {
-        let mut world = World::default();
+    /// The subscribers live on so many shards, in turn.
+    pub(crate) fn new(receivers: usize, shards: u8) -> Self {
+        let mut world = World::new(shards);
         let publisher = world.join();
         for _ in 0..receivers {
             let subscriber = world.join();
@@ -108,7 +145,7 @@ impl FanOut {
 /// Publications to a topic with one subscriber, beside many other topics and patterns.
 pub(crate) struct Matching {
     world: World,
-    publisher: u32,
+    publisher: Client,
     request: u64,
 }
 
@@ -150,8 +187,8 @@ impl Matching {
 /// Calls of one caller that one callee answers.
 pub(crate) struct Calls {
     world: World,
-    caller: u32,
-    callee: u32,
+    caller: Client,
+    callee: Client,
     request: u64,
 }
 
@@ -179,9 +216,10 @@ pub(crate) struct Sessions(World);
 
 impl Sessions {
     pub(crate) fn come_and_go(&mut self) {
-        let slot = self.0.join();
-        self.0.receive(slot, r#"[32,1,{},"com.example.topic"]"#);
-        self.0.shard.handle_lost(slot, NOW);
-        self.0.shard.take_closed();
+        let client = self.0.join();
+        self.0.receive(client, r#"[32,1,{},"com.example.topic"]"#);
+        let shard = &mut self.0.shards[client.shard];
+        shard.handle_lost(client.slot, NOW);
+        shard.take_closed();
     }
 }
