@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::token::{Binary, Extent, Reader, Sequence, Text, Token};
 use super::{Codec, DecodeError};
 
+/// Invariant: whoever moves to a value or key passes the space in front of it.
 pub(super) struct JsonReader<'a> {
     text: &'a str,
     at: usize,
@@ -26,13 +27,16 @@ impl<'a> Reader<'a> for JsonReader<'a> {
 
     fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Self { text, at: 0 }),
+            Ok(text) => {
+                let mut reader = Self { text, at: 0 };
+                reader.skip_space();
+                Ok(reader)
+            }
             Err(error) => Err(malformed("invalid UTF-8", error.valid_up_to())),
         }
     }
 
     fn token(&mut self) -> Result<Token<'a>, DecodeError> {
-        self.skip_space();
         match self.peek() {
             Some(b'"') => self.string_token(),
             Some(b'[') => {
@@ -53,7 +57,6 @@ impl<'a> Reader<'a> for JsonReader<'a> {
     }
 
     fn key(&mut self) -> Result<Token<'a>, DecodeError> {
-        self.skip_space();
         if self.peek() != Some(b'"') {
             return Err(self.fail("a key must be a string"));
         }
@@ -63,6 +66,7 @@ impl<'a> Reader<'a> for JsonReader<'a> {
             return Err(self.fail("expected a colon"));
         }
         self.at += 1;
+        self.skip_space();
         Ok(Token::Str(key.text()))
     }
 
@@ -127,20 +131,10 @@ impl<'a> JsonReader<'a> {
     fn string_token(&mut self) -> Result<Token<'a>, DecodeError> {
         let start = self.at;
         let string = self.string()?;
-        if !string.escaped || !string.with_quotes.starts_with(BINARY_MARK) {
-            return Ok(Token::Str(string.text()));
-        }
-        let base64 = &string.with_quotes[BINARY_MARK.len()..string.with_quotes.len() - 1];
-        let (binary, valid) = if base64.contains('\\') {
-            let binary = Binary::Escaped(string.with_quotes);
-            (binary, binary.read().is_ok())
+        if string.escaped && string.with_quotes.starts_with(BINARY_MARK) {
+            binary_token(string.with_quotes, start)
         } else {
-            (Binary::Base64(base64), is_base64(base64))
-        };
-        if valid {
-            Ok(Token::Bytes(binary))
-        } else {
-            Err(malformed("a string that begins with NUL must go on in base64", start))
+            Ok(Token::Str(string.text()))
         }
     }
 
@@ -197,30 +191,31 @@ impl<'a> JsonReader<'a> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
         self.at += usize::from(negative);
-        let mut magnitude = Some(0_u64);
+        let mut magnitude = 0_u64;
         let integer_start = self.at;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
-            let digit = u64::from(digit - b'0');
-            magnitude = magnitude.and_then(|n| n.checked_mul(10)?.checked_add(digit));
+            magnitude = magnitude.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             self.at += 1;
         }
         let digits = self.at - integer_start;
         if digits == 0 || digits > 1 && self.text.as_bytes()[integer_start] == b'0' {
             return Err(malformed("an invalid number", start));
         }
-        let is_float = self.fraction_and_exponent()?;
-        Ok(match magnitude {
-            Some(number) if !is_float && !negative => Token::UInt(number),
-            Some(number @ 1..=NEGATIVE_LIMIT) if !is_float => {
-                Token::Int(0_i64.wrapping_sub_unsigned(number))
-            }
+        if let Some(b'.' | b'e' | b'E') = self.peek() {
+            self.fraction_and_exponent()?;
+            return Ok(Token::Number(&self.text[start..self.at]));
+        }
+        let is_exact = digits <= SAFE_DIGITS;
+        let parse = || self.text[integer_start..self.at].parse().ok();
+        Ok(match if is_exact { Some(magnitude) } else { parse() } {
+            Some(number) if !negative => Token::UInt(number),
+            Some(number @ 1..=NEGATIVE_LIMIT) => Token::Int(0_i64.wrapping_sub_unsigned(number)),
             _ => Token::Number(&self.text[start..self.at]),
         })
     }
 
-    /// Reads what makes a number a float; false if there is nothing of it.
-    fn fraction_and_exponent(&mut self) -> Result<bool, DecodeError> {
-        let start = self.at;
+    /// Reads what makes a number a float.
+    fn fraction_and_exponent(&mut self) -> Result<(), DecodeError> {
         if self.peek() == Some(b'.') {
             self.at += 1;
             self.digits()?;
@@ -232,7 +227,7 @@ impl<'a> JsonReader<'a> {
             }
             self.digits()?;
         }
-        Ok(self.at > start)
+        Ok(())
     }
 
     fn digits(&mut self) -> Result<(), DecodeError> {
@@ -251,6 +246,23 @@ impl<'a> Quoted<'a> {
         } else {
             Text::Plain(&self.with_quotes[1..self.with_quotes.len() - 1])
         }
+    }
+}
+
+/// A string that begins with NUL. Apart from other tokens: it takes much stack.
+#[cold]
+fn binary_token(with_quotes: &str, start: usize) -> Result<Token<'_>, DecodeError> {
+    let base64 = &with_quotes[BINARY_MARK.len()..with_quotes.len() - 1];
+    let (binary, valid) = if base64.contains('\\') {
+        let binary = Binary::Escaped(with_quotes);
+        (binary, binary.read().is_ok())
+    } else {
+        (Binary::Base64(base64), is_base64(base64))
+    };
+    if valid {
+        Ok(Token::Bytes(binary))
+    } else {
+        Err(malformed("a string that begins with NUL must go on in base64", start))
     }
 }
 
@@ -330,6 +342,8 @@ fn is_base64(text: &str) -> bool {
 
 /// How a string begins that is binary data: only this form of NUL is possible in JSON.
 const BINARY_MARK: &str = "\"\\u0000";
+/// So many digits fit in 64 bits, whatever they are.
+const SAFE_DIGITS: usize = 19;
 /// The magnitude of -2^63.
 const NEGATIVE_LIMIT: u64 = 1 << 63;
 

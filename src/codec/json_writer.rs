@@ -51,11 +51,11 @@ impl Writer for JsonWriter {
     }
 
     fn int(out: &mut Vec<u8>, number: i64) {
-        write!(out, "{number}").expect("a Vec takes every write");
+        leaf(out, &number).expect("JSON has every integer");
     }
 
     fn uint(out: &mut Vec<u8>, number: u64) {
-        write!(out, "{number}").expect("a Vec takes every write");
+        leaf(out, &number).expect("JSON has every integer");
     }
 
     fn float(out: &mut Vec<u8>, number: f64) -> Result<(), EncodeError> {

@@ -180,17 +180,17 @@ impl Shard {
         slot: u32,
         mut publish: Publish<'_>,
     ) -> Result<(), Violation> {
+        let limit = self.settings().limits.uri_bytes;
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        let author = Author::new(session, &mut publish.options);
-        let limit = self.settings().limits.uri_bytes;
-        if let Err(refusal) = check_publish(&author.realm, &publish, limit) {
+        if let Err(refusal) = check_publish(&session.realm, &publish, limit) {
             self.counters.publications_refused.increment();
             if publish.options.acknowledge {
                 self.refuse(slot, code::PUBLISH, publish.request, refusal);
             }
             return Ok(());
         }
+        let author = Author::new(self.joined(slot), &mut publish.options);
         self.publish(slot, author, &publish, None);
         Ok(())
     }
@@ -213,7 +213,7 @@ impl Shard {
         publish: &Publish<'_>,
         departed: Option<&Session>,
     ) {
-        let Author { realm, audience, details } = author;
+        let Author { audience, details } = author;
         self.counters.publications.increment();
         let publication = PublicationId::from_random(self.random());
         // Stored before the subscriptions are looked up; see `router::retained`.
@@ -223,9 +223,12 @@ impl Shard {
             let event = RetainedEvent { publication, audience, details, payload };
             self.retain(slot, departed, &publish.topic, event)
         });
+        // Borrowed: every shard would write to the count of the realm's references.
+        let realm = &self.publisher(slot, departed).realm;
         let mut fanouts = realm.topics.matches(&publish.topic);
         if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
             let event = (publication, &audience, &details);
+            let realm = Arc::clone(realm);
             self.record(&realm, publish, event, &fanouts);
             // Who joins from here on finds the event in the history; who joined before gets it.
             fanouts = realm.topics.matches(&publish.topic);
@@ -250,6 +253,12 @@ impl Shard {
                 self.mark_feeds(slot, elsewhere);
             }
         }
+    }
+
+    /// The publisher of a publication: the session in `slot`, unless it has departed.
+    pub(super) fn publisher<'a>(&'a self, slot: u32, departed: Option<&'a Session>) -> &'a Session {
+        let publisher = departed.or_else(|| self.connections[slot as usize].session());
+        publisher.expect("the publisher is here")
     }
 
     /// Hands an event to every shard that has receivers, this one included. Returns the others.
@@ -365,7 +374,6 @@ fn is_meant(connection: &Connection, head: &EventHead) -> bool {
 
 /// What an event says of its publisher, the same for all subscriptions.
 struct Author {
-    realm: Arc<Realm>,
     audience: Audience,
     /// `EVENT.Details` without `topic`.
     details: Dict,
@@ -377,7 +385,7 @@ impl Author {
         let filter = options.filter.take();
         let audience = Audience::new(options.exclude_me.then_some(session.id), filter);
         let details = event_details(session, options);
-        Self { realm: Arc::clone(&session.realm), audience, details }
+        Self { audience, details }
     }
 }
 

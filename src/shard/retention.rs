@@ -18,8 +18,7 @@ impl Shard {
         topic: &str,
         event: RetainedEvent,
     ) -> u64 {
-        let publisher = departed.or_else(|| self.connections[slot as usize].session());
-        let publisher = publisher.expect("the publisher is here");
+        let publisher = self.publisher(slot, departed);
         let (realm, limits) = (Arc::clone(&publisher.realm), &self.settings().limits);
         let stored = realm.retained.store(topic, event, publisher.identity(), limits);
         self.counters.events_retained.increment();

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use super::rawsocket::HEADER_BYTES;
+
 /// What goes in front of an outgoing WAMP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Framing {
@@ -32,7 +34,11 @@ impl Framing {
     /// behind it.
     pub fn begin(self, out: &mut Vec<u8>) -> FrameStart {
         let start = out.len();
-        out.extend_from_slice(&[0; ROOM]);
+        match self {
+            Self::RawSocket => out.extend_from_slice(&[0; HEADER_BYTES]),
+            Self::WebSocketText | Self::WebSocketBinary => out.extend_from_slice(&[0; ROOM]),
+        }
+        debug_assert_eq!(out.len(), start + self.room());
         FrameStart(start)
     }
 
@@ -41,7 +47,7 @@ impl Framing {
     /// A RawSocket message of more than 2^24 bytes has no valid header; such a frame is larger
     /// than any peer's `max_message_bytes`, so it is never sent.
     pub fn finish(self, out: &mut [u8], start: FrameStart) -> Range<usize> {
-        let message = start.0 + ROOM;
+        let message = start.0 + self.room();
         let mut header = [0; ROOM];
         let length = self.write_header(&mut header, out.len() - message);
         let frame = message - length;
@@ -52,7 +58,7 @@ impl Framing {
     /// The bytes of the message in a frame of `frame_bytes`: what a peer's limit is about.
     pub const fn message_bytes(self, frame_bytes: usize) -> usize {
         match self {
-            Self::RawSocket => frame_bytes - 4,
+            Self::RawSocket => frame_bytes - HEADER_BYTES,
             Self::WebSocketText | Self::WebSocketBinary => match frame_bytes {
                 0..=127 => frame_bytes - 2,
                 128..=0x1_0003 => frame_bytes - 4,
@@ -61,11 +67,19 @@ impl Framing {
         }
     }
 
+    /// No more than RawSocket needs, so that its frames lie side by side.
+    const fn room(self) -> usize {
+        match self {
+            Self::RawSocket => HEADER_BYTES,
+            Self::WebSocketText | Self::WebSocketBinary => ROOM,
+        }
+    }
+
     fn write_header(self, header: &mut [u8; ROOM], length: usize) -> usize {
         let opcode = match self {
             Self::RawSocket => {
-                header[..4].copy_from_slice(&super::rawsocket::header(0, length));
-                return 4;
+                header[..HEADER_BYTES].copy_from_slice(&super::rawsocket::header(0, length));
+                return HEADER_BYTES;
             }
             Self::WebSocketText => 1,
             Self::WebSocketBinary => 2,

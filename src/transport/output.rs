@@ -28,7 +28,7 @@ pub struct Dropped {
 /// but never into a frame that is partly written (TR-RS-08).
 #[derive(Debug, Default)]
 pub struct Output {
-    spans: SmallVec<[Entry; 4]>,
+    spans: SmallVec<[Entry; 8]>,
     /// Older than all spans; holds at least one byte if there is one.
     backlog: Option<Box<Backlog>>,
     waiting: usize,
@@ -94,8 +94,8 @@ impl Output {
 
     /// The next bytes to write, at most `max_bytes`; empty only if nothing waits.
     ///
-    /// They lie in the backlog, in the arena, or, where several small frames follow each other, in
-    /// `scratch`, whose old content is lost.
+    /// They lie in the backlog, in the arena, or, where several small frames lie apart from each
+    /// other, in `scratch`, whose old content is lost.
     pub fn next_write<'a>(
         &'a self,
         arena: &'a Arena,
@@ -109,13 +109,14 @@ impl Output {
         let Some((first, rest)) = self.spans[self.first as usize..].split_first() else {
             return &[];
         };
-        let head = &arena.get(first.span())[self.written as usize..];
-        if rest.is_empty() || head.len() >= max_bytes.min(LARGE_BYTES) {
+        let (run, apart) = first_run(*first, rest);
+        let head = &arena.get(run)[self.written as usize..];
+        if apart.is_empty() || head.len() >= max_bytes.min(LARGE_BYTES) {
             return &head[..head.len().min(max_bytes)];
         }
         scratch.clear();
         scratch.extend_from_slice(head);
-        for entry in rest {
+        for entry in apart {
             let frame = arena.get(entry.span());
             let room = max_bytes - scratch.len();
             if room == 0 || frame.len() >= LARGE_BYTES {
@@ -264,10 +265,22 @@ impl Entry {
     }
 }
 
-/// From this size on a frame is written from where it lies.
+/// The frames from `first` on that lie side by side, as one span; and the frames behind them.
+fn first_run(first: Entry, rest: &[Entry]) -> (Span, &[Entry]) {
+    let mut run = first.span();
+    let joins = |entry: &&Entry| {
+        let joins = entry.start == run.start + run.len;
+        run.len += if joins { entry.span().len } else { 0 };
+        joins
+    };
+    let joined = rest.iter().take_while(joins).count();
+    (run, &rest[joined..])
+}
+
+/// From this size on frames are written from where they lie.
 const LARGE_BYTES: usize = 16 << 10;
 
-const _: () = assert!(size_of::<Output>() <= 64);
+const _: () = assert!(size_of::<Output>() <= 96);
 
 #[cfg(test)]
 mod tests {
@@ -300,11 +313,12 @@ mod tests {
     }
 
     #[test]
-    fn only_small_frames_that_follow_each_other_are_copied() {
+    fn only_small_frames_apart_from_each_other_are_copied() {
         let (mut output, mut arena) = (Output::new(), Arena::new());
         for length in [10, LARGE_BYTES, 10, 20, LARGE_BYTES] {
             let span = arena.put(&vec![1; length]);
             output.push(span, Class::Reply);
+            arena.put(b"for others");
         }
         for (length, copied) in [(10, true), (LARGE_BYTES, false), (30, true), (LARGE_BYTES, false)]
         {
@@ -313,6 +327,23 @@ mod tests {
             assert_eq!((next, !scratch.is_empty()), (length, copied));
             output.advance(next);
         }
+        assert!(output.is_empty());
+    }
+
+    #[test]
+    fn frames_side_by_side_are_one_write() {
+        let (mut output, mut arena) = (Output::new(), Arena::new());
+        for byte in 1..=3 {
+            let span = arena.put(&[byte; 10]);
+            output.push(span, Class::Event);
+        }
+        let mut scratch = Vec::new();
+        assert_eq!(output.next_write(&arena, &mut scratch, 15), [&[1; 10][..], &[2; 5]].concat());
+        output.advance(15);
+        output.check_invariants();
+        assert_eq!(output.next_write(&arena, &mut scratch, 99), [&[2; 5][..], &[3; 10]].concat());
+        assert!(scratch.is_empty());
+        output.advance(15);
         assert!(output.is_empty());
     }
 }

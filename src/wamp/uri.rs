@@ -13,19 +13,9 @@ pub enum UriRule {
     Strict,
 }
 
-impl UriRule {
-    /// Whether a component may hold this ASCII character.
-    const fn allows(self, byte: u8) -> bool {
-        match self {
-            Self::Loose => !matches!(byte, b'#' | b' ' | b'\t'..=b'\r'),
-            Self::Strict => matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'_'),
-        }
-    }
-}
-
 /// Whether `uri` names one topic, procedure, error, reason or realm: no component is empty.
 pub fn is_valid_uri(uri: &str, rule: UriRule) -> bool {
-    matches!(scan(uri, rule), Some(Components { empty: 0, .. }))
+    is_valid_pattern(uri, MatchPolicy::Exact, rule)
 }
 
 /// Whether `uri` may be subscribed or registered under `policy` (BP-URI-05).
@@ -33,44 +23,54 @@ pub fn is_valid_uri(uri: &str, rule: UriRule) -> bool {
 /// A wildcard pattern may leave any component empty, a prefix the last one; the empty prefix
 /// matches everything.
 pub fn is_valid_pattern(uri: &str, policy: MatchPolicy, rule: UriRule) -> bool {
-    let Some(components) = scan(uri, rule) else { return false };
+    // One pass without a branch, as every PUBLISH and CALL needs it.
+    let kinds = &KINDS[rule as usize];
+    let (mut seen, mut doubled, mut last) = (0, 0, DOT);
+    for byte in uri.bytes() {
+        let kind = kinds[usize::from(byte)];
+        seen |= kind;
+        doubled |= kind & last;
+        last = kind;
+    }
+    let (last_is_empty, another_is_empty) = (last == DOT, doubled & DOT != 0);
+    if seen & FORBIDDEN != 0 || seen & BEYOND_ASCII != 0 && uri.contains(char::is_whitespace) {
+        return false;
+    }
     match policy {
-        MatchPolicy::Exact => components.empty == 0,
-        MatchPolicy::Prefix => components.empty == usize::from(components.last_is_empty),
+        MatchPolicy::Exact => !last_is_empty && !another_is_empty,
+        MatchPolicy::Prefix => !another_is_empty,
         MatchPolicy::Wildcard => true,
     }
 }
 
-/// What a look at each character of a URI tells about its components.
-struct Components {
-    empty: usize,
-    last_is_empty: bool,
-}
-
-/// `None` if a component holds what the rule forbids. One pass, as every PUBLISH and CALL needs it.
-fn scan(uri: &str, rule: UriRule) -> Option<Components> {
-    let mut empty = 0;
-    let mut at_start = true;
-    for &byte in uri.as_bytes() {
-        if byte == b'.' {
-            empty += usize::from(at_start);
-            at_start = true;
-        } else if byte.is_ascii() && !rule.allows(byte) {
-            return None;
-        } else {
-            at_start = false;
-        }
-    }
-    if !uri.is_ascii() && (rule == UriRule::Strict || uri.contains(char::is_whitespace)) {
-        return None;
-    }
-    Some(Components { empty: empty + usize::from(at_start), last_is_empty: at_start })
-}
-
 /// Whether the first component is `wamp`, which belongs to the protocol (BP-URI-07).
 pub fn is_reserved(uri: &str) -> bool {
-    uri.split('.').next() == Some("wamp")
+    uri.strip_prefix("wamp").is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
+
+/// What each byte is to a rule, as bits; the rules in their order.
+static KINDS: [[u8; 256]; 2] = [kinds(UriRule::Loose), kinds(UriRule::Strict)];
+
+const fn kinds(rule: UriRule) -> [u8; 256] {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < kinds.len() {
+        kinds[byte] = match (byte as u8, rule) {
+            (b'.', _) => DOT,
+            (b'#' | b' ' | b'\t'..=b'\r', UriRule::Loose) => FORBIDDEN,
+            (0x80.., UriRule::Loose) => BEYOND_ASCII,
+            (_, UriRule::Loose) => 0,
+            (b'0'..=b'9' | b'a'..=b'z' | b'_', UriRule::Strict) => 0,
+            (_, UriRule::Strict) => FORBIDDEN,
+        };
+        byte += 1;
+    }
+    kinds
+}
+
+const BEYOND_ASCII: u8 = 1;
+const DOT: u8 = 1 << 1;
+const FORBIDDEN: u8 = 1 << 2;
 
 #[cfg(test)]
 mod tests {

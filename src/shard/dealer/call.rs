@@ -1,6 +1,6 @@
 //! CALL at the caller's shard, and the invocation at the callee's.
 
-use std::sync::Arc;
+use rand::RngExt;
 
 use super::super::broker::{Refusal, check_uri};
 use super::super::input::Violation;
@@ -59,16 +59,16 @@ impl Shard {
 
     /// Every check that can refuse a call: URI, then registration, then limits (BP-CALL-01).
     fn route_call(&mut self, slot: u32, call: &Call<'_>) -> Result<Picked, Refusal> {
-        let session = self.joined(slot);
-        let pending = session.calls.len();
-        let realm = Arc::clone(&session.realm);
-        let limits = self.settings().limits;
-        check_uri(&realm, &call.procedure, limits.uri_bytes)?;
-        if pending >= limits.calls_per_session {
+        let limits = &self.router.settings.limits;
+        let session = self.connections[slot as usize].session().expect("it has called");
+        // Borrowed: every shard would write to the count of the realm's references.
+        let realm = &session.realm;
+        check_uri(realm, &call.procedure, limits.uri_bytes)?;
+        if session.calls.len() >= limits.calls_per_session {
             return Err(TOO_MANY_CALLS);
         }
         check_disclosure(&realm.settings, &call.options)?;
-        let random = || self.random();
+        let random = || self.rng.random();
         let picked =
             realm.procedures.pick(&call.procedure, random).map_err(|error| match error {
                 PickError::NoProcedure => NO_SUCH_PROCEDURE,
