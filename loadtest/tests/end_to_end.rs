@@ -112,6 +112,13 @@ fn faults_are_found() {
 }
 
 #[test]
+fn an_end_that_comes_with_the_last_event_is_found() {
+    let (code, reports) = reports(&rawsocket(Fault::HangUp), "fanout -n 4 --rate 1000");
+    let verified = &reports[0]["verified"];
+    assert_eq!((code, verified["disconnected"].as_u64() > Some(0)), (1, true), "{verified}");
+}
+
+#[test]
 fn a_stalled_subscriber_may_be_dismissed() {
     let options = "slow -n 2 --stalled 2 --rate 1000 --allowed-growth 1000";
     let report = check(&rawsocket(Fault::Dismiss), options);

@@ -26,7 +26,7 @@ pub struct Link {
     pub started_ns: u64,
     /// Does not read: for subscribers that stop.
     pub stalled: bool,
-    /// Has ignored an edge, so that a short read does not mean that a new one will come.
+    /// Has ignored an edge or been told of the end, so that after a short read no new one may come.
     pub missed_edge: bool,
     /// True while the engine has it on its list of links to flush.
     pub dirty: bool,

@@ -238,7 +238,10 @@ impl Engine {
                 return self.handle_closed(index);
             }
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        // An end that comes with the last bytes is not reported again.
+        let is_end = event.is_read_closed() || event.is_error();
+        link.missed_edge |= is_end;
+        if event.is_readable() || is_end {
             self.read(index)?;
         }
         Ok(())

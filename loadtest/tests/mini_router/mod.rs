@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Swap,
     /// Says GOODBYE to its receiver after it.
     Dismiss,
+    /// Closes the connection of its receiver behind it.
+    HangUp,
     /// Answers every tenth call with the payload of its first call.
     MixUpResults,
 }
@@ -128,6 +130,7 @@ impl State {
                 to.send(&event);
                 to.send(&json!([6, {}, "wamp.close.slow_consumer"]));
             }
+            Fault::HangUp if strikes => to.send_last(&event),
             Fault::Swap if strikes => self.held_back = Some((to, event)),
             _ => {
                 to.send(&event);

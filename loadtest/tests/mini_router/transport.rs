@@ -1,7 +1,7 @@
 //! Both transports with blocking sockets, server side: handshake, frames, serializers.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -112,6 +112,17 @@ impl Reader {
 impl Writer {
     /// Sends one message; a client that went away is no concern.
     pub(super) fn send(&self, message: &Value) {
+        let _ = self.stream.lock().unwrap().write_all(&self.frame(message));
+    }
+
+    /// Sends one message and closes this side: both may arrive at once.
+    pub(super) fn send_last(&self, message: &Value) {
+        let mut stream = self.stream.lock().unwrap();
+        let _ = stream.write_all(&self.frame(message));
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+
+    fn frame(&self, message: &Value) -> Vec<u8> {
         let mut body = Vec::new();
         match self.format {
             Format::Json => body = serde_json::to_vec(message).unwrap(),
@@ -132,7 +143,7 @@ impl Writer {
             }
         }
         frame.extend(body);
-        let _ = self.stream.lock().unwrap().write_all(&frame);
+        frame
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {
