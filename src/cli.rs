@@ -106,9 +106,6 @@ pub(crate) struct RunFlags {
     /// Microseconds that output may wait for more to be written with it; 0: none [default: 0]
     #[arg(long, value_name = "US", help_heading = "Tuning")]
     flush_delay_us: Option<u64>,
-    /// Keep each shard on a core of its own
-    #[arg(long, help_heading = "Tuning")]
-    pin_cores: bool,
     /// The log's lines: for people, coloured on a terminal; never coloured; or JSON
     /// [default: auto]
     #[arg(long, value_name = "FORMAT", help_heading = "Log")]
@@ -137,9 +134,6 @@ impl RunFlags {
         if !self.listen.is_empty() {
             let listeners = self.listen.iter().cloned().map(Listener::on).collect();
             to.set("listener", "--listen", |c| c.listeners = listeners);
-        }
-        if self.pin_cores {
-            to.set("tuning.pin_cores", "--pin-cores", |c| c.tuning.pin_cores = true);
         }
         if !self.realm.is_empty() {
             let realms = self.realm.iter().map(Realm::named).collect();
@@ -253,7 +247,6 @@ mod tests {
             "--send-buffer=4096",
             "--recv-buffer=8192",
             "--flush-delay-us=200",
-            "--pin-cores",
             "--log-format=json",
             "--log-level=warn",
         ])
@@ -273,7 +266,6 @@ mod tests {
         expected.tuning.send_buffer_bytes = Some(4096);
         expected.tuning.recv_buffer_bytes = Some(8192);
         expected.tuning.flush_delay_us = 200;
-        expected.tuning.pin_cores = true;
         expected.log.format = LogFormat::Json;
         expected.log.level = "warn".into();
         assert_eq!(config, expected);

@@ -133,8 +133,6 @@ pub struct Tuning {
     /// Microseconds that output may wait for more to be written with it, up to 10,000; 0: it does
     /// not wait. A wait that saves few writes is not repeated soon.
     pub flush_delay_us: u64,
-    /// Whether each shard stays on a core of its own.
-    pub pin_cores: bool,
     /// The kernel's send buffer of each connection (SO_SNDBUF), in bytes; `None`: the system's.
     pub send_buffer_bytes: Option<usize>,
     /// The kernel's receive buffer of each connection (SO_RCVBUF), in bytes; `None`: the system's.
@@ -149,7 +147,6 @@ impl Default for Tuning {
             backlog: 1024,
             tcp_nodelay: true,
             flush_delay_us: 0,
-            pin_cores: false,
             send_buffer_bytes: None,
             recv_buffer_bytes: None,
         }

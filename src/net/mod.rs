@@ -1,7 +1,6 @@
 //! Sockets and threads around the pure core: event loops, the mesh between them, the acceptor.
 
 mod acceptor;
-mod cores;
 mod event_loop;
 mod hold;
 pub mod mesh;

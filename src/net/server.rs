@@ -9,7 +9,6 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::Poll;
 
 use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
-use super::cores;
 use super::event_loop::{EventLoop, TurnBudget, WAKER, wall_clock};
 use super::mesh::{Mesh, Parcel};
 use crate::config::{Config, ListenAddress};
@@ -93,18 +92,13 @@ impl Server {
             held_bytes: HELD_BYTES.min(config.output.hard_bytes / 4),
         };
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
-        let cores = if config.tuning.pin_cores { cores::available()? } else { Vec::new() };
         let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
             let store = store.clone();
             let event_loop = EventLoop::new(shard, poll, inbox, budget, occupancy, store, started)?;
-            let core = cores.get(usize::from(number) % cores.len().max(1)).copied();
-            server.spawn(format!("shard-{number}"), move || {
-                core.map_or(Ok(()), cores::pin)?;
-                event_loop.run()
-            })?;
+            server.spawn(format!("shard-{number}"), || event_loop.run())?;
         }
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
         Ok(server)

@@ -1,12 +1,11 @@
 //! Tuning changes speed and memory, but nothing that a client could name.
 
-use std::fs;
 use std::thread;
 
 use serde_json::json;
 use stentor::codec::Codec;
 
-use crate::sockets::{Client, Kind, address, config, eventually, settles, start};
+use crate::sockets::{Client, Kind, address, config, settles, start};
 
 const RAW: Kind = Kind::Raw(Codec::Cbor);
 const PUBLISHERS: u64 = 4;
@@ -66,36 +65,4 @@ fn what_is_held_is_written_before_the_router_stops() {
     assert_eq!(client.expect(36)[4], json!([1]));
     assert_eq!(client.expect(36)[4], json!([2]));
     assert_eq!(client.expect(6)[2], json!("wamp.close.system_shutdown"));
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn shards_stay_on_their_cores() {
-    let mut config = config(2);
-    config.tuning.pin_cores = true;
-    let server = start(&config);
-    Client::join(address(&server), RAW).goodbye();
-    let cores: Vec<String> = ["shard-0", "shard-1"].into_iter().filter_map(pinned_core).collect();
-    assert_eq!(cores.len(), 2, "both are on one core each: {cores:?}");
-    let available = thread::available_parallelism().unwrap().get();
-    assert!(available == 1 || cores[0] != cores[1], "{cores:?}");
-    settles(&server);
-}
-
-/// The only core of a thread with this name; other tests have threads of that name, but pin none.
-#[cfg(target_os = "linux")]
-fn pinned_core(name: &str) -> Option<String> {
-    let core = |folder: &std::path::Path| {
-        let own = fs::read_to_string(folder.join("comm")).ok()?;
-        let status = fs::read_to_string(folder.join("status")).ok()?;
-        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?.trim();
-        (own.trim() == name && list.parse::<u32>().is_ok()).then(|| list.to_owned())
-    };
-    let mut found = None;
-    eventually("the thread has pinned itself", || {
-        let threads = fs::read_dir("/proc/self/task").unwrap();
-        found = threads.flatten().find_map(|entry| core(&entry.path()));
-        found.is_some()
-    });
-    found
 }
