@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 use stentor::codec::Codec;
 use stentor::config::ListenAddress;
 
+use crate::running::{Running, address_in};
 use crate::sockets::{Client, Frame, Kind, Lines};
 
 /// A router that keeps the events of `com.x` and all below `log.`, and retained events.
 struct Stentor {
-    process: Child,
+    process: Running,
     _log: Lines,
     address: ListenAddress,
 }
@@ -51,9 +52,7 @@ impl Stentor {
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Lines::of(process.stderr.take().unwrap());
         let line = log.next_with("listening");
-        let (_, rest) = line.split_once(" rs://").expect("the line names the URLs");
-        let text = rest.split(['"', ' ', '\n']).next().unwrap();
-        Self { process, _log: log, address: text.parse().unwrap() }
+        Self { process: Running(process), _log: log, address: address_in(&line) }
     }
 
     fn join(&self) -> Client {
@@ -61,16 +60,8 @@ impl Stentor {
     }
 
     fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Stentor {
-    fn drop(&mut self) {
-        // Both fail if the process has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
     }
 }
 
@@ -187,11 +178,10 @@ fn a_stop_in_order_keeps_everything() {
         client.publish("com.x", &json!(number));
     }
     let before = history(&mut client, 1);
-    let command = format!("kill -s TERM {}", stentor.process.id());
-    assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    stentor.process.signal("TERM");
     client.expect(6);
     client.send(&json!([6, {}, "wamp.close.goodbye_and_out"]));
-    assert_eq!(stentor.process.wait().unwrap().code(), Some(0));
+    assert_eq!(stentor.process.exit_code(), Some(0));
     let stentor = Stentor::start(directory.path());
     let after = history(&mut stentor.join(), 1);
     assert_eq!(after, before);

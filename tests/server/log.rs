@@ -2,13 +2,14 @@
 //! counted.
 
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 use stentor::codec::Codec;
 use stentor::config::ListenAddress;
 
-use crate::sockets::{Client, Kind, Lines, REALM, eventually, hello};
+use crate::running::{Running, address_in};
+use crate::sockets::{Client, Kind, Lines, REALM, hello};
 
 const RAW: Kind = Kind::Raw(Codec::Cbor);
 
@@ -18,7 +19,7 @@ const SESSIONS: usize = 12_000;
 
 /// A router with both standard streams on one pipe, read up to where it says that it listens.
 struct Stentor {
-    process: Child,
+    process: Running,
     log: Option<BufReader<PipeReader>>,
     address: ListenAddress,
 }
@@ -39,9 +40,7 @@ impl Stentor {
             line.clear();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended");
         }
-        let (_, rest) = line.split_once(" rs://").unwrap();
-        let address = rest.split(['"', ' ']).next().unwrap().parse().unwrap();
-        Self { process, log: Some(log), address }
+        Self { process: Running(process), log: Some(log), address: address_in(&line) }
     }
 
     /// Reads again, from the first line after the start.
@@ -76,28 +75,6 @@ impl Stentor {
         self.log.take().unwrap().read_to_end(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes).into_owned()
     }
-
-    fn terminate(&self) {
-        let command = format!("kill -s TERM {}", self.process.id());
-        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
-    }
-
-    fn exit_code(&mut self) -> Option<i32> {
-        let mut status = None;
-        eventually("the process ends", || {
-            status = self.process.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap().code()
-    }
-}
-
-impl Drop for Stentor {
-    fn drop(&mut self) {
-        // Both fail if the process has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// Joins and leaves, many times, on one connection.
@@ -131,8 +108,8 @@ fn a_log_that_nobody_reads_stops_nobody() {
         assert_eq!(subscriber.expect(36)[4], json!([number]));
     }
     drop(subscriber);
-    stentor.terminate();
-    assert_eq!(stentor.exit_code(), Some(0));
+    stentor.process.signal("TERM");
+    assert_eq!(stentor.process.exit_code(), Some(0));
     // The pipe is still full: the process did not wait until it was read.
     let text = stentor.rest();
     assert!(text.contains("session joined") && !text.contains("stopping"));
@@ -168,8 +145,8 @@ fn lines_that_were_lost_are_counted() {
     assert!(written > 0 && lost > 0);
     assert_eq!(written + lost, 2 * SESSIONS, "{written} were written and {lost} lost");
     drop(client);
-    stentor.terminate();
-    assert_eq!(stentor.exit_code(), Some(0));
+    stentor.process.signal("TERM");
+    assert_eq!(stentor.process.exit_code(), Some(0));
     lines.next_with("stopping");
 }
 
@@ -178,8 +155,8 @@ fn a_stop_writes_what_waits() {
     let mut stentor = Stentor::start();
     let sessions: Vec<_> =
         (0..20).map(|_| Client::join(&stentor.address, RAW).session.to_string()).collect();
-    stentor.terminate();
-    assert_eq!(stentor.exit_code(), Some(0));
+    stentor.process.signal("TERM");
+    assert_eq!(stentor.process.exit_code(), Some(0));
     let text = stentor.rest();
     for session in sessions {
         assert!(text.contains(&session), "{session} in:\n{text}");

@@ -10,6 +10,7 @@ mod limits;
 mod log;
 mod process;
 mod routing;
+mod running;
 mod slow;
 mod transports;
 mod tuning;

@@ -2,19 +2,20 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 use stentor::codec::Codec;
 use stentor::config::ListenAddress;
 
-use crate::sockets::{Client, Kind, Lines, eventually};
+use crate::running::{Running, address_in};
+use crate::sockets::{Client, Kind, Lines};
 
 const JSON: Kind = Kind::Ws(Codec::Json);
 const RAW: Kind = Kind::Raw(Codec::Cbor);
 
 struct Stentor {
-    process: Child,
+    process: Running,
     log: Lines,
     address: ListenAddress,
 }
@@ -28,32 +29,7 @@ impl Stentor {
             .unwrap();
         let log = Lines::of(process.stderr.take().unwrap());
         let line = log.next_with("listening");
-        let (_, rest) = line.split_once(" rs://").expect("the line names the URLs");
-        let text = rest.split(['"', ' ', '\n']).next().unwrap();
-        Self { process, log, address: text.parse().unwrap() }
-    }
-
-    fn signal(&self, name: &str) {
-        let command = format!("kill -s {name} {}", self.process.id());
-        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
-    }
-
-    /// The exit code, as soon as the process has ended.
-    fn exit_code(&mut self) -> Option<i32> {
-        let mut status = None;
-        eventually("the process ends", || {
-            status = self.process.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap().code()
-    }
-}
-
-impl Drop for Stentor {
-    fn drop(&mut self) {
-        // Both fail if the process has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        Self { process: Running(process), log, address: address_in(&line) }
     }
 }
 
@@ -66,14 +42,14 @@ fn the_start_is_told_and_a_signal_stops_in_order() {
         for client in &mut clients {
             client.subscribe("com.x");
         }
-        stentor.signal(signal);
+        stentor.process.signal(signal);
         for client in &mut clients {
             assert_eq!(client.expect(6)[2], "wamp.close.system_shutdown");
             client.send(&json!([6, {}, "wamp.close.goodbye_and_out"]));
             let code = (client.kind == JSON).then_some(1001);
             assert_eq!(client.drain(), (vec![], code));
         }
-        assert_eq!(stentor.exit_code(), Some(0));
+        assert_eq!(stentor.process.exit_code(), Some(0));
         stentor.log.next_with("stopping");
     }
 }
@@ -86,11 +62,11 @@ fn a_second_signal_stops_at_once() {
     fs::write(&file, text).unwrap();
     let mut stentor = Stentor::start(&["--config", file.to_str().unwrap()]);
     let mut client = Client::join(&stentor.address, JSON);
-    stentor.signal("TERM");
+    stentor.process.signal("TERM");
     client.expect(6); // And no answer to it, for which the router would wait ten minutes.
-    assert!(stentor.process.try_wait().unwrap().is_none());
-    stentor.signal("TERM");
-    assert_eq!(stentor.exit_code(), Some(1));
+    assert!(stentor.process.0.try_wait().unwrap().is_none());
+    stentor.process.signal("TERM");
+    assert_eq!(stentor.process.exit_code(), Some(1));
 }
 
 #[test]
