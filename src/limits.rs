@@ -52,6 +52,13 @@ pub struct Limits {
     pub history_answer_events: usize,
     /// Bytes of the events of one such answer, as the requester gets them.
     pub history_answer_bytes: usize,
+    /// Bytes of memory for what has come from all clients and is not dealt with, above all messages
+    /// that have not come whole; over it those go that have kept the router waiting longest.
+    pub input_total_bytes: usize,
+    /// Bytes that the router keeps of the pending calls of one session, to route them again.
+    pub kept_bytes_per_session: usize,
+    /// Bytes that it keeps so for all sessions together.
+    pub kept_total_bytes: usize,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,
 }
@@ -80,6 +87,9 @@ impl Default for Limits {
             history_bytes: 16 * 1024 * 1024,
             history_answer_events: 1_000,
             history_answer_bytes: 1024 * 1024,
+            input_total_bytes: 256 * 1024 * 1024,
+            kept_bytes_per_session: 16 * 1024 * 1024,
+            kept_total_bytes: 256 * 1024 * 1024,
             call_timeout_ms_max: 0,
         }
     }
@@ -124,6 +134,41 @@ impl Default for OutputLimits {
             stall_ms: 30_000,
             total_bytes: 1024 * 1024 * 1024,
             policy: SlowConsumerPolicy::Disconnect,
+        }
+    }
+}
+
+/// How much one turn of a shard does before it writes and polls again. Fixed, but for `read_bytes`
+/// (`tuning.read_budget_bytes`): the figures belong to the code that they bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnLimits {
+    /// Bytes that one read takes from a socket.
+    pub read_bytes: usize,
+    /// Units of work of one step: one visit to a connection, one piece of mail, or one piece of a
+    /// longer job. A unit is about what it takes to queue an event for one receiver.
+    pub step_units: u32,
+    /// Units of work after which no new step is begun.
+    pub turn_units: u32,
+    /// Bytes of encoded messages after which no new step is begun.
+    pub arena_bytes: usize,
+    /// Connections that are written to.
+    pub connections_written: usize,
+    /// Bytes that are written to one connection.
+    pub connection_bytes: usize,
+    /// Bytes that are written to all connections.
+    pub written_bytes: usize,
+}
+
+impl Default for TurnLimits {
+    fn default() -> Self {
+        Self {
+            read_bytes: 64 * 1024,
+            step_units: 20_000,
+            turn_units: 100_000,
+            arena_bytes: 1024 * 1024,
+            connections_written: 1_024,
+            connection_bytes: 256 * 1024,
+            written_bytes: 16 * 1024 * 1024,
         }
     }
 }

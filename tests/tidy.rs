@@ -38,7 +38,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &["codec", "limits", "router", "wamp"]),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
-    ("net", &["clock", "config", "hash", "router", "shard", "storage", "transport", "wamp"]),
+    (
+        "net",
+        &["clock", "config", "hash", "limits", "router", "shard", "storage", "transport", "wamp"],
+    ),
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.

@@ -2,13 +2,16 @@
 //!
 //! Used by `router.rs`, which takes times, and by `instructions.rs`, which counts instructions.
 
+use std::hint::black_box;
+use std::io;
 use std::sync::Arc;
 
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
-use stentor::router::{RealmSettings, Router, Settings, ShardId};
-use stentor::shard::{Admission, Flushed, Shard};
+use stentor::router::{Deposit, RealmSettings, Router, Settings, ShardId, ShardSet};
+use stentor::shard::{Admission, Batch, Shard, Tick, Turn, Wire};
 use stentor::transport::TransportRules;
+use stentor::wamp::Timestamp;
 
 /// Makes a topic long enough for every shape of the patterns to apply to it.
 const LONG_TAIL: &str = ".a.topic.with.a.name.that.is.as.long.as.names.of.topics.should.not.be";
@@ -16,13 +19,52 @@ const LONG_TAIL: &str = ".a.topic.with.a.name.that.is.as.long.as.names.of.topics
 /// A time at which nothing is due.
 const NOW: Millis = Millis(1);
 
-/// Shards with their clients; what they write is counted and forgotten.
+/// Shards with their clients; what they write is forgotten.
 pub(crate) struct World {
-    shards: Vec<Shard>,
+    turns: Vec<Turn>,
+    wire: Clients,
     rules: Arc<TransportRules>,
     joined: usize,
-    /// Bytes that clients received.
-    pub(crate) received_bytes: usize,
+}
+
+/// The other ends of all sockets: clients that say one thing at a time and read at once.
+#[derive(Default)]
+struct Clients {
+    /// What the next read brings.
+    said: Vec<u8>,
+    /// Mail under way, with its destination.
+    mail: Vec<(ShardId, Batch)>,
+}
+
+impl Wire for Clients {
+    fn read(&mut self, _slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
+        let said = std::mem::take(&mut self.said);
+        if said.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        buffer[..said.len()].copy_from_slice(&said);
+        Ok(said.len())
+    }
+
+    fn write(&mut self, _slot: u32, bytes: &[u8]) -> io::Result<usize> {
+        Ok(black_box(bytes).len())
+    }
+
+    fn shut_down_writing(&mut self, _slot: u32) {}
+
+    fn close(&mut self, _slot: u32) {}
+
+    fn congested(&mut self, _places: ShardSet) -> ShardSet {
+        ShardSet::default()
+    }
+
+    fn send(&mut self, to: ShardId, batch: Batch) {
+        self.mail.push((to, batch));
+    }
+
+    fn store(&mut self, _deposits: Vec<Deposit>, _weight: usize) {}
+
+    fn release(&mut self, _weight: usize) {}
 }
 
 /// A connection: its shard, and its slot there.
@@ -46,21 +88,21 @@ impl World {
         let router = Arc::new(Router::new(settings, realms, count, HashSeed::new(1)));
         let shard = |number| Shard::new(ShardId(number), Arc::clone(&router), [number + 1; 32]);
         Self {
-            shards: (0..shards).map(shard).collect(),
+            turns: (0..shards).map(shard).map(Turn::new).collect(),
+            wire: Clients::default(),
             rules: Arc::new(TransportRules::default()),
             joined: 0,
-            received_bytes: 0,
         }
     }
 
     /// A client with a session, that speaks JSON over RawSocket; the shards get theirs in turn.
     pub(crate) fn join(&mut self) -> Client {
-        let shard = self.joined % self.shards.len();
+        let shard = self.joined % self.turns.len();
         self.joined += 1;
-        let own = &mut self.shards[shard];
-        let slot = own.open(&self.rules, "bench".into(), Admission::Welcome, NOW);
-        own.receive(slot, &mut [0x7F, 0xF1, 0, 0], NOW);
+        let (wire, rules) = (&mut self.wire, &self.rules);
+        let slot = self.turns[shard].open(wire, rules, "bench".into(), Admission::Welcome, NOW);
         let client = Client { shard, slot };
+        self.receive_frames(client, vec![0x7F, 0xF1, 0, 0]);
         let roles = r#"{"publisher":{},"subscriber":{},"caller":{},"callee":{}}"#;
         self.receive(client, &format!(r#"[1,"realm1",{{"roles":{roles}}}]"#));
         client
@@ -68,40 +110,32 @@ impl World {
 
     /// Hands one message of a client to its shard and writes all that follows from it.
     pub(crate) fn receive(&mut self, client: Client, message: &str) {
-        self.receive_frames(client, &mut frame(message));
+        self.receive_frames(client, frame(message));
     }
 
     /// Hands whole frames to a shard, in one read, and writes all that follows from them.
-    pub(crate) fn receive_frames(&mut self, client: Client, frames: &mut [u8]) {
-        self.shards[client.shard].receive(client.slot, frames, NOW);
-        self.pass_mail(client.shard);
-        for shard in &mut self.shards {
-            write_all(shard, &mut self.received_bytes);
+    pub(crate) fn receive_frames(&mut self, client: Client, frames: Vec<u8>) {
+        self.wire.said = frames;
+        self.turns[client.shard].note_readable(client.slot, false);
+        self.turn(client.shard);
+        while let Some((to, batch)) = self.wire.mail.pop() {
+            self.turns[usize::from(to.0)].accept(batch);
+            self.turn(usize::from(to.0));
         }
     }
 
-    /// Hands the mail of shard `from` to the others, who in these benches have none to answer with.
-    fn pass_mail(&mut self, from: usize) {
-        for to in (0..self.shards.len()).filter(|to| *to != from) {
-            let number = u8::try_from(to).expect("shards are few");
-            if let Some((batch, _)) = self.shards[from].take_outbox(ShardId(number)) {
-                self.shards[to].handle_mail(batch, NOW);
+    /// Turns of one shard until it rests.
+    fn turn(&mut self, shard: usize) {
+        let turn = &mut self.turns[shard];
+        loop {
+            let tick = Tick { now: NOW, wall_clock: Timestamp::EPOCH, saw_all: true };
+            turn.take_in(&mut self.wire, tick);
+            turn.give_out(&mut self.wire, true, NOW);
+            if !turn.is_busy() && !turn.shard().has_dirty() {
+                return;
             }
         }
     }
-}
-
-/// The end of a turn.
-fn write_all(shard: &mut Shard, received_bytes: &mut usize) {
-    while let Some(dirty) = shard.take_dirty() {
-        let mut write = |bytes: &[u8]| {
-            *received_bytes += bytes.len();
-            Ok(bytes.len())
-        };
-        let flushed = shard.flush(dirty, &mut write, NOW);
-        assert_eq!(flushed, Flushed::Progress, "no client is slow or leaves");
-    }
-    shard.end_turn(NOW);
 }
 
 /// A frame of RawSocket with one message.
@@ -138,7 +172,7 @@ impl FanOut {
             let message = format!(r#"[16,{request},{{}},"com.example.topic",["{payload}"]]"#);
             frames.extend(frame(&message));
         }
-        self.world.receive_frames(self.publisher, &mut frames);
+        self.world.receive_frames(self.publisher, frames);
     }
 }
 
@@ -218,8 +252,7 @@ impl Sessions {
     pub(crate) fn come_and_go(&mut self) {
         let client = self.0.join();
         self.0.receive(client, r#"[32,1,{},"com.example.topic"]"#);
-        let shard = &mut self.0.shards[client.shard];
-        shard.handle_lost(client.slot, NOW);
-        shard.take_closed();
+        self.0.turns[client.shard].lose(client.slot, NOW);
+        self.0.turn(client.shard);
     }
 }

@@ -232,6 +232,11 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.history_answer_events", answer, HISTORY_EVENTS, "");
     let answer = limits.history_answer_bytes;
     findings.range("limits.history_answer_bytes", answer, KIB..=16 * MIB, BYTES);
+    let most = limits.message_bytes as u64..=TIB;
+    findings.range("limits.input_total_bytes", limits.input_total_bytes, most.clone(), BYTES);
+    let kept = limits.kept_bytes_per_session;
+    findings.range("limits.kept_bytes_per_session", kept, KIB..=TIB, BYTES);
+    findings.range("limits.kept_total_bytes", limits.kept_total_bytes, KIB..=TIB, BYTES);
     findings.range("limits.retained_bytes", limits.retained_bytes, QUEUE_BYTES, BYTES);
     findings.range("limits.meta_call_bytes", limits.meta_call_bytes, 512..=16 * MIB, BYTES);
     findings.range("limits.testament_bytes", limits.testament_bytes, 512..=16 * MIB, BYTES);

@@ -1,8 +1,8 @@
-//! The event loop of one shard: poll, read, take mail, time out, send mail, write (DESIGN 5).
+//! The event loop of one shard: it polls, takes parcels, and drives the shard's turns.
 //!
-//! Runs on a thread of its own. All it decides is how much of what to do in one turn.
+//! Runs on a thread of its own. What a turn does is decided by [`Turn`]; here are the sockets and
+//! channels that it works on, and the sleep between two turns.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,8 +15,8 @@ use super::hold::{Alarm, Hold, Output};
 use super::mesh::{Inbox, Parcel};
 use super::socket::Socket;
 use crate::clock::Millis;
-use crate::router::{Deposit, HISTORY};
-use crate::shard::{Flushed, Shard};
+use crate::router::{Deposit, HISTORY, ShardId, ShardSet};
+use crate::shard::{Batch, Shard, Tick, Turn, Wire};
 use crate::wamp::Timestamp;
 
 /// The token of a shard's waker; slots are 32 bits, so it meets none.
@@ -25,52 +25,36 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 /// The token of a shard's alarm.
 const ALARM: Token = Token(usize::MAX - 1);
 
-/// How much one turn does before others get theirs.
+/// How output is held back, if it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TurnBudget {
-    /// Bytes read from one socket.
-    pub(super) read_bytes: usize,
-    /// Milliseconds that a shutdown waits for peers to answer.
-    pub(super) shutdown_ms: u64,
+pub(super) struct HoldBudget {
     /// How long output may wait for more; zero: not at all.
-    pub(super) flush_delay: Duration,
+    pub(super) delay: Duration,
     /// Bytes of held output that are written at once.
-    pub(super) held_bytes: usize,
+    pub(super) bytes: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct EventLoop {
-    shard: Shard,
+    turn: Turn,
+    links: Links,
     poll: Poll,
-    inbox: Inbox,
-    budget: TurnBudget,
-    occupancy: Arc<Occupancy>,
-    /// The way to the store, if there is one.
-    store: Option<Sender<(Vec<Deposit>, usize)>>,
-    /// By slot.
-    sockets: Vec<Option<Entry>>,
-    /// Slots with bytes to read.
-    readable: VecDeque<u32>,
-    /// Slots that wait for a congested shard to have room.
-    paused: Vec<u32>,
-    /// What every read fills; unmasked in place.
-    scratch: Vec<u8>,
+    held_bytes: usize,
     started: Instant,
-    stop_at: Option<Millis>,
     /// Flush batching, if it is on.
     hold: Option<(Hold, Alarm)>,
 }
 
-/// A socket with its remembered readiness.
+/// The sockets of a shard and its ways to other threads.
 #[derive(Debug)]
-struct Entry {
-    socket: Socket,
-    readable: bool,
-    writable: bool,
-    /// The peer has closed its side: read until the end shows.
-    ending: bool,
-    /// Whether the slot stands in `readable` or `paused`.
-    queued: bool,
+struct Links {
+    shard: ShardId,
+    /// By slot.
+    sockets: Vec<Option<Socket>>,
+    inbox: Inbox,
+    occupancy: Arc<Occupancy>,
+    /// The way to the store, if there is one.
+    store: Option<Sender<(Vec<Deposit>, usize)>>,
 }
 
 impl EventLoop {
@@ -78,58 +62,47 @@ impl EventLoop {
         shard: Shard,
         poll: Poll,
         inbox: Inbox,
-        budget: TurnBudget,
+        budget: HoldBudget,
         occupancy: Arc<Occupancy>,
         store: Option<Sender<(Vec<Deposit>, usize)>>,
         started: Instant,
     ) -> io::Result<Self> {
-        let hold = if budget.flush_delay.is_zero() {
+        let hold = if budget.delay.is_zero() {
             None
         } else {
-            Some((Hold::new(budget.flush_delay), Alarm::new(poll.registry(), ALARM)?))
+            Some((Hold::new(budget.delay), Alarm::new(poll.registry(), ALARM)?))
         };
-        Ok(Self {
-            shard,
-            poll,
-            inbox,
-            budget,
-            occupancy,
-            store,
-            sockets: Vec::new(),
-            readable: VecDeque::new(),
-            paused: Vec::new(),
-            scratch: vec![0; budget.read_bytes],
-            started,
-            stop_at: None,
-            hold,
-        })
+        let links = Links { shard: shard.id(), sockets: Vec::new(), inbox, occupancy, store };
+        let (turn, held_bytes) = (Turn::new(shard), budget.bytes);
+        Ok(Self { turn, links, poll, held_bytes, started, hold })
     }
 
     /// Turns until a shutdown is complete.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
-            let may_sleep = self.inbox.fall_asleep();
+            let may_sleep = self.links.inbox.fall_asleep();
             let polled = self.poll.poll(&mut events, self.patience(may_sleep));
-            self.inbox.wake_up();
-            match polled {
-                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
+            self.links.inbox.wake_up();
+            let was_interrupted = match polled {
+                Ok(()) => false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => true,
+                Err(error) => return Err(error),
+            };
             let now = self.now();
-            self.shard.set_wall_clock(wall_clock());
-            self.note_readiness(&events, now);
-            self.read_sockets(now);
-            self.take_parcels(now);
-            self.shard.handle_timeout(now);
-            self.send_mail();
-            self.send_deposits();
-            if self.may_write()? {
-                self.flush(now);
+            if !was_interrupted {
+                self.note_readiness(&events);
             }
-            self.shard.end_turn(now);
-            self.close_sockets();
-            if self.is_over(now) {
+            self.take_parcels(now);
+            let saw_all = !was_interrupted && events.iter().count() < EVENTS_PER_POLL;
+            let tick = Tick { now, wall_clock: wall_clock(), saw_all };
+            self.turn.take_in(&mut self.links, tick);
+            let may_write = self.may_write()?;
+            self.turn.give_out(&mut self.links, may_write, now);
+            if let Some((hold, _)) = self.hold.as_mut().filter(|_| may_write) {
+                hold.written(!self.turn.shard().has_dirty());
+            }
+            if self.turn.is_over(now) {
                 return Ok(());
             }
         }
@@ -144,167 +117,75 @@ impl EventLoop {
     /// How long the poll may wait; `None`: until something happens.
     fn patience(&self, may_sleep: bool) -> Option<Duration> {
         let is_holding = self.hold.as_ref().is_some_and(|(hold, _)| hold.is_holding());
-        if !may_sleep || !self.readable.is_empty() || (self.shard.has_dirty() && !is_holding) {
+        let is_busy = self.turn.is_busy() || self.turn.shard().has_dirty() && !is_holding;
+        if !may_sleep || is_busy {
             return Some(Duration::ZERO);
         }
-        let deadline = self.shard.next_deadline().into_iter().chain(self.stop_at).min()?;
+        let deadline = self.turn.next_deadline()?;
         // A call's timeout may lie further ahead than a poller can count.
         Some(Duration::from_millis(deadline.since(self.now()).min(LONGEST_POLL_MS)))
     }
 
-    fn note_readiness(&mut self, events: &Events, now: Millis) {
+    fn note_readiness(&mut self, events: &Events) {
         for event in events {
             if matches!(event.token(), WAKER | ALARM) {
                 continue;
             }
             let slot = event.token().0 as u32;
-            let Some(entry) = self.entry(slot) else { continue };
-            entry.ending |= event.is_read_closed() || event.is_error();
-            if event.is_readable() || entry.ending {
-                entry.readable = true;
-                if !entry.queued {
-                    entry.queued = true;
-                    self.readable.push_back(slot);
-                }
+            let ending = event.is_read_closed() || event.is_error();
+            if event.is_readable() || ending {
+                self.turn.note_readable(slot, ending);
             }
             if event.is_writable() {
-                self.sockets[slot as usize].as_mut().expect("looked up above").writable = true;
-                if self.shard.has_output(slot) {
-                    self.flush_one(slot, now);
-                }
+                self.turn.note_writable(slot);
             }
-        }
-    }
-
-    fn entry(&mut self, slot: u32) -> Option<&mut Entry> {
-        self.sockets.get_mut(slot as usize)?.as_mut()
-    }
-
-    /// One read from each socket that has something; what is left waits for the next turn.
-    fn read_sockets(&mut self, now: Millis) {
-        for _ in 0..self.readable.len() {
-            if self.shard.is_turn_full() {
-                break;
-            }
-            let Some(slot) = self.readable.pop_front() else { break };
-            if self.must_pause(slot) {
-                self.paused.push(slot);
-            } else {
-                self.read_one(slot, now);
-            }
-        }
-    }
-
-    /// Whether a shard that this connection feeds is congested.
-    fn must_pause(&mut self, slot: u32) -> bool {
-        let feeds = self.shard.feeds(slot);
-        if feeds.is_empty() {
-            return false;
-        }
-        let congested = self.inbox.mesh().congested();
-        if feeds.intersects(congested) && !self.inbox.await_room(feeds).is_empty() {
-            return true;
-        }
-        self.shard.clear_feeds(slot);
-        false
-    }
-
-    fn read_one(&mut self, slot: u32, now: Millis) {
-        let Some(Some(entry)) = self.sockets.get_mut(slot as usize) else { return };
-        entry.queued = false;
-        match entry.socket.read(&mut self.scratch) {
-            Ok(0) => self.shard.handle_lost(slot, now),
-            Ok(length) => {
-                // A short read means that the socket is empty, unless its end is near.
-                entry.readable = length == self.scratch.len() || entry.ending;
-                if entry.readable {
-                    entry.queued = true;
-                    self.readable.push_back(slot);
-                }
-                self.shard.receive(slot, &mut self.scratch[..length], now);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => entry.readable = false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {
-                entry.queued = true;
-                self.readable.push_back(slot);
-            }
-            Err(_) => self.shard.handle_lost(slot, now),
         }
     }
 
     fn take_parcels(&mut self, now: Millis) {
         for _ in 0..PARCELS_PER_TURN {
-            if self.shard.is_turn_full() {
-                break;
-            }
-            let Some(parcel) = self.inbox.take() else { break };
+            let Some(parcel) = self.links.inbox.take() else { break };
             match parcel {
-                Parcel::Mail { batch, .. } => self.shard.handle_mail(batch, now),
+                Parcel::Mail { batch, weight } => self.turn.accept(Batch { mail: batch, weight }),
                 Parcel::Accepted(sockets) => {
                     for accepted in sockets {
                         self.take_in(accepted, now);
                     }
                 }
-                Parcel::Resume => self.readable.extend(self.paused.drain(..)),
-                Parcel::Shutdown => {
-                    self.shard.begin_shutdown(now);
-                    self.stop_at = Some(now + self.budget.shutdown_ms);
-                }
+                Parcel::Resume => self.turn.resume(),
+                Parcel::Shutdown => self.turn.begin_shutdown(now),
             }
         }
     }
 
     fn take_in(&mut self, accepted: Accepted, now: Millis) {
-        // A slot is freed only together with its socket, so this one is free here as well.
-        self.close_sockets();
         let Accepted { mut socket, rules, peer, admission } = accepted;
-        let slot = self.shard.open(&rules, peer, admission, now);
-        if socket.register(self.poll.registry(), Token(slot as usize)).is_err() {
-            self.shard.handle_lost(slot, now);
+        let slot = self.turn.open(&mut self.links, &rules, peer, admission, now);
+        let registered = socket.register(self.poll.registry(), Token(slot as usize));
+        let sockets = &mut self.links.sockets;
+        if sockets.len() <= slot as usize {
+            sockets.resize_with(slot as usize + 1, || None);
         }
-        if self.sockets.len() <= slot as usize {
-            self.sockets.resize_with(slot as usize + 1, || None);
-        }
-        let entry = Entry { socket, readable: false, writable: true, ending: false, queued: false };
-        let previous = self.sockets[slot as usize].replace(entry);
+        let previous = sockets[slot as usize].replace(socket);
         debug_assert!(previous.is_none(), "a slot is free when it is given out");
-    }
-
-    /// One batch and at most one wake per destination; meta events behind everything else.
-    fn send_mail(&mut self) {
-        self.send_outboxes();
-        if self.shard.release_meta_events() {
-            self.send_outboxes();
+        if registered.is_err() {
+            self.turn.lose(slot, now);
         }
-    }
-
-    fn send_outboxes(&mut self) {
-        for to in self.inbox.mesh().shards() {
-            if let Some((batch, weight)) = self.shard.take_outbox(to) {
-                self.inbox.mesh().send(to, Parcel::Mail { batch, weight });
-            }
-        }
-    }
-
-    fn send_deposits(&mut self) {
-        let Some((deposits, weight)) = self.shard.take_deposits() else { return };
-        let store = self.store.as_ref().expect("what is durable has a store (config::check)");
-        self.inbox.mesh().queues(HISTORY, weight);
-        // A store that has ended brings the router down; until then nobody is answered.
-        let _ = store.send((deposits, weight));
     }
 
     /// Whether what waits is to be written in this turn; if not, the alarm is set.
     fn may_write(&mut self) -> io::Result<bool> {
         let Some((hold, alarm)) = &mut self.hold else { return Ok(true) };
-        if !self.shard.has_dirty() && !hold.is_holding() {
+        let shard = self.turn.shard();
+        if !shard.has_dirty() && !hold.is_holding() {
             return Ok(true);
         }
         let output = Output {
-            joined: self.shard.frames_joined(),
-            connections: self.shard.dirty_count(),
-            is_pressing: self.stop_at.is_some()
-                || self.shard.turn_bytes() >= self.budget.held_bytes,
+            joined: shard.frames_joined(),
+            connections: shard.dirty_count(),
+            is_pressing: self.turn.is_shutting_down()
+                || shard.has_jobs()
+                || shard.turn_bytes() >= self.held_bytes,
         };
         #[expect(clippy::disallowed_methods, reason = "a delay below the turns' resolution")]
         let now = Instant::now();
@@ -314,43 +195,59 @@ impl EventLoop {
         }
         Ok(may_write)
     }
+}
 
-    fn flush(&mut self, now: Millis) {
-        for _ in 0..CONNECTIONS_WRITTEN_PER_TURN {
-            let Some(slot) = self.shard.take_dirty() else { break };
-            self.flush_one(slot, now);
-        }
-        if let Some((hold, _)) = &mut self.hold {
-            hold.written(!self.shard.has_dirty());
+impl Links {
+    fn socket(&mut self, slot: u32) -> io::Result<&mut Socket> {
+        let socket = self.sockets.get_mut(slot as usize).and_then(Option::as_mut);
+        socket.ok_or_else(|| ErrorKind::NotConnected.into())
+    }
+}
+
+impl Wire for Links {
+    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket(slot)?.read(buffer)
+    }
+
+    fn write(&mut self, slot: u32, bytes: &[u8]) -> io::Result<usize> {
+        self.socket(slot)?.write(bytes)
+    }
+
+    fn shut_down_writing(&mut self, slot: u32) {
+        if let Ok(socket) = self.socket(slot) {
+            socket.shut_down_writing();
         }
     }
 
-    fn flush_one(&mut self, slot: u32, now: Millis) {
-        let Some(Some(entry)) = self.sockets.get_mut(slot as usize) else { return };
-        if !entry.writable {
-            self.shard.hold(slot, now);
-            return;
+    fn close(&mut self, slot: u32) {
+        if let Some(socket) = self.sockets.get_mut(slot as usize) {
+            *socket = None;
         }
-        match self.shard.flush(slot, &mut |bytes| entry.socket.write(bytes), now) {
-            Flushed::Progress => {}
-            Flushed::Full => entry.writable = false,
-            Flushed::Farewell => entry.socket.shut_down_writing(),
-            Flushed::Lost => self.shard.handle_lost(slot, now),
+        self.occupancy.leave(self.shard);
+    }
+
+    fn congested(&mut self, places: ShardSet) -> ShardSet {
+        if places.intersects(self.inbox.mesh().congested()) {
+            self.inbox.await_room(places)
+        } else {
+            ShardSet::default()
         }
     }
 
-    fn close_sockets(&mut self) {
-        for slot in self.shard.take_closed() {
-            if let Some(entry) = self.sockets.get_mut(slot as usize) {
-                *entry = None;
-            }
-            self.occupancy.leave(self.shard.id());
-        }
+    fn send(&mut self, to: ShardId, batch: Batch) {
+        let Batch { mail: batch, weight } = batch;
+        self.inbox.mesh().send(to, Parcel::Mail { batch, weight });
     }
 
-    fn is_over(&self, now: Millis) -> bool {
-        let Some(stop_at) = self.stop_at else { return false };
-        now >= stop_at || self.shard.connection_count() == 0
+    fn store(&mut self, deposits: Vec<Deposit>, weight: usize) {
+        let store = self.store.as_ref().expect("what is durable has a store (config::check)");
+        self.inbox.mesh().queues(HISTORY, weight);
+        // A store that has ended brings the router down; until then nobody is answered.
+        let _ = store.send((deposits, weight));
+    }
+
+    fn release(&mut self, weight: usize) {
+        self.inbox.release(weight);
     }
 }
 
@@ -366,12 +263,8 @@ pub(super) fn wall_clock() -> Timestamp {
 
 const EVENTS_PER_POLL: usize = 1024;
 
-/// Parcels taken in one turn: what they carry is bounded by [`Shard::is_turn_full`], what they cost
-/// besides by this.
+/// Parcels taken in one turn. What they carry waits for its turn in the shard's mailbox.
 const PARCELS_PER_TURN: usize = 256;
-
-/// Connections written in one turn, so that a huge fan-out does not keep others from being read.
-const CONNECTIONS_WRITTEN_PER_TURN: usize = 1024;
 
 /// An hour: waking up for nothing that seldom costs nothing.
 const LONGEST_POLL_MS: u64 = 3_600_000;

@@ -164,12 +164,16 @@ impl Inbox {
         self.port().awake.store(true, Ordering::SeqCst);
     }
 
+    /// The next parcel. Mail counts as queued until its weight is released.
     pub fn take(&self) -> Option<Parcel> {
-        let parcel = self.receiver.try_recv().ok()?;
-        if let Parcel::Mail { weight, .. } = parcel {
+        self.receiver.try_recv().ok()
+    }
+
+    /// So many bytes of mail that was taken are dealt with.
+    pub fn release(&self, weight: usize) {
+        if weight > 0 {
             self.mesh.took(self.shard, weight);
         }
-        Some(parcel)
     }
 
     /// Asks for [`Parcel::Resume`] when these shards have room. Returns those still congested.

@@ -9,10 +9,11 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::Poll;
 
 use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
-use super::event_loop::{EventLoop, TurnBudget, WAKER, wall_clock};
+use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::mesh::{Mesh, Parcel};
 use crate::config::{Config, ListenAddress};
 use crate::hash::HashSeed;
+use crate::limits::TurnLimits;
 use crate::router::{Deposit, HISTORY, Record, Router, Settings, ShardId, Snapshot};
 use crate::shard::{Mail, Shard};
 use crate::storage::{Outcome, Storage, StorageError};
@@ -85,11 +86,9 @@ impl Server {
         let addresses = config.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let (threads, ended) = (Vec::new(), unbounded());
         let mut server = Self { router, mesh, addresses, acceptor: stop, threads, ended };
-        let budget = TurnBudget {
-            read_bytes: config.tuning.read_budget_bytes,
-            shutdown_ms: config.timeouts.close_ms,
-            flush_delay: Duration::from_micros(config.tuning.flush_delay_us),
-            held_bytes: HELD_BYTES.min(config.output.hard_bytes / 4),
+        let budget = HoldBudget {
+            delay: Duration::from_micros(config.tuning.flush_delay_us),
+            bytes: HELD_BYTES.min(config.output.hard_bytes / 4),
         };
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
         let started = Instant::now();
@@ -273,6 +272,7 @@ fn settings(config: &Config) -> Settings {
         limits: config.limits,
         output: config.output,
         timeouts: config.timeouts,
+        turn: TurnLimits { read_bytes: config.tuning.read_budget_bytes, ..TurnLimits::default() },
         request_ids: config.protocol.request_ids,
         started: wall_clock(),
         strict_roles: config.protocol.strict_roles,

@@ -92,6 +92,11 @@ counters! {
     invocations: gauge,
     /// Bytes that wait to be written.
     output_bytes: gauge,
+    /// Bytes of memory for what has come and is not dealt with: above all messages that have not
+    /// come whole.
+    input_bytes: gauge,
+    /// Bytes of payload that are kept for calls that may be routed again.
+    kept_bytes: gauge,
     connections_opened: total,
     connections_refused: total,
     sessions_joined: total,
@@ -134,5 +139,7 @@ counters! {
     results_delivered: total,
     call_errors_delivered: total,
     slow_consumers_disconnected: total,
+    /// Connections that had to go because messages that do not come whole filled the memory.
+    incomplete_disconnected: total,
     keepalive_timeouts: total,
 }

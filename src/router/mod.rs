@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use crate::hash::{HashSeed, Map};
-use crate::limits::{Limits, OutputLimits, Timeouts};
+use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
 
 pub use audience::{Audience, Identity, ReceiverLists};
@@ -44,7 +44,7 @@ pub use ring::{Answer, Pushed, Query};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
 /// An event-loop thread, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u8);
 
 /// The most shards a router can have: of the bits of a [`ShardSet`], [`HISTORY`] has one, and one
@@ -153,6 +153,7 @@ pub struct Settings {
     pub limits: Limits,
     pub output: OutputLimits,
     pub timeouts: Timeouts,
+    pub turn: TurnLimits,
     pub request_ids: RequestIdCheck,
     /// When the router was started: what the configuration makes was created then.
     pub started: Timestamp,

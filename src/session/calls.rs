@@ -32,6 +32,8 @@ pub struct CallExtra {
     pub timeout_ms: u64,
     pub upload: Option<Upload>,
     pub retained: Option<Retained>,
+    /// Bytes that `upload` and `retained` are counted with.
+    pub kept_bytes: usize,
 }
 
 /// A progressive call invocation: what its first CALL has fixed (AP-PCI-06).
@@ -60,6 +62,11 @@ pub struct Retained {
 impl PendingCall {
     pub fn deadline(&self) -> Option<Millis> {
         self.extra.as_ref()?.deadline
+    }
+
+    /// Bytes that are kept for it.
+    pub fn kept_bytes(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.kept_bytes)
     }
 
     pub fn upload(&self) -> Option<&Upload> {

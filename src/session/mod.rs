@@ -33,6 +33,8 @@ pub struct Session {
     pub registrations: Map<RegistrationId, RegisteredPattern>,
     /// Calls of this session as a caller: each ends exactly once (BP-CALL-03).
     pub calls: Map<RequestId, PendingCall>,
+    /// Bytes that are kept for `calls`, by [`CallExtra::kept_bytes`].
+    pub kept_bytes: usize,
     /// The [`PendingCall::serial`] of the last call.
     pub last_call: u32,
     /// Only for callers that send progressive calls.
@@ -78,6 +80,7 @@ impl Session {
             subscriptions: seed.map(),
             registrations: seed.map(),
             calls: seed.map(),
+            kept_bytes: 0,
             last_call: 0,
             ended_uploads: None,
             invocations: Invocations::new(seed),

@@ -4,35 +4,22 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::connection::Connection;
-use super::input::Violation;
+use super::delivery::Outgoing;
+use super::inbound::Violation;
 use super::mail::passthru_details;
-use super::{Event, EventHead, Mail, SendError, Shard};
-use crate::codec::Codec;
+use super::receivers::Receivers;
+use super::work::LOOKUP_UNITS;
+use super::{Event, EventHead, Mail, Shard};
 use crate::router::{
-    Audience, Fanout, HISTORY, MAX_WILDCARD_COMPONENTS, MetaTopic, PublisherDisclosure, Realm,
-    RealmSettings, RetainedEvent, SessionRef, ShardSet,
+    Audience, Fanout, Fanouts, HISTORY, MAX_WILDCARD_COMPONENTS, MetaTopic, PublisherDisclosure,
+    Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
 };
 use crate::session::{Membership, Session};
-use crate::transport::{Class, Framing, Span};
 use crate::wamp::{
     Dict, Feature, MatchPolicy, Payload, PublicationId, Publish, PublishOptions, RequestId, Role,
     RouterMessage, SessionId, Subscribe, SubscriptionId, WampError, code, is_reserved,
     is_valid_pattern, is_valid_uri,
 };
-
-/// The local receivers of one subscription, and what it is for.
-///
-/// Invariant: never empty; the shard's bit in the topic table is set exactly while it exists.
-#[derive(Debug)]
-pub(super) struct Receivers {
-    pub(super) realm: Arc<Realm>,
-    pub(super) uri: Box<str>,
-    pub(super) policy: MatchPolicy,
-    /// Each session of the list holds its own position in it.
-    pub(super) slots: Vec<u32>,
-    /// No session of the list has got retained events with a higher number (AP-RET-07).
-    pub(super) retained_until: u64,
-}
 
 /// Why a request is refused: the error and a sentence that says what to do.
 pub(super) type Refusal = (WampError, &'static str);
@@ -54,7 +41,7 @@ impl Shard {
             return Ok(());
         }
         if held >= limits.subscriptions_per_session
-            && !self.is_subscribed(slot, &subscribe.topic, policy)
+            && !self.is_subscribed(slot, &realm, &subscribe.topic, policy)
         {
             self.refuse(slot, code::SUBSCRIBE, subscribe.request, TOO_MANY_SUBSCRIPTIONS);
             return Ok(());
@@ -62,21 +49,19 @@ impl Shard {
         // The join and SUBSCRIBED are one step, so no EVENT can come before it (BP-ORD-02).
         let joined = realm.topics.join(&subscribe.topic, policy, self.id, self.wall_clock);
         let subscription = joined.subscription;
-        let receivers = self.receivers.entry(subscription).or_insert_with(|| Receivers {
-            realm: Arc::clone(&realm),
-            uri: subscribe.topic.as_ref().into(),
-            policy,
-            slots: Vec::new(),
-            retained_until: 0,
-        });
-        let position = u32::try_from(receivers.slots.len()).expect("slots are 32 bits");
+        self.work.charge(LOOKUP_UNITS);
+        let receivers = self
+            .receivers
+            .entry(subscription)
+            .or_insert_with(|| Receivers::new(Arc::clone(&realm), &subscribe.topic, policy));
+        let position = receivers.next_position();
         let session = self.connections[slot as usize].session_mut();
         let session = session.expect("the session was just looked up");
         let entry = session.subscriptions.entry(subscription);
         let joins = matches!(entry, Entry::Vacant(_));
         if let Entry::Vacant(entry) = entry {
             entry.insert(Membership { position, retained_until: 0 });
-            receivers.slots.push(slot);
+            receivers.join(slot);
             self.counters.subscriptions.increment();
         }
         if joins {
@@ -92,15 +77,13 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether a session already holds the subscription. Slow: only asked at the limit.
-    fn is_subscribed(&self, slot: u32, uri: &str, policy: MatchPolicy) -> bool {
+    /// Whether a session already holds the subscription.
+    fn is_subscribed(&self, slot: u32, realm: &Realm, uri: &str, policy: MatchPolicy) -> bool {
         let session = self.connections[slot as usize].session();
-        session.is_some_and(|session| {
-            session.subscriptions.keys().any(|subscription| {
-                let receivers = &self.receivers[subscription];
-                receivers.policy == policy && *receivers.uri == *uri
-            })
-        })
+        let found = realm.topics.look_up(uri, policy);
+        session
+            .zip(found)
+            .is_some_and(|(session, found)| session.subscriptions.contains_key(&found.subscription))
     }
 
     pub(super) fn handle_unsubscribe(
@@ -156,17 +139,18 @@ impl Shard {
         let names = || vec![leaver.get().into(), subscription.get().into()];
         let (on_unsubscribe, on_delete) =
             (MetaTopic::SubscriptionOnUnsubscribe, MetaTopic::SubscriptionOnDelete);
+        self.work.charge(LOOKUP_UNITS);
         let receivers = self.receivers.get_mut(&subscription).expect(listed);
-        receivers.slots.swap_remove(position as usize);
-        self.counters.subscriptions.subtract(1);
-        if let Some(moved) = receivers.slots.get(position as usize) {
-            let session = self.connections[*moved as usize].session_mut();
+        let connections = &mut self.connections;
+        receivers.leave(position, |slot, position| {
+            let session = connections.get_mut(slot as usize).and_then(Connection::holder_mut);
             session
                 .and_then(|session| session.subscriptions.get_mut(&subscription))
                 .map(|held| held.position = position)
                 .expect("a listed receiver holds the subscription");
-        }
-        if !receivers.slots.is_empty() {
+        });
+        self.counters.subscriptions.subtract(1);
+        if !receivers.is_empty() {
             self.announce(&realm, on_unsubscribe, names);
             return;
         }
@@ -240,18 +224,12 @@ impl Shard {
             let request = publish.request;
             self.answer(slot, &RouterMessage::Published { request, publication });
         }
-        for fanout in fanouts {
-            let mut details = details.clone();
-            if fanout.policy != MatchPolicy::Exact {
-                details.push(("topic".into(), publish.topic.as_ref().into()));
-            }
-            let subscription = fanout.subscription;
-            let audience = audience.clone();
-            let head = EventHead { subscription, publication, audience, retained, details };
-            let elsewhere = self.dispatch(fanout, head, publish.payload);
-            if !elsewhere.is_empty() {
-                self.mark_feeds(slot, elsewhere);
-            }
+        let publisher = self.publisher(slot, departed).id;
+        let publisher = Some(SessionRef { session: publisher, slot, shard: self.id });
+        let head = EventHead { publication, publisher, audience, retained, details };
+        let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload);
+        if !elsewhere.is_empty() {
+            self.mark_feeds(slot, elsewhere);
         }
     }
 
@@ -261,25 +239,36 @@ impl Shard {
         publisher.expect("the publisher is here")
     }
 
-    /// Hands an event to every shard that has receivers, this one included. Returns the others.
+    /// Hands a publication to every shard that has receivers, this one included. Returns the
+    /// others.
     #[inline]
     pub(super) fn dispatch(
         &mut self,
-        fanout: Fanout,
         head: EventHead,
+        topic: &str,
+        fanouts: Fanouts,
         payload: Payload<'_>,
     ) -> ShardSet {
-        let mut elsewhere = fanout.shards;
+        let all = fanouts.iter().fold(ShardSet::default(), |all, fanout| all.union(fanout.shards));
+        let mut elsewhere = all;
         elsewhere.remove(self.id);
         elsewhere.remove(HISTORY);
-        if fanout.shards.contains(self.id) {
-            self.deliver(&head, payload);
-        }
-        if !elsewhere.is_empty() {
-            let event = Arc::new(Event { head, payload: payload.to_buf() });
-            for shard in elsewhere.iter() {
-                self.post(shard, Mail::Event(Arc::clone(&event)));
+        self.work.charge(LOOKUP_UNITS + fanouts.len());
+        if elsewhere.is_empty() {
+            if all.contains(self.id) {
+                let event = Outgoing { head: &head, topic, fanouts: &fanouts, payload };
+                self.deliver_now(&event, || share(head.clone(), topic, fanouts.clone(), payload));
             }
+            return elsewhere;
+        }
+        let event = share(head, topic, fanouts, payload);
+        self.work.charge_bytes(payload.weight());
+        for shard in elsewhere.iter() {
+            self.post(shard, Mail::Event(Arc::clone(&event)));
+        }
+        if all.contains(self.id) {
+            let outgoing = Outgoing { payload, ..event.as_outgoing() };
+            self.deliver_now(&outgoing, || Arc::clone(&event));
         }
         elsewhere
     }
@@ -288,49 +277,6 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(slot as usize) {
             connection.feeds = connection.feeds.union(shards);
         }
-    }
-
-    /// Queues an event for the local receivers of its subscription. Each frame is encoded once.
-    pub(super) fn deliver(&mut self, head: &EventHead, payload: Payload<'_>) {
-        let Some(receivers) = self.receivers.get(&head.subscription) else { return };
-        let message = RouterMessage::Event {
-            subscription: head.subscription,
-            publication: head.publication,
-            details: &head.details,
-            payload,
-        };
-        let excluded = head.audience.excluded;
-        let came_before = head.retained.is_some_and(|number| number <= receivers.retained_until);
-        let selective = head.audience.lists.is_some() || came_before;
-        let mut frames = Frames::default();
-        let mut delivered = 0;
-        let mut unfit = None;
-        for &slot in &receivers.slots {
-            let connection = &mut self.connections[slot as usize];
-            let Some(session) = connection.session_id else { continue };
-            if excluded == Some(session) || selective && !is_meant(connection, head) {
-                continue;
-            }
-            let frame = frames.get_or_encode(connection, |encoding| {
-                self.outbound.encode(encoding, usize::MAX, &message)
-            });
-            match frame {
-                Ok(frame) if !connection.accepts(frame) => {
-                    self.counters.events_dropped_size.increment();
-                    unfit.get_or_insert((slot, SendError::TooLarge));
-                }
-                Ok(frame) => {
-                    let queued = self.outbound.queue(slot, connection, frame, Class::Event);
-                    delivered += u64::from(queued);
-                }
-                Err(error) => {
-                    self.counters.events_dropped_encoding.increment();
-                    unfit.get_or_insert((slot, error));
-                }
-            }
-        }
-        self.outbound.unfit.extend(unfit);
-        self.counters.events_delivered.add(delivered);
     }
 
     /// Queues an answer whose size and content cannot be a problem for any peer.
@@ -361,15 +307,11 @@ impl Shard {
     }
 }
 
-/// Whether an event with lists, or one that may have come with a subscription already, is for the
-/// session of `connection`.
-fn is_meant(connection: &Connection, head: &EventHead) -> bool {
-    connection.session().is_some_and(|session| {
-        let membership = session.subscriptions.get(&head.subscription);
-        let until = membership.map_or(0, |membership| membership.retained_until);
-        head.retained.is_none_or(|number| number > until)
-            && head.audience.admits(session.identity())
-    })
+/// A publication that outlives the message that it came in: its payload is copied once.
+fn share(head: EventHead, topic: &str, fanouts: Fanouts, payload: Payload<'_>) -> Arc<Event> {
+    let is_pattern = |fanout: &Fanout| fanout.policy != MatchPolicy::Exact;
+    let topic = if fanouts.iter().any(is_pattern) { topic.into() } else { Box::default() };
+    Arc::new(Event { head, topic, fanouts, payload: payload.to_buf() })
 }
 
 /// What an event says of its publisher, the same for all subscriptions.
@@ -440,22 +382,6 @@ fn event_details(session: &Session, options: &mut PublishOptions) -> Dict {
         details.push(("trustlevel".into(), level.into()));
     }
     details
-}
-
-/// The frames of one event, one per serializer and framing, each made when first needed.
-#[derive(Default)]
-struct Frames([Option<Result<Span, SendError>>; 6]);
-
-impl Frames {
-    fn get_or_encode(
-        &mut self,
-        connection: &Connection,
-        encode: impl FnOnce((Codec, Framing)) -> Result<Span, SendError>,
-    ) -> Result<Span, SendError> {
-        let raw = usize::from(connection.framing == Framing::RawSocket);
-        let index = connection.codec as usize * 2 + raw;
-        *self.0[index].get_or_insert_with(|| encode((connection.codec, connection.framing)))
-    }
 }
 
 /// Whether `uri` names one topic or procedure on this realm (BP-URI-06).

@@ -1,7 +1,9 @@
-//! One connection of a shard: its transport, its output queue, and the session on it, if any.
+//! One connection of a shard: its transport, its input, its output queue, and the session on it.
 
 use std::sync::Arc;
 
+use super::input::Input;
+use super::leaving::Leaving;
 use super::{Admission, Closing};
 use crate::clock::Millis;
 use crate::codec::Codec;
@@ -21,23 +23,20 @@ pub(super) struct Connection {
     pub(super) framing: Framing,
     /// Whether the connection stands in the list of those to be written.
     pub(super) dirty: bool,
-    /// Events that this session has missed because its queue was full.
-    pub(super) events_dropped: u64,
     /// Whether events are being dropped since the queue was last empty.
     pub(super) dropping: bool,
-    /// Whether the event loop was told that the last byte is out.
-    pub(super) farewell_said: bool,
-    /// Whether only the socket is left to close.
-    pub(super) gone: bool,
     /// Whether the queue is full and the connection about to be ended.
     pub(super) overflowed: bool,
     /// The largest message that the peer accepts, in bytes.
     pub(super) peer_limit_bytes: usize,
+    /// Events that this session has missed because its queue was full.
+    pub(super) events_dropped: u64,
 
     pub(super) transport: Transport,
+    pub(super) input: Input,
     pub(super) phase: Phase,
-    /// Bytes of a frame or handshake that has not arrived whole.
-    pub(super) partial: Vec<u8>,
+    /// What the last session of this connection still has to give back. The next one waits.
+    pub(super) leaving: Option<Box<Leaving>>,
     pub(super) rules: Arc<TransportRules>,
     pub(super) admission: Admission,
     /// Where the connection comes from, for logs.
@@ -46,16 +45,7 @@ pub(super) struct Connection {
     pub(super) generation: u32,
     /// Shards that messages of this connection went to: reading waits while one is congested.
     pub(super) feeds: ShardSet,
-    /// The earliest entry of this connection in the timer heap.
-    pub(super) armed: Option<Millis>,
-    pub(super) since: Millis,
-    pub(super) last_received: Millis,
-    /// When the unanswered ping was sent.
-    pub(super) ping_sent: Option<Millis>,
-    /// While bytes wait: when the socket last took some.
-    pub(super) blocked_since: Option<Millis>,
-    /// While more than the soft limit waits: since when.
-    pub(super) over_soft_since: Option<Millis>,
+    pub(super) clock: Clock,
 }
 
 /// Where a connection is in its life.
@@ -68,11 +58,80 @@ pub(super) enum Phase {
     Joined(Box<Session>),
     /// GOODBYE was sent, the session is out of routing, its answer is awaited (BP-SES-13).
     ShuttingDown(Closing),
-    /// Nothing more is said or heard; the last bytes leave, then the socket closes.
+    /// Nothing more is heard; the last bytes leave.
     Closing,
+    /// The last byte is out, and the event loop was told.
+    Parted,
+    /// Only the socket is left to close.
+    Gone,
+}
+
+/// What happened when on a connection, as far as patience depends on it.
+#[derive(Debug)]
+pub(super) struct Clock {
+    /// When the phase began.
+    pub(super) since: Millis,
+    /// When the peer last showed life: it was heard, or it took what a full socket had held back.
+    pub(super) last_alive: Millis,
+    /// When the unanswered ping was sent.
+    pub(super) ping_sent: Option<Millis>,
+    /// Since when the socket has refused bytes without taking any.
+    pub(super) blocked_since: Option<Millis>,
+    /// While more than the soft limit waits: since when.
+    pub(super) over_soft_since: Option<Millis>,
+    /// The earliest entry of this connection in the timer heap.
+    pub(super) armed: Option<Millis>,
+}
+
+impl Clock {
+    pub(super) const fn new(now: Millis) -> Self {
+        Self {
+            since: now,
+            last_alive: now,
+            ping_sent: None,
+            blocked_since: None,
+            over_soft_since: None,
+            armed: None,
+        }
+    }
+
+    pub(super) const fn note_life(&mut self, now: Millis) {
+        self.last_alive = now;
+        self.ping_sent = None;
+    }
 }
 
 impl Connection {
+    pub(super) fn new(
+        rules: Arc<TransportRules>,
+        peer: Box<str>,
+        admission: Admission,
+        generation: u32,
+        now: Millis,
+    ) -> Self {
+        Self {
+            output: Output::default(),
+            session_id: None,
+            codec: Codec::Json,
+            framing: Framing::WebSocketText,
+            dirty: false,
+            dropping: false,
+            overflowed: false,
+            peer_limit_bytes: usize::MAX,
+            events_dropped: 0,
+            transport: Transport::new(),
+            input: Input::default(),
+            phase: Phase::Negotiating,
+            leaving: None,
+            rules,
+            admission,
+            peer,
+            generation,
+            feeds: ShardSet::default(),
+            clock: Clock::new(now),
+        }
+    }
+
     pub(super) fn session(&self) -> Option<&Session> {
         match &self.phase {
             Phase::Joined(session) => Some(session),
@@ -87,6 +146,33 @@ impl Connection {
         }
     }
 
+    /// The session that holds what this slot is listed for: the one that is here, or the one that
+    /// is leaving.
+    pub(super) fn holder(&self) -> Option<&Session> {
+        self.session().or_else(|| self.leaving.as_ref().map(|leaving| &leaving.session))
+    }
+
+    pub(super) fn holder_mut(&mut self) -> Option<&mut Session> {
+        match &mut self.phase {
+            Phase::Joined(session) => Some(session),
+            _ => self.leaving.as_mut().map(|leaving| &mut leaving.session),
+        }
+    }
+
+    /// Whether nothing more is heard from the peer.
+    pub(super) const fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Parted | Phase::Gone)
+    }
+
+    pub(super) const fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Gone)
+    }
+
+    /// Whether the socket was offered what waits, and has refused it.
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.clock.blocked_since.is_some()
+    }
+
     /// Whether the peer accepts a frame of this size; only RawSocket peers set a limit.
     pub(super) const fn accepts(&self, frame: Span) -> bool {
         frame.len() <= self.peer_limit_bytes.saturating_add(rawsocket::HEADER_BYTES)
@@ -94,39 +180,45 @@ impl Connection {
 
     pub(super) fn enter(&mut self, phase: Phase, now: Millis) {
         self.phase = phase;
-        self.since = now;
+        self.clock.since = now;
     }
 
     /// When something has to happen if the peer stays silent.
     pub(super) fn deadline(&self, timeouts: &Timeouts, soft_ms: u64, stall_ms: u64) -> Deadline {
+        let since = self.clock.since;
         let phase = match &self.phase {
             Phase::Negotiating | Phase::Open => {
-                Deadline { at: self.since + timeouts.handshake_ms, due: Due::Handshake }
+                Deadline { at: since + timeouts.handshake_ms, due: Due::Handshake }
             }
             Phase::Joined(_) => self.keepalive_deadline(timeouts),
             Phase::ShuttingDown(_) => {
-                Deadline { at: self.since + timeouts.close_ms, due: Due::CloseTransport }
+                Deadline { at: since + timeouts.close_ms, due: Due::CloseTransport }
             }
-            Phase::Closing => Deadline { at: self.since + timeouts.close_ms, due: Due::Drop },
+            Phase::Closing | Phase::Parted => {
+                Deadline { at: since + timeouts.close_ms, due: Due::Drop }
+            }
+            Phase::Gone => NEVER,
         };
-        let soft =
-            self.over_soft_since.map(|since| Deadline { at: since + soft_ms, due: Due::Slow });
-        let stall =
-            self.blocked_since.map(|since| Deadline { at: since + stall_ms, due: Due::Slow });
-        let closing = matches!(self.phase, Phase::Closing);
-        let slow = soft.into_iter().chain(stall).filter(|_| !closing);
-        slow.fold(phase, |first, other| if other.at < first.at { other } else { first })
+        let soft = self.clock.over_soft_since.map(|since| since + soft_ms);
+        let stall = self.clock.blocked_since.map(|since| since + stall_ms);
+        let slow = soft.into_iter().chain(stall).filter(|_| !self.is_closing()).min();
+        match slow {
+            Some(at) if at < phase.at => Deadline { at, due: Due::Slow },
+            _ => phase,
+        }
     }
 
     fn keepalive_deadline(&self, timeouts: &Timeouts) -> Deadline {
         if timeouts.ping_interval_ms == 0
             || self.framing == Framing::RawSocket && !timeouts.rawsocket_pings
         {
-            return Deadline { at: Millis(u64::MAX), due: Due::Ping };
+            return NEVER;
         }
-        match self.ping_sent {
+        match self.clock.ping_sent {
             Some(sent) => Deadline { at: sent + timeouts.ping_timeout_ms, due: Due::Silent },
-            None => Deadline { at: self.last_received + timeouts.ping_interval_ms, due: Due::Ping },
+            None => {
+                Deadline { at: self.clock.last_alive + timeouts.ping_interval_ms, due: Due::Ping }
+            }
         }
     }
 }
@@ -137,6 +229,8 @@ pub(super) struct Deadline {
     pub(super) at: Millis,
     pub(super) due: Due,
 }
+
+pub(super) const NEVER: Deadline = Deadline { at: Millis(u64::MAX), due: Due::Ping };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -151,4 +245,11 @@ pub(super) enum Due {
     CloseTransport,
     /// The peer did not close its side.
     Drop,
+}
+
+impl Due {
+    /// Whether the peer is blamed for its silence: all that it has sent must have been dealt with.
+    pub(super) const fn is_silence(self) -> bool {
+        matches!(self, Self::Handshake | Self::Silent | Self::CloseTransport)
+    }
 }

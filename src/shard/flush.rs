@@ -1,4 +1,4 @@
-//! What the event loop takes out of a shard: bytes to write and sockets to close.
+//! What the turn takes out of a shard: bytes to write and sockets to close.
 
 use std::io::{ErrorKind, Result};
 
@@ -9,7 +9,7 @@ use crate::clock::Millis;
 
 /// How far the output of one connection got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flushed {
+pub(super) enum Flushed {
     /// All of it was written, or as much as one turn may write.
     Progress,
     /// The socket took no more: wait until it is writable.
@@ -22,7 +22,7 @@ pub enum Flushed {
 
 impl Shard {
     /// The next connection that has something to write, or nothing more to say.
-    pub fn take_dirty(&mut self) -> Option<u32> {
+    pub(super) fn take_dirty(&mut self) -> Option<u32> {
         loop {
             let slot = self.outbound.dirty.pop_front()?;
             // The connection may have gone since, and its slot may serve another.
@@ -53,47 +53,53 @@ impl Shard {
     }
 
     /// Writes what waits for a connection; `write` is its socket.
-    pub fn flush(
+    pub(super) fn flush(
         &mut self,
         slot: u32,
         write: &mut dyn FnMut(&[u8]) -> Result<usize>,
         now: Millis,
     ) -> Flushed {
-        let Some(connection) = self.connections.get_mut(slot as usize).filter(|c| !c.gone) else {
+        let Some(connection) = self.connections.get_mut(slot as usize).filter(|c| !c.is_gone())
+        else {
             return Flushed::Progress;
         };
-        let flushed = self.outbound.write(slot, connection, write, now);
+        let limit = self.work.limits().connection_bytes;
+        let flushed = self.outbound.write(slot, connection, write, limit, now);
         if flushed == Flushed::Full {
             self.keep_rest(slot, now);
         } else if flushed == Flushed::Progress && connection.output.is_empty() {
-            connection.blocked_since = None;
-            connection.over_soft_since = None;
+            connection.clock.blocked_since = None;
+            connection.clock.over_soft_since = None;
             connection.dropping = false;
-            if matches!(connection.phase, Phase::Closing) && !connection.farewell_said {
-                connection.farewell_said = true;
+            if matches!(connection.phase, Phase::Closing) {
+                connection.phase = Phase::Parted;
                 return Flushed::Farewell;
             }
+        }
+        if flushed != Flushed::Lost {
+            self.relieve(slot);
         }
         flushed
     }
 
     /// Keeps what waits for a connection whose socket is known to be full.
-    pub fn hold(&mut self, slot: u32, now: Millis) {
+    pub(super) fn hold_back(&mut self, slot: u32, now: Millis) {
         if self.has_output(slot) {
             self.keep_rest(slot, now);
         }
     }
 
     /// Forgets the frames of this turn once all of them are written or kept elsewhere.
-    pub fn end_turn(&mut self, now: Millis) {
+    pub(super) fn end_turn(&mut self, now: Millis) {
         if self.outbound.dirty.is_empty() {
             self.outbound.arena.clear();
         }
-        self.hold_total_budget(now);
+        self.hold_total_output(now);
+        self.hold_total_input(now);
     }
 
     /// Slots whose sockets are to be closed. A slot may be given out again after this.
-    pub fn take_closed(&mut self) -> Vec<u32> {
+    pub(super) fn take_closed(&mut self) -> Vec<u32> {
         let closed = std::mem::take(&mut self.closed);
         for slot in &closed {
             self.connections.remove(*slot as usize);
@@ -105,19 +111,21 @@ impl Shard {
     fn keep_rest(&mut self, slot: u32, now: Millis) {
         let connection = &mut self.connections[slot as usize];
         connection.output.retain_rest(&self.outbound.arena);
-        connection.blocked_since.get_or_insert(now);
+        connection.clock.blocked_since.get_or_insert(now);
         let over_soft = connection.output.waiting_bytes() > self.router.settings.output.soft_bytes;
         if over_soft {
-            connection.over_soft_since.get_or_insert(now);
+            connection.clock.over_soft_since.get_or_insert(now);
         } else {
-            connection.over_soft_since = None;
+            connection.clock.over_soft_since = None;
         }
         self.rearm(slot, now);
+        // At once and not at the end of the turn: one turn fills many backlogs.
+        self.hold_total_output(now);
     }
 
     /// While all connections together wait for more than the total, each shard that holds more
-    /// than its share ends its worst consumers.
-    fn hold_total_budget(&mut self, now: Millis) {
+    /// than its share ends its worst consumers: those that have refused most.
+    fn hold_total_output(&mut self, now: Millis) {
         let total = self.router.settings.output.total_bytes as u64;
         let share = total / self.router.shard_count() as u64;
         if self.counters.output_bytes.get() <= share {
@@ -127,21 +135,52 @@ impl Shard {
         if all() <= total {
             return;
         }
-        let waiting = |(slot, connection): (usize, &Connection)| {
-            (connection.output.waiting_bytes(), slot as u32)
-        };
         // Who lets nothing wait is no slow consumer, however much the others' farewells are.
-        let mut by_waiting: Vec<_> =
-            self.connections.iter().map(waiting).filter(|(bytes, _)| *bytes > 0).collect();
-        by_waiting.sort_unstable();
+        let refused = |connection: &Connection| connection.is_blocked();
+        let mut worst: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| refused(connection) && !connection.output.is_empty())
+            .map(|(slot, connection)| (connection.output.waiting_bytes(), slot as u32))
+            .collect();
+        worst.sort_unstable();
         while self.counters.output_bytes.get() > share {
-            let Some((_, slot)) = by_waiting.pop() else { break };
-            if matches!(self.connections[slot as usize].phase, Phase::Closing) {
+            let Some((_, slot)) = worst.pop() else { break };
+            if self.connections[slot as usize].is_closing() {
                 // It was told to go already, and its last bytes cost others their place.
                 self.remove(slot);
             } else {
                 self.disconnect_slow(slot, now);
             }
+        }
+        self.settle(now);
+    }
+
+    /// The same for what waits to be dealt with, above all messages that have not come whole: the
+    /// connections go that have kept the router waiting longest.
+    fn hold_total_input(&mut self, now: Millis) {
+        let total = self.router.settings.limits.input_total_bytes as u64;
+        let share = total / self.router.shard_count() as u64;
+        if self.counters.input_bytes.get() <= share {
+            return;
+        }
+        let all = || self.router.counters().iter().map(|c| c.input_bytes.get()).sum::<u64>();
+        if all() <= total {
+            return;
+        }
+        let mut oldest: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.input.held_bytes() > 0)
+            .map(|(slot, connection)| (connection.input.since, slot as u32))
+            .collect();
+        oldest.sort_unstable();
+        for (_, slot) in oldest {
+            // Down to seven eighths, so that not every turn has to sort anew.
+            if self.counters.input_bytes.get() <= share - share / 8 {
+                break;
+            }
+            self.disconnect_incomplete(slot, now);
         }
         self.settle(now);
     }
@@ -153,11 +192,12 @@ impl Outbound {
         slot: u32,
         connection: &mut Connection,
         write: &mut dyn FnMut(&[u8]) -> Result<usize>,
+        limit_bytes: usize,
         now: Millis,
     ) -> Flushed {
         let mut written_bytes = 0;
         while !connection.output.is_empty() {
-            if written_bytes >= TURN_WRITE_BYTES {
+            if written_bytes >= limit_bytes {
                 self.mark_dirty(slot, connection);
                 return Flushed::Progress;
             }
@@ -167,11 +207,14 @@ impl Outbound {
                 Ok(0) => return Flushed::Lost,
                 Ok(written) => {
                     connection.output.advance(written);
-                    connection.blocked_since = None;
                     written_bytes += written;
                     self.note_written(written);
+                    if connection.clock.blocked_since.take().is_some() {
+                        // A full socket takes more only once its peer has.
+                        connection.clock.note_life(now);
+                    }
                     if written < offered {
-                        connection.blocked_since = Some(now);
+                        connection.clock.blocked_since = Some(now);
                         return Flushed::Full;
                     }
                 }
@@ -186,6 +229,3 @@ impl Outbound {
 
 /// Bytes offered to a socket at once.
 const WRITE_BYTES: usize = 64 * 1024;
-
-/// Bytes that one connection may write in one turn before others get theirs.
-const TURN_WRITE_BYTES: usize = 1024 * 1024;

@@ -1,310 +1,275 @@
-//! The way in: bytes of a socket become frames, frames become messages, messages find a handler.
+//! The way in: what came from a socket, and how much of it is dealt with when.
+//!
+//! A connection's messages are dealt with in their order, as far as the step and the turn allow.
+//! Input that waits for something (its turn, room, a shard that is behind) keeps its order and
+//! costs nothing but its bytes. What frames are, and who handles them, is for `inbound`.
 
-use super::connection::{Connection, Phase};
-use super::lifecycle::EndReason;
 use super::{Admission, Shard};
 use crate::clock::Millis;
-use crate::codec::{self, DecodeLimits};
-use crate::session::{SequenceError, Session};
-use crate::transport::{CloseCode, Inbound, Transport, TransportError};
-use crate::wamp::{ClientMessage, RequestId, Role};
+use crate::transport::Inbound;
 
-/// A message that ends the session of its sender (BP-PV-01). The text says what was wrong.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Violation {
-    #[error(transparent)]
-    Malformed(#[from] codec::DecodeError),
-    #[error(transparent)]
-    Sequence(#[from] SequenceError),
-    #[error("{0} is not allowed before the session is established: say HELLO first")]
-    BeforeHello(&'static str),
-    #[error("{0} is not allowed after the session is established")]
-    AfterWelcome(&'static str),
-    #[error("{message} needs the role {role}, which HELLO did not announce")]
-    RoleNotAnnounced { message: &'static str, role: &'static str },
-    #[error(
-        "{message} with ppt_scheme needs payload_passthru_mode, which HELLO did not announce for \
-         the role {role}"
-    )]
-    PassthruNotAnnounced { message: &'static str, role: &'static str },
-    #[error(
-        "CALL with progress needs progressive_call_invocations, which HELLO did not announce for \
-         the role caller"
-    )]
-    ProgressNotAnnounced,
-    #[error("CALL continues the call {0}, which takes no more chunks")]
-    NotProgressive(RequestId),
-    #[error("CALL continues the call {0} with another procedure")]
-    OtherProcedure(RequestId),
-    #[error("a call with request id {0} is still pending")]
-    CallPending(RequestId),
-    #[error("{message} refers to INVOCATION {request}, which this session never received")]
-    NeverInvoked { message: &'static str, request: RequestId },
+/// What came from a peer and is not dealt with, and whether more may be dealt with now.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    /// The start of a frame, or whole frames that wait for their turn.
+    bytes: Vec<u8>,
+    /// Since when `bytes` has not been empty.
+    pub(super) since: Millis,
+    /// Whether there may be a whole frame in `bytes`.
+    is_ready: bool,
+    /// So many things have to happen before the next frame is dealt with; see [`Shard::park`].
+    tickets: u32,
+    /// The peer's own messages have made more output than it takes; see [`Shard::relieve`].
+    is_throttled: bool,
+    /// Bytes of output that the peer's own messages have made, and that may still wait.
+    own_output: usize,
+    /// Units of work that the peer is ahead of its share.
+    debt: u64,
+}
+
+/// What a connection's input waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputStatus {
+    /// For bytes.
+    Open,
+    /// For its turn: there may be whole frames.
+    Ready,
+    /// For something else: [`Shard::take_woken`] says when it is over.
+    Parked,
+}
+
+impl Input {
+    pub(super) const fn status(&self) -> InputStatus {
+        if self.tickets > 0 || self.is_throttled {
+            InputStatus::Parked
+        } else if self.is_ready {
+            InputStatus::Ready
+        } else {
+            InputStatus::Open
+        }
+    }
+
+    /// Bytes of memory that it takes.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Nothing more of it will be dealt with.
+    pub(super) fn discard(&mut self) {
+        self.bytes = Vec::new();
+        self.is_ready = false;
+    }
+
+    /// Keeps what is not dealt with; an idle connection keeps nothing, and capacity is given back.
+    fn keep(&mut self, rest: Vec<u8>) {
+        self.bytes = rest;
+        if self.bytes.is_empty() {
+            self.discard();
+        } else if self.bytes.capacity() > 2 * self.bytes.len() + SPARE_BYTES {
+            self.bytes.shrink_to(self.bytes.len());
+        }
+    }
 }
 
 impl Shard {
     /// Handles bytes that arrived on a connection. They are changed in place: unmasked.
     pub fn receive(&mut self, slot: u32, input: &mut [u8], now: Millis) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        connection.last_received = now;
-        connection.ping_sent = None;
+        connection.clock.note_life(now);
         self.counters.bytes_received.add(input.len() as u64);
-        if connection.partial.is_empty() {
+        let before = connection.output.waiting_bytes();
+        if connection.input.bytes.is_empty() {
             let used = self.consume(slot, input, now);
-            self.keep_partial(slot, input[used..].to_vec());
+            self.keep_input(slot, input[used..].to_vec(), true, now);
         } else {
-            let mut held = std::mem::take(&mut connection.partial);
+            let mut held = self.take_input(slot);
             held.extend_from_slice(input);
-            let used = self.consume(slot, &mut held, now);
-            held.drain(..used);
-            self.keep_partial(slot, held);
+            self.consume_held(slot, held, now);
+        }
+        self.end_visit(slot, before, now);
+    }
+
+    /// Goes on with what waits for its turn on a connection.
+    pub fn work(&mut self, slot: u32, now: Millis) {
+        if self.connections.contains(slot as usize) {
+            let before = self.waiting_bytes(slot);
+            let held = self.take_input(slot);
+            self.consume_held(slot, held, now);
+            self.end_visit(slot, before, now);
+        }
+    }
+
+    /// What the input of a connection waits for.
+    pub fn input_status(&self, slot: u32) -> InputStatus {
+        let connection = self.connections.get(slot as usize).filter(|c| !c.is_gone());
+        connection.map_or(InputStatus::Parked, |connection| connection.input.status())
+    }
+
+    /// Connections whose input waited for something that has happened.
+    pub fn take_woken(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Lets a turn of others pass if the connection is ahead of its share; `true` if it still is.
+    pub fn is_ahead(&mut self, slot: u32) -> bool {
+        let share = u64::from(self.work.limits().step_units / SHARES_PER_STEP);
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return false };
+        let debt = connection.input.debt;
+        connection.input.debt = debt.saturating_sub(share);
+        debt > 0
+    }
+
+    /// Stops dealing with the input of a connection until [`Self::redeem`] was called as often.
+    pub(super) fn park(&mut self, slot: u32) {
+        self.connections[slot as usize].input.tickets += 1;
+    }
+
+    /// One of the things has happened that the input of a connection waits for.
+    pub(super) fn redeem(&mut self, slot: u32) {
+        let input = &mut self.connections[slot as usize].input;
+        debug_assert!(input.tickets > 0, "a ticket is redeemed once");
+        input.tickets -= 1;
+        if input.tickets == 0 {
+            input.is_ready = !input.bytes.is_empty();
+            self.woken.push(slot);
+        }
+    }
+
+    /// The session has ended that the input waited for: what is still to happen is not for it.
+    pub(super) fn forget_tickets(&mut self, slot: u32) {
+        let input = &mut self.connections[slot as usize].input;
+        if std::mem::take(&mut input.tickets) > 0 {
+            input.is_ready = !input.bytes.is_empty();
+            self.woken.push(slot);
+        }
+    }
+
+    /// The connection has written something.
+    pub(super) fn relieve(&mut self, slot: u32) {
+        let limit = self.router.settings.output.hard_bytes / 4;
+        let connection = &mut self.connections[slot as usize];
+        let input = &mut connection.input;
+        input.own_output = input.own_output.min(connection.output.waiting_bytes());
+        if input.is_throttled && input.own_output <= limit {
+            input.is_throttled = false;
+            input.is_ready = !input.bytes.is_empty();
+            self.woken.push(slot);
+        }
+    }
+
+    fn take_input(&mut self, slot: u32) -> Vec<u8> {
+        let connection = &mut self.connections[slot as usize];
+        self.counters.input_bytes.subtract(connection.input.held_bytes() as u64);
+        std::mem::take(&mut connection.input.bytes)
+    }
+
+    fn consume_held(&mut self, slot: u32, mut held: Vec<u8>, now: Millis) {
+        let used = self.consume(slot, &mut held, now);
+        held.drain(..used);
+        self.keep_input(slot, held, used > 0, now);
+    }
+
+    /// Keeps what [`Self::consume`] has left over; it is new unless no frame could be taken.
+    fn keep_input(&mut self, slot: u32, rest: Vec<u8>, is_new: bool, now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        if connection.is_closing() {
+            return;
+        }
+        if is_new {
+            connection.input.since = now;
+        }
+        connection.input.keep(rest);
+        self.counters.input_bytes.add(connection.input.held_bytes() as u64);
+    }
+
+    /// Charges the peer for what its messages have cost. Who makes the router say more than it
+    /// takes waits until it has taken it: its requests could take any amount of memory else.
+    fn end_visit(&mut self, slot: u32, before: usize, now: Millis) {
+        let spent = self.work.end_step();
+        let share = u64::from(self.work.limits().step_units / SHARES_PER_STEP);
+        let limit = self.router.settings.output.hard_bytes / 2;
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            let waiting = connection.output.waiting_bytes();
+            let input = &mut connection.input;
+            input.debt += spent.saturating_sub(share);
+            input.own_output = (input.own_output + waiting.saturating_sub(before)).min(waiting);
+            input.is_throttled |= input.own_output > limit;
         }
         self.settle(now);
     }
 
-    /// Handles all whole frames at the start of `input` and says how many bytes they were.
+    /// Handles whole frames at the start of `input` while the step lasts, and says how many bytes
+    /// they were.
     fn consume(&mut self, slot: u32, input: &mut [u8], now: Millis) -> usize {
         let mut used = 0;
+        self.control.clear();
         while used < input.len() {
             let Some(connection) = self.connections.get_mut(slot as usize) else { break };
-            if matches!(connection.phase, Phase::Closing) {
+            if connection.is_closing() {
                 return input.len();
             }
             if connection.admission == Admission::Full {
                 self.refuse_full(slot, input, now);
                 return input.len();
             }
-            self.reply.clear();
+            let may_go_on = connection.input.status() != InputStatus::Parked;
+            if !may_go_on || self.work.is_step_over() || self.outbound.is_full() {
+                connection.input.is_ready = true;
+                break;
+            }
+            connection.input.is_ready = false;
             let rest = &mut input[used..];
-            let step = connection.transport.decode(rest, &connection.rules, &mut self.reply);
-            self.outbound.queue_control(slot, connection, &self.reply);
-            match step {
+            let step = connection.transport.decode(rest, &connection.rules, &mut self.control);
+            let (length, inbound) = match step {
+                Ok(Some(found)) => found,
                 Ok(None) => break,
-                Ok(Some((length, inbound))) => {
-                    used += length;
-                    self.handle_inbound(slot, inbound, rest, now);
-                }
                 Err(error) => {
+                    self.answer_transport(slot);
                     self.handle_transport_error(slot, &error, now);
                     return input.len();
                 }
+            };
+            used += length;
+            if matches!(inbound, Inbound::Control) {
+                // Pongs are gathered: one for each of thousands of pings would be queued alone.
+                self.work.charge(1);
+                if self.control.len() < GATHERED_BYTES {
+                    continue;
+                }
             }
+            if matches!(inbound, Inbound::Closed) {
+                self.drop_unbegun(slot);
+            }
+            self.answer_transport(slot);
+            self.handle_inbound(slot, inbound, rest, now);
         }
+        self.answer_transport(slot);
         used
     }
 
-    /// Answers a peer that came when all connections were taken (TR-RS-04).
-    fn refuse_full(&mut self, slot: u32, input: &[u8], now: Millis) {
-        let connection = &mut self.connections[slot as usize];
-        self.reply.clear();
-        Transport::refuse_full(input, &connection.rules, &mut self.reply);
-        self.counters.connections_refused.increment();
-        if self.log_budget.allow(now) {
-            tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
-        }
-        self.outbound.queue_last(slot, connection, &self.reply);
-        self.start_closing(slot, now);
-    }
-
-    /// Keeps the start of a frame until the rest arrives; an idle connection keeps nothing.
-    fn keep_partial(&mut self, slot: u32, rest: Vec<u8>) {
-        if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.partial = if rest.is_empty() { Vec::new() } else { rest };
+    /// Queues what the transport has to say of its own.
+    fn answer_transport(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot as usize)
+            && !self.control.is_empty()
+        {
+            self.outbound.queue_control(slot, connection, &self.control);
+            self.control.clear();
         }
     }
 
-    fn handle_inbound(&mut self, slot: u32, inbound: Inbound, input: &[u8], now: Millis) {
-        match inbound {
-            Inbound::Opened { codec, framing, max_message_bytes } => {
-                let connection = &mut self.connections[slot as usize];
-                connection.codec = codec;
-                connection.framing = framing;
-                connection.peer_limit_bytes = max_message_bytes;
-                connection.enter(Phase::Open, now);
-                self.rearm(slot, now);
-            }
-            Inbound::Message(range) => self.handle_bytes(slot, &input[range], now),
-            Inbound::Assembled(bytes) => self.handle_bytes(slot, &bytes, now),
-            Inbound::Control => {}
-            Inbound::Closed => {
-                self.end_session(slot, EndReason::TransportClosed, now);
-                self.start_closing(slot, now);
-            }
-        }
-    }
-
-    fn handle_transport_error(&mut self, slot: u32, error: &TransportError, now: Millis) {
-        let connection = &self.connections[slot as usize];
-        if matches!(connection.phase, Phase::Negotiating) {
-            self.counters.connections_refused.increment();
-            if self.log_budget.allow(now) {
-                let (peer, reason) = (&connection.peer, error.kind());
-                tracing::info!(%peer, reason, detail = %error, "connection refused");
-            }
-            self.start_closing(slot, now);
-            return;
-        }
-        let code = error.close_code().unwrap_or(CloseCode::Protocol);
-        let why = error.to_string();
-        let said_goodbye = matches!(connection.phase, Phase::ShuttingDown(_));
-        if matches!(error, TransportError::WrongMessageType { .. }) && !said_goodbye {
-            // The session is told before its transport is (TR-WS-04); GOODBYE was the last word.
-            self.abort_for_violation(slot, &why, code, now);
-        } else {
-            self.end_session(slot, EndReason::TransportError(error.kind()), now);
-            self.close_transport(slot, code, &why, now);
-        }
-    }
-
-    fn handle_bytes(&mut self, slot: u32, bytes: &[u8], now: Millis) {
-        self.counters.messages_received.increment();
-        let limits = DecodeLimits { nesting: self.settings().limits.nesting };
-        let Some(connection) = self.connections.get(slot as usize) else { return };
-        let handled = match codec::decode(connection.codec, bytes, limits) {
-            Ok(message) => self.handle_message(slot, message, now),
-            Err(_) if matches!(connection.phase, Phase::ShuttingDown(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(violation) = handled {
-            self.abort_for_violation(slot, &violation.to_string(), CloseCode::Policy, now);
-        }
-    }
-
-    fn handle_message(
-        &mut self,
-        slot: u32,
-        message: ClientMessage<'_>,
-        now: Millis,
-    ) -> Result<(), Violation> {
-        match &self.connections[slot as usize].phase {
-            Phase::Open => self.handle_opening(slot, message, now),
-            Phase::Joined(_) => self.handle_joined(slot, message, now),
-            Phase::ShuttingDown(_) => {
-                if matches!(message, ClientMessage::Goodbye { .. } | ClientMessage::Abort { .. }) {
-                    self.finish_goodbye(slot, now);
-                }
-                Ok(())
-            }
-            Phase::Negotiating | Phase::Closing => Ok(()),
-        }
-    }
-
-    fn handle_opening(
-        &mut self,
-        slot: u32,
-        message: ClientMessage<'_>,
-        now: Millis,
-    ) -> Result<(), Violation> {
-        match message {
-            ClientMessage::Hello(hello) => {
-                self.handle_hello(slot, &hello, now);
-                Ok(())
-            }
-            ClientMessage::Abort { .. } => {
-                self.start_closing(slot, now);
-                Ok(())
-            }
-            other => Err(Violation::BeforeHello(other.name())),
-        }
-    }
-
-    fn handle_joined(
-        &mut self,
-        slot: u32,
-        message: ClientMessage<'_>,
-        now: Millis,
-    ) -> Result<(), Violation> {
-        match message {
-            ClientMessage::Publish(publish) => self.handle_publish(slot, publish),
-            ClientMessage::Subscribe(subscribe) => self.handle_subscribe(slot, &subscribe),
-            ClientMessage::Unsubscribe { request, subscription } => {
-                self.handle_unsubscribe(slot, request, subscription)
-            }
-            ClientMessage::Call(call) => self.handle_call(slot, call, now),
-            ClientMessage::Cancel(cancel) => {
-                self.handle_cancel(slot, cancel);
-                Ok(())
-            }
-            ClientMessage::Register(register) => self.handle_register(slot, &register),
-            ClientMessage::Unregister { request, registration } => {
-                self.handle_unregister(slot, request, registration)
-            }
-            ClientMessage::Yield(answer) => self.handle_yield(slot, answer, now),
-            ClientMessage::Error(error) => self.handle_invocation_error(slot, error, now),
-            ClientMessage::Goodbye { .. } => {
-                self.handle_goodbye(slot, now);
-                Ok(())
-            }
-            ClientMessage::Abort { .. } => {
-                self.end_session(slot, EndReason::ClientAbort, now);
-                self.start_closing(slot, now);
-                Ok(())
-            }
-            ClientMessage::Hello(_) | ClientMessage::Authenticate { .. } => {
-                Err(Violation::AfterWelcome(message.name()))
-            }
-        }
-    }
-
-    /// Takes the request id of a new request and gives the session that made it.
-    pub(super) fn accept_request(
-        &mut self,
-        slot: u32,
-        request: RequestId,
-        role: Role,
-        message: &'static str,
-    ) -> Result<&mut Session, Violation> {
-        let check = self.router.settings.request_ids;
-        let strict_roles = self.router.settings.strict_roles;
-        let session = self.joined(slot);
-        session.request_ids.accept(request, check)?;
-        if strict_roles && session.roles.get(role).is_none() {
-            return Err(Violation::RoleNotAnnounced { message, role: role.as_str() });
-        }
-        Ok(session)
-    }
-
-    /// The session whose message is being handled.
-    pub(super) fn joined(&mut self, slot: u32) -> &mut Session {
-        let session = self.connections.get_mut(slot as usize).and_then(Connection::session_mut);
-        session.expect("only messages of an established session get here")
+    /// Nothing may follow a close frame (RFC 6455, 5.5.1), and the peer reads nothing any more.
+    fn drop_unbegun(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        connection.session_id = None;
+        self.outbound.discard_unbegun(connection);
     }
 }
 
-impl Connection {
-    pub(super) fn new(
-        rules: std::sync::Arc<crate::transport::TransportRules>,
-        peer: Box<str>,
-        admission: Admission,
-        generation: u32,
-        now: Millis,
-    ) -> Self {
-        Self {
-            output: Default::default(),
-            session_id: None,
-            codec: codec::Codec::Json,
-            framing: crate::transport::Framing::WebSocketText,
-            dirty: false,
-            events_dropped: 0,
-            dropping: false,
-            farewell_said: false,
-            gone: false,
-            overflowed: false,
-            peer_limit_bytes: usize::MAX,
-            transport: Transport::new(),
-            admission,
-            phase: Phase::Negotiating,
-            partial: Vec::new(),
-            rules,
-            peer,
-            generation,
-            feeds: Default::default(),
-            armed: None,
-            since: now,
-            last_received: now,
-            ping_sent: None,
-            blocked_since: None,
-            over_soft_since: None,
-        }
-    }
-}
+/// What a kept input may take besides its bytes.
+const SPARE_BYTES: usize = 4 * 1024;
+
+/// Bytes of pongs that are queued at once.
+const GATHERED_BYTES: usize = 4 * 1024;
+
+/// A connection may spend this part of a step before the turn of the others comes.
+const SHARES_PER_STEP: u32 = 4;

@@ -1,15 +1,10 @@
 //! How sessions and connections end: GOODBYE, ABORT, loss, kill, shutdown (BP-SES, BP-LT, BP-PV).
 
 use super::connection::Phase;
-use super::dealer::CALLEE_LEFT;
-use super::mail::NO_PAYLOAD;
-use super::timers::CallTimer;
-use super::{Cancellation, Mail, Outcome, Return, SendError, Shard};
+use super::{SendError, Shard};
 use crate::clock::Millis;
-use crate::router::SessionRef;
-use crate::session::{PendingInvocation, Session};
 use crate::transport::CloseCode;
-use crate::wamp::{CancelMode, CloseReason, RouterMessage, WampError};
+use crate::wamp::{CloseReason, RouterMessage, WampError};
 
 /// Why a session ended, for logs and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +16,8 @@ pub enum EndReason {
     Killed,
     /// With all others of its realm (AP-SMA-03).
     KilledWithAll,
+    /// The router had no room left for its messages, which did not come whole.
+    InputMemory,
     MessageTooLarge,
     ProtocolViolation,
     Shutdown,
@@ -41,6 +38,7 @@ impl EndReason {
             Self::KeepaliveTimeout => "keepalive_timeout",
             Self::Killed => "killed",
             Self::KilledWithAll => "killed_with_all",
+            Self::InputMemory => "input_memory",
             Self::MessageTooLarge => "message_too_large",
             Self::ProtocolViolation => "protocol_violation",
             Self::Shutdown => "shutdown",
@@ -71,31 +69,52 @@ pub struct Closing {
 impl Shard {
     /// The socket failed or reached its end: nothing more can be said (BP-LT-01).
     pub fn handle_lost(&mut self, slot: u32, now: Millis) {
-        if self.connections.get(slot as usize).is_some_and(|connection| !connection.gone) {
+        if self.connections.get(slot as usize).is_some_and(|connection| !connection.is_gone()) {
             self.end_session(slot, EndReason::TransportLost, now);
             self.remove(slot);
             self.settle(now);
         }
     }
 
-    /// Says GOODBYE to every session and refuses new ones.
-    pub fn begin_shutdown(&mut self, now: Millis) {
+    /// Refuses new sessions and says GOODBYE to those that are here, as many as a step allows;
+    /// [`Self::go_on_shutting_down`] does the rest.
+    pub(super) fn begin_shutdown(&mut self) {
         self.shutting_down = true;
-        let slots: Vec<u32> = self.connections.iter().map(|(slot, _)| slot as u32).collect();
-        for slot in slots {
-            match &self.connections[slot as usize].phase {
-                Phase::Joined(_) => {
-                    let reason = CloseReason::SystemShutdown.uri();
-                    self.say_goodbye(slot, EndReason::Shutdown, reason, "", CloseCode::Away, now);
-                }
-                Phase::Negotiating | Phase::Open => {
-                    let message = "the router is shutting down";
-                    self.close_transport(slot, CloseCode::Away, message, now);
-                }
-                Phase::ShuttingDown(_) | Phase::Closing => {}
-            }
+        self.to_dismiss = self.connections.iter().map(|(slot, _)| slot as u32).collect();
+    }
+
+    pub(super) const fn is_shutting_down(&self) -> bool {
+        self.shutting_down
+    }
+
+    /// Dismisses further connections. `false` if there are none.
+    pub(super) fn go_on_shutting_down(&mut self, now: Millis) -> bool {
+        if self.to_dismiss.is_empty() {
+            return false;
+        }
+        while !self.work.is_step_over()
+            && let Some(slot) = self.to_dismiss.pop_front()
+        {
+            self.work.charge(DISMISSAL_UNITS);
+            self.dismiss(slot, now);
         }
         self.settle(now);
+        true
+    }
+
+    fn dismiss(&mut self, slot: u32, now: Millis) {
+        let Some(connection) = self.connections.get(slot as usize) else { return };
+        match &connection.phase {
+            Phase::Joined(_) => {
+                let reason = CloseReason::SystemShutdown.uri();
+                self.say_goodbye(slot, EndReason::Shutdown, reason, "", CloseCode::Away, now);
+            }
+            Phase::Negotiating | Phase::Open => {
+                let message = "the router is shutting down";
+                self.close_transport(slot, CloseCode::Away, message, now);
+            }
+            Phase::ShuttingDown(_) | Phase::Closing | Phase::Parted | Phase::Gone => {}
+        }
     }
 
     /// The router ends a session: it is out of routing at once, then waits for the answer.
@@ -171,7 +190,7 @@ impl Shard {
     pub(super) fn disconnect_slow(&mut self, slot: u32, now: Millis) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         connection.overflowed = false;
-        if matches!(connection.phase, Phase::Closing) {
+        if connection.is_closing() {
             return;
         }
         self.counters.slow_consumers_disconnected.increment();
@@ -179,8 +198,7 @@ impl Shard {
         if self.log_budget.allow(now) {
             tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
         }
-        let dropped = connection.output.discard_unbegun(&self.outbound.arena);
-        self.counters.output_bytes.subtract(dropped as u64);
+        self.outbound.discard_unbegun(connection);
         self.end_session(slot, EndReason::SlowConsumer, now);
         let reason = "wamp.close.slow_consumer";
         let message = "this client does not read as fast as it is sent to";
@@ -226,89 +244,58 @@ impl Shard {
     pub(super) fn start_closing(&mut self, slot: u32, now: Millis) {
         let connection = &mut self.connections[slot as usize];
         debug_assert!(connection.session().is_none(), "the session ended before its transport");
-        connection.partial = Vec::new();
         connection.enter(Phase::Closing, now);
         self.outbound.mark_dirty(slot, connection);
+        self.discard_input(slot);
         self.rearm(slot, now);
     }
 
-    /// Takes a session out of everything it is part of. The connection stays.
-    pub(super) fn end_session(&mut self, slot: u32, reason: EndReason, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
-        connection.session_id = None;
-        if !matches!(connection.phase, Phase::Joined(_)) {
+    /// All connections together hold more input than the router has room for, and this one has
+    /// kept it waiting longest: for the rest of a message, or for room.
+    pub(super) fn disconnect_incomplete(&mut self, slot: u32, now: Millis) {
+        let connection = &self.connections[slot as usize];
+        if connection.is_closing() {
             return;
         }
-        let Phase::Joined(session) = std::mem::replace(&mut connection.phase, Phase::Open) else {
-            unreachable!("the phase was just looked at");
-        };
-        tracing::info!(
-            session = session.id.get(),
-            realm = %session.realm.settings.name,
-            peer = %connection.peer,
-            reason = reason.as_str(),
-            duration_ms = now.since(session.joined),
-            events_dropped = std::mem::take(&mut connection.events_dropped),
-            "session left"
-        );
-        // Whoever killed it has taken it out of the list already.
-        session.realm.leave(SessionRef { session: session.id, slot, shard: self.id });
-        self.counters.sessions.subtract(1);
-        self.release(slot, *session, reason);
-    }
-
-    /// Gives back what a session held, and tells the other side of each of its calls.
-    fn release(&mut self, slot: u32, mut session: Session, reason: EndReason) {
-        if !matches!(reason, EndReason::KilledWithAll | EndReason::Shutdown) {
-            self.publish_testaments(slot, &mut session);
+        self.counters.incomplete_disconnected.increment();
+        if self.log_budget.allow(now) {
+            let held_bytes = connection.input.held_bytes();
+            tracing::warn!(peer = %connection.peer, held_bytes, "input memory is full");
         }
-        let mut subscriptions: Vec<_> = session.subscriptions.drain().collect();
-        subscriptions.sort_unstable();
-        for (subscription, membership) in subscriptions {
-            self.leave_subscription(session.id, subscription, membership.position);
-        }
-        let mut registrations: Vec<_> = session.registrations.drain().collect();
-        registrations.sort_unstable_by_key(|(registration, _)| *registration);
-        for (registration, pattern) in &registrations {
-            self.leave_registration(&session.realm, session.id, *registration, pattern);
-        }
-        if reason != EndReason::KilledWithAll {
-            self.announce_leave(&session);
-        }
-        let mut calls: Vec<_> = session.calls.drain().collect();
-        calls.sort_unstable_by_key(|(request, _)| *request);
-        self.counters.calls.subtract(calls.len() as u64);
-        for (call, pending) in calls {
-            if let Some(at) = pending.deadline() {
-                self.timers.disarm_call(at, CallTimer { slot, session: session.id, call });
-            }
-            let (callee, serial) = (pending.callee, pending.serial);
-            let mode = CancelMode::KillNoWait;
-            let cancellation = Cancellation { callee, caller: session.id, call, serial, mode };
-            self.post(callee.shard, Mail::Cancel(cancellation));
-        }
-        let invocations = session.invocations.take_all();
-        self.counters.invocations.subtract(invocations.len() as u64);
-        for PendingInvocation { caller, call, serial, .. } in invocations {
-            let (error, message) = CALLEE_LEFT;
-            let outcome = Outcome::Refused { error, message };
-            let answer = Return { caller, call, serial, outcome };
-            self.post(caller.shard, Mail::Return(Box::new(answer), NO_PAYLOAD.to_buf()));
+        let message = "the router has no room left for messages that do not come whole";
+        self.discard_input(slot);
+        if !matches!(self.connections[slot as usize].phase, Phase::Negotiating) {
+            self.end_session(slot, EndReason::InputMemory, now);
+            self.abort(slot, WampError::ResourceLimit, message, CloseCode::Again, now);
+        } else {
+            self.close_transport(slot, CloseCode::Again, message, now);
         }
     }
 
-    /// Lets go of a connection; the event loop closes its socket and then frees the slot.
+    /// Forgets what has come from a peer and is not dealt with.
+    fn discard_input(&mut self, slot: u32) {
+        let input = &mut self.connections[slot as usize].input;
+        self.counters.input_bytes.subtract(input.held_bytes() as u64);
+        input.discard();
+    }
+
+    /// Lets go of a connection; its socket is closed and its slot is free once its last session
+    /// has given everything back.
     pub(super) fn remove(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         debug_assert!(connection.session().is_none(), "the session ended before its transport");
-        if connection.gone {
+        if connection.is_gone() {
             return;
         }
-        connection.gone = true;
-        connection.phase = Phase::Closing;
-        connection.partial = Vec::new();
+        connection.phase = Phase::Gone;
         self.outbound.discard(connection);
         self.counters.connections.subtract(1);
-        self.closed.push(slot);
+        if connection.leaving.is_none() {
+            self.closed.push(slot);
+        }
+        self.discard_input(slot);
     }
 }
+
+/// What it costs to say GOODBYE to a session and to take it out of routing, in units of work.
+const DISMISSAL_UNITS: usize = 64;

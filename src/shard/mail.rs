@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
-use crate::router::{Audience, LoadSlot, Receipt, SessionRef};
+use crate::router::{Audience, Fanouts, LoadSlot, Receipt, SessionRef};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
     SessionId, SubscriptionId, WampError,
@@ -11,8 +11,11 @@ use crate::wamp::{
 
 #[derive(Debug)]
 pub enum Mail {
-    /// One event for all local receivers of its subscription.
+    /// One publication for all local receivers of its subscriptions.
     Event(Arc<Event>),
+    /// To the publisher's shard: another one cannot keep up with a publication of this session
+    /// (`true`), or is done with it (`false`).
+    Pace { publisher: SessionRef, waits: bool },
     /// To the callee's shard: invoke it.
     Invoke(Box<Invoke>, PayloadBuf),
     /// To the callee's shard: the caller, or the dealer, has given up on the call.
@@ -43,9 +46,7 @@ impl Mail {
     /// Bytes that this mail keeps alive, for the bound on what may queue between shards.
     pub fn weight(&self) -> usize {
         let payload = match self {
-            Self::Event(event) => {
-                event.payload.as_payload().weight() + event.head.audience.weight()
-            }
+            Self::Event(event) => event.weight(),
             Self::Invoke(_, payload) | Self::Return(_, payload) => payload.as_payload().weight(),
             Self::Roll(roll) => roll.weight(),
             Self::Meta(_)
@@ -53,6 +54,7 @@ impl Mail {
             | Self::RollCall(_)
             | Self::Cancel(_)
             | Self::Revoke { .. }
+            | Self::Pace { .. }
             | Self::RevokeRegistration { .. }
             | Self::Stored { .. } => 0,
         };
@@ -60,20 +62,62 @@ impl Mail {
     }
 }
 
-/// One publication on one matching subscription. Immutable once it is shared.
-#[derive(Clone, Debug)]
+/// What one shard has for another from one turn, in order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub mail: Vec<Mail>,
+    /// Bytes that it keeps alive, by [`Mail::weight`].
+    pub weight: usize,
+}
+
+impl Batch {
+    pub fn push(&mut self, mail: Mail) {
+        self.weight += mail.weight();
+        self.mail.push(mail);
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.mail.is_empty()
+    }
+}
+
+impl FromIterator<Mail> for Batch {
+    fn from_iter<I: IntoIterator<Item = Mail>>(mail: I) -> Self {
+        let mut batch = Self::default();
+        mail.into_iter().for_each(|mail| batch.push(mail));
+        batch
+    }
+}
+
+/// One publication on all subscriptions that it matches. Immutable once it is shared.
+#[derive(Debug)]
 pub struct Event {
     pub head: EventHead,
+    /// The topic, if some of the subscriptions are patterns.
+    pub topic: Box<str>,
+    pub fanouts: Fanouts,
     pub payload: PayloadBuf,
 }
 
+impl Event {
+    pub(super) fn weight(&self) -> usize {
+        self.payload.as_payload().weight()
+            + self.head.audience.weight()
+            + self.topic.len()
+            + self.fanouts.len() * FANOUT_WEIGHT
+    }
+}
+
+/// What a publication is, besides its payload, the same for all subscriptions.
 #[derive(Clone, Debug)]
 pub struct EventHead {
-    pub subscription: SubscriptionId,
     pub publication: PublicationId,
+    /// Who published it; `None` for the router itself.
+    pub publisher: Option<SessionRef>,
     pub audience: Audience,
     /// Its number among the realm's retained events, if it is one.
     pub retained: Option<u64>,
+    /// All of `EVENT.Details` but `topic`.
     pub details: Dict,
 }
 
@@ -160,3 +204,6 @@ pub(super) const NO_PAYLOAD: Payload<'static> = Payload::Empty;
 
 /// A round figure for the envelope itself, in bytes.
 const MAIL_WEIGHT: usize = 128;
+
+/// Bytes that one subscription of a publication counts for: itself, and the work that it makes.
+const FANOUT_WEIGHT: usize = 256;

@@ -6,19 +6,27 @@
 mod broker;
 mod connection;
 mod dealer;
+mod delivery;
 mod flush;
 mod hello;
 mod history;
+mod inbound;
 mod input;
+mod leaving;
 mod lifecycle;
 mod log_budget;
 mod mail;
+mod mailbox;
 mod meta;
 mod outbound;
+mod receivers;
 mod retention;
 mod timeouts;
 mod timers;
+mod turn;
+mod work;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,17 +44,21 @@ use crate::session::Session;
 use crate::transport::TransportRules;
 use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
 
-use broker::Receivers;
 use connection::Connection;
+use delivery::HeldDeliveries;
 use log_budget::LogBudget;
+use mailbox::Mailbox;
 use meta::{EventOrder, Roster};
 use outbound::{Outbound, SendError};
+use receivers::Receivers;
 use timers::{Owner, Timers};
+use work::Work;
 
-pub use flush::Flushed;
+pub use input::InputStatus;
 pub use lifecycle::{Closing, EndReason};
-pub use mail::{Cancellation, Event, EventHead, Invoke, Mail, Outcome, Return};
+pub use mail::{Batch, Cancellation, Event, EventHead, Invoke, Mail, Outcome, Return};
 pub use meta::{Kill, MetaEvent, Roll, RollCall};
+pub use turn::{Tick, Turn, Wire};
 
 /// One shard of a router.
 #[derive(Debug)]
@@ -59,8 +71,19 @@ pub struct Shard {
     /// The local receivers of each subscription that has some.
     receivers: Map<SubscriptionId, Receivers>,
     outbound: Outbound,
-    /// Mail to other shards, by destination, with its weight in bytes.
-    outboxes: Vec<(Vec<Mail>, usize)>,
+    work: Work,
+    /// Mail from other shards that waits for its turn.
+    mailbox: Mailbox,
+    /// Publications that wait to be delivered further.
+    held: HeldDeliveries,
+    /// Slots of sessions that still give back what they held.
+    leavers: VecDeque<u32>,
+    /// Slots that are still to be told of the shutdown.
+    to_dismiss: VecDeque<u32>,
+    /// Slots whose input waited for something that has happened.
+    woken: Vec<u32>,
+    /// Mail to other shards, by destination.
+    outboxes: Vec<Batch>,
     /// What the publication at hand leaves for the store.
     records: Vec<Record>,
     /// What goes to the store, with its weight in bytes.
@@ -78,7 +101,9 @@ pub struct Shard {
     timers: Timers,
     /// Slots whose sockets the event loop has to close.
     closed: Vec<u32>,
-    /// Scratch space for what a transport answers.
+    /// What the transport of the connection at hand answers of its own, and is not queued yet.
+    control: Vec<u8>,
+    /// Scratch space for frames of the transport.
     reply: Vec<u8>,
     generation: u32,
     log_budget: LogBudget,
@@ -103,8 +128,18 @@ impl Shard {
             rng: StdRng::from_seed(seed),
             connections: Slab::new(),
             receivers: router.seed().map(),
-            outbound: Outbound::new(router.settings.output, Arc::clone(&counters)),
-            outboxes: (0..router.shard_count()).map(|_| (Vec::new(), 0)).collect(),
+            outbound: Outbound::new(
+                router.settings.output,
+                router.settings.turn.arena_bytes,
+                Arc::clone(&counters),
+            ),
+            work: Work::new(router.settings.turn),
+            mailbox: Mailbox::default(),
+            held: HeldDeliveries::new(router.seed().map()),
+            leavers: VecDeque::new(),
+            to_dismiss: VecDeque::new(),
+            woken: Vec::new(),
+            outboxes: (0..router.shard_count()).map(|_| Batch::default()).collect(),
             records: Vec::new(),
             deposits: (Vec::new(), 0),
             local_mail: Vec::new(),
@@ -114,6 +149,7 @@ impl Shard {
             welcome_roles: router.seed().map(),
             timers: Timers::default(),
             closed: Vec::new(),
+            control: Vec::new(),
             reply: Vec::new(),
             generation: 0,
             log_budget: LogBudget::default(),
@@ -128,10 +164,27 @@ impl Shard {
         self.id
     }
 
-    /// Tells the shard what clients and records call the present, from here to the next call.
-    /// Intervals are measured by `Millis` alone.
-    pub const fn set_wall_clock(&mut self, wall_clock: Timestamp) {
+    /// Begins a turn; `wall_clock` is what clients and records call the present in it. Intervals
+    /// are measured by `Millis` alone.
+    pub(super) const fn begin_turn(&mut self, wall_clock: Timestamp) {
         self.wall_clock = wall_clock;
+        self.work.begin_turn();
+        self.outbound.begin_turn();
+    }
+
+    /// Bytes that were written in this turn.
+    pub(super) const fn written_bytes(&self) -> usize {
+        self.outbound.written
+    }
+
+    /// Whether as much was read as leaves the rest of the turn to mail and jobs.
+    pub(super) const fn is_reading_over(&self) -> bool {
+        self.work.is_reading_over() || self.outbound.is_full()
+    }
+
+    fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let own = self.id;
+        (0u8..).take(self.outboxes.len()).map(ShardId).filter(move |shard| *shard != own)
     }
 
     /// The present of this turn, for what clients and records are told.
@@ -140,7 +193,7 @@ impl Shard {
     }
 
     /// Takes in a new connection. `peer` is for logs only.
-    pub fn open(
+    pub(super) fn open(
         &mut self,
         rules: &Arc<TransportRules>,
         peer: Box<str>,
@@ -157,27 +210,10 @@ impl Shard {
         slot
     }
 
-    /// Mail for another shard, with its weight in bytes; `None` if there is none.
-    pub fn take_outbox(&mut self, to: ShardId) -> Option<(Vec<Mail>, usize)> {
+    /// Mail for another shard; `None` if there is none.
+    pub(super) fn take_outbox(&mut self, to: ShardId) -> Option<Batch> {
         let outbox = &mut self.outboxes[usize::from(to.0)];
-        if outbox.0.is_empty() {
-            return None;
-        }
-        Some(std::mem::take(outbox))
-    }
-
-    /// Handles one batch of mail from another shard.
-    pub fn handle_mail(&mut self, batch: Vec<Mail>, now: Millis) {
-        for mail in batch {
-            self.handle_one_mail(mail, now);
-        }
-        self.settle(now);
-    }
-
-    /// Whether the turn has produced so much output that it should be written before more input
-    /// is read: a healthy peer must get the chance to take what waits for it.
-    pub fn is_turn_full(&self) -> bool {
-        self.turn_bytes() >= TURN_ARENA_BYTES
+        (!outbox.is_empty()).then(|| std::mem::take(outbox))
     }
 
     /// Bytes of the frames that were encoded and not written by all; no connection's share of them
@@ -196,10 +232,15 @@ impl Shard {
         self.connections.get(slot as usize).map_or_else(ShardSet::default, |c| c.feeds)
     }
 
-    pub fn clear_feeds(&mut self, slot: u32) {
+    pub(super) fn clear_feeds(&mut self, slot: u32) {
         if let Some(connection) = self.connections.get_mut(slot as usize) {
             connection.feeds = ShardSet::default();
         }
+    }
+
+    /// The most units of work that one step has taken so far; see [`crate::limits::TurnLimits`].
+    pub const fn longest_step(&self) -> u64 {
+        self.work.longest_step()
     }
 
     pub fn connection_count(&self) -> usize {
@@ -232,39 +273,20 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether a message with so many bytes of payload is more than a peer can have wait that does
+    /// not take what waits already.
+    fn is_choked(&self, slot: u32, bytes: usize) -> bool {
+        let connection = self.connections.get(slot as usize);
+        connection.is_some_and(|connection| self.outbound.is_choked(connection, bytes))
+    }
+
     /// Sends mail to the shard of its receiver, which may be this one.
     fn post(&mut self, to: ShardId, mail: Mail) {
         if to == self.id {
             self.local_mail.push(mail);
             return;
         }
-        let (outbox, weight) = &mut self.outboxes[usize::from(to.0)];
-        *weight += mail.weight();
-        outbox.push(mail);
-    }
-
-    fn handle_one_mail(&mut self, mail: Mail, now: Millis) {
-        match mail {
-            Mail::Event(event) => self.deliver(&event.head, event.payload.as_payload()),
-            Mail::Invoke(invoke, payload) => {
-                self.handle_invoke(*invoke, payload.as_payload(), now);
-            }
-            Mail::Cancel(cancellation) => self.handle_cancellation(cancellation),
-            Mail::Return(answer, payload) => {
-                self.handle_return(*answer, payload.as_payload(), now);
-            }
-            Mail::Meta(event) => self.handle_meta_event(*event),
-            Mail::Kill(kill) => self.handle_kill(&kill, now),
-            Mail::RollCall(call) => self.handle_roll_call(call),
-            Mail::Roll(roll) => self.handle_roll(roll),
-            Mail::Revoke { subscriber, subscription, reason } => {
-                self.handle_revoke(subscriber, subscription, reason.as_deref());
-            }
-            Mail::RevokeRegistration { callee, registration, reason } => {
-                self.handle_revoke_registration(callee, registration, reason.as_deref());
-            }
-            Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
-        }
+        self.outboxes[usize::from(to.0)].push(mail);
     }
 
     /// Finishes what the current input has left over: local mail, then full queues.
@@ -294,24 +316,23 @@ impl Shard {
         let mut memberships = 0;
         for (slot, connection) in &self.connections {
             assert!(!connection.overflowed, "full queues are settled");
-            let Some(session) = connection.session() else {
-                assert!(connection.session_id.is_none());
-                continue;
-            };
-            assert_eq!(connection.session_id, Some(session.id));
-            memberships += session.subscriptions.len();
-            for (subscription, membership) in &session.subscriptions {
+            assert_eq!(connection.session_id, connection.session().map(|session| session.id));
+            let Some(holder) = connection.holder() else { continue };
+            memberships += holder.subscriptions.len();
+            for (subscription, membership) in &holder.subscriptions {
                 let receivers = &self.receivers[subscription];
-                assert_eq!(receivers.slots[membership.position as usize] as usize, slot);
+                assert_eq!(receivers.slots()[membership.position as usize] as usize, slot);
             }
         }
-        let listed: usize = self.receivers.values().map(|receivers| receivers.slots.len()).sum();
+        let listed: usize = self.receivers.values().map(Receivers::len).sum();
         assert_eq!(memberships, listed, "each membership stands in one list");
-        assert!(self.receivers.values().all(|receivers| !receivers.slots.is_empty()));
+        assert!(self.receivers.values().all(|receivers| !receivers.is_empty()));
         assert!(self.local_mail.is_empty() && self.records.is_empty());
         let sessions = self.connections.iter().filter_map(|(_, c)| c.session());
         let calls = sessions.flat_map(|session| session.calls.values());
-        let timed = calls.filter(|call| call.deadline().is_some()).count();
+        let leaving = self.connections.iter().filter_map(|(_, c)| c.leaving.as_ref());
+        let timed = calls.filter(|call| call.deadline().is_some()).count()
+            + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>();
         assert_eq!(timed, self.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
     }
@@ -326,27 +347,36 @@ impl Shard {
         };
         self.roster.is_empty()
             && self.homebound.is_empty()
+            && !self.has_jobs()
             && self.router.realms().filter(home).all(published)
     }
 
     fn check_gauges(&self, memberships: usize) {
         let sessions = || self.connections.iter().filter_map(|(_, c)| c.session());
-        let waiting: usize = self.connections.iter().map(|(_, c)| c.output.waiting_bytes()).sum();
+        let sum = |of: fn(&Connection) -> usize| -> usize {
+            self.connections.iter().map(|(_, connection)| of(connection)).sum()
+        };
+        let left = self.connections.iter().filter_map(|(_, c)| c.leaving.as_ref());
+        let left = left.fold([0; 4], |mut sums, leaving| {
+            sums.iter_mut().zip(leaving.gauges()).for_each(|(sum, more)| *sum += more);
+            sums
+        });
         let now = self.counters.snapshot();
+        let registrations: usize = sessions().map(|s| s.registrations.len()).sum();
+        let calls: usize = sessions().map(|s| s.calls.len()).sum();
+        let invocations: usize = sessions().map(|s| s.invocations.len()).sum();
         let expected = [
-            (now.connections, self.connections.iter().filter(|(_, c)| !c.gone).count()),
+            (now.connections, sum(|connection| usize::from(!connection.is_gone()))),
             (now.sessions, sessions().count()),
             (now.subscriptions, memberships),
-            (now.registrations, sessions().map(|s| s.registrations.len()).sum()),
-            (now.calls, sessions().map(|s| s.calls.len()).sum()),
-            (now.invocations, sessions().map(|s| s.invocations.len()).sum()),
-            (now.output_bytes, waiting),
+            (now.registrations, registrations + left[1]),
+            (now.calls, calls + left[2]),
+            (now.invocations, invocations + left[3]),
+            (now.output_bytes, sum(|connection| connection.output.waiting_bytes())),
+            (now.input_bytes, sum(|connection| connection.input.held_bytes())),
         ];
         for (gauge, (counted, found)) in expected.into_iter().enumerate() {
             assert_eq!(counted, found as u64, "gauge {gauge} agrees with what exists");
         }
     }
 }
-
-/// Output of one turn, in bytes, after which it is written before more input is read.
-const TURN_ARENA_BYTES: usize = 1024 * 1024;

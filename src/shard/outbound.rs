@@ -1,7 +1,7 @@
 //! The way out: messages become frames in the turn's arena, frames queue at their connections.
 //!
-//! Every byte that leaves a shard passes [`Outbound::queue`], which marks the connection to be
-//! written and holds the budget. Nothing is written to a socket here.
+//! Every byte that leaves a shard passes [`Outbound::queue`] or one of its likes, which mark the
+//! connection to be written and hold the budget. Nothing is written to a socket here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,6 +22,16 @@ pub(super) enum SendError {
     TooLarge,
 }
 
+/// What became of an EVENT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queued {
+    Yes,
+    /// The peer does not take its output, and the policy was applied.
+    Dropped,
+    /// So much waits that the socket must be offered it first: try again in a later turn.
+    NotYet,
+}
+
 #[derive(Debug)]
 pub(super) struct Outbound {
     pub(super) arena: Arena,
@@ -37,12 +47,19 @@ pub(super) struct Outbound {
     pub(super) gathered: Vec<u8>,
     /// Frames so far that found their connection marked already.
     pub(super) joined: u64,
+    /// Bytes written in this turn.
+    pub(super) written: usize,
+    /// Some event waits for a connection to be offered what is queued for it.
+    is_awaited: bool,
+    /// Bytes that were queued and are not in the gauge yet.
+    unreported: u64,
+    arena_bytes: usize,
     limits: OutputLimits,
     counters: Arc<Counters>,
 }
 
 impl Outbound {
-    pub(super) fn new(limits: OutputLimits, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(limits: OutputLimits, arena_bytes: usize, counters: Arc<Counters>) -> Self {
         Self {
             arena: Arena::default(),
             dirty: VecDeque::new(),
@@ -51,9 +68,27 @@ impl Outbound {
             unfit: Vec::new(),
             gathered: Vec::new(),
             joined: 0,
+            written: 0,
+            is_awaited: false,
+            unreported: 0,
+            arena_bytes,
             limits,
             counters,
         }
+    }
+
+    /// Whether what is queued should be written before more is made: a healthy peer must get the
+    /// chance to take what waits for it.
+    #[inline]
+    pub(super) const fn is_full(&self) -> bool {
+        self.arena.len() >= self.arena_bytes || self.is_awaited
+    }
+
+    /// Begins a turn: what was queued before has been offered to its sockets, but for those that
+    /// are still marked to be written.
+    pub(super) const fn begin_turn(&mut self) {
+        self.is_awaited = false;
+        self.written = 0;
     }
 
     /// Encodes one frame for peers that accept messages of up to `limit_bytes`.
@@ -79,8 +114,8 @@ impl Outbound {
         Err(error)
     }
 
-    /// Queues a frame, within the connection's budget. Over it, an EVENT meets the policy, and
-    /// for anything else the connection ends (DESIGN section 8).
+    /// Queues a frame that is never dropped. If the peer does not take what waits already, the
+    /// connection ends.
     pub(super) fn queue(
         &mut self,
         slot: u32,
@@ -88,17 +123,54 @@ impl Outbound {
         span: Span,
         class: Class,
     ) -> bool {
-        let waiting = connection.output.waiting_bytes();
-        if waiting > 0 && waiting + span.len() > self.limits.hard_bytes {
-            let fits = class == Class::Event && self.make_room(slot, connection, span.len());
-            if !fits {
-                self.overflow(slot, connection, class);
-                return false;
-            }
+        if self.is_over_budget(connection, span.len()) && connection.is_blocked() {
+            self.overflow(slot, connection);
+            return false;
         }
         connection.output.push(span, class);
         self.mark(slot, connection, span.len());
         true
+    }
+
+    /// Queues an EVENT, which meets the policy if the peer does not take what waits already.
+    #[inline(always)]
+    pub(super) fn queue_event(
+        &mut self,
+        slot: u32,
+        connection: &mut Connection,
+        span: Span,
+    ) -> Queued {
+        if self.is_over_budget(connection, span.len()) {
+            match self.make_way(slot, connection, span.len()) {
+                Queued::Yes => {}
+                refused => return refused,
+            }
+        }
+        connection.output.push(span, Class::Event);
+        self.unreported += span.len() as u64;
+        self.mark_dirty(slot, connection);
+        Queued::Yes
+    }
+
+    /// Whether an event of at least `bytes` would be queued; if not, nothing need be encoded for
+    /// it.
+    pub(super) fn admit_event(
+        &mut self,
+        slot: u32,
+        connection: &mut Connection,
+        bytes: usize,
+    ) -> Queued {
+        let may_drop_oldest = self.limits.policy == SlowConsumerPolicy::DropOldest;
+        if !self.is_over_budget(connection, bytes) || connection.is_blocked() && may_drop_oldest {
+            return Queued::Yes;
+        }
+        self.make_way(slot, connection, bytes)
+    }
+
+    /// Whether a message of so many bytes is more than a peer can have wait that does not take
+    /// what waits already.
+    pub(super) const fn is_choked(&self, connection: &Connection, bytes: usize) -> bool {
+        self.is_over_budget(connection, bytes) && connection.is_blocked()
     }
 
     /// Queues transport control bytes ahead of waiting messages (TR-RS-08).
@@ -106,9 +178,8 @@ impl Outbound {
         if bytes.is_empty() {
             return;
         }
-        let waiting = connection.output.waiting_bytes();
-        if waiting > 0 && waiting + bytes.len() > self.limits.hard_bytes {
-            self.overflow(slot, connection, Class::Reply);
+        if self.is_choked(connection, bytes.len()) {
+            self.overflow(slot, connection);
             return;
         }
         let span = self.arena.put(bytes);
@@ -126,9 +197,22 @@ impl Outbound {
     }
 
     /// Forgets what still waits for a connection.
-    pub(super) fn discard(&self, connection: &mut Connection) {
+    pub(super) fn discard(&mut self, connection: &mut Connection) {
+        self.report();
         self.counters.output_bytes.subtract(connection.output.waiting_bytes() as u64);
         connection.output.clear();
+    }
+
+    /// Forgets what waits for a connection, but for a frame that is partly written.
+    pub(super) fn discard_unbegun(&mut self, connection: &mut Connection) {
+        self.report();
+        let dropped = connection.output.discard_unbegun(&self.arena);
+        self.counters.output_bytes.subtract(dropped as u64);
+    }
+
+    /// Brings the gauge of waiting bytes up to date: once for all receivers of an event.
+    pub(super) fn report(&mut self) {
+        self.counters.output_bytes.add(std::mem::take(&mut self.unreported));
     }
 
     fn mark(&mut self, slot: u32, connection: &mut Connection, bytes: usize) {
@@ -136,11 +220,13 @@ impl Outbound {
         self.mark_dirty(slot, connection);
     }
 
-    pub(super) fn note_written(&self, bytes: usize) {
+    pub(super) fn note_written(&mut self, bytes: usize) {
+        self.written += bytes;
         self.counters.output_bytes.subtract(bytes as u64);
         self.counters.bytes_sent.add(bytes as u64);
     }
 
+    #[inline]
     pub(super) fn mark_dirty(&mut self, slot: u32, connection: &mut Connection) {
         if connection.dirty {
             self.joined += 1;
@@ -150,16 +236,35 @@ impl Outbound {
         }
     }
 
-    /// Drops the oldest waiting events if the policy says so and that is enough.
-    fn make_room(&mut self, slot: u32, connection: &mut Connection, bytes: usize) -> bool {
-        if self.limits.policy != SlowConsumerPolicy::DropOldest {
-            return false;
+    #[inline]
+    const fn is_over_budget(&self, connection: &Connection, bytes: usize) -> bool {
+        let waiting = connection.output.waiting_bytes();
+        waiting + bytes > self.limits.hard_bytes && waiting > 0
+    }
+
+    /// What happens to an event of so many bytes for a connection that is over its budget. Slow is
+    /// who has refused bytes: who was not offered them yet must be.
+    #[cold]
+    fn make_way(&mut self, slot: u32, connection: &mut Connection, bytes: usize) -> Queued {
+        if !connection.is_blocked() {
+            self.is_awaited = true;
+            return Queued::NotYet;
         }
-        let over = connection.output.waiting_bytes() + bytes - self.limits.hard_bytes;
-        let dropped = connection.output.drop_oldest_events(&self.arena, over);
-        self.note_dropped(slot, connection, dropped.frames as u64);
-        self.counters.output_bytes.subtract(dropped.bytes as u64);
-        dropped.bytes >= over
+        if self.limits.policy == SlowConsumerPolicy::DropOldest {
+            self.report();
+            let over = connection.output.waiting_bytes() + bytes - self.limits.hard_bytes;
+            let dropped = connection.output.drop_oldest_events(&self.arena, over);
+            self.note_dropped(slot, connection, dropped.frames as u64);
+            self.counters.output_bytes.subtract(dropped.bytes as u64);
+            if dropped.bytes >= over {
+                return Queued::Yes;
+            }
+        }
+        self.note_dropped(slot, connection, 1);
+        if self.limits.policy == SlowConsumerPolicy::Disconnect {
+            self.overflow(slot, connection);
+        }
+        Queued::Dropped
     }
 
     fn note_dropped(&mut self, slot: u32, connection: &mut Connection, events: u64) {
@@ -172,13 +277,7 @@ impl Outbound {
         }
     }
 
-    fn overflow(&mut self, slot: u32, connection: &mut Connection, class: Class) {
-        if class == Class::Event {
-            self.note_dropped(slot, connection, 1);
-            if self.limits.policy != SlowConsumerPolicy::Disconnect {
-                return;
-            }
-        }
+    fn overflow(&mut self, slot: u32, connection: &mut Connection) {
         if !connection.overflowed {
             connection.overflowed = true;
             connection.session_id = None;

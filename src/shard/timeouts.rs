@@ -1,8 +1,9 @@
 //! What happens when a peer stays silent or does not take its output.
 
-use super::connection::{Due, Phase};
+use super::connection::{Due, NEVER, Phase};
 use super::lifecycle::EndReason;
-use super::{Owner, Shard};
+use super::work::LOOKUP_UNITS;
+use super::{InputStatus, Owner, Shard};
 use crate::clock::Millis;
 use crate::transport::CloseCode;
 
@@ -12,18 +13,27 @@ impl Shard {
         self.timers.next()
     }
 
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Millis) {
-        while let Some(owner) = self.timers.pop_due(now) {
+    /// Does what is due, as much as a step allows. `may_judge` says whether the socket of a slot
+    /// was looked at, so that what its peer has not done can be held against it.
+    pub(super) fn handle_timeout(&mut self, now: Millis, may_judge: impl Fn(u32, Due) -> bool) {
+        self.work.begin_step();
+        while !self.work.is_step_over()
+            && let Some(owner) = self.timers.pop_due(now)
+        {
+            self.work.charge(LOOKUP_UNITS);
             let Some(connection) = self.connections.get_mut(owner.slot as usize) else { continue };
             if connection.generation == owner.generation {
-                connection.armed = None;
-                self.check_deadline(owner.slot, now);
+                connection.clock.armed = None;
+                self.check_deadline(owner.slot, &may_judge, now);
             }
         }
-        while let Some(due) = self.timers.due_call(now) {
+        while !self.work.is_step_over()
+            && let Some(due) = self.timers.due_call(now)
+        {
+            self.work.charge(LOOKUP_UNITS);
             self.time_out_call(due);
         }
+        self.work.end_step();
         self.settle(now);
     }
 
@@ -33,25 +43,34 @@ impl Shard {
         let output = &self.router.settings.output;
         let timeouts = &self.router.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
-        let never = deadline.at == Millis(u64::MAX);
-        if never || connection.armed.is_some_and(|armed| armed <= deadline.at) {
+        let never = deadline.at == NEVER.at;
+        if never || connection.clock.armed.is_some_and(|armed| armed <= deadline.at) {
             return;
         }
         // A deadline in the past is due in the next turn, never in this one.
-        let at = deadline.at.max(now + 1);
-        connection.armed = Some(at);
+        self.arm(slot, deadline.at.max(now + 1));
+    }
+
+    fn arm(&mut self, slot: u32, at: Millis) {
+        let connection = &mut self.connections[slot as usize];
+        connection.clock.armed = Some(at);
         self.timers.arm(at, Owner { slot, generation: connection.generation });
     }
 
-    fn check_deadline(&mut self, slot: u32, now: Millis) {
+    fn check_deadline(&mut self, slot: u32, may_judge: impl Fn(u32, Due) -> bool, now: Millis) {
         let connection = &self.connections[slot as usize];
         let output = &self.router.settings.output;
         let timeouts = &self.router.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
-        if deadline.at <= now {
+        let is_dealt_with = connection.input.status() == InputStatus::Open;
+        if deadline.at > now {
+            self.rearm(slot, now);
+        } else if (is_dealt_with || !deadline.due.is_silence()) && may_judge(slot, deadline.due) {
             self.handle_due(slot, deadline.due, now);
+            self.rearm(slot, now);
+        } else {
+            self.arm(slot, now + UNHEARD_MS);
         }
-        self.rearm(slot, now);
     }
 
     fn handle_due(&mut self, slot: u32, due: Due, now: Millis) {
@@ -85,7 +104,10 @@ impl Shard {
         let connection = &mut self.connections[slot as usize];
         self.reply.clear();
         connection.transport.encode_ping(&[], &mut self.reply);
-        connection.ping_sent = Some(now);
+        connection.clock.ping_sent = Some(now);
         self.outbound.queue_control(slot, connection, &self.reply);
     }
 }
+
+/// When to judge again whose bytes could not be read in time, in milliseconds.
+const UNHEARD_MS: u64 = 50;

@@ -147,7 +147,7 @@ impl Stage {
             ["join", "fully", names @ ..] => names.iter().for_each(|name| self.join(name, FULLY)),
             ["join", names @ ..] => names.iter().for_each(|name| self.join(name, PLAINLY)),
             ["shutdown"] => self.network.begin_shutdown(),
-            ["store", "waits"] => self.network.store.is_held = true,
+            ["store", "waits"] => self.network.links.store.is_held = true,
             ["store", "saves"] => drop(self.network.serve_store(usize::MAX, true)),
             ["store", "fails"] => drop(self.network.serve_store(usize::MAX, false)),
             ["wait", ms] => drop(self.network.advance(ms.parse().expect("milliseconds"))),
@@ -213,7 +213,7 @@ impl Stage {
     fn actor(&mut self, name: &str) -> &mut Actor {
         if !self.actors.contains_key(name) {
             let index = self.actors.len();
-            let shard = index % self.network.shards.len();
+            let shard = index % self.network.shard_count();
             let pipe = self.network.connect(shard, Admission::Welcome, usize::MAX);
             let link = self.mix.link(index);
             let actor =
@@ -335,7 +335,7 @@ impl Stage {
         } else {
             assert!(heard.iter().all(|one| matches!(one, Incoming::Close(_))), "{heard:?}: {line}");
         }
-        assert!(self.network.pipes[pipe].ended, "the transport is still open: {line}");
+        assert!(self.network.links.pipes[pipe].ended, "the transport is still open: {line}");
         assert!(self.actors[name].link.is_drained(), "part of a frame is left: {line}");
         self.network.lose(pipe);
     }
@@ -433,7 +433,7 @@ impl Stage {
     /// Mail from outside of all shards.
     fn deliver(&mut self, to: SessionRef, mail: Mail) {
         let shard = usize::from(to.shard.0);
-        self.network.shards[shard].handle_mail(vec![mail], self.network.now);
+        self.network.deliver(shard, mail);
     }
 
     /// Whether the WELCOME of a client that joined announced a feature.
@@ -446,14 +446,14 @@ impl Stage {
         let actor = self.actor(name);
         actor.reads = false;
         let pipe = actor.pipe;
-        self.network.pipes[pipe].capacity = 0;
+        self.network.links.pipes[pipe].capacity = 0;
     }
 
     fn unstall(&mut self, name: &str) {
         let actor = self.actor(name);
         actor.reads = true;
         let pipe = actor.pipe;
-        self.network.pipes[pipe].capacity = usize::MAX;
+        self.network.links.pipes[pipe].capacity = usize::MAX;
         self.network.wake(pipe);
     }
 
@@ -472,11 +472,11 @@ impl Stage {
     }
 
     fn finish(&mut self) {
-        self.network.store.is_held = false;
+        self.network.links.store.is_held = false;
         for (name, actor) in &self.actors {
             assert_eq!(actor.inbox, [], "`{name}` hears more than is listed: {}", self.line);
         }
-        for pipe in 0..self.network.pipes.len() {
+        for pipe in 0..self.network.links.pipes.len() {
             self.network.lose(pipe);
         }
         self.network.settle();

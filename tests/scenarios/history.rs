@@ -374,7 +374,8 @@ fn a_durable_retained_event_is_acknowledged_when_it_is_stored() {
     );
 }
 
-/// Who asks for more than it reads is not disconnected for it: the answers get shorter.
+/// Who asks for more than it reads is not disconnected for it: the answers get shorter, and further
+/// requests wait.
 #[test]
 fn answers_leave_room_in_the_queue() {
     let text = "x".repeat(4_000);
@@ -390,8 +391,8 @@ fn answers_leave_room_in_the_queue() {
         a reads
         a <- RESULT 1 {} [EVENT] {"complete":true,"is_limit_reached":true}
         a <- RESULT 2 {} [EVENT] {"complete":true,"is_limit_reached":true}
-        a <- RESULT 3 {} [] {"complete":true,"is_limit_reached":true}
-        a <- RESULT 4 {} [] {"complete":true,"is_limit_reached":true}
+        a <- RESULT 3 {} [EVENT] {"complete":true,"is_limit_reached":true}
+        a <- RESULT 4 {} [EVENT] {"complete":true,"is_limit_reached":true}
         a asks 1 {"limit":1} and gets ["TEXT"] complete, more"#;
     let event = r#"{"timestamp":"2024-05-01T12:00:01.000Z","subscription":1,"publication":$p,\
         "details":{},"args":["TEXT"]}"#;

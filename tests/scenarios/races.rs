@@ -26,7 +26,6 @@ fn an_answer_under_way_does_not_reach_the_next_session() {
     caller.say(&mut network, &json!([48, 1, {}, "com.p"]));
     assert_eq!(callee.hear(&mut network).len(), 2, "REGISTERED, INVOCATION");
     callee.say(&mut network, &json!([70, 1, {}, ["old"]]));
-    network.send_mail(1);
     rejoin(&caller, &mut network);
     caller.say(&mut network, &json!([48, 1, {}, "com.p"]));
     assert_eq!(callee.hear(&mut network)[0][1], json!(2), "the second INVOCATION");
@@ -49,7 +48,6 @@ fn a_call_under_way_does_not_reach_the_next_session() {
     other.say(&mut network, &register);
     assert_eq!(callee.hear(&mut network), other.hear(&mut network), "one registration");
     caller.say(&mut network, &json!([48, 1, {}, "com.p"]));
-    network.send_mail(0);
     rejoin(&callee, &mut network);
     callee.say(&mut network, &register);
     let heard = callee.hear(&mut network);
@@ -68,7 +66,6 @@ fn an_event_under_way_does_not_follow_unsubscribed() {
     subscriber.say(&mut network, &json!([32, 1, {}, "com.x"]));
     let subscription = subscriber.hear(&mut network)[0][2].clone();
     publisher.say(&mut network, &json!([16, 1, {}, "com.x"]));
-    network.send_mail(1);
     subscriber.say(&mut network, &json!([34, 2, subscription]));
     assert_eq!(subscriber.hear(&mut network), [json!([35, 2])]);
 }
@@ -82,7 +79,6 @@ fn a_call_under_way_does_not_follow_unregistered() {
     callee.say(&mut network, &json!([64, 1, {}, "com.p"]));
     let registration = callee.hear(&mut network)[0][2].clone();
     caller.say(&mut network, &json!([48, 1, {}, "com.p"]));
-    network.send_mail(1);
     callee.say(&mut network, &json!([66, 2, registration]));
     assert_eq!(callee.hear(&mut network), [json!([67, 2])]);
     let heard = caller.hear(&mut network);
@@ -98,7 +94,6 @@ fn a_call_under_way_does_not_follow_a_revocation() {
     callee.say(&mut network, &json!([64, 1, {}, "com.p"]));
     let registration = callee.hear(&mut network)[0][2].as_u64().and_then(RegistrationId::new);
     caller.say(&mut network, &json!([48, 1, {}, "com.p"]));
-    network.send_mail(1);
     let realm = network.router.realm("realm1").expect("it is configured");
     let session = SessionId::new(callee.session).expect("an id");
     let mail = Mail::RevokeRegistration {
@@ -106,7 +101,7 @@ fn a_call_under_way_does_not_follow_a_revocation() {
         registration: registration.expect("an id"),
         reason: None,
     };
-    network.shards[0].handle_mail(vec![mail], network.now);
+    network.deliver(0, mail);
     let heard = caller.hear(&mut network);
     assert_eq!(heard[0][4], json!("wamp.error.no_such_procedure"), "{heard:?}");
     assert!(callee.hear(&mut network).is_empty());
@@ -124,7 +119,6 @@ fn an_answer_under_way_does_not_end_the_next_call_with_its_id() {
     caller.say(&mut network, &json!([48, 7, {}, "com.p", ["old"]]));
     assert_eq!(callee.hear(&mut network).len(), 2, "REGISTERED, INVOCATION");
     callee.say(&mut network, &json!([70, 1, {}, ["old"]]));
-    network.send_mail(1);
     caller.say(&mut network, &json!([49, 7, {}]));
     caller.say(&mut network, &json!([48, 7, {}, "com.p", ["new"]]));
     let heard = caller.hear(&mut network);

@@ -74,7 +74,7 @@ fn a_full_router_says_so() {
         let bytes = network.read(pipe, usize::MAX);
         link.feed(&bytes);
         assert_eq!(link.next(), Some(Incoming::Refused(status)));
-        assert!(network.pipes[pipe].ended);
+        assert!(network.links.pipes[pipe].ended);
         network.lose(pipe);
         network.settle();
         network.check_empty();

@@ -8,11 +8,11 @@ use super::world::World;
 
 impl World {
     pub(crate) fn finish(&mut self) {
-        self.net.store.is_held = false;
+        self.net.links.store.is_held = false;
         for c in 0..self.clients.len() {
             self.clients[c].stalled = false;
             let pipe = self.clients[c].pipe;
-            self.net.pipes[pipe].capacity = usize::MAX;
+            self.net.links.pipes[pipe].capacity = usize::MAX;
             self.net.wake(pipe);
         }
         if self.plan.shutdown {

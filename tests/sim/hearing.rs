@@ -14,7 +14,7 @@ impl World {
     pub(crate) fn read_somewhere(&mut self) {
         let readable = |world: &Self, c: usize| {
             let client = &world.clients[c];
-            let pipe = &world.net.pipes[client.pipe];
+            let pipe = &world.net.links.pipes[client.pipe];
             client.stage != Stage::Gone
                 && !client.stalled
                 && (pipe.ended || !pipe.unread.is_empty())
@@ -37,7 +37,7 @@ impl World {
         while let Some(incoming) = self.clients[c].link.next() {
             self.hear(c, incoming);
         }
-        let end = &self.net.pipes[pipe];
+        let end = &self.net.links.pipes[pipe];
         if end.ended && end.unread.is_empty() && self.clients[c].stage != Stage::Gone {
             self.hear_end(c);
             return bytes.len() + 1;
@@ -99,7 +99,7 @@ impl World {
         if !matches!(self.clients[c].stage, Stage::Ending | Stage::Quitting) {
             self.assert_excused(c, "the end");
         }
-        let cut = self.net.pipes[self.clients[c].pipe].cut;
+        let cut = self.net.links.pipes[self.clients[c].pipe].cut;
         assert!(cut || self.clients[c].link.is_drained(), "a farewell follows whole frames");
         if self.clients[c].stage != Stage::Ending {
             self.be_ended(c);

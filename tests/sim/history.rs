@@ -46,7 +46,7 @@ pub(crate) fn draw(rng: &mut rand::rngs::StdRng, realm: &mut RealmSettings) {
 impl World {
     /// The store takes some of what waits for it, and saves it or not.
     pub(crate) fn serve_store(&mut self) {
-        let waiting = self.net.store.queue.len();
+        let waiting = self.net.links.store.queue.len();
         if waiting == 0 {
             return;
         }

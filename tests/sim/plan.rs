@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use stentor::limits::{Limits, OutputLimits, SlowConsumerPolicy, Timeouts};
+use stentor::limits::{Limits, OutputLimits, SlowConsumerPolicy, Timeouts, TurnLimits};
 use stentor::router::{
     CallerDisclosure, PublisherDisclosure, RealmSettings, RequestIdCheck, Settings,
 };
@@ -36,6 +36,7 @@ impl Plan {
             limits: limits(tight_limits, *pick(rng, &[0, 0, 0, 1_500])),
             output: output(rng, tight_hard, tight_total),
             timeouts: timeouts(rng),
+            turn: turn(rng),
             request_ids: *pick(
                 rng,
                 &[
@@ -147,6 +148,20 @@ fn timeouts(rng: &mut StdRng) -> Timeouts {
         rawsocket_pings: rng.random_bool(0.5),
         ping_timeout_ms: 1_000,
         close_ms: 500,
+    }
+}
+
+/// Turns are so short in some runs that everything is cut into pieces.
+fn turn(rng: &mut StdRng) -> TurnLimits {
+    let step_units = *pick(rng, &[20, 60, 20_000]);
+    TurnLimits {
+        read_bytes: *pick(rng, &[100, 1_000, 65_536]),
+        step_units,
+        turn_units: step_units * *pick(rng, &[1, 3]),
+        arena_bytes: *pick(rng, &[500, 5_000, 20_000]),
+        connections_written: *pick(rng, &[1, 3, 1_024]),
+        connection_bytes: *pick(rng, &[300, 3_000, 1 << 20]),
+        written_bytes: *pick(rng, &[1_000, 1 << 20]),
     }
 }
 

@@ -63,7 +63,7 @@ impl World {
 
     fn administrate(&mut self, session: SessionRef, mail: Mail) {
         let shard = usize::from(session.shard.0);
-        self.net.shards[shard].handle_mail(vec![mail], self.net.now);
+        self.net.deliver(shard, mail);
     }
 
     pub(crate) fn hear_revoked(&mut self, c: usize, details: &Value) {

@@ -2,6 +2,7 @@
 //! router's codec so that it judges it, and several shards in one thread.
 
 mod link;
+mod links;
 mod network;
 mod serializer;
 mod store;

@@ -1,49 +1,24 @@
 //! Several shards in one thread, the mail between them, and the sockets of their clients.
 //!
-//! Decides nothing by itself: who calls it chooses what happens next. Time only moves when told.
+//! Drives the same turns as the event loop does, over pipes in memory. Decides nothing by itself:
+//! who calls it chooses what happens next. Time only moves when told.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{Error, ErrorKind};
 use std::sync::Arc;
 
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
 use stentor::router::{RealmSettings, Router, Settings, ShardId};
-use stentor::shard::{Admission, Flushed, Mail, Shard};
+use stentor::shard::{Admission, Batch, Mail, Shard, Tick, Turn};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
-use super::Store;
-
-/// The router's end of one client's socket.
-#[derive(Debug)]
-pub(crate) struct Pipe {
-    pub(crate) shard: usize,
-    pub(crate) slot: u32,
-    /// Bytes that the router wrote and the client has not read.
-    pub(crate) unread: Vec<u8>,
-    /// Bytes that may lie unread before the socket is full.
-    pub(crate) capacity: usize,
-    /// The router met a full socket and waits for it to become writable.
-    blocked: bool,
-    /// The router has shut down its sending side: the client sees the end behind `unread`.
-    pub(crate) ended: bool,
-    /// The router has closed the socket.
-    pub(crate) closed: bool,
-    /// It did so before all was written.
-    pub(crate) cut: bool,
-}
+use super::links::{Links, Pipe};
 
 pub(crate) struct Network {
     pub(crate) router: Arc<Router>,
-    pub(crate) shards: Vec<Shard>,
+    turns: Vec<Turn>,
     pub(crate) now: Millis,
-    pub(crate) pipes: Vec<Pipe>,
-    /// Batches under way, by sender and receiver.
-    mail: BTreeMap<(usize, usize), VecDeque<Vec<Mail>>>,
-    by_slot: BTreeMap<(usize, u32), usize>,
-    /// What stands in for the disk.
-    pub(crate) store: Store,
+    pub(crate) links: Links,
     rules: Arc<TransportRules>,
 }
 
@@ -55,70 +30,85 @@ impl Network {
             ..TransportRules::default()
         };
         let router = Arc::new(Router::new(settings, realms, shards, HashSeed::new(7)));
-        let shard = |index: usize| {
+        let turn = |index: usize| {
             let id = u8::try_from(index).expect("few shards");
-            Shard::new(ShardId(id), Arc::clone(&router), [id; 32])
+            Turn::new(Shard::new(ShardId(id), Arc::clone(&router), [id; 32]))
         };
-        let mut network = Self {
-            shards: (0..shards).map(shard).collect(),
+        Self {
+            turns: (0..shards).map(turn).collect(),
             router,
             now: Millis(1_000),
-            pipes: Vec::new(),
-            mail: BTreeMap::new(),
-            by_slot: BTreeMap::new(),
-            store: Store::default(),
+            links: Links::new(shards),
             rules: Arc::new(rules),
-        };
-        network.set_wall_clocks();
-        network
+        }
     }
 
     /// The store does nothing unless told to.
     pub(crate) fn with_held_store(mut self) -> Self {
-        self.store.is_held = true;
+        self.links.store.is_held = true;
         self
+    }
+
+    /// Publishers are not read while so many bytes wait at a shard or at the store.
+    pub(crate) fn with_high_mark(mut self, bytes: usize) -> Self {
+        self.links.high_mark_bytes = bytes;
+        self
+    }
+
+    pub(crate) fn shard(&self, shard: usize) -> &Shard {
+        self.turns[shard].shard()
+    }
+
+    pub(crate) fn shard_count(&self) -> usize {
+        self.turns.len()
     }
 
     /// A new socket on a shard; the number names it from now on.
     pub(crate) fn connect(&mut self, shard: usize, admission: Admission, capacity: usize) -> usize {
-        self.close_sockets(shard);
-        let peer = format!("client {}", self.pipes.len()).into_boxed_str();
-        let slot = self.shards[shard].open(&self.rules, peer, admission, self.now);
-        let pipe = self.pipes.len();
-        let previous = self.by_slot.insert((shard, slot), pipe);
-        assert!(previous.is_none(), "a slot is free when it is given out");
-        self.pipes.push(Pipe {
-            shard,
-            slot,
-            unread: Vec::new(),
-            capacity,
-            blocked: false,
-            ended: false,
-            closed: false,
-            cut: false,
-        });
+        let pipe = self.links.pipes.len();
+        let peer = format!("client {pipe}").into_boxed_str();
+        self.links.shard = shard;
+        let (rules, now) = (&self.rules, self.now);
+        let slot = self.turns[shard].open(&mut self.links, rules, peer, admission, now);
+        self.links.add(Pipe::new(shard, slot, capacity));
         pipe
     }
 
     /// Bytes of a client arrive at its shard.
     pub(crate) fn receive(&mut self, pipe: usize, bytes: &[u8]) {
-        let Pipe { shard, slot, closed, .. } = self.pipes[pipe];
-        if !closed {
-            self.shards[shard].receive(slot, &mut bytes.to_vec(), self.now);
+        self.push(pipe, bytes);
+        self.take_in(self.links.pipes[pipe].shard);
+    }
+
+    /// Bytes of a client lie at its shard's socket, and nobody has looked there yet.
+    pub(crate) fn push(&mut self, pipe: usize, bytes: &[u8]) {
+        let end = &mut self.links.pipes[pipe];
+        if !end.closed {
+            end.inbound.extend_from_slice(bytes);
+            self.turns[end.shard].note_readable(end.slot, false);
         }
     }
 
-    /// The client's socket is gone.
+    /// The client's socket is gone. What it had sent can still be read.
     pub(crate) fn lose(&mut self, pipe: usize) {
-        let Pipe { shard, slot, closed, .. } = self.pipes[pipe];
-        if !closed {
-            self.shards[shard].handle_lost(slot, self.now);
+        let end = &mut self.links.pipes[pipe];
+        end.lost = true;
+        if !end.closed {
+            let shard = end.shard;
+            self.turns[shard].note_readable(end.slot, true);
+            self.take_in(shard);
         }
+    }
+
+    /// The client's socket fails at the next read or write.
+    pub(crate) fn break_off(&mut self, pipe: usize) {
+        self.links.pipes[pipe].broken = true;
+        self.lose(pipe);
     }
 
     /// The client takes up to `limit` bytes; a socket that was full becomes writable.
     pub(crate) fn read(&mut self, pipe: usize, limit: usize) -> Vec<u8> {
-        let end = &mut self.pipes[pipe];
+        let end = &mut self.links.pipes[pipe];
         let taken: Vec<u8> = end.unread.drain(..limit.min(end.unread.len())).collect();
         if !taken.is_empty() {
             self.wake(pipe);
@@ -128,140 +118,122 @@ impl Network {
 
     /// The socket has room again.
     pub(crate) fn wake(&mut self, pipe: usize) {
-        let end = &mut self.pipes[pipe];
+        let end = &mut self.links.pipes[pipe];
         if std::mem::replace(&mut end.blocked, false) && !end.closed {
-            let (shard, slot) = (end.shard, end.slot);
-            if self.shards[shard].has_output(slot) {
-                self.flush_one(shard, slot);
-            }
+            let shard = end.shard;
+            self.turns[shard].note_writable(end.slot);
+            self.take_in(shard);
         }
     }
 
-    /// Puts the mail of a shard on its way: one batch per destination.
-    pub(crate) fn send_mail(&mut self, from: usize) -> usize {
-        let batches = self.send_outboxes(from);
-        if !self.shards[from].release_meta_events() {
-            return batches;
+    /// The first half of a turn of a shard; the mail that it makes is under way then.
+    pub(crate) fn take_in(&mut self, shard: usize) {
+        self.links.shard = shard;
+        if std::mem::take(&mut self.links.resumed[shard]) {
+            self.turns[shard].resume();
         }
-        batches + self.send_outboxes(from)
+        let now_ms = i64::try_from(self.now.0).expect("runs are short");
+        let wall_clock = Timestamp::from_unix_ms(EPOCH_MS + now_ms);
+        let tick = Tick { now: self.now, wall_clock, saw_all: true };
+        self.turns[shard].take_in(&mut self.links, tick);
     }
 
-    fn send_outboxes(&mut self, from: usize) -> usize {
-        let mut batches = 0;
-        for to in 0..self.shards.len() {
-            let id = ShardId(u8::try_from(to).expect("few shards"));
-            if let Some((batch, _)) = self.shards[from].take_outbox(id) {
-                self.mail.entry((from, to)).or_default().push_back(batch);
-                batches += 1;
-            }
-        }
-        batches
+    /// The second half.
+    pub(crate) fn give_out(&mut self, shard: usize, may_write: bool) {
+        self.links.shard = shard;
+        self.turns[shard].give_out(&mut self.links, may_write, self.now);
     }
 
-    /// The store takes what the shards have for it.
-    pub(crate) fn send_deposits(&mut self, from: usize) {
-        if let Some((deposits, _)) = self.shards[from].take_deposits() {
-            self.store.queue.extend(deposits);
-        }
+    /// A whole turn.
+    pub(crate) fn turn(&mut self, shard: usize) {
+        self.take_in(shard);
+        self.give_out(shard, true);
     }
 
     /// The store saves, or fails to save, the deposits of the front of its queue, and says so.
     pub(crate) fn serve_store(&mut self, count: usize, is_saved: bool) -> usize {
-        let receipts = self.store.serve(count);
+        let receipts = self.links.serve_store(count);
         for receipt in &receipts {
-            let mail = Mail::Stored { receipt: *receipt, is_saved };
-            self.shards[usize::from(receipt.publisher.shard.0)].handle_mail(vec![mail], self.now);
+            let shard = usize::from(receipt.publisher.shard.0);
+            self.deliver(shard, Mail::Stored { receipt: *receipt, is_saved });
         }
         receipts.len()
     }
 
+    /// Mail from outside of all shards.
+    pub(crate) fn deliver(&mut self, shard: usize, mail: Mail) {
+        self.turns[shard].accept(Batch { mail: vec![mail], weight: 0 });
+        self.take_in(shard);
+    }
+
     /// Pairs of shards with mail under way.
     pub(crate) fn mail_routes(&self) -> Vec<(usize, usize)> {
-        self.mail.iter().filter(|(_, queue)| !queue.is_empty()).map(|(route, _)| *route).collect()
+        self.links.mail_routes()
     }
 
     /// The first batch of a route arrives; returns its length.
     pub(crate) fn deliver_mail(&mut self, route: (usize, usize)) -> usize {
-        let batch = self.mail.get_mut(&route).and_then(VecDeque::pop_front);
-        let batch = batch.expect("the route has mail");
-        let length = batch.len();
-        self.shards[route.1].handle_mail(batch, self.now);
+        let batch = self.links.take_mail(route);
+        let length = batch.mail.len();
+        self.turns[route.1].accept(batch);
+        self.take_in(route.1);
         length
     }
 
-    /// Writes up to `limit` connections of a shard that have something to write.
-    pub(crate) fn flush(&mut self, shard: usize, limit: usize) -> usize {
-        for count in 0..limit {
-            let Some(slot) = self.shards[shard].take_dirty() else { return count };
-            self.flush_one(shard, slot);
-        }
-        limit
-    }
-
-    pub(crate) fn end_turn(&mut self, shard: usize) {
-        self.shards[shard].end_turn(self.now);
-        self.close_sockets(shard);
-    }
-
-    /// The simulated calendar begins at [`EPOCH_MS`] and runs with the clock.
-    fn set_wall_clocks(&mut self) {
-        let now_ms = i64::try_from(self.now.0).expect("runs are short");
-        let wall_clock = Timestamp::from_unix_ms(EPOCH_MS + now_ms);
-        self.shards.iter_mut().for_each(|shard| shard.set_wall_clock(wall_clock));
-    }
-
-    /// Moves the clock; shards whose deadline has come are told. Returns how many were.
+    /// Moves the clock; shards whose deadline has come take a turn. Returns how many did.
     pub(crate) fn advance(&mut self, ms: u64) -> usize {
         self.now = self.now + ms;
-        self.set_wall_clocks();
-        let now = self.now;
-        let due = |shard: &Shard| shard.next_deadline().is_some_and(|at| at <= now);
-        let fired: Vec<usize> = (0..self.shards.len()).filter(|i| due(&self.shards[*i])).collect();
+        let due = |turn: &Turn| turn.next_deadline().is_some_and(|at| at <= self.now);
+        let fired: Vec<usize> = (0..self.turns.len()).filter(|i| due(&self.turns[*i])).collect();
         for shard in &fired {
-            self.shards[*shard].handle_timeout(now);
-            self.close_sockets(*shard);
+            self.take_in(*shard);
         }
         fired.len()
     }
 
+    /// Whether a shard has something to do although nothing happens.
+    fn is_busy(&self, shard: usize) -> bool {
+        let turn = &self.turns[shard];
+        turn.is_busy() || turn.shard().has_dirty() || self.links.resumed[shard]
+    }
+
     /// Runs everything that is under way to its end, without moving the clock.
     pub(crate) fn settle(&mut self) {
-        loop {
-            let mut progress = 0;
-            if !self.store.is_held {
-                progress += self.serve_store(usize::MAX, true);
+        for _ in 0..MANY_TURNS {
+            if !self.links.store.is_held {
+                self.serve_store(usize::MAX, true);
             }
-            for shard in 0..self.shards.len() {
-                progress += self.send_mail(shard);
-                self.send_deposits(shard);
-                progress += self.flush(shard, usize::MAX);
-                self.end_turn(shard);
+            for shard in 0..self.turns.len() {
+                self.turn(shard);
             }
             for route in self.mail_routes() {
                 self.deliver_mail(route);
-                progress += 1;
             }
             self.check_invariants();
-            if progress == 0 && (self.store.is_held || self.store.queue.is_empty()) {
+            let store = &self.links.store;
+            let is_busy = (0..self.turns.len()).any(|shard| self.is_busy(shard));
+            let is_stored = store.is_held || store.queue.is_empty();
+            if !is_busy && is_stored && self.mail_routes().is_empty() {
                 // No mail is under way, so each pending call has its invocation and no other.
                 let now = self.router.snapshot();
                 assert_eq!(now.calls, now.invocations, "the two halves of calls");
-                let settled = |shard: &Shard| shard.is_settled();
-                assert!(self.shards.iter().all(settled), "no question or meta event waits");
+                let settled = |turn: &Turn| turn.shard().is_settled();
+                assert!(self.turns.iter().all(settled), "no question or meta event waits");
                 return;
             }
         }
+        panic!("the router never comes to rest");
     }
 
     pub(crate) fn begin_shutdown(&mut self) {
-        for shard in &mut self.shards {
-            shard.begin_shutdown(self.now);
+        for turn in &mut self.turns {
+            turn.begin_shutdown(self.now);
         }
     }
 
     pub(crate) fn check_invariants(&self) {
-        for shard in &self.shards {
-            shard.check_invariants();
+        for turn in &self.turns {
+            turn.shard().check_invariants();
         }
         for realm in self.router.realms() {
             realm.histories.iter().for_each(|history| history.check_invariants());
@@ -271,56 +243,26 @@ impl Network {
     /// What must hold when every client has gone: nothing is left anywhere.
     pub(crate) fn check_empty(&mut self) {
         assert!(self.mail_routes().is_empty(), "no mail is under way");
-        self.store.check(&self.router);
+        self.links.store.check(&self.router);
         assert!(self.router.is_idle(), "the tables of the router are empty");
         for (name, value) in self.router.snapshot().gauges() {
             assert_eq!(value, 0, "the gauge {name} after everybody left");
         }
-        assert!(self.pipes.iter().all(|pipe| pipe.closed), "every socket is closed");
-        assert!(self.by_slot.is_empty(), "every slot is free");
+        self.links.check_empty();
         self.now = self.now + 3_600_000;
-        for shard in &mut self.shards {
-            assert_eq!(shard.connection_count(), 0, "no connection is left");
-            assert!(!shard.has_dirty(), "nothing waits to be written");
-            shard.handle_timeout(self.now);
-            assert_eq!(shard.next_deadline(), None, "no timer is left");
-        }
-    }
-
-    fn flush_one(&mut self, shard: usize, slot: u32) {
-        let Some(&pipe) = self.by_slot.get(&(shard, slot)) else { return };
-        let Pipe { unread, capacity, blocked, ended, .. } = &mut self.pipes[pipe];
-        if *blocked {
-            self.shards[shard].hold(slot, self.now);
-            return;
-        }
-        let mut write = |bytes: &[u8]| {
-            assert!(!*ended, "nothing is written behind the end");
-            let room = capacity.saturating_sub(unread.len());
-            if room == 0 {
-                return Err(Error::from(ErrorKind::WouldBlock));
+        for shard in 0..self.turns.len() {
+            assert_eq!(self.shard(shard).connection_count(), 0, "no connection is left");
+            assert!(!self.is_busy(shard), "nothing waits");
+            while self.shard(shard).next_deadline().is_some_and(|at| at <= self.now) {
+                self.turn(shard);
             }
-            let taken = &bytes[..bytes.len().min(room)];
-            unread.extend_from_slice(taken);
-            Ok(taken.len())
-        };
-        match self.shards[shard].flush(slot, &mut write, self.now) {
-            Flushed::Progress => {}
-            Flushed::Full => *blocked = true,
-            Flushed::Farewell => *ended = true,
-            Flushed::Lost => unreachable!("no write fails"),
-        }
-    }
-
-    fn close_sockets(&mut self, shard: usize) {
-        for slot in self.shards[shard].take_closed() {
-            let pipe = self.by_slot.remove(&(shard, slot)).expect("the slot has a socket");
-            let pipe = &mut self.pipes[pipe];
-            pipe.closed = true;
-            pipe.cut = !std::mem::replace(&mut pipe.ended, true);
+            assert_eq!(self.shard(shard).next_deadline(), None, "no timer is left");
         }
     }
 }
 
 /// 2024-05-01T12:00:00Z: what a network's `Millis(0)` is on the calendar.
 const EPOCH_MS: i64 = 1_714_564_800_000;
+
+/// More turns than anything takes that comes to an end.
+const MANY_TURNS: usize = 100_000;

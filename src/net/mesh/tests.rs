@@ -40,6 +40,15 @@ fn unpack(mail: &Mail) -> (usize, u64) {
     (usize::from(callee.shard.0), call.get() - 1)
 }
 
+/// The next parcel; what it brings is dealt with at once.
+fn take(inbox: &Inbox) -> Option<Parcel> {
+    let parcel = inbox.take()?;
+    if let Parcel::Mail { weight, .. } = parcel {
+        inbox.release(weight);
+    }
+    Some(parcel)
+}
+
 /// Waits as the event loop does: sleeps only if nothing has arrived, and must then be woken.
 fn next_parcels(poll: &mut Poll, inbox: &Inbox) -> Vec<Parcel> {
     let mut events = Events::with_capacity(4);
@@ -48,7 +57,7 @@ fn next_parcels(poll: &mut Poll, inbox: &Inbox) -> Vec<Parcel> {
         poll.poll(&mut events, Some(if may_sleep { PATIENCE } else { Duration::ZERO })).unwrap();
         inbox.wake_up();
         assert!(!may_sleep || !events.is_empty(), "a wake is lost");
-        let parcels: Vec<_> = std::iter::from_fn(|| inbox.take()).collect();
+        let parcels: Vec<_> = std::iter::from_fn(|| take(inbox)).collect();
         if !parcels.is_empty() {
             return parcels;
         }
@@ -223,7 +232,7 @@ impl Worker {
         let parcels = if idle {
             next_parcels(poll, &self.inbox)
         } else {
-            std::iter::from_fn(|| self.inbox.take()).collect()
+            std::iter::from_fn(|| take(&self.inbox)).collect()
         };
         for parcel in parcels {
             match parcel {
@@ -251,9 +260,9 @@ fn a_late_mark_is_taken_back() {
     let weight = 10;
     // What `send` does, step by step.
     port.load.queued_bytes.fetch_add(weight, Ordering::SeqCst);
-    inboxes[0].take().unwrap();
+    take(&inboxes[0]).unwrap();
     mesh.congested.fetch_or(1, Ordering::SeqCst);
     port.sender.send(Parcel::Mail { batch: Vec::new(), weight }).unwrap();
-    inboxes[0].take().unwrap();
+    take(&inboxes[0]).unwrap();
     check_drained(&mesh);
 }

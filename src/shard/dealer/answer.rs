@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 
 use super::super::broker::Refusal;
-use super::super::input::Violation;
+use super::super::inbound::Violation;
 use super::super::mail::{NO_PAYLOAD, passthru_details};
 use super::super::timers::CallTimer;
 use super::super::{Mail, Outcome, Return, SendError, Shard};
@@ -194,21 +194,30 @@ impl Shard {
         now: Millis,
     ) {
         let message = RouterMessage::Result { request: call, details, payload };
-        if let Err(error) = self.send(caller.slot, &message) {
+        let sent = if self.is_choked(caller.slot, payload.weight()) {
+            Err(CALLER_BEHIND)
+        } else {
+            self.send(caller.slot, &message).map_err(not_returned)
+        };
+        if let Err(refusal) = sent {
             // A gap in the results cannot be hidden: the call fails.
-            self.give_up(caller, call, CancelMode::KillNoWait, not_returned(error));
+            self.give_up(caller, call, CancelMode::KillNoWait, refusal);
             return;
         }
         let Some(session) = self.find_mut(caller) else { return };
         let pending = session.calls.get_mut(&call);
         let Some(extra) = pending.and_then(|pending| pending.extra.as_mut()) else { return };
-        extra.retained = None;
-        if let Some(before) = extra.deadline {
-            let deadline = now + extra.timeout_ms;
-            extra.deadline = Some(deadline);
+        let (before, timeout_ms) = (extra.deadline, extra.timeout_ms);
+        let kept_bytes =
+            if extra.retained.take().is_some() { std::mem::take(&mut extra.kept_bytes) } else { 0 };
+        if before.is_some() {
+            extra.deadline = Some(now + timeout_ms);
+        }
+        self.forget_kept(caller, kept_bytes);
+        if let Some(before) = before {
             let timer = CallTimer { slot: caller.slot, session: caller.session, call };
             self.timers.disarm_call(before, timer);
-            self.timers.arm_call(deadline, timer);
+            self.timers.arm_call(now + timeout_ms, timer);
         }
     }
 
@@ -251,6 +260,11 @@ const NO_PASSTHRU_CALLER: Refusal = (
 );
 const TOO_LARGE_FOR_CALLER: Refusal =
     (WampError::PayloadSizeExceeded, "the answer is larger than the caller's transport accepts");
+const CALLER_BEHIND: Refusal = (
+    WampError::ResourceLimit,
+    "the caller does not read as fast as it is answered, and a partial result does not fit its \
+     queue",
+);
 const NOT_FOR_CALLER: Refusal = (
     WampError::InvalidArgument,
     "the payload holds a value that the caller's serializer cannot express",

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::super::broker::{Refusal, check_uri};
-use super::super::input::Violation;
+use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
 use super::super::timers::CallTimer;
 use super::super::{Invoke, Mail, Outcome, Return, SendError, Shard};
@@ -13,7 +13,7 @@ use super::details::{
 };
 use super::{CALLEE_LEFT, NO_SUCH_PROCEDURE};
 use crate::clock::Millis;
-use crate::router::{PickError, Picked, SessionRef};
+use crate::router::{PickError, Picked, SessionRef, Traits};
 use crate::session::{CallExtra, PendingCall, PendingInvocation, Retained, Upload};
 use crate::wamp::{
     Call, Dict, Feature, Payload, Role, RouterMessage, Value, WampError, code, is_reserved,
@@ -44,7 +44,11 @@ impl Shard {
             self.handle_meta_call(slot, &call);
             return Ok(());
         }
-        match self.route_call(slot, &call) {
+        let routed = self.route_call(slot, &call).and_then(|picked| {
+            self.check_room(slot, &call, picked.traits)?;
+            Ok(picked)
+        });
+        match routed {
             Ok(picked) => self.start_call(slot, call, picked, now),
             Err(refusal) => {
                 self.counters.calls_refused.increment();
@@ -78,6 +82,23 @@ impl Shard {
         Ok(picked)
     }
 
+    /// Whether there is room for what has to be kept of a call.
+    fn check_room(&self, slot: u32, call: &Call<'_>, traits: Traits) -> Result<(), Refusal> {
+        let bytes = kept_bytes(call, traits);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let limits = &self.router.settings.limits;
+        let session = self.connections[slot as usize].session().expect("it has called");
+        let all = self.router.counters().iter().map(|c| c.kept_bytes.get()).sum::<u64>();
+        if session.kept_bytes + bytes > limits.kept_bytes_per_session
+            || all + bytes as u64 > limits.kept_total_bytes as u64
+        {
+            return Err(TOO_MUCH_KEPT);
+        }
+        Ok(())
+    }
+
     /// Records a call that nothing refuses any more, and brings it to its callee.
     fn start_call(&mut self, slot: u32, call: Call<'_>, picked: Picked, now: Millis) {
         let max_ms = self.settings().limits.call_timeout_ms_max;
@@ -105,8 +126,10 @@ impl Shard {
             details.push(("progress".into(), Value::Bool(true)));
         }
         let takes_passthru = session.roles.has(Role::Caller, Feature::PayloadPassthruMode);
-        let deadline = pending.deadline();
+        let (deadline, kept_bytes) = (pending.deadline(), pending.kept_bytes());
+        session.kept_bytes += kept_bytes;
         session.calls.insert(call.request, pending);
+        self.counters.kept_bytes.add(kept_bytes as u64);
         if let Some(at) = deadline {
             self.timers
                 .arm_call(at, CallTimer { slot, session: caller.session, call: call.request });
@@ -158,6 +181,8 @@ impl Shard {
                 Err(NO_SUCH_PROCEDURE)
             }
             Some(session) if session.invocations.len() >= limit => Err(CALLEE_BUSY),
+            // A callee that is busy must not pay for those who call it.
+            Some(_) if self.is_choked(callee.slot, payload.weight()) => Err(CALLEE_BEHIND),
             Some(session) => {
                 let request = session.invocations.next_id();
                 let message = RouterMessage::Invocation { request, registration, details, payload };
@@ -213,7 +238,24 @@ fn call_extra(
         since: now,
     });
     let deadline = (timeout_ms > 0).then(|| now + timeout_ms);
-    CallExtra { deadline, timeout_ms, upload, retained }
+    CallExtra {
+        deadline,
+        timeout_ms,
+        upload,
+        retained,
+        kept_bytes: kept_bytes(call, picked.traits),
+    }
+}
+
+/// Bytes that have to be kept of a call: of one that may be routed again, or be continued.
+fn kept_bytes(call: &Call<'_>, traits: Traits) -> usize {
+    if call.options.progress {
+        KEPT_BYTES + call.procedure.len()
+    } else if traits.features.has(Feature::CallReroute) {
+        KEPT_BYTES + call.procedure.len() + call.payload.weight()
+    } else {
+        0
+    }
 }
 
 /// Why a callee did not get an INVOCATION.
@@ -227,6 +269,14 @@ pub(super) const fn not_delivered(error: SendError) -> Refusal {
 const TOO_MANY_CALLS: Refusal = (
     WampError::ResourceLimit,
     "this session has as many calls pending as the router allows per session",
+);
+const TOO_MUCH_KEPT: Refusal = (
+    WampError::ResourceLimit,
+    "the router has no room to keep this call while it is pending: wait for the results of others",
+);
+pub(super) const CALLEE_BEHIND: Refusal = (
+    WampError::ResourceLimit,
+    "the callee does not read as fast as it is called, and this call does not fit its queue",
 );
 const CALLEE_BUSY: Refusal = (
     WampError::ResourceLimit,
@@ -242,3 +292,6 @@ const ALL_CALLEES_BUSY: Refusal = (
     WampError::NoAvailableCallee,
     "every callee has as many invocations pending as it wants: try again later",
 );
+
+/// A round figure for what is kept of a call besides its procedure and payload, in bytes.
+const KEPT_BYTES: usize = 512;

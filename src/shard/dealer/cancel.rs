@@ -66,6 +66,7 @@ impl Shard {
         pending: &PendingCall,
     ) {
         self.counters.calls.subtract(1);
+        self.forget_kept(caller, pending.kept_bytes());
         let Some(extra) = &pending.extra else { return };
         if let Some(at) = extra.deadline {
             let timer = CallTimer { slot: caller.slot, session: caller.session, call };
@@ -75,6 +76,16 @@ impl Shard {
             && let Some(session) = self.find_mut(caller)
         {
             session.ended_uploads.get_or_insert_default().insert(call);
+        }
+    }
+
+    /// So many bytes that were kept for a call are not kept any more.
+    pub(super) fn forget_kept(&mut self, caller: SessionRef, bytes: usize) {
+        if bytes > 0 {
+            self.counters.kept_bytes.subtract(bytes as u64);
+            if let Some(session) = self.find_mut(caller) {
+                session.kept_bytes -= bytes;
+            }
         }
     }
 
@@ -126,6 +137,10 @@ impl Shard {
     }
 
     fn send_interrupt(&mut self, slot: u32, request: RequestId, mode: &str) {
+        // Thousands of them must not end a callee that is busy; it may answer all the same.
+        if self.is_choked(slot, 0) {
+            return;
+        }
         let options = vec![("mode".into(), mode.into())];
         self.answer(slot, &RouterMessage::Interrupt { request, options: &options });
     }

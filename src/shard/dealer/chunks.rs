@@ -1,9 +1,9 @@
 //! The further chunks of progressive calls, and those that come too late (AP-PCI).
 
-use super::super::input::Violation;
+use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
 use super::super::{Invoke, Outcome, Return, Shard};
-use super::call::not_delivered;
+use super::call::{CALLEE_BEHIND, not_delivered};
 use crate::clock::Millis;
 use crate::router::{RequestIdCheck, SessionRef};
 use crate::wamp::{Call, Payload, RouterMessage, Value};
@@ -64,10 +64,14 @@ impl Shard {
         let found = session.invocations.of_call(caller.session, call, serial);
         let Some((request, _)) = found else { return };
         let message = RouterMessage::Invocation { request, registration, details, payload };
-        let Err(error) = self.send(callee.slot, &message) else { return };
+        let sent = if self.is_choked(callee.slot, payload.weight()) {
+            Err(CALLEE_BEHIND)
+        } else {
+            self.send(callee.slot, &message).map_err(not_delivered)
+        };
+        let Err((error, message)) = sent else { return };
         // An invocation with a gap is worthless: the callee is told, and the call fails.
         self.interrupt(callee, request);
-        let (error, message) = not_delivered(error);
         let outcome = Outcome::Refused { error, message };
         self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
     }

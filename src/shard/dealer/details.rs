@@ -1,7 +1,7 @@
 //! What an INVOCATION says besides its payload, and what it takes of a callee to be sent one.
 
 use super::super::broker::Refusal;
-use super::super::input::Violation;
+use super::super::inbound::Violation;
 use super::super::mail::passthru_details;
 use crate::router::{CallerDisclosure, Picked, RealmSettings, Traits};
 use crate::session::Session;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::Shard;
 use super::super::broker::{Refusal, check_pattern, unreserved};
-use super::super::input::Violation;
+use super::super::inbound::Violation;
 use crate::router::{Callee, CallerDisclosure, MetaTopic, Realm, Registered, SessionRef, Traits};
 use crate::session::RegisteredPattern;
 use crate::wamp::{

@@ -187,20 +187,15 @@ impl Shard {
     fn publish_meta_event(&mut self, event: &MetaEvent) {
         let uri = event.topic.uri();
         let publication = PublicationId::from_random(self.random());
-        for fanout in event.realm.topics.matches(uri) {
+        let mut fanouts = event.realm.topics.matches(uri);
+        fanouts.retain(|fanout| {
             let subscription = event.realm.topics.get(fanout.subscription);
-            if subscription.is_none_or(|found| event.number < found.after_meta) {
-                continue;
-            }
-            let mut details = Dict::new();
-            if fanout.policy != MatchPolicy::Exact {
-                details.push(("topic".into(), uri.into()));
-            }
-            let audience = Audience { excluded: event.excluded, lists: None };
-            let subscription = fanout.subscription;
-            let head = EventHead { subscription, publication, audience, retained: None, details };
-            let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
-            self.dispatch(fanout, head, payload);
-        }
+            subscription.is_some_and(|found| event.number >= found.after_meta)
+        });
+        let audience = Audience { excluded: event.excluded, lists: None };
+        let (publisher, retained, details) = (None, None, Dict::new());
+        let head = EventHead { publication, publisher, audience, retained, details };
+        let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
+        self.dispatch(head, uri, fanouts, payload);
     }
 }

@@ -133,7 +133,13 @@ impl Shard {
     }
 
     fn kill(&mut self, kill: Kill) {
-        self.post(kill.session.shard, Mail::Kill(Box::new(kill)));
+        let (shard, mail) = (kill.session.shard, Mail::Kill(Box::new(kill)));
+        if shard == self.id {
+            // There may be thousands: each waits for its turn.
+            self.post_later(mail);
+        } else {
+            self.post(shard, mail);
+        }
     }
 
     /// At the session's shard. It may have ended meanwhile.

@@ -99,9 +99,10 @@ impl Shard {
     }
 
     pub(in crate::shard) fn handle_roll_call(&mut self, call: RollCall) {
-        let slots = self.receivers.get(&call.subscription).map(|receivers| &*receivers.slots);
+        let slots = self.receivers.get(&call.subscription).map(|receivers| receivers.slots());
         let slots = slots.unwrap_or_default();
         let count = slots.len();
+        self.work.charge(count);
         let mut sessions = Vec::new();
         if call.wants_names && count <= self.settings().limits.meta_list_items {
             let ids = slots.iter().filter_map(|slot| self.connections[*slot as usize].session_id);

@@ -88,20 +88,22 @@ impl Shard {
     }
 
     /// Publishes what a session has left. It is out of routing already.
-    pub(in crate::shard) fn publish_testaments(&mut self, slot: u32, session: &mut Session) {
-        let Some(testaments) = session.testaments.take() else { return };
-        for testament in testaments.into_publications() {
-            let publish = Publish {
-                request: RequestId::FIRST,
-                options: testament.options,
-                topic: (&*testament.topic).into(),
-                payload: testament.payload.as_payload(),
-            };
-            if check_publish(&session.realm, &publish, usize::MAX).is_ok() {
-                self.publish_for(slot, session, publish);
-            } else {
-                self.counters.publications_refused.increment();
-            }
+    pub(in crate::shard) fn publish_testament(
+        &mut self,
+        slot: u32,
+        session: &Session,
+        testament: Testament,
+    ) {
+        let publish = Publish {
+            request: RequestId::FIRST,
+            options: testament.options,
+            topic: (&*testament.topic).into(),
+            payload: testament.payload.as_payload(),
+        };
+        if check_publish(&session.realm, &publish, usize::MAX).is_ok() {
+            self.publish_for(slot, session, publish);
+        } else {
+            self.counters.publications_refused.increment();
         }
     }
 }

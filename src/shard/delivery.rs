@@ -1,0 +1,396 @@
+//! The delivery of publications to local receivers, in pieces where they are many.
+//!
+//! A delivery stops when its step is over, when the turn has made as many bytes as it should, or
+//! when a receiver must be offered what waits for it first. Then it is held and goes on in a later
+//! turn. Later publications of the same publisher queue behind it, so that their order stays, and
+//! the publisher's input is parked wherever it lives: who published waits, and nobody else.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::connection::Connection;
+use super::outbound::{Outbound, Queued};
+use super::receivers::DeliveryId;
+use super::work::LOOKUP_UNITS;
+use super::{Event, EventHead, Mail, SendError, Shard};
+use crate::codec::{self, Codec};
+use crate::hash::Map;
+use crate::router::{Fanout, SessionRef};
+use crate::transport::{Framing, Span};
+use crate::wamp::{
+    Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SessionId, SubscriptionId,
+};
+
+/// A publication on its way to local receivers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outgoing<'a> {
+    pub(super) head: &'a EventHead,
+    pub(super) topic: &'a str,
+    pub(super) fanouts: &'a [Fanout],
+    pub(super) payload: Payload<'a>,
+}
+
+impl Event {
+    pub(super) fn as_outgoing(&self) -> Outgoing<'_> {
+        Outgoing {
+            head: &self.head,
+            topic: &self.topic,
+            fanouts: self.fanouts.as_slice(),
+            payload: self.payload.as_payload(),
+        }
+    }
+}
+
+/// How far a delivery got.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// The fanout that is being served.
+    fanout: usize,
+    /// Where its receivers know this delivery by, if some of them have been served.
+    begun: Option<DeliveryId>,
+    transcoded: Transcoded,
+}
+
+/// The payload in serializers other than its own: made once for all subscriptions.
+#[derive(Debug, Default)]
+struct Transcoded([Option<Box<Result<PayloadBuf, SendError>>>; 3]);
+
+/// Whether a delivery is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    Interrupted,
+}
+
+/// A publication that waits to be delivered further.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    event: Arc<Event>,
+    place: Place,
+    /// Rises from one to the next.
+    number: u64,
+    /// What the mail that it came with counts for, in bytes.
+    weight: usize,
+}
+
+/// The deliveries that wait, by publisher; the router itself is `None`.
+#[derive(Debug)]
+pub(super) struct HeldDeliveries {
+    queues: Map<Option<SessionId>, VecDeque<Delivery>>,
+    /// Publishers with deliveries, in the order of their turns.
+    ring: VecDeque<Option<SessionId>>,
+    last_number: u64,
+    last_id: DeliveryId,
+}
+
+impl HeldDeliveries {
+    pub(super) const fn new(queues: Map<Option<SessionId>, VecDeque<Delivery>>) -> Self {
+        Self { queues, ring: VecDeque::new(), last_number: 0, last_id: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// Publishers with deliveries.
+    pub(super) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Whether a publication must queue behind earlier ones. What the router itself says comes
+    /// behind whatever was published before.
+    fn is_behind(&self, publisher: Option<SessionId>) -> bool {
+        match publisher {
+            None => !self.ring.is_empty(),
+            Some(_) => !self.ring.is_empty() && self.queues.contains_key(&publisher),
+        }
+    }
+
+    /// Whether the first delivery of a queue is the oldest of all.
+    fn is_oldest(&self, number: u64) -> bool {
+        let firsts = self.queues.values().filter_map(VecDeque::front);
+        firsts.map(|first| first.number).min() == Some(number)
+    }
+}
+
+impl Shard {
+    /// Delivers a publication that came from this shard, as far as it goes now. `make` makes it
+    /// last longer than this step.
+    #[inline]
+    pub(super) fn deliver_now(&mut self, event: &Outgoing<'_>, make: impl FnOnce() -> Arc<Event>) {
+        let publisher = event.head.publisher.map(|publisher| publisher.session);
+        let mut place = Place::default();
+        if self.held.is_behind(publisher)
+            || self.deliver(event, &mut place) == Progress::Interrupted
+        {
+            self.hold_delivery(make(), place, 0);
+        }
+    }
+
+    /// Delivers a publication that came by mail of this weight. Returns what the mail still counts
+    /// for, in bytes, because it is held.
+    pub(super) fn deliver_mail(&mut self, event: Arc<Event>, weight: usize) -> usize {
+        let publisher = event.head.publisher.map(|publisher| publisher.session);
+        let mut place = Place::default();
+        if !self.held.is_behind(publisher)
+            && self.deliver(&event.as_outgoing(), &mut place) == Progress::Done
+        {
+            return 0;
+        }
+        self.hold_delivery(event, place, weight);
+        weight
+    }
+
+    #[cold]
+    fn hold_delivery(&mut self, event: Arc<Event>, place: Place, weight: usize) {
+        let publisher = event.head.publisher;
+        self.held.last_number += 1;
+        let delivery = Delivery { event, place, number: self.held.last_number, weight };
+        let key = publisher.map(|publisher| publisher.session);
+        let queue = self.held.queues.entry(key).or_default();
+        queue.push_back(delivery);
+        if queue.len() == 1 {
+            self.held.ring.push_back(key);
+            self.pace(publisher, true);
+        }
+    }
+
+    /// Tells the shard of a publisher to stop dealing with its input, or to go on.
+    fn pace(&mut self, publisher: Option<SessionRef>, waits: bool) {
+        let Some(publisher) = publisher else { return };
+        if publisher.shard == self.id {
+            self.handle_pace(publisher, waits);
+        } else {
+            self.post(publisher.shard, Mail::Pace { publisher, waits });
+        }
+    }
+
+    pub(super) fn handle_pace(&mut self, publisher: SessionRef, waits: bool) {
+        // A session that has left cannot publish any more.
+        if self.find(publisher).is_none() {
+            return;
+        }
+        if waits {
+            self.park(publisher.slot);
+        } else {
+            self.redeem(publisher.slot);
+        }
+    }
+
+    /// Goes on with one held delivery. Returns the weight of the mail that it has brought to its
+    /// end.
+    pub(super) fn go_on_delivering(&mut self) -> usize {
+        let Some(key) = self.held.ring.pop_front() else { return 0 };
+        let queue = self.held.queues.get_mut(&key).expect("who has a turn has deliveries");
+        let number = queue.front().expect("a queue is never empty").number;
+        if key.is_none() && !self.held.is_oldest(number) {
+            self.held.ring.push_back(key);
+            return 0;
+        }
+        let queue = self.held.queues.get_mut(&key).expect("it was just there");
+        let mut delivery = queue.pop_front().expect("a queue is never empty");
+        let progress = self.deliver(&delivery.event.as_outgoing(), &mut delivery.place);
+        let queue = self.held.queues.get_mut(&key).expect("delivering ends no queue");
+        if progress == Progress::Interrupted {
+            queue.push_front(delivery);
+            self.held.ring.push_back(key);
+            return 0;
+        }
+        if queue.is_empty() {
+            self.held.queues.remove(&key);
+            self.pace(delivery.event.head.publisher, false);
+        } else {
+            self.held.ring.push_back(key);
+        }
+        delivery.weight
+    }
+
+    /// Queues an event for local receivers, from `place` on. Each frame is encoded once.
+    #[inline]
+    fn deliver(&mut self, event: &Outgoing<'_>, place: &mut Place) -> Progress {
+        while let Some(fanout) = event.fanouts.get(place.fanout) {
+            if fanout.shards.contains(self.id) {
+                if self.outbound.is_full() || self.work.is_step_over() {
+                    return Progress::Interrupted;
+                }
+                let details = &event.head.details;
+                let progress = if fanout.policy == MatchPolicy::Exact {
+                    self.deliver_to(fanout.subscription, event, details, place)
+                } else {
+                    let mut details = details.clone();
+                    details.push(("topic".into(), event.topic.into()));
+                    self.deliver_to(fanout.subscription, event, &details, place)
+                };
+                if progress == Progress::Interrupted {
+                    return progress;
+                }
+            }
+            place.fanout += 1;
+        }
+        Progress::Done
+    }
+
+    /// The receivers of one subscription.
+    fn deliver_to(
+        &mut self,
+        subscription: SubscriptionId,
+        event: &Outgoing<'_>,
+        details: &Dict,
+        place: &mut Place,
+    ) -> Progress {
+        let Some(receivers) = self.receivers.get_mut(&subscription) else {
+            return Progress::Done;
+        };
+        let part = match place.begun.take() {
+            None => 0..receivers.len(),
+            Some(delivery) => match receivers.resume(delivery) {
+                Some(part) => part,
+                None => return Progress::Done,
+            },
+        };
+        let stop = part.end.min(part.start + self.work.left());
+        let head = event.head;
+        let came_before = head.retained.is_some_and(|number| number <= receivers.retained_until);
+        let selective = head.audience.lists.is_some() || came_before;
+        let mut frames = Frames { event, subscription, details, made: Default::default() };
+        let made_before = self.outbound.arena.len();
+        let (mut next, mut delivered, mut unfit) = (stop, 0, None);
+        for (offset, &slot) in receivers.slots()[part.start..stop].iter().enumerate() {
+            let connection = &mut self.connections[slot as usize];
+            let Some(session) = connection.session_id else { continue };
+            if head.audience.excluded == Some(session)
+                || selective && !is_meant(connection, subscription, head)
+            {
+                continue;
+            }
+            let made = match frames.made[frame_index(connection)] {
+                Some(made) => made,
+                None => frames.make(slot, connection, &mut self.outbound, &mut place.transcoded),
+            };
+            let queued = match made {
+                Made::Frame(frame) if !connection.accepts(frame) => {
+                    self.counters.events_dropped_size.increment();
+                    unfit.get_or_insert((slot, SendError::TooLarge));
+                    continue;
+                }
+                Made::Frame(frame) => self.outbound.queue_event(slot, connection, frame),
+                Made::Nothing(error) => {
+                    self.counters.events_dropped_encoding.increment();
+                    unfit.get_or_insert((slot, error));
+                    continue;
+                }
+                Made::Refused(queued) => queued,
+            };
+            delivered += u64::from(queued == Queued::Yes);
+            if queued == Queued::NotYet {
+                next = part.start + offset;
+                break;
+            }
+        }
+        self.outbound.report();
+        self.outbound.unfit.extend(unfit);
+        self.counters.events_delivered.add(delivered);
+        self.work.charge(LOOKUP_UNITS + next - part.start);
+        self.work.charge_bytes(self.outbound.arena.len() - made_before);
+        if next == part.end {
+            return Progress::Done;
+        }
+        self.held.last_id += 1;
+        receivers.suspend(self.held.last_id, next..part.end);
+        place.begun = Some(self.held.last_id);
+        Progress::Interrupted
+    }
+}
+
+/// The frames of one event on one subscription, one per serializer and framing, each made when
+/// first needed.
+struct Frames<'a> {
+    event: &'a Outgoing<'a>,
+    subscription: SubscriptionId,
+    details: &'a Dict,
+    made: [Option<Made>; 6],
+}
+
+/// What the first receiver of a serializer and framing has brought about.
+#[derive(Clone, Copy)]
+enum Made {
+    Frame(Span),
+    /// The serializer cannot express the event.
+    Nothing(SendError),
+    /// That receiver has no room, so nothing was made. Never kept.
+    Refused(Queued),
+}
+
+const fn frame_index(connection: &Connection) -> usize {
+    connection.codec as usize * 2 + matches!(connection.framing, Framing::RawSocket) as usize
+}
+
+impl Frames<'_> {
+    #[inline(never)]
+    fn make(
+        &mut self,
+        slot: u32,
+        connection: &mut Connection,
+        outbound: &mut Outbound,
+        transcoded: &mut Transcoded,
+    ) -> Made {
+        let (codec, framing) = (connection.codec, connection.framing);
+        let made = match transcoded.payload(codec, self.event) {
+            Err(error) => Made::Nothing(error),
+            Ok(payload) => match outbound.admit_event(slot, connection, payload.weight()) {
+                Queued::Yes => {
+                    let message = RouterMessage::Event {
+                        subscription: self.subscription,
+                        publication: self.event.head.publication,
+                        details: self.details,
+                        payload,
+                    };
+                    match outbound.encode((codec, framing), usize::MAX, &message) {
+                        Ok(frame) => Made::Frame(frame),
+                        Err(error) => Made::Nothing(error),
+                    }
+                }
+                refused => return Made::Refused(refused),
+            },
+        };
+        self.made[frame_index(connection)] = Some(made);
+        made
+    }
+}
+
+impl Transcoded {
+    /// The payload for a serializer. What is small and goes to one subscription is left to be
+    /// transcoded into the frame.
+    fn payload<'a>(
+        &'a mut self,
+        codec: Codec,
+        event: &'a Outgoing<'_>,
+    ) -> Result<Payload<'a>, SendError> {
+        let Payload::Raw { codec: own, .. } = event.payload else { return Ok(event.payload) };
+        if own == codec || event.fanouts.len() == 1 && event.payload.weight() < SMALL_BYTES {
+            return Ok(event.payload);
+        }
+        let transcoded = self.0[codec as usize].get_or_insert_with(|| {
+            let transcoded = codec::transcode(event.payload, codec);
+            Box::new(transcoded.map_err(|_| SendError::Encoding))
+        });
+        match &**transcoded {
+            Ok(payload) => Ok(payload.as_payload()),
+            Err(error) => Err(*error),
+        }
+    }
+}
+
+/// Whether an event with lists, or one that may have come with a subscription already, is for the
+/// session of `connection`.
+fn is_meant(connection: &Connection, subscription: SubscriptionId, head: &EventHead) -> bool {
+    connection.session().is_some_and(|session| {
+        let membership = session.subscriptions.get(&subscription);
+        let until = membership.map_or(0, |membership| membership.retained_until);
+        head.retained.is_none_or(|number| number > until)
+            && head.audience.admits(session.identity())
+    })
+}
+
+/// Bytes of a payload below which it may be transcoded for each framing anew.
+const SMALL_BYTES: usize = 4 * 1024;

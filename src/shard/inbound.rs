@@ -1,0 +1,229 @@
+//! From what a transport found to the handler of a message: who may say what when.
+
+use super::Shard;
+use super::connection::{Connection, Phase};
+use super::lifecycle::EndReason;
+use super::work::MESSAGE_UNITS;
+use crate::clock::Millis;
+use crate::codec::{self, DecodeLimits};
+use crate::session::{SequenceError, Session};
+use crate::transport::{CloseCode, Inbound, Transport, TransportError};
+use crate::wamp::{ClientMessage, RequestId, Role};
+
+/// A message that ends the session of its sender (BP-PV-01). The text says what was wrong.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Violation {
+    #[error(transparent)]
+    Malformed(#[from] codec::DecodeError),
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    #[error("{0} is not allowed before the session is established: say HELLO first")]
+    BeforeHello(&'static str),
+    #[error("{0} is not allowed after the session is established")]
+    AfterWelcome(&'static str),
+    #[error("{message} needs the role {role}, which HELLO did not announce")]
+    RoleNotAnnounced { message: &'static str, role: &'static str },
+    #[error(
+        "{message} with ppt_scheme needs payload_passthru_mode, which HELLO did not announce for \
+         the role {role}"
+    )]
+    PassthruNotAnnounced { message: &'static str, role: &'static str },
+    #[error(
+        "CALL with progress needs progressive_call_invocations, which HELLO did not announce for \
+         the role caller"
+    )]
+    ProgressNotAnnounced,
+    #[error("CALL continues the call {0}, which takes no more chunks")]
+    NotProgressive(RequestId),
+    #[error("CALL continues the call {0} with another procedure")]
+    OtherProcedure(RequestId),
+    #[error("a call with request id {0} is still pending")]
+    CallPending(RequestId),
+    #[error("{message} refers to INVOCATION {request}, which this session never received")]
+    NeverInvoked { message: &'static str, request: RequestId },
+}
+
+impl Shard {
+    /// Answers a peer that came when all connections were taken (TR-RS-04).
+    pub(super) fn refuse_full(&mut self, slot: u32, input: &[u8], now: Millis) {
+        let connection = &mut self.connections[slot as usize];
+        self.reply.clear();
+        Transport::refuse_full(input, &connection.rules, &mut self.reply);
+        self.counters.connections_refused.increment();
+        if self.log_budget.allow(now) {
+            tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
+        }
+        self.outbound.queue_last(slot, connection, &self.reply);
+        self.start_closing(slot, now);
+    }
+
+    pub(super) fn handle_inbound(
+        &mut self,
+        slot: u32,
+        inbound: Inbound,
+        input: &[u8],
+        now: Millis,
+    ) {
+        match inbound {
+            Inbound::Opened { codec, framing, max_message_bytes } => {
+                let connection = &mut self.connections[slot as usize];
+                connection.codec = codec;
+                connection.framing = framing;
+                connection.peer_limit_bytes = max_message_bytes;
+                connection.enter(Phase::Open, now);
+                self.rearm(slot, now);
+            }
+            Inbound::Message(range) => self.handle_bytes(slot, &input[range], now),
+            Inbound::Assembled(bytes) => self.handle_bytes(slot, &bytes, now),
+            Inbound::Control => {}
+            Inbound::Closed => {
+                self.end_session(slot, EndReason::TransportClosed, now);
+                self.start_closing(slot, now);
+            }
+        }
+    }
+
+    pub(super) fn handle_transport_error(
+        &mut self,
+        slot: u32,
+        error: &TransportError,
+        now: Millis,
+    ) {
+        let connection = &self.connections[slot as usize];
+        if matches!(connection.phase, Phase::Negotiating) {
+            self.counters.connections_refused.increment();
+            if self.log_budget.allow(now) {
+                let (peer, reason) = (&connection.peer, error.kind());
+                tracing::info!(%peer, reason, detail = %error, "connection refused");
+            }
+            self.start_closing(slot, now);
+            return;
+        }
+        let code = error.close_code().unwrap_or(CloseCode::Protocol);
+        let why = error.to_string();
+        let said_goodbye = matches!(connection.phase, Phase::ShuttingDown(_));
+        if matches!(error, TransportError::WrongMessageType { .. }) && !said_goodbye {
+            // The session is told before its transport is (TR-WS-04); GOODBYE was the last word.
+            self.abort_for_violation(slot, &why, code, now);
+        } else {
+            self.end_session(slot, EndReason::TransportError(error.kind()), now);
+            self.close_transport(slot, code, &why, now);
+        }
+    }
+
+    fn handle_bytes(&mut self, slot: u32, bytes: &[u8], now: Millis) {
+        self.counters.messages_received.increment();
+        self.work.charge(MESSAGE_UNITS);
+        self.work.charge_bytes(2 * bytes.len());
+        let limits = DecodeLimits { nesting: self.settings().limits.nesting };
+        let Some(connection) = self.connections.get(slot as usize) else { return };
+        let handled = match codec::decode(connection.codec, bytes, limits) {
+            Ok(message) => self.handle_message(slot, message, now),
+            Err(_) if matches!(connection.phase, Phase::ShuttingDown(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(violation) = handled {
+            self.abort_for_violation(slot, &violation.to_string(), CloseCode::Policy, now);
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        slot: u32,
+        message: ClientMessage<'_>,
+        now: Millis,
+    ) -> Result<(), Violation> {
+        match &self.connections[slot as usize].phase {
+            Phase::Open => self.handle_opening(slot, message, now),
+            Phase::Joined(_) => self.handle_joined(slot, message, now),
+            Phase::ShuttingDown(_) => {
+                if matches!(message, ClientMessage::Goodbye { .. } | ClientMessage::Abort { .. }) {
+                    self.finish_goodbye(slot, now);
+                }
+                Ok(())
+            }
+            Phase::Negotiating | Phase::Closing | Phase::Parted | Phase::Gone => Ok(()),
+        }
+    }
+
+    fn handle_opening(
+        &mut self,
+        slot: u32,
+        message: ClientMessage<'_>,
+        now: Millis,
+    ) -> Result<(), Violation> {
+        match message {
+            ClientMessage::Hello(hello) => {
+                self.handle_hello(slot, &hello, now);
+                Ok(())
+            }
+            ClientMessage::Abort { .. } => {
+                self.start_closing(slot, now);
+                Ok(())
+            }
+            other => Err(Violation::BeforeHello(other.name())),
+        }
+    }
+
+    fn handle_joined(
+        &mut self,
+        slot: u32,
+        message: ClientMessage<'_>,
+        now: Millis,
+    ) -> Result<(), Violation> {
+        match message {
+            ClientMessage::Publish(publish) => self.handle_publish(slot, publish),
+            ClientMessage::Subscribe(subscribe) => self.handle_subscribe(slot, &subscribe),
+            ClientMessage::Unsubscribe { request, subscription } => {
+                self.handle_unsubscribe(slot, request, subscription)
+            }
+            ClientMessage::Call(call) => self.handle_call(slot, call, now),
+            ClientMessage::Cancel(cancel) => {
+                self.handle_cancel(slot, cancel);
+                Ok(())
+            }
+            ClientMessage::Register(register) => self.handle_register(slot, &register),
+            ClientMessage::Unregister { request, registration } => {
+                self.handle_unregister(slot, request, registration)
+            }
+            ClientMessage::Yield(answer) => self.handle_yield(slot, answer, now),
+            ClientMessage::Error(error) => self.handle_invocation_error(slot, error, now),
+            ClientMessage::Goodbye { .. } => {
+                self.handle_goodbye(slot, now);
+                Ok(())
+            }
+            ClientMessage::Abort { .. } => {
+                self.end_session(slot, EndReason::ClientAbort, now);
+                self.start_closing(slot, now);
+                Ok(())
+            }
+            ClientMessage::Hello(_) | ClientMessage::Authenticate { .. } => {
+                Err(Violation::AfterWelcome(message.name()))
+            }
+        }
+    }
+
+    /// Takes the request id of a new request and gives the session that made it.
+    pub(super) fn accept_request(
+        &mut self,
+        slot: u32,
+        request: RequestId,
+        role: Role,
+        message: &'static str,
+    ) -> Result<&mut Session, Violation> {
+        let check = self.router.settings.request_ids;
+        let strict_roles = self.router.settings.strict_roles;
+        let session = self.joined(slot);
+        session.request_ids.accept(request, check)?;
+        if strict_roles && session.roles.get(role).is_none() {
+            return Err(Violation::RoleNotAnnounced { message, role: role.as_str() });
+        }
+        Ok(session)
+    }
+
+    /// The session whose message is being handled.
+    pub(super) fn joined(&mut self, slot: u32) -> &mut Session {
+        let session = self.connections.get_mut(slot as usize).and_then(Connection::session_mut);
+        session.expect("only messages of an established session get here")
+    }
+}

@@ -1,0 +1,212 @@
+//! What a session gives back when it ends, in pieces: it may hold tens of thousands of things.
+//!
+//! The session is out of routing from the first moment on: it receives nothing, and calls to it
+//! bounce. Its slot serves no other session until all is given back, since the lists of receivers
+//! still name it.
+
+use std::cmp::Reverse;
+use std::vec::IntoIter;
+
+use super::connection::Phase;
+use super::dealer::CALLEE_LEFT;
+use super::lifecycle::EndReason;
+use super::mail::NO_PAYLOAD;
+use super::timers::CallTimer;
+use super::work::LOOKUP_UNITS;
+use super::{Cancellation, Mail, Outcome, Return, Shard};
+use crate::clock::Millis;
+use crate::router::SessionRef;
+use crate::session::{
+    PendingCall, PendingInvocation, RegisteredPattern, Session, Testament, Testaments,
+};
+use crate::wamp::{CancelMode, RegistrationId, RequestId, SubscriptionId};
+
+/// A session that has ended, and what it still holds.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    /// Its `subscriptions` are those that are not given back.
+    pub(super) session: Session,
+    reason: EndReason,
+    testaments: IntoIter<Testament>,
+    /// By falling id: the last one is given back next.
+    subscriptions: Vec<SubscriptionId>,
+    registrations: Vec<(RegistrationId, RegisteredPattern)>,
+    /// `on_leave` is published.
+    is_announced: bool,
+    calls: Vec<(RequestId, PendingCall)>,
+    invocations: IntoIter<PendingInvocation>,
+}
+
+impl Leaving {
+    fn new(mut session: Session, reason: EndReason) -> Self {
+        let testaments = session.testaments.take().map(|testaments| *testaments);
+        let is_published = !matches!(reason, EndReason::KilledWithAll | EndReason::Shutdown);
+        let testaments = testaments.filter(|_| is_published).unwrap_or_default();
+        let testaments: Vec<_> = Testaments::into_publications(testaments).collect();
+        let mut subscriptions: Vec<_> = session.subscriptions.keys().copied().collect();
+        subscriptions.sort_unstable_by_key(|subscription| Reverse(*subscription));
+        let mut registrations: Vec<_> = session.registrations.drain().collect();
+        registrations.sort_unstable_by_key(|(registration, _)| Reverse(*registration));
+        let mut calls: Vec<_> = session.calls.drain().collect();
+        calls.sort_unstable_by_key(|(request, _)| Reverse(*request));
+        let invocations = session.invocations.take_all().into_iter();
+        Self {
+            session,
+            reason,
+            testaments: testaments.into_iter(),
+            subscriptions,
+            registrations,
+            is_announced: false,
+            calls,
+            invocations,
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.subscriptions.len()
+            + self.registrations.len()
+            + self.calls.len()
+            + self.invocations.len()
+    }
+
+    /// Subscriptions, registrations, calls and invocations that are still counted.
+    pub(super) fn gauges(&self) -> [usize; 4] {
+        [
+            self.subscriptions.len(),
+            self.registrations.len(),
+            self.calls.len(),
+            self.invocations.len(),
+        ]
+    }
+
+    /// Calls that still stand in the timers.
+    pub(super) fn timed_calls(&self) -> usize {
+        self.calls.iter().filter(|(_, call)| call.deadline().is_some()).count()
+    }
+}
+
+impl Shard {
+    /// Lets a session give back what it held, as far as the step lasts.
+    pub(super) fn release(&mut self, slot: u32, session: Session, reason: EndReason) {
+        debug_assert!(self.connections[slot as usize].leaving.is_none(), "one leaves at a time");
+        let leaving = Leaving::new(session, reason);
+        // Putting in order is part of the work.
+        self.work.charge(leaving.held() / 4);
+        self.connections[slot as usize].leaving = Some(Box::new(leaving));
+        if !self.go_on_leaving(slot) {
+            self.park(slot);
+            self.leavers.push_back(slot);
+        }
+    }
+
+    /// Goes on with the sessions that are leaving. `false` if there are none.
+    pub(super) fn leave_further(&mut self, now: Millis) -> bool {
+        let Some(slot) = self.leavers.pop_front() else { return false };
+        if self.go_on_leaving(slot) {
+            self.redeem(slot);
+            let connection = &self.connections[slot as usize];
+            if connection.is_gone() {
+                self.closed.push(slot);
+            }
+        } else {
+            self.leavers.push_back(slot);
+        }
+        self.settle(now);
+        true
+    }
+
+    /// `true` if everything is given back.
+    fn go_on_leaving(&mut self, slot: u32) -> bool {
+        let connection = &mut self.connections[slot as usize];
+        let mut leaving = connection.leaving.take().expect("a session is leaving");
+        while !self.work.is_step_over() {
+            self.work.charge(LOOKUP_UNITS);
+            if !self.give_back_one(slot, &mut leaving) {
+                return true;
+            }
+        }
+        self.connections[slot as usize].leaving = Some(leaving);
+        false
+    }
+
+    /// The next thing that a session held; `false` if there is none.
+    fn give_back_one(&mut self, slot: u32, leaving: &mut Leaving) -> bool {
+        let id = leaving.session.id;
+        if let Some(testament) = leaving.testaments.next() {
+            self.publish_testament(slot, &leaving.session, testament);
+        } else if let Some(subscription) = leaving.subscriptions.pop() {
+            let membership = leaving.session.subscriptions.remove(&subscription);
+            let membership = membership.expect("what is to be given back is held");
+            self.leave_subscription(id, subscription, membership.position);
+        } else if let Some((registration, pattern)) = leaving.registrations.pop() {
+            self.leave_registration(&leaving.session.realm, id, registration, &pattern);
+        } else if !leaving.is_announced {
+            leaving.is_announced = true;
+            if leaving.reason != EndReason::KilledWithAll {
+                self.announce_leave(&leaving.session);
+            }
+        } else if let Some((call, pending)) = leaving.calls.pop() {
+            self.abandon_call(slot, &leaving.session, call, &pending);
+        } else if let Some(invocation) = leaving.invocations.next() {
+            self.abandon_invocation(invocation);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The caller has left: nobody waits for the answer.
+    fn abandon_call(
+        &mut self,
+        slot: u32,
+        session: &Session,
+        call: RequestId,
+        pending: &PendingCall,
+    ) {
+        self.counters.calls.subtract(1);
+        self.counters.kept_bytes.subtract(pending.kept_bytes() as u64);
+        if let Some(at) = pending.deadline() {
+            self.timers.disarm_call(at, CallTimer { slot, session: session.id, call });
+        }
+        let (callee, serial) = (pending.callee, pending.serial);
+        let mode = CancelMode::KillNoWait;
+        let cancellation = Cancellation { callee, caller: session.id, call, serial, mode };
+        self.post(callee.shard, Mail::Cancel(cancellation));
+    }
+
+    /// The callee has left: the caller learns it.
+    fn abandon_invocation(&mut self, invocation: PendingInvocation) {
+        self.counters.invocations.subtract(1);
+        let PendingInvocation { caller, call, serial, .. } = invocation;
+        let (error, message) = CALLEE_LEFT;
+        let outcome = Outcome::Refused { error, message };
+        let answer = Return { caller, call, serial, outcome };
+        self.post(caller.shard, Mail::Return(Box::new(answer), NO_PAYLOAD.to_buf()));
+    }
+
+    /// Takes a session out of everything it is part of. The connection stays.
+    pub(super) fn end_session(&mut self, slot: u32, reason: EndReason, now: Millis) {
+        let connection = &mut self.connections[slot as usize];
+        connection.session_id = None;
+        if !matches!(connection.phase, Phase::Joined(_)) {
+            return;
+        }
+        let Phase::Joined(session) = std::mem::replace(&mut connection.phase, Phase::Open) else {
+            unreachable!("the phase was just looked at");
+        };
+        tracing::info!(
+            session = session.id.get(),
+            realm = %session.realm.settings.name,
+            peer = %connection.peer,
+            reason = reason.as_str(),
+            duration_ms = now.since(session.joined),
+            events_dropped = std::mem::take(&mut connection.events_dropped),
+            "session left"
+        );
+        self.forget_tickets(slot);
+        // Whoever killed it has taken it out of the list already.
+        session.realm.leave(SessionRef { session: session.id, slot, shard: self.id });
+        self.counters.sessions.subtract(1);
+        self.release(slot, *session, reason);
+    }
+}

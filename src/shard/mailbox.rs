@@ -1,0 +1,136 @@
+//! Mail from other shards that waits for its turn, and what each piece of mail does here.
+
+use std::collections::VecDeque;
+use std::vec::IntoIter;
+
+use super::work::LOOKUP_UNITS;
+use super::{Batch, Mail, Shard};
+use crate::clock::Millis;
+
+/// Batches in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    batches: VecDeque<Waiting>,
+}
+
+/// What is left of one batch.
+#[derive(Debug)]
+struct Waiting {
+    mail: IntoIter<Mail>,
+    /// Bytes that it counts for until all of it is handled.
+    weight: usize,
+}
+
+impl Shard {
+    /// Takes in a batch of mail from another shard, to be handled when its turn comes.
+    pub(super) fn accept_mail(&mut self, batch: Batch) {
+        let Batch { mail, weight } = batch;
+        self.mailbox.batches.push_back(Waiting { mail: mail.into_iter(), weight });
+    }
+
+    /// Mail of this shard to itself that is handled in its turn, and not with the current input.
+    pub(super) fn post_later(&mut self, mail: Mail) {
+        self.mailbox.batches.push_back(Waiting { mail: vec![mail].into_iter(), weight: 0 });
+    }
+
+    pub(super) fn has_mail(&self) -> bool {
+        !self.mailbox.batches.is_empty()
+    }
+
+    /// Handles waiting mail while the turn lasts. Returns the weight of what is done with.
+    pub(super) fn work_mail(&mut self, now: Millis) -> usize {
+        let mut done = 0;
+        while !self.is_turn_full()
+            && let Some(waiting) = self.mailbox.batches.front_mut()
+        {
+            let Some(mail) = waiting.mail.next() else {
+                done += waiting.weight;
+                self.mailbox.batches.pop_front();
+                continue;
+            };
+            let still_held = self.handle_one_mail(mail, now);
+            if let Some(waiting) = self.mailbox.batches.front_mut() {
+                waiting.weight = waiting.weight.saturating_sub(still_held);
+            }
+            if self.work.is_step_over() {
+                self.work.end_step();
+                self.settle(now);
+            }
+        }
+        self.work.end_step();
+        self.settle(now);
+        done
+    }
+
+    /// Handles one piece of mail. Returns the weight that it still counts for.
+    pub(super) fn handle_one_mail(&mut self, mail: Mail, now: Millis) -> usize {
+        self.work.charge(LOOKUP_UNITS);
+        match mail {
+            Mail::Event(event) => {
+                let weight = event.weight();
+                return self.deliver_mail(event, weight);
+            }
+            Mail::Invoke(invoke, payload) => {
+                self.handle_invoke(*invoke, payload.as_payload(), now);
+            }
+            Mail::Cancel(cancellation) => self.handle_cancellation(cancellation),
+            Mail::Return(answer, payload) => {
+                self.handle_return(*answer, payload.as_payload(), now);
+            }
+            Mail::Meta(event) => self.handle_meta_event(*event),
+            Mail::Kill(kill) => self.handle_kill(&kill, now),
+            Mail::Pace { publisher, waits } => self.handle_pace(publisher, waits),
+            Mail::RollCall(call) => self.handle_roll_call(call),
+            Mail::Roll(roll) => self.handle_roll(roll),
+            Mail::Revoke { subscriber, subscription, reason } => {
+                self.handle_revoke(subscriber, subscription, reason.as_deref());
+            }
+            Mail::RevokeRegistration { callee, registration, reason } => {
+                self.handle_revoke_registration(callee, registration, reason.as_deref());
+            }
+            Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
+        }
+        0
+    }
+
+    /// Whether the turn should be brought to its end before more is begun.
+    pub(super) const fn is_turn_full(&self) -> bool {
+        self.work.is_turn_over() || self.outbound.is_full()
+    }
+
+    /// Whether something goes on by itself, without anything arriving.
+    pub fn has_jobs(&self) -> bool {
+        self.has_mail()
+            || !self.held.is_empty()
+            || !self.leavers.is_empty()
+            || !self.to_dismiss.is_empty()
+    }
+
+    /// Goes on with what is held back: sessions that leave, connections to be told of the shutdown,
+    /// and publications, each at least a step. Returns the weight of mail that is done with.
+    pub(super) fn work_jobs(&mut self, now: Millis) -> usize {
+        let mut done = 0;
+        if self.go_on_shutting_down(now) {
+            self.work.end_step();
+        }
+        for _ in 0..self.leavers.len() {
+            self.leave_further(now);
+            self.work.end_step();
+            if self.work.is_turn_over() {
+                break;
+            }
+        }
+        for _ in 0..self.held.len() {
+            if self.outbound.is_full() {
+                break;
+            }
+            done += self.go_on_delivering();
+            self.work.end_step();
+            self.settle(now);
+            if self.work.is_turn_over() {
+                break;
+            }
+        }
+        done
+    }
+}

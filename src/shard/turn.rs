@@ -1,0 +1,372 @@
+//! One turn of a shard: what is read, what waits, how much is done, what is written, and when
+//! silence is held against a peer.
+//!
+//! Pure: sockets, channels and the time are behind [`Wire`] and [`Tick`]. The event loop and the
+//! simulator both drive it, so what the simulator sees is what happens.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Result};
+use std::sync::Arc;
+
+use super::flush::Flushed;
+use super::{Admission, Batch, InputStatus, Shard};
+use crate::clock::Millis;
+use crate::router::{Deposit, ShardId, ShardSet};
+use crate::transport::TransportRules;
+use crate::wamp::Timestamp;
+
+/// What a turn needs of the world: the sockets of its shard, by slot, and the ways to others.
+pub trait Wire {
+    /// As `read(2)` on a socket that does not block.
+    ///
+    /// # Errors
+    /// Those of the socket; `WouldBlock` if nothing is there.
+    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> Result<usize>;
+
+    /// As `write(2)` on a socket that does not block.
+    ///
+    /// # Errors
+    /// Those of the socket; `WouldBlock` if it is full.
+    fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<usize>;
+
+    /// The last byte is written: tells the peer so.
+    fn shut_down_writing(&mut self, slot: u32);
+
+    /// Closes the socket; the slot may be given out again.
+    fn close(&mut self, slot: u32);
+
+    /// Those of `places` that have more waiting than they should. If there are some,
+    /// [`Turn::resume`] is called when they have room again.
+    fn congested(&mut self, places: ShardSet) -> ShardSet;
+
+    /// Hands mail to another shard.
+    fn send(&mut self, to: ShardId, batch: Batch);
+
+    /// Hands what is to be stored to the store, with its weight in bytes.
+    fn store(&mut self, deposits: Vec<Deposit>, weight: usize);
+
+    /// So many bytes of mail that came from other shards wait no more.
+    fn release(&mut self, weight: usize);
+}
+
+/// The moment of a turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick {
+    pub now: Millis,
+    pub wall_clock: Timestamp,
+    /// The poll told of every socket that is ready. If not, nobody's silence is judged.
+    pub saw_all: bool,
+}
+
+/// A shard, and what is known of its sockets.
+#[derive(Debug)]
+pub struct Turn {
+    shard: Shard,
+    /// By slot.
+    sockets: Vec<Readiness>,
+    /// Slots with something to read, or with input that waits for its turn.
+    ready: VecDeque<u32>,
+    /// Slots that wait for a congested shard to have room.
+    paused: Vec<u32>,
+    /// Slots that can be written to again.
+    unblocked: Vec<u32>,
+    /// What every read fills; unmasked in place.
+    scratch: Vec<u8>,
+    /// When a shutdown is over in any case.
+    stop_at: Option<Millis>,
+}
+
+/// What is known of a socket.
+#[derive(Clone, Copy, Debug, Default)]
+struct Readiness {
+    is_open: bool,
+    readable: bool,
+    writable: bool,
+    /// The peer has closed its side: read until the end shows.
+    ending: bool,
+    /// Whether the slot stands in `ready` or `paused`.
+    queued: bool,
+    /// Whether it stands in `paused`.
+    paused: bool,
+}
+
+impl Turn {
+    pub fn new(shard: Shard) -> Self {
+        let scratch = vec![0; shard.settings().turn.read_bytes];
+        Self {
+            shard,
+            sockets: Vec::new(),
+            ready: VecDeque::new(),
+            paused: Vec::new(),
+            unblocked: Vec::new(),
+            scratch,
+            stop_at: None,
+        }
+    }
+
+    pub const fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// Takes in a new connection and gives it a slot. `peer` is for logs only.
+    pub fn open(
+        &mut self,
+        wire: &mut impl Wire,
+        rules: &Arc<TransportRules>,
+        peer: Box<str>,
+        admission: Admission,
+        now: Millis,
+    ) -> u32 {
+        // A slot is freed only together with its socket, so this one is free there as well.
+        self.close_sockets(wire);
+        let slot = self.shard.open(rules, peer, admission, now);
+        if self.sockets.len() <= slot as usize {
+            self.sockets.resize_with(slot as usize + 1, Readiness::default);
+        }
+        let queued = self.sockets[slot as usize].queued;
+        self.sockets[slot as usize] =
+            Readiness { is_open: true, writable: true, queued, ..Readiness::default() };
+        slot
+    }
+
+    /// A socket has bytes to read; `ending` if its peer has closed its side, or it has failed.
+    pub fn note_readable(&mut self, slot: u32, ending: bool) {
+        let Some(socket) = self.socket(slot) else { return };
+        socket.readable = true;
+        socket.ending |= ending;
+        self.enqueue(slot);
+    }
+
+    /// A socket that was full takes bytes again.
+    pub fn note_writable(&mut self, slot: u32) {
+        let Some(socket) = self.socket(slot) else { return };
+        socket.writable = true;
+        if self.shard.has_output(slot) {
+            self.unblocked.push(slot);
+        }
+    }
+
+    /// The socket of a slot has failed before it could be used.
+    pub fn lose(&mut self, slot: u32, now: Millis) {
+        self.shard.handle_lost(slot, now);
+    }
+
+    /// Mail from another shard, to be handled in this turn or a later one.
+    pub fn accept(&mut self, batch: Batch) {
+        self.shard.accept_mail(batch);
+    }
+
+    /// A congested place has room again.
+    pub fn resume(&mut self) {
+        for slot in self.paused.drain(..) {
+            self.sockets[slot as usize].paused = false;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Says GOODBYE to every session, refuses new ones, and ends when all have left, or when they
+    /// have had the time to.
+    pub fn begin_shutdown(&mut self, now: Millis) {
+        self.shard.begin_shutdown();
+        // Once for the answer to GOODBYE, once for the end of the transport.
+        let patience_ms = 2 * self.shard.settings().timeouts.close_ms + LAST_WORDS_MS;
+        self.stop_at = Some(now + patience_ms);
+    }
+
+    /// Whether a shutdown is complete.
+    pub fn is_over(&self, now: Millis) -> bool {
+        let Some(stop_at) = self.stop_at else { return false };
+        now >= stop_at || self.shard.connection_count() == 0
+    }
+
+    pub const fn is_shutting_down(&self) -> bool {
+        self.shard.is_shutting_down()
+    }
+
+    /// Whether there is something to do although nothing happens, other than to write.
+    pub fn is_busy(&self) -> bool {
+        !self.ready.is_empty() || !self.unblocked.is_empty() || self.shard.has_jobs()
+    }
+
+    /// When to take a turn at the latest, although nothing happens.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.shard.next_deadline().into_iter().chain(self.stop_at).min()
+    }
+
+    /// The first half of a turn: reads, handles mail, times out, and hands on what follows from it.
+    pub fn take_in(&mut self, wire: &mut impl Wire, tick: Tick) {
+        let now = tick.now;
+        self.shard.begin_turn(tick.wall_clock);
+        for slot in std::mem::take(&mut self.unblocked) {
+            self.flush_one(slot, wire, now);
+        }
+        self.visit_ready(wire, now);
+        let mut done = self.shard.work_mail(now);
+        done += self.shard.work_jobs(now);
+        wire.release(done);
+        let sockets = &self.sockets;
+        self.shard.handle_timeout(now, |slot, due| {
+            let socket = &sockets[slot as usize];
+            let was_heard = !socket.queued && !socket.readable;
+            tick.saw_all && (was_heard || !due.is_silence())
+        });
+        self.wake_up();
+        self.send_mail(wire);
+        if let Some((deposits, weight)) = self.shard.take_deposits() {
+            wire.store(deposits, weight);
+        }
+    }
+
+    /// The second half: writes, as much as one turn may. `may_write` is false if what waits is to
+    /// wait for more.
+    pub fn give_out(&mut self, wire: &mut impl Wire, may_write: bool, now: Millis) {
+        if may_write {
+            let limits = self.shard.settings().turn;
+            // Who is marked again meanwhile has had its part of this turn.
+            for _ in 0..self.shard.dirty_count().min(limits.connections_written) {
+                if self.shard.written_bytes() >= limits.written_bytes {
+                    break;
+                }
+                let Some(slot) = self.shard.take_dirty() else { break };
+                self.flush_one(slot, wire, now);
+            }
+        }
+        self.shard.end_turn(now);
+        self.wake_up();
+        self.close_sockets(wire);
+    }
+
+    fn socket(&mut self, slot: u32) -> Option<&mut Readiness> {
+        self.sockets.get_mut(slot as usize).filter(|socket| socket.is_open)
+    }
+
+    fn enqueue(&mut self, slot: u32) {
+        if let Some(socket) = self.sockets.get_mut(slot as usize)
+            && !std::mem::replace(&mut socket.queued, true)
+        {
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Input that waited for something goes on.
+    fn wake_up(&mut self) {
+        for slot in self.shard.take_woken() {
+            self.enqueue(slot);
+        }
+    }
+
+    /// One visit to each connection that has something to be dealt with, while the turn lasts.
+    fn visit_ready(&mut self, wire: &mut impl Wire, now: Millis) {
+        for _ in 0..self.ready.len() {
+            if self.shard.is_reading_over() {
+                break;
+            }
+            let Some(slot) = self.ready.pop_front() else { break };
+            self.sockets[slot as usize].queued = false;
+            self.visit(slot, wire, now);
+            let socket = self.sockets[slot as usize];
+            let goes_on = match self.shard.input_status(slot) {
+                InputStatus::Open => socket.readable,
+                InputStatus::Ready => true,
+                InputStatus::Parked => false,
+            };
+            if goes_on && socket.is_open {
+                self.enqueue(slot);
+            }
+        }
+    }
+
+    fn visit(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
+        let status = self.shard.input_status(slot);
+        // Who is ahead of its share lets others pass, if there are any.
+        if status == InputStatus::Parked || self.shard.is_ahead(slot) && !self.ready.is_empty() {
+            return;
+        }
+        if self.must_pause(slot, wire) {
+            let socket = &mut self.sockets[slot as usize];
+            (socket.queued, socket.paused) = (true, true);
+            self.paused.push(slot);
+        } else if status == InputStatus::Ready {
+            self.shard.work(slot, now);
+        } else if self.sockets[slot as usize].readable {
+            self.read(slot, wire, now);
+        }
+    }
+
+    /// Whether a shard that this connection feeds is congested.
+    fn must_pause(&mut self, slot: u32, wire: &mut impl Wire) -> bool {
+        let feeds = self.shard.feeds(slot);
+        if feeds.is_empty() {
+            return false;
+        }
+        if !wire.congested(feeds).is_empty() {
+            return true;
+        }
+        self.shard.clear_feeds(slot);
+        false
+    }
+
+    fn read(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
+        let socket = &mut self.sockets[slot as usize];
+        match wire.read(slot, &mut self.scratch) {
+            Ok(0) => self.shard.handle_lost(slot, now),
+            Ok(length) => {
+                // A short read means that the socket is empty, unless its end is near.
+                socket.readable = length == self.scratch.len() || socket.ending;
+                self.shard.receive(slot, &mut self.scratch[..length], now);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => self.shard.handle_lost(slot, now),
+        }
+    }
+
+    /// One batch for each destination; meta events behind everything else.
+    fn send_mail(&mut self, wire: &mut impl Wire) {
+        self.send_outboxes(wire);
+        if self.shard.release_meta_events() {
+            self.send_outboxes(wire);
+        }
+    }
+
+    fn send_outboxes(&mut self, wire: &mut impl Wire) {
+        for to in self.shard.others() {
+            if let Some(batch) = self.shard.take_outbox(to) {
+                wire.send(to, batch);
+            }
+        }
+    }
+
+    fn flush_one(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
+        let Some(socket) = self.sockets.get_mut(slot as usize).filter(|socket| socket.is_open)
+        else {
+            return;
+        };
+        if !socket.writable {
+            self.shard.hold_back(slot, now);
+            return;
+        }
+        match self.shard.flush(slot, &mut |bytes| wire.write(slot, bytes), now) {
+            Flushed::Progress => {}
+            Flushed::Full => socket.writable = false,
+            Flushed::Farewell => wire.shut_down_writing(slot),
+            Flushed::Lost => self.shard.handle_lost(slot, now),
+        }
+    }
+
+    fn close_sockets(&mut self, wire: &mut impl Wire) {
+        for slot in self.shard.take_closed() {
+            let socket = &mut self.sockets[slot as usize];
+            // The slot may still stand in the queue; whoever finds it there finds nothing to do.
+            let queued = socket.queued && !socket.paused;
+            if std::mem::take(&mut socket.paused) {
+                self.paused.retain(|paused| *paused != slot);
+            }
+            *socket = Readiness { queued, ..Readiness::default() };
+            wire.close(slot);
+        }
+    }
+}
+
+/// What a shutdown waits besides the patience for clients, for the last bytes to be written.
+const LAST_WORDS_MS: u64 = 1_000;

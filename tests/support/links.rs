@@ -1,0 +1,204 @@
+//! What stands between the shards of a simulated router and the world: pipes for sockets, queues
+//! for the channels between shards, and a store.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{Error, ErrorKind, Result};
+
+use stentor::router::{Deposit, HISTORY, Receipt, ShardId, ShardSet};
+use stentor::shard::{Batch, Wire};
+
+use super::Store;
+
+/// One client's socket, seen from the router.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    pub(crate) shard: usize,
+    pub(crate) slot: u32,
+    /// Bytes that the client sent and the router has not read.
+    pub(crate) inbound: Vec<u8>,
+    /// Bytes that the router wrote and the client has not read.
+    pub(crate) unread: Vec<u8>,
+    /// Bytes that may lie unread before the socket is full.
+    pub(crate) capacity: usize,
+    /// The router met a full socket and waits for it to become writable.
+    pub(crate) blocked: bool,
+    /// The router has shut down its sending side: the client sees the end behind `unread`.
+    pub(crate) ended: bool,
+    /// The router has closed the socket.
+    pub(crate) closed: bool,
+    /// It did so before all was written.
+    pub(crate) cut: bool,
+    /// The client is gone: behind `inbound` is the end, and nobody reads.
+    pub(crate) lost: bool,
+    /// Reading and writing fail.
+    pub(crate) broken: bool,
+}
+
+impl Pipe {
+    pub(crate) const fn new(shard: usize, slot: u32, capacity: usize) -> Self {
+        Self {
+            shard,
+            slot,
+            inbound: Vec::new(),
+            unread: Vec::new(),
+            capacity,
+            blocked: false,
+            ended: false,
+            closed: false,
+            cut: false,
+            lost: false,
+            broken: false,
+        }
+    }
+}
+
+pub(crate) struct Links {
+    /// The shard whose turn it is.
+    pub(crate) shard: usize,
+    pub(crate) pipes: Vec<Pipe>,
+    /// What stands in for the disk.
+    pub(crate) store: Store,
+    /// Bytes that may wait at a shard or the store before those who feed it are not read.
+    pub(crate) high_mark_bytes: usize,
+    /// Shards that waited for room and have not been told that there is some.
+    pub(crate) resumed: Vec<bool>,
+    /// Batches under way, by sender and receiver.
+    mail: BTreeMap<(usize, usize), VecDeque<Batch>>,
+    by_slot: BTreeMap<(usize, u32), usize>,
+    /// Bytes that wait at each place.
+    queued: BTreeMap<ShardId, usize>,
+    /// Shards that wait for room at a place.
+    waiting: BTreeMap<ShardId, Vec<usize>>,
+}
+
+impl Links {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self {
+            shard: 0,
+            pipes: Vec::new(),
+            store: Store::default(),
+            high_mark_bytes: usize::MAX,
+            resumed: vec![false; shards],
+            mail: BTreeMap::new(),
+            by_slot: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, pipe: Pipe) {
+        let previous = self.by_slot.insert((pipe.shard, pipe.slot), self.pipes.len());
+        assert!(previous.is_none(), "a slot is free when it is given out");
+        self.pipes.push(pipe);
+    }
+
+    pub(crate) fn mail_routes(&self) -> Vec<(usize, usize)> {
+        self.mail.iter().filter(|(_, queue)| !queue.is_empty()).map(|(route, _)| *route).collect()
+    }
+
+    pub(crate) fn take_mail(&mut self, route: (usize, usize)) -> Batch {
+        let batch = self.mail.get_mut(&route).and_then(VecDeque::pop_front);
+        batch.expect("the route has mail")
+    }
+
+    /// The store takes deposits. Gives the receipts of those that asked for one.
+    pub(crate) fn serve_store(&mut self, count: usize) -> Vec<Receipt> {
+        let served = self.store.queue.iter().take(count);
+        let weight = served.map(Deposit::weight).sum();
+        let receipts = self.store.serve(count);
+        self.leave(HISTORY, weight);
+        receipts
+    }
+
+    pub(crate) fn check_empty(&self) {
+        assert!(self.pipes.iter().all(|pipe| pipe.closed), "every socket is closed");
+        assert!(self.by_slot.is_empty(), "every slot is free");
+        assert!(self.queued.values().all(|bytes| *bytes == 0), "{:?} wait", self.queued);
+    }
+
+    fn pipe(&mut self, slot: u32) -> &mut Pipe {
+        let pipe = self.by_slot[&(self.shard, slot)];
+        &mut self.pipes[pipe]
+    }
+
+    fn leave(&mut self, place: ShardId, weight: usize) {
+        let queued = self.queued.entry(place).or_default();
+        *queued = queued.checked_sub(weight).expect("only what was queued is released");
+        if *queued <= self.high_mark_bytes / 2 {
+            for shard in self.waiting.remove(&place).unwrap_or_default() {
+                self.resumed[shard] = true;
+            }
+        }
+    }
+}
+
+impl Wire for Links {
+    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> Result<usize> {
+        let pipe = self.pipe(slot);
+        if pipe.broken {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        if pipe.inbound.is_empty() && !pipe.lost {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let length = pipe.inbound.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&pipe.inbound[..length]);
+        pipe.inbound.drain(..length);
+        Ok(length)
+    }
+
+    fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<usize> {
+        let pipe = self.pipe(slot);
+        assert!(!pipe.ended, "nothing is written behind the end");
+        if pipe.broken {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if pipe.lost {
+            return Ok(bytes.len());
+        }
+        let room = pipe.capacity.saturating_sub(pipe.unread.len());
+        let taken = &bytes[..bytes.len().min(room)];
+        pipe.unread.extend_from_slice(taken);
+        pipe.blocked = taken.len() < bytes.len();
+        if taken.is_empty() { Err(Error::from(ErrorKind::WouldBlock)) } else { Ok(taken.len()) }
+    }
+
+    fn shut_down_writing(&mut self, slot: u32) {
+        self.pipe(slot).ended = true;
+    }
+
+    fn close(&mut self, slot: u32) {
+        let pipe = self.by_slot.remove(&(self.shard, slot)).expect("the slot has a socket");
+        let pipe = &mut self.pipes[pipe];
+        pipe.closed = true;
+        pipe.cut = !std::mem::replace(&mut pipe.ended, true);
+    }
+
+    fn congested(&mut self, places: ShardSet) -> ShardSet {
+        let mut congested = ShardSet::default();
+        for place in places.iter() {
+            if self.queued.get(&place).is_some_and(|bytes| *bytes > self.high_mark_bytes) {
+                congested.insert(place);
+                self.waiting.entry(place).or_default().push(self.shard);
+            }
+        }
+        congested
+    }
+
+    fn send(&mut self, to: ShardId, batch: Batch) {
+        *self.queued.entry(to).or_default() += batch.weight;
+        let route = (self.shard, usize::from(to.0));
+        self.mail.entry(route).or_default().push_back(batch);
+    }
+
+    fn store(&mut self, deposits: Vec<Deposit>, weight: usize) {
+        *self.queued.entry(HISTORY).or_default() += weight;
+        self.store.queue.extend(deposits);
+    }
+
+    fn release(&mut self, weight: usize) {
+        if weight > 0 {
+            self.leave(ShardId(u8::try_from(self.shard).expect("few shards")), weight);
+        }
+    }
+}
