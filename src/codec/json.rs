@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::token::{Binary, Extent, Reader, Sequence, Text, Token};
-use super::{Codec, DecodeError};
+use super::{Codec, DecodeError, DecodeFault};
 
 /// Invariant: whoever moves to a value or key passes the space in front of it.
 pub(super) struct JsonReader<'a> {
@@ -280,22 +280,22 @@ pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
 pub(super) fn parse_float(text: &str) -> Result<f64, DecodeError> {
     let number: f64 = text.parse().map_err(|_| malformed("an invalid number", 0))?;
     if !number.is_finite() {
-        return Err(DecodeError::Foreign { what: "a number beyond the range of floats" });
+        return Err(DecodeFault::Foreign { what: "a number beyond the range of floats" }.into());
     }
     let is_integer = !text.contains(['.', 'e', 'E']);
     if is_integer && text != "-0" && format!("{number:.0}") != text {
-        return Err(DecodeError::Foreign { what: "an integer beyond 64 bits" });
+        return Err(DecodeFault::Foreign { what: "an integer beyond 64 bits" }.into());
     }
     Ok(number)
 }
 
 #[cold]
 fn malformed(what: &'static str, offset: usize) -> DecodeError {
-    DecodeError::Malformed { codec: Codec::Json, what, offset }
+    DecodeFault::Malformed { codec: Codec::Json, what, offset }.into()
 }
 
 /// The first byte from `at` on that is a quote, a backslash or a control character.
-fn end_of_plain_text(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn end_of_plain_text(bytes: &[u8], mut at: usize) -> usize {
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let found = special_bytes(u64::from_le_bytes(*word));
         if found != 0 {
@@ -353,8 +353,9 @@ mod tests {
     use super::*;
     use crate::wamp::{Payload, Value};
 
-    fn value(text: &str) -> Result<Value, DecodeError> {
-        super::super::value(Codec::Json, text.as_bytes())
+    fn value(text: &str) -> Result<Value, DecodeFault> {
+        let value = super::super::decode_value(Codec::Json, text.as_bytes());
+        value.map_err(|error| error.fault().clone())
     }
 
     fn is_accepted(element: &str) -> bool {
@@ -384,7 +385,7 @@ mod tests {
         ] {
             assert!(!is_accepted(bad), "{bad}");
         }
-        assert!(super::super::value(Codec::Json, b"\"\xff\"").is_err());
+        assert!(super::super::decode_value(Codec::Json, b"\"\xff\"").is_err());
     }
 
     /// TR-JSON-01.
@@ -433,7 +434,7 @@ mod tests {
         assert_eq!(value("1.0"), Ok(Value::Float(1.0)));
         assert_eq!(value("18446744073709551616"), Ok(Value::Float(18_446_744_073_709_551_616.0)));
         for lossy in ["18446744073709551617", "-9223372036854775809", "1e400"] {
-            assert!(matches!(value(lossy), Err(DecodeError::Foreign { .. })), "{lossy}");
+            assert!(matches!(value(lossy), Err(DecodeFault::Foreign { .. })), "{lossy}");
             assert!(is_accepted(lossy), "it may be passed on: {lossy}");
         }
         assert!(matches!(value("-0"), Ok(Value::Float(zero)) if zero.is_sign_negative()));
