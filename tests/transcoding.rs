@@ -305,6 +305,8 @@ fn document() -> impl Strategy<Value = Document> {
         r#""\u00e4\n\ud834\udd1e""#,
         r#""\u0000AQI=""#,
         r#""\u0000AQL\/""#,
+        r#""\ud83d""#,
+        r#"{"\udc00":1}"#,
         "-0",
         "1.50",
         "1e400",

@@ -149,7 +149,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     fn hello(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let realm = match self.next()? {
             Token::Null => None,
-            Token::Str(text) => Some(text.read()?),
+            Token::Str(text) => Some(text.read_name()?),
             other => return Err(self.mismatch("Realm", "a string or null", other.describe())),
         };
         let details =
@@ -267,7 +267,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
 
     fn text(&mut self, element: &'static str) -> Result<Cow<'a, str>, DecodeError> {
         match self.next()? {
-            Token::Str(text) => text.read(),
+            Token::Str(text) => text.read_name(),
             other => Err(self.mismatch(element, "a string", other.describe())),
         }
     }

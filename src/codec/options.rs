@@ -242,8 +242,19 @@ impl<'a, R: Reader<'a>> Entry<'_, 'a, R> {
     pub(super) fn text(self) -> Read<Option<Cow<'a, str>>> {
         match self.head {
             Token::Null => Ok(None),
-            Token::Str(text) => text.read().map(Some),
+            Token::Str(text) => text.read_name().map(Some),
             _ => self.mismatch("a string"),
+        }
+    }
+
+    /// A text that goes on to others, and so must be what was sent.
+    pub(super) fn exact_text(self) -> Read<Option<Cow<'a, str>>> {
+        match self.head {
+            Token::Str(text) => {
+                let lone = |_| self.place.mismatch("a string", "one with a lone surrogate");
+                text.read().map(Some).map_err(lone)
+            }
+            _ => self.text(),
         }
     }
 
@@ -256,7 +267,7 @@ impl<'a, R: Reader<'a>> Entry<'_, 'a, R> {
         let mut heap_bytes = 0;
         self.list("a list of strings", |item, at| match item {
             Token::Str(text) => {
-                let text = text.read()?.into_owned();
+                let text = text.read_name()?.into_owned();
                 heap_bytes += size_of::<String>() + heap_block(text.capacity());
                 let limit_bytes = SHORT_TEXTS_BYTES + (at - start) * TEXT_EXPANSION;
                 if heap_bytes > limit_bytes {

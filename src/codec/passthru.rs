@@ -43,7 +43,7 @@ pub(super) fn common_option<'a, R: Reader<'a>>(
 /// A text that is kept and forwarded with the payload, and so must not be a payload of its own.
 fn short<'a, R: Reader<'a>>(value: Entry<'_, 'a, R>) -> Result<Option<String>, DecodeError> {
     let place = value.place;
-    match value.text()? {
+    match value.exact_text()? {
         Some(text) if text.len() > PASSTHRU_BYTES => {
             let got = format!("one of {}", text.len());
             Err(place.mismatch("a string of at most 4096 bytes", got))
@@ -122,6 +122,15 @@ mod tests {
             let text = format!(r#"{head}{{"enc_algo":"x_{long}"}}{tail}"#);
             assert!(decode_json(&text).is_err(), "{head}");
         }
+    }
+
+    #[test]
+    fn passthru_values_are_never_changed() {
+        let error = decode_json(r#"[16,1,{"ppt_keyid":"\ud834"},"a"]"#).expect_err("it is no text");
+        assert_eq!(
+            error.to_string(),
+            "PUBLISH.Options.ppt_keyid must be a string, got one with a lone surrogate"
+        );
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
     /// The key that [`Self::advance`] found in the dict at `place`.
     pub(super) fn key(&mut self, place: Place<'_>) -> Result<Cow<'a, str>, DecodeError> {
         match self.reader.key()? {
-            Token::Str(text) => text.read(),
+            Token::Str(text) => text.read_name(),
             other => {
                 Err(DecodeFault::KeyType { place: place.path(), got: other.describe() }.into())
             }

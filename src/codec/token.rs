@@ -173,6 +173,15 @@ impl<'a> Text<'a> {
             Self::Chunked(bytes) => cbor::join_text(bytes).map(Cow::Owned),
         }
     }
+
+    /// What is only compared with names: URIs, keys, choices. In place of a lone surrogate it has a
+    /// control character, so that no valid name equals it, and nobody but the sender is affected.
+    pub(super) fn read_name(self) -> Result<Cow<'a, str>, DecodeError> {
+        match self {
+            Self::Escaped(quoted) => json::unescape_name(quoted).map(Cow::Owned),
+            other => other.read(),
+        }
+    }
 }
 
 impl<'a> Binary<'a> {
