@@ -6,7 +6,7 @@ use super::meta::{Kill, MetaEvent, Roll, RollCall};
 use crate::router::{Audience, LoadSlot, Receipt, SessionRef};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
-    SessionId, SubscriptionId, WampError,
+    SessionId, SubscriptionId, WampError, arc_block, dict_heap_bytes, heap_block,
 };
 
 #[derive(Debug)]
@@ -40,23 +40,33 @@ pub enum Mail {
 }
 
 impl Mail {
-    /// Bytes that this mail keeps alive, for the bound on what may queue between shards.
+    /// Bytes of memory that this mail keeps alive, for the bound on what may queue between shards.
     pub fn weight(&self) -> usize {
-        let payload = match self {
+        let heap_bytes = match self {
             Self::Event(event) => {
-                event.payload.as_payload().weight() + event.head.audience.weight()
+                let head = dict_heap_bytes(&event.head.details) + event.head.audience.weight();
+                arc_block::<Event>() + head + event.payload.heap_bytes()
             }
-            Self::Invoke(_, payload) | Self::Return(_, payload) => payload.as_payload().weight(),
+            Self::Invoke(invoke, payload) => {
+                let details = dict_heap_bytes(&invoke.details);
+                heap_block(size_of::<Invoke>()) + details + payload.heap_bytes()
+            }
+            Self::Return(answer, payload) => {
+                let outcome = answer.outcome.heap_bytes();
+                heap_block(size_of::<Return>()) + outcome + payload.heap_bytes()
+            }
             Self::Roll(roll) => roll.weight(),
-            Self::Meta(_)
-            | Self::Kill(_)
-            | Self::RollCall(_)
-            | Self::Cancel(_)
-            | Self::Revoke { .. }
-            | Self::RevokeRegistration { .. }
-            | Self::Stored { .. } => 0,
+            Self::Meta(event) => event.weight(),
+            Self::Kill(kill) => {
+                let texts = heap_block(kill.reason.len()) + heap_block(kill.message.len());
+                heap_block(size_of::<Kill>()) + texts
+            }
+            Self::Revoke { reason, .. } | Self::RevokeRegistration { reason, .. } => {
+                reason.as_ref().map_or(0, |reason| heap_block(reason.len()))
+            }
+            Self::RollCall(_) | Self::Cancel(_) | Self::Stored { .. } => 0,
         };
-        MAIL_WEIGHT + payload
+        ENVELOPE_BYTES + heap_bytes
     }
 }
 
@@ -139,6 +149,17 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Bytes that the outcome owns besides itself.
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Progress { details } | Self::Result { details } => dict_heap_bytes(details),
+            Self::Error { error, details } => heap_block(error.len()) + dict_heap_bytes(details),
+            Self::Refused { .. } => 0,
+        }
+    }
+}
+
 /// The payload passthru keys as `Details` of the forwarded message (AP-PPT-01).
 pub(super) fn passthru_details(passthru: Option<Box<Passthru>>) -> Dict {
     let Some(keys) = passthru else { return Dict::new() };
@@ -158,5 +179,5 @@ pub(super) fn passthru_details(passthru: Option<Box<Passthru>>) -> Dict {
 /// A payload that nobody has to own yet.
 pub(super) const NO_PAYLOAD: Payload<'static> = Payload::Empty;
 
-/// A round figure for the envelope itself, in bytes.
-const MAIL_WEIGHT: usize = 128;
+/// The mail itself, in an outbox of which half may be empty.
+const ENVELOPE_BYTES: usize = 2 * size_of::<Mail>();

@@ -30,4 +30,6 @@ pub use quote::{quote, quote_list};
 pub use timestamp::{BadTimestamp, Timestamp};
 pub use uri::{UriRule, is_reserved, is_valid_pattern, is_valid_uri};
 pub use value::{Dict, Value};
-pub use weight::{dict_heap_bytes, heap_block, passthru_heap_bytes, strings_heap_bytes, vec_block};
+pub use weight::{
+    arc_block, dict_heap_bytes, heap_block, passthru_heap_bytes, strings_heap_bytes, vec_block,
+};

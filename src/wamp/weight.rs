@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::options::{Passthru, PublishOptions, ReceiverFilter};
-use super::payload::PayloadBuf;
+use super::options::{CallOptions, Passthru, PublishOptions, ReceiverFilter};
+use super::payload::{Payload, PayloadBuf};
 use super::value::{Dict, Value};
 
 /// The memory that an allocation of `bytes` takes: a header, and a multiple of 16 bytes.
@@ -53,6 +53,20 @@ impl Value {
             }
             Self::Dict(entries) => dict_heap_bytes(entries),
             Self::Encoded(_, bytes) => SHARED_BYTES + heap_block(bytes.len()),
+        }
+    }
+}
+
+impl Payload<'_> {
+    /// Bytes of the payload: those of the sender, or those that the router's values take.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::Raw { args, kwargs, .. } => args.len() + kwargs.map_or(0, <[u8]>::len),
+            Self::Values { args, kwargs } => {
+                let heap = args.iter().map(Value::heap_bytes).sum::<usize>();
+                heap_block(size_of_val(*args)) + heap + dict_heap_bytes(kwargs)
+            }
         }
     }
 }
@@ -111,6 +125,18 @@ impl PublishOptions {
     }
 }
 
+impl CallOptions {
+    /// Bytes that the options own besides themselves.
+    pub fn heap_bytes(&self) -> usize {
+        passthru_heap_bytes(self.passthru.as_deref())
+    }
+}
+
+/// What a value takes behind an `Arc`.
+pub const fn arc_block<T>() -> usize {
+    heap_block(ARC_BYTES + size_of::<T>())
+}
+
 /// What optional passthru keys own, their box included.
 pub fn passthru_heap_bytes(passthru: Option<&Passthru>) -> usize {
     passthru.map_or(0, |keys| heap_block(size_of_val(keys)) + keys.heap_bytes())
@@ -120,6 +146,9 @@ pub fn passthru_heap_bytes(passthru: Option<&Passthru>) -> usize {
 const HEADER_BYTES: usize = 8;
 
 const SMALLEST_BYTES: usize = 32;
+
+/// The two counters in front of what an `Arc` shares.
+const ARC_BYTES: usize = 16;
 
 /// The counter beside shared bytes.
 const SHARED_BYTES: usize = heap_block(24);
