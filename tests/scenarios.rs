@@ -25,6 +25,7 @@ mod scenarios {
     mod protocol;
     mod publish;
     mod pubsub_options;
+    mod quoting;
     mod rerouting;
     mod retention;
     mod revocation;

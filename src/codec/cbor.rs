@@ -8,7 +8,7 @@ use minicbor::Decoder;
 use minicbor::data::{IanaTag, Type};
 
 use super::token::{Binary, Extent, Reader, Sequence, Text, Token};
-use super::{Codec, DecodeError};
+use super::{Codec, DecodeError, DecodeFault};
 
 pub(super) struct CborReader<'a> {
     decoder: Decoder<'a>,
@@ -178,7 +178,7 @@ fn describe(error: &minicbor::decode::Error) -> &'static str {
 
 #[cold]
 fn malformed(what: &'static str, offset: usize) -> DecodeError {
-    DecodeError::Malformed { codec: Codec::Cbor, what, offset }
+    DecodeFault::Malformed { codec: Codec::Cbor, what, offset }.into()
 }
 
 /// The tag 55799, which says "this is CBOR" and nothing more.
@@ -197,8 +197,9 @@ mod tests {
     use super::*;
     use crate::wamp::{ClientMessage, Value};
 
-    fn value(bytes: &[u8]) -> Result<Value, DecodeError> {
-        super::super::value(Codec::Cbor, bytes)
+    fn value(bytes: &[u8]) -> Result<Value, DecodeFault> {
+        let value = super::super::decode_value(Codec::Cbor, bytes);
+        value.map_err(|error| error.fault().clone())
     }
 
     /// TR-CBOR-01.
@@ -225,17 +226,17 @@ mod tests {
     fn integers_and_bignums_are_exact() {
         assert_eq!(value(b"\x3b\x7f\xff\xff\xff\xff\xff\xff\xff"), Ok(Value::Int(i64::MIN)));
         let beyond = value(b"\x3b\x80\x00\x00\x00\x00\x00\x00\x00");
-        assert!(matches!(beyond, Err(DecodeError::Foreign { .. })));
+        assert!(matches!(beyond, Err(DecodeFault::Foreign { .. })));
         assert_eq!(value(b"\xc2\x42\x01\x00"), Ok(Value::UInt(256)));
         assert_eq!(value(b"\xc3\x41\x00"), Ok(Value::Int(-1)));
         let wide = value(b"\xc2\x49\x01\x00\x00\x00\x00\x00\x00\x00\x00");
-        assert!(matches!(wide, Err(DecodeError::Foreign { .. })));
+        assert!(matches!(wide, Err(DecodeFault::Foreign { .. })));
     }
 
     #[test]
     fn a_typed_array_of_bytes_is_binary() {
         assert_eq!(value(b"\xd8\x40\x42ab"), Ok(Value::Bytes(b"ab".to_vec())));
-        assert!(matches!(value(b"\xd8\x40\x62ab"), Err(DecodeError::Foreign { .. })));
+        assert!(matches!(value(b"\xd8\x40\x62ab"), Err(DecodeFault::Foreign { .. })));
     }
 
     #[test]
@@ -243,7 +244,7 @@ mod tests {
         let foreign: [&[u8]; 4] =
             [b"\xc1\x1a\x00\x00\x00\x01", b"\xf8\x20", b"\xe0", b"\xa1\x01\x02"];
         for item in foreign {
-            assert!(matches!(value(item), Err(DecodeError::Foreign { .. })), "{item:?}");
+            assert!(matches!(value(item), Err(DecodeFault::Foreign { .. })), "{item:?}");
             let bytes = [b"\x85\x10\x01\xa0\x61a\x81", item].concat();
             assert!(decode(Codec::Cbor, &bytes, DecodeLimits { nesting: 64 }).is_ok(), "{item:?}");
         }
@@ -268,7 +269,7 @@ mod tests {
             b"\xfc",
         ];
         for item in malformed {
-            assert!(matches!(value(item), Err(DecodeError::Malformed { .. })), "{item:02x?}");
+            assert!(matches!(value(item), Err(DecodeFault::Malformed { .. })), "{item:02x?}");
         }
     }
 

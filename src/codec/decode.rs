@@ -9,9 +9,9 @@ use super::options::{
     call_options, cancel_mode, error_details, ignored_details, publish_options, register_options,
     subscribe_options, yield_options,
 };
-use super::scan::{Place, Scan};
+use super::scan::{Place, Room, Scan};
 use super::token::{Reader, Sequence, Token};
-use super::{DecodeError, hello};
+use super::{DecodeError, DecodeFault, hello};
 use crate::wamp::{
     Call, Cancel, ClientMessage, Hello, InvocationError, Passthru, Payload, Publish, Register,
     RegistrationId, RequestId, Subscribe, SubscriptionId, Value, Yield, code,
@@ -26,17 +26,17 @@ pub(super) fn message<'a, R: Reader<'a>>(
     let mut list = match scan.token()? {
         Token::List(list) => list,
         other => {
-            return Err(DecodeError::NoType { got: other.describe() });
+            return Err(DecodeFault::NoType { got: other.describe() }.into());
         }
     };
     scan.enter()?;
     if !scan.advance(&mut list)? {
-        return Err(DecodeError::NoType { got: "an empty list" });
+        return Err(DecodeFault::NoType { got: "an empty list" }.into());
     }
     let code = match scan.token()? {
         Token::UInt(code) => code,
         other => {
-            return Err(DecodeError::NoType { got: other.describe() });
+            return Err(DecodeFault::NoType { got: other.describe() }.into());
         }
     };
     let layout = layout(code)?;
@@ -50,10 +50,11 @@ pub(super) fn message<'a, R: Reader<'a>>(
 pub(super) fn value<'a, R: Reader<'a>>(
     bytes: &'a [u8],
     nesting: u16,
+    limit_bytes: usize,
 ) -> Result<Value, DecodeError> {
     let mut scan = Scan::<R>::new(bytes, nesting)?;
     let head = scan.token()?;
-    let value = scan.value(head)?;
+    let value = scan.value(head, &mut Room::new(Place::top("the value"), limit_bytes))?;
     scan.finish()?;
     Ok(value)
 }
@@ -67,7 +68,7 @@ struct Layout {
 }
 
 fn layout(code: u64) -> Result<Layout, DecodeError> {
-    let known = u16::try_from(code).map_err(|_| DecodeError::UnknownType { code })?;
+    let known = u16::try_from(code).map_err(|_| DecodeFault::UnknownType { code })?;
     let (name, allowed) = match known {
         code::HELLO => ("HELLO", "3"),
         code::ABORT => ("ABORT", "3 to 5"),
@@ -83,8 +84,8 @@ fn layout(code: u64) -> Result<Layout, DecodeError> {
         code::UNREGISTER => ("UNREGISTER", "3"),
         code::YIELD => ("YIELD", "3 to 5"),
         _ => match router_only(known) {
-            Some(message) => return Err(DecodeError::RouterOnly { message }),
-            None => return Err(DecodeError::UnknownType { code }),
+            Some(message) => return Err(DecodeFault::RouterOnly { message }.into()),
+            None => return Err(DecodeFault::UnknownType { code }.into()),
         },
     };
     Ok(Layout { name, allowed })
@@ -141,14 +142,14 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
                 registration: self.id("Registration", RegistrationId::new)?,
             }),
             code::YIELD => self.yield_(),
-            _ => Err(DecodeError::UnknownType { code }),
+            _ => Err(DecodeFault::UnknownType { code }.into()),
         }
     }
 
     fn hello(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let realm = match self.next()? {
             Token::Null => None,
-            Token::Str(text) => Some(text.read()?),
+            Token::Str(text) => Some(text.read_name()?),
             other => return Err(self.mismatch("Realm", "a string or null", other.describe())),
         };
         let details =
@@ -178,7 +179,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     fn error(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         match self.next()? {
             Token::UInt(code) if code == u64::from(code::INVOCATION) => {}
-            Token::UInt(code) => return Err(DecodeError::ErrorType { code }),
+            Token::UInt(code) => return Err(DecodeFault::ErrorType { code }.into()),
             other => return Err(self.mismatch("REQUEST.Type", "an integer", other.describe())),
         }
         let request = self.id("REQUEST.Request", RequestId::new)?;
@@ -266,7 +267,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
 
     fn text(&mut self, element: &'static str) -> Result<Cow<'a, str>, DecodeError> {
         match self.next()? {
-            Token::Str(text) => text.read(),
+            Token::Str(text) => text.read_name(),
             other => Err(self.mismatch(element, "a string", other.describe())),
         }
     }
@@ -342,7 +343,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     #[cold]
     fn count_error(&self, got: impl Into<Cow<'static, str>>) -> DecodeError {
         let Layout { name, allowed } = self.layout;
-        DecodeError::ElementCount { message: name, allowed, got: got.into() }
+        DecodeFault::ElementCount { message: name, allowed, got: got.into() }.into()
     }
 
     #[cold]
@@ -483,10 +484,16 @@ mod tests {
         };
         let too_deep = |bytes: &[u8], codec| {
             let error = decode(codec, bytes, DecodeLimits { nesting: 600 });
-            assert_eq!(error.expect_err("it is deep"), DecodeError::TooDeep { limit: 512 });
+            assert_eq!(
+                error.expect_err("it is deep").fault(),
+                &DecodeFault::TooDeep { limit: 512 }
+            );
         };
         assert!(decode_json(&json(63)).is_ok());
-        assert_eq!(decode_json(&json(64)).unwrap_err(), DecodeError::TooDeep { limit: 64 });
+        assert_eq!(
+            decode_json(&json(64)).unwrap_err().fault(),
+            &DecodeFault::TooDeep { limit: 64 }
+        );
         too_deep(json(200_000).as_bytes(), Codec::Json);
         let head = [0x95, 0x10, 1, 0x80, 0xa1, b'a'];
         too_deep(&[&head[..], &nested(&[0x91], 200_000)].concat(), Codec::MsgPack);
@@ -497,7 +504,10 @@ mod tests {
         // Unknown options, and authextra, which becomes values.
         let deep = "{\"a\":".repeat(200_000);
         for text in [format!("[16,1,{deep}"), format!("[5,\"a\",{deep}")] {
-            assert_eq!(decode_json(&text).unwrap_err(), DecodeError::TooDeep { limit: 64 });
+            assert_eq!(
+                decode_json(&text).unwrap_err().fault(),
+                &DecodeFault::TooDeep { limit: 64 }
+            );
         }
     }
 

@@ -1,33 +1,37 @@
-//! The messages of the router as bytes (requirements 1.3.1), for every serializer; and payload from
-//! one serializer to another.
+//! The messages of the router as bytes (requirements 1.3.1), for every serializer.
 
-use super::{Codec, EncodeError, value};
-use crate::wamp::{Dict, Payload, PayloadBuf, RouterMessage, Value, code};
+use super::out::{Head, Out};
+use super::transcode::raw;
+use super::{Codec, EncodeError};
+use crate::wamp::{Dict, Payload, RouterMessage, Value, code};
 
 /// Writes the pieces of a document. What it cannot express it refuses.
 pub(super) trait Writer {
     const CODEC: Codec;
+    /// Whether lists and dicts begin with the number of their elements; of a short one, the head is
+    /// a single byte.
+    const IS_COUNTED: bool;
 
-    fn begin_list(out: &mut Vec<u8>, length: usize) -> Result<(), EncodeError>;
-    fn begin_dict(out: &mut Vec<u8>, length: usize) -> Result<(), EncodeError>;
+    fn list_head(length: usize) -> Result<Head, EncodeError>;
+    fn dict_head(length: usize) -> Result<Head, EncodeError>;
     /// Between two elements of a list or dict.
-    fn separate(out: &mut Vec<u8>);
-    fn end_list(out: &mut Vec<u8>);
-    fn end_dict(out: &mut Vec<u8>);
+    fn separate(out: &mut Out<'_>);
+    fn end_list(out: &mut Out<'_>);
+    fn end_dict(out: &mut Out<'_>);
     /// A dict's key, and what separates it from the value.
-    fn key(out: &mut Vec<u8>, key: &str) -> Result<(), EncodeError>;
-    fn null(out: &mut Vec<u8>);
-    fn bool(out: &mut Vec<u8>, truth: bool);
-    fn int(out: &mut Vec<u8>, number: i64);
-    fn uint(out: &mut Vec<u8>, number: u64);
-    fn float(out: &mut Vec<u8>, number: f64) -> Result<(), EncodeError>;
-    fn str(out: &mut Vec<u8>, text: &str) -> Result<(), EncodeError>;
-    fn bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), EncodeError>;
+    fn key(out: &mut Out<'_>, key: &str) -> Result<(), EncodeError>;
+    fn null(out: &mut Out<'_>);
+    fn bool(out: &mut Out<'_>, truth: bool);
+    fn int(out: &mut Out<'_>, number: i64);
+    fn uint(out: &mut Out<'_>, number: u64);
+    fn float(out: &mut Out<'_>, number: f64) -> Result<(), EncodeError>;
+    fn str(out: &mut Out<'_>, text: &str) -> Result<(), EncodeError>;
+    fn bytes(out: &mut Out<'_>, bytes: &[u8]) -> Result<(), EncodeError>;
 }
 
 pub(super) fn message<W: Writer>(
+    out: &mut Out<'_>,
     message: &RouterMessage<'_>,
-    out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     match *message {
         RouterMessage::Welcome { session, details } => {
@@ -93,10 +97,10 @@ pub(super) fn message<W: Writer>(
 
 /// A PUBLISH, as a client would write it.
 pub(super) fn publish<W: Writer>(
+    out: &mut Out<'_>,
     options: &Dict,
     topic: &str,
     payload: Payload<'_>,
-    out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     head::<W>(out, 4 + payload_length(payload), code::PUBLISH, &[1])?;
     dict_element::<W>(out, options)?;
@@ -107,32 +111,14 @@ pub(super) fn publish<W: Writer>(
     Ok(())
 }
 
-pub(super) fn transcode<W: Writer>(payload: Payload<'_>) -> Result<PayloadBuf, EncodeError> {
-    let (has_args, has_kwargs) = match payload {
-        Payload::Empty => (false, false),
-        Payload::Raw { kwargs, .. } => (true, kwargs.is_some()),
-        Payload::Values { args, kwargs } => (!args.is_empty(), !kwargs.is_empty()),
-    };
-    if !has_args && !has_kwargs {
-        return Ok(PayloadBuf::Empty);
-    }
-    let mut bytes = Vec::new();
-    args_element::<W>(&mut bytes, payload)?;
-    let args_len = bytes.len();
-    if has_kwargs {
-        kwargs_element::<W>(&mut bytes, payload)?;
-    }
-    Ok(PayloadBuf::Raw { codec: W::CODEC, bytes: bytes.into(), args_len, has_kwargs })
-}
-
 /// Begins a message: its type and the integers after it.
 fn head<W: Writer>(
-    out: &mut Vec<u8>,
+    out: &mut Out<'_>,
     length: usize,
     code: u16,
     ids: &[u64],
 ) -> Result<(), EncodeError> {
-    W::begin_list(out, length)?;
+    out.extend(W::list_head(length)?.as_slice());
     W::uint(out, code.into());
     for id in ids {
         W::separate(out);
@@ -142,7 +128,7 @@ fn head<W: Writer>(
 }
 
 fn with_payload<W: Writer>(
-    out: &mut Vec<u8>,
+    out: &mut Out<'_>,
     code: u16,
     ids: &[u64],
     details: &Dict,
@@ -155,14 +141,14 @@ fn with_payload<W: Writer>(
 
 /// ABORT and GOODBYE.
 fn farewell<W: Writer>(
-    out: &mut Vec<u8>,
+    out: &mut Out<'_>,
     code: u16,
     message: &str,
     reason: &str,
 ) -> Result<(), EncodeError> {
     head::<W>(out, 3, code, &[])?;
     W::separate(out);
-    W::begin_dict(out, usize::from(!message.is_empty()))?;
+    out.extend(W::dict_head(usize::from(!message.is_empty()))?.as_slice());
     if !message.is_empty() {
         W::key(out, "message")?;
         W::str(out, message)?;
@@ -172,7 +158,7 @@ fn farewell<W: Writer>(
     W::str(out, reason)
 }
 
-fn dict_element<W: Writer>(out: &mut Vec<u8>, entries: &Dict) -> Result<(), EncodeError> {
+fn dict_element<W: Writer>(out: &mut Out<'_>, entries: &Dict) -> Result<(), EncodeError> {
     W::separate(out);
     dict::<W>(out, entries)
 }
@@ -187,7 +173,7 @@ fn payload_length(payload: Payload<'_>) -> usize {
     }
 }
 
-fn payload_elements<W: Writer>(out: &mut Vec<u8>, payload: Payload<'_>) -> Result<(), EncodeError> {
+fn payload_elements<W: Writer>(out: &mut Out<'_>, payload: Payload<'_>) -> Result<(), EncodeError> {
     let length = payload_length(payload);
     if length > 0 {
         W::separate(out);
@@ -200,7 +186,10 @@ fn payload_elements<W: Writer>(out: &mut Vec<u8>, payload: Payload<'_>) -> Resul
     Ok(())
 }
 
-fn args_element<W: Writer>(out: &mut Vec<u8>, payload: Payload<'_>) -> Result<(), EncodeError> {
+pub(super) fn args_element<W: Writer>(
+    out: &mut Out<'_>,
+    payload: Payload<'_>,
+) -> Result<(), EncodeError> {
     match payload {
         Payload::Empty => list::<W>(out, &[]),
         Payload::Raw { codec, args, .. } => raw::<W>(out, codec, args),
@@ -208,7 +197,10 @@ fn args_element<W: Writer>(out: &mut Vec<u8>, payload: Payload<'_>) -> Result<()
     }
 }
 
-fn kwargs_element<W: Writer>(out: &mut Vec<u8>, payload: Payload<'_>) -> Result<(), EncodeError> {
+pub(super) fn kwargs_element<W: Writer>(
+    out: &mut Out<'_>,
+    payload: Payload<'_>,
+) -> Result<(), EncodeError> {
     match payload {
         Payload::Empty | Payload::Raw { kwargs: None, .. } => dict::<W>(out, &Dict::new()),
         Payload::Raw { codec, kwargs: Some(kwargs), .. } => raw::<W>(out, codec, kwargs),
@@ -216,17 +208,7 @@ fn kwargs_element<W: Writer>(out: &mut Vec<u8>, payload: Payload<'_>) -> Result<
     }
 }
 
-/// Copies what is in the right serializer already.
-fn raw<W: Writer>(out: &mut Vec<u8>, codec: Codec, bytes: &[u8]) -> Result<(), EncodeError> {
-    if codec == W::CODEC {
-        out.extend_from_slice(bytes);
-        return Ok(());
-    }
-    let value = value(codec, bytes).map_err(|error| EncodeError::from_payload(error, W::CODEC))?;
-    any::<W>(out, &value)
-}
-
-pub(super) fn any<W: Writer>(out: &mut Vec<u8>, value: &Value) -> Result<(), EncodeError> {
+pub(super) fn any<W: Writer>(out: &mut Out<'_>, value: &Value) -> Result<(), EncodeError> {
     match value {
         Value::Null => W::null(out),
         Value::Bool(truth) => W::bool(out, *truth),
@@ -242,8 +224,8 @@ pub(super) fn any<W: Writer>(out: &mut Vec<u8>, value: &Value) -> Result<(), Enc
     Ok(())
 }
 
-fn list<W: Writer>(out: &mut Vec<u8>, values: &[Value]) -> Result<(), EncodeError> {
-    W::begin_list(out, values.len())?;
+fn list<W: Writer>(out: &mut Out<'_>, values: &[Value]) -> Result<(), EncodeError> {
+    out.extend(W::list_head(values.len())?.as_slice());
     for (index, value) in values.iter().enumerate() {
         if index > 0 {
             W::separate(out);
@@ -254,8 +236,8 @@ fn list<W: Writer>(out: &mut Vec<u8>, values: &[Value]) -> Result<(), EncodeErro
     Ok(())
 }
 
-fn dict<W: Writer>(out: &mut Vec<u8>, entries: &Dict) -> Result<(), EncodeError> {
-    W::begin_dict(out, entries.len())?;
+fn dict<W: Writer>(out: &mut Out<'_>, entries: &Dict) -> Result<(), EncodeError> {
+    out.extend(W::dict_head(entries.len())?.as_slice());
     for (index, (key, value)) in entries.iter().enumerate() {
         if index > 0 {
             W::separate(out);
@@ -271,7 +253,7 @@ fn dict<W: Writer>(out: &mut Vec<u8>, entries: &Dict) -> Result<(), EncodeError>
 mod tests {
     use super::super::{encode, transcode};
     use super::*;
-    use crate::wamp::{CloseReason, RequestId};
+    use crate::wamp::{CloseReason, PayloadBuf, RequestId};
 
     fn json(message: &RouterMessage<'_>) -> String {
         let mut out = Vec::new();

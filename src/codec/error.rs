@@ -7,9 +7,15 @@ use std::borrow::Cow;
 
 use super::Codec;
 
-/// A message from a client that must be answered by ABORT (BP-PV-02).
+/// A message from a client that must be answered by ABORT (BP-PV-02). One word, as it stands in the
+/// result of every token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
+#[error(transparent)]
+pub struct DecodeError(Box<DecodeFault>);
+
+/// What was wrong with the bytes or the message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeFault {
     /// The bytes are not one well-formed document of the serializer.
     #[error("malformed {}: {what} at byte {offset}", codec.as_str())]
     Malformed { codec: Codec, what: &'static str, offset: usize },
@@ -32,6 +38,12 @@ pub enum DecodeError {
     /// A wrong type or value of an element or of a known option (BP-TY-01, BP-TY-04).
     #[error("{place} must be {expected}, got {got}")]
     Mismatch { place: String, expected: &'static str, got: Cow<'static, str> },
+    /// Values take many times the memory of their bytes, so there is a bound where they are needed.
+    #[error("{place} takes more than {limit_bytes} bytes of memory")]
+    TooLarge { place: String, limit_bytes: usize },
+    /// No honest message has so many.
+    #[error("{place} must have at most {limit} keys")]
+    TooManyKeys { place: String, limit: usize },
     /// BP-TY-02.
     #[error("{place} has the key {key} twice")]
     DuplicateKey { place: String, key: String },
@@ -48,38 +60,33 @@ pub enum DecodeError {
 pub enum EncodeError {
     #[error("{what} cannot be expressed in {}", codec.as_str())]
     Inexpressible { what: &'static str, codec: Codec },
+    /// Nothing of it was written.
+    #[error("the message takes more than {limit_bytes} bytes, the most that the receiver takes")]
+    TooLarge { limit_bytes: usize },
     /// The raw payload was not checked at ingress, or was cut since.
     #[error("the payload is not well-formed: {0}")]
     Payload(DecodeError),
 }
 
+impl DecodeError {
+    pub const fn fault(&self) -> &DecodeFault {
+        &self.0
+    }
+}
+
+impl From<DecodeFault> for DecodeError {
+    #[cold]
+    fn from(fault: DecodeFault) -> Self {
+        Self(Box::new(fault))
+    }
+}
+
 impl EncodeError {
     /// The failure to read the sender's payload on the way to `to`.
     pub(super) fn from_payload(error: DecodeError, to: Codec) -> Self {
-        match error {
-            DecodeError::Foreign { what } => Self::Inexpressible { what, codec: to },
-            other => Self::Payload(other),
+        match *error.fault() {
+            DecodeFault::Foreign { what } => Self::Inexpressible { what, codec: to },
+            _ => Self::Payload(error),
         }
-    }
-}
-
-/// Quotes text of the client for a message to it: escaped and at most 40 characters of it.
-pub(super) fn quote(text: &str) -> String {
-    match text.char_indices().nth(QUOTED_CHARS) {
-        Some((end, _)) => format!("{:?}...", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
-const QUOTED_CHARS: usize = 40;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quoted_text_is_short_and_escaped() {
-        assert_eq!(quote("a\n"), r#""a\n""#);
-        assert_eq!(quote(&"ä".repeat(41)), format!("\"{}\"...", "ä".repeat(40)));
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::DecodeError;
 use super::options::{Entry, each_option};
-use super::scan::{Place, Scan};
+use super::scan::{Place, Room, Scan};
 use super::token::{Reader, Sequence, Token};
 use crate::wamp::{Dict, Feature, Features, Hello, Role, Roles, Value};
 
@@ -46,13 +46,14 @@ pub(super) fn details<'a, R: Reader<'a>>(
     Ok(hello)
 }
 
-/// A dict whose values are kept, and whose keys are unique on every level (BP-TY-02).
+/// A dict whose values are kept, and whose keys are unique on every level (BP-TY-02). It comes
+/// before authentication, so what it becomes is bounded, by [`EXTRA_BYTES`].
 pub(super) fn unique_dict<'a, R: Reader<'a>>(
     scan: &mut Scan<'a, R>,
     dict: Sequence,
     place: Place<'_>,
 ) -> Result<Dict, DecodeError> {
-    let entries = scan.dict(dict)?;
+    let entries = scan.dict(dict, &mut Room::new(place, EXTRA_BYTES))?;
     check_dict(&entries, place)?;
     Ok(entries)
 }
@@ -122,6 +123,10 @@ fn features<'a, R: Reader<'a>>(
         Ok(())
     })
 }
+
+/// Memory that the values of `authextra` may take, in bytes: a public key, a certificate chain and
+/// what an application adds take much less.
+const EXTRA_BYTES: usize = 16 * 1024;
 
 fn feature(name: &str) -> Option<Feature> {
     Some(match name {
@@ -213,5 +218,32 @@ mod tests {
     fn the_realm_may_be_null() {
         let decoded = decode_json(r#"[1,null,{"roles":{"caller":{}}}]"#);
         assert!(matches!(decoded, Ok(ClientMessage::Hello(hello)) if hello.realm.is_none()));
+    }
+
+    /// What comes before authentication takes no more memory than a client needs, whatever the
+    /// shape of its values.
+    #[test]
+    fn authextra_is_bounded_in_memory() {
+        let extra = |value: &str| {
+            let details = format!(r#"{{"roles":{{"caller":{{}}}},"authextra":{{"a":{value}}}}}"#);
+            hello(&details).map(drop)
+        };
+        let too_large = "HELLO.Details.authextra takes more than 16384 bytes of memory".to_owned();
+        assert_eq!(extra(&format!("\"{}\"", "x".repeat(16_000))), Ok(()));
+        assert_eq!(extra(&format!("[{}0]", "0,".repeat(350))), Ok(()));
+        for value in [
+            format!("\"{}\"", "x".repeat(16_400)),
+            format!("\"\\n{}\"", "x".repeat(16_400)),
+            format!("\"\\u0000{}\"", "AAAA".repeat(4_100)),
+            format!("[{}0]", "null,".repeat(520)),
+            format!("[{}[]]", "[],".repeat(520)),
+            format!("{{{}\"b\":0}}", "\"\":0,".repeat(300)),
+            format!("{{\"{}\":0}}", "k".repeat(16_400)),
+        ] {
+            assert_eq!(extra(&value), Err(too_large.clone()), "{}", &value[..20]);
+        }
+        let text = format!("[5,\"\",{{\"a\":[{}0]}}]", "0,".repeat(1_000_000));
+        let error = decode_json(&text).expect_err("it is too large").to_string();
+        assert_eq!(error, "AUTHENTICATE.Extra takes more than 16384 bytes of memory");
     }
 }

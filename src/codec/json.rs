@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::token::{Binary, Extent, Reader, Sequence, Text, Token};
-use super::{Codec, DecodeError};
+use super::{Codec, DecodeError, DecodeFault};
 
 /// Invariant: whoever moves to a value or key passes the space in front of it.
 pub(super) struct JsonReader<'a> {
@@ -163,28 +163,11 @@ impl<'a> JsonReader<'a> {
     fn escape(&mut self) -> Result<(), DecodeError> {
         match self.text.as_bytes().get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
-            Some(b'u') => match self.code_unit(self.at)? {
-                0xD800..=0xDBFF => match self.code_unit(self.at + 6) {
-                    Ok(0xDC00..=0xDFFF) => self.at += 12,
-                    _ => return Err(self.fail("a lone surrogate")),
-                },
-                0xDC00..=0xDFFF => return Err(self.fail("a lone surrogate")),
-                _ => self.at += 6,
-            },
+            // A surrogate may be alone: the grammar permits it, and clients that cut text send it.
+            Some(b'u') if code_unit(&self.text.as_bytes()[self.at..]).is_some() => self.at += 6,
             _ => return Err(self.fail("an invalid escape")),
         }
         Ok(())
-    }
-
-    /// The number in the escape `\uXXXX` that begins at `at`.
-    fn code_unit(&self, at: usize) -> Result<u16, DecodeError> {
-        let Some([b'\\', b'u', digits @ ..]) = self.text.as_bytes().get(at..at + 6) else {
-            return Err(self.fail("an invalid escape"));
-        };
-        digits.iter().try_fold(0, |unit: u16, digit| match char::from(*digit).to_digit(16) {
-            Some(digit) => Ok(unit << 4 | digit as u16),
-            None => Err(self.fail("an invalid escape")),
-        })
     }
 
     fn number(&mut self) -> Result<Token<'a>, DecodeError> {
@@ -266,9 +249,49 @@ fn binary_token(with_quotes: &str, start: usize) -> Result<Token<'_>, DecodeErro
     }
 }
 
-/// The text of a checked string in its quotes.
+/// The text of a checked string in its quotes. Refuses lone surrogates, which no text of another
+/// serializer can hold.
 pub(super) fn unescape(quoted: &str) -> Result<String, DecodeError> {
-    serde_json::from_str(quoted).map_err(|_| malformed("an invalid string", 0))
+    let lone = DecodeFault::Foreign { what: "a string with a lone surrogate" };
+    serde_json::from_str(quoted).map_err(|_| lone.into())
+}
+
+/// As [`unescape`], with [`SUBSTITUTE`] in place of each lone surrogate.
+pub(super) fn unescape_name(quoted: &str) -> Result<String, DecodeError> {
+    unescape(quoted).or_else(|_| unescape(&without_lone_surrogates(quoted)))
+}
+
+#[cold]
+fn without_lone_surrogates(quoted: &str) -> String {
+    let mut sound = String::with_capacity(quoted.len());
+    let mut rest = quoted;
+    while let Some(start) = rest.find('\\') {
+        let (plain, escape) = rest.split_at(start);
+        sound.push_str(plain);
+        let next = escape.as_bytes().get(6..).and_then(code_unit);
+        let length = match (code_unit(escape.as_bytes()), next) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                sound.push_str(SUBSTITUTE);
+                rest = &escape[6..];
+                continue;
+            }
+            (Some(_), _) => 6,
+            (None, _) => 2,
+        };
+        let (escape, behind) = escape.split_at(length);
+        sound.push_str(escape);
+        rest = behind;
+    }
+    sound + rest
+}
+
+/// The number in the escape `\uXXXX` that `bytes` begin with.
+fn code_unit(bytes: &[u8]) -> Option<u16> {
+    let [b'\\', b'u', digits @ ..] = bytes.first_chunk::<6>()? else { return None };
+    digits
+        .iter()
+        .try_fold(0, |unit: u16, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))
 }
 
 pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
@@ -280,22 +303,22 @@ pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
 pub(super) fn parse_float(text: &str) -> Result<f64, DecodeError> {
     let number: f64 = text.parse().map_err(|_| malformed("an invalid number", 0))?;
     if !number.is_finite() {
-        return Err(DecodeError::Foreign { what: "a number beyond the range of floats" });
+        return Err(DecodeFault::Foreign { what: "a number beyond the range of floats" }.into());
     }
     let is_integer = !text.contains(['.', 'e', 'E']);
     if is_integer && text != "-0" && format!("{number:.0}") != text {
-        return Err(DecodeError::Foreign { what: "an integer beyond 64 bits" });
+        return Err(DecodeFault::Foreign { what: "an integer beyond 64 bits" }.into());
     }
     Ok(number)
 }
 
 #[cold]
 fn malformed(what: &'static str, offset: usize) -> DecodeError {
-    DecodeError::Malformed { codec: Codec::Json, what, offset }
+    DecodeFault::Malformed { codec: Codec::Json, what, offset }.into()
 }
 
 /// The first byte from `at` on that is a quote, a backslash or a control character.
-fn end_of_plain_text(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn end_of_plain_text(bytes: &[u8], mut at: usize) -> usize {
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let found = special_bytes(u64::from_le_bytes(*word));
         if found != 0 {
@@ -340,6 +363,8 @@ fn is_base64(text: &str) -> bool {
     true
 }
 
+/// The escape of U+001A, which Unicode has for what was not text. No URI may hold it.
+const SUBSTITUTE: &str = "\\u001a";
 /// How a string begins that is binary data: only this form of NUL is possible in JSON.
 const BINARY_MARK: &str = "\"\\u0000";
 /// So many digits fit in 64 bits, whatever they are.
@@ -353,8 +378,9 @@ mod tests {
     use super::*;
     use crate::wamp::{Payload, Value};
 
-    fn value(text: &str) -> Result<Value, DecodeError> {
-        super::super::value(Codec::Json, text.as_bytes())
+    fn value(text: &str) -> Result<Value, DecodeFault> {
+        let value = super::super::decode_value(Codec::Json, text.as_bytes());
+        value.map_err(|error| error.fault().clone())
     }
 
     fn is_accepted(element: &str) -> bool {
@@ -369,11 +395,9 @@ mod tests {
             assert!(is_accepted(good), "{good}");
         }
         for bad in [
-            r#""\ud834""#,
-            r#""\udd1e""#,
-            r#""\ud834\u0041""#,
-            r#""\ud834x""#,
             r#""\x""#,
+            r#""\ud8""#,
+            r#""\ud834\u12""#,
             r#""\u12g4""#,
             r#""\u+123""#,
             "\"\n\"",
@@ -384,7 +408,24 @@ mod tests {
         ] {
             assert!(!is_accepted(bad), "{bad}");
         }
-        assert!(super::super::value(Codec::Json, b"\"\xff\"").is_err());
+        assert!(super::super::decode_value(Codec::Json, b"\"\xff\"").is_err());
+    }
+
+    /// A lone surrogate may be passed on in JSON; text it is not.
+    #[test]
+    fn lone_surrogates_are_no_text() {
+        for (quoted, name) in [
+            (r#""\ud834""#, "\u{1a}"),
+            (r#""\udd1e\ud834""#, "\u{1a}\u{1a}"),
+            (r#""a\ud834\u0041\n""#, "a\u{1a}A\n"),
+            (r#""\ud834\ud834\udd1eä""#, "\u{1a}𝄞ä"),
+            (r#""\\\ud834x\\ud834""#, "\\\u{1a}x\\ud834"),
+        ] {
+            assert!(is_accepted(quoted), "{quoted}");
+            assert!(matches!(value(quoted), Err(DecodeFault::Foreign { .. })), "{quoted}");
+            assert_eq!(unescape_name(quoted).expect("a name"), name);
+        }
+        assert!(!is_accepted(r#""\u0000\ud834""#), "binary data is base64");
     }
 
     /// TR-JSON-01.
@@ -433,7 +474,7 @@ mod tests {
         assert_eq!(value("1.0"), Ok(Value::Float(1.0)));
         assert_eq!(value("18446744073709551616"), Ok(Value::Float(18_446_744_073_709_551_616.0)));
         for lossy in ["18446744073709551617", "-9223372036854775809", "1e400"] {
-            assert!(matches!(value(lossy), Err(DecodeError::Foreign { .. })), "{lossy}");
+            assert!(matches!(value(lossy), Err(DecodeFault::Foreign { .. })), "{lossy}");
             assert!(is_accepted(lossy), "it may be passed on: {lossy}");
         }
         assert!(matches!(value("-0"), Ok(Value::Float(zero)) if zero.is_sign_negative()));

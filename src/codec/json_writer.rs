@@ -6,59 +6,60 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
 use super::encode::Writer;
+use super::json::end_of_plain_text;
+use super::out::{Head, Out};
 use super::{Codec, EncodeError};
 
 pub(super) struct JsonWriter;
 
 impl Writer for JsonWriter {
     const CODEC: Codec = Codec::Json;
+    const IS_COUNTED: bool = false;
 
-    fn begin_list(out: &mut Vec<u8>, _length: usize) -> Result<(), EncodeError> {
-        out.push(b'[');
-        Ok(())
+    fn list_head(_length: usize) -> Result<Head, EncodeError> {
+        Ok(Head::of(b'['))
     }
 
-    fn begin_dict(out: &mut Vec<u8>, _length: usize) -> Result<(), EncodeError> {
-        out.push(b'{');
-        Ok(())
+    fn dict_head(_length: usize) -> Result<Head, EncodeError> {
+        Ok(Head::of(b'{'))
     }
 
-    fn separate(out: &mut Vec<u8>) {
+    fn separate(out: &mut Out<'_>) {
         out.push(b',');
     }
 
-    fn end_list(out: &mut Vec<u8>) {
+    fn end_list(out: &mut Out<'_>) {
         out.push(b']');
     }
 
-    fn end_dict(out: &mut Vec<u8>) {
+    fn end_dict(out: &mut Out<'_>) {
         out.push(b'}');
     }
 
     /// A key is always text, so it may begin with NUL.
-    fn key(out: &mut Vec<u8>, key: &str) -> Result<(), EncodeError> {
-        leaf(out, key)?;
+    fn key(out: &mut Out<'_>, key: &str) -> Result<(), EncodeError> {
+        text(out, key)?;
         out.push(b':');
         Ok(())
     }
 
-    fn null(out: &mut Vec<u8>) {
-        out.extend_from_slice(b"null");
+    fn null(out: &mut Out<'_>) {
+        out.extend(b"null");
     }
 
-    fn bool(out: &mut Vec<u8>, truth: bool) {
-        out.extend_from_slice(if truth { b"true" } else { b"false" });
+    fn bool(out: &mut Out<'_>, truth: bool) {
+        out.extend(if truth { b"true" } else { b"false" });
     }
 
-    fn int(out: &mut Vec<u8>, number: i64) {
+    fn int(out: &mut Out<'_>, number: i64) {
         leaf(out, &number).expect("JSON has every integer");
     }
 
-    fn uint(out: &mut Vec<u8>, number: u64) {
+    fn uint(out: &mut Out<'_>, number: u64) {
         leaf(out, &number).expect("JSON has every integer");
     }
 
-    fn float(out: &mut Vec<u8>, number: f64) -> Result<(), EncodeError> {
+    fn float(out: &mut Out<'_>, number: f64) -> Result<(), EncodeError> {
         if !number.is_finite() {
             return Err(inexpressible("NaN or an infinity"));
         }
@@ -66,22 +67,37 @@ impl Writer for JsonWriter {
     }
 
     /// Text that begins with NUL would be read as binary data.
-    fn str(out: &mut Vec<u8>, text: &str) -> Result<(), EncodeError> {
+    fn str(out: &mut Out<'_>, text: &str) -> Result<(), EncodeError> {
         if text.starts_with('\0') {
             return Err(inexpressible("a string that begins with NUL"));
         }
-        leaf(out, text)
+        self::text(out, text)
     }
 
-    fn bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), EncodeError> {
+    fn bytes(out: &mut Out<'_>, bytes: &[u8]) -> Result<(), EncodeError> {
         let base64 = Base64Display::new(bytes, &STANDARD);
-        write!(out, "\"\\u0000{base64}\"").expect("a Vec takes every write");
-        Ok(())
+        match write!(out, "\"\\u0000{base64}\"") {
+            Err(_) if !out.is_full() => Err(inexpressible("binary data")),
+            _ => Ok(()),
+        }
     }
 }
 
-fn leaf<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
-    serde_json::to_writer(out, value).map_err(|_| inexpressible("a scalar"))
+fn text(out: &mut Out<'_>, text: &str) -> Result<(), EncodeError> {
+    if end_of_plain_text(text.as_bytes(), 0) < text.len() {
+        return leaf(out, text);
+    }
+    out.push(b'"');
+    out.extend(text.as_bytes());
+    out.push(b'"');
+    Ok(())
+}
+
+fn leaf<T: serde::Serialize + ?Sized>(out: &mut Out<'_>, value: &T) -> Result<(), EncodeError> {
+    match serde_json::to_writer(&mut *out, value) {
+        Err(_) if !out.is_full() => Err(inexpressible("a scalar")),
+        _ => Ok(()),
+    }
 }
 
 const fn inexpressible(what: &'static str) -> EncodeError {

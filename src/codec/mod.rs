@@ -1,8 +1,8 @@
 //! Messages to bytes and back, per serializer; payloads from one serializer to another.
 //!
 //! The grammar of messages is written once ([`decode`], [`encode`]) over a reader and a writer per
-//! serializer. Payload is checked once, kept as the sender's bytes, and turned into values only for
-//! receivers with another serializer.
+//! serializer. Payload is checked once, kept as the sender's bytes, and goes to receivers with
+//! another serializer as a stream of tokens; only the router's own procedures see its values.
 
 mod cbor;
 mod cbor_writer;
@@ -15,12 +15,22 @@ mod json_writer;
 mod msgpack;
 mod msgpack_writer;
 mod options;
+mod out;
 mod passthru;
 mod scan;
 mod token;
+mod transcode;
 
-pub use error::{DecodeError, EncodeError};
+pub use error::{DecodeError, DecodeFault, EncodeError};
+pub use transcode::MAX_EXPANSION;
 
+use self::cbor::CborReader;
+use self::cbor_writer::CborWriter;
+use self::json::JsonReader;
+use self::json_writer::JsonWriter;
+use self::msgpack::MsgPackReader;
+use self::msgpack_writer::MsgPackWriter;
+use self::out::Out;
 use crate::wamp::{ClientMessage, Dict, Payload, PayloadBuf, RouterMessage, Value};
 
 /// The serializers (requirements 1.10).
@@ -64,9 +74,9 @@ pub fn decode(
 ) -> Result<ClientMessage<'_>, DecodeError> {
     let nesting = limits.nesting.min(MAX_NESTING);
     match codec {
-        Codec::Cbor => decode::message::<cbor::CborReader<'_>>(bytes, nesting),
-        Codec::Json => decode::message::<json::JsonReader<'_>>(bytes, nesting),
-        Codec::MsgPack => decode::message::<msgpack::MsgPackReader<'_>>(bytes, nesting),
+        Codec::Cbor => decode::message::<CborReader<'_>>(bytes, nesting),
+        Codec::Json => decode::message::<JsonReader<'_>>(bytes, nesting),
+        Codec::MsgPack => decode::message::<MsgPackReader<'_>>(bytes, nesting),
     }
 }
 
@@ -80,16 +90,26 @@ pub fn encode(
     message: &RouterMessage<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let start = out.len();
-    let encoded = match codec {
-        Codec::Cbor => encode::message::<cbor_writer::CborWriter>(message, out),
-        Codec::Json => encode::message::<json_writer::JsonWriter>(message, out),
-        Codec::MsgPack => encode::message::<msgpack_writer::MsgPackWriter>(message, out),
-    };
-    if encoded.is_err() {
-        out.truncate(start);
-    }
-    encoded
+    encode_within(codec, message, usize::MAX, out)
+}
+
+/// As [`encode`], but appends at most `limit_bytes`: a message that takes more is given up as soon
+/// as that is seen, and `out` has never grown further.
+///
+/// # Errors
+/// [`EncodeError::TooLarge`], or a value that `codec` cannot express (BP-PV-05); `out` is then as
+/// before.
+pub fn encode_within(
+    codec: Codec,
+    message: &RouterMessage<'_>,
+    limit_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    write(out, limit_bytes, |out| match codec {
+        Codec::Cbor => encode::message::<CborWriter>(out, message),
+        Codec::Json => encode::message::<JsonWriter>(out, message),
+        Codec::MsgPack => encode::message::<MsgPackWriter>(out, message),
+    })
 }
 
 /// A PUBLISH made of values, as a client would write it; to be read by [`decode`] like any other.
@@ -102,19 +122,13 @@ pub fn encode_publish(
     topic: &str,
     payload: Payload<'_>,
 ) -> Result<Vec<u8>, EncodeError> {
-    let mut out = Vec::new();
-    match codec {
-        Codec::Cbor => {
-            encode::publish::<cbor_writer::CborWriter>(options, topic, payload, &mut out)
-        }
-        Codec::Json => {
-            encode::publish::<json_writer::JsonWriter>(options, topic, payload, &mut out)
-        }
-        Codec::MsgPack => {
-            encode::publish::<msgpack_writer::MsgPackWriter>(options, topic, payload, &mut out)
-        }
-    }?;
-    Ok(out)
+    let mut bytes = Vec::new();
+    write(&mut bytes, usize::MAX, |out| match codec {
+        Codec::Cbor => encode::publish::<CborWriter>(out, options, topic, payload),
+        Codec::Json => encode::publish::<JsonWriter>(out, options, topic, payload),
+        Codec::MsgPack => encode::publish::<MsgPackWriter>(out, options, topic, payload),
+    })?;
+    Ok(bytes)
 }
 
 /// One value as a document of its own.
@@ -122,40 +136,63 @@ pub fn encode_publish(
 /// # Errors
 /// A value that `codec` cannot express (TR-SER-02).
 pub fn encode_value(codec: Codec, value: &Value) -> Result<Vec<u8>, EncodeError> {
-    let mut out = Vec::new();
-    match codec {
-        Codec::Cbor => encode::any::<cbor_writer::CborWriter>(&mut out, value),
-        Codec::Json => encode::any::<json_writer::JsonWriter>(&mut out, value),
-        Codec::MsgPack => encode::any::<msgpack_writer::MsgPackWriter>(&mut out, value),
-    }?;
-    Ok(out)
+    let mut bytes = Vec::new();
+    write(&mut bytes, usize::MAX, |out| match codec {
+        Codec::Cbor => encode::any::<CborWriter>(out, value),
+        Codec::Json => encode::any::<JsonWriter>(out, value),
+        Codec::MsgPack => encode::any::<MsgPackWriter>(out, value),
+    })?;
+    Ok(bytes)
 }
 
-/// The payload as bytes of `to`, to be kept when many receivers need it.
+/// Appends what `encode` writes, or nothing.
+fn write(
+    bytes: &mut Vec<u8>,
+    limit_bytes: usize,
+    encode: impl FnOnce(&mut Out<'_>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
+    let start = bytes.len();
+    let mut out = Out::new(bytes, limit_bytes);
+    let mut encoded = encode(&mut out);
+    if out.is_full() {
+        encoded = Err(EncodeError::TooLarge { limit_bytes });
+    }
+    if encoded.is_err() {
+        bytes.truncate(start);
+    }
+    encoded
+}
+
+/// The payload as bytes of `to`, to be kept when many receivers need it. It takes exactly its own
+/// bytes, at most [`MAX_EXPANSION`] times the payload's, and while it is made at most 16 times.
 ///
 /// # Errors
 /// A value that `to` cannot express (TR-SER-02).
 pub fn transcode(payload: Payload<'_>, to: Codec) -> Result<PayloadBuf, EncodeError> {
     match to {
-        Codec::Cbor => encode::transcode::<cbor_writer::CborWriter>(payload),
-        Codec::Json => encode::transcode::<json_writer::JsonWriter>(payload),
-        Codec::MsgPack => encode::transcode::<msgpack_writer::MsgPackWriter>(payload),
+        Codec::Cbor => transcode::transcode::<CborWriter>(payload),
+        Codec::Json => transcode::transcode::<JsonWriter>(payload),
+        Codec::MsgPack => transcode::transcode::<MsgPackWriter>(payload),
     }
 }
 
-/// The payload as values: `Arguments` and `ArgumentsKw`, empty where absent.
+/// The payload as values: `Arguments` and `ArgumentsKw`, empty where absent. Each takes at most 8
+/// times the memory of the payload's bytes and 2 MiB.
 ///
 /// # Errors
-/// A value without counterpart in WAMP, or a bare binary item in place of `Arguments`.
+/// A value without counterpart in WAMP, a bare binary item in place of `Arguments`, or very many
+/// tiny values.
 pub fn decode_payload(payload: Payload<'_>) -> Result<(Vec<Value>, Dict), DecodeError> {
     match payload {
         Payload::Empty => Ok((Vec::new(), Dict::new())),
         Payload::Values { args, kwargs } => Ok((args.to_vec(), kwargs.clone())),
         Payload::Raw { codec, args, kwargs } => {
-            let Value::List(args) = value(codec, args)? else {
+            let limit_bytes = |bytes: &[u8]| bytes.len() * VALUE_EXPANSION + VALUE_ROOM_BYTES;
+            let value = |bytes: &[u8]| value(codec, bytes, limit_bytes(bytes));
+            let Value::List(args) = value(args)? else {
                 return Err(not_a_payload("Arguments", "a list"));
             };
-            match kwargs.map(|kwargs| value(codec, kwargs)).transpose()? {
+            match kwargs.map(value).transpose()? {
                 None => Ok((args, Dict::new())),
                 Some(Value::Dict(kwargs)) => Ok((args, kwargs)),
                 Some(_) => Err(not_a_payload("ArgumentsKw", "a dict")),
@@ -164,18 +201,32 @@ pub fn decode_payload(payload: Payload<'_>) -> Result<(Vec<Value>, Dict), Decode
     }
 }
 
-/// The value that `bytes` are.
-fn value(codec: Codec, bytes: &[u8]) -> Result<Value, DecodeError> {
+/// The value that `bytes` are, one document. It may take 90 times the memory of its bytes: only for
+/// what the router wrote itself.
+///
+/// # Errors
+/// Malformed bytes, or a value without counterpart in WAMP.
+pub fn decode_value(codec: Codec, bytes: &[u8]) -> Result<Value, DecodeError> {
+    value(codec, bytes, usize::MAX)
+}
+
+fn value(codec: Codec, bytes: &[u8], limit_bytes: usize) -> Result<Value, DecodeError> {
     match codec {
-        Codec::Cbor => decode::value::<cbor::CborReader<'_>>(bytes, MAX_NESTING),
-        Codec::Json => decode::value::<json::JsonReader<'_>>(bytes, MAX_NESTING),
-        Codec::MsgPack => decode::value::<msgpack::MsgPackReader<'_>>(bytes, MAX_NESTING),
+        Codec::Cbor => decode::value::<CborReader<'_>>(bytes, MAX_NESTING, limit_bytes),
+        Codec::Json => decode::value::<JsonReader<'_>>(bytes, MAX_NESTING, limit_bytes),
+        Codec::MsgPack => decode::value::<MsgPackReader<'_>>(bytes, MAX_NESTING, limit_bytes),
     }
 }
 
 fn not_a_payload(element: &str, expected: &'static str) -> DecodeError {
     scan::Place::top(element).mismatch(expected, "something else")
 }
+
+/// Bytes of values that a byte of payload may become, where it becomes values.
+const VALUE_EXPANSION: usize = 8;
+
+/// Bytes of values that any payload may become.
+const VALUE_ROOM_BYTES: usize = 2 * 1024 * 1024;
 
 /// Building a value is a recursion, and so is dropping it: this bounds the stack.
 const MAX_NESTING: u16 = 512;

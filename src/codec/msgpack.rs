@@ -6,7 +6,7 @@
 use rmp::Marker;
 
 use super::token::{Binary, Extent, Reader, Sequence, Text, Token};
-use super::{Codec, DecodeError};
+use super::{Codec, DecodeError, DecodeFault};
 
 pub(super) struct MsgPackReader<'a> {
     bytes: &'a [u8],
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> for MsgPackReader<'a> {
 impl<'a> MsgPackReader<'a> {
     #[cold]
     fn fail(&self, what: &'static str) -> DecodeError {
-        DecodeError::Malformed { codec: Codec::MsgPack, what, offset: self.at }
+        DecodeFault::Malformed { codec: Codec::MsgPack, what, offset: self.at }.into()
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
@@ -167,8 +167,9 @@ mod tests {
     use super::*;
     use crate::wamp::Value;
 
-    fn value(bytes: &[u8]) -> Result<Value, DecodeError> {
-        super::super::value(Codec::MsgPack, bytes)
+    fn value(bytes: &[u8]) -> Result<Value, DecodeFault> {
+        let value = super::super::decode_value(Codec::MsgPack, bytes);
+        value.map_err(|error| error.fault().clone())
     }
 
     /// TR-MP-01.
@@ -188,7 +189,7 @@ mod tests {
     fn strings_and_binary_data_differ() {
         assert_eq!(value(b"\xd9\x01a"), Ok(Value::from("a")));
         assert_eq!(value(b"\xc4\x01a"), Ok(Value::Bytes(b"a".to_vec())));
-        assert!(matches!(value(b"\xa1\xff"), Err(DecodeError::Malformed { .. })));
+        assert!(matches!(value(b"\xa1\xff"), Err(DecodeFault::Malformed { .. })));
     }
 
     #[test]
@@ -196,7 +197,7 @@ mod tests {
         let foreign: [&[u8]; 4] =
             [b"\xd6\xff\0\0\0\0", b"\xc7\x01\x05a", b"\xd4\0\x01", b"\x81\x01\x02"];
         for item in foreign {
-            assert!(matches!(value(item), Err(DecodeError::Foreign { .. })), "{item:?}");
+            assert!(matches!(value(item), Err(DecodeFault::Foreign { .. })), "{item:?}");
             let bytes = [b"\x95\x10\x01\x80\xa1a\x91", item].concat();
             assert!(decode(Codec::MsgPack, &bytes, DecodeLimits { nesting: 64 }).is_ok());
         }
@@ -208,7 +209,7 @@ mod tests {
         let malformed: [&[u8]; 6] =
             [b"", b"\xc1", b"\xa2a", b"\x92\x01", b"\xdc\xff\xff\x01", b"\x01\x01"];
         for item in malformed {
-            assert!(matches!(value(item), Err(DecodeError::Malformed { .. })), "{item:02x?}");
+            assert!(matches!(value(item), Err(DecodeFault::Malformed { .. })), "{item:02x?}");
         }
     }
 }

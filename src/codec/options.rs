@@ -7,14 +7,13 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::DecodeError;
-use super::error::quote;
 use super::passthru::{common_option, passthru_option};
 use super::scan::{Place, Scan};
 use super::token::{Reader, Sequence, Token};
+use super::{DecodeError, DecodeFault};
 use crate::wamp::{
     CallOptions, CancelMode, Choice, ErrorDetails, InvokePolicy, MatchPolicy, PublishOptions,
-    RegisterOptions, SessionId, SubscribeOptions, YieldOptions,
+    RegisterOptions, SessionId, SubscribeOptions, YieldOptions, heap_block, quote,
 };
 
 type Read<T> = Result<T, DecodeError>;
@@ -174,11 +173,23 @@ pub(super) fn each_option<'a, R: Reader<'a>>(
     while scan.advance(&mut dict)? {
         let key = scan.key(place)?;
         let head = scan.token()?;
+        if keys.len() == MAX_KEYS {
+            return Err(DecodeFault::TooManyKeys { place: place.path(), limit: MAX_KEYS }.into());
+        }
         read(&key, Entry { head, place: Place::within(&key, &place), scan })?;
         keys.push(key);
     }
     place.check_unique(&mut keys)
 }
+
+/// Keys that one dict of options may have; the specification has less than 20 for any.
+const MAX_KEYS: usize = 256;
+
+/// Bytes in memory that one encoded byte of a list of strings may become; an honest one needs less.
+const TEXT_EXPANSION: usize = 8;
+
+/// Bytes in memory that any list of strings may take, however short its strings.
+const SHORT_TEXTS_BYTES: usize = 1024 * 1024;
 
 /// Sets a field of what is only there if one of its fields is.
 pub(super) fn put<T: Default, V>(
@@ -231,8 +242,19 @@ impl<'a, R: Reader<'a>> Entry<'_, 'a, R> {
     pub(super) fn text(self) -> Read<Option<Cow<'a, str>>> {
         match self.head {
             Token::Null => Ok(None),
-            Token::Str(text) => text.read().map(Some),
+            Token::Str(text) => text.read_name().map(Some),
             _ => self.mismatch("a string"),
+        }
+    }
+
+    /// A text that goes on to others, and so must be what was sent.
+    pub(super) fn exact_text(self) -> Read<Option<Cow<'a, str>>> {
+        match self.head {
+            Token::Str(text) => {
+                let lone = |_| self.place.mismatch("a string", "one with a lone surrogate");
+                text.read().map(Some).map_err(lone)
+            }
+            _ => self.text(),
         }
     }
 
@@ -241,14 +263,25 @@ impl<'a, R: Reader<'a>> Entry<'_, 'a, R> {
     }
 
     pub(super) fn strings(self) -> Read<Option<Vec<String>>> {
-        self.list("a list of strings", |item| match item {
-            Token::Str(text) => Ok(Some(text.read()?.into_owned())),
+        let (place, start) = (self.place, self.scan.position());
+        let mut heap_bytes = 0;
+        self.list("a list of strings", |item, at| match item {
+            Token::Str(text) => {
+                let text = text.read_name()?.into_owned();
+                heap_bytes += size_of::<String>() + heap_block(text.capacity());
+                let limit_bytes = SHORT_TEXTS_BYTES + (at - start) * TEXT_EXPANSION;
+                if heap_bytes > limit_bytes {
+                    let place = place.path();
+                    return Err(DecodeFault::TooLarge { place, limit_bytes }.into());
+                }
+                Ok(Some(text))
+            }
             _ => Ok(None),
         })
     }
 
     fn ids(self) -> Read<Option<Vec<SessionId>>> {
-        self.list("a list of ids", |item| match item {
+        self.list("a list of ids", |item, _| match item {
             Token::UInt(number) => Ok(SessionId::new(number)),
             // wampy.js writes every integer above 2^32 - 1 as a float, and session ids are larger.
             Token::Float(number) if number.fract() == 0.0 && number > 0.0 => {
@@ -258,11 +291,11 @@ impl<'a, R: Reader<'a>> Entry<'_, 'a, R> {
         })
     }
 
-    /// A list of scalars that `parse` takes.
+    /// A list of scalars that `parse` takes; it also gets the position behind the scalar.
     fn list<T>(
         self,
         expected: &'static str,
-        parse: impl Fn(Token<'a>) -> Read<Option<T>>,
+        mut parse: impl FnMut(Token<'a>, usize) -> Read<Option<T>>,
     ) -> Read<Option<Vec<T>>> {
         let mut list = match self.head {
             Token::Null => return Ok(None),
@@ -273,7 +306,7 @@ impl<'a, R: Reader<'a>> Entry<'_, 'a, R> {
         let mut items = Vec::new();
         while self.scan.advance(&mut list)? {
             let item = self.scan.token()?;
-            match parse(item)? {
+            match parse(item, self.scan.position())? {
                 Some(parsed) => items.push(parsed),
                 None => {
                     let got = format!("one with {}", item.describe());
@@ -447,5 +480,34 @@ mod tests {
         let twice = "PUBLISH.Options has the key \"retain\" twice";
         assert_eq!(publish(r#"{"retain":true,"a":1,"retain":false}"#), Err(twice.to_owned()));
         assert!(publish(r#"{"a":1,"b":1,"\u0061":1}"#).is_err(), "escapes make no difference");
+    }
+
+    #[test]
+    fn a_dict_of_options_has_few_keys() {
+        let options = |count: usize| {
+            let keys: Vec<_> = (0..count).map(|number| format!("\"x{number}\":0")).collect();
+            publish(&format!("{{{}}}", keys.join(",")))
+        };
+        assert!(options(256).is_ok());
+        let error = options(257).expect_err("there are too many");
+        assert_eq!(error, "PUBLISH.Options must have at most 256 keys");
+    }
+
+    /// A name takes 56 bytes of memory at least, and two on the wire.
+    #[test]
+    fn a_list_of_names_takes_memory_in_proportion() {
+        let list = |name: &str, count: u32| {
+            let names = [&[0xa0 | name.len() as u8], name.as_bytes()].concat();
+            let names = names.repeat(count as usize);
+            let length = count.to_be_bytes();
+            let head = b"\x94\x10\x01\x81\xaeexclude_authid\xdd";
+            [&head[..], &length, &names, b"\xa1a"].concat()
+        };
+        let decoded =
+            |bytes: &[u8]| decode(Codec::MsgPack, bytes, DecodeLimits { nesting: 64 }).map(drop);
+        assert_eq!(decoded(&list("a", 20_000)), Ok(()));
+        assert_eq!(decoded(&list("a user", 140_000)), Ok(()));
+        let error = decoded(&list("a", 500_000)).expect_err("they are many").to_string();
+        assert!(error.starts_with("PUBLISH.Options.exclude_authid takes more than "), "{error}");
     }
 }

@@ -1,11 +1,12 @@
 //! Options that several messages share: payload passthru (AP-PPT-01, AP-PPT-05), and keys outside
 //! of the specification that the test vectors check.
 
+use std::borrow::Cow;
+
 use super::DecodeError;
-use super::error::quote;
 use super::options::{Entry, each_option, put};
 use super::token::{Reader, Token};
-use crate::wamp::{MAX_ID, Passthru};
+use crate::wamp::{MAX_ID, Passthru, quote};
 
 /// Reads an option of a message with payload.
 pub(super) fn passthru_option<'a, R: Reader<'a>>(
@@ -14,13 +15,13 @@ pub(super) fn passthru_option<'a, R: Reader<'a>>(
     target: &mut Option<Box<Passthru>>,
 ) -> Result<(), DecodeError> {
     match key {
-        "ppt_scheme" => put(target, value.string()?, |p| &mut p.ppt_scheme),
-        "ppt_serializer" => put(target, value.string()?, |p| &mut p.ppt_serializer),
-        "ppt_cipher" => put(target, value.string()?, |p| &mut p.ppt_cipher),
-        "ppt_keyid" => put(target, value.string()?, |p| &mut p.ppt_keyid),
+        "ppt_scheme" => put(target, short(value)?, |p| &mut p.ppt_scheme),
+        "ppt_serializer" => put(target, short(value)?, |p| &mut p.ppt_serializer),
+        "ppt_cipher" => put(target, short(value)?, |p| &mut p.ppt_cipher),
+        "ppt_keyid" => put(target, short(value)?, |p| &mut p.ppt_keyid),
         "enc_algo" => put(target, enc_algo(value)?, |p| &mut p.enc_algo),
-        "enc_serializer" => put(target, value.string()?, |p| &mut p.enc_serializer),
-        "enc_key" => put(target, value.string()?, |p| &mut p.enc_key),
+        "enc_serializer" => put(target, short(value)?, |p| &mut p.enc_serializer),
+        "enc_key" => put(target, short(value)?, |p| &mut p.enc_key),
         _ => common_option(key, value)?,
     }
     Ok(())
@@ -39,9 +40,21 @@ pub(super) fn common_option<'a, R: Reader<'a>>(
     }
 }
 
+/// A text that is kept and forwarded with the payload, and so must not be a payload of its own.
+fn short<'a, R: Reader<'a>>(value: Entry<'_, 'a, R>) -> Result<Option<String>, DecodeError> {
+    let place = value.place;
+    match value.exact_text()? {
+        Some(text) if text.len() > PASSTHRU_BYTES => {
+            let got = format!("one of {}", text.len());
+            Err(place.mismatch("a string of at most 4096 bytes", got))
+        }
+        text => Ok(text.map(Cow::into_owned)),
+    }
+}
+
 fn enc_algo<'a, R: Reader<'a>>(value: Entry<'_, 'a, R>) -> Result<Option<String>, DecodeError> {
     let place = value.place;
-    let Some(name) = value.string()? else {
+    let Some(name) = short(value)? else {
         return Ok(None);
     };
     match name.as_str() {
@@ -78,4 +91,53 @@ fn forward_for<'a, R: Reader<'a>>(value: Entry<'_, 'a, R>) -> Result<(), DecodeE
         })?;
     }
     Ok(())
+}
+
+/// Bytes of one `ppt_` or `enc_` value: more than the longest public key in use, as base64.
+const PASSTHRU_BYTES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode_json;
+    use crate::wamp::ClientMessage;
+
+    /// AP-PPT-01, AP-PPT-05: what is kept beside a payload is short, in every message that has one.
+    #[test]
+    fn passthru_values_have_a_bound() {
+        for key in ["ppt_scheme", "ppt_serializer", "ppt_cipher", "ppt_keyid", "enc_key"] {
+            let text = |length: usize| {
+                let value = "x".repeat(length);
+                format!(r#"[16,1,{{"{key}":"{value}"}},"a"]"#)
+            };
+            assert!(decode_json(&text(4096)).is_ok(), "{key}");
+            let error = decode_json(&text(4097)).expect_err("it is too long").to_string();
+            let place = format!("PUBLISH.Options.{key}");
+            assert_eq!(
+                error,
+                format!("{place} must be a string of at most 4096 bytes, got one of 4097")
+            );
+        }
+        let long = "x".repeat(4097);
+        for (head, tail) in [("[48,1,", r#","a"]"#), ("[70,1,", "]"), ("[8,68,1,", r#","a"]"#)] {
+            let text = format!(r#"{head}{{"enc_algo":"x_{long}"}}{tail}"#);
+            assert!(decode_json(&text).is_err(), "{head}");
+        }
+    }
+
+    #[test]
+    fn passthru_values_are_never_changed() {
+        let error = decode_json(r#"[16,1,{"ppt_keyid":"\ud834"},"a"]"#).expect_err("it is no text");
+        assert_eq!(
+            error.to_string(),
+            "PUBLISH.Options.ppt_keyid must be a string, got one with a lone surrogate"
+        );
+    }
+
+    #[test]
+    fn passthru_values_are_kept() {
+        let text = r#"[16,1,{"ppt_scheme":"x_a","ppt_keyid":"\u00e4"},"a"]"#;
+        let Ok(ClientMessage::Publish(publish)) = decode_json(text) else { panic!("it is valid") };
+        let passthru = publish.options.passthru.expect("there are keys");
+        assert_eq!(passthru.ppt_keyid.as_deref(), Some("ä"));
+    }
 }

@@ -6,10 +6,9 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::DecodeError;
-use super::error::quote;
-use super::token::{Reader, Sequence, Text, Token};
-use crate::wamp::{Dict, Value};
+use super::token::{Reader, Sequence, Token};
+use super::{DecodeError, DecodeFault};
+use crate::wamp::{Dict, Value, quote};
 
 pub(super) struct Scan<'a, R> {
     reader: R,
@@ -21,6 +20,14 @@ pub(super) struct Scan<'a, R> {
 
 /// The lists and dicts that surround what is being skipped.
 type Open = SmallVec<[Sequence; 16]>;
+
+/// How much memory the values at a place may take. What is counted are the values and their text;
+/// what an allocation wastes is not.
+pub(super) struct Room<'p> {
+    place: Place<'p>,
+    limit_bytes: usize,
+    left_bytes: usize,
+}
 
 /// Where in a message something stands, for error messages: a path of names.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +49,7 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
     pub(super) fn enter(&mut self) -> Result<(), DecodeError> {
         self.depth += 1;
         if self.depth > self.nesting.into() {
-            return Err(DecodeError::TooDeep { limit: self.nesting });
+            return Err(DecodeFault::TooDeep { limit: self.nesting }.into());
         }
         Ok(())
     }
@@ -57,8 +64,10 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
     /// The key that [`Self::advance`] found in the dict at `place`.
     pub(super) fn key(&mut self, place: Place<'_>) -> Result<Cow<'a, str>, DecodeError> {
         match self.reader.key()? {
-            Token::Str(text) => text.read(),
-            other => Err(DecodeError::KeyType { place: place.path(), got: other.describe() }),
+            Token::Str(text) => text.read_name(),
+            other => {
+                Err(DecodeFault::KeyType { place: place.path(), got: other.describe() }.into())
+            }
         }
     }
 
@@ -110,7 +119,7 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
     fn pass(&self, token: &Token<'a>, open: &mut Open) -> Result<bool, DecodeError> {
         if let Token::List(sequence) | Token::Dict(sequence) = token {
             if self.depth + open.len() >= self.nesting.into() {
-                return Err(DecodeError::TooDeep { limit: self.nesting });
+                return Err(DecodeFault::TooDeep { limit: self.nesting }.into());
             }
             open.push(*sequence);
         }
@@ -129,7 +138,7 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
                 Token::Str(_) => {}
                 other => {
                     let got = other.describe();
-                    return Err(DecodeError::KeyType { place: place.path(), got });
+                    return Err(DecodeFault::KeyType { place: place.path(), got }.into());
                 }
             }
             let value = self.token()?;
@@ -139,39 +148,73 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
     }
 
     /// The value that `head` begins.
-    pub(super) fn value(&mut self, head: Token<'a>) -> Result<Value, DecodeError> {
+    pub(super) fn value(
+        &mut self,
+        head: Token<'a>,
+        room: &mut Room<'_>,
+    ) -> Result<Value, DecodeError> {
+        room.take(head.heap_bytes())?;
         if let Some(value) = head.scalar()? {
             return Ok(value);
         }
         match head {
-            Token::List(list) => self.list(list).map(Value::List),
-            Token::Dict(dict) => self.dict(dict).map(Value::Dict),
-            _ => Err(DecodeError::Foreign { what: "a CBOR tag" }),
+            Token::List(list) => self.list(list, room).map(Value::List),
+            Token::Dict(dict) => self.dict(dict, room).map(Value::Dict),
+            _ => Err(DecodeFault::Foreign { what: "a CBOR tag" }.into()),
         }
     }
 
-    pub(super) fn list(&mut self, mut list: Sequence) -> Result<Vec<Value>, DecodeError> {
+    fn list(&mut self, mut list: Sequence, room: &mut Room<'_>) -> Result<Vec<Value>, DecodeError> {
         self.enter()?;
         let mut values = Vec::new();
         while self.advance(&mut list)? {
+            room.take(size_of::<Value>())?;
             let head = self.token()?;
-            values.push(self.value(head)?);
+            values.push(self.value(head, room)?);
         }
+        values.shrink_to_fit();
         Ok(values)
     }
 
     /// Equal keys are kept, as the sender may repeat them in a payload (BP-TY-02).
-    pub(super) fn dict(&mut self, mut dict: Sequence) -> Result<Dict, DecodeError> {
+    pub(super) fn dict(
+        &mut self,
+        mut dict: Sequence,
+        room: &mut Room<'_>,
+    ) -> Result<Dict, DecodeError> {
         self.enter()?;
         let mut entries = Dict::new();
         while self.advance(&mut dict)? {
-            let Token::Str(key) = self.reader.key()? else {
-                return Err(DecodeError::Foreign { what: "a key that is not a string" });
+            let key = self.reader.key()?;
+            room.take(size_of::<(Cow<'_, str>, Value)>() + key.heap_bytes())?;
+            let Token::Str(key) = key else {
+                return Err(DecodeFault::Foreign { what: "a key that is not a string" }.into());
             };
+            let key = Cow::Owned(key.read()?.into_owned());
             let head = self.token()?;
-            entries.push((Cow::Owned(Text::read(key)?.into_owned()), self.value(head)?));
+            entries.push((key, self.value(head, room)?));
         }
+        entries.shrink_to_fit();
         Ok(entries)
+    }
+}
+
+impl<'p> Room<'p> {
+    pub(super) const fn new(place: Place<'p>, limit_bytes: usize) -> Self {
+        Self { place, limit_bytes, left_bytes: limit_bytes }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        match self.left_bytes.checked_sub(bytes) {
+            Some(left) => {
+                self.left_bytes = left;
+                Ok(())
+            }
+            None => {
+                let (place, limit_bytes) = (self.place.path(), self.limit_bytes);
+                Err(DecodeFault::TooLarge { place, limit_bytes }.into())
+            }
+        }
     }
 }
 
@@ -197,7 +240,7 @@ impl<'p> Place<'p> {
         expected: &'static str,
         got: impl Into<Cow<'static, str>>,
     ) -> DecodeError {
-        DecodeError::Mismatch { place: self.path(), expected, got: got.into() }
+        DecodeFault::Mismatch { place: self.path(), expected, got: got.into() }.into()
     }
 
     /// Refuses `keys` of the dict at this place if two are equal.
@@ -210,7 +253,7 @@ impl<'p> Place<'p> {
         match keys.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => {
                 let key = quote(pair[0].as_ref());
-                Err(DecodeError::DuplicateKey { place: self.path(), key })
+                Err(DecodeFault::DuplicateKey { place: self.path(), key }.into())
             }
             None => Ok(()),
         }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Codec, DecodeError, cbor, json};
+use super::{Codec, DecodeError, DecodeFault, cbor, json};
 use crate::wamp::Value;
 
 /// Reads one document from front to back and checks all that it passes.
@@ -137,6 +137,17 @@ impl Token<'_> {
         }
     }
 
+    /// What the value of a scalar owns besides itself, at most.
+    pub(super) const fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Str(Text::Plain(text) | Text::Escaped(text)) => text.len(),
+            Self::Bytes(Binary::Base64(text) | Binary::Escaped(text)) => text.len(),
+            Self::Str(Text::Chunked(bytes)) => bytes.len(),
+            Self::Bytes(Binary::Plain(bytes) | Binary::Chunked(bytes)) => bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// The value of a scalar, `None` for lists, dicts and tags.
     pub(super) fn scalar(self) -> Result<Option<Value>, DecodeError> {
         Ok(Some(match self {
@@ -149,7 +160,7 @@ impl Token<'_> {
             Self::Str(text) => Value::Str(text.read()?.into_owned()),
             Self::Bytes(binary) => Value::Bytes(binary.read()?.into_owned()),
             Self::List(_) | Self::Dict(_) | Self::Tag => return Ok(None),
-            Self::Foreign(what) => return Err(DecodeError::Foreign { what }),
+            Self::Foreign(what) => return Err(DecodeFault::Foreign { what }.into()),
         }))
     }
 }
@@ -160,6 +171,15 @@ impl<'a> Text<'a> {
             Self::Plain(text) => Ok(Cow::Borrowed(text)),
             Self::Escaped(quoted) => json::unescape(quoted).map(Cow::Owned),
             Self::Chunked(bytes) => cbor::join_text(bytes).map(Cow::Owned),
+        }
+    }
+
+    /// What is only compared with names: URIs, keys, choices. In place of a lone surrogate it has a
+    /// control character, so that no valid name equals it, and nobody but the sender is affected.
+    pub(super) fn read_name(self) -> Result<Cow<'a, str>, DecodeError> {
+        match self {
+            Self::Escaped(quoted) => json::unescape_name(quoted).map(Cow::Owned),
+            other => other.read(),
         }
     }
 }

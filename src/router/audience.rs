@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::wamp::{ReceiverFilter, SessionId};
+use crate::wamp::{ReceiverFilter, SessionId, arc_block};
 
 /// The attributes of a session that lists name.
 #[derive(Clone, Copy, Debug)]
@@ -38,25 +38,33 @@ impl Audience {
         filter.is_some_and(|filter| filter.exclude.is_some() || filter.eligible.is_some())
     }
 
-    /// Bytes that the lists keep alive.
+    /// Bytes of memory that the lists take.
     pub fn weight(&self) -> usize {
         self.lists.as_ref().map_or(0, |lists| lists.weight)
     }
 }
 
 /// The lists of one PUBLISH, sorted: they may be as long as a message.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ReceiverLists {
     filter: ReceiverFilter,
+    /// Of the memory behind it, which equal lists may differ in.
     weight: usize,
 }
 
+impl PartialEq for ReceiverLists {
+    fn eq(&self, other: &Self) -> bool {
+        self.filter == other.filter
+    }
+}
+
+impl Eq for ReceiverLists {}
+
 impl ReceiverLists {
     fn new(mut filter: ReceiverFilter) -> Self {
-        let mut weight = size_of::<Self>();
         for ids in [&mut filter.exclude, &mut filter.eligible].into_iter().flatten() {
             ids.sort_unstable();
-            weight += size_of_val(ids.as_slice());
+            ids.shrink_to_fit();
         }
         let names = [
             &mut filter.exclude_authid,
@@ -66,13 +74,13 @@ impl ReceiverLists {
         ];
         for names in names.into_iter().flatten() {
             names.sort_unstable();
-            weight += size_of_val(names.as_slice());
-            weight += names.iter().map(String::len).sum::<usize>();
+            names.shrink_to_fit();
         }
+        let weight = arc_block::<Self>() + filter.heap_bytes();
         Self { filter, weight }
     }
 
-    /// Bytes that the lists keep alive.
+    /// Bytes of memory that the lists take, behind their `Arc`.
     pub const fn weight(&self) -> usize {
         self.weight
     }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::history::{History, StoredEvent};
 use super::{RetainedEvent, SessionRef};
-use crate::wamp::{PublicationId, RequestId, Timestamp};
+use crate::wamp::{PublicationId, RequestId, Timestamp, heap_block, vec_block};
 
 /// What one publication leaves on disk, all or nothing.
 #[derive(Debug)]
@@ -19,9 +19,10 @@ pub struct Deposit {
 }
 
 impl Deposit {
-    /// Bytes that the deposit keeps alive, for the bound on what may queue for the store.
+    /// Bytes of memory that the deposit keeps alive, for the bound on what may queue for the store.
     pub fn weight(&self) -> usize {
-        DEPOSIT_BYTES + self.records.iter().map(Record::weight).sum::<usize>()
+        let records = self.records.iter().map(Record::heap_bytes).sum::<usize>();
+        size_of::<Self>() + vec_block(&self.records) + records
     }
 }
 
@@ -68,13 +69,15 @@ pub enum Record {
 }
 
 impl Record {
-    fn weight(&self) -> usize {
+    /// Bytes that the record keeps alive besides itself.
+    fn heap_bytes(&self) -> usize {
         match self {
             Self::Event { event, .. } => event.weight(),
-            Self::Retained { topic, event, .. } => {
-                topic.len() + event.payload.as_payload().weight() + event.audience.weight()
-            }
-            Self::Trim { .. } | Self::Forget { .. } | Self::Released { .. } => 0,
+            Self::Retained { topic, event, .. } => event.weight(topic),
+            Self::Trim { .. } => 0,
+            Self::Forget { key } => heap_block(key.len()),
+            Self::Released { numbers, .. } if !numbers.spilled() => 0,
+            Self::Released { numbers, .. } => heap_block(numbers.capacity() * size_of::<u64>()),
         }
     }
 }
@@ -103,6 +106,3 @@ pub struct SavedRetained {
     pub topic: Box<str>,
     pub event: RetainedEvent,
 }
-
-/// A round figure for the envelope itself, in bytes.
-const DEPOSIT_BYTES: usize = 128;

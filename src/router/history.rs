@@ -11,12 +11,15 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::deposit::{Record, SavedHistory};
-use super::ring::{Answer, Pushed, Query, Ring};
+use super::ring::{Answer, Pushed, Query, RING_ENTRY_BYTES, Ring};
 use super::topics::TopicTable;
 use super::{Identity, ReceiverLists, ShardId};
 use crate::hash::{HashSeed, Map};
 use crate::limits::Limits;
-use crate::wamp::{Dict, MatchPolicy, PayloadBuf, PublicationId, SubscriptionId, Timestamp};
+use crate::wamp::{
+    Dict, MatchPolicy, PayloadBuf, PublicationId, SubscriptionId, Timestamp, arc_block,
+    dict_heap_bytes, heap_block,
+};
 
 /// The place of the histories among the shards: never a thread, and never without receivers.
 pub const HISTORY: ShardId = ShardId(62);
@@ -80,10 +83,12 @@ impl StoredEvent {
         self.lists.as_ref().is_none_or(|lists| lists.admit(requester))
     }
 
-    /// Bytes that it is counted with.
+    /// Bytes of memory that it takes, all of them for each history that it is in.
     pub fn weight(&self) -> usize {
         let lists = self.lists.as_ref().map_or(0, |lists| lists.weight());
-        EVENT_BYTES + self.topic.len() + self.payload.as_payload().weight() + lists
+        let details = dict_heap_bytes(&self.details);
+        let topic = heap_block(self.topic.len());
+        EVENT_BYTES + topic + details + self.payload.heap_bytes() + lists
     }
 }
 
@@ -217,5 +222,5 @@ impl HistoryTable {
     }
 }
 
-/// A round figure for what an event takes besides topic, payload and lists, in bytes.
-const EVENT_BYTES: usize = 256;
+/// What an event itself takes, and its place in the ring, of which half may be empty.
+const EVENT_BYTES: usize = arc_block::<StoredEvent>() + 2 * RING_ENTRY_BYTES;

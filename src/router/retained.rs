@@ -14,7 +14,9 @@ use smallvec::SmallVec;
 
 use super::{Audience, Identity, SavedRetained};
 use crate::limits::Limits;
-use crate::wamp::{Dict, MatchPolicy, PayloadBuf, PublicationId};
+use crate::wamp::{
+    Dict, MatchPolicy, PayloadBuf, PublicationId, arc_block, dict_heap_bytes, heap_block,
+};
 
 /// A publication as it is kept. Immutable once it is stored.
 #[derive(Debug)]
@@ -24,6 +26,15 @@ pub struct RetainedEvent {
     /// All of `EVENT.Details` but `topic`.
     pub details: Dict,
     pub payload: PayloadBuf,
+}
+
+impl RetainedEvent {
+    /// Bytes of memory that it takes under its topic.
+    pub fn weight(&self, topic: &str) -> usize {
+        let details = dict_heap_bytes(&self.details);
+        let topic = heap_block(ARC_COUNTS_BYTES + topic.len());
+        ENTRY_BYTES + topic + details + self.payload.heap_bytes() + self.audience.weight()
+    }
 }
 
 /// The retained events of all topics of one realm.
@@ -66,7 +77,7 @@ impl RetainedTable {
         let number = shelf.last_number;
         let topic = shelf.key(topic);
         let mut released = shelf.supersede(&topic, &event.audience, publisher);
-        if weight(&topic, &event) > limits.retained_bytes {
+        if event.weight(&topic) > limits.retained_bytes {
             return Stored { number, entry: None, released, dropped: 1 };
         }
         let event = Arc::new(event);
@@ -165,7 +176,7 @@ impl Shelf {
     }
 
     fn insert(&mut self, number: u64, topic: &Arc<str>, event: &Arc<RetainedEvent>) {
-        let weight = weight(topic, event);
+        let weight = event.weight(topic);
         self.by_age.insert(number, Arc::clone(topic));
         self.bytes += weight;
         let entry = Entry { number, weight, event: Arc::clone(event) };
@@ -252,16 +263,21 @@ fn literal_start(uri: &str, policy: MatchPolicy) -> &str {
     &uri[..open.unwrap_or(uri.len())]
 }
 
-fn weight(topic: &str, event: &RetainedEvent) -> usize {
-    let payload = event.payload.as_payload().weight();
-    ENTRY_BYTES + topic.len() + payload + event.audience.weight()
-}
-
 /// Events for some receivers only that are kept per topic, besides those for everyone.
 const LIMITED_EVENTS_PER_TOPIC: usize = 8;
 
-/// A round figure for what an entry takes besides topic, payload and lists, in bytes.
-const ENTRY_BYTES: usize = 256;
+/// What an event itself takes, the list of its topic (which begins with four places), and its
+/// places in the two maps, of which half may be empty.
+const ENTRY_BYTES: usize = arc_block::<RetainedEvent>()
+    + heap_block(4 * size_of::<Entry>())
+    + 2 * (size_of::<(Arc<str>, Vec<Entry>)>() + size_of::<(u64, Arc<str>)>())
+    + MAP_LINKS_BYTES;
+
+/// What the nodes of the two maps add to a place, for their links.
+const MAP_LINKS_BYTES: usize = 32;
+
+/// What an `Arc` has in front of a text.
+const ARC_COUNTS_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {

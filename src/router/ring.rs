@@ -67,6 +67,9 @@ struct Entry {
     event: Arc<StoredEvent>,
 }
 
+/// What the ring itself needs for one event.
+pub(super) const RING_ENTRY_BYTES: usize = size_of::<Entry>();
+
 impl Ring {
     /// A ring with events and their numbers, which rise.
     pub(super) fn restored(

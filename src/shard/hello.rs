@@ -11,7 +11,9 @@ use crate::codec::{self, Codec};
 use crate::router::{Profile, Realm, SessionRef};
 use crate::session::Session;
 use crate::transport::CloseCode;
-use crate::wamp::{Dict, Hello, RouterMessage, SessionId, Value, WampError, is_valid_uri};
+use crate::wamp::{
+    Dict, Hello, RouterMessage, SessionId, Value, WampError, is_valid_uri, quote, quote_list,
+};
 
 impl Shard {
     pub(super) fn handle_hello(&mut self, slot: u32, hello: &Hello<'_>, now: Millis) {
@@ -73,13 +75,13 @@ impl Shard {
         {
             return Err((
                 WampError::InvalidUri,
-                format!("HELLO.Realm is not a valid URI: {name:?}"),
+                format!("HELLO.Realm is not a valid URI: {}", quote(name)),
             ));
         }
         let Some(realm) = self.router.realm(name) else {
             return Err((
                 WampError::NoSuchRealm,
-                format!("no realm {name:?} exists on this router"),
+                format!("no realm {} exists on this router", quote(name)),
             ));
         };
         match hello.authmethods.as_deref() {
@@ -89,8 +91,10 @@ impl Shard {
             }
             Some(methods) => {
                 let message = format!(
-                    "none of the offered authmethods {methods:?} is available on realm {name:?}, \
-                     which accepts \"anonymous\""
+                    "none of the offered authmethods {} is available on realm {}, which accepts \
+                     \"anonymous\"",
+                    quote_list(methods),
+                    quote(name)
                 );
                 Err((WampError::NoMatchingAuthMethod, message))
             }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
-use crate::router::{Audience, Fanouts, LoadSlot, Receipt, SessionRef};
+use crate::router::{Audience, Fanout, Fanouts, LoadSlot, Receipt, SessionRef};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
-    SessionId, SubscriptionId, WampError,
+    SessionId, SubscriptionId, WampError, arc_block, dict_heap_bytes, heap_block,
 };
 
 #[derive(Debug)]
@@ -43,22 +43,30 @@ pub enum Mail {
 }
 
 impl Mail {
-    /// Bytes that this mail keeps alive, for the bound on what may queue between shards.
+    /// Bytes of memory that this mail keeps alive, for the bound on what may queue between shards.
     pub fn weight(&self) -> usize {
-        let payload = match self {
+        let heap_bytes = match self {
             Self::Event(event) => event.weight(),
-            Self::Invoke(_, payload) | Self::Return(_, payload) => payload.as_payload().weight(),
+            Self::Invoke(invoke, payload) => {
+                let details = dict_heap_bytes(&invoke.details);
+                heap_block(size_of::<Invoke>()) + details + payload.heap_bytes()
+            }
+            Self::Return(answer, payload) => {
+                let outcome = answer.outcome.heap_bytes();
+                heap_block(size_of::<Return>()) + outcome + payload.heap_bytes()
+            }
             Self::Roll(roll) => roll.weight(),
-            Self::Meta(_)
-            | Self::Kill(_)
-            | Self::RollCall(_)
-            | Self::Cancel(_)
-            | Self::Revoke { .. }
-            | Self::Pace { .. }
-            | Self::RevokeRegistration { .. }
-            | Self::Stored { .. } => 0,
+            Self::Meta(event) => event.weight(),
+            Self::Kill(kill) => {
+                let texts = heap_block(kill.reason.len()) + heap_block(kill.message.len());
+                heap_block(size_of::<Kill>()) + texts
+            }
+            Self::Revoke { reason, .. } | Self::RevokeRegistration { reason, .. } => {
+                reason.as_ref().map_or(0, |reason| heap_block(reason.len()))
+            }
+            Self::RollCall(_) | Self::Cancel(_) | Self::Pace { .. } | Self::Stored { .. } => 0,
         };
-        MAIL_WEIGHT + payload
+        ENVELOPE_BYTES + heap_bytes
     }
 }
 
@@ -100,11 +108,12 @@ pub struct Event {
 }
 
 impl Event {
+    /// Bytes of memory that it takes, and for each subscription some more for the work.
     pub(super) fn weight(&self) -> usize {
-        self.payload.as_payload().weight()
-            + self.head.audience.weight()
-            + self.topic.len()
-            + self.fanouts.len() * FANOUT_WEIGHT
+        let head = dict_heap_bytes(&self.head.details) + self.head.audience.weight();
+        let fanouts = self.fanouts.len() * (size_of::<Fanout>() + FANOUT_WEIGHT);
+        let topic = heap_block(self.topic.len());
+        arc_block::<Self>() + head + topic + fanouts + self.payload.heap_bytes()
     }
 }
 
@@ -183,6 +192,17 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Bytes that the outcome owns besides itself.
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Progress { details } | Self::Result { details } => dict_heap_bytes(details),
+            Self::Error { error, details } => heap_block(error.len()) + dict_heap_bytes(details),
+            Self::Refused { .. } => 0,
+        }
+    }
+}
+
 /// The payload passthru keys as `Details` of the forwarded message (AP-PPT-01).
 pub(super) fn passthru_details(passthru: Option<Box<Passthru>>) -> Dict {
     let Some(keys) = passthru else { return Dict::new() };
@@ -202,8 +222,8 @@ pub(super) fn passthru_details(passthru: Option<Box<Passthru>>) -> Dict {
 /// A payload that nobody has to own yet.
 pub(super) const NO_PAYLOAD: Payload<'static> = Payload::Empty;
 
-/// A round figure for the envelope itself, in bytes.
-const MAIL_WEIGHT: usize = 128;
+/// The mail itself, in an outbox of which half may be empty.
+const ENVELOPE_BYTES: usize = 2 * size_of::<Mail>();
 
-/// Bytes that one subscription of a publication counts for: itself, and the work that it makes.
+/// What one subscription of a publication counts for besides its memory: the work that it makes.
 const FANOUT_WEIGHT: usize = 256;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::connection::Connection;
-use crate::codec::{self, Codec};
+use crate::codec::{self, Codec, EncodeError};
 use crate::limits::{OutputLimits, SlowConsumerPolicy};
 use crate::router::Counters;
 use crate::transport::{Arena, Class, Framing, Span};
@@ -101,13 +101,12 @@ impl Outbound {
         let out = self.arena.bytes_mut();
         let before = out.len();
         let start = framing.begin(out);
-        let body = out.len();
-        let error = match codec::encode(codec, message, out) {
-            Ok(()) if out.len() - body <= limit_bytes => {
+        let error = match codec::encode_within(codec, message, limit_bytes, out) {
+            Ok(()) => {
                 let frame = framing.finish(out, start);
                 return Ok(self.arena.span(frame));
             }
-            Ok(()) => SendError::TooLarge,
+            Err(EncodeError::TooLarge) => SendError::TooLarge,
             Err(_) => SendError::Encoding,
         };
         out.truncate(before);

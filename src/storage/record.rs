@@ -65,8 +65,8 @@ fn encode(fields: Vec<Value>) -> Vec<u8> {
 }
 
 fn decode<const N: usize>(bytes: &[u8]) -> Option<[Value; N]> {
-    let record = Payload::Raw { codec: Codec::Cbor, args: bytes, kwargs: None };
-    codec::decode_payload(record).ok()?.0.try_into().ok()
+    let Ok(Value::List(fields)) = codec::decode_value(Codec::Cbor, bytes) else { return None };
+    fields.try_into().ok()
 }
 
 /// `[serializer, args, kwargs]` as the publisher sent them; null for no payload.

@@ -8,9 +8,11 @@ mod id;
 mod message;
 mod options;
 mod payload;
+mod quote;
 mod timestamp;
 mod uri;
 mod value;
+mod weight;
 
 pub use error::{CloseReason, WampError};
 pub use id::{MAX_ID, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
@@ -24,6 +26,10 @@ pub use options::{
     YieldOptions,
 };
 pub use payload::{Payload, PayloadBuf};
+pub use quote::{quote, quote_list};
 pub use timestamp::{BadTimestamp, Timestamp};
 pub use uri::{UriRule, is_reserved, is_valid_pattern, is_valid_uri};
 pub use value::{Dict, Value};
+pub use weight::{
+    arc_block, dict_heap_bytes, heap_block, passthru_heap_bytes, strings_heap_bytes, vec_block,
+};

@@ -43,15 +43,6 @@ impl Payload<'_> {
             }
         }
     }
-
-    /// Bytes that the payload keeps alive: an estimate for router-made values.
-    pub fn weight(&self) -> usize {
-        match self {
-            Self::Empty => 0,
-            Self::Raw { args, kwargs, .. } => args.len() + kwargs.map_or(0, <[u8]>::len),
-            Self::Values { args, kwargs } => (args.len() + kwargs.len()) * VALUE_WEIGHT,
-        }
-    }
 }
 
 /// A payload that owns its bytes. Cloning shares them.
@@ -74,6 +65,3 @@ impl PayloadBuf {
         }
     }
 }
-
-/// A round figure for one router-made value, in bytes.
-const VALUE_WEIGHT: usize = 64;

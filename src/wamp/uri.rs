@@ -6,7 +6,7 @@ use super::options::MatchPolicy;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UriRule {
-    /// No component holds `.`, `#` or Unicode whitespace.
+    /// No component holds `.`, `#`, Unicode whitespace or a control character.
     #[default]
     Loose,
     /// Components are made of `[0-9a-z_]` only.
@@ -33,7 +33,7 @@ pub fn is_valid_pattern(uri: &str, policy: MatchPolicy, rule: UriRule) -> bool {
         last = kind;
     }
     let (last_is_empty, another_is_empty) = (last == DOT, doubled & DOT != 0);
-    if seen & FORBIDDEN != 0 || seen & BEYOND_ASCII != 0 && uri.contains(char::is_whitespace) {
+    if seen & FORBIDDEN != 0 || seen & BEYOND_ASCII != 0 && uri.contains(is_blank) {
         return false;
     }
     match policy {
@@ -41,6 +41,11 @@ pub fn is_valid_pattern(uri: &str, policy: MatchPolicy, rule: UriRule) -> bool {
         MatchPolicy::Prefix => !another_is_empty,
         MatchPolicy::Wildcard => true,
     }
+}
+
+/// Whether one cannot see it: whitespace, or a control character (C0, DEL, C1).
+fn is_blank(letter: char) -> bool {
+    letter.is_whitespace() || letter.is_control()
 }
 
 /// Whether the first component is `wamp`, which belongs to the protocol (BP-URI-07).
@@ -57,7 +62,7 @@ const fn kinds(rule: UriRule) -> [u8; 256] {
     while byte < kinds.len() {
         kinds[byte] = match (byte as u8, rule) {
             (b'.', _) => DOT,
-            (b'#' | b' ' | b'\t'..=b'\r', UriRule::Loose) => FORBIDDEN,
+            (b'#' | b' ' | 0..0x20 | 0x7f, UriRule::Loose) => FORBIDDEN,
             (0x80.., UriRule::Loose) => BEYOND_ASCII,
             (_, UriRule::Loose) => 0,
             (b'0'..=b'9' | b'a'..=b'z' | b'_', UriRule::Strict) => 0,
@@ -84,6 +89,22 @@ mod tests {
         for bad in ["", ".", "com..x", ".com", "com.", "com.my app", "com.#", "a\n", "a\u{a0}b"] {
             assert!(!is_valid_uri(bad, UriRule::Loose), "{bad:?}");
         }
+    }
+
+    /// Not in the specification: JSON cannot even write a string that begins with NUL (TR-JSON-02).
+    #[test]
+    fn uris_hold_no_control_characters() {
+        for control in ('\0'..='\u{1f}').chain('\u{7f}'..='\u{9f}') {
+            for uri in
+                [format!("{control}a"), format!("com.{control}"), format!("com.ä{control}.x")]
+            {
+                for policy in [MatchPolicy::Exact, MatchPolicy::Prefix, MatchPolicy::Wildcard] {
+                    assert!(!is_valid_pattern(&uri, policy, UriRule::Loose), "{uri:?}");
+                }
+                assert!(!is_valid_uri(&uri, UriRule::Strict), "{uri:?}");
+            }
+        }
+        assert!(is_valid_uri("com.\u{200d}", UriRule::Loose), "a joiner is part of some scripts");
     }
 
     #[test]

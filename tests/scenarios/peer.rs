@@ -45,7 +45,7 @@ impl Peer {
             match incoming {
                 Incoming::Message(message) => heard.push(message),
                 Incoming::Opened => {}
-                other => panic!("a message was expected, got {other:?}"),
+                other => panic!("a message was expected, got {other:?} after {heard:?}"),
             }
         }
         heard

@@ -10,7 +10,7 @@ use crate::router::{Audience, Departure, Described, MetaTopic, Realm};
 use crate::session::Session;
 use crate::wamp::{
     Dict, InvokePolicy, MatchPolicy, Payload, PublicationId, RegistrationId, SessionId,
-    SubscriptionId, Value,
+    SubscriptionId, Value, heap_block, vec_block,
 };
 
 /// A meta event on its way to the realm's home shard.
@@ -22,6 +22,14 @@ pub struct MetaEvent {
     args: Vec<Value>,
     /// The session that must not hear it: one does not see oneself join (AP-SMA-06).
     excluded: Option<SessionId>,
+}
+
+impl MetaEvent {
+    /// Bytes of memory that it takes, in its box.
+    pub(in crate::shard) fn weight(&self) -> usize {
+        let args = self.args.iter().map(Value::heap_bytes).sum::<usize>();
+        heap_block(size_of::<Self>()) + vec_block(&self.args) + args
+    }
 }
 
 /// The meta events of one realm that wait for an earlier one, at its home shard.

@@ -79,12 +79,9 @@ impl Shard {
         check_passthru(session, &publish.options).map_err(|_| BAD_OPTIONS)?;
         check_publish(&realm, &publish, limits.uri_bytes)?;
         let payload = publish.payload.to_buf();
-        Ok(Testament {
-            topic: topic.into(),
-            options: publish.options,
-            payload,
-            weight: bytes.len(),
-        })
+        // Lists of names take far more memory than bytes.
+        let weight = bytes.len() + publish.options.heap_bytes();
+        Ok(Testament { topic: topic.into(), options: publish.options, payload, weight })
     }
 
     /// Publishes what a session has left. It is out of routing already.
