@@ -269,6 +269,7 @@ fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
 fn rules(listener: &Listener, config: &Config) -> TransportRules {
     TransportRules {
         message_bytes: config.limits.message_bytes,
+        hello_bytes: config.limits.hello_bytes,
         http_head_bytes: config.limits.http_head_bytes,
         websocket: listener.websocket,
         rawsocket: listener.rawsocket,

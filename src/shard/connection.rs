@@ -8,7 +8,7 @@ use crate::codec::Codec;
 use crate::limits::Timeouts;
 use crate::router::ShardSet;
 use crate::session::Session;
-use crate::transport::{Framing, Output, Span, Transport, TransportRules, rawsocket};
+use crate::transport::{Framing, Output, Span, Stage, Transport, TransportRules, rawsocket};
 use crate::wamp::SessionId;
 
 #[derive(Debug)]
@@ -84,6 +84,14 @@ impl Connection {
         match &mut self.phase {
             Phase::Joined(session) => Some(session),
             _ => None,
+        }
+    }
+
+    /// How long the peer's messages may be: a stranger's are short.
+    pub(super) const fn stage(&self) -> Stage {
+        match &self.phase {
+            Phase::Negotiating | Phase::Open => Stage::Establishing,
+            Phase::Joined(_) | Phase::ShuttingDown(_) | Phase::Closing => Stage::Established,
         }
     }
 

@@ -6,8 +6,8 @@ use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::codec::{self, DecodeLimits};
 use crate::session::{SequenceError, Session};
-use crate::transport::{CloseCode, Inbound, Transport, TransportError};
-use crate::wamp::{ClientMessage, RequestId, Role};
+use crate::transport::{CloseCode, Framing, Inbound, Transport, TransportError};
+use crate::wamp::{ClientMessage, RequestId, Role, WampError};
 
 /// A message that ends the session of its sender (BP-PV-01). The text says what was wrong.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -76,7 +76,8 @@ impl Shard {
             }
             self.reply.clear();
             let rest = &mut input[used..];
-            let step = connection.transport.decode(rest, &connection.rules, &mut self.reply);
+            let (stage, rules) = (connection.stage(), &connection.rules);
+            let step = connection.transport.decode(rest, stage, rules, &mut self.reply);
             self.outbound.queue_control(slot, connection, &self.reply);
             match step {
                 Ok(None) => break,
@@ -128,7 +129,8 @@ impl Shard {
             Inbound::Control => {}
             Inbound::Closed => {
                 self.end_session(slot, EndReason::TransportClosed, now);
-                self.start_closing(slot, now);
+                // The echo of its close goes behind what waits: nothing may follow it.
+                self.close_transport(slot, CloseCode::Normal, "", now);
             }
         }
     }
@@ -147,11 +149,22 @@ impl Shard {
         let code = error.close_code().unwrap_or(CloseCode::Protocol);
         let why = error.to_string();
         let said_goodbye = matches!(connection.phase, Phase::ShuttingDown(_));
+        // RawSocket has no frame that could say it, so a message does (TR-SZ-02).
+        let too_big = matches!(error, TransportError::MessageTooBig { .. });
+        let needs_abort = too_big && connection.framing == Framing::RawSocket && !said_goodbye;
         if matches!(error, TransportError::WrongMessageType { .. }) && !said_goodbye {
             // The session is told before its transport is (TR-WS-04); GOODBYE was the last word.
             self.abort_for_violation(slot, &why, code, now);
+            return;
+        }
+        if self.log_budget.allow(now) {
+            let (peer, reason) = (&connection.peer, error.kind());
+            tracing::info!(%peer, reason, detail = %error, "connection failed");
+        }
+        self.end_session(slot, EndReason::TransportError(error.kind()), now);
+        if needs_abort {
+            self.abort(slot, WampError::PayloadSizeExceeded, &why, code, now);
         } else {
-            self.end_session(slot, EndReason::TransportError(error.kind()), now);
             self.close_transport(slot, code, &why, now);
         }
     }
@@ -283,7 +296,7 @@ impl Connection {
             output: Default::default(),
             session_id: None,
             codec: codec::Codec::Json,
-            framing: crate::transport::Framing::WebSocketText,
+            framing: Framing::WebSocketText,
             dirty: false,
             events_dropped: 0,
             dropping: false,
