@@ -99,6 +99,32 @@ fn a_listener_speaks_only_what_it_is_told_to() {
     settles(&server);
 }
 
+/// One address for every network; IPv4 keeps its own listener if it has one.
+#[test]
+fn the_unspecified_address_takes_both_families() {
+    let mut config = config(1);
+    config.listeners = vec![listener("[::]:0")];
+    let server = start(&config);
+    let ListenAddress::Tcp(bound) = address(&server) else { panic!("TCP") };
+    for host in ["127.0.0.1", "[::1]"] {
+        check_works(&format!("{host}:{}", bound.port()).parse().unwrap(), JSON);
+    }
+    assert_eq!(config.networks(&"[::]:0".parse().unwrap()), Some("IPv6 and IPv4"));
+    settles(&server);
+    let port = bound.port();
+    server.stop().unwrap();
+
+    let both = ["0.0.0.0", "[::]"].map(|host| listener(&format!("{host}:{port}")));
+    config.listeners = both.to_vec();
+    assert_eq!(config.networks(&config.listeners[0].address), None);
+    assert_eq!(config.networks(&config.listeners[1].address), Some("IPv6 only"));
+    let server = start(&config);
+    for host in ["127.0.0.1", "[::1]"] {
+        check_works(&format!("{host}:{port}").parse().unwrap(), RAW);
+    }
+    settles(&server);
+}
+
 /// TR-OT-02.
 #[test]
 fn a_unix_socket_replaces_a_stale_file_and_removes_its_own() {
