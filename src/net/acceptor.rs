@@ -74,8 +74,27 @@ pub(super) struct Acceptor {
     stopped: Receiver<()>,
     /// Whether the last turn met an error that only time can mend.
     is_short: bool,
-    /// When the log last said so.
-    told: Option<Instant>,
+    /// Connections dropped without an answer, of which the log does not know yet.
+    dropped: u64,
+    shortage_line: Rarely,
+    dropped_line: Rarely,
+}
+
+/// When the log last had a line of some kind.
+#[derive(Debug, Default)]
+struct Rarely(Option<Instant>);
+
+impl Rarely {
+    /// Whether it may have another one.
+    fn is_due(&mut self) -> bool {
+        #[expect(clippy::disallowed_methods, reason = "the acceptor has no other clock")]
+        let now = Instant::now();
+        let is_due = self.0.is_none_or(|last| now.duration_since(last) >= TOLD_EVERY);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
 }
 
 /// Stops an acceptor from another thread.
@@ -110,7 +129,9 @@ impl Acceptor {
             max_connections,
             stopped,
             is_short: false,
-            told: None,
+            dropped: 0,
+            shortage_line: Rarely::default(),
+            dropped_line: Rarely::default(),
         };
         Ok((acceptor, StopAcceptor { waker, sender }))
     }
@@ -166,7 +187,7 @@ impl Acceptor {
             if !self.listeners[number].is_ready {
                 continue;
             }
-            match self.accept_from(&self.listeners[number], &mut dealt) {
+            match self.accept_from(number, &mut dealt) {
                 Ok(is_ready) => self.listeners[number].is_ready = is_ready,
                 Err(error) => {
                     self.is_short = true;
@@ -179,13 +200,14 @@ impl Acceptor {
                 self.mesh.send(shard, Parcel::Accepted(sockets));
             }
         }
+        self.tell_dropped();
     }
 
     /// Says whether more may wait. An error is one that only time can mend.
-    fn accept_from(&self, bound: &Bound, dealt: &mut [Vec<Accepted>]) -> io::Result<bool> {
+    fn accept_from(&mut self, number: usize, dealt: &mut [Vec<Accepted>]) -> io::Result<bool> {
         for _ in 0..ACCEPTED_PER_TURN {
-            match bound.listening.accept() {
-                Ok((socket, peer)) => self.deal(bound, socket, peer, dealt),
+            match self.listeners[number].listening.accept() {
+                Ok((socket, peer)) => self.deal(number, socket, peer, dealt),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if is_about_one_peer(&error) => {}
                 Err(error) => return Err(error),
@@ -194,25 +216,21 @@ impl Acceptor {
         Ok(true)
     }
 
-    fn deal(&self, bound: &Bound, socket: Socket, peer: Box<str>, dealt: &mut [Vec<Accepted>]) {
+    fn deal(&mut self, number: usize, socket: Socket, peer: Box<str>, dealt: &mut [Vec<Accepted>]) {
         let taken = self.occupancy.total();
         if taken >= self.max_connections + refusals_at_once(self.max_connections) {
-            return; // Not even an answer: the socket is dropped.
+            self.dropped += 1; // Not even an answer: the socket is closed here.
+            return;
         }
         let full = taken >= self.max_connections;
         let admission = if full { Admission::Full } else { Admission::Welcome };
         let shard = self.occupancy.enter_emptiest();
-        let rules = Arc::clone(&bound.rules);
+        let rules = Arc::clone(&self.listeners[number].rules);
         dealt[usize::from(shard.0)].push(Accepted { socket, rules, peer, admission });
     }
 
-    /// One line now and then, however long it lasts.
     fn tell(&mut self, error: &io::Error) {
-        #[expect(clippy::disallowed_methods, reason = "the acceptor has no other clock")]
-        let now = Instant::now();
-        let is_news = self.told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY);
-        if is_news {
-            self.told = Some(now);
+        if self.shortage_line.is_due() {
             let hint = if is_shortage(error) {
                 "the system lacks open files or memory: raise its limits, or lower \
                  limits.connections"
@@ -220,6 +238,14 @@ impl Acceptor {
                 "this listener is broken; if it lasts, restart the router"
             };
             tracing::warn!(%error, hint, "cannot accept connections, trying again");
+        }
+    }
+
+    fn tell_dropped(&mut self) {
+        if self.dropped > 0 && self.dropped_line.is_due() {
+            let (connections, limit) = (self.dropped, self.max_connections);
+            tracing::warn!(connections, limit, "too many connections: dropped without an answer");
+            self.dropped = 0;
         }
     }
 }
@@ -279,7 +305,7 @@ const ACCEPTED_PER_TURN: usize = 64;
 /// How long to wait for what the system lacks.
 const SHORTAGE_PATIENCE: Duration = Duration::from_millis(100);
 
-/// The time between two lines about it.
+/// The least time between two lines of the same kind.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

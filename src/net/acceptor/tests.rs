@@ -80,7 +80,29 @@ fn a_listener_that_was_emptied_waits_for_the_next_event() {
 fn those_over_the_limit_are_refused_and_then_dropped() {
     let mut world = World::new(10);
     let _clients = world.connect(0, 30);
-    assert_eq!(world.turn(), [10 + refusals_at_once(10), 0, refusals_at_once(10)]);
+    let refused = refusals_at_once(10);
+    assert_eq!(world.turn(), [10 + refused, 0, refused]);
+    assert_eq!(world.acceptor.dropped, 0, "the log was told");
+    let _more = world.connect(1, 5);
+    assert_eq!(world.turn(), [0, 0, 0]);
+    assert_eq!(world.acceptor.dropped, 5, "which is not said again so soon");
+}
+
+/// As they are known elsewhere, whatever socket they came through.
+#[test]
+fn ipv4_clients_keep_their_address() {
+    let listener = Listener::on("[::]:0".parse().unwrap());
+    let config = Config { listeners: vec![listener.clone()], ..Config::default() };
+    let mut listening = Listening::bind(&listener, &config).unwrap();
+    let poll = Poll::new().unwrap();
+    listening.register(poll.registry(), Token(0)).unwrap();
+    let ListenAddress::Tcp(address) = listening.address().unwrap() else { panic!("TCP") };
+    for host in ["127.0.0.1", "::1"] {
+        let client = TcpStream::connect((host, address.port())).unwrap();
+        // A connection on loopback is complete when `connect` returns.
+        let (_, peer) = listening.accept().unwrap();
+        assert_eq!(*peer, client.local_addr().unwrap().to_string());
+    }
 }
 
 /// accept(2): only a lack of resources makes the acceptor wait.
