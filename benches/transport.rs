@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use stentor::transport::{Arena, Class, Framing, Output, Transport, TransportRules, unmask};
+use stentor::transport::{Arena, Class, Framing, Output, Stage, Transport, TransportRules, unmask};
 
 /// A Sec-WebSocket-Protocol header that this text lacks would be refused, so it is here in full.
 const UPGRADE: &[u8] =
@@ -34,13 +34,15 @@ fn decode(c: &mut Criterion) {
     let rules = TransportRules::default();
     let mut reply = Vec::new();
     let mut transport = Transport::new();
-    transport.decode(&mut UPGRADE.to_vec(), &rules, &mut reply).expect("a good request");
+    let (first, later) = (Stage::Establishing, Stage::Established);
+    let opened = transport.decode(&mut UPGRADE.to_vec(), first, &rules, &mut reply);
+    opened.expect("a good request");
     for length in [128, 1024] {
         let frame = masked_text(length);
         c.bench_function(&format!("decode masked text {length} B"), |b| {
             b.iter_batched_ref(
                 || frame.clone(),
-                |input| black_box(transport.decode(input, &rules, &mut reply)),
+                |input| black_box(transport.decode(input, later, &rules, &mut reply)),
                 BatchSize::SmallInput,
             );
         });
@@ -50,7 +52,7 @@ fn decode(c: &mut Criterion) {
             || UPGRADE.to_vec(),
             |input| {
                 reply.clear();
-                black_box(Transport::new().decode(input, &rules, &mut reply))
+                black_box(Transport::new().decode(input, first, &rules, &mut reply))
             },
             BatchSize::SmallInput,
         );

@@ -52,9 +52,7 @@ pub(crate) struct RunFlags {
     /// Read this TOML file; the flags below win over it [default: no file]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Listen here, instead of on the file's listeners: 127.0.0.1:8080, [::1]:8080 or
-    /// unix:/run/stentor.sock; repeatable [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
     listen: Vec<ListenAddress>,
     /// Serve this realm, instead of the file's; repeatable [default: realm1]
     #[arg(long, value_name = "NAME")]
@@ -179,6 +177,11 @@ where
     PossibleValuesParser::new(names)
         .try_map(|name| T::deserialize(StrDeserializer::<Error>::new(&name)))
 }
+
+/// Not a comment above its flag, where `[::1]` would be a link.
+const LISTEN_HELP: &str = "Listen here, instead of on the file's listeners: 127.0.0.1:8080, \
+     [::1]:8080, [::]:8080 (every network) or unix:/run/stentor.sock; repeatable [default: \
+     127.0.0.1:8080]";
 
 const POLICIES: [&str; 3] = ["disconnect", "drop_newest", "drop_oldest"];
 const REQUEST_ID_CHECKS: [&str; 3] = ["strict", "monotonic", "off"];

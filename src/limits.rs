@@ -16,7 +16,10 @@ pub struct Limits {
     pub nesting: u16,
     /// Bytes of a topic, procedure, error or realm URI.
     pub uri_bytes: usize,
-    /// Bytes of an HTTP request head.
+    /// Bytes of one incoming message before the session is established; no more than
+    /// `message_bytes` in any case. It bounds what a stranger makes the router hold.
+    pub hello_bytes: usize,
+    /// Bytes of an HTTP request head; it has at most [`HTTP_HEADERS`] headers besides.
     pub http_head_bytes: usize,
     /// Open connections of the whole router; one more is refused.
     pub connections: usize,
@@ -69,7 +72,8 @@ impl Default for Limits {
             message_bytes: 1024 * 1024,
             nesting: 64,
             uri_bytes: 256,
-            http_head_bytes: 8 * 1024,
+            hello_bytes: 64 * 1024,
+            http_head_bytes: 16 * 1024,
             connections: 65_536,
             subscriptions_per_session: 10_000,
             registrations_per_session: 10_000,
@@ -94,6 +98,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Headers of one HTTP request; browsers behind several proxies send some thirty.
+pub const HTTP_HEADERS: usize = 128;
 
 /// What happens to an EVENT for a subscriber whose queue is full. Only EVENT may ever be dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

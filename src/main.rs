@@ -5,20 +5,17 @@
 
 mod cli;
 mod logging;
+mod signals;
 
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{self, ExitCode};
-use std::thread;
+use std::process::ExitCode;
 
 use clap::Parser;
-use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use stentor::config::{Config, DEFAULT_FILE, Listener, Loader};
-use stentor::net::Server;
+use stentor::config::{Config, DEFAULT_FILE, Loader};
+use stentor::net::{self, Server};
 use tracing::{error, info, warn};
 
 use cli::{Cli, Command, ConfigCommand};
@@ -35,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: &cli::RunFlags) -> ExitCode {
-    let config = match flags.load() {
+    let mut config = match flags.load() {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
@@ -47,6 +44,9 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
     for warning in config.warnings() {
         warn!("{warning}");
     }
+    if let Some(few) = net::fit_to_descriptors(&mut config) {
+        warn!("{few}");
+    }
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,38 +56,39 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
     }
 }
 
-/// Serves until told to stop: the first SIGINT or SIGTERM stops in order, the second at once.
+/// A thread of the router ended by itself, without an error of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread {0} has ended although nobody had told the router to stop; this is a bug")]
+struct LostThread(String);
+
+/// Serves until told to stop.
 fn run(config: &Config) -> Result<(), Box<dyn Error>> {
-    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let stop = signals::watch()?;
     let server = Server::start(config)?;
-    for (listener, address) in config.listeners.iter().zip(server.addresses()) {
-        let bound = Listener { address: address.clone(), ..listener.clone() };
-        info!(listener = bound.label(), urls = bound.urls().join(" "), "listening");
+    if stop.is_empty() {
+        announce(config, &server);
     }
-    let stop_signal = forward(signals);
+    let mut lost = None;
     crossbeam_channel::select! {
-        recv(stop_signal) -> _ => info!("stopping"),
+        recv(stop) -> _ => {}
         recv(server.ended_threads()) -> name => {
             let thread = name.unwrap_or_default();
             error!(thread, "a thread of the router has ended, stopping");
+            lost = Some(LostThread(thread));
         }
     }
-    Ok(server.stop()?)
+    server.stop()?;
+    lost.map_or(Ok(()), |lost| Err(lost.into()))
 }
 
-/// Passes the first signal on; the second ends the process at once.
-fn forward(mut signals: Signals) -> Receiver<()> {
-    let (sender, receiver) = bounded(1);
-    thread::spawn(move || {
-        let mut signals = signals.forever();
-        signals.next();
-        // The router may be stopping already, for a reason of its own.
-        let _ = sender.send(());
-        signals.next();
-        // At once: what the log still holds is what standard error has not taken.
-        process::exit(1);
-    });
-    receiver
+/// One line for each listener, with the addresses that clients connect to.
+fn announce(config: &Config, server: &Server) {
+    for (listener, address) in config.listeners.iter().zip(server.addresses()) {
+        let bound = listener.bound_to(address.clone());
+        // Only said where it is no matter of course.
+        let networks = config.networks(&listener.address);
+        info!(listener = bound.label(), urls = bound.urls().join(" "), networks, "listening");
+    }
 }
 
 /// Says what a router with this file would run, or what is wrong with it.

@@ -223,6 +223,7 @@ fn listeners_are_sensible() {
     check(&on("websocket = false\nrawsocket = false"), (1, 1), &["neither WebSocket nor"]);
     check(&on("paths = []"), (3, 9), &["no path"]);
     check(&on("paths = [\"ws\"]"), (3, 9), &["`ws` is no path"]);
+    check(&on("paths = [\"/%7\"]"), (3, 9), &["`/%7` is no path", "two hexadecimal digits"]);
     check(&on("serializers = []"), (3, 15), &["no serializer"]);
     check(&on("serializers = [\"cbro\"]"), (3, 16), &["did you mean `cbor`?"]);
     check(&on("serializers = [\"json\"]\ndefault_serializer = \"cbor\""), (4, 22), &["`cbor`"]);

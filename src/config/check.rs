@@ -101,7 +101,10 @@ fn check_listener(listener: &Listener, path: &str, findings: &mut Findings) {
 }
 
 fn is_path(path: &str) -> bool {
-    path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#')
+    let is_escaped = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    path.starts_with('/')
+        && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#')
+        && path.split('%').skip(1).all(is_escaped)
 }
 
 /// Whether `domain` can stand for all hosts below it.
@@ -209,6 +212,7 @@ fn check_history(
 
 fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.message_bytes", limits.message_bytes, MESSAGE_BYTES, BYTES);
+    findings.range("limits.hello_bytes", limits.hello_bytes, MESSAGE_BYTES, BYTES);
     findings.range("limits.nesting", limits.nesting, 8..=512, " levels");
     findings.range("limits.uri_bytes", limits.uri_bytes, 16..=64 * KIB, BYTES);
     findings.range("limits.http_head_bytes", limits.http_head_bytes, KIB..=MIB, BYTES);

@@ -137,7 +137,9 @@ impl Fault {
             Self::NoRealm => "add a `[[realm]]`, or leave `realm` out for the default".into(),
             Self::NoTransport => "set `websocket` or `rawsocket` to true".into(),
             Self::NoPath => "add one as in `paths = [\"/ws\"]`, or set `websocket = false`".into(),
-            Self::BadPath(_) => "a path starts with `/` and has no spaces, `?` or `#`".into(),
+            Self::BadPath(_) => "a path starts with `/` and has no spaces, `?` or `#`; behind `%` \
+                stand two hexadecimal digits"
+                .into(),
             Self::NoSerializer => format!("choose from {}", codec_names()),
             Self::DefaultSerializerNotServed(_) => "add it to `serializers`".into(),
             Self::BadOrigin(_) => "write scheme, host and port only, as in \

@@ -47,6 +47,11 @@ impl Listener {
         Self { address, ..Self::default() }
     }
 
+    /// The same listener on the address that it got.
+    pub fn bound_to(&self, address: ListenAddress) -> Self {
+        Self { address, ..self.clone() }
+    }
+
     /// Its name, or else its address.
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.address.to_string())
@@ -103,7 +108,8 @@ impl ListenAddress {
         }
     }
 
-    /// Whether the kernel would refuse to bind both.
+    /// Whether the kernel would refuse to bind both. `0.0.0.0` and `[::]` may share a port, see
+    /// [`Config::takes_ipv4`](super::Config::takes_ipv4).
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix(a), Self::Unix(b)) => a == b,
@@ -145,7 +151,14 @@ impl FromStr for ListenAddress {
                 length => Err(BadAddress::LongFile(length)),
             };
         }
-        text.parse().map(Self::Tcp).map_err(|_| BadAddress::guess(text))
+        let address = text.parse().map_err(|_| BadAddress::guess(text))?;
+        Ok(Self::Tcp(match address {
+            SocketAddr::V6(v6) => v6
+                .ip()
+                .to_ipv4_mapped()
+                .map_or(address, |ip| SocketAddr::from((ip, address.port()))),
+            SocketAddr::V4(_) => address,
+        }))
     }
 }
 
@@ -251,6 +264,8 @@ mod tests {
         assert!(!overlap("127.0.0.1:80", "127.0.0.2:80"));
         assert!(!overlap("127.0.0.1:80", "127.0.0.1:81"));
         assert!(!overlap("127.0.0.1:80", "[::1]:80"));
+        assert!(!overlap("0.0.0.0:80", "[::]:80"));
+        assert!(overlap("127.0.0.1:80", "[::ffff:127.0.0.1]:80"));
         assert!(!overlap("127.0.0.1:0", "127.0.0.1:0"));
         assert!(!overlap("unix:/a", "unix:/b"));
     }

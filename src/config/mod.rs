@@ -62,6 +62,29 @@ impl Config {
         }
     }
 
+    /// Whether a listener on this address takes IPv4 clients: `[::]` does, like `0.0.0.0`, unless
+    /// another listener has the port for IPv4.
+    pub fn takes_ipv4(&self, address: &ListenAddress) -> bool {
+        let ListenAddress::Tcp(address) = address else { return false };
+        let is_taken = self.listeners.iter().any(|other| match &other.address {
+            ListenAddress::Tcp(other) => {
+                other.is_ipv4() && other.port() == address.port() && other.port() != 0
+            }
+            ListenAddress::Unix(_) => false,
+        });
+        address.is_ipv4() || address.ip().is_unspecified() && !is_taken
+    }
+
+    /// Which networks reach a listener on `[::]`, in words; `None` where the address says it.
+    pub fn networks(&self, address: &ListenAddress) -> Option<&'static str> {
+        match address {
+            ListenAddress::Tcp(tcp) if tcp.is_ipv6() && tcp.ip().is_unspecified() => {
+                Some(if self.takes_ipv4(address) { "IPv6 and IPv4" } else { "IPv6 only" })
+            }
+            _ => None,
+        }
+    }
+
     /// The file of the store, if something is to be stored.
     pub fn store(&self) -> Option<&PathBuf> {
         let is_durable = |history: &History| history.store == HistoryStore::Durable;

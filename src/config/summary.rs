@@ -16,7 +16,7 @@ impl fmt::Display for Summary<'_> {
         let cores = if config.shards == 0 { " (one per available core)" } else { "" };
         row(f, "shards", &format!("{}{cores}", config.shard_count()))?;
         for listener in &config.listeners {
-            row(f, "listener", &describe_listener(listener))?;
+            row(f, "listener", &describe_listener(listener, config))?;
         }
         for realm in &config.realms {
             row(f, "realm", &describe_realm(realm))?;
@@ -81,11 +81,14 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     writeln!(f, "  {name:<12} {text}")
 }
 
-fn describe_listener(listener: &Listener) -> String {
+fn describe_listener(listener: &Listener, config: &Config) -> String {
     let codecs: Vec<_> = listener.serializers.iter().copied().map(Codec::as_str).collect();
     let mut text = format!("{} ({})", listener.urls().join(" "), codecs.join(", "));
     if let Some(name) = &listener.name {
         text = format!("`{name}` {text}");
+    }
+    if let Some(networks) = config.networks(&listener.address) {
+        text.push_str(&format!(", {networks}"));
     }
     if let Some(mode) = listener.unix_mode {
         text.push_str(&format!(", mode {mode:04o}"));

@@ -1,20 +1,18 @@
 //! One thread that accepts for all listeners and deals the sockets out to the emptiest shard.
+//!
+//! A turn takes a bounded number of connections from each listener, so that a storm at one neither
+//! starves the others nor delays the stop.
 
-use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use mio::event::Source;
-use mio::net::{TcpListener, UnixListener};
-use mio::{Events, Interest, Poll, Token, Waker};
-use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, TcpKeepalive, Type};
+use mio::{Events, Poll, Token, Waker};
+use rustix::io::Errno;
 
+use super::listening::Listening;
 use super::mesh::{Mesh, Parcel};
 use super::socket::Socket;
 use crate::config::{Config, ListenAddress, Listener};
@@ -60,16 +58,10 @@ impl Occupancy {
 /// A listener that is bound.
 #[derive(Debug)]
 struct Bound {
-    listener: Listening,
+    listening: Listening,
     rules: Arc<TransportRules>,
-    /// The file to remove when a Unix listener ends.
-    file: Option<PathBuf>,
-}
-
-#[derive(Debug)]
-enum Listening {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    /// Whether connections may wait there: no event tells of it again.
+    is_ready: bool,
 }
 
 #[derive(Debug)]
@@ -80,6 +72,29 @@ pub(super) struct Acceptor {
     occupancy: Arc<Occupancy>,
     max_connections: usize,
     stopped: Receiver<()>,
+    /// Whether the last turn met an error that only time can mend.
+    is_short: bool,
+    /// Connections dropped without an answer, of which the log does not know yet.
+    dropped: u64,
+    shortage_line: Rarely,
+    dropped_line: Rarely,
+}
+
+/// When the log last had a line of some kind.
+#[derive(Debug, Default)]
+struct Rarely(Option<Instant>);
+
+impl Rarely {
+    /// Whether it may have another one.
+    fn is_due(&mut self) -> bool {
+        #[expect(clippy::disallowed_methods, reason = "the acceptor has no other clock")]
+        let now = Instant::now();
+        let is_due = self.0.is_none_or(|last| now.duration_since(last) >= TOLD_EVERY);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
 }
 
 /// Stops an acceptor from another thread.
@@ -106,8 +121,18 @@ impl Acceptor {
         let poll = Poll::new()?;
         let (sender, stopped) = bounded(1);
         let waker = Waker::new(poll.registry(), STOP)?;
-        let listeners = Vec::new();
-        let acceptor = Self { poll, listeners, mesh, occupancy, max_connections, stopped };
+        let acceptor = Self {
+            poll,
+            listeners: Vec::new(),
+            mesh,
+            occupancy,
+            max_connections,
+            stopped,
+            is_short: false,
+            dropped: 0,
+            shortage_line: Rarely::default(),
+            dropped_line: Rarely::default(),
+        };
         Ok((acceptor, StopAcceptor { waker, sender }))
     }
 
@@ -117,158 +142,123 @@ impl Acceptor {
         listener: &Listener,
         config: &Config,
     ) -> io::Result<ListenAddress> {
-        let (mut listening, address, file) = match &listener.address {
-            ListenAddress::Tcp(address) => {
-                let tcp = TcpListener::from_std(bind_tcp(*address, config)?);
-                let address = ListenAddress::Tcp(tcp.local_addr()?);
-                (Listening::Tcp(tcp), address, None)
-            }
-            ListenAddress::Unix(path) => {
-                let unix = bind_unix(path, listener.unix_mode)?;
-                (Listening::Unix(unix), listener.address.clone(), Some(path.clone()))
-            }
-        };
-        let token = Token(self.listeners.len());
-        let registry = self.poll.registry();
-        match &mut listening {
-            Listening::Tcp(tcp) => tcp.register(registry, token, Interest::READABLE)?,
-            Listening::Unix(unix) => unix.register(registry, token, Interest::READABLE)?,
-        }
+        let mut listening = Listening::bind(listener, config)?;
+        let address = listening.address()?;
+        listening.register(self.poll.registry(), Token(self.listeners.len()))?;
         let rules = Arc::new(rules(listener, config));
-        self.listeners.push(Bound { listener: listening, rules, file });
+        self.listeners.push(Bound { listening, rules, is_ready: false });
         Ok(address)
     }
 
     /// Accepts until told to stop.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(16);
-        let mut starved = false;
-        let mut starved_polls = 0_u32;
-        loop {
-            // Without file descriptors the listeners stay ready, and no event tells of it again.
-            let patience = starved.then_some(STARVED_PATIENCE);
-            match self.poll.poll(&mut events, patience) {
-                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-            if self.stopped.try_recv().is_ok() {
-                return Ok(());
-            }
-            let was_starved = std::mem::take(&mut starved);
-            for number in 0..self.listeners.len() {
-                if let Err(error) = self.accept_all(number) {
-                    starved = true;
-                    if starved_polls.is_multiple_of(STARVED_POLLS_PER_LINE) {
-                        let hint = "raise the limit of open files, or lower limits.connections";
-                        tracing::warn!(%error, hint, "cannot accept connections, trying again");
-                    }
-                }
-            }
-            starved_polls = if was_starved && starved { starved_polls.wrapping_add(1) } else { 0 };
+        while self.wait(&mut events)? {
+            self.accept();
         }
+        Ok(())
     }
 
-    /// Accepts what waits at one listener. An error is a lack of resources for more.
-    fn accept_all(&self, number: usize) -> io::Result<()> {
-        let bound = &self.listeners[number];
-        let mut dealt: Vec<Vec<Accepted>> = self.mesh.shards().map(|_| Vec::new()).collect();
-        let result = loop {
-            match bound.accept() {
-                Ok((socket, peer)) => self.deal(bound, socket, peer, &mut dealt),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
-                Err(error) if is_about_one_peer(&error) => {}
-                Err(error) => break Err(error),
-            }
+    /// Waits until there is something to accept; `false` if there never will be.
+    fn wait(&mut self, events: &mut Events) -> io::Result<bool> {
+        let is_ready = self.listeners.iter().any(|bound| bound.is_ready);
+        let patience = match (self.is_short, is_ready) {
+            (true, _) => Some(SHORTAGE_PATIENCE),
+            (false, true) => Some(Duration::ZERO),
+            (false, false) => None,
         };
+        match self.poll.poll(events, patience) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in events.iter() {
+            if let Some(bound) = self.listeners.get_mut(event.token().0) {
+                bound.is_ready = true;
+            }
+        }
+        Ok(self.stopped.try_recv().is_err())
+    }
+
+    /// Accepts a few of those that wait at each listener.
+    fn accept(&mut self) {
+        let mut dealt: Vec<Vec<Accepted>> = self.mesh.shards().map(|_| Vec::new()).collect();
+        self.is_short = false;
+        for number in 0..self.listeners.len() {
+            if !self.listeners[number].is_ready {
+                continue;
+            }
+            match self.accept_from(number, &mut dealt) {
+                Ok(is_ready) => self.listeners[number].is_ready = is_ready,
+                Err(error) => {
+                    self.is_short = true;
+                    self.tell(&error);
+                }
+            }
+        }
         for (shard, sockets) in self.mesh.shards().zip(dealt) {
             if !sockets.is_empty() {
                 self.mesh.send(shard, Parcel::Accepted(sockets));
             }
         }
-        result
+        self.tell_dropped();
     }
 
-    fn deal(&self, bound: &Bound, socket: Socket, peer: Box<str>, dealt: &mut [Vec<Accepted>]) {
+    /// Says whether more may wait. An error is one that only time can mend.
+    fn accept_from(&mut self, number: usize, dealt: &mut [Vec<Accepted>]) -> io::Result<bool> {
+        for _ in 0..ACCEPTED_PER_TURN {
+            match self.listeners[number].listening.accept() {
+                Ok((socket, peer)) => self.deal(number, socket, peer, dealt),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if is_about_one_peer(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn deal(&mut self, number: usize, socket: Socket, peer: Box<str>, dealt: &mut [Vec<Accepted>]) {
         let taken = self.occupancy.total();
-        if taken >= self.max_connections + REFUSALS_AT_ONCE {
-            return; // Not even an answer: the socket is dropped.
+        if taken >= self.max_connections + refusals_at_once(self.max_connections) {
+            self.dropped += 1; // Not even an answer: the socket is closed here.
+            return;
         }
         let full = taken >= self.max_connections;
         let admission = if full { Admission::Full } else { Admission::Welcome };
         let shard = self.occupancy.enter_emptiest();
-        let rules = Arc::clone(&bound.rules);
+        let rules = Arc::clone(&self.listeners[number].rules);
         dealt[usize::from(shard.0)].push(Accepted { socket, rules, peer, admission });
     }
-}
 
-impl Bound {
-    fn accept(&self) -> io::Result<(Socket, Box<str>)> {
-        match &self.listener {
-            Listening::Tcp(listener) => {
-                let (stream, peer) = listener.accept()?;
-                Ok((Socket::Tcp(stream), peer.to_string().into()))
-            }
-            Listening::Unix(listener) => {
-                let (stream, _) = listener.accept()?;
-                Ok((Socket::Unix(stream), "unix".into()))
-            }
+    fn tell(&mut self, error: &io::Error) {
+        if self.shortage_line.is_due() {
+            let hint = if is_shortage(error) {
+                "the system lacks open files or memory: raise its limits, or lower \
+                 limits.connections"
+            } else {
+                "this listener is broken; if it lasts, restart the router"
+            };
+            tracing::warn!(%error, hint, "cannot accept connections, trying again");
+        }
+    }
+
+    fn tell_dropped(&mut self) {
+        if self.dropped > 0 && self.dropped_line.is_due() {
+            let (connections, limit) = (self.dropped, self.max_connections);
+            tracing::warn!(connections, limit, "too many connections: dropped without an answer");
+            self.dropped = 0;
         }
     }
 }
 
-impl Drop for Bound {
-    fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // Somebody else may have removed it; nothing depends on it any more.
-            let _ = fs::remove_file(file);
-        }
-    }
-}
-
-/// Linux hands the options of a listener on to every socket it accepts.
-fn bind_tcp(address: std::net::SocketAddr, config: &Config) -> io::Result<std::net::TcpListener> {
-    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(config.tuning.tcp_nodelay)?;
-    if let Some(bytes) = config.tuning.send_buffer_bytes {
-        socket.set_send_buffer_size(bytes)?;
-    }
-    if let Some(bytes) = config.tuning.recv_buffer_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    if config.timeouts.ping_interval_ms > 0 {
-        let seconds = |ms: u64| Duration::from_secs(ms.div_ceil(1000).max(1));
-        let keepalive = TcpKeepalive::new()
-            .with_time(seconds(config.timeouts.ping_interval_ms))
-            .with_interval(seconds(config.timeouts.ping_timeout_ms / KEEPALIVE_PROBES))
-            .with_retries(KEEPALIVE_PROBES as u32);
-        socket.set_tcp_keepalive(&keepalive)?;
-    }
-    socket.bind(&SockAddr::from(address))?;
-    socket.listen(i32::try_from(config.tuning.backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
-}
-
-/// A socket file that nobody listens on is left over from a router that died, and is replaced.
-fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
-    if is_socket && StdUnixStream::connect(path).is_err() {
-        fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    if let Some(mode) = mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
-    Ok(listener)
+/// Connections over the limit that get an answer; any more are dropped without one.
+pub(super) fn refusals_at_once(max_connections: usize) -> usize {
+    (max_connections / 16).clamp(8, 256)
 }
 
 fn rules(listener: &Listener, config: &Config) -> TransportRules {
     TransportRules {
         message_bytes: config.limits.message_bytes,
+        hello_bytes: config.limits.hello_bytes,
         http_head_bytes: config.limits.http_head_bytes,
         websocket: listener.websocket,
         rawsocket: listener.rawsocket,
@@ -280,23 +270,43 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
     }
 }
 
-/// Errors of accept(2) that only concern the connection that came.
+/// Errors of accept(2) that only concern the connection that came. Linux also passes on what went
+/// wrong on the network before.
 fn is_about_one_peer(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
-    )
+    const ABOUT_ONE_PEER: [Errno; 13] = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::INTR,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::PERM, // A firewall forbids it.
+        Errno::PROTO,
+        Errno::PIPE,
+        Errno::TIMEDOUT,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| ABOUT_ONE_PEER.contains(&errno))
+}
+
+/// Errors of accept(2) that go away when something is freed.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
 }
 
 const STOP: Token = Token(usize::MAX);
 
-/// How long to wait for file descriptors to be freed.
-const STARVED_PATIENCE: Duration = Duration::from_millis(100);
+/// Connections accepted from one listener before the others have their turn.
+const ACCEPTED_PER_TURN: usize = 64;
 
-/// Ten seconds between two lines about it.
-const STARVED_POLLS_PER_LINE: u32 = 100;
+/// How long to wait for what the system lacks.
+const SHORTAGE_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Connections over the limit that get an answer; any more are dropped without one.
-const REFUSALS_AT_ONCE: usize = 256;
+/// The least time between two lines of the same kind.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
-const KEEPALIVE_PROBES: u64 = 3;
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
 //! Sockets and threads around the pure core: event loops, the mesh between them, the acceptor.
 
 mod acceptor;
+mod descriptors;
 mod event_loop;
 mod hold;
+mod listening;
 pub mod mesh;
 mod server;
 mod socket;
 
+pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use server::{Server, StartError};

@@ -1,6 +1,6 @@
 //! A running router: its threads, its listeners, and the way to stop it.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::wamp::{RegistrationId, SessionId, SubscriptionId};
 /// Why a router did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot listen on {address}: {source}; is another program using it?")]
+    #[error("cannot listen on {address}: {source}{}", hint(.source))]
     Listen { address: ListenAddress, source: io::Error },
     #[error("cannot start the event loops: {0}")]
     Threads(#[from] io::Error),
@@ -30,6 +30,19 @@ pub enum StartError {
     Random(getrandom::Error),
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// What to look at when a listener cannot be bound.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::AddrInUse => "; is another program using it?",
+        ErrorKind::AddrNotAvailable => "; no network interface of this machine has this address",
+        ErrorKind::NotFound => "; does its directory exist?",
+        ErrorKind::PermissionDenied => {
+            "; this user may not: ports below 1024 need a capability, files a writable directory"
+        }
+        _ => "",
+    }
 }
 
 /// A running router. Dropping it stops it.
@@ -169,7 +182,8 @@ impl Server {
     /// Says GOODBYE to all sessions, waits for what is left to be written, and ends the threads.
     ///
     /// # Errors
-    /// What ended an event loop before its time.
+    /// What ended a thread before its time, with the thread's name. If there are several, the
+    /// first is returned and the others are logged.
     pub fn stop(mut self) -> io::Result<()> {
         self.stop_threads()
     }
@@ -213,10 +227,17 @@ impl Server {
         let mut result = Ok(());
         for thread in self.threads.drain(..) {
             let name = thread.thread().name().unwrap_or_default().to_owned();
-            let ended = thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other(format!("the thread {name} panicked"))));
-            result = result.and(ended);
+            let ended = match thread.join() {
+                Ok(ended) => ended.map_err(|error| {
+                    io::Error::new(error.kind(), format!("the thread {name} failed: {error}"))
+                }),
+                Err(_) => Err(io::Error::other(format!("the thread {name} panicked"))),
+            };
+            match (&result, ended) {
+                (Err(_), Err(error)) => tracing::error!(%error, "stopped with another error"),
+                (Ok(()), ended) => result = ended,
+                (Err(_), Ok(())) => {}
+            }
         }
         result
     }
@@ -290,3 +311,43 @@ fn random<const N: usize>() -> Result<[u8; N], StartError> {
 /// Held output of a shard, in bytes, that is written without further delay: far below what makes a
 /// consumer slow, for it was the router that made it wait.
 const HELD_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Server {
+        let listener = crate::config::Listener::on("127.0.0.1:0".parse().unwrap());
+        Server::start(&Config { shards: 1, listeners: vec![listener], ..Config::default() })
+            .unwrap()
+    }
+
+    /// Nothing is lost without a word: not by a thread that started last either.
+    #[test]
+    fn an_error_of_any_thread_is_what_stop_returns() {
+        let mut server = server();
+        let full = || Err(io::Error::new(ErrorKind::StorageFull, "3 events are not saved"));
+        server.spawn("storage".into(), full).unwrap();
+        assert_eq!(server.ended_threads().recv().as_deref(), Ok("storage"));
+        server.spawn("last".into(), || Err(io::Error::other("too"))).unwrap();
+        let error = server.stop().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert_eq!(error.to_string(), "the thread storage failed: 3 events are not saved");
+        self::server().stop().unwrap();
+    }
+
+    #[test]
+    fn a_listener_that_cannot_be_bound_says_why() {
+        for (kind, expected) in [
+            (ErrorKind::AddrInUse, "is another program using it?"),
+            (ErrorKind::AddrNotAvailable, "no network interface"),
+            (ErrorKind::PermissionDenied, "this user may not"),
+            (ErrorKind::NotFound, "does its directory exist?"),
+        ] {
+            let address = "127.0.0.1:80".parse().unwrap();
+            let text = StartError::Listen { address, source: kind.into() }.to_string();
+            assert!(text.starts_with("cannot listen on 127.0.0.1:80: "), "{text}");
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+}

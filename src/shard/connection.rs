@@ -10,7 +10,7 @@ use crate::codec::Codec;
 use crate::limits::Timeouts;
 use crate::router::ShardSet;
 use crate::session::Session;
-use crate::transport::{Framing, Output, Span, Transport, TransportRules, rawsocket};
+use crate::transport::{Framing, Output, Span, Stage, Transport, TransportRules, rawsocket};
 use crate::wamp::SessionId;
 
 #[derive(Debug)]
@@ -166,6 +166,19 @@ impl Connection {
 
     pub(super) const fn is_gone(&self) -> bool {
         matches!(self.phase, Phase::Gone)
+    }
+
+    /// How long the peer's messages may be: a stranger's are short.
+    pub(super) const fn stage(&self) -> Stage {
+        match &self.phase {
+            Phase::Negotiating | Phase::Open => Stage::Establishing,
+            _ => Stage::Established,
+        }
+    }
+
+    /// Bytes of memory for what has come and is not dealt with.
+    pub(super) fn input_bytes(&self) -> usize {
+        self.input.held_bytes() + self.transport.held_bytes()
     }
 
     /// Whether the socket was offered what waits, and has refused it.

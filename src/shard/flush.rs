@@ -171,7 +171,7 @@ impl Shard {
         let mut oldest: Vec<_> = self
             .connections
             .iter()
-            .filter(|(_, connection)| connection.input.held_bytes() > 0)
+            .filter(|(_, connection)| connection.input_bytes() > 0)
             .map(|(slot, connection)| (connection.input.since, slot as u32))
             .collect();
         oldest.sort_unstable();

@@ -7,8 +7,8 @@ use super::work::MESSAGE_UNITS;
 use crate::clock::Millis;
 use crate::codec::{self, DecodeLimits};
 use crate::session::{SequenceError, Session};
-use crate::transport::{CloseCode, Inbound, Transport, TransportError};
-use crate::wamp::{ClientMessage, RequestId, Role};
+use crate::transport::{CloseCode, Framing, Inbound, Transport, TransportError};
+use crate::wamp::{ClientMessage, RequestId, Role, WampError};
 
 /// A message that ends the session of its sender (BP-PV-01). The text says what was wrong.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -78,7 +78,8 @@ impl Shard {
             Inbound::Control => {}
             Inbound::Closed => {
                 self.end_session(slot, EndReason::TransportClosed, now);
-                self.start_closing(slot, now);
+                // The echo of its close goes behind what waits: nothing may follow it.
+                self.close_transport(slot, CloseCode::Normal, "", now);
             }
         }
     }
@@ -102,11 +103,22 @@ impl Shard {
         let code = error.close_code().unwrap_or(CloseCode::Protocol);
         let why = error.to_string();
         let said_goodbye = matches!(connection.phase, Phase::ShuttingDown(_));
+        // RawSocket has no frame that could say it, so a message does (TR-SZ-02).
+        let too_big = matches!(error, TransportError::MessageTooBig { .. });
+        let needs_abort = too_big && connection.framing == Framing::RawSocket && !said_goodbye;
         if matches!(error, TransportError::WrongMessageType { .. }) && !said_goodbye {
             // The session is told before its transport is (TR-WS-04); GOODBYE was the last word.
             self.abort_for_violation(slot, &why, code, now);
+            return;
+        }
+        if self.log_budget.allow(now) {
+            let (peer, reason) = (&connection.peer, error.kind());
+            tracing::info!(%peer, reason, detail = %error, "connection failed");
+        }
+        self.end_session(slot, EndReason::TransportError(error.kind()), now);
+        if needs_abort {
+            self.abort(slot, WampError::PayloadSizeExceeded, &why, code, now);
         } else {
-            self.end_session(slot, EndReason::TransportError(error.kind()), now);
             self.close_transport(slot, code, &why, now);
         }
     }

@@ -13,6 +13,8 @@ use crate::transport::Inbound;
 pub(super) struct Input {
     /// The start of a frame, or whole frames that wait for their turn.
     bytes: Vec<u8>,
+    /// Bytes of memory that the gauge counts for this connection.
+    counted_bytes: usize,
     /// Since when `bytes` has not been empty.
     pub(super) since: Millis,
     /// Whether there may be a whole frame in `bytes`.
@@ -158,9 +160,19 @@ impl Shard {
     }
 
     fn take_input(&mut self, slot: u32) -> Vec<u8> {
+        std::mem::take(&mut self.connections[slot as usize].input.bytes)
+    }
+
+    /// Brings the gauge up to date with what a connection holds.
+    pub(super) fn count_input(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
-        self.counters.input_bytes.subtract(connection.input.held_bytes() as u64);
-        std::mem::take(&mut connection.input.bytes)
+        let held = connection.input_bytes();
+        let before = std::mem::replace(&mut connection.input.counted_bytes, held);
+        if held >= before {
+            self.counters.input_bytes.add((held - before) as u64);
+        } else {
+            self.counters.input_bytes.subtract((before - held) as u64);
+        }
     }
 
     fn consume_held(&mut self, slot: u32, mut held: Vec<u8>, now: Millis) {
@@ -172,14 +184,13 @@ impl Shard {
     /// Keeps what [`Self::consume`] has left over; it is new unless no frame could be taken.
     fn keep_input(&mut self, slot: u32, rest: Vec<u8>, is_new: bool, now: Millis) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        if connection.is_closing() {
-            return;
+        if !connection.is_closing() {
+            if is_new {
+                connection.input.since = now;
+            }
+            connection.input.keep(rest);
         }
-        if is_new {
-            connection.input.since = now;
-        }
-        connection.input.keep(rest);
-        self.counters.input_bytes.add(connection.input.held_bytes() as u64);
+        self.count_input(slot);
     }
 
     /// Charges the peer for what its messages have cost. Who makes the router say more than it
@@ -219,7 +230,8 @@ impl Shard {
             }
             connection.input.is_ready = false;
             let rest = &mut input[used..];
-            let step = connection.transport.decode(rest, &connection.rules, &mut self.control);
+            let (stage, rules) = (connection.stage(), &connection.rules);
+            let step = connection.transport.decode(rest, stage, rules, &mut self.control);
             let (length, inbound) = match step {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
@@ -237,9 +249,6 @@ impl Shard {
                     continue;
                 }
             }
-            if matches!(inbound, Inbound::Closed) {
-                self.drop_unbegun(slot);
-            }
             self.answer_transport(slot);
             self.handle_inbound(slot, inbound, rest, now);
         }
@@ -255,13 +264,6 @@ impl Shard {
             self.outbound.queue_control(slot, connection, &self.control);
             self.control.clear();
         }
-    }
-
-    /// Nothing may follow a close frame (RFC 6455, 5.5.1), and the peer reads nothing any more.
-    fn drop_unbegun(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        connection.session_id = None;
-        self.outbound.discard_unbegun(connection);
     }
 }
 

@@ -259,7 +259,7 @@ impl Shard {
         }
         self.counters.incomplete_disconnected.increment();
         if self.log_budget.allow(now) {
-            let held_bytes = connection.input.held_bytes();
+            let held_bytes = connection.input_bytes();
             tracing::warn!(peer = %connection.peer, held_bytes, "input memory is full");
         }
         let message = "the router has no room left for messages that do not come whole";
@@ -274,9 +274,8 @@ impl Shard {
 
     /// Forgets what has come from a peer and is not dealt with.
     fn discard_input(&mut self, slot: u32) {
-        let input = &mut self.connections[slot as usize].input;
-        self.counters.input_bytes.subtract(input.held_bytes() as u64);
-        input.discard();
+        self.connections[slot as usize].input.discard();
+        self.count_input(slot);
     }
 
     /// Lets go of a connection; its socket is closed and its slot is free once its last session

@@ -373,7 +373,7 @@ impl Shard {
             (now.calls, calls + left[2]),
             (now.invocations, invocations + left[3]),
             (now.output_bytes, sum(|connection| connection.output.waiting_bytes())),
-            (now.input_bytes, sum(|connection| connection.input.held_bytes())),
+            (now.input_bytes, sum(Connection::input_bytes)),
         ];
         for (gauge, (counted, found)) in expected.into_iter().enumerate() {
             assert_eq!(counted, found as u64, "gauge {gauge} agrees with what exists");

@@ -106,7 +106,7 @@ impl Outbound {
                 let frame = framing.finish(out, start);
                 return Ok(self.arena.span(frame));
             }
-            Err(EncodeError::TooLarge) => SendError::TooLarge,
+            Err(EncodeError::TooLarge { .. }) => SendError::TooLarge,
             Err(_) => SendError::Encoding,
         };
         out.truncate(before);

@@ -1,7 +1,7 @@
 //! Why a transport ended: one enum, with a short name for counters and logs, and the WebSocket
 //! close code that belongs to it. The bytes of handshake refusals are written elsewhere.
 
-use super::CloseCode;
+use super::{CloseCode, Stage};
 
 /// A fault of the peer that ends its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,8 +20,9 @@ pub enum TransportError {
     RawSocketReservedBits(u32),
     #[error("the RawSocket frame type {0} is reserved")]
     RawSocketReservedType(u8),
-    #[error("a message of {bytes} bytes exceeds the limit of {limit} bytes")]
-    MessageTooBig { bytes: u64, limit: usize },
+    /// TR-SZ-02. On RawSocket the limit is the announced one, at most `limits.message_bytes`.
+    #[error("a message of {bytes} bytes exceeds the limit of {limit} bytes{}", .stage.limit_name())]
+    MessageTooBig { bytes: u64, limit: usize, stage: Stage },
     #[error("a violation of RFC 6455: {}", .0.reason())]
     WebSocket(Violation),
     #[error("text that is not valid UTF-8")]
@@ -42,7 +43,8 @@ impl TransportError {
             Self::Handshake(refusal) => refusal.kind(),
             Self::RawSocketReservedBits(_) => "rawsocket_reserved_bits",
             Self::RawSocketReservedType(_) => "rawsocket_reserved_type",
-            Self::MessageTooBig { .. } => "message_too_big",
+            Self::MessageTooBig { stage: Stage::Establishing, .. } => "hello_too_big",
+            Self::MessageTooBig { stage: Stage::Established, .. } => "message_too_big",
             Self::WebSocket(violation) => violation.kind(),
             Self::InvalidUtf8 => "invalid_utf8",
             Self::WrongMessageType { .. } => "wrong_message_type",
@@ -57,6 +59,16 @@ impl TransportError {
             Self::InvalidUtf8 => Some(CloseCode::Invalid),
             Self::MessageTooBig { .. } => Some(CloseCode::Size),
             _ => None,
+        }
+    }
+}
+
+impl Stage {
+    /// Which key of the configuration bounds a message.
+    const fn limit_name(self) -> &'static str {
+        match self {
+            Self::Establishing => " before the session is established (limits.hello_bytes)",
+            Self::Established => " (limits.message_bytes)",
         }
     }
 }
@@ -128,6 +140,9 @@ pub enum HttpRefusal {
     Origin,
     Path,
     Subprotocol,
+    Target,
+    /// More than [`HTTP_HEADERS`](crate::limits::HTTP_HEADERS).
+    TooManyHeaders,
     Version,
 }
 
@@ -135,12 +150,12 @@ impl HttpRefusal {
     pub const fn status(self) -> u16 {
         match self {
             Self::Body | Self::Host | Self::Key | Self::Malformed | Self::OldHttp => 400,
-            Self::NoSubprotocol | Self::Subprotocol => 400,
+            Self::NoSubprotocol | Self::Subprotocol | Self::Target => 400,
             Self::Origin => 403,
             Self::Path => 404,
             Self::Method => 405,
             Self::NotUpgrade | Self::Version => 426,
-            Self::HeadTooLarge => 431,
+            Self::HeadTooLarge | Self::TooManyHeaders => 431,
             Self::Full => 503,
         }
     }
@@ -160,6 +175,8 @@ impl HttpRefusal {
             Self::Origin => "http_origin",
             Self::Path => "http_path",
             Self::Subprotocol => "http_subprotocol",
+            Self::Target => "http_target",
+            Self::TooManyHeaders => "http_too_many_headers",
             Self::Version => "http_websocket_version",
         }
     }
@@ -169,7 +186,7 @@ impl HttpRefusal {
             Self::Body => "a WebSocket request has no body",
             Self::Full => "all connections of this router are taken",
             Self::HeadTooLarge => "the request head is too large",
-            Self::Host => "exactly one Host header is required",
+            Self::Host => "exactly one Host header with a valid host is required",
             Self::Key => "Sec-WebSocket-Key must be given once, with 16 bytes in Base64",
             Self::Malformed => "the request is not well-formed HTTP/1.1",
             Self::Method => "only GET is supported",
@@ -179,6 +196,8 @@ impl HttpRefusal {
             Self::Origin => "this origin is not allowed",
             Self::Path => "nothing is served at this path",
             Self::Subprotocol => "none of the offered subprotocols is supported",
+            Self::Target => "the request target must be a path or an http URL",
+            Self::TooManyHeaders => "the request has too many headers",
             Self::Version => "only version 13 of the WebSocket protocol is supported",
         }
     }

@@ -5,8 +5,10 @@ use httparse::{Header, Request, Status};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::codec::Codec;
+use crate::limits::HTTP_HEADERS;
 
-use super::http_answer::{refuse, subprotocol};
+use super::http_answer::{Asked, refuse, subprotocol};
+use super::target::{is_authority, path_of};
 use super::{HttpRefusal, TransportError, TransportRules};
 
 /// Finds the end of the request's head; `None` if it has not come yet.
@@ -24,7 +26,7 @@ pub(super) fn find_head(
         return Ok(Some(from + at + END.len()));
     }
     if input.len() >= rules.http_head_bytes {
-        refuse(HttpRefusal::HeadTooLarge, "", rules, reply);
+        refuse(HttpRefusal::HeadTooLarge, "", Asked::by(input), rules, reply);
         return Err(TransportError::Http(HttpRefusal::HeadTooLarge));
     }
     *scanned = u32::try_from(seen.len()).unwrap_or(u32::MAX);
@@ -37,11 +39,11 @@ pub(super) fn upgrade(
     rules: &TransportRules,
     reply: &mut Vec<u8>,
 ) -> Result<Codec, TransportError> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; HTTP_HEADERS];
     let mut request = Request::new(&mut headers);
     let parsed = match request.parse(head) {
         Ok(Status::Complete(length)) if length == head.len() => judge(&request, rules),
-        Err(httparse::Error::TooManyHeaders) => Err((HttpRefusal::HeadTooLarge, String::new())),
+        Err(httparse::Error::TooManyHeaders) => Err((HttpRefusal::TooManyHeaders, String::new())),
         _ => Err((HttpRefusal::Malformed, String::new())),
     };
     match parsed {
@@ -50,7 +52,7 @@ pub(super) fn upgrade(
             Ok(codec)
         }
         Err((refusal, detail)) => {
-            refuse(refusal, &detail, rules, reply);
+            refuse(refusal, &detail, Asked::by(head), rules, reply);
             Err(TransportError::Http(refusal))
         }
     }
@@ -79,7 +81,10 @@ fn judge<'a>(
     if has_body {
         return fail(HttpRefusal::Body);
     }
-    if !rules.allows_path(path_of(request.path.unwrap_or_default())) {
+    let Some(path) = path_of(request.path.unwrap_or_default()) else {
+        return fail(HttpRefusal::Target);
+    };
+    if !rules.allows_path(&path) {
         return fail(HttpRefusal::Path);
     }
     if !has_token(headers, "upgrade", "websocket") || !has_token(headers, "connection", "upgrade") {
@@ -88,7 +93,7 @@ fn judge<'a>(
     if request.version != Some(1) {
         return fail(HttpRefusal::OldHttp);
     }
-    if count(headers, "host") != 1 {
+    if !one(headers, "host").is_some_and(|host| host.is_empty() || is_authority(host)) {
         return fail(HttpRefusal::Host);
     }
     if one(headers, "sec-websocket-version") != Some(b"13") {
@@ -140,15 +145,6 @@ fn write_switch(codec: Codec, key: &[u8], negotiated: bool, reply: &mut Vec<u8>)
     reply.extend_from_slice(END);
 }
 
-/// The path without its query, and without scheme and host if the client wrote them.
-fn path_of(target: &str) -> &str {
-    let target = target.split('?').next().unwrap_or_default();
-    match target.split_once("://") {
-        Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-        None => target,
-    }
-}
-
 fn values<'h, 'a>(
     headers: &'h [Header<'a>],
     name: &'static str,
@@ -193,19 +189,10 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 const END: &[u8] = b"\r\n\r\n";
-const MAX_HEADERS: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_path_is_what_is_left_of_the_target() {
-        assert_eq!(path_of("/ws?x=1"), "/ws");
-        assert_eq!(path_of("http://host:80/ws?x=a://b"), "/ws");
-        assert_eq!(path_of("http://host"), "/");
-        assert_eq!(path_of("/a?u=http://b/c"), "/a");
-    }
 
     #[test]
     fn keys_are_sixteen_bytes_of_base64() {

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use crate::codec::Codec;
+use crate::limits::HTTP_HEADERS;
 
 use super::{HttpRefusal, TransportRules};
 
@@ -16,10 +17,29 @@ pub(super) const fn subprotocol(codec: Codec) -> &'static str {
     }
 }
 
+/// Which kind of answer a request gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// GET and its like: head and body.
+    Whole,
+    /// HEAD: the same head, and no body (RFC 9110, 9.3.2).
+    HeadOnly,
+}
+
+impl Asked {
+    /// By the first bytes of a request, which may not have come whole: without a method nobody
+    /// can tell, and an answer without a body is right in any case.
+    pub(super) fn by(request: &[u8]) -> Self {
+        let is_head = request.starts_with(HEAD) || HEAD.starts_with(request);
+        if is_head { Self::HeadOnly } else { Self::Whole }
+    }
+}
+
 /// Appends the whole answer. `offered` is what the client wanted, if that is what was wrong.
 pub(super) fn refuse(
     refusal: HttpRefusal,
     offered: &str,
+    asked: Asked,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
 ) {
@@ -34,7 +54,9 @@ pub(super) fn refuse(
         if refusal.status() == 426 { "close, Upgrade" } else { "close" },
     );
     reply.extend_from_slice(head.as_bytes());
-    reply.extend_from_slice(body.as_bytes());
+    if asked == Asked::Whole {
+        reply.extend_from_slice(body.as_bytes());
+    }
 }
 
 fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> String {
@@ -52,7 +74,7 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
             " Connect a WAMP client with one of the subprotocols {}, for example to \
              ws://<this host>{}.",
             supported(rules),
-            rules.paths.first().map_or("/", String::as_str),
+            first_path(rules),
         )),
         HttpRefusal::Path => {
             add(format_args!(" WebSocket is served at {}.", rules.paths.join(", ")));
@@ -60,11 +82,19 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
         HttpRefusal::HeadTooLarge => {
             add(format_args!(" The limit is {} bytes.", rules.http_head_bytes));
         }
+        HttpRefusal::TooManyHeaders => add(format_args!(" The limit is {HTTP_HEADERS}.")),
+        HttpRefusal::Target => {
+            add(format_args!(" Write for example GET {} HTTP/1.1.", first_path(rules)));
+        }
         HttpRefusal::Full => add(format_args!(" Try again later.")),
         _ => {}
     }
     add(format_args!("\n"));
     text
+}
+
+fn first_path(rules: &TransportRules) -> &str {
+    rules.paths.first().map_or("/", String::as_str)
 }
 
 fn extra_headers(refusal: HttpRefusal) -> &'static str {
@@ -105,4 +135,5 @@ const fn phrase(status: u16) -> &'static str {
     }
 }
 
+const HEAD: &[u8] = b"HEAD ";
 const MAX_ECHO: usize = 200;

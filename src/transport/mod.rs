@@ -14,6 +14,7 @@ mod mask;
 mod output;
 pub mod rawsocket;
 mod rules;
+mod target;
 mod websocket;
 
 pub use arena::{Arena, Span};
@@ -21,7 +22,7 @@ pub use error::{HandshakeRefusal, HttpRefusal, TransportError, Violation};
 pub use framing::{FrameStart, Framing};
 pub use mask::unmask;
 pub use output::{Class, Dropped, Output};
-pub use rules::TransportRules;
+pub use rules::{Stage, TransportRules};
 pub use tungstenite::protocol::frame::coding::CloseCode;
 
 use std::ops::Range;
@@ -42,7 +43,8 @@ pub enum Inbound {
     Assembled(Vec<u8>),
     /// A sign of life that is no message: ping, pong, a fragment, or bytes after the end.
     Control,
-    /// The peer closed the WebSocket in order; the echo is in `reply`, if one was owed.
+    /// The peer closed the WebSocket in order. Queue what is still to be said, then what
+    /// [`Transport::encode_close`] gives: the echo, if one is owed.
     Closed,
 }
 
@@ -61,7 +63,9 @@ enum State {
     },
     WebSocket(WebSocket),
     RawSocket,
-    /// Refused or broken: whatever still arrives is thrown away.
+    /// The peer broke the rules: it is not heard any more, but may be told why.
+    RawSocketBroken,
+    /// Refused or closed: whatever still arrives is thrown away, and nothing is sent.
     Finished,
 }
 
@@ -81,14 +85,19 @@ impl Transport {
     /// Takes one step. `input` starts at a frame or handshake boundary, and holds the same bytes
     /// (and more) when it is offered again after `None`.
     ///
+    /// `stage` decides how long a message may be ([`TransportRules::limit`]).
+    ///
     /// Returns `None` if more bytes are needed, else how many bytes were consumed and what they
-    /// were. What is to be sent back is appended to `reply`, also when the step fails: then flush
-    /// `reply`, say what the session has to say, [`Self::encode_close`] with the error's
-    /// [`TransportError::close_code`], and close. After an error or [`Inbound::Closed`] all input
-    /// is consumed and ignored.
+    /// were. What is to be sent back at once, ahead of what waits, is appended to `reply`.
+    ///
+    /// # Errors
+    /// What the peer did wrong. Send `reply`, say what the session has to say,
+    /// [`Self::encode_close`] with the error's [`TransportError::close_code`], and close. After an
+    /// error or [`Inbound::Closed`] all input is consumed and ignored.
     pub fn decode(
         &mut self,
         input: &mut [u8],
+        stage: Stage,
         rules: &TransportRules,
         reply: &mut Vec<u8>,
     ) -> Result<Option<(usize, Inbound)>, TransportError> {
@@ -104,9 +113,11 @@ impl Transport {
                 }
                 Err(error) => Err(error),
             },
-            State::WebSocket(websocket) => websocket.decode(input, rules.message_bytes, reply),
-            State::RawSocket => rawsocket::decode(input, rules.message_bytes, reply),
-            State::Finished => Ok(Step::Done(input.len(), Inbound::Control)),
+            State::WebSocket(websocket) => websocket.decode(input, stage, rules, reply),
+            State::RawSocket => rawsocket::decode(input, stage, rules, reply),
+            State::RawSocketBroken | State::Finished => {
+                Ok(Step::Done(input.len(), Inbound::Control))
+            }
         };
         match step {
             Ok(Step::Done(consumed, inbound)) => {
@@ -137,7 +148,26 @@ impl Transport {
         match &self.state {
             State::WebSocket(websocket) => websocket.is_open(),
             State::RawSocket => true,
+            State::Negotiating { .. } | State::RawSocketBroken | State::Finished => false,
+        }
+    }
+
+    /// Whether a message may still be queued. Not before the handshake is over, and never after
+    /// [`Self::encode_close`]: nothing follows a close frame (RFC 6455, 5.5.1).
+    pub const fn may_send(&self) -> bool {
+        match &self.state {
+            State::WebSocket(websocket) => websocket.may_send(),
+            State::RawSocket | State::RawSocketBroken => true,
             State::Negotiating { .. } | State::Finished => false,
+        }
+    }
+
+    /// Bytes of memory that an unfinished message in fragments holds here, room to grow included;
+    /// at most what the message may have.
+    pub fn held_bytes(&self) -> usize {
+        match &self.state {
+            State::WebSocket(websocket) => websocket.held_bytes(),
+            _ => 0,
         }
     }
 
@@ -147,15 +177,17 @@ impl Transport {
         match &self.state {
             State::WebSocket(websocket) => websocket.encode_ping(payload, out),
             State::RawSocket => rawsocket::encode_control(rawsocket::PING, payload, out),
-            State::Negotiating { .. } | State::Finished => {}
+            State::Negotiating { .. } | State::RawSocketBroken | State::Finished => {}
         }
     }
 
-    /// Appends what ends the transport in order: a close frame on WebSocket, once; elsewhere
-    /// nothing. `reason` is cut at 123 bytes.
+    /// Ends the way out, and appends what says so: a close frame on WebSocket, once; elsewhere
+    /// nothing. If the peer closed first, the frame echoes the peer's code instead of saying
+    /// `code` and `reason`. `reason` is cut at 123 bytes.
     pub fn encode_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
-        if let State::WebSocket(websocket) = &mut self.state {
-            websocket.encode_close(code, reason, out);
+        match &mut self.state {
+            State::WebSocket(websocket) => websocket.encode_close(code, reason, out),
+            state => *state = State::Finished,
         }
     }
 
@@ -167,7 +199,8 @@ impl Transport {
                 reply.extend_from_slice(&rawsocket::connection_limit_reply());
             }
             Some(byte) if byte.is_ascii_alphabetic() && rules.websocket => {
-                http_answer::refuse(HttpRefusal::Full, "", rules, reply);
+                let asked = http_answer::Asked::by(first_bytes);
+                http_answer::refuse(HttpRefusal::Full, "", asked, rules, reply);
             }
             _ => {}
         }
@@ -176,6 +209,7 @@ impl Transport {
     fn fail(&mut self) {
         match &mut self.state {
             State::WebSocket(websocket) => websocket.fail(),
+            State::RawSocket => self.state = State::RawSocketBroken,
             state => *state = State::Finished,
         }
     }
@@ -231,7 +265,8 @@ mod tests {
 
     fn first_step(bytes: &[u8], rules: &TransportRules) -> (Option<TransportError>, Vec<u8>) {
         let mut reply = Vec::new();
-        let result = Transport::new().decode(&mut bytes.to_vec(), rules, &mut reply);
+        let mut bytes = bytes.to_vec();
+        let result = Transport::new().decode(&mut bytes, Stage::Establishing, rules, &mut reply);
         (result.err(), reply)
     }
 
@@ -264,6 +299,13 @@ mod tests {
         };
         assert_eq!(answer(&[0x7F]), [0x7F, 0x40, 0, 0]);
         assert!(answer(b"GET").starts_with(b"HTTP/1.1 503 "));
+        assert!(
+            answer(b"GET")
+                .ends_with(b"\r\n\r\nAll connections of this router are taken. Try again later.\n")
+        );
+        for head in ["H", "HEAD", "HEAD /ws"] {
+            assert!(answer(head.as_bytes()).ends_with(b"\r\n\r\n"), "no body: {head}");
+        }
         assert!(answer(b"").is_empty());
         assert!(answer(&[0x16]).is_empty());
     }
@@ -273,11 +315,13 @@ mod tests {
         let rules = TransportRules::default();
         let mut transport = Transport::new();
         let mut reply = Vec::new();
-        transport.decode(&mut [0x16], &rules, &mut reply).expect_err("TLS is refused");
-        let step = transport.decode(&mut [1, 2, 3], &rules, &mut reply);
+        let mut decode =
+            |input: &mut [u8]| transport.decode(input, Stage::Establishing, &rules, &mut reply);
+        decode(&mut [0x16]).expect_err("TLS is refused");
+        let step = decode(&mut [1, 2, 3]);
         assert_eq!(step, Ok(Some((3, Inbound::Control))));
         transport.encode_ping(b"x", &mut reply);
         transport.encode_close(CloseCode::Normal, "", &mut reply);
-        assert!(reply.is_empty() && !transport.is_open());
+        assert!(reply.is_empty() && !transport.is_open() && !transport.may_send());
     }
 }

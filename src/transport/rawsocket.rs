@@ -4,7 +4,7 @@
 
 use crate::codec::Codec;
 
-use super::{Framing, HandshakeRefusal, Inbound, Step, TransportError, TransportRules};
+use super::{Framing, HandshakeRefusal, Inbound, Stage, Step, TransportError, TransportRules};
 
 /// The error reply to a peer that came when all connections were taken (TR-RS-04).
 pub const fn connection_limit_reply() -> [u8; 4] {
@@ -47,16 +47,17 @@ pub(super) fn handshake(
 /// Takes one frame; PING is answered, PONG ignored (TR-RS-06 to TR-RS-08).
 pub(super) fn decode(
     input: &[u8],
-    message_bytes: usize,
+    stage: Stage,
+    rules: &TransportRules,
     reply: &mut Vec<u8>,
 ) -> Result<Step, TransportError> {
     let Some(&header) = input.first_chunk() else {
         return Ok(Step::Need(HEADER_BYTES));
     };
     let (kind, length) = parse_header(header)?;
-    let limit = announced_limit(message_bytes);
+    let limit = announced_limit(rules.message_bytes).min(rules.limit(stage));
     if length > limit {
-        return Err(TransportError::MessageTooBig { bytes: length as u64, limit });
+        return Err(TransportError::MessageTooBig { bytes: length as u64, limit, stage });
     }
     let end = HEADER_BYTES + length;
     if input.len() < end {
@@ -223,12 +224,14 @@ mod tests {
     /// TR-RS-07: the header alone decides, for PING and PONG too.
     #[test]
     fn over_the_limit_is_known_from_the_header() {
+        let rules = TransportRules { message_bytes: 1024, ..Default::default() };
+        let stage = Stage::Established;
         for kind in [MESSAGE, PING, PONG] {
-            let error = decode(&[kind, 0, 4, 1], 1024, &mut Vec::new());
-            let expected = TransportError::MessageTooBig { bytes: 1025, limit: 1024 };
+            let error = decode(&[kind, 0, 4, 1], stage, &rules, &mut Vec::new());
+            let expected = TransportError::MessageTooBig { bytes: 1025, limit: 1024, stage };
             assert_eq!(error.expect_err("too big"), expected);
         }
-        let step = decode(&[MESSAGE, 0, 4, 0], 1024, &mut Vec::new());
+        let step = decode(&[MESSAGE, 0, 4, 0], stage, &rules, &mut Vec::new());
         assert!(matches!(step, Ok(Step::Need(1028))));
     }
 }

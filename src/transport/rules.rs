@@ -1,18 +1,30 @@
 //! What a listener demands of its peers' transports; frozen when the listener starts.
 
+use super::target::path_of;
 use crate::codec::Codec;
 use crate::limits::Limits;
+
+/// How far the peer has come: until a session is established, messages are short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Between the transport's handshake and WELCOME: HELLO, and what answers a CHALLENGE.
+    Establishing,
+    /// A session is there, or has been and is being closed.
+    Established,
+}
 
 /// The rules of one listener. Shared by all its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportRules {
     /// Bytes of one incoming message; RawSocket rounds down to a power of two, 512 B to 16 MiB.
     pub message_bytes: usize,
+    /// Bytes of one incoming message before the session is established.
+    pub hello_bytes: usize,
     /// Bytes of an HTTP request head.
     pub http_head_bytes: usize,
     pub websocket: bool,
     pub rawsocket: bool,
-    /// Paths that accept a WebSocket, compared exactly; empty: any.
+    /// Paths that accept a WebSocket, with or without escapes; empty: any.
     pub paths: Vec<String>,
     /// Serializers that a client may choose.
     pub codecs: Vec<Codec>,
@@ -26,12 +38,22 @@ pub struct TransportRules {
 }
 
 impl TransportRules {
+    /// Bytes that one incoming message may have, PING and PONG of RawSocket included.
+    pub fn limit(&self, stage: Stage) -> usize {
+        match stage {
+            Stage::Establishing => self.hello_bytes.min(self.message_bytes),
+            Stage::Established => self.message_bytes,
+        }
+    }
+
     pub fn allows(&self, codec: Codec) -> bool {
         self.codecs.contains(&codec)
     }
 
-    pub fn allows_path(&self, path: &str) -> bool {
-        self.paths.is_empty() || self.paths.iter().any(|allowed| allowed == path)
+    /// Whether a WebSocket may be opened at this path, as [`path_of`] gives it.
+    pub(super) fn allows_path(&self, path: &str) -> bool {
+        let is_served = |served: &String| path_of(served).is_some_and(|served| served == path);
+        self.paths.is_empty() || self.paths.iter().any(is_served)
     }
 
     pub fn allows_origin(&self, origin: &str) -> bool {
@@ -45,6 +67,7 @@ impl Default for TransportRules {
         let limits = Limits::default();
         Self {
             message_bytes: limits.message_bytes,
+            hello_bytes: limits.hello_bytes,
             http_head_bytes: limits.http_head_bytes,
             websocket: true,
             rawsocket: true,

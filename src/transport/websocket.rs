@@ -7,16 +7,30 @@ use std::str;
 
 use crate::codec::Codec;
 
-use super::{CloseCode, Framing, Inbound, Step, TransportError, Violation, unmask};
+use super::{
+    CloseCode, Framing, Inbound, Stage, Step, TransportError, TransportRules, Violation, unmask,
+};
 
-/// An open WebSocket.
+/// A WebSocket whose handshake is over.
 #[derive(Debug)]
 pub(super) struct WebSocket {
     fragments: Option<Box<Fragments>>,
     codec: Codec,
-    sent_close: bool,
-    /// The peer closed, or broke the protocol: what follows cannot be or need not be read.
-    deaf: bool,
+    life: Life,
+}
+
+/// Which directions still work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// Our close frame was sent: nothing follows it, and only the peer's close matters.
+    Closing,
+    /// The peer closed, with this code if it gave one: nothing is read, and the echo is owed.
+    PeerClosed(Option<u16>),
+    /// The peer broke the protocol: nothing is read, and our close frame is owed.
+    Broken,
+    /// Nothing is read or sent.
+    Closed,
 }
 
 /// The message that is still coming.
@@ -37,7 +51,7 @@ struct Header {
 
 impl WebSocket {
     pub(super) const fn new(codec: Codec) -> Self {
-        Self { fragments: None, codec, sent_close: false, deaf: false }
+        Self { fragments: None, codec, life: Life::Open }
     }
 
     pub(super) const fn framing(&self) -> Framing {
@@ -45,46 +59,56 @@ impl WebSocket {
     }
 
     pub(super) const fn is_open(&self) -> bool {
-        !self.sent_close && !self.deaf
+        matches!(self.life, Life::Open)
+    }
+
+    pub(super) const fn may_send(&self) -> bool {
+        !matches!(self.life, Life::Closing | Life::Closed)
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        let fragments = self.fragments.as_ref();
+        fragments.map_or(0, |fragments| size_of::<Fragments>() + fragments.bytes.capacity())
     }
 
     pub(super) fn fail(&mut self) {
-        self.deaf = true;
         self.fragments = None;
+        self.life = if self.may_send() { Life::Broken } else { Life::Closed };
     }
 
     pub(super) fn decode(
         &mut self,
         input: &mut [u8],
-        limit: usize,
+        stage: Stage,
+        rules: &TransportRules,
         reply: &mut Vec<u8>,
     ) -> Result<Step, TransportError> {
-        if self.deaf {
+        if !matches!(self.life, Life::Open | Life::Closing) {
             return Ok(Step::Done(input.len(), Inbound::Control));
         }
         let header = match Header::parse(input)? {
             Ok(header) => header,
             Err(needed) => return Ok(Step::Need(needed)),
         };
-        self.check(&header, limit)?;
+        self.check(&header, stage, rules)?;
         let end = header.bytes + header.payload as usize;
         let Some(payload) = input.get_mut(header.bytes..end) else {
             return Ok(Step::Need(end));
         };
         unmask(payload, header.key);
         let inbound = match header.opcode {
-            CLOSE => self.take_close(payload, reply)?,
-            PING => {
-                self.answer_ping(payload, reply);
+            CLOSE => self.take_close(payload)?,
+            PING if self.is_open() => {
+                encode_control(PONG, payload, reply);
                 Inbound::Control
             }
-            PONG => Inbound::Control,
-            _ if self.sent_close => Inbound::Control,
+            PING | PONG => Inbound::Control,
+            _ if !self.is_open() => Inbound::Control,
             _ if header.last && self.fragments.is_none() => {
                 self.check_text(payload)?;
                 Inbound::Message(header.bytes..end)
             }
-            _ => self.take_fragment(payload, header.last)?,
+            _ => self.take_fragment(payload, header.last, rules.limit(stage))?,
         };
         Ok(Step::Done(end, inbound))
     }
@@ -97,11 +121,20 @@ impl WebSocket {
 
     pub(super) fn encode_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
         debug_assert!(code.is_allowed());
-        if self.sent_close {
-            return;
-        }
-        self.sent_close = true;
         self.fragments = None;
+        match std::mem::replace(&mut self.life, Life::Closed) {
+            Life::Open => self.life = Life::Closing,
+            Life::Broken => {}
+            Life::PeerClosed(echo) => {
+                let code = echo.map(u16::to_be_bytes);
+                encode_control(CLOSE, code.as_ref().map_or(&[], <[u8; 2]>::as_slice), out);
+                return;
+            }
+            life @ (Life::Closing | Life::Closed) => {
+                self.life = life;
+                return;
+            }
+        }
         let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES - 2)];
         out.extend_from_slice(&[0x80 | CLOSE, 2 + reason.len() as u8]);
         out.extend_from_slice(&u16::from(code).to_be_bytes());
@@ -109,13 +142,18 @@ impl WebSocket {
     }
 
     /// What the header alone decides, so that no byte of a refused body is waited for.
-    fn check(&self, header: &Header, limit: usize) -> Result<(), TransportError> {
+    fn check(
+        &self,
+        header: &Header,
+        stage: Stage,
+        rules: &TransportRules,
+    ) -> Result<(), TransportError> {
         if header.is_control() {
             return Ok(());
         }
         let inside = self.fragments.is_some();
         match header.opcode {
-            _ if self.sent_close => {}
+            _ if !self.is_open() => {}
             CONTINUATION if inside => {}
             CONTINUATION => return Err(TransportError::WebSocket(Violation::StrayContinuation)),
             _ if inside => {
@@ -128,8 +166,9 @@ impl WebSocket {
         }
         let before = self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len());
         let bytes = header.payload.saturating_add(before as u64);
+        let limit = rules.limit(stage);
         if bytes > limit as u64 {
-            return Err(TransportError::MessageTooBig { bytes, limit });
+            return Err(TransportError::MessageTooBig { bytes, limit, stage });
         }
         Ok(())
     }
@@ -141,10 +180,15 @@ impl WebSocket {
         Ok(())
     }
 
-    fn take_fragment(&mut self, payload: &[u8], last: bool) -> Result<Inbound, TransportError> {
+    fn take_fragment(
+        &mut self,
+        payload: &[u8],
+        last: bool,
+        limit: usize,
+    ) -> Result<Inbound, TransportError> {
         let text = self.is_text();
         let fragments = self.fragments.get_or_insert_default();
-        fragments.bytes.extend_from_slice(payload);
+        fragments.append(payload, limit);
         if text {
             fragments.check_text(last)?;
         }
@@ -155,32 +199,21 @@ impl WebSocket {
         Ok(Inbound::Assembled(whole.unwrap_or_default()))
     }
 
-    fn take_close(
-        &mut self,
-        payload: &[u8],
-        reply: &mut Vec<u8>,
-    ) -> Result<Inbound, TransportError> {
-        if let Some((code, reason)) = payload.split_first_chunk() {
-            let code = u16::from_be_bytes(*code);
-            if !CloseCode::from(code).is_allowed() {
-                return Err(TransportError::WebSocket(Violation::CloseCode(code)));
+    fn take_close(&mut self, payload: &[u8]) -> Result<Inbound, TransportError> {
+        let mut code = None;
+        if let Some((bytes, reason)) = payload.split_first_chunk() {
+            let number = u16::from_be_bytes(*bytes);
+            if !CloseCode::from(number).is_allowed() {
+                return Err(TransportError::WebSocket(Violation::CloseCode(number)));
             }
             str::from_utf8(reason).map_err(|_| TransportError::InvalidUtf8)?;
+            code = Some(number);
         } else if !payload.is_empty() {
             return Err(TransportError::WebSocket(Violation::ClosePayload));
         }
-        if !self.sent_close {
-            self.sent_close = true;
-            encode_control(CLOSE, &payload[..payload.len().min(2)], reply);
-        }
-        self.fail();
+        self.fragments = None;
+        self.life = if self.is_open() { Life::PeerClosed(code) } else { Life::Closed };
         Ok(Inbound::Closed)
-    }
-
-    fn answer_ping(&self, payload: &[u8], reply: &mut Vec<u8>) {
-        if !self.sent_close {
-            encode_control(PONG, payload, reply);
-        }
     }
 
     const fn is_text(&self) -> bool {
@@ -189,6 +222,17 @@ impl WebSocket {
 }
 
 impl Fragments {
+    /// Room is doubled as a `Vec` does, but not beyond what the message may have.
+    fn append(&mut self, payload: &[u8], limit: usize) {
+        let needed = self.bytes.len() + payload.len();
+        debug_assert!(needed <= limit);
+        if needed > self.bytes.capacity() {
+            let room = (2 * self.bytes.capacity()).min(limit).max(needed);
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(payload);
+    }
+
     /// Checks what is new; a character may be cut between two fragments, but not at the end.
     fn check_text(&mut self, last: bool) -> Result<(), TransportError> {
         match str::from_utf8(&self.bytes[self.checked..]) {

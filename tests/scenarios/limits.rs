@@ -119,13 +119,15 @@ fn nesting_is_limited() {
     );
 }
 
-/// TR-SZ-02, TR-RS-07: the header alone is refused, and no ABORT is owed (BP-PV-06).
+/// TR-SZ-02, TR-RS-07: the header alone is refused. A close frame says so, or else ABORT.
 #[test]
 fn the_size_of_a_message_is_limited() {
     check_with(
         |settings| settings.limits.message_bytes = 1024,
         &format!(
-            r#"join a b c
+            r#"a via rawsocket 1024
+               c via websocket
+               join a b c
                b -> SUBSCRIBE {{}} com.x
                b <- SUBSCRIBED 1 $s
                c -> PUBLISH {{}} com.x ["{0}"]
@@ -133,7 +135,8 @@ fn the_size_of_a_message_is_limited() {
                c -> PUBLISH {{}} com.x ["{1}"]
                c <- CLOSED 1009
                a sends oversized
-               a <- CLOSED 1009"#,
+               a <- ABORT * wamp.error.payload_size_exceeded
+               a <- CLOSED"#,
             "x".repeat(900),
             "x".repeat(1024)
         ),

@@ -37,9 +37,51 @@ fn a_message_at_the_limit_passes_and_one_above_does_not() {
         // The header alone decides: the body is never sent.
         let head = if kind == RAW { 4 } else { 14 };
         offender.write(&kind.message(&publish_of(MIB + 1))[..head]).unwrap();
-        let code = (kind == JSON).then_some(1009);
-        assert_eq!(offender.drain(), (vec![], code));
+        check_told_too_big(&mut offender, MIB + 1, MIB);
         publisher.goodbye();
+    }
+    settles(&server);
+}
+
+/// WebSocket says it in its close frame; RawSocket has none, so ABORT does (TR-SZ-02).
+#[track_caller]
+fn check_told_too_big(client: &mut Client, bytes: usize, limit: usize) {
+    let (messages, code) = client.drain();
+    if client.kind == JSON {
+        assert_eq!((&*messages, code), (&[][..], Some(1009)));
+        return;
+    }
+    let [abort] = &*messages else { panic!("{messages:?}") };
+    assert_eq!((&abort[0], &abort[2]), (&json!(3), &json!("wamp.error.payload_size_exceeded")));
+    let said = abort[1]["message"].as_str().unwrap();
+    let expected = format!("a message of {bytes} bytes exceeds the limit of {limit} bytes");
+    assert!(said.starts_with(&expected), "{said}");
+}
+
+/// What nobody has joined with yet is bounded more tightly, and not what comes after.
+#[test]
+fn a_hello_is_short() {
+    let server = start(&config(1));
+    let limit = 64 * 1024;
+    let hello_of = |bytes: usize| {
+        let message = |text: &str| {
+            let details = json!({"roles": {"publisher": {}}, "authextra": {"x": text}});
+            json!([1, "realm1", details])
+        };
+        let rest = JSON.encode(&message("")).len();
+        message(&"x".repeat(bytes - rest))
+    };
+    for kind in [JSON, RAW] {
+        let mut client = Client::open(address(&server), kind);
+        client.send(&hello_of(limit));
+        client.welcomed();
+        client.send(&publish_of(10 * limit));
+        client.expect(17);
+        client.goodbye();
+        // The header alone decides: the body is never sent.
+        let head = if kind == RAW { 4 } else { 14 };
+        client.write(&kind.message(&hello_of(limit + 1))[..head]).unwrap();
+        check_told_too_big(&mut client, limit + 1, limit);
     }
     settles(&server);
 }

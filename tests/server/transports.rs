@@ -99,6 +99,32 @@ fn a_listener_speaks_only_what_it_is_told_to() {
     settles(&server);
 }
 
+/// One address for every network; IPv4 keeps its own listener if it has one.
+#[test]
+fn the_unspecified_address_takes_both_families() {
+    let mut config = config(1);
+    config.listeners = vec![listener("[::]:0")];
+    let server = start(&config);
+    let ListenAddress::Tcp(bound) = address(&server) else { panic!("TCP") };
+    for host in ["127.0.0.1", "[::1]"] {
+        check_works(&format!("{host}:{}", bound.port()).parse().unwrap(), JSON);
+    }
+    assert_eq!(config.networks(&"[::]:0".parse().unwrap()), Some("IPv6 and IPv4"));
+    settles(&server);
+    let port = bound.port();
+    server.stop().unwrap();
+
+    let both = ["0.0.0.0", "[::]"].map(|host| listener(&format!("{host}:{port}")));
+    config.listeners = both.to_vec();
+    assert_eq!(config.networks(&config.listeners[0].address), None);
+    assert_eq!(config.networks(&config.listeners[1].address), Some("IPv6 only"));
+    let server = start(&config);
+    for host in ["127.0.0.1", "[::1]"] {
+        check_works(&format!("{host}:{port}").parse().unwrap(), RAW);
+    }
+    settles(&server);
+}
+
 /// TR-OT-02.
 #[test]
 fn a_unix_socket_replaces_a_stale_file_and_removes_its_own() {
@@ -143,7 +169,7 @@ fn plain_requests_get_a_helpful_answer() {
         (http_upgrade("/ws", "wamp.1, soap"), "400"),
         (upgrade.replace("Host: localhost\r\n", ""), "400"),
         (upgrade.replace("Version: 13", "Version: 8"), "426"),
-        (upgrade.replace("\r\n\r\n", &format!("\r\nX: {}\r\n\r\n", "x".repeat(9000))), "431"),
+        (upgrade.replace("\r\n\r\n", &format!("\r\nX: {}\r\n\r\n", "x".repeat(17_000))), "431"),
         ("what is this\r\n\r\n".to_owned(), "400"),
     ] {
         let answer = String::from_utf8(ask(address(&server), request.as_bytes())).unwrap();
@@ -226,6 +252,26 @@ fn close_in_order(leaves: bool) {
     client.write(&websocket_frame(8, true, &[0x03, 0xE8])).unwrap();
     assert_eq!(client.next_frame(), Frame::Close(1000));
     assert_eq!(client.next_frame(), Frame::End, "the router closes the socket first");
+    settles(&server);
+}
+
+/// RFC 6455, 5.5.1: what waits goes before the echo of the peer's close, and nothing after it.
+#[test]
+fn nothing_follows_the_echo_of_a_close() {
+    let server = start(&config(1));
+    let mut client = Client::join(address(&server), JSON);
+    client.subscribe("com.x");
+    let mut bytes = JSON.message(&json!([32, 2, {}, "com.y"]));
+    bytes.extend(JSON.message(&json!([16, 3, {"exclude_me": false}, "com.x", ["x"]])));
+    bytes.extend(websocket_frame(9, true, b"ping"));
+    bytes.extend(websocket_frame(8, true, &[0x03, 0xE8]));
+    bytes.extend(websocket_frame(9, true, b"late"));
+    client.write(&bytes).unwrap();
+    assert_eq!(client.next_frame(), Frame::Pong(b"ping".to_vec()));
+    client.expect(33);
+    client.expect(36);
+    assert_eq!(client.next_frame(), Frame::Close(1000));
+    assert_eq!(client.next_frame(), Frame::End);
     settles(&server);
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use stentor::codec::Codec;
-use stentor::transport::{Framing, TransportRules};
+use stentor::transport::{CloseCode, Framing, TransportRules};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::protocol::frame::Frame;
@@ -158,6 +158,7 @@ proptest! {
         client.close(None).expect("the wire takes everything");
         connection.reply.clear();
         connection.feed(&wire.take());
+        connection.transport.encode_close(CloseCode::Normal, "", &mut connection.reply);
         wire.give(&connection.reply);
         prop_assert_eq!(connection.events.last(), Some(&Event::Closed));
         prop_assert!(matches!(client.read(), Ok(Message::Close(_))));

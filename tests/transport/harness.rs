@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 
 use stentor::codec::Codec;
-use stentor::transport::{Framing, Inbound, Transport, TransportError, TransportRules};
+use stentor::transport::{Framing, Inbound, Stage, Transport, TransportError, TransportRules};
 
 /// What came out of a connection, with messages as bytes, however they came.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,7 @@ pub(crate) enum Event {
 /// A connection with the bytes that it did not consume yet.
 pub(crate) struct Connection {
     pub(crate) transport: Transport,
+    pub(crate) stage: Stage,
     pub(crate) rules: TransportRules,
     pub(crate) events: Vec<Event>,
     pub(crate) reply: Vec<u8>,
@@ -30,7 +31,8 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(rules: TransportRules) -> Self {
         let (events, reply, pending) = (Vec::new(), Vec::new(), Vec::new());
-        Self { transport: Transport::new(), rules, events, reply, error: None, pending }
+        let (transport, stage) = (Transport::new(), Stage::Established);
+        Self { transport, stage, rules, events, reply, error: None, pending }
     }
 
     pub(crate) fn websocket(rules: TransportRules, subprotocol: &str) -> Self {
@@ -59,7 +61,8 @@ impl Connection {
         self.pending.extend_from_slice(bytes);
         while self.error.is_none() && !self.pending.is_empty() {
             let before = self.pending.clone();
-            let step = self.transport.decode(&mut self.pending, &self.rules, &mut self.reply);
+            let (stage, rules) = (self.stage, &self.rules);
+            let step = self.transport.decode(&mut self.pending, stage, rules, &mut self.reply);
             match step {
                 Ok(None) => {
                     assert_eq!(self.pending, before, "what is not consumed is not touched");

@@ -1,6 +1,7 @@
 //! The HTTP half of the WebSocket handshake (TR-WS-02, TR-WS-03, TR-WS-06).
 
 use stentor::codec::Codec;
+use stentor::limits::HTTP_HEADERS;
 use stentor::transport::{Framing, HttpRefusal, TransportError, TransportRules};
 
 use crate::harness::{Connection, Event, check_cuts, masked, upgrade};
@@ -96,7 +97,9 @@ fn every_refusal_has_its_status() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for (from, to, reason, status) in [
         ("GET", "POST", HttpRefusal::Method, 405),
-        ("GET", "HEAD", HttpRefusal::Method, 405),
+        ("GET /ws", "GET *", HttpRefusal::Target, 400),
+        ("Host: example.org", "Host: user@example.org", HttpRefusal::Host, 400),
+        ("Host: example.org", "Host: a, b", HttpRefusal::Host, 400),
         ("/ws", "/other", HttpRefusal::Path, 404),
         ("Upgrade: websocket\r\n", "", HttpRefusal::NotUpgrade, 426),
         ("Upgrade: websocket", "Upgrade: h2c", HttpRefusal::NotUpgrade, 426),
@@ -150,13 +153,88 @@ fn a_head_over_the_limit_is_refused_without_its_end() {
     let endless = format!("GET /ws HTTP/1.1\r\nX: {}", "x".repeat(512));
     let (reason, _) = refusal(&endless, &rules);
     assert_eq!((reason, reason.status()), (HttpRefusal::HeadTooLarge, 431));
-    let many = upgrade(&[("A", "b"); 100]);
-    assert_eq!(refusal(&many, &TransportRules::default()).0, HttpRefusal::HeadTooLarge);
     let good = upgrade(&[("Sec-WebSocket-Protocol", "wamp.2.json")]);
     let exact = TransportRules { http_head_bytes: good.len(), ..rules.clone() };
     assert_eq!(check_cuts(&exact, good.as_bytes(), &[1]).error, None);
     let short = TransportRules { http_head_bytes: good.len() - 1, ..rules };
     assert_eq!(refusal(&good, &short).0, HttpRefusal::HeadTooLarge);
+}
+
+/// The reason is the true one: not the bytes.
+#[test]
+fn headers_are_counted() {
+    let with = |count| {
+        let mut headers = vec![("A", "b"); count - 5];
+        headers[0] = ("Sec-WebSocket-Protocol", "wamp.2.json");
+        upgrade(&headers)
+    };
+    assert_eq!(check_cuts(&rules(), with(HTTP_HEADERS).as_bytes(), &[7]).error, None);
+    let (reason, answer) = refusal(&with(HTTP_HEADERS + 1), &rules());
+    assert_eq!((reason, reason.status()), (HttpRefusal::TooManyHeaders, 431));
+    assert!(answer.ends_with("\r\n\r\nThe request has too many headers. The limit is 128.\n"));
+}
+
+/// Browsers send all cookies of a domain; 8,718 bytes have been seen.
+#[test]
+fn real_cookies_fit_by_default() {
+    let cookies = "c".repeat(12_000);
+    let headers = [("Sec-WebSocket-Protocol", "wamp.2.json"), ("Cookie", &*cookies)];
+    assert_eq!(check_cuts(&rules(), upgrade(&headers).as_bytes(), &[1000]).error, None);
+    let more = [headers[0], ("Cookie", &*cookies), ("X", &*cookies)];
+    let (reason, answer) = refusal(&upgrade(&more), &rules());
+    assert_eq!(reason, HttpRefusal::HeadTooLarge);
+    assert!(answer.contains("The limit is 16384 bytes."), "{answer}");
+}
+
+/// RFC 9112, 3.2: the path is what the target says, in either form, and nothing else.
+#[test]
+fn the_target_names_the_path() {
+    let protocol = [("Sec-WebSocket-Protocol", "wamp.2.json")];
+    for (target, verdict) in [
+        ("/ws", None),
+        ("/ws?a=b", None),
+        ("/%77%73", None),
+        ("http://example.org/ws", None),
+        ("HTTP://EXAMPLE.ORG:80/ws?a", None),
+        ("/public://x/ws", Some(HttpRefusal::Path)),
+        ("/WS", Some(HttpRefusal::Path)),
+        ("/ws/", Some(HttpRefusal::Path)),
+        ("//ws", Some(HttpRefusal::Path)),
+        ("http://example.org", Some(HttpRefusal::Path)),
+        ("public://x/ws", Some(HttpRefusal::Target)),
+        ("http:///ws", Some(HttpRefusal::Target)),
+        ("http://user@example.org/ws", Some(HttpRefusal::Target)),
+        ("example.org:80", Some(HttpRefusal::Target)),
+        ("*", Some(HttpRefusal::Target)),
+        ("/ws#x", Some(HttpRefusal::Target)),
+        ("/%7", Some(HttpRefusal::Target)),
+    ] {
+        let request = upgrade(&protocol).replace("GET /ws ", &format!("GET {target} "));
+        let connection = check_cuts(&rules(), request.as_bytes(), &[1, 9]);
+        assert_eq!(connection.error, verdict.map(TransportError::Http), "{target}");
+    }
+    let request = upgrade(&protocol).replace("GET /ws ", "GET /a%2fb ");
+    let escaped = TransportRules { paths: vec!["/%61%2Fb".into()], ..rules() };
+    assert_eq!(check_cuts(&escaped, request.as_bytes(), &[]).error, None);
+}
+
+/// RFC 9110, 9.3.2: all of the answer but its body.
+#[test]
+fn an_answer_to_head_has_no_body() {
+    let rules = TransportRules { http_head_bytes: 512, ..rules() };
+    let long = format!("HEAD /ws HTTP/1.1\r\nX: {}", "x".repeat(512));
+    for (request, refusal) in [
+        ("HEAD /ws HTTP/1.1\r\nHost: h\r\n\r\n", HttpRefusal::Method),
+        ("HEAD /ws\r\n\r\n", HttpRefusal::Malformed),
+        (&long, HttpRefusal::HeadTooLarge),
+    ] {
+        let connection = check_cuts(&rules, request.as_bytes(), &[1, 9]);
+        assert_eq!(connection.error, Some(TransportError::Http(refusal)));
+        let answer = String::from_utf8(connection.reply).expect("plain text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(body.is_empty(), "{answer}");
+        assert!(head.contains("\r\nContent-Length: ") && !head.contains(": 0\r\n"), "{head}");
+    }
 }
 
 /// A client may send its HELLO behind the request without waiting.

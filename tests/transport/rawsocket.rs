@@ -3,7 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use stentor::codec::Codec;
-use stentor::transport::{Framing, HandshakeRefusal, Transport, TransportError, TransportRules};
+use stentor::transport::{
+    CloseCode, Framing, HandshakeRefusal, Stage, Transport, TransportError, TransportRules,
+};
 
 use crate::harness::{Connection, Event, check_cuts};
 
@@ -65,8 +67,34 @@ fn the_announced_limit_holds_for_every_type() {
         connection.feed(&[b'x'; 1024]);
         assert_eq!((connection.error, connection.events.len()), (None, 1));
         connection.feed(&[kind, 0, 4, 1]);
-        let error = TransportError::MessageTooBig { bytes: 1025, limit: 1024 };
+        let stage = Stage::Established;
+        let error = TransportError::MessageTooBig { bytes: 1025, limit: 1024, stage };
         assert_eq!(connection.error, Some(error));
+        let text = "a message of 1025 bytes exceeds the limit of 1024 bytes (limits.message_bytes)";
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+/// A stranger's frames are short, whatever was announced, and the header alone decides.
+#[test]
+fn before_the_session_frames_are_short() {
+    let rules = TransportRules { hello_bytes: 600, ..Default::default() };
+    for kind in 0..=2 {
+        let mut connection = Connection::rawsocket(rules.clone(), 1);
+        connection.stage = Stage::Establishing;
+        connection.feed(&[kind, 0, 2, 88]);
+        connection.feed(&[b'x'; 600]);
+        assert_eq!((connection.error, connection.events.len()), (None, 1));
+        connection.feed(&[kind, 0, 2, 89]);
+        let error = connection.error.expect("one byte too many");
+        assert_eq!(error.kind(), "hello_too_big");
+        let text = "a message of 601 bytes exceeds the limit of 600 bytes before the session is \
+                    established (limits.hello_bytes)";
+        assert_eq!(error.to_string(), text);
+        // It can still be told so, until its transport is closed.
+        assert!(connection.transport.may_send() && !connection.transport.is_open());
+        connection.transport.encode_close(CloseCode::Size, "", &mut connection.reply);
+        assert!(!connection.transport.may_send());
     }
 }
 

@@ -1,6 +1,6 @@
 //! RFC 6455 frame by frame (TR-WS-01, TR-WS-04, TR-WS-05).
 
-use stentor::transport::{CloseCode, TransportError, TransportRules, Violation};
+use stentor::transport::{CloseCode, Stage, TransportError, TransportRules, Violation};
 
 use crate::harness::{Connection, Event, masked};
 
@@ -165,10 +165,94 @@ fn a_close_is_echoed_once_and_ends_the_reading() {
         connection.feed(&masked(0x88, payload));
         connection.feed(&masked(0x81, b"late"));
         assert_eq!(connection.events, [Event::Closed, Event::Control]);
-        connection.transport.encode_close(CloseCode::Normal, "", &mut connection.reply);
+        // What waits may go before the echo, and nothing after it (RFC 6455, 5.5.1).
+        assert!(connection.reply.is_empty() && connection.transport.may_send());
+        connection.transport.encode_close(CloseCode::Away, "other", &mut connection.reply);
         assert_eq!(connection.reply, echo);
-        assert!(!connection.transport.is_open());
+        check_silent(&mut connection);
     }
+}
+
+/// RFC 6455, 5.5.1: whatever a peer does after our close frame, nothing follows it.
+fn check_silent(connection: &mut Connection) {
+    connection.reply.clear();
+    for frame in [masked(0x89, b"ping"), masked(0x81, b"[]"), masked(0x88, b"\x03\xE8")] {
+        connection.feed(&frame);
+    }
+    connection.transport.encode_ping(b"x", &mut connection.reply);
+    connection.transport.encode_close(CloseCode::Normal, "", &mut connection.reply);
+    assert!(connection.reply.is_empty());
+    assert!(!connection.transport.may_send() && !connection.transport.is_open());
+}
+
+#[test]
+fn nothing_follows_our_close() {
+    let open = json();
+    let mut halfway = json();
+    halfway.feed(&masked(0x01, b"half"));
+    let mut broken = json();
+    broken.feed(&masked(0xC1, b"x"));
+    for mut connection in [open, halfway, broken] {
+        assert!(connection.transport.may_send(), "ABORT may go before the close frame");
+        let mut close = Vec::new();
+        connection.transport.encode_close(CloseCode::Policy, "", &mut close);
+        assert_eq!(close, b"\x88\x02\x03\xF0");
+        assert_eq!(connection.transport.held_bytes(), 0);
+        check_silent(&mut connection);
+    }
+}
+
+/// What an unfinished message holds is bounded by what it may have, and given back with it.
+#[test]
+fn fragments_hold_no_more_than_their_message_may() {
+    let mut connection = json();
+    assert_eq!(connection.transport.held_bytes(), 0);
+    for number in 0..50 {
+        connection.feed(&masked(u8::from(number == 0), &[b'x'; 20]));
+        let held = connection.transport.held_bytes();
+        assert!(held >= (number + 1) * 20 && held <= 1000 + 64, "{held} after {number}");
+    }
+    for _ in 0..1000 {
+        connection.feed(&masked(0x00, b""));
+    }
+    assert!(connection.transport.held_bytes() <= 1000 + 64);
+    connection.feed(&masked(0x80, b""));
+    assert_eq!(connection.transport.held_bytes(), 0);
+    connection.feed(&masked(0x01, &[b'x'; 20]));
+    assert!(connection.transport.held_bytes() < 100, "a new message starts anew");
+    connection.feed(&masked(0xC1, b""));
+    assert_eq!(connection.transport.held_bytes(), 0, "and ends with the connection");
+}
+
+/// A stranger's messages are short, in one frame or in fragments.
+#[test]
+fn before_the_session_messages_are_short() {
+    let rules = TransportRules { hello_bytes: 100, ..Default::default() };
+    let stranger = || {
+        let mut connection = Connection::websocket(rules.clone(), "wamp.2.json");
+        connection.stage = Stage::Establishing;
+        connection
+    };
+    let error = |bytes| {
+        let stage = Stage::Establishing;
+        Some(TransportError::MessageTooBig { bytes, limit: 100, stage })
+    };
+    let mut connection = stranger();
+    connection.feed(&masked(0x81, &[b'x'; 100]));
+    connection.feed(&masked(0x81, &[b'x'; 101])[..8]);
+    assert_eq!((connection.error, connection.messages().len()), (error(101), 1));
+    assert_eq!(connection.close_frame()[..4], [0x88, 9, 0x03, 0xF1]);
+    let mut connection = stranger();
+    connection.feed(&masked(0x01, &[b'x'; 60]));
+    connection.feed(&masked(0x00, &[b'x'; 40]));
+    assert!(connection.transport.held_bytes() <= 100 + 64);
+    connection.feed(&masked(0x80, b"x"));
+    assert_eq!(connection.error, error(101));
+    let mut connection = stranger();
+    connection.feed(&masked(0x81, b"hello"));
+    connection.stage = Stage::Established;
+    connection.feed(&masked(0x81, &[b'x'; 101]));
+    assert_eq!((connection.error, connection.messages().len()), (None, 2));
 }
 
 #[test]
