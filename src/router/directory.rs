@@ -42,7 +42,7 @@ impl<I> Default for Listing<I> {
 pub(super) struct Directory<I: Eq + Hash>(DashMap<I, Described, FixedState>);
 
 impl<I: Copy + Eq + Hash> Directory<I> {
-    pub(super) fn new(seed: HashSeed) -> Self {
+    pub(super) fn new(seed: &HashSeed) -> Self {
         Self(DashMap::with_hasher(seed.state()))
     }
 

@@ -180,12 +180,13 @@ impl HistoryTable {
         settings: &[HistorySettings],
         topics: &TopicTable,
         limits: &Limits,
-        seed: HashSeed,
+        seed: &HashSeed,
         now: Timestamp,
     ) -> Self {
         let mut table = seed.map();
         for HistorySettings { topic, policy, events, bytes, age_ms, store } in settings {
-            let subscription = topics.join(topic, *policy, HISTORY, now).subscription;
+            let joined = topics.join(topic, *policy, HISTORY, now);
+            let subscription = joined.expect("a history is never refused").subscription;
             let history = History {
                 subscription,
                 policy: *policy,

@@ -14,6 +14,7 @@ mod procedures;
 mod realm;
 mod retained;
 mod ring;
+mod shapes;
 mod topics;
 
 use std::sync::Arc;
@@ -34,13 +35,13 @@ pub use history::{
     StoredEvent,
 };
 pub use meta::{Departure, MetaFeed, MetaTopic};
-pub use pattern::MAX_WILDCARD_COMPONENTS;
 pub use procedures::{
     Callee, LoadSlot, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
 };
 pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, RetainedEvent, RetainedTable, Stored};
 pub use ring::{Answer, Pushed, Query};
+pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
 /// An event-loop thread, counted from 0.
@@ -235,7 +236,7 @@ impl Router {
         let mut by_name = seed.map();
         for (number, realm) in realms.into_iter().enumerate() {
             let name = realm.name.clone().into_boxed_str();
-            let realm = Realm::new(realm, number, &settings, seed, &ids);
+            let realm = Realm::new(realm, number, &settings, &seed, &ids);
             by_name.insert(name, Arc::new(realm));
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use super::directory::{Described, Directory, Listing};
 use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
+use super::shapes::{Asker, TooManyShapes};
 use super::{IdCounter, SessionRef};
 use crate::hash::HashSeed;
 use crate::wamp::{Features, InvokePolicy, MatchPolicy, RegistrationId, SessionId, Timestamp};
@@ -78,12 +79,21 @@ impl Drop for LoadSlot {
     }
 }
 
-/// Why a REGISTER is refused; each is `wamp.error.procedure_already_exists` (AP-SHR-02).
+/// Why a REGISTER is refused: `wamp.error.procedure_already_exists` (AP-SHR-02) for all but the
+/// last, which is a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegisterError {
     Taken,
     OtherPolicy,
     Twice,
+    /// See [`TooManyShapes`].
+    TooManyShapes,
+}
+
+impl From<TooManyShapes> for RegisterError {
+    fn from(_: TooManyShapes) -> Self {
+        Self::TooManyShapes
+    }
 }
 
 impl RegisterError {
@@ -93,6 +103,7 @@ impl RegisterError {
             Self::Taken => "another session has registered this procedure and does not share it",
             Self::OtherPolicy => "this procedure is registered with another invocation policy",
             Self::Twice => "this session has already registered this procedure",
+            Self::TooManyShapes => "this realm has no room for one more pattern of this kind",
         }
     }
 }
@@ -133,7 +144,7 @@ struct Entry {
 }
 
 impl ProcedureTable {
-    pub(super) fn new(seed: HashSeed, ids: &Arc<IdCounter>, feed: &Arc<MetaFeed>) -> Self {
+    pub(super) fn new(seed: &HashSeed, ids: &Arc<IdCounter>, feed: &Arc<MetaFeed>) -> Self {
         Self {
             patterns: PatternTable::new(seed),
             directory: Directory::new(seed),
@@ -166,7 +177,7 @@ impl ProcedureTable {
             });
             (Keep::Yes, entered)
         };
-        let entered = self.patterns.update(uri, policy, make, enter);
+        let entered = self.patterns.update(uri, policy, Asker::Client, make, enter)?;
         entered.expect("an entry is made where there is none")
     }
 
@@ -197,7 +208,8 @@ impl ProcedureTable {
             let deleted = self.feed.number(MetaTopic::RegistrationOnDelete);
             (Keep::No, Departure { left, deleted })
         };
-        self.patterns.update(uri, policy, || None, remove).unwrap_or_default()
+        let left = self.patterns.update(uri, policy, Asker::Client, || None, remove);
+        left.ok().flatten().unwrap_or_default()
     }
 
     /// What a registration is for (`wamp.registration.get`).

@@ -70,7 +70,7 @@ impl Realm {
         settings: RealmSettings,
         number: usize,
         router: &Settings,
-        seed: HashSeed,
+        seed: &HashSeed,
         ids: &Arc<IdCounter>,
     ) -> Self {
         let (limits, now) = (&router.limits, router.started);
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_session_id_is_given_out_once_while_it_lives() {
         let (settings, seed) = (Settings::default(), HashSeed::new(1));
-        let realm = Realm::new(RealmSettings::default(), 0, &settings, seed, &Arc::default());
+        let realm = Realm::new(RealmSettings::default(), 0, &settings, &seed, &Arc::default());
         let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
         let session = SessionId::new(7).expect("a small number is an id");
         let first = SessionRef { session, slot: 1, shard: ShardId(0) };

@@ -12,7 +12,7 @@ fn callee(number: u64) -> SessionRef {
 }
 
 fn table(invoke: InvokePolicy, callees: u64) -> ProcedureTable {
-    let table = ProcedureTable::new(HashSeed::new(1), &Arc::default(), &Arc::default());
+    let table = ProcedureTable::new(&HashSeed::new(1), &Arc::default(), &Arc::default());
     for number in 1..=callees {
         table
             .register(URI, EXACT, invoke, callee(number), Timestamp::default())
@@ -81,7 +81,7 @@ fn a_registration_dies_with_its_last_callee() {
 }
 
 fn limited(invoke: InvokePolicy, limits: &[Option<u32>]) -> ProcedureTable {
-    let table = ProcedureTable::new(HashSeed::new(1), &Arc::default(), &Arc::default());
+    let table = ProcedureTable::new(&HashSeed::new(1), &Arc::default(), &Arc::default());
     for (number, concurrency) in (1..).zip(limits) {
         let callee = Callee { concurrency: *concurrency, ..callee(number).into() };
         table
