@@ -10,8 +10,8 @@ use rand::RngExt;
 use stentor::hash::{HashSeed, Set};
 use stentor::limits::Limits;
 use stentor::router::{
-    Audience, Identity, MetaTopic, Profile, Realm, RealmSettings, RegisterError, Registered,
-    RetainedEvent, Router, SessionRef, Settings, ShardId,
+    Audience, Callee, Identity, MetaTopic, Picked, Profile, Realm, RealmSettings, RegisterError,
+    Registered, RetainedEvent, Router, SessionRef, Settings, ShardId,
 };
 use stentor::wamp::{
     Dict, InvokePolicy, MatchPolicy, PayloadBuf, PublicationId, SessionId, Timestamp,
@@ -263,6 +263,48 @@ fn a_round_robin_is_fair_to_the_call() {
         realm.procedures.unregister(URI, MatchPolicy::Exact, callee.session);
     }
     assert!(router.is_idle());
+}
+
+/// A seat is taken and given back on any thread; none is lost and none given twice.
+#[test]
+fn no_callee_has_more_calls_than_it_wants() {
+    const LIMIT: u32 = 2;
+    for policy in [InvokePolicy::First, InvokePolicy::RoundRobin, InvokePolicy::Random] {
+        let (router, realm) = router();
+        let callees: Vec<_> = (0..3).map(|number| session(0, number)).collect();
+        for session in &callees {
+            let callee = Callee { concurrency: Some(LIMIT), ..(*session).into() };
+            realm.procedures.register(URI, MatchPolicy::Exact, policy, callee, now()).unwrap();
+        }
+        let pending: Vec<_> = callees.iter().map(|_| AtomicU64::new(0)).collect();
+        at_once(|number| {
+            let mut random = random(number);
+            let mut held: Vec<(Picked, usize)> = Vec::new();
+            for _ in 0..ROUNDS {
+                if random.random_bool(0.5) {
+                    let Ok(picked) = realm.procedures.pick(URI, || random.random()) else {
+                        continue;
+                    };
+                    let at = callees.iter().position(|callee| *callee == picked.callee).unwrap();
+                    assert!(pending[at].fetch_add(1, Ordering::SeqCst) < u64::from(LIMIT));
+                    held.push((picked, at));
+                } else if let Some((picked, at)) = held.pop() {
+                    pending[at].fetch_sub(1, Ordering::SeqCst);
+                    drop(picked);
+                }
+            }
+            for (picked, at) in held {
+                pending[at].fetch_sub(1, Ordering::SeqCst);
+                drop(picked);
+            }
+        });
+        let all: Vec<_> = std::iter::from_fn(|| realm.procedures.pick(URI, || 0).ok()).collect();
+        assert_eq!(all.len(), callees.len() * LIMIT as usize, "every seat is free again");
+        for callee in &callees {
+            realm.procedures.unregister(URI, MatchPolicy::Exact, callee.session);
+        }
+        assert!(router.is_idle());
+    }
 }
 
 #[test]

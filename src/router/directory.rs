@@ -65,6 +65,11 @@ impl<I: Copy + Eq + Hash> Directory<I> {
         self.0.get(&id).map(|found| found.clone())
     }
 
+    /// The pattern of an id.
+    pub(super) fn pattern(&self, id: I) -> Option<(Box<str>, MatchPolicy)> {
+        self.0.get(&id).map(|found| (found.uri.clone(), found.policy))
+    }
+
     /// All ids, unless there are more than `limit`.
     pub(super) fn list(&self, limit: usize) -> Option<Listing<I>> {
         if self.0.len() > limit {

@@ -4,6 +4,7 @@
 //! shard. No guard of a concurrent map leaves the function that took it.
 
 mod audience;
+mod callees;
 mod counters;
 mod deposit;
 mod directory;
@@ -27,6 +28,7 @@ use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::wamp::{SessionId, Timestamp, UriRule};
 
 pub use audience::{Audience, Identity, ReceiverLists};
+pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use directory::{Described, Listing};
@@ -36,7 +38,7 @@ pub use history::{
 };
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
-    Callee, LoadSlot, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
+    Callee, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
 };
 pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, RetainedEvent, RetainedTable, Stored};

@@ -128,8 +128,9 @@ fn a_refused_call_goes_to_each_other_callee_once() {
     ] {
         let table = table(invoke, 3);
         let first = table.pick(URI, || 0).expect("somebody is registered");
+        let mut tour = Tour::new(first.place);
         let mut refused = vec![first.callee.session];
-        while let Some(next) = table.pick_another(URI, first.registration, &refused, 0) {
+        while let Some(next) = table.pick_another(first.registration, &mut tour, 0) {
             refused.push(next.callee.session);
         }
         let order = order.map(|number| callee(number).session);
