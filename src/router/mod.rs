@@ -41,7 +41,7 @@ pub use procedures::{
     Callee, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
 };
 pub use realm::{Member, Profile, Realm};
-pub use retained::{Found, RetainedEvent, RetainedTable, Stored};
+pub use retained::{Found, Look, RetainedEvent, RetainedTable, Stored};
 pub use ring::{Answer, Pushed, Query};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
