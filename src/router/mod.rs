@@ -12,6 +12,7 @@ mod history;
 mod meta;
 mod pattern;
 mod procedures;
+mod query;
 mod realm;
 mod retained;
 mod ring;
@@ -40,9 +41,10 @@ pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
     Callee, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
 };
+pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, Look, RetainedEvent, RetainedTable, Stored};
-pub use ring::{Answer, Pushed, Query};
+pub use ring::Pushed;
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
