@@ -9,6 +9,7 @@ mod counters;
 mod deposit;
 mod directory;
 mod history;
+mod ledger;
 mod meta;
 mod pattern;
 mod procedures;
@@ -37,6 +38,7 @@ pub use history::{
     Bounds, HISTORY, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable,
     StoredEvent,
 };
+pub use ledger::Walk;
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
     Callee, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,

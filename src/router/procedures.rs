@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::callees::{Callees, LoadSlot, Member, Place, Tour};
 use super::directory::{Described, Directory, Listing};
+use super::ledger::Walk;
 use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
 use super::shapes::{Asker, TooManyShapes};
@@ -113,7 +114,7 @@ impl ProcedureTable {
     pub(super) fn new(seed: &HashSeed, ids: &Arc<IdCounter>, feed: &Arc<MetaFeed>) -> Self {
         Self {
             patterns: PatternTable::new(seed),
-            directory: Directory::new(seed),
+            directory: Directory::new(),
             ids: Arc::clone(ids),
             feed: Arc::clone(feed),
         }
@@ -185,6 +186,17 @@ impl ProcedureTable {
     /// The ids of all registrations, unless there are more than `limit`.
     pub fn list(&self, limit: usize) -> Option<Listing<RegistrationId>> {
         self.directory.list(limit)
+    }
+
+    /// Goes on with a walk through the ids of all registrations, for about `max_units` of them and
+    /// at least 1; returns how many it took.
+    pub fn list_on(
+        &self,
+        walk: &mut Walk<RegistrationId>,
+        listing: &mut Listing<RegistrationId>,
+        max_units: usize,
+    ) -> usize {
+        self.directory.list_on(walk, listing, max_units)
     }
 
     /// The registration of exactly this pattern; no matching is done (AP-RMA-02).

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::directory::{Described, Directory, Listing};
+use super::ledger::Walk;
 use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
 use super::shapes::{Asker, TooManyShapes};
@@ -63,7 +64,7 @@ impl TopicTable {
     pub(super) fn new(seed: &HashSeed, ids: &Arc<IdCounter>, feed: &Arc<MetaFeed>) -> Self {
         Self {
             patterns: PatternTable::new(seed),
-            directory: Directory::new(seed),
+            directory: Directory::new(),
             ids: Arc::clone(ids),
             feed: Arc::clone(feed),
         }
@@ -137,9 +138,25 @@ impl TopicTable {
         self.directory.get(subscription)
     }
 
+    /// See [`Described::after_meta`]; `None` if there is no such subscription.
+    pub fn after_meta(&self, subscription: SubscriptionId) -> Option<u64> {
+        self.directory.after_meta(subscription)
+    }
+
     /// The ids of all subscriptions, unless there are more than `limit`.
     pub fn list(&self, limit: usize) -> Option<Listing<SubscriptionId>> {
         self.directory.list(limit)
+    }
+
+    /// Goes on with a walk through the ids of all subscriptions, for about `max_units` of them and
+    /// at least 1; returns how many it took.
+    pub fn list_on(
+        &self,
+        walk: &mut Walk<SubscriptionId>,
+        listing: &mut Listing<SubscriptionId>,
+        max_units: usize,
+    ) -> usize {
+        self.directory.list_on(walk, listing, max_units)
     }
 
     /// The subscription of exactly this pattern, with its shards (AP-RMA-02).

@@ -188,8 +188,8 @@ impl Shard {
         let uri = event.topic.uri();
         let publication = PublicationId::from_random(self.random());
         for fanout in event.realm.topics.matches(uri) {
-            let subscription = event.realm.topics.get(fanout.subscription);
-            if subscription.is_none_or(|found| event.number < found.after_meta) {
+            let after_meta = event.realm.topics.after_meta(fanout.subscription);
+            if after_meta.is_none_or(|after_meta| event.number < after_meta) {
                 continue;
             }
             let mut details = Dict::new();
