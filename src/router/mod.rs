@@ -302,8 +302,9 @@ impl Router {
         self.realms.values()
     }
 
-    pub const fn seed(&self) -> HashSeed {
-        self.seed
+    /// What the hashers of shards and sessions come from.
+    pub fn seed(&self) -> HashSeed {
+        self.seed.clone()
     }
 
     /// Whether nothing is registered anywhere: what must hold when the last session has gone.

@@ -6,10 +6,9 @@
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use foldhash::fast::FixedState;
 
 use super::shapes::{Asker, Shape, Shapes, TooManyShapes};
-use crate::hash::HashSeed;
+use crate::hash::{HashSeed, Keyed};
 use crate::wamp::MatchPolicy;
 
 /// Whether an entry lives on after it was changed.
@@ -21,15 +20,15 @@ pub(super) enum Keep {
 
 #[derive(Debug)]
 pub(super) struct PatternTable<E> {
-    exact: DashMap<Box<str>, E, FixedState>,
-    prefix: DashMap<Box<str>, E, FixedState>,
-    wildcard: DashMap<Box<str>, E, FixedState>,
+    exact: DashMap<Box<str>, E, Keyed>,
+    prefix: DashMap<Box<str>, E, Keyed>,
+    wildcard: DashMap<Box<str>, E, Keyed>,
     shapes: Shapes,
 }
 
 impl<E> PatternTable<E> {
     pub(super) fn new(seed: &HashSeed) -> Self {
-        let map = || DashMap::with_hasher(seed.state());
+        let map = || DashMap::with_hasher(seed.keyed());
         Self { exact: map(), prefix: map(), wildcard: map(), shapes: Shapes::new(seed) }
     }
 
@@ -129,7 +128,7 @@ impl<E> PatternTable<E> {
         self.len() == 0 && self.is_tidy()
     }
 
-    const fn map(&self, policy: MatchPolicy) -> &DashMap<Box<str>, E, FixedState> {
+    const fn map(&self, policy: MatchPolicy) -> &DashMap<Box<str>, E, Keyed> {
         match policy {
             MatchPolicy::Exact => &self.exact,
             MatchPolicy::Prefix => &self.prefix,
