@@ -37,6 +37,8 @@ pub struct Limits {
     pub retained_bytes: usize,
     /// Retained events that one SUBSCRIBE brings at most: the most recent ones.
     pub retained_per_subscribe: usize,
+    /// Bytes of the retained events that one SUBSCRIBE brings at most, but for the first of them.
+    pub retained_per_subscribe_bytes: usize,
     /// Bytes of the arguments of one call of the router's own procedures.
     pub meta_call_bytes: usize,
     /// Ids that one answer of the meta API lists at most.
@@ -82,6 +84,7 @@ impl Default for Limits {
             retained_events: 10_000,
             retained_bytes: 64 * 1024 * 1024,
             retained_per_subscribe: 1_000,
+            retained_per_subscribe_bytes: 1024 * 1024,
             meta_call_bytes: 128 * 1024,
             meta_list_items: 100_000,
             meta_questions_per_session: 32,

@@ -10,8 +10,8 @@ use rand::RngExt;
 use stentor::hash::{HashSeed, Set};
 use stentor::limits::Limits;
 use stentor::router::{
-    Audience, Identity, MetaTopic, Profile, Realm, RealmSettings, RegisterError, Registered,
-    RetainedEvent, Router, SessionRef, Settings, ShardId,
+    Audience, Callee, Identity, MetaTopic, Picked, Profile, Realm, RealmSettings, RegisterError,
+    Registered, RetainedEvent, Router, SessionRef, Settings, ShardId,
 };
 use stentor::wamp::{
     Dict, InvokePolicy, MatchPolicy, PayloadBuf, PublicationId, SessionId, Timestamp,
@@ -79,7 +79,7 @@ fn who_has_joined_is_found_until_it_leaves() {
             let at = random.random_range(0..PATTERNS.len());
             let (uri, policy) = PATTERNS[at];
             held[at] = match held[at] {
-                None => Some(topics.join(uri, policy, shard, now()).subscription),
+                None => Some(topics.join(uri, policy, shard, now()).unwrap().subscription),
                 Some(_) => {
                     topics.leave(uri, policy, shard);
                     None
@@ -114,7 +114,7 @@ fn a_join_is_seen_by_every_thread_that_knows_of_it() {
         let joined = AtomicBool::new(false);
         at_once(|number| {
             if number == 0 {
-                realm.topics.join(uri, policy, ShardId(0), now());
+                realm.topics.join(uri, policy, ShardId(0), now()).unwrap();
                 joined.store(true, Ordering::Release);
             } else if joined.load(Ordering::Acquire) {
                 assert_eq!(realm.topics.matches(URI).len(), 1);
@@ -132,7 +132,7 @@ fn every_life_of_a_subscription_has_an_id_of_its_own() {
     let ids = at_once(|number| {
         let join = |round| {
             let uri = format!("com.t{number}.{}", round % 7);
-            let id = join(&uri, ShardId(number)).subscription.get();
+            let id = join(&uri, ShardId(number)).unwrap().subscription.get();
             realm.topics.leave(&uri, MatchPolicy::Exact, ShardId(number));
             id
         };
@@ -149,13 +149,13 @@ fn every_life_of_a_subscription_has_an_id_of_its_own() {
 fn meta_events_are_numbered_in_the_order_in_which_things_happen() {
     let (router, realm) = router();
     let listener = ("wamp.subscription", MatchPolicy::Prefix);
-    realm.topics.join(listener.0, listener.1, ShardId(0), now());
+    realm.topics.join(listener.0, listener.1, ShardId(0), now()).unwrap();
     let first = realm.feed.given();
     let numbered = at_once(|number| {
         let (topics, feed, shard) = (&realm.topics, &realm.feed, ShardId(number));
         let mut events = Vec::new();
         for _ in 0..ROUNDS {
-            let joined = topics.join(URI, MatchPolicy::Exact, shard, now());
+            let joined = topics.join(URI, MatchPolicy::Exact, shard, now()).unwrap();
             let id = joined.subscription;
             events.extend(joined.created.map(|number| (number, id, Happening::Created)));
             let number = |topic| feed.number(topic).expect("somebody listens");
@@ -265,6 +265,48 @@ fn a_round_robin_is_fair_to_the_call() {
     assert!(router.is_idle());
 }
 
+/// A seat is taken and given back on any thread; none is lost and none given twice.
+#[test]
+fn no_callee_has_more_calls_than_it_wants() {
+    const LIMIT: u32 = 2;
+    for policy in [InvokePolicy::First, InvokePolicy::RoundRobin, InvokePolicy::Random] {
+        let (router, realm) = router();
+        let callees: Vec<_> = (0..3).map(|number| session(0, number)).collect();
+        for session in &callees {
+            let callee = Callee { concurrency: Some(LIMIT), ..(*session).into() };
+            realm.procedures.register(URI, MatchPolicy::Exact, policy, callee, now()).unwrap();
+        }
+        let pending: Vec<_> = callees.iter().map(|_| AtomicU64::new(0)).collect();
+        at_once(|number| {
+            let mut random = random(number);
+            let mut held: Vec<(Picked, usize)> = Vec::new();
+            for _ in 0..ROUNDS {
+                if random.random_bool(0.5) {
+                    let Ok(picked) = realm.procedures.pick(URI, || random.random()) else {
+                        continue;
+                    };
+                    let at = callees.iter().position(|callee| *callee == picked.callee).unwrap();
+                    assert!(pending[at].fetch_add(1, Ordering::SeqCst) < u64::from(LIMIT));
+                    held.push((picked, at));
+                } else if let Some((picked, at)) = held.pop() {
+                    pending[at].fetch_sub(1, Ordering::SeqCst);
+                    drop(picked);
+                }
+            }
+            for (picked, at) in held {
+                pending[at].fetch_sub(1, Ordering::SeqCst);
+                drop(picked);
+            }
+        });
+        let all: Vec<_> = std::iter::from_fn(|| realm.procedures.pick(URI, || 0).ok()).collect();
+        assert_eq!(all.len(), callees.len() * LIMIT as usize, "every seat is free again");
+        for callee in &callees {
+            realm.procedures.unregister(URI, MatchPolicy::Exact, callee.session);
+        }
+        assert!(router.is_idle());
+    }
+}
+
 #[test]
 fn a_session_id_belongs_to_one_session() {
     let (router, realm) = router();
@@ -310,7 +352,7 @@ fn a_retained_event_and_a_new_subscriber_never_miss_each_other() {
         !realm.topics.matches(URI).is_empty()
     };
     let subscribe = |policy, pattern| {
-        realm.topics.join(pattern, policy, ShardId(1), now());
+        realm.topics.join(pattern, policy, ShardId(1), now()).unwrap();
         realm.retained.find(pattern, policy, identity(2), 1).last_number
     };
     thread::scope(|scope| {

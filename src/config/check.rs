@@ -236,8 +236,10 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.history_answer_events", answer, HISTORY_EVENTS, "");
     let answer = limits.history_answer_bytes;
     findings.range("limits.history_answer_bytes", answer, KIB..=16 * MIB, BYTES);
+    let retained = limits.retained_per_subscribe_bytes;
+    findings.range("limits.retained_per_subscribe_bytes", retained, KIB..=TIB, BYTES);
     let most = limits.message_bytes as u64..=TIB;
-    findings.range("limits.input_total_bytes", limits.input_total_bytes, most.clone(), BYTES);
+    findings.range("limits.input_total_bytes", limits.input_total_bytes, most, BYTES);
     let kept = limits.kept_bytes_per_session;
     findings.range("limits.kept_bytes_per_session", kept, KIB..=TIB, BYTES);
     findings.range("limits.kept_total_bytes", limits.kept_total_bytes, KIB..=TIB, BYTES);

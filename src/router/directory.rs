@@ -3,12 +3,7 @@
 //! Beside the pattern table and changed under the lock of its entries: a subscription or
 //! registration is in the one exactly while it is in the other.
 
-use std::hash::Hash;
-
-use dashmap::DashMap;
-use foldhash::fast::FixedState;
-
-use crate::hash::HashSeed;
+use super::ledger::{Ledger, PIECE, Walk};
 use crate::wamp::{InvokePolicy, MatchPolicy, Timestamp};
 
 /// What a subscription or registration is for.
@@ -38,48 +33,79 @@ impl<I> Default for Listing<I> {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Directory<I: Eq + Hash>(DashMap<I, Described, FixedState>);
+impl<I> Listing<I> {
+    /// How many ids it has.
+    pub fn len(&self) -> usize {
+        self.exact.len() + self.prefix.len() + self.wildcard.len()
+    }
 
-impl<I: Copy + Eq + Hash> Directory<I> {
-    pub(super) fn new(seed: HashSeed) -> Self {
-        Self(DashMap::with_hasher(seed.state()))
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Directory<I>(Ledger<I, Described>);
+
+impl<I: Copy + Ord + Into<u64>> Directory<I> {
+    pub(super) fn new() -> Self {
+        Self(Ledger::new())
     }
 
     pub(super) fn insert(&self, id: I, described: Described) {
-        self.0.insert(id, described);
+        let is_new = self.0.insert(id, described);
+        debug_assert!(is_new, "an id is given once");
     }
 
     /// From now on somebody listens to the subscription; see [`Described::after_meta`].
     pub(super) fn note_meta(&self, id: I, given: u64) {
-        if let Some(mut described) = self.0.get_mut(&id) {
-            described.after_meta = given;
-        }
+        self.0.change(id, |described| described.after_meta = given);
+    }
+
+    pub(super) fn after_meta(&self, id: I) -> Option<u64> {
+        self.0.look_up(id, |described| described.after_meta)
     }
 
     pub(super) fn remove(&self, id: I) {
-        self.0.remove(&id);
+        self.0.remove_if(id, |_| true);
     }
 
     pub(super) fn get(&self, id: I) -> Option<Described> {
-        self.0.get(&id).map(|found| found.clone())
+        self.0.look_up(id, Described::clone)
+    }
+
+    /// The pattern of an id.
+    pub(super) fn pattern(&self, id: I) -> Option<(Box<str>, MatchPolicy)> {
+        self.0.look_up(id, |described| (described.uri.clone(), described.policy))
     }
 
     /// All ids, unless there are more than `limit`.
     pub(super) fn list(&self, limit: usize) -> Option<Listing<I>> {
-        if self.0.len() > limit {
-            return None;
+        let (mut walk, mut listing) = (Walk::new(), Listing::default());
+        while !walk.is_done() {
+            self.list_on(&mut walk, &mut listing, PIECE);
+            if listing.len() > limit {
+                return None;
+            }
         }
-        let mut listing = Listing::default();
-        for entry in &self.0 {
-            let ids = match entry.policy {
+        Some(listing)
+    }
+
+    /// Goes on with a walk; returns how many units it took.
+    pub(super) fn list_on(
+        &self,
+        walk: &mut Walk<I>,
+        listing: &mut Listing<I>,
+        max_units: usize,
+    ) -> usize {
+        self.0.walk(walk, max_units, |id, described| {
+            let ids = match described.policy {
                 MatchPolicy::Exact => &mut listing.exact,
                 MatchPolicy::Prefix => &mut listing.prefix,
                 MatchPolicy::Wildcard => &mut listing.wildcard,
             };
-            ids.push(*entry.key());
-        }
-        Some(listing)
+            ids.push(id);
+        })
     }
 
     pub(super) fn len(&self) -> usize {

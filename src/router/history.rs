@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::deposit::{Record, SavedHistory};
-use super::ring::{Answer, Pushed, Query, RING_ENTRY_BYTES, Ring};
+use super::query::{Answer, Page, Query, Scan};
+use super::ring::{Pushed, RING_ENTRY_BYTES, Ring};
 use super::topics::TopicTable;
 use super::{Identity, ReceiverLists, ShardId};
 use crate::hash::{HashSeed, Map};
@@ -129,9 +130,32 @@ impl History {
         limit: usize,
         room_bytes: usize,
     ) -> Answer {
+        let scan = Scan::new(query.clone());
+        scan.carry_out(limit, room_bytes, |scan, most| self.scan(scan, requester, now, most, PIECE))
+    }
+
+    /// The next events of a scan: at most `max_events` of those that `requester` may read, and
+    /// after at most `max_units` were looked at or evicted. What is published after its first piece
+    /// is none of it.
+    ///
+    /// Who leaves out an event that its client cannot take goes on for another: so a page is never
+    /// empty while there is one to give.
+    pub fn scan(
+        &self,
+        scan: &mut Scan,
+        requester: Identity<'_>,
+        now: Timestamp,
+        max_events: usize,
+        max_units: usize,
+    ) -> Page {
         let mut ring = self.ring.lock();
-        ring.expire(self.bounds, now);
-        ring.query(query, requester, limit, room_bytes)
+        let evicted = ring.expire(self.bounds, now, max_units);
+        if evicted >= max_units {
+            return Page { events: Vec::new(), units: evicted.max(1) };
+        }
+        let mut page = ring.scan(scan, requester, max_events, max_units - evicted);
+        page.units += evicted;
+        page
     }
 
     /// Whether events of several topics may be in it.
@@ -167,7 +191,7 @@ impl History {
     pub(super) fn restore(self: &Arc<Self>, saved: SavedHistory, now: Timestamp) -> Option<Record> {
         let mut ring = self.ring.lock();
         *ring = Ring::restored(saved.events, saved.evicted);
-        let trimmed = ring.expire(self.bounds, now);
+        let trimmed = ring.expire(self.bounds, now, usize::MAX);
         let (keep_from, evicted) = ring.edge();
         drop(ring);
         (trimmed > 0).then(|| Record::Trim { history: Arc::clone(self), keep_from, evicted })
@@ -185,12 +209,13 @@ impl HistoryTable {
         settings: &[HistorySettings],
         topics: &TopicTable,
         limits: &Limits,
-        seed: HashSeed,
+        seed: &HashSeed,
         now: Timestamp,
     ) -> Self {
         let mut table = seed.map();
         for HistorySettings { topic, policy, events, bytes, age_ms, store } in settings {
-            let subscription = topics.join(topic, *policy, HISTORY, now).subscription;
+            let joined = topics.join(topic, *policy, HISTORY, now);
+            let subscription = joined.expect("a history is never refused").subscription;
             let history = History {
                 subscription,
                 policy: *policy,
@@ -224,3 +249,6 @@ impl HistoryTable {
 
 /// What an event itself takes, and its place in the ring, of which half may be empty.
 const EVENT_BYTES: usize = arc_block::<StoredEvent>() + 2 * RING_ENTRY_BYTES;
+
+/// Events that a query which is not cut by its caller looks at under one lock.
+const PIECE: usize = 1_024;

@@ -4,16 +4,20 @@
 //! shard. No guard of a concurrent map leaves the function that took it.
 
 mod audience;
+mod callees;
 mod counters;
 mod deposit;
 mod directory;
 mod history;
+mod ledger;
 mod meta;
 mod pattern;
 mod procedures;
+mod query;
 mod realm;
 mod retained;
 mod ring;
+mod shapes;
 mod topics;
 
 use std::sync::Arc;
@@ -26,6 +30,7 @@ use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
 
 pub use audience::{Audience, Identity, ReceiverLists};
+pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use directory::{Described, Listing};
@@ -33,14 +38,16 @@ pub use history::{
     Bounds, HISTORY, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable,
     StoredEvent,
 };
+pub use ledger::Walk;
 pub use meta::{Departure, MetaFeed, MetaTopic};
-pub use pattern::MAX_WILDCARD_COMPONENTS;
 pub use procedures::{
-    Callee, LoadSlot, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
+    Callee, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
 };
+pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
-pub use retained::{Found, RetainedEvent, RetainedTable, Stored};
-pub use ring::{Answer, Pushed, Query};
+pub use retained::{Found, Look, RetainedEvent, RetainedTable, Stored};
+pub use ring::Pushed;
+pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
 /// An event-loop thread, counted from 0.
@@ -236,7 +243,7 @@ impl Router {
         let mut by_name = seed.map();
         for (number, realm) in realms.into_iter().enumerate() {
             let name = realm.name.clone().into_boxed_str();
-            let realm = Realm::new(realm, number, &settings, seed, &ids);
+            let realm = Realm::new(realm, number, &settings, &seed, &ids);
             by_name.insert(name, Arc::new(realm));
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
@@ -296,8 +303,9 @@ impl Router {
         self.realms.values()
     }
 
-    pub const fn seed(&self) -> HashSeed {
-        self.seed
+    /// What the hashers of shards and sessions come from.
+    pub fn seed(&self) -> HashSeed {
+        self.seed.clone()
     }
 
     /// Whether nothing is registered anywhere: what must hold when the last session has gone.

@@ -2,23 +2,14 @@
 //!
 //! No linear scan over patterns. A *shape* says where a pattern leaves a URI open; to match a URI
 //! under a shape, the table writes down the pattern that would match it and looks that text up.
-//! So a lookup costs one hash per shape in use, whatever the number of patterns.
+//! So a lookup costs one hash per shape that can match, and [`Shapes`] bounds how many those are.
 
-use std::cmp::Ordering as Order;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use foldhash::fast::FixedState;
-use parking_lot::Mutex;
 
-use crate::hash::{HashSeed, Map};
+use super::shapes::{Asker, Shape, Shapes, TooManyShapes};
+use crate::hash::{HashSeed, Keyed};
 use crate::wamp::MatchPolicy;
-
-/// A wildcard pattern has at most this many components: one bit each in its shape.
-pub const MAX_WILDCARD_COMPONENTS: usize = 128;
 
 /// Whether an entry lives on after it was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,31 +20,35 @@ pub(super) enum Keep {
 
 #[derive(Debug)]
 pub(super) struct PatternTable<E> {
-    exact: DashMap<Box<str>, E, FixedState>,
-    prefix: DashMap<Box<str>, E, FixedState>,
-    wildcard: DashMap<Box<str>, E, FixedState>,
+    exact: DashMap<Box<str>, E, Keyed>,
+    prefix: DashMap<Box<str>, E, Keyed>,
+    wildcard: DashMap<Box<str>, E, Keyed>,
     shapes: Shapes,
 }
 
 impl<E> PatternTable<E> {
-    pub(super) fn new(seed: HashSeed) -> Self {
-        let map = || DashMap::with_hasher(seed.state());
+    pub(super) fn new(seed: &HashSeed) -> Self {
+        let map = || DashMap::with_hasher(seed.keyed());
         Self { exact: map(), prefix: map(), wildcard: map(), shapes: Shapes::new(seed) }
     }
 
     /// Changes the entry of a pattern under its lock, or makes one if `make` gives one.
     ///
     /// `change` must not touch this table.
+    ///
+    /// # Errors
+    /// Only where there is no entry.
     pub(super) fn update<R>(
         &self,
         uri: &str,
         policy: MatchPolicy,
+        asker: Asker,
         make: impl FnOnce() -> Option<E>,
         change: impl FnOnce(&mut E) -> (Keep, R),
-    ) -> Option<R> {
+    ) -> Result<Option<R>, TooManyShapes> {
         // A shape is in the list before its first entry and until after its last.
         let shape = Shape::of(uri, policy);
-        self.shapes.acquire(shape);
+        self.shapes.acquire(shape, asker)?;
         let (result, releases) = match self.map(policy).entry(uri.into()) {
             Entry::Occupied(mut entry) => match change(entry.get_mut()) {
                 (Keep::Yes, result) => (Some(result), 1),
@@ -72,7 +67,7 @@ impl<E> PatternTable<E> {
             },
         };
         self.shapes.release(shape, releases);
-        result
+        Ok(result)
     }
 
     /// Looks at the entry of a pattern, under its lock; no matching is done.
@@ -90,9 +85,8 @@ impl<E> PatternTable<E> {
         if let Some(entry) = self.exact.get(uri) {
             found(MatchPolicy::Exact, &entry);
         }
-        self.shapes.for_each(|shape| {
-            let (policy, key) = shape.pattern_for(uri)?;
-            if let Some(entry) = self.map(policy).get(key.as_ref()) {
+        self.shapes.find(uri, |policy, pattern| {
+            if let Some(entry) = self.map(policy).get(pattern) {
                 found(policy, &entry);
             }
             None::<()>
@@ -108,9 +102,8 @@ impl<E> PatternTable<E> {
         if let Some(entry) = self.exact.get(uri) {
             return Some(found(MatchPolicy::Exact, &entry));
         }
-        self.shapes.for_each(|shape| {
-            let (policy, key) = shape.pattern_for(uri)?;
-            let entry = self.map(policy).get(key.as_ref())?;
+        self.shapes.find(uri, |policy, pattern| {
+            let entry = self.map(policy).get(pattern)?;
             Some(found(policy, &entry))
         })
     }
@@ -135,7 +128,7 @@ impl<E> PatternTable<E> {
         self.len() == 0 && self.is_tidy()
     }
 
-    const fn map(&self, policy: MatchPolicy) -> &DashMap<Box<str>, E, FixedState> {
+    const fn map(&self, policy: MatchPolicy) -> &DashMap<Box<str>, E, Keyed> {
         match policy {
             MatchPolicy::Exact => &self.exact,
             MatchPolicy::Prefix => &self.prefix,
@@ -144,165 +137,25 @@ impl<E> PatternTable<E> {
     }
 }
 
-/// Where a pattern leaves a URI open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Shape {
-    /// Open behind this many bytes.
-    Prefix(usize),
-    /// So many components; a set bit is an open one.
-    Wildcard { components: usize, open: u128 },
-}
-
-impl Shape {
-    /// `None` for an exact pattern: it leaves nothing open.
-    fn of(pattern: &str, policy: MatchPolicy) -> Option<Self> {
-        match policy {
-            MatchPolicy::Exact => None,
-            MatchPolicy::Prefix => Some(Self::Prefix(pattern.len())),
-            MatchPolicy::Wildcard => {
-                let mut components = 0;
-                let mut open = 0;
-                for component in pattern.split('.') {
-                    debug_assert!(components < MAX_WILDCARD_COMPONENTS, "checked by the handler");
-                    open |= u128::from(component.is_empty()) << (components % 128);
-                    components += 1;
-                }
-                Some(Self::Wildcard { components, open })
-            }
-        }
-    }
-
-    /// The text of the pattern of this shape that would match `uri`, if one could.
-    fn pattern_for(self, uri: &str) -> Option<(MatchPolicy, std::borrow::Cow<'_, str>)> {
-        match self {
-            Self::Prefix(length) => Some((MatchPolicy::Prefix, uri.get(..length)?.into())),
-            Self::Wildcard { components, open } => {
-                let count = uri.bytes().filter(|byte| *byte == b'.').count() + 1;
-                if count != components {
-                    return None;
-                }
-                let mut pattern = String::with_capacity(uri.len());
-                for (position, component) in uri.split('.').enumerate() {
-                    if position > 0 {
-                        pattern.push('.');
-                    }
-                    if open & (1 << position) == 0 {
-                        pattern.push_str(component);
-                    }
-                }
-                Some((MatchPolicy::Wildcard, pattern.into()))
-            }
-        }
-    }
-
-    /// Prefixes from long to short, then wildcards by the length of their literal runs, the
-    /// longest first run first. The order depends on the shape alone, so the first hit wins.
-    fn precedence(&self, other: &Self) -> Order {
-        match (self, other) {
-            (Self::Prefix(a), Self::Prefix(b)) => b.cmp(a),
-            (Self::Prefix(_), Self::Wildcard { .. }) => Order::Less,
-            (Self::Wildcard { .. }, Self::Prefix(_)) => Order::Greater,
-            (Self::Wildcard { .. }, Self::Wildcard { .. }) => {
-                other.literal_runs().cmp(self.literal_runs()).then_with(|| self.cmp(other))
-            }
-        }
-    }
-
-    /// Components of the literal run before the first open one, between the first and the
-    /// second, and so on.
-    fn literal_runs(&self) -> impl Iterator<Item = usize> + use<> {
-        let (components, open) = match *self {
-            Self::Prefix(_) => (0, 0),
-            Self::Wildcard { components, open } => (components, open),
-        };
-        let mut position = 0;
-        std::iter::from_fn(move || {
-            if position > components {
-                return None;
-            }
-            let start = position;
-            while position < components && open & (1 << position) == 0 {
-                position += 1;
-            }
-            position += 1;
-            Some(position - 1 - start)
-        })
-    }
-}
-
-/// The shapes in use, sorted by precedence. A shape counts its entries and the updates under way.
-#[derive(Debug)]
-struct Shapes {
-    /// Lets a lookup in a table without patterns skip everything else.
-    count: AtomicUsize,
-    sorted: ArcSwap<Vec<Shape>>,
-    uses: Mutex<Map<Shape, usize>>,
-}
-
-impl Shapes {
-    fn new(seed: HashSeed) -> Self {
-        Self {
-            count: AtomicUsize::new(0),
-            sorted: ArcSwap::from_pointee(Vec::new()),
-            uses: Mutex::new(seed.map()),
-        }
-    }
-
-    fn for_each<R>(&self, mut visit: impl FnMut(Shape) -> Option<R>) -> Option<R> {
-        if self.count.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        self.sorted.load().iter().find_map(|shape| visit(*shape))
-    }
-
-    /// Makes a shape visible, and holds it until as many releases.
-    fn acquire(&self, shape: Option<Shape>) {
-        let Some(shape) = shape else { return };
-        let mut uses = self.uses.lock();
-        let count = uses.entry(shape).or_insert(0);
-        *count += 1;
-        if *count == 1 {
-            self.publish(&uses);
-        }
-    }
-
-    fn release(&self, shape: Option<Shape>, times: usize) {
-        let Some(shape) = shape.filter(|_| times > 0) else { return };
-        let mut uses = self.uses.lock();
-        let count = uses.get_mut(&shape).expect("a shape is released only while it is held");
-        *count -= times;
-        if *count == 0 {
-            uses.remove(&shape);
-            self.publish(&uses);
-        }
-    }
-
-    fn use_count(&self) -> usize {
-        self.uses.lock().values().sum()
-    }
-
-    fn publish(&self, uses: &Map<Shape, usize>) {
-        let mut sorted: Vec<Shape> = uses.keys().copied().collect();
-        sorted.sort_by(Shape::precedence);
-        self.count.store(sorted.len(), Ordering::Release);
-        self.sorted.store(Arc::new(sorted));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn table(patterns: &[(&str, MatchPolicy)]) -> PatternTable<usize> {
-        let table = PatternTable::new(HashSeed::new(7));
+        let table = PatternTable::new(&HashSeed::new(7));
         for (number, (uri, policy)) in patterns.iter().enumerate() {
-            table.update(uri, *policy, || Some(number + 1), |_| (Keep::Yes, ()));
+            let make = || Some(number + 1);
+            let outcome = table.update(uri, *policy, Asker::Client, make, |_| (Keep::Yes, ()));
+            assert_eq!(outcome, Ok(Some(())));
         }
         table
     }
 
     fn remove(table: &PatternTable<usize>, uri: &str, policy: MatchPolicy) {
-        table.update(uri, policy, || None, |_| (Keep::No, ()));
+        let _ = table.update(uri, policy, Asker::Client, || None, |_| (Keep::No, ()));
     }
 
     /// The table of the specification's chapter on pattern-based registration (AP-PBR-04).
@@ -371,5 +224,53 @@ mod tests {
         assert_eq!(table.best_match("a.x.b", |_, number| *number), Some(3));
         remove(&table, "a..b", Wildcard);
         assert!(table.is_idle());
+    }
+
+    fn pattern(components: std::ops::Range<usize>) -> impl Strategy<Value = String> {
+        let component = prop_oneof!["a", "ab", "b", ""];
+        vec(component, components).prop_map(|components| components.join("."))
+    }
+
+    /// The specification's order as it says it (AP-PBR-04): smaller is better.
+    fn rank(pattern: &str, policy: MatchPolicy) -> (u8, Vec<std::cmp::Reverse<usize>>) {
+        let runs = match policy {
+            MatchPolicy::Exact => Vec::new(),
+            MatchPolicy::Prefix => vec![pattern.len()],
+            MatchPolicy::Wildcard => {
+                let components: Vec<&str> = pattern.split('.').collect();
+                components.split(|component| component.is_empty()).map(<[&str]>::len).collect()
+            }
+        };
+        (policy as u8, runs.into_iter().map(std::cmp::Reverse).collect())
+    }
+
+    proptest! {
+        /// Against every pattern's own definition, in any order of coming and going.
+        #[test]
+        fn the_table_matches_as_its_patterns_do(
+            patterns in vec((pattern(1..5), 0..3_usize, any::<bool>()), 0..40),
+            uri in vec(prop_oneof!["a", "ab", "b"], 1..5),
+        ) {
+            let policies = [MatchPolicy::Exact, MatchPolicy::Prefix, MatchPolicy::Wildcard];
+            let table = PatternTable::new(&HashSeed::new(7));
+            let mut held: Vec<(String, MatchPolicy)> = Vec::new();
+            for (pattern, policy, stays) in patterns {
+                let entry = (pattern, policies[policy]);
+                let make = || Some(entry.clone());
+                let change = |_: &mut _| (if stays { Keep::Yes } else { Keep::No }, ());
+                table.update(&entry.0, entry.1, Asker::Client, make, change).expect("few shapes");
+                held.retain(|other| *other != entry);
+                held.extend(stays.then_some(entry));
+            }
+            let uri = uri.join(".");
+            held.retain(|(pattern, policy)| policy.matches(pattern, &uri));
+            held.sort_by_key(|(pattern, policy)| rank(pattern, *policy));
+            let mut found = Vec::new();
+            table.for_each_match(&uri, |_, entry| found.push(entry.clone()));
+            prop_assert_eq!(&found, &held);
+            let best = table.best_match(&uri, |_, entry| entry.clone());
+            prop_assert_eq!(best.as_ref(), held.first());
+            prop_assert!(table.is_tidy());
+        }
     }
 }

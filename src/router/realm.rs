@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
-use foldhash::fast::FixedState;
-
 use super::history::HistoryTable;
+use super::ledger::{Ledger, PIECE, Walk};
 use super::meta::MetaFeed;
 use super::procedures::ProcedureTable;
 use super::retained::RetainedTable;
@@ -29,7 +26,7 @@ pub struct Realm {
     name: Arc<str>,
     /// The place of this realm in the configuration.
     number: usize,
-    sessions: DashMap<SessionId, Member, FixedState>,
+    sessions: Ledger<SessionId, Member>,
 }
 
 /// What everybody may know of a session: who it is and how it came (AP-SMA).
@@ -70,7 +67,7 @@ impl Realm {
         settings: RealmSettings,
         number: usize,
         router: &Settings,
-        seed: HashSeed,
+        seed: &HashSeed,
         ids: &Arc<IdCounter>,
     ) -> Self {
         let (limits, now) = (&router.limits, router.started);
@@ -86,7 +83,7 @@ impl Realm {
             name: settings.name.as_str().into(),
             number,
             settings,
-            sessions: DashMap::with_hasher(seed.state()),
+            sessions: Ledger::new(),
         }
     }
 
@@ -106,34 +103,45 @@ impl Realm {
     /// Enters a session; `false` if its id is taken, so that another is drawn (BP-ID-03).
     #[must_use]
     pub fn enter(&self, session: SessionRef, profile: &Arc<Profile>) -> bool {
-        match self.sessions.entry(session.session) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(slot) => {
-                slot.insert(Member { at: session, profile: Arc::clone(profile) });
-                true
-            }
-        }
+        let member = Member { at: session, profile: Arc::clone(profile) };
+        self.sessions.insert(session.session, member)
     }
 
     /// Takes a session out; `false` if somebody has done so before. Whoever does so ends it.
     pub fn leave(&self, session: SessionRef) -> bool {
-        self.sessions.remove_if(&session.session, |_, member| member.at == session).is_some()
+        self.sessions.remove_if(session.session, |member| member.at == session)
     }
 
     /// Where a session lives, if it does.
     pub fn find(&self, session: SessionId) -> Option<SessionRef> {
-        self.sessions.get(&session).map(|found| found.at)
+        self.sessions.look_up(session, |found| found.at)
     }
 
     /// A session with its profile.
     pub fn member(&self, session: SessionId) -> Option<Member> {
-        self.sessions.get(&session).map(|found| found.clone())
+        self.sessions.look_up(session, Member::clone)
     }
 
     /// The sessions for which `wanted` holds, in no order. Looks at all of them.
     pub fn members(&self, wanted: impl Fn(&Member) -> bool) -> Vec<SessionRef> {
-        let members = self.sessions.iter();
-        members.filter(|member| wanted(member)).map(|member| member.at).collect()
+        let (mut walk, mut members) = (Walk::new(), Vec::new());
+        while !walk.is_done() {
+            self.members_on(&mut walk, PIECE, |member| {
+                members.extend(wanted(member).then_some(member.at));
+            });
+        }
+        members
+    }
+
+    /// Goes on with a walk through all sessions, for about `max_units` of them and at least 1;
+    /// returns how many it took. `visit` must not touch the realm.
+    pub fn members_on(
+        &self,
+        walk: &mut Walk<SessionId>,
+        max_units: usize,
+        mut visit: impl FnMut(&Member),
+    ) -> usize {
+        self.sessions.walk(walk, max_units, |_, member| visit(member))
     }
 
     pub fn session_count(&self) -> usize {
@@ -157,7 +165,7 @@ mod tests {
     #[test]
     fn a_session_id_is_given_out_once_while_it_lives() {
         let (settings, seed) = (Settings::default(), HashSeed::new(1));
-        let realm = Realm::new(RealmSettings::default(), 0, &settings, seed, &Arc::default());
+        let realm = Realm::new(RealmSettings::default(), 0, &settings, &seed, &Arc::default());
         let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
         let session = SessionId::new(7).expect("a small number is an id");
         let first = SessionRef { session, slot: 1, shard: ShardId(0) };

@@ -5,7 +5,8 @@
 //! here. So an event that a new subscriber does not get live is here when it reads, and one that
 //! it reads here it can tell from those that come later: by the number that the table gave it.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -57,10 +58,49 @@ pub struct Stored {
 /// The retained events that one subscriber gets.
 #[derive(Debug)]
 pub struct Found {
-    /// The number of the last event that was stored on the realm; 0 before the first.
+    /// The number of the last event that was stored on the realm when the look began; 0 before
+    /// the first.
     pub last_number: u64,
-    /// Topic and event, in the order of publication.
-    pub events: Vec<(Arc<str>, Arc<RetainedEvent>)>,
+    /// Number, topic and event, in the order of publication.
+    pub events: Vec<(u64, Arc<str>, Arc<RetainedEvent>)>,
+}
+
+/// A look for retained events under way, which may be cut into pieces: see
+/// [`RetainedTable::look`].
+#[derive(Debug)]
+pub struct Look {
+    policy: MatchPolicy,
+    limit: usize,
+    /// Set by the first piece.
+    last_number: Option<u64>,
+    /// Where the next piece begins: with the newest event below this number.
+    below: u64,
+    is_done: bool,
+    /// Number, topic and event; never more than `limit`.
+    found: Vec<(u64, Arc<str>, Arc<RetainedEvent>)>,
+}
+
+impl Look {
+    /// A look under `policy` for at most `limit` events: the most recent ones.
+    pub const fn new(policy: MatchPolicy, limit: usize) -> Self {
+        let found = Vec::new();
+        Self { policy, limit, last_number: None, below: u64::MAX, is_done: false, found }
+    }
+
+    /// Whether nothing is left to look at.
+    pub const fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// What was found.
+    pub fn finish(mut self) -> Found {
+        // From new to old; a topic whose newest event went meanwhile may have come twice.
+        self.found.sort_unstable_by_key(|(number, ..)| Reverse(*number));
+        let mut seen = BTreeSet::new();
+        self.found.retain(|(_, topic, _)| seen.insert(Arc::clone(topic)));
+        let events = self.found.into_iter().rev().collect();
+        Found { last_number: self.last_number.unwrap_or_default(), events }
+    }
 }
 
 impl RetainedTable {
@@ -100,6 +140,8 @@ impl RetainedTable {
 
     /// For each topic that matches, the most recent event that `receiver` would have got when it
     /// was published (AP-RET-02, AP-RET-05). If they are more than `limit`, the most recent ones.
+    ///
+    /// Looks at all of them, however many. Others get at the table in between.
     pub fn find(
         &self,
         uri: &str,
@@ -107,34 +149,42 @@ impl RetainedTable {
         receiver: Identity<'_>,
         limit: usize,
     ) -> Found {
-        let shelf = self.0.lock();
-        let mut found = Vec::new();
-        let mut look = |topic: &Arc<str>, entries: &[Entry]| {
-            let newest = entries.iter().rev().find(|entry| entry.event.audience.admits(receiver));
-            if let Some(Entry { number, event, .. }) = newest {
-                found.push((*number, Arc::clone(topic), Arc::clone(event)));
-            }
-        };
-        if policy == MatchPolicy::Exact {
-            if let Some((topic, entries)) = shelf.topics.get_key_value(uri) {
-                look(topic, entries);
-            }
-        } else {
-            let literal = literal_start(uri, policy);
-            let from = (Bound::Included(literal), Bound::Unbounded);
-            let candidates = shelf.topics.range::<str, _>(from);
-            for (topic, entries) in candidates.take_while(|(topic, _)| topic.starts_with(literal)) {
-                if policy.matches(uri, topic) {
-                    look(topic, entries);
-                }
-            }
+        let mut look = Look::new(policy, limit);
+        while !look.is_done() {
+            self.look(&mut look, uri, receiver, PIECE);
         }
-        let last_number = shelf.last_number;
+        look.finish()
+    }
+
+    /// Goes on with a look under the pattern `uri`, for about `max_units` events or topics. Returns
+    /// how many it looked at, which is at least 1.
+    ///
+    /// An event that is stored after the first piece is none of it: a subscriber that joined before
+    /// gets that live.
+    pub fn look(
+        &self,
+        look: &mut Look,
+        uri: &str,
+        receiver: Identity<'_>,
+        max_units: usize,
+    ) -> usize {
+        let shelf = self.0.lock();
+        let is_first = look.last_number.is_none();
+        look.last_number.get_or_insert(shelf.last_number);
+        let units = if look.policy == MatchPolicy::Exact {
+            look.is_done = true;
+            look.found
+                .extend(shelf.topics.get_key_value(uri).and_then(|topic| newest(topic, receiver)));
+            look.found.truncate(look.limit);
+            1
+        } else {
+            let units =
+                if is_first { shelf.look_at_topics(look, uri, receiver, max_units) } else { 0 };
+            let rest = max_units.saturating_sub(units);
+            units + if look.is_done { 0 } else { shelf.look_back(look, uri, receiver, rest) }
+        };
         drop(shelf);
-        found.sort_unstable_by_key(|(number, ..)| *number);
-        let surplus = found.len().saturating_sub(limit);
-        let events = found.into_iter().skip(surplus).map(|(_, topic, event)| (topic, event));
-        Found { last_number, events: events.collect() }
+        units.max(1)
     }
 
     /// How many events are kept.
@@ -234,6 +284,65 @@ impl Shelf {
         released
     }
 
+    /// Looks at the topics that begin as the pattern does, if they are few. Else nothing is found:
+    /// under a broad pattern the way back in time finds enough sooner.
+    fn look_at_topics(
+        &self,
+        look: &mut Look,
+        uri: &str,
+        receiver: Identity<'_>,
+        max_units: usize,
+    ) -> usize {
+        let literal = literal_start(uri, look.policy);
+        let from = (Bound::Included(literal), Bound::Unbounded);
+        let candidates = self.topics.range::<str, _>(from);
+        let mut candidates = candidates.take_while(|(topic, _)| topic.starts_with(literal));
+        let few = FEW_TOPICS.min(max_units);
+        let mut units = 0;
+        for topic in candidates.by_ref().take(few) {
+            units += 1;
+            if look.policy.matches(uri, topic.0) {
+                look.found.extend(newest(topic, receiver));
+            }
+        }
+        if candidates.next().is_none() {
+            look.is_done = true;
+            look.found.sort_unstable_by_key(|(number, ..)| Reverse(*number));
+            look.found.truncate(look.limit);
+        } else {
+            look.found.clear();
+        }
+        units
+    }
+
+    /// Looks at events from new to old, until enough are found.
+    fn look_back(
+        &self,
+        look: &mut Look,
+        uri: &str,
+        receiver: Identity<'_>,
+        max_units: usize,
+    ) -> usize {
+        let last_number = look.last_number.unwrap_or_default();
+        let mut events = self.by_age.range(..look.below.min(last_number.saturating_add(1))).rev();
+        let mut units = 0;
+        while units < max_units && look.found.len() < look.limit {
+            let Some((number, topic)) = events.next() else {
+                look.is_done = true;
+                return units;
+            };
+            units += 1;
+            look.below = *number;
+            if look.policy.matches(uri, topic) {
+                let topic = self.topics.get_key_value(topic).expect("what has an age has a topic");
+                let newest = newest(topic, receiver);
+                look.found.extend(newest.filter(|(newest, ..)| newest == number));
+            }
+        }
+        look.is_done = look.found.len() >= look.limit;
+        units
+    }
+
     fn drop_oldest(&mut self) -> Option<u64> {
         let (number, topic) = self.by_age.pop_first()?;
         let entries = self.topics.get_mut(&topic).expect("what has an age has a topic");
@@ -245,6 +354,15 @@ impl Shelf {
         }
         Some(number)
     }
+}
+
+/// The most recent event of a topic that was for `receiver`, with its number.
+fn newest(
+    (topic, entries): (&Arc<str>, &Vec<Entry>),
+    receiver: Identity<'_>,
+) -> Option<(u64, Arc<str>, Arc<RetainedEvent>)> {
+    let newest = entries.iter().rev().find(|entry| entry.event.audience.admits(receiver))?;
+    Some((newest.number, Arc::clone(topic), Arc::clone(&newest.event)))
 }
 
 /// Which entries of a topic survive a new one.
@@ -263,6 +381,12 @@ fn literal_start(uri: &str, policy: MatchPolicy) -> &str {
     &uri[..open.unwrap_or(uri.len())]
 }
 
+/// Topics that a look goes through by name before it goes back in time.
+const FEW_TOPICS: usize = 64;
+
+/// Events that a look which is not cut by its caller looks at under one lock.
+const PIECE: usize = 1_024;
+
 /// Events for some receivers only that are kept per topic, besides those for everyone.
 const LIMITED_EVENTS_PER_TOPIC: usize = 8;
 
@@ -280,118 +404,4 @@ const MAP_LINKS_BYTES: usize = 32;
 const ARC_COUNTS_BYTES: usize = 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wamp::{ReceiverFilter, SessionId};
-
-    fn id(number: u64) -> SessionId {
-        SessionId::new(number).expect("a small number is an id")
-    }
-
-    fn session(number: u64) -> Identity<'static> {
-        Identity { session: id(number), authid: "joe", authrole: "user" }
-    }
-
-    /// The sessions `eligible` may receive it, or everyone; the publisher only if `to_self`.
-    fn audience(publisher: u64, to_self: bool, eligible: Option<&[u64]>) -> Audience {
-        let filter = eligible.map(|numbers| {
-            let ids = numbers.iter().map(|number| id(*number)).collect();
-            Box::new(ReceiverFilter { eligible: Some(ids), ..ReceiverFilter::default() })
-        });
-        Audience::new((!to_self).then_some(id(publisher)), filter)
-    }
-
-    fn event(publication: u64, audience: Audience) -> RetainedEvent {
-        let publication = PublicationId::new(publication).expect("a small number is an id");
-        RetainedEvent { publication, audience, details: Dict::new(), payload: PayloadBuf::Empty }
-    }
-
-    /// The publication ids of what session `receiver` gets.
-    fn found(table: &RetainedTable, uri: &str, policy: MatchPolicy, receiver: u64) -> Vec<u64> {
-        let found = table.find(uri, policy, session(receiver), 100);
-        found.events.iter().map(|(_, event)| event.publication.get()).collect()
-    }
-
-    /// AP-RET-02, AP-RET-03, AP-RET-05
-    #[test]
-    fn everyone_gets_the_last_event_that_was_for_them() {
-        let table = RetainedTable::default();
-        let limits = Limits::default();
-        let mut number = 0;
-        let mut store = |publisher, to_self, eligible: Option<&[u64]>| {
-            number += 1;
-            let event = event(number, audience(publisher, to_self, eligible));
-            table.store("com.x", event, session(publisher), &limits);
-        };
-        let get = |receiver| found(&table, "com.x", MatchPolicy::Exact, receiver);
-        store(1, true, None);
-        assert_eq!((get(1), get(2)), (vec![1], vec![1]));
-        store(1, false, None);
-        store(1, false, None);
-        assert_eq!((get(1), get(2)), (vec![1], vec![3]), "the publisher has none but the first");
-        store(2, false, Some(&[5]));
-        assert_eq!((get(1), get(2), get(5)), (vec![1], vec![3], vec![4]));
-        store(2, false, Some(&[]));
-        assert_eq!((get(5), get(2)), (vec![4], vec![3]), "an event for nobody replaces none");
-        for receiver in 10..30 {
-            store(3, true, Some(&[receiver]));
-        }
-        assert_eq!((get(22), get(29), get(2)), (vec![18], vec![25], vec![3]), "some are kept");
-        assert_eq!(get(21), [3], "the oldest of limited distribution went");
-        store(3, true, None);
-        assert_eq!((get(1), get(5), get(29)), (vec![26], vec![26], vec![26]));
-        assert_eq!(table.len(), 1, "nothing else is kept");
-    }
-
-    /// AP-RET-06
-    #[test]
-    fn a_pattern_finds_all_its_topics_in_the_order_of_publication() {
-        use MatchPolicy::{Exact, Prefix, Wildcard};
-        let table = RetainedTable::default();
-        let topics = ["com.b.x", "com.a.x", "com.a", "com.a.xy", "com.a.x.y", "org.a.x"];
-        for (number, topic) in (1..).zip(topics) {
-            let event = event(number, audience(1, true, None));
-            table.store(topic, event, session(1), &Limits::default());
-        }
-        for (uri, policy, expected) in [
-            ("com.a", Exact, &[3][..]),
-            ("com.b", Exact, &[]),
-            ("com.a", Prefix, &[2, 3, 4, 5]),
-            ("com.a.x", Prefix, &[2, 4, 5]),
-            ("", Prefix, &[1, 2, 3, 4, 5, 6]),
-            ("com..x", Wildcard, &[1, 2]),
-            (".a.x", Wildcard, &[2, 6]),
-            ("..", Wildcard, &[1, 2, 4, 6]),
-            ("com.a.x", Wildcard, &[2]),
-            ("com.", Wildcard, &[3]),
-        ] {
-            assert_eq!(found(&table, uri, policy, 2), expected, "{policy:?} {uri:?}");
-        }
-        let newest = table.find("", Prefix, session(2), 2).events;
-        assert_eq!(newest[0].1.publication.get(), 5, "the most recent ones, in their order");
-    }
-
-    /// AP-RET-08: at a limit the oldest event goes, whatever its topic.
-    #[test]
-    fn the_oldest_event_goes_first() {
-        let table = RetainedTable::default();
-        let limits = Limits { retained_events: 2, ..Limits::default() };
-        let store = |number, topic, limits: &Limits| {
-            table.store(topic, event(number, audience(1, true, None)), session(1), limits)
-        };
-        let outcome = |stored: Stored| (stored.number, stored.released.to_vec(), stored.dropped);
-        assert_eq!(outcome(store(1, "com.a", &limits)), (1, vec![], 0));
-        store(2, "com.b", &limits);
-        assert_eq!(outcome(store(3, "com.a", &limits)), (3, vec![1], 0));
-        assert_eq!(outcome(store(4, "com.c", &limits)), (4, vec![2], 1));
-        assert_eq!(found(&table, "com", MatchPolicy::Prefix, 2), [3, 4]);
-        let bytes = table.bytes();
-        let tight = Limits { retained_bytes: bytes / 2, ..limits };
-        assert_eq!(store(5, "com.c", &tight).dropped, 1);
-        assert_eq!(found(&table, "com", MatchPolicy::Prefix, 2), [5]);
-        let none = Limits { retained_bytes: 1, ..limits };
-        assert_eq!(store(6, "com.c", &none).dropped, 1, "too large to be kept at all");
-        assert!(table.is_empty(), "and what it replaces is out of date");
-        assert_eq!(table.bytes(), 0);
-    }
-}
+mod tests;

@@ -1,42 +1,12 @@
-//! A bounded list of events, and the questions that `wamp.subscription.get_events` asks of it.
+//! A bounded list of events: what it evicts, and how a [`Scan`] goes through it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Identity;
 use super::history::{Bounds, StoredEvent};
+use super::query::{Page, Places, Query, Scan, Stage};
 use crate::wamp::{PublicationId, Timestamp};
-
-/// The filters of one request (AP-HIS-03). All that are present must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
-    /// From new to old.
-    pub reverse: bool,
-    /// The first so many events in the direction of travel; `None`: all.
-    pub limit: Option<usize>,
-    pub from_time: Option<Timestamp>,
-    pub after_time: Option<Timestamp>,
-    pub before_time: Option<Timestamp>,
-    pub until_time: Option<Timestamp>,
-    pub topic: Option<String>,
-    /// Publications stand for their position, since their ids are in no order. What is not kept
-    /// has none: as a lower bound it lets nothing through, as an upper bound everything.
-    pub from_publication: Option<PublicationId>,
-    pub after_publication: Option<PublicationId>,
-    pub before_publication: Option<PublicationId>,
-    pub until_publication: Option<PublicationId>,
-}
-
-/// The answer to a [`Query`].
-#[derive(Debug)]
-pub struct Answer {
-    /// In the direction of travel.
-    pub events: Vec<Arc<StoredEvent>>,
-    /// Nothing that the filters ask for was evicted before: it reaches back as far as asked.
-    pub complete: bool,
-    /// More events match than could be given at once.
-    pub is_limit_reached: bool,
-}
 
 /// What appending an event did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +21,11 @@ pub struct Pushed {
     pub dropped: usize,
 }
 
-/// Invariant: numbers rise from front to back, and `bytes` is the sum of the weights.
+/// Invariant: numbers rise and ages fall from front to back, and `bytes` is the sum of the weights.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     entries: VecDeque<Entry>,
+    age: Age,
     last_number: u64,
     bytes: usize,
     evicted: Option<Timestamp>,
@@ -63,12 +34,36 @@ pub(super) struct Ring {
 #[derive(Debug)]
 struct Entry {
     number: u64,
+    /// What [`Age`] stood at when the event came.
+    born: u64,
     weight: usize,
     event: Arc<StoredEvent>,
 }
 
 /// What the ring itself needs for one event.
 pub(super) const RING_ENTRY_BYTES: usize = size_of::<Entry>();
+
+/// Milliseconds that have passed, by a wall clock that may be set back: it never goes back itself,
+/// else an event from before would keep those behind it from ageing.
+#[derive(Debug, Default)]
+struct Age {
+    passed_ms: u64,
+    last: Option<Timestamp>,
+}
+
+impl Age {
+    fn tick(&mut self, now: Timestamp) {
+        let last = *self.last.get_or_insert(now);
+        let step_ms = now.unix_ms().saturating_sub(last.unix_ms());
+        if step_ms > 0 {
+            self.passed_ms = self.passed_ms.saturating_add(step_ms.unsigned_abs());
+            self.last = Some(now);
+        } else if step_ms < -SKEW_MS {
+            // The clock was set back. Less is another shard whose turn began earlier.
+            self.last = Some(now);
+        }
+    }
+}
 
 impl Ring {
     /// A ring with events and their numbers, which rise.
@@ -79,6 +74,7 @@ impl Ring {
         let mut ring = Self { evicted, ..Self::default() };
         for (number, event) in events {
             debug_assert!(number > ring.last_number, "a store keeps the order");
+            ring.age.tick(event.timestamp);
             ring.append(number, event);
         }
         ring
@@ -91,8 +87,9 @@ impl Ring {
         now: Timestamp,
     ) -> Pushed {
         let number = self.last_number + 1;
+        self.age.tick(now);
         self.append(number, event);
-        let dropped = self.expire(bounds, now);
+        let dropped = self.expire(bounds, now, OLD_PER_PUSH);
         let (keep_from, evicted) = self.edge();
         Pushed { number, keep_from, evicted, dropped }
     }
@@ -101,20 +98,20 @@ impl Ring {
         self.last_number = number;
         let weight = event.weight();
         self.bytes += weight;
-        self.entries.push_back(Entry { number, weight, event });
+        self.entries.push_back(Entry { number, born: self.age.passed_ms, weight, event });
     }
 
-    /// Evicts what is too much or too old, oldest first. Returns how many events that were.
-    pub(super) fn expire(&mut self, bounds: Bounds, now: Timestamp) -> usize {
+    /// Evicts what is too much, and of what is too old at most `most`; oldest first. Returns how
+    /// many events that were.
+    pub(super) fn expire(&mut self, bounds: Bounds, now: Timestamp, most: usize) -> usize {
+        self.age.tick(now);
         let before = self.entries.len();
         while let Some(front) = self.entries.front() {
             let too_much = self.entries.len() > bounds.events
                 || self.bytes > bounds.bytes && self.entries.len() > 1;
-            let too_old = bounds.age_ms.is_some_and(|age_ms| {
-                now.unix_ms().saturating_sub(front.event.timestamp.unix_ms()).cast_unsigned()
-                    > age_ms
-                    && now > front.event.timestamp
-            });
+            let age_ms = self.age.passed_ms - front.born;
+            let too_old = before - self.entries.len() < most
+                && bounds.age_ms.is_some_and(|most_ms| age_ms > most_ms);
             if !too_much && !too_old {
                 break;
             }
@@ -131,42 +128,103 @@ impl Ring {
         (first, self.evicted)
     }
 
-    pub(super) fn query(
+    /// Goes on with a scan, until it has given so many events or looked at so many.
+    pub(super) fn scan(
+        &self,
+        scan: &mut Scan,
+        requester: Identity<'_>,
+        max_events: usize,
+        max_units: usize,
+    ) -> Page {
+        let mut page = Page { events: Vec::new(), units: 0 };
+        let (first, _) = self.edge();
+        if scan.stage == Stage::Begin {
+            let end = self.last_number + 1;
+            scan.stage = Stage::Seek { below: end, end, places: Places::default() };
+        }
+        if let Stage::Seek { below, end, places } = scan.stage {
+            (scan.stage, page.units) = self.seek(&scan.query, (below, end), places, max_units);
+            let bounded = scan.query.from_publication.or(scan.query.after_publication).is_some();
+            // What follows a kept event is kept; an unknown one lets nothing through.
+            scan.complete =
+                if bounded { scan.stage != Stage::Done } else { self.reaches_back_to(&scan.query) };
+        }
+        if let Stage::Walk { from, end } = scan.stage {
+            if from < first.min(end) && from > 0 {
+                // They were evicted since the last piece.
+                scan.complete &= self.reaches_back_to(&scan.query);
+            }
+            let rest = max_units.saturating_sub(page.units);
+            let range = (from.max(first), end);
+            scan.stage = self.walk(scan, range, requester, (max_events, rest), &mut page);
+        }
+        page.units = page.units.max(1);
+        page
+    }
+
+    /// Looks for the publications that bound a query. Sought from the newest on: who asks was
+    /// usually there not long ago.
+    fn seek(
         &self,
         query: &Query,
-        requester: Identity<'_>,
-        limit: usize,
-        room_bytes: usize,
-    ) -> Answer {
-        let Query { from_publication, after_publication, .. } = *query;
-        let mut answer = Answer {
-            events: Vec::new(),
-            complete: self.reaches_back_to(query),
-            is_limit_reached: false,
-        };
-        let (mut start, mut end) = (0, self.entries.len());
-        for (publication, skipped) in [(from_publication, 0), (after_publication, 1)] {
-            let Some(publication) = publication else { continue };
-            match self.position(publication) {
-                Some(position) => start = start.max(position + skipped),
-                None => return Answer { complete: false, ..answer },
+        (mut below, end): (u64, u64),
+        mut places: Places,
+        max_units: usize,
+    ) -> (Stage, usize) {
+        let mut units = 0;
+        let unseen = self.entries.partition_point(|entry| entry.number < below);
+        let mut unseen = self.entries.range(..unseen).rev();
+        while !places.are_known(query) {
+            if units == max_units {
+                return (Stage::Seek { below, end, places }, units);
             }
-            // What follows a kept event is kept.
-            answer.complete = true;
+            let Some(entry) = unseen.next() else { break };
+            units += 1;
+            below = entry.number;
+            places.note(query, entry.event.publication, entry.number);
         }
-        let Query { before_publication, until_publication, .. } = *query;
-        for (publication, taken) in [(before_publication, 0), (until_publication, 1)] {
-            let position = publication.and_then(|publication| self.position(publication));
-            end = position.map_or(end, |position| end.min(position + taken));
+        let is_lost =
+            |named: Option<PublicationId>, place: Option<u64>| named.is_some() && place.is_none();
+        if is_lost(query.from_publication, places.from)
+            || is_lost(query.after_publication, places.after)
+        {
+            return (Stage::Done, units);
         }
-        let range = self.entries.range(start.min(end)..end);
-        let limit = query.limit.map_or(limit, |asked| asked.min(limit));
-        if query.reverse {
-            answer.collect(range.rev(), query, requester, limit, room_bytes);
-        } else {
-            answer.collect(range, query, requester, limit, room_bytes);
+        let after = places.after.map(|number| number + 1);
+        let from = places.from.max(after).unwrap_or_default();
+        let until = places.until.map(|number| number + 1);
+        let end = [places.before, until].into_iter().flatten().fold(end, u64::min);
+        (Stage::Walk { from, end }, units)
+    }
+
+    /// Looks at events in a range of numbers, in the direction of travel.
+    fn walk(
+        &self,
+        scan: &Scan,
+        (mut from, mut end): (u64, u64),
+        requester: Identity<'_>,
+        (max_events, max_units): (usize, usize),
+        page: &mut Page,
+    ) -> Stage {
+        let place = |number| self.entries.partition_point(|entry| entry.number < number);
+        let mut entries = self.entries.range(place(from).min(place(end))..place(end));
+        for _ in 0..max_units {
+            if page.events.len() >= max_events {
+                break;
+            }
+            let next = if scan.query.reverse { entries.next_back() } else { entries.next() };
+            let Some(Entry { number, event, .. }) = next else { return Stage::Done };
+            page.units += 1;
+            if scan.query.reverse {
+                end = *number;
+            } else {
+                from = *number + 1;
+            }
+            if scan.query.admits(event) && event.admits(requester) {
+                page.events.push(Arc::clone(event));
+            }
         }
-        answer
+        Stage::Walk { from, end }
     }
 
     /// Whether no evicted event can have matched the lower bounds in time.
@@ -175,11 +233,6 @@ impl Ring {
             query.from_time.is_some_and(|from| evicted < from)
                 || query.after_time.is_some_and(|after| evicted <= after)
         })
-    }
-
-    /// Sought from the newest on: who asks was usually there not long ago.
-    fn position(&self, publication: PublicationId) -> Option<usize> {
-        self.entries.iter().rposition(|entry| entry.event.publication == publication)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Arc<StoredEvent>)> {
@@ -198,46 +251,17 @@ impl Ring {
         assert!(self.entries.len() <= bounds.events);
         assert!(self.bytes <= bounds.bytes || self.entries.len() == 1);
         assert_eq!(self.bytes, self.entries.iter().map(|entry| entry.weight).sum::<usize>());
-        assert!(self.entries.iter().is_sorted_by(|a, b| a.number < b.number));
+        assert!(self.entries.iter().is_sorted_by(|a, b| a.number < b.number && a.born <= b.born));
         assert!(self.entries.back().is_none_or(|entry| entry.number == self.last_number));
     }
 }
 
-impl Answer {
-    fn collect<'r>(
-        &mut self,
-        entries: impl Iterator<Item = &'r Entry>,
-        query: &Query,
-        requester: Identity<'_>,
-        limit: usize,
-        room_bytes: usize,
-    ) {
-        let mut bytes = 0;
-        for Entry { event, weight, .. } in entries {
-            if !query.admits(event) || !event.admits(requester) {
-                continue;
-            }
-            bytes += weight;
-            if self.events.len() >= limit || bytes > room_bytes && !self.events.is_empty() {
-                self.is_limit_reached = true;
-                return;
-            }
-            self.events.push(Arc::clone(event));
-        }
-    }
-}
+/// Milliseconds by which the clocks of two shards may differ within their turns.
+const SKEW_MS: i64 = 10_000;
 
-impl Query {
-    /// Whether an event passes the filters that look at it alone.
-    fn admits(&self, event: &StoredEvent) -> bool {
-        let time = event.timestamp;
-        self.from_time.is_none_or(|from| time >= from)
-            && self.after_time.is_none_or(|after| time > after)
-            && self.before_time.is_none_or(|before| time < before)
-            && self.until_time.is_none_or(|until| time <= until)
-            && self.topic.as_deref().is_none_or(|topic| *event.topic == *topic)
-    }
-}
+/// Events that one push evicts at most because they are too old. More than it adds, so that a
+/// history is rid of them, and few, so that no publisher pays for all.
+const OLD_PER_PUSH: usize = 64;
 
 #[cfg(test)]
 mod tests;

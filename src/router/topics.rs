@@ -8,8 +8,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::directory::{Described, Directory, Listing};
+use super::ledger::Walk;
 use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
+use super::shapes::{Asker, TooManyShapes};
 use super::{HISTORY, IdCounter, ShardId, ShardSet};
 use crate::hash::HashSeed;
 use crate::wamp::{MatchPolicy, SubscriptionId, Timestamp};
@@ -59,10 +61,10 @@ impl Topic {
 }
 
 impl TopicTable {
-    pub(super) fn new(seed: HashSeed, ids: &Arc<IdCounter>, feed: &Arc<MetaFeed>) -> Self {
+    pub(super) fn new(seed: &HashSeed, ids: &Arc<IdCounter>, feed: &Arc<MetaFeed>) -> Self {
         Self {
             patterns: PatternTable::new(seed),
-            directory: Directory::new(seed),
+            directory: Directory::new(),
             ids: Arc::clone(ids),
             feed: Arc::clone(feed),
         }
@@ -70,28 +72,38 @@ impl TopicTable {
 
     /// Enters `shard` as a receiver of the pattern. Idempotent. A new subscription was created
     /// `now`.
-    pub fn join(&self, uri: &str, policy: MatchPolicy, shard: ShardId, now: Timestamp) -> Joined {
+    ///
+    /// # Errors
+    /// If nobody has subscribed to a pattern of this shape and there is no room for one more.
+    pub fn join(
+        &self,
+        uri: &str,
+        policy: MatchPolicy,
+        shard: ShardId,
+        now: Timestamp,
+    ) -> Result<Joined, TooManyShapes> {
         let make = || {
             let subscription = SubscriptionId::from_random(self.ids.next() - 1);
             Some(Topic { subscription, shards: ShardSet::default() })
         };
-        self.patterns
-            .update(uri, policy, make, |topic| {
-                let subscription = topic.subscription;
-                let (is_new, was_silent) = (topic.shards.is_empty(), topic.listeners().is_empty());
-                topic.shards.insert(shard);
-                if is_new {
-                    self.enter(subscription, uri, policy, now);
-                }
-                if was_silent && shard != HISTORY {
-                    self.feed.add(uri, policy);
-                    self.directory.note_meta(subscription, self.feed.given());
-                }
-                let on_create = MetaTopic::SubscriptionOnCreate;
-                let created = is_new.then(|| self.feed.number(on_create)).flatten();
-                (Keep::Yes, Joined { subscription, created })
-            })
-            .expect("an entry is made where there is none")
+        let join = |topic: &mut Topic| {
+            let subscription = topic.subscription;
+            let (is_new, was_silent) = (topic.shards.is_empty(), topic.listeners().is_empty());
+            topic.shards.insert(shard);
+            if is_new {
+                self.enter(subscription, uri, policy, now);
+            }
+            if was_silent && shard != HISTORY {
+                self.feed.add(uri, policy);
+                self.directory.note_meta(subscription, self.feed.given());
+            }
+            let on_create = MetaTopic::SubscriptionOnCreate;
+            let created = is_new.then(|| self.feed.number(on_create)).flatten();
+            (Keep::Yes, Joined { subscription, created })
+        };
+        let asker = if shard == HISTORY { Asker::Configuration } else { Asker::Client };
+        let joined = self.patterns.update(uri, policy, asker, make, join)?;
+        Ok(joined.expect("an entry is made where there is none"))
     }
 
     /// Makes a new subscription known, under the lock of its entry.
@@ -117,7 +129,8 @@ impl TopicTable {
             let deleted = self.feed.number(MetaTopic::SubscriptionOnDelete);
             (Keep::No, Departure { left, deleted })
         };
-        self.patterns.update(uri, policy, || None, leave).unwrap_or_default()
+        let left = self.patterns.update(uri, policy, Asker::Client, || None, leave);
+        left.ok().flatten().unwrap_or_default()
     }
 
     /// What a subscription is for (`wamp.subscription.get`).
@@ -125,9 +138,25 @@ impl TopicTable {
         self.directory.get(subscription)
     }
 
+    /// See [`Described::after_meta`]; `None` if there is no such subscription.
+    pub fn after_meta(&self, subscription: SubscriptionId) -> Option<u64> {
+        self.directory.after_meta(subscription)
+    }
+
     /// The ids of all subscriptions, unless there are more than `limit`.
     pub fn list(&self, limit: usize) -> Option<Listing<SubscriptionId>> {
         self.directory.list(limit)
+    }
+
+    /// Goes on with a walk through the ids of all subscriptions, for about `max_units` of them and
+    /// at least 1; returns how many it took.
+    pub fn list_on(
+        &self,
+        walk: &mut Walk<SubscriptionId>,
+        listing: &mut Listing<SubscriptionId>,
+        max_units: usize,
+    ) -> usize {
+        self.directory.list_on(walk, listing, max_units)
     }
 
     /// The subscription of exactly this pattern, with its shards (AP-RMA-02).
@@ -172,22 +201,26 @@ mod tests {
     const NOW: Timestamp = Timestamp::EPOCH;
 
     fn table() -> TopicTable {
-        TopicTable::new(HashSeed::new(1), &Arc::default(), &Arc::default())
+        TopicTable::new(&HashSeed::new(1), &Arc::default(), &Arc::default())
+    }
+
+    fn join(topics: &TopicTable, uri: &str, policy: MatchPolicy, shard: ShardId) -> Joined {
+        topics.join(uri, policy, shard, NOW).expect("there is room")
     }
 
     #[test]
     fn a_subscription_lives_from_its_first_to_its_last_shard() {
         let topics = table();
         let exact = MatchPolicy::Exact;
-        let first = topics.join("com.x", exact, ShardId(0), NOW).subscription;
-        assert_eq!(topics.join("com.x", exact, ShardId(1), NOW).subscription, first);
-        assert_eq!(topics.join("com.x", exact, ShardId(1), NOW).subscription, first);
+        let first = join(&topics, "com.x", exact, ShardId(0)).subscription;
+        assert_eq!(join(&topics, "com.x", exact, ShardId(1)).subscription, first);
+        assert_eq!(join(&topics, "com.x", exact, ShardId(1)).subscription, first);
         topics.leave("com.x", exact, ShardId(0));
         let [fanout] = topics.matches("com.x")[..] else { panic!("one subscription matches") };
         assert_eq!(fanout.shards.iter().collect::<Vec<_>>(), [ShardId(1)]);
         topics.leave("com.x", exact, ShardId(1));
         assert!(topics.is_empty() && topics.is_idle());
-        let next = topics.join("com.x", exact, ShardId(1), NOW).subscription;
+        let next = join(&topics, "com.x", exact, ShardId(1)).subscription;
         assert_ne!(next, first, "a new life has a new id");
     }
 
@@ -195,10 +228,10 @@ mod tests {
     #[test]
     fn a_history_keeps_its_subscription() {
         let topics = table();
-        let kept = topics.join("com.x", MatchPolicy::Prefix, HISTORY, NOW).subscription;
+        let kept = join(&topics, "com.x", MatchPolicy::Prefix, HISTORY).subscription;
         assert!(topics.is_idle() && topics.get(kept).is_some());
         for _ in 0..2 {
-            let joined = topics.join("com.x", MatchPolicy::Prefix, ShardId(0), NOW);
+            let joined = join(&topics, "com.x", MatchPolicy::Prefix, ShardId(0));
             assert_eq!(joined, Joined { subscription: kept, created: None });
             assert!(!topics.is_idle());
             topics.leave("com.x", MatchPolicy::Prefix, ShardId(0));
@@ -211,8 +244,8 @@ mod tests {
     #[test]
     fn one_uri_under_two_policies_is_two_subscriptions() {
         let topics = table();
-        let exact = topics.join("com.x", MatchPolicy::Exact, ShardId(0), NOW).subscription;
-        let prefix = topics.join("com.x", MatchPolicy::Prefix, ShardId(0), NOW).subscription;
+        let exact = join(&topics, "com.x", MatchPolicy::Exact, ShardId(0)).subscription;
+        let prefix = join(&topics, "com.x", MatchPolicy::Prefix, ShardId(0)).subscription;
         assert_ne!(exact, prefix);
         assert_eq!(topics.matches("com.x").len(), 2);
         assert_eq!(topics.matches("com.xy").len(), 1);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
-use crate::router::{LoadSlot, SessionRef};
+use crate::router::{LoadSlot, SessionRef, Tour};
 use crate::wamp::{CallOptions, Dict, PayloadBuf, RegistrationId, RequestId, SessionId};
 
 /// The caller's half of a call.
@@ -53,8 +53,8 @@ pub struct Retained {
     pub registration: RegistrationId,
     pub options: CallOptions,
     pub payload: PayloadBuf,
-    /// The callees that were unavailable.
-    pub refused: Vec<SessionId>,
+    /// The callees that have had it.
+    pub tour: Tour,
     /// When the call came: its timeout counts from there (AP-TMO-08).
     pub since: Millis,
 }

@@ -48,6 +48,10 @@ impl Shard {
         }
         // The join and SUBSCRIBED are one step, so no EVENT can come before it (BP-ORD-02).
         let joined = realm.topics.join(&subscribe.topic, policy, self.id, self.wall_clock);
+        let Ok(joined) = joined else {
+            self.refuse(slot, code::SUBSCRIBE, subscribe.request, TOO_MANY_SHAPES);
+            return Ok(());
+        };
         let subscription = joined.subscription;
         self.work.charge(LOOKUP_UNITS);
         let receivers = self
@@ -426,6 +430,11 @@ pub(super) fn unreserved(uri: &str) -> Result<(), Refusal> {
 const URI_TOO_LONG: Refusal = (WampError::InvalidUri, "the URI is longer than this router accepts");
 const NO_SUCH_SUBSCRIPTION: Refusal =
     (WampError::NoSuchSubscription, "this session does not hold that subscription");
+pub(super) const TOO_MANY_SHAPES: Refusal = (
+    WampError::ResourceLimit,
+    "this realm has no room for one more pattern of this kind: shorten the prefix to 256 bytes, or \
+     leave fewer components of the wildcard open",
+);
 const TOO_MANY_SUBSCRIPTIONS: Refusal = (
     WampError::ResourceLimit,
     "this session holds as many subscriptions as the router allows per session",

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::broker::Refusal;
-use super::meta::{Arguments, id_of};
+use super::meta::{Answer, Arguments, Caller, id_of};
+use super::work::Work;
 use crate::codec::{self, Codec};
 use crate::router::{
-    Answer, Audience, Deposit, Fanouts, HISTORY, HistoryAnswer, Query, Realm, Receipt, Record,
-    SessionRef, StoredEvent,
+    Audience, Counters, Deposit, Fanouts, HISTORY, History, HistoryAnswer, Query, Realm, Receipt,
+    Record, Scan, SessionRef, StoredEvent,
 };
 use crate::wamp::{
     Dict, PayloadBuf, PublicationId, Publish, RouterMessage, SubscriptionId, Timestamp, Value,
@@ -88,8 +89,8 @@ impl Shard {
         }
     }
 
-    /// `wamp.subscription.get_events` for the session in `slot` (AP-HIS-03 to AP-HIS-06): the
-    /// events as `Arguments`, and `complete` and `is_limit_reached` as `ArgumentsKw`.
+    /// `wamp.subscription.get_events` (AP-HIS-03 to AP-HIS-06): the events as `Arguments`, and
+    /// `complete` and `is_limit_reached` as `ArgumentsKw`.
     ///
     /// An event that the requester's serializer cannot express, or that its transport does not
     /// take, is left out and counted, as it would be live; the answer is not complete then.
@@ -97,96 +98,179 @@ impl Shard {
     /// # Errors
     /// `wamp.error.invalid_argument` and `wamp.error.no_such_subscription`.
     pub(super) fn get_events(
-        &self,
-        slot: u32,
+        &mut self,
+        caller: Caller,
         args: Arguments<'_>,
-    ) -> Result<(Vec<Value>, Dict), Refusal> {
+    ) -> Result<Answer, Refusal> {
         let query = query(args)?;
         let subscription = args.subscription(0)?;
-        let session = self.connections[slot as usize].session();
-        let session = session.expect("a caller has a session");
-        let realm = &session.realm;
-        let answer = match realm.histories.get(subscription) {
-            Some(history) => {
-                let limits = &self.settings().limits;
-                let (limit, room) = (limits.history_answer_events, limits.history_answer_bytes);
-                history.query(&query, session.identity(), self.wall_clock, limit, room)
+        let session = self.joined(caller.session.slot);
+        let realm = Arc::clone(&session.realm);
+        let is_held = session.subscriptions.contains_key(&subscription);
+        let Some(history) = realm.histories.get(subscription) else {
+            if !is_held && realm.topics.get(subscription).is_none() {
+                return Err(NO_SUCH_SUBSCRIPTION);
             }
-            None if session.subscriptions.contains_key(&subscription)
-                || realm.topics.get(subscription).is_some() =>
-            {
-                Answer { events: Vec::new(), complete: false, is_limit_reached: false }
-            }
-            None => return Err(NO_SUCH_SUBSCRIPTION),
+            return Ok(answer(&realm, Vec::new(), false, false));
         };
-        let is_pattern = realm.histories.get(subscription).is_some_and(|h| h.is_pattern());
-        let fitted = self.fit(slot, subscription, is_pattern, &answer);
-        let Fitted { events, left_out, is_limit_reached } = fitted;
-        let args = match realm.settings.history_answer {
-            HistoryAnswer::Arguments => events,
-            HistoryAnswer::List => vec![Value::List(events)],
-        };
-        let kwargs = vec![
-            ("complete".into(), (answer.complete && !left_out).into()),
-            ("is_limit_reached".into(), is_limit_reached.into()),
-        ];
-        Ok((args, kwargs))
+        let inquiry = self.inquiry(caller, Arc::clone(history), query);
+        Ok(self.inquire(inquiry).unwrap_or(Answer::Later))
     }
 
-    /// The events as values, as many as there is room for.
-    ///
     /// Answers fill half of a queue at most, but for one event on its own: a client cannot be
     /// disconnected, nor the router filled, by asking for more than can be read.
-    fn fit(
-        &self,
-        slot: u32,
-        subscription: SubscriptionId,
-        is_pattern: bool,
-        answer: &Answer,
-    ) -> Fitted {
-        let connection = &self.connections[slot as usize];
+    fn inquiry(&self, caller: Caller, history: Arc<History>, query: Query) -> Inquiry {
+        let limits = &self.router.settings.limits;
+        let connection = &self.connections[caller.session.slot as usize];
         let waiting = connection.output.waiting_bytes() + ENVELOPE_BYTES;
-        let hard = self.settings().output.hard_bytes;
+        let hard = self.router.settings.output.hard_bytes;
         let peer_room = connection.peer_limit_bytes.saturating_sub(ENVELOPE_BYTES);
         let most = peer_room.min(hard.saturating_sub(ENVELOPE_BYTES));
         let queue_room = (hard / 2).saturating_sub(waiting);
-        let room = queue_room.min(most).min(self.settings().limits.history_answer_bytes);
-        let mut fitted = Fitted {
+        let limit = limits.history_answer_events;
+        Inquiry {
+            caller,
+            history,
+            limit: query.limit.map_or(limit, |asked| asked.min(limit)),
+            scan: Scan::new(query),
+            most_bytes: most,
+            room_bytes: queue_room.min(most).min(limits.history_answer_bytes),
+            first_bytes: if queue_room > 0 { hard.saturating_sub(waiting) } else { 0 },
             events: Vec::new(),
+            used_bytes: 0,
             left_out: false,
-            is_limit_reached: answer.is_limit_reached,
-        };
-        let mut used = 0;
-        for event in &answer.events {
-            let Some(encoded) = event_value(connection.codec, subscription, is_pattern, event)
-            else {
-                self.counters.events_dropped_encoding.increment();
-                fitted.left_out = true;
-                continue;
-            };
-            if encoded.len() > most {
-                self.counters.events_dropped_size.increment();
-                fitted.left_out = true;
-                continue;
-            }
-            used += encoded.len() + 1;
-            let is_first = fitted.events.is_empty() && queue_room > 0;
-            if used > room && !(is_first && waiting + encoded.len() <= hard) {
-                fitted.is_limit_reached = true;
-                return fitted;
-            }
-            fitted.events.push(Value::Encoded(connection.codec, encoded.into()));
+            is_limit_reached: false,
         }
-        fitted
+    }
+
+    /// Goes on with an inquiry. What takes longer than a step goes on later, while the requester's
+    /// input is parked.
+    fn inquire(&mut self, mut inquiry: Inquiry) -> Option<Answer> {
+        while !inquiry.is_over() {
+            if self.work.is_step_over() {
+                self.park(inquiry.caller.session.slot);
+                self.inquiries.push_back(inquiry);
+                return None;
+            }
+            self.take_page(&mut inquiry);
+        }
+        let Inquiry { caller, events, scan, left_out, is_limit_reached, .. } = inquiry;
+        let complete = scan.is_complete() && !left_out;
+        let realm = Arc::clone(&self.joined(caller.session.slot).realm);
+        Some(answer(&realm, events, complete, is_limit_reached))
+    }
+
+    fn take_page(&mut self, inquiry: &mut Inquiry) {
+        let connection = &self.connections[inquiry.caller.session.slot as usize];
+        let identity = connection.session().expect("a requester has a session").identity();
+        // One more than are given tells that there are more.
+        let most = inquiry.limit - inquiry.events.len() + 1;
+        let units = self.work.left().min(PIECE);
+        let (scan, now) = (&mut inquiry.scan, self.wall_clock);
+        let page = inquiry.history.scan(scan, identity, now, most, units);
+        self.work.charge(page.units);
+        for event in page.events {
+            if inquiry.is_limit_reached {
+                break;
+            }
+            let taken = inquiry.take(connection.codec, &event, &mut self.work);
+            taken.count(&self.counters);
+        }
+    }
+
+    /// Goes on with the first inquiry of those that wait.
+    pub(super) fn go_on_inquiring(&mut self) {
+        let Some(inquiry) = self.inquiries.pop_front() else { return };
+        let caller = inquiry.caller;
+        // Whoever has left wants no answer, and its tickets are forgotten.
+        if self.find(caller.session).is_none() {
+            return;
+        }
+        self.redeem(caller.session.slot);
+        if let Some(Answer::Now(args, kwargs)) = self.inquire(inquiry) {
+            self.send_meta_result(caller, &args, &kwargs);
+        }
     }
 }
 
-/// As much of an answer as its requester can take.
-struct Fitted {
+/// The RESULT of `wamp.subscription.get_events`.
+fn answer(realm: &Realm, events: Vec<Value>, complete: bool, is_limit_reached: bool) -> Answer {
+    let args = match realm.settings.history_answer {
+        HistoryAnswer::Arguments => events,
+        HistoryAnswer::List => vec![Value::List(events)],
+    };
+    let kwargs = vec![
+        ("complete".into(), complete.into()),
+        ("is_limit_reached".into(), is_limit_reached.into()),
+    ];
+    Answer::Now(args, kwargs)
+}
+
+/// A call of `wamp.subscription.get_events` under way.
+#[derive(Debug)]
+pub(super) struct Inquiry {
+    caller: Caller,
+    history: Arc<History>,
+    scan: Scan,
+    /// Events at most.
+    limit: usize,
+    /// Bytes that one event may have, all together, and the first one on its own.
+    most_bytes: usize,
+    room_bytes: usize,
+    first_bytes: usize,
     events: Vec<Value>,
+    used_bytes: usize,
     /// Some event cannot be expressed or is too large for this requester.
     left_out: bool,
     is_limit_reached: bool,
+}
+
+/// What became of one event.
+enum Taken {
+    Fits,
+    Inexpressible,
+    TooLarge,
+}
+
+impl Taken {
+    fn count(&self, counters: &Counters) {
+        match self {
+            Self::Fits => {}
+            Self::Inexpressible => counters.events_dropped_encoding.increment(),
+            Self::TooLarge => counters.events_dropped_size.increment(),
+        }
+    }
+}
+
+impl Inquiry {
+    fn is_over(&self) -> bool {
+        self.is_limit_reached || self.scan.is_done()
+    }
+
+    fn take(&mut self, codec: Codec, event: &StoredEvent, work: &mut Work) -> Taken {
+        if self.events.len() >= self.limit {
+            self.is_limit_reached = true;
+            return Taken::Fits;
+        }
+        let (subscription, is_pattern) = (self.history.subscription, self.history.is_pattern());
+        let Some(encoded) = event_value(codec, subscription, is_pattern, event) else {
+            self.left_out = true;
+            return Taken::Inexpressible;
+        };
+        work.charge_bytes(encoded.len());
+        if encoded.len() > self.most_bytes {
+            self.left_out = true;
+            return Taken::TooLarge;
+        }
+        self.used_bytes += encoded.len() + 1;
+        let is_alone = self.events.is_empty() && encoded.len() <= self.first_bytes;
+        if self.used_bytes > self.room_bytes && !is_alone {
+            self.is_limit_reached = true;
+        } else {
+            self.events.push(Value::Encoded(codec, encoded.into()));
+        }
+        Taken::Fits
+    }
 }
 
 /// An event as an answer shows it, encoded; `None` if the serializer cannot express it.
@@ -284,6 +368,9 @@ const NOT_SAVED: Refusal = (
     WampError::Canceled,
     "the router could not store the event durably; subscribers may have got it",
 );
+
+/// Events of a history that are looked at under one lock.
+const PIECE: usize = 1_024;
 
 /// More than RESULT and its frame take besides the events, in bytes.
 const ENVELOPE_BYTES: usize = 128;

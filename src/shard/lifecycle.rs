@@ -3,7 +3,7 @@
 use super::connection::Phase;
 use super::{SendError, Shard};
 use crate::clock::Millis;
-use crate::transport::CloseCode;
+use crate::transport::{CloseCode, Transport};
 use crate::wamp::{CloseReason, RouterMessage, WampError};
 
 /// Why a session ended, for logs and counters.
@@ -287,6 +287,7 @@ impl Shard {
             return;
         }
         connection.phase = Phase::Gone;
+        connection.transport = Transport::new();
         self.outbound.discard(connection);
         self.counters.connections.subtract(1);
         if connection.leaving.is_none() {

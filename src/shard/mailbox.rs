@@ -102,6 +102,7 @@ impl Shard {
     pub fn has_jobs(&self) -> bool {
         self.has_mail()
             || !self.held.is_empty()
+            || !self.inquiries.is_empty()
             || !self.leavers.is_empty()
             || !self.to_dismiss.is_empty()
     }
@@ -117,6 +118,13 @@ impl Shard {
             self.leave_further(now);
             self.work.end_step();
             if self.work.is_turn_over() {
+                break;
+            }
+        }
+        for _ in 0..self.inquiries.len() {
+            self.go_on_inquiring();
+            self.work.end_step();
+            if self.is_turn_full() {
                 break;
             }
         }

@@ -46,6 +46,7 @@ use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
 
 use connection::Connection;
 use delivery::HeldDeliveries;
+use history::Inquiry;
 use log_budget::LogBudget;
 use mailbox::Mailbox;
 use meta::{EventOrder, Roster};
@@ -76,6 +77,8 @@ pub struct Shard {
     mailbox: Mailbox,
     /// Publications that wait to be delivered further.
     held: HeldDeliveries,
+    /// Questions to histories that take longer than a step.
+    inquiries: VecDeque<Inquiry>,
     /// Slots of sessions that still give back what they held.
     leavers: VecDeque<u32>,
     /// Slots that are still to be told of the shutdown.
@@ -136,6 +139,7 @@ impl Shard {
             work: Work::new(router.settings.turn),
             mailbox: Mailbox::default(),
             held: HeldDeliveries::new(router.seed().map()),
+            inquiries: VecDeque::new(),
             leavers: VecDeque::new(),
             to_dismiss: VecDeque::new(),
             woken: Vec::new(),

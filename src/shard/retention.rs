@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Shard;
-use crate::router::{Found, Record, RetainedEvent};
+use super::work::LOOKUP_UNITS;
+use super::{SendError, Shard};
+use crate::router::{Found, Look, Record, RetainedEvent};
 use crate::session::Session;
 use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
@@ -38,30 +39,51 @@ impl Shard {
 
     /// Queues the retained events of a subscription for the subscriber that just got SUBSCRIBED.
     ///
-    /// `joins` says that the subscription is new to the session: events stored until now then do
-    /// not come a second time when the mail brings them. Else they may, since they are owed.
+    /// `joins` says that the subscription is new to the session: what came so does not come a
+    /// second time when the mail brings it. Else it may, since it is owed.
     pub(super) fn send_retained(&mut self, slot: u32, subscription: SubscriptionId, joins: bool) {
-        let limit = self.settings().limits.retained_per_subscribe;
-        let receivers = self.receivers.get_mut(&subscription).expect("the session is in it");
-        let session = self.connections[slot as usize].session_mut();
-        let session = session.expect("a subscriber has a session");
-        let retained = &receivers.realm.retained;
-        let found = retained.find(&receivers.uri, receivers.policy, session.identity(), limit);
-        let is_pattern = receivers.policy != MatchPolicy::Exact;
-        if joins {
-            receivers.retained_until = receivers.retained_until.max(found.last_number);
-            let membership = session.subscriptions.get_mut(&subscription);
-            membership.expect("the session has joined").retained_until = found.last_number;
+        let limits = &self.router.settings.limits;
+        let receivers = self.receivers.get(&subscription).expect("the session is in it");
+        let (realm, policy) = (Arc::clone(&receivers.realm), receivers.policy);
+        let session = self.connections[slot as usize].session();
+        let identity = session.expect("a subscriber has a session").identity();
+        let mut look = Look::new(policy, limits.retained_per_subscribe);
+        while !look.is_done() {
+            let units = realm.retained.look(&mut look, &receivers.uri, identity, PIECE);
+            self.work.charge(units);
         }
-        let Found { events, .. } = found;
+        let Found { events, last_number } = look.finish();
         // The first may fill the queue; the others leave half of it to live events.
-        let mut room = self.settings().output.hard_bytes;
-        for (topic, event) in events {
-            let topic = is_pattern.then_some(&topic);
-            if !self.send_one_retained(slot, subscription, topic, &event, room) {
+        let hard_bytes = self.settings().output.hard_bytes;
+        let others = (hard_bytes / 2).min(limits.retained_per_subscribe_bytes);
+        let begun = self.waiting_bytes(slot);
+        let (mut room, mut sent_until) = (hard_bytes, 0);
+        let mut all_sent = true;
+        for (number, topic, event) in events {
+            let topic = (policy != MatchPolicy::Exact).then_some(&topic);
+            all_sent = self.send_one_retained(slot, subscription, topic, &event, room);
+            if !all_sent {
                 break;
             }
-            room = self.settings().output.hard_bytes / 2;
+            sent_until = number;
+            room = (hard_bytes / 2).min(begun + others);
+        }
+        // What was withheld may still come live.
+        let until = if all_sent { last_number } else { sent_until };
+        if joins {
+            self.note_retained(slot, subscription, until);
+        }
+    }
+
+    /// Events up to this number have come with a subscription.
+    fn note_retained(&mut self, slot: u32, subscription: SubscriptionId, until: u64) {
+        if let Some(receivers) = self.receivers.get_mut(&subscription) {
+            receivers.retained_until = receivers.retained_until.max(until);
+        }
+        let session = self.connections[slot as usize].session_mut();
+        let held = session.and_then(|session| session.subscriptions.get_mut(&subscription));
+        if let Some(membership) = held {
+            membership.retained_until = until;
         }
     }
 
@@ -87,20 +109,34 @@ impl Shard {
         };
         let connection = &mut self.connections[slot as usize];
         let encoding = (connection.codec, connection.framing);
-        match self.outbound.encode(encoding, usize::MAX, &message) {
-            Ok(frame) if !connection.accepts(frame) => {
+        // Given up as soon as it is larger than what there is room for.
+        let room = room_bytes.saturating_sub(connection.output.waiting_bytes() + HEADER_BYTES);
+        let limit = room.min(connection.peer_limit_bytes);
+        let made = self.outbound.encode(encoding, limit, &message);
+        self.work.charge(LOOKUP_UNITS);
+        match made {
+            Ok(frame) => {
+                self.work.charge_bytes(frame.len());
+                self.outbound.queue(slot, connection, frame, Class::Event);
+                self.counters.events_delivered.increment();
+            }
+            Err(SendError::TooLarge) if room >= connection.peer_limit_bytes => {
+                self.work.charge_bytes(connection.peer_limit_bytes);
                 self.counters.events_dropped_size.increment();
             }
-            Ok(frame) if connection.output.waiting_bytes() + frame.len() > room_bytes => {
+            Err(SendError::TooLarge) => {
+                self.work.charge_bytes(room);
                 self.counters.retained_withheld.increment();
                 return false;
             }
-            Ok(frame) => {
-                let queued = self.outbound.queue(slot, connection, frame, Class::Event);
-                self.counters.events_delivered.add(u64::from(queued));
-            }
-            Err(_) => self.counters.events_dropped_encoding.increment(),
+            Err(SendError::Encoding) => self.counters.events_dropped_encoding.increment(),
         }
         true
     }
 }
+
+/// Events that are looked at under one lock.
+const PIECE: usize = 1_024;
+
+/// More than the header of a frame.
+const HEADER_BYTES: usize = 16;

@@ -44,6 +44,35 @@ fn registrations_per_session_are_limited() {
     );
 }
 
+/// AP-PBS-02: patterns of too many kinds would make every publication to such topics slow. What is
+/// common stays free, and what is in use can be shared.
+#[test]
+fn kinds_of_patterns_are_limited_per_realm() {
+    let components = |mask: u32| (0..12).map(move |at| mask & (1 << at) == 0);
+    let pattern = |mask| components(mask).map(|is_open| if is_open { "" } else { "x" });
+    let pattern = |mask| pattern(mask).collect::<Vec<_>>().join(".");
+    for (request, answer, code) in [("SUBSCRIBE", "SUBSCRIBED", 32), ("REGISTER", "REGISTERED", 64)]
+    {
+        let ask = |client: &str, mask| {
+            format!("{client} -> {request} {{\"match\":\"wildcard\"}} {}\n", pattern(mask))
+        };
+        let take = |mask| format!("{}a <- {answer} {} *\n", ask("a", mask), mask + 1);
+        let takes: String = (0..128).map(take).collect();
+        let refused = format!("{code} 1 {{}} wamp.error.resource_limit *");
+        check(&format!(
+            "join a b c
+             {takes}
+             {}b <- ERROR {refused}
+             {}b <- {answer} 2 *
+             a is lost
+             {}c <- {answer} 1 *",
+            ask("b", 128),
+            ask("b", 0xffe),
+            ask("c", 128),
+        ));
+    }
+}
+
 /// BP-CALL-03
 #[test]
 fn pending_calls_per_session_are_limited() {

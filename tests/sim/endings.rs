@@ -66,6 +66,7 @@ impl World {
         let call = &self.model.calls[&(tag, sequence)];
         let canceled = call.course.killed || call.course.dropped;
         let ended = canceled || self.may_time_out(call) || call.has_large_part();
+        let ended = ended || self.plan.tight_output;
         let waits = |client: &Client| {
             let mut requests = client.session.pending.values();
             requests.any(|request| matches!(request, Request::Call(it, _) if *it == sequence))
@@ -109,7 +110,8 @@ impl World {
                 Some(last) => last.refused && self.is_exhausted(call),
                 None => self.may_be_busy(call),
             },
-            LIMIT => self.plan.tight_limits,
+            // A callee or a caller that does not read may have no room.
+            LIMIT => self.plan.tight_limits || self.plan.tight_output,
             "wamp.error.payload_size_exceeded" => {
                 let said = call.answer.as_ref().is_some_and(|answer| is_large(&answer.payload));
                 is_large(&call.payload) || said || call.has_large_part()

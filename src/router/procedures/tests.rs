@@ -12,7 +12,7 @@ fn callee(number: u64) -> SessionRef {
 }
 
 fn table(invoke: InvokePolicy, callees: u64) -> ProcedureTable {
-    let table = ProcedureTable::new(HashSeed::new(1), &Arc::default(), &Arc::default());
+    let table = ProcedureTable::new(&HashSeed::new(1), &Arc::default(), &Arc::default());
     for number in 1..=callees {
         table
             .register(URI, EXACT, invoke, callee(number), Timestamp::default())
@@ -81,7 +81,7 @@ fn a_registration_dies_with_its_last_callee() {
 }
 
 fn limited(invoke: InvokePolicy, limits: &[Option<u32>]) -> ProcedureTable {
-    let table = ProcedureTable::new(HashSeed::new(1), &Arc::default(), &Arc::default());
+    let table = ProcedureTable::new(&HashSeed::new(1), &Arc::default(), &Arc::default());
     for (number, concurrency) in (1..).zip(limits) {
         let callee = Callee { concurrency: *concurrency, ..callee(number).into() };
         table
@@ -128,8 +128,9 @@ fn a_refused_call_goes_to_each_other_callee_once() {
     ] {
         let table = table(invoke, 3);
         let first = table.pick(URI, || 0).expect("somebody is registered");
+        let mut tour = Tour::new(first.place);
         let mut refused = vec![first.callee.session];
-        while let Some(next) = table.pick_another(URI, first.registration, &refused, 0) {
+        while let Some(next) = table.pick_another(first.registration, &mut tour, 0) {
             refused.push(next.callee.session);
         }
         let order = order.map(|number| callee(number).session);

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::super::{Audience, ReceiverLists};
+use super::super::{Answer, Audience, ReceiverLists};
 use super::*;
 use crate::wamp::{Dict, PayloadBuf, ReceiverFilter, SessionId};
 
@@ -59,9 +59,18 @@ fn ids(answer: &Answer) -> Vec<u64> {
     answer.events.iter().map(|event| event.publication.get()).collect()
 }
 
-fn ask(ring: &Ring, query: &Query) -> (Vec<u64>, bool, bool) {
-    let answer = ring.query(query, identity(ME), 100, usize::MAX);
+/// Asks in pieces of so many units.
+fn ask_in_pieces(ring: &Ring, query: &Query, max_units: usize) -> (Vec<u64>, bool, bool) {
+    let answer = Scan::new(query.clone()).carry_out(100, usize::MAX, |scan, most| {
+        let page = ring.scan(scan, identity(ME), most, max_units);
+        assert!((1..=max_units).contains(&page.units), "{} units", page.units);
+        page
+    });
     (ids(&answer), answer.complete, answer.is_limit_reached)
+}
+
+fn ask(ring: &Ring, query: &Query) -> (Vec<u64>, bool, bool) {
+    ask_in_pieces(ring, query, usize::MAX)
 }
 
 #[test]
@@ -80,10 +89,65 @@ fn each_bound_evicts_the_oldest() {
     }
     let mut ring = ten(WIDE);
     assert_eq!(ring.edge(), (1, None));
-    assert_eq!(ring.expire(Bounds { age_ms: Some(5), ..WIDE }, at(100_000)), 10);
+    let brief = Bounds { age_ms: Some(5), ..WIDE };
+    assert_eq!(ring.expire(brief, at(100_000), 4), 4, "in pieces");
+    assert_eq!(ring.expire(brief, at(100_000), usize::MAX), 6);
     assert_eq!((ring.edge(), ring.bytes()), ((11, Some(at(10_000))), 0));
-    let behind = Bounds { age_ms: Some(5), ..WIDE };
-    assert_eq!(ten(WIDE).expire(behind, at(0)), 0, "a clock that is set back evicts nothing");
+    let behind = Bounds { age_ms: Some(9_000), ..WIDE };
+    let set_back = ten(WIDE).expire(behind, at(0), usize::MAX);
+    assert_eq!(set_back, 0, "a clock that is set back evicts nothing");
+}
+
+/// A clock that was wrong for a while does not keep anything for longer than its age.
+#[test]
+fn events_from_the_future_grow_old() {
+    let hour = 3_600_000;
+    let bounds = Bounds { age_ms: Some(1_000), ..WIDE };
+    let push = |ring: &mut Ring, number, ms| {
+        ring.push(event(number, ms, "com.x", false), bounds, at(ms));
+        ring.check_invariants(bounds);
+    };
+    let mut ring = Ring::default();
+    push(&mut ring, 1, hour);
+    for (number, ms) in [(2, 100), (3, 600), (4, 1_050)] {
+        push(&mut ring, number, ms);
+    }
+    assert_eq!(ask(&ring, &Query::default()).0, [1, 2, 3, 4]);
+    push(&mut ring, 5, 1_700);
+    assert_eq!(ask(&ring, &Query::default()).0, [4, 5], "3 is 1,100 ms old");
+    assert_eq!(ring.expire(bounds, at(10_000), usize::MAX), 2);
+    let saved = vec![(1, event(1, hour, "com.x", false)), (2, event(2, 100, "com.x", false))];
+    let mut restored = Ring::restored(saved, None);
+    assert_eq!(restored.expire(bounds, at(1_200), usize::MAX), 2, "also across a restart");
+}
+
+/// The clocks of shards differ by the length of a turn: that makes nothing older.
+#[test]
+fn clocks_that_differ_a_little_do_not_add_up() {
+    let bounds = Bounds { age_ms: Some(1_000), ..WIDE };
+    let mut ring = Ring::default();
+    for round in 0..40_u64 {
+        for ms in [500 + round.cast_signed(), round.cast_signed()] {
+            ring.push(event(round * 2 + 1, ms, "com.x", false), bounds, at(ms));
+        }
+    }
+    assert_eq!(ring.len(), 80, "40 ms have passed");
+}
+
+/// One publisher does not pay for all that grew old while nobody published.
+#[test]
+fn a_push_evicts_a_bounded_number_of_old_events() {
+    let bounds = Bounds { events: 1_000, bytes: usize::MAX, age_ms: Some(1_000) };
+    let mut ring = Ring::default();
+    for number in 1..=500 {
+        ring.push(event(number, 0, "com.x", false), bounds, at(0));
+    }
+    let pushed = ring.push(event(501, 5_000, "com.x", false), bounds, at(5_000));
+    assert_eq!((pushed.dropped, pushed.keep_from), (OLD_PER_PUSH, OLD_PER_PUSH as u64 + 1));
+    for number in 502..520 {
+        ring.push(event(number, 5_000, "com.x", false), bounds, at(5_000));
+    }
+    assert_eq!(ring.edge().0, 501, "it is rid of them soon");
 }
 
 /// AP-HIS-03: publications count by position; what is unknown lets nothing or everything through.
@@ -134,7 +198,8 @@ fn limits_apply_in_the_direction_of_travel() {
     assert!(!limited(false, 10).1);
     let weight = event(1, 1, "com.x", false).weight();
     for (limit, room, expected) in [(3, usize::MAX, 3), (10, weight * 2, 2), (10, 1, 1)] {
-        let answer = ring.query(&Query::default(), identity(ME), limit, room);
+        let next = |scan: &mut Scan, most| ring.scan(scan, identity(ME), most, 4);
+        let answer = Scan::new(Query::default()).carry_out(limit, room, next);
         assert_eq!((answer.events.len(), answer.is_limit_reached), (expected, true));
     }
 }
@@ -188,17 +253,19 @@ fn queries() -> impl Strategy<Value = Query> {
 fn kept(all: &[Arc<StoredEvent>], bounds: Bounds) -> usize {
     let mut start = 0;
     for end in 1..=all.len() {
-        let now = all[end - 1].timestamp.unix_ms();
+        // The clock is at the latest time that any event had.
+        let latest = |all: &[Arc<StoredEvent>]| {
+            all.iter().map(|event| event.timestamp.unix_ms()).max().unwrap_or_default()
+        };
+        let now = latest(&all[..end]);
         let fits = |start: &usize| {
             let kept = &all[*start..end];
             let bytes: usize = kept.iter().map(|event| event.weight()).sum();
-            let is_old = |event: &Arc<StoredEvent>| {
-                let age = now - event.timestamp.unix_ms();
-                bounds.age_ms.is_some_and(|most| age > most.cast_signed())
-            };
+            let age = || now - latest(&all[..=*start]);
+            let is_old = || bounds.age_ms.is_some_and(|most| age() > most.cast_signed());
             kept.len() <= bounds.events
                 && (bytes <= bounds.bytes || kept.len() == 1)
-                && !kept.first().is_some_and(is_old)
+                && (kept.is_empty() || !is_old())
         };
         start = (start..=end).find(fits).expect("an empty history fits");
     }
@@ -237,6 +304,36 @@ fn matching(window: &[Arc<StoredEvent>], query: &Query) -> Vec<u64> {
     found
 }
 
+/// A scan whose events go while it is under way says that it missed some, whichever way it goes.
+#[test]
+fn a_scan_notices_what_is_evicted_before_it_comes_there() {
+    let scan = |query: &Query, loss: usize| {
+        let mut ring = ten(WIDE);
+        let mut scan = Scan::new(query.clone());
+        let mut page = ring.scan(&mut scan, identity(ME), 2, 2);
+        for number in 0..loss as u64 {
+            ring.push(event(20 + number, 11_000, "com.x", false), WIDE, at(11_000));
+            ring.expire(Bounds { events: 10, ..WIDE }, at(11_000), usize::MAX);
+        }
+        let mut found = page.events;
+        while !scan.is_done() {
+            page = ring.scan(&mut scan, identity(ME), 2, 2);
+            found.extend(page.events);
+        }
+        let numbers: Vec<u64> = found.iter().map(|event| event.publication.get()).collect();
+        (numbers, scan.is_complete())
+    };
+    let forward = Query::default();
+    assert_eq!(scan(&forward, 2), ((1..=10).collect(), true), "1 and 2 were given before");
+    assert_eq!(scan(&forward, 5), (vec![1, 2, 6, 7, 8, 9, 10], false));
+    let late = Query { from_time: Some(at(6_000)), ..forward.clone() };
+    assert_eq!(scan(&late, 5), ((6..=10).collect(), true), "nobody asked for what went");
+    let backward = Query { reverse: true, ..forward };
+    assert_eq!(scan(&backward, 2), ((3..=10).rev().collect(), false));
+    let after = Query { after_publication: Some(id(8)), ..backward };
+    assert_eq!(scan(&after, 5), (vec![10, 9], true));
+}
+
 proptest! {
     /// AP-HIS-01, AP-HIS-03, AP-HIS-06.
     #[test]
@@ -259,6 +356,8 @@ proptest! {
             let is_cut = expected.len() > limit;
             expected.truncate(limit);
             let (found, complete, is_limit_reached) = ask(&ring, &query);
+            let in_pieces = ask_in_pieces(&ring, &query, 3);
+            prop_assert_eq!(&in_pieces, &(found.clone(), complete, is_limit_reached));
             prop_assert_eq!((found, is_limit_reached), (expected, is_cut), "{:?}", query);
             let is_kept = |id: &PublicationId| all[start..].iter().any(|e| e.publication == *id);
             let before_publication = query.before_publication.filter(is_kept);

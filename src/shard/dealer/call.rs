@@ -13,7 +13,7 @@ use super::details::{
 };
 use super::{CALLEE_LEFT, NO_SUCH_PROCEDURE};
 use crate::clock::Millis;
-use crate::router::{PickError, Picked, SessionRef, Traits};
+use crate::router::{PickError, Picked, SessionRef, Tour, Traits};
 use crate::session::{CallExtra, PendingCall, PendingInvocation, Retained, Upload};
 use crate::wamp::{
     Call, Dict, Feature, Payload, Role, RouterMessage, Value, WampError, code, is_reserved,
@@ -234,7 +234,7 @@ fn call_extra(
         registration,
         options: call.options.clone(),
         payload: call.payload.to_buf(),
-        refused: Vec::new(),
+        tour: Tour::new(picked.place),
         since: now,
     });
     let deadline = (timeout_ms > 0).then(|| now + timeout_ms);

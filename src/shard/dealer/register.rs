@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::super::Shard;
-use super::super::broker::{Refusal, check_pattern, unreserved};
+use super::super::broker::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
 use super::super::inbound::Violation;
-use crate::router::{Callee, CallerDisclosure, MetaTopic, Realm, Registered, SessionRef, Traits};
+use crate::router::{
+    Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Traits,
+};
 use crate::session::RegisteredPattern;
 use crate::wamp::{
     Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, SessionId,
@@ -53,7 +55,10 @@ impl Shard {
                 self.answer(slot, &RouterMessage::Registered { request, registration });
             }
             Err(error) => {
-                let refusal = (WampError::ProcedureAlreadyExists, error.as_str());
+                let refusal = match error {
+                    RegisterError::TooManyShapes => TOO_MANY_SHAPES,
+                    error => (WampError::ProcedureAlreadyExists, error.as_str()),
+                };
                 self.refuse(slot, code::REGISTER, register.request, refusal);
             }
         }

@@ -19,12 +19,9 @@ impl Shard {
         let Some(session) = self.find_mut(caller) else { return };
         let realm = Arc::clone(&session.realm);
         let Some(pending) = session.calls.get_mut(&call) else { return };
-        let refusing = pending.callee.session;
         let retained = pending.extra.as_mut().and_then(|extra| extra.retained.as_mut());
-        let next = retained.and_then(|retained| {
-            retained.refused.push(refusing);
-            let Retained { procedure, registration, refused, .. } = &*retained;
-            realm.procedures.pick_another(procedure, *registration, refused, random)
+        let next = retained.and_then(|Retained { registration, tour, .. }| {
+            realm.procedures.pick_another(*registration, tour, random)
         });
         let refusal = match next {
             None => NOBODY_AVAILABLE,

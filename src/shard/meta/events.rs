@@ -197,8 +197,8 @@ impl Shard {
         let publication = PublicationId::from_random(self.random());
         let mut fanouts = event.realm.topics.matches(uri);
         fanouts.retain(|fanout| {
-            let subscription = event.realm.topics.get(fanout.subscription);
-            subscription.is_some_and(|found| event.number >= found.after_meta)
+            let after_meta = event.realm.topics.after_meta(fanout.subscription);
+            after_meta.is_some_and(|after_meta| event.number >= after_meta)
         });
         let audience = Audience { excluded: event.excluded, lists: None };
         let (publisher, retained, details) = (None, None, Dict::new());

@@ -92,10 +92,10 @@ impl MetaProcedure {
 
 /// What a meta procedure returns.
 #[derive(Debug)]
-enum Answer {
+pub(super) enum Answer {
     /// A RESULT with these `Arguments` and `ArgumentsKw`.
     Now(Vec<Value>, Dict),
-    /// Other shards are asked first.
+    /// Other shards are asked first, or it takes longer.
     Later,
 }
 
@@ -110,8 +110,8 @@ impl Answer {
 
 /// Who calls a meta procedure, and with which request.
 #[derive(Clone, Copy, Debug)]
-struct Caller {
-    session: SessionRef,
+pub(super) struct Caller {
+    pub(super) session: SessionRef,
     request: RequestId,
 }
 
@@ -172,14 +172,11 @@ impl Shard {
             MetaProcedure::SubscriptionGetEvents if realm.histories.is_empty() => {
                 Err(NO_SUCH_PROCEDURE)
             }
-            MetaProcedure::SubscriptionGetEvents => {
-                let (events, kwargs) = self.get_events(caller.session.slot, args)?;
-                Ok(Answer::Now(events, kwargs))
-            }
+            MetaProcedure::SubscriptionGetEvents => self.get_events(caller, args),
         }
     }
 
-    fn send_meta_result(&mut self, caller: Caller, args: &[Value], kwargs: &Dict) {
+    pub(super) fn send_meta_result(&mut self, caller: Caller, args: &[Value], kwargs: &Dict) {
         let Caller { session: SessionRef { slot, .. }, request } = caller;
         let details = Dict::new();
         let payload = Payload::Values { args, kwargs };

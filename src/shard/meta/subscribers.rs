@@ -4,6 +4,8 @@
 //! shard calls the roll: every shard with receivers answers once, and the last answer completes
 //! the result.
 
+use std::collections::BTreeMap;
+
 use slab::Slab;
 
 use super::super::broker::Refusal;
@@ -40,8 +42,13 @@ impl Roll {
 }
 
 /// The questions of a shard that wait for answers.
+///
+/// Invariant: `pending` counts the questions of each session that has any.
 #[derive(Debug, Default)]
-pub(in crate::shard) struct Roster(Slab<Question>);
+pub(in crate::shard) struct Roster {
+    questions: Slab<Question>,
+    pending: BTreeMap<SessionId, usize>,
+}
 
 #[derive(Debug)]
 struct Question {
@@ -55,11 +62,41 @@ struct Question {
 
 impl Roster {
     pub(in crate::shard) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        debug_assert_eq!(self.questions.is_empty(), self.pending.is_empty());
+        self.questions.is_empty()
     }
 
-    fn of(&self, caller: Caller) -> usize {
-        self.0.iter().filter(|(_, question)| question.caller.session == caller.session).count()
+    /// How many questions of a session wait.
+    fn pending_of(&self, session: SessionId) -> usize {
+        self.pending.get(&session).copied().unwrap_or_default()
+    }
+
+    /// Takes in a question and names it.
+    fn insert(&mut self, question: Question) -> usize {
+        *self.pending.entry(question.caller.session.session).or_default() += 1;
+        self.questions.insert(question)
+    }
+
+    /// Takes in the answer of one shard, and gives the question back with the last one. Of more
+    /// than `limit` sessions only the number is kept.
+    fn answer(&mut self, roll: Roll, limit: usize) -> Option<Question> {
+        let question = &mut self.questions[roll.key];
+        question.count += roll.count;
+        if question.count <= limit {
+            question.sessions.extend(roll.sessions);
+        }
+        question.awaited -= 1;
+        if question.awaited > 0 {
+            return None;
+        }
+        let question = self.questions.remove(roll.key);
+        let session = question.caller.session.session;
+        let pending = self.pending.get_mut(&session).expect("its question was counted");
+        *pending -= 1;
+        if *pending == 0 {
+            self.pending.remove(&session);
+        }
+        Some(question)
     }
 }
 
@@ -82,12 +119,13 @@ impl Shard {
             let nobody = if wants_names { Value::List(Vec::new()) } else { Value::UInt(0) };
             return Ok(Answer::one(nobody));
         }
-        if self.roster.of(caller) >= self.settings().limits.meta_questions_per_session {
+        let pending = self.roster.pending_of(caller.session.session);
+        if pending >= self.settings().limits.meta_questions_per_session {
             return Err(TOO_MANY_QUESTIONS);
         }
         let awaited = shards.iter().count();
         let question = Question { caller, wants_names, awaited, count: 0, sessions: Vec::new() };
-        let key = self.roster.0.insert(question);
+        let key = self.roster.insert(question);
         let call = RollCall { subscription, asker: self.id, key, wants_names };
         // Mail also to this shard: the result comes when the last one has answered.
         for shard in shards.iter() {
@@ -113,16 +151,8 @@ impl Shard {
 
     pub(in crate::shard) fn handle_roll(&mut self, roll: Roll) {
         let limit = self.settings().limits.meta_list_items;
-        let question = &mut self.roster.0[roll.key];
-        question.count += roll.count;
-        if question.count <= limit {
-            question.sessions.extend(roll.sessions);
-        }
-        question.awaited -= 1;
-        if question.awaited > 0 {
-            return;
-        }
-        let Question { caller, wants_names, count, sessions, .. } = self.roster.0.remove(roll.key);
+        let Some(question) = self.roster.answer(roll, limit) else { return };
+        let Question { caller, wants_names, count, sessions, .. } = question;
         if self.find(caller.session).is_none() {
             return;
         }
@@ -142,3 +172,38 @@ const TOO_MANY_QUESTIONS: Refusal = (
     WampError::ResourceLimit,
     "too many calls for subscribers are pending: wait for their results",
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::SessionRef;
+    use crate::wamp::RequestId;
+
+    fn question(number: u64, awaited: usize) -> Question {
+        let session = SessionId::new(number).expect("a small number is an id");
+        let session = SessionRef { session, slot: 0, shard: ShardId(0) };
+        let caller = Caller { session, request: RequestId::FIRST };
+        Question { caller, wants_names: true, awaited, count: 0, sessions: Vec::new() }
+    }
+
+    #[test]
+    fn each_session_has_a_count_of_its_own() {
+        let id = |number| question(number, 1).caller.session.session;
+        let mut roster = Roster::default();
+        let keys = [(1, 2), (2, 1), (1, 1)].map(|(session, shards)| {
+            let key = roster.insert(question(session, shards));
+            (key, shards)
+        });
+        assert_eq!([1, 2, 3].map(|session| roster.pending_of(id(session))), [2, 1, 0]);
+        let roll = |key, sessions: &[u64]| {
+            let sessions: Vec<_> = sessions.iter().map(|number| id(*number)).collect();
+            Roll { key, count: sessions.len(), sessions }
+        };
+        assert!(roster.answer(roll(keys[0].0, &[7]), 2).is_none(), "the other shard is awaited");
+        let answered = roster.answer(roll(keys[0].0, &[8, 9]), 2).expect("all have answered");
+        assert_eq!((answered.count, answered.sessions.len()), (3, 1), "three are over the limit");
+        assert_eq!([1, 2].map(|session| roster.pending_of(id(session))), [1, 1]);
+        assert!(keys[1..].iter().all(|(key, _)| roster.answer(roll(*key, &[]), 2).is_some()));
+        assert!(roster.is_empty() && roster.pending_of(id(1)) == 0);
+    }
+}

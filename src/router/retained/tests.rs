@@ -1,0 +1,211 @@
+//! Who gets which retained event, what goes at a limit, and looks that are cut into pieces.
+
+use super::*;
+use crate::wamp::{ReceiverFilter, SessionId};
+
+fn id(number: u64) -> SessionId {
+    SessionId::new(number).expect("a small number is an id")
+}
+
+fn session(number: u64) -> Identity<'static> {
+    Identity { session: id(number), authid: "joe", authrole: "user" }
+}
+
+/// The sessions `eligible` may receive it, or everyone; the publisher only if `to_self`.
+fn audience(publisher: u64, to_self: bool, eligible: Option<&[u64]>) -> Audience {
+    let filter = eligible.map(|numbers| {
+        let ids = numbers.iter().map(|number| id(*number)).collect();
+        Box::new(ReceiverFilter { eligible: Some(ids), ..ReceiverFilter::default() })
+    });
+    Audience::new((!to_self).then_some(id(publisher)), filter)
+}
+
+fn event(publication: u64, audience: Audience) -> RetainedEvent {
+    let publication = PublicationId::new(publication).expect("a small number is an id");
+    RetainedEvent { publication, audience, details: Dict::new(), payload: PayloadBuf::Empty }
+}
+
+/// The publication ids of what session `receiver` gets.
+fn found(table: &RetainedTable, uri: &str, policy: MatchPolicy, receiver: u64) -> Vec<u64> {
+    let found = table.find(uri, policy, session(receiver), 100);
+    found.events.iter().map(|(_, _, event)| event.publication.get()).collect()
+}
+
+/// AP-RET-02, AP-RET-03, AP-RET-05
+#[test]
+fn everyone_gets_the_last_event_that_was_for_them() {
+    let table = RetainedTable::default();
+    let limits = Limits::default();
+    let mut number = 0;
+    let mut store = |publisher, to_self, eligible: Option<&[u64]>| {
+        number += 1;
+        let event = event(number, audience(publisher, to_self, eligible));
+        table.store("com.x", event, session(publisher), &limits);
+    };
+    let get = |receiver| found(&table, "com.x", MatchPolicy::Exact, receiver);
+    store(1, true, None);
+    assert_eq!((get(1), get(2)), (vec![1], vec![1]));
+    store(1, false, None);
+    store(1, false, None);
+    assert_eq!((get(1), get(2)), (vec![1], vec![3]), "the publisher has none but the first");
+    store(2, false, Some(&[5]));
+    assert_eq!((get(1), get(2), get(5)), (vec![1], vec![3], vec![4]));
+    store(2, false, Some(&[]));
+    assert_eq!((get(5), get(2)), (vec![4], vec![3]), "an event for nobody replaces none");
+    for receiver in 10..30 {
+        store(3, true, Some(&[receiver]));
+    }
+    assert_eq!((get(22), get(29), get(2)), (vec![18], vec![25], vec![3]), "some are kept");
+    assert_eq!(get(21), [3], "the oldest of limited distribution went");
+    store(3, true, None);
+    assert_eq!((get(1), get(5), get(29)), (vec![26], vec![26], vec![26]));
+    assert_eq!(table.len(), 1, "nothing else is kept");
+}
+
+/// AP-RET-06
+#[test]
+fn a_pattern_finds_all_its_topics_in_the_order_of_publication() {
+    use MatchPolicy::{Exact, Prefix, Wildcard};
+    let table = RetainedTable::default();
+    let topics = ["com.b.x", "com.a.x", "com.a", "com.a.xy", "com.a.x.y", "org.a.x"];
+    for (number, topic) in (1..).zip(topics) {
+        let event = event(number, audience(1, true, None));
+        table.store(topic, event, session(1), &Limits::default());
+    }
+    for (uri, policy, expected) in [
+        ("com.a", Exact, &[3][..]),
+        ("com.b", Exact, &[]),
+        ("com.a", Prefix, &[2, 3, 4, 5]),
+        ("com.a.x", Prefix, &[2, 4, 5]),
+        ("", Prefix, &[1, 2, 3, 4, 5, 6]),
+        ("com..x", Wildcard, &[1, 2]),
+        (".a.x", Wildcard, &[2, 6]),
+        ("..", Wildcard, &[1, 2, 4, 6]),
+        ("com.a.x", Wildcard, &[2]),
+        ("com.", Wildcard, &[3]),
+    ] {
+        assert_eq!(found(&table, uri, policy, 2), expected, "{policy:?} {uri:?}");
+    }
+    let newest = table.find("", Prefix, session(2), 2).events;
+    assert_eq!(newest[0].2.publication.get(), 5, "the most recent ones, in their order");
+}
+
+/// AP-RET-08: at a limit the oldest event goes, whatever its topic.
+#[test]
+fn the_oldest_event_goes_first() {
+    let table = RetainedTable::default();
+    let limits = Limits { retained_events: 2, ..Limits::default() };
+    let store = |number, topic, limits: &Limits| {
+        table.store(topic, event(number, audience(1, true, None)), session(1), limits)
+    };
+    let outcome = |stored: Stored| (stored.number, stored.released.to_vec(), stored.dropped);
+    assert_eq!(outcome(store(1, "com.a", &limits)), (1, vec![], 0));
+    store(2, "com.b", &limits);
+    assert_eq!(outcome(store(3, "com.a", &limits)), (3, vec![1], 0));
+    assert_eq!(outcome(store(4, "com.c", &limits)), (4, vec![2], 1));
+    assert_eq!(found(&table, "com", MatchPolicy::Prefix, 2), [3, 4]);
+    let bytes = table.bytes();
+    let tight = Limits { retained_bytes: bytes / 2, ..limits };
+    assert_eq!(store(5, "com.c", &tight).dropped, 1);
+    assert_eq!(found(&table, "com", MatchPolicy::Prefix, 2), [5]);
+    let none = Limits { retained_bytes: 1, ..limits };
+    assert_eq!(store(6, "com.c", &none).dropped, 1, "too large to be kept at all");
+    assert!(table.is_empty(), "and what it replaces is out of date");
+    assert_eq!(table.bytes(), 0);
+}
+
+/// A table with topics `com.0` and so on, one event for everyone each, numbered from 1.
+fn crowded(topics: u64) -> RetainedTable {
+    let table = RetainedTable::default();
+    for number in 1..=topics {
+        store(&table, number, &format!("com.{}", number - 1), None);
+    }
+    table
+}
+
+/// Stores an event by session 1 for everyone, or for some.
+fn store(table: &RetainedTable, number: u64, topic: &str, eligible: Option<&[u64]>) -> Stored {
+    table.store(topic, event(number, audience(1, true, eligible)), session(1), &Limits::default())
+}
+
+/// Looks in pieces of so many units; `meanwhile` happens after each with the number of pieces.
+fn in_pieces(
+    table: &RetainedTable,
+    (uri, policy, limit): (&str, MatchPolicy, usize),
+    max_units: usize,
+    mut meanwhile: impl FnMut(usize),
+) -> (Vec<u64>, usize) {
+    let (mut look, mut total, mut pieces) = (Look::new(policy, limit), 0, 0);
+    while !look.is_done() {
+        let units = table.look(&mut look, uri, session(2), max_units);
+        assert!((1..=max_units).contains(&units), "{units} units");
+        (total, pieces) = (total + units, pieces + 1);
+        meanwhile(pieces);
+    }
+    let found = look.finish();
+    (found.events.iter().map(|(_, _, event)| event.publication.get()).collect(), total)
+}
+
+/// AP-RET-06
+#[test]
+fn a_look_in_pieces_finds_the_same() {
+    let table = crowded(300);
+    for (number, topic) in (301..).zip(["com.7", "com.250", "org.7", "com.7"]) {
+        store(&table, number, topic, Some(&[2]));
+    }
+    store(&table, 305, "com.7", Some(&[3]));
+    for (uri, policy) in [
+        ("com.1", MatchPolicy::Prefix),
+        ("", MatchPolicy::Prefix),
+        (".7", MatchPolicy::Wildcard),
+        ("com.7", MatchPolicy::Exact),
+        ("net", MatchPolicy::Prefix),
+    ] {
+        for limit in [0, 3, 1_000] {
+            let found = table.find(uri, policy, session(2), limit).events;
+            let whole: Vec<u64> = found.iter().map(|(_, _, e)| e.publication.get()).collect();
+            for max_units in [1, 7, 100, 10_000] {
+                let (found, _) = in_pieces(&table, (uri, policy, limit), max_units, |_| {});
+                assert_eq!(found, whole, "{uri:?} {policy:?}, {limit} in pieces of {max_units}");
+            }
+        }
+    }
+}
+
+/// A broad pattern costs what it brings, a narrow one what it covers; neither costs all there is.
+#[test]
+fn a_look_costs_little_of_a_large_table() {
+    let table = crowded(5_000);
+    let (found, units) = in_pieces(&table, ("", MatchPolicy::Prefix, 100), 1_000, |_| {});
+    assert_eq!((found.len(), found.last()), (100, Some(&5_000)));
+    assert!(units <= FEW_TOPICS + 100, "{units} units");
+    let (found, units) = in_pieces(&table, ("com.49", MatchPolicy::Prefix, 100), 1_000, |_| {});
+    assert_eq!(found.len(), 100, "the most recent ones of 111");
+    assert!(units < 1_000, "{units} units");
+    let (found, units) = in_pieces(&table, ("com.499", MatchPolicy::Prefix, 100), 1_000, |_| {});
+    assert_eq!((found.len(), units), (11, 11));
+}
+
+/// AP-RET-07: what is stored after the first piece comes live, and what it replaces is out of date.
+#[test]
+fn events_that_come_between_two_pieces_are_not_found() {
+    let table = crowded(200);
+    store(&table, 201, "com.150", Some(&[2]));
+    let change = |pieces| match pieces {
+        1 => {
+            store(&table, 202, "com.199", None);
+            store(&table, 203, "com.0", None);
+            store(&table, 204, "new", None);
+        }
+        // The older event of this topic is the newest again, and was not found yet.
+        3 => {
+            for number in 205..=220 {
+                store(&table, number, "com.150", Some(&[3]));
+            }
+        }
+        _ => {}
+    };
+    let (found, _) = in_pieces(&table, ("", MatchPolicy::Prefix, 1_000), 64, change);
+    let expected: Vec<u64> = (2..200).filter(|number| *number != 151).chain([201]).collect();
+    assert_eq!(found, expected);
+}
