@@ -12,10 +12,14 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
+use crossbeam_channel::{Receiver, bounded, select};
 use stentor::config::{Config, DEFAULT_FILE, Loader};
-use stentor::net::{self, Server};
+use stentor::net::{self, Server, StartError};
 use tracing::{error, info, warn};
 
 use cli::{Cli, Command, ConfigCommand};
@@ -32,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: &cli::RunFlags) -> ExitCode {
-    let mut config = match flags.load() {
+    let config = match flags.load() {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
@@ -40,14 +44,7 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
         Ok(log) => log,
         Err(fault) => return fail(&fault),
     };
-    info!(version = env!("CARGO_PKG_VERSION"), shards = config.shard_count(), "starting");
-    for warning in config.warnings() {
-        warn!("{warning}");
-    }
-    if let Some(few) = net::fit_to_descriptors(&mut config) {
-        warn!("{few}");
-    }
-    match run(&config) {
+    match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log.print(&last_words(&*error));
@@ -56,25 +53,60 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
     }
 }
 
-/// A thread of the router ended by itself, without an error of its own.
+/// What ended the router besides an error of its own.
 #[derive(Debug, thiserror::Error)]
-#[error("the thread {0} has ended although nobody had told the router to stop; this is a bug")]
-struct LostThread(String);
+enum Stopped {
+    #[error("the thread {0} has ended although nobody had told the router to stop; this is a bug")]
+    LostThread(String),
+    #[error("the start had not ended {0} ms after the signal to stop, and was given up")]
+    SlowStart(u64),
+}
 
-/// Serves until told to stop.
-fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+/// Starts, and serves until told to stop.
+fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
     let stop = signals::watch()?;
-    let server = Server::start(config)?;
-    if stop.is_empty() {
-        announce(config, &server);
+    info!(version = env!("CARGO_PKG_VERSION"), shards = config.shard_count(), "starting");
+    for warning in config.warnings() {
+        warn!("{warning}");
     }
+    if let Some(few) = net::fit_to_descriptors(&mut config) {
+        warn!("{few}");
+    }
+    let config = Arc::new(config);
+    let started = start_server(Arc::clone(&config))?;
+    select! {
+        recv(started) -> server => {
+            let server = server.map_err(|_| Stopped::LostThread("start".to_owned()))??;
+            announce(&config, &server);
+            serve(server, &stop)
+        }
+        recv(stop) -> _ => {
+            let wait_ms = config.timeouts.close_ms;
+            let server = started.recv_timeout(Duration::from_millis(wait_ms));
+            Ok(server.map_err(|_| Stopped::SlowStart(wait_ms))??.stop()?)
+        }
+    }
+}
+
+/// Starts on a thread of its own, which can be left if it waits for a disk that does not answer.
+fn start_server(config: Arc<Config>) -> io::Result<Receiver<Result<Server, StartError>>> {
+    let (sender, started) = bounded(1);
+    let start = move || {
+        // Nobody waits for it any more if the process is about to end.
+        let _ = sender.send(Server::start(&config));
+    };
+    thread::Builder::new().name("start".to_owned()).spawn(start)?;
+    Ok(started)
+}
+
+fn serve(server: Server, stop: &Receiver<()>) -> Result<(), Box<dyn Error>> {
     let mut lost = None;
-    crossbeam_channel::select! {
+    select! {
         recv(stop) -> _ => {}
         recv(server.ended_threads()) -> name => {
             let thread = name.unwrap_or_default();
             error!(thread, "a thread of the router has ended, stopping");
-            lost = Some(LostThread(thread));
+            lost = Some(Stopped::LostThread(thread));
         }
     }
     server.stop()?;

@@ -1,8 +1,8 @@
 //! The signals of the operating system: which ones stop the router, and how.
 //!
-//! A thread waits for them from before the start of the router on, so that one that comes during a
-//! slow start is told at once and obeyed as soon as there is something to stop. SIGPIPE is ignored
-//! by Rust's runtime: a peer that has closed its socket is an error of one write.
+//! A thread waits for them from before the start of the router on, so that a slow start can be
+//! stopped, too. Until then, while the configuration is read, they end the process as usual.
+//! SIGPIPE is ignored by Rust's runtime: that a peer has closed is an error of one write.
 
 use std::io::{self, IsTerminal};
 use std::process;

@@ -113,6 +113,35 @@ fn a_terminal_that_hangs_up_stops_in_order() {
     assert_eq!(stentor.process.exit_code(), Some(0));
 }
 
+/// A start that waits for ever, here for the other end of a pipe, could be killed only.
+#[test]
+fn a_start_that_hangs_can_be_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("store");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (close_ms, signals) in [(50, 1), (600_000, 2)] {
+        let file = directory.path().join("stentor.toml");
+        let text = format!(
+            "[[listener]]\nlisten = \"127.0.0.1:0\"\n[storage]\npath = {pipe:?}\nretained = true\n\
+             [timeouts]\nclose_ms = {close_ms}\n"
+        );
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+        command.arg("--config").arg(&file).stderr(Stdio::piped());
+        let mut process = Running(command.spawn().unwrap());
+        let log = Lines::of(process.0.stderr.take().unwrap());
+        log.next_with("starting");
+        process.signal("TERM");
+        log.next_with("stopping");
+        if signals == 2 {
+            process.signal("TERM");
+        } else {
+            log.next_with("the start had not ended 50 ms after the signal to stop");
+        }
+        assert_eq!(process.exit_code(), Some(1));
+    }
+}
+
 /// A write to a socket that its peer has closed is an error of that write, and no signal's end.
 #[cfg(target_os = "linux")]
 #[test]
