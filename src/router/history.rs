@@ -148,10 +148,11 @@ impl History {
         max_events: usize,
         max_units: usize,
     ) -> Page {
+        let max_units = max_units.max(1);
         let mut ring = self.ring.lock();
         let evicted = ring.expire(self.bounds, now, max_units);
         if evicted >= max_units {
-            return Page { events: Vec::new(), units: evicted.max(1) };
+            return Page { events: Vec::new(), units: evicted };
         }
         let mut page = ring.scan(scan, requester, max_events, max_units - evicted);
         page.units += evicted;

@@ -168,21 +168,18 @@ impl RetainedTable {
         receiver: Identity<'_>,
         max_units: usize,
     ) -> usize {
+        let max_units = max_units.max(1);
         let shelf = self.0.lock();
         let is_first = look.last_number.is_none();
         look.last_number.get_or_insert(shelf.last_number);
-        let units = if look.policy == MatchPolicy::Exact {
-            look.is_done = true;
-            look.found
-                .extend(shelf.topics.get_key_value(uri).and_then(|topic| newest(topic, receiver)));
-            look.found.truncate(look.limit);
-            1
-        } else {
-            let units =
-                if is_first { shelf.look_at_topics(look, uri, receiver, max_units) } else { 0 };
-            let rest = max_units.saturating_sub(units);
-            units + if look.is_done { 0 } else { shelf.look_back(look, uri, receiver, rest) }
+        let mut units = match (look.policy, is_first) {
+            (MatchPolicy::Exact, _) => shelf.look_at_topic(look, uri, receiver),
+            (_, true) => shelf.look_at_topics(look, uri, receiver, max_units),
+            (_, false) => 0,
         };
+        if !look.is_done {
+            units += shelf.look_back(look, uri, receiver, max_units.saturating_sub(units));
+        }
         drop(shelf);
         units.max(1)
     }
@@ -282,6 +279,14 @@ impl Shelf {
             self.topics.remove(topic);
         }
         released
+    }
+
+    fn look_at_topic(&self, look: &mut Look, uri: &str, receiver: Identity<'_>) -> usize {
+        let topic = self.topics.get_key_value(uri);
+        look.found.extend(topic.and_then(|topic| newest(topic, receiver)));
+        look.found.truncate(look.limit);
+        look.is_done = true;
+        1
     }
 
     /// Looks at the topics that begin as the pattern does, if they are few. Else nothing is found:
