@@ -6,5 +6,6 @@ mod hold;
 pub mod mesh;
 mod server;
 mod socket;
+mod store;
 
-pub use server::{Server, StartError};
+pub use server::{Server, StartError, StopError};

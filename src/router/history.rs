@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::deposit::{Record, SavedHistory};
-use super::ring::{Answer, Pushed, Query, Ring};
+use super::ring::{Answer, Holding, Pushed, Query, Ring};
 use super::topics::TopicTable;
 use super::{Identity, ReceiverLists, ShardId};
 use crate::hash::{HashSeed, Map};
@@ -136,7 +136,19 @@ impl History {
 
     /// All that it holds, with the numbers.
     pub fn events(&self) -> Vec<(u64, Arc<StoredEvent>)> {
-        self.ring.lock().iter().map(|(number, event)| (number, Arc::clone(event))).collect()
+        self.holding().events
+    }
+
+    /// What a store of it has to have at this moment, and nothing else. The lock is held while the
+    /// pointers are copied, so this is for a store that has lost its file, and for tests.
+    pub fn holding(&self) -> Holding {
+        self.ring.lock().holding()
+    }
+
+    /// Of these numbers, which rise, how many are of events that it holds.
+    pub fn count_held(&self, numbers: &std::collections::BTreeSet<u64>) -> usize {
+        let (keep_from, _) = self.ring.lock().edge();
+        numbers.range(keep_from..).count()
     }
 
     /// How many events it holds.

@@ -39,8 +39,8 @@ pub use procedures::{
     Callee, LoadSlot, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
 };
 pub use realm::{Member, Profile, Realm};
-pub use retained::{Found, RetainedEvent, RetainedTable, Stored};
-pub use ring::{Answer, Pushed, Query};
+pub use retained::{Found, Kept, RetainedEvent, RetainedTable, Stored};
+pub use ring::{Answer, Holding, Pushed, Query};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
 /// An event-loop thread, counted from 0.
@@ -265,10 +265,9 @@ impl Router {
     /// is over the bounds by now, and what is not configured any more.
     pub fn restore(&self, saved: Saved, now: Timestamp) -> Vec<Record> {
         let mut surplus = Vec::new();
-        let durable = || self.realms().flat_map(|realm| realm.histories.iter());
         for history in saved.histories {
             let key = history.key.clone();
-            match durable().find(|candidate| candidate.is_durable && candidate.key == key) {
+            match self.durable_histories().find(|candidate| candidate.key == key) {
                 Some(configured) => surplus.extend(configured.restore(history, now)),
                 None => surplus.push(Record::Forget { key }),
             }
@@ -293,6 +292,11 @@ impl Router {
 
     pub fn realms(&self) -> impl Iterator<Item = &Arc<Realm>> {
         self.realms.values()
+    }
+
+    /// The histories that a store keeps.
+    pub fn durable_histories(&self) -> impl Iterator<Item = &Arc<History>> {
+        self.realms().flat_map(|realm| realm.histories.iter()).filter(|history| history.is_durable)
     }
 
     pub const fn seed(&self) -> HashSeed {
