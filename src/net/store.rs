@@ -2,7 +2,6 @@
 //! the last.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ pub(super) struct StoreThread {
 /// Opens the store if something is durable, and fills the router with what it holds.
 pub(super) fn open(config: &Config, router: &Router) -> Result<Option<Storage>, StartError> {
     let Some(path) = config.store() else { return Ok(None) };
-    let (mut storage, saved) = Storage::open(path, Arc::clone(router.storage_counters()))?;
+    let (mut storage, saved) = Storage::open(path, router)?;
     let histories: usize = saved.histories.iter().map(|history| history.events.len()).sum();
     let (path, retained) = (path.display(), saved.retained.len());
     tracing::info!(%path, history_events = histories, retained_events = retained, "store read");
@@ -99,6 +98,7 @@ pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::thread;
 
     use crossbeam_channel::{Sender, bounded};

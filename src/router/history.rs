@@ -129,6 +129,11 @@ impl History {
         ring.query(query, requester, limit, room_bytes)
     }
 
+    /// What it may hold.
+    pub const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// Whether events of several topics may be in it.
     pub fn is_pattern(&self) -> bool {
         self.policy != MatchPolicy::Exact
@@ -177,7 +182,8 @@ impl History {
         let trimmed = ring.expire(self.bounds, now);
         let (keep_from, evicted) = ring.edge();
         drop(ring);
-        (trimmed > 0).then(|| Record::Trim { history: Arc::clone(self), keep_from, evicted })
+        let has_surplus = trimmed > 0 || saved.is_trimmed;
+        has_surplus.then(|| Record::Trim { history: Arc::clone(self), keep_from, evicted })
     }
 }
 

@@ -26,6 +26,13 @@ pub struct RetainedEvent {
     pub payload: PayloadBuf,
 }
 
+impl RetainedEvent {
+    /// Bytes that it is counted with.
+    pub fn weight(&self, topic: &str) -> usize {
+        weight(topic, self)
+    }
+}
+
 /// The retained events of all topics of one realm.
 #[derive(Debug, Default)]
 pub struct RetainedTable(Mutex<Shelf>);

@@ -83,7 +83,7 @@ struct Entry {
 impl Ring {
     /// A ring with events and their numbers, which rise.
     pub(super) fn restored(
-        events: Vec<(u64, Arc<StoredEvent>)>,
+        events: impl IntoIterator<Item = (u64, Arc<StoredEvent>)>,
         evicted: Option<Timestamp>,
     ) -> Self {
         let mut ring = Self { evicted, ..Self::default() };

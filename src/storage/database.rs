@@ -6,19 +6,14 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{
-    DatabaseError, Error, ReadableDatabase, ReadableTable, StorageError as RedbError, TableError,
-};
+use redb::{DatabaseError, Error, ReadableDatabase, StorageError as RedbError, TableError};
 
 use super::StorageReason;
 use super::file::{Opening, Place};
+use super::load;
 use super::pending::Pending;
-use super::record;
-use super::tables::{
-    self, EVENTS, FORMAT, FORMAT_KNOWN, Failure, HISTORIES, META, NEVER, RETAINED,
-};
-use crate::router::{Router, Saved, SavedHistory, SavedRetained};
-use crate::wamp::Timestamp;
+use super::tables::{self, FORMAT, FORMAT_KNOWN, Failure, META};
+use crate::router::{Router, Saved};
 
 #[derive(Debug)]
 pub(super) struct Database {
@@ -50,34 +45,12 @@ impl Database {
         self.place.path()
     }
 
-    /// Reads everything.
-    pub(super) fn load(&self) -> Result<Saved, StorageReason> {
-        let State::Open(file) = &self.state else { return Ok(Saved::default()) };
-        let mut saved = Saved::default();
-        let reading = file.begin_read().map_err(damaged)?;
-        let events = reading.open_table(EVENTS).map_err(damaged)?;
-        for row in reading.open_table(HISTORIES).map_err(damaged)?.iter().map_err(damaged)? {
-            let (key, value) = row.map_err(damaged)?;
-            let (id, evicted) = value.value();
-            let mut history = SavedHistory {
-                key: key.value().into(),
-                evicted: (evicted != NEVER).then(|| Timestamp::from_unix_ms(evicted)),
-                events: Vec::new(),
-            };
-            for row in events.range((id, 0)..=(id, u64::MAX)).map_err(damaged)? {
-                let (place, bytes) = row.map_err(damaged)?;
-                let event = record::decode_event(bytes.value()).ok_or_else(unreadable)?;
-                history.events.push((place.value().1, Arc::new(event)));
-            }
-            saved.histories.push(history);
+    /// Reads what the router may hold. What is over its bounds passes through memory one by one.
+    pub(super) fn load(&self, router: &Router) -> Result<Saved, StorageReason> {
+        match &self.state {
+            State::Open(file) => load::load(file, router),
+            State::Closed | State::Unknown => Ok(Saved::default()),
         }
-        for row in reading.open_table(RETAINED).map_err(damaged)?.iter().map_err(damaged)? {
-            let (place, bytes) = row.map_err(damaged)?;
-            let (realm, number) = place.value();
-            let (topic, event) = record::decode_retained(bytes.value()).ok_or_else(unreadable)?;
-            saved.retained.push(SavedRetained { realm: realm.into(), number, topic, event });
-        }
-        Ok(saved)
     }
 
     /// Writes all that is pending in one transaction, which is on disk when this returns. After a
@@ -232,15 +205,11 @@ fn has_header(path: &Path) -> Option<bool> {
     }
 }
 
-fn damaged(error: impl Into<Error>) -> StorageReason {
+pub(super) fn damaged(error: impl Into<Error>) -> StorageReason {
     match error.into() {
         Error::Io(error) => StorageReason::Io(error),
         other => StorageReason::Damaged(other.to_string()),
     }
-}
-
-fn unreadable() -> StorageReason {
-    StorageReason::Damaged("an event in it cannot be read".into())
 }
 
 impl From<Failure> for StorageReason {

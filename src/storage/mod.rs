@@ -7,6 +7,7 @@
 mod database;
 mod error;
 mod file;
+mod load;
 mod outage;
 mod pending;
 mod record;
@@ -49,19 +50,21 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens or creates the store at `path`, and reads all of it. The file is checked as a whole.
+    /// Opens or creates the store at `path`, and reads what `router` may hold of it. The file is
+    /// checked as a whole.
     ///
     /// # Errors
     /// A file that is somebody else's, damaged, in use, or out of reach. It is left as it is.
-    pub fn open(path: &Path, counters: Arc<Counters>) -> Result<(Self, Saved), StorageError> {
-        Self::open_at(Place::plain(path), counters)
+    pub fn open(path: &Path, router: &Router) -> Result<(Self, Saved), StorageError> {
+        Self::open_at(Place::plain(path), router)
     }
 
-    fn open_at(place: Place, counters: Arc<Counters>) -> Result<(Self, Saved), StorageError> {
+    fn open_at(place: Place, router: &Router) -> Result<(Self, Saved), StorageError> {
         let path = place.path().to_owned();
         let failed = |reason| StorageError { path: path.clone(), reason };
         let database = Database::open(place).map_err(failed)?;
-        let saved = database.load().map_err(failed)?;
+        let saved = database.load(router).map_err(failed)?;
+        let counters = Arc::clone(router.storage_counters());
         let (pending, backoff) = (Pending::default(), Backoff::default());
         Ok((Self { database, pending, counters, backoff, outage: None }, saved))
     }

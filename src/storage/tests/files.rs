@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 
 fn refusal(path: &Path) -> StorageReason {
-    Storage::open(path, Arc::default()).map(drop).unwrap_err().reason
+    Storage::open(path, &router(1_000)).map(drop).unwrap_err().reason
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn damage_is_noticed() {
         for bytes in [&bad[..], &good[..place]] {
             let file = directory.path().join("damaged");
             fs::write(&file, bytes).unwrap();
-            match Storage::open(&file, Arc::default()) {
+            match Storage::open(&file, &router) {
                 Ok((_, saved)) if !bytes.is_empty() => {
                     let events = saved.histories.iter().map(|h| h.events.len()).sum::<usize>();
                     assert_eq!(events, 300, "at {place}");

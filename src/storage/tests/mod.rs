@@ -99,13 +99,13 @@ fn save(storage: &mut Storage, router: &Router, records: Vec<Record>, now: Insta
 }
 
 fn open(path: &Path) -> Storage {
-    Storage::open(path, Arc::default()).unwrap().0
+    Storage::open(path, &router(1_000)).unwrap().0
 }
 
 /// The publications that a router finds that starts on the file: in the history, and retained.
 fn reread(path: &Path, events: usize) -> (Vec<u64>, BTreeSet<u64>) {
     let router = router(events);
-    let (mut storage, saved) = Storage::open(path, Arc::default()).unwrap();
+    let (mut storage, saved) = Storage::open(path, &router).unwrap();
     let retained = saved.retained.iter().map(|saved| saved.event.publication.get()).collect();
     storage.clean(router.restore(saved, Timestamp::default())).unwrap();
     let held = history(&router).events();

@@ -62,14 +62,45 @@ fn a_changed_configuration_is_applied() {
     assert_eq!(reread(&path, 3), (vec![3, 4, 5], one.clone()));
     assert_eq!(reread(&path, 10), (vec![3, 4, 5], one), "what went is gone");
 
-    let (mut storage, saved) = Storage::open(&path, Arc::default()).unwrap();
+    let (storage, saved) = Storage::open(&path, &router(10)).unwrap();
     assert_eq!(saved.histories[0].evicted, Some(Timestamp::from_unix_ms(2)));
+    drop(storage);
     let other =
         Router::new(Settings::default(), vec![RealmSettings::named("realm1")], 1, HashSeed::new(1));
+    let (mut storage, saved) = Storage::open(&path, &other).unwrap();
+    assert!(saved.retained.is_empty(), "not even read");
     storage.clean(other.restore(saved, Timestamp::default())).unwrap();
     drop(storage);
-    let (_, saved) = Storage::open(&path, Arc::default()).unwrap();
+    let (_, saved) = Storage::open(&path, &router(10)).unwrap();
     assert!(saved.histories.is_empty() && saved.retained.is_empty());
+}
+
+/// Of a store that is larger than the bounds allow by now, no more is read than fits.
+#[test]
+fn a_start_holds_no_more_than_the_bounds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let before = router(1_000);
+    let mut storage = open(&path);
+    storage.clean((1..=500).map(|number| publish(&before, number)).collect()).unwrap();
+    for number in 1..=100 {
+        storage.clean(retain(&before, &format!("com.r{number}"), number)).unwrap();
+    }
+    drop(storage);
+    let mut after = router(7);
+    after.settings.limits.retained_events = 5;
+    let (mut storage, saved) = Storage::open(&path, &after).unwrap();
+    let numbers: Vec<_> = saved.histories[0].events.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (494..=500).collect::<Vec<_>>());
+    assert_eq!(saved.histories[0].evicted, Some(Timestamp::from_unix_ms(493)));
+    assert_eq!(
+        saved.retained.iter().map(|kept| kept.number).collect::<Vec<_>>(),
+        [96, 97, 98, 99, 100]
+    );
+    storage.clean(after.restore(saved, Timestamp::default())).unwrap();
+    drop(storage);
+    let expected = ((494..=500).collect(), (96..=100).collect());
+    assert_eq!(reread(&path, 1_000), expected, "the file is trimmed as well");
 }
 
 fn permutations(items: &[usize]) -> Vec<Vec<usize>> {

@@ -22,7 +22,7 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let (disk, router) = (Disk::default(), router(events));
         let place = disk.place(&directory.path().join("store"));
-        let (storage, _) = Storage::open_at(place, Arc::clone(router.storage_counters())).unwrap();
+        let (storage, _) = Storage::open_at(place, &router).unwrap();
         Self { directory, disk, router, storage, now: Instant::now() }
     }
 
