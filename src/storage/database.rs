@@ -31,7 +31,7 @@ enum State {
 }
 
 impl Database {
-    pub(super) fn open(place: Place) -> Result<Self, StorageReason> {
+    pub(super) fn open(mut place: Place) -> Result<Self, StorageReason> {
         let file = place.open(Opening::Checked).map_err(|error| reason(error, place.path()))?;
         if claim(&file)? {
             place.sync_folder().map_err(StorageReason::Io)?;
@@ -74,8 +74,7 @@ impl Database {
 
     fn try_write(&self, pending: &Pending) -> Result<Vec<(Arc<str>, u64)>, Failure> {
         let State::Open(file) = &self.state else { return Err(Error::DatabaseClosed.into()) };
-        // Else all that follows would go into a file without a name.
-        self.place.path().metadata()?;
+        self.place.check_name()?;
         let writing = file.begin_write()?;
         let absent = tables::write(&writing, pending)?;
         writing.commit()?;
@@ -124,7 +123,10 @@ impl Database {
         }
     }
 
-    fn try_replace(&self, router: &Router) -> Result<(redb::Database, (Pending, usize)), Failure> {
+    fn try_replace(
+        &mut self,
+        router: &Router,
+    ) -> Result<(redb::Database, (Pending, usize)), Failure> {
         let file = self.place.create_beside()?;
         let filled = fill(&file, router)?;
         self.place.take_place()?;

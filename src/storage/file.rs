@@ -4,10 +4,10 @@
 //! shows the pages as if they were on the disk. Neither reading nor a second sync would tell.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,8 @@ use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend};
 /// The place of a store, and what happened to the file there.
 pub(super) struct Place {
     path: PathBuf,
+    /// Device and inode of the file that was opened last.
+    opened: Option<(u64, u64)>,
     sync_failed: Arc<AtomicBool>,
     access: Access,
 }
@@ -41,7 +43,7 @@ impl fmt::Debug for Place {
 
 impl Place {
     pub(super) fn new(path: &Path, access: Access) -> Self {
-        Self { path: path.into(), sync_failed: Arc::default(), access }
+        Self { path: path.into(), opened: None, sync_failed: Arc::default(), access }
     }
 
     /// Where files are plain files.
@@ -53,7 +55,7 @@ impl Place {
         &self.path
     }
 
-    pub(super) fn open(&self, opening: Opening) -> Result<Database, DatabaseError> {
+    pub(super) fn open(&mut self, opening: Opening) -> Result<Database, DatabaseError> {
         let is_start = opening == Opening::Checked;
         let mut options = options();
         let file = options.create(is_start).truncate(false).open(&self.path)?;
@@ -61,7 +63,7 @@ impl Place {
     }
 
     /// An empty file beside the store, to take its place once it is full.
-    pub(super) fn create_beside(&self) -> Result<Database, DatabaseError> {
+    pub(super) fn create_beside(&mut self) -> Result<Database, DatabaseError> {
         let file = options().create(true).truncate(true).open(self.beside())?;
         self.database(file, false)
     }
@@ -104,6 +106,15 @@ impl Place {
         File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
     }
 
+    /// # Errors
+    /// The file that was opened does not bear the name any more: what is written to it is lost.
+    pub(super) fn check_name(&self) -> io::Result<()> {
+        if self.opened == Some(identity(&self.path.metadata()?)) {
+            return Ok(());
+        }
+        Err(io::Error::other("another file has taken the place of the store"))
+    }
+
     /// Whether a sync has failed since the last file was opened.
     pub(super) fn has_sync_failed(&self) -> bool {
         self.sync_failed.load(Ordering::SeqCst)
@@ -115,14 +126,19 @@ impl Place {
         name.into()
     }
 
-    fn database(&self, file: File, is_checked: bool) -> Result<Database, DatabaseError> {
+    fn database(&mut self, file: File, is_checked: bool) -> Result<Database, DatabaseError> {
         self.sync_failed.store(false, Ordering::SeqCst);
+        self.opened = Some(identity(&file.metadata()?));
         let file = (self.access)(file)?;
         let watched = Watched { file, sync_failed: Arc::clone(&self.sync_failed) };
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(is_checked);
         builder.create_with_backend(watched)
     }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// What clients published is nobody else's to read.

@@ -55,7 +55,7 @@ impl Disk {
         let metadata = file.metadata()?;
         let mut inner = self.0.lock();
         inner.opened += 1;
-        if metadata.len() == 0 {
+        if metadata.len() == 0 || !inner.files.contains_key(&metadata.ino()) {
             inner.files.insert(metadata.ino(), OnDisk::default());
         }
         let file = FileBackend::new(file)?;

@@ -82,3 +82,14 @@ fn damage_is_noticed() {
     }
     assert!(refused > 30, "only {refused} of 60 were refused");
 }
+
+/// What a crash left of a try to write the store anew takes no room for ever.
+#[test]
+fn an_unfinished_new_file_goes_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let unfinished = directory.path().join("store.stentor-new");
+    fs::write(&unfinished, "half a store").unwrap();
+    drop(open(&path));
+    assert!(!unfinished.exists() && path.exists());
+}

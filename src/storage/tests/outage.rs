@@ -186,6 +186,22 @@ fn a_removed_file_is_written_anew() {
     assert_eq!(store.after_power_loss(), (vec![1, 2, 3], BTreeSet::from([1])));
 }
 
+/// A copy that was put in the place of the file is brought up to date.
+#[test]
+fn a_file_in_the_place_of_the_store_is_noticed() {
+    let mut store = Fixture::new(10);
+    assert!(store.publish(1));
+    let copy = store.directory.path().join("copy");
+    fs::copy(store.path(), &copy).unwrap();
+    assert!(store.publish(2));
+    fs::rename(&copy, store.path()).unwrap();
+    assert!(!store.publish(3), "it would be written to a file without a name");
+    assert!(store.retry());
+    assert!(store.publish(4));
+    drop(store.storage);
+    assert_eq!(reread(&store.directory.path().join("store"), 10).0, [1, 2, 3, 4]);
+}
+
 /// Another router may have taken the file: it is left alone until that one has gone.
 #[test]
 fn a_file_that_is_in_use_is_not_replaced() {
