@@ -138,10 +138,10 @@ impl Outage {
 
     /// What would be lost if the process ended now.
     pub(super) fn unsaved(&self, path: &Path, router: &Router, now: Instant) -> Unsaved {
-        let histories = router.durable_histories().filter_map(|history| {
-            let numbers = self.missing.events.get(&history.key)?;
-            let count = history.count_held(numbers);
-            (count > 0).then(|| (history.key.clone(), count))
+        let known: BTreeMap<_, _> = router.durable_histories().map(|h| (&h.key, h)).collect();
+        let histories = self.missing.events.iter().filter_map(|(key, numbers)| {
+            let count = known.get(key)?.count_held(numbers);
+            (count > 0).then(|| (key.clone(), count))
         });
         let retained = self.missing.retained.iter();
         let retained = retained.map(|(realm, numbers)| (Arc::clone(realm), numbers.len()));
