@@ -118,6 +118,11 @@ impl Mesh {
         }
     }
 
+    /// Bytes that wait at a shard, or at the store as [`HISTORY`].
+    pub fn queued_bytes(&self, at: ShardId) -> usize {
+        self.load(at).queued_bytes.load(Ordering::SeqCst)
+    }
+
     /// The shards whose publishers should not be read now.
     pub fn congested(&self) -> ShardSet {
         ShardSet::from_bits(self.congested.load(Ordering::SeqCst))

@@ -8,6 +8,7 @@ mod listening;
 pub mod mesh;
 mod server;
 mod socket;
+mod store;
 
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
-pub use server::{Server, StartError};
+pub use server::{Server, StartError, StopError};

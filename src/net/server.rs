@@ -1,22 +1,24 @@
 //! A running router: its threads, its listeners, and the way to stop it.
 
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::Poll;
 
 use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::mesh::{Mesh, Parcel};
+use super::store::{self, STORE_PATIENCE, StoreThread};
 use crate::config::{Config, ListenAddress};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
-use crate::router::{Deposit, HISTORY, Record, Router, Settings, ShardId, Snapshot};
+use crate::router::{Deposit, Router, Settings, ShardId, Snapshot};
 use crate::shard::{Mail, Shard};
-use crate::storage::{Outcome, Storage, StorageError};
+use crate::storage::{Storage, StorageError, Unsaved};
 use crate::wamp::{RegistrationId, SessionId, SubscriptionId};
 
 /// Why a router did not start.
@@ -45,6 +47,24 @@ fn hint(source: &io::Error) -> &'static str {
     }
 }
 
+/// What went wrong by the time a router had stopped. Its threads have ended all the same, but for
+/// one that hangs.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// What ended an event loop before its time.
+    #[error(transparent)]
+    Thread(#[from] io::Error),
+    #[error(transparent)]
+    Unsaved(#[from] Unsaved),
+    #[error(
+        "the store `{}` has not written anything for {seconds} s at the stop, its disk hangs: \
+         {queued_bytes} bytes of publications wait for it, and they and what it was writing may \
+         be lost",
+        .path.display()
+    )]
+    StoreHangs { path: PathBuf, seconds: u64, queued_bytes: usize },
+}
+
 /// A running router. Dropping it stops it.
 #[derive(Debug)]
 pub struct Server {
@@ -53,6 +73,7 @@ pub struct Server {
     addresses: Vec<ListenAddress>,
     acceptor: StopAcceptor,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    storage: Option<StoreThread>,
     /// The names of threads that have ended.
     ended: (Sender<String>, Receiver<String>),
 }
@@ -84,7 +105,7 @@ impl Server {
             shards,
             HashSeed::new(u64::from_ne_bytes(random()?)),
         ));
-        let storage = open_storage(config, &router)?;
+        let storage = store::open(config, &router)?;
         let polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
         let (mesh, inboxes) = Mesh::new(&registries, WAKER, config.tuning.shard_queue_bytes)?;
@@ -98,7 +119,8 @@ impl Server {
         };
         let addresses = config.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let (threads, ended) = (Vec::new(), unbounded());
-        let mut server = Self { router, mesh, addresses, acceptor: stop, threads, ended };
+        let mut server =
+            Self { router, mesh, addresses, acceptor: stop, threads, storage: None, ended };
         let budget = HoldBudget {
             delay: Duration::from_micros(config.tuning.flush_delay_us),
             bytes: HELD_BYTES.min(config.output.hard_bytes / 4),
@@ -180,11 +202,12 @@ impl Server {
     }
 
     /// Says GOODBYE to all sessions, waits for what is left to be written, and ends the threads.
+    /// The store has as long as it needs while it gets on, and 10 s while it does not.
     ///
     /// # Errors
-    /// What ended a thread before its time, with the thread's name. If there are several, the
-    /// first is returned and the others are logged.
-    pub fn stop(mut self) -> io::Result<()> {
+    /// What ended a thread before its time, with the thread's name, and what is not saved. If there
+    /// are several errors, the first is returned and the others are logged.
+    pub fn stop(mut self) -> Result<(), StopError> {
         self.stop_threads()
     }
 
@@ -199,27 +222,39 @@ impl Server {
         name: String,
         run: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
-        let farewell = Farewell { name: name.clone(), ended: self.ended.0.clone() };
-        let thread = thread::Builder::new().name(name).spawn(move || {
-            let _farewell = farewell;
-            run()
-        })?;
+        let thread = self.spawn_named(name, run)?;
         self.threads.push(thread);
         Ok(())
     }
 
-    /// The thread of the store ends when the last shard has, with everything written.
+    fn spawn_named<T: Send + 'static>(
+        &self,
+        name: String,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let farewell = Farewell { name: name.clone(), ended: self.ended.0.clone() };
+        thread::Builder::new().name(name).spawn(move || {
+            let _farewell = farewell;
+            run()
+        })
+    }
+
+    /// The thread of the store ends when the last shard has, with everything written or named.
     fn spawn_storage(&mut self, storage: Storage) -> io::Result<Sender<(Vec<Deposit>, usize)>> {
         let (sender, deposits) = unbounded();
-        let mesh = Arc::clone(&self.mesh);
-        self.spawn("storage".to_owned(), move || {
-            storage.run(&deposits, |outcome| report(&mesh, outcome));
-            Ok(())
+        let (said, result) = bounded(1);
+        let (mesh, router) = (Arc::clone(&self.mesh), Arc::clone(&self.router));
+        let path = storage.path().to_owned();
+        let handle = self.spawn_named("storage".to_owned(), move || {
+            let report = |outcome| store::report(&mesh, outcome);
+            // Nobody listens any more if it took too long.
+            let _ = said.send(storage.run(&router, &deposits, report));
         })?;
+        self.storage = Some(StoreThread { path, handle, result });
         Ok(sender)
     }
 
-    fn stop_threads(&mut self) -> io::Result<()> {
+    fn stop_threads(&mut self) -> Result<(), StopError> {
         self.acceptor.stop();
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Shutdown);
@@ -231,7 +266,7 @@ impl Server {
                 Ok(ended) => ended.map_err(|error| {
                     io::Error::new(error.kind(), format!("the thread {name} failed: {error}"))
                 }),
-                Err(_) => Err(io::Error::other(format!("the thread {name} panicked"))),
+                Err(_) => Err(panicked(&name)),
             };
             match (&result, ended) {
                 (Err(_), Err(error)) => tracing::error!(%error, "stopped with another error"),
@@ -239,53 +274,35 @@ impl Server {
                 (Err(_), Ok(())) => {}
             }
         }
-        result
+        // The store says what it lost, whatever else has failed.
+        let stored = self.storage.take().map_or(Ok(()), |storage| {
+            storage.stop(self.router.storage_counters(), &self.mesh, STORE_PATIENCE)
+        });
+        match (result, stored) {
+            (result, Ok(())) => Ok(result?),
+            (Ok(()), Err(loss)) => Err(loss),
+            (Err(error), Err(loss)) => {
+                tracing::error!("{loss}");
+                Err(error.into())
+            }
+        }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error here was either returned by `stop` or concerns a server nobody waits for.
-        let _ = self.stop_threads();
+        if let Err(error) = self.stop_threads() {
+            tracing::error!("{error}");
+        }
     }
+}
+
+pub(super) fn panicked(name: &str) -> io::Error {
+    io::Error::other(format!("the thread {name} panicked"))
 }
 
 fn listener_address(listener: &crate::config::Listener) -> ListenAddress {
     listener.address.clone()
-}
-
-/// Opens the store if something is durable, and fills the router with what it holds.
-fn open_storage(config: &Config, router: &Router) -> Result<Option<Storage>, StartError> {
-    let Some(path) = config.store() else { return Ok(None) };
-    let (mut storage, saved) = Storage::open(path, Arc::clone(router.storage_counters()))?;
-    let histories: usize = saved.histories.iter().map(|history| history.events.len()).sum();
-    let (path, retained) = (path.display(), saved.retained.len());
-    tracing::info!(%path, history_events = histories, retained_events = retained, "store read");
-    let surplus = router.restore(saved, wall_clock());
-    for record in &surplus {
-        if let Record::Forget { key } = record {
-            tracing::info!(history = %key, "no longer configured as durable, removed");
-        }
-    }
-    storage.clean(surplus)?;
-    Ok(Some(storage))
-}
-
-/// Tells the publishers that wait for it what became of a batch.
-fn report(mesh: &Mesh, outcome: Outcome) {
-    let is_saved = outcome.is_saved;
-    let mut batches: Vec<Vec<Mail>> = mesh.shards().map(|_| Vec::new()).collect();
-    for receipt in outcome.receipts {
-        let shard = usize::from(receipt.publisher.shard.0);
-        batches[shard].push(Mail::Stored { receipt, is_saved });
-    }
-    for (shard, batch) in mesh.shards().zip(batches) {
-        if !batch.is_empty() {
-            let weight = batch.iter().map(Mail::weight).sum();
-            mesh.send(shard, Parcel::Mail { batch, weight });
-        }
-    }
-    mesh.took(HISTORY, outcome.weight);
 }
 
 fn settings(config: &Config) -> Settings {
@@ -331,7 +348,9 @@ mod tests {
         assert_eq!(server.ended_threads().recv().as_deref(), Ok("storage"));
         server.spawn("last".into(), || Err(io::Error::other("too"))).unwrap();
         let error = server.stop().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert!(
+            matches!(&error, StopError::Thread(error) if error.kind() == ErrorKind::StorageFull)
+        );
         assert_eq!(error.to_string(), "the thread storage failed: 3 events are not saved");
         self::server().stop().unwrap();
     }

@@ -130,6 +130,13 @@ counters! {
     deposits_saved: total,
     /// Publications whose events the store could not save at once.
     deposits_failed: total,
+    /// Times that the store could not be written any more. It cannot now if they are more than the
+    /// recoveries.
+    store_outages: total,
+    /// Times that an outage of the store ended, with nothing missing.
+    store_recoveries: total,
+    /// Tries to end an outage that failed.
+    store_retries_failed: total,
     calls_routed: total,
     calls_refused: total,
     /// Calls of the router's own procedures that it answered with a RESULT.

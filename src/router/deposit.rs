@@ -2,11 +2,12 @@
 //!
 //! Only the shape of it: the store itself does IO, and lives elsewhere.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::history::{History, StoredEvent};
+use super::history::{Bounds, History, StoredEvent};
 use super::{RetainedEvent, SessionRef};
 use crate::wamp::{PublicationId, RequestId, Timestamp, heap_block, vec_block};
 
@@ -82,11 +83,13 @@ impl Record {
     }
 }
 
-/// All that a store kept.
+/// What a store kept and the router may hold by its bounds.
 #[derive(Debug, Default)]
 pub struct Saved {
     pub histories: Vec<SavedHistory>,
     pub retained: Vec<SavedRetained>,
+    /// What it kept besides, as records that remove it.
+    pub surplus: Vec<Record>,
 }
 
 #[derive(Debug)]
@@ -94,8 +97,24 @@ pub struct SavedHistory {
     /// [`History::key`].
     pub key: Box<str>,
     pub evicted: Option<Timestamp>,
-    /// By rising number.
-    pub events: Vec<(u64, Arc<StoredEvent>)>,
+    /// By rising number; none if the history is not configured any more.
+    pub events: VecDeque<(u64, Arc<StoredEvent>)>,
+    /// The store has older events, which do not fit any more.
+    pub is_trimmed: bool,
+}
+
+impl SavedHistory {
+    /// Takes the next event that a store kept, and lets those go for it that do not fit.
+    pub fn push(&mut self, number: u64, event: StoredEvent, bounds: Bounds, bytes: &mut usize) {
+        *bytes += event.weight();
+        self.events.push_back((number, Arc::new(event)));
+        while self.events.len() > bounds.events || *bytes > bounds.bytes && self.events.len() > 1 {
+            let Some((_, event)) = self.events.pop_front() else { return };
+            *bytes -= event.weight();
+            self.evicted = self.evicted.max(Some(event.timestamp));
+            self.is_trimmed = true;
+        }
+    }
 }
 
 /// By realm, there by rising number.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deposit::{Record, SavedHistory};
 use super::query::{Answer, Page, Query, Scan};
-use super::ring::{Pushed, RING_ENTRY_BYTES, Ring};
+use super::ring::{Holding, Pushed, RING_ENTRY_BYTES, Ring};
 use super::topics::TopicTable;
 use super::{Identity, ReceiverLists, ShardId};
 use crate::hash::{HashSeed, Map};
@@ -159,6 +159,11 @@ impl History {
         page
     }
 
+    /// What it may hold.
+    pub const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// Whether events of several topics may be in it.
     pub fn is_pattern(&self) -> bool {
         self.policy != MatchPolicy::Exact
@@ -166,7 +171,19 @@ impl History {
 
     /// All that it holds, with the numbers.
     pub fn events(&self) -> Vec<(u64, Arc<StoredEvent>)> {
-        self.ring.lock().iter().map(|(number, event)| (number, Arc::clone(event))).collect()
+        self.holding().events
+    }
+
+    /// What a store of it has to have at this moment, and nothing else. The lock is held while the
+    /// pointers are copied, so this is for a store that has lost its file, and for tests.
+    pub fn holding(&self) -> Holding {
+        self.ring.lock().holding()
+    }
+
+    /// Of these numbers, which rise, how many are of events that it holds.
+    pub fn count_held(&self, numbers: &std::collections::BTreeSet<u64>) -> usize {
+        let (keep_from, _) = self.ring.lock().edge();
+        numbers.range(keep_from..).count()
     }
 
     /// How many events it holds.
@@ -195,7 +212,8 @@ impl History {
         let trimmed = ring.expire(self.bounds, now, usize::MAX);
         let (keep_from, evicted) = ring.edge();
         drop(ring);
-        (trimmed > 0).then(|| Record::Trim { history: Arc::clone(self), keep_from, evicted })
+        let has_surplus = trimmed > 0 || saved.is_trimmed;
+        has_surplus.then(|| Record::Trim { history: Arc::clone(self), keep_from, evicted })
     }
 }
 

@@ -23,8 +23,6 @@ mod topics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use smallvec::SmallVec;
-
 use crate::hash::{HashSeed, Map};
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
@@ -45,8 +43,8 @@ pub use procedures::{
 };
 pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
-pub use retained::{Found, Look, RetainedEvent, RetainedTable, Stored};
-pub use ring::Pushed;
+pub use retained::{Found, Kept, Look, RetainedEvent, RetainedTable, Stored};
+pub use ring::{Holding, Pushed};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
@@ -272,24 +270,19 @@ impl Router {
     /// Takes in what a store kept, before the first shard runs, and says what it can forget: what
     /// is over the bounds by now, and what is not configured any more.
     pub fn restore(&self, saved: Saved, now: Timestamp) -> Vec<Record> {
-        let mut surplus = Vec::new();
-        let durable = || self.realms().flat_map(|realm| realm.histories.iter());
+        let mut surplus = saved.surplus;
         for history in saved.histories {
             let key = history.key.clone();
-            match durable().find(|candidate| candidate.is_durable && candidate.key == key) {
+            match self.durable_histories().find(|candidate| candidate.key == key) {
                 Some(configured) => surplus.extend(configured.restore(history, now)),
                 None => surplus.push(Record::Forget { key }),
             }
         }
         for saved in saved.retained {
-            let realm_name = Arc::from(&*saved.realm);
-            let realm = self.realm(&saved.realm).filter(|_| self.settings.durable_retained);
-            let numbers = match realm {
-                Some(realm) => realm.retained.restore(saved, &self.settings.limits),
-                None => SmallVec::from_slice(&[saved.number]),
-            };
+            let Some(realm) = self.durable_realm(&saved.realm) else { continue };
+            let numbers = realm.retained.restore(saved, &self.settings.limits);
             if !numbers.is_empty() {
-                surplus.push(Record::Released { realm: realm_name, numbers });
+                surplus.push(Record::Released { realm: Arc::clone(realm.name()), numbers });
             }
         }
         surplus
@@ -301,6 +294,16 @@ impl Router {
 
     pub fn realms(&self) -> impl Iterator<Item = &Arc<Realm>> {
         self.realms.values()
+    }
+
+    /// The realm of this name, if a store keeps its retained events.
+    pub fn durable_realm(&self, name: &str) -> Option<&Arc<Realm>> {
+        self.realm(name).filter(|_| self.settings.durable_retained)
+    }
+
+    /// The histories that a store keeps.
+    pub fn durable_histories(&self) -> impl Iterator<Item = &Arc<History>> {
+        self.realms().flat_map(|realm| realm.histories.iter()).filter(|history| history.is_durable)
     }
 
     /// What the hashers of shards and sessions come from.

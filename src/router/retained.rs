@@ -42,6 +42,9 @@ impl RetainedEvent {
 #[derive(Debug, Default)]
 pub struct RetainedTable(Mutex<Shelf>);
 
+/// A retained event with its number and topic.
+pub type Kept = (u64, Arc<str>, Arc<RetainedEvent>);
+
 /// What storing an event did.
 #[derive(Debug)]
 pub struct Stored {
@@ -182,6 +185,23 @@ impl RetainedTable {
         }
         drop(shelf);
         units.max(1)
+    }
+
+    /// All that is kept, in no order, and the number of the last event that was stored. The lock is
+    /// held while the pointers are copied, so this is for a store that has lost its file.
+    pub fn holding(&self) -> (u64, Vec<Kept>) {
+        let shelf = self.0.lock();
+        let mut events = Vec::with_capacity(shelf.by_age.len());
+        for (topic, entries) in &shelf.topics {
+            let share = |entry: &Entry| (entry.number, Arc::clone(topic), Arc::clone(&entry.event));
+            events.extend(entries.iter().map(share));
+        }
+        (shelf.last_number, events)
+    }
+
+    /// Whether the event with this number is still kept.
+    pub fn holds(&self, number: u64) -> bool {
+        self.0.lock().by_age.contains_key(&number)
     }
 
     /// How many events are kept.

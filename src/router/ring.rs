@@ -21,6 +21,19 @@ pub struct Pushed {
     pub dropped: usize,
 }
 
+/// All that a history holds at one moment.
+#[derive(Debug)]
+pub struct Holding {
+    /// By rising number.
+    pub events: Vec<(u64, Arc<StoredEvent>)>,
+    /// Of the newest event that ever came; 0 before the first.
+    pub last_number: u64,
+    /// No event with a lower number is kept any more.
+    pub keep_from: u64,
+    /// The latest time of an event that was evicted, ever.
+    pub evicted: Option<Timestamp>,
+}
+
 /// Invariant: numbers rise and ages fall from front to back, and `bytes` is the sum of the weights.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
@@ -68,7 +81,7 @@ impl Age {
 impl Ring {
     /// A ring with events and their numbers, which rise.
     pub(super) fn restored(
-        events: Vec<(u64, Arc<StoredEvent>)>,
+        events: impl IntoIterator<Item = (u64, Arc<StoredEvent>)>,
         evicted: Option<Timestamp>,
     ) -> Self {
         let mut ring = Self { evicted, ..Self::default() };
@@ -235,8 +248,10 @@ impl Ring {
         })
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Arc<StoredEvent>)> {
-        self.entries.iter().map(|entry| (entry.number, &entry.event))
+    pub(super) fn holding(&self) -> Holding {
+        let events = self.entries.iter().map(|entry| (entry.number, Arc::clone(&entry.event)));
+        let (keep_from, evicted) = self.edge();
+        Holding { events: events.collect(), last_number: self.last_number, keep_from, evicted }
     }
 
     pub(super) fn len(&self) -> usize {

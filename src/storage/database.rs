@@ -1,250 +1,187 @@
-//! The tables of the store, and the transactions on them.
+//! The database of the store: opened and read once, written in transactions, and made anew from
+//! the router's memory when a write has failed.
 
-use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 use std::sync::Arc;
 
-use redb::backends::FileBackend;
-use redb::{
-    Builder, DatabaseError, Error, ReadableDatabase, ReadableTable, StorageError as RedbError,
-    Table, TableDefinition, TableError, WriteTransaction,
-};
+use redb::{DatabaseError, Error, ReadableDatabase, StorageError as RedbError, TableError};
 
 use super::StorageReason;
-use super::pending::{Change, Pending};
-use super::record;
-use crate::router::{Saved, SavedHistory, SavedRetained};
-use crate::wamp::Timestamp;
+use super::file::{Opening, Place};
+use super::load;
+use super::pending::Pending;
+use super::tables::{self, FORMAT, FORMAT_KNOWN, Failure, META};
+use crate::router::{Router, Saved};
 
-/// An open file, or one that has to be opened again after a failure.
 #[derive(Debug)]
 pub(super) struct Database {
-    path: PathBuf,
-    file: Option<redb::Database>,
-    open: Opener,
+    place: Place,
+    state: State,
 }
 
-/// How to open the file; the tests have files that break.
-struct Opener(Box<dyn Open>);
-
-pub(super) trait Open: Fn(&Path) -> Result<redb::Database, DatabaseError> + Send {}
-
-impl<F: Fn(&Path) -> Result<redb::Database, DatabaseError> + Send> Open for F {}
-
-impl fmt::Debug for Opener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Opener")
-    }
-}
-
-/// A failed write, as a sentence.
 #[derive(Debug)]
-pub(super) struct Failure(Error);
+enum State {
+    Open(redb::Database),
+    /// A write has failed: the file holds what the last transaction before it left.
+    Closed,
+    /// A sync has failed, or the file is gone or damaged: nothing in it can be relied upon.
+    Unknown,
+}
 
 impl Database {
-    pub(super) fn open(path: &Path) -> Result<Self, StorageReason> {
-        let file = open_checked(path).map_err(|error| reason(error, path))?;
-        Self::on(path, file, Opener(Box::new(open_plainly)))
-    }
-
-    fn on(path: &Path, file: redb::Database, open: Opener) -> Result<Self, StorageReason> {
-        let database = Self { path: path.into(), file: Some(file), open };
-        database.claim()?;
-        Ok(database)
-    }
-
-    /// On a file that is opened as a test likes.
-    #[cfg(test)]
-    pub(super) fn opened_by(path: &Path, open: impl Open + 'static) -> Result<Self, StorageReason> {
-        let file = open(path).map_err(|error| reason(error, path))?;
-        Self::on(path, file, Opener(Box::new(open)))
+    pub(super) fn open(mut place: Place) -> Result<Self, StorageReason> {
+        let file = place.open(Opening::Checked).map_err(|error| reason(error, place.path()))?;
+        if claim(&file)? {
+            place.sync_folder().map_err(StorageReason::Io)?;
+        }
+        // The file that was to replace this one, if the process ended before it did.
+        place.clear_beside();
+        Ok(Self { place, state: State::Open(file) })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
-    /// Makes an empty file a store; any other must be one already.
-    fn claim(&self) -> Result<(), StorageReason> {
-        let file = self.file.as_ref().expect("it was just opened");
-        let reading = file.begin_read().map_err(damaged)?;
-        match reading.open_table(META) {
-            Ok(meta) => {
-                let format = meta.get(FORMAT).map_err(damaged)?.map(|format| format.value());
-                return match format {
-                    Some(FORMAT_KNOWN) => Ok(()),
-                    Some(found) => Err(StorageReason::Format { found, known: FORMAT_KNOWN }),
-                    None => Err(StorageReason::Foreign),
-                };
-            }
-            Err(TableError::TableDoesNotExist(_)) => {}
-            Err(TableError::Storage(error)) => return Err(damaged(error)),
-            Err(_) => return Err(StorageReason::Foreign),
+    /// Reads what the router may hold. What is over its bounds passes through memory one by one.
+    pub(super) fn load(&self, router: &Router) -> Result<Saved, StorageReason> {
+        match &self.state {
+            State::Open(file) => load::load(file, router),
+            State::Closed | State::Unknown => Ok(Saved::default()),
         }
-        if reading.list_tables().map_err(damaged)?.next().is_some() {
-            return Err(StorageReason::Foreign);
-        }
-        drop(reading);
-        let found = |error: Failure| StorageReason::from(error);
-        let writing = file.begin_write().map_err(|e| found(e.into()))?;
-        writing
-            .open_table(META)
-            .and_then(|mut meta| Ok(meta.insert(FORMAT, FORMAT_KNOWN).map(drop)?))
-            .map_err(|e| found(e.into()))?;
-        writing.open_table(HISTORIES).map(drop).map_err(|e| found(e.into()))?;
-        writing.open_table(EVENTS).map(drop).map_err(|e| found(e.into()))?;
-        writing.open_table(RETAINED).map(drop).map_err(|e| found(e.into()))?;
-        writing.commit().map_err(|e| found(e.into()))?;
-        // The name of a new file has to be on disk, too.
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = File::open(folder.unwrap_or_else(|| Path::new(".")));
-        folder.and_then(|folder| folder.sync_all()).map_err(StorageReason::Io)
     }
 
-    /// Reads everything.
-    pub(super) fn load(&self) -> Result<Saved, StorageReason> {
-        let file = self.file.as_ref().expect("it was just opened");
-        let mut saved = Saved::default();
-        let reading = file.begin_read().map_err(damaged)?;
-        let events = reading.open_table(EVENTS).map_err(damaged)?;
-        for row in reading.open_table(HISTORIES).map_err(damaged)?.iter().map_err(damaged)? {
-            let (key, value) = row.map_err(damaged)?;
-            let (id, evicted) = value.value();
-            let mut history = SavedHistory {
-                key: key.value().into(),
-                evicted: (evicted != NEVER).then(|| Timestamp::from_unix_ms(evicted)),
-                events: Vec::new(),
-            };
-            for row in events.range((id, 0)..=(id, u64::MAX)).map_err(damaged)? {
-                let (place, bytes) = row.map_err(damaged)?;
-                let event = record::decode_event(bytes.value()).ok_or_else(unreadable)?;
-                history.events.push((place.value().1, Arc::new(event)));
-            }
-            saved.histories.push(history);
-        }
-        for row in reading.open_table(RETAINED).map_err(damaged)?.iter().map_err(damaged)? {
-            let (place, bytes) = row.map_err(damaged)?;
-            let (realm, number) = place.value();
-            let (topic, event) = record::decode_retained(bytes.value()).ok_or_else(unreadable)?;
-            saved.retained.push(SavedRetained { realm: realm.into(), number, topic, event });
-        }
-        Ok(saved)
-    }
-
-    /// Writes all that is pending in one transaction, which is on disk when this returns.
+    /// Writes all that is pending in one transaction, which is on disk when this returns. After a
+    /// failure only [`Self::recover`] writes again.
     pub(super) fn write(&mut self, pending: &mut Pending) -> Result<(), Failure> {
-        match self.try_write(pending) {
-            Ok(early) => {
-                pending.clear(early);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let written = self.try_write(pending);
+        match written {
+            Ok(absent) => {
+                pending.clear(absent);
                 Ok(())
             }
             Err(failure) => {
-                // After a failure the file has to be opened anew.
-                self.file = None;
+                self.close();
                 Err(failure)
             }
         }
     }
 
-    fn try_write(&mut self, pending: &Pending) -> Result<Vec<(Arc<str>, u64)>, Failure> {
-        if self.file.is_none() {
-            self.file = Some((self.open.0)(&self.path)?);
-        }
-        let file = self.file.as_ref().expect("it is open");
+    fn try_write(&self, pending: &Pending) -> Result<Vec<(Arc<str>, u64)>, Failure> {
+        let State::Open(file) = &self.state else { return Err(Error::DatabaseClosed.into()) };
+        self.place.check_name()?;
         let writing = file.begin_write()?;
-        write_histories(&writing, pending)?;
-        let early = write_retained(&writing, pending)?;
+        let absent = tables::write(&writing, pending)?;
         writing.commit()?;
-        Ok(early)
+        Ok(absent)
     }
-}
 
-fn write_histories(writing: &WriteTransaction, pending: &Pending) -> Result<(), Failure> {
-    let mut histories = writing.open_table(HISTORIES)?;
-    let mut events = writing.open_table(EVENTS)?;
-    for key in &pending.forgotten {
-        let id = histories.remove(&**key)?.map(|value| value.value().0);
-        if let Some(id) = id {
-            events.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
-        }
-    }
-    for (key, history) in pending.histories.iter().filter(|(_, history)| history.is_dirty) {
-        let known = histories.get(&**key)?.map(|value| value.value());
-        let (id, evicted) = match known {
-            Some(known) => known,
-            None => (next_id(&histories)?, NEVER),
-        };
-        let latest = history.evicted.map_or(NEVER, Timestamp::unix_ms).max(evicted);
-        if known != Some((id, latest)) {
-            histories.insert(&**key, (id, latest))?;
-        }
-        for (number, event) in &history.events {
-            events.insert((id, *number), record::encode_event(event).as_slice())?;
-        }
-        events.retain_in((id, 0)..(id, history.keep_from), |_, _| false)?;
-    }
-    Ok(())
-}
-
-/// Returns what was to be removed and was not there.
-fn write_retained(
-    writing: &WriteTransaction,
-    pending: &Pending,
-) -> Result<Vec<(Arc<str>, u64)>, Failure> {
-    let mut early = Vec::new();
-    if pending.retained.is_empty() {
-        return Ok(early);
-    }
-    let mut table = writing.open_table(RETAINED)?;
-    for ((realm, number), change) in &pending.retained {
-        let place = (&**realm, *number);
-        match change {
-            Change::Put(topic, event) => {
-                table.insert(place, record::encode_retained(topic, event).as_slice())?;
-            }
-            Change::Remove { came } => {
-                if table.remove(place)?.is_none() && !came {
-                    early.push((Arc::clone(realm), *number));
+    /// After a failure: writes what is missing of what the router holds, to the file or, if that
+    /// cannot be relied upon, to a new one in its place.
+    ///
+    /// Returns what later records are measured by, and how many events were missing.
+    pub(super) fn recover(&mut self, router: &Router) -> Result<(Pending, usize), Failure> {
+        if !matches!(self.state, State::Unknown) {
+            match self.place.open(Opening::Again) {
+                Ok(file) => return self.fill(file, router),
+                Err(error) if is_lost(&error) || self.place.has_sync_failed() => {
+                    self.state = State::Unknown;
                 }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.replace(router)
+    }
+
+    fn fill(&mut self, file: redb::Database, router: &Router) -> Result<(Pending, usize), Failure> {
+        let filled = fill(&file, router);
+        self.state = State::Open(file);
+        if filled.is_err() {
+            self.close();
+        }
+        filled
+    }
+
+    fn replace(&mut self, router: &Router) -> Result<(Pending, usize), Failure> {
+        let lock = self.place.lock()?;
+        let replaced = self.try_replace(router);
+        match replaced {
+            Ok((file, filled)) => {
+                self.state = State::Open(file);
+                drop(lock);
+                Ok(filled)
+            }
+            Err(failure) => {
+                self.place.clear_beside();
+                Err(failure)
             }
         }
     }
-    Ok(early)
-}
 
-fn next_id(histories: &Table<'_, &'static str, (u64, i64)>) -> Result<u64, Failure> {
-    let mut next = 1;
-    for row in histories.iter()? {
-        next = next.max(row?.1.value().0 + 1);
+    fn try_replace(
+        &mut self,
+        router: &Router,
+    ) -> Result<(redb::Database, (Pending, usize)), Failure> {
+        let file = self.place.create_beside()?;
+        let filled = fill(&file, router)?;
+        self.place.take_place()?;
+        Ok((file, filled))
     }
-    Ok(next)
+
+    /// After a failure the file has to be opened anew, or is lost.
+    fn close(&mut self) {
+        let is_gone = self.place.path().metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound);
+        let is_lost = is_gone || self.place.has_sync_failed();
+        self.state = if is_lost { State::Unknown } else { State::Closed };
+    }
 }
 
-/// Opens or creates the file, and looks at every page of it.
-fn open_checked(path: &Path) -> Result<redb::Database, DatabaseError> {
-    let mut builder = builder();
-    builder.set_check_integrity_on_open(true).create_with_backend(open_file(path, true)?)
+fn fill(file: &redb::Database, router: &Router) -> Result<(Pending, usize), Failure> {
+    let writing = file.begin_write()?;
+    tables::prepare(&writing)?;
+    let filled = tables::reconcile(&writing, router)?;
+    writing.commit()?;
+    Ok(filled)
 }
 
-fn open_plainly(path: &Path) -> Result<redb::Database, DatabaseError> {
-    builder().create_with_backend(open_file(path, false)?)
+/// Makes an empty file a store, and says if it did; any other must be one already.
+fn claim(file: &redb::Database) -> Result<bool, StorageReason> {
+    let reading = file.begin_read().map_err(damaged)?;
+    match reading.open_table(META) {
+        Ok(meta) => {
+            let format = meta.get(FORMAT).map_err(damaged)?.map(|format| format.value());
+            return match format {
+                Some(FORMAT_KNOWN) => Ok(false),
+                Some(found) => Err(StorageReason::Format { found, known: FORMAT_KNOWN }),
+                None => Err(StorageReason::Foreign),
+            };
+        }
+        Err(TableError::TableDoesNotExist(_)) => {}
+        Err(TableError::Storage(error)) => return Err(damaged(error)),
+        Err(_) => return Err(StorageReason::Foreign),
+    }
+    if reading.list_tables().map_err(damaged)?.next().is_some() {
+        return Err(StorageReason::Foreign);
+    }
+    drop(reading);
+    let writing = file.begin_write().map_err(Failure::from)?;
+    tables::prepare(&writing)?;
+    writing.commit().map_err(Failure::from)?;
+    Ok(true)
 }
 
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
-/// What clients published is nobody else's to read.
-fn open_file(path: &Path, create: bool) -> Result<FileBackend, DatabaseError> {
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(create).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(|error| DatabaseError::Storage(RedbError::Io(error)))?;
-    FileBackend::new(file)
+/// Whether a file that was a store a moment ago is none any more.
+fn is_lost(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::Storage(RedbError::Io(error)) => error.kind() == ErrorKind::NotFound,
+        DatabaseError::Storage(RedbError::Corrupted(_)) | DatabaseError::RepairAborted => true,
+        _ => false,
+    }
 }
 
 fn reason(error: DatabaseError, path: &Path) -> StorageReason {
@@ -263,7 +200,6 @@ fn reason(error: DatabaseError, path: &Path) -> StorageReason {
 
 /// Whether the file begins as every database of its kind; `None` if it cannot be read.
 fn has_header(path: &Path) -> Option<bool> {
-    use std::io::Read as _;
     let mut start = [0; 4];
     match File::open(path).ok()?.read_exact(&mut start) {
         Ok(()) => Some(&start == b"redb"),
@@ -271,43 +207,15 @@ fn has_header(path: &Path) -> Option<bool> {
     }
 }
 
-fn damaged(error: impl Into<Error>) -> StorageReason {
+pub(super) fn damaged(error: impl Into<Error>) -> StorageReason {
     match error.into() {
         Error::Io(error) => StorageReason::Io(error),
         other => StorageReason::Damaged(other.to_string()),
     }
 }
 
-fn unreadable() -> StorageReason {
-    StorageReason::Damaged("an event in it cannot be read".into())
-}
-
-impl<E: Into<Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.into())
+impl From<Failure> for StorageReason {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure.to_string())
     }
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("stentor");
-/// By key: the number that stands for it in [`EVENTS`], and the latest time among the evicted, in
-/// milliseconds since the epoch.
-const HISTORIES: TableDefinition<'_, &str, (u64, i64)> = TableDefinition::new("histories");
-/// By history and number.
-const EVENTS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("events");
-/// By realm and number.
-const RETAINED: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("retained");
-
-const FORMAT: &str = "format";
-const FORMAT_KNOWN: u64 = 1;
-
-/// Nothing was ever evicted.
-const NEVER: i64 = i64::MIN;
-
-/// Pages kept in memory. Writes touch few, and nothing is read after the start.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;

@@ -1,55 +1,31 @@
 //! The store: what survives the process. An embedded database, written by one thread in batches.
 //!
 //! Reads once, at start. From then on it only takes [`Deposit`]s, in whatever order the shards
-//! hand them over, and says which are safe. What cannot be written is kept and tried again: it is
-//! part of what the router holds in memory anyway, so it is bounded by the same limits.
+//! hand them over, and says which are safe. While it cannot write it keeps none of them: all that
+//! is to be on disk stands in the router's memory as well, and is written from there afterwards.
 
 mod database;
+mod error;
+mod file;
+mod load;
+mod outage;
 mod pending;
 mod record;
+mod tables;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::router::{Counters, Deposit, Receipt, Saved};
-use database::{Database, Failure};
+use crate::router::{Counters, Deposit, Receipt, Record, Router, Saved};
+use database::Database;
+use file::Place;
+use outage::{Backoff, Outage};
 use pending::Pending;
 
-/// Why a store cannot be used, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use the store `{}`: {reason}", .path.display())]
-pub struct StorageError {
-    pub path: PathBuf,
-    #[source]
-    pub reason: StorageReason,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum StorageReason {
-    #[error("another process uses it; give each router a file of its own (storage.path)")]
-    Locked,
-    #[error(
-        "it is not a store of Stentor; name another file (storage.path), or move this one away"
-    )]
-    Foreign,
-    #[error(
-        "it was written by another version of Stentor (format {found}, this version has {known}); \
-         name another file, or run the version that wrote it"
-    )]
-    Format { found: u64, known: u64 },
-    #[error(
-        "it is damaged ({0}); restore it from a copy, or move it away to start without history"
-    )]
-    Damaged(String),
-    #[error("{0}; check that the directory exists and that Stentor may write to it")]
-    Io(io::Error),
-    #[error("{0}")]
-    Other(String),
-}
+pub use error::{StorageError, StorageReason, Unsaved};
 
 /// What became of one batch.
 #[derive(Debug)]
@@ -65,29 +41,44 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Storage {
     database: Database,
+    /// What goes into the next transaction; empty after each, whether it went well or not.
     pending: Pending,
     counters: Arc<Counters>,
-    is_failing: bool,
+    backoff: Backoff,
+    /// While it cannot be written.
+    outage: Option<Outage>,
 }
 
 impl Storage {
-    /// Opens or creates the store at `path`, and reads all of it. The file is checked as a whole.
+    /// Opens or creates the store at `path`, and reads what `router` may hold of it. The file is
+    /// checked as a whole.
     ///
     /// # Errors
     /// A file that is somebody else's, damaged, in use, or out of reach. It is left as it is.
-    pub fn open(path: &Path, counters: Arc<Counters>) -> Result<(Self, Saved), StorageError> {
-        let failed = |reason| StorageError { path: path.into(), reason };
-        let database = Database::open(path).map_err(failed)?;
-        let saved = database.load().map_err(failed)?;
-        let pending = Pending::default();
-        Ok((Self { database, pending, counters, is_failing: false }, saved))
+    pub fn open(path: &Path, router: &Router) -> Result<(Self, Saved), StorageError> {
+        Self::open_at(Place::plain(path), router)
+    }
+
+    fn open_at(place: Place, router: &Router) -> Result<(Self, Saved), StorageError> {
+        let path = place.path().to_owned();
+        let failed = |reason| StorageError { path: path.clone(), reason };
+        let database = Database::open(place).map_err(failed)?;
+        let saved = database.load(router).map_err(failed)?;
+        let counters = Arc::clone(router.storage_counters());
+        let (pending, backoff) = (Pending::default(), Backoff::default());
+        Ok((Self { database, pending, counters, backoff, outage: None }, saved))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.database.path()
     }
 
     /// Takes what the router does not need any more out of the store.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn clean(&mut self, records: Vec<crate::router::Record>) -> Result<(), StorageError> {
+    pub fn clean(&mut self, records: Vec<Record>) -> Result<(), StorageError> {
         records.into_iter().for_each(|record| self.pending.absorb(record));
         self.database.write(&mut self.pending).map_err(|failure| StorageError {
             path: self.database.path().into(),
@@ -96,29 +87,29 @@ impl Storage {
     }
 
     /// Saves batches until every sender has gone. What waits while one is written is the next.
+    ///
+    /// `router` is the one whose deposits come: what it holds is what the store is to hold.
+    ///
+    /// # Errors
+    /// What could not be saved until the end, one last try included.
     pub fn run(
         mut self,
+        router: &Router,
         deposits: &Receiver<(Vec<Deposit>, usize)>,
         mut report: impl FnMut(Outcome),
-    ) {
+    ) -> Result<(), Unsaved> {
         loop {
-            let first = if self.pending.is_empty() {
-                deposits.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                deposits.recv_timeout(RETRY)
+            let next = match &self.outage {
+                None => deposits.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(outage) => deposits.recv_deadline(outage.next_try()),
             };
-            match first {
-                Ok(first) => {
-                    let outcome = self.save(first, deposits);
-                    report(outcome);
-                }
-                Err(RecvTimeoutError::Timeout) => drop(self.write()),
-                Err(RecvTimeoutError::Disconnected) => {
-                    if !self.pending.is_empty() {
-                        self.write();
-                    }
-                    return;
-                }
+            if self.is_retry_due(now()) {
+                self.retry(router, now());
+            }
+            match next {
+                Ok(first) => report(self.save(first, deposits, router, now())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.finish(router, now()),
             }
         }
     }
@@ -127,58 +118,95 @@ impl Storage {
         &mut self,
         first: (Vec<Deposit>, usize),
         deposits: &Receiver<(Vec<Deposit>, usize)>,
+        router: &Router,
+        now: Instant,
     ) -> Outcome {
         let mut outcome = Outcome { receipts: Vec::new(), is_saved: false, weight: 0 };
         let mut count = 0;
         let mut next = Some(first);
         while let Some((batch, weight)) = next {
             outcome.weight += weight;
-            count += batch.len();
+            count += batch.len() as u64;
             for Deposit { records, receipt } in batch {
-                records.into_iter().for_each(|record| self.pending.absorb(record));
+                records.into_iter().for_each(|record| self.absorb(record, router));
                 outcome.receipts.extend(receipt);
             }
             next = if outcome.weight < BATCH_BYTES { deposits.try_recv().ok() } else { None };
         }
-        outcome.is_saved = self.write();
-        let counter = if outcome.is_saved {
-            &self.counters.deposits_saved
-        } else {
-            &self.counters.deposits_failed
-        };
-        counter.add(count as u64);
+        outcome.is_saved = self.write(now);
+        match &mut self.outage {
+            None => self.counters.deposits_saved.add(count),
+            Some(outage) => {
+                outage.count_publications(count);
+                self.counters.deposits_failed.add(count);
+            }
+        }
         outcome
     }
 
-    /// Writes everything pending; false if that failed, and then it stays pending.
-    fn write(&mut self) -> bool {
-        let path = self.database.path().display().to_string();
-        match self.database.write(&mut self.pending) {
-            Ok(()) => {
-                if std::mem::take(&mut self.is_failing) {
-                    tracing::info!(path, "the store can be written again, nothing is missing");
-                }
-                true
+    fn absorb(&mut self, record: Record, router: &Router) {
+        match &mut self.outage {
+            None => self.pending.absorb(record),
+            Some(outage) => outage.miss(record, router),
+        }
+    }
+
+    /// Writes everything pending, if the store can be written; if that fails, an outage begins.
+    fn write(&mut self, now: Instant) -> bool {
+        if self.outage.is_some() {
+            return false;
+        }
+        let Err(failure) = self.database.write(&mut self.pending) else { return true };
+        let path = self.database.path().display();
+        let hint = "publications to durable topics are kept in memory, and written when it can be; \
+                    until then those with acknowledge get an error";
+        tracing::error!(%path, error = %failure, hint, "the store cannot be written");
+        self.counters.store_outages.increment();
+        let failed = std::mem::take(&mut self.pending);
+        self.outage = Some(Outage::begin(failed, failure.to_string(), &mut self.backoff, now));
+        false
+    }
+
+    fn is_retry_due(&self, now: Instant) -> bool {
+        self.outage.as_ref().is_some_and(|outage| outage.next_try() <= now)
+    }
+
+    /// Tries to end the outage.
+    fn retry(&mut self, router: &Router, now: Instant) {
+        let Some(mut outage) = self.outage.take() else { return };
+        let begun = self::now();
+        let recovered = self.database.recover(router);
+        // A try may take long, and the wait for the next begins at its end.
+        let now = now + begun.elapsed();
+        match recovered {
+            Ok((settled, written)) => {
+                self.pending = settled;
+                self.counters.store_recoveries.increment();
+                outage.end(self.database.path(), written, &mut self.backoff, now);
             }
             Err(failure) => {
-                if !std::mem::replace(&mut self.is_failing, true) {
-                    let hint = "acknowledged publications fail until it can";
-                    tracing::error!(path, error = %failure, hint, "the store cannot be written");
-                }
-                false
+                self.counters.store_retries_failed.increment();
+                let (path, reason) = (self.database.path(), failure.to_string());
+                outage.goes_on(path, reason, &mut self.backoff, router, now);
+                self.outage = Some(outage);
             }
+        }
+    }
+
+    /// The last try, whether it is due or not.
+    fn finish(&mut self, router: &Router, now: Instant) -> Result<(), Unsaved> {
+        self.retry(router, now);
+        match &self.outage {
+            None => Ok(()),
+            Some(outage) => Err(outage.unsaved(self.database.path(), router, now)),
         }
     }
 }
 
-impl From<Failure> for StorageReason {
-    fn from(failure: Failure) -> Self {
-        Self::Other(failure.to_string())
-    }
+#[expect(clippy::disallowed_methods, reason = "the clock of the store's own thread")]
+fn now() -> Instant {
+    Instant::now()
 }
-
-/// How long to wait before what could not be written is tried again, if nothing new comes.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// Weight from which on a batch is written before more is taken, in bytes.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;

@@ -1,12 +1,14 @@
 //! What is to be written next, with what cancels out left out.
 //!
 //! Records of several shards come in any order: an event may come after one that pushed it out,
-//! and a retained event after the one that replaced it.
+//! and a retained event after the one that replaced it. What is written or failed is kept here no
+//! longer; what remains is a few numbers per history and realm, and one for each retained event
+//! whose release was quicker than itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::router::{Record, RetainedEvent, StoredEvent};
+use crate::router::{Holding, Record, RetainedEvent, StoredEvent};
 use crate::wamp::Timestamp;
 
 #[derive(Debug, Default)]
@@ -17,8 +19,10 @@ pub(super) struct Pending {
     pub(super) retained: BTreeMap<(Arc<str>, u64), Change>,
     /// Histories to be removed.
     pub(super) forgotten: Vec<Box<str>>,
-    /// Retained events that were released before they came.
-    pub(super) early: BTreeSet<(Arc<str>, u64)>,
+    /// Retained events that were released before they came, and are on their way.
+    early: BTreeSet<(Arc<str>, u64)>,
+    /// By realm: the file has what the memory had when this was the last number.
+    settled: BTreeMap<Arc<str>, u64>,
     is_dirty: bool,
 }
 
@@ -30,15 +34,14 @@ pub(super) struct History {
     pub(super) keep_from: u64,
     pub(super) evicted: Option<Timestamp>,
     pub(super) is_dirty: bool,
+    /// The file has what the memory had when this was the last number.
+    settled: u64,
 }
 
 #[derive(Debug)]
 pub(super) enum Change {
     Put(Arc<str>, Arc<RetainedEvent>),
-    /// `came`: it was put in before, as far as this process knows.
-    Remove {
-        came: bool,
-    },
+    Remove,
 }
 
 impl Pending {
@@ -47,35 +50,45 @@ impl Pending {
     }
 
     pub(super) fn absorb(&mut self, record: Record) {
-        self.is_dirty = true;
         match record {
             Record::Event { history, number, keep_from, evicted, event } => {
                 let pending = self.history(&history.key);
-                pending.events.insert(number, event);
-                pending.trim(keep_from, evicted);
+                if number > pending.settled {
+                    pending.is_dirty = true;
+                    pending.events.insert(number, event);
+                    pending.trim(keep_from, evicted);
+                    self.is_dirty = true;
+                }
             }
             Record::Trim { history, keep_from, evicted } => {
-                self.history(&history.key).trim(keep_from, evicted);
+                let pending = self.history(&history.key);
+                pending.is_dirty = true;
+                pending.trim(keep_from, evicted);
+                self.is_dirty = true;
             }
-            Record::Forget { key } => self.forgotten.push(key),
+            Record::Forget { key } => {
+                self.forgotten.push(key);
+                self.is_dirty = true;
+            }
             Record::Retained { realm, number, topic, event } => {
-                let key = (realm, number);
-                if !self.early.remove(&key) {
-                    match self.retained.remove(&key) {
-                        // It came and went in between, and was never written.
-                        Some(Change::Remove { came: false }) => {}
-                        _ => drop(self.retained.insert(key, Change::Put(topic, event))),
-                    }
+                let place = (realm, number);
+                if !self.is_settled(&place) && !self.early.remove(&place) {
+                    self.change(place, Change::Put(topic, event));
                 }
             }
             Record::Released { realm, numbers } => {
                 for number in numbers {
-                    let key = (Arc::clone(&realm), number);
-                    // A failed write may have left it on disk: so it is removed all the same.
-                    let came = self.retained.contains_key(&key);
-                    self.retained.insert(key, Change::Remove { came });
+                    self.change((Arc::clone(&realm), number), Change::Remove);
                 }
             }
+        }
+    }
+
+    /// An event that comes and goes before either is written leaves nothing to write.
+    fn change(&mut self, place: (Arc<str>, u64), change: Change) {
+        if self.retained.remove(&place).is_none() {
+            self.retained.insert(place, change);
+            self.is_dirty = true;
         }
     }
 
@@ -83,21 +96,45 @@ impl Pending {
         if !self.histories.contains_key(key) {
             self.histories.insert(key.into(), History::default());
         }
-        let history = self.histories.get_mut(key).expect("it was just put there");
-        history.is_dirty = true;
-        history
+        self.histories.get_mut(key).expect("it was just put there")
     }
 
-    /// Everything is written. `early`: released events that were not there.
-    pub(super) fn clear(&mut self, early: Vec<(Arc<str>, u64)>) {
+    fn is_settled(&self, (realm, number): &(Arc<str>, u64)) -> bool {
+        self.settled.get(realm).is_some_and(|settled| number <= settled)
+    }
+
+    /// Everything is written. `absent`: released events that were not there.
+    pub(super) fn clear(&mut self, absent: Vec<(Arc<str>, u64)>) {
         for history in self.histories.values_mut() {
             history.events.clear();
             history.is_dirty = false;
         }
         self.retained.clear();
         self.forgotten.clear();
+        let early = absent.into_iter().filter(|place| !self.is_settled(place));
+        let early: Vec<_> = early.collect();
         self.early.extend(early);
         self.is_dirty = false;
+    }
+
+    /// The file has exactly this of a history. Records up to its last number say nothing new.
+    pub(super) fn settle_history(&mut self, key: &str, holding: &Holding) {
+        let history = self.history(key);
+        history.settled = holding.last_number;
+        history.keep_from = holding.keep_from;
+        history.evicted = holding.evicted;
+    }
+
+    /// The file has exactly what a realm retained when this was the last number.
+    pub(super) fn settle_retained(&mut self, realm: &Arc<str>, last_number: u64) {
+        self.settled.insert(Arc::clone(realm), last_number);
+    }
+
+    /// Entries of all kinds, whose number must not depend on how much comes. For tests.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let events = self.histories.values().map(|history| history.events.len()).sum::<usize>();
+        events + self.retained.len() + self.early.len() + self.forgotten.len()
     }
 }
 
@@ -105,6 +142,8 @@ impl History {
     fn trim(&mut self, keep_from: u64, evicted: Option<Timestamp>) {
         self.keep_from = self.keep_from.max(keep_from);
         self.evicted = self.evicted.max(evicted);
-        self.events = self.events.split_off(&self.keep_from);
+        while self.events.first_key_value().is_some_and(|(number, _)| *number < self.keep_from) {
+            self.events.pop_first();
+        }
     }
 }

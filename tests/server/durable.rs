@@ -19,7 +19,7 @@ use crate::sockets::{Client, Frame, Kind, Lines};
 /// A router that keeps the events of `com.x` and all below `log.`, and retained events.
 struct Stentor {
     process: Running,
-    _log: Lines,
+    log: Lines,
     address: ListenAddress,
 }
 
@@ -52,7 +52,7 @@ impl Stentor {
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Lines::of(process.stderr.take().unwrap());
         let line = log.next_with("listening");
-        Self { process: Running(process), _log: log, address: address_in(&line) }
+        Self { process: Running(process), log, address: address_in(&line) }
     }
 
     fn join(&self) -> Client {
@@ -188,37 +188,45 @@ fn a_stop_in_order_keeps_everything() {
     assert_eq!(after.iter().map(|(number, _)| number.clone()).collect::<Vec<_>>(), [48, 49, 50]);
 }
 
-/// A disk without room: publications that want to be safe fail, everything else goes on.
-#[test]
-fn a_full_disk_stops_nobody() {
-    let directory = tempfile::tempdir().unwrap();
-    configure(directory.path(), 100_000);
-    let file = directory.path().join("stentor.toml");
+/// A router whose files may not grow over 2 MiB, which is a disk without room for more.
+fn start_on_a_small_disk(directory: &Path) -> Stentor {
+    let file = directory.join("stentor.toml");
     let script = format!(
         "trap '' XFSZ; ulimit -f 4096; exec {:?} --config {:?}",
         env!("CARGO_BIN_EXE_stentor"),
         file.to_str().unwrap()
     );
-    let stentor = Stentor::run(Command::new("sh").args(["-c", &script]));
-    let mut subscriber = stentor.join();
-    subscriber.subscribe("com.x");
-    let mut client = stentor.join();
-    let text = "x".repeat(100_000);
-    let mut saved = 0;
-    let refused = loop {
+    Stentor::run(Command::new("sh").args(["-c", &script]))
+}
+
+/// Publishes large events until one is not saved; gives how many were, and that answer.
+fn fill_disk(client: &mut Client) -> (usize, Value) {
+    let text = "x".repeat(LARGE);
+    for saved in 0..100 {
         let request = client.next_request();
         client.send(&json!([16, request, {"acknowledge": true}, "com.x", [text]]));
         let answer = client.receive();
-        subscriber.expect(36);
         if answer[0] == 8 {
-            break answer;
+            return (saved, answer);
         }
         assert_eq!(answer[0], 17);
-        saved += 1;
-        assert!(saved < 100, "2 MiB are full by now");
-    };
+    }
+    panic!("2 MiB are full by now");
+}
+
+/// A disk without room: publications that want to be safe fail, everything else goes on.
+#[test]
+fn a_full_disk_stops_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    configure(directory.path(), 100_000);
+    let stentor = start_on_a_small_disk(directory.path());
+    let mut subscriber = stentor.join();
+    subscriber.subscribe("com.x");
+    let mut client = stentor.join();
+    let (saved, refused) = fill_disk(&mut client);
     assert_eq!(refused[4], "wamp.error.canceled");
     assert!(saved > 0);
+    (0..=saved).for_each(|_| drop(subscriber.expect(36)));
     client.publish_acknowledged("com.elsewhere", &json!(1));
     client.publish("com.x", &json!("last"));
     assert_eq!(subscriber.expect(36)[4][0], "last");
@@ -226,6 +234,36 @@ fn a_full_disk_stops_nobody() {
     stentor.kill();
     let stentor = Stentor::start(directory.path());
     assert!(history(&mut stentor.join(), 1).len() >= saved, "what was acknowledged is there");
+}
+
+/// Nothing is lost without a word: what a stop in order cannot save is counted, and the exit code
+/// tells.
+#[test]
+fn a_stop_names_what_it_could_not_save() {
+    let directory = tempfile::tempdir().unwrap();
+    configure(directory.path(), 100_000);
+    let mut stentor = start_on_a_small_disk(directory.path());
+    let mut client = stentor.join();
+    let (saved, _) = fill_disk(&mut client);
+    // More than the whole disk, so that the last try must fail.
+    let more = 30;
+    (0..more).for_each(|_| client.publish("com.x", &json!("x".repeat(LARGE))));
+    client.publish("log.y", &json!(1));
+    assert_eq!(history(&mut client, 2).len(), 1);
+    stentor.process.signal("TERM");
+    client.expect(6);
+    client.send(&json!([6, {}, "wamp.close.goodbye_and_out"]));
+    assert_eq!(stentor.process.exit_code(), Some(1));
+    let last = stentor.log.next_with("could not be written at the stop");
+    let lost = more + 1;
+    let expected = format!(
+        "{lost} events of the history `realm1 exact com.x`, 1 event of the history \
+         `realm1 prefix log.` are lost; {} publications came in",
+        lost + 1
+    );
+    assert!(last.contains(&expected) && last.contains("File too large"), "{last}");
+    let stentor = Stentor::start(directory.path());
+    assert_eq!(history(&mut stentor.join(), 1).len(), saved, "it told the truth");
 }
 
 #[test]
@@ -259,3 +297,6 @@ fn a_file_that_is_no_store_is_named() {
     let text = run();
     assert!(text.contains("it is damaged") && text.contains("restore it from a copy"), "{text}");
 }
+
+/// Bytes of an event that soon fills a small disk.
+const LARGE: usize = 100_000;

@@ -8,6 +8,8 @@ mod history;
 mod hostile;
 mod limits;
 mod log;
+#[cfg(target_os = "linux")]
+mod memory;
 mod process;
 mod routing;
 mod running;

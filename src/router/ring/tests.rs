@@ -380,7 +380,7 @@ proptest! {
             ring.push(event(number, ms, TOPICS[*topic], *is_secret), plan.bounds, at(ms));
         }
         let saved = ring.entries.iter().map(|entry| (entry.number, Arc::clone(&entry.event)));
-        let restored = Ring::restored(saved.collect(), ring.evicted);
+        let restored = Ring::restored(saved, ring.evicted);
         prop_assert_eq!(ask(&restored, &Query::default()), ask(&ring, &Query::default()));
         prop_assert_eq!(restored.bytes(), ring.bytes());
         prop_assert!(restored.len() == 0 || restored.edge() == ring.edge());

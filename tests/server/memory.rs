@@ -1,0 +1,69 @@
+//! The memory of the real process after a burst: what was freed goes back to the system.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use stentor::codec::Codec;
+use stentor::config::ListenAddress;
+
+use crate::running::{Running, address_in};
+use crate::sockets::{Client, Kind, Lines, Stream, eventually};
+
+const MIB: usize = 1024 * 1024;
+
+/// Resident memory of a process, in bytes.
+fn resident(process: &Running) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
+/// Large events of many lengths, for subscribers of two serializers that read late. Gives the most
+/// memory meanwhile, and sessions that began then and stay: what is theirs lies behind what is
+/// freed.
+fn burst(process: &Running, address: &ListenAddress) -> (usize, Vec<Client>) {
+    let kind = |number: usize| Kind::Raw([Codec::Json, Codec::MsgPack][number % 2]);
+    let subscribe = |number| {
+        let mut client = Client::open_on(Stream::connect_small(address), kind(number)).unwrap();
+        client.hello("realm1");
+        client.subscribe("com.x");
+        client
+    };
+    let mut subscribers: Vec<_> = (0..24).map(subscribe).collect();
+    let mut publishers: Vec<_> = (0..6).map(|number| Client::join(address, kind(number))).collect();
+    let (mut peak, mut stay) = (0, Vec::new());
+    for round in 0..4 {
+        let event = |place: usize| {
+            let length = 350_000 + (round * 6 + place) * 29_989 % 350_000;
+            Value::from("x".repeat(length))
+        };
+        for (place, publisher) in publishers.iter_mut().enumerate() {
+            publisher.publish_acknowledged("com.x", &event(place));
+        }
+        peak = peak.max(resident(process));
+        stay.extend((0..20).map(|number| Client::join(address, kind(number))));
+        for subscriber in &mut subscribers {
+            (0..publishers.len()).for_each(|_| drop(subscriber.expect(36)));
+        }
+    }
+    (peak, stay)
+}
+
+#[test]
+fn memory_of_a_burst_is_given_back() {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(["--listen", "127.0.0.1:0", "--shards", "2", "--send-buffer", "65536"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = Lines::of(process.stderr.take().unwrap());
+    let process = Running(process);
+    let address = address_in(&log.next_with("listening"));
+    let mut client = Client::join(&address, Kind::Raw(Codec::Json));
+    client.publish_acknowledged("com.x", &json!("warm"));
+    let before = resident(&process);
+    let (peak, _stay) = burst(&process, &address);
+    assert!(peak > before + 48 * MIB, "no burst: {} MiB", peak / MIB);
+    eventually("memory is given back", || resident(&process) < before + 32 * MIB);
+}
