@@ -12,7 +12,7 @@ use super::json::JsonReader;
 use super::msgpack::MsgPackReader;
 use super::out::{Head, Out};
 use super::token::{Extent, Reader, Sequence, Token};
-use super::{Codec, DecodeError, DecodeFault, EncodeError, MAX_NESTING, json};
+use super::{Codec, DecodeError, DecodeFault, EncodeError, MAX_NESTING, json_text};
 use crate::wamp::{Payload, PayloadBuf};
 
 /// Bytes that one byte of payload becomes at most in another serializer. The worst case is an empty
@@ -231,7 +231,7 @@ fn write_scalar<W: Writer>(out: &mut Out<'_>, token: Token<'_>) -> Result<(), En
         Token::UInt(number) => W::uint(out, number),
         Token::Int(number) => W::int(out, number),
         Token::Float(number) => W::float(out, number)?,
-        Token::Number(text) => W::float(out, json::parse_float(text).map_err(failed)?)?,
+        Token::Number(text) => W::float(out, json_text::parse_float(text).map_err(failed)?)?,
         Token::Str(text) => W::str(out, &text.read().map_err(failed)?)?,
         Token::Bytes(binary) => W::bytes(out, &binary.read().map_err(failed)?)?,
         Token::Foreign(what) => return Err(failed(DecodeFault::Foreign { what }.into())),
