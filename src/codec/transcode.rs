@@ -4,6 +4,8 @@
 //! What takes memory besides the output is the list of what is open, which the nesting bounds, and
 //! one entry per long list or dict whose length the reader does not know beforehand.
 
+use std::marker::PhantomData;
+
 use smallvec::SmallVec;
 
 use super::cbor::CborReader;
@@ -75,7 +77,7 @@ struct Stream<W> {
     open: SmallVec<[Open; 16]>,
     /// Lists and dicts with a head of more than the one byte that was left for it, as they ended.
     long: Vec<Long>,
-    writer: std::marker::PhantomData<W>,
+    writer: PhantomData<W>,
 }
 
 /// A list or dict of which elements are still to come.
@@ -96,7 +98,7 @@ struct Long {
 
 impl<W> Default for Stream<W> {
     fn default() -> Self {
-        Self { open: SmallVec::new(), long: Vec::new(), writer: std::marker::PhantomData }
+        Self { open: SmallVec::new(), long: Vec::new(), writer: PhantomData }
     }
 }
 
