@@ -52,6 +52,53 @@ impl<'a> Reader<'a> for CborReader<'a> {
         }
     }
 
+    #[inline]
+    fn plain_uint(&mut self) -> Option<u64> {
+        let at = self.decoder.position();
+        let (number, length) = match *self.decoder.input().get(at..)? {
+            [number @ ..0x18, ..] => (number.into(), 1),
+            [0x18, number, ..] => (number.into(), 2),
+            [0x19, a, b, ..] => (u16::from_be_bytes([a, b]).into(), 3),
+            [0x1a, a, b, c, d, ..] => (u32::from_be_bytes([a, b, c, d]).into(), 5),
+            [0x1b, a, b, c, d, e, f, g, h, ..] => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 9),
+            _ => return None,
+        };
+        self.decoder.set_position(at + length);
+        Some(number)
+    }
+
+    #[inline]
+    fn plain_text(&mut self) -> Option<&'a str> {
+        let (text, end) = self.short_text()?;
+        let text = std::str::from_utf8(text).ok()?;
+        self.decoder.set_position(end);
+        Some(text)
+    }
+
+    #[inline]
+    fn empty_dict(&mut self) -> bool {
+        let at = self.decoder.position();
+        let is_empty = self.decoder.input().get(at) == Some(&0xa0);
+        self.decoder.set_position(at + usize::from(is_empty));
+        is_empty
+    }
+
+    #[inline]
+    fn pass_plain(&mut self) -> bool {
+        let at = self.decoder.position();
+        let end = match self.decoder.input().get(at) {
+            // Integers of one byte, false, true, null and undefined.
+            Some(..0x18 | 0x20..0x38 | 0xf4..0xf8) => at + 1,
+            Some(0x60..0x79) => match self.short_text() {
+                Some((text, end)) if text.is_ascii() => end,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        self.decoder.set_position(end);
+        true
+    }
+
     fn position(&self) -> usize {
         self.decoder.position()
     }
@@ -63,6 +110,18 @@ impl<'a> Reader<'a> for CborReader<'a> {
 }
 
 impl<'a> CborReader<'a> {
+    /// The bytes of a string with a head of one or two bytes, which is next, and where it ends.
+    #[inline]
+    fn short_text(&self) -> Option<(&'a [u8], usize)> {
+        let at = self.decoder.position();
+        let (text, head_bytes) = match self.decoder.input().get(at..)? {
+            [head @ 0x60..0x78, rest @ ..] => (rest.get(..usize::from(head & 0x1f))?, 1),
+            [0x78, length, rest @ ..] => (rest.get(..usize::from(*length))?, 2),
+            _ => return None,
+        };
+        Some((text, at + head_bytes + text.len()))
+    }
+
     fn token_of(&mut self, kind: Type) -> Result<Token<'a>, minicbor::decode::Error> {
         let decoder = &mut self.decoder;
         Ok(match kind {

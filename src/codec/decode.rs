@@ -19,10 +19,11 @@ use crate::wamp::{
 
 /// Decodes one whole document as a message.
 pub(super) fn message<'a, R: Reader<'a>>(
+    reader: R,
     bytes: &'a [u8],
     nesting: u16,
 ) -> Result<ClientMessage<'a>, DecodeError> {
-    let mut scan = Scan::<R>::new(bytes, nesting)?;
+    let mut scan = Scan::new(reader, bytes, nesting);
     let mut list = match scan.token()? {
         Token::List(list) => list,
         other => {
@@ -52,7 +53,7 @@ pub(super) fn value<'a, R: Reader<'a>>(
     nesting: u16,
     limit_bytes: usize,
 ) -> Result<Value, DecodeError> {
-    let mut scan = Scan::<R>::new(bytes, nesting)?;
+    let mut scan = Scan::new(R::new(bytes)?, bytes, nesting);
     let head = scan.token()?;
     let value = scan.value(head, &mut Room::new(Place::top("the value"), limit_bytes))?;
     scan.finish()?;
@@ -152,13 +153,13 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
             Token::Str(text) => Some(text.read_name()?),
             other => return Err(self.mismatch("Realm", "a string or null", other.describe())),
         };
-        let details =
-            self.dict("Details", |scan, dict, place| hello::details(scan, dict, place))?;
+        self.require()?;
+        let details = self.dict("Details", hello::details)?;
         Ok(ClientMessage::Hello(Box::new(Hello { realm, ..details })))
     }
 
     fn abort(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
-        self.dict("Details", ignored_details)?;
+        self.options("Details", ignored_details)?;
         let reason = self.text("Reason")?;
         self.payload(None)?;
         Ok(ClientMessage::Abort { reason })
@@ -166,12 +167,12 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
 
     fn authenticate(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let signature = self.text("Signature")?;
-        let extra = self.dict("Extra", hello::unique_dict)?;
+        let extra = self.options("Extra", hello::unique_dict)?;
         Ok(ClientMessage::Authenticate { signature, extra })
     }
 
     fn goodbye(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
-        self.dict("Details", ignored_details)?;
+        self.options("Details", ignored_details)?;
         let reason = self.text("Reason")?;
         Ok(ClientMessage::Goodbye { reason })
     }
@@ -183,7 +184,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
             other => return Err(self.mismatch("REQUEST.Type", "an integer", other.describe())),
         }
         let request = self.id("REQUEST.Request", RequestId::new)?;
-        let details = self.dict("Details", error_details)?;
+        let details = self.options("Details", error_details)?;
         let error = self.text("Error")?;
         let payload = self.payload(details.passthru.as_deref())?;
         Ok(ClientMessage::Error(InvocationError { request, details, error, payload }))
@@ -191,7 +192,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
 
     fn publish(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let request = self.request()?;
-        let options = self.dict("Options", publish_options)?;
+        let options = self.options("Options", publish_options)?;
         let topic = self.text("Topic")?;
         let payload = self.payload(options.passthru.as_deref())?;
         Ok(ClientMessage::Publish(Publish { request, options, topic, payload }))
@@ -199,14 +200,14 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
 
     fn subscribe(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let request = self.request()?;
-        let options = self.dict("Options", subscribe_options)?;
+        let options = self.options("Options", subscribe_options)?;
         let topic = self.text("Topic")?;
         Ok(ClientMessage::Subscribe(Subscribe { request, options, topic }))
     }
 
     fn call(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let request = self.request()?;
-        let options = self.dict("Options", call_options)?;
+        let options = self.options("Options", call_options)?;
         let procedure = self.text("Procedure")?;
         let payload = self.payload(options.passthru.as_deref())?;
         Ok(ClientMessage::Call(Call { request, options, procedure, payload }))
@@ -214,20 +215,20 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
 
     fn cancel(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let request = self.id("CALL.Request", RequestId::new)?;
-        let mode = self.dict("Options", cancel_mode)?;
+        let mode = self.options("Options", cancel_mode)?;
         Ok(ClientMessage::Cancel(Cancel { request, mode }))
     }
 
     fn register(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let request = self.request()?;
-        let options = self.dict("Options", register_options)?;
+        let options = self.options("Options", register_options)?;
         let procedure = self.text("Procedure")?;
         Ok(ClientMessage::Register(Register { request, options, procedure }))
     }
 
     fn yield_(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let request = self.id("INVOCATION.Request", RequestId::new)?;
-        let options = self.dict("Options", yield_options)?;
+        let options = self.options("Options", yield_options)?;
         let payload = self.payload(options.passthru.as_deref())?;
         Ok(ClientMessage::Yield(Yield { request, options, payload }))
     }
@@ -239,13 +240,15 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
         Ok(!self.ended)
     }
 
+    /// Moves to an element that must be there.
+    fn require(&mut self) -> Result<(), DecodeError> {
+        if self.advance()? { Ok(()) } else { Err(self.count_error(self.read.to_string())) }
+    }
+
     /// The head of an element that must be there.
     fn next(&mut self) -> Result<Token<'a>, DecodeError> {
-        if self.advance()? {
-            self.scan.token()
-        } else {
-            Err(self.count_error(self.read.to_string()))
-        }
+        self.require()?;
+        self.scan.token()
     }
 
     fn request(&mut self) -> Result<RequestId, DecodeError> {
@@ -257,27 +260,45 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
         element: &'static str,
         new: impl FnOnce(u64) -> Option<T>,
     ) -> Result<T, DecodeError> {
-        match self.next()? {
-            Token::UInt(number) => {
-                new(number).ok_or_else(|| self.mismatch(element, AN_ID, number.to_string()))
-            }
-            other => Err(self.mismatch(element, AN_ID, other.describe())),
-        }
+        self.require()?;
+        let number = match self.scan.plain_uint() {
+            Some(number) => number,
+            None => match self.scan.token()? {
+                Token::UInt(number) => number,
+                other => return Err(self.mismatch(element, AN_ID, other.describe())),
+            },
+        };
+        new(number).ok_or_else(|| self.mismatch(element, AN_ID, number.to_string()))
     }
 
     fn text(&mut self, element: &'static str) -> Result<Cow<'a, str>, DecodeError> {
-        match self.next()? {
+        self.require()?;
+        if let Some(text) = self.scan.plain_text() {
+            return Ok(Cow::Borrowed(text));
+        }
+        match self.scan.token()? {
             Token::Str(text) => text.read_name(),
             other => Err(self.mismatch(element, "a string", other.describe())),
         }
     }
 
+    /// Options or details that may be empty, as most are.
+    fn options<T: Default>(
+        &mut self,
+        element: &'static str,
+        read: impl FnOnce(&mut Scan<'a, R>, Sequence, Place<'_>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        self.require()?;
+        if self.scan.empty_dict() { Ok(T::default()) } else { self.dict(element, read) }
+    }
+
+    /// A dict, to which was moved.
     fn dict<T>(
         &mut self,
         element: &'static str,
         read: impl FnOnce(&mut Scan<'a, R>, Sequence, Place<'_>) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
-        let dict = match self.next()? {
+        let dict = match self.scan.token()? {
             Token::Dict(dict) => dict,
             other => return Err(self.mismatch(element, "a dict", other.describe())),
         };
@@ -333,7 +354,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     }
 
     /// Checks that the message and the document end here.
-    fn finish(mut self) -> Result<(), DecodeError> {
+    fn finish(&mut self) -> Result<(), DecodeError> {
         if self.advance()? {
             return Err(self.count_error("more"));
         }
@@ -362,167 +383,4 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
 const AN_ID: &str = "an integer from 1 to 2^53";
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Codec, DecodeLimits, decode, decode_json};
-    use super::*;
-
-    #[track_caller]
-    fn refused(text: &str, message: &str) {
-        assert_eq!(decode_json(text).expect_err(text).to_string(), message);
-    }
-
-    fn payload(text: &str) -> Payload<'_> {
-        match decode_json(text) {
-            Ok(ClientMessage::Publish(publish)) => publish.payload,
-            other => panic!("{other:?} is no PUBLISH"),
-        }
-    }
-
-    #[test]
-    fn what_is_no_message_is_refused() {
-        refused("{}", "a message must be a list that begins with its type, got a dict");
-        refused("[]", "a message must be a list that begins with its type, got an empty list");
-        refused(r#"["16"]"#, "a message must be a list that begins with its type, got a string");
-        refused("[16.0]", "a message must be a list that begins with its type, got a float");
-        refused("[7]", "unknown message type 7");
-        refused("[337,1]", "unknown message type 337");
-        refused("[65552]", "unknown message type 65552");
-        refused("[36,1,1,{}]", "EVENT is only ever sent by a router");
-        refused("[4,\"ticket\",{}]", "CHALLENGE is only ever sent by a router");
-    }
-
-    #[test]
-    fn the_count_of_elements_must_fit() {
-        refused("[16,1,{}]", "PUBLISH must have 4 to 6 elements, got 3");
-        refused(r#"[16,1,{},"a",[],{},1]"#, "PUBLISH must have 4 to 6 elements, got more");
-        refused(r#"[32,1,{},"a",[]]"#, "SUBSCRIBE must have 4 elements, got more");
-        refused("[34,1,1,{}]", "UNSUBSCRIBE must have 3 elements, got more");
-        refused("[66,1,1,{}]", "UNREGISTER must have 3 elements, got more");
-        refused("[70,1]", "YIELD must have 3 to 5 elements, got 2");
-        assert!(decode_json(r#"[3,{},"a",[1],{"b":2}]"#).is_ok());
-        refused(r#"[6,{},"a",[]]"#, "GOODBYE must have 3 elements, got more");
-    }
-
-    #[test]
-    fn elements_must_have_their_types() {
-        refused("[16,0,{},\"a\"]", "PUBLISH.Request must be an integer from 1 to 2^53, got 0");
-        let beyond = "PUBLISH.Request must be an integer from 1 to 2^53, got 9007199254740993";
-        refused("[16,9007199254740993,{},\"a\"]", beyond);
-        for not_integer in ["1.0", "1e3", "-0"] {
-            let text = format!("[16,{not_integer},{{}},\"a\"]");
-            let error = decode_json(&text).expect_err("it is no integer").to_string();
-            assert!(error.starts_with("PUBLISH.Request must be an integer"), "{error}");
-        }
-        refused("[48,1,[],\"a\"]", "CALL.Options must be a dict, got a list");
-        refused("[48,1,{},null]", "CALL.Procedure must be a string, got null");
-        refused("[16,1,{},\"a\",{}]", "PUBLISH.Arguments must be a list, got a dict");
-        refused("[16,1,{},\"a\",[],[]]", "PUBLISH.ArgumentsKw must be a dict, got a list");
-        refused("[1,7,{}]", "HELLO.Realm must be a string or null, got an integer");
-        refused(r#"[8,48,1,{},"a"]"#, "ERROR.REQUEST.Type must be 68 (INVOCATION), got 48");
-        assert!(decode_json("[16,9007199254740992,{},\"a\"]").is_ok());
-    }
-
-    #[test]
-    fn binary_integers_of_every_width_are_ids() {
-        let wide: [&[u8]; 4] = [&[0xd0, 1], &[0xd3, 0, 0, 0, 0, 0, 0, 0, 1], &[0xcd, 0, 1], &[1]];
-        for id in wide {
-            let bytes = [&[0x93, 0x31], id, &[0x80]].concat();
-            let decoded = decode(Codec::MsgPack, &bytes, DecodeLimits { nesting: 64 });
-            assert!(matches!(decoded, Ok(ClientMessage::Cancel(_))), "{id:?}");
-        }
-        let float = [0x93, 0x31, 0xca, 0x3f, 0x80, 0, 0, 0x80];
-        assert!(decode(Codec::MsgPack, &float, DecodeLimits { nesting: 64 }).is_err());
-    }
-
-    #[test]
-    fn payload_is_kept_as_sent() {
-        let parts = |payload| match payload {
-            Payload::Raw { args, kwargs, .. } => Some((args, kwargs)),
-            _ => None,
-        };
-        assert_eq!(parts(payload(r#"[16,1,{},"a"]"#)), None);
-        assert_eq!(parts(payload(r#"[16,1,{},"a", [ ] ]"#)), Some((&b"[ ]"[..], None)));
-        let both = payload(r#"[16,1,{},"a", [1.0,"\u00e4"] , {"b" : 2} ]"#);
-        assert_eq!(parts(both), Some((&br#"[1.0,"\u00e4"]"#[..], Some(&br#"{"b" : 2}"#[..]))));
-    }
-
-    #[test]
-    fn null_payload_counts_as_absent() {
-        for text in [r#"[16,1,{},"a",null]"#, r#"[16,1,{},"a",null,null]"#] {
-            assert!(matches!(payload(text), Payload::Empty), "{text}");
-        }
-        let Payload::Raw { args, kwargs, .. } = payload(r#"[16,1,{},"a",null,{"b":2}]"#) else {
-            panic!("there are keyword arguments");
-        };
-        assert_eq!((args, kwargs), (&b"[]"[..], Some(&br#"{"b":2}"#[..])));
-    }
-
-    #[test]
-    fn one_binary_item_may_be_the_payload_only_if_it_is_announced() {
-        let text = r#"[16,1,{"enc_algo":"cryptobox"},"a","\u0000AQI="]"#;
-        assert!(matches!(payload(text), Payload::Raw { kwargs: None, .. }));
-        let bare = r#"[16,1,{},"a","\u0000AQI="]"#;
-        refused(bare, "PUBLISH.Arguments must be a list, got binary data");
-    }
-
-    #[test]
-    fn keyword_arguments_must_have_strings_as_keys_and_may_repeat_them() {
-        let head = [0x96, 0x10, 1, 0x80, 0xa1, b'a', 0x90];
-        let bytes = [&head[..], &[0x81, 1, 2]].concat();
-        let error = decode(Codec::MsgPack, &bytes, DecodeLimits { nesting: 64 });
-        let error = error.expect_err("1 is no string").to_string();
-        assert_eq!(error, "the keys of PUBLISH.ArgumentsKw must be strings, got an integer");
-        assert!(decode_json(r#"[16,1,{},"a",[],{"b":1,"b":2}]"#).is_ok());
-    }
-
-    #[test]
-    fn nesting_is_bounded_in_every_serializer() {
-        let nested = |open: &[u8], levels: usize| open.repeat(levels);
-        let json = |levels: usize| {
-            let args = "[".repeat(levels) + &"]".repeat(levels);
-            format!(r#"[16,1,{{}},"a",{args}]"#)
-        };
-        let too_deep = |bytes: &[u8], codec| {
-            let error = decode(codec, bytes, DecodeLimits { nesting: 600 });
-            assert_eq!(
-                error.expect_err("it is deep").fault(),
-                &DecodeFault::TooDeep { limit: 512 }
-            );
-        };
-        assert!(decode_json(&json(63)).is_ok());
-        assert_eq!(
-            decode_json(&json(64)).unwrap_err().fault(),
-            &DecodeFault::TooDeep { limit: 64 }
-        );
-        too_deep(json(200_000).as_bytes(), Codec::Json);
-        let head = [0x95, 0x10, 1, 0x80, 0xa1, b'a'];
-        too_deep(&[&head[..], &nested(&[0x91], 200_000)].concat(), Codec::MsgPack);
-        let head = [0x85, 0x10, 1, 0xa0, 0x61, b'a'];
-        for open in [0x81, 0x9f] {
-            too_deep(&[&head[..], &nested(&[open], 200_000)].concat(), Codec::Cbor);
-        }
-        // Unknown options, and authextra, which becomes values.
-        let deep = "{\"a\":".repeat(200_000);
-        for text in [format!("[16,1,{deep}"), format!("[5,\"a\",{deep}")] {
-            assert_eq!(
-                decode_json(&text).unwrap_err().fault(),
-                &DecodeFault::TooDeep { limit: 64 }
-            );
-        }
-    }
-
-    #[test]
-    fn declared_lengths_are_not_believed() {
-        let huge: [(Codec, &[u8]); 5] = [
-            (Codec::MsgPack, &[0xdd, 0xff, 0xff, 0xff, 0xff, 0x10]),
-            (Codec::MsgPack, &[0x95, 0x10, 1, 0x80, 0xdb, 0xff, 0xff, 0xff, 0xff]),
-            (Codec::MsgPack, &[0x93, 0x05, 0xa1, b'a', 0xdf, 0xff, 0xff, 0xff, 0xff]),
-            (Codec::Cbor, &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x10]),
-            (Codec::Cbor, &[0x83, 0x05, 0x7b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-        ];
-        for (codec, bytes) in huge {
-            let error = decode(codec, bytes, DecodeLimits { nesting: 64 }).expect_err("it is cut");
-            assert!(error.to_string().contains("unexpected end"), "{error}");
-        }
-    }
-}
+mod tests;

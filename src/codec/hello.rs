@@ -144,12 +144,12 @@ fn feature(name: &str) -> Option<Feature> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::decode_json;
+    use super::super::read_json;
     use super::*;
     use crate::wamp::ClientMessage;
 
     fn hello(details: &str) -> Result<Box<Hello<'static>>, String> {
-        match decode_json(&format!(r#"[1,"realm1",{details}]"#)) {
+        match read_json(&format!(r#"[1,"realm1",{details}]"#)) {
             Ok(ClientMessage::Hello(hello)) => {
                 let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
                 Ok(Box::new(Hello {
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_realm_may_be_null() {
-        let decoded = decode_json(r#"[1,null,{"roles":{"caller":{}}}]"#);
+        let decoded = read_json(r#"[1,null,{"roles":{"caller":{}}}]"#);
         assert!(matches!(decoded, Ok(ClientMessage::Hello(hello)) if hello.realm.is_none()));
     }
 
@@ -243,7 +243,7 @@ mod tests {
             assert_eq!(extra(&value), Err(too_large.clone()), "{}", &value[..20]);
         }
         let text = format!("[5,\"\",{{\"a\":[{}0]}}]", "0,".repeat(1_000_000));
-        let error = decode_json(&text).expect_err("it is too large").to_string();
+        let error = read_json(&text).expect_err("it is too large").to_string();
         assert_eq!(error, "AUTHENTICATE.Extra takes more than 16384 bytes of memory");
     }
 }

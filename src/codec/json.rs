@@ -3,9 +3,7 @@
 //! A string that begins with U+0000 is binary: the rest must be base64. Keys are always text.
 //! Encoding is checked once for the whole document, so that pieces of it are `&str` for free.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
+use super::json_text::{code_unit, end_of_plain_text, is_base64};
 use super::token::{Binary, Extent, Reader, Sequence, Text, Token};
 use super::{Codec, DecodeError, DecodeFault};
 
@@ -27,11 +25,7 @@ impl<'a> Reader<'a> for JsonReader<'a> {
 
     fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => {
-                let mut reader = Self { text, at: 0 };
-                reader.skip_space();
-                Ok(reader)
-            }
+            Ok(text) => Ok(Self::of_text(text)),
             Err(error) => Err(malformed("invalid UTF-8", error.valid_up_to())),
         }
     }
@@ -93,6 +87,71 @@ impl<'a> Reader<'a> for JsonReader<'a> {
         Ok(true)
     }
 
+    #[inline]
+    fn plain_uint(&mut self) -> Option<u64> {
+        let digits = &self.text.as_bytes()[self.at..];
+        let (mut number, mut count) = (0, 0);
+        while let Some(digit @ b'0'..=b'9') = digits.get(count) {
+            number = number * 10 + u64::from(digit - b'0');
+            count += 1;
+            if count == SAFE_DIGITS {
+                return None;
+            }
+        }
+        let is_number = count == 1 || count > 1 && digits[0] != b'0';
+        if is_number && matches!(digits.get(count), Some(b',' | b']' | b'}')) {
+            self.at += count;
+            Some(number)
+        } else {
+            None
+        }
+    }
+
+    #[inline]
+    fn plain_text(&mut self) -> Option<&'a str> {
+        let end = self.end_of_plain_string()?;
+        let text = self.text.get(self.at + 1..end)?;
+        self.at = end + 1;
+        Some(text)
+    }
+
+    #[inline]
+    fn plain_key(&mut self) -> Option<&'a str> {
+        let end = self.end_of_plain_string()?;
+        if self.text.as_bytes().get(end + 1) != Some(&b':') {
+            return None;
+        }
+        let key = self.text.get(self.at + 1..end)?;
+        self.at = end + 2;
+        self.skip_space();
+        Some(key)
+    }
+
+    #[inline]
+    fn empty_dict(&mut self) -> bool {
+        let is_empty = self.text.as_bytes()[self.at..].starts_with(b"{}");
+        self.at += if is_empty { 2 } else { 0 };
+        is_empty
+    }
+
+    #[inline]
+    fn pass_plain(&mut self) -> bool {
+        match self.peek() {
+            Some(b'"') => match self.end_of_plain_string() {
+                Some(end) => {
+                    self.at = end + 1;
+                    true
+                }
+                None => false,
+            },
+            Some(b'0'..=b'9') => self.plain_uint().is_some(),
+            Some(b'n') => self.pass(b"null"),
+            Some(b't') => self.pass(b"true"),
+            Some(b'f') => self.pass(b"false"),
+            _ => false,
+        }
+    }
+
     fn position(&self) -> usize {
         self.at
     }
@@ -104,6 +163,12 @@ impl<'a> Reader<'a> for JsonReader<'a> {
 }
 
 impl<'a> JsonReader<'a> {
+    pub(super) fn of_text(text: &'a str) -> Self {
+        let mut reader = Self { text, at: 0 };
+        reader.skip_space();
+        reader
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -119,13 +184,25 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    fn literal(&mut self, text: &str, token: Token<'a>) -> Result<Token<'a>, DecodeError> {
-        if self.text.as_bytes()[self.at..].starts_with(text.as_bytes()) {
-            self.at += text.len();
-            Ok(token)
-        } else {
-            Err(self.fail("unexpected character"))
+    /// Where the quote is that ends a string without escapes; its opening quote is next.
+    #[inline]
+    fn end_of_plain_string(&self) -> Option<usize> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'"') {
+            return None;
         }
+        let end = end_of_plain_text(bytes, self.at + 1);
+        (bytes.get(end) == Some(&b'"')).then_some(end)
+    }
+
+    fn pass(&mut self, literal: &[u8]) -> bool {
+        let is_next = self.text.as_bytes()[self.at..].starts_with(literal);
+        self.at += if is_next { literal.len() } else { 0 };
+        is_next
+    }
+
+    fn literal(&mut self, text: &str, token: Token<'a>) -> Result<Token<'a>, DecodeError> {
+        if self.pass(text.as_bytes()) { Ok(token) } else { Err(self.fail("unexpected character")) }
     }
 
     fn string_token(&mut self) -> Result<Token<'a>, DecodeError> {
@@ -249,122 +326,11 @@ fn binary_token(with_quotes: &str, start: usize) -> Result<Token<'_>, DecodeErro
     }
 }
 
-/// The text of a checked string in its quotes. Refuses lone surrogates, which no text of another
-/// serializer can hold.
-pub(super) fn unescape(quoted: &str) -> Result<String, DecodeError> {
-    let lone = DecodeFault::Foreign { what: "a string with a lone surrogate" };
-    serde_json::from_str(quoted).map_err(|_| lone.into())
-}
-
-/// As [`unescape`], with [`SUBSTITUTE`] in place of each lone surrogate.
-pub(super) fn unescape_name(quoted: &str) -> Result<String, DecodeError> {
-    unescape(quoted).or_else(|_| unescape(&without_lone_surrogates(quoted)))
-}
-
-#[cold]
-fn without_lone_surrogates(quoted: &str) -> String {
-    let mut sound = String::with_capacity(quoted.len());
-    let mut rest = quoted;
-    while let Some(start) = rest.find('\\') {
-        let (plain, escape) = rest.split_at(start);
-        sound.push_str(plain);
-        let next = escape.as_bytes().get(6..).and_then(code_unit);
-        let length = match (code_unit(escape.as_bytes()), next) {
-            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
-            (Some(0xD800..=0xDFFF), _) => {
-                sound.push_str(SUBSTITUTE);
-                rest = &escape[6..];
-                continue;
-            }
-            (Some(_), _) => 6,
-            (None, _) => 2,
-        };
-        let (escape, behind) = escape.split_at(length);
-        sound.push_str(escape);
-        rest = behind;
-    }
-    sound + rest
-}
-
-/// The number in the escape `\uXXXX` that `bytes` begin with.
-fn code_unit(bytes: &[u8]) -> Option<u16> {
-    let [b'\\', b'u', digits @ ..] = bytes.first_chunk::<6>()? else { return None };
-    digits
-        .iter()
-        .try_fold(0, |unit: u16, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))
-}
-
-pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
-    STANDARD.decode(text).map_err(|_| malformed("invalid base64", 0))
-}
-
-/// The float that a number stands for which is no integer of 64 bits. An integer beyond them must
-/// be exactly a float, anything else the nearest one.
-pub(super) fn parse_float(text: &str) -> Result<f64, DecodeError> {
-    let number: f64 = text.parse().map_err(|_| malformed("an invalid number", 0))?;
-    if !number.is_finite() {
-        return Err(DecodeFault::Foreign { what: "a number beyond the range of floats" }.into());
-    }
-    let is_integer = !text.contains(['.', 'e', 'E']);
-    if is_integer && text != "-0" && format!("{number:.0}") != text {
-        return Err(DecodeFault::Foreign { what: "an integer beyond 64 bits" }.into());
-    }
-    Ok(number)
-}
-
 #[cold]
 fn malformed(what: &'static str, offset: usize) -> DecodeError {
     DecodeFault::Malformed { codec: Codec::Json, what, offset }.into()
 }
 
-/// The first byte from `at` on that is a quote, a backslash or a control character.
-pub(super) fn end_of_plain_text(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let found = special_bytes(u64::from_le_bytes(*word));
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    while let Some(byte) = bytes.get(at) {
-        if matches!(byte, b'"' | b'\\' | 0..0x20) {
-            break;
-        }
-        at += 1;
-    }
-    at
-}
-
-/// Sets the high bit of the lowest byte that ends plain text; bits above it mean nothing.
-const fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES << 7;
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let is_quote = quote.wrapping_sub(ONES) & !quote;
-    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (below_space | is_quote | is_backslash) & HIGHS
-}
-
-/// Checks piece by piece, so that nothing is allocated for what is only passed on.
-fn is_base64(text: &str) -> bool {
-    let mut scratch = [0; 768];
-    let mut pieces = text.as_bytes().chunks(1024).peekable();
-    while let Some(piece) = pieces.next() {
-        let Ok(length) = STANDARD.decode_slice(piece, &mut scratch) else {
-            return false;
-        };
-        // Padding may only end the last piece.
-        if pieces.peek().is_some() && length < scratch.len() {
-            return false;
-        }
-    }
-    true
-}
-
-/// The escape of U+001A, which Unicode has for what was not text. No URI may hold it.
-const SUBSTITUTE: &str = "\\u001a";
 /// How a string begins that is binary data: only this form of NUL is possible in JSON.
 const BINARY_MARK: &str = "\"\\u0000";
 /// So many digits fit in 64 bits, whatever they are.
@@ -374,7 +340,8 @@ const NEGATIVE_LIMIT: u64 = 1 << 63;
 
 #[cfg(test)]
 mod tests {
-    use super::super::{decode_json, decode_payload};
+    use super::super::json_text::unescape_name;
+    use super::super::{decode_payload, read_json};
     use super::*;
     use crate::wamp::{Payload, Value};
 
@@ -384,7 +351,7 @@ mod tests {
     }
 
     fn is_accepted(element: &str) -> bool {
-        decode_json(&format!(r#"[16,1,{{}},"a",[{element}]]"#)).is_ok()
+        read_json(&format!(r#"[16,1,{{}},"a",[{element}]]"#)).is_ok()
     }
 
     /// TR-JSON-01.
@@ -461,9 +428,9 @@ mod tests {
             assert!(!is_accepted(bad), "{bad}");
         }
         for bad in ["[49,1,{}] x", "[49,1,{}][]", "\u{feff}[49,1,{}]", "", "[49,1,{}"] {
-            assert!(decode_json(bad).is_err(), "{bad}");
+            assert!(read_json(bad).is_err(), "{bad}");
         }
-        assert!(decode_json(" [49,1,{}]\n").is_ok());
+        assert!(read_json(" [49,1,{}]\n").is_ok());
     }
 
     /// TR-JSON-03.

@@ -6,7 +6,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
 use super::encode::Writer;
-use super::json::end_of_plain_text;
+use super::json_text::end_of_plain_text;
 use super::out::{Head, Out};
 use super::{Codec, EncodeError};
 

@@ -51,6 +51,53 @@ impl<'a> Reader<'a> for MsgPackReader<'a> {
         }
     }
 
+    #[inline]
+    fn plain_uint(&mut self) -> Option<u64> {
+        let rest = self.bytes.get(self.at..)?;
+        let (number, length) = match *rest {
+            [number @ ..0x80, ..] => (number.into(), 1),
+            [0xcc, number, ..] => (number.into(), 2),
+            [0xcd, a, b, ..] => (u16::from_be_bytes([a, b]).into(), 3),
+            [0xce, a, b, c, d, ..] => (u32::from_be_bytes([a, b, c, d]).into(), 5),
+            [0xcf, a, b, c, d, e, f, g, h, ..] => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 9),
+            _ => return None,
+        };
+        self.at += length;
+        Some(number)
+    }
+
+    #[inline]
+    fn plain_text(&mut self) -> Option<&'a str> {
+        let text = std::str::from_utf8(self.short_text()?).ok()?;
+        self.pass_short_text(text.len());
+        Some(text)
+    }
+
+    #[inline]
+    fn empty_dict(&mut self) -> bool {
+        let is_empty = self.bytes.get(self.at) == Some(&0x80);
+        self.at += usize::from(is_empty);
+        is_empty
+    }
+
+    #[inline]
+    fn pass_plain(&mut self) -> bool {
+        match self.bytes.get(self.at) {
+            Some(..0x80 | 0xc0 | 0xc2 | 0xc3 | 0xe0..) => {
+                self.at += 1;
+                true
+            }
+            Some(0xa0..0xc0 | 0xd9) => match self.short_text() {
+                Some(text) if text.is_ascii() => {
+                    self.pass_short_text(text.len());
+                    true
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     fn position(&self) -> usize {
         self.at
     }
@@ -64,6 +111,22 @@ impl<'a> MsgPackReader<'a> {
     #[cold]
     fn fail(&self, what: &'static str) -> DecodeError {
         DecodeFault::Malformed { codec: Codec::MsgPack, what, offset: self.at }.into()
+    }
+
+    /// The bytes of a string with a head of one or two bytes, which is next.
+    #[inline]
+    fn short_text(&self) -> Option<&'a [u8]> {
+        match self.bytes.get(self.at..)? {
+            [head @ 0xa0..0xc0, rest @ ..] => rest.get(..usize::from(head & 0x1f)),
+            [0xd9, length, rest @ ..] => rest.get(..usize::from(*length)),
+            _ => None,
+        }
+    }
+
+    /// Passes what [`Self::short_text`] found.
+    fn pass_short_text(&mut self, length: usize) {
+        let is_fixed = self.bytes[self.at] != 0xd9;
+        self.at += if is_fixed { 1 } else { 2 } + length;
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {

@@ -174,7 +174,7 @@ pub(super) fn each_option<'a, R: Reader<'a>>(
         let key = scan.key(place)?;
         let head = scan.token()?;
         if keys.len() == MAX_KEYS {
-            return Err(DecodeFault::TooManyKeys { place: place.path(), limit: MAX_KEYS }.into());
+            return Err(place.too_many_keys(MAX_KEYS));
         }
         read(&key, Entry { head, place: Place::within(&key, &place), scan })?;
         keys.push(key);
@@ -360,12 +360,12 @@ fn invoke_policy(name: &str) -> Option<InvokePolicy> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Codec, DecodeLimits, decode, decode_json};
+    use super::super::{Codec, DecodeLimits, decode, read_json};
     use super::*;
     use crate::wamp::ClientMessage;
 
     fn publish(options: &str) -> Result<PublishOptions, String> {
-        match decode_json(&format!(r#"[16,1,{options},"a"]"#)) {
+        match read_json(&format!(r#"[16,1,{options},"a"]"#)) {
             Ok(ClientMessage::Publish(publish)) => Ok(publish.options),
             Ok(other) => panic!("{other:?} is no PUBLISH"),
             Err(error) => Err(error.to_string()),
@@ -374,7 +374,7 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, message: &str) {
-        assert_eq!(decode_json(text).expect_err(text).to_string(), message);
+        assert_eq!(read_json(text).expect_err(text).to_string(), message);
     }
 
     #[test]
@@ -397,7 +397,7 @@ mod tests {
                       "forward_for":null,"transaction_hash":null}"#;
         assert_eq!(publish(all), Ok(PublishOptions::default()));
         let text = r#"[32,1,{"match":null},"a"]"#;
-        assert!(decode_json(text).is_ok());
+        assert!(read_json(text).is_ok());
         // What wampy.js sends for `undefined`.
         let msgpack = b"\x94\x20\x01\x81\xa5match\xd4\x00\x00\xa1a";
         let cbor = b"\x84\x18\x20\x01\xa1\x65match\xf7\x61a";
@@ -426,7 +426,7 @@ mod tests {
         for bad in [1.5, 0.0, -1.0, 1e300, f64::NAN, f64::INFINITY] {
             assert_eq!(publish(bad), None, "{bad}");
         }
-        assert!(decode_json(r#"[16,1,{"exclude":[1.0]},"a"]"#).is_err(), "JSON has no excuse");
+        assert!(read_json(r#"[16,1,{"exclude":[1.0]},"a"]"#).is_err(), "JSON has no excuse");
     }
 
     #[test]
@@ -454,7 +454,7 @@ mod tests {
         );
         for timeout in ["-1", "1.5", "1e3", "\"1\"", "true"] {
             let text = format!(r#"[48,1,{{"timeout":{timeout}}},"a"]"#);
-            let error = decode_json(&text).expect_err("it is refused").to_string();
+            let error = read_json(&text).expect_err("it is refused").to_string();
             assert!(error.contains("timeout must be a non-negative integer"), "{error}");
         }
         refused(
@@ -465,7 +465,7 @@ mod tests {
 
     #[test]
     fn unknown_choices_are_left_to_the_handler() {
-        let cancel = |mode: &str| match decode_json(&format!("[49,1,{{\"mode\":{mode}}}]")) {
+        let cancel = |mode: &str| match read_json(&format!("[49,1,{{\"mode\":{mode}}}]")) {
             Ok(ClientMessage::Cancel(cancel)) => Some(cancel.mode),
             _ => None,
         };

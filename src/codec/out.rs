@@ -6,9 +6,11 @@
 use std::convert::Infallible;
 use std::io;
 
-/// Invariant: `bytes` never becomes longer than `end`.
+/// Invariant: the length of `bytes` is at most `room_end`, and that is at most `end`.
 pub(super) struct Out<'o> {
     bytes: &'o mut Vec<u8>,
+    /// The capacity, or `end` if that is less: so one comparison decides on each write.
+    room_end: usize,
     end: usize,
     is_full: bool,
 }
@@ -22,9 +24,10 @@ pub(super) struct Head {
 
 impl<'o> Out<'o> {
     /// Takes at most `limit_bytes` more than are in `bytes`.
-    pub(super) const fn new(bytes: &'o mut Vec<u8>, limit_bytes: usize) -> Self {
+    pub(super) fn new(bytes: &'o mut Vec<u8>, limit_bytes: usize) -> Self {
         let end = bytes.len().saturating_add(limit_bytes);
-        Self { bytes, end, is_full: false }
+        let room_end = bytes.capacity().min(end);
+        Self { bytes, room_end, end, is_full: false }
     }
 
     /// Whether something did not fit.
@@ -64,32 +67,32 @@ impl<'o> Out<'o> {
 
     #[inline]
     fn makes_room(&mut self, count: usize) -> bool {
-        // What is full has no room at all: so one comparison does for both.
-        if count > self.end - self.bytes.len() {
-            self.close();
-            return false;
-        }
-        if count > self.bytes.capacity() - self.bytes.len() {
-            self.grow(count);
-        }
-        true
+        count <= self.room_end - self.bytes.len() || self.finds_room(count)
     }
 
     #[cold]
-    const fn close(&mut self) {
-        self.end = self.bytes.len();
-        self.is_full = true;
+    fn finds_room(&mut self, count: usize) -> bool {
+        if count > self.end - self.bytes.len() {
+            self.end = self.bytes.len();
+            self.is_full = true;
+        } else {
+            self.grow(count);
+        }
+        self.room_end = self.bytes.capacity().min(self.end);
+        !self.is_full
     }
 
     /// Doubles the capacity, but takes no more than the limit when that is near.
-    #[cold]
     fn grow(&mut self, count: usize) {
         let needed = self.bytes.len() + count;
-        let doubled = self.bytes.capacity().saturating_mul(2);
+        let doubled = self.bytes.capacity().saturating_mul(2).max(SMALLEST_BYTES);
         let wanted = if doubled > self.end / 2 { self.end } else { doubled };
         self.bytes.reserve_exact(wanted.max(needed) - self.bytes.len());
     }
 }
+
+/// The first capacity of a buffer without a near limit.
+const SMALLEST_BYTES: usize = 64;
 
 /// For serde_json and base64, which stop at the first error.
 impl io::Write for Out<'_> {

@@ -98,7 +98,7 @@ const PASSTHRU_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use super::super::decode_json;
+    use super::super::read_json;
     use crate::wamp::ClientMessage;
 
     /// AP-PPT-01, AP-PPT-05: what is kept beside a payload is short, in every message that has one.
@@ -109,8 +109,8 @@ mod tests {
                 let value = "x".repeat(length);
                 format!(r#"[16,1,{{"{key}":"{value}"}},"a"]"#)
             };
-            assert!(decode_json(&text(4096)).is_ok(), "{key}");
-            let error = decode_json(&text(4097)).expect_err("it is too long").to_string();
+            assert!(read_json(&text(4096)).is_ok(), "{key}");
+            let error = read_json(&text(4097)).expect_err("it is too long").to_string();
             let place = format!("PUBLISH.Options.{key}");
             assert_eq!(
                 error,
@@ -120,13 +120,13 @@ mod tests {
         let long = "x".repeat(4097);
         for (head, tail) in [("[48,1,", r#","a"]"#), ("[70,1,", "]"), ("[8,68,1,", r#","a"]"#)] {
             let text = format!(r#"{head}{{"enc_algo":"x_{long}"}}{tail}"#);
-            assert!(decode_json(&text).is_err(), "{head}");
+            assert!(read_json(&text).is_err(), "{head}");
         }
     }
 
     #[test]
     fn passthru_values_are_never_changed() {
-        let error = decode_json(r#"[16,1,{"ppt_keyid":"\ud834"},"a"]"#).expect_err("it is no text");
+        let error = read_json(r#"[16,1,{"ppt_keyid":"\ud834"},"a"]"#).expect_err("it is no text");
         assert_eq!(
             error.to_string(),
             "PUBLISH.Options.ppt_keyid must be a string, got one with a lone surrogate"
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn passthru_values_are_kept() {
         let text = r#"[16,1,{"ppt_scheme":"x_a","ppt_keyid":"\u00e4"},"a"]"#;
-        let Ok(ClientMessage::Publish(publish)) = decode_json(text) else { panic!("it is valid") };
+        let Ok(ClientMessage::Publish(publish)) = read_json(text) else { panic!("it is valid") };
         let passthru = publish.options.passthru.expect("there are keys");
         assert_eq!(passthru.ppt_keyid.as_deref(), Some("ä"));
     }

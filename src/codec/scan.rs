@@ -37,12 +37,26 @@ pub(super) struct Place<'p> {
 }
 
 impl<'a, R: Reader<'a>> Scan<'a, R> {
-    pub(super) fn new(bytes: &'a [u8], nesting: u16) -> Result<Self, DecodeError> {
-        Ok(Self { reader: R::new(bytes)?, bytes, nesting, depth: 0 })
+    /// Of `reader`, which reads `bytes`.
+    pub(super) const fn new(reader: R, bytes: &'a [u8], nesting: u16) -> Self {
+        Self { reader, bytes, nesting, depth: 0 }
     }
 
     pub(super) fn token(&mut self) -> Result<Token<'a>, DecodeError> {
         self.reader.token()
+    }
+
+    pub(super) fn plain_uint(&mut self) -> Option<u64> {
+        self.reader.plain_uint()
+    }
+
+    pub(super) fn plain_text(&mut self) -> Option<&'a str> {
+        self.reader.plain_text()
+    }
+
+    /// Reads a dict without entries, which is as deep as one with them.
+    pub(super) fn empty_dict(&mut self) -> bool {
+        self.depth < self.nesting.into() && self.reader.empty_dict()
     }
 
     /// Must be called before the first [`Self::advance`] of a list or dict.
@@ -63,11 +77,12 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
 
     /// The key that [`Self::advance`] found in the dict at `place`.
     pub(super) fn key(&mut self, place: Place<'_>) -> Result<Cow<'a, str>, DecodeError> {
+        if let Some(key) = self.reader.plain_key() {
+            return Ok(Cow::Borrowed(key));
+        }
         match self.reader.key()? {
             Token::Str(text) => text.read_name(),
-            other => {
-                Err(DecodeFault::KeyType { place: place.path(), got: other.describe() }.into())
-            }
+            other => Err(place.key_type(&other)),
         }
     }
 
@@ -96,6 +111,9 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
                 None => return Ok(()),
                 Some(sequence) if sequence.at_value => {
                     sequence.at_value = false;
+                    if self.reader.pass_plain() {
+                        continue;
+                    }
                     self.reader.token()
                 }
                 Some(sequence) => {
@@ -104,7 +122,16 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
                         continue;
                     }
                     sequence.at_value = sequence.is_dict;
-                    if sequence.is_dict { self.reader.key() } else { self.reader.token() }
+                    if sequence.is_dict {
+                        if self.reader.plain_key().is_some() {
+                            continue;
+                        }
+                        self.reader.key()
+                    } else if self.reader.pass_plain() {
+                        continue;
+                    } else {
+                        self.reader.token()
+                    }
                 }
             };
             match &token {
@@ -134,11 +161,10 @@ impl<'a, R: Reader<'a>> Scan<'a, R> {
     ) -> Result<(), DecodeError> {
         self.enter()?;
         while self.advance(&mut dict)? {
-            match self.reader.key()? {
-                Token::Str(_) => {}
-                other => {
-                    let got = other.describe();
-                    return Err(DecodeFault::KeyType { place: place.path(), got }.into());
+            if self.reader.plain_key().is_none() {
+                match self.reader.key()? {
+                    Token::Str(_) => {}
+                    other => return Err(place.key_type(&other)),
                 }
             }
             let value = self.token()?;
@@ -243,12 +269,25 @@ impl<'p> Place<'p> {
         DecodeFault::Mismatch { place: self.path(), expected, got: got.into() }.into()
     }
 
+    #[cold]
+    fn key_type(&self, got: &Token<'_>) -> DecodeError {
+        DecodeFault::KeyType { place: self.path(), got: got.describe() }.into()
+    }
+
+    #[cold]
+    pub(super) fn too_many_keys(&self, limit: usize) -> DecodeError {
+        DecodeFault::TooManyKeys { place: self.path(), limit }.into()
+    }
+
     /// Refuses `keys` of the dict at this place if two are equal.
     pub(super) fn check_unique<K: Ord + AsRef<str>>(
         &self,
         keys: &mut [K],
     ) -> Result<(), DecodeError> {
-        // Sorting bounds the work for a client that sends very many keys.
+        if keys.len() < 2 {
+            return Ok(());
+        }
+        // Sorting bounds the work for a client that sends many keys.
         keys.sort_unstable();
         match keys.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => {

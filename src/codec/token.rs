@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Codec, DecodeError, DecodeFault, cbor, json};
+use super::{Codec, DecodeError, DecodeFault, cbor, json_text};
 use crate::wamp::Value;
 
 /// Reads one document from front to back and checks all that it passes.
@@ -26,6 +26,24 @@ pub(super) trait Reader<'a>: Sized {
     /// Moves to the next element (of a dict: the next key), so that [`Self::position`] is its
     /// first byte; false if there is none, and then the end mark is read.
     fn advance(&mut self, sequence: &mut Sequence) -> Result<bool, DecodeError>;
+
+    /// Reads an integer in its usual form; else `None`, and nothing is read: [`Self::token`] has
+    /// to look.
+    fn plain_uint(&mut self) -> Option<u64>;
+
+    /// Reads a string that stands in the document as it is; else as [`Self::plain_uint`].
+    fn plain_text(&mut self) -> Option<&'a str>;
+
+    /// As [`Self::plain_text`], for a dict's key with what separates it from the value.
+    fn plain_key(&mut self) -> Option<&'a str> {
+        self.plain_text()
+    }
+
+    /// Reads a dict without entries; else false, and nothing is read.
+    fn empty_dict(&mut self) -> bool;
+
+    /// Checks and passes one scalar in its usual form; else false, and nothing is read.
+    fn pass_plain(&mut self) -> bool;
 
     /// Bytes read so far.
     fn position(&self) -> usize;
@@ -156,7 +174,7 @@ impl Token<'_> {
             Self::UInt(number) => Value::UInt(number),
             Self::Int(number) => Value::Int(number),
             Self::Float(number) => Value::Float(number),
-            Self::Number(text) => Value::Float(json::parse_float(text)?),
+            Self::Number(text) => Value::Float(json_text::parse_float(text)?),
             Self::Str(text) => Value::Str(text.read()?.into_owned()),
             Self::Bytes(binary) => Value::Bytes(binary.read()?.into_owned()),
             Self::List(_) | Self::Dict(_) | Self::Tag => return Ok(None),
@@ -169,7 +187,7 @@ impl<'a> Text<'a> {
     pub(super) fn read(self) -> Result<Cow<'a, str>, DecodeError> {
         match self {
             Self::Plain(text) => Ok(Cow::Borrowed(text)),
-            Self::Escaped(quoted) => json::unescape(quoted).map(Cow::Owned),
+            Self::Escaped(quoted) => json_text::unescape(quoted).map(Cow::Owned),
             Self::Chunked(bytes) => cbor::join_text(bytes).map(Cow::Owned),
         }
     }
@@ -178,7 +196,7 @@ impl<'a> Text<'a> {
     /// control character, so that no valid name equals it, and nobody but the sender is affected.
     pub(super) fn read_name(self) -> Result<Cow<'a, str>, DecodeError> {
         match self {
-            Self::Escaped(quoted) => json::unescape_name(quoted).map(Cow::Owned),
+            Self::Escaped(quoted) => json_text::unescape_name(quoted).map(Cow::Owned),
             other => other.read(),
         }
     }
@@ -188,9 +206,9 @@ impl<'a> Binary<'a> {
     pub(super) fn read(self) -> Result<Cow<'a, [u8]>, DecodeError> {
         match self {
             Self::Plain(bytes) => Ok(Cow::Borrowed(bytes)),
-            Self::Base64(text) => json::decode_base64(text).map(Cow::Owned),
+            Self::Base64(text) => json_text::decode_base64(text).map(Cow::Owned),
             Self::Escaped(quoted) => {
-                json::decode_base64(&json::unescape(quoted)?[1..]).map(Cow::Owned)
+                json_text::decode_base64(&json_text::unescape(quoted)?[1..]).map(Cow::Owned)
             }
             Self::Chunked(bytes) => cbor::join_bytes(bytes).map(Cow::Owned),
         }

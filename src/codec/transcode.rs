@@ -4,6 +4,8 @@
 //! What takes memory besides the output is the list of what is open, which the nesting bounds, and
 //! one entry per long list or dict whose length the reader does not know beforehand.
 
+use std::marker::PhantomData;
+
 use smallvec::SmallVec;
 
 use super::cbor::CborReader;
@@ -12,7 +14,7 @@ use super::json::JsonReader;
 use super::msgpack::MsgPackReader;
 use super::out::{Head, Out};
 use super::token::{Extent, Reader, Sequence, Token};
-use super::{Codec, DecodeError, DecodeFault, EncodeError, MAX_NESTING, json};
+use super::{Codec, DecodeError, DecodeFault, EncodeError, MAX_NESTING, json_text};
 use crate::wamp::{Payload, PayloadBuf};
 
 /// Bytes that one byte of payload becomes at most in another serializer. The worst case is an empty
@@ -75,7 +77,7 @@ struct Stream<W> {
     open: SmallVec<[Open; 16]>,
     /// Lists and dicts with a head of more than the one byte that was left for it, as they ended.
     long: Vec<Long>,
-    writer: std::marker::PhantomData<W>,
+    writer: PhantomData<W>,
 }
 
 /// A list or dict of which elements are still to come.
@@ -96,7 +98,7 @@ struct Long {
 
 impl<W> Default for Stream<W> {
     fn default() -> Self {
-        Self { open: SmallVec::new(), long: Vec::new(), writer: std::marker::PhantomData }
+        Self { open: SmallVec::new(), long: Vec::new(), writer: PhantomData }
     }
 }
 
@@ -231,7 +233,7 @@ fn write_scalar<W: Writer>(out: &mut Out<'_>, token: Token<'_>) -> Result<(), En
         Token::UInt(number) => W::uint(out, number),
         Token::Int(number) => W::int(out, number),
         Token::Float(number) => W::float(out, number)?,
-        Token::Number(text) => W::float(out, json::parse_float(text).map_err(failed)?)?,
+        Token::Number(text) => W::float(out, json_text::parse_float(text).map_err(failed)?)?,
         Token::Str(text) => W::str(out, &text.read().map_err(failed)?)?,
         Token::Bytes(binary) => W::bytes(out, &binary.read().map_err(failed)?)?,
         Token::Foreign(what) => return Err(failed(DecodeFault::Foreign { what }.into())),

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// Text of a peer, for a message to it: in quotes, escaped, and cut to at most [`QUOTED_BYTES`]
-/// of what is written. An ellipsis after the quotes says that it was cut.
+/// Text of a peer, for a message to it: in quotes, escaped, and cut to at most 64 bytes of
+/// what is written. An ellipsis after the quotes says that it was cut.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len().min(QUOTED_BYTES) + 2);
     quoted.push('"');
