@@ -68,6 +68,7 @@ impl Session {
         joined: Millis,
         seed: HashSeed,
     ) -> Self {
+        let state = seed.state();
         Self {
             id,
             realm,
@@ -75,12 +76,12 @@ impl Session {
             profile,
             joined,
             request_ids: RequestIds::default(),
-            subscriptions: seed.map(),
-            registrations: seed.map(),
-            calls: seed.map(),
+            subscriptions: Map::with_hasher(state.clone()),
+            registrations: Map::with_hasher(state.clone()),
+            calls: Map::with_hasher(state.clone()),
             last_call: 0,
             ended_uploads: None,
-            invocations: Invocations::new(seed),
+            invocations: Invocations::new(state),
             testaments: None,
         }
     }
