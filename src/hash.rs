@@ -1,5 +1,5 @@
 //! Maps and sets with secret hashers: random in production, fixed in a simulation, so that a seed
-//! repeats its run. Each map has a secret of its own.
+//! repeats its run. Each map has a secret of its own, or shares it with the same session's others.
 //!
 //! Clients choose many of the keys. Texts, of which they have the choice among endless many, are
 //! hashed by [`Keyed`]; ids by foldhash, which is fast, but does not claim to hold against somebody
@@ -21,17 +21,22 @@ pub type Set<T> = std::collections::HashSet<T, FixedState>;
 pub struct HashSeed(Arc<Source>);
 
 struct Source {
-    secret: u64,
+    /// Has taken in the secret.
+    keyed: DefaultHasher,
     drawn: AtomicU64,
 }
 
 impl HashSeed {
     /// `secret` is 64 random bits that no client knows, or the number of a simulation.
     pub fn new(secret: u64) -> Self {
-        Self(Arc::new(Source { secret, drawn: AtomicU64::new(0) }))
+        let mut keyed = DefaultHasher::new();
+        keyed.write_u64(secret);
+        // Once more, mixed, so that the state depends on the secret in all its parts.
+        keyed.write_u64(keyed.finish());
+        Self(Arc::new(Source { keyed, drawn: AtomicU64::new(0) }))
     }
 
-    /// A hasher for ids.
+    /// A hasher for ids. The maps of one session share one: it can learn its own secret only.
     pub fn state(&self) -> FixedState {
         FixedState::with_seed(self.draw().finish())
     }
@@ -53,14 +58,8 @@ impl HashSeed {
 
     /// A hasher that has taken in what nobody else has.
     fn draw(&self) -> DefaultHasher {
-        let number = self.0.drawn.fetch_add(1, Ordering::Relaxed);
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.0.secret);
-        hasher.write_u64(number);
-        // Once more, so that the state depends on the secret in all its parts.
-        let mixed = hasher.finish();
-        hasher.write_u64(mixed);
-        hasher.write_u64(self.0.secret);
+        let mut hasher = self.0.keyed.clone();
+        hasher.write_u64(self.0.drawn.fetch_add(1, Ordering::Relaxed));
         hasher
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use foldhash::fast::FixedState;
+
 use crate::clock::Millis;
-use crate::hash::{HashSeed, Map};
+use crate::hash::Map;
 use crate::router::{LoadSlot, SessionRef, Tour};
 use crate::wamp::{CallOptions, Dict, PayloadBuf, RegistrationId, RequestId, SessionId};
 
@@ -136,8 +138,9 @@ pub enum Answered<T> {
 }
 
 impl Invocations {
-    pub(super) fn new(seed: HashSeed) -> Self {
-        Self { last: None, pending: seed.map(), by_call: seed.map() }
+    pub(super) fn new(state: FixedState) -> Self {
+        let (pending, by_call) = (Map::with_hasher(state.clone()), Map::with_hasher(state));
+        Self { last: None, pending, by_call }
     }
 
     pub fn len(&self) -> usize {
@@ -213,6 +216,7 @@ const ENDED_UPLOADS: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::HashSeed;
     use crate::router::ShardId;
 
     fn id(number: u64) -> RequestId {
@@ -221,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_judged_by_the_watermark() {
-        let mut invocations = Invocations::new(HashSeed::new(1));
+        let mut invocations = Invocations::new(HashSeed::new(1).state());
         let session = SessionId::new(9).expect("a small number is an id");
         let caller = SessionRef { session, slot: 3, shard: ShardId(0) };
         let invocation = |call| PendingInvocation {

@@ -70,6 +70,7 @@ impl Session {
         joined: Millis,
         seed: HashSeed,
     ) -> Self {
+        let state = seed.state();
         Self {
             id,
             realm,
@@ -77,13 +78,13 @@ impl Session {
             profile,
             joined,
             request_ids: RequestIds::default(),
-            subscriptions: seed.map(),
-            registrations: seed.map(),
-            calls: seed.map(),
+            subscriptions: Map::with_hasher(state.clone()),
+            registrations: Map::with_hasher(state.clone()),
+            calls: Map::with_hasher(state.clone()),
             kept_bytes: 0,
             last_call: 0,
             ended_uploads: None,
-            invocations: Invocations::new(seed),
+            invocations: Invocations::new(state),
             testaments: None,
         }
     }
