@@ -193,11 +193,67 @@ fn a_chunk_that_is_too_large_ends_the_call() {
 /// AP-PCI-03
 #[test]
 fn ap_pci_03_a_caller_has_to_announce_chunks() {
-    check(
+    check_with(
+        |settings| settings.strict_roles = true,
         r#"join a
            a -> CALL {"progress":true} com.p
            a <- ABORT * wamp.error.protocol_violation
            a <- CLOSED 1008"#,
+    );
+}
+
+/// AP-PCI-03: unless roles are strict, what a caller visibly does counts as announced.
+#[test]
+fn ap_pci_03_a_progressive_call_announces_itself() {
+    check(
+        r#"join fully a
+           join b
+           a -> REGISTER {} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {"progress":true} com.p [1]
+           a <- INVOCATION 1 * {"progress":true} [1]
+           b -> CALL #1 {} com.p [2]
+           a <- INVOCATION 1 * {} [2]
+           a -> YIELD 1 {} [3]
+           b <- RESULT 1 {} [3]"#,
+    );
+}
+
+/// AP-PCR-04: a callee that announced nothing, as those of wampy.js, for a caller that has asked.
+#[test]
+fn ap_pcr_04_progress_of_a_callee_that_announces_nothing_is_passed_on() {
+    let dialogue = r#"join a
+           join fully b
+           a -> REGISTER {} com.p
+           a <- REGISTERED 1 *
+           b -> CALL {"receive_progress":true} com.p
+           a <- INVOCATION 1 * {}
+           a -> YIELD 1 {"progress":true} [1]
+           PASSED
+           a -> YIELD 1 {} [2]
+           b <- RESULT 1 {} [2]"#;
+    check(&dialogue.replace("PASSED", r#"b <- RESULT 1 {"progress":true} [1]"#));
+    check_with(|settings| settings.strict_roles = true, &dialogue.replace("PASSED", ""));
+}
+
+/// AP-PCI-08: where request ids may come again, what may be a new call is answered.
+#[test]
+fn ap_pci_08_an_id_that_comes_again_is_answered() {
+    check_with(
+        |settings| settings.request_ids = RequestIdCheck::Off,
+        r#"join fully a b
+           a -> REGISTER {} com.p
+           a <- REGISTERED 1 *
+           b -> CALL #5 {"progress":true} com.p [1]
+           a <- INVOCATION 1 * {"progress":true} [1]
+           a -> ERROR 68 1 {} com.error
+           b <- ERROR 48 5 {} com.error
+           b -> CALL #5 {} com.p [2]
+           b <- ERROR 48 5 {} wamp.error.canceled *
+           b -> CALL #5 {} com.p [2]
+           a <- INVOCATION 2 * {} [2]
+           a -> YIELD 2 {} [3]
+           b <- RESULT 5 {} [3]"#,
     );
 }
 
@@ -319,7 +375,11 @@ fn ap_pci_07_an_upload_may_be_given_up() {
 /// AP-PCI-08, AP-PCI-09: also before the last chunk; strict, monotonic, and without any order.
 #[test]
 fn ap_pci_08_late_chunks_are_discarded() {
-    for ids in [RequestIdCheck::Strict, RequestIdCheck::Monotonic, RequestIdCheck::Off] {
+    for (ids, answer) in [
+        (RequestIdCheck::Strict, ""),
+        (RequestIdCheck::Monotonic, ""),
+        (RequestIdCheck::Off, "b <- ERROR 48 1 {} wamp.error.canceled *"),
+    ] {
         for (said, heard) in [
             ("YIELD 1 {} [9]", "RESULT 1 {} [9]"),
             ("ERROR 68 1 {} com.error", "ERROR 48 1 {} com.error"),
@@ -333,6 +393,7 @@ fn ap_pci_08_late_chunks_are_discarded() {
                        b -> CALL #1 {{"progress":true}} com.p [2]
                        b -> CALL #1 {{"progress":true}} com.p [3]
                        b -> CALL #1 {{}} com.p [4]
+                       {answer}
                        b -> CALL {{}} com.p ["new"]
                        a <- INVOCATION 2 * {{}} ["new"]"#
                 ),

@@ -65,7 +65,7 @@ fn a_hello_is_short() {
     let limit = 64 * 1024;
     let hello_of = |bytes: usize| {
         let message = |text: &str| {
-            let details = json!({"roles": {"publisher": {}}, "authextra": {"x": text}});
+            let details = json!({"roles": {"publisher": {}}, "x_unknown": text});
             json!([1, "realm1", details])
         };
         let rest = JSON.encode(&message("")).len();

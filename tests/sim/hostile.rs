@@ -145,7 +145,7 @@ impl World {
             10 if !session.announced.calls_in_passthru => {
                 ("hostile: unannounced passthru", json!([48, next, {"ppt_scheme": "x"}, "com.a"]))
             }
-            11 if !session.announced.advanced => {
+            11 if !session.announced.advanced && self.plan.settings.strict_roles => {
                 ("hostile: unannounced chunk", json!([48, next, {"progress": true}, "com.a"]))
             }
             _ => {

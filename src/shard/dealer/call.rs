@@ -9,7 +9,7 @@ use super::super::timers::CallTimer;
 use super::super::{Invoke, Mail, Outcome, Return, SendError, Shard};
 use super::details::{
     check_callee, check_caller, check_disclosure, dealer_timeout_ms, invocation_details,
-    wants_progress,
+    takes_progress,
 };
 use super::{CALLEE_LEFT, NO_SUCH_PROCEDURE};
 use crate::clock::Millis;
@@ -31,11 +31,12 @@ impl Shard {
         {
             return handled;
         }
+        let strict_roles = self.settings().strict_roles;
         let session = self.accept_request(slot, call.request, Role::Caller, "CALL")?;
         if session.calls.contains_key(&call.request) {
             return Err(Violation::CallPending(call.request));
         }
-        check_caller(&session.roles, &call.options)?;
+        check_caller(&session.roles, &call.options, strict_roles)?;
         if is_reserved(&call.procedure) {
             if call.options.progress {
                 // The first chunk is answered; what follows is late.
@@ -102,6 +103,7 @@ impl Shard {
     /// Records a call that nothing refuses any more, and brings it to its callee.
     fn start_call(&mut self, slot: u32, call: Call<'_>, picked: Picked, now: Millis) {
         let max_ms = self.settings().limits.call_timeout_ms_max;
+        let strict_roles = self.settings().strict_roles;
         let timeout_ms = dealer_timeout_ms(&call.options, picked.traits, max_ms);
         let shard = self.id;
         let session = self.joined(slot);
@@ -144,7 +146,7 @@ impl Shard {
             details,
             serial,
             is_continuation: false,
-            receive_progress: wants_progress(&call.options, picked.traits),
+            receive_progress: takes_progress(&call.options, picked.traits, strict_roles),
             takes_passthru,
             load: picked.load,
         };

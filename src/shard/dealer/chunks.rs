@@ -1,12 +1,13 @@
 //! The further chunks of progressive calls, and those that come too late (AP-PCI).
 
+use super::super::broker::Refusal;
 use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
 use super::super::{Invoke, Outcome, Return, Shard};
 use super::call::{CALLEE_BEHIND, not_delivered};
 use crate::clock::Millis;
 use crate::router::{RequestIdCheck, SessionRef};
-use crate::wamp::{Call, Payload, RouterMessage, Value};
+use crate::wamp::{Call, Payload, RouterMessage, Value, WampError, code};
 
 impl Shard {
     /// Handles a CALL that is no new one; `None` if it is (AP-PCI-08).
@@ -16,14 +17,19 @@ impl Shard {
         call: &Call<'_>,
         now: Millis,
     ) -> Option<Result<(), Violation>> {
-        let lenient = self.settings().request_ids == RequestIdCheck::Monotonic;
+        let check = self.settings().request_ids;
         let (shard, request) = (self.id, call.request);
         let is_last = !call.options.progress;
         let session = self.joined(slot);
         let Some(pending) = session.calls.get_mut(&request) else {
             let ended = session.ended_uploads.as_mut()?;
+            let is_past = session.request_ids.is_past(request);
             let is_late =
-                ended.take(request, is_last) || lenient && session.request_ids.is_past(request);
+                ended.take(request, is_last) || check == RequestIdCheck::Monotonic && is_past;
+            if is_late && is_last && check == RequestIdCheck::Off {
+                // Where ids may come again it may be a new call, and no call stays unanswered.
+                self.refuse(slot, code::CALL, request, ENDED_BEFORE);
+            }
             return is_late.then_some(Ok(()));
         };
         let (callee, serial) = (pending.callee, pending.serial);
@@ -76,3 +82,9 @@ impl Shard {
         self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
     }
 }
+
+const ENDED_BEFORE: Refusal = (
+    WampError::Canceled,
+    "this request id is that of a progressive call that has ended, of which this would be the last \
+     chunk: call again with another one",
+);

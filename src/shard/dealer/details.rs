@@ -53,6 +53,12 @@ pub(super) fn wants_progress(options: &CallOptions, traits: Traits) -> bool {
     options.receive_progress && traits.features.has(Feature::ProgressiveCallResults)
 }
 
+/// Whether partial results of a callee go to the caller, who has asked for them. wampy.js callees
+/// send them and announce nothing: unless roles are strict, what a client does counts.
+pub(super) fn takes_progress(options: &CallOptions, traits: Traits, strict_roles: bool) -> bool {
+    if strict_roles { wants_progress(options, traits) } else { options.receive_progress }
+}
+
 /// Whether the callee watches the timeout itself (AP-TMO-03).
 pub(super) fn forwards_timeout(options: &CallOptions, traits: Traits) -> bool {
     options.timeout_ms > 0 && traits.forward_timeout && traits.features.has(Feature::CallTimeout)
@@ -81,10 +87,15 @@ pub(super) fn check_callee(options: &CallOptions, traits: Traits) -> Result<(), 
     Ok(())
 }
 
-/// Whether the caller announced what its call uses (AP-PCI-03, AP-PPT-03).
-pub(super) fn check_caller(roles: &Roles, options: &CallOptions) -> Result<(), Violation> {
+/// Whether the caller announced what its call uses (AP-PCI-03, AP-PPT-03). Unless roles are strict,
+/// a progressive call announces itself: wampy.js sends them without a word.
+pub(super) fn check_caller(
+    roles: &Roles,
+    options: &CallOptions,
+    strict_roles: bool,
+) -> Result<(), Violation> {
     let has = |feature| roles.has(Role::Caller, feature);
-    if options.progress && !has(Feature::ProgressiveCallInvocations) {
+    if strict_roles && options.progress && !has(Feature::ProgressiveCallInvocations) {
         return Err(Violation::ProgressNotAnnounced);
     }
     if is_mode(options.passthru.as_deref()) && !has(Feature::PayloadPassthruMode) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::broker::Refusal;
 use super::super::timers::CallTimer;
 use super::super::{Invoke, Shard};
-use super::details::{check_callee, invocation_details, wants_progress};
+use super::details::{check_callee, invocation_details, takes_progress};
 use crate::clock::Millis;
 use crate::router::{Picked, SessionRef, Traits};
 use crate::session::{PendingCall, Retained};
@@ -43,6 +43,7 @@ impl Shard {
         picked: Picked,
         now: Millis,
     ) -> Result<(), Refusal> {
+        let strict_roles = self.settings().strict_roles;
         let session = self.find_mut(caller).expect("the session was just looked up");
         let mut pending = session.calls.remove(&call).expect("the call was just looked up");
         let extra = pending.extra.as_mut().expect("a call to be routed again has been retained");
@@ -53,7 +54,7 @@ impl Shard {
         let options = &retained.options;
         let checked = check_callee(options, traits);
         let details = invocation_details(session, options, &retained.procedure, &picked);
-        let receive_progress = wants_progress(options, traits);
+        let receive_progress = takes_progress(options, traits, strict_roles);
         let payload = retained.payload.clone();
         let before = extra.deadline;
         let asked = (options.timeout_ms > 0).then(|| retained.since + options.timeout_ms);
