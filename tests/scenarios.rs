@@ -11,6 +11,7 @@ mod scenarios {
     mod races;
 
     mod backpressure;
+    mod bounds;
     mod call_details;
     mod call_timeouts;
     mod canceling;

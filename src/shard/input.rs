@@ -112,6 +112,13 @@ impl Shard {
         std::mem::take(&mut self.woken)
     }
 
+    /// Whether the connection has more to be dealt with than a visit allows, or is ahead of its
+    /// share.
+    pub(super) fn is_behind(&self, slot: u32) -> bool {
+        let connection = self.connections.get(slot as usize);
+        connection.is_some_and(|connection| connection.input.is_ready || connection.input.debt > 0)
+    }
+
     /// Lets a turn of others pass if the connection is ahead of its share; `true` if it still is.
     pub fn is_ahead(&mut self, slot: u32) -> bool {
         let share = u64::from(self.work.limits().step_units / SHARES_PER_STEP);

@@ -64,8 +64,12 @@ pub struct Turn {
     shard: Shard,
     /// By slot.
     sockets: Vec<Readiness>,
-    /// Slots with something to read, or with input that waits for its turn.
+    /// Slots with something to read.
     ready: VecDeque<u32>,
+    /// Slots with more than one visit may deal with, or that are ahead of their share.
+    behind: VecDeque<u32>,
+    /// The last turn was full before one of `behind` had its visit.
+    is_behind_due: bool,
     /// Slots that wait for a congested shard to have room.
     paused: Vec<u32>,
     /// Slots that can be written to again.
@@ -84,7 +88,7 @@ struct Readiness {
     writable: bool,
     /// The peer has closed its side: read until the end shows.
     ending: bool,
-    /// Whether the slot stands in `ready` or `paused`.
+    /// Whether the slot stands in `ready`, `behind` or `paused`.
     queued: bool,
     /// Whether it stands in `paused`.
     paused: bool,
@@ -97,6 +101,8 @@ impl Turn {
             shard,
             sockets: Vec::new(),
             ready: VecDeque::new(),
+            behind: VecDeque::new(),
+            is_behind_due: false,
             paused: Vec::new(),
             unblocked: Vec::new(),
             scratch,
@@ -159,7 +165,8 @@ impl Turn {
     /// A congested place has room again.
     pub fn resume(&mut self) {
         for slot in self.paused.drain(..) {
-            self.sockets[slot as usize].paused = false;
+            let socket = &mut self.sockets[slot as usize];
+            (socket.queued, socket.paused) = (true, false);
             self.ready.push_back(slot);
         }
     }
@@ -185,7 +192,10 @@ impl Turn {
 
     /// Whether there is something to do although nothing happens, other than to write.
     pub fn is_busy(&self) -> bool {
-        !self.ready.is_empty() || !self.unblocked.is_empty() || self.shard.has_jobs()
+        !self.ready.is_empty()
+            || !self.behind.is_empty()
+            || !self.unblocked.is_empty()
+            || self.shard.has_jobs()
     }
 
     /// When to take a turn at the latest, although nothing happens.
@@ -244,7 +254,8 @@ impl Turn {
         if let Some(socket) = self.sockets.get_mut(slot as usize)
             && !std::mem::replace(&mut socket.queued, true)
         {
-            self.ready.push_back(slot);
+            let queue = if self.shard.is_behind(slot) { &mut self.behind } else { &mut self.ready };
+            queue.push_back(slot);
         }
     }
 
@@ -256,30 +267,49 @@ impl Turn {
     }
 
     /// One visit to each connection that has something to be dealt with, while the turn lasts.
+    /// Those come last whose requests have cost much, but one of them at least in every other turn.
     fn visit_ready(&mut self, wire: &mut impl Wire, now: Millis) {
+        let was_due = std::mem::take(&mut self.is_behind_due);
+        if was_due && let Some(slot) = self.behind.pop_front() {
+            self.visit_queued(slot, wire, now);
+        }
         for _ in 0..self.ready.len() {
             if self.shard.is_reading_over() {
                 break;
             }
             let Some(slot) = self.ready.pop_front() else { break };
-            self.sockets[slot as usize].queued = false;
-            self.visit(slot, wire, now);
-            let socket = self.sockets[slot as usize];
-            let goes_on = match self.shard.input_status(slot) {
-                InputStatus::Open => socket.readable,
-                InputStatus::Ready => true,
-                InputStatus::Parked => false,
-            };
-            if goes_on && socket.is_open {
-                self.enqueue(slot);
+            self.visit_queued(slot, wire, now);
+        }
+        for number in 0..self.behind.len() {
+            if self.shard.is_reading_over() {
+                self.is_behind_due = number == 0 && !was_due;
+                break;
             }
+            let Some(slot) = self.behind.pop_front() else { break };
+            self.visit_queued(slot, wire, now);
+        }
+    }
+
+    /// Visits a connection that was just taken out of its queue.
+    fn visit_queued(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
+        self.sockets[slot as usize].queued = false;
+        self.visit(slot, wire, now);
+        let socket = self.sockets[slot as usize];
+        let goes_on = match self.shard.input_status(slot) {
+            InputStatus::Open => socket.readable,
+            InputStatus::Ready => true,
+            InputStatus::Parked => false,
+        };
+        if goes_on && socket.is_open {
+            self.enqueue(slot);
         }
     }
 
     fn visit(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
         let status = self.shard.input_status(slot);
         // Who is ahead of its share lets others pass, if there are any.
-        if status == InputStatus::Parked || self.shard.is_ahead(slot) && !self.ready.is_empty() {
+        let is_alone = self.ready.is_empty() && self.behind.is_empty();
+        if status == InputStatus::Parked || self.shard.is_ahead(slot) && !is_alone {
             return;
         }
         if self.must_pause(slot, wire) {

@@ -15,10 +15,19 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn join(network: &mut Network, shard: usize, serializer: Serializer) -> Self {
+        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
+        Self::join_with(network, shard, serializer, &roles)
+    }
+
+    pub(crate) fn join_with(
+        network: &mut Network,
+        shard: usize,
+        serializer: Serializer,
+        roles: &Value,
+    ) -> Self {
         let pipe = network.connect(shard, Admission::Welcome, usize::MAX);
         let mut peer = Self { pipe, link: Link::new(Carrier::WebSocket, serializer), session: 0 };
         network.receive(pipe, &peer.link.greeting());
-        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
         peer.say(network, &json!([1, "realm1", { "roles": roles }]));
         let heard = peer.hear(network);
         assert_eq!((heard.len(), &heard[0][0]), (1, &json!(2)), "WELCOME");
@@ -34,6 +43,19 @@ impl Peer {
     pub(crate) fn hear(&mut self, network: &mut Network) -> Vec<Value> {
         network.settle();
         self.read(network)
+    }
+
+    /// The messages that have been written so far, and no frames of the transport.
+    pub(crate) fn read_all(&mut self, network: &mut Network) -> Vec<Value> {
+        let bytes = network.read(self.pipe, usize::MAX);
+        self.link.feed(&bytes);
+        let incoming = std::iter::from_fn(|| self.link.next());
+        incoming
+            .filter_map(|incoming| match incoming {
+                Incoming::Message(message) => Some(message),
+                _ => None,
+            })
+            .collect()
     }
 
     /// What has been written so far, while mail may be under way.

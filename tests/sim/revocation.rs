@@ -64,6 +64,12 @@ impl World {
     fn administrate(&mut self, session: SessionRef, mail: Mail) {
         let shard = usize::from(session.shard.0);
         self.net.deliver(shard, mail);
+        // It takes effect when its turn comes.
+        for _ in 0..100 {
+            if self.net.shard(shard).has_jobs() {
+                self.net.turn(shard);
+            }
+        }
     }
 
     pub(crate) fn hear_revoked(&mut self, c: usize, details: &Value) {

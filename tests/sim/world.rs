@@ -251,7 +251,15 @@ impl World {
         let arrived = if self.knows_all(c) { self.clients[c].arrived_bytes } else { 0 };
         let tag = self.clients[c].session.tag;
         self.model.forgive_publisher(tag, arrived);
-        self.net.lose(self.clients[c].pipe);
+        let pipe = self.clients[c].pipe;
+        self.net.lose(pipe);
+        // The router notices when the connection's turn comes; until then calls go to it.
+        for _ in 0..100 {
+            let end = &self.net.links.pipes[pipe];
+            if !end.closed {
+                self.net.turn(end.shard);
+            }
+        }
         self.session_is_over(c);
         self.clients[c].stage = Stage::Gone;
         self.clients[c].outbox.clear();

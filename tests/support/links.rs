@@ -116,6 +116,12 @@ impl Links {
         assert!(self.queued.values().all(|bytes| *bytes == 0), "{:?} wait", self.queued);
     }
 
+    /// Bytes of mail that wait at a shard or are on their way there.
+    pub(crate) fn queued_bytes(&self, shard: usize) -> usize {
+        let shard = ShardId(u8::try_from(shard).expect("few shards"));
+        self.queued.get(&shard).copied().unwrap_or_default()
+    }
+
     fn pipe(&mut self, slot: u32) -> &mut Pipe {
         let pipe = self.by_slot[&(self.shard, slot)];
         &mut self.pipes[pipe]

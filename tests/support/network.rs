@@ -19,6 +19,8 @@ pub(crate) struct Network {
     turns: Vec<Turn>,
     pub(crate) now: Millis,
     pub(crate) links: Links,
+    /// Whether polls tell of every socket that is ready.
+    pub(crate) saw_all: bool,
     rules: Arc<TransportRules>,
 }
 
@@ -39,6 +41,7 @@ impl Network {
             router,
             now: Millis(1_000),
             links: Links::new(shards),
+            saw_all: true,
             rules: Arc::new(rules),
         }
     }
@@ -134,7 +137,7 @@ impl Network {
         }
         let now_ms = i64::try_from(self.now.0).expect("runs are short");
         let wall_clock = Timestamp::from_unix_ms(EPOCH_MS + now_ms);
-        let tick = Tick { now: self.now, wall_clock, saw_all: true };
+        let tick = Tick { now: self.now, wall_clock, saw_all: self.saw_all };
         self.turns[shard].take_in(&mut self.links, tick);
     }
 
@@ -192,7 +195,7 @@ impl Network {
     }
 
     /// Whether a shard has something to do although nothing happens.
-    fn is_busy(&self, shard: usize) -> bool {
+    pub(crate) fn is_busy(&self, shard: usize) -> bool {
         let turn = &self.turns[shard];
         turn.is_busy() || turn.shard().has_dirty() || self.links.resumed[shard]
     }
