@@ -79,7 +79,7 @@ impl Attack {
     }
 
     /// One round: lets traffic flow until all of `numbers` have `answers` or are over. After
-    /// [`ROUND`] one answer or end among them is enough. Returns their answers and ends.
+    /// two seconds one answer or end among them is enough. Returns their answers and ends.
     pub fn round(&mut self, numbers: Range<usize>, answers: u64) -> Result<u64> {
         let enough = Instant::now() + ROUND;
         let done = |seen: &Seen| u64::from(seen.is_over || seen.answers() >= answers);

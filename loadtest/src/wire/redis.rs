@@ -5,7 +5,7 @@ use memchr::memchr;
 
 use super::frame::{Frame, Kind, MAX_MESSAGE_BYTES};
 
-/// A client's first bytes; they are answered by [`PONG`].
+/// A client's first bytes; they are answered by `PONG`.
 pub const PING: &[u8] = b"PING\r\n";
 const PONG: &[u8] = b"+PONG\r\n";
 
