@@ -57,8 +57,10 @@ fn fanout_over_both_transports_and_all_serializers() {
 fn a_spinning_generator_counts_asking_in_vain_as_rest() {
     let report = check(&rawsocket(Fault::None), "fanout -n 3 --rate 100 --spin");
     let generator = &report["generator"];
-    assert_eq!(generator["client_bound"], false, "{generator}");
-    assert!(generator["busy"].as_f64().unwrap() < 0.5, "{generator}");
+    let share = |name: &str| generator[name].as_f64().unwrap();
+    assert!(share("busy") < 0.5, "{generator}");
+    // A generator that gets no core is bound by that.
+    assert!(generator["client_bound"] == false || share("starved") > 0.4, "{generator}");
 }
 
 #[test]
@@ -125,12 +127,12 @@ fn an_end_that_comes_with_the_last_event_is_found() {
 #[test]
 fn one_slow_publisher_does_not_stop_the_others() {
     let output = run(&format!(
-        "fanout -p 2 -n 1 --rate 20 --payload-bytes 2000000 --url {} --duration 3s --warmup 0s \
+        "fanout -p 2 -n 1 --rate 20 --payload-bytes 2000000 --url {} --duration 6s --warmup 0s \
          --quiet --json -",
         rawsocket(Fault::Ignore)
     ));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    // The buffers of one connection take about 4 publications; the plan of the other has 30.
+    // The buffers of one connection take about 4 publications; the plan of the other has 60.
     assert!(report["publications"].as_u64().unwrap() >= 15, "{report}");
 }
 

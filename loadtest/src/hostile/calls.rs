@@ -81,7 +81,7 @@ pub(super) fn busy(attack: &mut Attack) -> Result<()> {
         call(attack, bystander, "hostile.busy", "x");
         let seen = attack.await_answers(bystander, 1)?;
         let flooded = attack.crowd.seen(flooder);
-        settled += flooded.answers() + u64::from(flooded.is_over);
+        settled += flooded.settled(CALLS);
         if seen.results == 0 {
             // The callee may have to read much before it learns that it was ended.
             attack.wait(Duration::from_secs(2), |crowd| crowd.is_over(callee))?;

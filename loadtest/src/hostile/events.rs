@@ -108,7 +108,7 @@ pub(super) fn bursts(attack: &mut Attack) -> Result<()> {
         for (publisher, tail) in publishers.clone().zip(&tails) {
             attack.crowd.with_link(publisher, |link| link.send_unframed(tail));
         }
-        attack.wait(Duration::from_secs(5), |crowd| {
+        attack.wait(Duration::from_secs(30), |crowd| {
             let seen = crowd.seen(reader);
             seen.is_over || seen.events >= sent
         })?;

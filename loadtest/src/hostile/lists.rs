@@ -28,10 +28,11 @@ pub(super) fn lists(attack: &mut Attack) -> Result<()> {
                 link.send_bytes(format!(r#"[32,{request},{{}},"{topic}"]"#).as_bytes());
             }
         });
-        held += attack.await_answers(holder, (SUBSCRIPTIONS / HOLDERS) as u64)?.answers();
+        let asked = (SUBSCRIPTIONS / HOLDERS) as u64;
+        held += attack.await_answers(holder, asked)?.settled(asked);
     }
     attack.did("sessions that stay", attack.crowd.sum(sessions, |_| 1), SESSIONS as u64);
-    attack.did("answers to SUBSCRIBE", held, SUBSCRIPTIONS as u64 / 2);
+    attack.did("SUBSCRIBE answered", held, SUBSCRIPTIONS as u64 / 2);
     let questions = [
         "wamp.session.list\"".to_owned(),
         "wamp.subscription.list\"".to_owned(),

@@ -24,7 +24,7 @@ pub enum Manner {
 /// What a client has seen so far.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// SUBSCRIBED, UNSUBSCRIBED, REGISTERED and PUBLISHED.
+    /// SUBSCRIBED, REGISTERED and PUBLISHED; UNSUBSCRIBED and UNREGISTERED.
     pub confirmed: u64,
     pub results: u64,
     pub errors: u64,
@@ -54,6 +54,11 @@ impl Seen {
     /// Answers to SUBSCRIBE, REGISTER, acknowledged PUBLISH and CALL.
     pub const fn answers(&self) -> u64 {
         self.confirmed + self.results + self.errors
+    }
+
+    /// How many of `asked` requests are dealt with: answered, or ended with the connection.
+    pub const fn settled(&self, asked: u64) -> u64 {
+        if self.is_over { asked } else { self.answers() }
     }
 }
 
@@ -112,17 +117,12 @@ impl Member {
                 self.seen.is_joined = true;
                 self.link.phase = Phase::Joined;
             }
-            message::PUBLISHED
-            | message::SUBSCRIBED
-            | message::UNSUBSCRIBED
-            | message::REGISTERED => {
+            message::PUBLISHED | message::SUBSCRIBED | message::REGISTERED => {
                 self.seen.confirmed += 1;
                 self.seen.last_id = head.ids[1];
             }
-            message::RESULT => {
-                self.seen.results += 1;
-                self.seen.last_id = head.ids[1];
-            }
+            message::UNSUBSCRIBED | message::UNREGISTERED => self.seen.confirmed += 1,
+            message::RESULT => self.seen.results += 1,
             message::ERROR => {
                 self.seen.errors += 1;
                 self.seen.last_error = printable(text);

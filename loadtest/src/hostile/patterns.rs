@@ -18,8 +18,8 @@ pub(super) fn fan_out(attack: &mut Attack) -> Result<()> {
     let (mut answered, mut published, mut reached) = (0, 0, 0);
     loop {
         let subscriber = attack.crowd.join_one(Json, Manner::Silent)?;
-        ask_for_patterns(attack, subscriber, 32, MATCHING);
-        answered += attack.await_answers(subscriber, MATCHING)?.answers();
+        ask_for_patterns(attack, subscriber, 32, 1..=MATCHING);
+        answered += attack.await_answers(subscriber, MATCHING)?.settled(MATCHING);
         for publisher in publishers.clone() {
             let request = attack.crowd.take_request(publisher);
             let mut body = Vec::new();
@@ -39,7 +39,7 @@ pub(super) fn fan_out(attack: &mut Attack) -> Result<()> {
             break;
         }
     }
-    attack.did("answers to SUBSCRIBE", answered, MATCHING / 2);
+    attack.did("SUBSCRIBE answered", answered, MATCHING / 2);
     attack.did("publications of 1 MB", published, 1);
     attack.did("events and ends", reached, 1);
     Ok(())
@@ -50,18 +50,22 @@ pub(super) fn fan_out(attack: &mut Attack) -> Result<()> {
 pub(super) fn shapes(attack: &mut Attack) -> Result<()> {
     for (code, remove) in [(32, 34), (64, 66)] {
         let session = attack.crowd.join_one(Json, Manner::Silent)?;
-        ask_for_patterns(attack, session, code, SHAPES);
+        ask_for_patterns(attack, session, code, 1..=SHAPES);
         let seen = attack.await_answers(session, SHAPES)?;
-        attack.did("answers for patterns, and ends", seen.answers() + over(&seen), SHAPES / 2);
+        attack.did("patterns answered", seen.settled(SHAPES), SHAPES / 2);
         let mut id = seen.last_id;
         let until = Instant::now() + Duration::from_secs(1);
         let mut changed = 0;
         while Instant::now() < until && !attack.crowd.is_over(session) {
             let request = attack.crowd.take_request(session);
             attack.crowd.queue(session, format!("[{remove},{request},{id}]").as_bytes());
-            ask_for_patterns(attack, session, code, 1);
+            ask_for_patterns(attack, session, code, SHAPES..=SHAPES);
             let expected = attack.crowd.seen(session).answers() + 2;
-            id = attack.await_answers(session, expected)?.last_id;
+            let seen = attack.await_answers(session, expected)?;
+            if seen.answers() < expected {
+                break;
+            }
+            id = seen.last_id;
             changed += 1;
         }
         attack.did("patterns left and made again", changed, 0);
@@ -73,15 +77,15 @@ pub(super) fn shapes(attack: &mut Attack) -> Result<()> {
     Ok(())
 }
 
-fn over(seen: &super::member::Seen) -> u64 {
-    u64::from(seen.is_over)
-}
-
-/// Asks for the first `count` wildcard patterns, each with gaps at other places, with SUBSCRIBE
-/// (32) or REGISTER (64).
-fn ask_for_patterns(attack: &mut Attack, number: usize, code: u64, count: u64) {
+/// Asks for wildcard patterns, each with other `gaps`, with SUBSCRIBE (32) or REGISTER (64).
+fn ask_for_patterns(
+    attack: &mut Attack,
+    number: usize,
+    code: u64,
+    gaps: std::ops::RangeInclusive<u64>,
+) {
     attack.crowd.with_link(number, |link| {
-        for gaps in 1..=count {
+        for gaps in gaps {
             let request = link.take_request();
             let pattern = pattern(gaps);
             let message = format!(r#"[{code},{request},{{"match":"wildcard"}},"{pattern}"]"#);
