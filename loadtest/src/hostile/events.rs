@@ -33,6 +33,10 @@ pub(super) fn retained(attack: &mut Attack) -> Result<()> {
         answered += attack.round(readers.clone(), each)?;
         attack.crowd.dismiss_all(readers);
     }
+    // A router that goes on is not to keep it for the next kind.
+    let request = attack.crowd.take_request(publisher);
+    attack.crowd.queue(publisher, &publication(request, "retain", RETAINED_TOPIC, b"\xa1x"));
+    attack.await_answers(publisher, 2)?;
     attack.did("SUBSCRIBE with get_retained", asked, 1_000);
     attack.did("answers to them, and ends", answered, 1);
     Ok(())

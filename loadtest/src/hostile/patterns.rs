@@ -48,11 +48,14 @@ pub(super) fn fan_out(attack: &mut Attack) -> Result<()> {
 /// [`SHAPES`] patterns of different shape in one session, subscriptions and then registrations;
 /// then the session changes one of them again and again, and then it leaves without a word.
 pub(super) fn shapes(attack: &mut Attack) -> Result<()> {
-    for (code, remove) in [(32, 34), (64, 66)] {
+    for (code, remove, asked, again) in [
+        (32, 34, "patterns to subscribe answered", "of them changed again"),
+        (64, 66, "patterns to register answered", "of those changed again"),
+    ] {
         let session = attack.crowd.join_one(Json, Manner::Silent)?;
         ask_for_patterns(attack, session, code, 1..=SHAPES);
         let seen = attack.await_answers(session, SHAPES)?;
-        attack.did("patterns answered", seen.settled(SHAPES), SHAPES / 2);
+        attack.did(asked, seen.settled(SHAPES), SHAPES / 2);
         let mut id = seen.last_id;
         let until = Instant::now() + Duration::from_secs(1);
         let mut changed = 0;
@@ -68,7 +71,7 @@ pub(super) fn shapes(attack: &mut Attack) -> Result<()> {
             id = seen.last_id;
             changed += 1;
         }
-        attack.did("patterns left and made again", changed, 0);
+        attack.did(again, changed, 0);
         attack.crowd.dismiss(session);
         // The router learns of the end while a newcomer waits.
         let newcomer = attack.crowd.join_one(Json, Manner::Silent)?;
