@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use crate::cli::{Cli, Command, Output, Scenario, Smoke};
+use crate::cli::{Cli, Command, Hostile, Output, Scenario, Smoke};
 use crate::compare::{self, Comparison};
 use crate::error::{Context, Result};
 use crate::floor::{self, server};
-use crate::report::{Report, html, json, table};
+use crate::hostile::Kind;
+use crate::report::{self, Report, html, json, table};
 use crate::scenario;
 
 /// Runs the command: true if every run was clean.
@@ -23,6 +24,7 @@ pub fn run(command: &Command) -> Result<bool> {
             show(&args.output, &reports, Some(&comparison))
         }
         Command::Smoke(args) => smoke(args),
+        Command::Hostile(args) => hostile(args),
         Command::FloorServer(args) => server::serve(args.port, args.coalesce).map(|()| true),
     }
 }
@@ -61,6 +63,35 @@ fn smoke(args: &Smoke) -> Result<bool> {
         }
     }
     show(&args.output, &reports, None)
+}
+
+/// One line per kind as soon as it is over, then what was broken.
+fn hostile(args: &Hostile) -> Result<bool> {
+    let output = &args.common.output;
+    let only_json = output.json.as_deref() == Some(Path::new("-"));
+    let say = |text: &str| {
+        if !only_json {
+            print(text);
+        }
+    };
+    say(&report::hostile::head());
+    let mut reports = Vec::new();
+    let kinds = if args.kinds.is_empty() { &Kind::ALL[..] } else { &args.kinds };
+    for kind in kinds {
+        let trial = scenario::hostile::run(args, *kind)?;
+        say(&report::hostile::row(&trial));
+        match &output.json {
+            Some(_) if only_json => print(&format!("{}\n", json::line(&trial.report)?)),
+            Some(path) => json::append(path, &trial.report)?,
+            None => {}
+        }
+        reports.push(trial.report);
+    }
+    if let Some(path) = &output.html {
+        std::fs::write(path, html::page(&reports, None)).context("writing the HTML report")?;
+    }
+    reports.first().map(table::command).iter().for_each(|line| say(line));
+    Ok(reports.iter().all(|report| report.clean))
 }
 
 fn show(output: &Output, reports: &[Report], comparison: Option<&Comparison>) -> Result<bool> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::{Error, Result};
+use crate::hostile::Kind;
 use crate::url::Target;
 use crate::wire::Serializer;
 use crate::wire::stamp::STAMP_BYTES;
@@ -20,7 +21,6 @@ pub struct Cli {
     pub command: Command,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one per process")]
 #[derive(Debug, Subcommand)]
 pub enum Command {
     #[command(flatten)]
@@ -31,6 +31,8 @@ pub enum Command {
     Floor(FloorArgs),
     /// For CI: a few seconds of fanout and rpc, over what the router offers
     Smoke(Smoke),
+    /// Clients that cost the router all they can, kind by kind, while others measure what they feel
+    Hostile(Hostile),
     #[command(hide = true)]
     FloorServer(FloorServer),
 }
@@ -338,6 +340,30 @@ pub struct Smoke {
     pub output: Output,
 }
 
+#[derive(Clone, Debug, Args)]
+pub struct Hostile {
+    /// The kinds to run, in this order; all of them if absent
+    #[arg(long, value_delimiter = ',')]
+    pub kinds: Vec<Kind>,
+    /// Publications and calls per second of the victims, each
+    #[arg(long, default_value_t = 200.0, value_parser = rate)]
+    pub rate: f64,
+    /// How long after each kind the router's memory is looked at again
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub settle: Duration,
+    /// Fail if a victim's p99 is above this, milliseconds
+    #[arg(long, default_value_t = 250)]
+    pub max_p99_ms: u64,
+    /// Fail if the router's memory is ever above this, MiB
+    #[arg(long, default_value_t = 1024)]
+    pub max_memory_mib: u64,
+    /// Fail if the router's memory after --settle is above that before the kind by more, MiB
+    #[arg(long, default_value_t = 64)]
+    pub max_kept_mib: u64,
+    #[command(flatten)]
+    pub common: Common,
+}
+
 #[derive(Debug, Args)]
 pub struct FloorServer {
     #[arg(long)]
@@ -416,6 +442,9 @@ mod tests {
         assert!(parse("x rpc --depth 0").is_err());
         assert!(parse("x fanout --payload-bytes 10").is_err());
         assert!(parse("x compare --url rs://127.0.0.1:1 -- fanout -n 5").is_ok());
+        assert!(parse("x hostile --kinds pings,storm").is_ok());
+        let refused = parse("x hostile --kinds pongs").unwrap_err().to_string();
+        assert!(refused.contains("expected one of retained, patterns"), "{refused}");
         assert!(parse("x floor -- rpc -c 5").is_ok());
     }
 }

@@ -19,6 +19,8 @@ pub enum Error {
     ClosedEarly { client: usize },
     #[error("only {ready} of {wanted} clients were ready after {seconds} s")]
     NotReady { ready: usize, wanted: usize, seconds: u64 },
+    #[error("none of {0} hostile clients could join; the router said: {1:?}")]
+    NobodyJoined(usize, String),
     #[error(
         "{wanted} connections need {needed} open files, but the hard limit is {limit}; \
          use fewer clients or raise it (ulimit -Hn)"

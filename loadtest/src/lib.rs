@@ -1,8 +1,9 @@
 //! The load-test harness for WAMP routers: it drives any router over WebSocket or RawSocket,
 //! verifies every delivery, and accounts the router's CPU per event and per call.
 //!
-//! `wire` is bytes, `engine` the one event loop, `role` what a client does, `scenario` who takes
-//! part in a run, `measure` what is counted, `report` how it is shown.
+//! `wire` is bytes, `engine` the one event loop, `role` what a client does, `hostile` what a client
+//! should not do, `scenario` who takes part in a run, `measure` what is counted, `report` how it is
+//! shown.
 
 pub mod app;
 pub mod cli;
@@ -10,6 +11,7 @@ pub mod compare;
 pub mod engine;
 pub mod error;
 pub mod floor;
+pub mod hostile;
 pub mod measure;
 pub mod procfs;
 pub mod report;

@@ -62,10 +62,21 @@ impl Meter {
         (reading.processes > 0).then_some(reading)
     }
 
+    /// Lets [`Reading::rss_peak`] begin anew. Without the right to do so it goes on from before.
+    pub fn reset_peak(&self) {
+        for pid in if self.with_descendants { tree(self.root) } else { vec![self.root] } {
+            let _ = fs::write(format!("/proc/{pid}/clear_refs"), RESET_PEAK);
+        }
+    }
+
     fn read_process(&mut self, pid: u32, reading: &mut Reading) {
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
             return;
         };
+        // A process that has ended, and whose parent has not asked for it, holds nothing.
+        if status.lines().any(|line| line.starts_with("State:") && line.contains('Z')) {
+            return;
+        }
         reading.processes += 1;
         reading.rss += kilobytes(&status, "VmRSS:") * 1024;
         reading.rss_peak += kilobytes(&status, "VmHWM:") * 1024;
@@ -130,6 +141,8 @@ fn kilobytes(status: &str, name: &str) -> u64 {
     line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
+/// What proc(5) calls resetting the "high water mark".
+const RESET_PEAK: &str = "5";
 const PARENT_FIELD: usize = 4;
 const STIME_FIELD: usize = 15;
 /// The kernel shows clock ticks at 100 Hz to user space, whatever its own.
@@ -156,6 +169,18 @@ mod tests {
         let second = meter.read().unwrap();
         assert!(second.run_ns > first.run_ns, "{spun}");
         assert!(Meter::of_tree(u32::MAX - 1).read().is_none());
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_gone_before_its_parent_asks() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut meter = Meter::of_tree(child.id());
+        assert_eq!(meter.read().unwrap().processes, 1);
+        child.kill().unwrap();
+        while meter.read().is_some() {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@ use mio::{Interest, Registry, Token};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::error::{Context, Error, Result};
+use crate::measure::pace::Room;
 use crate::url::{Address, Target, Transport};
 use crate::wire::Serializer;
 use crate::wire::floor::Introduction;
@@ -126,17 +127,19 @@ impl Link {
         self.next_request - 1
     }
 
-    /// Queues a publication as the other side understands it; only WAMP acknowledges.
-    pub fn publish(&mut self, acknowledge: bool, topic: &str, payload: &[u8]) {
+    /// Queues a publication as the other side understands it: its request id. Only WAMP
+    /// acknowledges.
+    pub fn publish(&mut self, acknowledge: bool, topic: &str, payload: &[u8]) -> u64 {
+        let request = self.take_request();
         match self.transport {
             Transport::Floor | Transport::Bun => self.send_bytes(payload),
             Transport::Nats => nats::put_publish(topic, payload, &mut self.out),
             Transport::Redis => redis::put_publish(topic, payload, &mut self.out),
             Transport::WebSocket | Transport::RawSocket => {
-                let request = self.take_request();
                 self.send(|body| body.publish(request, acknowledge, topic, payload));
             }
         }
+        request
     }
 
     /// Asks for a subscription: false if there will be no answer because the client has it already.
@@ -187,9 +190,35 @@ impl Link {
         frame::put_pong(self.transport, payload, &mut self.out);
     }
 
+    /// Queues a ping without a payload; WAMP's transports only.
+    pub fn send_ping(&mut self) {
+        frame::put_ping(self.transport, &mut self.out);
+    }
+
+    /// Takes back the second half of what waits to be written, to send it later or never.
+    pub fn hold_back(&mut self) -> Vec<u8> {
+        let half = self.written + self.queued_bytes() / 2;
+        self.out.split_off(half)
+    }
+
+    /// Queues bytes without a frame, as what [`Link::hold_back`] took.
+    pub fn send_unframed(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
     /// Bytes that wait to be written.
     pub const fn queued_bytes(&self) -> usize {
         self.out.len() - self.written
+    }
+
+    /// Whether another message may be queued. A sender whose router reads no more waits; its
+    /// latency goes on counting from the plan.
+    pub fn room(&self) -> Room {
+        match self.phase {
+            Phase::Closed => Room::Never,
+            _ if self.queued_bytes() > MAX_QUEUED_BYTES => Room::NotNow,
+            _ => Room::Yes,
+        }
     }
 
     /// Writes what the socket takes.
@@ -290,6 +319,8 @@ impl Link {
         }
     }
 }
+
+const MAX_QUEUED_BYTES: usize = 1 << 20;
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

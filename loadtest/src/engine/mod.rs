@@ -12,7 +12,7 @@ use mio::{Events, Poll, Token};
 
 use crate::error::{Context, Error, Result};
 use crate::measure::board::Board;
-use crate::measure::pace::Pacer;
+use crate::measure::pace::Schedule;
 use crate::role::Role;
 use crate::url::{Target, Transport};
 use crate::wire::Serializer;
@@ -28,8 +28,8 @@ pub struct Engine {
     pub links: Vec<Link>,
     pub roles: Vec<Role>,
     /// Open loop: the plan for publications and for calls.
-    pub publications: Option<Pacer>,
-    pub calls: Option<Pacer>,
+    publications: Option<Schedule>,
+    calls: Option<Schedule>,
     target: Target,
     realm: String,
     serializers: Vec<Serializer>,
@@ -91,6 +91,16 @@ impl Engine {
     /// CPU time so far that a spinning generator had nothing to do with, nanoseconds.
     pub const fn idle_ns(&self) -> u64 {
         self.idle_ns
+    }
+
+    /// Open loop from `start_ns` on: messages per second; closed loop where absent.
+    pub fn set_pace(&mut self, start_ns: u64, publish_rate: Option<f64>, call_rate: Option<f64>) {
+        let schedule = |rate: Option<f64>, senders: &Vec<usize>| {
+            let rate = rate.filter(|_| !senders.is_empty());
+            rate.map(|rate| Schedule::new(start_ns, rate, senders.len()))
+        };
+        self.publications = schedule(publish_rate, &self.publishers);
+        self.calls = schedule(call_rate, &self.callers);
     }
 
     /// Closed loop: fills every window and every caller's depth.
@@ -159,28 +169,27 @@ impl Engine {
         }
         let now_ns = self.board.now_ns();
         let mut next_ns = u64::MAX;
-        if let Some(mut pacer) = self.publications.take() {
-            next_ns = next_ns.min(self.send_paced(&mut pacer, now_ns, true));
-            self.publications = Some(pacer);
+        if let Some(mut schedule) = self.publications.take() {
+            next_ns = next_ns.min(self.send_paced(&mut schedule, now_ns, true));
+            self.publications = Some(schedule);
         }
-        if let Some(mut pacer) = self.calls.take() {
-            next_ns = next_ns.min(self.send_paced(&mut pacer, now_ns, false));
-            self.calls = Some(pacer);
+        if let Some(mut schedule) = self.calls.take() {
+            next_ns = next_ns.min(self.send_paced(&mut schedule, now_ns, false));
+            self.calls = Some(schedule);
         }
         next_ns
     }
 
-    fn send_paced(&mut self, pacer: &mut Pacer, now_ns: u64, publications: bool) -> u64 {
+    fn send_paced(&mut self, schedule: &mut Schedule, now_ns: u64, publications: bool) -> u64 {
         let senders = if publications { &self.publishers } else { &self.callers };
+        schedule.begin_turn();
         for _ in 0..SENDS_PER_TURN {
-            let index = senders[(pacer.sent() % senders.len() as u64) as usize];
-            let link = &mut self.links[index];
-            if link.phase == Phase::Closed || link.queued_bytes() > MAX_QUEUED_BYTES {
-                return now_ns + RETRY_NS;
-            }
-            let Some(due_ns) = pacer.take(now_ns) else {
-                break;
+            let room = |sender: usize| self.links[senders[sender]].room();
+            let Some((sender, due_ns)) = schedule.take(now_ns, room) else {
+                return schedule.next_ns(now_ns + RETRY_NS);
             };
+            let index = senders[sender];
+            let link = &mut self.links[index];
             self.board.record_lag(due_ns, now_ns);
             match &mut self.roles[index] {
                 Role::Publisher(publisher) => publisher.publish(link, &mut self.board, due_ns),
@@ -189,7 +198,7 @@ impl Engine {
             }
             mark_dirty(link, &mut self.dirty);
         }
-        pacer.due_ns()
+        now_ns
     }
 
     /// Sends what opened windows allow.
@@ -406,6 +415,4 @@ const TIMER: Token = Token(usize::MAX - 1);
 const SCRATCH_BYTES: usize = 256 << 10;
 const EVENTS_PER_TURN: usize = 1024;
 const SENDS_PER_TURN: usize = 1024;
-/// A sender whose router reads no more waits; its latency goes on counting from the plan.
-const MAX_QUEUED_BYTES: usize = 1 << 20;
 const RETRY_NS: u64 = 1_000_000;

@@ -20,6 +20,8 @@ pub struct Board {
     pub measured_ns: (u64, u64),
     pub events: Recorder,
     pub calls: Recorder,
+    /// From when a publication was due to its PUBLISHED.
+    pub acknowledgements: Recorder,
     pub joins: Recorder,
     /// How late the generator was against its own plan.
     pub lag: Recorder,
@@ -38,6 +40,9 @@ pub struct Counts {
     /// Roles that are ready for traffic.
     pub ready: u64,
     pub publications: u64,
+    /// Publications that asked for PUBLISHED.
+    pub asking: u64,
+    /// Of them, those answered, with an ERROR too.
     pub acknowledged: u64,
     pub events: u64,
     /// Events at subscribers that a window counts, each once.
@@ -64,6 +69,7 @@ impl Board {
             measured_ns: (u64::MAX, 0),
             events: Recorder::new(event_stride),
             calls: Recorder::new(1),
+            acknowledgements: Recorder::new(1),
             joins: Recorder::new(1),
             lag: Recorder::new(1),
             delivery_bytes: 0,
@@ -92,6 +98,12 @@ impl Board {
         }
     }
 
+    pub fn record_acknowledgement(&mut self, sent_ns: u64, now_ns: u64) {
+        if self.measures(sent_ns) {
+            self.acknowledgements.record(now_ns.saturating_sub(sent_ns));
+        }
+    }
+
     pub fn record_lag(&mut self, due_ns: u64, now_ns: u64) {
         if self.measures(due_ns) {
             self.lag.record(now_ns.saturating_sub(due_ns));
@@ -111,11 +123,13 @@ impl Board {
 
     /// True when nothing is under way any more.
     pub fn is_drained(&self) -> bool {
-        self.counts.counted_events >= self.owed_events() && self.counts.results >= self.counts.calls
+        let Counts { counted_events, results, calls, asking, acknowledged, .. } = self.counts;
+        counted_events >= self.owed_events() && results >= calls && acknowledged >= asking
     }
 
     /// Something that moves whenever the router delivers anything.
     pub const fn progress(&self) -> u64 {
-        self.counts.events + self.counts.results + self.counts.invocations
+        let Counts { events, results, invocations, acknowledged, .. } = self.counts;
+        events + results + invocations + acknowledged
     }
 }

@@ -41,6 +41,11 @@ impl Recorder {
         (!self.whole.is_empty()).then(|| Latency::of(&self.whole))
     }
 
+    /// How many values of the whole run were above `latency_ns`.
+    pub fn count_above(&self, latency_ns: u64) -> u64 {
+        self.whole.len() - self.whole.count_between(0, latency_ns)
+    }
+
     /// Percentiles 50 and 99 since the last call, in nanoseconds.
     pub fn take_interval(&mut self) -> Option<(u64, u64)> {
         let of = |percent| self.interval.value_at_percentile(percent);
@@ -120,6 +125,8 @@ mod tests {
         ] {
             assert!(found.abs_diff(expected) * 1_000 <= expected * 2, "{found} {expected}");
         }
+        assert_eq!(recorder.count_above(HIGHEST_NS), 0);
+        assert!(recorder.count_above(5_000_000).abs_diff(5_000) <= 10);
         assert!(latency.curve.windows(2).all(|pair| pair[0].1 <= pair[1].1));
     }
 

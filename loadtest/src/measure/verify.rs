@@ -1,6 +1,7 @@
 //! Did every message arrive once and in order? One [`Track`] per receiver and sender follows the
 //! sequence numbers; a [`Tally`] adds up what all tracks found.
 
+use std::fmt;
 use std::ops::AddAssign;
 
 use serde::Serialize;
@@ -88,6 +89,8 @@ pub struct Tally {
     pub errors: u64,
     /// Connections that the router closed although they should have stayed.
     pub disconnected: u64,
+    /// Publications that asked for PUBLISHED and got neither that nor an ERROR.
+    pub unacknowledged: u64,
 }
 
 impl Tally {
@@ -115,6 +118,16 @@ impl AddAssign for Tally {
         self.damaged += other.damaged;
         self.errors += other.errors;
         self.disconnected += other.disconnected;
+        self.unacknowledged += other.unacknowledged;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lost, doubled, reordered, stray, damaged, errors, disconnected, .. } = self;
+        write!(f, "{lost} lost, {doubled} doubled, {reordered} reordered, {stray} stray, ")?;
+        write!(f, "{damaged} damaged, {errors} errors, {disconnected} disconnected, ")?;
+        write!(f, "{} unacknowledged", self.unacknowledged)
     }
 }
 

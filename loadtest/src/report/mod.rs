@@ -1,5 +1,6 @@
 //! What one run found, and the three ways to show it: a table, a line of JSON, an HTML page.
 
+pub mod hostile;
 pub mod html;
 pub mod json;
 pub mod svg;
@@ -38,6 +39,8 @@ pub struct Report {
     pub received_bytes_per_s: f64,
     pub event_latency: Option<Latency>,
     pub call_latency: Option<Latency>,
+    /// From when a publication was due to its PUBLISHED.
+    pub acknowledge_latency: Option<Latency>,
     pub join_latency: Option<Latency>,
     /// How late the generator was against its own plan (open loop).
     pub send_lag: Option<Latency>,
@@ -172,6 +175,7 @@ pub mod samples {
             received_bytes_per_s: 1.7e7,
             event_latency: recorder.latency(),
             call_latency: None,
+            acknowledge_latency: None,
             join_latency: recorder.latency(),
             send_lag: None,
             router: Some(RouterUse {

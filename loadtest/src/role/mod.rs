@@ -48,7 +48,7 @@ impl Role {
             Self::Subscriber(subscriber) => subscriber.handle(link, board, head, message, now_ns),
             Self::Callee(callee) => callee.handle(link, board, head, message),
             Self::Caller(caller) => caller.handle(link, board, head, message, now_ns),
-            Self::Publisher(publisher) => publisher.handle(board, head, message),
+            Self::Publisher(publisher) => publisher.handle(board, head, message, now_ns),
             Self::Idle if head.code == ERROR => board.note_error(printable(message)),
             Self::Idle => {}
         }

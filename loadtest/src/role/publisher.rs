@@ -1,4 +1,7 @@
-//! Publishes stamped payloads to one topic, when the engine says so.
+//! Publishes stamped payloads to one topic, when the engine says so, and checks that what asks for
+//! PUBLISHED gets it once.
+
+use std::collections::HashMap;
 
 use crate::engine::link::Link;
 use crate::measure::board::Board;
@@ -11,13 +14,16 @@ pub struct Publisher {
     pub(super) topic: String,
     acknowledge: bool,
     payload: Payload,
+    /// Request id to the time its latency counts from, until PUBLISHED.
+    unacknowledged: HashMap<u64, u64>,
 }
 
 impl Publisher {
     /// `number` is its place among the publishers, and names its window; `payload_bytes` is the
     /// length of each event's one argument.
     pub fn new(number: u32, topic: String, acknowledge: bool, payload_bytes: usize) -> Self {
-        Self { number, topic, acknowledge, payload: Payload::new(payload_bytes) }
+        let (payload, unacknowledged) = (Payload::new(payload_bytes), HashMap::new());
+        Self { number, topic, acknowledge, payload, unacknowledged }
     }
 
     /// Sends the next publication; its latency counts from `at_ns`.
@@ -25,14 +31,34 @@ impl Publisher {
         let sequence = board.windows[self.number as usize].send();
         board.counts.publications += 1;
         let payload = self.payload.stamped(Stamp { sender: self.number, sequence, at_ns });
-        link.publish(self.acknowledge, &self.topic, payload);
+        let request = link.publish(self.acknowledge, &self.topic, payload);
+        if self.acknowledge {
+            board.counts.asking += 1;
+            self.unacknowledged.insert(request, at_ns);
+        }
     }
 
-    pub fn handle(&self, board: &mut Board, head: Head, message: &[u8]) {
+    pub fn handle(&mut self, board: &mut Board, head: Head, message: &[u8], now_ns: u64) {
         match head.code {
-            PUBLISHED if self.acknowledge => board.counts.acknowledged += 1,
-            ERROR => board.note_error(printable(message)),
+            PUBLISHED if self.acknowledge => match self.unacknowledged.remove(&head.ids[0]) {
+                Some(at_ns) => {
+                    board.counts.acknowledged += 1;
+                    board.record_acknowledgement(at_ns, now_ns);
+                }
+                None => board.tally.doubled += 1,
+            },
+            ERROR => {
+                board.note_error(printable(message));
+                if self.unacknowledged.remove(&head.ids[1]).is_some() {
+                    board.counts.acknowledged += 1;
+                }
+            }
             _ => board.tally.stray += 1,
         }
+    }
+
+    /// Publications that asked for PUBLISHED and were never answered.
+    pub fn unacknowledged(&self) -> u64 {
+        self.unacknowledged.len() as u64
     }
 }

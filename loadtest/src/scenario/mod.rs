@@ -1,6 +1,7 @@
 //! The scenarios: each turns its options into a plan and puts the phases of a run together.
 
 pub mod connect;
+pub mod hostile;
 pub mod mixed;
 pub mod pubsub;
 pub mod rpc;

@@ -8,7 +8,6 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::measure::SECOND_NS;
 use crate::measure::board::{Board, Counts};
-use crate::measure::pace::Pacer;
 use crate::measure::series::Sample;
 use crate::measure::window::Window;
 use crate::procfs::{Meter, Reading};
@@ -115,9 +114,7 @@ impl<'a> Run<'a> {
         let joined_ns = self.engine.board.now_ns();
         self.engine.run_until(joined_ns + SETTLING_NS, |_| false)?;
         let now_ns = self.engine.board.now_ns();
-        let pacer = |rate: Option<f64>| rate.map(|rate| Pacer::new(now_ns, rate));
-        self.engine.publications = pacer(self.plan.publish_rate);
-        self.engine.calls = pacer(self.plan.call_rate);
+        self.engine.set_pace(now_ns, self.plan.publish_rate, self.plan.call_rate);
         self.engine.board.sending = true;
         self.engine.prime();
         let warmup_ns = self.plan.common.warmup.as_nanos() as u64;
@@ -150,6 +147,21 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Measures until `done` says so, which is asked every [`TICK_NS`] and told what the router's
+    /// process used so far; `None` if that has ended, or is not known.
+    pub fn measure_while(&mut self, mut done: impl FnMut(Option<Reading>) -> bool) -> Result<()> {
+        self.start = self.mark();
+        self.engine.board.measured_ns = (self.start.at_ns, u64::MAX);
+        let mut now = self.start;
+        while !done(now.router) {
+            self.engine.run_until(now.at_ns + TICK_NS, |_| false)?;
+            now = self.mark();
+        }
+        self.end = now;
+        self.engine.board.measured_ns.1 = now.at_ns;
+        Ok(())
+    }
+
     /// Stops sending and waits until everything owed has arrived, or nothing moves any more.
     pub fn drain(&mut self) -> Result<()> {
         self.engine.board.sending = false;
@@ -172,6 +184,7 @@ impl<'a> Run<'a> {
     pub fn report(mut self) -> Report {
         let lost: u64 = self.engine.roles.iter().map(|role| self.lost(role)).sum();
         self.engine.board.tally.lost += lost;
+        self.engine.board.tally.unacknowledged += self.unacknowledged();
         let Self { engine, plan, start, end, closed_loop, series, .. } = self;
         let board = engine.board;
         let wall_ns = end.at_ns - start.at_ns;
@@ -201,6 +214,7 @@ impl<'a> Run<'a> {
             received_bytes_per_s: per_second(received),
             event_latency: board.events.latency(),
             call_latency: board.calls.latency(),
+            acknowledge_latency: board.acknowledgements.latency(),
             join_latency: board.joins.latency(),
             send_lag: board.lag.latency(),
             router,
@@ -234,7 +248,25 @@ impl<'a> Run<'a> {
 
     /// The router's resident memory now, bytes.
     pub fn router_rss(&mut self) -> Option<u64> {
-        Some(self.router.as_mut()?.read()?.rss)
+        Some(self.router_reading()?.rss)
+    }
+
+    /// What the router's process has used so far.
+    pub fn router_reading(&mut self) -> Option<Reading> {
+        self.router.as_mut()?.read()
+    }
+
+    /// Lets traffic go on without measuring.
+    pub fn carry_on(&mut self, duration_ns: u64) -> Result<()> {
+        let now_ns = self.engine.board.now_ns();
+        self.engine.run_until(now_ns + duration_ns, |_| false)
+    }
+
+    /// Lets the router's highest memory count from now on.
+    pub fn reset_peak(&self) {
+        if let Some(meter) = &self.router {
+            meter.reset_peak();
+        }
     }
 
     fn lost(&self, role: &Role) -> u64 {
@@ -243,6 +275,14 @@ impl<'a> Run<'a> {
             Role::Caller(caller) => caller.lost(),
             _ => 0,
         }
+    }
+
+    fn unacknowledged(&self) -> u64 {
+        let of = |role: &Role| match role {
+            Role::Publisher(publisher) => publisher.unacknowledged(),
+            _ => 0,
+        };
+        self.engine.roles.iter().map(of).sum()
     }
 
     fn mark(&mut self) -> Mark {
@@ -360,6 +400,8 @@ const BUSY_SHARE: f64 = 0.9;
 /// Longer than Linux ever delays an acknowledgement (`TCP_DELACK_MAX`, 200 ms).
 const SETTLING_NS: u64 = SECOND_NS / 4;
 const MAX_SAMPLES: u64 = 600;
+/// Short, for a router that grows by gigabytes per second is to be seen before it dies.
+pub const TICK_NS: u64 = SECOND_NS / 20;
 const DRAIN_PATIENCE_NS: u64 = 3 * SECOND_NS;
 const AFTERMATH_NS: u64 = SECOND_NS / 10;
 

@@ -134,6 +134,15 @@ pub fn put_pong(transport: Transport, body: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Asks for a pong, without a payload; for WAMP's transports.
+pub fn put_ping(transport: Transport, out: &mut Vec<u8>) {
+    match transport {
+        Transport::WebSocket | Transport::Bun => put_websocket(0x89, &[], out),
+        Transport::RawSocket | Transport::Floor => put_rawsocket(1, &[], out),
+        Transport::Nats | Transport::Redis => unreachable!("only WAMP's routers are pinged"),
+    }
+}
+
 fn put_rawsocket(kind: u8, body: &[u8], out: &mut Vec<u8>) {
     debug_assert!(body.len() < 1 << 24, "payload sizes are checked with the arguments");
     let [_, a, b, c] = (body.len() as u32).to_be_bytes();
@@ -228,6 +237,9 @@ mod tests {
         out.clear();
         put_pong(Transport::RawSocket, b"p", &mut out);
         assert_eq!(out, [2, 0, 0, 1, b'p']);
+        out.clear();
+        put_ping(Transport::RawSocket, &mut out);
+        assert_eq!(out, [1, 0, 0, 0]);
         assert!(parse(Transport::RawSocket, &[0x10, 0, 0, 0], 0).is_err());
     }
 }

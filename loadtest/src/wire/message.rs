@@ -14,6 +14,7 @@ pub const UNSUBSCRIBED: u64 = 35;
 pub const EVENT: u64 = 36;
 pub const RESULT: u64 = 50;
 pub const REGISTERED: u64 = 65;
+pub const UNREGISTERED: u64 = 67;
 pub const INVOCATION: u64 = 68;
 
 /// Writes one message into a body buffer that is emptied first.

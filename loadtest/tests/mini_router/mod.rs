@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use transport::Writer;
@@ -25,6 +26,14 @@ pub(crate) enum Fault {
     Dismiss,
     /// Closes the connection of its receiver behind it.
     HangUp,
+    /// Acknowledges nine publications of ten.
+    KeepQuiet,
+    /// Acknowledges one publication of ten twice.
+    RepeatItself,
+    /// Reads nothing more from the first session that publishes.
+    Ignore,
+    /// Serves nobody for half a second.
+    Stall,
     /// Answers every tenth call with the payload of its first call.
     MixUpResults,
 }
@@ -55,6 +64,7 @@ struct State {
     events: u64,
     held_back: Option<(Writer, Value)>,
     first_result: Option<Value>,
+    first_publisher: Option<u64>,
 }
 
 /// A connection may end at any time: reading and writing errors end its thread quietly.
@@ -67,7 +77,10 @@ fn serve(stream: TcpStream, session: u64, state: &Mutex<State>) {
             writer.send(&json!([6, {}, "wamp.close.goodbye_and_out"]));
             break;
         }
-        state.lock().unwrap().handle(session, &writer, &message);
+        let ignored = state.lock().unwrap().handle(session, &writer, &message);
+        if ignored {
+            thread::sleep(Duration::from_secs(3600));
+        }
     }
     let mut state = state.lock().unwrap();
     for receivers in state.subscriptions.values_mut() {
@@ -79,13 +92,18 @@ fn serve(stream: TcpStream, session: u64, state: &Mutex<State>) {
 }
 
 impl State {
-    fn handle(&mut self, session: u64, from: &Writer, message: &Value) {
+    /// Handles one message; true if there will be no other from this session.
+    fn handle(&mut self, session: u64, from: &Writer, message: &Value) -> bool {
         let request = message[1].as_u64().unwrap_or(0);
         let uri = message[3].as_str().unwrap_or_default().to_owned();
         self.counter += 1;
         match message[0].as_u64().unwrap() {
             1 => from.send(&json!([2, session, {"roles": {"broker": {}, "dealer": {}}}])),
-            16 => self.publish(request, &uri, from, message),
+            16 => {
+                self.publish(request, &uri, from, message);
+                let first = *self.first_publisher.get_or_insert(session);
+                return self.fault == Fault::Ignore && first == session;
+            }
             32 => {
                 from.send(&json!([33, request, session]));
                 self.subscriptions.entry(uri).or_default().push((session, from.clone()));
@@ -104,6 +122,7 @@ impl State {
             70 => self.answer(request, message),
             other => panic!("message type {other} is not expected from the harness"),
         }
+        false
     }
 
     fn publish(&mut self, request: u64, topic: &str, from: &Writer, message: &Value) {
@@ -113,7 +132,13 @@ impl State {
             self.deliver(to, event);
         }
         if message[2]["acknowledge"] == true {
-            from.send(&json!([17, request, publication]));
+            let strikes = request.is_multiple_of(10);
+            let times = match self.fault {
+                Fault::KeepQuiet if strikes => 0,
+                Fault::RepeatItself if strikes => 2,
+                _ => 1,
+            };
+            (0..times).for_each(|_| from.send(&json!([17, request, publication])));
         }
     }
 
@@ -129,6 +154,10 @@ impl State {
             Fault::Dismiss if strikes => {
                 to.send(&event);
                 to.send(&json!([6, {}, "wamp.close.slow_consumer"]));
+            }
+            Fault::Stall if strikes => {
+                thread::sleep(Duration::from_millis(500));
+                to.send(&event);
             }
             Fault::HangUp if strikes => to.send_last(&event),
             Fault::Swap if strikes => self.held_back = Some((to, event)),

@@ -1,0 +1,134 @@
+//! One attack under way: its crowd, its end, and the account of what it did.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::Kind;
+use super::crowd::Crowd;
+use super::member::Seen;
+use crate::error::Result;
+use crate::url::Target;
+
+pub struct Attack {
+    pub crowd: Crowd,
+    /// When no new round may begin.
+    pub until: Instant,
+    /// When nothing is waited for any more.
+    limit: Instant,
+    outcome: Outcome,
+}
+
+/// What an attack did and found.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub deeds: Vec<Deed>,
+    /// What the router did to the wrong one, and what stopped the attack.
+    pub faults: Vec<String>,
+}
+
+/// Something that an attack has to do to be one.
+#[derive(Debug)]
+pub struct Deed {
+    pub name: &'static str,
+    pub count: u64,
+    pub at_least: u64,
+}
+
+impl Attack {
+    /// Runs `kind` for about `duration`, and longer where setting up or ending takes longer.
+    pub fn run(kind: Kind, target: Target, realm: String, duration: Duration) -> Outcome {
+        let crowd = match Crowd::new(target, realm) {
+            Ok(crowd) => crowd,
+            Err(error) => return Outcome { faults: vec![error.to_string()], ..Outcome::default() },
+        };
+        let until = Instant::now() + duration;
+        let limit = until + PATIENCE;
+        let mut attack = Self { crowd, until, limit, outcome: Outcome::default() };
+        if let Err(error) = kind.run(&mut attack) {
+            attack.blame(format!("the hostile clients could not go on: {error}"));
+        }
+        attack.outcome
+    }
+
+    /// Whether there is time for another round.
+    pub fn goes_on(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    /// Accounts for what was done; below `at_least` the attack was none.
+    pub fn did(&mut self, name: &'static str, count: u64, at_least: u64) {
+        self.outcome.deeds.push(Deed { name, count, at_least });
+    }
+
+    /// The router has treated someone wrongly. Only the first few different faults are kept.
+    pub fn blame(&mut self, fault: String) {
+        let faults = &self.outcome.faults;
+        if faults.len() < MAX_FAULTS && !faults.contains(&fault) {
+            self.outcome.faults.push(fault);
+        }
+    }
+
+    /// Lets traffic flow until a client has `answers`, or is over, or the attack has lasted too
+    /// long: what it saw.
+    pub fn await_answers(&mut self, number: usize, answers: u64) -> Result<Seen> {
+        self.crowd.run(self.limit, |crowd| {
+            let seen = crowd.seen(number);
+            seen.is_over || seen.answers() >= answers
+        })?;
+        Ok(self.crowd.seen(number))
+    }
+
+    /// One round: lets traffic flow until all of `numbers` have `answers` or are over. After
+    /// two seconds one answer or end among them is enough. Returns their answers and ends.
+    pub fn round(&mut self, numbers: Range<usize>, answers: u64) -> Result<u64> {
+        let enough = Instant::now() + ROUND;
+        let done = |seen: &Seen| u64::from(seen.is_over || seen.answers() >= answers);
+        let found = |seen: &Seen| u64::from(seen.is_over) + seen.answers();
+        let all = numbers.clone();
+        self.crowd.run(self.limit, |crowd| {
+            crowd.sum(all.clone(), done) == all.len() as u64
+                || Instant::now() > enough && crowd.sum(all.clone(), found) > 0
+        })?;
+        Ok(self.crowd.sum(numbers, found))
+    }
+
+    /// Lets traffic flow until `done`, for `patience` at most, or until the attack has lasted too
+    /// long.
+    pub fn wait(&mut self, patience: Duration, done: impl FnMut(&Crowd) -> bool) -> Result<()> {
+        let until = self.limit.min(Instant::now() + patience);
+        self.crowd.run(until, done)
+    }
+
+    /// Lets traffic flow until the end of the attack.
+    pub fn hold(&mut self) -> Result<()> {
+        self.crowd.run(self.until, |_| false)
+    }
+}
+
+impl Outcome {
+    /// What was not done, in words.
+    pub fn shortcomings(&self) -> impl Iterator<Item = String> {
+        self.deeds.iter().filter(|deed| deed.count < deed.at_least).map(|deed| {
+            let Deed { name, count, at_least } = deed;
+            format!("the attack is not one: {name} {count}, at least {at_least} expected")
+        })
+    }
+}
+
+/// How long setting up and ending may take beside the attack's own time.
+const PATIENCE: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_secs(2);
+const MAX_FAULTS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attack_that_did_nothing_is_none() {
+        let deed = |count, at_least| Deed { name: "pongs", count, at_least };
+        let outcome = Outcome { deeds: vec![deed(0, 1), deed(5, 5)], faults: Vec::new() };
+        let found: Vec<_> = outcome.shortcomings().collect();
+        assert_eq!(found, ["the attack is not one: pongs 0, at least 1 expected"]);
+    }
+}
