@@ -1,4 +1,44 @@
 //! Stentor: a WAMP v2 router (broker and dealer).
+//!
+//! Several event-loop threads each own a poller, a part of the connections, and a [`shard::Shard`]
+//! that knows everything about them. What all shards share is the [`router::Router`]: per realm a
+//! table of topics, one of procedures, and the list of sessions. Shards talk by mail.
+//!
+//! # The map
+//!
+//! Everything is pure but for the last three: no socket, thread, file or clock.
+//!
+//! - [`wamp`]: what a WAMP message is. [`codec`]: bytes to messages and back, per serializer.
+//! - [`transport`]: frames and handshakes of WebSocket and RawSocket, and the queue of what leaves.
+//! - [`limits`], [`clock`], [`hash`]: every bound with its default; time; seeded maps.
+//! - [`router`]: the shared tables. [`session`]: one session. [`shard`]: what happens to both.
+//! - [`config`]: a file and flags to a [`config::Config`].
+//! - [`storage`]: histories and retained events on disk. [`net`]: sockets and threads.
+//!
+//! # The life of a PUBLISH
+//!
+//! 1. [`shard::Turn`] reads a socket. The transport finds a frame, the codec the message; the
+//!    payload stays a slice of what was read, its form checked once.
+//! 2. The shard checks it, and copies out of the topic table which subscriptions match and which
+//!    shards have receivers of them. No lock is held from here on.
+//! 3. Every other shard with receivers gets one piece of mail that shares one [`shard::Event`].
+//! 4. For local receivers the frame is encoded once per serializer and framing, and each one
+//!    queues eight bytes that say where it lies. What is too much for a turn goes on in the next,
+//!    while the publisher waits.
+//! 5. At the end of the turn each connection is written once.
+//!
+//! # Embedding
+//!
+//! ```no_run
+//! use stentor::config::{Config, Listener};
+//! use stentor::net::Server;
+//!
+//! let listener = Listener::on("127.0.0.1:8080".parse()?);
+//! let server = Server::start(&Config { listeners: vec![listener], ..Config::default() })?;
+//! // ... until it is to end:
+//! server.stop()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod clock;
 pub mod codec;

@@ -231,7 +231,7 @@ impl Shard {
         self.outbound.joined
     }
 
-    /// The shards that input of this connection went to since [`Self::clear_feeds`].
+    /// The shards that input of this connection went to since it was last found free to go on.
     pub fn feeds(&self, slot: u32) -> ShardSet {
         self.connections.get(slot as usize).map_or_else(ShardSet::default, |c| c.feeds)
     }

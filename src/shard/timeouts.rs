@@ -8,7 +8,7 @@ use crate::clock::Millis;
 use crate::transport::CloseCode;
 
 impl Shard {
-    /// When [`Self::handle_timeout`] has to be called at the latest.
+    /// When a turn is to be taken at the latest, although nothing happens.
     pub fn next_deadline(&self) -> Option<Millis> {
         self.timers.next()
     }
