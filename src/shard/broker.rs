@@ -1,5 +1,6 @@
 //! SUBSCRIBE, UNSUBSCRIBE, PUBLISH, and the delivery of events to local receivers.
 
+use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -16,9 +17,9 @@ use crate::router::{
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
-    Dict, Feature, MatchPolicy, Payload, PublicationId, Publish, PublishOptions, RequestId, Role,
-    RouterMessage, SessionId, Subscribe, SubscriptionId, WampError, code, is_reserved,
-    is_valid_pattern, is_valid_uri,
+    Dict, Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, PublishOptions,
+    RequestId, Role, RouterMessage, SessionId, Subscribe, SubscriptionId, WampError, code,
+    is_reserved, is_valid_pattern, is_valid_uri,
 };
 
 /// Why a request is refused: the error and a sentence that says what to do.
@@ -204,10 +205,13 @@ impl Shard {
         let Author { audience, details } = author;
         self.counters.publications.increment();
         let publication = PublicationId::from_random(self.random());
+        // Whatever keeps the payload shares one copy of it.
+        let copy = OnceCell::new();
+        let copied = || PayloadBuf::clone(copy.get_or_init(|| publish.payload.to_buf()));
         // Stored before the subscriptions are looked up; see `router::retained`.
         let retained = publish.options.retain.then(|| {
             let (audience, details) = (audience.clone(), details.clone());
-            let payload = publish.payload.to_buf();
+            let payload = copied();
             let event = RetainedEvent { publication, audience, details, payload };
             self.retain(slot, departed, &publish.topic, event)
         });
@@ -217,7 +221,7 @@ impl Shard {
         if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
             let event = (publication, &audience, &details);
             let realm = Arc::clone(realm);
-            self.record(&realm, publish, event, &fanouts);
+            self.record(&realm, publish, event, copied(), &fanouts);
             // Who joins from here on finds the event in the history; who joined before gets it.
             fanouts = realm.topics.matches(&publish.topic);
         }
@@ -231,7 +235,7 @@ impl Shard {
         let publisher = self.publisher(slot, departed).id;
         let publisher = Some(SessionRef { session: publisher, slot, shard: self.id });
         let head = EventHead { publication, publisher, audience, retained, details };
-        let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload);
+        let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);
         }
@@ -244,7 +248,7 @@ impl Shard {
     }
 
     /// Hands a publication to every shard that has receivers, this one included. Returns the
-    /// others.
+    /// others. `copied` gives the payload to whoever keeps it longer.
     #[inline]
     pub(super) fn dispatch(
         &mut self,
@@ -252,6 +256,7 @@ impl Shard {
         topic: &str,
         fanouts: Fanouts,
         payload: Payload<'_>,
+        copied: impl Fn() -> PayloadBuf,
     ) -> ShardSet {
         let all = fanouts.iter().fold(ShardSet::default(), |all, fanout| all.union(fanout.shards));
         let mut elsewhere = all;
@@ -261,11 +266,11 @@ impl Shard {
         if elsewhere.is_empty() {
             if all.contains(self.id) {
                 let event = Outgoing { head: &head, topic, fanouts: &fanouts, payload };
-                self.deliver_now(&event, || share(head.clone(), topic, fanouts.clone(), payload));
+                self.deliver_now(&event, || share(head.clone(), topic, fanouts.clone(), copied()));
             }
             return elsewhere;
         }
-        let event = share(head, topic, fanouts, payload);
+        let event = share(head, topic, fanouts, copied());
         self.work.charge_bytes(payload.weight());
         for shard in elsewhere.iter() {
             self.post(shard, Mail::Event(Arc::clone(&event)));
@@ -311,11 +316,11 @@ impl Shard {
     }
 }
 
-/// A publication that outlives the message that it came in: its payload is copied once.
-fn share(head: EventHead, topic: &str, fanouts: Fanouts, payload: Payload<'_>) -> Arc<Event> {
+/// A publication that outlives the message that it came in.
+fn share(head: EventHead, topic: &str, fanouts: Fanouts, payload: PayloadBuf) -> Arc<Event> {
     let is_pattern = |fanout: &Fanout| fanout.policy != MatchPolicy::Exact;
     let topic = if fanouts.iter().any(is_pattern) { topic.into() } else { Box::default() };
-    Arc::new(Event { head, topic, fanouts, payload: payload.to_buf() })
+    Arc::new(Event { head, topic, fanouts, payload })
 }
 
 /// What an event says of its publisher, the same for all subscriptions.

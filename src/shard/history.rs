@@ -25,6 +25,7 @@ impl Shard {
         realm: &Realm,
         publish: &Publish<'_>,
         (publication, audience, details): (PublicationId, &Audience, &Dict),
+        payload: PayloadBuf,
         fanouts: &Fanouts,
     ) {
         if audience.names_sessions() {
@@ -36,7 +37,7 @@ impl Shard {
             topic: publish.topic.as_ref().into(),
             lists: audience.lists.clone(),
             details: details.clone(),
-            payload: publish.payload.to_buf(),
+            payload,
         });
         for fanout in fanouts.iter().filter(|fanout| fanout.shards.contains(HISTORY)) {
             let history = realm.histories.get(fanout.subscription);

@@ -273,6 +273,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return Ok(()) };
         let encoding = (connection.codec, connection.framing);
         let span = self.outbound.encode(encoding, connection.peer_limit_bytes, message)?;
+        self.work.charge_bytes(span.len());
         self.outbound.queue(slot, connection, span, crate::transport::Class::Reply);
         Ok(())
     }

@@ -4,10 +4,11 @@
 
 use serde_json::{Value, json};
 use stentor::limits::{OutputLimits, SlowConsumerPolicy, TurnLimits};
-use stentor::router::{RealmSettings, Settings};
+use stentor::router::{HistorySettings, Identity, RealmSettings, Settings};
+use stentor::wamp::{MatchPolicy, PayloadBuf, SessionId};
 
 use super::peer::{Peer, network};
-use crate::support::{Network, Serializer};
+use crate::support::{Incoming, Network, Serializer};
 
 const MIB: usize = 1024 * 1024;
 
@@ -471,5 +472,70 @@ fn a_turn_writes_to_a_connection_once() {
         let written = network.links.pipes[reader.pipe].unread.len();
         let limit = TurnLimits::default().connection_bytes + 64 * 1024;
         assert!(written <= limit, "{written} bytes in one turn");
+    }
+}
+
+/// What keeps a payload shares it: retained, in histories, and on its way to other shards.
+#[test]
+fn a_payload_is_there_once() {
+    let history = HistorySettings { topic: "com.x".into(), ..HistorySettings::default() };
+    let realm = RealmSettings { histories: vec![history], ..RealmSettings::named("realm1") };
+    let mut network = Network::new(Settings::default(), vec![realm], 2);
+    let publisher = Peer::join(&mut network, 0, Serializer::Json);
+    publisher.say(&mut network, &json!([16, 1, {"retain": true}, "com.x", ["x".repeat(1_000)]]));
+    let realm = network.router.realm("realm1").expect("it is configured");
+    let session = SessionId::new(1).expect("an id");
+    let anybody = Identity { session, authid: "x", authrole: "x" };
+    let found = realm.retained.find("com.x", MatchPolicy::Exact, anybody, 1);
+    let kept = realm.histories.iter().next().expect("there is one").events();
+    let at = |payload: &PayloadBuf| match payload {
+        PayloadBuf::Raw { bytes, .. } => bytes.as_ptr(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(at(&found.events[0].2.payload), at(&kept[0].1.payload));
+}
+
+/// AP-RET-07: what there was no room for is not counted as seen.
+#[test]
+fn a_retained_event_that_was_withheld_comes_live() {
+    let bytes = |settings: &mut Settings| settings.limits.retained_per_subscribe_bytes = 2_000;
+    let mut network = network_with(bytes, 2);
+    let publisher = Peer::join(&mut network, 0, Serializer::Json);
+    let mut other = Peer::join(&mut network, 1, Serializer::Json);
+    let mut subscriber = Peer::join(&mut network, 1, Serializer::Json);
+    other.say(&mut network, &json!([32, 1, {"match": "prefix"}, "com."]));
+    other.hear(&mut network);
+    for (request, topic, length) in [(1, "com.a", 10), (2, "com.b", 5_000)] {
+        let payload = "x".repeat(length);
+        publisher.say(&mut network, &json!([16, request, {"retain": true}, topic, [payload]]));
+    }
+    // Both are under way to the subscriber's shard.
+    let options = json!({"match": "prefix", "get_retained": true});
+    subscriber.say(&mut network, &json!([32, 1, options, "com."]));
+    let heard = subscriber.hear(&mut network);
+    let topics: Vec<_> = heard[1..].iter().map(|event| event[3]["topic"].clone()).collect();
+    assert_eq!(topics, ["com.a", "com.b"], "each once");
+    assert_eq!(heard[2][3].get("retained"), None, "the second one came live");
+}
+
+/// Also clients that answer nothing get their close frame, however many they are.
+#[test]
+fn a_shutdown_tells_everybody() {
+    let mut network = network(1);
+    let peers: Vec<_> = (0..1_500).map(|_| Peer::join(&mut network, 0, Serializer::Json)).collect();
+    network.begin_shutdown();
+    network.turn(0);
+    for _ in 0..10 {
+        network.advance(500);
+        while !network.is_over(0) && network.is_busy(0) {
+            network.turn(0);
+        }
+    }
+    assert!(network.is_over(0));
+    for mut peer in peers {
+        let bytes = network.read(peer.pipe, usize::MAX);
+        peer.link.feed(&bytes);
+        let heard: Vec<_> = std::iter::from_fn(|| peer.link.next()).collect();
+        assert!(matches!(heard[..], [Incoming::Message(_), Incoming::Close(1001)]), "{heard:?}");
     }
 }

@@ -228,6 +228,11 @@ impl Network {
         panic!("the router never comes to rest");
     }
 
+    /// Whether the event loop of a shard would end.
+    pub(crate) fn is_over(&self, shard: usize) -> bool {
+        self.turns[shard].is_over(self.now)
+    }
+
     pub(crate) fn begin_shutdown(&mut self) {
         for turn in &mut self.turns {
             turn.begin_shutdown(self.now);

@@ -204,6 +204,6 @@ impl Shard {
         let (publisher, retained, details) = (None, None, Dict::new());
         let head = EventHead { publication, publisher, audience, retained, details };
         let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
-        self.dispatch(head, uri, fanouts, payload);
+        self.dispatch(head, uri, fanouts, payload, || payload.to_buf());
     }
 }
