@@ -100,10 +100,11 @@ export class WampyClient {
     };
   }
 
-  /// wampy.js lets an endpoint send progress whether it was asked for or not.
+  /// wampy.js lets an endpoint send progress whether it was asked for or not. What is not there it
+  /// sends as undefined, which not every client can read.
   async register(procedure, endpoint, options) {
     const onCall = async ({ argsList, argsDict, details, result_handler: answer }) => {
-      const progress = (args, kwargs) => answer(result({ args, kwargs, progress: true }));
+      const progress = (args = [], kwargs = {}) => answer(result({ args, kwargs, progress: true }));
       try {
         return result(await endpoint(argsList ?? [], argsDict ?? {}, details, progress));
       } catch (error) {

@@ -32,7 +32,6 @@ class Library:
     name: str
     cancel_modes: tuple  # None: no mode given, which means killnowait
     breaking_modes: tuple = ()  # the library takes the answer for a violation, and disconnects
-    sends_progress: bool = True  # as a callee that is asked for it
     is_interrupted: bool = False  # as a callee whose caller has canceled
     sends_chunks: bool = False  # where the test announces it
     asks_disclosure: bool = True  # disclose_me
@@ -59,7 +58,6 @@ LIBRARIES = {
     "wampy": Library(
         "wampy.js",
         cancel_modes=("skip", "kill", "killnowait", None),
-        sends_progress=False,
         sends_chunks=True,
         tells_publication=False,
         fills_uris_in=False,
