@@ -212,13 +212,17 @@ impl Connection {
             }
             Phase::Gone => NEVER,
         };
-        let soft = self.clock.over_soft_since.map(|since| since + soft_ms);
-        let stall = self.clock.blocked_since.map(|since| since + stall_ms);
-        let slow = soft.into_iter().chain(stall).filter(|_| !self.is_closing()).min();
-        match slow {
+        match self.slow_at(soft_ms, stall_ms) {
             Some(at) if at < phase.at => Deadline { at, due: Due::Slow },
             _ => phase,
         }
+    }
+
+    /// When the peer counts as slow, if it takes nothing until then.
+    pub(super) fn slow_at(&self, soft_ms: u64, stall_ms: u64) -> Option<Millis> {
+        let soft = self.clock.over_soft_since.map(|since| since + soft_ms);
+        let stall = self.clock.blocked_since.map(|since| since + stall_ms);
+        soft.into_iter().chain(stall).filter(|_| !self.is_closing()).min()
     }
 
     fn keepalive_deadline(&self, timeouts: &Timeouts) -> Deadline {

@@ -52,6 +52,11 @@ impl Shard {
         self.connections.get(slot as usize).map_or(0, |c| c.output.waiting_bytes())
     }
 
+    /// Events that the session in a slot has missed so far because its queue was full.
+    pub fn events_dropped(&self, slot: u32) -> u64 {
+        self.connections.get(slot as usize).map_or(0, |c| c.events_dropped)
+    }
+
     /// Writes what waits for a connection; `write` is its socket.
     pub(super) fn flush(
         &mut self,

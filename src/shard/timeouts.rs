@@ -68,6 +68,12 @@ impl Shard {
         } else if (is_dealt_with || !deadline.due.is_silence()) && may_judge(slot, deadline.due) {
             self.handle_due(slot, deadline.due, now);
             self.rearm(slot, now);
+        } else if connection.slow_at(output.soft_ms, output.stall_ms).is_some_and(|at| at <= now)
+            && may_judge(slot, Due::Slow)
+        {
+            // Who is not read because it does not read is not silent, but slow.
+            self.handle_due(slot, Due::Slow, now);
+            self.rearm(slot, now);
         } else {
             self.arm(slot, now + UNHEARD_MS);
         }

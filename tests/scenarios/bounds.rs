@@ -425,11 +425,11 @@ fn nobody_is_judged_in_a_turn_that_saw_not_all() {
     let _silent = Peer::join(&mut network, 0, Serializer::Json);
     network.advance(20_000);
     network.turn(0);
-    network.saw_all = false;
+    network.sees_all = false;
     network.advance(60_000);
     network.turn(0);
     assert_eq!(network.router.snapshot().keepalive_timeouts, 0);
-    network.saw_all = true;
+    network.sees_all = true;
     network.advance(1_000);
     network.turn(0);
     assert_eq!(network.router.snapshot().keepalive_timeouts, 1);
@@ -527,11 +527,11 @@ fn a_shutdown_tells_everybody() {
     network.turn(0);
     for _ in 0..10 {
         network.advance(500);
-        while !network.is_over(0) && network.is_busy(0) {
+        while !network.is_over() && network.is_busy(0) {
             network.turn(0);
         }
     }
-    assert!(network.is_over(0));
+    assert!(network.is_over());
     for mut peer in peers {
         let bytes = network.read(peer.pipe, usize::MAX);
         peer.link.feed(&bytes);

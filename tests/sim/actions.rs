@@ -76,6 +76,7 @@ impl World {
         let realm = if self.rng.random_bool(0.85) { REALMS[0] } else { REALMS[1] };
         let client = &mut self.clients[c];
         client.stage = Stage::Hello;
+        client.killed = false;
         client.session = Session { tag: self.last_tag, realm, ..Session::default() };
         let roles = self.roles(c);
         self.say(c, "HELLO", &json!([1, realm, { "roles": roles }]));
@@ -110,7 +111,9 @@ impl World {
                     Some(ended) if self.rng.random_bool(0.3) => *ended,
                     _ => self.rng.random_range(1..=1 << 53),
                 };
-                if !session.pending.contains_key(&id) && !session.long.uploads.contains_key(&id) {
+                let long = &session.long;
+                let is_long = long.uploads.contains_key(&id) || long.continued.contains(&id);
+                if !session.pending.contains_key(&id) && !is_long {
                     break id;
                 }
             },

@@ -56,6 +56,8 @@ pub(crate) struct Partial {
 pub(crate) struct LongCalls {
     /// Calls of which more chunks may be sent, with their numbers.
     pub(crate) uploads: BTreeMap<u64, u64>,
+    /// Calls of which further chunks were sent: one that came too late may still be refused.
+    pub(crate) continued: BTreeSet<u64>,
     /// All invocations that came.
     pub(crate) invoked: BTreeMap<u64, Invoked>,
     pub(crate) interrupted: BTreeSet<u64>,
@@ -319,6 +321,7 @@ impl World {
             return;
         }
         let (id, sequence) = *pick(&mut self.rng, &uploads);
+        self.clients[c].session.long.continued.insert(id);
         let is_last = self.rng.random_bool(0.4);
         let tag = self.clients[c].session.tag;
         let number = self.model.calls[&(tag, sequence)].course.chunks.len() + 1;

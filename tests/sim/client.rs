@@ -44,19 +44,37 @@ pub(crate) struct Client {
     /// All bytes that were sent, and those of them that arrived.
     pub(crate) sent_bytes: u64,
     pub(crate) arrived_bytes: u64,
-    pub(crate) last_arrival: Millis,
     /// The client does not read.
     pub(crate) stalled: bool,
     /// The client closes its socket once everything has arrived.
     pub(crate) half_closed: bool,
     /// The client has done what must end its session or transport.
     pub(crate) hostile: bool,
-    /// Since when something waits for it at the router.
-    pub(crate) waiting_since: Option<Millis>,
-    /// The router may have had a reason to end the connection: silence, or a stall.
-    pub(crate) excused: bool,
+    /// The client has sent a close frame.
+    pub(crate) closing: bool,
+    /// The client has heard a close frame: nothing may follow.
+    pub(crate) closed: bool,
+    /// The router may have given up waiting for HELLO.
+    pub(crate) late: bool,
+    /// Somebody with the right to do so wants its session to end.
+    pub(crate) killed: bool,
     pub(crate) unanswered_pings: u64,
     pub(crate) session: Session,
+}
+
+/// Why the router may end a connection, or the session on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excuse {
+    /// It did what must end it.
+    Hostile,
+    /// It refused bytes.
+    Slow,
+    /// It did not answer a PING.
+    Silent,
+    /// It did not say HELLO.
+    Late,
+    Killed,
+    Shutdown,
 }
 
 /// What a client knows of its session. Ids are the router's.

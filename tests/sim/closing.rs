@@ -1,14 +1,19 @@
 //! The end of a run: everything under way arrives, debts are settled, everybody leaves, and
 //! nothing may be left.
 
+use std::collections::BTreeMap;
+
 use rand::RngExt;
 
 use super::client::{Request, Stage};
+use super::model::{Owed, Tag};
 use super::world::World;
 
 impl World {
     pub(crate) fn finish(&mut self) {
         self.net.links.store.is_held = false;
+        self.net.sees_all = true;
+        self.net.tell_of_failures();
         for c in 0..self.clients.len() {
             self.clients[c].stalled = false;
             let pipe = self.clients[c].pipe;
@@ -84,14 +89,31 @@ impl World {
             assert!(over || client.session.has_lost_all(), "c{c} hears of no revocation");
         }
         self.check_meta_views();
-        let owed = self.model.owed.len() as u64;
-        let dropped = self.net.router.snapshot().events_dropped_slow;
-        let may_miss = if self.plan.drops_events() { dropped } else { 0 };
-        let first = self.model.owed.first();
-        assert!(owed <= may_miss, "{owed} events never came, {may_miss} were dropped: {first:?}");
-        if owed > 0 {
-            self.note("events dropped for the slow", format_args!("{owed}"));
+        self.check_missing_events();
+    }
+
+    /// Each client misses what was dropped for it and nothing else, and nothing is dropped for who
+    /// takes all that it is offered.
+    fn check_missing_events(&mut self) {
+        let mut missing: BTreeMap<Tag, Vec<Owed>> = BTreeMap::new();
+        for owed in &self.model.owed {
+            missing.entry(owed.0).or_default().push(*owed);
         }
+        for c in 0..self.clients.len() {
+            let client = &self.clients[c];
+            let pipe = &self.net.links.pipes[client.pipe];
+            let dropped = self.net.shard(client.shard).events_dropped(pipe.slot);
+            let dropped = if client.stage == Stage::Joined { dropped } else { 0 };
+            let may_drop = self.plan.drops_events() && pipe.has_refused;
+            assert!(dropped == 0 || may_drop, "{dropped} events are dropped for c{c}");
+            let missed = missing.remove(&client.session.tag).unwrap_or_default();
+            let enough = missed.len() as u64 <= dropped;
+            assert!(enough, "c{c} misses {missed:?}, and {dropped} events were dropped for it");
+            if !missed.is_empty() {
+                self.note("events dropped for the slow", format_args!("c{c}, {}", missed.len()));
+            }
+        }
+        assert!(missing.is_empty(), "events are owed to nobody: {missing:?}");
     }
 
     fn leave_all(&mut self) {

@@ -173,14 +173,10 @@ impl World {
         (0..self.clients.len()).find(|c| self.clients[*c].session.tag == tag)
     }
 
-    /// Whether a session is there for sure: it is joined, and has heard everything said to it or
-    /// gave no reason to be told of its end.
+    /// Whether a session is there for sure: it is joined, and there is no reason to end it.
     pub(crate) fn is_well(&self, tag: Tag) -> bool {
-        self.find(tag).is_some_and(|c| {
-            let client = &self.clients[c];
-            let safe = !client.excused && !self.plan.tight_output && !self.shutting_down;
-            client.stage == Stage::Joined && !client.hostile && (safe || self.knows_all(c))
-        })
+        self.find(tag)
+            .is_some_and(|c| self.clients[c].stage == Stage::Joined && self.excuses(c).is_empty())
     }
 }
 

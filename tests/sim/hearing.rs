@@ -4,7 +4,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 
 use super::actions::Short;
-use super::client::Stage;
+use super::client::{Excuse, Stage};
 use super::model::Payload;
 use super::plan::pick;
 use super::world::World;
@@ -46,6 +46,7 @@ impl World {
     }
 
     fn hear(&mut self, c: usize, incoming: Incoming) {
+        assert!(!self.clients[c].closed, "{incoming:?} follows a close frame (RFC 6455, 5.5.1)");
         match incoming {
             Incoming::Opened => {
                 if self.clients[c].stage == Stage::Greeting {
@@ -76,28 +77,49 @@ impl World {
         }
     }
 
-    /// The router may end this connection of its own accord.
-    fn assert_excused(&self, c: usize, how: &str) {
+    /// Why the router may have ended the connection of a client, or its session, by now.
+    pub(crate) fn excuses(&self, c: usize) -> Vec<Excuse> {
         let client = &self.clients[c];
-        let excused =
-            client.hostile || client.excused || self.shutting_down || self.plan.tight_output;
-        assert!(excused, "c{c} did nothing wrong and hears {how} in stage {:?}", client.stage);
+        let ended_as = self.net.links.pipes[client.pipe].ended_as;
+        let excuses = [
+            (Excuse::Hostile, client.hostile),
+            (Excuse::Slow, ended_as.slow),
+            (Excuse::Silent, ended_as.silent),
+            (Excuse::Late, client.late),
+            (Excuse::Killed, client.killed),
+            (Excuse::Shutdown, self.shutting_down),
+        ];
+        excuses.into_iter().filter(|(_, applies)| *applies).map(|(excuse, _)| excuse).collect()
+    }
+
+    /// The router may end this connection of its own accord.
+    fn assert_excused(&mut self, c: usize, how: &str, reasons: &[Excuse]) {
+        let excuses = self.excuses(c);
+        let excuse = excuses.iter().find(|excuse| reasons.contains(excuse));
+        let stage = self.clients[c].stage;
+        let excuse = excuse.unwrap_or_else(|| {
+            panic!("c{c} hears {how} in stage {stage:?}, and the reasons are {excuses:?}")
+        });
+        self.log.count(&format!("ended: {excuse:?}"));
     }
 
     fn hear_close(&mut self, c: usize, code: u16) {
         self.note(&format!("heard close {code}"), format_args!("c{c}"));
         if self.clients[c].stage != Stage::Ending {
-            self.assert_excused(c, "a close frame");
+            self.assert_excused(c, "a close frame", ANY);
             self.be_ended(c);
         }
-        let bytes = self.clients[c].link.close(code);
-        self.push(c, &bytes);
+        self.clients[c].closed = true;
+        if !self.clients[c].closing {
+            let bytes = self.clients[c].link.close(code);
+            self.push(c, &bytes);
+        }
     }
 
     fn hear_end(&mut self, c: usize) {
         self.note("heard the end", format_args!("c{c}"));
         if !matches!(self.clients[c].stage, Stage::Ending | Stage::Quitting) {
-            self.assert_excused(c, "the end");
+            self.assert_excused(c, "the end", ANY);
         }
         let cut = self.net.links.pipes[self.clients[c].pipe].cut;
         assert!(cut || self.clients[c].link.is_drained(), "a farewell follows whole frames");
@@ -173,13 +195,14 @@ impl World {
             }
         }
         client.stage = Stage::Joined;
+        client.late = false;
     }
 
     fn hear_abort(&mut self, c: usize, message: &[Value]) {
         let reason = message[2].as_str().expect("a reason is a string");
         self.log.count(&format!("heard ABORT {reason}"));
         match reason {
-            "wamp.close.slow_consumer" => self.assert_excused(c, reason),
+            "wamp.close.slow_consumer" => self.assert_excused(c, reason, &[Excuse::Slow]),
             "wamp.close.system_shutdown" => assert!(self.shutting_down),
             _ => assert!(self.clients[c].hostile, "c{c} is aborted: {message:?}"),
         }
@@ -198,10 +221,10 @@ impl World {
             return;
         }
         if message[2] == json!("com.sim.killed") {
-            let id = self.clients[c].session.id;
-            // Who is about to leave has forgotten its id.
-            let wanted = stage != Stage::Joined || self.model.killed.contains(&id);
-            assert!(wanted, "nobody wanted c{c} to be killed");
+            // What is said to who is about to leave was meant for the session before.
+            if stage == Stage::Joined {
+                self.assert_excused(c, "that it is killed", &[Excuse::Killed]);
+            }
             // What it sent may have come too late.
             self.model.forgive_publisher(self.clients[c].session.tag, 0);
             assert_eq!(message[1], json!({"message": "enough"}), "the killer's last words");
@@ -215,6 +238,15 @@ impl World {
         }
     }
 }
+
+const ANY: &[Excuse] = &[
+    Excuse::Hostile,
+    Excuse::Slow,
+    Excuse::Silent,
+    Excuse::Late,
+    Excuse::Killed,
+    Excuse::Shutdown,
+];
 
 pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("an id must be an integer, got {value}"))

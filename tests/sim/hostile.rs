@@ -142,6 +142,11 @@ impl World {
             7 => return ("hostile: garbage", link.frame(&garbage(link.serializer))),
             8 => return ("hostile: oversized frame", link.oversized()),
             9 => return ("hostile: broken frame", link.broken()),
+            10 if link.carrier == Carrier::WebSocket && session.last_request % 2 == 0 => {
+                let bytes = link.close(1000);
+                self.clients[c].closing = true;
+                return ("close frame", bytes);
+            }
             10 if !session.announced.calls_in_passthru => {
                 ("hostile: unannounced passthru", json!([48, next, {"ppt_scheme": "x"}, "com.a"]))
             }

@@ -5,11 +5,13 @@
 //! and `callees` the two sides of calls, `revocation` what an administrator takes away, `meta` what
 //! the router tells of itself, `asking` what it is asked. `hearing` and `answers` judge what
 //! clients hear with the help of `model`, `endings` how calls end, `probing` who gets them at rest.
-//! `closing` brings a run to its end, `log` keeps the trace and counts what happened.
+//! `bounds` is what a shard may hold and do at most. `closing` brings a run to its end, `log` keeps
+//! the trace and counts what happened.
 
 mod actions;
 mod answers;
 mod asking;
+mod bounds;
 mod callees;
 mod calls;
 mod client;

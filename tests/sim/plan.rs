@@ -24,6 +24,12 @@ pub(crate) struct Plan {
     pub(crate) concurrency: f64,
     /// How often a client drops, stalls or misbehaves in one step.
     pub(crate) trouble: f64,
+    /// How often bytes lie unread when they have arrived.
+    pub(crate) delay: f64,
+    /// How often a poll tells of only some of the sockets that are ready.
+    pub(crate) blindness: f64,
+    /// Bytes that may wait at a shard or the store before those who feed it are not read.
+    pub(crate) high_mark_bytes: usize,
     /// The run ends with a shutdown.
     pub(crate) shutdown: bool,
 }
@@ -60,8 +66,16 @@ impl Plan {
             tight_output: tight_hard || tight_total,
             concurrency: *pick(rng, &[0.05, 0.1, 0.4]),
             trouble: *pick(rng, &[0.0, 0.005, 0.02, 0.06]),
+            delay: *pick(rng, &[0.0, 0.3, 0.8]),
+            blindness: *pick(rng, &[0.0, 0.1, 0.5]),
+            high_mark_bytes: *pick(rng, &[usize::MAX, usize::MAX, 1_000, 10_000]),
             shutdown: rng.random_bool(0.25),
         }
+    }
+
+    /// More bytes than any frame has.
+    pub(crate) const fn largest_frame_bytes(&self) -> usize {
+        LARGEST_FRAME_BYTES
     }
 
     pub(crate) const fn drops_events(&self) -> bool {
@@ -168,5 +182,5 @@ fn turn(rng: &mut StdRng) -> TurnLimits {
 /// 1 KiB: enough for WELCOME, too little for the largest payloads.
 const SMALL_EXPONENT: u8 = 1;
 
-/// More bytes than any frame of this simulation has.
-pub(crate) const LARGEST_FRAME_BYTES: usize = 5_000;
+/// More bytes than a frame of this simulation has.
+const LARGEST_FRAME_BYTES: usize = 5_000;

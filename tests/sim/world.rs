@@ -8,7 +8,7 @@ use stentor::shard::Admission;
 use super::client::{Client, Session, Stage};
 use super::log::Log;
 use super::model::{Model, Tag};
-use super::plan::{LARGEST_FRAME_BYTES, Plan, draw_link, pick};
+use super::plan::{Plan, draw_link, pick};
 use super::probing::Probing;
 use crate::support::Network;
 
@@ -34,7 +34,7 @@ impl World {
         let realms = REALMS.map(realm).to_vec();
         let net = Network::new(plan.settings.clone(), realms, plan.shards);
         let mut world = Self {
-            net: net.with_held_store(),
+            net: net.with_held_store().with_high_mark(plan.high_mark_bytes),
             clients: Vec::new(),
             model: Model::default(),
             rng,
@@ -57,10 +57,13 @@ impl World {
 
     pub(crate) fn step(&mut self, number: usize) {
         self.number = number;
+        self.net.sees_all = !self.rng.random_bool(self.plan.blindness);
+        let pauses = self.net.links.pauses;
         if self.rng.random_bool(self.plan.trouble) {
-            match self.rng.random_range(0..4) {
+            match self.rng.random_range(0..5) {
                 0 => self.drop_somewhere(),
                 1 => self.misbehave_somewhere(),
+                2 => self.break_somewhere(),
                 _ => self.stall_somewhere(),
             }
         }
@@ -76,8 +79,12 @@ impl World {
             98 => self.resume_somewhere(),
             _ => self.ping_somewhere(),
         }
+        if self.net.links.pauses > pauses {
+            self.note("reading pauses", format_args!(""));
+        }
+        self.excuse_the_late();
         self.net.check_invariants();
-        self.watch_output();
+        self.check_bounds();
     }
 
     /// Writes a line of the trace and counts what it is about.
@@ -119,13 +126,14 @@ impl World {
             sent_bytes: outbox.len() as u64,
             outbox,
             arrived_bytes: 0,
-            last_arrival: self.net.now,
             stalled: false,
             half_closed: false,
             // What a full router refuses ends like what a hostile client does.
             hostile: full,
-            waiting_since: None,
-            excused: false,
+            closing: false,
+            closed: false,
+            late: false,
+            killed: false,
             unanswered_pings: 0,
             session: Session { realm: REALMS[0], ..Session::default() },
         }
@@ -145,11 +153,20 @@ impl World {
         let client = &mut self.clients[c];
         let bytes: Vec<u8> = client.outbox.drain(..length).collect();
         client.arrived_bytes += length as u64;
-        client.last_arrival = self.net.now;
         let (pipe, whole) = (client.pipe, client.outbox.is_empty());
         let closing = client.half_closed && whole;
-        self.net.receive(pipe, &bytes);
-        let what = if whole { "bytes arrive" } else { "bytes arrive, cut" };
+        let is_read = !self.rng.random_bool(self.plan.delay);
+        if is_read {
+            self.net.receive(pipe, &bytes);
+        } else {
+            self.net.push(pipe, &bytes);
+        }
+        let what = match (is_read, whole) {
+            (true, true) => "bytes arrive",
+            (true, false) => "bytes arrive, cut",
+            (false, true) => "bytes lie unread",
+            (false, false) => "bytes lie unread, cut",
+        };
         self.note(what, format_args!("c{c}, {length} B"));
         if closing {
             self.note("socket closes in order", format_args!("c{c}"));
@@ -179,45 +196,21 @@ impl World {
     fn pass_time(&mut self) {
         let leap = self.rng.random_bool(0.06);
         let ms = self.rng.random_range(if leap { 500..3_000 } else { 1..60 });
-        self.net.now = self.net.now + ms;
-        self.excuse_the_late();
-        let fired = self.net.advance(0);
+        let fired = self.net.advance(ms);
         self.note(if leap { "time leaps" } else { "time passes" }, format_args!("{ms} ms"));
         if fired > 0 {
             self.note("timers fire", format_args!("on {fired} shards"));
         }
     }
 
-    /// Time has moved: notes for whom the router's patience may have ended.
+    /// Notes who may have said HELLO too late.
     fn excuse_the_late(&mut self) {
-        let (timeouts, output) = (self.plan.settings.timeouts, self.plan.settings.output);
-        let silence_ms = timeouts.ping_interval_ms + timeouts.ping_timeout_ms;
-        let slow_ms = output.stall_ms.min(output.soft_ms);
-        let now = self.net.now;
+        let handshake_ms = self.plan.settings.timeouts.handshake_ms;
         for client in &mut self.clients {
-            let joined = client.stage == Stage::Joined;
-            client.excused |= timeouts.ping_interval_ms > 0
-                && now.since(client.last_arrival) >= silence_ms
-                || !joined && now.since(client.unjoined_since) >= timeouts.handshake_ms
-                || client.waiting_since.is_some_and(|since| now.since(since) >= slow_ms);
-        }
-    }
-
-    /// Output never exceeds its limit by more than what one turn makes: so much may be queued
-    /// before the socket was offered any of it.
-    pub(crate) fn watch_output(&mut self) {
-        let settings = &self.plan.settings;
-        let hard_bytes = settings.output.hard_bytes + settings.turn.arena_bytes;
-        for client in &mut self.clients {
-            if client.stage == Stage::Gone || self.net.links.pipes[client.pipe].closed {
-                continue;
-            }
-            let slot = self.net.links.pipes[client.pipe].slot;
-            let waiting = self.net.shard(client.shard).waiting_bytes(slot);
-            let limit = hard_bytes.max(LARGEST_FRAME_BYTES) + FAREWELL_BYTES;
-            assert!(waiting <= limit, "{waiting} B wait for one client, {limit} B may");
-            client.waiting_since =
-                (waiting > 0).then(|| client.waiting_since.unwrap_or(self.net.now));
+            let all_read = self.net.links.pipes[client.pipe].inbound.is_empty();
+            let is_late = self.net.now.since(client.unjoined_since) >= handshake_ms;
+            let is_judged = self.net.sees_all && all_read;
+            client.late |= client.stage != Stage::Joined && is_judged && is_late;
         }
     }
 
@@ -231,6 +224,19 @@ impl World {
         let Some(c) = self.any_such(|world, c| world.clients[c].stalled) else { return };
         self.clients[c].stalled = false;
         self.note("resume", format_args!("c{c}"));
+    }
+
+    /// A socket fails, perhaps in the middle of what waits for it; perhaps only a write shows it.
+    fn break_somewhere(&mut self) {
+        let Some(c) = self.any_such(|world, c| world.clients[c].stage != Stage::Gone) else {
+            return;
+        };
+        let is_told = self.rng.random_bool(0.5);
+        let what = if is_told { "socket fails" } else { "socket fails, quietly" };
+        self.note(what, format_args!("c{c}"));
+        self.model.forgive_publisher(self.clients[c].session.tag, 0);
+        self.net.break_off(self.clients[c].pipe, is_told);
+        self.be_gone(c);
     }
 
     fn drop_somewhere(&mut self) {
@@ -247,8 +253,9 @@ impl World {
 
     /// The client's socket goes away, with everything that is under way in it.
     pub(crate) fn lose(&mut self, c: usize) {
-        // Only who has heard everything knows that its session lived until now.
-        let arrived = if self.knows_all(c) { self.clients[c].arrived_bytes } else { 0 };
+        // What has arrived is read, unless the session has ended before.
+        let lives = self.excuses(c).is_empty();
+        let arrived = if lives { self.clients[c].arrived_bytes } else { 0 };
         let tag = self.clients[c].session.tag;
         self.model.forgive_publisher(tag, arrived);
         let pipe = self.clients[c].pipe;
@@ -260,19 +267,13 @@ impl World {
                 self.net.turn(end.shard);
             }
         }
+        self.be_gone(c);
+    }
+
+    fn be_gone(&mut self, c: usize) {
         self.session_is_over(c);
         self.clients[c].stage = Stage::Gone;
         self.clients[c].outbox.clear();
-    }
-
-    /// Whether nothing is under way from the router to the client.
-    pub(crate) fn knows_all(&self, c: usize) -> bool {
-        let client = &self.clients[c];
-        let pipe = &self.net.links.pipes[client.pipe];
-        pipe.unread.is_empty()
-            && !pipe.ended
-            && !self.net.shard(client.shard).has_output(pipe.slot)
-            && client.link.is_drained()
     }
 
     /// Whatever the client held is gone or may go at any time.
@@ -294,6 +295,3 @@ impl World {
 }
 
 pub(crate) const REALMS: [&str; 2] = ["realm1", "realm2"];
-
-/// What the router may say to a client over its limit before it closes.
-const FAREWELL_BYTES: usize = 600;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Error, ErrorKind, Result};
 
+use stentor::clock::Millis;
 use stentor::router::{Deposit, HISTORY, Receipt, ShardId, ShardSet};
 use stentor::shard::{Batch, Wire};
 
@@ -32,10 +33,24 @@ pub(crate) struct Pipe {
     pub(crate) lost: bool,
     /// Reading and writing fail.
     pub(crate) broken: bool,
+    /// The last write was not taken whole, and whether that ever was so.
+    pub(crate) refused: bool,
+    pub(crate) has_refused: bool,
+    /// When bytes of the client last arrived, or lay unread.
+    pub(crate) heard_at: Millis,
+    /// It is among those of whom somebody was ended as slow, and as silent.
+    pub(crate) ended_as: Ended,
+}
+
+/// For which faults of its peer the router may have ended a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) slow: bool,
+    pub(crate) silent: bool,
 }
 
 impl Pipe {
-    pub(crate) const fn new(shard: usize, slot: u32, capacity: usize) -> Self {
+    pub(crate) fn new(shard: usize, slot: u32, capacity: usize, now: Millis) -> Self {
         Self {
             shard,
             slot,
@@ -48,6 +63,10 @@ impl Pipe {
             cut: false,
             lost: false,
             broken: false,
+            refused: false,
+            has_refused: false,
+            heard_at: now,
+            ended_as: Ended::default(),
         }
     }
 }
@@ -60,6 +79,10 @@ pub(crate) struct Links {
     pub(crate) store: Store,
     /// Bytes that may wait at a shard or the store before those who feed it are not read.
     pub(crate) high_mark_bytes: usize,
+    /// The largest weight of what one turn had for one shard.
+    pub(crate) largest_batch_bytes: usize,
+    /// How often somebody was not read for that.
+    pub(crate) pauses: usize,
     /// Shards that waited for room and have not been told that there is some.
     pub(crate) resumed: Vec<bool>,
     /// Batches under way, by sender and receiver.
@@ -78,6 +101,8 @@ impl Links {
             pipes: Vec::new(),
             store: Store::default(),
             high_mark_bytes: usize::MAX,
+            largest_batch_bytes: 0,
+            pauses: 0,
             resumed: vec![false; shards],
             mail: BTreeMap::new(),
             by_slot: BTreeMap::new(),
@@ -120,6 +145,22 @@ impl Links {
     pub(crate) fn queued_bytes(&self, shard: usize) -> usize {
         let shard = ShardId(u8::try_from(shard).expect("few shards"));
         self.queued.get(&shard).copied().unwrap_or_default()
+    }
+
+    /// The open sockets of a shard that `wanted` picks out.
+    pub(crate) fn open_pipes(&self, shard: usize, wanted: impl Fn(&Pipe) -> bool) -> Vec<usize> {
+        let of_shard = self.by_slot.range((shard, 0)..=(shard, u32::MAX)).map(|(_, pipe)| *pipe);
+        of_shard.filter(|pipe| wanted(&self.pipes[*pipe])).collect()
+    }
+
+    /// Time has passed: what lies unread cannot be held against its sender.
+    pub(crate) fn note_unread(&mut self, now: Millis) {
+        for pipe in self.by_slot.values() {
+            let pipe = &mut self.pipes[*pipe];
+            if !pipe.inbound.is_empty() {
+                pipe.heard_at = now;
+            }
+        }
     }
 
     fn pipe(&mut self, slot: u32) -> &mut Pipe {
@@ -166,6 +207,8 @@ impl Wire for Links {
         let taken = &bytes[..bytes.len().min(room)];
         pipe.unread.extend_from_slice(taken);
         pipe.blocked = taken.len() < bytes.len();
+        pipe.refused = pipe.blocked;
+        pipe.has_refused |= pipe.blocked;
         if taken.is_empty() { Err(Error::from(ErrorKind::WouldBlock)) } else { Ok(taken.len()) }
     }
 
@@ -188,10 +231,12 @@ impl Wire for Links {
                 self.waiting.entry(place).or_default().push(self.shard);
             }
         }
+        self.pauses += usize::from(!congested.is_empty());
         congested
     }
 
     fn send(&mut self, to: ShardId, batch: Batch) {
+        self.largest_batch_bytes = self.largest_batch_bytes.max(batch.weight);
         *self.queued.entry(to).or_default() += batch.weight;
         let route = (self.shard, usize::from(to.0));
         self.mail.entry(route).or_default().push_back(batch);

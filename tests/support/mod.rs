@@ -1,6 +1,7 @@
 //! What the simulator and the scenarios share: a client's side of the wire, written without the
 //! router's codec so that it judges it, and several shards in one thread.
 
+mod judgement;
 mod link;
 mod links;
 mod network;

@@ -12,6 +12,7 @@ use stentor::shard::{Admission, Batch, Mail, Shard, Tick, Turn};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
+use super::judgement::Bench;
 use super::links::{Links, Pipe};
 
 pub(crate) struct Network {
@@ -19,8 +20,8 @@ pub(crate) struct Network {
     turns: Vec<Turn>,
     pub(crate) now: Millis,
     pub(crate) links: Links,
-    /// Whether polls tell of every socket that is ready.
-    pub(crate) saw_all: bool,
+    /// The polls tell of every socket that is ready.
+    pub(crate) sees_all: bool,
     rules: Arc<TransportRules>,
 }
 
@@ -41,7 +42,7 @@ impl Network {
             router,
             now: Millis(1_000),
             links: Links::new(shards),
-            saw_all: true,
+            sees_all: true,
             rules: Arc::new(rules),
         }
     }
@@ -73,7 +74,7 @@ impl Network {
         self.links.shard = shard;
         let (rules, now) = (&self.rules, self.now);
         let slot = self.turns[shard].open(&mut self.links, rules, peer, admission, now);
-        self.links.add(Pipe::new(shard, slot, capacity));
+        self.links.add(Pipe::new(shard, slot, capacity, now));
         pipe
     }
 
@@ -88,6 +89,7 @@ impl Network {
         let end = &mut self.links.pipes[pipe];
         if !end.closed {
             end.inbound.extend_from_slice(bytes);
+            end.heard_at = self.now;
             self.turns[end.shard].note_readable(end.slot, false);
         }
     }
@@ -103,10 +105,21 @@ impl Network {
         }
     }
 
-    /// The client's socket fails at the next read or write.
-    pub(crate) fn break_off(&mut self, pipe: usize) {
+    /// The client's socket fails at the next read or write. The router is told so, or meets it.
+    pub(crate) fn break_off(&mut self, pipe: usize, is_told: bool) {
         self.links.pipes[pipe].broken = true;
-        self.lose(pipe);
+        if is_told {
+            self.lose(pipe);
+        }
+    }
+
+    /// The router is told of all sockets that have failed.
+    pub(crate) fn tell_of_failures(&mut self) {
+        for pipe in 0..self.links.pipes.len() {
+            if self.links.pipes[pipe].broken {
+                self.lose(pipe);
+            }
+        }
     }
 
     /// The client takes up to `limit` bytes; a socket that was full becomes writable.
@@ -137,14 +150,18 @@ impl Network {
         }
         let now_ms = i64::try_from(self.now.0).expect("runs are short");
         let wall_clock = Timestamp::from_unix_ms(EPOCH_MS + now_ms);
-        let tick = Tick { now: self.now, wall_clock, saw_all: self.saw_all };
+        let tick = Tick { now: self.now, wall_clock, saw_all: self.sees_all };
+        let bench = Bench::convene(self, shard);
         self.turns[shard].take_in(&mut self.links, tick);
+        bench.judge(self);
     }
 
     /// The second half.
     pub(crate) fn give_out(&mut self, shard: usize, may_write: bool) {
         self.links.shard = shard;
+        let bench = Bench::convene(self, shard);
         self.turns[shard].give_out(&mut self.links, may_write, self.now);
+        bench.judge(self);
     }
 
     /// A whole turn.
@@ -186,6 +203,7 @@ impl Network {
     /// Moves the clock; shards whose deadline has come take a turn. Returns how many did.
     pub(crate) fn advance(&mut self, ms: u64) -> usize {
         self.now = self.now + ms;
+        self.links.note_unread(self.now);
         let due = |turn: &Turn| turn.next_deadline().is_some_and(|at| at <= self.now);
         let fired: Vec<usize> = (0..self.turns.len()).filter(|i| due(&self.turns[*i])).collect();
         for shard in &fired {
@@ -197,7 +215,8 @@ impl Network {
     /// Whether a shard has something to do although nothing happens.
     pub(crate) fn is_busy(&self, shard: usize) -> bool {
         let turn = &self.turns[shard];
-        turn.is_busy() || turn.shard().has_dirty() || self.links.resumed[shard]
+        let is_due = turn.shard().next_deadline().is_some_and(|at| at <= self.now);
+        turn.is_busy() || turn.shard().has_dirty() || self.links.resumed[shard] || is_due
     }
 
     /// Runs everything that is under way to its end, without moving the clock.
@@ -228,15 +247,15 @@ impl Network {
         panic!("the router never comes to rest");
     }
 
-    /// Whether the event loop of a shard would end.
-    pub(crate) fn is_over(&self, shard: usize) -> bool {
-        self.turns[shard].is_over(self.now)
-    }
-
     pub(crate) fn begin_shutdown(&mut self) {
         for turn in &mut self.turns {
             turn.begin_shutdown(self.now);
         }
+    }
+
+    /// Whether every shard has ended its shutdown.
+    pub(crate) fn is_over(&self) -> bool {
+        self.turns.iter().all(|turn| turn.is_over(self.now))
     }
 
     pub(crate) fn check_invariants(&self) {
