@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 use stentor::router::RequestIdCheck;
 
 use super::client::{Expected, Request, Session, Stage};
+use super::crowding::{CROWDED_TOPIC, LONG_TOPIC};
 use super::endings::ENVELOPE_BYTES;
 use super::meta::meta_pattern;
 use super::model::{Pattern, Payload, Policy, Publication, Tag};
-use super::plan::pick;
+use super::plan::{LARGE_BYTES, pick};
 use super::world::{REALMS, World};
 
 impl World {
@@ -16,6 +17,7 @@ impl World {
     pub(crate) fn act(&mut self) {
         let c = self.any_client();
         match self.clients[c].stage {
+            Stage::Gone if self.shutting_down => {}
             Stage::Gone if self.rng.random_bool(0.5) => self.clients[c] = self.connect(),
             // HELLO need not wait for the end of the handshake.
             Stage::Greeting if self.rng.random_bool(0.3) => self.hello(c),
@@ -30,6 +32,9 @@ impl World {
         let choice = self.rng.random_range(0..1_000);
         if self.clients[c].hostile && !matches!(choice, 110..680) {
             return;
+        }
+        if self.plan.is_crowd && self.clients[c].session.last_request == 0 {
+            return self.join_the_crowd(c);
         }
         match choice {
             // Many first requests are calls, so that late answers to an earlier session find one.
@@ -46,7 +51,9 @@ impl World {
             800..970 => self.answer(c),
             970..979 => self.goodbye(c),
             979..982 => self.abort(c),
-            982..990 => self.burst(c),
+            982..988 => self.burst(c),
+            988..990 => self.ask_much(c),
+            990..992 => self.subscribe_widely(c),
             _ => self.be_odd(c),
         }
     }
@@ -73,11 +80,12 @@ impl World {
 
     pub(crate) fn hello(&mut self, c: usize) {
         self.last_tag += 1;
+        let joining = self.number;
         let realm = if self.rng.random_bool(0.85) { REALMS[0] } else { REALMS[1] };
         let client = &mut self.clients[c];
         client.stage = Stage::Hello;
         client.killed = false;
-        client.session = Session { tag: self.last_tag, realm, ..Session::default() };
+        client.session = Session { tag: self.last_tag, realm, joining, ..Session::default() };
         let roles = self.roles(c);
         self.say(c, "HELLO", &json!([1, realm, { "roles": roles }]));
     }
@@ -138,12 +146,23 @@ impl World {
         if self.rng.random_bool(0.08) {
             (pattern, expected) = (meta_pattern(pattern.realm), Expected::Success);
         }
+        let get_retained = self.rng.random_bool(0.4);
+        self.subscribe_to(c, pattern, expected, get_retained);
+    }
+
+    pub(crate) fn subscribe_to(
+        &mut self,
+        c: usize,
+        pattern: Pattern,
+        expected: Expected,
+        get_retained: bool,
+    ) {
         let request = self.next_request(c);
         let mut options = json!({});
         if pattern.policy != Policy::Exact || self.rng.random_bool(0.1) {
             options["match"] = json!(pattern.policy.as_str());
         }
-        if self.rng.random_bool(0.4) {
+        if get_retained {
             options["get_retained"] = json!(true);
             self.get_retained(c, request, &pattern.uri, pattern.policy);
         }
@@ -178,6 +197,8 @@ impl World {
         let (topic, mut expected) = match self.rng.random_range(0..20) {
             0 => (*pick(&mut self.rng, INVALID), Expected::InvalidUri),
             1 => ("wamp.session.on_join", Expected::InvalidUri),
+            2 => (LONG_TOPIC, Expected::Success),
+            3..10 if self.plan.is_crowd => (CROWDED_TOPIC, Expected::Success),
             _ => (*pick(&mut self.rng, URIS), Expected::Success),
         };
         let request = self.next_request(c);
@@ -258,6 +279,11 @@ impl World {
     pub(crate) fn payload(&mut self, tag: Tag, number: u64) -> Payload {
         let mut args = vec![json!(tag), json!(number)];
         if self.is_probing() {
+            return Payload { args, kwargs: Map::new() };
+        }
+        if self.plan.is_large && self.rng.random_bool(0.02) {
+            self.log.count("large payload");
+            args.push(json!("w".repeat(self.rng.random_range(70_000..LARGE_BYTES))));
             return Payload { args, kwargs: Map::new() };
         }
         match self.rng.random_range(0..12) {

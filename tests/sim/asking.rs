@@ -4,10 +4,10 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use stentor::wamp::SessionId;
 
-use super::client::{Request, Stage};
+use super::client::{Excuse, Request, Stage};
 use super::endings::LIMIT;
 use super::hearing::number;
-use super::model::{Pattern, Publication, Tag};
+use super::model::{Pattern, Policy, Publication, Tag};
 use super::plan::pick;
 use super::world::World;
 
@@ -17,7 +17,7 @@ pub(crate) enum MetaAsk {
     /// How many sessions the realm has.
     Count,
     /// Which sessions the realm has.
-    List,
+    Sessions,
     /// Who a session is, by tag and id.
     Get {
         tag: Tag,
@@ -32,6 +32,17 @@ pub(crate) enum MetaAsk {
     CountHolders(u64),
     /// Who they are.
     ListHolders(u64),
+    /// All subscriptions or registrations; the asker holds one.
+    List(u64),
+    /// The one with this pattern.
+    Lookup {
+        id: u64,
+    },
+    /// Those that match a topic or procedure, as this one does.
+    Match {
+        id: u64,
+        policy: Policy,
+    },
     Kill {
         tag: Tag,
         id: u64,
@@ -40,6 +51,8 @@ pub(crate) enum MetaAsk {
     AddTestament {
         is_refused: bool,
     },
+    /// Ends many sessions.
+    Sweep(usize),
     /// Takes back these testaments.
     Flush(Vec<Tag>),
 }
@@ -47,29 +60,38 @@ pub(crate) enum MetaAsk {
 impl World {
     pub(crate) fn ask_router(&mut self, c: usize) {
         let has_testaments = !self.clients[c].session.testaments.is_empty();
-        match self.rng.random_range(0..14) {
+        match self.rng.random_range(0..16) {
             _ if has_testaments && self.rng.random_bool(0.3) => self.flush_testaments(c),
             0 => self.ask(c, "wamp.session.count", &json!([]), MetaAsk::Count),
-            1 => self.ask(c, "wamp.session.list", &json!([]), MetaAsk::List),
+            1 => self.ask(c, "wamp.session.list", &json!([]), MetaAsk::Sessions),
             2 | 3 => self.ask_about_somebody(c),
             4..8 => self.ask_about_something(c),
             8 => self.kill(c),
+            9 => self.sweep(c),
+            10..12 => self.look_up(c),
             _ => self.leave_testament(c),
         }
     }
 
-    fn ask(&mut self, c: usize, procedure: &str, args: &Value, ask: MetaAsk) {
+    pub(crate) fn ask(&mut self, c: usize, procedure: &str, args: &Value, ask: MetaAsk) {
         self.ask_with(c, procedure, args, &json!({}), ask);
     }
 
-    fn ask_with(&mut self, c: usize, procedure: &str, args: &Value, kwargs: &Value, ask: MetaAsk) {
+    pub(crate) fn ask_with(
+        &mut self,
+        c: usize,
+        procedure: &str,
+        args: &Value,
+        kwargs: &Value,
+        ask: MetaAsk,
+    ) {
         let request = self.next_request(c);
         self.say(c, procedure, &json!([48, request, {}, procedure, args, kwargs]));
         self.expect(c, request, Request::Meta(Box::new(ask)));
     }
 
     /// Somebody else of the realm, by tag and session id.
-    fn somebody(&mut self, c: usize) -> Option<(usize, Tag, u64)> {
+    pub(crate) fn somebody(&mut self, c: usize) -> Option<(usize, Tag, u64)> {
         let realm = self.clients[c].session.realm;
         let here = |world: &Self, other: usize| {
             let client = &world.clients[other];
@@ -90,30 +112,34 @@ impl World {
         if self.may_kill() {
             // From here on its session may end at any time.
             self.clients[other].killed = true;
-            self.model.killed.insert(id);
         }
         let words = json!({"reason": "com.sim.killed", "message": "enough"});
         self.ask_with(c, "wamp.session.kill", &json!([id]), &words, MetaAsk::Kill { tag, id });
     }
 
-    fn may_kill(&self) -> bool {
+    pub(crate) fn may_kill(&self) -> bool {
         let realm = &self.plan.realm;
         realm.admin_roles.contains(&realm.anonymous_role)
     }
 
-    /// About a subscription or registration that the session holds.
-    fn ask_about_something(&mut self, c: usize) {
+    /// Something that the session holds: a kind of things, the id and the pattern of one.
+    pub(crate) fn something(&mut self, c: usize) -> Option<(&'static str, u64, Pattern)> {
         let session = &self.clients[c].session;
         let of_calls = self.rng.random_bool(0.4);
         let held = if of_calls { &session.registrations } else { &session.subscriptions };
         let held = held.iter().filter(|(_, held)| !held.leaving);
         let held: Vec<_> = held.map(|(id, held)| (*id, held.pattern.clone())).collect();
         if held.is_empty() {
-            return;
+            return None;
         }
         let (id, pattern) = pick(&mut self.rng, &held).clone();
-        let (kind, holders) =
-            if of_calls { ("registration", "callees") } else { ("subscription", "subscribers") };
+        Some((if of_calls { "registration" } else { "subscription" }, id, pattern))
+    }
+
+    /// About a subscription or registration that the session holds.
+    fn ask_about_something(&mut self, c: usize) {
+        let Some((kind, id, pattern)) = self.something(c) else { return };
+        let holders = if kind == "registration" { "callees" } else { "subscribers" };
         let (what, ask) = match self.rng.random_range(0..3) {
             0 => ("get".to_owned(), MetaAsk::Describe { id, pattern }),
             1 => (format!("count_{holders}"), MetaAsk::CountHolders(id)),
@@ -125,7 +151,10 @@ impl World {
     fn leave_testament(&mut self, c: usize) {
         self.last_tag += 1;
         let tag = self.last_tag;
-        let payload = self.payload(tag, 1);
+        let mut payload = self.payload(tag, 1);
+        if self.plan.is_large {
+            payload.args.truncate(2);
+        }
         let topic = *pick(&mut self.rng, &["com.a", "com.b", "x"]);
         let mut options = json!({});
         let details = self.publish_options(c, &mut options);
@@ -171,14 +200,14 @@ impl World {
         match ask {
             MetaAsk::Count => {
                 let count = number(&args[0]);
-                let least = u64::from(!self.model.killed.contains(&mine));
+                let least = u64::from(!self.excuses(c).contains(&Excuse::Killed));
                 // The end of some may lie unread.
                 let most = self.net.links.pipes.iter().filter(|pipe| !pipe.closed).count() as u64;
                 assert!((least..=most).contains(&count), "{count} sessions");
             }
-            MetaAsk::List => {
+            MetaAsk::Sessions => {
                 let ids = ids(&args[0]);
-                let listed = ids.contains(&mine) || self.model.killed.contains(&mine);
+                let listed = ids.contains(&mine) || self.excuses(c).contains(&Excuse::Killed);
                 assert!(listed, "c{c} is not in the list of sessions");
                 self.check_distinct(&ids);
             }
@@ -203,6 +232,17 @@ impl World {
                 assert!(ids.contains(&mine) || !self.still_holds(c, id), "c{c} is not listed");
                 self.check_distinct(&ids);
             }
+            MetaAsk::List(id) => {
+                let lists = ["exact", "prefix", "wildcard"].map(|kind| ids(&args[0][kind]));
+                let ids = lists.concat();
+                assert!(ids.contains(&id) || !self.still_holds(c, id), "{id} is not listed");
+                self.check_distinct(&ids);
+            }
+            MetaAsk::Lookup { id } => {
+                assert!(args[0] == json!(id) || !self.still_holds(c, id), "{id} is not found");
+            }
+            MetaAsk::Match { id, policy } => self.check_match(c, id, policy, &args[0]),
+            MetaAsk::Sweep(number) => self.hear_swept(c, number, &args[0]),
             MetaAsk::Kill { id, .. } => {
                 assert!(self.may_kill(), "nobody may kill here (AP-SMA-07)");
                 assert!(!self.is_listed(c, id), "the killed is still there");
@@ -221,7 +261,13 @@ impl World {
 
     pub(crate) fn may_ask_fail(&self, c: usize, ask: &MetaAsk, uri: &str) -> bool {
         match ask {
-            MetaAsk::Count | MetaAsk::List | MetaAsk::Flush(_) => false,
+            MetaAsk::Count
+            | MetaAsk::Sessions
+            | MetaAsk::List(_)
+            | MetaAsk::Lookup { .. }
+            | MetaAsk::Match { .. }
+            | MetaAsk::Flush(_) => false,
+            MetaAsk::Sweep(_) => uri == "wamp.error.not_authorized" && !self.may_kill(),
             MetaAsk::Get { tag, .. } => uri == "wamp.error.no_such_session" && !self.is_well(*tag),
             MetaAsk::Kill { tag, .. } if self.may_kill() => {
                 uri == "wamp.error.no_such_session" && !self.is_well(*tag)
@@ -246,19 +292,19 @@ impl World {
         self.note("heard a testament", format_args!("c{c} {tag}"));
     }
 
-    fn is_listed(&self, c: usize, id: u64) -> bool {
+    pub(crate) fn is_listed(&self, c: usize, id: u64) -> bool {
         let realm = self.net.router.realm(self.clients[c].session.realm).expect("a realm");
         realm.find(SessionId::new(id).expect("an id")).is_some()
     }
 
-    fn still_holds(&self, c: usize, id: u64) -> bool {
+    pub(crate) fn still_holds(&self, c: usize, id: u64) -> bool {
         let session = &self.clients[c].session;
         let mut held =
             session.subscriptions.get(&id).into_iter().chain(session.registrations.get(&id));
         held.any(|held| !held.leaving)
     }
 
-    fn check_distinct(&self, ids: &[u64]) {
+    pub(crate) fn check_distinct(&self, ids: &[u64]) {
         let mut sorted = ids.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
@@ -266,6 +312,6 @@ impl World {
     }
 }
 
-fn ids(list: &Value) -> Vec<u64> {
+pub(crate) fn ids(list: &Value) -> Vec<u64> {
     list.as_array().expect("a list of ids").iter().map(number).collect()
 }

@@ -82,6 +82,8 @@ pub(crate) enum Excuse {
 pub(crate) struct Session {
     pub(crate) tag: Tag,
     pub(crate) realm: &'static str,
+    /// The step in which HELLO was sent.
+    pub(crate) joining: usize,
     /// As WELCOME says.
     pub(crate) id: u64,
     pub(crate) authid: String,

@@ -14,16 +14,17 @@ impl World {
         self.net.links.store.is_held = false;
         self.net.sees_all = true;
         self.net.tell_of_failures();
+        if self.shutting_down && self.rng.random_bool(0.3) {
+            self.outwait();
+        }
         for c in 0..self.clients.len() {
             self.clients[c].stalled = false;
             let pipe = self.clients[c].pipe;
             self.net.links.pipes[pipe].capacity = usize::MAX;
             self.net.wake(pipe);
         }
-        if self.plan.shutdown {
-            self.note("shutdown", format_args!(""));
-            self.shutting_down = true;
-            self.net.begin_shutdown();
+        if self.plan.shutdown && !self.shutting_down {
+            self.begin_shutdown();
         }
         self.net.settle();
         self.drain(true);
@@ -39,6 +40,26 @@ impl World {
             self.net.settle();
         }
         self.net.check_empty();
+        assert!(!self.shutting_down || self.net.is_over(), "nobody is left, and it goes on");
+    }
+
+    pub(crate) fn begin_shutdown(&mut self) {
+        self.note("shutdown", format_args!(""));
+        self.shutting_down = true;
+        self.net.begin_shutdown();
+        // Everybody is told to go, in any order.
+        self.model.owed.clear();
+    }
+
+    /// A shutdown ends although nobody reads or answers.
+    fn outwait(&mut self) {
+        let rounds = (2 * self.plan.settings.timeouts.close_ms + LAST_WORDS_MS) / WAIT_MS + 1;
+        for _ in 0..rounds {
+            self.net.settle();
+            self.net.advance(WAIT_MS);
+        }
+        assert!(self.net.is_over(), "the shutdown waits for ever");
+        self.note("shutdown, nobody reads", format_args!(""));
     }
 
     /// Everything under way arrives, and perhaps every invocation is answered.
@@ -130,6 +151,10 @@ impl World {
         }
     }
 }
+
+/// What a shutdown waits for the last bytes, and how often one looks whether it is over.
+const LAST_WORDS_MS: u64 = 1_000;
+const WAIT_MS: u64 = 100;
 
 /// More turns than any conversation of this simulation takes.
 const MANY_TURNS: usize = 1_000;

@@ -86,7 +86,7 @@ impl World {
             (Excuse::Slow, ended_as.slow),
             (Excuse::Silent, ended_as.silent),
             (Excuse::Late, client.late),
-            (Excuse::Killed, client.killed),
+            (Excuse::Killed, client.killed || self.may_be_swept(c)),
             (Excuse::Shutdown, self.shutting_down),
         ];
         excuses.into_iter().filter(|(_, applies)| *applies).map(|(excuse, _)| excuse).collect()

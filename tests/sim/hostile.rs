@@ -125,7 +125,7 @@ impl World {
     }
 
     fn bad_message(&mut self, c: usize) -> (&'static str, Vec<u8>) {
-        let choice = self.rng.random_range(0..13);
+        let choice = self.rng.random_range(0..15);
         let router_only = *pick(&mut self.rng, &[2, 4, 17, 33, 35, 36, 50, 65, 67, 68, 69]);
         let client = &self.clients[c];
         let (link, session) = (&client.link, &client.session);
@@ -142,7 +142,7 @@ impl World {
             7 => return ("hostile: garbage", link.frame(&garbage(link.serializer))),
             8 => return ("hostile: oversized frame", link.oversized()),
             9 => return ("hostile: broken frame", link.broken()),
-            10 if link.carrier == Carrier::WebSocket && session.last_request % 2 == 0 => {
+            13.. if link.carrier == Carrier::WebSocket => {
                 let bytes = link.close(1000);
                 self.clients[c].closing = true;
                 return ("close frame", bytes);

@@ -3,8 +3,9 @@
 //! `plan` draws the settings of a seed, `world` draws one action a step. `actions` and `hostile`
 //! are what clients do, `pubsub` what publications may be, `history` what is kept of them, `calls`
 //! and `callees` the two sides of calls, `revocation` what an administrator takes away, `meta` what
-//! the router tells of itself, `asking` what it is asked. `hearing` and `answers` judge what
-//! clients hear with the help of `model`, `endings` how calls end, `probing` who gets them at rest.
+//! the router tells of itself, `asking` and `sweeping` what it is asked, `crowding` what makes
+//! work. `hearing` and `answers` judge what clients hear with the help of `model`, `endings` how
+//! calls end, `probing` who gets them at rest.
 //! `bounds` is what a shard may hold and do at most. `closing` brings a run to its end, `log` keeps
 //! the trace and counts what happened.
 
@@ -16,6 +17,7 @@ mod callees;
 mod calls;
 mod client;
 mod closing;
+mod crowding;
 mod endings;
 mod hearing;
 mod history;
@@ -27,6 +29,7 @@ mod plan;
 mod probing;
 mod pubsub;
 mod revocation;
+mod sweeping;
 mod world;
 
 pub(crate) use log::Tally;
@@ -49,6 +52,9 @@ pub(crate) fn run(seed: u64, steps: usize, trace: bool) -> Report {
     let mut world = World::new(seed, trace);
     for number in 0..steps {
         step.set(number);
+        if world.plan.shutdown && world.plan.shutdown_step == Some(number) {
+            world.begin_shutdown();
+        }
         world.step(number);
     }
     step.set(steps);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use stentor::clock::Millis;
 
 use super::calls::Course;
+use super::sweeping::Sweep;
 
 /// One session of one client, in the order of their HELLOs.
 pub(crate) type Tag = u64;
@@ -138,8 +139,8 @@ pub(crate) struct Model {
     pub(crate) limits_concurrency: bool,
     /// The session that left each testament, by the testament's tag.
     pub(crate) testaments: BTreeMap<Tag, u64>,
-    /// Sessions that somebody with the right to do so wants to end.
-    pub(crate) killed: BTreeSet<u64>,
+    /// Calls that end many sessions.
+    pub(crate) sweeps: Vec<Sweep>,
     /// Events that must still arrive.
     pub(crate) owed: BTreeSet<Owed>,
     /// Events that came with a new subscription: they do not come again.

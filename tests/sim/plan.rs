@@ -30,16 +30,23 @@ pub(crate) struct Plan {
     pub(crate) blindness: f64,
     /// Bytes that may wait at a shard or the store before those who feed it are not read.
     pub(crate) high_mark_bytes: usize,
+    /// Many clients, all of which subscribe to the same topic.
+    pub(crate) is_crowd: bool,
+    /// Some messages are larger than what one read takes.
+    pub(crate) is_large: bool,
     /// The run ends with a shutdown.
     pub(crate) shutdown: bool,
+    /// The step in which it begins, if it does not begin when everybody reads.
+    pub(crate) shutdown_step: Option<usize>,
 }
 
 impl Plan {
     pub(crate) fn draw(rng: &mut StdRng) -> Self {
         let tight_limits = rng.random_bool(0.3);
+        let (is_crowd, is_large) = (rng.random_bool(0.12), rng.random_bool(0.1));
         let (tight_hard, tight_total) = (rng.random_bool(0.4), rng.random_bool(0.1));
         let settings = Settings {
-            limits: limits(tight_limits, *pick(rng, &[0, 0, 0, 1_500])),
+            limits: limits(tight_limits, is_large, *pick(rng, &[0, 0, 0, 1_500])),
             output: output(rng, tight_hard, tight_total),
             timeouts: timeouts(rng),
             turn: turn(rng),
@@ -59,7 +66,7 @@ impl Plan {
         };
         Self {
             shards: *pick(rng, &[1, 2, 3, 8]),
-            clients: rng.random_range(3..=9),
+            clients: if is_crowd { rng.random_range(20..=30) } else { rng.random_range(3..=9) },
             settings,
             realm: realm(rng),
             tight_limits,
@@ -69,13 +76,16 @@ impl Plan {
             delay: *pick(rng, &[0.0, 0.3, 0.8]),
             blindness: *pick(rng, &[0.0, 0.1, 0.5]),
             high_mark_bytes: *pick(rng, &[usize::MAX, usize::MAX, 1_000, 10_000]),
+            is_crowd,
+            is_large,
             shutdown: rng.random_bool(0.25),
+            shutdown_step: rng.random_bool(0.5).then(|| rng.random_range(1_050..1_200)),
         }
     }
 
     /// More bytes than any frame has.
     pub(crate) const fn largest_frame_bytes(&self) -> usize {
-        LARGEST_FRAME_BYTES
+        if self.is_large { 2 * LARGE_BYTES } else { LARGEST_FRAME_BYTES }
     }
 
     pub(crate) const fn drops_events(&self) -> bool {
@@ -116,8 +126,8 @@ fn realm(rng: &mut StdRng) -> RealmSettings {
     realm
 }
 
-fn limits(tight: bool, call_timeout_ms_max: u64) -> Limits {
-    let (message_bytes, uri_bytes) = (16 * 1024, 64);
+fn limits(tight: bool, large: bool, call_timeout_ms_max: u64) -> Limits {
+    let (message_bytes, uri_bytes) = (if large { 256 * 1024 } else { 16 * 1024 }, 64);
     let mut limits = Limits { message_bytes, uri_bytes, call_timeout_ms_max, ..Limits::default() };
     if tight {
         limits.subscriptions_per_session = 3;
@@ -158,9 +168,9 @@ fn output(rng: &mut StdRng, tight_hard: bool, tight_total: bool) -> OutputLimits
 fn timeouts(rng: &mut StdRng) -> Timeouts {
     Timeouts {
         handshake_ms: *pick(rng, &[2_000, 20_000]),
-        ping_interval_ms: *pick(rng, &[0, 1_500, 3_000]),
+        ping_interval_ms: *pick(rng, &[0, 300, 1_500, 3_000]),
         rawsocket_pings: rng.random_bool(0.5),
-        ping_timeout_ms: 1_000,
+        ping_timeout_ms: *pick(rng, &[200, 1_000]),
         close_ms: 500,
     }
 }
@@ -184,3 +194,6 @@ const SMALL_EXPONENT: u8 = 1;
 
 /// More bytes than a frame of this simulation has.
 const LARGEST_FRAME_BYTES: usize = 5_000;
+
+/// Bytes of a payload that no read takes at once.
+pub(crate) const LARGE_BYTES: usize = 100_000;

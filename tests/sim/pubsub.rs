@@ -140,6 +140,7 @@ impl World {
         let sure = policy == Policy::Exact
             && !self.plan.tight_limits
             && !self.plan.tight_output
+            && !self.plan.is_large
             && output.hard_bytes > 1_000_000
             && self.clients[c].link.limit_bytes() > 10_000;
         let mut floor = Vec::new();
@@ -172,7 +173,8 @@ impl World {
     /// Something else comes, or nothing more: all that was retained for sure has come.
     pub(crate) fn end_retained(&mut self, c: usize) {
         let retained = std::mem::take(&mut self.clients[c].session.retained);
-        assert!(!retained.is_missing(), "c{c} hears no retained event: {retained:?}");
+        let lives = self.excuses(c).is_empty();
+        assert!(!lives || !retained.is_missing(), "c{c} hears no retained event: {retained:?}");
     }
 
     pub(crate) fn hear_event(&mut self, c: usize, message: &[Value]) {

@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use stentor::router::RealmSettings;
-use stentor::shard::Admission;
+use stentor::shard::{Admission, InputStatus};
 
 use super::client::{Client, Session, Stage};
 use super::log::Log;
@@ -190,7 +190,18 @@ impl World {
         let may_write = self.rng.random_bool(0.8);
         self.net.take_in(shard);
         self.net.give_out(shard, may_write);
+        if (0..self.clients.len()).any(|c| self.is_held_up(c)) {
+            self.log.count("input waits");
+        }
         self.note("turn", format_args!("shard {shard}, {may_write}"));
+    }
+
+    /// Whether what a client says waits, for the delivery of what it said or for room.
+    fn is_held_up(&self, c: usize) -> bool {
+        let client = &self.clients[c];
+        let slot = self.net.links.pipes[client.pipe].slot;
+        let status = self.net.shard(client.shard).input_status(slot);
+        client.stage == Stage::Joined && !client.hostile && status == InputStatus::Parked
     }
 
     fn pass_time(&mut self) {
