@@ -279,7 +279,8 @@ impl Network {
         self.now = self.now + 3_600_000;
         for shard in 0..self.turns.len() {
             assert_eq!(self.shard(shard).connection_count(), 0, "no connection is left");
-            assert!(!self.is_busy(shard), "nothing waits");
+            let turn = &self.turns[shard];
+            assert!(!turn.is_busy() && !turn.shard().has_dirty(), "nothing waits");
             while self.shard(shard).next_deadline().is_some_and(|at| at <= self.now) {
                 self.turn(shard);
             }
