@@ -26,19 +26,18 @@ pub(super) fn message<'a, R: Reader<'a>>(
     let mut scan = Scan::new(reader, bytes, nesting);
     let mut list = match scan.token()? {
         Token::List(list) => list,
-        other => {
-            return Err(DecodeFault::NoType { got: other.describe() }.into());
-        }
+        other => return Err(DecodeFault::NoType { got: other.describe() }.into()),
     };
     scan.enter()?;
     if !scan.advance(&mut list)? {
         return Err(DecodeFault::NoType { got: "an empty list" }.into());
     }
-    let code = match scan.token()? {
-        Token::UInt(code) => code,
-        other => {
-            return Err(DecodeFault::NoType { got: other.describe() }.into());
-        }
+    let code = match scan.plain_uint() {
+        Some(code) => code,
+        None => match scan.token()? {
+            Token::UInt(code) => code,
+            other => return Err(DecodeFault::NoType { got: other.describe() }.into()),
+        },
     };
     let layout = layout(code)?;
     let mut fields = Fields { scan, list, layout, read: 1, ended: false };
@@ -234,6 +233,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     }
 
     /// Moves to the next element; false if there is none.
+    #[inline]
     fn advance(&mut self) -> Result<bool, DecodeError> {
         self.ended = self.ended || !self.scan.advance(&mut self.list)?;
         self.read += usize::from(!self.ended);
@@ -241,8 +241,9 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     }
 
     /// Moves to an element that must be there.
+    #[inline]
     fn require(&mut self) -> Result<(), DecodeError> {
-        if self.advance()? { Ok(()) } else { Err(self.count_error(self.read.to_string())) }
+        if self.advance()? { Ok(()) } else { Err(self.too_few()) }
     }
 
     /// The head of an element that must be there.
@@ -359,6 +360,11 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
             return Err(self.count_error("more"));
         }
         self.scan.finish()
+    }
+
+    #[cold]
+    fn too_few(&self) -> DecodeError {
+        self.count_error(self.read.to_string())
     }
 
     #[cold]

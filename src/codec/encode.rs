@@ -12,6 +12,17 @@ pub(super) trait Writer {
     /// a single byte.
     const IS_COUNTED: bool;
 
+    /// Begins a message of so many elements: its type and the ids after it, two at most.
+    fn start(out: &mut Out<'_>, length: usize, code: u16, ids: &[u64]) -> Result<(), EncodeError> {
+        out.extend(Self::list_head(length)?.as_slice());
+        Self::uint(out, code.into());
+        for id in ids {
+            Self::separate(out);
+            Self::uint(out, *id);
+        }
+        Ok(())
+    }
+
     fn list_head(length: usize) -> Result<Head, EncodeError>;
     fn dict_head(length: usize) -> Result<Head, EncodeError>;
     /// Between two elements of a list or dict.
@@ -35,7 +46,7 @@ pub(super) fn message<W: Writer>(
 ) -> Result<(), EncodeError> {
     match *message {
         RouterMessage::Welcome { session, details } => {
-            head::<W>(out, 3, code::WELCOME, &[session.get()])?;
+            W::start(out, 3, code::WELCOME, &[session.get()])?;
             dict_element::<W>(out, details)?;
         }
         RouterMessage::Abort { message, reason } => {
@@ -46,7 +57,7 @@ pub(super) fn message<W: Writer>(
         }
         RouterMessage::Error { request_type, request, details, error, payload } => {
             let ids = [u64::from(request_type), request.get()];
-            head::<W>(out, 5 + payload_length(payload), code::ERROR, &ids)?;
+            W::start(out, 5 + payload_length(payload), code::ERROR, &ids)?;
             dict_element::<W>(out, details)?;
             W::separate(out);
             W::str(out, error)?;
@@ -64,30 +75,30 @@ pub(super) fn message<W: Writer>(
             with_payload::<W>(out, code::RESULT, &[request.get()], details, payload)?;
         }
         RouterMessage::Interrupt { request, options } => {
-            head::<W>(out, 3, code::INTERRUPT, &[request.get()])?;
+            W::start(out, 3, code::INTERRUPT, &[request.get()])?;
             dict_element::<W>(out, options)?;
         }
         RouterMessage::Published { request, publication } => {
-            head::<W>(out, 3, code::PUBLISHED, &[request.get(), publication.get()])?;
+            W::start(out, 3, code::PUBLISHED, &[request.get(), publication.get()])?;
         }
         RouterMessage::Subscribed { request, subscription } => {
-            head::<W>(out, 3, code::SUBSCRIBED, &[request.get(), subscription.get()])?;
+            W::start(out, 3, code::SUBSCRIBED, &[request.get(), subscription.get()])?;
         }
         RouterMessage::Unsubscribed { request } => {
-            head::<W>(out, 2, code::UNSUBSCRIBED, &[request.get()])?;
+            W::start(out, 2, code::UNSUBSCRIBED, &[request.get()])?;
         }
         RouterMessage::Revoked { details } => {
-            head::<W>(out, 3, code::UNSUBSCRIBED, &[0])?;
+            W::start(out, 3, code::UNSUBSCRIBED, &[0])?;
             dict_element::<W>(out, details)?;
         }
         RouterMessage::Registered { request, registration } => {
-            head::<W>(out, 3, code::REGISTERED, &[request.get(), registration.get()])?;
+            W::start(out, 3, code::REGISTERED, &[request.get(), registration.get()])?;
         }
         RouterMessage::Unregistered { request } => {
-            head::<W>(out, 2, code::UNREGISTERED, &[request.get()])?;
+            W::start(out, 2, code::UNREGISTERED, &[request.get()])?;
         }
         RouterMessage::RegistrationRevoked { details } => {
-            head::<W>(out, 3, code::UNREGISTERED, &[0])?;
+            W::start(out, 3, code::UNREGISTERED, &[0])?;
             dict_element::<W>(out, details)?;
         }
     }
@@ -102,28 +113,12 @@ pub(super) fn publish<W: Writer>(
     topic: &str,
     payload: Payload<'_>,
 ) -> Result<(), EncodeError> {
-    head::<W>(out, 4 + payload_length(payload), code::PUBLISH, &[1])?;
+    W::start(out, 4 + payload_length(payload), code::PUBLISH, &[1])?;
     dict_element::<W>(out, options)?;
     W::separate(out);
     W::str(out, topic)?;
     payload_elements::<W>(out, payload)?;
     W::end_list(out);
-    Ok(())
-}
-
-/// Begins a message: its type and the integers after it.
-fn head<W: Writer>(
-    out: &mut Out<'_>,
-    length: usize,
-    code: u16,
-    ids: &[u64],
-) -> Result<(), EncodeError> {
-    out.extend(W::list_head(length)?.as_slice());
-    W::uint(out, code.into());
-    for id in ids {
-        W::separate(out);
-        W::uint(out, *id);
-    }
     Ok(())
 }
 
@@ -134,7 +129,7 @@ fn with_payload<W: Writer>(
     details: &Dict,
     payload: Payload<'_>,
 ) -> Result<(), EncodeError> {
-    head::<W>(out, 2 + ids.len() + payload_length(payload), code, ids)?;
+    W::start(out, 2 + ids.len() + payload_length(payload), code, ids)?;
     dict_element::<W>(out, details)?;
     payload_elements::<W>(out, payload)
 }
@@ -146,7 +141,7 @@ fn farewell<W: Writer>(
     message: &str,
     reason: &str,
 ) -> Result<(), EncodeError> {
-    head::<W>(out, 3, code, &[])?;
+    W::start(out, 3, code, &[])?;
     W::separate(out);
     out.extend(W::dict_head(usize::from(!message.is_empty()))?.as_slice());
     if !message.is_empty() {

@@ -64,27 +64,25 @@ impl<'a> Reader<'a> for JsonReader<'a> {
         Ok(Token::Str(key.text()))
     }
 
+    #[inline]
     fn advance(&mut self, sequence: &mut Sequence) -> Result<bool, DecodeError> {
         let Extent::Marked { fresh } = &mut sequence.extent else {
             return Err(self.fail("JSON has no counted sequences"));
         };
         let first = std::mem::replace(fresh, false);
         let end_mark = if sequence.is_dict { b'}' } else { b']' };
-        self.skip_space();
-        match self.peek() {
-            Some(mark) if mark == end_mark => {
+        match self.text.as_bytes()[self.at..] {
+            [b',', next, ..] if !first && next > b' ' => {
                 self.at += 1;
-                return Ok(false);
+                Ok(true)
             }
-            Some(b',') if !first => {
+            [mark, ..] if mark == end_mark => {
                 self.at += 1;
-                self.skip_space();
+                Ok(false)
             }
-            Some(_) if first => {}
-            Some(_) => return Err(self.fail("expected a comma or the end of the list or dict")),
-            None => return Err(self.fail("unexpected end")),
+            [next, ..] if first && next > b' ' => Ok(true),
+            _ => self.advance_through_space(first, end_mark),
         }
-        Ok(true)
     }
 
     #[inline]
@@ -193,6 +191,25 @@ impl<'a> JsonReader<'a> {
         }
         let end = end_of_plain_text(bytes, self.at + 1);
         (bytes.get(end) == Some(&b'"')).then_some(end)
+    }
+
+    #[inline(never)]
+    fn advance_through_space(&mut self, first: bool, end_mark: u8) -> Result<bool, DecodeError> {
+        self.skip_space();
+        match self.peek() {
+            Some(mark) if mark == end_mark => {
+                self.at += 1;
+                return Ok(false);
+            }
+            Some(b',') if !first => {
+                self.at += 1;
+                self.skip_space();
+            }
+            Some(_) if first => {}
+            Some(_) => return Err(self.fail("expected a comma or the end of the list or dict")),
+            None => return Err(self.fail("unexpected end")),
+        }
+        Ok(true)
     }
 
     fn pass(&mut self, literal: &[u8]) -> bool {

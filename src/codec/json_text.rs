@@ -54,6 +54,33 @@ pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
     STANDARD.decode(text).map_err(|_| malformed("invalid base64"))
 }
 
+/// Writes a number so that it ends before `end`, and returns where it starts.
+#[inline]
+pub(super) fn put_decimal(text: &mut [u8], end: usize, mut number: u64) -> usize {
+    let mut start = end;
+    while number >= 10 {
+        start -= 2;
+        text[start..start + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+        number /= 100;
+    }
+    if number > 0 || start == end {
+        start -= 1;
+        text[start] = b'0' + number as u8;
+    }
+    start
+}
+
+/// The digits of the numbers below 100.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
 /// The float that a number stands for which is no integer of 64 bits. An integer beyond them must
 /// be exactly a float, anything else the nearest one.
 pub(super) fn parse_float(text: &str) -> Result<f64, DecodeError> {
@@ -148,6 +175,20 @@ const SUBSTITUTE: &str = "\\u001a";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_end_where_they_should() {
+        let powers = (0..20).flat_map(|power| {
+            let number = 10_u64.pow(power);
+            [number - 1, number, number + 1, number.saturating_mul(7)]
+        });
+        for number in powers.chain([u64::MAX]) {
+            let mut text = [b'x'; 24];
+            let start = put_decimal(&mut text, 22, number);
+            let expected = format!("{}{number}xx", "x".repeat(start));
+            assert_eq!(str::from_utf8(&text), Ok(expected.as_str()));
+        }
+    }
 
     #[test]
     fn plain_text_ends_where_it_does() {

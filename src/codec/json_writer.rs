@@ -6,7 +6,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
 use super::encode::Writer;
-use super::json_text::end_of_plain_text;
+use super::json_text::{end_of_plain_text, put_decimal};
 use super::out::{Head, Out};
 use super::{Codec, EncodeError};
 
@@ -15,6 +15,21 @@ pub(super) struct JsonWriter;
 impl Writer for JsonWriter {
     const CODEC: Codec = Codec::Json;
     const IS_COUNTED: bool = false;
+
+    /// Written from the back, as digits are found, so that it goes out in one piece.
+    fn start(out: &mut Out<'_>, _length: usize, code: u16, ids: &[u64]) -> Result<(), EncodeError> {
+        debug_assert!(ids.len() <= 2);
+        let mut text = [0; START_BYTES];
+        let mut start = text.len();
+        for id in ids.iter().rev() {
+            start = put_decimal(&mut text, start, *id) - 1;
+            text[start] = b',';
+        }
+        start = put_decimal(&mut text, start, code.into()) - 1;
+        text[start] = b'[';
+        out.extend(&text[start..]);
+        Ok(())
+    }
 
     fn list_head(_length: usize) -> Result<Head, EncodeError> {
         Ok(Head::of(b'['))
@@ -56,7 +71,9 @@ impl Writer for JsonWriter {
     }
 
     fn uint(out: &mut Out<'_>, number: u64) {
-        leaf(out, &number).expect("JSON has every integer");
+        let mut text = [0; UINT_BYTES];
+        let start = put_decimal(&mut text, UINT_BYTES, number);
+        out.extend(&text[start..]);
     }
 
     fn float(out: &mut Out<'_>, number: f64) -> Result<(), EncodeError> {
@@ -103,3 +120,9 @@ fn leaf<T: serde::Serialize + ?Sized>(out: &mut Out<'_>, value: &T) -> Result<()
 const fn inexpressible(what: &'static str) -> EncodeError {
     EncodeError::Inexpressible { what, codec: Codec::Json }
 }
+
+/// The longest number of 64 bits.
+const UINT_BYTES: usize = 20;
+
+/// The longest start of a message: a bracket, a type and two ids with a comma each.
+const START_BYTES: usize = 1 + 5 + 2 * (1 + UINT_BYTES);

@@ -116,15 +116,24 @@ pub struct PendingInvocation {
     pub load: Option<LoadSlot>,
 }
 
+impl PendingInvocation {
+    /// The call behind it: its caller, and what that calls it.
+    const fn of(&self) -> (SessionId, RequestId) {
+        (self.caller.session, self.call)
+    }
+}
+
 /// The pending invocations of one callee, found by their own id or by the call behind them.
 ///
-/// Invariant: `by_call` is the inverse of `pending`.
+/// Invariant: `by_call`, if it is there, is the inverse of `pending`.
 #[derive(Debug)]
 pub struct Invocations {
     /// The id of the last INVOCATION sent; `None` before the first (BP-ID-04).
     last: Option<RequestId>,
     pending: Map<RequestId, PendingInvocation>,
-    by_call: Map<(SessionId, RequestId), RequestId>,
+    /// Made when a call is looked for, which most are not, and kept until nothing is pending: so
+    /// whoever looks pays at most once for each invocation.
+    by_call: Option<Map<(SessionId, RequestId), RequestId>>,
 }
 
 /// What a YIELD or ERROR of a callee refers to.
@@ -139,8 +148,7 @@ pub enum Answered<T> {
 
 impl Invocations {
     pub(super) fn new(state: FixedState) -> Self {
-        let (pending, by_call) = (Map::with_hasher(state.clone()), Map::with_hasher(state));
-        Self { last: None, pending, by_call }
+        Self { last: None, pending: Map::with_hasher(state), by_call: None }
     }
 
     pub fn len(&self) -> usize {
@@ -163,9 +171,11 @@ impl Invocations {
     pub fn insert(&mut self, invocation: PendingInvocation) {
         let id = self.next_id();
         self.last = Some(id);
-        self.by_call.insert((invocation.caller.session, invocation.call), id);
+        if let Some(by_call) = &mut self.by_call {
+            by_call.insert(invocation.of(), id);
+        }
         self.pending.insert(id, invocation);
-        debug_assert_eq!(self.pending.len(), self.by_call.len());
+        debug_assert!(self.by_call.as_ref().is_none_or(|calls| calls.len() == self.pending.len()));
     }
 
     /// Looks at the invocation that its callee gives a progressive result for.
@@ -181,7 +191,12 @@ impl Invocations {
     pub fn answer(&mut self, id: RequestId) -> Answered<PendingInvocation> {
         match self.pending.remove(&id) {
             Some(invocation) => {
-                self.by_call.remove(&(invocation.caller.session, invocation.call));
+                if let Some(by_call) = &mut self.by_call {
+                    by_call.remove(&invocation.of());
+                    if by_call.is_empty() {
+                        self.by_call = None;
+                    }
+                }
                 Answered::Pending(invocation)
             }
             None if self.last.is_some_and(|last| id <= last) => Answered::Over,
@@ -196,14 +211,23 @@ impl Invocations {
         call: RequestId,
         serial: u32,
     ) -> Option<(RequestId, &mut PendingInvocation)> {
-        let id = *self.by_call.get(&(caller, call))?;
+        let pending = &self.pending;
+        if pending.is_empty() {
+            return None;
+        }
+        let by_call = self.by_call.get_or_insert_with(|| {
+            let mut by_call = Map::with_hasher(pending.hasher().clone());
+            by_call.extend(pending.iter().map(|(id, invocation)| (invocation.of(), *id)));
+            by_call
+        });
+        let id = *by_call.get(&(caller, call))?;
         let invocation = self.pending.get_mut(&id)?;
         (invocation.serial == serial).then_some((id, invocation))
     }
 
     /// Ends all, in the order in which they were sent.
     pub fn take_all(&mut self) -> Vec<PendingInvocation> {
-        self.by_call.clear();
+        self.by_call = None;
         let mut all: Vec<_> = self.pending.drain().collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all.into_iter().map(|(_, invocation)| invocation).collect()
@@ -223,23 +247,25 @@ mod tests {
         RequestId::new(number).expect("a small number is an id")
     }
 
-    #[test]
-    fn an_answer_is_judged_by_the_watermark() {
-        let mut invocations = Invocations::new(HashSeed::new(1).state());
-        let session = SessionId::new(9).expect("a small number is an id");
-        let caller = SessionRef { session, slot: 3, shard: ShardId(0) };
-        let invocation = |call| PendingInvocation {
-            caller,
+    fn invocation(caller: SessionId, call: u64) -> PendingInvocation {
+        PendingInvocation {
+            caller: SessionRef { session: caller, slot: 3, shard: ShardId(0) },
             call: id(call),
             serial: 7,
             receive_progress: false,
             takes_passthru: false,
             interrupted: false,
             load: None,
-        };
+        }
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_the_watermark() {
+        let mut invocations = Invocations::new(HashSeed::new(1).state());
+        let session = SessionId::new(9).expect("a small number is an id");
         assert!(matches!(invocations.answer(id(1)), Answered::NeverIssued));
-        invocations.insert(invocation(10));
-        invocations.insert(invocation(11));
+        invocations.insert(invocation(session, 10));
+        invocations.insert(invocation(session, 11));
         assert!(matches!(invocations.peek(id(1)), Answered::Pending(one) if one.call == id(10)));
         assert!(matches!(invocations.answer(id(1)), Answered::Pending(one) if one.call == id(10)));
         assert!(matches!(invocations.answer(id(1)), Answered::Over));
@@ -249,6 +275,32 @@ mod tests {
         assert!(matches!(invocations.answer(id(2)), Answered::Pending(_)));
         assert!(matches!(invocations.peek(id(3)), Answered::NeverIssued));
         assert!(invocations.is_empty() && invocations.take_all().is_empty());
+    }
+
+    /// The index of calls is there from the first look-up on, and not after the last invocation.
+    #[test]
+    fn calls_are_found_whenever_their_invocation_came() {
+        let mut invocations = Invocations::new(HashSeed::new(1).state());
+        let session = SessionId::new(9).expect("a small number is an id");
+        let found = |invocations: &mut Invocations, call| {
+            invocations.of_call(session, id(call), 7).map(|(id, _)| id)
+        };
+        for (first, call) in [(1, 10), (4, 20)] {
+            assert_eq!(found(&mut invocations, call), None);
+            for offset in 0..3 {
+                invocations.insert(invocation(session, call + offset));
+                assert_eq!(invocations.by_call.is_some(), offset == 2);
+                let asked = if offset == 1 { 0 } else { offset };
+                if offset > 0 {
+                    assert_eq!(found(&mut invocations, call + asked), Some(id(first + asked)));
+                }
+            }
+            for offset in [1, 0, 2] {
+                assert!(matches!(invocations.answer(id(first + offset)), Answered::Pending(_)));
+                assert_eq!(found(&mut invocations, call + offset), None);
+            }
+            assert!(invocations.by_call.is_none() && invocations.is_empty());
+        }
     }
 
     #[test]

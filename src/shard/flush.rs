@@ -70,6 +70,11 @@ impl Shard {
         };
         let limit = self.work.limits().connection_bytes;
         let flushed = self.outbound.write(slot, connection, write, limit, now);
+        let hard_bytes = self.router.settings.output.hard_bytes;
+        let waiting = connection.output.waiting_bytes();
+        if flushed != Flushed::Lost && connection.input.relieve(waiting, hard_bytes) {
+            self.woken.push(slot);
+        }
         if flushed == Flushed::Full {
             self.keep_rest(slot, now);
         } else if flushed == Flushed::Progress && connection.output.is_empty() {
@@ -80,9 +85,6 @@ impl Shard {
                 connection.phase = Phase::Parted;
                 return Flushed::Farewell;
             }
-        }
-        if flushed != Flushed::Lost {
-            self.relieve(slot);
         }
         flushed
     }
@@ -99,8 +101,17 @@ impl Shard {
         if self.outbound.dirty.is_empty() {
             self.outbound.arena.clear();
         }
-        self.hold_total_output(now);
-        self.hold_total_input(now);
+        if self.counters.output_bytes.get() > 0 {
+            self.hold_total_output(now);
+        }
+        if self.counters.input_bytes.get() > 0 {
+            self.hold_total_input(now);
+        }
+    }
+
+    #[inline]
+    pub(super) const fn has_closed(&self) -> bool {
+        !self.closed.is_empty()
     }
 
     /// Slots whose sockets are to be closed. A slot may be given out again after this.

@@ -4,8 +4,10 @@
 //! Input that waits for something (its turn, room, a shard that is behind) keeps its order and
 //! costs nothing but its bytes. What frames are, and who handles them, is for `inbound`.
 
+use super::connection::Connection;
 use super::{Admission, Shard};
 use crate::clock::Millis;
+use crate::router::Counters;
 use crate::transport::Inbound;
 
 /// What came from a peer and is not dealt with, and whether more may be dealt with now.
@@ -21,7 +23,7 @@ pub(super) struct Input {
     is_ready: bool,
     /// So many things have to happen before the next frame is dealt with; see [`Shard::park`].
     tickets: u32,
-    /// The peer's own messages have made more output than it takes; see [`Shard::relieve`].
+    /// The peer's own messages have made more output than it takes; see [`Input::relieve`].
     is_throttled: bool,
     /// Bytes of output that the peer's own messages have made, and that may still wait.
     own_output: usize,
@@ -56,6 +58,19 @@ impl Input {
         self.bytes.capacity()
     }
 
+    /// The connection has written something, and so many bytes still wait. Returns whether the
+    /// input has waited for that, and goes on.
+    #[inline]
+    pub(super) fn relieve(&mut self, waiting: usize, hard_bytes: usize) -> bool {
+        self.own_output = self.own_output.min(waiting);
+        let goes_on = self.is_throttled && self.own_output <= hard_bytes / 4;
+        if goes_on {
+            self.is_throttled = false;
+            self.is_ready = !self.bytes.is_empty();
+        }
+        goes_on
+    }
+
     /// Nothing more of it will be dealt with.
     pub(super) fn discard(&mut self) {
         self.bytes = Vec::new();
@@ -69,6 +84,20 @@ impl Input {
             self.discard();
         } else if self.bytes.capacity() > 2 * self.bytes.len() + SPARE_BYTES {
             self.bytes.shrink_to(self.bytes.len());
+        }
+    }
+}
+
+impl Connection {
+    /// Brings the gauge up to date with what the connection holds.
+    #[inline]
+    fn count_input(&mut self, counters: &Counters) {
+        let held = self.input_bytes();
+        let before = std::mem::replace(&mut self.input.counted_bytes, held);
+        if held > before {
+            counters.input_bytes.add((held - before) as u64);
+        } else if held < before {
+            counters.input_bytes.subtract((before - held) as u64);
         }
     }
 }
@@ -105,6 +134,12 @@ impl Shard {
     pub fn input_status(&self, slot: u32) -> InputStatus {
         let connection = self.connections.get(slot as usize).filter(|c| !c.is_gone());
         connection.map_or(InputStatus::Parked, |connection| connection.input.status())
+    }
+
+    /// Whether input waited for something that has happened.
+    #[inline]
+    pub(super) const fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
     }
 
     /// Connections whose input waited for something that has happened.
@@ -153,33 +188,13 @@ impl Shard {
         }
     }
 
-    /// The connection has written something.
-    pub(super) fn relieve(&mut self, slot: u32) {
-        let limit = self.router.settings.output.hard_bytes / 4;
-        let connection = &mut self.connections[slot as usize];
-        let input = &mut connection.input;
-        input.own_output = input.own_output.min(connection.output.waiting_bytes());
-        if input.is_throttled && input.own_output <= limit {
-            input.is_throttled = false;
-            input.is_ready = !input.bytes.is_empty();
-            self.woken.push(slot);
-        }
-    }
-
     fn take_input(&mut self, slot: u32) -> Vec<u8> {
         std::mem::take(&mut self.connections[slot as usize].input.bytes)
     }
 
     /// Brings the gauge up to date with what a connection holds.
     pub(super) fn count_input(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
-        let held = connection.input_bytes();
-        let before = std::mem::replace(&mut connection.input.counted_bytes, held);
-        if held >= before {
-            self.counters.input_bytes.add((held - before) as u64);
-        } else {
-            self.counters.input_bytes.subtract((before - held) as u64);
-        }
+        self.connections[slot as usize].count_input(&self.counters);
     }
 
     fn consume_held(&mut self, slot: u32, mut held: Vec<u8>, now: Millis) {
@@ -197,7 +212,7 @@ impl Shard {
             }
             connection.input.keep(rest);
         }
-        self.count_input(slot);
+        connection.count_input(&self.counters);
     }
 
     /// Charges the peer for what its messages have cost. Who makes the router say more than it
@@ -264,9 +279,10 @@ impl Shard {
     }
 
     /// Queues what the transport has to say of its own.
+    #[inline]
     fn answer_transport(&mut self, slot: u32) {
-        if let Some(connection) = self.connections.get_mut(slot as usize)
-            && !self.control.is_empty()
+        if !self.control.is_empty()
+            && let Some(connection) = self.connections.get_mut(slot as usize)
         {
             self.outbound.queue_control(slot, connection, &self.control);
             self.control.clear();

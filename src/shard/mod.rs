@@ -295,7 +295,15 @@ impl Shard {
     }
 
     /// Finishes what the current input has left over: local mail, then full queues.
+    #[inline]
     fn settle(&mut self, now: Millis) {
+        if !self.local_mail.is_empty() || self.outbound.has_troubles() {
+            self.settle_all(now);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_all(&mut self, now: Millis) {
         while !self.local_mail.is_empty() || !self.outbound.overflowed.is_empty() {
             for mail in std::mem::take(&mut self.local_mail) {
                 self.handle_one_mail(mail, now);

@@ -84,6 +84,12 @@ impl Outbound {
         self.arena.len() >= self.arena_bytes || self.is_awaited
     }
 
+    /// Whether some connection could not be queued to as it should.
+    #[inline]
+    pub(super) const fn has_troubles(&self) -> bool {
+        !self.overflowed.is_empty() || !self.dropping.is_empty() || !self.unfit.is_empty()
+    }
+
     /// Begins a turn: what was queued before has been offered to its sockets, but for those that
     /// are still marked to be written.
     pub(super) const fn begin_turn(&mut self) {

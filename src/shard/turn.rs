@@ -207,13 +207,17 @@ impl Turn {
     pub fn take_in(&mut self, wire: &mut impl Wire, tick: Tick) {
         let now = tick.now;
         self.shard.begin_turn(tick.wall_clock);
-        for slot in std::mem::take(&mut self.unblocked) {
-            self.flush_one(slot, wire, now);
+        if !self.unblocked.is_empty() {
+            for slot in std::mem::take(&mut self.unblocked) {
+                self.flush_one(slot, wire, now);
+            }
         }
         self.visit_ready(wire, now);
-        let mut done = self.shard.work_mail(now);
-        done += self.shard.work_jobs(now);
-        wire.release(done);
+        if self.shard.has_jobs() {
+            let mut done = self.shard.work_mail(now);
+            done += self.shard.work_jobs(now);
+            wire.release(done);
+        }
         let sockets = &self.sockets;
         self.shard.handle_timeout(now, |slot, due| {
             let socket = &sockets[slot as usize];
@@ -261,8 +265,10 @@ impl Turn {
 
     /// Input that waited for something goes on.
     fn wake_up(&mut self) {
-        for slot in self.shard.take_woken() {
-            self.enqueue(slot);
+        if self.shard.has_woken() {
+            for slot in self.shard.take_woken() {
+                self.enqueue(slot);
+            }
         }
     }
 
@@ -385,6 +391,9 @@ impl Turn {
     }
 
     fn close_sockets(&mut self, wire: &mut impl Wire) {
+        if !self.shard.has_closed() {
+            return;
+        }
         for slot in self.shard.take_closed() {
             let socket = &mut self.sockets[slot as usize];
             // The slot may still stand in the queue; whoever finds it there finds nothing to do.

@@ -157,6 +157,11 @@ impl Output {
     pub fn advance(&mut self, written: usize) {
         debug_assert!(written <= self.waiting);
         self.waiting -= written;
+        if self.waiting == 0 {
+            self.backlog = None;
+            self.written = 0;
+            return self.forget_spans();
+        }
         let mut left = written;
         if let Some(backlog) = &mut self.backlog {
             left = backlog.advance(left);
