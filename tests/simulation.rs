@@ -105,6 +105,7 @@ const EXPECTED: &[&str] = &[
     "close frame",
     "connect",
     "connect, full",
+    "crash",
     "drop",
     "ended: Hostile",
     "ended: Killed",

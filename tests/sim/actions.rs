@@ -234,6 +234,7 @@ impl World {
             options,
             details,
             settled: false,
+            is_in_memory: true,
             void,
             id: None,
             sent_bytes,

@@ -172,6 +172,7 @@ impl World {
             options,
             details: details.clone().unwrap_or_default(),
             settled: false,
+            is_in_memory: true,
             void: self.clients[c].hostile || details.is_none(),
             id: None,
             sent_bytes: 0,
@@ -289,6 +290,7 @@ impl World {
     pub(crate) fn check_testament(&mut self, c: usize, tag: Tag) {
         let Some(session) = self.model.testaments.get(&tag).copied() else { return };
         assert!(!self.is_listed(c, session), "testament {tag} of {session}, which is here");
+
         self.note("heard a testament", format_args!("c{c} {tag}"));
     }
 

@@ -66,6 +66,7 @@ impl World {
     pub(crate) fn drain(&mut self, answering: bool) {
         for _ in 0..MANY_TURNS {
             let mut progress = 0;
+            self.excuse_the_late();
             self.net.settle();
             for c in 0..self.clients.len() {
                 let waiting = self.clients[c].outbox.len();

@@ -10,7 +10,7 @@ use stentor::wamp::MatchPolicy;
 
 use super::client::Request;
 use super::hearing::{number, origin, payload};
-use super::model::{Pattern, Policy, Tag};
+use super::model::{Pattern, Policy, Publication, Tag};
 use super::plan::pick;
 use super::world::{REALMS, World};
 
@@ -69,6 +69,7 @@ impl World {
         let before = REALMS.iter().position(|name| *name == realm).expect("a realm");
         let id = (before * histories.len() + choice + 1) as u64;
         let history = &histories[choice];
+        let is_durable = history.store == HistoryStore::Durable;
         let (uri, policy) = (history.topic.clone(), policy_of(history.policy));
         let pattern = Pattern { realm, uri, policy };
         self.model.check_pattern(id, &pattern);
@@ -84,7 +85,8 @@ impl World {
         let request = self.next_request(c);
         let procedure = "wamp.subscription.get_events";
         self.say(c, "get_events", &json!([48, request, {}, procedure, [id], filters]));
-        let settled = self.model.publications.iter().filter(|(_, p)| p.settled);
+        let is_there = |p: &Publication| p.settled && (p.is_in_memory || is_durable);
+        let settled = self.model.publications.iter().filter(|(_, p)| is_there(p));
         let settled = settled.map(|(origin, _)| *origin).collect();
         let ask = Ask { id, pattern, reverse, limit, topic, settled };
         self.expect(c, request, Request::Events(Box::new(ask)));

@@ -4,10 +4,9 @@
 //! are what clients do, `pubsub` what publications may be, `history` what is kept of them, `calls`
 //! and `callees` the two sides of calls, `revocation` what an administrator takes away, `meta` what
 //! the router tells of itself, `asking` and `sweeping` what it is asked, `crowding` what makes
-//! work. `hearing` and `answers` judge what clients hear with the help of `model`, `endings` how
-//! calls end, `probing` who gets them at rest.
-//! `bounds` is what a shard may hold and do at most. `closing` brings a run to its end, `log` keeps
-//! the trace and counts what happened.
+//! work. `hearing` and `answers` judge with the help of `model`, `endings` how calls end, `probing`
+//! who gets them at rest, `bounds` what a shard holds and does. `restarting` and `closing` end a
+//! process and a run, `log` keeps the trace.
 
 mod actions;
 mod answers;
@@ -28,6 +27,7 @@ mod model;
 mod plan;
 mod probing;
 mod pubsub;
+mod restarting;
 mod revocation;
 mod sweeping;
 mod world;
@@ -54,6 +54,9 @@ pub(crate) fn run(seed: u64, steps: usize, trace: bool) -> Report {
         step.set(number);
         if world.plan.shutdown && world.plan.shutdown_step == Some(number) {
             world.begin_shutdown();
+        }
+        if world.plan.crash_step == Some(number) && !world.shutting_down {
+            world.crash();
         }
         world.step(number);
     }

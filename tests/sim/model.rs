@@ -73,6 +73,8 @@ pub(crate) struct Publication {
     pub(crate) details: Value,
     /// The publisher has heard PUBLISHED.
     pub(crate) settled: bool,
+    /// The process to which it was published has not ended.
+    pub(crate) is_in_memory: bool,
     /// Sent where it must have no effect: behind a violation, or with an invalid topic.
     pub(crate) void: bool,
     /// As far as somebody has heard it.
@@ -139,14 +141,15 @@ pub(crate) struct Model {
     pub(crate) limits_concurrency: bool,
     /// The session that left each testament, by the testament's tag.
     pub(crate) testaments: BTreeMap<Tag, u64>,
+
     /// Calls that end many sessions.
     pub(crate) sweeps: Vec<Sweep>,
     /// Events that must still arrive.
     pub(crate) owed: BTreeSet<Owed>,
     /// Events that came with a new subscription: they do not come again.
     came: BTreeSet<Owed>,
-    /// What each subscription or registration id is for.
-    patterns: BTreeMap<u64, Pattern>,
+    /// What each subscription or registration id is for, as long as the process lives.
+    pub(crate) patterns: BTreeMap<u64, Pattern>,
     /// Of each history: pairs of events in their order.
     stored_order: BTreeSet<Ordered>,
     last_event: BTreeMap<(Tag, Tag), u64>,
@@ -155,7 +158,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// One id is one pattern, for everybody and for ever.
+    /// One id is one pattern, for everybody and as long as the process lives.
     pub(crate) fn check_pattern(&mut self, id: u64, pattern: &Pattern) {
         let known = self.patterns.entry(id).or_insert_with(|| pattern.clone());
         assert_eq!(known, pattern, "id {id} stands for one pattern");

@@ -36,7 +36,9 @@ pub(crate) struct Plan {
     pub(crate) is_large: bool,
     /// The run ends with a shutdown.
     pub(crate) shutdown: bool,
-    /// The step in which it begins, if it does not begin when everybody reads.
+    /// The step in which the process ends.
+    pub(crate) crash_step: Option<usize>,
+    /// The step in which the shutdown begins, if it does not begin when everybody reads.
     pub(crate) shutdown_step: Option<usize>,
 }
 
@@ -79,6 +81,7 @@ impl Plan {
             is_crowd,
             is_large,
             shutdown: rng.random_bool(0.25),
+            crash_step: rng.random_bool(0.2).then(|| rng.random_range(200..1_000)),
             shutdown_step: rng.random_bool(0.5).then(|| rng.random_range(1_050..1_200)),
         }
     }

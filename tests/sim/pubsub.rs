@@ -146,8 +146,10 @@ impl World {
         let mut floor = Vec::new();
         for ((tag, number), publication) in &self.model.publications {
             let fits = publication.realm == session.realm && publication.topic == topic;
+            let is_there = publication.is_in_memory || self.plan.settings.durable_retained;
             if sure
                 && fits
+                && is_there
                 && publication.settled
                 && publication.retains()
                 && *tag != session.tag

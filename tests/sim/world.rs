@@ -14,6 +14,8 @@ use crate::support::Network;
 
 pub(crate) struct World {
     pub(crate) net: Network,
+    /// How often the process has ended.
+    pub(crate) life: u8,
     pub(crate) clients: Vec<Client>,
     pub(crate) model: Model,
     pub(crate) rng: StdRng,
@@ -30,11 +32,9 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let plan = Plan::draw(&mut rng);
-        let realm = |name: &str| RealmSettings { name: name.into(), ..plan.realm.clone() };
-        let realms = REALMS.map(realm).to_vec();
-        let net = Network::new(plan.settings.clone(), realms, plan.shards);
         let mut world = Self {
-            net: net.with_held_store().with_high_mark(plan.high_mark_bytes),
+            net: Self::network(&plan, 0),
+            life: 0,
             clients: Vec::new(),
             model: Model::default(),
             rng,
@@ -53,6 +53,13 @@ impl World {
             world.clients.push(client);
         }
         world
+    }
+
+    pub(crate) fn network(plan: &Plan, life: u8) -> Network {
+        let realm = |name: &str| RealmSettings { name: name.into(), ..plan.realm.clone() };
+        let realms = REALMS.map(realm).to_vec();
+        let net = Network::with_life(plan.settings.clone(), realms, plan.shards, life);
+        net.with_held_store().with_high_mark(plan.high_mark_bytes)
     }
 
     pub(crate) fn step(&mut self, number: usize) {
@@ -215,7 +222,7 @@ impl World {
     }
 
     /// Notes who may have said HELLO too late.
-    fn excuse_the_late(&mut self) {
+    pub(crate) fn excuse_the_late(&mut self) {
         let handshake_ms = self.plan.settings.timeouts.handshake_ms;
         for client in &mut self.clients {
             let all_read = self.net.links.pipes[client.pipe].inbound.is_empty();

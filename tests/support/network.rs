@@ -27,6 +27,16 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(settings: Settings, realms: Vec<RealmSettings>, shards: usize) -> Self {
+        Self::with_life(settings, realms, shards, 0)
+    }
+
+    /// A router whose random ids are those of its `life`.
+    pub(crate) fn with_life(
+        settings: Settings,
+        realms: Vec<RealmSettings>,
+        shards: usize,
+        life: u8,
+    ) -> Self {
         let rules = TransportRules {
             message_bytes: settings.limits.message_bytes,
             http_head_bytes: settings.limits.http_head_bytes,
@@ -35,7 +45,9 @@ impl Network {
         let router = Arc::new(Router::new(settings, realms, shards, HashSeed::new(7)));
         let turn = |index: usize| {
             let id = u8::try_from(index).expect("few shards");
-            Turn::new(Shard::new(ShardId(id), Arc::clone(&router), [id; 32]))
+            let mut seed = [id; 32];
+            seed[31] ^= life;
+            Turn::new(Shard::new(ShardId(id), Arc::clone(&router), seed))
         };
         Self {
             turns: (0..shards).map(turn).collect(),
@@ -94,13 +106,17 @@ impl Network {
         }
     }
 
-    /// The client's socket is gone. What it had sent can still be read.
+    /// The client's socket is gone. What it had sent can still be read, and what is written to it
+    /// is refused no more.
     pub(crate) fn lose(&mut self, pipe: usize) {
         let end = &mut self.links.pipes[pipe];
         end.lost = true;
         if !end.closed {
             let shard = end.shard;
             self.turns[shard].note_readable(end.slot, true);
+            if std::mem::replace(&mut end.blocked, false) {
+                self.turns[shard].note_writable(end.slot);
+            }
             self.take_in(shard);
         }
     }
@@ -148,12 +164,16 @@ impl Network {
         if std::mem::take(&mut self.links.resumed[shard]) {
             self.turns[shard].resume();
         }
-        let now_ms = i64::try_from(self.now.0).expect("runs are short");
-        let wall_clock = Timestamp::from_unix_ms(EPOCH_MS + now_ms);
+        let wall_clock = self.wall_clock();
         let tick = Tick { now: self.now, wall_clock, saw_all: self.sees_all };
         let bench = Bench::convene(self, shard);
         self.turns[shard].take_in(&mut self.links, tick);
         bench.judge(self);
+    }
+
+    pub(crate) fn wall_clock(&self) -> Timestamp {
+        let now_ms = i64::try_from(self.now.0).expect("runs are short");
+        Timestamp::from_unix_ms(EPOCH_MS + now_ms)
     }
 
     /// The second half.
