@@ -10,6 +10,7 @@ mod scenarios {
     mod peer;
     mod races;
 
+    mod attacks;
     mod backpressure;
     mod bounds;
     mod call_details;

@@ -95,6 +95,13 @@ impl Clock {
         }
     }
 
+    /// What the peer has not done so far is not held against it.
+    pub(super) fn forgive(&mut self, now: Millis) {
+        for since in [&mut self.ping_sent, &mut self.blocked_since, &mut self.over_soft_since] {
+            *since = since.map(|_| now);
+        }
+    }
+
     pub(super) const fn note_life(&mut self, now: Millis) {
         self.last_alive = now;
         self.ping_sent = None;

@@ -24,6 +24,7 @@ impl Shard {
                 return;
             }
         };
+        self.work.charge(JOINING_UNITS);
         let profile = Arc::new(self.anonymous_profile(slot, &realm));
         let id = self.enter_realm(slot, &realm, &profile);
         let roles = self.welcome_roles(&realm, self.connections[slot as usize].codec);
@@ -190,6 +191,9 @@ fn plain_roles() -> Value {
     let roles = ["broker", "dealer"].map(|role| (role.into(), Value::Dict(Dict::new())));
     Value::Dict(roles.to_vec())
 }
+
+/// What a new session costs besides its HELLO, in units of work.
+const JOINING_UNITS: usize = 100;
 
 /// Only what works is announced (BP-SES-07).
 const BROKER_FEATURES: &[&str] = &[

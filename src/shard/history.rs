@@ -189,7 +189,7 @@ impl Shard {
         }
         self.redeem(caller.session.slot);
         if let Some(Answer::Now(args, kwargs)) = self.inquire(inquiry) {
-            self.send_meta_result(caller, &args, &kwargs);
+            self.send_late_result(caller, &args, &kwargs);
         }
     }
 }

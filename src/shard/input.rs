@@ -108,6 +108,8 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         connection.clock.note_life(now);
         self.counters.bytes_received.add(input.len() as u64);
+        // Reading and keeping costs something, too, where no message becomes whole.
+        self.work.charge_bytes(input.len() / 2);
         let before = connection.output.waiting_bytes();
         if connection.input.bytes.is_empty() {
             let used = self.consume(slot, input, now);
@@ -218,17 +220,25 @@ impl Shard {
     /// Charges the peer for what its messages have cost. Who makes the router say more than it
     /// takes waits until it has taken it: its requests could take any amount of memory else.
     fn end_visit(&mut self, slot: u32, before: usize, now: Millis) {
+        // What follows from its messages is part of their cost.
+        self.settle(now);
         let spent = self.work.end_step();
         let share = u64::from(self.work.limits().step_units / SHARES_PER_STEP);
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.input.debt += spent.saturating_sub(share);
+        }
+        self.count_own_output(slot, before);
+    }
+
+    /// Takes note of output that a connection's own requests have made since so many bytes waited.
+    pub(super) fn count_own_output(&mut self, slot: u32, before: usize) {
         let limit = self.router.settings.output.hard_bytes / 2;
         if let Some(connection) = self.connections.get_mut(slot as usize) {
             let waiting = connection.output.waiting_bytes();
             let input = &mut connection.input;
-            input.debt += spent.saturating_sub(share);
             input.own_output = (input.own_output + waiting.saturating_sub(before)).min(waiting);
             input.is_throttled |= input.own_output > limit;
         }
-        self.settle(now);
     }
 
     /// Handles whole frames at the start of `input` while the step lasts, and says how many bytes

@@ -79,6 +79,13 @@ impl Leaving {
         ]
     }
 
+    /// The deadline of one of its calls has come, which nobody waits for. `false` if it has none.
+    pub(super) fn forget_deadline(&mut self, call: RequestId) -> bool {
+        let found = self.calls.binary_search_by_key(&Reverse(call), |(call, _)| Reverse(*call));
+        let extra = found.ok().and_then(|index| self.calls[index].1.extra.as_mut());
+        extra.is_some_and(|extra| extra.deadline.take().is_some())
+    }
+
     /// Calls that still stand in the timers.
     pub(super) fn timed_calls(&self) -> usize {
         self.calls.iter().filter(|(_, call)| call.deadline().is_some()).count()
@@ -203,6 +210,7 @@ impl Shard {
             events_dropped = std::mem::take(&mut connection.events_dropped),
             "session left"
         );
+        self.work.charge(ENDING_UNITS);
         self.forget_tickets(slot);
         // Whoever killed it has taken it out of the list already.
         session.realm.leave(SessionRef { session: session.id, slot, shard: self.id });
@@ -210,3 +218,6 @@ impl Shard {
         self.release(slot, *session, reason);
     }
 }
+
+/// What it costs to take a session out of routing and to log it, in units of work.
+const ENDING_UNITS: usize = 48;

@@ -53,12 +53,12 @@ impl Shard {
                 waiting.weight = waiting.weight.saturating_sub(still_held);
             }
             if self.work.is_step_over() {
-                self.work.end_step();
                 self.settle(now);
+                self.work.end_step();
             }
         }
-        self.work.end_step();
         self.settle(now);
+        self.work.end_step();
         done
     }
 
@@ -103,6 +103,8 @@ impl Shard {
         self.has_mail()
             || !self.held.is_empty()
             || !self.inquiries.is_empty()
+            || !self.surveys.is_empty()
+            || self.can_ask_further()
             || !self.leavers.is_empty()
             || !self.to_dismiss.is_empty()
     }
@@ -128,13 +130,20 @@ impl Shard {
                 break;
             }
         }
+        while self.ask_further() || self.go_on_surveying() {
+            self.settle(now);
+            self.work.end_step();
+            if self.is_turn_full() {
+                break;
+            }
+        }
         for _ in 0..self.held.len() {
             if self.outbound.is_full() {
                 break;
             }
             done += self.go_on_delivering();
-            self.work.end_step();
             self.settle(now);
+            self.work.end_step();
             if self.work.is_turn_over() {
                 break;
             }

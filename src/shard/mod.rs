@@ -49,7 +49,7 @@ use delivery::HeldDeliveries;
 use history::Inquiry;
 use log_budget::LogBudget;
 use mailbox::Mailbox;
-use meta::{EventOrder, Roster};
+use meta::{EventOrder, Roster, Survey};
 use outbound::{Outbound, SendError};
 use receivers::Receivers;
 use timers::{Owner, Timers};
@@ -79,6 +79,8 @@ pub struct Shard {
     held: HeldDeliveries,
     /// Questions to histories that take longer than a step.
     inquiries: VecDeque<Inquiry>,
+    /// Long answers of the meta API, of which the first is being made.
+    surveys: VecDeque<Survey>,
     /// Slots of sessions that still give back what they held.
     leavers: VecDeque<u32>,
     /// Slots that are still to be told of the shutdown.
@@ -140,6 +142,7 @@ impl Shard {
             mailbox: Mailbox::default(),
             held: HeldDeliveries::new(router.seed().map()),
             inquiries: VecDeque::new(),
+            surveys: VecDeque::new(),
             leavers: VecDeque::new(),
             to_dismiss: VecDeque::new(),
             woken: Vec::new(),
@@ -276,6 +279,20 @@ impl Shard {
         self.work.charge_bytes(span.len());
         self.outbound.queue(slot, connection, span, crate::transport::Class::Reply);
         Ok(())
+    }
+
+    /// Queues a message that another client has caused, unless it is more than a peer can have wait
+    /// that does not take what waits already: `false` then, and nobody has to go.
+    fn send_if_it_fits(
+        &mut self,
+        slot: u32,
+        message: &RouterMessage<'_>,
+    ) -> Result<bool, SendError> {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return Ok(true) };
+        let Some(span) = self.outbound.encode_fitting(connection, message)? else {
+            return Ok(false);
+        };
+        Ok(self.outbound.queue(slot, connection, span, crate::transport::Class::Reply))
     }
 
     /// Whether a message with so many bytes of payload is more than a peer can have wait that does

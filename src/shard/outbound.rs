@@ -119,6 +119,23 @@ impl Outbound {
         Err(error)
     }
 
+    /// Encodes one frame, unless it is more than a peer can have wait that does not take what waits
+    /// already: `None` then.
+    pub(super) fn encode_fitting(
+        &mut self,
+        connection: &Connection,
+        message: &RouterMessage<'_>,
+    ) -> Result<Option<Span>, SendError> {
+        let before = self.arena.len();
+        let encoding = (connection.codec, connection.framing);
+        let span = self.encode(encoding, connection.peer_limit_bytes, message)?;
+        if self.is_choked(connection, span.len()) {
+            self.arena.bytes_mut().truncate(before);
+            return Ok(None);
+        }
+        Ok(Some(span))
+    }
+
     /// Queues a frame that is never dropped. If the peer does not take what waits already, the
     /// connection ends.
     pub(super) fn queue(

@@ -28,13 +28,23 @@ impl Shard {
             }
         }
         while !self.work.is_step_over()
-            && let Some(due) = self.timers.due_call(now)
+            && let Some((at, due)) = self.timers.due_call(now)
         {
             self.work.charge(LOOKUP_UNITS);
-            self.time_out_call(due);
+            self.time_out_call(at, due);
         }
-        self.work.end_step();
         self.settle(now);
+        self.work.end_step();
+    }
+
+    /// Begins all waiting for peers anew: for some time nobody could be heard.
+    pub(super) fn start_patience_anew(&mut self, now: Millis) {
+        for (_, connection) in &mut self.connections {
+            connection.clock.forgive(now);
+            if connection.session().is_none() {
+                connection.clock.since = now;
+            }
+        }
     }
 
     /// Puts the connection's next deadline into the heap, unless an earlier entry is there.

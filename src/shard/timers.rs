@@ -62,7 +62,7 @@ impl Timers {
     }
 
     /// The next call whose deadline has come; its owner disarms it.
-    pub(super) fn due_call(&self, now: Millis) -> Option<CallTimer> {
-        self.calls.first().filter(|(at, _)| *at <= now).map(|(_, call)| *call)
+    pub(super) fn due_call(&self, now: Millis) -> Option<(Millis, CallTimer)> {
+        self.calls.first().filter(|(at, _)| *at <= now).copied()
     }
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Result};
 use std::sync::Arc;
 
+use super::connection::Due;
 use super::flush::Flushed;
 use super::{Admission, Batch, InputStatus, Shard};
 use crate::clock::Millis;
@@ -76,6 +77,10 @@ pub struct Turn {
     unblocked: Vec<u32>,
     /// What every read fills; unmasked in place.
     scratch: Vec<u8>,
+    /// Which part of a turn comes first: each can fill the turn, so each has the chance in turns.
+    first: usize,
+    /// When patience was last started anew, after a time in which nothing ran.
+    forgave_at: Millis,
     /// When a shutdown is over in any case.
     stop_at: Option<Millis>,
 }
@@ -106,6 +111,8 @@ impl Turn {
             paused: Vec::new(),
             unblocked: Vec::new(),
             scratch,
+            first: 0,
+            forgave_at: Millis(0),
             stop_at: None,
         }
     }
@@ -166,8 +173,11 @@ impl Turn {
     pub fn resume(&mut self) {
         for slot in self.paused.drain(..) {
             let socket = &mut self.sockets[slot as usize];
-            (socket.queued, socket.paused) = (true, false);
-            self.ready.push_back(slot);
+            // The connection may have gone since it was paused.
+            if std::mem::take(&mut socket.paused) {
+                socket.queued = true;
+                self.ready.push_back(slot);
+            }
         }
     }
 
@@ -206,29 +216,66 @@ impl Turn {
     /// The first half of a turn: reads, handles mail, times out, and hands on what follows from it.
     pub fn take_in(&mut self, wire: &mut impl Wire, tick: Tick) {
         let now = tick.now;
+        self.forgive_a_stall(now);
         self.shard.begin_turn(tick.wall_clock);
-        if !self.unblocked.is_empty() {
-            for slot in std::mem::take(&mut self.unblocked) {
-                self.flush_one(slot, wire, now);
-            }
-        }
-        self.visit_ready(wire, now);
+        self.flush_unblocked(wire, now);
         if self.shard.has_jobs() {
-            let mut done = self.shard.work_mail(now);
-            done += self.shard.work_jobs(now);
-            wire.release(done);
+            self.take_parts(wire, now);
+        } else {
+            self.visit_ready(wire, now);
         }
         let sockets = &self.sockets;
         self.shard.handle_timeout(now, |slot, due| {
             let socket = &sockets[slot as usize];
-            let was_heard = !socket.queued && !socket.readable;
-            tick.saw_all && (was_heard || !due.is_silence())
+            let is_blamed = match due {
+                // Who can be written to has not been offered what waits.
+                Due::Slow => !socket.writable,
+                due if due.is_silence() => !socket.queued && !socket.readable,
+                _ => true,
+            };
+            tick.saw_all && is_blamed
         });
         self.wake_up();
         self.send_mail(wire);
         if let Some((deposits, weight)) = self.shard.take_deposits() {
             wire.store(deposits, weight);
         }
+    }
+
+    /// Nobody is blamed for a time in which the process did not run, or got no processor.
+    fn forgive_a_stall(&mut self, now: Millis) {
+        let is_late = self.shard.next_deadline().is_some_and(|at| now.since(at) > STALL_MS);
+        if is_late && now.since(self.forgave_at) > FORGIVENESS_MS {
+            self.forgave_at = now;
+            self.shard.start_patience_anew(now);
+        }
+    }
+
+    /// Writes to sockets that take bytes again, as much as one turn may.
+    fn flush_unblocked(&mut self, wire: &mut impl Wire, now: Millis) {
+        let limit = self.shard.settings().turn.written_bytes;
+        let mut flushed = 0;
+        while self.shard.written_bytes() < limit
+            && let Some(slot) = self.unblocked.get(flushed).copied()
+        {
+            flushed += 1;
+            self.flush_one(slot, wire, now);
+        }
+        self.unblocked.drain(..flushed);
+    }
+
+    /// What is read, mail and jobs, each of which comes first in its turn.
+    fn take_parts(&mut self, wire: &mut impl Wire, now: Millis) {
+        let mut done = 0;
+        for part in 0..PARTS {
+            match (self.first + part) % PARTS {
+                0 => self.visit_ready(wire, now),
+                1 => done += self.shard.work_mail(now),
+                _ => done += self.shard.work_jobs(now),
+            }
+        }
+        self.first = (self.first + 1) % PARTS;
+        wire.release(done);
     }
 
     /// The second half: writes, as much as one turn may. `may_write` is false if what waits is to
@@ -398,14 +445,29 @@ impl Turn {
             let socket = &mut self.sockets[slot as usize];
             // The slot may still stand in the queue; whoever finds it there finds nothing to do.
             let queued = socket.queued && !socket.paused;
-            if std::mem::take(&mut socket.paused) {
-                self.paused.retain(|paused| *paused != slot);
-            }
             *socket = Readiness { queued, ..Readiness::default() };
             wire.close(slot);
         }
+        // Slots of the gone are left behind above, since to look for each would take too long.
+        if self.paused.len() > 2 * self.sockets.len() {
+            let mut seen = vec![false; self.sockets.len()];
+            self.paused.retain(|slot| {
+                let is_first = !std::mem::replace(&mut seen[*slot as usize], true);
+                is_first && self.sockets[*slot as usize].paused
+            });
+        }
     }
 }
+
+/// Reading, mail, and jobs.
+const PARTS: usize = 3;
+
+/// How late a turn may be before it is taken for a stall of the process, in milliseconds.
+const STALL_MS: u64 = 2_000;
+
+/// How often patience is started anew, in milliseconds: under lasting overload the silent and the
+/// slow still have to go.
+const FORGIVENESS_MS: u64 = 60_000;
 
 /// What a shutdown waits besides the patience for clients, for the last bytes to be written.
 const LAST_WORDS_MS: u64 = 1_000;

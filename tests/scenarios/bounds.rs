@@ -426,7 +426,7 @@ fn nobody_is_judged_in_a_turn_that_saw_not_all() {
     network.advance(20_000);
     network.turn(0);
     network.sees_all = false;
-    network.advance(60_000);
+    network.advance(11_000);
     network.turn(0);
     assert_eq!(network.router.snapshot().keepalive_timeouts, 0);
     network.sees_all = true;

@@ -158,6 +158,13 @@ impl Network {
         }
     }
 
+    /// The socket has room again, and nobody has looked there yet.
+    pub(crate) fn note_writable(&mut self, pipe: usize) {
+        let end = &mut self.links.pipes[pipe];
+        end.blocked = false;
+        self.turns[end.shard].note_writable(end.slot);
+    }
+
     /// The first half of a turn of a shard; the mail that it makes is under way then.
     pub(crate) fn take_in(&mut self, shard: usize) {
         self.links.shard = shard;

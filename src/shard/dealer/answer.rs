@@ -197,7 +197,11 @@ impl Shard {
         let sent = if self.is_choked(caller.slot, payload.weight()) {
             Err(CALLER_BEHIND)
         } else {
-            self.send(caller.slot, &message).map_err(not_returned)
+            match self.send_if_it_fits(caller.slot, &message) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(CALLER_BEHIND),
+                Err(error) => Err(not_returned(error)),
+            }
         };
         if let Err(refusal) = sent {
             // A gap in the results cannot be hidden: the call fails.

@@ -188,7 +188,7 @@ impl Shard {
             Some(session) => {
                 let request = session.invocations.next_id();
                 let message = RouterMessage::Invocation { request, registration, details, payload };
-                self.send(callee.slot, &message).map_err(not_delivered)
+                self.bring_to_callee(callee.slot, &message)
             }
         };
         match outcome {
@@ -209,6 +209,22 @@ impl Shard {
                 let outcome = Outcome::Refused { error, message };
                 self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
             }
+        }
+    }
+}
+
+impl Shard {
+    /// Queues an INVOCATION. Its payload may be larger in the callee's serializer, so whether it
+    /// fits is known only now.
+    pub(super) fn bring_to_callee(
+        &mut self,
+        slot: u32,
+        message: &RouterMessage<'_>,
+    ) -> Result<(), Refusal> {
+        match self.send_if_it_fits(slot, message) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CALLEE_BEHIND),
+            Err(error) => Err(not_delivered(error)),
         }
     }
 }
@@ -261,7 +277,7 @@ fn kept_bytes(call: &Call<'_>, traits: Traits) -> usize {
 }
 
 /// Why a callee did not get an INVOCATION.
-pub(super) const fn not_delivered(error: SendError) -> Refusal {
+const fn not_delivered(error: SendError) -> Refusal {
     match error {
         SendError::TooLarge => TOO_LARGE_FOR_CALLEE,
         SendError::Encoding => NOT_FOR_CALLEE,

@@ -3,6 +3,7 @@
 use super::super::broker::Refusal;
 use super::super::timers::CallTimer;
 use super::super::{Cancellation, Mail, Shard};
+use crate::clock::Millis;
 use crate::router::SessionRef;
 use crate::session::PendingCall;
 use crate::wamp::{
@@ -32,8 +33,18 @@ impl Shard {
     }
 
     /// The dealer's timer for a call ran out (AP-TMO-02).
-    pub(in crate::shard) fn time_out_call(&mut self, due: CallTimer) {
+    pub(in crate::shard) fn time_out_call(&mut self, at: Millis, due: CallTimer) {
         let caller = SessionRef { session: due.session, slot: due.slot, shard: self.id };
+        let connection = self.connections.get_mut(due.slot as usize);
+        if let Some(leaving) = connection.and_then(|connection| connection.leaving.as_mut())
+            && leaving.session.id == due.session
+        {
+            // Its time comes when the session gives it back; others' must not wait behind it.
+            if leaving.forget_deadline(due.call) {
+                self.timers.disarm_call(at, due);
+            }
+            return;
+        }
         self.give_up(caller, due.call, CancelMode::KillNoWait, TIMED_OUT);
     }
 

@@ -4,7 +4,7 @@ use super::super::broker::Refusal;
 use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
 use super::super::{Invoke, Outcome, Return, Shard};
-use super::call::{CALLEE_BEHIND, not_delivered};
+use super::call::CALLEE_BEHIND;
 use crate::clock::Millis;
 use crate::router::{RequestIdCheck, SessionRef};
 use crate::wamp::{Call, Payload, RouterMessage, Value, WampError, code};
@@ -73,7 +73,7 @@ impl Shard {
         let sent = if self.is_choked(callee.slot, payload.weight()) {
             Err(CALLEE_BEHIND)
         } else {
-            self.send(callee.slot, &message).map_err(not_delivered)
+            self.bring_to_callee(callee.slot, &message)
         };
         let Err((error, message)) = sent else { return };
         // An invocation with a gap is worthless: the callee is told, and the call fails.

@@ -6,6 +6,7 @@
 
 mod args;
 mod events;
+mod lists;
 mod registrations;
 mod sessions;
 mod subscribers;
@@ -27,6 +28,7 @@ pub use subscribers::{Roll, RollCall};
 
 pub(super) use args::{Arguments, id_of};
 pub(super) use events::EventOrder;
+pub(super) use lists::Survey;
 pub(super) use subscribers::Roster;
 
 /// The procedures of the router.
@@ -138,6 +140,8 @@ impl Shard {
         if call.payload.weight() > self.settings().limits.meta_call_bytes {
             return Err(TOO_LARGE);
         }
+        // Values take more time than the bytes that they are read from.
+        self.work.charge(call.payload.weight() / VALUE_BYTES_PER_UNIT);
         let (args, kwargs) = codec::decode_payload(call.payload).map_err(|_| NO_PLAIN_PAYLOAD)?;
         let args = Arguments::new(&args, &kwargs);
         match procedure {
@@ -154,13 +158,8 @@ impl Shard {
             MetaProcedure::RegistrationLookup => self.registration_lookup(caller, args),
             MetaProcedure::RegistrationMatch => self.registration_match(caller, args),
             MetaProcedure::RegistrationGet => self.registration_get(caller, args),
-            MetaProcedure::RegistrationListCallees => {
-                let callees = self.callees(caller, args)?;
-                Ok(Answer::one(session_ids(&callees)))
-            }
-            MetaProcedure::RegistrationCountCallees => {
-                Ok(Answer::one(self.callees(caller, args)?.len() as u64))
-            }
+            MetaProcedure::RegistrationListCallees => self.list_callees(caller, args),
+            MetaProcedure::RegistrationCountCallees => self.count_callees(caller, args),
             MetaProcedure::RegistrationRemoveCallee => self.remove_callee(caller, args),
             MetaProcedure::SubscriptionList => self.subscription_list(caller),
             MetaProcedure::SubscriptionLookup => self.subscription_lookup(caller, args),
@@ -176,12 +175,22 @@ impl Shard {
         }
     }
 
-    pub(super) fn send_meta_result(&mut self, caller: Caller, args: &[Value], kwargs: &Dict) {
+    /// Sends a result that was not ready when the message that asks for it was dealt with.
+    pub(super) fn send_late_result(&mut self, caller: Caller, args: &[Value], kwargs: &Dict) {
+        let before = self.waiting_bytes(caller.session.slot);
+        self.send_meta_result(caller, args, kwargs);
+        self.count_own_output(caller.session.slot, before);
+    }
+
+    fn send_meta_result(&mut self, caller: Caller, args: &[Value], kwargs: &Dict) {
         let Caller { session: SessionRef { slot, .. }, request } = caller;
         let details = Dict::new();
         let payload = Payload::Values { args, kwargs };
         let result = RouterMessage::Result { request, details: &details, payload };
-        match self.send(slot, &result) {
+        let before = self.outbound.arena.len();
+        let sent = self.send(slot, &result);
+        self.work.charge_bytes(2 * (self.outbound.arena.len() - before));
+        match sent {
             Ok(()) => self.counters.meta_calls_answered.increment(),
             Err(_) => {
                 self.counters.calls_refused.increment();
@@ -189,11 +198,6 @@ impl Shard {
             }
         }
     }
-}
-
-/// A list of session ids as a result.
-fn session_ids(sessions: &[SessionRef]) -> Value {
-    Value::List(sessions.iter().map(|session| session.session.get().into()).collect())
 }
 
 /// The fields that `RegistrationDetails` and `SubscriptionDetails` share.
@@ -219,6 +223,9 @@ fn listing<I>(listing: crate::router::Listing<I>, id: impl Fn(&I) -> u64) -> Val
         ("wildcard".into(), ids(listing.wildcard)),
     ])
 }
+
+/// Bytes of arguments that are made values in the time of one unit.
+const VALUE_BYTES_PER_UNIT: usize = 8;
 
 const TOO_LARGE: Refusal = (
     WampError::PayloadSizeExceeded,

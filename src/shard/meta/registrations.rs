@@ -2,16 +2,15 @@
 
 use super::super::broker::Refusal;
 use super::super::{Mail, Shard};
+use super::lists::{Found, Subject};
 use super::sessions::NO_SUCH_SESSION;
-use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS, details_of, listing};
-use crate::router::{Described, SessionRef};
+use super::{Answer, Arguments, Caller, details_of};
+use crate::router::{Described, Listing, Walk};
 use crate::wamp::{Dict, RegistrationId, Value, WampError, is_reserved};
 
 impl Shard {
     pub(super) fn registration_list(&mut self, caller: Caller) -> Result<Answer, Refusal> {
-        let limit = self.settings().limits.meta_list_items;
-        let ids = self.realm_of(caller).procedures.list(limit).ok_or(TOO_MANY_ITEMS)?;
-        Ok(Answer::one(listing(ids, |id| id.get())))
+        self.survey(caller, Subject::Registrations(Walk::new(), Listing::default()))
     }
 
     pub(super) fn registration_lookup(
@@ -51,29 +50,32 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        self.authorized_realm(caller)?;
+        let realm = self.authorized_realm(caller)?;
         let (registration, session) = (args.registration(0)?, args.session(1)?);
         let reason = args.reason(self.settings().limits.uri_bytes)?.map(Into::into);
-        let callees = self.callees(caller, args)?;
-        let callee = callees.into_iter().find(|callee| callee.session == session);
-        let callee = callee.ok_or(NO_SUCH_SESSION)?;
+        let callee = realm.procedures.callee(registration, session);
+        let callee = callee.ok_or(NO_SUCH_REGISTRATION)?.ok_or(NO_SUCH_SESSION)?;
         self.post(callee.shard, Mail::RevokeRegistration { callee, registration, reason });
         Ok(Answer::NOTHING)
     }
 
-    /// The callees of the registration that the first argument names.
-    pub(super) fn callees(
+    pub(super) fn list_callees(
         &mut self,
         caller: Caller,
         args: Arguments<'_>,
-    ) -> Result<Vec<SessionRef>, Refusal> {
+    ) -> Result<Answer, Refusal> {
+        let (registration, found) = (args.registration(0)?, Found::new(true));
+        self.survey(caller, Subject::Callees { registration, after: None, found })
+    }
+
+    pub(super) fn count_callees(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
         let registration = args.registration(0)?;
-        let procedures = &self.realm_of(caller).procedures;
-        let described = procedures.get(registration).ok_or(NO_SUCH_REGISTRATION)?;
-        // It may have died meanwhile, and another have come for the same pattern.
-        let callees = procedures.callees(&described.uri, described.policy);
-        let still_it = procedures.look_up(&described.uri, described.policy) == Some(registration);
-        callees.filter(|_| still_it).ok_or(NO_SUCH_REGISTRATION)
+        let count = self.realm_of(caller).procedures.callee_count(registration);
+        Ok(Answer::one(count.ok_or(NO_SUCH_REGISTRATION)? as u64))
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::super::broker::Refusal;
 use super::super::lifecycle::EndReason;
 use super::super::{Mail, Shard};
-use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS, session_ids};
+use super::lists::{Found, Subject, Whom};
+use super::{Answer, Arguments, Caller};
 use crate::clock::Millis;
-use crate::router::{Member, Profile, Realm, SessionRef};
+use crate::router::{Profile, Realm, SessionRef, Walk};
 use crate::transport::CloseCode;
 use crate::wamp::{CloseReason, Dict, SessionId, Value, WampError};
 
@@ -28,12 +29,13 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let realm = self.realm_of(caller);
-        let count = match args.names(0)? {
-            None => realm.session_count(),
-            Some(roles) => realm.members(|member| has_role(member, &roles)).len(),
-        };
-        Ok(Answer::one(count as u64))
+        match roles(args)? {
+            None => Ok(Answer::one(self.realm_of(caller).session_count() as u64)),
+            roles => {
+                let (walk, found) = (Walk::new(), Found::new(false));
+                self.survey(caller, Subject::Sessions { walk, roles, found })
+            }
+        }
     }
 
     pub(super) fn session_list(
@@ -41,14 +43,8 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let realm = self.realm_of(caller);
-        let roles = args.names(0)?;
-        let wanted = |member: &Member| roles.as_ref().is_none_or(|roles| has_role(member, roles));
-        let members = realm.members(wanted);
-        if members.len() > self.settings().limits.meta_list_items {
-            return Err(TOO_MANY_ITEMS);
-        }
-        Ok(Answer::one(session_ids(&members)))
+        let (walk, roles, found) = (Walk::new(), roles(args)?, Found::new(true));
+        self.survey(caller, Subject::Sessions { walk, roles, found })
     }
 
     pub(super) fn session_get(
@@ -82,8 +78,7 @@ impl Shard {
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
         let authid = args.text(0, NO_AUTHID)?;
-        let killed = self.kill_others(caller, args, |p| *p.authid == *authid, false)?;
-        Ok(Answer::one(session_ids(&killed)))
+        self.kill_others(caller, args, Whom::Authid(authid.into()), true)
     }
 
     pub(super) fn session_kill_by_authrole(
@@ -92,8 +87,7 @@ impl Shard {
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
         let authrole = args.text(0, NO_AUTHROLE)?;
-        let killed = self.kill_others(caller, args, |p| *p.authrole == *authrole, false)?;
-        Ok(Answer::one(killed.len() as u64))
+        self.kill_others(caller, args, Whom::Authrole(authrole.into()), false)
     }
 
     pub(super) fn session_kill_all(
@@ -101,28 +95,24 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let killed = self.kill_others(caller, args, |_| true, true)?;
-        Ok(Answer::one(killed.len() as u64))
+        self.kill_others(caller, args, Whom::All, false)
     }
 
-    /// Ends every session for whose profile `wanted` holds, except the caller's (AP-SMA-02).
+    /// Ends all of some sessions, except the caller's (AP-SMA-02), and answers with their ids or
+    /// their number.
     fn kill_others(
         &mut self,
         caller: Caller,
         args: Arguments<'_>,
-        wanted: impl Fn(&Profile) -> bool,
-        all: bool,
-    ) -> Result<Vec<SessionRef>, Refusal> {
-        let realm = self.authorized_realm(caller)?;
+        whom: Whom,
+        wants_names: bool,
+    ) -> Result<Answer, Refusal> {
+        self.authorized_realm(caller)?;
         let (reason, message) = self.last_words(args)?;
-        let mut targets =
-            realm.members(|m| m.at.session != caller.session.session && wanted(&m.profile));
-        targets.retain(|target| realm.leave(*target));
-        for target in &targets {
-            let (reason, message) = (Arc::clone(&reason), Arc::clone(&message));
-            self.kill(Kill { session: *target, reason, message, all });
-        }
-        Ok(targets)
+        let all = matches!(whom, Whom::All);
+        let kill = Kill { session: caller.session, reason, message, all };
+        let (walk, found) = (Walk::new(), Found::new(wants_names));
+        self.survey(caller, Subject::Kills { walk, whom, kill, found })
     }
 
     /// The GOODBYE's reason and message.
@@ -132,7 +122,7 @@ impl Shard {
         Ok((reason.into(), args.message()?.unwrap_or_default().into()))
     }
 
-    fn kill(&mut self, kill: Kill) {
+    pub(super) fn kill(&mut self, kill: Kill) {
         let (shard, mail) = (kill.session.shard, Mail::Kill(Box::new(kill)));
         if shard == self.id {
             // There may be thousands: each waits for its turn.
@@ -169,8 +159,14 @@ impl Shard {
     }
 }
 
-fn has_role(member: &Member, roles: &[&str]) -> bool {
-    roles.iter().any(|role| **role == *member.profile.authrole)
+/// The authroles that a caller asks for, sorted; `None`: all sessions.
+fn roles(args: Arguments<'_>) -> Result<Option<Vec<Box<str>>>, Refusal> {
+    let Some(mut names) = args.names(0)? else { return Ok(None) };
+    if names.len() > MAX_ROLES {
+        return Err(TOO_MANY_ROLES);
+    }
+    names.sort_unstable();
+    Ok(Some(names.into_iter().map(Into::into).collect()))
 }
 
 /// What `on_join` and `wamp.session.get` say of a session.
@@ -191,9 +187,14 @@ pub(super) fn session_details(session: SessionId, profile: &Profile) -> Dict {
 
 pub(super) const NO_SUCH_SESSION: Refusal =
     (WampError::NoSuchSession, "this realm has no such session, or it is the caller's own");
+const TOO_MANY_ROLES: Refusal =
+    (WampError::ResourceLimit, "the filter must not list more than 256 authroles");
 const NO_AUTHID: Refusal = (WampError::InvalidArgument, "the first argument must be an authid");
 const NO_AUTHROLE: Refusal = (WampError::InvalidArgument, "the first argument must be an authrole");
 const NOT_AUTHORIZED: Refusal = (
     WampError::NotAuthorized,
     "only roles that the realm's `admin_roles` names may end what belongs to other sessions",
 );
+
+/// Authroles of one filter; each session is compared with all of them.
+const MAX_ROLES: usize = 256;

@@ -4,15 +4,16 @@
 //! shard calls the roll: every shard with receivers answers once, and the last answer completes
 //! the result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use slab::Slab;
 
 use super::super::broker::Refusal;
+use super::super::work::LOOKUP_UNITS;
 use super::super::{Mail, Shard};
 use super::subscriptions::NO_SUCH_SUBSCRIPTION;
 use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS};
-use crate::router::ShardId;
+use crate::router::{ShardId, ShardSet};
 use crate::wamp::{Dict, SessionId, SubscriptionId, Value, WampError, code};
 
 /// The question of one shard to another.
@@ -46,7 +47,10 @@ impl Roll {
 /// Invariant: `pending` counts the questions of each session that has any.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Roster {
+    /// Those that are asked. Their answers may be long, so they are few: [`MOST_ASKED`].
     questions: Slab<Question>,
+    /// Those that are to be asked, in the order in which they came.
+    waiting: VecDeque<(Caller, SubscriptionId, bool)>,
     pending: BTreeMap<SessionId, usize>,
 }
 
@@ -62,8 +66,9 @@ struct Question {
 
 impl Roster {
     pub(in crate::shard) fn is_empty(&self) -> bool {
-        debug_assert_eq!(self.questions.is_empty(), self.pending.is_empty());
-        self.questions.is_empty()
+        let is_empty = self.questions.is_empty() && self.waiting.is_empty();
+        debug_assert_eq!(is_empty, self.pending.is_empty());
+        is_empty
     }
 
     /// How many questions of a session wait.
@@ -71,10 +76,23 @@ impl Roster {
         self.pending.get(&session).copied().unwrap_or_default()
     }
 
-    /// Takes in a question and names it.
-    fn insert(&mut self, question: Question) -> usize {
-        *self.pending.entry(question.caller.session.session).or_default() += 1;
-        self.questions.insert(question)
+    /// Takes in a question that is to be asked.
+    fn push(&mut self, caller: Caller, subscription: SubscriptionId, wants_names: bool) {
+        *self.pending.entry(caller.session.session).or_default() += 1;
+        self.waiting.push_back((caller, subscription, wants_names));
+    }
+
+    fn can_ask(&self) -> bool {
+        self.questions.len() < MOST_ASKED && !self.waiting.is_empty()
+    }
+
+    /// A question of a session waits no more.
+    fn forget(&mut self, session: SessionId) {
+        let pending = self.pending.get_mut(&session).expect("its question was counted");
+        *pending -= 1;
+        if *pending == 0 {
+            self.pending.remove(&session);
+        }
     }
 
     /// Takes in the answer of one shard, and gives the question back with the last one. Of more
@@ -90,12 +108,7 @@ impl Roster {
             return None;
         }
         let question = self.questions.remove(roll.key);
-        let session = question.caller.session.session;
-        let pending = self.pending.get_mut(&session).expect("its question was counted");
-        *pending -= 1;
-        if *pending == 0 {
-            self.pending.remove(&session);
-        }
+        self.forget(question.caller.session.session);
         Some(question)
     }
 }
@@ -109,23 +122,72 @@ impl Shard {
         wants_names: bool,
     ) -> Result<Answer, Refusal> {
         let subscription = args.subscription(0)?;
-        let realm = self.realm_of(caller);
-        let described = realm.topics.get(subscription).ok_or(NO_SUCH_SUBSCRIPTION)?;
-        let fanout = realm.topics.look_up(&described.uri, described.policy);
-        let fanout = fanout.filter(|fanout| fanout.subscription == subscription);
-        let mut shards = fanout.ok_or(NO_SUCH_SUBSCRIPTION)?.shards;
-        if shards.is_empty() {
-            // A history without subscribers.
-            let nobody = if wants_names { Value::List(Vec::new()) } else { Value::UInt(0) };
-            return Ok(Answer::one(nobody));
-        }
+        self.shards_of(caller, subscription)?;
         let pending = self.roster.pending_of(caller.session.session);
         if pending >= self.settings().limits.meta_questions_per_session {
             return Err(TOO_MANY_QUESTIONS);
         }
+        self.roster.push(caller, subscription, wants_names);
+        Ok(Answer::Later)
+    }
+
+    /// The shards that have receivers of a subscription.
+    fn shards_of(
+        &mut self,
+        caller: Caller,
+        subscription: SubscriptionId,
+    ) -> Result<ShardSet, Refusal> {
+        let realm = self.realm_of(caller);
+        let described = realm.topics.get(subscription).ok_or(NO_SUCH_SUBSCRIPTION)?;
+        let fanout = realm.topics.look_up(&described.uri, described.policy);
+        let fanout = fanout.filter(|fanout| fanout.subscription == subscription);
+        fanout.map(|fanout| fanout.shards).ok_or(NO_SUCH_SUBSCRIPTION)
+    }
+
+    pub(in crate::shard) fn can_ask_further(&self) -> bool {
+        self.roster.can_ask()
+    }
+
+    /// Asks the next question, if there are not too many on their way. `false` if there is none.
+    pub(in crate::shard) fn ask_further(&mut self) -> bool {
+        if !self.roster.can_ask() {
+            return false;
+        }
+        let Some((caller, subscription, wants_names)) = self.roster.waiting.pop_front() else {
+            return false;
+        };
+        self.work.charge(LOOKUP_UNITS);
+        if self.find(caller.session).is_none() {
+            self.roster.forget(caller.session.session);
+            return true;
+        }
+        match self.shards_of(caller, subscription) {
+            Ok(shards) if shards.is_empty() => {
+                // A history without subscribers.
+                self.roster.forget(caller.session.session);
+                let nobody = if wants_names { Value::List(Vec::new()) } else { Value::UInt(0) };
+                self.send_late_result(caller, &[nobody], &Dict::new());
+            }
+            Ok(shards) => self.ask(caller, subscription, shards, wants_names),
+            Err(refusal) => {
+                self.roster.forget(caller.session.session);
+                self.counters.calls_refused.increment();
+                self.refuse(caller.session.slot, code::CALL, caller.request, refusal);
+            }
+        }
+        true
+    }
+
+    fn ask(
+        &mut self,
+        caller: Caller,
+        subscription: SubscriptionId,
+        mut shards: ShardSet,
+        wants_names: bool,
+    ) {
         let awaited = shards.iter().count();
         let question = Question { caller, wants_names, awaited, count: 0, sessions: Vec::new() };
-        let key = self.roster.insert(question);
+        let key = self.roster.questions.insert(question);
         let call = RollCall { subscription, asker: self.id, key, wants_names };
         // Mail also to this shard: the result comes when the last one has answered.
         for shard in shards.iter() {
@@ -133,7 +195,6 @@ impl Shard {
         }
         shards.remove(self.id);
         self.mark_feeds(caller.session.slot, shards);
-        Ok(Answer::Later)
     }
 
     pub(in crate::shard) fn handle_roll_call(&mut self, call: RollCall) {
@@ -157,16 +218,19 @@ impl Shard {
             return;
         }
         if !wants_names {
-            self.send_meta_result(caller, &[Value::UInt(count as u64)], &Dict::new());
+            self.send_late_result(caller, &[Value::UInt(count as u64)], &Dict::new());
         } else if count > limit {
             self.counters.calls_refused.increment();
             self.refuse(caller.session.slot, code::CALL, caller.request, TOO_MANY_ITEMS);
         } else {
             let ids = sessions.iter().map(|session| session.get().into()).collect();
-            self.send_meta_result(caller, &[Value::List(ids)], &Dict::new());
+            self.send_late_result(caller, &[Value::List(ids)], &Dict::new());
         }
     }
 }
+
+/// Questions of a shard that are on their way at once: what is being answered takes memory.
+const MOST_ASKED: usize = 8;
 
 const TOO_MANY_QUESTIONS: Refusal = (
     WampError::ResourceLimit,
@@ -191,8 +255,10 @@ mod tests {
         let id = |number| question(number, 1).caller.session.session;
         let mut roster = Roster::default();
         let keys = [(1, 2), (2, 1), (1, 1)].map(|(session, shards)| {
-            let key = roster.insert(question(session, shards));
-            (key, shards)
+            let question = question(session, shards);
+            roster.push(question.caller, SubscriptionId::new(1).expect("1 is an id"), true);
+            roster.waiting.clear();
+            (roster.questions.insert(question), shards)
         });
         assert_eq!([1, 2, 3].map(|session| roster.pending_of(id(session))), [2, 1, 0]);
         let roll = |key, sessions: &[u64]| {

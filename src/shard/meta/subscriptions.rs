@@ -2,15 +2,15 @@
 
 use super::super::broker::Refusal;
 use super::super::{Mail, Shard};
+use super::lists::Subject;
 use super::sessions::NO_SUCH_SESSION;
-use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS, details_of, listing};
+use super::{Answer, Arguments, Caller, details_of};
+use crate::router::{Listing, Walk};
 use crate::wamp::{SessionId, Value, WampError};
 
 impl Shard {
     pub(super) fn subscription_list(&mut self, caller: Caller) -> Result<Answer, Refusal> {
-        let limit = self.settings().limits.meta_list_items;
-        let ids = self.realm_of(caller).topics.list(limit).ok_or(TOO_MANY_ITEMS)?;
-        Ok(Answer::one(listing(ids, |id| id.get())))
+        self.survey(caller, Subject::Subscriptions(Walk::new(), Listing::default()))
     }
 
     pub(super) fn subscription_lookup(
@@ -31,6 +31,7 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         let uri = args.text(0, NO_TOPIC)?;
         let found = self.realm_of(caller).topics.matches(uri);
+        self.work.charge(found.len());
         let ids: Vec<Value> = found.iter().map(|one| one.subscription.get().into()).collect();
         Ok(Answer::one(if ids.is_empty() { Value::Null } else { Value::List(ids) }))
     }
