@@ -80,7 +80,7 @@ pub struct Turn {
     /// Which part of a turn comes first: each can fill the turn, so each has the chance in turns.
     first: usize,
     /// When patience was last started anew, after a time in which nothing ran.
-    forgave_at: Millis,
+    forgave_at: Option<Millis>,
     /// When a shutdown is over in any case.
     stop_at: Option<Millis>,
 }
@@ -112,7 +112,7 @@ impl Turn {
             unblocked: Vec::new(),
             scratch,
             first: 0,
-            forgave_at: Millis(0),
+            forgave_at: None,
             stop_at: None,
         }
     }
@@ -245,8 +245,8 @@ impl Turn {
     /// Nobody is blamed for a time in which the process did not run, or got no processor.
     fn forgive_a_stall(&mut self, now: Millis) {
         let is_late = self.shard.next_deadline().is_some_and(|at| now.since(at) > STALL_MS);
-        if is_late && now.since(self.forgave_at) > FORGIVENESS_MS {
-            self.forgave_at = now;
+        if is_late && self.forgave_at.is_none_or(|at| now.since(at) > FORGIVENESS_MS) {
+            self.forgave_at = Some(now);
             self.shard.start_patience_anew(now);
         }
     }

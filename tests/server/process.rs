@@ -4,14 +4,17 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 use stentor::codec::Codec;
 use stentor::config::ListenAddress;
 
 use crate::running::{Running, address_in};
-use crate::sockets::{Client, Kind, Lines, Stream, eventually, raw_handshake};
+use crate::sockets::{Client, Kind, Lines, Stream, eventually, raw_handshake, websocket_frame};
 
 const JSON: Kind = Kind::Ws(Codec::Json);
 const RAW: Kind = Kind::Raw(Codec::Cbor);
@@ -140,6 +143,35 @@ fn a_start_that_hangs_can_be_stopped() {
         }
         assert_eq!(process.exit_code(), Some(1));
     }
+}
+
+/// More sockets than one poll tells of, all with a ping that nobody could answer while the process
+/// did not run; their clients were stopped with it, so their pongs come after it.
+#[cfg(target_os = "linux")]
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a stall is a time in which nothing happens")]
+fn a_stopped_process_blames_nobody_for_the_time() {
+    let mut arguments = local();
+    arguments.extend(["--ping-interval-ms", "5000"]);
+    let stentor = Stentor::start(&arguments);
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let mut clients: Vec<_> = (0..1_500).map(|_| Client::join(&stentor.address, JSON)).collect();
+    // Everybody is asked, and has ten seconds for the answer.
+    thread::sleep(Duration::from_millis(5_500));
+    stentor.process.signal("STOP");
+    thread::sleep(Duration::from_secs(13));
+    stentor.process.signal("CONT");
+    thread::sleep(Duration::from_secs(1));
+    let mut witness = Client::join(&stentor.address, JSON);
+    let mut count = || {
+        witness.call("wamp.session.count", &json!(null));
+        witness.expect(50)[3][0].clone()
+    };
+    assert_eq!(count(), json!(1_501));
+    let pong = websocket_frame(10, true, b"");
+    clients.iter_mut().for_each(|client| client.write(&pong).unwrap());
+    assert_eq!(count(), json!(1_501));
 }
 
 /// A write to a socket that its peer has closed is an error of that write, and no signal's end.
