@@ -62,7 +62,8 @@ impl Arena {
             range.end <= self.bytes.len() && range.len() <= MAX_FRAME_BYTES,
             "a span lies in its arena and is shorter than 1 GiB"
         );
-        let start = u32::try_from(range.start).expect("wants_flush comes long before 4 GiB");
+        let start = u32::try_from(range.start)
+            .expect("a turn ends long before 4 GiB (TurnLimits::arena_bytes)");
         Span { start, len: range.len() as u32 }
     }
 
@@ -79,11 +80,6 @@ impl Arena {
         self.bytes.is_empty()
     }
 
-    /// Whether the turn should flush its connections before it encodes more.
-    pub const fn wants_flush(&self) -> bool {
-        self.bytes.len() >= FLUSH_BYTES
-    }
-
     /// Forgets everything; capacity that recent turns did not need is given back.
     pub fn clear(&mut self) {
         self.recent = self.bytes.len().max(self.recent - self.recent / 8);
@@ -96,7 +92,6 @@ impl Arena {
 }
 
 pub(super) const MAX_FRAME_BYTES: usize = (1 << 30) - 1;
-const FLUSH_BYTES: usize = 64 << 20;
 const KEEP_BYTES: usize = 256 << 10;
 
 #[cfg(test)]

@@ -4,22 +4,10 @@
 //! here is who must not be made to wait or to go.
 
 use serde_json::{Value, json};
-use stentor::router::{RealmSettings, Settings};
+use stentor::router::Settings;
 
-use super::peer::Peer;
-use crate::support::{Network, Serializer};
-
-fn network_with(change: impl Fn(&mut Settings), shards: usize) -> Network {
-    let mut settings = Settings::default();
-    change(&mut settings);
-    Network::new(settings, vec![RealmSettings::named("realm1")], shards)
-}
-
-/// Several messages of one peer that lie at its socket before anybody looks there.
-fn pipeline(network: &mut Network, peer: &Peer, messages: impl Iterator<Item = Value>) {
-    let bytes: Vec<u8> = messages.flat_map(|message| peer.link.message(&message)).collect();
-    network.push(peer.pipe, &bytes);
-}
+use super::peer::{Peer, network_with, pipeline};
+use crate::support::Serializer;
 
 /// Publishers that fill every turn of a shard do not keep the mail of others from it.
 #[test]

@@ -7,25 +7,13 @@ use stentor::limits::{OutputLimits, SlowConsumerPolicy, TurnLimits};
 use stentor::router::{HistorySettings, Identity, RealmSettings, Settings};
 use stentor::wamp::{MatchPolicy, PayloadBuf, SessionId};
 
-use super::peer::{Peer, network};
+use super::peer::{Peer, network, network_with, pipeline};
 use crate::support::{Incoming, Network, Serializer};
 
 const MIB: usize = 1024 * 1024;
 
 /// More than one indivisible piece of work takes: reading a message of 1 MiB, or one look-up.
 const PIECE_UNITS: u64 = 40_000;
-
-fn network_with(change: impl Fn(&mut Settings), shards: usize) -> Network {
-    let mut settings = Settings::default();
-    change(&mut settings);
-    Network::new(settings, vec![RealmSettings::named("realm1")], shards)
-}
-
-/// Several messages of one peer that lie at its socket before anybody looks there.
-fn pipeline(network: &mut Network, peer: &Peer, messages: impl Iterator<Item = Value>) {
-    let bytes: Vec<u8> = messages.flat_map(|message| peer.link.message(&message)).collect();
-    network.push(peer.pipe, &bytes);
-}
 
 /// Turns of all shards until they rest. Between the halves of each turn `look` sees the shard.
 fn turns(network: &mut Network, mut look: impl FnMut(&Network, usize)) {

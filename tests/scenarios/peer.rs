@@ -78,3 +78,16 @@ impl Peer {
 pub(crate) fn network(shards: usize) -> Network {
     Network::new(Settings::default(), vec![RealmSettings::named("realm1")], shards)
 }
+
+/// The same with other settings.
+pub(crate) fn network_with(change: impl Fn(&mut Settings), shards: usize) -> Network {
+    let mut settings = Settings::default();
+    change(&mut settings);
+    Network::new(settings, vec![RealmSettings::named("realm1")], shards)
+}
+
+/// Several messages of one peer that lie at its socket before anybody looks there.
+pub(crate) fn pipeline(network: &mut Network, peer: &Peer, messages: impl Iterator<Item = Value>) {
+    let bytes: Vec<u8> = messages.flat_map(|message| peer.link.message(&message)).collect();
+    network.push(peer.pipe, &bytes);
+}
