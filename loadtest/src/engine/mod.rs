@@ -137,8 +137,10 @@ impl Engine {
     }
 
     fn turn(&mut self, deadline_ns: u64, events: &mut Events) -> Result<()> {
+        let began_ns = self.board.now_ns();
         let due_ns = self.send_due();
         self.fill_windows();
+        let sends = !self.dirty.is_empty();
         self.flush_dirty();
         let now_ns = self.board.now_ns();
         let mut wait_ns = deadline_ns.saturating_sub(now_ns);
@@ -152,7 +154,8 @@ impl Engine {
             outcome => outcome.context("waiting for events")?,
         }
         if self.spins && events.is_empty() {
-            self.idle_ns += self.board.now_ns() - now_ns;
+            // A turn that moved nothing is rest from its beginning.
+            self.idle_ns += self.board.now_ns() - if sends { now_ns } else { began_ns };
         }
         for event in events.iter() {
             if event.token() != TIMER {
