@@ -27,7 +27,7 @@ use crate::hash::{HashSeed, Map};
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
 
-pub use audience::{Audience, Identity, ReceiverLists};
+pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
 pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};

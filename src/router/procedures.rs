@@ -156,8 +156,8 @@ impl ProcedureTable {
         invoke: InvokePolicy,
         now: Timestamp,
     ) -> Option<u64> {
-        let (uri, invoke, after_meta) = (uri.into(), Some(invoke), self.feed.given());
-        let described = Described { uri, policy, invoke, created: now, after_meta };
+        let (uri, invoke) = (uri.into(), Some(invoke));
+        let described = Described { uri, policy, invoke, created: now };
         self.directory.insert(registration, described);
         self.feed.number(MetaTopic::RegistrationOnCreate)
     }

@@ -12,8 +12,8 @@ use super::receivers::Receivers;
 use super::work::LOOKUP_UNITS;
 use super::{Event, EventHead, Mail, Shard};
 use crate::router::{
-    Audience, Fanout, Fanouts, HISTORY, MAX_WILDCARD_COMPONENTS, MetaTopic, PublisherDisclosure,
-    Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
+    Audience, Fanout, Fanouts, HISTORY, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic, Numbering,
+    PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
@@ -65,7 +65,9 @@ impl Shard {
         let entry = session.subscriptions.entry(subscription);
         let joins = matches!(entry, Entry::Vacant(_));
         if let Entry::Vacant(entry) = entry {
-            entry.insert(Membership { position, retained_until: 0 });
+            let horizon = Horizon { retained_until: 0, after_meta: joined.after_meta };
+            entry.insert(Membership { position, horizon });
+            receivers.horizon.widen(horizon);
             receivers.join(slot);
             self.counters.subscriptions.increment();
         }
@@ -234,7 +236,8 @@ impl Shard {
         }
         let publisher = self.publisher(slot, departed).id;
         let publisher = Some(SessionRef { session: publisher, slot, shard: self.id });
-        let head = EventHead { publication, publisher, audience, retained, details };
+        let numbering = retained.map_or(Numbering::None, Numbering::Retained);
+        let head = EventHead { publication, publisher, audience, numbering, details };
         let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);

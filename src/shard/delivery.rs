@@ -250,8 +250,8 @@ impl Shard {
         };
         let stop = part.end.min(part.start + self.work.left());
         let head = event.head;
-        let came_before = head.retained.is_some_and(|number| number <= receivers.retained_until);
-        let selective = head.audience.lists.is_some() || came_before;
+        let is_late = receivers.horizon.covers(head.numbering);
+        let selective = head.audience.lists.is_some() || is_late;
         let mut frames = Frames { event, subscription, details, made: Default::default() };
         let made_before = self.outbound.arena.len();
         let (mut next, mut delivered, mut unfit) = (stop, 0, None);
@@ -381,14 +381,13 @@ impl Transcoded {
     }
 }
 
-/// Whether an event with lists, or one that may have come with a subscription already, is for the
-/// session of `connection`.
+/// Whether an event with lists, or one that is older than some memberships, is for the session of
+/// `connection`.
 fn is_meant(connection: &Connection, subscription: SubscriptionId, head: &EventHead) -> bool {
     connection.session().is_some_and(|session| {
         let membership = session.subscriptions.get(&subscription);
-        let until = membership.map_or(0, |membership| membership.retained_until);
-        head.retained.is_none_or(|number| number > until)
-            && head.audience.admits(session.identity())
+        let is_late = membership.is_some_and(|held| held.horizon.covers(head.numbering));
+        !is_late && head.audience.admits(session.identity())
     })
 }
 

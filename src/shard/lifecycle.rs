@@ -80,6 +80,7 @@ impl Shard {
     /// [`Self::go_on_shutting_down`] does the rest.
     pub(super) fn begin_shutdown(&mut self) {
         self.shutting_down = true;
+        self.router.realms().for_each(|realm| realm.feed.close());
         self.to_dismiss = self.connections.iter().map(|(slot, _)| slot as u32).collect();
     }
 

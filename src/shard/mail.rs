@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
-use crate::router::{Audience, Fanout, Fanouts, LoadSlot, Receipt, SessionRef};
+use crate::router::{Audience, Fanout, Fanouts, LoadSlot, Numbering, Receipt, SessionRef};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
     SessionId, SubscriptionId, WampError, arc_block, dict_heap_bytes, heap_block,
@@ -124,8 +124,7 @@ pub struct EventHead {
     /// Who published it; `None` for the router itself.
     pub publisher: Option<SessionRef>,
     pub audience: Audience,
-    /// Its number among the realm's retained events, if it is one.
-    pub retained: Option<u64>,
+    pub numbering: Numbering,
     /// All of `EVENT.Details` but `topic`.
     pub details: Dict,
 }

@@ -49,7 +49,7 @@ use delivery::HeldDeliveries;
 use history::Inquiry;
 use log_budget::LogBudget;
 use mailbox::Mailbox;
-use meta::{EventOrder, Roster, Survey};
+use meta::{EventOrders, Roster, Survey};
 use outbound::{Outbound, SendError};
 use receivers::Receivers;
 use timers::{Owner, Timers};
@@ -97,8 +97,8 @@ pub struct Shard {
     local_mail: Vec<Mail>,
     /// Meta events for other home shards, sent behind everything else of the turn.
     homebound: Vec<(ShardId, MetaEvent)>,
-    /// For each realm whose home this shard is, by the realm's number.
-    event_orders: Map<usize, EventOrder>,
+    /// Meta events that wait at this shard, the home of their realms.
+    event_orders: EventOrders,
     /// Questions to other shards that wait for answers.
     roster: Roster,
     /// `WELCOME.Details.roles` by realm and serializer, encoded.
@@ -151,7 +151,7 @@ impl Shard {
             deposits: (Vec::new(), 0),
             local_mail: Vec::new(),
             homebound: Vec::new(),
-            event_orders: router.seed().map(),
+            event_orders: EventOrders::new(router.seed()),
             roster: Roster::default(),
             welcome_roles: router.seed().map(),
             timers: Timers::default(),
@@ -372,8 +372,7 @@ impl Shard {
     pub fn is_settled(&self) -> bool {
         let home = |realm: &&Arc<Realm>| realm.home(self.router.shard_count()) == self.id;
         let published = |realm: &Arc<Realm>| {
-            let order = self.event_orders.get(&realm.number());
-            order.map_or(Some(0), EventOrder::published) == Some(realm.feed.given())
+            self.event_orders.published(realm.number()) == Some(realm.feed.given())
         };
         self.roster.is_empty()
             && self.homebound.is_empty()

@@ -1,12 +1,12 @@
 //! Meta events: made where something happens, numbered, and published by the realm's home shard in
 //! the order of their numbers (AP-META-01). See [`crate::router::MetaFeed`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::super::work::LOOKUP_UNITS;
 use super::super::{EventHead, Mail, Shard};
 use super::details_of;
-use crate::router::{Audience, Departure, Described, MetaTopic, Realm};
+use crate::router::{Audience, Departure, Described, MetaTopic, Numbering, Realm, ShardId};
 use crate::session::Session;
 use crate::wamp::{
     Dict, InvokePolicy, MatchPolicy, Payload, PublicationId, RegistrationId, SessionId,
@@ -16,12 +16,14 @@ use crate::wamp::{
 /// A meta event on its way to the realm's home shard.
 #[derive(Debug)]
 pub struct MetaEvent {
-    realm: Arc<Realm>,
-    number: u64,
+    pub(super) realm: Arc<Realm>,
+    pub(super) number: u64,
     topic: MetaTopic,
     args: Vec<Value>,
     /// The session that must not hear it: one does not see oneself join (AP-SMA-06).
     excluded: Option<SessionId>,
+    /// The shard where it happened.
+    origin: ShardId,
 }
 
 impl MetaEvent {
@@ -32,42 +34,15 @@ impl MetaEvent {
     }
 }
 
-/// The meta events of one realm that wait for an earlier one, at its home shard.
-#[derive(Debug, Default)]
-pub(in crate::shard) struct EventOrder {
-    next: u64,
-    waiting: BTreeMap<u64, MetaEvent>,
-}
-
-impl EventOrder {
-    /// Takes in an event, which may come before its turn.
-    fn insert(&mut self, event: MetaEvent) {
-        debug_assert!(event.number >= self.next, "a number is given once");
-        self.waiting.insert(event.number, event);
-    }
-
-    /// The event whose turn it is, if it is here.
-    fn pop(&mut self) -> Option<MetaEvent> {
-        let event = self.waiting.remove(&self.next)?;
-        self.next += 1;
-        Some(event)
-    }
-
-    /// How many events have been published; `None` while some wait.
-    pub(in crate::shard) fn published(&self) -> Option<u64> {
-        self.waiting.is_empty().then_some(self.next)
-    }
-}
-
 impl Shard {
     /// `wamp.session.on_join`.
     pub(in crate::shard) fn announce_join(&mut self, session: &Session) {
         let topic = MetaTopic::SessionOnJoin;
-        let Some(number) = self.number(&session.realm, topic) else { return };
+        let Some(number) = session.realm.feed.number(topic) else { return };
         let details = super::sessions::session_details(session.id, &session.profile);
         let (realm, args) = (Arc::clone(&session.realm), vec![Value::Dict(details)]);
-        let excluded = Some(session.id);
-        self.send_home(MetaEvent { realm, number, topic, args, excluded });
+        let (excluded, origin) = (Some(session.id), self.id);
+        self.send_home(MetaEvent { realm, number, topic, args, excluded, origin });
     }
 
     /// `wamp.session.on_leave`.
@@ -106,7 +81,7 @@ impl Shard {
         if let Some((number, uri, policy, invoke)) = created {
             let (uri, invoke) = (uri.into(), Some(invoke));
             let created = self.wall_clock;
-            let described = Described { uri, policy, invoke, created, after_meta: number };
+            let described = Described { uri, policy, invoke, created };
             let details = super::registrations::registration_details(registration, &described);
             let args = vec![session.get().into(), Value::Dict(details)];
             self.announce_numbered(realm, MetaTopic::RegistrationOnCreate, number, args);
@@ -138,7 +113,7 @@ impl Shard {
         topic: MetaTopic,
         args: impl FnOnce() -> Vec<Value>,
     ) {
-        if let Some(number) = self.number(realm, topic) {
+        if let Some(number) = realm.feed.number(topic) {
             self.announce_numbered(realm, topic, number, args());
         }
     }
@@ -151,13 +126,8 @@ impl Shard {
         number: u64,
         args: Vec<Value>,
     ) {
-        let realm = Arc::clone(realm);
-        self.send_home(MetaEvent { realm, number, topic, args, excluded: None });
-    }
-
-    /// While shutting down nobody is left to listen.
-    fn number(&self, realm: &Realm, topic: MetaTopic) -> Option<u64> {
-        if self.shutting_down { None } else { realm.feed.number(topic) }
+        let (realm, excluded, origin) = (Arc::clone(realm), None, self.id);
+        self.send_home(MetaEvent { realm, number, topic, args, excluded, origin });
     }
 
     fn send_home(&mut self, event: MetaEvent) {
@@ -182,27 +152,43 @@ impl Shard {
         true
     }
 
-    /// At the home shard: publishes every event whose turn has come.
-    pub(in crate::shard) fn handle_meta_event(&mut self, event: MetaEvent) {
-        let number = event.realm.number();
+    /// At the home shard: publishes the events whose turn has come, as far as the step allows. One
+    /// that was late may bring the turn of thousands. Returns the weight that its mail still counts
+    /// for; [`EventOrders::take_done_bytes`](super::EventOrders) tells when it does not.
+    pub(in crate::shard) fn handle_meta_event(&mut self, event: MetaEvent) -> usize {
+        let realm = event.realm.number();
+        // What shards have for themselves does not queue between them.
+        let weight = if event.origin == self.id { 0 } else { event.weight() };
         debug_assert_eq!(event.realm.home(self.router.shard_count()), self.id);
-        self.event_orders.entry(number).or_default().insert(event);
-        while let Some(event) = self.event_orders.get_mut(&number).and_then(EventOrder::pop) {
+        self.event_orders.insert(event, weight);
+        self.publish_meta_events(realm);
+        weight
+    }
+
+    /// Goes on with the meta events of one realm whose turn had come in an earlier step.
+    pub(in crate::shard) fn go_on_announcing(&mut self) {
+        if let Some(realm) = self.event_orders.resume() {
+            self.publish_meta_events(realm);
+        }
+    }
+
+    fn publish_meta_events(&mut self, realm: usize) {
+        while !self.work.is_step_over() {
+            let Some(event) = self.event_orders.pop(realm) else { return };
+            self.work.charge(LOOKUP_UNITS);
             self.publish_meta_event(&event);
         }
+        self.event_orders.interrupt(realm);
     }
 
     fn publish_meta_event(&mut self, event: &MetaEvent) {
         let uri = event.topic.uri();
         let publication = PublicationId::from_random(self.random());
-        let mut fanouts = event.realm.topics.matches(uri);
-        fanouts.retain(|fanout| {
-            let after_meta = event.realm.topics.after_meta(fanout.subscription);
-            after_meta.is_some_and(|after_meta| event.number >= after_meta)
-        });
+        let fanouts = event.realm.topics.matches(uri);
         let audience = Audience { excluded: event.excluded, lists: None };
-        let (publisher, retained, details) = (None, None, Dict::new());
-        let head = EventHead { publication, publisher, audience, retained, details };
+        let (publisher, details) = (None, Dict::new());
+        let numbering = Numbering::Meta(event.number);
+        let head = EventHead { publication, publisher, audience, numbering, details };
         let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
         self.dispatch(head, uri, fanouts, payload, || payload.to_buf());
     }
