@@ -19,6 +19,7 @@ mod scenarios {
     mod history;
     mod limits;
     mod meta_events;
+    mod meta_flood;
     mod meta_registrations;
     mod meta_sessions;
     mod meta_subscriptions;

@@ -147,6 +147,7 @@ fn event(details: Dict) -> Event {
     let head = EventHead {
         publication: publication(),
         publisher: None,
+        cause: None,
         audience: audience(3),
         numbering: Numbering::None,
         details,

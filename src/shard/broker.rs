@@ -18,8 +18,8 @@ use crate::router::{
 use crate::session::{Membership, Session};
 use crate::wamp::{
     Dict, Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, PublishOptions,
-    RequestId, Role, RouterMessage, SessionId, Subscribe, SubscriptionId, WampError, code,
-    is_reserved, is_valid_pattern, is_valid_uri,
+    RequestId, Role, RouterMessage, Subscribe, SubscriptionId, WampError, code, is_reserved,
+    is_valid_pattern, is_valid_uri,
 };
 
 /// Why a request is refused: the error and a sentence that says what to do.
@@ -72,9 +72,9 @@ impl Shard {
             self.counters.subscriptions.increment();
         }
         if joins {
-            let id = session.id;
+            let joiner = SessionRef { session: session.id, slot, shard: self.id };
             let created = joined.created.map(|number| (number, &*subscribe.topic, policy));
-            self.announce_subscription(&realm, id, subscription, created);
+            self.announce_subscription(&realm, joiner, subscription, created);
         }
         let request = subscribe.request;
         self.answer(slot, &RouterMessage::Subscribed { request, subscription });
@@ -103,7 +103,8 @@ impl Shard {
         let id = session.id;
         match session.subscriptions.remove(&subscription) {
             Some(membership) => {
-                self.leave_subscription(id, subscription, membership.position);
+                let leaver = SessionRef { session: id, slot, shard: self.id };
+                self.leave_subscription(leaver, subscription, membership.position);
                 self.answer(slot, &RouterMessage::Unsubscribed { request });
             }
             None => self.refuse(slot, code::UNSUBSCRIBE, request, NO_SUCH_SUBSCRIPTION),
@@ -122,7 +123,7 @@ impl Shard {
         let Some(session) = self.find_mut(subscriber) else { return };
         let announced = session.roles.has(Role::Subscriber, Feature::SubscriptionRevocation);
         let Some(membership) = session.subscriptions.remove(&subscription) else { return };
-        self.leave_subscription(subscriber.session, subscription, membership.position);
+        self.leave_subscription(subscriber, subscription, membership.position);
         if !announced {
             return;
         }
@@ -137,13 +138,13 @@ impl Shard {
     /// Takes a session, which stands at `position`, out of a subscription's list.
     pub(super) fn leave_subscription(
         &mut self,
-        leaver: SessionId,
+        leaver: SessionRef,
         subscription: SubscriptionId,
         position: u32,
     ) {
         let listed = "a session's subscription has a receiver list";
         let realm = Arc::clone(&self.receivers.get(&subscription).expect(listed).realm);
-        let names = || vec![leaver.get().into(), subscription.get().into()];
+        let names = || vec![leaver.session.get().into(), subscription.get().into()];
         let (on_unsubscribe, on_delete) =
             (MetaTopic::SubscriptionOnUnsubscribe, MetaTopic::SubscriptionOnDelete);
         self.work.charge(LOOKUP_UNITS);
@@ -158,12 +159,12 @@ impl Shard {
         });
         self.counters.subscriptions.subtract(1);
         if !receivers.is_empty() {
-            self.announce(&realm, on_unsubscribe, names);
+            self.announce(&realm, leaver, on_unsubscribe, names);
             return;
         }
         let departure = realm.topics.leave(&receivers.uri, receivers.policy, self.id);
         self.receivers.remove(&subscription);
-        self.announce_departure(&realm, departure, (on_unsubscribe, on_delete), names);
+        self.announce_departure(&realm, leaver, departure, (on_unsubscribe, on_delete), names);
     }
 
     pub(super) fn handle_publish(
@@ -237,7 +238,8 @@ impl Shard {
         let publisher = self.publisher(slot, departed).id;
         let publisher = Some(SessionRef { session: publisher, slot, shard: self.id });
         let numbering = retained.map_or(Numbering::None, Numbering::Retained);
-        let head = EventHead { publication, publisher, audience, numbering, details };
+        let cause = None;
+        let head = EventHead { publication, publisher, cause, audience, numbering, details };
         let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);

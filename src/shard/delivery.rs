@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::connection::Connection;
 use super::outbound::{Outbound, Queued};
 use super::receivers::DeliveryId;
+use super::unheard::Wait;
 use super::work::LOOKUP_UNITS;
 use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::{self, Codec};
@@ -71,6 +72,8 @@ pub(super) struct Delivery {
     number: u64,
     /// What the mail that it came with counts for, in bytes.
     weight: usize,
+    /// Of a meta event.
+    wait: Option<Wait>,
 }
 
 /// The deliveries that wait, by publisher; the router itself is `None`.
@@ -145,7 +148,8 @@ impl Shard {
     fn hold_delivery(&mut self, event: Arc<Event>, place: Place, weight: usize) {
         let publisher = event.head.publisher;
         self.held.last_number += 1;
-        let delivery = Delivery { event, place, number: self.held.last_number, weight };
+        let wait = event.head.cause.map(|cause| self.begin_waiting(cause));
+        let delivery = Delivery { event, place, number: self.held.last_number, weight, wait };
         let key = publisher.map(|publisher| publisher.session);
         let queue = self.held.queues.entry(key).or_default();
         queue.push_back(delivery);
@@ -201,6 +205,9 @@ impl Shard {
             self.pace(delivery.event.head.publisher, false);
         } else {
             self.held.ring.push_back(key);
+        }
+        if let Some(wait) = delivery.wait {
+            self.end_waiting(wait);
         }
         delivery.weight
     }

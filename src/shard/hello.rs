@@ -31,7 +31,7 @@ impl Shard {
         let mut details = welcome_details(&realm, &profile, roles);
         let seed = self.router.seed();
         let session = Session::new(id, realm, hello.roles, profile, now, seed);
-        self.announce_join(&session);
+        self.announce_join(slot, &session);
         let connection = &mut self.connections[slot as usize];
         tracing::info!(
             session = id.get(),

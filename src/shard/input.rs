@@ -5,6 +5,7 @@
 //! costs nothing but its bytes. What frames are, and who handles them, is for `inbound`.
 
 use super::connection::Connection;
+use super::unheard::MOST_ANNOUNCED;
 use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::router::Counters;
@@ -23,6 +24,8 @@ pub(super) struct Input {
     is_ready: bool,
     /// So many things have to happen before the next frame is dealt with; see [`Shard::park`].
     tickets: u32,
+    /// So many meta events that the peer has caused must be heard first; see `unheard`.
+    unheard: u32,
     /// The peer's own messages have made more output than it takes; see [`Input::relieve`].
     is_throttled: bool,
     /// Bytes of output that the peer's own messages have made, and that may still wait.
@@ -44,13 +47,17 @@ pub enum InputStatus {
 
 impl Input {
     pub(super) const fn status(&self) -> InputStatus {
-        if self.tickets > 0 || self.is_throttled {
+        if self.tickets > 0 || self.unheard > 0 || self.is_throttled {
             InputStatus::Parked
         } else if self.is_ready {
             InputStatus::Ready
         } else {
             InputStatus::Open
         }
+    }
+
+    pub(super) const fn is_unheard(&self) -> bool {
+        self.unheard > 0
     }
 
     /// Bytes of memory that it takes.
@@ -190,6 +197,24 @@ impl Shard {
         }
     }
 
+    /// A meta event that the peer has caused waits to be heard, and the peer for it.
+    pub(super) fn hold_up(&mut self, slot: u32) {
+        self.connections[slot as usize].input.unheard += 1;
+    }
+
+    /// It waits no more. `true` if the peer waits for no other.
+    pub(super) fn let_on(&mut self, slot: u32) -> bool {
+        let input = &mut self.connections[slot as usize].input;
+        debug_assert!(input.unheard > 0, "who is let on was held up");
+        input.unheard -= 1;
+        if input.unheard > 0 {
+            return false;
+        }
+        input.is_ready = !input.bytes.is_empty();
+        self.woken.push(slot);
+        true
+    }
+
     fn take_input(&mut self, slot: u32) -> Vec<u8> {
         std::mem::take(&mut self.connections[slot as usize].input.bytes)
     }
@@ -246,6 +271,7 @@ impl Shard {
     fn consume(&mut self, slot: u32, input: &mut [u8], now: Millis) -> usize {
         let mut used = 0;
         self.control.clear();
+        self.announced = 0;
         while used < input.len() {
             let Some(connection) = self.connections.get_mut(slot as usize) else { break };
             if connection.is_closing() {
@@ -256,7 +282,8 @@ impl Shard {
                 return input.len();
             }
             let may_go_on = connection.input.status() != InputStatus::Parked;
-            if !may_go_on || self.work.is_step_over() || self.outbound.is_full() {
+            let is_over = self.work.is_step_over() || self.announced >= MOST_ANNOUNCED;
+            if !may_go_on || is_over || self.outbound.is_full() {
                 connection.input.is_ready = true;
                 break;
             }

@@ -16,6 +16,9 @@ pub enum Mail {
     /// To the publisher's shard: another one cannot keep up with a publication of this session
     /// (`true`), or is done with it (`false`).
     Pace { publisher: SessionRef, waits: bool },
+    /// To the shard of the session that has caused a meta event: it waits to be heard (`true`), or
+    /// waits no more (`false`).
+    Unheard { cause: SessionRef, waits: bool },
     /// To the callee's shard: invoke it.
     Invoke(Box<Invoke>, PayloadBuf),
     /// To the callee's shard: the caller, or the dealer, has given up on the call.
@@ -64,7 +67,11 @@ impl Mail {
             Self::Revoke { reason, .. } | Self::RevokeRegistration { reason, .. } => {
                 reason.as_ref().map_or(0, |reason| heap_block(reason.len()))
             }
-            Self::RollCall(_) | Self::Cancel(_) | Self::Pace { .. } | Self::Stored { .. } => 0,
+            Self::RollCall(_)
+            | Self::Cancel(_)
+            | Self::Pace { .. }
+            | Self::Unheard { .. }
+            | Self::Stored { .. } => 0,
         };
         ENVELOPE_BYTES + heap_bytes
     }
@@ -123,6 +130,8 @@ pub struct EventHead {
     pub publication: PublicationId,
     /// Who published it; `None` for the router itself.
     pub publisher: Option<SessionRef>,
+    /// The session that a meta event tells of, and that waits while many of them are unheard.
+    pub cause: Option<SessionRef>,
     pub audience: Audience,
     pub numbering: Numbering,
     /// All of `EVENT.Details` but `topic`.

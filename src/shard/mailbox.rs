@@ -80,6 +80,7 @@ impl Shard {
             Mail::Meta(event) => return self.handle_meta_event(*event),
             Mail::Kill(kill) => self.handle_kill(&kill, now),
             Mail::Pace { publisher, waits } => self.handle_pace(publisher, waits),
+            Mail::Unheard { cause, waits } => self.handle_unheard(cause, waits),
             Mail::RollCall(call) => self.handle_roll_call(call),
             Mail::Roll(roll) => self.handle_roll(roll),
             Mail::Revoke { subscriber, subscription, reason } => {

@@ -24,6 +24,7 @@ mod retention;
 mod timeouts;
 mod timers;
 mod turn;
+mod unheard;
 mod work;
 
 use std::collections::VecDeque;
@@ -53,6 +54,7 @@ use meta::{EventOrders, Roster, Survey};
 use outbound::{Outbound, SendError};
 use receivers::Receivers;
 use timers::{Owner, Timers};
+use unheard::Unheard;
 use work::Work;
 
 pub use input::InputStatus;
@@ -99,6 +101,10 @@ pub struct Shard {
     homebound: Vec<(ShardId, MetaEvent)>,
     /// Meta events that wait at this shard, the home of their realms.
     event_orders: EventOrders,
+    /// Of whom meta events wait here.
+    unheard: Unheard,
+    /// Meta events that the current visit, or piece of leaving, has caused.
+    announced: usize,
     /// Questions to other shards that wait for answers.
     roster: Roster,
     /// `WELCOME.Details.roles` by realm and serializer, encoded.
@@ -152,6 +158,8 @@ impl Shard {
             local_mail: Vec::new(),
             homebound: Vec::new(),
             event_orders: EventOrders::new(router.seed()),
+            unheard: Unheard::new(router.seed().map()),
+            announced: 0,
             roster: Roster::default(),
             welcome_roles: router.seed().map(),
             timers: Timers::default(),
@@ -376,6 +384,7 @@ impl Shard {
         };
         self.roster.is_empty()
             && self.homebound.is_empty()
+            && self.unheard.is_empty()
             && !self.has_jobs()
             && self.router.realms().filter(home).all(published)
     }

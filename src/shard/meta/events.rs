@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::super::work::LOOKUP_UNITS;
 use super::super::{EventHead, Mail, Shard};
 use super::details_of;
-use crate::router::{Audience, Departure, Described, MetaTopic, Numbering, Realm, ShardId};
+use crate::router::{
+    Audience, Departure, Described, MetaTopic, Numbering, Realm, SessionRef, ShardSet,
+};
 use crate::session::Session;
 use crate::wamp::{
     Dict, InvokePolicy, MatchPolicy, Payload, PublicationId, RegistrationId, SessionId,
@@ -22,8 +24,8 @@ pub struct MetaEvent {
     args: Vec<Value>,
     /// The session that must not hear it: one does not see oneself join (AP-SMA-06).
     excluded: Option<SessionId>,
-    /// The shard where it happened.
-    origin: ShardId,
+    /// The session that it tells of.
+    pub(super) cause: SessionRef,
 }
 
 impl MetaEvent {
@@ -36,45 +38,47 @@ impl MetaEvent {
 
 impl Shard {
     /// `wamp.session.on_join`.
-    pub(in crate::shard) fn announce_join(&mut self, session: &Session) {
+    pub(in crate::shard) fn announce_join(&mut self, slot: u32, session: &Session) {
         let topic = MetaTopic::SessionOnJoin;
         let Some(number) = session.realm.feed.number(topic) else { return };
         let details = super::sessions::session_details(session.id, &session.profile);
         let (realm, args) = (Arc::clone(&session.realm), vec![Value::Dict(details)]);
-        let (excluded, origin) = (Some(session.id), self.id);
-        self.send_home(MetaEvent { realm, number, topic, args, excluded, origin });
+        let excluded = Some(session.id);
+        let cause = SessionRef { session: session.id, slot, shard: self.id };
+        self.send_home(MetaEvent { realm, number, topic, args, excluded, cause });
     }
 
     /// `wamp.session.on_leave`.
-    pub(in crate::shard) fn announce_leave(&mut self, session: &Session) {
+    pub(in crate::shard) fn announce_leave(&mut self, slot: u32, session: &Session) {
         let profile = &session.profile;
         let (authid, authrole) = ((&*profile.authid).into(), (&*profile.authrole).into());
         let args = || vec![session.id.get().into(), authid, authrole];
-        self.announce(&session.realm, MetaTopic::SessionOnLeave, args);
+        let leaver = SessionRef { session: session.id, slot, shard: self.id };
+        self.announce(&session.realm, leaver, MetaTopic::SessionOnLeave, args);
     }
 
     /// `wamp.subscription.on_create`, with the number that the table gave, and `on_subscribe`.
     pub(in crate::shard) fn announce_subscription(
         &mut self,
         realm: &Arc<Realm>,
-        session: SessionId,
+        session: SessionRef,
         subscription: SubscriptionId,
         created: Option<(u64, &str, MatchPolicy)>,
     ) {
         if let Some((number, uri, policy)) = created {
             let details = details_of(subscription.get(), self.wall_clock, uri, policy);
-            let args = vec![session.get().into(), Value::Dict(details)];
-            self.announce_numbered(realm, MetaTopic::SubscriptionOnCreate, number, args);
+            let args = vec![session.session.get().into(), Value::Dict(details)];
+            self.announce_numbered(realm, session, MetaTopic::SubscriptionOnCreate, number, args);
         }
-        let args = || vec![session.get().into(), subscription.get().into()];
-        self.announce(realm, MetaTopic::SubscriptionOnSubscribe, args);
+        let args = || vec![session.session.get().into(), subscription.get().into()];
+        self.announce(realm, session, MetaTopic::SubscriptionOnSubscribe, args);
     }
 
     /// `wamp.registration.on_create`, with the number that the table gave, and `on_register`.
     pub(in crate::shard) fn announce_registration(
         &mut self,
         realm: &Arc<Realm>,
-        session: SessionId,
+        session: SessionRef,
         registration: RegistrationId,
         created: Option<(u64, &str, MatchPolicy, InvokePolicy)>,
     ) {
@@ -83,26 +87,27 @@ impl Shard {
             let created = self.wall_clock;
             let described = Described { uri, policy, invoke, created };
             let details = super::registrations::registration_details(registration, &described);
-            let args = vec![session.get().into(), Value::Dict(details)];
-            self.announce_numbered(realm, MetaTopic::RegistrationOnCreate, number, args);
+            let args = vec![session.session.get().into(), Value::Dict(details)];
+            self.announce_numbered(realm, session, MetaTopic::RegistrationOnCreate, number, args);
         }
-        let args = || vec![session.get().into(), registration.get().into()];
-        self.announce(realm, MetaTopic::RegistrationOnRegister, args);
+        let args = || vec![session.session.get().into(), registration.get().into()];
+        self.announce(realm, session, MetaTopic::RegistrationOnRegister, args);
     }
 
     /// `on_unsubscribe` or `on_unregister`, and perhaps `on_delete`, as the table numbered them.
     pub(in crate::shard) fn announce_departure(
         &mut self,
         realm: &Arc<Realm>,
+        leaver: SessionRef,
         departure: Departure,
         (on_leave, on_delete): (MetaTopic, MetaTopic),
         args: impl Fn() -> Vec<Value>,
     ) {
         if let Some(number) = departure.left {
-            self.announce_numbered(realm, on_leave, number, args());
+            self.announce_numbered(realm, leaver, on_leave, number, args());
         }
         if let Some(number) = departure.deleted {
-            self.announce_numbered(realm, on_delete, number, args());
+            self.announce_numbered(realm, leaver, on_delete, number, args());
         }
     }
 
@@ -110,11 +115,12 @@ impl Shard {
     pub(in crate::shard) fn announce(
         &mut self,
         realm: &Arc<Realm>,
+        cause: SessionRef,
         topic: MetaTopic,
         args: impl FnOnce() -> Vec<Value>,
     ) {
         if let Some(number) = realm.feed.number(topic) {
-            self.announce_numbered(realm, topic, number, args());
+            self.announce_numbered(realm, cause, topic, number, args());
         }
     }
 
@@ -122,19 +128,24 @@ impl Shard {
     fn announce_numbered(
         &mut self,
         realm: &Arc<Realm>,
+        cause: SessionRef,
         topic: MetaTopic,
         number: u64,
         args: Vec<Value>,
     ) {
-        let (realm, excluded, origin) = (Arc::clone(realm), None, self.id);
-        self.send_home(MetaEvent { realm, number, topic, args, excluded, origin });
+        let (realm, excluded) = (Arc::clone(realm), None);
+        self.send_home(MetaEvent { realm, number, topic, args, excluded, cause });
     }
 
     fn send_home(&mut self, event: MetaEvent) {
         let home = event.realm.home(self.router.shard_count());
+        self.announced += 1;
         if home == self.id {
             self.local_mail.push(Mail::Meta(Box::new(event)));
         } else {
+            let mut homes = ShardSet::default();
+            homes.insert(home);
+            self.mark_feeds(event.cause.slot, homes);
             self.homebound.push((home, event));
         }
     }
@@ -158,9 +169,10 @@ impl Shard {
     pub(in crate::shard) fn handle_meta_event(&mut self, event: MetaEvent) -> usize {
         let realm = event.realm.number();
         // What shards have for themselves does not queue between them.
-        let weight = if event.origin == self.id { 0 } else { event.weight() };
+        let weight = if event.cause.shard == self.id { 0 } else { event.weight() };
         debug_assert_eq!(event.realm.home(self.router.shard_count()), self.id);
-        self.event_orders.insert(event, weight);
+        let wait = self.begin_waiting(event.cause);
+        self.event_orders.insert(event, weight, wait);
         self.publish_meta_events(realm);
         weight
     }
@@ -174,9 +186,10 @@ impl Shard {
 
     fn publish_meta_events(&mut self, realm: usize) {
         while !self.work.is_step_over() {
-            let Some(event) = self.event_orders.pop(realm) else { return };
+            let Some((event, wait)) = self.event_orders.pop(realm) else { return };
             self.work.charge(LOOKUP_UNITS);
             self.publish_meta_event(&event);
+            self.end_waiting(wait);
         }
         self.event_orders.interrupt(realm);
     }
@@ -186,9 +199,9 @@ impl Shard {
         let publication = PublicationId::from_random(self.random());
         let fanouts = event.realm.topics.matches(uri);
         let audience = Audience { excluded: event.excluded, lists: None };
-        let (publisher, details) = (None, Dict::new());
+        let (publisher, cause, details) = (None, Some(event.cause), Dict::new());
         let numbering = Numbering::Meta(event.number);
-        let head = EventHead { publication, publisher, audience, numbering, details };
+        let head = EventHead { publication, publisher, cause, audience, numbering, details };
         let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
         self.dispatch(head, uri, fanouts, payload, || payload.to_buf());
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::super::unheard::Wait;
 use super::events::MetaEvent;
 use crate::hash::{HashSeed, Map};
 
@@ -32,6 +33,7 @@ struct Waiting {
     event: MetaEvent,
     /// What the mail that it came with counts for, in bytes.
     weight: usize,
+    wait: Wait,
 }
 
 impl EventOrders {
@@ -40,19 +42,19 @@ impl EventOrders {
     }
 
     /// Takes in an event, which may come before its turn, from mail of this weight.
-    pub(super) fn insert(&mut self, event: MetaEvent, weight: usize) {
+    pub(super) fn insert(&mut self, event: MetaEvent, weight: usize, wait: Wait) {
         let order = self.orders.entry(event.realm.number()).or_default();
         debug_assert!(event.number >= order.next, "a number is given once");
-        order.waiting.insert(event.number, Waiting { event, weight });
+        order.waiting.insert(event.number, Waiting { event, weight, wait });
     }
 
     /// The event of a realm whose turn it is, if it is here.
-    pub(super) fn pop(&mut self, realm: usize) -> Option<MetaEvent> {
+    pub(super) fn pop(&mut self, realm: usize) -> Option<(MetaEvent, Wait)> {
         let order = self.orders.get_mut(&realm)?;
-        let Waiting { event, weight } = order.waiting.remove(&order.next)?;
+        let Waiting { event, weight, wait } = order.waiting.remove(&order.next)?;
         order.next += 1;
         self.done_bytes += weight;
-        Some(event)
+        Some((event, wait))
     }
 
     /// Lets a realm go on in a later step, if it has an event whose turn it is.
