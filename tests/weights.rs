@@ -151,7 +151,7 @@ fn event(details: Dict) -> Event {
         retained: None,
         details,
     };
-    Event { head, topic: Box::default(), fanouts: Fanouts::new(), payload: payload() }
+    Event::new(head, Box::default(), Fanouts::new(), payload(), &Arc::default())
 }
 
 fn session() -> SessionRef {

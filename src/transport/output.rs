@@ -83,6 +83,13 @@ impl Output {
         self.waiting
     }
 
+    /// Those of them that it was offered and has refused, or that lie behind such: in memory of
+    /// this connection's own.
+    #[inline]
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.live_bytes())
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.waiting == 0
     }

@@ -365,3 +365,26 @@ fn late_answers_are_output_of_who_asked() {
     network.wake(asker.pipe);
     assert_eq!(asker.hear(&mut network).len(), 2_000);
 }
+
+/// Turns that are full of what earlier ones have made are not the turns in which reading is first:
+/// where a delivery fills as many as there are parts, nobody would be read before it ends.
+#[test]
+fn a_long_delivery_does_not_keep_everybody_from_being_read() {
+    let mut network = network_with(|settings| settings.turn.arena_bytes = 64 * 1024, 1);
+    let mut subscriber = Peer::join(&mut network, 0, Serializer::Json);
+    let topic = format!("com.{}", "x".repeat(40));
+    let subscribe = |n: usize| json!([32, n, {"match": "prefix"}, &topic[..4 + n]]);
+    pipeline(&mut network, &subscriber, (1..=40).map(subscribe));
+    assert_eq!(subscriber.hear(&mut network).len(), 40);
+    let mut other = Peer::join(&mut network, 0, Serializer::Json);
+    // Each event takes three turns to be written.
+    let publisher = Peer::join(&mut network, 0, Serializer::Json);
+    publisher.say(&mut network, &json!([16, 1, {}, topic, ["y".repeat(700_000)]]));
+    while network.router.held_bytes() == 0 {
+        network.turn(0);
+    }
+    pipeline(&mut network, &other, [json!([34, 1, 7])].into_iter());
+    (0..12).for_each(|_| network.turn(0));
+    assert_eq!(other.read(&mut network).len(), 1, "it is read in between");
+    assert!(network.router.held_bytes() > 0, "the delivery goes on");
+}

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::super::work::PATTERN_UNITS;
 use super::super::{EventHead, Mail, Shard};
 use super::details_of;
 use crate::router::{Audience, Departure, Described, MetaTopic, Realm};
@@ -195,15 +196,20 @@ impl Shard {
     fn publish_meta_event(&mut self, event: &MetaEvent) {
         let uri = event.topic.uri();
         let publication = PublicationId::from_random(self.random());
-        let mut fanouts = event.realm.topics.matches(uri);
+        let (mut fanouts, looked_up) = event.realm.topics.matches_counted(uri);
+        self.work.charge(PATTERN_UNITS * looked_up);
         fanouts.retain(|fanout| {
             let after_meta = event.realm.topics.after_meta(fanout.subscription);
             after_meta.is_some_and(|after_meta| event.number >= after_meta)
         });
         let audience = Audience { excluded: event.excluded, lists: None };
         let (publisher, retained, details) = (None, None, Dict::new());
-        let head = EventHead { publication, publisher, audience, retained, details };
         let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
+        if !self.may_hold(payload.weight()) {
+            self.counters.meta_events_dropped.increment();
+            return;
+        }
+        let head = EventHead { publication, publisher, audience, retained, details };
         self.dispatch(head, uri, fanouts, payload, || payload.to_buf());
     }
 }
