@@ -230,7 +230,6 @@ impl Shard {
             let (anew, more) = realm.topics.matches_counted(&publish.topic);
             (fanouts, looked_up) = (anew, looked_up + more);
         }
-        self.work.charge(PATTERN_UNITS * looked_up);
         if !self.records.is_empty() {
             self.deposit(slot, publish, publication);
         } else if publish.options.acknowledge {
@@ -242,6 +241,7 @@ impl Shard {
         let publisher = Some(SessionRef { session: publisher, slot, shard: self.id });
         let head = EventHead { publication, publisher, audience, retained, details };
         let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
+        self.work.charge(PATTERN_UNITS * looked_up);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);
         }

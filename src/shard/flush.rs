@@ -163,8 +163,8 @@ impl Shard {
             let connection = &self.connections[worst.1 as usize];
             if !connection.is_closing() {
                 self.disconnect_slow(worst.1, now);
-            } else if connection.clock.since < now {
-                // It was told to go before, and its last bytes cost others their place.
+            } else if !connection.dirty {
+                // It was offered its farewell before, and its last bytes cost others their place.
                 self.remove(worst.1);
             }
         }
