@@ -287,10 +287,12 @@ impl Shard {
         details: &Dict,
         place: &mut Place,
     ) -> Progress {
+        // Whether or not its receivers are still there: the next fanout has others.
+        let begun = place.begun.take();
         let Some(receivers) = self.receivers.get_mut(&subscription) else {
             return Progress::Done;
         };
-        let part = match place.begun.take() {
+        let part = match begun {
             None => 0..receivers.len(),
             Some(delivery) => match receivers.resume(delivery) {
                 Some(part) => part,

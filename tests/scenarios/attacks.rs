@@ -388,3 +388,21 @@ fn a_long_delivery_does_not_keep_everybody_from_being_read() {
     assert_eq!(other.read(&mut network).len(), 1, "it is read in between");
     assert!(network.router.held_bytes() > 0, "the delivery goes on");
 }
+
+/// A delivery waits for the only receiver of a subscription, which leaves: those of the others get
+/// their event all the same.
+#[test]
+fn who_leaves_while_a_delivery_waits_for_it_takes_it_from_nobody() {
+    let mut network = network_with(|settings| settings.output.hard_bytes = 1_000, 1);
+    let publisher = Peer::join(&mut network, 0, Serializer::Json);
+    let mut waited_for = Peer::join(&mut network, 0, Serializer::Json);
+    let mut other = Peer::join(&mut network, 0, Serializer::Json);
+    waited_for.say(&mut network, &json!([32, 1, {}, "com.x"]));
+    other.say(&mut network, &json!([32, 1, {"match": "prefix"}, "com"]));
+    assert_eq!((waited_for.hear(&mut network).len(), other.hear(&mut network).len()), (1, 1));
+    let payload = "y".repeat(600);
+    pipeline(&mut network, &publisher, (1..=2).map(|n| json!([16, n, {}, "com.x", [payload]])));
+    network.take_in(0);
+    network.lose(waited_for.pipe);
+    assert_eq!(other.hear(&mut network).len(), 2);
+}
