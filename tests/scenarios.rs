@@ -18,6 +18,7 @@ mod scenarios {
     mod canceling;
     mod history;
     mod limits;
+    mod memory;
     mod meta_events;
     mod meta_flood;
     mod meta_registrations;

@@ -152,7 +152,7 @@ fn event(details: Dict) -> Event {
         numbering: Numbering::None,
         details,
     };
-    Event { head, topic: Box::default(), fanouts: Fanouts::new(), payload: payload() }
+    Event::new(head, Box::default(), Fanouts::new(), payload(), &Arc::default())
 }
 
 fn session() -> SessionRef {

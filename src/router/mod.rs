@@ -8,6 +8,7 @@ mod callees;
 mod counters;
 mod deposit;
 mod directory;
+mod held;
 mod history;
 mod ledger;
 mod meta;
@@ -32,6 +33,7 @@ pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use directory::{Described, Listing};
+pub use held::{Held, HeldCount};
 pub use history::{
     Bounds, HISTORY, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable,
     StoredEvent,
@@ -223,6 +225,8 @@ pub struct Router {
     realms: Map<Box<str>, Arc<Realm>>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
+    /// What each shard has accepted and is not delivered everywhere, in their order.
+    held: Vec<Arc<HeldCount>>,
     /// Written by the thread of the store.
     storage_counters: Arc<Counters>,
     seed: HashSeed,
@@ -245,7 +249,9 @@ impl Router {
             by_name.insert(name, Arc::new(realm));
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
-        Self { settings, realms: by_name, counters, storage_counters: Arc::default(), seed }
+        let held = (0..shards).map(|_| Arc::default()).collect();
+        let storage_counters = Arc::default();
+        Self { settings, realms: by_name, counters, held, storage_counters, seed }
     }
 
     pub fn shard_count(&self) -> usize {
@@ -254,6 +260,17 @@ impl Router {
 
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
+    }
+
+    /// The count of what a shard has accepted and is not delivered everywhere.
+    pub fn held(&self, shard: ShardId) -> &Arc<HeldCount> {
+        &self.held[usize::from(shard.0)]
+    }
+
+    /// Bytes of publications that are accepted and not delivered everywhere, of all shards; see
+    /// [`Limits::held_total_bytes`].
+    pub fn held_bytes(&self) -> usize {
+        self.held.iter().map(|count| count.get()).sum()
     }
 
     /// The counters of all shards together.
@@ -311,9 +328,10 @@ impl Router {
         self.seed.clone()
     }
 
-    /// Whether nothing is registered anywhere: what must hold when the last session has gone.
+    /// Whether nothing is registered or held anywhere: what must hold when the last session has
+    /// gone.
     pub fn is_idle(&self) -> bool {
-        self.realms.values().all(|realm| realm.is_idle())
+        self.held_bytes() == 0 && self.realms.values().all(|realm| realm.is_idle())
     }
 }
 

@@ -204,6 +204,12 @@ impl ProcedureTable {
         self.patterns.look_up(uri, policy, |procedure| procedure.registration)
     }
 
+    /// How many patterns [`Self::pick`] and [`Self::best_match`] look up for `uri` at most.
+    #[inline]
+    pub fn look_ups(&self, uri: &str) -> usize {
+        self.patterns.look_ups(uri)
+    }
+
     /// The registration that a call of `uri` would go to (AP-PBR-04).
     pub fn best_match(&self, uri: &str) -> Option<RegistrationId> {
         self.patterns.best_match(uri, |_, procedure| procedure.registration)

@@ -168,11 +168,17 @@ impl TopicTable {
 
     /// All subscriptions that match `topic` (AP-PBS-02).
     pub fn matches(&self, topic: &str) -> Fanouts {
+        self.matches_counted(topic).0
+    }
+
+    /// The same, and how many patterns were looked up for it.
+    #[inline]
+    pub fn matches_counted(&self, topic: &str) -> (Fanouts, usize) {
         let mut fanouts = Fanouts::new();
-        self.patterns.for_each_match(topic, |policy, entry| {
+        let looked_up = self.patterns.for_each_match(topic, |policy, entry| {
             fanouts.push(Fanout { subscription: entry.subscription, policy, shards: entry.shards });
         });
-        fanouts
+        (fanouts, looked_up)
     }
 
     pub fn len(&self) -> usize {

@@ -9,11 +9,11 @@ use super::delivery::Outgoing;
 use super::inbound::Violation;
 use super::mail::passthru_details;
 use super::receivers::Receivers;
-use super::work::LOOKUP_UNITS;
+use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
 use crate::router::{
-    Audience, Fanout, Fanouts, HISTORY, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic, Numbering,
-    PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
+    Audience, Fanout, Fanouts, HISTORY, HeldCount, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic,
+    Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
@@ -175,7 +175,11 @@ impl Shard {
         let limit = self.settings().limits.uri_bytes;
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        if let Err(refusal) = check_publish(&session.realm, &publish, limit) {
+        let checked = check_publish(&session.realm, &publish, limit);
+        let bytes = publish.payload.weight();
+        let checked =
+            checked.and_then(|()| if self.may_hold(bytes) { Ok(()) } else { Err(TOO_MUCH_HELD) });
+        if let Err(refusal) = checked {
             self.counters.publications_refused.increment();
             if publish.options.acknowledge {
                 self.refuse(slot, code::PUBLISH, publish.request, refusal);
@@ -220,13 +224,14 @@ impl Shard {
         });
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &self.publisher(slot, departed).realm;
-        let mut fanouts = realm.topics.matches(&publish.topic);
+        let (mut fanouts, mut looked_up) = realm.topics.matches_counted(&publish.topic);
         if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
             let event = (publication, &audience, &details);
             let realm = Arc::clone(realm);
             self.record(&realm, publish, event, copied(), &fanouts);
             // Who joins from here on finds the event in the history; who joined before gets it.
-            fanouts = realm.topics.matches(&publish.topic);
+            let (anew, more) = realm.topics.matches_counted(&publish.topic);
+            (fanouts, looked_up) = (anew, looked_up + more);
         }
         if !self.records.is_empty() {
             self.deposit(slot, publish, publication);
@@ -241,6 +246,7 @@ impl Shard {
         let cause = None;
         let head = EventHead { publication, publisher, cause, audience, numbering, details };
         let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
+        self.work.charge(PATTERN_UNITS * looked_up);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);
         }
@@ -271,18 +277,20 @@ impl Shard {
         if elsewhere.is_empty() {
             if all.contains(self.id) {
                 let event = Outgoing { head: &head, topic, fanouts: &fanouts, payload };
-                self.deliver_now(&event, || share(head.clone(), topic, fanouts.clone(), copied()));
+                self.deliver_now(&event, |count| {
+                    share(head.clone(), topic, fanouts.clone(), copied(), count)
+                });
             }
             return elsewhere;
         }
-        let event = share(head, topic, fanouts, copied());
+        let event = share(head, topic, fanouts, copied(), self.router.held(self.id));
         self.work.charge_bytes(payload.weight());
         for shard in elsewhere.iter() {
             self.post(shard, Mail::Event(Arc::clone(&event)));
         }
         if all.contains(self.id) {
             let outgoing = Outgoing { payload, ..event.as_outgoing() };
-            self.deliver_now(&outgoing, || Arc::clone(&event));
+            self.deliver_now(&outgoing, |_| Arc::clone(&event));
         }
         elsewhere
     }
@@ -322,10 +330,16 @@ impl Shard {
 }
 
 /// A publication that outlives the message that it came in.
-fn share(head: EventHead, topic: &str, fanouts: Fanouts, payload: PayloadBuf) -> Arc<Event> {
+fn share(
+    head: EventHead,
+    topic: &str,
+    fanouts: Fanouts,
+    payload: PayloadBuf,
+    count: &Arc<HeldCount>,
+) -> Arc<Event> {
     let is_pattern = |fanout: &Fanout| fanout.policy != MatchPolicy::Exact;
     let topic = if fanouts.iter().any(is_pattern) { topic.into() } else { Box::default() };
-    Arc::new(Event { head, topic, fanouts, payload })
+    Arc::new(Event::new(head, topic, fanouts, payload, count))
 }
 
 /// What an event says of its publisher, the same for all subscriptions.
@@ -444,6 +458,11 @@ pub(super) const TOO_MANY_SHAPES: Refusal = (
     WampError::ResourceLimit,
     "this realm has no room for one more pattern of this kind: shorten the prefix to 256 bytes, or \
      leave fewer components of the wildcard open",
+);
+const TOO_MUCH_HELD: Refusal = (
+    WampError::ResourceLimit,
+    "too much waits for its receivers to hold a publication of this size: try again later, or \
+     publish less at once",
 );
 const TOO_MANY_SUBSCRIPTIONS: Refusal = (
     WampError::ResourceLimit,

@@ -19,7 +19,9 @@ pub(super) struct Input {
     /// Bytes of memory that the gauge counts for this connection.
     counted_bytes: usize,
     /// Since when `bytes` has not been empty.
-    pub(super) since: Millis,
+    since: Millis,
+    /// The router has kept the peer waiting since `since`, which is not held against it.
+    is_delayed: bool,
     /// Whether there may be a whole frame in `bytes`.
     is_ready: bool,
     /// So many things have to happen before the next frame is dealt with; see [`Shard::park`].
@@ -58,6 +60,14 @@ impl Input {
 
     pub(super) const fn is_unheard(&self) -> bool {
         self.unheard > 0
+    }
+
+    /// Since when the router waits for the peer: for the rest of a message, or for it to read.
+    /// `None` while the peer waits for the router.
+    pub(super) const fn waits_since(&self) -> Option<Millis> {
+        let is_parked = self.tickets > 0 || self.unheard > 0;
+        let is_waiting = is_parked || self.is_ready && !self.is_throttled;
+        if is_waiting { None } else { Some(self.since) }
     }
 
     /// Bytes of memory that it takes.
@@ -183,6 +193,7 @@ impl Shard {
         debug_assert!(input.tickets > 0, "a ticket is redeemed once");
         input.tickets -= 1;
         if input.tickets == 0 {
+            input.is_delayed = true;
             input.is_ready = !input.bytes.is_empty();
             self.woken.push(slot);
         }
@@ -234,7 +245,7 @@ impl Shard {
     fn keep_input(&mut self, slot: u32, rest: Vec<u8>, is_new: bool, now: Millis) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         if !connection.is_closing() {
-            if is_new {
+            if is_new || std::mem::take(&mut connection.input.is_delayed) {
                 connection.input.since = now;
             }
             connection.input.keep(rest);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
-use crate::router::{Audience, Fanout, Fanouts, LoadSlot, Numbering, Receipt, SessionRef};
+use crate::router::{
+    Audience, Fanout, Fanouts, Held, HeldCount, LoadSlot, Numbering, Receipt, SessionRef,
+};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
     SessionId, SubscriptionId, WampError, arc_block, dict_heap_bytes, heap_block,
@@ -112,13 +114,37 @@ pub struct Event {
     pub topic: Box<str>,
     pub fanouts: Fanouts,
     pub payload: PayloadBuf,
+    /// Counts its memory while it lives.
+    held: Held,
 }
 
 impl Event {
+    /// `count` is that of the shard which makes it.
+    pub fn new(
+        head: EventHead,
+        topic: Box<str>,
+        fanouts: Fanouts,
+        payload: PayloadBuf,
+        count: &Arc<HeldCount>,
+    ) -> Self {
+        let mut event = Self { head, topic, fanouts, payload, held: count.hold(0) };
+        event.held.resize(event.memory());
+        event
+    }
+
+    /// Bytes of memory that count as held for it.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
     /// Bytes of memory that it takes, and for each subscription some more for the work.
     pub(super) fn weight(&self) -> usize {
+        self.held.bytes() + self.fanouts.len() * FANOUT_WEIGHT
+    }
+
+    fn memory(&self) -> usize {
         let head = dict_heap_bytes(&self.head.details) + self.head.audience.weight();
-        let fanouts = self.fanouts.len() * (size_of::<Fanout>() + FANOUT_WEIGHT);
+        let fanouts = self.fanouts.len() * size_of::<Fanout>();
         let topic = heap_block(self.topic.len());
         arc_block::<Self>() + head + topic + fanouts + self.payload.heap_bytes()
     }

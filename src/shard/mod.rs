@@ -181,8 +181,9 @@ impl Shard {
 
     /// Begins a turn; `wall_clock` is what clients and records call the present in it. Intervals
     /// are measured by `Millis` alone.
-    pub(super) const fn begin_turn(&mut self, wall_clock: Timestamp) {
+    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp) {
         self.wall_clock = wall_clock;
+        self.look_at_held();
         self.work.begin_turn();
         self.outbound.begin_turn();
     }
@@ -373,6 +374,7 @@ impl Shard {
             + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>();
         assert_eq!(timed, self.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
+        self.check_held();
     }
 
     /// Whether nothing is asked, and every meta event of the realms at home here is published: what
@@ -411,8 +413,13 @@ impl Shard {
             (now.calls, calls + left[2]),
             (now.invocations, invocations + left[3]),
             (now.output_bytes, sum(|connection| connection.output.waiting_bytes())),
+            (now.refused_bytes, sum(|connection| connection.output.backlog_bytes())),
             (now.input_bytes, sum(Connection::input_bytes)),
         ];
+        let refused = || self.connections.iter().map(|(_, c)| (c.refused(), c.refused));
+        assert!(refused().all(|(found, counted)| found == counted), "backlogs are counted");
+        let slow = refused().filter(|(found, _)| found.rank > 0).count();
+        assert_eq!(slow, self.outbound.slow_count(), "each slow connection is ranked once");
         for (gauge, (counted, found)) in expected.into_iter().enumerate() {
             assert_eq!(counted, found as u64, "gauge {gauge} agrees with what exists");
         }

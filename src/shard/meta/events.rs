@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::super::work::LOOKUP_UNITS;
+use super::super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::super::{EventHead, Mail, Shard};
 use super::details_of;
 use crate::router::{
@@ -197,12 +197,17 @@ impl Shard {
     fn publish_meta_event(&mut self, event: &MetaEvent) {
         let uri = event.topic.uri();
         let publication = PublicationId::from_random(self.random());
-        let fanouts = event.realm.topics.matches(uri);
+        let (fanouts, looked_up) = event.realm.topics.matches_counted(uri);
+        self.work.charge(PATTERN_UNITS * looked_up);
+        let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
+        if !self.may_hold(payload.weight()) {
+            self.counters.meta_events_dropped.increment();
+            return;
+        }
         let audience = Audience { excluded: event.excluded, lists: None };
         let (publisher, cause, details) = (None, Some(event.cause), Dict::new());
         let numbering = Numbering::Meta(event.number);
         let head = EventHead { publication, publisher, cause, audience, numbering, details };
-        let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
         self.dispatch(head, uri, fanouts, payload, || payload.to_buf());
     }
 }
