@@ -320,7 +320,7 @@ impl Shard {
                 }
             }
             self.answer_transport(slot);
-            self.handle_inbound(slot, inbound, rest, now);
+            self.handle_inbound(slot, inbound, now);
         }
         self.answer_transport(slot);
         used
