@@ -118,10 +118,11 @@ impl World {
 
     fn hear_end(&mut self, c: usize) {
         self.note("heard the end", format_args!("c{c}"));
-        if !matches!(self.clients[c].stage, Stage::Ending | Stage::Quitting) {
-            self.assert_excused(c, "the end", WITHOUT_A_WORD);
-        }
         let cut = self.net.links.pipes[self.clients[c].pipe].cut;
+        if !matches!(self.clients[c].stage, Stage::Ending | Stage::Quitting) {
+            let reasons = if cut { WITHOUT_ROOM } else { WITHOUT_A_WORD };
+            self.assert_excused(c, "the end", reasons);
+        }
         assert!(cut || self.clients[c].link.is_drained(), "a farewell follows whole frames");
         if self.clients[c].stage != Stage::Ending {
             self.be_ended(c);
@@ -250,10 +251,20 @@ fn reasons_to_close(code: u16) -> &'static [Excuse] {
     }
 }
 
-/// Why a socket is closed and nothing said: there is nothing to say it in, or no room for it. Who
-/// is killed hears GOODBYE.
+/// Why a socket is closed and nothing said: there is nothing to say it in. Who is killed hears
+/// GOODBYE.
 const WITHOUT_A_WORD: &[Excuse] =
     &[Excuse::Hostile, Excuse::Late, Excuse::Silent, Excuse::Slow, Excuse::Shutdown];
+
+/// Why one is closed that did not take in time what was said.
+const WITHOUT_ROOM: &[Excuse] = &[
+    Excuse::Hostile,
+    Excuse::Late,
+    Excuse::Silent,
+    Excuse::Slow,
+    Excuse::Shutdown,
+    Excuse::Killed,
+];
 
 pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("an id must be an integer, got {value}"))
