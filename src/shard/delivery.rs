@@ -185,13 +185,16 @@ impl Shard {
     }
 
     /// Looks how much is held, so that small publications need not.
+    #[inline]
     pub(super) fn look_at_held(&mut self) {
+        let held = self.router.held(self.id).get();
+        self.held.free_bytes = if held == 0 { FREE_BYTES } else { self.free_beside(held) };
+    }
+
+    #[cold]
+    fn free_beside(&self, held: usize) -> usize {
         let share = self.settings().limits.held_total_bytes / self.router.shard_count();
-        self.held.free_bytes = if self.router.held(self.id).get() <= share / FREE_PART {
-            FREE_BYTES
-        } else {
-            FREE_BYTES.min(self.room_to_hold())
-        };
+        if held <= share / FREE_PART { FREE_BYTES } else { FREE_BYTES.min(self.room_to_hold()) }
     }
 
     /// The publications that are held here, for the checks: how many bytes they count for.

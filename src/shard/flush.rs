@@ -105,7 +105,9 @@ impl Shard {
         if self.outbound.dirty.is_empty() {
             self.outbound.arena.clear();
         }
-        self.hold_total_output(now);
+        if self.counters.refused_bytes.get() > 0 {
+            self.hold_total_output(now);
+        }
         if self.counters.input_bytes.get() > 0 {
             self.hold_total_input(now);
         }

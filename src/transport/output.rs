@@ -165,7 +165,10 @@ impl Output {
         debug_assert!(written <= self.waiting);
         self.waiting -= written;
         if self.waiting == 0 {
-            self.backlog = None;
+            // Few have one: most need not ask what it takes to drop it.
+            if self.backlog.is_some() {
+                self.backlog = None;
+            }
             self.written = 0;
             return self.forget_spans();
         }
