@@ -9,8 +9,10 @@ mod scenarios {
     mod encoding;
     mod peer;
     mod races;
+    mod words;
 
     mod attacks;
+    mod authentication;
     mod backpressure;
     mod bounds;
     mod call_details;
@@ -22,6 +24,7 @@ mod scenarios {
     mod meta_registrations;
     mod meta_sessions;
     mod meta_subscriptions;
+    mod methods;
     mod patterns;
     mod progressive;
     mod protocol;
@@ -32,6 +35,7 @@ mod scenarios {
     mod retention;
     mod revocation;
     mod rpc;
+    mod secrecy;
     mod sessions;
     mod slow;
     mod subscribe;

@@ -38,6 +38,8 @@ pub enum Mail {
     },
     /// To the publisher's shard, from the store: an acknowledged publication is safe, or is not.
     Stored { receipt: Receipt, is_saved: bool },
+    /// To the shard of a client that has answered its CHALLENGE: whether it is who it says.
+    Judged { applicant: SessionRef, is_genuine: bool },
     /// To the caller's shard: how its call ended.
     Return(Box<Return>, PayloadBuf),
 }
@@ -64,7 +66,11 @@ impl Mail {
             Self::Revoke { reason, .. } | Self::RevokeRegistration { reason, .. } => {
                 reason.as_ref().map_or(0, |reason| heap_block(reason.len()))
             }
-            Self::RollCall(_) | Self::Cancel(_) | Self::Pace { .. } | Self::Stored { .. } => 0,
+            Self::RollCall(_)
+            | Self::Cancel(_)
+            | Self::Pace { .. }
+            | Self::Stored { .. }
+            | Self::Judged { .. } => 0,
         };
         ENVELOPE_BYTES + heap_bytes
     }
