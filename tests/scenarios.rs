@@ -35,7 +35,6 @@ mod scenarios {
     mod retention;
     mod revocation;
     mod rpc;
-    mod secrecy;
     mod sessions;
     mod slow;
     mod subscribe;

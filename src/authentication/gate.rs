@@ -2,8 +2,9 @@
 //! may be.
 //!
 //! An authid that nobody has is treated as that of some user, always the same one: it is asked for
-//! what that user would be asked for, with another salt, and then denied. So neither the answer
-//! nor the time tells which authids there are.
+//! what that user would be asked for, with another salt, and then denied. Who has none of the
+//! methods that it offers is asked and denied as well. So neither the answer nor the time tells
+//! which authids there are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,6 +82,15 @@ pub(super) enum Start<'a> {
     Scram { nonce: &'a str },
 }
 
+/// As whom a client is challenged.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// As itself, or as the user that an authid is treated as that nobody has.
+    Own,
+    /// As any user that has the method: who has none of the offered methods does not learn it.
+    Any,
+}
+
 /// Why a client gets no method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -127,11 +137,13 @@ impl Gate {
     /// [`Refusal`] if there is none.
     pub fn choose<'a>(&'a self, request: &Request<'a>) -> Result<Choice<'a>, Refusal> {
         let offered = request.methods.filter(|methods| !methods.is_empty());
-        for method in offered.map_or_else(|| vec![Method::Anonymous], distinct) {
-            if request.permits(method)
-                && let Some(choice) = self.try_method(method, request)?
-            {
-                return Ok(choice);
+        let mut methods = offered.map_or_else(|| vec![Method::Anonymous], distinct);
+        methods.retain(|method| request.permits(*method));
+        for shape in [Shape::Own, Shape::Any] {
+            for method in &methods {
+                if let Some(choice) = self.try_method(*method, request, shape)? {
+                    return Ok(choice);
+                }
             }
         }
         if offered.is_none() {
@@ -147,6 +159,7 @@ impl Gate {
         &'a self,
         method: Method,
         request: &Request<'a>,
+        shape: Shape,
     ) -> Result<Option<Choice<'a>>, Refusal> {
         let mut ways = self.ways.iter().filter(|way| way.settings.method == method);
         if method == Method::Anonymous {
@@ -170,7 +183,7 @@ impl Gate {
         if request.authid.is_some_and(|authid| authid.len() > MAX_AUTHID_BYTES) {
             return Err(Refusal::LongAuthid);
         }
-        let Some(mut candidate) = self.candidate(method, request.authid, start) else {
+        let Some(mut candidate) = self.candidate(method, request.authid, start, shape) else {
             return Ok(None);
         };
         bind_channel(&mut candidate.start, request)?;
@@ -182,13 +195,17 @@ impl Gate {
         method: Method,
         authid: Option<&str>,
         start: Start<'a>,
+        shape: Shape,
     ) -> Option<Candidate<'a>> {
         let Some(authid) = authid else { return self.owner_of(start) };
         let mock = self.mock(authid);
-        let is_decoy = self.authids.binary_search_by(|known| (**known).cmp(authid)).is_err();
-        let shape = if is_decoy { self.somebody(&mock)? } else { authid };
+        let is_known = self.authids.binary_search_by(|known| (**known).cmp(authid)).is_ok();
+        let own = if is_known { authid } else { self.somebody(&mock)? };
         let mut ways = self.ways.iter().filter(|way| way.settings.method == method);
-        let principal = ways.find_map(|way| way.by_authid.get(shape))?;
+        let (principal, is_decoy) = match shape {
+            Shape::Own => (ways.find_map(|way| way.by_authid.get(own))?, !is_known),
+            Shape::Any => (ways.find_map(|way| way.anybody(&mock))?, true),
+        };
         let is_decoy = is_decoy || !has_key(principal, &start);
         let (authid, principal) = (authid.into(), Arc::clone(principal));
         Some(Candidate { method, authid, principal, is_decoy, mock, start })
@@ -215,8 +232,7 @@ impl Gate {
 
     /// The user that an authid is treated as that nobody has.
     fn somebody(&self, mock: &[u8; 32]) -> Option<&str> {
-        let number = mock.iter().take(8).fold(0_usize, |number, byte| number << 8 | *byte as usize);
-        Some(self.authids.get(number.checked_rem(self.authids.len())?)?)
+        Some(self.authids.get(pick(mock, self.authids.len())?)?)
     }
 }
 
@@ -235,6 +251,18 @@ impl Way {
         }
         Self { settings: settings.clone(), by_authid, by_key }
     }
+
+    /// Some user of this way, always the same one.
+    fn anybody(&self, mock: &[u8; 32]) -> Option<&Arc<Principal>> {
+        let principals = &self.settings.principals;
+        principals.get(pick(mock, principals.len())?)
+    }
+}
+
+/// A number below `count` that stays with an authid.
+fn pick(mock: &[u8; 32], count: usize) -> Option<usize> {
+    let number = mock.iter().take(8).fold(0_usize, |number, byte| number << 8 | *byte as usize);
+    number.checked_rem(count)
 }
 
 /// The methods that a list names, each once.

@@ -120,6 +120,26 @@ fn an_unknown_authid_is_denied_as_a_wrong_secret_is() {
     }
 }
 
+/// AU-GEN-04: nor does a user differ from nobody who has none of the methods that it offers.
+#[test]
+fn a_user_without_the_method_is_denied_as_nobody_is() {
+    let only_cra = AuthenticatorSettings::of(Method::Wampcra, vec![user("cra", Method::Wampcra)]);
+    let ways = [by(Method::Ticket), only_cra];
+    for authid in ["cra", "nobody", "no one", "x", "y", "z"] {
+        check_ways(
+            &ways,
+            &format!(
+                r#"a -> HELLO realm1 {{"roles":{{"caller":{{}}}},"authmethods":["ticket"],\
+                       "authid":"{authid}"}}
+                   a <- CHALLENGE ticket {{}}
+                   a -> AUTHENTICATE pencil {{}}
+                   a <- ABORT * wamp.error.authentication_denied
+                   a <- CLOSED 1008"#
+            ),
+        );
+    }
+}
+
 /// AU-GEN-05
 #[test]
 fn a_challenge_is_to_be_answered_in_time() {
