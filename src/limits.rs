@@ -64,6 +64,10 @@ pub struct Limits {
     pub kept_bytes_per_session: usize,
     /// Bytes that it keeps so for all sessions together.
     pub kept_total_bytes: usize,
+    /// Bytes of publications that are accepted and not delivered everywhere, of all clients
+    /// together: those that go on in a later turn, or are on their way to another shard. One that
+    /// takes more than an eighth of the room that is left is refused; see [`HELD_FRACTION`].
+    pub held_total_bytes: usize,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,
     /// Failed logins from one address (IPv6: one network of 64 bits) from which on it is refused;
@@ -106,6 +110,7 @@ impl Default for Limits {
             input_total_bytes: 256 * 1024 * 1024,
             kept_bytes_per_session: 16 * 1024 * 1024,
             kept_total_bytes: 256 * 1024 * 1024,
+            held_total_bytes: 512 * 1024 * 1024,
             call_timeout_ms_max: 0,
             login_failures_per_address: 100,
             login_failures_per_authid: 30,
@@ -136,6 +141,10 @@ pub struct FailureLimits {
 
 /// Headers of one HTTP request; browsers behind several proxies send some thirty.
 pub const HTTP_HEADERS: usize = 128;
+
+/// What is accepted takes this part at most of the room left below `held_total_bytes`: while large
+/// publications fill it, there is room for those of everybody else.
+pub const HELD_FRACTION: usize = 8;
 
 /// What happens to an EVENT for a subscriber whose queue is full. Only EVENT may ever be dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -181,6 +181,7 @@ fn limits_have_ranges() {
     limits("calls_per_session", "from 1 to 10000000", &[0]);
     limits("retained_events", "from 1 to 10000000", &[0]);
     limits("retained_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
+    limits("held_total_bytes", "from 1048576 to 1099511627776 bytes", &[1_048_575]);
     limits("history_events", "from 1 to 1000000", &[0, 1_000_001]);
     limits("history_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
     limits("history_answer_events", "from 1 to 1000000", &[0]);

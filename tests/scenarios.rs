@@ -20,7 +20,9 @@ mod scenarios {
     mod canceling;
     mod history;
     mod limits;
+    mod memory;
     mod meta_events;
+    mod meta_flood;
     mod meta_registrations;
     mod meta_sessions;
     mod meta_subscriptions;

@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use stentor::authentication::Check;
@@ -39,12 +40,13 @@ struct Clients {
 
 impl Wire for Clients {
     fn read(&mut self, _slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
-        let said = std::mem::take(&mut self.said);
-        if said.is_empty() {
+        if self.said.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        buffer[..said.len()].copy_from_slice(&said);
-        Ok(said.len())
+        let length = self.said.len();
+        buffer[..length].copy_from_slice(&self.said);
+        self.said.clear();
+        Ok(length)
     }
 
     fn write(&mut self, _slot: u32, bytes: &[u8]) -> io::Result<usize> {
@@ -121,6 +123,16 @@ impl World {
     /// Hands whole frames to a shard, in one read, and writes all that follows from them.
     pub(crate) fn receive_frames(&mut self, client: Client, frames: Vec<u8>) {
         self.wire.said = frames;
+        self.read(client);
+    }
+
+    /// Hands requests with these numbers to a shard, in one read.
+    fn receive_requests(&mut self, client: Client, request: &Request, numbers: Range<u64>) {
+        numbers.for_each(|number| request.put(number, &mut self.wire.said));
+        self.read(client);
+    }
+
+    fn read(&mut self, client: Client) {
         self.turns[client.shard].note_readable(client.slot, false);
         self.turn(client.shard);
         while let Some((to, batch)) = self.wire.mail.pop() {
@@ -149,11 +161,42 @@ pub(crate) fn frame(message: &str) -> Vec<u8> {
     [&length.to_be_bytes()[..], message.as_bytes()].concat()
 }
 
+/// A request but for its number. Made once, so that what is counted is the router's work.
+struct Request {
+    before: String,
+    after: String,
+}
+
+impl Request {
+    /// `text` is a message with `#` in place of the number.
+    fn new(text: &str) -> Self {
+        let (before, after) = text.split_once('#').expect("a place for the number");
+        Self { before: before.to_owned(), after: after.to_owned() }
+    }
+
+    /// Puts a frame of RawSocket with this number into `out`.
+    fn put(&self, mut number: u64, out: &mut Vec<u8>) {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        while number > 0 {
+            start -= 1;
+            digits[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        let length = self.before.len() + digits.len() - start + self.after.len();
+        out.extend_from_slice(&(length as u32).to_be_bytes());
+        out.extend_from_slice(self.before.as_bytes());
+        out.extend_from_slice(&digits[start..]);
+        out.extend_from_slice(self.after.as_bytes());
+    }
+}
+
 /// Publications of one publisher to `receivers` subscribers of one topic.
 pub(crate) struct FanOut {
     world: World,
     publisher: Client,
-    request: u64,
+    publish: Request,
+    published: u64,
 }
 
 impl FanOut {
@@ -165,19 +208,16 @@ impl FanOut {
             let subscriber = world.join();
             world.receive(subscriber, r#"[32,1,{},"com.example.topic"]"#);
         }
-        Self { world, publisher, request: 0 }
+        let payload = "x".repeat(128);
+        let publish = Request::new(&format!(r#"[16,#,{{}},"com.example.topic",["{payload}"]]"#));
+        Self { world, publisher, publish, published: 0 }
     }
 
     /// Publishes `count` events of 128 bytes of payload in one read.
     pub(crate) fn publish(&mut self, count: usize) {
-        let mut frames = Vec::new();
-        for _ in 0..count {
-            self.request += 1;
-            let (request, payload) = (self.request, "x".repeat(128));
-            let message = format!(r#"[16,{request},{{}},"com.example.topic",["{payload}"]]"#);
-            frames.extend(frame(&message));
-        }
-        self.world.receive_frames(self.publisher, frames);
+        let numbers = self.published + 1..self.published + 1 + count as u64;
+        self.published += count as u64;
+        self.world.receive_requests(self.publisher, &self.publish, numbers);
     }
 }
 
@@ -185,7 +225,8 @@ impl FanOut {
 pub(crate) struct Matching {
     world: World,
     publisher: Client,
-    request: u64,
+    publish: Request,
+    published: u64,
 }
 
 impl Matching {
@@ -212,14 +253,15 @@ impl Matching {
             let pattern = format!("org.pattern{number:06}.{tail}");
             subscribe(&mut world, r#"{"match":"prefix"}"#, &pattern);
         }
-        Self { world, publisher, request: 0 }
+        let publish =
+            Request::new(&format!(r#"[16,#,{{}},"com.example.topic0{LONG_TAIL}",["x"]]"#));
+        Self { world, publisher, publish, published: 0 }
     }
 
     pub(crate) fn publish(&mut self) {
-        self.request += 1;
-        let request = self.request;
-        let message = format!(r#"[16,{request},{{}},"com.example.topic0{LONG_TAIL}",["x"]]"#);
-        self.world.receive(self.publisher, &message);
+        self.published += 1;
+        let numbers = self.published..self.published + 1;
+        self.world.receive_requests(self.publisher, &self.publish, numbers);
     }
 }
 
@@ -228,7 +270,9 @@ pub(crate) struct Calls {
     world: World,
     caller: Client,
     callee: Client,
-    request: u64,
+    call: Request,
+    answer: Request,
+    called: u64,
 }
 
 impl Default for Calls {
@@ -236,16 +280,18 @@ impl Default for Calls {
         let mut world = World::default();
         let [caller, callee] = [world.join(), world.join()];
         world.receive(callee, r#"[64,1,{},"com.example.add"]"#);
-        Self { world, caller, callee, request: 0 }
+        let call = Request::new(r#"[48,#,{},"com.example.add",[2,3]]"#);
+        let answer = Request::new("[70,#,{},[5]]");
+        Self { world, caller, callee, call, answer, called: 0 }
     }
 }
 
 impl Calls {
     pub(crate) fn call(&mut self) {
-        self.request += 1;
-        let request = self.request;
-        self.world.receive(self.caller, &format!(r#"[48,{request},{{}},"com.example.add",[2,3]]"#));
-        self.world.receive(self.callee, &format!("[70,{request},{{}},[5]]"));
+        self.called += 1;
+        let numbers = self.called..self.called + 1;
+        self.world.receive_requests(self.caller, &self.call, numbers.clone());
+        self.world.receive_requests(self.callee, &self.answer, numbers);
     }
 }
 

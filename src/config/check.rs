@@ -299,6 +299,8 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     let kept = limits.kept_bytes_per_session;
     findings.range("limits.kept_bytes_per_session", kept, KIB..=TIB, BYTES);
     findings.range("limits.kept_total_bytes", limits.kept_total_bytes, KIB..=TIB, BYTES);
+    let most = limits.message_bytes as u64..=TIB;
+    findings.range("limits.held_total_bytes", limits.held_total_bytes, most, BYTES);
     findings.range("limits.retained_bytes", limits.retained_bytes, QUEUE_BYTES, BYTES);
     findings.range("limits.meta_call_bytes", limits.meta_call_bytes, 512..=16 * MIB, BYTES);
     findings.range("limits.login_queue", limits.login_queue, COUNT, "");

@@ -110,7 +110,10 @@ impl Server {
         let storage = store::open(config, &router)?;
         let polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
-        let (mesh, inboxes) = Mesh::new(&registries, WAKER, config.tuning.shard_queue_bytes)?;
+        // Who feeds a shard that is behind is paused long before publications are refused.
+        let held = config.limits.held_total_bytes / (2 * shards);
+        let high_mark_bytes = config.tuning.shard_queue_bytes.min(held);
+        let (mesh, inboxes) = Mesh::new(&registries, WAKER, high_mark_bytes)?;
         let occupancy = Arc::new(Occupancy::new(shards));
         let (mut acceptor, stop) =
             Acceptor::new(config.limits.connections, Arc::clone(&mesh), Arc::clone(&occupancy))?;

@@ -92,6 +92,8 @@ counters! {
     invocations: gauge,
     /// Bytes that wait to be written.
     output_bytes: gauge,
+    /// Bytes of them that sockets were offered and have refused: copied for each connection.
+    refused_bytes: gauge,
     /// Bytes of memory for what has come and is not dealt with: above all messages that have not
     /// come whole.
     input_bytes: gauge,
@@ -120,6 +122,8 @@ counters! {
     /// PUBLISH messages that were refused, acknowledged or not (BP-PUB-05).
     publications_refused: total,
     events_delivered: total,
+    /// Meta events that were not made, because too much waits to be delivered.
+    meta_events_dropped: total,
     /// Events not delivered because the subscriber's queue was full.
     events_dropped_slow: total,
     /// Events not delivered because they exceed what the subscriber's transport accepts.

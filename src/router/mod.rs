@@ -8,6 +8,7 @@ mod callees;
 mod counters;
 mod deposit;
 mod directory;
+mod held;
 mod history;
 mod ledger;
 mod meta;
@@ -28,11 +29,12 @@ use crate::hash::{HashSeed, Map};
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
 
-pub use audience::{Audience, Identity, ReceiverLists};
+pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
 pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use directory::{Described, Listing};
+pub use held::{Held, HeldCount};
 pub use history::{
     Bounds, HISTORY, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable,
     StoredEvent,
@@ -225,6 +227,8 @@ pub struct Router {
     realms: Map<Box<str>, Arc<Realm>>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
+    /// What each shard has accepted and is not delivered everywhere, in their order.
+    held: Vec<Arc<HeldCount>>,
     /// Written by the thread of the store.
     storage_counters: Arc<Counters>,
     seed: HashSeed,
@@ -249,8 +253,9 @@ impl Router {
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
+        let held = (0..shards).map(|_| Arc::default()).collect();
         let storage_counters = Arc::default();
-        Self { settings, realms: by_name, counters, storage_counters, seed, failures }
+        Self { settings, realms: by_name, counters, held, storage_counters, seed, failures }
     }
 
     pub fn shard_count(&self) -> usize {
@@ -259,6 +264,17 @@ impl Router {
 
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
+    }
+
+    /// The count of what a shard has accepted and is not delivered everywhere.
+    pub fn held(&self, shard: ShardId) -> &Arc<HeldCount> {
+        &self.held[usize::from(shard.0)]
+    }
+
+    /// Bytes of publications that are accepted and not delivered everywhere, of all shards; see
+    /// [`Limits::held_total_bytes`].
+    pub fn held_bytes(&self) -> usize {
+        self.held.iter().map(|count| count.get()).sum()
     }
 
     /// The counters of all shards together.
@@ -321,9 +337,10 @@ impl Router {
         self.seed.clone()
     }
 
-    /// Whether nothing is registered anywhere: what must hold when the last session has gone.
+    /// Whether nothing is registered or held anywhere: what must hold when the last session has
+    /// gone.
     pub fn is_idle(&self) -> bool {
-        self.realms.values().all(|realm| realm.is_idle())
+        self.held_bytes() == 0 && self.realms.values().all(|realm| realm.is_idle())
     }
 }
 

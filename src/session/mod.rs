@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
-use crate::router::{Identity, Profile, Realm};
+use crate::router::{Horizon, Identity, Profile, Realm};
 use crate::wamp::{MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
 
 pub use calls::{
@@ -46,12 +46,11 @@ pub struct Session {
 }
 
 /// A subscription of this session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Membership {
     /// Where the session stands in the subscription's receiver list.
     pub position: u32,
-    /// Events retained up to this number came with the subscription; 0: none did (AP-RET-07).
-    pub retained_until: u64,
+    pub horizon: Horizon,
 }
 
 /// What a registration of this session is for.

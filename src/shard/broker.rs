@@ -9,17 +9,17 @@ use super::delivery::Outgoing;
 use super::inbound::Violation;
 use super::mail::passthru_details;
 use super::receivers::Receivers;
-use super::work::LOOKUP_UNITS;
+use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
 use crate::router::{
-    Audience, Fanout, Fanouts, HISTORY, MAX_WILDCARD_COMPONENTS, MetaTopic, PublisherDisclosure,
-    Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
+    Audience, Fanout, Fanouts, HISTORY, HeldCount, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic,
+    Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
     Dict, Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, PublishOptions,
-    RequestId, Role, RouterMessage, SessionId, Subscribe, SubscriptionId, WampError, code,
-    is_reserved, is_valid_pattern, is_valid_uri,
+    RequestId, Role, RouterMessage, Subscribe, SubscriptionId, WampError, code, is_reserved,
+    is_valid_pattern, is_valid_uri,
 };
 
 /// Why a request is refused: the error and a sentence that says what to do.
@@ -65,14 +65,16 @@ impl Shard {
         let entry = session.subscriptions.entry(subscription);
         let joins = matches!(entry, Entry::Vacant(_));
         if let Entry::Vacant(entry) = entry {
-            entry.insert(Membership { position, retained_until: 0 });
+            let horizon = Horizon { retained_until: 0, after_meta: joined.after_meta };
+            entry.insert(Membership { position, horizon });
+            receivers.horizon.widen(horizon);
             receivers.join(slot);
             self.counters.subscriptions.increment();
         }
         if joins {
-            let id = session.id;
+            let joiner = SessionRef { session: session.id, slot, shard: self.id };
             let created = joined.created.map(|number| (number, &*subscribe.topic, policy));
-            self.announce_subscription(&realm, id, subscription, created);
+            self.announce_subscription(&realm, joiner, subscription, created);
         }
         let request = subscribe.request;
         self.answer(slot, &RouterMessage::Subscribed { request, subscription });
@@ -101,7 +103,8 @@ impl Shard {
         let id = session.id;
         match session.subscriptions.remove(&subscription) {
             Some(membership) => {
-                self.leave_subscription(id, subscription, membership.position);
+                let leaver = SessionRef { session: id, slot, shard: self.id };
+                self.leave_subscription(leaver, subscription, membership.position);
                 self.answer(slot, &RouterMessage::Unsubscribed { request });
             }
             None => self.refuse(slot, code::UNSUBSCRIBE, request, NO_SUCH_SUBSCRIPTION),
@@ -120,7 +123,7 @@ impl Shard {
         let Some(session) = self.find_mut(subscriber) else { return };
         let announced = session.roles.has(Role::Subscriber, Feature::SubscriptionRevocation);
         let Some(membership) = session.subscriptions.remove(&subscription) else { return };
-        self.leave_subscription(subscriber.session, subscription, membership.position);
+        self.leave_subscription(subscriber, subscription, membership.position);
         if !announced {
             return;
         }
@@ -135,13 +138,13 @@ impl Shard {
     /// Takes a session, which stands at `position`, out of a subscription's list.
     pub(super) fn leave_subscription(
         &mut self,
-        leaver: SessionId,
+        leaver: SessionRef,
         subscription: SubscriptionId,
         position: u32,
     ) {
         let listed = "a session's subscription has a receiver list";
         let realm = Arc::clone(&self.receivers.get(&subscription).expect(listed).realm);
-        let names = || vec![leaver.get().into(), subscription.get().into()];
+        let names = || vec![leaver.session.get().into(), subscription.get().into()];
         let (on_unsubscribe, on_delete) =
             (MetaTopic::SubscriptionOnUnsubscribe, MetaTopic::SubscriptionOnDelete);
         self.work.charge(LOOKUP_UNITS);
@@ -156,12 +159,12 @@ impl Shard {
         });
         self.counters.subscriptions.subtract(1);
         if !receivers.is_empty() {
-            self.announce(&realm, on_unsubscribe, names);
+            self.announce(&realm, leaver, on_unsubscribe, names);
             return;
         }
         let departure = realm.topics.leave(&receivers.uri, receivers.policy, self.id);
         self.receivers.remove(&subscription);
-        self.announce_departure(&realm, departure, (on_unsubscribe, on_delete), names);
+        self.announce_departure(&realm, leaver, departure, (on_unsubscribe, on_delete), names);
     }
 
     pub(super) fn handle_publish(
@@ -172,7 +175,11 @@ impl Shard {
         let limit = self.settings().limits.uri_bytes;
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        if let Err(refusal) = check_publish(&session.realm, &publish, limit) {
+        let checked = check_publish(&session.realm, &publish, limit);
+        let bytes = publish.payload.weight();
+        let checked =
+            checked.and_then(|()| if self.may_hold(bytes) { Ok(()) } else { Err(TOO_MUCH_HELD) });
+        if let Err(refusal) = checked {
             self.counters.publications_refused.increment();
             if publish.options.acknowledge {
                 self.refuse(slot, code::PUBLISH, publish.request, refusal);
@@ -217,13 +224,14 @@ impl Shard {
         });
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &self.publisher(slot, departed).realm;
-        let mut fanouts = realm.topics.matches(&publish.topic);
+        let (mut fanouts, mut looked_up) = realm.topics.matches_counted(&publish.topic);
         if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
             let event = (publication, &audience, &details);
             let realm = Arc::clone(realm);
             self.record(&realm, publish, event, copied(), &fanouts);
             // Who joins from here on finds the event in the history; who joined before gets it.
-            fanouts = realm.topics.matches(&publish.topic);
+            let (anew, more) = realm.topics.matches_counted(&publish.topic);
+            (fanouts, looked_up) = (anew, looked_up + more);
         }
         if !self.records.is_empty() {
             self.deposit(slot, publish, publication);
@@ -234,8 +242,11 @@ impl Shard {
         }
         let publisher = self.publisher(slot, departed).id;
         let publisher = Some(SessionRef { session: publisher, slot, shard: self.id });
-        let head = EventHead { publication, publisher, audience, retained, details };
+        let numbering = retained.map_or(Numbering::None, Numbering::Retained);
+        let cause = None;
+        let head = EventHead { publication, publisher, cause, audience, numbering, details };
         let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
+        self.work.charge(PATTERN_UNITS * looked_up);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);
         }
@@ -266,18 +277,20 @@ impl Shard {
         if elsewhere.is_empty() {
             if all.contains(self.id) {
                 let event = Outgoing { head: &head, topic, fanouts: &fanouts, payload };
-                self.deliver_now(&event, || share(head.clone(), topic, fanouts.clone(), copied()));
+                self.deliver_now(&event, |count| {
+                    share(head.clone(), topic, fanouts.clone(), copied(), count)
+                });
             }
             return elsewhere;
         }
-        let event = share(head, topic, fanouts, copied());
+        let event = share(head, topic, fanouts, copied(), self.router.held(self.id));
         self.work.charge_bytes(payload.weight());
         for shard in elsewhere.iter() {
             self.post(shard, Mail::Event(Arc::clone(&event)));
         }
         if all.contains(self.id) {
             let outgoing = Outgoing { payload, ..event.as_outgoing() };
-            self.deliver_now(&outgoing, || Arc::clone(&event));
+            self.deliver_now(&outgoing, |_| Arc::clone(&event));
         }
         elsewhere
     }
@@ -317,10 +330,16 @@ impl Shard {
 }
 
 /// A publication that outlives the message that it came in.
-fn share(head: EventHead, topic: &str, fanouts: Fanouts, payload: PayloadBuf) -> Arc<Event> {
+fn share(
+    head: EventHead,
+    topic: &str,
+    fanouts: Fanouts,
+    payload: PayloadBuf,
+    count: &Arc<HeldCount>,
+) -> Arc<Event> {
     let is_pattern = |fanout: &Fanout| fanout.policy != MatchPolicy::Exact;
     let topic = if fanouts.iter().any(is_pattern) { topic.into() } else { Box::default() };
-    Arc::new(Event { head, topic, fanouts, payload })
+    Arc::new(Event::new(head, topic, fanouts, payload, count))
 }
 
 /// What an event says of its publisher, the same for all subscriptions.
@@ -439,6 +458,11 @@ pub(super) const TOO_MANY_SHAPES: Refusal = (
     WampError::ResourceLimit,
     "this realm has no room for one more pattern of this kind: shorten the prefix to 256 bytes, or \
      leave fewer components of the wildcard open",
+);
+const TOO_MUCH_HELD: Refusal = (
+    WampError::ResourceLimit,
+    "too much waits for its receivers to hold a publication of this size: try again later, or \
+     publish less at once",
 );
 const TOO_MANY_SUBSCRIPTIONS: Refusal = (
     WampError::ResourceLimit,

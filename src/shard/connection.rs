@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) overflowed: bool,
     /// The largest message that the peer accepts, in bytes.
     pub(super) peer_limit_bytes: usize,
+    /// Bytes of its backlog that the gauge counts, and its rank among the slow ones.
+    pub(super) refused: Refused,
     /// Events that this session has missed because its queue was full.
     pub(super) events_dropped: u64,
 
@@ -49,6 +51,15 @@ pub(super) struct Connection {
     /// Shards that messages of this connection went to: reading waits while one is congested.
     pub(super) feeds: ShardSet,
     pub(super) clock: Clock,
+}
+
+/// What is known of a connection's backlog elsewhere; see `Outbound::count_refused`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Bytes of the backlog.
+    pub(super) bytes: usize,
+    /// Those that the peer is judged by: none while its socket takes bytes.
+    pub(super) rank: usize,
 }
 
 /// Where a connection is in its life.
@@ -132,6 +143,7 @@ impl Connection {
             dropping: false,
             overflowed: false,
             peer_limit_bytes: usize::MAX,
+            refused: Refused::default(),
             events_dropped: 0,
             transport: Transport::new(),
             input: Input::default(),
@@ -201,6 +213,13 @@ impl Connection {
     /// Whether the socket was offered what waits, and has refused it.
     pub(super) const fn is_blocked(&self) -> bool {
         self.clock.blocked_since.is_some()
+    }
+
+    /// What there is to be known of its backlog.
+    #[inline]
+    pub(super) fn refused(&self) -> Refused {
+        let bytes = self.output.backlog_bytes();
+        Refused { bytes, rank: if self.is_blocked() { bytes } else { 0 } }
     }
 
     /// Whether the peer accepts a frame of this size; only RawSocket peers set a limit.

@@ -51,7 +51,7 @@ impl Shard {
         }
         let seed = self.router.seed();
         let session = Session::new(id, realm, roles, profile, now, seed);
-        self.announce_join(&session);
+        self.announce_join(slot, &session);
         let connection = &mut self.connections[slot as usize];
         tracing::info!(
             session = id.get(),

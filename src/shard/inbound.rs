@@ -59,13 +59,7 @@ impl Shard {
         self.start_closing(slot, now);
     }
 
-    pub(super) fn handle_inbound(
-        &mut self,
-        slot: u32,
-        inbound: Inbound,
-        input: &[u8],
-        now: Millis,
-    ) {
+    pub(super) fn handle_inbound(&mut self, slot: u32, inbound: Inbound<'_>, now: Millis) {
         match inbound {
             Inbound::Opened { codec, framing, max_message_bytes } => {
                 let connection = &mut self.connections[slot as usize];
@@ -75,8 +69,9 @@ impl Shard {
                 connection.enter(Phase::Open, now);
                 self.rearm(slot, now);
             }
-            Inbound::Message(range) => self.handle_bytes(slot, &input[range], now),
-            Inbound::Assembled(bytes) => self.handle_bytes(slot, &bytes, now),
+            Inbound::Message(bytes) => self.handle_bytes(slot, bytes, None, now),
+            Inbound::Text(text) => self.handle_bytes(slot, text.as_bytes(), Some(text), now),
+            Inbound::Assembled(bytes) => self.handle_bytes(slot, &bytes, None, now),
             Inbound::Control => {}
             Inbound::Closed => {
                 self.end_session(slot, EndReason::TransportClosed, now);
@@ -125,13 +120,18 @@ impl Shard {
         }
     }
 
-    fn handle_bytes(&mut self, slot: u32, bytes: &[u8], now: Millis) {
+    /// Handles a message, which is also `text` if it is known to be UTF-8: only JSON comes so.
+    fn handle_bytes(&mut self, slot: u32, bytes: &[u8], text: Option<&str>, now: Millis) {
         self.counters.messages_received.increment();
         self.work.charge(MESSAGE_UNITS);
         self.work.charge_bytes(2 * bytes.len());
         let limits = DecodeLimits { nesting: self.settings().limits.nesting };
         let Some(connection) = self.connections.get(slot as usize) else { return };
-        let handled = match codec::decode(connection.codec, bytes, limits) {
+        let decoded = match text {
+            Some(text) => codec::decode_json(text, limits),
+            None => codec::decode(connection.codec, bytes, limits),
+        };
+        let handled = match decoded {
             Ok(message) => self.handle_message(slot, message, now),
             Err(_) if matches!(connection.phase, Phase::ShuttingDown(_)) => Ok(()),
             Err(error) => Err(error.into()),

@@ -80,6 +80,7 @@ impl Shard {
     /// [`Self::go_on_shutting_down`] does the rest.
     pub(super) fn begin_shutdown(&mut self) {
         self.shutting_down = true;
+        self.router.realms().for_each(|realm| realm.feed.close());
         self.to_dismiss = self.connections.iter().map(|(slot, _)| slot as u32).collect();
     }
 
@@ -199,7 +200,7 @@ impl Shard {
         if self.log_budget.allow(now) {
             tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
         }
-        self.outbound.discard_unbegun(connection);
+        self.outbound.discard_unbegun(slot, connection);
         self.end_session(slot, EndReason::SlowConsumer, now);
         let reason = "wamp.close.slow_consumer";
         let message = "this client does not read as fast as it is sent to";
@@ -289,7 +290,7 @@ impl Shard {
         }
         connection.phase = Phase::Gone;
         connection.transport = Transport::new();
-        self.outbound.discard(connection);
+        self.outbound.discard(slot, connection);
         self.counters.connections.subtract(1);
         if connection.leaving.is_none() {
             self.closed.push(slot);

@@ -186,7 +186,7 @@ impl Shard {
         match std::mem::replace(&mut connection.phase, Phase::Open) {
             Phase::Challenged(applicant) => Some(applicant),
             Phase::Judged(applicant) => {
-                self.forget_tickets(slot);
+                self.redeem(slot);
                 Some(applicant)
             }
             other => {

@@ -25,6 +25,7 @@ mod retention;
 mod timeouts;
 mod timers;
 mod turn;
+mod unheard;
 mod work;
 
 use std::collections::VecDeque;
@@ -51,10 +52,11 @@ use delivery::HeldDeliveries;
 use history::Inquiry;
 use log_budget::LogBudget;
 use mailbox::Mailbox;
-use meta::{EventOrder, Roster, Survey};
+use meta::{EventOrders, Roster, Survey};
 use outbound::{Outbound, SendError};
 use receivers::Receivers;
 use timers::{Owner, Timers};
+use unheard::Unheard;
 use work::Work;
 
 pub use input::InputStatus;
@@ -101,8 +103,12 @@ pub struct Shard {
     local_mail: Vec<Mail>,
     /// Meta events for other home shards, sent behind everything else of the turn.
     homebound: Vec<(ShardId, MetaEvent)>,
-    /// For each realm whose home this shard is, by the realm's number.
-    event_orders: Map<usize, EventOrder>,
+    /// Meta events that wait at this shard, the home of their realms.
+    event_orders: EventOrders,
+    /// Of whom meta events wait here.
+    unheard: Unheard,
+    /// Meta events that the current visit, or piece of leaving, has caused.
+    announced: usize,
     /// Questions to other shards that wait for answers.
     roster: Roster,
     /// `WELCOME.Details.roles` by realm and serializer, encoded.
@@ -156,7 +162,9 @@ impl Shard {
             checks: Vec::new(),
             local_mail: Vec::new(),
             homebound: Vec::new(),
-            event_orders: router.seed().map(),
+            event_orders: EventOrders::new(router.seed()),
+            unheard: Unheard::new(router.seed().map()),
+            announced: 0,
             roster: Roster::default(),
             welcome_roles: router.seed().map(),
             timers: Timers::default(),
@@ -178,8 +186,9 @@ impl Shard {
 
     /// Begins a turn; `wall_clock` is what clients and records call the present in it. Intervals
     /// are measured by `Millis` alone.
-    pub(super) const fn begin_turn(&mut self, wall_clock: Timestamp) {
+    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp) {
         self.wall_clock = wall_clock;
+        self.look_at_held();
         self.work.begin_turn();
         self.outbound.begin_turn();
     }
@@ -374,6 +383,7 @@ impl Shard {
             + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>();
         assert_eq!(timed, self.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
+        self.check_held();
     }
 
     /// Whether nothing is asked, and every meta event of the realms at home here is published: what
@@ -381,11 +391,11 @@ impl Shard {
     pub fn is_settled(&self) -> bool {
         let home = |realm: &&Arc<Realm>| realm.home(self.router.shard_count()) == self.id;
         let published = |realm: &Arc<Realm>| {
-            let order = self.event_orders.get(&realm.number());
-            order.map_or(Some(0), EventOrder::published) == Some(realm.feed.given())
+            self.event_orders.published(realm.number()) == Some(realm.feed.given())
         };
         self.roster.is_empty()
             && self.homebound.is_empty()
+            && self.unheard.is_empty()
             && !self.has_jobs()
             && self.router.realms().filter(home).all(published)
     }
@@ -412,8 +422,13 @@ impl Shard {
             (now.calls, calls + left[2]),
             (now.invocations, invocations + left[3]),
             (now.output_bytes, sum(|connection| connection.output.waiting_bytes())),
+            (now.refused_bytes, sum(|connection| connection.output.backlog_bytes())),
             (now.input_bytes, sum(Connection::input_bytes)),
         ];
+        let refused = || self.connections.iter().map(|(_, c)| (c.refused(), c.refused));
+        assert!(refused().all(|(found, counted)| found == counted), "backlogs are counted");
+        let slow = refused().filter(|(found, _)| found.rank > 0).count();
+        assert_eq!(slow, self.outbound.slow_count(), "each slow connection is ranked once");
         for (gauge, (counted, found)) in expected.into_iter().enumerate() {
             assert_eq!(counted, found as u64, "gauge {gauge} agrees with what exists");
         }

@@ -283,6 +283,8 @@ impl Turn {
     /// What is read, mail and jobs, each of which comes first in its turn.
     fn take_parts(&mut self, wire: &mut impl Wire, now: Millis) {
         let mut done = 0;
+        // A turn that is full from the start is nobody's chance.
+        let is_chance = !self.shard.is_reading_over();
         for part in 0..PARTS {
             match (self.first + part) % PARTS {
                 0 => self.visit_ready(wire, now),
@@ -290,7 +292,7 @@ impl Turn {
                 _ => done += self.shard.work_jobs(now),
             }
         }
-        self.first = (self.first + 1) % PARTS;
+        self.first = (self.first + usize::from(is_chance)) % PARTS;
         wire.release(done);
     }
 

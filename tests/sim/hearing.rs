@@ -106,7 +106,7 @@ impl World {
     fn hear_close(&mut self, c: usize, code: u16) {
         self.note(&format!("heard close {code}"), format_args!("c{c}"));
         if self.clients[c].stage != Stage::Ending {
-            self.assert_excused(c, "a close frame", ANY);
+            self.assert_excused(c, &format!("close {code}"), reasons_to_close(code));
             self.be_ended(c);
         }
         self.clients[c].closed = true;
@@ -119,7 +119,7 @@ impl World {
     fn hear_end(&mut self, c: usize) {
         self.note("heard the end", format_args!("c{c}"));
         if !matches!(self.clients[c].stage, Stage::Ending | Stage::Quitting) {
-            self.assert_excused(c, "the end", ANY);
+            self.assert_excused(c, "the end", WITHOUT_A_WORD);
         }
         let cut = self.net.links.pipes[self.clients[c].pipe].cut;
         assert!(cut || self.clients[c].link.is_drained(), "a farewell follows whole frames");
@@ -133,7 +133,8 @@ impl World {
 
     /// The router ended the session, nobody knows when.
     fn be_ended(&mut self, c: usize) {
-        if !self.clients[c].hostile {
+        // What came before a violation was dealt with, if that was what ended the session.
+        if self.excuses(c) != [Excuse::Hostile] {
             self.model.forgive_publisher(self.clients[c].session.tag, 0);
         }
         self.session_is_over(c);
@@ -239,14 +240,20 @@ impl World {
     }
 }
 
-const ANY: &[Excuse] = &[
-    Excuse::Hostile,
-    Excuse::Slow,
-    Excuse::Silent,
-    Excuse::Late,
-    Excuse::Killed,
-    Excuse::Shutdown,
-];
+/// What the router closes a WebSocket for with this code, if it has said nothing else before.
+fn reasons_to_close(code: u16) -> &'static [Excuse] {
+    match code {
+        1_000 | 1_002 | 1_003 | 1_007 | 1_009 => &[Excuse::Hostile],
+        1_001 => &[Excuse::Shutdown],
+        1_008 => &[Excuse::Late, Excuse::Silent, Excuse::Slow],
+        _ => &[],
+    }
+}
+
+/// Why a socket is closed and nothing said: there is nothing to say it in, or no room for it. Who
+/// is killed hears GOODBYE.
+const WITHOUT_A_WORD: &[Excuse] =
+    &[Excuse::Hostile, Excuse::Late, Excuse::Silent, Excuse::Slow, Excuse::Shutdown];
 
 pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("an id must be an integer, got {value}"))

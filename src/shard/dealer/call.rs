@@ -6,6 +6,7 @@ use super::super::broker::{Refusal, check_uri};
 use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
 use super::super::timers::CallTimer;
+use super::super::work::PATTERN_UNITS;
 use super::super::{Invoke, Mail, Outcome, Return, SendError, Shard};
 use super::details::{
     check_callee, check_caller, check_disclosure, dealer_timeout_ms, invocation_details,
@@ -73,6 +74,7 @@ impl Shard {
             return Err(TOO_MANY_CALLS);
         }
         check_disclosure(&realm.settings, &call.options)?;
+        self.work.charge(PATTERN_UNITS * realm.procedures.look_ups(&call.procedure));
         let random = || self.rng.random();
         let picked =
             realm.procedures.pick(&call.procedure, random).map_err(|error| match error {

@@ -10,8 +10,7 @@ use crate::router::{
 };
 use crate::session::RegisteredPattern;
 use crate::wamp::{
-    Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, SessionId,
-    WampError, code,
+    Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
 };
 
 impl Shard {
@@ -46,7 +45,7 @@ impl Shard {
         match realm.procedures.register(&register.procedure, policy, invoke, callee, now) {
             Ok(Registered { registration, created }) => {
                 let created = created.map(|number| (number, &*register.procedure, policy, invoke));
-                self.announce_registration(&realm, id, registration, created);
+                self.announce_registration(&realm, session, registration, created);
                 let uri = register.procedure.as_ref().into();
                 let pattern = RegisteredPattern { uri, policy };
                 self.joined(slot).registrations.insert(registration, pattern);
@@ -96,7 +95,8 @@ impl Shard {
         let (id, realm) = (session.id, Arc::clone(&session.realm));
         match session.registrations.remove(&registration) {
             Some(pattern) => {
-                self.leave_registration(&realm, id, registration, &pattern);
+                let leaver = SessionRef { session: id, slot, shard: self.id };
+                self.leave_registration(&realm, leaver, registration, &pattern);
                 self.answer(slot, &RouterMessage::Unregistered { request });
             }
             None => self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION),
@@ -117,7 +117,7 @@ impl Shard {
         let announced = session.roles.has(Role::Callee, Feature::RegistrationRevocation);
         let Some(pattern) = session.registrations.remove(&registration) else { return };
         let realm = Arc::clone(&session.realm);
-        self.leave_registration(&realm, callee.session, registration, &pattern);
+        self.leave_registration(&realm, callee, registration, &pattern);
         if !announced {
             return;
         }
@@ -134,15 +134,15 @@ impl Shard {
     pub(in crate::shard) fn leave_registration(
         &mut self,
         realm: &Arc<Realm>,
-        leaver: SessionId,
+        leaver: SessionRef,
         registration: RegistrationId,
         pattern: &RegisteredPattern,
     ) {
-        let names = || vec![leaver.get().into(), registration.get().into()];
-        let departure = realm.procedures.unregister(&pattern.uri, pattern.policy, leaver);
+        let names = || vec![leaver.session.get().into(), registration.get().into()];
+        let departure = realm.procedures.unregister(&pattern.uri, pattern.policy, leaver.session);
         self.counters.registrations.subtract(1);
         let topics = (MetaTopic::RegistrationOnUnregister, MetaTopic::RegistrationOnDelete);
-        self.announce_departure(realm, departure, topics, names);
+        self.announce_departure(realm, leaver, departure, topics, names);
     }
 }
 

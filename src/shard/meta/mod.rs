@@ -7,6 +7,7 @@
 mod args;
 mod events;
 mod lists;
+mod order;
 mod registrations;
 mod sessions;
 mod subscribers;
@@ -27,8 +28,8 @@ pub use sessions::Kill;
 pub use subscribers::{Roll, RollCall};
 
 pub(super) use args::{Arguments, id_of};
-pub(super) use events::EventOrder;
 pub(super) use lists::Survey;
+pub(super) use order::EventOrders;
 pub(super) use subscribers::Roster;
 
 /// The procedures of the router.

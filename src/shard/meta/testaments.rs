@@ -97,7 +97,8 @@ impl Shard {
             topic: (&*testament.topic).into(),
             payload: testament.payload.as_payload(),
         };
-        if check_publish(&session.realm, &publish, usize::MAX).is_ok() {
+        let has_room = self.may_hold(publish.payload.weight());
+        if has_room && check_publish(&session.realm, &publish, usize::MAX).is_ok() {
             self.publish_for(slot, session, publish);
         } else {
             self.counters.publications_refused.increment();
