@@ -70,6 +70,15 @@ pub struct Limits {
     pub held_total_bytes: usize,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,
+    /// Failed logins from one address (IPv6: one network of 64 bits) from which on it is refused;
+    /// 0: never.
+    pub login_failures_per_address: u32,
+    /// Failed logins with one authid from which on it is refused; 0: never.
+    pub login_failures_per_authid: u32,
+    /// Milliseconds for which a failed login counts, up to twice as long.
+    pub login_failure_window_ms: u64,
+    /// Tickets that may wait to be compared with their hashes; one more is refused.
+    pub login_queue: usize,
 }
 
 impl Default for Limits {
@@ -103,8 +112,31 @@ impl Default for Limits {
             kept_total_bytes: 256 * 1024 * 1024,
             held_total_bytes: 512 * 1024 * 1024,
             call_timeout_ms_max: 0,
+            login_failures_per_address: 100,
+            login_failures_per_authid: 30,
+            login_failure_window_ms: 60_000,
+            login_queue: 256,
         }
     }
+}
+
+impl Limits {
+    /// Those of failed logins.
+    pub const fn login_failures(&self) -> FailureLimits {
+        FailureLimits {
+            per_address: self.login_failures_per_address,
+            per_authid: self.login_failures_per_authid,
+            window_ms: self.login_failure_window_ms,
+        }
+    }
+}
+
+/// How many failed logins are borne within `window_ms`; see [`Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureLimits {
+    pub per_address: u32,
+    pub per_authid: u32,
+    pub window_ms: u64,
 }
 
 /// Headers of one HTTP request; browsers behind several proxies send some thirty.
@@ -199,6 +231,8 @@ pub struct Timeouts {
     /// From accept to the end of the transport handshake, and from there to HELLO; also from
     /// the end of one session to the next HELLO on the same transport.
     pub handshake_ms: u64,
+    /// From HELLO to WELCOME, where the client has to prove who it is (AU-GEN-05).
+    pub login_ms: u64,
     /// Silence after which the router sends a ping; 0: never.
     pub ping_interval_ms: u64,
     /// Whether RawSocket peers are pinged too. Off by default: deployed clients do not answer, or
@@ -214,6 +248,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake_ms: 5_000,
+            login_ms: 10_000,
             ping_interval_ms: 20_000,
             rawsocket_pings: false,
             ping_timeout_ms: 10_000,

@@ -5,6 +5,7 @@
 
 mod cli;
 mod logging;
+mod secrets;
 mod signals;
 
 use std::error::Error;
@@ -24,6 +25,7 @@ use tracing::{error, info, warn};
 
 use cli::{Cli, Command, ConfigCommand};
 use logging::Log;
+use secrets::SecretError;
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
 #[global_allocator]
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         None => start(&cli.run),
         Some(Command::Run(flags)) => start(&flags),
         Some(Command::Check { file }) => check(&file),
+        Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
+        Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
     }
 }
@@ -138,6 +142,13 @@ fn check(file: &Path) -> ExitCode {
         text.push_str(&format!("warning: {warning}\n"));
     }
     print(&text)
+}
+
+fn print_or_fail(made: Result<String, SecretError>) -> ExitCode {
+    match made {
+        Ok(text) => print(&text),
+        Err(error) => fail(&error),
+    }
 }
 
 fn print(text: &str) -> ExitCode {

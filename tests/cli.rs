@@ -1,7 +1,9 @@
 //! The `stentor` command as a user types it: output, errors and exit codes.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
 
 /// What one call of the command did.
 struct Done {
@@ -50,9 +52,20 @@ fn the_printed_default_file_passes_the_check() {
 
 #[test]
 fn an_open_listener_is_allowed_with_a_warning() {
-    let done = check("[[listener]]\nlisten = \"[::]:8080\"\n");
+    let realm = "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n";
+    let listener = "[[listener]]\nlisten = \"[::]:8080\"\n";
+    let done = check(&format!("{listener}{realm}"));
     assert_eq!(done.code, Some(0));
     assert!(done.stdout.contains("warning: listener [::]:8080 can be reached"), "{}", done.stdout);
+}
+
+#[test]
+fn a_realm_that_nobody_can_join_is_said_to_be_closed() {
+    let done = check("[[realm]]\nname = \"a\"\n");
+    assert_eq!(done.code, Some(0));
+    assert!(done.stdout.contains("a (loose URIs, closed)"), "{}", done.stdout);
+    let closed = "warning: realm a is closed: it has no `[[realm.authenticator]]`";
+    assert!(done.stdout.contains(closed), "{}", done.stdout);
 }
 
 #[test]
@@ -84,4 +97,90 @@ fn a_bad_flag_is_named() {
     let done = stentor(&["--listen", "8080"]);
     assert_eq!(done.code, Some(2), "the command line itself is wrong");
     assert!(done.stderr.contains("127.0.0.1:8080"), "{}", done.stderr);
+}
+
+/// A call of the command that reads this from standard input.
+fn stentor_with_input(arguments: &[&str], input: &str) -> Done {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(arguments)
+        .env("CLI_TEST_SECRET", "correct horse")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end before it has read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Whether `check` accepts a users file that holds this entry.
+fn check_users(method: &str, entry: &str) -> Done {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users.toml");
+    fs::write(&users, entry).unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
+    let file = directory.path().join("stentor.toml");
+    let text = format!(
+        "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"{method}\"\n\
+         users = \"users.toml\"\nrole = \"user\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    stentor(&["check", file.to_str().unwrap()])
+}
+
+#[test]
+fn passwd_makes_an_entry_for_every_method() {
+    for (flags, method) in [
+        (&[][..], "ticket"),
+        (&["--method=wampcra"], "wampcra"),
+        (&["--method=wamp-scram"], "wamp-scram"),
+        (&["--method=wamp-scram", "--kdf=pbkdf2", "--iterations=1000"], "wamp-scram"),
+        (&["--secret-env=CLI_TEST_SECRET", "--role=ad\"min"], "ticket"),
+    ] {
+        let arguments = [&["passwd", "jo\"e"], flags].concat();
+        let done = stentor_with_input(&arguments, "correct horse\r\n");
+        assert_eq!((done.code, &*done.stderr), (Some(0), ""), "{flags:?}");
+        assert!(done.stdout.starts_with("[[user]]\nauthid = 'jo\"e'\n"), "{}", done.stdout);
+        assert!(!done.stdout.contains("correct"), "{}", done.stdout);
+        let checked = check_users(method, &done.stdout);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        let summary = format!("{method} for 1 user)");
+        assert!(checked.stdout.contains(&summary), "{}", checked.stdout);
+        let again = stentor_with_input(&arguments, "correct horse");
+        assert_ne!(done.stdout, again.stdout, "each salt is another one");
+    }
+}
+
+#[test]
+fn passwd_refuses_what_is_no_secret() {
+    for (flags, input, word) in [
+        (&["joe"][..], "", "the secret is empty"),
+        (&["joe", "--secret-env=NO_SUCH_VARIABLE"], "x", "`NO_SUCH_VARIABLE` is not set"),
+        (&["joe", "--method=wamp-scram"], "\u{7}", "SASLprep"),
+        (&["joe"], &"x".repeat(40_000), "more than 32768 bytes"),
+        (&[&"x".repeat(257)], "x", "1 to 256 bytes"),
+    ] {
+        let done = stentor_with_input(&[&["passwd"], flags].concat(), input);
+        assert_eq!((done.code, &*done.stdout), (Some(1), ""), "{}", done.stderr);
+        assert!(done.stderr.contains(word), "{word} in {}", done.stderr);
+    }
+    let done = stentor_with_input(&["passwd", "joe", "secret"], "");
+    assert_eq!(done.code, Some(2), "no argument is a secret");
+}
+
+#[test]
+fn keygen_tells_the_secret_apart_from_the_entry() {
+    for (method, name) in [("cryptosign", "private key: "), ("ticket", "ticket: ")] {
+        let done = stentor(&["keygen", method, "joe", "--role", "admin"]);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        let secret = done.stderr.trim_end().strip_prefix(name).unwrap();
+        assert!(secret.len() >= 43 && !done.stdout.contains(secret), "{}", done.stdout);
+        let checked = check_users(method, &done.stdout);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        let again = stentor(&["keygen", method, "joe"]);
+        assert!(!again.stderr.contains(secret), "each one is another");
+    }
 }

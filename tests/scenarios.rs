@@ -9,8 +9,10 @@ mod scenarios {
     mod encoding;
     mod peer;
     mod races;
+    mod words;
 
     mod attacks;
+    mod authentication;
     mod backpressure;
     mod bounds;
     mod call_details;
@@ -24,6 +26,7 @@ mod scenarios {
     mod meta_registrations;
     mod meta_sessions;
     mod meta_subscriptions;
+    mod methods;
     mod patterns;
     mod progressive;
     mod protocol;

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use super::keys::nearest;
 use super::listener::ListenAddress;
 use super::report::Report;
+use super::users::UsersFault;
+use crate::authentication::Method;
 use crate::codec::Codec;
 use crate::wamp::{MatchPolicy, UriRule};
 
@@ -83,6 +85,19 @@ pub enum Fault {
     SameRealmName(String),
     #[error("`{0}` is empty")]
     Empty(String),
+
+    #[error("`anonymous_role` is now the `role` of an authenticator")]
+    OldAnonymousRole,
+    #[error("an authenticator with the method `{}` has no `{key}`", .method.as_str())]
+    AuthenticatorNeeds { method: Method, key: &'static str },
+    #[error("an authenticator with the method `{}` takes no `{key}`", .method.as_str())]
+    AuthenticatorTakesNo { method: Method, key: &'static str },
+    #[error("`{0}` is served already")]
+    SamePath(String),
+    #[error("there is no realm `{0}`")]
+    UnknownRealm(String),
+    #[error(transparent)]
+    Users(#[from] UsersFault),
 
     #[error(
         "`{topic}` is no {} under the {} rule for URIs",
@@ -177,7 +192,24 @@ impl Fault {
                 Some(level) => format!("did you mean `{level}`?"),
                 None => format!("choose from {}", quoted(&LOG_LEVELS)),
             },
-            Self::Syntax(_) | Self::OutOfRange { .. } | Self::Empty(_) => return None,
+            _ => return self.login_help(),
+        };
+        Some(text)
+    }
+
+    /// The same for what is about logins.
+    fn login_help(&self) -> Option<String> {
+        let text = match self {
+            Self::OldAnonymousRole => "write `[[realm.authenticator]]` with `method = \
+                \"anonymous\"` and `role = \"...\"` behind the keys of the realm"
+                .into(),
+            Self::AuthenticatorNeeds { key, .. } => {
+                format!("name a file, as in `{key} = \"users.toml\"`")
+            }
+            Self::AuthenticatorTakesNo { .. } | Self::SamePath(_) => "remove it".into(),
+            Self::UnknownRealm(_) => "name one that has a `[[realm]]`".into(),
+            Self::Users(fault) => return fault.help(),
+            _ => return None,
         };
         Some(text)
     }
@@ -210,6 +242,7 @@ impl Fault {
                 | Self::BadHistoryTopic { .. }
                 | Self::SameHistory(_)
                 | Self::NoStore
+                | Self::UnknownRealm(_)
                 | Self::SoftOverHard { .. }
                 | Self::TotalUnderHard { .. }
                 | Self::HardUnderMessage { .. }

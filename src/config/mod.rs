@@ -13,6 +13,7 @@ mod loader;
 mod parse;
 mod report;
 mod summary;
+mod users;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -21,14 +22,16 @@ use serde::Deserialize;
 
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
+pub use crate::authentication::{AuthenticatorSettings as Authenticator, Method};
 pub use crate::router::{
     HistorySettings as History, HistoryStore, RealmSettings as Realm, RequestIdCheck,
 };
 pub use fault::{ConfigError, Fault};
-pub use listener::{BadAddress, ListenAddress, Listener};
+pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};
 pub use loader::Loader;
 pub use report::{Place, Problem, Report};
 pub use summary::{Summary, Warning};
+pub use users::UsersFault;
 
 /// Everything an operator can set. The serde names are the file's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -83,6 +86,13 @@ impl Config {
             }
             _ => None,
         }
+    }
+
+    /// Whether somebody has a ticket whose comparison takes long.
+    pub fn has_costly_logins(&self) -> bool {
+        let ways = self.realms.iter().flat_map(|realm| &realm.authenticators);
+        let mut principals = ways.flat_map(|way| &way.principals);
+        principals.any(|principal| principal.credential.is_costly())
     }
 
     /// The file of the store, if something is to be stored.
@@ -160,6 +170,8 @@ pub struct Tuning {
     pub send_buffer_bytes: Option<usize>,
     /// The kernel's receive buffer of each connection (SO_RCVBUF), in bytes; `None`: the system's.
     pub recv_buffer_bytes: Option<usize>,
+    /// Threads that compare tickets with their hashes, each in some 20 MiB. 1 to 64.
+    pub login_threads: usize,
 }
 
 impl Default for Tuning {
@@ -172,6 +184,7 @@ impl Default for Tuning {
             flush_delay_us: 0,
             send_buffer_bytes: None,
             recv_buffer_bytes: None,
+            login_threads: 2,
         }
     }
 }

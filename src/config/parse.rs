@@ -13,7 +13,9 @@ use toml::de::{DeTable, DeValue, Error};
 use super::fault::{Fault, UNKNOWN_NAME, key_without_index};
 use super::keys::keys_of;
 use super::report::{Place, Problem};
-use super::{Config, History, Listener, Log, Protocol, Realm, Storage, Tuning};
+use super::{
+    Authenticator, Config, History, Listener, ListenerPath, Log, Protocol, Realm, Storage, Tuning,
+};
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
 /// Where each key of the file has its value: `limits.nesting`, `listener.0.paths`, `listener.0`.
@@ -30,6 +32,7 @@ pub(super) fn parse(text: &str) -> Parsed {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::default();
     let mut config = Config { development: false, ..Config::default() };
+    config.realms.iter_mut().for_each(|realm| realm.authenticators.clear());
     if errors.is_empty() {
         reader.read_root(root.into_inner(), &mut config);
     } else {
@@ -59,7 +62,7 @@ impl Reader {
         for (key, value) in root {
             let name = key.get_ref().clone();
             match &*name {
-                "listener" => self.read_list(&name, &value, Some("listen"), &mut config.listeners),
+                "listener" => self.read_listeners(&value, &mut config.listeners),
                 "realm" => self.read_realms(&value, &mut config.realms),
                 "limits" => self.read_section(&name, &value, &mut config.limits),
                 "output" => self.read_section(&name, &value, &mut config.output),
@@ -77,26 +80,39 @@ impl Reader {
         config.shards = plain.shards;
     }
 
-    /// The realms, and the histories inside of them as lists of their own.
+    /// The realms, and the authenticators and histories inside of them as lists of their own.
     fn read_realms(&mut self, value: &Value<'_>, realms: &mut Vec<Realm>) {
-        let mut value = value.clone();
-        let mut inner = Vec::new();
-        if let DeValue::Array(items) = value.get_mut() {
-            for item in items.iter_mut() {
-                let DeValue::Table(table) = item.get_mut() else {
-                    inner.push(None);
-                    continue;
-                };
-                inner.push(table.remove("history"));
+        let (value, inner) = take_out(value, &["authenticator", "history"]);
+        self.read_list("realm", &value, Some("name"), realms);
+        for (index, realm) in realms.iter_mut().enumerate() {
+            // Nobody comes in whom the file does not let in.
+            realm.authenticators.clear();
+            let Some([authenticators, histories]) = inner.get(index).map(Vec::as_slice) else {
+                continue;
+            };
+            let path = |key: &str| format!("realm.{index}.{key}");
+            if let Some(list) = authenticators {
+                let path = path("authenticator");
+                self.read_list(&path, list, Some("method"), &mut realm.authenticators);
+            }
+            if let Some(list) = histories {
+                self.read_list(&path("history"), list, Some("topic"), &mut realm.histories);
             }
         }
-        self.read_list("realm", &value, Some("name"), realms);
-        // What is no table is reported, and stands in no list.
-        let tables = matches!(value.get_ref(), DeValue::Array(_));
-        for (index, realm) in realms.iter_mut().enumerate().filter(|_| tables) {
-            if let Some(histories) = inner.get(index).and_then(Option::as_ref) {
-                let path = format!("realm.{index}.history");
-                self.read_list(&path, histories, Some("topic"), &mut realm.histories);
+    }
+
+    /// The listeners, and the paths with rules of their own inside of them.
+    fn read_listeners(&mut self, value: &Value<'_>, listeners: &mut Vec<Listener>) {
+        let names_paths: Vec<_> = tables(value).map(|table| table.contains_key("paths")).collect();
+        let (value, inner) = take_out(value, &["path"]);
+        self.read_list("listener", &value, Some("listen"), listeners);
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            let Some([Some(list)]) = inner.get(index).map(Vec::as_slice) else { continue };
+            let path = format!("listener.{index}.path");
+            self.read_list(&path, list, Some("path"), &mut listener.paths_apart);
+            if !names_paths[index] {
+                // What is narrowed at one path is not open at the default ones.
+                listener.paths.clear();
             }
         }
     }
@@ -151,6 +167,10 @@ impl Reader {
         let mut good = DeTable::new();
         for (key, value) in table {
             let name = key.get_ref().as_ref();
+            if name == "anonymous_role" && section == "[[realm]]" {
+                self.report(Fault::OldAnonymousRole, key.span());
+                continue;
+            }
             if !known.contains(&name) {
                 self.report(unknown_key(name, section, known), key.span());
                 continue;
@@ -181,6 +201,33 @@ impl Reader {
     }
 }
 
+/// The tables of a list.
+fn tables<'v, 't>(value: &'v Value<'t>) -> impl Iterator<Item = &'v DeTable<'t>> {
+    let items = match value.get_ref() {
+        DeValue::Array(items) => Some(items),
+        _ => None,
+    };
+    items.into_iter().flat_map(|items| items.iter()).filter_map(|item| match item.get_ref() {
+        DeValue::Table(table) => Some(table),
+        _ => None,
+    })
+}
+
+/// A list of tables without these keys, and for each table the values of the keys.
+fn take_out<'t>(value: &Value<'t>, keys: &[&str]) -> (Value<'t>, Vec<Vec<Option<Value<'t>>>>) {
+    let mut rest = value.clone();
+    let mut taken = Vec::new();
+    if let DeValue::Array(items) = rest.get_mut() {
+        for item in items.iter_mut() {
+            // What is no table is reported, and stands in no list.
+            if let DeValue::Table(table) = item.get_mut() {
+                taken.push(keys.iter().map(|key| table.remove(*key)).collect());
+            }
+        }
+    }
+    (rest, taken)
+}
+
 fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
     T::deserialize(Spanned::new(0..0, table).into_deserializer())
 }
@@ -196,9 +243,11 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 10] = [
+    let sections: [(&str, &[&str]); 12] = [
         ("[[listener]]", keys_of::<Listener>()),
+        ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[realm]]", keys_of::<Realm>()),
+        ("[[realm.authenticator]]", keys_of::<Authenticator>()),
         ("[[realm.history]]", keys_of::<History>()),
         ("[limits]", keys_of::<Limits>()),
         ("[output]", keys_of::<OutputLimits>()),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, History, HistoryStore, Listener, Realm};
+use super::{Authenticator, Config, History, HistoryStore, Listener, Method, Realm};
 use crate::codec::Codec;
 use crate::limits::SlowConsumerPolicy;
 use crate::wamp::UriRule;
@@ -57,6 +57,11 @@ pub enum Warning {
     )]
     OpenToNetwork(String),
     #[error(
+        "realm {0} is closed: it has no `[[realm.authenticator]]` that says who may join; to let \
+         everybody in, add one with `method = \"anonymous\"`"
+    )]
+    ClosedRealm(String),
+    #[error(
         "realm {realm}: everybody who can connect may end the sessions of others, because \
          `admin_roles` has \"{role}\", the role of clients without authentication"
     )]
@@ -64,17 +69,31 @@ pub enum Warning {
 }
 
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
-    let open = config.listeners.iter().filter(|listener| !listener.address.is_local());
+    let anonymous = |realm: &Realm| {
+        let mut ways = realm.authenticators.iter();
+        ways.any(|way| way.method == Method::Anonymous)
+    };
+    let is_open = config.realms.iter().any(anonymous);
+    let open = config
+        .listeners
+        .iter()
+        .filter(|listener| is_open && listener.permits_anonymous() && !listener.address.is_local());
     let development = config.development.then_some(Warning::Development);
     let unused = config.storage.path.is_some() && config.store().is_none();
     let development = development.into_iter().chain(unused.then_some(Warning::UnusedStore));
-    let admins = config.realms.iter().filter(|r| r.admin_roles.contains(&r.anonymous_role));
-    let admins = admins.map(|realm| Warning::AnonymousAdmin {
-        realm: realm.name.clone(),
-        role: realm.anonymous_role.clone(),
+    let admins = config.realms.iter().flat_map(|realm| {
+        let ways = realm.authenticators.iter().filter(|way| way.method == Method::Anonymous);
+        let roles = ways.map(Authenticator::anonymous_role);
+        let admins = roles.filter(|role| realm.admin_roles.iter().any(|admin| admin == role));
+        admins.map(|role| Warning::AnonymousAdmin {
+            realm: realm.name.clone(),
+            role: role.to_owned(),
+        })
     });
     let open = open.map(|listener| Warning::OpenToNetwork(listener.label()));
-    development.chain(open).chain(admins).collect()
+    let closed = config.realms.iter().filter(|realm| realm.authenticators.is_empty());
+    let closed = closed.map(|realm| Warning::ClosedRealm(realm.name.clone()));
+    development.chain(open).chain(closed).chain(admins).collect()
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
@@ -96,6 +115,10 @@ fn describe_listener(listener: &Listener, config: &Config) -> String {
     if !listener.origins.is_empty() {
         text.push_str(&format!(", origins {}", listener.origins.join(" ")));
     }
+    if !listener.authmethods.is_empty() {
+        let names: Vec<_> = listener.authmethods.iter().map(|method| method.as_str()).collect();
+        text.push_str(&format!(", only {}", names.join(" ")));
+    }
     text
 }
 
@@ -104,8 +127,11 @@ fn describe_realm(realm: &Realm) -> String {
         UriRule::Loose => "loose",
         UriRule::Strict => "strict",
     };
-    let role = &realm.anonymous_role;
-    let mut text = format!("{} ({rule} URIs, anonymous clients as role `{role}`)", realm.name);
+    let mut ways: Vec<_> = realm.authenticators.iter().map(describe_way).collect();
+    if ways.is_empty() {
+        ways.push("closed".into());
+    }
+    let mut text = format!("{} ({rule} URIs, {})", realm.name, ways.join(", "));
     for History { topic, policy, store, .. } in &realm.histories {
         let store = match store {
             HistoryStore::Memory => "in memory",
@@ -114,6 +140,16 @@ fn describe_realm(realm: &Realm) -> String {
         text.push_str(&format!(", history of {} `{topic}` {store}", policy.as_str()));
     }
     text
+}
+
+fn describe_way(way: &Authenticator) -> String {
+    match (way.method, way.principals.len()) {
+        (Method::Anonymous, _) => {
+            format!("anonymous clients as role `{}`", way.anonymous_role())
+        }
+        (method, 1) => format!("{} for 1 user", method.as_str()),
+        (method, users) => format!("{} for {users} users", method.as_str()),
+    }
 }
 
 /// A size in the largest unit that divides it.

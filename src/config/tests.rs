@@ -1,25 +1,35 @@
 //! The default file holds every key, at its default, and each of them can be uncommented.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use super::keys::keys_of;
 use super::*;
 
 #[test]
 fn the_default_file_is_the_default_configuration() {
     let config = Loader::from_text("default.toml", DEFAULT_FILE).finish().unwrap();
-    assert_eq!(config, Config { development: false, ..Config::default() });
+    let mut default = Config { development: false, ..Config::default() };
+    // The role is the default one, also where it is not named.
+    default.realms[0].authenticators[0].role = None;
+    assert_eq!(config, default);
 }
 
 #[test]
-fn an_empty_file_is_the_default_configuration() {
+fn an_empty_file_is_the_default_configuration_but_nobody_may_join() {
     let config = Loader::from_text("empty.toml", "").finish().unwrap();
-    assert_eq!(config, Config { development: false, ..Config::default() });
+    let mut closed = Config { development: false, ..Config::default() };
+    closed.realms[0].authenticators.clear();
+    assert_eq!(config, closed);
 }
 
 #[test]
 fn the_default_file_names_every_key() {
     for (header, keys) in [
         ("[[listener]]", keys_of::<Listener>()),
+        ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[realm]]", keys_of::<Realm>()),
+        ("[[realm.authenticator]]", keys_of::<Authenticator>()),
         ("[[realm.history]]", keys_of::<History>()),
         ("[limits]", keys_of::<Limits>()),
         ("[output]", keys_of::<OutputLimits>()),
@@ -62,8 +72,15 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
         text.push_str(bare.unwrap_or(line));
         text.push('\n');
     }
-    let config = Loader::from_text("default.toml", text).finish().unwrap();
-    assert_eq!(changed, 16, "keys without a default, and a listener to show one of them");
+    let folder = tempfile::tempdir().unwrap();
+    let hash = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
+    let users = format!("[[user]]\nauthid = \"joe\"\nrole = \"a\"\nticket = \"{hash}\"\n");
+    fs::write(folder.path().join("users.toml"), users).unwrap();
+    let mode = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(folder.path().join("users.toml"), mode).unwrap();
+    let file = folder.path().join("default.toml").display().to_string();
+    let config = Loader::from_text(file, text).finish().unwrap();
+    assert_eq!(changed, 28, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }

@@ -14,8 +14,10 @@ use super::acceptor::{Accepted, Occupancy};
 use super::hold::{Alarm, Hold, Output};
 use super::mesh::{Inbox, Parcel};
 use super::socket::Socket;
+use super::verifier::Verifiers;
+use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, HISTORY, ShardId, ShardSet};
+use crate::router::{Deposit, HISTORY, SessionRef, ShardId, ShardSet};
 use crate::shard::{Batch, Shard, Tick, Turn, Wire};
 use crate::wamp::Timestamp;
 
@@ -55,6 +57,8 @@ struct Links {
     occupancy: Arc<Occupancy>,
     /// The way to the store, if there is one.
     store: Option<Sender<(Vec<Deposit>, usize)>>,
+    /// The way to those who judge tickets, if there are tickets.
+    verifiers: Option<Verifiers>,
 }
 
 impl EventLoop {
@@ -65,6 +69,7 @@ impl EventLoop {
         budget: HoldBudget,
         occupancy: Arc<Occupancy>,
         store: Option<Sender<(Vec<Deposit>, usize)>>,
+        verifiers: Option<Verifiers>,
         started: Instant,
     ) -> io::Result<Self> {
         let hold = if budget.delay.is_zero() {
@@ -72,7 +77,8 @@ impl EventLoop {
         } else {
             Some((Hold::new(budget.delay), Alarm::new(poll.registry(), ALARM)?))
         };
-        let links = Links { shard: shard.id(), sockets: Vec::new(), inbox, occupancy, store };
+        let (shard_id, sockets) = (shard.id(), Vec::new());
+        let links = Links { shard: shard_id, sockets, inbox, occupancy, store, verifiers };
         let (turn, held_bytes) = (Turn::new(shard), budget.bytes);
         Ok(Self { turn, links, poll, held_bytes, started, hold })
     }
@@ -244,6 +250,10 @@ impl Wire for Links {
         self.inbox.mesh().queues(HISTORY, weight);
         // A store that has ended brings the router down; until then nobody is answered.
         let _ = store.send((deposits, weight));
+    }
+
+    fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {
+        self.verifiers.as_ref().is_some_and(|verifiers| verifiers.judge(applicant, check))
     }
 
     fn release(&mut self, weight: usize) {

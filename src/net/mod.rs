@@ -9,6 +9,7 @@ pub mod mesh;
 mod server;
 mod socket;
 mod store;
+mod verifier;
 
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use server::{Server, StartError, StopError};

@@ -13,6 +13,7 @@ use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::mesh::{Mesh, Parcel};
 use super::store::{self, STORE_PATIENCE, StoreThread};
+use super::verifier::Verifiers;
 use crate::config::{Config, ListenAddress};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
@@ -74,6 +75,7 @@ pub struct Server {
     acceptor: StopAcceptor,
     threads: Vec<JoinHandle<io::Result<()>>>,
     storage: Option<StoreThread>,
+    verifiers: Option<Verifiers>,
     /// The names of threads that have ended.
     ended: (Sender<String>, Receiver<String>),
 }
@@ -122,19 +124,30 @@ impl Server {
         };
         let addresses = config.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let (threads, ended) = (Vec::new(), unbounded());
-        let mut server =
-            Self { router, mesh, addresses, acceptor: stop, threads, storage: None, ended };
+        let mut server = Self {
+            router,
+            mesh,
+            addresses,
+            acceptor: stop,
+            threads,
+            storage: None,
+            verifiers: None,
+            ended,
+        };
         let budget = HoldBudget {
             delay: Duration::from_micros(config.tuning.flush_delay_us),
             bytes: HELD_BYTES.min(config.output.hard_bytes / 4),
         };
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
+        server.verifiers = server.spawn_verifiers(config)?;
         let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
             let store = store.clone();
-            let event_loop = EventLoop::new(shard, poll, inbox, budget, occupancy, store, started)?;
+            let verifiers = server.verifiers.clone();
+            let event_loop =
+                EventLoop::new(shard, poll, inbox, budget, occupancy, store, verifiers, started)?;
             server.spawn(format!("shard-{number}"), || event_loop.run())?;
         }
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
@@ -242,6 +255,23 @@ impl Server {
         })
     }
 
+    /// Threads that judge tickets, if somebody has one that takes long. They end with the shards.
+    fn spawn_verifiers(&mut self, config: &Config) -> io::Result<Option<Verifiers>> {
+        if !config.has_costly_logins() {
+            return Ok(None);
+        }
+        let threads = config.tuning.login_threads;
+        let (verifiers, threads) = Verifiers::new(threads, config.limits.login_queue);
+        for (number, verifier) in threads.into_iter().enumerate() {
+            let mesh = Arc::clone(&self.mesh);
+            self.spawn(format!("auth-{number}"), move || {
+                verifier.run(&mesh);
+                Ok(())
+            })?;
+        }
+        Ok(Some(verifiers))
+    }
+
     /// The thread of the store ends when the last shard has, with everything written or named.
     fn spawn_storage(&mut self, storage: Storage) -> io::Result<Sender<(Vec<Deposit>, usize)>> {
         let (sender, deposits) = unbounded();
@@ -261,6 +291,9 @@ impl Server {
         self.acceptor.stop();
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Shutdown);
+        }
+        if let Some(verifiers) = self.verifiers.take() {
+            verifiers.stop();
         }
         let mut result = Ok(());
         for thread in self.threads.drain(..) {

@@ -103,6 +103,16 @@ counters! {
     connections_refused: total,
     sessions_joined: total,
     sessions_refused: total,
+    /// Clients that were asked to prove who they are.
+    logins_challenged: total,
+    /// Logins that ended with a wrong secret, or the authid of nobody.
+    logins_denied: total,
+    /// Logins that the router had no room or no time to judge.
+    logins_failed: total,
+    /// Logins refused because too many from the same address had failed.
+    logins_limited_by_address: total,
+    /// Logins refused because too many with the same authid had failed.
+    logins_limited_by_authid: total,
     messages_received: total,
     bytes_received: total,
     bytes_sent: total,

@@ -24,6 +24,7 @@ mod topics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::authentication::{AuthenticatorSettings, Failures};
 use crate::hash::{HashSeed, Map};
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
@@ -178,9 +179,10 @@ pub struct RealmSettings {
     pub name: String,
     /// How strictly the URIs that clients use in this realm are checked.
     pub uri_rule: UriRule,
-    /// The `authrole` of sessions that joined without authentication.
-    pub anonymous_role: String,
-    /// `trustlevel` of what such sessions publish and call; `None`: there is none (AP-PTL-01,
+    /// The ways in, in order; none: nobody can join.
+    #[serde(rename = "authenticator")]
+    pub authenticators: Vec<AuthenticatorSettings>,
+    /// `trustlevel` of what sessions publish and call; `None`: there is none (AP-PTL-01,
     /// AP-CTL-01).
     pub anonymous_trustlevel: Option<u64>,
     pub publisher_disclosure: PublisherDisclosure,
@@ -196,7 +198,7 @@ pub struct RealmSettings {
 }
 
 impl RealmSettings {
-    /// A realm with default rules.
+    /// A realm with default rules, which everybody may join as `anonymous`.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
@@ -207,7 +209,7 @@ impl Default for RealmSettings {
         Self {
             name: "realm1".into(),
             uri_rule: UriRule::default(),
-            anonymous_role: "anonymous".into(),
+            authenticators: vec![AuthenticatorSettings::anonymous("anonymous")],
             anonymous_trustlevel: None,
             publisher_disclosure: PublisherDisclosure::default(),
             caller_disclosure: CallerDisclosure::default(),
@@ -230,6 +232,7 @@ pub struct Router {
     /// Written by the thread of the store.
     storage_counters: Arc<Counters>,
     seed: HashSeed,
+    failures: Failures,
 }
 
 impl Router {
@@ -249,9 +252,10 @@ impl Router {
             by_name.insert(name, Arc::new(realm));
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
+        let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
         let storage_counters = Arc::default();
-        Self { settings, realms: by_name, counters, held, storage_counters, seed }
+        Self { settings, realms: by_name, counters, held, storage_counters, seed, failures }
     }
 
     pub fn shard_count(&self) -> usize {
@@ -303,6 +307,11 @@ impl Router {
             }
         }
         surplus
+    }
+
+    /// The logins that have failed of late.
+    pub const fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     pub fn realm(&self, name: &str) -> Option<&Arc<Realm>> {

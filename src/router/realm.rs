@@ -9,6 +9,7 @@ use super::procedures::ProcedureTable;
 use super::retained::RetainedTable;
 use super::topics::TopicTable;
 use super::{IdCounter, RealmSettings, SessionRef, Settings, ShardId};
+use crate::authentication::Gate;
 use crate::hash::HashSeed;
 use crate::wamp::SessionId;
 
@@ -22,6 +23,8 @@ pub struct Realm {
     /// Stays as long as the realm.
     pub histories: HistoryTable,
     pub feed: Arc<MetaFeed>,
+    /// Who may join, and how.
+    pub gate: Gate,
     /// As in the settings, to be shared.
     name: Arc<str>,
     /// The place of this realm in the configuration.
@@ -80,6 +83,7 @@ impl Realm {
             procedures: ProcedureTable::new(seed, ids, &feed),
             retained: RetainedTable::default(),
             feed,
+            gate: Gate::new(&settings.authenticators),
             name: settings.name.as_str().into(),
             number,
             settings,

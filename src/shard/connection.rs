@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::input::Input;
 use super::leaving::Leaving;
+use super::login::Applicant;
 use super::{Admission, Closing};
 use crate::clock::Millis;
 use crate::codec::Codec;
@@ -41,8 +42,10 @@ pub(super) struct Connection {
     pub(super) leaving: Option<Box<Leaving>>,
     pub(super) rules: Arc<TransportRules>,
     pub(super) admission: Admission,
-    /// Where the connection comes from, for logs.
+    /// Where the connection comes from, for logs and for the limit of failed logins.
     pub(super) peer: Box<str>,
+    /// What tells the TLS channel from all others (RFC 9266, `tls-exporter`); `None` without one.
+    pub(super) channel_id: Option<[u8; 32]>,
     /// Tells this connection from earlier ones in the same slot.
     pub(super) generation: u32,
     /// Shards that messages of this connection went to: reading waits while one is congested.
@@ -66,6 +69,10 @@ pub(super) enum Phase {
     Negotiating,
     /// The transport is open, HELLO has not come.
     Open,
+    /// CHALLENGE was sent, AUTHENTICATE has not come.
+    Challenged(Box<Applicant>),
+    /// AUTHENTICATE has come and is judged elsewhere; the input is parked.
+    Judged(Box<Applicant>),
     Joined(Box<Session>),
     /// GOODBYE was sent, the session is out of routing, its answer is awaited (BP-SES-13).
     ShuttingDown(Closing),
@@ -145,6 +152,7 @@ impl Connection {
             rules,
             admission,
             peer,
+            channel_id: None,
             generation,
             feeds: ShardSet::default(),
             clock: Clock::new(now),
@@ -190,7 +198,9 @@ impl Connection {
     /// How long the peer's messages may be: a stranger's are short.
     pub(super) const fn stage(&self) -> Stage {
         match &self.phase {
-            Phase::Negotiating | Phase::Open => Stage::Establishing,
+            Phase::Negotiating | Phase::Open | Phase::Challenged(_) | Phase::Judged(_) => {
+                Stage::Establishing
+            }
             _ => Stage::Established,
         }
     }
@@ -229,6 +239,8 @@ impl Connection {
             Phase::Negotiating | Phase::Open => {
                 Deadline { at: since + timeouts.handshake_ms, due: Due::Handshake }
             }
+            Phase::Challenged(_) => Deadline { at: since + timeouts.login_ms, due: Due::Answer },
+            Phase::Judged(_) => Deadline { at: since + timeouts.login_ms, due: Due::Judgement },
             Phase::Joined(_) => self.keepalive_deadline(timeouts),
             Phase::ShuttingDown(_) => {
                 Deadline { at: since + timeouts.close_ms, due: Due::CloseTransport }
@@ -279,6 +291,10 @@ pub(super) const NEVER: Deadline = Deadline { at: Millis(u64::MAX), due: Due::Pi
 pub(super) enum Due {
     /// The peer has not said HELLO in time.
     Handshake,
+    /// The peer has not answered CHALLENGE in time.
+    Answer,
+    /// Nobody has judged the answer in time.
+    Judgement,
     Ping,
     /// The peer did not answer a ping.
     Silent,
@@ -293,6 +309,6 @@ pub(super) enum Due {
 impl Due {
     /// Whether the peer is blamed for its silence: all that it has sent must have been dealt with.
     pub(super) const fn is_silence(self) -> bool {
-        matches!(self, Self::Handshake | Self::Silent | Self::CloseTransport)
+        matches!(self, Self::Handshake | Self::Answer | Self::Silent | Self::CloseTransport)
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum Violation {
     Sequence(#[from] SequenceError),
     #[error("{0} is not allowed before the session is established: say HELLO first")]
     BeforeHello(&'static str),
+    #[error("{0} is not allowed while the router waits for AUTHENTICATE")]
+    InsteadOfAnswer(&'static str),
     #[error("{0} is not allowed after the session is established")]
     AfterWelcome(&'static str),
     #[error("{message} needs the role {role}, which HELLO did not announce")]
@@ -147,6 +149,7 @@ impl Shard {
     ) -> Result<(), Violation> {
         match &self.connections[slot as usize].phase {
             Phase::Open => self.handle_opening(slot, message, now),
+            Phase::Challenged(_) => self.handle_answer(slot, message, now),
             Phase::Joined(_) => self.handle_joined(slot, message, now),
             Phase::ShuttingDown(_) => {
                 if matches!(message, ClientMessage::Goodbye { .. } | ClientMessage::Abort { .. }) {
@@ -154,7 +157,31 @@ impl Shard {
                 }
                 Ok(())
             }
-            Phase::Negotiating | Phase::Closing | Phase::Parted | Phase::Gone => Ok(()),
+            Phase::Negotiating
+            | Phase::Judged(_)
+            | Phase::Closing
+            | Phase::Parted
+            | Phase::Gone => Ok(()),
+        }
+    }
+
+    /// What may answer a CHALLENGE (AU-GEN-06).
+    fn handle_answer(
+        &mut self,
+        slot: u32,
+        message: ClientMessage<'_>,
+        now: Millis,
+    ) -> Result<(), Violation> {
+        match message {
+            ClientMessage::Authenticate(answer) => {
+                self.handle_authenticate(slot, &answer, now);
+                Ok(())
+            }
+            ClientMessage::Abort { .. } => {
+                self.start_closing(slot, now);
+                Ok(())
+            }
+            other => Err(Violation::InsteadOfAnswer(other.name())),
         }
     }
 
@@ -209,7 +236,7 @@ impl Shard {
                 self.start_closing(slot, now);
                 Ok(())
             }
-            ClientMessage::Hello(_) | ClientMessage::Authenticate { .. } => {
+            ClientMessage::Hello(_) | ClientMessage::Authenticate(_) => {
                 Err(Violation::AfterWelcome(message.name()))
             }
         }

@@ -4,6 +4,8 @@
 //! Input that waits for something (its turn, room, a shard that is behind) keeps its order and
 //! costs nothing but its bytes. What frames are, and who handles them, is for `inbound`.
 
+use std::fmt;
+
 use super::connection::Connection;
 use super::unheard::MOST_ANNOUNCED;
 use super::{Admission, Shard};
@@ -12,7 +14,7 @@ use crate::router::Counters;
 use crate::transport::Inbound;
 
 /// What came from a peer and is not dealt with, and whether more may be dealt with now.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Input {
     /// The start of a frame, or whole frames that wait for their turn.
     bytes: Vec<u8>,
@@ -34,6 +36,15 @@ pub(super) struct Input {
     own_output: usize,
     /// Units of work that the peer is ahead of its share.
     debt: u64,
+}
+
+/// Not the bytes: there may be a ticket among them.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Input");
+        shown.field("bytes", &self.bytes.len()).field("status", &self.status());
+        shown.field("tickets", &self.tickets).finish_non_exhaustive()
+    }
 }
 
 /// What a connection's input waits for.

@@ -228,6 +228,7 @@ impl Shard {
         let connection = &mut self.connections[slot as usize];
         connection.session_id = None;
         if !matches!(connection.phase, Phase::Joined(_)) {
+            self.end_login(slot);
             return;
         }
         let Phase::Joined(session) = std::mem::replace(&mut connection.phase, Phase::Open) else {

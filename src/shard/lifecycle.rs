@@ -110,7 +110,8 @@ impl Shard {
                 let reason = CloseReason::SystemShutdown.uri();
                 self.say_goodbye(slot, EndReason::Shutdown, reason, "", CloseCode::Away, now);
             }
-            Phase::Negotiating | Phase::Open => {
+            Phase::Negotiating | Phase::Open | Phase::Challenged(_) | Phase::Judged(_) => {
+                self.end_login(slot);
                 let message = "the router is shutting down";
                 self.close_transport(slot, CloseCode::Away, message, now);
             }

@@ -43,6 +43,8 @@ pub enum Mail {
     },
     /// To the publisher's shard, from the store: an acknowledged publication is safe, or is not.
     Stored { receipt: Receipt, is_saved: bool },
+    /// To the shard of a client that has answered its CHALLENGE: whether it is who it says.
+    Judged { applicant: SessionRef, is_genuine: bool },
     /// To the caller's shard: how its call ended.
     Return(Box<Return>, PayloadBuf),
 }
@@ -73,7 +75,8 @@ impl Mail {
             | Self::Cancel(_)
             | Self::Pace { .. }
             | Self::Unheard { .. }
-            | Self::Stored { .. } => 0,
+            | Self::Stored { .. }
+            | Self::Judged { .. } => 0,
         };
         ENVELOPE_BYTES + heap_bytes
     }

@@ -15,6 +15,7 @@ mod input;
 mod leaving;
 mod lifecycle;
 mod log_budget;
+mod login;
 mod mail;
 mod mailbox;
 mod meta;
@@ -35,6 +36,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use slab::Slab;
 
+use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::hash::Map;
@@ -95,6 +97,8 @@ pub struct Shard {
     records: Vec<Record>,
     /// What goes to the store, with its weight in bytes.
     deposits: (Vec<Deposit>, usize),
+    /// Answers of clients that are to be judged elsewhere, as they take long.
+    checks: Vec<(SessionRef, Check)>,
     /// Mail to sessions of this shard, handled when the current input is.
     local_mail: Vec<Mail>,
     /// Meta events for other home shards, sent behind everything else of the turn.
@@ -155,6 +159,7 @@ impl Shard {
             outboxes: (0..router.shard_count()).map(|_| Batch::default()).collect(),
             records: Vec::new(),
             deposits: (Vec::new(), 0),
+            checks: Vec::new(),
             local_mail: Vec::new(),
             homebound: Vec::new(),
             event_orders: EventOrders::new(router.seed()),
@@ -344,6 +349,10 @@ impl Shard {
         for (slot, error) in std::mem::take(&mut self.outbound.unfit) {
             self.log_unfit(slot, error, now);
         }
+    }
+
+    fn random_bytes(&mut self) -> [u8; 32] {
+        self.rng.random()
     }
 
     fn random(&mut self) -> u64 {

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use super::connection::Due;
 use super::flush::Flushed;
 use super::{Admission, Batch, InputStatus, Shard};
+use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, ShardId, ShardSet};
+use crate::router::{Deposit, SessionRef, ShardId, ShardSet};
 use crate::transport::TransportRules;
 use crate::wamp::Timestamp;
 
@@ -45,6 +46,10 @@ pub trait Wire {
 
     /// Hands what is to be stored to the store, with its weight in bytes.
     fn store(&mut self, deposits: Vec<Deposit>, weight: usize);
+
+    /// Hands out an answer that takes long to judge; [`super::Mail::Judged`] is to come. `false` if
+    /// too many wait already.
+    fn judge(&mut self, applicant: SessionRef, check: Check) -> bool;
 
     /// So many bytes of mail that came from other shards wait no more.
     fn release(&mut self, weight: usize);
@@ -235,10 +240,21 @@ impl Turn {
             };
             tick.saw_all && is_blamed
         });
+        if self.shard.has_checks() {
+            self.hand_out_checks(wire, now);
+        }
         self.wake_up();
         self.send_mail(wire);
         if let Some((deposits, weight)) = self.shard.take_deposits() {
             wire.store(deposits, weight);
+        }
+    }
+
+    fn hand_out_checks(&mut self, wire: &mut impl Wire, now: Millis) {
+        for (applicant, check) in self.shard.take_checks() {
+            if !wire.judge(applicant, check) {
+                self.shard.fail_unjudged(applicant, now);
+            }
         }
     }
 

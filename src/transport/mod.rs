@@ -22,7 +22,7 @@ pub use error::{HandshakeRefusal, HttpRefusal, TransportError, Violation};
 pub use framing::{FrameStart, Framing};
 pub use mask::unmask;
 pub use output::{Class, Dropped, Output};
-pub use rules::{Stage, TransportRules};
+pub use rules::{Entrance, PathRules, Stage, TransportRules, WayIn};
 pub use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::codec::Codec;
@@ -53,6 +53,7 @@ pub enum Inbound<'a> {
 pub struct Transport {
     state: State,
     needed: u32,
+    way_in: WayIn,
 }
 
 #[derive(Debug)]
@@ -79,7 +80,8 @@ enum Step<'a> {
 
 impl Transport {
     pub const fn new() -> Self {
-        Self { state: State::Negotiating { scanned: 0 }, needed: 1 }
+        let state = State::Negotiating { scanned: 0 };
+        Self { state, needed: 1, way_in: WayIn::LISTENER }
     }
 
     /// Takes one step. `input` starts at a frame or handshake boundary, and holds the same bytes
@@ -106,14 +108,17 @@ impl Transport {
             return Ok(None);
         }
         let step = match &mut self.state {
-            State::Negotiating { scanned } => match negotiate(input, scanned, rules, reply) {
-                Ok((step, None)) => Ok(step),
-                Ok((step, Some(opened))) => {
-                    self.state = opened;
-                    Ok(step)
+            State::Negotiating { scanned } => {
+                let way_in = &mut self.way_in;
+                match negotiate(input, scanned, way_in, rules, reply) {
+                    Ok((step, None)) => Ok(step),
+                    Ok((step, Some(opened))) => {
+                        self.state = opened;
+                        Ok(step)
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
             State::WebSocket(websocket) => websocket.decode(input, stage, rules, reply),
             State::RawSocket => rawsocket::decode(input, stage, rules, reply),
             State::RawSocketBroken | State::Finished => Ok(Step::Done(offered, Inbound::Control)),
@@ -140,6 +145,11 @@ impl Transport {
     /// it returned `None`; no reason to allocate that much before the bytes have come.
     pub const fn needed_bytes(&self) -> usize {
         self.needed as usize
+    }
+
+    /// By which part of the listener the peer came in, once the handshake is over.
+    pub const fn way_in(&self) -> WayIn {
+        self.way_in
     }
 
     /// Whether the handshake is over and the transport is still whole.
@@ -224,6 +234,7 @@ impl Default for Transport {
 fn negotiate(
     input: &[u8],
     scanned: &mut u32,
+    way_in: &mut WayIn,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
 ) -> Result<(Step<'static>, Option<State>), TransportError> {
@@ -240,7 +251,8 @@ fn negotiate(
             let Some(head_bytes) = http::find_head(input, scanned, rules, reply)? else {
                 return Ok((Step::Need(input.len() + 1), None));
             };
-            let codec = http::upgrade(&input[..head_bytes], rules, reply)?;
+            let (codec, way) = http::upgrade(&input[..head_bytes], rules, reply)?;
+            *way_in = way;
             let websocket = WebSocket::new(codec);
             let opened = Inbound::Opened {
                 codec,

@@ -3,7 +3,7 @@
 //! A message in one frame is unmasked and left where it lies; only fragments own memory, and only
 //! for bytes that have come. The HTTP part of the handshake lives in `http`.
 
-use std::str;
+use std::{fmt, str};
 
 use crate::codec::Codec;
 
@@ -34,11 +34,18 @@ enum Life {
 }
 
 /// The message that is still coming.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Fragments {
     bytes: Vec<u8>,
     /// So many bytes are whole, valid characters; binary messages do not use it.
     checked: usize,
+}
+
+/// Not the bytes: there may be a ticket among them.
+impl fmt::Debug for Fragments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fragments").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
 }
 
 struct Header {

@@ -28,7 +28,7 @@ fn configure(directory: &Path, events: usize) {
     let text = format!(
         "shards = 2\n\
          [[listener]]\nlisten = \"127.0.0.1:0\"\n\
-         [[realm]]\nname = \"realm1\"\n\
+         [[realm]]\nname = \"realm1\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n\
          [[realm.history]]\ntopic = \"com.x\"\nstore = \"durable\"\nevents = {events}\n\
          [[realm.history]]\ntopic = \"log.\"\nmatch = \"prefix\"\nstore = \"durable\"\n\
          events = {events}\n\

@@ -8,6 +8,7 @@ mod history;
 mod hostile;
 mod limits;
 mod log;
+mod logins;
 #[cfg(target_os = "linux")]
 mod memory;
 mod process;

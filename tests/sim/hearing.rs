@@ -185,7 +185,7 @@ impl World {
         let client = &mut self.clients[c];
         client.session.id = id;
         client.session.authid = message[2]["authid"].as_str().expect("an authid").to_owned();
-        client.session.authrole = self.plan.realm.anonymous_role.clone();
+        client.session.authrole = self.plan.anonymous_role().to_owned();
         assert_eq!(message[2]["authrole"], json!(client.session.authrole));
         let has_level = self.plan.realm.anonymous_trustlevel.is_some();
         for (role, feature) in

@@ -6,7 +6,7 @@
 //! the router tells of itself, `asking` and `sweeping` what it is asked, `crowding` what makes
 //! work. `hearing` and `answers` judge with the help of `model`, `endings` how calls end, `probing`
 //! who gets them at rest, `bounds` what a shard holds and does. `restarting` and `closing` end a
-//! process and a run, `log` keeps the trace.
+//! process and a run, `log` keeps the trace. `logins` is a simulation of its own.
 
 mod actions;
 mod answers;
@@ -22,6 +22,7 @@ mod hearing;
 mod history;
 mod hostile;
 mod log;
+pub(crate) mod logins;
 mod meta;
 mod model;
 mod plan;

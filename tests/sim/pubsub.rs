@@ -114,7 +114,7 @@ impl World {
 
     /// One or two lists that name some of the clients.
     fn lists(&mut self, options: &mut Value) {
-        let role = self.plan.realm.anonymous_role.clone();
+        let role = self.plan.anonymous_role().to_owned();
         for _ in 0..self.rng.random_range(1..=2) {
             let list = *pick(&mut self.rng, LISTS);
             let mut names = Vec::new();
