@@ -8,10 +8,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
+use stentor::authorization::Action;
 use stentor::config::{
-    Config, ConfigError, ListenAddress, Listener, Loader, LogFormat, Realm, RequestIdCheck,
+    Config, ConfigError, ListenAddress, Listener, Loader, LogFormat, RequestIdCheck,
 };
 use stentor::limits::SlowConsumerPolicy;
+use stentor::wamp::MatchPolicy;
+
+use crate::explain::Question;
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
 ///
@@ -27,12 +31,15 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and it lives until the start")]
 pub(crate) enum Command {
     /// Run the router (the default)
     Run(RunFlags),
     /// Say what a configuration file would run, or what is wrong with it
     Check { file: PathBuf },
+    /// Say which permission decides whether a role may do something
+    ///
+    /// The exit code is 0 if it may, 1 if it may not, and 2 if there is no answer.
+    Explain(ExplainFlags),
     /// Work with configuration files
     Config {
         #[command(subcommand)]
@@ -46,6 +53,41 @@ pub(crate) enum ConfigCommand {
     Default,
 }
 
+/// A request that a session of some role might make.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainFlags {
+    /// publish, subscribe, call or register
+    #[arg(value_parser = one_of::<Action>(&ACTIONS))]
+    action: Action,
+    /// The topic or procedure, or the pattern of them
+    uri: String,
+    /// The authrole of the session
+    #[arg(long, value_name = "NAME")]
+    role: String,
+    /// The realm [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    realm: Option<String>,
+    /// How the URI is matched, for subscribe and register [default: exact]
+    #[arg(long = "match", value_name = "POLICY")]
+    #[arg(value_parser = one_of::<MatchPolicy>(&MATCH_POLICIES))]
+    policy: Option<MatchPolicy>,
+    /// The file whose permissions are meant [default: no file, everybody may do everything]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl ExplainFlags {
+    pub(crate) fn question(&self) -> Question<'_> {
+        Question {
+            action: self.action,
+            uri: &self.uri,
+            policy: self.policy.unwrap_or_default(),
+            role: &self.role,
+            realm: self.realm.as_deref(),
+        }
+    }
+}
+
 /// What `run` can be told without a file. Defaults are those of `stentor config default`.
 #[derive(Args, Debug, Default)]
 pub(crate) struct RunFlags {
@@ -54,7 +96,7 @@ pub(crate) struct RunFlags {
     pub(crate) config: Option<PathBuf>,
     #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
     listen: Vec<ListenAddress>,
-    /// Serve this realm, instead of the file's; repeatable [default: realm1]
+    /// Serve this realm and not the others of the file; repeatable [default: realm1]
     #[arg(long, value_name = "NAME")]
     realm: Vec<String>,
     /// Threads that serve connections, 1 to 62; 0: one per available core [default: 0]
@@ -134,8 +176,7 @@ impl RunFlags {
             to.set("listener", "--listen", |c| c.listeners = listeners);
         }
         if !self.realm.is_empty() {
-            let realms = self.realm.iter().map(Realm::named).collect();
-            to.set("realm", "--realm", |c| c.realms = realms);
+            to.set("realm", "--realm", |config| config.serve_realms(&self.realm));
         }
         // The path of the field is also its key in the file.
         macro_rules! set {
@@ -185,11 +226,14 @@ const LISTEN_HELP: &str = "Listen here, instead of on the file's listeners: 127.
 
 const POLICIES: [&str; 3] = ["disconnect", "drop_newest", "drop_oldest"];
 const REQUEST_ID_CHECKS: [&str; 3] = ["strict", "monotonic", "off"];
+const ACTIONS: [&str; 4] = ["publish", "subscribe", "call", "register"];
+const MATCH_POLICIES: [&str; 3] = ["exact", "prefix", "wildcard"];
 const LOG_FORMATS: [&str; 3] = ["auto", "human", "json"];
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use stentor::config::{Access, Realm};
 
     use super::*;
 
@@ -287,7 +331,12 @@ mod tests {
                 .unwrap();
         assert_eq!(config.shards, 5);
         assert_eq!(config.limits.nesting, 9);
-        assert_eq!(config.realms, [Realm::named("b")]);
+        let access = Access::Roles(Vec::new());
+        assert_eq!(
+            config.realms,
+            [Realm { access, ..Realm::named("b") }],
+            "no rule grants anything"
+        );
         let listeners = ["[::1]:9", "unix:/tmp/x"].map(|text| Listener::on(text.parse().unwrap()));
         assert_eq!(config.listeners, listeners);
         assert!(!config.development);

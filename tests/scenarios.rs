@@ -11,6 +11,7 @@ mod scenarios {
     mod races;
 
     mod attacks;
+    mod authorization;
     mod backpressure;
     mod bounds;
     mod call_details;

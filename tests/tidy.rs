@@ -201,7 +201,7 @@ fn contains_word(line: &str, word: &str) -> bool {
 fn module_of(name: &str) -> Option<&str> {
     let first = name.strip_prefix("src/")?.split('/').next()?;
     let module = first.strip_suffix(".rs").unwrap_or(first);
-    (!matches!(module, "main" | "lib" | "cli" | "logging" | "signals"))
+    (!matches!(module, "main" | "lib" | "cli" | "explain" | "logging" | "signals"))
         .then_some(module)
 }
 

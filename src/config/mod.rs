@@ -12,6 +12,8 @@ mod listener;
 mod loader;
 mod parse;
 mod report;
+mod role_fault;
+mod roles;
 mod summary;
 
 use std::num::NonZeroUsize;
@@ -21,6 +23,7 @@ use serde::Deserialize;
 
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
+pub use crate::authorization::{Access, Permission, RoleSettings as Role};
 pub use crate::router::{
     HistorySettings as History, HistoryStore, RealmSettings as Realm, RequestIdCheck,
 };
@@ -28,6 +31,7 @@ pub use fault::{ConfigError, Fault};
 pub use listener::{BadAddress, ListenAddress, Listener};
 pub use loader::Loader;
 pub use report::{Place, Problem, Report};
+pub use role_fault::RoleFault;
 pub use summary::{Summary, Warning};
 
 /// Everything an operator can set. The serde names are the file's keys.
@@ -83,6 +87,23 @@ impl Config {
             }
             _ => None,
         }
+    }
+
+    /// Serves these realms and no others. What is known of one of them stays; the others are new,
+    /// and grant nothing if there is a file that could say what they grant.
+    pub fn serve_realms(&mut self, names: &[String]) {
+        let known = std::mem::take(&mut self.realms);
+        let realm = |name: &String| {
+            let found = known.iter().find(|realm| realm.name == *name).cloned();
+            found.unwrap_or_else(|| {
+                let access = match self.development {
+                    true => Access::Open,
+                    false => Access::Roles(Vec::new()),
+                };
+                Realm { access, ..Realm::named(name) }
+            })
+        };
+        self.realms = names.iter().map(realm).collect();
     }
 
     /// The file of the store, if something is to be stored.

@@ -13,7 +13,10 @@ use toml::de::{DeTable, DeValue, Error};
 use super::fault::{Fault, UNKNOWN_NAME, key_without_index};
 use super::keys::keys_of;
 use super::report::{Place, Problem};
-use super::{Config, History, Listener, Log, Protocol, Realm, Storage, Tuning};
+use super::role_fault::RoleFault;
+use super::{
+    Access, Config, History, Listener, Log, Permission, Protocol, Realm, Role, Storage, Tuning,
+};
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
 /// Where each key of the file has its value: `limits.nesting`, `listener.0.paths`, `listener.0`.
@@ -29,9 +32,12 @@ pub(super) struct Parsed {
 pub(super) fn parse(text: &str) -> Parsed {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::default();
-    let mut config = Config { development: false, ..Config::default() };
+    // A file grants what it says, so the default realm grants nothing.
+    let realm = Realm { access: Access::Roles(Vec::new()), ..Realm::default() };
+    let mut config = Config { development: false, realms: vec![realm], ..Config::default() };
     if errors.is_empty() {
         reader.read_root(root.into_inner(), &mut config);
+        note_lines(&mut config, &reader.spans, text);
     } else {
         // After a slip in the syntax the parser's idea of the keys is only a guess.
         reader.problems.extend(errors.into_iter().map(|error| {
@@ -77,28 +83,38 @@ impl Reader {
         config.shards = plain.shards;
     }
 
-    /// The realms, and the histories inside of them as lists of their own.
+    /// The realms, and the histories and roles inside of them as lists of their own.
     fn read_realms(&mut self, value: &Value<'_>, realms: &mut Vec<Realm>) {
         let mut value = value.clone();
-        let mut inner = Vec::new();
-        if let DeValue::Array(items) = value.get_mut() {
-            for item in items.iter_mut() {
-                let DeValue::Table(table) = item.get_mut() else {
-                    inner.push(None);
-                    continue;
-                };
-                inner.push(table.remove("history"));
-            }
-        }
+        let (histories, roles) =
+            (take_inner(&mut value, "history"), take_inner(&mut value, "role"));
         self.read_list("realm", &value, Some("name"), realms);
         // What is no table is reported, and stands in no list.
         let tables = matches!(value.get_ref(), DeValue::Array(_));
         for (index, realm) in realms.iter_mut().enumerate().filter(|_| tables) {
-            if let Some(histories) = inner.get(index).and_then(Option::as_ref) {
+            if let Some(histories) = histories.get(index).and_then(Option::as_ref) {
                 let path = format!("realm.{index}.history");
                 self.read_list(&path, histories, Some("topic"), &mut realm.histories);
             }
+            let roles = roles.get(index).and_then(Option::as_ref);
+            let path = format!("realm.{index}.role");
+            realm.access =
+                Access::Roles(roles.map_or_else(Vec::new, |r| self.read_roles(&path, r)));
         }
+    }
+
+    /// The roles of a realm, and the permissions inside of them.
+    fn read_roles(&mut self, path: &str, value: &Value<'_>) -> Vec<Role> {
+        let (mut value, mut roles) = (value.clone(), Vec::<Role>::new());
+        let permissions = take_inner(&mut value, "permission");
+        self.read_list(path, &value, Some("name"), &mut roles);
+        for (number, role) in roles.iter_mut().enumerate() {
+            if let Some(permissions) = permissions.get(number).and_then(Option::as_ref) {
+                let path = format!("{path}.{number}.permission");
+                self.read_list(&path, permissions, Some("uri"), &mut role.permissions);
+            }
+        }
+        roles
     }
 
     fn read_section<T>(&mut self, name: &str, value: &Value<'_>, section: &mut T)
@@ -181,6 +197,31 @@ impl Reader {
     }
 }
 
+/// Takes a list out of each section of a list, to be read by itself.
+fn take_inner<'t>(value: &mut Value<'t>, name: &str) -> Vec<Option<Value<'t>>> {
+    let DeValue::Array(items) = value.get_mut() else { return Vec::new() };
+    let inner = items.iter_mut().map(|item| match item.get_mut() {
+        DeValue::Table(table) => table.remove(name),
+        _ => None,
+    });
+    inner.collect()
+}
+
+/// Tells each permission the line that it begins in.
+fn note_lines(config: &mut Config, spans: &Spans, text: &str) {
+    let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    for (index, realm) in config.realms.iter_mut().enumerate() {
+        let Access::Roles(roles) = &mut realm.access else { continue };
+        for (number, role) in roles.iter_mut().enumerate() {
+            for (place, permission) in role.permissions.iter_mut().enumerate() {
+                let span = spans.get(&format!("realm.{index}.role.{number}.permission.{place}"));
+                let line = |start| newlines.partition_point(|newline| *newline < start) + 1;
+                permission.line = span.map(|span| line(span.start));
+            }
+        }
+    }
+}
+
 fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
     T::deserialize(Spanned::new(0..0, table).into_deserializer())
 }
@@ -190,16 +231,21 @@ fn full_name(path: &str, name: &str) -> String {
 }
 
 fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
+    if (section, key) == ("[[realm]]", "anonymous_trustlevel") {
+        return Fault::Role(RoleFault::MovedTrustlevel);
+    }
     let belongs_to = home_of(key);
     Fault::UnknownKey { key: key.into(), section: section.into(), belongs_to, known: known.into() }
 }
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 10] = [
+    let sections: [(&str, &[&str]); 12] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[realm]]", keys_of::<Realm>()),
         ("[[realm.history]]", keys_of::<History>()),
+        ("[[realm.role]]", keys_of::<Role>()),
+        ("[[realm.role.permission]]", keys_of::<Permission>()),
         ("[limits]", keys_of::<Limits>()),
         ("[output]", keys_of::<OutputLimits>()),
         ("[timeouts]", keys_of::<Timeouts>()),

@@ -61,6 +61,29 @@ pub enum Warning {
          `admin_roles` has \"{role}\", the role of clients without authentication"
     )]
     AnonymousAdmin { realm: String, role: String },
+    #[error(
+        "realm {0} has no role, so nobody may do anything there: add a [[realm.role]] with its \
+         [[realm.role.permission]], as `stentor config default` shows them"
+    )]
+    NoRole(String),
+    #[error(
+        "`{uri}`{place} ends in an asterisk, which stands for itself; for all URIs that begin so \
+         leave it out and write match = \"prefix\""
+    )]
+    Asterisk { uri: String, place: String },
+    #[error(
+        "realm {realm}, role {role}: the permission for `{uri}`{place} never decides who may \
+         {action}: {reason}"
+    )]
+    IdlePermission {
+        realm: String,
+        role: String,
+        uri: String,
+        /// As in ` (line 7)`; empty if it is in no file.
+        place: String,
+        action: &'static str,
+        reason: String,
+    },
 }
 
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
@@ -74,7 +97,8 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         role: realm.anonymous_role.clone(),
     });
     let open = open.map(|listener| Warning::OpenToNetwork(listener.label()));
-    development.chain(open).chain(admins).collect()
+    let roles = config.realms.iter().flat_map(super::roles::warnings);
+    development.chain(open).chain(admins).chain(roles).collect()
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
@@ -106,6 +130,11 @@ fn describe_realm(realm: &Realm) -> String {
     };
     let role = &realm.anonymous_role;
     let mut text = format!("{} ({rule} URIs, anonymous clients as role `{role}`)", realm.name);
+    for role in realm.access.roles() {
+        let (name, count) = (&role.name, role.permissions.len());
+        let ending = if count == 1 { "" } else { "s" };
+        text.push_str(&format!(", role `{name}` with {count} permission{ending}"));
+    }
     for History { topic, policy, store, .. } in &realm.histories {
         let store = match store {
             HistoryStore::Memory => "in memory",

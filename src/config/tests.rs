@@ -6,13 +6,19 @@ use super::*;
 #[test]
 fn the_default_file_is_the_default_configuration() {
     let config = Loader::from_text("default.toml", DEFAULT_FILE).finish().unwrap();
-    assert_eq!(config, Config { development: false, ..Config::default() });
+    assert_eq!(config, closed());
+}
+
+/// What a file stands for that says nothing: it grants nothing.
+fn closed() -> Config {
+    let realm = Realm { access: Access::Roles(Vec::new()), ..Realm::default() };
+    Config { development: false, realms: vec![realm], ..Config::default() }
 }
 
 #[test]
 fn an_empty_file_is_the_default_configuration() {
     let config = Loader::from_text("empty.toml", "").finish().unwrap();
-    assert_eq!(config, Config { development: false, ..Config::default() });
+    assert_eq!(config, closed());
 }
 
 #[test]
@@ -21,6 +27,8 @@ fn the_default_file_names_every_key() {
         ("[[listener]]", keys_of::<Listener>()),
         ("[[realm]]", keys_of::<Realm>()),
         ("[[realm.history]]", keys_of::<History>()),
+        ("[[realm.role]]", keys_of::<Role>()),
+        ("[[realm.role.permission]]", keys_of::<Permission>()),
         ("[limits]", keys_of::<Limits>()),
         ("[output]", keys_of::<OutputLimits>()),
         ("[timeouts]", keys_of::<Timeouts>()),
@@ -63,7 +71,7 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
         text.push('\n');
     }
     let config = Loader::from_text("default.toml", text).finish().unwrap();
-    assert_eq!(changed, 16, "keys without a default, and a listener to show one of them");
+    assert_eq!(changed, 25, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }

@@ -177,7 +177,7 @@ fn roles(realm: &Realm) -> Value {
     if !realm.histories.is_empty() {
         broker.push("event_history");
     }
-    if realm.settings.anonymous_trustlevel.is_some() {
+    if realm.has_trustlevels() {
         broker.push("publication_trustlevels");
         dealer.push("call_trustlevels");
     }
