@@ -73,10 +73,33 @@ listen = "127.0.0.1:$port"
 listen = "unix:$scratch/$name.sock"
 [[realm]]
 name = "realm1"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
 [[realm]]
 name = "disclosing"
 publisher_disclosure = "always"
 caller_disclosure = "always"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
+[[realm]]
+name = "restricted"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = "org.open."
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
+[[realm.role.permission]]
+uri = "wamp.session.count"
+allow = ["call"]
 [timeouts]
 ping_interval_ms = 1000
 ping_timeout_ms = 2000
