@@ -3,23 +3,22 @@
 //! A table in which each request has one place, found by a few bytes of its URI: a session that
 //! chooses its URIs so that they meet pays for its own misses, and nobody else does.
 
-use super::role::Decision;
 use super::settings::Action;
 use crate::wamp::MatchPolicy;
 
-/// Bounded: [`MAX_DECISIONS`] entries, [`MAX_BYTES`] of their URIs.
-#[derive(Debug, Default)]
-pub struct Memory {
+/// Bounded: 64 decisions, 4 KiB of their URIs.
+#[derive(Debug)]
+pub struct Memory<D> {
     /// None, or a power of two.
-    places: Vec<Option<Remembered>>,
+    places: Vec<Option<Remembered<D>>>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Remembered {
+struct Remembered<D> {
     uri: Box<str>,
     question: Question,
-    decision: Decision,
+    decision: D,
 }
 
 /// What is asked of a URI, as one number.
@@ -32,10 +31,16 @@ impl Question {
     }
 }
 
-impl Memory {
+impl<D> Default for Memory<D> {
+    fn default() -> Self {
+        Self { places: Vec::new(), bytes: 0 }
+    }
+}
+
+impl<D: Copy> Memory<D> {
     /// What was decided, if it is remembered.
     #[inline]
-    pub fn recall(&self, action: Action, uri: &str, policy: MatchPolicy) -> Option<Decision> {
+    pub fn recall(&self, action: Action, uri: &str, policy: MatchPolicy) -> Option<D> {
         let question = Question::new(action, policy);
         let place = place_of(uri, question, self.places.len());
         match self.places.get(place) {
@@ -47,7 +52,7 @@ impl Memory {
     }
 
     /// Remembers a decision, in place of another if there is no room.
-    pub fn remember(&mut self, action: Action, uri: &str, policy: MatchPolicy, decision: Decision) {
+    pub fn remember(&mut self, action: Action, uri: &str, policy: MatchPolicy, decision: D) {
         if uri.len() > MAX_URI_BYTES {
             return;
         }
@@ -73,7 +78,7 @@ impl Memory {
 
     fn grow(&mut self) {
         let size = (2 * self.places.len()).max(MIN_PLACES);
-        let mut places: Vec<Option<Remembered>> = Vec::new();
+        let mut places: Vec<Option<Remembered<D>>> = Vec::new();
         places.resize_with(size, || None);
         for remembered in std::mem::take(&mut self.places).into_iter().flatten() {
             let place = place_of(&remembered.uri, remembered.question, size);

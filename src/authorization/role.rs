@@ -29,15 +29,38 @@ pub enum Effect {
     Deny,
 }
 
-/// On which terms something is granted.
+/// On which terms something is granted; the default is none but the realm's. One word, as it goes
+/// with every PUBLISH and CALL: the trust level, with flags above it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
+pub struct Terms(u64);
+
+impl Terms {
+    const PUBLISHER: u64 = 1 << 63;
+    const CALLER: u64 = 1 << 62;
+    const LEVEL: u64 = 1 << 61;
+
+    /// `level` is `trustlevel` of the event or the invocation, 0 to 2^53.
+    pub fn new(disclose: &[Disclosure], level: Option<u64>) -> Self {
+        let flag = |who, flag| if disclose.contains(&who) { flag } else { 0 };
+        let flags =
+            flag(Disclosure::Publisher, Self::PUBLISHER) | flag(Disclosure::Caller, Self::CALLER);
+        Self(flags | level.map_or(0, |level| Self::LEVEL | level & (Self::LEVEL - 1)))
+    }
+
     /// Subscribers learn who has published, whatever the realm says.
-    pub discloses_publisher: bool,
+    pub const fn discloses_publisher(self) -> bool {
+        self.0 & Self::PUBLISHER != 0
+    }
+
     /// Callees learn who calls, whatever the realm says.
-    pub discloses_caller: bool,
-    /// `trustlevel` of the event or the invocation.
-    pub trustlevel: Option<u64>,
+    pub const fn discloses_caller(self) -> bool {
+        self.0 & Self::CALLER != 0
+    }
+
+    /// The trust level, if there is one (AP-PTL-01, AP-CTL-01).
+    pub const fn trustlevel(self) -> Option<u64> {
+        if self.0 & Self::LEVEL == 0 { None } else { Some(self.0 & (Self::LEVEL - 1)) }
+    }
 }
 
 /// A rule with where it comes from.
@@ -61,16 +84,11 @@ impl Rule {
             let denied = has(&permission.deny).then_some(Effect::Deny);
             denied.or_else(|| has(&permission.allow).then_some(Effect::Allow))
         };
-        let discloses = |who| permission.disclose.contains(&who);
         Self {
             uri: permission.uri.as_str().into(),
             policy: permission.policy,
             effects: Action::ALL.map(effect),
-            terms: Terms {
-                discloses_publisher: discloses(Disclosure::Publisher),
-                discloses_caller: discloses(Disclosure::Caller),
-                trustlevel: permission.trustlevel.or(level),
-            },
+            terms: Terms::new(&permission.disclose, permission.trustlevel.or(level)),
             line: permission.line,
             is_admin: false,
         }
@@ -161,13 +179,10 @@ impl Role {
         Decision::Allow(best.entry.rule)
     }
 
-    /// Rules that [`Self::authorize`] looks at one by one, at most: those that deny the action,
-    /// for a wildcard.
+    /// What [`Self::authorize`] costs at most, in comparisons of two URIs: a few searches, one for
+    /// each shape of wildcards, and for a wildcard all rules that deny the action.
     pub const fn effort(&self, action: Action, policy: MatchPolicy) -> usize {
-        match policy {
-            MatchPolicy::Exact | MatchPolicy::Prefix => 0,
-            MatchPolicy::Wildcard => self.tables[action as usize].denial_count(),
-        }
+        self.tables[action as usize].effort(policy)
     }
 }
 

@@ -172,11 +172,20 @@ impl Table {
         &self.shapes[start..end]
     }
 
-    /// Rules that a decision about a wildcard may have to look at one by one.
-    pub(super) const fn denial_count(&self) -> usize {
-        self.denied_exact.len() + self.denied_prefixes.len() + self.denied_wildcards
+    /// What a decision costs at most, in comparisons of two URIs.
+    pub(super) const fn effort(&self, policy: MatchPolicy) -> usize {
+        let denials = self.denied_exact.len() + self.denied_prefixes.len() + self.denied_wildcards;
+        match policy {
+            MatchPolicy::Exact => SEARCHES + self.shapes.len() * SEARCH,
+            MatchPolicy::Prefix => SEARCHES,
+            MatchPolicy::Wildcard => SEARCHES + self.shapes.len() * SEARCH + denials,
+        }
     }
 }
+
+/// Comparisons of one binary search among the rules of a role, and of those in its longest lists.
+const SEARCH: usize = 14;
+const SEARCHES: usize = 4 * SEARCH;
 
 /// Of the rules at `places`, whose texts are sorted, those whose text begins with `head`.
 fn within<'t>(

@@ -187,7 +187,7 @@ proptest! {
 
 #[test]
 fn a_long_uri_is_not_remembered() {
-    let (mut memory, long) = (Memory::default(), "a".repeat(257));
+    let (mut memory, long) = (Memory::<Decision>::default(), "a".repeat(257));
     memory.remember(Action::Call, &long, Exact, Decision::Deny(None));
     assert_eq!(memory.recall(Action::Call, &long, Exact), None);
     assert_eq!(memory.size(), (0, 0));
@@ -268,8 +268,12 @@ fn terms_are_those_of_the_rule_that_decides() {
         Decision::Allow(rule) => role.rule(rule).terms,
         Decision::Deny(_) => panic!("{uri} is denied"),
     };
-    assert_eq!(terms("com.x"), Terms { trustlevel: Some(1), ..Terms::default() });
-    let expected =
-        Terms { discloses_publisher: true, discloses_caller: false, trustlevel: Some(9) };
-    assert_eq!(terms("com.secret"), expected);
+    let (plain, secret) = (terms("com.x"), terms("com.secret"));
+    assert_eq!((plain.trustlevel(), secret.trustlevel()), (Some(1), Some(9)));
+    assert!(secret.discloses_publisher() && !secret.discloses_caller());
+    assert!(!plain.discloses_publisher() && !plain.discloses_caller());
+    for level in [None, Some(0), Some(crate::wamp::MAX_ID)] {
+        assert_eq!(Terms::new(&[Disclosure::Caller], level).trustlevel(), level);
+    }
+    assert_eq!(Terms::new(&[], None), Terms::default());
 }

@@ -18,7 +18,7 @@ pub use calls::{
     Answered, CallExtra, EndedUploads, Invocations, PendingCall, PendingInvocation, Retained,
     Upload,
 };
-pub use permissions::{Authorized, Denied, Permissions, Ruled};
+pub use permissions::{Decided, Denied, Permissions, Ruled};
 pub use request_ids::{RequestIds, SequenceError};
 pub use testaments::{Scope, Testament, Testaments};
 

@@ -18,15 +18,15 @@ pub enum Permissions {
 #[derive(Debug)]
 pub struct Ruled {
     pub role: Arc<RealmRole>,
-    memory: Memory,
+    memory: Memory<Decided>,
 }
+
+/// What came of a request: its terms, or that it is denied.
+pub type Decided = Result<Terms, Denied>;
 
 /// That a request is denied: by this rule, or because none grants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denied(pub Option<RuleId>);
-
-/// An answer with the rules that were looked at for it one by one.
-pub type Authorized = (Result<Terms, Denied>, usize);
 
 impl Permissions {
     pub(super) fn new(realm: &Realm, authrole: &str) -> Self {
@@ -35,67 +35,69 @@ impl Permissions {
         })
     }
 
-    /// Decides about a request of the session, counts it, and remembers it (AU-AZ-02).
+    /// What was decided about a request of the session before, counted once more.
     #[inline]
-    pub fn authorize(
+    pub fn recall(
+        &self,
+        shard: ShardId,
+        action: Action,
+        uri: &str,
+        policy: MatchPolicy,
+    ) -> Option<Decided> {
+        let Self::Rules(ruled) = self else { return None };
+        let decided = ruled.memory.recall(action, uri, policy)?;
+        ruled.role.count(shard, action, decided.is_ok());
+        Some(decided)
+    }
+
+    /// Decides about a request of the session, counts it, and remembers it (AU-AZ-02). `uri` has
+    /// been checked: what is remembered is not checked again. `effort` is what it costs, in
+    /// comparisons of two URIs.
+    #[inline]
+    pub fn decide(
         &mut self,
         shard: ShardId,
         action: Action,
         uri: &str,
         policy: MatchPolicy,
-    ) -> Authorized {
-        let Self::Rules(ruled) = self else { return (Ok(Terms::default()), 0) };
-        match ruled.memory.recall(action, uri, policy) {
-            Some(decision) => (ruled.role.apply(shard, action, decision), 0),
-            None => ruled.decide(shard, action, uri, policy),
-        }
+        effort: &mut usize,
+    ) -> Decided {
+        let Self::Rules(ruled) = self else { return Ok(Terms::default()) };
+        let decided = ruled.decide(shard, action, uri, policy, effort);
+        ruled.memory.remember(action, uri, policy, decided);
+        decided
     }
 
-    /// The same for a session that has ended: nothing is remembered.
-    pub fn authorize_last(
+    /// The same for a PUBLISH or CALL of a session that has ended: nothing is remembered.
+    pub fn decide_last(
         &self,
         shard: ShardId,
         action: Action,
         uri: &str,
-    ) -> Result<Terms, Denied> {
-        match self {
-            Self::Open => Ok(Terms::default()),
-            Self::Rules(ruled) => {
-                let decision = ruled.role.rules.authorize(action, uri, MatchPolicy::Exact);
-                ruled.role.apply(shard, action, decision)
-            }
-        }
+        effort: &mut usize,
+    ) -> Decided {
+        let Self::Rules(ruled) = self else { return Ok(Terms::default()) };
+        ruled.decide(shard, action, uri, MatchPolicy::Exact, effort)
     }
 }
 
 impl Ruled {
     #[cold]
     fn decide(
-        &mut self,
+        &self,
         shard: ShardId,
         action: Action,
         uri: &str,
         policy: MatchPolicy,
-    ) -> Authorized {
+        effort: &mut usize,
+    ) -> Decided {
         let rules = &self.role.rules;
-        let decision = rules.authorize(action, uri, policy);
-        self.memory.remember(action, uri, policy, decision);
-        (self.role.apply(shard, action, decision), rules.effort(action, policy))
-    }
-}
-
-impl RealmRole {
-    #[inline]
-    fn apply(&self, shard: ShardId, action: Action, decision: Decision) -> Result<Terms, Denied> {
-        match decision {
-            Decision::Allow(rule) => {
-                self.count(shard, action, true);
-                Ok(self.rules.rule(rule).terms)
-            }
-            Decision::Deny(rule) => {
-                self.count(shard, action, false);
-                Err(Denied(rule))
-            }
-        }
+        *effort = rules.effort(action, policy);
+        let decided = match rules.authorize(action, uri, policy) {
+            Decision::Allow(rule) => Ok(rules.rule(rule).terms),
+            Decision::Deny(rule) => Err(Denied(rule)),
+        };
+        self.role.count(shard, action, decided.is_ok());
+        decided
     }
 }

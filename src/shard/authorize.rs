@@ -44,8 +44,12 @@ impl Shard {
     ) -> Result<Terms, Denied> {
         let (shard, Asked(action, uri)) = (self.id, asked);
         let permissions = &mut self.joined(slot).permissions;
-        let (decided, rules) = permissions.authorize(shard, action, uri, policy);
-        self.work.charge(rules);
+        if let Some(decided) = permissions.recall(shard, action, uri, policy) {
+            return decided;
+        }
+        let mut effort = 0;
+        let decided = permissions.decide(shard, action, uri, policy, &mut effort);
+        self.work.charge(effort);
         decided
     }
 
@@ -82,28 +86,19 @@ impl Shard {
         if may_log {
             log_denial(session, asked, denied);
         }
-        let Asked(action, uri) = asked;
-        let explanation = format!(
-            "the role {} may not {} {}{}",
-            quote(&session.profile.authrole),
-            action.as_str(),
-            action.preposition(),
-            quote(uri)
-        );
         self.counters.requests_denied.increment();
-        if let Some((request_type, request)) = answer {
-            let args = &[explanation.into()];
-            self.answer(
-                slot,
-                &RouterMessage::Error {
-                    request_type,
-                    request,
-                    details: &Dict::new(),
-                    error: WampError::NotAuthorized.uri(),
-                    payload: Payload::Values { args, kwargs: &Dict::new() },
-                },
-            );
-        }
+        let Some((request_type, request)) = answer else { return };
+        let args = &[explain_denial(session, asked).into()];
+        self.answer(
+            slot,
+            &RouterMessage::Error {
+                request_type,
+                request,
+                details: &Dict::new(),
+                error: WampError::NotAuthorized.uri(),
+                payload: Payload::Values { args, kwargs: &Dict::new() },
+            },
+        );
     }
 
     /// Notes that a testament is not published, as its session may not publish it.
@@ -119,6 +114,12 @@ impl Shard {
         let now = u64::try_from(self.wall_clock.unix_ms()).unwrap_or_default();
         self.denial_budget.allow(Millis(now))
     }
+}
+
+fn explain_denial(session: &Session, asked: Asked<'_>) -> String {
+    let Asked(action, uri) = asked;
+    let (role, uri) = (quote(&session.profile.authrole), quote(uri));
+    format!("the role {role} may not {} {}{uri}", action.as_str(), action.preposition())
 }
 
 fn log_denial(session: &Session, asked: Asked<'_>, denied: Denied) {

@@ -180,12 +180,15 @@ impl Shard {
         let (limit, shard) = (self.settings().limits.uri_bytes, self.id);
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        match check_publish(session, &publish, limit, shard) {
+        let mut effort = 0;
+        match check_publish(session, &publish, (limit, shard), &mut effort) {
             Ok(terms) => {
                 let author = Author::new(session, &mut publish.options, terms);
+                self.work.charge(effort);
                 self.publish(slot, author, &publish, None);
             }
             Err(refused) => {
+                self.work.charge(effort);
                 self.counters.publications_refused.increment();
                 let acknowledges = publish.options.acknowledge;
                 let answer = acknowledges.then_some((code::PUBLISH, publish.request));
@@ -358,19 +361,24 @@ impl Author {
     }
 }
 
-/// Every check of a PUBLISH that is answered with an ERROR.
+/// Every check of a PUBLISH that is answered with an ERROR. `effort` is what deciding has cost.
 #[inline]
 fn check_publish(
     session: &mut Session,
     publish: &Publish<'_>,
-    uri_bytes: usize,
-    shard: ShardId,
+    (uri_bytes, shard): (usize, ShardId),
+    effort: &mut usize,
 ) -> Result<Terms, Refused> {
-    let topic = &*publish.topic;
-    check_topic(&session.realm, topic, uri_bytes)?;
+    let (topic, exact) = (&*publish.topic, MatchPolicy::Exact);
     let permissions = &mut session.permissions;
-    let (decided, _) = permissions.authorize(shard, Action::Publish, topic, MatchPolicy::Exact);
-    let terms = decided?;
+    let terms = match permissions.recall(shard, Action::Publish, topic, exact) {
+        // Only what is valid is remembered.
+        Some(decided) => decided?,
+        None => {
+            check_topic(&session.realm, topic, uri_bytes)?;
+            permissions.decide(shard, Action::Publish, topic, exact, effort)?
+        }
+    };
     check_disclosure(&session.realm.settings, &publish.options, terms)?;
     Ok(terms)
 }
@@ -398,7 +406,7 @@ pub(super) fn check_disclosure(
     terms: Terms,
 ) -> Result<(), Refusal> {
     let is_forbidden = settings.publisher_disclosure == PublisherDisclosure::Forbid;
-    if options.disclose_me && is_forbidden && !terms.discloses_publisher {
+    if options.disclose_me && is_forbidden && !terms.discloses_publisher() {
         return Err((
             WampError::OptionDisallowedDiscloseMe,
             "publishers stay anonymous on this realm: publish without disclose_me",
@@ -416,13 +424,13 @@ fn event_details(session: &Session, options: &mut PublishOptions, terms: Terms) 
         PublisherDisclosure::Forbid => false,
         PublisherDisclosure::Always => true,
     };
-    if disclosed || terms.discloses_publisher {
+    if disclosed || terms.discloses_publisher() {
         let publisher = session.identity();
         details.push(("publisher".into(), publisher.session.get().into()));
         details.push(("publisher_authid".into(), publisher.authid.into()));
         details.push(("publisher_authrole".into(), publisher.authrole.into()));
     }
-    if let Some(level) = terms.trustlevel {
+    if let Some(level) = terms.trustlevel() {
         details.push(("trustlevel".into(), level.into()));
     }
     details

@@ -1,10 +1,16 @@
 //! Who may do what, by the rules of the session's role (requirements 2.11, AU-AZ).
 
+use serde_json::json;
 use stentor::authorization::{Access, Action, Disclosure, Permission, RoleSettings};
-use stentor::router::{CallerDisclosure, HistorySettings, PublisherDisclosure, RealmSettings};
+use stentor::limits::TurnLimits;
+use stentor::router::{
+    CallerDisclosure, HistorySettings, PublisherDisclosure, RealmSettings, Settings,
+};
 use stentor::wamp::MatchPolicy::{self, Exact, Prefix, Wildcard};
 
 use super::dialogue::{check, check_realm};
+use super::peer::{Peer, pipeline};
+use crate::support::{Network, Serializer};
 
 fn permit(uri: &str, policy: MatchPolicy, allow: &[Action]) -> Permission {
     Permission { uri: uri.into(), policy, allow: allow.to_vec(), ..Permission::default() }
@@ -417,4 +423,30 @@ fn a_denial_fits_the_smallest_peer() {
              a <- ERROR 16 1 {{}} wamp.error.not_authorized *"
         ),
     );
+}
+
+/// The costliest question: wildcards, of which each is compared with all rules that deny. Many in
+/// one read are many steps, as what they cost is counted, and none is remembered for the next.
+#[test]
+fn costly_decisions_are_charged_to_who_asks() {
+    let denials = (0..9_000).map(|n| forbid(&format!("com.a.n{n}"), Exact, &[Action::Subscribe]));
+    let granted = permit("com.", Prefix, &[Action::Subscribe, Action::Publish]);
+    let access = rules(denials.chain([granted]).collect());
+    let realm = RealmSettings { access, ..RealmSettings::default() };
+    let mut network = Network::new(Settings::default(), vec![realm], 1);
+    let mut greedy = Peer::join(&mut network, 0, Serializer::Json);
+    let mut other = Peer::join(&mut network, 0, Serializer::Json);
+    let subscribe =
+        |request| json!([32, request, {"match": "wildcard"}, format!("com..x{request}")]);
+    pipeline(&mut network, &greedy, (1..=200).map(subscribe));
+    other.say(&mut network, &json!([16, 1, {"acknowledge": true}, "com.b"]));
+    network.take_in(0);
+    network.give_out(0, true);
+    assert_eq!(other.read(&mut network)[0][0], 17, "others are served in the same turn");
+    network.settle();
+    let limit = u64::from(TurnLimits::default().step_units) + 2 * 9_000;
+    let longest = network.shard(0).longest_step();
+    assert!((9_000..=limit).contains(&longest), "{longest} units in a step");
+    let heard = greedy.hear(&mut network);
+    assert!(heard.len() == 200 && heard.iter().all(|message| message[0] == 33), "all are granted");
 }

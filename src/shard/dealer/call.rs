@@ -73,11 +73,19 @@ impl Shard {
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &session.realm;
         let procedure = &*call.procedure;
-        check_uri(realm, procedure, limits.uri_bytes)?;
-        let permissions = &mut session.permissions;
-        let exact = MatchPolicy::Exact;
-        let (decided, _) = permissions.authorize(self.id, Action::Call, procedure, exact);
-        let terms = decided?;
+        let (permissions, exact) = (&mut session.permissions, MatchPolicy::Exact);
+        let terms = match permissions.recall(self.id, Action::Call, procedure, exact) {
+            // Only what is valid is remembered.
+            Some(decided) => decided?,
+            None => {
+                check_uri(realm, procedure, limits.uri_bytes)?;
+                let mut effort = 0;
+                let decided =
+                    permissions.decide(self.id, Action::Call, procedure, exact, &mut effort);
+                self.work.charge(effort);
+                decided?
+            }
+        };
         if session.calls.len() >= limits.calls_per_session {
             return Err(TOO_MANY_CALLS.into());
         }

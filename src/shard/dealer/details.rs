@@ -28,10 +28,10 @@ pub(super) fn invocation_details(
     if forwards_timeout(options, picked.traits) {
         details.push(("timeout".into(), options.timeout_ms.into()));
     }
-    if let Some(level) = terms.trustlevel {
+    if let Some(level) = terms.trustlevel() {
         details.push(("trustlevel".into(), level.into()));
     }
-    if terms.discloses_caller || is_disclosed(session, options, picked.traits) {
+    if terms.discloses_caller() || is_disclosed(session, options, picked.traits) {
         let caller = session.identity();
         details.push(("caller".into(), caller.session.get().into()));
         details.push(("caller_authid".into(), caller.authid.into()));
@@ -118,7 +118,7 @@ pub(in crate::shard) fn check_disclosure(
     terms: Terms,
 ) -> Result<(), Refusal> {
     let is_forbidden = settings.caller_disclosure == CallerDisclosure::Forbid;
-    if options.disclose_me && is_forbidden && !terms.discloses_caller {
+    if options.disclose_me && is_forbidden && !terms.discloses_caller() {
         return Err(CALLERS_STAY_UNKNOWN);
     }
     Ok(())

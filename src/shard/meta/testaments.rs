@@ -117,7 +117,11 @@ impl Shard {
     fn authorize_testament(&mut self, session: &Session, publish: &Publish<'_>) -> Option<Terms> {
         let topic = &*publish.topic;
         check_topic(&session.realm, topic, usize::MAX).ok()?;
-        match session.permissions.authorize_last(self.id, Action::Publish, topic) {
+        let permissions = &session.permissions;
+        let mut effort = 0;
+        let decided = permissions.decide_last(self.id, Action::Publish, topic, &mut effort);
+        self.work.charge(effort);
+        match decided {
             Ok(terms) => {
                 let checked = check_disclosure(&session.realm.settings, &publish.options, terms);
                 checked.ok().map(|()| terms)
