@@ -8,10 +8,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
+use stentor::authorization::Action;
 use stentor::config::{
-    Config, ConfigError, ListenAddress, Listener, Loader, LogFormat, Method, Realm, RequestIdCheck,
+    Config, ConfigError, ListenAddress, Listener, Loader, LogFormat, Method, RequestIdCheck,
 };
 use stentor::limits::SlowConsumerPolicy;
+use stentor::wamp::MatchPolicy;
+
+use crate::explain::Question;
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
 ///
@@ -42,6 +46,10 @@ pub(crate) enum Command {
     /// The entry goes to standard output, the private key or the ticket, which the router does not
     /// keep, to standard error.
     Keygen(KeygenFlags),
+    /// Say which permission decides whether a role may do something
+    ///
+    /// The exit code is 0 if it may, 1 if it may not, and 2 if there is no answer.
+    Explain(ExplainFlags),
     /// Work with configuration files
     Config {
         #[command(subcommand)]
@@ -89,6 +97,41 @@ pub(crate) struct KeygenFlags {
 pub(crate) enum ConfigCommand {
     /// Print a commented configuration file with every key at its default
     Default,
+}
+
+/// A request that a session of some role might make.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainFlags {
+    /// publish, subscribe, call or register
+    #[arg(value_parser = one_of::<Action>(&ACTIONS))]
+    action: Action,
+    /// The topic or procedure, or the pattern of them
+    uri: String,
+    /// The authrole of the session
+    #[arg(long, value_name = "NAME")]
+    role: String,
+    /// The realm [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    realm: Option<String>,
+    /// How the URI is matched, for subscribe and register [default: exact]
+    #[arg(long = "match", value_name = "POLICY")]
+    #[arg(value_parser = one_of::<MatchPolicy>(&MATCH_POLICIES))]
+    policy: Option<MatchPolicy>,
+    /// The file whose permissions are meant [default: no file, everybody may do everything]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl ExplainFlags {
+    pub(crate) fn question(&self) -> Question<'_> {
+        Question {
+            action: self.action,
+            uri: &self.uri,
+            policy: self.policy.unwrap_or_default(),
+            role: &self.role,
+            realm: self.realm.as_deref(),
+        }
+    }
 }
 
 /// What `run` can be told without a file. Defaults are those of `stentor config default`.
@@ -174,25 +217,13 @@ impl RunFlags {
     }
 
     /// The realms of `--realm`: as the file has them, or else, where there is a file, closed.
-    fn named_realms(&self, config: &Config) -> Vec<Realm> {
-        let named = |name: &String| {
-            let known = config.realms.iter().find(|realm| realm.name == *name);
-            let mut realm = known.cloned().unwrap_or_else(|| Realm::named(name));
-            if known.is_none() && !config.development {
-                realm.authenticators.clear();
-            }
-            realm
-        };
-        self.realm.iter().map(named).collect()
-    }
-
     fn apply(&self, to: &mut Loader) {
         if !self.listen.is_empty() {
             let listeners = self.listen.iter().cloned().map(Listener::on).collect();
             to.set("listener", "--listen", |c| c.listeners = listeners);
         }
         if !self.realm.is_empty() {
-            to.set("realm", "--realm", |c| c.realms = self.named_realms(c));
+            to.set("realm", "--realm", |config| config.serve_realms(&self.realm));
         }
         // The path of the field is also its key in the file.
         macro_rules! set {
@@ -244,11 +275,14 @@ const PASSWORD_METHODS: [&str; 3] = ["ticket", "wampcra", "wamp-scram"];
 const KEY_METHODS: [&str; 2] = ["cryptosign", "ticket"];
 const POLICIES: [&str; 3] = ["disconnect", "drop_newest", "drop_oldest"];
 const REQUEST_ID_CHECKS: [&str; 3] = ["strict", "monotonic", "off"];
+const ACTIONS: [&str; 4] = ["publish", "subscribe", "call", "register"];
+const MATCH_POLICIES: [&str; 3] = ["exact", "prefix", "wildcard"];
 const LOG_FORMATS: [&str; 3] = ["auto", "human", "json"];
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use stentor::config::{Access, Realm};
 
     use super::*;
 
@@ -346,9 +380,10 @@ mod tests {
                 .unwrap();
         assert_eq!(config.shards, 5);
         assert_eq!(config.limits.nesting, 9);
-        let mut closed = Realm::named("b");
+        let access = Access::Roles(Vec::new());
+        let mut closed = Realm { access, ..Realm::named("b") };
         closed.authenticators.clear();
-        assert_eq!(config.realms, [closed], "the file does not say who may join");
+        assert_eq!(config.realms, [closed], "the file does not say who may join, nor what");
         let listeners = ["[::1]:9", "unix:/tmp/x"].map(|text| Listener::on(text.parse().unwrap()));
         assert_eq!(config.listeners, listeners);
         assert!(!config.development);

@@ -4,6 +4,7 @@
 //! valid, and the router does the rest.
 
 mod cli;
+mod explain;
 mod logging;
 mod secrets;
 mod signals;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Some(Command::Check { file }) => check(&file),
         Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
         Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
+        Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
     }
 }
@@ -131,6 +133,30 @@ fn announce(config: &Config, server: &Server) {
     }
 }
 
+/// Says which permission decides about a request. The exit code says what it decides: 0 if it is
+/// allowed, 1 if it is denied, 2 if there is no answer.
+fn explain(flags: &cli::ExplainFlags) -> ExitCode {
+    let loader = flags.config.as_deref().map_or_else(|| Ok(Loader::defaults()), Loader::from_file);
+    let config = match loader.and_then(Loader::finish) {
+        Ok(config) => config,
+        Err(error) => {
+            fail(&error);
+            return ExitCode::from(NO_ANSWER);
+        }
+    };
+    let file = flags.config.as_deref().map(|file| file.display().to_string());
+    match explain::explain(&config, &file.unwrap_or_default(), &flags.question()) {
+        Ok(answer) => {
+            let printed = print(&answer.text);
+            if answer.is_allowed { printed } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(NO_ANSWER)
+        }
+    }
+}
+
 /// Says what a router with this file would run, or what is wrong with it.
 fn check(file: &Path) -> ExitCode {
     let config = match Loader::from_file(file).and_then(Loader::finish) {
@@ -169,3 +195,6 @@ fn fail(error: &dyn Display) -> ExitCode {
 fn last_words(error: &(impl Display + ?Sized)) -> String {
     format!("{}\n", error.to_string().trim_end())
 }
+
+/// The exit code of `explain` where a question has no answer; that of a wrong command line.
+const NO_ANSWER: u8 = 2;

@@ -13,8 +13,11 @@ struct Done {
 }
 
 fn stentor(arguments: &[&str]) -> Done {
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_stentor")).args(arguments).output().unwrap();
+    run(Command::new(env!("CARGO_BIN_EXE_stentor")).args(arguments))
+}
+
+fn run(command: &mut Command) -> Done {
+    let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
@@ -47,7 +50,9 @@ fn the_printed_default_file_passes_the_check() {
     for word in [": ok", "ws://127.0.0.1:8080/ws", "rs://127.0.0.1:8080", "realm1"] {
         assert!(done.stdout.contains(word), "{word} in:\n{}", done.stdout);
     }
-    assert!(!done.stdout.contains("warning"), "{}", done.stdout);
+    let warnings: Vec<_> = done.stdout.matches("warning: ").collect();
+    assert_eq!(warnings.len(), 1, "{}", done.stdout);
+    assert!(done.stdout.contains("realm realm1 has no role"), "{}", done.stdout);
 }
 
 #[test]
@@ -183,4 +188,154 @@ fn keygen_tells_the_secret_apart_from_the_entry() {
         let again = stentor(&["keygen", method, "joe"]);
         assert!(!again.stderr.contains(secret), "each one is another");
     }
+}
+
+/// Asks `explain` about a file with this text.
+fn explain(text: &str, arguments: &[&str]) -> Done {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stentor.toml");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+    // By its name alone, so that the answer is the same everywhere.
+    command.current_dir(&directory).arg("explain").args(arguments);
+    run(command.args(["--config", "stentor.toml"]))
+}
+
+#[test]
+fn explain_names_the_line_that_decides() {
+    let file = r#"[[realm]]
+name = "realm1"
+admin_roles = ["ops"]
+[[realm.role]]
+name = "backend"
+[[realm.role.permission]]
+uri = "com."
+match = "prefix"
+allow = ["publish", "subscribe"]
+[[realm.role.permission]]
+uri = "com.secret"
+deny = ["subscribe"]
+[[realm.role.permission]]
+uri = "org."
+match = "prefix"
+allow = ["call"]
+"#;
+    let ask = |question: &str, code: i32, expected: &str| {
+        let done = explain(file, &question.split(' ').collect::<Vec<_>>());
+        assert_eq!(done.stdout, expected, "{question}: {}", done.stderr);
+        assert_eq!(done.code, Some(code), "{question}");
+    };
+    ask(
+        "publish com.x --role backend",
+        0,
+        "allowed: role `backend` may publish to `com.x` on realm `realm1`\n  \
+         stentor.toml:6: prefix `com.`, allow publish subscribe: decides\n  \
+         2 other permissions: no match\n",
+    );
+    ask(
+        "subscribe com. --match prefix --role backend",
+        1,
+        "denied: role `backend` may not subscribe to prefix `com.` on realm `realm1`\n  \
+         stentor.toml:10: exact `com.secret`, deny subscribe: decides\n  \
+         stentor.toml:6: prefix `com.`, allow publish subscribe: matches, but a more specific one \
+         decides\n  1 other permission: no match\n",
+    );
+    ask(
+        "call com.secret --role backend --realm realm1",
+        1,
+        "denied: role `backend` may not call `com.secret` on realm `realm1`\n  \
+         no permission of the role grants it\n  \
+         stentor.toml:6: prefix `com.`, allow publish subscribe: matches, but says nothing of this \
+         action\n  \
+         stentor.toml:10: exact `com.secret`, deny subscribe: matches, but says nothing of this \
+         action\n  1 other permission: no match\n",
+    );
+    ask(
+        "call wamp.session.kill --role ops",
+        0,
+        "allowed: role `ops` may call `wamp.session.kill` on realm `realm1`\n  \
+         admin_roles: exact `wamp.session.kill`, allow call: decides\n  \
+         5 other permissions: no match\n",
+    );
+    ask(
+        "call com.x --role backed",
+        1,
+        "denied: role `backed` may not call `com.x` on realm `realm1`\n  \
+         the realm has no such role; its roles: `backend`\n  \
+         no permission of the role grants it\n",
+    );
+    ask(
+        "register wamp.x --role backend",
+        1,
+        "denied: role `backend` may not register `wamp.x` on realm `realm1`\n  \
+         such URIs belong to the protocol: no client may do that\n",
+    );
+}
+
+#[test]
+fn explain_says_what_is_wrong_with_a_question() {
+    let two = "[[realm]]\nname = \"a\"\n[[realm]]\nname = \"b\"\n";
+    for (question, words) in [
+        ("call com.x --role r", "name one of them with --realm: `a`, `b`"),
+        ("call com.x --role r --realm c", "there is no realm `c`"),
+        ("call com..x --role r --realm a", "`com..x` is not valid for the policy exact"),
+        ("publish com. --role r --realm a --match prefix", "leave out --match"),
+        ("read com.x --role r", "publish"),
+        ("call com.x", "--role"),
+    ] {
+        let done = explain(two, &question.split(' ').collect::<Vec<_>>());
+        assert_eq!(done.code, Some(2), "{question}: {}", done.stdout);
+        assert!(done.stderr.contains(words), "{question}: {}", done.stderr);
+    }
+    assert_eq!(explain("shards = 64", &["call", "com.x", "--role", "r"]).code, Some(2));
+    let open = stentor(&["explain", "call", "com.x", "--role", "r"]);
+    assert_eq!(open.code, Some(0));
+    assert!(open.stdout.contains("the realm has no roles, as there is no file"), "{}", open.stdout);
+}
+
+/// Each file of the page is right, and each table behind one says what is so.
+#[test]
+fn the_examples_of_the_page_on_authorization_hold() {
+    let page = include_str!("../docs/authorization.md");
+    let (mut file, mut answers, mut role) = (String::new(), 0, String::new());
+    let mut is_inside = false;
+    for line in page.lines() {
+        match line {
+            "```toml" => (is_inside, file) = (true, String::new()),
+            "```" if is_inside => {
+                is_inside = false;
+                let done = check(&file);
+                assert!(
+                    done.code == Some(0) && !done.stdout.contains("warning"),
+                    "{}",
+                    done.stdout
+                );
+                let (_, named) = file.split_once("[[realm.role]]\nname = \"").unwrap();
+                role = named.split('"').next().unwrap().to_owned();
+            }
+            _ if is_inside => file.extend([line, "\n"]),
+            _ => {
+                let Some((question, rest)) =
+                    line.strip_prefix("| `").and_then(|l| l.split_once("` | "))
+                else {
+                    continue;
+                };
+                let Some(answer) =
+                    rest.split(" |").next().filter(|a| ["allowed", "denied"].contains(a))
+                else {
+                    continue;
+                };
+                let words = question.split(' ').chain(["--role", &role]).collect::<Vec<_>>();
+                let done = explain(&file, &words);
+                assert!(
+                    done.stdout.starts_with(answer),
+                    "{question}: {}{}",
+                    done.stdout,
+                    done.stderr
+                );
+                answers += 1;
+            }
+        }
+    }
+    assert_eq!(answers, 12, "the tables have as many rows");
 }

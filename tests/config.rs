@@ -1,9 +1,10 @@
 //! Configuration files: what they may say, and how a bad one is answered.
 
 use proptest::prelude::*;
+use stentor::authorization::{Action, Disclosure};
 use stentor::codec::Codec;
 use stentor::config::{
-    Config, ConfigError, DEFAULT_FILE, Fault, HistoryStore, Listener, Loader, Place, Report,
+    Config, ConfigError, DEFAULT_FILE, Fault, HistoryStore, Listener, Loader, Place, Realm, Report,
     Warning,
 };
 use stentor::limits::SlowConsumerPolicy;
@@ -62,16 +63,28 @@ fn several_listeners_and_realms() {
         [[realm]]
         name = "com.example.live"
         uri_rule = "strict"
-        anonymous_trustlevel = 2
         publisher_disclosure = "always"
         admin_roles = ["operator", "guest"]
         [[realm.authenticator]]
         method = "anonymous"
         role = "guest"
         authid = "somebody"
+        [[realm.role]]
+        name = "guest"
+        trustlevel = 2
+        [[realm.role.permission]]
+        uri = "com.example."
+        match = "prefix"
+        allow = ["publish", "call"]
+        disclose = ["caller"]
+        [[realm.role.permission]]
+        uri = "com.example.internal"
+        deny = ["publish"]
         [[realm]]
         name = "test"
         admin_roles = ["operator"]
+        [[realm.role]]
+        name = "operator"
         [output]
         policy = "drop_oldest"
         "#,
@@ -92,13 +105,28 @@ fn several_listeners_and_realms() {
         (live.uri_rule, live.authenticators[0].anonymous_role()),
         (UriRule::Strict, "guest")
     );
-    assert_eq!(live.anonymous_trustlevel, Some(2));
+    check_guest(live);
     assert_eq!(live.publisher_disclosure, PublisherDisclosure::Always);
     assert_eq!((test.uri_rule, test.authenticators.len()), (UriRule::Loose, 0));
     assert_eq!(config.output.policy, SlowConsumerPolicy::DropOldest);
     let admin = Warning::AnonymousAdmin { realm: "com.example.live".into(), role: "guest".into() };
     let closed = Warning::ClosedRealm("test".into());
     assert_eq!(config.warnings(), [Warning::OpenToNetwork("public".into()), closed, admin]);
+}
+
+fn check_guest(live: &Realm) {
+    let [guest] = live.access.roles() else { panic!("{live:?}") };
+    assert_eq!((&*guest.name, guest.trustlevel), ("guest", Some(2)));
+    let [some, none] = &*guest.permissions else { panic!("{guest:?}") };
+    assert_eq!(
+        (some.policy, &*some.allow),
+        (MatchPolicy::Prefix, &[Action::Publish, Action::Call][..])
+    );
+    assert_eq!((&*some.disclose, some.line), (&[Disclosure::Caller][..], Some(27)));
+    assert_eq!(
+        (none.policy, &*none.deny, none.line),
+        (MatchPolicy::Exact, &[Action::Publish][..], Some(32))
+    );
 }
 
 #[test]
@@ -108,7 +136,10 @@ fn without_listener_and_realm_the_defaults_stay() {
     assert_eq!(config.realms[0].name, "realm1");
     assert_eq!(config.limits.nesting, 10);
     assert!(!config.development);
-    assert_eq!(config.warnings(), [Warning::ClosedRealm("realm1".into())]);
+    assert_eq!(
+        config.warnings(),
+        [Warning::ClosedRealm("realm1".into()), Warning::NoRole("realm1".into())]
+    );
     assert_eq!(Config::default().warnings(), [Warning::Development]);
 }
 
@@ -268,12 +299,98 @@ fn realms_are_sensible() {
 }
 
 #[test]
+fn roles_are_sensible() {
+    let role = |rest: &str| format!("[[realm]]\nname = \"a\"\n[[realm.role]]\n{rest}");
+    let rule = |rest: &str| role(&format!("name = \"r\"\n[[realm.role.permission]]\n{rest}"));
+    let old = "[[realm]]\nname = \"a\"\nanonymous_trustlevel = 2";
+    check(old, (3, 1), &["has moved", "[[realm.role]]", "`trustlevel = ...`"]);
+    check(&role("trustlevel = 1"), (3, 1), &["has no `name`"]);
+    check(&role("name = \"\""), (4, 8), &["is empty"]);
+    check(&role("name = \"r\"\ntrustlevel = -1"), (5, 14), &["`realm.role.trustlevel`"]);
+    let twice = role("name = \"r\"\n[[realm.role]]\nname = \"r\"");
+    check(&twice, (6, 8), &["two roles named `r`", "below one"]);
+    check(&rule("allow = [\"call\"]"), (5, 1), &["`[[realm.role.permission]]` has no `uri`"]);
+    check(&rule("uri = \"x\""), (5, 1), &["neither allows nor denies", "allow = ["]);
+    check(
+        &rule("uri = \"x\"\nalow = [\"call\"]\ndeny = [\"call\"]"),
+        (7, 1),
+        &["did you mean `allow`"],
+    );
+    let wrong = rule("uri = \"x\"\nallow = [\"calls\"]");
+    check(&wrong, (7, 10), &["did you mean `call`?"]);
+    let both = rule("uri = \"x\"\nallow = [\"call\"]\ndeny = [\"call\"]");
+    check(&both, (8, 8), &["both allows and denies to call"]);
+    let empty = rule("uri = \"com..x\"\nallow = [\"call\"]");
+    check(&empty, (6, 7), &["no URI under the loose rule", "\"wildcard\""]);
+    let idle = rule("uri = \"x\"\nallow = [\"call\"]\ndisclose = [\"publisher\"]");
+    check(&idle, (8, 12), &["discloses the publisher", "add \"publish\" to `allow`"]);
+    let level = rule("uri = \"x\"\nallow = [\"subscribe\"]\ntrustlevel = 1");
+    check(&level, (8, 14), &["neither to publish nor to call"]);
+    let one = "uri = \"x\"\nallow = [\"call\", \"publish\"]\n[[realm.role.permission]]\n";
+    let again = rule(&format!("{one}uri = \"x\"\ndeny = [\"publish\"]"));
+    check(&again, (9, 7), &["an earlier permission", "who may publish"]);
+    let apart = rule(&format!("{one}uri = \"x\"\ndeny = [\"register\"]"));
+    read(&apart);
+    let long = rule(&format!("uri = \"{}\"\nallow = [\"call\"]", "x".repeat(257)));
+    check(&long, (6, 7), &["257 bytes", "(256)"]);
+    let wildcards: String = (1..=65)
+        .map(|mask: u32| {
+            let words = (0..7).map(|bit| if mask >> bit & 1 == 1 { "" } else { "a" });
+            let uri = words.collect::<Vec<_>>().join(".");
+            format!(
+                "uri = \"{uri}\"\nmatch = \"wildcard\"\nallow = [\"call\"]\n\
+                     [[realm.role.permission]]\n"
+            )
+        })
+        .collect();
+    let many = rule(wildcards.trim_end_matches("[[realm.role.permission]]\n"));
+    check(&many, (5 + 64 * 4 + 1, 7), &["7 components", "more than 64 ways"]);
+}
+
+#[test]
+fn permissions_that_do_nothing_are_warned_of() {
+    let config = read(
+        r#"
+        [[realm]]
+        name = "a"
+        [[realm.role]]
+        name = "r"
+        [[realm.role.permission]]
+        uri = ""
+        match = "prefix"
+        allow = ["call", "publish"]
+        [[realm.role.permission]]
+        uri = "com..secret"
+        match = "wildcard"
+        deny = ["publish", "subscribe"]
+        [[realm.role.permission]]
+        uri = "wamp.x"
+        allow = ["register", "subscribe"]
+        [[realm.role.permission]]
+        uri = "com.app.*"
+        allow = ["call"]
+        "#,
+    );
+    let said: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
+    let [asterisk, wildcard, reserved] = &*said else { panic!("{said:#?}") };
+    assert!(asterisk.contains("`com.app.*` (line 17) ends in an asterisk"), "{asterisk}");
+    for word in ["`com..secret` (line 10)", "who may publish", "prefix `` (line 6)"] {
+        assert!(wildcard.contains(word), "{wildcard}");
+    }
+    for word in ["`wamp.x` (line 14)", "who may register", "belong to the protocol"] {
+        assert!(reserved.contains(word), "{reserved}");
+    }
+}
+
+#[test]
 fn histories_belong_to_realms() {
     let config = read(
         r#"
         [[realm]]
         name = "a"
         history_answer = "list"
+        [[realm.role]]
+        name = "anonymous"
         [[realm.history]]
         topic = "com.log."
         match = "prefix"
@@ -285,6 +402,8 @@ fn histories_belong_to_realms() {
         topic = "com.x"
         [[realm]]
         name = "b"
+        [[realm.role]]
+        name = "anonymous"
         [storage]
         path = "/var/lib/stentor/store"
         "#,

@@ -13,6 +13,7 @@ mod scenarios {
 
     mod attacks;
     mod authentication;
+    mod authorization;
     mod backpressure;
     mod bounds;
     mod call_details;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use stentor::authentication::Check;
+use stentor::authorization::{Access, Permission, RoleSettings};
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
 use stentor::router::{Deposit, RealmSettings, Router, SessionRef, Settings, ShardId, ShardSet};
@@ -89,8 +90,13 @@ impl Default for World {
 
 impl World {
     pub(crate) fn new(shards: u8) -> Self {
+        Self::with_access(shards, Access::Open)
+    }
+
+    /// Of a realm where clients may do what `access` says.
+    fn with_access(shards: u8, access: Access) -> Self {
         let settings = Settings::default();
-        let realms = vec![RealmSettings::default()];
+        let realms = vec![RealmSettings { access, ..RealmSettings::default() }];
         let count = usize::from(shards);
         let router = Arc::new(Router::new(settings, realms, count, HashSeed::new(1)));
         let shard = |number| Shard::new(ShardId(number), Arc::clone(&router), [number + 1; 32]);
@@ -191,6 +197,13 @@ impl Request {
     }
 }
 
+/// A role that may do everything, by the last of a thousand permissions.
+fn a_thousand_rules() -> Access {
+    let rule = |number| Permission::everything_below(format!("com.other{number}."));
+    let rules = (0..999).map(rule).chain([Permission::everything_below("com.")]);
+    Access::Roles(vec![RoleSettings::new("anonymous", rules.collect())])
+}
+
 /// Publications of one publisher to `receivers` subscribers of one topic.
 pub(crate) struct FanOut {
     world: World,
@@ -232,7 +245,15 @@ pub(crate) struct Matching {
 impl Matching {
     /// Each shape in use costs a look-up, so the `patterns` are spread over so many `shapes`.
     pub(crate) fn new(topics: usize, patterns: usize, shapes: usize) -> Self {
-        let mut world = World::default();
+        Self::in_world(World::default(), topics, patterns, shapes)
+    }
+
+    /// The same where a role has a thousand permissions.
+    pub(crate) fn with_rules(topics: usize, patterns: usize, shapes: usize) -> Self {
+        Self::in_world(World::with_access(1, a_thousand_rules()), topics, patterns, shapes)
+    }
+
+    fn in_world(mut world: World, topics: usize, patterns: usize, shapes: usize) -> Self {
         let publisher = world.join();
         let session_limit = Settings::default().limits.subscriptions_per_session;
         let mut subscriber = world.join();
@@ -277,16 +298,24 @@ pub(crate) struct Calls {
 
 impl Default for Calls {
     fn default() -> Self {
-        let mut world = World::default();
+        Self::in_world(World::default())
+    }
+}
+
+impl Calls {
+    /// Where a role has a thousand permissions.
+    pub(crate) fn with_rules() -> Self {
+        Self::in_world(World::with_access(1, a_thousand_rules()))
+    }
+
+    fn in_world(mut world: World) -> Self {
         let [caller, callee] = [world.join(), world.join()];
         world.receive(callee, r#"[64,1,{},"com.example.add"]"#);
         let call = Request::new(r#"[48,#,{},"com.example.add",[2,3]]"#);
         let answer = Request::new("[70,#,{},[5]]");
         Self { world, caller, callee, call, answer, called: 0 }
     }
-}
 
-impl Calls {
     pub(crate) fn call(&mut self) {
         self.called += 1;
         let numbers = self.called..self.called + 1;

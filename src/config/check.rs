@@ -5,13 +5,14 @@
 use std::ops::RangeInclusive;
 
 use super::fault::{Fault, key_without_index};
+use super::roles::check_roles;
 use super::{
     Authenticator, Config, History, HistoryStore, Listener, ListenerPath, MAX_SHARDS, Method,
     Realm, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::router::MAX_WILDCARD_COMPONENTS;
-use crate::wamp::{MAX_ID, MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
+use crate::wamp::{MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
 
 /// All findings, each with its key.
 pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
@@ -32,21 +33,31 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
 }
 
 #[derive(Default)]
-struct Findings(Vec<(String, Fault)>);
+pub(super) struct Findings(Vec<(String, Fault)>);
 
 impl Findings {
-    fn add(&mut self, key: impl Into<String>, fault: Fault) {
-        self.0.push((key.into(), fault));
+    pub(super) fn add(&mut self, key: impl Into<String>, fault: impl Into<Fault>) {
+        self.0.push((key.into(), fault.into()));
     }
 
-    fn add_if(&mut self, wrong: bool, key: impl Into<String>, fault: impl FnOnce() -> Fault) {
+    pub(super) fn add_if<F: Into<Fault>>(
+        &mut self,
+        wrong: bool,
+        key: impl Into<String>,
+        fault: impl FnOnce() -> F,
+    ) {
         if wrong {
             self.add(key, fault());
         }
     }
 
-    fn range<N>(&mut self, key: &str, value: N, range: RangeInclusive<u64>, unit: &'static str)
-    where
+    pub(super) fn range<N>(
+        &mut self,
+        key: &str,
+        value: N,
+        range: RangeInclusive<u64>,
+        unit: &'static str,
+    ) where
         N: TryInto<u64>,
     {
         let value = value.try_into().unwrap_or(u64::MAX);
@@ -178,14 +189,11 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
         }
         let repeated = realms[..index].iter().any(|other| other.name == realm.name);
         findings.add_if(repeated, &*key, || Fault::SameRealmName(name()));
-        if let Some(level) = realm.anonymous_trustlevel {
-            let key = format!("realm.{index}.anonymous_trustlevel");
-            findings.range(&key, level, 0..=MAX_ID, "");
-        }
         for (number, authenticator) in realm.authenticators.iter().enumerate() {
             let path = format!("realm.{index}.authenticator.{number}");
             check_authenticator(authenticator, &path, findings);
         }
+        check_roles(realm, &format!("realm.{index}.role"), uri_bytes, findings);
         if realm.admin_roles.iter().any(String::is_empty) {
             findings.add(format!("realm.{index}.admin_roles"), Fault::Empty("admin_roles".into()));
         }

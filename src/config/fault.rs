@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::keys::nearest;
 use super::listener::ListenAddress;
 use super::report::Report;
+use super::role_fault::RoleFault;
 use super::users::UsersFault;
 use crate::authentication::Method;
 use crate::codec::Codec;
@@ -115,6 +116,9 @@ pub enum Fault {
     #[error("there is no place for what is to be durable")]
     NoStore,
 
+    #[error(transparent)]
+    Role(#[from] RoleFault),
+
     #[error("`output.soft_bytes` ({soft}) is more than `output.hard_bytes` ({hard})")]
     SoftOverHard { soft: usize, hard: usize },
     #[error(
@@ -192,6 +196,7 @@ impl Fault {
                 Some(level) => format!("did you mean `{level}`?"),
                 None => format!("choose from {}", quoted(&LOG_LEVELS)),
             },
+            Self::Role(fault) => return fault.help(),
             _ => return self.login_help(),
         };
         Some(text)
@@ -217,7 +222,9 @@ impl Fault {
     /// The key that has a part in it beside the one it was found at.
     pub(super) const fn other_key(&self) -> Option<&'static str> {
         match self {
-            Self::LongRealmName { .. } | Self::LongHistoryTopic { .. } => Some("limits.uri_bytes"),
+            Self::LongRealmName { .. }
+            | Self::LongHistoryTopic { .. }
+            | Self::Role(RoleFault::LongPermission { .. }) => Some("limits.uri_bytes"),
             Self::NoStore => Some("storage.path"),
             Self::SoftOverHard { .. }
             | Self::TotalUnderHard { .. }
@@ -243,6 +250,7 @@ impl Fault {
                 | Self::SameHistory(_)
                 | Self::NoStore
                 | Self::UnknownRealm(_)
+                | Self::Role(_)
                 | Self::SoftOverHard { .. }
                 | Self::TotalUnderHard { .. }
                 | Self::HardUnderMessage { .. }
@@ -279,14 +287,14 @@ fn place_of(section: &str) -> String {
     }
 }
 
-const fn rule_name(rule: UriRule) -> &'static str {
+pub(super) const fn rule_name(rule: UriRule) -> &'static str {
     match rule {
         UriRule::Loose => "loose",
         UriRule::Strict => "strict",
     }
 }
 
-const fn pattern_name(policy: MatchPolicy) -> &'static str {
+pub(super) const fn pattern_name(policy: MatchPolicy) -> &'static str {
     match policy {
         MatchPolicy::Exact => "topic",
         MatchPolicy::Prefix => "prefix",

@@ -12,6 +12,8 @@ mod listener;
 mod loader;
 mod parse;
 mod report;
+mod role_fault;
+mod roles;
 mod summary;
 mod users;
 
@@ -23,6 +25,7 @@ use serde::Deserialize;
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
 pub use crate::authentication::{AuthenticatorSettings as Authenticator, Method};
+pub use crate::authorization::{Access, Permission, RoleSettings as Role};
 pub use crate::router::{
     HistorySettings as History, HistoryStore, RealmSettings as Realm, RequestIdCheck,
 };
@@ -30,6 +33,7 @@ pub use fault::{ConfigError, Fault};
 pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};
 pub use loader::Loader;
 pub use report::{Place, Problem, Report};
+pub use role_fault::RoleFault;
 pub use summary::{Summary, Warning};
 pub use users::UsersFault;
 
@@ -93,6 +97,27 @@ impl Config {
         let ways = self.realms.iter().flat_map(|realm| &realm.authenticators);
         let mut principals = ways.flat_map(|way| &way.principals);
         principals.any(|principal| principal.credential.is_costly())
+    }
+
+    /// Serves these realms and no others. What is known of one of them stays; the others are new,
+    /// and closed if there is a file that could say who may come in and what they may do.
+    pub fn serve_realms(&mut self, names: &[String]) {
+        let known = std::mem::take(&mut self.realms);
+        let realm = |name: &String| {
+            let found = known.iter().find(|realm| realm.name == *name).cloned();
+            found.unwrap_or_else(|| {
+                let open = Realm::named(name);
+                match self.development {
+                    true => open,
+                    false => Realm {
+                        authenticators: Vec::new(),
+                        access: Access::Roles(Vec::new()),
+                        ..open
+                    },
+                }
+            })
+        };
+        self.realms = names.iter().map(realm).collect();
     }
 
     /// The file of the store, if something is to be stored.

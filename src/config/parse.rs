@@ -13,8 +13,10 @@ use toml::de::{DeTable, DeValue, Error};
 use super::fault::{Fault, UNKNOWN_NAME, key_without_index};
 use super::keys::keys_of;
 use super::report::{Place, Problem};
+use super::role_fault::RoleFault;
 use super::{
-    Authenticator, Config, History, Listener, ListenerPath, Log, Protocol, Realm, Storage, Tuning,
+    Access, Authenticator, Config, History, Listener, ListenerPath, Log, Permission, Protocol,
+    Realm, Role, Storage, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -31,10 +33,13 @@ pub(super) struct Parsed {
 pub(super) fn parse(text: &str) -> Parsed {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::default();
-    let mut config = Config { development: false, ..Config::default() };
-    config.realms.iter_mut().for_each(|realm| realm.authenticators.clear());
+    // A file lets in whom it names, and grants what it says: the default realm is closed.
+    let access = Access::Roles(Vec::new());
+    let realm = Realm { authenticators: Vec::new(), access, ..Realm::default() };
+    let mut config = Config { development: false, realms: vec![realm], ..Config::default() };
     if errors.is_empty() {
         reader.read_root(root.into_inner(), &mut config);
+        note_lines(&mut config, &reader.spans, text);
     } else {
         // After a slip in the syntax the parser's idea of the keys is only a guess.
         reader.problems.extend(errors.into_iter().map(|error| {
@@ -80,14 +85,16 @@ impl Reader {
         config.shards = plain.shards;
     }
 
-    /// The realms, and the authenticators and histories inside of them as lists of their own.
+    /// The realms, and the lists inside of them.
     fn read_realms(&mut self, value: &Value<'_>, realms: &mut Vec<Realm>) {
-        let (value, inner) = take_out(value, &["authenticator", "history"]);
+        let (value, inner) = take_out(value, &["authenticator", "history", "role"]);
         self.read_list("realm", &value, Some("name"), realms);
         for (index, realm) in realms.iter_mut().enumerate() {
-            // Nobody comes in whom the file does not let in.
+            // Nobody comes in whom the file does not let in, or may do what it does not grant.
             realm.authenticators.clear();
-            let Some([authenticators, histories]) = inner.get(index).map(Vec::as_slice) else {
+            realm.access = Access::Roles(Vec::new());
+            let Some([authenticators, histories, roles]) = inner.get(index).map(Vec::as_slice)
+            else {
                 continue;
             };
             let path = |key: &str| format!("realm.{index}.{key}");
@@ -98,7 +105,24 @@ impl Reader {
             if let Some(list) = histories {
                 self.read_list(&path("history"), list, Some("topic"), &mut realm.histories);
             }
+            if let Some(list) = roles {
+                realm.access = Access::Roles(self.read_roles(&path("role"), list));
+            }
         }
+    }
+
+    /// The roles of a realm, and the permissions inside of them.
+    fn read_roles(&mut self, path: &str, value: &Value<'_>) -> Vec<Role> {
+        let (value, inner) = take_out(value, &["permission"]);
+        let mut roles = Vec::<Role>::new();
+        self.read_list(path, &value, Some("name"), &mut roles);
+        for (number, role) in roles.iter_mut().enumerate() {
+            if let Some([Some(list)]) = inner.get(number).map(Vec::as_slice) {
+                let path = format!("{path}.{number}.permission");
+                self.read_list(&path, list, Some("uri"), &mut role.permissions);
+            }
+        }
+        roles
     }
 
     /// The listeners, and the paths with rules of their own inside of them.
@@ -228,6 +252,21 @@ fn take_out<'t>(value: &Value<'t>, keys: &[&str]) -> (Value<'t>, Vec<Vec<Option<
     (rest, taken)
 }
 
+/// Tells each permission the line that it begins in.
+fn note_lines(config: &mut Config, spans: &Spans, text: &str) {
+    let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    for (index, realm) in config.realms.iter_mut().enumerate() {
+        let Access::Roles(roles) = &mut realm.access else { continue };
+        for (number, role) in roles.iter_mut().enumerate() {
+            for (place, permission) in role.permissions.iter_mut().enumerate() {
+                let span = spans.get(&format!("realm.{index}.role.{number}.permission.{place}"));
+                let line = |start| newlines.partition_point(|newline| *newline < start) + 1;
+                permission.line = span.map(|span| line(span.start));
+            }
+        }
+    }
+}
+
 fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
     T::deserialize(Spanned::new(0..0, table).into_deserializer())
 }
@@ -237,18 +276,23 @@ fn full_name(path: &str, name: &str) -> String {
 }
 
 fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
+    if (section, key) == ("[[realm]]", "anonymous_trustlevel") {
+        return Fault::Role(RoleFault::MovedTrustlevel);
+    }
     let belongs_to = home_of(key);
     Fault::UnknownKey { key: key.into(), section: section.into(), belongs_to, known: known.into() }
 }
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 12] = [
+    let sections: [(&str, &[&str]); 14] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[realm]]", keys_of::<Realm>()),
         ("[[realm.authenticator]]", keys_of::<Authenticator>()),
         ("[[realm.history]]", keys_of::<History>()),
+        ("[[realm.role]]", keys_of::<Role>()),
+        ("[[realm.role.permission]]", keys_of::<Permission>()),
         ("[limits]", keys_of::<Limits>()),
         ("[output]", keys_of::<OutputLimits>()),
         ("[timeouts]", keys_of::<Timeouts>()),

@@ -66,6 +66,34 @@ pub enum Warning {
          `admin_roles` has \"{role}\", the role of clients without authentication"
     )]
     AnonymousAdmin { realm: String, role: String },
+    #[error(
+        "realm {0} has no role, so nobody may do anything there: add a [[realm.role]] with its \
+         [[realm.role.permission]], as `stentor config default` shows them"
+    )]
+    NoRole(String),
+    #[error(
+        "realm {realm}: {who} would join as role `{role}`, which the realm does not have, and so \
+         cannot: add a [[realm.role]] with `name = \"{role}\"`"
+    )]
+    UnknownRole { realm: String, who: String, role: String },
+    #[error(
+        "`{uri}`{place} ends in an asterisk, which stands for itself; for all URIs that begin so \
+         leave it out and write match = \"prefix\""
+    )]
+    Asterisk { uri: String, place: String },
+    #[error(
+        "realm {realm}, role {role}: the permission for `{uri}`{place} never decides who may \
+         {action}: {reason}"
+    )]
+    IdlePermission {
+        realm: String,
+        role: String,
+        uri: String,
+        /// As in ` (line 7)`; empty if it is in no file.
+        place: String,
+        action: &'static str,
+        reason: String,
+    },
 }
 
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
@@ -93,7 +121,8 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let open = open.map(|listener| Warning::OpenToNetwork(listener.label()));
     let closed = config.realms.iter().filter(|realm| realm.authenticators.is_empty());
     let closed = closed.map(|realm| Warning::ClosedRealm(realm.name.clone()));
-    development.chain(open).chain(closed).chain(admins).collect()
+    let roles = config.realms.iter().flat_map(super::roles::warnings);
+    development.chain(open).chain(closed).chain(admins).chain(roles).collect()
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
@@ -132,6 +161,11 @@ fn describe_realm(realm: &Realm) -> String {
         ways.push("closed".into());
     }
     let mut text = format!("{} ({rule} URIs, {})", realm.name, ways.join(", "));
+    for role in realm.access.roles() {
+        let (name, count) = (&role.name, role.permissions.len());
+        let ending = if count == 1 { "" } else { "s" };
+        text.push_str(&format!(", role `{name}` with {count} permission{ending}"));
+    }
     for History { topic, policy, store, .. } in &realm.histories {
         let store = match store {
             HistoryStore::Memory => "in memory",

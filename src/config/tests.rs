@@ -9,18 +9,24 @@ use super::*;
 #[test]
 fn the_default_file_is_the_default_configuration() {
     let config = Loader::from_text("default.toml", DEFAULT_FILE).finish().unwrap();
-    let mut default = Config { development: false, ..Config::default() };
+    let mut default = closed();
     // The role is the default one, also where it is not named.
-    default.realms[0].authenticators[0].role = None;
+    default.realms[0].authenticators =
+        vec![Authenticator { role: None, ..Authenticator::anonymous("anonymous") }];
     assert_eq!(config, default);
+}
+
+/// What a file stands for that says nothing: nobody may join, or do anything.
+fn closed() -> Config {
+    let access = Access::Roles(Vec::new());
+    let realm = Realm { authenticators: Vec::new(), access, ..Realm::default() };
+    Config { development: false, realms: vec![realm], ..Config::default() }
 }
 
 #[test]
 fn an_empty_file_is_the_default_configuration_but_nobody_may_join() {
     let config = Loader::from_text("empty.toml", "").finish().unwrap();
-    let mut closed = Config { development: false, ..Config::default() };
-    closed.realms[0].authenticators.clear();
-    assert_eq!(config, closed);
+    assert_eq!(config, closed());
 }
 
 #[test]
@@ -31,6 +37,8 @@ fn the_default_file_names_every_key() {
         ("[[realm]]", keys_of::<Realm>()),
         ("[[realm.authenticator]]", keys_of::<Authenticator>()),
         ("[[realm.history]]", keys_of::<History>()),
+        ("[[realm.role]]", keys_of::<Role>()),
+        ("[[realm.role.permission]]", keys_of::<Permission>()),
         ("[limits]", keys_of::<Limits>()),
         ("[output]", keys_of::<OutputLimits>()),
         ("[timeouts]", keys_of::<Timeouts>()),
@@ -80,7 +88,7 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
     fs::set_permissions(folder.path().join("users.toml"), mode).unwrap();
     let file = folder.path().join("default.toml").display().to_string();
     let config = Loader::from_text(file, text).finish().unwrap();
-    assert_eq!(changed, 28, "keys without a default, and a listener to show one of them");
+    assert_eq!(changed, 27, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }

@@ -117,6 +117,9 @@ counters! {
     bytes_received: total,
     bytes_sent: total,
     protocol_violations: total,
+    /// Requests, testaments included, that a session's role may not make; by roles and actions see
+    /// [`super::RealmRole::decisions`].
+    requests_denied: total,
     /// Publications accepted for routing.
     publications: total,
     /// PUBLISH messages that were refused, acknowledged or not (BP-PUB-05).

@@ -18,6 +18,7 @@ mod query;
 mod realm;
 mod retained;
 mod ring;
+mod roles;
 mod shapes;
 mod topics;
 
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::authentication::{AuthenticatorSettings, Failures};
+use crate::authorization::Access;
 use crate::hash::{HashSeed, Map};
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
@@ -48,6 +50,7 @@ pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, Kept, Look, RetainedEvent, RetainedTable, Stored};
 pub use ring::{Holding, Pushed};
+pub use roles::{DecisionCount, RealmRole};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
@@ -182,14 +185,14 @@ pub struct RealmSettings {
     /// The ways in, in order; none: nobody can join.
     #[serde(rename = "authenticator")]
     pub authenticators: Vec<AuthenticatorSettings>,
-    /// `trustlevel` of what sessions publish and call; `None`: there is none (AP-PTL-01,
-    /// AP-CTL-01).
-    pub anonymous_trustlevel: Option<u64>,
     pub publisher_disclosure: PublisherDisclosure,
     pub caller_disclosure: CallerDisclosure,
     /// The roles that may end what belongs to other sessions: `wamp.session.kill` and its like
-    /// (AP-SMA-07).
+    /// (AP-SMA-07). In a realm with roles it is short for a permission to call each of them.
     pub admin_roles: Vec<String>,
+    /// What the sessions may do, by their roles.
+    #[serde(rename = "role")]
+    pub access: Access,
     /// The shape of the answers of `wamp.subscription.get_events` (AP-HIS-04).
     pub history_answer: HistoryAnswer,
     /// The patterns whose events are kept (AP-HIS-01).
@@ -202,6 +205,16 @@ impl RealmSettings {
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
+
+    /// Whether a session with this `authrole` may do something because of it: the role is listed,
+    /// or stands in `admin_roles`, or the realm is open.
+    pub fn has_role(&self, name: &str) -> bool {
+        let is_admin = || self.admin_roles.iter().any(|admin| admin == name);
+        match &self.access {
+            Access::Open => true,
+            Access::Roles(roles) => roles.iter().any(|role| role.name == name) || is_admin(),
+        }
+    }
 }
 
 impl Default for RealmSettings {
@@ -210,10 +223,10 @@ impl Default for RealmSettings {
             name: "realm1".into(),
             uri_rule: UriRule::default(),
             authenticators: vec![AuthenticatorSettings::anonymous("anonymous")],
-            anonymous_trustlevel: None,
             publisher_disclosure: PublisherDisclosure::default(),
             caller_disclosure: CallerDisclosure::default(),
             admin_roles: Vec::new(),
+            access: Access::Open,
             history_answer: HistoryAnswer::default(),
             histories: Vec::new(),
         }
@@ -248,7 +261,7 @@ impl Router {
         let mut by_name = seed.map();
         for (number, realm) in realms.into_iter().enumerate() {
             let name = realm.name.clone().into_boxed_str();
-            let realm = Realm::new(realm, number, &settings, &seed, &ids);
+            let realm = Realm::new(realm, (number, shards), &settings, &seed, &ids);
             by_name.insert(name, Arc::new(realm));
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();

@@ -3,6 +3,7 @@
 //! Owned by one shard and touched by no other thread. Decides nothing about routing.
 
 mod calls;
+mod permissions;
 mod request_ids;
 mod testaments;
 
@@ -17,6 +18,7 @@ pub use calls::{
     Answered, CallExtra, EndedUploads, Invocations, PendingCall, PendingInvocation, Retained,
     Upload,
 };
+pub use permissions::{Decided, Denied, Permissions, Ruled};
 pub use request_ids::{RequestIds, SequenceError};
 pub use testaments::{Scope, Testament, Testaments};
 
@@ -43,6 +45,7 @@ pub struct Session {
     pub invocations: Invocations,
     /// What is published when it ends.
     pub testaments: Option<Box<Testaments>>,
+    pub permissions: Permissions,
 }
 
 /// A subscription of this session.
@@ -70,7 +73,9 @@ impl Session {
         seed: HashSeed,
     ) -> Self {
         let state = seed.state();
+        let permissions = Permissions::new(&realm, &profile.authrole);
         Self {
+            permissions,
             id,
             realm,
             roles,

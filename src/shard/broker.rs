@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use super::authorize::{Asked, Refused};
 use super::connection::Connection;
 use super::delivery::Outgoing;
 use super::inbound::Violation;
@@ -11,9 +12,11 @@ use super::mail::passthru_details;
 use super::receivers::Receivers;
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
+use crate::authorization::{Action, Terms};
 use crate::router::{
     Audience, Fanout, Fanouts, HISTORY, HeldCount, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic,
-    Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
+    Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardId,
+    ShardSet,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
@@ -41,6 +44,12 @@ impl Shard {
             self.refuse(slot, code::SUBSCRIBE, subscribe.request, refusal);
             return Ok(());
         }
+        let asked = Asked(Action::Subscribe, &subscribe.topic);
+        if let Err(denied) = self.authorize(slot, asked, policy) {
+            self.deny(slot, Some((code::SUBSCRIBE, subscribe.request)), asked, denied);
+            return Ok(());
+        }
+        let limits = &self.settings().limits;
         if held >= limits.subscriptions_per_session
             && !self.is_subscribed(slot, &realm, &subscribe.topic, policy)
         {
@@ -172,30 +181,42 @@ impl Shard {
         slot: u32,
         mut publish: Publish<'_>,
     ) -> Result<(), Violation> {
-        let limit = self.settings().limits.uri_bytes;
+        let (limit, shard) = (self.settings().limits.uri_bytes, self.id);
+        let has_room = self.may_hold(publish.payload.weight());
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        let checked = check_publish(&session.realm, &publish, limit);
-        let bytes = publish.payload.weight();
-        let checked =
-            checked.and_then(|()| if self.may_hold(bytes) { Ok(()) } else { Err(TOO_MUCH_HELD) });
-        if let Err(refusal) = checked {
-            self.counters.publications_refused.increment();
-            if publish.options.acknowledge {
-                self.refuse(slot, code::PUBLISH, publish.request, refusal);
+        let mut effort = 0;
+        let checked = check_publish(session, &publish, (limit, shard), &mut effort);
+        match checked.and_then(|terms| if has_room { Ok(terms) } else { Err(TOO_MUCH_HELD.into()) })
+        {
+            Ok(terms) => {
+                let author = Author::new(session, &mut publish.options, terms);
+                self.work.charge(effort);
+                self.publish(slot, author, &publish, None);
             }
-            return Ok(());
+            Err(refused) => {
+                self.work.charge(effort);
+                self.counters.publications_refused.increment();
+                let acknowledges = publish.options.acknowledge;
+                let answer = acknowledges.then_some((code::PUBLISH, publish.request));
+                let asked = Asked(Action::Publish, &publish.topic);
+                self.refuse_request(slot, answer, asked, refused);
+            }
         }
-        let author = Author::new(self.joined(slot), &mut publish.options);
-        self.publish(slot, author, &publish, None);
         Ok(())
     }
 
     /// Publishes in the name of a session that is not in its slot any more (AP-TES-04).
     #[cold]
-    pub(super) fn publish_for(&mut self, slot: u32, session: &Session, mut publish: Publish<'_>) {
+    pub(super) fn publish_for(
+        &mut self,
+        slot: u32,
+        session: &Session,
+        mut publish: Publish<'_>,
+        terms: Terms,
+    ) {
         publish.options.acknowledge = false;
-        let author = Author::new(session, &mut publish.options);
+        let author = Author::new(session, &mut publish.options, terms);
         self.publish(slot, author, &publish, Some(session));
     }
 
@@ -351,23 +372,40 @@ struct Author {
 
 impl Author {
     #[inline]
-    fn new(session: &Session, options: &mut PublishOptions) -> Self {
+    fn new(session: &Session, options: &mut PublishOptions, terms: Terms) -> Self {
         let filter = options.filter.take();
         let audience = Audience::new(options.exclude_me.then_some(session.id), filter);
-        let details = event_details(session, options);
+        let details = event_details(session, options, terms);
         Self { audience, details }
     }
 }
 
-/// Every check of a PUBLISH that is answered with an ERROR.
-pub(super) fn check_publish(
-    realm: &Realm,
+/// Every check of a PUBLISH that is answered with an ERROR. `effort` is what deciding has cost.
+#[inline]
+fn check_publish(
+    session: &mut Session,
     publish: &Publish<'_>,
-    uri_bytes: usize,
-) -> Result<(), Refusal> {
-    check_uri(realm, &publish.topic, uri_bytes)?;
-    unreserved(&publish.topic)?;
-    check_disclosure(&realm.settings, &publish.options)
+    (uri_bytes, shard): (usize, ShardId),
+    effort: &mut usize,
+) -> Result<Terms, Refused> {
+    let (topic, exact) = (&*publish.topic, MatchPolicy::Exact);
+    let permissions = &mut session.permissions;
+    let terms = match permissions.recall(shard, Action::Publish, topic, exact) {
+        // Only what is valid is remembered.
+        Some(decided) => decided?,
+        None => {
+            check_topic(&session.realm, topic, uri_bytes)?;
+            permissions.decide(shard, Action::Publish, topic, exact, effort)?
+        }
+    };
+    check_disclosure(&session.realm.settings, &publish.options, terms)?;
+    Ok(terms)
+}
+
+/// Whether clients may publish to `topic`, if they may publish at all.
+pub(super) fn check_topic(realm: &Realm, topic: &str, uri_bytes: usize) -> Result<(), Refusal> {
+    check_uri(realm, topic, uri_bytes)?;
+    unreserved(topic)
 }
 
 /// Refuses payload passthru to a client that did not announce it (AP-PPT-03).
@@ -381,8 +419,13 @@ pub(super) fn check_passthru(session: &Session, options: &PublishOptions) -> Res
 }
 
 /// Refuses a publisher that wants to be known where nobody may be (AP-PID-02).
-fn check_disclosure(settings: &RealmSettings, options: &PublishOptions) -> Result<(), Refusal> {
-    if options.disclose_me && settings.publisher_disclosure == PublisherDisclosure::Forbid {
+pub(super) fn check_disclosure(
+    settings: &RealmSettings,
+    options: &PublishOptions,
+    terms: Terms,
+) -> Result<(), Refusal> {
+    let is_forbidden = settings.publisher_disclosure == PublisherDisclosure::Forbid;
+    if options.disclose_me && is_forbidden && !terms.discloses_publisher() {
         return Err((
             WampError::OptionDisallowedDiscloseMe,
             "publishers stay anonymous on this realm: publish without disclose_me",
@@ -392,7 +435,7 @@ fn check_disclosure(settings: &RealmSettings, options: &PublishOptions) -> Resul
 }
 
 /// `EVENT.Details` as far as it is the same for all subscriptions; without `topic`.
-fn event_details(session: &Session, options: &mut PublishOptions) -> Dict {
+fn event_details(session: &Session, options: &mut PublishOptions, terms: Terms) -> Dict {
     let settings = &session.realm.settings;
     let mut details = passthru_details(options.passthru.take());
     let disclosed = match settings.publisher_disclosure {
@@ -400,13 +443,13 @@ fn event_details(session: &Session, options: &mut PublishOptions) -> Dict {
         PublisherDisclosure::Forbid => false,
         PublisherDisclosure::Always => true,
     };
-    if disclosed {
+    if disclosed || terms.discloses_publisher() {
         let publisher = session.identity();
         details.push(("publisher".into(), publisher.session.get().into()));
         details.push(("publisher_authid".into(), publisher.authid.into()));
         details.push(("publisher_authrole".into(), publisher.authrole.into()));
     }
-    if let Some(level) = settings.anonymous_trustlevel {
+    if let Some(level) = terms.trustlevel() {
         details.push(("trustlevel".into(), level.into()));
     }
     details

@@ -119,7 +119,7 @@ impl Shard {
         if self.shutting_down {
             return Err(shutting_down());
         }
-        if !has_role(realm, &profile.authrole) {
+        if !realm.settings.has_role(&profile.authrole) {
             let (role, name) = (quote(&profile.authrole), quote(&realm.settings.name));
             return Err((WampError::NoSuchRole, format!("realm {name} has no role {role}")));
         }
@@ -198,11 +198,6 @@ pub(super) struct Arrival {
     pub(super) authextra: Dict,
 }
 
-/// Whether a realm has a role. Any role is one, as long as realms do not list theirs.
-const fn has_role(_: &Realm, _: &str) -> bool {
-    true
-}
-
 fn shutting_down() -> (WampError, String) {
     (WampError::SystemShutdown, "the router is shutting down".to_owned())
 }
@@ -231,7 +226,7 @@ fn roles(realm: &Realm) -> Value {
     if !realm.histories.is_empty() {
         broker.push("event_history");
     }
-    if realm.settings.anonymous_trustlevel.is_some() {
+    if realm.has_trustlevels() {
         broker.push("publication_trustlevels");
         dealer.push("call_trustlevels");
     }

@@ -125,7 +125,7 @@ impl Shard {
         self.work.charge(UNITS_PER_COST * applicant.login.cost(answer.signature.len()));
         match applicant.login.judge(&answer.signature, &answer.extra) {
             Verdict::Proven(authextra) => self.admit_applicant(slot, *applicant, authextra, now),
-            Verdict::Denied => self.deny(slot, &applicant, now),
+            Verdict::Denied => self.deny_login(slot, &applicant, now),
             Verdict::Costly(check) => {
                 let session = applicant.session;
                 let connection = &mut self.connections[slot as usize];
@@ -147,7 +147,7 @@ impl Shard {
         if is_genuine {
             self.admit_applicant(at.slot, *applicant, Dict::new(), now);
         } else {
-            self.deny(at.slot, &applicant, now);
+            self.deny_login(at.slot, &applicant, now);
         }
     }
 
@@ -230,7 +230,7 @@ impl Shard {
     }
 
     /// The client is not who it says, or nobody is: it does not learn which (AU-GEN-04).
-    fn deny(&mut self, slot: u32, applicant: &Applicant, now: Millis) {
+    fn deny_login(&mut self, slot: u32, applicant: &Applicant, now: Millis) {
         let Applicant { login, realm, .. } = applicant;
         let name = &realm.settings.name;
         self.counters.logins_denied.increment();

@@ -3,6 +3,7 @@
 //! Pure: bytes, mail and the time come in as arguments; bytes, mail and the wish to close a
 //! socket are taken out by the event loop. One thread owns it.
 
+mod authorize;
 mod broker;
 mod connection;
 mod dealer;
@@ -122,6 +123,7 @@ pub struct Shard {
     reply: Vec<u8>,
     generation: u32,
     log_budget: LogBudget,
+    denial_budget: LogBudget,
     wall_clock: Timestamp,
     shutting_down: bool,
 }
@@ -172,7 +174,8 @@ impl Shard {
             control: Vec::new(),
             reply: Vec::new(),
             generation: 0,
-            log_budget: LogBudget::default(),
+            log_budget: LogBudget::of("more peers were refused than are logged"),
+            denial_budget: LogBudget::of("more requests were denied than are logged"),
             wall_clock: Timestamp::default(),
             shutting_down: false,
             counters,

@@ -75,12 +75,37 @@ listen = "unix:$scratch/$name.sock"
 name = "realm1"
 [[realm.authenticator]]
 method = "anonymous"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
 [[realm]]
 name = "disclosing"
 publisher_disclosure = "always"
 caller_disclosure = "always"
 [[realm.authenticator]]
 method = "anonymous"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
+[[realm]]
+name = "restricted"
+[[realm.authenticator]]
+method = "anonymous"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = "org.open."
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
+[[realm.role.permission]]
+uri = "wamp.session.count"
+allow = ["call"]
 [timeouts]
 ping_interval_ms = 1000
 ping_timeout_ms = 2000

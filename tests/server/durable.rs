@@ -32,6 +32,9 @@ fn configure(directory: &Path, events: usize) {
          [[realm.history]]\ntopic = \"com.x\"\nstore = \"durable\"\nevents = {events}\n\
          [[realm.history]]\ntopic = \"log.\"\nmatch = \"prefix\"\nstore = \"durable\"\n\
          events = {events}\n\
+         [[realm.role]]\nname = \"anonymous\"\n\
+         [[realm.role.permission]]\nuri = \"\"\nmatch = \"prefix\"\n\
+         allow = [\"publish\", \"subscribe\", \"call\", \"register\"]\n\
          [limits]\nhistory_answer_events = 100000\nhistory_answer_bytes = 16777216\n\
          [output]\nhard_bytes = 67108864\n\
          [storage]\npath = {store:?}\nretained = true\n"

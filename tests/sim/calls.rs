@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 use serde_json::{Map, Value, json};
+use stentor::authorization::{Action, Disclosure};
 use stentor::clock::Millis;
 use stentor::router::{CallerDisclosure, SessionRef};
 
 use super::actions::{INVALID, URIS, with_payload};
 use super::client::{Announced, Expected, Request, Stage};
 use super::hearing::{number, payload};
-use super::model::{Call, Payload, Tag};
+use super::model::{Call, Payload, Policy, Tag};
 use super::plan::pick;
 use super::world::World;
 
@@ -125,7 +126,9 @@ impl World {
         let payload = self.payload(self.clients[c].session.tag, sequence);
         let (options, course) = self.call_options(c);
         let expected = match (expected, self.plan.realm.caller_disclosure) {
-            (Expected::Success, CallerDisclosure::Forbid) if course.disclose_me => {
+            (Expected::Success, CallerDisclosure::Forbid)
+                if course.disclose_me && !self.plan.discloses(Disclosure::Caller, procedure) =>
+            {
                 Expected::DiscloseMe
             }
             _ => expected,
@@ -143,6 +146,7 @@ impl World {
         options: Value,
         course: Course,
     ) -> (Tag, u64) {
+        let expected = self.permitted(expected, Action::Call, procedure, Policy::Exact);
         let request = self.next_request(c);
         let session = &mut self.clients[c].session;
         session.calls += 1;

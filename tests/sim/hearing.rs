@@ -187,7 +187,7 @@ impl World {
         client.session.authid = message[2]["authid"].as_str().expect("an authid").to_owned();
         client.session.authrole = self.plan.anonymous_role().to_owned();
         assert_eq!(message[2]["authrole"], json!(client.session.authrole));
-        let has_level = self.plan.realm.anonymous_trustlevel.is_some();
+        let has_level = self.plan.has_trustlevels();
         for (role, feature) in
             [("broker", "publication_trustlevels"), ("dealer", "call_trustlevels")]
         {

@@ -123,8 +123,8 @@ fn realm(rng: &mut StdRng) -> RealmSettings {
     let anonymous_role = (*pick(rng, &["anonymous", "guest"])).to_owned();
     let mut realm = RealmSettings {
         admin_roles: if rng.random_bool(0.5) { vec![anonymous_role.clone()] } else { Vec::new() },
+        access: super::permissions::draw(rng, &anonymous_role),
         authenticators: vec![AuthenticatorSettings::anonymous(anonymous_role)],
-        anonymous_trustlevel: rng.random_bool(0.2).then_some(3),
         publisher_disclosure: *pick(rng, &disclosures),
         caller_disclosure: *pick(rng, &of_callers),
         ..RealmSettings::default()

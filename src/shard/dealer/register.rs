@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::super::Shard;
+use super::super::authorize::{Asked, Refused};
 use super::super::broker::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
 use super::super::inbound::Violation;
+use crate::authorization::Action;
 use crate::router::{
     Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Traits,
 };
@@ -24,8 +26,9 @@ impl Shard {
         let features = session.roles.get(Role::Callee).unwrap_or_default();
         let realm = Arc::clone(&session.realm);
         let held = session.registrations.len();
-        if let Err(refusal) = self.check_register(&realm, held, register) {
-            self.refuse(slot, code::REGISTER, register.request, refusal);
+        if let Err(refused) = self.check_register(slot, &realm, held, register) {
+            let asked = Asked(Action::Register, &register.procedure);
+            self.refuse_request(slot, Some((code::REGISTER, register.request)), asked, refused);
             return Ok(());
         }
         let Choice::Known(invoke) = register.options.invoke else {
@@ -64,22 +67,25 @@ impl Shard {
         Ok(())
     }
 
+    /// Every check that can refuse a registration: URI, permission, then options and limits.
     fn check_register(
-        &self,
+        &mut self,
+        slot: u32,
         realm: &Realm,
         held: usize,
         register: &Register<'_>,
-    ) -> Result<(), Refusal> {
-        let limits = &self.settings().limits;
+    ) -> Result<(), Refused> {
+        let uri_bytes = self.settings().limits.uri_bytes;
         let policy = register.options.match_policy;
-        check_pattern(realm, &register.procedure, policy, limits.uri_bytes)?;
+        check_pattern(realm, &register.procedure, policy, uri_bytes)?;
         unreserved(&register.procedure)?;
+        self.authorize(slot, Asked(Action::Register, &register.procedure), policy)?;
         let disclosure = realm.settings.caller_disclosure;
         if register.options.disclose_caller && disclosure == CallerDisclosure::Forbid {
-            return Err(CALLERS_ARE_NOT_DISCLOSED);
+            return Err(CALLERS_ARE_NOT_DISCLOSED.into());
         }
-        if held >= limits.registrations_per_session {
-            return Err(TOO_MANY_REGISTRATIONS);
+        if held >= self.settings().limits.registrations_per_session {
+            return Err(TOO_MANY_REGISTRATIONS.into());
         }
         Ok(())
     }
