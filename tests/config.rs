@@ -122,10 +122,10 @@ fn check_guest(live: &Realm) {
         (some.policy, &*some.allow),
         (MatchPolicy::Prefix, &[Action::Publish, Action::Call][..])
     );
-    assert_eq!((&*some.disclose, some.line), (&[Disclosure::Caller][..], Some(27)));
+    assert_eq!((&*some.disclose, some.line), (&[Disclosure::Caller][..], Some(30)));
     assert_eq!(
         (none.policy, &*none.deny, none.line),
-        (MatchPolicy::Exact, &[Action::Publish][..], Some(32))
+        (MatchPolicy::Exact, &[Action::Publish][..], Some(35))
     );
 }
 
@@ -353,6 +353,8 @@ fn permissions_that_do_nothing_are_warned_of() {
         r#"
         [[realm]]
         name = "a"
+        [[realm.authenticator]]
+        method = "anonymous"
         [[realm.role]]
         name = "r"
         [[realm.role.permission]]
@@ -372,12 +374,13 @@ fn permissions_that_do_nothing_are_warned_of() {
         "#,
     );
     let said: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
-    let [asterisk, wildcard, reserved] = &*said else { panic!("{said:#?}") };
-    assert!(asterisk.contains("`com.app.*` (line 17) ends in an asterisk"), "{asterisk}");
-    for word in ["`com..secret` (line 10)", "who may publish", "prefix `` (line 6)"] {
+    let [unknown, asterisk, wildcard, reserved] = &*said else { panic!("{said:#?}") };
+    assert!(unknown.contains("would join as role `anonymous`"), "{unknown}");
+    assert!(asterisk.contains("`com.app.*` (line 19) ends in an asterisk"), "{asterisk}");
+    for word in ["`com..secret` (line 12)", "who may publish", "prefix `` (line 8)"] {
         assert!(wildcard.contains(word), "{wildcard}");
     }
-    for word in ["`wamp.x` (line 14)", "who may register", "belong to the protocol"] {
+    for word in ["`wamp.x` (line 16)", "who may register", "belong to the protocol"] {
         assert!(reserved.contains(word), "{reserved}");
     }
 }

@@ -137,6 +137,11 @@ EOF
     for method in ticket wampcra wamp-scram cryptosign; do
         printf '[[realm.authenticator]]\nmethod = "%s"\nusers = "users.toml"\n' "$method"
     done >>"$scratch/logins.toml"
+    local role
+    for role in anonymous user; do
+        printf '[[realm.role]]\nname = "%s"\n[[realm.role.permission]]\n' "$role"
+        printf 'uri = ""\nmatch = "prefix"\nallow = ["publish", "subscribe", "call", "register"]\n'
+    done >>"$scratch/logins.toml"
     # The tests fail more often than anybody should be allowed to.
     printf '[limits]\nlogin_failures_per_address = 0\nlogin_failures_per_authid = 0\n' \
         >>"$scratch/logins.toml"

@@ -40,11 +40,9 @@ fn check_rules(permissions: Vec<Permission>, dialogue: &str) {
 /// AU-AZ-02: nothing is granted that no rule grants. AU-AZ-05: the error, and what it says.
 #[test]
 fn au_az_02_without_a_rule_everything_is_denied() {
-    for access in [
-        rules(Vec::new()),
-        Access::Roles(Vec::new()),
-        Access::Roles(vec![RoleSettings::new("backend", vec![Permission::everything_below("")])]),
-    ] {
+    let backend = RoleSettings::new("backend", vec![Permission::everything_below("")]);
+    let anonymous = RoleSettings::new("anonymous", Vec::new());
+    for access in [rules(Vec::new()), Access::Roles(vec![backend, anonymous])] {
         check_realm(
             |realm| realm.access = access.clone(),
             r#"join a
@@ -413,7 +411,8 @@ fn au_gen_04_a_role_that_the_realm_does_not_have_does_not_join() {
         |realm| realm.access = Access::Roles(vec![RoleSettings::new("backend", Vec::new())]),
         r#"a connects
            a -> HELLO realm1 {"roles":{"publisher":{}}}
-           a <- ABORT * wamp.error.no_such_role"#,
+           a <- ABORT * wamp.error.no_such_role
+           a <- CLOSED 1008"#,
     );
 }
 
@@ -423,8 +422,9 @@ fn a_denial_fits_the_smallest_peer() {
     let long = "x".repeat(200);
     check_realm(
         |realm| {
-            realm.access = rules(Vec::new());
-            realm.authenticators = vec![AuthenticatorSettings::anonymous("r".repeat(100))];
+            let role = "r".repeat(100);
+            realm.access = Access::Roles(vec![RoleSettings::new(role.clone(), Vec::new())]);
+            realm.authenticators = vec![AuthenticatorSettings::anonymous(role)];
         },
         &format!(
             "a via rawsocket 1024

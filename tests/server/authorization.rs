@@ -20,6 +20,7 @@ fn a_denial_is_logged_with_the_line_of_its_rule() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("stentor.toml");
     let text = "[[listener]]\nlisten = \"127.0.0.1:0\"\n[[realm]]\nname = \"realm1\"\n\
+        [[realm.authenticator]]\nmethod = \"anonymous\"\n\
         [[realm.role]]\nname = \"anonymous\"\n\
         [[realm.role.permission]]\nuri = \"com.\"\nmatch = \"prefix\"\nallow = [\"publish\"]\n\
         [[realm.role.permission]]\nuri = \"com.secret\"\ndeny = [\"publish\"]\n";
@@ -44,7 +45,7 @@ fn a_denial_is_logged_with_the_line_of_its_rule() {
         realm,
         "\"action\":\"publish\"",
         "\"uri\":\"com.secret\"",
-        "\"rule\":\"line 11\"",
+        "\"rule\":\"line 13\"",
     ]);
     line(&[role, "\"uri\":\"org.x\"", "\"rule\":\"no rule grants it\""]);
     client.publish_acknowledged("com.x", &json!(1));
