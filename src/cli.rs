@@ -33,10 +33,28 @@ pub(crate) enum Command {
     Run(RunFlags),
     /// Say what a configuration file would run, or what is wrong with it
     Check { file: PathBuf },
+    /// Make certificates for TLS
+    Cert {
+        #[command(subcommand)]
+        command: CertCommand,
+    },
     /// Work with configuration files
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertCommand {
+    /// Make an authority and a certificate for localhost, to develop with, and say how to use them
+    Dev {
+        /// Where to put ca.pem, cert.pem and key.pem
+        #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+        dir: PathBuf,
+        /// A further name or address that the certificate is for; repeatable
+        #[arg(long, value_name = "NAME")]
+        name: Vec<String>,
     },
 }
 

@@ -3,6 +3,7 @@
 //! Runs on the main thread, and decides nothing about clients: `stentor::config` says what is
 //! valid, and the router does the rest.
 
+mod cert;
 mod cli;
 mod logging;
 mod signals;
@@ -22,7 +23,7 @@ use stentor::config::{Config, DEFAULT_FILE, Loader};
 use stentor::net::{self, Server, StartError};
 use tracing::{error, info, warn};
 
-use cli::{Cli, Command, ConfigCommand};
+use cli::{CertCommand, Cli, Command, ConfigCommand};
 use logging::Log;
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
         None => start(&cli.run),
         Some(Command::Run(flags)) => start(&flags),
         Some(Command::Check { file }) => check(&file),
+        Some(Command::Cert { command: CertCommand::Dev { dir, name } }) => {
+            cert::make(&dir, &name).map_or_else(|error| fail(&error), |text| print(&text))
+        }
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
     }
 }
@@ -133,6 +137,9 @@ fn check(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
+    if let Err(error) = net::check_certificates(&config) {
+        return fail(&error);
+    }
     let mut text = format!("{}: ok\n{}", file.display(), config.summary());
     for warning in config.warnings() {
         text.push_str(&format!("warning: {warning}\n"));

@@ -13,6 +13,7 @@ mod loader;
 mod parse;
 mod report;
 mod summary;
+mod tls;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use listener::{BadAddress, ListenAddress, Listener};
 pub use loader::Loader;
 pub use report::{Place, Problem, Report};
 pub use summary::{Summary, Warning};
+pub use tls::{ClientCertificates, Tls};
 
 /// Everything an operator can set. The serde names are the file's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue, Error};
 use super::fault::{Fault, UNKNOWN_NAME, key_without_index};
 use super::keys::keys_of;
 use super::report::{Place, Problem};
-use super::{Config, History, Listener, Log, Protocol, Realm, Storage, Tuning};
+use super::{Config, History, Listener, Log, Protocol, Realm, Storage, Tls, Tuning};
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
 /// Where each key of the file has its value: `limits.nesting`, `listener.0.paths`, `listener.0`.
@@ -59,7 +59,7 @@ impl Reader {
         for (key, value) in root {
             let name = key.get_ref().clone();
             match &*name {
-                "listener" => self.read_list(&name, &value, Some("listen"), &mut config.listeners),
+                "listener" => self.read_listeners(&value, &mut config.listeners),
                 "realm" => self.read_realms(&value, &mut config.realms),
                 "limits" => self.read_section(&name, &value, &mut config.limits),
                 "output" => self.read_section(&name, &value, &mut config.output),
@@ -80,23 +80,25 @@ impl Reader {
     /// The realms, and the histories inside of them as lists of their own.
     fn read_realms(&mut self, value: &Value<'_>, realms: &mut Vec<Realm>) {
         let mut value = value.clone();
-        let mut inner = Vec::new();
-        if let DeValue::Array(items) = value.get_mut() {
-            for item in items.iter_mut() {
-                let DeValue::Table(table) = item.get_mut() else {
-                    inner.push(None);
-                    continue;
-                };
-                inner.push(table.remove("history"));
+        let inner = take_inner(&mut value, "history");
+        self.read_list("realm", &value, Some("name"), realms);
+        for (index, (realm, histories)) in realms.iter_mut().zip(inner).enumerate() {
+            if let Some(histories) = histories {
+                let path = format!("realm.{index}.history");
+                self.read_list(&path, &histories, Some("topic"), &mut realm.histories);
             }
         }
-        self.read_list("realm", &value, Some("name"), realms);
-        // What is no table is reported, and stands in no list.
-        let tables = matches!(value.get_ref(), DeValue::Array(_));
-        for (index, realm) in realms.iter_mut().enumerate().filter(|_| tables) {
-            if let Some(histories) = inner.get(index).and_then(Option::as_ref) {
-                let path = format!("realm.{index}.history");
-                self.read_list(&path, histories, Some("topic"), &mut realm.histories);
+    }
+
+    /// The listeners, and their certificates.
+    fn read_listeners(&mut self, value: &Value<'_>, listeners: &mut Vec<Listener>) {
+        let mut value = value.clone();
+        let inner = take_inner(&mut value, "tls");
+        self.read_list("listener", &value, Some("listen"), listeners);
+        for (index, (listener, certificates)) in listeners.iter_mut().zip(inner).enumerate() {
+            if let Some(certificates) = certificates {
+                let path = format!("listener.{index}.tls");
+                self.read_list(&path, &certificates, Some("certificate"), &mut listener.tls);
             }
         }
     }
@@ -181,6 +183,16 @@ impl Reader {
     }
 }
 
+/// Takes what `key` holds out of each section of a list. What is no section stands in no list.
+fn take_inner<'t>(list: &mut Value<'t>, key: &str) -> Vec<Option<Value<'t>>> {
+    let DeValue::Array(items) = list.get_mut() else { return Vec::new() };
+    let take = |item: &mut Value<'t>| match item.get_mut() {
+        DeValue::Table(table) => Some(table.remove(key)),
+        _ => None,
+    };
+    items.iter_mut().filter_map(take).collect()
+}
+
 fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
     T::deserialize(Spanned::new(0..0, table).into_deserializer())
 }
@@ -196,8 +208,9 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 10] = [
+    let sections: [(&str, &[&str]); 11] = [
         ("[[listener]]", keys_of::<Listener>()),
+        ("[[listener.tls]]", keys_of::<Tls>()),
         ("[[realm]]", keys_of::<Realm>()),
         ("[[realm.history]]", keys_of::<History>()),
         ("[limits]", keys_of::<Limits>()),

@@ -19,6 +19,7 @@ fn an_empty_file_is_the_default_configuration() {
 fn the_default_file_names_every_key() {
     for (header, keys) in [
         ("[[listener]]", keys_of::<Listener>()),
+        ("[[listener.tls]]", keys_of::<Tls>()),
         ("[[realm]]", keys_of::<Realm>()),
         ("[[realm.history]]", keys_of::<History>()),
         ("[limits]", keys_of::<Limits>()),
@@ -63,7 +64,7 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
         text.push('\n');
     }
     let config = Loader::from_text("default.toml", text).finish().unwrap();
-    assert_eq!(changed, 16, "keys without a default, and a listener to show one of them");
+    assert_eq!(changed, 22, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }
