@@ -70,7 +70,7 @@ impl Shard {
     pub(super) fn flush(
         &mut self,
         slot: u32,
-        write: &mut dyn FnMut(&[u8]) -> Result<Sent>,
+        write: &mut impl FnMut(&[u8]) -> Result<Sent>,
         now: Millis,
     ) -> Flushed {
         let Some(connection) = self.connections.get_mut(slot as usize).filter(|c| !c.is_gone())
@@ -216,7 +216,7 @@ impl Outbound {
         &mut self,
         slot: u32,
         connection: &mut Connection,
-        write: &mut dyn FnMut(&[u8]) -> Result<Sent>,
+        write: &mut impl FnMut(&[u8]) -> Result<Sent>,
         limit_bytes: usize,
         now: Millis,
     ) -> Flushed {
@@ -254,7 +254,7 @@ impl Outbound {
 
     /// Counts what the wire keeps as output that waits.
     #[inline]
-    fn note_kept(&mut self, connection: &mut Connection, kept: usize) {
+    fn note_kept(&self, connection: &mut Connection, kept: usize) {
         let before = connection.output.kept_bytes();
         if kept != before {
             connection.output.set_kept(&self.arena, kept);
