@@ -54,7 +54,7 @@ fn every_refusal_says_which_file_and_what_to_do() {
     fs::write(&damaged, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     check_refused(&with(&|tls| tls.certificate = damaged.clone()), &["damaged.pem", "damaged"]);
     let mut authority = tls_config(1, &[&good]);
-    authority.listeners[0].client_ca = Some(damaged.clone());
+    authority.listeners[0].client_ca = Some(damaged);
     authority.listeners[0].client_certificates = stentor::config::ClientCertificates::Require;
     check_refused(&authority, &["damaged.pem", "authority"]);
 
