@@ -20,7 +20,7 @@ use cases::{Calls, FanOut, Matching, Sessions};
 /// A case: its name, how many operations one iteration is, and the iterations.
 type Case = (&'static str, u64, fn(usize));
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 9] = [
     ("decode PUBLISH, JSON, 128 B", 1, |count| decode(Codec::Json, count)),
     ("decode PUBLISH, MessagePack, 128 B", 1, |count| decode(Codec::MsgPack, count)),
     ("deliver an event, 8 in a turn, 100 receivers", 800, |count| {
@@ -35,8 +35,16 @@ const CASES: [Case; 7] = [
         let mut matching = Matching::new(1_000, 0, 1);
         (0..count).for_each(|_| matching.publish());
     }),
+    ("publish with rules, one receiver, 1,000 topics", 1, |count| {
+        let mut matching = Matching::with_rules(1_000, 0, 1);
+        (0..count).for_each(|_| matching.publish());
+    }),
     ("call and answer", 1, |count| {
         let mut calls = Calls::default();
+        (0..count).for_each(|_| calls.call());
+    }),
+    ("call and answer with rules", 1, |count| {
+        let mut calls = Calls::with_rules();
         (0..count).for_each(|_| calls.call());
     }),
     ("join, subscribe and leave", 1, |count| {

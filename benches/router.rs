@@ -32,12 +32,18 @@ fn matching(criterion: &mut Criterion) {
         let name = format!("{topics} topics, {patterns} patterns of {shapes} shapes");
         group.bench_function(name, |bencher| bencher.iter(|| matching.publish()));
     }
+    let mut matching = Matching::with_rules(1_000, 0, 1);
+    let name = "1000 topics, and a thousand permissions";
+    group.bench_function(name, |bencher| bencher.iter(|| matching.publish()));
     group.finish();
 }
 
 fn calls(criterion: &mut Criterion) {
     let mut calls = Calls::default();
     criterion.bench_function("call and answer", |bencher| bencher.iter(|| calls.call()));
+    let mut calls = Calls::with_rules();
+    let name = "call and answer, and a thousand permissions";
+    criterion.bench_function(name, |bencher| bencher.iter(|| calls.call()));
     let mut sessions = Sessions::default();
     criterion.bench_function("join and leave", |bencher| bencher.iter(|| sessions.come_and_go()));
 }

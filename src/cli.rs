@@ -8,10 +8,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
+use stentor::authorization::Action;
 use stentor::config::{
-    Config, ConfigError, ListenAddress, Listener, Loader, LogFormat, Realm, RequestIdCheck,
+    Config, ConfigError, ListenAddress, Listener, Loader, LogFormat, Method, RequestIdCheck,
 };
 use stentor::limits::SlowConsumerPolicy;
+use stentor::wamp::MatchPolicy;
+
+use crate::explain::Question;
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
 ///
@@ -27,7 +31,6 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and it lives until the start")]
 pub(crate) enum Command {
     /// Run the router (the default)
     Run(RunFlags),
@@ -38,11 +41,61 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: CertCommand,
     },
+    /// Make an entry of a users file from a password
+    ///
+    /// The secret is asked for on a terminal, or else read from standard input. The entry goes to
+    /// standard output.
+    Passwd(PasswdFlags),
+    /// Make a key pair or a random ticket, and its entry of a users file
+    ///
+    /// The entry goes to standard output, the private key or the ticket, which the router does not
+    /// keep, to standard error.
+    Keygen(KeygenFlags),
+    /// Say which permission decides whether a role may do something
+    ///
+    /// The exit code is 0 if it may, 1 if it may not, and 2 if there is no answer.
+    Explain(ExplainFlags),
     /// Work with configuration files
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+}
+
+/// Whose password, and for which method.
+#[derive(Args, Debug)]
+pub(crate) struct PasswdFlags {
+    /// Who logs in with it
+    pub(crate) authid: String,
+    /// The role of the session [default: that of the authenticator]
+    #[arg(long)]
+    pub(crate) role: Option<String>,
+    /// The method of authentication
+    #[arg(long, value_name = "METHOD", default_value = "ticket")]
+    #[arg(value_parser = one_of::<Method>(&PASSWORD_METHODS))]
+    pub(crate) method: Method,
+    /// The key derivation of wamp-scram
+    #[arg(long, value_name = "KDF", default_value = "argon2id13")]
+    #[arg(value_parser = ["argon2id13", "pbkdf2"])]
+    pub(crate) kdf: String,
+    /// Iterations of PBKDF2 [default: wampcra 10000, wamp-scram 210000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) iterations: Option<u32>,
+    /// Take the secret from this environment variable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret_env: Option<String>,
+}
+
+/// Whose key or ticket.
+#[derive(Args, Debug)]
+pub(crate) struct KeygenFlags {
+    #[arg(value_parser = one_of::<Method>(&KEY_METHODS))]
+    pub(crate) method: Method,
+    /// Who logs in with it
+    pub(crate) authid: String,
+    /// The role of the session [default: that of the authenticator]
+    #[arg(long)]
+    pub(crate) role: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,6 +117,41 @@ pub(crate) enum ConfigCommand {
     Default,
 }
 
+/// A request that a session of some role might make.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainFlags {
+    /// publish, subscribe, call or register
+    #[arg(value_parser = one_of::<Action>(&ACTIONS))]
+    action: Action,
+    /// The topic or procedure, or the pattern of them
+    uri: String,
+    /// The authrole of the session
+    #[arg(long, value_name = "NAME")]
+    role: String,
+    /// The realm [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    realm: Option<String>,
+    /// How the URI is matched, for subscribe and register [default: exact]
+    #[arg(long = "match", value_name = "POLICY")]
+    #[arg(value_parser = one_of::<MatchPolicy>(&MATCH_POLICIES))]
+    policy: Option<MatchPolicy>,
+    /// The file whose permissions are meant [default: no file, everybody may do everything]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl ExplainFlags {
+    pub(crate) fn question(&self) -> Question<'_> {
+        Question {
+            action: self.action,
+            uri: &self.uri,
+            policy: self.policy.unwrap_or_default(),
+            role: &self.role,
+            realm: self.realm.as_deref(),
+        }
+    }
+}
+
 /// What `run` can be told without a file. Defaults are those of `stentor config default`.
 #[derive(Args, Debug, Default)]
 pub(crate) struct RunFlags {
@@ -72,7 +160,7 @@ pub(crate) struct RunFlags {
     pub(crate) config: Option<PathBuf>,
     #[arg(long, value_name = "ADDRESS", help = LISTEN_HELP)]
     listen: Vec<ListenAddress>,
-    /// Serve this realm, instead of the file's; repeatable [default: realm1]
+    /// Serve only this realm of the file; without a file, any name; repeatable [default: realm1]
     #[arg(long, value_name = "NAME")]
     realm: Vec<String>,
     /// Threads that serve connections, 1 to 62; 0: one per available core [default: 0]
@@ -146,14 +234,14 @@ impl RunFlags {
         loader.finish()
     }
 
+    /// The realms of `--realm`: as the file has them, or else, where there is a file, closed.
     fn apply(&self, to: &mut Loader) {
         if !self.listen.is_empty() {
             let listeners = self.listen.iter().cloned().map(Listener::on).collect();
             to.set("listener", "--listen", |c| c.listeners = listeners);
         }
         if !self.realm.is_empty() {
-            let realms = self.realm.iter().map(Realm::named).collect();
-            to.set("realm", "--realm", |c| c.realms = realms);
+            to.set("realm", "--realm", |config| config.serve_realms(&self.realm));
         }
         // The path of the field is also its key in the file.
         macro_rules! set {
@@ -201,13 +289,18 @@ const LISTEN_HELP: &str = "Listen here, instead of on the file's listeners: 127.
      [::1]:8080, [::]:8080 (every network) or unix:/run/stentor.sock; repeatable [default: \
      127.0.0.1:8080]";
 
+const PASSWORD_METHODS: [&str; 3] = ["ticket", "wampcra", "wamp-scram"];
+const KEY_METHODS: [&str; 2] = ["cryptosign", "ticket"];
 const POLICIES: [&str; 3] = ["disconnect", "drop_newest", "drop_oldest"];
 const REQUEST_ID_CHECKS: [&str; 3] = ["strict", "monotonic", "off"];
+const ACTIONS: [&str; 4] = ["publish", "subscribe", "call", "register"];
+const MATCH_POLICIES: [&str; 3] = ["exact", "prefix", "wildcard"];
 const LOG_FORMATS: [&str; 3] = ["auto", "human", "json"];
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use stentor::config::{Access, Realm};
 
     use super::*;
 
@@ -305,7 +398,10 @@ mod tests {
                 .unwrap();
         assert_eq!(config.shards, 5);
         assert_eq!(config.limits.nesting, 9);
-        assert_eq!(config.realms, [Realm::named("b")]);
+        let access = Access::Roles(Vec::new());
+        let mut closed = Realm { access, ..Realm::named("b") };
+        closed.authenticators.clear();
+        assert_eq!(config.realms, [closed], "the file does not say who may join, nor what");
         let listeners = ["[::1]:9", "unix:/tmp/x"].map(|text| Listener::on(text.parse().unwrap()));
         assert_eq!(config.listeners, listeners);
         assert!(!config.development);

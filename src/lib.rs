@@ -11,6 +11,8 @@
 //! - [`wamp`]: what a WAMP message is. [`codec`]: bytes to messages and back, per serializer.
 //! - [`transport`]: frames and handshakes of WebSocket and RawSocket, and the queue of what leaves.
 //! - [`limits`], [`clock`], [`hash`]: every bound with its default; time; seeded maps.
+//! - [`authentication`]: the methods by which clients prove who they are.
+//! - [`authorization`]: what the rules of a role grant.
 //! - [`router`]: the shared tables. [`session`]: one session. [`shard`]: what happens to both.
 //! - [`config`]: a file and flags to a [`config::Config`].
 //! - [`storage`]: histories and retained events on disk. [`net`]: sockets and threads.
@@ -40,6 +42,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod authentication;
+pub mod authorization;
 pub mod clock;
 pub mod codec;
 pub mod config;

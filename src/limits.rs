@@ -67,8 +67,21 @@ pub struct Limits {
     pub kept_bytes_per_session: usize,
     /// Bytes that it keeps so for all sessions together.
     pub kept_total_bytes: usize,
+    /// Bytes of publications that are accepted and not delivered everywhere, of all clients
+    /// together: those that go on in a later turn, or are on their way to another shard. One that
+    /// takes more than an eighth of the room that is left is refused; see [`HELD_FRACTION`].
+    pub held_total_bytes: usize,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,
+    /// Failed logins from one address (IPv6: one network of 64 bits) from which on it is refused;
+    /// 0: never.
+    pub login_failures_per_address: u32,
+    /// Failed logins with one authid from which on it is refused; 0: never.
+    pub login_failures_per_authid: u32,
+    /// Milliseconds for which a failed login counts, up to twice as long.
+    pub login_failure_window_ms: u64,
+    /// Tickets that may wait to be compared with their hashes; one more is refused.
+    pub login_queue: usize,
 }
 
 impl Default for Limits {
@@ -101,13 +114,41 @@ impl Default for Limits {
             input_total_bytes: 256 * 1024 * 1024,
             kept_bytes_per_session: 16 * 1024 * 1024,
             kept_total_bytes: 256 * 1024 * 1024,
+            held_total_bytes: 512 * 1024 * 1024,
             call_timeout_ms_max: 0,
+            login_failures_per_address: 100,
+            login_failures_per_authid: 30,
+            login_failure_window_ms: 60_000,
+            login_queue: 256,
         }
     }
 }
 
+impl Limits {
+    /// Those of failed logins.
+    pub const fn login_failures(&self) -> FailureLimits {
+        FailureLimits {
+            per_address: self.login_failures_per_address,
+            per_authid: self.login_failures_per_authid,
+            window_ms: self.login_failure_window_ms,
+        }
+    }
+}
+
+/// How many failed logins are borne within `window_ms`; see [`Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureLimits {
+    pub per_address: u32,
+    pub per_authid: u32,
+    pub window_ms: u64,
+}
+
 /// Headers of one HTTP request; browsers behind several proxies send some thirty.
 pub const HTTP_HEADERS: usize = 128;
+
+/// What is accepted takes this part at most of the room left below `held_total_bytes`: while large
+/// publications fill it, there is room for those of everybody else.
+pub const HELD_FRACTION: usize = 8;
 
 /// What happens to an EVENT for a subscriber whose queue is full. Only EVENT may ever be dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -194,6 +235,8 @@ pub struct Timeouts {
     /// From accept to the end of the transport handshake, and from there to HELLO; also from
     /// the end of one session to the next HELLO on the same transport.
     pub handshake_ms: u64,
+    /// From HELLO to WELCOME, where the client has to prove who it is (AU-GEN-05).
+    pub login_ms: u64,
     /// Silence after which the router sends a ping; 0: never.
     pub ping_interval_ms: u64,
     /// Whether RawSocket peers are pinged too. Off by default: deployed clients do not answer, or
@@ -209,6 +252,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake_ms: 5_000,
+            login_ms: 10_000,
             ping_interval_ms: 20_000,
             rawsocket_pings: false,
             ping_timeout_ms: 10_000,

@@ -5,7 +5,9 @@
 
 mod cert;
 mod cli;
+mod explain;
 mod logging;
+mod secrets;
 mod signals;
 
 use std::error::Error;
@@ -25,6 +27,7 @@ use tracing::{error, info, warn};
 
 use cli::{CertCommand, Cli, Command, ConfigCommand};
 use logging::Log;
+use secrets::SecretError;
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
 #[global_allocator]
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
         Some(Command::Cert { command: CertCommand::Dev { dir, name } }) => {
             cert::make(&dir, &name).map_or_else(|error| fail(&error), |text| print(&text))
         }
+        Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
+        Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
+        Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
     }
 }
@@ -131,6 +137,30 @@ fn announce(config: &Config, server: &Server) {
     }
 }
 
+/// Says which permission decides about a request. The exit code says what it decides: 0 if it is
+/// allowed, 1 if it is denied, 2 if there is no answer.
+fn explain(flags: &cli::ExplainFlags) -> ExitCode {
+    let loader = flags.config.as_deref().map_or_else(|| Ok(Loader::defaults()), Loader::from_file);
+    let config = match loader.and_then(Loader::finish) {
+        Ok(config) => config,
+        Err(error) => {
+            fail(&error);
+            return ExitCode::from(NO_ANSWER);
+        }
+    };
+    let file = flags.config.as_deref().map(|file| file.display().to_string());
+    match explain::explain(&config, &file.unwrap_or_default(), &flags.question()) {
+        Ok(answer) => {
+            let printed = print(&answer.text);
+            if answer.is_allowed { printed } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(NO_ANSWER)
+        }
+    }
+}
+
 /// Says what a router with this file would run, or what is wrong with it.
 fn check(file: &Path) -> ExitCode {
     let config = match Loader::from_file(file).and_then(Loader::finish) {
@@ -145,6 +175,13 @@ fn check(file: &Path) -> ExitCode {
         text.push_str(&format!("warning: {warning}\n"));
     }
     print(&text)
+}
+
+fn print_or_fail(made: Result<String, SecretError>) -> ExitCode {
+    match made {
+        Ok(text) => print(&text),
+        Err(error) => fail(&error),
+    }
 }
 
 fn print(text: &str) -> ExitCode {
@@ -165,3 +202,6 @@ fn fail(error: &dyn Display) -> ExitCode {
 fn last_words(error: &(impl Display + ?Sized)) -> String {
     format!("{}\n", error.to_string().trim_end())
 }
+
+/// The exit code of `explain` where a question has no answer; that of a wrong command line.
+const NO_ANSWER: u8 = 2;

@@ -1,8 +1,9 @@
 //! The `stentor` command as a user types it: output, errors and exit codes.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// What one call of the command did.
 struct Done {
@@ -12,8 +13,11 @@ struct Done {
 }
 
 fn stentor(arguments: &[&str]) -> Done {
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_stentor")).args(arguments).output().unwrap();
+    run(Command::new(env!("CARGO_BIN_EXE_stentor")).args(arguments))
+}
+
+fn run(command: &mut Command) -> Done {
+    let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
@@ -46,14 +50,27 @@ fn the_printed_default_file_passes_the_check() {
     for word in [": ok", "ws://127.0.0.1:8080/ws", "rs://127.0.0.1:8080", "realm1"] {
         assert!(done.stdout.contains(word), "{word} in:\n{}", done.stdout);
     }
-    assert!(!done.stdout.contains("warning"), "{}", done.stdout);
+    let warnings: Vec<_> = done.stdout.matches("warning: ").collect();
+    assert_eq!(warnings.len(), 1, "{}", done.stdout);
+    assert!(done.stdout.contains("realm realm1 has no role"), "{}", done.stdout);
 }
 
 #[test]
 fn an_open_listener_is_allowed_with_a_warning() {
-    let done = check("[[listener]]\nlisten = \"[::]:8080\"\n");
+    let realm = "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n";
+    let listener = "[[listener]]\nlisten = \"[::]:8080\"\n";
+    let done = check(&format!("{listener}{realm}"));
     assert_eq!(done.code, Some(0));
     assert!(done.stdout.contains("warning: listener [::]:8080 can be reached"), "{}", done.stdout);
+}
+
+#[test]
+fn a_realm_that_nobody_can_join_is_said_to_be_closed() {
+    let done = check("[[realm]]\nname = \"a\"\n");
+    assert_eq!(done.code, Some(0));
+    assert!(done.stdout.contains("a (loose URIs, closed)"), "{}", done.stdout);
+    let closed = "warning: realm a is closed: it has no `[[realm.authenticator]]`";
+    assert!(done.stdout.contains(closed), "{}", done.stdout);
 }
 
 #[test]
@@ -115,4 +132,240 @@ fn a_certificate_to_develop_with_is_made_once_and_passes_the_check() {
     let refused = check(&text.join("\n"));
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("(mode 0604)"), "{}", refused.stderr);
+}
+
+/// A call of the command that reads this from standard input.
+fn stentor_with_input(arguments: &[&str], input: &str) -> Done {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(arguments)
+        .env("CLI_TEST_SECRET", "correct horse")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end before it has read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Whether `check` accepts a users file that holds this entry.
+fn check_users(method: &str, entry: &str) -> Done {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users.toml");
+    fs::write(&users, entry).unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
+    let file = directory.path().join("stentor.toml");
+    let text = format!(
+        "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"{method}\"\n\
+         users = \"users.toml\"\nrole = \"user\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    stentor(&["check", file.to_str().unwrap()])
+}
+
+#[test]
+fn passwd_makes_an_entry_for_every_method() {
+    for (flags, method) in [
+        (&[][..], "ticket"),
+        (&["--method=wampcra"], "wampcra"),
+        (&["--method=wamp-scram"], "wamp-scram"),
+        (&["--method=wamp-scram", "--kdf=pbkdf2", "--iterations=1000"], "wamp-scram"),
+        (&["--secret-env=CLI_TEST_SECRET", "--role=ad\"min"], "ticket"),
+    ] {
+        let arguments = [&["passwd", "jo\"e"], flags].concat();
+        let done = stentor_with_input(&arguments, "correct horse\r\n");
+        assert_eq!((done.code, &*done.stderr), (Some(0), ""), "{flags:?}");
+        assert!(done.stdout.starts_with("[[user]]\nauthid = 'jo\"e'\n"), "{}", done.stdout);
+        assert!(!done.stdout.contains("correct"), "{}", done.stdout);
+        let checked = check_users(method, &done.stdout);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        let summary = format!("{method} for 1 user)");
+        assert!(checked.stdout.contains(&summary), "{}", checked.stdout);
+        let again = stentor_with_input(&arguments, "correct horse");
+        assert_ne!(done.stdout, again.stdout, "each salt is another one");
+    }
+}
+
+#[test]
+fn passwd_refuses_what_is_no_secret() {
+    for (flags, input, word) in [
+        (&["joe"][..], "", "the secret is empty"),
+        (&["joe", "--secret-env=NO_SUCH_VARIABLE"], "x", "`NO_SUCH_VARIABLE` is not set"),
+        (&["joe", "--method=wamp-scram"], "\u{7}", "SASLprep"),
+        (&["joe"], &"x".repeat(40_000), "more than 32768 bytes"),
+        (&[&"x".repeat(257)], "x", "1 to 256 bytes"),
+    ] {
+        let done = stentor_with_input(&[&["passwd"], flags].concat(), input);
+        assert_eq!((done.code, &*done.stdout), (Some(1), ""), "{}", done.stderr);
+        assert!(done.stderr.contains(word), "{word} in {}", done.stderr);
+    }
+    let done = stentor_with_input(&["passwd", "joe", "secret"], "");
+    assert_eq!(done.code, Some(2), "no argument is a secret");
+}
+
+#[test]
+fn keygen_tells_the_secret_apart_from_the_entry() {
+    for (method, name) in [("cryptosign", "private key: "), ("ticket", "ticket: ")] {
+        let done = stentor(&["keygen", method, "joe", "--role", "admin"]);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        let secret = done.stderr.trim_end().strip_prefix(name).unwrap();
+        assert!(secret.len() >= 43 && !done.stdout.contains(secret), "{}", done.stdout);
+        let checked = check_users(method, &done.stdout);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        let again = stentor(&["keygen", method, "joe"]);
+        assert!(!again.stderr.contains(secret), "each one is another");
+    }
+}
+
+/// Asks `explain` about a file with this text.
+fn explain(text: &str, arguments: &[&str]) -> Done {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stentor.toml");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+    // By its name alone, so that the answer is the same everywhere.
+    command.current_dir(&directory).arg("explain").args(arguments);
+    run(command.args(["--config", "stentor.toml"]))
+}
+
+#[test]
+fn explain_names_the_line_that_decides() {
+    let file = r#"[[realm]]
+name = "realm1"
+admin_roles = ["ops"]
+[[realm.role]]
+name = "backend"
+[[realm.role.permission]]
+uri = "com."
+match = "prefix"
+allow = ["publish", "subscribe"]
+[[realm.role.permission]]
+uri = "com.secret"
+deny = ["subscribe"]
+[[realm.role.permission]]
+uri = "org."
+match = "prefix"
+allow = ["call"]
+"#;
+    let ask = |question: &str, code: i32, expected: &str| {
+        let done = explain(file, &question.split(' ').collect::<Vec<_>>());
+        assert_eq!(done.stdout, expected, "{question}: {}", done.stderr);
+        assert_eq!(done.code, Some(code), "{question}");
+    };
+    ask(
+        "publish com.x --role backend",
+        0,
+        "allowed: role `backend` may publish to `com.x` on realm `realm1`\n  \
+         stentor.toml:6: prefix `com.`, allow publish subscribe: decides\n  \
+         2 other permissions: no match\n",
+    );
+    ask(
+        "subscribe com. --match prefix --role backend",
+        1,
+        "denied: role `backend` may not subscribe to prefix `com.` on realm `realm1`\n  \
+         stentor.toml:10: exact `com.secret`, deny subscribe: decides\n  \
+         stentor.toml:6: prefix `com.`, allow publish subscribe: matches, but a more specific one \
+         decides\n  1 other permission: no match\n",
+    );
+    ask(
+        "call com.secret --role backend --realm realm1",
+        1,
+        "denied: role `backend` may not call `com.secret` on realm `realm1`\n  \
+         no permission of the role grants it\n  \
+         stentor.toml:6: prefix `com.`, allow publish subscribe: matches, but says nothing of this \
+         action\n  \
+         stentor.toml:10: exact `com.secret`, deny subscribe: matches, but says nothing of this \
+         action\n  1 other permission: no match\n",
+    );
+    ask(
+        "call wamp.session.kill --role ops",
+        0,
+        "allowed: role `ops` may call `wamp.session.kill` on realm `realm1`\n  \
+         admin_roles: exact `wamp.session.kill`, allow call: decides\n  \
+         5 other permissions: no match\n",
+    );
+    ask(
+        "call com.x --role backed",
+        1,
+        "denied: role `backed` may not call `com.x` on realm `realm1`\n  \
+         the realm has no such role; its roles: `backend`\n  \
+         no permission of the role grants it\n",
+    );
+    ask(
+        "register wamp.x --role backend",
+        1,
+        "denied: role `backend` may not register `wamp.x` on realm `realm1`\n  \
+         such URIs belong to the protocol: no client may do that\n",
+    );
+}
+
+#[test]
+fn explain_says_what_is_wrong_with_a_question() {
+    let two = "[[realm]]\nname = \"a\"\n[[realm]]\nname = \"b\"\n";
+    for (question, words) in [
+        ("call com.x --role r", "name one of them with --realm: `a`, `b`"),
+        ("call com.x --role r --realm c", "there is no realm `c`"),
+        ("call com..x --role r --realm a", "`com..x` is not valid for the policy exact"),
+        ("publish com. --role r --realm a --match prefix", "leave out --match"),
+        ("read com.x --role r", "publish"),
+        ("call com.x", "--role"),
+    ] {
+        let done = explain(two, &question.split(' ').collect::<Vec<_>>());
+        assert_eq!(done.code, Some(2), "{question}: {}", done.stdout);
+        assert!(done.stderr.contains(words), "{question}: {}", done.stderr);
+    }
+    assert_eq!(explain("shards = 64", &["call", "com.x", "--role", "r"]).code, Some(2));
+    let open = stentor(&["explain", "call", "com.x", "--role", "r"]);
+    assert_eq!(open.code, Some(0));
+    assert!(open.stdout.contains("the realm has no roles, as there is no file"), "{}", open.stdout);
+}
+
+/// Each file of the page is right, and each table behind one says what is so.
+#[test]
+fn the_examples_of_the_page_on_authorization_hold() {
+    let page = include_str!("../docs/authorization.md");
+    let (mut file, mut answers, mut role) = (String::new(), 0, String::new());
+    let mut is_inside = false;
+    for line in page.lines() {
+        match line {
+            "```toml" => (is_inside, file) = (true, String::new()),
+            "```" if is_inside => {
+                is_inside = false;
+                let done = check(&file);
+                assert!(
+                    done.code == Some(0) && !done.stdout.contains("warning"),
+                    "{}",
+                    done.stdout
+                );
+                let (_, named) = file.split_once("[[realm.role]]\nname = \"").unwrap();
+                role = named.split('"').next().unwrap().to_owned();
+            }
+            _ if is_inside => file.extend([line, "\n"]),
+            _ => {
+                let Some((question, rest)) =
+                    line.strip_prefix("| `").and_then(|l| l.split_once("` | "))
+                else {
+                    continue;
+                };
+                let Some(answer) =
+                    rest.split(" |").next().filter(|a| ["allowed", "denied"].contains(a))
+                else {
+                    continue;
+                };
+                let words = question.split(' ').chain(["--role", &role]).collect::<Vec<_>>();
+                let done = explain(&file, &words);
+                assert!(
+                    done.stdout.starts_with(answer),
+                    "{question}: {}{}",
+                    done.stdout,
+                    done.stderr
+                );
+                answers += 1;
+            }
+        }
+    }
+    assert_eq!(answers, 12, "the tables have as many rows");
 }

@@ -1,9 +1,10 @@
 //! Configuration files: what they may say, and how a bad one is answered.
 
 use proptest::prelude::*;
+use stentor::authorization::{Action, Disclosure};
 use stentor::codec::Codec;
 use stentor::config::{
-    Config, ConfigError, DEFAULT_FILE, Fault, HistoryStore, Listener, Loader, Place, Report,
+    Config, ConfigError, DEFAULT_FILE, Fault, HistoryStore, Listener, Loader, Place, Realm, Report,
     Warning,
 };
 use stentor::limits::SlowConsumerPolicy;
@@ -62,13 +63,28 @@ fn several_listeners_and_realms() {
         [[realm]]
         name = "com.example.live"
         uri_rule = "strict"
-        anonymous_role = "guest"
-        anonymous_trustlevel = 2
         publisher_disclosure = "always"
         admin_roles = ["operator", "guest"]
+        [[realm.authenticator]]
+        method = "anonymous"
+        role = "guest"
+        authid = "somebody"
+        [[realm.role]]
+        name = "guest"
+        trustlevel = 2
+        [[realm.role.permission]]
+        uri = "com.example."
+        match = "prefix"
+        allow = ["publish", "call"]
+        disclose = ["caller"]
+        [[realm.role.permission]]
+        uri = "com.example.internal"
+        deny = ["publish"]
         [[realm]]
         name = "test"
         admin_roles = ["operator"]
+        [[realm.role]]
+        name = "operator"
         [output]
         policy = "drop_oldest"
         "#,
@@ -85,13 +101,32 @@ fn several_listeners_and_realms() {
     assert_eq!(unix.unix_mode, Some(0o660));
     assert_eq!(unix.address.to_string(), "unix:/run/stentor.sock");
     let [live, test] = &*config.realms else { panic!("{:?}", config.realms) };
-    assert_eq!((live.uri_rule, &*live.anonymous_role), (UriRule::Strict, "guest"));
-    assert_eq!(live.anonymous_trustlevel, Some(2));
+    assert_eq!(
+        (live.uri_rule, live.authenticators[0].anonymous_role()),
+        (UriRule::Strict, "guest")
+    );
+    check_guest(live);
     assert_eq!(live.publisher_disclosure, PublisherDisclosure::Always);
-    assert_eq!((test.uri_rule, &*test.anonymous_role), (UriRule::Loose, "anonymous"));
+    assert_eq!((test.uri_rule, test.authenticators.len()), (UriRule::Loose, 0));
     assert_eq!(config.output.policy, SlowConsumerPolicy::DropOldest);
     let admin = Warning::AnonymousAdmin { realm: "com.example.live".into(), role: "guest".into() };
-    assert_eq!(config.warnings(), [Warning::OpenToNetwork("public".into()), admin]);
+    let closed = Warning::ClosedRealm("test".into());
+    assert_eq!(config.warnings(), [Warning::OpenToNetwork("public".into()), closed, admin]);
+}
+
+fn check_guest(live: &Realm) {
+    let [guest] = live.access.roles() else { panic!("{live:?}") };
+    assert_eq!((&*guest.name, guest.trustlevel), ("guest", Some(2)));
+    let [some, none] = &*guest.permissions else { panic!("{guest:?}") };
+    assert_eq!(
+        (some.policy, &*some.allow),
+        (MatchPolicy::Prefix, &[Action::Publish, Action::Call][..])
+    );
+    assert_eq!((&*some.disclose, some.line), (&[Disclosure::Caller][..], Some(27)));
+    assert_eq!(
+        (none.policy, &*none.deny, none.line),
+        (MatchPolicy::Exact, &[Action::Publish][..], Some(32))
+    );
 }
 
 #[test]
@@ -100,7 +135,11 @@ fn without_listener_and_realm_the_defaults_stay() {
     assert_eq!(config.listeners, [Listener::default()]);
     assert_eq!(config.realms[0].name, "realm1");
     assert_eq!(config.limits.nesting, 10);
-    assert!(!config.development && config.warnings().is_empty());
+    assert!(!config.development);
+    assert_eq!(
+        config.warnings(),
+        [Warning::ClosedRealm("realm1".into()), Warning::NoRole("realm1".into())]
+    );
     assert_eq!(Config::default().warnings(), [Warning::Development]);
 }
 
@@ -173,6 +212,7 @@ fn limits_have_ranges() {
     limits("calls_per_session", "from 1 to 10000000", &[0]);
     limits("retained_events", "from 1 to 10000000", &[0]);
     limits("retained_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
+    limits("held_total_bytes", "from 1048576 to 1099511627776 bytes", &[1_048_575]);
     limits("history_events", "from 1 to 1000000", &[0, 1_000_001]);
     limits("history_bytes", "from 4096 to 1099511627776 bytes", &[4095]);
     limits("history_answer_events", "from 1 to 1000000", &[0]);
@@ -251,10 +291,95 @@ fn realms_are_sensible() {
     check("[[realm]]\nname = \"wamp.x\"", (2, 8), &["belongs to the protocol"]);
     check("[[realm]]\nname = \"a\"\n[[realm]]\nname = \"a\"", (4, 8), &["two realms"]);
     check("[[realm]]\nuri_rule = \"loose\"", (1, 1), &["has no `name`"]);
-    check("[[realm]]\nname = \"a\"\nanonymous_role = \"\"", (3, 18), &["is empty"]);
+    let way = "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n";
+    check(&format!("{way}role = \"\""), (5, 8), &["is empty"]);
     check("realm = []", (1, 9), &["there is no realm"]);
     let long = "a".repeat(257);
     check(&format!("[[realm]]\nname = \"{long}\""), (2, 8), &["257 bytes", "(256)"]);
+}
+
+#[test]
+fn roles_are_sensible() {
+    let role = |rest: &str| format!("[[realm]]\nname = \"a\"\n[[realm.role]]\n{rest}");
+    let rule = |rest: &str| role(&format!("name = \"r\"\n[[realm.role.permission]]\n{rest}"));
+    let old = "[[realm]]\nname = \"a\"\nanonymous_trustlevel = 2";
+    check(old, (3, 1), &["has moved", "[[realm.role]]", "`trustlevel = ...`"]);
+    check(&role("trustlevel = 1"), (3, 1), &["has no `name`"]);
+    check(&role("name = \"\""), (4, 8), &["is empty"]);
+    check(&role("name = \"r\"\ntrustlevel = -1"), (5, 14), &["`realm.role.trustlevel`"]);
+    let twice = role("name = \"r\"\n[[realm.role]]\nname = \"r\"");
+    check(&twice, (6, 8), &["two roles named `r`", "below one"]);
+    check(&rule("allow = [\"call\"]"), (5, 1), &["`[[realm.role.permission]]` has no `uri`"]);
+    check(&rule("uri = \"x\""), (5, 1), &["neither allows nor denies", "allow = ["]);
+    check(
+        &rule("uri = \"x\"\nalow = [\"call\"]\ndeny = [\"call\"]"),
+        (7, 1),
+        &["did you mean `allow`"],
+    );
+    let wrong = rule("uri = \"x\"\nallow = [\"calls\"]");
+    check(&wrong, (7, 10), &["did you mean `call`?"]);
+    let both = rule("uri = \"x\"\nallow = [\"call\"]\ndeny = [\"call\"]");
+    check(&both, (8, 8), &["both allows and denies to call"]);
+    let empty = rule("uri = \"com..x\"\nallow = [\"call\"]");
+    check(&empty, (6, 7), &["no URI under the loose rule", "\"wildcard\""]);
+    let idle = rule("uri = \"x\"\nallow = [\"call\"]\ndisclose = [\"publisher\"]");
+    check(&idle, (8, 12), &["discloses the publisher", "add \"publish\" to `allow`"]);
+    let level = rule("uri = \"x\"\nallow = [\"subscribe\"]\ntrustlevel = 1");
+    check(&level, (8, 14), &["neither to publish nor to call"]);
+    let one = "uri = \"x\"\nallow = [\"call\", \"publish\"]\n[[realm.role.permission]]\n";
+    let again = rule(&format!("{one}uri = \"x\"\ndeny = [\"publish\"]"));
+    check(&again, (9, 7), &["an earlier permission", "who may publish"]);
+    let apart = rule(&format!("{one}uri = \"x\"\ndeny = [\"register\"]"));
+    read(&apart);
+    let long = rule(&format!("uri = \"{}\"\nallow = [\"call\"]", "x".repeat(257)));
+    check(&long, (6, 7), &["257 bytes", "(256)"]);
+    let wildcards: String = (1..=65)
+        .map(|mask: u32| {
+            let words = (0..7).map(|bit| if mask >> bit & 1 == 1 { "" } else { "a" });
+            let uri = words.collect::<Vec<_>>().join(".");
+            format!(
+                "uri = \"{uri}\"\nmatch = \"wildcard\"\nallow = [\"call\"]\n\
+                     [[realm.role.permission]]\n"
+            )
+        })
+        .collect();
+    let many = rule(wildcards.trim_end_matches("[[realm.role.permission]]\n"));
+    check(&many, (5 + 64 * 4 + 1, 7), &["7 components", "more than 64 ways"]);
+}
+
+#[test]
+fn permissions_that_do_nothing_are_warned_of() {
+    let config = read(
+        r#"
+        [[realm]]
+        name = "a"
+        [[realm.role]]
+        name = "r"
+        [[realm.role.permission]]
+        uri = ""
+        match = "prefix"
+        allow = ["call", "publish"]
+        [[realm.role.permission]]
+        uri = "com..secret"
+        match = "wildcard"
+        deny = ["publish", "subscribe"]
+        [[realm.role.permission]]
+        uri = "wamp.x"
+        allow = ["register", "subscribe"]
+        [[realm.role.permission]]
+        uri = "com.app.*"
+        allow = ["call"]
+        "#,
+    );
+    let said: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
+    let [asterisk, wildcard, reserved] = &*said else { panic!("{said:#?}") };
+    assert!(asterisk.contains("`com.app.*` (line 17) ends in an asterisk"), "{asterisk}");
+    for word in ["`com..secret` (line 10)", "who may publish", "prefix `` (line 6)"] {
+        assert!(wildcard.contains(word), "{wildcard}");
+    }
+    for word in ["`wamp.x` (line 14)", "who may register", "belong to the protocol"] {
+        assert!(reserved.contains(word), "{reserved}");
+    }
 }
 
 #[test]
@@ -264,6 +389,8 @@ fn histories_belong_to_realms() {
         [[realm]]
         name = "a"
         history_answer = "list"
+        [[realm.role]]
+        name = "anonymous"
         [[realm.history]]
         topic = "com.log."
         match = "prefix"
@@ -275,6 +402,8 @@ fn histories_belong_to_realms() {
         topic = "com.x"
         [[realm]]
         name = "b"
+        [[realm.role]]
+        name = "anonymous"
         [storage]
         path = "/var/lib/stentor/store"
         "#,
@@ -284,12 +413,13 @@ fn histories_belong_to_realms() {
     assert_eq!((log.age_ms, log.store), (Some(60_000), HistoryStore::Durable));
     assert_eq!((x.policy, x.events, x.store), (MatchPolicy::Exact, None, HistoryStore::Memory));
     assert!(config.realms[1].histories.is_empty());
-    assert!(config.store().is_some() && config.warnings().is_empty());
+    let closed = ["a", "b"].map(|realm| Warning::ClosedRealm(realm.into()));
+    assert!(config.store().is_some() && config.warnings() == closed);
     let summary = config.summary().to_string();
     let expected = "history of prefix `com.log.` durable, history of exact `com.x` in memory";
     assert!(summary.contains(expected) && summary.contains("/var/lib/stentor/store"), "{summary}");
     let unused = read("[storage]\npath = \"x\"");
-    assert_eq!(unused.warnings(), [Warning::UnusedStore]);
+    assert_eq!(unused.warnings()[0], Warning::UnusedStore);
     assert_eq!(unused.store(), None);
 }
 
@@ -423,4 +553,142 @@ fn tls_that_cannot_be_meant_is_refused() {
         (3, 7),
         &["`listener.tls` is a list of sections"],
     );
+}
+
+/// The key of earlier versions says what to write now.
+#[test]
+fn the_old_role_of_anonymous_clients_is_explained() {
+    let words = ["`[[realm.authenticator]]` with `method = \"anonymous\"` and `role = \"...\"`"];
+    check("[[realm]]\nname = \"a\"\nanonymous_role = \"guest\"", (3, 1), &words);
+}
+
+#[test]
+fn authenticators_are_checked() {
+    let way = |text: &str| format!("[[realm]]\nname = \"a\"\n[[realm.authenticator]]\n{text}");
+    check(&way("role = \"x\""), (3, 1), &["has no `method`"]);
+    check(&way("method = \"tikcet\""), (4, 10), &["did you mean `ticket`?"]);
+    check(&way("method = \"ticket\""), (3, 1), &["has no `users`", "users = \"users.toml\""]);
+    let text = way("method = \"anonymous\"\nusers = \"users.toml\"");
+    check(&text, (5, 9), &["takes no `users`"]);
+    let text = way("method = \"ticket\"\nauthid = \"x\"\nusers = \"no/such\"");
+    let report = refuse(&text).to_string();
+    for word in ["takes no `authid`", "cannot read the users file `no/such`"] {
+        assert!(report.contains(word), "{word} in:\n{report}");
+    }
+    check("[[realm]]\nname = \"a\"\nuser = \"x\"", (3, 1), &["unknown key `user`"]);
+}
+
+#[test]
+fn paths_of_a_listener_have_rules_of_their_own() {
+    let listener = "[[listener]]\nlisten = \"127.0.0.1:1\"\n";
+    let path = "[[listener.path]]\npath = \"/private\"\nauthmethods = [\"ticket\"]\n";
+    let config = read(&format!("{listener}{path}realm = \"realm1\"\norigins = []\n"));
+    assert!(config.listeners[0].paths.is_empty(), "what is narrowed is not open beside it");
+    assert_eq!(config.listeners[0].urls(), ["ws://127.0.0.1:1/private", "rs://127.0.0.1:1"]);
+    let config = read(&format!("{listener}paths = [\"/ws\"]\n{path}"));
+    assert_eq!(config.listeners[0].paths, ["/ws"]);
+    check(&format!("{listener}paths = [\"/private\"]\n{path}"), (5, 8), &["is served already"]);
+    check(&format!("{listener}{path}realm = \"x\"\n"), (6, 9), &["there is no realm `x`"]);
+    check(&format!("{listener}realm = \"x\"\n"), (3, 9), &["there is no realm `x`"]);
+    check(&format!("{listener}[[listener.path]]\npath = \"x\""), (4, 8), &["is no path"]);
+}
+
+mod users {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use stentor::authentication::{AuthenticatorSettings, Credential};
+    use stentor::config::{Config, ConfigError, Loader};
+
+    const TICKET: &str = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
+
+    /// Loads a file whose realm has this authenticator, and these users.
+    fn load(way: &str, users: &str, mode: u32) -> Result<Config, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("stentor.toml");
+        let text = format!(
+            "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nusers = \"users.toml\"\n{way}\n"
+        );
+        fs::write(&file, text).expect("it is written");
+        let users_file = folder.path().join("users.toml");
+        fs::write(&users_file, users).expect("it is written");
+        fs::set_permissions(&users_file, fs::Permissions::from_mode(mode)).expect("they are set");
+        match Loader::from_file(&file).expect("it is read").finish() {
+            Ok(config) => Ok(config),
+            Err(ConfigError::Invalid(report)) => Err(report.to_string()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn way(config: &Config) -> &AuthenticatorSettings {
+        &config.realms[0].authenticators[0]
+    }
+
+    #[test]
+    fn those_are_read_who_have_the_method() {
+        let key = "ab".repeat(32);
+        let users = format!(
+            "[[user]]\nauthid = \"joe\"\nrole = \"admin\"\nticket = \"{TICKET}\"\n\
+             [[user]]\nauthid = \"jim\"\nticket = \"{TICKET}\"\n\
+             [[user]]\nauthid = \"key\"\nwampcra = \"${{PATH}}\"\ncryptosign = \"{key}\"\n"
+        );
+        let config = load("method = \"ticket\"\nrole = \"user\"", &users, 0o600).expect("right");
+        let found: Vec<_> =
+            way(&config).principals.iter().map(|one| (&*one.authid, &*one.role)).collect();
+        assert_eq!(found, [("joe", "admin"), ("jim", "user")]);
+        assert!(!config.has_costly_logins());
+        let summary = config.summary().to_string();
+        assert!(summary.contains("ticket for 2 users"), "{summary}");
+        // A secret that stands in the environment.
+        let config = load("method = \"wampcra\"\nrole = \"user\"", &users, 0o600).expect("right");
+        assert!(matches!(way(&config).principals[0].credential, Credential::Wampcra(_)));
+    }
+
+    /// Whatever is wrong, no value of the file is shown.
+    #[test]
+    fn what_is_wrong_is_said_without_the_secret() {
+        let secret = "correct-horse";
+        let user = |lines: &str| format!("[[user]]\nauthid = \"joe\"\nrole = \"r\"\n{lines}\n");
+        for (users, words) in [
+            (
+                user(&format!("ticket = \"{secret}\"")),
+                "`ticket` must be a hash as `stentor passwd`",
+            ),
+            (user(&format!("ticket = [\"{secret}\"]")), "`ticket` must be a text"),
+            (user(&format!("tickett = \"{secret}\"")), "did you mean `ticket`?"),
+            (user(&format!("ticket = \"{secret}")), "is no TOML from line 4 on"),
+            (user(&format!("ticket = {secret}")), "is no TOML from line 4 on"),
+            (user("ticket = \"${NO_SUCH_VARIABLE}\""), "`NO_SUCH_VARIABLE` is not set"),
+            (user(&format!("wampcra = \"{secret}\"")), "has a `ticket`"),
+            (format!("[[user]]\nticket = \"{secret}\""), "there is no `authid`"),
+            (format!("[[user]]\nauthid = \"joe\"\nticket = \"{secret}\""), "there is no `role`"),
+            (format!("ticket = \"{secret}\""), "unknown key `ticket`"),
+            (format!("user = \"{secret}\""), "below `[[user]]`"),
+            (user(&format!("ticket = \"{TICKET}\"")).repeat(2), "was there before"),
+        ] {
+            let report = load("method = \"ticket\"", &users, 0o600).expect_err(&users);
+            assert!(report.contains(words), "{words} in:\n{report}");
+            assert!(report.contains("users.toml") && !report.contains(secret), "{report}");
+        }
+        let users = user(&format!("wampcra = \"{secret}\"\nwamp-scram = \"{secret}\""));
+        for method in ["wampcra", "wamp-scram", "cryptosign"] {
+            let users = users.clone() + &format!("cryptosign = \"{secret}\"");
+            let way = format!("method = \"{method}\"");
+            let report = load(&way, &users, 0o600).expect_err(method);
+            assert!(report.contains(&format!("`{method}` must be")), "{report}");
+            assert!(!report.contains(secret), "{report}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_everybody_can_read_is_refused_unless_it_is_allowed() {
+        let users = format!("[[user]]\nauthid = \"joe\"\nrole = \"r\"\nticket = \"{TICKET}\"\n");
+        let report = load("method = \"ticket\"", &users, 0o644).expect_err("it is readable");
+        for word in ["everybody on this machine can read", "chmod o-r", "readable_by_others"] {
+            assert!(report.contains(word), "{report}");
+        }
+        let way = "method = \"ticket\"\nreadable_by_others = true";
+        assert!(load(way, &users, 0o644).is_ok());
+        assert!(load("method = \"ticket\"", &users, 0o640).is_ok());
+    }
 }

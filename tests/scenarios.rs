@@ -9,8 +9,11 @@ mod scenarios {
     mod encoding;
     mod peer;
     mod races;
+    mod words;
 
     mod attacks;
+    mod authentication;
+    mod authorization;
     mod backpressure;
     mod bounds;
     mod call_details;
@@ -18,10 +21,13 @@ mod scenarios {
     mod canceling;
     mod history;
     mod limits;
+    mod memory;
     mod meta_events;
+    mod meta_flood;
     mod meta_registrations;
     mod meta_sessions;
     mod meta_subscriptions;
+    mod methods;
     mod patterns;
     mod progressive;
     mod protocol;

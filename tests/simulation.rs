@@ -51,6 +51,16 @@ fn replay() {
     eprintln!("{:#?}\ndigest {:016x}", report.tally, report.digest);
 }
 
+/// AU-GEN: nobody joins without a proof, and a challenge serves once.
+#[test]
+fn logins() {
+    let mut tally = Tally::new();
+    (0..LOGIN_SEEDS).for_each(|seed| sim::logins::run(seed, &mut tally));
+    for what in ["ticket", "wampcra", "wamp-scram", "cryptosign", "denied", "failed", "limited"] {
+        assert!(tally.get(what).is_some_and(|count| *count > 0), "{what} in {tally:?}");
+    }
+}
+
 fn run_seeds(seeds: impl Iterator<Item = u64>, steps: usize) -> Tally {
     let mut tally = Tally::new();
     for seed in seeds {
@@ -75,6 +85,7 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 const SEEDS: u64 = 300;
+const LOGIN_SEEDS: u64 = 60;
 const STEPS: usize = 1_200;
 
 /// What must happen at least once in a sweep, or it is not exercised any more.
@@ -124,8 +135,10 @@ const EXPECTED: &[&str] = &[
     "heard ABORT",
     "heard ERROR 16 wamp.error.canceled",
     "heard ERROR 16 wamp.error.invalid_uri",
+    "heard ERROR 16 wamp.error.not_authorized",
     "heard ERROR 16 wamp.error.option_disallowed.disclose_me",
     "heard ERROR 32 wamp.error.invalid_uri",
+    "heard ERROR 32 wamp.error.not_authorized",
     "heard ERROR 32 wamp.error.resource_limit",
     "heard ERROR 34 wamp.error.no_such_subscription",
     "heard ERROR 48 com.error",
@@ -144,6 +157,7 @@ const EXPECTED: &[&str] = &[
     "heard ERROR 48 wamp.error.timeout",
     "heard ERROR 48 wamp.error.unavailable",
     "heard ERROR 64 wamp.error.invalid_uri",
+    "heard ERROR 64 wamp.error.not_authorized",
     "heard ERROR 64 wamp.error.option_disallowed.disclose_me",
     "heard ERROR 64 wamp.error.procedure_already_exists",
     "heard ERROR 64 wamp.error.resource_limit",

@@ -13,8 +13,8 @@ use ciborium::Value as Oracle;
 use serde_json::{Value as Json, json};
 use stentor::codec::{self, Codec, DecodeFault, DecodeLimits};
 use stentor::wamp::{
-    ClientMessage, Dict, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
-    RouterMessage, SessionId, SubscriptionId, Value, code,
+    Authenticate, ClientMessage, Dict, Payload, PayloadBuf, PublicationId, RegistrationId,
+    RequestId, RouterMessage, SessionId, SubscriptionId, Value, code,
 };
 
 #[test]
@@ -137,7 +137,7 @@ fn assert_attributes(message: &ClientMessage<'_>, expected: &Json) {
         ClientMessage::Abort { reason } | ClientMessage::Goodbye { reason } => {
             expects("reason", json!(reason));
         }
-        ClientMessage::Authenticate { signature, extra } => {
+        ClientMessage::Authenticate(Authenticate { signature, extra }) => {
             expects("signature", json!(signature));
             expects("extra", to_json(Value::Dict(extra.clone())));
         }

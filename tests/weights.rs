@@ -9,8 +9,8 @@ use std::{env, fs};
 use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::limits::Limits;
 use stentor::router::{
-    Audience, Deposit, Fanouts, Identity, Record, RetainedEvent, RetainedTable, SessionRef,
-    ShardId, StoredEvent,
+    Audience, Deposit, Fanouts, Identity, Numbering, Record, RetainedEvent, RetainedTable,
+    SessionRef, ShardId, StoredEvent,
 };
 use stentor::shard::{Event, EventHead, Mail, Outcome, Return};
 use stentor::wamp::{
@@ -147,11 +147,12 @@ fn event(details: Dict) -> Event {
     let head = EventHead {
         publication: publication(),
         publisher: None,
+        cause: None,
         audience: audience(3),
-        retained: None,
+        numbering: Numbering::None,
         details,
     };
-    Event { head, topic: Box::default(), fanouts: Fanouts::new(), payload: payload() }
+    Event::new(head, Box::default(), Fanouts::new(), payload(), &Arc::default())
 }
 
 fn session() -> SessionRef {

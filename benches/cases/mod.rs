@@ -4,11 +4,14 @@
 
 use std::hint::black_box;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
+use stentor::authentication::Check;
+use stentor::authorization::{Access, Permission, RoleSettings};
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
-use stentor::router::{Deposit, RealmSettings, Router, Settings, ShardId, ShardSet};
+use stentor::router::{Deposit, RealmSettings, Router, SessionRef, Settings, ShardId, ShardSet};
 use stentor::shard::{Admission, Batch, Shard, Tick, Turn, Wire};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
@@ -38,12 +41,13 @@ struct Clients {
 
 impl Wire for Clients {
     fn read(&mut self, _slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
-        let said = std::mem::take(&mut self.said);
-        if said.is_empty() {
+        if self.said.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        buffer[..said.len()].copy_from_slice(&said);
-        Ok(said.len())
+        let length = self.said.len();
+        buffer[..length].copy_from_slice(&self.said);
+        self.said.clear();
+        Ok(length)
     }
 
     fn write(&mut self, _slot: u32, bytes: &[u8]) -> io::Result<usize> {
@@ -64,6 +68,10 @@ impl Wire for Clients {
 
     fn store(&mut self, _deposits: Vec<Deposit>, _weight: usize) {}
 
+    fn judge(&mut self, _: SessionRef, _: Check) -> bool {
+        unreachable!("nobody has a ticket")
+    }
+
     fn release(&mut self, _weight: usize) {}
 }
 
@@ -82,8 +90,13 @@ impl Default for World {
 
 impl World {
     pub(crate) fn new(shards: u8) -> Self {
+        Self::with_access(shards, Access::Open)
+    }
+
+    /// Of a realm where clients may do what `access` says.
+    fn with_access(shards: u8, access: Access) -> Self {
         let settings = Settings::default();
-        let realms = vec![RealmSettings::default()];
+        let realms = vec![RealmSettings { access, ..RealmSettings::default() }];
         let count = usize::from(shards);
         let router = Arc::new(Router::new(settings, realms, count, HashSeed::new(1)));
         let shard = |number| Shard::new(ShardId(number), Arc::clone(&router), [number + 1; 32]);
@@ -116,6 +129,16 @@ impl World {
     /// Hands whole frames to a shard, in one read, and writes all that follows from them.
     pub(crate) fn receive_frames(&mut self, client: Client, frames: Vec<u8>) {
         self.wire.said = frames;
+        self.read(client);
+    }
+
+    /// Hands requests with these numbers to a shard, in one read.
+    fn receive_requests(&mut self, client: Client, request: &Request, numbers: Range<u64>) {
+        numbers.for_each(|number| request.put(number, &mut self.wire.said));
+        self.read(client);
+    }
+
+    fn read(&mut self, client: Client) {
         self.turns[client.shard].note_readable(client.slot, false);
         self.turn(client.shard);
         while let Some((to, batch)) = self.wire.mail.pop() {
@@ -144,11 +167,49 @@ pub(crate) fn frame(message: &str) -> Vec<u8> {
     [&length.to_be_bytes()[..], message.as_bytes()].concat()
 }
 
+/// A request but for its number. Made once, so that what is counted is the router's work.
+struct Request {
+    before: String,
+    after: String,
+}
+
+impl Request {
+    /// `text` is a message with `#` in place of the number.
+    fn new(text: &str) -> Self {
+        let (before, after) = text.split_once('#').expect("a place for the number");
+        Self { before: before.to_owned(), after: after.to_owned() }
+    }
+
+    /// Puts a frame of RawSocket with this number into `out`.
+    fn put(&self, mut number: u64, out: &mut Vec<u8>) {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        while number > 0 {
+            start -= 1;
+            digits[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        let length = self.before.len() + digits.len() - start + self.after.len();
+        out.extend_from_slice(&(length as u32).to_be_bytes());
+        out.extend_from_slice(self.before.as_bytes());
+        out.extend_from_slice(&digits[start..]);
+        out.extend_from_slice(self.after.as_bytes());
+    }
+}
+
+/// A role that may do everything, by the last of a thousand permissions.
+fn a_thousand_rules() -> Access {
+    let rule = |number| Permission::everything_below(format!("com.other{number}."));
+    let rules = (0..999).map(rule).chain([Permission::everything_below("com.")]);
+    Access::Roles(vec![RoleSettings::new("anonymous", rules.collect())])
+}
+
 /// Publications of one publisher to `receivers` subscribers of one topic.
 pub(crate) struct FanOut {
     world: World,
     publisher: Client,
-    request: u64,
+    publish: Request,
+    published: u64,
 }
 
 impl FanOut {
@@ -160,19 +221,16 @@ impl FanOut {
             let subscriber = world.join();
             world.receive(subscriber, r#"[32,1,{},"com.example.topic"]"#);
         }
-        Self { world, publisher, request: 0 }
+        let payload = "x".repeat(128);
+        let publish = Request::new(&format!(r#"[16,#,{{}},"com.example.topic",["{payload}"]]"#));
+        Self { world, publisher, publish, published: 0 }
     }
 
     /// Publishes `count` events of 128 bytes of payload in one read.
     pub(crate) fn publish(&mut self, count: usize) {
-        let mut frames = Vec::new();
-        for _ in 0..count {
-            self.request += 1;
-            let (request, payload) = (self.request, "x".repeat(128));
-            let message = format!(r#"[16,{request},{{}},"com.example.topic",["{payload}"]]"#);
-            frames.extend(frame(&message));
-        }
-        self.world.receive_frames(self.publisher, frames);
+        let numbers = self.published + 1..self.published + 1 + count as u64;
+        self.published += count as u64;
+        self.world.receive_requests(self.publisher, &self.publish, numbers);
     }
 }
 
@@ -180,13 +238,22 @@ impl FanOut {
 pub(crate) struct Matching {
     world: World,
     publisher: Client,
-    request: u64,
+    publish: Request,
+    published: u64,
 }
 
 impl Matching {
     /// Each shape in use costs a look-up, so the `patterns` are spread over so many `shapes`.
     pub(crate) fn new(topics: usize, patterns: usize, shapes: usize) -> Self {
-        let mut world = World::default();
+        Self::in_world(World::default(), topics, patterns, shapes)
+    }
+
+    /// The same where a role has a thousand permissions.
+    pub(crate) fn with_rules(topics: usize, patterns: usize, shapes: usize) -> Self {
+        Self::in_world(World::with_access(1, a_thousand_rules()), topics, patterns, shapes)
+    }
+
+    fn in_world(mut world: World, topics: usize, patterns: usize, shapes: usize) -> Self {
         let publisher = world.join();
         let session_limit = Settings::default().limits.subscriptions_per_session;
         let mut subscriber = world.join();
@@ -207,14 +274,15 @@ impl Matching {
             let pattern = format!("org.pattern{number:06}.{tail}");
             subscribe(&mut world, r#"{"match":"prefix"}"#, &pattern);
         }
-        Self { world, publisher, request: 0 }
+        let publish =
+            Request::new(&format!(r#"[16,#,{{}},"com.example.topic0{LONG_TAIL}",["x"]]"#));
+        Self { world, publisher, publish, published: 0 }
     }
 
     pub(crate) fn publish(&mut self) {
-        self.request += 1;
-        let request = self.request;
-        let message = format!(r#"[16,{request},{{}},"com.example.topic0{LONG_TAIL}",["x"]]"#);
-        self.world.receive(self.publisher, &message);
+        self.published += 1;
+        let numbers = self.published..self.published + 1;
+        self.world.receive_requests(self.publisher, &self.publish, numbers);
     }
 }
 
@@ -223,24 +291,36 @@ pub(crate) struct Calls {
     world: World,
     caller: Client,
     callee: Client,
-    request: u64,
+    call: Request,
+    answer: Request,
+    called: u64,
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        let mut world = World::default();
-        let [caller, callee] = [world.join(), world.join()];
-        world.receive(callee, r#"[64,1,{},"com.example.add"]"#);
-        Self { world, caller, callee, request: 0 }
+        Self::in_world(World::default())
     }
 }
 
 impl Calls {
+    /// Where a role has a thousand permissions.
+    pub(crate) fn with_rules() -> Self {
+        Self::in_world(World::with_access(1, a_thousand_rules()))
+    }
+
+    fn in_world(mut world: World) -> Self {
+        let [caller, callee] = [world.join(), world.join()];
+        world.receive(callee, r#"[64,1,{},"com.example.add"]"#);
+        let call = Request::new(r#"[48,#,{},"com.example.add",[2,3]]"#);
+        let answer = Request::new("[70,#,{},[5]]");
+        Self { world, caller, callee, call, answer, called: 0 }
+    }
+
     pub(crate) fn call(&mut self) {
-        self.request += 1;
-        let request = self.request;
-        self.world.receive(self.caller, &format!(r#"[48,{request},{{}},"com.example.add",[2,3]]"#));
-        self.world.receive(self.callee, &format!("[70,{request},{{}},[5]]"));
+        self.called += 1;
+        let numbers = self.called..self.called + 1;
+        self.world.receive_requests(self.caller, &self.call, numbers.clone());
+        self.world.receive_requests(self.callee, &self.answer, numbers);
     }
 }
 

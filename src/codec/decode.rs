@@ -13,8 +13,8 @@ use super::scan::{Place, Room, Scan};
 use super::token::{Reader, Sequence, Token};
 use super::{DecodeError, DecodeFault, hello};
 use crate::wamp::{
-    Call, Cancel, ClientMessage, Hello, InvocationError, Passthru, Payload, Publish, Register,
-    RegistrationId, RequestId, Subscribe, SubscriptionId, Value, Yield, code,
+    Authenticate, Call, Cancel, ClientMessage, Hello, InvocationError, Passthru, Payload, Publish,
+    Register, RegistrationId, RequestId, Subscribe, SubscriptionId, Value, Yield, code,
 };
 
 /// Decodes one whole document as a message.
@@ -167,7 +167,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     fn authenticate(&mut self) -> Result<ClientMessage<'a>, DecodeError> {
         let signature = self.text("Signature")?;
         let extra = self.options("Extra", hello::unique_dict)?;
-        Ok(ClientMessage::Authenticate { signature, extra })
+        Ok(ClientMessage::Authenticate(Authenticate { signature, extra }))
     }
 
     fn goodbye(&mut self) -> Result<ClientMessage<'a>, DecodeError> {

@@ -52,6 +52,9 @@ pub(super) fn message<W: Writer>(
         RouterMessage::Abort { message, reason } => {
             farewell::<W>(out, code::ABORT, message, reason)?;
         }
+        RouterMessage::Challenge { method, extra } => {
+            challenge::<W>(out, method, extra)?;
+        }
         RouterMessage::Goodbye { message, reason } => {
             farewell::<W>(out, code::GOODBYE, message, reason)?;
         }
@@ -104,6 +107,13 @@ pub(super) fn message<W: Writer>(
     }
     W::end_list(out);
     Ok(())
+}
+
+fn challenge<W: Writer>(out: &mut Out<'_>, method: &str, extra: &Dict) -> Result<(), EncodeError> {
+    W::start(out, 3, code::CHALLENGE, &[])?;
+    W::separate(out);
+    W::str(out, method)?;
+    dict_element::<W>(out, extra)
 }
 
 /// A PUBLISH, as a client would write it.

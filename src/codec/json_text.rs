@@ -95,6 +95,19 @@ pub(super) fn parse_float(text: &str) -> Result<f64, DecodeError> {
     Ok(number)
 }
 
+/// Whether nothing in it is a quote, a backslash or a control character.
+#[inline]
+pub(super) fn is_plain_text(bytes: &[u8]) -> bool {
+    if bytes.len() < 8 || bytes.len() > 64 {
+        return end_of_plain_text(bytes, 0) == bytes.len();
+    }
+    // The last word begins where it ends with the text, so nothing is left over.
+    let last_start = bytes.len() - 8;
+    let starts = (0..last_start).step_by(8).chain([last_start]);
+    let mut words = starts.filter_map(|start| bytes[start..].first_chunk::<8>());
+    words.all(|word| special_bytes(u64::from_le_bytes(*word)) == 0)
+}
+
 /// The first byte from `at` on that is a quote, a backslash or a control character.
 pub(super) fn end_of_plain_text(bytes: &[u8], mut at: usize) -> usize {
     // Most strings end in their first word; what is longer is looked at in blocks.
@@ -198,11 +211,13 @@ mod tests {
             for start in 0..length {
                 assert_eq!(end_of_plain_text(&text, start), length);
             }
+            assert!(is_plain_text(&text));
             for at in 0..length {
                 let before = std::mem::replace(&mut text[at], specials[at % specials.len()]);
                 for start in 0..=at {
                     assert_eq!(end_of_plain_text(&text, start), at, "{length} from {start}");
                 }
+                assert!(!is_plain_text(&text), "{length} at {at}");
                 text[at] = before;
             }
         }

@@ -6,7 +6,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
 use super::encode::Writer;
-use super::json_text::{end_of_plain_text, put_decimal};
+use super::json_text::{is_plain_text, put_decimal};
 use super::out::{Head, Out};
 use super::{Codec, EncodeError};
 
@@ -101,7 +101,7 @@ impl Writer for JsonWriter {
 }
 
 fn text(out: &mut Out<'_>, text: &str) -> Result<(), EncodeError> {
-    if end_of_plain_text(text.as_bytes(), 0) < text.len() {
+    if !is_plain_text(text.as_bytes()) {
         return leaf(out, text);
     }
     out.push(b'"');

@@ -5,19 +5,21 @@
 use std::ops::RangeInclusive;
 
 use super::fault::{Fault, key_without_index};
+use super::roles::check_roles;
 use super::{
-    ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener, MAX_SHARDS, Realm,
-    Tuning,
+    Authenticator, ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener,
+    ListenerPath, MAX_SHARDS, Method, Realm, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::router::MAX_WILDCARD_COMPONENTS;
-use crate::wamp::{MAX_ID, MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
+use crate::wamp::{MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
 
 /// All findings, each with its key.
 pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     let mut findings = Findings::default();
     findings.range("shards", config.shards, 0..=MAX_SHARDS as u64, "");
     check_listeners(&config.listeners, &mut findings);
+    check_default_realms(config, &mut findings);
     check_realms(&config.realms, config.limits.uri_bytes, &mut findings);
     check_histories(config, &mut findings);
     check_limits(&config.limits, &mut findings);
@@ -31,21 +33,31 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
 }
 
 #[derive(Default)]
-struct Findings(Vec<(String, Fault)>);
+pub(super) struct Findings(Vec<(String, Fault)>);
 
 impl Findings {
-    fn add(&mut self, key: impl Into<String>, fault: Fault) {
-        self.0.push((key.into(), fault));
+    pub(super) fn add(&mut self, key: impl Into<String>, fault: impl Into<Fault>) {
+        self.0.push((key.into(), fault.into()));
     }
 
-    fn add_if(&mut self, wrong: bool, key: impl Into<String>, fault: impl FnOnce() -> Fault) {
+    pub(super) fn add_if<F: Into<Fault>>(
+        &mut self,
+        wrong: bool,
+        key: impl Into<String>,
+        fault: impl FnOnce() -> F,
+    ) {
         if wrong {
             self.add(key, fault());
         }
     }
 
-    fn range<N>(&mut self, key: &str, value: N, range: RangeInclusive<u64>, unit: &'static str)
-    where
+    pub(super) fn range<N>(
+        &mut self,
+        key: &str,
+        value: N,
+        range: RangeInclusive<u64>,
+        unit: &'static str,
+    ) where
         N: TryInto<u64>,
     {
         let value = value.try_into().unwrap_or(u64::MAX);
@@ -75,14 +87,45 @@ fn check_listeners(listeners: &[Listener], findings: &mut Findings) {
     }
 }
 
+/// The realms that listeners have for those who name none.
+fn check_default_realms(config: &Config, findings: &mut Findings) {
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let apart = listener.paths_apart.iter().enumerate();
+        let apart = apart.map(|(number, path)| (format!("path.{number}.realm"), &path.realm));
+        for (key, realm) in std::iter::once(("realm".to_owned(), &listener.realm)).chain(apart) {
+            if let Some(name) = realm
+                && !config.realms.iter().any(|realm| realm.name == *name)
+            {
+                findings.add(format!("listener.{index}.{key}"), Fault::UnknownRealm(name.clone()));
+            }
+        }
+    }
+}
+
+fn check_path(apart: &ListenerPath, listener: &Listener, path: &str, findings: &mut Findings) {
+    let key = |name: &str| format!("{path}.{name}");
+    let name = &apart.path;
+    findings.add_if(!is_path(name), key("path"), || Fault::BadPath(name.clone()));
+    let others = listener.paths_apart.iter().take_while(|other| !std::ptr::eq(*other, apart));
+    let is_served = listener.paths.contains(name) || others.into_iter().any(|o| o.path == *name);
+    findings.add_if(is_served, key("path"), || Fault::SamePath(name.clone()));
+    for bad in apart.origins.iter().flatten().filter(|origin| !is_origin(origin)) {
+        findings.add(key("origins"), Fault::BadOrigin(bad.clone()));
+    }
+}
+
 fn check_listener(listener: &Listener, path: &str, findings: &mut Findings) {
     let key = |name: &str| format!("{path}.{name}");
     let serves_nothing = !listener.websocket && !listener.rawsocket;
     findings.add_if(serves_nothing, path, || Fault::NoTransport);
-    let unreachable = listener.websocket && listener.paths.is_empty();
+    let has_no_path = listener.paths.is_empty() && listener.paths_apart.is_empty();
+    let unreachable = listener.websocket && has_no_path;
     findings.add_if(unreachable, key("paths"), || Fault::NoPath);
     for bad in listener.paths.iter().filter(|path| !is_path(path)) {
         findings.add(key("paths"), Fault::BadPath(bad.clone()));
+    }
+    for (number, apart) in listener.paths_apart.iter().enumerate() {
+        check_path(apart, listener, &format!("{path}.path.{number}"), findings);
     }
     findings.add_if(listener.serializers.is_empty(), key("serializers"), || Fault::NoSerializer);
     if let Some(codec) = listener.default_serializer
@@ -167,18 +210,36 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
         }
         let repeated = realms[..index].iter().any(|other| other.name == realm.name);
         findings.add_if(repeated, &*key, || Fault::SameRealmName(name()));
-        if let Some(level) = realm.anonymous_trustlevel {
-            let key = format!("realm.{index}.anonymous_trustlevel");
-            findings.range(&key, level, 0..=MAX_ID, "");
+        for (number, authenticator) in realm.authenticators.iter().enumerate() {
+            let path = format!("realm.{index}.authenticator.{number}");
+            check_authenticator(authenticator, &path, findings);
         }
-        if realm.anonymous_role.is_empty() {
-            let key = format!("realm.{index}.anonymous_role");
-            findings.add(key, Fault::Empty("anonymous_role".into()));
-        }
+        check_roles(realm, &format!("realm.{index}.role"), uri_bytes, findings);
         if realm.admin_roles.iter().any(String::is_empty) {
             findings.add(format!("realm.{index}.admin_roles"), Fault::Empty("admin_roles".into()));
         }
     }
+}
+
+fn check_authenticator(authenticator: &Authenticator, path: &str, findings: &mut Findings) {
+    let Authenticator { method, role, authid, users, .. } = authenticator;
+    let (method, is_anonymous) = (*method, *method == Method::Anonymous);
+    let key = |name: &str| format!("{path}.{name}");
+    for (name, text) in [("role", role), ("authid", authid)] {
+        let is_empty = text.as_ref().is_some_and(String::is_empty);
+        findings.add_if(is_empty, key(name), || Fault::Empty(name.into()));
+    }
+    let has_users = users.is_some();
+    findings.add_if(is_anonymous && has_users, key("users"), || Fault::AuthenticatorTakesNo {
+        method,
+        key: "users",
+    });
+    findings.add_if(!is_anonymous && authid.is_some(), key("authid"), || {
+        Fault::AuthenticatorTakesNo { method, key: "authid" }
+    });
+    // An embedding program may bring its users itself.
+    let has_nobody = !is_anonymous && !has_users && authenticator.principals.is_empty();
+    findings.add_if(has_nobody, path, || Fault::AuthenticatorNeeds { method, key: "users" });
 }
 
 fn check_histories(config: &Config, findings: &mut Findings) {
@@ -268,8 +329,13 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     let kept = limits.kept_bytes_per_session;
     findings.range("limits.kept_bytes_per_session", kept, KIB..=TIB, BYTES);
     findings.range("limits.kept_total_bytes", limits.kept_total_bytes, KIB..=TIB, BYTES);
+    let most = limits.message_bytes as u64..=TIB;
+    findings.range("limits.held_total_bytes", limits.held_total_bytes, most, BYTES);
     findings.range("limits.retained_bytes", limits.retained_bytes, QUEUE_BYTES, BYTES);
     findings.range("limits.meta_call_bytes", limits.meta_call_bytes, 512..=16 * MIB, BYTES);
+    findings.range("limits.login_queue", limits.login_queue, COUNT, "");
+    let window = limits.login_failure_window_ms;
+    findings.range("limits.login_failure_window_ms", window, 1_000..=HOUR_MS, MILLISECONDS);
     findings.range("limits.testament_bytes", limits.testament_bytes, 512..=16 * MIB, BYTES);
 }
 
@@ -299,6 +365,7 @@ fn check_timeouts(timeouts: &Timeouts, findings: &mut Findings) {
     }
     let timeout = timeouts.ping_timeout_ms;
     findings.range("timeouts.ping_timeout_ms", timeout, 100..=HOUR_MS, MILLISECONDS);
+    findings.range("timeouts.login_ms", timeouts.login_ms, 100..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.close_ms", timeouts.close_ms, 10..=HOUR_MS, MILLISECONDS);
 }
 
@@ -306,6 +373,7 @@ fn check_tuning(tuning: &Tuning, findings: &mut Findings) {
     let budget = tuning.read_budget_bytes;
     findings.range("tuning.read_budget_bytes", budget, 4 * KIB..=64 * MIB, BYTES);
     findings.range("tuning.shard_queue_bytes", tuning.shard_queue_bytes, 64 * KIB..=TIB, BYTES);
+    findings.range("tuning.login_threads", tuning.login_threads, 1..=64, "");
     findings.range("tuning.backlog", tuning.backlog, 1..=65_535, "");
     let delay = tuning.flush_delay_us;
     findings.range("tuning.flush_delay_us", delay, 0..=10_000, " microseconds");

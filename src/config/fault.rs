@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use super::keys::nearest;
 use super::listener::ListenAddress;
 use super::report::Report;
+use super::role_fault::RoleFault;
+use super::users::UsersFault;
+use crate::authentication::Method;
 use crate::codec::Codec;
 use crate::wamp::{MatchPolicy, UriRule};
 
@@ -94,6 +97,19 @@ pub enum Fault {
     #[error("`{0}` is empty")]
     Empty(String),
 
+    #[error("`anonymous_role` is now the `role` of an authenticator")]
+    OldAnonymousRole,
+    #[error("an authenticator with the method `{}` has no `{key}`", .method.as_str())]
+    AuthenticatorNeeds { method: Method, key: &'static str },
+    #[error("an authenticator with the method `{}` takes no `{key}`", .method.as_str())]
+    AuthenticatorTakesNo { method: Method, key: &'static str },
+    #[error("`{0}` is served already")]
+    SamePath(String),
+    #[error("there is no realm `{0}`")]
+    UnknownRealm(String),
+    #[error(transparent)]
+    Users(#[from] UsersFault),
+
     #[error(
         "`{topic}` is no {} under the {} rule for URIs",
         pattern_name(*.policy), rule_name(*.rule)
@@ -109,6 +125,9 @@ pub enum Fault {
     SameHistory(String),
     #[error("there is no place for what is to be durable")]
     NoStore,
+
+    #[error(transparent)]
+    Role(#[from] RoleFault),
 
     #[error("`output.soft_bytes` ({soft}) is more than `output.hard_bytes` ({hard})")]
     SoftOverHard { soft: usize, hard: usize },
@@ -192,7 +211,25 @@ impl Fault {
                 Some(level) => format!("did you mean `{level}`?"),
                 None => format!("choose from {}", quoted(&LOG_LEVELS)),
             },
-            Self::Syntax(_) | Self::OutOfRange { .. } | Self::Empty(_) => return None,
+            Self::Role(fault) => return fault.help(),
+            _ => return self.login_help(),
+        };
+        Some(text)
+    }
+
+    /// The same for what is about logins.
+    fn login_help(&self) -> Option<String> {
+        let text = match self {
+            Self::OldAnonymousRole => "write `[[realm.authenticator]]` with `method = \
+                \"anonymous\"` and `role = \"...\"` behind the keys of the realm"
+                .into(),
+            Self::AuthenticatorNeeds { key, .. } => {
+                format!("name a file, as in `{key} = \"users.toml\"`")
+            }
+            Self::AuthenticatorTakesNo { .. } | Self::SamePath(_) => "remove it".into(),
+            Self::UnknownRealm(_) => "name one that has a `[[realm]]`".into(),
+            Self::Users(fault) => return fault.help(),
+            _ => return None,
         };
         Some(text)
     }
@@ -221,7 +258,9 @@ impl Fault {
     /// The key that has a part in it beside the one it was found at.
     pub(super) const fn other_key(&self) -> Option<&'static str> {
         match self {
-            Self::LongRealmName { .. } | Self::LongHistoryTopic { .. } => Some("limits.uri_bytes"),
+            Self::LongRealmName { .. }
+            | Self::LongHistoryTopic { .. }
+            | Self::Role(RoleFault::LongPermission { .. }) => Some("limits.uri_bytes"),
             Self::NoStore => Some("storage.path"),
             Self::SoftOverHard { .. }
             | Self::TotalUnderHard { .. }
@@ -251,6 +290,8 @@ impl Fault {
                 | Self::BadHistoryTopic { .. }
                 | Self::SameHistory(_)
                 | Self::NoStore
+                | Self::UnknownRealm(_)
+                | Self::Role(_)
                 | Self::SoftOverHard { .. }
                 | Self::TotalUnderHard { .. }
                 | Self::HardUnderMessage { .. }
@@ -287,14 +328,14 @@ fn place_of(section: &str) -> String {
     }
 }
 
-const fn rule_name(rule: UriRule) -> &'static str {
+pub(super) const fn rule_name(rule: UriRule) -> &'static str {
     match rule {
         UriRule::Loose => "loose",
         UriRule::Strict => "strict",
     }
 }
 
-const fn pattern_name(policy: MatchPolicy) -> &'static str {
+pub(super) const fn pattern_name(policy: MatchPolicy) -> &'static str {
     match policy {
         MatchPolicy::Exact => "topic",
         MatchPolicy::Prefix => "prefix",

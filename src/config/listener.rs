@@ -12,7 +12,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::tls::{ClientCertificates, Tls};
+use crate::authentication::Method;
 use crate::codec::Codec;
+use crate::transport::{Entrance, PathRules};
 
 /// A socket that accepts WebSocket and RawSocket clients, told apart by their first byte.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -35,6 +37,14 @@ pub struct Listener {
     /// Values of the `Origin` header that are let in, compared without regard to case;
     /// `*.example.org` stands for all hosts below it; empty: all.
     pub origins: Vec<String>,
+    /// The methods of authentication that work here, on RawSocket and at `paths`; empty: all of the
+    /// realm.
+    pub authmethods: Vec<Method>,
+    /// The realm of clients that name none in HELLO.
+    pub realm: Option<String>,
+    /// Paths with rules of their own, served besides `paths`.
+    #[serde(rename = "path")]
+    pub paths_apart: Vec<ListenerPath>,
     /// For WebSocket clients that offer no subprotocol; `None`: they are refused.
     pub default_serializer: Option<Codec>,
     /// The least length that a RawSocket client must be ready to receive. 512 B (the least that
@@ -64,9 +74,25 @@ impl Listener {
         self.name.clone().unwrap_or_else(|| self.address.to_string())
     }
 
+    /// Whom it lets in, on RawSocket and at `paths`.
+    pub(crate) fn entrance(&self) -> Entrance {
+        entrance(&self.authmethods, self.realm.as_ref())
+    }
+
+    /// Whether some of its clients may join without authentication, where the realm lets them.
+    pub(super) fn permits_anonymous(&self) -> bool {
+        let permits =
+            |methods: &[Method]| methods.is_empty() || methods.contains(&Method::Anonymous);
+        let itself = self.rawsocket || !self.paths.is_empty();
+        let mut apart = self.paths_apart.iter();
+        itself && permits(&self.authmethods)
+            || self.websocket && apart.any(|path| permits(path.methods(self)))
+    }
+
     /// Where clients connect to: a URL for each path and for RawSocket.
     pub fn urls(&self) -> Vec<String> {
-        let paths = self.paths.iter().filter(|_| self.websocket);
+        let apart = self.paths_apart.iter().map(|apart| &apart.path);
+        let paths = self.paths.iter().chain(apart).filter(|_| self.websocket);
         let raw = self.rawsocket;
         let s = if self.tls.is_empty() { "" } else { "s" };
         match &self.address {
@@ -93,6 +119,9 @@ impl Default for Listener {
             paths: vec!["/ws".into(), "/".into()],
             serializers: Codec::ALL.to_vec(),
             origins: Vec::new(),
+            authmethods: Vec::new(),
+            realm: None,
+            paths_apart: Vec::new(),
             default_serializer: None,
             rawsocket_min_peer_bytes: 512,
             tls: Vec::new(),
@@ -100,6 +129,41 @@ impl Default for Listener {
             client_certificates: ClientCertificates::Off,
         }
     }
+}
+
+/// A path of a listener with rules of its own; what it does not say is as the listener has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerPath {
+    pub path: String,
+    /// The methods of authentication that work here.
+    pub authmethods: Vec<Method>,
+    /// As those of a [`Listener`].
+    pub origins: Option<Vec<String>>,
+    /// The realm of clients that name none in HELLO.
+    pub realm: Option<String>,
+}
+
+impl ListenerPath {
+    fn methods<'a>(&'a self, listener: &'a Listener) -> &'a [Method] {
+        if self.authmethods.is_empty() { &listener.authmethods } else { &self.authmethods }
+    }
+
+    pub(crate) fn rules(&self, listener: &Listener) -> PathRules {
+        PathRules {
+            path: self.path.clone(),
+            allowed_origins: self.origins.as_ref().unwrap_or(&listener.origins).clone(),
+            entrance: entrance(
+                self.methods(listener),
+                self.realm.as_ref().or(listener.realm.as_ref()),
+            ),
+        }
+    }
+}
+
+fn entrance(methods: &[Method], realm: Option<&String>) -> Entrance {
+    let names = || methods.iter().map(|method| method.as_str().to_owned()).collect();
+    Entrance { authmethods: (!methods.is_empty()).then(names), default_realm: realm.cloned() }
 }
 
 /// Where a listener binds.

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::fault::ConfigError;
 use super::parse::{Parsed, Spans, parse};
 use super::report::{Place, Problem, Report};
-use super::{Config, check};
+use super::{Config, Method, check, users};
 
 /// A configuration in the making. A file that cannot be understood is reported by
 /// [`Self::finish`], together with what the checks find.
@@ -71,6 +71,7 @@ impl Loader {
     /// # Errors
     /// [`ConfigError::Invalid`] with all that was found.
     pub fn finish(mut self) -> Result<Config, ConfigError> {
+        self.read_users();
         let all_read = self.problems.is_empty();
         let mut bad_keys = Vec::new();
         for (key, fault) in check::check(&self.config) {
@@ -91,6 +92,31 @@ impl Loader {
             return Ok(self.config);
         }
         Err(Report::new(self.file, self.text, self.problems).into())
+    }
+
+    /// Reads the users files that authenticators name, beside the configuration file.
+    fn read_users(&mut self) {
+        let folder = Path::new(&self.file).parent().map(Path::to_owned).unwrap_or_default();
+        let mut faults = Vec::new();
+        for (index, realm) in self.config.realms.iter_mut().enumerate() {
+            for (number, way) in realm.authenticators.iter_mut().enumerate() {
+                let Some(users) = way.users.as_ref().filter(|_| way.method != Method::Anonymous)
+                else {
+                    continue;
+                };
+                match users::read(way, &folder.join(users)) {
+                    Ok(principals) => way.principals = principals,
+                    Err(fault) => {
+                        let key = format!("realm.{index}.authenticator.{number}.users");
+                        faults.push((key, fault));
+                    }
+                }
+            }
+        }
+        for (key, fault) in faults {
+            let place = self.place_of(&key);
+            self.problems.push(Problem { fault: fault.into(), place });
+        }
     }
 
     /// The flag or line that set `key`, or else the section that it stands in.

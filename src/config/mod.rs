@@ -12,8 +12,11 @@ mod listener;
 mod loader;
 mod parse;
 mod report;
+mod role_fault;
+mod roles;
 mod summary;
 mod tls;
+mod users;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -22,15 +25,19 @@ use serde::Deserialize;
 
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
+pub use crate::authentication::{AuthenticatorSettings as Authenticator, Method};
+pub use crate::authorization::{Access, Permission, RoleSettings as Role};
 pub use crate::router::{
     HistorySettings as History, HistoryStore, RealmSettings as Realm, RequestIdCheck,
 };
 pub use fault::{ConfigError, Fault};
-pub use listener::{BadAddress, ListenAddress, Listener};
+pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};
 pub use loader::Loader;
 pub use report::{Place, Problem, Report};
+pub use role_fault::RoleFault;
 pub use summary::{Summary, Warning};
 pub use tls::{ClientCertificates, Tls};
+pub use users::UsersFault;
 
 /// Everything an operator can set. The serde names are the file's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -85,6 +92,34 @@ impl Config {
             }
             _ => None,
         }
+    }
+
+    /// Whether somebody has a ticket whose comparison takes long.
+    pub fn has_costly_logins(&self) -> bool {
+        let ways = self.realms.iter().flat_map(|realm| &realm.authenticators);
+        let mut principals = ways.flat_map(|way| &way.principals);
+        principals.any(|principal| principal.credential.is_costly())
+    }
+
+    /// Serves these realms and no others. What is known of one of them stays; the others are new,
+    /// and closed if there is a file that could say who may come in and what they may do.
+    pub fn serve_realms(&mut self, names: &[String]) {
+        let known = std::mem::take(&mut self.realms);
+        let realm = |name: &String| {
+            let found = known.iter().find(|realm| realm.name == *name).cloned();
+            found.unwrap_or_else(|| {
+                let open = Realm::named(name);
+                match self.development {
+                    true => open,
+                    false => Realm {
+                        authenticators: Vec::new(),
+                        access: Access::Roles(Vec::new()),
+                        ..open
+                    },
+                }
+            })
+        };
+        self.realms = names.iter().map(realm).collect();
     }
 
     /// The file of the store, if something is to be stored.
@@ -162,6 +197,8 @@ pub struct Tuning {
     pub send_buffer_bytes: Option<usize>,
     /// The kernel's receive buffer of each connection (SO_RCVBUF), in bytes; `None`: the system's.
     pub recv_buffer_bytes: Option<usize>,
+    /// Threads that compare tickets with their hashes, each in some 20 MiB. 1 to 64.
+    pub login_threads: usize,
 }
 
 impl Default for Tuning {
@@ -174,6 +211,7 @@ impl Default for Tuning {
             flush_delay_us: 0,
             send_buffer_bytes: None,
             recv_buffer_bytes: None,
+            login_threads: 2,
         }
     }
 }

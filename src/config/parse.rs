@@ -13,7 +13,11 @@ use toml::de::{DeTable, DeValue, Error};
 use super::fault::{Fault, UNKNOWN_NAME, key_without_index};
 use super::keys::keys_of;
 use super::report::{Place, Problem};
-use super::{Config, History, Listener, Log, Protocol, Realm, Storage, Tls, Tuning};
+use super::role_fault::RoleFault;
+use super::{
+    Access, Authenticator, Config, History, Listener, ListenerPath, Log, Permission, Protocol,
+    Realm, Role, Storage, Tls, Tuning,
+};
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
 /// Where each key of the file has its value: `limits.nesting`, `listener.0.paths`, `listener.0`.
@@ -29,9 +33,13 @@ pub(super) struct Parsed {
 pub(super) fn parse(text: &str) -> Parsed {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::default();
-    let mut config = Config { development: false, ..Config::default() };
+    // A file lets in whom it names, and grants what it says: the default realm is closed.
+    let access = Access::Roles(Vec::new());
+    let realm = Realm { authenticators: Vec::new(), access, ..Realm::default() };
+    let mut config = Config { development: false, realms: vec![realm], ..Config::default() };
     if errors.is_empty() {
         reader.read_root(root.into_inner(), &mut config);
+        note_lines(&mut config, &reader.spans, text);
     } else {
         // After a slip in the syntax the parser's idea of the keys is only a guess.
         reader.problems.extend(errors.into_iter().map(|error| {
@@ -77,28 +85,63 @@ impl Reader {
         config.shards = plain.shards;
     }
 
-    /// The realms, and the histories inside of them as lists of their own.
+    /// The realms, and the lists inside of them.
     fn read_realms(&mut self, value: &Value<'_>, realms: &mut Vec<Realm>) {
-        let mut value = value.clone();
-        let inner = take_inner(&mut value, "history");
+        let (value, inner) = take_out(value, &["authenticator", "history", "role"]);
         self.read_list("realm", &value, Some("name"), realms);
-        for (index, (realm, histories)) in realms.iter_mut().zip(inner).enumerate() {
-            if let Some(histories) = histories {
-                let path = format!("realm.{index}.history");
-                self.read_list(&path, &histories, Some("topic"), &mut realm.histories);
+        for (index, realm) in realms.iter_mut().enumerate() {
+            // Nobody comes in whom the file does not let in, or may do what it does not grant.
+            realm.authenticators.clear();
+            realm.access = Access::Roles(Vec::new());
+            let Some([authenticators, histories, roles]) = inner.get(index).map(Vec::as_slice)
+            else {
+                continue;
+            };
+            let path = |key: &str| format!("realm.{index}.{key}");
+            if let Some(list) = authenticators {
+                let path = path("authenticator");
+                self.read_list(&path, list, Some("method"), &mut realm.authenticators);
+            }
+            if let Some(list) = histories {
+                self.read_list(&path("history"), list, Some("topic"), &mut realm.histories);
+            }
+            if let Some(list) = roles {
+                realm.access = Access::Roles(self.read_roles(&path("role"), list));
             }
         }
     }
 
-    /// The listeners, and their certificates.
+    /// The roles of a realm, and the permissions inside of them.
+    fn read_roles(&mut self, path: &str, value: &Value<'_>) -> Vec<Role> {
+        let (value, inner) = take_out(value, &["permission"]);
+        let mut roles = Vec::<Role>::new();
+        self.read_list(path, &value, Some("name"), &mut roles);
+        for (number, role) in roles.iter_mut().enumerate() {
+            if let Some([Some(list)]) = inner.get(number).map(Vec::as_slice) {
+                let path = format!("{path}.{number}.permission");
+                self.read_list(&path, list, Some("uri"), &mut role.permissions);
+            }
+        }
+        roles
+    }
+
+    /// The listeners, their certificates, and the paths with rules of their own inside of them.
     fn read_listeners(&mut self, value: &Value<'_>, listeners: &mut Vec<Listener>) {
-        let mut value = value.clone();
-        let inner = take_inner(&mut value, "tls");
+        let names_paths: Vec<_> = tables(value).map(|table| table.contains_key("paths")).collect();
+        let (value, inner) = take_out(value, &["path", "tls"]);
         self.read_list("listener", &value, Some("listen"), listeners);
-        for (index, (listener, certificates)) in listeners.iter_mut().zip(inner).enumerate() {
-            if let Some(certificates) = certificates {
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            let Some([paths, certificates]) = inner.get(index).map(Vec::as_slice) else { continue };
+            if let Some(list) = certificates {
                 let path = format!("listener.{index}.tls");
-                self.read_list(&path, &certificates, Some("certificate"), &mut listener.tls);
+                self.read_list(&path, list, Some("certificate"), &mut listener.tls);
+            }
+            let Some(list) = paths else { continue };
+            let path = format!("listener.{index}.path");
+            self.read_list(&path, list, Some("path"), &mut listener.paths_apart);
+            if !names_paths[index] {
+                // What is narrowed at one path is not open at the default ones.
+                listener.paths.clear();
             }
         }
     }
@@ -153,6 +196,10 @@ impl Reader {
         let mut good = DeTable::new();
         for (key, value) in table {
             let name = key.get_ref().as_ref();
+            if name == "anonymous_role" && section == "[[realm]]" {
+                self.report(Fault::OldAnonymousRole, key.span());
+                continue;
+            }
             if !known.contains(&name) {
                 self.report(unknown_key(name, section, known), key.span());
                 continue;
@@ -183,14 +230,46 @@ impl Reader {
     }
 }
 
-/// Takes what `key` holds out of each section of a list. What is no section stands in no list.
-fn take_inner<'t>(list: &mut Value<'t>, key: &str) -> Vec<Option<Value<'t>>> {
-    let DeValue::Array(items) = list.get_mut() else { return Vec::new() };
-    let take = |item: &mut Value<'t>| match item.get_mut() {
-        DeValue::Table(table) => Some(table.remove(key)),
+/// The tables of a list.
+fn tables<'v, 't>(value: &'v Value<'t>) -> impl Iterator<Item = &'v DeTable<'t>> {
+    let items = match value.get_ref() {
+        DeValue::Array(items) => Some(items),
         _ => None,
     };
-    items.iter_mut().filter_map(take).collect()
+    items.into_iter().flat_map(|items| items.iter()).filter_map(|item| match item.get_ref() {
+        DeValue::Table(table) => Some(table),
+        _ => None,
+    })
+}
+
+/// A list of tables without these keys, and for each table the values of the keys.
+fn take_out<'t>(value: &Value<'t>, keys: &[&str]) -> (Value<'t>, Vec<Vec<Option<Value<'t>>>>) {
+    let mut rest = value.clone();
+    let mut taken = Vec::new();
+    if let DeValue::Array(items) = rest.get_mut() {
+        for item in items.iter_mut() {
+            // What is no table is reported, and stands in no list.
+            if let DeValue::Table(table) = item.get_mut() {
+                taken.push(keys.iter().map(|key| table.remove(*key)).collect());
+            }
+        }
+    }
+    (rest, taken)
+}
+
+/// Tells each permission the line that it begins in.
+fn note_lines(config: &mut Config, spans: &Spans, text: &str) {
+    let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    for (index, realm) in config.realms.iter_mut().enumerate() {
+        let Access::Roles(roles) = &mut realm.access else { continue };
+        for (number, role) in roles.iter_mut().enumerate() {
+            for (place, permission) in role.permissions.iter_mut().enumerate() {
+                let span = spans.get(&format!("realm.{index}.role.{number}.permission.{place}"));
+                let line = |start| newlines.partition_point(|newline| *newline < start) + 1;
+                permission.line = span.map(|span| line(span.start));
+            }
+        }
+    }
 }
 
 fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
@@ -202,17 +281,24 @@ fn full_name(path: &str, name: &str) -> String {
 }
 
 fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
+    if (section, key) == ("[[realm]]", "anonymous_trustlevel") {
+        return Fault::Role(RoleFault::MovedTrustlevel);
+    }
     let belongs_to = home_of(key);
     Fault::UnknownKey { key: key.into(), section: section.into(), belongs_to, known: known.into() }
 }
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 11] = [
+    let sections: [(&str, &[&str]); 15] = [
         ("[[listener]]", keys_of::<Listener>()),
+        ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[listener.tls]]", keys_of::<Tls>()),
         ("[[realm]]", keys_of::<Realm>()),
+        ("[[realm.authenticator]]", keys_of::<Authenticator>()),
         ("[[realm.history]]", keys_of::<History>()),
+        ("[[realm.role]]", keys_of::<Role>()),
+        ("[[realm.role.permission]]", keys_of::<Permission>()),
         ("[limits]", keys_of::<Limits>()),
         ("[output]", keys_of::<OutputLimits>()),
         ("[timeouts]", keys_of::<Timeouts>()),

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{ClientCertificates, Config, History, HistoryStore, Listener, Realm};
+use super::{
+    Authenticator, ClientCertificates, Config, History, HistoryStore, Listener, Method, Realm,
+};
 use crate::codec::Codec;
 use crate::limits::SlowConsumerPolicy;
 use crate::wamp::UriRule;
@@ -57,24 +59,72 @@ pub enum Warning {
     )]
     OpenToNetwork(String),
     #[error(
+        "realm {0} is closed: it has no `[[realm.authenticator]]` that says who may join; to let \
+         everybody in, add one with `method = \"anonymous\"`"
+    )]
+    ClosedRealm(String),
+    #[error(
         "realm {realm}: everybody who can connect may end the sessions of others, because \
          `admin_roles` has \"{role}\", the role of clients without authentication"
     )]
     AnonymousAdmin { realm: String, role: String },
+    #[error(
+        "realm {0} has no role, so nobody may do anything there: add a [[realm.role]] with its \
+         [[realm.role.permission]], as `stentor config default` shows them"
+    )]
+    NoRole(String),
+    #[error(
+        "realm {realm}: {who} would join as role `{role}`, which the realm does not have, and so \
+         cannot: add a [[realm.role]] with `name = \"{role}\"`"
+    )]
+    UnknownRole { realm: String, who: String, role: String },
+    #[error(
+        "`{uri}`{place} ends in an asterisk, which stands for itself; for all URIs that begin so \
+         leave it out and write match = \"prefix\""
+    )]
+    Asterisk { uri: String, place: String },
+    #[error(
+        "realm {realm}, role {role}: the permission for `{uri}`{place} never decides who may \
+         {action}: {reason}"
+    )]
+    IdlePermission {
+        realm: String,
+        role: String,
+        uri: String,
+        /// As in ` (line 7)`; empty if it is in no file.
+        place: String,
+        action: &'static str,
+        reason: String,
+    },
 }
 
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
-    let open = config.listeners.iter().filter(|listener| !listener.address.is_local());
+    let anonymous = |realm: &Realm| {
+        let mut ways = realm.authenticators.iter();
+        ways.any(|way| way.method == Method::Anonymous)
+    };
+    let is_open = config.realms.iter().any(anonymous);
+    let open = config
+        .listeners
+        .iter()
+        .filter(|listener| is_open && listener.permits_anonymous() && !listener.address.is_local());
     let development = config.development.then_some(Warning::Development);
     let unused = config.storage.path.is_some() && config.store().is_none();
     let development = development.into_iter().chain(unused.then_some(Warning::UnusedStore));
-    let admins = config.realms.iter().filter(|r| r.admin_roles.contains(&r.anonymous_role));
-    let admins = admins.map(|realm| Warning::AnonymousAdmin {
-        realm: realm.name.clone(),
-        role: realm.anonymous_role.clone(),
+    let admins = config.realms.iter().flat_map(|realm| {
+        let ways = realm.authenticators.iter().filter(|way| way.method == Method::Anonymous);
+        let roles = ways.map(Authenticator::anonymous_role);
+        let admins = roles.filter(|role| realm.admin_roles.iter().any(|admin| admin == role));
+        admins.map(|role| Warning::AnonymousAdmin {
+            realm: realm.name.clone(),
+            role: role.to_owned(),
+        })
     });
     let open = open.map(|listener| Warning::OpenToNetwork(listener.label()));
-    development.chain(open).chain(admins).collect()
+    let closed = config.realms.iter().filter(|realm| realm.authenticators.is_empty());
+    let closed = closed.map(|realm| Warning::ClosedRealm(realm.name.clone()));
+    let roles = config.realms.iter().flat_map(super::roles::warnings);
+    development.chain(open).chain(closed).chain(admins).chain(roles).collect()
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
@@ -104,6 +154,10 @@ fn describe_listener(listener: &Listener, config: &Config) -> String {
     if !listener.origins.is_empty() {
         text.push_str(&format!(", origins {}", listener.origins.join(" ")));
     }
+    if !listener.authmethods.is_empty() {
+        let names: Vec<_> = listener.authmethods.iter().map(|method| method.as_str()).collect();
+        text.push_str(&format!(", only {}", names.join(" ")));
+    }
     text
 }
 
@@ -112,8 +166,16 @@ fn describe_realm(realm: &Realm) -> String {
         UriRule::Loose => "loose",
         UriRule::Strict => "strict",
     };
-    let role = &realm.anonymous_role;
-    let mut text = format!("{} ({rule} URIs, anonymous clients as role `{role}`)", realm.name);
+    let mut ways: Vec<_> = realm.authenticators.iter().map(describe_way).collect();
+    if ways.is_empty() {
+        ways.push("closed".into());
+    }
+    let mut text = format!("{} ({rule} URIs, {})", realm.name, ways.join(", "));
+    for role in realm.access.roles() {
+        let (name, count) = (&role.name, role.permissions.len());
+        let ending = if count == 1 { "" } else { "s" };
+        text.push_str(&format!(", role `{name}` with {count} permission{ending}"));
+    }
     for History { topic, policy, store, .. } in &realm.histories {
         let store = match store {
             HistoryStore::Memory => "in memory",
@@ -122,6 +184,16 @@ fn describe_realm(realm: &Realm) -> String {
         text.push_str(&format!(", history of {} `{topic}` {store}", policy.as_str()));
     }
     text
+}
+
+fn describe_way(way: &Authenticator) -> String {
+    match (way.method, way.principals.len()) {
+        (Method::Anonymous, _) => {
+            format!("anonymous clients as role `{}`", way.anonymous_role())
+        }
+        (method, 1) => format!("{} for 1 user", method.as_str()),
+        (method, users) => format!("{} for {users} users", method.as_str()),
+    }
 }
 
 /// A size in the largest unit that divides it.

@@ -1,18 +1,32 @@
 //! The default file holds every key, at its default, and each of them can be uncommented.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use super::keys::keys_of;
 use super::*;
 
 #[test]
 fn the_default_file_is_the_default_configuration() {
     let config = Loader::from_text("default.toml", DEFAULT_FILE).finish().unwrap();
-    assert_eq!(config, Config { development: false, ..Config::default() });
+    let mut default = closed();
+    // The role is the default one, also where it is not named.
+    default.realms[0].authenticators =
+        vec![Authenticator { role: None, ..Authenticator::anonymous("anonymous") }];
+    assert_eq!(config, default);
+}
+
+/// What a file stands for that says nothing: nobody may join, or do anything.
+fn closed() -> Config {
+    let access = Access::Roles(Vec::new());
+    let realm = Realm { authenticators: Vec::new(), access, ..Realm::default() };
+    Config { development: false, realms: vec![realm], ..Config::default() }
 }
 
 #[test]
-fn an_empty_file_is_the_default_configuration() {
+fn an_empty_file_is_the_default_configuration_but_nobody_may_join() {
     let config = Loader::from_text("empty.toml", "").finish().unwrap();
-    assert_eq!(config, Config { development: false, ..Config::default() });
+    assert_eq!(config, closed());
 }
 
 #[test]
@@ -20,8 +34,12 @@ fn the_default_file_names_every_key() {
     for (header, keys) in [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[listener.tls]]", keys_of::<Tls>()),
+        ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[realm]]", keys_of::<Realm>()),
+        ("[[realm.authenticator]]", keys_of::<Authenticator>()),
         ("[[realm.history]]", keys_of::<History>()),
+        ("[[realm.role]]", keys_of::<Role>()),
+        ("[[realm.role.permission]]", keys_of::<Permission>()),
         ("[limits]", keys_of::<Limits>()),
         ("[output]", keys_of::<OutputLimits>()),
         ("[timeouts]", keys_of::<Timeouts>()),
@@ -63,8 +81,15 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
         text.push_str(bare.unwrap_or(line));
         text.push('\n');
     }
-    let config = Loader::from_text("default.toml", text).finish().unwrap();
-    assert_eq!(changed, 22, "keys without a default, and a listener to show one of them");
+    let folder = tempfile::tempdir().unwrap();
+    let hash = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
+    let users = format!("[[user]]\nauthid = \"joe\"\nrole = \"a\"\nticket = \"{hash}\"\n");
+    fs::write(folder.path().join("users.toml"), users).unwrap();
+    let mode = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(folder.path().join("users.toml"), mode).unwrap();
+    let file = folder.path().join("default.toml").display().to_string();
+    let config = Loader::from_text(file, text).finish().unwrap();
+    assert_eq!(changed, 33, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }

@@ -272,6 +272,8 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         codecs: listener.serializers.clone(),
         default_subprotocol: listener.default_serializer,
         allowed_origins: listener.origins.clone(),
+        entrance: listener.entrance(),
+        paths_apart: listener.paths_apart.iter().map(|path| path.rules(listener)).collect(),
         rawsocket_min_peer_bytes: listener.rawsocket_min_peer_bytes,
     }
 }

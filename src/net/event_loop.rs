@@ -15,8 +15,10 @@ use super::hold::{Alarm, Hold, Output};
 use super::mesh::{Inbox, Parcel};
 use super::socket::Socket;
 use super::tls::{TlsShare, TlsStream};
+use super::verifier::Verifiers;
+use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, HISTORY, ShardId, ShardSet};
+use crate::router::{Deposit, HISTORY, SessionRef, ShardId, ShardSet};
 use crate::shard::{Batch, LayerReport, Shard, Tick, Turn, Wire};
 use crate::wamp::Timestamp;
 
@@ -57,6 +59,8 @@ struct Links {
     occupancy: Arc<Occupancy>,
     /// The way to the store, if there is one.
     store: Option<Sender<(Vec<Deposit>, usize)>>,
+    /// The way to those who judge tickets, if there are tickets.
+    verifiers: Option<Verifiers>,
 }
 
 /// The way to one peer.
@@ -75,6 +79,7 @@ impl EventLoop {
         occupancy: Arc<Occupancy>,
         store: Option<Sender<(Vec<Deposit>, usize)>>,
         tls: TlsShare,
+        verifiers: Option<Verifiers>,
         started: Instant,
     ) -> io::Result<Self> {
         let hold = if budget.delay.is_zero() {
@@ -83,7 +88,7 @@ impl EventLoop {
             Some((Hold::new(budget.delay), Alarm::new(poll.registry(), ALARM)?))
         };
         let (id, sockets) = (shard.id(), Vec::new());
-        let links = Links { shard: id, sockets, tls, inbox, occupancy, store };
+        let links = Links { shard: id, sockets, tls, inbox, occupancy, store, verifiers };
         let (turn, held_bytes) = (Turn::new(shard), budget.bytes);
         Ok(Self { turn, links, poll, held_bytes, started, hold })
     }
@@ -288,6 +293,10 @@ impl Wire for Links {
         self.inbox.mesh().queues(HISTORY, weight);
         // A store that has ended brings the router down; until then nobody is answered.
         let _ = store.send((deposits, weight));
+    }
+
+    fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {
+        self.verifiers.as_ref().is_some_and(|verifiers| verifiers.judge(applicant, check))
     }
 
     fn release(&mut self, weight: usize) {

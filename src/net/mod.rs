@@ -10,6 +10,7 @@ mod server;
 mod socket;
 mod store;
 mod tls;
+mod verifier;
 
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use server::{Server, StartError, StopError};

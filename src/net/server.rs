@@ -14,6 +14,7 @@ use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::mesh::{Mesh, Parcel};
 use super::store::{self, STORE_PATIENCE, StoreThread};
 use super::tls::{self, CertificateError, TlsContext, TlsShare, Watch};
+use super::verifier::Verifiers;
 use crate::config::{Config, ListenAddress, Listener};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
@@ -79,6 +80,7 @@ pub struct Server {
     storage: Option<StoreThread>,
     /// What keeps the thread alive that watches certificates, if there are some.
     watch: Option<Watch>,
+    verifiers: Option<Verifiers>,
     /// The names of threads that have ended.
     ended: (Sender<String>, Receiver<String>),
 }
@@ -114,7 +116,10 @@ impl Server {
         let storage = store::open(config, &router)?;
         let polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
-        let (mesh, inboxes) = Mesh::new(&registries, WAKER, config.tuning.shard_queue_bytes)?;
+        // Who feeds a shard that is behind is paused long before publications are refused.
+        let held = config.limits.held_total_bytes / (2 * shards);
+        let high_mark_bytes = config.tuning.shard_queue_bytes.min(held);
+        let (mesh, inboxes) = Mesh::new(&registries, WAKER, high_mark_bytes)?;
         let occupancy = Arc::new(Occupancy::new(shards));
         let (mut acceptor, stop) =
             Acceptor::new(config.limits.connections, Arc::clone(&mesh), Arc::clone(&occupancy))?;
@@ -134,6 +139,7 @@ impl Server {
             threads,
             storage: None,
             watch: None,
+            verifiers: None,
             ended,
         };
         let budget = HoldBudget {
@@ -141,14 +147,17 @@ impl Server {
             bytes: HELD_BYTES.min(config.output.hard_bytes / 4),
         };
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
+        server.verifiers = server.spawn_verifiers(config)?;
         let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
             let store = store.clone();
+            let verifiers = server.verifiers.clone();
             let tls = server.tls_share(number, config);
-            let event_loop =
-                EventLoop::new(shard, poll, inbox, budget, occupancy, store, tls, started)?;
+            let event_loop = EventLoop::new(
+                shard, poll, inbox, budget, occupancy, store, tls, verifiers, started,
+            )?;
             server.spawn(format!("shard-{number}"), || event_loop.run())?;
         }
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
@@ -276,6 +285,23 @@ impl Server {
         })
     }
 
+    /// Threads that judge tickets, if somebody has one that takes long. They end with the shards.
+    fn spawn_verifiers(&mut self, config: &Config) -> io::Result<Option<Verifiers>> {
+        if !config.has_costly_logins() {
+            return Ok(None);
+        }
+        let threads = config.tuning.login_threads;
+        let (verifiers, threads) = Verifiers::new(threads, config.limits.login_queue);
+        for (number, verifier) in threads.into_iter().enumerate() {
+            let mesh = Arc::clone(&self.mesh);
+            self.spawn(format!("auth-{number}"), move || {
+                verifier.run(&mesh);
+                Ok(())
+            })?;
+        }
+        Ok(Some(verifiers))
+    }
+
     /// The thread of the store ends when the last shard has, with everything written or named.
     fn spawn_storage(&mut self, storage: Storage) -> io::Result<Sender<(Vec<Deposit>, usize)>> {
         let (sender, deposits) = unbounded();
@@ -296,6 +322,9 @@ impl Server {
         self.watch = None;
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Shutdown);
+        }
+        if let Some(verifiers) = self.verifiers.take() {
+            verifiers.stop();
         }
         let mut result = Ok(());
         for thread in self.threads.drain(..) {

@@ -1,5 +1,6 @@
 //! Who may receive a publication: publisher exclusion and the six lists of a PUBLISH (AP-BWL,
-//! AP-EXC). Decided where the receiver lives, with the attributes of its session.
+//! AP-EXC), and who has come too late for it. Decided where the receiver lives, with the attributes
+//! of its session.
 
 use std::sync::Arc;
 
@@ -11,6 +12,46 @@ pub struct Identity<'a> {
     pub session: SessionId,
     pub authid: &'a str,
     pub authrole: &'a str,
+}
+
+/// The number of a publication on its realm, if it is of a kind that is numbered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numbering {
+    #[default]
+    None,
+    /// Among the retained events, from 1 on.
+    Retained(u64),
+    /// Among the meta events, from 0 on.
+    Meta(u64),
+}
+
+/// What was numbered before somebody joined a subscription, and is not delivered to them although
+/// it is still under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Horizon {
+    /// Events retained up to this number came with the subscription; 0: none did (AP-RET-07).
+    pub retained_until: u64,
+    /// So many meta events had a number. Some of them may have passed the shard by, or were not
+    /// even made, and those that came would tell of what followed from them.
+    pub after_meta: u64,
+}
+
+impl Horizon {
+    /// Whether a publication lies behind it.
+    #[inline]
+    pub const fn covers(self, numbering: Numbering) -> bool {
+        match numbering {
+            Numbering::None => false,
+            Numbering::Retained(number) => number <= self.retained_until,
+            Numbering::Meta(number) => number < self.after_meta,
+        }
+    }
+
+    /// Covers what `other` covers, too.
+    pub(crate) fn widen(&mut self, other: Self) {
+        self.retained_until = self.retained_until.max(other.retained_until);
+        self.after_meta = self.after_meta.max(other.after_meta);
+    }
 }
 
 /// The restrictions on the receivers of one publication. Cloning shares them.

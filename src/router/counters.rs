@@ -92,6 +92,8 @@ counters! {
     invocations: gauge,
     /// Bytes that wait to be written.
     output_bytes: gauge,
+    /// Bytes of them that sockets were offered and have refused: copied for each connection.
+    refused_bytes: gauge,
     /// Bytes of memory for what has come and is not dealt with: above all messages that have not
     /// come whole.
     input_bytes: gauge,
@@ -111,15 +113,30 @@ counters! {
     tls_handshakes_refused: total,
     sessions_joined: total,
     sessions_refused: total,
+    /// Clients that were asked to prove who they are.
+    logins_challenged: total,
+    /// Logins that ended with a wrong secret, or the authid of nobody.
+    logins_denied: total,
+    /// Logins that the router had no room or no time to judge.
+    logins_failed: total,
+    /// Logins refused because too many from the same address had failed.
+    logins_limited_by_address: total,
+    /// Logins refused because too many with the same authid had failed.
+    logins_limited_by_authid: total,
     messages_received: total,
     bytes_received: total,
     bytes_sent: total,
     protocol_violations: total,
+    /// Requests, testaments included, that a session's role may not make; by roles and actions see
+    /// [`super::RealmRole::decisions`].
+    requests_denied: total,
     /// Publications accepted for routing.
     publications: total,
     /// PUBLISH messages that were refused, acknowledged or not (BP-PUB-05).
     publications_refused: total,
     events_delivered: total,
+    /// Meta events that were not made, because too much waits to be delivered.
+    meta_events_dropped: total,
     /// Events not delivered because the subscriber's queue was full.
     events_dropped_slow: total,
     /// Events not delivered because they exceed what the subscriber's transport accepts.

@@ -14,9 +14,6 @@ pub struct Described {
     /// Of a registration.
     pub invoke: Option<InvokePolicy>,
     pub created: Timestamp,
-    /// How many meta events of the realm had a number when somebody began to listen. A subscription
-    /// hears none of those: what followed from them may have gone unheard.
-    pub after_meta: u64,
 }
 
 /// Ids by matching policy; each list in no particular order.
@@ -55,15 +52,6 @@ impl<I: Copy + Ord + Into<u64>> Directory<I> {
     pub(super) fn insert(&self, id: I, described: Described) {
         let is_new = self.0.insert(id, described);
         debug_assert!(is_new, "an id is given once");
-    }
-
-    /// From now on somebody listens to the subscription; see [`Described::after_meta`].
-    pub(super) fn note_meta(&self, id: I, given: u64) {
-        self.0.change(id, |described| described.after_meta = given);
-    }
-
-    pub(super) fn after_meta(&self, id: I) -> Option<u64> {
-        self.0.look_up(id, |described| described.after_meta)
     }
 
     pub(super) fn remove(&self, id: I) {

@@ -62,13 +62,6 @@ impl<I: Copy + Ord + Into<u64>, V> Ledger<I, V> {
         is_wanted
     }
 
-    /// Changes an entry under its lock.
-    pub(super) fn change(&self, id: I, change: impl FnOnce(&mut V)) {
-        if let Some(value) = self.part(id).write().get_mut(&id) {
-            change(value);
-        }
-    }
-
     /// Looks at an entry under its lock.
     pub(super) fn look_up<R>(&self, id: I, found: impl FnOnce(&V) -> R) -> Option<R> {
         self.part(id).read().get(&id).map(found)
@@ -153,10 +146,9 @@ mod tests {
     fn an_id_has_one_entry() {
         let ledger = Ledger::new();
         assert!(ledger.insert(7_u64, 'a') && !ledger.insert(7, 'b') && ledger.insert(23, 'c'));
-        ledger.change(23, |value| *value = 'd');
         assert_eq!(
             [7, 23, 8].map(|id| ledger.look_up(id, |value| *value)),
-            [Some('a'), Some('d'), None]
+            [Some('a'), Some('c'), None]
         );
         assert!(!ledger.remove_if(7, |value| *value == 'b') && ledger.remove_if(7, |_| true));
         assert!(!ledger.remove_if(7, |_| true));

@@ -5,7 +5,7 @@
 //! deletion under the lock of the table's entry, what lies between from a shard that is in it. The
 //! realm's home shard publishes them in the order of their numbers.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::wamp::MatchPolicy;
 
@@ -70,15 +70,24 @@ pub struct MetaFeed {
     /// Subscriptions that match each topic, in the order of [`MetaTopic::ALL`].
     listeners: [AtomicU32; MetaTopic::ALL.len()],
     given: AtomicU64,
+    is_closed: AtomicBool,
 }
 
 impl MetaFeed {
-    /// The number of a meta event, counted from 0; `None` if nobody listens, so that nothing is
-    /// made. Whoever takes a number must send its event to the home shard: the next ones wait.
+    /// The number of a meta event, counted from 0; `None` if nobody listens or the feed is closed,
+    /// so that nothing is made. Whoever takes a number must send its event to the home shard: the
+    /// next ones wait.
     #[must_use]
     pub fn number(&self, topic: MetaTopic) -> Option<u64> {
         let heard = self.listeners[topic as usize].load(Ordering::Acquire) > 0;
+        let heard = heard && !self.is_closed.load(Ordering::Acquire);
         heard.then(|| self.given.fetch_add(1, Ordering::AcqRel))
+    }
+
+    /// No further numbers are given: the router shuts down, and everybody leaves. All shards stop
+    /// together, so that nobody hears of what followed from something that was kept quiet.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
     }
 
     /// How many numbers were given out.
@@ -140,6 +149,16 @@ mod tests {
             assert_eq!(feed.number(MetaTopic::SessionOnJoin), None, "{uri}");
             assert!(feed.is_idle());
         }
+    }
+
+    #[test]
+    fn a_closed_feed_gives_no_numbers() {
+        let feed = MetaFeed::default();
+        feed.add("wamp.", MatchPolicy::Prefix);
+        assert_eq!(feed.number(MetaTopic::SubscriptionOnCreate), Some(0));
+        feed.close();
+        assert_eq!(feed.number(MetaTopic::SubscriptionOnSubscribe), None);
+        assert_eq!(feed.given(), 1);
     }
 
     #[test]

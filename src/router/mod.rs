@@ -8,6 +8,7 @@ mod callees;
 mod counters;
 mod deposit;
 mod directory;
+mod held;
 mod history;
 mod ledger;
 mod meta;
@@ -17,21 +18,25 @@ mod query;
 mod realm;
 mod retained;
 mod ring;
+mod roles;
 mod shapes;
 mod topics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::authentication::{AuthenticatorSettings, Failures};
+use crate::authorization::Access;
 use crate::hash::{HashSeed, Map};
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
 
-pub use audience::{Audience, Identity, ReceiverLists};
+pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
 pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use directory::{Described, Listing};
+pub use held::{Held, HeldCount};
 pub use history::{
     Bounds, HISTORY, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable,
     StoredEvent,
@@ -45,6 +50,7 @@ pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, Kept, Look, RetainedEvent, RetainedTable, Stored};
 pub use ring::{Holding, Pushed};
+pub use roles::{DecisionCount, RealmRole};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
@@ -176,16 +182,17 @@ pub struct RealmSettings {
     pub name: String,
     /// How strictly the URIs that clients use in this realm are checked.
     pub uri_rule: UriRule,
-    /// The `authrole` of sessions that joined without authentication.
-    pub anonymous_role: String,
-    /// `trustlevel` of what such sessions publish and call; `None`: there is none (AP-PTL-01,
-    /// AP-CTL-01).
-    pub anonymous_trustlevel: Option<u64>,
+    /// The ways in, in order; none: nobody can join.
+    #[serde(rename = "authenticator")]
+    pub authenticators: Vec<AuthenticatorSettings>,
     pub publisher_disclosure: PublisherDisclosure,
     pub caller_disclosure: CallerDisclosure,
     /// The roles that may end what belongs to other sessions: `wamp.session.kill` and its like
-    /// (AP-SMA-07).
+    /// (AP-SMA-07). In a realm with roles it is short for a permission to call each of them.
     pub admin_roles: Vec<String>,
+    /// What the sessions may do, by their roles.
+    #[serde(rename = "role")]
+    pub access: Access,
     /// The shape of the answers of `wamp.subscription.get_events` (AP-HIS-04).
     pub history_answer: HistoryAnswer,
     /// The patterns whose events are kept (AP-HIS-01).
@@ -194,9 +201,19 @@ pub struct RealmSettings {
 }
 
 impl RealmSettings {
-    /// A realm with default rules.
+    /// A realm with default rules, which everybody may join as `anonymous`.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
+    }
+
+    /// Whether a session with this `authrole` may do something because of it: the role is listed,
+    /// or stands in `admin_roles`, or the realm is open.
+    pub fn has_role(&self, name: &str) -> bool {
+        let is_admin = || self.admin_roles.iter().any(|admin| admin == name);
+        match &self.access {
+            Access::Open => true,
+            Access::Roles(roles) => roles.iter().any(|role| role.name == name) || is_admin(),
+        }
     }
 }
 
@@ -205,11 +222,11 @@ impl Default for RealmSettings {
         Self {
             name: "realm1".into(),
             uri_rule: UriRule::default(),
-            anonymous_role: "anonymous".into(),
-            anonymous_trustlevel: None,
+            authenticators: vec![AuthenticatorSettings::anonymous("anonymous")],
             publisher_disclosure: PublisherDisclosure::default(),
             caller_disclosure: CallerDisclosure::default(),
             admin_roles: Vec::new(),
+            access: Access::Open,
             history_answer: HistoryAnswer::default(),
             histories: Vec::new(),
         }
@@ -223,9 +240,12 @@ pub struct Router {
     realms: Map<Box<str>, Arc<Realm>>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
+    /// What each shard has accepted and is not delivered everywhere, in their order.
+    held: Vec<Arc<HeldCount>>,
     /// Written by the thread of the store.
     storage_counters: Arc<Counters>,
     seed: HashSeed,
+    failures: Failures,
 }
 
 impl Router {
@@ -241,11 +261,14 @@ impl Router {
         let mut by_name = seed.map();
         for (number, realm) in realms.into_iter().enumerate() {
             let name = realm.name.clone().into_boxed_str();
-            let realm = Realm::new(realm, number, &settings, &seed, &ids);
+            let realm = Realm::new(realm, (number, shards), &settings, &seed, &ids);
             by_name.insert(name, Arc::new(realm));
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
-        Self { settings, realms: by_name, counters, storage_counters: Arc::default(), seed }
+        let failures = Failures::new(settings.limits.login_failures(), &seed);
+        let held = (0..shards).map(|_| Arc::default()).collect();
+        let storage_counters = Arc::default();
+        Self { settings, realms: by_name, counters, held, storage_counters, seed, failures }
     }
 
     pub fn shard_count(&self) -> usize {
@@ -254,6 +277,17 @@ impl Router {
 
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
+    }
+
+    /// The count of what a shard has accepted and is not delivered everywhere.
+    pub fn held(&self, shard: ShardId) -> &Arc<HeldCount> {
+        &self.held[usize::from(shard.0)]
+    }
+
+    /// Bytes of publications that are accepted and not delivered everywhere, of all shards; see
+    /// [`Limits::held_total_bytes`].
+    pub fn held_bytes(&self) -> usize {
+        self.held.iter().map(|count| count.get()).sum()
     }
 
     /// The counters of all shards together.
@@ -288,6 +322,11 @@ impl Router {
         surplus
     }
 
+    /// The logins that have failed of late.
+    pub const fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
     pub fn realm(&self, name: &str) -> Option<&Arc<Realm>> {
         self.realms.get(name)
     }
@@ -311,9 +350,10 @@ impl Router {
         self.seed.clone()
     }
 
-    /// Whether nothing is registered anywhere: what must hold when the last session has gone.
+    /// Whether nothing is registered or held anywhere: what must hold when the last session has
+    /// gone.
     pub fn is_idle(&self) -> bool {
-        self.realms.values().all(|realm| realm.is_idle())
+        self.held_bytes() == 0 && self.realms.values().all(|realm| realm.is_idle())
     }
 }
 

@@ -80,17 +80,31 @@ impl<E> PatternTable<E> {
         self.map(policy).get(uri).map(|entry| found(&entry))
     }
 
-    /// Calls `found` for every entry that matches `uri`, each under its lock.
-    pub(super) fn for_each_match(&self, uri: &str, mut found: impl FnMut(MatchPolicy, &E)) {
+    /// Calls `found` for every entry that matches `uri`, each under its lock. Returns how many
+    /// patterns were looked up.
+    pub(super) fn for_each_match(
+        &self,
+        uri: &str,
+        mut found: impl FnMut(MatchPolicy, &E),
+    ) -> usize {
+        let mut looked_up = 1;
         if let Some(entry) = self.exact.get(uri) {
             found(MatchPolicy::Exact, &entry);
         }
         self.shapes.find(uri, |policy, pattern| {
+            looked_up += 1;
             if let Some(entry) = self.map(policy).get(pattern) {
                 found(policy, &entry);
             }
             None::<()>
         });
+        looked_up
+    }
+
+    /// How many patterns a match of `uri` looks up at most.
+    #[inline]
+    pub(super) fn look_ups(&self, uri: &str) -> usize {
+        1 + self.shapes.visits(uri)
     }
 
     /// The first answer of `found` in the specification's order of precedence (AP-PBR-04).

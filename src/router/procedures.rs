@@ -156,8 +156,8 @@ impl ProcedureTable {
         invoke: InvokePolicy,
         now: Timestamp,
     ) -> Option<u64> {
-        let (uri, invoke, after_meta) = (uri.into(), Some(invoke), self.feed.given());
-        let described = Described { uri, policy, invoke, created: now, after_meta };
+        let (uri, invoke) = (uri.into(), Some(invoke));
+        let described = Described { uri, policy, invoke, created: now };
         self.directory.insert(registration, described);
         self.feed.number(MetaTopic::RegistrationOnCreate)
     }
@@ -202,6 +202,12 @@ impl ProcedureTable {
     /// The registration of exactly this pattern; no matching is done (AP-RMA-02).
     pub fn look_up(&self, uri: &str, policy: MatchPolicy) -> Option<RegistrationId> {
         self.patterns.look_up(uri, policy, |procedure| procedure.registration)
+    }
+
+    /// How many patterns [`Self::pick`] and [`Self::best_match`] look up for `uri` at most.
+    #[inline]
+    pub fn look_ups(&self, uri: &str) -> usize {
+        self.patterns.look_ups(uri)
     }
 
     /// The registration that a call of `uri` would go to (AP-PBR-04).

@@ -7,8 +7,10 @@ use super::ledger::{Ledger, PIECE, Walk};
 use super::meta::MetaFeed;
 use super::procedures::ProcedureTable;
 use super::retained::RetainedTable;
+use super::roles::{RealmRole, RealmRoles};
 use super::topics::TopicTable;
 use super::{IdCounter, RealmSettings, SessionRef, Settings, ShardId};
+use crate::authentication::Gate;
 use crate::hash::HashSeed;
 use crate::wamp::SessionId;
 
@@ -22,11 +24,14 @@ pub struct Realm {
     /// Stays as long as the realm.
     pub histories: HistoryTable,
     pub feed: Arc<MetaFeed>,
+    /// Who may join, and how.
+    pub gate: Gate,
     /// As in the settings, to be shared.
     name: Arc<str>,
     /// The place of this realm in the configuration.
     number: usize,
     sessions: Ledger<SessionId, Member>,
+    roles: RealmRoles,
 }
 
 /// What everybody may know of a session: who it is and how it came (AP-SMA).
@@ -63,9 +68,10 @@ pub struct Member {
 }
 
 impl Realm {
+    /// `number` is its place in the configuration, among realms of so many shards.
     pub(super) fn new(
         settings: RealmSettings,
-        number: usize,
+        (number, shards): (usize, usize),
         router: &Settings,
         seed: &HashSeed,
         ids: &Arc<IdCounter>,
@@ -80,8 +86,10 @@ impl Realm {
             procedures: ProcedureTable::new(seed, ids, &feed),
             retained: RetainedTable::default(),
             feed,
+            gate: Gate::new(&settings.authenticators),
             name: settings.name.as_str().into(),
             number,
+            roles: RealmRoles::new(&settings, shards),
             settings,
             sessions: Ledger::new(),
         }
@@ -110,6 +118,23 @@ impl Realm {
     /// Takes a session out; `false` if somebody has done so before. Whoever does so ends it.
     pub fn leave(&self, session: SessionRef) -> bool {
         self.sessions.remove_if(session.session, |member| member.at == session)
+    }
+
+    /// The role of the sessions with this `authrole`; `None` if the realm is open.
+    pub fn role(&self, authrole: &str) -> Option<&Arc<RealmRole>> {
+        self.roles.find(authrole)
+    }
+
+    /// Whether a role or a rule gives what is published or called a trust level.
+    pub fn has_trustlevels(&self) -> bool {
+        self.settings.access.roles().iter().any(|role| {
+            role.trustlevel.is_some() || role.permissions.iter().any(|p| p.trustlevel.is_some())
+        })
+    }
+
+    /// All roles, the one of those that are not listed last; none if the realm is open.
+    pub fn roles(&self) -> impl Iterator<Item = &Arc<RealmRole>> {
+        self.roles.iter()
     }
 
     /// Where a session lives, if it does.
@@ -165,7 +190,7 @@ mod tests {
     #[test]
     fn a_session_id_is_given_out_once_while_it_lives() {
         let (settings, seed) = (Settings::default(), HashSeed::new(1));
-        let realm = Realm::new(RealmSettings::default(), 0, &settings, &seed, &Arc::default());
+        let realm = Realm::new(RealmSettings::default(), (0, 1), &settings, &seed, &Arc::default());
         let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
         let session = SessionId::new(7).expect("a small number is an id");
         let first = SessionRef { session, slot: 1, shard: ShardId(0) };

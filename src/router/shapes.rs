@@ -99,6 +99,22 @@ impl Shapes {
         self.find_pattern(uri, visit)
     }
 
+    /// How many patterns [`Self::find`] visits at most.
+    #[inline]
+    pub(super) fn visits(&self, uri: &str) -> usize {
+        if self.count.load(Ordering::Acquire) == 0 { 0 } else { self.count_visits(uri) }
+    }
+
+    fn count_visits(&self, uri: &str) -> usize {
+        let prefixes = self.prefixes.0.load().as_ref().map_or(0, |lengths| {
+            lengths.len() - lengths.partition_point(|Reverse(length)| *length > uri.len())
+        });
+        let components = uri.bytes().filter(|byte| *byte == b'.').count() + 1;
+        let masks = self.wildcards.get(components).map(|masks| masks.0.load());
+        let masks = masks.and_then(|masks| masks.as_ref().map(|masks| masks.len()));
+        prefixes + masks.unwrap_or(0)
+    }
+
     fn find_pattern<R>(
         &self,
         uri: &str,
@@ -251,6 +267,7 @@ mod tests {
             visits += 1;
             None
         });
+        assert_eq!(visits, shapes.visits(uri));
         visits
     }
 

@@ -33,6 +33,8 @@ pub struct Joined {
     pub subscription: SubscriptionId,
     /// The number of `on_create`, if the subscription is new and somebody listens.
     pub created: Option<u64>,
+    /// See [`Horizon::after_meta`](super::Horizon).
+    pub after_meta: u64,
 }
 
 #[derive(Debug)]
@@ -95,11 +97,12 @@ impl TopicTable {
             }
             if was_silent && shard != HISTORY {
                 self.feed.add(uri, policy);
-                self.directory.note_meta(subscription, self.feed.given());
             }
+            // Whatever is numbered from here on is published to this shard, too.
+            let after_meta = self.feed.given();
             let on_create = MetaTopic::SubscriptionOnCreate;
             let created = is_new.then(|| self.feed.number(on_create)).flatten();
-            (Keep::Yes, Joined { subscription, created })
+            (Keep::Yes, Joined { subscription, created, after_meta })
         };
         let asker = if shard == HISTORY { Asker::Configuration } else { Asker::Client };
         let joined = self.patterns.update(uri, policy, asker, make, join)?;
@@ -109,7 +112,7 @@ impl TopicTable {
     /// Makes a new subscription known, under the lock of its entry.
     fn enter(&self, id: SubscriptionId, uri: &str, policy: MatchPolicy, now: Timestamp) {
         let uri = uri.into();
-        let described = Described { uri, policy, invoke: None, created: now, after_meta: 0 };
+        let described = Described { uri, policy, invoke: None, created: now };
         self.directory.insert(id, described);
     }
 
@@ -136,11 +139,6 @@ impl TopicTable {
     /// What a subscription is for (`wamp.subscription.get`).
     pub fn get(&self, subscription: SubscriptionId) -> Option<Described> {
         self.directory.get(subscription)
-    }
-
-    /// See [`Described::after_meta`]; `None` if there is no such subscription.
-    pub fn after_meta(&self, subscription: SubscriptionId) -> Option<u64> {
-        self.directory.after_meta(subscription)
     }
 
     /// The ids of all subscriptions, unless there are more than `limit`.
@@ -170,11 +168,17 @@ impl TopicTable {
 
     /// All subscriptions that match `topic` (AP-PBS-02).
     pub fn matches(&self, topic: &str) -> Fanouts {
+        self.matches_counted(topic).0
+    }
+
+    /// The same, and how many patterns were looked up for it.
+    #[inline]
+    pub fn matches_counted(&self, topic: &str) -> (Fanouts, usize) {
         let mut fanouts = Fanouts::new();
-        self.patterns.for_each_match(topic, |policy, entry| {
+        let looked_up = self.patterns.for_each_match(topic, |policy, entry| {
             fanouts.push(Fanout { subscription: entry.subscription, policy, shards: entry.shards });
         });
-        fanouts
+        (fanouts, looked_up)
     }
 
     pub fn len(&self) -> usize {
@@ -232,7 +236,7 @@ mod tests {
         assert!(topics.is_idle() && topics.get(kept).is_some());
         for _ in 0..2 {
             let joined = join(&topics, "com.x", MatchPolicy::Prefix, ShardId(0));
-            assert_eq!(joined, Joined { subscription: kept, created: None });
+            assert_eq!(joined, Joined { subscription: kept, created: None, after_meta: 0 });
             assert!(!topics.is_idle());
             topics.leave("com.x", MatchPolicy::Prefix, ShardId(0));
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 
+use crate::authorization::Terms;
 use crate::clock::Millis;
 use crate::hash::Map;
 use crate::router::{LoadSlot, SessionRef, Tour};
@@ -55,6 +56,8 @@ pub struct Retained {
     pub registration: RegistrationId,
     pub options: CallOptions,
     pub payload: PayloadBuf,
+    /// On which it was granted.
+    pub terms: Terms,
     /// The callees that have had it.
     pub tour: Tour,
     /// When the call came: its timeout counts from there (AP-TMO-08).

@@ -3,6 +3,7 @@
 //! Owned by one shard and touched by no other thread. Decides nothing about routing.
 
 mod calls;
+mod permissions;
 mod request_ids;
 mod testaments;
 
@@ -10,13 +11,14 @@ use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
-use crate::router::{Identity, Profile, Realm};
+use crate::router::{Horizon, Identity, Profile, Realm};
 use crate::wamp::{MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
 
 pub use calls::{
     Answered, CallExtra, EndedUploads, Invocations, PendingCall, PendingInvocation, Retained,
     Upload,
 };
+pub use permissions::{Decided, Denied, Permissions, Ruled};
 pub use request_ids::{RequestIds, SequenceError};
 pub use testaments::{Scope, Testament, Testaments};
 
@@ -43,15 +45,15 @@ pub struct Session {
     pub invocations: Invocations,
     /// What is published when it ends.
     pub testaments: Option<Box<Testaments>>,
+    pub permissions: Permissions,
 }
 
 /// A subscription of this session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Membership {
     /// Where the session stands in the subscription's receiver list.
     pub position: u32,
-    /// Events retained up to this number came with the subscription; 0: none did (AP-RET-07).
-    pub retained_until: u64,
+    pub horizon: Horizon,
 }
 
 /// What a registration of this session is for.
@@ -71,7 +73,9 @@ impl Session {
         seed: HashSeed,
     ) -> Self {
         let state = seed.state();
+        let permissions = Permissions::new(&realm, &profile.authrole);
         Self {
+            permissions,
             id,
             realm,
             roles,

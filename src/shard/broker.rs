@@ -4,22 +4,25 @@ use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use super::authorize::{Asked, Refused};
 use super::connection::Connection;
 use super::delivery::Outgoing;
 use super::inbound::Violation;
 use super::mail::passthru_details;
 use super::receivers::Receivers;
-use super::work::LOOKUP_UNITS;
+use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
+use crate::authorization::{Action, Terms};
 use crate::router::{
-    Audience, Fanout, Fanouts, HISTORY, MAX_WILDCARD_COMPONENTS, MetaTopic, PublisherDisclosure,
-    Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
+    Audience, Fanout, Fanouts, HISTORY, HeldCount, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic,
+    Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardId,
+    ShardSet,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
     Dict, Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, PublishOptions,
-    RequestId, Role, RouterMessage, SessionId, Subscribe, SubscriptionId, WampError, code,
-    is_reserved, is_valid_pattern, is_valid_uri,
+    RequestId, Role, RouterMessage, Subscribe, SubscriptionId, WampError, code, is_reserved,
+    is_valid_pattern, is_valid_uri,
 };
 
 /// Why a request is refused: the error and a sentence that says what to do.
@@ -41,6 +44,12 @@ impl Shard {
             self.refuse(slot, code::SUBSCRIBE, subscribe.request, refusal);
             return Ok(());
         }
+        let asked = Asked(Action::Subscribe, &subscribe.topic);
+        if let Err(denied) = self.authorize(slot, asked, policy) {
+            self.deny(slot, Some((code::SUBSCRIBE, subscribe.request)), asked, denied);
+            return Ok(());
+        }
+        let limits = &self.settings().limits;
         if held >= limits.subscriptions_per_session
             && !self.is_subscribed(slot, &realm, &subscribe.topic, policy)
         {
@@ -65,14 +74,16 @@ impl Shard {
         let entry = session.subscriptions.entry(subscription);
         let joins = matches!(entry, Entry::Vacant(_));
         if let Entry::Vacant(entry) = entry {
-            entry.insert(Membership { position, retained_until: 0 });
+            let horizon = Horizon { retained_until: 0, after_meta: joined.after_meta };
+            entry.insert(Membership { position, horizon });
+            receivers.horizon.widen(horizon);
             receivers.join(slot);
             self.counters.subscriptions.increment();
         }
         if joins {
-            let id = session.id;
+            let joiner = SessionRef { session: session.id, slot, shard: self.id };
             let created = joined.created.map(|number| (number, &*subscribe.topic, policy));
-            self.announce_subscription(&realm, id, subscription, created);
+            self.announce_subscription(&realm, joiner, subscription, created);
         }
         let request = subscribe.request;
         self.answer(slot, &RouterMessage::Subscribed { request, subscription });
@@ -101,7 +112,8 @@ impl Shard {
         let id = session.id;
         match session.subscriptions.remove(&subscription) {
             Some(membership) => {
-                self.leave_subscription(id, subscription, membership.position);
+                let leaver = SessionRef { session: id, slot, shard: self.id };
+                self.leave_subscription(leaver, subscription, membership.position);
                 self.answer(slot, &RouterMessage::Unsubscribed { request });
             }
             None => self.refuse(slot, code::UNSUBSCRIBE, request, NO_SUCH_SUBSCRIPTION),
@@ -120,7 +132,7 @@ impl Shard {
         let Some(session) = self.find_mut(subscriber) else { return };
         let announced = session.roles.has(Role::Subscriber, Feature::SubscriptionRevocation);
         let Some(membership) = session.subscriptions.remove(&subscription) else { return };
-        self.leave_subscription(subscriber.session, subscription, membership.position);
+        self.leave_subscription(subscriber, subscription, membership.position);
         if !announced {
             return;
         }
@@ -135,13 +147,13 @@ impl Shard {
     /// Takes a session, which stands at `position`, out of a subscription's list.
     pub(super) fn leave_subscription(
         &mut self,
-        leaver: SessionId,
+        leaver: SessionRef,
         subscription: SubscriptionId,
         position: u32,
     ) {
         let listed = "a session's subscription has a receiver list";
         let realm = Arc::clone(&self.receivers.get(&subscription).expect(listed).realm);
-        let names = || vec![leaver.get().into(), subscription.get().into()];
+        let names = || vec![leaver.session.get().into(), subscription.get().into()];
         let (on_unsubscribe, on_delete) =
             (MetaTopic::SubscriptionOnUnsubscribe, MetaTopic::SubscriptionOnDelete);
         self.work.charge(LOOKUP_UNITS);
@@ -156,12 +168,12 @@ impl Shard {
         });
         self.counters.subscriptions.subtract(1);
         if !receivers.is_empty() {
-            self.announce(&realm, on_unsubscribe, names);
+            self.announce(&realm, leaver, on_unsubscribe, names);
             return;
         }
         let departure = realm.topics.leave(&receivers.uri, receivers.policy, self.id);
         self.receivers.remove(&subscription);
-        self.announce_departure(&realm, departure, (on_unsubscribe, on_delete), names);
+        self.announce_departure(&realm, leaver, departure, (on_unsubscribe, on_delete), names);
     }
 
     pub(super) fn handle_publish(
@@ -169,26 +181,42 @@ impl Shard {
         slot: u32,
         mut publish: Publish<'_>,
     ) -> Result<(), Violation> {
-        let limit = self.settings().limits.uri_bytes;
+        let (limit, shard) = (self.settings().limits.uri_bytes, self.id);
+        let has_room = self.may_hold(publish.payload.weight());
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        if let Err(refusal) = check_publish(&session.realm, &publish, limit) {
-            self.counters.publications_refused.increment();
-            if publish.options.acknowledge {
-                self.refuse(slot, code::PUBLISH, publish.request, refusal);
+        let mut effort = 0;
+        let checked = check_publish(session, &publish, (limit, shard), &mut effort);
+        match checked.and_then(|terms| if has_room { Ok(terms) } else { Err(TOO_MUCH_HELD.into()) })
+        {
+            Ok(terms) => {
+                let author = Author::new(session, &mut publish.options, terms);
+                self.work.charge(effort);
+                self.publish(slot, author, &publish, None);
             }
-            return Ok(());
+            Err(refused) => {
+                self.work.charge(effort);
+                self.counters.publications_refused.increment();
+                let acknowledges = publish.options.acknowledge;
+                let answer = acknowledges.then_some((code::PUBLISH, publish.request));
+                let asked = Asked(Action::Publish, &publish.topic);
+                self.refuse_request(slot, answer, asked, refused);
+            }
         }
-        let author = Author::new(self.joined(slot), &mut publish.options);
-        self.publish(slot, author, &publish, None);
         Ok(())
     }
 
     /// Publishes in the name of a session that is not in its slot any more (AP-TES-04).
     #[cold]
-    pub(super) fn publish_for(&mut self, slot: u32, session: &Session, mut publish: Publish<'_>) {
+    pub(super) fn publish_for(
+        &mut self,
+        slot: u32,
+        session: &Session,
+        mut publish: Publish<'_>,
+        terms: Terms,
+    ) {
         publish.options.acknowledge = false;
-        let author = Author::new(session, &mut publish.options);
+        let author = Author::new(session, &mut publish.options, terms);
         self.publish(slot, author, &publish, Some(session));
     }
 
@@ -217,13 +245,14 @@ impl Shard {
         });
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &self.publisher(slot, departed).realm;
-        let mut fanouts = realm.topics.matches(&publish.topic);
+        let (mut fanouts, mut looked_up) = realm.topics.matches_counted(&publish.topic);
         if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
             let event = (publication, &audience, &details);
             let realm = Arc::clone(realm);
             self.record(&realm, publish, event, copied(), &fanouts);
             // Who joins from here on finds the event in the history; who joined before gets it.
-            fanouts = realm.topics.matches(&publish.topic);
+            let (anew, more) = realm.topics.matches_counted(&publish.topic);
+            (fanouts, looked_up) = (anew, looked_up + more);
         }
         if !self.records.is_empty() {
             self.deposit(slot, publish, publication);
@@ -234,8 +263,11 @@ impl Shard {
         }
         let publisher = self.publisher(slot, departed).id;
         let publisher = Some(SessionRef { session: publisher, slot, shard: self.id });
-        let head = EventHead { publication, publisher, audience, retained, details };
+        let numbering = retained.map_or(Numbering::None, Numbering::Retained);
+        let cause = None;
+        let head = EventHead { publication, publisher, cause, audience, numbering, details };
         let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
+        self.work.charge(PATTERN_UNITS * looked_up);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);
         }
@@ -266,18 +298,20 @@ impl Shard {
         if elsewhere.is_empty() {
             if all.contains(self.id) {
                 let event = Outgoing { head: &head, topic, fanouts: &fanouts, payload };
-                self.deliver_now(&event, || share(head.clone(), topic, fanouts.clone(), copied()));
+                self.deliver_now(&event, |count| {
+                    share(head.clone(), topic, fanouts.clone(), copied(), count)
+                });
             }
             return elsewhere;
         }
-        let event = share(head, topic, fanouts, copied());
+        let event = share(head, topic, fanouts, copied(), self.router.held(self.id));
         self.work.charge_bytes(payload.weight());
         for shard in elsewhere.iter() {
             self.post(shard, Mail::Event(Arc::clone(&event)));
         }
         if all.contains(self.id) {
             let outgoing = Outgoing { payload, ..event.as_outgoing() };
-            self.deliver_now(&outgoing, || Arc::clone(&event));
+            self.deliver_now(&outgoing, |_| Arc::clone(&event));
         }
         elsewhere
     }
@@ -317,10 +351,16 @@ impl Shard {
 }
 
 /// A publication that outlives the message that it came in.
-fn share(head: EventHead, topic: &str, fanouts: Fanouts, payload: PayloadBuf) -> Arc<Event> {
+fn share(
+    head: EventHead,
+    topic: &str,
+    fanouts: Fanouts,
+    payload: PayloadBuf,
+    count: &Arc<HeldCount>,
+) -> Arc<Event> {
     let is_pattern = |fanout: &Fanout| fanout.policy != MatchPolicy::Exact;
     let topic = if fanouts.iter().any(is_pattern) { topic.into() } else { Box::default() };
-    Arc::new(Event { head, topic, fanouts, payload })
+    Arc::new(Event::new(head, topic, fanouts, payload, count))
 }
 
 /// What an event says of its publisher, the same for all subscriptions.
@@ -332,23 +372,40 @@ struct Author {
 
 impl Author {
     #[inline]
-    fn new(session: &Session, options: &mut PublishOptions) -> Self {
+    fn new(session: &Session, options: &mut PublishOptions, terms: Terms) -> Self {
         let filter = options.filter.take();
         let audience = Audience::new(options.exclude_me.then_some(session.id), filter);
-        let details = event_details(session, options);
+        let details = event_details(session, options, terms);
         Self { audience, details }
     }
 }
 
-/// Every check of a PUBLISH that is answered with an ERROR.
-pub(super) fn check_publish(
-    realm: &Realm,
+/// Every check of a PUBLISH that is answered with an ERROR. `effort` is what deciding has cost.
+#[inline]
+fn check_publish(
+    session: &mut Session,
     publish: &Publish<'_>,
-    uri_bytes: usize,
-) -> Result<(), Refusal> {
-    check_uri(realm, &publish.topic, uri_bytes)?;
-    unreserved(&publish.topic)?;
-    check_disclosure(&realm.settings, &publish.options)
+    (uri_bytes, shard): (usize, ShardId),
+    effort: &mut usize,
+) -> Result<Terms, Refused> {
+    let (topic, exact) = (&*publish.topic, MatchPolicy::Exact);
+    let permissions = &mut session.permissions;
+    let terms = match permissions.recall(shard, Action::Publish, topic, exact) {
+        // Only what is valid is remembered.
+        Some(decided) => decided?,
+        None => {
+            check_topic(&session.realm, topic, uri_bytes)?;
+            permissions.decide(shard, Action::Publish, topic, exact, effort)?
+        }
+    };
+    check_disclosure(&session.realm.settings, &publish.options, terms)?;
+    Ok(terms)
+}
+
+/// Whether clients may publish to `topic`, if they may publish at all.
+pub(super) fn check_topic(realm: &Realm, topic: &str, uri_bytes: usize) -> Result<(), Refusal> {
+    check_uri(realm, topic, uri_bytes)?;
+    unreserved(topic)
 }
 
 /// Refuses payload passthru to a client that did not announce it (AP-PPT-03).
@@ -362,8 +419,13 @@ pub(super) fn check_passthru(session: &Session, options: &PublishOptions) -> Res
 }
 
 /// Refuses a publisher that wants to be known where nobody may be (AP-PID-02).
-fn check_disclosure(settings: &RealmSettings, options: &PublishOptions) -> Result<(), Refusal> {
-    if options.disclose_me && settings.publisher_disclosure == PublisherDisclosure::Forbid {
+pub(super) fn check_disclosure(
+    settings: &RealmSettings,
+    options: &PublishOptions,
+    terms: Terms,
+) -> Result<(), Refusal> {
+    let is_forbidden = settings.publisher_disclosure == PublisherDisclosure::Forbid;
+    if options.disclose_me && is_forbidden && !terms.discloses_publisher() {
         return Err((
             WampError::OptionDisallowedDiscloseMe,
             "publishers stay anonymous on this realm: publish without disclose_me",
@@ -373,7 +435,7 @@ fn check_disclosure(settings: &RealmSettings, options: &PublishOptions) -> Resul
 }
 
 /// `EVENT.Details` as far as it is the same for all subscriptions; without `topic`.
-fn event_details(session: &Session, options: &mut PublishOptions) -> Dict {
+fn event_details(session: &Session, options: &mut PublishOptions, terms: Terms) -> Dict {
     let settings = &session.realm.settings;
     let mut details = passthru_details(options.passthru.take());
     let disclosed = match settings.publisher_disclosure {
@@ -381,13 +443,13 @@ fn event_details(session: &Session, options: &mut PublishOptions) -> Dict {
         PublisherDisclosure::Forbid => false,
         PublisherDisclosure::Always => true,
     };
-    if disclosed {
+    if disclosed || terms.discloses_publisher() {
         let publisher = session.identity();
         details.push(("publisher".into(), publisher.session.get().into()));
         details.push(("publisher_authid".into(), publisher.authid.into()));
         details.push(("publisher_authrole".into(), publisher.authrole.into()));
     }
-    if let Some(level) = settings.anonymous_trustlevel {
+    if let Some(level) = terms.trustlevel() {
         details.push(("trustlevel".into(), level.into()));
     }
     details
@@ -439,6 +501,11 @@ pub(super) const TOO_MANY_SHAPES: Refusal = (
     WampError::ResourceLimit,
     "this realm has no room for one more pattern of this kind: shorten the prefix to 256 bytes, or \
      leave fewer components of the wildcard open",
+);
+const TOO_MUCH_HELD: Refusal = (
+    WampError::ResourceLimit,
+    "too much waits for its receivers to hold a publication of this size: try again later, or \
+     publish less at once",
 );
 const TOO_MANY_SUBSCRIPTIONS: Refusal = (
     WampError::ResourceLimit,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::input::Input;
 use super::leaving::Leaving;
+use super::login::Applicant;
 use super::{Admission, Closing};
 use crate::clock::Millis;
 use crate::codec::Codec;
@@ -29,6 +30,8 @@ pub(super) struct Connection {
     pub(super) overflowed: bool,
     /// The largest message that the peer accepts, in bytes.
     pub(super) peer_limit_bytes: usize,
+    /// Bytes of its backlog that the gauge counts, and its rank among the slow ones.
+    pub(super) refused: Refused,
     /// Events that this session has missed because its queue was full.
     pub(super) events_dropped: u64,
 
@@ -39,13 +42,24 @@ pub(super) struct Connection {
     pub(super) leaving: Option<Box<Leaving>>,
     pub(super) rules: Arc<TransportRules>,
     pub(super) admission: Admission,
-    /// Where the connection comes from, for logs.
+    /// Where the connection comes from, for logs and for the limit of failed logins.
     pub(super) peer: Box<str>,
+    /// What tells the TLS channel from all others (RFC 9266, `tls-exporter`); `None` without one.
+    pub(super) channel_id: Option<[u8; 32]>,
     /// Tells this connection from earlier ones in the same slot.
     pub(super) generation: u32,
     /// Shards that messages of this connection went to: reading waits while one is congested.
     pub(super) feeds: ShardSet,
     pub(super) clock: Clock,
+}
+
+/// What is known of a connection's backlog elsewhere; see `Outbound::count_refused`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Bytes of the backlog.
+    pub(super) bytes: usize,
+    /// Those that the peer is judged by: none while its socket takes bytes.
+    pub(super) rank: usize,
 }
 
 /// Where a connection is in its life.
@@ -55,6 +69,10 @@ pub(super) enum Phase {
     Negotiating,
     /// The transport is open, HELLO has not come.
     Open,
+    /// CHALLENGE was sent, AUTHENTICATE has not come.
+    Challenged(Box<Applicant>),
+    /// AUTHENTICATE has come and is judged elsewhere; the input is parked.
+    Judged(Box<Applicant>),
     Joined(Box<Session>),
     /// GOODBYE was sent, the session is out of routing, its answer is awaited (BP-SES-13).
     ShuttingDown(Closing),
@@ -125,6 +143,7 @@ impl Connection {
             dropping: false,
             overflowed: false,
             peer_limit_bytes: usize::MAX,
+            refused: Refused::default(),
             events_dropped: 0,
             transport: Transport::new(),
             input: Input::default(),
@@ -133,6 +152,7 @@ impl Connection {
             rules,
             admission,
             peer,
+            channel_id: None,
             generation,
             feeds: ShardSet::default(),
             clock: Clock::new(now),
@@ -178,7 +198,9 @@ impl Connection {
     /// How long the peer's messages may be: a stranger's are short.
     pub(super) const fn stage(&self) -> Stage {
         match &self.phase {
-            Phase::Negotiating | Phase::Open => Stage::Establishing,
+            Phase::Negotiating | Phase::Open | Phase::Challenged(_) | Phase::Judged(_) => {
+                Stage::Establishing
+            }
             _ => Stage::Established,
         }
     }
@@ -191,6 +213,13 @@ impl Connection {
     /// Whether the socket was offered what waits, and has refused it.
     pub(super) const fn is_blocked(&self) -> bool {
         self.clock.blocked_since.is_some()
+    }
+
+    /// What there is to be known of its backlog.
+    #[inline]
+    pub(super) fn refused(&self) -> Refused {
+        let bytes = self.output.backlog_bytes();
+        Refused { bytes, rank: if self.is_blocked() { bytes } else { 0 } }
     }
 
     /// Whether the peer accepts a frame of this size; only RawSocket peers set a limit.
@@ -210,6 +239,8 @@ impl Connection {
             Phase::Negotiating | Phase::Open => {
                 Deadline { at: since + timeouts.handshake_ms, due: Due::Handshake }
             }
+            Phase::Challenged(_) => Deadline { at: since + timeouts.login_ms, due: Due::Answer },
+            Phase::Judged(_) => Deadline { at: since + timeouts.login_ms, due: Due::Judgement },
             Phase::Joined(_) => self.keepalive_deadline(timeouts),
             Phase::ShuttingDown(_) => {
                 Deadline { at: since + timeouts.close_ms, due: Due::CloseTransport }
@@ -260,6 +291,10 @@ pub(super) const NEVER: Deadline = Deadline { at: Millis(u64::MAX), due: Due::Pi
 pub(super) enum Due {
     /// The peer has not said HELLO in time.
     Handshake,
+    /// The peer has not answered CHALLENGE in time.
+    Answer,
+    /// Nobody has judged the answer in time.
+    Judgement,
     Ping,
     /// The peer did not answer a ping.
     Silent,
@@ -274,6 +309,6 @@ pub(super) enum Due {
 impl Due {
     /// Whether the peer is blamed for its silence: all that it has sent must have been dealt with.
     pub(super) const fn is_silence(self) -> bool {
-        matches!(self, Self::Handshake | Self::Silent | Self::CloseTransport)
+        matches!(self, Self::Handshake | Self::Answer | Self::Silent | Self::CloseTransport)
     }
 }

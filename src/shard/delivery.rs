@@ -11,11 +11,13 @@ use std::sync::Arc;
 use super::connection::Connection;
 use super::outbound::{Outbound, Queued};
 use super::receivers::DeliveryId;
+use super::unheard::Wait;
 use super::work::LOOKUP_UNITS;
 use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::{self, Codec};
 use crate::hash::Map;
-use crate::router::{Fanout, SessionRef};
+use crate::limits::HELD_FRACTION;
+use crate::router::{Fanout, Held, HeldCount, SessionRef};
 use crate::transport::{Framing, Span};
 use crate::wamp::{
     Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SessionId, SubscriptionId,
@@ -71,6 +73,10 @@ pub(super) struct Delivery {
     number: u64,
     /// What the mail that it came with counts for, in bytes.
     weight: usize,
+    /// Counts what was transcoded.
+    transcoded: Held,
+    /// Of a meta event.
+    wait: Option<Wait>,
 }
 
 /// The deliveries that wait, by publisher; the router itself is `None`.
@@ -81,11 +87,13 @@ pub(super) struct HeldDeliveries {
     ring: VecDeque<Option<SessionId>>,
     last_number: u64,
     last_id: DeliveryId,
+    /// Publications of up to so many bytes may be held without a look at the total.
+    free_bytes: usize,
 }
 
 impl HeldDeliveries {
     pub(super) const fn new(queues: Map<Option<SessionId>, VecDeque<Delivery>>) -> Self {
-        Self { queues, ring: VecDeque::new(), last_number: 0, last_id: 0 }
+        Self { queues, ring: VecDeque::new(), last_number: 0, last_id: 0, free_bytes: FREE_BYTES }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -117,13 +125,18 @@ impl Shard {
     /// Delivers a publication that came from this shard, as far as it goes now. `make` makes it
     /// last longer than this step.
     #[inline]
-    pub(super) fn deliver_now(&mut self, event: &Outgoing<'_>, make: impl FnOnce() -> Arc<Event>) {
+    pub(super) fn deliver_now(
+        &mut self,
+        event: &Outgoing<'_>,
+        make: impl FnOnce(&Arc<HeldCount>) -> Arc<Event>,
+    ) {
         let publisher = event.head.publisher.map(|publisher| publisher.session);
         let mut place = Place::default();
         if self.held.is_behind(publisher)
             || self.deliver(event, &mut place) == Progress::Interrupted
         {
-            self.hold_delivery(make(), place, 0);
+            let event = make(self.router.held(self.id));
+            self.hold_delivery(event, place, 0);
         }
     }
 
@@ -145,7 +158,10 @@ impl Shard {
     fn hold_delivery(&mut self, event: Arc<Event>, place: Place, weight: usize) {
         let publisher = event.head.publisher;
         self.held.last_number += 1;
-        let delivery = Delivery { event, place, number: self.held.last_number, weight };
+        let transcoded = self.router.held(self.id).hold(place.transcoded.heap_bytes());
+        let wait = event.head.cause.map(|cause| self.begin_waiting(cause));
+        let number = self.held.last_number;
+        let delivery = Delivery { event, place, number, weight, transcoded, wait };
         let key = publisher.map(|publisher| publisher.session);
         let queue = self.held.queues.entry(key).or_default();
         queue.push_back(delivery);
@@ -153,6 +169,46 @@ impl Shard {
             self.held.ring.push_back(key);
             self.pace(publisher, true);
         }
+    }
+
+    /// Whether the router has room to hold one more publication of so many bytes. Who has to wait
+    /// is whose publications are large: each may take a part of what is left only.
+    #[inline]
+    pub(super) fn may_hold(&self, bytes: usize) -> bool {
+        bytes <= self.held.free_bytes || bytes <= self.room_to_hold()
+    }
+
+    #[cold]
+    fn room_to_hold(&self) -> usize {
+        let left = self.settings().limits.held_total_bytes.saturating_sub(self.router.held_bytes());
+        left / HELD_FRACTION
+    }
+
+    /// Looks how much is held, so that small publications need not.
+    #[inline]
+    pub(super) fn look_at_held(&mut self) {
+        let held = self.router.held(self.id).get();
+        self.held.free_bytes = if held == 0 { FREE_BYTES } else { self.free_beside(held) };
+    }
+
+    #[cold]
+    fn free_beside(&self, held: usize) -> usize {
+        let share = self.settings().limits.held_total_bytes / self.router.shard_count();
+        if held <= share / FREE_PART { FREE_BYTES } else { FREE_BYTES.min(self.room_to_hold()) }
+    }
+
+    /// The publications that are held here, for the checks: how many bytes they count for.
+    pub(super) fn check_held(&self) {
+        let mut seen = Map::with_hasher(self.held.queues.hasher().clone());
+        let mut transcoded = 0;
+        for delivery in self.held.queues.values().flatten() {
+            seen.insert(Arc::as_ptr(&delivery.event) as usize, delivery.event.held_bytes());
+            assert_eq!(delivery.transcoded.bytes(), delivery.place.transcoded.heap_bytes());
+            transcoded += delivery.transcoded.bytes();
+        }
+        let found = seen.values().sum::<usize>() + transcoded;
+        assert!(self.router.held_bytes() >= found, "what is held is counted");
+        assert_eq!(self.held.ring.len(), self.held.queues.len());
     }
 
     /// Tells the shard of a publisher to stop dealing with its input, or to go on.
@@ -192,6 +248,7 @@ impl Shard {
         let progress = self.deliver(&delivery.event.as_outgoing(), &mut delivery.place);
         let queue = self.held.queues.get_mut(&key).expect("delivering ends no queue");
         if progress == Progress::Interrupted {
+            delivery.transcoded.resize(delivery.place.transcoded.heap_bytes());
             queue.push_front(delivery);
             self.held.ring.push_back(key);
             return 0;
@@ -201,6 +258,9 @@ impl Shard {
             self.pace(delivery.event.head.publisher, false);
         } else {
             self.held.ring.push_back(key);
+        }
+        if let Some(wait) = delivery.wait {
+            self.end_waiting(wait);
         }
         delivery.weight
     }
@@ -238,20 +298,20 @@ impl Shard {
         details: &Dict,
         place: &mut Place,
     ) -> Progress {
+        // Whether or not its receivers are still there: the next fanout has others.
+        let begun = place.begun.take();
         let Some(receivers) = self.receivers.get_mut(&subscription) else {
             return Progress::Done;
         };
-        let part = match place.begun.take() {
+        let part = match begun.map(|delivery| receivers.resume(delivery)) {
             None => 0..receivers.len(),
-            Some(delivery) => match receivers.resume(delivery) {
-                Some(part) => part,
-                None => return Progress::Done,
-            },
+            Some(Some(part)) => part,
+            Some(None) => return Progress::Done,
         };
         let stop = part.end.min(part.start + self.work.left());
         let head = event.head;
-        let came_before = head.retained.is_some_and(|number| number <= receivers.retained_until);
-        let selective = head.audience.lists.is_some() || came_before;
+        let is_late = receivers.horizon.covers(head.numbering);
+        let selective = head.audience.lists.is_some() || is_late;
         let mut frames = Frames { event, subscription, details, made: Default::default() };
         let made_before = self.outbound.arena.len();
         let (mut next, mut delivered, mut unfit) = (stop, 0, None);
@@ -359,6 +419,11 @@ impl Frames<'_> {
 }
 
 impl Transcoded {
+    fn heap_bytes(&self) -> usize {
+        let made = self.0.iter().flatten().filter_map(|made| made.as_ref().as_ref().ok());
+        made.map(PayloadBuf::heap_bytes).sum()
+    }
+
     /// The payload for a serializer. What is small and goes to one subscription is left to be
     /// transcoded into the frame.
     fn payload<'a>(
@@ -381,16 +446,21 @@ impl Transcoded {
     }
 }
 
-/// Whether an event with lists, or one that may have come with a subscription already, is for the
-/// session of `connection`.
+/// Whether an event with lists, or one that is older than some memberships, is for the session of
+/// `connection`.
 fn is_meant(connection: &Connection, subscription: SubscriptionId, head: &EventHead) -> bool {
     connection.session().is_some_and(|session| {
         let membership = session.subscriptions.get(&subscription);
-        let until = membership.map_or(0, |membership| membership.retained_until);
-        head.retained.is_none_or(|number| number > until)
-            && head.audience.admits(session.identity())
+        let is_late = membership.is_some_and(|held| held.horizon.covers(head.numbering));
+        !is_late && head.audience.admits(session.identity())
     })
 }
+
+/// Bytes of a publication below which it is not compared with what is left of the total.
+const FREE_BYTES: usize = 4 * 1024;
+
+/// A shard that has accepted less than this part of its share of the total need not look at it.
+const FREE_PART: usize = 64;
 
 /// Bytes of a payload below which it may be transcoded for each framing anew.
 const SMALL_BYTES: usize = 4 * 1024;

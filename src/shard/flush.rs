@@ -1,5 +1,6 @@
 //! What the turn takes out of a shard: bytes to write and sockets to close.
 
+use std::cmp::Reverse;
 use std::io::{ErrorKind, Result};
 
 use super::Shard;
@@ -90,10 +91,13 @@ impl Shard {
             connection.clock.blocked_since = None;
             connection.clock.over_soft_since = None;
             connection.dropping = false;
+            self.outbound.count_refused(slot, connection);
             if matches!(connection.phase, Phase::Closing) {
                 connection.phase = Phase::Parted;
                 return Flushed::Farewell;
             }
+        } else if flushed == Flushed::Progress {
+            self.outbound.count_refused(slot, connection);
         }
         flushed
     }
@@ -110,7 +114,7 @@ impl Shard {
         if self.outbound.dirty.is_empty() {
             self.outbound.arena.clear();
         }
-        if self.counters.output_bytes.get() > 0 {
+        if self.counters.refused_bytes.get() > 0 {
             self.hold_total_output(now);
         }
         if self.counters.input_bytes.get() > 0 {
@@ -137,6 +141,7 @@ impl Shard {
         let connection = &mut self.connections[slot as usize];
         connection.output.retain_rest(&self.outbound.arena);
         connection.clock.blocked_since.get_or_insert(now);
+        self.outbound.count_refused(slot, connection);
         let over_soft = connection.output.waiting_bytes() > self.router.settings.output.soft_bytes;
         if over_soft {
             connection.clock.over_soft_since.get_or_insert(now);
@@ -148,41 +153,38 @@ impl Shard {
         self.hold_total_output(now);
     }
 
-    /// While all connections together wait for more than the total, each shard that holds more
-    /// than its share ends its worst consumers: those that have refused most.
+    /// While the sockets of all connections together have refused more than the total, each shard
+    /// that holds more than its share of it ends its worst consumers: those that have refused most.
+    /// What no socket was offered yet lies in the arena once and counts for nobody.
     fn hold_total_output(&mut self, now: Millis) {
         let total = self.router.settings.output.total_bytes as u64;
         let share = total / self.router.shard_count() as u64;
-        if self.counters.output_bytes.get() <= share {
+        if self.counters.refused_bytes.get() <= share {
             return;
         }
-        let all = || self.router.counters().iter().map(|c| c.output_bytes.get()).sum::<u64>();
+        let all = || self.router.counters().iter().map(|c| c.refused_bytes.get()).sum::<u64>();
         if all() <= total {
             return;
         }
-        // Who lets nothing wait is no slow consumer, however much the others' farewells are.
-        let refused = |connection: &Connection| connection.is_blocked();
-        let mut worst: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| refused(connection) && !connection.output.is_empty())
-            .map(|(slot, connection)| (connection.output.waiting_bytes(), slot as u32))
-            .collect();
-        worst.sort_unstable();
-        while self.counters.output_bytes.get() > share {
-            let Some((_, slot)) = worst.pop() else { break };
-            if self.connections[slot as usize].is_closing() {
-                // It was told to go already, and its last bytes cost others their place.
-                self.remove(slot);
-            } else {
-                self.disconnect_slow(slot, now);
+        let mut below = (usize::MAX, u32::MAX);
+        while self.counters.refused_bytes.get() > share
+            && let Some(worst) = self.outbound.slowest(below)
+        {
+            below = worst;
+            let connection = &self.connections[worst.1 as usize];
+            if !connection.is_closing() {
+                self.disconnect_slow(worst.1, now);
+            } else if !connection.dirty {
+                // It was offered its farewell before, and its last bytes cost others their place.
+                self.remove(worst.1);
             }
         }
         self.settle(now);
     }
 
     /// The same for what waits to be dealt with, above all messages that have not come whole: the
-    /// connections go that have kept the router waiting longest.
+    /// connections go that have kept the router waiting longest. Whom the router keeps waiting
+    /// comes behind them all, and of those who have sent most.
     fn hold_total_input(&mut self, now: Millis) {
         let total = self.router.settings.limits.input_total_bytes as u64;
         let share = total / self.router.shard_count() as u64;
@@ -193,14 +195,18 @@ impl Shard {
         if all() <= total {
             return;
         }
-        let mut oldest: Vec<_> = self
+        let rank = |connection: &Connection| match connection.input.waits_since() {
+            Some(since) => (false, since, Reverse(0)),
+            None => (true, Millis(0), Reverse(connection.input_bytes())),
+        };
+        let mut worst: Vec<_> = self
             .connections
             .iter()
             .filter(|(_, connection)| connection.input_bytes() > 0)
-            .map(|(slot, connection)| (connection.input.since, slot as u32))
+            .map(|(slot, connection)| (rank(connection), slot as u32))
             .collect();
-        oldest.sort_unstable();
-        for (_, slot) in oldest {
+        worst.sort_unstable();
+        for (_, slot) in worst {
             // Down to seven eighths, so that not every turn has to sort anew.
             if self.counters.input_bytes.get() <= share - share / 8 {
                 break;

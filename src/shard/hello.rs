@@ -12,64 +12,90 @@ use crate::router::{Profile, Realm, SessionRef};
 use crate::session::Session;
 use crate::transport::CloseCode;
 use crate::wamp::{
-    Dict, Hello, RouterMessage, SessionId, Value, WampError, is_valid_uri, quote, quote_list,
+    Dict, Hello, Roles, RouterMessage, SessionId, Value, WampError, is_valid_uri, quote,
 };
 
 impl Shard {
     pub(super) fn handle_hello(&mut self, slot: u32, hello: &Hello<'_>, now: Millis) {
-        let realm = match self.admit(hello) {
+        let realm = match self.admit(slot, hello) {
             Ok(realm) => realm,
             Err((error, message)) => {
-                self.refuse_hello(slot, hello, error, &message, now);
+                let realm = hello.realm.as_deref().unwrap_or_default();
+                self.turn_away(slot, realm, error, &message, now);
                 return;
             }
         };
         self.work.charge(JOINING_UNITS);
-        let profile = Arc::new(self.anonymous_profile(slot, &realm));
-        let id = self.enter_realm(slot, &realm, &profile);
-        let roles = self.welcome_roles(&realm, self.connections[slot as usize].codec);
-        let mut details = welcome_details(&realm, &profile, roles);
+        self.begin_login(slot, hello, realm, now);
+    }
+
+    /// Lets a client in of whom everything is known that has to be.
+    pub(super) fn welcome(&mut self, slot: u32, arrival: Arrival, now: Millis) {
+        let Arrival { realm, session: reserved, profile, roles, agent, authextra } = arrival;
+        let profile = Arc::new(profile);
+        let entered = match self.may_enter(&realm, &profile) {
+            Ok(()) => self.enter_realm(slot, &realm, reserved, &profile),
+            Err(refusal) => Err(refusal),
+        };
+        let id = match entered {
+            Ok(id) => id,
+            Err((error, message)) => {
+                self.turn_away(slot, &realm.settings.name, error, &message, now);
+                return;
+            }
+        };
+        let announced = self.welcome_roles(&realm, self.connections[slot as usize].codec);
+        let mut details = welcome_details(&realm, &profile, announced);
+        if !authextra.is_empty() {
+            details.push(("authextra".into(), Value::Dict(authextra)));
+        }
         let seed = self.router.seed();
-        let session = Session::new(id, realm, hello.roles, profile, now, seed);
-        self.announce_join(&session);
+        let session = Session::new(id, realm, roles, profile, now, seed);
+        self.announce_join(slot, &session);
         let connection = &mut self.connections[slot as usize];
         tracing::info!(
             session = id.get(),
             realm = %session.realm.settings.name,
             authid = %session.profile.authid,
+            authmethod = session.profile.authmethod,
             peer = %connection.peer,
             transport = connection.framing.transport_name(),
             serializer = connection.codec.as_str(),
-            agent = quotable(hello.agent.as_deref().unwrap_or_default()),
+            agent = &*agent,
             "session joined"
         );
         connection.session_id = Some(id);
         connection.enter(Phase::Joined(Box::new(session)), now);
         self.counters.sessions.increment();
         self.counters.sessions_joined.increment();
-        let welcome = RouterMessage::Welcome { session: id, details: &details };
-        let mut sent = self.send(slot, &welcome);
+        self.say_welcome(slot, id, details, now);
+        self.rearm(slot, now);
+    }
+
+    fn say_welcome(&mut self, slot: u32, session: SessionId, mut details: Dict, now: Millis) {
+        let mut sent = self.send(slot, &RouterMessage::Welcome { session, details: &details });
         if sent == Err(SendError::TooLarge) {
             // A peer of 512 bytes learns of no features, and has a session.
             details.retain(|(key, _)| key != "roles");
             details.push(("roles".into(), plain_roles()));
-            sent = self.send(slot, &RouterMessage::Welcome { session: id, details: &details });
+            sent = self.send(slot, &RouterMessage::Welcome { session, details: &details });
         }
         if let Err(SendError::TooLarge | SendError::Encoding) = sent {
             // The peer announced a limit that not even WELCOME fits in (TR-SZ-01).
             self.end_session(slot, EndReason::MessageTooLarge, now);
             self.start_closing(slot, now);
         }
-        self.rearm(slot, now);
     }
 
-    /// Who may join which realm.
-    fn admit(&self, hello: &Hello<'_>) -> Result<Arc<Realm>, (WampError, String)> {
+    /// Which realm a client means, and whether anybody may join now.
+    fn admit(&self, slot: u32, hello: &Hello<'_>) -> Result<Arc<Realm>, (WampError, String)> {
         if self.shutting_down {
-            return Err((WampError::SystemShutdown, "the router is shutting down".to_owned()));
+            return Err(shutting_down());
         }
-        let Some(name) = hello.realm.as_deref() else {
-            let message = "HELLO.Realm is null, and this router does not assign realms";
+        let connection = &self.connections[slot as usize];
+        let entrance = connection.rules.entrance(connection.transport.way_in());
+        let Some(name) = hello.realm.as_deref().or(entrance.default_realm.as_deref()) else {
+            let message = "HELLO.Realm is null, and this listener has no default realm";
             return Err((WampError::NoSuchRealm, message.to_owned()));
         };
         if !is_valid_uri(name, Default::default()) || name.len() > self.settings().limits.uri_bytes
@@ -79,33 +105,32 @@ impl Shard {
                 format!("HELLO.Realm is not a valid URI: {}", quote(name)),
             ));
         }
-        let Some(realm) = self.router.realm(name) else {
-            return Err((
+        match self.router.realm(name) {
+            Some(realm) => Ok(Arc::clone(realm)),
+            None => Err((
                 WampError::NoSuchRealm,
                 format!("no realm {} exists on this router", quote(name)),
-            ));
-        };
-        match hello.authmethods.as_deref() {
-            None | Some([]) => Ok(Arc::clone(realm)),
-            Some(methods) if methods.iter().any(|method| method == "anonymous") => {
-                Ok(Arc::clone(realm))
-            }
-            Some(methods) => {
-                let message = format!(
-                    "none of the offered authmethods {} is available on realm {}, which accepts \
-                     \"anonymous\"",
-                    quote_list(methods),
-                    quote(name)
-                );
-                Err((WampError::NoMatchingAuthMethod, message))
-            }
+            )),
         }
     }
 
-    fn refuse_hello(
+    /// What must hold of a client that has proved who it is.
+    fn may_enter(&self, realm: &Realm, profile: &Profile) -> Result<(), (WampError, String)> {
+        if self.shutting_down {
+            return Err(shutting_down());
+        }
+        if !realm.settings.has_role(&profile.authrole) {
+            let (role, name) = (quote(&profile.authrole), quote(&realm.settings.name));
+            return Err((WampError::NoSuchRole, format!("realm {name} has no role {role}")));
+        }
+        Ok(())
+    }
+
+    /// Ends an attempt to join.
+    pub(super) fn turn_away(
         &mut self,
         slot: u32,
-        hello: &Hello<'_>,
+        realm: &str,
         error: WampError,
         message: &str,
         now: Millis,
@@ -113,18 +138,38 @@ impl Shard {
         self.counters.sessions_refused.increment();
         let peer = &self.connections[slot as usize].peer;
         if self.log_budget.allow(now) {
-            let realm = quotable(hello.realm.as_deref().unwrap_or_default());
-            let (reason, detail) = (error.uri(), quotable(message));
+            let (realm, reason, detail) = (quotable(realm), error.uri(), quotable(message));
             tracing::info!(%peer, realm, reason, detail, "session refused");
         }
         self.abort(slot, error, message, CloseCode::Policy, now);
     }
 
-    /// Draws session ids until one is free (BP-ID-03).
-    fn enter_realm(&mut self, slot: u32, realm: &Realm, profile: &Arc<Profile>) -> SessionId {
+    /// Draws session ids until one is free (BP-ID-03); if one is reserved, it is that or none.
+    fn enter_realm(
+        &mut self,
+        slot: u32,
+        realm: &Realm,
+        reserved: Option<SessionId>,
+        profile: &Arc<Profile>,
+    ) -> Result<SessionId, (WampError, String)> {
+        loop {
+            let session = reserved.unwrap_or_else(|| SessionId::from_random(self.random()));
+            if realm.enter(SessionRef { session, slot, shard: self.id }, profile) {
+                return Ok(session);
+            }
+            if reserved.is_some() {
+                let message = "the session id of the challenge was taken meanwhile, try again";
+                return Err((WampError::AuthenticationFailed, message.to_owned()));
+            }
+        }
+    }
+
+    /// A session id that nobody has (AU-GEN-08). In the one case of 2^53 in which somebody gets it
+    /// before the session is welcomed, [`Self::enter_realm`] refuses the login.
+    pub(super) fn draw_session_id(&mut self, realm: &Realm) -> SessionId {
         loop {
             let session = SessionId::from_random(self.random());
-            if realm.enter(SessionRef { session, slot, shard: self.id }, profile) {
+            if realm.find(session).is_none() {
                 return session;
             }
         }
@@ -139,18 +184,22 @@ impl Shard {
         });
         Value::Encoded(codec, encoded.clone())
     }
+}
 
-    /// An anonymous session gets a random authid (AU-ANON-01).
-    fn anonymous_profile(&mut self, slot: u32, realm: &Realm) -> Profile {
-        let bits = self.random();
-        let connection = &self.connections[slot as usize];
-        Profile::anonymous(
-            format!("anon-{bits:016x}"),
-            realm.settings.anonymous_role.as_str(),
-            connection.framing.transport_name(),
-            connection.codec.as_str(),
-        )
-    }
+/// A client about to be welcomed.
+pub(super) struct Arrival {
+    pub(super) realm: Arc<Realm>,
+    /// The id that its challenge named.
+    pub(super) session: Option<SessionId>,
+    pub(super) profile: Profile,
+    pub(super) roles: Roles,
+    /// As much of it as the log shows.
+    pub(super) agent: Box<str>,
+    pub(super) authextra: Dict,
+}
+
+fn shutting_down() -> (WampError, String) {
+    (WampError::SystemShutdown, "the router is shutting down".to_owned())
 }
 
 /// What WELCOME says about the session and the router (BP-SES-07).
@@ -177,7 +226,7 @@ fn roles(realm: &Realm) -> Value {
     if !realm.histories.is_empty() {
         broker.push("event_history");
     }
-    if realm.settings.anonymous_trustlevel.is_some() {
+    if realm.has_trustlevels() {
         broker.push("publication_trustlevels");
         dealer.push("call_trustlevels");
     }

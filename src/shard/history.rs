@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::Shard;
+use super::authorize::Asked;
 use super::broker::Refusal;
 use super::meta::{Answer, Arguments, Caller, id_of};
 use super::work::Work;
+use crate::authorization::Action;
 use crate::codec::{self, Codec};
 use crate::router::{
     Audience, Counters, Deposit, Fanouts, HISTORY, History, HistoryAnswer, Query, Realm, Receipt,
@@ -114,6 +116,13 @@ impl Shard {
             }
             return Ok(answer(&realm, Vec::new(), false, false));
         };
+        // Who may not subscribe may not read what subscribers got.
+        if let Some(topic) = realm.topics.get(subscription).filter(|_| !is_held) {
+            let asked = Asked(Action::Subscribe, &topic.uri);
+            if self.permit(caller, asked, topic.policy).is_none() {
+                return Ok(Answer::Denied);
+            }
+        }
         let inquiry = self.inquiry(caller, Arc::clone(history), query);
         Ok(self.inquire(inquiry).unwrap_or(Answer::Later))
     }

@@ -19,6 +19,8 @@ pub(super) enum Violation {
     Sequence(#[from] SequenceError),
     #[error("{0} is not allowed before the session is established: say HELLO first")]
     BeforeHello(&'static str),
+    #[error("{0} is not allowed while the router waits for AUTHENTICATE")]
+    InsteadOfAnswer(&'static str),
     #[error("{0} is not allowed after the session is established")]
     AfterWelcome(&'static str),
     #[error("{message} needs the role {role}, which HELLO did not announce")]
@@ -57,13 +59,7 @@ impl Shard {
         self.start_closing(slot, now);
     }
 
-    pub(super) fn handle_inbound(
-        &mut self,
-        slot: u32,
-        inbound: Inbound,
-        input: &[u8],
-        now: Millis,
-    ) {
+    pub(super) fn handle_inbound(&mut self, slot: u32, inbound: Inbound<'_>, now: Millis) {
         match inbound {
             Inbound::Opened { codec, framing, max_message_bytes } => {
                 let connection = &mut self.connections[slot as usize];
@@ -73,8 +69,9 @@ impl Shard {
                 connection.enter(Phase::Open, now);
                 self.rearm(slot, now);
             }
-            Inbound::Message(range) => self.handle_bytes(slot, &input[range], now),
-            Inbound::Assembled(bytes) => self.handle_bytes(slot, &bytes, now),
+            Inbound::Message(bytes) => self.handle_bytes(slot, bytes, None, now),
+            Inbound::Text(text) => self.handle_bytes(slot, text.as_bytes(), Some(text), now),
+            Inbound::Assembled(bytes) => self.handle_bytes(slot, &bytes, None, now),
             Inbound::Control => {}
             Inbound::Closed => {
                 self.end_session(slot, EndReason::TransportClosed, now);
@@ -123,13 +120,18 @@ impl Shard {
         }
     }
 
-    fn handle_bytes(&mut self, slot: u32, bytes: &[u8], now: Millis) {
+    /// Handles a message, which is also `text` if it is known to be UTF-8: only JSON comes so.
+    fn handle_bytes(&mut self, slot: u32, bytes: &[u8], text: Option<&str>, now: Millis) {
         self.counters.messages_received.increment();
         self.work.charge(MESSAGE_UNITS);
         self.work.charge_bytes(2 * bytes.len());
         let limits = DecodeLimits { nesting: self.settings().limits.nesting };
         let Some(connection) = self.connections.get(slot as usize) else { return };
-        let handled = match codec::decode(connection.codec, bytes, limits) {
+        let decoded = match text {
+            Some(text) => codec::decode_json(text, limits),
+            None => codec::decode(connection.codec, bytes, limits),
+        };
+        let handled = match decoded {
             Ok(message) => self.handle_message(slot, message, now),
             Err(_) if matches!(connection.phase, Phase::ShuttingDown(_)) => Ok(()),
             Err(error) => Err(error.into()),
@@ -147,6 +149,7 @@ impl Shard {
     ) -> Result<(), Violation> {
         match &self.connections[slot as usize].phase {
             Phase::Open => self.handle_opening(slot, message, now),
+            Phase::Challenged(_) => self.handle_answer(slot, message, now),
             Phase::Joined(_) => self.handle_joined(slot, message, now),
             Phase::ShuttingDown(_) => {
                 if matches!(message, ClientMessage::Goodbye { .. } | ClientMessage::Abort { .. }) {
@@ -154,7 +157,31 @@ impl Shard {
                 }
                 Ok(())
             }
-            Phase::Negotiating | Phase::Closing | Phase::Parted | Phase::Gone => Ok(()),
+            Phase::Negotiating
+            | Phase::Judged(_)
+            | Phase::Closing
+            | Phase::Parted
+            | Phase::Gone => Ok(()),
+        }
+    }
+
+    /// What may answer a CHALLENGE (AU-GEN-06).
+    fn handle_answer(
+        &mut self,
+        slot: u32,
+        message: ClientMessage<'_>,
+        now: Millis,
+    ) -> Result<(), Violation> {
+        match message {
+            ClientMessage::Authenticate(answer) => {
+                self.handle_authenticate(slot, &answer, now);
+                Ok(())
+            }
+            ClientMessage::Abort { .. } => {
+                self.start_closing(slot, now);
+                Ok(())
+            }
+            other => Err(Violation::InsteadOfAnswer(other.name())),
         }
     }
 
@@ -209,7 +236,7 @@ impl Shard {
                 self.start_closing(slot, now);
                 Ok(())
             }
-            ClientMessage::Hello(_) | ClientMessage::Authenticate { .. } => {
+            ClientMessage::Hello(_) | ClientMessage::Authenticate(_) => {
                 Err(Violation::AfterWelcome(message.name()))
             }
         }

@@ -4,14 +4,17 @@
 //! Input that waits for something (its turn, room, a shard that is behind) keeps its order and
 //! costs nothing but its bytes. What frames are, and who handles them, is for `inbound`.
 
+use std::fmt;
+
 use super::connection::Connection;
+use super::unheard::MOST_ANNOUNCED;
 use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::router::Counters;
 use crate::transport::Inbound;
 
 /// What came from a peer and is not dealt with, and whether more may be dealt with now.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Input {
     /// The start of a frame, or whole frames that wait for their turn.
     bytes: Vec<u8>,
@@ -20,17 +23,30 @@ pub(super) struct Input {
     /// Bytes of memory that the layer below the transport holds.
     layer_bytes: usize,
     /// Since when `bytes` has not been empty.
-    pub(super) since: Millis,
+    since: Millis,
+    /// The router has kept the peer waiting since `since`, which is not held against it.
+    is_delayed: bool,
     /// Whether there may be a whole frame in `bytes`.
     is_ready: bool,
     /// So many things have to happen before the next frame is dealt with; see [`Shard::park`].
     tickets: u32,
+    /// So many meta events that the peer has caused must be heard first; see `unheard`.
+    unheard: u32,
     /// The peer's own messages have made more output than it takes; see [`Input::relieve`].
     is_throttled: bool,
     /// Bytes of output that the peer's own messages have made, and that may still wait.
     own_output: usize,
     /// Units of work that the peer is ahead of its share.
     debt: u64,
+}
+
+/// Not the bytes: there may be a ticket among them.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Input");
+        shown.field("bytes", &self.bytes.len()).field("status", &self.status());
+        shown.field("tickets", &self.tickets).finish_non_exhaustive()
+    }
 }
 
 /// What a connection's input waits for.
@@ -46,13 +62,25 @@ pub enum InputStatus {
 
 impl Input {
     pub(super) const fn status(&self) -> InputStatus {
-        if self.tickets > 0 || self.is_throttled {
+        if self.tickets > 0 || self.unheard > 0 || self.is_throttled {
             InputStatus::Parked
         } else if self.is_ready {
             InputStatus::Ready
         } else {
             InputStatus::Open
         }
+    }
+
+    pub(super) const fn is_unheard(&self) -> bool {
+        self.unheard > 0
+    }
+
+    /// Since when the router waits for the peer: for the rest of a message, or for it to read.
+    /// `None` while the peer waits for the router.
+    pub(super) const fn waits_since(&self) -> Option<Millis> {
+        let is_parked = self.tickets > 0 || self.unheard > 0;
+        let is_waiting = is_parked || self.is_ready && !self.is_throttled;
+        if is_waiting { None } else { Some(self.since) }
     }
 
     /// Bytes of memory that it takes.
@@ -188,6 +216,7 @@ impl Shard {
         debug_assert!(input.tickets > 0, "a ticket is redeemed once");
         input.tickets -= 1;
         if input.tickets == 0 {
+            input.is_delayed = true;
             input.is_ready = !input.bytes.is_empty();
             self.woken.push(slot);
         }
@@ -200,6 +229,24 @@ impl Shard {
             input.is_ready = !input.bytes.is_empty();
             self.woken.push(slot);
         }
+    }
+
+    /// A meta event that the peer has caused waits to be heard, and the peer for it.
+    pub(super) fn hold_up(&mut self, slot: u32) {
+        self.connections[slot as usize].input.unheard += 1;
+    }
+
+    /// It waits no more. `true` if the peer waits for no other.
+    pub(super) fn let_on(&mut self, slot: u32) -> bool {
+        let input = &mut self.connections[slot as usize].input;
+        debug_assert!(input.unheard > 0, "who is let on was held up");
+        input.unheard -= 1;
+        if input.unheard > 0 {
+            return false;
+        }
+        input.is_ready = !input.bytes.is_empty();
+        self.woken.push(slot);
+        true
     }
 
     fn take_input(&mut self, slot: u32) -> Vec<u8> {
@@ -221,7 +268,7 @@ impl Shard {
     fn keep_input(&mut self, slot: u32, rest: Vec<u8>, is_new: bool, now: Millis) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         if !connection.is_closing() {
-            if is_new {
+            if is_new || std::mem::take(&mut connection.input.is_delayed) {
                 connection.input.since = now;
             }
             connection.input.keep(rest);
@@ -268,6 +315,7 @@ impl Shard {
     fn consume(&mut self, slot: u32, input: &mut [u8], now: Millis) -> usize {
         let mut used = 0;
         self.control.clear();
+        self.announced = 0;
         while used < input.len() {
             let Some(connection) = self.connections.get_mut(slot as usize) else { break };
             if connection.is_closing() {
@@ -278,7 +326,8 @@ impl Shard {
                 return input.len();
             }
             let may_go_on = connection.input.status() != InputStatus::Parked;
-            if !may_go_on || self.work.is_step_over() || self.outbound.is_full() {
+            let is_over = self.work.is_step_over() || self.announced >= MOST_ANNOUNCED;
+            if !may_go_on || is_over || self.outbound.is_full() {
                 connection.input.is_ready = true;
                 break;
             }
@@ -304,7 +353,7 @@ impl Shard {
                 }
             }
             self.answer_transport(slot);
-            self.handle_inbound(slot, inbound, rest, now);
+            self.handle_inbound(slot, inbound, now);
         }
         self.answer_transport(slot);
         used

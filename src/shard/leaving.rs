@@ -7,11 +7,12 @@
 use std::cmp::Reverse;
 use std::vec::IntoIter;
 
-use super::connection::Phase;
+use super::connection::{Connection, Phase};
 use super::dealer::CALLEE_LEFT;
 use super::lifecycle::EndReason;
 use super::mail::NO_PAYLOAD;
 use super::timers::CallTimer;
+use super::unheard::MOST_ANNOUNCED;
 use super::work::LOOKUP_UNITS;
 use super::{Cancellation, Mail, Outcome, Return, Shard};
 use crate::clock::Millis;
@@ -35,6 +36,8 @@ pub(super) struct Leaving {
     is_announced: bool,
     calls: Vec<(RequestId, PendingCall)>,
     invocations: IntoIter<PendingInvocation>,
+    /// It stands among those that go on by themselves.
+    is_queued: bool,
 }
 
 impl Leaving {
@@ -59,6 +62,7 @@ impl Leaving {
             is_announced: false,
             calls,
             invocations,
+            is_queued: false,
         }
     }
 
@@ -67,6 +71,14 @@ impl Leaving {
             + self.registrations.len()
             + self.calls.len()
             + self.invocations.len()
+    }
+
+    /// Whether there is something of it that others wait for. What is left then is given back as
+    /// fast as listeners are told of it.
+    fn is_awaited(&self) -> bool {
+        !self.testaments.as_slice().is_empty()
+            || !self.calls.is_empty()
+            || !self.invocations.as_slice().is_empty()
     }
 
     /// Subscriptions, registrations, calls and invocations that are still counted.
@@ -102,13 +114,16 @@ impl Shard {
         self.connections[slot as usize].leaving = Some(Box::new(leaving));
         if !self.go_on_leaving(slot) {
             self.park(slot);
-            self.leavers.push_back(slot);
+            self.resume_leaving(slot);
         }
     }
 
     /// Goes on with the sessions that are leaving. `false` if there are none.
     pub(super) fn leave_further(&mut self, now: Millis) -> bool {
         let Some(slot) = self.leavers.pop_front() else { return false };
+        if let Some(leaving) = &mut self.connections[slot as usize].leaving {
+            leaving.is_queued = false;
+        }
         if self.go_on_leaving(slot) {
             self.redeem(slot);
             let connection = &self.connections[slot as usize];
@@ -116,17 +131,34 @@ impl Shard {
                 self.closed.push(slot);
             }
         } else {
-            self.leavers.push_back(slot);
+            let Connection { leaving, input, .. } = &self.connections[slot as usize];
+            if !input.is_unheard() || leaving.as_ref().is_some_and(|it| it.is_awaited()) {
+                self.resume_leaving(slot);
+            }
         }
         self.settle(now);
         true
     }
 
+    /// Lets a session that is leaving go on in a later step.
+    pub(super) fn resume_leaving(&mut self, slot: u32) {
+        let leaving = self.connections[slot as usize].leaving.as_mut();
+        if leaving.is_some_and(|leaving| !std::mem::replace(&mut leaving.is_queued, true)) {
+            self.leavers.push_back(slot);
+        }
+    }
+
     /// `true` if everything is given back.
     fn go_on_leaving(&mut self, slot: u32) -> bool {
         let connection = &mut self.connections[slot as usize];
+        let is_unheard = connection.input.is_unheard();
         let mut leaving = connection.leaving.take().expect("a session is leaving");
+        self.announced = 0;
         while !self.work.is_step_over() {
+            let has_announced = is_unheard || self.announced >= MOST_ANNOUNCED;
+            if has_announced && !leaving.is_awaited() {
+                break;
+            }
             self.work.charge(LOOKUP_UNITS);
             if !self.give_back_one(slot, &mut leaving) {
                 return true;
@@ -138,24 +170,24 @@ impl Shard {
 
     /// The next thing that a session held; `false` if there is none.
     fn give_back_one(&mut self, slot: u32, leaving: &mut Leaving) -> bool {
-        let id = leaving.session.id;
+        let leaver = SessionRef { session: leaving.session.id, slot, shard: self.id };
         if let Some(testament) = leaving.testaments.next() {
             self.publish_testament(slot, &leaving.session, testament);
-        } else if let Some(subscription) = leaving.subscriptions.pop() {
-            let membership = leaving.session.subscriptions.remove(&subscription);
-            let membership = membership.expect("what is to be given back is held");
-            self.leave_subscription(id, subscription, membership.position);
-        } else if let Some((registration, pattern)) = leaving.registrations.pop() {
-            self.leave_registration(&leaving.session.realm, id, registration, &pattern);
-        } else if !leaving.is_announced {
-            leaving.is_announced = true;
-            if leaving.reason != EndReason::KilledWithAll {
-                self.announce_leave(&leaving.session);
-            }
         } else if let Some((call, pending)) = leaving.calls.pop() {
             self.abandon_call(slot, &leaving.session, call, &pending);
         } else if let Some(invocation) = leaving.invocations.next() {
             self.abandon_invocation(invocation);
+        } else if let Some(subscription) = leaving.subscriptions.pop() {
+            let membership = leaving.session.subscriptions.remove(&subscription);
+            let membership = membership.expect("what is to be given back is held");
+            self.leave_subscription(leaver, subscription, membership.position);
+        } else if let Some((registration, pattern)) = leaving.registrations.pop() {
+            self.leave_registration(&leaving.session.realm, leaver, registration, &pattern);
+        } else if !leaving.is_announced {
+            leaving.is_announced = true;
+            if leaving.reason != EndReason::KilledWithAll {
+                self.announce_leave(slot, &leaving.session);
+            }
         } else {
             return false;
         }
@@ -196,6 +228,7 @@ impl Shard {
         let connection = &mut self.connections[slot as usize];
         connection.session_id = None;
         if !matches!(connection.phase, Phase::Joined(_)) {
+            self.end_login(slot);
             return;
         }
         let Phase::Joined(session) = std::mem::replace(&mut connection.phase, Phase::Open) else {

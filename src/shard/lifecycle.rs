@@ -80,6 +80,7 @@ impl Shard {
     /// [`Self::go_on_shutting_down`] does the rest.
     pub(super) fn begin_shutdown(&mut self) {
         self.shutting_down = true;
+        self.router.realms().for_each(|realm| realm.feed.close());
         self.to_dismiss = self.connections.iter().map(|(slot, _)| slot as u32).collect();
     }
 
@@ -109,7 +110,8 @@ impl Shard {
                 let reason = CloseReason::SystemShutdown.uri();
                 self.say_goodbye(slot, EndReason::Shutdown, reason, "", CloseCode::Away, now);
             }
-            Phase::Negotiating | Phase::Open => {
+            Phase::Negotiating | Phase::Open | Phase::Challenged(_) | Phase::Judged(_) => {
+                self.end_login(slot);
                 let message = "the router is shutting down";
                 self.close_transport(slot, CloseCode::Away, message, now);
             }
@@ -198,7 +200,7 @@ impl Shard {
         if self.log_budget.allow(now) {
             tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
         }
-        self.outbound.discard_unbegun(connection);
+        self.outbound.discard_unbegun(slot, connection);
         // What is left may hold a GOODBYE, which no ABORT may follow.
         let is_told =
             matches!(connection.phase, Phase::ShuttingDown(_)) && !connection.output.is_empty();
@@ -293,7 +295,7 @@ impl Shard {
         }
         connection.phase = Phase::Gone;
         connection.transport = Transport::new();
-        self.outbound.discard(connection);
+        self.outbound.discard(slot, connection);
         self.counters.connections.subtract(1);
         if connection.leaving.is_none() {
             self.closed.push(slot);

@@ -3,22 +3,28 @@
 
 use crate::clock::Millis;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LogBudget {
+    /// What is said of the lines that were left out.
+    excuse: &'static str,
     second: u64,
     logged: u32,
     left_out: u64,
 }
 
 impl LogBudget {
-    /// Whether a line about a refused or misbehaving peer may be logged now.
+    pub(super) const fn of(excuse: &'static str) -> Self {
+        Self { excuse, second: 0, logged: 0, left_out: 0 }
+    }
+
+    /// Whether a line about a refused request or peer may be logged now.
     pub(super) fn allow(&mut self, now: Millis) -> bool {
         let second = now.0 / 1000;
         if second != self.second {
             if self.left_out > 0 {
-                tracing::warn!(lines = self.left_out, "more peers were refused than are logged");
+                tracing::warn!(lines = self.left_out, "{}", self.excuse);
             }
-            *self = Self { second, ..Self::default() };
+            *self = Self { second, ..Self::of(self.excuse) };
         }
         if self.logged < LINES_PER_SECOND {
             self.logged += 1;
@@ -45,7 +51,7 @@ mod tests {
 
     #[test]
     fn each_second_has_its_own_budget() {
-        let mut budget = LogBudget::default();
+        let mut budget = LogBudget::of("more");
         let allowed = |budget: &mut LogBudget, at| (0..250).filter(|_| budget.allow(at)).count();
         assert_eq!(allowed(&mut budget, Millis(5_000)), 100);
         assert_eq!(allowed(&mut budget, Millis(5_999)), 0);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
-use crate::router::{Audience, Fanout, Fanouts, LoadSlot, Receipt, SessionRef};
+use crate::router::{
+    Audience, Fanout, Fanouts, Held, HeldCount, LoadSlot, Numbering, Receipt, SessionRef,
+};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
     SessionId, SubscriptionId, WampError, arc_block, dict_heap_bytes, heap_block,
@@ -16,6 +18,9 @@ pub enum Mail {
     /// To the publisher's shard: another one cannot keep up with a publication of this session
     /// (`true`), or is done with it (`false`).
     Pace { publisher: SessionRef, waits: bool },
+    /// To the shard of the session that has caused a meta event: it waits to be heard (`true`), or
+    /// waits no more (`false`).
+    Unheard { cause: SessionRef, waits: bool },
     /// To the callee's shard: invoke it.
     Invoke(Box<Invoke>, PayloadBuf),
     /// To the callee's shard: the caller, or the dealer, has given up on the call.
@@ -38,6 +43,8 @@ pub enum Mail {
     },
     /// To the publisher's shard, from the store: an acknowledged publication is safe, or is not.
     Stored { receipt: Receipt, is_saved: bool },
+    /// To the shard of a client that has answered its CHALLENGE: whether it is who it says.
+    Judged { applicant: SessionRef, is_genuine: bool },
     /// To the caller's shard: how its call ended.
     Return(Box<Return>, PayloadBuf),
 }
@@ -64,7 +71,12 @@ impl Mail {
             Self::Revoke { reason, .. } | Self::RevokeRegistration { reason, .. } => {
                 reason.as_ref().map_or(0, |reason| heap_block(reason.len()))
             }
-            Self::RollCall(_) | Self::Cancel(_) | Self::Pace { .. } | Self::Stored { .. } => 0,
+            Self::RollCall(_)
+            | Self::Cancel(_)
+            | Self::Pace { .. }
+            | Self::Unheard { .. }
+            | Self::Stored { .. }
+            | Self::Judged { .. } => 0,
         };
         ENVELOPE_BYTES + heap_bytes
     }
@@ -105,13 +117,37 @@ pub struct Event {
     pub topic: Box<str>,
     pub fanouts: Fanouts,
     pub payload: PayloadBuf,
+    /// Counts its memory while it lives.
+    held: Held,
 }
 
 impl Event {
+    /// `count` is that of the shard which makes it.
+    pub fn new(
+        head: EventHead,
+        topic: Box<str>,
+        fanouts: Fanouts,
+        payload: PayloadBuf,
+        count: &Arc<HeldCount>,
+    ) -> Self {
+        let mut event = Self { head, topic, fanouts, payload, held: count.hold(0) };
+        event.held.resize(event.memory());
+        event
+    }
+
+    /// Bytes of memory that count as held for it.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
     /// Bytes of memory that it takes, and for each subscription some more for the work.
     pub(super) fn weight(&self) -> usize {
+        self.held.bytes() + self.fanouts.len() * FANOUT_WEIGHT
+    }
+
+    fn memory(&self) -> usize {
         let head = dict_heap_bytes(&self.head.details) + self.head.audience.weight();
-        let fanouts = self.fanouts.len() * (size_of::<Fanout>() + FANOUT_WEIGHT);
+        let fanouts = self.fanouts.len() * size_of::<Fanout>();
         let topic = heap_block(self.topic.len());
         arc_block::<Self>() + head + topic + fanouts + self.payload.heap_bytes()
     }
@@ -123,9 +159,10 @@ pub struct EventHead {
     pub publication: PublicationId,
     /// Who published it; `None` for the router itself.
     pub publisher: Option<SessionRef>,
+    /// The session that a meta event tells of, and that waits while many of them are unheard.
+    pub cause: Option<SessionRef>,
     pub audience: Audience,
-    /// Its number among the realm's retained events, if it is one.
-    pub retained: Option<u64>,
+    pub numbering: Numbering,
     /// All of `EVENT.Details` but `topic`.
     pub details: Dict,
 }

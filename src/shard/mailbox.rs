@@ -59,7 +59,7 @@ impl Shard {
         }
         self.settle(now);
         self.work.end_step();
-        done
+        done + self.event_orders.take_done_bytes()
     }
 
     /// Handles one piece of mail. Returns the weight that it still counts for.
@@ -77,9 +77,10 @@ impl Shard {
             Mail::Return(answer, payload) => {
                 self.handle_return(*answer, payload.as_payload(), now);
             }
-            Mail::Meta(event) => self.handle_meta_event(*event),
+            Mail::Meta(event) => return self.handle_meta_event(*event),
             Mail::Kill(kill) => self.handle_kill(&kill, now),
             Mail::Pace { publisher, waits } => self.handle_pace(publisher, waits),
+            Mail::Unheard { cause, waits } => self.handle_unheard(cause, waits),
             Mail::RollCall(call) => self.handle_roll_call(call),
             Mail::Roll(roll) => self.handle_roll(roll),
             Mail::Revoke { subscriber, subscription, reason } => {
@@ -87,6 +88,9 @@ impl Shard {
             }
             Mail::RevokeRegistration { callee, registration, reason } => {
                 self.handle_revoke_registration(callee, registration, reason.as_deref());
+            }
+            Mail::Judged { applicant, is_genuine } => {
+                self.handle_judged(applicant, is_genuine, now);
             }
             Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
         }
@@ -107,6 +111,7 @@ impl Shard {
             || self.can_ask_further()
             || !self.leavers.is_empty()
             || !self.to_dismiss.is_empty()
+            || self.event_orders.has_jobs()
     }
 
     /// Goes on with what is held back: sessions that leave, connections to be told of the shutdown,
@@ -120,6 +125,14 @@ impl Shard {
             self.leave_further(now);
             self.work.end_step();
             if self.work.is_turn_over() {
+                break;
+            }
+        }
+        for _ in 0..self.event_orders.interrupted() {
+            self.go_on_announcing();
+            self.work.end_step();
+            self.settle(now);
+            if self.is_turn_full() {
                 break;
             }
         }
@@ -148,6 +161,6 @@ impl Shard {
                 break;
             }
         }
-        done
+        done + self.event_orders.take_done_bytes()
     }
 }

@@ -3,6 +3,7 @@
 //! Pure: bytes, mail and the time come in as arguments; bytes, mail and the wish to close a
 //! socket are taken out by the event loop. One thread owns it.
 
+mod authorize;
 mod broker;
 mod connection;
 mod dealer;
@@ -16,6 +17,7 @@ mod layer;
 mod leaving;
 mod lifecycle;
 mod log_budget;
+mod login;
 mod mail;
 mod mailbox;
 mod meta;
@@ -25,6 +27,7 @@ mod retention;
 mod timeouts;
 mod timers;
 mod turn;
+mod unheard;
 mod work;
 
 use std::collections::VecDeque;
@@ -35,6 +38,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use slab::Slab;
 
+use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::hash::Map;
@@ -50,10 +54,11 @@ use delivery::HeldDeliveries;
 use history::Inquiry;
 use log_budget::LogBudget;
 use mailbox::Mailbox;
-use meta::{EventOrder, Roster, Survey};
+use meta::{EventOrders, Roster, Survey};
 use outbound::{Outbound, SendError};
 use receivers::Receivers;
 use timers::{Owner, Timers};
+use unheard::Unheard;
 use work::Work;
 
 pub use input::InputStatus;
@@ -95,12 +100,18 @@ pub struct Shard {
     records: Vec<Record>,
     /// What goes to the store, with its weight in bytes.
     deposits: (Vec<Deposit>, usize),
+    /// Answers of clients that are to be judged elsewhere, as they take long.
+    checks: Vec<(SessionRef, Check)>,
     /// Mail to sessions of this shard, handled when the current input is.
     local_mail: Vec<Mail>,
     /// Meta events for other home shards, sent behind everything else of the turn.
     homebound: Vec<(ShardId, MetaEvent)>,
-    /// For each realm whose home this shard is, by the realm's number.
-    event_orders: Map<usize, EventOrder>,
+    /// Meta events that wait at this shard, the home of their realms.
+    event_orders: EventOrders,
+    /// Of whom meta events wait here.
+    unheard: Unheard,
+    /// Meta events that the current visit, or piece of leaving, has caused.
+    announced: usize,
     /// Questions to other shards that wait for answers.
     roster: Roster,
     /// `WELCOME.Details.roles` by realm and serializer, encoded.
@@ -114,6 +125,7 @@ pub struct Shard {
     reply: Vec<u8>,
     generation: u32,
     log_budget: LogBudget,
+    denial_budget: LogBudget,
     wall_clock: Timestamp,
     shutting_down: bool,
 }
@@ -151,9 +163,12 @@ impl Shard {
             outboxes: (0..router.shard_count()).map(|_| Batch::default()).collect(),
             records: Vec::new(),
             deposits: (Vec::new(), 0),
+            checks: Vec::new(),
             local_mail: Vec::new(),
             homebound: Vec::new(),
-            event_orders: router.seed().map(),
+            event_orders: EventOrders::new(router.seed()),
+            unheard: Unheard::new(router.seed().map()),
+            announced: 0,
             roster: Roster::default(),
             welcome_roles: router.seed().map(),
             timers: Timers::default(),
@@ -161,7 +176,8 @@ impl Shard {
             control: Vec::new(),
             reply: Vec::new(),
             generation: 0,
-            log_budget: LogBudget::default(),
+            log_budget: LogBudget::of("more peers were refused than are logged"),
+            denial_budget: LogBudget::of("more requests were denied than are logged"),
             wall_clock: Timestamp::default(),
             shutting_down: false,
             counters,
@@ -175,8 +191,9 @@ impl Shard {
 
     /// Begins a turn; `wall_clock` is what clients and records call the present in it. Intervals
     /// are measured by `Millis` alone.
-    pub(super) const fn begin_turn(&mut self, wall_clock: Timestamp) {
+    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp) {
         self.wall_clock = wall_clock;
+        self.look_at_held();
         self.work.begin_turn();
         self.outbound.begin_turn();
     }
@@ -339,6 +356,10 @@ impl Shard {
         }
     }
 
+    fn random_bytes(&mut self) -> [u8; 32] {
+        self.rng.random()
+    }
+
     fn random(&mut self) -> u64 {
         self.rng.random()
     }
@@ -367,6 +388,7 @@ impl Shard {
             + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>();
         assert_eq!(timed, self.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
+        self.check_held();
     }
 
     /// Whether nothing is asked, and every meta event of the realms at home here is published: what
@@ -374,11 +396,11 @@ impl Shard {
     pub fn is_settled(&self) -> bool {
         let home = |realm: &&Arc<Realm>| realm.home(self.router.shard_count()) == self.id;
         let published = |realm: &Arc<Realm>| {
-            let order = self.event_orders.get(&realm.number());
-            order.map_or(Some(0), EventOrder::published) == Some(realm.feed.given())
+            self.event_orders.published(realm.number()) == Some(realm.feed.given())
         };
         self.roster.is_empty()
             && self.homebound.is_empty()
+            && self.unheard.is_empty()
             && !self.has_jobs()
             && self.router.realms().filter(home).all(published)
     }
@@ -405,8 +427,13 @@ impl Shard {
             (now.calls, calls + left[2]),
             (now.invocations, invocations + left[3]),
             (now.output_bytes, sum(|connection| connection.output.waiting_bytes())),
+            (now.refused_bytes, sum(|connection| connection.output.backlog_bytes())),
             (now.input_bytes, sum(Connection::input_bytes)),
         ];
+        let refused = || self.connections.iter().map(|(_, c)| (c.refused(), c.refused));
+        assert!(refused().all(|(found, counted)| found == counted), "backlogs are counted");
+        let slow = refused().filter(|(found, _)| found.rank > 0).count();
+        assert_eq!(slow, self.outbound.slow_count(), "each slow connection is ranked once");
         for (gauge, (counted, found)) in expected.into_iter().enumerate() {
             assert_eq!(counted, found as u64, "gauge {gauge} agrees with what exists");
         }

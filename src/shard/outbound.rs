@@ -3,7 +3,7 @@
 //! Every byte that leaves a shard passes [`Outbound::queue`] or one of its likes, which mark the
 //! connection to be written and hold the budget. Nothing is written to a socket here.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::connection::Connection;
@@ -49,6 +49,8 @@ pub(super) struct Outbound {
     pub(super) joined: u64,
     /// Bytes written in this turn.
     pub(super) written: usize,
+    /// Connections whose sockets are full, by the bytes that they have refused.
+    slow: BTreeSet<(usize, u32)>,
     /// Some event waits for a connection to be offered what is queued for it.
     is_awaited: bool,
     /// Bytes that were queued and are not in the gauge yet.
@@ -69,6 +71,7 @@ impl Outbound {
             gathered: Vec::new(),
             joined: 0,
             written: 0,
+            slow: BTreeSet::new(),
             is_awaited: false,
             unreported: 0,
             arena_bytes,
@@ -206,6 +209,7 @@ impl Outbound {
         }
         let span = self.arena.put(bytes);
         connection.output.push_control(&self.arena, span);
+        self.count_refused(slot, connection);
         self.mark(slot, connection, span.len());
     }
 
@@ -219,17 +223,51 @@ impl Outbound {
     }
 
     /// Forgets what still waits for a connection.
-    pub(super) fn discard(&mut self, connection: &mut Connection) {
+    pub(super) fn discard(&mut self, slot: u32, connection: &mut Connection) {
         self.report();
         self.counters.output_bytes.subtract(connection.output.waiting_bytes() as u64);
         connection.output.clear();
+        self.count_refused(slot, connection);
     }
 
     /// Forgets what waits for a connection, but for a frame that is partly written.
-    pub(super) fn discard_unbegun(&mut self, connection: &mut Connection) {
+    pub(super) fn discard_unbegun(&mut self, slot: u32, connection: &mut Connection) {
         self.report();
         let dropped = connection.output.discard_unbegun(&self.arena);
         self.counters.output_bytes.subtract(dropped as u64);
+        self.count_refused(slot, connection);
+    }
+
+    /// Brings gauge and ranking up to date with the backlog of a connection.
+    #[inline]
+    pub(super) fn count_refused(&mut self, slot: u32, connection: &mut Connection) {
+        if connection.refused() != connection.refused {
+            self.recount_refused(slot, connection);
+        }
+    }
+
+    #[cold]
+    fn recount_refused(&mut self, slot: u32, connection: &mut Connection) {
+        let now = connection.refused();
+        let before = std::mem::replace(&mut connection.refused, now);
+        let gauge = &self.counters.refused_bytes;
+        gauge.set(gauge.get() + now.bytes as u64 - before.bytes as u64);
+        if before.rank > 0 {
+            self.slow.remove(&(before.rank, slot));
+        }
+        if now.rank > 0 {
+            self.slow.insert((now.rank, slot));
+        }
+    }
+
+    /// Of the connections whose sockets are full the one that has refused most, but for those from
+    /// `below` on: its bytes and slot.
+    pub(super) fn slowest(&self, below: (usize, u32)) -> Option<(usize, u32)> {
+        self.slow.range(..below).next_back().copied()
+    }
+
+    pub(super) fn slow_count(&self) -> usize {
+        self.slow.len()
     }
 
     /// Brings the gauge of waiting bytes up to date: once for all receivers of an event.
@@ -278,6 +316,7 @@ impl Outbound {
             let dropped = connection.output.drop_oldest_events(&self.arena, over);
             self.note_dropped(slot, connection, dropped.frames as u64);
             self.counters.output_bytes.subtract(dropped.bytes as u64);
+            self.count_refused(slot, connection);
             if dropped.bytes >= over {
                 return Queued::Yes;
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::router::Realm;
+use crate::router::{Horizon, Realm};
 use crate::wamp::MatchPolicy;
 
 /// Names one delivery that was interrupted.
@@ -23,8 +23,8 @@ pub(super) struct Receivers {
     pub(super) realm: Arc<Realm>,
     pub(super) uri: Box<str>,
     pub(super) policy: MatchPolicy,
-    /// No session of the list has got retained events with a higher number (AP-RET-07).
-    pub(super) retained_until: u64,
+    /// As far as that of any session of the list.
+    pub(super) horizon: Horizon,
     /// Each session of the list holds its own position in it.
     slots: Vec<u32>,
     suspended: Vec<Suspended>,
@@ -42,7 +42,7 @@ struct Suspended {
 impl Receivers {
     pub(super) fn new(realm: Arc<Realm>, uri: &str, policy: MatchPolicy) -> Self {
         let (slots, suspended) = (Vec::new(), Vec::new());
-        Self { realm, uri: uri.into(), policy, retained_until: 0, slots, suspended }
+        Self { realm, uri: uri.into(), policy, horizon: Horizon::default(), slots, suspended }
     }
 
     #[inline]

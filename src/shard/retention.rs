@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::work::LOOKUP_UNITS;
 use super::{SendError, Shard};
-use crate::router::{Found, Look, Record, RetainedEvent};
+use crate::router::{Found, Horizon, Look, Record, RetainedEvent};
 use crate::session::Session;
 use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
@@ -78,12 +78,12 @@ impl Shard {
     /// Events up to this number have come with a subscription.
     fn note_retained(&mut self, slot: u32, subscription: SubscriptionId, until: u64) {
         if let Some(receivers) = self.receivers.get_mut(&subscription) {
-            receivers.retained_until = receivers.retained_until.max(until);
+            receivers.horizon.widen(Horizon { retained_until: until, after_meta: 0 });
         }
         let session = self.connections[slot as usize].session_mut();
         let held = session.and_then(|session| session.subscriptions.get_mut(&subscription));
         if let Some(membership) = held {
-            membership.retained_until = until;
+            membership.horizon.retained_until = until;
         }
     }
 

@@ -92,6 +92,7 @@ impl Shard {
     fn handle_due(&mut self, slot: u32, due: Due, now: Millis) {
         match due {
             Due::Handshake => self.refuse_late(slot, now),
+            Due::Answer | Due::Judgement => self.fail_late(slot, due, now),
             Due::Ping => self.ping(slot, now),
             Due::Silent => {
                 self.counters.keepalive_timeouts.increment();

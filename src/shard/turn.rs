@@ -12,8 +12,9 @@ use super::connection::Due;
 use super::flush::{Flushed, Sent};
 use super::layer::LayerReport;
 use super::{Admission, Batch, InputStatus, Shard};
+use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, ShardId, ShardSet};
+use crate::router::{Deposit, SessionRef, ShardId, ShardSet};
 use crate::transport::TransportRules;
 use crate::wamp::Timestamp;
 
@@ -58,6 +59,10 @@ pub trait Wire {
 
     /// Hands what is to be stored to the store, with its weight in bytes.
     fn store(&mut self, deposits: Vec<Deposit>, weight: usize);
+
+    /// Hands out an answer that takes long to judge; [`super::Mail::Judged`] is to come. `false` if
+    /// too many wait already.
+    fn judge(&mut self, applicant: SessionRef, check: Check) -> bool;
 
     /// So many bytes of mail that came from other shards wait no more.
     fn release(&mut self, weight: usize);
@@ -248,10 +253,21 @@ impl Turn {
             };
             tick.saw_all && is_blamed
         });
+        if self.shard.has_checks() {
+            self.hand_out_checks(wire, now);
+        }
         self.wake_up();
         self.send_mail(wire);
         if let Some((deposits, weight)) = self.shard.take_deposits() {
             wire.store(deposits, weight);
+        }
+    }
+
+    fn hand_out_checks(&mut self, wire: &mut impl Wire, now: Millis) {
+        for (applicant, check) in self.shard.take_checks() {
+            if !wire.judge(applicant, check) {
+                self.shard.fail_unjudged(applicant, now);
+            }
         }
     }
 
@@ -280,6 +296,8 @@ impl Turn {
     /// What is read, mail and jobs, each of which comes first in its turn.
     fn take_parts(&mut self, wire: &mut impl Wire, now: Millis) {
         let mut done = 0;
+        // A turn that is full from the start is nobody's chance.
+        let is_chance = !self.shard.is_reading_over();
         for part in 0..PARTS {
             match (self.first + part) % PARTS {
                 0 => self.visit_ready(wire, now),
@@ -287,7 +305,7 @@ impl Turn {
                 _ => done += self.shard.work_jobs(now),
             }
         }
-        self.first = (self.first + 1) % PARTS;
+        self.first = (self.first + usize::from(is_chance)) % PARTS;
         wire.release(done);
     }
 

@@ -91,6 +91,9 @@ const BYTES_PER_UNIT: usize = 64;
 /// What any message costs besides its bytes, in units.
 pub(super) const MESSAGE_UNITS: usize = 16;
 
+/// What it costs to write down and look up one pattern that may match a URI, in units.
+pub(super) const PATTERN_UNITS: usize = 2;
+
 /// What one change or look-up in a shared table costs, in units.
 pub(super) const LOOKUP_UNITS: usize = 8;
 

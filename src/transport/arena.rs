@@ -3,7 +3,10 @@
 //! A frame lies here once, however many connections send it. Cleared when every connection of the
 //! turn has written or retained its part.
 
+use std::cell::RefCell;
 use std::ops::Range;
+
+use bytes::Bytes;
 
 use super::Framing;
 
@@ -30,11 +33,13 @@ pub struct Arena {
     bytes: Vec<u8>,
     /// What recent turns used, decaying: capacity far above it is given back.
     recent: usize,
+    /// Large frames that outlive the turn for some connections, by their start: each once.
+    shared: RefCell<Vec<(u32, Bytes)>>,
 }
 
 impl Arena {
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), recent: 0 }
+        Self { bytes: Vec::new(), recent: 0, shared: RefCell::new(Vec::new()) }
     }
 
     /// Copies a ready frame in.
@@ -72,6 +77,21 @@ impl Arena {
         &self.bytes[span.start as usize..span.start as usize + span.len as usize]
     }
 
+    /// A frame that outlives the turn, in memory that all share who ask for it.
+    pub(super) fn share(&self, span: Span) -> Bytes {
+        let mut shared = self.shared.borrow_mut();
+        let known = shared
+            .iter()
+            .rev()
+            .find(|(start, frame)| *start == span.start && frame.len() == span.len());
+        if let Some((_, frame)) = known {
+            return frame.clone();
+        }
+        let frame = Bytes::copy_from_slice(self.get(span));
+        shared.push((span.start, frame.clone()));
+        frame
+    }
+
     pub const fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -84,6 +104,7 @@ impl Arena {
     pub fn clear(&mut self) {
         self.recent = self.bytes.len().max(self.recent - self.recent / 8);
         self.bytes.clear();
+        *self.shared.get_mut() = Vec::new();
         let keep = (2 * self.recent).max(KEEP_BYTES);
         if self.bytes.capacity() > 2 * keep {
             self.bytes.shrink_to(keep);

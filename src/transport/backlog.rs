@@ -4,6 +4,9 @@
 //! frame stays as a gap until it is passed, or until gaps are a quarter of what lives.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, Range};
+
+use bytes::Bytes;
 
 use super::Dropped;
 
@@ -20,11 +23,39 @@ pub(super) enum PieceKind {
     Gap,
 }
 
+/// Frames side by side, or one large frame that many connections may share.
+#[derive(Debug)]
+enum Chunk {
+    Own(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Chunk {
+    /// A part of it, which is copied only if it is its own.
+    fn part(&self, range: Range<usize>) -> Self {
+        match self {
+            Self::Own(bytes) => Self::Own(bytes[range].to_vec()),
+            Self::Shared(bytes) => Self::Shared(bytes.slice(range)),
+        }
+    }
+}
+
 /// Never empty while its owner keeps it; its first piece is never a gap.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     pieces: VecDeque<Piece>,
-    chunks: VecDeque<Vec<u8>>,
+    chunks: VecDeque<Chunk>,
     /// How far the first chunk is consumed.
     read: usize,
     /// Control frames, written before the first piece that is not begun.
@@ -84,11 +115,21 @@ impl Backlog {
 
     /// Appends a frame; `begun` if its beginning is already written, which only the first can be.
     pub(super) fn push(&mut self, bytes: &[u8], kind: PieceKind, begun: bool) {
+        self.push_piece(bytes.len(), kind, begun);
+        push_chunked(&mut self.chunks, bytes);
+    }
+
+    /// The same for a frame that is shared, or for what is left of one.
+    pub(super) fn push_shared(&mut self, bytes: Bytes, kind: PieceKind, begun: bool) {
+        self.push_piece(bytes.len(), kind, begun);
+        self.chunks.push_back(Chunk::Shared(bytes));
+    }
+
+    fn push_piece(&mut self, length: usize, kind: PieceKind, begun: bool) {
         debug_assert!(!begun || self.pieces.is_empty());
         self.begun |= begun;
-        self.live += bytes.len();
-        self.pieces.push_back(Piece::new(bytes.len() as u32, kind));
-        push_chunked(&mut self.chunks, bytes);
+        self.live += length;
+        self.pieces.push_back(Piece::new(length as u32, kind));
     }
 
     /// Appends a control frame, or what is left of the first one.
@@ -121,7 +162,7 @@ impl Backlog {
         let mut pieces = self.pieces.iter();
         let mut at = self.read;
         let mut chunks = self.chunks.iter();
-        let mut chunk: &[u8] = chunks.next().map_or(&[], Vec::as_slice);
+        let mut chunk: &[u8] = chunks.next().map_or(&[], |chunk| chunk);
         if !self.urgent.is_empty() {
             if self.begun
                 && let Some(piece) = pieces.next()
@@ -146,7 +187,7 @@ impl Backlog {
                 from = at;
             }
             if ends {
-                chunk = chunks.next().map_or(&[], Vec::as_slice);
+                chunk = chunks.next().map_or(&[], |chunk| chunk);
                 (from, at) = (0, 0);
             }
             at += piece.len();
@@ -195,13 +236,11 @@ impl Backlog {
     /// Throws away every frame that is not begun; control frames stay.
     pub(super) fn discard_unbegun(&mut self) {
         let first = self.pieces.front().copied().filter(|_| self.begun);
-        let rest = match (first, self.chunks.front()) {
-            (Some(first), Some(chunk)) => chunk[self.read..self.read + first.len()].to_vec(),
-            _ => Vec::new(),
-        };
+        let length = first.map_or(0, Piece::len);
+        let chunk = self.chunks.front().filter(|_| length > 0);
+        self.chunks = chunk.map(|c| c.part(self.read..self.read + length)).into_iter().collect();
         self.pieces = first.into_iter().collect();
-        self.live = rest.len() + self.urgent.len() - self.urgent_read + self.kept;
-        self.chunks = (!rest.is_empty()).then_some(rest).into_iter().collect();
+        self.live = length + self.urgent.len() - self.urgent_read + self.kept;
         self.read = 0;
         self.gaps = 0;
         self.no_event_before = 0;
@@ -280,7 +319,10 @@ impl Backlog {
             }
             let end = at + piece.len();
             if piece.kind() != PieceKind::Gap {
-                push_chunked(&mut chunks, &self.chunks[0][at..end]);
+                match &self.chunks[0] {
+                    Chunk::Own(bytes) => push_chunked(&mut chunks, &bytes[at..end]),
+                    shared => chunks.push_back(shared.part(at..end)),
+                }
                 kept.push_back(*piece);
             }
             at = end;
@@ -300,7 +342,7 @@ impl Backlog {
         let urgent = self.urgent.len() - self.urgent_read;
         assert_eq!(self.live, sum(false) + urgent + self.kept);
         assert_eq!(self.gaps, sum(true));
-        let held: usize = self.chunks.iter().map(Vec::len).sum();
+        let held: usize = self.chunks.iter().map(|chunk| chunk.len()).sum();
         assert_eq!(held - self.read, sum(false) + sum(true));
         assert_ne!(self.pieces.front().map(|piece| piece.kind()), Some(PieceKind::Gap));
         let start = usize::from(self.begun);
@@ -310,10 +352,12 @@ impl Backlog {
 }
 
 /// Appends to the last chunk if the frame fits there, else begins one.
-fn push_chunked(chunks: &mut VecDeque<Vec<u8>>, bytes: &[u8]) {
+fn push_chunked(chunks: &mut VecDeque<Chunk>, bytes: &[u8]) {
     match chunks.back_mut() {
-        Some(last) if last.len() + bytes.len() <= CHUNK_BYTES => last.extend_from_slice(bytes),
-        _ => chunks.push_back(bytes.to_vec()),
+        Some(Chunk::Own(last)) if last.len() + bytes.len() <= CHUNK_BYTES => {
+            last.extend_from_slice(bytes);
+        }
+        _ => chunks.push_back(Chunk::Own(bytes.to_vec())),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::limits::HTTP_HEADERS;
 
 use super::http_answer::{Asked, refuse, subprotocol};
 use super::target::{is_authority, path_of};
-use super::{HttpRefusal, TransportError, TransportRules};
+use super::{HttpRefusal, TransportError, TransportRules, WayIn};
 
 /// Finds the end of the request's head; `None` if it has not come yet.
 ///
@@ -38,7 +38,7 @@ pub(super) fn upgrade(
     head: &[u8],
     rules: &TransportRules,
     reply: &mut Vec<u8>,
-) -> Result<Codec, TransportError> {
+) -> Result<(Codec, WayIn), TransportError> {
     let mut headers = [httparse::EMPTY_HEADER; HTTP_HEADERS];
     let mut request = Request::new(&mut headers);
     let parsed = match request.parse(head) {
@@ -47,9 +47,9 @@ pub(super) fn upgrade(
         _ => Err((HttpRefusal::Malformed, String::new())),
     };
     match parsed {
-        Ok(Accepted { codec, key, negotiated }) => {
+        Ok(Accepted { codec, key, negotiated, way_in }) => {
             write_switch(codec, key, negotiated, reply);
-            Ok(codec)
+            Ok((codec, way_in))
         }
         Err((refusal, detail)) => {
             refuse(refusal, &detail, Asked::by(head), rules, reply);
@@ -63,6 +63,7 @@ struct Accepted<'a> {
     key: &'a [u8],
     /// The client asked for a subprotocol, so the answer names one.
     negotiated: bool,
+    way_in: WayIn,
 }
 
 /// The order puts what helps a person most first: method, path, and whether it is an upgrade.
@@ -84,9 +85,9 @@ fn judge<'a>(
     let Some(path) = path_of(request.path.unwrap_or_default()) else {
         return fail(HttpRefusal::Target);
     };
-    if !rules.allows_path(&path) {
+    let Some(way_in) = rules.way_in(&path) else {
         return fail(HttpRefusal::Path);
-    }
+    };
     if !has_token(headers, "upgrade", "websocket") || !has_token(headers, "connection", "upgrade") {
         return fail(HttpRefusal::NotUpgrade);
     }
@@ -102,13 +103,13 @@ fn judge<'a>(
     let Some(key) = one(headers, "sec-websocket-key").filter(|key| is_key(key)) else {
         return fail(HttpRefusal::Key);
     };
-    let origins_allowed = values(headers, "origin")
-        .all(|origin| str::from_utf8(origin).is_ok_and(|origin| rules.allows_origin(origin)));
-    if !origins_allowed {
+    let is_allowed =
+        |origin| str::from_utf8(origin).is_ok_and(|origin| rules.allows_origin(way_in, origin));
+    if !values(headers, "origin").all(is_allowed) {
         return fail(HttpRefusal::Origin);
     }
     let (codec, negotiated) = choose_codec(headers, rules)?;
-    Ok(Accepted { codec, key, negotiated })
+    Ok(Accepted { codec, key, negotiated, way_in })
 }
 
 /// The first subprotocol of the client's list that the listener allows (TR-WS-03).

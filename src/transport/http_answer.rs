@@ -78,7 +78,10 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
             first_path(rules),
         )),
         HttpRefusal::Path => {
-            add(format_args!(" WebSocket is served at {}.", rules.paths.join(", ")));
+            add(format_args!(
+                " WebSocket is served at {}.",
+                rules.served_paths().collect::<Vec<_>>().join(", ")
+            ));
         }
         HttpRefusal::HeadTooLarge => {
             add(format_args!(" The limit is {} bytes.", rules.http_head_bytes));
@@ -98,7 +101,7 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
 }
 
 fn first_path(rules: &TransportRules) -> &str {
-    rules.paths.first().map_or("/", String::as_str)
+    rules.served_paths().next().unwrap_or("/")
 }
 
 fn extra_headers(refusal: HttpRefusal) -> &'static str {

@@ -22,10 +22,8 @@ pub use error::{HandshakeRefusal, HttpRefusal, TlsFault, TransportError, Violati
 pub use framing::{FrameStart, Framing};
 pub use mask::unmask;
 pub use output::{Class, Dropped, Output};
-pub use rules::{Stage, TransportRules};
+pub use rules::{Entrance, PathRules, Stage, TransportRules, WayIn};
 pub use tungstenite::protocol::frame::coding::CloseCode;
-
-use std::ops::Range;
 
 use crate::codec::Codec;
 
@@ -33,12 +31,14 @@ use self::websocket::WebSocket;
 
 /// What one step of [`Transport::decode`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Inbound {
+pub enum Inbound<'a> {
     /// The transport is ready. `max_message_bytes` is what the peer takes in one message:
     /// 2^(9+L) on RawSocket (TR-RS-03), unlimited on WebSocket.
     Opened { codec: Codec, framing: Framing, max_message_bytes: usize },
-    /// One whole WAMP message at this range of the input, unmasked in place.
-    Message(Range<usize>),
+    /// One whole WAMP message in the input, unmasked in place.
+    Message(&'a [u8]),
+    /// The same in a text message of a WebSocket, which was checked to be UTF-8.
+    Text(&'a str),
     /// One whole WAMP message that came in fragments.
     Assembled(Vec<u8>),
     /// A sign of life that is no message: ping, pong, a fragment, or bytes after the end.
@@ -53,6 +53,7 @@ pub enum Inbound {
 pub struct Transport {
     state: State,
     needed: u32,
+    way_in: WayIn,
 }
 
 #[derive(Debug)]
@@ -71,15 +72,16 @@ enum State {
 
 /// A step's outcome inside this module.
 #[derive(Debug)]
-enum Step {
+enum Step<'a> {
     /// Nothing consumed; the input must be at least this long.
     Need(usize),
-    Done(usize, Inbound),
+    Done(usize, Inbound<'a>),
 }
 
 impl Transport {
     pub const fn new() -> Self {
-        Self { state: State::Negotiating { scanned: 0 }, needed: 1 }
+        let state = State::Negotiating { scanned: 0 };
+        Self { state, needed: 1, way_in: WayIn::LISTENER }
     }
 
     /// Takes one step. `input` starts at a frame or handshake boundary, and holds the same bytes
@@ -94,39 +96,41 @@ impl Transport {
     /// What the peer did wrong. Send `reply`, say what the session has to say,
     /// [`Self::encode_close`] with the error's [`TransportError::close_code`], and close. After an
     /// error or [`Inbound::Closed`] all input is consumed and ignored.
-    pub fn decode(
+    pub fn decode<'a>(
         &mut self,
-        input: &mut [u8],
+        input: &'a mut [u8],
         stage: Stage,
         rules: &TransportRules,
         reply: &mut Vec<u8>,
-    ) -> Result<Option<(usize, Inbound)>, TransportError> {
-        if input.is_empty() {
+    ) -> Result<Option<(usize, Inbound<'a>)>, TransportError> {
+        let offered = input.len();
+        if offered == 0 {
             return Ok(None);
         }
         let step = match &mut self.state {
-            State::Negotiating { scanned } => match negotiate(input, scanned, rules, reply) {
-                Ok((step, None)) => Ok(step),
-                Ok((step, Some(opened))) => {
-                    self.state = opened;
-                    Ok(step)
+            State::Negotiating { scanned } => {
+                let way_in = &mut self.way_in;
+                match negotiate(input, scanned, way_in, rules, reply) {
+                    Ok((step, None)) => Ok(step),
+                    Ok((step, Some(opened))) => {
+                        self.state = opened;
+                        Ok(step)
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
             State::WebSocket(websocket) => websocket.decode(input, stage, rules, reply),
             State::RawSocket => rawsocket::decode(input, stage, rules, reply),
-            State::RawSocketBroken | State::Finished => {
-                Ok(Step::Done(input.len(), Inbound::Control))
-            }
+            State::RawSocketBroken | State::Finished => Ok(Step::Done(offered, Inbound::Control)),
         };
         match step {
             Ok(Step::Done(consumed, inbound)) => {
-                debug_assert!(consumed > 0 && consumed <= input.len());
+                debug_assert!(consumed > 0 && consumed <= offered);
                 self.needed = 1;
                 Ok(Some((consumed, inbound)))
             }
             Ok(Step::Need(bytes)) => {
-                debug_assert!(bytes > input.len());
+                debug_assert!(bytes > offered);
                 self.needed = u32::try_from(bytes).unwrap_or(u32::MAX);
                 Ok(None)
             }
@@ -141,6 +145,11 @@ impl Transport {
     /// it returned `None`; no reason to allocate that much before the bytes have come.
     pub const fn needed_bytes(&self) -> usize {
         self.needed as usize
+    }
+
+    /// By which part of the listener the peer came in, once the handshake is over.
+    pub const fn way_in(&self) -> WayIn {
+        self.way_in
     }
 
     /// Whether the handshake is over and the transport is still whole.
@@ -234,9 +243,10 @@ impl Default for Transport {
 fn negotiate(
     input: &[u8],
     scanned: &mut u32,
+    way_in: &mut WayIn,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
-) -> Result<(Step, Option<State>), TransportError> {
+) -> Result<(Step<'static>, Option<State>), TransportError> {
     match input[0] {
         rawsocket::MAGIC if !rules.rawsocket => Err(TransportError::RawSocketDisabled),
         rawsocket::MAGIC => match rawsocket::handshake(input, rules, reply)? {
@@ -250,7 +260,8 @@ fn negotiate(
             let Some(head_bytes) = http::find_head(input, scanned, rules, reply)? else {
                 return Ok((Step::Need(input.len() + 1), None));
             };
-            let codec = http::upgrade(&input[..head_bytes], rules, reply)?;
+            let (codec, way) = http::upgrade(&input[..head_bytes], rules, reply)?;
+            *way_in = way;
             let websocket = WebSocket::new(codec);
             let opened = Inbound::Opened {
                 codec,
@@ -319,6 +330,21 @@ mod tests {
         assert!(answer(&[0x16]).is_empty());
     }
 
+    /// What was checked to be UTF-8 says so by its type, so that nobody checks it again.
+    #[test]
+    fn text_is_checked_once() {
+        let rules = TransportRules::default();
+        let decode = |codec, opcode: u8, byte: u8| {
+            let mut frame = [0x80 | opcode, 0x81, 1, 0, 0, 0, byte ^ 1];
+            let mut websocket = WebSocket::new(codec);
+            let step = websocket.decode(&mut frame, Stage::Established, &rules, &mut Vec::new());
+            step.map(|step| format!("{step:?}"))
+        };
+        assert_eq!(decode(Codec::Json, 1, b'1'), Ok("Done(7, Text(\"1\"))".to_owned()));
+        assert_eq!(decode(Codec::Json, 1, 0xff), Err(TransportError::InvalidUtf8));
+        assert_eq!(decode(Codec::MsgPack, 2, 0xff), Ok("Done(7, Message([255]))".to_owned()));
+    }
+
     #[test]
     fn plain_http_is_told_that_the_port_speaks_tls() {
         let answer = |first: u8| {
@@ -339,10 +365,10 @@ mod tests {
         let rules = TransportRules::default();
         let mut transport = Transport::new();
         let mut reply = Vec::new();
-        let mut decode =
-            |input: &mut [u8]| transport.decode(input, Stage::Establishing, &rules, &mut reply);
-        decode(&mut [0x16]).expect_err("TLS is refused");
-        let step = decode(&mut [1, 2, 3]);
+        let stage = Stage::Establishing;
+        transport.decode(&mut [0x16], stage, &rules, &mut reply).expect_err("TLS is refused");
+        let mut late = [1, 2, 3];
+        let step = transport.decode(&mut late, stage, &rules, &mut reply);
         assert_eq!(step, Ok(Some((3, Inbound::Control))));
         transport.encode_ping(b"x", &mut reply);
         transport.encode_close(CloseCode::Normal, "", &mut reply);

@@ -83,6 +83,13 @@ impl Output {
         self.waiting
     }
 
+    /// Those of them that it was offered and has refused, or that lie behind such: in memory of
+    /// this connection's own.
+    #[inline]
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.live_bytes())
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.waiting == 0
     }
@@ -178,7 +185,10 @@ impl Output {
         debug_assert!(written <= self.waiting);
         self.waiting -= written;
         if self.waiting == 0 {
-            self.backlog = None;
+            // Few have one: most need not ask what it takes to drop it.
+            if self.backlog.is_some() {
+                self.backlog = None;
+            }
             self.written = 0;
             return self.forget_spans();
         }
@@ -203,18 +213,23 @@ impl Output {
         self.forget_spans();
     }
 
-    /// The socket is full: copies what the arena still holds for this connection to the backlog.
+    /// The socket is full: what the arena still holds for this connection moves to the backlog.
+    /// Small frames are copied; a large one is copied once, however many connections keep it.
     pub fn retain_rest(&mut self, arena: &Arena) {
         if self.first as usize == self.spans.len() {
             return;
         }
         let backlog = self.backlog.get_or_insert_default();
         for entry in &self.spans[self.first as usize..] {
-            let frame = arena.get(entry.span());
-            if entry.piece.kind() == PieceKind::Control {
-                backlog.push_urgent(&frame[self.written as usize..]);
+            let (kind, written) = (entry.piece.kind(), self.written as usize);
+            let rest = &arena.get(entry.span())[written..];
+            if kind == PieceKind::Control {
+                backlog.push_urgent(rest);
+            } else if rest.len() >= LARGE_BYTES {
+                let frame = arena.share(entry.span());
+                backlog.push_shared(frame.slice(written..), kind, written > 0);
             } else {
-                backlog.push(&frame[self.written as usize..], entry.piece.kind(), self.written > 0);
+                backlog.push(rest, kind, written > 0);
             }
             self.written = 0;
         }
@@ -302,7 +317,7 @@ fn first_run(first: Entry, rest: &[Entry]) -> (Span, &[Entry]) {
     (run, &rest[joined..])
 }
 
-/// From this size on frames are written from where they lie.
+/// From this size on frames are written from where they lie, and shared where they are kept.
 const LARGE_BYTES: usize = 16 << 10;
 
 const _: () = assert!(size_of::<Output>() <= 96);
@@ -377,6 +392,33 @@ mod tests {
             output.advance(next);
         }
         assert!(output.is_empty());
+    }
+
+    /// What a large event costs does not grow with those who do not read it.
+    #[test]
+    fn a_large_frame_is_kept_once_for_all() {
+        let mut arena = Arena::new();
+        arena.put(b"something else");
+        let (large, small) = (arena.put(&[7; LARGE_BYTES]), arena.put(b"small"));
+        let mut outputs: Vec<_> = (0..100).map(|_| Output::new()).collect();
+        for (taken, output) in outputs.iter_mut().enumerate() {
+            output.push(large, Class::Event);
+            output.push(small, Class::Event);
+            output.advance(usize::from(taken == 1));
+            output.retain_rest(&arena);
+            output.check_invariants();
+        }
+        arena.clear();
+        let scratch = &mut Vec::new();
+        let first = outputs[0].next_write(&arena, scratch, usize::MAX).as_ptr();
+        for output in &mut outputs[2..] {
+            let next = output.next_write(&arena, scratch, usize::MAX);
+            assert_eq!((next.as_ptr(), next.len()), (first, LARGE_BYTES));
+            output.advance(1);
+            output.discard_unbegun(&arena);
+            let rest = output.next_write(&arena, scratch, usize::MAX);
+            assert_eq!((rest.as_ptr(), rest.len()), (first.wrapping_add(1), LARGE_BYTES - 1));
+        }
     }
 
     #[test]

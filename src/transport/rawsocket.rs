@@ -22,7 +22,7 @@ pub(super) fn handshake(
     input: &[u8],
     rules: &TransportRules,
     reply: &mut Vec<u8>,
-) -> Result<Option<Inbound>, TransportError> {
+) -> Result<Option<Inbound<'static>>, TransportError> {
     let Some(&[_, settings, high, low]) = input.first_chunk() else {
         return Ok(None);
     };
@@ -45,12 +45,12 @@ pub(super) fn handshake(
 }
 
 /// Takes one frame; PING is answered, PONG ignored (TR-RS-06 to TR-RS-08).
-pub(super) fn decode(
-    input: &[u8],
+pub(super) fn decode<'a>(
+    input: &'a [u8],
     stage: Stage,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
-) -> Result<Step, TransportError> {
+) -> Result<Step<'a>, TransportError> {
     let Some(&header) = input.first_chunk() else {
         return Ok(Step::Need(HEADER_BYTES));
     };
@@ -64,7 +64,7 @@ pub(super) fn decode(
         return Ok(Step::Need(end));
     }
     let inbound = match kind {
-        MESSAGE => Inbound::Message(HEADER_BYTES..end),
+        MESSAGE => Inbound::Message(&input[HEADER_BYTES..end]),
         PING => {
             encode_control(PONG, &input[HEADER_BYTES..end], reply);
             Inbound::Control
@@ -150,7 +150,7 @@ const PONG: u8 = 2;
 mod tests {
     use super::*;
 
-    fn shake(octets: [u8; 4], rules: &TransportRules) -> (Option<Inbound>, Vec<u8>) {
+    fn shake(octets: [u8; 4], rules: &TransportRules) -> (Option<Inbound<'static>>, Vec<u8>) {
         let mut reply = Vec::new();
         let opened = handshake(&octets, rules, &mut reply).ok().flatten();
         (opened, reply)
@@ -227,7 +227,8 @@ mod tests {
         let rules = TransportRules { message_bytes: 1024, ..Default::default() };
         let stage = Stage::Established;
         for kind in [MESSAGE, PING, PONG] {
-            let error = decode(&[kind, 0, 4, 1], stage, &rules, &mut Vec::new());
+            let frame = [kind, 0, 4, 1];
+            let error = decode(&frame, stage, &rules, &mut Vec::new());
             let expected = TransportError::MessageTooBig { bytes: 1025, limit: 1024, stage };
             assert_eq!(error.expect_err("too big"), expected);
         }

@@ -13,6 +13,24 @@ pub enum Stage {
     Established,
 }
 
+/// Whom a part of a listener lets in: not judged here, but where HELLO is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entrance {
+    /// The names of the methods of authentication that work here; `None`: all of the realm.
+    pub authmethods: Option<Vec<String>>,
+    /// The realm of clients that name none.
+    pub default_realm: Option<String>,
+}
+
+/// A path with rules of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathRules {
+    pub path: String,
+    /// Instead of the listener's.
+    pub allowed_origins: Vec<String>,
+    pub entrance: Entrance,
+}
+
 /// The rules of one listener. Shared by all its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportRules {
@@ -35,6 +53,10 @@ pub struct TransportRules {
     /// Origins that a browser may come from: exact (`https://example.org`) or all hosts below one
     /// (`*.example.org`); empty: any. A client that sends no Origin is no browser and passes.
     pub allowed_origins: Vec<String>,
+    /// Whom it lets in: on RawSocket, and at `paths`.
+    pub entrance: Entrance,
+    /// Paths with rules of their own, which go before `paths`.
+    pub paths_apart: Vec<PathRules>,
     /// The least that a RawSocket client must be willing to receive in one message, in bytes.
     pub rawsocket_min_peer_bytes: usize,
 }
@@ -52,16 +74,45 @@ impl TransportRules {
         self.codecs.contains(&codec)
     }
 
-    /// Whether a WebSocket may be opened at this path, as [`path_of`] gives it.
-    pub(super) fn allows_path(&self, path: &str) -> bool {
-        let is_served = |served: &String| path_of(served).is_some_and(|served| served == path);
-        self.paths.is_empty() || self.paths.iter().any(is_served)
+    /// Where a WebSocket comes in that is opened at this path, as [`path_of`] gives it; `None`: it
+    /// may not be.
+    pub(super) fn way_in(&self, path: &str) -> Option<WayIn> {
+        let is_served = |served: &str| path_of(served).is_some_and(|served| served == path);
+        if let Some(at) = self.paths_apart.iter().position(|apart| is_served(&apart.path)) {
+            return Some(WayIn(u16::try_from(at + 1).unwrap_or(u16::MAX)));
+        }
+        let is_any = self.paths.is_empty() && self.paths_apart.is_empty();
+        (is_any || self.paths.iter().any(|served| is_served(served))).then(WayIn::default)
     }
 
-    pub fn allows_origin(&self, origin: &str) -> bool {
-        self.allowed_origins.is_empty()
-            || self.allowed_origins.iter().any(|pattern| origin_matches(pattern, origin))
+    /// All paths that are served; none: any is.
+    pub(super) fn served_paths(&self) -> impl Iterator<Item = &str> {
+        let apart = self.paths_apart.iter().map(|apart| apart.path.as_str());
+        self.paths.iter().map(String::as_str).chain(apart)
     }
+
+    fn apart(&self, way: WayIn) -> Option<&PathRules> {
+        self.paths_apart.get(usize::from(way.0).checked_sub(1)?)
+    }
+
+    /// Whom a way in lets in.
+    pub fn entrance(&self, way: WayIn) -> &Entrance {
+        self.apart(way).map_or(&self.entrance, |apart| &apart.entrance)
+    }
+
+    pub fn allows_origin(&self, way: WayIn, origin: &str) -> bool {
+        let origins = self.apart(way).map_or(&self.allowed_origins, |apart| &apart.allowed_origins);
+        origins.is_empty() || origins.iter().any(|pattern| origin_matches(pattern, origin))
+    }
+}
+
+/// The part of a listener that a connection came in by: itself, or one of its paths apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WayIn(u16);
+
+impl WayIn {
+    /// By the listener itself.
+    pub const LISTENER: Self = Self(0);
 }
 
 impl Default for TransportRules {
@@ -78,6 +129,8 @@ impl Default for TransportRules {
             codecs: Codec::ALL.to_vec(),
             default_subprotocol: None,
             allowed_origins: Vec::new(),
+            entrance: Entrance::default(),
+            paths_apart: Vec::new(),
             rawsocket_min_peer_bytes: 512,
         }
     }

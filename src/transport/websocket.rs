@@ -3,7 +3,7 @@
 //! A message in one frame is unmasked and left where it lies; only fragments own memory, and only
 //! for bytes that have come. The HTTP part of the handshake lives in `http`.
 
-use std::str;
+use std::{fmt, str};
 
 use crate::codec::Codec;
 
@@ -34,11 +34,18 @@ enum Life {
 }
 
 /// The message that is still coming.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Fragments {
     bytes: Vec<u8>,
     /// So many bytes are whole, valid characters; binary messages do not use it.
     checked: usize,
+}
+
+/// Not the bytes: there may be a ticket among them.
+impl fmt::Debug for Fragments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fragments").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
 }
 
 struct Header {
@@ -76,13 +83,13 @@ impl WebSocket {
         self.life = if self.may_send() { Life::Broken } else { Life::Closed };
     }
 
-    pub(super) fn decode(
+    pub(super) fn decode<'a>(
         &mut self,
-        input: &mut [u8],
+        input: &'a mut [u8],
         stage: Stage,
         rules: &TransportRules,
         reply: &mut Vec<u8>,
-    ) -> Result<Step, TransportError> {
+    ) -> Result<Step<'a>, TransportError> {
         if !matches!(self.life, Life::Open | Life::Closing) {
             return Ok(Step::Done(input.len(), Inbound::Control));
         }
@@ -104,10 +111,7 @@ impl WebSocket {
             }
             PING | PONG => Inbound::Control,
             _ if !self.is_open() => Inbound::Control,
-            _ if header.last && self.fragments.is_none() => {
-                self.check_text(payload)?;
-                Inbound::Message(header.bytes..end)
-            }
+            _ if header.last && self.fragments.is_none() => self.whole_message(payload)?,
             _ => self.take_fragment(payload, header.last, rules.limit(stage))?,
         };
         Ok(Step::Done(end, inbound))
@@ -173,11 +177,13 @@ impl WebSocket {
         Ok(())
     }
 
-    fn check_text(&self, payload: &[u8]) -> Result<(), TransportError> {
-        if self.is_text() && str::from_utf8(payload).is_err() {
-            return Err(TransportError::InvalidUtf8);
+    fn whole_message<'a>(&self, payload: &'a [u8]) -> Result<Inbound<'a>, TransportError> {
+        if self.is_text() {
+            let text = str::from_utf8(payload).map_err(|_| TransportError::InvalidUtf8)?;
+            Ok(Inbound::Text(text))
+        } else {
+            Ok(Inbound::Message(payload))
         }
-        Ok(())
     }
 
     fn take_fragment(
@@ -185,7 +191,7 @@ impl WebSocket {
         payload: &[u8],
         last: bool,
         limit: usize,
-    ) -> Result<Inbound, TransportError> {
+    ) -> Result<Inbound<'static>, TransportError> {
         let text = self.is_text();
         let fragments = self.fragments.get_or_insert_default();
         fragments.append(payload, limit);
@@ -199,7 +205,7 @@ impl WebSocket {
         Ok(Inbound::Assembled(whole.unwrap_or_default()))
     }
 
-    fn take_close(&mut self, payload: &[u8]) -> Result<Inbound, TransportError> {
+    fn take_close(&mut self, payload: &[u8]) -> Result<Inbound<'static>, TransportError> {
         let mut code = None;
         if let Some((bytes, reason)) = payload.split_first_chunk() {
             let number = u16::from_be_bytes(*bytes);

@@ -3,6 +3,9 @@
 /// A reason to refuse a request (ERROR) or a session (ABORT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WampError {
+    /// Somebody else's authid, or the wrong secret (AU-GEN-04).
+    AuthenticationDenied,
+    /// Not the client's fault, or too many tries.
     AuthenticationFailed,
     AuthenticationRequired,
     CallTimeout,
@@ -16,6 +19,7 @@ pub enum WampError {
     NoSuchProcedure,
     NoSuchRealm,
     NoSuchRegistration,
+    NoSuchRole,
     NoSuchSession,
     NoSuchSubscription,
     NotAuthorized,
@@ -33,6 +37,7 @@ pub enum WampError {
 impl WampError {
     pub const fn uri(self) -> &'static str {
         match self {
+            Self::AuthenticationDenied => "wamp.error.authentication_denied",
             Self::AuthenticationFailed => "wamp.error.authentication_failed",
             Self::AuthenticationRequired => "wamp.error.authentication_required",
             Self::CallTimeout => "wamp.error.timeout",
@@ -46,6 +51,7 @@ impl WampError {
             Self::NoSuchProcedure => "wamp.error.no_such_procedure",
             Self::NoSuchRealm => "wamp.error.no_such_realm",
             Self::NoSuchRegistration => "wamp.error.no_such_registration",
+            Self::NoSuchRole => "wamp.error.no_such_role",
             Self::NoSuchSession => "wamp.error.no_such_session",
             Self::NoSuchSubscription => "wamp.error.no_such_subscription",
             Self::NotAuthorized => "wamp.error.not_authorized",

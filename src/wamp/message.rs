@@ -4,6 +4,7 @@
 //! (BP-MSG-03).
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::id::{PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
 use super::options::{
@@ -46,7 +47,7 @@ pub mod code {
 pub enum ClientMessage<'a> {
     Hello(Box<Hello<'a>>),
     Abort { reason: Cow<'a, str> },
-    Authenticate { signature: Cow<'a, str>, extra: Dict },
+    Authenticate(Authenticate<'a>),
     Goodbye { reason: Cow<'a, str> },
     Error(InvocationError<'a>),
     Publish(Publish<'a>),
@@ -65,7 +66,7 @@ impl ClientMessage<'_> {
         match self {
             Self::Hello(_) => "HELLO",
             Self::Abort { .. } => "ABORT",
-            Self::Authenticate { .. } => "AUTHENTICATE",
+            Self::Authenticate(_) => "AUTHENTICATE",
             Self::Goodbye { .. } => "GOODBYE",
             Self::Error(_) => "ERROR",
             Self::Publish(_) => "PUBLISH",
@@ -80,7 +81,7 @@ impl ClientMessage<'_> {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Hello<'a> {
     /// `None` for a null realm (BP-SES-04).
     pub realm: Option<Cow<'a, str>>,
@@ -91,6 +92,31 @@ pub struct Hello<'a> {
     pub authid: Option<String>,
     pub authrole: Option<String>,
     pub authextra: Dict,
+}
+
+/// All but `authextra`, in which clients put what they like (AU-GEN-10).
+impl fmt::Debug for Hello<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { realm, roles, agent, authmethods, authid, authrole, .. } = self;
+        let mut shown = f.debug_struct("Hello");
+        shown.field("realm", realm).field("roles", roles).field("agent", agent);
+        shown.field("authmethods", authmethods).field("authid", authid);
+        shown.field("authrole", authrole).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a CHALLENGE.
+#[derive(Clone)]
+pub struct Authenticate<'a> {
+    /// A ticket, a signature or a proof: nobody may see it.
+    pub signature: Cow<'a, str>,
+    pub extra: Dict,
+}
+
+impl fmt::Debug for Authenticate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticate").finish_non_exhaustive()
+    }
 }
 
 /// An ERROR for an INVOCATION, the only one that a client may send (BP-MSG-02).
@@ -158,6 +184,10 @@ pub enum RouterMessage<'a> {
         /// Human-readable `Details.message`; empty: none.
         message: &'a str,
         reason: &'a str,
+    },
+    Challenge {
+        method: &'a str,
+        extra: &'a Dict,
     },
     Goodbye {
         /// Human-readable `Details.message`; empty: none.

@@ -17,8 +17,8 @@ mod weight;
 pub use error::{CloseReason, WampError};
 pub use id::{MAX_ID, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
 pub use message::{
-    Call, Cancel, ClientMessage, Hello, InvocationError, Publish, Register, RouterMessage,
-    Subscribe, Yield, code,
+    Authenticate, Call, Cancel, ClientMessage, Hello, InvocationError, Publish, Register,
+    RouterMessage, Subscribe, Yield, code,
 };
 pub use options::{
     CallOptions, CancelMode, Choice, ErrorDetails, Feature, Features, InvokePolicy, MatchPolicy,

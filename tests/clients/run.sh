@@ -78,16 +78,79 @@ key = "$scratch/key.pem"
 listen = "unix:$scratch/$name.sock"
 [[realm]]
 name = "realm1"
+[[realm.authenticator]]
+method = "anonymous"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
 [[realm]]
 name = "disclosing"
 publisher_disclosure = "always"
 caller_disclosure = "always"
+[[realm.authenticator]]
+method = "anonymous"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
+[[realm]]
+name = "restricted"
+[[realm.authenticator]]
+method = "anonymous"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = "org.open."
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
+[[realm.role.permission]]
+uri = "wamp.session.count"
+allow = ["call"]
 [timeouts]
 ping_interval_ms = 1000
 ping_timeout_ms = 2000
 [protocol]
 request_ids = "$request_ids"
 EOF
+    launch "$name" "$port"
+}
+
+# start_logins PORT: a router with the users of docs/authentication and some more; sets router_pid,
+# LOGIN_KEY and LOGIN_TICKET.
+start_logins() {
+    local port=$1 users=$scratch/users.toml
+    (umask 077 && "$CLIENTS_PYTHON" "$here/python/docs.py" users >"$users")
+    LOGIN_KEY=$("$bin" keygen cryptosign keyed --role user 2>&1 >>"$users")
+    LOGIN_KEY=${LOGIN_KEY#private key: }
+    LOGIN_TICKET=$("$bin" keygen ticket robot --role user 2>&1 >>"$users")
+    LOGIN_TICKET=${LOGIN_TICKET#ticket: }
+    printf '[[user]]\nauthid = "jim"\nrole = "user"\nwampcra = "${JIM_SECRET}"\n' >>"$users"
+    cat >"$scratch/logins.toml" <<EOF
+[[listener]]
+listen = "127.0.0.1:$port"
+[[realm]]
+name = "realm1"
+[[realm.authenticator]]
+method = "anonymous"
+EOF
+    local method
+    for method in ticket wampcra wamp-scram cryptosign; do
+        printf '[[realm.authenticator]]\nmethod = "%s"\nusers = "users.toml"\n' "$method"
+    done >>"$scratch/logins.toml"
+    # The tests fail more often than anybody should be allowed to.
+    printf '[limits]\nlogin_failures_per_address = 0\nlogin_failures_per_authid = 0\n' \
+        >>"$scratch/logins.toml"
+    JIM_SECRET=pencil launch logins "$port"
+}
+
+# launch NAME PORT: runs the router with the configuration of this name; sets router_pid.
+launch() {
+    local name=$1 port=$2
     "$bin" --config "$scratch/$name.toml" 2>"$work/$name.log" &
     router_pid=$!
     pids+=("$router_pid")
@@ -146,6 +209,10 @@ ROUTER_LENIENT_PORT=$(sed -n 's/.*127.0.0.1:\([0-9]*\)"/\1/p' "$scratch/lenient.
 ROUTER_PORT=$(free_port)
 ROUTER_UNIX=$scratch/router.sock
 export ROUTER_PORT ROUTER_LENIENT_PORT ROUTER_UNIX
+LOGIN_PORT=$(free_port)
+start_logins "$LOGIN_PORT"
+logins=$router_pid
+export LOGIN_PORT LOGIN_KEY LOGIN_TICKET
 tls_port=$(free_port)
 start_router router "$ROUTER_PORT" "$tls_port" strict
 
@@ -159,6 +226,9 @@ run javascript-tls 300 "${over_tls[@]}" "NODE_EXTRA_CA_CERTS=$scratch/ca.pem" \
     node "$here/js/matrix.mjs"
 run cross 120 "$CLIENTS_PYTHON" "$here/python/cross.py"
 run features 240 "$CLIENTS_PYTHON" "$here/python/features.py"
+run logins-python 240 "$CLIENTS_PYTHON" "$here/python/logins.py"
+run logins-javascript 300 node "$here/js/logins.mjs"
+run logins-docs 240 "$CLIENTS_PYTHON" "$here/python/docs.py"
 run readme 60 node "$here/js/readme.mjs"
 export ROUTER_PINGS_WITHIN_S=3
 run shutdown 60 "$CLIENTS_PYTHON" "$here/python/shutdown.py" "$router_pid"
@@ -172,7 +242,7 @@ if ((status == 0)); then passed=$((passed + 1)); else
     echo "FAIL the stopped router ended with status $status"
     failed=$((failed + 1))
 fi
-kill "$lenient" && wait "$lenient" || true
+kill "$lenient" "$logins" && wait "$lenient" "$logins" || true
 pids=()
 
 echo "$passed passed, $failed failed"

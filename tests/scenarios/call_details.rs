@@ -2,6 +2,7 @@
 
 use stentor::router::CallerDisclosure;
 
+use super::authorization::trusted;
 use super::dialogue::{check, check_realm};
 
 /// AP-GEN-01, BP-SES-07: what works is announced.
@@ -154,7 +155,7 @@ fn ap_cid_03_a_realm_may_forbid_disclosure() {
 #[test]
 fn ap_ctl_01_calls_have_a_trust_level_if_configured() {
     check_realm(
-        |realm| realm.anonymous_trustlevel = Some(3),
+        |realm| realm.access = trusted(3),
         r#"join a b c
            a sees dealer call_trustlevels
            b -> REGISTER {} com.p

@@ -24,6 +24,11 @@
 //!                                 the history of subscription 3 has these `args`; it is complete,
 //!                                 and has more, only if the line says so
 //! store waits | store saves | store fails   what is to be stored waits; then it succeeds, or not
+//! prove $p by wampcra joe secret from $x
+//!                                 what `joe` answers to a CHALLENGE with the Extra $x; binds also
+//!                                 $session and $nonce to what the Extra says of them
+//! verifier waits | verifier judges | verifier is full   tickets are to be judged; then they are
+//! a comes from 10.0.0.1:5         before anything else of `a`
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```
 //!
@@ -37,7 +42,8 @@ use stentor::router::{RealmSettings, RequestIdCheck, SessionRef, Settings};
 use stentor::shard::{Admission, Mail};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
-use crate::support::{Carrier, Incoming, Link, Network, Serializer};
+use super::words::{FULLY, PLAINLY, code, quoted, sorted, tokens};
+use crate::support::{Carrier, Incoming, Link, Network, Serializer, prove};
 
 /// Runs a dialogue with the default settings.
 pub(crate) fn check(dialogue: &str) {
@@ -205,9 +211,26 @@ impl Stage {
             }
             [name, "->", message @ ..] => self.say(name, message),
             [name, "<-", expected @ ..] => self.hear(name, expected),
-            _ => panic!("no statement: {}", self.line),
+            _ => self.run_login(&texts),
         }
         self.settle();
+    }
+
+    /// The statements about logins.
+    fn run_login(&mut self, words: &[&str]) {
+        match words {
+            ["verifier", "waits"] => self.network.links.verifier.is_held = true,
+            ["verifier", "judges"] => drop(self.network.serve_verifier(usize::MAX)),
+            ["verifier", "is", "full"] => self.network.links.verifier.is_full = true,
+            ["prove", proof, "by", method, authid, secret, "from", extra] => {
+                self.prove(proof, method, [authid, secret], extra);
+            }
+            [name, "comes", "from", peer] => {
+                self.network.peer = Some((*peer).to_owned());
+                self.actor(name);
+            }
+            _ => panic!("no statement: {}", self.line),
+        }
     }
 
     /// A router that runs wakes up when something is due; a leap in time is a stall.
@@ -288,6 +311,16 @@ impl Stage {
             });
         }
         Value::Array(message)
+    }
+
+    fn prove(&mut self, proof: &str, method: &str, [authid, secret]: [&str; 2], extra: &str) {
+        let extra = self.bindings[extra].clone();
+        let answer = prove(method, authid, secret, &extra);
+        self.bindings.insert(proof.to_owned(), json!(answer));
+        self.bindings.insert("$nonce".to_owned(), extra["nonce"].clone());
+        let challenge = extra["challenge"].as_str().unwrap_or_default();
+        let said: Value = serde_json::from_str(challenge).unwrap_or_default();
+        self.bindings.insert("$session".to_owned(), said["session"].clone());
     }
 
     /// Calls `wamp.subscription.get_events`, and looks at the payloads and the flags only.
@@ -490,105 +523,3 @@ impl Stage {
         self.network.check_empty();
     }
 }
-
-/// Words, separated by blanks outside of brackets and quotes.
-fn tokens(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let (mut depth, mut quoted) = (0, false);
-    for letter in line.chars() {
-        match letter {
-            '"' => quoted = !quoted,
-            '[' | '{' if !quoted => depth += 1,
-            ']' | '}' if !quoted => depth -= 1,
-            _ => {}
-        }
-        if letter == ' ' && depth == 0 && !quoted {
-            words.push(String::new());
-        } else {
-            words.last_mut().expect("there is a word").push(letter);
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-/// JSON with `*` and names that are not bound, as strings.
-fn quoted(text: &str) -> String {
-    let (mut result, mut in_string, mut in_name) = (String::new(), false, false);
-    for letter in text.chars() {
-        if in_name && !(letter.is_ascii_alphanumeric() || letter == '_') {
-            result.push('"');
-            in_name = false;
-        }
-        match letter {
-            '"' => in_string = !in_string,
-            '$' if !in_string => {
-                result.push('"');
-                in_name = true;
-            }
-            '*' if !in_string => {
-                result.push_str("\"*\"");
-                continue;
-            }
-            _ => {}
-        }
-        result.push(letter);
-    }
-    result
-}
-
-/// The same value with every list in one order.
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Array(items) => {
-            let mut items: Vec<Value> = items.into_iter().map(sorted).collect();
-            items.sort_unstable_by_key(Value::to_string);
-            Value::Array(items)
-        }
-        Value::Object(entries) => {
-            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect())
-        }
-        plain => plain,
-    }
-}
-
-/// A message's type code, and whether a client counts its request id.
-fn code(name: &str) -> (u16, bool) {
-    match name {
-        "HELLO" => (1, false),
-        "WELCOME" => (2, false),
-        "ABORT" => (3, false),
-        "CHALLENGE" => (4, false),
-        "AUTHENTICATE" => (5, false),
-        "GOODBYE" => (6, false),
-        "ERROR" => (8, false),
-        "PUBLISH" => (16, true),
-        "PUBLISHED" => (17, false),
-        "SUBSCRIBE" => (32, true),
-        "SUBSCRIBED" => (33, false),
-        "UNSUBSCRIBE" => (34, true),
-        "UNSUBSCRIBED" => (35, false),
-        "EVENT" => (36, false),
-        "CALL" => (48, true),
-        "CANCEL" => (49, false),
-        "RESULT" => (50, false),
-        "REGISTER" => (64, true),
-        "REGISTERED" => (65, false),
-        "UNREGISTER" => (66, true),
-        "UNREGISTERED" => (67, false),
-        "INVOCATION" => (68, false),
-        "INTERRUPT" => (69, false),
-        "YIELD" => (70, false),
-        other => panic!("no message: {other}"),
-    }
-}
-
-/// What `HELLO.Details` announces.
-const PLAINLY: &str = r#"{"roles":{"publisher":{},"subscriber":{},"caller":{},"callee":{}}}"#;
-const FULLY: &str = r#"{"roles":{"publisher":{"features":{"payload_passthru_mode":true}},
-    "subscriber":{"features":{"payload_passthru_mode":true}},
-    "caller":{"features":{"payload_passthru_mode":true,"progressive_call_results":true,
-        "progressive_call_invocations":true,"call_canceling":true}},
-    "callee":{"features":{"payload_passthru_mode":true,"progressive_call_results":true,
-        "progressive_call_invocations":true,"call_canceling":true,"call_timeout":true,
-        "call_reroute":true}}}}"#;

@@ -3,6 +3,7 @@
 
 use stentor::router::PublisherDisclosure;
 
+use super::authorization::trusted;
 use super::dialogue::{check, check_realm};
 
 /// AP-GEN-01: what the broker announces, and some of what it does not.
@@ -242,7 +243,7 @@ fn ap_pid_02_a_realm_may_always_disclose() {
 #[test]
 fn ap_ptl_01_events_carry_the_configured_trust_level() {
     check_realm(
-        |realm| realm.anonymous_trustlevel = Some(2),
+        |realm| realm.access = trusted(2),
         r#"join a b
            a -> SUBSCRIBE {} com.x
            a <- SUBSCRIBED 1 $s

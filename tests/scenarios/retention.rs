@@ -1,5 +1,6 @@
 //! Event retention (requirements 2.3.9).
 
+use super::authorization::trusted;
 use super::dialogue::{check, check_realm, check_with};
 
 /// AP-RET-01, AP-RET-02: without the options nothing is kept and nothing is given.
@@ -60,7 +61,7 @@ fn ap_ret_03_everyone_keeps_an_event() {
 #[test]
 fn ap_ret_04_it_keeps_what_it_had_when_it_was_published() {
     check_realm(
-        |realm| realm.anonymous_trustlevel = Some(0),
+        |realm| realm.access = trusted(0),
         r#"join a b
            a -> PUBLISH {"retain":true,"disclose_me":true,"acknowledge":true} com.x [1]
            a <- PUBLISHED 1 $p

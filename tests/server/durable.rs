@@ -28,10 +28,13 @@ fn configure(directory: &Path, events: usize) {
     let text = format!(
         "shards = 2\n\
          [[listener]]\nlisten = \"127.0.0.1:0\"\n\
-         [[realm]]\nname = \"realm1\"\n\
+         [[realm]]\nname = \"realm1\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n\
          [[realm.history]]\ntopic = \"com.x\"\nstore = \"durable\"\nevents = {events}\n\
          [[realm.history]]\ntopic = \"log.\"\nmatch = \"prefix\"\nstore = \"durable\"\n\
          events = {events}\n\
+         [[realm.role]]\nname = \"anonymous\"\n\
+         [[realm.role.permission]]\nuri = \"\"\nmatch = \"prefix\"\n\
+         allow = [\"publish\", \"subscribe\", \"call\", \"register\"]\n\
          [limits]\nhistory_answer_events = 100000\nhistory_answer_bytes = 16777216\n\
          [output]\nhard_bytes = 67108864\n\
          [storage]\npath = {store:?}\nretained = true\n"

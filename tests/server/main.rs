@@ -3,11 +3,13 @@
 #[path = "../sockets/mod.rs"]
 mod sockets;
 
+mod authorization;
 mod durable;
 mod history;
 mod hostile;
 mod limits;
 mod log;
+mod logins;
 #[cfg(target_os = "linux")]
 mod memory;
 mod process;

@@ -12,6 +12,9 @@ use crate::sockets::{Client, Kind, Lines, Pki, Stream, eventually};
 
 const MIB: usize = 1024 * 1024;
 
+/// Events of one publisher in a round.
+const EVENTS: usize = 50;
+
 /// Resident memory of a process, in bytes.
 fn resident(process: &Running) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
@@ -19,8 +22,8 @@ fn resident(process: &Running) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
-/// Large events of many lengths, for subscribers of two serializers that read late. Gives the most
-/// memory meanwhile, and sessions that began then and stay: what is theirs lies behind what is
+/// Events of many lengths, for subscribers of two serializers that read late: large ones, which are
+/// kept once, and such that each subscriber keeps a copy of. Gives the most memory meanwhile, and sessions that began then and stay: what is theirs lies behind what is
 /// freed.
 fn burst(process: &Running, address: &ListenAddress) -> (usize, Vec<Client>) {
     let kind = |number: usize| Kind::Raw([Codec::Json, Codec::MsgPack][number % 2]);
@@ -34,17 +37,20 @@ fn burst(process: &Running, address: &ListenAddress) -> (usize, Vec<Client>) {
     let mut publishers: Vec<_> = (0..6).map(|number| Client::join(address, kind(number))).collect();
     let (mut peak, mut stay) = (0, Vec::new());
     for round in 0..4 {
-        let event = |place: usize| {
-            let length = 350_000 + (round * 6 + place) * 29_989 % 350_000;
-            Value::from("x".repeat(length))
-        };
+        let event = |length: usize| Value::from("x".repeat(length));
         for (place, publisher) in publishers.iter_mut().enumerate() {
-            publisher.publish_acknowledged("com.x", &event(place));
+            let number = round * 6 + place;
+            let large = event(350_000 + number * 29_989 % 350_000);
+            publisher.publish_acknowledged("com.x", &large);
+            for copied in 1..EVENTS {
+                let length = 8_000 + (number * EVENTS + copied) * 1_009 % 8_000;
+                publisher.publish_acknowledged("com.x", &event(length));
+            }
         }
         peak = peak.max(resident(process));
         stay.extend((0..20).map(|number| Client::join(address, kind(number))));
         for subscriber in &mut subscribers {
-            (0..publishers.len()).for_each(|_| drop(subscriber.expect(36)));
+            (0..publishers.len() * EVENTS).for_each(|_| drop(subscriber.expect(36)));
         }
     }
     (peak, stay)

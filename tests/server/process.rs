@@ -247,7 +247,8 @@ fn the_log_says_what_was_too_big() {
 fn a_second_signal_stops_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("stentor.toml");
-    let text = "[[listener]]\nlisten = \"127.0.0.1:0\"\n[timeouts]\nclose_ms = 600000\n";
+    let text = "[[listener]]\nlisten = \"127.0.0.1:0\"\n[[realm]]\nname = \"realm1\"\n\
+        [[realm.authenticator]]\nmethod = \"anonymous\"\n[timeouts]\nclose_ms = 600000\n";
     fs::write(&file, text).unwrap();
     let mut stentor = Stentor::start(&["--config", file.to_str().unwrap()]);
     let mut client = Client::join(&stentor.address, JSON);

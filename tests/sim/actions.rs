@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use serde_json::{Map, Value, json};
+use stentor::authorization::Action;
 use stentor::router::RequestIdCheck;
 
 use super::client::{Expected, Request, Session, Stage};
@@ -130,6 +131,19 @@ impl World {
         id
     }
 
+    /// What is to be expected of what would succeed if everybody might do it.
+    pub(crate) fn permitted(
+        &self,
+        expected: Expected,
+        action: Action,
+        uri: &str,
+        policy: Policy,
+    ) -> Expected {
+        let may_succeed = matches!(expected, Expected::Success | Expected::DiscloseMe);
+        let is_denied = may_succeed && !self.plan.grants(action, uri, policy);
+        if is_denied { Expected::Denied } else { expected }
+    }
+
     pub(crate) fn pattern(&mut self, c: usize) -> (Pattern, Expected) {
         let realm = self.clients[c].session.realm;
         let (uri, policy, expected) = match self.rng.random_range(0..20) {
@@ -157,6 +171,7 @@ impl World {
         expected: Expected,
         get_retained: bool,
     ) {
+        let expected = self.permitted(expected, Action::Subscribe, &pattern.uri, pattern.policy);
         let request = self.next_request(c);
         let mut options = json!({});
         if pattern.policy != Policy::Exact || self.rng.random_bool(0.1) {
@@ -215,7 +230,8 @@ impl World {
         if !exclude_me {
             options["exclude_me"] = json!(false);
         }
-        let details = self.publish_options(c, &mut options);
+        expected = self.permitted(expected, Action::Publish, topic, Policy::Exact);
+        let details = self.publish_options(c, topic, &mut options);
         if details.is_none() && expected == Expected::Success {
             expected = Expected::DiscloseMe;
         }

@@ -1,11 +1,13 @@
 //! Answers to requests: each comes once, fits its request, and fails only where it may.
 
 use serde_json::Value;
+use stentor::authorization::Action;
 use stentor::router::{HistoryStore, RequestIdCheck};
 
 use super::client::{Expected, Held, Request};
 use super::endings::LIMIT;
 use super::hearing::number;
+use super::history::Ask;
 use super::model::Pattern;
 use super::world::World;
 
@@ -91,8 +93,12 @@ impl World {
             Request::Publish(number, Expected::Success) => {
                 uri == "wamp.error.canceled" && self.is_durable(c, *number)
             }
-            Request::Events(_) => false,
+            Request::Events(ask) => uri == NOT_AUTHORIZED && !self.may_read(ask),
             Request::Meta(ask) => self.may_ask_fail(c, ask, uri),
+            Request::Subscribe(_, Expected::Denied)
+            | Request::Publish(_, Expected::Denied)
+            | Request::Register(_, _, Expected::Denied)
+            | Request::Call(_, Expected::Denied) => uri == NOT_AUTHORIZED,
             Request::Publish(_, Expected::DiscloseMe)
             | Request::Register(_, _, Expected::DiscloseMe) => uri == DISCLOSE_ME,
             Request::Call(_, Expected::DiscloseMe) => uri == DISCLOSE_ME || tight && uri == LIMIT,
@@ -118,6 +124,11 @@ impl World {
         assert!(allowed, "c{c} hears {uri} for {request:?}");
     }
 
+    /// Whether who asks for a history may have subscribed to its topic.
+    pub(crate) fn may_read(&self, ask: &Ask) -> bool {
+        self.plan.grants(Action::Subscribe, &ask.pattern.uri, ask.pattern.policy)
+    }
+
     /// A few of the calls that are over are remembered.
     fn note_ended_call(&mut self, c: usize, request: u64) {
         let ended = &mut self.clients[c].session.ended_calls;
@@ -135,4 +146,5 @@ impl World {
     }
 }
 
+const NOT_AUTHORIZED: &str = "wamp.error.not_authorized";
 const DISCLOSE_ME: &str = "wamp.error.option_disallowed.disclose_me";

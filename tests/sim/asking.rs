@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use serde_json::{Value, json};
+use stentor::authorization::Action;
 use stentor::wamp::SessionId;
 
 use super::client::{Excuse, Request, Stage};
@@ -49,7 +50,7 @@ pub(crate) enum MetaAsk {
     },
     /// Leaves a testament.
     AddTestament {
-        is_refused: bool,
+        refusal: Option<&'static str>,
     },
     /// Ends many sessions.
     Sweep(usize),
@@ -118,8 +119,7 @@ impl World {
     }
 
     pub(crate) fn may_kill(&self) -> bool {
-        let realm = &self.plan.realm;
-        realm.admin_roles.contains(&realm.anonymous_role)
+        self.plan.may_kill()
     }
 
     /// Something that the session holds: a kind of things, the id and the pattern of one.
@@ -157,7 +157,12 @@ impl World {
         }
         let topic = *pick(&mut self.rng, &["com.a", "com.b", "x"]);
         let mut options = json!({});
-        let details = self.publish_options(c, &mut options);
+        let details = self.publish_options(c, topic, &mut options);
+        let refusal = match (self.plan.grants(Action::Publish, topic, Policy::Exact), &details) {
+            (false, _) => Some("wamp.error.not_authorized"),
+            (true, None) => Some("wamp.error.option_disallowed.disclose_me"),
+            (true, Some(_)) => None,
+        };
         if let Some(options) = options.as_object_mut() {
             options.remove("retain");
         }
@@ -170,10 +175,10 @@ impl World {
             payload,
             exclude_me: true,
             options,
-            details: details.clone().unwrap_or_default(),
+            details: details.unwrap_or_default(),
             settled: false,
             is_in_memory: true,
-            void: self.clients[c].hostile || details.is_none(),
+            void: self.clients[c].hostile || refusal.is_some(),
             id: None,
             sent_bytes: 0,
         };
@@ -181,7 +186,7 @@ impl World {
         let session = &mut self.clients[c].session;
         self.model.testaments.insert(tag, session.id);
         session.testaments.push(tag);
-        let ask = MetaAsk::AddTestament { is_refused: details.is_none() };
+        let ask = MetaAsk::AddTestament { refusal };
         self.ask_with(c, "wamp.session.add_testament", &args, &kwargs, ask);
     }
 
@@ -249,7 +254,7 @@ impl World {
                 assert!(!self.is_listed(c, id), "the killed is still there");
                 self.note("killed", format_args!("c{c} {id}"));
             }
-            MetaAsk::AddTestament { is_refused } => assert!(!is_refused),
+            MetaAsk::AddTestament { refusal } => assert_eq!(refusal, None),
             MetaAsk::Flush(tags) => {
                 for tag in tags {
                     let testament = self.model.publications.get_mut(&(tag, 1));
@@ -278,9 +283,7 @@ impl World {
                 let gone = ["wamp.error.no_such_subscription", "wamp.error.no_such_registration"];
                 gone.contains(&uri) && !self.still_holds(c, *id)
             }
-            MetaAsk::AddTestament { is_refused: true } => {
-                uri == "wamp.error.option_disallowed.disclose_me"
-            }
+            MetaAsk::AddTestament { refusal: Some(expected) } => uri == *expected,
             // Where it is not kept, nobody hears of it.
             MetaAsk::AddTestament { .. } => self.plan.tight_limits && uri == LIMIT,
         }

@@ -51,8 +51,9 @@ const ENCODINGS: usize = 6;
 const UNIT_BYTES: usize = 64;
 const MESSAGE_UNITS: usize = 16;
 
-/// Units that a step spends on one message, look-up or member before it asks whether it is over.
-const INDIVISIBLE_UNITS: usize = 100;
+/// Units that a step spends on one message, on a look-up of all patterns that may match, or on a
+/// member before it asks whether it is over.
+const INDIVISIBLE_UNITS: usize = 200;
 
 /// What mail weighs besides the payload.
 const MAIL_BYTES: usize = 2_000;

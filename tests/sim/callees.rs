@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use serde_json::{Map, Value, json};
+use stentor::authorization::{Action, Disclosure};
 use stentor::router::CallerDisclosure;
 
 use super::actions::with_payload;
@@ -47,6 +48,7 @@ impl World {
                 expected = Expected::DiscloseMe;
             }
         }
+        expected = self.permitted(expected, Action::Register, &pattern.uri, pattern.policy);
         self.model.unsettle_calls(&pattern);
         self.say(c, "REGISTER", &json!([64, request, options, pattern.uri]));
         self.expect(c, request, Request::Register(pattern, terms, expected));
@@ -201,12 +203,15 @@ impl World {
         let in_passthru = call.course.passthru != json!({});
         assert!(!in_passthru || announced.answers_in_passthru, "AP-PPT-03: {from}/{sequence}");
         assert!(!call.course.is_upload || announced.advanced, "AP-PCI-04: {from}/{sequence}");
-        let disclosed = match self.plan.realm.caller_disclosure {
-            CallerDisclosure::Allow => call.course.disclose_me || held.terms.disclose_caller,
-            CallerDisclosure::Forbid => false,
-            CallerDisclosure::Always => true,
-        };
-        let level = self.plan.realm.anonymous_trustlevel;
+        self.plan.check_granted([Action::Call, Action::Register], &call.procedure);
+        let by_rule = self.plan.discloses(Disclosure::Caller, &call.procedure);
+        let disclosed = by_rule
+            || match self.plan.realm.caller_disclosure {
+                CallerDisclosure::Allow => call.course.disclose_me || held.terms.disclose_caller,
+                CallerDisclosure::Forbid => false,
+                CallerDisclosure::Always => true,
+            };
+        let level = self.plan.trustlevel(Action::Call, &call.procedure);
         let mut details = details(call, held, announced, again, disclosed, level);
         let forwarded = details.get("timeout").is_some();
         let rest = details.clone();

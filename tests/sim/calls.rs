@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 use serde_json::{Map, Value, json};
+use stentor::authorization::{Action, Disclosure};
 use stentor::clock::Millis;
-use stentor::router::CallerDisclosure;
+use stentor::router::{CallerDisclosure, SessionRef};
 
 use super::actions::{INVALID, URIS, with_payload};
 use super::client::{Announced, Expected, Request, Stage};
 use super::hearing::{number, payload};
-use super::model::{Call, Payload, Tag};
+use super::model::{Call, Payload, Policy, Tag};
 use super::plan::pick;
 use super::world::World;
 
@@ -125,7 +126,9 @@ impl World {
         let payload = self.payload(self.clients[c].session.tag, sequence);
         let (options, course) = self.call_options(c);
         let expected = match (expected, self.plan.realm.caller_disclosure) {
-            (Expected::Success, CallerDisclosure::Forbid) if course.disclose_me => {
+            (Expected::Success, CallerDisclosure::Forbid)
+                if course.disclose_me && !self.plan.discloses(Disclosure::Caller, procedure) =>
+            {
                 Expected::DiscloseMe
             }
             _ => expected,
@@ -143,6 +146,7 @@ impl World {
         options: Value,
         course: Course,
     ) -> (Tag, u64) {
+        let expected = self.permitted(expected, Action::Call, procedure, Policy::Exact);
         let request = self.next_request(c);
         let session = &mut self.clients[c].session;
         session.calls += 1;
@@ -226,6 +230,9 @@ impl World {
 
     /// The callees that could get a call, if each of them is there to stay as far as one knows.
     fn sure_callees(&self, realm: &str, procedure: &str) -> Vec<Tag> {
+        if self.has_departing_callee(realm, procedure) {
+            return Vec::new();
+        }
         let mut sure = Vec::new();
         for client in &self.clients {
             if matches!(client.stage, Stage::Leaving | Stage::Quitting) {
@@ -249,6 +256,21 @@ impl World {
             }
         }
         sure
+    }
+
+    /// Whether the router still knows a callee whose client has gone.
+    fn has_departing_callee(&self, realm: &str, procedure: &str) -> bool {
+        let procedures = &self.net.router.realm(realm).expect("it is configured").procedures;
+        let all = procedures.list(usize::MAX).expect("there is no limit");
+        let all = all.exact.into_iter().chain(all.prefix).chain(all.wildcard);
+        let described = all.filter_map(|registration| procedures.get(registration));
+        let matching = described.filter(|it| it.policy.matches(&it.uri, procedure));
+        let mut callees = matching.filter_map(|it| procedures.callees(&it.uri, it.policy));
+        let is_here = |callee: &SessionRef| {
+            let mut here = self.clients.iter().filter(|client| client.stage == Stage::Joined);
+            here.any(|client| client.session.id == callee.session.get())
+        };
+        callees.any(|callees| !callees.iter().all(is_here))
     }
 
     fn cancel(&mut self, c: usize) {

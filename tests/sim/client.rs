@@ -200,6 +200,8 @@ pub(crate) enum Expected {
     InvalidUri,
     /// `wamp.error.option_disallowed.disclose_me`.
     DiscloseMe,
+    /// `wamp.error.not_authorized`.
+    Denied,
     /// `wamp.error.no_such_procedure`: the URI is the protocol's.
     NoSuchProcedure,
 }

@@ -106,7 +106,7 @@ impl World {
     fn hear_close(&mut self, c: usize, code: u16) {
         self.note(&format!("heard close {code}"), format_args!("c{c}"));
         if self.clients[c].stage != Stage::Ending {
-            self.assert_excused(c, "a close frame", ANY);
+            self.assert_excused(c, &format!("close {code}"), reasons_to_close(code));
             self.be_ended(c);
         }
         self.clients[c].closed = true;
@@ -118,10 +118,11 @@ impl World {
 
     fn hear_end(&mut self, c: usize) {
         self.note("heard the end", format_args!("c{c}"));
-        if !matches!(self.clients[c].stage, Stage::Ending | Stage::Quitting) {
-            self.assert_excused(c, "the end", ANY);
-        }
         let cut = self.net.links.pipes[self.clients[c].pipe].cut;
+        if !matches!(self.clients[c].stage, Stage::Ending | Stage::Quitting) {
+            let reasons = if cut { WITHOUT_ROOM } else { WITHOUT_A_WORD };
+            self.assert_excused(c, "the end", reasons);
+        }
         assert!(cut || self.clients[c].link.is_drained(), "a farewell follows whole frames");
         if self.clients[c].stage != Stage::Ending {
             self.be_ended(c);
@@ -133,7 +134,8 @@ impl World {
 
     /// The router ended the session, nobody knows when.
     fn be_ended(&mut self, c: usize) {
-        if !self.clients[c].hostile {
+        // What came before a violation was dealt with, if that was what ended the session.
+        if self.excuses(c) != [Excuse::Hostile] {
             self.model.forgive_publisher(self.clients[c].session.tag, 0);
         }
         self.session_is_over(c);
@@ -183,9 +185,9 @@ impl World {
         let client = &mut self.clients[c];
         client.session.id = id;
         client.session.authid = message[2]["authid"].as_str().expect("an authid").to_owned();
-        client.session.authrole = self.plan.realm.anonymous_role.clone();
+        client.session.authrole = self.plan.anonymous_role().to_owned();
         assert_eq!(message[2]["authrole"], json!(client.session.authrole));
-        let has_level = self.plan.realm.anonymous_trustlevel.is_some();
+        let has_level = self.plan.has_trustlevels();
         for (role, feature) in
             [("broker", "publication_trustlevels"), ("dealer", "call_trustlevels")]
         {
@@ -239,13 +241,29 @@ impl World {
     }
 }
 
-const ANY: &[Excuse] = &[
+/// What the router closes a WebSocket for with this code, if it has said nothing else before.
+fn reasons_to_close(code: u16) -> &'static [Excuse] {
+    match code {
+        1_000 | 1_002 | 1_003 | 1_007 | 1_009 => &[Excuse::Hostile],
+        1_001 => &[Excuse::Shutdown],
+        1_008 => &[Excuse::Late, Excuse::Silent, Excuse::Slow],
+        _ => &[],
+    }
+}
+
+/// Why a socket is closed and nothing said: there is nothing to say it in. Who is killed hears
+/// GOODBYE.
+const WITHOUT_A_WORD: &[Excuse] =
+    &[Excuse::Hostile, Excuse::Late, Excuse::Silent, Excuse::Slow, Excuse::Shutdown];
+
+/// Why one is closed that did not take in time what was said.
+const WITHOUT_ROOM: &[Excuse] = &[
     Excuse::Hostile,
-    Excuse::Slow,
-    Excuse::Silent,
     Excuse::Late,
-    Excuse::Killed,
+    Excuse::Silent,
+    Excuse::Slow,
     Excuse::Shutdown,
+    Excuse::Killed,
 ];
 
 pub(crate) fn number(value: &Value) -> u64 {

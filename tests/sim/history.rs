@@ -18,7 +18,7 @@ use super::world::{REALMS, World};
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     id: u64,
-    pattern: Pattern,
+    pub(crate) pattern: Pattern,
     reverse: bool,
     limit: Option<u64>,
     topic: Option<&'static str>,
@@ -95,6 +95,7 @@ impl World {
     /// The answer holds what was published, as it was published, in one order for all, and all of
     /// it if it says so; and nothing that the session may not see (AP-HIS-01 to AP-HIS-06).
     pub(crate) fn hear_history(&mut self, c: usize, ask: &Ask, answer: &[Value]) {
+        assert!(self.may_read(ask), "who may not subscribe reads no history: c{c}");
         let events = answer[0].as_array().expect("a list of events");
         let mut heard: Vec<(Tag, u64)> = Vec::new();
         for event in events {

@@ -1,12 +1,13 @@
 //! A seeded simulation of a whole router: shards, mail, sockets, clients and time in one thread.
 //!
-//! `plan` draws the settings of a seed, `world` draws one action a step. `actions` and `hostile`
-//! are what clients do, `pubsub` what publications may be, `history` what is kept of them, `calls`
-//! and `callees` the two sides of calls, `revocation` what an administrator takes away, `meta` what
-//! the router tells of itself, `asking` and `sweeping` what it is asked, `crowding` what makes
-//! work. `hearing` and `answers` judge with the help of `model`, `endings` how calls end, `probing`
-//! who gets them at rest, `bounds` what a shard holds and does. `restarting` and `closing` end a
-//! process and a run, `log` keeps the trace.
+//! `plan` draws the settings of a seed, `permissions` who may do what, `world` draws one action a
+//! step. `actions` and `hostile` are what clients do, `pubsub` what publications may be, `history`
+//! what is kept of them, `calls` and `callees` the two sides of calls, `revocation` what an
+//! administrator takes away, `meta` what the router tells of itself, `asking` and `sweeping` what
+//! it is asked, `crowding` what makes work. `hearing` and `answers` judge with the help of `model`,
+//! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does.
+//! `restarting` and `closing` end a process and a run, `log` keeps the trace. `logins` is a
+//! simulation of its own.
 
 mod actions;
 mod answers;
@@ -22,8 +23,10 @@ mod hearing;
 mod history;
 mod hostile;
 mod log;
+pub(crate) mod logins;
 mod meta;
 mod model;
+mod permissions;
 mod plan;
 mod probing;
 mod pubsub;

@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use stentor::authentication::AuthenticatorSettings;
 use stentor::limits::{Limits, OutputLimits, SlowConsumerPolicy, Timeouts, TurnLimits};
 use stentor::router::{
     CallerDisclosure, PublisherDisclosure, RealmSettings, RequestIdCheck, Settings,
@@ -86,6 +87,11 @@ impl Plan {
         }
     }
 
+    /// The role of those who join without authentication.
+    pub(crate) fn anonymous_role(&self) -> &str {
+        self.realm.authenticators[0].anonymous_role()
+    }
+
     /// More bytes than any frame has.
     pub(crate) const fn largest_frame_bytes(&self) -> usize {
         if self.is_large { 2 * LARGE_BYTES } else { LARGEST_FRAME_BYTES }
@@ -117,8 +123,8 @@ fn realm(rng: &mut StdRng) -> RealmSettings {
     let anonymous_role = (*pick(rng, &["anonymous", "guest"])).to_owned();
     let mut realm = RealmSettings {
         admin_roles: if rng.random_bool(0.5) { vec![anonymous_role.clone()] } else { Vec::new() },
-        anonymous_role,
-        anonymous_trustlevel: rng.random_bool(0.2).then_some(3),
+        access: super::permissions::draw(rng, &anonymous_role),
+        authenticators: vec![AuthenticatorSettings::anonymous(anonymous_role)],
         publisher_disclosure: *pick(rng, &disclosures),
         caller_disclosure: *pick(rng, &of_callers),
         ..RealmSettings::default()
@@ -171,6 +177,7 @@ fn output(rng: &mut StdRng, tight_hard: bool, tight_total: bool) -> OutputLimits
 fn timeouts(rng: &mut StdRng) -> Timeouts {
     Timeouts {
         handshake_ms: *pick(rng, &[2_000, 20_000]),
+        login_ms: 10_000,
         ping_interval_ms: *pick(rng, &[0, 300, 1_500, 3_000]),
         rawsocket_pings: rng.random_bool(0.5),
         ping_timeout_ms: *pick(rng, &[200, 1_000]),

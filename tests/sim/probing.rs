@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use stentor::authorization::Action;
 
 use super::actions::URIS;
 use super::client::{Expected, Request, Stage, Terms};
@@ -38,7 +39,8 @@ impl World {
     pub(crate) fn probe(&mut self) {
         let joined = |world: &Self, c: usize| world.clients[c].stage == Stage::Joined;
         let Some(c) = self.any_such(joined) else { return };
-        let targets: Vec<Target> = URIS.iter().filter_map(|uri| self.target(c, uri)).collect();
+        let callable = URIS.iter().filter(|uri| self.plan.grants(Action::Call, uri, Policy::Exact));
+        let targets: Vec<Target> = callable.filter_map(|uri| self.target(c, uri)).collect();
         if targets.is_empty() {
             return;
         }
@@ -179,7 +181,7 @@ impl Target {
 impl Pattern {
     /// The larger, the better the match: exact, then the longest prefix, then the wildcard with
     /// the longest runs of components from the left (AP-PBR-04).
-    fn rank(&self) -> (u8, Vec<usize>) {
+    pub(crate) fn rank(&self) -> (u8, Vec<usize>) {
         match self.policy {
             Policy::Exact => (2, Vec::new()),
             Policy::Prefix => (1, vec![self.uri.len()]),

@@ -3,6 +3,7 @@
 
 use rand::RngExt;
 use serde_json::{Value, json};
+use stentor::authorization::{Action, Disclosure};
 use stentor::router::PublisherDisclosure;
 
 use super::calls::extend;
@@ -79,7 +80,12 @@ impl Publication {
 impl World {
     /// Adds options to a PUBLISH; gives what will stand in EVENT.Details, or `None` if the realm
     /// refuses the publication.
-    pub(crate) fn publish_options(&mut self, c: usize, options: &mut Value) -> Option<Value> {
+    pub(crate) fn publish_options(
+        &mut self,
+        c: usize,
+        topic: &str,
+        options: &mut Value,
+    ) -> Option<Value> {
         if self.rng.random_bool(0.2) {
             options["retain"] = json!(true);
         }
@@ -97,7 +103,9 @@ impl World {
             extend(&mut details, &keys);
         }
         let disclosure = self.plan.realm.publisher_disclosure;
-        if disclosure == PublisherDisclosure::Always
+        let by_rule = self.plan.discloses(Disclosure::Publisher, topic);
+        if by_rule
+            || disclosure == PublisherDisclosure::Always
             || asks && disclosure == PublisherDisclosure::Allow
         {
             let session = &self.clients[c].session;
@@ -105,16 +113,16 @@ impl World {
             details["publisher_authid"] = json!(session.authid);
             details["publisher_authrole"] = json!(session.authrole);
         }
-        if let Some(level) = self.plan.realm.anonymous_trustlevel {
+        if let Some(level) = self.plan.trustlevel(Action::Publish, topic) {
             details["trustlevel"] = json!(level);
         }
-        let refused = asks && disclosure == PublisherDisclosure::Forbid;
+        let refused = asks && disclosure == PublisherDisclosure::Forbid && !by_rule;
         (!refused).then_some(details)
     }
 
     /// One or two lists that name some of the clients.
     fn lists(&mut self, options: &mut Value) {
-        let role = self.plan.realm.anonymous_role.clone();
+        let role = self.plan.anonymous_role().to_owned();
         for _ in 0..self.rng.random_range(1..=2) {
             let list = *pick(&mut self.rng, LISTS);
             let mut names = Vec::new();
@@ -200,6 +208,7 @@ impl World {
         let publication = publication.expect("the event was published");
         assert!(!publication.void, "event {from}/{sequence} comes from behind a violation");
         assert!(held.pattern.matches(publication.realm, &publication.topic), "the topic matches");
+        self.plan.check_granted([Action::Publish, Action::Subscribe], &publication.topic);
         assert_eq!(payload, publication.payload, "the payload of {from}/{sequence}");
         let details = publication.details(held.pattern.policy != Policy::Exact, is_retained);
         assert_eq!(message[3], details, "the details of {from}/{sequence}");

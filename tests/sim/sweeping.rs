@@ -67,7 +67,7 @@ impl World {
     pub(crate) fn sweep(&mut self, c: usize) {
         let Some((other, ..)) = self.somebody(c) else { return };
         let authid = self.clients[other].session.authid.clone();
-        let role = self.plan.realm.anonymous_role.clone();
+        let role = self.plan.anonymous_role().to_owned();
         let (what, args) = match self.rng.random_range(0..4) {
             0 => ("kill_all", json!([])),
             1 => ("kill_by_authrole", json!([role])),

@@ -31,13 +31,15 @@ pub(crate) enum Incoming {
 pub(crate) struct Link {
     pub(crate) carrier: Carrier,
     pub(crate) serializer: Serializer,
+    /// Where a WebSocket is opened.
+    pub(crate) path: &'static str,
     unread: Vec<u8>,
     opened: bool,
 }
 
 impl Link {
     pub(crate) const fn new(carrier: Carrier, serializer: Serializer) -> Self {
-        Self { carrier, serializer, unread: Vec::new(), opened: false }
+        Self { carrier, serializer, path: "/", unread: Vec::new(), opened: false }
     }
 
     /// Bytes of one message that the router may send at most.
@@ -55,9 +57,10 @@ impl Link {
                 vec![0x7F, exponent << 4 | self.serializer.rawsocket_id(), 0, 0]
             }
             Carrier::WebSocket => format!(
-                "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                "GET {} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
                  Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {}\r\n\r\n",
+                self.path,
                 self.serializer.subprotocol()
             )
             .into_bytes(),

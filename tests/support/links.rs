@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Error, ErrorKind, Result};
 
+use stentor::authentication::Check;
 use stentor::clock::Millis;
-use stentor::router::{Deposit, HISTORY, Receipt, ShardId, ShardSet};
+use stentor::router::{Deposit, HISTORY, Receipt, SessionRef, ShardId, ShardSet};
 use stentor::shard::{Batch, Wire};
 
 use super::Store;
@@ -96,12 +97,24 @@ impl Pipe {
     }
 }
 
+/// Answers that wait to be judged.
+#[derive(Default)]
+pub(crate) struct Verifier {
+    pub(crate) queue: VecDeque<(SessionRef, Check)>,
+    /// It judges nothing unless told to.
+    pub(crate) is_held: bool,
+    /// It takes no more.
+    pub(crate) is_full: bool,
+}
+
 pub(crate) struct Links {
     /// The shard whose turn it is.
     pub(crate) shard: usize,
     pub(crate) pipes: Vec<Pipe>,
     /// What stands in for the disk.
     pub(crate) store: Store,
+    /// What stands in for those who judge tickets.
+    pub(crate) verifier: Verifier,
     /// Bytes that may wait at a shard or the store before those who feed it are not read.
     pub(crate) high_mark_bytes: usize,
     /// The largest weight of what one turn had for one shard.
@@ -125,6 +138,7 @@ impl Links {
             shard: 0,
             pipes: Vec::new(),
             store: Store::default(),
+            verifier: Verifier::default(),
             high_mark_bytes: usize::MAX,
             largest_batch_bytes: 0,
             pauses: 0,
@@ -280,6 +294,13 @@ impl Wire for Links {
     fn store(&mut self, deposits: Vec<Deposit>, weight: usize) {
         *self.queued.entry(HISTORY).or_default() += weight;
         self.store.queue.extend(deposits);
+    }
+
+    fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {
+        if !self.verifier.is_full {
+            self.verifier.queue.push_back((applicant, check));
+        }
+        !self.verifier.is_full
     }
 
     fn release(&mut self, weight: usize) {

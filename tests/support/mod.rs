@@ -5,10 +5,14 @@ mod judgement;
 mod link;
 mod links;
 mod network;
+mod proofs;
 mod serializer;
 mod store;
+mod users;
 
 pub(crate) use link::{Carrier, Incoming, Link};
 pub(crate) use network::Network;
+pub(crate) use proofs::{CLIENT_NONCE, prove, public_key_of};
 pub(crate) use serializer::Serializer;
 pub(crate) use store::Store;
+pub(crate) use users::{user, user_with_chosen_ticket};

@@ -22,7 +22,9 @@ pub(crate) struct Network {
     pub(crate) links: Links,
     /// The polls tell of every socket that is ready.
     pub(crate) sees_all: bool,
-    rules: Arc<TransportRules>,
+    pub(crate) rules: Arc<TransportRules>,
+    /// Where the next client comes from.
+    pub(crate) peer: Option<String>,
 }
 
 impl Network {
@@ -56,6 +58,7 @@ impl Network {
             links: Links::new(shards),
             sees_all: true,
             rules: Arc::new(rules),
+            peer: None,
         }
     }
 
@@ -82,7 +85,7 @@ impl Network {
     /// A new socket on a shard; the number names it from now on.
     pub(crate) fn connect(&mut self, shard: usize, admission: Admission, capacity: usize) -> usize {
         let pipe = self.links.pipes.len();
-        let peer = format!("client {pipe}").into_boxed_str();
+        let peer = self.peer.take().unwrap_or_else(|| format!("client {pipe}")).into_boxed_str();
         self.links.shard = shard;
         let (rules, now) = (&self.rules, self.now);
         let slot = self.turns[shard].open(&mut self.links, rules, peer, admission, now);
@@ -207,6 +210,17 @@ impl Network {
         receipts.len()
     }
 
+    /// Those who judge tickets deal with the front of their queue.
+    pub(crate) fn serve_verifier(&mut self, count: usize) -> usize {
+        let verifier = &mut self.links.verifier;
+        let served: Vec<_> = verifier.queue.drain(..count.min(verifier.queue.len())).collect();
+        for (applicant, check) in &served {
+            let mail = Mail::Judged { applicant: *applicant, is_genuine: check.run() };
+            self.deliver(usize::from(applicant.shard.0), mail);
+        }
+        served.len()
+    }
+
     /// Mail from outside of all shards.
     pub(crate) fn deliver(&mut self, shard: usize, mail: Mail) {
         self.turns[shard].accept(Batch { mail: vec![mail], weight: 0 });
@@ -252,6 +266,9 @@ impl Network {
             if !self.links.store.is_held {
                 self.serve_store(usize::MAX, true);
             }
+            if !self.links.verifier.is_held {
+                self.serve_verifier(usize::MAX);
+            }
             for shard in 0..self.turns.len() {
                 self.turn(shard);
             }
@@ -262,7 +279,9 @@ impl Network {
             let store = &self.links.store;
             let is_busy = (0..self.turns.len()).any(|shard| self.is_busy(shard));
             let is_stored = store.is_held || store.queue.is_empty();
-            if !is_busy && is_stored && self.mail_routes().is_empty() {
+            let verifier = &self.links.verifier;
+            let is_judged = verifier.is_held || verifier.queue.is_empty();
+            if !is_busy && is_stored && is_judged && self.mail_routes().is_empty() {
                 // No mail is under way, so each pending call has its invocation and no other.
                 let now = self.router.snapshot();
                 assert_eq!(now.calls, now.invocations, "the two halves of calls");

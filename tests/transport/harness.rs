@@ -70,7 +70,7 @@ impl Connection {
                     return;
                 }
                 Ok(Some((consumed, inbound))) => {
-                    self.events.push(event(inbound, &self.pending));
+                    self.events.push(event(inbound));
                     self.pending.drain(..consumed);
                 }
                 Err(error) => self.error = Some(error),
@@ -96,12 +96,13 @@ impl Connection {
     }
 }
 
-fn event(inbound: Inbound, input: &[u8]) -> Event {
+fn event(inbound: Inbound<'_>) -> Event {
     match inbound {
         Inbound::Opened { codec, framing, max_message_bytes } => {
             Event::Opened(codec, framing, max_message_bytes)
         }
-        Inbound::Message(range) => Event::Message(input[range].to_vec()),
+        Inbound::Message(bytes) => Event::Message(bytes.to_vec()),
+        Inbound::Text(text) => Event::Message(text.as_bytes().to_vec()),
         Inbound::Assembled(bytes) => Event::Message(bytes),
         Inbound::Control => Event::Control,
         Inbound::Closed => Event::Closed,

@@ -2,21 +2,25 @@
 
 use rand::RngExt;
 
+use super::super::authorize::{Asked, Refused};
 use super::super::broker::{Refusal, check_uri};
 use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
 use super::super::timers::CallTimer;
+use super::super::work::PATTERN_UNITS;
 use super::super::{Invoke, Mail, Outcome, Return, SendError, Shard};
 use super::details::{
     check_callee, check_caller, check_disclosure, dealer_timeout_ms, invocation_details,
     takes_progress,
 };
 use super::{CALLEE_LEFT, NO_SUCH_PROCEDURE};
+use crate::authorization::{Action, Terms};
 use crate::clock::Millis;
 use crate::router::{PickError, Picked, SessionRef, Tour, Traits};
 use crate::session::{CallExtra, PendingCall, PendingInvocation, Retained, Upload};
 use crate::wamp::{
-    Call, Dict, Feature, Payload, Role, RouterMessage, Value, WampError, code, is_reserved,
+    Call, Dict, Feature, MatchPolicy, Payload, Role, RouterMessage, Value, WampError, code,
+    is_reserved,
 };
 
 impl Shard {
@@ -45,34 +49,49 @@ impl Shard {
             self.handle_meta_call(slot, &call);
             return Ok(());
         }
-        let routed = self.route_call(slot, &call).and_then(|picked| {
+        let routed = self.route_call(slot, &call).and_then(|(picked, terms)| {
             self.check_room(slot, &call, picked.traits)?;
-            Ok(picked)
+            Ok((picked, terms))
         });
         match routed {
-            Ok(picked) => self.start_call(slot, call, picked, now),
-            Err(refusal) => {
+            Ok((picked, terms)) => self.start_call(slot, call, picked, terms, now),
+            Err(refused) => {
                 self.counters.calls_refused.increment();
                 if call.options.progress {
                     self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
                 }
-                self.refuse(slot, code::CALL, call.request, refusal);
+                let asked = Asked(Action::Call, &call.procedure);
+                self.refuse_request(slot, Some((code::CALL, call.request)), asked, refused);
             }
         }
         Ok(())
     }
 
-    /// Every check that can refuse a call: URI, then registration, then limits (BP-CALL-01).
-    fn route_call(&mut self, slot: u32, call: &Call<'_>) -> Result<Picked, Refusal> {
+    /// Every check that can refuse a call: URI, permission, limits, then registration (BP-CALL-01).
+    fn route_call(&mut self, slot: u32, call: &Call<'_>) -> Result<(Picked, Terms), Refused> {
         let limits = &self.router.settings.limits;
-        let session = self.connections[slot as usize].session().expect("it has called");
+        let session = self.connections[slot as usize].session_mut().expect("it has called");
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &session.realm;
-        check_uri(realm, &call.procedure, limits.uri_bytes)?;
+        let procedure = &*call.procedure;
+        let (permissions, exact) = (&mut session.permissions, MatchPolicy::Exact);
+        let terms = match permissions.recall(self.id, Action::Call, procedure, exact) {
+            // Only what is valid is remembered.
+            Some(decided) => decided?,
+            None => {
+                check_uri(realm, procedure, limits.uri_bytes)?;
+                let mut effort = 0;
+                let decided =
+                    permissions.decide(self.id, Action::Call, procedure, exact, &mut effort);
+                self.work.charge(effort);
+                decided?
+            }
+        };
         if session.calls.len() >= limits.calls_per_session {
-            return Err(TOO_MANY_CALLS);
+            return Err(TOO_MANY_CALLS.into());
         }
-        check_disclosure(&realm.settings, &call.options)?;
+        check_disclosure(&realm.settings, &call.options, terms)?;
+        self.work.charge(PATTERN_UNITS * realm.procedures.look_ups(&call.procedure));
         let random = || self.rng.random();
         let picked =
             realm.procedures.pick(&call.procedure, random).map_err(|error| match error {
@@ -80,7 +99,7 @@ impl Shard {
                 PickError::Busy => ALL_CALLEES_BUSY,
             })?;
         check_callee(&call.options, picked.traits)?;
-        Ok(picked)
+        Ok((picked, terms))
     }
 
     /// Whether there is room for what has to be kept of a call.
@@ -101,7 +120,7 @@ impl Shard {
     }
 
     /// Records a call that nothing refuses any more, and brings it to its callee.
-    fn start_call(&mut self, slot: u32, call: Call<'_>, picked: Picked, now: Millis) {
+    fn start_call(&mut self, slot: u32, call: Call<'_>, picked: Picked, terms: Terms, now: Millis) {
         let max_ms = self.settings().limits.call_timeout_ms_max;
         let strict_roles = self.settings().strict_roles;
         let timeout_ms = dealer_timeout_ms(&call.options, picked.traits, max_ms);
@@ -110,7 +129,8 @@ impl Shard {
         session.last_call = session.last_call.wrapping_add(1);
         let serial = session.last_call;
         let caller = SessionRef { session: session.id, slot, shard };
-        let mut details = invocation_details(session, &call.options, &call.procedure, &picked);
+        let mut details =
+            invocation_details(session, &call.options, &call.procedure, &picked, terms);
         let features = picked.traits.features;
         let mut pending = PendingCall {
             callee: picked.callee,
@@ -121,7 +141,8 @@ impl Shard {
             extra: None,
         };
         if timeout_ms > 0 || call.options.progress || pending.can_reroute {
-            pending.extra = Some(Box::new(call_extra(&call, &picked, &details, timeout_ms, now)));
+            let extra = call_extra(&call, &picked, &details, terms, timeout_ms, now);
+            pending.extra = Some(Box::new(extra));
         }
         if call.options.progress {
             session.ended_uploads.get_or_insert_default();
@@ -234,6 +255,7 @@ fn call_extra(
     call: &Call<'_>,
     picked: &Picked,
     details: &Dict,
+    terms: Terms,
     timeout_ms: u64,
     now: Millis,
 ) -> CallExtra {
@@ -253,6 +275,7 @@ fn call_extra(
         options: call.options.clone(),
         payload: call.payload.to_buf(),
         tour: Tour::new(picked.place),
+        terms,
         since: now,
     });
     let deadline = (timeout_ms > 0).then(|| now + timeout_ms);

@@ -3,6 +3,7 @@
 use super::super::broker::Refusal;
 use super::super::inbound::Violation;
 use super::super::mail::passthru_details;
+use crate::authorization::Terms;
 use crate::router::{CallerDisclosure, Picked, RealmSettings, Traits};
 use crate::session::Session;
 use crate::wamp::{
@@ -15,6 +16,7 @@ pub(super) fn invocation_details(
     options: &CallOptions,
     procedure: &str,
     picked: &Picked,
+    terms: Terms,
 ) -> Dict {
     let mut details = passthru_details(options.passthru.clone());
     if picked.policy != MatchPolicy::Exact {
@@ -26,10 +28,10 @@ pub(super) fn invocation_details(
     if forwards_timeout(options, picked.traits) {
         details.push(("timeout".into(), options.timeout_ms.into()));
     }
-    if let Some(level) = session.realm.settings.anonymous_trustlevel {
+    if let Some(level) = terms.trustlevel() {
         details.push(("trustlevel".into(), level.into()));
     }
-    if is_disclosed(session, options, picked.traits) {
+    if terms.discloses_caller() || is_disclosed(session, options, picked.traits) {
         let caller = session.identity();
         details.push(("caller".into(), caller.session.get().into()));
         details.push(("caller_authid".into(), caller.authid.into()));
@@ -38,7 +40,7 @@ pub(super) fn invocation_details(
     details
 }
 
-/// Whether the callee learns who calls (AP-CID-01, AP-CID-02).
+/// Whether the callee learns who calls (AP-CID-01, AP-CID-02), if no rule says so.
 fn is_disclosed(session: &Session, options: &CallOptions, traits: Traits) -> bool {
     match session.realm.settings.caller_disclosure {
         CallerDisclosure::Allow => options.disclose_me || traits.disclose_caller,
@@ -113,8 +115,10 @@ pub(super) fn is_mode(passthru: Option<&Passthru>) -> bool {
 pub(in crate::shard) fn check_disclosure(
     settings: &RealmSettings,
     options: &CallOptions,
+    terms: Terms,
 ) -> Result<(), Refusal> {
-    if options.disclose_me && settings.caller_disclosure == CallerDisclosure::Forbid {
+    let is_forbidden = settings.caller_disclosure == CallerDisclosure::Forbid;
+    if options.disclose_me && is_forbidden && !terms.discloses_caller() {
         return Err(CALLERS_STAY_UNKNOWN);
     }
     Ok(())

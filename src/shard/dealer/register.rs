@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::super::Shard;
+use super::super::authorize::{Asked, Refused};
 use super::super::broker::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
 use super::super::inbound::Violation;
+use crate::authorization::Action;
 use crate::router::{
     Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Traits,
 };
 use crate::session::RegisteredPattern;
 use crate::wamp::{
-    Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, SessionId,
-    WampError, code,
+    Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
 };
 
 impl Shard {
@@ -25,8 +26,9 @@ impl Shard {
         let features = session.roles.get(Role::Callee).unwrap_or_default();
         let realm = Arc::clone(&session.realm);
         let held = session.registrations.len();
-        if let Err(refusal) = self.check_register(&realm, held, register) {
-            self.refuse(slot, code::REGISTER, register.request, refusal);
+        if let Err(refused) = self.check_register(slot, &realm, held, register) {
+            let asked = Asked(Action::Register, &register.procedure);
+            self.refuse_request(slot, Some((code::REGISTER, register.request)), asked, refused);
             return Ok(());
         }
         let Choice::Known(invoke) = register.options.invoke else {
@@ -46,7 +48,7 @@ impl Shard {
         match realm.procedures.register(&register.procedure, policy, invoke, callee, now) {
             Ok(Registered { registration, created }) => {
                 let created = created.map(|number| (number, &*register.procedure, policy, invoke));
-                self.announce_registration(&realm, id, registration, created);
+                self.announce_registration(&realm, session, registration, created);
                 let uri = register.procedure.as_ref().into();
                 let pattern = RegisteredPattern { uri, policy };
                 self.joined(slot).registrations.insert(registration, pattern);
@@ -65,22 +67,25 @@ impl Shard {
         Ok(())
     }
 
+    /// Every check that can refuse a registration: URI, permission, then options and limits.
     fn check_register(
-        &self,
+        &mut self,
+        slot: u32,
         realm: &Realm,
         held: usize,
         register: &Register<'_>,
-    ) -> Result<(), Refusal> {
-        let limits = &self.settings().limits;
+    ) -> Result<(), Refused> {
+        let uri_bytes = self.settings().limits.uri_bytes;
         let policy = register.options.match_policy;
-        check_pattern(realm, &register.procedure, policy, limits.uri_bytes)?;
+        check_pattern(realm, &register.procedure, policy, uri_bytes)?;
         unreserved(&register.procedure)?;
+        self.authorize(slot, Asked(Action::Register, &register.procedure), policy)?;
         let disclosure = realm.settings.caller_disclosure;
         if register.options.disclose_caller && disclosure == CallerDisclosure::Forbid {
-            return Err(CALLERS_ARE_NOT_DISCLOSED);
+            return Err(CALLERS_ARE_NOT_DISCLOSED.into());
         }
-        if held >= limits.registrations_per_session {
-            return Err(TOO_MANY_REGISTRATIONS);
+        if held >= self.settings().limits.registrations_per_session {
+            return Err(TOO_MANY_REGISTRATIONS.into());
         }
         Ok(())
     }
@@ -96,7 +101,8 @@ impl Shard {
         let (id, realm) = (session.id, Arc::clone(&session.realm));
         match session.registrations.remove(&registration) {
             Some(pattern) => {
-                self.leave_registration(&realm, id, registration, &pattern);
+                let leaver = SessionRef { session: id, slot, shard: self.id };
+                self.leave_registration(&realm, leaver, registration, &pattern);
                 self.answer(slot, &RouterMessage::Unregistered { request });
             }
             None => self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION),
@@ -117,7 +123,7 @@ impl Shard {
         let announced = session.roles.has(Role::Callee, Feature::RegistrationRevocation);
         let Some(pattern) = session.registrations.remove(&registration) else { return };
         let realm = Arc::clone(&session.realm);
-        self.leave_registration(&realm, callee.session, registration, &pattern);
+        self.leave_registration(&realm, callee, registration, &pattern);
         if !announced {
             return;
         }
@@ -134,15 +140,15 @@ impl Shard {
     pub(in crate::shard) fn leave_registration(
         &mut self,
         realm: &Arc<Realm>,
-        leaver: SessionId,
+        leaver: SessionRef,
         registration: RegistrationId,
         pattern: &RegisteredPattern,
     ) {
-        let names = || vec![leaver.get().into(), registration.get().into()];
-        let departure = realm.procedures.unregister(&pattern.uri, pattern.policy, leaver);
+        let names = || vec![leaver.session.get().into(), registration.get().into()];
+        let departure = realm.procedures.unregister(&pattern.uri, pattern.policy, leaver.session);
         self.counters.registrations.subtract(1);
         let topics = (MetaTopic::RegistrationOnUnregister, MetaTopic::RegistrationOnDelete);
-        self.announce_departure(realm, departure, topics, names);
+        self.announce_departure(realm, leaver, departure, topics, names);
     }
 }
 

@@ -53,7 +53,8 @@ impl Shard {
         let picked = Picked { traits, ..picked };
         let options = &retained.options;
         let checked = check_callee(options, traits);
-        let details = invocation_details(session, options, &retained.procedure, &picked);
+        let (procedure, terms) = (&retained.procedure, retained.terms);
+        let details = invocation_details(session, options, procedure, &picked, terms);
         let receive_progress = takes_progress(options, traits, strict_roles);
         let payload = retained.payload.clone();
         let before = extra.deadline;

@@ -7,6 +7,7 @@
 mod args;
 mod events;
 mod lists;
+mod order;
 mod registrations;
 mod sessions;
 mod subscribers;
@@ -14,8 +15,10 @@ mod subscriptions;
 mod testaments;
 
 use super::Shard;
+use super::authorize::Asked;
 use super::broker::{Refusal, check_uri};
 use super::dealer::{NO_SUCH_PROCEDURE, check_disclosure};
+use crate::authorization::{Action, Terms};
 use crate::codec;
 use crate::router::SessionRef;
 use crate::wamp::{
@@ -27,8 +30,8 @@ pub use sessions::Kill;
 pub use subscribers::{Roll, RollCall};
 
 pub(super) use args::{Arguments, id_of};
-pub(super) use events::EventOrder;
 pub(super) use lists::Survey;
+pub(super) use order::EventOrders;
 pub(super) use subscribers::Roster;
 
 /// The procedures of the router.
@@ -99,6 +102,8 @@ pub(super) enum Answer {
     Now(Vec<Value>, Dict),
     /// Other shards are asked first, or it takes longer.
     Later,
+    /// None: the caller was denied it, and has got an ERROR.
+    Denied,
 }
 
 impl Answer {
@@ -125,6 +130,7 @@ impl Shard {
         match self.answer_meta_call(caller, call) {
             Ok(Answer::Now(args, kwargs)) => self.send_meta_result(caller, &args, &kwargs),
             Ok(Answer::Later) => {}
+            Ok(Answer::Denied) => self.counters.calls_refused.increment(),
             Err(refusal) => {
                 self.counters.calls_refused.increment();
                 self.refuse(slot, code::CALL, call.request, refusal);
@@ -135,8 +141,12 @@ impl Shard {
     fn answer_meta_call(&mut self, caller: Caller, call: &Call<'_>) -> Result<Answer, Refusal> {
         let realm = self.realm_of(caller);
         check_uri(&realm, &call.procedure, self.settings().limits.uri_bytes)?;
+        let asked = Asked(Action::Call, &call.procedure);
+        let Some(terms) = self.permit(caller, asked, MatchPolicy::Exact) else {
+            return Ok(Answer::Denied);
+        };
         let procedure = MetaProcedure::from_uri(&call.procedure).ok_or(NO_SUCH_PROCEDURE)?;
-        check_disclosure(&realm.settings, &call.options)?;
+        check_disclosure(&realm.settings, &call.options, terms)?;
         if call.payload.weight() > self.settings().limits.meta_call_bytes {
             return Err(TOO_LARGE);
         }
@@ -173,6 +183,21 @@ impl Shard {
             }
             MetaProcedure::SubscriptionGetEvents => self.get_events(caller, args),
         }
+    }
+
+    /// Decides about what a call of a meta procedure needs. If it is denied, the caller gets the
+    /// ERROR.
+    pub(super) fn permit(
+        &mut self,
+        caller: Caller,
+        asked: Asked<'_>,
+        policy: MatchPolicy,
+    ) -> Option<Terms> {
+        let slot = caller.session.slot;
+        let decided = self.authorize(slot, asked, policy);
+        decided
+            .map_err(|denied| self.deny(slot, Some((code::CALL, caller.request)), asked, denied))
+            .ok()
     }
 
     /// Sends a result that was not ready when the message that asks for it was dealt with.

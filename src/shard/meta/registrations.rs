@@ -1,6 +1,7 @@
 //! The registration meta API (AP-RMA). The router's own procedures are none of it (AP-RMA-03).
 
 use super::super::broker::Refusal;
+use super::super::work::PATTERN_UNITS;
 use super::super::{Mail, Shard};
 use super::lists::{Found, Subject};
 use super::sessions::NO_SUCH_SESSION;
@@ -29,7 +30,9 @@ impl Shard {
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
         let uri = args.text(0, NO_PROCEDURE)?;
-        let found = self.realm_of(caller).procedures.best_match(uri);
+        let realm = self.realm_of(caller);
+        self.work.charge(PATTERN_UNITS * realm.procedures.look_ups(uri));
+        let found = realm.procedures.best_match(uri);
         Ok(Answer::one(id_or_null(found.filter(|_| !is_reserved(uri)))))
     }
 

@@ -1,6 +1,7 @@
 //! The subscription meta API (AP-SUA), but for who subscribes: see `subscribers`.
 
 use super::super::broker::Refusal;
+use super::super::work::PATTERN_UNITS;
 use super::super::{Mail, Shard};
 use super::lists::Subject;
 use super::sessions::NO_SUCH_SESSION;
@@ -30,8 +31,8 @@ impl Shard {
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
         let uri = args.text(0, NO_TOPIC)?;
-        let found = self.realm_of(caller).topics.matches(uri);
-        self.work.charge(found.len());
+        let (found, looked_up) = self.realm_of(caller).topics.matches_counted(uri);
+        self.work.charge(found.len() + PATTERN_UNITS * looked_up);
         let ids: Vec<Value> = found.iter().map(|one| one.subscription.get().into()).collect();
         Ok(Answer::one(if ids.is_empty() { Value::Null } else { Value::List(ids) }))
     }

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use super::super::Shard;
-use super::super::broker::{Refusal, check_passthru, check_publish};
+use super::super::authorize::Asked;
+use super::super::broker::{Refusal, check_disclosure, check_passthru, check_topic};
 use super::{Answer, Arguments, Caller};
+use crate::authorization::{Action, Terms};
 use crate::codec::{self, DecodeLimits};
 use crate::session::{Scope, Session, Testament};
-use crate::wamp::{ClientMessage, Dict, Payload, Publish, RequestId, Value, WampError};
+use crate::wamp::{
+    ClientMessage, Dict, MatchPolicy, Payload, Publish, RequestId, Value, WampError,
+};
 
 impl Shard {
     pub(super) fn add_testament(
@@ -17,6 +21,12 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         let scope = scope(args)?;
         let testament = self.read_testament(caller, args)?;
+        let asked = Asked(Action::Publish, &testament.topic);
+        let Some(terms) = self.permit(caller, asked, MatchPolicy::Exact) else {
+            return Ok(Answer::Denied);
+        };
+        let settings = &self.joined(caller.session.slot).realm.settings;
+        check_disclosure(settings, &testament.options, terms)?;
         let limits = self.settings().limits;
         let testaments = self.joined(caller.session.slot).testaments.get_or_insert_default();
         if testaments.len() >= limits.testaments_per_session {
@@ -77,7 +87,7 @@ impl Shard {
         let session = self.joined(caller.session.slot);
         let realm = Arc::clone(&session.realm);
         check_passthru(session, &publish.options).map_err(|_| BAD_OPTIONS)?;
-        check_publish(&realm, &publish, limits.uri_bytes)?;
+        check_topic(&realm, &publish.topic, limits.uri_bytes)?;
         let payload = publish.payload.to_buf();
         // Lists of names take far more memory than bytes.
         let weight = bytes.len() + publish.options.heap_bytes();
@@ -97,10 +107,30 @@ impl Shard {
             topic: (&*testament.topic).into(),
             payload: testament.payload.as_payload(),
         };
-        if check_publish(&session.realm, &publish, usize::MAX).is_ok() {
-            self.publish_for(slot, session, publish);
-        } else {
-            self.counters.publications_refused.increment();
+        let has_room = self.may_hold(publish.payload.weight());
+        match self.authorize_testament(session, &publish).filter(|_| has_room) {
+            Some(terms) => self.publish_for(slot, session, publish, terms),
+            None => self.counters.publications_refused.increment(),
+        }
+    }
+
+    /// The rules hold that are there now, not those of the time when it was left.
+    fn authorize_testament(&mut self, session: &Session, publish: &Publish<'_>) -> Option<Terms> {
+        let topic = &*publish.topic;
+        check_topic(&session.realm, topic, usize::MAX).ok()?;
+        let permissions = &session.permissions;
+        let mut effort = 0;
+        let decided = permissions.decide_last(self.id, Action::Publish, topic, &mut effort);
+        self.work.charge(effort);
+        match decided {
+            Ok(terms) => {
+                let checked = check_disclosure(&session.realm.settings, &publish.options, terms);
+                checked.ok().map(|()| terms)
+            }
+            Err(denied) => {
+                self.note_denied_testament(session, topic, denied);
+                None
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ import { TESTS as CALLS } from './calls.mjs';
 import { Cell } from './cell.mjs';
 import { Report } from './check.mjs';
 import { TESTS as INVOCATIONS } from './invocations.mjs';
+import { TESTS as PERMISSIONS } from './permissions.mjs';
 import { TESTS as PUBSUB } from './pubsub.mjs';
 import { TESTS as SESSIONS } from './sessions.mjs';
 
@@ -12,7 +13,7 @@ const report = new Report();
 
 for (const cell of Cell.all()) {
   let count = 0;
-  for (const test of [...SESSIONS, ...PUBSUB, ...CALLS, ...INVOCATIONS]) {
+  for (const test of [...SESSIONS, ...PUBSUB, ...CALLS, ...INVOCATIONS, ...PERMISSIONS]) {
     const name = `${cell.name} ${test.name}`;
     if (!name.includes(wanted) || test.skips?.(cell)) continue;
     count += 1;

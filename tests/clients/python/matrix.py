@@ -6,12 +6,13 @@ import sys
 import autobahn
 
 import calls
+import permissions
 import pubsub
 import sessions
 from check import Report
 from connect import SERIALIZERS, TRANSPORTS, UNIX_PATH, Cell
 
-TESTS = sessions.TESTS + pubsub.TESTS + calls.TESTS
+TESTS = sessions.TESTS + pubsub.TESTS + calls.TESTS + permissions.TESTS
 
 
 async def main():

@@ -1,0 +1,319 @@
+//! The ways into one realm: which method a client gets that offers several (AU-GEN-02), and who it
+//! may be.
+//!
+//! An authid that nobody has is treated as that of some user, always the same one: it is asked for
+//! what that user would be asked for, with another salt, and then denied. Who has none of the
+//! methods that it offers is asked and denied as well. So neither the answer nor the time tells
+//! which authids there are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hmac::Mac;
+use sha2::{Digest, Sha256};
+
+use super::MAX_AUTHID_BYTES;
+use super::credential::{Credential, Principal};
+use super::cryptosign::PublicKey;
+use super::login::{Fresh, Login};
+use super::secret::Secret;
+use super::settings::{AuthenticatorSettings, Method};
+use super::wampcra::mac;
+use crate::wamp::{Dict, Value};
+
+/// The ways into one realm.
+#[derive(Debug)]
+pub struct Gate {
+    ways: Vec<Way>,
+    /// Everybody who has a credential, in order.
+    authids: Vec<Box<str>>,
+    /// What salts for authids that nobody has come from: the same after a restart, so that they do
+    /// not change, and known only to those who know the credentials.
+    mock_key: Secret,
+}
+
+#[derive(Debug)]
+struct Way {
+    settings: AuthenticatorSettings,
+    by_authid: BTreeMap<Box<str>, Arc<Principal>>,
+    /// `None`: several users have this key.
+    by_key: BTreeMap<PublicKey, Option<Arc<Principal>>>,
+}
+
+/// What a client says of itself in HELLO.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// `HELLO.Details.authmethods`.
+    pub methods: Option<&'a [String]>,
+    /// The methods that the listener permits; `None`: all.
+    pub permitted: Option<&'a [Method]>,
+    pub authid: Option<&'a str>,
+    pub extra: &'a Dict,
+    /// What tells this TLS channel from all others (RFC 9266), if there is one.
+    pub channel_id: Option<[u8; 32]>,
+}
+
+/// The method that a client gets.
+#[derive(Debug)]
+pub enum Choice<'g> {
+    /// It joins at once; without an authid, as somebody of whom nothing is known.
+    Anonymous { authid: Option<&'g str>, role: &'g str },
+    /// It has to prove who it is.
+    Challenge(Candidate<'g>),
+}
+
+/// A client that is to be challenged.
+#[derive(Debug)]
+pub struct Candidate<'a> {
+    pub method: Method,
+    pub authid: Box<str>,
+    pub(super) principal: Arc<Principal>,
+    pub(super) is_decoy: bool,
+    /// Stable for the authid, and not to be guessed.
+    pub(super) mock: [u8; 32],
+    pub(super) start: Start<'a>,
+}
+
+/// What the client has sent with HELLO.
+#[derive(Debug)]
+pub(super) enum Start<'a> {
+    Nothing,
+    Cryptosign { key: PublicKey, channel_id: Option<[u8; 32]> },
+    Scram { nonce: &'a str },
+}
+
+/// As whom a client is challenged.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// As itself, or as the user that an authid is treated as that nobody has.
+    Own,
+    /// As any user that has the method: who has none of the offered methods does not learn it.
+    Any,
+}
+
+/// Why a client gets no method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It offers none, and may not join without one.
+    AuthenticationRequired,
+    /// None of those that it offers is one of these.
+    NoMatchingMethod(Vec<&'static str>),
+    LongAuthid,
+    /// It asks for a channel binding that cannot be had.
+    ChannelBinding,
+}
+
+impl Request<'_> {
+    fn permits(&self, method: Method) -> bool {
+        self.permitted.is_none_or(|permitted| permitted.contains(&method))
+    }
+}
+
+impl Candidate<'_> {
+    /// The login, and its `CHALLENGE.Extra`.
+    pub fn challenge(self, fresh: &Fresh) -> (Login, Dict) {
+        Login::begin(self, fresh)
+    }
+}
+
+impl Gate {
+    pub fn new(authenticators: &[AuthenticatorSettings]) -> Self {
+        let ways: Vec<_> = authenticators.iter().map(Way::new).collect();
+        let mut authids: Vec<_> = ways.iter().flat_map(|way| way.by_authid.keys()).collect();
+        authids.sort_unstable();
+        authids.dedup();
+        let authids = authids.into_iter().cloned().collect();
+        let mut digest = Sha256::new();
+        digest.update(b"salts of authids that nobody has");
+        let principals = ways.iter().flat_map(|way| way.by_authid.values());
+        principals.for_each(|principal| digest.update(principal.credential.private_bytes()));
+        Self { mock_key: Secret::new(digest.finalize().to_vec()), ways, authids }
+    }
+
+    /// Chooses the first method of the client's that the realm and the listener have and that can
+    /// work with what HELLO says.
+    ///
+    /// # Errors
+    /// [`Refusal`] if there is none.
+    pub fn choose<'a>(&'a self, request: &Request<'a>) -> Result<Choice<'a>, Refusal> {
+        let offered = request.methods.filter(|methods| !methods.is_empty());
+        let mut methods = offered.map_or_else(|| vec![Method::Anonymous], distinct);
+        methods.retain(|method| request.permits(*method));
+        for shape in [Shape::Own, Shape::Any] {
+            for method in &methods {
+                if let Some(choice) = self.try_method(*method, request, shape)? {
+                    return Ok(choice);
+                }
+            }
+        }
+        if offered.is_none() {
+            return Err(Refusal::AuthenticationRequired);
+        }
+        let has = |method: &Method| self.ways.iter().any(|way| way.settings.method == *method);
+        let methods = Method::ALL.into_iter().filter(has).filter(|method| request.permits(*method));
+        Err(Refusal::NoMatchingMethod(methods.map(Method::as_str).collect()))
+    }
+
+    /// `None` if the method cannot be had here, or not with what HELLO says.
+    fn try_method<'a>(
+        &'a self,
+        method: Method,
+        request: &Request<'a>,
+        shape: Shape,
+    ) -> Result<Option<Choice<'a>>, Refusal> {
+        let mut ways = self.ways.iter().filter(|way| way.settings.method == method);
+        if method == Method::Anonymous {
+            return Ok(ways.next().map(|way| Choice::Anonymous {
+                authid: way.settings.authid.as_deref(),
+                role: way.settings.anonymous_role(),
+            }));
+        }
+        let text = |key| text_of(request.extra, key);
+        let start = match method {
+            Method::Cryptosign => match text("pubkey").and_then(PublicKey::announced) {
+                Some(key) => Start::Cryptosign { key, channel_id: None },
+                None => return Ok(None),
+            },
+            Method::Scram => match text("nonce").filter(|nonce| is_nonce(nonce)) {
+                Some(nonce) => Start::Scram { nonce },
+                None => return Ok(None),
+            },
+            _ => Start::Nothing,
+        };
+        if request.authid.is_some_and(|authid| authid.len() > MAX_AUTHID_BYTES) {
+            return Err(Refusal::LongAuthid);
+        }
+        let Some(mut candidate) = self.candidate(method, request.authid, start, shape) else {
+            return Ok(None);
+        };
+        bind_channel(&mut candidate.start, request)?;
+        Ok(Some(Choice::Challenge(candidate)))
+    }
+
+    fn candidate<'a>(
+        &self,
+        method: Method,
+        authid: Option<&str>,
+        start: Start<'a>,
+        shape: Shape,
+    ) -> Option<Candidate<'a>> {
+        let Some(authid) = authid else { return self.owner_of(start) };
+        let mock = self.mock(authid);
+        let is_known = self.authids.binary_search_by(|known| (**known).cmp(authid)).is_ok();
+        let own = if is_known { authid } else { self.somebody(&mock)? };
+        let mut ways = self.ways.iter().filter(|way| way.settings.method == method);
+        let (principal, is_decoy) = match shape {
+            Shape::Own => (ways.find_map(|way| way.by_authid.get(own))?, !is_known),
+            Shape::Any => (ways.find_map(|way| way.anybody(&mock))?, true),
+        };
+        let is_decoy = is_decoy || !has_key(principal, &start);
+        let (authid, principal) = (authid.into(), Arc::clone(principal));
+        Some(Candidate { method, authid, principal, is_decoy, mock, start })
+    }
+
+    /// The one user that has a key; `authid` is then inferred from it (AU-CSG-05).
+    fn owner_of<'a>(&self, start: Start<'a>) -> Option<Candidate<'a>> {
+        let Start::Cryptosign { key, .. } = &start else { return None };
+        let method = Method::Cryptosign;
+        let ways = || self.ways.iter().filter(|way| way.settings.method == method);
+        let owner = ways().find_map(|way| way.by_key.get(key)).cloned().flatten();
+        let is_decoy = owner.is_none();
+        let principal =
+            owner.or_else(|| ways().find_map(|way| way.by_authid.values().next().cloned()))?;
+        let authid = if is_decoy { key.to_string().into() } else { principal.authid.clone() };
+        Some(Candidate { method, authid, principal, is_decoy, mock: [0; 32], start })
+    }
+
+    fn mock(&self, authid: &str) -> [u8; 32] {
+        let mut mac = mac(self.mock_key.bytes());
+        mac.update(authid.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The user that an authid is treated as that nobody has.
+    fn somebody(&self, mock: &[u8; 32]) -> Option<&str> {
+        Some(self.authids.get(pick(mock, self.authids.len())?)?)
+    }
+}
+
+impl Way {
+    fn new(settings: &AuthenticatorSettings) -> Self {
+        let (mut by_authid, mut by_key) = (BTreeMap::new(), BTreeMap::new());
+        for principal in &settings.principals {
+            by_authid.insert(principal.authid.clone(), Arc::clone(principal));
+            let Credential::Cryptosign(keys) = &principal.credential else { continue };
+            for key in keys {
+                let owner = by_key.entry(*key).or_insert_with(|| Some(Arc::clone(principal)));
+                if owner.as_ref().is_some_and(|owner| owner.authid != principal.authid) {
+                    *owner = None;
+                }
+            }
+        }
+        Self { settings: settings.clone(), by_authid, by_key }
+    }
+
+    /// Some user of this way, always the same one.
+    fn anybody(&self, mock: &[u8; 32]) -> Option<&Arc<Principal>> {
+        let principals = &self.settings.principals;
+        principals.get(pick(mock, principals.len())?)
+    }
+}
+
+/// A number below `count` that stays with an authid.
+fn pick(mock: &[u8; 32], count: usize) -> Option<usize> {
+    let number = mock.iter().take(8).fold(0_usize, |number, byte| number << 8 | *byte as usize);
+    number.checked_rem(count)
+}
+
+/// The methods that a list names, each once.
+fn distinct(names: &[String]) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for method in names.iter().filter_map(|name| Method::named(name)) {
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    methods
+}
+
+/// Whether the key that a client announced is one of the user's.
+fn has_key(principal: &Principal, start: &Start<'_>) -> bool {
+    match (start, &principal.credential) {
+        (Start::Cryptosign { key, .. }, Credential::Cryptosign(keys)) => keys.contains(key),
+        (Start::Cryptosign { .. }, _) => false,
+        _ => true,
+    }
+}
+
+/// `tls-exporter` where the transport has it, and nothing else (AU-CSG-04, AU-SCR-02).
+fn bind_channel(start: &mut Start<'_>, request: &Request<'_>) -> Result<(), Refusal> {
+    let asked = match request.extra.iter().find(|(name, _)| name == "channel_binding") {
+        None | Some((_, Value::Null)) => return Ok(()),
+        Some((_, Value::Str(kind))) => kind.as_str(),
+        Some(_) => return Err(Refusal::ChannelBinding),
+    };
+    match (start, asked, request.channel_id) {
+        (Start::Cryptosign { channel_id, .. }, "tls-exporter", Some(id)) => {
+            *channel_id = Some(id);
+            Ok(())
+        }
+        (Start::Nothing, ..) => Ok(()),
+        _ => Err(Refusal::ChannelBinding),
+    }
+}
+
+fn text_of<'a>(extra: &'a Dict, key: &str) -> Option<&'a str> {
+    match extra.iter().find(|(name, _)| name == key) {
+        Some((_, Value::Str(text))) => Some(text),
+        _ => None,
+    }
+}
+
+/// A client's nonce, printable and without the comma that separates what is signed (RFC 5802, 7).
+fn is_nonce(text: &str) -> bool {
+    let is_printable = |b: u8| b.is_ascii_graphic() && b != b',';
+    (1..=MAX_NONCE_BYTES).contains(&text.len()) && text.bytes().all(is_printable)
+}
+
+/// Clients send some 24.
+const MAX_NONCE_BYTES: usize = 256;

@@ -1,0 +1,32 @@
+//! Who a client is: the methods of authentication, each as HELLO, CHALLENGE and AUTHENTICATE have
+//! it, and what a router must keep of its users for that.
+//!
+//! Pure: random bytes, the time and the users come in as arguments. Knows no connection and no
+//! realm; `shard::login` asks it, and decides what follows. What takes long is handed out as a
+//! [`Check`], to be run elsewhere.
+
+mod credential;
+mod cryptosign;
+mod failures;
+mod gate;
+mod login;
+mod phc;
+mod scram;
+mod secret;
+mod settings;
+mod ticket;
+mod wampcra;
+
+pub use credential::{BadCredential, Credential, Principal, Source};
+pub use cryptosign::{PublicKey, generate_key};
+pub use failures::{Address, Failures, Limited};
+pub use gate::{Candidate, Choice, Gate, Refusal, Request};
+pub use login::{Check, Fresh, Login, Verdict};
+pub use scram::{Kdf, ScramRecord};
+pub use secret::Secret;
+pub use settings::{AuthenticatorSettings, Method};
+pub use ticket::{Argon2Cost, TicketHash};
+pub use wampcra::CraKey;
+
+/// Bytes of the longest authid that somebody can log in with.
+pub const MAX_AUTHID_BYTES: usize = 256;

@@ -1,0 +1,220 @@
+//! A role's rules, compiled, and the one function that decides.
+
+use std::sync::Arc;
+
+use super::pattern::{is_open, literal_head};
+use super::settings::{Action, Disclosure, Permission, RoleSettings};
+use super::table::{Entry, Table};
+use super::{ADMINISTRATIVE, is_administrative};
+use crate::wamp::{MatchPolicy, is_reserved};
+
+/// A rule of a role, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleId(pub(super) u32);
+
+/// What a role's rules say of a request. A dynamic authorizer would be one more variant: that
+/// somebody else is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// This rule grants it.
+    Allow(RuleId),
+    /// This rule denies it, or some of the URIs of its pattern; `None`: no rule grants it.
+    Deny(Option<RuleId>),
+}
+
+/// What a rule says of an action that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Allow,
+    Deny,
+}
+
+/// On which terms something is granted; the default is none but the realm's. One word, as it goes
+/// with every PUBLISH and CALL: the trust level, with flags above it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms(u64);
+
+impl Terms {
+    const PUBLISHER: u64 = 1 << 63;
+    const CALLER: u64 = 1 << 62;
+    const LEVEL: u64 = 1 << 61;
+
+    /// `level` is `trustlevel` of the event or the invocation, 0 to 2^53.
+    pub fn new(disclose: &[Disclosure], level: Option<u64>) -> Self {
+        let flag = |who, flag| if disclose.contains(&who) { flag } else { 0 };
+        let flags =
+            flag(Disclosure::Publisher, Self::PUBLISHER) | flag(Disclosure::Caller, Self::CALLER);
+        Self(flags | level.map_or(0, |level| Self::LEVEL | level & (Self::LEVEL - 1)))
+    }
+
+    /// Subscribers learn who has published, whatever the realm says.
+    pub const fn discloses_publisher(self) -> bool {
+        self.0 & Self::PUBLISHER != 0
+    }
+
+    /// Callees learn who calls, whatever the realm says.
+    pub const fn discloses_caller(self) -> bool {
+        self.0 & Self::CALLER != 0
+    }
+
+    /// The trust level, if there is one (AP-PTL-01, AP-CTL-01).
+    pub const fn trustlevel(self) -> Option<u64> {
+        if self.0 & Self::LEVEL == 0 { None } else { Some(self.0 & (Self::LEVEL - 1)) }
+    }
+}
+
+/// A rule with where it comes from.
+#[derive(Debug)]
+pub struct Rule {
+    pub uri: Arc<str>,
+    pub policy: MatchPolicy,
+    effects: [Option<Effect>; 4],
+    pub terms: Terms,
+    /// The line of the file that it stands in; `None`: it is in no file, or stands for
+    /// `admin_roles`.
+    pub line: Option<usize>,
+    /// It stands for the role's place in `admin_roles`.
+    pub is_admin: bool,
+}
+
+impl Rule {
+    fn new(permission: &Permission, level: Option<u64>) -> Self {
+        let effect = |action| {
+            let has = |list: &[Action]| list.contains(&action);
+            let denied = has(&permission.deny).then_some(Effect::Deny);
+            denied.or_else(|| has(&permission.allow).then_some(Effect::Allow))
+        };
+        Self {
+            uri: permission.uri.as_str().into(),
+            policy: permission.policy,
+            effects: Action::ALL.map(effect),
+            terms: Terms::new(&permission.disclose, permission.trustlevel.or(level)),
+            line: permission.line,
+            is_admin: false,
+        }
+    }
+
+    fn of_admin(procedure: &str, level: Option<u64>) -> Self {
+        let (uri, allow) = (procedure.to_owned(), vec![Action::Call]);
+        let permission = Permission { uri, allow, ..Permission::default() };
+        Self { is_admin: true, ..Self::new(&permission, level) }
+    }
+
+    /// What it says of an action; `None`: nothing.
+    pub const fn effect(&self, action: Action) -> Option<Effect> {
+        self.effects[action as usize]
+    }
+}
+
+/// The rules of one role.
+#[derive(Debug)]
+pub struct Role {
+    name: Box<str>,
+    rules: Vec<Rule>,
+    /// For each action.
+    tables: [Table; 4],
+}
+
+impl Role {
+    /// `is_admin` gives the procedures that end what belongs to others, too, unless a rule with
+    /// just that URI says something else.
+    ///
+    /// # Panics
+    /// If a wildcard has more than [`super::MAX_RULE_COMPONENTS`] components: the configuration
+    /// bounds them.
+    pub fn new(settings: &RoleSettings, is_admin: bool) -> Self {
+        let level = settings.trustlevel;
+        let mut rules: Vec<_> =
+            settings.permissions.iter().map(|permission| Rule::new(permission, level)).collect();
+        for procedure in ADMINISTRATIVE.into_iter().filter(|_| is_admin) {
+            let says = |rule: &Rule| {
+                &*rule.uri == procedure
+                    && rule.policy == MatchPolicy::Exact
+                    && rule.effect(Action::Call).is_some()
+            };
+            if !rules.iter().any(says) {
+                rules.push(Rule::of_admin(procedure, level));
+            }
+        }
+        let tables = Action::ALL.map(|action| {
+            Table::new(rules.iter().zip(0..).filter_map(|(rule, number)| {
+                let (uri, rule_id) = (Arc::clone(&rule.uri), RuleId(number));
+                let entry = Entry { uri, rule: rule_id, effect: rule.effect(action)? };
+                Some((entry, rule.policy))
+            }))
+        });
+        Self { name: settings.name.as_str().into(), rules, tables }
+    }
+
+    pub const fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn rule(&self, rule: RuleId) -> &Rule {
+        &self.rules[rule.0 as usize]
+    }
+
+    pub(super) fn rules(&self) -> impl Iterator<Item = (RuleId, &Rule)> {
+        (0..).map(RuleId).zip(&self.rules)
+    }
+
+    /// Decides: the most specific rule that matches all URIs of the pattern and names the action
+    /// says it. A pattern is denied, too, if a more specific rule denies some of its URIs.
+    ///
+    /// `uri` is valid for `policy`; PUBLISH and CALL have exact ones. For them and for prefixes the
+    /// costs do not grow with the rules, but for a binary search; see also [`Self::effort`].
+    pub fn authorize(&self, action: Action, uri: &str, policy: MatchPolicy) -> Decision {
+        let (table, pattern) = (&self.tables[action as usize], (uri, policy));
+        let Some(best) = table.best_cover(pattern, is_administrative(action, uri)) else {
+            return Decision::Deny(None);
+        };
+        if best.entry.effect == Effect::Deny {
+            return Decision::Deny(Some(best.entry.rule));
+        }
+        if is_open(pattern)
+            && let Some(denial) = table.denial_within(pattern, best)
+        {
+            return Decision::Deny(Some(denial));
+        }
+        Decision::Allow(best.entry.rule)
+    }
+
+    /// What [`Self::authorize`] costs at most, in comparisons of two URIs: a few searches, one for
+    /// each shape of wildcards, and for a wildcard all rules that deny the action.
+    pub const fn effort(&self, action: Action, policy: MatchPolicy) -> usize {
+        self.tables[action as usize].effort(policy)
+    }
+}
+
+/// A rule that never decides about an action that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleRule {
+    pub rule: RuleId,
+    pub action: Action,
+    /// The rule that decides wherever this one matches; `None`: no client may do that at all, as
+    /// the URIs belong to the protocol.
+    pub because_of: Option<RuleId>,
+}
+
+impl Role {
+    /// The rules that never decide, in the order of the file: wildcards behind a prefix that covers
+    /// them, and what speaks of publishing or registering what belongs to the protocol.
+    pub fn idle_rules(&self) -> Vec<IdleRule> {
+        let all = self.rules().flat_map(|(id, rule)| {
+            let named = Action::ALL.into_iter().filter(|action| rule.effect(*action).is_some());
+            named.map(move |action| (id, rule, action))
+        });
+        all.filter_map(|(rule, settings, action)| {
+            let pattern = (&*settings.uri, settings.policy);
+            let is_served = matches!(action, Action::Publish | Action::Register);
+            if is_served && is_reserved(literal_head(pattern)) {
+                return Some(IdleRule { rule, action, because_of: None });
+            }
+            let table = &self.tables[action as usize];
+            let best = table.best_cover(pattern, false)?.entry.rule;
+            let is_idle = best != rule && settings.policy == MatchPolicy::Wildcard;
+            is_idle.then_some(IdleRule { rule, action, because_of: Some(best) })
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,170 @@
+//! What the roles of a realm must fulfil, and which of their permissions deserve a warning.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::check::Findings;
+use super::fault::Fault;
+use super::role_fault::RoleFault;
+use super::summary::Warning;
+use super::{Method, Realm};
+use crate::authorization::{
+    Access, Action, MAX_PERMISSIONS, MAX_RULE_COMPONENTS, MAX_RULE_SHAPES, Permission, Role,
+    RoleSettings, Rule, shape_of,
+};
+use crate::wamp::{MAX_ID, MatchPolicy, is_valid_pattern};
+
+pub(super) fn check_roles(realm: &Realm, path: &str, uri_bytes: usize, findings: &mut Findings) {
+    let roles = realm.access.roles();
+    for (number, role) in roles.iter().enumerate() {
+        let path = format!("{path}.{number}");
+        let name = format!("{path}.name");
+        findings.add_if(role.name.is_empty(), &*name, || Fault::Empty("name".into()));
+        let is_repeated = roles[..number].iter().any(|other| other.name == role.name);
+        findings.add_if(is_repeated, &*name, || RoleFault::SameRole(role.name.clone()));
+        check_level(role.trustlevel, &path, findings);
+        let (count, max) = (role.permissions.len(), MAX_PERMISSIONS);
+        findings.add_if(count > max, &*path, || RoleFault::TooManyPermissions { count, max });
+        for (number, permission) in role.permissions.iter().enumerate() {
+            let path = format!("{path}.permission.{number}");
+            check_permission(permission, realm, uri_bytes, &path, findings);
+        }
+        check_doubles(role, &path, findings);
+        check_shapes(role, &path, findings);
+    }
+}
+
+fn check_level(level: Option<u64>, path: &str, findings: &mut Findings) {
+    if let Some(level) = level {
+        findings.range(&format!("{path}.trustlevel"), level, 0..=MAX_ID, "");
+    }
+}
+
+fn check_permission(
+    permission: &Permission,
+    realm: &Realm,
+    limit: usize,
+    path: &str,
+    findings: &mut Findings,
+) {
+    let Permission { uri, policy, allow, deny, .. } = permission;
+    let is_long = *policy == MatchPolicy::Wildcard && shape_of(uri).0 > MAX_RULE_COMPONENTS;
+    let is_bad = is_long || !is_valid_pattern(uri, *policy, realm.uri_rule);
+    findings.add_if(is_bad, format!("{path}.uri"), || {
+        let (uri, rule) = (uri.clone(), realm.uri_rule);
+        RoleFault::BadPermission { uri, policy: *policy, rule }
+    });
+    findings.add_if(uri.len() > limit, format!("{path}.uri"), || RoleFault::LongPermission {
+        uri: uri.clone(),
+        limit,
+    });
+    let is_empty = allow.is_empty() && deny.is_empty();
+    findings.add_if(is_empty, path, || RoleFault::EmptyPermission);
+    if let Some(action) = allow.iter().find(|action| deny.contains(action)) {
+        findings.add(format!("{path}.deny"), RoleFault::AllowedAndDenied(*action));
+    }
+    let idle = permission.disclose.iter().find(|who| !allow.contains(&who.action()));
+    if let Some(disclosure) = idle {
+        findings.add(format!("{path}.disclose"), RoleFault::IdleDisclosure(*disclosure));
+    }
+    check_level(permission.trustlevel, path, findings);
+    let has_level = allow.contains(&Action::Publish) || allow.contains(&Action::Call);
+    let is_idle = permission.trustlevel.is_some() && !has_level;
+    findings.add_if(is_idle, format!("{path}.trustlevel"), || RoleFault::IdleTrustlevel);
+}
+
+/// Two permissions for the same URIs must not speak of the same action.
+fn check_doubles(role: &RoleSettings, path: &str, findings: &mut Findings) {
+    let mut seen = BTreeSet::new();
+    for (number, permission) in role.permissions.iter().enumerate() {
+        let named = Action::ALL.into_iter().filter(|action| permission.names(*action));
+        let (uri, policy) = (&*permission.uri, permission.policy);
+        let double = named.into_iter().filter(|action| !seen.insert((uri, policy, *action)));
+        if let Some(action) = double.min() {
+            findings
+                .add(format!("{path}.permission.{number}.uri"), RoleFault::SamePermission(action));
+        }
+    }
+}
+
+/// A decision looks up each shape, so there are few.
+fn check_shapes(role: &RoleSettings, path: &str, findings: &mut Findings) {
+    let mut shapes: BTreeMap<usize, BTreeSet<u128>> = BTreeMap::new();
+    for (number, permission) in role.permissions.iter().enumerate() {
+        if permission.policy != MatchPolicy::Wildcard {
+            continue;
+        }
+        let (components, open) = shape_of(&permission.uri);
+        let of_as_many = shapes.entry(components).or_default();
+        if of_as_many.insert(open) && of_as_many.len() == MAX_RULE_SHAPES + 1 {
+            let fault = RoleFault::TooManyRuleShapes { components, max: MAX_RULE_SHAPES };
+            findings.add(format!("{path}.permission.{number}.uri"), fault);
+        }
+    }
+}
+
+/// The sentences that the roles of a realm deserve.
+pub(super) fn warnings(realm: &Realm) -> Vec<Warning> {
+    let Access::Roles(roles) = &realm.access else { return Vec::new() };
+    if roles.is_empty() {
+        return vec![Warning::NoRole(realm.name.clone())];
+    }
+    let unknown = unknown_roles(realm);
+    let others = roles.iter().flat_map(|role| role_warnings(&realm.name, role));
+    unknown.into_iter().chain(others).collect()
+}
+
+/// Roles that clients would join as and the realm does not have, each once.
+fn unknown_roles(realm: &Realm) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut note = |role: &str, who: String| {
+        if !realm.has_role(role) && seen.insert(role.to_owned()) {
+            let (realm, role) = (realm.name.clone(), role.to_owned());
+            warnings.push(Warning::UnknownRole { realm, who, role });
+        }
+    };
+    for way in &realm.authenticators {
+        if way.method == Method::Anonymous {
+            note(way.anonymous_role(), "clients without authentication".into());
+        }
+        for principal in &way.principals {
+            note(&principal.role, format!("user `{}`", principal.authid));
+        }
+    }
+    warnings
+}
+
+fn role_warnings(realm: &str, settings: &RoleSettings) -> Vec<Warning> {
+    let (realm, role) = (realm.to_owned(), settings.name.clone());
+    let starred = settings.permissions.iter().filter(|permission| permission.uri.ends_with('*'));
+    let starred = starred.map(|permission| Warning::Asterisk {
+        uri: permission.uri.clone(),
+        place: place(permission.line),
+    });
+    let rules = Role::new(settings, false);
+    let idle = rules.idle_rules().into_iter().map(|idle| {
+        let rule = rules.rule(idle.rule);
+        let (uri, place) = (rule.uri.to_string(), place(rule.line));
+        Warning::IdlePermission {
+            realm: realm.clone(),
+            role: role.clone(),
+            uri,
+            place,
+            action: idle.action.as_str(),
+            reason: idle.because_of.map_or_else(
+                || "such URIs belong to the protocol".into(),
+                |other| describe_cover(rules.rule(other)),
+            ),
+        }
+    });
+    starred.chain(idle).collect()
+}
+
+fn describe_cover(rule: &Rule) -> String {
+    let (policy, place) = (rule.policy.as_str(), place(rule.line));
+    format!("{policy} `{}`{place} is more specific and decides wherever it matches", rule.uri)
+}
+
+fn place(line: Option<usize>) -> String {
+    line.map(|line| format!(" (line {line})")).unwrap_or_default()
+}

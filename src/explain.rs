@@ -1,0 +1,163 @@
+//! `stentor explain`: which permission decides about a request, and why the others do not.
+//!
+//! Asks the code that the router asks, and needs no router that runs.
+
+use std::fmt::Write as _;
+
+use stentor::authorization::{
+    Access, Action, Decision, Effect, Explanation, Outcome, Role, RoleSettings, Rule,
+};
+use stentor::config::{Config, Realm};
+use stentor::wamp::{MatchPolicy, is_reserved, is_valid_pattern};
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) action: Action,
+    pub(crate) uri: &'a str,
+    pub(crate) policy: MatchPolicy,
+    pub(crate) role: &'a str,
+    /// Needed where there are several.
+    pub(crate) realm: Option<&'a str>,
+}
+
+/// What is said, in lines.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) is_allowed: bool,
+    pub(crate) text: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadQuestion {
+    #[error("error: there are several realms\n  = help: name one of them with --realm: {0}")]
+    WhichRealm(String),
+    #[error("error: there is no realm `{name}`\n  = help: the realms are {realms}")]
+    NoRealm { name: String, realms: String },
+    #[error("error: one {action}s one URI at a time\n  = help: leave out --match")]
+    NoPattern { action: &'static str },
+    #[error(
+        "error: `{uri}` is not valid for the policy {policy} on realm `{realm}`, so the router \
+         refuses it whoever asks"
+    )]
+    BadUri { uri: String, policy: &'static str, realm: String },
+}
+
+/// `file` is what the places of permissions begin with.
+pub(crate) fn explain(
+    config: &Config,
+    file: &str,
+    question: &Question<'_>,
+) -> Result<Answer, BadQuestion> {
+    let Question { action, uri, policy, role, .. } = *question;
+    let realm = find_realm(config, question.realm)?;
+    let takes_patterns = matches!(action, Action::Subscribe | Action::Register);
+    if policy != MatchPolicy::Exact && !takes_patterns {
+        return Err(BadQuestion::NoPattern { action: action.as_str() });
+    }
+    if !is_valid_pattern(uri, policy, realm.uri_rule) {
+        let (uri, realm, policy) = (uri.to_owned(), realm.name.clone(), policy.as_str());
+        return Err(BadQuestion::BadUri { uri, policy, realm });
+    }
+    let pattern = match policy {
+        MatchPolicy::Exact => String::new(),
+        policy => format!("{} ", policy.as_str()),
+    };
+    let subject = format!(
+        "role `{role}` may {{}}{} {}{pattern}`{uri}` on realm `{}`",
+        action.as_str(),
+        action.preposition(),
+        realm.name
+    );
+    let is_served = matches!(action, Action::Publish | Action::Register);
+    if is_served && is_reserved(uri) {
+        let why = "  such URIs belong to the protocol: no client may do that\n";
+        return Ok(answer(&subject, false, why));
+    }
+    let Access::Roles(roles) = &realm.access else {
+        let why = "  the realm has no roles, as there is no file that could say what they may\n";
+        return Ok(answer(&subject, true, why));
+    };
+    let listed = roles.iter().find(|listed| listed.name == role);
+    let is_admin = realm.admin_roles.iter().any(|admin| admin == role);
+    let unlisted = RoleSettings::new(role, Vec::new());
+    let rules = Role::new(listed.unwrap_or(&unlisted), is_admin);
+    let explanation = rules.explain(action, uri, policy);
+    let mut why = String::new();
+    if listed.is_none() && !is_admin {
+        let names: Vec<_> = roles.iter().map(|role| format!("`{}`", role.name)).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let _ = writeln!(why, "  the realm has no such role; its roles: {names}");
+    }
+    describe(&rules, &explanation, file, &mut why);
+    let is_allowed = matches!(explanation.decision, Decision::Allow(_));
+    Ok(answer(&subject, is_allowed, &why))
+}
+
+fn answer(subject: &str, is_allowed: bool, why: &str) -> Answer {
+    let verdict = if is_allowed { "allowed" } else { "denied" };
+    let subject = subject.replacen("{}", if is_allowed { "" } else { "not " }, 1);
+    Answer { is_allowed, text: format!("{verdict}: {subject}\n{why}") }
+}
+
+fn find_realm<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Realm, BadQuestion> {
+    let realms = || {
+        let names = config.realms.iter().map(|realm| format!("`{}`", realm.name));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match (name, &*config.realms) {
+        (None, [realm]) => Ok(realm),
+        (None, _) => Err(BadQuestion::WhichRealm(realms())),
+        (Some(name), all) => all.iter().find(|realm| realm.name == name).ok_or_else(|| {
+            let name = name.to_owned();
+            BadQuestion::NoRealm { name, realms: realms() }
+        }),
+    }
+}
+
+/// One line for each rule that has to do with it, the one that decides first.
+fn describe(rules: &Role, explanation: &Explanation, file: &str, text: &mut String) {
+    let Explanation { decision, rules: outcomes, unrelated } = explanation;
+    if *decision == Decision::Deny(None) {
+        text.push_str("  no permission of the role grants it\n");
+    }
+    let mut lines: Vec<_> = outcomes.iter().collect();
+    lines.sort_by_key(|(_, outcome)| *outcome != Outcome::Decides);
+    for (id, outcome) in lines {
+        let rule = rules.rule(*id);
+        let why = match outcome {
+            Outcome::Decides => "decides",
+            Outcome::Outranked => "matches, but a more specific one decides",
+            Outcome::OtherAction => "matches, but says nothing of this action",
+            Outcome::MatchesPart => "matches a part of the URIs only",
+            Outcome::TooGeneral => "does not begin with `wamp.`, as what ends others must be named",
+        };
+        let _ = writeln!(text, "  {}: {why}", describe_rule(rule, file));
+    }
+    if *unrelated > 0 {
+        let ending = if *unrelated == 1 { "" } else { "s" };
+        let _ = writeln!(text, "  {unrelated} other permission{ending}: no match");
+    }
+}
+
+/// As in `stentor.toml:12: prefix `com.`, allow publish, deny call`.
+fn describe_rule(rule: &Rule, file: &str) -> String {
+    let place = match rule.line {
+        Some(line) => format!("{file}:{line}"),
+        None if rule.is_admin => "admin_roles".to_owned(),
+        None => "permission".to_owned(),
+    };
+    let listed = |effect| {
+        let named = Action::ALL.into_iter().filter(|action| rule.effect(*action) == Some(effect));
+        named.map(Action::as_str).collect::<Vec<_>>().join(" ")
+    };
+    let mut text = format!("{place}: {} `{}`", rule.policy.as_str(), rule.uri);
+    for (word, effect) in [("allow", Effect::Allow), ("deny", Effect::Deny)] {
+        let actions = listed(effect);
+        if !actions.is_empty() {
+            let _ = write!(text, ", {word} {actions}");
+        }
+    }
+    text
+}

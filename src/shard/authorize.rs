@@ -1,0 +1,148 @@
+//! Who may do what: every request is decided about before it has an effect (AU-AZ-02), and what is
+//! denied is answered, counted and logged.
+
+use super::Shard;
+use super::broker::Refusal;
+use super::log_budget::quotable;
+use crate::authorization::{Action, Rule, Terms};
+use crate::clock::Millis;
+use crate::session::{Denied, Permissions, Session};
+use crate::wamp::{Dict, MatchPolicy, Payload, RequestId, RouterMessage, WampError, quote};
+
+/// Why a request has no effect.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Something is wrong with it, or there is no room.
+    Because(Refusal),
+    /// The session's role may not do that.
+    Denied(Denied),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::Because(refusal)
+    }
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+/// What a session asks for: an action with its URI.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a>(pub(super) Action, pub(super) &'a str);
+
+impl Shard {
+    /// Decides about what the session in `slot` asks for. `uri` has been checked.
+    pub(super) fn authorize(
+        &mut self,
+        slot: u32,
+        asked: Asked<'_>,
+        policy: MatchPolicy,
+    ) -> Result<Terms, Denied> {
+        let (shard, Asked(action, uri)) = (self.id, asked);
+        let permissions = &mut self.joined(slot).permissions;
+        if let Some(decided) = permissions.recall(shard, action, uri, policy) {
+            return decided;
+        }
+        let mut effort = 0;
+        let decided = permissions.decide(shard, action, uri, policy, &mut effort);
+        self.work.charge(effort);
+        decided
+    }
+
+    /// Answers a request that has no effect. Of a PUBLISH nobody waits for, `answer` is `None`.
+    #[cold]
+    pub(super) fn refuse_request(
+        &mut self,
+        slot: u32,
+        answer: Option<(u16, RequestId)>,
+        asked: Asked<'_>,
+        why: Refused,
+    ) {
+        match (why, answer) {
+            (Refused::Because(refusal), Some((request_type, request))) => {
+                self.refuse(slot, request_type, request, refusal);
+            }
+            (Refused::Because(_), None) => {}
+            (Refused::Denied(denied), answer) => self.deny(slot, answer, asked, denied),
+        }
+    }
+
+    /// Answers a request that the session's role may not make: `wamp.error.not_authorized`
+    /// (AU-AZ-05), with a sentence that names role, action and URI.
+    #[cold]
+    pub(super) fn deny(
+        &mut self,
+        slot: u32,
+        answer: Option<(u16, RequestId)>,
+        asked: Asked<'_>,
+        denied: Denied,
+    ) {
+        let may_log = self.may_log_denial();
+        let session = self.connections[slot as usize].session().expect("it has asked");
+        if may_log {
+            log_denial(session, asked, denied);
+        }
+        self.counters.requests_denied.increment();
+        let Some((request_type, request)) = answer else { return };
+        let args = &[explain_denial(session, asked).into()];
+        self.answer(
+            slot,
+            &RouterMessage::Error {
+                request_type,
+                request,
+                details: &Dict::new(),
+                error: WampError::NotAuthorized.uri(),
+                payload: Payload::Values { args, kwargs: &Dict::new() },
+            },
+        );
+    }
+
+    /// Notes that a testament is not published, as its session may not publish it.
+    pub(super) fn note_denied_testament(&mut self, session: &Session, topic: &str, denied: Denied) {
+        self.counters.requests_denied.increment();
+        if self.may_log_denial() {
+            log_denial(session, Asked(Action::Publish, topic), denied);
+        }
+    }
+
+    /// Only the second matters, and that it is another one than before: the calendar's will do.
+    fn may_log_denial(&mut self) -> bool {
+        let now = u64::try_from(self.wall_clock.unix_ms()).unwrap_or_default();
+        self.denial_budget.allow(Millis(now))
+    }
+}
+
+fn explain_denial(session: &Session, asked: Asked<'_>) -> String {
+    let Asked(action, uri) = asked;
+    let (role, uri) = (quote(&session.profile.authrole), quote(uri));
+    format!("the role {role} may not {} {}{uri}", action.as_str(), action.preposition())
+}
+
+fn log_denial(session: &Session, asked: Asked<'_>, denied: Denied) {
+    let Asked(action, uri) = asked;
+    let rule = match (&session.permissions, denied.0) {
+        (Permissions::Rules(ruled), Some(rule)) => place_of(ruled.role.rules.rule(rule)),
+        _ => "no rule grants it".to_owned(),
+    };
+    tracing::info!(
+        session = session.id.get(),
+        realm = %session.realm.settings.name,
+        role = quotable(&session.profile.authrole),
+        action = action.as_str(),
+        uri = quotable(uri),
+        rule,
+        "request denied"
+    );
+}
+
+/// Where an operator finds a rule.
+fn place_of(rule: &Rule) -> String {
+    match rule.line {
+        Some(line) => format!("line {line}"),
+        None => format!("{} {}", rule.policy.as_str(), quote(&rule.uri)),
+    }
+}

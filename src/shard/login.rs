@@ -1,0 +1,314 @@
+//! From HELLO to the proof of who a client is (AU-GEN): which method it gets, CHALLENGE,
+//! AUTHENTICATE, and what comes of it. The methods themselves are `authentication`'s.
+//!
+//! A login has one challenge and one answer; whatever fails ends the transport. What takes long to
+//! judge is handed out, while the connection is parked and nobody else waits.
+
+use std::sync::Arc;
+
+use super::connection::{Due, Phase};
+use super::hello::Arrival;
+use super::log_budget::quotable;
+use super::{SendError, Shard};
+use crate::authentication::{
+    Address, Candidate, Check, Choice, Fresh, Limited, Login, Method, Refusal, Request, Verdict,
+};
+use crate::clock::Millis;
+use crate::router::{Profile, Realm, SessionRef};
+use crate::wamp::{
+    Authenticate, Dict, Hello, Roles, RouterMessage, SessionId, WampError, quote, quote_list,
+};
+
+/// A client that was challenged.
+#[derive(Debug)]
+pub(super) struct Applicant {
+    login: Login,
+    realm: Arc<Realm>,
+    /// The id that the session will have.
+    session: SessionId,
+    roles: Roles,
+    agent: Box<str>,
+}
+
+impl Shard {
+    /// Lets a client in that need not prove anything, challenges it, or refuses it.
+    pub(super) fn begin_login(
+        &mut self,
+        slot: u32,
+        hello: &Hello<'_>,
+        realm: Arc<Realm>,
+        now: Millis,
+    ) {
+        let connection = &self.connections[slot as usize];
+        let entrance = connection.rules.entrance(connection.transport.way_in());
+        let permitted = entrance.authmethods.as_ref().map(|names| methods(names));
+        let request = Request {
+            methods: hello.authmethods.as_deref(),
+            permitted: permitted.as_deref(),
+            authid: hello.authid.as_deref(),
+            extra: &hello.authextra,
+            channel_id: connection.channel_id,
+        };
+        let arrival = |profile| Arrival {
+            realm: Arc::clone(&realm),
+            session: None,
+            profile,
+            roles: hello.roles,
+            agent: agent_of(hello),
+            authextra: Dict::new(),
+        };
+        match realm.gate.choose(&request) {
+            Ok(Choice::Anonymous { authid, role }) => {
+                let profile = self.anonymous_profile(slot, authid, role);
+                self.welcome(slot, arrival(profile), now);
+            }
+            Ok(Choice::Challenge(candidate)) => {
+                self.challenge(slot, candidate, hello, &realm, now);
+            }
+            Err(refusal) => {
+                let (error, message) = explain(&refusal, hello, &realm);
+                self.turn_away(slot, &realm.settings.name, error, &message, now);
+            }
+        }
+    }
+
+    /// An anonymous session gets a random authid unless the realm has one for all (AU-ANON-01).
+    fn anonymous_profile(&mut self, slot: u32, authid: Option<&str>, role: &str) -> Profile {
+        let bits = self.random();
+        let connection = &self.connections[slot as usize];
+        let (transport, codec) = (connection.framing.transport_name(), connection.codec.as_str());
+        let authid = authid.map_or_else(|| format!("anon-{bits:016x}"), str::to_owned);
+        Profile::anonymous(authid, role, transport, codec)
+    }
+
+    fn challenge(
+        &mut self,
+        slot: u32,
+        candidate: Candidate<'_>,
+        hello: &Hello<'_>,
+        realm: &Arc<Realm>,
+        now: Millis,
+    ) {
+        if self.is_limited(slot, realm, &candidate.authid, now) {
+            return;
+        }
+        self.work.charge(CHALLENGING_UNITS);
+        let session = self.draw_session_id(realm);
+        let fresh = Fresh { nonce: self.random_bytes(), session, now: self.wall_clock() };
+        let (login, extra) = candidate.challenge(&fresh);
+        let message = RouterMessage::Challenge { method: login.method.as_str(), extra: &extra };
+        if let Err(SendError::TooLarge | SendError::Encoding) = self.send(slot, &message) {
+            let message = "this client takes no message that is long enough for a CHALLENGE";
+            let (name, error) = (&realm.settings.name, WampError::PayloadSizeExceeded);
+            self.turn_away(slot, name, error, message, now);
+            return;
+        }
+        self.counters.logins_challenged.increment();
+        let (roles, agent) = (hello.roles, agent_of(hello));
+        let applicant = Applicant { login, realm: Arc::clone(realm), session, roles, agent };
+        self.connections[slot as usize].enter(Phase::Challenged(Box::new(applicant)), now);
+        self.rearm(slot, now);
+    }
+
+    /// The answer to a challenge, which is used up by it (AU-GEN-06, AU-GEN-07).
+    pub(super) fn handle_authenticate(
+        &mut self,
+        slot: u32,
+        answer: &Authenticate<'_>,
+        now: Millis,
+    ) {
+        let Some(applicant) = self.take_applicant(slot) else { return };
+        // Others may have failed since the challenge.
+        if self.is_limited(slot, &applicant.realm, &applicant.login.authid, now) {
+            return;
+        }
+        self.work.charge(UNITS_PER_COST * applicant.login.cost(answer.signature.len()));
+        match applicant.login.judge(&answer.signature, &answer.extra) {
+            Verdict::Proven(authextra) => self.admit_applicant(slot, *applicant, authextra, now),
+            Verdict::Denied => self.deny_login(slot, &applicant, now),
+            Verdict::Costly(check) => {
+                let session = applicant.session;
+                let connection = &mut self.connections[slot as usize];
+                // The time that both sides have is one.
+                connection.phase = Phase::Judged(applicant);
+                self.park(slot);
+                self.checks.push((SessionRef { session, slot, shard: self.id }, check));
+                self.rearm(slot, now);
+            }
+        }
+    }
+
+    /// An answer was judged elsewhere.
+    pub(super) fn handle_judged(&mut self, at: SessionRef, is_genuine: bool, now: Millis) {
+        if !self.is_judged(at) {
+            return;
+        }
+        let applicant = self.take_applicant(at.slot).expect("it was just looked up");
+        if is_genuine {
+            self.admit_applicant(at.slot, *applicant, Dict::new(), now);
+        } else {
+            self.deny_login(at.slot, &applicant, now);
+        }
+    }
+
+    /// An answer cannot be judged: too many wait for it.
+    pub(super) fn fail_unjudged(&mut self, at: SessionRef, now: Millis) {
+        if self.is_judged(at) {
+            let message = "too many logins are under way, try again later";
+            self.fail(at.slot, message, now);
+        }
+    }
+
+    /// CHALLENGE was not answered in time, or nobody has judged the answer (AU-GEN-05).
+    pub(super) fn fail_late(&mut self, slot: u32, due: Due, now: Millis) {
+        let message = match due {
+            Due::Answer => "no AUTHENTICATE in time",
+            _ => "the login could not be judged in time, try again later",
+        };
+        self.fail(slot, message, now);
+    }
+
+    fn fail(&mut self, slot: u32, message: &str, now: Millis) {
+        let Some(applicant) = self.take_applicant(slot) else { return };
+        self.counters.logins_failed.increment();
+        let name = &applicant.realm.settings.name;
+        self.turn_away(slot, name, WampError::AuthenticationFailed, message, now);
+    }
+
+    /// Forgets a login whose connection ends.
+    pub(super) fn end_login(&mut self, slot: u32) {
+        drop(self.take_applicant(slot));
+    }
+
+    /// Takes the login out of a connection, which goes on.
+    fn take_applicant(&mut self, slot: u32) -> Option<Box<Applicant>> {
+        let connection = &mut self.connections[slot as usize];
+        match std::mem::replace(&mut connection.phase, Phase::Open) {
+            Phase::Challenged(applicant) => Some(applicant),
+            Phase::Judged(applicant) => {
+                self.redeem(slot);
+                Some(applicant)
+            }
+            other => {
+                connection.phase = other;
+                None
+            }
+        }
+    }
+
+    /// Whether this login is still under way, and its answer judged.
+    fn is_judged(&self, at: SessionRef) -> bool {
+        let connection = self.connections.get(at.slot as usize);
+        connection.is_some_and(|connection| {
+            matches!(&connection.phase, Phase::Judged(one) if one.session == at.session)
+        })
+    }
+
+    pub(super) const fn has_checks(&self) -> bool {
+        !self.checks.is_empty()
+    }
+
+    /// Answers to be judged elsewhere.
+    pub(super) fn take_checks(&mut self) -> Vec<(SessionRef, Check)> {
+        std::mem::take(&mut self.checks)
+    }
+
+    /// The client is who it says.
+    fn admit_applicant(&mut self, slot: u32, applicant: Applicant, authextra: Dict, now: Millis) {
+        let Applicant { login, realm, session, roles, agent } = applicant;
+        let connection = &self.connections[slot as usize];
+        let profile = Profile {
+            authid: login.authid,
+            authrole: login.role,
+            authmethod: login.method.as_str(),
+            authprovider: "static",
+            transport: connection.framing.transport_name(),
+            serializer: connection.codec.as_str(),
+        };
+        let session = Some(session);
+        self.welcome(slot, Arrival { realm, session, profile, roles, agent, authextra }, now);
+    }
+
+    /// The client is not who it says, or nobody is: it does not learn which (AU-GEN-04).
+    fn deny_login(&mut self, slot: u32, applicant: &Applicant, now: Millis) {
+        let Applicant { login, realm, .. } = applicant;
+        let name = &realm.settings.name;
+        self.counters.logins_denied.increment();
+        let peer = &self.connections[slot as usize].peer;
+        self.router.failures().note(Address::of_peer(peer), name, &login.authid, now);
+        if self.log_budget.allow(now) {
+            let (authid, authmethod) = (quotable(&login.authid), login.method.as_str());
+            tracing::info!(%peer, realm = %name, authid, authmethod, "login denied");
+        }
+        let message = "there is no such authid, or its secret or key is another one";
+        self.turn_away(slot, name, WampError::AuthenticationDenied, message, now);
+    }
+
+    /// Refuses a login if too many have failed; it costs nothing then.
+    fn is_limited(&mut self, slot: u32, realm: &Realm, authid: &str, now: Millis) -> bool {
+        let address = Address::of_peer(&self.connections[slot as usize].peer);
+        let name = &realm.settings.name;
+        let Some(limit) = self.router.failures().is_limited(address, name, authid, now) else {
+            return false;
+        };
+        let message = match limit {
+            Limited::Address => {
+                self.counters.logins_limited_by_address.increment();
+                "too many logins from this address have failed, try again later"
+            }
+            Limited::Authid => {
+                self.counters.logins_limited_by_authid.increment();
+                "too many logins with this authid have failed, try again later"
+            }
+        };
+        self.turn_away(slot, name, WampError::AuthenticationFailed, message, now);
+        true
+    }
+}
+
+fn methods(names: &[String]) -> Vec<Method> {
+    names.iter().filter_map(|name| Method::named(name)).collect()
+}
+
+fn agent_of(hello: &Hello<'_>) -> Box<str> {
+    quotable(hello.agent.as_deref().unwrap_or_default()).into()
+}
+
+/// Why a client gets no method, in words.
+fn explain(refusal: &Refusal, hello: &Hello<'_>, realm: &Realm) -> (WampError, String) {
+    let name = quote(&realm.settings.name);
+    match refusal {
+        Refusal::AuthenticationRequired => (
+            WampError::AuthenticationRequired,
+            format!("realm {name} wants to know who its clients are: offer authmethods in HELLO"),
+        ),
+        Refusal::NoMatchingMethod(accepted) => {
+            let offered = quote_list(hello.authmethods.as_deref().unwrap_or_default());
+            let accepted: Vec<_> = accepted.iter().map(|name| quote(name)).collect();
+            let accepted = match accepted.as_slice() {
+                [] => "none".to_owned(),
+                names => names.join(", "),
+            };
+            let message = format!(
+                "none of the offered authmethods {offered} is available on realm {name}, which \
+                 accepts {accepted}"
+            );
+            (WampError::NoMatchingAuthMethod, message)
+        }
+        Refusal::LongAuthid => {
+            (WampError::AuthenticationFailed, "HELLO.Details.authid is too long".to_owned())
+        }
+        Refusal::ChannelBinding => (
+            WampError::AuthenticationFailed,
+            "this channel_binding cannot be had here: leave it out, or use \"tls-exporter\" with \
+             cryptosign over TLS 1.3 (\"tls-unique\" is not supported)"
+                .to_owned(),
+        ),
+    }
+}
+
+/// What it costs to make a challenge, in units of work.
+const CHALLENGING_UNITS: usize = 100;
+
+/// Units of work in a hundred nanoseconds.
+const UNITS_PER_COST: usize = 3;

@@ -1,0 +1,76 @@
+"""Runs the clients that docs/authentication shows, against a router with the users it shows.
+
+`docs.py users` prints the users file that the pages make together; without an argument every
+client is run, and has to say that it has joined.
+"""
+
+import asyncio
+import os
+import pathlib
+import re
+import sys
+import tempfile
+
+from check import Report, check_true
+
+CLIENTS = pathlib.Path(__file__).resolve().parent.parent
+PAGES = CLIENTS.parent.parent / "docs" / "authentication"
+URL_SHOWN = "ws://127.0.0.1:8080/ws"
+URL_USED = f"ws://127.0.0.1:{os.environ.get('LOGIN_PORT', '8080')}/ws"
+JOIN_TIMEOUT_S = 20
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.M | re.S)
+
+
+def users():
+    """The entries of all pages; the methods of one user may stand in entries of their own."""
+    entries = [block for page in pages() for block in blocks(page, "toml") if "[[user]]" in block]
+    return "\n".join(entries)
+
+
+def pages():
+    return sorted(PAGES.glob("*.md"))
+
+
+async def client(command, text, expected):
+    check_true(URL_SHOWN in text, "the client names the default address")
+    folder = CLIENTS / "node_modules"  # where JavaScript finds the libraries
+    with tempfile.NamedTemporaryFile("w", suffix=".mjs", dir=folder) as file:
+        file.write(text.replace(URL_SHOWN, URL_USED))
+        file.flush()
+        process = await asyncio.create_subprocess_exec(
+            *command, file.name, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        heard = []
+        try:
+            async for line in process.stdout:
+                heard.append(line.decode())
+                if expected in heard[-1]:
+                    return
+            raise AssertionError(f"{expected!r} is missing in {''.join(heard)[-2000:]}")
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def main():
+    report = Report()
+    for page in pages():
+        role = "anonymous" if page.stem == "anonymous" else "user"
+        expected = f"role {role}"
+        python = [(["python", [sys.executable]], text) for text in blocks(page, "python")]
+        javascript = [(["js", ["node"]], text) for text in blocks(page, "js")]
+        for (language, command), text in python + javascript:
+            name = f"{page.name} {language}"
+            await report.run(name, client(command, text, expected), JOIN_TIMEOUT_S)
+    return report.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["users"]:
+        print(users())
+    else:
+        sys.exit(asyncio.run(main()))

@@ -1,0 +1,182 @@
+//! No secret, ticket, proof or signature is seen where it does not belong: in the log, in what
+//! clients hear, in answers of the meta API, and in what `{:?}` shows. One test in a process of its
+//! own: it hears the whole log.
+
+#[allow(dead_code, unused_imports, reason = "the scenarios and the simulator use more of it")]
+mod support;
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use stentor::authentication::{AuthenticatorSettings, Method};
+use stentor::codec::{self, Codec, DecodeLimits};
+use stentor::router::{RealmSettings, Settings};
+use stentor::shard::Admission;
+use tracing_subscriber::fmt::MakeWriter;
+
+use support::{
+    CLIENT_NONCE, Carrier, Incoming, Link, Network, Serializer, prove, public_key_of, user,
+    user_with_chosen_ticket,
+};
+
+/// Everything that is logged or otherwise said.
+#[derive(Clone, Default)]
+struct Record(Arc<Mutex<Vec<u8>>>);
+
+impl Record {
+    fn note(&self, text: &str) {
+        self.0.lock().expect("nobody panics").extend_from_slice(text.as_bytes());
+    }
+}
+
+impl Write for Record {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Record {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+struct Applicant {
+    pipe: usize,
+    link: Link,
+    record: Record,
+}
+
+impl Applicant {
+    fn new(network: &mut Network, record: &Record) -> Self {
+        let pipe = network.connect(0, Admission::Welcome, usize::MAX);
+        let link = Link::new(Carrier::WebSocket, Serializer::Json);
+        network.receive(pipe, &link.greeting());
+        Self { pipe, link, record: record.clone() }
+    }
+
+    fn say(&self, network: &mut Network, message: &Value) {
+        let text = message.to_string();
+        let decoded = codec::decode(Codec::Json, text.as_bytes(), DecodeLimits { nesting: 32 });
+        self.record.note(&format!("{decoded:?}"));
+        let bytes = self.link.message(message);
+        // Half of it waits, and is shown with the rest of the shard.
+        let (first, second) = bytes.split_at(bytes.len() - 1);
+        network.receive(self.pipe, first);
+        self.show(network);
+        network.receive(self.pipe, second);
+        self.show(network);
+    }
+
+    fn show(&self, network: &Network) {
+        self.record.note(&format!("{:?} {:?}", network.shard(0), network.router));
+        self.record.note(&format!("{:?}", network.links.verifier.queue));
+    }
+
+    fn hear(&mut self, network: &mut Network) -> Value {
+        network.settle();
+        self.show(network);
+        let bytes = network.read(self.pipe, usize::MAX);
+        self.link.feed(&bytes);
+        while let Some(incoming) = self.link.next() {
+            if let Incoming::Message(message) = incoming {
+                self.record.note(&message.to_string());
+                return message;
+            }
+        }
+        Value::Null
+    }
+}
+
+const SECRET: &str = "correct-horse-battery";
+
+fn network() -> Network {
+    let ways = [Method::Ticket, Method::Wampcra, Method::Scram, Method::Cryptosign]
+        .map(|method| AuthenticatorSettings::of(method, vec![user("joe", method)]));
+    let chosen = AuthenticatorSettings::of(Method::Ticket, vec![user_with_chosen_ticket("jim")]);
+    let mut realm = RealmSettings::named("realm1");
+    realm.authenticators = ways.into_iter().chain([chosen]).collect();
+    realm.authenticators.push(AuthenticatorSettings::anonymous("guest"));
+    Network::new(Settings::default(), vec![realm], 1)
+}
+
+/// One login; returns what the client proved with, and what it heard.
+fn log_in(
+    network: &mut Network,
+    record: &Record,
+    method: &str,
+    [authid, secret]: [&str; 2],
+) -> (String, Value) {
+    let mut client = Applicant::new(network, record);
+    let key = public_key_of(secret);
+    let details = json!({"roles": {"caller": {}}, "authmethods": [method], "authid": authid,
+        "authextra": {"nonce": CLIENT_NONCE, "pubkey": key, "password": SECRET}});
+    client.say(network, &json!([1, "realm1", details]));
+    let challenge = client.hear(network);
+    assert_eq!(challenge[0], json!(4), "{challenge}");
+    let proof = prove(method, authid, secret, &challenge[2]);
+    let extra = json!({"nonce": challenge[2]["nonce"], "more": SECRET});
+    client.say(network, &json!([5, proof, extra]));
+    let answer = client.hear(network);
+    if answer[0] == json!(2) {
+        client.say(network, &json!([48, 1, {}, "wamp.session.get", [answer[1]]]));
+        assert_eq!(client.hear(network)[0], json!(50));
+    }
+    (proof, answer)
+}
+
+#[test]
+fn nothing_shows_a_secret() {
+    let record = Record::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(record.clone())
+        .finish();
+    let mut forbidden = vec![SECRET.to_owned(), "pencil".to_owned()];
+    tracing::subscriber::set_global_default(subscriber).expect("it is the first");
+    {
+        let mut network = network();
+        for method in ["ticket", "wampcra", "wamp-scram", "cryptosign"] {
+            let right = if method == "cryptosign" { "joe" } else { "pencil" };
+            for (authid, secret) in [("joe", right), ("joe", SECRET), ("nobody", SECRET)] {
+                let (proof, answer) = log_in(&mut network, &record, method, [authid, secret]);
+                assert_eq!(answer[0], json!(if secret == right { 2 } else { 3 }), "{answer}");
+                forbidden.push(proof);
+            }
+        }
+        for (secret, is_held) in [(SECRET, false), ("pencil", false), (SECRET, true)] {
+            network.links.verifier.is_held = is_held;
+            log_in(&mut network, &record, "ticket", ["jim", secret]);
+        }
+        for _ in 0..12 {
+            network.advance(1_000);
+        }
+        network.settle();
+        for pipe in 0..network.links.pipes.len() {
+            network.lose(pipe);
+        }
+        network.settle();
+    }
+    let said = record.0.lock().expect("nobody panics");
+    let said = String::from_utf8_lossy(&said);
+    for word in ["login denied", "session joined", "authentication_denied", "judged in time"] {
+        assert!(said.contains(word), "the record is of something: {word}");
+    }
+    for secret in forbidden {
+        let bytes = format!("{:?}", secret.as_bytes());
+        let forms = [secret.clone(), STANDARD.encode(&secret), bytes[1..bytes.len() - 1].into()];
+        for form in forms {
+            assert!(!said.contains(&form), "`{form}` is seen");
+        }
+    }
+}
