@@ -36,6 +36,11 @@ pub(crate) enum Command {
     Run(RunFlags),
     /// Say what a configuration file would run, or what is wrong with it
     Check { file: PathBuf },
+    /// Make certificates for TLS
+    Cert {
+        #[command(subcommand)]
+        command: CertCommand,
+    },
     /// Make an entry of a users file from a password
     ///
     /// The secret is asked for on a terminal, or else read from standard input. The entry goes to
@@ -91,6 +96,19 @@ pub(crate) struct KeygenFlags {
     /// The role of the session [default: that of the authenticator]
     #[arg(long)]
     pub(crate) role: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertCommand {
+    /// Make an authority and a certificate for localhost, to develop with, and say how to use them
+    Dev {
+        /// Where to put ca.pem, cert.pem and key.pem
+        #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+        dir: PathBuf,
+        /// A further name or address that the certificate is for; repeatable
+        #[arg(long, value_name = "NAME")]
+        name: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

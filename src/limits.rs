@@ -23,6 +23,9 @@ pub struct Limits {
     pub http_head_bytes: usize,
     /// Open connections of the whole router; one more is refused.
     pub connections: usize,
+    /// TLS handshakes that may be under way in the whole router, from the ClientHello on; one more
+    /// is refused.
+    pub tls_handshakes: usize,
     /// Subscriptions that one session may hold.
     pub subscriptions_per_session: usize,
     /// Registrations that one session may hold.
@@ -90,6 +93,7 @@ impl Default for Limits {
             hello_bytes: 64 * 1024,
             http_head_bytes: 16 * 1024,
             connections: 65_536,
+            tls_handshakes: 2_048,
             subscriptions_per_session: 10_000,
             registrations_per_session: 10_000,
             calls_per_session: 10_000,

@@ -3,6 +3,7 @@
 //! Runs on the main thread, and decides nothing about clients: `stentor::config` says what is
 //! valid, and the router does the rest.
 
+mod cert;
 mod cli;
 mod explain;
 mod logging;
@@ -24,7 +25,7 @@ use stentor::config::{Config, DEFAULT_FILE, Loader};
 use stentor::net::{self, Server, StartError};
 use tracing::{error, info, warn};
 
-use cli::{Cli, Command, ConfigCommand};
+use cli::{CertCommand, Cli, Command, ConfigCommand};
 use logging::Log;
 use secrets::SecretError;
 
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
         None => start(&cli.run),
         Some(Command::Run(flags)) => start(&flags),
         Some(Command::Check { file }) => check(&file),
+        Some(Command::Cert { command: CertCommand::Dev { dir, name } }) => {
+            cert::make(&dir, &name).map_or_else(|error| fail(&error), |text| print(&text))
+        }
         Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
         Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
         Some(Command::Explain(flags)) => explain(&flags),
@@ -163,6 +167,9 @@ fn check(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
+    if let Err(error) = net::check_certificates(&config) {
+        return fail(&error);
+    }
     let mut text = format!("{}: ok\n{}", file.display(), config.summary());
     for warning in config.warnings() {
         text.push_str(&format!("warning: {warning}\n"));

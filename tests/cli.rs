@@ -104,6 +104,36 @@ fn a_bad_flag_is_named() {
     assert!(done.stderr.contains("127.0.0.1:8080"), "{}", done.stderr);
 }
 
+#[test]
+fn a_certificate_to_develop_with_is_made_once_and_passes_the_check() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join("certificates").join(name);
+    let place = path("");
+    let arguments = ["cert", "dev", "--dir", place.to_str().unwrap(), "--name", "dev.example.org"];
+    let done = stentor(&arguments);
+    assert_eq!((done.code, &*done.stderr), (Some(0), ""));
+    for name in ["ca.pem", "cert.pem", "key.pem"] {
+        assert!(path(name).is_file(), "{name}");
+    }
+    assert_eq!(fs::metadata(path("key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(done.stdout.contains("localhost, 127.0.0.1, ::1, dev.example.org"), "{}", done.stdout);
+    // The lines that it prints are a configuration.
+    let lines = done.stdout.lines().skip_while(|line| !line.starts_with("[[listener]]"));
+    let text: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    let checked = check(&text.join("\n"));
+    assert_eq!((checked.code, &*checked.stderr), (Some(0), ""));
+    assert!(checked.stdout.contains("wss://127.0.0.1:8443/ws"), "{}", checked.stdout);
+
+    let again = stentor(&arguments);
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("ca.pem` is there already"), "{}", again.stderr);
+
+    fs::set_permissions(path("key.pem"), fs::Permissions::from_mode(0o604)).unwrap();
+    let refused = check(&text.join("\n"));
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("(mode 0604)"), "{}", refused.stderr);
+}
+
 /// A call of the command that reads this from standard input.
 fn stentor_with_input(arguments: &[&str], input: &str) -> Done {
     let mut child = Command::new(env!("CARGO_BIN_EXE_stentor"))

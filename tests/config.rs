@@ -165,7 +165,7 @@ fn unknown_keys_find_their_section() {
     check("[listeners]", (1, 2), &["did you mean `listener`?"]);
     check("[log]\ncolour = true", (2, 1), &["the keys here are `format`, `level`"]);
     check("development = true", (1, 1), &["unknown key"]);
-    check("[[listener]]\nlisten = \"[::1]:1\"\ntls = true", (3, 1), &["in [[listener]]"]);
+    check("[[listener]]\nlisten = \"[::1]:1\"\nsecure = true", (3, 1), &["in [[listener]]"]);
 }
 
 #[test]
@@ -500,6 +500,62 @@ proptest! {
             prop_assert!(error.to_string().starts_with("error: "));
         }
     }
+}
+
+#[test]
+fn certificates_belong_to_their_listener() {
+    let config = read(
+        r#"
+        [[listener]]
+        listen = "127.0.0.1:1"
+        client_ca = "/ca"
+        client_certificates = "request"
+        [[listener.tls]]
+        certificate = "/a"
+        key = "/b"
+        [[listener.tls]]
+        certificate = "/c"
+        key = "/d"
+        allow_readable_key = true
+        [[listener]]
+        listen = "127.0.0.1:2"
+        "#,
+    );
+    let [secure, plain] = &*config.listeners else { panic!("two listeners") };
+    let keys: Vec<_> = secure.tls.iter().map(|tls| tls.key.to_str().unwrap()).collect();
+    assert_eq!((&*keys, secure.tls[1].allow_readable_key), (&["/b", "/d"][..], true));
+    assert_eq!(secure.urls()[0], "wss://127.0.0.1:1/ws");
+    assert_eq!(secure.urls()[2], "rss://127.0.0.1:1");
+    assert!(plain.tls.is_empty());
+    assert_eq!(plain.urls()[2], "rs://127.0.0.1:2");
+}
+
+#[test]
+fn tls_that_cannot_be_meant_is_refused() {
+    let with = |listener: &str, tls: &str| {
+        format!("[[listener]]\nlisten = \"127.0.0.1:1\"\n{listener}\n[[listener.tls]]\n{tls}")
+    };
+    check(&with("", "certificate = \"/a\""), (4, 1), &["has no `key`", "add a line"]);
+    check(&with("", "key = \"/a\""), (4, 1), &["[[listener.tls]]", "certificate"]);
+    let both = "certificate = \"/a\"\nkey = \"/b\"";
+    check(&with("", &format!("{both}\nkeys = 1")), (7, 1), &["did you mean `key`?"]);
+    check(&with("client_certificates = \"require\"", both), (3, 23), &["client_ca"]);
+    check(&with("client_ca = \"/c\"", both), (3, 13), &["are not asked", "\"request\""]);
+    check(&with("client_certificates = \"on\"", both), (3, 23), &["`on`"]);
+    let plain = "[[listener]]\nlisten = \"127.0.0.1:1\"\nclient_ca = \"/c\"";
+    check(plain, (3, 13), &["in TLS only", "[[listener.tls]]"]);
+    let unix = "[[listener]]\nlisten = \"unix:/x\"\n[[listener.tls]]\n";
+    check(&format!("{unix}{both}"), (3, 1), &["only TCP listeners speak TLS", "unix:/x"]);
+    check(
+        "[[listener]]\nlisten = \"127.0.0.1:1\"\ncertificate = \"/a\"",
+        (3, 1),
+        &["belongs to [[listener.tls]]"],
+    );
+    check(
+        "[[listener]]\nlisten = \"127.0.0.1:1\"\ntls = 1",
+        (3, 7),
+        &["`listener.tls` is a list of sections"],
+    );
 }
 
 /// The key of earlier versions says what to write now.

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 use super::fault::{Fault, key_without_index};
 use super::roles::check_roles;
 use super::{
-    Authenticator, Config, History, HistoryStore, Listener, ListenerPath, MAX_SHARDS, Method,
-    Realm, Tuning,
+    Authenticator, ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener,
+    ListenerPath, MAX_SHARDS, Method, Realm, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::router::MAX_WILDCARD_COMPONENTS;
@@ -136,14 +136,35 @@ fn check_listener(listener: &Listener, path: &str, findings: &mut Findings) {
     for bad in listener.origins.iter().filter(|origin| !is_origin(origin)) {
         findings.add(key("origins"), Fault::BadOrigin(bad.clone()));
     }
-    if listener.unix_mode.is_some() && matches!(listener.address, super::ListenAddress::Tcp(_)) {
+    if listener.unix_mode.is_some() && matches!(listener.address, ListenAddress::Tcp(_)) {
         findings.add(key("unix_mode"), Fault::ModeWithoutFile(listener.address.clone()));
     }
+    check_tls(listener, path, findings);
     if listener.name.as_ref().is_some_and(String::is_empty) {
         findings.add(key("name"), Fault::Empty("name".into()));
     }
     let min_peer = listener.rawsocket_min_peer_bytes;
     findings.range(&key("rawsocket_min_peer_bytes"), min_peer, MESSAGE_BYTES, BYTES);
+}
+
+fn check_tls(listener: &Listener, path: &str, findings: &mut Findings) {
+    let key = |name: &str| format!("{path}.{name}");
+    for (index, tls) in listener.tls.iter().enumerate() {
+        let has_none = tls.key.as_os_str().is_empty();
+        findings.add_if(has_none, format!("{path}.tls.{index}"), || Fault::NoPrivateKey);
+    }
+    let on_unix = !listener.tls.is_empty() && !matches!(listener.address, ListenAddress::Tcp(_));
+    findings.add_if(on_unix, key("tls"), || Fault::TlsOnUnixSocket(listener.address.clone()));
+    let asks = listener.client_certificates != ClientCertificates::Off;
+    let plain = listener.tls.is_empty() && (asks || listener.client_ca.is_some());
+    let at = if asks { "client_certificates" } else { "client_ca" };
+    findings.add_if(plain, key(at), || Fault::ClientCertificatesWithoutTls);
+    findings.add_if(asks && listener.client_ca.is_none(), key("client_certificates"), || {
+        Fault::NoClientCa
+    });
+    findings.add_if(!asks && !plain && listener.client_ca.is_some(), key("client_ca"), || {
+        Fault::UnusedClientCa
+    });
 }
 
 fn is_path(path: &str) -> bool {
@@ -282,6 +303,7 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.http_head_bytes", limits.http_head_bytes, KIB..=MIB, BYTES);
     findings.range("limits.connections", limits.connections, COUNT, "");
     for (key, value) in [
+        ("limits.tls_handshakes", limits.tls_handshakes),
         ("limits.subscriptions_per_session", limits.subscriptions_per_session),
         ("limits.registrations_per_session", limits.registrations_per_session),
         ("limits.calls_per_session", limits.calls_per_session),

@@ -66,6 +66,16 @@ pub enum Fault {
     BadOrigin(String),
     #[error("only a Unix socket has a mode, and this listener is on {0}")]
     ModeWithoutFile(ListenAddress),
+    #[error("this certificate has no `key`")]
+    NoPrivateKey,
+    #[error("only TCP listeners speak TLS, and this listener is on {0}")]
+    TlsOnUnixSocket(ListenAddress),
+    #[error("clients show certificates in TLS only, and this listener has none of its own")]
+    ClientCertificatesWithoutTls,
+    #[error("nothing says which certificates of clients are good")]
+    NoClientCa,
+    #[error("`client_ca` names authorities, and clients are not asked for certificates")]
+    UnusedClientCa,
     #[error("{address} is taken: an earlier listener is on {earlier}")]
     SameAddress { address: ListenAddress, earlier: ListenAddress },
     #[error("two listeners are named `{0}`")]
@@ -165,6 +175,11 @@ impl Fault {
                 `https://app.example.org`, or `null`; no wildcards, and an empty list lets all in"
                 .into(),
             Self::ModeWithoutFile(_) => "remove `unix_mode`, or listen on `unix:/path`".into(),
+            Self::NoPrivateKey
+            | Self::TlsOnUnixSocket(_)
+            | Self::ClientCertificatesWithoutTls
+            | Self::NoClientCa
+            | Self::UnusedClientCa => return self.tls_help().map(Into::into),
             Self::SameAddress { .. } => "give one of them another port, or remove it".into(),
             Self::SameListenerName(_) | Self::SameRealmName(_) => "rename or remove one".into(),
             Self::BadRealmName { rule: UriRule::Loose, .. } => {
@@ -219,6 +234,27 @@ impl Fault {
         Some(text)
     }
 
+    /// The same for what is wrong with a listener's TLS.
+    const fn tls_help(&self) -> Option<&'static str> {
+        let text = match self {
+            Self::NoPrivateKey => "add a line `key = \"/path/of/key.pem\"`",
+            Self::TlsOnUnixSocket(_) => {
+                "remove `[[listener.tls]]`: what goes through a Unix \
+                socket leaves no machine"
+            }
+            Self::ClientCertificatesWithoutTls => "add a `[[listener.tls]]` below it",
+            Self::NoClientCa => {
+                "name a file of certificate authorities, as in `client_ca = \
+                \"/etc/stentor/clients.pem\"`"
+            }
+            Self::UnusedClientCa => {
+                "set `client_certificates` to \"request\" or \"require\", or remove it"
+            }
+            _ => return None,
+        };
+        Some(text)
+    }
+
     /// The key that has a part in it beside the one it was found at.
     pub(super) const fn other_key(&self) -> Option<&'static str> {
         match self {
@@ -243,6 +279,11 @@ impl Fault {
                 | Self::SameListenerName(_)
                 | Self::SameRealmName(_)
                 | Self::ModeWithoutFile(_)
+                | Self::NoPrivateKey
+                | Self::TlsOnUnixSocket(_)
+                | Self::ClientCertificatesWithoutTls
+                | Self::NoClientCa
+                | Self::UnusedClientCa
                 | Self::DefaultSerializerNotServed(_)
                 | Self::LongRealmName { .. }
                 | Self::LongHistoryTopic { .. }

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::tls::{ClientCertificates, Tls};
 use crate::authentication::Method;
 use crate::codec::Codec;
 use crate::transport::{Entrance, PathRules};
@@ -49,6 +50,12 @@ pub struct Listener {
     /// The least length that a RawSocket client must be ready to receive. 512 B (the least that
     /// a client can announce) to 16 MiB.
     pub rawsocket_min_peer_bytes: usize,
+    /// Certificates, of which the first that is for the name that a client asks for is shown, or
+    /// else the first of all; empty: the listener speaks plainly.
+    pub tls: Vec<Tls>,
+    /// A file with the authorities that certificates of clients must come from.
+    pub client_ca: Option<PathBuf>,
+    pub client_certificates: ClientCertificates,
 }
 
 impl Listener {
@@ -87,10 +94,11 @@ impl Listener {
         let apart = self.paths_apart.iter().map(|apart| &apart.path);
         let paths = self.paths.iter().chain(apart).filter(|_| self.websocket);
         let raw = self.rawsocket;
+        let s = if self.tls.is_empty() { "" } else { "s" };
         match &self.address {
             ListenAddress::Tcp(address) => paths
-                .map(|path| format!("ws://{address}{path}"))
-                .chain(raw.then(|| format!("rs://{address}")))
+                .map(|path| format!("ws{s}://{address}{path}"))
+                .chain(raw.then(|| format!("rs{s}://{address}")))
                 .collect(),
             ListenAddress::Unix(file) => paths
                 .map(|path| format!("ws+unix://{}:{path}", file.display()))
@@ -116,6 +124,9 @@ impl Default for Listener {
             paths_apart: Vec::new(),
             default_serializer: None,
             rawsocket_min_peer_bytes: 512,
+            tls: Vec::new(),
+            client_ca: None,
+            client_certificates: ClientCertificates::Off,
         }
     }
 }

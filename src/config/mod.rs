@@ -15,6 +15,7 @@ mod report;
 mod role_fault;
 mod roles;
 mod summary;
+mod tls;
 mod users;
 
 use std::num::NonZeroUsize;
@@ -35,6 +36,7 @@ pub use loader::Loader;
 pub use report::{Place, Problem, Report};
 pub use role_fault::RoleFault;
 pub use summary::{Summary, Warning};
+pub use tls::{ClientCertificates, Tls};
 pub use users::UsersFault;
 
 /// Everything an operator can set. The serde names are the file's keys.

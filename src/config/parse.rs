@@ -16,7 +16,7 @@ use super::report::{Place, Problem};
 use super::role_fault::RoleFault;
 use super::{
     Access, Authenticator, Config, History, Listener, ListenerPath, Log, Permission, Protocol,
-    Realm, Role, Storage, Tuning,
+    Realm, Role, Storage, Tls, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -125,13 +125,18 @@ impl Reader {
         roles
     }
 
-    /// The listeners, and the paths with rules of their own inside of them.
+    /// The listeners, their certificates, and the paths with rules of their own inside of them.
     fn read_listeners(&mut self, value: &Value<'_>, listeners: &mut Vec<Listener>) {
         let names_paths: Vec<_> = tables(value).map(|table| table.contains_key("paths")).collect();
-        let (value, inner) = take_out(value, &["path"]);
+        let (value, inner) = take_out(value, &["path", "tls"]);
         self.read_list("listener", &value, Some("listen"), listeners);
         for (index, listener) in listeners.iter_mut().enumerate() {
-            let Some([Some(list)]) = inner.get(index).map(Vec::as_slice) else { continue };
+            let Some([paths, certificates]) = inner.get(index).map(Vec::as_slice) else { continue };
+            if let Some(list) = certificates {
+                let path = format!("listener.{index}.tls");
+                self.read_list(&path, list, Some("certificate"), &mut listener.tls);
+            }
+            let Some(list) = paths else { continue };
             let path = format!("listener.{index}.path");
             self.read_list(&path, list, Some("path"), &mut listener.paths_apart);
             if !names_paths[index] {
@@ -285,9 +290,10 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 14] = [
+    let sections: [(&str, &[&str]); 15] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[listener.path]]", keys_of::<ListenerPath>()),
+        ("[[listener.tls]]", keys_of::<Tls>()),
         ("[[realm]]", keys_of::<Realm>()),
         ("[[realm.authenticator]]", keys_of::<Authenticator>()),
         ("[[realm.history]]", keys_of::<History>()),

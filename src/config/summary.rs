@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Authenticator, Config, History, HistoryStore, Listener, Method, Realm};
+use super::{
+    Authenticator, ClientCertificates, Config, History, HistoryStore, Listener, Method, Realm,
+};
 use crate::codec::Codec;
 use crate::limits::SlowConsumerPolicy;
 use crate::wamp::UriRule;
@@ -140,6 +142,14 @@ fn describe_listener(listener: &Listener, config: &Config) -> String {
     }
     if let Some(mode) = listener.unix_mode {
         text.push_str(&format!(", mode {mode:04o}"));
+    }
+    if !listener.tls.is_empty() {
+        let clients = match listener.client_certificates {
+            ClientCertificates::Off => "",
+            ClientCertificates::Request => ", client certificates on request",
+            ClientCertificates::Require => ", client certificates required",
+        };
+        text.push_str(&format!(", {} certificate(s){clients}", listener.tls.len()));
     }
     if !listener.origins.is_empty() {
         text.push_str(&format!(", origins {}", listener.origins.join(" ")));

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::listening::Listening;
 use super::mesh::{Mesh, Parcel};
 use super::socket::Socket;
+use super::tls::TlsContext;
 use crate::config::{Config, ListenAddress, Listener};
 use crate::router::ShardId;
 use crate::shard::Admission;
@@ -25,6 +26,7 @@ use crate::transport::TransportRules;
 pub struct Accepted {
     pub(super) socket: Socket,
     pub(super) rules: Arc<TransportRules>,
+    pub(super) tls: Option<Arc<TlsContext>>,
     pub(super) peer: Box<str>,
     pub(super) admission: Admission,
 }
@@ -60,6 +62,7 @@ impl Occupancy {
 struct Bound {
     listening: Listening,
     rules: Arc<TransportRules>,
+    tls: Option<Arc<TlsContext>>,
     /// Whether connections may wait there: no event tells of it again.
     is_ready: bool,
 }
@@ -140,13 +143,14 @@ impl Acceptor {
     pub(super) fn bind(
         &mut self,
         listener: &Listener,
+        tls: Option<Arc<TlsContext>>,
         config: &Config,
     ) -> io::Result<ListenAddress> {
         let mut listening = Listening::bind(listener, config)?;
         let address = listening.address()?;
         listening.register(self.poll.registry(), Token(self.listeners.len()))?;
         let rules = Arc::new(rules(listener, config));
-        self.listeners.push(Bound { listening, rules, is_ready: false });
+        self.listeners.push(Bound { listening, rules, tls, is_ready: false });
         Ok(address)
     }
 
@@ -225,8 +229,9 @@ impl Acceptor {
         let full = taken >= self.max_connections;
         let admission = if full { Admission::Full } else { Admission::Welcome };
         let shard = self.occupancy.enter_emptiest();
-        let rules = Arc::clone(&self.listeners[number].rules);
-        dealt[usize::from(shard.0)].push(Accepted { socket, rules, peer, admission });
+        let bound = &self.listeners[number];
+        let (rules, tls) = (Arc::clone(&bound.rules), bound.tls.clone());
+        dealt[usize::from(shard.0)].push(Accepted { socket, rules, tls, peer, admission });
     }
 
     fn tell(&mut self, error: &io::Error) {
@@ -262,6 +267,7 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         http_head_bytes: config.limits.http_head_bytes,
         websocket: listener.websocket,
         rawsocket: listener.rawsocket,
+        tls: !listener.tls.is_empty(),
         paths: listener.paths.clone(),
         codecs: listener.serializers.clone(),
         default_subprotocol: listener.default_serializer,

@@ -14,11 +14,12 @@ use super::acceptor::{Accepted, Occupancy};
 use super::hold::{Alarm, Hold, Output};
 use super::mesh::{Inbox, Parcel};
 use super::socket::Socket;
+use super::tls::{TlsShare, TlsStream};
 use super::verifier::Verifiers;
 use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::router::{Deposit, HISTORY, SessionRef, ShardId, ShardSet};
-use crate::shard::{Batch, Shard, Tick, Turn, Wire};
+use crate::shard::{Batch, LayerReport, Shard, Tick, Turn, Wire};
 use crate::wamp::Timestamp;
 
 /// The token of a shard's waker; slots are 32 bits, so it meets none.
@@ -52,13 +53,21 @@ pub(super) struct EventLoop {
 struct Links {
     shard: ShardId,
     /// By slot.
-    sockets: Vec<Option<Socket>>,
+    sockets: Vec<Option<Link>>,
+    tls: TlsShare,
     inbox: Inbox,
     occupancy: Arc<Occupancy>,
     /// The way to the store, if there is one.
     store: Option<Sender<(Vec<Deposit>, usize)>>,
     /// The way to those who judge tickets, if there are tickets.
     verifiers: Option<Verifiers>,
+}
+
+/// The way to one peer.
+#[derive(Debug)]
+struct Link {
+    socket: Socket,
+    tls: Option<Box<TlsStream>>,
 }
 
 impl EventLoop {
@@ -69,6 +78,7 @@ impl EventLoop {
         budget: HoldBudget,
         occupancy: Arc<Occupancy>,
         store: Option<Sender<(Vec<Deposit>, usize)>>,
+        tls: TlsShare,
         verifiers: Option<Verifiers>,
         started: Instant,
     ) -> io::Result<Self> {
@@ -77,8 +87,8 @@ impl EventLoop {
         } else {
             Some((Hold::new(budget.delay), Alarm::new(poll.registry(), ALARM)?))
         };
-        let (shard_id, sockets) = (shard.id(), Vec::new());
-        let links = Links { shard: shard_id, sockets, inbox, occupancy, store, verifiers };
+        let (id, sockets) = (shard.id(), Vec::new());
+        let links = Links { shard: id, sockets, tls, inbox, occupancy, store, verifiers };
         let (turn, held_bytes) = (Turn::new(shard), budget.bytes);
         Ok(Self { turn, links, poll, held_bytes, started, hold })
     }
@@ -96,6 +106,7 @@ impl EventLoop {
                 Err(error) => return Err(error),
             };
             let now = self.now();
+            self.links.tls.begin_turn();
             if !was_interrupted {
                 self.note_readiness(&events);
             }
@@ -143,6 +154,7 @@ impl EventLoop {
                 self.turn.note_readable(slot, ending);
             }
             if event.is_writable() {
+                self.links.note_writable(slot);
                 self.turn.note_writable(slot);
             }
         }
@@ -165,14 +177,15 @@ impl EventLoop {
     }
 
     fn take_in(&mut self, accepted: Accepted, now: Millis) {
-        let Accepted { mut socket, rules, peer, admission } = accepted;
+        let Accepted { mut socket, rules, tls, peer, admission } = accepted;
         let slot = self.turn.open(&mut self.links, &rules, peer, admission, now);
         let registered = socket.register(self.poll.registry(), Token(slot as usize));
         let sockets = &mut self.links.sockets;
         if sockets.len() <= slot as usize {
             sockets.resize_with(slot as usize + 1, || None);
         }
-        let previous = sockets[slot as usize].replace(socket);
+        let tls = tls.map(|context| Box::new(TlsStream::new(context)));
+        let previous = sockets[slot as usize].replace(Link { socket, tls });
         debug_assert!(previous.is_none(), "a slot is free when it is given out");
         if registered.is_err() {
             self.turn.lose(slot, now);
@@ -204,30 +217,60 @@ impl EventLoop {
 }
 
 impl Links {
-    fn socket(&mut self, slot: u32) -> io::Result<&mut Socket> {
-        let socket = self.sockets.get_mut(slot as usize).and_then(Option::as_mut);
-        socket.ok_or_else(|| ErrorKind::NotConnected.into())
+    /// What TLS has kept goes on, whatever the turn knows of it.
+    fn note_writable(&mut self, slot: u32) {
+        if let Some(Some(link)) = self.sockets.get_mut(slot as usize)
+            && let Some(tls) = &mut link.tls
+        {
+            tls.go_on_writing(&mut link.socket);
+        }
     }
 }
 
 impl Wire for Links {
     fn read(&mut self, slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket(slot)?.read(buffer)
+        let Some(Some(link)) = self.sockets.get_mut(slot as usize) else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        match &mut link.tls {
+            None => link.socket.read(buffer),
+            Some(tls) => tls.read(&mut link.socket, &mut self.tls, buffer),
+        }
     }
 
     fn write(&mut self, slot: u32, bytes: &[u8]) -> io::Result<usize> {
-        self.socket(slot)?.write(bytes)
+        let Some(Some(link)) = self.sockets.get_mut(slot as usize) else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        match &mut link.tls {
+            None => link.socket.write(bytes),
+            Some(tls) => tls.write(&mut link.socket, &mut self.tls, bytes),
+        }
+    }
+
+    fn kept(&self, slot: u32) -> usize {
+        let link = self.sockets.get(slot as usize).and_then(Option::as_ref);
+        link.and_then(|link| link.tls.as_ref()).map_or(0, |tls| tls.unsent_bytes())
+    }
+
+    fn layer(&mut self, _slot: u32) -> LayerReport {
+        self.tls.take_report()
     }
 
     fn shut_down_writing(&mut self, slot: u32) {
-        if let Ok(socket) = self.socket(slot) {
-            socket.shut_down_writing();
+        if let Some(Some(link)) = self.sockets.get_mut(slot as usize) {
+            match &mut link.tls {
+                None => link.socket.shut_down_writing(),
+                Some(tls) => tls.shut_down_writing(&mut link.socket),
+            }
         }
     }
 
     fn close(&mut self, slot: u32) {
-        if let Some(socket) = self.sockets.get_mut(slot as usize) {
-            *socket = None;
+        if let Some(link) = self.sockets.get_mut(slot as usize).and_then(Option::take)
+            && let Link { mut socket, tls: Some(mut tls) } = link
+        {
+            tls.close(&mut socket, &self.tls);
         }
         self.occupancy.leave(self.shard);
     }

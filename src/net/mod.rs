@@ -9,7 +9,9 @@ pub mod mesh;
 mod server;
 mod socket;
 mod store;
+mod tls;
 mod verifier;
 
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use server::{Server, StartError, StopError};
+pub use tls::{CertificateError, check_certificates};

@@ -13,8 +13,9 @@ use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::mesh::{Mesh, Parcel};
 use super::store::{self, STORE_PATIENCE, StoreThread};
+use super::tls::{self, CertificateError, TlsContext, TlsShare, Watch};
 use super::verifier::Verifiers;
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, ListenAddress, Listener};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
 use crate::router::{Deposit, Router, Settings, ShardId, Snapshot};
@@ -31,6 +32,8 @@ pub enum StartError {
     Threads(#[from] io::Error),
     #[error("the operating system gives no random numbers: {0}")]
     Random(getrandom::Error),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -75,6 +78,8 @@ pub struct Server {
     acceptor: StopAcceptor,
     threads: Vec<JoinHandle<io::Result<()>>>,
     storage: Option<StoreThread>,
+    /// What keeps the thread alive that watches certificates, if there are some.
+    watch: Option<Watch>,
     verifiers: Option<Verifiers>,
     /// The names of threads that have ended.
     ended: (Sender<String>, Receiver<String>),
@@ -101,6 +106,7 @@ impl Server {
     #[expect(clippy::disallowed_methods, reason = "the start of the router's clock")]
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let shards = config.shard_count();
+        let contexts = contexts(config)?;
         let router = Arc::new(Router::new(
             settings(config),
             config.realms.clone(),
@@ -117,12 +123,13 @@ impl Server {
         let occupancy = Arc::new(Occupancy::new(shards));
         let (mut acceptor, stop) =
             Acceptor::new(config.limits.connections, Arc::clone(&mesh), Arc::clone(&occupancy))?;
-        let bind = |listener| {
+        let bind = |(listener, tls): (_, &Option<_>)| {
             let address =
                 |source| StartError::Listen { address: listener_address(listener), source };
-            acceptor.bind(listener, config).map_err(address)
+            acceptor.bind(listener, tls.clone(), config).map_err(address)
         };
-        let addresses = config.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let addresses =
+            config.listeners.iter().zip(&contexts).map(bind).collect::<Result<Vec<_>, _>>()?;
         let (threads, ended) = (Vec::new(), unbounded());
         let mut server = Self {
             router,
@@ -131,6 +138,7 @@ impl Server {
             acceptor: stop,
             threads,
             storage: None,
+            watch: None,
             verifiers: None,
             ended,
         };
@@ -146,12 +154,34 @@ impl Server {
             let occupancy = Arc::clone(&occupancy);
             let store = store.clone();
             let verifiers = server.verifiers.clone();
-            let event_loop =
-                EventLoop::new(shard, poll, inbox, budget, occupancy, store, verifiers, started)?;
+            let tls = server.tls_share(number, config);
+            let event_loop = EventLoop::new(
+                shard, poll, inbox, budget, occupancy, store, tls, verifiers, started,
+            )?;
             server.spawn(format!("shard-{number}"), || event_loop.run())?;
         }
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
+        server.watch(contexts.into_iter().flatten().collect())?;
         Ok(server)
+    }
+
+    /// Starts the thread that reads certificates again, if there are some.
+    fn watch(&mut self, contexts: Vec<Arc<TlsContext>>) -> io::Result<()> {
+        if contexts.is_empty() {
+            return Ok(());
+        }
+        let (watch, run) = tls::watch(contexts);
+        self.watch = Some(watch);
+        self.spawn("certificates".to_owned(), || {
+            run();
+            Ok(())
+        })
+    }
+
+    fn tls_share(&self, shard: u8, config: &Config) -> TlsShare {
+        let counters = Arc::clone(&self.router.counters()[usize::from(shard)]);
+        let handshakes = config.limits.tls_handshakes.div_ceil(self.router.shard_count());
+        TlsShare::new(config.tuning.read_budget_bytes, handshakes, counters)
     }
 
     /// Where the router listens, in the order of the configuration; port 0 is resolved.
@@ -289,6 +319,7 @@ impl Server {
 
     fn stop_threads(&mut self) -> Result<(), StopError> {
         self.acceptor.stop();
+        self.watch = None;
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Shutdown);
         }
@@ -337,7 +368,16 @@ pub(super) fn panicked(name: &str) -> io::Error {
     io::Error::other(format!("the thread {name} panicked"))
 }
 
-fn listener_address(listener: &crate::config::Listener) -> ListenAddress {
+/// Of each listener, what its handshakes begin with.
+fn contexts(config: &Config) -> Result<Vec<Option<Arc<TlsContext>>>, CertificateError> {
+    let context = |listener: &Listener| {
+        let has_tls = !listener.tls.is_empty();
+        has_tls.then(|| TlsContext::new(listener).map(Arc::new)).transpose()
+    };
+    config.listeners.iter().map(context).collect()
+}
+
+fn listener_address(listener: &Listener) -> ListenAddress {
     listener.address.clone()
 }
 
@@ -370,7 +410,7 @@ mod tests {
     use super::*;
 
     fn server() -> Server {
-        let listener = crate::config::Listener::on("127.0.0.1:0".parse().unwrap());
+        let listener = Listener::on("127.0.0.1:0".parse().unwrap());
         Server::start(&Config { shards: 1, listeners: vec![listener], ..Config::default() })
             .unwrap()
     }

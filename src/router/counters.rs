@@ -99,8 +99,18 @@ counters! {
     input_bytes: gauge,
     /// Bytes of payload that are kept for calls that may be routed again.
     kept_bytes: gauge,
+    /// TLS handshakes that have begun and are not over.
+    tls_handshakes_under_way: gauge,
     connections_opened: total,
     connections_refused: total,
+    /// TLS handshakes that succeeded.
+    tls_handshakes: total,
+    /// Those among them that resumed an earlier session.
+    tls_resumed: total,
+    /// TLS handshakes that failed.
+    tls_handshakes_failed: total,
+    /// Connections refused because as many handshakes were under way as may be.
+    tls_handshakes_refused: total,
     sessions_joined: total,
     sessions_refused: total,
     /// Clients that were asked to prove who they are.

@@ -8,6 +8,15 @@ use super::connection::{Connection, Phase};
 use super::outbound::Outbound;
 use crate::clock::Millis;
 
+/// What became of bytes that a socket was offered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// So many need not be offered again.
+    pub(super) taken: usize,
+    /// Bytes of these and earlier ones that wait all the same ([`super::Wire::kept`]).
+    pub(super) kept: usize,
+}
+
 /// How far the output of one connection got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushed {
@@ -62,7 +71,7 @@ impl Shard {
     pub(super) fn flush(
         &mut self,
         slot: u32,
-        write: &mut dyn FnMut(&[u8]) -> Result<usize>,
+        write: &mut impl FnMut(&[u8]) -> Result<Sent>,
         now: Millis,
     ) -> Flushed {
         let Some(connection) = self.connections.get_mut(slot as usize).filter(|c| !c.is_gone())
@@ -213,7 +222,7 @@ impl Outbound {
         &mut self,
         slot: u32,
         connection: &mut Connection,
-        write: &mut dyn FnMut(&[u8]) -> Result<usize>,
+        write: &mut impl FnMut(&[u8]) -> Result<Sent>,
         limit_bytes: usize,
         now: Millis,
     ) -> Flushed {
@@ -226,16 +235,17 @@ impl Outbound {
             let bytes = connection.output.next_write(&self.arena, &mut self.gathered, WRITE_BYTES);
             let offered = bytes.len();
             match write(bytes) {
-                Ok(0) => return Flushed::Lost,
-                Ok(written) => {
-                    connection.output.advance(written);
-                    written_bytes += written;
-                    self.note_written(written);
+                Ok(Sent { taken: 0, kept: 0 }) if offered > 0 => return Flushed::Lost,
+                Ok(Sent { taken, kept }) => {
+                    connection.output.advance(taken);
+                    written_bytes += taken;
+                    self.note_written(taken);
+                    self.note_kept(connection, kept);
                     if connection.clock.blocked_since.take().is_some() {
                         // A full socket takes more only once its peer has.
                         connection.clock.note_life(now);
                     }
-                    if written < offered {
+                    if taken < offered || kept > 0 {
                         connection.clock.blocked_since = Some(now);
                         return Flushed::Full;
                     }
@@ -246,6 +256,17 @@ impl Outbound {
             }
         }
         Flushed::Progress
+    }
+
+    /// Counts what the wire keeps as output that waits.
+    #[inline]
+    fn note_kept(&self, connection: &mut Connection, kept: usize) {
+        let before = connection.output.kept_bytes();
+        if kept != before {
+            connection.output.set_kept(&self.arena, kept);
+            self.counters.output_bytes.add(kept as u64);
+            self.counters.output_bytes.subtract(before as u64);
+        }
     }
 }
 

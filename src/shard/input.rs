@@ -20,6 +20,8 @@ pub(super) struct Input {
     bytes: Vec<u8>,
     /// Bytes of memory that the gauge counts for this connection.
     counted_bytes: usize,
+    /// Bytes of memory that the layer below the transport holds.
+    layer_bytes: usize,
     /// Since when `bytes` has not been empty.
     since: Millis,
     /// The router has kept the peer waiting since `since`, which is not held against it.
@@ -83,7 +85,15 @@ impl Input {
 
     /// Bytes of memory that it takes.
     pub(super) const fn held_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.capacity() + self.layer_bytes
+    }
+
+    /// The layer below the transport holds so many bytes of memory.
+    pub(super) const fn set_layer_bytes(&mut self, bytes: usize, now: Millis) {
+        if self.held_bytes() == 0 && bytes > 0 {
+            self.since = now;
+        }
+        self.layer_bytes = bytes;
     }
 
     /// The connection has written something, and so many bytes still wait. Returns whether the
@@ -102,6 +112,7 @@ impl Input {
     /// Nothing more of it will be dealt with.
     pub(super) fn discard(&mut self) {
         self.bytes = Vec::new();
+        self.layer_bytes = 0;
         self.is_ready = false;
     }
 
@@ -109,7 +120,8 @@ impl Input {
     fn keep(&mut self, rest: Vec<u8>) {
         self.bytes = rest;
         if self.bytes.is_empty() {
-            self.discard();
+            self.bytes = Vec::new();
+            self.is_ready = false;
         } else if self.bytes.capacity() > 2 * self.bytes.len() + SPARE_BYTES {
             self.bytes.shrink_to(self.bytes.len());
         }
@@ -269,11 +281,7 @@ impl Shard {
     fn end_visit(&mut self, slot: u32, before: usize, now: Millis) {
         // What follows from its messages is part of their cost.
         self.settle(now);
-        let spent = self.work.end_step();
-        let share = u64::from(self.work.limits().step_units / SHARES_PER_STEP);
-        if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.input.debt += spent.saturating_sub(share);
-        }
+        self.charge_visit(slot);
         self.count_own_output(slot, before);
     }
 
@@ -285,6 +293,20 @@ impl Shard {
             let input = &mut connection.input;
             input.own_output = (input.own_output + waiting.saturating_sub(before)).min(waiting);
             input.is_throttled |= input.own_output > limit;
+        }
+    }
+
+    /// Ends a visit that brought no bytes, and charges the peer for it.
+    pub(super) fn end_vain_visit(&mut self, slot: u32) {
+        self.work.charge(VAIN_UNITS);
+        self.charge_visit(slot);
+    }
+
+    fn charge_visit(&mut self, slot: u32) {
+        let spent = self.work.end_step();
+        let share = u64::from(self.work.limits().step_units / SHARES_PER_STEP);
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.input.debt += spent.saturating_sub(share);
         }
     }
 
@@ -348,6 +370,9 @@ impl Shard {
         }
     }
 }
+
+/// What a read costs that brings nothing.
+const VAIN_UNITS: usize = 4;
 
 /// What a kept input may take besides its bytes.
 const SPARE_BYTES: usize = 4 * 1024;

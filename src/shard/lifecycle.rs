@@ -201,10 +201,15 @@ impl Shard {
             tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
         }
         self.outbound.discard_unbegun(slot, connection);
+        // What is left may hold a GOODBYE, which no ABORT may follow.
+        let is_told =
+            matches!(connection.phase, Phase::ShuttingDown(_)) && !connection.output.is_empty();
         self.end_session(slot, EndReason::SlowConsumer, now);
         let reason = "wamp.close.slow_consumer";
-        let message = "this client does not read as fast as it is sent to";
-        let _ = self.send(slot, &RouterMessage::Abort { message, reason });
+        if !is_told {
+            let message = "this client does not read as fast as it is sent to";
+            let _ = self.send(slot, &RouterMessage::Abort { message, reason });
+        }
         self.close_transport(slot, CloseCode::Policy, reason, now);
     }
 

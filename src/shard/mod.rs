@@ -13,6 +13,7 @@ mod hello;
 mod history;
 mod inbound;
 mod input;
+mod layer;
 mod leaving;
 mod lifecycle;
 mod log_budget;
@@ -61,6 +62,7 @@ use unheard::Unheard;
 use work::Work;
 
 pub use input::InputStatus;
+pub use layer::LayerReport;
 pub use lifecycle::{Closing, EndReason};
 pub use mail::{Batch, Cancellation, Event, EventHead, Invoke, Mail, Outcome, Return};
 pub use meta::{Kill, MetaEvent, Roll, RollCall};

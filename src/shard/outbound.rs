@@ -57,7 +57,7 @@ pub(super) struct Outbound {
     unreported: u64,
     arena_bytes: usize,
     limits: OutputLimits,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Outbound {

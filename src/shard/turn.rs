@@ -9,7 +9,8 @@ use std::io::{ErrorKind, Result};
 use std::sync::Arc;
 
 use super::connection::Due;
-use super::flush::Flushed;
+use super::flush::{Flushed, Sent};
+use super::layer::LayerReport;
 use super::{Admission, Batch, InputStatus, Shard};
 use crate::authentication::Check;
 use crate::clock::Millis;
@@ -30,6 +31,18 @@ pub trait Wire {
     /// # Errors
     /// Those of the socket; `WouldBlock` if it is full.
     fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<usize>;
+
+    /// Bytes that `write` has taken, and that the socket has refused since: encrypted, they cannot
+    /// be taken back. While there are some, the next `write` offers them to the socket first, with
+    /// or without further bytes, and takes nothing or is `WouldBlock` if it refuses.
+    fn kept(&self, _slot: u32) -> usize {
+        0
+    }
+
+    /// What lies between the socket and its transport has to say about the last `read`.
+    fn layer(&mut self, _slot: u32) -> LayerReport {
+        LayerReport::default()
+    }
 
     /// The last byte is written: tells the peer so.
     fn shut_down_writing(&mut self, slot: u32);
@@ -408,17 +421,35 @@ impl Turn {
     }
 
     fn read(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
+        let read = wire.read(slot, &mut self.scratch);
+        let layer = wire.layer(slot);
+        if layer.units > 0 {
+            self.shard.note_layer(slot, layer, now);
+        }
         let socket = &mut self.sockets[slot as usize];
-        match wire.read(slot, &mut self.scratch) {
-            Ok(0) => self.shard.handle_lost(slot, now),
+        match read {
+            Ok(0) => self.handle_end(slot, layer, now),
             Ok(length) => {
                 // A short read means that the socket is empty, unless its end is near.
-                socket.readable = length == self.scratch.len() || socket.ending;
+                let is_whole = length == self.scratch.len();
+                socket.readable = is_whole || socket.ending || layer.has_more;
                 self.shard.receive(slot, &mut self.scratch[..length], now);
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => self.shard.handle_lost(slot, now),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                socket.readable = false;
+                if layer.units > 0 {
+                    self.shard.end_vain_visit(slot);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.shard.end_vain_visit(slot),
+            Err(_) => self.handle_end(slot, layer, now),
+        }
+    }
+
+    fn handle_end(&mut self, slot: u32, layer: LayerReport, now: Millis) {
+        match layer.fault {
+            None => self.shard.handle_lost(slot, now),
+            Some(fault) => self.shard.handle_tls_fault(slot, fault, now),
         }
     }
 
@@ -447,7 +478,11 @@ impl Turn {
             self.shard.hold_back(slot, now);
             return;
         }
-        match self.shard.flush(slot, &mut |bytes| wire.write(slot, bytes), now) {
+        let mut write = |bytes: &[u8]| {
+            let taken = wire.write(slot, bytes)?;
+            Ok(Sent { taken, kept: wire.kept(slot) })
+        };
+        match self.shard.flush(slot, &mut write, now) {
             Flushed::Progress => {}
             Flushed::Full => socket.writable = false,
             Flushed::Farewell => wire.shut_down_writing(slot),

@@ -62,6 +62,8 @@ pub(super) struct Backlog {
     urgent: Vec<u8>,
     urgent_read: usize,
     live: usize,
+    /// Bytes that the wire took and keeps, encrypted, since the socket refused them: they go first.
+    kept: usize,
     gaps: usize,
     /// Before this piece there is no event that could be dropped.
     no_event_before: usize,
@@ -97,9 +99,18 @@ impl Backlog {
         self.live == 0
     }
 
-    /// All bytes that are still to be written.
+    /// All bytes that the socket has still to take.
     pub(super) const fn live_bytes(&self) -> usize {
         self.live
+    }
+
+    pub(super) const fn kept_bytes(&self) -> usize {
+        self.kept
+    }
+
+    pub(super) const fn set_kept(&mut self, bytes: usize) {
+        self.live = self.live - self.kept + bytes;
+        self.kept = bytes;
     }
 
     /// Appends a frame; `begun` if its beginning is already written, which only the first can be.
@@ -127,9 +138,10 @@ impl Backlog {
         self.urgent.extend_from_slice(bytes);
     }
 
+    /// The first bytes that the wire has not taken; empty if there are none.
     pub(super) fn first_run(&self, max_bytes: usize) -> &[u8] {
         if self.gaps == 0 && self.urgent.is_empty() {
-            let chunk = &self.chunks[0][self.read..];
+            let chunk = self.chunks.front().map_or(&[][..], |chunk| &chunk[self.read..]);
             return &chunk[..chunk.len().min(max_bytes)];
         }
         let mut first: &[u8] = &[];
@@ -228,7 +240,7 @@ impl Backlog {
         let chunk = self.chunks.front().filter(|_| length > 0);
         self.chunks = chunk.map(|c| c.part(self.read..self.read + length)).into_iter().collect();
         self.pieces = first.into_iter().collect();
-        self.live = length + self.urgent.len() - self.urgent_read;
+        self.live = length + self.urgent.len() - self.urgent_read + self.kept;
         self.read = 0;
         self.gaps = 0;
         self.no_event_before = 0;
@@ -328,7 +340,7 @@ impl Backlog {
             self.pieces.iter().filter(is_wanted).map(|piece| piece.len()).sum()
         };
         let urgent = self.urgent.len() - self.urgent_read;
-        assert_eq!(self.live, sum(false) + urgent);
+        assert_eq!(self.live, sum(false) + urgent + self.kept);
         assert_eq!(self.gaps, sum(true));
         let held: usize = self.chunks.iter().map(|chunk| chunk.len()).sum();
         assert_eq!(held - self.read, sum(false) + sum(true));

@@ -10,6 +10,8 @@ pub enum TransportError {
     UnknownProtocol(u8),
     #[error("a TLS handshake came to a listener without TLS")]
     TlsOnPlainListener,
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
     #[error("this listener does not accept RawSocket")]
     RawSocketDisabled,
     #[error("the HTTP request was refused with {}: {}", .0.status(), .0.reason())]
@@ -38,6 +40,7 @@ impl TransportError {
         match self {
             Self::UnknownProtocol(_) => "unknown_protocol",
             Self::TlsOnPlainListener => "tls_on_plain_listener",
+            Self::Tls(fault) => fault.kind(),
             Self::RawSocketDisabled => "rawsocket_disabled",
             Self::Http(refusal) => refusal.kind(),
             Self::Handshake(refusal) => refusal.kind(),
@@ -59,6 +62,36 @@ impl TransportError {
             Self::InvalidUtf8 => Some(CloseCode::Invalid),
             Self::MessageTooBig { .. } => Some(CloseCode::Size),
             _ => None,
+        }
+    }
+}
+
+/// What is wrong below the transport, on a listener with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFault {
+    /// What came begins with this byte, and no handshake does.
+    #[error("the first byte {0:#04x} begins no TLS handshake, and this listener speaks TLS")]
+    Plain(u8),
+    /// As many handshakes are under way as may be (`limits.tls_handshakes`).
+    #[error("too many TLS handshakes are under way (limits.tls_handshakes)")]
+    Busy,
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(&'static str),
+    #[error("the TLS connection failed: {0}")]
+    Record(&'static str),
+    /// The stream ended without close_notify: somebody may have cut it (RFC 8446, 6.1).
+    #[error("the TLS connection ended without close_notify")]
+    Truncated,
+}
+
+impl TlsFault {
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Plain(_) => "plain_on_tls_listener",
+            Self::Busy => "tls_handshakes_full",
+            Self::Handshake(_) => "tls_handshake",
+            Self::Record(_) => "tls_record",
+            Self::Truncated => "tls_truncated",
         }
     }
 }
@@ -141,6 +174,8 @@ pub enum HttpRefusal {
     Path,
     Subprotocol,
     Target,
+    /// The listener speaks TLS.
+    TlsOnly,
     /// More than [`HTTP_HEADERS`](crate::limits::HTTP_HEADERS).
     TooManyHeaders,
     Version,
@@ -150,7 +185,7 @@ impl HttpRefusal {
     pub const fn status(self) -> u16 {
         match self {
             Self::Body | Self::Host | Self::Key | Self::Malformed | Self::OldHttp => 400,
-            Self::NoSubprotocol | Self::Subprotocol | Self::Target => 400,
+            Self::NoSubprotocol | Self::Subprotocol | Self::Target | Self::TlsOnly => 400,
             Self::Origin => 403,
             Self::Path => 404,
             Self::Method => 405,
@@ -176,6 +211,7 @@ impl HttpRefusal {
             Self::Path => "http_path",
             Self::Subprotocol => "http_subprotocol",
             Self::Target => "http_target",
+            Self::TlsOnly => "http_on_tls_listener",
             Self::TooManyHeaders => "http_too_many_headers",
             Self::Version => "http_websocket_version",
         }
@@ -197,6 +233,7 @@ impl HttpRefusal {
             Self::Path => "nothing is served at this path",
             Self::Subprotocol => "none of the offered subprotocols is supported",
             Self::Target => "the request target must be a path or an http URL",
+            Self::TlsOnly => "this port speaks TLS",
             Self::TooManyHeaders => "the request has too many headers",
             Self::Version => "only version 13 of the WebSocket protocol is supported",
         }

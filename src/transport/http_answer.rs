@@ -72,8 +72,9 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
         HttpRefusal::NoSubprotocol => add(format_args!(" Supported: {}.", supported(rules))),
         HttpRefusal::NotUpgrade => add(format_args!(
             " Connect a WAMP client with one of the subprotocols {}, for example to \
-             ws://<this host>{}.",
+             {}://<this host>{}.",
             supported(rules),
+            if rules.tls { "wss" } else { "ws" },
             first_path(rules),
         )),
         HttpRefusal::Path => {
@@ -88,6 +89,9 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
         HttpRefusal::TooManyHeaders => add(format_args!(" The limit is {HTTP_HEADERS}.")),
         HttpRefusal::Target => {
             add(format_args!(" Write for example GET {} HTTP/1.1.", first_path(rules)));
+        }
+        HttpRefusal::TlsOnly => {
+            add(format_args!(" Connect to wss://<this host>{} instead.", first_path(rules)));
         }
         HttpRefusal::Full => add(format_args!(" Try again later.")),
         _ => {}

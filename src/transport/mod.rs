@@ -18,7 +18,7 @@ mod target;
 mod websocket;
 
 pub use arena::{Arena, Span};
-pub use error::{HandshakeRefusal, HttpRefusal, TransportError, Violation};
+pub use error::{HandshakeRefusal, HttpRefusal, TlsFault, TransportError, Violation};
 pub use framing::{FrameStart, Framing};
 pub use mask::unmask;
 pub use output::{Class, Dropped, Output};
@@ -215,6 +215,15 @@ impl Transport {
         }
     }
 
+    /// Appends the answer to a peer that speaks plainly where TLS is spoken: HTTP 400, if its first
+    /// byte may begin a request.
+    pub fn refuse_plain(first: u8, rules: &TransportRules, reply: &mut Vec<u8>) {
+        if first.is_ascii_alphabetic() {
+            let asked = http_answer::Asked::by(&[first]);
+            http_answer::refuse(HttpRefusal::TlsOnly, "", asked, rules, reply);
+        }
+    }
+
     fn fail(&mut self) {
         match &mut self.state {
             State::WebSocket(websocket) => websocket.fail(),
@@ -334,6 +343,21 @@ mod tests {
         assert_eq!(decode(Codec::Json, 1, b'1'), Ok("Done(7, Text(\"1\"))".to_owned()));
         assert_eq!(decode(Codec::Json, 1, 0xff), Err(TransportError::InvalidUtf8));
         assert_eq!(decode(Codec::MsgPack, 2, 0xff), Ok("Done(7, Message([255]))".to_owned()));
+    }
+
+    #[test]
+    fn plain_http_is_told_that_the_port_speaks_tls() {
+        let answer = |first: u8| {
+            let mut reply = Vec::new();
+            Transport::refuse_plain(first, &TransportRules::default(), &mut reply);
+            String::from_utf8(reply).unwrap()
+        };
+        let get = answer(b'G');
+        assert!(get.starts_with("HTTP/1.1 400 "), "{get}");
+        let said = "\r\n\r\nThis port speaks TLS. Connect to wss://<this host>/ instead.\n";
+        assert!(get.ends_with(said), "{get}");
+        assert!(answer(b'H').ends_with("\r\n\r\n"), "it may be HEAD, which gets no body");
+        assert_eq!((answer(0x7F), answer(0x80)), (String::new(), String::new()));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Output {
         self.spans.insert(begun + controls, Entry { start: span.start, piece });
     }
 
-    /// All bytes that the socket has not taken.
+    /// All bytes that the socket has not taken, those that the wire keeps included.
     pub const fn waiting_bytes(&self) -> usize {
         self.waiting
     }
@@ -99,7 +99,27 @@ impl Output {
         !self.spans.is_empty()
     }
 
-    /// The next bytes to write, at most `max_bytes`; empty only if nothing waits.
+    /// Bytes that were taken, and refused by the socket in another form: encrypted.
+    #[inline]
+    pub fn kept_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.kept_bytes())
+    }
+
+    /// So many of the bytes that were taken wait all the same: the wire keeps them.
+    pub fn set_kept(&mut self, arena: &Arena, bytes: usize) {
+        if bytes > 0 {
+            self.retain_rest(arena);
+        }
+        let backlog = self.backlog.get_or_insert_default();
+        self.waiting = self.waiting - backlog.kept_bytes() + bytes;
+        backlog.set_kept(bytes);
+        if backlog.is_empty() {
+            self.backlog = None;
+        }
+    }
+
+    /// The next bytes to write, at most `max_bytes`; empty only if nothing waits, or nothing but
+    /// what the wire keeps.
     ///
     /// They lie in the backlog, in the arena, or, where several small frames lie apart from each
     /// other, in `scratch`, whose old content is lost.
@@ -329,6 +349,30 @@ mod tests {
         output.retain_rest(&arena);
         let dropped = output.drop_oldest_events(&arena, 1);
         assert_eq!(dropped, Dropped { frames: 1, bytes: 5 });
+        assert!(owns_nothing(&output));
+    }
+
+    #[test]
+    fn what_the_wire_keeps_waits_and_is_never_dropped() {
+        let (mut output, mut arena) = (Output::new(), Arena::new());
+        for _ in 0..3 {
+            let span = arena.put(&[1; 10]);
+            output.push(span, Class::Event);
+            arena.put(b"for others");
+        }
+        output.advance(20);
+        output.set_kept(&arena, 25);
+        output.check_invariants();
+        assert_eq!((output.waiting_bytes(), output.kept_bytes()), (35, 25));
+        let mut scratch = Vec::new();
+        assert_eq!(output.next_write(&arena, &mut scratch, 99), [1; 10]);
+        output.set_kept(&arena, 15);
+        let dropped = output.drop_oldest_events(&arena, 99);
+        assert_eq!((dropped.bytes, output.waiting_bytes()), (10, 15));
+        assert_eq!(output.discard_unbegun(&arena), 0);
+        output.check_invariants();
+        assert!(output.next_write(&arena, &mut scratch, 99).is_empty() && !output.is_empty());
+        output.set_kept(&arena, 0);
         assert!(owns_nothing(&output));
     }
 

@@ -42,6 +42,8 @@ pub struct TransportRules {
     pub http_head_bytes: usize,
     pub websocket: bool,
     pub rawsocket: bool,
+    /// Whether peers come by TLS; here only for what they are told.
+    pub tls: bool,
     /// Paths that accept a WebSocket, with or without escapes; empty: any.
     pub paths: Vec<String>,
     /// Serializers that a client may choose.
@@ -122,6 +124,7 @@ impl Default for TransportRules {
             http_head_bytes: limits.http_head_bytes,
             websocket: true,
             rawsocket: true,
+            tls: false,
             paths: Vec::new(),
             codecs: Codec::ALL.to_vec(),
             default_subprotocol: None,

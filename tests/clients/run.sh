@@ -63,12 +63,17 @@ free_port() {
 print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
 }
 
-# start_router NAME PORT REQUEST_IDS: sets router_pid.
+# start_router NAME PORT TLS_PORT REQUEST_IDS: sets router_pid.
 start_router() {
-    local name=$1 port=$2 request_ids=$3
+    local name=$1 port=$2 tls_port=$3 request_ids=$4
     cat >"$scratch/$name.toml" <<EOF
 [[listener]]
 listen = "127.0.0.1:$port"
+[[listener]]
+listen = "127.0.0.1:$tls_port"
+[[listener.tls]]
+certificate = "$scratch/cert.pem"
+key = "$scratch/key.pem"
 [[listener]]
 listen = "unix:$scratch/$name.sock"
 [[realm]]
@@ -201,9 +206,11 @@ if node --experimental-websocket -e '' 2>/dev/null; then
     NODE_OPTIONS+=" --experimental-websocket"
 fi
 
-start_router lenient "$(free_port)" monotonic
+"$bin" cert dev --dir "$scratch" >"$work/cert.out"
+lenient_tls_port=$(free_port)
+start_router lenient "$(free_port)" "$lenient_tls_port" monotonic
 lenient=$router_pid
-ROUTER_LENIENT_PORT=$(sed -n 's/.*127.0.0.1:\([0-9]*\)"/\1/p' "$scratch/lenient.toml")
+ROUTER_LENIENT_PORT=$(sed -n 's/.*127.0.0.1:\([0-9]*\)"/\1/p' "$scratch/lenient.toml" | head -n 1)
 ROUTER_PORT=$(free_port)
 ROUTER_UNIX=$scratch/router.sock
 export ROUTER_PORT ROUTER_LENIENT_PORT ROUTER_UNIX
@@ -211,10 +218,17 @@ LOGIN_PORT=$(free_port)
 start_logins "$LOGIN_PORT"
 logins=$router_pid
 export LOGIN_PORT LOGIN_KEY LOGIN_TICKET
-start_router router "$ROUTER_PORT" strict
+tls_port=$(free_port)
+start_router router "$ROUTER_PORT" "$tls_port" strict
 
 run python 300 "$CLIENTS_PYTHON" "$here/python/matrix.py"
 run javascript 300 node "$here/js/matrix.mjs"
+# The same again over TLS: wss, and RawSocket over TLS where the client has it.
+over_tls=(env "ROUTER_PORT=$tls_port" "ROUTER_LENIENT_PORT=$lenient_tls_port"
+    "ROUTER_CA=$scratch/ca.pem" ROUTER_UNIX=)
+run python-tls 300 "${over_tls[@]}" "$CLIENTS_PYTHON" "$here/python/matrix.py"
+run javascript-tls 300 "${over_tls[@]}" "NODE_EXTRA_CA_CERTS=$scratch/ca.pem" \
+    node "$here/js/matrix.mjs"
 run cross 120 "$CLIENTS_PYTHON" "$here/python/cross.py"
 run features 240 "$CLIENTS_PYTHON" "$here/python/features.py"
 run logins-python 240 "$CLIENTS_PYTHON" "$here/python/logins.py"

@@ -16,5 +16,8 @@ mod process;
 mod routing;
 mod running;
 mod slow;
+mod tls;
+mod tls_files;
+mod tls_hostile;
 mod transports;
 mod tuning;

@@ -8,7 +8,7 @@ use stentor::codec::Codec;
 use stentor::config::ListenAddress;
 
 use crate::running::{Running, address_in};
-use crate::sockets::{Client, Kind, Lines, Stream, eventually};
+use crate::sockets::{Client, Kind, Lines, Pki, Stream, eventually};
 
 const MIB: usize = 1024 * 1024;
 
@@ -72,4 +72,49 @@ fn memory_of_a_burst_is_given_back() {
     let (peak, _stay) = burst(&process, &address);
     assert!(peak > before + 48 * MIB, "no burst: {} MiB", peak / MIB);
     eventually("memory is given back", || resident(&process) < before + 32 * MIB);
+}
+
+/// What one idle session takes at most, TLS, transport and session together. The buffers that the
+/// sessions of a shard share, and what the allocator keeps at hand, are allowed for once.
+#[test]
+fn an_idle_tls_session_is_small() {
+    const SESSIONS: usize = 1_000;
+    // Of 9,000 measured, 4,096 are the buffer that rustls reads into and never lets go.
+    const SESSION_BYTES: usize = 9_600;
+    let pki = Pki::new();
+    let issued = pki.issue("a", &["localhost"]);
+    let file = pki.path("stentor.toml");
+    let (certificate, key) = (&issued.files.certificate, &issued.files.key);
+    let text = format!(
+        "shards = 1\n[[listener]]\nlisten = \"127.0.0.1:0\"\n[[listener.tls]]\n\
+         certificate = {certificate:?}\nkey = {key:?}\n[timeouts]\nping_interval_ms = 0\n"
+    );
+    fs::write(&file, text).unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(["--log-level", "info", "--config"])
+        .arg(&file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = Lines::of(process.stderr.take().unwrap());
+    let process = Running(process);
+    let line = log.next_with("rss://");
+    let (_, at) = line.split_once(" rss://").unwrap();
+    let at = at.split(['"', ' ']).next().unwrap().parse().unwrap();
+    let client = pki.plain_client();
+    let join = |_| {
+        let stream = Stream::connect(&at).unwrap().secured(&client, "localhost");
+        let mut client = Client::open_on(stream, Kind::Raw(Codec::Cbor)).unwrap();
+        client.hello("realm1");
+        // A record of the largest size: what it took must have been given back.
+        client.publish_acknowledged("com.x", &Value::from("x".repeat(40_000)));
+        client
+    };
+    let mut sessions: Vec<_> = (0..SESSIONS).map(join).collect();
+    let before = resident(&process);
+    sessions.extend((0..SESSIONS).map(join));
+    let grown = || resident(&process).saturating_sub(before);
+    eventually(&format!("{} bytes each", grown() / SESSIONS), || {
+        grown() <= SESSIONS * SESSION_BYTES
+    });
 }

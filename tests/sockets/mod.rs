@@ -7,6 +7,7 @@
 mod client;
 mod frames;
 mod stream;
+mod tls;
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, channel};
@@ -19,6 +20,7 @@ use stentor::net::Server;
 pub(crate) use client::{Client, Kind, hello};
 pub(crate) use frames::{Frame, http_upgrade, raw_frame, raw_handshake, websocket_frame};
 pub(crate) use stream::Stream;
+pub(crate) use tls::{Issued, Pki, tls_config};
 
 /// How long a step may take before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

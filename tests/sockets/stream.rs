@@ -3,8 +3,11 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, SockRef, Socket, Type};
 use stentor::config::ListenAddress;
 
@@ -14,6 +17,7 @@ use super::PATIENCE;
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Stream {
@@ -47,8 +51,31 @@ impl Stream {
         Ok(stream)
     }
 
+    /// TLS over this stream, as a client of `name`; nothing is sent before the first write.
+    pub(crate) fn secured(self, config: &Arc<ClientConfig>, name: &str) -> Self {
+        let Self::Tcp(stream) = self else { panic!("only TCP is secured") };
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
+        Self::Tls(Box::new(StreamOwned::new(connection, stream)))
+    }
+
+    pub(crate) fn tls(&mut self) -> &mut StreamOwned<ClientConnection, TcpStream> {
+        let Self::Tls(stream) = self else { panic!("this stream is plain") };
+        stream
+    }
+
+    /// The socket below.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(stream) => Some(&stream.sock),
+            Self::Unix(_) => None,
+        }
+    }
+
     fn limit(&self, time: Duration) -> io::Result<()> {
         match self {
+            Self::Tls(stream) => stream.sock.set_read_timeout(Some(time)),
             Self::Tcp(stream) => {
                 stream.set_nodelay(true)?;
                 stream.set_write_timeout(Some(time))?;
@@ -65,6 +92,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Self::Tcp(stream.try_clone().unwrap()),
             Self::Unix(stream) => Self::Unix(stream.try_clone().unwrap()),
+            Self::Tls(_) => panic!("a TLS stream has one owner"),
         }
     }
 
@@ -73,12 +101,13 @@ impl Stream {
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tls(stream) => stream.sock.shutdown(Shutdown::Write),
         };
     }
 
     /// Ends the connection with a reset instead of in order; a Unix socket just closes.
     pub(crate) fn reset(self) {
-        if let Self::Tcp(stream) = &self {
+        if let Some(stream) = self.tcp() {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
@@ -89,6 +118,7 @@ impl Read for Stream {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
         }
     }
 }
@@ -98,10 +128,14 @@ impl Write for Stream {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if let Self::Tls(stream) = self {
+            return stream.flush();
+        }
         Ok(())
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Pipe {
     pub(crate) unread: Vec<u8>,
     /// Bytes that may lie unread before the socket is full.
     pub(crate) capacity: usize,
+    /// A pipe that takes all and keeps what the socket refuses, as TLS does: what it keeps.
+    pub(crate) kept: Option<Vec<u8>>,
     /// The router met a full socket and waits for it to become writable.
     pub(crate) blocked: bool,
     /// The router has shut down its sending side: the client sees the end behind `unread`.
@@ -58,6 +60,7 @@ impl Pipe {
             inbound: Vec::new(),
             unread: Vec::new(),
             capacity,
+            kept: None,
             blocked: false,
             ended: false,
             closed: false,
@@ -68,6 +71,28 @@ impl Pipe {
             has_refused: false,
             heard_at: now,
             ended_as: Ended::default(),
+        }
+    }
+}
+
+impl Pipe {
+    fn write_keeping(&mut self, bytes: &[u8]) -> Result<usize> {
+        let kept = self.kept.get_or_insert_default();
+        let is_first = kept.is_empty();
+        if is_first {
+            kept.extend_from_slice(bytes);
+        }
+        let room = self.capacity.saturating_sub(self.unread.len());
+        let sent = kept.len().min(room);
+        self.unread.extend(kept.drain(..sent));
+        self.blocked = !kept.is_empty();
+        self.refused = self.blocked;
+        self.has_refused |= self.blocked;
+        match (is_first, self.blocked) {
+            (true, _) => Ok(bytes.len()),
+            (false, true) if sent == 0 => Err(ErrorKind::WouldBlock.into()),
+            (false, true) => Ok(0),
+            (false, false) => self.write_keeping(bytes),
         }
     }
 }
@@ -215,7 +240,11 @@ impl Wire for Links {
             return Err(ErrorKind::BrokenPipe.into());
         }
         if pipe.lost {
+            pipe.kept.iter_mut().for_each(Vec::clear);
             return Ok(bytes.len());
+        }
+        if pipe.kept.is_some() {
+            return pipe.write_keeping(bytes);
         }
         let room = pipe.capacity.saturating_sub(pipe.unread.len());
         let taken = &bytes[..bytes.len().min(room)];
@@ -226,7 +255,13 @@ impl Wire for Links {
         if taken.is_empty() { Err(Error::from(ErrorKind::WouldBlock)) } else { Ok(taken.len()) }
     }
 
+    fn kept(&self, slot: u32) -> usize {
+        let pipe = &self.pipes[self.by_slot[&(self.shard, slot)]];
+        pipe.kept.as_ref().map_or(0, Vec::len)
+    }
+
     fn shut_down_writing(&mut self, slot: u32) {
+        assert_eq!(self.kept(slot), 0, "the end comes behind what is kept");
         self.pipe(slot).ended = true;
     }
 

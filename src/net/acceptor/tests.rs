@@ -24,7 +24,7 @@ impl World {
         let listen = |path: &str| {
             let listener = Listener::on("127.0.0.1:0".parse().unwrap());
             let listener = Listener { paths: vec![path.into()], ..listener };
-            acceptor.bind(&listener, &Config::default()).unwrap()
+            acceptor.bind(&listener, None, &Config::default()).unwrap()
         };
         let addresses = ["/first", "/second"].map(listen).to_vec();
         let events = Events::with_capacity(16);

@@ -5,7 +5,7 @@ import './quiet.mjs';
 import autobahn from 'autobahn';
 import autobahn22 from 'autobahn-22';
 import { WebSocket } from 'ws';
-import { bounded, HOST, PORT, REALM } from './check.mjs';
+import { bounded, HOST, PORT, REALM, urlOf } from './check.mjs';
 import { Fault } from './fault.mjs';
 
 // Version 26 uses the WebSocket that Node has built in: from 22 on, in 20 with a flag.
@@ -28,7 +28,7 @@ export class AutobahnClient {
       transports: [
         transport === 'rawsocket'
           ? { type: 'rawsocket', host: HOST, port }
-          : { type: 'websocket', url: `ws://${HOST}:${port}/ws`, serializers: [new Serializer()] },
+          : { type: 'websocket', url: urlOf(port), serializers: [new Serializer()] },
       ],
       max_retries: retry ? 50 : 0,
       initial_retry_delay: 0.1,

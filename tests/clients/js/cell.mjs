@@ -1,6 +1,7 @@
 // One library, transport and serializer of the matrix, and the clients that a test opened in it.
 
 import { AutobahnClient } from './autobahn_client.mjs';
+import { IS_SECURE } from './check.mjs';
 import { WampyClient } from './wampy_client.mjs';
 
 const CELLS = [
@@ -23,11 +24,13 @@ export class Cell {
     this.transport = transport;
     this.serializer = serializer;
     this.isWampy = library === 'wampy';
-    this.name = `${library} ${transport}/${serializer}`;
+    this.name = `${library} ${IS_SECURE ? 'tls ' : ''}${transport}/${serializer}`;
   }
 
   static all() {
-    return CELLS.map((cell) => new Cell(...cell));
+    // autobahn-js has no TLS for RawSocket.
+    const has = ([, transport]) => !IS_SECURE || transport === 'websocket';
+    return CELLS.filter(has).map((cell) => new Cell(...cell));
   }
 
   client(options) {

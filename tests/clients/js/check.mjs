@@ -10,7 +10,13 @@ export const PORT = Number(process.env.ROUTER_PORT ?? 8080);
 /// A router that accepts request ids which do not start at 1.
 export const LENIENT_PORT = Number(process.env.ROUTER_LENIENT_PORT ?? PORT);
 export const REALM = process.env.ROUTER_REALM ?? 'realm1';
+/// Whether the routers' ports speak TLS; NODE_EXTRA_CA_CERTS names who has signed their certificate.
+export const IS_SECURE = Boolean(process.env.ROUTER_CA);
 const TEST_TIMEOUT_MS = 15_000;
+
+export function urlOf(port) {
+  return `${IS_SECURE ? 'wss' : 'ws'}://${HOST}:${port}/ws`;
+}
 
 export function check(actual, expected, what = 'value') {
   if (describe(actual) !== describe(expected)) {

@@ -5,7 +5,7 @@ import { CborSerializer } from 'wampy/CborSerializer.js';
 import { JsonSerializer } from 'wampy/JsonSerializer.js';
 import { MsgpackSerializer } from 'wampy/MsgpackSerializer.js';
 import { WebSocket } from 'ws';
-import { bounded, HOST, PORT, REALM } from './check.mjs';
+import { bounded, PORT, REALM, urlOf } from './check.mjs';
 import { Fault } from './fault.mjs';
 
 const SERIALIZERS = { json: JsonSerializer, msgpack: MsgpackSerializer, cbor: CborSerializer };
@@ -17,7 +17,7 @@ export class WampyClient {
   constructor(library, transport, serializer, options = {}) {
     const { port = PORT, realm = REALM, retry = false, announce = {} } = options;
     this.closed = new Promise((resolve) => {
-      this.wampy = new Wampy(`ws://${HOST}:${port}/ws`, {
+      this.wampy = new Wampy(urlOf(port), {
         ws: WebSocket,
         realm,
         serializer: new SERIALIZERS[serializer](),

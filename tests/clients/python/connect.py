@@ -5,6 +5,7 @@ Sessions are plain `ApplicationSession`s, with futures where a test waits for a 
 
 import asyncio
 import os
+import ssl
 
 import txaio
 
@@ -26,6 +27,8 @@ PORT = int(os.environ.get("ROUTER_PORT", "8080"))
 # A router that accepts gaps between request ids.
 LENIENT_PORT = int(os.environ.get("ROUTER_LENIENT_PORT", PORT))
 UNIX_PATH = os.environ.get("ROUTER_UNIX", "")
+# The authority that has signed the certificate of the routers; none: their ports speak plainly.
+CA = os.environ.get("ROUTER_CA", "")
 REALM = os.environ.get("ROUTER_REALM", "realm1")
 # A realm that tells who publishes and calls: autobahn-python cannot ask for it.
 DISCLOSING_REALM = "disclosing"
@@ -85,14 +88,15 @@ async def open_session(transport, serializer, realm=REALM, unix=False, port=PORT
     if transport == "rawsocket":
         factory = WampRawSocketClientFactory(lambda: session, serializer=chosen)
     else:
-        url = f"ws://{HOST}:{port}/ws"
+        url = f"{'wss' if CA else 'ws'}://{HOST}:{port}/ws"
         factory = WampWebSocketClientFactory(lambda: session, url=url, serializers=[chosen])
         factory.setProtocolOptions(autoFragmentSize=65536, openHandshakeTimeout=JOIN_TIMEOUT_S)
     loop = asyncio.get_running_loop()
     if unix:
         await loop.create_unix_connection(factory, UNIX_PATH)
     else:
-        await loop.create_connection(factory, HOST, port)
+        context = ssl.create_default_context(cafile=CA) if CA else None
+        await loop.create_connection(factory, HOST, port, ssl=context)
     return session
 
 
@@ -119,7 +123,8 @@ class Cell:
 
     @property
     def name(self):
-        return f"{'unix ' if self.unix else ''}{self.transport}/{self.serializer}"
+        way = "unix " if self.unix else "tls " if CA else ""
+        return f"{way}{self.transport}/{self.serializer}"
 
     def uri(self, name):
         return f"org.{'unix' if self.unix else 'tcp'}.{self.transport}.{self.serializer}.{name}"

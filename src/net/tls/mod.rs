@@ -1,0 +1,17 @@
+//! TLS between the sockets of a shard and their transports (rustls; RFC 8446, RFC 5246).
+//!
+//! A [`TlsStream`] belongs to one connection and runs on its shard. It reads no file: certificates
+//! come from a [`TlsContext`], which a thread of its own keeps up to date.
+
+mod certificates;
+mod context;
+mod records;
+mod stream;
+mod watch;
+
+pub use certificates::CertificateError;
+pub use context::check_certificates;
+
+pub(super) use context::TlsContext;
+pub(super) use stream::{TlsShare, TlsStream};
+pub(super) use watch::{Watch, watch};

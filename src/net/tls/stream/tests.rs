@@ -1,0 +1,135 @@
+//! How much one turn does for handshakes, over real sockets: counted in steps and units, not timed.
+
+use std::net::{TcpListener, TcpStream};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use super::*;
+use crate::config::{Listener, Tls};
+
+/// What a listener for `localhost` begins its handshakes with, and a client that trusts it.
+fn localhost() -> (Arc<TlsContext>, Arc<ClientConfig>) {
+    let directory = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let write = |name: &str, label: &str, der: &[u8]| {
+        let path = directory.path().join(name);
+        let body = STANDARD.encode(der);
+        let text = format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let tls = Tls {
+        certificate: write("a.pem", "CERTIFICATE", certificate.der()),
+        key: write("a.key", "PRIVATE KEY", &key.serialize_der()),
+        allow_readable_key: true,
+    };
+    let listener = Listener { tls: vec![tls], ..Listener::on("127.0.0.1:0".parse().unwrap()) };
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Arc::new(TlsContext::new(&listener).unwrap()), Arc::new(client))
+}
+
+/// A client whose ClientHello has arrived, and the router's end.
+struct Pair {
+    stream: TlsStream,
+    socket: Socket,
+    peer: TcpStream,
+    client: ClientConnection,
+}
+
+fn pair(listener: &TcpListener, context: &Arc<TlsContext>, config: &Arc<ClientConfig>) -> Pair {
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = ClientConnection::new(Arc::clone(config), name).unwrap();
+    client.write_tls(&mut peer).unwrap();
+    // Until all of it has come.
+    accepted.peek(&mut [0]).unwrap();
+    accepted.set_nonblocking(true).unwrap();
+    let socket = Socket::Tcp(mio::net::TcpStream::from_std(accepted));
+    Pair { stream: TlsStream::new(Arc::clone(context)), socket, peer, client }
+}
+
+fn share(most: usize) -> TlsShare {
+    TlsShare::new(64 * 1024, most, Arc::default())
+}
+
+/// A storm: all say hello in the same turn.
+#[test]
+fn a_turn_makes_a_bounded_number_of_handshake_steps() {
+    let (context, config) = localhost();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut pairs: Vec<_> = (0..10).map(|_| pair(&listener, &context, &config)).collect();
+    let mut share = share(100);
+    let mut out = vec![0; 4096];
+    let mut answered = Vec::new();
+    for _ in 0..3 {
+        share.begin_turn();
+        let mut units = 0;
+        for Pair { stream, socket, .. } in &mut pairs {
+            let before = share.counters.tls_handshakes_under_way.get();
+            let error = stream.read(socket, &mut share, &mut out).unwrap_err();
+            assert!(is_refusal(&error), "{error}");
+            let report = share.take_report();
+            units += report.units;
+            let has_begun = share.counters.tls_handshakes_under_way.get() > before;
+            // Who has to wait is known to have more, and its bytes are counted.
+            assert!(has_begun || !matches!(stream.state, State::Silent(_)) || report.has_more);
+            assert!(report.input_bytes > 0);
+        }
+        assert!(units <= TURN_HANDSHAKE_UNITS + 10 * READ_UNITS, "{units} units in one turn");
+        answered.push(share.counters.tls_handshakes_under_way.get());
+    }
+    assert_eq!(answered, [4, 8, 10]);
+    // Those that were held back get through all the same.
+    for Pair { stream, socket, peer, client } in &mut pairs {
+        while client.is_handshaking() {
+            client.read_tls(peer).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        client.write_tls(peer).unwrap();
+        while !matches!(stream.state, State::Open(_)) {
+            share.begin_turn();
+            let error = stream.read(socket, &mut share, &mut out).unwrap_err();
+            assert!(is_refusal(&error), "{error}");
+        }
+    }
+    assert_eq!(share.counters.tls_handshakes.get(), 10);
+    assert_eq!(share.counters.tls_handshakes_under_way.get(), 0);
+}
+
+/// Dribbling costs nobody else a handshake: what is not whole is not looked at.
+#[test]
+fn bytes_of_a_record_that_is_not_whole_use_no_step() {
+    let (context, _) = localhost();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let mut stream = TlsStream::new(context);
+    let mut share = share(1);
+    for byte in [22, 3, 1, 1, 0, 1, 0, 0, 0xFC] {
+        peer.write_all(&[byte]).unwrap();
+        accepted.peek(&mut [0]).unwrap();
+        let socket = accepted.try_clone().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut socket = Socket::Tcp(mio::net::TcpStream::from_std(socket));
+        let error = stream.read(&mut socket, &mut share, &mut [0; 64]).unwrap_err();
+        assert!(is_refusal(&error), "{error}");
+        assert_eq!(share.take_report().units, READ_UNITS);
+        accepted.set_nonblocking(false).unwrap();
+    }
+    assert_eq!(share.handshake_units, TURN_HANDSHAKE_UNITS);
+    assert_eq!(share.counters.tls_handshakes_under_way.get(), 0);
+}

@@ -1,0 +1,60 @@
+//! What TLS, which lies between a socket and its transport, does to a shard: what it costs, what it
+//! holds, and how it fails.
+//!
+//! Nothing is encrypted here: the wire does that, and reports.
+
+use super::Shard;
+use super::lifecycle::EndReason;
+use crate::clock::Millis;
+use crate::transport::{TlsFault, Transport, TransportError};
+
+/// What the layer below a transport has to say about a read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerReport {
+    /// There is more to be read, whatever the socket says.
+    pub has_more: bool,
+    /// Units of work that it took; 0 if there is no such layer.
+    pub units: usize,
+    /// Bytes of memory that it holds of what has come and is not whole.
+    pub input_bytes: usize,
+    /// Why nothing more comes, if the read brought nothing.
+    pub fault: Option<TlsFault>,
+}
+
+impl Shard {
+    /// Charges a connection for what its layer did, and counts what that holds.
+    #[inline(never)]
+    pub(super) fn note_layer(&mut self, slot: u32, layer: LayerReport, now: Millis) {
+        self.work.charge(layer.units);
+        let connection = self.connections.get_mut(slot as usize);
+        if let Some(connection) = connection.filter(|connection| !connection.is_gone()) {
+            connection.input.set_layer_bytes(layer.input_bytes, now);
+            self.count_input(slot);
+        }
+    }
+
+    /// Nothing that this peer sends can be understood any more.
+    pub(super) fn handle_tls_fault(&mut self, slot: u32, fault: TlsFault, now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        if connection.is_closing() {
+            return self.handle_lost(slot, now);
+        }
+        let error = TransportError::Tls(fault);
+        match fault {
+            TlsFault::Truncated => {
+                self.end_session(slot, EndReason::TransportError(error.kind()), now);
+                self.handle_lost(slot, now);
+            }
+            TlsFault::Plain(first) => {
+                self.reply.clear();
+                Transport::refuse_plain(first, &connection.rules, &mut self.reply);
+                self.outbound.queue_last(slot, connection, &self.reply);
+                self.handle_transport_error(slot, &error, now);
+            }
+            TlsFault::Busy | TlsFault::Handshake(_) | TlsFault::Record(_) => {
+                self.handle_transport_error(slot, &error, now);
+            }
+        }
+        self.settle(now);
+    }
+}
