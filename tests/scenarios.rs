@@ -16,6 +16,7 @@ mod scenarios {
     mod call_details;
     mod call_timeouts;
     mod canceling;
+    mod carried;
     mod history;
     mod limits;
     mod memory;

@@ -267,7 +267,7 @@ impl Router {
         &self.held[usize::from(shard.0)]
     }
 
-    /// Bytes of publications that are accepted and not delivered everywhere, of all shards; see
+    /// Bytes of what is accepted and not delivered everywhere, of all shards; see
     /// [`Limits::held_total_bytes`].
     pub fn held_bytes(&self) -> usize {
         self.held.iter().map(|count| count.get()).sum()

@@ -66,7 +66,8 @@ impl Shard {
             let publisher = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
             Receipt { publisher, request: publish.request, publication }
         });
-        let deposit = Deposit { records: std::mem::take(&mut self.records), receipt };
+        let records = std::mem::take(&mut self.records);
+        let deposit = Deposit::new(records, receipt, self.router.held(self.id));
         self.deposits.1 += deposit.weight();
         self.deposits.0.push(deposit);
         self.connections[slot as usize].feeds.insert(HISTORY);

@@ -22,7 +22,7 @@ pub enum Mail {
     /// waits no more (`false`).
     Unheard { cause: SessionRef, waits: bool },
     /// To the callee's shard: invoke it.
-    Invoke(Box<Invoke>, PayloadBuf),
+    Invoke(Box<Carried<Invoke>>),
     /// To the callee's shard: the caller, or the dealer, has given up on the call.
     Cancel(Cancellation),
     /// To the home shard of a realm: publish this, when its turn has come.
@@ -44,7 +44,7 @@ pub enum Mail {
     /// To the publisher's shard, from the store: an acknowledged publication is safe, or is not.
     Stored { receipt: Receipt, is_saved: bool },
     /// To the caller's shard: how its call ended.
-    Return(Box<Return>, PayloadBuf),
+    Return(Box<Carried<Return>>),
 }
 
 impl Mail {
@@ -52,14 +52,8 @@ impl Mail {
     pub fn weight(&self) -> usize {
         let heap_bytes = match self {
             Self::Event(event) => event.weight(),
-            Self::Invoke(invoke, payload) => {
-                let details = dict_heap_bytes(&invoke.details);
-                heap_block(size_of::<Invoke>()) + details + payload.heap_bytes()
-            }
-            Self::Return(answer, payload) => {
-                let outcome = answer.outcome.heap_bytes();
-                heap_block(size_of::<Return>()) + outcome + payload.heap_bytes()
-            }
+            Self::Invoke(invoke) => invoke.held.bytes(),
+            Self::Return(answer) => answer.held.bytes(),
             Self::Roll(roll) => roll.weight(),
             Self::Meta(event) => event.weight(),
             Self::Kill(kill) => {
@@ -164,6 +158,38 @@ pub struct EventHead {
     pub details: Dict,
 }
 
+/// A message of a call on its way to another shard, with its payload.
+#[derive(Debug)]
+pub struct Carried<T> {
+    pub message: T,
+    pub payload: PayloadBuf,
+    /// Counts its memory while it lives.
+    held: Held,
+}
+
+impl<T> Carried<T> {
+    fn new(message: T, heap_bytes: usize, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
+        let bytes = heap_block(size_of::<Self>()) + heap_bytes + payload.heap_bytes();
+        Self { message, payload, held: count.hold(bytes) }
+    }
+}
+
+impl Carried<Invoke> {
+    /// `count` is that of the shard which sends it.
+    pub fn invoke(invoke: Invoke, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
+        let details = dict_heap_bytes(&invoke.details);
+        Self::new(invoke, details, payload, count)
+    }
+}
+
+impl Carried<Return> {
+    /// `count` is that of the shard which sends it.
+    pub fn answer(answer: Return, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
+        let outcome = answer.outcome.heap_bytes();
+        Self::new(answer, outcome, payload, count)
+    }
+}
+
 /// The end of a call, or with `kill` the wish for it, on its way to the callee.
 #[derive(Clone, Copy, Debug)]
 pub struct Cancellation {
@@ -204,7 +230,7 @@ pub struct Return {
     pub outcome: Outcome,
 }
 
-/// How a call ends, or goes on. The payload travels beside it.
+/// How a call ends, or goes on. The payload travels beside it, in [`Carried`].
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// A progressive result: the call goes on (AP-PCR-02).

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::vec::IntoIter;
 
 use super::work::LOOKUP_UNITS;
-use super::{Batch, Mail, Shard};
+use super::{Batch, Carried, Mail, Shard};
 use crate::clock::Millis;
 
 /// Batches in the order in which they came.
@@ -70,12 +70,14 @@ impl Shard {
                 let weight = event.weight();
                 return self.deliver_mail(event, weight);
             }
-            Mail::Invoke(invoke, payload) => {
-                self.handle_invoke(*invoke, payload.as_payload(), now);
+            Mail::Invoke(carried) => {
+                let Carried { message, payload, .. } = *carried;
+                self.handle_invoke(message, payload.as_payload(), now);
             }
             Mail::Cancel(cancellation) => self.handle_cancellation(cancellation),
-            Mail::Return(answer, payload) => {
-                self.handle_return(*answer, payload.as_payload(), now);
+            Mail::Return(carried) => {
+                let Carried { message, payload, .. } = *carried;
+                self.handle_return(message, payload.as_payload(), now);
             }
             Mail::Meta(event) => return self.handle_meta_event(*event),
             Mail::Kill(kill) => self.handle_kill(&kill, now),

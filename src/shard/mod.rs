@@ -59,7 +59,7 @@ use work::Work;
 
 pub use input::InputStatus;
 pub use lifecycle::{Closing, EndReason};
-pub use mail::{Batch, Cancellation, Event, EventHead, Invoke, Mail, Outcome, Return};
+pub use mail::{Batch, Cancellation, Carried, Event, EventHead, Invoke, Mail, Outcome, Return};
 pub use meta::{Kill, MetaEvent, Roll, RollCall};
 pub use turn::{Tick, Turn, Wire};
 
