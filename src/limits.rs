@@ -65,9 +65,9 @@ pub struct Limits {
     /// Bytes that it keeps so for all sessions together.
     pub kept_total_bytes: usize,
     /// Bytes of what is accepted and not delivered, of all clients together: publications that go
-    /// on in a later turn, publications, calls and answers on their way to another shard, and what
-    /// waits to be stored. A payload that takes more than an eighth of the room that is left is
-    /// refused; see [`HELD_FRACTION`].
+    /// on in a later turn, publications, calls and answers on their way to another shard, questions
+    /// to the router whose answers are not made, and what waits to be stored. What takes more than
+    /// an eighth of the room that is left is refused; see [`HELD_FRACTION`].
     pub held_total_bytes: usize,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,

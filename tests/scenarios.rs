@@ -17,6 +17,7 @@ mod scenarios {
     mod call_timeouts;
     mod canceling;
     mod carried;
+    mod half_made;
     mod history;
     mod limits;
     mod memory;

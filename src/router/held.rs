@@ -1,8 +1,8 @@
 //! Bytes of what is accepted and not delivered everywhere: one total for the router.
 //!
-//! Each shard counts what it has accepted: events, calls and answers to other shards, and deposits.
-//! Whoever lets go of the last share of it subtracts, on whatever thread that is. So an event counts
-//! once, however many shards and deliveries share it.
+//! Each shard counts what it has accepted: events, calls and answers to other shards, deposits, and
+//! questions to the router. Whoever lets go of the last share of it subtracts, on whatever thread
+//! that is. So an event counts once, however many shards and deliveries share it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -56,10 +56,7 @@ impl Mail {
             Self::Return(answer) => answer.held.bytes(),
             Self::Roll(roll) => roll.weight(),
             Self::Meta(event) => event.weight(),
-            Self::Kill(kill) => {
-                let texts = heap_block(kill.reason.len()) + heap_block(kill.message.len());
-                heap_block(size_of::<Kill>()) + texts
-            }
+            Self::Kill(kill) => heap_block(size_of::<Kill>()) + kill.heap_bytes(),
             Self::Revoke { reason, .. } | Self::RevokeRegistration { reason, .. } => {
                 reason.as_ref().map_or(0, |reason| heap_block(reason.len()))
             }

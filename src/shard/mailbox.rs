@@ -135,7 +135,7 @@ impl Shard {
                 break;
             }
         }
-        for _ in 0..self.inquiries.len() {
+        for _ in 0..self.half_made() {
             self.go_on_inquiring();
             self.work.end_step();
             if self.is_turn_full() {

@@ -375,6 +375,8 @@ impl Shard {
         assert_eq!(timed, self.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
         self.check_held();
+        self.check_inquiries();
+        self.check_surveys();
     }
 
     /// Whether nothing is asked, and every meta event of the realms at home here is published: what
