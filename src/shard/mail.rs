@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
 use crate::router::{
-    Audience, Fanout, Fanouts, Held, HeldCount, LoadSlot, Numbering, Receipt, SessionRef,
+    Audience, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, Numbering, Receipt,
+    SessionRef,
 };
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
@@ -107,6 +108,8 @@ pub struct Event {
     pub payload: PayloadBuf,
     /// Counts its memory while it lives.
     held: Held,
+    /// Counts a meta event while it lives.
+    _unheard: Option<HeldMetaEvent>,
 }
 
 impl Event {
@@ -118,7 +121,8 @@ impl Event {
         payload: PayloadBuf,
         count: &Arc<HeldCount>,
     ) -> Self {
-        let mut event = Self { head, topic, fanouts, payload, held: count.hold(0) };
+        let _unheard = head.cause.map(|_| count.hold_meta_event());
+        let mut event = Self { head, topic, fanouts, payload, held: count.hold(0), _unheard };
         event.held.resize(event.memory());
         event
     }

@@ -111,12 +111,14 @@ impl Shard {
             || !self.leavers.is_empty()
             || !self.to_dismiss.is_empty()
             || self.event_orders.has_jobs()
+            || self.can_let_in()
     }
 
     /// Goes on with what is held back: sessions that leave, connections to be told of the shutdown,
     /// and publications, each at least a step. Returns the weight of mail that is done with.
     pub(super) fn work_jobs(&mut self, now: Millis) -> usize {
         let mut done = 0;
+        self.let_in(now);
         if self.go_on_shutting_down(now) {
             self.work.end_step();
         }

@@ -12,6 +12,7 @@ mod hello;
 mod history;
 mod inbound;
 mod input;
+mod joining;
 mod leaving;
 mod lifecycle;
 mod log_budget;
@@ -48,6 +49,7 @@ use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
 use connection::Connection;
 use delivery::HeldDeliveries;
 use history::Inquiry;
+use joining::Joining;
 use log_budget::LogBudget;
 use mailbox::Mailbox;
 use meta::{EventOrders, Roster, Survey};
@@ -103,6 +105,8 @@ pub struct Shard {
     event_orders: EventOrders,
     /// Of whom meta events wait here.
     unheard: Unheard,
+    /// Who has to wait before it joins.
+    joining: Joining,
     /// Meta events that the current visit, or piece of leaving, has caused.
     announced: usize,
     /// Questions to other shards that wait for answers.
@@ -159,6 +163,7 @@ impl Shard {
             homebound: Vec::new(),
             event_orders: EventOrders::new(router.seed()),
             unheard: Unheard::new(router.seed().map()),
+            joining: Joining::default(),
             announced: 0,
             roster: Roster::default(),
             welcome_roles: router.seed().map(),
