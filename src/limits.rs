@@ -67,9 +67,10 @@ pub struct Limits {
     pub kept_bytes_per_session: usize,
     /// Bytes that it keeps so for all sessions together.
     pub kept_total_bytes: usize,
-    /// Bytes of publications that are accepted and not delivered everywhere, of all clients
-    /// together: those that go on in a later turn, or are on their way to another shard. One that
-    /// takes more than an eighth of the room that is left is refused; see [`HELD_FRACTION`].
+    /// Bytes of what is accepted and not delivered, of all clients together: publications that go
+    /// on in a later turn, publications, calls and answers on their way to another shard, questions
+    /// to the router whose answers are not made, and what waits to be stored. What takes more than
+    /// an eighth of the room that is left is refused; see [`HELD_FRACTION`].
     pub held_total_bytes: usize,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,

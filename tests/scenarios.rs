@@ -19,6 +19,8 @@ mod scenarios {
     mod call_details;
     mod call_timeouts;
     mod canceling;
+    mod carried;
+    mod half_made;
     mod history;
     mod limits;
     mod memory;

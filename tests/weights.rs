@@ -12,7 +12,7 @@ use stentor::router::{
     Audience, Deposit, Fanouts, Identity, Numbering, Record, RetainedEvent, RetainedTable,
     SessionRef, ShardId, StoredEvent,
 };
-use stentor::shard::{Event, EventHead, Mail, Outcome, Return};
+use stentor::shard::{Carried, Event, EventHead, Mail, Outcome, Return};
 use stentor::wamp::{
     Dict, MAX_ID, Payload, PayloadBuf, PublicationId, ReceiverFilter, RequestId, SessionId,
     Timestamp, Value,
@@ -162,14 +162,14 @@ fn session() -> SessionRef {
 fn error(uri: String) -> Mail {
     let outcome = Outcome::Error { error: uri.into(), details: keys(20) };
     let answer = Return { caller: session(), call: RequestId::FIRST, serial: 1, outcome };
-    Mail::Return(Box::new(answer), payload())
+    Mail::Return(Box::new(Carried::answer(answer, payload(), &Arc::default())))
 }
 
 fn deposit(realm: &Arc<str>) -> Deposit {
     let numbers = (0..20).collect();
     let released = Record::Released { realm: Arc::clone(realm), numbers };
     let forgotten = Record::Forget { key: "realm1 exact com.example.topic".into() };
-    Deposit { records: vec![released, forgotten], receipt: None }
+    Deposit::new(vec![released, forgotten], None, &Arc::default())
 }
 
 /// A message of a megabyte, in every form that becomes much: the router may allocate 16 times its

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::history::{Bounds, History, StoredEvent};
-use super::{RetainedEvent, SessionRef};
+use super::{Held, HeldCount, RetainedEvent, SessionRef};
 use crate::wamp::{PublicationId, RequestId, Timestamp, heap_block, vec_block};
 
 /// What one publication leaves on disk, all or nothing.
@@ -17,13 +17,21 @@ pub struct Deposit {
     pub records: Vec<Record>,
     /// Who waits for PUBLISHED.
     pub receipt: Option<Receipt>,
+    /// Counts its memory until the store has dealt with it.
+    pub held: Held,
 }
 
 impl Deposit {
+    /// `count` is that of the shard which hands it over.
+    pub fn new(records: Vec<Record>, receipt: Option<Receipt>, count: &Arc<HeldCount>) -> Self {
+        let bytes = records.iter().map(Record::heap_bytes).sum::<usize>();
+        let held = count.hold(size_of::<Self>() + vec_block(&records) + bytes);
+        Self { records, receipt, held }
+    }
+
     /// Bytes of memory that the deposit keeps alive, for the bound on what may queue for the store.
-    pub fn weight(&self) -> usize {
-        let records = self.records.iter().map(Record::heap_bytes).sum::<usize>();
-        size_of::<Self>() + vec_block(&self.records) + records
+    pub const fn weight(&self) -> usize {
+        self.held.bytes()
     }
 }
 

@@ -36,7 +36,7 @@ pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use directory::{Described, Listing};
-pub use held::{Held, HeldCount};
+pub use held::{Held, HeldCount, HeldMetaEvent};
 pub use history::{
     Bounds, HISTORY, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable,
     StoredEvent,
@@ -284,10 +284,15 @@ impl Router {
         &self.held[usize::from(shard.0)]
     }
 
-    /// Bytes of publications that are accepted and not delivered everywhere, of all shards; see
+    /// Bytes of what is accepted and not delivered everywhere, of all shards; see
     /// [`Limits::held_total_bytes`].
     pub fn held_bytes(&self) -> usize {
         self.held.iter().map(|count| count.get()).sum()
+    }
+
+    /// Meta events that wait to be heard, of all shards.
+    pub fn meta_events_waiting(&self) -> usize {
+        self.held.iter().map(|count| count.meta_events()).sum()
     }
 
     /// The counters of all shards together.
@@ -353,7 +358,8 @@ impl Router {
     /// Whether nothing is registered or held anywhere: what must hold when the last session has
     /// gone.
     pub fn is_idle(&self) -> bool {
-        self.held_bytes() == 0 && self.realms.values().all(|realm| realm.is_idle())
+        let is_nothing_held = self.held_bytes() == 0 && self.meta_events_waiting() == 0;
+        is_nothing_held && self.realms.values().all(|realm| realm.is_idle())
     }
 }
 

@@ -504,8 +504,8 @@ pub(super) const TOO_MANY_SHAPES: Refusal = (
 );
 const TOO_MUCH_HELD: Refusal = (
     WampError::ResourceLimit,
-    "too much waits for its receivers to hold a publication of this size: try again later, or \
-     publish less at once",
+    "too much waits for its receivers, or for the store, to hold a publication of this size: try \
+     again later, or publish less at once",
 );
 const TOO_MANY_SUBSCRIPTIONS: Refusal = (
     WampError::ResourceLimit,

@@ -10,12 +10,12 @@ use super::work::Work;
 use crate::authorization::Action;
 use crate::codec::{self, Codec};
 use crate::router::{
-    Audience, Counters, Deposit, Fanouts, HISTORY, History, HistoryAnswer, Query, Realm, Receipt,
-    Record, Scan, SessionRef, StoredEvent,
+    Audience, Counters, Deposit, Fanouts, HISTORY, Held, History, HistoryAnswer, Query, Realm,
+    Receipt, Record, Scan, SessionRef, StoredEvent,
 };
 use crate::wamp::{
     Dict, PayloadBuf, PublicationId, Publish, RouterMessage, SubscriptionId, Timestamp, Value,
-    WampError, code,
+    WampError, code, heap_block,
 };
 
 impl Shard {
@@ -68,7 +68,8 @@ impl Shard {
             let publisher = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
             Receipt { publisher, request: publish.request, publication }
         });
-        let deposit = Deposit { records: std::mem::take(&mut self.records), receipt };
+        let records = std::mem::take(&mut self.records);
+        let deposit = Deposit::new(records, receipt, self.router.held(self.id));
         self.deposits.1 += deposit.weight();
         self.deposits.0.push(deposit);
         self.connections[slot as usize].feeds.insert(HISTORY);
@@ -123,8 +124,16 @@ impl Shard {
                 return Ok(Answer::Denied);
             }
         }
+        if !self.may_hold(Inquiry::weight(&query)) {
+            return Err(TOO_MANY_QUESTIONS);
+        }
         let inquiry = self.inquiry(caller, Arc::clone(history), query);
-        Ok(self.inquire(inquiry).unwrap_or(Answer::Later))
+        if self.inquiries.len() < MOST_HALF_MADE {
+            return Ok(self.inquire(inquiry).unwrap_or(Answer::Later));
+        }
+        self.park(caller.session.slot);
+        self.inquiries.push_back(inquiry);
+        Ok(Answer::Later)
     }
 
     /// Answers fill half of a queue at most, but for one event on its own: a client cannot be
@@ -138,6 +147,7 @@ impl Shard {
         let most = peer_room.min(hard.saturating_sub(ENVELOPE_BYTES));
         let queue_room = (hard / 2).saturating_sub(waiting);
         let limit = limits.history_answer_events;
+        let held = self.router.held(self.id).hold(Inquiry::weight(&query));
         Inquiry {
             caller,
             history,
@@ -150,6 +160,7 @@ impl Shard {
             used_bytes: 0,
             left_out: false,
             is_limit_reached: false,
+            held,
         }
     }
 
@@ -159,7 +170,9 @@ impl Shard {
         while !inquiry.is_over() {
             if self.work.is_step_over() {
                 self.park(inquiry.caller.session.slot);
-                self.inquiries.push_back(inquiry);
+                // Behind the others that are half made, and before those that have not begun.
+                let place = self.inquiries.len().min(MOST_HALF_MADE - 1);
+                self.inquiries.insert(place, inquiry);
                 return None;
             }
             self.take_page(&mut inquiry);
@@ -186,6 +199,18 @@ impl Shard {
             let taken = inquiry.take(connection.codec, &event, &mut self.work);
             taken.count(&self.counters);
         }
+    }
+
+    /// Inquiries that are half made.
+    pub(super) fn half_made(&self) -> usize {
+        self.inquiries.len().min(MOST_HALF_MADE)
+    }
+
+    pub(super) fn check_inquiries(&self) {
+        let mut waiting = self.inquiries.iter().skip(MOST_HALF_MADE);
+        assert!(waiting.all(|inquiry| inquiry.events.is_empty()), "few answers are half made");
+        let held = self.inquiries.iter().map(|inquiry| inquiry.held.bytes()).sum::<usize>();
+        assert!(self.router.held_bytes() >= held, "what is half made is counted");
     }
 
     /// Goes on with the first inquiry of those that wait.
@@ -233,6 +258,8 @@ pub(super) struct Inquiry {
     /// Some event cannot be expressed or is too large for this requester.
     left_out: bool,
     is_limit_reached: bool,
+    /// Counts the memory of the question, and of what is made of its answer.
+    held: Held,
 }
 
 /// What became of one event.
@@ -253,6 +280,12 @@ impl Taken {
 }
 
 impl Inquiry {
+    /// Bytes of memory that a question takes before anything is made of its answer.
+    fn weight(query: &Query) -> usize {
+        let topic = query.topic.as_ref().map_or(0, |topic| heap_block(topic.capacity()));
+        size_of::<Self>() + topic
+    }
+
     fn is_over(&self) -> bool {
         self.is_limit_reached || self.scan.is_done()
     }
@@ -277,7 +310,9 @@ impl Inquiry {
         if self.used_bytes > self.room_bytes && !is_alone {
             self.is_limit_reached = true;
         } else {
-            self.events.push(Value::Encoded(codec, encoded.into()));
+            let value = Value::Encoded(codec, encoded.into());
+            self.held.resize(self.held.bytes() + size_of::<Value>() + value.heap_bytes());
+            self.events.push(value);
         }
         Taken::Fits
     }
@@ -374,10 +409,17 @@ const BAD_PUBLICATION: Refusal = bad_argument(
 );
 const NO_SUCH_SUBSCRIPTION: Refusal =
     (WampError::NoSuchSubscription, "no subscription on this realm has that id");
+pub(super) const TOO_MANY_QUESTIONS: Refusal = (
+    WampError::ResourceLimit,
+    "too much waits in the router to hold this question until it is answered: try again later",
+);
 const NOT_SAVED: Refusal = (
     WampError::Canceled,
     "the router could not store the event durably; subscribers may have got it",
 );
+
+/// Answers of a shard that are half made at a time; other questions wait until their turn comes.
+const MOST_HALF_MADE: usize = 8;
 
 /// Events of a history that are looked at under one lock.
 const PIECE: usize = 1_024;

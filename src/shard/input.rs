@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::connection::Connection;
+use super::connection::{Connection, Phase};
 use super::unheard::MOST_ANNOUNCED;
 use super::{Admission, Shard};
 use crate::clock::Millis;
@@ -34,10 +34,23 @@ pub(super) struct Input {
     unheard: u32,
     /// The peer's own messages have made more output than it takes; see [`Input::relieve`].
     is_throttled: bool,
+    /// Whether the peer waits to join, or may; see `joining`.
+    entrance: Entrance,
     /// Bytes of output that the peer's own messages have made, and that may still wait.
     own_output: usize,
     /// Units of work that the peer is ahead of its share.
     debt: u64,
+}
+
+/// Whether a stranger has to wait before it joins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Entrance {
+    /// It was not asked yet.
+    #[default]
+    Unasked,
+    Waits,
+    /// It has waited, and goes on without being asked again.
+    Admitted,
 }
 
 /// Not the bytes: there may be a ticket among them.
@@ -62,7 +75,8 @@ pub enum InputStatus {
 
 impl Input {
     pub(super) const fn status(&self) -> InputStatus {
-        if self.tickets > 0 || self.unheard > 0 || self.is_throttled {
+        let waits = matches!(self.entrance, Entrance::Waits);
+        if self.tickets > 0 || self.unheard > 0 || self.is_throttled || waits {
             InputStatus::Parked
         } else if self.is_ready {
             InputStatus::Ready
@@ -107,6 +121,26 @@ impl Input {
             self.is_ready = !self.bytes.is_empty();
         }
         goes_on
+    }
+
+    pub(super) const fn wait_to_join(&mut self) {
+        (self.entrance, self.is_ready) = (Entrance::Waits, true);
+    }
+
+    pub(super) fn waits_to_join(&self) -> bool {
+        self.entrance == Entrance::Waits
+    }
+
+    /// The peer has waited long enough to join.
+    pub(super) fn admit(&mut self) {
+        self.entrance = Entrance::Admitted;
+        self.is_delayed = true;
+        self.is_ready = !self.bytes.is_empty();
+    }
+
+    /// Whether the peer was admitted, which holds for one message.
+    pub(super) fn take_admittance(&mut self) -> bool {
+        std::mem::take(&mut self.entrance) == Entrance::Admitted
     }
 
     /// Nothing more of it will be dealt with.
@@ -329,6 +363,11 @@ impl Shard {
             let is_over = self.work.is_step_over() || self.announced >= MOST_ANNOUNCED;
             if !may_go_on || is_over || self.outbound.is_full() {
                 connection.input.is_ready = true;
+                break;
+            }
+            if matches!(connection.phase, Phase::Open)
+                && self.joining.holds(slot, connection, &self.router)
+            {
                 break;
             }
             connection.input.is_ready = false;

@@ -14,7 +14,7 @@ use super::mail::NO_PAYLOAD;
 use super::timers::CallTimer;
 use super::unheard::MOST_ANNOUNCED;
 use super::work::LOOKUP_UNITS;
-use super::{Cancellation, Mail, Outcome, Return, Shard};
+use super::{Cancellation, Carried, Mail, Outcome, Return, Shard};
 use crate::clock::Millis;
 use crate::router::SessionRef;
 use crate::session::{
@@ -220,7 +220,8 @@ impl Shard {
         let (error, message) = CALLEE_LEFT;
         let outcome = Outcome::Refused { error, message };
         let answer = Return { caller, call, serial, outcome };
-        self.post(caller.shard, Mail::Return(Box::new(answer), NO_PAYLOAD.to_buf()));
+        let answer = Carried::answer(answer, NO_PAYLOAD.to_buf(), self.router.held(self.id));
+        self.post(caller.shard, Mail::Return(Box::new(answer)));
     }
 
     /// Takes a session out of everything it is part of. The connection stays.

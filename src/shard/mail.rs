@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
 use crate::router::{
-    Audience, Fanout, Fanouts, Held, HeldCount, LoadSlot, Numbering, Receipt, SessionRef,
+    Audience, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, Numbering, Receipt,
+    SessionRef,
 };
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
@@ -22,7 +23,7 @@ pub enum Mail {
     /// waits no more (`false`).
     Unheard { cause: SessionRef, waits: bool },
     /// To the callee's shard: invoke it.
-    Invoke(Box<Invoke>, PayloadBuf),
+    Invoke(Box<Carried<Invoke>>),
     /// To the callee's shard: the caller, or the dealer, has given up on the call.
     Cancel(Cancellation),
     /// To the home shard of a realm: publish this, when its turn has come.
@@ -46,7 +47,7 @@ pub enum Mail {
     /// To the shard of a client that has answered its CHALLENGE: whether it is who it says.
     Judged { applicant: SessionRef, is_genuine: bool },
     /// To the caller's shard: how its call ended.
-    Return(Box<Return>, PayloadBuf),
+    Return(Box<Carried<Return>>),
 }
 
 impl Mail {
@@ -54,20 +55,11 @@ impl Mail {
     pub fn weight(&self) -> usize {
         let heap_bytes = match self {
             Self::Event(event) => event.weight(),
-            Self::Invoke(invoke, payload) => {
-                let details = dict_heap_bytes(&invoke.details);
-                heap_block(size_of::<Invoke>()) + details + payload.heap_bytes()
-            }
-            Self::Return(answer, payload) => {
-                let outcome = answer.outcome.heap_bytes();
-                heap_block(size_of::<Return>()) + outcome + payload.heap_bytes()
-            }
+            Self::Invoke(invoke) => invoke.held.bytes(),
+            Self::Return(answer) => answer.held.bytes(),
             Self::Roll(roll) => roll.weight(),
             Self::Meta(event) => event.weight(),
-            Self::Kill(kill) => {
-                let texts = heap_block(kill.reason.len()) + heap_block(kill.message.len());
-                heap_block(size_of::<Kill>()) + texts
-            }
+            Self::Kill(kill) => heap_block(size_of::<Kill>()) + kill.heap_bytes(),
             Self::Revoke { reason, .. } | Self::RevokeRegistration { reason, .. } => {
                 reason.as_ref().map_or(0, |reason| heap_block(reason.len()))
             }
@@ -119,6 +111,8 @@ pub struct Event {
     pub payload: PayloadBuf,
     /// Counts its memory while it lives.
     held: Held,
+    /// Counts a meta event while it lives.
+    _unheard: Option<HeldMetaEvent>,
 }
 
 impl Event {
@@ -130,7 +124,8 @@ impl Event {
         payload: PayloadBuf,
         count: &Arc<HeldCount>,
     ) -> Self {
-        let mut event = Self { head, topic, fanouts, payload, held: count.hold(0) };
+        let _unheard = head.cause.map(|_| count.hold_meta_event());
+        let mut event = Self { head, topic, fanouts, payload, held: count.hold(0), _unheard };
         event.held.resize(event.memory());
         event
     }
@@ -165,6 +160,38 @@ pub struct EventHead {
     pub numbering: Numbering,
     /// All of `EVENT.Details` but `topic`.
     pub details: Dict,
+}
+
+/// A message of a call on its way to another shard, with its payload.
+#[derive(Debug)]
+pub struct Carried<T> {
+    pub message: T,
+    pub payload: PayloadBuf,
+    /// Counts its memory while it lives.
+    held: Held,
+}
+
+impl<T> Carried<T> {
+    fn new(message: T, heap_bytes: usize, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
+        let bytes = heap_block(size_of::<Self>()) + heap_bytes + payload.heap_bytes();
+        Self { message, payload, held: count.hold(bytes) }
+    }
+}
+
+impl Carried<Invoke> {
+    /// `count` is that of the shard which sends it.
+    pub fn invoke(invoke: Invoke, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
+        let details = dict_heap_bytes(&invoke.details);
+        Self::new(invoke, details, payload, count)
+    }
+}
+
+impl Carried<Return> {
+    /// `count` is that of the shard which sends it.
+    pub fn answer(answer: Return, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
+        let outcome = answer.outcome.heap_bytes();
+        Self::new(answer, outcome, payload, count)
+    }
 }
 
 /// The end of a call, or with `kill` the wish for it, on its way to the callee.
@@ -207,7 +234,7 @@ pub struct Return {
     pub outcome: Outcome,
 }
 
-/// How a call ends, or goes on. The payload travels beside it.
+/// How a call ends, or goes on. The payload travels beside it, in [`Carried`].
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// A progressive result: the call goes on (AP-PCR-02).

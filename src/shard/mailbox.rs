@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::vec::IntoIter;
 
 use super::work::LOOKUP_UNITS;
-use super::{Batch, Mail, Shard};
+use super::{Batch, Carried, Mail, Shard};
 use crate::clock::Millis;
 
 /// Batches in the order in which they came.
@@ -70,12 +70,14 @@ impl Shard {
                 let weight = event.weight();
                 return self.deliver_mail(event, weight);
             }
-            Mail::Invoke(invoke, payload) => {
-                self.handle_invoke(*invoke, payload.as_payload(), now);
+            Mail::Invoke(carried) => {
+                let Carried { message, payload, .. } = *carried;
+                self.handle_invoke(message, payload.as_payload(), now);
             }
             Mail::Cancel(cancellation) => self.handle_cancellation(cancellation),
-            Mail::Return(answer, payload) => {
-                self.handle_return(*answer, payload.as_payload(), now);
+            Mail::Return(carried) => {
+                let Carried { message, payload, .. } = *carried;
+                self.handle_return(message, payload.as_payload(), now);
             }
             Mail::Meta(event) => return self.handle_meta_event(*event),
             Mail::Kill(kill) => self.handle_kill(&kill, now),
@@ -112,12 +114,14 @@ impl Shard {
             || !self.leavers.is_empty()
             || !self.to_dismiss.is_empty()
             || self.event_orders.has_jobs()
+            || self.can_let_in()
     }
 
     /// Goes on with what is held back: sessions that leave, connections to be told of the shutdown,
     /// and publications, each at least a step. Returns the weight of mail that is done with.
     pub(super) fn work_jobs(&mut self, now: Millis) -> usize {
         let mut done = 0;
+        self.let_in(now);
         if self.go_on_shutting_down(now) {
             self.work.end_step();
         }
@@ -136,7 +140,7 @@ impl Shard {
                 break;
             }
         }
-        for _ in 0..self.inquiries.len() {
+        for _ in 0..self.half_made() {
             self.go_on_inquiring();
             self.work.end_step();
             if self.is_turn_full() {

@@ -13,6 +13,7 @@ mod hello;
 mod history;
 mod inbound;
 mod input;
+mod joining;
 mod layer;
 mod leaving;
 mod lifecycle;
@@ -52,6 +53,7 @@ use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
 use connection::Connection;
 use delivery::HeldDeliveries;
 use history::Inquiry;
+use joining::Joining;
 use log_budget::LogBudget;
 use mailbox::Mailbox;
 use meta::{EventOrders, Roster, Survey};
@@ -64,7 +66,7 @@ use work::Work;
 pub use input::InputStatus;
 pub use layer::LayerReport;
 pub use lifecycle::{Closing, EndReason};
-pub use mail::{Batch, Cancellation, Event, EventHead, Invoke, Mail, Outcome, Return};
+pub use mail::{Batch, Cancellation, Carried, Event, EventHead, Invoke, Mail, Outcome, Return};
 pub use meta::{Kill, MetaEvent, Roll, RollCall};
 pub use turn::{Tick, Turn, Wire};
 
@@ -110,6 +112,8 @@ pub struct Shard {
     event_orders: EventOrders,
     /// Of whom meta events wait here.
     unheard: Unheard,
+    /// Who has to wait before it joins.
+    joining: Joining,
     /// Meta events that the current visit, or piece of leaving, has caused.
     announced: usize,
     /// Questions to other shards that wait for answers.
@@ -168,6 +172,7 @@ impl Shard {
             homebound: Vec::new(),
             event_orders: EventOrders::new(router.seed()),
             unheard: Unheard::new(router.seed().map()),
+            joining: Joining::default(),
             announced: 0,
             roster: Roster::default(),
             welcome_roles: router.seed().map(),
@@ -389,6 +394,8 @@ impl Shard {
         assert_eq!(timed, self.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
         self.check_held();
+        self.check_inquiries();
+        self.check_surveys();
     }
 
     /// Whether nothing is asked, and every meta event of the realms at home here is published: what

@@ -10,13 +10,14 @@ use crate::transport::CloseCode;
 impl Shard {
     /// When a turn is to be taken at the latest, although nothing happens.
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.joining.next_look()).min()
     }
 
     /// Does what is due, as much as a step allows. `may_judge` says whether the socket of a slot
     /// was looked at, so that what its peer has not done can be held against it.
     pub(super) fn handle_timeout(&mut self, now: Millis, may_judge: impl Fn(u32, Due) -> bool) {
         self.work.begin_step();
+        self.joining.look_later(now);
         while !self.work.is_step_over()
             && let Some(owner) = self.timers.pop_due(now)
         {

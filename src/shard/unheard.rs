@@ -3,7 +3,8 @@
 //! A client can subscribe, register, join and leave faster than thousands of listeners can be told
 //! of it. So whoever has several meta events waiting at some shard waits for them: its input is
 //! parked, and if it is leaving, it goes on to give back what it held when they were heard. What
-//! waits is thereby bounded by the number of connections.
+//! waits is thereby bounded by the number of connections. Those that are gone at once are kept out
+//! by `joining`.
 
 use super::{Mail, Shard};
 use crate::hash::Map;

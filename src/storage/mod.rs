@@ -122,18 +122,20 @@ impl Storage {
         now: Instant,
     ) -> Outcome {
         let mut outcome = Outcome { receipts: Vec::new(), is_saved: false, weight: 0 };
-        let mut count = 0;
+        // What counts as held until all of it is written, or is not.
+        let mut held = Vec::new();
         let mut next = Some(first);
         while let Some((batch, weight)) = next {
             outcome.weight += weight;
-            count += batch.len() as u64;
-            for Deposit { records, receipt } in batch {
+            for Deposit { records, receipt, held: bytes } in batch {
+                held.push(bytes);
                 records.into_iter().for_each(|record| self.absorb(record, router));
                 outcome.receipts.extend(receipt);
             }
             next = if outcome.weight < BATCH_BYTES { deposits.try_recv().ok() } else { None };
         }
         outcome.is_saved = self.write(now);
+        let count = held.len() as u64;
         match &mut self.outage {
             None => self.counters.deposits_saved.add(count),
             Some(outage) => {

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
+use stentor::router::Settings;
+use stentor::shard::Admission;
+
 use super::peer::{Peer, network_with, pipeline};
-use crate::support::{Network, Serializer};
+use crate::support::{Carrier, Link, Network, Serializer};
 
 /// Who subscribes faster than that is delivered waits; the events do not pile up.
 #[test]
@@ -71,9 +74,66 @@ fn a_flood_of_meta_events_holds_up_nobody_else() {
     assert_eq!(heard.iter().map(|message| &message[0]).collect::<Vec<&Value>>(), [33, 33, 33]);
 }
 
+/// Who connects, joins and leaves at once, again and again, causes no more than listeners are told
+/// of: the next ones wait. So does a bystander, but nobody is refused, however long it takes.
+#[test]
+fn joining_waits_for_the_meta_events_of_those_who_have_left() {
+    for shards in [1, 2] {
+        let (mut network, mut listeners) = with_listeners(shards, "wamp.session.on_join");
+        for listener in &listeners {
+            listener.say(&mut network, &json!([32, 2, {}, "wamp.session.on_leave"]));
+        }
+        network.settle();
+        let hello = json!([1, "realm1", {"roles": {"publisher": {}}}]);
+        let connect = |network: &mut Network| {
+            let pipe = network.connect(shards - 1, Admission::Welcome, usize::MAX);
+            let link = Link::new(Carrier::WebSocket, Serializer::Json);
+            network.push(pipe, &link.greeting());
+            network.push(pipe, &link.message(&hello));
+            Peer { pipe, link, session: 0 }
+        };
+        let mut furthest = 0;
+        for _ in 0..CHURNS {
+            let churners: Vec<_> = (0..CHURNERS).map(|_| connect(&mut network)).collect();
+            take_turns(&mut network);
+            churners.iter().for_each(|churner| network.lose(churner.pipe));
+            take_turns(&mut network);
+            furthest = furthest.max(network.router.meta_events_waiting());
+        }
+        assert!(furthest > MOST_HELD / 2, "only {furthest} events wait");
+        assert!(furthest <= MOST_HELD, "{furthest} events wait, with {shards} shards");
+        let mut bystander = connect(&mut network);
+        let timeout_ms = network.router.settings.timeouts.handshake_ms;
+        let (mut heard, mut waited_ms) = (Vec::new(), 0);
+        for _ in 0..MANY_TURNS {
+            network.advance(timeout_ms / 4);
+            waited_ms += timeout_ms / 4;
+            take_turns(&mut network);
+            heard.extend(bystander.read(&mut network));
+            for listener in &mut listeners {
+                listener.read(&mut network);
+            }
+            if !heard.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(heard[0][0], 2, "WELCOME");
+        assert!(waited_ms > 2 * timeout_ms, "it waits for {waited_ms} ms only");
+        let now = network.router.snapshot();
+        assert_eq!((now.connections_refused, now.sessions_refused), (0, 0));
+        network.settle();
+        assert_eq!(network.router.meta_events_waiting(), 0);
+        assert_eq!(network.router.snapshot().connections, LISTENERS as u64 + 1);
+    }
+}
+
 /// Listeners on all shards, where one step tells some of them of one meta event.
 fn with_listeners(shards: usize, topic: &str) -> (Network, Vec<Peer>) {
-    let mut network = network_with(|settings| settings.turn.step_units = 200, shards);
+    let settings = |settings: &mut Settings| {
+        settings.turn.step_units = 200;
+        settings.timeouts.ping_interval_ms = 0;
+    };
+    let mut network = network_with(settings, shards);
     let mut listeners: Vec<_> = (0..LISTENERS)
         .map(|number| Peer::join(&mut network, number % shards, Serializer::Json))
         .collect();
@@ -104,6 +164,13 @@ const COUNT: usize = 500;
 
 /// Events that wait at two shards, and those that are made before word of it comes back.
 const MOST_WAITING: usize = 50;
+
+/// Clients that come at once, and how often they do.
+const CHURNERS: usize = 50;
+const CHURNS: usize = 14;
+
+/// Events that wait while strangers are let in, and those of who was let in.
+const MOST_HELD: usize = 1_000 + 4 * CHURNERS;
 
 /// More than it takes to tell all.
 const MANY_TURNS: usize = 4_000;

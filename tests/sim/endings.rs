@@ -110,14 +110,33 @@ impl World {
                 Some(last) => last.refused && self.is_exhausted(call),
                 None => self.may_be_busy(call),
             },
-            // A callee or a caller that does not read may have no room.
-            LIMIT => self.plan.tight_limits || self.plan.tight_output,
+            LIMIT => self.is_over_limit(c, &message[5][0]),
             "wamp.error.payload_size_exceeded" => {
                 let said = call.answer.as_ref().is_some_and(|answer| is_large(&answer.payload));
                 is_large(&call.payload) || said || call.has_large_part()
             }
             _ => false,
         }
+    }
+
+    /// Whether the limit that the router names to a caller can have been reached.
+    fn is_over_limit(&self, c: usize, reason: &Value) -> bool {
+        let reason = reason.as_str().expect("the router says why");
+        let has_refused = |pipe: usize| self.net.links.pipes[pipe].has_refused;
+        let names = |start: &str| reason.starts_with(start);
+        if names("this session has as many calls pending")
+            || names("the callee has as many invocations pending")
+        {
+            return self.plan.tight_limits;
+        }
+        // Who does not read may have no room. The callee may have gone meanwhile.
+        let does_not_read = if names("the caller does not read as fast as it is answered") {
+            has_refused(self.clients[c].pipe)
+        } else {
+            names("the callee does not read as fast as it is called")
+                && (0..self.net.links.pipes.len()).any(has_refused)
+        };
+        does_not_read && self.plan.tight_output
     }
 
     /// What the callee said, if an ERROR is that.

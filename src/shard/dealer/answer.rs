@@ -6,7 +6,7 @@ use super::super::broker::Refusal;
 use super::super::inbound::Violation;
 use super::super::mail::{NO_PAYLOAD, passthru_details};
 use super::super::timers::CallTimer;
-use super::super::{Mail, Outcome, Return, SendError, Shard};
+use super::super::{Carried, Mail, Outcome, Return, SendError, Shard};
 use super::details::is_mode;
 use crate::clock::Millis;
 use crate::router::SessionRef;
@@ -67,6 +67,14 @@ impl Shard {
         if caller.shard != self.id {
             self.connections[slot as usize].feeds.insert(caller.shard);
         }
+        if let Err((error, message)) = self.may_carry(caller.shard, &payload) {
+            // A gap in the results cannot be hidden: the call fails.
+            let callee = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
+            self.interrupt(callee, request);
+            let outcome = Outcome::Refused { error, message };
+            self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
+            return Ok(());
+        }
         details.push(("progress".into(), Value::Bool(true)));
         let outcome = Outcome::Progress { details };
         self.return_to(Return { caller, call, serial, outcome }, payload, now);
@@ -115,14 +123,20 @@ impl Shard {
         }
     }
 
-    /// Brings an answer to the caller's shard.
-    pub(super) fn return_to(&mut self, answer: Return, payload: Payload<'_>, now: Millis) {
-        if answer.caller.shard == self.id {
+    /// Brings an answer to the caller's shard. One that there is no room for ends its call all the
+    /// same: as a refusal without payload.
+    pub(super) fn return_to(&mut self, mut answer: Return, mut payload: Payload<'_>, now: Millis) {
+        let shard = answer.caller.shard;
+        if shard == self.id {
             self.handle_return(answer, payload, now);
-        } else {
-            let shard = answer.caller.shard;
-            self.post(shard, Mail::Return(Box::new(answer), payload.to_buf()));
+            return;
         }
+        if let Err((error, message)) = self.may_carry(shard, &payload) {
+            answer.outcome = Outcome::Refused { error, message };
+            payload = NO_PAYLOAD;
+        }
+        let carried = Carried::answer(answer, payload.to_buf(), self.router.held(self.id));
+        self.post(shard, Mail::Return(Box::new(carried)));
     }
 
     /// The caller's side of an answer: the call ends here, once (BP-CALL-03), or goes on.

@@ -8,7 +8,7 @@ use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
 use super::super::timers::CallTimer;
 use super::super::work::PATTERN_UNITS;
-use super::super::{Invoke, Mail, Outcome, Return, SendError, Shard};
+use super::super::{Carried, Invoke, Mail, Outcome, Return, SendError, Shard};
 use super::details::{
     check_callee, check_caller, check_disclosure, dealer_timeout_ms, invocation_details,
     takes_progress,
@@ -51,6 +51,7 @@ impl Shard {
         }
         let routed = self.route_call(slot, &call).and_then(|(picked, terms)| {
             self.check_room(slot, &call, picked.traits)?;
+            self.may_carry(picked.callee.shard, &call.payload)?;
             Ok((picked, terms))
         });
         match routed {
@@ -174,13 +175,14 @@ impl Shard {
         self.bring(invoke, call.payload, now);
     }
 
-    /// Brings an invocation to the callee's shard.
+    /// Brings an invocation to the callee's shard, if [`Self::may_carry`] has no objection.
     pub(super) fn bring(&mut self, invoke: Invoke, payload: Payload<'_>, now: Millis) {
         let (shard, slot) = (invoke.callee.shard, invoke.caller.slot);
         if shard == self.id {
             self.handle_invoke(invoke, payload, now);
         } else {
-            self.post(shard, Mail::Invoke(Box::new(invoke), payload.to_buf()));
+            let carried = Carried::invoke(invoke, payload.to_buf(), self.router.held(self.id));
+            self.post(shard, Mail::Invoke(Box::new(carried)));
             self.connections[slot as usize].feeds.insert(shard);
         }
     }

@@ -7,7 +7,7 @@ use super::super::{Invoke, Outcome, Return, Shard};
 use super::call::CALLEE_BEHIND;
 use crate::clock::Millis;
 use crate::router::{RequestIdCheck, SessionRef};
-use crate::wamp::{Call, Payload, RouterMessage, Value, WampError, code};
+use crate::wamp::{Call, CancelMode, Payload, RouterMessage, Value, WampError, code};
 
 impl Shard {
     /// Handles a CALL that is no new one; `None` if it is (AP-PCI-08).
@@ -47,6 +47,11 @@ impl Shard {
             details.push(("progress".into(), Value::Bool(true)));
         }
         let caller = SessionRef { session: session.id, slot, shard };
+        if let Err(refusal) = self.may_carry(callee.shard, &call.payload) {
+            // An invocation with a gap is worthless.
+            self.give_up(caller, request, CancelMode::KillNoWait, refusal);
+            return Some(Ok(()));
+        }
         let invoke = Invoke {
             caller,
             call: request,

@@ -13,10 +13,26 @@ mod reroute;
 
 pub(super) use details::check_disclosure;
 
+use super::Shard;
 use super::broker::Refusal;
-use crate::wamp::WampError;
+use crate::router::ShardId;
+use crate::wamp::{Payload, WampError};
 
 pub(super) const NO_SUCH_PROCEDURE: Refusal =
     (WampError::NoSuchProcedure, "no procedure is registered that matches the called URI");
 pub(super) const CALLEE_LEFT: Refusal =
     (WampError::Canceled, "the callee left before it answered the call");
+/// See [`Shard::may_carry`].
+const TOO_MUCH_HELD: Refusal = (
+    WampError::ResourceLimit,
+    "too much waits on its way through the router to hold a payload of this size: try again later, \
+     or send less at once",
+);
+
+impl Shard {
+    /// Whether the router has room for a payload that goes to a session of that shard.
+    #[inline]
+    fn may_carry(&self, to: ShardId, payload: &Payload<'_>) -> Result<(), Refusal> {
+        if to == self.id || self.may_hold(payload.weight()) { Ok(()) } else { Err(TOO_MUCH_HELD) }
+    }
+}

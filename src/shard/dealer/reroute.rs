@@ -81,6 +81,7 @@ impl Shard {
             self.timers.arm_call(at, timer);
         }
         checked?;
+        self.may_carry(picked.callee.shard, &payload.as_payload())?;
         let invoke = Invoke {
             caller,
             call,

@@ -7,7 +7,8 @@ use super::super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::super::{EventHead, Mail, Shard};
 use super::details_of;
 use crate::router::{
-    Audience, Departure, Described, MetaTopic, Numbering, Realm, SessionRef, ShardSet,
+    Audience, Departure, Described, HeldMetaEvent, MetaTopic, Numbering, Realm, SessionRef,
+    ShardSet,
 };
 use crate::session::Session;
 use crate::wamp::{
@@ -26,6 +27,8 @@ pub struct MetaEvent {
     excluded: Option<SessionId>,
     /// The session that it tells of.
     pub(super) cause: SessionRef,
+    /// Counts it until it is published.
+    _unheard: HeldMetaEvent,
 }
 
 impl MetaEvent {
@@ -45,7 +48,8 @@ impl Shard {
         let (realm, args) = (Arc::clone(&session.realm), vec![Value::Dict(details)]);
         let excluded = Some(session.id);
         let cause = SessionRef { session: session.id, slot, shard: self.id };
-        self.send_home(MetaEvent { realm, number, topic, args, excluded, cause });
+        let _unheard = self.router.held(self.id).hold_meta_event();
+        self.send_home(MetaEvent { realm, number, topic, args, excluded, cause, _unheard });
     }
 
     /// `wamp.session.on_leave`.
@@ -134,7 +138,8 @@ impl Shard {
         args: Vec<Value>,
     ) {
         let (realm, excluded) = (Arc::clone(realm), None);
-        self.send_home(MetaEvent { realm, number, topic, args, excluded, cause });
+        let _unheard = self.router.held(self.id).hold_meta_event();
+        self.send_home(MetaEvent { realm, number, topic, args, excluded, cause, _unheard });
     }
 
     fn send_home(&mut self, event: MetaEvent) {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use super::super::Shard;
 use super::super::broker::Refusal;
+use super::super::history::TOO_MANY_QUESTIONS;
 use super::super::work::LOOKUP_UNITS;
 use super::registrations::NO_SUCH_REGISTRATION;
 use super::sessions::Kill;
 use super::{Answer, Caller, TOO_MANY_ITEMS, listing};
-use crate::router::{Listing, Member, Place, Realm, Walk};
-use crate::wamp::{RegistrationId, SessionId, SubscriptionId, Value, code};
+use crate::router::{Held, Listing, Member, Place, Realm, Walk};
+use crate::wamp::{RegistrationId, SessionId, SubscriptionId, Value, code, heap_block};
 
 /// A question under way.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(in crate::shard) struct Survey {
     subject: Subject,
     /// Everything was visited; what was found still has to be put in order and sent.
     is_gathered: bool,
+    /// Counts the memory of the question, and of what is made of its answer.
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -120,16 +123,46 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// Bytes of memory that the question takes, and what is made of its answer.
+    fn weight(&self) -> usize {
+        let texts = |texts: &[Box<str>]| -> usize {
+            size_of_val(texts) + texts.iter().map(|text| heap_block(text.len())).sum::<usize>()
+        };
+        let asked = match self {
+            Self::Sessions { roles: Some(roles), .. } => texts(roles),
+            Self::Kills { whom: Whom::Authid(text) | Whom::Authrole(text), kill, .. } => {
+                heap_block(text.len()) + kill.heap_bytes()
+            }
+            Self::Kills { kill, .. } => kill.heap_bytes(),
+            _ => 0,
+        };
+        size_of::<Survey>() + asked + self.listed() * size_of::<u64>()
+    }
+}
+
 impl Shard {
     /// Begins a survey, and answers it at once if it is short and none is under way.
     pub(super) fn survey(&mut self, caller: Caller, subject: Subject) -> Result<Answer, Refusal> {
-        let mut survey = Survey { caller, subject, is_gathered: false };
+        let weight = subject.weight();
+        if !self.may_hold(weight) {
+            return Err(TOO_MANY_QUESTIONS);
+        }
+        let held = self.router.held(self.id).hold(weight);
+        let mut survey = Survey { caller, subject, is_gathered: false, held };
         if self.surveys.is_empty() && self.go_through(&mut survey)? {
             return Ok(survey.subject.into_answer());
         }
         self.park(caller.session.slot);
         self.surveys.push_back(survey);
         Ok(Answer::Later)
+    }
+
+    pub(in crate::shard) fn check_surveys(&self) {
+        let mut waiting = self.surveys.iter().skip(1);
+        assert!(waiting.all(|survey| survey.subject.listed() == 0), "one answer is half made");
+        let is_counted = |survey: &Survey| survey.held.bytes() == survey.subject.weight();
+        assert!(self.surveys.iter().all(is_counted), "what is half made is counted");
     }
 
     /// Goes on with the survey that came first. `false` if there is none.
@@ -165,6 +198,7 @@ impl Shard {
                 return Ok(false);
             }
             survey.is_gathered = self.gather(&realm, survey)?;
+            survey.held.resize(survey.subject.weight());
             if survey.is_gathered && survey.subject.listed() > FEW {
                 return Ok(false);
             }

@@ -11,7 +11,7 @@ use crate::clock::Millis;
 use crate::router::{Profile, Realm, SessionRef, Walk};
 use crate::session::Permissions;
 use crate::transport::CloseCode;
-use crate::wamp::{CloseReason, Dict, SessionId, Value, WampError};
+use crate::wamp::{CloseReason, Dict, SessionId, Value, WampError, heap_block};
 
 /// To the shard of a session that is to be ended. It is out of the realm's list already.
 #[derive(Clone, Debug)]
@@ -22,6 +22,13 @@ pub struct Kill {
     pub message: Arc<str>,
     /// One of all: neither meta events of sessions nor testaments come of it (AP-SMA-03).
     pub all: bool,
+}
+
+impl Kill {
+    /// Bytes that it owns besides itself; all kills of one request share them.
+    pub(in crate::shard) fn heap_bytes(&self) -> usize {
+        heap_block(self.reason.len()) + heap_block(self.message.len())
+    }
 }
 
 impl Shard {

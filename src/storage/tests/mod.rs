@@ -87,7 +87,7 @@ fn deposit(records: Vec<Record>, request: u64) -> (Vec<Deposit>, usize) {
         request: RequestId::new(request).unwrap(),
         publication: publication(request),
     };
-    (vec![Deposit { records, receipt: Some(receipt) }], 1)
+    (vec![Deposit::new(records, Some(receipt), &Arc::default())], 1)
 }
 
 /// Hands one deposit to the store, and gives whether it is saved.
