@@ -3,14 +3,14 @@
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::{env, fs};
 
 use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::limits::Limits;
 use stentor::router::{
-    Audience, Deposit, Fanouts, Identity, Numbering, Record, RetainedEvent, RetainedTable,
-    SessionRef, ShardId, StoredEvent,
+    Audience, Deposit, Fanouts, HeldCount, Identity, Numbering, Record, RetainedEvent,
+    RetainedTable, SessionRef, ShardId, StoredEvent,
 };
 use stentor::shard::{Carried, Event, EventHead, Mail, Outcome, Return};
 use stentor::wamp::{
@@ -152,24 +152,27 @@ fn event(details: Dict) -> Event {
         numbering: Numbering::None,
         details,
     };
-    Event::new(head, Box::default(), Fanouts::new(), payload(), &Arc::default())
+    Event::new(head, Box::default(), Fanouts::new(), payload(), &COUNT)
 }
 
 fn session() -> SessionRef {
     SessionRef { session: id(1), slot: 1, shard: ShardId(0) }
 }
 
+/// What is held counts here; one count serves all, as in a shard.
+static COUNT: LazyLock<Arc<HeldCount>> = LazyLock::new(Arc::default);
+
 fn error(uri: String) -> Mail {
     let outcome = Outcome::Error { error: uri.into(), details: keys(20) };
     let answer = Return { caller: session(), call: RequestId::FIRST, serial: 1, outcome };
-    Mail::Return(Box::new(Carried::answer(answer, payload(), &Arc::default())))
+    Mail::Return(Box::new(Carried::answer(answer, payload(), &COUNT)))
 }
 
 fn deposit(realm: &Arc<str>) -> Deposit {
     let numbers = (0..20).collect();
     let released = Record::Released { realm: Arc::clone(realm), numbers };
     let forgotten = Record::Forget { key: "realm1 exact com.example.topic".into() };
-    Deposit::new(vec![released, forgotten], None, &Arc::default())
+    Deposit::new(vec![released, forgotten], None, &COUNT)
 }
 
 /// A message of a megabyte, in every form that becomes much: the router may allocate 16 times its

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stentor::codec::Codec;
 use stentor::config::ListenAddress;
 
-use crate::running::{Running, address_in};
+use crate::running::{OPEN_REALM, Running, address_in};
 use crate::sockets::{Client, Kind, Lines, Pki, Stream, eventually};
 
 const MIB: usize = 1024 * 1024;
@@ -23,8 +23,8 @@ fn resident(process: &Running) -> usize {
 }
 
 /// Events of many lengths, for subscribers of two serializers that read late: large ones, which are
-/// kept once, and such that each subscriber keeps a copy of. Gives the most memory meanwhile, and sessions that began then and stay: what is theirs lies behind what is
-/// freed.
+/// kept once, and such that each subscriber keeps a copy of. Gives the most memory meanwhile, and
+/// sessions that began then and stay: what is theirs lies behind what is freed.
 fn burst(process: &Running, address: &ListenAddress) -> (usize, Vec<Client>) {
     let kind = |number: usize| Kind::Raw([Codec::Json, Codec::MsgPack][number % 2]);
     let subscribe = |number| {
@@ -87,7 +87,8 @@ fn an_idle_tls_session_is_small() {
     let (certificate, key) = (&issued.files.certificate, &issued.files.key);
     let text = format!(
         "shards = 1\n[[listener]]\nlisten = \"127.0.0.1:0\"\n[[listener.tls]]\n\
-         certificate = {certificate:?}\nkey = {key:?}\n[timeouts]\nping_interval_ms = 0\n"
+         certificate = {certificate:?}\nkey = {key:?}\n{OPEN_REALM}\
+         [timeouts]\nping_interval_ms = 0\n"
     );
     fs::write(&file, text).unwrap();
     let mut process = Command::new(env!("CARGO_BIN_EXE_stentor"))

@@ -6,6 +6,19 @@ use stentor::config::ListenAddress;
 
 use crate::sockets::eventually;
 
+/// A realm of a configuration file in which everybody may do everything.
+pub(crate) const OPEN_REALM: &str = r#"[[realm]]
+name = "realm1"
+[[realm.authenticator]]
+method = "anonymous"
+[[realm.role]]
+name = "anonymous"
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
+"#;
+
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {

@@ -13,7 +13,7 @@ use stentor::config::ListenAddress;
 use stentor::limits::SlowConsumerPolicy;
 use stentor::net::Server;
 
-use crate::running::Running;
+use crate::running::{OPEN_REALM, Running};
 use crate::sockets::{
     Client, Issued, Kind, Lines, Pki, Stream, address, config, eventually, settles, start,
     tls_config,
@@ -297,7 +297,7 @@ fn truncation_is_told_from_an_orderly_end() {
     let (certificate, key) = (&issued.files.certificate, &issued.files.key);
     let text = format!(
         "[[listener]]\nlisten = \"127.0.0.1:0\"\n[[listener.tls]]\ncertificate = {certificate:?}\n\
-         key = {key:?}\n"
+         key = {key:?}\n{OPEN_REALM}"
     );
     std::fs::write(&file, text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));

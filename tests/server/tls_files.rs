@@ -13,7 +13,7 @@ use stentor::codec::Codec;
 use stentor::config::{Config, ListenAddress};
 use stentor::net::Server;
 
-use crate::running::Running;
+use crate::running::{OPEN_REALM, Running};
 use crate::sockets::{Client, Kind, Lines, Pki, Stream, eventually, tls_config};
 
 const RAW: Kind = Kind::Raw(Codec::Cbor);
@@ -91,7 +91,7 @@ fn certificates_are_read_again_when_they_change() {
     let file = pki.path("stentor.toml");
     let text = format!(
         "[[listener]]\nlisten = \"127.0.0.1:0\"\n[[listener.tls]]\ncertificate = {:?}\nkey = \
-         {:?}\n",
+         {:?}\n{OPEN_REALM}",
         pki.path("live.pem"),
         pki.path("live.key")
     );
