@@ -17,6 +17,9 @@ pub struct LayerReport {
     pub units: usize,
     /// Bytes of memory that it holds of what has come and is not whole.
     pub input_bytes: usize,
+    /// What tells this channel from all others, where that has just become known; see
+    /// [`crate::authentication`].
+    pub channel_id: Option<[u8; 32]>,
     /// Why nothing more comes, if the read brought nothing.
     pub fault: Option<TlsFault>,
 }
@@ -29,6 +32,7 @@ impl Shard {
         let connection = self.connections.get_mut(slot as usize);
         if let Some(connection) = connection.filter(|connection| !connection.is_gone()) {
             connection.input.set_layer_bytes(layer.input_bytes, now);
+            connection.channel_id = layer.channel_id.or(connection.channel_id);
             self.count_input(slot);
         }
     }

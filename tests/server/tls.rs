@@ -5,9 +5,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
+use data_encoding::HEXLOWER;
+use ed25519_dalek::{Signer, SigningKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind};
 use serde_json::{Value, json};
+use stentor::authentication::{AuthenticatorSettings, Credential, Method, Principal, PublicKey};
 use stentor::codec::Codec;
 use stentor::config::ListenAddress;
 use stentor::limits::SlowConsumerPolicy;
@@ -333,4 +336,49 @@ fn truncation_is_told_from_an_orderly_end() {
 
 fn cut_error(client: &mut Client) -> Option<ErrorKind> {
     client.stream.read(&mut [0]).err().map(|error| error.kind())
+}
+
+/// AU-CSG-03, AU-CSG-04 with `tls-exporter` (RFC 9266): what is signed for another channel, or for
+/// none, lets nobody in.
+#[test]
+fn a_login_can_be_bound_to_its_channel() {
+    let pki = Pki::new();
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let public = key.verifying_key().to_bytes();
+    let credential = Credential::Cryptosign(vec![PublicKey::new(public).unwrap()]);
+    let joe = Principal { authid: "joe".into(), role: "user".into(), credential };
+    let mut server_config = tls_config(1, &[&pki.issue("a", &["localhost"])]);
+    server_config.realms[0].authenticators =
+        vec![AuthenticatorSettings::of(Method::Cryptosign, vec![Arc::new(joe)])];
+    let server = start(&server_config);
+    let pubkey = HEXLOWER.encode(&public);
+    let extra = json!({"pubkey": pubkey, "channel_binding": "tls-exporter"});
+    let details = json!({"roles": {"caller": {}}, "authmethods": ["cryptosign"], "authid": "joe",
+                         "authextra": extra});
+    for version in [&TLS13, &TLS12] {
+        let config = Arc::new(pki.client(&[version], None));
+        for (own, expected) in [(true, 2), (false, 3)] {
+            let mut client = open(address(&server), &config, JSON);
+            client.send(&json!([1, "realm1", details]));
+            if version.version == TLS12.version {
+                let refused = client.expect(3);
+                assert_eq!(refused[2], "wamp.error.authentication_failed");
+                continue;
+            }
+            let challenge = client.expect(4);
+            assert_eq!(challenge[2]["channel_binding"], "tls-exporter");
+            let challenge = challenge[2]["challenge"].as_str().unwrap();
+            let mut message = HEXLOWER.decode(challenge.as_bytes()).unwrap();
+            if own {
+                let label = b"EXPORTER-Channel-Binding";
+                let connection = &client.stream.tls().conn;
+                let id = connection.export_keying_material([0; 32], label, None).unwrap();
+                message.iter_mut().zip(id).for_each(|(byte, other)| *byte ^= other);
+            }
+            let signature = key.sign(&message).to_bytes();
+            let proof = HEXLOWER.encode(&signature) + &HEXLOWER.encode(&message);
+            client.send(&json!([5, proof, {}]));
+            client.expect(expected);
+        }
+    }
 }

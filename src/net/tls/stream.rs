@@ -6,7 +6,7 @@
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::sync::Arc;
 
-use rustls::{Error as TlsError, HandshakeKind, ServerConnection};
+use rustls::{Error as TlsError, HandshakeKind, ProtocolVersion, ServerConnection};
 
 use super::context::TlsContext;
 use super::records::{BUSY_ALERT, HANDSHAKE, MAX_RECORD_BYTES, first_record};
@@ -303,7 +303,7 @@ impl TlsStream {
     }
 
     /// The handshake has succeeded.
-    fn open(&mut self, share: &TlsShare) {
+    fn open(&mut self, share: &mut TlsShare) {
         let State::Shaking { connection, .. } = std::mem::replace(&mut self.state, State::Failed)
         else {
             unreachable!("only a handshake ends so");
@@ -313,6 +313,7 @@ impl TlsStream {
         if connection.handshake_kind() == Some(HandshakeKind::Resumed) {
             share.counters.tls_resumed.increment();
         }
+        share.report.channel_id = channel_id(&connection);
         self.state = State::Open(connection);
     }
 
@@ -458,6 +459,14 @@ impl TlsStream {
         let shaking = if let State::Shaking { bytes, .. } = self.state { bytes } else { 0 };
         self.inbox.capacity() + self.left + shaking
     }
+}
+
+/// `tls-exporter` (RFC 9266): a value that both ends of this channel can compute, and nobody else.
+/// Only TLS 1.3 always makes it of the whole handshake.
+fn channel_id(connection: &ServerConnection) -> Option<[u8; 32]> {
+    let is_safe = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+    let label = b"EXPORTER-Channel-Binding";
+    is_safe.then(|| connection.export_keying_material([0; 32], label, Some(&[])).ok()).flatten()
 }
 
 /// Gives a connection one record: how many bytes of plaintext it holds then, and whether these are
