@@ -268,7 +268,8 @@ fn listeners_are_sensible() {
     check(&on("serializers = []"), (3, 15), &["no serializer"]);
     check(&on("serializers = [\"cbro\"]"), (3, 16), &["did you mean `cbor`?"]);
     check(&on("serializers = [\"json\"]\ndefault_serializer = \"cbor\""), (4, 22), &["`cbor`"]);
-    check(&on("origins = [\"*\"]"), (3, 11), &["`*` is no origin", "an empty list lets all in"]);
+    check(&on("origins = [\"*.\"]"), (3, 11), &["`*.` is no origin", "`*` for every page"]);
+    assert_eq!(read(&on("origins = [\"*\"]")).listeners[0].origins, ["*"]);
     check(&on("origins = [\"https://a.b/\"]"), (3, 11), &["no origin"]);
     check(&on("unix_mode = \"0660\""), (3, 13), &["only a Unix socket has a mode"]);
     check(&on("unix_mode = \"999\""), (3, 13), &["`999` is no file mode", "octal"]);

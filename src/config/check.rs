@@ -180,11 +180,11 @@ fn is_domain(domain: &str) -> bool {
     domain.split('.').all(|label| !label.is_empty() && label.bytes().all(is_label))
 }
 
-/// Whether `origin` is a serialized origin as browsers send it (RFC 6454 section 6.2), or all
-/// hosts below a domain.
+/// Whether `origin` is a serialized origin as browsers send it (RFC 6454 section 6.2), all hosts
+/// below a domain, or all there are.
 fn is_origin(origin: &str) -> bool {
     let Some((scheme, host)) = origin.split_once("://") else {
-        return origin == "null" || origin.strip_prefix("*.").is_some_and(is_domain);
+        return matches!(origin, "null" | "*") || origin.strip_prefix("*.").is_some_and(is_domain);
     };
     let is_scheme = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
     let is_host =

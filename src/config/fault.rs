@@ -172,7 +172,7 @@ impl Fault {
             Self::NoSerializer => format!("choose from {}", codec_names()),
             Self::DefaultSerializerNotServed(_) => "add it to `serializers`".into(),
             Self::BadOrigin(_) => "write scheme, host and port only, as in \
-                `https://app.example.org`, or `null`; no wildcards, and an empty list lets all in"
+                `https://app.example.org`, `*.example.org`, `null`, or `*` for every page there is"
                 .into(),
             Self::ModeWithoutFile(_) => "remove `unix_mode`, or listen on `unix:/path`".into(),
             Self::NoPrivateKey

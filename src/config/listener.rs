@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use super::tls::{ClientCertificates, Tls};
 use crate::authentication::Method;
 use crate::codec::Codec;
-use crate::transport::{Entrance, PathRules};
+use crate::transport::{Entrance, Origins, PathRules};
 
 /// A socket that accepts WebSocket and RawSocket clients, told apart by their first byte.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -35,7 +35,8 @@ pub struct Listener {
     /// The serializers that clients may choose from.
     pub serializers: Vec<Codec>,
     /// Values of the `Origin` header that are let in, compared without regard to case;
-    /// `*.example.org` stands for all hosts below it; empty: all.
+    /// `*.example.org` stands for all hosts below it, `*` for all there are; empty: the same
+    /// origin, and in development mode this machine.
     pub origins: Vec<String>,
     /// The methods of authentication that work here, on RawSocket and at `paths`; empty: all of the
     /// realm.
@@ -149,15 +150,25 @@ impl ListenerPath {
         if self.authmethods.is_empty() { &listener.authmethods } else { &self.authmethods }
     }
 
-    pub(crate) fn rules(&self, listener: &Listener) -> PathRules {
+    pub(crate) fn rules(&self, listener: &Listener, development: bool) -> PathRules {
+        let origins = self.origins.as_ref().unwrap_or(&listener.origins);
         PathRules {
             path: self.path.clone(),
-            allowed_origins: self.origins.as_ref().unwrap_or(&listener.origins).clone(),
+            allowed_origins: allowed_origins(origins, development),
             entrance: entrance(
                 self.methods(listener),
                 self.realm.as_ref().or(listener.realm.as_ref()),
             ),
         }
+    }
+}
+
+/// The rule for a list of origins.
+pub(crate) fn allowed_origins(listed: &[String], development: bool) -> Origins {
+    match (listed, development) {
+        ([], true) => Origins::Local,
+        ([], false) => Origins::Same,
+        _ => Origins::Listed(listed.to_vec()),
     }
 }
 

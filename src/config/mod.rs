@@ -31,6 +31,7 @@ pub use crate::router::{
     HistorySettings as History, HistoryStore, RealmSettings as Realm, RequestIdCheck,
 };
 pub use fault::{ConfigError, Fault};
+pub(crate) use listener::allowed_origins;
 pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};
 pub use loader::Loader;
 pub use report::{Place, Problem, Report};

@@ -16,7 +16,7 @@ use super::listening::Listening;
 use super::mesh::{Mesh, Parcel};
 use super::socket::Socket;
 use super::tls::TlsContext;
-use crate::config::{Config, ListenAddress, Listener};
+use crate::config::{Config, ListenAddress, Listener, allowed_origins};
 use crate::router::ShardId;
 use crate::shard::Admission;
 use crate::transport::TransportRules;
@@ -261,6 +261,8 @@ pub(super) fn refusals_at_once(max_connections: usize) -> usize {
 }
 
 fn rules(listener: &Listener, config: &Config) -> TransportRules {
+    let apart = listener.paths_apart.iter();
+    let paths_apart = apart.map(|path| path.rules(listener, config.development)).collect();
     TransportRules {
         message_bytes: config.limits.message_bytes,
         hello_bytes: config.limits.hello_bytes,
@@ -271,9 +273,9 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         paths: listener.paths.clone(),
         codecs: listener.serializers.clone(),
         default_subprotocol: listener.default_serializer,
-        allowed_origins: listener.origins.clone(),
+        allowed_origins: allowed_origins(&listener.origins, config.development),
         entrance: listener.entrance(),
-        paths_apart: listener.paths_apart.iter().map(|path| path.rules(listener)).collect(),
+        paths_apart,
         rawsocket_min_peer_bytes: listener.rawsocket_min_peer_bytes,
     }
 }

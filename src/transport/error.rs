@@ -229,7 +229,9 @@ impl HttpRefusal {
             Self::NoSubprotocol => "no WAMP subprotocol was offered in Sec-WebSocket-Protocol",
             Self::NotUpgrade => "this is a WAMP router, which speaks WebSocket",
             Self::OldHttp => "a WebSocket needs HTTP/1.1",
-            Self::Origin => "this origin is not allowed",
+            Self::Origin => {
+                "pages of this origin may not connect: add it to `origins` of the listener"
+            }
             Self::Path => "nothing is served at this path",
             Self::Subprotocol => "none of the offered subprotocols is supported",
             Self::Target => "the request target must be a path or an http URL",

@@ -103,8 +103,10 @@ fn judge<'a>(
     let Some(key) = one(headers, "sec-websocket-key").filter(|key| is_key(key)) else {
         return fail(HttpRefusal::Key);
     };
-    let is_allowed =
-        |origin| str::from_utf8(origin).is_ok_and(|origin| rules.allows_origin(way_in, origin));
+    let host = str::from_utf8(one(headers, "host").unwrap_or_default()).unwrap_or_default();
+    let is_allowed = |origin| {
+        str::from_utf8(origin).is_ok_and(|origin| rules.allows_origin(way_in, origin, host))
+    };
     if !values(headers, "origin").all(is_allowed) {
         return fail(HttpRefusal::Origin);
     }

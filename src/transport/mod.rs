@@ -22,7 +22,7 @@ pub use error::{HandshakeRefusal, HttpRefusal, TlsFault, TransportError, Violati
 pub use framing::{FrameStart, Framing};
 pub use mask::unmask;
 pub use output::{Class, Dropped, Output};
-pub use rules::{Entrance, PathRules, Stage, TransportRules, WayIn};
+pub use rules::{Entrance, Origins, PathRules, Stage, TransportRules, WayIn};
 pub use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::codec::Codec;

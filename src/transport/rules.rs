@@ -1,5 +1,7 @@
 //! What a listener demands of its peers' transports; frozen when the listener starts.
 
+use core::net::IpAddr;
+
 use super::target::path_of;
 use crate::codec::Codec;
 use crate::limits::Limits;
@@ -27,7 +29,7 @@ pub struct Entrance {
 pub struct PathRules {
     pub path: String,
     /// Instead of the listener's.
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Origins,
     pub entrance: Entrance,
 }
 
@@ -50,9 +52,8 @@ pub struct TransportRules {
     pub codecs: Vec<Codec>,
     /// The serializer of a WebSocket client that offers no subprotocol; `None` refuses it.
     pub default_subprotocol: Option<Codec>,
-    /// Origins that a browser may come from: exact (`https://example.org`) or all hosts below one
-    /// (`*.example.org`); empty: any. A client that sends no Origin is no browser and passes.
-    pub allowed_origins: Vec<String>,
+    /// Whose pages may connect. A client that sends no Origin is no browser and passes.
+    pub allowed_origins: Origins,
     /// Whom it lets in: on RawSocket, and at `paths`.
     pub entrance: Entrance,
     /// Paths with rules of their own, which go before `paths`.
@@ -100,9 +101,10 @@ impl TransportRules {
         self.apart(way).map_or(&self.entrance, |apart| &apart.entrance)
     }
 
-    pub fn allows_origin(&self, way: WayIn, origin: &str) -> bool {
+    /// Whether a page of `origin` may connect by a way in, where it asked for `host`.
+    pub fn allows_origin(&self, way: WayIn, origin: &str, host: &str) -> bool {
         let origins = self.apart(way).map_or(&self.allowed_origins, |apart| &apart.allowed_origins);
-        origins.is_empty() || origins.iter().any(|pattern| origin_matches(pattern, origin))
+        origins.allow(origin, host)
     }
 }
 
@@ -128,7 +130,7 @@ impl Default for TransportRules {
             paths: Vec::new(),
             codecs: Codec::ALL.to_vec(),
             default_subprotocol: None,
-            allowed_origins: Vec::new(),
+            allowed_origins: Origins::default(),
             entrance: Entrance::default(),
             paths_apart: Vec::new(),
             rawsocket_min_peer_bytes: 512,
@@ -136,17 +138,67 @@ impl Default for TransportRules {
     }
 }
 
+/// The origins (RFC 6454) whose pages may connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origins {
+    /// That of the host which the request names, whatever the scheme: TLS may end before the
+    /// router.
+    #[default]
+    Same,
+    /// Those of this machine (`localhost`, loopback addresses), whatever their port.
+    Local,
+    /// These: exact (`https://example.org`, `null`), all hosts below one (`*.example.org`), or all
+    /// there are (`*`).
+    Listed(Vec<String>),
+}
+
+impl Origins {
+    fn allow(&self, origin: &str, host: &str) -> bool {
+        match self {
+            Self::Same => is_same(origin, host),
+            Self::Local => is_local(origin),
+            Self::Listed(patterns) => {
+                patterns.iter().any(|pattern| pattern == "*" || origin_matches(pattern, origin))
+            }
+        }
+    }
+}
+
+/// Whether an origin is that of a `Host` header. Browsers leave out the port that a scheme implies.
+fn is_same(origin: &str, host: &str) -> bool {
+    let implied = match origin.split_once("://") {
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => ":443",
+        Some(_) => ":80",
+        None => return false,
+    };
+    let (_, authority) = origin.split_once("://").unwrap_or_default();
+    let bare = |text: &str| text.strip_suffix(implied).unwrap_or(text).to_ascii_lowercase();
+    !authority.is_empty() && bare(authority) == bare(host)
+}
+
+fn is_local(origin: &str) -> bool {
+    let Some(host) = host_of(origin) else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or_else(
+        |_| host.eq_ignore_ascii_case("localhost"),
+        |address| address.to_canonical().is_loopback(),
+    )
+}
+
+/// The host of an origin, without its port; `None`: it has none, as `null`.
+fn host_of(origin: &str) -> Option<&str> {
+    let (_, authority) = origin.split_once("://")?;
+    Some(match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    })
+}
+
 fn origin_matches(pattern: &str, origin: &str) -> bool {
     let Some(domain) = pattern.strip_prefix("*.") else {
         return pattern.eq_ignore_ascii_case(origin);
     };
-    let Some((_, authority)) = origin.split_once("://") else {
-        return false;
-    };
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
+    let Some(host) = host_of(origin) else { return false };
     let Some(dot) = host.len().checked_sub(domain.len() + 1).filter(|dot| *dot > 0) else {
         return false;
     };
@@ -157,6 +209,48 @@ fn origin_matches(pattern: &str, origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_origin_is_that_of_the_host() {
+        for (origin, host, expected) in [
+            ("https://example.org", "example.org", true),
+            ("https://Example.org", "example.org:443", true),
+            ("http://example.org:8080", "example.org:8080", true),
+            ("http://[::1]:8080", "[::1]:8080", true),
+            ("http://example.org", "example.org:8080", false),
+            ("http://example.org:443", "example.org", false),
+            ("https://example.org.evil.net", "example.org", false),
+            ("https://evilexample.org", "example.org", false),
+            ("https://example.org@evil.net", "example.org", false),
+            ("null", "null", false),
+            ("https://", "", false),
+            ("", "", false),
+        ] {
+            assert_eq!(Origins::Same.allow(origin, host), expected, "{origin} at {host}");
+        }
+    }
+
+    #[test]
+    fn pages_of_this_machine_are_told_by_their_host() {
+        for (origin, expected) in [
+            ("http://localhost:3000", true),
+            ("https://LOCALHOST", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://127.1.2.3", true),
+            ("http://[::1]:5173", true),
+            ("http://localhost.evil.net", false),
+            ("http://127.0.0.1.evil.net", false),
+            ("http://10.0.0.1", false),
+            ("http://evil.net:8080", false),
+            ("null", false),
+            ("localhost", false),
+        ] {
+            // Whatever it calls the router: the names of evil hosts may lead here.
+            assert_eq!(Origins::Local.allow(origin, "evil.net:8080"), expected, "{origin}");
+        }
+        let all = Origins::Listed(vec!["*".into()]);
+        assert!(all.allow("null", "x") && !Origins::Listed(Vec::new()).allow("http://x", "x"));
+    }
 
     /// TR-WS-06.
     #[test]

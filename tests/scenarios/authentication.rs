@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stentor::authentication::{AuthenticatorSettings, Method, Principal};
 use stentor::router::{RealmSettings, Settings};
 use stentor::shard::Admission;
-use stentor::transport::{Entrance, PathRules};
+use stentor::transport::{Entrance, Origins, PathRules};
 
 use super::dialogue::{check_realm, check_realm_with};
 use crate::support::{
@@ -501,7 +501,7 @@ fn a_path_narrows_the_methods_and_has_a_default_realm() {
     rules.paths = vec!["/ws".into()];
     rules.paths_apart.push(PathRules {
         path: "/private".into(),
-        allowed_origins: Vec::new(),
+        allowed_origins: Origins::default(),
         entrance: Entrance {
             authmethods: Some(vec!["ticket".into()]),
             default_realm: Some("realm1".into()),

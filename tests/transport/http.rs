@@ -2,7 +2,7 @@
 
 use stentor::codec::Codec;
 use stentor::limits::HTTP_HEADERS;
-use stentor::transport::{Framing, HttpRefusal, TransportError, TransportRules};
+use stentor::transport::{Framing, HttpRefusal, Origins, TransportError, TransportRules};
 
 use crate::harness::{Connection, Event, check_cuts, masked, upgrade};
 
@@ -134,14 +134,23 @@ fn a_browser_that_just_looks_learns_what_this_is() {
 }
 
 #[test]
-fn origins_are_checked_only_where_a_list_is_given() {
-    let strict = TransportRules { allowed_origins: vec!["*.example.org".into()], ..rules() };
+fn a_page_connects_to_its_own_host_or_where_a_list_lets_it() {
+    let listed = |origins: &[&str]| {
+        let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        TransportRules { allowed_origins: Origins::Listed(origins), ..rules() }
+    };
+    let (strict, open) = (listed(&["*.example.org"]), listed(&["*"]));
     let with = |origin| upgrade(&[("Sec-WebSocket-Protocol", "wamp.2.json"), ("Origin", origin)]);
-    assert_eq!(refusal(&with("https://evil.net"), &strict).0, HttpRefusal::Origin);
+    for (origin, rules) in
+        [("https://evil.net", &strict), ("https://evil.net", &rules()), ("null", &rules())]
+    {
+        assert_eq!(refusal(&with(origin), rules).0, HttpRefusal::Origin, "{origin}");
+    }
     for (request, rules) in [
         (with("https://app.example.org"), &strict),
         (upgrade(&[("Sec-WebSocket-Protocol", "wamp.2.json")]), &strict),
-        (with("https://evil.net"), &rules()),
+        (with("https://evil.net"), &open),
+        (with("https://example.org"), &rules()),
     ] {
         assert_eq!(check_cuts(rules, request.as_bytes(), &[]).error, None);
     }
