@@ -2,6 +2,7 @@
 
 mod config {
     mod users;
+    mod warnings;
 }
 
 use proptest::prelude::*;
@@ -347,44 +348,6 @@ fn roles_are_sensible() {
         .collect();
     let many = rule(wildcards.trim_end_matches("[[realm.role.permission]]\n"));
     check(&many, (5 + 64 * 4 + 1, 7), &["7 components", "more than 64 ways"]);
-}
-
-#[test]
-fn permissions_that_do_nothing_are_warned_of() {
-    let config = read(
-        r#"
-        [[realm]]
-        name = "a"
-        [[realm.authenticator]]
-        method = "anonymous"
-        [[realm.role]]
-        name = "r"
-        [[realm.role.permission]]
-        uri = ""
-        match = "prefix"
-        allow = ["call", "publish"]
-        [[realm.role.permission]]
-        uri = "com..secret"
-        match = "wildcard"
-        deny = ["publish", "subscribe"]
-        [[realm.role.permission]]
-        uri = "wamp.x"
-        allow = ["register", "subscribe"]
-        [[realm.role.permission]]
-        uri = "com.app.*"
-        allow = ["call"]
-        "#,
-    );
-    let said: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
-    let [unknown, asterisk, wildcard, reserved] = &*said else { panic!("{said:#?}") };
-    assert!(unknown.contains("would join as role `anonymous`"), "{unknown}");
-    assert!(asterisk.contains("`com.app.*` (line 19) ends in an asterisk"), "{asterisk}");
-    for word in ["`com..secret` (line 12)", "who may publish", "prefix `` (line 8)"] {
-        assert!(wildcard.contains(word), "{wildcard}");
-    }
-    for word in ["`wamp.x` (line 16)", "who may register", "belong to the protocol"] {
-        assert!(reserved.contains(word), "{reserved}");
-    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use super::role_fault::RoleFault;
 use super::summary::Warning;
 use super::{Method, Realm};
 use crate::authorization::{
-    Access, Action, MAX_PERMISSIONS, MAX_RULE_COMPONENTS, MAX_RULE_SHAPES, Permission, Role,
-    RoleSettings, Rule, shape_of,
+    ADMINISTRATIVE, Access, Action, Decision, MAX_PERMISSIONS, MAX_RULE_COMPONENTS,
+    MAX_RULE_SHAPES, Permission, Role, RoleSettings, Rule, shape_of,
 };
 use crate::wamp::{MAX_ID, MatchPolicy, is_valid_pattern};
 
@@ -111,6 +111,17 @@ pub(super) fn warnings(realm: &Realm) -> Vec<Warning> {
     let unknown = unknown_roles(realm);
     let others = roles.iter().flat_map(|role| role_warnings(&realm.name, role));
     unknown.into_iter().chain(others).collect()
+}
+
+/// Whether a role may end what belongs to others.
+pub(super) fn may_administer(realm: &Realm, role: &str) -> bool {
+    let is_admin = realm.admin_roles.iter().any(|admin| admin == role);
+    let Access::Roles(roles) = &realm.access else { return is_admin };
+    let settings = roles.iter().find(|settings| settings.name == role);
+    let settings = settings.cloned().unwrap_or_else(|| RoleSettings::new(role, Vec::new()));
+    let rules = Role::new(&settings, is_admin);
+    let decide = |procedure: &&str| rules.authorize(Action::Call, procedure, MatchPolicy::Exact);
+    ADMINISTRATIVE.iter().any(|procedure| matches!(decide(procedure), Decision::Allow(_)))
 }
 
 /// Roles that clients would join as and the realm does not have, each once.

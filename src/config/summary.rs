@@ -65,7 +65,7 @@ pub enum Warning {
     ClosedRealm(String),
     #[error(
         "realm {realm}: everybody who can connect may end the sessions of others, because \
-         `admin_roles` has \"{role}\", the role of clients without authentication"
+         `admin_roles` or a permission lets \"{role}\", the role of clients without authentication"
     )]
     AnonymousAdmin { realm: String, role: String },
     #[error(
@@ -114,7 +114,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let admins = config.realms.iter().flat_map(|realm| {
         let ways = realm.authenticators.iter().filter(|way| way.method == Method::Anonymous);
         let roles = ways.map(Authenticator::anonymous_role);
-        let admins = roles.filter(|role| realm.admin_roles.iter().any(|admin| admin == role));
+        let admins = roles.filter(|role| super::roles::may_administer(realm, role));
         admins.map(|role| Warning::AnonymousAdmin {
             realm: realm.name.clone(),
             role: role.to_owned(),

@@ -1,0 +1,59 @@
+//! What is allowed, and deserves a sentence.
+
+use stentor::config::Warning;
+
+use crate::read;
+
+#[test]
+fn permissions_that_do_nothing_are_warned_of() {
+    let config = read(
+        r#"
+        [[realm]]
+        name = "a"
+        [[realm.authenticator]]
+        method = "anonymous"
+        [[realm.role]]
+        name = "r"
+        [[realm.role.permission]]
+        uri = ""
+        match = "prefix"
+        allow = ["call", "publish"]
+        [[realm.role.permission]]
+        uri = "com..secret"
+        match = "wildcard"
+        deny = ["publish", "subscribe"]
+        [[realm.role.permission]]
+        uri = "wamp.x"
+        allow = ["register", "subscribe"]
+        [[realm.role.permission]]
+        uri = "com.app.*"
+        allow = ["call"]
+        "#,
+    );
+    let said: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
+    let [unknown, asterisk, wildcard, reserved] = &*said else { panic!("{said:#?}") };
+    assert!(unknown.contains("would join as role `anonymous`"), "{unknown}");
+    assert!(asterisk.contains("`com.app.*` (line 19) ends in an asterisk"), "{asterisk}");
+    for word in ["`com..secret` (line 12)", "who may publish", "prefix `` (line 8)"] {
+        assert!(wildcard.contains(word), "{wildcard}");
+    }
+    for word in ["`wamp.x` (line 16)", "who may register", "belong to the protocol"] {
+        assert!(reserved.contains(word), "{reserved}");
+    }
+}
+
+/// Whoever lets everybody end the sessions of others should know it, however it is written.
+#[test]
+fn anonymous_administrators_are_warned_of() {
+    let warnings = |uri: &str| {
+        let text = format!(
+            "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n\
+             [[realm.role]]\nname = \"anonymous\"\n[[realm.role.permission]]\nuri = \"{uri}\"\n\
+             match = \"prefix\"\nallow = [\"call\"]\n"
+        );
+        read(&text).warnings()
+    };
+    let admin = Warning::AnonymousAdmin { realm: "a".into(), role: "anonymous".into() };
+    assert_eq!(warnings("wamp.session."), [admin]);
+    assert_eq!(warnings(""), []);
+}
