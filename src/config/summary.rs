@@ -69,7 +69,7 @@ pub enum Warning {
     )]
     AnonymousAdmin { realm: String, role: String },
     #[error(
-        "realm {0} has no role, so nobody may do anything there: add a [[realm.role]] with its \
+        "realm {0} has no role, so nobody may join it: add a [[realm.role]] with its \
          [[realm.role.permission]], as `stentor config default` shows them"
     )]
     NoRole(String),
