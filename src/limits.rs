@@ -220,7 +220,7 @@ impl Default for TurnLimits {
         Self {
             read_bytes: 64 * 1024,
             step_units: 50_000,
-            turn_units: 200_000,
+            turn_units: 100_000,
             arena_bytes: 1024 * 1024,
             connections_written: 1_024,
             connection_bytes: 256 * 1024,
