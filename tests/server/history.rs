@@ -11,6 +11,7 @@ use crate::sockets::{Client, Kind, address, config, settles, start};
 
 const RAW: Kind = Kind::Raw(Codec::MsgPack);
 const ROUNDS: usize = 800;
+const MIB: usize = 1024 * 1024;
 
 /// AP-HIS-01: who subscribes and then asks has every event from the history, or live.
 #[test]
@@ -18,6 +19,8 @@ fn nothing_is_missed_between_history_and_subscription() {
     let mut config = config(2);
     let history = History { topic: "com.x".into(), events: Some(4), ..History::default() };
     config.realms[0].histories = vec![history];
+    // The publisher does not wait for the subscriber, which may get little time of the processor.
+    (config.output.hard_bytes, config.output.soft_bytes) = (256 * MIB, 256 * MIB);
     let server = start(&config);
     // One client on each shard: they are dealt out evenly.
     let (mut publisher, mut subscriber) =
