@@ -57,6 +57,7 @@ fn smoke(args: &Smoke) -> Result<bool> {
             };
             let common = scenario.common_mut();
             common.url = url.clone();
+            common.ca = args.ca.clone();
             common.realm = args.realm.clone();
             common.duration = args.duration;
             reports.push(scenario::run(&scenario)?);

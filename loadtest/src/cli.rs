@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::Access;
 use crate::error::{Error, Result};
 use crate::hostile::Kind;
+use crate::login::{self, Login, Method, Secret};
+use crate::tls::Trust;
 use crate::url::Target;
 use crate::wire::Serializer;
 use crate::wire::stamp::STAMP_BYTES;
@@ -61,11 +64,27 @@ pub enum Scenario {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Where the router listens: ws://host:port/path, rs://host:port, ws+unix:///socket[:/path],
-    /// rs+unix:///socket; for fanout and topics also nats://, redis:// and bun+ws://host:port
+    /// rs+unix:///socket; with TLS wss:// and rss://; for fanout and topics also nats://, redis://,
+    /// bun+ws:// and bun+wss://host:port
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: Target,
     #[arg(long, default_value = "realm1")]
     pub realm: String,
+    /// The authority that has signed the certificate of a router with TLS: a file of PEM
+    #[arg(long, value_name = "FILE", value_parser = Trust::of_file)]
+    pub ca: Option<Trust>,
+    /// Resume TLS sessions; each connection makes a full handshake otherwise
+    #[arg(long, requires = "ca")]
+    pub resume: bool,
+    /// Log in by this method: ticket, wampcra, cryptosign or wamp-scram
+    #[arg(long, value_name = "METHOD", requires = "authid", requires = "secret_file")]
+    pub login: Option<Method>,
+    /// As whom all clients log in
+    #[arg(long, value_parser = login::authid, requires = "login")]
+    pub authid: Option<String>,
+    /// The first line is the ticket, the password, or the private key of cryptosign in hex
+    #[arg(long, value_name = "FILE", value_parser = Secret::of_file, requires = "login")]
+    pub secret_file: Option<Secret>,
     /// json, msgpack or cbor
     #[arg(long, default_value = "msgpack")]
     pub serializer: Serializer,
@@ -106,6 +125,24 @@ pub struct Common {
     pub label: Option<String>,
     #[command(flatten)]
     pub output: Output,
+}
+
+impl Common {
+    /// Where the clients go, and as whom.
+    pub fn access(&self) -> Result<Access> {
+        let login = match (self.login, &self.authid, &self.secret_file) {
+            (Some(method), Some(authid), Some(secret)) => {
+                let login = Login::new(method, authid.clone(), secret.clone());
+                Some(login.map_err(Error::Usage)?)
+            }
+            _ => None,
+        };
+        let trust = match &self.ca {
+            Some(trust) if self.resume => Some(trust.resuming()),
+            trust => trust.clone(),
+        };
+        Ok(Access { target: self.url.clone(), realm: self.realm.clone(), trust, login })
+    }
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -336,6 +373,9 @@ pub struct Smoke {
     pub duration: Duration,
     #[arg(long, default_value = "realm1")]
     pub realm: String,
+    /// The authority that has signed the certificate of a router with TLS: a file of PEM
+    #[arg(long, value_name = "FILE", value_parser = Trust::of_file)]
+    pub ca: Option<Trust>,
     #[command(flatten)]
     pub output: Output,
 }

@@ -1,7 +1,8 @@
 //! Where a router listens: `ws://host:port/path`, `rs://host:port`, `ws+unix:///socket[:/path]`,
 //! `rs+unix:///socket`; and, to compare, brokers without WAMP: `nats://host:port`,
 //! `redis://host:port`, `bun+ws://host:port`. The floor program is reached by `floor://host:port`.
-//! No TLS: a generator that encrypts measures itself.
+//! With TLS: `wss`, `rss`, `bun+wss` and `floor+tls`. The generator then encrypts and decrypts as
+//! much as the router does, so only the router's CPU time tells something.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -14,6 +15,8 @@ use crate::error::Error;
 pub struct Target {
     pub transport: Transport,
     pub address: Address,
+    /// Whether TLS comes first.
+    pub tls: bool,
     /// Value of the HTTP `Host` field.
     pub host: String,
     /// HTTP path of a WebSocket URL.
@@ -62,7 +65,14 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, Error> {
         let fail = |why| Error::Url(text.to_owned(), why);
         let (scheme, rest) = text.split_once("://").ok_or_else(|| fail("no scheme"))?;
-        let (transport, unix) = match scheme {
+        let (plain_scheme, tls) = match scheme {
+            "wss" => ("ws", true),
+            "rss" => ("rs", true),
+            "bun+wss" => ("bun+ws", true),
+            "floor+tls" => ("floor", true),
+            plain => (plain, false),
+        };
+        let (transport, unix) = match plain_scheme {
             "ws" => (Transport::WebSocket, false),
             "rs" => (Transport::RawSocket, false),
             "floor" => (Transport::Floor, false),
@@ -71,10 +81,10 @@ impl FromStr for Target {
             "redis" => (Transport::Redis, false),
             "ws+unix" => (Transport::WebSocket, true),
             "rs+unix" => (Transport::RawSocket, true),
-            "wss" | "rss" => return Err(fail("TLS is not spoken; test the plain listener")),
             _ => {
                 return Err(fail(
-                    "the scheme must be ws, rs, ws+unix or rs+unix, or nats, redis or bun+ws",
+                    "the scheme must be ws, wss, rs, rss, ws+unix or rs+unix, or nats, redis, \
+                     bun+ws or bun+wss",
                 ));
             }
         };
@@ -92,7 +102,7 @@ impl FromStr for Target {
             (Address::Tcp(address), host, path)
         };
         let (host, path) = (host.to_owned(), format!("/{path}"));
-        Ok(Self { transport, address, host, path, text: text.to_owned() })
+        Ok(Self { transport, address, tls, host, path, text: text.to_owned() })
     }
 }
 
@@ -120,6 +130,12 @@ mod tests {
         assert_eq!(parse("nats://127.0.0.1:4222").unwrap().transport, Transport::Nats);
         assert_eq!(parse("redis://127.0.0.1:6379").unwrap().transport, Transport::Redis);
         assert_eq!(parse("bun+ws://127.0.0.1:3000").unwrap().transport, Transport::Bun);
+        for (secured, plain) in [("wss", "ws"), ("rss", "rs"), ("floor+tls", "floor")] {
+            let [secured, plain] =
+                [secured, plain].map(|scheme| parse(&format!("{scheme}://127.0.0.1:1")).unwrap());
+            assert!(secured.tls && !plain.tls);
+            assert_eq!(secured.transport, plain.transport);
+        }
     }
 
     #[test]
@@ -134,7 +150,6 @@ mod tests {
     fn refusals_say_why() {
         for (text, why) in [
             ("127.0.0.1:1", "no scheme"),
-            ("wss://127.0.0.1:1", "TLS"),
             ("http://127.0.0.1:1", "the scheme must"),
             ("ws://nohost", "does not resolve"),
             ("rs+unix://relative", "absolute"),

@@ -246,6 +246,43 @@ fn every_floor_is_clean_and_accounted() {
     assert_eq!(run("floor -- soak").status.code(), Some(2));
 }
 
+/// Both ends of it are this program.
+#[test]
+fn the_floor_encrypts_where_the_router_does() {
+    for options in [
+        "fanout -n 5 --in-flight 8 --payload-bytes 5000",
+        "fanout -n 5 --rate 200",
+        "rpc -c 4 -k 2 --depth 3",
+        "connect -n 20",
+    ] {
+        let line = format!(
+            "floor --json - -- {options} --url wss://127.0.0.1:1 --duration 200ms --warmup 50ms"
+        );
+        let output = run(&line);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{options}: {}", String::from_utf8_lossy(&output.stderr));
+        for report in text.lines() {
+            let report: Value = serde_json::from_str(report).unwrap();
+            assert!(report["url"].as_str().unwrap().starts_with("floor+tls://"), "{report}");
+            assert_eq!(report["clean"], true, "{report}");
+        }
+    }
+}
+
+#[test]
+fn tls_and_logins_need_what_belongs_to_them() {
+    for (options, why) in [
+        ("connect --url rss://127.0.0.1:1", "needs --ca FILE"),
+        ("connect --ca /nonexistent", "cannot read it"),
+        ("connect --login ticket", "--authid"),
+        ("connect --login kerberos --authid a --secret-file b", "expected ticket, wampcra"),
+    ] {
+        let output = run(options);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(why), "{options}: {said}");
+    }
+}
+
 #[test]
 fn smoke_is_clean_and_failures_have_their_code() {
     let output = run(&format!("smoke --url {} --duration 200ms", rawsocket(Fault::None)));

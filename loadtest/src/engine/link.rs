@@ -2,20 +2,22 @@
 //! written. It knows transports and framing; what the messages mean is the role's affair.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
 
-use mio::net::{TcpStream, UnixStream};
-use mio::{Interest, Registry, Token};
-use rustix::net::sockopt::set_socket_recv_buffer_size;
+use mio::{Registry, Token};
 
+use tungstenite::handshake::client::generate_key;
+
+use super::Access;
+use super::stream::Stream;
 use crate::error::{Context, Error, Result};
+use crate::login::Login;
 use crate::measure::pace::Room;
-use crate::url::{Address, Target, Transport};
+use crate::url::Transport;
 use crate::wire::Serializer;
 use crate::wire::floor::Introduction;
 use crate::wire::frame;
 use crate::wire::handshake::{self, Expected};
-use crate::wire::message::Body;
+use crate::wire::message::{Body, Opening};
 use crate::wire::{nats, redis};
 
 pub struct Link {
@@ -33,6 +35,8 @@ pub struct Link {
     pub dirty: bool,
     /// The next WAMP request id of this session.
     next_request: u64,
+    /// What HELLO has said of it, while joining.
+    nonce: String,
     stream: Stream,
     expected: Expected,
     /// The start of a frame whose end has not arrived.
@@ -57,11 +61,6 @@ pub enum Phase {
     Closed,
 }
 
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
 /// What a read brought.
 pub enum ReadOutcome {
     /// So many bytes lie in the buffer; `more` says that the socket may hold further ones.
@@ -77,29 +76,15 @@ impl Link {
     /// Starts connecting; the opening bytes go out when the socket becomes writable.
     pub fn connect(
         index: usize,
-        target: &Target,
+        access: &Access,
         serializer: Serializer,
         introduction: Introduction<'_>,
         started_ns: u64,
         registry: &Registry,
     ) -> Result<Self> {
-        let mut stream = match &target.address {
-            Address::Tcp(address) => {
-                let tcp = TcpStream::connect(*address).context("connecting")?;
-                Stream::Tcp(tcp)
-            }
-            Address::Unix(path) => {
-                let unix = std::os::unix::net::UnixStream::connect(path).context("connecting")?;
-                unix.set_nonblocking(true).context("making a socket non-blocking")?;
-                Stream::Unix(UnixStream::from_std(unix))
-            }
-        };
-        let (token, interest) = (Token(index), Interest::READABLE | Interest::WRITABLE);
-        match &mut stream {
-            Stream::Tcp(tcp) => registry.register(tcp, token, interest),
-            Stream::Unix(unix) => registry.register(unix, token, interest),
-        }
-        .context("registering a socket")?;
+        let target = &access.target;
+        let mut stream = Stream::connect(target, access.trust.as_ref())?;
+        stream.register(registry, Token(index)).context("registering a socket")?;
         let mut out = Vec::new();
         let expected = handshake::open(target, serializer, introduction, &mut out);
         Ok(Self {
@@ -112,6 +97,7 @@ impl Link {
             missed_edge: false,
             dirty: false,
             next_request: 1,
+            nonce: String::new(),
             stream,
             expected,
             partial: Vec::new(),
@@ -180,6 +166,25 @@ impl Link {
         self.body = body;
     }
 
+    pub fn say_hello(&mut self, access: &Access) {
+        let nonce = generate_key();
+        match &access.login {
+            Some(login) => self.send(|body| body.hello(&access.realm, &login.opening(&nonce))),
+            None => self.send(|body| body.hello(&access.realm, &Opening::ANONYMOUS)),
+        }
+        self.nonce = nonce;
+    }
+
+    /// Answers the message CHALLENGE.
+    pub fn authenticate(&mut self, login: &Login, challenge: &[u8]) -> Result<()> {
+        let nonce = std::mem::take(&mut self.nonce);
+        let answer = login
+            .answer(self.serializer, challenge, &nonce)
+            .map_err(|message| Error::Refused { client: self.index, message })?;
+        self.send(|body| body.authenticate(&answer));
+        Ok(())
+    }
+
     /// Queues `message` in a frame, as it is.
     pub fn send_bytes(&mut self, message: &[u8]) {
         let text = self.serializer == Serializer::Json;
@@ -211,6 +216,11 @@ impl Link {
         self.out.len() - self.written
     }
 
+    /// Whether something waits for the socket to take it.
+    pub fn has_unsent(&self) -> bool {
+        self.queued_bytes() > 0 || self.stream.holds_back()
+    }
+
     /// Whether another message may be queued. A sender whose router reads no more waits; its
     /// latency goes on counting from the plan.
     pub fn room(&self) -> Room {
@@ -234,7 +244,11 @@ impl Link {
         }
         self.out.clear();
         self.written = 0;
-        Ok(())
+        match self.stream.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            flushed => flushed,
+        }
     }
 
     /// Puts the unread rest of the last read, and then what the socket has, into `scratch`.
@@ -249,8 +263,9 @@ impl Link {
                 Ok(0) => return ReadOutcome::Closed,
                 Ok(count) => {
                     let filled = carried + count;
-                    // A short read means an empty socket: the next bytes raise a new edge.
-                    return ReadOutcome::Bytes { filled, more: filled == scratch.len() };
+                    let is_short = filled < scratch.len();
+                    let more = !(is_short && self.stream.is_drained_by_short_reads());
+                    return ReadOutcome::Bytes { filled, more };
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return ReadOutcome::Empty;
@@ -286,60 +301,24 @@ impl Link {
 
     pub fn close(&mut self) {
         self.phase = Phase::Closed;
-        // The peer may have closed first; then there is nothing left to shut down.
-        let _ = match &self.stream {
-            Stream::Tcp(tcp) => tcp.shutdown(Shutdown::Both),
-            Stream::Unix(unix) => unix.shutdown(Shutdown::Both),
-        };
+        self.stream.shut_down();
     }
 
     /// Sends small messages at once instead of collecting them.
     pub fn set_nodelay(&self) {
-        if let Stream::Tcp(tcp) = &self.stream {
-            // A socket that fails here fails in the next read, where it is reported.
-            let _ = tcp.set_nodelay(true);
-        }
+        self.stream.set_nodelay();
     }
 
     /// Bounds what the kernel buffers for this client, in bytes. With little of it, what the client
     /// does not read soon waits in the router.
     pub fn set_receive_buffer(&self, bytes: usize) {
-        // Not vital: the kernel would only buffer more.
-        let _ = match &self.stream {
-            Stream::Tcp(tcp) => set_socket_recv_buffer_size(tcp, bytes),
-            Stream::Unix(unix) => set_socket_recv_buffer_size(unix, bytes),
-        };
+        self.stream.set_receive_buffer(bytes);
     }
 
     /// The error of a connection attempt that failed.
     pub fn take_error(&self) -> Option<io::Error> {
-        match &self.stream {
-            Stream::Tcp(tcp) => tcp.take_error().ok().flatten(),
-            Stream::Unix(_) => None,
-        }
+        self.stream.take_error()
     }
 }
 
 const MAX_QUEUED_BYTES: usize = 1 << 20;
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(tcp) => tcp.read(buffer),
-            Self::Unix(unix) => unix.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(tcp) => tcp.write(bytes),
-            Self::Unix(unix) => unix.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}

@@ -3,6 +3,7 @@
 
 pub mod link;
 pub mod open;
+mod stream;
 pub mod timer;
 
 use std::time::Duration;
@@ -11,9 +12,11 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 
 use crate::error::{Context, Error, Result};
+use crate::login::Login;
 use crate::measure::board::Board;
 use crate::measure::pace::Schedule;
 use crate::role::Role;
+use crate::tls::Trust;
 use crate::url::{Target, Transport};
 use crate::wire::Serializer;
 use crate::wire::floor;
@@ -23,6 +26,16 @@ use crate::wire::reader::{self, Head, printable};
 use link::{Link, Phase, ReadOutcome};
 use timer::Timer;
 
+/// Where the clients go, and as whom.
+pub struct Access {
+    pub target: Target,
+    pub realm: String,
+    /// Of a target with TLS.
+    pub trust: Option<Trust>,
+    /// Who all clients are; anonymous if absent.
+    pub login: Option<Login>,
+}
+
 pub struct Engine {
     pub board: Board,
     pub links: Vec<Link>,
@@ -30,8 +43,7 @@ pub struct Engine {
     /// Open loop: the plan for publications and for calls.
     publications: Option<Schedule>,
     calls: Option<Schedule>,
-    target: Target,
-    realm: String,
+    access: Access,
     serializers: Vec<Serializer>,
     /// Where publisher and caller number n are in `links`.
     publishers: Vec<usize>,
@@ -50,12 +62,7 @@ pub struct Engine {
 
 impl Engine {
     /// `clients` are opened later, in their order.
-    pub fn new(
-        target: Target,
-        realm: String,
-        clients: Vec<(Role, Serializer)>,
-        board: Board,
-    ) -> Result<Self> {
+    pub fn new(access: Access, clients: Vec<(Role, Serializer)>, board: Board) -> Result<Self> {
         let poll = Poll::new().context("making an event loop")?;
         let timer = Timer::new(poll.registry(), TIMER)?;
         let (roles, serializers): (Vec<Role>, Vec<Serializer>) = clients.into_iter().unzip();
@@ -70,8 +77,7 @@ impl Engine {
             roles,
             publications: None,
             calls: None,
-            target,
-            realm,
+            access,
             serializers,
             dirty: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES],
@@ -239,7 +245,7 @@ impl Engine {
         if link.phase == Phase::Closed {
             return Ok(());
         }
-        if event.is_writable() && link.queued_bytes() > 0 {
+        if event.is_writable() && link.has_unsent() {
             if link.phase == Phase::Opening {
                 if let Some(error) = link.take_error() {
                     return Err(Error::Io("connecting", error));
@@ -277,7 +283,7 @@ impl Engine {
             };
             let used = self.walk(index, filled)?;
             self.links[index].keep(&self.scratch[used..filled]);
-            if self.links[index].queued_bytes() > 0 && self.links[index].flush().is_err() {
+            if self.links[index].has_unsent() && self.links[index].flush().is_err() {
                 return self.handle_closed(index);
             }
             if !more && !self.links[index].missed_edge {
@@ -288,7 +294,7 @@ impl Engine {
 
     /// Handles all whole frames in the first `filled` bytes of the scratch buffer: where they end.
     fn walk(&mut self, index: usize, filled: usize) -> Result<usize> {
-        let Self { links, roles, board, scratch, realm, .. } = self;
+        let Self { links, roles, board, scratch, access, .. } = self;
         let (link, role) = (&mut links[index], &mut roles[index]);
         let buffer = &scratch[..filled];
         let now_ns = board.now_ns();
@@ -300,7 +306,7 @@ impl Engine {
             }
             link.phase = Phase::Joining;
             if link.transport.speaks_wamp() {
-                link.send(|body| body.hello(realm));
+                link.say_hello(access);
             } else if matches!(role, Role::Idle) {
                 link.send_bytes(&floor::hello());
             } else if link.transport != Transport::Bun {
@@ -313,12 +319,12 @@ impl Engine {
             let Some(frame) = frame else { return Ok(at) };
             let payload = &buffer[frame.start..frame.end];
             match frame.kind {
-                Kind::Whole => receive(link, role, board, payload, now_ns)?,
+                Kind::Whole => receive(link, role, board, access, payload, now_ns)?,
                 Kind::Begin | Kind::Middle => link.add_fragment(payload),
                 Kind::Last => {
                     link.add_fragment(payload);
                     let whole = link.take_fragments();
-                    receive(link, role, board, &whole, now_ns)?;
+                    receive(link, role, board, access, &whole, now_ns)?;
                 }
                 Kind::Ping => link.send_pong(payload),
                 Kind::Pong | Kind::Close | Kind::Notice => {}
@@ -359,6 +365,7 @@ fn receive(
     link: &mut Link,
     role: &mut Role,
     board: &mut Board,
+    access: &Access,
     message: &[u8],
     now_ns: u64,
 ) -> Result<()> {
@@ -376,6 +383,9 @@ fn receive(
     };
     match (head.code, link.phase) {
         (message::WELCOME, Phase::Joining) => join(link, role, board, now_ns),
+        (message::CHALLENGE, Phase::Joining) if let Some(login) = &access.login => {
+            link.authenticate(login, message)?;
+        }
         (message::ABORT | message::CHALLENGE, Phase::Joining) => {
             return Err(Error::Refused { client: link.index, message: printable(message) });
         }

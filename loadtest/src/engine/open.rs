@@ -54,7 +54,7 @@ impl Engine {
         let registry = self.poll.registry();
         let serializer = self.serializers[index];
         let link =
-            Link::connect(index, &self.target, serializer, introduction, started_ns, registry)?;
+            Link::connect(index, &self.access, serializer, introduction, started_ns, registry)?;
         if matches!(&self.roles[index], Role::Subscriber(subscriber) if subscriber.may_lose()) {
             link.set_receive_buffer(SLOW_BUFFER_BYTES);
         }

@@ -14,6 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::report::Report;
 use crate::router::Router;
 use crate::scenario;
+use crate::tls::{Identity, Trust};
 use crate::url::Target;
 use crate::wire::Serializer;
 use crate::wire::stamp::STAMP_BYTES;
@@ -66,9 +67,12 @@ pub fn run_alone(args: &FloorArgs) -> Result<Vec<Report>> {
 
 fn run(scenario: &Scenario, mode: Mode, message_bytes: usize) -> Result<Report> {
     let port = free_port()?;
-    let url: Target = format!("floor://127.0.0.1:{port}").parse()?;
+    let tls = scenario.common().url.tls;
+    let scheme = if tls { "floor+tls" } else { "floor" };
+    let url: Target = format!("{scheme}://127.0.0.1:{port}").parse()?;
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
     command.args(["floor-server", "--port", &port.to_string()]);
+    let trust = if tls { Some(give_identity(&mut command)?) } else { None };
     if matches!(mode, Mode::Coalesced) {
         command.arg("--coalesce");
     }
@@ -76,12 +80,20 @@ fn run(scenario: &Scenario, mode: Mode, message_bytes: usize) -> Result<Report> 
     let mut scenario = without_wamp(scenario);
     let common = scenario.common_mut();
     common.url = url;
+    common.ca = trust;
     common.label = Some(mode.label().to_owned());
     common.payload_bytes = message_bytes.max(STAMP_BYTES);
     common.serializer = Serializer::MessagePack;
     let mut report = scenario::run_against(&scenario, Some(&server))?;
     report.scenario = format!("floor of {}", report.scenario);
     Ok(report)
+}
+
+/// Gives the floor program a certificate of its own, by its environment: who trusts it.
+fn give_identity(command: &mut Command) -> Result<Trust> {
+    let identity = Identity::make()?;
+    command.env(server::IDENTITY, identity.pem());
+    Trust::of_pem(identity.certificate.as_bytes()).map_err(Error::Usage)
 }
 
 /// `scenario` without what only WAMP has.

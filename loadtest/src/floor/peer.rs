@@ -6,10 +6,16 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::wiring::Part;
+use crate::tls::{Acceptor, Secured};
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<Secured<TcpStream>>),
+}
 
 pub(super) struct Peer {
     pub(super) part: Part,
-    stream: TcpStream,
+    stream: Stream,
     /// A half message.
     partial: Vec<u8>,
     /// What the socket did not take, or what is collected for the end of the turn.
@@ -21,10 +27,15 @@ impl Peer {
     pub(super) fn register(
         mut stream: TcpStream,
         index: usize,
+        acceptor: Option<&Acceptor>,
         registry: &Registry,
     ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         registry.register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+        let stream = match acceptor {
+            Some(acceptor) => Stream::Tls(Box::new(acceptor.secure(stream)?)),
+            None => Stream::Plain(stream),
+        };
         let (partial, waiting) = (Vec::new(), Vec::new());
         Ok(Self { part: Part::New, stream, partial, waiting, written: 0 })
     }
@@ -40,6 +51,11 @@ impl Peer {
             Ok(0) | Err(_) => None,
             Ok(count) => Some(carried + count),
         }
+    }
+
+    /// Whether the socket is empty after a read that did not fill its buffer.
+    pub(super) const fn is_drained_by_short_reads(&self) -> bool {
+        matches!(self.stream, Stream::Plain(_))
     }
 
     pub(super) fn keep(&mut self, rest: &[u8]) {
@@ -70,5 +86,32 @@ impl Peer {
         }
         self.waiting.clear();
         self.written = 0;
+        // What it does not take now, it takes when it is writable.
+        let _ = self.stream.flush();
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(stream) => stream.flush(),
+        }
     }
 }

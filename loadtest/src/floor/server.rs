@@ -10,6 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::peer::Peer;
 use super::wiring::{Part, Wiring};
 use crate::error::{Context, Result};
+use crate::tls::Acceptor;
 use crate::wire::floor::{self, ANSWER_BYTES, HELLO_BYTES, Introduction, REQUEST_BYTES};
 
 /// Serves until it is ended from outside.
@@ -22,6 +23,10 @@ pub fn serve(port: u16, coalesce: bool) -> Result<()> {
         .context("registering the listener")?;
     let mut server = Server {
         poll,
+        acceptor: match std::env::var(IDENTITY) {
+            Ok(pem) => Some(Acceptor::of_pem(pem.as_bytes())?),
+            Err(_) => None,
+        },
         peers: Vec::new(),
         wiring: Wiring::default(),
         coalesce,
@@ -49,6 +54,8 @@ pub fn serve(port: u16, coalesce: bool) -> Result<()> {
 
 struct Server {
     poll: Poll,
+    /// Encrypts, if the program was given a certificate.
+    acceptor: Option<Acceptor>,
     peers: Vec<Peer>,
     wiring: Wiring,
     /// One write per socket for all messages of one read, or of one turn where several clients send
@@ -65,7 +72,8 @@ impl Server {
         loop {
             match listener.accept() {
                 Ok((stream, _)) => {
-                    let peer = Peer::register(stream, self.peers.len(), self.poll.registry());
+                    let (index, acceptor) = (self.peers.len(), self.acceptor.as_ref());
+                    let peer = Peer::register(stream, index, acceptor, self.poll.registry());
                     self.peers.push(peer.context("registering a connection")?);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -88,8 +96,7 @@ impl Server {
         while let Some(filled) = self.peers[index].read(&mut buffer) {
             let used = self.pass_on(index, &buffer[..filled]);
             self.peers[index].keep(&buffer[used..filled]);
-            // A short read means an empty socket.
-            if filled < buffer.len() {
+            if filled < buffer.len() && self.peers[index].is_drained_by_short_reads() {
                 break;
             }
         }
@@ -170,6 +177,8 @@ impl Server {
     }
 }
 
+/// The variable of the environment with the program's certificate and key, if it is to encrypt.
+pub const IDENTITY: &str = "STENTOR_FLOOR_IDENTITY";
 const LISTENER: Token = Token(usize::MAX - 1);
 const READ_BYTES: usize = 256 << 10;
 const _: () = assert!(READ_BYTES > REQUEST_BYTES + HELLO_BYTES, "a join fits one read");

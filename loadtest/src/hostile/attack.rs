@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::Kind;
 use super::crowd::Crowd;
 use super::member::Seen;
+use crate::engine::Access;
 use crate::error::Result;
-use crate::url::Target;
 
 pub struct Attack {
     pub crowd: Crowd,
@@ -36,8 +36,8 @@ pub struct Deed {
 
 impl Attack {
     /// Runs `kind` for about `duration`, and longer where setting up or ending takes longer.
-    pub fn run(kind: Kind, target: Target, realm: String, duration: Duration) -> Outcome {
-        let crowd = match Crowd::new(target, realm) {
+    pub fn run(kind: Kind, access: Access, duration: Duration) -> Outcome {
+        let crowd = match Crowd::new(access) {
             Ok(crowd) => crowd,
             Err(error) => return Outcome { faults: vec![error.to_string()], ..Outcome::default() },
         };

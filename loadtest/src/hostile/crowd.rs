@@ -10,16 +10,15 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll};
 
 use super::member::{Manner, Member, Seen};
+use crate::engine::Access;
 use crate::engine::link::{Link, Phase, ReadOutcome};
 use crate::error::{Context, Error, Result};
-use crate::url::Target;
 use crate::wire::Serializer;
 use crate::wire::floor::Introduction;
 
 /// The connections of one attack, by the number that [`Crowd::enter`] gave each.
 pub struct Crowd {
-    target: Target,
-    realm: String,
+    access: Access,
     /// `None` once dismissed.
     members: Vec<Option<Member>>,
     poll: Poll,
@@ -32,10 +31,9 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub fn new(target: Target, realm: String) -> Result<Self> {
+    pub fn new(access: Access) -> Result<Self> {
         Ok(Self {
-            target,
-            realm,
+            access,
             members: Vec::new(),
             poll: Poll::new().context("making an event loop")?,
             events: Events::with_capacity(EVENTS_PER_TURN),
@@ -50,7 +48,7 @@ impl Crowd {
         let number = self.members.len();
         let registry = self.poll.registry();
         let mut link =
-            Link::connect(number, &self.target, serializer, Introduction::Join, 0, registry)?;
+            Link::connect(number, &self.access, serializer, Introduction::Join, 0, registry)?;
         let mut held_back = Vec::new();
         if manner == Manner::Halfway {
             held_back = link.hold_back();
@@ -257,7 +255,7 @@ impl Crowd {
                 false
             }
             ReadOutcome::Bytes { filled, .. } => {
-                match member.walk(&self.scratch[..filled], &self.realm) {
+                match member.walk(&self.scratch[..filled], &self.access.realm) {
                     Some(used) => member.link.keep(&self.scratch[used..filled]),
                     None => member.end(),
                 }

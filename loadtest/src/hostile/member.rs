@@ -3,7 +3,7 @@
 use crate::engine::link::{Link, Phase};
 use crate::wire::Serializer;
 use crate::wire::frame::{self, Kind};
-use crate::wire::message::{self, Body};
+use crate::wire::message::{self, Body, Opening};
 use crate::wire::reader::{self, printable};
 
 /// How a client behaves by itself.
@@ -158,6 +158,6 @@ fn hello(serializer: Serializer, realm: &str) -> Vec<u8> {
         return serde_json::json!([1, realm, { "roles": roles }]).to_string().into_bytes();
     }
     let mut body = Vec::new();
-    Body::new(serializer, &mut body).hello(realm);
+    Body::new(serializer, &mut body).hello(realm, &Opening::ANONYMOUS);
     body
 }

@@ -20,6 +20,7 @@ pub fn connect(args: &Connect, router: Option<&Router>) -> Result<Report> {
         }
     };
     let doing = if *subscribe { "join and subscribe" } else { "join" };
+    let by = common.login.map_or_else(String::new, |method| format!(" by {}", method.name()));
     let plan = Plan {
         scenario: "connect",
         common,
@@ -32,7 +33,7 @@ pub fn connect(args: &Connect, router: Option<&Router>) -> Result<Report> {
             Some(rate) => format!("open loop, {rate}/s"),
             None => format!("closed loop, {} at a time", common.connect_parallel),
         },
-        description: format!("{sessions} sessions that {doing}"),
+        description: format!("{sessions} sessions that {doing}{by}"),
     };
     let mut run = Run::open(plan, router)?;
     let rss_before = run.opening_rss();

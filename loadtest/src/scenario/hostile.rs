@@ -54,8 +54,8 @@ fn attack(args: &Hostile, kind: Kind, router: Option<&Router>) -> Result<Trial> 
     run.warm_up()?;
     run.reset_peak();
     let mut felt = Felt { before: run.router_rss(), ..Felt::default() };
-    let (target, realm, length) = (common.url.clone(), common.realm.clone(), common.duration);
-    let hostile = thread::spawn(move || Attack::run(kind, target, realm, length));
+    let (access, length) = (common.access()?, common.duration);
+    let hostile = thread::spawn(move || Attack::run(kind, access, length));
     let mut readings: Option<(Reading, Reading)> = None;
     let mut ticks_after = 0;
     run.measure_while(|reading| {
@@ -111,7 +111,7 @@ fn victims(args: &Hostile, kind: Kind) -> Plan<'_> {
 
 /// Whether a newcomer can join.
 fn welcomes(args: &Hostile) -> bool {
-    let crowd = Crowd::new(args.common.url.clone(), args.common.realm.clone());
+    let crowd = args.common.access().and_then(Crowd::new);
     crowd.is_ok_and(|mut crowd| crowd.join_one(Serializer::Json, Manner::Silent).is_ok())
 }
 

@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
             Some(language) => language.to_owned(),
             None => serializer_names(&clients),
         };
-        let engine = Engine::new(common.url.clone(), common.realm.clone(), clients, board)?;
+        let engine = Engine::new(common.access()?, clients, board)?;
         let mut run = Self {
             engine,
             plan: PlanText {

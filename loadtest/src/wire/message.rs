@@ -17,6 +17,28 @@ pub const REGISTERED: u64 = 65;
 pub const UNREGISTERED: u64 = 67;
 pub const INVOCATION: u64 = 68;
 
+/// What HELLO says of who the client is.
+#[derive(Clone, Debug)]
+pub struct Opening<'a> {
+    pub authmethod: &'static str,
+    pub authid: Option<&'a str>,
+    /// The one entry of `authextra`.
+    pub authextra: Option<(&'static str, String)>,
+}
+
+impl Opening<'_> {
+    /// Somebody who need not say it.
+    pub const ANONYMOUS: Self = Self { authmethod: "anonymous", authid: None, authextra: None };
+}
+
+/// What AUTHENTICATE says.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub signature: String,
+    /// `Extra.nonce`.
+    pub nonce: Option<String>,
+}
+
 /// Writes one message into a body buffer that is emptied first.
 pub struct Body<'a> {
     writer: Writer<'a>,
@@ -28,15 +50,32 @@ impl<'a> Body<'a> {
         Self { writer: Writer::new(serializer, body) }
     }
 
-    pub fn hello(mut self, realm: &str) {
-        let out = self.writer.array(3).uint(1).text(realm.as_bytes()).map(3);
+    pub fn hello(mut self, realm: &str, opening: &Opening<'_>) {
+        let Opening { authmethod, authid, authextra } = opening;
+        let entries = 3 + u8::from(authid.is_some()) + u8::from(authextra.is_some());
+        let out = self.writer.array(3).uint(1).text(realm.as_bytes()).map(entries);
         out.key("agent").text(b"stentor-loadtest");
-        out.key("authmethods").array(1).text(b"anonymous").end_array();
+        out.key("authmethods").array(1).text(authmethod.as_bytes()).end_array();
+        if let Some(authid) = authid {
+            out.key("authid").text(authid.as_bytes());
+        }
+        if let Some((key, text)) = authextra {
+            out.key("authextra").map(1).key(key).text(text.as_bytes()).end_map();
+        }
         out.key("roles").map(4);
         for role in ["publisher", "subscriber", "caller", "callee"] {
             out.key(role).map(1).key("features").empty_map().end_map();
         }
         out.end_map().end_map().end_array();
+    }
+
+    pub fn authenticate(mut self, answer: &Answer) {
+        let out = self.writer.array(3).uint(5).text(answer.signature.as_bytes());
+        match &answer.nonce {
+            Some(nonce) => out.map(1).key("nonce").text(nonce.as_bytes()).end_map(),
+            None => out.empty_map(),
+        };
+        out.end_array();
     }
 
     pub fn goodbye(mut self) {
@@ -106,6 +145,17 @@ mod tests {
             json(|body| body.register(6, "f", true)),
             r#"[64,6,{"invoke":"roundrobin"},"f"]"#
         );
+        let answer = Answer { signature: "s".to_owned(), nonce: Some("n".to_owned()) };
+        assert_eq!(json(|body| body.authenticate(&answer)), r#"[5,"s",{"nonce":"n"}]"#);
+        let opening = Opening {
+            authmethod: "cryptosign",
+            authid: Some("user"),
+            authextra: Some(("pubkey", "00".to_owned())),
+        };
+        let hello = json(|body| body.hello("realm1", &opening));
+        let says =
+            r#""authmethods":["cryptosign"],"authid":"user","authextra":{"pubkey":"00"},"roles""#;
+        assert!(hello.contains(says), "{hello}");
         assert_eq!(json(|body| body.goodbye()), r#"[6,{},"wamp.close.close_realm"]"#);
     }
 
@@ -113,7 +163,7 @@ mod tests {
     fn hello_says_the_same_in_every_serializer() {
         let decode = |serializer| -> serde_json::Value {
             let mut body = Vec::new();
-            Body::new(serializer, &mut body).hello("realm1");
+            Body::new(serializer, &mut body).hello("realm1", &Opening::ANONYMOUS);
             match serializer {
                 Serializer::Json => serde_json::from_slice(&body).unwrap(),
                 Serializer::MessagePack => rmp_serde::from_slice(&body).unwrap(),

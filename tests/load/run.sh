@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# A short load against the real binary: nothing is lost, doubled or out of order, over plain sockets
+# and over TLS, and clients log in by each method.
+#
+# STENTOR_BIN   the router to test      [default: target/release/stentor]
+# LOADTEST_BIN  the load generator      [default: target/release/stentor-loadtest]
+# LOGINS        logins by each method   [default: 50]
+# Starts and stops its own router, on free ports of this machine.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+bin=${STENTOR_BIN:-$root/target/release/stentor}
+load=${LOADTEST_BIN:-$root/target/release/stentor-loadtest}
+logins=${LOGINS:-50}
+scratch=$(mktemp -d)
+router=
+
+cleanup() {
+    [[ -z $router ]] || kill "$router" 2>/dev/null || true
+    rm -rf "$scratch"
+}
+trap cleanup EXIT
+
+# Free at this moment; nothing else on this machine is meant to take it meanwhile.
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+cd "$scratch"
+umask 077
+plain=127.0.0.1:$(free_port)
+secured=127.0.0.1:$(free_port)
+"$bin" cert dev >/dev/null
+echo pencil >password
+{
+    "$bin" passwd argon --method ticket <password
+    "$bin" passwd cra --method wampcra <password
+    "$bin" passwd scram --method wamp-scram --kdf pbkdf2 <password
+    "$bin" keygen ticket robot 2>ticket.said
+    "$bin" keygen cryptosign signer 2>key.said
+} >users.toml
+sed -n 's/.*: *\([^ ]*\)$/\1/p' ticket.said >ticket
+grep -oE '[0-9a-f]{64}' key.said | head -1 >key
+cat >stentor.toml <<END
+[[listener]]
+listen = "$plain"
+
+[[listener]]
+listen = "$secured"
+
+[[listener.tls]]
+certificate = "cert.pem"
+key = "key.pem"
+
+[log]
+level = "warn"
+
+[[realm]]
+name = "realm1"
+
+[[realm.authenticator]]
+method = "anonymous"
+role = "user"
+
+[[realm.role]]
+name = "user"
+
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
+
+[[realm]]
+name = "staff"
+END
+for method in ticket wampcra wamp-scram cryptosign; do
+    printf '\n[[realm.authenticator]]\nmethod = "%s"\nusers = "users.toml"\nrole = "user"\n' $method
+done >>stentor.toml
+printf '\n[[realm.role]]\nname = "user"\n' >>stentor.toml
+
+"$bin" --config stentor.toml &
+router=$!
+for _ in $(seq 100); do
+    (exec 3<>"/dev/tcp/${secured/://}") 2>/dev/null && break
+    sleep 0.1
+done
+
+"$load" smoke --quiet --ca ca.pem --url "ws://$plain/ws" --url "rs://$plain" \
+    --url "wss://$secured/ws" --url "rss://$secured"
+
+# Of one user after the other: `connect` fails if a single one does not get in.
+log_in() {
+    "$load" connect --quiet -n "$logins" --connect-parallel 8 --duration 100ms --warmup 0s \
+        --url "rss://$secured" --ca ca.pem --realm staff --pid "$router" \
+        --login "$1" --authid "$2" --secret-file "$3" "${@:4}"
+}
+log_in ticket robot ticket
+log_in ticket argon password
+log_in wampcra cra password --serializer json
+log_in wamp-scram scram password --serializer cbor
+log_in cryptosign signer key
+log_in cryptosign signer key --resume
+
+kill -TERM "$router"
+wait "$router"
+router=
