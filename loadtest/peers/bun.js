@@ -1,8 +1,11 @@
-// Bun's WebSocket publish as a peer of `stentor-loadtest compare`: bun loadtest/peers/bun.js PORT.
+// Bun's WebSocket publish as a peer of `stentor-loadtest compare`:
+// bun loadtest/peers/bun.js PORT [CERTIFICATE KEY], with TLS if those files are named.
 // What comes in at /publish/TOPIC goes out to everybody at /subscribe/TOPIC.
+const [port = "3000", certificate, key] = process.argv.slice(2);
 const server = Bun.serve({
   hostname: "127.0.0.1",
-  port: Number(process.argv[2] ?? 3000),
+  port: Number(port),
+  tls: certificate ? { cert: Bun.file(certificate), key: Bun.file(key) } : undefined,
   fetch(request, server) {
     const [, role, topic] = new URL(request.url).pathname.split("/");
     if (server.upgrade(request, { data: { role, topic } })) return;
