@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mio::{Events, Poll, Token};
 use stentor::net::mesh::{Inbox, Mesh, Parcel};
-use stentor::router::{SessionRef, ShardId};
+use stentor::router::{SessionRef, ShardId, Slot};
 use stentor::shard::{Cancellation, Mail};
 use stentor::wamp::{CancelMode, RequestId, SessionId};
 
@@ -30,7 +30,7 @@ fn mesh() -> (Arc<Mesh>, Vec<(Poll, Inbox)>) {
 fn parcel(mails: usize) -> Parcel {
     let session = SessionId::new(1).expect("in range");
     let cancellation = || Cancellation {
-        callee: SessionRef { session, slot: 0, shard: THERE },
+        callee: SessionRef { session, slot: Slot::new(0), shard: THERE },
         caller: session,
         call: RequestId::new(1).expect("in range"),
         serial: 0,

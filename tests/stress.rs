@@ -11,7 +11,7 @@ use stentor::hash::{HashSeed, Set};
 use stentor::limits::Limits;
 use stentor::router::{
     Audience, Callee, Identity, MetaTopic, Picked, Profile, Realm, RealmSettings, RegisterError,
-    Registered, RetainedEvent, Router, SessionRef, Settings, ShardId,
+    Registered, RetainedEvent, Router, SessionRef, Settings, ShardId, Slot,
 };
 use stentor::wamp::{
     Dict, InvokePolicy, MatchPolicy, PayloadBuf, PublicationId, SessionId, Timestamp,
@@ -50,7 +50,7 @@ fn random(seed: u8) -> TestRng {
 
 fn session(shard: u8, number: u64) -> SessionRef {
     let id = u64::from(shard) * (1 << 32) + number + 1;
-    SessionRef { session: SessionId::new(id).unwrap(), slot: 0, shard: ShardId(shard) }
+    SessionRef { session: SessionId::new(id).unwrap(), slot: Slot::new(0), shard: ShardId(shard) }
 }
 
 /// Runs `work` on each thread at the same time, with its number.

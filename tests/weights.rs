@@ -10,7 +10,7 @@ use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::limits::Limits;
 use stentor::router::{
     Audience, Deposit, Fanouts, HeldCount, Identity, Numbering, Record, RetainedEvent,
-    RetainedTable, SessionRef, ShardId, StoredEvent,
+    RetainedTable, SessionRef, ShardId, Slot, StoredEvent,
 };
 use stentor::shard::{Carried, Event, EventHead, Mail, Outcome, Return};
 use stentor::wamp::{
@@ -156,7 +156,7 @@ fn event(details: Dict) -> Event {
 }
 
 fn session() -> SessionRef {
-    SessionRef { session: id(1), slot: 1, shard: ShardId(0) }
+    SessionRef { session: id(1), slot: Slot::new(1), shard: ShardId(0) }
 }
 
 /// What is held counts here; one count serves all, as in a shard.

@@ -11,7 +11,9 @@ use stentor::authentication::Check;
 use stentor::authorization::{Access, Permission, RoleSettings};
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
-use stentor::router::{Deposit, RealmSettings, Router, SessionRef, Settings, ShardId, ShardSet};
+use stentor::router::{
+    Deposit, RealmSettings, Router, SessionRef, Settings, ShardId, ShardSet, Slot,
+};
 use stentor::shard::{Admission, Batch, Shard, Tick, Turn, Wire};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
@@ -40,7 +42,7 @@ struct Clients {
 }
 
 impl Wire for Clients {
-    fn read(&mut self, _slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, _slot: Slot, buffer: &mut [u8]) -> io::Result<usize> {
         if self.said.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -50,13 +52,13 @@ impl Wire for Clients {
         Ok(length)
     }
 
-    fn write(&mut self, _slot: u32, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, _slot: Slot, bytes: &[u8]) -> io::Result<usize> {
         Ok(black_box(bytes).len())
     }
 
-    fn shut_down_writing(&mut self, _slot: u32) {}
+    fn shut_down_writing(&mut self, _slot: Slot) {}
 
-    fn close(&mut self, _slot: u32) {}
+    fn close(&mut self, _slot: Slot) {}
 
     fn congested(&mut self, _places: ShardSet) -> ShardSet {
         ShardSet::default()
@@ -79,7 +81,7 @@ impl Wire for Clients {
 #[derive(Clone, Copy)]
 pub(crate) struct Client {
     shard: usize,
-    slot: u32,
+    slot: Slot,
 }
 
 impl Default for World {

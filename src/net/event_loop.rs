@@ -18,7 +18,7 @@ use super::tls::{TlsShare, TlsStream};
 use super::verifier::Verifiers;
 use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, HISTORY, SessionRef, ShardId, ShardSet};
+use crate::router::{Deposit, HISTORY, SessionRef, ShardId, ShardSet, Slot};
 use crate::shard::{Batch, LayerReport, Shard, Tick, Turn, Wire};
 use crate::wamp::Timestamp;
 
@@ -148,7 +148,7 @@ impl EventLoop {
             if matches!(event.token(), WAKER | ALARM) {
                 continue;
             }
-            let slot = event.token().0 as u32;
+            let slot = Slot::at(event.token().0);
             let ending = event.is_read_closed() || event.is_error();
             if event.is_readable() || ending {
                 self.turn.note_readable(slot, ending);
@@ -179,13 +179,13 @@ impl EventLoop {
     fn take_in(&mut self, accepted: Accepted, now: Millis) {
         let Accepted { mut socket, rules, tls, peer, admission } = accepted;
         let slot = self.turn.open(&mut self.links, &rules, peer, admission, now);
-        let registered = socket.register(self.poll.registry(), Token(slot as usize));
+        let registered = socket.register(self.poll.registry(), Token(slot.index()));
         let sockets = &mut self.links.sockets;
-        if sockets.len() <= slot as usize {
-            sockets.resize_with(slot as usize + 1, || None);
+        if sockets.len() <= slot.index() {
+            sockets.resize_with(slot.index() + 1, || None);
         }
         let tls = tls.map(|context| Box::new(TlsStream::new(context)));
-        let previous = sockets[slot as usize].replace(Link { socket, tls });
+        let previous = sockets[slot.index()].replace(Link { socket, tls });
         debug_assert!(previous.is_none(), "a slot is free when it is given out");
         if registered.is_err() {
             self.turn.lose(slot, now);
@@ -218,8 +218,8 @@ impl EventLoop {
 
 impl Links {
     /// What TLS has kept goes on, whatever the turn knows of it.
-    fn note_writable(&mut self, slot: u32) {
-        if let Some(Some(link)) = self.sockets.get_mut(slot as usize)
+    fn note_writable(&mut self, slot: Slot) {
+        if let Some(Some(link)) = self.sockets.get_mut(slot.index())
             && let Some(tls) = &mut link.tls
         {
             tls.go_on_writing(&mut link.socket);
@@ -228,8 +228,8 @@ impl Links {
 }
 
 impl Wire for Links {
-    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(Some(link)) = self.sockets.get_mut(slot as usize) else {
+    fn read(&mut self, slot: Slot, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(Some(link)) = self.sockets.get_mut(slot.index()) else {
             return Err(ErrorKind::NotConnected.into());
         };
         match &mut link.tls {
@@ -238,8 +238,8 @@ impl Wire for Links {
         }
     }
 
-    fn write(&mut self, slot: u32, bytes: &[u8]) -> io::Result<usize> {
-        let Some(Some(link)) = self.sockets.get_mut(slot as usize) else {
+    fn write(&mut self, slot: Slot, bytes: &[u8]) -> io::Result<usize> {
+        let Some(Some(link)) = self.sockets.get_mut(slot.index()) else {
             return Err(ErrorKind::NotConnected.into());
         };
         match &mut link.tls {
@@ -248,17 +248,17 @@ impl Wire for Links {
         }
     }
 
-    fn kept(&self, slot: u32) -> usize {
-        let link = self.sockets.get(slot as usize).and_then(Option::as_ref);
+    fn kept(&self, slot: Slot) -> usize {
+        let link = self.sockets.get(slot.index()).and_then(Option::as_ref);
         link.and_then(|link| link.tls.as_ref()).map_or(0, |tls| tls.unsent_bytes())
     }
 
-    fn layer(&mut self, _slot: u32) -> LayerReport {
+    fn layer(&mut self, _slot: Slot) -> LayerReport {
         self.tls.take_report()
     }
 
-    fn shut_down_writing(&mut self, slot: u32) {
-        if let Some(Some(link)) = self.sockets.get_mut(slot as usize) {
+    fn shut_down_writing(&mut self, slot: Slot) {
+        if let Some(Some(link)) = self.sockets.get_mut(slot.index()) {
             match &mut link.tls {
                 None => link.socket.shut_down_writing(),
                 Some(tls) => tls.shut_down_writing(&mut link.socket),
@@ -266,8 +266,8 @@ impl Wire for Links {
         }
     }
 
-    fn close(&mut self, slot: u32) {
-        if let Some(link) = self.sockets.get_mut(slot as usize).and_then(Option::take)
+    fn close(&mut self, slot: Slot) {
+        if let Some(link) = self.sockets.get_mut(slot.index()).and_then(Option::take)
             && let Link { mut socket, tls: Some(mut tls) } = link
         {
             tls.close(&mut socket, &self.tls);

@@ -110,12 +110,39 @@ impl ShardSet {
     }
 }
 
+/// The place of a connection in its shard. When the connection has gone, it is given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// Greater than all that are given out.
+    pub const MAX: Self = Self(u32::MAX);
+
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The slot of this index.
+    ///
+    /// # Panics
+    /// If the index has more than 32 bits: the configuration bounds the connections far below.
+    pub fn at(index: usize) -> Self {
+        Self(u32::try_from(index).expect("slots are 32 bits"))
+    }
+
+    /// For lists by slot.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Where a session lives. The slot finds it at once, the session id detects that the slot was
 /// given to somebody else since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionRef {
     pub session: SessionId,
-    pub slot: u32,
+    pub slot: Slot,
     pub shard: ShardId,
 }
 

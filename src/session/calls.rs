@@ -244,7 +244,7 @@ const ENDED_UPLOADS: usize = 256;
 mod tests {
     use super::*;
     use crate::hash::HashSeed;
-    use crate::router::ShardId;
+    use crate::router::{ShardId, Slot};
 
     fn id(number: u64) -> RequestId {
         RequestId::new(number).expect("a small number is an id")
@@ -252,7 +252,7 @@ mod tests {
 
     fn invocation(caller: SessionId, call: u64) -> PendingInvocation {
         PendingInvocation {
-            caller: SessionRef { session: caller, slot: 3, shard: ShardId(0) },
+            caller: SessionRef { session: caller, slot: Slot::new(3), shard: ShardId(0) },
             call: id(call),
             serial: 7,
             receive_progress: false,

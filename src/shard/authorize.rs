@@ -6,6 +6,7 @@ use super::broker::Refusal;
 use super::log_budget::quotable;
 use crate::authorization::{Action, Rule, Terms};
 use crate::clock::Millis;
+use crate::router::Slot;
 use crate::session::{Denied, Permissions, Session};
 use crate::wamp::{Dict, MatchPolicy, Payload, RequestId, RouterMessage, WampError, quote};
 
@@ -38,12 +39,12 @@ impl Shard {
     /// Decides about what the session in `slot` asks for. `uri` has been checked.
     pub(super) fn authorize(
         &mut self,
-        slot: u32,
+        slot: Slot,
         asked: Asked<'_>,
         policy: MatchPolicy,
     ) -> Result<Terms, Denied> {
         let (shard, Asked(action, uri)) = (self.id, asked);
-        let permissions = &mut self.joined(slot).permissions;
+        let permissions = &mut self.connections.joined_mut(slot).permissions;
         if let Some(decided) = permissions.recall(shard, action, uri, policy) {
             return decided;
         }
@@ -57,7 +58,7 @@ impl Shard {
     #[cold]
     pub(super) fn refuse_request(
         &mut self,
-        slot: u32,
+        slot: Slot,
         answer: Option<(u16, RequestId)>,
         asked: Asked<'_>,
         why: Refused,
@@ -76,13 +77,13 @@ impl Shard {
     #[cold]
     pub(super) fn deny(
         &mut self,
-        slot: u32,
+        slot: Slot,
         answer: Option<(u16, RequestId)>,
         asked: Asked<'_>,
         denied: Denied,
     ) {
         let may_log = self.may_log_denial();
-        let session = self.connections[slot as usize].session().expect("it has asked");
+        let session = self.connections.joined(slot);
         if may_log {
             log_denial(session, asked, denied);
         }

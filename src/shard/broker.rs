@@ -16,7 +16,7 @@ use crate::authorization::{Action, Terms};
 use crate::router::{
     Audience, Fanout, Fanouts, HISTORY, HeldCount, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic,
     Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardId,
-    ShardSet,
+    ShardSet, Slot,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
@@ -31,7 +31,7 @@ pub(super) type Refusal = (WampError, &'static str);
 impl Shard {
     pub(super) fn handle_subscribe(
         &mut self,
-        slot: u32,
+        slot: Slot,
         subscribe: &Subscribe<'_>,
     ) -> Result<(), Violation> {
         let session =
@@ -69,7 +69,7 @@ impl Shard {
             .entry(subscription)
             .or_insert_with(|| Receivers::new(Arc::clone(&realm), &subscribe.topic, policy));
         let position = receivers.next_position();
-        let session = self.connections[slot as usize].session_mut();
+        let session = self.connections[slot].session_mut();
         let session = session.expect("the session was just looked up");
         let entry = session.subscriptions.entry(subscription);
         let joins = matches!(entry, Entry::Vacant(_));
@@ -94,8 +94,8 @@ impl Shard {
     }
 
     /// Whether a session already holds the subscription.
-    fn is_subscribed(&self, slot: u32, realm: &Realm, uri: &str, policy: MatchPolicy) -> bool {
-        let session = self.connections[slot as usize].session();
+    fn is_subscribed(&self, slot: Slot, realm: &Realm, uri: &str, policy: MatchPolicy) -> bool {
+        let session = self.connections[slot].session();
         let found = realm.topics.look_up(uri, policy);
         session
             .zip(found)
@@ -104,7 +104,7 @@ impl Shard {
 
     pub(super) fn handle_unsubscribe(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         subscription: SubscriptionId,
     ) -> Result<(), Violation> {
@@ -129,7 +129,7 @@ impl Shard {
         subscription: SubscriptionId,
         reason: Option<&str>,
     ) {
-        let Some(session) = self.find_mut(subscriber) else { return };
+        let Some(session) = self.connections.find_mut(subscriber) else { return };
         let announced = session.roles.has(Role::Subscriber, Feature::SubscriptionRevocation);
         let Some(membership) = session.subscriptions.remove(&subscription) else { return };
         self.leave_subscription(subscriber, subscription, membership.position);
@@ -160,7 +160,7 @@ impl Shard {
         let receivers = self.receivers.get_mut(&subscription).expect(listed);
         let connections = &mut self.connections;
         receivers.leave(position, |slot, position| {
-            let session = connections.get_mut(slot as usize).and_then(Connection::holder_mut);
+            let session = connections.get_mut(slot).and_then(Connection::holder_mut);
             session
                 .and_then(|session| session.subscriptions.get_mut(&subscription))
                 .map(|held| held.position = position)
@@ -178,7 +178,7 @@ impl Shard {
 
     pub(super) fn handle_publish(
         &mut self,
-        slot: u32,
+        slot: Slot,
         mut publish: Publish<'_>,
     ) -> Result<(), Violation> {
         let (limit, shard) = (self.settings().limits.uri_bytes, self.id);
@@ -210,7 +210,7 @@ impl Shard {
     #[cold]
     pub(super) fn publish_for(
         &mut self,
-        slot: u32,
+        slot: Slot,
         session: &Session,
         mut publish: Publish<'_>,
         terms: Terms,
@@ -225,7 +225,7 @@ impl Shard {
     #[inline]
     fn publish(
         &mut self,
-        slot: u32,
+        slot: Slot,
         author: Author,
         publish: &Publish<'_>,
         departed: Option<&Session>,
@@ -274,8 +274,12 @@ impl Shard {
     }
 
     /// The publisher of a publication: the session in `slot`, unless it has departed.
-    pub(super) fn publisher<'a>(&'a self, slot: u32, departed: Option<&'a Session>) -> &'a Session {
-        let publisher = departed.or_else(|| self.connections[slot as usize].session());
+    pub(super) fn publisher<'a>(
+        &'a self,
+        slot: Slot,
+        departed: Option<&'a Session>,
+    ) -> &'a Session {
+        let publisher = departed.or_else(|| self.connections[slot].session());
         publisher.expect("the publisher is here")
     }
 
@@ -316,14 +320,14 @@ impl Shard {
         elsewhere
     }
 
-    pub(super) fn mark_feeds(&mut self, slot: u32, shards: ShardSet) {
-        if let Some(connection) = self.connections.get_mut(slot as usize) {
+    pub(super) fn mark_feeds(&mut self, slot: Slot, shards: ShardSet) {
+        if let Some(connection) = self.connections.get_mut(slot) {
             connection.feeds = connection.feeds.union(shards);
         }
     }
 
     /// Queues an answer whose size and content cannot be a problem for any peer.
-    pub(super) fn answer(&mut self, slot: u32, message: &RouterMessage<'_>) {
+    pub(super) fn answer(&mut self, slot: Slot, message: &RouterMessage<'_>) {
         let sent = self.send(slot, message);
         debug_assert_eq!(sent, Ok(()), "answers are small and plain");
     }
@@ -331,7 +335,7 @@ impl Shard {
     /// Answers a request with ERROR and a sentence of explanation.
     pub(super) fn refuse(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request_type: u16,
         request: RequestId,
         why: Refusal,

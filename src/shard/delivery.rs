@@ -17,7 +17,7 @@ use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::{self, Codec};
 use crate::hash::Map;
 use crate::limits::HELD_FRACTION;
-use crate::router::{Fanout, Held, HeldCount, SessionRef};
+use crate::router::{Fanout, Held, HeldCount, SessionRef, Slot};
 use crate::transport::{Framing, Span};
 use crate::wamp::{
     Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SessionId, SubscriptionId,
@@ -223,7 +223,7 @@ impl Shard {
 
     pub(super) fn handle_pace(&mut self, publisher: SessionRef, waits: bool) {
         // A session that has left cannot publish any more.
-        if self.find(publisher).is_none() {
+        if self.connections.find(publisher).is_none() {
             return;
         }
         if waits {
@@ -316,7 +316,7 @@ impl Shard {
         let made_before = self.outbound.arena.len();
         let (mut next, mut delivered, mut unfit) = (stop, 0, None);
         for (offset, &slot) in receivers.slots()[part.start..stop].iter().enumerate() {
-            let connection = &mut self.connections[slot as usize];
+            let connection = &mut self.connections[slot];
             let Some(session) = connection.session_id else { continue };
             if head.audience.excluded == Some(session)
                 || selective && !is_meant(connection, subscription, head)
@@ -389,7 +389,7 @@ impl Frames<'_> {
     #[inline(never)]
     fn make(
         &mut self,
-        slot: u32,
+        slot: Slot,
         connection: &mut Connection,
         outbound: &mut Outbound,
         transcoded: &mut Transcoded,

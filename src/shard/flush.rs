@@ -7,6 +7,7 @@ use super::Shard;
 use super::connection::{Connection, Phase};
 use super::outbound::Outbound;
 use crate::clock::Millis;
+use crate::router::Slot;
 
 /// What became of bytes that a socket was offered.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +33,11 @@ pub(super) enum Flushed {
 
 impl Shard {
     /// The next connection that has something to write, or nothing more to say.
-    pub(super) fn take_dirty(&mut self) -> Option<u32> {
+    pub(super) fn take_dirty(&mut self) -> Option<Slot> {
         loop {
             let slot = self.outbound.dirty.pop_front()?;
             // The connection may have gone since, and its slot may serve another.
-            if let Some(connection) = self.connections.get_mut(slot as usize) {
+            if let Some(connection) = self.connections.get_mut(slot) {
                 connection.dirty = false;
                 return Some(slot);
             }
@@ -53,29 +54,28 @@ impl Shard {
     }
 
     /// Whether bytes wait for this connection.
-    pub fn has_output(&self, slot: u32) -> bool {
-        self.connections.get(slot as usize).is_some_and(|c| !c.output.is_empty())
+    pub fn has_output(&self, slot: Slot) -> bool {
+        self.connections.get(slot).is_some_and(|c| !c.output.is_empty())
     }
 
     /// How many bytes wait for this connection.
-    pub fn waiting_bytes(&self, slot: u32) -> usize {
-        self.connections.get(slot as usize).map_or(0, |c| c.output.waiting_bytes())
+    pub fn waiting_bytes(&self, slot: Slot) -> usize {
+        self.connections.get(slot).map_or(0, |c| c.output.waiting_bytes())
     }
 
     /// Events that the session in a slot has missed so far because its queue was full.
-    pub fn events_dropped(&self, slot: u32) -> u64 {
-        self.connections.get(slot as usize).map_or(0, |c| c.events_dropped)
+    pub fn events_dropped(&self, slot: Slot) -> u64 {
+        self.connections.get(slot).map_or(0, |c| c.events_dropped)
     }
 
     /// Writes what waits for a connection; `write` is its socket.
     pub(super) fn flush(
         &mut self,
-        slot: u32,
+        slot: Slot,
         write: &mut impl FnMut(&[u8]) -> Result<Sent>,
         now: Millis,
     ) -> Flushed {
-        let Some(connection) = self.connections.get_mut(slot as usize).filter(|c| !c.is_gone())
-        else {
+        let Some(connection) = self.connections.get_mut(slot).filter(|c| !c.is_gone()) else {
             return Flushed::Progress;
         };
         let limit = self.work.limits().connection_bytes;
@@ -103,7 +103,7 @@ impl Shard {
     }
 
     /// Keeps what waits for a connection whose socket is known to be full.
-    pub(super) fn hold_back(&mut self, slot: u32, now: Millis) {
+    pub(super) fn hold_back(&mut self, slot: Slot, now: Millis) {
         if self.has_output(slot) {
             self.keep_rest(slot, now);
         }
@@ -128,17 +128,17 @@ impl Shard {
     }
 
     /// Slots whose sockets are to be closed. A slot may be given out again after this.
-    pub(super) fn take_closed(&mut self) -> Vec<u32> {
+    pub(super) fn take_closed(&mut self) -> Vec<Slot> {
         let closed = std::mem::take(&mut self.closed);
         for slot in &closed {
-            self.connections.remove(*slot as usize);
+            self.connections.remove(*slot);
         }
         closed
     }
 
     /// The socket is full: what it did not take moves from the arena to the connection's backlog.
-    fn keep_rest(&mut self, slot: u32, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    fn keep_rest(&mut self, slot: Slot, now: Millis) {
+        let connection = &mut self.connections[slot];
         connection.output.retain_rest(&self.outbound.arena);
         connection.clock.blocked_since.get_or_insert(now);
         self.outbound.count_refused(slot, connection);
@@ -166,12 +166,12 @@ impl Shard {
         if all() <= total {
             return;
         }
-        let mut below = (usize::MAX, u32::MAX);
+        let mut below = (usize::MAX, Slot::MAX);
         while self.counters.refused_bytes.get() > share
             && let Some(worst) = self.outbound.slowest(below)
         {
             below = worst;
-            let connection = &self.connections[worst.1 as usize];
+            let connection = &self.connections[worst.1];
             if !connection.is_closing() {
                 self.disconnect_slow(worst.1, now);
             } else if !connection.dirty {
@@ -203,7 +203,7 @@ impl Shard {
             .connections
             .iter()
             .filter(|(_, connection)| connection.input_bytes() > 0)
-            .map(|(slot, connection)| (rank(connection), slot as u32))
+            .map(|(slot, connection)| (rank(connection), slot))
             .collect();
         worst.sort_unstable();
         for (_, slot) in worst {
@@ -220,7 +220,7 @@ impl Shard {
 impl Outbound {
     fn write(
         &mut self,
-        slot: u32,
+        slot: Slot,
         connection: &mut Connection,
         write: &mut impl FnMut(&[u8]) -> Result<Sent>,
         limit_bytes: usize,

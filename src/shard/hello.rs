@@ -8,7 +8,7 @@ use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::clock::Millis;
 use crate::codec::{self, Codec};
-use crate::router::{Profile, Realm, SessionRef};
+use crate::router::{Profile, Realm, SessionRef, Slot};
 use crate::session::Session;
 use crate::transport::CloseCode;
 use crate::wamp::{
@@ -16,7 +16,7 @@ use crate::wamp::{
 };
 
 impl Shard {
-    pub(super) fn handle_hello(&mut self, slot: u32, hello: &Hello<'_>, now: Millis) {
+    pub(super) fn handle_hello(&mut self, slot: Slot, hello: &Hello<'_>, now: Millis) {
         let realm = match self.admit(slot, hello) {
             Ok(realm) => realm,
             Err((error, message)) => {
@@ -30,7 +30,7 @@ impl Shard {
     }
 
     /// Lets a client in of whom everything is known that has to be.
-    pub(super) fn welcome(&mut self, slot: u32, arrival: Arrival, now: Millis) {
+    pub(super) fn welcome(&mut self, slot: Slot, arrival: Arrival, now: Millis) {
         let Arrival { realm, session: reserved, profile, roles, agent, authextra } = arrival;
         let profile = Arc::new(profile);
         let entered = match self.may_enter(&realm, &profile) {
@@ -44,7 +44,7 @@ impl Shard {
                 return;
             }
         };
-        let announced = self.welcome_roles(&realm, self.connections[slot as usize].codec);
+        let announced = self.welcome_roles(&realm, self.connections[slot].codec);
         let mut details = welcome_details(&realm, &profile, announced);
         if !authextra.is_empty() {
             details.push(("authextra".into(), Value::Dict(authextra)));
@@ -52,7 +52,7 @@ impl Shard {
         let seed = self.router.seed();
         let session = Session::new(id, realm, roles, profile, now, seed);
         self.announce_join(slot, &session);
-        let connection = &mut self.connections[slot as usize];
+        let connection = &mut self.connections[slot];
         tracing::info!(
             session = id.get(),
             realm = %session.realm.settings.name,
@@ -72,7 +72,7 @@ impl Shard {
         self.rearm(slot, now);
     }
 
-    fn say_welcome(&mut self, slot: u32, session: SessionId, mut details: Dict, now: Millis) {
+    fn say_welcome(&mut self, slot: Slot, session: SessionId, mut details: Dict, now: Millis) {
         let mut sent = self.send(slot, &RouterMessage::Welcome { session, details: &details });
         if sent == Err(SendError::TooLarge) {
             // A peer of 512 bytes learns of no features, and has a session.
@@ -88,11 +88,11 @@ impl Shard {
     }
 
     /// Which realm a client means, and whether anybody may join now.
-    fn admit(&self, slot: u32, hello: &Hello<'_>) -> Result<Arc<Realm>, (WampError, String)> {
+    fn admit(&self, slot: Slot, hello: &Hello<'_>) -> Result<Arc<Realm>, (WampError, String)> {
         if self.shutting_down {
             return Err(shutting_down());
         }
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         let entrance = connection.rules.entrance(connection.transport.way_in());
         let Some(name) = hello.realm.as_deref().or(entrance.default_realm.as_deref()) else {
             let message = "HELLO.Realm is null, and this listener has no default realm";
@@ -129,14 +129,14 @@ impl Shard {
     /// Ends an attempt to join.
     pub(super) fn turn_away(
         &mut self,
-        slot: u32,
+        slot: Slot,
         realm: &str,
         error: WampError,
         message: &str,
         now: Millis,
     ) {
         self.counters.sessions_refused.increment();
-        let peer = &self.connections[slot as usize].peer;
+        let peer = &self.connections[slot].peer;
         if self.log_budget.allow(now) {
             let (realm, reason, detail) = (quotable(realm), error.uri(), quotable(message));
             tracing::info!(%peer, realm, reason, detail, "session refused");
@@ -147,7 +147,7 @@ impl Shard {
     /// Draws session ids until one is free (BP-ID-03); if one is reserved, it is that or none.
     fn enter_realm(
         &mut self,
-        slot: u32,
+        slot: Slot,
         realm: &Realm,
         reserved: Option<SessionId>,
         profile: &Arc<Profile>,

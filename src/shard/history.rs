@@ -11,7 +11,7 @@ use crate::authorization::Action;
 use crate::codec::{self, Codec};
 use crate::router::{
     Audience, Counters, Deposit, Fanouts, HISTORY, Held, History, HistoryAnswer, Query, Realm,
-    Receipt, Record, Scan, SessionRef, StoredEvent,
+    Receipt, Record, Scan, SessionRef, Slot, StoredEvent,
 };
 use crate::wamp::{
     Dict, PayloadBuf, PublicationId, Publish, RouterMessage, SubscriptionId, Timestamp, Value,
@@ -62,17 +62,23 @@ impl Shard {
     /// Hands what the publication leaves on disk to the store; if it is to be acknowledged, that
     /// waits until it is there.
     #[cold]
-    pub(super) fn deposit(&mut self, slot: u32, publish: &Publish<'_>, publication: PublicationId) {
+    pub(super) fn deposit(
+        &mut self,
+        slot: Slot,
+        publish: &Publish<'_>,
+        publication: PublicationId,
+    ) {
         // Nobody waits for a testament, whose session is gone.
         let receipt = publish.options.acknowledge.then(|| {
-            let publisher = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
+            let publisher =
+                SessionRef { session: self.connections.joined_mut(slot).id, slot, shard: self.id };
             Receipt { publisher, request: publish.request, publication }
         });
         let records = std::mem::take(&mut self.records);
         let deposit = Deposit::new(records, receipt, self.router.held(self.id));
         self.deposits.1 += deposit.weight();
         self.deposits.0.push(deposit);
-        self.connections[slot as usize].feeds.insert(HISTORY);
+        self.connections[slot].feeds.insert(HISTORY);
     }
 
     /// What is to be stored, with its weight in bytes; `None` if there is nothing.
@@ -83,7 +89,7 @@ impl Shard {
     /// The store has saved an acknowledged publication, or could not.
     pub(super) fn handle_stored(&mut self, receipt: Receipt, is_saved: bool) {
         let Receipt { publisher, request, publication } = receipt;
-        if self.find(publisher).is_none() {
+        if self.connections.find(publisher).is_none() {
             return;
         }
         if is_saved {
@@ -108,7 +114,7 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         let query = query(args)?;
         let subscription = args.subscription(0)?;
-        let session = self.joined(caller.session.slot);
+        let session = self.connections.joined_mut(caller.session.slot);
         let realm = Arc::clone(&session.realm);
         let is_held = session.subscriptions.contains_key(&subscription);
         let Some(history) = realm.histories.get(subscription) else {
@@ -140,7 +146,7 @@ impl Shard {
     /// disconnected, nor the router filled, by asking for more than can be read.
     fn inquiry(&self, caller: Caller, history: Arc<History>, query: Query) -> Inquiry {
         let limits = &self.router.settings.limits;
-        let connection = &self.connections[caller.session.slot as usize];
+        let connection = &self.connections[caller.session.slot];
         let waiting = connection.output.waiting_bytes() + ENVELOPE_BYTES;
         let hard = self.router.settings.output.hard_bytes;
         let peer_room = connection.peer_limit_bytes.saturating_sub(ENVELOPE_BYTES);
@@ -179,12 +185,12 @@ impl Shard {
         }
         let Inquiry { caller, events, scan, left_out, is_limit_reached, .. } = inquiry;
         let complete = scan.is_complete() && !left_out;
-        let realm = Arc::clone(&self.joined(caller.session.slot).realm);
+        let realm = Arc::clone(&self.connections.joined(caller.session.slot).realm);
         Some(answer(&realm, events, complete, is_limit_reached))
     }
 
     fn take_page(&mut self, inquiry: &mut Inquiry) {
-        let connection = &self.connections[inquiry.caller.session.slot as usize];
+        let connection = &self.connections[inquiry.caller.session.slot];
         let identity = connection.session().expect("a requester has a session").identity();
         // One more than are given tells that there are more.
         let most = inquiry.limit - inquiry.events.len() + 1;
@@ -218,7 +224,7 @@ impl Shard {
         let Some(inquiry) = self.inquiries.pop_front() else { return };
         let caller = inquiry.caller;
         // Whoever has left wants no answer, and its tickets are forgotten.
-        if self.find(caller.session).is_none() {
+        if self.connections.find(caller.session).is_none() {
             return;
         }
         self.redeem(caller.session.slot);

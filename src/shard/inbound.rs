@@ -1,11 +1,12 @@
 //! From what a transport found to the handler of a message: who may say what when.
 
 use super::Shard;
-use super::connection::{Connection, Phase};
+use super::connection::Phase;
 use super::lifecycle::EndReason;
 use super::work::MESSAGE_UNITS;
 use crate::clock::Millis;
 use crate::codec::{self, DecodeLimits};
+use crate::router::Slot;
 use crate::session::{SequenceError, Session};
 use crate::transport::{CloseCode, Framing, Inbound, Transport, TransportError};
 use crate::wamp::{ClientMessage, RequestId, Role, WampError};
@@ -47,8 +48,8 @@ pub(super) enum Violation {
 
 impl Shard {
     /// Answers a peer that came when all connections were taken (TR-RS-04).
-    pub(super) fn refuse_full(&mut self, slot: u32, input: &[u8], now: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    pub(super) fn refuse_full(&mut self, slot: Slot, input: &[u8], now: Millis) {
+        let connection = &mut self.connections[slot];
         self.reply.clear();
         Transport::refuse_full(input, &connection.rules, &mut self.reply);
         self.counters.connections_refused.increment();
@@ -59,10 +60,10 @@ impl Shard {
         self.start_closing(slot, now);
     }
 
-    pub(super) fn handle_inbound(&mut self, slot: u32, inbound: Inbound<'_>, now: Millis) {
+    pub(super) fn handle_inbound(&mut self, slot: Slot, inbound: Inbound<'_>, now: Millis) {
         match inbound {
             Inbound::Opened { codec, framing, max_message_bytes } => {
-                let connection = &mut self.connections[slot as usize];
+                let connection = &mut self.connections[slot];
                 connection.codec = codec;
                 connection.framing = framing;
                 connection.peer_limit_bytes = max_message_bytes;
@@ -83,11 +84,11 @@ impl Shard {
 
     pub(super) fn handle_transport_error(
         &mut self,
-        slot: u32,
+        slot: Slot,
         error: &TransportError,
         now: Millis,
     ) {
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         if matches!(connection.phase, Phase::Negotiating) {
             self.counters.connections_refused.increment();
             if self.log_budget.allow(now) {
@@ -121,12 +122,12 @@ impl Shard {
     }
 
     /// Handles a message, which is also `text` if it is known to be UTF-8: only JSON comes so.
-    fn handle_bytes(&mut self, slot: u32, bytes: &[u8], text: Option<&str>, now: Millis) {
+    fn handle_bytes(&mut self, slot: Slot, bytes: &[u8], text: Option<&str>, now: Millis) {
         self.counters.messages_received.increment();
         self.work.charge(MESSAGE_UNITS);
         self.work.charge_bytes(2 * bytes.len());
         let limits = DecodeLimits { nesting: self.settings().limits.nesting };
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+        let Some(connection) = self.connections.get(slot) else { return };
         let decoded = match text {
             Some(text) => codec::decode_json(text, limits),
             None => codec::decode(connection.codec, bytes, limits),
@@ -143,11 +144,11 @@ impl Shard {
 
     fn handle_message(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
-        match &self.connections[slot as usize].phase {
+        match &self.connections[slot].phase {
             Phase::Open => self.handle_opening(slot, message, now),
             Phase::Challenged(_) => self.handle_answer(slot, message, now),
             Phase::Joined(_) => self.handle_joined(slot, message, now),
@@ -168,7 +169,7 @@ impl Shard {
     /// What may answer a CHALLENGE (AU-GEN-06).
     fn handle_answer(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
@@ -187,7 +188,7 @@ impl Shard {
 
     fn handle_opening(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
@@ -206,7 +207,7 @@ impl Shard {
 
     fn handle_joined(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
@@ -245,24 +246,18 @@ impl Shard {
     /// Takes the request id of a new request and gives the session that made it.
     pub(super) fn accept_request(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         role: Role,
         message: &'static str,
     ) -> Result<&mut Session, Violation> {
         let check = self.router.settings.request_ids;
         let strict_roles = self.router.settings.strict_roles;
-        let session = self.joined(slot);
+        let session = self.connections.joined_mut(slot);
         session.request_ids.accept(request, check)?;
         if strict_roles && session.roles.get(role).is_none() {
             return Err(Violation::RoleNotAnnounced { message, role: role.as_str() });
         }
         Ok(session)
-    }
-
-    /// The session whose message is being handled.
-    pub(super) fn joined(&mut self, slot: u32) -> &mut Session {
-        let session = self.connections.get_mut(slot as usize).and_then(Connection::session_mut);
-        session.expect("only messages of an established session get here")
     }
 }

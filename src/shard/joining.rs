@@ -7,9 +7,10 @@
 use std::collections::VecDeque;
 
 use super::connection::{Connection, Phase};
+use super::connections::Connections;
 use super::{Owner, Shard};
 use crate::clock::Millis;
-use crate::router::Router;
+use crate::router::{Router, Slot};
 
 /// Connections whose HELLO waits, in the order in which it came.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ impl Joining {
     #[cold]
     pub(super) fn holds(
         &mut self,
-        slot: u32,
+        slot: Slot,
         connection: &mut Connection,
         router: &Router,
     ) -> bool {
@@ -76,8 +77,8 @@ impl Shard {
 }
 
 /// The connection in a place of the queue, if it still waits there.
-fn waiting(connections: &mut slab::Slab<Connection>, owner: Owner) -> Option<&mut Connection> {
-    let connection = connections.get_mut(owner.slot as usize)?;
+fn waiting(connections: &mut Connections, owner: Owner) -> Option<&mut Connection> {
+    let connection = connections.get_mut(owner.slot)?;
     let waits = connection.generation == owner.generation
         && matches!(connection.phase, Phase::Open)
         && connection.input.waits_to_join();

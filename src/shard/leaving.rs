@@ -16,7 +16,7 @@ use super::unheard::MOST_ANNOUNCED;
 use super::work::LOOKUP_UNITS;
 use super::{Cancellation, Carried, Mail, Outcome, Return, Shard};
 use crate::clock::Millis;
-use crate::router::SessionRef;
+use crate::router::{SessionRef, Slot};
 use crate::session::{
     PendingCall, PendingInvocation, RegisteredPattern, Session, Testament, Testaments,
 };
@@ -106,12 +106,12 @@ impl Leaving {
 
 impl Shard {
     /// Lets a session give back what it held, as far as the step lasts.
-    pub(super) fn release(&mut self, slot: u32, session: Session, reason: EndReason) {
-        debug_assert!(self.connections[slot as usize].leaving.is_none(), "one leaves at a time");
+    pub(super) fn release(&mut self, slot: Slot, session: Session, reason: EndReason) {
+        debug_assert!(self.connections[slot].leaving.is_none(), "one leaves at a time");
         let leaving = Leaving::new(session, reason);
         // Putting in order is part of the work.
         self.work.charge(leaving.held() / 4);
-        self.connections[slot as usize].leaving = Some(Box::new(leaving));
+        self.connections[slot].leaving = Some(Box::new(leaving));
         if !self.go_on_leaving(slot) {
             self.park(slot);
             self.resume_leaving(slot);
@@ -121,17 +121,17 @@ impl Shard {
     /// Goes on with the sessions that are leaving. `false` if there are none.
     pub(super) fn leave_further(&mut self, now: Millis) -> bool {
         let Some(slot) = self.leavers.pop_front() else { return false };
-        if let Some(leaving) = &mut self.connections[slot as usize].leaving {
+        if let Some(leaving) = &mut self.connections[slot].leaving {
             leaving.is_queued = false;
         }
         if self.go_on_leaving(slot) {
             self.redeem(slot);
-            let connection = &self.connections[slot as usize];
+            let connection = &self.connections[slot];
             if connection.is_gone() {
                 self.closed.push(slot);
             }
         } else {
-            let Connection { leaving, input, .. } = &self.connections[slot as usize];
+            let Connection { leaving, input, .. } = &self.connections[slot];
             if !input.is_unheard() || leaving.as_ref().is_some_and(|it| it.is_awaited()) {
                 self.resume_leaving(slot);
             }
@@ -141,16 +141,16 @@ impl Shard {
     }
 
     /// Lets a session that is leaving go on in a later step.
-    pub(super) fn resume_leaving(&mut self, slot: u32) {
-        let leaving = self.connections[slot as usize].leaving.as_mut();
+    pub(super) fn resume_leaving(&mut self, slot: Slot) {
+        let leaving = self.connections[slot].leaving.as_mut();
         if leaving.is_some_and(|leaving| !std::mem::replace(&mut leaving.is_queued, true)) {
             self.leavers.push_back(slot);
         }
     }
 
     /// `true` if everything is given back.
-    fn go_on_leaving(&mut self, slot: u32) -> bool {
-        let connection = &mut self.connections[slot as usize];
+    fn go_on_leaving(&mut self, slot: Slot) -> bool {
+        let connection = &mut self.connections[slot];
         let is_unheard = connection.input.is_unheard();
         let mut leaving = connection.leaving.take().expect("a session is leaving");
         self.announced = 0;
@@ -164,12 +164,12 @@ impl Shard {
                 return true;
             }
         }
-        self.connections[slot as usize].leaving = Some(leaving);
+        self.connections[slot].leaving = Some(leaving);
         false
     }
 
     /// The next thing that a session held; `false` if there is none.
-    fn give_back_one(&mut self, slot: u32, leaving: &mut Leaving) -> bool {
+    fn give_back_one(&mut self, slot: Slot, leaving: &mut Leaving) -> bool {
         let leaver = SessionRef { session: leaving.session.id, slot, shard: self.id };
         if let Some(testament) = leaving.testaments.next() {
             self.publish_testament(slot, &leaving.session, testament);
@@ -197,7 +197,7 @@ impl Shard {
     /// The caller has left: nobody waits for the answer.
     fn abandon_call(
         &mut self,
-        slot: u32,
+        slot: Slot,
         session: &Session,
         call: RequestId,
         pending: &PendingCall,
@@ -225,8 +225,8 @@ impl Shard {
     }
 
     /// Takes a session out of everything it is part of. The connection stays.
-    pub(super) fn end_session(&mut self, slot: u32, reason: EndReason, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    pub(super) fn end_session(&mut self, slot: Slot, reason: EndReason, now: Millis) {
+        let connection = &mut self.connections[slot];
         connection.session_id = None;
         if !matches!(connection.phase, Phase::Joined(_)) {
             self.end_login(slot);

@@ -3,6 +3,7 @@
 use super::connection::Phase;
 use super::{SendError, Shard};
 use crate::clock::Millis;
+use crate::router::Slot;
 use crate::transport::{CloseCode, Transport};
 use crate::wamp::{CloseReason, RouterMessage, WampError};
 
@@ -68,8 +69,8 @@ pub struct Closing {
 
 impl Shard {
     /// The socket failed or reached its end: nothing more can be said (BP-LT-01).
-    pub fn handle_lost(&mut self, slot: u32, now: Millis) {
-        if self.connections.get(slot as usize).is_some_and(|connection| !connection.is_gone()) {
+    pub fn handle_lost(&mut self, slot: Slot, now: Millis) {
+        if self.connections.get(slot).is_some_and(|connection| !connection.is_gone()) {
             self.end_session(slot, EndReason::TransportLost, now);
             self.remove(slot);
             self.settle(now);
@@ -81,7 +82,7 @@ impl Shard {
     pub(super) fn begin_shutdown(&mut self) {
         self.shutting_down = true;
         self.router.realms().for_each(|realm| realm.feed.close());
-        self.to_dismiss = self.connections.iter().map(|(slot, _)| slot as u32).collect();
+        self.to_dismiss = self.connections.iter().map(|(slot, _)| slot).collect();
     }
 
     pub(super) const fn is_shutting_down(&self) -> bool {
@@ -103,8 +104,8 @@ impl Shard {
         true
     }
 
-    fn dismiss(&mut self, slot: u32, now: Millis) {
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+    fn dismiss(&mut self, slot: Slot, now: Millis) {
+        let Some(connection) = self.connections.get(slot) else { return };
         match &connection.phase {
             Phase::Joined(_) => {
                 let reason = CloseReason::SystemShutdown.uri();
@@ -122,7 +123,7 @@ impl Shard {
     /// The router ends a session: it is out of routing at once, then waits for the answer.
     pub(super) fn say_goodbye(
         &mut self,
-        slot: u32,
+        slot: Slot,
         end: EndReason,
         reason: &str,
         message: &str,
@@ -134,36 +135,36 @@ impl Shard {
             // A peer that takes so little is told the essence.
             self.answer(slot, &RouterMessage::Goodbye { message: "", reason: end.close_uri() });
         }
-        self.connections[slot as usize].enter(Phase::ShuttingDown(Closing { code }), now);
+        self.connections[slot].enter(Phase::ShuttingDown(Closing { code }), now);
         self.rearm(slot, now);
     }
 
     /// The client answered the router's GOODBYE (or sent its own at the same time, BP-SES-14).
-    pub(super) fn finish_goodbye(&mut self, slot: u32, now: Millis) {
-        let Phase::ShuttingDown(closing) = &self.connections[slot as usize].phase else { return };
+    pub(super) fn finish_goodbye(&mut self, slot: Slot, now: Millis) {
+        let Phase::ShuttingDown(closing) = &self.connections[slot].phase else { return };
         let code = closing.code;
         self.close_transport(slot, code, "", now);
     }
 
     /// The client leaves: answer, then wait for another HELLO on this transport (BP-SES-11, 12).
-    pub(super) fn handle_goodbye(&mut self, slot: u32, now: Millis) {
+    pub(super) fn handle_goodbye(&mut self, slot: Slot, now: Millis) {
         self.end_session(slot, EndReason::Goodbye, now);
         let reason = CloseReason::GoodbyeAndOut.uri();
         self.answer(slot, &RouterMessage::Goodbye { message: "", reason });
-        self.connections[slot as usize].enter(Phase::Open, now);
+        self.connections[slot].enter(Phase::Open, now);
         self.rearm(slot, now);
     }
 
     /// A protocol violation: ABORT, drop the session at once, close the transport (BP-PV-01).
     pub(super) fn abort_for_violation(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: &str,
         code: CloseCode,
         now: Millis,
     ) {
         self.counters.protocol_violations.increment();
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         if self.log_budget.allow(now) {
             tracing::info!(peer = %connection.peer, detail = message, "protocol violation");
         }
@@ -174,7 +175,7 @@ impl Shard {
     /// Sends ABORT and closes the transport.
     pub(super) fn abort(
         &mut self,
-        slot: u32,
+        slot: Slot,
         error: WampError,
         message: &str,
         code: CloseCode,
@@ -189,8 +190,8 @@ impl Shard {
     }
 
     /// A peer that does not take its output: what waits is dropped, it is told if it can be.
-    pub(super) fn disconnect_slow(&mut self, slot: u32, now: Millis) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+    pub(super) fn disconnect_slow(&mut self, slot: Slot, now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.overflowed = false;
         if connection.is_closing() {
             return;
@@ -214,8 +215,8 @@ impl Shard {
     }
 
     /// One line when events begin to be dropped for a peer; their number comes at its end.
-    pub(super) fn log_dropping(&mut self, slot: u32, now: Millis) {
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+    pub(super) fn log_dropping(&mut self, slot: Slot, now: Millis) {
+        let Some(connection) = self.connections.get(slot) else { return };
         if let Some(session) = connection.session()
             && self.log_budget.allow(now)
         {
@@ -226,8 +227,8 @@ impl Shard {
     }
 
     /// One line for an event that some receivers could not be sent.
-    pub(super) fn log_unfit(&mut self, slot: u32, error: SendError, now: Millis) {
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+    pub(super) fn log_unfit(&mut self, slot: Slot, error: SendError, now: Millis) {
+        let Some(connection) = self.connections.get(slot) else { return };
         if self.log_budget.allow(now) {
             let (peer, serializer) = (&connection.peer, connection.codec.as_str());
             let reason = match error {
@@ -239,8 +240,8 @@ impl Shard {
     }
 
     /// Ends the transport in order: its own farewell if it has one, then the last bytes leave.
-    pub(super) fn close_transport(&mut self, slot: u32, code: CloseCode, why: &str, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    pub(super) fn close_transport(&mut self, slot: Slot, code: CloseCode, why: &str, now: Millis) {
+        let connection = &mut self.connections[slot];
         self.reply.clear();
         connection.transport.encode_close(code, why, &mut self.reply);
         self.outbound.queue_last(slot, connection, &self.reply);
@@ -248,8 +249,8 @@ impl Shard {
     }
 
     /// Nothing more is heard from this peer; the socket closes once its last bytes have left.
-    pub(super) fn start_closing(&mut self, slot: u32, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    pub(super) fn start_closing(&mut self, slot: Slot, now: Millis) {
+        let connection = &mut self.connections[slot];
         debug_assert!(connection.session().is_none(), "the session ended before its transport");
         connection.enter(Phase::Closing, now);
         self.outbound.mark_dirty(slot, connection);
@@ -259,8 +260,8 @@ impl Shard {
 
     /// All connections together hold more input than the router has room for, and this one has
     /// kept it waiting longest: for the rest of a message, or for room.
-    pub(super) fn disconnect_incomplete(&mut self, slot: u32, now: Millis) {
-        let connection = &self.connections[slot as usize];
+    pub(super) fn disconnect_incomplete(&mut self, slot: Slot, now: Millis) {
+        let connection = &self.connections[slot];
         if connection.is_closing() {
             return;
         }
@@ -271,7 +272,7 @@ impl Shard {
         }
         let message = "the router has no room left for messages that do not come whole";
         self.discard_input(slot);
-        if !matches!(self.connections[slot as usize].phase, Phase::Negotiating) {
+        if !matches!(self.connections[slot].phase, Phase::Negotiating) {
             self.end_session(slot, EndReason::InputMemory, now);
             self.abort(slot, WampError::ResourceLimit, message, CloseCode::Again, now);
         } else {
@@ -280,15 +281,15 @@ impl Shard {
     }
 
     /// Forgets what has come from a peer and is not dealt with.
-    fn discard_input(&mut self, slot: u32) {
-        self.connections[slot as usize].input.discard();
+    fn discard_input(&mut self, slot: Slot) {
+        self.connections[slot].input.discard();
         self.count_input(slot);
     }
 
     /// Lets go of a connection; its socket is closed and its slot is free once its last session
     /// has given everything back.
-    pub(super) fn remove(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let connection = &mut self.connections[slot];
         debug_assert!(connection.session().is_none(), "the session ended before its transport");
         if connection.is_gone() {
             return;

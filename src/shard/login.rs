@@ -14,7 +14,7 @@ use crate::authentication::{
     Address, Candidate, Check, Choice, Fresh, Limited, Login, Method, Refusal, Request, Verdict,
 };
 use crate::clock::Millis;
-use crate::router::{Profile, Realm, SessionRef};
+use crate::router::{Profile, Realm, SessionRef, Slot};
 use crate::wamp::{
     Authenticate, Dict, Hello, Roles, RouterMessage, SessionId, WampError, quote, quote_list,
 };
@@ -34,12 +34,12 @@ impl Shard {
     /// Lets a client in that need not prove anything, challenges it, or refuses it.
     pub(super) fn begin_login(
         &mut self,
-        slot: u32,
+        slot: Slot,
         hello: &Hello<'_>,
         realm: Arc<Realm>,
         now: Millis,
     ) {
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         let entrance = connection.rules.entrance(connection.transport.way_in());
         let permitted = entrance.authmethods.as_ref().map(|names| methods(names));
         let request = Request {
@@ -73,9 +73,9 @@ impl Shard {
     }
 
     /// An anonymous session gets a random authid unless the realm has one for all (AU-ANON-01).
-    fn anonymous_profile(&mut self, slot: u32, authid: Option<&str>, role: &str) -> Profile {
+    fn anonymous_profile(&mut self, slot: Slot, authid: Option<&str>, role: &str) -> Profile {
         let bits = self.random();
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         let (transport, codec) = (connection.framing.transport_name(), connection.codec.as_str());
         let authid = authid.map_or_else(|| format!("anon-{bits:016x}"), str::to_owned);
         Profile::anonymous(authid, role, transport, codec)
@@ -83,7 +83,7 @@ impl Shard {
 
     fn challenge(
         &mut self,
-        slot: u32,
+        slot: Slot,
         candidate: Candidate<'_>,
         hello: &Hello<'_>,
         realm: &Arc<Realm>,
@@ -106,14 +106,14 @@ impl Shard {
         self.counters.logins_challenged.increment();
         let (roles, agent) = (hello.roles, agent_of(hello));
         let applicant = Applicant { login, realm: Arc::clone(realm), session, roles, agent };
-        self.connections[slot as usize].enter(Phase::Challenged(Box::new(applicant)), now);
+        self.connections[slot].enter(Phase::Challenged(Box::new(applicant)), now);
         self.rearm(slot, now);
     }
 
     /// The answer to a challenge, which is used up by it (AU-GEN-06, AU-GEN-07).
     pub(super) fn handle_authenticate(
         &mut self,
-        slot: u32,
+        slot: Slot,
         answer: &Authenticate<'_>,
         now: Millis,
     ) {
@@ -128,7 +128,7 @@ impl Shard {
             Verdict::Denied => self.deny_login(slot, &applicant, now),
             Verdict::Costly(check) => {
                 let session = applicant.session;
-                let connection = &mut self.connections[slot as usize];
+                let connection = &mut self.connections[slot];
                 // The time that both sides have is one.
                 connection.phase = Phase::Judged(applicant);
                 self.park(slot);
@@ -160,7 +160,7 @@ impl Shard {
     }
 
     /// CHALLENGE was not answered in time, or nobody has judged the answer (AU-GEN-05).
-    pub(super) fn fail_late(&mut self, slot: u32, due: Due, now: Millis) {
+    pub(super) fn fail_late(&mut self, slot: Slot, due: Due, now: Millis) {
         let message = match due {
             Due::Answer => "no AUTHENTICATE in time",
             _ => "the login could not be judged in time, try again later",
@@ -168,7 +168,7 @@ impl Shard {
         self.fail(slot, message, now);
     }
 
-    fn fail(&mut self, slot: u32, message: &str, now: Millis) {
+    fn fail(&mut self, slot: Slot, message: &str, now: Millis) {
         let Some(applicant) = self.take_applicant(slot) else { return };
         self.counters.logins_failed.increment();
         let name = &applicant.realm.settings.name;
@@ -176,13 +176,13 @@ impl Shard {
     }
 
     /// Forgets a login whose connection ends.
-    pub(super) fn end_login(&mut self, slot: u32) {
+    pub(super) fn end_login(&mut self, slot: Slot) {
         drop(self.take_applicant(slot));
     }
 
     /// Takes the login out of a connection, which goes on.
-    fn take_applicant(&mut self, slot: u32) -> Option<Box<Applicant>> {
-        let connection = &mut self.connections[slot as usize];
+    fn take_applicant(&mut self, slot: Slot) -> Option<Box<Applicant>> {
+        let connection = &mut self.connections[slot];
         match std::mem::replace(&mut connection.phase, Phase::Open) {
             Phase::Challenged(applicant) => Some(applicant),
             Phase::Judged(applicant) => {
@@ -198,7 +198,7 @@ impl Shard {
 
     /// Whether this login is still under way, and its answer judged.
     fn is_judged(&self, at: SessionRef) -> bool {
-        let connection = self.connections.get(at.slot as usize);
+        let connection = self.connections.get(at.slot);
         connection.is_some_and(|connection| {
             matches!(&connection.phase, Phase::Judged(one) if one.session == at.session)
         })
@@ -214,9 +214,9 @@ impl Shard {
     }
 
     /// The client is who it says.
-    fn admit_applicant(&mut self, slot: u32, applicant: Applicant, authextra: Dict, now: Millis) {
+    fn admit_applicant(&mut self, slot: Slot, applicant: Applicant, authextra: Dict, now: Millis) {
         let Applicant { login, realm, session, roles, agent } = applicant;
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         let profile = Profile {
             authid: login.authid,
             authrole: login.role,
@@ -230,11 +230,11 @@ impl Shard {
     }
 
     /// The client is not who it says, or nobody is: it does not learn which (AU-GEN-04).
-    fn deny_login(&mut self, slot: u32, applicant: &Applicant, now: Millis) {
+    fn deny_login(&mut self, slot: Slot, applicant: &Applicant, now: Millis) {
         let Applicant { login, realm, .. } = applicant;
         let name = &realm.settings.name;
         self.counters.logins_denied.increment();
-        let peer = &self.connections[slot as usize].peer;
+        let peer = &self.connections[slot].peer;
         self.router.failures().note(Address::of_peer(peer), name, &login.authid, now);
         if self.log_budget.allow(now) {
             let (authid, authmethod) = (quotable(&login.authid), login.method.as_str());
@@ -245,8 +245,8 @@ impl Shard {
     }
 
     /// Refuses a login if too many have failed; it costs nothing then.
-    fn is_limited(&mut self, slot: u32, realm: &Realm, authid: &str, now: Millis) -> bool {
-        let address = Address::of_peer(&self.connections[slot as usize].peer);
+    fn is_limited(&mut self, slot: Slot, realm: &Realm, authid: &str, now: Millis) -> bool {
+        let address = Address::of_peer(&self.connections[slot].peer);
         let name = &realm.settings.name;
         let Some(limit) = self.router.failures().is_limited(address, name, authid, now) else {
             return false;

@@ -6,6 +6,7 @@
 mod authorize;
 mod broker;
 mod connection;
+mod connections;
 mod dealer;
 mod delivery;
 mod flush;
@@ -37,20 +38,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use slab::Slab;
 
 use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::hash::Map;
 use crate::router::{
-    Counters, Deposit, Realm, Record, Router, SessionRef, Settings, ShardId, ShardSet,
+    Counters, Deposit, Realm, Record, Router, SessionRef, Settings, ShardId, ShardSet, Slot,
 };
-use crate::session::Session;
 use crate::transport::TransportRules;
 use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
 
 use connection::Connection;
+use connections::Connections;
 use delivery::HeldDeliveries;
 use history::Inquiry;
 use joining::Joining;
@@ -77,7 +77,7 @@ pub struct Shard {
     router: Arc<Router>,
     counters: Arc<Counters>,
     rng: StdRng,
-    connections: Slab<Connection>,
+    connections: Connections,
     /// The local receivers of each subscription that has some.
     receivers: Map<SubscriptionId, Receivers>,
     outbound: Outbound,
@@ -91,11 +91,11 @@ pub struct Shard {
     /// Long answers of the meta API, of which the first is being made.
     surveys: VecDeque<Survey>,
     /// Slots of sessions that still give back what they held.
-    leavers: VecDeque<u32>,
+    leavers: VecDeque<Slot>,
     /// Slots that are still to be told of the shutdown.
-    to_dismiss: VecDeque<u32>,
+    to_dismiss: VecDeque<Slot>,
     /// Slots whose input waited for something that has happened.
-    woken: Vec<u32>,
+    woken: Vec<Slot>,
     /// Mail to other shards, by destination.
     outboxes: Vec<Batch>,
     /// What the publication at hand leaves for the store.
@@ -122,12 +122,11 @@ pub struct Shard {
     welcome_roles: Map<(usize, Codec), Bytes>,
     timers: Timers,
     /// Slots whose sockets the event loop has to close.
-    closed: Vec<u32>,
+    closed: Vec<Slot>,
     /// What the transport of the connection at hand answers of its own, and is not queued yet.
     control: Vec<u8>,
     /// Scratch space for frames of the transport.
     reply: Vec<u8>,
-    generation: u32,
     log_budget: LogBudget,
     denial_budget: LogBudget,
     wall_clock: Timestamp,
@@ -149,7 +148,7 @@ impl Shard {
         Self {
             id,
             rng: StdRng::from_seed(seed),
-            connections: Slab::new(),
+            connections: Connections::new(id),
             receivers: router.seed().map(),
             outbound: Outbound::new(
                 router.settings.output,
@@ -180,7 +179,6 @@ impl Shard {
             closed: Vec::new(),
             control: Vec::new(),
             reply: Vec::new(),
-            generation: 0,
             log_budget: LogBudget::of("more peers were refused than are logged"),
             denial_budget: LogBudget::of("more requests were denied than are logged"),
             wall_clock: Timestamp::default(),
@@ -230,11 +228,11 @@ impl Shard {
         peer: Box<str>,
         admission: Admission,
         now: Millis,
-    ) -> u32 {
-        self.generation = self.generation.wrapping_add(1);
-        let connection = Connection::new(Arc::clone(rules), peer, admission, self.generation, now);
-        let slot = self.connections.insert(connection);
-        let slot = u32::try_from(slot).expect("connections are limited to far fewer");
+    ) -> Slot {
+        let rules = Arc::clone(rules);
+        let slot = self
+            .connections
+            .insert(|generation| Connection::new(rules, peer, admission, generation, now));
         self.counters.connections.increment();
         self.counters.connections_opened.increment();
         self.rearm(slot, now);
@@ -259,12 +257,12 @@ impl Shard {
     }
 
     /// The shards that input of this connection went to since it was last found free to go on.
-    pub fn feeds(&self, slot: u32) -> ShardSet {
-        self.connections.get(slot as usize).map_or_else(ShardSet::default, |c| c.feeds)
+    pub fn feeds(&self, slot: Slot) -> ShardSet {
+        self.connections.get(slot).map_or_else(ShardSet::default, |c| c.feeds)
     }
 
-    pub(super) fn clear_feeds(&mut self, slot: u32) {
-        if let Some(connection) = self.connections.get_mut(slot as usize) {
+    pub(super) fn clear_feeds(&mut self, slot: Slot) {
+        if let Some(connection) = self.connections.get_mut(slot) {
             connection.feeds = ShardSet::default();
         }
     }
@@ -282,22 +280,9 @@ impl Shard {
         &self.router.settings
     }
 
-    /// The connection in a slot, if it still is the one with that session.
-    fn find(&self, target: SessionRef) -> Option<&Session> {
-        debug_assert_eq!(target.shard, self.id);
-        let session = self.connections.get(target.slot as usize)?.session()?;
-        (session.id == target.session).then_some(session)
-    }
-
-    fn find_mut(&mut self, target: SessionRef) -> Option<&mut Session> {
-        debug_assert_eq!(target.shard, self.id);
-        let session = self.connections.get_mut(target.slot as usize)?.session_mut()?;
-        (session.id == target.session).then_some(session)
-    }
-
     /// Queues a message that is never dropped.
-    fn send(&mut self, slot: u32, message: &RouterMessage<'_>) -> Result<(), SendError> {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return Ok(()) };
+    fn send(&mut self, slot: Slot, message: &RouterMessage<'_>) -> Result<(), SendError> {
+        let Some(connection) = self.connections.get_mut(slot) else { return Ok(()) };
         let encoding = (connection.codec, connection.framing);
         let span = self.outbound.encode(encoding, connection.peer_limit_bytes, message)?;
         self.work.charge_bytes(span.len());
@@ -309,10 +294,10 @@ impl Shard {
     /// that does not take what waits already: `false` then, and nobody has to go.
     fn send_if_it_fits(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: &RouterMessage<'_>,
     ) -> Result<bool, SendError> {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return Ok(true) };
+        let Some(connection) = self.connections.get_mut(slot) else { return Ok(true) };
         let Some(span) = self.outbound.encode_fitting(connection, message)? else {
             return Ok(false);
         };
@@ -321,8 +306,8 @@ impl Shard {
 
     /// Whether a message with so many bytes of payload is more than a peer can have wait that does
     /// not take what waits already.
-    fn is_choked(&self, slot: u32, bytes: usize) -> bool {
-        let connection = self.connections.get(slot as usize);
+    fn is_choked(&self, slot: Slot, bytes: usize) -> bool {
+        let connection = self.connections.get(slot);
         connection.is_some_and(|connection| self.outbound.is_choked(connection, bytes))
     }
 
@@ -372,14 +357,14 @@ impl Shard {
     /// Checks that the tables of the shard agree with each other. For debug builds and tests.
     pub fn check_invariants(&self) {
         let mut memberships = 0;
-        for (slot, connection) in &self.connections {
+        for (slot, connection) in self.connections.iter() {
             assert!(!connection.overflowed, "full queues are settled");
             assert_eq!(connection.session_id, connection.session().map(|session| session.id));
             let Some(holder) = connection.holder() else { continue };
             memberships += holder.subscriptions.len();
             for (subscription, membership) in &holder.subscriptions {
                 let receivers = &self.receivers[subscription];
-                assert_eq!(receivers.slots()[membership.position as usize] as usize, slot);
+                assert_eq!(receivers.slots()[membership.position as usize], slot);
             }
         }
         let listed: usize = self.receivers.values().map(Receivers::len).sum();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::router::{Horizon, Realm};
+use crate::router::{Horizon, Realm, Slot};
 use crate::wamp::MatchPolicy;
 
 /// Names one delivery that was interrupted.
@@ -26,7 +26,7 @@ pub(super) struct Receivers {
     /// As far as that of any session of the list.
     pub(super) horizon: Horizon,
     /// Each session of the list holds its own position in it.
-    slots: Vec<u32>,
+    slots: Vec<Slot>,
     suspended: Vec<Suspended>,
 }
 
@@ -46,7 +46,7 @@ impl Receivers {
     }
 
     #[inline]
-    pub(super) fn slots(&self) -> &[u32] {
+    pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
@@ -64,13 +64,13 @@ impl Receivers {
     }
 
     /// Enters a receiver at [`Self::next_position`].
-    pub(super) fn join(&mut self, slot: u32) {
+    pub(super) fn join(&mut self, slot: Slot) {
         self.slots.push(slot);
     }
 
     /// Takes a receiver out. `moved` is told the slot and the new position of each that had to
     /// move, which is one unless deliveries are interrupted.
-    pub(super) fn leave(&mut self, position: u32, mut moved: impl FnMut(u32, u32)) {
+    pub(super) fn leave(&mut self, position: u32, mut moved: impl FnMut(Slot, u32)) {
         let mut hole = position as usize;
         if !self.suspended.is_empty() {
             // Everybody must stay on the right side of every border: so the last one of each part
@@ -133,7 +133,7 @@ mod tests {
         let router = Router::new(Settings::default(), realms, 1, HashSeed::new(1));
         let realm = router.realm("realm1").expect("it has the default name");
         let mut receivers = Receivers::new(Arc::clone(realm), "com.x", MatchPolicy::Exact);
-        (0..count).for_each(|slot| receivers.join(slot));
+        (0..count).for_each(|slot| receivers.join(Slot::new(slot)));
         receivers
     }
 
@@ -151,22 +151,22 @@ mod tests {
             let mut receivers = receivers(10);
             receivers.suspend(1, first..10);
             receivers.suspend(2, second..10);
-            receivers.join(10);
+            receivers.join(Slot::new(10));
             let mut positions: Vec<u32> = (0..11).collect();
             let mut gone = Vec::new();
             for leaver in leavers {
                 let slot = receivers.slots()[leaver as usize];
                 gone.push(slot);
-                receivers.leave(leaver, |slot, position| positions[slot as usize] = position);
+                receivers.leave(leaver, |slot, position| positions[slot.index()] = position);
                 for (position, slot) in receivers.slots().iter().enumerate() {
-                    assert_eq!(positions[*slot as usize] as usize, position);
+                    assert_eq!(positions[slot.index()] as usize, position);
                 }
             }
             for (delivery, begun) in [(1, first), (2, second)] {
                 let rest = receivers.resume(delivery).expect("it was interrupted");
-                let mut served: Vec<u32> = receivers.slots()[rest].to_vec();
+                let mut served: Vec<Slot> = receivers.slots()[rest].to_vec();
                 served.sort_unstable();
-                let expected = (begun as u32..10).filter(|slot| !gone.contains(slot));
+                let expected = (begun..10).map(Slot::at).filter(|slot| !gone.contains(slot));
                 assert_eq!(served, expected.collect::<Vec<_>>(), "{gone:?}");
             }
             assert_eq!(receivers.resume(1), None);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::work::LOOKUP_UNITS;
 use super::{SendError, Shard};
-use crate::router::{Found, Horizon, Look, Record, RetainedEvent};
+use crate::router::{Found, Horizon, Look, Record, RetainedEvent, Slot};
 use crate::session::Session;
 use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
@@ -14,7 +14,7 @@ impl Shard {
     /// on the realm. What is to be saved goes to [`Shard::records`].
     pub(super) fn retain(
         &mut self,
-        slot: u32,
+        slot: Slot,
         departed: Option<&Session>,
         topic: &str,
         event: RetainedEvent,
@@ -41,11 +41,11 @@ impl Shard {
     ///
     /// `joins` says that the subscription is new to the session: what came so does not come a
     /// second time when the mail brings it. Else it may, since it is owed.
-    pub(super) fn send_retained(&mut self, slot: u32, subscription: SubscriptionId, joins: bool) {
+    pub(super) fn send_retained(&mut self, slot: Slot, subscription: SubscriptionId, joins: bool) {
         let limits = &self.router.settings.limits;
         let receivers = self.receivers.get(&subscription).expect("the session is in it");
         let (realm, policy) = (Arc::clone(&receivers.realm), receivers.policy);
-        let session = self.connections[slot as usize].session();
+        let session = self.connections[slot].session();
         let identity = session.expect("a subscriber has a session").identity();
         let mut look = Look::new(policy, limits.retained_per_subscribe);
         while !look.is_done() {
@@ -76,11 +76,11 @@ impl Shard {
     }
 
     /// Events up to this number have come with a subscription.
-    fn note_retained(&mut self, slot: u32, subscription: SubscriptionId, until: u64) {
+    fn note_retained(&mut self, slot: Slot, subscription: SubscriptionId, until: u64) {
         if let Some(receivers) = self.receivers.get_mut(&subscription) {
             receivers.horizon.widen(Horizon { retained_until: until, after_meta: 0 });
         }
-        let session = self.connections[slot as usize].session_mut();
+        let session = self.connections[slot].session_mut();
         let held = session.and_then(|session| session.subscriptions.get_mut(&subscription));
         if let Some(membership) = held {
             membership.horizon.retained_until = until;
@@ -90,7 +90,7 @@ impl Shard {
     /// `false` if there is no room for more: nobody is disconnected for what it asked to get.
     fn send_one_retained(
         &mut self,
-        slot: u32,
+        slot: Slot,
         subscription: SubscriptionId,
         topic: Option<&Arc<str>>,
         event: &RetainedEvent,
@@ -107,7 +107,7 @@ impl Shard {
             details: &details,
             payload: event.payload.as_payload(),
         };
-        let connection = &mut self.connections[slot as usize];
+        let connection = &mut self.connections[slot];
         let encoding = (connection.codec, connection.framing);
         // Given up as soon as it is larger than what there is room for.
         let room = room_bytes.saturating_sub(connection.output.waiting_bytes() + HEADER_BYTES);

@@ -5,6 +5,7 @@ use super::lifecycle::EndReason;
 use super::work::LOOKUP_UNITS;
 use super::{InputStatus, Owner, Shard};
 use crate::clock::Millis;
+use crate::router::Slot;
 use crate::transport::CloseCode;
 
 impl Shard {
@@ -15,14 +16,14 @@ impl Shard {
 
     /// Does what is due, as much as a step allows. `may_judge` says whether the socket of a slot
     /// was looked at, so that what its peer has not done can be held against it.
-    pub(super) fn handle_timeout(&mut self, now: Millis, may_judge: impl Fn(u32, Due) -> bool) {
+    pub(super) fn handle_timeout(&mut self, now: Millis, may_judge: impl Fn(Slot, Due) -> bool) {
         self.work.begin_step();
         self.joining.look_later(now);
         while !self.work.is_step_over()
             && let Some(owner) = self.timers.pop_due(now)
         {
             self.work.charge(LOOKUP_UNITS);
-            let Some(connection) = self.connections.get_mut(owner.slot as usize) else { continue };
+            let Some(connection) = self.connections.get_mut(owner.slot) else { continue };
             if connection.generation == owner.generation {
                 connection.clock.armed = None;
                 self.check_deadline(owner.slot, &may_judge, now);
@@ -40,7 +41,7 @@ impl Shard {
 
     /// Begins all waiting for peers anew: for some time nobody could be heard.
     pub(super) fn start_patience_anew(&mut self, now: Millis) {
-        for (_, connection) in &mut self.connections {
+        for connection in self.connections.iter_mut() {
             connection.clock.forgive(now);
             if connection.session().is_none() {
                 connection.clock.since = now;
@@ -49,8 +50,8 @@ impl Shard {
     }
 
     /// Puts the connection's next deadline into the heap, unless an earlier entry is there.
-    pub(super) fn rearm(&mut self, slot: u32, now: Millis) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+    pub(super) fn rearm(&mut self, slot: Slot, now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         let output = &self.router.settings.output;
         let timeouts = &self.router.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
@@ -62,14 +63,14 @@ impl Shard {
         self.arm(slot, deadline.at.max(now + 1));
     }
 
-    fn arm(&mut self, slot: u32, at: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    fn arm(&mut self, slot: Slot, at: Millis) {
+        let connection = &mut self.connections[slot];
         connection.clock.armed = Some(at);
         self.timers.arm(at, Owner { slot, generation: connection.generation });
     }
 
-    fn check_deadline(&mut self, slot: u32, may_judge: impl Fn(u32, Due) -> bool, now: Millis) {
-        let connection = &self.connections[slot as usize];
+    fn check_deadline(&mut self, slot: Slot, may_judge: impl Fn(Slot, Due) -> bool, now: Millis) {
+        let connection = &self.connections[slot];
         let output = &self.router.settings.output;
         let timeouts = &self.router.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
@@ -90,7 +91,7 @@ impl Shard {
         }
     }
 
-    fn handle_due(&mut self, slot: u32, due: Due, now: Millis) {
+    fn handle_due(&mut self, slot: Slot, due: Due, now: Millis) {
         match due {
             Due::Handshake => self.refuse_late(slot, now),
             Due::Answer | Due::Judgement => self.fail_late(slot, due, now),
@@ -107,8 +108,8 @@ impl Shard {
         }
     }
 
-    fn refuse_late(&mut self, slot: u32, now: Millis) {
-        let connection = &self.connections[slot as usize];
+    fn refuse_late(&mut self, slot: Slot, now: Millis) {
+        let connection = &self.connections[slot];
         self.counters.connections_refused.increment();
         let negotiating = matches!(connection.phase, Phase::Negotiating);
         let reason = if negotiating { "handshake_timeout" } else { "hello_timeout" };
@@ -118,8 +119,8 @@ impl Shard {
         self.close_transport(slot, CloseCode::Policy, "no HELLO in time", now);
     }
 
-    fn ping(&mut self, slot: u32, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    fn ping(&mut self, slot: Slot, now: Millis) {
+        let connection = &mut self.connections[slot];
         self.reply.clear();
         connection.transport.encode_ping(&[], &mut self.reply);
         connection.clock.ping_sent = Some(now);

@@ -7,19 +7,20 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use crate::clock::Millis;
+use crate::router::Slot;
 use crate::wamp::{RequestId, SessionId};
 
 /// A connection, told apart from earlier ones in the same slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Owner {
-    pub(super) slot: u32,
+    pub(super) slot: Slot,
     pub(super) generation: u32,
 }
 
 /// A call with a timeout, at its caller's shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CallTimer {
-    pub(super) slot: u32,
+    pub(super) slot: Slot,
     pub(super) session: SessionId,
     pub(super) call: RequestId,
 }

@@ -71,7 +71,7 @@ impl Shard {
     /// At the shard of the session that has caused a meta event: it waits, or waits no more. Who
     /// has given everything back causes no more, and need not be told.
     pub(super) fn handle_unheard(&mut self, cause: SessionRef, waits: bool) {
-        let connection = self.connections.get(cause.slot as usize);
+        let connection = self.connections.get(cause.slot);
         let holder = connection.and_then(|connection| connection.holder());
         if holder.is_none_or(|session| session.id != cause.session) {
             return;

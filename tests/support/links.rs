@@ -6,7 +6,7 @@ use std::io::{Error, ErrorKind, Result};
 
 use stentor::authentication::Check;
 use stentor::clock::Millis;
-use stentor::router::{Deposit, HISTORY, Receipt, SessionRef, ShardId, ShardSet};
+use stentor::router::{Deposit, HISTORY, Receipt, SessionRef, ShardId, ShardSet, Slot};
 use stentor::shard::{Batch, Wire};
 
 use super::Store;
@@ -15,7 +15,7 @@ use super::Store;
 #[derive(Debug)]
 pub(crate) struct Pipe {
     pub(crate) shard: usize,
-    pub(crate) slot: u32,
+    pub(crate) slot: Slot,
     /// Bytes that the client sent and the router has not read.
     pub(crate) inbound: Vec<u8>,
     /// Bytes that the router wrote and the client has not read.
@@ -53,7 +53,7 @@ pub(crate) struct Ended {
 }
 
 impl Pipe {
-    pub(crate) fn new(shard: usize, slot: u32, capacity: usize, now: Millis) -> Self {
+    pub(crate) fn new(shard: usize, slot: Slot, capacity: usize, now: Millis) -> Self {
         Self {
             shard,
             slot,
@@ -125,7 +125,7 @@ pub(crate) struct Links {
     pub(crate) resumed: Vec<bool>,
     /// Batches under way, by sender and receiver.
     mail: BTreeMap<(usize, usize), VecDeque<Batch>>,
-    by_slot: BTreeMap<(usize, u32), usize>,
+    by_slot: BTreeMap<(usize, Slot), usize>,
     /// Bytes that wait at each place.
     queued: BTreeMap<ShardId, usize>,
     /// Shards that wait for room at a place.
@@ -188,7 +188,8 @@ impl Links {
 
     /// The open sockets of a shard that `wanted` picks out.
     pub(crate) fn open_pipes(&self, shard: usize, wanted: impl Fn(&Pipe) -> bool) -> Vec<usize> {
-        let of_shard = self.by_slot.range((shard, 0)..=(shard, u32::MAX)).map(|(_, pipe)| *pipe);
+        let of_shard =
+            self.by_slot.range((shard, Slot::new(0))..=(shard, Slot::MAX)).map(|(_, pipe)| *pipe);
         of_shard.filter(|pipe| wanted(&self.pipes[*pipe])).collect()
     }
 
@@ -202,7 +203,7 @@ impl Links {
         }
     }
 
-    fn pipe(&mut self, slot: u32) -> &mut Pipe {
+    fn pipe(&mut self, slot: Slot) -> &mut Pipe {
         let pipe = self.by_slot[&(self.shard, slot)];
         &mut self.pipes[pipe]
     }
@@ -219,7 +220,7 @@ impl Links {
 }
 
 impl Wire for Links {
-    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> Result<usize> {
+    fn read(&mut self, slot: Slot, buffer: &mut [u8]) -> Result<usize> {
         let pipe = self.pipe(slot);
         if pipe.broken {
             return Err(ErrorKind::ConnectionReset.into());
@@ -233,7 +234,7 @@ impl Wire for Links {
         Ok(length)
     }
 
-    fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<usize> {
+    fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<usize> {
         let pipe = self.pipe(slot);
         assert!(!pipe.ended, "nothing is written behind the end");
         if pipe.broken {
@@ -255,17 +256,17 @@ impl Wire for Links {
         if taken.is_empty() { Err(Error::from(ErrorKind::WouldBlock)) } else { Ok(taken.len()) }
     }
 
-    fn kept(&self, slot: u32) -> usize {
+    fn kept(&self, slot: Slot) -> usize {
         let pipe = &self.pipes[self.by_slot[&(self.shard, slot)]];
         pipe.kept.as_ref().map_or(0, Vec::len)
     }
 
-    fn shut_down_writing(&mut self, slot: u32) {
+    fn shut_down_writing(&mut self, slot: Slot) {
         assert_eq!(self.kept(slot), 0, "the end comes behind what is kept");
         self.pipe(slot).ended = true;
     }
 
-    fn close(&mut self, slot: u32) {
+    fn close(&mut self, slot: Slot) {
         let pipe = self.by_slot.remove(&(self.shard, slot)).expect("the slot has a socket");
         let pipe = &mut self.pipes[pipe];
         pipe.closed = true;

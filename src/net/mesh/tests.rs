@@ -10,7 +10,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use rand::RngExt;
 
 use super::{Inbox, Mesh, Parcel};
-use crate::router::{HISTORY, SessionRef, ShardId, ShardSet};
+use crate::router::{HISTORY, SessionRef, ShardId, ShardSet, Slot};
 use crate::shard::{Cancellation, Mail};
 use crate::wamp::{CancelMode, RequestId, SessionId};
 
@@ -27,7 +27,7 @@ fn mesh(shards: usize, high_mark_bytes: usize) -> (Arc<Mesh>, Vec<Poll>, Vec<Inb
 /// A piece of mail that carries its sender and a number.
 fn mail(from: ShardId, number: u64) -> Mail {
     let session = SessionId::new(u64::from(from.0) + 1).unwrap();
-    let callee = SessionRef { session, slot: 0, shard: from };
+    let callee = SessionRef { session, slot: Slot::new(0), shard: from };
     let call = RequestId::new(number + 1).unwrap();
     let mode = CancelMode::Skip;
     Mail::Cancel(Cancellation { callee, caller: session, call, serial: 0, mode })

@@ -9,7 +9,7 @@ use super::super::timers::CallTimer;
 use super::super::{Carried, Mail, Outcome, Return, SendError, Shard};
 use super::details::is_mode;
 use crate::clock::Millis;
-use crate::router::SessionRef;
+use crate::router::{SessionRef, Slot};
 use crate::session::{Answered, PendingInvocation};
 use crate::wamp::{
     CancelMode, Dict, Feature, InvocationError, Payload, RequestId, Role, RouterMessage, Value,
@@ -19,13 +19,13 @@ use crate::wamp::{
 impl Shard {
     pub(in crate::shard) fn handle_yield(
         &mut self,
-        slot: u32,
+        slot: Slot,
         answer: Yield<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
         let Yield { request, options, payload } = answer;
         let is_mode = is_mode(options.passthru.as_deref());
-        let session = self.joined(slot);
+        let session = self.connections.joined_mut(slot);
         if is_mode && !session.roles.has(Role::Callee, Feature::PayloadPassthruMode) {
             return Err(Violation::PassthruNotAnnounced { message: "YIELD", role: "callee" });
         }
@@ -49,27 +49,29 @@ impl Shard {
     /// A progressive YIELD. Nobody gets one that was not asked for (AP-PCR-04).
     fn pass_progress(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         mut details: Dict,
         payload: Payload<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
-        let (caller, call, serial) = match self.joined(slot).invocations.peek(request) {
-            Answered::Pending(pending) if pending.receive_progress => {
-                (pending.caller, pending.call, pending.serial)
-            }
-            Answered::Pending(_) | Answered::Over => return Ok(()),
-            Answered::NeverIssued => {
-                return Err(Violation::NeverInvoked { message: "YIELD", request });
-            }
-        };
+        let (caller, call, serial) =
+            match self.connections.joined_mut(slot).invocations.peek(request) {
+                Answered::Pending(pending) if pending.receive_progress => {
+                    (pending.caller, pending.call, pending.serial)
+                }
+                Answered::Pending(_) | Answered::Over => return Ok(()),
+                Answered::NeverIssued => {
+                    return Err(Violation::NeverInvoked { message: "YIELD", request });
+                }
+            };
         if caller.shard != self.id {
-            self.connections[slot as usize].feeds.insert(caller.shard);
+            self.connections[slot].feeds.insert(caller.shard);
         }
         if let Err((error, message)) = self.may_carry(caller.shard, &payload) {
             // A gap in the results cannot be hidden: the call fails.
-            let callee = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
+            let callee =
+                SessionRef { session: self.connections.joined_mut(slot).id, slot, shard: self.id };
             self.interrupt(callee, request);
             let outcome = Outcome::Refused { error, message };
             self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
@@ -83,7 +85,7 @@ impl Shard {
 
     pub(in crate::shard) fn handle_invocation_error(
         &mut self,
-        slot: u32,
+        slot: Slot,
         error: InvocationError<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
@@ -102,18 +104,18 @@ impl Shard {
 
     fn finish_invocation(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         message: &'static str,
         outcome: Outcome,
         payload: Payload<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
-        match self.joined(slot).invocations.answer(request) {
+        match self.connections.joined_mut(slot).invocations.answer(request) {
             Answered::Pending(PendingInvocation { caller, call, serial, .. }) => {
                 self.counters.invocations.subtract(1);
                 if caller.shard != self.id {
-                    self.connections[slot as usize].feeds.insert(caller.shard);
+                    self.connections[slot].feeds.insert(caller.shard);
                 }
                 self.return_to(Return { caller, call, serial, outcome }, payload, now);
                 Ok(())
@@ -147,7 +149,7 @@ impl Shard {
         now: Millis,
     ) {
         let Return { caller, call, serial, outcome } = answer;
-        let Some(session) = self.find_mut(caller) else { return };
+        let Some(session) = self.connections.find_mut(caller) else { return };
         let Entry::Occupied(entry) = session.calls.entry(call) else { return };
         let pending = entry.get();
         if pending.serial != serial {
@@ -173,7 +175,7 @@ impl Shard {
     /// The last message of a call.
     fn send_outcome(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         outcome: &Outcome,
         payload: Payload<'_>,
@@ -222,7 +224,7 @@ impl Shard {
             self.give_up(caller, call, CancelMode::KillNoWait, refusal);
             return;
         }
-        let Some(session) = self.find_mut(caller) else { return };
+        let Some(session) = self.connections.find_mut(caller) else { return };
         let pending = session.calls.get_mut(&call);
         let Some(extra) = pending.and_then(|pending| pending.extra.as_mut()) else { return };
         let (before, timeout_ms) = (extra.deadline, extra.timeout_ms);
@@ -242,7 +244,7 @@ impl Shard {
     /// A callee's error that is too large goes without its payload first (TR-SZ-01).
     fn send_call_error(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         error: &str,
         details: &Dict,

@@ -16,7 +16,7 @@ use super::details::{
 use super::{CALLEE_LEFT, NO_SUCH_PROCEDURE};
 use crate::authorization::{Action, Terms};
 use crate::clock::Millis;
-use crate::router::{PickError, Picked, SessionRef, Tour, Traits};
+use crate::router::{PickError, Picked, SessionRef, Slot, Tour, Traits};
 use crate::session::{CallExtra, PendingCall, PendingInvocation, Retained, Upload};
 use crate::wamp::{
     Call, Dict, Feature, MatchPolicy, Payload, Role, RouterMessage, Value, WampError, code,
@@ -26,11 +26,11 @@ use crate::wamp::{
 impl Shard {
     pub(in crate::shard) fn handle_call(
         &mut self,
-        slot: u32,
+        slot: Slot,
         call: Call<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
-        if self.joined(slot).ended_uploads.is_some()
+        if self.connections.joined_mut(slot).ended_uploads.is_some()
             && let Some(handled) = self.continue_call(slot, &call, now)
         {
             return handled;
@@ -44,7 +44,11 @@ impl Shard {
         if is_reserved(&call.procedure) {
             if call.options.progress {
                 // The first chunk is answered; what follows is late.
-                self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
+                self.connections
+                    .joined_mut(slot)
+                    .ended_uploads
+                    .get_or_insert_default()
+                    .insert(call.request);
             }
             self.handle_meta_call(slot, &call);
             return Ok(());
@@ -59,7 +63,11 @@ impl Shard {
             Err(refused) => {
                 self.counters.calls_refused.increment();
                 if call.options.progress {
-                    self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
+                    self.connections
+                        .joined_mut(slot)
+                        .ended_uploads
+                        .get_or_insert_default()
+                        .insert(call.request);
                 }
                 let asked = Asked(Action::Call, &call.procedure);
                 self.refuse_request(slot, Some((code::CALL, call.request)), asked, refused);
@@ -69,9 +77,9 @@ impl Shard {
     }
 
     /// Every check that can refuse a call: URI, permission, limits, then registration (BP-CALL-01).
-    fn route_call(&mut self, slot: u32, call: &Call<'_>) -> Result<(Picked, Terms), Refused> {
+    fn route_call(&mut self, slot: Slot, call: &Call<'_>) -> Result<(Picked, Terms), Refused> {
         let limits = &self.router.settings.limits;
-        let session = self.connections[slot as usize].session_mut().expect("it has called");
+        let session = self.connections.joined_mut(slot);
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &session.realm;
         let procedure = &*call.procedure;
@@ -104,13 +112,13 @@ impl Shard {
     }
 
     /// Whether there is room for what has to be kept of a call.
-    fn check_room(&self, slot: u32, call: &Call<'_>, traits: Traits) -> Result<(), Refusal> {
+    fn check_room(&self, slot: Slot, call: &Call<'_>, traits: Traits) -> Result<(), Refusal> {
         let bytes = kept_bytes(call, traits);
         if bytes == 0 {
             return Ok(());
         }
         let limits = &self.router.settings.limits;
-        let session = self.connections[slot as usize].session().expect("it has called");
+        let session = self.connections.joined(slot);
         let all = self.router.counters().iter().map(|c| c.kept_bytes.get()).sum::<u64>();
         if session.kept_bytes + bytes > limits.kept_bytes_per_session
             || all + bytes as u64 > limits.kept_total_bytes as u64
@@ -121,12 +129,19 @@ impl Shard {
     }
 
     /// Records a call that nothing refuses any more, and brings it to its callee.
-    fn start_call(&mut self, slot: u32, call: Call<'_>, picked: Picked, terms: Terms, now: Millis) {
+    fn start_call(
+        &mut self,
+        slot: Slot,
+        call: Call<'_>,
+        picked: Picked,
+        terms: Terms,
+        now: Millis,
+    ) {
         let max_ms = self.settings().limits.call_timeout_ms_max;
         let strict_roles = self.settings().strict_roles;
         let timeout_ms = dealer_timeout_ms(&call.options, picked.traits, max_ms);
         let shard = self.id;
-        let session = self.joined(slot);
+        let session = self.connections.joined_mut(slot);
         session.last_call = session.last_call.wrapping_add(1);
         let serial = session.last_call;
         let caller = SessionRef { session: session.id, slot, shard };
@@ -183,7 +198,7 @@ impl Shard {
         } else {
             let carried = Carried::invoke(invoke, payload.to_buf(), self.router.held(self.id));
             self.post(shard, Mail::Invoke(Box::new(carried)));
-            self.connections[slot as usize].feeds.insert(shard);
+            self.connections[slot].feeds.insert(shard);
         }
     }
 
@@ -200,7 +215,7 @@ impl Shard {
         }
         let Invoke { caller, call, callee, registration, serial, ref details, .. } = invoke;
         let limit = self.settings().limits.invocations_per_session;
-        let outcome = match self.find(callee) {
+        let outcome = match self.connections.find(callee) {
             None => Err(CALLEE_LEFT),
             Some(session) if !session.registrations.contains_key(&registration) => {
                 Err(NO_SUCH_PROCEDURE)
@@ -216,7 +231,8 @@ impl Shard {
         };
         match outcome {
             Ok(()) => {
-                let session = self.find_mut(callee).expect("the session was just looked up");
+                let session =
+                    self.connections.find_mut(callee).expect("the session was just looked up");
                 session.invocations.insert(PendingInvocation {
                     caller,
                     call,
@@ -241,7 +257,7 @@ impl Shard {
     /// fits is known only now.
     pub(super) fn bring_to_callee(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: &RouterMessage<'_>,
     ) -> Result<(), Refusal> {
         match self.send_if_it_fits(slot, message) {

@@ -4,7 +4,7 @@ use super::super::broker::Refusal;
 use super::super::timers::CallTimer;
 use super::super::{Cancellation, Mail, Shard};
 use crate::clock::Millis;
-use crate::router::SessionRef;
+use crate::router::{SessionRef, Slot};
 use crate::session::PendingCall;
 use crate::wamp::{
     Cancel, CancelMode, Choice, Feature, RequestId, Role, RouterMessage, WampError, code,
@@ -12,9 +12,9 @@ use crate::wamp::{
 
 impl Shard {
     /// A CANCEL for a call that is over came too late and is ignored (AP-CAN-04).
-    pub(in crate::shard) fn handle_cancel(&mut self, slot: u32, cancel: Cancel) {
+    pub(in crate::shard) fn handle_cancel(&mut self, slot: Slot, cancel: Cancel) {
         let (shard, call) = (self.id, cancel.request);
-        let session = self.joined(slot);
+        let session = self.connections.joined_mut(slot);
         let caller = SessionRef { session: session.id, slot, shard };
         let Some(pending) = session.calls.get_mut(&call) else { return };
         let Choice::Known(mode) = cancel.mode else {
@@ -35,7 +35,7 @@ impl Shard {
     /// The dealer's timer for a call ran out (AP-TMO-02).
     pub(in crate::shard) fn time_out_call(&mut self, at: Millis, due: CallTimer) {
         let caller = SessionRef { session: due.session, slot: due.slot, shard: self.id };
-        let connection = self.connections.get_mut(due.slot as usize);
+        let connection = self.connections.get_mut(due.slot);
         if let Some(leaving) = connection.and_then(|connection| connection.leaving.as_mut())
             && leaving.session.id == due.session
         {
@@ -64,7 +64,7 @@ impl Shard {
 
     /// Takes a call out of its caller's session, with all that was kept for it.
     pub(super) fn end_call(&mut self, caller: SessionRef, call: RequestId) -> Option<PendingCall> {
-        let pending = self.find_mut(caller)?.calls.remove(&call)?;
+        let pending = self.connections.find_mut(caller)?.calls.remove(&call)?;
         self.forget_call(caller, call, &pending);
         Some(pending)
     }
@@ -84,7 +84,7 @@ impl Shard {
             self.timers.disarm_call(at, timer);
         }
         if extra.upload.as_ref().is_some_and(|upload| upload.open)
-            && let Some(session) = self.find_mut(caller)
+            && let Some(session) = self.connections.find_mut(caller)
         {
             session.ended_uploads.get_or_insert_default().insert(call);
         }
@@ -94,7 +94,7 @@ impl Shard {
     pub(super) fn forget_kept(&mut self, caller: SessionRef, bytes: usize) {
         if bytes > 0 {
             self.counters.kept_bytes.subtract(bytes as u64);
-            if let Some(session) = self.find_mut(caller) {
+            if let Some(session) = self.connections.find_mut(caller) {
                 session.kept_bytes -= bytes;
             }
         }
@@ -119,7 +119,7 @@ impl Shard {
     /// The callee's side: without `kill` nobody waits for its answer any more (BP-CALL-06).
     pub(in crate::shard) fn handle_cancellation(&mut self, cancellation: Cancellation) {
         let Cancellation { callee, caller, call, serial, mode } = cancellation;
-        let Some(session) = self.find_mut(callee) else { return };
+        let Some(session) = self.connections.find_mut(callee) else { return };
         let can_interrupt = session.roles.has(Role::Callee, Feature::CallCanceling);
         let found = session.invocations.of_call(caller, call, serial);
         let Some((request, invocation)) = found else { return };
@@ -137,7 +137,7 @@ impl Shard {
 
     /// Ends an invocation at its callee's shard, and tells the callee if it can be told.
     pub(super) fn interrupt(&mut self, callee: SessionRef, request: RequestId) {
-        let Some(session) = self.find_mut(callee) else { return };
+        let Some(session) = self.connections.find_mut(callee) else { return };
         let can_interrupt = session.roles.has(Role::Callee, Feature::CallCanceling);
         if let crate::session::Answered::Pending(ended) = session.invocations.answer(request) {
             self.counters.invocations.subtract(1);
@@ -147,7 +147,7 @@ impl Shard {
         }
     }
 
-    fn send_interrupt(&mut self, slot: u32, request: RequestId, mode: &str) {
+    fn send_interrupt(&mut self, slot: Slot, request: RequestId, mode: &str) {
         // Thousands of them must not end a callee that is busy; it may answer all the same.
         if self.is_choked(slot, 0) {
             return;

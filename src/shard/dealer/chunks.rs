@@ -6,21 +6,21 @@ use super::super::mail::NO_PAYLOAD;
 use super::super::{Invoke, Outcome, Return, Shard};
 use super::call::CALLEE_BEHIND;
 use crate::clock::Millis;
-use crate::router::{RequestIdCheck, SessionRef};
+use crate::router::{RequestIdCheck, SessionRef, Slot};
 use crate::wamp::{Call, CancelMode, Payload, RouterMessage, Value, WampError, code};
 
 impl Shard {
     /// Handles a CALL that is no new one; `None` if it is (AP-PCI-08).
     pub(super) fn continue_call(
         &mut self,
-        slot: u32,
+        slot: Slot,
         call: &Call<'_>,
         now: Millis,
     ) -> Option<Result<(), Violation>> {
         let check = self.settings().request_ids;
         let (shard, request) = (self.id, call.request);
         let is_last = !call.options.progress;
-        let session = self.joined(slot);
+        let session = self.connections.joined_mut(slot);
         let Some(pending) = session.calls.get_mut(&request) else {
             let ended = session.ended_uploads.as_mut()?;
             let is_past = session.request_ids.is_past(request);
@@ -71,7 +71,7 @@ impl Shard {
     /// The callee's side of a further chunk; one for an invocation that is over is discarded.
     pub(super) fn handle_chunk(&mut self, invoke: &Invoke, payload: Payload<'_>, now: Millis) {
         let Invoke { caller, call, callee, registration, serial, ref details, .. } = *invoke;
-        let Some(session) = self.find_mut(callee) else { return };
+        let Some(session) = self.connections.find_mut(callee) else { return };
         let found = session.invocations.of_call(caller.session, call, serial);
         let Some((request, _)) = found else { return };
         let message = RouterMessage::Invocation { request, registration, details, payload };

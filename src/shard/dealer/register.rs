@@ -8,7 +8,7 @@ use super::super::broker::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
 use super::super::inbound::Violation;
 use crate::authorization::Action;
 use crate::router::{
-    Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Traits,
+    Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Slot, Traits,
 };
 use crate::session::RegisteredPattern;
 use crate::wamp::{
@@ -18,7 +18,7 @@ use crate::wamp::{
 impl Shard {
     pub(in crate::shard) fn handle_register(
         &mut self,
-        slot: u32,
+        slot: Slot,
         register: &Register<'_>,
     ) -> Result<(), Violation> {
         let session = self.accept_request(slot, register.request, Role::Callee, "REGISTER")?;
@@ -51,7 +51,7 @@ impl Shard {
                 self.announce_registration(&realm, session, registration, created);
                 let uri = register.procedure.as_ref().into();
                 let pattern = RegisteredPattern { uri, policy };
-                self.joined(slot).registrations.insert(registration, pattern);
+                self.connections.joined_mut(slot).registrations.insert(registration, pattern);
                 self.counters.registrations.increment();
                 let request = register.request;
                 self.answer(slot, &RouterMessage::Registered { request, registration });
@@ -70,7 +70,7 @@ impl Shard {
     /// Every check that can refuse a registration: URI, permission, then options and limits.
     fn check_register(
         &mut self,
-        slot: u32,
+        slot: Slot,
         realm: &Realm,
         held: usize,
         register: &Register<'_>,
@@ -93,7 +93,7 @@ impl Shard {
     /// Pending invocations stay valid after UNREGISTER (BP-REG-02).
     pub(in crate::shard) fn handle_unregister(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         registration: RegistrationId,
     ) -> Result<(), Violation> {
@@ -119,7 +119,7 @@ impl Shard {
         registration: RegistrationId,
         reason: Option<&str>,
     ) {
-        let Some(session) = self.find_mut(callee) else { return };
+        let Some(session) = self.connections.find_mut(callee) else { return };
         let announced = session.roles.has(Role::Callee, Feature::RegistrationRevocation);
         let Some(pattern) = session.registrations.remove(&registration) else { return };
         let realm = Arc::clone(&session.realm);

@@ -16,7 +16,7 @@ impl Shard {
     /// the order of calls of this caller and another callee is lost: the specification wants that.
     pub(super) fn reroute(&mut self, caller: SessionRef, call: RequestId, now: Millis) {
         let random = self.random();
-        let Some(session) = self.find_mut(caller) else { return };
+        let Some(session) = self.connections.find_mut(caller) else { return };
         let realm = Arc::clone(&session.realm);
         let Some(pending) = session.calls.get_mut(&call) else { return };
         let retained = pending.extra.as_mut().and_then(|extra| extra.retained.as_mut());
@@ -44,7 +44,7 @@ impl Shard {
         now: Millis,
     ) -> Result<(), Refusal> {
         let strict_roles = self.settings().strict_roles;
-        let session = self.find_mut(caller).expect("the session was just looked up");
+        let session = self.connections.find_mut(caller).expect("the session was just looked up");
         let mut pending = session.calls.remove(&call).expect("the call was just looked up");
         let extra = pending.extra.as_mut().expect("a call to be routed again has been retained");
         let retained = extra.retained.as_ref().expect("it has been retained");

@@ -8,7 +8,7 @@ use super::super::{EventHead, Mail, Shard};
 use super::details_of;
 use crate::router::{
     Audience, Departure, Described, HeldMetaEvent, MetaTopic, Numbering, Realm, SessionRef,
-    ShardSet,
+    ShardSet, Slot,
 };
 use crate::session::Session;
 use crate::wamp::{
@@ -41,7 +41,7 @@ impl MetaEvent {
 
 impl Shard {
     /// `wamp.session.on_join`.
-    pub(in crate::shard) fn announce_join(&mut self, slot: u32, session: &Session) {
+    pub(in crate::shard) fn announce_join(&mut self, slot: Slot, session: &Session) {
         let topic = MetaTopic::SessionOnJoin;
         let Some(number) = session.realm.feed.number(topic) else { return };
         let details = super::sessions::session_details(session.id, &session.profile);
@@ -53,7 +53,7 @@ impl Shard {
     }
 
     /// `wamp.session.on_leave`.
-    pub(in crate::shard) fn announce_leave(&mut self, slot: u32, session: &Session) {
+    pub(in crate::shard) fn announce_leave(&mut self, slot: Slot, session: &Session) {
         let profile = &session.profile;
         let (authid, authrole) = ((&*profile.authid).into(), (&*profile.authrole).into());
         let args = || vec![session.id.get().into(), authid, authrole];

@@ -170,7 +170,7 @@ impl Shard {
         let Some(mut survey) = self.surveys.pop_front() else { return false };
         let caller = survey.caller;
         // Whoever has left wants no answer, and its tickets are forgotten.
-        if self.find(caller.session).is_none() {
+        if self.connections.find(caller.session).is_none() {
             return true;
         }
         match self.go_through(&mut survey) {

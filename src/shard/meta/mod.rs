@@ -20,7 +20,7 @@ use super::broker::{Refusal, check_uri};
 use super::dealer::{NO_SUCH_PROCEDURE, check_disclosure};
 use crate::authorization::{Action, Terms};
 use crate::codec;
-use crate::router::SessionRef;
+use crate::router::{SessionRef, Slot};
 use crate::wamp::{
     Call, Dict, MatchPolicy, Payload, RequestId, RouterMessage, Timestamp, Value, WampError, code,
 };
@@ -124,8 +124,9 @@ pub(super) struct Caller {
 
 impl Shard {
     /// Answers a call of a reserved URI.
-    pub(super) fn handle_meta_call(&mut self, slot: u32, call: &Call<'_>) {
-        let session = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
+    pub(super) fn handle_meta_call(&mut self, slot: Slot, call: &Call<'_>) {
+        let session =
+            SessionRef { session: self.connections.joined_mut(slot).id, slot, shard: self.id };
         let caller = Caller { session, request: call.request };
         match self.answer_meta_call(caller, call) {
             Ok(Answer::Now(args, kwargs)) => self.send_meta_result(caller, &args, &kwargs),

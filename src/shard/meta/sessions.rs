@@ -142,7 +142,7 @@ impl Shard {
 
     /// At the session's shard. It may have ended meanwhile.
     pub(in crate::shard) fn handle_kill(&mut self, kill: &Kill, now: Millis) {
-        if self.find(kill.session).is_none() {
+        if self.connections.find(kill.session).is_none() {
             return;
         }
         self.counters.sessions_killed.increment();
@@ -152,12 +152,12 @@ impl Shard {
     }
 
     pub(super) fn realm_of(&mut self, caller: Caller) -> Arc<Realm> {
-        Arc::clone(&self.joined(caller.session.slot).realm)
+        Arc::clone(&self.connections.joined(caller.session.slot).realm)
     }
 
     /// The caller's realm, if the caller may end there what belongs to others (AP-SMA-07).
     pub(super) fn authorized_realm(&mut self, caller: Caller) -> Result<Arc<Realm>, Refusal> {
-        let session = self.joined(caller.session.slot);
+        let session = self.connections.joined_mut(caller.session.slot);
         let role = &*session.profile.authrole;
         // Where there are rules, one that names the procedure has granted the call.
         let is_granted = matches!(session.permissions, Permissions::Rules(_));

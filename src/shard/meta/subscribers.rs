@@ -157,7 +157,7 @@ impl Shard {
             return false;
         };
         self.work.charge(LOOKUP_UNITS);
-        if self.find(caller.session).is_none() {
+        if self.connections.find(caller.session).is_none() {
             self.roster.forget(caller.session.session);
             return true;
         }
@@ -204,7 +204,7 @@ impl Shard {
         self.work.charge(count);
         let mut sessions = Vec::new();
         if call.wants_names && count <= self.settings().limits.meta_list_items {
-            let ids = slots.iter().filter_map(|slot| self.connections[*slot as usize].session_id);
+            let ids = slots.iter().filter_map(|slot| self.connections[*slot].session_id);
             sessions.extend(ids);
         }
         self.post(call.asker, Mail::Roll(Roll { key: call.key, count, sessions }));
@@ -214,7 +214,7 @@ impl Shard {
         let limit = self.settings().limits.meta_list_items;
         let Some(question) = self.roster.answer(roll, limit) else { return };
         let Question { caller, wants_names, count, sessions, .. } = question;
-        if self.find(caller.session).is_none() {
+        if self.connections.find(caller.session).is_none() {
             return;
         }
         if !wants_names {
@@ -240,12 +240,12 @@ const TOO_MANY_QUESTIONS: Refusal = (
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::SessionRef;
+    use crate::router::{SessionRef, Slot};
     use crate::wamp::RequestId;
 
     fn question(number: u64, awaited: usize) -> Question {
         let session = SessionId::new(number).expect("a small number is an id");
-        let session = SessionRef { session, slot: 0, shard: ShardId(0) };
+        let session = SessionRef { session, slot: Slot::new(0), shard: ShardId(0) };
         let caller = Caller { session, request: RequestId::FIRST };
         Question { caller, wants_names: true, awaited, count: 0, sessions: Vec::new() }
     }

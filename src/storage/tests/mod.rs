@@ -14,7 +14,7 @@ use super::*;
 use crate::hash::HashSeed;
 use crate::router::{
     Audience, History, HistorySettings, HistoryStore, Identity, RealmSettings, RetainedEvent,
-    SessionRef, Settings, ShardId, StoredEvent,
+    SessionRef, Settings, ShardId, Slot, StoredEvent,
 };
 use crate::wamp::{Dict, PayloadBuf, PublicationId, RequestId, SessionId, Timestamp};
 
@@ -83,7 +83,7 @@ fn retain(router: &Router, topic: &str, number: u64) -> Vec<Record> {
 fn deposit(records: Vec<Record>, request: u64) -> (Vec<Deposit>, usize) {
     let session = SessionId::new(1).unwrap();
     let receipt = Receipt {
-        publisher: SessionRef { session, slot: 0, shard: ShardId(0) },
+        publisher: SessionRef { session, slot: Slot::new(0), shard: ShardId(0) },
         request: RequestId::new(request).unwrap(),
         publication: publication(request),
     };

@@ -1,0 +1,99 @@
+//! The connections of a shard by their slots, and the sessions on them.
+//!
+//! Who holds a [`Slot`] may find another connection in it, or none: [`SessionRef`] says which
+//! session is meant. Indexing is for whoever is dealing with the connection.
+
+use std::ops::{Index, IndexMut};
+
+use slab::Slab;
+
+use super::connection::Connection;
+use crate::router::{SessionRef, ShardId, Slot};
+use crate::session::Session;
+
+#[derive(Debug)]
+pub(super) struct Connections {
+    shard: ShardId,
+    slab: Slab<Connection>,
+    /// Tells the connections of a slot apart: that of the one which came last.
+    generation: u32,
+}
+
+impl Connections {
+    pub(super) const fn new(shard: ShardId) -> Self {
+        Self { shard, slab: Slab::new(), generation: 0 }
+    }
+
+    /// Takes in the connection that `make` makes of its generation.
+    pub(super) fn insert(&mut self, make: impl FnOnce(u32) -> Connection) -> Slot {
+        self.generation = self.generation.wrapping_add(1);
+        Slot::at(self.slab.insert(make(self.generation)))
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) {
+        self.slab.remove(slot.index());
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    #[inline]
+    pub(super) fn get(&self, slot: Slot) -> Option<&Connection> {
+        self.slab.get(slot.index())
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Connection> {
+        self.slab.get_mut(slot.index())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Connection)> {
+        self.slab.iter().map(|(index, connection)| (Slot::at(index), connection))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.slab.iter_mut().map(|(_, connection)| connection)
+    }
+
+    /// The session that is meant, if it is still here.
+    pub(super) fn find(&self, target: SessionRef) -> Option<&Session> {
+        debug_assert_eq!(target.shard, self.shard);
+        let session = self.get(target.slot)?.session()?;
+        (session.id == target.session).then_some(session)
+    }
+
+    pub(super) fn find_mut(&mut self, target: SessionRef) -> Option<&mut Session> {
+        debug_assert_eq!(target.shard, self.shard);
+        let session = self.get_mut(target.slot)?.session_mut()?;
+        (session.id == target.session).then_some(session)
+    }
+
+    /// The session whose message is being dealt with.
+    pub(super) fn joined(&self, slot: Slot) -> &Session {
+        self[slot].session().expect(NOT_JOINED)
+    }
+
+    #[inline]
+    pub(super) fn joined_mut(&mut self, slot: Slot) -> &mut Session {
+        self[slot].session_mut().expect(NOT_JOINED)
+    }
+}
+
+impl Index<Slot> for Connections {
+    type Output = Connection;
+
+    #[inline]
+    fn index(&self, slot: Slot) -> &Connection {
+        &self.slab[slot.index()]
+    }
+}
+
+impl IndexMut<Slot> for Connections {
+    #[inline]
+    fn index_mut(&mut self, slot: Slot) -> &mut Connection {
+        &mut self.slab[slot.index()]
+    }
+}
+
+const NOT_JOINED: &str = "only messages of an established session get here";
