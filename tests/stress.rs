@@ -89,11 +89,11 @@ fn who_has_joined_is_found_until_it_leaves() {
             for (held, (uri, _)) in held.iter().zip(PATTERNS) {
                 let hit = held.map(|id| found.iter().find(|fanout| fanout.subscription == id));
                 let reaches = |hit: Option<&stentor::router::Fanout>| {
-                    hit.is_some_and(|fanout| fanout.shards.contains(shard))
+                    hit.is_some_and(|fanout| fanout.to.contains(shard))
                 };
                 assert!(hit.is_none_or(reaches), "{uri:?} is joined and not found");
             }
-            let mine = found.iter().filter(|fanout| fanout.shards.contains(shard)).count();
+            let mine = found.iter().filter(|fanout| fanout.to.contains(shard)).count();
             assert_eq!(mine, held.iter().flatten().count(), "nothing is found after it has left");
         }
         for (held, (uri, policy)) in held.iter().zip(PATTERNS) {

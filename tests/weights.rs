@@ -10,7 +10,7 @@ use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::limits::Limits;
 use stentor::router::{
     Audience, Deposit, Fanouts, HeldCount, Identity, Numbering, Record, RetainedEvent,
-    RetainedTable, SessionRef, ShardId, Slot, StoredEvent,
+    RetainedTable, SessionRef, ShardId, Slot, StoredEvent, Weighed,
 };
 use stentor::shard::{Carried, Event, EventHead, Mail, Outcome, Return};
 use stentor::wamp::{

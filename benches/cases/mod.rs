@@ -12,9 +12,9 @@ use stentor::authorization::{Access, Permission, RoleSettings};
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
 use stentor::router::{
-    Deposit, RealmSettings, Router, SessionRef, Settings, ShardId, ShardSet, Slot,
+    Batch, Deposit, Destinations, RealmSettings, Router, SessionRef, Settings, ShardId, Slot,
 };
-use stentor::shard::{Admission, Batch, Shard, Tick, Turn, Wire};
+use stentor::shard::{Admission, Mail, Shard, Tick, Turn, Wire};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
@@ -38,7 +38,7 @@ struct Clients {
     /// What the next read brings.
     said: Vec<u8>,
     /// Mail under way, with its destination.
-    mail: Vec<(ShardId, Batch)>,
+    mail: Vec<(ShardId, Batch<Mail>)>,
 }
 
 impl Wire for Clients {
@@ -60,15 +60,15 @@ impl Wire for Clients {
 
     fn close(&mut self, _slot: Slot) {}
 
-    fn congested(&mut self, _places: ShardSet) -> ShardSet {
-        ShardSet::default()
+    fn congested(&mut self, _places: Destinations) -> Destinations {
+        Destinations::default()
     }
 
-    fn send(&mut self, to: ShardId, batch: Batch) {
+    fn send(&mut self, to: ShardId, batch: Batch<Mail>) {
         self.mail.push((to, batch));
     }
 
-    fn store(&mut self, _deposits: Vec<Deposit>, _weight: usize) {}
+    fn store(&mut self, _deposits: Batch<Deposit>) {}
 
     fn judge(&mut self, _: SessionRef, _: Check) -> bool {
         unreachable!("nobody has a ticket")

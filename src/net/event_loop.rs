@@ -18,8 +18,8 @@ use super::tls::{TlsShare, TlsStream};
 use super::verifier::Verifiers;
 use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, HISTORY, SessionRef, ShardId, ShardSet, Slot};
-use crate::shard::{Batch, LayerReport, Shard, Tick, Turn, Wire};
+use crate::router::{Batch, Deposit, Destination, Destinations, SessionRef, ShardId, Slot};
+use crate::shard::{LayerReport, Mail, Shard, Tick, Turn, Wire};
 use crate::wamp::Timestamp;
 
 /// The token of a shard's waker; slots are 32 bits, so it meets none.
@@ -58,7 +58,7 @@ struct Links {
     inbox: Inbox,
     occupancy: Arc<Occupancy>,
     /// The way to the store, if there is one.
-    store: Option<Sender<(Vec<Deposit>, usize)>>,
+    store: Option<Sender<Batch<Deposit>>>,
     /// The way to those who judge tickets, if there are tickets.
     verifiers: Option<Verifiers>,
 }
@@ -77,7 +77,7 @@ impl EventLoop {
         inbox: Inbox,
         budget: HoldBudget,
         occupancy: Arc<Occupancy>,
-        store: Option<Sender<(Vec<Deposit>, usize)>>,
+        store: Option<Sender<Batch<Deposit>>>,
         tls: TlsShare,
         verifiers: Option<Verifiers>,
         started: Instant,
@@ -164,7 +164,7 @@ impl EventLoop {
         for _ in 0..PARCELS_PER_TURN {
             let Some(parcel) = self.links.inbox.take() else { break };
             match parcel {
-                Parcel::Mail { batch, weight } => self.turn.accept(Batch { mail: batch, weight }),
+                Parcel::Mail(batch) => self.turn.accept(batch),
                 Parcel::Accepted(sockets) => {
                     for accepted in sockets {
                         self.take_in(accepted, now);
@@ -275,24 +275,23 @@ impl Wire for Links {
         self.occupancy.leave(self.shard);
     }
 
-    fn congested(&mut self, places: ShardSet) -> ShardSet {
+    fn congested(&mut self, places: Destinations) -> Destinations {
         if places.intersects(self.inbox.mesh().congested()) {
             self.inbox.await_room(places)
         } else {
-            ShardSet::default()
+            Destinations::default()
         }
     }
 
-    fn send(&mut self, to: ShardId, batch: Batch) {
-        let Batch { mail: batch, weight } = batch;
-        self.inbox.mesh().send(to, Parcel::Mail { batch, weight });
+    fn send(&mut self, to: ShardId, batch: Batch<Mail>) {
+        self.inbox.mesh().send(to, Parcel::Mail(batch));
     }
 
-    fn store(&mut self, deposits: Vec<Deposit>, weight: usize) {
+    fn store(&mut self, deposits: Batch<Deposit>) {
         let store = self.store.as_ref().expect("what is durable has a store (config::check)");
-        self.inbox.mesh().queues(HISTORY, weight);
+        self.inbox.mesh().queues(Destination::Store, deposits.weight);
         // A store that has ended brings the router down; until then nobody is answered.
-        let _ = store.send((deposits, weight));
+        let _ = store.send(deposits);
     }
 
     fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {

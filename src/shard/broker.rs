@@ -14,9 +14,9 @@ use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
 use crate::authorization::{Action, Terms};
 use crate::router::{
-    Audience, Fanout, Fanouts, HISTORY, HeldCount, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic,
-    Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardId,
-    ShardSet, Slot,
+    Audience, Destination, Destinations, Fanout, Fanouts, HeldCount, Horizon,
+    MAX_WILDCARD_COMPONENTS, MetaTopic, Numbering, PublisherDisclosure, Realm, RealmSettings,
+    RetainedEvent, SessionRef, ShardId, Slot,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
@@ -246,7 +246,7 @@ impl Shard {
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &self.publisher(slot, departed).realm;
         let (mut fanouts, mut looked_up) = realm.topics.matches_counted(&publish.topic);
-        if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
+        if fanouts.iter().any(|fanout| fanout.to.contains(Destination::Store)) {
             let event = (publication, &audience, &details);
             let realm = Arc::clone(realm);
             self.record(&realm, publish, event, copied(), &fanouts);
@@ -293,11 +293,11 @@ impl Shard {
         fanouts: Fanouts,
         payload: Payload<'_>,
         copied: impl Fn() -> PayloadBuf,
-    ) -> ShardSet {
-        let all = fanouts.iter().fold(ShardSet::default(), |all, fanout| all.union(fanout.shards));
-        let mut elsewhere = all;
+    ) -> Destinations {
+        let all = Destinations::default();
+        let all = fanouts.iter().fold(all, |all, fanout| all.union(fanout.to));
+        let mut elsewhere = all.with_sessions();
         elsewhere.remove(self.id);
-        elsewhere.remove(HISTORY);
         self.work.charge(LOOKUP_UNITS + fanouts.len());
         if elsewhere.is_empty() {
             if all.contains(self.id) {
@@ -310,7 +310,7 @@ impl Shard {
         }
         let event = share(head, topic, fanouts, copied(), self.router.held(self.id));
         self.work.charge_bytes(payload.weight());
-        for shard in elsewhere.iter() {
+        for shard in elsewhere.shards() {
             self.post(shard, Mail::Event(Arc::clone(&event)));
         }
         if all.contains(self.id) {
@@ -320,9 +320,9 @@ impl Shard {
         elsewhere
     }
 
-    pub(super) fn mark_feeds(&mut self, slot: Slot, shards: ShardSet) {
+    pub(super) fn mark_feeds(&mut self, slot: Slot, destinations: Destinations) {
         if let Some(connection) = self.connections.get_mut(slot) {
-            connection.feeds = connection.feeds.union(shards);
+            connection.feeds = connection.feeds.union(destinations);
         }
     }
 

@@ -269,7 +269,7 @@ impl Shard {
     #[inline]
     fn deliver(&mut self, event: &Outgoing<'_>, place: &mut Place) -> Progress {
         while let Some(fanout) = event.fanouts.get(place.fanout) {
-            if fanout.shards.contains(self.id) {
+            if fanout.to.contains(self.id) {
                 if self.outbound.is_full() || self.work.is_step_over() {
                     return Progress::Interrupted;
                 }

@@ -10,8 +10,8 @@ use super::work::Work;
 use crate::authorization::Action;
 use crate::codec::{self, Codec};
 use crate::router::{
-    Audience, Counters, Deposit, Fanouts, HISTORY, Held, History, HistoryAnswer, Query, Realm,
-    Receipt, Record, Scan, SessionRef, Slot, StoredEvent,
+    Audience, Batch, Counters, Deposit, Destination, Fanouts, Held, History, HistoryAnswer, Query,
+    Realm, Receipt, Record, Scan, SessionRef, Slot, StoredEvent,
 };
 use crate::wamp::{
     Dict, PayloadBuf, PublicationId, Publish, RouterMessage, SubscriptionId, Timestamp, Value,
@@ -41,7 +41,7 @@ impl Shard {
             details: details.clone(),
             payload,
         });
-        for fanout in fanouts.iter().filter(|fanout| fanout.shards.contains(HISTORY)) {
+        for fanout in fanouts.iter().filter(|fanout| fanout.to.contains(Destination::Store)) {
             let history = realm.histories.get(fanout.subscription);
             let history = history.expect("only a history stands in the table as one");
             let pushed = history.push(Arc::clone(&event));
@@ -76,14 +76,13 @@ impl Shard {
         });
         let records = std::mem::take(&mut self.records);
         let deposit = Deposit::new(records, receipt, self.router.held(self.id));
-        self.deposits.1 += deposit.weight();
-        self.deposits.0.push(deposit);
-        self.connections[slot].feeds.insert(HISTORY);
+        self.deposits.push(deposit);
+        self.connections[slot].feeds.insert(Destination::Store);
     }
 
-    /// What is to be stored, with its weight in bytes; `None` if there is nothing.
-    pub fn take_deposits(&mut self) -> Option<(Vec<Deposit>, usize)> {
-        (!self.deposits.0.is_empty()).then(|| std::mem::take(&mut self.deposits))
+    /// What is to be stored; `None` if there is nothing.
+    pub fn take_deposits(&mut self) -> Option<Batch<Deposit>> {
+        (!self.deposits.is_empty()).then(|| std::mem::take(&mut self.deposits))
     }
 
     /// The store has saved an acknowledged publication, or could not.

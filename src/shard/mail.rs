@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
 use crate::router::{
     Audience, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, Numbering, Receipt,
-    SessionRef,
+    SessionRef, Weighed,
 };
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
@@ -50,9 +50,8 @@ pub enum Mail {
     Return(Box<Carried<Return>>),
 }
 
-impl Mail {
-    /// Bytes of memory that this mail keeps alive, for the bound on what may queue between shards.
-    pub fn weight(&self) -> usize {
+impl Weighed for Mail {
+    fn weight(&self) -> usize {
         let heap_bytes = match self {
             Self::Event(event) => event.weight(),
             Self::Invoke(invoke) => invoke.held.bytes(),
@@ -71,33 +70,6 @@ impl Mail {
             | Self::Judged { .. } => 0,
         };
         ENVELOPE_BYTES + heap_bytes
-    }
-}
-
-/// What one shard has for another from one turn, in order.
-#[derive(Debug, Default)]
-pub struct Batch {
-    pub mail: Vec<Mail>,
-    /// Bytes that it keeps alive, by [`Mail::weight`].
-    pub weight: usize,
-}
-
-impl Batch {
-    pub fn push(&mut self, mail: Mail) {
-        self.weight += mail.weight();
-        self.mail.push(mail);
-    }
-
-    pub const fn is_empty(&self) -> bool {
-        self.mail.is_empty()
-    }
-}
-
-impl FromIterator<Mail> for Batch {
-    fn from_iter<I: IntoIterator<Item = Mail>>(mail: I) -> Self {
-        let mut batch = Self::default();
-        mail.into_iter().for_each(|mail| batch.push(mail));
-        batch
     }
 }
 

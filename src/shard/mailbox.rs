@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::vec::IntoIter;
 
 use super::work::LOOKUP_UNITS;
-use super::{Batch, Carried, Mail, Shard};
+use super::{Carried, Mail, Shard};
 use crate::clock::Millis;
+use crate::router::Batch;
 
 /// Batches in the order in which they came.
 #[derive(Debug, Default)]
@@ -23,9 +24,9 @@ struct Waiting {
 
 impl Shard {
     /// Takes in a batch of mail from another shard, to be handled when its turn comes.
-    pub(super) fn accept_mail(&mut self, batch: Batch) {
-        let Batch { mail, weight } = batch;
-        self.mailbox.batches.push_back(Waiting { mail: mail.into_iter(), weight });
+    pub(super) fn accept_mail(&mut self, batch: Batch<Mail>) {
+        let Batch { items, weight } = batch;
+        self.mailbox.batches.push_back(Waiting { mail: items.into_iter(), weight });
     }
 
     /// Mail of this shard to itself that is handled in its turn, and not with the current input.

@@ -44,7 +44,8 @@ use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::hash::Map;
 use crate::router::{
-    Counters, Deposit, Realm, Record, Router, SessionRef, Settings, ShardId, ShardSet, Slot,
+    Batch, Counters, Deposit, Destinations, Realm, Record, Router, SessionRef, Settings, ShardId,
+    Slot,
 };
 use crate::transport::TransportRules;
 use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
@@ -66,7 +67,7 @@ use work::Work;
 pub use input::InputStatus;
 pub use layer::LayerReport;
 pub use lifecycle::{Closing, EndReason};
-pub use mail::{Batch, Cancellation, Carried, Event, EventHead, Invoke, Mail, Outcome, Return};
+pub use mail::{Cancellation, Carried, Event, EventHead, Invoke, Mail, Outcome, Return};
 pub use meta::{Kill, MetaEvent, Roll, RollCall};
 pub use turn::{Tick, Turn, Wire};
 
@@ -97,11 +98,11 @@ pub struct Shard {
     /// Slots whose input waited for something that has happened.
     woken: Vec<Slot>,
     /// Mail to other shards, by destination.
-    outboxes: Vec<Batch>,
+    outboxes: Vec<Batch<Mail>>,
     /// What the publication at hand leaves for the store.
     records: Vec<Record>,
-    /// What goes to the store, with its weight in bytes.
-    deposits: (Vec<Deposit>, usize),
+    /// What goes to the store.
+    deposits: Batch<Deposit>,
     /// Answers of clients that are to be judged elsewhere, as they take long.
     checks: Vec<(SessionRef, Check)>,
     /// Mail to sessions of this shard, handled when the current input is.
@@ -165,7 +166,7 @@ impl Shard {
             woken: Vec::new(),
             outboxes: (0..router.shard_count()).map(|_| Batch::default()).collect(),
             records: Vec::new(),
-            deposits: (Vec::new(), 0),
+            deposits: Batch::default(),
             checks: Vec::new(),
             local_mail: Vec::new(),
             homebound: Vec::new(),
@@ -240,7 +241,7 @@ impl Shard {
     }
 
     /// Mail for another shard; `None` if there is none.
-    pub(super) fn take_outbox(&mut self, to: ShardId) -> Option<Batch> {
+    pub(super) fn take_outbox(&mut self, to: ShardId) -> Option<Batch<Mail>> {
         let outbox = &mut self.outboxes[usize::from(to.0)];
         (!outbox.is_empty()).then(|| std::mem::take(outbox))
     }
@@ -256,14 +257,14 @@ impl Shard {
         self.outbound.joined
     }
 
-    /// The shards that input of this connection went to since it was last found free to go on.
-    pub fn feeds(&self, slot: Slot) -> ShardSet {
-        self.connections.get(slot).map_or_else(ShardSet::default, |c| c.feeds)
+    /// Where input of this connection went to since it was last found free to go on.
+    pub fn feeds(&self, slot: Slot) -> Destinations {
+        self.connections.get(slot).map_or_else(Destinations::default, |c| c.feeds)
     }
 
     pub(super) fn clear_feeds(&mut self, slot: Slot) {
         if let Some(connection) = self.connections.get_mut(slot) {
-            connection.feeds = ShardSet::default();
+            connection.feeds = Destinations::default();
         }
     }
 

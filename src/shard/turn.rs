@@ -11,10 +11,10 @@ use std::sync::Arc;
 use super::connection::Due;
 use super::flush::{Flushed, Sent};
 use super::layer::LayerReport;
-use super::{Admission, Batch, InputStatus, Shard};
+use super::{Admission, InputStatus, Mail, Shard};
 use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, SessionRef, ShardId, ShardSet, Slot};
+use crate::router::{Batch, Deposit, Destinations, SessionRef, ShardId, Slot};
 use crate::transport::TransportRules;
 use crate::wamp::Timestamp;
 
@@ -52,13 +52,13 @@ pub trait Wire {
 
     /// Those of `places` that have more waiting than they should. If there are some,
     /// [`Turn::resume`] is called when they have room again.
-    fn congested(&mut self, places: ShardSet) -> ShardSet;
+    fn congested(&mut self, places: Destinations) -> Destinations;
 
     /// Hands mail to another shard.
-    fn send(&mut self, to: ShardId, batch: Batch);
+    fn send(&mut self, to: ShardId, batch: Batch<Mail>);
 
-    /// Hands what is to be stored to the store, with its weight in bytes.
-    fn store(&mut self, deposits: Vec<Deposit>, weight: usize);
+    /// Hands what is to be stored to the store.
+    fn store(&mut self, deposits: Batch<Deposit>);
 
     /// Hands out an answer that takes long to judge; [`super::Mail::Judged`] is to come. `false` if
     /// too many wait already.
@@ -183,7 +183,7 @@ impl Turn {
     }
 
     /// Mail from another shard, to be handled in this turn or a later one.
-    pub fn accept(&mut self, batch: Batch) {
+    pub fn accept(&mut self, batch: Batch<Mail>) {
         self.shard.accept_mail(batch);
     }
 
@@ -258,8 +258,8 @@ impl Turn {
         }
         self.wake_up();
         self.send_mail(wire);
-        if let Some((deposits, weight)) = self.shard.take_deposits() {
-            wire.store(deposits, weight);
+        if let Some(deposits) = self.shard.take_deposits() {
+            wire.store(deposits);
         }
     }
 

@@ -6,8 +6,10 @@ use std::io::{Error, ErrorKind, Result};
 
 use stentor::authentication::Check;
 use stentor::clock::Millis;
-use stentor::router::{Deposit, HISTORY, Receipt, SessionRef, ShardId, ShardSet, Slot};
-use stentor::shard::{Batch, Wire};
+use stentor::router::{
+    Batch, Deposit, Destination, Destinations, Receipt, SessionRef, ShardId, Slot, Weighed,
+};
+use stentor::shard::{Mail, Wire};
 
 use super::Store;
 
@@ -124,12 +126,12 @@ pub(crate) struct Links {
     /// Shards that waited for room and have not been told that there is some.
     pub(crate) resumed: Vec<bool>,
     /// Batches under way, by sender and receiver.
-    mail: BTreeMap<(usize, usize), VecDeque<Batch>>,
+    mail: BTreeMap<(usize, usize), VecDeque<Batch<Mail>>>,
     by_slot: BTreeMap<(usize, Slot), usize>,
     /// Bytes that wait at each place.
-    queued: BTreeMap<ShardId, usize>,
+    queued: BTreeMap<Destination, usize>,
     /// Shards that wait for room at a place.
-    waiting: BTreeMap<ShardId, Vec<usize>>,
+    waiting: BTreeMap<Destination, Vec<usize>>,
 }
 
 impl Links {
@@ -160,7 +162,7 @@ impl Links {
         self.mail.iter().filter(|(_, queue)| !queue.is_empty()).map(|(route, _)| *route).collect()
     }
 
-    pub(crate) fn take_mail(&mut self, route: (usize, usize)) -> Batch {
+    pub(crate) fn take_mail(&mut self, route: (usize, usize)) -> Batch<Mail> {
         let batch = self.mail.get_mut(&route).and_then(VecDeque::pop_front);
         batch.expect("the route has mail")
     }
@@ -170,7 +172,7 @@ impl Links {
         let served = self.store.queue.iter().take(count);
         let weight = served.map(Deposit::weight).sum();
         let receipts = self.store.serve(count);
-        self.leave(HISTORY, weight);
+        self.leave(Destination::Store, weight);
         receipts
     }
 
@@ -183,7 +185,7 @@ impl Links {
     /// Bytes of mail that wait at a shard or are on their way there.
     pub(crate) fn queued_bytes(&self, shard: usize) -> usize {
         let shard = ShardId(u8::try_from(shard).expect("few shards"));
-        self.queued.get(&shard).copied().unwrap_or_default()
+        self.queued.get(&shard.into()).copied().unwrap_or_default()
     }
 
     /// The open sockets of a shard that `wanted` picks out.
@@ -208,7 +210,8 @@ impl Links {
         &mut self.pipes[pipe]
     }
 
-    fn leave(&mut self, place: ShardId, weight: usize) {
+    fn leave(&mut self, place: impl Into<Destination>, weight: usize) {
+        let place = place.into();
         let queued = self.queued.entry(place).or_default();
         *queued = queued.checked_sub(weight).expect("only what was queued is released");
         if *queued <= self.high_mark_bytes / 2 {
@@ -273,8 +276,8 @@ impl Wire for Links {
         pipe.cut = !std::mem::replace(&mut pipe.ended, true);
     }
 
-    fn congested(&mut self, places: ShardSet) -> ShardSet {
-        let mut congested = ShardSet::default();
+    fn congested(&mut self, places: Destinations) -> Destinations {
+        let mut congested = Destinations::default();
         for place in places.iter() {
             if self.queued.get(&place).is_some_and(|bytes| *bytes > self.high_mark_bytes) {
                 congested.insert(place);
@@ -285,16 +288,16 @@ impl Wire for Links {
         congested
     }
 
-    fn send(&mut self, to: ShardId, batch: Batch) {
+    fn send(&mut self, to: ShardId, batch: Batch<Mail>) {
         self.largest_batch_bytes = self.largest_batch_bytes.max(batch.weight);
-        *self.queued.entry(to).or_default() += batch.weight;
+        *self.queued.entry(to.into()).or_default() += batch.weight;
         let route = (self.shard, usize::from(to.0));
         self.mail.entry(route).or_default().push_back(batch);
     }
 
-    fn store(&mut self, deposits: Vec<Deposit>, weight: usize) {
-        *self.queued.entry(HISTORY).or_default() += weight;
-        self.store.queue.extend(deposits);
+    fn store(&mut self, deposits: Batch<Deposit>) {
+        *self.queued.entry(Destination::Store).or_default() += deposits.weight;
+        self.store.queue.extend(deposits.items);
     }
 
     fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {

@@ -7,8 +7,8 @@ use super::super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::super::{EventHead, Mail, Shard};
 use super::details_of;
 use crate::router::{
-    Audience, Departure, Described, HeldMetaEvent, MetaTopic, Numbering, Realm, SessionRef,
-    ShardSet, Slot,
+    Audience, Departure, Described, Destinations, HeldMetaEvent, MetaTopic, Numbering, Realm,
+    SessionRef, Slot,
 };
 use crate::session::Session;
 use crate::wamp::{
@@ -148,9 +148,7 @@ impl Shard {
         if home == self.id {
             self.local_mail.push(Mail::Meta(Box::new(event)));
         } else {
-            let mut homes = ShardSet::default();
-            homes.insert(home);
-            self.mark_feeds(event.cause.slot, homes);
+            self.mark_feeds(event.cause.slot, Destinations::only(home));
             self.homebound.push((home, event));
         }
     }

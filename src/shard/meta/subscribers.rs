@@ -13,7 +13,7 @@ use super::super::work::LOOKUP_UNITS;
 use super::super::{Mail, Shard};
 use super::subscriptions::NO_SUCH_SUBSCRIPTION;
 use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS};
-use crate::router::{ShardId, ShardSet};
+use crate::router::{Destinations, ShardId};
 use crate::wamp::{Dict, SessionId, SubscriptionId, Value, WampError, code};
 
 /// The question of one shard to another.
@@ -136,12 +136,12 @@ impl Shard {
         &mut self,
         caller: Caller,
         subscription: SubscriptionId,
-    ) -> Result<ShardSet, Refusal> {
+    ) -> Result<Destinations, Refusal> {
         let realm = self.realm_of(caller);
         let described = realm.topics.get(subscription).ok_or(NO_SUCH_SUBSCRIPTION)?;
         let fanout = realm.topics.look_up(&described.uri, described.policy);
         let fanout = fanout.filter(|fanout| fanout.subscription == subscription);
-        fanout.map(|fanout| fanout.shards).ok_or(NO_SUCH_SUBSCRIPTION)
+        fanout.map(|fanout| fanout.to).ok_or(NO_SUCH_SUBSCRIPTION)
     }
 
     pub(in crate::shard) fn can_ask_further(&self) -> bool {
@@ -182,15 +182,15 @@ impl Shard {
         &mut self,
         caller: Caller,
         subscription: SubscriptionId,
-        mut shards: ShardSet,
+        mut shards: Destinations,
         wants_names: bool,
     ) {
-        let awaited = shards.iter().count();
+        let awaited = shards.shards().count();
         let question = Question { caller, wants_names, awaited, count: 0, sessions: Vec::new() };
         let key = self.roster.questions.insert(question);
         let call = RollCall { subscription, asker: self.id, key, wants_names };
         // Mail also to this shard: the result comes when the last one has answered.
-        for shard in shards.iter() {
+        for shard in shards.shards() {
             self.post(shard, Mail::RollCall(call));
         }
         shards.remove(self.id);
