@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::authorize::Asked;
 use super::broker::Refusal;
+use super::dealer::NO_SUCH_PROCEDURE;
 use super::meta::{Answer, Arguments, Caller, id_of};
 use super::work::Work;
 use crate::authorization::Action;
@@ -105,12 +106,16 @@ impl Shard {
     /// take, is left out and counted, as it would be live; the answer is not complete then.
     ///
     /// # Errors
-    /// `wamp.error.invalid_argument` and `wamp.error.no_such_subscription`.
+    /// `wamp.error.no_such_procedure` on a realm without histories, `wamp.error.invalid_argument`
+    /// and `wamp.error.no_such_subscription`.
     pub(super) fn get_events(
         &mut self,
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
+        if self.realm_of(caller).histories.is_empty() {
+            return Err(NO_SUCH_PROCEDURE);
+        }
         let query = query(args)?;
         let subscription = args.subscription(0)?;
         let session = self.connections.joined_mut(caller.session.slot);

@@ -10,7 +10,11 @@ use crate::router::{Described, Listing, Walk};
 use crate::wamp::{Dict, RegistrationId, Value, WampError, is_reserved};
 
 impl Shard {
-    pub(super) fn registration_list(&mut self, caller: Caller) -> Result<Answer, Refusal> {
+    pub(super) fn registration_list(
+        &mut self,
+        caller: Caller,
+        _: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
         self.survey(caller, Subject::Registrations(Walk::new(), Listing::default()))
     }
 

@@ -151,7 +151,7 @@ impl Shard {
         self.say_goodbye(slot, end, &kill.reason, &kill.message, CloseCode::Normal, now);
     }
 
-    pub(super) fn realm_of(&mut self, caller: Caller) -> Arc<Realm> {
+    pub(in crate::shard) fn realm_of(&self, caller: Caller) -> Arc<Realm> {
         Arc::clone(&self.connections.joined(caller.session.slot).realm)
     }
 

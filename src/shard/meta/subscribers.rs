@@ -114,8 +114,23 @@ impl Roster {
 }
 
 impl Shard {
-    /// `wamp.subscription.list_subscribers` and `count_subscribers`.
-    pub(super) fn call_roll(
+    pub(super) fn list_subscribers(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        self.call_roll(caller, args, true)
+    }
+
+    pub(super) fn count_subscribers(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        self.call_roll(caller, args, false)
+    }
+
+    fn call_roll(
         &mut self,
         caller: Caller,
         args: Arguments<'_>,

@@ -10,7 +10,11 @@ use crate::router::{Listing, Walk};
 use crate::wamp::{SessionId, Value, WampError};
 
 impl Shard {
-    pub(super) fn subscription_list(&mut self, caller: Caller) -> Result<Answer, Refusal> {
+    pub(super) fn subscription_list(
+        &mut self,
+        caller: Caller,
+        _: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
         self.survey(caller, Subject::Subscriptions(Walk::new(), Listing::default()))
     }
 
