@@ -2,8 +2,8 @@
 //! denied is answered, counted and logged.
 
 use super::Shard;
-use super::broker::Refusal;
 use super::log_budget::quotable;
+use super::requests::Refusal;
 use crate::authorization::{Action, Rule, Terms};
 use crate::clock::Millis;
 use crate::router::Slot;

@@ -1,32 +1,27 @@
-//! SUBSCRIBE, UNSUBSCRIBE, PUBLISH, and the delivery of events to local receivers.
+//! SUBSCRIBE, UNSUBSCRIBE and PUBLISH, up to the delivery of events to local receivers.
 
 use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::authorize::{Asked, Refused};
+use super::authorize::Asked;
 use super::connection::Connection;
 use super::delivery::Outgoing;
-use super::inbound::Violation;
-use super::mail::passthru_details;
+use super::publication::{Author, check_passthru, check_publish};
 use super::receivers::Receivers;
+use super::requests::{Refusal, TOO_MANY_SHAPES, Violation, check_pattern};
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
 use crate::authorization::{Action, Terms};
 use crate::router::{
-    Audience, Destination, Destinations, Fanout, Fanouts, HeldCount, Horizon,
-    MAX_WILDCARD_COMPONENTS, MetaTopic, Numbering, PublisherDisclosure, Realm, RealmSettings,
-    RetainedEvent, SessionRef, ShardId, Slot,
+    Destination, Destinations, Fanout, Fanouts, HeldCount, Horizon, MetaTopic, Numbering, Realm,
+    RetainedEvent, SessionRef, Slot,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
-    Dict, Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, PublishOptions,
-    RequestId, Role, RouterMessage, Subscribe, SubscriptionId, WampError, code, is_reserved,
-    is_valid_pattern, is_valid_uri,
+    Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, RequestId, Role,
+    RouterMessage, Subscribe, SubscriptionId, WampError, code,
 };
-
-/// Why a request is refused: the error and a sentence that says what to do.
-pub(super) type Refusal = (WampError, &'static str);
 
 impl Shard {
     pub(super) fn handle_subscribe(
@@ -325,33 +320,6 @@ impl Shard {
             connection.feeds = connection.feeds.union(destinations);
         }
     }
-
-    /// Queues an answer whose size and content cannot be a problem for any peer.
-    pub(super) fn answer(&mut self, slot: Slot, message: &RouterMessage<'_>) {
-        let sent = self.send(slot, message);
-        debug_assert_eq!(sent, Ok(()), "answers are small and plain");
-    }
-
-    /// Answers a request with ERROR and a sentence of explanation.
-    pub(super) fn refuse(
-        &mut self,
-        slot: Slot,
-        request_type: u16,
-        request: RequestId,
-        why: Refusal,
-    ) {
-        let (error, explanation) = why;
-        self.answer(
-            slot,
-            &RouterMessage::Error {
-                request_type,
-                request,
-                details: &Dict::new(),
-                error: error.uri(),
-                payload: Payload::Values { args: &[explanation.into()], kwargs: &Dict::new() },
-            },
-        );
-    }
 }
 
 /// A publication that outlives the message that it came in.
@@ -367,145 +335,8 @@ fn share(
     Arc::new(Event::new(head, topic, fanouts, payload, count))
 }
 
-/// What an event says of its publisher, the same for all subscriptions.
-struct Author {
-    audience: Audience,
-    /// `EVENT.Details` without `topic`.
-    details: Dict,
-}
-
-impl Author {
-    #[inline]
-    fn new(session: &Session, options: &mut PublishOptions, terms: Terms) -> Self {
-        let filter = options.filter.take();
-        let audience = Audience::new(options.exclude_me.then_some(session.id), filter);
-        let details = event_details(session, options, terms);
-        Self { audience, details }
-    }
-}
-
-/// Every check of a PUBLISH that is answered with an ERROR. `effort` is what deciding has cost.
-#[inline]
-fn check_publish(
-    session: &mut Session,
-    publish: &Publish<'_>,
-    (uri_bytes, shard): (usize, ShardId),
-    effort: &mut usize,
-) -> Result<Terms, Refused> {
-    let (topic, exact) = (&*publish.topic, MatchPolicy::Exact);
-    let permissions = &mut session.permissions;
-    let terms = match permissions.recall(shard, Action::Publish, topic, exact) {
-        // Only what is valid is remembered.
-        Some(decided) => decided?,
-        None => {
-            check_topic(&session.realm, topic, uri_bytes)?;
-            permissions.decide(shard, Action::Publish, topic, exact, effort)?
-        }
-    };
-    check_disclosure(&session.realm.settings, &publish.options, terms)?;
-    Ok(terms)
-}
-
-/// Whether clients may publish to `topic`, if they may publish at all.
-pub(super) fn check_topic(realm: &Realm, topic: &str, uri_bytes: usize) -> Result<(), Refusal> {
-    check_uri(realm, topic, uri_bytes)?;
-    unreserved(topic)
-}
-
-/// Refuses payload passthru to a client that did not announce it (AP-PPT-03).
-pub(super) fn check_passthru(session: &Session, options: &PublishOptions) -> Result<(), Violation> {
-    let role = Role::Publisher;
-    let used = options.passthru.as_ref().is_some_and(|passthru| passthru.is_mode());
-    if used && !session.roles.has(role, Feature::PayloadPassthruMode) {
-        return Err(Violation::PassthruNotAnnounced { message: "PUBLISH", role: role.as_str() });
-    }
-    Ok(())
-}
-
-/// Refuses a publisher that wants to be known where nobody may be (AP-PID-02).
-pub(super) fn check_disclosure(
-    settings: &RealmSettings,
-    options: &PublishOptions,
-    terms: Terms,
-) -> Result<(), Refusal> {
-    let is_forbidden = settings.publisher_disclosure == PublisherDisclosure::Forbid;
-    if options.disclose_me && is_forbidden && !terms.discloses_publisher() {
-        return Err((
-            WampError::OptionDisallowedDiscloseMe,
-            "publishers stay anonymous on this realm: publish without disclose_me",
-        ));
-    }
-    Ok(())
-}
-
-/// `EVENT.Details` as far as it is the same for all subscriptions; without `topic`.
-fn event_details(session: &Session, options: &mut PublishOptions, terms: Terms) -> Dict {
-    let settings = &session.realm.settings;
-    let mut details = passthru_details(options.passthru.take());
-    let disclosed = match settings.publisher_disclosure {
-        PublisherDisclosure::Allow => options.disclose_me,
-        PublisherDisclosure::Forbid => false,
-        PublisherDisclosure::Always => true,
-    };
-    if disclosed || terms.discloses_publisher() {
-        let publisher = session.identity();
-        details.push(("publisher".into(), publisher.session.get().into()));
-        details.push(("publisher_authid".into(), publisher.authid.into()));
-        details.push(("publisher_authrole".into(), publisher.authrole.into()));
-    }
-    if let Some(level) = terms.trustlevel() {
-        details.push(("trustlevel".into(), level.into()));
-    }
-    details
-}
-
-/// Whether `uri` names one topic or procedure on this realm (BP-URI-06).
-pub(super) fn check_uri(realm: &Realm, uri: &str, limit_bytes: usize) -> Result<(), Refusal> {
-    if uri.len() > limit_bytes {
-        return Err(URI_TOO_LONG);
-    }
-    if !is_valid_uri(uri, realm.settings.uri_rule) {
-        return Err((WampError::InvalidUri, "the URI is not valid under this realm's URI rule"));
-    }
-    Ok(())
-}
-
-/// Whether `uri` may be subscribed or registered under `policy` on this realm.
-pub(super) fn check_pattern(
-    realm: &Realm,
-    uri: &str,
-    policy: MatchPolicy,
-    limit_bytes: usize,
-) -> Result<(), Refusal> {
-    if uri.len() > limit_bytes {
-        return Err(URI_TOO_LONG);
-    }
-    let components = uri.bytes().filter(|byte| *byte == b'.').count() + 1;
-    if policy == MatchPolicy::Wildcard && components > MAX_WILDCARD_COMPONENTS {
-        return Err((WampError::InvalidUri, "a wildcard pattern has at most 128 components"));
-    }
-    if !is_valid_pattern(uri, policy, realm.settings.uri_rule) {
-        return Err((WampError::InvalidUri, "the URI is not valid for its matching policy"));
-    }
-    Ok(())
-}
-
-/// Refuses what belongs to the protocol (BP-URI-07).
-pub(super) fn unreserved(uri: &str) -> Result<(), Refusal> {
-    if is_reserved(uri) {
-        return Err((WampError::InvalidUri, "URIs below `wamp` are reserved for the protocol"));
-    }
-    Ok(())
-}
-
-const URI_TOO_LONG: Refusal = (WampError::InvalidUri, "the URI is longer than this router accepts");
 const NO_SUCH_SUBSCRIPTION: Refusal =
     (WampError::NoSuchSubscription, "this session does not hold that subscription");
-pub(super) const TOO_MANY_SHAPES: Refusal = (
-    WampError::ResourceLimit,
-    "this realm has no room for one more pattern of this kind: shorten the prefix to 256 bytes, or \
-     leave fewer components of the wildcard open",
-);
 const TOO_MUCH_HELD: Refusal = (
     WampError::ResourceLimit,
     "too much waits for its receivers, or for the store, to hold a publication of this size: try \

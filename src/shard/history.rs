@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::authorize::Asked;
-use super::broker::Refusal;
 use super::dealer::NO_SUCH_PROCEDURE;
 use super::meta::{Answer, Arguments, Caller, id_of};
+use super::requests::Refusal;
 use super::work::Work;
 use crate::authorization::Action;
 use crate::codec::{self, Codec};

@@ -3,48 +3,13 @@
 use super::Shard;
 use super::connection::Phase;
 use super::lifecycle::EndReason;
+use super::requests::Violation;
 use super::work::MESSAGE_UNITS;
 use crate::clock::Millis;
 use crate::codec::{self, DecodeLimits};
 use crate::router::Slot;
-use crate::session::{SequenceError, Session};
 use crate::transport::{CloseCode, Framing, Inbound, Transport, TransportError};
-use crate::wamp::{ClientMessage, RequestId, Role, WampError};
-
-/// A message that ends the session of its sender (BP-PV-01). The text says what was wrong.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Violation {
-    #[error(transparent)]
-    Malformed(#[from] codec::DecodeError),
-    #[error(transparent)]
-    Sequence(#[from] SequenceError),
-    #[error("{0} is not allowed before the session is established: say HELLO first")]
-    BeforeHello(&'static str),
-    #[error("{0} is not allowed while the router waits for AUTHENTICATE")]
-    InsteadOfAnswer(&'static str),
-    #[error("{0} is not allowed after the session is established")]
-    AfterWelcome(&'static str),
-    #[error("{message} needs the role {role}, which HELLO did not announce")]
-    RoleNotAnnounced { message: &'static str, role: &'static str },
-    #[error(
-        "{message} with ppt_scheme needs payload_passthru_mode, which HELLO did not announce for \
-         the role {role}"
-    )]
-    PassthruNotAnnounced { message: &'static str, role: &'static str },
-    #[error(
-        "CALL with progress needs progressive_call_invocations, which HELLO did not announce for \
-         the role caller"
-    )]
-    ProgressNotAnnounced,
-    #[error("CALL continues the call {0}, which takes no more chunks")]
-    NotProgressive(RequestId),
-    #[error("CALL continues the call {0} with another procedure")]
-    OtherProcedure(RequestId),
-    #[error("a call with request id {0} is still pending")]
-    CallPending(RequestId),
-    #[error("{message} refers to INVOCATION {request}, which this session never received")]
-    NeverInvoked { message: &'static str, request: RequestId },
-}
+use crate::wamp::{ClientMessage, WampError};
 
 impl Shard {
     /// Answers a peer that came when all connections were taken (TR-RS-04).
@@ -241,23 +206,5 @@ impl Shard {
                 Err(Violation::AfterWelcome(message.name()))
             }
         }
-    }
-
-    /// Takes the request id of a new request and gives the session that made it.
-    pub(super) fn accept_request(
-        &mut self,
-        slot: Slot,
-        request: RequestId,
-        role: Role,
-        message: &'static str,
-    ) -> Result<&mut Session, Violation> {
-        let check = self.router.settings.request_ids;
-        let strict_roles = self.router.settings.strict_roles;
-        let session = self.connections.joined_mut(slot);
-        session.request_ids.accept(request, check)?;
-        if strict_roles && session.roles.get(role).is_none() {
-            return Err(Violation::RoleNotAnnounced { message, role: role.as_str() });
-        }
-        Ok(session)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::hash_map::Entry;
 
-use super::super::broker::Refusal;
-use super::super::inbound::Violation;
 use super::super::mail::{NO_PAYLOAD, passthru_details};
+use super::super::requests::Refusal;
+use super::super::requests::Violation;
 use super::super::timers::CallTimer;
 use super::super::{Carried, Mail, Outcome, Return, SendError, Shard};
 use super::details::is_mode;

@@ -3,9 +3,9 @@
 use rand::RngExt;
 
 use super::super::authorize::{Asked, Refused};
-use super::super::broker::{Refusal, check_uri};
-use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
+use super::super::requests::Violation;
+use super::super::requests::{Refusal, check_uri};
 use super::super::timers::CallTimer;
 use super::super::work::PATTERN_UNITS;
 use super::super::{Carried, Invoke, Mail, Outcome, Return, SendError, Shard};

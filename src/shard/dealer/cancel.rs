@@ -1,6 +1,6 @@
 //! CANCEL, timeouts and INTERRUPT: calls that end, or should, before their callee is done.
 
-use super::super::broker::Refusal;
+use super::super::requests::Refusal;
 use super::super::timers::CallTimer;
 use super::super::{Cancellation, Mail, Shard};
 use crate::clock::Millis;

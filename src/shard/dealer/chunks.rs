@@ -1,8 +1,8 @@
 //! The further chunks of progressive calls, and those that come too late (AP-PCI).
 
-use super::super::broker::Refusal;
-use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
+use super::super::requests::Refusal;
+use super::super::requests::Violation;
 use super::super::{Invoke, Outcome, Return, Shard};
 use super::call::CALLEE_BEHIND;
 use crate::clock::Millis;

@@ -14,7 +14,7 @@ mod reroute;
 pub(super) use details::check_disclosure;
 
 use super::Shard;
-use super::broker::Refusal;
+use super::requests::Refusal;
 use crate::router::ShardId;
 use crate::wamp::{Payload, WampError};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::super::Shard;
 use super::super::authorize::{Asked, Refused};
-use super::super::broker::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
-use super::super::inbound::Violation;
+use super::super::requests::Violation;
+use super::super::requests::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
 use crate::authorization::Action;
 use crate::router::{
     Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Slot, Traits,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::broker::Refusal;
+use super::super::requests::Refusal;
 use super::super::timers::CallTimer;
 use super::super::{Invoke, Shard};
 use super::details::{check_callee, invocation_details, takes_progress};

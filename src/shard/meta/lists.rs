@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::super::Shard;
-use super::super::broker::Refusal;
 use super::super::history::TOO_MANY_QUESTIONS;
+use super::super::requests::Refusal;
 use super::super::work::LOOKUP_UNITS;
 use super::registrations::NO_SUCH_REGISTRATION;
 use super::sessions::Kill;

@@ -16,8 +16,8 @@ mod testaments;
 
 use super::Shard;
 use super::authorize::Asked;
-use super::broker::{Refusal, check_uri};
 use super::dealer::{NO_SUCH_PROCEDURE, check_disclosure};
+use super::requests::{Refusal, check_uri};
 use crate::authorization::{Action, Terms};
 use crate::codec;
 use crate::router::{SessionRef, Slot};

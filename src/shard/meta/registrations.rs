@@ -1,6 +1,6 @@
 //! The registration meta API (AP-RMA). The router's own procedures are none of it (AP-RMA-03).
 
-use super::super::broker::Refusal;
+use super::super::requests::Refusal;
 use super::super::work::PATTERN_UNITS;
 use super::super::{Mail, Shard};
 use super::lists::{Found, Subject};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::broker::Refusal;
 use super::super::lifecycle::EndReason;
+use super::super::requests::Refusal;
 use super::super::{Mail, Shard};
 use super::lists::{Found, Subject, Whom};
 use super::{Answer, Arguments, Caller};

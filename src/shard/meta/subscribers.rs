@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use slab::Slab;
 
-use super::super::broker::Refusal;
+use super::super::requests::Refusal;
 use super::super::work::LOOKUP_UNITS;
 use super::super::{Mail, Shard};
 use super::subscriptions::NO_SUCH_SUBSCRIPTION;

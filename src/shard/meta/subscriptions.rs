@@ -1,6 +1,6 @@
 //! The subscription meta API (AP-SUA), but for who subscribes: see `subscribers`.
 
-use super::super::broker::Refusal;
+use super::super::requests::Refusal;
 use super::super::work::PATTERN_UNITS;
 use super::super::{Mail, Shard};
 use super::lists::Subject;
