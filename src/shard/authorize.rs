@@ -43,14 +43,14 @@ impl Shard {
         asked: Asked<'_>,
         policy: MatchPolicy,
     ) -> Result<Terms, Denied> {
-        let (shard, Asked(action, uri)) = (self.id, asked);
+        let (shard, Asked(action, uri)) = (self.cx.id, asked);
         let permissions = &mut self.connections.joined_mut(slot).permissions;
         if let Some(decided) = permissions.recall(shard, action, uri, policy) {
             return decided;
         }
         let mut effort = 0;
         let decided = permissions.decide(shard, action, uri, policy, &mut effort);
-        self.work.charge(effort);
+        self.cx.work.charge(effort);
         decided
     }
 
@@ -87,7 +87,7 @@ impl Shard {
         if may_log {
             log_denial(session, asked, denied);
         }
-        self.counters.requests_denied.increment();
+        self.cx.counters.requests_denied.increment();
         let Some((request_type, request)) = answer else { return };
         let args = &[explain_denial(session, asked).into()];
         self.answer(
@@ -104,7 +104,7 @@ impl Shard {
 
     /// Notes that a testament is not published, as its session may not publish it.
     pub(super) fn note_denied_testament(&mut self, session: &Session, topic: &str, denied: Denied) {
-        self.counters.requests_denied.increment();
+        self.cx.counters.requests_denied.increment();
         if self.may_log_denial() {
             log_denial(session, Asked(Action::Publish, topic), denied);
         }
@@ -112,8 +112,8 @@ impl Shard {
 
     /// Only the second matters, and that it is another one than before: the calendar's will do.
     fn may_log_denial(&mut self) -> bool {
-        let now = u64::try_from(self.wall_clock.unix_ms()).unwrap_or_default();
-        self.denial_budget.allow(Millis(now))
+        let now = u64::try_from(self.cx.wall_clock.unix_ms()).unwrap_or_default();
+        self.cx.denial_budget.allow(Millis(now))
     }
 }
 

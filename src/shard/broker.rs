@@ -33,7 +33,7 @@ impl Shard {
             self.accept_request(slot, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
         let realm = Arc::clone(&session.realm);
         let held = session.subscriptions.len();
-        let limits = &self.settings().limits;
+        let limits = self.cx.limits();
         let policy = subscribe.options.match_policy;
         if let Err(refusal) = check_pattern(&realm, &subscribe.topic, policy, limits.uri_bytes) {
             self.refuse(slot, code::SUBSCRIBE, subscribe.request, refusal);
@@ -44,7 +44,7 @@ impl Shard {
             self.deny(slot, Some((code::SUBSCRIBE, subscribe.request)), asked, denied);
             return Ok(());
         }
-        let limits = &self.settings().limits;
+        let limits = self.cx.limits();
         if held >= limits.subscriptions_per_session
             && !self.is_subscribed(slot, &realm, &subscribe.topic, policy)
         {
@@ -52,13 +52,13 @@ impl Shard {
             return Ok(());
         }
         // The join and SUBSCRIBED are one step, so no EVENT can come before it (BP-ORD-02).
-        let joined = realm.topics.join(&subscribe.topic, policy, self.id, self.wall_clock);
+        let joined = realm.topics.join(&subscribe.topic, policy, self.cx.id, self.cx.wall_clock);
         let Ok(joined) = joined else {
             self.refuse(slot, code::SUBSCRIBE, subscribe.request, TOO_MANY_SHAPES);
             return Ok(());
         };
         let subscription = joined.subscription;
-        self.work.charge(LOOKUP_UNITS);
+        self.cx.work.charge(LOOKUP_UNITS);
         let receivers = self
             .receivers
             .entry(subscription)
@@ -73,10 +73,10 @@ impl Shard {
             entry.insert(Membership { position, horizon });
             receivers.horizon.widen(horizon);
             receivers.join(slot);
-            self.counters.subscriptions.increment();
+            self.cx.counters.subscriptions.increment();
         }
         if joins {
-            let joiner = SessionRef { session: session.id, slot, shard: self.id };
+            let joiner = SessionRef { session: session.id, slot, shard: self.cx.id };
             let created = joined.created.map(|number| (number, &*subscribe.topic, policy));
             self.announce_subscription(&realm, joiner, subscription, created);
         }
@@ -107,7 +107,7 @@ impl Shard {
         let id = session.id;
         match session.subscriptions.remove(&subscription) {
             Some(membership) => {
-                let leaver = SessionRef { session: id, slot, shard: self.id };
+                let leaver = SessionRef { session: id, slot, shard: self.cx.id };
                 self.leave_subscription(leaver, subscription, membership.position);
                 self.answer(slot, &RouterMessage::Unsubscribed { request });
             }
@@ -151,7 +151,7 @@ impl Shard {
         let names = || vec![leaver.session.get().into(), subscription.get().into()];
         let (on_unsubscribe, on_delete) =
             (MetaTopic::SubscriptionOnUnsubscribe, MetaTopic::SubscriptionOnDelete);
-        self.work.charge(LOOKUP_UNITS);
+        self.cx.work.charge(LOOKUP_UNITS);
         let receivers = self.receivers.get_mut(&subscription).expect(listed);
         let connections = &mut self.connections;
         receivers.leave(position, |slot, position| {
@@ -161,12 +161,12 @@ impl Shard {
                 .map(|held| held.position = position)
                 .expect("a listed receiver holds the subscription");
         });
-        self.counters.subscriptions.subtract(1);
+        self.cx.counters.subscriptions.subtract(1);
         if !receivers.is_empty() {
             self.announce(&realm, leaver, on_unsubscribe, names);
             return;
         }
-        let departure = realm.topics.leave(&receivers.uri, receivers.policy, self.id);
+        let departure = realm.topics.leave(&receivers.uri, receivers.policy, self.cx.id);
         self.receivers.remove(&subscription);
         self.announce_departure(&realm, leaver, departure, (on_unsubscribe, on_delete), names);
     }
@@ -176,8 +176,8 @@ impl Shard {
         slot: Slot,
         mut publish: Publish<'_>,
     ) -> Result<(), Violation> {
-        let (limit, shard) = (self.settings().limits.uri_bytes, self.id);
-        let has_room = self.may_hold(publish.payload.weight());
+        let (limit, shard) = (self.cx.limits().uri_bytes, self.cx.id);
+        let has_room = self.cx.may_hold(publish.payload.weight());
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
         let mut effort = 0;
@@ -186,12 +186,12 @@ impl Shard {
         {
             Ok(terms) => {
                 let author = Author::new(session, &mut publish.options, terms);
-                self.work.charge(effort);
+                self.cx.work.charge(effort);
                 self.publish(slot, author, &publish, None);
             }
             Err(refused) => {
-                self.work.charge(effort);
-                self.counters.publications_refused.increment();
+                self.cx.work.charge(effort);
+                self.cx.counters.publications_refused.increment();
                 let acknowledges = publish.options.acknowledge;
                 let answer = acknowledges.then_some((code::PUBLISH, publish.request));
                 let asked = Asked(Action::Publish, &publish.topic);
@@ -226,8 +226,8 @@ impl Shard {
         departed: Option<&Session>,
     ) {
         let Author { audience, details } = author;
-        self.counters.publications.increment();
-        let publication = PublicationId::from_random(self.random());
+        self.cx.counters.publications.increment();
+        let publication = PublicationId::from_random(self.cx.random());
         // Whatever keeps the payload shares one copy of it.
         let copy = OnceCell::new();
         let copied = || PayloadBuf::clone(copy.get_or_init(|| publish.payload.to_buf()));
@@ -249,7 +249,7 @@ impl Shard {
             let (anew, more) = realm.topics.matches_counted(&publish.topic);
             (fanouts, looked_up) = (anew, looked_up + more);
         }
-        if !self.records.is_empty() {
+        if self.cx.deposits.has_records() {
             self.deposit(slot, publish, publication);
         } else if publish.options.acknowledge {
             // Before the events, in case the publisher receives its own (BP-PUB-08).
@@ -257,12 +257,12 @@ impl Shard {
             self.answer(slot, &RouterMessage::Published { request, publication });
         }
         let publisher = self.publisher(slot, departed).id;
-        let publisher = Some(SessionRef { session: publisher, slot, shard: self.id });
+        let publisher = Some(SessionRef { session: publisher, slot, shard: self.cx.id });
         let numbering = retained.map_or(Numbering::None, Numbering::Retained);
         let cause = None;
         let head = EventHead { publication, publisher, cause, audience, numbering, details };
         let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
-        self.work.charge(PATTERN_UNITS * looked_up);
+        self.cx.work.charge(PATTERN_UNITS * looked_up);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);
         }
@@ -292,10 +292,10 @@ impl Shard {
         let all = Destinations::default();
         let all = fanouts.iter().fold(all, |all, fanout| all.union(fanout.to));
         let mut elsewhere = all.with_sessions();
-        elsewhere.remove(self.id);
-        self.work.charge(LOOKUP_UNITS + fanouts.len());
+        elsewhere.remove(self.cx.id);
+        self.cx.work.charge(LOOKUP_UNITS + fanouts.len());
         if elsewhere.is_empty() {
-            if all.contains(self.id) {
+            if all.contains(self.cx.id) {
                 let event = Outgoing { head: &head, topic, fanouts: &fanouts, payload };
                 self.deliver_now(&event, |count| {
                     share(head.clone(), topic, fanouts.clone(), copied(), count)
@@ -303,12 +303,12 @@ impl Shard {
             }
             return elsewhere;
         }
-        let event = share(head, topic, fanouts, copied(), self.router.held(self.id));
-        self.work.charge_bytes(payload.weight());
+        let event = share(head, topic, fanouts, copied(), self.cx.held());
+        self.cx.work.charge_bytes(payload.weight());
         for shard in elsewhere.shards() {
-            self.post(shard, Mail::Event(Arc::clone(&event)));
+            self.cx.post.send(shard, Mail::Event(Arc::clone(&event)));
         }
-        if all.contains(self.id) {
+        if all.contains(self.cx.id) {
             let outgoing = Outgoing { payload, ..event.as_outgoing() };
             self.deliver_now(&outgoing, |_| Arc::clone(&event));
         }

@@ -3,6 +3,7 @@
 //! Who holds a [`Slot`] may find another connection in it, or none: [`SessionRef`] says which
 //! session is meant. Indexing is for whoever is dealing with the connection.
 
+use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 
 use slab::Slab;
@@ -17,21 +18,30 @@ pub(super) struct Connections {
     slab: Slab<Connection>,
     /// Tells the connections of a slot apart: that of the one which came last.
     generation: u32,
+    /// Those whose input waited for something that has happened.
+    woken: Vec<Slot>,
+    /// Those with a session that still gives back what it held, and goes on by itself.
+    leavers: VecDeque<Slot>,
+    /// Those whose sockets the event loop has to close.
+    closed: Vec<Slot>,
 }
 
 impl Connections {
     pub(super) const fn new(shard: ShardId) -> Self {
-        Self { shard, slab: Slab::new(), generation: 0 }
+        Self {
+            shard,
+            slab: Slab::new(),
+            generation: 0,
+            woken: Vec::new(),
+            leavers: VecDeque::new(),
+            closed: Vec::new(),
+        }
     }
 
     /// Takes in the connection that `make` makes of its generation.
     pub(super) fn insert(&mut self, make: impl FnOnce(u32) -> Connection) -> Slot {
         self.generation = self.generation.wrapping_add(1);
         Slot::at(self.slab.insert(make(self.generation)))
-    }
-
-    pub(super) fn remove(&mut self, slot: Slot) {
-        self.slab.remove(slot.index());
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,6 +64,60 @@ impl Connections {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
         self.slab.iter_mut().map(|(_, connection)| connection)
+    }
+
+    /// The input of a connection goes on.
+    pub(super) fn wake(&mut self, slot: Slot) {
+        self.woken.push(slot);
+    }
+
+    #[inline]
+    pub(super) const fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
+    }
+
+    pub(super) fn take_woken(&mut self) -> Vec<Slot> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Lets a session that is leaving go on in a later step.
+    pub(super) fn resume_leaving(&mut self, slot: Slot) {
+        let leaving = self[slot].leaving.as_mut();
+        if leaving.is_some_and(|leaving| !std::mem::replace(&mut leaving.is_queued, true)) {
+            self.leavers.push_back(slot);
+        }
+    }
+
+    /// The next one that goes on leaving.
+    pub(super) fn next_leaver(&mut self) -> Option<Slot> {
+        let slot = self.leavers.pop_front()?;
+        if let Some(leaving) = &mut self[slot].leaving {
+            leaving.is_queued = false;
+        }
+        Some(slot)
+    }
+
+    pub(super) fn leavers(&self) -> usize {
+        self.leavers.len()
+    }
+
+    /// Nothing needs a connection any more but its socket, which is to be closed.
+    pub(super) fn close(&mut self, slot: Slot) {
+        self.closed.push(slot);
+    }
+
+    #[inline]
+    pub(super) const fn has_closed(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
+    /// Slots whose sockets are to be closed. A slot may be given out again after this.
+    pub(super) fn take_closed(&mut self) -> Vec<Slot> {
+        let closed = std::mem::take(&mut self.closed);
+        for slot in &closed {
+            self.slab.remove(slot.index());
+        }
+        closed
     }
 
     /// The session that is meant, if it is still here.

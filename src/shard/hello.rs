@@ -25,7 +25,7 @@ impl Shard {
                 return;
             }
         };
-        self.work.charge(JOINING_UNITS);
+        self.cx.work.charge(JOINING_UNITS);
         self.begin_login(slot, hello, realm, now);
     }
 
@@ -49,7 +49,7 @@ impl Shard {
         if !authextra.is_empty() {
             details.push(("authextra".into(), Value::Dict(authextra)));
         }
-        let seed = self.router.seed();
+        let seed = self.cx.router.seed();
         let session = Session::new(id, realm, roles, profile, now, seed);
         self.announce_join(slot, &session);
         let connection = &mut self.connections[slot];
@@ -66,8 +66,8 @@ impl Shard {
         );
         connection.session_id = Some(id);
         connection.enter(Phase::Joined(Box::new(session)), now);
-        self.counters.sessions.increment();
-        self.counters.sessions_joined.increment();
+        self.cx.counters.sessions.increment();
+        self.cx.counters.sessions_joined.increment();
         self.say_welcome(slot, id, details, now);
         self.rearm(slot, now);
     }
@@ -89,7 +89,7 @@ impl Shard {
 
     /// Which realm a client means, and whether anybody may join now.
     fn admit(&self, slot: Slot, hello: &Hello<'_>) -> Result<Arc<Realm>, (WampError, String)> {
-        if self.shutting_down {
+        if self.is_shutting_down() {
             return Err(shutting_down());
         }
         let connection = &self.connections[slot];
@@ -98,14 +98,13 @@ impl Shard {
             let message = "HELLO.Realm is null, and this listener has no default realm";
             return Err((WampError::NoSuchRealm, message.to_owned()));
         };
-        if !is_valid_uri(name, Default::default()) || name.len() > self.settings().limits.uri_bytes
-        {
+        if !is_valid_uri(name, Default::default()) || name.len() > self.cx.limits().uri_bytes {
             return Err((
                 WampError::InvalidUri,
                 format!("HELLO.Realm is not a valid URI: {}", quote(name)),
             ));
         }
-        match self.router.realm(name) {
+        match self.cx.router.realm(name) {
             Some(realm) => Ok(Arc::clone(realm)),
             None => Err((
                 WampError::NoSuchRealm,
@@ -116,7 +115,7 @@ impl Shard {
 
     /// What must hold of a client that has proved who it is.
     fn may_enter(&self, realm: &Realm, profile: &Profile) -> Result<(), (WampError, String)> {
-        if self.shutting_down {
+        if self.is_shutting_down() {
             return Err(shutting_down());
         }
         if !realm.settings.has_role(&profile.authrole) {
@@ -135,9 +134,9 @@ impl Shard {
         message: &str,
         now: Millis,
     ) {
-        self.counters.sessions_refused.increment();
+        self.cx.counters.sessions_refused.increment();
         let peer = &self.connections[slot].peer;
-        if self.log_budget.allow(now) {
+        if self.cx.log_budget.allow(now) {
             let (realm, reason, detail) = (quotable(realm), error.uri(), quotable(message));
             tracing::info!(%peer, realm, reason, detail, "session refused");
         }
@@ -153,8 +152,8 @@ impl Shard {
         profile: &Arc<Profile>,
     ) -> Result<SessionId, (WampError, String)> {
         loop {
-            let session = reserved.unwrap_or_else(|| SessionId::from_random(self.random()));
-            if realm.enter(SessionRef { session, slot, shard: self.id }, profile) {
+            let session = reserved.unwrap_or_else(|| SessionId::from_random(self.cx.random()));
+            if realm.enter(SessionRef { session, slot, shard: self.cx.id }, profile) {
                 return Ok(session);
             }
             if reserved.is_some() {
@@ -168,7 +167,7 @@ impl Shard {
     /// before the session is welcomed, [`Self::enter_realm`] refuses the login.
     pub(super) fn draw_session_id(&mut self, realm: &Realm) -> SessionId {
         loop {
-            let session = SessionId::from_random(self.random());
+            let session = SessionId::from_random(self.cx.random());
             if realm.find(session).is_none() {
                 return session;
             }
@@ -178,10 +177,11 @@ impl Shard {
     /// `WELCOME.Details.roles`: the same for all sessions of a realm, so it is encoded once for
     /// each serializer.
     fn welcome_roles(&mut self, realm: &Realm, codec: Codec) -> Value {
-        let encoded = self.welcome_roles.entry((realm.number(), codec)).or_insert_with(|| {
-            let roles = codec::encode_value(codec, &roles(realm));
-            roles.expect("every serializer has dicts, strings and true").into()
-        });
+        let encoded =
+            self.logins.welcome_roles.entry((realm.number(), codec)).or_insert_with(|| {
+                let roles = codec::encode_value(codec, &roles(realm));
+                roles.expect("every serializer has dicts, strings and true").into()
+            });
         Value::Encoded(codec, encoded.clone())
     }
 }

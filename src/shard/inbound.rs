@@ -15,13 +15,13 @@ impl Shard {
     /// Answers a peer that came when all connections were taken (TR-RS-04).
     pub(super) fn refuse_full(&mut self, slot: Slot, input: &[u8], now: Millis) {
         let connection = &mut self.connections[slot];
-        self.reply.clear();
-        Transport::refuse_full(input, &connection.rules, &mut self.reply);
-        self.counters.connections_refused.increment();
-        if self.log_budget.allow(now) {
+        self.cx.counters.connections_refused.increment();
+        if self.cx.log_budget.allow(now) {
             tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
         }
-        self.outbound.queue_last(slot, connection, &self.reply);
+        self.cx.outbound.queue_last(slot, connection, |connection, out| {
+            Transport::refuse_full(input, &connection.rules, out);
+        });
         self.start_closing(slot, now);
     }
 
@@ -55,8 +55,8 @@ impl Shard {
     ) {
         let connection = &self.connections[slot];
         if matches!(connection.phase, Phase::Negotiating) {
-            self.counters.connections_refused.increment();
-            if self.log_budget.allow(now) {
+            self.cx.counters.connections_refused.increment();
+            if self.cx.log_budget.allow(now) {
                 let (peer, reason) = (&connection.peer, error.kind());
                 tracing::info!(%peer, reason, detail = %error, "connection refused");
             }
@@ -74,7 +74,7 @@ impl Shard {
             self.abort_for_violation(slot, &why, code, now);
             return;
         }
-        if self.log_budget.allow(now) {
+        if self.cx.log_budget.allow(now) {
             let (peer, reason) = (&connection.peer, error.kind());
             tracing::info!(%peer, reason, detail = %error, "connection failed");
         }
@@ -88,10 +88,10 @@ impl Shard {
 
     /// Handles a message, which is also `text` if it is known to be UTF-8: only JSON comes so.
     fn handle_bytes(&mut self, slot: Slot, bytes: &[u8], text: Option<&str>, now: Millis) {
-        self.counters.messages_received.increment();
-        self.work.charge(MESSAGE_UNITS);
-        self.work.charge_bytes(2 * bytes.len());
-        let limits = DecodeLimits { nesting: self.settings().limits.nesting };
+        self.cx.counters.messages_received.increment();
+        self.cx.work.charge(MESSAGE_UNITS);
+        self.cx.work.charge_bytes(2 * bytes.len());
+        let limits = DecodeLimits { nesting: self.cx.limits().nesting };
         let Some(connection) = self.connections.get(slot) else { return };
         let decoded = match text {
             Some(text) => codec::decode_json(text, limits),

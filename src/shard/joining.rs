@@ -51,7 +51,7 @@ impl Joining {
 
 impl Shard {
     pub(super) fn can_let_in(&self) -> bool {
-        !self.joining.queue.is_empty() && !is_crowded(&self.router)
+        !self.joining.queue.is_empty() && !is_crowded(&self.cx.router)
     }
 
     /// Lets in some of those who wait to join.
@@ -65,7 +65,7 @@ impl Shard {
             connection.input.admit();
             // From here on its time counts again.
             connection.clock.since = now;
-            self.woken.push(owner.slot);
+            self.connections.wake(owner.slot);
             left -= 1;
         }
         // Who goes while it waits leaves its place behind.

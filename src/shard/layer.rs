@@ -29,7 +29,7 @@ impl Shard {
     /// Charges a connection for what its layer did, and counts what that holds.
     #[inline(never)]
     pub(super) fn note_layer(&mut self, slot: Slot, layer: LayerReport, now: Millis) {
-        self.work.charge(layer.units);
+        self.cx.work.charge(layer.units);
         let connection = self.connections.get_mut(slot);
         if let Some(connection) = connection.filter(|connection| !connection.is_gone()) {
             connection.input.set_layer_bytes(layer.input_bytes, now);
@@ -51,9 +51,9 @@ impl Shard {
                 self.handle_lost(slot, now);
             }
             TlsFault::Plain(first) => {
-                self.reply.clear();
-                Transport::refuse_plain(first, &connection.rules, &mut self.reply);
-                self.outbound.queue_last(slot, connection, &self.reply);
+                self.cx.outbound.queue_last(slot, connection, |connection, out| {
+                    Transport::refuse_plain(first, &connection.rules, out);
+                });
                 self.handle_transport_error(slot, &error, now);
             }
             TlsFault::Busy | TlsFault::Handshake(_) | TlsFault::Record(_) => {

@@ -12,7 +12,6 @@ use super::dealer::CALLEE_LEFT;
 use super::lifecycle::EndReason;
 use super::mail::NO_PAYLOAD;
 use super::timers::CallTimer;
-use super::unheard::MOST_ANNOUNCED;
 use super::work::LOOKUP_UNITS;
 use super::{Cancellation, Carried, Mail, Outcome, Return, Shard};
 use crate::clock::Millis;
@@ -37,7 +36,7 @@ pub(super) struct Leaving {
     calls: Vec<(RequestId, PendingCall)>,
     invocations: IntoIter<PendingInvocation>,
     /// It stands among those that go on by themselves.
-    is_queued: bool,
+    pub(super) is_queued: bool,
 }
 
 impl Leaving {
@@ -110,42 +109,31 @@ impl Shard {
         debug_assert!(self.connections[slot].leaving.is_none(), "one leaves at a time");
         let leaving = Leaving::new(session, reason);
         // Putting in order is part of the work.
-        self.work.charge(leaving.held() / 4);
+        self.cx.work.charge(leaving.held() / 4);
         self.connections[slot].leaving = Some(Box::new(leaving));
         if !self.go_on_leaving(slot) {
-            self.park(slot);
-            self.resume_leaving(slot);
+            self.connections.park(slot);
+            self.connections.resume_leaving(slot);
         }
     }
 
     /// Goes on with the sessions that are leaving. `false` if there are none.
     pub(super) fn leave_further(&mut self, now: Millis) -> bool {
-        let Some(slot) = self.leavers.pop_front() else { return false };
-        if let Some(leaving) = &mut self.connections[slot].leaving {
-            leaving.is_queued = false;
-        }
+        let Some(slot) = self.connections.next_leaver() else { return false };
         if self.go_on_leaving(slot) {
-            self.redeem(slot);
+            self.connections.redeem(slot);
             let connection = &self.connections[slot];
             if connection.is_gone() {
-                self.closed.push(slot);
+                self.connections.close(slot);
             }
         } else {
             let Connection { leaving, input, .. } = &self.connections[slot];
             if !input.is_unheard() || leaving.as_ref().is_some_and(|it| it.is_awaited()) {
-                self.resume_leaving(slot);
+                self.connections.resume_leaving(slot);
             }
         }
         self.settle(now);
         true
-    }
-
-    /// Lets a session that is leaving go on in a later step.
-    pub(super) fn resume_leaving(&mut self, slot: Slot) {
-        let leaving = self.connections[slot].leaving.as_mut();
-        if leaving.is_some_and(|leaving| !std::mem::replace(&mut leaving.is_queued, true)) {
-            self.leavers.push_back(slot);
-        }
     }
 
     /// `true` if everything is given back.
@@ -153,13 +141,13 @@ impl Shard {
         let connection = &mut self.connections[slot];
         let is_unheard = connection.input.is_unheard();
         let mut leaving = connection.leaving.take().expect("a session is leaving");
-        self.announced = 0;
-        while !self.work.is_step_over() {
-            let has_announced = is_unheard || self.announced >= MOST_ANNOUNCED;
+        self.cx.work.begin_visit();
+        while !self.cx.work.is_step_over() {
+            let has_announced = is_unheard || self.cx.work.has_announced_enough();
             if has_announced && !leaving.is_awaited() {
                 break;
             }
-            self.work.charge(LOOKUP_UNITS);
+            self.cx.work.charge(LOOKUP_UNITS);
             if !self.give_back_one(slot, &mut leaving) {
                 return true;
             }
@@ -170,7 +158,7 @@ impl Shard {
 
     /// The next thing that a session held; `false` if there is none.
     fn give_back_one(&mut self, slot: Slot, leaving: &mut Leaving) -> bool {
-        let leaver = SessionRef { session: leaving.session.id, slot, shard: self.id };
+        let leaver = SessionRef { session: leaving.session.id, slot, shard: self.cx.id };
         if let Some(testament) = leaving.testaments.next() {
             self.publish_testament(slot, &leaving.session, testament);
         } else if let Some((call, pending)) = leaving.calls.pop() {
@@ -202,26 +190,26 @@ impl Shard {
         call: RequestId,
         pending: &PendingCall,
     ) {
-        self.counters.calls.subtract(1);
-        self.counters.kept_bytes.subtract(pending.kept_bytes() as u64);
+        self.cx.counters.calls.subtract(1);
+        self.cx.counters.kept_bytes.subtract(pending.kept_bytes() as u64);
         if let Some(at) = pending.deadline() {
-            self.timers.disarm_call(at, CallTimer { slot, session: session.id, call });
+            self.cx.timers.disarm_call(at, CallTimer { slot, session: session.id, call });
         }
         let (callee, serial) = (pending.callee, pending.serial);
         let mode = CancelMode::KillNoWait;
         let cancellation = Cancellation { callee, caller: session.id, call, serial, mode };
-        self.post(callee.shard, Mail::Cancel(cancellation));
+        self.cx.post.send(callee.shard, Mail::Cancel(cancellation));
     }
 
     /// The callee has left: the caller learns it.
     fn abandon_invocation(&mut self, invocation: PendingInvocation) {
-        self.counters.invocations.subtract(1);
+        self.cx.counters.invocations.subtract(1);
         let PendingInvocation { caller, call, serial, .. } = invocation;
         let (error, message) = CALLEE_LEFT;
         let outcome = Outcome::Refused { error, message };
         let answer = Return { caller, call, serial, outcome };
-        let answer = Carried::answer(answer, NO_PAYLOAD.to_buf(), self.router.held(self.id));
-        self.post(caller.shard, Mail::Return(Box::new(answer)));
+        let answer = Carried::answer(answer, NO_PAYLOAD.to_buf(), self.cx.held());
+        self.cx.post.send(caller.shard, Mail::Return(Box::new(answer)));
     }
 
     /// Takes a session out of everything it is part of. The connection stays.
@@ -244,11 +232,11 @@ impl Shard {
             events_dropped = std::mem::take(&mut connection.events_dropped),
             "session left"
         );
-        self.work.charge(ENDING_UNITS);
-        self.forget_tickets(slot);
+        self.cx.work.charge(ENDING_UNITS);
+        self.connections.forget_tickets(slot);
         // Whoever killed it has taken it out of the list already.
-        session.realm.leave(SessionRef { session: session.id, slot, shard: self.id });
-        self.counters.sessions.subtract(1);
+        session.realm.leave(SessionRef { session: session.id, slot, shard: self.cx.id });
+        self.cx.counters.sessions.subtract(1);
         self.release(slot, *session, reason);
     }
 }

@@ -1,5 +1,7 @@
 //! How sessions and connections end: GOODBYE, ABORT, loss, kill, shutdown (BP-SES, BP-LT, BP-PV).
 
+use std::collections::VecDeque;
+
 use super::connection::Phase;
 use super::{SendError, Shard};
 use crate::clock::Millis;
@@ -67,6 +69,27 @@ pub struct Closing {
     pub(super) code: CloseCode,
 }
 
+/// Whether the router is shutting down, and if so who is still to be told.
+#[derive(Debug, Default)]
+pub(super) enum Shutdown {
+    #[default]
+    No,
+    Dismissing(VecDeque<Slot>),
+}
+
+impl Shutdown {
+    pub(super) fn has_jobs(&self) -> bool {
+        matches!(self, Self::Dismissing(slots) if !slots.is_empty())
+    }
+
+    fn next(&mut self) -> Option<Slot> {
+        match self {
+            Self::No => None,
+            Self::Dismissing(slots) => slots.pop_front(),
+        }
+    }
+}
+
 impl Shard {
     /// The socket failed or reached its end: nothing more can be said (BP-LT-01).
     pub fn handle_lost(&mut self, slot: Slot, now: Millis) {
@@ -80,24 +103,24 @@ impl Shard {
     /// Refuses new sessions and says GOODBYE to those that are here, as many as a step allows;
     /// [`Self::go_on_shutting_down`] does the rest.
     pub(super) fn begin_shutdown(&mut self) {
-        self.shutting_down = true;
-        self.router.realms().for_each(|realm| realm.feed.close());
-        self.to_dismiss = self.connections.iter().map(|(slot, _)| slot).collect();
+        self.cx.router.realms().for_each(|realm| realm.feed.close());
+        let all = self.connections.iter().map(|(slot, _)| slot).collect();
+        self.shutdown = Shutdown::Dismissing(all);
     }
 
     pub(super) const fn is_shutting_down(&self) -> bool {
-        self.shutting_down
+        matches!(self.shutdown, Shutdown::Dismissing(_))
     }
 
     /// Dismisses further connections. `false` if there are none.
     pub(super) fn go_on_shutting_down(&mut self, now: Millis) -> bool {
-        if self.to_dismiss.is_empty() {
+        if !self.shutdown.has_jobs() {
             return false;
         }
-        while !self.work.is_step_over()
-            && let Some(slot) = self.to_dismiss.pop_front()
+        while !self.cx.work.is_step_over()
+            && let Some(slot) = self.shutdown.next()
         {
-            self.work.charge(DISMISSAL_UNITS);
+            self.cx.work.charge(DISMISSAL_UNITS);
             self.dismiss(slot, now);
         }
         self.settle(now);
@@ -163,9 +186,9 @@ impl Shard {
         code: CloseCode,
         now: Millis,
     ) {
-        self.counters.protocol_violations.increment();
+        self.cx.counters.protocol_violations.increment();
         let connection = &self.connections[slot];
-        if self.log_budget.allow(now) {
+        if self.cx.log_budget.allow(now) {
             tracing::info!(peer = %connection.peer, detail = message, "protocol violation");
         }
         self.end_session(slot, EndReason::ProtocolViolation, now);
@@ -196,12 +219,12 @@ impl Shard {
         if connection.is_closing() {
             return;
         }
-        self.counters.slow_consumers_disconnected.increment();
+        self.cx.counters.slow_consumers_disconnected.increment();
         let waiting = connection.output.waiting_bytes();
-        if self.log_budget.allow(now) {
+        if self.cx.log_budget.allow(now) {
             tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
         }
-        self.outbound.discard_unbegun(slot, connection);
+        self.cx.outbound.discard_unbegun(slot, connection);
         // What is left may hold a GOODBYE, which no ABORT may follow.
         let is_told =
             matches!(connection.phase, Phase::ShuttingDown(_)) && !connection.output.is_empty();
@@ -218,7 +241,7 @@ impl Shard {
     pub(super) fn log_dropping(&mut self, slot: Slot, now: Millis) {
         let Some(connection) = self.connections.get(slot) else { return };
         if let Some(session) = connection.session()
-            && self.log_budget.allow(now)
+            && self.cx.log_budget.allow(now)
         {
             let waiting_bytes = connection.output.waiting_bytes();
             let (session, peer) = (session.id.get(), &connection.peer);
@@ -229,7 +252,7 @@ impl Shard {
     /// One line for an event that some receivers could not be sent.
     pub(super) fn log_unfit(&mut self, slot: Slot, error: SendError, now: Millis) {
         let Some(connection) = self.connections.get(slot) else { return };
-        if self.log_budget.allow(now) {
+        if self.cx.log_budget.allow(now) {
             let (peer, serializer) = (&connection.peer, connection.codec.as_str());
             let reason = match error {
                 SendError::Encoding => "its serializer cannot express the payload",
@@ -242,9 +265,9 @@ impl Shard {
     /// Ends the transport in order: its own farewell if it has one, then the last bytes leave.
     pub(super) fn close_transport(&mut self, slot: Slot, code: CloseCode, why: &str, now: Millis) {
         let connection = &mut self.connections[slot];
-        self.reply.clear();
-        connection.transport.encode_close(code, why, &mut self.reply);
-        self.outbound.queue_last(slot, connection, &self.reply);
+        self.cx.outbound.queue_last(slot, connection, |connection, out| {
+            connection.transport.encode_close(code, why, out);
+        });
         self.start_closing(slot, now);
     }
 
@@ -253,7 +276,7 @@ impl Shard {
         let connection = &mut self.connections[slot];
         debug_assert!(connection.session().is_none(), "the session ended before its transport");
         connection.enter(Phase::Closing, now);
-        self.outbound.mark_dirty(slot, connection);
+        self.cx.outbound.mark_dirty(slot, connection);
         self.discard_input(slot);
         self.rearm(slot, now);
     }
@@ -265,8 +288,8 @@ impl Shard {
         if connection.is_closing() {
             return;
         }
-        self.counters.incomplete_disconnected.increment();
-        if self.log_budget.allow(now) {
+        self.cx.counters.incomplete_disconnected.increment();
+        if self.cx.log_budget.allow(now) {
             let held_bytes = connection.input_bytes();
             tracing::warn!(peer = %connection.peer, held_bytes, "input memory is full");
         }
@@ -296,10 +319,10 @@ impl Shard {
         }
         connection.phase = Phase::Gone;
         connection.transport = Transport::new();
-        self.outbound.discard(slot, connection);
-        self.counters.connections.subtract(1);
+        self.cx.outbound.discard(slot, connection);
+        self.cx.counters.connections.subtract(1);
         if connection.leaving.is_none() {
-            self.closed.push(slot);
+            self.connections.close(slot);
         }
         self.discard_input(slot);
     }

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::connection::{Due, Phase};
 use super::hello::Arrival;
 use super::log_budget::quotable;
@@ -14,6 +16,8 @@ use crate::authentication::{
     Address, Candidate, Check, Choice, Fresh, Limited, Login, Method, Refusal, Request, Verdict,
 };
 use crate::clock::Millis;
+use crate::codec::Codec;
+use crate::hash::Map;
 use crate::router::{Profile, Realm, SessionRef, Slot};
 use crate::wamp::{
     Authenticate, Dict, Hello, Roles, RouterMessage, SessionId, WampError, quote, quote_list,
@@ -28,6 +32,31 @@ pub(super) struct Applicant {
     session: SessionId,
     roles: Roles,
     agent: Box<str>,
+}
+
+/// What the logins of a shard share.
+#[derive(Debug)]
+pub(super) struct Logins {
+    /// Answers of clients that are to be judged elsewhere, as they take long.
+    checks: Vec<(SessionRef, Check)>,
+    /// `WELCOME.Details.roles` by realm and serializer, encoded.
+    pub(super) welcome_roles: Map<(usize, Codec), Bytes>,
+}
+
+impl Logins {
+    pub(super) const fn new(welcome_roles: Map<(usize, Codec), Bytes>) -> Self {
+        Self { checks: Vec::new(), welcome_roles }
+    }
+
+    #[inline]
+    pub(super) const fn has_checks(&self) -> bool {
+        !self.checks.is_empty()
+    }
+
+    /// Answers to be judged elsewhere.
+    pub(super) fn take_checks(&mut self) -> Vec<(SessionRef, Check)> {
+        std::mem::take(&mut self.checks)
+    }
 }
 
 impl Shard {
@@ -74,7 +103,7 @@ impl Shard {
 
     /// An anonymous session gets a random authid unless the realm has one for all (AU-ANON-01).
     fn anonymous_profile(&mut self, slot: Slot, authid: Option<&str>, role: &str) -> Profile {
-        let bits = self.random();
+        let bits = self.cx.random();
         let connection = &self.connections[slot];
         let (transport, codec) = (connection.framing.transport_name(), connection.codec.as_str());
         let authid = authid.map_or_else(|| format!("anon-{bits:016x}"), str::to_owned);
@@ -92,9 +121,9 @@ impl Shard {
         if self.is_limited(slot, realm, &candidate.authid, now) {
             return;
         }
-        self.work.charge(CHALLENGING_UNITS);
+        self.cx.work.charge(CHALLENGING_UNITS);
         let session = self.draw_session_id(realm);
-        let fresh = Fresh { nonce: self.random_bytes(), session, now: self.wall_clock() };
+        let fresh = Fresh { nonce: self.cx.random_bytes(), session, now: self.wall_clock() };
         let (login, extra) = candidate.challenge(&fresh);
         let message = RouterMessage::Challenge { method: login.method.as_str(), extra: &extra };
         if let Err(SendError::TooLarge | SendError::Encoding) = self.send(slot, &message) {
@@ -103,7 +132,7 @@ impl Shard {
             self.turn_away(slot, name, error, message, now);
             return;
         }
-        self.counters.logins_challenged.increment();
+        self.cx.counters.logins_challenged.increment();
         let (roles, agent) = (hello.roles, agent_of(hello));
         let applicant = Applicant { login, realm: Arc::clone(realm), session, roles, agent };
         self.connections[slot].enter(Phase::Challenged(Box::new(applicant)), now);
@@ -122,7 +151,7 @@ impl Shard {
         if self.is_limited(slot, &applicant.realm, &applicant.login.authid, now) {
             return;
         }
-        self.work.charge(UNITS_PER_COST * applicant.login.cost(answer.signature.len()));
+        self.cx.work.charge(UNITS_PER_COST * applicant.login.cost(answer.signature.len()));
         match applicant.login.judge(&answer.signature, &answer.extra) {
             Verdict::Proven(authextra) => self.admit_applicant(slot, *applicant, authextra, now),
             Verdict::Denied => self.deny_login(slot, &applicant, now),
@@ -131,8 +160,8 @@ impl Shard {
                 let connection = &mut self.connections[slot];
                 // The time that both sides have is one.
                 connection.phase = Phase::Judged(applicant);
-                self.park(slot);
-                self.checks.push((SessionRef { session, slot, shard: self.id }, check));
+                self.connections.park(slot);
+                self.logins.checks.push((SessionRef { session, slot, shard: self.cx.id }, check));
                 self.rearm(slot, now);
             }
         }
@@ -170,7 +199,7 @@ impl Shard {
 
     fn fail(&mut self, slot: Slot, message: &str, now: Millis) {
         let Some(applicant) = self.take_applicant(slot) else { return };
-        self.counters.logins_failed.increment();
+        self.cx.counters.logins_failed.increment();
         let name = &applicant.realm.settings.name;
         self.turn_away(slot, name, WampError::AuthenticationFailed, message, now);
     }
@@ -186,7 +215,7 @@ impl Shard {
         match std::mem::replace(&mut connection.phase, Phase::Open) {
             Phase::Challenged(applicant) => Some(applicant),
             Phase::Judged(applicant) => {
-                self.redeem(slot);
+                self.connections.redeem(slot);
                 Some(applicant)
             }
             other => {
@@ -202,15 +231,6 @@ impl Shard {
         connection.is_some_and(|connection| {
             matches!(&connection.phase, Phase::Judged(one) if one.session == at.session)
         })
-    }
-
-    pub(super) const fn has_checks(&self) -> bool {
-        !self.checks.is_empty()
-    }
-
-    /// Answers to be judged elsewhere.
-    pub(super) fn take_checks(&mut self) -> Vec<(SessionRef, Check)> {
-        std::mem::take(&mut self.checks)
     }
 
     /// The client is who it says.
@@ -233,10 +253,10 @@ impl Shard {
     fn deny_login(&mut self, slot: Slot, applicant: &Applicant, now: Millis) {
         let Applicant { login, realm, .. } = applicant;
         let name = &realm.settings.name;
-        self.counters.logins_denied.increment();
+        self.cx.counters.logins_denied.increment();
         let peer = &self.connections[slot].peer;
-        self.router.failures().note(Address::of_peer(peer), name, &login.authid, now);
-        if self.log_budget.allow(now) {
+        self.cx.router.failures().note(Address::of_peer(peer), name, &login.authid, now);
+        if self.cx.log_budget.allow(now) {
             let (authid, authmethod) = (quotable(&login.authid), login.method.as_str());
             tracing::info!(%peer, realm = %name, authid, authmethod, "login denied");
         }
@@ -248,16 +268,16 @@ impl Shard {
     fn is_limited(&mut self, slot: Slot, realm: &Realm, authid: &str, now: Millis) -> bool {
         let address = Address::of_peer(&self.connections[slot].peer);
         let name = &realm.settings.name;
-        let Some(limit) = self.router.failures().is_limited(address, name, authid, now) else {
+        let Some(limit) = self.cx.router.failures().is_limited(address, name, authid, now) else {
             return false;
         };
         let message = match limit {
             Limited::Address => {
-                self.counters.logins_limited_by_address.increment();
+                self.cx.counters.logins_limited_by_address.increment();
                 "too many logins from this address have failed, try again later"
             }
             Limited::Authid => {
-                self.counters.logins_limited_by_authid.increment();
+                self.cx.counters.logins_limited_by_authid.increment();
                 "too many logins with this authid have failed, try again later"
             }
         };

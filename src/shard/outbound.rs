@@ -43,6 +43,8 @@ pub(super) struct Outbound {
     pub(super) dropping: Vec<Slot>,
     /// Connections that an event did not fit, one per event, to be logged.
     pub(super) unfit: Vec<(Slot, SendError)>,
+    /// What the transport of the connection at hand answers of its own, and is not queued yet.
+    pub(super) control: Vec<u8>,
     /// Scratch space in which the frames of one write are put together.
     pub(super) gathered: Vec<u8>,
     /// Frames so far that found their connection marked already.
@@ -68,6 +70,7 @@ impl Outbound {
             overflowed: Vec::new(),
             dropping: Vec::new(),
             unfit: Vec::new(),
+            control: Vec::new(),
             gathered: Vec::new(),
             joined: 0,
             written: 0,
@@ -213,10 +216,27 @@ impl Outbound {
         self.mark(slot, connection, span.len());
     }
 
-    /// Queues bytes that must be the last ones, whatever the budget says.
-    pub(super) fn queue_last(&mut self, slot: Slot, connection: &mut Connection, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            let span = self.arena.put(bytes);
+    /// Queues what the transport of a connection has to say of its own.
+    pub(super) fn queue_gathered(&mut self, slot: Slot, connection: &mut Connection) {
+        let mut control = std::mem::take(&mut self.control);
+        self.queue_control(slot, connection, &control);
+        control.clear();
+        self.control = control;
+    }
+
+    /// Queues what `write` appends, which must be the last bytes, whatever the budget says.
+    pub(super) fn queue_last(
+        &mut self,
+        slot: Slot,
+        connection: &mut Connection,
+        write: impl FnOnce(&mut Connection, &mut Vec<u8>),
+    ) {
+        let out = self.arena.bytes_mut();
+        let start = out.len();
+        write(connection, out);
+        let end = out.len();
+        if end > start {
+            let span = self.arena.span(start..end);
             connection.output.push(span, Class::Reply);
             self.mark(slot, connection, span.len());
         }

@@ -57,8 +57,8 @@ impl Shard {
         role: Role,
         message: &'static str,
     ) -> Result<&mut Session, Violation> {
-        let check = self.router.settings.request_ids;
-        let strict_roles = self.router.settings.strict_roles;
+        let check = self.cx.router.settings.request_ids;
+        let strict_roles = self.cx.router.settings.strict_roles;
         let session = self.connections.joined_mut(slot);
         session.request_ids.accept(request, check)?;
         if strict_roles && session.roles.get(role).is_none() {

@@ -11,32 +11,32 @@ use crate::transport::CloseCode;
 impl Shard {
     /// When a turn is to be taken at the latest, although nothing happens.
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.timers.next().into_iter().chain(self.joining.next_look()).min()
+        self.cx.timers.next().into_iter().chain(self.joining.next_look()).min()
     }
 
     /// Does what is due, as much as a step allows. `may_judge` says whether the socket of a slot
     /// was looked at, so that what its peer has not done can be held against it.
     pub(super) fn handle_timeout(&mut self, now: Millis, may_judge: impl Fn(Slot, Due) -> bool) {
-        self.work.begin_step();
+        self.cx.work.begin_step();
         self.joining.look_later(now);
-        while !self.work.is_step_over()
-            && let Some(owner) = self.timers.pop_due(now)
+        while !self.cx.work.is_step_over()
+            && let Some(owner) = self.cx.timers.pop_due(now)
         {
-            self.work.charge(LOOKUP_UNITS);
+            self.cx.work.charge(LOOKUP_UNITS);
             let Some(connection) = self.connections.get_mut(owner.slot) else { continue };
             if connection.generation == owner.generation {
                 connection.clock.armed = None;
                 self.check_deadline(owner.slot, &may_judge, now);
             }
         }
-        while !self.work.is_step_over()
-            && let Some((at, due)) = self.timers.due_call(now)
+        while !self.cx.work.is_step_over()
+            && let Some((at, due)) = self.cx.timers.due_call(now)
         {
-            self.work.charge(LOOKUP_UNITS);
+            self.cx.work.charge(LOOKUP_UNITS);
             self.time_out_call(at, due);
         }
         self.settle(now);
-        self.work.end_step();
+        self.cx.work.end_step();
     }
 
     /// Begins all waiting for peers anew: for some time nobody could be heard.
@@ -52,8 +52,8 @@ impl Shard {
     /// Puts the connection's next deadline into the heap, unless an earlier entry is there.
     pub(super) fn rearm(&mut self, slot: Slot, now: Millis) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let output = &self.router.settings.output;
-        let timeouts = &self.router.settings.timeouts;
+        let output = &self.cx.router.settings.output;
+        let timeouts = &self.cx.router.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
         let never = deadline.at == NEVER.at;
         if never || connection.clock.armed.is_some_and(|armed| armed <= deadline.at) {
@@ -66,13 +66,13 @@ impl Shard {
     fn arm(&mut self, slot: Slot, at: Millis) {
         let connection = &mut self.connections[slot];
         connection.clock.armed = Some(at);
-        self.timers.arm(at, Owner { slot, generation: connection.generation });
+        self.cx.timers.arm(at, Owner { slot, generation: connection.generation });
     }
 
     fn check_deadline(&mut self, slot: Slot, may_judge: impl Fn(Slot, Due) -> bool, now: Millis) {
         let connection = &self.connections[slot];
-        let output = &self.router.settings.output;
-        let timeouts = &self.router.settings.timeouts;
+        let output = &self.cx.router.settings.output;
+        let timeouts = &self.cx.router.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
         let is_dealt_with = connection.input.status() == InputStatus::Open;
         if deadline.at > now {
@@ -97,7 +97,7 @@ impl Shard {
             Due::Answer | Due::Judgement => self.fail_late(slot, due, now),
             Due::Ping => self.ping(slot, now),
             Due::Silent => {
-                self.counters.keepalive_timeouts.increment();
+                self.cx.counters.keepalive_timeouts.increment();
                 self.end_session(slot, EndReason::KeepaliveTimeout, now);
                 let why = "no answer to a ping";
                 self.close_transport(slot, CloseCode::Policy, why, now);
@@ -110,10 +110,10 @@ impl Shard {
 
     fn refuse_late(&mut self, slot: Slot, now: Millis) {
         let connection = &self.connections[slot];
-        self.counters.connections_refused.increment();
+        self.cx.counters.connections_refused.increment();
         let negotiating = matches!(connection.phase, Phase::Negotiating);
         let reason = if negotiating { "handshake_timeout" } else { "hello_timeout" };
-        if self.log_budget.allow(now) {
+        if self.cx.log_budget.allow(now) {
             tracing::info!(peer = %connection.peer, reason, "connection refused");
         }
         self.close_transport(slot, CloseCode::Policy, "no HELLO in time", now);
@@ -121,10 +121,10 @@ impl Shard {
 
     fn ping(&mut self, slot: Slot, now: Millis) {
         let connection = &mut self.connections[slot];
-        self.reply.clear();
-        connection.transport.encode_ping(&[], &mut self.reply);
+        let mut ping = Vec::new();
+        connection.transport.encode_ping(&[], &mut ping);
         connection.clock.ping_sent = Some(now);
-        self.outbound.queue_control(slot, connection, &self.reply);
+        self.cx.outbound.queue_control(slot, connection, &ping);
     }
 }
 

@@ -119,7 +119,7 @@ struct Readiness {
 
 impl Turn {
     pub fn new(shard: Shard) -> Self {
-        let scratch = vec![0; shard.settings().turn.read_bytes];
+        let scratch = vec![0; shard.cx.settings().turn.read_bytes];
         Self {
             shard,
             sockets: Vec::new(),
@@ -184,7 +184,7 @@ impl Turn {
 
     /// Mail from another shard, to be handled in this turn or a later one.
     pub fn accept(&mut self, batch: Batch<Mail>) {
-        self.shard.accept_mail(batch);
+        self.shard.mailbox.accept(batch);
     }
 
     /// A congested place has room again.
@@ -204,7 +204,7 @@ impl Turn {
     pub fn begin_shutdown(&mut self, now: Millis) {
         self.shard.begin_shutdown();
         // Once for the answer to GOODBYE, once for the end of the transport.
-        let patience_ms = 2 * self.shard.settings().timeouts.close_ms + LAST_WORDS_MS;
+        let patience_ms = 2 * self.shard.cx.settings().timeouts.close_ms + LAST_WORDS_MS;
         self.stop_at = Some(now + patience_ms);
     }
 
@@ -253,18 +253,18 @@ impl Turn {
             };
             tick.saw_all && is_blamed
         });
-        if self.shard.has_checks() {
+        if self.shard.logins.has_checks() {
             self.hand_out_checks(wire, now);
         }
         self.wake_up();
         self.send_mail(wire);
-        if let Some(deposits) = self.shard.take_deposits() {
+        if let Some(deposits) = self.shard.cx.deposits.take() {
             wire.store(deposits);
         }
     }
 
     fn hand_out_checks(&mut self, wire: &mut impl Wire, now: Millis) {
-        for (applicant, check) in self.shard.take_checks() {
+        for (applicant, check) in self.shard.logins.take_checks() {
             if !wire.judge(applicant, check) {
                 self.shard.fail_unjudged(applicant, now);
             }
@@ -282,7 +282,7 @@ impl Turn {
 
     /// Writes to sockets that take bytes again, as much as one turn may.
     fn flush_unblocked(&mut self, wire: &mut impl Wire, now: Millis) {
-        let limit = self.shard.settings().turn.written_bytes;
+        let limit = self.shard.cx.settings().turn.written_bytes;
         let mut flushed = 0;
         while self.shard.written_bytes() < limit
             && let Some(slot) = self.unblocked.get(flushed).copied()
@@ -313,7 +313,7 @@ impl Turn {
     /// wait for more.
     pub fn give_out(&mut self, wire: &mut impl Wire, may_write: bool, now: Millis) {
         if may_write {
-            let limits = self.shard.settings().turn;
+            let limits = self.shard.cx.settings().turn;
             // Who is marked again meanwhile has had its part of this turn.
             for _ in 0..self.shard.dirty_count().min(limits.connections_written) {
                 if self.shard.written_bytes() >= limits.written_bytes {
@@ -343,8 +343,8 @@ impl Turn {
 
     /// Input that waited for something goes on.
     fn wake_up(&mut self) {
-        if self.shard.has_woken() {
-            for slot in self.shard.take_woken() {
+        if self.shard.connections.has_woken() {
+            for slot in self.shard.connections.take_woken() {
                 self.enqueue(slot);
             }
         }
@@ -456,14 +456,14 @@ impl Turn {
     /// One batch for each destination; meta events behind everything else.
     fn send_mail(&mut self, wire: &mut impl Wire) {
         self.send_outboxes(wire);
-        if self.shard.release_meta_events() {
+        if self.shard.cx.post.release_meta_events() {
             self.send_outboxes(wire);
         }
     }
 
     fn send_outboxes(&mut self, wire: &mut impl Wire) {
-        for to in self.shard.others() {
-            if let Some(batch) = self.shard.take_outbox(to) {
+        for to in self.shard.cx.post.others() {
+            if let Some(batch) = self.shard.cx.post.take_outbox(to) {
                 wire.send(to, batch);
             }
         }
@@ -491,10 +491,10 @@ impl Turn {
     }
 
     fn close_sockets(&mut self, wire: &mut impl Wire) {
-        if !self.shard.has_closed() {
+        if !self.shard.connections.has_closed() {
             return;
         }
-        for slot in self.shard.take_closed() {
+        for slot in self.shard.connections.take_closed() {
             let socket = &mut self.sockets[slot.index()];
             // The slot may still stand in the queue; whoever finds it there finds nothing to do.
             let queued = socket.queued && !socket.paused;

@@ -65,13 +65,16 @@ impl Shard {
                     return Err(Violation::NeverInvoked { message: "YIELD", request });
                 }
             };
-        if caller.shard != self.id {
+        if caller.shard != self.cx.id {
             self.connections[slot].feeds.insert(caller.shard);
         }
         if let Err((error, message)) = self.may_carry(caller.shard, &payload) {
             // A gap in the results cannot be hidden: the call fails.
-            let callee =
-                SessionRef { session: self.connections.joined_mut(slot).id, slot, shard: self.id };
+            let callee = SessionRef {
+                session: self.connections.joined_mut(slot).id,
+                slot,
+                shard: self.cx.id,
+            };
             self.interrupt(callee, request);
             let outcome = Outcome::Refused { error, message };
             self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
@@ -113,8 +116,8 @@ impl Shard {
     ) -> Result<(), Violation> {
         match self.connections.joined_mut(slot).invocations.answer(request) {
             Answered::Pending(PendingInvocation { caller, call, serial, .. }) => {
-                self.counters.invocations.subtract(1);
-                if caller.shard != self.id {
+                self.cx.counters.invocations.subtract(1);
+                if caller.shard != self.cx.id {
                     self.connections[slot].feeds.insert(caller.shard);
                 }
                 self.return_to(Return { caller, call, serial, outcome }, payload, now);
@@ -129,7 +132,7 @@ impl Shard {
     /// same: as a refusal without payload.
     pub(super) fn return_to(&mut self, mut answer: Return, mut payload: Payload<'_>, now: Millis) {
         let shard = answer.caller.shard;
-        if shard == self.id {
+        if shard == self.cx.id {
             self.handle_return(answer, payload, now);
             return;
         }
@@ -137,8 +140,8 @@ impl Shard {
             answer.outcome = Outcome::Refused { error, message };
             payload = NO_PAYLOAD;
         }
-        let carried = Carried::answer(answer, payload.to_buf(), self.router.held(self.id));
-        self.post(shard, Mail::Return(Box::new(carried)));
+        let carried = Carried::answer(answer, payload.to_buf(), self.cx.held());
+        self.cx.post.send(shard, Mail::Return(Box::new(carried)));
     }
 
     /// The caller's side of an answer: the call ends here, once (BP-CALL-03), or goes on.
@@ -182,15 +185,15 @@ impl Shard {
     ) {
         let sent = match outcome {
             Outcome::Result { details } | Outcome::Progress { details } => {
-                self.counters.results_delivered.increment();
+                self.cx.counters.results_delivered.increment();
                 self.send(slot, &RouterMessage::Result { request, details, payload })
             }
             Outcome::Error { error, details } => {
-                self.counters.call_errors_delivered.increment();
+                self.cx.counters.call_errors_delivered.increment();
                 self.send_call_error(slot, request, error, details, payload)
             }
             Outcome::Refused { error, message } => {
-                self.counters.call_errors_delivered.increment();
+                self.cx.counters.call_errors_delivered.increment();
                 self.refuse(slot, code::CALL, request, (*error, message));
                 Ok(())
             }
@@ -236,8 +239,8 @@ impl Shard {
         self.forget_kept(caller, kept_bytes);
         if let Some(before) = before {
             let timer = CallTimer { slot: caller.slot, session: caller.session, call };
-            self.timers.disarm_call(before, timer);
-            self.timers.arm_call(now + timeout_ms, timer);
+            self.cx.timers.disarm_call(before, timer);
+            self.cx.timers.arm_call(now + timeout_ms, timer);
         }
     }
 

@@ -35,7 +35,7 @@ impl Shard {
         {
             return handled;
         }
-        let strict_roles = self.settings().strict_roles;
+        let strict_roles = self.cx.settings().strict_roles;
         let session = self.accept_request(slot, call.request, Role::Caller, "CALL")?;
         if session.calls.contains_key(&call.request) {
             return Err(Violation::CallPending(call.request));
@@ -61,7 +61,7 @@ impl Shard {
         match routed {
             Ok((picked, terms)) => self.start_call(slot, call, picked, terms, now),
             Err(refused) => {
-                self.counters.calls_refused.increment();
+                self.cx.counters.calls_refused.increment();
                 if call.options.progress {
                     self.connections
                         .joined_mut(slot)
@@ -78,21 +78,21 @@ impl Shard {
 
     /// Every check that can refuse a call: URI, permission, limits, then registration (BP-CALL-01).
     fn route_call(&mut self, slot: Slot, call: &Call<'_>) -> Result<(Picked, Terms), Refused> {
-        let limits = &self.router.settings.limits;
+        let limits = &self.cx.router.settings.limits;
         let session = self.connections.joined_mut(slot);
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &session.realm;
         let procedure = &*call.procedure;
         let (permissions, exact) = (&mut session.permissions, MatchPolicy::Exact);
-        let terms = match permissions.recall(self.id, Action::Call, procedure, exact) {
+        let terms = match permissions.recall(self.cx.id, Action::Call, procedure, exact) {
             // Only what is valid is remembered.
             Some(decided) => decided?,
             None => {
                 check_uri(realm, procedure, limits.uri_bytes)?;
                 let mut effort = 0;
                 let decided =
-                    permissions.decide(self.id, Action::Call, procedure, exact, &mut effort);
-                self.work.charge(effort);
+                    permissions.decide(self.cx.id, Action::Call, procedure, exact, &mut effort);
+                self.cx.work.charge(effort);
                 decided?
             }
         };
@@ -100,8 +100,8 @@ impl Shard {
             return Err(TOO_MANY_CALLS.into());
         }
         check_disclosure(&realm.settings, &call.options, terms)?;
-        self.work.charge(PATTERN_UNITS * realm.procedures.look_ups(&call.procedure));
-        let random = || self.rng.random();
+        self.cx.work.charge(PATTERN_UNITS * realm.procedures.look_ups(&call.procedure));
+        let random = || self.cx.rng.random();
         let picked =
             realm.procedures.pick(&call.procedure, random).map_err(|error| match error {
                 PickError::NoProcedure => NO_SUCH_PROCEDURE,
@@ -117,9 +117,9 @@ impl Shard {
         if bytes == 0 {
             return Ok(());
         }
-        let limits = &self.router.settings.limits;
+        let limits = self.cx.limits();
         let session = self.connections.joined(slot);
-        let all = self.router.counters().iter().map(|c| c.kept_bytes.get()).sum::<u64>();
+        let all = self.cx.router.counters().iter().map(|c| c.kept_bytes.get()).sum::<u64>();
         if session.kept_bytes + bytes > limits.kept_bytes_per_session
             || all + bytes as u64 > limits.kept_total_bytes as u64
         {
@@ -137,10 +137,10 @@ impl Shard {
         terms: Terms,
         now: Millis,
     ) {
-        let max_ms = self.settings().limits.call_timeout_ms_max;
-        let strict_roles = self.settings().strict_roles;
+        let max_ms = self.cx.limits().call_timeout_ms_max;
+        let strict_roles = self.cx.settings().strict_roles;
         let timeout_ms = dealer_timeout_ms(&call.options, picked.traits, max_ms);
-        let shard = self.id;
+        let shard = self.cx.id;
         let session = self.connections.joined_mut(slot);
         session.last_call = session.last_call.wrapping_add(1);
         let serial = session.last_call;
@@ -168,13 +168,14 @@ impl Shard {
         let (deadline, kept_bytes) = (pending.deadline(), pending.kept_bytes());
         session.kept_bytes += kept_bytes;
         session.calls.insert(call.request, pending);
-        self.counters.kept_bytes.add(kept_bytes as u64);
+        self.cx.counters.kept_bytes.add(kept_bytes as u64);
         if let Some(at) = deadline {
-            self.timers
+            self.cx
+                .timers
                 .arm_call(at, CallTimer { slot, session: caller.session, call: call.request });
         }
-        self.counters.calls.increment();
-        self.counters.calls_routed.increment();
+        self.cx.counters.calls.increment();
+        self.cx.counters.calls_routed.increment();
         let invoke = Invoke {
             caller,
             call: call.request,
@@ -193,11 +194,11 @@ impl Shard {
     /// Brings an invocation to the callee's shard, if [`Self::may_carry`] has no objection.
     pub(super) fn bring(&mut self, invoke: Invoke, payload: Payload<'_>, now: Millis) {
         let (shard, slot) = (invoke.callee.shard, invoke.caller.slot);
-        if shard == self.id {
+        if shard == self.cx.id {
             self.handle_invoke(invoke, payload, now);
         } else {
-            let carried = Carried::invoke(invoke, payload.to_buf(), self.router.held(self.id));
-            self.post(shard, Mail::Invoke(Box::new(carried)));
+            let carried = Carried::invoke(invoke, payload.to_buf(), self.cx.held());
+            self.cx.post.send(shard, Mail::Invoke(Box::new(carried)));
             self.connections[slot].feeds.insert(shard);
         }
     }
@@ -214,7 +215,7 @@ impl Shard {
             return;
         }
         let Invoke { caller, call, callee, registration, serial, ref details, .. } = invoke;
-        let limit = self.settings().limits.invocations_per_session;
+        let limit = self.cx.limits().invocations_per_session;
         let outcome = match self.connections.find(callee) {
             None => Err(CALLEE_LEFT),
             Some(session) if !session.registrations.contains_key(&registration) => {
@@ -242,7 +243,7 @@ impl Shard {
                     interrupted: false,
                     load: invoke.load,
                 });
-                self.counters.invocations.increment();
+                self.cx.counters.invocations.increment();
             }
             Err((error, message)) => {
                 let outcome = Outcome::Refused { error, message };

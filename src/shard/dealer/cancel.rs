@@ -13,7 +13,7 @@ use crate::wamp::{
 impl Shard {
     /// A CANCEL for a call that is over came too late and is ignored (AP-CAN-04).
     pub(in crate::shard) fn handle_cancel(&mut self, slot: Slot, cancel: Cancel) {
-        let (shard, call) = (self.id, cancel.request);
+        let (shard, call) = (self.cx.id, cancel.request);
         let session = self.connections.joined_mut(slot);
         let caller = SessionRef { session: session.id, slot, shard };
         let Some(pending) = session.calls.get_mut(&call) else { return };
@@ -34,14 +34,14 @@ impl Shard {
 
     /// The dealer's timer for a call ran out (AP-TMO-02).
     pub(in crate::shard) fn time_out_call(&mut self, at: Millis, due: CallTimer) {
-        let caller = SessionRef { session: due.session, slot: due.slot, shard: self.id };
+        let caller = SessionRef { session: due.session, slot: due.slot, shard: self.cx.id };
         let connection = self.connections.get_mut(due.slot);
         if let Some(leaving) = connection.and_then(|connection| connection.leaving.as_mut())
             && leaving.session.id == due.session
         {
             // Its time comes when the session gives it back; others' must not wait behind it.
             if leaving.forget_deadline(due.call) {
-                self.timers.disarm_call(at, due);
+                self.cx.timers.disarm_call(at, due);
             }
             return;
         }
@@ -58,7 +58,7 @@ impl Shard {
     ) {
         let Some(pending) = self.end_call(caller, call) else { return };
         self.cancel_invocation(caller, pending.callee, call, pending.serial, mode);
-        self.counters.call_errors_delivered.increment();
+        self.cx.counters.call_errors_delivered.increment();
         self.refuse(caller.slot, code::CALL, call, why);
     }
 
@@ -76,12 +76,12 @@ impl Shard {
         call: RequestId,
         pending: &PendingCall,
     ) {
-        self.counters.calls.subtract(1);
+        self.cx.counters.calls.subtract(1);
         self.forget_kept(caller, pending.kept_bytes());
         let Some(extra) = &pending.extra else { return };
         if let Some(at) = extra.deadline {
             let timer = CallTimer { slot: caller.slot, session: caller.session, call };
-            self.timers.disarm_call(at, timer);
+            self.cx.timers.disarm_call(at, timer);
         }
         if extra.upload.as_ref().is_some_and(|upload| upload.open)
             && let Some(session) = self.connections.find_mut(caller)
@@ -93,7 +93,7 @@ impl Shard {
     /// So many bytes that were kept for a call are not kept any more.
     pub(super) fn forget_kept(&mut self, caller: SessionRef, bytes: usize) {
         if bytes > 0 {
-            self.counters.kept_bytes.subtract(bytes as u64);
+            self.cx.counters.kept_bytes.subtract(bytes as u64);
             if let Some(session) = self.connections.find_mut(caller) {
                 session.kept_bytes -= bytes;
             }
@@ -109,10 +109,10 @@ impl Shard {
         mode: CancelMode,
     ) {
         let cancellation = Cancellation { callee, caller: caller.session, call, serial, mode };
-        if callee.shard == self.id {
+        if callee.shard == self.cx.id {
             self.handle_cancellation(cancellation);
         } else {
-            self.post(callee.shard, Mail::Cancel(cancellation));
+            self.cx.post.send(callee.shard, Mail::Cancel(cancellation));
         }
     }
 
@@ -127,7 +127,7 @@ impl Shard {
         invocation.interrupted |= interrupts;
         if mode != CancelMode::Kill {
             session.invocations.answer(request);
-            self.counters.invocations.subtract(1);
+            self.cx.counters.invocations.subtract(1);
         }
         if interrupts {
             let mode = if mode == CancelMode::Kill { "kill" } else { "killnowait" };
@@ -140,7 +140,7 @@ impl Shard {
         let Some(session) = self.connections.find_mut(callee) else { return };
         let can_interrupt = session.roles.has(Role::Callee, Feature::CallCanceling);
         if let crate::session::Answered::Pending(ended) = session.invocations.answer(request) {
-            self.counters.invocations.subtract(1);
+            self.cx.counters.invocations.subtract(1);
             if can_interrupt && !ended.interrupted {
                 self.send_interrupt(callee.slot, request, "killnowait");
             }

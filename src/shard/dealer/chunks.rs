@@ -17,8 +17,8 @@ impl Shard {
         call: &Call<'_>,
         now: Millis,
     ) -> Option<Result<(), Violation>> {
-        let check = self.settings().request_ids;
-        let (shard, request) = (self.id, call.request);
+        let check = self.cx.settings().request_ids;
+        let (shard, request) = (self.cx.id, call.request);
         let is_last = !call.options.progress;
         let session = self.connections.joined_mut(slot);
         let Some(pending) = session.calls.get_mut(&request) else {

@@ -42,9 +42,9 @@ impl Shard {
             disclose_caller: options.disclose_caller,
             forward_timeout: options.forward_timeout,
         };
-        let session = SessionRef { session: id, slot, shard: self.id };
+        let session = SessionRef { session: id, slot, shard: self.cx.id };
         let callee = Callee { session, traits, concurrency: options.concurrency };
-        let now = self.wall_clock;
+        let now = self.cx.wall_clock;
         match realm.procedures.register(&register.procedure, policy, invoke, callee, now) {
             Ok(Registered { registration, created }) => {
                 let created = created.map(|number| (number, &*register.procedure, policy, invoke));
@@ -52,7 +52,7 @@ impl Shard {
                 let uri = register.procedure.as_ref().into();
                 let pattern = RegisteredPattern { uri, policy };
                 self.connections.joined_mut(slot).registrations.insert(registration, pattern);
-                self.counters.registrations.increment();
+                self.cx.counters.registrations.increment();
                 let request = register.request;
                 self.answer(slot, &RouterMessage::Registered { request, registration });
             }
@@ -75,7 +75,7 @@ impl Shard {
         held: usize,
         register: &Register<'_>,
     ) -> Result<(), Refused> {
-        let uri_bytes = self.settings().limits.uri_bytes;
+        let uri_bytes = self.cx.limits().uri_bytes;
         let policy = register.options.match_policy;
         check_pattern(realm, &register.procedure, policy, uri_bytes)?;
         unreserved(&register.procedure)?;
@@ -84,7 +84,7 @@ impl Shard {
         if register.options.disclose_caller && disclosure == CallerDisclosure::Forbid {
             return Err(CALLERS_ARE_NOT_DISCLOSED.into());
         }
-        if held >= self.settings().limits.registrations_per_session {
+        if held >= self.cx.limits().registrations_per_session {
             return Err(TOO_MANY_REGISTRATIONS.into());
         }
         Ok(())
@@ -101,7 +101,7 @@ impl Shard {
         let (id, realm) = (session.id, Arc::clone(&session.realm));
         match session.registrations.remove(&registration) {
             Some(pattern) => {
-                let leaver = SessionRef { session: id, slot, shard: self.id };
+                let leaver = SessionRef { session: id, slot, shard: self.cx.id };
                 self.leave_registration(&realm, leaver, registration, &pattern);
                 self.answer(slot, &RouterMessage::Unregistered { request });
             }
@@ -146,7 +146,7 @@ impl Shard {
     ) {
         let names = || vec![leaver.session.get().into(), registration.get().into()];
         let departure = realm.procedures.unregister(&pattern.uri, pattern.policy, leaver.session);
-        self.counters.registrations.subtract(1);
+        self.cx.counters.registrations.subtract(1);
         let topics = (MetaTopic::RegistrationOnUnregister, MetaTopic::RegistrationOnDelete);
         self.announce_departure(realm, leaver, departure, topics, names);
     }

@@ -15,7 +15,7 @@ impl Shard {
     /// Routes a call again whose callee is unavailable. It keeps its deadline, and its place in
     /// the order of calls of this caller and another callee is lost: the specification wants that.
     pub(super) fn reroute(&mut self, caller: SessionRef, call: RequestId, now: Millis) {
-        let random = self.random();
+        let random = self.cx.random();
         let Some(session) = self.connections.find_mut(caller) else { return };
         let realm = Arc::clone(&session.realm);
         let Some(pending) = session.calls.get_mut(&call) else { return };
@@ -31,7 +31,7 @@ impl Shard {
             },
         };
         if self.end_call(caller, call).is_some() {
-            self.counters.call_errors_delivered.increment();
+            self.cx.counters.call_errors_delivered.increment();
             self.refuse(caller.slot, code::CALL, call, refusal);
         }
     }
@@ -43,7 +43,7 @@ impl Shard {
         picked: Picked,
         now: Millis,
     ) -> Result<(), Refusal> {
-        let strict_roles = self.settings().strict_roles;
+        let strict_roles = self.cx.settings().strict_roles;
         let session = self.connections.find_mut(caller).expect("the session was just looked up");
         let mut pending = session.calls.remove(&call).expect("the call was just looked up");
         let extra = pending.extra.as_mut().expect("a call to be routed again has been retained");
@@ -76,9 +76,9 @@ impl Shard {
         if let Some(at) = deadline {
             let timer = CallTimer { slot: caller.slot, session: caller.session, call };
             if let Some(before) = before {
-                self.timers.disarm_call(before, timer);
+                self.cx.timers.disarm_call(before, timer);
             }
-            self.timers.arm_call(at, timer);
+            self.cx.timers.arm_call(at, timer);
         }
         checked?;
         self.may_carry(picked.callee.shard, &payload.as_payload())?;

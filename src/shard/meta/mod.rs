@@ -30,7 +30,7 @@ pub use sessions::Kill;
 pub use subscribers::{Roll, RollCall};
 
 pub(super) use args::{Arguments, id_of};
-pub(super) use lists::Survey;
+pub(super) use lists::Surveys;
 pub(super) use order::EventOrders;
 pub(super) use subscribers::Roster;
 
@@ -100,14 +100,14 @@ impl Shard {
     /// Answers a call of a reserved URI.
     pub(super) fn handle_meta_call(&mut self, slot: Slot, call: &Call<'_>) {
         let session =
-            SessionRef { session: self.connections.joined_mut(slot).id, slot, shard: self.id };
+            SessionRef { session: self.connections.joined_mut(slot).id, slot, shard: self.cx.id };
         let caller = Caller { session, request: call.request };
         match self.answer_meta_call(caller, call) {
             Ok(Answer::Now(args, kwargs)) => self.send_meta_result(caller, &args, &kwargs),
             Ok(Answer::Later) => {}
-            Ok(Answer::Denied) => self.counters.calls_refused.increment(),
+            Ok(Answer::Denied) => self.cx.counters.calls_refused.increment(),
             Err(refusal) => {
-                self.counters.calls_refused.increment();
+                self.cx.counters.calls_refused.increment();
                 self.refuse(slot, code::CALL, call.request, refusal);
             }
         }
@@ -115,18 +115,18 @@ impl Shard {
 
     fn answer_meta_call(&mut self, caller: Caller, call: &Call<'_>) -> Result<Answer, Refusal> {
         let realm = self.realm_of(caller);
-        check_uri(&realm, &call.procedure, self.settings().limits.uri_bytes)?;
+        check_uri(&realm, &call.procedure, self.cx.limits().uri_bytes)?;
         let asked = Asked(Action::Call, &call.procedure);
         let Some(terms) = self.permit(caller, asked, MatchPolicy::Exact) else {
             return Ok(Answer::Denied);
         };
         let procedure = procedure(&call.procedure).ok_or(NO_SUCH_PROCEDURE)?;
         check_disclosure(&realm.settings, &call.options, terms)?;
-        if call.payload.weight() > self.settings().limits.meta_call_bytes {
+        if call.payload.weight() > self.cx.limits().meta_call_bytes {
             return Err(TOO_LARGE);
         }
         // Values take more time than the bytes that they are read from.
-        self.work.charge(call.payload.weight() / VALUE_BYTES_PER_UNIT);
+        self.cx.work.charge(call.payload.weight() / VALUE_BYTES_PER_UNIT);
         let (args, kwargs) = codec::decode_payload(call.payload).map_err(|_| NO_PLAIN_PAYLOAD)?;
         procedure(self, caller, Arguments::new(&args, &kwargs))
     }
@@ -158,13 +158,13 @@ impl Shard {
         let details = Dict::new();
         let payload = Payload::Values { args, kwargs };
         let result = RouterMessage::Result { request, details: &details, payload };
-        let before = self.outbound.arena.len();
+        let before = self.cx.outbound.arena.len();
         let sent = self.send(slot, &result);
-        self.work.charge_bytes(2 * (self.outbound.arena.len() - before));
+        self.cx.work.charge_bytes(2 * (self.cx.outbound.arena.len() - before));
         match sent {
-            Ok(()) => self.counters.meta_calls_answered.increment(),
+            Ok(()) => self.cx.counters.meta_calls_answered.increment(),
             Err(_) => {
-                self.counters.calls_refused.increment();
+                self.cx.counters.calls_refused.increment();
                 self.refuse(slot, code::CALL, request, TOO_LARGE_FOR_CALLER);
             }
         }

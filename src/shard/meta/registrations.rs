@@ -35,7 +35,7 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         let uri = args.text(0, NO_PROCEDURE)?;
         let realm = self.realm_of(caller);
-        self.work.charge(PATTERN_UNITS * realm.procedures.look_ups(uri));
+        self.cx.work.charge(PATTERN_UNITS * realm.procedures.look_ups(uri));
         let found = realm.procedures.best_match(uri);
         Ok(Answer::one(id_or_null(found.filter(|_| !is_reserved(uri)))))
     }
@@ -59,10 +59,10 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         let realm = self.authorized_realm(caller)?;
         let (registration, session) = (args.registration(0)?, args.session(1)?);
-        let reason = args.reason(self.settings().limits.uri_bytes)?.map(Into::into);
+        let reason = args.reason(self.cx.limits().uri_bytes)?.map(Into::into);
         let callee = realm.procedures.callee(registration, session);
         let callee = callee.ok_or(NO_SUCH_REGISTRATION)?.ok_or(NO_SUCH_SESSION)?;
-        self.post(callee.shard, Mail::RevokeRegistration { callee, registration, reason });
+        self.cx.post.send(callee.shard, Mail::RevokeRegistration { callee, registration, reason });
         Ok(Answer::NOTHING)
     }
 

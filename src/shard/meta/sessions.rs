@@ -125,18 +125,18 @@ impl Shard {
 
     /// The GOODBYE's reason and message.
     fn last_words(&self, args: Arguments<'_>) -> Result<(Arc<str>, Arc<str>), Refusal> {
-        let reason = args.reason(self.settings().limits.uri_bytes)?;
+        let reason = args.reason(self.cx.limits().uri_bytes)?;
         let reason = reason.unwrap_or(CloseReason::Killed.uri());
         Ok((reason.into(), args.message()?.unwrap_or_default().into()))
     }
 
     pub(super) fn kill(&mut self, kill: Kill) {
         let (shard, mail) = (kill.session.shard, Mail::Kill(Box::new(kill)));
-        if shard == self.id {
+        if shard == self.cx.id {
             // There may be thousands: each waits for its turn.
-            self.post_later(mail);
+            self.mailbox.post_later(mail);
         } else {
-            self.post(shard, mail);
+            self.cx.post.send(shard, mail);
         }
     }
 
@@ -145,7 +145,7 @@ impl Shard {
         if self.connections.find(kill.session).is_none() {
             return;
         }
-        self.counters.sessions_killed.increment();
+        self.cx.counters.sessions_killed.increment();
         let end = if kill.all { EndReason::KilledWithAll } else { EndReason::Killed };
         let slot = kill.session.slot;
         self.say_goodbye(slot, end, &kill.reason, &kill.message, CloseCode::Normal, now);

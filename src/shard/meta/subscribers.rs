@@ -139,7 +139,7 @@ impl Shard {
         let subscription = args.subscription(0)?;
         self.shards_of(caller, subscription)?;
         let pending = self.roster.pending_of(caller.session.session);
-        if pending >= self.settings().limits.meta_questions_per_session {
+        if pending >= self.cx.limits().meta_questions_per_session {
             return Err(TOO_MANY_QUESTIONS);
         }
         self.roster.push(caller, subscription, wants_names);
@@ -148,7 +148,7 @@ impl Shard {
 
     /// The shards that have receivers of a subscription.
     fn shards_of(
-        &mut self,
+        &self,
         caller: Caller,
         subscription: SubscriptionId,
     ) -> Result<Destinations, Refusal> {
@@ -171,7 +171,7 @@ impl Shard {
         let Some((caller, subscription, wants_names)) = self.roster.waiting.pop_front() else {
             return false;
         };
-        self.work.charge(LOOKUP_UNITS);
+        self.cx.work.charge(LOOKUP_UNITS);
         if self.connections.find(caller.session).is_none() {
             self.roster.forget(caller.session.session);
             return true;
@@ -186,7 +186,7 @@ impl Shard {
             Ok(shards) => self.ask(caller, subscription, shards, wants_names),
             Err(refusal) => {
                 self.roster.forget(caller.session.session);
-                self.counters.calls_refused.increment();
+                self.cx.counters.calls_refused.increment();
                 self.refuse(caller.session.slot, code::CALL, caller.request, refusal);
             }
         }
@@ -203,12 +203,12 @@ impl Shard {
         let awaited = shards.shards().count();
         let question = Question { caller, wants_names, awaited, count: 0, sessions: Vec::new() };
         let key = self.roster.questions.insert(question);
-        let call = RollCall { subscription, asker: self.id, key, wants_names };
+        let call = RollCall { subscription, asker: self.cx.id, key, wants_names };
         // Mail also to this shard: the result comes when the last one has answered.
         for shard in shards.shards() {
-            self.post(shard, Mail::RollCall(call));
+            self.cx.post.send(shard, Mail::RollCall(call));
         }
-        shards.remove(self.id);
+        shards.remove(self.cx.id);
         self.mark_feeds(caller.session.slot, shards);
     }
 
@@ -216,17 +216,17 @@ impl Shard {
         let slots = self.receivers.get(&call.subscription).map(|receivers| receivers.slots());
         let slots = slots.unwrap_or_default();
         let count = slots.len();
-        self.work.charge(count);
+        self.cx.work.charge(count);
         let mut sessions = Vec::new();
-        if call.wants_names && count <= self.settings().limits.meta_list_items {
+        if call.wants_names && count <= self.cx.limits().meta_list_items {
             let ids = slots.iter().filter_map(|slot| self.connections[*slot].session_id);
             sessions.extend(ids);
         }
-        self.post(call.asker, Mail::Roll(Roll { key: call.key, count, sessions }));
+        self.cx.post.send(call.asker, Mail::Roll(Roll { key: call.key, count, sessions }));
     }
 
     pub(in crate::shard) fn handle_roll(&mut self, roll: Roll) {
-        let limit = self.settings().limits.meta_list_items;
+        let limit = self.cx.limits().meta_list_items;
         let Some(question) = self.roster.answer(roll, limit) else { return };
         let Question { caller, wants_names, count, sessions, .. } = question;
         if self.connections.find(caller.session).is_none() {
@@ -235,7 +235,7 @@ impl Shard {
         if !wants_names {
             self.send_late_result(caller, &[Value::UInt(count as u64)], &Dict::new());
         } else if count > limit {
-            self.counters.calls_refused.increment();
+            self.cx.counters.calls_refused.increment();
             self.refuse(caller.session.slot, code::CALL, caller.request, TOO_MANY_ITEMS);
         } else {
             let ids = sessions.iter().map(|session| session.get().into()).collect();

@@ -36,7 +36,7 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         let uri = args.text(0, NO_TOPIC)?;
         let (found, looked_up) = self.realm_of(caller).topics.matches_counted(uri);
-        self.work.charge(found.len() + PATTERN_UNITS * looked_up);
+        self.cx.work.charge(found.len() + PATTERN_UNITS * looked_up);
         let ids: Vec<Value> = found.iter().map(|one| one.subscription.get().into()).collect();
         Ok(Answer::one(if ids.is_empty() { Value::Null } else { Value::List(ids) }))
     }
@@ -63,10 +63,10 @@ impl Shard {
         let realm = self.authorized_realm(caller)?;
         let subscription = args.subscription(0)?;
         let session: SessionId = args.session(1)?;
-        let reason = args.reason(self.settings().limits.uri_bytes)?.map(Into::into);
+        let reason = args.reason(self.cx.limits().uri_bytes)?.map(Into::into);
         realm.topics.get(subscription).ok_or(NO_SUCH_SUBSCRIPTION)?;
         let subscriber = realm.find(session).ok_or(NO_SUCH_SESSION)?;
-        self.post(subscriber.shard, Mail::Revoke { subscriber, subscription, reason });
+        self.cx.post.send(subscriber.shard, Mail::Revoke { subscriber, subscription, reason });
         Ok(Answer::NOTHING)
     }
 }

@@ -29,7 +29,7 @@ impl Shard {
         };
         let settings = &self.connections.joined_mut(caller.session.slot).realm.settings;
         check_disclosure(settings, &testament.options, terms)?;
-        let limits = self.settings().limits;
+        let limits = self.cx.limits();
         let testaments =
             self.connections.joined_mut(caller.session.slot).testaments.get_or_insert_default();
         if testaments.len() >= limits.testaments_per_session {
@@ -82,7 +82,7 @@ impl Shard {
         let payload = Payload::Values { args: list, kwargs: dict };
         let bytes =
             codec::encode_publish(serializer, options, topic, payload).map_err(|_| BAD_OPTIONS)?;
-        let limits = self.settings().limits;
+        let limits = self.cx.limits();
         // Deeper by two levels than where it was within the CALL.
         let nesting = DecodeLimits { nesting: limits.nesting.saturating_add(2) };
         let message = codec::decode(serializer, &bytes, nesting).map_err(|_| BAD_OPTIONS)?;
@@ -110,10 +110,10 @@ impl Shard {
             topic: (&*testament.topic).into(),
             payload: testament.payload.as_payload(),
         };
-        let has_room = self.may_hold(publish.payload.weight());
+        let has_room = self.cx.may_hold(publish.payload.weight());
         match self.authorize_testament(session, &publish).filter(|_| has_room) {
             Some(terms) => self.publish_for(slot, session, publish, terms),
-            None => self.counters.publications_refused.increment(),
+            None => self.cx.counters.publications_refused.increment(),
         }
     }
 
@@ -123,8 +123,8 @@ impl Shard {
         check_topic(&session.realm, topic, usize::MAX).ok()?;
         let permissions = &session.permissions;
         let mut effort = 0;
-        let decided = permissions.decide_last(self.id, Action::Publish, topic, &mut effort);
-        self.work.charge(effort);
+        let decided = permissions.decide_last(self.cx.id, Action::Publish, topic, &mut effort);
+        self.cx.work.charge(effort);
         match decided {
             Ok(terms) => {
                 let checked = check_disclosure(&session.realm.settings, &publish.options, terms);
