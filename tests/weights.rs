@@ -12,6 +12,7 @@ use stentor::router::{
     Audience, Deposit, Fanouts, HeldCount, Identity, Numbering, Record, RetainedEvent,
     RetainedTable, SessionRef, ShardId, Slot, StoredEvent, Weighed,
 };
+use stentor::session::CallRef;
 use stentor::shard::{Carried, Event, EventHead, Mail, Outcome, Return};
 use stentor::wamp::{
     Dict, MAX_ID, Payload, PayloadBuf, PublicationId, ReceiverFilter, RequestId, SessionId,
@@ -164,7 +165,8 @@ static COUNT: LazyLock<Arc<HeldCount>> = LazyLock::new(Arc::default);
 
 fn error(uri: String) -> Mail {
     let outcome = Outcome::Error { error: uri.into(), details: keys(20) };
-    let answer = Return { caller: session(), call: RequestId::FIRST, serial: 1, outcome };
+    let call = CallRef { caller: session(), request: RequestId::FIRST, serial: 1 };
+    let answer = Return { call, outcome };
     Mail::Return(Box::new(Carried::answer(answer, payload(), &COUNT)))
 }
 

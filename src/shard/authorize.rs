@@ -2,6 +2,7 @@
 //! denied is answered, counted and logged.
 
 use super::Shard;
+use super::context::Context;
 use super::log_budget::quotable;
 use super::requests::Refusal;
 use crate::authorization::{Action, Rule, Terms};
@@ -35,25 +36,37 @@ impl From<Denied> for Refused {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a>(pub(super) Action, pub(super) &'a str);
 
-impl Shard {
-    /// Decides about what the session in `slot` asks for. `uri` has been checked.
+impl Context {
+    /// Decides about what a session asks for. `uri` has been checked.
     pub(super) fn authorize(
         &mut self,
-        slot: Slot,
+        session: &mut Session,
         asked: Asked<'_>,
         policy: MatchPolicy,
     ) -> Result<Terms, Denied> {
-        let (shard, Asked(action, uri)) = (self.cx.id, asked);
-        let permissions = &mut self.connections.joined_mut(slot).permissions;
-        if let Some(decided) = permissions.recall(shard, action, uri, policy) {
+        let Asked(action, uri) = asked;
+        if let Some(decided) = session.permissions.recall(self.id, action, uri, policy) {
             return decided;
         }
-        let mut effort = 0;
-        let decided = permissions.decide(shard, action, uri, policy, &mut effort);
-        self.cx.work.charge(effort);
-        decided
+        self.decide(session, asked, policy)
     }
 
+    /// The same for what is known not to be remembered.
+    #[inline]
+    pub(super) fn decide(
+        &mut self,
+        session: &mut Session,
+        asked: Asked<'_>,
+        policy: MatchPolicy,
+    ) -> Result<Terms, Denied> {
+        let (mut effort, Asked(action, uri)) = (0, asked);
+        let decided = session.permissions.decide(self.id, action, uri, policy, &mut effort);
+        self.work.charge(effort);
+        decided
+    }
+}
+
+impl Shard {
     /// Answers a request that has no effect. Of a PUBLISH nobody waits for, `answer` is `None`.
     #[cold]
     pub(super) fn refuse_request(

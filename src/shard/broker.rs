@@ -4,17 +4,17 @@ use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::authorize::Asked;
-use super::connection::Connection;
+use super::authorize::{Asked, Refused};
+use super::context::Context;
 use super::delivery::Outgoing;
-use super::publication::{Author, check_passthru, check_publish};
-use super::receivers::Receivers;
+use super::publication::{Author, check_passthru};
+use super::receivers::{Left, Receivers};
 use super::requests::{Refusal, TOO_MANY_SHAPES, Violation, check_pattern};
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
 use crate::authorization::{Action, Terms};
 use crate::router::{
-    Destination, Destinations, Fanout, Fanouts, HeldCount, Horizon, MetaTopic, Numbering, Realm,
+    Destination, Destinations, Fanout, Fanouts, HeldCount, Horizon, MetaTopic, Numbering,
     RetainedEvent, SessionRef, Slot,
 };
 use crate::session::{Membership, Session};
@@ -29,55 +29,33 @@ impl Shard {
         slot: Slot,
         subscribe: &Subscribe<'_>,
     ) -> Result<(), Violation> {
-        let session =
-            self.accept_request(slot, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
+        let session = self.connections.joined_mut(slot);
+        self.cx.accept(session, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
+        let (topic, policy) = (&*subscribe.topic, subscribe.options.match_policy);
+        if let Err(refused) = check_subscribe(&mut self.cx, session, subscribe) {
+            let asked = Asked(Action::Subscribe, topic);
+            self.refuse_request(slot, Some((code::SUBSCRIBE, subscribe.request)), asked, refused);
+            return Ok(());
+        }
         let realm = Arc::clone(&session.realm);
-        let held = session.subscriptions.len();
-        let limits = self.cx.limits();
-        let policy = subscribe.options.match_policy;
-        if let Err(refusal) = check_pattern(&realm, &subscribe.topic, policy, limits.uri_bytes) {
-            self.refuse(slot, code::SUBSCRIBE, subscribe.request, refusal);
-            return Ok(());
-        }
-        let asked = Asked(Action::Subscribe, &subscribe.topic);
-        if let Err(denied) = self.authorize(slot, asked, policy) {
-            self.deny(slot, Some((code::SUBSCRIBE, subscribe.request)), asked, denied);
-            return Ok(());
-        }
-        let limits = self.cx.limits();
-        if held >= limits.subscriptions_per_session
-            && !self.is_subscribed(slot, &realm, &subscribe.topic, policy)
-        {
-            self.refuse(slot, code::SUBSCRIBE, subscribe.request, TOO_MANY_SUBSCRIPTIONS);
-            return Ok(());
-        }
         // The join and SUBSCRIBED are one step, so no EVENT can come before it (BP-ORD-02).
-        let joined = realm.topics.join(&subscribe.topic, policy, self.cx.id, self.cx.wall_clock);
+        let joined = realm.topics.join(topic, policy, self.cx.id, self.cx.wall_clock);
         let Ok(joined) = joined else {
             self.refuse(slot, code::SUBSCRIBE, subscribe.request, TOO_MANY_SHAPES);
             return Ok(());
         };
         let subscription = joined.subscription;
         self.cx.work.charge(LOOKUP_UNITS);
-        let receivers = self
-            .receivers
-            .entry(subscription)
-            .or_insert_with(|| Receivers::new(Arc::clone(&realm), &subscribe.topic, policy));
-        let position = receivers.next_position();
-        let session = self.connections[slot].session_mut();
-        let session = session.expect("the session was just looked up");
         let entry = session.subscriptions.entry(subscription);
         let joins = matches!(entry, Entry::Vacant(_));
         if let Entry::Vacant(entry) = entry {
             let horizon = Horizon { retained_until: 0, after_meta: joined.after_meta };
+            let list = || Receivers::new(Arc::clone(&realm), topic, policy);
+            let position = self.receivers.join(subscription, slot, horizon, list);
             entry.insert(Membership { position, horizon });
-            receivers.horizon.widen(horizon);
-            receivers.join(slot);
             self.cx.counters.subscriptions.increment();
-        }
-        if joins {
-            let joiner = SessionRef { session: session.id, slot, shard: self.cx.id };
-            let created = joined.created.map(|number| (number, &*subscribe.topic, policy));
+            let joiner = self.cx.reference(slot, session.id);
+            let created = joined.created.map(|number| (number, topic, policy));
             self.announce_subscription(&realm, joiner, subscription, created);
         }
         let request = subscribe.request;
@@ -88,26 +66,17 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether a session already holds the subscription.
-    fn is_subscribed(&self, slot: Slot, realm: &Realm, uri: &str, policy: MatchPolicy) -> bool {
-        let session = self.connections[slot].session();
-        let found = realm.topics.look_up(uri, policy);
-        session
-            .zip(found)
-            .is_some_and(|(session, found)| session.subscriptions.contains_key(&found.subscription))
-    }
-
     pub(super) fn handle_unsubscribe(
         &mut self,
         slot: Slot,
         request: RequestId,
         subscription: SubscriptionId,
     ) -> Result<(), Violation> {
-        let session = self.accept_request(slot, request, Role::Subscriber, "UNSUBSCRIBE")?;
-        let id = session.id;
+        let session = self.connections.joined_mut(slot);
+        self.cx.accept(session, request, Role::Subscriber, "UNSUBSCRIBE")?;
         match session.subscriptions.remove(&subscription) {
             Some(membership) => {
-                let leaver = SessionRef { session: id, slot, shard: self.cx.id };
+                let leaver = self.cx.reference(slot, session.id);
                 self.leave_subscription(leaver, subscription, membership.position);
                 self.answer(slot, &RouterMessage::Unsubscribed { request });
             }
@@ -146,29 +115,23 @@ impl Shard {
         subscription: SubscriptionId,
         position: u32,
     ) {
-        let listed = "a session's subscription has a receiver list";
-        let realm = Arc::clone(&self.receivers.get(&subscription).expect(listed).realm);
         let names = || vec![leaver.session.get().into(), subscription.get().into()];
         let (on_unsubscribe, on_delete) =
             (MetaTopic::SubscriptionOnUnsubscribe, MetaTopic::SubscriptionOnDelete);
         self.cx.work.charge(LOOKUP_UNITS);
-        let receivers = self.receivers.get_mut(&subscription).expect(listed);
         let connections = &mut self.connections;
-        receivers.leave(position, |slot, position| {
-            let session = connections.get_mut(slot).and_then(Connection::holder_mut);
-            session
-                .and_then(|session| session.subscriptions.get_mut(&subscription))
-                .map(|held| held.position = position)
-                .expect("a listed receiver holds the subscription");
+        let left = self.receivers.leave(subscription, position, |slot, position| {
+            connections.note_position(slot, subscription, position);
         });
         self.cx.counters.subscriptions.subtract(1);
-        if !receivers.is_empty() {
-            self.announce(&realm, leaver, on_unsubscribe, names);
-            return;
+        match left {
+            Left::Others(realm) => self.announce(&realm, leaver, on_unsubscribe, names),
+            Left::Nobody(list) => {
+                let departure = list.realm.topics.leave(&list.uri, list.policy, self.cx.id);
+                let topics = (on_unsubscribe, on_delete);
+                self.announce_departure(&list.realm, leaver, departure, topics, names);
+            }
         }
-        let departure = realm.topics.leave(&receivers.uri, receivers.policy, self.cx.id);
-        self.receivers.remove(&subscription);
-        self.announce_departure(&realm, leaver, departure, (on_unsubscribe, on_delete), names);
     }
 
     pub(super) fn handle_publish(
@@ -176,21 +139,15 @@ impl Shard {
         slot: Slot,
         mut publish: Publish<'_>,
     ) -> Result<(), Violation> {
-        let (limit, shard) = (self.cx.limits().uri_bytes, self.cx.id);
-        let has_room = self.cx.may_hold(publish.payload.weight());
-        let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
+        let session = self.connections.joined_mut(slot);
+        self.cx.accept(session, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        let mut effort = 0;
-        let checked = check_publish(session, &publish, (limit, shard), &mut effort);
-        match checked.and_then(|terms| if has_room { Ok(terms) } else { Err(TOO_MUCH_HELD.into()) })
-        {
+        match self.cx.check_publish(session, &publish) {
             Ok(terms) => {
                 let author = Author::new(session, &mut publish.options, terms);
-                self.cx.work.charge(effort);
                 self.publish(slot, author, &publish, None);
             }
             Err(refused) => {
-                self.cx.work.charge(effort);
                 self.cx.counters.publications_refused.increment();
                 let acknowledges = publish.options.acknowledge;
                 let answer = acknowledges.then_some((code::PUBLISH, publish.request));
@@ -257,7 +214,7 @@ impl Shard {
             self.answer(slot, &RouterMessage::Published { request, publication });
         }
         let publisher = self.publisher(slot, departed).id;
-        let publisher = Some(SessionRef { session: publisher, slot, shard: self.cx.id });
+        let publisher = Some(self.cx.reference(slot, publisher));
         let numbering = retained.map_or(Numbering::None, Numbering::Retained);
         let cause = None;
         let head = EventHead { publication, publisher, cause, audience, numbering, details };
@@ -322,6 +279,24 @@ impl Shard {
     }
 }
 
+/// Every check that can refuse a subscription: pattern, permission, then limits.
+fn check_subscribe(
+    cx: &mut Context,
+    session: &mut Session,
+    subscribe: &Subscribe<'_>,
+) -> Result<(), Refused> {
+    let (topic, policy) = (&*subscribe.topic, subscribe.options.match_policy);
+    check_pattern(&session.realm, topic, policy, cx.limits().uri_bytes)?;
+    cx.authorize(session, Asked(Action::Subscribe, topic), policy)?;
+    if session.subscriptions.len() >= cx.limits().subscriptions_per_session {
+        let found = session.realm.topics.look_up(topic, policy);
+        if !found.is_some_and(|found| session.subscriptions.contains_key(&found.subscription)) {
+            return Err(TOO_MANY_SUBSCRIPTIONS.into());
+        }
+    }
+    Ok(())
+}
+
 /// A publication that outlives the message that it came in.
 fn share(
     head: EventHead,
@@ -337,11 +312,6 @@ fn share(
 
 const NO_SUCH_SUBSCRIPTION: Refusal =
     (WampError::NoSuchSubscription, "this session does not hold that subscription");
-const TOO_MUCH_HELD: Refusal = (
-    WampError::ResourceLimit,
-    "too much waits for its receivers, or for the store, to hold a publication of this size: try \
-     again later, or publish less at once",
-);
 const TOO_MANY_SUBSCRIPTIONS: Refusal = (
     WampError::ResourceLimit,
     "this session holds as many subscriptions as the router allows per session",

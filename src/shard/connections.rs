@@ -11,6 +11,7 @@ use slab::Slab;
 use super::connection::Connection;
 use crate::router::{SessionRef, ShardId, Slot};
 use crate::session::Session;
+use crate::wamp::SubscriptionId;
 
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -131,6 +132,18 @@ impl Connections {
         debug_assert_eq!(target.shard, self.shard);
         let session = self.get_mut(target.slot)?.session_mut()?;
         (session.id == target.session).then_some(session)
+    }
+
+    /// The receiver in this slot has moved in the list of a subscription.
+    pub(super) fn note_position(
+        &mut self,
+        slot: Slot,
+        subscription: SubscriptionId,
+        position: u32,
+    ) {
+        let holder = self.get_mut(slot).and_then(Connection::holder_mut);
+        let held = holder.and_then(|session| session.subscriptions.get_mut(&subscription));
+        held.expect("a listed receiver holds the subscription").position = position;
     }
 
     /// The session whose message is being dealt with.

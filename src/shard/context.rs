@@ -16,9 +16,9 @@ use super::post::Post;
 use super::timers::Timers;
 use super::work::Work;
 use crate::limits::{HELD_FRACTION, Limits};
-use crate::router::{Counters, HeldCount, Router, Settings, ShardId, Slot};
+use crate::router::{Counters, HeldCount, Router, SessionRef, Settings, ShardId, Slot};
 use crate::transport::Class;
-use crate::wamp::{RouterMessage, Timestamp};
+use crate::wamp::{RouterMessage, SessionId, Timestamp};
 
 #[derive(Debug)]
 pub(super) struct Context {
@@ -67,6 +67,11 @@ impl Context {
         self.look_at_held();
         self.work.begin_turn();
         self.outbound.begin_turn();
+    }
+
+    /// Names the session of this id in a slot of this shard.
+    pub(super) const fn reference(&self, slot: Slot, session: SessionId) -> SessionRef {
+        SessionRef { session, slot, shard: self.id }
     }
 
     pub(super) fn settings(&self) -> &Settings {

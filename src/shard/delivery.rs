@@ -271,7 +271,7 @@ impl Shard {
     ) -> Progress {
         // Whether or not its receivers are still there: the next fanout has others.
         let begun = place.begun.take();
-        let Some(receivers) = self.receivers.get_mut(&subscription) else {
+        let Some(receivers) = self.receivers.get_mut(subscription) else {
             return Progress::Done;
         };
         let part = match begun.map(|delivery| receivers.resume(delivery)) {

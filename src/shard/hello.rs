@@ -8,7 +8,7 @@ use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::clock::Millis;
 use crate::codec::{self, Codec};
-use crate::router::{Profile, Realm, SessionRef, Slot};
+use crate::router::{Profile, Realm, Slot};
 use crate::session::Session;
 use crate::transport::CloseCode;
 use crate::wamp::{
@@ -153,7 +153,7 @@ impl Shard {
     ) -> Result<SessionId, (WampError, String)> {
         loop {
             let session = reserved.unwrap_or_else(|| SessionId::from_random(self.cx.random()));
-            if realm.enter(SessionRef { session, slot, shard: self.cx.id }, profile) {
+            if realm.enter(self.cx.reference(slot, session), profile) {
                 return Ok(session);
             }
             if reserved.is_some() {

@@ -13,7 +13,7 @@ use crate::authorization::Action;
 use crate::codec::{self, Codec};
 use crate::router::{
     Audience, Counters, Destination, Fanouts, Held, History, HistoryAnswer, Query, Realm, Receipt,
-    Record, Router, Scan, SessionRef, Slot, StoredEvent,
+    Record, Router, Scan, Slot, StoredEvent,
 };
 use crate::wamp::{
     Dict, PayloadBuf, PublicationId, Publish, RouterMessage, SubscriptionId, Timestamp, Value,
@@ -72,11 +72,7 @@ impl Shard {
     ) {
         // Nobody waits for a testament, whose session is gone.
         let receipt = publish.options.acknowledge.then(|| {
-            let publisher = SessionRef {
-                session: self.connections.joined_mut(slot).id,
-                slot,
-                shard: self.cx.id,
-            };
+            let publisher = self.cx.reference(slot, self.connections.joined_mut(slot).id);
             Receipt { publisher, request: publish.request, publication }
         });
         self.cx.deposits.close(receipt, self.cx.router.held(self.cx.id));
@@ -190,7 +186,7 @@ impl Shard {
 
     fn take_page(&mut self, inquiry: &mut Inquiry) {
         let connection = &self.connections[inquiry.caller.session.slot];
-        let identity = connection.session().expect("a requester has a session").identity();
+        let identity = self.connections.joined(inquiry.caller.session.slot).identity();
         // One more than are given tells that there are more.
         let most = inquiry.limit - inquiry.events.len() + 1;
         let units = self.cx.work.left().min(PIECE);

@@ -18,13 +18,13 @@ impl Shard {
             let Some(holder) = connection.holder() else { continue };
             memberships += holder.subscriptions.len();
             for (subscription, membership) in &holder.subscriptions {
-                let receivers = &self.receivers[subscription];
+                let receivers = self.receivers.held(*subscription);
                 assert_eq!(receivers.slots()[membership.position as usize], slot);
             }
         }
-        let listed: usize = self.receivers.values().map(Receivers::len).sum();
+        let listed: usize = self.receivers.iter().map(Receivers::len).sum();
         assert_eq!(memberships, listed, "each membership stands in one list");
-        assert!(self.receivers.values().all(|receivers| !receivers.is_empty()));
+        assert!(self.receivers.iter().all(|receivers| !receivers.is_empty()));
         assert!(!self.cx.post.has_own() && !self.cx.deposits.has_records());
         let sessions = self.connections.iter().filter_map(|(_, c)| c.session());
         let calls = sessions.flat_map(|session| session.calls.values());

@@ -13,7 +13,7 @@ use super::lifecycle::EndReason;
 use super::mail::NO_PAYLOAD;
 use super::timers::CallTimer;
 use super::work::LOOKUP_UNITS;
-use super::{Cancellation, Carried, Mail, Outcome, Return, Shard};
+use super::{Carried, Mail, Return, Shard};
 use crate::clock::Millis;
 use crate::router::{SessionRef, Slot};
 use crate::session::{
@@ -158,11 +158,11 @@ impl Shard {
 
     /// The next thing that a session held; `false` if there is none.
     fn give_back_one(&mut self, slot: Slot, leaving: &mut Leaving) -> bool {
-        let leaver = SessionRef { session: leaving.session.id, slot, shard: self.cx.id };
+        let leaver = self.cx.reference(slot, leaving.session.id);
         if let Some(testament) = leaving.testaments.next() {
             self.publish_testament(slot, &leaving.session, testament);
         } else if let Some((call, pending)) = leaving.calls.pop() {
-            self.abandon_call(slot, &leaving.session, call, &pending);
+            self.abandon_call(leaver, call, &pending);
         } else if let Some(invocation) = leaving.invocations.next() {
             self.abandon_invocation(invocation);
         } else if let Some(subscription) = leaving.subscriptions.pop() {
@@ -183,33 +183,23 @@ impl Shard {
     }
 
     /// The caller has left: nobody waits for the answer.
-    fn abandon_call(
-        &mut self,
-        slot: Slot,
-        session: &Session,
-        call: RequestId,
-        pending: &PendingCall,
-    ) {
+    fn abandon_call(&mut self, caller: SessionRef, call: RequestId, pending: &PendingCall) {
         self.cx.counters.calls.subtract(1);
         self.cx.counters.kept_bytes.subtract(pending.kept_bytes() as u64);
         if let Some(at) = pending.deadline() {
-            self.cx.timers.disarm_call(at, CallTimer { slot, session: session.id, call });
+            self.cx.timers.disarm_call(at, CallTimer::of(caller, call));
         }
-        let (callee, serial) = (pending.callee, pending.serial);
-        let mode = CancelMode::KillNoWait;
-        let cancellation = Cancellation { callee, caller: session.id, call, serial, mode };
-        self.cx.post.send(callee.shard, Mail::Cancel(cancellation));
+        let cancellation = pending.cancellation(caller, call, CancelMode::KillNoWait);
+        self.cx.post.send(pending.callee.shard, Mail::Cancel(cancellation));
     }
 
     /// The callee has left: the caller learns it.
     fn abandon_invocation(&mut self, invocation: PendingInvocation) {
         self.cx.counters.invocations.subtract(1);
-        let PendingInvocation { caller, call, serial, .. } = invocation;
-        let (error, message) = CALLEE_LEFT;
-        let outcome = Outcome::Refused { error, message };
-        let answer = Return { caller, call, serial, outcome };
+        let call = invocation.call;
+        let answer = Return { call, outcome: CALLEE_LEFT.into() };
         let answer = Carried::answer(answer, NO_PAYLOAD.to_buf(), self.cx.held());
-        self.cx.post.send(caller.shard, Mail::Return(Box::new(answer)));
+        self.cx.post.send(call.caller.shard, Mail::Return(Box::new(answer)));
     }
 
     /// Takes a session out of everything it is part of. The connection stays.
@@ -235,7 +225,7 @@ impl Shard {
         self.cx.work.charge(ENDING_UNITS);
         self.connections.forget_tickets(slot);
         // Whoever killed it has taken it out of the list already.
-        session.realm.leave(SessionRef { session: session.id, slot, shard: self.cx.id });
+        session.realm.leave(self.cx.reference(slot, session.id));
         self.cx.counters.sessions.subtract(1);
         self.release(slot, *session, reason);
     }

@@ -161,7 +161,7 @@ impl Shard {
                 // The time that both sides have is one.
                 connection.phase = Phase::Judged(applicant);
                 self.connections.park(slot);
-                self.logins.checks.push((SessionRef { session, slot, shard: self.cx.id }, check));
+                self.logins.checks.push((self.cx.reference(slot, session), check));
                 self.rearm(slot, now);
             }
         }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
+use super::requests::Refusal;
 use crate::router::{
     Audience, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, Numbering, Receipt,
     SessionRef, Weighed,
 };
+use crate::session::CallRef;
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
     SessionId, SubscriptionId, WampError, arc_block, dict_heap_bytes, heap_block,
@@ -180,14 +182,10 @@ pub struct Cancellation {
 /// The head of a call, or of a further chunk of one, on its way to the callee.
 #[derive(Debug)]
 pub struct Invoke {
-    pub caller: SessionRef,
-    /// The CALL's request id.
-    pub call: RequestId,
+    pub call: CallRef,
     pub callee: SessionRef,
     pub registration: RegistrationId,
     pub details: Dict,
-    /// Tells the call from earlier ones with the same id.
-    pub serial: u32,
     /// A further chunk of a progressive call: the invocation exists (AP-PCI-01).
     pub is_continuation: bool,
     /// Of the [`crate::session::PendingInvocation`] to be made.
@@ -199,10 +197,7 @@ pub struct Invoke {
 /// The answer to a call on its way to the caller.
 #[derive(Clone, Debug)]
 pub struct Return {
-    pub caller: SessionRef,
-    /// The CALL's request id.
-    pub call: RequestId,
-    pub serial: u32,
+    pub call: CallRef,
     pub outcome: Outcome,
 }
 
@@ -226,6 +221,12 @@ pub enum Outcome {
         error: WampError,
         message: &'static str,
     },
+}
+
+impl From<Refusal> for Outcome {
+    fn from((error, message): Refusal) -> Self {
+        Self::Refused { error, message }
+    }
 }
 
 impl Outcome {

@@ -41,10 +41,9 @@ mod work;
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::hash::Map;
 use crate::router::{Destinations, Router, ShardId, Slot};
 use crate::transport::TransportRules;
-use crate::wamp::{RouterMessage, SubscriptionId, Timestamp};
+use crate::wamp::{RouterMessage, Timestamp};
 
 use connection::Connection;
 use connections::Connections;
@@ -57,7 +56,7 @@ use login::Logins;
 use mailbox::Mailbox;
 use meta::{EventOrders, Roster, Surveys};
 use outbound::SendError;
-use receivers::Receivers;
+use receivers::ReceiverLists;
 use timers::Owner;
 use unheard::Unheard;
 
@@ -73,8 +72,7 @@ pub use turn::{Tick, Turn, Wire};
 pub struct Shard {
     cx: Context,
     connections: Connections,
-    /// The local receivers of each subscription that has some.
-    receivers: Map<SubscriptionId, Receivers>,
+    receivers: ReceiverLists,
     /// Mail that waits for its turn.
     mailbox: Mailbox,
     /// Publications that wait to be delivered further.
@@ -109,7 +107,7 @@ impl Shard {
         let hashers = router.seed();
         Self {
             connections: Connections::new(id),
-            receivers: hashers.map(),
+            receivers: ReceiverLists::new(hashers.map()),
             mailbox: Mailbox::default(),
             deliveries: HeldDeliveries::new(hashers.map()),
             inquiries: Inquiries::default(),

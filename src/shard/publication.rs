@@ -1,10 +1,11 @@
 //! What a PUBLISH may ask for, and what its events say of their publisher.
 
-use super::authorize::Refused;
+use super::authorize::{Asked, Refused};
+use super::context::Context;
 use super::mail::passthru_details;
 use super::requests::{Refusal, Violation, check_uri, unreserved};
 use crate::authorization::{Action, Terms};
-use crate::router::{Audience, PublisherDisclosure, Realm, RealmSettings, ShardId};
+use crate::router::{Audience, PublisherDisclosure, Realm, RealmSettings};
 use crate::session::Session;
 use crate::wamp::{Dict, Feature, MatchPolicy, Publish, PublishOptions, Role, WampError};
 
@@ -25,26 +26,26 @@ impl Author {
     }
 }
 
-/// Every check of a PUBLISH that is answered with an ERROR. `effort` is what deciding has cost.
-#[inline]
-pub(super) fn check_publish(
-    session: &mut Session,
-    publish: &Publish<'_>,
-    (uri_bytes, shard): (usize, ShardId),
-    effort: &mut usize,
-) -> Result<Terms, Refused> {
-    let (topic, exact) = (&*publish.topic, MatchPolicy::Exact);
-    let permissions = &mut session.permissions;
-    let terms = match permissions.recall(shard, Action::Publish, topic, exact) {
-        // Only what is valid is remembered.
-        Some(decided) => decided?,
-        None => {
-            check_topic(&session.realm, topic, uri_bytes)?;
-            permissions.decide(shard, Action::Publish, topic, exact, effort)?
-        }
-    };
-    check_disclosure(&session.realm.settings, &publish.options, terms)?;
-    Ok(terms)
+impl Context {
+    /// Every check of a PUBLISH that is answered with an ERROR.
+    #[inline]
+    pub(super) fn check_publish(
+        &mut self,
+        session: &mut Session,
+        publish: &Publish<'_>,
+    ) -> Result<Terms, Refused> {
+        let (topic, exact) = (&*publish.topic, MatchPolicy::Exact);
+        let terms = match session.permissions.recall(self.id, Action::Publish, topic, exact) {
+            // Only what is valid is remembered.
+            Some(decided) => decided?,
+            None => {
+                check_topic(&session.realm, topic, self.limits().uri_bytes)?;
+                self.decide(session, Asked(Action::Publish, topic), exact)?
+            }
+        };
+        check_disclosure(&session.realm.settings, &publish.options, terms)?;
+        if self.may_hold(publish.payload.weight()) { Ok(terms) } else { Err(TOO_MUCH_HELD.into()) }
+    }
 }
 
 /// Whether clients may publish to `topic`, if they may publish at all.
@@ -99,3 +100,9 @@ fn event_details(session: &Session, options: &mut PublishOptions, terms: Terms) 
     }
     details
 }
+
+const TOO_MUCH_HELD: Refusal = (
+    WampError::ResourceLimit,
+    "too much waits for its receivers, or for the store, to hold a publication of this size: try \
+     again later, or publish less at once",
+);

@@ -2,6 +2,7 @@
 //! answered, refused, or taken for a violation of the protocol.
 
 use super::Shard;
+use super::context::Context;
 use crate::codec;
 use crate::router::{MAX_WILDCARD_COMPONENTS, Realm, Slot};
 use crate::session::{SequenceError, Session};
@@ -48,25 +49,26 @@ pub(super) enum Violation {
 /// Why a request is refused: the error and a sentence that says what to do.
 pub(super) type Refusal = (WampError, &'static str);
 
-impl Shard {
-    /// Takes the request id of a new request and gives the session that made it.
-    pub(super) fn accept_request(
-        &mut self,
-        slot: Slot,
+impl Context {
+    /// Takes the request id of a new request of a session.
+    #[inline]
+    pub(super) fn accept(
+        &self,
+        session: &mut Session,
         request: RequestId,
         role: Role,
         message: &'static str,
-    ) -> Result<&mut Session, Violation> {
-        let check = self.cx.router.settings.request_ids;
-        let strict_roles = self.cx.router.settings.strict_roles;
-        let session = self.connections.joined_mut(slot);
-        session.request_ids.accept(request, check)?;
-        if strict_roles && session.roles.get(role).is_none() {
+    ) -> Result<(), Violation> {
+        let settings = self.settings();
+        session.request_ids.accept(request, settings.request_ids)?;
+        if settings.strict_roles && session.roles.get(role).is_none() {
             return Err(Violation::RoleNotAnnounced { message, role: role.as_str() });
         }
-        Ok(session)
+        Ok(())
     }
+}
 
+impl Shard {
     /// Queues an answer whose size and content cannot be a problem for any peer.
     pub(super) fn answer(&mut self, slot: Slot, message: &RouterMessage<'_>) {
         let sent = self.send(slot, message);

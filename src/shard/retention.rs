@@ -44,10 +44,9 @@ impl Shard {
     /// second time when the mail brings it. Else it may, since it is owed.
     pub(super) fn send_retained(&mut self, slot: Slot, subscription: SubscriptionId, joins: bool) {
         let limits = &self.cx.router.settings.limits;
-        let receivers = self.receivers.get(&subscription).expect("the session is in it");
+        let receivers = self.receivers.held(subscription);
         let (realm, policy) = (Arc::clone(&receivers.realm), receivers.policy);
-        let session = self.connections[slot].session();
-        let identity = session.expect("a subscriber has a session").identity();
+        let identity = self.connections.joined(slot).identity();
         let mut look = Look::new(policy, limits.retained_per_subscribe);
         while !look.is_done() {
             let units = realm.retained.look(&mut look, &receivers.uri, identity, PIECE);
@@ -78,7 +77,7 @@ impl Shard {
 
     /// Events up to this number have come with a subscription.
     fn note_retained(&mut self, slot: Slot, subscription: SubscriptionId, until: u64) {
-        if let Some(receivers) = self.receivers.get_mut(&subscription) {
+        if let Some(receivers) = self.receivers.get_mut(subscription) {
             receivers.horizon.widen(Horizon { retained_until: until, after_meta: 0 });
         }
         let session = self.connections[slot].session_mut();

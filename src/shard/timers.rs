@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use crate::clock::Millis;
-use crate::router::Slot;
+use crate::router::{SessionRef, Slot};
 use crate::wamp::{RequestId, SessionId};
 
 /// A connection, told apart from earlier ones in the same slot.
@@ -23,6 +23,12 @@ pub(super) struct CallTimer {
     pub(super) slot: Slot,
     pub(super) session: SessionId,
     pub(super) call: RequestId,
+}
+
+impl CallTimer {
+    pub(super) const fn of(caller: SessionRef, call: RequestId) -> Self {
+        Self { slot: caller.slot, session: caller.session, call }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use super::super::{Carried, Mail, Outcome, Return, SendError, Shard};
 use super::details::is_mode;
 use crate::clock::Millis;
 use crate::router::{SessionRef, Slot};
-use crate::session::{Answered, PendingInvocation};
+use crate::session::{Answered, CallRef, PendingInvocation};
 use crate::wamp::{
     CancelMode, Dict, Feature, InvocationError, Payload, RequestId, Role, RouterMessage, Value,
     WampError, Yield, code, is_valid_uri,
@@ -34,8 +34,7 @@ impl Shard {
             && !invocation.takes_passthru
         {
             self.refuse(slot, code::INVOCATION, request, NO_PASSTHRU_CALLER);
-            let (error, message) = NO_PASSTHRU_CALLER;
-            let outcome = Outcome::Refused { error, message };
+            let outcome = NO_PASSTHRU_CALLER.into();
             return self.finish_invocation(slot, request, "YIELD", outcome, NO_PAYLOAD, now);
         }
         let details = passthru_details(options.passthru);
@@ -55,34 +54,27 @@ impl Shard {
         payload: Payload<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
-        let (caller, call, serial) =
-            match self.connections.joined_mut(slot).invocations.peek(request) {
-                Answered::Pending(pending) if pending.receive_progress => {
-                    (pending.caller, pending.call, pending.serial)
-                }
-                Answered::Pending(_) | Answered::Over => return Ok(()),
-                Answered::NeverIssued => {
-                    return Err(Violation::NeverInvoked { message: "YIELD", request });
-                }
-            };
-        if caller.shard != self.cx.id {
-            self.connections[slot].feeds.insert(caller.shard);
+        let session = self.connections.joined(slot);
+        let call = match session.invocations.peek(request) {
+            Answered::Pending(pending) if pending.receive_progress => pending.call,
+            Answered::Pending(_) | Answered::Over => return Ok(()),
+            Answered::NeverIssued => {
+                return Err(Violation::NeverInvoked { message: "YIELD", request });
+            }
+        };
+        let callee = self.cx.reference(slot, session.id);
+        let shard = call.caller.shard;
+        if shard != self.cx.id {
+            self.connections[slot].feeds.insert(shard);
         }
-        if let Err((error, message)) = self.may_carry(caller.shard, &payload) {
+        if let Err(refusal) = self.cx.may_carry(shard, &payload) {
             // A gap in the results cannot be hidden: the call fails.
-            let callee = SessionRef {
-                session: self.connections.joined_mut(slot).id,
-                slot,
-                shard: self.cx.id,
-            };
             self.interrupt(callee, request);
-            let outcome = Outcome::Refused { error, message };
-            self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
+            self.return_to(call, refusal.into(), NO_PAYLOAD, now);
             return Ok(());
         }
         details.push(("progress".into(), Value::Bool(true)));
-        let outcome = Outcome::Progress { details };
-        self.return_to(Return { caller, call, serial, outcome }, payload, now);
+        self.return_to(call, Outcome::Progress { details }, payload, now);
         Ok(())
     }
 
@@ -115,12 +107,12 @@ impl Shard {
         now: Millis,
     ) -> Result<(), Violation> {
         match self.connections.joined_mut(slot).invocations.answer(request) {
-            Answered::Pending(PendingInvocation { caller, call, serial, .. }) => {
+            Answered::Pending(PendingInvocation { call, .. }) => {
                 self.cx.counters.invocations.subtract(1);
-                if caller.shard != self.cx.id {
-                    self.connections[slot].feeds.insert(caller.shard);
+                if call.caller.shard != self.cx.id {
+                    self.connections[slot].feeds.insert(call.caller.shard);
                 }
-                self.return_to(Return { caller, call, serial, outcome }, payload, now);
+                self.return_to(call, outcome, payload, now);
                 Ok(())
             }
             Answered::Over => Ok(()),
@@ -130,16 +122,22 @@ impl Shard {
 
     /// Brings an answer to the caller's shard. One that there is no room for ends its call all the
     /// same: as a refusal without payload.
-    pub(super) fn return_to(&mut self, mut answer: Return, mut payload: Payload<'_>, now: Millis) {
-        let shard = answer.caller.shard;
+    pub(super) fn return_to(
+        &mut self,
+        call: CallRef,
+        mut outcome: Outcome,
+        mut payload: Payload<'_>,
+        now: Millis,
+    ) {
+        let shard = call.caller.shard;
         if shard == self.cx.id {
-            self.handle_return(answer, payload, now);
+            self.handle_return(Return { call, outcome }, payload, now);
             return;
         }
-        if let Err((error, message)) = self.may_carry(shard, &payload) {
-            answer.outcome = Outcome::Refused { error, message };
-            payload = NO_PAYLOAD;
+        if let Err(refusal) = self.cx.may_carry(shard, &payload) {
+            (outcome, payload) = (refusal.into(), NO_PAYLOAD);
         }
+        let answer = Return { call, outcome };
         let carried = Carried::answer(answer, payload.to_buf(), self.cx.held());
         self.cx.post.send(shard, Mail::Return(Box::new(carried)));
     }
@@ -151,26 +149,26 @@ impl Shard {
         payload: Payload<'_>,
         now: Millis,
     ) {
-        let Return { caller, call, serial, outcome } = answer;
+        let Return { call: CallRef { caller, request, serial }, outcome } = answer;
         let Some(session) = self.connections.find_mut(caller) else { return };
-        let Entry::Occupied(entry) = session.calls.entry(call) else { return };
+        let Entry::Occupied(entry) = session.calls.entry(request) else { return };
         let pending = entry.get();
         if pending.serial != serial {
             return;
         }
         match outcome {
             Outcome::Progress { details } => {
-                self.send_progress(caller, call, &details, payload, now);
+                self.send_progress(caller, request, &details, payload, now);
             }
             Outcome::Error { error, .. }
                 if pending.can_reroute && !pending.killed && *error == *UNAVAILABLE =>
             {
-                self.reroute(caller, call, now);
+                self.reroute(caller, request, now);
             }
             outcome => {
                 let pending = entry.remove();
-                self.forget_call(caller, call, &pending);
-                self.send_outcome(caller.slot, call, &outcome, payload);
+                self.cx.forget_call(session, caller, request, &pending);
+                self.send_outcome(caller.slot, request, &outcome, payload);
             }
         }
     }
@@ -230,17 +228,15 @@ impl Shard {
         let Some(session) = self.connections.find_mut(caller) else { return };
         let pending = session.calls.get_mut(&call);
         let Some(extra) = pending.and_then(|pending| pending.extra.as_mut()) else { return };
-        let (before, timeout_ms) = (extra.deadline, extra.timeout_ms);
-        let kept_bytes =
-            if extra.retained.take().is_some() { std::mem::take(&mut extra.kept_bytes) } else { 0 };
-        if before.is_some() {
-            extra.deadline = Some(now + timeout_ms);
-        }
-        self.forget_kept(caller, kept_bytes);
-        if let Some(before) = before {
-            let timer = CallTimer { slot: caller.slot, session: caller.session, call };
+        if let Some(before) = extra.deadline {
+            let (timer, at) = (CallTimer::of(caller, call), now + extra.timeout_ms);
+            extra.deadline = Some(at);
             self.cx.timers.disarm_call(before, timer);
-            self.cx.timers.arm_call(now + timeout_ms, timer);
+            self.cx.timers.arm_call(at, timer);
+        }
+        if extra.retained.take().is_some() {
+            let bytes = std::mem::take(&mut extra.kept_bytes);
+            self.cx.forget_kept(session, bytes);
         }
     }
 

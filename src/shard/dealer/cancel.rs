@@ -1,11 +1,12 @@
 //! CANCEL, timeouts and INTERRUPT: calls that end, or should, before their callee is done.
 
+use super::super::context::Context;
 use super::super::requests::Refusal;
 use super::super::timers::CallTimer;
 use super::super::{Cancellation, Mail, Shard};
 use crate::clock::Millis;
 use crate::router::{SessionRef, Slot};
-use crate::session::PendingCall;
+use crate::session::{PendingCall, Session};
 use crate::wamp::{
     Cancel, CancelMode, Choice, Feature, RequestId, Role, RouterMessage, WampError, code,
 };
@@ -13,19 +14,19 @@ use crate::wamp::{
 impl Shard {
     /// A CANCEL for a call that is over came too late and is ignored (AP-CAN-04).
     pub(in crate::shard) fn handle_cancel(&mut self, slot: Slot, cancel: Cancel) {
-        let (shard, call) = (self.cx.id, cancel.request);
+        let call = cancel.request;
         let session = self.connections.joined_mut(slot);
-        let caller = SessionRef { session: session.id, slot, shard };
+        let caller = self.cx.reference(slot, session.id);
         let Some(pending) = session.calls.get_mut(&call) else { return };
         let Choice::Known(mode) = cancel.mode else {
             self.refuse(slot, code::CALL, call, UNKNOWN_MODE);
             return;
         };
         let mode = if pending.can_interrupt { mode } else { CancelMode::Skip };
-        let (callee, serial) = (pending.callee, pending.serial);
         if mode == CancelMode::Kill {
             if !std::mem::replace(&mut pending.killed, true) {
-                self.cancel_invocation(caller, callee, call, serial, mode);
+                let cancellation = pending.cancellation(caller, call, mode);
+                self.cancel_invocation(cancellation);
             }
         } else {
             self.give_up(caller, call, mode, CANCELED);
@@ -34,7 +35,7 @@ impl Shard {
 
     /// The dealer's timer for a call ran out (AP-TMO-02).
     pub(in crate::shard) fn time_out_call(&mut self, at: Millis, due: CallTimer) {
-        let caller = SessionRef { session: due.session, slot: due.slot, shard: self.cx.id };
+        let caller = self.cx.reference(due.slot, due.session);
         let connection = self.connections.get_mut(due.slot);
         if let Some(leaving) = connection.and_then(|connection| connection.leaving.as_mut())
             && leaving.session.id == due.session
@@ -57,62 +58,25 @@ impl Shard {
         why: Refusal,
     ) {
         let Some(pending) = self.end_call(caller, call) else { return };
-        self.cancel_invocation(caller, pending.callee, call, pending.serial, mode);
+        self.cancel_invocation(pending.cancellation(caller, call, mode));
         self.cx.counters.call_errors_delivered.increment();
         self.refuse(caller.slot, code::CALL, call, why);
     }
 
     /// Takes a call out of its caller's session, with all that was kept for it.
     pub(super) fn end_call(&mut self, caller: SessionRef, call: RequestId) -> Option<PendingCall> {
-        let pending = self.connections.find_mut(caller)?.calls.remove(&call)?;
-        self.forget_call(caller, call, &pending);
+        let session = self.connections.find_mut(caller)?;
+        let pending = session.calls.remove(&call)?;
+        self.cx.forget_call(session, caller, call, &pending);
         Some(pending)
     }
 
-    /// Tidies up behind a call that was just taken out of its caller's session.
-    pub(super) fn forget_call(
-        &mut self,
-        caller: SessionRef,
-        call: RequestId,
-        pending: &PendingCall,
-    ) {
-        self.cx.counters.calls.subtract(1);
-        self.forget_kept(caller, pending.kept_bytes());
-        let Some(extra) = &pending.extra else { return };
-        if let Some(at) = extra.deadline {
-            let timer = CallTimer { slot: caller.slot, session: caller.session, call };
-            self.cx.timers.disarm_call(at, timer);
-        }
-        if extra.upload.as_ref().is_some_and(|upload| upload.open)
-            && let Some(session) = self.connections.find_mut(caller)
-        {
-            session.ended_uploads.get_or_insert_default().insert(call);
-        }
-    }
-
-    /// So many bytes that were kept for a call are not kept any more.
-    pub(super) fn forget_kept(&mut self, caller: SessionRef, bytes: usize) {
-        if bytes > 0 {
-            self.cx.counters.kept_bytes.subtract(bytes as u64);
-            if let Some(session) = self.connections.find_mut(caller) {
-                session.kept_bytes -= bytes;
-            }
-        }
-    }
-
-    fn cancel_invocation(
-        &mut self,
-        caller: SessionRef,
-        callee: SessionRef,
-        call: RequestId,
-        serial: u32,
-        mode: CancelMode,
-    ) {
-        let cancellation = Cancellation { callee, caller: caller.session, call, serial, mode };
-        if callee.shard == self.cx.id {
+    fn cancel_invocation(&mut self, cancellation: Cancellation) {
+        let shard = cancellation.callee.shard;
+        if shard == self.cx.id {
             self.handle_cancellation(cancellation);
         } else {
-            self.cx.post.send(callee.shard, Mail::Cancel(cancellation));
+            self.cx.post.send(shard, Mail::Cancel(cancellation));
         }
     }
 
@@ -154,6 +118,48 @@ impl Shard {
         }
         let options = vec![("mode".into(), mode.into())];
         self.answer(slot, &RouterMessage::Interrupt { request, options: &options });
+    }
+}
+
+impl PendingCall {
+    /// The end of the call, or the wish for it, for its callee.
+    pub(in crate::shard) const fn cancellation(
+        &self,
+        caller: SessionRef,
+        request: RequestId,
+        mode: CancelMode,
+    ) -> Cancellation {
+        let caller = caller.session;
+        Cancellation { callee: self.callee, caller, call: request, serial: self.serial, mode }
+    }
+}
+
+impl Context {
+    /// Tidies up behind a call that was just taken out of its caller's session.
+    pub(super) fn forget_call(
+        &mut self,
+        session: &mut Session,
+        caller: SessionRef,
+        call: RequestId,
+        pending: &PendingCall,
+    ) {
+        self.counters.calls.subtract(1);
+        self.forget_kept(session, pending.kept_bytes());
+        let Some(extra) = &pending.extra else { return };
+        if let Some(at) = extra.deadline {
+            self.timers.disarm_call(at, CallTimer::of(caller, call));
+        }
+        if extra.upload.as_ref().is_some_and(|upload| upload.open) {
+            session.ended_uploads.get_or_insert_default().insert(call);
+        }
+    }
+
+    /// So many bytes that were kept for a call of the session are not kept any more.
+    pub(super) fn forget_kept(&self, session: &mut Session, bytes: usize) {
+        if bytes > 0 {
+            self.counters.kept_bytes.subtract(bytes as u64);
+            session.kept_bytes -= bytes;
+        }
     }
 }
 

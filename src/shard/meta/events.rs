@@ -47,7 +47,7 @@ impl Shard {
         let details = super::sessions::session_details(session.id, &session.profile);
         let (realm, args) = (Arc::clone(&session.realm), vec![Value::Dict(details)]);
         let excluded = Some(session.id);
-        let cause = SessionRef { session: session.id, slot, shard: self.cx.id };
+        let cause = self.cx.reference(slot, session.id);
         let _unheard = self.cx.held().hold_meta_event();
         self.send_home(MetaEvent { realm, number, topic, args, excluded, cause, _unheard });
     }
@@ -57,7 +57,7 @@ impl Shard {
         let profile = &session.profile;
         let (authid, authrole) = ((&*profile.authid).into(), (&*profile.authrole).into());
         let args = || vec![session.id.get().into(), authid, authrole];
-        let leaver = SessionRef { session: session.id, slot, shard: self.cx.id };
+        let leaver = self.cx.reference(slot, session.id);
         self.announce(&session.realm, leaver, MetaTopic::SessionOnLeave, args);
     }
 

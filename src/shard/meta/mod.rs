@@ -99,8 +99,7 @@ pub(super) struct Caller {
 impl Shard {
     /// Answers a call of a reserved URI.
     pub(super) fn handle_meta_call(&mut self, slot: Slot, call: &Call<'_>) {
-        let session =
-            SessionRef { session: self.connections.joined_mut(slot).id, slot, shard: self.cx.id };
+        let session = self.cx.reference(slot, self.connections.joined(slot).id);
         let caller = Caller { session, request: call.request };
         match self.answer_meta_call(caller, call) {
             Ok(Answer::Now(args, kwargs)) => self.send_meta_result(caller, &args, &kwargs),
@@ -140,7 +139,8 @@ impl Shard {
         policy: MatchPolicy,
     ) -> Option<Terms> {
         let slot = caller.session.slot;
-        let decided = self.authorize(slot, asked, policy);
+        let session = self.connections.joined_mut(slot);
+        let decided = self.cx.authorize(session, asked, policy);
         decided
             .map_err(|denied| self.deny(slot, Some((code::CALL, caller.request)), asked, denied))
             .ok()

@@ -213,7 +213,7 @@ impl Shard {
     }
 
     pub(in crate::shard) fn handle_roll_call(&mut self, call: RollCall) {
-        let slots = self.receivers.get(&call.subscription).map(|receivers| receivers.slots());
+        let slots = self.receivers.get(call.subscription).map(|receivers| receivers.slots());
         let slots = slots.unwrap_or_default();
         let count = slots.len();
         self.cx.work.charge(count);
