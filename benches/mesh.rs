@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mio::{Events, Poll, Token};
 use stentor::net::mesh::{Inbox, Mesh, Parcel};
-use stentor::router::{SessionRef, ShardId};
+use stentor::router::{Batch, SessionRef, ShardId, Slot};
 use stentor::shard::{Cancellation, Mail};
 use stentor::wamp::{CancelMode, RequestId, SessionId};
 
@@ -30,21 +30,21 @@ fn mesh() -> (Arc<Mesh>, Vec<(Poll, Inbox)>) {
 fn parcel(mails: usize) -> Parcel {
     let session = SessionId::new(1).expect("in range");
     let cancellation = || Cancellation {
-        callee: SessionRef { session, slot: 0, shard: THERE },
+        callee: SessionRef { session, slot: Slot::new(0), shard: THERE },
         caller: session,
         call: RequestId::new(1).expect("in range"),
         serial: 0,
         mode: CancelMode::Skip,
     };
-    let batch = (0..mails).map(|_| Mail::Cancel(cancellation())).collect();
-    Parcel::Mail { batch, weight: 100 * mails }
+    let items = (0..mails).map(|_| Mail::Cancel(cancellation())).collect();
+    Parcel::Mail(Batch { items, weight: 100 * mails })
 }
 
 /// The next parcel; what it brings is dealt with at once.
 fn take(inbox: &Inbox) -> Option<Parcel> {
     let parcel = inbox.take()?;
-    if let Parcel::Mail { weight, .. } = parcel {
-        inbox.release(weight);
+    if let Parcel::Mail(batch) = &parcel {
+        inbox.release(batch.weight);
     }
     Some(parcel)
 }
@@ -100,7 +100,7 @@ fn round_trip(c: &mut Criterion) {
     let (mut poll, inbox) = shards.pop().expect("there are two");
     let back = Arc::clone(&mesh);
     let echo = thread::spawn(move || {
-        while let parcel @ Parcel::Mail { .. } = wait(&mut poll, &inbox) {
+        while let parcel @ Parcel::Mail(_) = wait(&mut poll, &inbox) {
             back.send(HERE, parcel);
         }
     });

@@ -11,7 +11,7 @@ use stentor::hash::{HashSeed, Set};
 use stentor::limits::Limits;
 use stentor::router::{
     Audience, Callee, Identity, MetaTopic, Picked, Profile, Realm, RealmSettings, RegisterError,
-    Registered, RetainedEvent, Router, SessionRef, Settings, ShardId,
+    Registered, RetainedEvent, Router, SessionRef, Settings, ShardId, Slot,
 };
 use stentor::wamp::{
     Dict, InvokePolicy, MatchPolicy, PayloadBuf, PublicationId, SessionId, Timestamp,
@@ -50,7 +50,7 @@ fn random(seed: u8) -> TestRng {
 
 fn session(shard: u8, number: u64) -> SessionRef {
     let id = u64::from(shard) * (1 << 32) + number + 1;
-    SessionRef { session: SessionId::new(id).unwrap(), slot: 0, shard: ShardId(shard) }
+    SessionRef { session: SessionId::new(id).unwrap(), slot: Slot::new(0), shard: ShardId(shard) }
 }
 
 /// Runs `work` on each thread at the same time, with its number.
@@ -89,11 +89,11 @@ fn who_has_joined_is_found_until_it_leaves() {
             for (held, (uri, _)) in held.iter().zip(PATTERNS) {
                 let hit = held.map(|id| found.iter().find(|fanout| fanout.subscription == id));
                 let reaches = |hit: Option<&stentor::router::Fanout>| {
-                    hit.is_some_and(|fanout| fanout.shards.contains(shard))
+                    hit.is_some_and(|fanout| fanout.to.contains(shard))
                 };
                 assert!(hit.is_none_or(reaches), "{uri:?} is joined and not found");
             }
-            let mine = found.iter().filter(|fanout| fanout.shards.contains(shard)).count();
+            let mine = found.iter().filter(|fanout| fanout.to.contains(shard)).count();
             assert_eq!(mine, held.iter().flatten().count(), "nothing is found after it has left");
         }
         for (held, (uri, policy)) in held.iter().zip(PATTERNS) {

@@ -27,8 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("hash", &[]),
     ("limits", &[]),
-    // Only to say of a payload in which serializer its bytes are.
-    ("wamp", &["codec"]),
+    ("wamp", &[]),
     ("codec", &["wamp"]),
     ("transport", &["codec", "limits"]),
     ("authentication", &["clock", "hash", "limits", "wamp"]),

@@ -10,8 +10,9 @@ use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::limits::Limits;
 use stentor::router::{
     Audience, Deposit, Fanouts, HeldCount, Identity, Numbering, Record, RetainedEvent,
-    RetainedTable, SessionRef, ShardId, StoredEvent,
+    RetainedTable, SessionRef, ShardId, Slot, StoredEvent, Weighed,
 };
+use stentor::session::CallRef;
 use stentor::shard::{Carried, Event, EventHead, Mail, Outcome, Return};
 use stentor::wamp::{
     Dict, MAX_ID, Payload, PayloadBuf, PublicationId, ReceiverFilter, RequestId, SessionId,
@@ -156,7 +157,7 @@ fn event(details: Dict) -> Event {
 }
 
 fn session() -> SessionRef {
-    SessionRef { session: id(1), slot: 1, shard: ShardId(0) }
+    SessionRef { session: id(1), slot: Slot::new(1), shard: ShardId(0) }
 }
 
 /// What is held counts here; one count serves all, as in a shard.
@@ -164,7 +165,8 @@ static COUNT: LazyLock<Arc<HeldCount>> = LazyLock::new(Arc::default);
 
 fn error(uri: String) -> Mail {
     let outcome = Outcome::Error { error: uri.into(), details: keys(20) };
-    let answer = Return { caller: session(), call: RequestId::FIRST, serial: 1, outcome };
+    let call = CallRef { caller: session(), request: RequestId::FIRST, serial: 1 };
+    let answer = Return { call, outcome };
     Mail::Return(Box::new(Carried::answer(answer, payload(), &COUNT)))
 }
 

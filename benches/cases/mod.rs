@@ -11,8 +11,10 @@ use stentor::authentication::Check;
 use stentor::authorization::{Access, Permission, RoleSettings};
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
-use stentor::router::{Deposit, RealmSettings, Router, SessionRef, Settings, ShardId, ShardSet};
-use stentor::shard::{Admission, Batch, Shard, Tick, Turn, Wire};
+use stentor::router::{
+    Batch, Deposit, Destinations, RealmSettings, Router, SessionRef, Settings, ShardId, Slot,
+};
+use stentor::shard::{Admission, Mail, Shard, Tick, Turn, Wire};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
@@ -36,11 +38,11 @@ struct Clients {
     /// What the next read brings.
     said: Vec<u8>,
     /// Mail under way, with its destination.
-    mail: Vec<(ShardId, Batch)>,
+    mail: Vec<(ShardId, Batch<Mail>)>,
 }
 
 impl Wire for Clients {
-    fn read(&mut self, _slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, _slot: Slot, buffer: &mut [u8]) -> io::Result<usize> {
         if self.said.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -50,23 +52,23 @@ impl Wire for Clients {
         Ok(length)
     }
 
-    fn write(&mut self, _slot: u32, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, _slot: Slot, bytes: &[u8]) -> io::Result<usize> {
         Ok(black_box(bytes).len())
     }
 
-    fn shut_down_writing(&mut self, _slot: u32) {}
+    fn shut_down_writing(&mut self, _slot: Slot) {}
 
-    fn close(&mut self, _slot: u32) {}
+    fn close(&mut self, _slot: Slot) {}
 
-    fn congested(&mut self, _places: ShardSet) -> ShardSet {
-        ShardSet::default()
+    fn congested(&mut self, _places: Destinations) -> Destinations {
+        Destinations::default()
     }
 
-    fn send(&mut self, to: ShardId, batch: Batch) {
+    fn send(&mut self, to: ShardId, batch: Batch<Mail>) {
         self.mail.push((to, batch));
     }
 
-    fn store(&mut self, _deposits: Vec<Deposit>, _weight: usize) {}
+    fn store(&mut self, _deposits: Batch<Deposit>) {}
 
     fn judge(&mut self, _: SessionRef, _: Check) -> bool {
         unreachable!("nobody has a ticket")
@@ -79,7 +81,7 @@ impl Wire for Clients {
 #[derive(Clone, Copy)]
 pub(crate) struct Client {
     shard: usize,
-    slot: u32,
+    slot: Slot,
 }
 
 impl Default for World {

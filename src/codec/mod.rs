@@ -22,6 +22,7 @@ mod scan;
 mod token;
 mod transcode;
 
+pub use crate::wamp::Codec;
 pub use error::{DecodeError, DecodeFault, EncodeError};
 pub use transcode::MAX_EXPANSION;
 
@@ -34,27 +35,6 @@ use self::msgpack_writer::MsgPackWriter;
 use self::out::Out;
 use self::token::Reader as _;
 use crate::wamp::{ClientMessage, Dict, Payload, PayloadBuf, RouterMessage, Value};
-
-/// The serializers (requirements 1.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Codec {
-    Cbor,
-    Json,
-    MsgPack,
-}
-
-impl Codec {
-    pub const ALL: [Self; 3] = [Self::Cbor, Self::Json, Self::MsgPack];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cbor => "cbor",
-            Self::Json => "json",
-            Self::MsgPack => "msgpack",
-        }
-    }
-}
 
 /// What a message may look like at most (TR-DEC-01); its size is the transport's to limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use super::tls::{TlsShare, TlsStream};
 use super::verifier::Verifiers;
 use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, HISTORY, SessionRef, ShardId, ShardSet};
-use crate::shard::{Batch, LayerReport, Shard, Tick, Turn, Wire};
+use crate::router::{Batch, Deposit, Destination, Destinations, SessionRef, ShardId, Slot};
+use crate::shard::{LayerReport, Mail, Shard, Tick, Turn, Wire};
 use crate::wamp::Timestamp;
 
 /// The token of a shard's waker; slots are 32 bits, so it meets none.
@@ -58,7 +58,7 @@ struct Links {
     inbox: Inbox,
     occupancy: Arc<Occupancy>,
     /// The way to the store, if there is one.
-    store: Option<Sender<(Vec<Deposit>, usize)>>,
+    store: Option<Sender<Batch<Deposit>>>,
     /// The way to those who judge tickets, if there are tickets.
     verifiers: Option<Verifiers>,
 }
@@ -77,7 +77,7 @@ impl EventLoop {
         inbox: Inbox,
         budget: HoldBudget,
         occupancy: Arc<Occupancy>,
-        store: Option<Sender<(Vec<Deposit>, usize)>>,
+        store: Option<Sender<Batch<Deposit>>>,
         tls: TlsShare,
         verifiers: Option<Verifiers>,
         started: Instant,
@@ -148,7 +148,7 @@ impl EventLoop {
             if matches!(event.token(), WAKER | ALARM) {
                 continue;
             }
-            let slot = event.token().0 as u32;
+            let slot = Slot::at(event.token().0);
             let ending = event.is_read_closed() || event.is_error();
             if event.is_readable() || ending {
                 self.turn.note_readable(slot, ending);
@@ -164,7 +164,7 @@ impl EventLoop {
         for _ in 0..PARCELS_PER_TURN {
             let Some(parcel) = self.links.inbox.take() else { break };
             match parcel {
-                Parcel::Mail { batch, weight } => self.turn.accept(Batch { mail: batch, weight }),
+                Parcel::Mail(batch) => self.turn.accept(batch),
                 Parcel::Accepted(sockets) => {
                     for accepted in sockets {
                         self.take_in(accepted, now);
@@ -179,13 +179,13 @@ impl EventLoop {
     fn take_in(&mut self, accepted: Accepted, now: Millis) {
         let Accepted { mut socket, rules, tls, peer, admission } = accepted;
         let slot = self.turn.open(&mut self.links, &rules, peer, admission, now);
-        let registered = socket.register(self.poll.registry(), Token(slot as usize));
+        let registered = socket.register(self.poll.registry(), Token(slot.index()));
         let sockets = &mut self.links.sockets;
-        if sockets.len() <= slot as usize {
-            sockets.resize_with(slot as usize + 1, || None);
+        if sockets.len() <= slot.index() {
+            sockets.resize_with(slot.index() + 1, || None);
         }
         let tls = tls.map(|context| Box::new(TlsStream::new(context)));
-        let previous = sockets[slot as usize].replace(Link { socket, tls });
+        let previous = sockets[slot.index()].replace(Link { socket, tls });
         debug_assert!(previous.is_none(), "a slot is free when it is given out");
         if registered.is_err() {
             self.turn.lose(slot, now);
@@ -218,8 +218,8 @@ impl EventLoop {
 
 impl Links {
     /// What TLS has kept goes on, whatever the turn knows of it.
-    fn note_writable(&mut self, slot: u32) {
-        if let Some(Some(link)) = self.sockets.get_mut(slot as usize)
+    fn note_writable(&mut self, slot: Slot) {
+        if let Some(Some(link)) = self.sockets.get_mut(slot.index())
             && let Some(tls) = &mut link.tls
         {
             tls.go_on_writing(&mut link.socket);
@@ -228,8 +228,8 @@ impl Links {
 }
 
 impl Wire for Links {
-    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(Some(link)) = self.sockets.get_mut(slot as usize) else {
+    fn read(&mut self, slot: Slot, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(Some(link)) = self.sockets.get_mut(slot.index()) else {
             return Err(ErrorKind::NotConnected.into());
         };
         match &mut link.tls {
@@ -238,8 +238,8 @@ impl Wire for Links {
         }
     }
 
-    fn write(&mut self, slot: u32, bytes: &[u8]) -> io::Result<usize> {
-        let Some(Some(link)) = self.sockets.get_mut(slot as usize) else {
+    fn write(&mut self, slot: Slot, bytes: &[u8]) -> io::Result<usize> {
+        let Some(Some(link)) = self.sockets.get_mut(slot.index()) else {
             return Err(ErrorKind::NotConnected.into());
         };
         match &mut link.tls {
@@ -248,17 +248,17 @@ impl Wire for Links {
         }
     }
 
-    fn kept(&self, slot: u32) -> usize {
-        let link = self.sockets.get(slot as usize).and_then(Option::as_ref);
+    fn kept(&self, slot: Slot) -> usize {
+        let link = self.sockets.get(slot.index()).and_then(Option::as_ref);
         link.and_then(|link| link.tls.as_ref()).map_or(0, |tls| tls.unsent_bytes())
     }
 
-    fn layer(&mut self, _slot: u32) -> LayerReport {
+    fn layer(&mut self, _slot: Slot) -> LayerReport {
         self.tls.take_report()
     }
 
-    fn shut_down_writing(&mut self, slot: u32) {
-        if let Some(Some(link)) = self.sockets.get_mut(slot as usize) {
+    fn shut_down_writing(&mut self, slot: Slot) {
+        if let Some(Some(link)) = self.sockets.get_mut(slot.index()) {
             match &mut link.tls {
                 None => link.socket.shut_down_writing(),
                 Some(tls) => tls.shut_down_writing(&mut link.socket),
@@ -266,8 +266,8 @@ impl Wire for Links {
         }
     }
 
-    fn close(&mut self, slot: u32) {
-        if let Some(link) = self.sockets.get_mut(slot as usize).and_then(Option::take)
+    fn close(&mut self, slot: Slot) {
+        if let Some(link) = self.sockets.get_mut(slot.index()).and_then(Option::take)
             && let Link { mut socket, tls: Some(mut tls) } = link
         {
             tls.close(&mut socket, &self.tls);
@@ -275,24 +275,23 @@ impl Wire for Links {
         self.occupancy.leave(self.shard);
     }
 
-    fn congested(&mut self, places: ShardSet) -> ShardSet {
+    fn congested(&mut self, places: Destinations) -> Destinations {
         if places.intersects(self.inbox.mesh().congested()) {
             self.inbox.await_room(places)
         } else {
-            ShardSet::default()
+            Destinations::default()
         }
     }
 
-    fn send(&mut self, to: ShardId, batch: Batch) {
-        let Batch { mail: batch, weight } = batch;
-        self.inbox.mesh().send(to, Parcel::Mail { batch, weight });
+    fn send(&mut self, to: ShardId, batch: Batch<Mail>) {
+        self.inbox.mesh().send(to, Parcel::Mail(batch));
     }
 
-    fn store(&mut self, deposits: Vec<Deposit>, weight: usize) {
+    fn store(&mut self, deposits: Batch<Deposit>) {
         let store = self.store.as_ref().expect("what is durable has a store (config::check)");
-        self.inbox.mesh().queues(HISTORY, weight);
+        self.inbox.mesh().queues(Destination::Store, deposits.weight);
         // A store that has ended brings the router down; until then nobody is answered.
-        let _ = store.send((deposits, weight));
+        let _ = store.send(deposits);
     }
 
     fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {

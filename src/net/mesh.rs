@@ -11,17 +11,14 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Registry, Token, Waker};
 
 use super::acceptor::Accepted;
-use crate::router::{HISTORY, ShardId, ShardSet};
+use crate::router::{Batch, Destination, Destinations, ShardId};
 use crate::shard::Mail;
 
 /// What a shard is told by other threads.
 #[derive(Debug)]
 pub enum Parcel {
-    /// Mail of one turn of another shard, with its weight in bytes.
-    Mail {
-        batch: Vec<Mail>,
-        weight: usize,
-    },
+    /// Mail of one turn of another shard.
+    Mail(Batch<Mail>),
     Accepted(Vec<Accepted>),
     /// A destination that was congested has room again.
     Resume,
@@ -33,9 +30,9 @@ pub struct Mesh {
     ports: Vec<Port>,
     /// The entrance of the store, which takes no parcels but is a place to wait for.
     storage: Load,
-    /// The shards whose queued mail is over the mark; the store as [`HISTORY`].
+    /// The destinations at which more waits than the mark: a set of them.
     congested: AtomicU64,
-    /// Bytes of mail queued to one shard from which on those who feed it stop reading.
+    /// Bytes that wait at one destination from which on those who feed it stop reading.
     high_mark_bytes: usize,
 }
 
@@ -98,8 +95,8 @@ impl Mesh {
     /// Hands a parcel to a shard, and wakes it only if it sleeps.
     pub fn send(&self, to: ShardId, parcel: Parcel) {
         let port = &self.ports[usize::from(to.0)];
-        if let Parcel::Mail { weight, .. } = parcel {
-            self.queues(to, weight);
+        if let Parcel::Mail(batch) = &parcel {
+            self.queues(to, batch.weight);
         }
         // A shard that has stopped takes no more mail, and nobody is left to miss it.
         let _ = port.sender.send(parcel);
@@ -109,23 +106,24 @@ impl Mesh {
         }
     }
 
-    /// So many bytes are about to wait at a shard, or at the store as [`HISTORY`].
-    pub fn queues(&self, at: ShardId, weight: usize) {
+    /// So many bytes are about to wait there.
+    pub fn queues(&self, at: impl Into<Destination>, weight: usize) {
+        let at = at.into();
         let queued = self.load(at).queued_bytes.fetch_add(weight, Ordering::SeqCst) + weight;
         // Set before the parcel is there, so that whoever takes the parcel sees the mark.
         if queued > self.high_mark_bytes && !self.congested().contains(at) {
-            self.congested.fetch_or(bit(at), Ordering::SeqCst);
+            self.congested.fetch_or(Destinations::only(at).bits(), Ordering::SeqCst);
         }
     }
 
-    /// Bytes that wait at a shard, or at the store as [`HISTORY`].
-    pub fn queued_bytes(&self, at: ShardId) -> usize {
-        self.load(at).queued_bytes.load(Ordering::SeqCst)
+    /// Bytes that wait there.
+    pub fn queued_bytes(&self, at: impl Into<Destination>) -> usize {
+        self.load(at.into()).queued_bytes.load(Ordering::SeqCst)
     }
 
-    /// The shards whose publishers should not be read now.
-    pub fn congested(&self) -> ShardSet {
-        ShardSet::from_bits(self.congested.load(Ordering::SeqCst))
+    /// The destinations whose publishers should not be read now.
+    pub fn congested(&self) -> Destinations {
+        Destinations::from_bits(self.congested.load(Ordering::SeqCst))
     }
 
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
@@ -133,14 +131,15 @@ impl Mesh {
     }
 
     /// So many bytes wait no more.
-    pub fn took(&self, shard: ShardId, weight: usize) {
-        let load = self.load(shard);
+    pub fn took(&self, at: impl Into<Destination>, weight: usize) {
+        let at = at.into();
+        let load = self.load(at);
         let queued = load.queued_bytes.fetch_sub(weight, Ordering::SeqCst) - weight;
         // The mark itself is looked at, not whether this parcel crossed it: it may be set late.
-        if queued <= self.high_mark_bytes / 2 && self.congested().contains(shard) {
-            self.congested.fetch_and(!bit(shard), Ordering::SeqCst);
-            let waiting = ShardSet::from_bits(load.waiting.swap(0, Ordering::SeqCst));
-            for waiter in waiting.iter() {
+        if queued <= self.high_mark_bytes / 2 && self.congested().contains(at) {
+            self.congested.fetch_and(!Destinations::only(at).bits(), Ordering::SeqCst);
+            let waiting = Destinations::from_bits(load.waiting.swap(0, Ordering::SeqCst));
+            for waiter in waiting.shards() {
                 self.send(waiter, Parcel::Resume);
             }
         }
@@ -148,8 +147,11 @@ impl Mesh {
 }
 
 impl Mesh {
-    fn load(&self, at: ShardId) -> &Load {
-        if at == HISTORY { &self.storage } else { &self.ports[usize::from(at.0)].load }
+    fn load(&self, at: Destination) -> &Load {
+        match at {
+            Destination::Shard(shard) => &self.ports[usize::from(shard.0)].load,
+            Destination::Store => &self.storage,
+        }
     }
 }
 
@@ -181,24 +183,20 @@ impl Inbox {
         }
     }
 
-    /// Asks for [`Parcel::Resume`] when these shards have room. Returns those still congested.
-    pub fn await_room(&self, shards: ShardSet) -> ShardSet {
-        for shard in shards.iter() {
-            let load = self.mesh.load(shard);
-            load.waiting.fetch_or(bit(self.shard), Ordering::SeqCst);
+    /// Asks for [`Parcel::Resume`] when these have room. Returns those still congested.
+    pub fn await_room(&self, destinations: Destinations) -> Destinations {
+        let own = Destinations::only(self.shard).bits();
+        for destination in destinations.iter() {
+            self.mesh.load(destination).waiting.fetch_or(own, Ordering::SeqCst);
         }
         // Looked at again after the request stands, so that no resumption is missed.
-        let still = self.mesh.congested().bits() & shards.bits();
-        ShardSet::from_bits(still)
+        let still = self.mesh.congested().bits() & destinations.bits();
+        Destinations::from_bits(still)
     }
 
     fn port(&self) -> &Port {
         &self.mesh.ports[usize::from(self.shard.0)]
     }
-}
-
-const fn bit(shard: ShardId) -> u64 {
-    1 << shard.0
 }
 
 #[cfg(test)]

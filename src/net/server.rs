@@ -18,7 +18,7 @@ use super::verifier::Verifiers;
 use crate::config::{Config, ListenAddress, Listener};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
-use crate::router::{Deposit, Router, Settings, ShardId, Snapshot};
+use crate::router::{Batch, Deposit, Router, Settings, ShardId, Snapshot};
 use crate::shard::{Mail, Shard};
 use crate::storage::{Storage, StorageError, Unsaved};
 use crate::wamp::{RegistrationId, SessionId, SubscriptionId};
@@ -259,8 +259,7 @@ impl Server {
 
     /// Mail from outside of all shards.
     fn send(&self, to: ShardId, mail: Mail) {
-        let weight = mail.weight();
-        self.mesh.send(to, Parcel::Mail { batch: vec![mail], weight });
+        self.mesh.send(to, Parcel::Mail(mail.into()));
     }
 
     fn spawn(
@@ -303,7 +302,7 @@ impl Server {
     }
 
     /// The thread of the store ends when the last shard has, with everything written or named.
-    fn spawn_storage(&mut self, storage: Storage) -> io::Result<Sender<(Vec<Deposit>, usize)>> {
+    fn spawn_storage(&mut self, storage: Storage) -> io::Result<Sender<Batch<Deposit>>> {
         let (sender, deposits) = unbounded();
         let (said, result) = bounded(1);
         let (mesh, router) = (Arc::clone(&self.mesh), Arc::clone(&self.router));

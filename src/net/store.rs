@@ -11,7 +11,7 @@ use super::event_loop::wall_clock;
 use super::mesh::{Mesh, Parcel};
 use super::server::{StartError, StopError, panicked};
 use crate::config::Config;
-use crate::router::{Counters, HISTORY, Record, Router};
+use crate::router::{Batch, Counters, Destination, Record, Router};
 use crate::shard::Mail;
 use crate::storage::{Outcome, Storage, Unsaved};
 
@@ -44,18 +44,17 @@ pub(super) fn open(config: &Config, router: &Router) -> Result<Option<Storage>, 
 /// Tells the publishers that wait for it what became of a batch.
 pub(super) fn report(mesh: &Mesh, outcome: Outcome) {
     let is_saved = outcome.is_saved;
-    let mut batches: Vec<Vec<Mail>> = mesh.shards().map(|_| Vec::new()).collect();
+    let mut batches: Vec<_> = mesh.shards().map(|_| Batch::default()).collect();
     for receipt in outcome.receipts {
         let shard = usize::from(receipt.publisher.shard.0);
         batches[shard].push(Mail::Stored { receipt, is_saved });
     }
     for (shard, batch) in mesh.shards().zip(batches) {
         if !batch.is_empty() {
-            let weight = batch.iter().map(Mail::weight).sum();
-            mesh.send(shard, Parcel::Mail { batch, weight });
+            mesh.send(shard, Parcel::Mail(batch));
         }
     }
-    mesh.took(HISTORY, outcome.weight);
+    mesh.took(Destination::Store, outcome.weight);
 }
 
 impl StoreThread {
@@ -76,7 +75,7 @@ impl StoreThread {
                     return Err(StopError::StoreHangs {
                         path: self.path,
                         seconds: patience.as_secs(),
-                        queued_bytes: mesh.queued_bytes(HISTORY),
+                        queued_bytes: mesh.queued_bytes(Destination::Store),
                     });
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -113,7 +112,7 @@ mod tests {
         behave: impl FnOnce(&Sender<Result<(), Unsaved>>, &Counters) + Send + 'static,
     ) -> String {
         let (mesh, _) = Mesh::new(&[], mio::Token(0), 100).unwrap();
-        mesh.queues(HISTORY, 77);
+        mesh.queues(Destination::Store, 77);
         let (said, result) = bounded(1);
         let counters: Arc<Counters> = Arc::default();
         let shared = Arc::clone(&counters);

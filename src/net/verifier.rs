@@ -56,8 +56,7 @@ impl Verifier {
                 continue;
             }
             let mail = Mail::Judged { applicant, is_genuine: check.run() };
-            let weight = mail.weight();
-            mesh.send(applicant.shard, Parcel::Mail { batch: vec![mail], weight });
+            mesh.send(applicant.shard, Parcel::Mail(mail.into()));
         }
     }
 }

@@ -400,11 +400,11 @@ const RANDOM_REFUSALS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::ShardId;
+    use crate::router::{ShardId, Slot};
 
     fn callee(number: u64, concurrency: Option<u32>) -> Callee {
         let session = SessionId::new(number).expect("a small number is an id");
-        let session = SessionRef { session, slot: 0, shard: ShardId(0) };
+        let session = SessionRef { session, slot: Slot::new(0), shard: ShardId(0) };
         Callee { concurrency, ..session.into() }
     }
 

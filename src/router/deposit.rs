@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::history::{Bounds, History, StoredEvent};
-use super::{Held, HeldCount, RetainedEvent, SessionRef};
+use super::{Held, HeldCount, RetainedEvent, SessionRef, Weighed};
 use crate::wamp::{PublicationId, RequestId, Timestamp, heap_block, vec_block};
 
 /// What one publication leaves on disk, all or nothing.
@@ -28,9 +28,10 @@ impl Deposit {
         let held = count.hold(size_of::<Self>() + vec_block(&records) + bytes);
         Self { records, receipt, held }
     }
+}
 
-    /// Bytes of memory that the deposit keeps alive, for the bound on what may queue for the store.
-    pub const fn weight(&self) -> usize {
+impl Weighed for Deposit {
+    fn weight(&self) -> usize {
         self.held.bytes()
     }
 }

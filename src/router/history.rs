@@ -1,7 +1,7 @@
 //! The event history of a realm (AP-HIS): for each configured pattern the last events that it
 //! matched, in the order of receipt, kept in memory within bounds.
 //!
-//! A history stands in the topic table as one more shard, [`HISTORY`], so a publication to any
+//! A history stands in the topic table as [`Destination::Store`], so a publication to any
 //! other topic does not notice that there are histories. What is to survive the process leaves as
 //! a [`Deposit`]; queries never wait for it, since they are answered from here.
 
@@ -14,16 +14,13 @@ use super::deposit::{Record, SavedHistory};
 use super::query::{Answer, Page, Query, Scan};
 use super::ring::{Holding, Pushed, RING_ENTRY_BYTES, Ring};
 use super::topics::TopicTable;
-use super::{Identity, ReceiverLists, ShardId};
+use super::{Destination, Identity, ReceiverLists};
 use crate::hash::{HashSeed, Map};
 use crate::limits::Limits;
 use crate::wamp::{
     Dict, MatchPolicy, PayloadBuf, PublicationId, SubscriptionId, Timestamp, arc_block,
     dict_heap_bytes, heap_block,
 };
-
-/// The place of the histories among the shards: never a thread, and never without receivers.
-pub const HISTORY: ShardId = ShardId(62);
 
 /// One pattern whose events are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -233,7 +230,7 @@ impl HistoryTable {
     ) -> Self {
         let mut table = seed.map();
         for HistorySettings { topic, policy, events, bytes, age_ms, store } in settings {
-            let joined = topics.join(topic, *policy, HISTORY, now);
+            let joined = topics.join(topic, *policy, Destination::Store, now);
             let subscription = joined.expect("a history is never refused").subscription;
             let history = History {
                 subscription,

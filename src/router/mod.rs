@@ -4,9 +4,11 @@
 //! shard. No guard of a concurrent map leaves the function that took it.
 
 mod audience;
+mod batch;
 mod callees;
 mod counters;
 mod deposit;
+mod destination;
 mod directory;
 mod held;
 mod history;
@@ -32,14 +34,15 @@ use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
 
 pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
+pub use batch::{Batch, Weighed};
 pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
+pub use destination::{Destination, Destinations, MAX_SHARDS};
 pub use directory::{Described, Listing};
 pub use held::{Held, HeldCount, HeldMetaEvent};
 pub use history::{
-    Bounds, HISTORY, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable,
-    StoredEvent,
+    Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
 };
 pub use ledger::Walk;
 pub use meta::{Departure, MetaFeed, MetaTopic};
@@ -58,55 +61,30 @@ pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u8);
 
-/// The most shards a router can have: of the bits of a [`ShardSet`], [`HISTORY`] has one, and one
-/// is kept for a cluster link.
-pub const MAX_SHARDS: usize = 62;
+/// The place of a connection in its shard. When the connection has gone, it is given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(u32);
 
-/// A set of shards, one bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShardSet(u64);
+impl Slot {
+    /// Greater than all that are given out.
+    pub const MAX: Self = Self(u32::MAX);
 
-impl ShardSet {
-    pub const fn insert(&mut self, shard: ShardId) {
-        self.0 |= 1 << shard.0;
+    pub const fn new(number: u32) -> Self {
+        Self(number)
     }
 
-    pub const fn remove(&mut self, shard: ShardId) {
-        self.0 &= !(1 << shard.0);
+    /// The slot of this index.
+    ///
+    /// # Panics
+    /// If the index has more than 32 bits: the configuration bounds the connections far below.
+    pub fn at(index: usize) -> Self {
+        Self(u32::try_from(index).expect("slots are 32 bits"))
     }
 
-    pub const fn contains(self, shard: ShardId) -> bool {
-        self.0 & (1 << shard.0) != 0
-    }
-
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// The bits, for an atomic that holds a set.
-    pub const fn bits(self) -> u64 {
-        self.0
-    }
-
-    pub const fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    pub fn iter(self) -> impl Iterator<Item = ShardId> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            let shard = ShardId(u8::try_from(rest.trailing_zeros()).ok().filter(|n| *n < 64)?);
-            rest &= rest - 1;
-            Some(shard)
-        })
+    /// For lists by slot.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
     }
 }
 
@@ -115,7 +93,7 @@ impl ShardSet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionRef {
     pub session: SessionId,
-    pub slot: u32,
+    pub slot: Slot,
     pub shard: ShardId,
 }
 
@@ -370,22 +348,5 @@ struct IdCounter(AtomicU64);
 impl IdCounter {
     fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shard_set_lists_what_was_put_in() {
-        let mut set = ShardSet::default();
-        assert!(set.is_empty());
-        for shard in [0, 5, 62] {
-            set.insert(ShardId(shard));
-        }
-        set.remove(ShardId(5));
-        assert_eq!(set.iter().map(|shard| shard.0).collect::<Vec<_>>(), [0, 62]);
-        assert!(set.contains(ShardId(62)) && !set.contains(ShardId(5)));
     }
 }

@@ -184,7 +184,7 @@ impl Realm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::ShardId;
+    use crate::router::{ShardId, Slot};
 
     /// BP-ID-03.
     #[test]
@@ -193,8 +193,8 @@ mod tests {
         let realm = Realm::new(RealmSettings::default(), (0, 1), &settings, &seed, &Arc::default());
         let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
         let session = SessionId::new(7).expect("a small number is an id");
-        let first = SessionRef { session, slot: 1, shard: ShardId(0) };
-        let second = SessionRef { session, slot: 2, shard: ShardId(1) };
+        let first = SessionRef { session, slot: Slot::new(1), shard: ShardId(0) };
+        let second = SessionRef { session, slot: Slot::new(2), shard: ShardId(1) };
         assert!(realm.enter(first, &profile));
         assert!(!realm.enter(second, &profile), "the id is taken");
         assert_eq!(realm.find(session), Some(first));

@@ -12,7 +12,7 @@ use super::ledger::Walk;
 use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
 use super::shapes::{Asker, TooManyShapes};
-use super::{HISTORY, IdCounter, ShardId, ShardSet};
+use super::{Destination, Destinations, IdCounter};
 use crate::hash::HashSeed;
 use crate::wamp::{MatchPolicy, SubscriptionId, Timestamp};
 
@@ -21,7 +21,7 @@ use crate::wamp::{MatchPolicy, SubscriptionId, Timestamp};
 pub struct Fanout {
     pub subscription: SubscriptionId,
     pub policy: MatchPolicy,
-    pub shards: ShardSet,
+    pub to: Destinations,
 }
 
 /// The subscriptions that match one topic; more than a few are rare.
@@ -45,20 +45,18 @@ pub struct TopicTable {
     feed: Arc<MetaFeed>,
 }
 
-/// Invariant: `shards` is never empty, and holds a shard exactly while that shard has a receiver;
-/// [`HISTORY`] for ever if the pattern has a history.
+/// Invariant: `to` is never empty, and holds a shard exactly while that shard has a receiver; the
+/// store for ever if the pattern has a history.
 #[derive(Debug)]
 struct Topic {
     subscription: SubscriptionId,
-    shards: ShardSet,
+    to: Destinations,
 }
 
 impl Topic {
-    /// The shards with receivers; a history hears, but does not listen.
-    fn listeners(&self) -> ShardSet {
-        let mut shards = self.shards;
-        shards.remove(HISTORY);
-        shards
+    /// Where receivers are; a history hears, but does not listen.
+    const fn listeners(&self) -> Destinations {
+        self.to.with_sessions()
     }
 }
 
@@ -72,7 +70,7 @@ impl TopicTable {
         }
     }
 
-    /// Enters `shard` as a receiver of the pattern. Idempotent. A new subscription was created
+    /// Enters a destination of the pattern's events. Idempotent. A new subscription was created
     /// `now`.
     ///
     /// # Errors
@@ -81,30 +79,31 @@ impl TopicTable {
         &self,
         uri: &str,
         policy: MatchPolicy,
-        shard: ShardId,
+        to: impl Into<Destination>,
         now: Timestamp,
     ) -> Result<Joined, TooManyShapes> {
+        let to = to.into();
         let make = || {
             let subscription = SubscriptionId::from_random(self.ids.next() - 1);
-            Some(Topic { subscription, shards: ShardSet::default() })
+            Some(Topic { subscription, to: Destinations::default() })
         };
         let join = |topic: &mut Topic| {
             let subscription = topic.subscription;
-            let (is_new, was_silent) = (topic.shards.is_empty(), topic.listeners().is_empty());
-            topic.shards.insert(shard);
+            let (is_new, was_silent) = (topic.to.is_empty(), topic.listeners().is_empty());
+            topic.to.insert(to);
             if is_new {
                 self.enter(subscription, uri, policy, now);
             }
-            if was_silent && shard != HISTORY {
+            if was_silent && to.has_sessions() {
                 self.feed.add(uri, policy);
             }
-            // Whatever is numbered from here on is published to this shard, too.
+            // Whatever is numbered from here on is published there, too.
             let after_meta = self.feed.given();
             let on_create = MetaTopic::SubscriptionOnCreate;
             let created = is_new.then(|| self.feed.number(on_create)).flatten();
             (Keep::Yes, Joined { subscription, created, after_meta })
         };
-        let asker = if shard == HISTORY { Asker::Configuration } else { Asker::Client };
+        let asker = if to.has_sessions() { Asker::Client } else { Asker::Configuration };
         let joined = self.patterns.update(uri, policy, asker, make, join)?;
         Ok(joined.expect("an entry is made where there is none"))
     }
@@ -116,16 +115,17 @@ impl TopicTable {
         self.directory.insert(id, described);
     }
 
-    /// Takes `shard` out after its last receiver left; the subscription dies with its last shard.
-    pub fn leave(&self, uri: &str, policy: MatchPolicy, shard: ShardId) -> Departure {
+    /// Takes a destination out after its last receiver left; the subscription dies with the last.
+    pub fn leave(&self, uri: &str, policy: MatchPolicy, to: impl Into<Destination>) -> Departure {
+        let to = to.into();
         let leave = |topic: &mut Topic| {
-            debug_assert!(topic.shards.contains(shard));
+            debug_assert!(topic.to.contains(to));
             let left = self.feed.number(MetaTopic::SubscriptionOnUnsubscribe);
-            topic.shards.remove(shard);
+            topic.to.remove(to);
             if topic.listeners().is_empty() {
                 self.feed.remove(uri, policy);
             }
-            if !topic.shards.is_empty() {
+            if !topic.to.is_empty() {
                 return (Keep::Yes, Departure { left, deleted: None });
             }
             self.directory.remove(topic.subscription);
@@ -157,12 +157,12 @@ impl TopicTable {
         self.directory.list_on(walk, listing, max_units)
     }
 
-    /// The subscription of exactly this pattern, with its shards (AP-RMA-02).
+    /// The subscription of exactly this pattern, with where its receivers are (AP-RMA-02).
     pub fn look_up(&self, uri: &str, policy: MatchPolicy) -> Option<Fanout> {
         self.patterns.look_up(uri, policy, |topic| Fanout {
             subscription: topic.subscription,
             policy,
-            shards: topic.listeners(),
+            to: topic.listeners(),
         })
     }
 
@@ -176,7 +176,7 @@ impl TopicTable {
     pub fn matches_counted(&self, topic: &str) -> (Fanouts, usize) {
         let mut fanouts = Fanouts::new();
         let looked_up = self.patterns.for_each_match(topic, |policy, entry| {
-            fanouts.push(Fanout { subscription: entry.subscription, policy, shards: entry.shards });
+            fanouts.push(Fanout { subscription: entry.subscription, policy, to: entry.to });
         });
         (fanouts, looked_up)
     }
@@ -201,6 +201,7 @@ impl TopicTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::ShardId;
 
     const NOW: Timestamp = Timestamp::EPOCH;
 
@@ -208,8 +209,13 @@ mod tests {
         TopicTable::new(&HashSeed::new(1), &Arc::default(), &Arc::default())
     }
 
-    fn join(topics: &TopicTable, uri: &str, policy: MatchPolicy, shard: ShardId) -> Joined {
-        topics.join(uri, policy, shard, NOW).expect("there is room")
+    fn join(
+        topics: &TopicTable,
+        uri: &str,
+        policy: MatchPolicy,
+        to: impl Into<Destination>,
+    ) -> Joined {
+        topics.join(uri, policy, to, NOW).expect("there is room")
     }
 
     #[test]
@@ -221,7 +227,7 @@ mod tests {
         assert_eq!(join(&topics, "com.x", exact, ShardId(1)).subscription, first);
         topics.leave("com.x", exact, ShardId(0));
         let [fanout] = topics.matches("com.x")[..] else { panic!("one subscription matches") };
-        assert_eq!(fanout.shards.iter().collect::<Vec<_>>(), [ShardId(1)]);
+        assert_eq!(fanout.to.shards().collect::<Vec<_>>(), [ShardId(1)]);
         topics.leave("com.x", exact, ShardId(1));
         assert!(topics.is_empty() && topics.is_idle());
         let next = join(&topics, "com.x", exact, ShardId(1)).subscription;
@@ -232,7 +238,7 @@ mod tests {
     #[test]
     fn a_history_keeps_its_subscription() {
         let topics = table();
-        let kept = join(&topics, "com.x", MatchPolicy::Prefix, HISTORY).subscription;
+        let kept = join(&topics, "com.x", MatchPolicy::Prefix, Destination::Store).subscription;
         assert!(topics.is_idle() && topics.get(kept).is_some());
         for _ in 0..2 {
             let joined = join(&topics, "com.x", MatchPolicy::Prefix, ShardId(0));
@@ -242,7 +248,7 @@ mod tests {
         }
         assert!(topics.is_idle() && !topics.is_empty());
         let [fanout] = topics.matches("com.xy")[..] else { panic!("one subscription matches") };
-        assert!(fanout.shards.contains(HISTORY));
+        assert!(fanout.to.contains(Destination::Store));
     }
 
     #[test]

@@ -10,6 +10,16 @@ use crate::hash::Map;
 use crate::router::{LoadSlot, SessionRef, Tour};
 use crate::wamp::{CallOptions, Dict, PayloadBuf, RegistrationId, RequestId, SessionId};
 
+/// Names a call wherever it is dealt with, and where its answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRef {
+    pub caller: SessionRef,
+    /// Of the CALL.
+    pub request: RequestId,
+    /// Tells the call from earlier ones with the same id: the caller's [`PendingCall::serial`].
+    pub serial: u32,
+}
+
 /// The caller's half of a call.
 #[derive(Debug)]
 pub struct PendingCall {
@@ -104,11 +114,8 @@ impl EndedUploads {
 /// The callee's half of a call.
 #[derive(Debug)]
 pub struct PendingInvocation {
-    pub caller: SessionRef,
-    /// The CALL's request id.
-    pub call: RequestId,
-    /// The caller's [`PendingCall::serial`].
-    pub serial: u32,
+    /// What it is for.
+    pub call: CallRef,
     /// The caller asked for progressive results and the callee was told (AP-PCR-04).
     pub receive_progress: bool,
     /// The caller takes payload passthru mode (AP-PPT-03).
@@ -122,7 +129,7 @@ pub struct PendingInvocation {
 impl PendingInvocation {
     /// The call behind it: its caller, and what that calls it.
     const fn of(&self) -> (SessionId, RequestId) {
-        (self.caller.session, self.call)
+        (self.call.caller.session, self.call.request)
     }
 }
 
@@ -225,7 +232,7 @@ impl Invocations {
         });
         let id = *by_call.get(&(caller, call))?;
         let invocation = self.pending.get_mut(&id)?;
-        (invocation.serial == serial).then_some((id, invocation))
+        (invocation.call.serial == serial).then_some((id, invocation))
     }
 
     /// Ends all, in the order in which they were sent.
@@ -244,7 +251,7 @@ const ENDED_UPLOADS: usize = 256;
 mod tests {
     use super::*;
     use crate::hash::HashSeed;
-    use crate::router::ShardId;
+    use crate::router::{ShardId, Slot};
 
     fn id(number: u64) -> RequestId {
         RequestId::new(number).expect("a small number is an id")
@@ -252,9 +259,11 @@ mod tests {
 
     fn invocation(caller: SessionId, call: u64) -> PendingInvocation {
         PendingInvocation {
-            caller: SessionRef { session: caller, slot: 3, shard: ShardId(0) },
-            call: id(call),
-            serial: 7,
+            call: CallRef {
+                caller: SessionRef { session: caller, slot: Slot::new(3), shard: ShardId(0) },
+                request: id(call),
+                serial: 7,
+            },
             receive_progress: false,
             takes_passthru: false,
             interrupted: false,
@@ -269,8 +278,9 @@ mod tests {
         assert!(matches!(invocations.answer(id(1)), Answered::NeverIssued));
         invocations.insert(invocation(session, 10));
         invocations.insert(invocation(session, 11));
-        assert!(matches!(invocations.peek(id(1)), Answered::Pending(one) if one.call == id(10)));
-        assert!(matches!(invocations.answer(id(1)), Answered::Pending(one) if one.call == id(10)));
+        let is_10 = |one: &PendingInvocation| one.call.request == id(10);
+        assert!(matches!(invocations.peek(id(1)), Answered::Pending(one) if is_10(one)));
+        assert!(matches!(invocations.answer(id(1)), Answered::Pending(one) if is_10(&one)));
         assert!(matches!(invocations.answer(id(1)), Answered::Over));
         assert!(invocations.of_call(session, id(11), 6).is_none(), "an earlier call");
         let found = invocations.of_call(session, id(11), 7).map(|(id, _)| id);

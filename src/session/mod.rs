@@ -12,11 +12,11 @@ use std::sync::Arc;
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
 use crate::router::{Horizon, Identity, Profile, Realm};
-use crate::wamp::{MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
+use crate::wamp::{Call, MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
 
 pub use calls::{
-    Answered, CallExtra, EndedUploads, Invocations, PendingCall, PendingInvocation, Retained,
-    Upload,
+    Answered, CallExtra, CallRef, EndedUploads, Invocations, PendingCall, PendingInvocation,
+    Retained, Upload,
 };
 pub use permissions::{Decided, Denied, Permissions, Ruled};
 pub use request_ids::{RequestIds, SequenceError};
@@ -90,6 +90,13 @@ impl Session {
             ended_uploads: None,
             invocations: Invocations::new(state),
             testaments: None,
+        }
+    }
+
+    /// A call has ended with its first message: if it is progressive, what follows is late.
+    pub fn expect_late_chunks(&mut self, call: &Call<'_>) {
+        if call.options.progress {
+            self.ended_uploads.get_or_insert_default().insert(call.request);
         }
     }
 

@@ -2,10 +2,12 @@
 //! denied is answered, counted and logged.
 
 use super::Shard;
-use super::broker::Refusal;
+use super::context::Context;
 use super::log_budget::quotable;
+use super::requests::Refusal;
 use crate::authorization::{Action, Rule, Terms};
 use crate::clock::Millis;
+use crate::router::Slot;
 use crate::session::{Denied, Permissions, Session};
 use crate::wamp::{Dict, MatchPolicy, Payload, RequestId, RouterMessage, WampError, quote};
 
@@ -34,30 +36,42 @@ impl From<Denied> for Refused {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a>(pub(super) Action, pub(super) &'a str);
 
-impl Shard {
-    /// Decides about what the session in `slot` asks for. `uri` has been checked.
+impl Context {
+    /// Decides about what a session asks for. `uri` has been checked.
     pub(super) fn authorize(
         &mut self,
-        slot: u32,
+        session: &mut Session,
         asked: Asked<'_>,
         policy: MatchPolicy,
     ) -> Result<Terms, Denied> {
-        let (shard, Asked(action, uri)) = (self.id, asked);
-        let permissions = &mut self.joined(slot).permissions;
-        if let Some(decided) = permissions.recall(shard, action, uri, policy) {
+        let Asked(action, uri) = asked;
+        if let Some(decided) = session.permissions.recall(self.id, action, uri, policy) {
             return decided;
         }
-        let mut effort = 0;
-        let decided = permissions.decide(shard, action, uri, policy, &mut effort);
+        self.decide(session, asked, policy)
+    }
+
+    /// The same for what is known not to be remembered.
+    #[inline]
+    pub(super) fn decide(
+        &mut self,
+        session: &mut Session,
+        asked: Asked<'_>,
+        policy: MatchPolicy,
+    ) -> Result<Terms, Denied> {
+        let (mut effort, Asked(action, uri)) = (0, asked);
+        let decided = session.permissions.decide(self.id, action, uri, policy, &mut effort);
         self.work.charge(effort);
         decided
     }
+}
 
+impl Shard {
     /// Answers a request that has no effect. Of a PUBLISH nobody waits for, `answer` is `None`.
     #[cold]
     pub(super) fn refuse_request(
         &mut self,
-        slot: u32,
+        slot: Slot,
         answer: Option<(u16, RequestId)>,
         asked: Asked<'_>,
         why: Refused,
@@ -76,17 +90,17 @@ impl Shard {
     #[cold]
     pub(super) fn deny(
         &mut self,
-        slot: u32,
+        slot: Slot,
         answer: Option<(u16, RequestId)>,
         asked: Asked<'_>,
         denied: Denied,
     ) {
         let may_log = self.may_log_denial();
-        let session = self.connections[slot as usize].session().expect("it has asked");
+        let session = self.connections.joined(slot);
         if may_log {
             log_denial(session, asked, denied);
         }
-        self.counters.requests_denied.increment();
+        self.cx.counters.requests_denied.increment();
         let Some((request_type, request)) = answer else { return };
         let args = &[explain_denial(session, asked).into()];
         self.answer(
@@ -103,7 +117,7 @@ impl Shard {
 
     /// Notes that a testament is not published, as its session may not publish it.
     pub(super) fn note_denied_testament(&mut self, session: &Session, topic: &str, denied: Denied) {
-        self.counters.requests_denied.increment();
+        self.cx.counters.requests_denied.increment();
         if self.may_log_denial() {
             log_denial(session, Asked(Action::Publish, topic), denied);
         }
@@ -111,8 +125,8 @@ impl Shard {
 
     /// Only the second matters, and that it is another one than before: the calendar's will do.
     fn may_log_denial(&mut self) -> bool {
-        let now = u64::try_from(self.wall_clock.unix_ms()).unwrap_or_default();
-        self.denial_budget.allow(Millis(now))
+        let now = u64::try_from(self.cx.wall_clock.unix_ms()).unwrap_or_default();
+        self.cx.denial_budget.allow(Millis(now))
     }
 }
 

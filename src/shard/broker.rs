@@ -1,88 +1,61 @@
-//! SUBSCRIBE, UNSUBSCRIBE, PUBLISH, and the delivery of events to local receivers.
+//! SUBSCRIBE, UNSUBSCRIBE and PUBLISH, up to the delivery of events to local receivers.
 
 use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::authorize::{Asked, Refused};
-use super::connection::Connection;
+use super::context::Context;
 use super::delivery::Outgoing;
-use super::inbound::Violation;
-use super::mail::passthru_details;
-use super::receivers::Receivers;
+use super::publication::{Author, check_passthru};
+use super::receivers::{Left, Receivers};
+use super::requests::{Refusal, TOO_MANY_SHAPES, Violation, check_pattern};
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
 use crate::authorization::{Action, Terms};
 use crate::router::{
-    Audience, Fanout, Fanouts, HISTORY, HeldCount, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic,
-    Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardId,
-    ShardSet,
+    Destination, Destinations, Fanout, Fanouts, HeldCount, Horizon, MetaTopic, Numbering,
+    RetainedEvent, SessionRef, Slot,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
-    Dict, Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, PublishOptions,
-    RequestId, Role, RouterMessage, Subscribe, SubscriptionId, WampError, code, is_reserved,
-    is_valid_pattern, is_valid_uri,
+    Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, RequestId, Role,
+    RouterMessage, Subscribe, SubscriptionId, WampError, code,
 };
-
-/// Why a request is refused: the error and a sentence that says what to do.
-pub(super) type Refusal = (WampError, &'static str);
 
 impl Shard {
     pub(super) fn handle_subscribe(
         &mut self,
-        slot: u32,
+        slot: Slot,
         subscribe: &Subscribe<'_>,
     ) -> Result<(), Violation> {
-        let session =
-            self.accept_request(slot, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
+        let session = self.connections.joined_mut(slot);
+        self.cx.accept(session, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
+        let (topic, policy) = (&*subscribe.topic, subscribe.options.match_policy);
+        if let Err(refused) = check_subscribe(&mut self.cx, session, subscribe) {
+            let asked = Asked(Action::Subscribe, topic);
+            self.refuse_request(slot, Some((code::SUBSCRIBE, subscribe.request)), asked, refused);
+            return Ok(());
+        }
         let realm = Arc::clone(&session.realm);
-        let held = session.subscriptions.len();
-        let limits = &self.settings().limits;
-        let policy = subscribe.options.match_policy;
-        if let Err(refusal) = check_pattern(&realm, &subscribe.topic, policy, limits.uri_bytes) {
-            self.refuse(slot, code::SUBSCRIBE, subscribe.request, refusal);
-            return Ok(());
-        }
-        let asked = Asked(Action::Subscribe, &subscribe.topic);
-        if let Err(denied) = self.authorize(slot, asked, policy) {
-            self.deny(slot, Some((code::SUBSCRIBE, subscribe.request)), asked, denied);
-            return Ok(());
-        }
-        let limits = &self.settings().limits;
-        if held >= limits.subscriptions_per_session
-            && !self.is_subscribed(slot, &realm, &subscribe.topic, policy)
-        {
-            self.refuse(slot, code::SUBSCRIBE, subscribe.request, TOO_MANY_SUBSCRIPTIONS);
-            return Ok(());
-        }
         // The join and SUBSCRIBED are one step, so no EVENT can come before it (BP-ORD-02).
-        let joined = realm.topics.join(&subscribe.topic, policy, self.id, self.wall_clock);
+        let joined = realm.topics.join(topic, policy, self.cx.id, self.cx.wall_clock);
         let Ok(joined) = joined else {
             self.refuse(slot, code::SUBSCRIBE, subscribe.request, TOO_MANY_SHAPES);
             return Ok(());
         };
         let subscription = joined.subscription;
-        self.work.charge(LOOKUP_UNITS);
-        let receivers = self
-            .receivers
-            .entry(subscription)
-            .or_insert_with(|| Receivers::new(Arc::clone(&realm), &subscribe.topic, policy));
-        let position = receivers.next_position();
-        let session = self.connections[slot as usize].session_mut();
-        let session = session.expect("the session was just looked up");
+        self.cx.work.charge(LOOKUP_UNITS);
         let entry = session.subscriptions.entry(subscription);
         let joins = matches!(entry, Entry::Vacant(_));
         if let Entry::Vacant(entry) = entry {
             let horizon = Horizon { retained_until: 0, after_meta: joined.after_meta };
+            let list = || Receivers::new(Arc::clone(&realm), topic, policy);
+            let position = self.receivers.join(subscription, slot, horizon, list);
             entry.insert(Membership { position, horizon });
-            receivers.horizon.widen(horizon);
-            receivers.join(slot);
-            self.counters.subscriptions.increment();
-        }
-        if joins {
-            let joiner = SessionRef { session: session.id, slot, shard: self.id };
-            let created = joined.created.map(|number| (number, &*subscribe.topic, policy));
+            self.cx.counters.subscriptions.increment();
+            let joiner = self.cx.reference(slot, session.id);
+            let created = joined.created.map(|number| (number, topic, policy));
             self.announce_subscription(&realm, joiner, subscription, created);
         }
         let request = subscribe.request;
@@ -93,26 +66,17 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether a session already holds the subscription.
-    fn is_subscribed(&self, slot: u32, realm: &Realm, uri: &str, policy: MatchPolicy) -> bool {
-        let session = self.connections[slot as usize].session();
-        let found = realm.topics.look_up(uri, policy);
-        session
-            .zip(found)
-            .is_some_and(|(session, found)| session.subscriptions.contains_key(&found.subscription))
-    }
-
     pub(super) fn handle_unsubscribe(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         subscription: SubscriptionId,
     ) -> Result<(), Violation> {
-        let session = self.accept_request(slot, request, Role::Subscriber, "UNSUBSCRIBE")?;
-        let id = session.id;
+        let session = self.connections.joined_mut(slot);
+        self.cx.accept(session, request, Role::Subscriber, "UNSUBSCRIBE")?;
         match session.subscriptions.remove(&subscription) {
             Some(membership) => {
-                let leaver = SessionRef { session: id, slot, shard: self.id };
+                let leaver = self.cx.reference(slot, session.id);
                 self.leave_subscription(leaver, subscription, membership.position);
                 self.answer(slot, &RouterMessage::Unsubscribed { request });
             }
@@ -129,7 +93,7 @@ impl Shard {
         subscription: SubscriptionId,
         reason: Option<&str>,
     ) {
-        let Some(session) = self.find_mut(subscriber) else { return };
+        let Some(session) = self.connections.find_mut(subscriber) else { return };
         let announced = session.roles.has(Role::Subscriber, Feature::SubscriptionRevocation);
         let Some(membership) = session.subscriptions.remove(&subscription) else { return };
         self.leave_subscription(subscriber, subscription, membership.position);
@@ -151,52 +115,40 @@ impl Shard {
         subscription: SubscriptionId,
         position: u32,
     ) {
-        let listed = "a session's subscription has a receiver list";
-        let realm = Arc::clone(&self.receivers.get(&subscription).expect(listed).realm);
         let names = || vec![leaver.session.get().into(), subscription.get().into()];
         let (on_unsubscribe, on_delete) =
             (MetaTopic::SubscriptionOnUnsubscribe, MetaTopic::SubscriptionOnDelete);
-        self.work.charge(LOOKUP_UNITS);
-        let receivers = self.receivers.get_mut(&subscription).expect(listed);
+        self.cx.work.charge(LOOKUP_UNITS);
         let connections = &mut self.connections;
-        receivers.leave(position, |slot, position| {
-            let session = connections.get_mut(slot as usize).and_then(Connection::holder_mut);
-            session
-                .and_then(|session| session.subscriptions.get_mut(&subscription))
-                .map(|held| held.position = position)
-                .expect("a listed receiver holds the subscription");
+        let left = self.receivers.leave(subscription, position, |slot, position| {
+            connections.note_position(slot, subscription, position);
         });
-        self.counters.subscriptions.subtract(1);
-        if !receivers.is_empty() {
-            self.announce(&realm, leaver, on_unsubscribe, names);
-            return;
+        self.cx.counters.subscriptions.subtract(1);
+        match left {
+            Left::Others(realm) => self.announce(&realm, leaver, on_unsubscribe, names),
+            Left::Nobody(list) => {
+                let departure = list.realm.topics.leave(&list.uri, list.policy, self.cx.id);
+                let topics = (on_unsubscribe, on_delete);
+                self.announce_departure(&list.realm, leaver, departure, topics, names);
+            }
         }
-        let departure = realm.topics.leave(&receivers.uri, receivers.policy, self.id);
-        self.receivers.remove(&subscription);
-        self.announce_departure(&realm, leaver, departure, (on_unsubscribe, on_delete), names);
     }
 
     pub(super) fn handle_publish(
         &mut self,
-        slot: u32,
+        slot: Slot,
         mut publish: Publish<'_>,
     ) -> Result<(), Violation> {
-        let (limit, shard) = (self.settings().limits.uri_bytes, self.id);
-        let has_room = self.may_hold(publish.payload.weight());
-        let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
+        let session = self.connections.joined_mut(slot);
+        self.cx.accept(session, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        let mut effort = 0;
-        let checked = check_publish(session, &publish, (limit, shard), &mut effort);
-        match checked.and_then(|terms| if has_room { Ok(terms) } else { Err(TOO_MUCH_HELD.into()) })
-        {
+        match self.cx.check_publish(session, &publish) {
             Ok(terms) => {
                 let author = Author::new(session, &mut publish.options, terms);
-                self.work.charge(effort);
                 self.publish(slot, author, &publish, None);
             }
             Err(refused) => {
-                self.work.charge(effort);
-                self.counters.publications_refused.increment();
+                self.cx.counters.publications_refused.increment();
                 let acknowledges = publish.options.acknowledge;
                 let answer = acknowledges.then_some((code::PUBLISH, publish.request));
                 let asked = Asked(Action::Publish, &publish.topic);
@@ -210,7 +162,7 @@ impl Shard {
     #[cold]
     pub(super) fn publish_for(
         &mut self,
-        slot: u32,
+        slot: Slot,
         session: &Session,
         mut publish: Publish<'_>,
         terms: Terms,
@@ -225,14 +177,14 @@ impl Shard {
     #[inline]
     fn publish(
         &mut self,
-        slot: u32,
+        slot: Slot,
         author: Author,
         publish: &Publish<'_>,
         departed: Option<&Session>,
     ) {
         let Author { audience, details } = author;
-        self.counters.publications.increment();
-        let publication = PublicationId::from_random(self.random());
+        self.cx.counters.publications.increment();
+        let publication = PublicationId::from_random(self.cx.random());
         // Whatever keeps the payload shares one copy of it.
         let copy = OnceCell::new();
         let copied = || PayloadBuf::clone(copy.get_or_init(|| publish.payload.to_buf()));
@@ -246,7 +198,7 @@ impl Shard {
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &self.publisher(slot, departed).realm;
         let (mut fanouts, mut looked_up) = realm.topics.matches_counted(&publish.topic);
-        if fanouts.iter().any(|fanout| fanout.shards.contains(HISTORY)) {
+        if fanouts.iter().any(|fanout| fanout.to.contains(Destination::Store)) {
             let event = (publication, &audience, &details);
             let realm = Arc::clone(realm);
             self.record(&realm, publish, event, copied(), &fanouts);
@@ -254,7 +206,7 @@ impl Shard {
             let (anew, more) = realm.topics.matches_counted(&publish.topic);
             (fanouts, looked_up) = (anew, looked_up + more);
         }
-        if !self.records.is_empty() {
+        if self.cx.deposits.has_records() {
             self.deposit(slot, publish, publication);
         } else if publish.options.acknowledge {
             // Before the events, in case the publisher receives its own (BP-PUB-08).
@@ -262,20 +214,24 @@ impl Shard {
             self.answer(slot, &RouterMessage::Published { request, publication });
         }
         let publisher = self.publisher(slot, departed).id;
-        let publisher = Some(SessionRef { session: publisher, slot, shard: self.id });
+        let publisher = Some(self.cx.reference(slot, publisher));
         let numbering = retained.map_or(Numbering::None, Numbering::Retained);
         let cause = None;
         let head = EventHead { publication, publisher, cause, audience, numbering, details };
         let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
-        self.work.charge(PATTERN_UNITS * looked_up);
+        self.cx.work.charge(PATTERN_UNITS * looked_up);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);
         }
     }
 
     /// The publisher of a publication: the session in `slot`, unless it has departed.
-    pub(super) fn publisher<'a>(&'a self, slot: u32, departed: Option<&'a Session>) -> &'a Session {
-        let publisher = departed.or_else(|| self.connections[slot as usize].session());
+    pub(super) fn publisher<'a>(
+        &'a self,
+        slot: Slot,
+        departed: Option<&'a Session>,
+    ) -> &'a Session {
+        let publisher = departed.or_else(|| self.connections[slot].session());
         publisher.expect("the publisher is here")
     }
 
@@ -289,14 +245,14 @@ impl Shard {
         fanouts: Fanouts,
         payload: Payload<'_>,
         copied: impl Fn() -> PayloadBuf,
-    ) -> ShardSet {
-        let all = fanouts.iter().fold(ShardSet::default(), |all, fanout| all.union(fanout.shards));
-        let mut elsewhere = all;
-        elsewhere.remove(self.id);
-        elsewhere.remove(HISTORY);
-        self.work.charge(LOOKUP_UNITS + fanouts.len());
+    ) -> Destinations {
+        let all = Destinations::default();
+        let all = fanouts.iter().fold(all, |all, fanout| all.union(fanout.to));
+        let mut elsewhere = all.with_sessions();
+        elsewhere.remove(self.cx.id);
+        self.cx.work.charge(LOOKUP_UNITS + fanouts.len());
         if elsewhere.is_empty() {
-            if all.contains(self.id) {
+            if all.contains(self.cx.id) {
                 let event = Outgoing { head: &head, topic, fanouts: &fanouts, payload };
                 self.deliver_now(&event, |count| {
                     share(head.clone(), topic, fanouts.clone(), copied(), count)
@@ -304,50 +260,41 @@ impl Shard {
             }
             return elsewhere;
         }
-        let event = share(head, topic, fanouts, copied(), self.router.held(self.id));
-        self.work.charge_bytes(payload.weight());
-        for shard in elsewhere.iter() {
-            self.post(shard, Mail::Event(Arc::clone(&event)));
+        let event = share(head, topic, fanouts, copied(), self.cx.held());
+        self.cx.work.charge_bytes(payload.weight());
+        for shard in elsewhere.shards() {
+            self.cx.post.send(shard, Mail::Event(Arc::clone(&event)));
         }
-        if all.contains(self.id) {
+        if all.contains(self.cx.id) {
             let outgoing = Outgoing { payload, ..event.as_outgoing() };
             self.deliver_now(&outgoing, |_| Arc::clone(&event));
         }
         elsewhere
     }
 
-    pub(super) fn mark_feeds(&mut self, slot: u32, shards: ShardSet) {
-        if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.feeds = connection.feeds.union(shards);
+    pub(super) fn mark_feeds(&mut self, slot: Slot, destinations: Destinations) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.feeds = connection.feeds.union(destinations);
         }
     }
+}
 
-    /// Queues an answer whose size and content cannot be a problem for any peer.
-    pub(super) fn answer(&mut self, slot: u32, message: &RouterMessage<'_>) {
-        let sent = self.send(slot, message);
-        debug_assert_eq!(sent, Ok(()), "answers are small and plain");
+/// Every check that can refuse a subscription: pattern, permission, then limits.
+fn check_subscribe(
+    cx: &mut Context,
+    session: &mut Session,
+    subscribe: &Subscribe<'_>,
+) -> Result<(), Refused> {
+    let (topic, policy) = (&*subscribe.topic, subscribe.options.match_policy);
+    check_pattern(&session.realm, topic, policy, cx.limits().uri_bytes)?;
+    cx.authorize(session, Asked(Action::Subscribe, topic), policy)?;
+    if session.subscriptions.len() >= cx.limits().subscriptions_per_session {
+        let found = session.realm.topics.look_up(topic, policy);
+        if !found.is_some_and(|found| session.subscriptions.contains_key(&found.subscription)) {
+            return Err(TOO_MANY_SUBSCRIPTIONS.into());
+        }
     }
-
-    /// Answers a request with ERROR and a sentence of explanation.
-    pub(super) fn refuse(
-        &mut self,
-        slot: u32,
-        request_type: u16,
-        request: RequestId,
-        why: Refusal,
-    ) {
-        let (error, explanation) = why;
-        self.answer(
-            slot,
-            &RouterMessage::Error {
-                request_type,
-                request,
-                details: &Dict::new(),
-                error: error.uri(),
-                payload: Payload::Values { args: &[explanation.into()], kwargs: &Dict::new() },
-            },
-        );
-    }
+    Ok(())
 }
 
 /// A publication that outlives the message that it came in.
@@ -363,150 +310,8 @@ fn share(
     Arc::new(Event::new(head, topic, fanouts, payload, count))
 }
 
-/// What an event says of its publisher, the same for all subscriptions.
-struct Author {
-    audience: Audience,
-    /// `EVENT.Details` without `topic`.
-    details: Dict,
-}
-
-impl Author {
-    #[inline]
-    fn new(session: &Session, options: &mut PublishOptions, terms: Terms) -> Self {
-        let filter = options.filter.take();
-        let audience = Audience::new(options.exclude_me.then_some(session.id), filter);
-        let details = event_details(session, options, terms);
-        Self { audience, details }
-    }
-}
-
-/// Every check of a PUBLISH that is answered with an ERROR. `effort` is what deciding has cost.
-#[inline]
-fn check_publish(
-    session: &mut Session,
-    publish: &Publish<'_>,
-    (uri_bytes, shard): (usize, ShardId),
-    effort: &mut usize,
-) -> Result<Terms, Refused> {
-    let (topic, exact) = (&*publish.topic, MatchPolicy::Exact);
-    let permissions = &mut session.permissions;
-    let terms = match permissions.recall(shard, Action::Publish, topic, exact) {
-        // Only what is valid is remembered.
-        Some(decided) => decided?,
-        None => {
-            check_topic(&session.realm, topic, uri_bytes)?;
-            permissions.decide(shard, Action::Publish, topic, exact, effort)?
-        }
-    };
-    check_disclosure(&session.realm.settings, &publish.options, terms)?;
-    Ok(terms)
-}
-
-/// Whether clients may publish to `topic`, if they may publish at all.
-pub(super) fn check_topic(realm: &Realm, topic: &str, uri_bytes: usize) -> Result<(), Refusal> {
-    check_uri(realm, topic, uri_bytes)?;
-    unreserved(topic)
-}
-
-/// Refuses payload passthru to a client that did not announce it (AP-PPT-03).
-pub(super) fn check_passthru(session: &Session, options: &PublishOptions) -> Result<(), Violation> {
-    let role = Role::Publisher;
-    let used = options.passthru.as_ref().is_some_and(|passthru| passthru.is_mode());
-    if used && !session.roles.has(role, Feature::PayloadPassthruMode) {
-        return Err(Violation::PassthruNotAnnounced { message: "PUBLISH", role: role.as_str() });
-    }
-    Ok(())
-}
-
-/// Refuses a publisher that wants to be known where nobody may be (AP-PID-02).
-pub(super) fn check_disclosure(
-    settings: &RealmSettings,
-    options: &PublishOptions,
-    terms: Terms,
-) -> Result<(), Refusal> {
-    let is_forbidden = settings.publisher_disclosure == PublisherDisclosure::Forbid;
-    if options.disclose_me && is_forbidden && !terms.discloses_publisher() {
-        return Err((
-            WampError::OptionDisallowedDiscloseMe,
-            "publishers stay anonymous on this realm: publish without disclose_me",
-        ));
-    }
-    Ok(())
-}
-
-/// `EVENT.Details` as far as it is the same for all subscriptions; without `topic`.
-fn event_details(session: &Session, options: &mut PublishOptions, terms: Terms) -> Dict {
-    let settings = &session.realm.settings;
-    let mut details = passthru_details(options.passthru.take());
-    let disclosed = match settings.publisher_disclosure {
-        PublisherDisclosure::Allow => options.disclose_me,
-        PublisherDisclosure::Forbid => false,
-        PublisherDisclosure::Always => true,
-    };
-    if disclosed || terms.discloses_publisher() {
-        let publisher = session.identity();
-        details.push(("publisher".into(), publisher.session.get().into()));
-        details.push(("publisher_authid".into(), publisher.authid.into()));
-        details.push(("publisher_authrole".into(), publisher.authrole.into()));
-    }
-    if let Some(level) = terms.trustlevel() {
-        details.push(("trustlevel".into(), level.into()));
-    }
-    details
-}
-
-/// Whether `uri` names one topic or procedure on this realm (BP-URI-06).
-pub(super) fn check_uri(realm: &Realm, uri: &str, limit_bytes: usize) -> Result<(), Refusal> {
-    if uri.len() > limit_bytes {
-        return Err(URI_TOO_LONG);
-    }
-    if !is_valid_uri(uri, realm.settings.uri_rule) {
-        return Err((WampError::InvalidUri, "the URI is not valid under this realm's URI rule"));
-    }
-    Ok(())
-}
-
-/// Whether `uri` may be subscribed or registered under `policy` on this realm.
-pub(super) fn check_pattern(
-    realm: &Realm,
-    uri: &str,
-    policy: MatchPolicy,
-    limit_bytes: usize,
-) -> Result<(), Refusal> {
-    if uri.len() > limit_bytes {
-        return Err(URI_TOO_LONG);
-    }
-    let components = uri.bytes().filter(|byte| *byte == b'.').count() + 1;
-    if policy == MatchPolicy::Wildcard && components > MAX_WILDCARD_COMPONENTS {
-        return Err((WampError::InvalidUri, "a wildcard pattern has at most 128 components"));
-    }
-    if !is_valid_pattern(uri, policy, realm.settings.uri_rule) {
-        return Err((WampError::InvalidUri, "the URI is not valid for its matching policy"));
-    }
-    Ok(())
-}
-
-/// Refuses what belongs to the protocol (BP-URI-07).
-pub(super) fn unreserved(uri: &str) -> Result<(), Refusal> {
-    if is_reserved(uri) {
-        return Err((WampError::InvalidUri, "URIs below `wamp` are reserved for the protocol"));
-    }
-    Ok(())
-}
-
-const URI_TOO_LONG: Refusal = (WampError::InvalidUri, "the URI is longer than this router accepts");
 const NO_SUCH_SUBSCRIPTION: Refusal =
     (WampError::NoSuchSubscription, "this session does not hold that subscription");
-pub(super) const TOO_MANY_SHAPES: Refusal = (
-    WampError::ResourceLimit,
-    "this realm has no room for one more pattern of this kind: shorten the prefix to 256 bytes, or \
-     leave fewer components of the wildcard open",
-);
-const TOO_MUCH_HELD: Refusal = (
-    WampError::ResourceLimit,
-    "too much waits for its receivers, or for the store, to hold a publication of this size: try \
-     again later, or publish less at once",
-);
 const TOO_MANY_SUBSCRIPTIONS: Refusal = (
     WampError::ResourceLimit,
     "this session holds as many subscriptions as the router allows per session",

@@ -9,7 +9,7 @@ use super::{Admission, Closing};
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::limits::Timeouts;
-use crate::router::ShardSet;
+use crate::router::Destinations;
 use crate::session::Session;
 use crate::transport::{Framing, Output, Span, Stage, Transport, TransportRules, rawsocket};
 use crate::wamp::SessionId;
@@ -48,8 +48,8 @@ pub(super) struct Connection {
     pub(super) channel_id: Option<[u8; 32]>,
     /// Tells this connection from earlier ones in the same slot.
     pub(super) generation: u32,
-    /// Shards that messages of this connection went to: reading waits while one is congested.
-    pub(super) feeds: ShardSet,
+    /// Where messages of this connection went to: reading waits while one of them is congested.
+    pub(super) feeds: Destinations,
     pub(super) clock: Clock,
 }
 
@@ -154,7 +154,7 @@ impl Connection {
             peer,
             channel_id: None,
             generation,
-            feeds: ShardSet::default(),
+            feeds: Destinations::default(),
             clock: Clock::new(now),
         }
     }

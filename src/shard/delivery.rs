@@ -16,8 +16,7 @@ use super::work::LOOKUP_UNITS;
 use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::{self, Codec};
 use crate::hash::Map;
-use crate::limits::HELD_FRACTION;
-use crate::router::{Fanout, Held, HeldCount, SessionRef};
+use crate::router::{Fanout, Held, HeldCount, SessionRef, Slot};
 use crate::transport::{Framing, Span};
 use crate::wamp::{
     Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SessionId, SubscriptionId,
@@ -87,13 +86,11 @@ pub(super) struct HeldDeliveries {
     ring: VecDeque<Option<SessionId>>,
     last_number: u64,
     last_id: DeliveryId,
-    /// Publications of up to so many bytes may be held without a look at the total.
-    free_bytes: usize,
 }
 
 impl HeldDeliveries {
     pub(super) const fn new(queues: Map<Option<SessionId>, VecDeque<Delivery>>) -> Self {
-        Self { queues, ring: VecDeque::new(), last_number: 0, last_id: 0, free_bytes: FREE_BYTES }
+        Self { queues, ring: VecDeque::new(), last_number: 0, last_id: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -132,10 +129,10 @@ impl Shard {
     ) {
         let publisher = event.head.publisher.map(|publisher| publisher.session);
         let mut place = Place::default();
-        if self.held.is_behind(publisher)
+        if self.deliveries.is_behind(publisher)
             || self.deliver(event, &mut place) == Progress::Interrupted
         {
-            let event = make(self.router.held(self.id));
+            let event = make(self.cx.held());
             self.hold_delivery(event, place, 0);
         }
     }
@@ -145,7 +142,7 @@ impl Shard {
     pub(super) fn deliver_mail(&mut self, event: Arc<Event>, weight: usize) -> usize {
         let publisher = event.head.publisher.map(|publisher| publisher.session);
         let mut place = Place::default();
-        if !self.held.is_behind(publisher)
+        if !self.deliveries.is_behind(publisher)
             && self.deliver(&event.as_outgoing(), &mut place) == Progress::Done
         {
             return 0;
@@ -157,110 +154,84 @@ impl Shard {
     #[cold]
     fn hold_delivery(&mut self, event: Arc<Event>, place: Place, weight: usize) {
         let publisher = event.head.publisher;
-        self.held.last_number += 1;
-        let transcoded = self.router.held(self.id).hold(place.transcoded.heap_bytes());
-        let wait = event.head.cause.map(|cause| self.begin_waiting(cause));
-        let number = self.held.last_number;
+        self.deliveries.last_number += 1;
+        let transcoded = self.cx.held().hold(place.transcoded.heap_bytes());
+        let wait = event.head.cause.map(|cause| self.unheard.begin(cause, &mut self.cx.post));
+        let number = self.deliveries.last_number;
         let delivery = Delivery { event, place, number, weight, transcoded, wait };
         let key = publisher.map(|publisher| publisher.session);
-        let queue = self.held.queues.entry(key).or_default();
+        let queue = self.deliveries.queues.entry(key).or_default();
         queue.push_back(delivery);
         if queue.len() == 1 {
-            self.held.ring.push_back(key);
+            self.deliveries.ring.push_back(key);
             self.pace(publisher, true);
         }
     }
 
-    /// Whether the router has room to hold one more publication of so many bytes. Who has to wait
-    /// is whose publications are large: each may take a part of what is left only.
-    #[inline]
-    pub(super) fn may_hold(&self, bytes: usize) -> bool {
-        bytes <= self.held.free_bytes || bytes <= self.room_to_hold()
-    }
-
-    #[cold]
-    fn room_to_hold(&self) -> usize {
-        let left = self.settings().limits.held_total_bytes.saturating_sub(self.router.held_bytes());
-        left / HELD_FRACTION
-    }
-
-    /// Looks how much is held, so that small publications need not.
-    #[inline]
-    pub(super) fn look_at_held(&mut self) {
-        let held = self.router.held(self.id).get();
-        self.held.free_bytes = if held == 0 { FREE_BYTES } else { self.free_beside(held) };
-    }
-
-    #[cold]
-    fn free_beside(&self, held: usize) -> usize {
-        let share = self.settings().limits.held_total_bytes / self.router.shard_count();
-        if held <= share / FREE_PART { FREE_BYTES } else { FREE_BYTES.min(self.room_to_hold()) }
-    }
-
     /// The publications that are held here, for the checks: how many bytes they count for.
     pub(super) fn check_held(&self) {
-        let mut seen = Map::with_hasher(self.held.queues.hasher().clone());
+        let mut seen = Map::with_hasher(self.deliveries.queues.hasher().clone());
         let mut transcoded = 0;
-        for delivery in self.held.queues.values().flatten() {
+        for delivery in self.deliveries.queues.values().flatten() {
             seen.insert(Arc::as_ptr(&delivery.event) as usize, delivery.event.held_bytes());
             assert_eq!(delivery.transcoded.bytes(), delivery.place.transcoded.heap_bytes());
             transcoded += delivery.transcoded.bytes();
         }
         let found = seen.values().sum::<usize>() + transcoded;
-        assert!(self.router.held_bytes() >= found, "what is held is counted");
-        assert_eq!(self.held.ring.len(), self.held.queues.len());
+        assert!(self.cx.router.held_bytes() >= found, "what is held is counted");
+        assert_eq!(self.deliveries.ring.len(), self.deliveries.queues.len());
     }
 
     /// Tells the shard of a publisher to stop dealing with its input, or to go on.
     fn pace(&mut self, publisher: Option<SessionRef>, waits: bool) {
         let Some(publisher) = publisher else { return };
-        if publisher.shard == self.id {
+        if publisher.shard == self.cx.id {
             self.handle_pace(publisher, waits);
         } else {
-            self.post(publisher.shard, Mail::Pace { publisher, waits });
+            self.cx.post.send(publisher.shard, Mail::Pace { publisher, waits });
         }
     }
 
     pub(super) fn handle_pace(&mut self, publisher: SessionRef, waits: bool) {
         // A session that has left cannot publish any more.
-        if self.find(publisher).is_none() {
+        if self.connections.find(publisher).is_none() {
             return;
         }
         if waits {
-            self.park(publisher.slot);
+            self.connections.park(publisher.slot);
         } else {
-            self.redeem(publisher.slot);
+            self.connections.redeem(publisher.slot);
         }
     }
 
     /// Goes on with one held delivery. Returns the weight of the mail that it has brought to its
     /// end.
     pub(super) fn go_on_delivering(&mut self) -> usize {
-        let Some(key) = self.held.ring.pop_front() else { return 0 };
-        let queue = self.held.queues.get_mut(&key).expect("who has a turn has deliveries");
+        let Some(key) = self.deliveries.ring.pop_front() else { return 0 };
+        let queue = self.deliveries.queues.get_mut(&key).expect("who has a turn has deliveries");
         let number = queue.front().expect("a queue is never empty").number;
-        if key.is_none() && !self.held.is_oldest(number) {
-            self.held.ring.push_back(key);
+        if key.is_none() && !self.deliveries.is_oldest(number) {
+            self.deliveries.ring.push_back(key);
             return 0;
         }
-        let queue = self.held.queues.get_mut(&key).expect("it was just there");
+        let queue = self.deliveries.queues.get_mut(&key).expect("it was just there");
         let mut delivery = queue.pop_front().expect("a queue is never empty");
         let progress = self.deliver(&delivery.event.as_outgoing(), &mut delivery.place);
-        let queue = self.held.queues.get_mut(&key).expect("delivering ends no queue");
+        let queue = self.deliveries.queues.get_mut(&key).expect("delivering ends no queue");
         if progress == Progress::Interrupted {
             delivery.transcoded.resize(delivery.place.transcoded.heap_bytes());
             queue.push_front(delivery);
-            self.held.ring.push_back(key);
+            self.deliveries.ring.push_back(key);
             return 0;
         }
         if queue.is_empty() {
-            self.held.queues.remove(&key);
+            self.deliveries.queues.remove(&key);
             self.pace(delivery.event.head.publisher, false);
         } else {
-            self.held.ring.push_back(key);
+            self.deliveries.ring.push_back(key);
         }
         if let Some(wait) = delivery.wait {
-            self.end_waiting(wait);
+            self.unheard.end(wait, &mut self.cx.post);
         }
         delivery.weight
     }
@@ -269,8 +240,8 @@ impl Shard {
     #[inline]
     fn deliver(&mut self, event: &Outgoing<'_>, place: &mut Place) -> Progress {
         while let Some(fanout) = event.fanouts.get(place.fanout) {
-            if fanout.shards.contains(self.id) {
-                if self.outbound.is_full() || self.work.is_step_over() {
+            if fanout.to.contains(self.cx.id) {
+                if self.cx.outbound.is_full() || self.cx.work.is_step_over() {
                     return Progress::Interrupted;
                 }
                 let details = &event.head.details;
@@ -300,7 +271,7 @@ impl Shard {
     ) -> Progress {
         // Whether or not its receivers are still there: the next fanout has others.
         let begun = place.begun.take();
-        let Some(receivers) = self.receivers.get_mut(&subscription) else {
+        let Some(receivers) = self.receivers.get_mut(subscription) else {
             return Progress::Done;
         };
         let part = match begun.map(|delivery| receivers.resume(delivery)) {
@@ -308,15 +279,15 @@ impl Shard {
             Some(Some(part)) => part,
             Some(None) => return Progress::Done,
         };
-        let stop = part.end.min(part.start + self.work.left());
+        let stop = part.end.min(part.start + self.cx.work.left());
         let head = event.head;
         let is_late = receivers.horizon.covers(head.numbering);
         let selective = head.audience.lists.is_some() || is_late;
         let mut frames = Frames { event, subscription, details, made: Default::default() };
-        let made_before = self.outbound.arena.len();
+        let made_before = self.cx.outbound.arena.len();
         let (mut next, mut delivered, mut unfit) = (stop, 0, None);
         for (offset, &slot) in receivers.slots()[part.start..stop].iter().enumerate() {
-            let connection = &mut self.connections[slot as usize];
+            let connection = &mut self.connections[slot];
             let Some(session) = connection.session_id else { continue };
             if head.audience.excluded == Some(session)
                 || selective && !is_meant(connection, subscription, head)
@@ -325,17 +296,17 @@ impl Shard {
             }
             let made = match frames.made[frame_index(connection)] {
                 Some(made) => made,
-                None => frames.make(slot, connection, &mut self.outbound, &mut place.transcoded),
+                None => frames.make(slot, connection, &mut self.cx.outbound, &mut place.transcoded),
             };
             let queued = match made {
                 Made::Frame(frame) if !connection.accepts(frame) => {
-                    self.counters.events_dropped_size.increment();
+                    self.cx.counters.events_dropped_size.increment();
                     unfit.get_or_insert((slot, SendError::TooLarge));
                     continue;
                 }
-                Made::Frame(frame) => self.outbound.queue_event(slot, connection, frame),
+                Made::Frame(frame) => self.cx.outbound.queue_event(slot, connection, frame),
                 Made::Nothing(error) => {
-                    self.counters.events_dropped_encoding.increment();
+                    self.cx.counters.events_dropped_encoding.increment();
                     unfit.get_or_insert((slot, error));
                     continue;
                 }
@@ -347,17 +318,17 @@ impl Shard {
                 break;
             }
         }
-        self.outbound.report();
-        self.outbound.unfit.extend(unfit);
-        self.counters.events_delivered.add(delivered);
-        self.work.charge(LOOKUP_UNITS + next - part.start);
-        self.work.charge_bytes(self.outbound.arena.len() - made_before);
+        self.cx.outbound.report();
+        self.cx.outbound.unfit.extend(unfit);
+        self.cx.counters.events_delivered.add(delivered);
+        self.cx.work.charge(LOOKUP_UNITS + next - part.start);
+        self.cx.work.charge_bytes(self.cx.outbound.arena.len() - made_before);
         if next == part.end {
             return Progress::Done;
         }
-        self.held.last_id += 1;
-        receivers.suspend(self.held.last_id, next..part.end);
-        place.begun = Some(self.held.last_id);
+        self.deliveries.last_id += 1;
+        receivers.suspend(self.deliveries.last_id, next..part.end);
+        place.begun = Some(self.deliveries.last_id);
         Progress::Interrupted
     }
 }
@@ -389,7 +360,7 @@ impl Frames<'_> {
     #[inline(never)]
     fn make(
         &mut self,
-        slot: u32,
+        slot: Slot,
         connection: &mut Connection,
         outbound: &mut Outbound,
         transcoded: &mut Transcoded,
@@ -455,12 +426,6 @@ fn is_meant(connection: &Connection, subscription: SubscriptionId, head: &EventH
         !is_late && head.audience.admits(session.identity())
     })
 }
-
-/// Bytes of a publication below which it is not compared with what is left of the total.
-const FREE_BYTES: usize = 4 * 1024;
-
-/// A shard that has accepted less than this part of its share of the total need not look at it.
-const FREE_PART: usize = 64;
 
 /// Bytes of a payload below which it may be transcoded for each framing anew.
 const SMALL_BYTES: usize = 4 * 1024;

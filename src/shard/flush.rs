@@ -7,6 +7,7 @@ use super::Shard;
 use super::connection::{Connection, Phase};
 use super::outbound::Outbound;
 use crate::clock::Millis;
+use crate::router::Slot;
 
 /// What became of bytes that a socket was offered.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +33,11 @@ pub(super) enum Flushed {
 
 impl Shard {
     /// The next connection that has something to write, or nothing more to say.
-    pub(super) fn take_dirty(&mut self) -> Option<u32> {
+    pub(super) fn take_dirty(&mut self) -> Option<Slot> {
         loop {
-            let slot = self.outbound.dirty.pop_front()?;
+            let slot = self.cx.outbound.dirty.pop_front()?;
             // The connection may have gone since, and its slot may serve another.
-            if let Some(connection) = self.connections.get_mut(slot as usize) {
+            if let Some(connection) = self.connections.get_mut(slot) {
                 connection.dirty = false;
                 return Some(slot);
             }
@@ -44,66 +45,68 @@ impl Shard {
     }
 
     pub fn has_dirty(&self) -> bool {
-        !self.outbound.dirty.is_empty()
+        !self.cx.outbound.dirty.is_empty()
     }
 
     /// How many connections have something to write.
     pub fn dirty_count(&self) -> usize {
-        self.outbound.dirty.len()
+        self.cx.outbound.dirty.len()
     }
 
     /// Whether bytes wait for this connection.
-    pub fn has_output(&self, slot: u32) -> bool {
-        self.connections.get(slot as usize).is_some_and(|c| !c.output.is_empty())
+    pub fn has_output(&self, slot: Slot) -> bool {
+        self.connections.get(slot).is_some_and(|c| !c.output.is_empty())
     }
 
     /// How many bytes wait for this connection.
-    pub fn waiting_bytes(&self, slot: u32) -> usize {
-        self.connections.get(slot as usize).map_or(0, |c| c.output.waiting_bytes())
+    pub fn waiting_bytes(&self, slot: Slot) -> usize {
+        self.connections.get(slot).map_or(0, |c| c.output.waiting_bytes())
     }
 
     /// Events that the session in a slot has missed so far because its queue was full.
-    pub fn events_dropped(&self, slot: u32) -> u64 {
-        self.connections.get(slot as usize).map_or(0, |c| c.events_dropped)
+    pub fn events_dropped(&self, slot: Slot) -> u64 {
+        self.connections.get(slot).map_or(0, |c| c.events_dropped)
     }
 
     /// Writes what waits for a connection; `write` is its socket.
     pub(super) fn flush(
         &mut self,
-        slot: u32,
+        slot: Slot,
         write: &mut impl FnMut(&[u8]) -> Result<Sent>,
         now: Millis,
     ) -> Flushed {
-        let Some(connection) = self.connections.get_mut(slot as usize).filter(|c| !c.is_gone())
-        else {
+        let Some(connection) = self.connections.get_mut(slot).filter(|c| !c.is_gone()) else {
             return Flushed::Progress;
         };
-        let limit = self.work.limits().connection_bytes;
-        let flushed = self.outbound.write(slot, connection, write, limit, now);
-        let hard_bytes = self.router.settings.output.hard_bytes;
+        let limit = self.cx.work.limits().connection_bytes;
+        let flushed = self.cx.outbound.write(slot, connection, write, limit, now);
+        let hard_bytes = self.cx.router.settings.output.hard_bytes;
         let waiting = connection.output.waiting_bytes();
-        if flushed != Flushed::Lost && connection.input.relieve(waiting, hard_bytes) {
-            self.woken.push(slot);
+        let goes_on = flushed != Flushed::Lost && connection.input.relieve(waiting, hard_bytes);
+        let mut is_parting = false;
+        if flushed == Flushed::Progress {
+            if connection.output.is_empty() {
+                connection.clock.blocked_since = None;
+                connection.clock.over_soft_since = None;
+                connection.dropping = false;
+                is_parting = matches!(connection.phase, Phase::Closing);
+            }
+            self.cx.outbound.count_refused(slot, connection);
+            if is_parting {
+                connection.phase = Phase::Parted;
+            }
+        }
+        if goes_on {
+            self.connections.wake(slot);
         }
         if flushed == Flushed::Full {
             self.keep_rest(slot, now);
-        } else if flushed == Flushed::Progress && connection.output.is_empty() {
-            connection.clock.blocked_since = None;
-            connection.clock.over_soft_since = None;
-            connection.dropping = false;
-            self.outbound.count_refused(slot, connection);
-            if matches!(connection.phase, Phase::Closing) {
-                connection.phase = Phase::Parted;
-                return Flushed::Farewell;
-            }
-        } else if flushed == Flushed::Progress {
-            self.outbound.count_refused(slot, connection);
         }
-        flushed
+        if is_parting { Flushed::Farewell } else { flushed }
     }
 
     /// Keeps what waits for a connection whose socket is known to be full.
-    pub(super) fn hold_back(&mut self, slot: u32, now: Millis) {
+    pub(super) fn hold_back(&mut self, slot: Slot, now: Millis) {
         if self.has_output(slot) {
             self.keep_rest(slot, now);
         }
@@ -111,38 +114,25 @@ impl Shard {
 
     /// Forgets the frames of this turn once all of them are written or kept elsewhere.
     pub(super) fn end_turn(&mut self, now: Millis) {
-        if self.outbound.dirty.is_empty() {
-            self.outbound.arena.clear();
+        if self.cx.outbound.dirty.is_empty() {
+            self.cx.outbound.arena.clear();
         }
-        if self.counters.refused_bytes.get() > 0 {
+        if self.cx.counters.refused_bytes.get() > 0 {
             self.hold_total_output(now);
         }
-        if self.counters.input_bytes.get() > 0 {
+        if self.cx.counters.input_bytes.get() > 0 {
             self.hold_total_input(now);
         }
     }
 
-    #[inline]
-    pub(super) const fn has_closed(&self) -> bool {
-        !self.closed.is_empty()
-    }
-
-    /// Slots whose sockets are to be closed. A slot may be given out again after this.
-    pub(super) fn take_closed(&mut self) -> Vec<u32> {
-        let closed = std::mem::take(&mut self.closed);
-        for slot in &closed {
-            self.connections.remove(*slot as usize);
-        }
-        closed
-    }
-
     /// The socket is full: what it did not take moves from the arena to the connection's backlog.
-    fn keep_rest(&mut self, slot: u32, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
-        connection.output.retain_rest(&self.outbound.arena);
+    fn keep_rest(&mut self, slot: Slot, now: Millis) {
+        let connection = &mut self.connections[slot];
+        connection.output.retain_rest(&self.cx.outbound.arena);
         connection.clock.blocked_since.get_or_insert(now);
-        self.outbound.count_refused(slot, connection);
-        let over_soft = connection.output.waiting_bytes() > self.router.settings.output.soft_bytes;
+        self.cx.outbound.count_refused(slot, connection);
+        let over_soft =
+            connection.output.waiting_bytes() > self.cx.router.settings.output.soft_bytes;
         if over_soft {
             connection.clock.over_soft_since.get_or_insert(now);
         } else {
@@ -157,21 +147,21 @@ impl Shard {
     /// that holds more than its share of it ends its worst consumers: those that have refused most.
     /// What no socket was offered yet lies in the arena once and counts for nobody.
     fn hold_total_output(&mut self, now: Millis) {
-        let total = self.router.settings.output.total_bytes as u64;
-        let share = total / self.router.shard_count() as u64;
-        if self.counters.refused_bytes.get() <= share {
+        let total = self.cx.router.settings.output.total_bytes as u64;
+        let share = total / self.cx.router.shard_count() as u64;
+        if self.cx.counters.refused_bytes.get() <= share {
             return;
         }
-        let all = || self.router.counters().iter().map(|c| c.refused_bytes.get()).sum::<u64>();
+        let all = || self.cx.router.counters().iter().map(|c| c.refused_bytes.get()).sum::<u64>();
         if all() <= total {
             return;
         }
-        let mut below = (usize::MAX, u32::MAX);
-        while self.counters.refused_bytes.get() > share
-            && let Some(worst) = self.outbound.slowest(below)
+        let mut below = (usize::MAX, Slot::MAX);
+        while self.cx.counters.refused_bytes.get() > share
+            && let Some(worst) = self.cx.outbound.slowest(below)
         {
             below = worst;
-            let connection = &self.connections[worst.1 as usize];
+            let connection = &self.connections[worst.1];
             if !connection.is_closing() {
                 self.disconnect_slow(worst.1, now);
             } else if !connection.dirty {
@@ -186,12 +176,12 @@ impl Shard {
     /// connections go that have kept the router waiting longest. Whom the router keeps waiting
     /// comes behind them all, and of those who have sent most.
     fn hold_total_input(&mut self, now: Millis) {
-        let total = self.router.settings.limits.input_total_bytes as u64;
-        let share = total / self.router.shard_count() as u64;
-        if self.counters.input_bytes.get() <= share {
+        let total = self.cx.limits().input_total_bytes as u64;
+        let share = total / self.cx.router.shard_count() as u64;
+        if self.cx.counters.input_bytes.get() <= share {
             return;
         }
-        let all = || self.router.counters().iter().map(|c| c.input_bytes.get()).sum::<u64>();
+        let all = || self.cx.router.counters().iter().map(|c| c.input_bytes.get()).sum::<u64>();
         if all() <= total {
             return;
         }
@@ -203,12 +193,12 @@ impl Shard {
             .connections
             .iter()
             .filter(|(_, connection)| connection.input_bytes() > 0)
-            .map(|(slot, connection)| (rank(connection), slot as u32))
+            .map(|(slot, connection)| (rank(connection), slot))
             .collect();
         worst.sort_unstable();
         for (_, slot) in worst {
             // Down to seven eighths, so that not every turn has to sort anew.
-            if self.counters.input_bytes.get() <= share - share / 8 {
+            if self.cx.counters.input_bytes.get() <= share - share / 8 {
                 break;
             }
             self.disconnect_incomplete(slot, now);
@@ -220,7 +210,7 @@ impl Shard {
 impl Outbound {
     fn write(
         &mut self,
-        slot: u32,
+        slot: Slot,
         connection: &mut Connection,
         write: &mut impl FnMut(&[u8]) -> Result<Sent>,
         limit_bytes: usize,

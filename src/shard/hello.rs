@@ -8,7 +8,7 @@ use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::clock::Millis;
 use crate::codec::{self, Codec};
-use crate::router::{Profile, Realm, SessionRef};
+use crate::router::{Profile, Realm, Slot};
 use crate::session::Session;
 use crate::transport::CloseCode;
 use crate::wamp::{
@@ -16,7 +16,7 @@ use crate::wamp::{
 };
 
 impl Shard {
-    pub(super) fn handle_hello(&mut self, slot: u32, hello: &Hello<'_>, now: Millis) {
+    pub(super) fn handle_hello(&mut self, slot: Slot, hello: &Hello<'_>, now: Millis) {
         let realm = match self.admit(slot, hello) {
             Ok(realm) => realm,
             Err((error, message)) => {
@@ -25,12 +25,12 @@ impl Shard {
                 return;
             }
         };
-        self.work.charge(JOINING_UNITS);
+        self.cx.work.charge(JOINING_UNITS);
         self.begin_login(slot, hello, realm, now);
     }
 
     /// Lets a client in of whom everything is known that has to be.
-    pub(super) fn welcome(&mut self, slot: u32, arrival: Arrival, now: Millis) {
+    pub(super) fn welcome(&mut self, slot: Slot, arrival: Arrival, now: Millis) {
         let Arrival { realm, session: reserved, profile, roles, agent, authextra } = arrival;
         let profile = Arc::new(profile);
         let entered = match self.may_enter(&realm, &profile) {
@@ -44,15 +44,15 @@ impl Shard {
                 return;
             }
         };
-        let announced = self.welcome_roles(&realm, self.connections[slot as usize].codec);
+        let announced = self.welcome_roles(&realm, self.connections[slot].codec);
         let mut details = welcome_details(&realm, &profile, announced);
         if !authextra.is_empty() {
             details.push(("authextra".into(), Value::Dict(authextra)));
         }
-        let seed = self.router.seed();
+        let seed = self.cx.router.seed();
         let session = Session::new(id, realm, roles, profile, now, seed);
         self.announce_join(slot, &session);
-        let connection = &mut self.connections[slot as usize];
+        let connection = &mut self.connections[slot];
         tracing::info!(
             session = id.get(),
             realm = %session.realm.settings.name,
@@ -66,13 +66,13 @@ impl Shard {
         );
         connection.session_id = Some(id);
         connection.enter(Phase::Joined(Box::new(session)), now);
-        self.counters.sessions.increment();
-        self.counters.sessions_joined.increment();
+        self.cx.counters.sessions.increment();
+        self.cx.counters.sessions_joined.increment();
         self.say_welcome(slot, id, details, now);
         self.rearm(slot, now);
     }
 
-    fn say_welcome(&mut self, slot: u32, session: SessionId, mut details: Dict, now: Millis) {
+    fn say_welcome(&mut self, slot: Slot, session: SessionId, mut details: Dict, now: Millis) {
         let mut sent = self.send(slot, &RouterMessage::Welcome { session, details: &details });
         if sent == Err(SendError::TooLarge) {
             // A peer of 512 bytes learns of no features, and has a session.
@@ -88,24 +88,23 @@ impl Shard {
     }
 
     /// Which realm a client means, and whether anybody may join now.
-    fn admit(&self, slot: u32, hello: &Hello<'_>) -> Result<Arc<Realm>, (WampError, String)> {
-        if self.shutting_down {
+    fn admit(&self, slot: Slot, hello: &Hello<'_>) -> Result<Arc<Realm>, (WampError, String)> {
+        if self.is_shutting_down() {
             return Err(shutting_down());
         }
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         let entrance = connection.rules.entrance(connection.transport.way_in());
         let Some(name) = hello.realm.as_deref().or(entrance.default_realm.as_deref()) else {
             let message = "HELLO.Realm is null, and this listener has no default realm";
             return Err((WampError::NoSuchRealm, message.to_owned()));
         };
-        if !is_valid_uri(name, Default::default()) || name.len() > self.settings().limits.uri_bytes
-        {
+        if !is_valid_uri(name, Default::default()) || name.len() > self.cx.limits().uri_bytes {
             return Err((
                 WampError::InvalidUri,
                 format!("HELLO.Realm is not a valid URI: {}", quote(name)),
             ));
         }
-        match self.router.realm(name) {
+        match self.cx.router.realm(name) {
             Some(realm) => Ok(Arc::clone(realm)),
             None => Err((
                 WampError::NoSuchRealm,
@@ -116,7 +115,7 @@ impl Shard {
 
     /// What must hold of a client that has proved who it is.
     fn may_enter(&self, realm: &Realm, profile: &Profile) -> Result<(), (WampError, String)> {
-        if self.shutting_down {
+        if self.is_shutting_down() {
             return Err(shutting_down());
         }
         if !realm.settings.has_role(&profile.authrole) {
@@ -129,15 +128,15 @@ impl Shard {
     /// Ends an attempt to join.
     pub(super) fn turn_away(
         &mut self,
-        slot: u32,
+        slot: Slot,
         realm: &str,
         error: WampError,
         message: &str,
         now: Millis,
     ) {
-        self.counters.sessions_refused.increment();
-        let peer = &self.connections[slot as usize].peer;
-        if self.log_budget.allow(now) {
+        self.cx.counters.sessions_refused.increment();
+        let peer = &self.connections[slot].peer;
+        if self.cx.log_budget.allow(now) {
             let (realm, reason, detail) = (quotable(realm), error.uri(), quotable(message));
             tracing::info!(%peer, realm, reason, detail, "session refused");
         }
@@ -147,14 +146,14 @@ impl Shard {
     /// Draws session ids until one is free (BP-ID-03); if one is reserved, it is that or none.
     fn enter_realm(
         &mut self,
-        slot: u32,
+        slot: Slot,
         realm: &Realm,
         reserved: Option<SessionId>,
         profile: &Arc<Profile>,
     ) -> Result<SessionId, (WampError, String)> {
         loop {
-            let session = reserved.unwrap_or_else(|| SessionId::from_random(self.random()));
-            if realm.enter(SessionRef { session, slot, shard: self.id }, profile) {
+            let session = reserved.unwrap_or_else(|| SessionId::from_random(self.cx.random()));
+            if realm.enter(self.cx.reference(slot, session), profile) {
                 return Ok(session);
             }
             if reserved.is_some() {
@@ -168,7 +167,7 @@ impl Shard {
     /// before the session is welcomed, [`Self::enter_realm`] refuses the login.
     pub(super) fn draw_session_id(&mut self, realm: &Realm) -> SessionId {
         loop {
-            let session = SessionId::from_random(self.random());
+            let session = SessionId::from_random(self.cx.random());
             if realm.find(session).is_none() {
                 return session;
             }
@@ -178,10 +177,11 @@ impl Shard {
     /// `WELCOME.Details.roles`: the same for all sessions of a realm, so it is encoded once for
     /// each serializer.
     fn welcome_roles(&mut self, realm: &Realm, codec: Codec) -> Value {
-        let encoded = self.welcome_roles.entry((realm.number(), codec)).or_insert_with(|| {
-            let roles = codec::encode_value(codec, &roles(realm));
-            roles.expect("every serializer has dicts, strings and true").into()
-        });
+        let encoded =
+            self.logins.welcome_roles.entry((realm.number(), codec)).or_insert_with(|| {
+                let roles = codec::encode_value(codec, &roles(realm));
+                roles.expect("every serializer has dicts, strings and true").into()
+            });
         Value::Encoded(codec, encoded.clone())
     }
 }

@@ -1,17 +1,19 @@
 //! Event history (AP-HIS) in this shard: what PUBLISH records, and `wamp.subscription.get_events`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Shard;
 use super::authorize::Asked;
-use super::broker::Refusal;
+use super::dealer::NO_SUCH_PROCEDURE;
 use super::meta::{Answer, Arguments, Caller, id_of};
+use super::requests::Refusal;
 use super::work::Work;
 use crate::authorization::Action;
 use crate::codec::{self, Codec};
 use crate::router::{
-    Audience, Counters, Deposit, Fanouts, HISTORY, Held, History, HistoryAnswer, Query, Realm,
-    Receipt, Record, Scan, SessionRef, StoredEvent,
+    Audience, Counters, Destination, Fanouts, Held, History, HistoryAnswer, Query, Realm, Receipt,
+    Record, Router, Scan, Slot, StoredEvent,
 };
 use crate::wamp::{
     Dict, PayloadBuf, PublicationId, Publish, RouterMessage, SubscriptionId, Timestamp, Value,
@@ -20,7 +22,7 @@ use crate::wamp::{
 
 impl Shard {
     /// Appends an event to every history among `fanouts`, unless its receivers are named by
-    /// session (AP-HIS-06). What durable histories have to save goes to [`Shard::records`].
+    /// session (AP-HIS-06). What durable histories have to save is recorded as a deposit.
     #[cold] // A publication without history shall not pay for it.
     pub(super) fn record(
         &mut self,
@@ -34,21 +36,21 @@ impl Shard {
             return;
         }
         let event = Arc::new(StoredEvent {
-            timestamp: self.wall_clock,
+            timestamp: self.cx.wall_clock,
             publication,
             topic: publish.topic.as_ref().into(),
             lists: audience.lists.clone(),
             details: details.clone(),
             payload,
         });
-        for fanout in fanouts.iter().filter(|fanout| fanout.shards.contains(HISTORY)) {
+        for fanout in fanouts.iter().filter(|fanout| fanout.to.contains(Destination::Store)) {
             let history = realm.histories.get(fanout.subscription);
             let history = history.expect("only a history stands in the table as one");
             let pushed = history.push(Arc::clone(&event));
-            self.counters.history_events.increment();
-            self.counters.history_evicted.add(pushed.dropped as u64);
+            self.cx.counters.history_events.increment();
+            self.cx.counters.history_evicted.add(pushed.dropped as u64);
             if history.is_durable {
-                self.records.push(Record::Event {
+                self.cx.deposits.record(Record::Event {
                     history: Arc::clone(history),
                     number: pushed.number,
                     keep_from: pushed.keep_from,
@@ -62,28 +64,25 @@ impl Shard {
     /// Hands what the publication leaves on disk to the store; if it is to be acknowledged, that
     /// waits until it is there.
     #[cold]
-    pub(super) fn deposit(&mut self, slot: u32, publish: &Publish<'_>, publication: PublicationId) {
+    pub(super) fn deposit(
+        &mut self,
+        slot: Slot,
+        publish: &Publish<'_>,
+        publication: PublicationId,
+    ) {
         // Nobody waits for a testament, whose session is gone.
         let receipt = publish.options.acknowledge.then(|| {
-            let publisher = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
+            let publisher = self.cx.reference(slot, self.connections.joined_mut(slot).id);
             Receipt { publisher, request: publish.request, publication }
         });
-        let records = std::mem::take(&mut self.records);
-        let deposit = Deposit::new(records, receipt, self.router.held(self.id));
-        self.deposits.1 += deposit.weight();
-        self.deposits.0.push(deposit);
-        self.connections[slot as usize].feeds.insert(HISTORY);
-    }
-
-    /// What is to be stored, with its weight in bytes; `None` if there is nothing.
-    pub fn take_deposits(&mut self) -> Option<(Vec<Deposit>, usize)> {
-        (!self.deposits.0.is_empty()).then(|| std::mem::take(&mut self.deposits))
+        self.cx.deposits.close(receipt, self.cx.router.held(self.cx.id));
+        self.connections[slot].feeds.insert(Destination::Store);
     }
 
     /// The store has saved an acknowledged publication, or could not.
     pub(super) fn handle_stored(&mut self, receipt: Receipt, is_saved: bool) {
         let Receipt { publisher, request, publication } = receipt;
-        if self.find(publisher).is_none() {
+        if self.connections.find(publisher).is_none() {
             return;
         }
         if is_saved {
@@ -100,15 +99,19 @@ impl Shard {
     /// take, is left out and counted, as it would be live; the answer is not complete then.
     ///
     /// # Errors
-    /// `wamp.error.invalid_argument` and `wamp.error.no_such_subscription`.
+    /// `wamp.error.no_such_procedure` on a realm without histories, `wamp.error.invalid_argument`
+    /// and `wamp.error.no_such_subscription`.
     pub(super) fn get_events(
         &mut self,
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
+        if self.realm_of(caller).histories.is_empty() {
+            return Err(NO_SUCH_PROCEDURE);
+        }
         let query = query(args)?;
         let subscription = args.subscription(0)?;
-        let session = self.joined(caller.session.slot);
+        let session = self.connections.joined_mut(caller.session.slot);
         let realm = Arc::clone(&session.realm);
         let is_held = session.subscriptions.contains_key(&subscription);
         let Some(history) = realm.histories.get(subscription) else {
@@ -124,30 +127,30 @@ impl Shard {
                 return Ok(Answer::Denied);
             }
         }
-        if !self.may_hold(Inquiry::weight(&query)) {
+        if !self.cx.may_hold(Inquiry::weight(&query)) {
             return Err(TOO_MANY_QUESTIONS);
         }
         let inquiry = self.inquiry(caller, Arc::clone(history), query);
-        if self.inquiries.len() < MOST_HALF_MADE {
+        if self.inquiries.can_begin() {
             return Ok(self.inquire(inquiry).unwrap_or(Answer::Later));
         }
-        self.park(caller.session.slot);
-        self.inquiries.push_back(inquiry);
+        self.connections.park(caller.session.slot);
+        self.inquiries.wait(inquiry);
         Ok(Answer::Later)
     }
 
     /// Answers fill half of a queue at most, but for one event on its own: a client cannot be
     /// disconnected, nor the router filled, by asking for more than can be read.
     fn inquiry(&self, caller: Caller, history: Arc<History>, query: Query) -> Inquiry {
-        let limits = &self.router.settings.limits;
-        let connection = &self.connections[caller.session.slot as usize];
+        let limits = self.cx.limits();
+        let connection = &self.connections[caller.session.slot];
         let waiting = connection.output.waiting_bytes() + ENVELOPE_BYTES;
-        let hard = self.router.settings.output.hard_bytes;
+        let hard = self.cx.router.settings.output.hard_bytes;
         let peer_room = connection.peer_limit_bytes.saturating_sub(ENVELOPE_BYTES);
         let most = peer_room.min(hard.saturating_sub(ENVELOPE_BYTES));
         let queue_room = (hard / 2).saturating_sub(waiting);
         let limit = limits.history_answer_events;
-        let held = self.router.held(self.id).hold(Inquiry::weight(&query));
+        let held = self.cx.held().hold(Inquiry::weight(&query));
         Inquiry {
             caller,
             history,
@@ -168,60 +171,46 @@ impl Shard {
     /// input is parked.
     fn inquire(&mut self, mut inquiry: Inquiry) -> Option<Answer> {
         while !inquiry.is_over() {
-            if self.work.is_step_over() {
-                self.park(inquiry.caller.session.slot);
-                // Behind the others that are half made, and before those that have not begun.
-                let place = self.inquiries.len().min(MOST_HALF_MADE - 1);
-                self.inquiries.insert(place, inquiry);
+            if self.cx.work.is_step_over() {
+                self.connections.park(inquiry.caller.session.slot);
+                self.inquiries.go_on_later(inquiry);
                 return None;
             }
             self.take_page(&mut inquiry);
         }
         let Inquiry { caller, events, scan, left_out, is_limit_reached, .. } = inquiry;
         let complete = scan.is_complete() && !left_out;
-        let realm = Arc::clone(&self.joined(caller.session.slot).realm);
+        let realm = Arc::clone(&self.connections.joined(caller.session.slot).realm);
         Some(answer(&realm, events, complete, is_limit_reached))
     }
 
     fn take_page(&mut self, inquiry: &mut Inquiry) {
-        let connection = &self.connections[inquiry.caller.session.slot as usize];
-        let identity = connection.session().expect("a requester has a session").identity();
+        let connection = &self.connections[inquiry.caller.session.slot];
+        let identity = self.connections.joined(inquiry.caller.session.slot).identity();
         // One more than are given tells that there are more.
         let most = inquiry.limit - inquiry.events.len() + 1;
-        let units = self.work.left().min(PIECE);
-        let (scan, now) = (&mut inquiry.scan, self.wall_clock);
+        let units = self.cx.work.left().min(PIECE);
+        let (scan, now) = (&mut inquiry.scan, self.cx.wall_clock);
         let page = inquiry.history.scan(scan, identity, now, most, units);
-        self.work.charge(page.units);
+        self.cx.work.charge(page.units);
         for event in page.events {
             if inquiry.is_limit_reached {
                 break;
             }
-            let taken = inquiry.take(connection.codec, &event, &mut self.work);
-            taken.count(&self.counters);
+            let taken = inquiry.take(connection.codec, &event, &mut self.cx.work);
+            taken.count(&self.cx.counters);
         }
-    }
-
-    /// Inquiries that are half made.
-    pub(super) fn half_made(&self) -> usize {
-        self.inquiries.len().min(MOST_HALF_MADE)
-    }
-
-    pub(super) fn check_inquiries(&self) {
-        let mut waiting = self.inquiries.iter().skip(MOST_HALF_MADE);
-        assert!(waiting.all(|inquiry| inquiry.events.is_empty()), "few answers are half made");
-        let held = self.inquiries.iter().map(|inquiry| inquiry.held.bytes()).sum::<usize>();
-        assert!(self.router.held_bytes() >= held, "what is half made is counted");
     }
 
     /// Goes on with the first inquiry of those that wait.
     pub(super) fn go_on_inquiring(&mut self) {
-        let Some(inquiry) = self.inquiries.pop_front() else { return };
+        let Some(inquiry) = self.inquiries.next() else { return };
         let caller = inquiry.caller;
         // Whoever has left wants no answer, and its tickets are forgotten.
-        if self.find(caller.session).is_none() {
+        if self.connections.find(caller.session).is_none() {
             return;
         }
-        self.redeem(caller.session.slot);
+        self.connections.redeem(caller.session.slot);
         if let Some(Answer::Now(args, kwargs)) = self.inquire(inquiry) {
             self.send_late_result(caller, &args, &kwargs);
         }
@@ -239,6 +228,51 @@ fn answer(realm: &Realm, events: Vec<Value>, complete: bool, is_limit_reached: b
         ("is_limit_reached".into(), is_limit_reached.into()),
     ];
     Answer::Now(args, kwargs)
+}
+
+/// The inquiries of a shard that take longer than a step, in the order of their turns.
+///
+/// Invariant: only the first [`MOST_HALF_MADE`] have begun.
+#[derive(Debug, Default)]
+pub(super) struct Inquiries(VecDeque<Inquiry>);
+
+impl Inquiries {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many are half made.
+    pub(super) fn half_made(&self) -> usize {
+        self.0.len().min(MOST_HALF_MADE)
+    }
+
+    /// Whether one more may begin.
+    fn can_begin(&self) -> bool {
+        self.0.len() < MOST_HALF_MADE
+    }
+
+    /// Takes in one that has not begun.
+    fn wait(&mut self, inquiry: Inquiry) {
+        self.0.push_back(inquiry);
+    }
+
+    /// Takes in one that is half made: behind the others that are, and before those that have not
+    /// begun.
+    fn go_on_later(&mut self, inquiry: Inquiry) {
+        let place = self.0.len().min(MOST_HALF_MADE - 1);
+        self.0.insert(place, inquiry);
+    }
+
+    fn next(&mut self) -> Option<Inquiry> {
+        self.0.pop_front()
+    }
+
+    pub(super) fn check(&self, router: &Router) {
+        let mut waiting = self.0.iter().skip(MOST_HALF_MADE);
+        assert!(waiting.all(|inquiry| inquiry.events.is_empty()), "few answers are half made");
+        let held = self.0.iter().map(|inquiry| inquiry.held.bytes()).sum::<usize>();
+        assert!(router.held_bytes() >= held, "what is half made is counted");
+    }
 }
 
 /// A call of `wamp.subscription.get_events` under way.

@@ -1,68 +1,34 @@
 //! From what a transport found to the handler of a message: who may say what when.
 
 use super::Shard;
-use super::connection::{Connection, Phase};
+use super::connection::Phase;
 use super::lifecycle::EndReason;
+use super::requests::Violation;
 use super::work::MESSAGE_UNITS;
 use crate::clock::Millis;
 use crate::codec::{self, DecodeLimits};
-use crate::session::{SequenceError, Session};
+use crate::router::Slot;
 use crate::transport::{CloseCode, Framing, Inbound, Transport, TransportError};
-use crate::wamp::{ClientMessage, RequestId, Role, WampError};
-
-/// A message that ends the session of its sender (BP-PV-01). The text says what was wrong.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Violation {
-    #[error(transparent)]
-    Malformed(#[from] codec::DecodeError),
-    #[error(transparent)]
-    Sequence(#[from] SequenceError),
-    #[error("{0} is not allowed before the session is established: say HELLO first")]
-    BeforeHello(&'static str),
-    #[error("{0} is not allowed while the router waits for AUTHENTICATE")]
-    InsteadOfAnswer(&'static str),
-    #[error("{0} is not allowed after the session is established")]
-    AfterWelcome(&'static str),
-    #[error("{message} needs the role {role}, which HELLO did not announce")]
-    RoleNotAnnounced { message: &'static str, role: &'static str },
-    #[error(
-        "{message} with ppt_scheme needs payload_passthru_mode, which HELLO did not announce for \
-         the role {role}"
-    )]
-    PassthruNotAnnounced { message: &'static str, role: &'static str },
-    #[error(
-        "CALL with progress needs progressive_call_invocations, which HELLO did not announce for \
-         the role caller"
-    )]
-    ProgressNotAnnounced,
-    #[error("CALL continues the call {0}, which takes no more chunks")]
-    NotProgressive(RequestId),
-    #[error("CALL continues the call {0} with another procedure")]
-    OtherProcedure(RequestId),
-    #[error("a call with request id {0} is still pending")]
-    CallPending(RequestId),
-    #[error("{message} refers to INVOCATION {request}, which this session never received")]
-    NeverInvoked { message: &'static str, request: RequestId },
-}
+use crate::wamp::{ClientMessage, WampError};
 
 impl Shard {
     /// Answers a peer that came when all connections were taken (TR-RS-04).
-    pub(super) fn refuse_full(&mut self, slot: u32, input: &[u8], now: Millis) {
-        let connection = &mut self.connections[slot as usize];
-        self.reply.clear();
-        Transport::refuse_full(input, &connection.rules, &mut self.reply);
-        self.counters.connections_refused.increment();
-        if self.log_budget.allow(now) {
+    pub(super) fn refuse_full(&mut self, slot: Slot, input: &[u8], now: Millis) {
+        let connection = &mut self.connections[slot];
+        self.cx.counters.connections_refused.increment();
+        if self.cx.log_budget.allow(now) {
             tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
         }
-        self.outbound.queue_last(slot, connection, &self.reply);
+        self.cx.outbound.queue_last(slot, connection, |connection, out| {
+            Transport::refuse_full(input, &connection.rules, out);
+        });
         self.start_closing(slot, now);
     }
 
-    pub(super) fn handle_inbound(&mut self, slot: u32, inbound: Inbound<'_>, now: Millis) {
+    pub(super) fn handle_inbound(&mut self, slot: Slot, inbound: Inbound<'_>, now: Millis) {
         match inbound {
             Inbound::Opened { codec, framing, max_message_bytes } => {
-                let connection = &mut self.connections[slot as usize];
+                let connection = &mut self.connections[slot];
                 connection.codec = codec;
                 connection.framing = framing;
                 connection.peer_limit_bytes = max_message_bytes;
@@ -83,14 +49,14 @@ impl Shard {
 
     pub(super) fn handle_transport_error(
         &mut self,
-        slot: u32,
+        slot: Slot,
         error: &TransportError,
         now: Millis,
     ) {
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         if matches!(connection.phase, Phase::Negotiating) {
-            self.counters.connections_refused.increment();
-            if self.log_budget.allow(now) {
+            self.cx.counters.connections_refused.increment();
+            if self.cx.log_budget.allow(now) {
                 let (peer, reason) = (&connection.peer, error.kind());
                 tracing::info!(%peer, reason, detail = %error, "connection refused");
             }
@@ -108,7 +74,7 @@ impl Shard {
             self.abort_for_violation(slot, &why, code, now);
             return;
         }
-        if self.log_budget.allow(now) {
+        if self.cx.log_budget.allow(now) {
             let (peer, reason) = (&connection.peer, error.kind());
             tracing::info!(%peer, reason, detail = %error, "connection failed");
         }
@@ -121,12 +87,12 @@ impl Shard {
     }
 
     /// Handles a message, which is also `text` if it is known to be UTF-8: only JSON comes so.
-    fn handle_bytes(&mut self, slot: u32, bytes: &[u8], text: Option<&str>, now: Millis) {
-        self.counters.messages_received.increment();
-        self.work.charge(MESSAGE_UNITS);
-        self.work.charge_bytes(2 * bytes.len());
-        let limits = DecodeLimits { nesting: self.settings().limits.nesting };
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+    fn handle_bytes(&mut self, slot: Slot, bytes: &[u8], text: Option<&str>, now: Millis) {
+        self.cx.counters.messages_received.increment();
+        self.cx.work.charge(MESSAGE_UNITS);
+        self.cx.work.charge_bytes(2 * bytes.len());
+        let limits = DecodeLimits { nesting: self.cx.limits().nesting };
+        let Some(connection) = self.connections.get(slot) else { return };
         let decoded = match text {
             Some(text) => codec::decode_json(text, limits),
             None => codec::decode(connection.codec, bytes, limits),
@@ -143,11 +109,11 @@ impl Shard {
 
     fn handle_message(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
-        match &self.connections[slot as usize].phase {
+        match &self.connections[slot].phase {
             Phase::Open => self.handle_opening(slot, message, now),
             Phase::Challenged(_) => self.handle_answer(slot, message, now),
             Phase::Joined(_) => self.handle_joined(slot, message, now),
@@ -168,7 +134,7 @@ impl Shard {
     /// What may answer a CHALLENGE (AU-GEN-06).
     fn handle_answer(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
@@ -187,7 +153,7 @@ impl Shard {
 
     fn handle_opening(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
@@ -206,7 +172,7 @@ impl Shard {
 
     fn handle_joined(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
@@ -240,29 +206,5 @@ impl Shard {
                 Err(Violation::AfterWelcome(message.name()))
             }
         }
-    }
-
-    /// Takes the request id of a new request and gives the session that made it.
-    pub(super) fn accept_request(
-        &mut self,
-        slot: u32,
-        request: RequestId,
-        role: Role,
-        message: &'static str,
-    ) -> Result<&mut Session, Violation> {
-        let check = self.router.settings.request_ids;
-        let strict_roles = self.router.settings.strict_roles;
-        let session = self.joined(slot);
-        session.request_ids.accept(request, check)?;
-        if strict_roles && session.roles.get(role).is_none() {
-            return Err(Violation::RoleNotAnnounced { message, role: role.as_str() });
-        }
-        Ok(session)
-    }
-
-    /// The session whose message is being handled.
-    pub(super) fn joined(&mut self, slot: u32) -> &mut Session {
-        let session = self.connections.get_mut(slot as usize).and_then(Connection::session_mut);
-        session.expect("only messages of an established session get here")
     }
 }

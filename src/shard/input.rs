@@ -7,10 +7,10 @@
 use std::fmt;
 
 use super::connection::{Connection, Phase};
-use super::unheard::MOST_ANNOUNCED;
+use super::connections::Connections;
 use super::{Admission, Shard};
 use crate::clock::Millis;
-use crate::router::Counters;
+use crate::router::{Counters, Slot};
 use crate::transport::Inbound;
 
 /// What came from a peer and is not dealt with, and whether more may be dealt with now.
@@ -28,7 +28,8 @@ pub(super) struct Input {
     is_delayed: bool,
     /// Whether there may be a whole frame in `bytes`.
     is_ready: bool,
-    /// So many things have to happen before the next frame is dealt with; see [`Shard::park`].
+    /// So many things have to happen before the next frame is dealt with; see
+    /// [`Connections::park`].
     tickets: u32,
     /// So many meta events that the peer has caused must be heard first; see `unheard`.
     unheard: u32,
@@ -69,7 +70,7 @@ pub enum InputStatus {
     Open,
     /// For its turn: there may be whole frames.
     Ready,
-    /// For something else: [`Shard::take_woken`] says when it is over.
+    /// For something else, and it is woken when that is over.
     Parked,
 }
 
@@ -176,14 +177,61 @@ impl Connection {
     }
 }
 
+/// What input waits for besides bytes and its turn.
+impl Connections {
+    /// Stops dealing with the input of a connection until [`Self::redeem`] was called as often.
+    pub(super) fn park(&mut self, slot: Slot) {
+        self[slot].input.tickets += 1;
+    }
+
+    /// One of the things has happened that the input of a connection waits for.
+    pub(super) fn redeem(&mut self, slot: Slot) {
+        let input = &mut self[slot].input;
+        debug_assert!(input.tickets > 0, "a ticket is redeemed once");
+        input.tickets -= 1;
+        if input.tickets == 0 {
+            input.is_delayed = true;
+            input.is_ready = !input.bytes.is_empty();
+            self.wake(slot);
+        }
+    }
+
+    /// The session has ended that the input waited for: what is still to happen is not for it.
+    pub(super) fn forget_tickets(&mut self, slot: Slot) {
+        let input = &mut self[slot].input;
+        if std::mem::take(&mut input.tickets) > 0 {
+            input.is_ready = !input.bytes.is_empty();
+            self.wake(slot);
+        }
+    }
+
+    /// A meta event that the peer has caused waits to be heard, and the peer for it.
+    pub(super) fn hold_up(&mut self, slot: Slot) {
+        self[slot].input.unheard += 1;
+    }
+
+    /// It waits no more. `true` if the peer waits for no other.
+    pub(super) fn let_on(&mut self, slot: Slot) -> bool {
+        let input = &mut self[slot].input;
+        debug_assert!(input.unheard > 0, "who is let on was held up");
+        input.unheard -= 1;
+        if input.unheard > 0 {
+            return false;
+        }
+        input.is_ready = !input.bytes.is_empty();
+        self.wake(slot);
+        true
+    }
+}
+
 impl Shard {
     /// Handles bytes that arrived on a connection. They are changed in place: unmasked.
-    pub fn receive(&mut self, slot: u32, input: &mut [u8], now: Millis) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+    pub fn receive(&mut self, slot: Slot, input: &mut [u8], now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.clock.note_life(now);
-        self.counters.bytes_received.add(input.len() as u64);
+        self.cx.counters.bytes_received.add(input.len() as u64);
         // Reading and keeping costs something, too, where no message becomes whole.
-        self.work.charge_bytes(input.len() / 2);
+        self.cx.work.charge_bytes(input.len() / 2);
         let before = connection.output.waiting_bytes();
         if connection.input.bytes.is_empty() {
             let used = self.consume(slot, input, now);
@@ -197,8 +245,8 @@ impl Shard {
     }
 
     /// Goes on with what waits for its turn on a connection.
-    pub fn work(&mut self, slot: u32, now: Millis) {
-        if self.connections.contains(slot as usize) {
+    pub fn work(&mut self, slot: Slot, now: Millis) {
+        if self.connections.get(slot).is_some() {
             let before = self.waiting_bytes(slot);
             let held = self.take_input(slot);
             self.consume_held(slot, held, now);
@@ -207,112 +255,57 @@ impl Shard {
     }
 
     /// What the input of a connection waits for.
-    pub fn input_status(&self, slot: u32) -> InputStatus {
-        let connection = self.connections.get(slot as usize).filter(|c| !c.is_gone());
+    pub fn input_status(&self, slot: Slot) -> InputStatus {
+        let connection = self.connections.get(slot).filter(|c| !c.is_gone());
         connection.map_or(InputStatus::Parked, |connection| connection.input.status())
-    }
-
-    /// Whether input waited for something that has happened.
-    #[inline]
-    pub(super) const fn has_woken(&self) -> bool {
-        !self.woken.is_empty()
-    }
-
-    /// Connections whose input waited for something that has happened.
-    pub fn take_woken(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.woken)
     }
 
     /// Whether the connection has more to be dealt with than a visit allows, or is ahead of its
     /// share.
-    pub(super) fn is_behind(&self, slot: u32) -> bool {
-        let connection = self.connections.get(slot as usize);
+    pub(super) fn is_behind(&self, slot: Slot) -> bool {
+        let connection = self.connections.get(slot);
         connection.is_some_and(|connection| connection.input.is_ready || connection.input.debt > 0)
     }
 
     /// Lets a turn of others pass if the connection is ahead of its share; `true` if it still is.
-    pub fn is_ahead(&mut self, slot: u32) -> bool {
-        let share = u64::from(self.work.limits().step_units / SHARES_PER_STEP);
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return false };
+    pub fn is_ahead(&mut self, slot: Slot) -> bool {
+        let share = u64::from(self.cx.work.limits().step_units / SHARES_PER_STEP);
+        let Some(connection) = self.connections.get_mut(slot) else { return false };
         let debt = connection.input.debt;
         connection.input.debt = debt.saturating_sub(share);
         debt > 0
     }
 
-    /// Stops dealing with the input of a connection until [`Self::redeem`] was called as often.
-    pub(super) fn park(&mut self, slot: u32) {
-        self.connections[slot as usize].input.tickets += 1;
-    }
-
-    /// One of the things has happened that the input of a connection waits for.
-    pub(super) fn redeem(&mut self, slot: u32) {
-        let input = &mut self.connections[slot as usize].input;
-        debug_assert!(input.tickets > 0, "a ticket is redeemed once");
-        input.tickets -= 1;
-        if input.tickets == 0 {
-            input.is_delayed = true;
-            input.is_ready = !input.bytes.is_empty();
-            self.woken.push(slot);
-        }
-    }
-
-    /// The session has ended that the input waited for: what is still to happen is not for it.
-    pub(super) fn forget_tickets(&mut self, slot: u32) {
-        let input = &mut self.connections[slot as usize].input;
-        if std::mem::take(&mut input.tickets) > 0 {
-            input.is_ready = !input.bytes.is_empty();
-            self.woken.push(slot);
-        }
-    }
-
-    /// A meta event that the peer has caused waits to be heard, and the peer for it.
-    pub(super) fn hold_up(&mut self, slot: u32) {
-        self.connections[slot as usize].input.unheard += 1;
-    }
-
-    /// It waits no more. `true` if the peer waits for no other.
-    pub(super) fn let_on(&mut self, slot: u32) -> bool {
-        let input = &mut self.connections[slot as usize].input;
-        debug_assert!(input.unheard > 0, "who is let on was held up");
-        input.unheard -= 1;
-        if input.unheard > 0 {
-            return false;
-        }
-        input.is_ready = !input.bytes.is_empty();
-        self.woken.push(slot);
-        true
-    }
-
-    fn take_input(&mut self, slot: u32) -> Vec<u8> {
-        std::mem::take(&mut self.connections[slot as usize].input.bytes)
+    fn take_input(&mut self, slot: Slot) -> Vec<u8> {
+        std::mem::take(&mut self.connections[slot].input.bytes)
     }
 
     /// Brings the gauge up to date with what a connection holds.
-    pub(super) fn count_input(&mut self, slot: u32) {
-        self.connections[slot as usize].count_input(&self.counters);
+    pub(super) fn count_input(&mut self, slot: Slot) {
+        self.connections[slot].count_input(&self.cx.counters);
     }
 
-    fn consume_held(&mut self, slot: u32, mut held: Vec<u8>, now: Millis) {
+    fn consume_held(&mut self, slot: Slot, mut held: Vec<u8>, now: Millis) {
         let used = self.consume(slot, &mut held, now);
         held.drain(..used);
         self.keep_input(slot, held, used > 0, now);
     }
 
     /// Keeps what [`Self::consume`] has left over; it is new unless no frame could be taken.
-    fn keep_input(&mut self, slot: u32, rest: Vec<u8>, is_new: bool, now: Millis) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+    fn keep_input(&mut self, slot: Slot, rest: Vec<u8>, is_new: bool, now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         if !connection.is_closing() {
             if is_new || std::mem::take(&mut connection.input.is_delayed) {
                 connection.input.since = now;
             }
             connection.input.keep(rest);
         }
-        connection.count_input(&self.counters);
+        connection.count_input(&self.cx.counters);
     }
 
     /// Charges the peer for what its messages have cost. Who makes the router say more than it
     /// takes waits until it has taken it: its requests could take any amount of memory else.
-    fn end_visit(&mut self, slot: u32, before: usize, now: Millis) {
+    fn end_visit(&mut self, slot: Slot, before: usize, now: Millis) {
         // What follows from its messages is part of their cost.
         self.settle(now);
         self.charge_visit(slot);
@@ -320,9 +313,9 @@ impl Shard {
     }
 
     /// Takes note of output that a connection's own requests have made since so many bytes waited.
-    pub(super) fn count_own_output(&mut self, slot: u32, before: usize) {
-        let limit = self.router.settings.output.hard_bytes / 2;
-        if let Some(connection) = self.connections.get_mut(slot as usize) {
+    pub(super) fn count_own_output(&mut self, slot: Slot, before: usize) {
+        let limit = self.cx.router.settings.output.hard_bytes / 2;
+        if let Some(connection) = self.connections.get_mut(slot) {
             let waiting = connection.output.waiting_bytes();
             let input = &mut connection.input;
             input.own_output = (input.own_output + waiting.saturating_sub(before)).min(waiting);
@@ -331,27 +324,27 @@ impl Shard {
     }
 
     /// Ends a visit that brought no bytes, and charges the peer for it.
-    pub(super) fn end_vain_visit(&mut self, slot: u32) {
-        self.work.charge(VAIN_UNITS);
+    pub(super) fn end_vain_visit(&mut self, slot: Slot) {
+        self.cx.work.charge(VAIN_UNITS);
         self.charge_visit(slot);
     }
 
-    fn charge_visit(&mut self, slot: u32) {
-        let spent = self.work.end_step();
-        let share = u64::from(self.work.limits().step_units / SHARES_PER_STEP);
-        if let Some(connection) = self.connections.get_mut(slot as usize) {
+    fn charge_visit(&mut self, slot: Slot) {
+        let spent = self.cx.work.end_step();
+        let share = u64::from(self.cx.work.limits().step_units / SHARES_PER_STEP);
+        if let Some(connection) = self.connections.get_mut(slot) {
             connection.input.debt += spent.saturating_sub(share);
         }
     }
 
     /// Handles whole frames at the start of `input` while the step lasts, and says how many bytes
     /// they were.
-    fn consume(&mut self, slot: u32, input: &mut [u8], now: Millis) -> usize {
+    fn consume(&mut self, slot: Slot, input: &mut [u8], now: Millis) -> usize {
         let mut used = 0;
-        self.control.clear();
-        self.announced = 0;
+        self.cx.outbound.control.clear();
+        self.cx.work.begin_visit();
         while used < input.len() {
-            let Some(connection) = self.connections.get_mut(slot as usize) else { break };
+            let Some(connection) = self.connections.get_mut(slot) else { break };
             if connection.is_closing() {
                 return input.len();
             }
@@ -360,20 +353,21 @@ impl Shard {
                 return input.len();
             }
             let may_go_on = connection.input.status() != InputStatus::Parked;
-            let is_over = self.work.is_step_over() || self.announced >= MOST_ANNOUNCED;
-            if !may_go_on || is_over || self.outbound.is_full() {
+            let is_over = self.cx.work.is_step_over() || self.cx.work.has_announced_enough();
+            if !may_go_on || is_over || self.cx.outbound.is_full() {
                 connection.input.is_ready = true;
                 break;
             }
             if matches!(connection.phase, Phase::Open)
-                && self.joining.holds(slot, connection, &self.router)
+                && self.joining.holds(slot, connection, &self.cx.router)
             {
                 break;
             }
             connection.input.is_ready = false;
             let rest = &mut input[used..];
             let (stage, rules) = (connection.stage(), &connection.rules);
-            let step = connection.transport.decode(rest, stage, rules, &mut self.control);
+            let step =
+                connection.transport.decode(rest, stage, rules, &mut self.cx.outbound.control);
             let (length, inbound) = match step {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
@@ -386,8 +380,8 @@ impl Shard {
             used += length;
             if matches!(inbound, Inbound::Control) {
                 // Pongs are gathered: one for each of thousands of pings would be queued alone.
-                self.work.charge(1);
-                if self.control.len() < GATHERED_BYTES {
+                self.cx.work.charge(1);
+                if self.cx.outbound.control.len() < GATHERED_BYTES {
                     continue;
                 }
             }
@@ -400,12 +394,11 @@ impl Shard {
 
     /// Queues what the transport has to say of its own.
     #[inline]
-    fn answer_transport(&mut self, slot: u32) {
-        if !self.control.is_empty()
-            && let Some(connection) = self.connections.get_mut(slot as usize)
+    fn answer_transport(&mut self, slot: Slot) {
+        if !self.cx.outbound.control.is_empty()
+            && let Some(connection) = self.connections.get_mut(slot)
         {
-            self.outbound.queue_control(slot, connection, &self.control);
-            self.control.clear();
+            self.cx.outbound.queue_gathered(slot, connection);
         }
     }
 }

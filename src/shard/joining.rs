@@ -7,9 +7,10 @@
 use std::collections::VecDeque;
 
 use super::connection::{Connection, Phase};
+use super::connections::Connections;
 use super::{Owner, Shard};
 use crate::clock::Millis;
-use crate::router::Router;
+use crate::router::{Router, Slot};
 
 /// Connections whose HELLO waits, in the order in which it came.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ impl Joining {
     #[cold]
     pub(super) fn holds(
         &mut self,
-        slot: u32,
+        slot: Slot,
         connection: &mut Connection,
         router: &Router,
     ) -> bool {
@@ -50,7 +51,7 @@ impl Joining {
 
 impl Shard {
     pub(super) fn can_let_in(&self) -> bool {
-        !self.joining.queue.is_empty() && !is_crowded(&self.router)
+        !self.joining.queue.is_empty() && !is_crowded(&self.cx.router)
     }
 
     /// Lets in some of those who wait to join.
@@ -64,7 +65,7 @@ impl Shard {
             connection.input.admit();
             // From here on its time counts again.
             connection.clock.since = now;
-            self.woken.push(owner.slot);
+            self.connections.wake(owner.slot);
             left -= 1;
         }
         // Who goes while it waits leaves its place behind.
@@ -76,8 +77,8 @@ impl Shard {
 }
 
 /// The connection in a place of the queue, if it still waits there.
-fn waiting(connections: &mut slab::Slab<Connection>, owner: Owner) -> Option<&mut Connection> {
-    let connection = connections.get_mut(owner.slot as usize)?;
+fn waiting(connections: &mut Connections, owner: Owner) -> Option<&mut Connection> {
+    let connection = connections.get_mut(owner.slot)?;
     let waits = connection.generation == owner.generation
         && matches!(connection.phase, Phase::Open)
         && connection.input.waits_to_join();

@@ -6,6 +6,7 @@
 use super::Shard;
 use super::lifecycle::EndReason;
 use crate::clock::Millis;
+use crate::router::Slot;
 use crate::transport::{TlsFault, Transport, TransportError};
 
 /// What the layer below a transport has to say about a read.
@@ -27,9 +28,9 @@ pub struct LayerReport {
 impl Shard {
     /// Charges a connection for what its layer did, and counts what that holds.
     #[inline(never)]
-    pub(super) fn note_layer(&mut self, slot: u32, layer: LayerReport, now: Millis) {
-        self.work.charge(layer.units);
-        let connection = self.connections.get_mut(slot as usize);
+    pub(super) fn note_layer(&mut self, slot: Slot, layer: LayerReport, now: Millis) {
+        self.cx.work.charge(layer.units);
+        let connection = self.connections.get_mut(slot);
         if let Some(connection) = connection.filter(|connection| !connection.is_gone()) {
             connection.input.set_layer_bytes(layer.input_bytes, now);
             connection.channel_id = layer.channel_id.or(connection.channel_id);
@@ -38,8 +39,8 @@ impl Shard {
     }
 
     /// Nothing that this peer sends can be understood any more.
-    pub(super) fn handle_tls_fault(&mut self, slot: u32, fault: TlsFault, now: Millis) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+    pub(super) fn handle_tls_fault(&mut self, slot: Slot, fault: TlsFault, now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.is_closing() {
             return self.handle_lost(slot, now);
         }
@@ -50,9 +51,9 @@ impl Shard {
                 self.handle_lost(slot, now);
             }
             TlsFault::Plain(first) => {
-                self.reply.clear();
-                Transport::refuse_plain(first, &connection.rules, &mut self.reply);
-                self.outbound.queue_last(slot, connection, &self.reply);
+                self.cx.outbound.queue_last(slot, connection, |connection, out| {
+                    Transport::refuse_plain(first, &connection.rules, out);
+                });
                 self.handle_transport_error(slot, &error, now);
             }
             TlsFault::Busy | TlsFault::Handshake(_) | TlsFault::Record(_) => {

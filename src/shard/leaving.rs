@@ -12,11 +12,10 @@ use super::dealer::CALLEE_LEFT;
 use super::lifecycle::EndReason;
 use super::mail::NO_PAYLOAD;
 use super::timers::CallTimer;
-use super::unheard::MOST_ANNOUNCED;
 use super::work::LOOKUP_UNITS;
-use super::{Cancellation, Carried, Mail, Outcome, Return, Shard};
+use super::{Carried, Mail, Return, Shard};
 use crate::clock::Millis;
-use crate::router::SessionRef;
+use crate::router::{SessionRef, Slot};
 use crate::session::{
     PendingCall, PendingInvocation, RegisteredPattern, Session, Testament, Testaments,
 };
@@ -37,7 +36,7 @@ pub(super) struct Leaving {
     calls: Vec<(RequestId, PendingCall)>,
     invocations: IntoIter<PendingInvocation>,
     /// It stands among those that go on by themselves.
-    is_queued: bool,
+    pub(super) is_queued: bool,
 }
 
 impl Leaving {
@@ -106,75 +105,64 @@ impl Leaving {
 
 impl Shard {
     /// Lets a session give back what it held, as far as the step lasts.
-    pub(super) fn release(&mut self, slot: u32, session: Session, reason: EndReason) {
-        debug_assert!(self.connections[slot as usize].leaving.is_none(), "one leaves at a time");
+    pub(super) fn release(&mut self, slot: Slot, session: Session, reason: EndReason) {
+        debug_assert!(self.connections[slot].leaving.is_none(), "one leaves at a time");
         let leaving = Leaving::new(session, reason);
         // Putting in order is part of the work.
-        self.work.charge(leaving.held() / 4);
-        self.connections[slot as usize].leaving = Some(Box::new(leaving));
+        self.cx.work.charge(leaving.held() / 4);
+        self.connections[slot].leaving = Some(Box::new(leaving));
         if !self.go_on_leaving(slot) {
-            self.park(slot);
-            self.resume_leaving(slot);
+            self.connections.park(slot);
+            self.connections.resume_leaving(slot);
         }
     }
 
     /// Goes on with the sessions that are leaving. `false` if there are none.
     pub(super) fn leave_further(&mut self, now: Millis) -> bool {
-        let Some(slot) = self.leavers.pop_front() else { return false };
-        if let Some(leaving) = &mut self.connections[slot as usize].leaving {
-            leaving.is_queued = false;
-        }
+        let Some(slot) = self.connections.next_leaver() else { return false };
         if self.go_on_leaving(slot) {
-            self.redeem(slot);
-            let connection = &self.connections[slot as usize];
+            self.connections.redeem(slot);
+            let connection = &self.connections[slot];
             if connection.is_gone() {
-                self.closed.push(slot);
+                self.connections.close(slot);
             }
         } else {
-            let Connection { leaving, input, .. } = &self.connections[slot as usize];
+            let Connection { leaving, input, .. } = &self.connections[slot];
             if !input.is_unheard() || leaving.as_ref().is_some_and(|it| it.is_awaited()) {
-                self.resume_leaving(slot);
+                self.connections.resume_leaving(slot);
             }
         }
         self.settle(now);
         true
     }
 
-    /// Lets a session that is leaving go on in a later step.
-    pub(super) fn resume_leaving(&mut self, slot: u32) {
-        let leaving = self.connections[slot as usize].leaving.as_mut();
-        if leaving.is_some_and(|leaving| !std::mem::replace(&mut leaving.is_queued, true)) {
-            self.leavers.push_back(slot);
-        }
-    }
-
     /// `true` if everything is given back.
-    fn go_on_leaving(&mut self, slot: u32) -> bool {
-        let connection = &mut self.connections[slot as usize];
+    fn go_on_leaving(&mut self, slot: Slot) -> bool {
+        let connection = &mut self.connections[slot];
         let is_unheard = connection.input.is_unheard();
         let mut leaving = connection.leaving.take().expect("a session is leaving");
-        self.announced = 0;
-        while !self.work.is_step_over() {
-            let has_announced = is_unheard || self.announced >= MOST_ANNOUNCED;
+        self.cx.work.begin_visit();
+        while !self.cx.work.is_step_over() {
+            let has_announced = is_unheard || self.cx.work.has_announced_enough();
             if has_announced && !leaving.is_awaited() {
                 break;
             }
-            self.work.charge(LOOKUP_UNITS);
+            self.cx.work.charge(LOOKUP_UNITS);
             if !self.give_back_one(slot, &mut leaving) {
                 return true;
             }
         }
-        self.connections[slot as usize].leaving = Some(leaving);
+        self.connections[slot].leaving = Some(leaving);
         false
     }
 
     /// The next thing that a session held; `false` if there is none.
-    fn give_back_one(&mut self, slot: u32, leaving: &mut Leaving) -> bool {
-        let leaver = SessionRef { session: leaving.session.id, slot, shard: self.id };
+    fn give_back_one(&mut self, slot: Slot, leaving: &mut Leaving) -> bool {
+        let leaver = self.cx.reference(slot, leaving.session.id);
         if let Some(testament) = leaving.testaments.next() {
             self.publish_testament(slot, &leaving.session, testament);
         } else if let Some((call, pending)) = leaving.calls.pop() {
-            self.abandon_call(slot, &leaving.session, call, &pending);
+            self.abandon_call(leaver, call, &pending);
         } else if let Some(invocation) = leaving.invocations.next() {
             self.abandon_invocation(invocation);
         } else if let Some(subscription) = leaving.subscriptions.pop() {
@@ -195,38 +183,28 @@ impl Shard {
     }
 
     /// The caller has left: nobody waits for the answer.
-    fn abandon_call(
-        &mut self,
-        slot: u32,
-        session: &Session,
-        call: RequestId,
-        pending: &PendingCall,
-    ) {
-        self.counters.calls.subtract(1);
-        self.counters.kept_bytes.subtract(pending.kept_bytes() as u64);
+    fn abandon_call(&mut self, caller: SessionRef, call: RequestId, pending: &PendingCall) {
+        self.cx.counters.calls.subtract(1);
+        self.cx.counters.kept_bytes.subtract(pending.kept_bytes() as u64);
         if let Some(at) = pending.deadline() {
-            self.timers.disarm_call(at, CallTimer { slot, session: session.id, call });
+            self.cx.timers.disarm_call(at, CallTimer::of(caller, call));
         }
-        let (callee, serial) = (pending.callee, pending.serial);
-        let mode = CancelMode::KillNoWait;
-        let cancellation = Cancellation { callee, caller: session.id, call, serial, mode };
-        self.post(callee.shard, Mail::Cancel(cancellation));
+        let cancellation = pending.cancellation(caller, call, CancelMode::KillNoWait);
+        self.cx.post.send(pending.callee.shard, Mail::Cancel(cancellation));
     }
 
     /// The callee has left: the caller learns it.
     fn abandon_invocation(&mut self, invocation: PendingInvocation) {
-        self.counters.invocations.subtract(1);
-        let PendingInvocation { caller, call, serial, .. } = invocation;
-        let (error, message) = CALLEE_LEFT;
-        let outcome = Outcome::Refused { error, message };
-        let answer = Return { caller, call, serial, outcome };
-        let answer = Carried::answer(answer, NO_PAYLOAD.to_buf(), self.router.held(self.id));
-        self.post(caller.shard, Mail::Return(Box::new(answer)));
+        self.cx.counters.invocations.subtract(1);
+        let call = invocation.call;
+        let answer = Return { call, outcome: CALLEE_LEFT.into() };
+        let answer = Carried::answer(answer, NO_PAYLOAD.to_buf(), self.cx.held());
+        self.cx.post.send(call.caller.shard, Mail::Return(Box::new(answer)));
     }
 
     /// Takes a session out of everything it is part of. The connection stays.
-    pub(super) fn end_session(&mut self, slot: u32, reason: EndReason, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    pub(super) fn end_session(&mut self, slot: Slot, reason: EndReason, now: Millis) {
+        let connection = &mut self.connections[slot];
         connection.session_id = None;
         if !matches!(connection.phase, Phase::Joined(_)) {
             self.end_login(slot);
@@ -244,11 +222,11 @@ impl Shard {
             events_dropped = std::mem::take(&mut connection.events_dropped),
             "session left"
         );
-        self.work.charge(ENDING_UNITS);
-        self.forget_tickets(slot);
+        self.cx.work.charge(ENDING_UNITS);
+        self.connections.forget_tickets(slot);
         // Whoever killed it has taken it out of the list already.
-        session.realm.leave(SessionRef { session: session.id, slot, shard: self.id });
-        self.counters.sessions.subtract(1);
+        session.realm.leave(self.cx.reference(slot, session.id));
+        self.cx.counters.sessions.subtract(1);
         self.release(slot, *session, reason);
     }
 }

@@ -1,8 +1,11 @@
 //! How sessions and connections end: GOODBYE, ABORT, loss, kill, shutdown (BP-SES, BP-LT, BP-PV).
 
+use std::collections::VecDeque;
+
 use super::connection::Phase;
 use super::{SendError, Shard};
 use crate::clock::Millis;
+use crate::router::Slot;
 use crate::transport::{CloseCode, Transport};
 use crate::wamp::{CloseReason, RouterMessage, WampError};
 
@@ -66,10 +69,31 @@ pub struct Closing {
     pub(super) code: CloseCode,
 }
 
+/// Whether the router is shutting down, and if so who is still to be told.
+#[derive(Debug, Default)]
+pub(super) enum Shutdown {
+    #[default]
+    No,
+    Dismissing(VecDeque<Slot>),
+}
+
+impl Shutdown {
+    pub(super) fn has_jobs(&self) -> bool {
+        matches!(self, Self::Dismissing(slots) if !slots.is_empty())
+    }
+
+    fn next(&mut self) -> Option<Slot> {
+        match self {
+            Self::No => None,
+            Self::Dismissing(slots) => slots.pop_front(),
+        }
+    }
+}
+
 impl Shard {
     /// The socket failed or reached its end: nothing more can be said (BP-LT-01).
-    pub fn handle_lost(&mut self, slot: u32, now: Millis) {
-        if self.connections.get(slot as usize).is_some_and(|connection| !connection.is_gone()) {
+    pub fn handle_lost(&mut self, slot: Slot, now: Millis) {
+        if self.connections.get(slot).is_some_and(|connection| !connection.is_gone()) {
             self.end_session(slot, EndReason::TransportLost, now);
             self.remove(slot);
             self.settle(now);
@@ -79,32 +103,32 @@ impl Shard {
     /// Refuses new sessions and says GOODBYE to those that are here, as many as a step allows;
     /// [`Self::go_on_shutting_down`] does the rest.
     pub(super) fn begin_shutdown(&mut self) {
-        self.shutting_down = true;
-        self.router.realms().for_each(|realm| realm.feed.close());
-        self.to_dismiss = self.connections.iter().map(|(slot, _)| slot as u32).collect();
+        self.cx.router.realms().for_each(|realm| realm.feed.close());
+        let all = self.connections.iter().map(|(slot, _)| slot).collect();
+        self.shutdown = Shutdown::Dismissing(all);
     }
 
     pub(super) const fn is_shutting_down(&self) -> bool {
-        self.shutting_down
+        matches!(self.shutdown, Shutdown::Dismissing(_))
     }
 
     /// Dismisses further connections. `false` if there are none.
     pub(super) fn go_on_shutting_down(&mut self, now: Millis) -> bool {
-        if self.to_dismiss.is_empty() {
+        if !self.shutdown.has_jobs() {
             return false;
         }
-        while !self.work.is_step_over()
-            && let Some(slot) = self.to_dismiss.pop_front()
+        while !self.cx.work.is_step_over()
+            && let Some(slot) = self.shutdown.next()
         {
-            self.work.charge(DISMISSAL_UNITS);
+            self.cx.work.charge(DISMISSAL_UNITS);
             self.dismiss(slot, now);
         }
         self.settle(now);
         true
     }
 
-    fn dismiss(&mut self, slot: u32, now: Millis) {
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+    fn dismiss(&mut self, slot: Slot, now: Millis) {
+        let Some(connection) = self.connections.get(slot) else { return };
         match &connection.phase {
             Phase::Joined(_) => {
                 let reason = CloseReason::SystemShutdown.uri();
@@ -122,7 +146,7 @@ impl Shard {
     /// The router ends a session: it is out of routing at once, then waits for the answer.
     pub(super) fn say_goodbye(
         &mut self,
-        slot: u32,
+        slot: Slot,
         end: EndReason,
         reason: &str,
         message: &str,
@@ -134,37 +158,37 @@ impl Shard {
             // A peer that takes so little is told the essence.
             self.answer(slot, &RouterMessage::Goodbye { message: "", reason: end.close_uri() });
         }
-        self.connections[slot as usize].enter(Phase::ShuttingDown(Closing { code }), now);
+        self.connections[slot].enter(Phase::ShuttingDown(Closing { code }), now);
         self.rearm(slot, now);
     }
 
     /// The client answered the router's GOODBYE (or sent its own at the same time, BP-SES-14).
-    pub(super) fn finish_goodbye(&mut self, slot: u32, now: Millis) {
-        let Phase::ShuttingDown(closing) = &self.connections[slot as usize].phase else { return };
+    pub(super) fn finish_goodbye(&mut self, slot: Slot, now: Millis) {
+        let Phase::ShuttingDown(closing) = &self.connections[slot].phase else { return };
         let code = closing.code;
         self.close_transport(slot, code, "", now);
     }
 
     /// The client leaves: answer, then wait for another HELLO on this transport (BP-SES-11, 12).
-    pub(super) fn handle_goodbye(&mut self, slot: u32, now: Millis) {
+    pub(super) fn handle_goodbye(&mut self, slot: Slot, now: Millis) {
         self.end_session(slot, EndReason::Goodbye, now);
         let reason = CloseReason::GoodbyeAndOut.uri();
         self.answer(slot, &RouterMessage::Goodbye { message: "", reason });
-        self.connections[slot as usize].enter(Phase::Open, now);
+        self.connections[slot].enter(Phase::Open, now);
         self.rearm(slot, now);
     }
 
     /// A protocol violation: ABORT, drop the session at once, close the transport (BP-PV-01).
     pub(super) fn abort_for_violation(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: &str,
         code: CloseCode,
         now: Millis,
     ) {
-        self.counters.protocol_violations.increment();
-        let connection = &self.connections[slot as usize];
-        if self.log_budget.allow(now) {
+        self.cx.counters.protocol_violations.increment();
+        let connection = &self.connections[slot];
+        if self.cx.log_budget.allow(now) {
             tracing::info!(peer = %connection.peer, detail = message, "protocol violation");
         }
         self.end_session(slot, EndReason::ProtocolViolation, now);
@@ -174,7 +198,7 @@ impl Shard {
     /// Sends ABORT and closes the transport.
     pub(super) fn abort(
         &mut self,
-        slot: u32,
+        slot: Slot,
         error: WampError,
         message: &str,
         code: CloseCode,
@@ -189,18 +213,18 @@ impl Shard {
     }
 
     /// A peer that does not take its output: what waits is dropped, it is told if it can be.
-    pub(super) fn disconnect_slow(&mut self, slot: u32, now: Millis) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+    pub(super) fn disconnect_slow(&mut self, slot: Slot, now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.overflowed = false;
         if connection.is_closing() {
             return;
         }
-        self.counters.slow_consumers_disconnected.increment();
+        self.cx.counters.slow_consumers_disconnected.increment();
         let waiting = connection.output.waiting_bytes();
-        if self.log_budget.allow(now) {
+        if self.cx.log_budget.allow(now) {
             tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
         }
-        self.outbound.discard_unbegun(slot, connection);
+        self.cx.outbound.discard_unbegun(slot, connection);
         // What is left may hold a GOODBYE, which no ABORT may follow.
         let is_told =
             matches!(connection.phase, Phase::ShuttingDown(_)) && !connection.output.is_empty();
@@ -214,10 +238,10 @@ impl Shard {
     }
 
     /// One line when events begin to be dropped for a peer; their number comes at its end.
-    pub(super) fn log_dropping(&mut self, slot: u32, now: Millis) {
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+    pub(super) fn log_dropping(&mut self, slot: Slot, now: Millis) {
+        let Some(connection) = self.connections.get(slot) else { return };
         if let Some(session) = connection.session()
-            && self.log_budget.allow(now)
+            && self.cx.log_budget.allow(now)
         {
             let waiting_bytes = connection.output.waiting_bytes();
             let (session, peer) = (session.id.get(), &connection.peer);
@@ -226,9 +250,9 @@ impl Shard {
     }
 
     /// One line for an event that some receivers could not be sent.
-    pub(super) fn log_unfit(&mut self, slot: u32, error: SendError, now: Millis) {
-        let Some(connection) = self.connections.get(slot as usize) else { return };
-        if self.log_budget.allow(now) {
+    pub(super) fn log_unfit(&mut self, slot: Slot, error: SendError, now: Millis) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        if self.cx.log_budget.allow(now) {
             let (peer, serializer) = (&connection.peer, connection.codec.as_str());
             let reason = match error {
                 SendError::Encoding => "its serializer cannot express the payload",
@@ -239,39 +263,39 @@ impl Shard {
     }
 
     /// Ends the transport in order: its own farewell if it has one, then the last bytes leave.
-    pub(super) fn close_transport(&mut self, slot: u32, code: CloseCode, why: &str, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
-        self.reply.clear();
-        connection.transport.encode_close(code, why, &mut self.reply);
-        self.outbound.queue_last(slot, connection, &self.reply);
+    pub(super) fn close_transport(&mut self, slot: Slot, code: CloseCode, why: &str, now: Millis) {
+        let connection = &mut self.connections[slot];
+        self.cx.outbound.queue_last(slot, connection, |connection, out| {
+            connection.transport.encode_close(code, why, out);
+        });
         self.start_closing(slot, now);
     }
 
     /// Nothing more is heard from this peer; the socket closes once its last bytes have left.
-    pub(super) fn start_closing(&mut self, slot: u32, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    pub(super) fn start_closing(&mut self, slot: Slot, now: Millis) {
+        let connection = &mut self.connections[slot];
         debug_assert!(connection.session().is_none(), "the session ended before its transport");
         connection.enter(Phase::Closing, now);
-        self.outbound.mark_dirty(slot, connection);
+        self.cx.outbound.mark_dirty(slot, connection);
         self.discard_input(slot);
         self.rearm(slot, now);
     }
 
     /// All connections together hold more input than the router has room for, and this one has
     /// kept it waiting longest: for the rest of a message, or for room.
-    pub(super) fn disconnect_incomplete(&mut self, slot: u32, now: Millis) {
-        let connection = &self.connections[slot as usize];
+    pub(super) fn disconnect_incomplete(&mut self, slot: Slot, now: Millis) {
+        let connection = &self.connections[slot];
         if connection.is_closing() {
             return;
         }
-        self.counters.incomplete_disconnected.increment();
-        if self.log_budget.allow(now) {
+        self.cx.counters.incomplete_disconnected.increment();
+        if self.cx.log_budget.allow(now) {
             let held_bytes = connection.input_bytes();
             tracing::warn!(peer = %connection.peer, held_bytes, "input memory is full");
         }
         let message = "the router has no room left for messages that do not come whole";
         self.discard_input(slot);
-        if !matches!(self.connections[slot as usize].phase, Phase::Negotiating) {
+        if !matches!(self.connections[slot].phase, Phase::Negotiating) {
             self.end_session(slot, EndReason::InputMemory, now);
             self.abort(slot, WampError::ResourceLimit, message, CloseCode::Again, now);
         } else {
@@ -280,25 +304,25 @@ impl Shard {
     }
 
     /// Forgets what has come from a peer and is not dealt with.
-    fn discard_input(&mut self, slot: u32) {
-        self.connections[slot as usize].input.discard();
+    fn discard_input(&mut self, slot: Slot) {
+        self.connections[slot].input.discard();
         self.count_input(slot);
     }
 
     /// Lets go of a connection; its socket is closed and its slot is free once its last session
     /// has given everything back.
-    pub(super) fn remove(&mut self, slot: u32) {
-        let connection = &mut self.connections[slot as usize];
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let connection = &mut self.connections[slot];
         debug_assert!(connection.session().is_none(), "the session ended before its transport");
         if connection.is_gone() {
             return;
         }
         connection.phase = Phase::Gone;
         connection.transport = Transport::new();
-        self.outbound.discard(slot, connection);
-        self.counters.connections.subtract(1);
+        self.cx.outbound.discard(slot, connection);
+        self.cx.counters.connections.subtract(1);
         if connection.leaving.is_none() {
-            self.closed.push(slot);
+            self.connections.close(slot);
         }
         self.discard_input(slot);
     }

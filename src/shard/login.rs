@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::connection::{Due, Phase};
 use super::hello::Arrival;
 use super::log_budget::quotable;
@@ -14,7 +16,9 @@ use crate::authentication::{
     Address, Candidate, Check, Choice, Fresh, Limited, Login, Method, Refusal, Request, Verdict,
 };
 use crate::clock::Millis;
-use crate::router::{Profile, Realm, SessionRef};
+use crate::codec::Codec;
+use crate::hash::Map;
+use crate::router::{Profile, Realm, SessionRef, Slot};
 use crate::wamp::{
     Authenticate, Dict, Hello, Roles, RouterMessage, SessionId, WampError, quote, quote_list,
 };
@@ -30,16 +34,41 @@ pub(super) struct Applicant {
     agent: Box<str>,
 }
 
+/// What the logins of a shard share.
+#[derive(Debug)]
+pub(super) struct Logins {
+    /// Answers of clients that are to be judged elsewhere, as they take long.
+    checks: Vec<(SessionRef, Check)>,
+    /// `WELCOME.Details.roles` by realm and serializer, encoded.
+    pub(super) welcome_roles: Map<(usize, Codec), Bytes>,
+}
+
+impl Logins {
+    pub(super) const fn new(welcome_roles: Map<(usize, Codec), Bytes>) -> Self {
+        Self { checks: Vec::new(), welcome_roles }
+    }
+
+    #[inline]
+    pub(super) const fn has_checks(&self) -> bool {
+        !self.checks.is_empty()
+    }
+
+    /// Answers to be judged elsewhere.
+    pub(super) fn take_checks(&mut self) -> Vec<(SessionRef, Check)> {
+        std::mem::take(&mut self.checks)
+    }
+}
+
 impl Shard {
     /// Lets a client in that need not prove anything, challenges it, or refuses it.
     pub(super) fn begin_login(
         &mut self,
-        slot: u32,
+        slot: Slot,
         hello: &Hello<'_>,
         realm: Arc<Realm>,
         now: Millis,
     ) {
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         let entrance = connection.rules.entrance(connection.transport.way_in());
         let permitted = entrance.authmethods.as_ref().map(|names| methods(names));
         let request = Request {
@@ -73,9 +102,9 @@ impl Shard {
     }
 
     /// An anonymous session gets a random authid unless the realm has one for all (AU-ANON-01).
-    fn anonymous_profile(&mut self, slot: u32, authid: Option<&str>, role: &str) -> Profile {
-        let bits = self.random();
-        let connection = &self.connections[slot as usize];
+    fn anonymous_profile(&mut self, slot: Slot, authid: Option<&str>, role: &str) -> Profile {
+        let bits = self.cx.random();
+        let connection = &self.connections[slot];
         let (transport, codec) = (connection.framing.transport_name(), connection.codec.as_str());
         let authid = authid.map_or_else(|| format!("anon-{bits:016x}"), str::to_owned);
         Profile::anonymous(authid, role, transport, codec)
@@ -83,7 +112,7 @@ impl Shard {
 
     fn challenge(
         &mut self,
-        slot: u32,
+        slot: Slot,
         candidate: Candidate<'_>,
         hello: &Hello<'_>,
         realm: &Arc<Realm>,
@@ -92,9 +121,9 @@ impl Shard {
         if self.is_limited(slot, realm, &candidate.authid, now) {
             return;
         }
-        self.work.charge(CHALLENGING_UNITS);
+        self.cx.work.charge(CHALLENGING_UNITS);
         let session = self.draw_session_id(realm);
-        let fresh = Fresh { nonce: self.random_bytes(), session, now: self.wall_clock() };
+        let fresh = Fresh { nonce: self.cx.random_bytes(), session, now: self.wall_clock() };
         let (login, extra) = candidate.challenge(&fresh);
         let message = RouterMessage::Challenge { method: login.method.as_str(), extra: &extra };
         if let Err(SendError::TooLarge | SendError::Encoding) = self.send(slot, &message) {
@@ -103,17 +132,17 @@ impl Shard {
             self.turn_away(slot, name, error, message, now);
             return;
         }
-        self.counters.logins_challenged.increment();
+        self.cx.counters.logins_challenged.increment();
         let (roles, agent) = (hello.roles, agent_of(hello));
         let applicant = Applicant { login, realm: Arc::clone(realm), session, roles, agent };
-        self.connections[slot as usize].enter(Phase::Challenged(Box::new(applicant)), now);
+        self.connections[slot].enter(Phase::Challenged(Box::new(applicant)), now);
         self.rearm(slot, now);
     }
 
     /// The answer to a challenge, which is used up by it (AU-GEN-06, AU-GEN-07).
     pub(super) fn handle_authenticate(
         &mut self,
-        slot: u32,
+        slot: Slot,
         answer: &Authenticate<'_>,
         now: Millis,
     ) {
@@ -122,17 +151,17 @@ impl Shard {
         if self.is_limited(slot, &applicant.realm, &applicant.login.authid, now) {
             return;
         }
-        self.work.charge(UNITS_PER_COST * applicant.login.cost(answer.signature.len()));
+        self.cx.work.charge(UNITS_PER_COST * applicant.login.cost(answer.signature.len()));
         match applicant.login.judge(&answer.signature, &answer.extra) {
             Verdict::Proven(authextra) => self.admit_applicant(slot, *applicant, authextra, now),
             Verdict::Denied => self.deny_login(slot, &applicant, now),
             Verdict::Costly(check) => {
                 let session = applicant.session;
-                let connection = &mut self.connections[slot as usize];
+                let connection = &mut self.connections[slot];
                 // The time that both sides have is one.
                 connection.phase = Phase::Judged(applicant);
-                self.park(slot);
-                self.checks.push((SessionRef { session, slot, shard: self.id }, check));
+                self.connections.park(slot);
+                self.logins.checks.push((self.cx.reference(slot, session), check));
                 self.rearm(slot, now);
             }
         }
@@ -160,7 +189,7 @@ impl Shard {
     }
 
     /// CHALLENGE was not answered in time, or nobody has judged the answer (AU-GEN-05).
-    pub(super) fn fail_late(&mut self, slot: u32, due: Due, now: Millis) {
+    pub(super) fn fail_late(&mut self, slot: Slot, due: Due, now: Millis) {
         let message = match due {
             Due::Answer => "no AUTHENTICATE in time",
             _ => "the login could not be judged in time, try again later",
@@ -168,25 +197,25 @@ impl Shard {
         self.fail(slot, message, now);
     }
 
-    fn fail(&mut self, slot: u32, message: &str, now: Millis) {
+    fn fail(&mut self, slot: Slot, message: &str, now: Millis) {
         let Some(applicant) = self.take_applicant(slot) else { return };
-        self.counters.logins_failed.increment();
+        self.cx.counters.logins_failed.increment();
         let name = &applicant.realm.settings.name;
         self.turn_away(slot, name, WampError::AuthenticationFailed, message, now);
     }
 
     /// Forgets a login whose connection ends.
-    pub(super) fn end_login(&mut self, slot: u32) {
+    pub(super) fn end_login(&mut self, slot: Slot) {
         drop(self.take_applicant(slot));
     }
 
     /// Takes the login out of a connection, which goes on.
-    fn take_applicant(&mut self, slot: u32) -> Option<Box<Applicant>> {
-        let connection = &mut self.connections[slot as usize];
+    fn take_applicant(&mut self, slot: Slot) -> Option<Box<Applicant>> {
+        let connection = &mut self.connections[slot];
         match std::mem::replace(&mut connection.phase, Phase::Open) {
             Phase::Challenged(applicant) => Some(applicant),
             Phase::Judged(applicant) => {
-                self.redeem(slot);
+                self.connections.redeem(slot);
                 Some(applicant)
             }
             other => {
@@ -198,25 +227,16 @@ impl Shard {
 
     /// Whether this login is still under way, and its answer judged.
     fn is_judged(&self, at: SessionRef) -> bool {
-        let connection = self.connections.get(at.slot as usize);
+        let connection = self.connections.get(at.slot);
         connection.is_some_and(|connection| {
             matches!(&connection.phase, Phase::Judged(one) if one.session == at.session)
         })
     }
 
-    pub(super) const fn has_checks(&self) -> bool {
-        !self.checks.is_empty()
-    }
-
-    /// Answers to be judged elsewhere.
-    pub(super) fn take_checks(&mut self) -> Vec<(SessionRef, Check)> {
-        std::mem::take(&mut self.checks)
-    }
-
     /// The client is who it says.
-    fn admit_applicant(&mut self, slot: u32, applicant: Applicant, authextra: Dict, now: Millis) {
+    fn admit_applicant(&mut self, slot: Slot, applicant: Applicant, authextra: Dict, now: Millis) {
         let Applicant { login, realm, session, roles, agent } = applicant;
-        let connection = &self.connections[slot as usize];
+        let connection = &self.connections[slot];
         let profile = Profile {
             authid: login.authid,
             authrole: login.role,
@@ -230,13 +250,13 @@ impl Shard {
     }
 
     /// The client is not who it says, or nobody is: it does not learn which (AU-GEN-04).
-    fn deny_login(&mut self, slot: u32, applicant: &Applicant, now: Millis) {
+    fn deny_login(&mut self, slot: Slot, applicant: &Applicant, now: Millis) {
         let Applicant { login, realm, .. } = applicant;
         let name = &realm.settings.name;
-        self.counters.logins_denied.increment();
-        let peer = &self.connections[slot as usize].peer;
-        self.router.failures().note(Address::of_peer(peer), name, &login.authid, now);
-        if self.log_budget.allow(now) {
+        self.cx.counters.logins_denied.increment();
+        let peer = &self.connections[slot].peer;
+        self.cx.router.failures().note(Address::of_peer(peer), name, &login.authid, now);
+        if self.cx.log_budget.allow(now) {
             let (authid, authmethod) = (quotable(&login.authid), login.method.as_str());
             tracing::info!(%peer, realm = %name, authid, authmethod, "login denied");
         }
@@ -245,19 +265,19 @@ impl Shard {
     }
 
     /// Refuses a login if too many have failed; it costs nothing then.
-    fn is_limited(&mut self, slot: u32, realm: &Realm, authid: &str, now: Millis) -> bool {
-        let address = Address::of_peer(&self.connections[slot as usize].peer);
+    fn is_limited(&mut self, slot: Slot, realm: &Realm, authid: &str, now: Millis) -> bool {
+        let address = Address::of_peer(&self.connections[slot].peer);
         let name = &realm.settings.name;
-        let Some(limit) = self.router.failures().is_limited(address, name, authid, now) else {
+        let Some(limit) = self.cx.router.failures().is_limited(address, name, authid, now) else {
             return false;
         };
         let message = match limit {
             Limited::Address => {
-                self.counters.logins_limited_by_address.increment();
+                self.cx.counters.logins_limited_by_address.increment();
                 "too many logins from this address have failed, try again later"
             }
             Limited::Authid => {
-                self.counters.logins_limited_by_authid.increment();
+                self.cx.counters.logins_limited_by_authid.increment();
                 "too many logins with this authid have failed, try again later"
             }
         };

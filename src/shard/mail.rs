@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::meta::{Kill, MetaEvent, Roll, RollCall};
+use super::requests::Refusal;
 use crate::router::{
     Audience, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, Numbering, Receipt,
-    SessionRef,
+    SessionRef, Weighed,
 };
+use crate::session::CallRef;
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
     SessionId, SubscriptionId, WampError, arc_block, dict_heap_bytes, heap_block,
@@ -50,9 +52,8 @@ pub enum Mail {
     Return(Box<Carried<Return>>),
 }
 
-impl Mail {
-    /// Bytes of memory that this mail keeps alive, for the bound on what may queue between shards.
-    pub fn weight(&self) -> usize {
+impl Weighed for Mail {
+    fn weight(&self) -> usize {
         let heap_bytes = match self {
             Self::Event(event) => event.weight(),
             Self::Invoke(invoke) => invoke.held.bytes(),
@@ -71,33 +72,6 @@ impl Mail {
             | Self::Judged { .. } => 0,
         };
         ENVELOPE_BYTES + heap_bytes
-    }
-}
-
-/// What one shard has for another from one turn, in order.
-#[derive(Debug, Default)]
-pub struct Batch {
-    pub mail: Vec<Mail>,
-    /// Bytes that it keeps alive, by [`Mail::weight`].
-    pub weight: usize,
-}
-
-impl Batch {
-    pub fn push(&mut self, mail: Mail) {
-        self.weight += mail.weight();
-        self.mail.push(mail);
-    }
-
-    pub const fn is_empty(&self) -> bool {
-        self.mail.is_empty()
-    }
-}
-
-impl FromIterator<Mail> for Batch {
-    fn from_iter<I: IntoIterator<Item = Mail>>(mail: I) -> Self {
-        let mut batch = Self::default();
-        mail.into_iter().for_each(|mail| batch.push(mail));
-        batch
     }
 }
 
@@ -208,14 +182,10 @@ pub struct Cancellation {
 /// The head of a call, or of a further chunk of one, on its way to the callee.
 #[derive(Debug)]
 pub struct Invoke {
-    pub caller: SessionRef,
-    /// The CALL's request id.
-    pub call: RequestId,
+    pub call: CallRef,
     pub callee: SessionRef,
     pub registration: RegistrationId,
     pub details: Dict,
-    /// Tells the call from earlier ones with the same id.
-    pub serial: u32,
     /// A further chunk of a progressive call: the invocation exists (AP-PCI-01).
     pub is_continuation: bool,
     /// Of the [`crate::session::PendingInvocation`] to be made.
@@ -227,10 +197,7 @@ pub struct Invoke {
 /// The answer to a call on its way to the caller.
 #[derive(Clone, Debug)]
 pub struct Return {
-    pub caller: SessionRef,
-    /// The CALL's request id.
-    pub call: RequestId,
-    pub serial: u32,
+    pub call: CallRef,
     pub outcome: Outcome,
 }
 
@@ -254,6 +221,12 @@ pub enum Outcome {
         error: WampError,
         message: &'static str,
     },
+}
+
+impl From<Refusal> for Outcome {
+    fn from((error, message): Refusal) -> Self {
+        Self::Refused { error, message }
+    }
 }
 
 impl Outcome {

@@ -1,16 +1,34 @@
-//! Mail from other shards that waits for its turn, and what each piece of mail does here.
+//! Mail that waits for its turn, from other shards mostly, and what each piece of mail does here.
 
 use std::collections::VecDeque;
 use std::vec::IntoIter;
 
 use super::work::LOOKUP_UNITS;
-use super::{Batch, Carried, Mail, Shard};
+use super::{Carried, Mail, Shard};
 use crate::clock::Millis;
+use crate::router::Batch;
 
 /// Batches in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     batches: VecDeque<Waiting>,
+}
+
+impl Mailbox {
+    /// Takes in a batch of mail from another shard, to be handled when its turn comes.
+    pub(super) fn accept(&mut self, batch: Batch<Mail>) {
+        let Batch { items, weight } = batch;
+        self.batches.push_back(Waiting { mail: items.into_iter(), weight });
+    }
+
+    /// Mail of this shard to itself that is handled in its turn, and not with the current input.
+    pub(super) fn post_later(&mut self, mail: Mail) {
+        self.accept(Batch { items: vec![mail], weight: 0 });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
 }
 
 /// What is left of one batch.
@@ -22,21 +40,6 @@ struct Waiting {
 }
 
 impl Shard {
-    /// Takes in a batch of mail from another shard, to be handled when its turn comes.
-    pub(super) fn accept_mail(&mut self, batch: Batch) {
-        let Batch { mail, weight } = batch;
-        self.mailbox.batches.push_back(Waiting { mail: mail.into_iter(), weight });
-    }
-
-    /// Mail of this shard to itself that is handled in its turn, and not with the current input.
-    pub(super) fn post_later(&mut self, mail: Mail) {
-        self.mailbox.batches.push_back(Waiting { mail: vec![mail].into_iter(), weight: 0 });
-    }
-
-    pub(super) fn has_mail(&self) -> bool {
-        !self.mailbox.batches.is_empty()
-    }
-
     /// Handles waiting mail while the turn lasts. Returns the weight of what is done with.
     pub(super) fn work_mail(&mut self, now: Millis) -> usize {
         let mut done = 0;
@@ -52,19 +55,19 @@ impl Shard {
             if let Some(waiting) = self.mailbox.batches.front_mut() {
                 waiting.weight = waiting.weight.saturating_sub(still_held);
             }
-            if self.work.is_step_over() {
+            if self.cx.work.is_step_over() {
                 self.settle(now);
-                self.work.end_step();
+                self.cx.work.end_step();
             }
         }
         self.settle(now);
-        self.work.end_step();
+        self.cx.work.end_step();
         done + self.event_orders.take_done_bytes()
     }
 
     /// Handles one piece of mail. Returns the weight that it still counts for.
     pub(super) fn handle_one_mail(&mut self, mail: Mail, now: Millis) -> usize {
-        self.work.charge(LOOKUP_UNITS);
+        self.cx.work.charge(LOOKUP_UNITS);
         match mail {
             Mail::Event(event) => {
                 let weight = event.weight();
@@ -101,18 +104,18 @@ impl Shard {
 
     /// Whether the turn should be brought to its end before more is begun.
     pub(super) const fn is_turn_full(&self) -> bool {
-        self.work.is_turn_over() || self.outbound.is_full()
+        self.cx.work.is_turn_over() || self.cx.outbound.is_full()
     }
 
     /// Whether something goes on by itself, without anything arriving.
     pub fn has_jobs(&self) -> bool {
-        self.has_mail()
-            || !self.held.is_empty()
+        !self.mailbox.is_empty()
+            || !self.deliveries.is_empty()
             || !self.inquiries.is_empty()
             || !self.surveys.is_empty()
             || self.can_ask_further()
-            || !self.leavers.is_empty()
-            || !self.to_dismiss.is_empty()
+            || self.connections.leavers() > 0
+            || self.shutdown.has_jobs()
             || self.event_orders.has_jobs()
             || self.can_let_in()
     }
@@ -123,45 +126,45 @@ impl Shard {
         let mut done = 0;
         self.let_in(now);
         if self.go_on_shutting_down(now) {
-            self.work.end_step();
+            self.cx.work.end_step();
         }
-        for _ in 0..self.leavers.len() {
+        for _ in 0..self.connections.leavers() {
             self.leave_further(now);
-            self.work.end_step();
-            if self.work.is_turn_over() {
+            self.cx.work.end_step();
+            if self.cx.work.is_turn_over() {
                 break;
             }
         }
         for _ in 0..self.event_orders.interrupted() {
             self.go_on_announcing();
-            self.work.end_step();
+            self.cx.work.end_step();
             self.settle(now);
             if self.is_turn_full() {
                 break;
             }
         }
-        for _ in 0..self.half_made() {
+        for _ in 0..self.inquiries.half_made() {
             self.go_on_inquiring();
-            self.work.end_step();
+            self.cx.work.end_step();
             if self.is_turn_full() {
                 break;
             }
         }
         while self.ask_further() || self.go_on_surveying() {
             self.settle(now);
-            self.work.end_step();
+            self.cx.work.end_step();
             if self.is_turn_full() {
                 break;
             }
         }
-        for _ in 0..self.held.len() {
-            if self.outbound.is_full() {
+        for _ in 0..self.deliveries.len() {
+            if self.cx.outbound.is_full() {
                 break;
             }
             done += self.go_on_delivering();
             self.settle(now);
-            self.work.end_step();
-            if self.work.is_turn_over() {
+            self.cx.work.end_step();
+            if self.cx.work.is_turn_over() {
                 break;
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::connection::Connection;
 use crate::codec::{self, Codec, EncodeError};
 use crate::limits::{OutputLimits, SlowConsumerPolicy};
-use crate::router::Counters;
+use crate::router::{Counters, Slot};
 use crate::transport::{Arena, Class, Framing, Span};
 use crate::wamp::RouterMessage;
 
@@ -36,13 +36,15 @@ pub(super) enum Queued {
 pub(super) struct Outbound {
     pub(super) arena: Arena,
     /// Connections with something to write, in the order in which they got it.
-    pub(super) dirty: VecDeque<u32>,
+    pub(super) dirty: VecDeque<Slot>,
     /// Connections whose queue is full, to be ended when the current input is handled.
-    pub(super) overflowed: Vec<u32>,
+    pub(super) overflowed: Vec<Slot>,
     /// Connections for which events begin to be dropped, to be logged.
-    pub(super) dropping: Vec<u32>,
+    pub(super) dropping: Vec<Slot>,
     /// Connections that an event did not fit, one per event, to be logged.
-    pub(super) unfit: Vec<(u32, SendError)>,
+    pub(super) unfit: Vec<(Slot, SendError)>,
+    /// What the transport of the connection at hand answers of its own, and is not queued yet.
+    pub(super) control: Vec<u8>,
     /// Scratch space in which the frames of one write are put together.
     pub(super) gathered: Vec<u8>,
     /// Frames so far that found their connection marked already.
@@ -50,7 +52,7 @@ pub(super) struct Outbound {
     /// Bytes written in this turn.
     pub(super) written: usize,
     /// Connections whose sockets are full, by the bytes that they have refused.
-    slow: BTreeSet<(usize, u32)>,
+    slow: BTreeSet<(usize, Slot)>,
     /// Some event waits for a connection to be offered what is queued for it.
     is_awaited: bool,
     /// Bytes that were queued and are not in the gauge yet.
@@ -68,6 +70,7 @@ impl Outbound {
             overflowed: Vec::new(),
             dropping: Vec::new(),
             unfit: Vec::new(),
+            control: Vec::new(),
             gathered: Vec::new(),
             joined: 0,
             written: 0,
@@ -143,7 +146,7 @@ impl Outbound {
     /// connection ends.
     pub(super) fn queue(
         &mut self,
-        slot: u32,
+        slot: Slot,
         connection: &mut Connection,
         span: Span,
         class: Class,
@@ -161,7 +164,7 @@ impl Outbound {
     #[inline(always)]
     pub(super) fn queue_event(
         &mut self,
-        slot: u32,
+        slot: Slot,
         connection: &mut Connection,
         span: Span,
     ) -> Queued {
@@ -181,7 +184,7 @@ impl Outbound {
     /// it.
     pub(super) fn admit_event(
         &mut self,
-        slot: u32,
+        slot: Slot,
         connection: &mut Connection,
         bytes: usize,
     ) -> Queued {
@@ -199,7 +202,7 @@ impl Outbound {
     }
 
     /// Queues transport control bytes ahead of waiting messages (TR-RS-08).
-    pub(super) fn queue_control(&mut self, slot: u32, connection: &mut Connection, bytes: &[u8]) {
+    pub(super) fn queue_control(&mut self, slot: Slot, connection: &mut Connection, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -213,17 +216,34 @@ impl Outbound {
         self.mark(slot, connection, span.len());
     }
 
-    /// Queues bytes that must be the last ones, whatever the budget says.
-    pub(super) fn queue_last(&mut self, slot: u32, connection: &mut Connection, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            let span = self.arena.put(bytes);
+    /// Queues what the transport of a connection has to say of its own.
+    pub(super) fn queue_gathered(&mut self, slot: Slot, connection: &mut Connection) {
+        let mut control = std::mem::take(&mut self.control);
+        self.queue_control(slot, connection, &control);
+        control.clear();
+        self.control = control;
+    }
+
+    /// Queues what `write` appends, which must be the last bytes, whatever the budget says.
+    pub(super) fn queue_last(
+        &mut self,
+        slot: Slot,
+        connection: &mut Connection,
+        write: impl FnOnce(&mut Connection, &mut Vec<u8>),
+    ) {
+        let out = self.arena.bytes_mut();
+        let start = out.len();
+        write(connection, out);
+        let end = out.len();
+        if end > start {
+            let span = self.arena.span(start..end);
             connection.output.push(span, Class::Reply);
             self.mark(slot, connection, span.len());
         }
     }
 
     /// Forgets what still waits for a connection.
-    pub(super) fn discard(&mut self, slot: u32, connection: &mut Connection) {
+    pub(super) fn discard(&mut self, slot: Slot, connection: &mut Connection) {
         self.report();
         self.counters.output_bytes.subtract(connection.output.waiting_bytes() as u64);
         connection.output.clear();
@@ -231,7 +251,7 @@ impl Outbound {
     }
 
     /// Forgets what waits for a connection, but for a frame that is partly written.
-    pub(super) fn discard_unbegun(&mut self, slot: u32, connection: &mut Connection) {
+    pub(super) fn discard_unbegun(&mut self, slot: Slot, connection: &mut Connection) {
         self.report();
         let dropped = connection.output.discard_unbegun(&self.arena);
         self.counters.output_bytes.subtract(dropped as u64);
@@ -240,14 +260,14 @@ impl Outbound {
 
     /// Brings gauge and ranking up to date with the backlog of a connection.
     #[inline]
-    pub(super) fn count_refused(&mut self, slot: u32, connection: &mut Connection) {
+    pub(super) fn count_refused(&mut self, slot: Slot, connection: &mut Connection) {
         if connection.refused() != connection.refused {
             self.recount_refused(slot, connection);
         }
     }
 
     #[cold]
-    fn recount_refused(&mut self, slot: u32, connection: &mut Connection) {
+    fn recount_refused(&mut self, slot: Slot, connection: &mut Connection) {
         let now = connection.refused();
         let before = std::mem::replace(&mut connection.refused, now);
         let gauge = &self.counters.refused_bytes;
@@ -262,7 +282,7 @@ impl Outbound {
 
     /// Of the connections whose sockets are full the one that has refused most, but for those from
     /// `below` on: its bytes and slot.
-    pub(super) fn slowest(&self, below: (usize, u32)) -> Option<(usize, u32)> {
+    pub(super) fn slowest(&self, below: (usize, Slot)) -> Option<(usize, Slot)> {
         self.slow.range(..below).next_back().copied()
     }
 
@@ -275,7 +295,7 @@ impl Outbound {
         self.counters.output_bytes.add(std::mem::take(&mut self.unreported));
     }
 
-    fn mark(&mut self, slot: u32, connection: &mut Connection, bytes: usize) {
+    fn mark(&mut self, slot: Slot, connection: &mut Connection, bytes: usize) {
         self.counters.output_bytes.add(bytes as u64);
         self.mark_dirty(slot, connection);
     }
@@ -287,7 +307,7 @@ impl Outbound {
     }
 
     #[inline]
-    pub(super) fn mark_dirty(&mut self, slot: u32, connection: &mut Connection) {
+    pub(super) fn mark_dirty(&mut self, slot: Slot, connection: &mut Connection) {
         if connection.dirty {
             self.joined += 1;
         } else {
@@ -305,7 +325,7 @@ impl Outbound {
     /// What happens to an event of so many bytes for a connection that is over its budget. Slow is
     /// who has refused bytes: who was not offered them yet must be.
     #[cold]
-    fn make_way(&mut self, slot: u32, connection: &mut Connection, bytes: usize) -> Queued {
+    fn make_way(&mut self, slot: Slot, connection: &mut Connection, bytes: usize) -> Queued {
         if !connection.is_blocked() {
             self.is_awaited = true;
             return Queued::NotYet;
@@ -328,7 +348,7 @@ impl Outbound {
         Queued::Dropped
     }
 
-    fn note_dropped(&mut self, slot: u32, connection: &mut Connection, events: u64) {
+    fn note_dropped(&mut self, slot: Slot, connection: &mut Connection, events: u64) {
         self.counters.events_dropped_slow.add(events);
         connection.events_dropped += events;
         let ends_session = self.limits.policy == SlowConsumerPolicy::Disconnect;
@@ -338,7 +358,7 @@ impl Outbound {
         }
     }
 
-    fn overflow(&mut self, slot: u32, connection: &mut Connection) {
+    fn overflow(&mut self, slot: Slot, connection: &mut Connection) {
         if !connection.overflowed {
             connection.overflowed = true;
             connection.session_id = None;

@@ -8,16 +8,82 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::router::{Horizon, Realm};
-use crate::wamp::MatchPolicy;
+use crate::hash::Map;
+use crate::router::{Horizon, Realm, Slot};
+use crate::wamp::{MatchPolicy, SubscriptionId};
 
 /// Names one delivery that was interrupted.
 pub(super) type DeliveryId = u64;
 
-/// The local receivers of one subscription, and what it is for.
+/// The local receivers of each subscription that has some.
 ///
-/// Invariant: never empty in the shard; the shard's bit in the topic table is set exactly while it
-/// exists.
+/// Invariant: no list is empty; the shard stands in the topic table exactly while there is one.
+#[derive(Debug)]
+pub(super) struct ReceiverLists(Map<SubscriptionId, Receivers>);
+
+/// Who is left when a receiver has gone.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// Others, on this realm.
+    Others(Arc<Realm>),
+    /// Nobody: this was the list.
+    Nobody(Receivers),
+}
+
+impl ReceiverLists {
+    pub(super) const fn new(lists: Map<SubscriptionId, Receivers>) -> Self {
+        Self(lists)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, subscription: SubscriptionId) -> Option<&Receivers> {
+        self.0.get(&subscription)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, subscription: SubscriptionId) -> Option<&mut Receivers> {
+        self.0.get_mut(&subscription)
+    }
+
+    /// The list of a subscription that some session of the shard holds.
+    pub(super) fn held(&self, subscription: SubscriptionId) -> &Receivers {
+        self.get(subscription).expect(LISTED)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Receivers> {
+        self.0.values()
+    }
+
+    /// Enters a receiver, in what `list` makes if it is the first one. Returns its position.
+    pub(super) fn join(
+        &mut self,
+        subscription: SubscriptionId,
+        slot: Slot,
+        horizon: Horizon,
+        list: impl FnOnce() -> Receivers,
+    ) -> u32 {
+        let receivers = self.0.entry(subscription).or_insert_with(list);
+        receivers.horizon.widen(horizon);
+        receivers.join(slot)
+    }
+
+    /// Takes a receiver out; see [`Receivers::leave`].
+    pub(super) fn leave(
+        &mut self,
+        subscription: SubscriptionId,
+        position: u32,
+        moved: impl FnMut(Slot, u32),
+    ) -> Left {
+        let receivers = self.0.get_mut(&subscription).expect(LISTED);
+        receivers.leave(position, moved);
+        if !receivers.slots.is_empty() {
+            return Left::Others(Arc::clone(&receivers.realm));
+        }
+        Left::Nobody(self.0.remove(&subscription).expect(LISTED))
+    }
+}
+
+/// The local receivers of one subscription, and what it is for.
 #[derive(Debug)]
 pub(super) struct Receivers {
     pub(super) realm: Arc<Realm>,
@@ -26,7 +92,7 @@ pub(super) struct Receivers {
     /// As far as that of any session of the list.
     pub(super) horizon: Horizon,
     /// Each session of the list holds its own position in it.
-    slots: Vec<u32>,
+    slots: Vec<Slot>,
     suspended: Vec<Suspended>,
 }
 
@@ -46,7 +112,7 @@ impl Receivers {
     }
 
     #[inline]
-    pub(super) fn slots(&self) -> &[u32] {
+    pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
@@ -58,19 +124,16 @@ impl Receivers {
         self.slots.is_empty()
     }
 
-    /// The place of the next one to join.
-    pub(super) fn next_position(&self) -> u32 {
-        u32::try_from(self.slots.len()).expect("slots are 32 bits")
-    }
-
-    /// Enters a receiver at [`Self::next_position`].
-    pub(super) fn join(&mut self, slot: u32) {
+    /// Enters a receiver. Returns its position.
+    fn join(&mut self, slot: Slot) -> u32 {
+        let position = u32::try_from(self.slots.len()).expect("slots are 32 bits");
         self.slots.push(slot);
+        position
     }
 
     /// Takes a receiver out. `moved` is told the slot and the new position of each that had to
     /// move, which is one unless deliveries are interrupted.
-    pub(super) fn leave(&mut self, position: u32, mut moved: impl FnMut(u32, u32)) {
+    fn leave(&mut self, position: u32, mut moved: impl FnMut(Slot, u32)) {
         let mut hole = position as usize;
         if !self.suspended.is_empty() {
             // Everybody must stay on the right side of every border: so the last one of each part
@@ -122,6 +185,8 @@ impl Receivers {
     }
 }
 
+const LISTED: &str = "a session's subscription has a receiver list";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +198,7 @@ mod tests {
         let router = Router::new(Settings::default(), realms, 1, HashSeed::new(1));
         let realm = router.realm("realm1").expect("it has the default name");
         let mut receivers = Receivers::new(Arc::clone(realm), "com.x", MatchPolicy::Exact);
-        (0..count).for_each(|slot| receivers.join(slot));
+        (0..count).for_each(|slot| assert_eq!(receivers.join(Slot::new(slot)), slot));
         receivers
     }
 
@@ -151,22 +216,22 @@ mod tests {
             let mut receivers = receivers(10);
             receivers.suspend(1, first..10);
             receivers.suspend(2, second..10);
-            receivers.join(10);
+            receivers.join(Slot::new(10));
             let mut positions: Vec<u32> = (0..11).collect();
             let mut gone = Vec::new();
             for leaver in leavers {
                 let slot = receivers.slots()[leaver as usize];
                 gone.push(slot);
-                receivers.leave(leaver, |slot, position| positions[slot as usize] = position);
+                receivers.leave(leaver, |slot, position| positions[slot.index()] = position);
                 for (position, slot) in receivers.slots().iter().enumerate() {
-                    assert_eq!(positions[*slot as usize] as usize, position);
+                    assert_eq!(positions[slot.index()] as usize, position);
                 }
             }
             for (delivery, begun) in [(1, first), (2, second)] {
                 let rest = receivers.resume(delivery).expect("it was interrupted");
-                let mut served: Vec<u32> = receivers.slots()[rest].to_vec();
+                let mut served: Vec<Slot> = receivers.slots()[rest].to_vec();
                 served.sort_unstable();
-                let expected = (begun as u32..10).filter(|slot| !gone.contains(slot));
+                let expected = (begun..10).map(Slot::at).filter(|slot| !gone.contains(slot));
                 assert_eq!(served, expected.collect::<Vec<_>>(), "{gone:?}");
             }
             assert_eq!(receivers.resume(1), None);

@@ -4,35 +4,36 @@ use std::sync::Arc;
 
 use super::work::LOOKUP_UNITS;
 use super::{SendError, Shard};
-use crate::router::{Found, Horizon, Look, Record, RetainedEvent};
+use crate::router::{Found, Horizon, Look, Record, RetainedEvent, Slot};
 use crate::session::Session;
 use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
 
 impl Shard {
     /// Stores an event of the publisher, which is in `slot` or has departed, and gives its number
-    /// on the realm. What is to be saved goes to [`Shard::records`].
+    /// on the realm. What is to be saved is recorded as a deposit.
     pub(super) fn retain(
         &mut self,
-        slot: u32,
+        slot: Slot,
         departed: Option<&Session>,
         topic: &str,
         event: RetainedEvent,
     ) -> u64 {
         let publisher = self.publisher(slot, departed);
-        let (realm, limits) = (Arc::clone(&publisher.realm), &self.settings().limits);
+        let (realm, limits) = (Arc::clone(&publisher.realm), self.cx.limits());
         let stored = realm.retained.store(topic, event, publisher.identity(), limits);
-        self.counters.events_retained.increment();
-        self.counters.retained_dropped.add(stored.dropped);
+        self.cx.counters.events_retained.increment();
+        self.cx.counters.retained_dropped.add(stored.dropped);
         let (number, released) = (stored.number, stored.released);
-        if self.settings().durable_retained {
+        if self.cx.settings().durable_retained {
             let realm = Arc::clone(realm.name());
             if !released.is_empty() {
                 let realm = Arc::clone(&realm);
-                self.records.push(Record::Released { realm, numbers: released });
+                self.cx.deposits.record(Record::Released { realm, numbers: released });
             }
-            let retained = |(topic, event)| Record::Retained { realm, number, topic, event };
-            self.records.extend(stored.entry.map(retained));
+            if let Some((topic, event)) = stored.entry {
+                self.cx.deposits.record(Record::Retained { realm, number, topic, event });
+            }
         }
         number
     }
@@ -41,20 +42,19 @@ impl Shard {
     ///
     /// `joins` says that the subscription is new to the session: what came so does not come a
     /// second time when the mail brings it. Else it may, since it is owed.
-    pub(super) fn send_retained(&mut self, slot: u32, subscription: SubscriptionId, joins: bool) {
-        let limits = &self.router.settings.limits;
-        let receivers = self.receivers.get(&subscription).expect("the session is in it");
+    pub(super) fn send_retained(&mut self, slot: Slot, subscription: SubscriptionId, joins: bool) {
+        let limits = &self.cx.router.settings.limits;
+        let receivers = self.receivers.held(subscription);
         let (realm, policy) = (Arc::clone(&receivers.realm), receivers.policy);
-        let session = self.connections[slot as usize].session();
-        let identity = session.expect("a subscriber has a session").identity();
+        let identity = self.connections.joined(slot).identity();
         let mut look = Look::new(policy, limits.retained_per_subscribe);
         while !look.is_done() {
             let units = realm.retained.look(&mut look, &receivers.uri, identity, PIECE);
-            self.work.charge(units);
+            self.cx.work.charge(units);
         }
         let Found { events, last_number } = look.finish();
         // The first may fill the queue; the others leave half of it to live events.
-        let hard_bytes = self.settings().output.hard_bytes;
+        let hard_bytes = self.cx.settings().output.hard_bytes;
         let others = (hard_bytes / 2).min(limits.retained_per_subscribe_bytes);
         let begun = self.waiting_bytes(slot);
         let (mut room, mut sent_until) = (hard_bytes, 0);
@@ -76,11 +76,11 @@ impl Shard {
     }
 
     /// Events up to this number have come with a subscription.
-    fn note_retained(&mut self, slot: u32, subscription: SubscriptionId, until: u64) {
-        if let Some(receivers) = self.receivers.get_mut(&subscription) {
+    fn note_retained(&mut self, slot: Slot, subscription: SubscriptionId, until: u64) {
+        if let Some(receivers) = self.receivers.get_mut(subscription) {
             receivers.horizon.widen(Horizon { retained_until: until, after_meta: 0 });
         }
-        let session = self.connections[slot as usize].session_mut();
+        let session = self.connections[slot].session_mut();
         let held = session.and_then(|session| session.subscriptions.get_mut(&subscription));
         if let Some(membership) = held {
             membership.horizon.retained_until = until;
@@ -90,7 +90,7 @@ impl Shard {
     /// `false` if there is no room for more: nobody is disconnected for what it asked to get.
     fn send_one_retained(
         &mut self,
-        slot: u32,
+        slot: Slot,
         subscription: SubscriptionId,
         topic: Option<&Arc<str>>,
         event: &RetainedEvent,
@@ -107,29 +107,29 @@ impl Shard {
             details: &details,
             payload: event.payload.as_payload(),
         };
-        let connection = &mut self.connections[slot as usize];
+        let connection = &mut self.connections[slot];
         let encoding = (connection.codec, connection.framing);
         // Given up as soon as it is larger than what there is room for.
         let room = room_bytes.saturating_sub(connection.output.waiting_bytes() + HEADER_BYTES);
         let limit = room.min(connection.peer_limit_bytes);
-        let made = self.outbound.encode(encoding, limit, &message);
-        self.work.charge(LOOKUP_UNITS);
+        let made = self.cx.outbound.encode(encoding, limit, &message);
+        self.cx.work.charge(LOOKUP_UNITS);
         match made {
             Ok(frame) => {
-                self.work.charge_bytes(frame.len());
-                self.outbound.queue(slot, connection, frame, Class::Event);
-                self.counters.events_delivered.increment();
+                self.cx.work.charge_bytes(frame.len());
+                self.cx.outbound.queue(slot, connection, frame, Class::Event);
+                self.cx.counters.events_delivered.increment();
             }
             Err(SendError::TooLarge) if room >= connection.peer_limit_bytes => {
-                self.work.charge_bytes(connection.peer_limit_bytes);
-                self.counters.events_dropped_size.increment();
+                self.cx.work.charge_bytes(connection.peer_limit_bytes);
+                self.cx.counters.events_dropped_size.increment();
             }
             Err(SendError::TooLarge) => {
-                self.work.charge_bytes(room);
-                self.counters.retained_withheld.increment();
+                self.cx.work.charge_bytes(room);
+                self.cx.counters.retained_withheld.increment();
                 return false;
             }
-            Err(SendError::Encoding) => self.counters.events_dropped_encoding.increment(),
+            Err(SendError::Encoding) => self.cx.counters.events_dropped_encoding.increment(),
         }
         true
     }

@@ -5,42 +5,43 @@ use super::lifecycle::EndReason;
 use super::work::LOOKUP_UNITS;
 use super::{InputStatus, Owner, Shard};
 use crate::clock::Millis;
+use crate::router::Slot;
 use crate::transport::CloseCode;
 
 impl Shard {
     /// When a turn is to be taken at the latest, although nothing happens.
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.timers.next().into_iter().chain(self.joining.next_look()).min()
+        self.cx.timers.next().into_iter().chain(self.joining.next_look()).min()
     }
 
     /// Does what is due, as much as a step allows. `may_judge` says whether the socket of a slot
     /// was looked at, so that what its peer has not done can be held against it.
-    pub(super) fn handle_timeout(&mut self, now: Millis, may_judge: impl Fn(u32, Due) -> bool) {
-        self.work.begin_step();
+    pub(super) fn handle_timeout(&mut self, now: Millis, may_judge: impl Fn(Slot, Due) -> bool) {
+        self.cx.work.begin_step();
         self.joining.look_later(now);
-        while !self.work.is_step_over()
-            && let Some(owner) = self.timers.pop_due(now)
+        while !self.cx.work.is_step_over()
+            && let Some(owner) = self.cx.timers.pop_due(now)
         {
-            self.work.charge(LOOKUP_UNITS);
-            let Some(connection) = self.connections.get_mut(owner.slot as usize) else { continue };
+            self.cx.work.charge(LOOKUP_UNITS);
+            let Some(connection) = self.connections.get_mut(owner.slot) else { continue };
             if connection.generation == owner.generation {
                 connection.clock.armed = None;
                 self.check_deadline(owner.slot, &may_judge, now);
             }
         }
-        while !self.work.is_step_over()
-            && let Some((at, due)) = self.timers.due_call(now)
+        while !self.cx.work.is_step_over()
+            && let Some((at, due)) = self.cx.timers.due_call(now)
         {
-            self.work.charge(LOOKUP_UNITS);
+            self.cx.work.charge(LOOKUP_UNITS);
             self.time_out_call(at, due);
         }
         self.settle(now);
-        self.work.end_step();
+        self.cx.work.end_step();
     }
 
     /// Begins all waiting for peers anew: for some time nobody could be heard.
     pub(super) fn start_patience_anew(&mut self, now: Millis) {
-        for (_, connection) in &mut self.connections {
+        for connection in self.connections.iter_mut() {
             connection.clock.forgive(now);
             if connection.session().is_none() {
                 connection.clock.since = now;
@@ -49,10 +50,10 @@ impl Shard {
     }
 
     /// Puts the connection's next deadline into the heap, unless an earlier entry is there.
-    pub(super) fn rearm(&mut self, slot: u32, now: Millis) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let output = &self.router.settings.output;
-        let timeouts = &self.router.settings.timeouts;
+    pub(super) fn rearm(&mut self, slot: Slot, now: Millis) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let output = &self.cx.router.settings.output;
+        let timeouts = &self.cx.router.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
         let never = deadline.at == NEVER.at;
         if never || connection.clock.armed.is_some_and(|armed| armed <= deadline.at) {
@@ -62,16 +63,16 @@ impl Shard {
         self.arm(slot, deadline.at.max(now + 1));
     }
 
-    fn arm(&mut self, slot: u32, at: Millis) {
-        let connection = &mut self.connections[slot as usize];
+    fn arm(&mut self, slot: Slot, at: Millis) {
+        let connection = &mut self.connections[slot];
         connection.clock.armed = Some(at);
-        self.timers.arm(at, Owner { slot, generation: connection.generation });
+        self.cx.timers.arm(at, Owner { slot, generation: connection.generation });
     }
 
-    fn check_deadline(&mut self, slot: u32, may_judge: impl Fn(u32, Due) -> bool, now: Millis) {
-        let connection = &self.connections[slot as usize];
-        let output = &self.router.settings.output;
-        let timeouts = &self.router.settings.timeouts;
+    fn check_deadline(&mut self, slot: Slot, may_judge: impl Fn(Slot, Due) -> bool, now: Millis) {
+        let connection = &self.connections[slot];
+        let output = &self.cx.router.settings.output;
+        let timeouts = &self.cx.router.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
         let is_dealt_with = connection.input.status() == InputStatus::Open;
         if deadline.at > now {
@@ -90,13 +91,13 @@ impl Shard {
         }
     }
 
-    fn handle_due(&mut self, slot: u32, due: Due, now: Millis) {
+    fn handle_due(&mut self, slot: Slot, due: Due, now: Millis) {
         match due {
             Due::Handshake => self.refuse_late(slot, now),
             Due::Answer | Due::Judgement => self.fail_late(slot, due, now),
             Due::Ping => self.ping(slot, now),
             Due::Silent => {
-                self.counters.keepalive_timeouts.increment();
+                self.cx.counters.keepalive_timeouts.increment();
                 self.end_session(slot, EndReason::KeepaliveTimeout, now);
                 let why = "no answer to a ping";
                 self.close_transport(slot, CloseCode::Policy, why, now);
@@ -107,23 +108,23 @@ impl Shard {
         }
     }
 
-    fn refuse_late(&mut self, slot: u32, now: Millis) {
-        let connection = &self.connections[slot as usize];
-        self.counters.connections_refused.increment();
+    fn refuse_late(&mut self, slot: Slot, now: Millis) {
+        let connection = &self.connections[slot];
+        self.cx.counters.connections_refused.increment();
         let negotiating = matches!(connection.phase, Phase::Negotiating);
         let reason = if negotiating { "handshake_timeout" } else { "hello_timeout" };
-        if self.log_budget.allow(now) {
+        if self.cx.log_budget.allow(now) {
             tracing::info!(peer = %connection.peer, reason, "connection refused");
         }
         self.close_transport(slot, CloseCode::Policy, "no HELLO in time", now);
     }
 
-    fn ping(&mut self, slot: u32, now: Millis) {
-        let connection = &mut self.connections[slot as usize];
-        self.reply.clear();
-        connection.transport.encode_ping(&[], &mut self.reply);
+    fn ping(&mut self, slot: Slot, now: Millis) {
+        let connection = &mut self.connections[slot];
+        let mut ping = Vec::new();
+        connection.transport.encode_ping(&[], &mut ping);
         connection.clock.ping_sent = Some(now);
-        self.outbound.queue_control(slot, connection, &self.reply);
+        self.cx.outbound.queue_control(slot, connection, &ping);
     }
 }
 

@@ -7,21 +7,28 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use crate::clock::Millis;
+use crate::router::{SessionRef, Slot};
 use crate::wamp::{RequestId, SessionId};
 
 /// A connection, told apart from earlier ones in the same slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Owner {
-    pub(super) slot: u32,
+    pub(super) slot: Slot,
     pub(super) generation: u32,
 }
 
 /// A call with a timeout, at its caller's shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CallTimer {
-    pub(super) slot: u32,
+    pub(super) slot: Slot,
     pub(super) session: SessionId,
     pub(super) call: RequestId,
+}
+
+impl CallTimer {
+    pub(super) const fn of(caller: SessionRef, call: RequestId) -> Self {
+        Self { slot: caller.slot, session: caller.session, call }
+    }
 }
 
 #[derive(Debug, Default)]

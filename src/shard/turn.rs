@@ -11,10 +11,10 @@ use std::sync::Arc;
 use super::connection::Due;
 use super::flush::{Flushed, Sent};
 use super::layer::LayerReport;
-use super::{Admission, Batch, InputStatus, Shard};
+use super::{Admission, InputStatus, Mail, Shard};
 use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, SessionRef, ShardId, ShardSet};
+use crate::router::{Batch, Deposit, Destinations, SessionRef, ShardId, Slot};
 use crate::transport::TransportRules;
 use crate::wamp::Timestamp;
 
@@ -24,41 +24,41 @@ pub trait Wire {
     ///
     /// # Errors
     /// Those of the socket; `WouldBlock` if nothing is there.
-    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> Result<usize>;
+    fn read(&mut self, slot: Slot, buffer: &mut [u8]) -> Result<usize>;
 
     /// As `write(2)` on a socket that does not block.
     ///
     /// # Errors
     /// Those of the socket; `WouldBlock` if it is full.
-    fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<usize>;
+    fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<usize>;
 
     /// Bytes that `write` has taken, and that the socket has refused since: encrypted, they cannot
     /// be taken back. While there are some, the next `write` offers them to the socket first, with
     /// or without further bytes, and takes nothing or is `WouldBlock` if it refuses.
-    fn kept(&self, _slot: u32) -> usize {
+    fn kept(&self, _slot: Slot) -> usize {
         0
     }
 
     /// What lies between the socket and its transport has to say about the last `read`.
-    fn layer(&mut self, _slot: u32) -> LayerReport {
+    fn layer(&mut self, _slot: Slot) -> LayerReport {
         LayerReport::default()
     }
 
     /// The last byte is written: tells the peer so.
-    fn shut_down_writing(&mut self, slot: u32);
+    fn shut_down_writing(&mut self, slot: Slot);
 
     /// Closes the socket; the slot may be given out again.
-    fn close(&mut self, slot: u32);
+    fn close(&mut self, slot: Slot);
 
     /// Those of `places` that have more waiting than they should. If there are some,
     /// [`Turn::resume`] is called when they have room again.
-    fn congested(&mut self, places: ShardSet) -> ShardSet;
+    fn congested(&mut self, places: Destinations) -> Destinations;
 
     /// Hands mail to another shard.
-    fn send(&mut self, to: ShardId, batch: Batch);
+    fn send(&mut self, to: ShardId, batch: Batch<Mail>);
 
-    /// Hands what is to be stored to the store, with its weight in bytes.
-    fn store(&mut self, deposits: Vec<Deposit>, weight: usize);
+    /// Hands what is to be stored to the store.
+    fn store(&mut self, deposits: Batch<Deposit>);
 
     /// Hands out an answer that takes long to judge; [`super::Mail::Judged`] is to come. `false` if
     /// too many wait already.
@@ -84,15 +84,15 @@ pub struct Turn {
     /// By slot.
     sockets: Vec<Readiness>,
     /// Slots with something to read.
-    ready: VecDeque<u32>,
+    ready: VecDeque<Slot>,
     /// Slots with more than one visit may deal with, or that are ahead of their share.
-    behind: VecDeque<u32>,
+    behind: VecDeque<Slot>,
     /// The last turn was full before one of `behind` had its visit.
     is_behind_due: bool,
     /// Slots that wait for a congested shard to have room.
-    paused: Vec<u32>,
+    paused: Vec<Slot>,
     /// Slots that can be written to again.
-    unblocked: Vec<u32>,
+    unblocked: Vec<Slot>,
     /// What every read fills; unmasked in place.
     scratch: Vec<u8>,
     /// Which part of a turn comes first: each can fill the turn, so each has the chance in turns.
@@ -119,7 +119,7 @@ struct Readiness {
 
 impl Turn {
     pub fn new(shard: Shard) -> Self {
-        let scratch = vec![0; shard.settings().turn.read_bytes];
+        let scratch = vec![0; shard.cx.settings().turn.read_bytes];
         Self {
             shard,
             sockets: Vec::new(),
@@ -147,21 +147,21 @@ impl Turn {
         peer: Box<str>,
         admission: Admission,
         now: Millis,
-    ) -> u32 {
+    ) -> Slot {
         // A slot is freed only together with its socket, so this one is free there as well.
         self.close_sockets(wire);
         let slot = self.shard.open(rules, peer, admission, now);
-        if self.sockets.len() <= slot as usize {
-            self.sockets.resize_with(slot as usize + 1, Readiness::default);
+        if self.sockets.len() <= slot.index() {
+            self.sockets.resize_with(slot.index() + 1, Readiness::default);
         }
-        let queued = self.sockets[slot as usize].queued;
-        self.sockets[slot as usize] =
+        let queued = self.sockets[slot.index()].queued;
+        self.sockets[slot.index()] =
             Readiness { is_open: true, writable: true, queued, ..Readiness::default() };
         slot
     }
 
     /// A socket has bytes to read; `ending` if its peer has closed its side, or it has failed.
-    pub fn note_readable(&mut self, slot: u32, ending: bool) {
+    pub fn note_readable(&mut self, slot: Slot, ending: bool) {
         let Some(socket) = self.socket(slot) else { return };
         socket.readable = true;
         socket.ending |= ending;
@@ -169,7 +169,7 @@ impl Turn {
     }
 
     /// A socket that was full takes bytes again.
-    pub fn note_writable(&mut self, slot: u32) {
+    pub fn note_writable(&mut self, slot: Slot) {
         let Some(socket) = self.socket(slot) else { return };
         socket.writable = true;
         if self.shard.has_output(slot) {
@@ -178,19 +178,19 @@ impl Turn {
     }
 
     /// The socket of a slot has failed before it could be used.
-    pub fn lose(&mut self, slot: u32, now: Millis) {
+    pub fn lose(&mut self, slot: Slot, now: Millis) {
         self.shard.handle_lost(slot, now);
     }
 
     /// Mail from another shard, to be handled in this turn or a later one.
-    pub fn accept(&mut self, batch: Batch) {
-        self.shard.accept_mail(batch);
+    pub fn accept(&mut self, batch: Batch<Mail>) {
+        self.shard.mailbox.accept(batch);
     }
 
     /// A congested place has room again.
     pub fn resume(&mut self) {
         for slot in self.paused.drain(..) {
-            let socket = &mut self.sockets[slot as usize];
+            let socket = &mut self.sockets[slot.index()];
             // The connection may have gone since it was paused.
             if std::mem::take(&mut socket.paused) {
                 socket.queued = true;
@@ -204,7 +204,7 @@ impl Turn {
     pub fn begin_shutdown(&mut self, now: Millis) {
         self.shard.begin_shutdown();
         // Once for the answer to GOODBYE, once for the end of the transport.
-        let patience_ms = 2 * self.shard.settings().timeouts.close_ms + LAST_WORDS_MS;
+        let patience_ms = 2 * self.shard.cx.settings().timeouts.close_ms + LAST_WORDS_MS;
         self.stop_at = Some(now + patience_ms);
     }
 
@@ -244,7 +244,7 @@ impl Turn {
         }
         let sockets = &self.sockets;
         self.shard.handle_timeout(now, |slot, due| {
-            let socket = &sockets[slot as usize];
+            let socket = &sockets[slot.index()];
             let is_blamed = match due {
                 // Who can be written to has not been offered what waits.
                 Due::Slow => !socket.writable,
@@ -253,18 +253,18 @@ impl Turn {
             };
             tick.saw_all && is_blamed
         });
-        if self.shard.has_checks() {
+        if self.shard.logins.has_checks() {
             self.hand_out_checks(wire, now);
         }
         self.wake_up();
         self.send_mail(wire);
-        if let Some((deposits, weight)) = self.shard.take_deposits() {
-            wire.store(deposits, weight);
+        if let Some(deposits) = self.shard.cx.deposits.take() {
+            wire.store(deposits);
         }
     }
 
     fn hand_out_checks(&mut self, wire: &mut impl Wire, now: Millis) {
-        for (applicant, check) in self.shard.take_checks() {
+        for (applicant, check) in self.shard.logins.take_checks() {
             if !wire.judge(applicant, check) {
                 self.shard.fail_unjudged(applicant, now);
             }
@@ -282,7 +282,7 @@ impl Turn {
 
     /// Writes to sockets that take bytes again, as much as one turn may.
     fn flush_unblocked(&mut self, wire: &mut impl Wire, now: Millis) {
-        let limit = self.shard.settings().turn.written_bytes;
+        let limit = self.shard.cx.settings().turn.written_bytes;
         let mut flushed = 0;
         while self.shard.written_bytes() < limit
             && let Some(slot) = self.unblocked.get(flushed).copied()
@@ -313,7 +313,7 @@ impl Turn {
     /// wait for more.
     pub fn give_out(&mut self, wire: &mut impl Wire, may_write: bool, now: Millis) {
         if may_write {
-            let limits = self.shard.settings().turn;
+            let limits = self.shard.cx.settings().turn;
             // Who is marked again meanwhile has had its part of this turn.
             for _ in 0..self.shard.dirty_count().min(limits.connections_written) {
                 if self.shard.written_bytes() >= limits.written_bytes {
@@ -328,12 +328,12 @@ impl Turn {
         self.close_sockets(wire);
     }
 
-    fn socket(&mut self, slot: u32) -> Option<&mut Readiness> {
-        self.sockets.get_mut(slot as usize).filter(|socket| socket.is_open)
+    fn socket(&mut self, slot: Slot) -> Option<&mut Readiness> {
+        self.sockets.get_mut(slot.index()).filter(|socket| socket.is_open)
     }
 
-    fn enqueue(&mut self, slot: u32) {
-        if let Some(socket) = self.sockets.get_mut(slot as usize)
+    fn enqueue(&mut self, slot: Slot) {
+        if let Some(socket) = self.sockets.get_mut(slot.index())
             && !std::mem::replace(&mut socket.queued, true)
         {
             let queue = if self.shard.is_behind(slot) { &mut self.behind } else { &mut self.ready };
@@ -343,8 +343,8 @@ impl Turn {
 
     /// Input that waited for something goes on.
     fn wake_up(&mut self) {
-        if self.shard.has_woken() {
-            for slot in self.shard.take_woken() {
+        if self.shard.connections.has_woken() {
+            for slot in self.shard.connections.take_woken() {
                 self.enqueue(slot);
             }
         }
@@ -375,10 +375,10 @@ impl Turn {
     }
 
     /// Visits a connection that was just taken out of its queue.
-    fn visit_queued(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
-        self.sockets[slot as usize].queued = false;
+    fn visit_queued(&mut self, slot: Slot, wire: &mut impl Wire, now: Millis) {
+        self.sockets[slot.index()].queued = false;
         self.visit(slot, wire, now);
-        let socket = self.sockets[slot as usize];
+        let socket = self.sockets[slot.index()];
         let goes_on = match self.shard.input_status(slot) {
             InputStatus::Open => socket.readable,
             InputStatus::Ready => true,
@@ -389,7 +389,7 @@ impl Turn {
         }
     }
 
-    fn visit(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
+    fn visit(&mut self, slot: Slot, wire: &mut impl Wire, now: Millis) {
         let status = self.shard.input_status(slot);
         // Who is ahead of its share lets others pass, if there are any.
         let is_alone = self.ready.is_empty() && self.behind.is_empty();
@@ -397,18 +397,18 @@ impl Turn {
             return;
         }
         if self.must_pause(slot, wire) {
-            let socket = &mut self.sockets[slot as usize];
+            let socket = &mut self.sockets[slot.index()];
             (socket.queued, socket.paused) = (true, true);
             self.paused.push(slot);
         } else if status == InputStatus::Ready {
             self.shard.work(slot, now);
-        } else if self.sockets[slot as usize].readable {
+        } else if self.sockets[slot.index()].readable {
             self.read(slot, wire, now);
         }
     }
 
     /// Whether a shard that this connection feeds is congested.
-    fn must_pause(&mut self, slot: u32, wire: &mut impl Wire) -> bool {
+    fn must_pause(&mut self, slot: Slot, wire: &mut impl Wire) -> bool {
         let feeds = self.shard.feeds(slot);
         if feeds.is_empty() {
             return false;
@@ -420,13 +420,13 @@ impl Turn {
         false
     }
 
-    fn read(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
+    fn read(&mut self, slot: Slot, wire: &mut impl Wire, now: Millis) {
         let read = wire.read(slot, &mut self.scratch);
         let layer = wire.layer(slot);
         if layer.units > 0 {
             self.shard.note_layer(slot, layer, now);
         }
-        let socket = &mut self.sockets[slot as usize];
+        let socket = &mut self.sockets[slot.index()];
         match read {
             Ok(0) => self.handle_end(slot, layer, now),
             Ok(length) => {
@@ -446,7 +446,7 @@ impl Turn {
         }
     }
 
-    fn handle_end(&mut self, slot: u32, layer: LayerReport, now: Millis) {
+    fn handle_end(&mut self, slot: Slot, layer: LayerReport, now: Millis) {
         match layer.fault {
             None => self.shard.handle_lost(slot, now),
             Some(fault) => self.shard.handle_tls_fault(slot, fault, now),
@@ -456,21 +456,21 @@ impl Turn {
     /// One batch for each destination; meta events behind everything else.
     fn send_mail(&mut self, wire: &mut impl Wire) {
         self.send_outboxes(wire);
-        if self.shard.release_meta_events() {
+        if self.shard.cx.post.release_meta_events() {
             self.send_outboxes(wire);
         }
     }
 
     fn send_outboxes(&mut self, wire: &mut impl Wire) {
-        for to in self.shard.others() {
-            if let Some(batch) = self.shard.take_outbox(to) {
+        for to in self.shard.cx.post.others() {
+            if let Some(batch) = self.shard.cx.post.take_outbox(to) {
                 wire.send(to, batch);
             }
         }
     }
 
-    fn flush_one(&mut self, slot: u32, wire: &mut impl Wire, now: Millis) {
-        let Some(socket) = self.sockets.get_mut(slot as usize).filter(|socket| socket.is_open)
+    fn flush_one(&mut self, slot: Slot, wire: &mut impl Wire, now: Millis) {
+        let Some(socket) = self.sockets.get_mut(slot.index()).filter(|socket| socket.is_open)
         else {
             return;
         };
@@ -491,11 +491,11 @@ impl Turn {
     }
 
     fn close_sockets(&mut self, wire: &mut impl Wire) {
-        if !self.shard.has_closed() {
+        if !self.shard.connections.has_closed() {
             return;
         }
-        for slot in self.shard.take_closed() {
-            let socket = &mut self.sockets[slot as usize];
+        for slot in self.shard.connections.take_closed() {
+            let socket = &mut self.sockets[slot.index()];
             // The slot may still stand in the queue; whoever finds it there finds nothing to do.
             let queued = socket.queued && !socket.paused;
             *socket = Readiness { queued, ..Readiness::default() };
@@ -505,8 +505,8 @@ impl Turn {
         if self.paused.len() > 2 * self.sockets.len() {
             let mut seen = vec![false; self.sockets.len()];
             self.paused.retain(|slot| {
-                let is_first = !std::mem::replace(&mut seen[*slot as usize], true);
-                is_first && self.sockets[*slot as usize].paused
+                let is_first = !std::mem::replace(&mut seen[slot.index()], true);
+                is_first && self.sockets[slot.index()].paused
             });
         }
     }

@@ -6,6 +6,8 @@
 //! waits is thereby bounded by the number of connections. Those that are gone at once are kept out
 //! by `joining`.
 
+use super::post::Post;
+use super::work::MOST_ANNOUNCED;
 use super::{Mail, Shard};
 use crate::hash::Map;
 use crate::router::SessionRef;
@@ -15,7 +17,7 @@ use crate::wamp::SessionId;
 #[derive(Debug)]
 pub(super) struct Unheard(Map<SessionId, usize>);
 
-/// One meta event that waits; given back by [`Shard::end_waiting`].
+/// One meta event that waits; given back by [`Unheard::end`].
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Wait {
@@ -31,6 +33,24 @@ impl Unheard {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// A meta event begins to wait at this shard.
+    pub(super) fn begin(&mut self, cause: SessionRef, post: &mut Post) -> Wait {
+        let holds_up = self.enter(cause.session);
+        if holds_up {
+            post.send(cause.shard, Mail::Unheard { cause, waits: true });
+        }
+        Wait { cause, holds_up }
+    }
+
+    /// It waits no more.
+    pub(super) fn end(&mut self, wait: Wait, post: &mut Post) {
+        let Wait { cause, holds_up } = wait;
+        self.leave(cause.session);
+        if holds_up {
+            post.send(cause.shard, Mail::Unheard { cause, waits: false });
+        }
     }
 
     /// Counts one more; `true` if that is more than a session may have.
@@ -50,42 +70,21 @@ impl Unheard {
 }
 
 impl Shard {
-    /// A meta event begins to wait at this shard.
-    pub(super) fn begin_waiting(&mut self, cause: SessionRef) -> Wait {
-        let holds_up = self.unheard.enter(cause.session);
-        if holds_up {
-            self.post(cause.shard, Mail::Unheard { cause, waits: true });
-        }
-        Wait { cause, holds_up }
-    }
-
-    /// It waits no more.
-    pub(super) fn end_waiting(&mut self, wait: Wait) {
-        let Wait { cause, holds_up } = wait;
-        self.unheard.leave(cause.session);
-        if holds_up {
-            self.post(cause.shard, Mail::Unheard { cause, waits: false });
-        }
-    }
-
     /// At the shard of the session that has caused a meta event: it waits, or waits no more. Who
     /// has given everything back causes no more, and need not be told.
     pub(super) fn handle_unheard(&mut self, cause: SessionRef, waits: bool) {
-        let connection = self.connections.get(cause.slot as usize);
+        let connection = self.connections.get(cause.slot);
         let holder = connection.and_then(|connection| connection.holder());
         if holder.is_none_or(|session| session.id != cause.session) {
             return;
         }
         if waits {
-            self.hold_up(cause.slot);
-        } else if self.let_on(cause.slot) {
-            self.resume_leaving(cause.slot);
+            self.connections.hold_up(cause.slot);
+        } else if self.connections.let_on(cause.slot) {
+            self.connections.resume_leaving(cause.slot);
         }
     }
 }
 
 /// Meta events that a session may have waiting at a shard before it waits for them.
-const MOST_UNHEARD: usize = 8;
-
-/// Meta events after which a visit to a connection, or a piece of leaving, is over.
-pub(super) const MOST_ANNOUNCED: usize = MOST_UNHEARD;
+const MOST_UNHEARD: usize = MOST_ANNOUNCED;

@@ -15,11 +15,13 @@ pub(super) struct Work {
     step_began: u64,
     /// The most that one step has spent, for the tests of the bounds.
     longest_step: u64,
+    /// Meta events that the current visit to a connection, or piece of leaving, has caused.
+    announced: usize,
 }
 
 impl Work {
     pub(super) const fn new(limits: TurnLimits) -> Self {
-        Self { limits, turn: 0, step_began: 0, longest_step: 0 }
+        Self { limits, turn: 0, step_began: 0, longest_step: 0, announced: 0 }
     }
 
     pub(super) const fn limits(&self) -> &TurnLimits {
@@ -72,6 +74,23 @@ impl Work {
         self.turn >= self.limits.turn_units as u64 / 2
     }
 
+    /// A visit to a connection begins, or a piece of leaving.
+    #[inline]
+    pub(super) const fn begin_visit(&mut self) {
+        self.announced = 0;
+    }
+
+    /// It has caused a meta event.
+    pub(super) const fn note_announced(&mut self) {
+        self.announced += 1;
+    }
+
+    /// Whether it has caused as many as it may.
+    #[inline]
+    pub(super) const fn has_announced_enough(&self) -> bool {
+        self.announced >= MOST_ANNOUNCED
+    }
+
     /// Ends a step and says what it has spent.
     pub(super) fn end_step(&mut self) -> u64 {
         let spent = self.step();
@@ -84,6 +103,9 @@ impl Work {
         self.longest_step
     }
 }
+
+/// Meta events after which a visit to a connection, or a piece of leaving, is over.
+pub(super) const MOST_ANNOUNCED: usize = 8;
 
 /// Bytes that are handled in the time of one unit.
 const BYTES_PER_UNIT: usize = 64;

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::router::{Counters, Deposit, Receipt, Record, Router, Saved};
+use crate::router::{Batch, Counters, Deposit, Receipt, Record, Router, Saved};
 use database::Database;
 use file::Place;
 use outage::{Backoff, Outage};
@@ -95,7 +95,7 @@ impl Storage {
     pub fn run(
         mut self,
         router: &Router,
-        deposits: &Receiver<(Vec<Deposit>, usize)>,
+        deposits: &Receiver<Batch<Deposit>>,
         mut report: impl FnMut(Outcome),
     ) -> Result<(), Unsaved> {
         loop {
@@ -116,8 +116,8 @@ impl Storage {
 
     fn save(
         &mut self,
-        first: (Vec<Deposit>, usize),
-        deposits: &Receiver<(Vec<Deposit>, usize)>,
+        first: Batch<Deposit>,
+        deposits: &Receiver<Batch<Deposit>>,
         router: &Router,
         now: Instant,
     ) -> Outcome {
@@ -125,9 +125,9 @@ impl Storage {
         // What counts as held until all of it is written, or is not.
         let mut held = Vec::new();
         let mut next = Some(first);
-        while let Some((batch, weight)) = next {
-            outcome.weight += weight;
-            for Deposit { records, receipt, held: bytes } in batch {
+        while let Some(batch) = next {
+            outcome.weight += batch.weight;
+            for Deposit { records, receipt, held: bytes } in batch.items {
                 held.push(bytes);
                 records.into_iter().for_each(|record| self.absorb(record, router));
                 outcome.receipts.extend(receipt);

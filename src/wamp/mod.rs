@@ -1,8 +1,9 @@
-//! What a WAMP message is: ids, URIs, values, payloads, messages and errors.
+//! What a WAMP message is: ids, URIs, values, payloads, serializers, messages and errors.
 //!
 //! Knows no bytes and no routing. Everything else in the crate depends on it, it depends on
 //! nothing.
 
+mod codec;
 mod error;
 mod id;
 mod message;
@@ -14,6 +15,7 @@ mod uri;
 mod value;
 mod weight;
 
+pub use codec::Codec;
 pub use error::{CloseReason, WampError};
 pub use id::{MAX_ID, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId};
 pub use message::{

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::codec::Codec;
 use super::value::{Dict, Value};
-use crate::codec::Codec;
 
 /// A payload on its way through one handler.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::codec::Codec;
+use super::codec::Codec;
 
 /// A value of any serializer, without loss (TR-SER-02).
 #[derive(Clone, Debug, PartialEq)]

@@ -10,7 +10,7 @@ use crate::support::{Network, Serializer};
 /// The shards that the last messages of a peer have fed.
 fn fed(network: &Network, peer: &Peer) -> Vec<u8> {
     let pipe = &network.links.pipes[peer.pipe];
-    network.shard(pipe.shard).feeds(pipe.slot).iter().map(|ShardId(shard)| shard).collect()
+    network.shard(pipe.shard).feeds(pipe.slot).shards().map(|ShardId(shard)| shard).collect()
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::io::{Error, ErrorKind, Result};
 
 use stentor::authentication::Check;
 use stentor::clock::Millis;
-use stentor::router::{Deposit, HISTORY, Receipt, SessionRef, ShardId, ShardSet};
-use stentor::shard::{Batch, Wire};
+use stentor::router::{
+    Batch, Deposit, Destination, Destinations, Receipt, SessionRef, ShardId, Slot, Weighed,
+};
+use stentor::shard::{Mail, Wire};
 
 use super::Store;
 
@@ -15,7 +17,7 @@ use super::Store;
 #[derive(Debug)]
 pub(crate) struct Pipe {
     pub(crate) shard: usize,
-    pub(crate) slot: u32,
+    pub(crate) slot: Slot,
     /// Bytes that the client sent and the router has not read.
     pub(crate) inbound: Vec<u8>,
     /// Bytes that the router wrote and the client has not read.
@@ -53,7 +55,7 @@ pub(crate) struct Ended {
 }
 
 impl Pipe {
-    pub(crate) fn new(shard: usize, slot: u32, capacity: usize, now: Millis) -> Self {
+    pub(crate) fn new(shard: usize, slot: Slot, capacity: usize, now: Millis) -> Self {
         Self {
             shard,
             slot,
@@ -124,12 +126,12 @@ pub(crate) struct Links {
     /// Shards that waited for room and have not been told that there is some.
     pub(crate) resumed: Vec<bool>,
     /// Batches under way, by sender and receiver.
-    mail: BTreeMap<(usize, usize), VecDeque<Batch>>,
-    by_slot: BTreeMap<(usize, u32), usize>,
+    mail: BTreeMap<(usize, usize), VecDeque<Batch<Mail>>>,
+    by_slot: BTreeMap<(usize, Slot), usize>,
     /// Bytes that wait at each place.
-    queued: BTreeMap<ShardId, usize>,
+    queued: BTreeMap<Destination, usize>,
     /// Shards that wait for room at a place.
-    waiting: BTreeMap<ShardId, Vec<usize>>,
+    waiting: BTreeMap<Destination, Vec<usize>>,
 }
 
 impl Links {
@@ -160,7 +162,7 @@ impl Links {
         self.mail.iter().filter(|(_, queue)| !queue.is_empty()).map(|(route, _)| *route).collect()
     }
 
-    pub(crate) fn take_mail(&mut self, route: (usize, usize)) -> Batch {
+    pub(crate) fn take_mail(&mut self, route: (usize, usize)) -> Batch<Mail> {
         let batch = self.mail.get_mut(&route).and_then(VecDeque::pop_front);
         batch.expect("the route has mail")
     }
@@ -170,7 +172,7 @@ impl Links {
         let served = self.store.queue.iter().take(count);
         let weight = served.map(Deposit::weight).sum();
         let receipts = self.store.serve(count);
-        self.leave(HISTORY, weight);
+        self.leave(Destination::Store, weight);
         receipts
     }
 
@@ -183,12 +185,13 @@ impl Links {
     /// Bytes of mail that wait at a shard or are on their way there.
     pub(crate) fn queued_bytes(&self, shard: usize) -> usize {
         let shard = ShardId(u8::try_from(shard).expect("few shards"));
-        self.queued.get(&shard).copied().unwrap_or_default()
+        self.queued.get(&shard.into()).copied().unwrap_or_default()
     }
 
     /// The open sockets of a shard that `wanted` picks out.
     pub(crate) fn open_pipes(&self, shard: usize, wanted: impl Fn(&Pipe) -> bool) -> Vec<usize> {
-        let of_shard = self.by_slot.range((shard, 0)..=(shard, u32::MAX)).map(|(_, pipe)| *pipe);
+        let of_shard =
+            self.by_slot.range((shard, Slot::new(0))..=(shard, Slot::MAX)).map(|(_, pipe)| *pipe);
         of_shard.filter(|pipe| wanted(&self.pipes[*pipe])).collect()
     }
 
@@ -202,12 +205,13 @@ impl Links {
         }
     }
 
-    fn pipe(&mut self, slot: u32) -> &mut Pipe {
+    fn pipe(&mut self, slot: Slot) -> &mut Pipe {
         let pipe = self.by_slot[&(self.shard, slot)];
         &mut self.pipes[pipe]
     }
 
-    fn leave(&mut self, place: ShardId, weight: usize) {
+    fn leave(&mut self, place: impl Into<Destination>, weight: usize) {
+        let place = place.into();
         let queued = self.queued.entry(place).or_default();
         *queued = queued.checked_sub(weight).expect("only what was queued is released");
         if *queued <= self.high_mark_bytes / 2 {
@@ -219,7 +223,7 @@ impl Links {
 }
 
 impl Wire for Links {
-    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> Result<usize> {
+    fn read(&mut self, slot: Slot, buffer: &mut [u8]) -> Result<usize> {
         let pipe = self.pipe(slot);
         if pipe.broken {
             return Err(ErrorKind::ConnectionReset.into());
@@ -233,7 +237,7 @@ impl Wire for Links {
         Ok(length)
     }
 
-    fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<usize> {
+    fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<usize> {
         let pipe = self.pipe(slot);
         assert!(!pipe.ended, "nothing is written behind the end");
         if pipe.broken {
@@ -255,25 +259,25 @@ impl Wire for Links {
         if taken.is_empty() { Err(Error::from(ErrorKind::WouldBlock)) } else { Ok(taken.len()) }
     }
 
-    fn kept(&self, slot: u32) -> usize {
+    fn kept(&self, slot: Slot) -> usize {
         let pipe = &self.pipes[self.by_slot[&(self.shard, slot)]];
         pipe.kept.as_ref().map_or(0, Vec::len)
     }
 
-    fn shut_down_writing(&mut self, slot: u32) {
+    fn shut_down_writing(&mut self, slot: Slot) {
         assert_eq!(self.kept(slot), 0, "the end comes behind what is kept");
         self.pipe(slot).ended = true;
     }
 
-    fn close(&mut self, slot: u32) {
+    fn close(&mut self, slot: Slot) {
         let pipe = self.by_slot.remove(&(self.shard, slot)).expect("the slot has a socket");
         let pipe = &mut self.pipes[pipe];
         pipe.closed = true;
         pipe.cut = !std::mem::replace(&mut pipe.ended, true);
     }
 
-    fn congested(&mut self, places: ShardSet) -> ShardSet {
-        let mut congested = ShardSet::default();
+    fn congested(&mut self, places: Destinations) -> Destinations {
+        let mut congested = Destinations::default();
         for place in places.iter() {
             if self.queued.get(&place).is_some_and(|bytes| *bytes > self.high_mark_bytes) {
                 congested.insert(place);
@@ -284,16 +288,16 @@ impl Wire for Links {
         congested
     }
 
-    fn send(&mut self, to: ShardId, batch: Batch) {
+    fn send(&mut self, to: ShardId, batch: Batch<Mail>) {
         self.largest_batch_bytes = self.largest_batch_bytes.max(batch.weight);
-        *self.queued.entry(to).or_default() += batch.weight;
+        *self.queued.entry(to.into()).or_default() += batch.weight;
         let route = (self.shard, usize::from(to.0));
         self.mail.entry(route).or_default().push_back(batch);
     }
 
-    fn store(&mut self, deposits: Vec<Deposit>, weight: usize) {
-        *self.queued.entry(HISTORY).or_default() += weight;
-        self.store.queue.extend(deposits);
+    fn store(&mut self, deposits: Batch<Deposit>) {
+        *self.queued.entry(Destination::Store).or_default() += deposits.weight;
+        self.store.queue.extend(deposits.items);
     }
 
     fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
-use stentor::router::{RealmSettings, Router, Settings, ShardId};
-use stentor::shard::{Admission, Batch, Mail, Shard, Tick, Turn};
+use stentor::router::{Batch, RealmSettings, Router, Settings, ShardId};
+use stentor::shard::{Admission, Mail, Shard, Tick, Turn};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
@@ -223,7 +223,7 @@ impl Network {
 
     /// Mail from outside of all shards.
     pub(crate) fn deliver(&mut self, shard: usize, mail: Mail) {
-        self.turns[shard].accept(Batch { mail: vec![mail], weight: 0 });
+        self.turns[shard].accept(Batch { items: vec![mail], weight: 0 });
         self.take_in(shard);
     }
 
@@ -235,7 +235,7 @@ impl Network {
     /// The first batch of a route arrives; returns its length.
     pub(crate) fn deliver_mail(&mut self, route: (usize, usize)) -> usize {
         let batch = self.links.take_mail(route);
-        let length = batch.mail.len();
+        let length = batch.items.len();
         self.turns[route.1].accept(batch);
         self.take_in(route.1);
         length

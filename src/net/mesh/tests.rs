@@ -10,7 +10,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use rand::RngExt;
 
 use super::{Inbox, Mesh, Parcel};
-use crate::router::{HISTORY, SessionRef, ShardId, ShardSet};
+use crate::router::{Batch, Destination, Destinations, SessionRef, ShardId, Slot};
 use crate::shard::{Cancellation, Mail};
 use crate::wamp::{CancelMode, RequestId, SessionId};
 
@@ -27,7 +27,7 @@ fn mesh(shards: usize, high_mark_bytes: usize) -> (Arc<Mesh>, Vec<Poll>, Vec<Inb
 /// A piece of mail that carries its sender and a number.
 fn mail(from: ShardId, number: u64) -> Mail {
     let session = SessionId::new(u64::from(from.0) + 1).unwrap();
-    let callee = SessionRef { session, slot: 0, shard: from };
+    let callee = SessionRef { session, slot: Slot::new(0), shard: from };
     let call = RequestId::new(number + 1).unwrap();
     let mode = CancelMode::Skip;
     Mail::Cancel(Cancellation { callee, caller: session, call, serial: 0, mode })
@@ -43,8 +43,8 @@ fn unpack(mail: &Mail) -> (usize, u64) {
 /// The next parcel; what it brings is dealt with at once.
 fn take(inbox: &Inbox) -> Option<Parcel> {
     let parcel = inbox.take()?;
-    if let Parcel::Mail { weight, .. } = parcel {
-        inbox.release(weight);
+    if let Parcel::Mail(batch) = &parcel {
+        inbox.release(batch.weight);
     }
     Some(parcel)
 }
@@ -85,15 +85,15 @@ fn every_wake_of_a_ping_pong_arrives() {
         let mut number = 0;
         while number < ROUNDS {
             for parcel in next_parcels(poll, inbox) {
-                let Parcel::Mail { batch, .. } = parcel else { panic!("only mail is sent") };
-                assert_eq!(unpack(&batch[0]), (usize::from(other.0), number));
+                let Parcel::Mail(batch) = parcel else { panic!("only mail is sent") };
+                assert_eq!(unpack(&batch.items[0]), (usize::from(other.0), number));
                 number += 1;
-                let batch = vec![mail(me, number - u64::from(me.0 == 0))];
-                inbox.mesh().send(other, Parcel::Mail { batch, weight: 1 });
+                let items = vec![mail(me, number - u64::from(me.0 == 0))];
+                inbox.mesh().send(other, Parcel::Mail(Batch { items, weight: 1 }));
             }
         }
     };
-    mesh.send(ShardId(0), Parcel::Mail { batch: vec![mail(ShardId(1), 0)], weight: 1 });
+    mesh.send(ShardId(0), Parcel::Mail(Batch { items: vec![mail(ShardId(1), 0)], weight: 1 }));
     thread::scope(|scope| {
         let (mut poll, inbox) = (polls.pop().unwrap(), inboxes.pop().unwrap());
         scope.spawn(move || play(1, &mut poll, &inbox));
@@ -112,9 +112,9 @@ fn mail_of_each_pair_arrives_once_and_in_order() {
                 let mut next = [0; SHARDS as usize];
                 while next.iter().sum::<u64>() < u64::from(SHARDS) * EACH {
                     for parcel in next_parcels(&mut poll, &inbox) {
-                        let Parcel::Mail { batch, weight } = parcel else { panic!("mail only") };
-                        assert_eq!(batch.len(), weight);
-                        for mail in &batch {
+                        let Parcel::Mail(batch) = parcel else { panic!("mail only") };
+                        assert_eq!(batch.items.len(), batch.weight);
+                        for mail in &batch.items {
                             let (from, number) = unpack(mail);
                             assert_eq!(number, next[from]);
                             next[from] += 1;
@@ -136,10 +136,10 @@ fn mail_of_each_pair_arrives_once_and_in_order() {
                         continue;
                     }
                     let numbers = sent[to]..sent[to] + count;
-                    let batch = numbers.map(|number| mail(ShardId(from), number)).collect();
+                    let items = numbers.map(|number| mail(ShardId(from), number)).collect();
                     sent[to] += count;
                     let weight = count as usize;
-                    mesh.send(ShardId(to as u8), Parcel::Mail { batch, weight });
+                    mesh.send(ShardId(to as u8), Parcel::Mail(Batch { items, weight }));
                 }
             });
         }
@@ -175,19 +175,15 @@ fn who_waits_for_room_is_resumed() {
 #[test]
 fn who_waits_for_the_store_is_resumed() {
     let (mesh, _polls, inboxes) = mesh(2, 100);
-    let store = || {
-        let mut store = ShardSet::default();
-        store.insert(HISTORY);
-        store
-    };
-    mesh.queues(HISTORY, 100);
+    let store = || Destinations::only(Destination::Store);
+    mesh.queues(Destination::Store, 100);
     assert!(mesh.congested().is_empty());
-    mesh.queues(HISTORY, 20);
+    mesh.queues(Destination::Store, 20);
     assert_eq!(mesh.congested(), store());
     assert_eq!(inboxes[1].await_room(store()), store());
-    mesh.took(HISTORY, 60);
+    mesh.took(Destination::Store, 60);
     assert!(inboxes[1].take().is_none(), "not yet half empty");
-    mesh.took(HISTORY, 20);
+    mesh.took(Destination::Store, 20);
     assert!(matches!(inboxes[1].take(), Some(Parcel::Resume)));
     assert!(inboxes[0].take().is_none() && mesh.congested().is_empty());
     assert!(inboxes[0].await_room(store()).is_empty());
@@ -197,14 +193,14 @@ struct Worker {
     inbox: Inbox,
     random: TestRng,
     sent: u64,
-    feeds: ShardSet,
+    feeds: Destinations,
     paused: bool,
 }
 
 impl Worker {
     fn new(inbox: Inbox) -> Self {
         let random = random(inbox.shard.0);
-        Self { inbox, random, sent: 0, feeds: ShardSet::default(), paused: false }
+        Self { inbox, random, sent: 0, feeds: Destinations::default(), paused: false }
     }
 
     fn send_unless_congested(&mut self, limit: u64) {
@@ -217,12 +213,12 @@ impl Worker {
             self.paused = true;
             return;
         }
-        self.feeds = ShardSet::default();
+        self.feeds = Destinations::default();
         let shards = mesh.shards().count();
         let to = ShardId(self.random.random_range(0..shards) as u8);
         let weight = self.random.random_range(1..12);
-        let batch = vec![mail(self.inbox.shard, self.sent)];
-        mesh.send(to, Parcel::Mail { batch, weight });
+        let items = vec![mail(self.inbox.shard, self.sent)];
+        mesh.send(to, Parcel::Mail(Batch { items, weight }));
         self.feeds.insert(to);
         self.sent += 1;
     }
@@ -236,7 +232,7 @@ impl Worker {
         };
         for parcel in parcels {
             match parcel {
-                Parcel::Mail { .. } => {
+                Parcel::Mail(_) => {
                     if received.fetch_add(1, Ordering::SeqCst) + 1 == total {
                         // The last one wakes those who have nothing more to wait for.
                         let mesh = self.inbox.mesh();
@@ -256,13 +252,13 @@ impl Worker {
 fn a_late_mark_is_taken_back() {
     let (mesh, _polls, inboxes) = mesh(2, 100);
     let port = &mesh.ports[0];
-    mesh.send(ShardId(0), Parcel::Mail { batch: Vec::new(), weight: 100 });
+    mesh.send(ShardId(0), Parcel::Mail(Batch { items: Vec::new(), weight: 100 }));
     let weight = 10;
     // What `send` does, step by step.
     port.load.queued_bytes.fetch_add(weight, Ordering::SeqCst);
     take(&inboxes[0]).unwrap();
     mesh.congested.fetch_or(1, Ordering::SeqCst);
-    port.sender.send(Parcel::Mail { batch: Vec::new(), weight }).unwrap();
+    port.sender.send(Parcel::Mail(Batch { items: Vec::new(), weight })).unwrap();
     take(&inboxes[0]).unwrap();
     check_drained(&mesh);
 }

@@ -1,14 +1,14 @@
 //! Who gets a call under each policy, and where a registration begins and ends.
 
 use super::*;
-use crate::router::ShardId;
+use crate::router::{ShardId, Slot};
 
 const URI: &str = "com.x";
 const EXACT: MatchPolicy = MatchPolicy::Exact;
 
 fn callee(number: u64) -> SessionRef {
     let session = SessionId::new(number).expect("a small number is an id");
-    SessionRef { session, slot: 0, shard: ShardId(0) }
+    SessionRef { session, slot: Slot::new(0), shard: ShardId(0) }
 }
 
 fn table(invoke: InvokePolicy, callees: u64) -> ProcedureTable {

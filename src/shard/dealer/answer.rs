@@ -2,15 +2,15 @@
 
 use std::collections::hash_map::Entry;
 
-use super::super::broker::Refusal;
-use super::super::inbound::Violation;
 use super::super::mail::{NO_PAYLOAD, passthru_details};
+use super::super::requests::Refusal;
+use super::super::requests::Violation;
 use super::super::timers::CallTimer;
 use super::super::{Carried, Mail, Outcome, Return, SendError, Shard};
 use super::details::is_mode;
 use crate::clock::Millis;
-use crate::router::SessionRef;
-use crate::session::{Answered, PendingInvocation};
+use crate::router::{SessionRef, Slot};
+use crate::session::{Answered, CallRef, PendingInvocation};
 use crate::wamp::{
     CancelMode, Dict, Feature, InvocationError, Payload, RequestId, Role, RouterMessage, Value,
     WampError, Yield, code, is_valid_uri,
@@ -19,13 +19,13 @@ use crate::wamp::{
 impl Shard {
     pub(in crate::shard) fn handle_yield(
         &mut self,
-        slot: u32,
+        slot: Slot,
         answer: Yield<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
         let Yield { request, options, payload } = answer;
         let is_mode = is_mode(options.passthru.as_deref());
-        let session = self.joined(slot);
+        let session = self.connections.joined_mut(slot);
         if is_mode && !session.roles.has(Role::Callee, Feature::PayloadPassthruMode) {
             return Err(Violation::PassthruNotAnnounced { message: "YIELD", role: "callee" });
         }
@@ -34,8 +34,7 @@ impl Shard {
             && !invocation.takes_passthru
         {
             self.refuse(slot, code::INVOCATION, request, NO_PASSTHRU_CALLER);
-            let (error, message) = NO_PASSTHRU_CALLER;
-            let outcome = Outcome::Refused { error, message };
+            let outcome = NO_PASSTHRU_CALLER.into();
             return self.finish_invocation(slot, request, "YIELD", outcome, NO_PAYLOAD, now);
         }
         let details = passthru_details(options.passthru);
@@ -49,41 +48,39 @@ impl Shard {
     /// A progressive YIELD. Nobody gets one that was not asked for (AP-PCR-04).
     fn pass_progress(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         mut details: Dict,
         payload: Payload<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
-        let (caller, call, serial) = match self.joined(slot).invocations.peek(request) {
-            Answered::Pending(pending) if pending.receive_progress => {
-                (pending.caller, pending.call, pending.serial)
-            }
+        let session = self.connections.joined(slot);
+        let call = match session.invocations.peek(request) {
+            Answered::Pending(pending) if pending.receive_progress => pending.call,
             Answered::Pending(_) | Answered::Over => return Ok(()),
             Answered::NeverIssued => {
                 return Err(Violation::NeverInvoked { message: "YIELD", request });
             }
         };
-        if caller.shard != self.id {
-            self.connections[slot as usize].feeds.insert(caller.shard);
+        let callee = self.cx.reference(slot, session.id);
+        let shard = call.caller.shard;
+        if shard != self.cx.id {
+            self.connections[slot].feeds.insert(shard);
         }
-        if let Err((error, message)) = self.may_carry(caller.shard, &payload) {
+        if let Err(refusal) = self.cx.may_carry(shard, &payload) {
             // A gap in the results cannot be hidden: the call fails.
-            let callee = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
             self.interrupt(callee, request);
-            let outcome = Outcome::Refused { error, message };
-            self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
+            self.return_to(call, refusal.into(), NO_PAYLOAD, now);
             return Ok(());
         }
         details.push(("progress".into(), Value::Bool(true)));
-        let outcome = Outcome::Progress { details };
-        self.return_to(Return { caller, call, serial, outcome }, payload, now);
+        self.return_to(call, Outcome::Progress { details }, payload, now);
         Ok(())
     }
 
     pub(in crate::shard) fn handle_invocation_error(
         &mut self,
-        slot: u32,
+        slot: Slot,
         error: InvocationError<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
@@ -102,20 +99,20 @@ impl Shard {
 
     fn finish_invocation(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         message: &'static str,
         outcome: Outcome,
         payload: Payload<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
-        match self.joined(slot).invocations.answer(request) {
-            Answered::Pending(PendingInvocation { caller, call, serial, .. }) => {
-                self.counters.invocations.subtract(1);
-                if caller.shard != self.id {
-                    self.connections[slot as usize].feeds.insert(caller.shard);
+        match self.connections.joined_mut(slot).invocations.answer(request) {
+            Answered::Pending(PendingInvocation { call, .. }) => {
+                self.cx.counters.invocations.subtract(1);
+                if call.caller.shard != self.cx.id {
+                    self.connections[slot].feeds.insert(call.caller.shard);
                 }
-                self.return_to(Return { caller, call, serial, outcome }, payload, now);
+                self.return_to(call, outcome, payload, now);
                 Ok(())
             }
             Answered::Over => Ok(()),
@@ -125,18 +122,24 @@ impl Shard {
 
     /// Brings an answer to the caller's shard. One that there is no room for ends its call all the
     /// same: as a refusal without payload.
-    pub(super) fn return_to(&mut self, mut answer: Return, mut payload: Payload<'_>, now: Millis) {
-        let shard = answer.caller.shard;
-        if shard == self.id {
-            self.handle_return(answer, payload, now);
+    pub(super) fn return_to(
+        &mut self,
+        call: CallRef,
+        mut outcome: Outcome,
+        mut payload: Payload<'_>,
+        now: Millis,
+    ) {
+        let shard = call.caller.shard;
+        if shard == self.cx.id {
+            self.handle_return(Return { call, outcome }, payload, now);
             return;
         }
-        if let Err((error, message)) = self.may_carry(shard, &payload) {
-            answer.outcome = Outcome::Refused { error, message };
-            payload = NO_PAYLOAD;
+        if let Err(refusal) = self.cx.may_carry(shard, &payload) {
+            (outcome, payload) = (refusal.into(), NO_PAYLOAD);
         }
-        let carried = Carried::answer(answer, payload.to_buf(), self.router.held(self.id));
-        self.post(shard, Mail::Return(Box::new(carried)));
+        let answer = Return { call, outcome };
+        let carried = Carried::answer(answer, payload.to_buf(), self.cx.held());
+        self.cx.post.send(shard, Mail::Return(Box::new(carried)));
     }
 
     /// The caller's side of an answer: the call ends here, once (BP-CALL-03), or goes on.
@@ -146,26 +149,26 @@ impl Shard {
         payload: Payload<'_>,
         now: Millis,
     ) {
-        let Return { caller, call, serial, outcome } = answer;
-        let Some(session) = self.find_mut(caller) else { return };
-        let Entry::Occupied(entry) = session.calls.entry(call) else { return };
+        let Return { call: CallRef { caller, request, serial }, outcome } = answer;
+        let Some(session) = self.connections.find_mut(caller) else { return };
+        let Entry::Occupied(entry) = session.calls.entry(request) else { return };
         let pending = entry.get();
         if pending.serial != serial {
             return;
         }
         match outcome {
             Outcome::Progress { details } => {
-                self.send_progress(caller, call, &details, payload, now);
+                self.send_progress(caller, request, &details, payload, now);
             }
             Outcome::Error { error, .. }
                 if pending.can_reroute && !pending.killed && *error == *UNAVAILABLE =>
             {
-                self.reroute(caller, call, now);
+                self.reroute(caller, request, now);
             }
             outcome => {
                 let pending = entry.remove();
-                self.forget_call(caller, call, &pending);
-                self.send_outcome(caller.slot, call, &outcome, payload);
+                self.cx.forget_call(session, caller, request, &pending);
+                self.send_outcome(caller.slot, request, &outcome, payload);
             }
         }
     }
@@ -173,22 +176,22 @@ impl Shard {
     /// The last message of a call.
     fn send_outcome(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         outcome: &Outcome,
         payload: Payload<'_>,
     ) {
         let sent = match outcome {
             Outcome::Result { details } | Outcome::Progress { details } => {
-                self.counters.results_delivered.increment();
+                self.cx.counters.results_delivered.increment();
                 self.send(slot, &RouterMessage::Result { request, details, payload })
             }
             Outcome::Error { error, details } => {
-                self.counters.call_errors_delivered.increment();
+                self.cx.counters.call_errors_delivered.increment();
                 self.send_call_error(slot, request, error, details, payload)
             }
             Outcome::Refused { error, message } => {
-                self.counters.call_errors_delivered.increment();
+                self.cx.counters.call_errors_delivered.increment();
                 self.refuse(slot, code::CALL, request, (*error, message));
                 Ok(())
             }
@@ -222,27 +225,25 @@ impl Shard {
             self.give_up(caller, call, CancelMode::KillNoWait, refusal);
             return;
         }
-        let Some(session) = self.find_mut(caller) else { return };
+        let Some(session) = self.connections.find_mut(caller) else { return };
         let pending = session.calls.get_mut(&call);
         let Some(extra) = pending.and_then(|pending| pending.extra.as_mut()) else { return };
-        let (before, timeout_ms) = (extra.deadline, extra.timeout_ms);
-        let kept_bytes =
-            if extra.retained.take().is_some() { std::mem::take(&mut extra.kept_bytes) } else { 0 };
-        if before.is_some() {
-            extra.deadline = Some(now + timeout_ms);
+        if let Some(before) = extra.deadline {
+            let (timer, at) = (CallTimer::of(caller, call), now + extra.timeout_ms);
+            extra.deadline = Some(at);
+            self.cx.timers.disarm_call(before, timer);
+            self.cx.timers.arm_call(at, timer);
         }
-        self.forget_kept(caller, kept_bytes);
-        if let Some(before) = before {
-            let timer = CallTimer { slot: caller.slot, session: caller.session, call };
-            self.timers.disarm_call(before, timer);
-            self.timers.arm_call(now + timeout_ms, timer);
+        if extra.retained.take().is_some() {
+            let bytes = std::mem::take(&mut extra.kept_bytes);
+            self.cx.forget_kept(session, bytes);
         }
     }
 
     /// A callee's error that is too large goes without its payload first (TR-SZ-01).
     fn send_call_error(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         error: &str,
         details: &Dict,

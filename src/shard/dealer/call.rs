@@ -3,12 +3,12 @@
 use rand::RngExt;
 
 use super::super::authorize::{Asked, Refused};
-use super::super::broker::{Refusal, check_uri};
-use super::super::inbound::Violation;
+use super::super::context::Context;
 use super::super::mail::NO_PAYLOAD;
+use super::super::requests::{Refusal, Violation, check_uri};
 use super::super::timers::CallTimer;
 use super::super::work::PATTERN_UNITS;
-use super::super::{Carried, Invoke, Mail, Outcome, Return, SendError, Shard};
+use super::super::{Carried, Invoke, Mail, SendError, Shard};
 use super::details::{
     check_callee, check_caller, check_disclosure, dealer_timeout_ms, invocation_details,
     takes_progress,
@@ -16,8 +16,10 @@ use super::details::{
 use super::{CALLEE_LEFT, NO_SUCH_PROCEDURE};
 use crate::authorization::{Action, Terms};
 use crate::clock::Millis;
-use crate::router::{PickError, Picked, SessionRef, Tour, Traits};
-use crate::session::{CallExtra, PendingCall, PendingInvocation, Retained, Upload};
+use crate::router::{PickError, Picked, Settings, Slot, Tour, Traits};
+use crate::session::{
+    CallExtra, CallRef, PendingCall, PendingInvocation, Retained, Session, Upload,
+};
 use crate::wamp::{
     Call, Dict, Feature, MatchPolicy, Payload, Role, RouterMessage, Value, WampError, code,
     is_reserved,
@@ -26,41 +28,36 @@ use crate::wamp::{
 impl Shard {
     pub(in crate::shard) fn handle_call(
         &mut self,
-        slot: u32,
+        slot: Slot,
         call: Call<'_>,
         now: Millis,
     ) -> Result<(), Violation> {
-        if self.joined(slot).ended_uploads.is_some()
+        if self.connections.joined_mut(slot).ended_uploads.is_some()
             && let Some(handled) = self.continue_call(slot, &call, now)
         {
             return handled;
         }
-        let strict_roles = self.settings().strict_roles;
-        let session = self.accept_request(slot, call.request, Role::Caller, "CALL")?;
+        let session = self.connections.joined_mut(slot);
+        self.cx.accept(session, call.request, Role::Caller, "CALL")?;
         if session.calls.contains_key(&call.request) {
             return Err(Violation::CallPending(call.request));
         }
-        check_caller(&session.roles, &call.options, strict_roles)?;
+        check_caller(&session.roles, &call.options, self.cx.settings().strict_roles)?;
         if is_reserved(&call.procedure) {
-            if call.options.progress {
-                // The first chunk is answered; what follows is late.
-                self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
-            }
+            session.expect_late_chunks(&call);
             self.handle_meta_call(slot, &call);
             return Ok(());
         }
-        let routed = self.route_call(slot, &call).and_then(|(picked, terms)| {
-            self.check_room(slot, &call, picked.traits)?;
-            self.may_carry(picked.callee.shard, &call.payload)?;
+        let routed = self.cx.route_call(session, &call).and_then(|(picked, terms)| {
+            self.cx.check_room(session, &call, picked.traits)?;
+            self.cx.may_carry(picked.callee.shard, &call.payload)?;
             Ok((picked, terms))
         });
         match routed {
             Ok((picked, terms)) => self.start_call(slot, call, picked, terms, now),
             Err(refused) => {
-                self.counters.calls_refused.increment();
-                if call.options.progress {
-                    self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
-                }
+                session.expect_late_chunks(&call);
+                self.cx.counters.calls_refused.increment();
                 let asked = Asked(Action::Call, &call.procedure);
                 self.refuse_request(slot, Some((code::CALL, call.request)), asked, refused);
             }
@@ -68,74 +65,28 @@ impl Shard {
         Ok(())
     }
 
-    /// Every check that can refuse a call: URI, permission, limits, then registration (BP-CALL-01).
-    fn route_call(&mut self, slot: u32, call: &Call<'_>) -> Result<(Picked, Terms), Refused> {
-        let limits = &self.router.settings.limits;
-        let session = self.connections[slot as usize].session_mut().expect("it has called");
-        // Borrowed: every shard would write to the count of the realm's references.
-        let realm = &session.realm;
-        let procedure = &*call.procedure;
-        let (permissions, exact) = (&mut session.permissions, MatchPolicy::Exact);
-        let terms = match permissions.recall(self.id, Action::Call, procedure, exact) {
-            // Only what is valid is remembered.
-            Some(decided) => decided?,
-            None => {
-                check_uri(realm, procedure, limits.uri_bytes)?;
-                let mut effort = 0;
-                let decided =
-                    permissions.decide(self.id, Action::Call, procedure, exact, &mut effort);
-                self.work.charge(effort);
-                decided?
-            }
-        };
-        if session.calls.len() >= limits.calls_per_session {
-            return Err(TOO_MANY_CALLS.into());
-        }
-        check_disclosure(&realm.settings, &call.options, terms)?;
-        self.work.charge(PATTERN_UNITS * realm.procedures.look_ups(&call.procedure));
-        let random = || self.rng.random();
-        let picked =
-            realm.procedures.pick(&call.procedure, random).map_err(|error| match error {
-                PickError::NoProcedure => NO_SUCH_PROCEDURE,
-                PickError::Busy => ALL_CALLEES_BUSY,
-            })?;
-        check_callee(&call.options, picked.traits)?;
-        Ok((picked, terms))
-    }
-
-    /// Whether there is room for what has to be kept of a call.
-    fn check_room(&self, slot: u32, call: &Call<'_>, traits: Traits) -> Result<(), Refusal> {
-        let bytes = kept_bytes(call, traits);
-        if bytes == 0 {
-            return Ok(());
-        }
-        let limits = &self.router.settings.limits;
-        let session = self.connections[slot as usize].session().expect("it has called");
-        let all = self.router.counters().iter().map(|c| c.kept_bytes.get()).sum::<u64>();
-        if session.kept_bytes + bytes > limits.kept_bytes_per_session
-            || all + bytes as u64 > limits.kept_total_bytes as u64
-        {
-            return Err(TOO_MUCH_KEPT);
-        }
-        Ok(())
-    }
-
     /// Records a call that nothing refuses any more, and brings it to its callee.
-    fn start_call(&mut self, slot: u32, call: Call<'_>, picked: Picked, terms: Terms, now: Millis) {
-        let max_ms = self.settings().limits.call_timeout_ms_max;
-        let strict_roles = self.settings().strict_roles;
-        let timeout_ms = dealer_timeout_ms(&call.options, picked.traits, max_ms);
-        let shard = self.id;
-        let session = self.joined(slot);
+    fn start_call(
+        &mut self,
+        slot: Slot,
+        call: Call<'_>,
+        picked: Picked,
+        terms: Terms,
+        now: Millis,
+    ) {
+        let Settings { limits, strict_roles, .. } = &self.cx.router.settings;
+        let timeout_ms =
+            dealer_timeout_ms(&call.options, picked.traits, limits.call_timeout_ms_max);
+        let session = self.connections.joined_mut(slot);
         session.last_call = session.last_call.wrapping_add(1);
-        let serial = session.last_call;
-        let caller = SessionRef { session: session.id, slot, shard };
+        let caller = self.cx.reference(slot, session.id);
+        let named = CallRef { caller, request: call.request, serial: session.last_call };
         let mut details =
             invocation_details(session, &call.options, &call.procedure, &picked, terms);
         let features = picked.traits.features;
         let mut pending = PendingCall {
             callee: picked.callee,
-            serial,
+            serial: named.serial,
             can_interrupt: features.has(Feature::CallCanceling),
             can_reroute: features.has(Feature::CallReroute),
             killed: false,
@@ -153,37 +104,34 @@ impl Shard {
         let (deadline, kept_bytes) = (pending.deadline(), pending.kept_bytes());
         session.kept_bytes += kept_bytes;
         session.calls.insert(call.request, pending);
-        self.counters.kept_bytes.add(kept_bytes as u64);
+        self.cx.counters.kept_bytes.add(kept_bytes as u64);
         if let Some(at) = deadline {
-            self.timers
-                .arm_call(at, CallTimer { slot, session: caller.session, call: call.request });
+            self.cx.timers.arm_call(at, CallTimer::of(caller, call.request));
         }
-        self.counters.calls.increment();
-        self.counters.calls_routed.increment();
+        self.cx.counters.calls.increment();
+        self.cx.counters.calls_routed.increment();
         let invoke = Invoke {
-            caller,
-            call: call.request,
+            call: named,
             callee: picked.callee,
             registration: picked.registration,
             details,
-            serial,
             is_continuation: false,
-            receive_progress: takes_progress(&call.options, picked.traits, strict_roles),
+            receive_progress: takes_progress(&call.options, picked.traits, *strict_roles),
             takes_passthru,
             load: picked.load,
         };
         self.bring(invoke, call.payload, now);
     }
 
-    /// Brings an invocation to the callee's shard, if [`Self::may_carry`] has no objection.
+    /// Brings an invocation to the callee's shard, if [`Context::may_carry`] has no objection.
     pub(super) fn bring(&mut self, invoke: Invoke, payload: Payload<'_>, now: Millis) {
-        let (shard, slot) = (invoke.callee.shard, invoke.caller.slot);
-        if shard == self.id {
+        let (shard, slot) = (invoke.callee.shard, invoke.call.caller.slot);
+        if shard == self.cx.id {
             self.handle_invoke(invoke, payload, now);
         } else {
-            let carried = Carried::invoke(invoke, payload.to_buf(), self.router.held(self.id));
-            self.post(shard, Mail::Invoke(Box::new(carried)));
-            self.connections[slot as usize].feeds.insert(shard);
+            let carried = Carried::invoke(invoke, payload.to_buf(), self.cx.held());
+            self.cx.post.send(shard, Mail::Invoke(Box::new(carried)));
+            self.connections[slot].feeds.insert(shard);
         }
     }
 
@@ -198,9 +146,9 @@ impl Shard {
             self.handle_chunk(&invoke, payload, now);
             return;
         }
-        let Invoke { caller, call, callee, registration, serial, ref details, .. } = invoke;
-        let limit = self.settings().limits.invocations_per_session;
-        let outcome = match self.find(callee) {
+        let Invoke { call, callee, registration, ref details, .. } = invoke;
+        let limit = self.cx.limits().invocations_per_session;
+        let outcome = match self.connections.find(callee) {
             None => Err(CALLEE_LEFT),
             Some(session) if !session.registrations.contains_key(&registration) => {
                 Err(NO_SUCH_PROCEDURE)
@@ -216,23 +164,72 @@ impl Shard {
         };
         match outcome {
             Ok(()) => {
-                let session = self.find_mut(callee).expect("the session was just looked up");
-                session.invocations.insert(PendingInvocation {
-                    caller,
+                self.connections.joined_mut(callee.slot).invocations.insert(PendingInvocation {
                     call,
-                    serial,
                     receive_progress: invoke.receive_progress,
                     takes_passthru: invoke.takes_passthru,
                     interrupted: false,
                     load: invoke.load,
                 });
-                self.counters.invocations.increment();
+                self.cx.counters.invocations.increment();
             }
-            Err((error, message)) => {
-                let outcome = Outcome::Refused { error, message };
-                self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
-            }
+            Err(refusal) => self.return_to(call, refusal.into(), NO_PAYLOAD, now),
         }
+    }
+}
+
+impl Context {
+    /// Every check that can refuse a call: URI, permission, limits, then registration (BP-CALL-01).
+    fn route_call(
+        &mut self,
+        session: &mut Session,
+        call: &Call<'_>,
+    ) -> Result<(Picked, Terms), Refused> {
+        let (procedure, exact) = (&*call.procedure, MatchPolicy::Exact);
+        let recalled = session.permissions.recall(self.id, Action::Call, procedure, exact);
+        let terms = match recalled {
+            // Only what is valid is remembered.
+            Some(decided) => decided?,
+            None => {
+                check_uri(&session.realm, procedure, self.limits().uri_bytes)?;
+                self.decide(session, Asked(Action::Call, procedure), exact)?
+            }
+        };
+        if session.calls.len() >= self.limits().calls_per_session {
+            return Err(TOO_MANY_CALLS.into());
+        }
+        // Borrowed: every shard would write to the count of the realm's references.
+        let realm = &session.realm;
+        check_disclosure(&realm.settings, &call.options, terms)?;
+        self.work.charge(PATTERN_UNITS * realm.procedures.look_ups(procedure));
+        let random = || self.rng.random();
+        let picked = realm.procedures.pick(procedure, random).map_err(|error| match error {
+            PickError::NoProcedure => NO_SUCH_PROCEDURE,
+            PickError::Busy => ALL_CALLEES_BUSY,
+        })?;
+        check_callee(&call.options, picked.traits)?;
+        Ok((picked, terms))
+    }
+
+    /// Whether there is room for what has to be kept of a call.
+    fn check_room(
+        &self,
+        session: &Session,
+        call: &Call<'_>,
+        traits: Traits,
+    ) -> Result<(), Refusal> {
+        let bytes = kept_bytes(call, traits);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let limits = self.limits();
+        let all = self.router.counters().iter().map(|c| c.kept_bytes.get()).sum::<u64>();
+        if session.kept_bytes + bytes > limits.kept_bytes_per_session
+            || all + bytes as u64 > limits.kept_total_bytes as u64
+        {
+            return Err(TOO_MUCH_KEPT);
+        }
+        Ok(())
     }
 }
 
@@ -241,7 +238,7 @@ impl Shard {
     /// fits is known only now.
     pub(super) fn bring_to_callee(
         &mut self,
-        slot: u32,
+        slot: Slot,
         message: &RouterMessage<'_>,
     ) -> Result<(), Refusal> {
         match self.send_if_it_fits(slot, message) {

@@ -1,26 +1,27 @@
 //! The further chunks of progressive calls, and those that come too late (AP-PCI).
 
-use super::super::broker::Refusal;
-use super::super::inbound::Violation;
 use super::super::mail::NO_PAYLOAD;
-use super::super::{Invoke, Outcome, Return, Shard};
+use super::super::requests::Refusal;
+use super::super::requests::Violation;
+use super::super::{Invoke, Shard};
 use super::call::CALLEE_BEHIND;
 use crate::clock::Millis;
-use crate::router::{RequestIdCheck, SessionRef};
+use crate::router::{RequestIdCheck, Slot};
+use crate::session::CallRef;
 use crate::wamp::{Call, CancelMode, Payload, RouterMessage, Value, WampError, code};
 
 impl Shard {
     /// Handles a CALL that is no new one; `None` if it is (AP-PCI-08).
     pub(super) fn continue_call(
         &mut self,
-        slot: u32,
+        slot: Slot,
         call: &Call<'_>,
         now: Millis,
     ) -> Option<Result<(), Violation>> {
-        let check = self.settings().request_ids;
-        let (shard, request) = (self.id, call.request);
+        let check = self.cx.settings().request_ids;
+        let request = call.request;
         let is_last = !call.options.progress;
-        let session = self.joined(slot);
+        let session = self.connections.joined_mut(slot);
         let Some(pending) = session.calls.get_mut(&request) else {
             let ended = session.ended_uploads.as_mut()?;
             let is_past = session.request_ids.is_past(request);
@@ -46,19 +47,17 @@ impl Shard {
         if !is_last {
             details.push(("progress".into(), Value::Bool(true)));
         }
-        let caller = SessionRef { session: session.id, slot, shard };
-        if let Err(refusal) = self.may_carry(callee.shard, &call.payload) {
+        let caller = self.cx.reference(slot, session.id);
+        if let Err(refusal) = self.cx.may_carry(callee.shard, &call.payload) {
             // An invocation with a gap is worthless.
             self.give_up(caller, request, CancelMode::KillNoWait, refusal);
             return Some(Ok(()));
         }
         let invoke = Invoke {
-            caller,
-            call: request,
+            call: CallRef { caller, request, serial },
             callee,
             registration,
             details,
-            serial,
             is_continuation: true,
             receive_progress: false,
             takes_passthru: false,
@@ -70,9 +69,9 @@ impl Shard {
 
     /// The callee's side of a further chunk; one for an invocation that is over is discarded.
     pub(super) fn handle_chunk(&mut self, invoke: &Invoke, payload: Payload<'_>, now: Millis) {
-        let Invoke { caller, call, callee, registration, serial, ref details, .. } = *invoke;
-        let Some(session) = self.find_mut(callee) else { return };
-        let found = session.invocations.of_call(caller.session, call, serial);
+        let Invoke { call, callee, registration, ref details, .. } = *invoke;
+        let Some(session) = self.connections.find_mut(callee) else { return };
+        let found = session.invocations.of_call(call.caller.session, call.request, call.serial);
         let Some((request, _)) = found else { return };
         let message = RouterMessage::Invocation { request, registration, details, payload };
         let sent = if self.is_choked(callee.slot, payload.weight()) {
@@ -80,11 +79,10 @@ impl Shard {
         } else {
             self.bring_to_callee(callee.slot, &message)
         };
-        let Err((error, message)) = sent else { return };
+        let Err(refusal) = sent else { return };
         // An invocation with a gap is worthless: the callee is told, and the call fails.
         self.interrupt(callee, request);
-        let outcome = Outcome::Refused { error, message };
-        self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
+        self.return_to(call, refusal.into(), NO_PAYLOAD, now);
     }
 }
 

@@ -1,8 +1,8 @@
 //! What an INVOCATION says besides its payload, and what it takes of a callee to be sent one.
 
-use super::super::broker::Refusal;
-use super::super::inbound::Violation;
 use super::super::mail::passthru_details;
+use super::super::requests::Refusal;
+use super::super::requests::Violation;
 use crate::authorization::Terms;
 use crate::router::{CallerDisclosure, Picked, RealmSettings, Traits};
 use crate::session::Session;

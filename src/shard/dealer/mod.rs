@@ -13,8 +13,8 @@ mod reroute;
 
 pub(super) use details::check_disclosure;
 
-use super::Shard;
-use super::broker::Refusal;
+use super::context::Context;
+use super::requests::Refusal;
 use crate::router::ShardId;
 use crate::wamp::{Payload, WampError};
 
@@ -22,14 +22,14 @@ pub(super) const NO_SUCH_PROCEDURE: Refusal =
     (WampError::NoSuchProcedure, "no procedure is registered that matches the called URI");
 pub(super) const CALLEE_LEFT: Refusal =
     (WampError::Canceled, "the callee left before it answered the call");
-/// See [`Shard::may_carry`].
+/// See [`Context::may_carry`].
 const TOO_MUCH_HELD: Refusal = (
     WampError::ResourceLimit,
     "too much waits on its way through the router to hold a payload of this size: try again later, \
      or send less at once",
 );
 
-impl Shard {
+impl Context {
     /// Whether the router has room for a payload that goes to a session of that shard.
     #[inline]
     fn may_carry(&self, to: ShardId, payload: &Payload<'_>) -> Result<(), Refusal> {

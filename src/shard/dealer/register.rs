@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::super::Shard;
 use super::super::authorize::{Asked, Refused};
-use super::super::broker::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
-use super::super::inbound::Violation;
+use super::super::context::Context;
+use super::super::requests::Violation;
+use super::super::requests::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
 use crate::authorization::Action;
 use crate::router::{
-    Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Traits,
+    Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Slot, Traits,
 };
-use crate::session::RegisteredPattern;
+use crate::session::{RegisteredPattern, Session};
 use crate::wamp::{
     Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
 };
@@ -18,15 +19,12 @@ use crate::wamp::{
 impl Shard {
     pub(in crate::shard) fn handle_register(
         &mut self,
-        slot: u32,
+        slot: Slot,
         register: &Register<'_>,
     ) -> Result<(), Violation> {
-        let session = self.accept_request(slot, register.request, Role::Callee, "REGISTER")?;
-        let id = session.id;
-        let features = session.roles.get(Role::Callee).unwrap_or_default();
-        let realm = Arc::clone(&session.realm);
-        let held = session.registrations.len();
-        if let Err(refused) = self.check_register(slot, &realm, held, register) {
+        let session = self.connections.joined_mut(slot);
+        self.cx.accept(session, register.request, Role::Callee, "REGISTER")?;
+        if let Err(refused) = check_register(&mut self.cx, session, register) {
             let asked = Asked(Action::Register, &register.procedure);
             self.refuse_request(slot, Some((code::REGISTER, register.request)), asked, refused);
             return Ok(());
@@ -35,24 +33,24 @@ impl Shard {
             self.refuse(slot, code::REGISTER, register.request, UNKNOWN_INVOKE);
             return Ok(());
         };
-        let policy = register.options.match_policy;
         let options = register.options;
+        let policy = options.match_policy;
         let traits = Traits {
-            features,
+            features: session.roles.get(Role::Callee).unwrap_or_default(),
             disclose_caller: options.disclose_caller,
             forward_timeout: options.forward_timeout,
         };
-        let session = SessionRef { session: id, slot, shard: self.id };
-        let callee = Callee { session, traits, concurrency: options.concurrency };
-        let now = self.wall_clock;
+        let realm = Arc::clone(&session.realm);
+        let member = self.cx.reference(slot, session.id);
+        let callee = Callee { session: member, traits, concurrency: options.concurrency };
+        let now = self.cx.wall_clock;
         match realm.procedures.register(&register.procedure, policy, invoke, callee, now) {
             Ok(Registered { registration, created }) => {
-                let created = created.map(|number| (number, &*register.procedure, policy, invoke));
-                self.announce_registration(&realm, session, registration, created);
                 let uri = register.procedure.as_ref().into();
-                let pattern = RegisteredPattern { uri, policy };
-                self.joined(slot).registrations.insert(registration, pattern);
-                self.counters.registrations.increment();
+                session.registrations.insert(registration, RegisteredPattern { uri, policy });
+                let created = created.map(|number| (number, &*register.procedure, policy, invoke));
+                self.announce_registration(&realm, member, registration, created);
+                self.cx.counters.registrations.increment();
                 let request = register.request;
                 self.answer(slot, &RouterMessage::Registered { request, registration });
             }
@@ -67,41 +65,19 @@ impl Shard {
         Ok(())
     }
 
-    /// Every check that can refuse a registration: URI, permission, then options and limits.
-    fn check_register(
-        &mut self,
-        slot: u32,
-        realm: &Realm,
-        held: usize,
-        register: &Register<'_>,
-    ) -> Result<(), Refused> {
-        let uri_bytes = self.settings().limits.uri_bytes;
-        let policy = register.options.match_policy;
-        check_pattern(realm, &register.procedure, policy, uri_bytes)?;
-        unreserved(&register.procedure)?;
-        self.authorize(slot, Asked(Action::Register, &register.procedure), policy)?;
-        let disclosure = realm.settings.caller_disclosure;
-        if register.options.disclose_caller && disclosure == CallerDisclosure::Forbid {
-            return Err(CALLERS_ARE_NOT_DISCLOSED.into());
-        }
-        if held >= self.settings().limits.registrations_per_session {
-            return Err(TOO_MANY_REGISTRATIONS.into());
-        }
-        Ok(())
-    }
-
     /// Pending invocations stay valid after UNREGISTER (BP-REG-02).
     pub(in crate::shard) fn handle_unregister(
         &mut self,
-        slot: u32,
+        slot: Slot,
         request: RequestId,
         registration: RegistrationId,
     ) -> Result<(), Violation> {
-        let session = self.accept_request(slot, request, Role::Callee, "UNREGISTER")?;
-        let (id, realm) = (session.id, Arc::clone(&session.realm));
+        let session = self.connections.joined_mut(slot);
+        self.cx.accept(session, request, Role::Callee, "UNREGISTER")?;
         match session.registrations.remove(&registration) {
             Some(pattern) => {
-                let leaver = SessionRef { session: id, slot, shard: self.id };
+                let realm = Arc::clone(&session.realm);
+                let leaver = self.cx.reference(slot, session.id);
                 self.leave_registration(&realm, leaver, registration, &pattern);
                 self.answer(slot, &RouterMessage::Unregistered { request });
             }
@@ -119,7 +95,7 @@ impl Shard {
         registration: RegistrationId,
         reason: Option<&str>,
     ) {
-        let Some(session) = self.find_mut(callee) else { return };
+        let Some(session) = self.connections.find_mut(callee) else { return };
         let announced = session.roles.has(Role::Callee, Feature::RegistrationRevocation);
         let Some(pattern) = session.registrations.remove(&registration) else { return };
         let realm = Arc::clone(&session.realm);
@@ -146,10 +122,30 @@ impl Shard {
     ) {
         let names = || vec![leaver.session.get().into(), registration.get().into()];
         let departure = realm.procedures.unregister(&pattern.uri, pattern.policy, leaver.session);
-        self.counters.registrations.subtract(1);
+        self.cx.counters.registrations.subtract(1);
         let topics = (MetaTopic::RegistrationOnUnregister, MetaTopic::RegistrationOnDelete);
         self.announce_departure(realm, leaver, departure, topics, names);
     }
+}
+
+/// Every check that can refuse a registration: URI, permission, then options and limits.
+fn check_register(
+    cx: &mut Context,
+    session: &mut Session,
+    register: &Register<'_>,
+) -> Result<(), Refused> {
+    let policy = register.options.match_policy;
+    check_pattern(&session.realm, &register.procedure, policy, cx.limits().uri_bytes)?;
+    unreserved(&register.procedure)?;
+    cx.authorize(session, Asked(Action::Register, &register.procedure), policy)?;
+    let disclosure = session.realm.settings.caller_disclosure;
+    if register.options.disclose_caller && disclosure == CallerDisclosure::Forbid {
+        return Err(CALLERS_ARE_NOT_DISCLOSED.into());
+    }
+    if session.registrations.len() >= cx.limits().registrations_per_session {
+        return Err(TOO_MANY_REGISTRATIONS.into());
+    }
+    Ok(())
 }
 
 const NO_SUCH_REGISTRATION: Refusal =

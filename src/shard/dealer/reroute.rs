@@ -1,101 +1,83 @@
 //! Call re-routing: what a callee cannot take goes to another one (AP-RRT).
 
-use std::sync::Arc;
-
-use super::super::broker::Refusal;
+use super::super::context::Context;
+use super::super::requests::Refusal;
 use super::super::timers::CallTimer;
 use super::super::{Invoke, Shard};
 use super::details::{check_callee, invocation_details, takes_progress};
 use crate::clock::Millis;
 use crate::router::{Picked, SessionRef, Traits};
-use crate::session::{PendingCall, Retained};
-use crate::wamp::{Feature, RequestId, Role, WampError, code};
+use crate::session::{CallRef, PendingCall, Session};
+use crate::wamp::{Feature, PayloadBuf, RequestId, Role, WampError, code};
 
 impl Shard {
     /// Routes a call again whose callee is unavailable. It keeps its deadline, and its place in
     /// the order of calls of this caller and another callee is lost: the specification wants that.
     pub(super) fn reroute(&mut self, caller: SessionRef, call: RequestId, now: Millis) {
-        let random = self.random();
-        let Some(session) = self.find_mut(caller) else { return };
-        let realm = Arc::clone(&session.realm);
-        let Some(pending) = session.calls.get_mut(&call) else { return };
-        let retained = pending.extra.as_mut().and_then(|extra| extra.retained.as_mut());
-        let next = retained.and_then(|Retained { registration, tour, .. }| {
-            realm.procedures.pick_another(*registration, tour, random)
-        });
-        let refusal = match next {
-            None => NOBODY_AVAILABLE,
-            Some(picked) => match self.route_again(caller, call, picked, now) {
-                Ok(()) => return,
-                Err(refusal) => refusal,
-            },
-        };
-        if self.end_call(caller, call).is_some() {
-            self.counters.call_errors_delivered.increment();
-            self.refuse(caller.slot, code::CALL, call, refusal);
+        let random = self.cx.random();
+        let Some(session) = self.connections.find_mut(caller) else { return };
+        let Some(mut pending) = session.calls.remove(&call) else { return };
+        match self.cx.route_again(session, (caller, call), &mut pending, random) {
+            Ok((invoke, payload)) => {
+                session.calls.insert(call, pending);
+                self.bring(invoke, payload.as_payload(), now);
+            }
+            Err(refusal) => {
+                self.cx.forget_call(session, caller, call, &pending);
+                self.cx.counters.call_errors_delivered.increment();
+                self.refuse(caller.slot, code::CALL, call, refusal);
+            }
         }
     }
+}
 
+impl Context {
+    /// Gives a call another callee, if there is one that can take it.
     fn route_again(
         &mut self,
-        caller: SessionRef,
-        call: RequestId,
-        picked: Picked,
-        now: Millis,
-    ) -> Result<(), Refusal> {
-        let strict_roles = self.settings().strict_roles;
-        let session = self.find_mut(caller).expect("the session was just looked up");
-        let mut pending = session.calls.remove(&call).expect("the call was just looked up");
-        let extra = pending.extra.as_mut().expect("a call to be routed again has been retained");
-        let retained = extra.retained.as_ref().expect("it has been retained");
+        session: &Session,
+        (caller, call): (SessionRef, RequestId),
+        pending: &mut PendingCall,
+        random: u64,
+    ) -> Result<(Invoke, PayloadBuf), Refusal> {
+        let Some(extra) = &mut pending.extra else { return Err(NOBODY_AVAILABLE) };
+        let Some(retained) = &mut extra.retained else { return Err(NOBODY_AVAILABLE) };
+        let procedures = &session.realm.procedures;
+        let picked = procedures.pick_another(retained.registration, &mut retained.tour, random);
+        let picked = picked.ok_or(NOBODY_AVAILABLE)?;
         // The deadline of the first INVOCATION holds, so the dealer watches it from here on.
         let traits = Traits { forward_timeout: false, ..picked.traits };
         let picked = Picked { traits, ..picked };
+        pending.callee = picked.callee;
+        pending.can_interrupt = traits.features.has(Feature::CallCanceling);
+        pending.can_reroute = traits.features.has(Feature::CallReroute);
         let options = &retained.options;
-        let checked = check_callee(options, traits);
-        let (procedure, terms) = (&retained.procedure, retained.terms);
-        let details = invocation_details(session, options, procedure, &picked, terms);
-        let receive_progress = takes_progress(options, traits, strict_roles);
-        let payload = retained.payload.clone();
-        let before = extra.deadline;
         let asked = (options.timeout_ms > 0).then(|| retained.since + options.timeout_ms);
-        let deadline = asked.filter(|asked| before.is_none_or(|before| *asked < before));
-        if deadline.is_some() {
-            (extra.deadline, extra.timeout_ms) = (deadline, options.timeout_ms);
-        }
-        let serial = pending.serial;
-        let features = traits.features;
-        let pending = PendingCall {
-            callee: picked.callee,
-            can_interrupt: features.has(Feature::CallCanceling),
-            can_reroute: features.has(Feature::CallReroute),
-            ..pending
-        };
-        let takes_passthru = session.roles.has(Role::Caller, Feature::PayloadPassthruMode);
-        session.calls.insert(call, pending);
-        if let Some(at) = deadline {
-            let timer = CallTimer { slot: caller.slot, session: caller.session, call };
-            if let Some(before) = before {
+        if let Some(at) = asked
+            && extra.deadline.is_none_or(|before| at < before)
+        {
+            let timer = CallTimer::of(caller, call);
+            if let Some(before) = extra.deadline.replace(at) {
                 self.timers.disarm_call(before, timer);
             }
             self.timers.arm_call(at, timer);
+            extra.timeout_ms = options.timeout_ms;
         }
-        checked?;
-        self.may_carry(picked.callee.shard, &payload.as_payload())?;
+        check_callee(options, traits)?;
+        self.may_carry(picked.callee.shard, &retained.payload.as_payload())?;
+        let details =
+            invocation_details(session, options, &retained.procedure, &picked, retained.terms);
         let invoke = Invoke {
-            caller,
-            call,
+            call: CallRef { caller, request: call, serial: pending.serial },
             callee: picked.callee,
             registration: picked.registration,
             details,
-            serial,
             is_continuation: false,
-            receive_progress,
-            takes_passthru,
+            receive_progress: takes_progress(options, traits, self.settings().strict_roles),
+            takes_passthru: session.roles.has(Role::Caller, Feature::PayloadPassthruMode),
             load: picked.load,
         };
-        self.bring(invoke, payload.as_payload(), now);
-        Ok(())
+        Ok((invoke, retained.payload.clone()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The arguments of a meta procedure, by position and by name, with their types checked.
 
-use super::super::broker::Refusal;
+use super::super::requests::Refusal;
 use crate::wamp::{
     Dict, MatchPolicy, RegistrationId, SessionId, SubscriptionId, UriRule, Value, WampError,
     is_valid_uri,

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::super::work::{LOOKUP_UNITS, PATTERN_UNITS};
-use super::super::{EventHead, Mail, Shard};
+use super::super::{EventHead, Shard};
 use super::details_of;
 use crate::router::{
-    Audience, Departure, Described, HeldMetaEvent, MetaTopic, Numbering, Realm, SessionRef,
-    ShardSet,
+    Audience, Departure, Described, Destinations, HeldMetaEvent, MetaTopic, Numbering, Realm,
+    SessionRef, Slot,
 };
 use crate::session::Session;
 use crate::wamp::{
@@ -41,23 +41,23 @@ impl MetaEvent {
 
 impl Shard {
     /// `wamp.session.on_join`.
-    pub(in crate::shard) fn announce_join(&mut self, slot: u32, session: &Session) {
+    pub(in crate::shard) fn announce_join(&mut self, slot: Slot, session: &Session) {
         let topic = MetaTopic::SessionOnJoin;
         let Some(number) = session.realm.feed.number(topic) else { return };
         let details = super::sessions::session_details(session.id, &session.profile);
         let (realm, args) = (Arc::clone(&session.realm), vec![Value::Dict(details)]);
         let excluded = Some(session.id);
-        let cause = SessionRef { session: session.id, slot, shard: self.id };
-        let _unheard = self.router.held(self.id).hold_meta_event();
+        let cause = self.cx.reference(slot, session.id);
+        let _unheard = self.cx.held().hold_meta_event();
         self.send_home(MetaEvent { realm, number, topic, args, excluded, cause, _unheard });
     }
 
     /// `wamp.session.on_leave`.
-    pub(in crate::shard) fn announce_leave(&mut self, slot: u32, session: &Session) {
+    pub(in crate::shard) fn announce_leave(&mut self, slot: Slot, session: &Session) {
         let profile = &session.profile;
         let (authid, authrole) = ((&*profile.authid).into(), (&*profile.authrole).into());
         let args = || vec![session.id.get().into(), authid, authrole];
-        let leaver = SessionRef { session: session.id, slot, shard: self.id };
+        let leaver = self.cx.reference(slot, session.id);
         self.announce(&session.realm, leaver, MetaTopic::SessionOnLeave, args);
     }
 
@@ -70,7 +70,7 @@ impl Shard {
         created: Option<(u64, &str, MatchPolicy)>,
     ) {
         if let Some((number, uri, policy)) = created {
-            let details = details_of(subscription.get(), self.wall_clock, uri, policy);
+            let details = details_of(subscription.get(), self.cx.wall_clock, uri, policy);
             let args = vec![session.session.get().into(), Value::Dict(details)];
             self.announce_numbered(realm, session, MetaTopic::SubscriptionOnCreate, number, args);
         }
@@ -88,7 +88,7 @@ impl Shard {
     ) {
         if let Some((number, uri, policy, invoke)) = created {
             let (uri, invoke) = (uri.into(), Some(invoke));
-            let created = self.wall_clock;
+            let created = self.cx.wall_clock;
             let described = Described { uri, policy, invoke, created };
             let details = super::registrations::registration_details(registration, &described);
             let args = vec![session.session.get().into(), Value::Dict(details)];
@@ -138,34 +138,17 @@ impl Shard {
         args: Vec<Value>,
     ) {
         let (realm, excluded) = (Arc::clone(realm), None);
-        let _unheard = self.router.held(self.id).hold_meta_event();
+        let _unheard = self.cx.held().hold_meta_event();
         self.send_home(MetaEvent { realm, number, topic, args, excluded, cause, _unheard });
     }
 
     fn send_home(&mut self, event: MetaEvent) {
-        let home = event.realm.home(self.router.shard_count());
-        self.announced += 1;
-        if home == self.id {
-            self.local_mail.push(Mail::Meta(Box::new(event)));
-        } else {
-            let mut homes = ShardSet::default();
-            homes.insert(home);
-            self.mark_feeds(event.cause.slot, homes);
-            self.homebound.push((home, event));
+        let home = event.realm.home(self.cx.router.shard_count());
+        self.cx.work.note_announced();
+        if home != self.cx.id {
+            self.mark_feeds(event.cause.slot, Destinations::only(home));
         }
-    }
-
-    /// Puts meta events in the outboxes, once the event loop has sent what is in them: so what the
-    /// same turn published before, such as testaments, is everywhere first (AP-SMA-05). `false` if
-    /// there are none.
-    pub fn release_meta_events(&mut self) -> bool {
-        if self.homebound.is_empty() {
-            return false;
-        }
-        for (home, event) in std::mem::take(&mut self.homebound) {
-            self.post(home, Mail::Meta(Box::new(event)));
-        }
-        true
+        self.cx.post.send_home(home, event);
     }
 
     /// At the home shard: publishes the events whose turn has come, as far as the step allows. One
@@ -174,9 +157,9 @@ impl Shard {
     pub(in crate::shard) fn handle_meta_event(&mut self, event: MetaEvent) -> usize {
         let realm = event.realm.number();
         // What shards have for themselves does not queue between them.
-        let weight = if event.cause.shard == self.id { 0 } else { event.weight() };
-        debug_assert_eq!(event.realm.home(self.router.shard_count()), self.id);
-        let wait = self.begin_waiting(event.cause);
+        let weight = if event.cause.shard == self.cx.id { 0 } else { event.weight() };
+        debug_assert_eq!(event.realm.home(self.cx.router.shard_count()), self.cx.id);
+        let wait = self.unheard.begin(event.cause, &mut self.cx.post);
         self.event_orders.insert(event, weight, wait);
         self.publish_meta_events(realm);
         weight
@@ -190,23 +173,23 @@ impl Shard {
     }
 
     fn publish_meta_events(&mut self, realm: usize) {
-        while !self.work.is_step_over() {
+        while !self.cx.work.is_step_over() {
             let Some((event, wait)) = self.event_orders.pop(realm) else { return };
-            self.work.charge(LOOKUP_UNITS);
+            self.cx.work.charge(LOOKUP_UNITS);
             self.publish_meta_event(&event);
-            self.end_waiting(wait);
+            self.unheard.end(wait, &mut self.cx.post);
         }
         self.event_orders.interrupt(realm);
     }
 
     fn publish_meta_event(&mut self, event: &MetaEvent) {
         let uri = event.topic.uri();
-        let publication = PublicationId::from_random(self.random());
+        let publication = PublicationId::from_random(self.cx.random());
         let (fanouts, looked_up) = event.realm.topics.matches_counted(uri);
-        self.work.charge(PATTERN_UNITS * looked_up);
+        self.cx.work.charge(PATTERN_UNITS * looked_up);
         let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
-        if !self.may_hold(payload.weight()) {
-            self.counters.meta_events_dropped.increment();
+        if !self.cx.may_hold(payload.weight()) {
+            self.cx.counters.meta_events_dropped.increment();
             return;
         }
         let audience = Audience { excluded: event.excluded, lists: None };

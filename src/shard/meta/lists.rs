@@ -4,11 +4,12 @@
 //! One is made at a time, so that what is half made takes memory once. Whoever asked for one that
 //! waits, or takes longer than a step, is parked until it is answered.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::Shard;
-use super::super::broker::Refusal;
 use super::super::history::TOO_MANY_QUESTIONS;
+use super::super::requests::Refusal;
 use super::super::work::LOOKUP_UNITS;
 use super::registrations::NO_SUCH_REGISTRATION;
 use super::sessions::Kill;
@@ -18,7 +19,7 @@ use crate::wamp::{RegistrationId, SessionId, SubscriptionId, Value, code, heap_b
 
 /// A question under way.
 #[derive(Debug)]
-pub(in crate::shard) struct Survey {
+struct Survey {
     caller: Caller,
     subject: Subject,
     /// Everything was visited; what was found still has to be put in order and sent.
@@ -141,49 +142,61 @@ impl Subject {
     }
 }
 
+/// The surveys of a shard that take longer than a step, in the order in which they came.
+///
+/// Invariant: only the first has begun.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Surveys(VecDeque<Survey>);
+
+impl Surveys {
+    pub(in crate::shard) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(in crate::shard) fn check(&self) {
+        let mut waiting = self.0.iter().skip(1);
+        assert!(waiting.all(|survey| survey.subject.listed() == 0), "one answer is half made");
+        let is_counted = |survey: &Survey| survey.held.bytes() == survey.subject.weight();
+        assert!(self.0.iter().all(is_counted), "what is half made is counted");
+    }
+}
+
 impl Shard {
     /// Begins a survey, and answers it at once if it is short and none is under way.
     pub(super) fn survey(&mut self, caller: Caller, subject: Subject) -> Result<Answer, Refusal> {
         let weight = subject.weight();
-        if !self.may_hold(weight) {
+        if !self.cx.may_hold(weight) {
             return Err(TOO_MANY_QUESTIONS);
         }
-        let held = self.router.held(self.id).hold(weight);
+        let held = self.cx.held().hold(weight);
         let mut survey = Survey { caller, subject, is_gathered: false, held };
         if self.surveys.is_empty() && self.go_through(&mut survey)? {
             return Ok(survey.subject.into_answer());
         }
-        self.park(caller.session.slot);
-        self.surveys.push_back(survey);
+        self.connections.park(caller.session.slot);
+        self.surveys.0.push_back(survey);
         Ok(Answer::Later)
-    }
-
-    pub(in crate::shard) fn check_surveys(&self) {
-        let mut waiting = self.surveys.iter().skip(1);
-        assert!(waiting.all(|survey| survey.subject.listed() == 0), "one answer is half made");
-        let is_counted = |survey: &Survey| survey.held.bytes() == survey.subject.weight();
-        assert!(self.surveys.iter().all(is_counted), "what is half made is counted");
     }
 
     /// Goes on with the survey that came first. `false` if there is none.
     pub(in crate::shard) fn go_on_surveying(&mut self) -> bool {
-        let Some(mut survey) = self.surveys.pop_front() else { return false };
+        let Some(mut survey) = self.surveys.0.pop_front() else { return false };
         let caller = survey.caller;
         // Whoever has left wants no answer, and its tickets are forgotten.
-        if self.find(caller.session).is_none() {
+        if self.connections.find(caller.session).is_none() {
             return true;
         }
         match self.go_through(&mut survey) {
-            Ok(false) => self.surveys.push_front(survey),
+            Ok(false) => self.surveys.0.push_front(survey),
             Ok(true) => {
-                self.redeem(caller.session.slot);
+                self.connections.redeem(caller.session.slot);
                 if let Answer::Now(args, kwargs) = survey.subject.into_answer() {
                     self.send_late_result(caller, &args, &kwargs);
                 }
             }
             Err(refusal) => {
-                self.redeem(caller.session.slot);
-                self.counters.calls_refused.increment();
+                self.connections.redeem(caller.session.slot);
+                self.cx.counters.calls_refused.increment();
                 self.refuse(caller.session.slot, code::CALL, caller.request, refusal);
             }
         }
@@ -194,7 +207,7 @@ impl Shard {
     fn go_through(&mut self, survey: &mut Survey) -> Result<bool, Refusal> {
         let realm = self.realm_of(survey.caller);
         while !survey.is_gathered {
-            if self.work.is_step_over() {
+            if self.cx.work.is_step_over() {
                 return Ok(false);
             }
             survey.is_gathered = self.gather(&realm, survey)?;
@@ -203,14 +216,14 @@ impl Shard {
                 return Ok(false);
             }
         }
-        self.work.charge(survey.subject.listed() / ORDERED_PER_UNIT);
+        self.cx.work.charge(survey.subject.listed() / ORDERED_PER_UNIT);
         Ok(true)
     }
 
     /// Visits one piece of what is asked for. `true` if it was the last one.
     fn gather(&mut self, realm: &Arc<Realm>, survey: &mut Survey) -> Result<bool, Refusal> {
-        let limit = self.settings().limits.meta_list_items;
-        let most = self.work.left().clamp(1, PIECE);
+        let limit = self.cx.limits().meta_list_items;
+        let most = self.cx.work.left().clamp(1, PIECE);
         let (units, is_done) = match &mut survey.subject {
             Subject::Subscriptions(walk, found) => {
                 (realm.topics.list_on(walk, found, most), walk.is_done())
@@ -250,7 +263,7 @@ impl Shard {
                 (units + targets.len() * KILL_UNITS, walk.is_done())
             }
         };
-        self.work.charge(units + LOOKUP_UNITS);
+        self.cx.work.charge(units + LOOKUP_UNITS);
         // What is killed is killed, and its list is as long as it is.
         let is_kill = matches!(survey.subject, Subject::Kills { .. });
         if survey.subject.listed() > limit && !is_kill {

@@ -16,11 +16,11 @@ mod testaments;
 
 use super::Shard;
 use super::authorize::Asked;
-use super::broker::{Refusal, check_uri};
 use super::dealer::{NO_SUCH_PROCEDURE, check_disclosure};
+use super::requests::{Refusal, check_uri};
 use crate::authorization::{Action, Terms};
 use crate::codec;
-use crate::router::SessionRef;
+use crate::router::{SessionRef, Slot};
 use crate::wamp::{
     Call, Dict, MatchPolicy, Payload, RequestId, RouterMessage, Timestamp, Value, WampError, code,
 };
@@ -30,69 +30,43 @@ pub use sessions::Kill;
 pub use subscribers::{Roll, RollCall};
 
 pub(super) use args::{Arguments, id_of};
-pub(super) use lists::Survey;
+pub(super) use lists::Surveys;
 pub(super) use order::EventOrders;
 pub(super) use subscribers::Roster;
 
-/// The procedures of the router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MetaProcedure {
-    SessionCount,
-    SessionList,
-    SessionGet,
-    SessionKill,
-    SessionKillByAuthid,
-    SessionKillByAuthrole,
-    SessionKillAll,
-    AddTestament,
-    FlushTestaments,
-    RegistrationList,
-    RegistrationLookup,
-    RegistrationMatch,
-    RegistrationGet,
-    RegistrationListCallees,
-    RegistrationCountCallees,
-    RegistrationRemoveCallee,
-    SubscriptionList,
-    SubscriptionLookup,
-    SubscriptionMatch,
-    SubscriptionGet,
-    SubscriptionListSubscribers,
-    SubscriptionCountSubscribers,
-    SubscriptionRemoveSubscriber,
-    SubscriptionGetEvents,
-}
+/// What answers a call of a procedure of the router.
+type Procedure = fn(&mut Shard, Caller, Arguments<'_>) -> Result<Answer, Refusal>;
 
-impl MetaProcedure {
-    fn from_uri(uri: &str) -> Option<Self> {
-        Some(match uri.strip_prefix("wamp.")? {
-            "session.count" => Self::SessionCount,
-            "session.list" => Self::SessionList,
-            "session.get" => Self::SessionGet,
-            "session.kill" => Self::SessionKill,
-            "session.kill_by_authid" => Self::SessionKillByAuthid,
-            "session.kill_by_authrole" => Self::SessionKillByAuthrole,
-            "session.kill_all" => Self::SessionKillAll,
-            "session.add_testament" => Self::AddTestament,
-            "session.flush_testaments" => Self::FlushTestaments,
-            "registration.list" => Self::RegistrationList,
-            "registration.lookup" => Self::RegistrationLookup,
-            "registration.match" => Self::RegistrationMatch,
-            "registration.get" => Self::RegistrationGet,
-            "registration.list_callees" => Self::RegistrationListCallees,
-            "registration.count_callees" => Self::RegistrationCountCallees,
-            "registration.remove_callee" => Self::RegistrationRemoveCallee,
-            "subscription.list" => Self::SubscriptionList,
-            "subscription.lookup" => Self::SubscriptionLookup,
-            "subscription.match" => Self::SubscriptionMatch,
-            "subscription.get" => Self::SubscriptionGet,
-            "subscription.list_subscribers" => Self::SubscriptionListSubscribers,
-            "subscription.count_subscribers" => Self::SubscriptionCountSubscribers,
-            "subscription.remove_subscriber" => Self::SubscriptionRemoveSubscriber,
-            "subscription.get_events" => Self::SubscriptionGetEvents,
-            _ => return None,
-        })
-    }
+/// The procedures of the router. Those of [`crate::authorization::ADMINISTRATIVE`] ask for more
+/// than the permission to call them ([`Shard::authorized_realm`]).
+fn procedure(uri: &str) -> Option<Procedure> {
+    Some(match uri.strip_prefix("wamp.")? {
+        "session.count" => Shard::session_count,
+        "session.list" => Shard::session_list,
+        "session.get" => Shard::session_get,
+        "session.kill" => Shard::session_kill,
+        "session.kill_by_authid" => Shard::session_kill_by_authid,
+        "session.kill_by_authrole" => Shard::session_kill_by_authrole,
+        "session.kill_all" => Shard::session_kill_all,
+        "session.add_testament" => Shard::add_testament,
+        "session.flush_testaments" => Shard::flush_testaments,
+        "registration.list" => Shard::registration_list,
+        "registration.lookup" => Shard::registration_lookup,
+        "registration.match" => Shard::registration_match,
+        "registration.get" => Shard::registration_get,
+        "registration.list_callees" => Shard::list_callees,
+        "registration.count_callees" => Shard::count_callees,
+        "registration.remove_callee" => Shard::remove_callee,
+        "subscription.list" => Shard::subscription_list,
+        "subscription.lookup" => Shard::subscription_lookup,
+        "subscription.match" => Shard::subscription_match,
+        "subscription.get" => Shard::subscription_get,
+        "subscription.list_subscribers" => Shard::list_subscribers,
+        "subscription.count_subscribers" => Shard::count_subscribers,
+        "subscription.remove_subscriber" => Shard::remove_subscriber,
+        "subscription.get_events" => Shard::get_events,
+        _ => return None,
+    })
 }
 
 /// What a meta procedure returns.
@@ -124,15 +98,15 @@ pub(super) struct Caller {
 
 impl Shard {
     /// Answers a call of a reserved URI.
-    pub(super) fn handle_meta_call(&mut self, slot: u32, call: &Call<'_>) {
-        let session = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
+    pub(super) fn handle_meta_call(&mut self, slot: Slot, call: &Call<'_>) {
+        let session = self.cx.reference(slot, self.connections.joined(slot).id);
         let caller = Caller { session, request: call.request };
         match self.answer_meta_call(caller, call) {
             Ok(Answer::Now(args, kwargs)) => self.send_meta_result(caller, &args, &kwargs),
             Ok(Answer::Later) => {}
-            Ok(Answer::Denied) => self.counters.calls_refused.increment(),
+            Ok(Answer::Denied) => self.cx.counters.calls_refused.increment(),
             Err(refusal) => {
-                self.counters.calls_refused.increment();
+                self.cx.counters.calls_refused.increment();
                 self.refuse(slot, code::CALL, call.request, refusal);
             }
         }
@@ -140,49 +114,20 @@ impl Shard {
 
     fn answer_meta_call(&mut self, caller: Caller, call: &Call<'_>) -> Result<Answer, Refusal> {
         let realm = self.realm_of(caller);
-        check_uri(&realm, &call.procedure, self.settings().limits.uri_bytes)?;
+        check_uri(&realm, &call.procedure, self.cx.limits().uri_bytes)?;
         let asked = Asked(Action::Call, &call.procedure);
         let Some(terms) = self.permit(caller, asked, MatchPolicy::Exact) else {
             return Ok(Answer::Denied);
         };
-        let procedure = MetaProcedure::from_uri(&call.procedure).ok_or(NO_SUCH_PROCEDURE)?;
+        let procedure = procedure(&call.procedure).ok_or(NO_SUCH_PROCEDURE)?;
         check_disclosure(&realm.settings, &call.options, terms)?;
-        if call.payload.weight() > self.settings().limits.meta_call_bytes {
+        if call.payload.weight() > self.cx.limits().meta_call_bytes {
             return Err(TOO_LARGE);
         }
         // Values take more time than the bytes that they are read from.
-        self.work.charge(call.payload.weight() / VALUE_BYTES_PER_UNIT);
+        self.cx.work.charge(call.payload.weight() / VALUE_BYTES_PER_UNIT);
         let (args, kwargs) = codec::decode_payload(call.payload).map_err(|_| NO_PLAIN_PAYLOAD)?;
-        let args = Arguments::new(&args, &kwargs);
-        match procedure {
-            MetaProcedure::SessionCount => self.session_count(caller, args),
-            MetaProcedure::SessionList => self.session_list(caller, args),
-            MetaProcedure::SessionGet => self.session_get(caller, args),
-            MetaProcedure::SessionKill => self.session_kill(caller, args),
-            MetaProcedure::SessionKillByAuthid => self.session_kill_by_authid(caller, args),
-            MetaProcedure::SessionKillByAuthrole => self.session_kill_by_authrole(caller, args),
-            MetaProcedure::SessionKillAll => self.session_kill_all(caller, args),
-            MetaProcedure::AddTestament => self.add_testament(caller, args),
-            MetaProcedure::FlushTestaments => self.flush_testaments(caller, args),
-            MetaProcedure::RegistrationList => self.registration_list(caller),
-            MetaProcedure::RegistrationLookup => self.registration_lookup(caller, args),
-            MetaProcedure::RegistrationMatch => self.registration_match(caller, args),
-            MetaProcedure::RegistrationGet => self.registration_get(caller, args),
-            MetaProcedure::RegistrationListCallees => self.list_callees(caller, args),
-            MetaProcedure::RegistrationCountCallees => self.count_callees(caller, args),
-            MetaProcedure::RegistrationRemoveCallee => self.remove_callee(caller, args),
-            MetaProcedure::SubscriptionList => self.subscription_list(caller),
-            MetaProcedure::SubscriptionLookup => self.subscription_lookup(caller, args),
-            MetaProcedure::SubscriptionMatch => self.subscription_match(caller, args),
-            MetaProcedure::SubscriptionGet => self.subscription_get(caller, args),
-            MetaProcedure::SubscriptionListSubscribers => self.call_roll(caller, args, true),
-            MetaProcedure::SubscriptionCountSubscribers => self.call_roll(caller, args, false),
-            MetaProcedure::SubscriptionRemoveSubscriber => self.remove_subscriber(caller, args),
-            MetaProcedure::SubscriptionGetEvents if realm.histories.is_empty() => {
-                Err(NO_SUCH_PROCEDURE)
-            }
-            MetaProcedure::SubscriptionGetEvents => self.get_events(caller, args),
-        }
+        procedure(self, caller, Arguments::new(&args, &kwargs))
     }
 
     /// Decides about what a call of a meta procedure needs. If it is denied, the caller gets the
@@ -194,7 +139,8 @@ impl Shard {
         policy: MatchPolicy,
     ) -> Option<Terms> {
         let slot = caller.session.slot;
-        let decided = self.authorize(slot, asked, policy);
+        let session = self.connections.joined_mut(slot);
+        let decided = self.cx.authorize(session, asked, policy);
         decided
             .map_err(|denied| self.deny(slot, Some((code::CALL, caller.request)), asked, denied))
             .ok()
@@ -212,13 +158,13 @@ impl Shard {
         let details = Dict::new();
         let payload = Payload::Values { args, kwargs };
         let result = RouterMessage::Result { request, details: &details, payload };
-        let before = self.outbound.arena.len();
+        let before = self.cx.outbound.arena.len();
         let sent = self.send(slot, &result);
-        self.work.charge_bytes(2 * (self.outbound.arena.len() - before));
+        self.cx.work.charge_bytes(2 * (self.cx.outbound.arena.len() - before));
         match sent {
-            Ok(()) => self.counters.meta_calls_answered.increment(),
+            Ok(()) => self.cx.counters.meta_calls_answered.increment(),
             Err(_) => {
-                self.counters.calls_refused.increment();
+                self.cx.counters.calls_refused.increment();
                 self.refuse(slot, code::CALL, request, TOO_LARGE_FOR_CALLER);
             }
         }
@@ -264,3 +210,15 @@ const TOO_MANY_ITEMS: Refusal = (
 );
 const NO_PLAIN_PAYLOAD: Refusal =
     (WampError::InvalidArgument, "the router's own procedures take plain arguments");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authorization::ADMINISTRATIVE;
+
+    #[test]
+    fn what_needs_an_administrator_is_a_procedure() {
+        assert!(ADMINISTRATIVE.iter().all(|uri| procedure(uri).is_some()));
+        assert!(procedure("wamp.session.on_join").is_none() && procedure("session.get").is_none());
+    }
+}

@@ -1,6 +1,6 @@
 //! The registration meta API (AP-RMA). The router's own procedures are none of it (AP-RMA-03).
 
-use super::super::broker::Refusal;
+use super::super::requests::Refusal;
 use super::super::work::PATTERN_UNITS;
 use super::super::{Mail, Shard};
 use super::lists::{Found, Subject};
@@ -10,7 +10,11 @@ use crate::router::{Described, Listing, Walk};
 use crate::wamp::{Dict, RegistrationId, Value, WampError, is_reserved};
 
 impl Shard {
-    pub(super) fn registration_list(&mut self, caller: Caller) -> Result<Answer, Refusal> {
+    pub(super) fn registration_list(
+        &mut self,
+        caller: Caller,
+        _: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
         self.survey(caller, Subject::Registrations(Walk::new(), Listing::default()))
     }
 
@@ -31,7 +35,7 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         let uri = args.text(0, NO_PROCEDURE)?;
         let realm = self.realm_of(caller);
-        self.work.charge(PATTERN_UNITS * realm.procedures.look_ups(uri));
+        self.cx.work.charge(PATTERN_UNITS * realm.procedures.look_ups(uri));
         let found = realm.procedures.best_match(uri);
         Ok(Answer::one(id_or_null(found.filter(|_| !is_reserved(uri)))))
     }
@@ -55,10 +59,10 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         let realm = self.authorized_realm(caller)?;
         let (registration, session) = (args.registration(0)?, args.session(1)?);
-        let reason = args.reason(self.settings().limits.uri_bytes)?.map(Into::into);
+        let reason = args.reason(self.cx.limits().uri_bytes)?.map(Into::into);
         let callee = realm.procedures.callee(registration, session);
         let callee = callee.ok_or(NO_SUCH_REGISTRATION)?.ok_or(NO_SUCH_SESSION)?;
-        self.post(callee.shard, Mail::RevokeRegistration { callee, registration, reason });
+        self.cx.post.send(callee.shard, Mail::RevokeRegistration { callee, registration, reason });
         Ok(Answer::NOTHING)
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::broker::Refusal;
 use super::super::lifecycle::EndReason;
+use super::super::requests::Refusal;
 use super::super::{Mail, Shard};
 use super::lists::{Found, Subject, Whom};
 use super::{Answer, Arguments, Caller};
@@ -125,39 +125,39 @@ impl Shard {
 
     /// The GOODBYE's reason and message.
     fn last_words(&self, args: Arguments<'_>) -> Result<(Arc<str>, Arc<str>), Refusal> {
-        let reason = args.reason(self.settings().limits.uri_bytes)?;
+        let reason = args.reason(self.cx.limits().uri_bytes)?;
         let reason = reason.unwrap_or(CloseReason::Killed.uri());
         Ok((reason.into(), args.message()?.unwrap_or_default().into()))
     }
 
     pub(super) fn kill(&mut self, kill: Kill) {
         let (shard, mail) = (kill.session.shard, Mail::Kill(Box::new(kill)));
-        if shard == self.id {
+        if shard == self.cx.id {
             // There may be thousands: each waits for its turn.
-            self.post_later(mail);
+            self.mailbox.post_later(mail);
         } else {
-            self.post(shard, mail);
+            self.cx.post.send(shard, mail);
         }
     }
 
     /// At the session's shard. It may have ended meanwhile.
     pub(in crate::shard) fn handle_kill(&mut self, kill: &Kill, now: Millis) {
-        if self.find(kill.session).is_none() {
+        if self.connections.find(kill.session).is_none() {
             return;
         }
-        self.counters.sessions_killed.increment();
+        self.cx.counters.sessions_killed.increment();
         let end = if kill.all { EndReason::KilledWithAll } else { EndReason::Killed };
         let slot = kill.session.slot;
         self.say_goodbye(slot, end, &kill.reason, &kill.message, CloseCode::Normal, now);
     }
 
-    pub(super) fn realm_of(&mut self, caller: Caller) -> Arc<Realm> {
-        Arc::clone(&self.joined(caller.session.slot).realm)
+    pub(in crate::shard) fn realm_of(&self, caller: Caller) -> Arc<Realm> {
+        Arc::clone(&self.connections.joined(caller.session.slot).realm)
     }
 
     /// The caller's realm, if the caller may end there what belongs to others (AP-SMA-07).
     pub(super) fn authorized_realm(&mut self, caller: Caller) -> Result<Arc<Realm>, Refusal> {
-        let session = self.joined(caller.session.slot);
+        let session = self.connections.joined_mut(caller.session.slot);
         let role = &*session.profile.authrole;
         // Where there are rules, one that names the procedure has granted the call.
         let is_granted = matches!(session.permissions, Permissions::Rules(_));

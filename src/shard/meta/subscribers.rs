@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use slab::Slab;
 
-use super::super::broker::Refusal;
+use super::super::requests::Refusal;
 use super::super::work::LOOKUP_UNITS;
 use super::super::{Mail, Shard};
 use super::subscriptions::NO_SUCH_SUBSCRIPTION;
 use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS};
-use crate::router::{ShardId, ShardSet};
+use crate::router::{Destinations, ShardId};
 use crate::wamp::{Dict, SessionId, SubscriptionId, Value, WampError, code};
 
 /// The question of one shard to another.
@@ -114,8 +114,23 @@ impl Roster {
 }
 
 impl Shard {
-    /// `wamp.subscription.list_subscribers` and `count_subscribers`.
-    pub(super) fn call_roll(
+    pub(super) fn list_subscribers(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        self.call_roll(caller, args, true)
+    }
+
+    pub(super) fn count_subscribers(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        self.call_roll(caller, args, false)
+    }
+
+    fn call_roll(
         &mut self,
         caller: Caller,
         args: Arguments<'_>,
@@ -124,7 +139,7 @@ impl Shard {
         let subscription = args.subscription(0)?;
         self.shards_of(caller, subscription)?;
         let pending = self.roster.pending_of(caller.session.session);
-        if pending >= self.settings().limits.meta_questions_per_session {
+        if pending >= self.cx.limits().meta_questions_per_session {
             return Err(TOO_MANY_QUESTIONS);
         }
         self.roster.push(caller, subscription, wants_names);
@@ -133,15 +148,15 @@ impl Shard {
 
     /// The shards that have receivers of a subscription.
     fn shards_of(
-        &mut self,
+        &self,
         caller: Caller,
         subscription: SubscriptionId,
-    ) -> Result<ShardSet, Refusal> {
+    ) -> Result<Destinations, Refusal> {
         let realm = self.realm_of(caller);
         let described = realm.topics.get(subscription).ok_or(NO_SUCH_SUBSCRIPTION)?;
         let fanout = realm.topics.look_up(&described.uri, described.policy);
         let fanout = fanout.filter(|fanout| fanout.subscription == subscription);
-        fanout.map(|fanout| fanout.shards).ok_or(NO_SUCH_SUBSCRIPTION)
+        fanout.map(|fanout| fanout.to).ok_or(NO_SUCH_SUBSCRIPTION)
     }
 
     pub(in crate::shard) fn can_ask_further(&self) -> bool {
@@ -156,8 +171,8 @@ impl Shard {
         let Some((caller, subscription, wants_names)) = self.roster.waiting.pop_front() else {
             return false;
         };
-        self.work.charge(LOOKUP_UNITS);
-        if self.find(caller.session).is_none() {
+        self.cx.work.charge(LOOKUP_UNITS);
+        if self.connections.find(caller.session).is_none() {
             self.roster.forget(caller.session.session);
             return true;
         }
@@ -171,7 +186,7 @@ impl Shard {
             Ok(shards) => self.ask(caller, subscription, shards, wants_names),
             Err(refusal) => {
                 self.roster.forget(caller.session.session);
-                self.counters.calls_refused.increment();
+                self.cx.counters.calls_refused.increment();
                 self.refuse(caller.session.slot, code::CALL, caller.request, refusal);
             }
         }
@@ -182,45 +197,45 @@ impl Shard {
         &mut self,
         caller: Caller,
         subscription: SubscriptionId,
-        mut shards: ShardSet,
+        mut shards: Destinations,
         wants_names: bool,
     ) {
-        let awaited = shards.iter().count();
+        let awaited = shards.shards().count();
         let question = Question { caller, wants_names, awaited, count: 0, sessions: Vec::new() };
         let key = self.roster.questions.insert(question);
-        let call = RollCall { subscription, asker: self.id, key, wants_names };
+        let call = RollCall { subscription, asker: self.cx.id, key, wants_names };
         // Mail also to this shard: the result comes when the last one has answered.
-        for shard in shards.iter() {
-            self.post(shard, Mail::RollCall(call));
+        for shard in shards.shards() {
+            self.cx.post.send(shard, Mail::RollCall(call));
         }
-        shards.remove(self.id);
+        shards.remove(self.cx.id);
         self.mark_feeds(caller.session.slot, shards);
     }
 
     pub(in crate::shard) fn handle_roll_call(&mut self, call: RollCall) {
-        let slots = self.receivers.get(&call.subscription).map(|receivers| receivers.slots());
+        let slots = self.receivers.get(call.subscription).map(|receivers| receivers.slots());
         let slots = slots.unwrap_or_default();
         let count = slots.len();
-        self.work.charge(count);
+        self.cx.work.charge(count);
         let mut sessions = Vec::new();
-        if call.wants_names && count <= self.settings().limits.meta_list_items {
-            let ids = slots.iter().filter_map(|slot| self.connections[*slot as usize].session_id);
+        if call.wants_names && count <= self.cx.limits().meta_list_items {
+            let ids = slots.iter().filter_map(|slot| self.connections[*slot].session_id);
             sessions.extend(ids);
         }
-        self.post(call.asker, Mail::Roll(Roll { key: call.key, count, sessions }));
+        self.cx.post.send(call.asker, Mail::Roll(Roll { key: call.key, count, sessions }));
     }
 
     pub(in crate::shard) fn handle_roll(&mut self, roll: Roll) {
-        let limit = self.settings().limits.meta_list_items;
+        let limit = self.cx.limits().meta_list_items;
         let Some(question) = self.roster.answer(roll, limit) else { return };
         let Question { caller, wants_names, count, sessions, .. } = question;
-        if self.find(caller.session).is_none() {
+        if self.connections.find(caller.session).is_none() {
             return;
         }
         if !wants_names {
             self.send_late_result(caller, &[Value::UInt(count as u64)], &Dict::new());
         } else if count > limit {
-            self.counters.calls_refused.increment();
+            self.cx.counters.calls_refused.increment();
             self.refuse(caller.session.slot, code::CALL, caller.request, TOO_MANY_ITEMS);
         } else {
             let ids = sessions.iter().map(|session| session.get().into()).collect();
@@ -240,12 +255,12 @@ const TOO_MANY_QUESTIONS: Refusal = (
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::SessionRef;
+    use crate::router::{SessionRef, Slot};
     use crate::wamp::RequestId;
 
     fn question(number: u64, awaited: usize) -> Question {
         let session = SessionId::new(number).expect("a small number is an id");
-        let session = SessionRef { session, slot: 0, shard: ShardId(0) };
+        let session = SessionRef { session, slot: Slot::new(0), shard: ShardId(0) };
         let caller = Caller { session, request: RequestId::FIRST };
         Question { caller, wants_names: true, awaited, count: 0, sessions: Vec::new() }
     }

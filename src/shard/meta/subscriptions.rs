@@ -1,6 +1,6 @@
 //! The subscription meta API (AP-SUA), but for who subscribes: see `subscribers`.
 
-use super::super::broker::Refusal;
+use super::super::requests::Refusal;
 use super::super::work::PATTERN_UNITS;
 use super::super::{Mail, Shard};
 use super::lists::Subject;
@@ -10,7 +10,11 @@ use crate::router::{Listing, Walk};
 use crate::wamp::{SessionId, Value, WampError};
 
 impl Shard {
-    pub(super) fn subscription_list(&mut self, caller: Caller) -> Result<Answer, Refusal> {
+    pub(super) fn subscription_list(
+        &mut self,
+        caller: Caller,
+        _: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
         self.survey(caller, Subject::Subscriptions(Walk::new(), Listing::default()))
     }
 
@@ -32,7 +36,7 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         let uri = args.text(0, NO_TOPIC)?;
         let (found, looked_up) = self.realm_of(caller).topics.matches_counted(uri);
-        self.work.charge(found.len() + PATTERN_UNITS * looked_up);
+        self.cx.work.charge(found.len() + PATTERN_UNITS * looked_up);
         let ids: Vec<Value> = found.iter().map(|one| one.subscription.get().into()).collect();
         Ok(Answer::one(if ids.is_empty() { Value::Null } else { Value::List(ids) }))
     }
@@ -59,10 +63,10 @@ impl Shard {
         let realm = self.authorized_realm(caller)?;
         let subscription = args.subscription(0)?;
         let session: SessionId = args.session(1)?;
-        let reason = args.reason(self.settings().limits.uri_bytes)?.map(Into::into);
+        let reason = args.reason(self.cx.limits().uri_bytes)?.map(Into::into);
         realm.topics.get(subscription).ok_or(NO_SUCH_SUBSCRIPTION)?;
         let subscriber = realm.find(session).ok_or(NO_SUCH_SESSION)?;
-        self.post(subscriber.shard, Mail::Revoke { subscriber, subscription, reason });
+        self.cx.post.send(subscriber.shard, Mail::Revoke { subscriber, subscription, reason });
         Ok(Answer::NOTHING)
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::super::Shard;
 use super::super::authorize::Asked;
-use super::super::broker::{Refusal, check_disclosure, check_passthru, check_topic};
+use super::super::publication::{check_disclosure, check_passthru, check_topic};
+use super::super::requests::Refusal;
 use super::{Answer, Arguments, Caller};
 use crate::authorization::{Action, Terms};
 use crate::codec::{self, DecodeLimits};
+use crate::router::Slot;
 use crate::session::{Scope, Session, Testament};
 use crate::wamp::{
     ClientMessage, Dict, MatchPolicy, Payload, Publish, RequestId, Value, WampError,
@@ -25,10 +27,11 @@ impl Shard {
         let Some(terms) = self.permit(caller, asked, MatchPolicy::Exact) else {
             return Ok(Answer::Denied);
         };
-        let settings = &self.joined(caller.session.slot).realm.settings;
+        let settings = &self.connections.joined_mut(caller.session.slot).realm.settings;
         check_disclosure(settings, &testament.options, terms)?;
-        let limits = self.settings().limits;
-        let testaments = self.joined(caller.session.slot).testaments.get_or_insert_default();
+        let limits = self.cx.limits();
+        let testaments =
+            self.connections.joined_mut(caller.session.slot).testaments.get_or_insert_default();
         if testaments.len() >= limits.testaments_per_session {
             return Err(TOO_MANY_TESTAMENTS);
         }
@@ -45,7 +48,7 @@ impl Shard {
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
         let scope = scope(args)?;
-        if let Some(testaments) = &mut self.joined(caller.session.slot).testaments {
+        if let Some(testaments) = &mut self.connections.joined_mut(caller.session.slot).testaments {
             testaments.flush(scope);
         }
         Ok(Answer::NOTHING)
@@ -75,16 +78,16 @@ impl Shard {
             Some(Value::Dict(options)) => options,
             Some(_) => return Err(BAD_OPTIONS),
         };
-        let serializer = self.connections[caller.session.slot as usize].codec;
+        let serializer = self.connections[caller.session.slot].codec;
         let payload = Payload::Values { args: list, kwargs: dict };
         let bytes =
             codec::encode_publish(serializer, options, topic, payload).map_err(|_| BAD_OPTIONS)?;
-        let limits = self.settings().limits;
+        let limits = self.cx.limits();
         // Deeper by two levels than where it was within the CALL.
         let nesting = DecodeLimits { nesting: limits.nesting.saturating_add(2) };
         let message = codec::decode(serializer, &bytes, nesting).map_err(|_| BAD_OPTIONS)?;
         let ClientMessage::Publish(publish) = message else { return Err(BAD_OPTIONS) };
-        let session = self.joined(caller.session.slot);
+        let session = self.connections.joined_mut(caller.session.slot);
         let realm = Arc::clone(&session.realm);
         check_passthru(session, &publish.options).map_err(|_| BAD_OPTIONS)?;
         check_topic(&realm, &publish.topic, limits.uri_bytes)?;
@@ -97,7 +100,7 @@ impl Shard {
     /// Publishes what a session has left. It is out of routing already.
     pub(in crate::shard) fn publish_testament(
         &mut self,
-        slot: u32,
+        slot: Slot,
         session: &Session,
         testament: Testament,
     ) {
@@ -107,10 +110,10 @@ impl Shard {
             topic: (&*testament.topic).into(),
             payload: testament.payload.as_payload(),
         };
-        let has_room = self.may_hold(publish.payload.weight());
+        let has_room = self.cx.may_hold(publish.payload.weight());
         match self.authorize_testament(session, &publish).filter(|_| has_room) {
             Some(terms) => self.publish_for(slot, session, publish, terms),
-            None => self.counters.publications_refused.increment(),
+            None => self.cx.counters.publications_refused.increment(),
         }
     }
 
@@ -120,8 +123,8 @@ impl Shard {
         check_topic(&session.realm, topic, usize::MAX).ok()?;
         let permissions = &session.permissions;
         let mut effort = 0;
-        let decided = permissions.decide_last(self.id, Action::Publish, topic, &mut effort);
-        self.work.charge(effort);
+        let decided = permissions.decide_last(self.cx.id, Action::Publish, topic, &mut effort);
+        self.cx.work.charge(effort);
         match decided {
             Ok(terms) => {
                 let checked = check_disclosure(&session.realm.settings, &publish.options, terms);

@@ -14,7 +14,7 @@ use super::*;
 use crate::hash::HashSeed;
 use crate::router::{
     Audience, History, HistorySettings, HistoryStore, Identity, RealmSettings, RetainedEvent,
-    SessionRef, Settings, ShardId, StoredEvent,
+    SessionRef, Settings, ShardId, Slot, StoredEvent,
 };
 use crate::wamp::{Dict, PayloadBuf, PublicationId, RequestId, SessionId, Timestamp};
 
@@ -80,14 +80,14 @@ fn retain(router: &Router, topic: &str, number: u64) -> Vec<Record> {
     released.into_iter().chain(stored.entry.map(retained)).collect()
 }
 
-fn deposit(records: Vec<Record>, request: u64) -> (Vec<Deposit>, usize) {
+fn deposit(records: Vec<Record>, request: u64) -> Batch<Deposit> {
     let session = SessionId::new(1).unwrap();
     let receipt = Receipt {
-        publisher: SessionRef { session, slot: 0, shard: ShardId(0) },
+        publisher: SessionRef { session, slot: Slot::new(0), shard: ShardId(0) },
         request: RequestId::new(request).unwrap(),
         publication: publication(request),
     };
-    (vec![Deposit::new(records, Some(receipt), &Arc::default())], 1)
+    Batch { items: vec![Deposit::new(records, Some(receipt), &Arc::default())], weight: 1 }
 }
 
 /// Hands one deposit to the store, and gives whether it is saved.
