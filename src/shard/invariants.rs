@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::Shard;
+use super::broker::Receivers;
 use super::connection::Connection;
-use super::receivers::Receivers;
 use crate::router::Realm;
 
 impl Shard {

@@ -8,12 +8,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::connection::Connection;
-use super::outbound::{Outbound, Queued};
+use super::super::connection::Connection;
+use super::super::outbound::{Outbound, Queued};
+use super::super::unheard::Wait;
+use super::super::work::LOOKUP_UNITS;
+use super::super::{Event, EventHead, Mail, SendError, Shard};
 use super::receivers::DeliveryId;
-use super::unheard::Wait;
-use super::work::LOOKUP_UNITS;
-use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::{self, Codec};
 use crate::hash::Map;
 use crate::router::{Fanout, Held, HeldCount, SessionRef, Slot};
@@ -24,15 +24,15 @@ use crate::wamp::{
 
 /// A publication on its way to local receivers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outgoing<'a> {
-    pub(super) head: &'a EventHead,
-    pub(super) topic: &'a str,
-    pub(super) fanouts: &'a [Fanout],
-    pub(super) payload: Payload<'a>,
+pub(in crate::shard) struct Outgoing<'a> {
+    pub(in crate::shard) head: &'a EventHead,
+    pub(in crate::shard) topic: &'a str,
+    pub(in crate::shard) fanouts: &'a [Fanout],
+    pub(in crate::shard) payload: Payload<'a>,
 }
 
 impl Event {
-    pub(super) fn as_outgoing(&self) -> Outgoing<'_> {
+    pub(in crate::shard) fn as_outgoing(&self) -> Outgoing<'_> {
         Outgoing {
             head: &self.head,
             topic: &self.topic,
@@ -44,7 +44,7 @@ impl Event {
 
 /// How far a delivery got.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(in crate::shard) struct Place {
     /// The fanout that is being served.
     fanout: usize,
     /// Where its receivers know this delivery by, if some of them have been served.
@@ -58,14 +58,14 @@ struct Transcoded([Option<Box<Result<PayloadBuf, SendError>>>; 3]);
 
 /// Whether a delivery is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(in crate::shard) enum Progress {
     Done,
     Interrupted,
 }
 
 /// A publication that waits to be delivered further.
 #[derive(Debug)]
-pub(super) struct Delivery {
+pub(in crate::shard) struct Delivery {
     event: Arc<Event>,
     place: Place,
     /// Rises from one to the next.
@@ -80,7 +80,7 @@ pub(super) struct Delivery {
 
 /// The deliveries that wait, by publisher; the router itself is `None`.
 #[derive(Debug)]
-pub(super) struct HeldDeliveries {
+pub(in crate::shard) struct HeldDeliveries {
     queues: Map<Option<SessionId>, VecDeque<Delivery>>,
     /// Publishers with deliveries, in the order of their turns.
     ring: VecDeque<Option<SessionId>>,
@@ -89,16 +89,16 @@ pub(super) struct HeldDeliveries {
 }
 
 impl HeldDeliveries {
-    pub(super) const fn new(queues: Map<Option<SessionId>, VecDeque<Delivery>>) -> Self {
+    pub(in crate::shard) const fn new(queues: Map<Option<SessionId>, VecDeque<Delivery>>) -> Self {
         Self { queues, ring: VecDeque::new(), last_number: 0, last_id: 0 }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::shard) fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }
 
     /// Publishers with deliveries.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::shard) fn len(&self) -> usize {
         self.ring.len()
     }
 
@@ -122,7 +122,7 @@ impl Shard {
     /// Delivers a publication that came from this shard, as far as it goes now. `make` makes it
     /// last longer than this step.
     #[inline]
-    pub(super) fn deliver_now(
+    pub(in crate::shard) fn deliver_now(
         &mut self,
         event: &Outgoing<'_>,
         make: impl FnOnce(&Arc<HeldCount>) -> Arc<Event>,
@@ -139,7 +139,7 @@ impl Shard {
 
     /// Delivers a publication that came by mail of this weight. Returns what the mail still counts
     /// for, in bytes, because it is held.
-    pub(super) fn deliver_mail(&mut self, event: Arc<Event>, weight: usize) -> usize {
+    pub(in crate::shard) fn deliver_mail(&mut self, event: Arc<Event>, weight: usize) -> usize {
         let publisher = event.head.publisher.map(|publisher| publisher.session);
         let mut place = Place::default();
         if !self.deliveries.is_behind(publisher)
@@ -169,7 +169,7 @@ impl Shard {
     }
 
     /// The publications that are held here, for the checks: how many bytes they count for.
-    pub(super) fn check_held(&self) {
+    pub(in crate::shard) fn check_held(&self) {
         let mut seen = Map::with_hasher(self.deliveries.queues.hasher().clone());
         let mut transcoded = 0;
         for delivery in self.deliveries.queues.values().flatten() {
@@ -192,7 +192,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn handle_pace(&mut self, publisher: SessionRef, waits: bool) {
+    pub(in crate::shard) fn handle_pace(&mut self, publisher: SessionRef, waits: bool) {
         // A session that has left cannot publish any more.
         if self.connections.find(publisher).is_none() {
             return;
@@ -206,7 +206,7 @@ impl Shard {
 
     /// Goes on with one held delivery. Returns the weight of the mail that it has brought to its
     /// end.
-    pub(super) fn go_on_delivering(&mut self) -> usize {
+    pub(in crate::shard) fn go_on_delivering(&mut self) -> usize {
         let Some(key) = self.deliveries.ring.pop_front() else { return 0 };
         let queue = self.deliveries.queues.get_mut(&key).expect("who has a turn has deliveries");
         let number = queue.front().expect("a queue is never empty").number;
