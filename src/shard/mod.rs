@@ -104,7 +104,7 @@ impl Shard {
             connections: Connections::new(id),
             receivers: ReceiverLists::new(hashers.map()),
             mailbox: Mailbox::default(),
-            deliveries: HeldDeliveries::new(hashers.map()),
+            deliveries: HeldDeliveries::new(&hashers),
             inquiries: Inquiries::default(),
             surveys: Surveys::default(),
             roster: Roster::default(),

@@ -1,6 +1,7 @@
 //! SUBSCRIBE, UNSUBSCRIBE and PUBLISH, up to the delivery of events to local receivers.
 
 mod delivery;
+mod held;
 mod history;
 mod publication;
 mod receivers;
@@ -29,7 +30,7 @@ use delivery::Outgoing;
 use publication::Author;
 use receivers::Left;
 
-pub(super) use delivery::HeldDeliveries;
+pub(super) use held::HeldDeliveries;
 pub(super) use publication::{check_disclosure, check_passthru, check_topic};
 pub(super) use receivers::{ReceiverLists, Receivers};
 
