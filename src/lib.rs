@@ -21,8 +21,8 @@
 //!
 //! 1. [`shard::Turn`] reads a socket. The transport finds a frame, the codec the message; the
 //!    payload stays a slice of what was read, its form checked once.
-//! 2. The shard checks it, and copies out of the topic table which subscriptions match and which
-//!    shards have receivers of them. No lock is held from here on.
+//! 2. The shard checks it, and copies out of the topic table which subscriptions match and at which
+//!    [`router::Destinations`] their receivers are. No lock is held from here on.
 //! 3. Every other shard with receivers gets one piece of mail that shares one [`shard::Event`].
 //! 4. For local receivers the frame is encoded once per serializer and framing, and each one
 //!    queues eight bytes that say where it lies. What is too much for a turn goes on in the next,

@@ -200,7 +200,7 @@ impl EventLoop {
             return Ok(true);
         }
         let output = Output {
-            joined: shard.frames_joined(),
+            joined: shard.frames_coalesced(),
             connections: shard.dirty_count(),
             is_pressing: self.turn.is_shutting_down()
                 || shard.has_jobs()

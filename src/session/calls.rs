@@ -44,8 +44,8 @@ pub struct CallExtra {
     /// From here on the callee may take so long, and again after each progressive result.
     pub timeout_ms: u64,
     pub upload: Option<Upload>,
-    pub retained: Option<Retained>,
-    /// Bytes that `upload` and `retained` are counted with.
+    pub rerouting: Option<Rerouting>,
+    /// Bytes that `upload` and `rerouting` are counted with.
     pub kept_bytes: usize,
 }
 
@@ -61,7 +61,7 @@ pub struct Upload {
 
 /// A call that may be routed again, with all that takes (AP-RRT).
 #[derive(Debug)]
-pub struct Retained {
+pub struct Rerouting {
     pub procedure: Box<str>,
     pub registration: RegistrationId,
     pub options: CallOptions,

@@ -16,7 +16,7 @@ use crate::wamp::{Call, MatchPolicy, RegistrationId, RequestId, Roles, SessionId
 
 pub use calls::{
     Answered, CallExtra, CallRef, EndedUploads, Invocations, PendingCall, PendingInvocation,
-    Retained, Upload,
+    Rerouting, Upload,
 };
 pub use permissions::{Decided, Denied, Permissions, Ruled};
 pub use request_ids::{RequestIds, SequenceError};

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::Shard;
+use super::broker::Receivers;
 use super::connection::Connection;
-use super::receivers::Receivers;
 use crate::router::Realm;
 
 impl Shard {
@@ -33,7 +33,7 @@ impl Shard {
             + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>();
         assert_eq!(timed, self.cx.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
-        self.check_held();
+        self.deliveries.check(&self.cx.router);
         self.inquiries.check(&self.cx.router);
         self.surveys.check();
     }

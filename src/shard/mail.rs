@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use super::meta::{Kill, MetaEvent, Roll, RollCall};
 use super::requests::Refusal;
 use crate::router::{
-    Audience, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, Numbering, Receipt,
-    SessionRef, Weighed,
+    Audience, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, MetaTopic, Numbering,
+    Realm, Receipt, SessionRef, ShardId, Weighed,
 };
 use crate::session::CallRef;
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
-    SessionId, SubscriptionId, WampError, arc_block, dict_heap_bytes, heap_block,
+    SessionId, SubscriptionId, Value, WampError, arc_block, dict_heap_bytes, heap_block, vec_block,
 };
 
 #[derive(Debug)]
@@ -237,6 +236,73 @@ impl Outcome {
             Self::Error { error, details } => heap_block(error.len()) + dict_heap_bytes(details),
             Self::Refused { .. } => 0,
         }
+    }
+}
+
+/// A meta event on its way to the realm's home shard.
+#[derive(Debug)]
+pub struct MetaEvent {
+    pub(super) realm: Arc<Realm>,
+    pub(super) number: u64,
+    pub(super) topic: MetaTopic,
+    pub(super) args: Vec<Value>,
+    /// The session that must not hear it: one does not see oneself join (AP-SMA-06).
+    pub(super) excluded: Option<SessionId>,
+    /// The session that it tells of.
+    pub(super) cause: SessionRef,
+    /// Counts it until it is published.
+    pub(super) _unheard: HeldMetaEvent,
+}
+
+impl MetaEvent {
+    /// Bytes of memory that it takes, in its box.
+    pub(super) fn weight(&self) -> usize {
+        let args = self.args.iter().map(Value::heap_bytes).sum::<usize>();
+        heap_block(size_of::<Self>()) + vec_block(&self.args) + args
+    }
+}
+
+/// To the shard of a session that is to be ended. It is out of the realm's list already.
+#[derive(Clone, Debug)]
+pub struct Kill {
+    pub session: SessionRef,
+    pub reason: Arc<str>,
+    /// For people; empty: none.
+    pub message: Arc<str>,
+    /// One of all: neither meta events of sessions nor testaments come of it (AP-SMA-03).
+    pub all: bool,
+}
+
+impl Kill {
+    /// Bytes that it owns besides itself; all kills of one request share them.
+    pub(super) fn heap_bytes(&self) -> usize {
+        heap_block(self.reason.len()) + heap_block(self.message.len())
+    }
+}
+
+/// To a shard with receivers of a subscription: who are they?
+#[derive(Clone, Copy, Debug)]
+pub struct RollCall {
+    pub(super) subscription: SubscriptionId,
+    pub(super) asker: ShardId,
+    /// Names the question at its asker.
+    pub(super) key: usize,
+    pub(super) wants_names: bool,
+}
+
+/// The answer to that.
+#[derive(Debug)]
+pub struct Roll {
+    pub(super) key: usize,
+    pub(super) count: usize,
+    /// Empty if only the count was asked for.
+    pub(super) sessions: Vec<SessionId>,
+}
+
+impl Roll {
+    /// Bytes of the list.
+    pub(super) const fn weight(&self) -> usize {
+        size_of_val(self.sessions.as_slice())
     }
 }
 

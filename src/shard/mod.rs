@@ -9,11 +9,9 @@ mod connection;
 mod connections;
 mod context;
 mod dealer;
-mod delivery;
 mod deposits;
 mod flush;
 mod hello;
-mod history;
 mod inbound;
 mod input;
 mod invariants;
@@ -28,10 +26,7 @@ mod mailbox;
 mod meta;
 mod outbound;
 mod post;
-mod publication;
-mod receivers;
 mod requests;
-mod retention;
 mod timeouts;
 mod timers;
 mod turn;
@@ -45,26 +40,26 @@ use crate::router::{Destinations, Router, ShardId, Slot};
 use crate::transport::TransportRules;
 use crate::wamp::{RouterMessage, Timestamp};
 
+use broker::{HeldDeliveries, ReceiverLists};
 use connection::Connection;
 use connections::Connections;
 use context::Context;
-use delivery::HeldDeliveries;
-use history::Inquiries;
 use joining::Joining;
 use lifecycle::Shutdown;
 use login::Logins;
 use mailbox::Mailbox;
-use meta::{EventOrders, Roster, Surveys};
+use meta::{EventOrders, Inquiries, Roster, Surveys};
 use outbound::SendError;
-use receivers::ReceiverLists;
 use timers::Owner;
 use unheard::Unheard;
 
 pub use input::InputStatus;
 pub use layer::LayerReport;
 pub use lifecycle::{Closing, EndReason};
-pub use mail::{Cancellation, Carried, Event, EventHead, Invoke, Mail, Outcome, Return};
-pub use meta::{Kill, MetaEvent, Roll, RollCall};
+pub use mail::{
+    Cancellation, Carried, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome, Return, Roll,
+    RollCall,
+};
 pub use turn::{Tick, Turn, Wire};
 
 /// One shard of a router.
@@ -109,7 +104,7 @@ impl Shard {
             connections: Connections::new(id),
             receivers: ReceiverLists::new(hashers.map()),
             mailbox: Mailbox::default(),
-            deliveries: HeldDeliveries::new(hashers.map()),
+            deliveries: HeldDeliveries::new(&hashers),
             inquiries: Inquiries::default(),
             surveys: Surveys::default(),
             roster: Roster::default(),
@@ -172,8 +167,8 @@ impl Shard {
     }
 
     /// How many frames so far joined others that waited for the same connection.
-    pub const fn frames_joined(&self) -> u64 {
-        self.cx.outbound.joined
+    pub const fn frames_coalesced(&self) -> u64 {
+        self.cx.outbound.coalesced
     }
 
     /// Where input of this connection went to since it was last found free to go on.

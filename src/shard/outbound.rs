@@ -48,7 +48,7 @@ pub(super) struct Outbound {
     /// Scratch space in which the frames of one write are put together.
     pub(super) gathered: Vec<u8>,
     /// Frames so far that found their connection marked already.
-    pub(super) joined: u64,
+    pub(super) coalesced: u64,
     /// Bytes written in this turn.
     pub(super) written: usize,
     /// Connections whose sockets are full, by the bytes that they have refused.
@@ -72,7 +72,7 @@ impl Outbound {
             unfit: Vec::new(),
             control: Vec::new(),
             gathered: Vec::new(),
-            joined: 0,
+            coalesced: 0,
             written: 0,
             slow: BTreeSet::new(),
             is_awaited: false,
@@ -309,7 +309,7 @@ impl Outbound {
     #[inline]
     pub(super) fn mark_dirty(&mut self, slot: Slot, connection: &mut Connection) {
         if connection.dirty {
-            self.joined += 1;
+            self.coalesced += 1;
         } else {
             connection.dirty = true;
             self.dirty.push_back(slot);

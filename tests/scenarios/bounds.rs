@@ -226,13 +226,13 @@ fn a_flood_of_pings_is_answered_at_once() {
     let mut network = network(1);
     let peer = Peer::join(&mut network, 0, Serializer::Json);
     network.settle();
-    let before = network.shard(0).frames_joined();
+    let before = network.shard(0).frames_coalesced();
     let pings = peer.link.ping(b"").repeat(10_000);
     network.push(peer.pipe, &pings);
     bounded_turns(&mut network, 0);
     let pongs = network.read(peer.pipe, usize::MAX);
     assert_eq!(pongs.len(), 2 * 10_000, "each is two bytes");
-    let queued = network.shard(0).frames_joined() - before;
+    let queued = network.shard(0).frames_coalesced() - before;
     assert!(queued < 50, "{queued} times something was queued");
 }
 

@@ -234,7 +234,7 @@ impl Shard {
             self.cx.timers.disarm_call(before, timer);
             self.cx.timers.arm_call(at, timer);
         }
-        if extra.retained.take().is_some() {
+        if extra.rerouting.take().is_some() {
             let bytes = std::mem::take(&mut extra.kept_bytes);
             self.cx.forget_kept(session, bytes);
         }

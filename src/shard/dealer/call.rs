@@ -18,7 +18,7 @@ use crate::authorization::{Action, Terms};
 use crate::clock::Millis;
 use crate::router::{PickError, Picked, Settings, Slot, Tour, Traits};
 use crate::session::{
-    CallExtra, CallRef, PendingCall, PendingInvocation, Retained, Session, Upload,
+    CallExtra, CallRef, PendingCall, PendingInvocation, Rerouting, Session, Upload,
 };
 use crate::wamp::{
     Call, Dict, Feature, MatchPolicy, Payload, Role, RouterMessage, Value, WampError, code,
@@ -268,7 +268,7 @@ fn call_extra(
     });
     let can_reroute = picked.traits.features.has(Feature::CallReroute);
     // The chunks of a progressive call are not kept, so it stays with its callee (AP-RRT-04).
-    let retained = (can_reroute && upload.is_none()).then(|| Retained {
+    let rerouting = (can_reroute && upload.is_none()).then(|| Rerouting {
         procedure: procedure(),
         registration,
         options: call.options.clone(),
@@ -282,7 +282,7 @@ fn call_extra(
         deadline,
         timeout_ms,
         upload,
-        retained,
+        rerouting,
         kept_bytes: kept_bytes(call, picked.traits),
     }
 }

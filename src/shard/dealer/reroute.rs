@@ -41,9 +41,9 @@ impl Context {
         random: u64,
     ) -> Result<(Invoke, PayloadBuf), Refusal> {
         let Some(extra) = &mut pending.extra else { return Err(NOBODY_AVAILABLE) };
-        let Some(retained) = &mut extra.retained else { return Err(NOBODY_AVAILABLE) };
+        let Some(rerouting) = &mut extra.rerouting else { return Err(NOBODY_AVAILABLE) };
         let procedures = &session.realm.procedures;
-        let picked = procedures.pick_another(retained.registration, &mut retained.tour, random);
+        let picked = procedures.pick_another(rerouting.registration, &mut rerouting.tour, random);
         let picked = picked.ok_or(NOBODY_AVAILABLE)?;
         // The deadline of the first INVOCATION holds, so the dealer watches it from here on.
         let traits = Traits { forward_timeout: false, ..picked.traits };
@@ -51,8 +51,8 @@ impl Context {
         pending.callee = picked.callee;
         pending.can_interrupt = traits.features.has(Feature::CallCanceling);
         pending.can_reroute = traits.features.has(Feature::CallReroute);
-        let options = &retained.options;
-        let asked = (options.timeout_ms > 0).then(|| retained.since + options.timeout_ms);
+        let options = &rerouting.options;
+        let asked = (options.timeout_ms > 0).then(|| rerouting.since + options.timeout_ms);
         if let Some(at) = asked
             && extra.deadline.is_none_or(|before| at < before)
         {
@@ -64,9 +64,9 @@ impl Context {
             extra.timeout_ms = options.timeout_ms;
         }
         check_callee(options, traits)?;
-        self.may_carry(picked.callee.shard, &retained.payload.as_payload())?;
+        self.may_carry(picked.callee.shard, &rerouting.payload.as_payload())?;
         let details =
-            invocation_details(session, options, &retained.procedure, &picked, retained.terms);
+            invocation_details(session, options, &rerouting.procedure, &picked, rerouting.terms);
         let invoke = Invoke {
             call: CallRef { caller, request: call, serial: pending.serial },
             callee: picked.callee,
@@ -77,7 +77,7 @@ impl Context {
             takes_passthru: session.roles.has(Role::Caller, Feature::PayloadPassthruMode),
             load: picked.load,
         };
-        Ok((invoke, retained.payload.clone()))
+        Ok((invoke, rerouting.payload.clone()))
     }
 }
 

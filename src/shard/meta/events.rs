@@ -4,40 +4,15 @@
 use std::sync::Arc;
 
 use super::super::work::{LOOKUP_UNITS, PATTERN_UNITS};
-use super::super::{EventHead, Shard};
+use super::super::{EventHead, MetaEvent, Shard};
 use super::details_of;
 use crate::router::{
-    Audience, Departure, Described, Destinations, HeldMetaEvent, MetaTopic, Numbering, Realm,
-    SessionRef, Slot,
+    Audience, Departure, Described, Destinations, MetaTopic, Numbering, Realm, SessionRef, Slot,
 };
 use crate::session::Session;
 use crate::wamp::{
-    Dict, InvokePolicy, MatchPolicy, Payload, PublicationId, RegistrationId, SessionId,
-    SubscriptionId, Value, heap_block, vec_block,
+    Dict, InvokePolicy, MatchPolicy, Payload, PublicationId, RegistrationId, SubscriptionId, Value,
 };
-
-/// A meta event on its way to the realm's home shard.
-#[derive(Debug)]
-pub struct MetaEvent {
-    pub(super) realm: Arc<Realm>,
-    pub(super) number: u64,
-    topic: MetaTopic,
-    args: Vec<Value>,
-    /// The session that must not hear it: one does not see oneself join (AP-SMA-06).
-    excluded: Option<SessionId>,
-    /// The session that it tells of.
-    pub(super) cause: SessionRef,
-    /// Counts it until it is published.
-    _unheard: HeldMetaEvent,
-}
-
-impl MetaEvent {
-    /// Bytes of memory that it takes, in its box.
-    pub(in crate::shard) fn weight(&self) -> usize {
-        let args = self.args.iter().map(Value::heap_bytes).sum::<usize>();
-        heap_block(size_of::<Self>()) + vec_block(&self.args) + args
-    }
-}
 
 impl Shard {
     /// `wamp.session.on_join`.

@@ -7,12 +7,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::super::Shard;
-use super::super::history::TOO_MANY_QUESTIONS;
 use super::super::requests::Refusal;
 use super::super::work::LOOKUP_UNITS;
+use super::super::{Kill, Shard};
+use super::history::TOO_MANY_QUESTIONS;
 use super::registrations::NO_SUCH_REGISTRATION;
-use super::sessions::Kill;
 use super::{Answer, Caller, TOO_MANY_ITEMS, listing};
 use crate::router::{Held, Listing, Member, Place, Realm, Walk};
 use crate::wamp::{RegistrationId, SessionId, SubscriptionId, Value, code, heap_block};

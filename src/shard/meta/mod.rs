@@ -6,6 +6,7 @@
 
 mod args;
 mod events;
+mod history;
 mod lists;
 mod order;
 mod registrations;
@@ -13,6 +14,8 @@ mod sessions;
 mod subscribers;
 mod subscriptions;
 mod testaments;
+
+use args::{Arguments, id_of};
 
 use super::Shard;
 use super::authorize::Asked;
@@ -25,11 +28,7 @@ use crate::wamp::{
     Call, Dict, MatchPolicy, Payload, RequestId, RouterMessage, Timestamp, Value, WampError, code,
 };
 
-pub use events::MetaEvent;
-pub use sessions::Kill;
-pub use subscribers::{Roll, RollCall};
-
-pub(super) use args::{Arguments, id_of};
+pub(super) use history::Inquiries;
 pub(super) use lists::Surveys;
 pub(super) use order::EventOrders;
 pub(super) use subscribers::Roster;

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::super::MetaEvent;
 use super::super::unheard::Wait;
-use super::events::MetaEvent;
 use crate::hash::{HashSeed, Map};
 
 /// The meta events of the realms whose home a shard is.

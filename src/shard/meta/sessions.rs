@@ -4,32 +4,14 @@ use std::sync::Arc;
 
 use super::super::lifecycle::EndReason;
 use super::super::requests::Refusal;
-use super::super::{Mail, Shard};
+use super::super::{Kill, Mail, Shard};
 use super::lists::{Found, Subject, Whom};
 use super::{Answer, Arguments, Caller};
 use crate::clock::Millis;
-use crate::router::{Profile, Realm, SessionRef, Walk};
+use crate::router::{Profile, Realm, Walk};
 use crate::session::Permissions;
 use crate::transport::CloseCode;
-use crate::wamp::{CloseReason, Dict, SessionId, Value, WampError, heap_block};
-
-/// To the shard of a session that is to be ended. It is out of the realm's list already.
-#[derive(Clone, Debug)]
-pub struct Kill {
-    pub session: SessionRef,
-    pub reason: Arc<str>,
-    /// For people; empty: none.
-    pub message: Arc<str>,
-    /// One of all: neither meta events of sessions nor testaments come of it (AP-SMA-03).
-    pub all: bool,
-}
-
-impl Kill {
-    /// Bytes that it owns besides itself; all kills of one request share them.
-    pub(in crate::shard) fn heap_bytes(&self) -> usize {
-        heap_block(self.reason.len()) + heap_block(self.message.len())
-    }
-}
+use crate::wamp::{CloseReason, Dict, SessionId, Value, WampError};
 
 impl Shard {
     pub(super) fn session_count(

@@ -10,37 +10,11 @@ use slab::Slab;
 
 use super::super::requests::Refusal;
 use super::super::work::LOOKUP_UNITS;
-use super::super::{Mail, Shard};
+use super::super::{Mail, Roll, RollCall, Shard};
 use super::subscriptions::NO_SUCH_SUBSCRIPTION;
 use super::{Answer, Arguments, Caller, TOO_MANY_ITEMS};
-use crate::router::{Destinations, ShardId};
+use crate::router::Destinations;
 use crate::wamp::{Dict, SessionId, SubscriptionId, Value, WampError, code};
-
-/// The question of one shard to another.
-#[derive(Clone, Copy, Debug)]
-pub struct RollCall {
-    subscription: SubscriptionId,
-    asker: ShardId,
-    /// Names the question at its asker.
-    key: usize,
-    wants_names: bool,
-}
-
-/// The answer.
-#[derive(Debug)]
-pub struct Roll {
-    key: usize,
-    count: usize,
-    /// Empty if only the count was asked for.
-    sessions: Vec<SessionId>,
-}
-
-impl Roll {
-    /// Bytes of the list.
-    pub(in crate::shard) const fn weight(&self) -> usize {
-        size_of_val(self.sessions.as_slice())
-    }
-}
 
 /// The questions of a shard that wait for answers.
 ///
@@ -255,7 +229,7 @@ const TOO_MANY_QUESTIONS: Refusal = (
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::{SessionRef, Slot};
+    use crate::router::{SessionRef, ShardId, Slot};
     use crate::wamp::RequestId;
 
     fn question(number: u64, awaited: usize) -> Question {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::Shard;
 use super::super::authorize::Asked;
-use super::super::publication::{check_disclosure, check_passthru, check_topic};
+use super::super::broker::{check_disclosure, check_passthru, check_topic};
 use super::super::requests::Refusal;
 use super::{Answer, Arguments, Caller};
 use crate::authorization::{Action, Terms};

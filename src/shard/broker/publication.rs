@@ -1,24 +1,28 @@
 //! What a PUBLISH may ask for, and what its events say of their publisher.
 
-use super::authorize::{Asked, Refused};
-use super::context::Context;
-use super::mail::passthru_details;
-use super::requests::{Refusal, Violation, check_uri, unreserved};
+use super::super::authorize::{Asked, Refused};
+use super::super::context::Context;
+use super::super::mail::passthru_details;
+use super::super::requests::{Refusal, Violation, check_uri, unreserved};
 use crate::authorization::{Action, Terms};
 use crate::router::{Audience, PublisherDisclosure, Realm, RealmSettings};
 use crate::session::Session;
 use crate::wamp::{Dict, Feature, MatchPolicy, Publish, PublishOptions, Role, WampError};
 
 /// What an event says of its publisher, the same for all subscriptions.
-pub(super) struct Author {
-    pub(super) audience: Audience,
+pub(in crate::shard) struct Author {
+    pub(in crate::shard) audience: Audience,
     /// `EVENT.Details` without `topic`.
-    pub(super) details: Dict,
+    pub(in crate::shard) details: Dict,
 }
 
 impl Author {
     #[inline]
-    pub(super) fn new(session: &Session, options: &mut PublishOptions, terms: Terms) -> Self {
+    pub(in crate::shard) fn new(
+        session: &Session,
+        options: &mut PublishOptions,
+        terms: Terms,
+    ) -> Self {
         let filter = options.filter.take();
         let audience = Audience::new(options.exclude_me.then_some(session.id), filter);
         let details = event_details(session, options, terms);
@@ -29,7 +33,7 @@ impl Author {
 impl Context {
     /// Every check of a PUBLISH that is answered with an ERROR.
     #[inline]
-    pub(super) fn check_publish(
+    pub(in crate::shard) fn check_publish(
         &mut self,
         session: &mut Session,
         publish: &Publish<'_>,
@@ -49,13 +53,20 @@ impl Context {
 }
 
 /// Whether clients may publish to `topic`, if they may publish at all.
-pub(super) fn check_topic(realm: &Realm, topic: &str, uri_bytes: usize) -> Result<(), Refusal> {
+pub(in crate::shard) fn check_topic(
+    realm: &Realm,
+    topic: &str,
+    uri_bytes: usize,
+) -> Result<(), Refusal> {
     check_uri(realm, topic, uri_bytes)?;
     unreserved(topic)
 }
 
 /// Refuses payload passthru to a client that did not announce it (AP-PPT-03).
-pub(super) fn check_passthru(session: &Session, options: &PublishOptions) -> Result<(), Violation> {
+pub(in crate::shard) fn check_passthru(
+    session: &Session,
+    options: &PublishOptions,
+) -> Result<(), Violation> {
     let role = Role::Publisher;
     let used = options.passthru.as_ref().is_some_and(|passthru| passthru.is_mode());
     if used && !session.roles.has(role, Feature::PayloadPassthruMode) {
@@ -65,7 +76,7 @@ pub(super) fn check_passthru(session: &Session, options: &PublishOptions) -> Res
 }
 
 /// Refuses a publisher that wants to be known where nobody may be (AP-PID-02).
-pub(super) fn check_disclosure(
+pub(in crate::shard) fn check_disclosure(
     settings: &RealmSettings,
     options: &PublishOptions,
     terms: Terms,

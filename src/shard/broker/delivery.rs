@@ -5,34 +5,30 @@
 //! turn. Later publications of the same publisher queue behind it, so that their order stays, and
 //! the publisher's input is parked wherever it lives: who published waits, and nobody else.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::connection::Connection;
-use super::outbound::{Outbound, Queued};
+use super::super::connection::Connection;
+use super::super::outbound::{Outbound, Queued};
+use super::super::work::LOOKUP_UNITS;
+use super::super::{Event, EventHead, Mail, SendError, Shard};
+use super::held::Delivery;
 use super::receivers::DeliveryId;
-use super::unheard::Wait;
-use super::work::LOOKUP_UNITS;
-use super::{Event, EventHead, Mail, SendError, Shard};
 use crate::codec::{self, Codec};
-use crate::hash::Map;
-use crate::router::{Fanout, Held, HeldCount, SessionRef, Slot};
+use crate::router::{Fanout, HeldCount, SessionRef, Slot};
 use crate::transport::{Framing, Span};
-use crate::wamp::{
-    Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SessionId, SubscriptionId,
-};
+use crate::wamp::{Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SubscriptionId};
 
 /// A publication on its way to local receivers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outgoing<'a> {
-    pub(super) head: &'a EventHead,
-    pub(super) topic: &'a str,
-    pub(super) fanouts: &'a [Fanout],
-    pub(super) payload: Payload<'a>,
+pub(in crate::shard) struct Outgoing<'a> {
+    pub(in crate::shard) head: &'a EventHead,
+    pub(in crate::shard) topic: &'a str,
+    pub(in crate::shard) fanouts: &'a [Fanout],
+    pub(in crate::shard) payload: Payload<'a>,
 }
 
 impl Event {
-    pub(super) fn as_outgoing(&self) -> Outgoing<'_> {
+    pub(in crate::shard) fn as_outgoing(&self) -> Outgoing<'_> {
         Outgoing {
             head: &self.head,
             topic: &self.topic,
@@ -44,85 +40,30 @@ impl Event {
 
 /// How far a delivery got.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(in crate::shard) struct Place {
     /// The fanout that is being served.
     fanout: usize,
     /// Where its receivers know this delivery by, if some of them have been served.
     begun: Option<DeliveryId>,
-    transcoded: Transcoded,
+    pub(super) transcoded: Transcoded,
 }
 
 /// The payload in serializers other than its own: made once for all subscriptions.
 #[derive(Debug, Default)]
-struct Transcoded([Option<Box<Result<PayloadBuf, SendError>>>; 3]);
+pub(super) struct Transcoded([Option<Box<Result<PayloadBuf, SendError>>>; 3]);
 
 /// Whether a delivery is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(in crate::shard) enum Progress {
     Done,
     Interrupted,
-}
-
-/// A publication that waits to be delivered further.
-#[derive(Debug)]
-pub(super) struct Delivery {
-    event: Arc<Event>,
-    place: Place,
-    /// Rises from one to the next.
-    number: u64,
-    /// What the mail that it came with counts for, in bytes.
-    weight: usize,
-    /// Counts what was transcoded.
-    transcoded: Held,
-    /// Of a meta event.
-    wait: Option<Wait>,
-}
-
-/// The deliveries that wait, by publisher; the router itself is `None`.
-#[derive(Debug)]
-pub(super) struct HeldDeliveries {
-    queues: Map<Option<SessionId>, VecDeque<Delivery>>,
-    /// Publishers with deliveries, in the order of their turns.
-    ring: VecDeque<Option<SessionId>>,
-    last_number: u64,
-    last_id: DeliveryId,
-}
-
-impl HeldDeliveries {
-    pub(super) const fn new(queues: Map<Option<SessionId>, VecDeque<Delivery>>) -> Self {
-        Self { queues, ring: VecDeque::new(), last_number: 0, last_id: 0 }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.ring.is_empty()
-    }
-
-    /// Publishers with deliveries.
-    pub(super) fn len(&self) -> usize {
-        self.ring.len()
-    }
-
-    /// Whether a publication must queue behind earlier ones. What the router itself says comes
-    /// behind whatever was published before.
-    fn is_behind(&self, publisher: Option<SessionId>) -> bool {
-        match publisher {
-            None => !self.ring.is_empty(),
-            Some(_) => !self.ring.is_empty() && self.queues.contains_key(&publisher),
-        }
-    }
-
-    /// Whether the first delivery of a queue is the oldest of all.
-    fn is_oldest(&self, number: u64) -> bool {
-        let firsts = self.queues.values().filter_map(VecDeque::front);
-        firsts.map(|first| first.number).min() == Some(number)
-    }
 }
 
 impl Shard {
     /// Delivers a publication that came from this shard, as far as it goes now. `make` makes it
     /// last longer than this step.
     #[inline]
-    pub(super) fn deliver_now(
+    pub(in crate::shard) fn deliver_now(
         &mut self,
         event: &Outgoing<'_>,
         make: impl FnOnce(&Arc<HeldCount>) -> Arc<Event>,
@@ -139,7 +80,7 @@ impl Shard {
 
     /// Delivers a publication that came by mail of this weight. Returns what the mail still counts
     /// for, in bytes, because it is held.
-    pub(super) fn deliver_mail(&mut self, event: Arc<Event>, weight: usize) -> usize {
+    pub(in crate::shard) fn deliver_mail(&mut self, event: Arc<Event>, weight: usize) -> usize {
         let publisher = event.head.publisher.map(|publisher| publisher.session);
         let mut place = Place::default();
         if !self.deliveries.is_behind(publisher)
@@ -154,32 +95,12 @@ impl Shard {
     #[cold]
     fn hold_delivery(&mut self, event: Arc<Event>, place: Place, weight: usize) {
         let publisher = event.head.publisher;
-        self.deliveries.last_number += 1;
         let transcoded = self.cx.held().hold(place.transcoded.heap_bytes());
         let wait = event.head.cause.map(|cause| self.unheard.begin(cause, &mut self.cx.post));
-        let number = self.deliveries.last_number;
-        let delivery = Delivery { event, place, number, weight, transcoded, wait };
-        let key = publisher.map(|publisher| publisher.session);
-        let queue = self.deliveries.queues.entry(key).or_default();
-        queue.push_back(delivery);
-        if queue.len() == 1 {
-            self.deliveries.ring.push_back(key);
+        let delivery = Delivery { event, place, weight, transcoded, wait };
+        if self.deliveries.hold(delivery) {
             self.pace(publisher, true);
         }
-    }
-
-    /// The publications that are held here, for the checks: how many bytes they count for.
-    pub(super) fn check_held(&self) {
-        let mut seen = Map::with_hasher(self.deliveries.queues.hasher().clone());
-        let mut transcoded = 0;
-        for delivery in self.deliveries.queues.values().flatten() {
-            seen.insert(Arc::as_ptr(&delivery.event) as usize, delivery.event.held_bytes());
-            assert_eq!(delivery.transcoded.bytes(), delivery.place.transcoded.heap_bytes());
-            transcoded += delivery.transcoded.bytes();
-        }
-        let found = seen.values().sum::<usize>() + transcoded;
-        assert!(self.cx.router.held_bytes() >= found, "what is held is counted");
-        assert_eq!(self.deliveries.ring.len(), self.deliveries.queues.len());
     }
 
     /// Tells the shard of a publisher to stop dealing with its input, or to go on.
@@ -192,7 +113,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn handle_pace(&mut self, publisher: SessionRef, waits: bool) {
+    pub(in crate::shard) fn handle_pace(&mut self, publisher: SessionRef, waits: bool) {
         // A session that has left cannot publish any more.
         if self.connections.find(publisher).is_none() {
             return;
@@ -206,29 +127,17 @@ impl Shard {
 
     /// Goes on with one held delivery. Returns the weight of the mail that it has brought to its
     /// end.
-    pub(super) fn go_on_delivering(&mut self) -> usize {
-        let Some(key) = self.deliveries.ring.pop_front() else { return 0 };
-        let queue = self.deliveries.queues.get_mut(&key).expect("who has a turn has deliveries");
-        let number = queue.front().expect("a queue is never empty").number;
-        if key.is_none() && !self.deliveries.is_oldest(number) {
-            self.deliveries.ring.push_back(key);
-            return 0;
-        }
-        let queue = self.deliveries.queues.get_mut(&key).expect("it was just there");
-        let mut delivery = queue.pop_front().expect("a queue is never empty");
-        let progress = self.deliver(&delivery.event.as_outgoing(), &mut delivery.place);
-        let queue = self.deliveries.queues.get_mut(&key).expect("delivering ends no queue");
+    pub(in crate::shard) fn go_on_delivering(&mut self) -> usize {
+        let Some(mut resumed) = self.deliveries.next() else { return 0 };
+        let Delivery { event, place, .. } = &mut resumed.delivery;
+        let progress = self.deliver(&event.as_outgoing(), place);
         if progress == Progress::Interrupted {
-            delivery.transcoded.resize(delivery.place.transcoded.heap_bytes());
-            queue.push_front(delivery);
-            self.deliveries.ring.push_back(key);
+            self.deliveries.interrupt(resumed);
             return 0;
         }
-        if queue.is_empty() {
-            self.deliveries.queues.remove(&key);
+        let (delivery, is_last) = self.deliveries.finish(resumed);
+        if is_last {
             self.pace(delivery.event.head.publisher, false);
-        } else {
-            self.deliveries.ring.push_back(key);
         }
         if let Some(wait) = delivery.wait {
             self.unheard.end(wait, &mut self.cx.post);
@@ -326,9 +235,9 @@ impl Shard {
         if next == part.end {
             return Progress::Done;
         }
-        self.deliveries.last_id += 1;
-        receivers.suspend(self.deliveries.last_id, next..part.end);
-        place.begun = Some(self.deliveries.last_id);
+        let delivery = self.deliveries.next_id();
+        receivers.suspend(delivery, next..part.end);
+        place.begun = Some(delivery);
         Progress::Interrupted
     }
 }
@@ -390,7 +299,7 @@ impl Frames<'_> {
 }
 
 impl Transcoded {
-    fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         let made = self.0.iter().flatten().filter_map(|made| made.as_ref().as_ref().ok());
         made.map(PayloadBuf::heap_bytes).sum()
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::work::LOOKUP_UNITS;
-use super::{SendError, Shard};
+use super::super::work::LOOKUP_UNITS;
+use super::super::{SendError, Shard};
 use crate::router::{Found, Horizon, Look, Record, RetainedEvent, Slot};
 use crate::session::Session;
 use crate::transport::Class;
@@ -12,7 +12,7 @@ use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
 impl Shard {
     /// Stores an event of the publisher, which is in `slot` or has departed, and gives its number
     /// on the realm. What is to be saved is recorded as a deposit.
-    pub(super) fn retain(
+    pub(in crate::shard) fn retain(
         &mut self,
         slot: Slot,
         departed: Option<&Session>,
@@ -42,7 +42,12 @@ impl Shard {
     ///
     /// `joins` says that the subscription is new to the session: what came so does not come a
     /// second time when the mail brings it. Else it may, since it is owed.
-    pub(super) fn send_retained(&mut self, slot: Slot, subscription: SubscriptionId, joins: bool) {
+    pub(in crate::shard) fn send_retained(
+        &mut self,
+        slot: Slot,
+        subscription: SubscriptionId,
+        joins: bool,
+    ) {
         let limits = &self.cx.router.settings.limits;
         let receivers = self.receivers.held(subscription);
         let (realm, policy) = (Arc::clone(&receivers.realm), receivers.policy);

@@ -13,17 +13,17 @@ use crate::router::{Horizon, Realm, Slot};
 use crate::wamp::{MatchPolicy, SubscriptionId};
 
 /// Names one delivery that was interrupted.
-pub(super) type DeliveryId = u64;
+pub(in crate::shard) type DeliveryId = u64;
 
 /// The local receivers of each subscription that has some.
 ///
 /// Invariant: no list is empty; the shard stands in the topic table exactly while there is one.
 #[derive(Debug)]
-pub(super) struct ReceiverLists(Map<SubscriptionId, Receivers>);
+pub(in crate::shard) struct ReceiverLists(Map<SubscriptionId, Receivers>);
 
 /// Who is left when a receiver has gone.
 #[derive(Debug)]
-pub(super) enum Left {
+pub(in crate::shard) enum Left {
     /// Others, on this realm.
     Others(Arc<Realm>),
     /// Nobody: this was the list.
@@ -31,31 +31,34 @@ pub(super) enum Left {
 }
 
 impl ReceiverLists {
-    pub(super) const fn new(lists: Map<SubscriptionId, Receivers>) -> Self {
+    pub(in crate::shard) const fn new(lists: Map<SubscriptionId, Receivers>) -> Self {
         Self(lists)
     }
 
     #[inline]
-    pub(super) fn get(&self, subscription: SubscriptionId) -> Option<&Receivers> {
+    pub(in crate::shard) fn get(&self, subscription: SubscriptionId) -> Option<&Receivers> {
         self.0.get(&subscription)
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, subscription: SubscriptionId) -> Option<&mut Receivers> {
+    pub(in crate::shard) fn get_mut(
+        &mut self,
+        subscription: SubscriptionId,
+    ) -> Option<&mut Receivers> {
         self.0.get_mut(&subscription)
     }
 
     /// The list of a subscription that some session of the shard holds.
-    pub(super) fn held(&self, subscription: SubscriptionId) -> &Receivers {
+    pub(in crate::shard) fn held(&self, subscription: SubscriptionId) -> &Receivers {
         self.get(subscription).expect(LISTED)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Receivers> {
+    pub(in crate::shard) fn iter(&self) -> impl Iterator<Item = &Receivers> {
         self.0.values()
     }
 
     /// Enters a receiver, in what `list` makes if it is the first one. Returns its position.
-    pub(super) fn join(
+    pub(in crate::shard) fn join(
         &mut self,
         subscription: SubscriptionId,
         slot: Slot,
@@ -68,7 +71,7 @@ impl ReceiverLists {
     }
 
     /// Takes a receiver out; see [`Receivers::leave`].
-    pub(super) fn leave(
+    pub(in crate::shard) fn leave(
         &mut self,
         subscription: SubscriptionId,
         position: u32,
@@ -85,12 +88,12 @@ impl ReceiverLists {
 
 /// The local receivers of one subscription, and what it is for.
 #[derive(Debug)]
-pub(super) struct Receivers {
-    pub(super) realm: Arc<Realm>,
-    pub(super) uri: Box<str>,
-    pub(super) policy: MatchPolicy,
+pub(in crate::shard) struct Receivers {
+    pub(in crate::shard) realm: Arc<Realm>,
+    pub(in crate::shard) uri: Box<str>,
+    pub(in crate::shard) policy: MatchPolicy,
     /// As far as that of any session of the list.
-    pub(super) horizon: Horizon,
+    pub(in crate::shard) horizon: Horizon,
     /// Each session of the list holds its own position in it.
     slots: Vec<Slot>,
     suspended: Vec<Suspended>,
@@ -106,21 +109,21 @@ struct Suspended {
 }
 
 impl Receivers {
-    pub(super) fn new(realm: Arc<Realm>, uri: &str, policy: MatchPolicy) -> Self {
+    pub(in crate::shard) fn new(realm: Arc<Realm>, uri: &str, policy: MatchPolicy) -> Self {
         let (slots, suspended) = (Vec::new(), Vec::new());
         Self { realm, uri: uri.into(), policy, horizon: Horizon::default(), slots, suspended }
     }
 
     #[inline]
-    pub(super) fn slots(&self) -> &[Slot] {
+    pub(in crate::shard) fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::shard) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::shard) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
@@ -154,14 +157,14 @@ impl Receivers {
     }
 
     /// Interrupts a delivery before the receiver at `part.start`.
-    pub(super) fn suspend(&mut self, delivery: DeliveryId, part: Range<usize>) {
+    pub(in crate::shard) fn suspend(&mut self, delivery: DeliveryId, part: Range<usize>) {
         debug_assert!(part.start <= part.end && part.end <= self.slots.len());
         let (next, end) = (part.start as u32, part.end as u32);
         self.suspended.push(Suspended { delivery, next, end });
     }
 
     /// Where a delivery goes on; `None` if its receivers have all left since.
-    pub(super) fn resume(&mut self, delivery: DeliveryId) -> Option<Range<usize>> {
+    pub(in crate::shard) fn resume(&mut self, delivery: DeliveryId) -> Option<Range<usize>> {
         let index = self.suspended.iter().position(|one| one.delivery == delivery)?;
         let Suspended { next, end, .. } = self.suspended.swap_remove(index);
         Some(next as usize..end as usize)

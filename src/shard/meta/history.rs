@@ -1,97 +1,24 @@
-//! Event history (AP-HIS) in this shard: what PUBLISH records, and `wamp.subscription.get_events`.
+//! `wamp.subscription.get_events` (AP-HIS): questions to histories, answered in pieces.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Shard;
-use super::authorize::Asked;
-use super::dealer::NO_SUCH_PROCEDURE;
-use super::meta::{Answer, Arguments, Caller, id_of};
-use super::requests::Refusal;
-use super::work::Work;
+use super::super::Shard;
+use super::super::authorize::Asked;
+use super::super::dealer::NO_SUCH_PROCEDURE;
+use super::super::requests::Refusal;
+use super::super::work::Work;
+use super::{Answer, Arguments, Caller, id_of};
 use crate::authorization::Action;
 use crate::codec::{self, Codec};
 use crate::router::{
-    Audience, Counters, Destination, Fanouts, Held, History, HistoryAnswer, Query, Realm, Receipt,
-    Record, Router, Scan, Slot, StoredEvent,
+    Counters, Held, History, HistoryAnswer, Query, Realm, Router, Scan, StoredEvent,
 };
 use crate::wamp::{
-    Dict, PayloadBuf, PublicationId, Publish, RouterMessage, SubscriptionId, Timestamp, Value,
-    WampError, code, heap_block,
+    PayloadBuf, PublicationId, SubscriptionId, Timestamp, Value, WampError, heap_block,
 };
 
 impl Shard {
-    /// Appends an event to every history among `fanouts`, unless its receivers are named by
-    /// session (AP-HIS-06). What durable histories have to save is recorded as a deposit.
-    #[cold] // A publication without history shall not pay for it.
-    pub(super) fn record(
-        &mut self,
-        realm: &Realm,
-        publish: &Publish<'_>,
-        (publication, audience, details): (PublicationId, &Audience, &Dict),
-        payload: PayloadBuf,
-        fanouts: &Fanouts,
-    ) {
-        if audience.names_sessions() {
-            return;
-        }
-        let event = Arc::new(StoredEvent {
-            timestamp: self.cx.wall_clock,
-            publication,
-            topic: publish.topic.as_ref().into(),
-            lists: audience.lists.clone(),
-            details: details.clone(),
-            payload,
-        });
-        for fanout in fanouts.iter().filter(|fanout| fanout.to.contains(Destination::Store)) {
-            let history = realm.histories.get(fanout.subscription);
-            let history = history.expect("only a history stands in the table as one");
-            let pushed = history.push(Arc::clone(&event));
-            self.cx.counters.history_events.increment();
-            self.cx.counters.history_evicted.add(pushed.dropped as u64);
-            if history.is_durable {
-                self.cx.deposits.record(Record::Event {
-                    history: Arc::clone(history),
-                    number: pushed.number,
-                    keep_from: pushed.keep_from,
-                    evicted: pushed.evicted,
-                    event: Arc::clone(&event),
-                });
-            }
-        }
-    }
-
-    /// Hands what the publication leaves on disk to the store; if it is to be acknowledged, that
-    /// waits until it is there.
-    #[cold]
-    pub(super) fn deposit(
-        &mut self,
-        slot: Slot,
-        publish: &Publish<'_>,
-        publication: PublicationId,
-    ) {
-        // Nobody waits for a testament, whose session is gone.
-        let receipt = publish.options.acknowledge.then(|| {
-            let publisher = self.cx.reference(slot, self.connections.joined_mut(slot).id);
-            Receipt { publisher, request: publish.request, publication }
-        });
-        self.cx.deposits.close(receipt, self.cx.router.held(self.cx.id));
-        self.connections[slot].feeds.insert(Destination::Store);
-    }
-
-    /// The store has saved an acknowledged publication, or could not.
-    pub(super) fn handle_stored(&mut self, receipt: Receipt, is_saved: bool) {
-        let Receipt { publisher, request, publication } = receipt;
-        if self.connections.find(publisher).is_none() {
-            return;
-        }
-        if is_saved {
-            self.answer(publisher.slot, &RouterMessage::Published { request, publication });
-        } else {
-            self.refuse(publisher.slot, code::PUBLISH, request, NOT_SAVED);
-        }
-    }
-
     /// `wamp.subscription.get_events` (AP-HIS-03 to AP-HIS-06): the events as `Arguments`, and
     /// `complete` and `is_limit_reached` as `ArgumentsKw`.
     ///
@@ -101,7 +28,7 @@ impl Shard {
     /// # Errors
     /// `wamp.error.no_such_procedure` on a realm without histories, `wamp.error.invalid_argument`
     /// and `wamp.error.no_such_subscription`.
-    pub(super) fn get_events(
+    pub(in crate::shard) fn get_events(
         &mut self,
         caller: Caller,
         args: Arguments<'_>,
@@ -203,7 +130,7 @@ impl Shard {
     }
 
     /// Goes on with the first inquiry of those that wait.
-    pub(super) fn go_on_inquiring(&mut self) {
+    pub(in crate::shard) fn go_on_inquiring(&mut self) {
         let Some(inquiry) = self.inquiries.next() else { return };
         let caller = inquiry.caller;
         // Whoever has left wants no answer, and its tickets are forgotten.
@@ -234,15 +161,15 @@ fn answer(realm: &Realm, events: Vec<Value>, complete: bool, is_limit_reached: b
 ///
 /// Invariant: only the first [`MOST_HALF_MADE`] have begun.
 #[derive(Debug, Default)]
-pub(super) struct Inquiries(VecDeque<Inquiry>);
+pub(in crate::shard) struct Inquiries(VecDeque<Inquiry>);
 
 impl Inquiries {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::shard) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// How many are half made.
-    pub(super) fn half_made(&self) -> usize {
+    pub(in crate::shard) fn half_made(&self) -> usize {
         self.0.len().min(MOST_HALF_MADE)
     }
 
@@ -267,7 +194,7 @@ impl Inquiries {
         self.0.pop_front()
     }
 
-    pub(super) fn check(&self, router: &Router) {
+    pub(in crate::shard) fn check(&self, router: &Router) {
         let mut waiting = self.0.iter().skip(MOST_HALF_MADE);
         assert!(waiting.all(|inquiry| inquiry.events.is_empty()), "few answers are half made");
         let held = self.0.iter().map(|inquiry| inquiry.held.bytes()).sum::<usize>();
@@ -277,7 +204,7 @@ impl Inquiries {
 
 /// A call of `wamp.subscription.get_events` under way.
 #[derive(Debug)]
-pub(super) struct Inquiry {
+pub(in crate::shard) struct Inquiry {
     caller: Caller,
     history: Arc<History>,
     scan: Scan,
@@ -443,15 +370,10 @@ const BAD_PUBLICATION: Refusal = bad_argument(
 );
 const NO_SUCH_SUBSCRIPTION: Refusal =
     (WampError::NoSuchSubscription, "no subscription on this realm has that id");
-pub(super) const TOO_MANY_QUESTIONS: Refusal = (
+pub(in crate::shard) const TOO_MANY_QUESTIONS: Refusal = (
     WampError::ResourceLimit,
     "too much waits in the router to hold this question until it is answered: try again later",
 );
-const NOT_SAVED: Refusal = (
-    WampError::Canceled,
-    "the router could not store the event durably; subscribers may have got it",
-);
-
 /// Answers of a shard that are half made at a time; other questions wait until their turn comes.
 const MOST_HALF_MADE: usize = 8;
 

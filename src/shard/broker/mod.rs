@@ -1,14 +1,18 @@
 //! SUBSCRIBE, UNSUBSCRIBE and PUBLISH, up to the delivery of events to local receivers.
 
+mod delivery;
+mod held;
+mod history;
+mod publication;
+mod receivers;
+mod retention;
+
 use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::authorize::{Asked, Refused};
 use super::context::Context;
-use super::delivery::Outgoing;
-use super::publication::{Author, check_passthru};
-use super::receivers::{Left, Receivers};
 use super::requests::{Refusal, TOO_MANY_SHAPES, Violation, check_pattern};
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
@@ -22,6 +26,13 @@ use crate::wamp::{
     Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, RequestId, Role,
     RouterMessage, Subscribe, SubscriptionId, WampError, code,
 };
+use delivery::Outgoing;
+use publication::Author;
+use receivers::Left;
+
+pub(super) use held::HeldDeliveries;
+pub(super) use publication::{check_disclosure, check_passthru, check_topic};
+pub(super) use receivers::{ReceiverLists, Receivers};
 
 impl Shard {
     pub(super) fn handle_subscribe(
