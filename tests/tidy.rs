@@ -24,20 +24,22 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 
 /// For each module, which others of the crate it may name. The order is that of the dependencies.
 const EDGES: &[(&str, &[&str])] = &[
+    ("address", &[]),
     ("clock", &[]),
     ("hash", &[]),
     ("limits", &[]),
     // Only to say of a payload in which serializer its bytes are.
     ("wamp", &["codec"]),
     ("codec", &["wamp"]),
-    ("transport", &["codec", "limits"]),
-    ("authentication", &["clock", "hash", "limits", "wamp"]),
+    ("transport", &["address", "codec", "limits"]),
+    ("authentication", &["address", "clock", "hash", "limits", "wamp"]),
     ("authorization", &["wamp"]),
-    ("router", &["authentication", "authorization", "hash", "limits", "wamp"]),
+    ("router", &["address", "authentication", "authorization", "clock", "hash", "limits", "wamp"]),
     ("session", &["authorization", "clock", "hash", "router", "wamp"]),
     (
         "shard",
         &[
+            "address",
             "authentication",
             "authorization",
             "clock",
@@ -54,13 +56,23 @@ const EDGES: &[(&str, &[&str])] = &[
     // how they lie to each other.
     (
         "config",
-        &["authentication", "authorization", "codec", "limits", "router", "transport", "wamp"],
+        &[
+            "address",
+            "authentication",
+            "authorization",
+            "codec",
+            "limits",
+            "router",
+            "transport",
+            "wamp",
+        ],
     ),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
     (
         "net",
         &[
+            "address",
             "authentication",
             "clock",
             "config",
@@ -76,7 +88,8 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
+    "address",
     "authentication",
     "authorization",
     "clock",

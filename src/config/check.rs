@@ -12,6 +12,7 @@ use super::{
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::router::MAX_WILDCARD_COMPONENTS;
+use crate::transport::ForwardedBy;
 use crate::wamp::{MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
 
 /// All findings, each with its key.
@@ -140,6 +141,7 @@ fn check_listener(listener: &Listener, path: &str, findings: &mut Findings) {
         findings.add(key("unix_mode"), Fault::ModeWithoutFile(listener.address.clone()));
     }
     check_tls(listener, path, findings);
+    check_proxies(listener, path, findings);
     if listener.name.as_ref().is_some_and(String::is_empty) {
         findings.add(key("name"), Fault::Empty("name".into()));
     }
@@ -165,6 +167,19 @@ fn check_tls(listener: &Listener, path: &str, findings: &mut Findings) {
     findings.add_if(!asks && !plain && listener.client_ca.is_some(), key("client_ca"), || {
         Fault::UnusedClientCa
     });
+}
+
+/// Who is believed, and what is read of them, belong together.
+fn check_proxies(listener: &Listener, path: &str, findings: &mut Findings) {
+    let reads_header = listener.forwarded != ForwardedBy::Off;
+    let nobody = listener.trusted_proxies.is_empty();
+    for (key, is_on) in [("proxy_protocol", listener.proxy_protocol), ("forwarded", reads_header)] {
+        findings.add_if(is_on && nobody, format!("{path}.{key}"), || Fault::NoProxies(key));
+    }
+    let idle = !nobody && !listener.proxy_protocol && !reads_header;
+    findings.add_if(idle, format!("{path}.trusted_proxies"), || Fault::UnusedProxies);
+    let unheard = reads_header && !listener.websocket;
+    findings.add_if(unheard, format!("{path}.forwarded"), || Fault::ForwardedWithoutHttp);
 }
 
 fn is_path(path: &str) -> bool {

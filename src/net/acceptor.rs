@@ -16,6 +16,7 @@ use super::listening::Listening;
 use super::mesh::{Mesh, Parcel};
 use super::socket::Socket;
 use super::tls::TlsContext;
+use crate::address::Address;
 use crate::config::{Config, ListenAddress, Listener, allowed_origins};
 use crate::router::ShardId;
 use crate::shard::Admission;
@@ -27,7 +28,9 @@ pub struct Accepted {
     pub(super) socket: Socket,
     pub(super) rules: Arc<TransportRules>,
     pub(super) tls: Option<Arc<TlsContext>>,
-    pub(super) peer: Box<str>,
+    /// A proxy says first for whom it speaks.
+    pub(super) has_preface: bool,
+    pub(super) peer: Address,
     pub(super) admission: Admission,
 }
 
@@ -63,6 +66,8 @@ struct Bound {
     listening: Listening,
     rules: Arc<TransportRules>,
     tls: Option<Arc<TlsContext>>,
+    /// Whether listed proxies say first for whom they speak.
+    has_prefaces: bool,
     /// Whether connections may wait there: no event tells of it again.
     is_ready: bool,
 }
@@ -150,7 +155,8 @@ impl Acceptor {
         let address = listening.address()?;
         listening.register(self.poll.registry(), Token(self.listeners.len()))?;
         let rules = Arc::new(rules(listener, config));
-        self.listeners.push(Bound { listening, rules, tls, is_ready: false });
+        let has_prefaces = listener.proxy_protocol;
+        self.listeners.push(Bound { listening, rules, tls, has_prefaces, is_ready: false });
         Ok(address)
     }
 
@@ -220,7 +226,7 @@ impl Acceptor {
         Ok(true)
     }
 
-    fn deal(&mut self, number: usize, socket: Socket, peer: Box<str>, dealt: &mut [Vec<Accepted>]) {
+    fn deal(&mut self, number: usize, socket: Socket, peer: Address, dealt: &mut [Vec<Accepted>]) {
         let taken = self.occupancy.total();
         if taken >= self.max_connections + refusals_at_once(self.max_connections) {
             self.dropped += 1; // Not even an answer: the socket is closed here.
@@ -231,7 +237,9 @@ impl Acceptor {
         let shard = self.occupancy.enter_emptiest();
         let bound = &self.listeners[number];
         let (rules, tls) = (Arc::clone(&bound.rules), bound.tls.clone());
-        dealt[usize::from(shard.0)].push(Accepted { socket, rules, tls, peer, admission });
+        let has_preface = bound.has_prefaces && rules.trusts(peer);
+        let accepted = Accepted { socket, rules, tls, has_preface, peer, admission };
+        dealt[usize::from(shard.0)].push(accepted);
     }
 
     fn tell(&mut self, error: &io::Error) {
@@ -277,6 +285,8 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         entrance: listener.entrance(),
         paths_apart,
         rawsocket_min_peer_bytes: listener.rawsocket_min_peer_bytes,
+        proxies: listener.trusted_proxies.clone(),
+        forwarded: listener.forwarded,
     }
 }
 

@@ -193,6 +193,8 @@ pub struct RealmSettings {
     /// What the sessions may do, by their roles.
     #[serde(rename = "role")]
     pub access: Access,
+    /// Whether `wamp.session.get` and `wamp.session.on_join` say where a session comes from.
+    pub disclose_peers: bool,
     /// The shape of the answers of `wamp.subscription.get_events` (AP-HIS-04).
     pub history_answer: HistoryAnswer,
     /// The patterns whose events are kept (AP-HIS-01).
@@ -227,6 +229,7 @@ impl Default for RealmSettings {
             caller_disclosure: CallerDisclosure::default(),
             admin_roles: Vec::new(),
             access: Access::Open,
+            disclose_peers: false,
             history_answer: HistoryAnswer::default(),
             histories: Vec::new(),
         }

@@ -6,12 +6,15 @@ use super::input::Input;
 use super::leaving::Leaving;
 use super::login::Applicant;
 use super::{Admission, Closing};
+use crate::address::Address;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::limits::Timeouts;
 use crate::router::ShardSet;
 use crate::session::Session;
-use crate::transport::{Framing, Output, Span, Stage, Transport, TransportRules, rawsocket};
+use crate::transport::{
+    Framing, Origin, Output, Span, Stage, Transport, TransportRules, rawsocket,
+};
 use crate::wamp::SessionId;
 
 #[derive(Debug)]
@@ -42,8 +45,10 @@ pub(super) struct Connection {
     pub(super) leaving: Option<Box<Leaving>>,
     pub(super) rules: Arc<TransportRules>,
     pub(super) admission: Admission,
-    /// Where the connection comes from, for logs and for the limit of failed logins.
-    pub(super) peer: Box<str>,
+    /// Where the connection comes from: for logs, limits and meta answers.
+    pub(super) peer: Address,
+    /// Nobody on the way to the router, or to a listed proxy, can read along: TLS or a Unix socket.
+    pub(super) is_confidential: bool,
     /// What tells the TLS channel from all others (RFC 9266, `tls-exporter`); `None` without one.
     pub(super) channel_id: Option<[u8; 32]>,
     /// Tells this connection from earlier ones in the same slot.
@@ -129,11 +134,13 @@ impl Clock {
 impl Connection {
     pub(super) fn new(
         rules: Arc<TransportRules>,
-        peer: Box<str>,
+        peer: Address,
         admission: Admission,
         generation: u32,
         now: Millis,
     ) -> Self {
+        let mut transport = Transport::new();
+        transport.believe(rules.trusts(peer));
         Self {
             output: Output::default(),
             session_id: None,
@@ -145,10 +152,11 @@ impl Connection {
             peer_limit_bytes: usize::MAX,
             refused: Refused::default(),
             events_dropped: 0,
-            transport: Transport::new(),
+            transport,
             input: Input::default(),
             phase: Phase::Negotiating,
             leaving: None,
+            is_confidential: rules.tls || peer == Address::UNIX,
             rules,
             admission,
             peer,
@@ -157,6 +165,14 @@ impl Connection {
             feeds: ShardSet::default(),
             clock: Clock::new(now),
         }
+    }
+
+    /// A listed proxy says for whom it speaks: that is who the peer is from now on.
+    pub(super) fn note_origin(&mut self, origin: Origin) {
+        let Origin { address, by_tls } = origin;
+        self.peer = address;
+        self.is_confidential = self.rules.tls || by_tls || address == Address::UNIX;
+        self.transport.believe(self.rules.trusts(address));
     }
 
     pub(super) fn session(&self) -> Option<&Session> {

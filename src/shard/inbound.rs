@@ -61,8 +61,9 @@ impl Shard {
 
     pub(super) fn handle_inbound(&mut self, slot: u32, inbound: Inbound<'_>, now: Millis) {
         match inbound {
-            Inbound::Opened { codec, framing, max_message_bytes } => {
+            Inbound::Opened { codec, framing, max_message_bytes, origin } => {
                 let connection = &mut self.connections[slot as usize];
+                origin.into_iter().for_each(|origin| connection.note_origin(*origin));
                 connection.codec = codec;
                 connection.framing = framing;
                 connection.peer_limit_bytes = max_message_bytes;
@@ -87,8 +88,10 @@ impl Shard {
         error: &TransportError,
         now: Millis,
     ) {
-        let connection = &self.connections[slot as usize];
+        let connection = &mut self.connections[slot as usize];
         if matches!(connection.phase, Phase::Negotiating) {
+            let origin = connection.transport.take_origin();
+            origin.into_iter().for_each(|origin| connection.note_origin(*origin));
             self.counters.connections_refused.increment();
             if self.log_budget.allow(now) {
                 let (peer, reason) = (&connection.peer, error.kind());

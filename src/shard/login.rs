@@ -11,7 +11,7 @@ use super::hello::Arrival;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::authentication::{
-    Address, Candidate, Check, Choice, Fresh, Limited, Login, Method, Refusal, Request, Verdict,
+    Candidate, Check, Choice, Fresh, Limited, Login, Method, Refusal, Request, Verdict,
 };
 use crate::clock::Millis;
 use crate::router::{Profile, Realm, SessionRef};
@@ -224,6 +224,7 @@ impl Shard {
             authprovider: "static",
             transport: connection.framing.transport_name(),
             serializer: connection.codec.as_str(),
+            peer: None,
         };
         let session = Some(session);
         self.welcome(slot, Arrival { realm, session, profile, roles, agent, authextra }, now);
@@ -234,8 +235,8 @@ impl Shard {
         let Applicant { login, realm, .. } = applicant;
         let name = &realm.settings.name;
         self.counters.logins_denied.increment();
-        let peer = &self.connections[slot as usize].peer;
-        self.router.failures().note(Address::of_peer(peer), name, &login.authid, now);
+        let peer = self.connections[slot as usize].peer;
+        self.router.failures().note(peer, name, &login.authid, now);
         if self.log_budget.allow(now) {
             let (authid, authmethod) = (quotable(&login.authid), login.method.as_str());
             tracing::info!(%peer, realm = %name, authid, authmethod, "login denied");
@@ -246,7 +247,7 @@ impl Shard {
 
     /// Refuses a login if too many have failed; it costs nothing then.
     fn is_limited(&mut self, slot: u32, realm: &Realm, authid: &str, now: Millis) -> bool {
-        let address = Address::of_peer(&self.connections[slot as usize].peer);
+        let address = self.connections[slot as usize].peer;
         let name = &realm.settings.name;
         let Some(limit) = self.router.failures().is_limited(address, name, authid, now) else {
             return false;

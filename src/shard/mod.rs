@@ -39,6 +39,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use slab::Slab;
 
+use crate::address::Address;
 use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::codec::Codec;
@@ -64,7 +65,7 @@ use unheard::Unheard;
 use work::Work;
 
 pub use input::InputStatus;
-pub use layer::LayerReport;
+pub use layer::{LayerFault, LayerNews, LayerReport};
 pub use lifecycle::{Closing, EndReason};
 pub use mail::{Batch, Cancellation, Carried, Event, EventHead, Invoke, Mail, Outcome, Return};
 pub use meta::{Kill, MetaEvent, Roll, RollCall};
@@ -223,11 +224,11 @@ impl Shard {
         self.wall_clock
     }
 
-    /// Takes in a new connection. `peer` is for logs only.
+    /// Takes in a new connection.
     pub(super) fn open(
         &mut self,
         rules: &Arc<TransportRules>,
-        peer: Box<str>,
+        peer: Address,
         admission: Admission,
         now: Millis,
     ) -> u32 {

@@ -1,6 +1,7 @@
 //! Why a transport ended: one enum, with a short name for counters and logs, and the WebSocket
 //! close code that belongs to it. The bytes of handshake refusals are written elsewhere.
 
+use super::proxy::ProxyFault;
 use super::{CloseCode, Stage};
 
 /// A fault of the peer that ends its connection.
@@ -10,6 +11,8 @@ pub enum TransportError {
     UnknownProtocol(u8),
     #[error("a TLS handshake came to a listener without TLS")]
     TlsOnPlainListener,
+    #[error(transparent)]
+    Proxy(#[from] ProxyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
     #[error("this listener does not accept RawSocket")]
@@ -40,6 +43,7 @@ impl TransportError {
         match self {
             Self::UnknownProtocol(_) => "unknown_protocol",
             Self::TlsOnPlainListener => "tls_on_plain_listener",
+            Self::Proxy(fault) => fault.kind(),
             Self::Tls(fault) => fault.kind(),
             Self::RawSocketDisabled => "rawsocket_disabled",
             Self::Http(refusal) => refusal.kind(),

@@ -7,11 +7,13 @@
 mod arena;
 mod backlog;
 mod error;
+mod forwarded;
 mod framing;
 mod http;
 mod http_answer;
 mod mask;
 mod output;
+mod proxy;
 pub mod rawsocket;
 mod rules;
 mod target;
@@ -22,7 +24,8 @@ pub use error::{HandshakeRefusal, HttpRefusal, TlsFault, TransportError, Violati
 pub use framing::{FrameStart, Framing};
 pub use mask::unmask;
 pub use output::{Class, Dropped, Output};
-pub use rules::{Entrance, Origins, PathRules, Stage, TransportRules, WayIn};
+pub use proxy::{MAX_PROXY_BYTES, Origin, ProxyFault, ProxyHeader, decode_proxy_header};
+pub use rules::{Entrance, ForwardedBy, Origins, PathRules, Stage, TransportRules, WayIn};
 pub use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::codec::Codec;
@@ -34,7 +37,13 @@ use self::websocket::WebSocket;
 pub enum Inbound<'a> {
     /// The transport is ready. `max_message_bytes` is what the peer takes in one message:
     /// 2^(9+L) on RawSocket (TR-RS-03), unlimited on WebSocket.
-    Opened { codec: Codec, framing: Framing, max_message_bytes: usize },
+    Opened {
+        codec: Codec,
+        framing: Framing,
+        max_message_bytes: usize,
+        /// For whom a listed proxy has asked.
+        origin: Option<Box<Origin>>,
+    },
     /// One whole WAMP message in the input, unmasked in place.
     Message(&'a [u8]),
     /// The same in a text message of a WebSocket, which was checked to be UTF-8.
@@ -58,16 +67,19 @@ pub struct Transport {
 
 #[derive(Debug)]
 enum State {
-    /// `scanned` bytes hold no end of an HTTP head.
     Negotiating {
+        /// So many bytes hold no end of an HTTP head.
         scanned: u32,
+        /// The peer is believed about whom it asks for.
+        is_proxy: bool,
     },
     WebSocket(WebSocket),
     RawSocket,
     /// The peer broke the rules: it is not heard any more, but may be told why.
     RawSocketBroken,
-    /// Refused or closed: whatever still arrives is thrown away, and nothing is sent.
-    Finished,
+    /// Refused or closed: whatever still arrives is thrown away, and nothing is sent. A listed
+    /// proxy may have said for whom it asked.
+    Finished(Option<Box<Origin>>),
 }
 
 /// A step's outcome inside this module.
@@ -80,8 +92,23 @@ enum Step<'a> {
 
 impl Transport {
     pub const fn new() -> Self {
-        let state = State::Negotiating { scanned: 0 };
+        let state = State::Negotiating { scanned: 0, is_proxy: false };
         Self { state, needed: 1, way_in: WayIn::LISTENER }
+    }
+
+    /// Whether the peer is believed about whom it asks for, from now on.
+    pub const fn believe(&mut self, believed: bool) {
+        if let State::Negotiating { is_proxy, .. } = &mut self.state {
+            *is_proxy = believed;
+        }
+    }
+
+    /// For whom a listed proxy has asked that was refused.
+    pub fn take_origin(&mut self) -> Option<Box<Origin>> {
+        match &mut self.state {
+            State::Finished(origin) => origin.take(),
+            _ => None,
+        }
     }
 
     /// Takes one step. `input` starts at a frame or handshake boundary, and holds the same bytes
@@ -108,20 +135,26 @@ impl Transport {
             return Ok(None);
         }
         let step = match &mut self.state {
-            State::Negotiating { scanned } => {
-                let way_in = &mut self.way_in;
-                match negotiate(input, scanned, way_in, rules, reply) {
+            State::Negotiating { scanned, is_proxy } => {
+                let by = if *is_proxy { rules.forwarded } else { ForwardedBy::Off };
+                let mut asker = Asker { by, origin: None, way_in: &mut self.way_in };
+                match negotiate(input, scanned, &mut asker, rules, reply) {
                     Ok((step, None)) => Ok(step),
                     Ok((step, Some(opened))) => {
                         self.state = opened;
                         Ok(step)
                     }
-                    Err(error) => Err(error),
+                    Err(error) => {
+                        self.state = State::Finished(asker.origin);
+                        Err(error)
+                    }
                 }
             }
             State::WebSocket(websocket) => websocket.decode(input, stage, rules, reply),
             State::RawSocket => rawsocket::decode(input, stage, rules, reply),
-            State::RawSocketBroken | State::Finished => Ok(Step::Done(offered, Inbound::Control)),
+            State::RawSocketBroken | State::Finished(_) => {
+                Ok(Step::Done(offered, Inbound::Control))
+            }
         };
         match step {
             Ok(Step::Done(consumed, inbound)) => {
@@ -157,7 +190,7 @@ impl Transport {
         match &self.state {
             State::WebSocket(websocket) => websocket.is_open(),
             State::RawSocket => true,
-            State::Negotiating { .. } | State::RawSocketBroken | State::Finished => false,
+            State::Negotiating { .. } | State::RawSocketBroken | State::Finished(_) => false,
         }
     }
 
@@ -167,7 +200,7 @@ impl Transport {
         match &self.state {
             State::WebSocket(websocket) => websocket.may_send(),
             State::RawSocket | State::RawSocketBroken => true,
-            State::Negotiating { .. } | State::Finished => false,
+            State::Negotiating { .. } | State::Finished(_) => false,
         }
     }
 
@@ -186,7 +219,7 @@ impl Transport {
         match &self.state {
             State::WebSocket(websocket) => websocket.encode_ping(payload, out),
             State::RawSocket => rawsocket::encode_control(rawsocket::PING, payload, out),
-            State::Negotiating { .. } | State::RawSocketBroken | State::Finished => {}
+            State::Negotiating { .. } | State::RawSocketBroken | State::Finished(_) => {}
         }
     }
 
@@ -196,7 +229,7 @@ impl Transport {
     pub fn encode_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
         match &mut self.state {
             State::WebSocket(websocket) => websocket.encode_close(code, reason, out),
-            state => *state = State::Finished,
+            state => *state = State::Finished(None),
         }
     }
 
@@ -228,7 +261,7 @@ impl Transport {
         match &mut self.state {
             State::WebSocket(websocket) => websocket.fail(),
             State::RawSocket => self.state = State::RawSocketBroken,
-            state => *state = State::Finished,
+            State::Negotiating { .. } | State::RawSocketBroken | State::Finished(_) => {}
         }
     }
 }
@@ -239,11 +272,20 @@ impl Default for Transport {
     }
 }
 
+/// What a request tells of its sender.
+struct Asker<'a> {
+    /// The header in which it is believed about whom it asks for.
+    by: ForwardedBy,
+    /// For whom it asks.
+    origin: Option<Box<Origin>>,
+    way_in: &'a mut WayIn,
+}
+
 /// The first byte decides (TR-RS-02); the new state comes with a finished handshake.
 fn negotiate(
     input: &[u8],
     scanned: &mut u32,
-    way_in: &mut WayIn,
+    asker: &mut Asker<'_>,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
 ) -> Result<(Step<'static>, Option<State>), TransportError> {
@@ -255,18 +297,20 @@ fn negotiate(
                 Ok((Step::Done(rawsocket::HEADER_BYTES, opened), Some(State::RawSocket)))
             }
         },
+        _ if proxy::is_proxy_header(input) => Err(ProxyFault::Unexpected.into()),
+        _ if proxy::may_be_signature(input) => Ok((Step::Need(input.len() + 1), None)),
         TLS_HANDSHAKE => Err(TransportError::TlsOnPlainListener),
         byte if byte.is_ascii_alphabetic() && rules.websocket => {
             let Some(head_bytes) = http::find_head(input, scanned, rules, reply)? else {
                 return Ok((Step::Need(input.len() + 1), None));
             };
-            let (codec, way) = http::upgrade(&input[..head_bytes], rules, reply)?;
-            *way_in = way;
+            let codec = http::upgrade(&input[..head_bytes], asker, rules, reply)?;
             let websocket = WebSocket::new(codec);
             let opened = Inbound::Opened {
                 codec,
                 framing: websocket.framing(),
                 max_message_bytes: usize::MAX,
+                origin: asker.origin.take(),
             };
             Ok((Step::Done(head_bytes, opened), Some(State::WebSocket(websocket))))
         }

@@ -13,6 +13,7 @@ mod logins;
 #[cfg(target_os = "linux")]
 mod memory;
 mod process;
+mod proxies;
 mod routing;
 mod running;
 mod slow;

@@ -101,7 +101,7 @@ fn ipv4_clients_keep_their_address() {
         let client = TcpStream::connect((host, address.port())).unwrap();
         // A connection on loopback is complete when `connect` returns.
         let (_, peer) = listening.accept().unwrap();
-        assert_eq!(*peer, client.local_addr().unwrap().to_string());
+        assert_eq!(peer, client.local_addr().unwrap().into());
     }
 }
 

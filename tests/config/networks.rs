@@ -1,0 +1,55 @@
+//! What a file may say about proxies, and what of it deserves a warning.
+
+use stentor::config::Warning;
+use stentor::transport::ForwardedBy;
+
+use crate::{check, read};
+
+fn listener(keys: &str) -> String {
+    format!("[[listener]]\nlisten = \"0.0.0.0:1\"\n{keys}\n")
+}
+
+#[test]
+fn proxies_are_listed() {
+    let keys = "trusted_proxies = [\"10.0.0.0/8\", \"::1\", \"unix\"]\nproxy_protocol = true\n\
+                forwarded = \"x-forwarded-for\"";
+    let config = read(&listener(keys));
+    let read = &config.listeners[0];
+    let proxies: Vec<_> = read.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "::1/128", "unix"]);
+    assert_eq!((read.proxy_protocol, read.forwarded), (true, ForwardedBy::XForwardedFor));
+    let summary = config.summary().to_string();
+    for words in ["PROXY protocol from 10.0.0.0/8 ::1/128 unix", "X-Forwarded-For from"] {
+        assert!(summary.contains(words), "{summary}");
+    }
+}
+
+#[test]
+fn proxies_that_cannot_be_meant_are_refused() {
+    let proxies =
+        |list: &str| listener(&format!("trusted_proxies = {list}\nproxy_protocol = true"));
+    check(&listener("proxy_protocol = true"), (3, 18), &["trusted_proxies = ["]);
+    check(&listener("forwarded = \"forwarded\""), (3, 13), &["trusted_proxies = ["]);
+    check(&listener("forwarded = \"x-forwarded\""), (3, 13), &["`x-forwarded-for`"]);
+    check(&listener("trusted_proxies = [\"unix\"]"), (3, 19), &["proxy_protocol = true"]);
+    check(&proxies("[\"10.0.0.1/8\"]"), (3, 19), &["8 bits count", "as zeros"]);
+    check(&proxies("[\"10.0.0.0/40\"]"), (3, 19), &["32 bits"]);
+    check(&proxies("[\"lb.example.org\"]"), (3, 19), &["is no network", "10.0.0.0/8"]);
+    let raw = "rawsocket = true\nwebsocket = false\nforwarded = \"forwarded\"\n\
+               trusted_proxies = [\"unix\"]";
+    check(&listener(raw), (5, 13), &["speaks no WebSocket"]);
+}
+
+#[test]
+fn who_believes_everybody_is_warned() {
+    let everybody = |address: &str, network: &str| {
+        let text = format!(
+            "[[listener]]\nlisten = \"{address}\"\nproxy_protocol = true\n\
+             trusted_proxies = [\"{network}\"]\n"
+        );
+        let warnings = read(&text).warnings();
+        warnings.iter().any(|warning| matches!(warning, Warning::EverybodyIsProxy(_)))
+    };
+    assert!(everybody("0.0.0.0:1", "0.0.0.0/0") && everybody("[::]:1", "::/0"));
+    assert!(!everybody("127.0.0.1:1", "0.0.0.0/0") && !everybody("0.0.0.0:1", "10.0.0.0/8"));
+}
