@@ -27,14 +27,18 @@ const EDGES: &[(&str, &[&str])] = &[
     ("address", &[]),
     ("clock", &[]),
     ("hash", &[]),
-    ("limits", &[]),
+    ("rate", &["clock"]),
+    ("limits", &["rate"]),
     // Only to say of a payload in which serializer its bytes are.
     ("wamp", &["codec"]),
     ("codec", &["wamp"]),
     ("transport", &["address", "codec", "limits"]),
     ("authentication", &["address", "clock", "hash", "limits", "wamp"]),
     ("authorization", &["wamp"]),
-    ("router", &["address", "authentication", "authorization", "clock", "hash", "limits", "wamp"]),
+    (
+        "router",
+        &["address", "authentication", "authorization", "clock", "hash", "limits", "rate", "wamp"],
+    ),
     ("session", &["authorization", "clock", "hash", "router", "wamp"]),
     (
         "shard",
@@ -46,6 +50,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "codec",
             "hash",
             "limits",
+            "rate",
             "router",
             "session",
             "transport",
@@ -78,6 +83,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "config",
             "hash",
             "limits",
+            "rate",
             "router",
             "shard",
             "storage",
@@ -88,7 +94,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "address",
     "authentication",
     "authorization",
@@ -96,6 +102,7 @@ const PURE: [&str; 12] = [
     "codec",
     "hash",
     "limits",
+    "rate",
     "router",
     "session",
     "shard",

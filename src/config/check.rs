@@ -349,6 +349,8 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.retained_bytes", limits.retained_bytes, QUEUE_BYTES, BYTES);
     findings.range("limits.meta_call_bytes", limits.meta_call_bytes, 512..=16 * MIB, BYTES);
     findings.range("limits.login_queue", limits.login_queue, COUNT, "");
+    let window = limits.handshake_failure_window_ms;
+    findings.range("limits.handshake_failure_window_ms", window, 1_000..=HOUR_MS, MILLISECONDS);
     let window = limits.login_failure_window_ms;
     findings.range("limits.login_failure_window_ms", window, 1_000..=HOUR_MS, MILLISECONDS);
     findings.range("limits.testament_bytes", limits.testament_bytes, 512..=16 * MIB, BYTES);

@@ -211,8 +211,11 @@ impl EventLoop {
     }
 
     fn take_in(&mut self, accepted: Accepted, now: Millis) {
-        let Accepted { mut socket, rules, tls, has_preface, peer, admission } = accepted;
+        let Accepted { mut socket, rules, tls, has_preface, peer, admission, seat } = accepted;
         let slot = self.turn.open(&mut self.links, &rules, peer, admission, now);
+        if seat.is_some() {
+            self.turn.give_seat(slot, seat);
+        }
         let registered = socket.register(self.poll.registry(), Token(slot as usize));
         let sockets = &mut self.links.sockets;
         if sockets.len() <= slot as usize {

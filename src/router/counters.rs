@@ -103,6 +103,8 @@ counters! {
     tls_handshakes_under_way: gauge,
     connections_opened: total,
     connections_refused: total,
+    /// Connections refused because of what their address has done: `limits.*_per_address`.
+    connections_crowded: total,
     /// TLS handshakes that succeeded.
     tls_handshakes: total,
     /// Those among them that resumed an earlier session.

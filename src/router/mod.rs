@@ -6,6 +6,7 @@
 mod audience;
 mod callees;
 mod counters;
+mod crowd;
 mod deposit;
 mod directory;
 mod held;
@@ -34,6 +35,7 @@ use crate::wamp::{SessionId, Timestamp, UriRule};
 pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
 pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
+pub use crowd::{Crowd, Crowded, Seat};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use directory::{Described, Listing};
 pub use held::{Held, HeldCount, HeldMetaEvent};
@@ -247,6 +249,9 @@ pub struct Router {
     held: Vec<Arc<HeldCount>>,
     /// Written by the thread of the store.
     storage_counters: Arc<Counters>,
+    /// Written by the acceptor.
+    acceptor_counters: Arc<Counters>,
+    crowd: Arc<Crowd>,
     seed: HashSeed,
     failures: Failures,
 }
@@ -270,8 +275,21 @@ impl Router {
         let counters = (0..shards).map(|_| Arc::default()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
-        let storage_counters = Arc::default();
-        Self { settings, realms: by_name, counters, held, storage_counters, seed, failures }
+        let limits = &settings.limits;
+        let crowd = Arc::new(Crowd::new(limits.crowd(), limits.connections, &seed));
+        let (storage_counters, acceptor_counters) = Default::default();
+        let realms = by_name;
+        Self {
+            settings,
+            realms,
+            counters,
+            held,
+            storage_counters,
+            acceptor_counters,
+            crowd,
+            seed,
+            failures,
+        }
     }
 
     pub fn shard_count(&self) -> usize {
@@ -300,13 +318,23 @@ impl Router {
 
     /// The counters of all shards together.
     pub fn snapshot(&self) -> Snapshot {
-        let all = self.counters.iter().chain([&self.storage_counters]);
+        let all = self.counters.iter().chain([&self.storage_counters, &self.acceptor_counters]);
         all.fold(Snapshot::default(), |sum, counters| sum + counters.snapshot())
     }
 
     /// The counters that the store writes, and no shard.
     pub const fn storage_counters(&self) -> &Arc<Counters> {
         &self.storage_counters
+    }
+
+    /// The counters that the acceptor writes, and no shard.
+    pub const fn acceptor_counters(&self) -> &Arc<Counters> {
+        &self.acceptor_counters
+    }
+
+    /// What clients are known for by their addresses.
+    pub const fn crowd(&self) -> &Arc<Crowd> {
+        &self.crowd
     }
 
     /// Takes in what a store kept, before the first shard runs, and says what it can forget: what
@@ -362,7 +390,7 @@ impl Router {
     /// gone.
     pub fn is_idle(&self) -> bool {
         let is_nothing_held = self.held_bytes() == 0 && self.meta_events_waiting() == 0;
-        is_nothing_held && self.realms.values().all(|realm| realm.is_idle())
+        is_nothing_held && self.crowd.is_idle() && self.realms.values().all(|realm| realm.is_idle())
     }
 }
 

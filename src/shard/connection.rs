@@ -10,7 +10,7 @@ use crate::address::Address;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::limits::Timeouts;
-use crate::router::ShardSet;
+use crate::router::{Seat, ShardSet};
 use crate::session::Session;
 use crate::transport::{
     Framing, Origin, Output, Span, Stage, Transport, TransportRules, rawsocket,
@@ -47,6 +47,8 @@ pub(super) struct Connection {
     pub(super) admission: Admission,
     /// Where the connection comes from: for logs, limits and meta answers.
     pub(super) peer: Address,
+    /// Its place among the connections of its address, if those are counted.
+    pub(super) seat: Option<Box<Seat>>,
     /// Nobody on the way to the router, or to a listed proxy, can read along: TLS or a Unix socket.
     pub(super) is_confidential: bool,
     /// What tells the TLS channel from all others (RFC 9266, `tls-exporter`); `None` without one.
@@ -156,6 +158,7 @@ impl Connection {
             input: Input::default(),
             phase: Phase::Negotiating,
             leaving: None,
+            seat: None,
             is_confidential: rules.tls || peer == Address::UNIX,
             rules,
             admission,

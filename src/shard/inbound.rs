@@ -1,13 +1,13 @@
 //! From what a transport found to the handler of a message: who may say what when.
 
-use super::Shard;
 use super::connection::{Connection, Phase};
 use super::lifecycle::EndReason;
 use super::work::MESSAGE_UNITS;
+use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::codec::{self, DecodeLimits};
 use crate::session::{SequenceError, Session};
-use crate::transport::{CloseCode, Framing, Inbound, Transport, TransportError};
+use crate::transport::{CloseCode, Framing, HttpRefusal, Inbound, Transport, TransportError};
 use crate::wamp::{ClientMessage, RequestId, Role, WampError};
 
 /// A message that ends the session of its sender (BP-PV-01). The text says what was wrong.
@@ -46,14 +46,20 @@ pub(super) enum Violation {
 }
 
 impl Shard {
-    /// Answers a peer that came when all connections were taken (TR-RS-04).
+    /// Answers a peer that came when all connections were taken, or all of its address
+    /// (TR-RS-04).
     pub(super) fn refuse_full(&mut self, slot: u32, input: &[u8], now: Millis) {
         let connection = &mut self.connections[slot as usize];
         self.reply.clear();
-        Transport::refuse_full(input, &connection.rules, &mut self.reply);
-        self.counters.connections_refused.increment();
-        if self.log_budget.allow(now) {
-            tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
+        let is_full = connection.admission == Admission::Full;
+        let refusal = if is_full { HttpRefusal::Full } else { HttpRefusal::Crowded };
+        Transport::refuse_full(refusal, input, &connection.rules, &mut self.reply);
+        // Who is one of too many was counted and logged when that was found.
+        if is_full {
+            self.counters.connections_refused.increment();
+            if self.log_budget.allow(now) {
+                tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
+            }
         }
         self.outbound.queue_last(slot, connection, &self.reply);
         self.start_closing(slot, now);
@@ -62,8 +68,15 @@ impl Shard {
     pub(super) fn handle_inbound(&mut self, slot: u32, inbound: Inbound<'_>, now: Millis) {
         match inbound {
             Inbound::Opened { codec, framing, max_message_bytes, origin } => {
+                if let Some(origin) = origin
+                    && !self.note_origin(slot, *origin, now)
+                {
+                    // Instead of the answer that the transport would have given.
+                    self.control.clear();
+                    self.refuse_full(slot, b"GET ", now);
+                    return;
+                }
                 let connection = &mut self.connections[slot as usize];
-                origin.into_iter().for_each(|origin| connection.note_origin(*origin));
                 connection.codec = codec;
                 connection.framing = framing;
                 connection.peer_limit_bytes = max_message_bytes;
@@ -92,9 +105,13 @@ impl Shard {
         if matches!(connection.phase, Phase::Negotiating) {
             let origin = connection.transport.take_origin();
             origin.into_iter().for_each(|origin| connection.note_origin(*origin));
+            let (peer, is_proxy) = (connection.peer, connection.rules.trusts(connection.peer));
+            if error.is_failed_handshake() && !is_proxy {
+                self.router.crowd().note_failure(peer, now);
+            }
             self.counters.connections_refused.increment();
             if self.log_budget.allow(now) {
-                let (peer, reason) = (&connection.peer, error.kind());
+                let reason = error.kind();
                 tracing::info!(%peer, reason, detail = %error, "connection refused");
             }
             self.start_closing(slot, now);

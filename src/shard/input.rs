@@ -355,7 +355,7 @@ impl Shard {
             if connection.is_closing() {
                 return input.len();
             }
-            if connection.admission == Admission::Full {
+            if connection.admission != Admission::Welcome {
                 self.refuse_full(slot, input, now);
                 return input.len();
             }
@@ -391,7 +391,10 @@ impl Shard {
                     continue;
                 }
             }
-            self.answer_transport(slot);
+            // Whether a transport may open is not its own decision.
+            if !matches!(inbound, Inbound::Opened { .. }) {
+                self.answer_transport(slot);
+            }
             self.handle_inbound(slot, inbound, now);
         }
         self.answer_transport(slot);

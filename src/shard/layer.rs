@@ -52,10 +52,19 @@ impl Shard {
             connection.input.set_layer_bytes(layer.input_bytes, now);
             match layer.news.take().map(|news| *news) {
                 None => {}
-                Some(LayerNews::Origin(origin)) => connection.note_origin(origin),
                 Some(LayerNews::Secured { channel_id }) => connection.channel_id = channel_id,
+                Some(LayerNews::Origin(origin)) => self.meet(slot, origin, now),
             }
             self.count_input(slot);
+        }
+    }
+
+    /// A listed proxy has said for whom the connection is, before anything else.
+    fn meet(&mut self, slot: u32, origin: Origin, now: Millis) {
+        let is_let_in = self.note_origin(slot, origin, now);
+        // What could be understood over TLS would cost a handshake first.
+        if !is_let_in && (self.connections[slot as usize].rules.tls || !self.may_answer(now)) {
+            self.start_closing(slot, now);
         }
     }
 

@@ -295,6 +295,7 @@ impl Shard {
         }
         connection.phase = Phase::Gone;
         connection.transport = Transport::new();
+        connection.seat = None;
         self.outbound.discard(slot, connection);
         self.counters.connections.subtract(1);
         if connection.leaving.is_none() {

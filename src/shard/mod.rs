@@ -6,6 +6,7 @@
 mod authorize;
 mod broker;
 mod connection;
+mod crowd;
 mod dealer;
 mod delivery;
 mod flush;
@@ -44,6 +45,7 @@ use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::hash::Map;
+use crate::rate::Bucket;
 use crate::router::{
     Counters, Deposit, Realm, Record, Router, SessionRef, Settings, ShardId, ShardSet,
 };
@@ -131,6 +133,8 @@ pub struct Shard {
     generation: u32,
     log_budget: LogBudget,
     denial_budget: LogBudget,
+    /// How many of those are answered who are refused because of their address.
+    politeness: Bucket,
     wall_clock: Timestamp,
     shutting_down: bool,
 }
@@ -141,6 +145,8 @@ pub enum Admission {
     Welcome,
     /// The router is full: the connection gets an answer that says so, then closes.
     Full,
+    /// As for `Full`, but it is the peer's address that has too many.
+    Crowded,
 }
 
 impl Shard {
@@ -184,6 +190,7 @@ impl Shard {
             generation: 0,
             log_budget: LogBudget::of("more peers were refused than are logged"),
             denial_budget: LogBudget::of("more requests were denied than are logged"),
+            politeness: Bucket::default(),
             wall_clock: Timestamp::default(),
             shutting_down: false,
             counters,

@@ -109,6 +109,9 @@ impl Shard {
 
     fn refuse_late(&mut self, slot: u32, now: Millis) {
         let connection = &self.connections[slot as usize];
+        if !connection.rules.trusts(connection.peer) {
+            self.router.crowd().note_failure(connection.peer, now);
+        }
         self.counters.connections_refused.increment();
         let negotiating = matches!(connection.phase, Phase::Negotiating);
         let reason = if negotiating { "handshake_timeout" } else { "hello_timeout" };

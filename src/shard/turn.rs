@@ -15,7 +15,7 @@ use super::{Admission, Batch, InputStatus, Shard};
 use crate::address::Address;
 use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Deposit, SessionRef, ShardId, ShardSet};
+use crate::router::{Deposit, Seat, SessionRef, ShardId, ShardSet};
 use crate::transport::TransportRules;
 use crate::wamp::Timestamp;
 
@@ -159,6 +159,11 @@ impl Turn {
         self.sockets[slot as usize] =
             Readiness { is_open: true, writable: true, queued, ..Readiness::default() };
         slot
+    }
+
+    /// A connection is counted among those of its address.
+    pub fn give_seat(&mut self, slot: u32, seat: Option<Box<Seat>>) {
+        self.shard.give_seat(slot, seat);
     }
 
     /// A socket has bytes to read; `ending` if its peer has closed its side, or it has failed.

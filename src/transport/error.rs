@@ -58,6 +58,20 @@ impl TransportError {
         }
     }
 
+    /// Whether the peer has tried to get in and failed, other than by a request that was understood
+    /// and refused in words, as those of people and health checks are.
+    pub const fn is_failed_handshake(self) -> bool {
+        match self {
+            Self::Http(refusal) => matches!(
+                refusal,
+                HttpRefusal::HeadTooLarge | HttpRefusal::Malformed | HttpRefusal::TooManyHeaders
+            ),
+            // Not the peer's fault.
+            Self::Tls(TlsFault::Busy) => false,
+            _ => true,
+        }
+    }
+
     /// What to close an open WebSocket with (TR-WS-04, TR-WS-05); `None` before it is open.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
@@ -165,6 +179,8 @@ impl Violation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpRefusal {
     Body,
+    /// Too many connections come from the peer's address, or came.
+    Crowded,
     Full,
     HeadTooLarge,
     Host,
@@ -195,13 +211,14 @@ impl HttpRefusal {
             Self::Method => 405,
             Self::NotUpgrade | Self::Version => 426,
             Self::HeadTooLarge | Self::TooManyHeaders => 431,
-            Self::Full => 503,
+            Self::Crowded | Self::Full => 503,
         }
     }
 
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Body => "http_body",
+            Self::Crowded => "http_crowded",
             Self::Full => "http_full",
             Self::HeadTooLarge => "http_head_too_large",
             Self::Host => "http_host",
@@ -224,6 +241,7 @@ impl HttpRefusal {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Body => "a WebSocket request has no body",
+            Self::Crowded => "too many connections come from this address",
             Self::Full => "all connections of this router are taken",
             Self::HeadTooLarge => "the request head is too large",
             Self::Host => "exactly one Host header with a valid host is required",

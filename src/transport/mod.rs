@@ -233,16 +233,22 @@ impl Transport {
         }
     }
 
-    /// Appends the answer to a peer that came when all connections were taken: RawSocket error 4
-    /// (TR-RS-04) or HTTP 503, by what it has sent so far; nothing if that tells nothing.
-    pub fn refuse_full(first_bytes: &[u8], rules: &TransportRules, reply: &mut Vec<u8>) {
+    /// Appends the answer to a peer that came when all connections were taken, or all that its
+    /// address may have: RawSocket error 4 (TR-RS-04) or HTTP 503, by what it has sent so far;
+    /// nothing if that tells nothing.
+    pub fn refuse_full(
+        refusal: HttpRefusal,
+        first_bytes: &[u8],
+        rules: &TransportRules,
+        reply: &mut Vec<u8>,
+    ) {
         match first_bytes.first() {
             Some(&rawsocket::MAGIC) if rules.rawsocket => {
                 reply.extend_from_slice(&rawsocket::connection_limit_reply());
             }
             Some(byte) if byte.is_ascii_alphabetic() && rules.websocket => {
                 let asked = http_answer::Asked::by(first_bytes);
-                http_answer::refuse(HttpRefusal::Full, "", asked, rules, reply);
+                http_answer::refuse(refusal, "", asked, rules, reply);
             }
             _ => {}
         }
@@ -299,7 +305,10 @@ fn negotiate(
         },
         _ if proxy::is_proxy_header(input) => Err(ProxyFault::Unexpected.into()),
         _ if proxy::may_be_signature(input) => Ok((Step::Need(input.len() + 1), None)),
-        TLS_HANDSHAKE => Err(TransportError::TlsOnPlainListener),
+        TLS_HANDSHAKE => {
+            reply.extend_from_slice(&TLS_ALERT);
+            Err(TransportError::TlsOnPlainListener)
+        }
         byte if byte.is_ascii_alphabetic() && rules.websocket => {
             let Some(head_bytes) = http::find_head(input, scanned, rules, reply)? else {
                 return Ok((Step::Need(input.len() + 1), None));
@@ -321,6 +330,10 @@ fn negotiate(
 /// The content type of a TLS handshake record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
+/// What a TLS client is told where nobody speaks TLS, since nothing else would be understood: the
+/// fatal alert `handshake_failure` in a record of its own (RFC 8446, 6.2).
+const TLS_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 40];
+
 const _: () = assert!(size_of::<Transport>() <= 24);
 
 #[cfg(test)]
@@ -335,10 +348,10 @@ mod tests {
     }
 
     #[test]
-    fn foreign_protocols_are_named_and_get_no_answer() {
+    fn foreign_protocols_are_named_and_get_an_answer_if_there_is_one() {
         let rules = TransportRules::default();
         let (error, reply) = first_step(&[0x16, 3, 1], &rules);
-        assert_eq!((error, reply), (Some(TransportError::TlsOnPlainListener), vec![]));
+        assert_eq!((error, reply), (Some(TransportError::TlsOnPlainListener), TLS_ALERT.to_vec()));
         let (error, reply) = first_step(&[0], &rules);
         assert_eq!((error, reply), (Some(TransportError::UnknownProtocol(0)), vec![]));
     }
@@ -358,7 +371,7 @@ mod tests {
         let rules = TransportRules::default();
         let answer = |first: &[u8]| {
             let mut reply = Vec::new();
-            Transport::refuse_full(first, &rules, &mut reply);
+            Transport::refuse_full(HttpRefusal::Full, first, &rules, &mut reply);
             reply
         };
         assert_eq!(answer(&[0x7F]), [0x7F, 0x40, 0, 0]);
@@ -411,6 +424,7 @@ mod tests {
         let mut reply = Vec::new();
         let stage = Stage::Establishing;
         transport.decode(&mut [0x16], stage, &rules, &mut reply).expect_err("TLS is refused");
+        reply.clear();
         let mut late = [1, 2, 3];
         let step = transport.decode(&mut late, stage, &rules, &mut reply);
         assert_eq!(step, Ok(Some((3, Inbound::Control))));

@@ -4,6 +4,7 @@
 mod sockets;
 
 mod authorization;
+mod crowds;
 mod durable;
 mod history;
 mod hostile;
