@@ -34,7 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("codec", &["wamp"]),
     ("transport", &["address", "codec", "limits"]),
     ("authentication", &["address", "clock", "hash", "limits", "wamp"]),
-    ("authorization", &["wamp"]),
+    ("authorization", &["rate", "wamp"]),
     (
         "router",
         &["address", "authentication", "authorization", "clock", "hash", "limits", "rate", "wamp"],

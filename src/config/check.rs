@@ -21,7 +21,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     findings.range("shards", config.shards, 0..=MAX_SHARDS as u64, "");
     check_listeners(&config.listeners, &mut findings);
     check_default_realms(config, &mut findings);
-    check_realms(&config.realms, config.limits.uri_bytes, &mut findings);
+    check_realms(&config.realms, &config.limits, &mut findings);
     check_histories(config, &mut findings);
     check_limits(&config.limits, &mut findings);
     check_output(&config.output, &config.limits, &mut findings);
@@ -210,7 +210,8 @@ fn is_origin(origin: &str) -> bool {
         && host.bytes().all(is_host)
 }
 
-fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
+fn check_realms(realms: &[Realm], limits: &Limits, findings: &mut Findings) {
+    let uri_bytes = limits.uri_bytes;
     findings.add_if(realms.is_empty(), "realm", || Fault::NoRealm);
     for (index, realm) in realms.iter().enumerate() {
         let key = format!("realm.{index}.name");
@@ -229,7 +230,7 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
             let path = format!("realm.{index}.authenticator.{number}");
             check_authenticator(authenticator, &path, findings);
         }
-        check_roles(realm, &format!("realm.{index}.role"), uri_bytes, findings);
+        check_roles(realm, &format!("realm.{index}.role"), limits, findings);
         if realm.admin_roles.iter().any(String::is_empty) {
             findings.add(format!("realm.{index}.admin_roles"), Fault::Empty("admin_roles".into()));
         }

@@ -267,6 +267,7 @@ impl Fault {
             Self::LongRealmName { .. }
             | Self::LongHistoryTopic { .. }
             | Self::Role(RoleFault::LongPermission { .. }) => Some("limits.uri_bytes"),
+            Self::Role(RoleFault::SlowRate { .. }) => Some("limits.message_bytes"),
             Self::NoStore => Some("storage.path"),
             Self::SoftOverHard { .. }
             | Self::TotalUnderHard { .. }

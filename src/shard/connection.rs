@@ -269,9 +269,16 @@ impl Connection {
             }
             Phase::Gone => NEVER,
         };
-        match self.slow_at(soft_ms, stall_ms) {
+        let silence = match self.slow_at(soft_ms, stall_ms) {
             Some(at) if at < phase.at => Deadline { at, due: Due::Slow },
             _ => phase,
+        };
+        match self.input.paced_until() {
+            // Who is not read is not silent.
+            Some(at) if !self.is_closing() && (at < silence.at || silence.due.is_silence()) => {
+                Deadline { at, due: Due::Reading }
+            }
+            _ => silence,
         }
     }
 
@@ -323,6 +330,8 @@ pub(super) enum Due {
     CloseTransport,
     /// The peer did not close its side.
     Drop,
+    /// The peer has waited long enough for having sent too much.
+    Reading,
 }
 
 impl Due {

@@ -53,6 +53,7 @@ impl Shard {
         }
         let seed = self.router.seed();
         let session = Session::new(id, realm, roles, profile, now, seed);
+        self.set_rates(slot, session.permissions.rates());
         self.announce_join(slot, &session);
         let connection = &mut self.connections[slot as usize];
         tracing::info!(

@@ -19,6 +19,8 @@ pub enum EndReason {
     /// The router had no room left for its messages, which did not come whole.
     InputMemory,
     MessageTooLarge,
+    /// It has sent more than its role may, which has `over_rate = "end"`.
+    OverRate,
     ProtocolViolation,
     Shutdown,
     SlowConsumer,
@@ -40,6 +42,7 @@ impl EndReason {
             Self::KilledWithAll => "killed_with_all",
             Self::InputMemory => "input_memory",
             Self::MessageTooLarge => "message_too_large",
+            Self::OverRate => "over_rate",
             Self::ProtocolViolation => "protocol_violation",
             Self::Shutdown => "shutdown",
             Self::SlowConsumer => "slow_consumer",

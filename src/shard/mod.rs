@@ -24,6 +24,7 @@ mod mail;
 mod mailbox;
 mod meta;
 mod outbound;
+mod rates;
 mod receivers;
 mod retention;
 mod timeouts;

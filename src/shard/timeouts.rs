@@ -69,6 +69,9 @@ impl Shard {
     }
 
     fn check_deadline(&mut self, slot: u32, may_judge: impl Fn(u32, Due) -> bool, now: Millis) {
+        if self.connections[slot as usize].input.paced_until().is_some_and(|at| at <= now) {
+            self.go_on_reading(slot);
+        }
         let connection = &self.connections[slot as usize];
         let output = &self.router.settings.output;
         let timeouts = &self.router.settings.timeouts;
@@ -104,6 +107,8 @@ impl Shard {
             Due::Slow => self.disconnect_slow(slot, now),
             Due::CloseTransport => self.finish_goodbye(slot, now),
             Due::Drop => self.remove(slot),
+            // Done before.
+            Due::Reading => {}
         }
     }
 

@@ -1,6 +1,8 @@
 //! What a file may say about proxies, and what of it deserves a warning.
 
+use stentor::authorization::OverRate;
 use stentor::config::Warning;
+use stentor::rate::Rate;
 use stentor::transport::ForwardedBy;
 
 use crate::{check, read};
@@ -38,6 +40,29 @@ fn proxies_that_cannot_be_meant_are_refused() {
     let raw = "rawsocket = true\nwebsocket = false\nforwarded = \"forwarded\"\n\
                trusted_proxies = [\"unix\"]";
     check(&listener(raw), (5, 13), &["speaks no WebSocket"]);
+}
+
+#[test]
+fn rates_of_a_role_belong_together() {
+    let role = |keys: &str| {
+        format!(
+            "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n\
+             [[realm.role]]\nname = \"anonymous\"\n{keys}\n[[realm.role.permission]]\nuri = \"\"\n\
+             match = \"prefix\"\nallow = [\"call\"]\n"
+        )
+    };
+    let keys = "messages_per_second = 10\nmessages_burst = 20\nover_rate = \"end\"";
+    let rates = read(&role(keys)).realms[0].access.roles()[0].rates().unwrap();
+    assert_eq!((rates.messages, rates.bytes), (Rate::new(10, 20), None));
+    assert_eq!(rates.over, OverRate::End);
+    let whole =
+        read(&role("bytes_per_second = 40960")).realms[0].access.roles()[0].rates().unwrap();
+    assert_eq!(whole.bytes, Rate::new(40_960, 40_960));
+    check(&role("bytes_burst = 5"), (7, 15), &["bytes_per_second = ..."]);
+    check(&role("messages_burst = 5"), (7, 18), &["messages_per_second = ..."]);
+    check(&role("over_rate = \"end\""), (7, 13), &["this role has no rate"]);
+    check(&role("over_rate = \"ends\""), (7, 13), &["did you mean `end`?"]);
+    check(&role("bytes_per_second = 17000"), (7, 20), &["more than a minute", "17477 or more"]);
 }
 
 #[test]
