@@ -10,7 +10,8 @@
 //!
 //! - [`wamp`]: what a WAMP message is. [`codec`]: bytes to messages and back, per serializer.
 //! - [`transport`]: frames and handshakes of WebSocket and RawSocket, and the queue of what leaves.
-//! - [`limits`], [`clock`], [`hash`]: every bound with its default; time; seeded maps.
+//! - [`limits`], [`clock`], [`hash`], [`address`], [`rate`]: every bound with its default; time;
+//!   seeded maps; where connections come from; how often something may happen.
 //! - [`authentication`]: the methods by which clients prove who they are.
 //! - [`authorization`]: what the rules of a role grant.
 //! - [`router`]: the shared tables. [`session`]: one session. [`shard`]: what happens to both.
@@ -42,6 +43,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod address;
 pub mod authentication;
 pub mod authorization;
 pub mod clock;
@@ -50,6 +52,7 @@ pub mod config;
 pub mod hash;
 pub mod limits;
 pub mod net;
+pub mod rate;
 pub mod router;
 pub mod session;
 pub mod shard;

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rate::Rate;
+
 /// What one client, or all together, may make the router hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +25,19 @@ pub struct Limits {
     pub http_head_bytes: usize,
     /// Open connections of the whole router; one more is refused.
     pub connections: usize,
+    /// Open connections of one address (of IPv6: one network of 64 bits), this machine's excepted;
+    /// one more is refused. 0: no limit of its own.
+    pub connections_per_address: u32,
+    /// Connections that one address may make per second, and at once; 0: no limit.
+    pub connections_per_address_per_second: u32,
+    /// Handshakes of one address that may fail within `handshake_failure_window_ms` before its next
+    /// connections are refused; 0: any number.
+    pub handshake_failures_per_address: u32,
+    /// Milliseconds from the first failure on for which the failures of an address count.
+    pub handshake_failure_window_ms: u64,
+    /// Connections that are accepted per second in the whole router; the others wait in the
+    /// listening sockets' queues. 0: no limit.
+    pub accepts_per_second: u32,
     /// TLS handshakes that may be under way in the whole router, from the ClientHello on; one more
     /// is refused.
     pub tls_handshakes: usize,
@@ -94,6 +109,11 @@ impl Default for Limits {
             hello_bytes: 64 * 1024,
             http_head_bytes: 16 * 1024,
             connections: 65_536,
+            connections_per_address: 0,
+            connections_per_address_per_second: 0,
+            handshake_failures_per_address: 0,
+            handshake_failure_window_ms: 60_000,
+            accepts_per_second: 0,
             tls_handshakes: 2_048,
             subscriptions_per_session: 10_000,
             registrations_per_session: 10_000,
@@ -126,6 +146,17 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Those of one address.
+    pub fn crowd(&self) -> CrowdLimits {
+        let per_second = self.connections_per_address_per_second;
+        CrowdLimits {
+            connections: self.connections_per_address,
+            rate: Rate::new(per_second, per_second),
+            failures: self.handshake_failures_per_address,
+            failure_window_ms: self.handshake_failure_window_ms,
+        }
+    }
+
     /// Those of failed logins.
     pub const fn login_failures(&self) -> FailureLimits {
         FailureLimits {
@@ -133,6 +164,25 @@ impl Limits {
             per_authid: self.login_failures_per_authid,
             window_ms: self.login_failure_window_ms,
         }
+    }
+}
+
+/// What one address may do; see [`Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrowdLimits {
+    /// Open connections; 0: any number.
+    pub connections: u32,
+    /// How fast it may make them.
+    pub rate: Option<Rate>,
+    /// Failed handshakes within `failure_window_ms`; 0: any number.
+    pub failures: u32,
+    pub failure_window_ms: u64,
+}
+
+impl CrowdLimits {
+    /// Whether nobody is counted.
+    pub const fn is_off(&self) -> bool {
+        self.connections == 0 && self.rate.is_none() && self.failures == 0
     }
 }
 

@@ -9,6 +9,7 @@ mod scenarios {
     mod encoding;
     mod peer;
     mod races;
+    mod rates;
     mod words;
 
     mod attacks;

@@ -24,25 +24,32 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 
 /// For each module, which others of the crate it may name. The order is that of the dependencies.
 const EDGES: &[(&str, &[&str])] = &[
+    ("address", &[]),
     ("clock", &[]),
     ("hash", &[]),
-    ("limits", &[]),
+    ("rate", &["clock"]),
+    ("limits", &["rate"]),
     ("wamp", &[]),
     ("codec", &["wamp"]),
-    ("transport", &["codec", "limits"]),
-    ("authentication", &["clock", "hash", "limits", "wamp"]),
-    ("authorization", &["wamp"]),
-    ("router", &["authentication", "authorization", "hash", "limits", "wamp"]),
+    ("transport", &["address", "codec", "limits"]),
+    ("authentication", &["address", "clock", "hash", "limits", "wamp"]),
+    ("authorization", &["rate", "wamp"]),
+    (
+        "router",
+        &["address", "authentication", "authorization", "clock", "hash", "limits", "rate", "wamp"],
+    ),
     ("session", &["authorization", "clock", "hash", "router", "wamp"]),
     (
         "shard",
         &[
+            "address",
             "authentication",
             "authorization",
             "clock",
             "codec",
             "hash",
             "limits",
+            "rate",
             "router",
             "session",
             "transport",
@@ -53,18 +60,29 @@ const EDGES: &[(&str, &[&str])] = &[
     // how they lie to each other.
     (
         "config",
-        &["authentication", "authorization", "codec", "limits", "router", "transport", "wamp"],
+        &[
+            "address",
+            "authentication",
+            "authorization",
+            "codec",
+            "limits",
+            "router",
+            "transport",
+            "wamp",
+        ],
     ),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
     (
         "net",
         &[
+            "address",
             "authentication",
             "clock",
             "config",
             "hash",
             "limits",
+            "rate",
             "router",
             "shard",
             "storage",
@@ -75,13 +93,15 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.
-const PURE: [&str; 11] = [
+const PURE: [&str; 13] = [
+    "address",
     "authentication",
     "authorization",
     "clock",
     "codec",
     "hash",
     "limits",
+    "rate",
     "router",
     "session",
     "shard",

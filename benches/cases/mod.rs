@@ -7,6 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use stentor::address::Address;
 use stentor::authentication::Check;
 use stentor::authorization::{Access, Permission, RoleSettings};
 use stentor::clock::Millis;
@@ -115,7 +116,7 @@ impl World {
         let shard = self.joined % self.turns.len();
         self.joined += 1;
         let (wire, rules) = (&mut self.wire, &self.rules);
-        let slot = self.turns[shard].open(wire, rules, "bench".into(), Admission::Welcome, NOW);
+        let slot = self.turns[shard].open(wire, rules, Address::UNIX, Admission::Welcome, NOW);
         let client = Client { shard, slot };
         self.receive_frames(client, vec![0x7F, 0xF1, 0, 0]);
         let roles = r#"{"publisher":{},"subscriber":{},"caller":{},"callee":{}}"#;

@@ -19,7 +19,7 @@ mod wampcra;
 
 pub use credential::{BadCredential, Credential, Principal, Source};
 pub use cryptosign::{PublicKey, generate_key};
-pub use failures::{Address, Failures, Limited};
+pub use failures::{Failures, Limited};
 pub use gate::{Candidate, Choice, Gate, Refusal, Request};
 pub use login::{Check, Fresh, Login, Verdict};
 pub use scram::{Kdf, ScramRecord};

@@ -17,7 +17,7 @@ pub use explain::{Explanation, Outcome};
 pub use memory::Memory;
 pub use pattern::{covers, overlaps, shape_of};
 pub use role::{Decision, Effect, IdleRule, Role, Rule, RuleId, Terms};
-pub use settings::{Access, Action, Disclosure, Permission, RoleSettings};
+pub use settings::{Access, Action, Disclosure, OverRate, Permission, Rates, RoleSettings};
 
 /// A rule's wildcard has at most this many components: one bit each in its shape.
 pub const MAX_RULE_COMPONENTS: usize = 128;

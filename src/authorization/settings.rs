@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rate::Rate;
 use crate::wamp::MatchPolicy;
 
 /// What a session may ask for and a rule decides about (AU-AZ-01).
@@ -101,8 +102,38 @@ pub struct RoleSettings {
     /// `trustlevel` of what its sessions publish and call; `None`: there is none (AP-PTL-01,
     /// AP-CTL-01).
     pub trustlevel: Option<u64>,
+    /// Frames that one of its sessions may send per second, pings included; 0: any number.
+    pub messages_per_second: u32,
+    /// Frames that it may send at once; 0: those of a second.
+    pub messages_burst: u32,
+    /// Bytes that one of its sessions may send per second, those of the frames included; 0: any
+    /// number.
+    pub bytes_per_second: u32,
+    /// Bytes that it may send at once; 0: those of a second.
+    pub bytes_burst: u32,
+    /// What happens to a session that sends more.
+    pub over_rate: OverRate,
     #[serde(rename = "permission")]
     pub permissions: Vec<Permission>,
+}
+
+/// What happens to a session that sends more than its role may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverRate {
+    /// It is read later, and TCP slows it down.
+    #[default]
+    Wait,
+    /// It is ended.
+    End,
+}
+
+/// How fast the sessions of a role may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    pub messages: Option<Rate>,
+    pub bytes: Option<Rate>,
+    pub over: OverRate,
 }
 
 impl Default for RoleSettings {
@@ -114,7 +145,26 @@ impl Default for RoleSettings {
 impl RoleSettings {
     /// A role with these permissions.
     pub fn new(name: impl Into<String>, permissions: Vec<Permission>) -> Self {
-        Self { name: name.into(), trustlevel: None, permissions }
+        Self {
+            name: name.into(),
+            trustlevel: None,
+            messages_per_second: 0,
+            messages_burst: 0,
+            bytes_per_second: 0,
+            bytes_burst: 0,
+            over_rate: OverRate::Wait,
+            permissions,
+        }
+    }
+
+    /// How fast its sessions may send; `None`: as fast as they like.
+    pub fn rates(&self) -> Option<Rates> {
+        let rate =
+            |per_second, burst| Rate::new(per_second, if burst > 0 { burst } else { per_second });
+        let messages = rate(self.messages_per_second, self.messages_burst);
+        let bytes = rate(self.bytes_per_second, self.bytes_burst);
+        let over = self.over_rate;
+        (messages.is_some() || bytes.is_some()).then_some(Rates { messages, bytes, over })
     }
 }
 

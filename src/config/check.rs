@@ -12,6 +12,7 @@ use super::{
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::router::MAX_WILDCARD_COMPONENTS;
+use crate::transport::ForwardedBy;
 use crate::wamp::{MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
 
 /// All findings, each with its key.
@@ -20,7 +21,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     findings.range("shards", config.shards, 0..=MAX_SHARDS as u64, "");
     check_listeners(&config.listeners, &mut findings);
     check_default_realms(config, &mut findings);
-    check_realms(&config.realms, config.limits.uri_bytes, &mut findings);
+    check_realms(&config.realms, &config.limits, &mut findings);
     check_histories(config, &mut findings);
     check_limits(&config.limits, &mut findings);
     check_output(&config.output, &config.limits, &mut findings);
@@ -140,6 +141,7 @@ fn check_listener(listener: &Listener, path: &str, findings: &mut Findings) {
         findings.add(key("unix_mode"), Fault::ModeWithoutFile(listener.address.clone()));
     }
     check_tls(listener, path, findings);
+    check_proxies(listener, path, findings);
     if listener.name.as_ref().is_some_and(String::is_empty) {
         findings.add(key("name"), Fault::Empty("name".into()));
     }
@@ -165,6 +167,19 @@ fn check_tls(listener: &Listener, path: &str, findings: &mut Findings) {
     findings.add_if(!asks && !plain && listener.client_ca.is_some(), key("client_ca"), || {
         Fault::UnusedClientCa
     });
+}
+
+/// Who is believed, and what is read of them, belong together.
+fn check_proxies(listener: &Listener, path: &str, findings: &mut Findings) {
+    let reads_header = listener.forwarded != ForwardedBy::Off;
+    let nobody = listener.trusted_proxies.is_empty();
+    for (key, is_on) in [("proxy_protocol", listener.proxy_protocol), ("forwarded", reads_header)] {
+        findings.add_if(is_on && nobody, format!("{path}.{key}"), || Fault::NoProxies(key));
+    }
+    let idle = !nobody && !listener.proxy_protocol && !reads_header;
+    findings.add_if(idle, format!("{path}.trusted_proxies"), || Fault::UnusedProxies);
+    let unheard = reads_header && !listener.websocket;
+    findings.add_if(unheard, format!("{path}.forwarded"), || Fault::ForwardedWithoutHttp);
 }
 
 fn is_path(path: &str) -> bool {
@@ -195,7 +210,8 @@ fn is_origin(origin: &str) -> bool {
         && host.bytes().all(is_host)
 }
 
-fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
+fn check_realms(realms: &[Realm], limits: &Limits, findings: &mut Findings) {
+    let uri_bytes = limits.uri_bytes;
     findings.add_if(realms.is_empty(), "realm", || Fault::NoRealm);
     for (index, realm) in realms.iter().enumerate() {
         let key = format!("realm.{index}.name");
@@ -214,7 +230,7 @@ fn check_realms(realms: &[Realm], uri_bytes: usize, findings: &mut Findings) {
             let path = format!("realm.{index}.authenticator.{number}");
             check_authenticator(authenticator, &path, findings);
         }
-        check_roles(realm, &format!("realm.{index}.role"), uri_bytes, findings);
+        check_roles(realm, &format!("realm.{index}.role"), limits, findings);
         if realm.admin_roles.iter().any(String::is_empty) {
             findings.add(format!("realm.{index}.admin_roles"), Fault::Empty("admin_roles".into()));
         }
@@ -334,6 +350,8 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.retained_bytes", limits.retained_bytes, QUEUE_BYTES, BYTES);
     findings.range("limits.meta_call_bytes", limits.meta_call_bytes, 512..=16 * MIB, BYTES);
     findings.range("limits.login_queue", limits.login_queue, COUNT, "");
+    let window = limits.handshake_failure_window_ms;
+    findings.range("limits.handshake_failure_window_ms", window, 1_000..=HOUR_MS, MILLISECONDS);
     let window = limits.login_failure_window_ms;
     findings.range("limits.login_failure_window_ms", window, 1_000..=HOUR_MS, MILLISECONDS);
     findings.range("limits.testament_bytes", limits.testament_bytes, 512..=16 * MIB, BYTES);

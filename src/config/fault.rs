@@ -76,6 +76,12 @@ pub enum Fault {
     NoClientCa,
     #[error("`client_ca` names authorities, and clients are not asked for certificates")]
     UnusedClientCa,
+    #[error("`{0}` is set, and nothing says which proxies are to be believed")]
+    NoProxies(&'static str),
+    #[error("`trusted_proxies` lists proxies, and nothing of what they say is read")]
+    UnusedProxies,
+    #[error("`forwarded` names a header of HTTP, and this listener speaks no WebSocket")]
+    ForwardedWithoutHttp,
     #[error("{address} is taken: an earlier listener is on {earlier}")]
     SameAddress { address: ListenAddress, earlier: ListenAddress },
     #[error("two listeners are named `{0}`")]
@@ -175,11 +181,6 @@ impl Fault {
                 `https://app.example.org`, `*.example.org`, `null`, or `*` for every page there is"
                 .into(),
             Self::ModeWithoutFile(_) => "remove `unix_mode`, or listen on `unix:/path`".into(),
-            Self::NoPrivateKey
-            | Self::TlsOnUnixSocket(_)
-            | Self::ClientCertificatesWithoutTls
-            | Self::NoClientCa
-            | Self::UnusedClientCa => return self.tls_help().map(Into::into),
             Self::SameAddress { .. } => "give one of them another port, or remove it".into(),
             Self::SameListenerName(_) | Self::SameRealmName(_) => "rename or remove one".into(),
             Self::BadRealmName { rule: UriRule::Loose, .. } => {
@@ -212,7 +213,7 @@ impl Fault {
                 None => format!("choose from {}", quoted(&LOG_LEVELS)),
             },
             Self::Role(fault) => return fault.help(),
-            _ => return self.login_help(),
+            _ => return self.listener_help().map(Into::into).or_else(|| self.login_help()),
         };
         Some(text)
     }
@@ -234,8 +235,8 @@ impl Fault {
         Some(text)
     }
 
-    /// The same for what is wrong with a listener's TLS.
-    const fn tls_help(&self) -> Option<&'static str> {
+    /// The same for what is wrong with a listener's TLS, or the proxies in front of it.
+    const fn listener_help(&self) -> Option<&'static str> {
         let text = match self {
             Self::NoPrivateKey => "add a line `key = \"/path/of/key.pem\"`",
             Self::TlsOnUnixSocket(_) => {
@@ -250,6 +251,11 @@ impl Fault {
             Self::UnusedClientCa => {
                 "set `client_certificates` to \"request\" or \"require\", or remove it"
             }
+            Self::NoProxies(_) => "list them, as in `trusted_proxies = [\"10.0.0.7\"]`",
+            Self::UnusedProxies => {
+                "set `proxy_protocol = true` or `forwarded = \"x-forwarded-for\"`, or remove it"
+            }
+            Self::ForwardedWithoutHttp => "remove it, or set `websocket = true`",
             _ => return None,
         };
         Some(text)
@@ -261,6 +267,7 @@ impl Fault {
             Self::LongRealmName { .. }
             | Self::LongHistoryTopic { .. }
             | Self::Role(RoleFault::LongPermission { .. }) => Some("limits.uri_bytes"),
+            Self::Role(RoleFault::SlowRate { .. }) => Some("limits.message_bytes"),
             Self::NoStore => Some("storage.path"),
             Self::SoftOverHard { .. }
             | Self::TotalUnderHard { .. }
@@ -284,6 +291,9 @@ impl Fault {
                 | Self::ClientCertificatesWithoutTls
                 | Self::NoClientCa
                 | Self::UnusedClientCa
+                | Self::NoProxies(_)
+                | Self::UnusedProxies
+                | Self::ForwardedWithoutHttp
                 | Self::DefaultSerializerNotServed(_)
                 | Self::LongRealmName { .. }
                 | Self::LongHistoryTopic { .. }

@@ -12,9 +12,10 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::tls::{ClientCertificates, Tls};
+use crate::address::Network;
 use crate::authentication::Method;
 use crate::codec::Codec;
-use crate::transport::{Entrance, Origins, PathRules};
+use crate::transport::{Entrance, ForwardedBy, Origins, PathRules};
 
 /// A socket that accepts WebSocket and RawSocket clients, told apart by their first byte.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -57,6 +58,12 @@ pub struct Listener {
     /// A file with the authorities that certificates of clients must come from.
     pub client_ca: Option<PathBuf>,
     pub client_certificates: ClientCertificates,
+    /// Who is believed about the addresses of others: proxies in front of the router.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether each of them begins every connection with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// The header in which they say for whom a WebSocket is.
+    pub forwarded: ForwardedBy,
 }
 
 impl Listener {
@@ -128,6 +135,9 @@ impl Default for Listener {
             tls: Vec::new(),
             client_ca: None,
             client_certificates: ClientCertificates::Off,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            forwarded: ForwardedBy::Off,
         }
     }
 }

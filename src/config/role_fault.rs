@@ -21,6 +21,15 @@ pub enum RoleFault {
         "the URI `{uri}` has {} bytes, more than `limits.uri_bytes` ({limit})", .uri.len()
     )]
     LongPermission { uri: String, limit: usize },
+    #[error("`{key}` is set, and there is no `{per_second}` that it could be a burst of")]
+    IdleBurst { key: &'static str, per_second: &'static str },
+    #[error(
+        "at {rate} bytes per second a message of `limits.message_bytes` ({message}) would keep its \
+         session waiting for more than a minute"
+    )]
+    SlowRate { rate: u32, message: usize, least: usize },
+    #[error("`over_rate` is set, and this role has no rate")]
+    IdleOverRate,
     #[error("this permission neither allows nor denies anything")]
     EmptyPermission,
     #[error("this permission both allows and denies to {}", .0.as_str())]
@@ -57,6 +66,13 @@ impl RoleFault {
                 "a prefix ends where it likes, a wildcard leaves words empty, as in `com..x`".into()
             }
             Self::LongPermission { .. } => "shorten the URI or raise the limit".into(),
+            Self::IdleBurst { per_second, .. } => format!("add `{per_second} = ...`, or remove it"),
+            Self::SlowRate { least, .. } => {
+                format!("set it to {least} or more, or lower `limits.message_bytes`")
+            }
+            Self::IdleOverRate => {
+                "add `messages_per_second` or `bytes_per_second`, or remove it".into()
+            }
             Self::EmptyPermission => "add for example `allow = [\"subscribe\", \"call\"]`; the \
                 actions are `publish`, `subscribe`, `call`, `register`"
                 .into(),

@@ -9,11 +9,13 @@ use super::summary::Warning;
 use super::{Method, Realm};
 use crate::authorization::{
     ADMINISTRATIVE, Access, Action, Decision, MAX_PERMISSIONS, MAX_RULE_COMPONENTS,
-    MAX_RULE_SHAPES, Permission, Role, RoleSettings, Rule, shape_of,
+    MAX_RULE_SHAPES, OverRate, Permission, Role, RoleSettings, Rule, shape_of,
 };
+use crate::limits::Limits;
 use crate::wamp::{MAX_ID, MatchPolicy, is_valid_pattern};
 
-pub(super) fn check_roles(realm: &Realm, path: &str, uri_bytes: usize, findings: &mut Findings) {
+pub(super) fn check_roles(realm: &Realm, path: &str, limits: &Limits, findings: &mut Findings) {
+    let uri_bytes = limits.uri_bytes;
     let roles = realm.access.roles();
     for (number, role) in roles.iter().enumerate() {
         let path = format!("{path}.{number}");
@@ -22,6 +24,7 @@ pub(super) fn check_roles(realm: &Realm, path: &str, uri_bytes: usize, findings:
         let is_repeated = roles[..number].iter().any(|other| other.name == role.name);
         findings.add_if(is_repeated, &*name, || RoleFault::SameRole(role.name.clone()));
         check_level(role.trustlevel, &path, findings);
+        check_rates(role, &path, limits.message_bytes, findings);
         let (count, max) = (role.permissions.len(), MAX_PERMISSIONS);
         findings.add_if(count > max, &*path, || RoleFault::TooManyPermissions { count, max });
         for (number, permission) in role.permissions.iter().enumerate() {
@@ -37,6 +40,28 @@ fn check_level(level: Option<u64>, path: &str, findings: &mut Findings) {
     if let Some(level) = level {
         findings.range(&format!("{path}.trustlevel"), level, 0..=MAX_ID, "");
     }
+}
+
+fn check_rates(role: &RoleSettings, path: &str, message: usize, findings: &mut Findings) {
+    // Nobody sees that a peer has gone that is not read: a pause is short.
+    let least = message.div_ceil(LONGEST_PAUSE_S);
+    let rate = role.bytes_per_second;
+    let is_slow = rate > 0 && (rate as usize) < least;
+    findings.add_if(is_slow, format!("{path}.bytes_per_second"), || RoleFault::SlowRate {
+        rate,
+        message,
+        least,
+    });
+    for (burst, key, rate, per_second) in [
+        (role.messages_burst, "messages_burst", role.messages_per_second, "messages_per_second"),
+        (role.bytes_burst, "bytes_burst", role.bytes_per_second, "bytes_per_second"),
+    ] {
+        let is_idle = burst > 0 && rate == 0;
+        findings
+            .add_if(is_idle, format!("{path}.{key}"), || RoleFault::IdleBurst { key, per_second });
+    }
+    let idle = role.over_rate != OverRate::Wait && role.rates().is_none();
+    findings.add_if(idle, format!("{path}.over_rate"), || RoleFault::IdleOverRate);
 }
 
 fn check_permission(
@@ -179,3 +204,6 @@ fn describe_cover(rule: &Rule) -> String {
 fn place(line: Option<usize>) -> String {
     line.map(|line| format!(" (line {line})")).unwrap_or_default()
 }
+
+/// Seconds that the longest message makes its session wait at most.
+const LONGEST_PAUSE_S: usize = 60;

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::codec::Codec;
 use crate::limits::SlowConsumerPolicy;
+use crate::transport::ForwardedBy;
 use crate::wamp::UriRule;
 
 /// What a router with this configuration would run.
@@ -58,6 +59,11 @@ pub enum Warning {
          authentication; listen on 127.0.0.1, or keep strangers out with a firewall or proxy"
     )]
     OpenToNetwork(String),
+    #[error(
+        "listener {0} believes everybody about the addresses of others: every client can choose \
+         which address stands in the log and in limits; list the proxies alone in `trusted_proxies`"
+    )]
+    EverybodyIsProxy(String),
     #[error(
         "realm {0} is closed: it has no `[[realm.authenticator]]` that says who may join; to let \
          everybody in, add one with `method = \"anonymous\"`"
@@ -121,6 +127,11 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         })
     });
     let open = open.map(|listener| Warning::OpenToNetwork(listener.label()));
+    let believing = config.listeners.iter().filter(|listener| {
+        let mut networks = listener.trusted_proxies.iter();
+        networks.any(|network| network.is_everybody()) && !listener.address.is_local()
+    });
+    let open = open.chain(believing.map(|listener| Warning::EverybodyIsProxy(listener.label())));
     let closed = config.realms.iter().filter(|realm| realm.authenticators.is_empty());
     let closed = closed.map(|realm| Warning::ClosedRealm(realm.name.clone()));
     let roles = config.realms.iter().flat_map(super::roles::warnings);
@@ -150,6 +161,16 @@ fn describe_listener(listener: &Listener, config: &Config) -> String {
             ClientCertificates::Require => ", client certificates required",
         };
         text.push_str(&format!(", {} certificate(s){clients}", listener.tls.len()));
+    }
+    let proxies: Vec<_> = listener.trusted_proxies.iter().map(ToString::to_string).collect();
+    let proxies = proxies.join(" ");
+    if listener.proxy_protocol {
+        text.push_str(&format!(", PROXY protocol from {proxies}"));
+    }
+    match listener.forwarded {
+        ForwardedBy::Off => {}
+        ForwardedBy::Forwarded => text.push_str(&format!(", Forwarded from {proxies}")),
+        ForwardedBy::XForwardedFor => text.push_str(&format!(", X-Forwarded-For from {proxies}")),
     }
     if !listener.origins.is_empty() {
         text.push_str(&format!(", origins {}", listener.origins.join(" ")));

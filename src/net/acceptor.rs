@@ -16,8 +16,11 @@ use super::listening::Listening;
 use super::mesh::{Mesh, Parcel};
 use super::socket::Socket;
 use super::tls::TlsContext;
+use crate::address::Address;
+use crate::clock::Millis;
 use crate::config::{Config, ListenAddress, Listener, allowed_origins};
-use crate::router::ShardId;
+use crate::rate::{Bucket, Rate};
+use crate::router::{Crowded, Router, Seat, ShardId};
 use crate::shard::Admission;
 use crate::transport::TransportRules;
 
@@ -27,8 +30,12 @@ pub struct Accepted {
     pub(super) socket: Socket,
     pub(super) rules: Arc<TransportRules>,
     pub(super) tls: Option<Arc<TlsContext>>,
-    pub(super) peer: Box<str>,
+    /// A proxy says first for whom it speaks.
+    pub(super) has_preface: bool,
+    pub(super) peer: Address,
     pub(super) admission: Admission,
+    /// Its place among the connections of its address, if those are counted.
+    pub(super) seat: Option<Box<Seat>>,
 }
 
 /// How many connections each shard has, those on their way included.
@@ -63,6 +70,8 @@ struct Bound {
     listening: Listening,
     rules: Arc<TransportRules>,
     tls: Option<Arc<TlsContext>>,
+    /// Whether listed proxies say first for whom they speak.
+    has_prefaces: bool,
     /// Whether connections may wait there: no event tells of it again.
     is_ready: bool,
 }
@@ -73,14 +82,28 @@ pub(super) struct Acceptor {
     listeners: Vec<Bound>,
     mesh: Arc<Mesh>,
     occupancy: Arc<Occupancy>,
+    router: Arc<Router>,
     max_connections: usize,
+    /// When the router's clock began.
+    started: Instant,
     stopped: Receiver<()>,
+    /// How fast it accepts, if that is limited.
+    pace: Option<(Rate, Bucket)>,
+    /// Until when nothing is accepted because of that.
+    paced_until: Option<Millis>,
+    /// How many of those are answered who are refused because of their address.
+    politeness: Bucket,
+    /// Which listener comes first: one alone could use up what is accepted per second.
+    first: usize,
     /// Whether the last turn met an error that only time can mend.
     is_short: bool,
     /// Connections dropped without an answer, of which the log does not know yet.
     dropped: u64,
+    /// The same of those whose address has too many, with one of them and its limit.
+    crowded: Option<(u64, Address, Crowded)>,
     shortage_line: Rarely,
     dropped_line: Rarely,
+    crowded_line: Rarely,
 }
 
 /// When the log last had a line of some kind.
@@ -117,24 +140,37 @@ impl StopAcceptor {
 
 impl Acceptor {
     pub(super) fn new(
-        max_connections: usize,
+        router: Arc<Router>,
         mesh: Arc<Mesh>,
         occupancy: Arc<Occupancy>,
+        started: Instant,
     ) -> io::Result<(Self, StopAcceptor)> {
         let poll = Poll::new()?;
         let (sender, stopped) = bounded(1);
         let waker = Waker::new(poll.registry(), STOP)?;
+        let limits = &router.settings.limits;
+        let per_second = limits.accepts_per_second;
+        let max_connections = limits.connections;
+        let pace = Rate::new(per_second, per_second).map(|rate| (rate, Bucket::default()));
         let acceptor = Self {
             poll,
             listeners: Vec::new(),
             mesh,
             occupancy,
+            router,
             max_connections,
+            started,
             stopped,
+            pace,
+            paced_until: None,
+            politeness: Bucket::default(),
+            first: 0,
             is_short: false,
             dropped: 0,
+            crowded: None,
             shortage_line: Rarely::default(),
             dropped_line: Rarely::default(),
+            crowded_line: Rarely::default(),
         };
         Ok((acceptor, StopAcceptor { waker, sender }))
     }
@@ -150,7 +186,8 @@ impl Acceptor {
         let address = listening.address()?;
         listening.register(self.poll.registry(), Token(self.listeners.len()))?;
         let rules = Arc::new(rules(listener, config));
-        self.listeners.push(Bound { listening, rules, tls, is_ready: false });
+        let has_prefaces = listener.proxy_protocol;
+        self.listeners.push(Bound { listening, rules, tls, has_prefaces, is_ready: false });
         Ok(address)
     }
 
@@ -166,10 +203,11 @@ impl Acceptor {
     /// Waits until there is something to accept; `false` if there never will be.
     fn wait(&mut self, events: &mut Events) -> io::Result<bool> {
         let is_ready = self.listeners.iter().any(|bound| bound.is_ready);
-        let patience = match (self.is_short, is_ready) {
-            (true, _) => Some(SHORTAGE_PATIENCE),
-            (false, true) => Some(Duration::ZERO),
-            (false, false) => None,
+        let patience = match (self.is_short, is_ready, self.paced_until) {
+            (true, ..) => Some(SHORTAGE_PATIENCE),
+            (false, true, Some(until)) => Some(Duration::from_millis(until.since(self.now()))),
+            (false, true, None) => Some(Duration::ZERO),
+            (false, false, _) => None,
         };
         match self.poll.poll(events, patience) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
@@ -187,11 +225,14 @@ impl Acceptor {
     fn accept(&mut self) {
         let mut dealt: Vec<Vec<Accepted>> = self.mesh.shards().map(|_| Vec::new()).collect();
         self.is_short = false;
-        for number in 0..self.listeners.len() {
+        self.paced_until = None;
+        let (now, count) = (self.now(), self.listeners.len());
+        self.first = (self.first + 1) % count.max(1);
+        for number in (self.first..count).chain(0..self.first) {
             if !self.listeners[number].is_ready {
                 continue;
             }
-            match self.accept_from(number, &mut dealt) {
+            match self.accept_from(number, &mut dealt, now) {
                 Ok(is_ready) => self.listeners[number].is_ready = is_ready,
                 Err(error) => {
                     self.is_short = true;
@@ -207,11 +248,33 @@ impl Acceptor {
         self.tell_dropped();
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the one clock read of a turn")]
+    fn now(&self) -> Millis {
+        let elapsed = Instant::now().duration_since(self.started);
+        Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Says whether more may wait. An error is one that only time can mend.
-    fn accept_from(&mut self, number: usize, dealt: &mut [Vec<Accepted>]) -> io::Result<bool> {
+    fn accept_from(
+        &mut self,
+        number: usize,
+        dealt: &mut [Vec<Accepted>],
+        now: Millis,
+    ) -> io::Result<bool> {
         for _ in 0..ACCEPTED_PER_TURN {
+            if let Some((rate, bucket)) = &self.pace {
+                self.paced_until = bucket.ready_at(*rate, now);
+                if self.paced_until.is_some() {
+                    break;
+                }
+            }
             match self.listeners[number].listening.accept() {
-                Ok((socket, peer)) => self.deal(number, socket, peer, dealt),
+                Ok((socket, peer)) => {
+                    if let Some((rate, bucket)) = &mut self.pace {
+                        bucket.take(*rate, 1, now);
+                    }
+                    self.deal(number, socket, peer, dealt, now);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if is_about_one_peer(&error) => {}
                 Err(error) => return Err(error),
@@ -220,18 +283,59 @@ impl Acceptor {
         Ok(true)
     }
 
-    fn deal(&mut self, number: usize, socket: Socket, peer: Box<str>, dealt: &mut [Vec<Accepted>]) {
+    fn deal(
+        &mut self,
+        number: usize,
+        socket: Socket,
+        peer: Address,
+        dealt: &mut [Vec<Accepted>],
+        now: Millis,
+    ) {
         let taken = self.occupancy.total();
         if taken >= self.max_connections + refusals_at_once(self.max_connections) {
             self.dropped += 1; // Not even an answer: the socket is closed here.
             return;
         }
-        let full = taken >= self.max_connections;
-        let admission = if full { Admission::Full } else { Admission::Welcome };
+        let is_full = taken >= self.max_connections;
+        let Some((admission, seat)) = self.judge(number, peer, is_full, now) else { return };
         let shard = self.occupancy.enter_emptiest();
         let bound = &self.listeners[number];
         let (rules, tls) = (Arc::clone(&bound.rules), bound.tls.clone());
-        dealt[usize::from(shard.0)].push(Accepted { socket, rules, tls, peer, admission });
+        let has_preface = bound.has_prefaces && rules.trusts(peer);
+        let accepted = Accepted { socket, rules, tls, has_preface, peer, admission, seat };
+        dealt[usize::from(shard.0)].push(accepted);
+    }
+
+    /// How a connection is let in; `None` if it gets no answer at all.
+    fn judge(
+        &mut self,
+        number: usize,
+        peer: Address,
+        is_full: bool,
+        now: Millis,
+    ) -> Option<(Admission, Option<Box<Seat>>)> {
+        let bound = &self.listeners[number];
+        if is_full {
+            return Some((Admission::Full, None));
+        }
+        // Whom a proxy speaks for is judged when it is known.
+        if bound.rules.trusts(peer) {
+            return Some((Admission::Welcome, None));
+        }
+        let crowded = match self.router.crowd().enter(peer, now) {
+            Ok(seat) => return Some((Admission::Welcome, seat)),
+            Err(crowded) => crowded,
+        };
+        self.router.acceptor_counters().connections_crowded.increment();
+        let (count, ..) = self.crowded.unwrap_or((0, peer, crowded));
+        self.crowded = Some((count + 1, peer, crowded));
+        let rate = Rate::new(ANSWERS_PER_SECOND, ANSWERS_PER_SECOND)?;
+        // What could be understood over TLS would cost a handshake first.
+        if bound.tls.is_some() || self.politeness.ready_at(rate, now).is_some() {
+            return None;
+        }
+        self.politeness.take(rate, 1, now);
+        Some((Admission::Crowded, None))
     }
 
     fn tell(&mut self, error: &io::Error) {
@@ -251,6 +355,13 @@ impl Acceptor {
             let (connections, limit) = (self.dropped, self.max_connections);
             tracing::warn!(connections, limit, "too many connections: dropped without an answer");
             self.dropped = 0;
+        }
+        if let Some((connections, peer, crowded)) = self.crowded
+            && self.crowded_line.is_due()
+        {
+            let limit = crowded.limit();
+            tracing::warn!(connections, %peer, limit, "too many connections from one address");
+            self.crowded = None;
         }
     }
 }
@@ -277,6 +388,8 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         entrance: listener.entrance(),
         paths_apart,
         rawsocket_min_peer_bytes: listener.rawsocket_min_peer_bytes,
+        proxies: listener.trusted_proxies.clone(),
+        forwarded: listener.forwarded,
     }
 }
 
@@ -314,6 +427,10 @@ const ACCEPTED_PER_TURN: usize = 64;
 
 /// How long to wait for what the system lacks.
 const SHORTAGE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Answers per second to those whose address has too many: each keeps a connection for as long as a
+/// handshake may take.
+const ANSWERS_PER_SECOND: u32 = 16;
 
 /// The least time between two lines of the same kind.
 const TOLD_EVERY: Duration = Duration::from_secs(10);

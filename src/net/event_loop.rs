@@ -13,8 +13,9 @@ use mio::{Events, Poll, Token};
 use super::acceptor::{Accepted, Occupancy};
 use super::hold::{Alarm, Hold, Output};
 use super::mesh::{Inbox, Parcel};
+use super::preface::Preface;
 use super::socket::Socket;
-use super::tls::{TlsShare, TlsStream};
+use super::tls::{TlsContext, TlsShare, TlsStream};
 use super::verifier::Verifiers;
 use crate::authentication::Check;
 use crate::clock::Millis;
@@ -67,7 +68,40 @@ struct Links {
 #[derive(Debug)]
 struct Link {
     socket: Socket,
-    tls: Option<Box<TlsStream>>,
+    layer: Layer,
+}
+
+/// What lies between a socket and its transport.
+#[derive(Debug)]
+enum Layer {
+    None,
+    Tls(Box<TlsStream>),
+    /// The header of a proxy, and TLS behind it or nothing.
+    Preface(Preface),
+}
+
+impl Layer {
+    fn below(tls: Option<Arc<TlsContext>>) -> Self {
+        tls.map_or(Self::None, |context| Self::Tls(Box::new(TlsStream::new(context))))
+    }
+
+    fn tls(&self) -> Option<&TlsStream> {
+        if let Self::Tls(tls) = self { Some(tls) } else { None }
+    }
+}
+
+impl Link {
+    /// Takes the header of a proxy, which must be there.
+    #[cold]
+    fn read_preface(&mut self, share: &mut TlsShare, scratch: &mut [u8]) -> io::Result<usize> {
+        let Layer::Preface(preface) = &mut self.layer else { return Ok(0) };
+        let mut report = LayerReport::default();
+        let taken = preface.read(&mut self.socket, scratch, &mut report);
+        share.set_report(report);
+        taken?;
+        self.layer = Layer::below(preface.tls.take());
+        Err(ErrorKind::Interrupted.into())
+    }
 }
 
 impl EventLoop {
@@ -177,15 +211,18 @@ impl EventLoop {
     }
 
     fn take_in(&mut self, accepted: Accepted, now: Millis) {
-        let Accepted { mut socket, rules, tls, peer, admission } = accepted;
+        let Accepted { mut socket, rules, tls, has_preface, peer, admission, seat } = accepted;
         let slot = self.turn.open(&mut self.links, &rules, peer, admission, now);
+        if seat.is_some() {
+            self.turn.give_seat(slot, seat);
+        }
         let registered = socket.register(self.poll.registry(), Token(slot.index()));
         let sockets = &mut self.links.sockets;
         if sockets.len() <= slot.index() {
             sockets.resize_with(slot.index() + 1, || None);
         }
-        let tls = tls.map(|context| Box::new(TlsStream::new(context)));
-        let previous = sockets[slot.index()].replace(Link { socket, tls });
+        let layer = if has_preface { Layer::Preface(Preface { tls }) } else { Layer::below(tls) };
+        let previous = sockets[slot.index()].replace(Link { socket, layer });
         debug_assert!(previous.is_none(), "a slot is free when it is given out");
         if registered.is_err() {
             self.turn.lose(slot, now);
@@ -220,7 +257,7 @@ impl Links {
     /// What TLS has kept goes on, whatever the turn knows of it.
     fn note_writable(&mut self, slot: Slot) {
         if let Some(Some(link)) = self.sockets.get_mut(slot.index())
-            && let Some(tls) = &mut link.tls
+            && let Layer::Tls(tls) = &mut link.layer
         {
             tls.go_on_writing(&mut link.socket);
         }
@@ -232,9 +269,10 @@ impl Wire for Links {
         let Some(Some(link)) = self.sockets.get_mut(slot.index()) else {
             return Err(ErrorKind::NotConnected.into());
         };
-        match &mut link.tls {
-            None => link.socket.read(buffer),
-            Some(tls) => tls.read(&mut link.socket, &mut self.tls, buffer),
+        match &mut link.layer {
+            Layer::None => link.socket.read(buffer),
+            Layer::Tls(tls) => tls.read(&mut link.socket, &mut self.tls, buffer),
+            Layer::Preface(_) => link.read_preface(&mut self.tls, buffer),
         }
     }
 
@@ -242,15 +280,15 @@ impl Wire for Links {
         let Some(Some(link)) = self.sockets.get_mut(slot.index()) else {
             return Err(ErrorKind::NotConnected.into());
         };
-        match &mut link.tls {
-            None => link.socket.write(bytes),
-            Some(tls) => tls.write(&mut link.socket, &mut self.tls, bytes),
+        match &mut link.layer {
+            Layer::None | Layer::Preface(_) => link.socket.write(bytes),
+            Layer::Tls(tls) => tls.write(&mut link.socket, &mut self.tls, bytes),
         }
     }
 
     fn kept(&self, slot: Slot) -> usize {
         let link = self.sockets.get(slot.index()).and_then(Option::as_ref);
-        link.and_then(|link| link.tls.as_ref()).map_or(0, |tls| tls.unsent_bytes())
+        link.and_then(|link| link.layer.tls()).map_or(0, TlsStream::unsent_bytes)
     }
 
     fn layer(&mut self, _slot: Slot) -> LayerReport {
@@ -259,16 +297,16 @@ impl Wire for Links {
 
     fn shut_down_writing(&mut self, slot: Slot) {
         if let Some(Some(link)) = self.sockets.get_mut(slot.index()) {
-            match &mut link.tls {
-                None => link.socket.shut_down_writing(),
-                Some(tls) => tls.shut_down_writing(&mut link.socket),
+            match &mut link.layer {
+                Layer::None | Layer::Preface(_) => link.socket.shut_down_writing(),
+                Layer::Tls(tls) => tls.shut_down_writing(&mut link.socket),
             }
         }
     }
 
     fn close(&mut self, slot: Slot) {
         if let Some(link) = self.sockets.get_mut(slot.index()).and_then(Option::take)
-            && let Link { mut socket, tls: Some(mut tls) } = link
+            && let Link { mut socket, layer: Layer::Tls(mut tls) } = link
         {
             tls.close(&mut socket, &self.tls);
         }

@@ -15,6 +15,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockAddr, Socket as SystemSocket, TcpKeepalive, Type};
 
 use super::socket::Socket;
+use crate::address::Address;
 use crate::config::{Config, ListenAddress, Listener};
 
 /// A socket that listens.
@@ -59,21 +60,16 @@ impl Listening {
         }
     }
 
-    /// The next connection and where it comes from, for logs. IPv4 clients of an IPv6 socket
-    /// keep their usual address.
-    pub(super) fn accept(&self) -> io::Result<(Socket, Box<str>)> {
+    /// The next connection and where it comes from.
+    pub(super) fn accept(&self) -> io::Result<(Socket, Address)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept()?;
-                let peer = match peer.ip().to_canonical() {
-                    ip if ip == peer.ip() => peer,
-                    ipv4 => SocketAddr::new(ipv4, peer.port()),
-                };
-                Ok((Socket::Tcp(stream), peer.to_string().into()))
+                Ok((Socket::Tcp(stream), peer.into()))
             }
             Self::Unix(socket, _) => {
                 let (stream, _) = socket.accept()?;
-                Ok((Socket::Unix(stream), "unix".into()))
+                Ok((Socket::Unix(stream), Address::UNIX))
             }
         }
     }

@@ -6,6 +6,7 @@ mod event_loop;
 mod hold;
 mod listening;
 pub mod mesh;
+mod preface;
 mod server;
 mod socket;
 mod store;

@@ -121,8 +121,9 @@ impl Server {
         let high_mark_bytes = config.tuning.shard_queue_bytes.min(held);
         let (mesh, inboxes) = Mesh::new(&registries, WAKER, high_mark_bytes)?;
         let occupancy = Arc::new(Occupancy::new(shards));
+        let started = Instant::now();
         let (mut acceptor, stop) =
-            Acceptor::new(config.limits.connections, Arc::clone(&mesh), Arc::clone(&occupancy))?;
+            Acceptor::new(Arc::clone(&router), Arc::clone(&mesh), Arc::clone(&occupancy), started)?;
         let bind = |(listener, tls): (_, &Option<_>)| {
             let address =
                 |source| StartError::Listen { address: listener_address(listener), source };
@@ -148,7 +149,6 @@ impl Server {
         };
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
         server.verifiers = server.spawn_verifiers(config)?;
-        let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);

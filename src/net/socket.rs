@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use rustix::net::{RecvFlags, recv};
 
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -28,6 +29,15 @@ impl Socket {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
         }
+    }
+
+    /// What [`Self::read`] would read, which stays where it is.
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let peeked = match self {
+            Self::Tcp(stream) => recv(stream, buffer, RecvFlags::PEEK),
+            Self::Unix(stream) => recv(stream, buffer, RecvFlags::PEEK),
+        };
+        Ok(peeked?.0)
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -103,6 +103,8 @@ counters! {
     tls_handshakes_under_way: gauge,
     connections_opened: total,
     connections_refused: total,
+    /// Connections refused because of what their address has done: `limits.*_per_address`.
+    connections_crowded: total,
     /// TLS handshakes that succeeded.
     tls_handshakes: total,
     /// Those among them that resumed an earlier session.
@@ -127,6 +129,10 @@ counters! {
     bytes_received: total,
     bytes_sent: total,
     protocol_violations: total,
+    /// Times that a session was read later because it had sent more than its role may.
+    sessions_paced: total,
+    /// Sessions that were ended because of that.
+    sessions_over_rate: total,
     /// Requests, testaments included, that a session's role may not make; by roles and actions see
     /// [`super::RealmRole::decisions`].
     requests_denied: total,

@@ -7,6 +7,7 @@ mod audience;
 mod batch;
 mod callees;
 mod counters;
+mod crowd;
 mod deposit;
 mod destination;
 mod directory;
@@ -37,6 +38,7 @@ pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
 pub use batch::{Batch, Weighed};
 pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
+pub use crowd::{Crowd, Crowded, Seat};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use destination::{Destination, Destinations, MAX_SHARDS};
 pub use directory::{Described, Listing};
@@ -171,6 +173,8 @@ pub struct RealmSettings {
     /// What the sessions may do, by their roles.
     #[serde(rename = "role")]
     pub access: Access,
+    /// Whether `wamp.session.get` and `wamp.session.on_join` say where a session comes from.
+    pub disclose_peers: bool,
     /// The shape of the answers of `wamp.subscription.get_events` (AP-HIS-04).
     pub history_answer: HistoryAnswer,
     /// The patterns whose events are kept (AP-HIS-01).
@@ -205,6 +209,7 @@ impl Default for RealmSettings {
             caller_disclosure: CallerDisclosure::default(),
             admin_roles: Vec::new(),
             access: Access::Open,
+            disclose_peers: false,
             history_answer: HistoryAnswer::default(),
             histories: Vec::new(),
         }
@@ -222,6 +227,9 @@ pub struct Router {
     held: Vec<Arc<HeldCount>>,
     /// Written by the thread of the store.
     storage_counters: Arc<Counters>,
+    /// Written by the acceptor.
+    acceptor_counters: Arc<Counters>,
+    crowd: Arc<Crowd>,
     seed: HashSeed,
     failures: Failures,
 }
@@ -245,8 +253,21 @@ impl Router {
         let counters = (0..shards).map(|_| Arc::default()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
-        let storage_counters = Arc::default();
-        Self { settings, realms: by_name, counters, held, storage_counters, seed, failures }
+        let limits = &settings.limits;
+        let crowd = Arc::new(Crowd::new(limits.crowd(), limits.connections, &seed));
+        let (storage_counters, acceptor_counters) = Default::default();
+        let realms = by_name;
+        Self {
+            settings,
+            realms,
+            counters,
+            held,
+            storage_counters,
+            acceptor_counters,
+            crowd,
+            seed,
+            failures,
+        }
     }
 
     pub fn shard_count(&self) -> usize {
@@ -275,13 +296,23 @@ impl Router {
 
     /// The counters of all shards together.
     pub fn snapshot(&self) -> Snapshot {
-        let all = self.counters.iter().chain([&self.storage_counters]);
+        let all = self.counters.iter().chain([&self.storage_counters, &self.acceptor_counters]);
         all.fold(Snapshot::default(), |sum, counters| sum + counters.snapshot())
     }
 
     /// The counters that the store writes, and no shard.
     pub const fn storage_counters(&self) -> &Arc<Counters> {
         &self.storage_counters
+    }
+
+    /// The counters that the acceptor writes, and no shard.
+    pub const fn acceptor_counters(&self) -> &Arc<Counters> {
+        &self.acceptor_counters
+    }
+
+    /// What clients are known for by their addresses.
+    pub const fn crowd(&self) -> &Arc<Crowd> {
+        &self.crowd
     }
 
     /// Takes in what a store kept, before the first shard runs, and says what it can forget: what
@@ -337,7 +368,7 @@ impl Router {
     /// gone.
     pub fn is_idle(&self) -> bool {
         let is_nothing_held = self.held_bytes() == 0 && self.meta_events_waiting() == 0;
-        is_nothing_held && self.realms.values().all(|realm| realm.is_idle())
+        is_nothing_held && self.crowd.is_idle() && self.realms.values().all(|realm| realm.is_idle())
     }
 }
 

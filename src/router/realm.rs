@@ -10,6 +10,7 @@ use super::retained::RetainedTable;
 use super::roles::{RealmRole, RealmRoles};
 use super::topics::TopicTable;
 use super::{IdCounter, RealmSettings, SessionRef, Settings, ShardId};
+use crate::address::Address;
 use crate::authentication::Gate;
 use crate::hash::HashSeed;
 use crate::wamp::SessionId;
@@ -44,6 +45,8 @@ pub struct Profile {
     /// `websocket` or `rawsocket`.
     pub transport: &'static str,
     pub serializer: &'static str,
+    /// Where it comes from; `None` where that is not for everybody.
+    pub peer: Option<Address>,
 }
 
 impl Profile {
@@ -56,7 +59,8 @@ impl Profile {
     ) -> Self {
         let (authid, authrole) = (authid.into(), authrole.into());
         let (authmethod, authprovider) = ("anonymous", "static");
-        Self { authid, authrole, authmethod, authprovider, transport, serializer }
+        let peer = None;
+        Self { authid, authrole, authmethod, authprovider, transport, serializer, peer }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::counters::Counter;
 use super::{RealmSettings, ShardId};
-use crate::authorization::{Access, Action, Role, RoleSettings};
+use crate::authorization::{Access, Action, Rates, Role, RoleSettings};
 
 /// Which rules hold for the sessions of a realm.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl RealmRoles {
         let more: Vec<_> = more.map(|name| RoleSettings::new(name, Vec::new())).collect();
         let roles = listed.iter().chain(&more).map(|role| {
             let is_admin = settings.admin_roles.contains(&role.name);
-            Arc::new(RealmRole::new(Role::new(role, is_admin), shards))
+            Arc::new(RealmRole::new(Role::new(role, is_admin), role.rates(), shards))
         });
         Self::Listed(roles.collect())
     }
@@ -50,6 +50,8 @@ impl RealmRoles {
 #[derive(Debug)]
 pub struct RealmRole {
     pub rules: Role,
+    /// How fast its sessions may send; `None`: as fast as they like.
+    pub rates: Option<Rates>,
     /// One for each shard.
     decisions: Box<[Decisions]>,
 }
@@ -71,8 +73,8 @@ pub struct DecisionCount {
 }
 
 impl RealmRole {
-    fn new(rules: Role, shards: usize) -> Self {
-        Self { rules, decisions: (0..shards).map(|_| Decisions::default()).collect() }
+    fn new(rules: Role, rates: Option<Rates>, shards: usize) -> Self {
+        Self { rules, rates, decisions: (0..shards).map(|_| Decisions::default()).collect() }
     }
 
     /// Counts what a shard decided; only its own thread calls this.

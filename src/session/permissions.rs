@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::authorization::{Action, Decision, Memory, RuleId, Terms};
+use crate::authorization::{Action, Decision, Memory, Rates, RuleId, Terms};
 use crate::router::{Realm, RealmRole, ShardId};
 use crate::wamp::MatchPolicy;
 
@@ -33,6 +33,14 @@ impl Permissions {
         realm.role(authrole).map_or(Self::Open, |role| {
             Self::Rules(Box::new(Ruled { role: Arc::clone(role), memory: Memory::default() }))
         })
+    }
+
+    /// How fast the session may send; `None`: as fast as it likes.
+    pub fn rates(&self) -> Option<Rates> {
+        match self {
+            Self::Open => None,
+            Self::Rules(ruled) => ruled.role.rates,
+        }
     }
 
     /// What was decided about a request of the session before, counted once more.

@@ -6,12 +6,15 @@ use super::input::Input;
 use super::leaving::Leaving;
 use super::login::Applicant;
 use super::{Admission, Closing};
+use crate::address::Address;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::limits::Timeouts;
-use crate::router::Destinations;
+use crate::router::{Destinations, Seat};
 use crate::session::Session;
-use crate::transport::{Framing, Output, Span, Stage, Transport, TransportRules, rawsocket};
+use crate::transport::{
+    Framing, Origin, Output, Span, Stage, Transport, TransportRules, rawsocket,
+};
 use crate::wamp::SessionId;
 
 #[derive(Debug)]
@@ -42,8 +45,12 @@ pub(super) struct Connection {
     pub(super) leaving: Option<Box<Leaving>>,
     pub(super) rules: Arc<TransportRules>,
     pub(super) admission: Admission,
-    /// Where the connection comes from, for logs and for the limit of failed logins.
-    pub(super) peer: Box<str>,
+    /// Where the connection comes from: for logs, limits and meta answers.
+    pub(super) peer: Address,
+    /// Its place among the connections of its address, if those are counted.
+    pub(super) seat: Option<Box<Seat>>,
+    /// Nobody on the way to the router, or to a listed proxy, can read along: TLS or a Unix socket.
+    pub(super) is_confidential: bool,
     /// What tells the TLS channel from all others (RFC 9266, `tls-exporter`); `None` without one.
     pub(super) channel_id: Option<[u8; 32]>,
     /// Tells this connection from earlier ones in the same slot.
@@ -129,11 +136,13 @@ impl Clock {
 impl Connection {
     pub(super) fn new(
         rules: Arc<TransportRules>,
-        peer: Box<str>,
+        peer: Address,
         admission: Admission,
         generation: u32,
         now: Millis,
     ) -> Self {
+        let mut transport = Transport::new();
+        transport.believe(rules.trusts(peer));
         Self {
             output: Output::default(),
             session_id: None,
@@ -145,10 +154,12 @@ impl Connection {
             peer_limit_bytes: usize::MAX,
             refused: Refused::default(),
             events_dropped: 0,
-            transport: Transport::new(),
+            transport,
             input: Input::default(),
             phase: Phase::Negotiating,
             leaving: None,
+            seat: None,
+            is_confidential: rules.tls || peer == Address::UNIX,
             rules,
             admission,
             peer,
@@ -157,6 +168,14 @@ impl Connection {
             feeds: Destinations::default(),
             clock: Clock::new(now),
         }
+    }
+
+    /// A listed proxy says for whom it speaks: that is who the peer is from now on.
+    pub(super) fn note_origin(&mut self, origin: Origin) {
+        let Origin { address, by_tls } = origin;
+        self.peer = address;
+        self.is_confidential = self.rules.tls || by_tls || address == Address::UNIX;
+        self.transport.believe(self.rules.trusts(address));
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
@@ -250,9 +269,16 @@ impl Connection {
             }
             Phase::Gone => NEVER,
         };
-        match self.slow_at(soft_ms, stall_ms) {
+        let silence = match self.slow_at(soft_ms, stall_ms) {
             Some(at) if at < phase.at => Deadline { at, due: Due::Slow },
             _ => phase,
+        };
+        match self.input.paced_until() {
+            // Who is not read is not silent.
+            Some(at) if !self.is_closing() && (at < silence.at || silence.due.is_silence()) => {
+                Deadline { at, due: Due::Reading }
+            }
+            _ => silence,
         }
     }
 
@@ -304,6 +330,8 @@ pub(super) enum Due {
     CloseTransport,
     /// The peer did not close its side.
     Drop,
+    /// The peer has waited long enough for having sent too much.
+    Reading,
 }
 
 impl Due {

@@ -16,6 +16,7 @@ use super::post::Post;
 use super::timers::Timers;
 use super::work::Work;
 use crate::limits::{HELD_FRACTION, Limits};
+use crate::rate::Bucket;
 use crate::router::{Counters, HeldCount, Router, SessionRef, Settings, ShardId, Slot};
 use crate::transport::Class;
 use crate::wamp::{RouterMessage, SessionId, Timestamp};
@@ -36,6 +37,8 @@ pub(super) struct Context {
     /// Of lines about peers, and about requests that were denied.
     pub(super) log_budget: LogBudget,
     pub(super) denial_budget: LogBudget,
+    /// How many of those are answered who are refused because of their address.
+    pub(super) politeness: Bucket,
     /// Publications of up to so many bytes may be held without a look at the total.
     free_bytes: usize,
 }
@@ -56,6 +59,7 @@ impl Context {
             wall_clock: Timestamp::default(),
             log_budget: LogBudget::of("more peers were refused than are logged"),
             denial_budget: LogBudget::of("more requests were denied than are logged"),
+            politeness: Bucket::default(),
             free_bytes: FREE_BYTES,
             counters,
             router,

@@ -31,7 +31,9 @@ impl Shard {
 
     /// Lets a client in of whom everything is known that has to be.
     pub(super) fn welcome(&mut self, slot: Slot, arrival: Arrival, now: Millis) {
-        let Arrival { realm, session: reserved, profile, roles, agent, authextra } = arrival;
+        let Arrival { realm, session: reserved, mut profile, roles, agent, authextra } = arrival;
+        let is_told = realm.settings.disclose_peers;
+        profile.peer = is_told.then(|| self.connections[slot].peer);
         let profile = Arc::new(profile);
         let entered = match self.may_enter(&realm, &profile) {
             Ok(()) => self.enter_realm(slot, &realm, reserved, &profile),
@@ -51,6 +53,7 @@ impl Shard {
         }
         let seed = self.cx.router.seed();
         let session = Session::new(id, realm, roles, profile, now, seed);
+        self.set_rates(slot, session.permissions.rates());
         self.announce_join(slot, &session);
         let connection = &mut self.connections[slot];
         tracing::info!(

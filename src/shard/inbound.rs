@@ -1,33 +1,47 @@
 //! From what a transport found to the handler of a message: who may say what when.
 
-use super::Shard;
 use super::connection::Phase;
 use super::lifecycle::EndReason;
 use super::requests::Violation;
 use super::work::MESSAGE_UNITS;
+use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::codec::{self, DecodeLimits};
 use crate::router::Slot;
-use crate::transport::{CloseCode, Framing, Inbound, Transport, TransportError};
+use crate::transport::{CloseCode, Framing, HttpRefusal, Inbound, Transport, TransportError};
 use crate::wamp::{ClientMessage, WampError};
 
 impl Shard {
-    /// Answers a peer that came when all connections were taken (TR-RS-04).
+    /// Answers a peer that came when all connections were taken, or all of its address
+    /// (TR-RS-04).
     pub(super) fn refuse_full(&mut self, slot: Slot, input: &[u8], now: Millis) {
         let connection = &mut self.connections[slot];
-        self.cx.counters.connections_refused.increment();
-        if self.cx.log_budget.allow(now) {
-            tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
+        let is_full = connection.admission == Admission::Full;
+        let refusal = if is_full { HttpRefusal::Full } else { HttpRefusal::Crowded };
+        // Who is one of too many was counted and logged when that was found.
+        if is_full {
+            self.cx.counters.connections_refused.increment();
+            if self.cx.log_budget.allow(now) {
+                tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
+            }
         }
         self.cx.outbound.queue_last(slot, connection, |connection, out| {
-            Transport::refuse_full(input, &connection.rules, out);
+            Transport::refuse_full(refusal, input, &connection.rules, out);
         });
         self.start_closing(slot, now);
     }
 
     pub(super) fn handle_inbound(&mut self, slot: Slot, inbound: Inbound<'_>, now: Millis) {
         match inbound {
-            Inbound::Opened { codec, framing, max_message_bytes } => {
+            Inbound::Opened { codec, framing, max_message_bytes, origin } => {
+                if let Some(origin) = origin
+                    && !self.note_origin(slot, *origin, now)
+                {
+                    // Instead of the answer that the transport would have given.
+                    self.cx.outbound.control.clear();
+                    self.refuse_full(slot, b"GET ", now);
+                    return;
+                }
                 let connection = &mut self.connections[slot];
                 connection.codec = codec;
                 connection.framing = framing;
@@ -53,11 +67,17 @@ impl Shard {
         error: &TransportError,
         now: Millis,
     ) {
-        let connection = &self.connections[slot];
+        let connection = &mut self.connections[slot];
         if matches!(connection.phase, Phase::Negotiating) {
+            let origin = connection.transport.take_origin();
+            origin.into_iter().for_each(|origin| connection.note_origin(*origin));
+            let (peer, is_proxy) = (connection.peer, connection.rules.trusts(connection.peer));
+            if error.is_failed_handshake() && !is_proxy {
+                self.cx.router.crowd().note_failure(peer, now);
+            }
             self.cx.counters.connections_refused.increment();
             if self.cx.log_budget.allow(now) {
-                let (peer, reason) = (&connection.peer, error.kind());
+                let reason = error.kind();
                 tracing::info!(%peer, reason, detail = %error, "connection refused");
             }
             self.start_closing(slot, now);

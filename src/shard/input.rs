@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::connection::{Connection, Phase};
 use super::connections::Connections;
+use super::rates::Meter;
 use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::router::{Counters, Slot};
@@ -35,6 +36,8 @@ pub(super) struct Input {
     unheard: u32,
     /// The peer's own messages have made more output than it takes; see [`Input::relieve`].
     is_throttled: bool,
+    /// What the peer has sent of late, if its role limits that; see `rates`.
+    pub(super) meter: Option<Box<Meter>>,
     /// Whether the peer waits to join, or may; see `joining`.
     entrance: Entrance,
     /// Bytes of output that the peer's own messages have made, and that may still wait.
@@ -75,8 +78,8 @@ pub enum InputStatus {
 }
 
 impl Input {
-    pub(super) const fn status(&self) -> InputStatus {
-        let waits = matches!(self.entrance, Entrance::Waits);
+    pub(super) fn status(&self) -> InputStatus {
+        let waits = matches!(self.entrance, Entrance::Waits) || self.is_paced();
         if self.tickets > 0 || self.unheard > 0 || self.is_throttled || waits {
             InputStatus::Parked
         } else if self.is_ready {
@@ -86,14 +89,33 @@ impl Input {
         }
     }
 
+    /// Until when nothing is dealt with, because the peer has sent too much.
+    pub(super) fn paced_until(&self) -> Option<Millis> {
+        self.meter.as_ref().and_then(|meter| meter.paced_until)
+    }
+
+    fn is_paced(&self) -> bool {
+        self.paced_until().is_some()
+    }
+
+    /// Goes on after a pause for having sent too much. `false` if there was none.
+    pub(super) fn end_pause(&mut self) -> bool {
+        let was_paced = self.meter.as_mut().and_then(|meter| meter.paced_until.take()).is_some();
+        if was_paced {
+            self.is_delayed = true;
+            self.is_ready = !self.bytes.is_empty();
+        }
+        was_paced
+    }
+
     pub(super) const fn is_unheard(&self) -> bool {
         self.unheard > 0
     }
 
     /// Since when the router waits for the peer: for the rest of a message, or for it to read.
     /// `None` while the peer waits for the router.
-    pub(super) const fn waits_since(&self) -> Option<Millis> {
-        let is_parked = self.tickets > 0 || self.unheard > 0;
+    pub(super) fn waits_since(&self) -> Option<Millis> {
+        let is_parked = self.tickets > 0 || self.unheard > 0 || self.is_paced();
         let is_waiting = is_parked || self.is_ready && !self.is_throttled;
         if is_waiting { None } else { Some(self.since) }
     }
@@ -348,7 +370,7 @@ impl Shard {
             if connection.is_closing() {
                 return input.len();
             }
-            if connection.admission == Admission::Full {
+            if connection.admission != Admission::Welcome {
                 self.refuse_full(slot, input, now);
                 return input.len();
             }
@@ -378,6 +400,9 @@ impl Shard {
                 }
             };
             used += length;
+            if connection.input.meter.is_some() && !self.meter_frame(slot, length, now) {
+                return input.len();
+            }
             if matches!(inbound, Inbound::Control) {
                 // Pongs are gathered: one for each of thousands of pings would be queued alone.
                 self.cx.work.charge(1);
@@ -385,7 +410,10 @@ impl Shard {
                     continue;
                 }
             }
-            self.answer_transport(slot);
+            // Whether a transport may open is not its own decision.
+            if !matches!(inbound, Inbound::Opened { .. }) {
+                self.answer_transport(slot);
+            }
             self.handle_inbound(slot, inbound, now);
         }
         self.answer_transport(slot);

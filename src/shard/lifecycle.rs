@@ -22,6 +22,8 @@ pub enum EndReason {
     /// The router had no room left for its messages, which did not come whole.
     InputMemory,
     MessageTooLarge,
+    /// It has sent more than its role may, which has `over_rate = "end"`.
+    OverRate,
     ProtocolViolation,
     Shutdown,
     SlowConsumer,
@@ -43,6 +45,7 @@ impl EndReason {
             Self::KilledWithAll => "killed_with_all",
             Self::InputMemory => "input_memory",
             Self::MessageTooLarge => "message_too_large",
+            Self::OverRate => "over_rate",
             Self::ProtocolViolation => "protocol_violation",
             Self::Shutdown => "shutdown",
             Self::SlowConsumer => "slow_consumer",
@@ -319,6 +322,7 @@ impl Shard {
         }
         connection.phase = Phase::Gone;
         connection.transport = Transport::new();
+        connection.seat = None;
         self.cx.outbound.discard(slot, connection);
         self.cx.counters.connections.subtract(1);
         if connection.leaving.is_none() {

@@ -13,7 +13,7 @@ use super::hello::Arrival;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::authentication::{
-    Address, Candidate, Check, Choice, Fresh, Limited, Login, Method, Refusal, Request, Verdict,
+    Candidate, Check, Choice, Fresh, Limited, Login, Method, Refusal, Request, Verdict,
 };
 use crate::clock::Millis;
 use crate::codec::Codec;
@@ -244,6 +244,7 @@ impl Shard {
             authprovider: "static",
             transport: connection.framing.transport_name(),
             serializer: connection.codec.as_str(),
+            peer: None,
         };
         let session = Some(session);
         self.welcome(slot, Arrival { realm, session, profile, roles, agent, authextra }, now);
@@ -254,8 +255,8 @@ impl Shard {
         let Applicant { login, realm, .. } = applicant;
         let name = &realm.settings.name;
         self.cx.counters.logins_denied.increment();
-        let peer = &self.connections[slot].peer;
-        self.cx.router.failures().note(Address::of_peer(peer), name, &login.authid, now);
+        let peer = self.connections[slot].peer;
+        self.cx.router.failures().note(peer, name, &login.authid, now);
         if self.cx.log_budget.allow(now) {
             let (authid, authmethod) = (quotable(&login.authid), login.method.as_str());
             tracing::info!(%peer, realm = %name, authid, authmethod, "login denied");
@@ -266,7 +267,7 @@ impl Shard {
 
     /// Refuses a login if too many have failed; it costs nothing then.
     fn is_limited(&mut self, slot: Slot, realm: &Realm, authid: &str, now: Millis) -> bool {
-        let address = Address::of_peer(&self.connections[slot].peer);
+        let address = self.connections[slot].peer;
         let name = &realm.settings.name;
         let Some(limit) = self.cx.router.failures().is_limited(address, name, authid, now) else {
             return false;

@@ -8,6 +8,7 @@ mod broker;
 mod connection;
 mod connections;
 mod context;
+mod crowd;
 mod dealer;
 mod deposits;
 mod flush;
@@ -26,6 +27,7 @@ mod mailbox;
 mod meta;
 mod outbound;
 mod post;
+mod rates;
 mod requests;
 mod timeouts;
 mod timers;
@@ -35,6 +37,7 @@ mod work;
 
 use std::sync::Arc;
 
+use crate::address::Address;
 use crate::clock::Millis;
 use crate::router::{Destinations, Router, ShardId, Slot};
 use crate::transport::TransportRules;
@@ -54,7 +57,7 @@ use timers::Owner;
 use unheard::Unheard;
 
 pub use input::InputStatus;
-pub use layer::LayerReport;
+pub use layer::{LayerFault, LayerNews, LayerReport};
 pub use lifecycle::{Closing, EndReason};
 pub use mail::{
     Cancellation, Carried, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome, Return, Roll,
@@ -94,6 +97,8 @@ pub enum Admission {
     Welcome,
     /// The router is full: the connection gets an answer that says so, then closes.
     Full,
+    /// As for `Full`, but it is the peer's address that has too many.
+    Crowded,
 }
 
 impl Shard {
@@ -142,11 +147,11 @@ impl Shard {
         self.cx.wall_clock
     }
 
-    /// Takes in a new connection. `peer` is for logs only.
+    /// Takes in a new connection.
     pub(super) fn open(
         &mut self,
         rules: &Arc<TransportRules>,
-        peer: Box<str>,
+        peer: Address,
         admission: Admission,
         now: Millis,
     ) -> Slot {

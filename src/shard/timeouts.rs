@@ -70,6 +70,9 @@ impl Shard {
     }
 
     fn check_deadline(&mut self, slot: Slot, may_judge: impl Fn(Slot, Due) -> bool, now: Millis) {
+        if self.connections[slot].input.paced_until().is_some_and(|at| at <= now) {
+            self.go_on_reading(slot);
+        }
         let connection = &self.connections[slot];
         let output = &self.cx.router.settings.output;
         let timeouts = &self.cx.router.settings.timeouts;
@@ -105,11 +108,16 @@ impl Shard {
             Due::Slow => self.disconnect_slow(slot, now),
             Due::CloseTransport => self.finish_goodbye(slot, now),
             Due::Drop => self.remove(slot),
+            // Done before.
+            Due::Reading => {}
         }
     }
 
     fn refuse_late(&mut self, slot: Slot, now: Millis) {
         let connection = &self.connections[slot];
+        if !connection.rules.trusts(connection.peer) {
+            self.cx.router.crowd().note_failure(connection.peer, now);
+        }
         self.cx.counters.connections_refused.increment();
         let negotiating = matches!(connection.phase, Phase::Negotiating);
         let reason = if negotiating { "handshake_timeout" } else { "hello_timeout" };

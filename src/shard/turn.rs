@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use super::connection::Due;
 use super::flush::{Flushed, Sent};
-use super::layer::LayerReport;
+use super::layer::{LayerFault, LayerReport};
 use super::{Admission, InputStatus, Mail, Shard};
+use crate::address::Address;
 use crate::authentication::Check;
 use crate::clock::Millis;
-use crate::router::{Batch, Deposit, Destinations, SessionRef, ShardId, Slot};
+use crate::router::{Batch, Deposit, Destinations, Seat, SessionRef, ShardId, Slot};
 use crate::transport::TransportRules;
 use crate::wamp::Timestamp;
 
@@ -139,12 +140,12 @@ impl Turn {
         &self.shard
     }
 
-    /// Takes in a new connection and gives it a slot. `peer` is for logs only.
+    /// Takes in a new connection and gives it a slot.
     pub fn open(
         &mut self,
         wire: &mut impl Wire,
         rules: &Arc<TransportRules>,
-        peer: Box<str>,
+        peer: Address,
         admission: Admission,
         now: Millis,
     ) -> Slot {
@@ -158,6 +159,11 @@ impl Turn {
         self.sockets[slot.index()] =
             Readiness { is_open: true, writable: true, queued, ..Readiness::default() };
         slot
+    }
+
+    /// A connection is counted among those of its address.
+    pub fn give_seat(&mut self, slot: Slot, seat: Option<Box<Seat>>) {
+        self.shard.give_seat(slot, seat);
     }
 
     /// A socket has bytes to read; `ending` if its peer has closed its side, or it has failed.
@@ -422,13 +428,13 @@ impl Turn {
 
     fn read(&mut self, slot: Slot, wire: &mut impl Wire, now: Millis) {
         let read = wire.read(slot, &mut self.scratch);
-        let layer = wire.layer(slot);
+        let mut layer = wire.layer(slot);
         if layer.units > 0 {
-            self.shard.note_layer(slot, layer, now);
+            self.shard.note_layer(slot, &mut layer, now);
         }
         let socket = &mut self.sockets[slot.index()];
         match read {
-            Ok(0) => self.handle_end(slot, layer, now),
+            Ok(0) => self.handle_end(slot, layer.fault, now),
             Ok(length) => {
                 // A short read means that the socket is empty, unless its end is near.
                 let is_whole = length == self.scratch.len();
@@ -442,14 +448,14 @@ impl Turn {
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => self.shard.end_vain_visit(slot),
-            Err(_) => self.handle_end(slot, layer, now),
+            Err(_) => self.handle_end(slot, layer.fault, now),
         }
     }
 
-    fn handle_end(&mut self, slot: Slot, layer: LayerReport, now: Millis) {
-        match layer.fault {
+    fn handle_end(&mut self, slot: Slot, fault: Option<LayerFault>, now: Millis) {
+        match fault {
             None => self.shard.handle_lost(slot, now),
-            Some(fault) => self.shard.handle_tls_fault(slot, fault, now),
+            Some(fault) => self.shard.handle_layer_fault(slot, fault, now),
         }
     }
 

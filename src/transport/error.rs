@@ -1,6 +1,7 @@
 //! Why a transport ended: one enum, with a short name for counters and logs, and the WebSocket
 //! close code that belongs to it. The bytes of handshake refusals are written elsewhere.
 
+use super::proxy::ProxyFault;
 use super::{CloseCode, Stage};
 
 /// A fault of the peer that ends its connection.
@@ -10,6 +11,8 @@ pub enum TransportError {
     UnknownProtocol(u8),
     #[error("a TLS handshake came to a listener without TLS")]
     TlsOnPlainListener,
+    #[error(transparent)]
+    Proxy(#[from] ProxyFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
     #[error("this listener does not accept RawSocket")]
@@ -40,6 +43,7 @@ impl TransportError {
         match self {
             Self::UnknownProtocol(_) => "unknown_protocol",
             Self::TlsOnPlainListener => "tls_on_plain_listener",
+            Self::Proxy(fault) => fault.kind(),
             Self::Tls(fault) => fault.kind(),
             Self::RawSocketDisabled => "rawsocket_disabled",
             Self::Http(refusal) => refusal.kind(),
@@ -51,6 +55,20 @@ impl TransportError {
             Self::WebSocket(violation) => violation.kind(),
             Self::InvalidUtf8 => "invalid_utf8",
             Self::WrongMessageType { .. } => "wrong_message_type",
+        }
+    }
+
+    /// Whether the peer has tried to get in and failed, other than by a request that was understood
+    /// and refused in words, as those of people and health checks are.
+    pub const fn is_failed_handshake(self) -> bool {
+        match self {
+            Self::Http(refusal) => matches!(
+                refusal,
+                HttpRefusal::HeadTooLarge | HttpRefusal::Malformed | HttpRefusal::TooManyHeaders
+            ),
+            // Not the peer's fault.
+            Self::Tls(TlsFault::Busy) => false,
+            _ => true,
         }
     }
 
@@ -161,6 +179,8 @@ impl Violation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpRefusal {
     Body,
+    /// Too many connections come from the peer's address, or came.
+    Crowded,
     Full,
     HeadTooLarge,
     Host,
@@ -191,13 +211,14 @@ impl HttpRefusal {
             Self::Method => 405,
             Self::NotUpgrade | Self::Version => 426,
             Self::HeadTooLarge | Self::TooManyHeaders => 431,
-            Self::Full => 503,
+            Self::Crowded | Self::Full => 503,
         }
     }
 
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Body => "http_body",
+            Self::Crowded => "http_crowded",
             Self::Full => "http_full",
             Self::HeadTooLarge => "http_head_too_large",
             Self::Host => "http_host",
@@ -220,6 +241,7 @@ impl HttpRefusal {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Body => "a WebSocket request has no body",
+            Self::Crowded => "too many connections come from this address",
             Self::Full => "all connections of this router are taken",
             Self::HeadTooLarge => "the request head is too large",
             Self::Host => "exactly one Host header with a valid host is required",

@@ -9,7 +9,7 @@ use crate::limits::HTTP_HEADERS;
 
 use super::http_answer::{Asked, refuse, subprotocol};
 use super::target::{is_authority, path_of};
-use super::{HttpRefusal, TransportError, TransportRules, WayIn};
+use super::{Asker, HttpRefusal, TransportError, TransportRules, WayIn, forwarded};
 
 /// Finds the end of the request's head; `None` if it has not come yet.
 ///
@@ -33,23 +33,30 @@ pub(super) fn find_head(
     Ok(None)
 }
 
-/// Judges a whole request head; writes either 101 or the refusal to `reply`.
+/// Judges a whole request head; writes either 101 or the refusal to `reply`, and to `asker` what it
+/// tells of its sender.
 pub(super) fn upgrade(
     head: &[u8],
+    asker: &mut Asker<'_>,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
-) -> Result<(Codec, WayIn), TransportError> {
+) -> Result<Codec, TransportError> {
     let mut headers = [httparse::EMPTY_HEADER; HTTP_HEADERS];
     let mut request = Request::new(&mut headers);
     let parsed = match request.parse(head) {
-        Ok(Status::Complete(length)) if length == head.len() => judge(&request, rules),
+        Ok(Status::Complete(length)) if length == head.len() => {
+            let origin = forwarded::origin(request.headers, asker.by, &rules.proxies);
+            asker.origin = origin.map(Box::new);
+            judge(&request, rules)
+        }
         Err(httparse::Error::TooManyHeaders) => Err((HttpRefusal::TooManyHeaders, String::new())),
         _ => Err((HttpRefusal::Malformed, String::new())),
     };
     match parsed {
         Ok(Accepted { codec, key, negotiated, way_in }) => {
+            *asker.way_in = way_in;
             write_switch(codec, key, negotiated, reply);
-            Ok((codec, way_in))
+            Ok(codec)
         }
         Err((refusal, detail)) => {
             refuse(refusal, &detail, Asked::by(head), rules, reply);

@@ -93,7 +93,7 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
         HttpRefusal::TlsOnly => {
             add(format_args!(" Connect to wss://<this host>{} instead.", first_path(rules)));
         }
-        HttpRefusal::Full => add(format_args!(" Try again later.")),
+        HttpRefusal::Crowded | HttpRefusal::Full => add(format_args!(" Try again later.")),
         _ => {}
     }
     add(format_args!("\n"));
@@ -109,7 +109,7 @@ fn extra_headers(refusal: HttpRefusal) -> &'static str {
         HttpRefusal::NotUpgrade => "Upgrade: websocket\r\n",
         HttpRefusal::Version => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
         HttpRefusal::Method => "Allow: GET\r\n",
-        HttpRefusal::Full => "Retry-After: 5\r\n",
+        HttpRefusal::Crowded | HttpRefusal::Full => "Retry-After: 5\r\n",
         _ => "",
     }
 }

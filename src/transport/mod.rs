@@ -7,11 +7,13 @@
 mod arena;
 mod backlog;
 mod error;
+mod forwarded;
 mod framing;
 mod http;
 mod http_answer;
 mod mask;
 mod output;
+mod proxy;
 pub mod rawsocket;
 mod rules;
 mod target;
@@ -22,7 +24,8 @@ pub use error::{HandshakeRefusal, HttpRefusal, TlsFault, TransportError, Violati
 pub use framing::{FrameStart, Framing};
 pub use mask::unmask;
 pub use output::{Class, Dropped, Output};
-pub use rules::{Entrance, Origins, PathRules, Stage, TransportRules, WayIn};
+pub use proxy::{MAX_PROXY_BYTES, Origin, ProxyFault, ProxyHeader, decode_proxy_header};
+pub use rules::{Entrance, ForwardedBy, Origins, PathRules, Stage, TransportRules, WayIn};
 pub use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::codec::Codec;
@@ -34,7 +37,13 @@ use self::websocket::WebSocket;
 pub enum Inbound<'a> {
     /// The transport is ready. `max_message_bytes` is what the peer takes in one message:
     /// 2^(9+L) on RawSocket (TR-RS-03), unlimited on WebSocket.
-    Opened { codec: Codec, framing: Framing, max_message_bytes: usize },
+    Opened {
+        codec: Codec,
+        framing: Framing,
+        max_message_bytes: usize,
+        /// For whom a listed proxy has asked.
+        origin: Option<Box<Origin>>,
+    },
     /// One whole WAMP message in the input, unmasked in place.
     Message(&'a [u8]),
     /// The same in a text message of a WebSocket, which was checked to be UTF-8.
@@ -58,16 +67,19 @@ pub struct Transport {
 
 #[derive(Debug)]
 enum State {
-    /// `scanned` bytes hold no end of an HTTP head.
     Negotiating {
+        /// So many bytes hold no end of an HTTP head.
         scanned: u32,
+        /// The peer is believed about whom it asks for.
+        is_proxy: bool,
     },
     WebSocket(WebSocket),
     RawSocket,
     /// The peer broke the rules: it is not heard any more, but may be told why.
     RawSocketBroken,
-    /// Refused or closed: whatever still arrives is thrown away, and nothing is sent.
-    Finished,
+    /// Refused or closed: whatever still arrives is thrown away, and nothing is sent. A listed
+    /// proxy may have said for whom it asked.
+    Finished(Option<Box<Origin>>),
 }
 
 /// A step's outcome inside this module.
@@ -80,8 +92,23 @@ enum Step<'a> {
 
 impl Transport {
     pub const fn new() -> Self {
-        let state = State::Negotiating { scanned: 0 };
+        let state = State::Negotiating { scanned: 0, is_proxy: false };
         Self { state, needed: 1, way_in: WayIn::LISTENER }
+    }
+
+    /// Whether the peer is believed about whom it asks for, from now on.
+    pub const fn believe(&mut self, believed: bool) {
+        if let State::Negotiating { is_proxy, .. } = &mut self.state {
+            *is_proxy = believed;
+        }
+    }
+
+    /// For whom a listed proxy has asked that was refused.
+    pub fn take_origin(&mut self) -> Option<Box<Origin>> {
+        match &mut self.state {
+            State::Finished(origin) => origin.take(),
+            _ => None,
+        }
     }
 
     /// Takes one step. `input` starts at a frame or handshake boundary, and holds the same bytes
@@ -108,20 +135,26 @@ impl Transport {
             return Ok(None);
         }
         let step = match &mut self.state {
-            State::Negotiating { scanned } => {
-                let way_in = &mut self.way_in;
-                match negotiate(input, scanned, way_in, rules, reply) {
+            State::Negotiating { scanned, is_proxy } => {
+                let by = if *is_proxy { rules.forwarded } else { ForwardedBy::Off };
+                let mut asker = Asker { by, origin: None, way_in: &mut self.way_in };
+                match negotiate(input, scanned, &mut asker, rules, reply) {
                     Ok((step, None)) => Ok(step),
                     Ok((step, Some(opened))) => {
                         self.state = opened;
                         Ok(step)
                     }
-                    Err(error) => Err(error),
+                    Err(error) => {
+                        self.state = State::Finished(asker.origin);
+                        Err(error)
+                    }
                 }
             }
             State::WebSocket(websocket) => websocket.decode(input, stage, rules, reply),
             State::RawSocket => rawsocket::decode(input, stage, rules, reply),
-            State::RawSocketBroken | State::Finished => Ok(Step::Done(offered, Inbound::Control)),
+            State::RawSocketBroken | State::Finished(_) => {
+                Ok(Step::Done(offered, Inbound::Control))
+            }
         };
         match step {
             Ok(Step::Done(consumed, inbound)) => {
@@ -157,7 +190,7 @@ impl Transport {
         match &self.state {
             State::WebSocket(websocket) => websocket.is_open(),
             State::RawSocket => true,
-            State::Negotiating { .. } | State::RawSocketBroken | State::Finished => false,
+            State::Negotiating { .. } | State::RawSocketBroken | State::Finished(_) => false,
         }
     }
 
@@ -167,7 +200,7 @@ impl Transport {
         match &self.state {
             State::WebSocket(websocket) => websocket.may_send(),
             State::RawSocket | State::RawSocketBroken => true,
-            State::Negotiating { .. } | State::Finished => false,
+            State::Negotiating { .. } | State::Finished(_) => false,
         }
     }
 
@@ -186,7 +219,7 @@ impl Transport {
         match &self.state {
             State::WebSocket(websocket) => websocket.encode_ping(payload, out),
             State::RawSocket => rawsocket::encode_control(rawsocket::PING, payload, out),
-            State::Negotiating { .. } | State::RawSocketBroken | State::Finished => {}
+            State::Negotiating { .. } | State::RawSocketBroken | State::Finished(_) => {}
         }
     }
 
@@ -196,20 +229,26 @@ impl Transport {
     pub fn encode_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
         match &mut self.state {
             State::WebSocket(websocket) => websocket.encode_close(code, reason, out),
-            state => *state = State::Finished,
+            state => *state = State::Finished(None),
         }
     }
 
-    /// Appends the answer to a peer that came when all connections were taken: RawSocket error 4
-    /// (TR-RS-04) or HTTP 503, by what it has sent so far; nothing if that tells nothing.
-    pub fn refuse_full(first_bytes: &[u8], rules: &TransportRules, reply: &mut Vec<u8>) {
+    /// Appends the answer to a peer that came when all connections were taken, or all that its
+    /// address may have: RawSocket error 4 (TR-RS-04) or HTTP 503, by what it has sent so far;
+    /// nothing if that tells nothing.
+    pub fn refuse_full(
+        refusal: HttpRefusal,
+        first_bytes: &[u8],
+        rules: &TransportRules,
+        reply: &mut Vec<u8>,
+    ) {
         match first_bytes.first() {
             Some(&rawsocket::MAGIC) if rules.rawsocket => {
                 reply.extend_from_slice(&rawsocket::connection_limit_reply());
             }
             Some(byte) if byte.is_ascii_alphabetic() && rules.websocket => {
                 let asked = http_answer::Asked::by(first_bytes);
-                http_answer::refuse(HttpRefusal::Full, "", asked, rules, reply);
+                http_answer::refuse(refusal, "", asked, rules, reply);
             }
             _ => {}
         }
@@ -228,7 +267,7 @@ impl Transport {
         match &mut self.state {
             State::WebSocket(websocket) => websocket.fail(),
             State::RawSocket => self.state = State::RawSocketBroken,
-            state => *state = State::Finished,
+            State::Negotiating { .. } | State::RawSocketBroken | State::Finished(_) => {}
         }
     }
 }
@@ -239,11 +278,20 @@ impl Default for Transport {
     }
 }
 
+/// What a request tells of its sender.
+struct Asker<'a> {
+    /// The header in which it is believed about whom it asks for.
+    by: ForwardedBy,
+    /// For whom it asks.
+    origin: Option<Box<Origin>>,
+    way_in: &'a mut WayIn,
+}
+
 /// The first byte decides (TR-RS-02); the new state comes with a finished handshake.
 fn negotiate(
     input: &[u8],
     scanned: &mut u32,
-    way_in: &mut WayIn,
+    asker: &mut Asker<'_>,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
 ) -> Result<(Step<'static>, Option<State>), TransportError> {
@@ -255,18 +303,23 @@ fn negotiate(
                 Ok((Step::Done(rawsocket::HEADER_BYTES, opened), Some(State::RawSocket)))
             }
         },
-        TLS_HANDSHAKE => Err(TransportError::TlsOnPlainListener),
+        _ if proxy::is_proxy_header(input) => Err(ProxyFault::Unexpected.into()),
+        _ if proxy::may_be_signature(input) => Ok((Step::Need(input.len() + 1), None)),
+        TLS_HANDSHAKE => {
+            reply.extend_from_slice(&TLS_ALERT);
+            Err(TransportError::TlsOnPlainListener)
+        }
         byte if byte.is_ascii_alphabetic() && rules.websocket => {
             let Some(head_bytes) = http::find_head(input, scanned, rules, reply)? else {
                 return Ok((Step::Need(input.len() + 1), None));
             };
-            let (codec, way) = http::upgrade(&input[..head_bytes], rules, reply)?;
-            *way_in = way;
+            let codec = http::upgrade(&input[..head_bytes], asker, rules, reply)?;
             let websocket = WebSocket::new(codec);
             let opened = Inbound::Opened {
                 codec,
                 framing: websocket.framing(),
                 max_message_bytes: usize::MAX,
+                origin: asker.origin.take(),
             };
             Ok((Step::Done(head_bytes, opened), Some(State::WebSocket(websocket))))
         }
@@ -276,6 +329,10 @@ fn negotiate(
 
 /// The content type of a TLS handshake record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What a TLS client is told where nobody speaks TLS, since nothing else would be understood: the
+/// fatal alert `handshake_failure` in a record of its own (RFC 8446, 6.2).
+const TLS_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 40];
 
 const _: () = assert!(size_of::<Transport>() <= 24);
 
@@ -291,10 +348,10 @@ mod tests {
     }
 
     #[test]
-    fn foreign_protocols_are_named_and_get_no_answer() {
+    fn foreign_protocols_are_named_and_get_an_answer_if_there_is_one() {
         let rules = TransportRules::default();
         let (error, reply) = first_step(&[0x16, 3, 1], &rules);
-        assert_eq!((error, reply), (Some(TransportError::TlsOnPlainListener), vec![]));
+        assert_eq!((error, reply), (Some(TransportError::TlsOnPlainListener), TLS_ALERT.to_vec()));
         let (error, reply) = first_step(&[0], &rules);
         assert_eq!((error, reply), (Some(TransportError::UnknownProtocol(0)), vec![]));
     }
@@ -314,7 +371,7 @@ mod tests {
         let rules = TransportRules::default();
         let answer = |first: &[u8]| {
             let mut reply = Vec::new();
-            Transport::refuse_full(first, &rules, &mut reply);
+            Transport::refuse_full(HttpRefusal::Full, first, &rules, &mut reply);
             reply
         };
         assert_eq!(answer(&[0x7F]), [0x7F, 0x40, 0, 0]);
@@ -367,6 +424,7 @@ mod tests {
         let mut reply = Vec::new();
         let stage = Stage::Establishing;
         transport.decode(&mut [0x16], stage, &rules, &mut reply).expect_err("TLS is refused");
+        reply.clear();
         let mut late = [1, 2, 3];
         let step = transport.decode(&mut late, stage, &rules, &mut reply);
         assert_eq!(step, Ok(Some((3, Inbound::Control))));

@@ -35,6 +35,7 @@ pub(super) fn handshake(
                 codec,
                 framing: Framing::RawSocket,
                 max_message_bytes: peer_bytes,
+                origin: None,
             }))
         }
         Err(refusal) => {
@@ -163,7 +164,8 @@ mod tests {
         for (serializer, codec) in [(1, Codec::Json), (2, Codec::MsgPack), (3, Codec::Cbor)] {
             let (opened, reply) = shake([0x7F, 0xF0 | serializer, 0, 0], &rules);
             let framing = Framing::RawSocket;
-            let expected = Inbound::Opened { codec, framing, max_message_bytes: 1 << 24 };
+            let (max_message_bytes, origin) = (1 << 24, None);
+            let expected = Inbound::Opened { codec, framing, max_message_bytes, origin };
             assert_eq!(opened, Some(expected));
             assert_eq!(reply, [0x7F, 0xB0 | serializer, 0, 0]);
         }

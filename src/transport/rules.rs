@@ -2,7 +2,10 @@
 
 use core::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::target::path_of;
+use crate::address::{Address, Network};
 use crate::codec::Codec;
 use crate::limits::Limits;
 
@@ -60,6 +63,10 @@ pub struct TransportRules {
     pub paths_apart: Vec<PathRules>,
     /// The least that a RawSocket client must be willing to receive in one message, in bytes.
     pub rawsocket_min_peer_bytes: usize,
+    /// Who is believed about the addresses of others.
+    pub proxies: Vec<Network>,
+    /// The header in which those say for whom they ask.
+    pub forwarded: ForwardedBy,
 }
 
 impl TransportRules {
@@ -69,6 +76,11 @@ impl TransportRules {
             Stage::Establishing => self.hello_bytes.min(self.message_bytes),
             Stage::Established => self.message_bytes,
         }
+    }
+
+    /// Whether a peer is believed about the addresses of others.
+    pub fn trusts(&self, peer: Address) -> bool {
+        self.proxies.iter().any(|network| network.contains(peer))
     }
 
     pub fn allows(&self, codec: Codec) -> bool {
@@ -134,6 +146,30 @@ impl Default for TransportRules {
             entrance: Entrance::default(),
             paths_apart: Vec::new(),
             rawsocket_min_peer_bytes: 512,
+            proxies: Vec::new(),
+            forwarded: ForwardedBy::Off,
+        }
+    }
+}
+
+/// The header of an HTTP request in which a listed proxy says for whom it asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedBy {
+    /// None is read.
+    #[default]
+    Off,
+    /// RFC 7239.
+    Forwarded,
+    XForwardedFor,
+}
+
+impl ForwardedBy {
+    pub(super) const fn header(self) -> Option<&'static str> {
+        match self {
+            Self::Off => None,
+            Self::Forwarded => Some("forwarded"),
+            Self::XForwardedFor => Some("x-forwarded-for"),
         }
     }
 }

@@ -226,7 +226,7 @@ impl Stage {
                 self.prove(proof, method, [authid, secret], extra);
             }
             [name, "comes", "from", peer] => {
-                self.network.peer = Some((*peer).to_owned());
+                self.network.peer = Some(peer.parse::<std::net::SocketAddr>().unwrap().into());
                 self.actor(name);
             }
             _ => panic!("no statement: {}", self.line),

@@ -4,6 +4,7 @@
 mod sockets;
 
 mod authorization;
+mod crowds;
 mod durable;
 mod history;
 mod hostile;
@@ -13,6 +14,7 @@ mod logins;
 #[cfg(target_os = "linux")]
 mod memory;
 mod process;
+mod proxies;
 mod routing;
 mod running;
 mod slow;

@@ -37,6 +37,20 @@ fn join(at: &ListenAddress, config: &Arc<ClientConfig>, kind: Kind) -> Client {
     client
 }
 
+/// What a TLS client is told on a port without TLS is what it understands: an alert.
+#[test]
+fn a_plain_port_answers_tls_with_an_alert() {
+    let server = start(&config(1));
+    for version in [&TLS12, &TLS13] {
+        let config = Arc::new(Pki::new().client(&[version], None));
+        let mut stream = Stream::connect(address(&server)).unwrap().secured(&config, "localhost");
+        let error = stream.write_all(b"x").unwrap_err().to_string();
+        assert!(error.contains("HandshakeFailure"), "{error}");
+    }
+    settles(&server);
+    assert_eq!(server.snapshot().connections_refused, 2);
+}
+
 #[test]
 fn both_transports_work_over_both_versions() {
     let pki = Pki::new();

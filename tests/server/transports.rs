@@ -188,7 +188,8 @@ fn rawsocket_refusals_have_their_numbers() {
         ([0x7F, 0xF0, 0, 0], &[0x7F, 0x10, 0, 0][..]),
         ([0x7F, 0xF9, 0, 0], &[0x7F, 0x10, 0, 0]),
         ([0x7F, 0xF1, 0, 1], &[0x7F, 0x30, 0, 0]),
-        ([0x16, 3, 1, 0], &[]),
+        // A TLS client understands an alert.
+        ([0x16, 3, 1, 0], &[21, 3, 1, 0, 2, 2, 40]),
         ([0, 1, 2, 3], &[]),
     ] {
         assert_eq!(ask(address(&server), &octets), answer, "{octets:?}");

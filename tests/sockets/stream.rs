@@ -105,6 +105,15 @@ impl Stream {
         };
     }
 
+    /// Whether the peer has closed its side, as far as can be known now.
+    pub(crate) fn is_closed(&self) -> bool {
+        let Self::Tcp(stream) = self else { panic!("only TCP can be asked") };
+        stream.set_nonblocking(true).unwrap();
+        let is_closed = stream.peek(&mut [0]).is_ok_and(|peeked| peeked == 0);
+        stream.set_nonblocking(false).unwrap();
+        is_closed
+    }
+
     /// Ends the connection with a reset instead of in order; a Unix socket just closes.
     pub(crate) fn reset(self) {
         if let Some(stream) = self.tcp() {

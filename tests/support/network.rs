@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use stentor::address::Address;
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
 use stentor::router::{Batch, RealmSettings, Router, Settings, ShardId};
@@ -24,7 +25,7 @@ pub(crate) struct Network {
     pub(crate) sees_all: bool,
     pub(crate) rules: Arc<TransportRules>,
     /// Where the next client comes from.
-    pub(crate) peer: Option<String>,
+    pub(crate) peer: Option<Address>,
 }
 
 impl Network {
@@ -85,7 +86,7 @@ impl Network {
     /// A new socket on a shard; the number names it from now on.
     pub(crate) fn connect(&mut self, shard: usize, admission: Admission, capacity: usize) -> usize {
         let pipe = self.links.pipes.len();
-        let peer = self.peer.take().unwrap_or_else(|| format!("client {pipe}")).into_boxed_str();
+        let peer = self.peer.take().unwrap_or(Address::UNIX);
         self.links.shard = shard;
         let (rules, now) = (&self.rules, self.now);
         let slot = self.turns[shard].open(&mut self.links, rules, peer, admission, now);

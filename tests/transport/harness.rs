@@ -98,7 +98,7 @@ impl Connection {
 
 fn event(inbound: Inbound<'_>) -> Event {
     match inbound {
-        Inbound::Opened { codec, framing, max_message_bytes } => {
+        Inbound::Opened { codec, framing, max_message_bytes, .. } => {
             Event::Opened(codec, framing, max_message_bytes)
         }
         Inbound::Message(bytes) => Event::Message(bytes.to_vec()),

@@ -3,7 +3,10 @@
 use std::net::TcpStream;
 
 use super::*;
+use crate::hash::HashSeed;
+use crate::limits::Limits;
 use crate::net::mesh::Inbox;
+use crate::router::Settings;
 
 /// An acceptor for one shard, with two listeners that are told apart by their paths.
 struct World {
@@ -17,10 +20,18 @@ struct World {
 
 impl World {
     fn new(max_connections: usize) -> Self {
+        Self::with(max_connections, Limits::default())
+    }
+
+    fn with(max_connections: usize, limits: Limits) -> Self {
         let poll = Poll::new().unwrap();
         let (mesh, mut inboxes) = Mesh::new(&[poll.registry()], Token(0), usize::MAX).unwrap();
         let occupancy = Arc::new(Occupancy::new(1));
-        let (mut acceptor, stop) = Acceptor::new(max_connections, mesh, occupancy).unwrap();
+        let limits = Limits { connections: max_connections, ..limits };
+        let settings = Settings { limits, ..Settings::default() };
+        let router = Arc::new(Router::new(settings, Vec::new(), 1, HashSeed::new(1)));
+        #[expect(clippy::disallowed_methods, reason = "the acceptor's clock")]
+        let (mut acceptor, stop) = Acceptor::new(router, mesh, occupancy, Instant::now()).unwrap();
         let listen = |path: &str| {
             let listener = Listener::on("127.0.0.1:0".parse().unwrap());
             let listener = Listener { paths: vec![path.into()], ..listener };
@@ -101,7 +112,7 @@ fn ipv4_clients_keep_their_address() {
         let client = TcpStream::connect((host, address.port())).unwrap();
         // A connection on loopback is complete when `connect` returns.
         let (_, peer) = listening.accept().unwrap();
-        assert_eq!(*peer, client.local_addr().unwrap().to_string());
+        assert_eq!(peer, client.local_addr().unwrap().into());
     }
 }
 
@@ -127,4 +138,45 @@ fn errors_of_one_connection_stop_no_other() {
     }
     let broken = Errno::INVAL.into();
     assert!(!is_shortage(&broken) && !is_about_one_peer(&broken), "not tried again at once");
+}
+
+/// Over the rate nothing is accepted: whoever comes waits in the kernel's queue, and gets in later.
+#[test]
+fn so_many_are_accepted_per_second() {
+    let mut world = World::with(1000, Limits { accepts_per_second: 10, ..Limits::default() });
+    let _clients = (world.connect(0, 15), world.connect(1, 15));
+    let [first, second, refused] = world.turn();
+    assert_eq!((first + second, refused), (10, 0), "a burst of one second");
+    assert!(world.acceptor.paced_until.is_some());
+    let mut turns = vec![(first, second)];
+    while turns.iter().map(|(first, second)| first + second).sum::<usize>() < 13 {
+        let [first, second, _] = world.turn();
+        turns.push((first, second));
+    }
+    let most = turns[1..].iter().map(|(first, second)| first + second).max();
+    assert!(most < Some(4), "they come one by one: {turns:?}");
+    assert!(turns.iter().any(|(first, _)| *first > 0) && turns.iter().any(|(_, s)| *s > 0));
+}
+
+/// Who is counted by its own address is judged before a shard sees it.
+#[test]
+fn an_address_with_too_many_is_answered_within_bounds() {
+    let limits = Limits { connections_per_address: 1, ..Limits::default() };
+    let mut world = World::with(1000, limits);
+    let stranger = Address::new([203, 0, 113, 1].into(), Some(1));
+    let (other, now) = (Address::new([203, 0, 113, 2].into(), Some(1)), Millis(5));
+    let first = world.acceptor.judge(0, stranger, false, now);
+    assert!(matches!(first, Some((Admission::Welcome, Some(_)))));
+    let judged = (0..100).map(|_| world.acceptor.judge(0, stranger, false, now));
+    let answered = judged.flatten().filter(|(admission, _)| *admission == Admission::Crowded);
+    assert_eq!(answered.count(), ANSWERS_PER_SECOND as usize);
+    assert_eq!(world.acceptor.router.snapshot().connections_crowded, 100);
+    let told = world.acceptor.crowded.map(|(count, peer, limit)| (count, peer, limit.limit()));
+    assert_eq!(told, Some((100, stranger, "limits.connections_per_address")));
+    assert!(matches!(world.acceptor.judge(0, other, false, now), Some((_, Some(_)))));
+    let full = world.acceptor.judge(0, stranger, true, now);
+    assert!(matches!(full, Some((Admission::Full, None))), "which limit is reached first counts");
+    drop(first);
+    let again = world.acceptor.judge(0, stranger, false, now);
+    assert!(matches!(again, Some((Admission::Welcome, Some(_)))));
 }

@@ -12,7 +12,7 @@ use super::context::TlsContext;
 use super::records::{BUSY_ALERT, HANDSHAKE, MAX_RECORD_BYTES, first_record};
 use crate::net::socket::Socket;
 use crate::router::Counters;
-use crate::shard::LayerReport;
+use crate::shard::{LayerFault, LayerNews, LayerReport};
 use crate::transport::TlsFault;
 
 /// What the streams of one shard share.
@@ -55,6 +55,11 @@ impl TlsShare {
 
     pub(in crate::net) fn take_report(&mut self) -> LayerReport {
         std::mem::take(&mut self.report)
+    }
+
+    /// What another layer has to tell of the last read.
+    pub(in crate::net) fn set_report(&mut self, report: LayerReport) {
+        self.report = report;
     }
 
     fn may_begin(&self) -> bool {
@@ -168,7 +173,7 @@ impl TlsStream {
             return self.take_plaintext(out);
         }
         if let Some(fault) = self.fault.take() {
-            share.report.fault = Some(fault);
+            share.report.fault = Some(LayerFault::Tls(fault));
             return Ok(0);
         }
         if self.has_peer_closed {
@@ -313,7 +318,8 @@ impl TlsStream {
         if connection.handshake_kind() == Some(HandshakeKind::Resumed) {
             share.counters.tls_resumed.increment();
         }
-        share.report.channel_id = channel_id(&connection);
+        let news = LayerNews::Secured { channel_id: channel_id(&connection) };
+        share.report.news = Some(Box::new(news));
         self.state = State::Open(connection);
     }
 
@@ -334,9 +340,9 @@ impl TlsStream {
     }
 
     /// The socket has come to its end, which should have been told before.
-    const fn end_of_stream(&self, share: &mut TlsShare) -> usize {
+    fn end_of_stream(&self, share: &mut TlsShare) -> usize {
         if matches!(self.state, State::Open(_)) {
-            share.report.fault = Some(TlsFault::Truncated);
+            share.report.fault = Some(LayerFault::Tls(TlsFault::Truncated));
         }
         0
     }

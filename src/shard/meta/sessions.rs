@@ -164,10 +164,13 @@ fn roles(args: Arguments<'_>) -> Result<Option<Vec<Box<str>>>, Refusal> {
 
 /// What `on_join` and `wamp.session.get` say of a session.
 pub(super) fn session_details(session: SessionId, profile: &Profile) -> Dict {
-    let transport = vec![
+    let mut transport = vec![
         ("type".into(), profile.transport.into()),
         ("serializer".into(), profile.serializer.into()),
     ];
+    if let Some(peer) = profile.peer {
+        transport.push(("peer".into(), peer.to_string().into()));
+    }
     vec![
         ("session".into(), session.get().into()),
         ("authid".into(), (&*profile.authid).into()),
