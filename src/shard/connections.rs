@@ -59,6 +59,12 @@ impl Connections {
         self.slab.get_mut(slot.index())
     }
 
+    /// A connection, and the list of those whose input goes on.
+    #[inline]
+    pub(super) fn get_waking(&mut self, slot: Slot) -> Option<(&mut Connection, &mut Vec<Slot>)> {
+        Some((self.slab.get_mut(slot.index())?, &mut self.woken))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Connection)> {
         self.slab.iter().map(|(index, connection)| (Slot::at(index), connection))
     }

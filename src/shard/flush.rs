@@ -75,34 +75,34 @@ impl Shard {
         write: &mut impl FnMut(&[u8]) -> Result<Sent>,
         now: Millis,
     ) -> Flushed {
-        let Some(connection) = self.connections.get_mut(slot).filter(|c| !c.is_gone()) else {
+        let Some((connection, woken)) = self.connections.get_waking(slot) else {
             return Flushed::Progress;
         };
+        if connection.is_gone() {
+            return Flushed::Progress;
+        }
         let limit = self.cx.work.limits().connection_bytes;
         let flushed = self.cx.outbound.write(slot, connection, write, limit, now);
         let hard_bytes = self.cx.router.settings.output.hard_bytes;
         let waiting = connection.output.waiting_bytes();
-        let goes_on = flushed != Flushed::Lost && connection.input.relieve(waiting, hard_bytes);
-        let mut is_parting = false;
-        if flushed == Flushed::Progress {
-            if connection.output.is_empty() {
-                connection.clock.blocked_since = None;
-                connection.clock.over_soft_since = None;
-                connection.dropping = false;
-                is_parting = matches!(connection.phase, Phase::Closing);
-            }
-            self.cx.outbound.count_refused(slot, connection);
-            if is_parting {
-                connection.phase = Phase::Parted;
-            }
-        }
-        if goes_on {
-            self.connections.wake(slot);
+        if flushed != Flushed::Lost && connection.input.relieve(waiting, hard_bytes) {
+            woken.push(slot);
         }
         if flushed == Flushed::Full {
             self.keep_rest(slot, now);
+        } else if flushed == Flushed::Progress && connection.output.is_empty() {
+            connection.clock.blocked_since = None;
+            connection.clock.over_soft_since = None;
+            connection.dropping = false;
+            self.cx.outbound.count_refused(slot, connection);
+            if matches!(connection.phase, Phase::Closing) {
+                connection.phase = Phase::Parted;
+                return Flushed::Farewell;
+            }
+        } else if flushed == Flushed::Progress {
+            self.cx.outbound.count_refused(slot, connection);
         }
-        if is_parting { Flushed::Farewell } else { flushed }
+        flushed
     }
 
     /// Keeps what waits for a connection whose socket is known to be full.
