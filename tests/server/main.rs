@@ -4,6 +4,7 @@
 mod sockets;
 
 mod authorization;
+mod certificates;
 mod crowds;
 mod durable;
 mod history;
