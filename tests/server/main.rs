@@ -22,5 +22,6 @@ mod slow;
 mod tls;
 mod tls_files;
 mod tls_hostile;
+mod tls_renegotiation;
 mod transports;
 mod tuning;
