@@ -1,4 +1,4 @@
-//! `stentor cert dev`: a certificate authority and a certificate to develop with.
+//! `stentor cert`: an authority and a certificate to develop with, and the names of certificates.
 //!
 //! The authority's key is used once and kept nowhere, so whoever trusts it trusts this one
 //! certificate only.
@@ -15,7 +15,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use stentor::net::certificate_of;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,12 @@ pub(crate) enum CertError {
     Directory { path: PathBuf, source: io::Error },
     #[error("`{}` is there already: remove it, or choose another place with --dir", .0.display())]
     Exists(PathBuf),
+    #[error("cannot read `{}`: {source}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "`{}` holds no certificate: it must begin with `-----BEGIN CERTIFICATE-----`", .0.display()
+    )]
+    NoCertificate(PathBuf),
     #[error("cannot write `{}`: {source}", .path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot make a certificate for {names}: {source}")]
@@ -46,6 +54,17 @@ pub(crate) fn make(directory: &Path, names: &[String]) -> Result<String, CertErr
     write(certificate, &pem("CERTIFICATE", &made.certificate), PUBLIC)?;
     write(key, &pem("PRIVATE KEY", &made.key), PRIVATE)?;
     Ok(instructions(&files, &all))
+}
+
+/// Each name by which a users file can tell the first certificate in a file.
+pub(crate) fn names(file: &Path) -> Result<String, CertError> {
+    let text =
+        fs::read(file).map_err(|source| CertError::Read { path: file.to_owned(), source })?;
+    let der = CertificateDer::from_pem_slice(&text)
+        .map_err(|_| CertError::NoCertificate(file.to_owned()))?;
+    let certificate = certificate_of(&der);
+    let lines = certificate.names().iter().map(|name| format!("tls = \"{name}\"\n"));
+    Ok(lines.collect())
 }
 
 /// Each as DER.

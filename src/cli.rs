@@ -100,6 +100,8 @@ pub(crate) struct KeygenFlags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertCommand {
+    /// Say how a users file can name the certificates in a PEM file, for logins by `tls`
+    Fingerprint { file: PathBuf },
     /// Make an authority and a certificate for localhost, to develop with, and say how to use them
     Dev {
         /// Where to put ca.pem, cert.pem and key.pem

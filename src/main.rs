@@ -39,6 +39,9 @@ fn main() -> ExitCode {
         None => start(&cli.run),
         Some(Command::Run(flags)) => start(&flags),
         Some(Command::Check { file }) => check(&file),
+        Some(Command::Cert { command: CertCommand::Fingerprint { file } }) => {
+            cert::names(&file).map_or_else(|error| fail(&error), |text| print(&text))
+        }
         Some(Command::Cert { command: CertCommand::Dev { dir, name } }) => {
             cert::make(&dir, &name).map_or_else(|error| fail(&error), |text| print(&text))
         }

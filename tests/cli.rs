@@ -124,6 +124,15 @@ fn a_certificate_to_develop_with_is_made_once_and_passes_the_check() {
     assert_eq!((checked.code, &*checked.stderr), (Some(0), ""));
     assert!(checked.stdout.contains("wss://127.0.0.1:8443/ws"), "{}", checked.stdout);
 
+    let named = stentor(&["cert", "fingerprint", path("cert.pem").to_str().unwrap()]);
+    let lines: Vec<_> = named.stdout.lines().collect();
+    let [fingerprint, local, dev] = &*lines else { panic!("{}", named.stdout) };
+    assert!(fingerprint.starts_with("tls = \"sha256:") && fingerprint.len() == 79, "{fingerprint}");
+    assert_eq!((*local, *dev), ("tls = \"dns:localhost\"", "tls = \"dns:dev.example.org\""));
+    let none = stentor(&["cert", "fingerprint", path("key.pem").to_str().unwrap()]);
+    assert_eq!(none.code, Some(1));
+    assert!(none.stderr.contains("holds no certificate"), "{}", none.stderr);
+
     let again = stentor(&arguments);
     assert_eq!(again.code, Some(1));
     assert!(again.stderr.contains("ca.pem` is there already"), "{}", again.stderr);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
+use super::certificate::CertificateName;
 use super::cryptosign::PublicKey;
 use super::scram::ScramRecord;
 use super::secret::Secret;
@@ -27,6 +28,8 @@ pub enum Credential {
     Scram(ScramRecord),
     /// The public keys of one user, any of which will do.
     Cryptosign(Vec<PublicKey>),
+    /// The certificates of one user, any of which will do.
+    Tls(Vec<CertificateName>),
 }
 
 impl fmt::Debug for Credential {
@@ -63,6 +66,11 @@ pub enum BadCredential {
         "must be a public key in 64 hexadecimal digits, as `stentor keygen cryptosign` says it"
     )]
     Cryptosign,
+    #[error(
+        "must name a certificate by its SHA-256, as `stentor cert fingerprint` prints it \
+         (\"sha256:...\"), or by a subject alternative name of it (\"dns:...\", \"uri:...\")"
+    )]
+    Tls,
     #[error("is not needed: anonymous clients have no credential")]
     Anonymous,
 }
@@ -88,6 +96,10 @@ impl Credential {
                 let key = key.and_then(|key| PublicKey::new(key.try_into().ok()?));
                 key.map(|key| Self::Cryptosign(vec![key])).ok_or(BadCredential::Cryptosign)
             }
+            Method::Tls => {
+                let name = CertificateName::parse(text);
+                name.map(|name| Self::Tls(vec![name])).ok_or(BadCredential::Tls)
+            }
         }
     }
 
@@ -97,6 +109,7 @@ impl Credential {
             Self::Wampcra(_) => Method::Wampcra,
             Self::Scram(_) => Method::Scram,
             Self::Cryptosign(_) => Method::Cryptosign,
+            Self::Tls(_) => Method::Tls,
         }
     }
 
@@ -111,7 +124,7 @@ impl Credential {
             Self::Ticket(hash) => hash.bytes(),
             Self::Wampcra(key) => key.key(),
             Self::Scram(record) => record.server_key(),
-            Self::Cryptosign(_) => &[],
+            Self::Cryptosign(_) | Self::Tls(_) => &[],
         }
     }
 }

@@ -13,6 +13,7 @@ use hmac::Mac;
 use sha2::{Digest, Sha256};
 
 use super::MAX_AUTHID_BYTES;
+use super::certificate::{CertificateName, ClientCertificate};
 use super::credential::{Credential, Principal};
 use super::cryptosign::PublicKey;
 use super::login::{Fresh, Login};
@@ -38,6 +39,8 @@ struct Way {
     by_authid: BTreeMap<Box<str>, Arc<Principal>>,
     /// `None`: several users have this key.
     by_key: BTreeMap<PublicKey, Option<Arc<Principal>>>,
+    /// The same of certificates.
+    by_certificate: BTreeMap<CertificateName, Option<Arc<Principal>>>,
 }
 
 /// What a client says of itself in HELLO.
@@ -51,6 +54,10 @@ pub struct Request<'a> {
     pub extra: &'a Dict,
     /// What tells this TLS channel from all others (RFC 9266), if there is one.
     pub channel_id: Option<[u8; 32]>,
+    /// The certificate that it has shown, verified.
+    pub certificate: Option<&'a ClientCertificate>,
+    /// Nobody on the way can read along; see [`AuthenticatorSettings::only_over_tls`].
+    pub is_confidential: bool,
 }
 
 /// The method that a client gets.
@@ -58,6 +65,8 @@ pub struct Request<'a> {
 pub enum Choice<'g> {
     /// It joins at once; without an authid, as somebody of whom nothing is known.
     Anonymous { authid: Option<&'g str>, role: &'g str },
+    /// It has proved who it is before HELLO.
+    Known(&'g Principal),
     /// It has to prove who it is.
     Challenge(Candidate<'g>),
 }
@@ -99,6 +108,10 @@ pub enum Refusal {
     /// None of those that it offers is one of these.
     NoMatchingMethod(Vec<&'static str>),
     LongAuthid,
+    /// It has shown a certificate, which is nobody's, or not that of the user it wants to be.
+    UnknownCertificate,
+    /// One of those that it offers is available over TLS, where it did not come by.
+    PlainChannel,
     /// It asks for a channel binding that cannot be had.
     ChannelBinding,
 }
@@ -149,6 +162,14 @@ impl Gate {
         if offered.is_none() {
             return Err(Refusal::AuthenticationRequired);
         }
+        let is_missed = |method: &Method| self.ways(*method).any(|way| !way.is_open(request));
+        if methods.iter().any(is_missed) {
+            return Err(Refusal::PlainChannel);
+        }
+        let is_strange = methods.contains(&Method::Tls) && request.certificate.is_some();
+        if is_strange && self.ways(Method::Tls).next().is_some() {
+            return Err(Refusal::UnknownCertificate);
+        }
         let has = |method: &Method| self.ways.iter().any(|way| way.settings.method == *method);
         let methods = Method::ALL.into_iter().filter(has).filter(|method| request.permits(*method));
         Err(Refusal::NoMatchingMethod(methods.map(Method::as_str).collect()))
@@ -161,12 +182,15 @@ impl Gate {
         request: &Request<'a>,
         shape: Shape,
     ) -> Result<Option<Choice<'a>>, Refusal> {
-        let mut ways = self.ways.iter().filter(|way| way.settings.method == method);
+        let mut ways = self.ways(method).filter(|way| way.is_open(request));
         if method == Method::Anonymous {
             return Ok(ways.next().map(|way| Choice::Anonymous {
                 authid: way.settings.authid.as_deref(),
                 role: way.settings.anonymous_role(),
             }));
+        }
+        if method == Method::Tls {
+            return Ok(self.holder(request).map(Choice::Known));
         }
         let text = |key| text_of(request.extra, key);
         let start = match method {
@@ -183,7 +207,7 @@ impl Gate {
         if request.authid.is_some_and(|authid| authid.len() > MAX_AUTHID_BYTES) {
             return Err(Refusal::LongAuthid);
         }
-        let Some(mut candidate) = self.candidate(method, request.authid, start, shape) else {
+        let Some(mut candidate) = self.candidate(method, request, start, shape) else {
             return Ok(None);
         };
         bind_channel(&mut candidate.start, request)?;
@@ -193,15 +217,15 @@ impl Gate {
     fn candidate<'a>(
         &self,
         method: Method,
-        authid: Option<&str>,
+        request: &Request<'_>,
         start: Start<'a>,
         shape: Shape,
     ) -> Option<Candidate<'a>> {
-        let Some(authid) = authid else { return self.owner_of(start) };
+        let Some(authid) = request.authid else { return self.owner_of(start, request) };
         let mock = self.mock(authid);
         let is_known = self.authids.binary_search_by(|known| (**known).cmp(authid)).is_ok();
         let own = if is_known { authid } else { self.somebody(&mock)? };
-        let mut ways = self.ways.iter().filter(|way| way.settings.method == method);
+        let mut ways = self.ways(method).filter(|way| way.is_open(request));
         let (principal, is_decoy) = match shape {
             Shape::Own => (ways.find_map(|way| way.by_authid.get(own))?, !is_known),
             Shape::Any => (ways.find_map(|way| way.anybody(&mock))?, true),
@@ -212,16 +236,40 @@ impl Gate {
     }
 
     /// The one user that has a key; `authid` is then inferred from it (AU-CSG-05).
-    fn owner_of<'a>(&self, start: Start<'a>) -> Option<Candidate<'a>> {
+    fn owner_of<'a>(&self, start: Start<'a>, request: &Request<'_>) -> Option<Candidate<'a>> {
         let Start::Cryptosign { key, .. } = &start else { return None };
         let method = Method::Cryptosign;
-        let ways = || self.ways.iter().filter(|way| way.settings.method == method);
+        let ways = || self.ways(method).filter(|way| way.is_open(request));
         let owner = ways().find_map(|way| way.by_key.get(key)).cloned().flatten();
         let is_decoy = owner.is_none();
         let principal =
             owner.or_else(|| ways().find_map(|way| way.by_authid.values().next().cloned()))?;
         let authid = if is_decoy { key.to_string().into() } else { principal.authid.clone() };
         Some(Candidate { method, authid, principal, is_decoy, mock: [0; 32], start })
+    }
+
+    /// The user that the client's certificate is of. If several users have the same name in theirs,
+    /// HELLO must say which of them it is.
+    fn holder(&self, request: &Request<'_>) -> Option<&Principal> {
+        let names = request.certificate?.names();
+        let mut ways = self.ways(Method::Tls);
+        match request.authid {
+            Some(authid) => {
+                let holds = |principal: &&Arc<Principal>| match &principal.credential {
+                    Credential::Tls(known) => names.iter().any(|name| known.contains(name)),
+                    _ => false,
+                };
+                ways.filter_map(|way| way.by_authid.get(authid)).find(holds).map(|found| &**found)
+            }
+            None => ways.find_map(|way| {
+                let owner = names.iter().find_map(|name| way.by_certificate.get(name))?;
+                owner.as_deref()
+            }),
+        }
+    }
+
+    fn ways(&self, method: Method) -> impl Iterator<Item = &Way> {
+        self.ways.iter().filter(move |way| way.settings.method == method)
     }
 
     fn mock(&self, authid: &str) -> [u8; 32] {
@@ -239,23 +287,41 @@ impl Gate {
 impl Way {
     fn new(settings: &AuthenticatorSettings) -> Self {
         let (mut by_authid, mut by_key) = (BTreeMap::new(), BTreeMap::new());
+        let mut by_certificate = BTreeMap::new();
         for principal in &settings.principals {
             by_authid.insert(principal.authid.clone(), Arc::clone(principal));
-            let Credential::Cryptosign(keys) = &principal.credential else { continue };
-            for key in keys {
-                let owner = by_key.entry(*key).or_insert_with(|| Some(Arc::clone(principal)));
-                if owner.as_ref().is_some_and(|owner| owner.authid != principal.authid) {
-                    *owner = None;
-                }
+            match &principal.credential {
+                Credential::Cryptosign(keys) => own(&mut by_key, keys, principal),
+                Credential::Tls(names) => own(&mut by_certificate, names, principal),
+                _ => {}
             }
         }
-        Self { settings: settings.clone(), by_authid, by_key }
+        Self { settings: settings.clone(), by_authid, by_key, by_certificate }
+    }
+
+    /// Whether the way that a client has come by is good enough.
+    const fn is_open(&self, request: &Request<'_>) -> bool {
+        request.is_confidential || !self.settings.only_over_tls
     }
 
     /// Some user of this way, always the same one.
     fn anybody(&self, mock: &[u8; 32]) -> Option<&Arc<Principal>> {
         let principals = &self.settings.principals;
         principals.get(pick(mock, principals.len())?)
+    }
+}
+
+/// Enters whose these are; what several users have is nobody's.
+fn own<K: Clone + Ord>(
+    owners: &mut BTreeMap<K, Option<Arc<Principal>>>,
+    keys: &[K],
+    principal: &Arc<Principal>,
+) {
+    for key in keys {
+        let owner = owners.entry(key.clone()).or_insert_with(|| Some(Arc::clone(principal)));
+        if owner.as_ref().is_some_and(|owner| owner.authid != principal.authid) {
+            *owner = None;
+        }
     }
 }
 

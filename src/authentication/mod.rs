@@ -5,6 +5,7 @@
 //! realm; `shard::login` asks it, and decides what follows. What takes long is handed out as a
 //! [`Check`], to be run elsewhere.
 
+mod certificate;
 mod credential;
 mod cryptosign;
 mod failures;
@@ -17,6 +18,7 @@ mod settings;
 mod ticket;
 mod wampcra;
 
+pub use certificate::{CertificateName, ClientCertificate};
 pub use credential::{BadCredential, Credential, Principal, Source};
 pub use cryptosign::{PublicKey, generate_key};
 pub use failures::{Failures, Limited};

@@ -16,6 +16,8 @@ pub enum Method {
     Anonymous,
     /// A signature under a key of the client's (AU-CSG).
     Cryptosign,
+    /// The certificate that the client has shown in TLS (AU-TRN-01).
+    Tls,
     /// A secret that is sent as it is (AU-TKT).
     Ticket,
     /// A proof of a password that neither side sends (AU-SCR).
@@ -26,14 +28,15 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Self; 5] =
-        [Self::Anonymous, Self::Cryptosign, Self::Ticket, Self::Scram, Self::Wampcra];
+    pub const ALL: [Self; 6] =
+        [Self::Anonymous, Self::Cryptosign, Self::Ticket, Self::Tls, Self::Scram, Self::Wampcra];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
             Self::Cryptosign => "cryptosign",
             Self::Ticket => "ticket",
+            Self::Tls => "tls",
             Self::Scram => "wamp-scram",
             Self::Wampcra => "wampcra",
         }
@@ -58,6 +61,9 @@ pub struct AuthenticatorSettings {
     pub users: Option<PathBuf>,
     /// Whether that file may be one that everybody on the machine can read.
     pub readable_by_others: bool,
+    /// Whether it is for clients alone whose bytes nobody on the way can read: by TLS, to the
+    /// router or to a listed proxy that says so, or by a Unix socket (AU-TKT-02).
+    pub only_over_tls: bool,
     /// Those of the file who have a credential for the method, each authid once.
     #[serde(skip)]
     pub principals: Vec<Arc<Principal>>,

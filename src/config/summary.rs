@@ -65,6 +65,17 @@ pub enum Warning {
     )]
     EverybodyIsProxy(String),
     #[error(
+        "realm {0} has users with certificates, and no listener asks clients for one: set \
+         `client_certificates` and `client_ca` of a listener with TLS"
+    )]
+    NoCertificates(String),
+    #[error(
+        "listener {listener} speaks plainly and can be reached from other machines, and realm \
+         {realm} takes tickets there, which anybody on the way can read: set `only_over_tls = \
+         true` in the authenticator, unless a proxy in front of it speaks TLS and does not say so"
+    )]
+    PlainTickets { listener: String, realm: String },
+    #[error(
         "realm {0} is closed: it has no `[[realm.authenticator]]` that says who may join; to let \
          everybody in, add one with `method = \"anonymous\"`"
     )]
@@ -134,8 +145,38 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let open = open.chain(believing.map(|listener| Warning::EverybodyIsProxy(listener.label())));
     let closed = config.realms.iter().filter(|realm| realm.authenticators.is_empty());
     let closed = closed.map(|realm| Warning::ClosedRealm(realm.name.clone()));
+    let closed = closed.chain(idle_certificates(config)).chain(plain_tickets(config));
     let roles = config.realms.iter().flat_map(super::roles::warnings);
     development.chain(open).chain(closed).chain(admins).chain(roles).collect()
+}
+
+/// Realms of whose users no certificate can ever come.
+fn idle_certificates(config: &Config) -> impl Iterator<Item = Warning> {
+    let mut listeners = config.listeners.iter();
+    let asks = listeners.any(|other| other.client_certificates != ClientCertificates::Off);
+    let has_users =
+        |realm: &&Realm| realm.authenticators.iter().any(|way| way.method == Method::Tls);
+    let idle = config.realms.iter().filter(move |realm| !asks && has_users(realm));
+    idle.map(|realm| Warning::NoCertificates(realm.name.clone()))
+}
+
+/// Where a ticket may cross a network as it is.
+fn plain_tickets(config: &Config) -> impl Iterator<Item = Warning> {
+    let takes = |realm: &&Realm| {
+        let mut ways = realm.authenticators.iter();
+        ways.any(|way| way.method == Method::Ticket && !way.only_over_tls)
+    };
+    let plain = config.listeners.iter().filter(|listener| {
+        let says_so = listener.proxy_protocol || listener.forwarded != ForwardedBy::Off;
+        listener.tls.is_empty() && !listener.address.is_local() && !says_so
+    });
+    plain.flat_map(move |listener| {
+        let realms = config.realms.iter().filter(takes);
+        realms.map(|realm| Warning::PlainTickets {
+            listener: listener.label(),
+            realm: realm.name.clone(),
+        })
+    })
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {

@@ -43,6 +43,7 @@ impl UsersFault {
             }
             Self::Nobody { method, .. } => match method {
                 Method::Cryptosign => "`stentor keygen cryptosign` makes an entry".into(),
+                Method::Tls => "`stentor cert fingerprint FILE` prints how to name one".into(),
                 method => format!("`stentor passwd --method {}` makes one", method.as_str()),
             },
             _ => return None,
@@ -152,13 +153,16 @@ impl Reader<'_> {
     fn credential(&self, value: &Value, place: &str) -> Result<Credential, UsersFault> {
         let method = self.authenticator.method;
         let values = match value {
-            Value::Array(keys) if method == Method::Cryptosign => keys.as_slice(),
+            Value::Array(keys) if matches!(method, Method::Cryptosign | Method::Tls) => {
+                keys.as_slice()
+            }
             value => std::slice::from_ref(value),
         };
         if !(1..=MAX_KEYS).contains(&values.len()) {
-            return Err(self.wrong(place, "`cryptosign` must be 1 to 64 keys"));
+            let reason = format!("`{}` must be 1 to {MAX_KEYS} values", method.as_str());
+            return Err(self.wrong(place, &reason));
         }
-        let mut keys = Vec::new();
+        let (mut keys, mut names) = (Vec::new(), Vec::new());
         for value in values {
             let Value::String(text) = value else {
                 let reason = format!("`{}` must be a text", method.as_str());
@@ -166,10 +170,15 @@ impl Reader<'_> {
             };
             match self.parse(text, place)? {
                 Credential::Cryptosign(more) => keys.extend(more),
+                Credential::Tls(more) => names.extend(more),
                 credential => return Ok(credential),
             }
         }
-        Ok(Credential::Cryptosign(keys))
+        Ok(if method == Method::Tls {
+            Credential::Tls(names)
+        } else {
+            Credential::Cryptosign(keys)
+        })
     }
 
     /// The credential that a text is, or the environment variable that it names.
@@ -202,7 +211,7 @@ impl Reader<'_> {
     }
 }
 
-const KEYS: [&str; 6] = ["authid", "role", "ticket", "wampcra", "wamp-scram", "cryptosign"];
+const KEYS: [&str; 7] = ["authid", "role", "ticket", "wampcra", "wamp-scram", "cryptosign", "tls"];
 
-/// Public keys of one user.
+/// Public keys, or certificates, of one user.
 const MAX_KEYS: usize = 64;

@@ -15,4 +15,4 @@ mod verifier;
 
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use server::{Server, StartError, StopError};
-pub use tls::{CertificateError, check_certificates};
+pub use tls::{CertificateError, certificate_of, check_certificates};

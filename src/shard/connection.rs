@@ -7,6 +7,7 @@ use super::leaving::Leaving;
 use super::login::Applicant;
 use super::{Admission, Closing};
 use crate::address::Address;
+use crate::authentication::ClientCertificate;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::limits::Timeouts;
@@ -53,6 +54,8 @@ pub(super) struct Connection {
     pub(super) is_confidential: bool,
     /// What tells the TLS channel from all others (RFC 9266, `tls-exporter`); `None` without one.
     pub(super) channel_id: Option<[u8; 32]>,
+    /// The certificate that the peer has shown in TLS, verified.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     /// Tells this connection from earlier ones in the same slot.
     pub(super) generation: u32,
     /// Where messages of this connection went to: reading waits while one of them is congested.
@@ -164,6 +167,7 @@ impl Connection {
             admission,
             peer,
             channel_id: None,
+            certificate: None,
             generation,
             feeds: Destinations::default(),
             clock: Clock::new(now),

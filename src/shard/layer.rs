@@ -3,8 +3,11 @@
 //!
 //! Nothing is encrypted or awaited here: the wire does that, and reports.
 
+use std::sync::Arc;
+
 use super::Shard;
 use super::lifecycle::EndReason;
+use crate::authentication::ClientCertificate;
 use crate::clock::Millis;
 use crate::router::Slot;
 use crate::transport::{Origin, ProxyFault, TlsFault, Transport, TransportError};
@@ -33,6 +36,8 @@ pub enum LayerNews {
     Secured {
         /// What tells this channel from all others; see [`crate::authentication`].
         channel_id: Option<[u8; 32]>,
+        /// The client's certificate, which was verified.
+        certificate: Option<Arc<ClientCertificate>>,
     },
 }
 
@@ -53,7 +58,10 @@ impl Shard {
             connection.input.set_layer_bytes(layer.input_bytes, now);
             match layer.news.take().map(|news| *news) {
                 None => {}
-                Some(LayerNews::Secured { channel_id }) => connection.channel_id = channel_id,
+                Some(LayerNews::Secured { channel_id, certificate }) => {
+                    connection.channel_id = channel_id;
+                    connection.certificate = certificate;
+                }
                 Some(LayerNews::Origin(origin)) => self.meet(slot, origin, now),
             }
             self.count_input(slot);

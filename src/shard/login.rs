@@ -13,7 +13,7 @@ use super::hello::Arrival;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::authentication::{
-    Candidate, Check, Choice, Fresh, Limited, Login, Method, Refusal, Request, Verdict,
+    Candidate, Check, Choice, Fresh, Limited, Login, Method, Principal, Refusal, Request, Verdict,
 };
 use crate::clock::Millis;
 use crate::codec::Codec;
@@ -71,12 +71,15 @@ impl Shard {
         let connection = &self.connections[slot];
         let entrance = connection.rules.entrance(connection.transport.way_in());
         let permitted = entrance.authmethods.as_ref().map(|names| methods(names));
+        let certificate = connection.certificate.clone();
         let request = Request {
             methods: hello.authmethods.as_deref(),
             permitted: permitted.as_deref(),
             authid: hello.authid.as_deref(),
             extra: &hello.authextra,
             channel_id: connection.channel_id,
+            certificate: certificate.as_deref(),
+            is_confidential: connection.is_confidential,
         };
         let arrival = |profile| Arrival {
             realm: Arc::clone(&realm),
@@ -91,6 +94,10 @@ impl Shard {
                 let profile = self.anonymous_profile(slot, authid, role);
                 self.welcome(slot, arrival(profile), now);
             }
+            Ok(Choice::Known(principal)) => {
+                let profile = self.profile_of(slot, principal);
+                self.welcome(slot, arrival(profile), now);
+            }
             Ok(Choice::Challenge(candidate)) => {
                 self.challenge(slot, candidate, hello, &realm, now);
             }
@@ -98,6 +105,20 @@ impl Shard {
                 let (error, message) = explain(&refusal, hello, &realm);
                 self.turn_away(slot, &realm.settings.name, error, &message, now);
             }
+        }
+    }
+
+    /// A client that its TLS certificate has named (AU-TRN-01).
+    fn profile_of(&self, slot: Slot, principal: &Principal) -> Profile {
+        let connection = &self.connections[slot];
+        Profile {
+            authid: principal.authid.clone(),
+            authrole: principal.role.clone(),
+            authmethod: Method::Tls.as_str(),
+            authprovider: "static",
+            transport: connection.framing.transport_name(),
+            serializer: connection.codec.as_str(),
+            peer: None,
         }
     }
 
@@ -319,6 +340,15 @@ fn explain(refusal: &Refusal, hello: &Hello<'_>, realm: &Realm) -> (WampError, S
         Refusal::LongAuthid => {
             (WampError::AuthenticationFailed, "HELLO.Details.authid is too long".to_owned())
         }
+        Refusal::UnknownCertificate => (
+            WampError::AuthenticationDenied,
+            "the certificate that this client has shown is that of no user, or of another one"
+                .to_owned(),
+        ),
+        Refusal::PlainChannel => (
+            WampError::NoMatchingAuthMethod,
+            format!("realm {name} takes these authmethods over TLS only: connect by wss or rss"),
+        ),
         Refusal::ChannelBinding => (
             WampError::AuthenticationFailed,
             "this channel_binding cannot be had here: leave it out, or use \"tls-exporter\" with \

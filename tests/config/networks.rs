@@ -1,5 +1,7 @@
 //! What a file may say about proxies, and what of it deserves a warning.
 
+use std::fs;
+
 use stentor::authorization::OverRate;
 use stentor::config::Warning;
 use stentor::rate::Rate;
@@ -40,6 +42,31 @@ fn proxies_that_cannot_be_meant_are_refused() {
     let raw = "rawsocket = true\nwebsocket = false\nforwarded = \"forwarded\"\n\
                trusted_proxies = [\"unix\"]";
     check(&listener(raw), (5, 13), &["speaks no WebSocket"]);
+}
+
+/// AU-TKT-02: not refused, since a proxy that says nothing may speak TLS in front of it.
+#[test]
+fn tickets_on_a_plain_public_listener_are_warned_of() {
+    let warns = |address: &str, more: &str, way: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let users = folder.path().join("users.toml");
+        let ticket = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
+        let text = format!("[[user]]\nauthid = \"joe\"\nrole = \"r\"\nticket = \"{ticket}\"\n");
+        fs::write(&users, text).unwrap();
+        let text = format!(
+            "[[listener]]\nlisten = \"{address}\"\n{more}\n[[realm]]\nname = \"a\"\n\
+             [[realm.authenticator]]\nmethod = \"ticket\"\nreadable_by_others = true\n\
+             users = \"{}\"\n{way}\n",
+            users.display()
+        );
+        let warnings = read(&text).warnings();
+        warnings.iter().any(|warning| matches!(warning, Warning::PlainTickets { .. }))
+    };
+    assert!(warns("0.0.0.0:1", "", ""));
+    assert!(!warns("127.0.0.1:1", "", ""));
+    assert!(!warns("0.0.0.0:1", "", "only_over_tls = true"));
+    let proxy = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.7\"]";
+    assert!(!warns("0.0.0.0:1", proxy, ""), "it may say so");
 }
 
 #[test]

@@ -30,6 +30,34 @@ fn way(config: &Config) -> &AuthenticatorSettings {
     &config.realms[0].authenticators[0]
 }
 
+/// A certificate is named as `stentor cert fingerprint` prints it.
+#[test]
+fn certificates_are_named() {
+    let digest = "ab".repeat(32);
+    let users = format!(
+        "[[user]]\nauthid = \"joe\"\ntls = \"sha256:{digest}\"\n\
+         [[user]]\nauthid = \"jim\"\ntls = [\"dns:A.example\", \"uri:spiffe://x/y\"]\n"
+    );
+    let method = "method = \"tls\"\nrole = \"device\"";
+    let config = load(method, &users, 0o600).expect("right");
+    let names = |at: usize| match &way(&config).principals[at].credential {
+        Credential::Tls(names) => names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(names(0), [format!("sha256:{digest}")]);
+    assert_eq!(names(1), ["dns:a.example", "uri:spiffe://x/y"]);
+    let warned =
+        config.warnings().iter().any(|warning| warning.to_string().contains("asks clients"));
+    assert!(warned, "no listener asks for certificates");
+    let bad = load(method, "[[user]]\nauthid = \"joe\"\ntls = \"cn:joe\"\n", 0o600).unwrap_err();
+    assert!(bad.contains("stentor cert fingerprint"), "{bad}");
+    let none = load(method, "[[user]]\nauthid = \"joe\"\n", 0o600).unwrap_err();
+    assert!(
+        none.contains("nobody in the users file") && none.contains("cert fingerprint"),
+        "{none}"
+    );
+}
+
 #[test]
 fn those_are_read_who_have_the_method() {
     let key = "ab".repeat(32);

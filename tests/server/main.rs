@@ -4,6 +4,7 @@
 mod sockets;
 
 mod authorization;
+mod certificates;
 mod crowds;
 mod durable;
 mod history;
@@ -21,5 +22,6 @@ mod slow;
 mod tls;
 mod tls_files;
 mod tls_hostile;
+mod tls_renegotiation;
 mod transports;
 mod tuning;

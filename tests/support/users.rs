@@ -22,6 +22,10 @@ pub(crate) fn user(authid: &str, method: Method) -> Arc<Principal> {
             let text = public_key_of(authid);
             Credential::parse(method, &text, Source::File).expect("a key")
         }
+        Method::Tls => {
+            let name = format!("dns:{authid}.example");
+            Credential::parse(method, &name, Source::File).expect("a name")
+        }
         Method::Anonymous => panic!("nobody is anonymous by name"),
     };
     Arc::new(Principal { authid: authid.into(), role: "user".into(), credential })

@@ -17,7 +17,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError as Verdict, Error as TlsError, InconsistentKeys, RootCertStore};
+use webpki::EndEntityCert;
 
+use crate::authentication::{CertificateName, ClientCertificate};
 use crate::config::Tls;
 use crate::wamp::Timestamp;
 
@@ -90,6 +92,16 @@ pub(super) struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
     /// The last second of its validity, since 1970.
     pub(super) expires: u64,
+}
+
+/// What a certificate can be told by: its fingerprint, and the DNS names and URIs in it.
+pub fn certificate_of(der: &CertificateDer<'_>) -> ClientCertificate {
+    let Ok(parsed) = EndEntityCert::try_from(der) else {
+        return ClientCertificate::new(der, std::iter::empty());
+    };
+    let dns = parsed.valid_dns_names().map(CertificateName::dns);
+    let uris = parsed.valid_uri_names().map(|uri| CertificateName::Uri(uri.into()));
+    ClientCertificate::new(der, dns.chain(uris))
 }
 
 /// Reads a certificate and its key, and checks that they can be used together at `now`.

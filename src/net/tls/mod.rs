@@ -9,7 +9,7 @@ mod records;
 mod stream;
 mod watch;
 
-pub use certificates::CertificateError;
+pub use certificates::{CertificateError, certificate_of};
 pub use context::check_certificates;
 
 pub(super) use context::TlsContext;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use rustls::{Error as TlsError, HandshakeKind, ProtocolVersion, ServerConnection};
 
+use super::certificates::certificate_of;
 use super::context::TlsContext;
 use super::records::{BUSY_ALERT, HANDSHAKE, MAX_RECORD_BYTES, first_record};
+use crate::authentication::ClientCertificate;
 use crate::net::socket::Socket;
 use crate::router::Counters;
 use crate::shard::{LayerFault, LayerNews, LayerReport};
@@ -318,7 +320,8 @@ impl TlsStream {
         if connection.handshake_kind() == Some(HandshakeKind::Resumed) {
             share.counters.tls_resumed.increment();
         }
-        let news = LayerNews::Secured { channel_id: channel_id(&connection) };
+        let certificate = client_certificate(&connection).map(Arc::new);
+        let news = LayerNews::Secured { channel_id: channel_id(&connection), certificate };
         share.report.news = Some(Box::new(news));
         self.state = State::Open(connection);
     }
@@ -473,6 +476,12 @@ fn channel_id(connection: &ServerConnection) -> Option<[u8; 32]> {
     let is_safe = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
     let label = b"EXPORTER-Channel-Binding";
     is_safe.then(|| connection.export_keying_material([0; 32], label, Some(&[])).ok()).flatten()
+}
+
+/// The certificate that the client has shown, now or when the session was begun that it resumes;
+/// the listener's authorities have signed it.
+fn client_certificate(connection: &ServerConnection) -> Option<ClientCertificate> {
+    connection.peer_certificates()?.first().map(certificate_of)
 }
 
 /// Gives a connection one record: how many bytes of plaintext it holds then, and whether these are
