@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use crate::authorization::Terms;
 use crate::clock::Millis;
 use crate::hash::Map;
-use crate::router::{LoadSlot, SessionRef, Tour};
+use crate::router::{Held, LoadSlot, SessionRef, Tour};
 use crate::wamp::{CallOptions, Dict, PayloadBuf, RegistrationId, RequestId, SessionId};
 
 /// The caller's half of a call.
@@ -37,6 +37,8 @@ pub struct CallExtra {
     pub retained: Option<Retained>,
     /// Bytes that `upload` and `retained` are counted with.
     pub kept_bytes: usize,
+    /// Counts them for the realm.
+    pub held: Option<Held>,
 }
 
 /// A progressive call invocation: what its first CALL has fixed (AP-PCI-06).

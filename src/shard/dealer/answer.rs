@@ -226,8 +226,11 @@ impl Shard {
         let pending = session.calls.get_mut(&call);
         let Some(extra) = pending.and_then(|pending| pending.extra.as_mut()) else { return };
         let (before, timeout_ms) = (extra.deadline, extra.timeout_ms);
-        let kept_bytes =
-            if extra.retained.take().is_some() { std::mem::take(&mut extra.kept_bytes) } else { 0 };
+        let mut kept_bytes = 0;
+        if extra.retained.take().is_some() {
+            kept_bytes = std::mem::take(&mut extra.kept_bytes);
+            extra.held = None;
+        }
         if before.is_some() {
             extra.deadline = Some(now + timeout_ms);
         }

@@ -111,9 +111,8 @@ impl Shard {
         }
         let limits = &self.router.settings.limits;
         let session = self.connections[slot as usize].session().expect("it has called");
-        let all = self.router.counters().iter().map(|c| c.kept_bytes.get()).sum::<u64>();
         if session.kept_bytes + bytes > limits.kept_bytes_per_session
-            || all + bytes as u64 > limits.kept_total_bytes as u64
+            || !self.router.may_keep(&session.realm, bytes)
         {
             return Err(TOO_MUCH_KEPT);
         }
@@ -142,7 +141,8 @@ impl Shard {
             extra: None,
         };
         if timeout_ms > 0 || call.options.progress || pending.can_reroute {
-            let extra = call_extra(&call, &picked, &details, terms, timeout_ms, now);
+            let mut extra = call_extra(&call, &picked, &details, terms, timeout_ms, now);
+            extra.held = (extra.kept_bytes > 0).then(|| session.realm.keep(extra.kept_bytes));
             pending.extra = Some(Box::new(extra));
         }
         if call.options.progress {
@@ -287,6 +287,7 @@ fn call_extra(
         upload,
         retained,
         kept_bytes: kept_bytes(call, picked.traits),
+        held: None,
     }
 }
 

@@ -20,7 +20,7 @@ impl Shard {
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
         let scope = scope(args)?;
-        let testament = self.read_testament(caller, args)?;
+        let mut testament = self.read_testament(caller, args)?;
         let asked = Asked(Action::Publish, &testament.topic);
         let Some(terms) = self.permit(caller, asked, MatchPolicy::Exact) else {
             return Ok(Answer::Denied);
@@ -28,6 +28,8 @@ impl Shard {
         let settings = &self.joined(caller.session.slot).realm.settings;
         check_disclosure(settings, &testament.options, terms)?;
         let limits = self.settings().limits;
+        let realm = Arc::clone(&self.joined(caller.session.slot).realm);
+        let has_room = self.router.may_keep(&realm, testament.weight);
         let testaments = self.joined(caller.session.slot).testaments.get_or_insert_default();
         if testaments.len() >= limits.testaments_per_session {
             return Err(TOO_MANY_TESTAMENTS);
@@ -35,6 +37,10 @@ impl Shard {
         if testaments.weight() + testament.weight > limits.testament_bytes {
             return Err(TESTAMENTS_TOO_LARGE);
         }
+        if !has_room {
+            return Err(TOO_MUCH_KEPT);
+        }
+        testament.held = Some(realm.keep(testament.weight));
         testaments.add(scope, testament);
         Ok(Answer::NOTHING)
     }
@@ -91,7 +97,7 @@ impl Shard {
         let payload = publish.payload.to_buf();
         // Lists of names take far more memory than bytes.
         let weight = bytes.len() + publish.options.heap_bytes();
-        Ok(Testament { topic: topic.into(), options: publish.options, payload, weight })
+        Ok(Testament { topic: topic.into(), options: publish.options, payload, weight, held: None })
     }
 
     /// Publishes what a session has left. It is out of routing already.
@@ -159,6 +165,11 @@ const NO_SCOPE: Refusal =
 const TOO_MANY_TESTAMENTS: Refusal = (
     WampError::ResourceLimit,
     "this session has left as many testaments as the router allows per session",
+);
+const TOO_MUCH_KEPT: Refusal = (
+    WampError::ResourceLimit,
+    "the router keeps as much for the sessions of this realm as it may: take testaments back, or \
+     leave smaller ones",
 );
 const TESTAMENTS_TOO_LARGE: Refusal = (
     WampError::ResourceLimit,
