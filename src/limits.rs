@@ -80,7 +80,10 @@ pub struct Limits {
     pub input_total_bytes: usize,
     /// Bytes that the router keeps of the pending calls of one session, to route them again.
     pub kept_bytes_per_session: usize,
-    /// Bytes that it keeps so for all sessions together.
+    /// Bytes that it keeps for the sessions of one realm together: of pending calls, and of
+    /// testaments.
+    pub kept_bytes_per_realm: usize,
+    /// Bytes that it keeps so for all realms together.
     pub kept_total_bytes: usize,
     /// Bytes of what is accepted and not delivered, of all clients together: publications that go
     /// on in a later turn, publications, calls and answers on their way to another shard, questions
@@ -134,6 +137,7 @@ impl Default for Limits {
             history_answer_bytes: 1024 * 1024,
             input_total_bytes: 256 * 1024 * 1024,
             kept_bytes_per_session: 16 * 1024 * 1024,
+            kept_bytes_per_realm: 128 * 1024 * 1024,
             kept_total_bytes: 256 * 1024 * 1024,
             held_total_bytes: 512 * 1024 * 1024,
             call_timeout_ms_max: 0,

@@ -23,6 +23,7 @@ mod scenarios {
     mod carried;
     mod half_made;
     mod history;
+    mod kept;
     mod limits;
     mod memory;
     mod meta_events;

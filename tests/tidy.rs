@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where code lives. A file with no rule to follow does not exist.
-const CODE: [&str; 4] = ["src", "tests", "benches", "loadtest/src"];
+const CODE: [&str; 6] =
+    ["src", "tests", "benches", "loadtest/src", "fuzz/src", "fuzz/fuzz_targets"];
 
 /// What is searched for words that must not be published, besides the code.
-const OTHER: [&str; 2] = ["Cargo.toml", "loadtest/Cargo.toml"];
+const OTHER: [&str; 3] = ["Cargo.toml", "loadtest/Cargo.toml", "fuzz/Cargo.toml"];
 
 const MAX_COLUMNS: usize = 100;
 const MAX_FILE_LINES: usize = 600;

@@ -344,6 +344,8 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.input_total_bytes", limits.input_total_bytes, most, BYTES);
     let kept = limits.kept_bytes_per_session;
     findings.range("limits.kept_bytes_per_session", kept, KIB..=TIB, BYTES);
+    let kept = limits.kept_bytes_per_realm;
+    findings.range("limits.kept_bytes_per_realm", kept, KIB..=TIB, BYTES);
     findings.range("limits.kept_total_bytes", limits.kept_total_bytes, KIB..=TIB, BYTES);
     let most = limits.message_bytes as u64..=TIB;
     findings.range("limits.held_total_bytes", limits.held_total_bytes, most, BYTES);

@@ -289,6 +289,15 @@ impl Router {
         self.held.iter().map(|count| count.get()).sum()
     }
 
+    /// Whether so many bytes more may be kept for the sessions of a realm: of calls that may be
+    /// routed again, and of testaments.
+    pub fn may_keep(&self, realm: &Realm, bytes: usize) -> bool {
+        let limits = &self.settings.limits;
+        let all = || self.realms().map(|realm| realm.kept_bytes()).sum::<usize>();
+        realm.kept_bytes() + bytes <= limits.kept_bytes_per_realm
+            && all() + bytes <= limits.kept_total_bytes
+    }
+
     /// Meta events that wait to be heard, of all shards.
     pub fn meta_events_waiting(&self) -> usize {
         self.held.iter().map(|count| count.meta_events()).sum()

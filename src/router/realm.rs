@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::held::{Held, HeldCount};
 use super::history::HistoryTable;
 use super::ledger::{Ledger, PIECE, Walk};
 use super::meta::MetaFeed;
@@ -33,6 +34,8 @@ pub struct Realm {
     number: usize,
     sessions: Ledger<SessionId, Member>,
     roles: RealmRoles,
+    /// What is kept for the sessions, of pending calls and of testaments.
+    kept: Arc<HeldCount>,
 }
 
 /// What everybody may know of a session: who it is and how it came (AP-SMA).
@@ -96,6 +99,7 @@ impl Realm {
             roles: RealmRoles::new(&settings, shards),
             settings,
             sessions: Ledger::new(),
+            kept: Arc::default(),
         }
     }
 
@@ -173,6 +177,18 @@ impl Realm {
         self.sessions.walk(walk, max_units, |_, member| visit(member))
     }
 
+    /// Bytes that are kept for the sessions; see [`Limits::kept_bytes_per_realm`].
+    ///
+    /// [`Limits::kept_bytes_per_realm`]: crate::limits::Limits::kept_bytes_per_realm
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.get()
+    }
+
+    /// Counts so many bytes as kept until the guard is dropped.
+    pub fn keep(&self, bytes: usize) -> Held {
+        self.kept.hold(bytes)
+    }
+
     pub fn session_count(&self) -> usize {
         self.sessions.len()
     }
@@ -182,6 +198,7 @@ impl Realm {
             && self.topics.is_idle()
             && self.procedures.is_empty()
             && self.feed.is_idle()
+            && self.kept.get() == 0
     }
 }
 

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use crate::authorization::Terms;
 use crate::clock::Millis;
 use crate::hash::Map;
-use crate::router::{LoadSlot, SessionRef, Tour};
+use crate::router::{Held, LoadSlot, SessionRef, Tour};
 use crate::wamp::{CallOptions, Dict, PayloadBuf, RegistrationId, RequestId, SessionId};
 
 /// Names a call wherever it is dealt with, and where its answer goes.
@@ -47,6 +47,8 @@ pub struct CallExtra {
     pub rerouting: Option<Rerouting>,
     /// Bytes that `upload` and `rerouting` are counted with.
     pub kept_bytes: usize,
+    /// Counts them for the realm.
+    pub held: Option<Held>,
 }
 
 /// A progressive call invocation: what its first CALL has fixed (AP-PCI-06).

@@ -1,5 +1,6 @@
 //! What a session leaves to be published when it ends (AP-TES).
 
+use crate::router::Held;
 use crate::wamp::{PayloadBuf, PublishOptions};
 
 /// When a testament is published. There is no session resumption, so a session is detached and
@@ -11,13 +12,15 @@ pub enum Scope {
 }
 
 /// One publication to be.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Testament {
     pub topic: Box<str>,
     pub options: PublishOptions,
     pub payload: PayloadBuf,
     /// What it counts for, in bytes.
     pub weight: usize,
+    /// Counts it for the realm, once it is kept.
+    pub held: Option<Held>,
 }
 
 /// The testaments of one session, in the order in which they were added.
@@ -69,7 +72,7 @@ mod tests {
 
     fn testament(topic: &str, weight: usize) -> Testament {
         let options = PublishOptions::default();
-        Testament { topic: topic.into(), options, payload: PayloadBuf::Empty, weight }
+        Testament { topic: topic.into(), options, payload: PayloadBuf::Empty, weight, held: None }
     }
 
     /// AP-TES-01, AP-TES-02: two buckets, each in order, `detached` first.

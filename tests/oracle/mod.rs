@@ -108,6 +108,47 @@ pub(crate) fn sorted(oracle: Oracle) -> Oracle {
     map(oracle, sort).expect("sorting refuses nothing")
 }
 
+/// Well-formed documents that the other serializer cannot read, by bytes that they contain.
+pub(crate) fn is_beyond_the_oracle(codec: Codec, bytes: &[u8]) -> bool {
+    match codec {
+        // Floats beyond their range and lone surrogates, which we refuse only if they must be
+        // transcoded.
+        Codec::Json => bytes.iter().any(|b| matches!(b, b'e' | b'E')) || has_surrogate(bytes),
+        // Extensions.
+        Codec::MsgPack => bytes.iter().any(|b| matches!(b, 0xc7..=0xc9 | 0xd4..=0xd8)),
+        // Tags and simple values.
+        Codec::Cbor => bytes.iter().any(|b| matches!(b, 0xc0..=0xdb | 0xe0..=0xf3 | 0xf8)),
+    }
+}
+
+/// Whether an escape may stand for half of a character.
+pub(crate) fn has_surrogate(json: &[u8]) -> bool {
+    json.windows(3).any(|escape| matches!(escape, b"\\ud" | b"\\uD"))
+}
+
+/// Documents that the other serializer reads although they are not well-formed.
+pub(crate) fn is_beyond_us(codec: Codec, bytes: &[u8]) -> bool {
+    match codec {
+        Codec::Json => false,
+        // Strings that are not UTF-8 become binary data there.
+        Codec::MsgPack => true,
+        // Simple values below 32 in two bytes.
+        Codec::Cbor => bytes.contains(&0xf8),
+    }
+}
+
+/// Whether this is still a PUBLISH that nothing but malformed bytes could make us refuse.
+pub(crate) fn is_publish(message: &Oracle) -> bool {
+    match message.as_array().map(Vec::as_slice) {
+        Some([code, request, Oracle::Map(options), Oracle::Text(_), Oracle::Array(_)]) => {
+            code.as_integer() == Some(16.into())
+                && request.as_integer() == Some(1.into())
+                && options.is_empty()
+        }
+        _ => false,
+    }
+}
+
 fn map(value: Oracle, change: &mut impl FnMut(Oracle) -> Option<Oracle>) -> Option<Oracle> {
     let value = match value {
         Oracle::Array(values) => Oracle::Array(

@@ -25,10 +25,20 @@ impl Peer {
         serializer: Serializer,
         roles: &Value,
     ) -> Self {
+        Self::join_realm(network, shard, serializer, "realm1", roles)
+    }
+
+    pub(crate) fn join_realm(
+        network: &mut Network,
+        shard: usize,
+        serializer: Serializer,
+        realm: &str,
+        roles: &Value,
+    ) -> Self {
         let pipe = network.connect(shard, Admission::Welcome, usize::MAX);
         let mut peer = Self { pipe, link: Link::new(Carrier::WebSocket, serializer), session: 0 };
         network.receive(pipe, &peer.link.greeting());
-        peer.say(network, &json!([1, "realm1", { "roles": roles }]));
+        peer.say(network, &json!([1, realm, { "roles": roles }]));
         let heard = peer.hear(network);
         assert_eq!((heard.len(), &heard[0][0]), (1, &json!(2)), "WELCOME");
         peer.session = heard[0][1].as_u64().expect("an id");

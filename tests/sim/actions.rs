@@ -87,6 +87,7 @@ impl World {
         client.stage = Stage::Hello;
         client.killed = false;
         client.session = Session { tag: self.last_tag, realm, joining, ..Session::default() };
+        self.model.census.enter(self.last_tag, realm, client.pipe);
         let roles = self.roles(c);
         self.say(c, "HELLO", &json!([1, realm, { "roles": roles }]));
     }
@@ -208,7 +209,7 @@ impl World {
         }
     }
 
-    fn publish(&mut self, c: usize) {
+    pub(crate) fn publish(&mut self, c: usize) {
         let (topic, mut expected) = match self.rng.random_range(0..20) {
             0 => (*pick(&mut self.rng, INVALID), Expected::InvalidUri),
             1 => ("wamp.session.on_join", Expected::InvalidUri),
@@ -222,7 +223,8 @@ impl World {
         let (tag, number, realm) = (session.tag, session.publications, session.realm);
         let payload = self.payload(tag, number);
         let mut options = json!({});
-        let acknowledge = self.rng.random_bool(0.4);
+        // Where publications are refused, their publishers want to know.
+        let acknowledge = self.rng.random_bool(0.4) || self.plan.tight_held;
         if acknowledge {
             options["acknowledge"] = json!(true);
         }

@@ -9,6 +9,7 @@ use super::endings::LIMIT;
 use super::hearing::number;
 use super::history::Ask;
 use super::model::Pattern;
+use super::refusing::{PUBLICATION, QUESTION};
 use super::world::World;
 
 impl World {
@@ -33,8 +34,12 @@ impl World {
             assert_eq!(number(&message[1]), request.code(), "the type of the failed request");
             let uri = message[4].as_str().expect("an error is a string");
             self.log.count(&format!("heard ERROR {} {uri}", request.code()));
-            if let Request::Call(..) = request {
-                self.note_ended_call(c, id);
+            match request {
+                Request::Call(..) => self.note_ended_call(c, id),
+                Request::Publish(number, Expected::Success) if uri == LIMIT => {
+                    self.note_refused(c, number);
+                }
+                _ => {}
             }
             self.hear_error(c, request, uri, message);
             return;
@@ -92,9 +97,15 @@ impl World {
         let allowed = match &request {
             Request::Publish(number, Expected::Success) => {
                 uri == "wamp.error.canceled" && self.is_durable(c, *number)
+                    || self.is_held_too_much(message, PUBLICATION)
             }
-            Request::Events(ask) => uri == NOT_AUTHORIZED && !self.may_read(ask),
-            Request::Meta(ask) => self.may_ask_fail(c, ask, uri),
+            Request::Events(ask) => {
+                uri == NOT_AUTHORIZED && !self.may_read(ask)
+                    || self.is_held_too_much(message, QUESTION)
+            }
+            Request::Meta(ask) => {
+                self.may_ask_fail(c, ask, uri) || self.is_held_too_much(message, QUESTION)
+            }
             Request::Subscribe(_, Expected::Denied)
             | Request::Publish(_, Expected::Denied)
             | Request::Register(_, _, Expected::Denied)

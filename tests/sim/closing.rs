@@ -31,6 +31,8 @@ impl World {
         self.check_settled();
         if !self.shutting_down {
             self.probe();
+            self.probe_counts();
+            self.probe_drops();
         }
         self.leave_all();
         self.drain(true);

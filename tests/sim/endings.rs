@@ -7,6 +7,7 @@ use super::client::{Client, Held, Request, Stage};
 use super::hearing::payload;
 use super::model::{Answer, Call, Payload, Tag};
 use super::probing::Probing;
+use super::refusing::PAYLOAD_OF_A_CALL;
 use super::world::World;
 
 impl World {
@@ -66,7 +67,7 @@ impl World {
         let call = &self.model.calls[&(tag, sequence)];
         let canceled = call.course.killed || call.course.dropped;
         let ended = canceled || self.may_time_out(call) || call.has_large_part();
-        let ended = ended || self.plan.tight_output;
+        let ended = ended || self.plan.tight_output || self.plan.tight_held;
         let waits = |client: &Client| {
             let mut requests = client.session.pending.values();
             requests.any(|request| matches!(request, Request::Call(it, _) if *it == sequence))
@@ -110,7 +111,10 @@ impl World {
                 Some(last) => last.refused && self.is_exhausted(call),
                 None => self.may_be_busy(call),
             },
-            LIMIT => self.is_over_limit(c, &message[5][0]),
+            LIMIT => {
+                self.is_over_limit(c, &message[5][0])
+                    || self.is_held_too_much(message, PAYLOAD_OF_A_CALL)
+            }
             "wamp.error.payload_size_exceeded" => {
                 let said = call.answer.as_ref().is_some_and(|answer| is_large(&answer.payload));
                 is_large(&call.payload) || said || call.has_large_part()
@@ -126,6 +130,7 @@ impl World {
         let names = |start: &str| reason.starts_with(start);
         if names("this session has as many calls pending")
             || names("the callee has as many invocations pending")
+            || names("the router has no room to keep this call")
         {
             return self.plan.tight_limits;
         }

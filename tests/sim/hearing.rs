@@ -219,6 +219,7 @@ impl World {
         let stage = self.clients[c].stage;
         if message[2] == json!("wamp.close.goodbye_and_out") {
             assert_eq!(stage, Stage::Leaving, "c{c} did not say GOODBYE");
+            self.model.census.note_over(self.clients[c].session.tag, self.number);
             self.clients[c].stage = Stage::Open;
             return;
         }

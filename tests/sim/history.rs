@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 use serde_json::{Value, json};
+use stentor::authorization::Action;
 use stentor::router::{HistorySettings, HistoryStore, RealmSettings};
 use stentor::wamp::MatchPolicy;
 
@@ -144,6 +145,7 @@ impl World {
         let publication = self.model.publications.get_mut(&origin);
         let publication = publication.expect("the event was published");
         assert!(!publication.void, "{origin:?} comes from behind a violation");
+        self.plan.check_granted([Action::Publish, Action::Subscribe], &publication.topic);
         assert_eq!(payload, publication.payload, "the payload of {origin:?}");
         let is_pattern = ask.pattern.policy != Policy::Exact;
         assert_eq!(event["details"], publication.details(is_pattern, false), "{origin:?}");

@@ -110,14 +110,14 @@ impl World {
             assert_ne!(number(&args[0]["session"]), session.id, "one does not see oneself join");
         }
         let held = session.subscriptions.get_mut(&number(&message[1])).expect("it is held");
-        if !self.plan.drops_events() {
+        if !self.plan.loses_meta_events() {
             held.meta.note(topic, args);
         }
     }
 
     /// Nothing is under way: what was heard of is what is there.
     pub(crate) fn check_meta_views(&self) {
-        if self.plan.drops_events() || self.shutting_down {
+        if self.plan.loses_meta_events() || self.shutting_down {
             return;
         }
         let joined = self.clients.iter().filter(|client| client.stage == Stage::Joined);

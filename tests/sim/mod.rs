@@ -4,7 +4,8 @@
 //! step. `actions` and `hostile` are what clients do, `pubsub` what publications may be, `history`
 //! what is kept of them, `calls` and `callees` the two sides of calls, `revocation` what an
 //! administrator takes away, `meta` what the router tells of itself, `asking` and `sweeping` what
-//! it is asked, `crowding` what makes work. `hearing` and `answers` judge with the help of `model`,
+//! it is asked, `counting` how many are there, `crowding` what makes work, `refusing` what is too
+//! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does.
 //! `restarting` and `closing` end a process and a run, `log` keeps the trace. `logins` is a
 //! simulation of its own.
@@ -17,6 +18,7 @@ mod callees;
 mod calls;
 mod client;
 mod closing;
+mod counting;
 mod crowding;
 mod endings;
 mod hearing;
@@ -30,6 +32,7 @@ mod permissions;
 mod plan;
 mod probing;
 mod pubsub;
+mod refusing;
 mod restarting;
 mod revocation;
 mod sweeping;

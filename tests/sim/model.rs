@@ -9,6 +9,7 @@ use serde_json::Value;
 use stentor::clock::Millis;
 
 use super::calls::Course;
+use super::counting::Census;
 use super::sweeping::Sweep;
 
 /// One session of one client, in the order of their HELLOs.
@@ -142,6 +143,7 @@ pub(crate) struct Model {
     /// The session that left each testament, by the testament's tag.
     pub(crate) testaments: BTreeMap<Tag, u64>,
 
+    pub(crate) census: Census,
     /// Calls that end many sessions.
     pub(crate) sweeps: Vec<Sweep>,
     /// Events that must still arrive.
@@ -218,6 +220,11 @@ impl Model {
         self.owed.retain(|owed| {
             owed.2 != publisher || publications[&(owed.2, owed.3)].sent_bytes <= arrived_bytes
         });
+    }
+
+    /// Nobody is owed what was, or may have been, refused.
+    pub(crate) fn forgive_publication(&mut self, publisher: Tag, number: u64) {
+        self.owed.retain(|owed| (owed.2, owed.3) != (publisher, number));
     }
 
     /// A registration comes or goes: calls that match it may be for it, and fail with it.

@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) tight_limits: bool,
     /// The budgets of output are so low that they are met at any time.
     pub(crate) tight_output: bool,
+    /// What is accepted and not delivered soon is over its total.
+    pub(crate) tight_held: bool,
     /// How often a REGISTER limits its invocations.
     pub(crate) concurrency: f64,
     /// How often a client drops, stalls or misbehaves in one step.
@@ -48,7 +50,7 @@ impl Plan {
         let tight_limits = rng.random_bool(0.3);
         let (is_crowd, is_large) = (rng.random_bool(0.12), rng.random_bool(0.1));
         let (tight_hard, tight_total) = (rng.random_bool(0.4), rng.random_bool(0.1));
-        let settings = Settings {
+        let mut settings = Settings {
             limits: limits(tight_limits, is_large, *pick(rng, &[0, 0, 0, 1_500])),
             output: output(rng, tight_hard, tight_total),
             timeouts: timeouts(rng),
@@ -67,6 +69,10 @@ impl Plan {
             strict_roles: rng.random_bool(0.2),
             durable_retained: rng.random_bool(0.3),
         };
+        let tight_held = rng.random_bool(0.15);
+        if tight_held {
+            settings.limits.held_total_bytes = *pick(rng, &[6_000, 20_000, 60_000]);
+        }
         Self {
             shards: *pick(rng, &[1, 2, 3, 8]),
             clients: if is_crowd { rng.random_range(20..=30) } else { rng.random_range(3..=9) },
@@ -74,6 +80,7 @@ impl Plan {
             realm: realm(rng),
             tight_limits,
             tight_output: tight_hard || tight_total,
+            tight_held,
             concurrency: *pick(rng, &[0.05, 0.1, 0.4]),
             trouble: *pick(rng, &[0.0, 0.005, 0.02, 0.06]),
             delay: *pick(rng, &[0.0, 0.3, 0.8]),
@@ -95,6 +102,11 @@ impl Plan {
     /// More bytes than any frame has.
     pub(crate) const fn largest_frame_bytes(&self) -> usize {
         if self.is_large { 2 * LARGE_BYTES } else { LARGEST_FRAME_BYTES }
+    }
+
+    /// Whether meta events are lost now and then: for the slow, or as nobody could hold them.
+    pub(crate) const fn loses_meta_events(&self) -> bool {
+        self.drops_events() || self.tight_held
     }
 
     pub(crate) const fn drops_events(&self) -> bool {
@@ -148,6 +160,7 @@ fn limits(tight: bool, large: bool, call_timeout_ms_max: u64) -> Limits {
         limits.retained_bytes = 3_000;
         limits.retained_per_subscribe = 2;
         limits.testaments_per_session = 2;
+        limits.kept_bytes_per_realm = 6_000;
     }
     limits
 }

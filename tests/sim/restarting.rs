@@ -2,6 +2,7 @@
 
 use stentor::wamp::SessionId;
 
+use super::counting::Census;
 use super::world::World;
 
 impl World {
@@ -28,6 +29,7 @@ impl World {
         }
         self.model.owed.clear();
         self.model.sweeps.clear();
+        self.model.census = Census::default();
         self.model.patterns.clear();
         for (tag, session) in std::mem::take(&mut self.model.testaments) {
             let session = SessionId::new(session).expect("an id");

@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use stentor::router::RealmSettings;
 use stentor::shard::{Admission, InputStatus};
 
-use super::client::{Client, Session, Stage};
+use super::client::{Client, Request, Session, Stage};
 use super::log::Log;
 use super::model::{Model, Tag};
 use super::plan::{Plan, draw_link, pick};
@@ -90,6 +90,7 @@ impl World {
             self.note("reading pauses", format_args!(""));
         }
         self.excuse_the_late();
+        self.take_census();
         self.net.check_invariants();
         self.check_bounds();
     }
@@ -304,8 +305,13 @@ impl World {
             self.model.unsettle_calls(&held.pattern);
         }
         for request in session.pending.values() {
-            if let super::client::Request::Register(pattern, ..) = request {
-                self.model.unsettle_calls(pattern);
+            match request {
+                Request::Register(pattern, ..) => self.model.unsettle_calls(pattern),
+                // It may have been refused, and nobody will say so.
+                Request::Publish(number, _) if self.plan.tight_held => {
+                    self.model.forgive_publication(session.tag, *number);
+                }
+                _ => {}
             }
         }
         // The tag stays: a publisher's events may still be owed.

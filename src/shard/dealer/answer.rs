@@ -236,6 +236,7 @@ impl Shard {
         }
         if extra.rerouting.take().is_some() {
             let bytes = std::mem::take(&mut extra.kept_bytes);
+            extra.held = None;
             self.cx.forget_kept(session, bytes);
         }
     }

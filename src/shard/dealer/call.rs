@@ -93,7 +93,8 @@ impl Shard {
             extra: None,
         };
         if timeout_ms > 0 || call.options.progress || pending.can_reroute {
-            let extra = call_extra(&call, &picked, &details, terms, timeout_ms, now);
+            let mut extra = call_extra(&call, &picked, &details, terms, timeout_ms, now);
+            extra.held = (extra.kept_bytes > 0).then(|| session.realm.keep(extra.kept_bytes));
             pending.extra = Some(Box::new(extra));
         }
         if call.options.progress {
@@ -222,10 +223,8 @@ impl Context {
         if bytes == 0 {
             return Ok(());
         }
-        let limits = self.limits();
-        let all = self.router.counters().iter().map(|c| c.kept_bytes.get()).sum::<u64>();
-        if session.kept_bytes + bytes > limits.kept_bytes_per_session
-            || all + bytes as u64 > limits.kept_total_bytes as u64
+        if session.kept_bytes + bytes > self.limits().kept_bytes_per_session
+            || !self.router.may_keep(&session.realm, bytes)
         {
             return Err(TOO_MUCH_KEPT);
         }
@@ -284,6 +283,7 @@ fn call_extra(
         upload,
         rerouting,
         kept_bytes: kept_bytes(call, picked.traits),
+        held: None,
     }
 }
 

@@ -22,7 +22,7 @@ impl Shard {
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
         let scope = scope(args)?;
-        let testament = self.read_testament(caller, args)?;
+        let mut testament = self.read_testament(caller, args)?;
         let asked = Asked(Action::Publish, &testament.topic);
         let Some(terms) = self.permit(caller, asked, MatchPolicy::Exact) else {
             return Ok(Answer::Denied);
@@ -30,14 +30,20 @@ impl Shard {
         let settings = &self.connections.joined_mut(caller.session.slot).realm.settings;
         check_disclosure(settings, &testament.options, terms)?;
         let limits = self.cx.limits();
-        let testaments =
-            self.connections.joined_mut(caller.session.slot).testaments.get_or_insert_default();
+        let session = self.connections.joined_mut(caller.session.slot);
+        let realm = Arc::clone(&session.realm);
+        let has_room = self.cx.router.may_keep(&realm, testament.weight);
+        let testaments = session.testaments.get_or_insert_default();
         if testaments.len() >= limits.testaments_per_session {
             return Err(TOO_MANY_TESTAMENTS);
         }
         if testaments.weight() + testament.weight > limits.testament_bytes {
             return Err(TESTAMENTS_TOO_LARGE);
         }
+        if !has_room {
+            return Err(TOO_MUCH_KEPT);
+        }
+        testament.held = Some(realm.keep(testament.weight));
         testaments.add(scope, testament);
         Ok(Answer::NOTHING)
     }
@@ -94,7 +100,7 @@ impl Shard {
         let payload = publish.payload.to_buf();
         // Lists of names take far more memory than bytes.
         let weight = bytes.len() + publish.options.heap_bytes();
-        Ok(Testament { topic: topic.into(), options: publish.options, payload, weight })
+        Ok(Testament { topic: topic.into(), options: publish.options, payload, weight, held: None })
     }
 
     /// Publishes what a session has left. It is out of routing already.
@@ -162,6 +168,11 @@ const NO_SCOPE: Refusal =
 const TOO_MANY_TESTAMENTS: Refusal = (
     WampError::ResourceLimit,
     "this session has left as many testaments as the router allows per session",
+);
+const TOO_MUCH_KEPT: Refusal = (
+    WampError::ResourceLimit,
+    "the router keeps as much for the sessions of this realm as it may: take testaments back, or \
+     leave smaller ones",
 );
 const TESTAMENTS_TOO_LARGE: Refusal = (
     WampError::ResourceLimit,

@@ -1,0 +1,4 @@
+//! `fuzz::codec_msgpack` of the tests, on what libFuzzer makes.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stentor_fuzz::run("codec_msgpack", data));

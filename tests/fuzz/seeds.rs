@@ -1,0 +1,244 @@
+//! What the fuzz targets start from: the published vectors, the examples of the specifications, and
+//! a short instance of each thing that a target can tell apart.
+
+use std::fs;
+use std::path::Path;
+
+use ciborium::Value as Oracle;
+use serde_json::Value as Json;
+use stentor::codec::Codec;
+
+use crate::oracle;
+
+/// A seed: its target, its name, its bytes.
+pub(crate) type Seed = (&'static str, String, Vec<u8>);
+
+pub(crate) fn all() -> Vec<Seed> {
+    let mut seeds = codecs();
+    let mut add = |target, name: &str, bytes: Vec<u8>| seeds.push((target, name.to_owned(), bytes));
+    for (name, request) in REQUESTS {
+        add("http_head", name, request.as_bytes().to_vec());
+    }
+    let many = "X: y\r\n".repeat(130);
+    add("http_head", "many-headers", format!("GET / HTTP/1.1\r\n{many}\r\n").into_bytes());
+    for (name, choice, frames) in FRAMES {
+        let frames = frames.iter().flat_map(|(first, payload)| frame(*first, payload));
+        add("websocket_feed", name, [*choice].into_iter().chain(frames).collect());
+    }
+    for (name, bytes) in RAWSOCKET {
+        add("rawsocket_feed", name, bytes.to_vec());
+    }
+    for (name, lines) in URIS {
+        add("uris", name, lines.as_bytes().to_vec());
+    }
+    for (name, text) in FILES {
+        add("configuration", name, text.as_bytes().to_vec());
+    }
+    for (name, script) in SCRIPTS {
+        add("login", name, script.to_vec());
+    }
+    seeds
+}
+
+/// The first sample of each of the vectors in each serializer, and payloads of all kinds of values.
+fn codecs() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for codec in Codec::ALL {
+        let target = match codec {
+            Codec::Cbor => "codec_cbor",
+            Codec::Json => "codec_json",
+            Codec::MsgPack => "codec_msgpack",
+        };
+        for (name, sample) in samples() {
+            let Some(hex) = sample["serializers"][codec.as_str()][0]["bytes_hex"].as_str() else {
+                continue;
+            };
+            seeds.push((target, name, from_hex(hex)));
+        }
+        for (name, payload) in payloads() {
+            let head = [16.into(), 1.into(), Oracle::Map(Vec::new()), "com.x".into()];
+            let message = Oracle::Array([&head[..], &payload].concat());
+            seeds.push((target, name.to_owned(), oracle::write(codec, &message)));
+        }
+    }
+    seeds
+}
+
+fn samples() -> Vec<(String, Json)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/singlemessage");
+    let mut samples = Vec::new();
+    for folder in ["basic", "advanced"] {
+        for file in fs::read_dir(root.join(folder)).expect("the vectors are there") {
+            let path = file.expect("a file").path();
+            let text = fs::read(&path).expect("it is readable");
+            let file: Json = serde_json::from_slice(&text).expect("it is JSON");
+            let first = file["samples"].as_array().and_then(|samples| samples.first());
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            samples.extend(first.map(|first| (name, first.clone())));
+        }
+    }
+    samples
+}
+
+fn payloads() -> Vec<(&'static str, Vec<Oracle>)> {
+    let numbers = [0u64, 23, 24, 255, 256, 65_535, 65_536, 1 << 32, u64::MAX];
+    let negative = [-1i64, -32, -33, -129, -32_769, i64::MIN];
+    let floats = [0.0, -0.0, 1.5, 1e300, 5e-324];
+    let list = |items: Vec<Oracle>| Oracle::Array(items);
+    let plain =
+        vec![Oracle::Null, true.into(), "\u{20ac}\"\\\n".into(), Oracle::Bytes(vec![0, 255])];
+    let deep = (0..60).fold(Oracle::Null, |inner, _| Oracle::Array(vec![inner]));
+    let dict = |keys: u32| {
+        let entry = |key: u32| (key.to_string().into(), Oracle::Null);
+        Oracle::Map((0..keys).map(entry).collect())
+    };
+    vec![
+        ("values-numbers", vec![list(numbers.iter().map(|n| (*n).into()).collect())]),
+        ("values-negative", vec![list(negative.iter().map(|n| (*n).into()).collect())]),
+        ("values-floats", vec![list(floats.iter().map(|f| (*f).into()).collect())]),
+        ("values-plain", vec![list(plain)]),
+        ("values-deep", vec![list(vec![deep])]),
+        ("values-lists", vec![list(vec![list(vec![Oracle::Null; 17]), list(vec![])])]),
+        ("values-dicts", vec![list(vec![dict(16)]), dict(2)]),
+    ]
+}
+
+fn from_hex(digits: &str) -> Vec<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).expect("a digit") as u8;
+    digits.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+/// A client's frame with a mask that changes nothing, so that what it says can be read.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0x80 | 126);
+            frame.extend((length as u16).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+const REQUESTS: &[(&str, &str)] = &[
+    (
+        "rfc6455-1.2",
+        "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Origin: http://example.com\r\nSec-WebSocket-Protocol: chat, superchat\r\n\
+         Sec-WebSocket-Version: 13\r\n\r\n",
+    ),
+    (
+        "wamp",
+        "GET /ws?x=1 HTTP/1.1\r\nHost: a.example.org\r\nUpgrade: websocket\r\n\
+         Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Origin: https://a.example.org\r\nSec-WebSocket-Protocol: wamp.2.json, wamp.2.cbor\r\n\
+         Sec-WebSocket-Version: 13\r\n\r\n",
+    ),
+    (
+        "absolute",
+        "GET http://localhost:80/%61part HTTP/1.1\r\nhost: localhost\r\nUPGRADE: WebSocket\r\n\
+         connection: upgrade\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+         origin: http://127.0.0.1:3000\r\nsec-websocket-version: 13\r\n\r\n",
+    ),
+    ("plain", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("head", "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("post", "POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"),
+    ("old", "GET / HTTP/1.0\r\n\r\n"),
+    ("bare-newlines", "GET / HTTP/1.1\nHost: x\n\n"),
+    ("begun", "GET /ws HTTP/1.1\r\nHo"),
+];
+
+type Frames = &'static [(u8, &'static [u8])];
+
+const FRAMES: &[(&str, u8, Frames)] = &[
+    ("text", 0, &[(0x81, b"[1,\"realm1\",{}]")]),
+    ("binary", 1, &[(0x82, b"\x93\x01\xa1r\x80")]),
+    ("cbor", 2, &[(0x82, b"\x83\x01\x61r\xa0")]),
+    ("fragments", 0, &[(0x01, b"a\xe2\x82"), (0x89, b"ping"), (0, b"\xac"), (0x80, b"!")]),
+    ("binary-fragments", 1, &[(0x02, b"\xff"), (0x00, b""), (0x80, b"\xfe")]),
+    ("close", 0, &[(0x88, b"\x03\xe8bye"), (0x81, b"late")]),
+    ("pong", 0, &[(0x8a, b""), (0x89, &[7; 125]), (0x81, b"x")]),
+    ("long", 1, &[(0x82, &[b'x'; 300]), (0x82, &[b'x'; 699])]),
+    ("too-long", 1, &[(0x02, &[b'x'; 600]), (0x80, &[b'x'; 101])]),
+    ("stranger", 0x80, &[(0x81, &[b'x'; 200]), (0x81, &[b'x'; 201])]),
+    ("invalid-text", 0, &[(0x01, b"\xce\xba"), (0x80, b"\xed\xa0\x80")]),
+    ("wrong-type", 0, &[(0x82, b"x")]),
+    ("reserved", 0, &[(0xc1, b"x")]),
+];
+
+const RAWSOCKET: &[(&str, &[u8])] = &[
+    ("json", b"\x7f\xf1\0\0\0\0\0\x0f[1,\"realm1\",{}]"),
+    ("msgpack", b"\x7f\x02\0\0\0\0\0\x05\x93\x01\xa1r\x80"),
+    ("ping", b"\x7f\xf3\0\0\x01\0\0\x03abc\x02\0\0\x01x\0\0\0\0"),
+    ("serializer", b"\x7f\xf4\0\0"),
+    ("reserved", b"\x7f\xf1\0\x01"),
+    ("extended", b"\x7f\xf1\0\0\x08\0\0\0"),
+    ("extended-length", b"\x7f\xf1\0\0\x08\0\0\x01"),
+    ("frame-type", b"\x7f\xf1\0\0\x03\0\0\0"),
+    ("too-long", b"\x7f\xf1\0\0\0\0\x02\x01"),
+    ("begun", b"\x7f\xf1\0\0\0\0\0\x05ab"),
+];
+
+const URIS: &[(&str, &str)] = &[
+    ("specification", "ecom.myapp.topic\npcom.myapp\nwcom.myapp..create\ntcom.myapp.topic"),
+    ("prefixes", "pa1.b2.c3.d4\npa1.b2.c3\npa1.b2\npa1\np\nta1.b2.c3.d4.e5\nPa1.b2\nta1.b2.c33"),
+    ("wildcards", "wa1.b2..d4.e5\nwa1.b2..d4.e5.f6\nwa1.b2..d4.e5..g7\nta1.b2.c3.d4.e5.f6.g7"),
+    ("empty", "w\nw.\np\npa.\ne\ntx\nta.b"),
+    ("invalid", "ecom..x\nea#b\ne com\ntcom.\u{a0}\ntA_b.9"),
+    ("unicode", "ecom.gr\u{f6}\u{df}e\ntcom.gr\u{f6}\u{df}e\nwcom.\ntcom.\u{85}"),
+    ("reserved", "ewamp.session.on_join\npwamp.\ntwamp\ntwampus.x"),
+    ("many", "wa........\nw.a.......\nw..a......\nw...a.....\nta.a.a.a.a.a.a.a.a"),
+];
+
+const FILES: &[(&str, &str)] = &[
+    ("empty", ""),
+    (
+        "listener",
+        "[[listener]]\nlisten = \"[::1]:8080\"\npaths = [\"/ws\"]\n\
+         serializers = [\"json\", \"cbor\"]\norigins = [\"*.example.org\"]\n",
+    ),
+    (
+        "realm",
+        "[[realm]]\nname = \"realm1\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n\
+         role = \"guest\"\n[[realm.role]]\nname = \"guest\"\n[[realm.role.permission]]\n\
+         uri = \"com.\"\nmatch = \"prefix\"\nallow = [\"call\", \"subscribe\"]\n",
+    ),
+    (
+        "history",
+        "[storage]\npath = \"x.redb\"\nretained = true\n[[realm]]\nname = \"r\"\n\
+         [[realm.history]]\nuri = \"com.\"\nmatch = \"prefix\"\nstore = \"durable\"\n",
+    ),
+    (
+        "limits",
+        "shards = 2\n[limits]\nnesting = 9\nmessage_bytes = 4096\n[timeouts]\nclose_ms = 1\n",
+    ),
+    ("unknown-key", "[limits]\nnestling = 9\n"),
+    ("wrong-type", "[limits]\nnesting = \"\u{e9}\"\nuri_bytes = -1\n"),
+    ("out-of-range", "shards = 99\n[limits]\nnesting = 1\n"),
+    ("no-toml", "[[listener\nlisten = \n\t\"\"\"\u{e9}"),
+    ("log", "[log]\nlevel = \"info,stentor::net=debug\"\nformat = \"json\"\n"),
+];
+
+/// The operations stand in `login.rs`.
+const SCRIPTS: &[(&str, &[u8])] = &[
+    // Connect, HELLO, the right answer.
+    ("ticket", &[0, 0, 1, 2, 0, 0, 0, 4, 0, 2]),
+    ("wampcra", &[0, 0, 8, 2, 0, 0, 1, 4, 0, 2, 15]),
+    ("scram", &[1, 0, 9, 2, 0, 0, 2, 4, 0, 2, 9, 0]),
+    ("cryptosign", &[0, 0, 2, 2, 0, 0, 3, 4, 0, 2]),
+    ("anonymous", &[0, 0, 16, 2, 0, 12, 4, 9, 0, 10, 0]),
+    ("wrong", &[0, 0, 1, 2, 0, 0, 1, 4, 0, 1]),
+    ("nobody", &[0, 0, 1, 2, 0, 2, 1, 4, 0, 2]),
+    // A ticket that takes long to compare, and those who do it have gone.
+    ("late", &[0, 0, 1, 2, 0, 1, 0, 4, 0, 2, 14, 0, 13, 2]),
+    ("full", &[0, 0, 1, 2, 0, 1, 0, 14, 1, 4, 0, 2]),
+    // Two clients, of which the second says what the first one said.
+    ("overheard", &[1, 0, 1, 0, 10, 2, 0, 0, 1, 4, 0, 2, 2, 1, 0, 1, 4, 1, 0]),
+    ("cut", &[0, 0, 1, 12, 9, 2, 0, 0, 0, 12, 3, 4, 0, 2]),
+    ("garbled", &[0, 0, 0, 8, 0, 0, 0, 2, 9, 0xff, 30, 0, 2, 2]),
+    ("words", &[0, 0, 1, 6, 0, 4, b'[', b'5', b']', b'!', 7, 0, 2, 0x81, 0x80, 11, 0]),
+];
