@@ -3,6 +3,7 @@
 mod config {
     mod users;
     mod warnings;
+    mod ways;
 }
 
 use proptest::prelude::*;

@@ -11,6 +11,7 @@ mod scenarios {
     mod races;
     mod words;
 
+    mod asking;
     mod attacks;
     mod authentication;
     mod authorization;
@@ -45,6 +46,7 @@ mod scenarios {
     mod subscribe;
     mod testaments;
     mod timers;
+    mod tokens;
     mod transports;
     mod vectors;
 }

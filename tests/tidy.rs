@@ -34,7 +34,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("authentication", &["clock", "hash", "limits", "wamp"]),
     ("authorization", &["wamp"]),
     ("router", &["authentication", "authorization", "hash", "limits", "wamp"]),
-    ("session", &["authorization", "clock", "hash", "router", "wamp"]),
+    // Of authentication only whose token a session lives by.
+    ("session", &["authentication", "authorization", "clock", "hash", "router", "wamp"]),
     (
         "shard",
         &[

@@ -12,10 +12,10 @@ use mio::{Events, Poll, Token};
 
 use super::acceptor::{Accepted, Occupancy};
 use super::hold::{Alarm, Hold, Output};
+use super::judges::Judges;
 use super::mesh::{Inbox, Parcel};
 use super::socket::Socket;
 use super::tls::{TlsShare, TlsStream};
-use super::verifier::Verifiers;
 use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::router::{Deposit, HISTORY, SessionRef, ShardId, ShardSet};
@@ -59,8 +59,8 @@ struct Links {
     occupancy: Arc<Occupancy>,
     /// The way to the store, if there is one.
     store: Option<Sender<(Vec<Deposit>, usize)>>,
-    /// The way to those who judge tickets, if there are tickets.
-    verifiers: Option<Verifiers>,
+    /// The ways to those who judge what takes long, if something does.
+    judges: Option<Judges>,
 }
 
 /// The way to one peer.
@@ -79,7 +79,7 @@ impl EventLoop {
         occupancy: Arc<Occupancy>,
         store: Option<Sender<(Vec<Deposit>, usize)>>,
         tls: TlsShare,
-        verifiers: Option<Verifiers>,
+        judges: Option<Judges>,
         started: Instant,
     ) -> io::Result<Self> {
         let hold = if budget.delay.is_zero() {
@@ -88,7 +88,7 @@ impl EventLoop {
             Some((Hold::new(budget.delay), Alarm::new(poll.registry(), ALARM)?))
         };
         let (id, sockets) = (shard.id(), Vec::new());
-        let links = Links { shard: id, sockets, tls, inbox, occupancy, store, verifiers };
+        let links = Links { shard: id, sockets, tls, inbox, occupancy, store, judges };
         let (turn, held_bytes) = (Turn::new(shard), budget.bytes);
         Ok(Self { turn, links, poll, held_bytes, started, hold })
     }
@@ -296,7 +296,7 @@ impl Wire for Links {
     }
 
     fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {
-        self.verifiers.as_ref().is_some_and(|verifiers| verifiers.judge(applicant, check))
+        self.judges.as_ref().is_some_and(|judges| judges.judge(applicant, check))
     }
 
     fn release(&mut self, weight: usize) {

@@ -4,14 +4,15 @@ mod acceptor;
 mod descriptors;
 mod event_loop;
 mod hold;
+mod judges;
 mod listening;
 pub mod mesh;
 mod server;
 mod socket;
 mod store;
 mod tls;
-mod verifier;
 
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
+pub use judges::{ClientError, check_clients};
 pub use server::{Server, StartError, StopError};
 pub use tls::{CertificateError, check_certificates};

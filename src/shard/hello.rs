@@ -6,6 +6,7 @@ use super::connection::Phase;
 use super::lifecycle::EndReason;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
+use crate::authentication::Lease;
 use crate::clock::Millis;
 use crate::codec::{self, Codec};
 use crate::router::{Profile, Realm, SessionRef};
@@ -31,7 +32,7 @@ impl Shard {
 
     /// Lets a client in of whom everything is known that has to be.
     pub(super) fn welcome(&mut self, slot: u32, arrival: Arrival, now: Millis) {
-        let Arrival { realm, session: reserved, profile, roles, agent, authextra } = arrival;
+        let Arrival { realm, session: reserved, profile, roles, agent, authextra, lease } = arrival;
         let profile = Arc::new(profile);
         let entered = match self.may_enter(&realm, &profile) {
             Ok(()) => self.enter_realm(slot, &realm, reserved, &profile),
@@ -50,7 +51,8 @@ impl Shard {
             details.push(("authextra".into(), Value::Dict(authextra)));
         }
         let seed = self.router.seed();
-        let session = Session::new(id, realm, roles, profile, now, seed);
+        let mut session = Session::new(id, realm, roles, profile, now, seed);
+        session.expiry = lease.map(|lease| self.expiry_of(lease, now));
         self.announce_join(slot, &session);
         let connection = &mut self.connections[slot as usize];
         tracing::info!(
@@ -196,6 +198,8 @@ pub(super) struct Arrival {
     /// As much of it as the log shows.
     pub(super) agent: Box<str>,
     pub(super) authextra: Dict,
+    /// How long it may stay, if not for ever.
+    pub(super) lease: Option<Lease>,
 }
 
 fn shutting_down() -> (WampError, String) {

@@ -46,7 +46,7 @@ impl Shard {
                 // The first chunk is answered; what follows is late.
                 self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
             }
-            self.handle_meta_call(slot, &call);
+            self.handle_meta_call(slot, &call, now);
             return Ok(());
         }
         let routed = self.route_call(slot, &call).and_then(|(picked, terms)| {

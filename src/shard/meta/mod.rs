@@ -19,6 +19,7 @@ use super::authorize::Asked;
 use super::broker::{Refusal, check_uri};
 use super::dealer::{NO_SUCH_PROCEDURE, check_disclosure};
 use crate::authorization::{Action, Terms};
+use crate::clock::Millis;
 use crate::codec;
 use crate::router::SessionRef;
 use crate::wamp::{
@@ -61,10 +62,15 @@ enum MetaProcedure {
     SubscriptionCountSubscribers,
     SubscriptionRemoveSubscriber,
     SubscriptionGetEvents,
+    /// Stentor's own.
+    SessionRefresh,
 }
 
 impl MetaProcedure {
     fn from_uri(uri: &str) -> Option<Self> {
+        if uri == "stentor.session.refresh" {
+            return Some(Self::SessionRefresh);
+        }
         Some(match uri.strip_prefix("wamp.")? {
             "session.count" => Self::SessionCount,
             "session.list" => Self::SessionList,
@@ -122,12 +128,22 @@ pub(super) struct Caller {
     request: RequestId,
 }
 
+impl Caller {
+    pub(super) const fn new(session: SessionRef, request: RequestId) -> Self {
+        Self { session, request }
+    }
+
+    pub(super) const fn request(self) -> RequestId {
+        self.request
+    }
+}
+
 impl Shard {
     /// Answers a call of a reserved URI.
-    pub(super) fn handle_meta_call(&mut self, slot: u32, call: &Call<'_>) {
+    pub(super) fn handle_meta_call(&mut self, slot: u32, call: &Call<'_>, now: Millis) {
         let session = SessionRef { session: self.joined(slot).id, slot, shard: self.id };
         let caller = Caller { session, request: call.request };
-        match self.answer_meta_call(caller, call) {
+        match self.answer_meta_call(caller, call, now) {
             Ok(Answer::Now(args, kwargs)) => self.send_meta_result(caller, &args, &kwargs),
             Ok(Answer::Later) => {}
             Ok(Answer::Denied) => self.counters.calls_refused.increment(),
@@ -138,7 +154,12 @@ impl Shard {
         }
     }
 
-    fn answer_meta_call(&mut self, caller: Caller, call: &Call<'_>) -> Result<Answer, Refusal> {
+    fn answer_meta_call(
+        &mut self,
+        caller: Caller,
+        call: &Call<'_>,
+        now: Millis,
+    ) -> Result<Answer, Refusal> {
         let realm = self.realm_of(caller);
         check_uri(&realm, &call.procedure, self.settings().limits.uri_bytes)?;
         let asked = Asked(Action::Call, &call.procedure);
@@ -182,6 +203,7 @@ impl Shard {
                 Err(NO_SUCH_PROCEDURE)
             }
             MetaProcedure::SubscriptionGetEvents => self.get_events(caller, args),
+            MetaProcedure::SessionRefresh => self.refresh_session(caller, args, now),
         }
     }
 
@@ -204,6 +226,14 @@ impl Shard {
     pub(super) fn send_late_result(&mut self, caller: Caller, args: &[Value], kwargs: &Dict) {
         let before = self.waiting_bytes(caller.session.slot);
         self.send_meta_result(caller, args, kwargs);
+        self.count_own_output(caller.session.slot, before);
+    }
+
+    /// The same with an ERROR.
+    pub(super) fn refuse_late_call(&mut self, caller: Caller, refusal: Refusal) {
+        let before = self.waiting_bytes(caller.session.slot);
+        self.counters.calls_refused.increment();
+        self.refuse(caller.session.slot, code::CALL, caller.request, refusal);
         self.count_own_output(caller.session.slot, before);
     }
 
