@@ -36,7 +36,7 @@ impl Algorithm {
     }
 }
 
-/// The keys of one issuer, [`MAX_KEYS`] at most.
+/// The keys of one issuer, 64 at most.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeySet(Vec<Key>);
 
