@@ -173,6 +173,9 @@ fn check(file: &Path) -> ExitCode {
     if let Err(error) = net::check_certificates(&config) {
         return fail(&error);
     }
+    if let Err(error) = net::check_clients(&config) {
+        return fail(&error);
+    }
     let mut text = format!("{}: ok\n{}", file.display(), config.summary());
     for warning in config.warnings() {
         text.push_str(&format!("warning: {warning}\n"));

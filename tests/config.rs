@@ -4,6 +4,7 @@ mod config {
     mod networks;
     mod users;
     mod warnings;
+    mod ways;
 }
 
 use proptest::prelude::*;

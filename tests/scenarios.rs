@@ -12,6 +12,7 @@ mod scenarios {
     mod rates;
     mod words;
 
+    mod asking;
     mod attacks;
     mod authentication;
     mod authorization;
@@ -47,6 +48,7 @@ mod scenarios {
     mod subscribe;
     mod testaments;
     mod timers;
+    mod tokens;
     mod transports;
     mod vectors;
 }

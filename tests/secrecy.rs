@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use stentor::authentication::{AuthenticatorSettings, Method};
+use stentor::authentication::{AuthenticatorSettings, Method, Secret};
 use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::router::{RealmSettings, Settings};
 use stentor::shard::Admission;
 use tracing_subscriber::fmt::MakeWriter;
 
 use support::{
-    CLIENT_NONCE, Carrier, Incoming, Link, Network, Serializer, prove, public_key_of, user,
-    user_with_chosen_ticket,
+    CLIENT_NONCE, Carrier, Incoming, Link, Network, Says, Serializer, by_token, prove,
+    public_key_of, token, user, user_with_chosen_ticket,
 };
 
 /// Everything that is logged or otherwise said.
@@ -100,12 +100,19 @@ impl Applicant {
 
 const SECRET: &str = "correct-horse-battery";
 
+/// What an endpoint knows the router by.
+const HEADER: &str = "Bearer staple-of-the-router";
+
 fn network() -> Network {
     let ways = [Method::Ticket, Method::Wampcra, Method::Scram, Method::Cryptosign]
         .map(|method| AuthenticatorSettings::of(method, vec![user("joe", method)]));
     let chosen = AuthenticatorSettings::of(Method::Ticket, vec![user_with_chosen_ticket("jim")]);
     let mut realm = RealmSettings::named("realm1");
     realm.authenticators = ways.into_iter().chain([chosen]).collect();
+    realm.authenticators.push(by_token());
+    let mut endpoint = AuthenticatorSettings::asking(Method::Ticket, "https://auth.example.org/");
+    endpoint.authorization_value = Some(Secret::new(HEADER));
+    realm.authenticators.push(endpoint);
     realm.authenticators.push(AuthenticatorSettings::anonymous("guest"));
     Network::new(Settings::default(), vec![realm], 1)
 }
@@ -135,6 +142,28 @@ fn log_in(
     (proof, answer)
 }
 
+/// Logins by tokens, good and bad, and by a ticket that an endpoint is asked about, whatever it
+/// says. Returns the tokens.
+fn log_in_elsewhere(network: &mut Network, record: &Record) -> Vec<String> {
+    let expires = network.wall_clock().unix_ms() / 1_000 + 60;
+    let good = token(&json!({"sub": "joan", "exp": expires}));
+    let late = token(&json!({"sub": "joan", "exp": 1}));
+    let forged = format!("{}AAAA", &good[..good.len() - 4]);
+    for (ticket, code) in [(&good, 2), (&late, 3), (&forged, 3)] {
+        let (_, answer) = log_in(network, record, "ticket", ["joan", ticket]);
+        assert_eq!(answer[0], json!(code), "{answer}");
+    }
+    let body = |text: &str| Says::Body(text.into());
+    let echo = Says::Error("com.example.no".into(), "no such ticket".into());
+    for says in [body(r#""user""#), body("7"), Says::No, Says::Nothing, echo] {
+        network.links.verifier.endpoint.says = says;
+        log_in(network, record, "ticket", ["joan", SECRET]);
+    }
+    // The parts of a token are secrets, too, but for its header.
+    let parts = [&good, &late, &forged].map(|token| token.rsplit('.').next().unwrap().to_owned());
+    [good, late, forged].into_iter().chain(parts).collect()
+}
+
 #[test]
 fn nothing_shows_a_secret() {
     let record = Record::default();
@@ -142,7 +171,7 @@ fn nothing_shows_a_secret() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(record.clone())
         .finish();
-    let mut forbidden = vec![SECRET.to_owned(), "pencil".to_owned()];
+    let mut forbidden = vec![SECRET.to_owned(), "pencil".to_owned(), HEADER.to_owned()];
     tracing::subscriber::set_global_default(subscriber).expect("it is the first");
     {
         let mut network = network();
@@ -154,6 +183,7 @@ fn nothing_shows_a_secret() {
                 forbidden.push(proof);
             }
         }
+        forbidden.extend(log_in_elsewhere(&mut network, &record));
         for (secret, is_held) in [(SECRET, false), ("pencil", false), (SECRET, true)] {
             network.links.verifier.is_held = is_held;
             log_in(&mut network, &record, "ticket", ["jim", secret]);

@@ -39,7 +39,8 @@ const EDGES: &[(&str, &[&str])] = &[
         "router",
         &["address", "authentication", "authorization", "clock", "hash", "limits", "rate", "wamp"],
     ),
-    ("session", &["authorization", "clock", "hash", "router", "wamp"]),
+    // Of authentication only whose token a session lives by.
+    ("session", &["authentication", "authorization", "clock", "hash", "router", "wamp"]),
     (
         "shard",
         &[

@@ -43,7 +43,8 @@ impl Failures {
         Self { limits, hasher: seed.keyed(), counts }
     }
 
-    /// The limit that the next login of this authid from this address is over, if any.
+    /// The limit that the next login of this authid from this address is over, if any. An empty
+    /// authid is that of many, who share no limit.
     pub fn is_limited(
         &self,
         address: Address,
@@ -58,7 +59,8 @@ impl Failures {
         if address.client() != Client::Unix && is_over(by_address, self.limits.per_address) {
             Some(Limited::Address)
         } else {
-            is_over(by_authid, self.limits.per_authid).then_some(Limited::Authid)
+            let is_named = !authid.is_empty();
+            (is_named && is_over(by_authid, self.limits.per_authid)).then_some(Limited::Authid)
         }
     }
 

@@ -5,6 +5,8 @@
 //! what that user would be asked for, with another salt, and then denied. Who has none of the
 //! methods that it offers is asked and denied as well. So neither the answer nor the time tells
 //! which authids there are.
+//!
+//! Where an endpoint is asked, it is asked about everybody whom no users file names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,12 +15,15 @@ use hmac::Mac;
 use sha2::{Digest, Sha256};
 
 use super::MAX_AUTHID_BYTES;
+use super::candidate::{Candidate, Referral, Start, has_key, start_of};
 use super::certificate::{CertificateName, ClientCertificate};
 use super::credential::{Credential, Principal};
 use super::cryptosign::PublicKey;
-use super::login::{Fresh, Login};
+use super::endpoint::Endpoint;
+use super::login::PROVIDER;
 use super::secret::Secret;
 use super::settings::{AuthenticatorSettings, Method};
+use super::token::Issuer;
 use super::wampcra::mac;
 use crate::wamp::{Dict, Value};
 
@@ -41,6 +46,10 @@ struct Way {
     by_key: BTreeMap<PublicKey, Option<Arc<Principal>>>,
     /// The same of certificates.
     by_certificate: BTreeMap<CertificateName, Option<Arc<Principal>>>,
+    /// Whose tokens are tickets.
+    issuer: Option<Arc<Issuer>>,
+    /// Who is asked.
+    endpoint: Option<Arc<Endpoint>>,
 }
 
 /// What a client says of itself in HELLO.
@@ -68,27 +77,9 @@ pub enum Choice<'g> {
     /// It has proved who it is before HELLO.
     Known(&'g Principal),
     /// It has to prove who it is.
-    Challenge(Candidate<'g>),
-}
-
-/// A client that is to be challenged.
-#[derive(Debug)]
-pub struct Candidate<'a> {
-    pub method: Method,
-    pub authid: Box<str>,
-    pub(super) principal: Arc<Principal>,
-    pub(super) is_decoy: bool,
-    /// Stable for the authid, and not to be guessed.
-    pub(super) mock: [u8; 32],
-    pub(super) start: Start<'a>,
-}
-
-/// What the client has sent with HELLO.
-#[derive(Debug)]
-pub(super) enum Start<'a> {
-    Nothing,
-    Cryptosign { key: PublicKey, channel_id: Option<[u8; 32]> },
-    Scram { nonce: &'a str },
+    Challenge(Candidate),
+    /// An endpoint says what is to follow.
+    Ask(Referral),
 }
 
 /// As whom a client is challenged.
@@ -119,13 +110,6 @@ pub enum Refusal {
 impl Request<'_> {
     fn permits(&self, method: Method) -> bool {
         self.permitted.is_none_or(|permitted| permitted.contains(&method))
-    }
-}
-
-impl Candidate<'_> {
-    /// The login, and its `CHALLENGE.Extra`.
-    pub fn challenge(self, fresh: &Fresh) -> (Login, Dict) {
-        Login::begin(self, fresh)
     }
 }
 
@@ -175,6 +159,16 @@ impl Gate {
         Err(Refusal::NoMatchingMethod(methods.map(Method::as_str).collect()))
     }
 
+    /// Those whose tokens are tickets, with keys that may be replaced.
+    pub fn issuers(&self) -> impl Iterator<Item = &Arc<Issuer>> {
+        self.ways.iter().filter_map(|way| way.issuer.as_ref())
+    }
+
+    /// Those who are asked over HTTP.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.ways.iter().filter_map(|way| way.endpoint.as_ref())
+    }
+
     /// `None` if the method cannot be had here, or not with what HELLO says.
     fn try_method<'a>(
         &'a self,
@@ -182,30 +176,27 @@ impl Gate {
         request: &Request<'a>,
         shape: Shape,
     ) -> Result<Option<Choice<'a>>, Refusal> {
-        let mut ways = self.ways(method).filter(|way| way.is_open(request));
         if method == Method::Anonymous {
-            return Ok(ways.next().map(|way| Choice::Anonymous {
-                authid: way.settings.authid.as_deref(),
-                role: way.settings.anonymous_role(),
-            }));
+            return Ok(self.open_ways(method, request).next().map(Way::anonymous));
         }
         if method == Method::Tls {
             return Ok(self.holder(request).map(Choice::Known));
         }
-        let text = |key| text_of(request.extra, key);
-        let start = match method {
-            Method::Cryptosign => match text("pubkey").and_then(PublicKey::announced) {
-                Some(key) => Start::Cryptosign { key, channel_id: None },
-                None => return Ok(None),
-            },
-            Method::Scram => match text("nonce").filter(|nonce| is_nonce(nonce)) {
-                Some(nonce) => Start::Scram { nonce },
-                None => return Ok(None),
-            },
-            _ => Start::Nothing,
-        };
+        let Some(mut start) = start_of(method, request.extra) else { return Ok(None) };
         if request.authid.is_some_and(|authid| authid.len() > MAX_AUTHID_BYTES) {
             return Err(Refusal::LongAuthid);
+        }
+        if method == Method::Ticket {
+            let mut candidate = self.ticket(request, shape);
+            if let Some(candidate) = &mut candidate {
+                bind_channel(&mut candidate.start, request)?;
+            }
+            return Ok(candidate.map(Choice::Challenge));
+        }
+        if let Some(endpoint) = self.endpoint_for(method, request, &start) {
+            bind_channel(&mut start, request)?;
+            let authid = request.authid.unwrap_or_default().into();
+            return Ok(Some(Choice::Ask(Referral { method, authid, start, endpoint })));
         }
         let Some(mut candidate) = self.candidate(method, request, start, shape) else {
             return Ok(None);
@@ -214,38 +205,86 @@ impl Gate {
         Ok(Some(Choice::Challenge(candidate)))
     }
 
-    fn candidate<'a>(
+    /// The endpoint that is asked about a client of whom the users files know nothing.
+    fn endpoint_for(
         &self,
         method: Method,
         request: &Request<'_>,
-        start: Start<'a>,
+        start: &Start,
+    ) -> Option<Arc<Endpoint>> {
+        let is_known = |way: &Way| match (request.authid, start) {
+            (Some(authid), _) => way.by_authid.contains_key(authid),
+            (None, Start::Cryptosign { key, .. }) => way.by_key.contains_key(key),
+            // Nobody can be asked about: these methods need an authid.
+            (None, _) => true,
+        };
+        let mut ways = self.open_ways(method, request);
+        if self.open_ways(method, request).any(is_known) {
+            return None;
+        }
+        ways.find_map(|way| way.endpoint.clone())
+    }
+
+    /// Somebody with a ticket: what it is, only AUTHENTICATE tells.
+    fn ticket(&self, request: &Request<'_>, shape: Shape) -> Option<Candidate> {
+        let method = Method::Ticket;
+        let ways = || self.open_ways(method, request);
+        let issuers: Vec<_> = ways().filter_map(|way| way.issuer.clone()).collect();
+        let endpoint = ways().find_map(|way| way.endpoint.clone());
+        let authid = request.authid;
+        let known = authid.and_then(|_| self.candidate(method, request, Start::Nothing, shape));
+        if issuers.is_empty() && endpoint.is_none() {
+            return known;
+        }
+        let unknown = || Candidate {
+            method,
+            authid: authid.unwrap_or_default().into(),
+            principal: None,
+            is_decoy: true,
+            mock: [0; 32],
+            start: Start::Nothing,
+            provider: PROVIDER,
+            extra: Dict::new(),
+            issuers: Vec::new(),
+            endpoint: None,
+            question: None,
+        };
+        Some(Candidate { issuers, endpoint, ..known.unwrap_or_else(unknown) })
+    }
+
+    fn candidate(
+        &self,
+        method: Method,
+        request: &Request<'_>,
+        start: Start,
         shape: Shape,
-    ) -> Option<Candidate<'a>> {
+    ) -> Option<Candidate> {
         let Some(authid) = request.authid else { return self.owner_of(start, request) };
         let mock = self.mock(authid);
         let is_known = self.authids.binary_search_by(|known| (**known).cmp(authid)).is_ok();
         let own = if is_known { authid } else { self.somebody(&mock)? };
-        let mut ways = self.ways(method).filter(|way| way.is_open(request));
+        let mut ways = self.open_ways(method, request);
         let (principal, is_decoy) = match shape {
             Shape::Own => (ways.find_map(|way| way.by_authid.get(own))?, !is_known),
             Shape::Any => (ways.find_map(|way| way.anybody(&mock))?, true),
         };
         let is_decoy = is_decoy || !has_key(principal, &start);
-        let (authid, principal) = (authid.into(), Arc::clone(principal));
-        Some(Candidate { method, authid, principal, is_decoy, mock, start })
+        let candidate =
+            Candidate::of(method, authid.into(), Arc::clone(principal), is_decoy, start);
+        Some(Candidate { mock, ..candidate })
     }
 
     /// The one user that has a key; `authid` is then inferred from it (AU-CSG-05).
-    fn owner_of<'a>(&self, start: Start<'a>, request: &Request<'_>) -> Option<Candidate<'a>> {
+    fn owner_of(&self, start: Start, request: &Request<'_>) -> Option<Candidate> {
         let Start::Cryptosign { key, .. } = &start else { return None };
         let method = Method::Cryptosign;
-        let ways = || self.ways(method).filter(|way| way.is_open(request));
+        let ways = || self.open_ways(method, request);
         let owner = ways().find_map(|way| way.by_key.get(key)).cloned().flatten();
         let is_decoy = owner.is_none();
         let principal =
             owner.or_else(|| ways().find_map(|way| way.by_authid.values().next().cloned()))?;
         let authid = if is_decoy { key.to_string().into() } else { principal.authid.clone() };
-        Some(Candidate { method, authid, principal, is_decoy, mock: [0; 32], start })
+        Some(Candidate::of(method, authid, principal, is_decoy, start))
     }
 
     /// The user that the client's certificate is of. If several users have the same name in theirs,
@@ -266,6 +305,12 @@ impl Gate {
                 owner.as_deref()
             }),
         }
+    }
+
+    /// Those for clients that have come as this one has.
+    fn open_ways(&self, method: Method, request: &Request<'_>) -> impl Iterator<Item = &Way> {
+        let is_confidential = request.is_confidential;
+        self.ways(method).filter(move |way| is_confidential || !way.settings.only_over_tls)
     }
 
     fn ways(&self, method: Method) -> impl Iterator<Item = &Way> {
@@ -296,12 +341,38 @@ impl Way {
                 _ => {}
             }
         }
-        Self { settings: settings.clone(), by_authid, by_key, by_certificate }
+        let issuer =
+            settings.jwt.as_deref().map(|jwt| Issuer::new(jwt.clone(), settings.role.clone()));
+        let endpoint = Endpoint::of(settings);
+        Self {
+            settings: settings.clone(),
+            by_authid,
+            by_key,
+            by_certificate,
+            issuer: issuer.map(Arc::new),
+            endpoint: endpoint.map(Arc::new),
+        }
     }
 
     /// Whether the way that a client has come by is good enough.
     const fn is_open(&self, request: &Request<'_>) -> bool {
         request.is_confidential || !self.settings.only_over_tls
+    }
+
+    /// What a client gets that proves nothing.
+    fn anonymous(&self) -> Choice<'_> {
+        match &self.endpoint {
+            Some(endpoint) => Choice::Ask(Referral {
+                method: Method::Anonymous,
+                authid: Box::default(),
+                start: Start::Nothing,
+                endpoint: Arc::clone(endpoint),
+            }),
+            None => Choice::Anonymous {
+                authid: self.settings.authid.as_deref(),
+                role: self.settings.anonymous_role(),
+            },
+        }
     }
 
     /// Some user of this way, always the same one.
@@ -342,17 +413,8 @@ fn distinct(names: &[String]) -> Vec<Method> {
     methods
 }
 
-/// Whether the key that a client announced is one of the user's.
-fn has_key(principal: &Principal, start: &Start<'_>) -> bool {
-    match (start, &principal.credential) {
-        (Start::Cryptosign { key, .. }, Credential::Cryptosign(keys)) => keys.contains(key),
-        (Start::Cryptosign { .. }, _) => false,
-        _ => true,
-    }
-}
-
 /// `tls-exporter` where the transport has it, and nothing else (AU-CSG-04, AU-SCR-02).
-fn bind_channel(start: &mut Start<'_>, request: &Request<'_>) -> Result<(), Refusal> {
+fn bind_channel(start: &mut Start, request: &Request<'_>) -> Result<(), Refusal> {
     let asked = match request.extra.iter().find(|(name, _)| name == "channel_binding") {
         None | Some((_, Value::Null)) => return Ok(()),
         Some((_, Value::Str(kind))) => kind.as_str(),
@@ -367,19 +429,3 @@ fn bind_channel(start: &mut Start<'_>, request: &Request<'_>) -> Result<(), Refu
         _ => Err(Refusal::ChannelBinding),
     }
 }
-
-fn text_of<'a>(extra: &'a Dict, key: &str) -> Option<&'a str> {
-    match extra.iter().find(|(name, _)| name == key) {
-        Some((_, Value::Str(text))) => Some(text),
-        _ => None,
-    }
-}
-
-/// A client's nonce, printable and without the comma that separates what is signed (RFC 5802, 7).
-fn is_nonce(text: &str) -> bool {
-    let is_printable = |b: u8| b.is_ascii_graphic() && b != b',';
-    (1..=MAX_NONCE_BYTES).contains(&text.len()) && text.bytes().all(is_printable)
-}
-
-/// Clients send some 24.
-const MAX_NONCE_BYTES: usize = 256;

@@ -4,12 +4,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::candidate::{Candidate, Start};
+use super::check::{Check, OutsideCheck, TicketCheck, TokenCheck};
 use super::credential::{Credential, Principal};
 use super::cryptosign::{self, PublicKey};
-use super::gate::{Candidate, Start};
+use super::dynamic::{BadAnswer, Grant, Question};
+use super::endpoint::Endpoint;
 use super::scram::Exchange;
 use super::secret::{Secret, is_same};
 use super::settings::Method;
+use super::token::{Issuer, has_form_of_token};
 use super::wampcra::{self, Subject};
 use crate::wamp::{Dict, SessionId, Timestamp, Value};
 
@@ -26,12 +30,16 @@ pub struct Fresh {
 /// A client that was challenged.
 pub struct Login {
     pub method: Method,
-    /// Who the client will be, if it proves it.
+    /// Who the client will be, if it proves it. Empty until a token or an answer says it.
     pub authid: Box<str>,
     pub role: Box<str>,
+    /// `WELCOME.Details.authprovider`.
+    pub provider: &'static str,
+    /// Becomes `WELCOME.Details.authextra`, behind what the method has to say itself.
+    extra: Dict,
     /// Whose credential is compared. For an authid that nobody has, somebody else's, so that it
-    /// takes the same time.
-    principal: Arc<Principal>,
+    /// takes the same time. `None`: no users file has anybody for the method.
+    principal: Option<Arc<Principal>>,
     /// Nobody has this authid, or this key: whatever comes is denied.
     is_decoy: bool,
     expected: Expected,
@@ -39,7 +47,7 @@ pub struct Login {
 
 /// What the answer will be compared with.
 enum Expected {
-    Ticket,
+    Ticket(Box<Tickets>),
     Wampcra { challenge: String },
     Cryptosign { key: PublicKey, message: [u8; 32] },
     Scram(Exchange),
@@ -55,34 +63,23 @@ pub enum Verdict {
     Costly(Check),
 }
 
-/// A comparison that takes long: some 20 ms and as many MiB, by the users file.
-pub struct Check {
-    principal: Arc<Principal>,
-    is_decoy: bool,
-    ticket: Secret,
-}
-
-impl Check {
-    /// Whether the client is who it says.
-    pub fn run(&self) -> bool {
-        let Credential::Ticket(hash) = &self.principal.credential else { return false };
-        // Both are looked at in any case.
-        hash.is_of(self.ticket.bytes()) & !self.is_decoy
-    }
-
-    /// Bytes of memory that it keeps.
-    pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.ticket.bytes().len()
-    }
+/// What a ticket may be, besides one of the users file.
+struct Tickets {
+    /// Who may have issued it, if it is a token.
+    issuers: Vec<Arc<Issuer>>,
+    /// Who is asked about it, and what.
+    outside: Option<(Arc<Endpoint>, Box<Question>)>,
 }
 
 impl Login {
     /// The login, and its `CHALLENGE.Extra`.
-    pub(super) fn begin(candidate: Candidate<'_>, fresh: &Fresh) -> (Self, Dict) {
-        let Candidate { method, authid, principal, is_decoy, mock, start } = candidate;
+    pub(super) fn begin(candidate: Candidate, fresh: &Fresh) -> (Self, Dict) {
+        let Candidate { method, authid, principal, is_decoy, mock, start, provider, .. } =
+            candidate;
         let other_salt = is_decoy.then_some(&mock[..]);
-        let role = principal.role.clone();
-        let (expected, extra) = match (start, &principal.credential) {
+        let role = principal.as_ref().map(|principal| principal.role.clone()).unwrap_or_default();
+        let credential = principal.as_ref().map(|principal| &principal.credential);
+        let (expected, extra) = match (start, credential) {
             (Start::Cryptosign { key, channel_id }, _) => {
                 let binding = channel_id.map_or(Value::Null, |_| "tls-exporter".into());
                 let challenge = data_encoding::HEXLOWER.encode(&fresh.nonce);
@@ -93,16 +90,16 @@ impl Login {
                 ];
                 (Expected::Cryptosign { key, message }, extra)
             }
-            (Start::Scram { nonce }, Credential::Scram(record)) => {
+            (Start::Scram { nonce }, Some(Credential::Scram(record))) => {
                 let server_nonce = &fresh.nonce[..18];
-                let (extra, exchange) = record.challenge(&authid, nonce, server_nonce, other_salt);
+                let (extra, exchange) = record.challenge(&authid, &nonce, server_nonce, other_salt);
                 (Expected::Scram(exchange), extra)
             }
-            (_, Credential::Wampcra(key)) => {
+            (_, Some(Credential::Wampcra(key))) => {
                 let challenge = wampcra::challenge(&Subject {
                     authid: &authid,
                     role: &role,
-                    provider: PROVIDER,
+                    provider,
                     session: fresh.session,
                     now: fresh.now,
                     nonce: &fresh.nonce,
@@ -110,22 +107,44 @@ impl Login {
                 let extra = key.extra(&challenge, other_salt);
                 (Expected::Wampcra { challenge }, extra)
             }
-            _ => (Expected::Ticket, Dict::new()),
+            _ => {
+                let outside = candidate.endpoint.zip(candidate.question);
+                let tickets = Tickets { issuers: candidate.issuers, outside };
+                (Expected::Ticket(Box::new(tickets)), Dict::new())
+            }
         };
-        (Self { method, authid, role, principal, is_decoy, expected }, extra)
+        let own_extra = candidate.extra;
+        let login = Self {
+            method,
+            authid,
+            role,
+            provider,
+            extra: own_extra,
+            principal,
+            is_decoy,
+            expected,
+        };
+        (login, extra)
     }
 
     /// Judges `AUTHENTICATE` (AU-GEN-06).
-    pub fn judge(&self, signature: &str, extra: &Dict) -> Verdict {
-        let is_proven = match (&self.expected, &self.principal.credential) {
-            (Expected::Ticket, Credential::Ticket(hash)) if hash.is_costly() => {
-                return Verdict::Costly(Check {
-                    principal: Arc::clone(&self.principal),
+    pub fn judge(&mut self, signature: &str, extra: &Dict) -> Verdict {
+        if let Expected::Ticket(tickets) = &mut self.expected {
+            let is_user = self.principal.is_some() && !self.is_decoy;
+            if let Some(check) = tickets.check(signature, &self.authid, is_user) {
+                return Verdict::Costly(check);
+            }
+        }
+        let Some(principal) = &self.principal else { return Verdict::Denied };
+        let is_proven = match (&self.expected, &principal.credential) {
+            (Expected::Ticket(_), Credential::Ticket(hash)) if hash.is_costly() => {
+                return Verdict::Costly(Check::Ticket(TicketCheck {
+                    principal: Arc::clone(principal),
                     is_decoy: self.is_decoy,
                     ticket: Secret::new(signature),
-                });
+                }));
             }
-            (Expected::Ticket, Credential::Ticket(hash)) => hash.is_of(signature.as_bytes()),
+            (Expected::Ticket(_), Credential::Ticket(hash)) => hash.is_of(signature.as_bytes()),
             (Expected::Wampcra { challenge }, Credential::Wampcra(key)) => {
                 key.has_signed(challenge, signature)
             }
@@ -135,23 +154,62 @@ impl Login {
                 let is_ours = echoes(extra, exchange);
                 return match verifier {
                     Some(verifier) if is_ours && !self.is_decoy => {
-                        Verdict::Proven(vec![("verifier".into(), verifier.into())])
+                        let mut said = vec![("verifier".into(), verifier.into())];
+                        let more = std::mem::take(&mut self.extra).into_iter();
+                        said.extend(more.filter(|(name, _)| name != "verifier"));
+                        Verdict::Proven(said)
                     }
                     _ => Verdict::Denied,
                 };
             }
             _ => false,
         };
-        if is_proven & !self.is_decoy { Verdict::Proven(Dict::new()) } else { Verdict::Denied }
+        if is_proven & !self.is_decoy {
+            Verdict::Proven(std::mem::take(&mut self.extra))
+        } else {
+            Verdict::Denied
+        }
+    }
+
+    /// Becomes who a token or an answer says that the client is. Gives what
+    /// `WELCOME.Details.authextra` is.
+    ///
+    /// # Errors
+    /// [`BadAnswer`] if neither it nor the client has said an authid.
+    pub fn become_who(&mut self, grant: Grant, provider: &'static str) -> Result<Dict, BadAnswer> {
+        let Grant { authid, role, extra, .. } = grant;
+        if let Some(authid) = authid {
+            self.authid = authid;
+        }
+        if self.authid.is_empty() {
+            return Err(BadAnswer::Missing("authid"));
+        }
+        (self.role, self.provider) = (role, provider);
+        Ok(extra)
     }
 
     /// About what it takes to judge an answer of so many bytes, in hundreds of nanoseconds.
     pub const fn cost(&self, answer_bytes: usize) -> usize {
         match &self.expected {
-            Expected::Ticket => 2 + answer_bytes / 32,
+            Expected::Ticket(_) => 2 + answer_bytes / 32,
             Expected::Wampcra { .. } | Expected::Scram(_) => 40,
             Expected::Cryptosign { .. } => 800,
         }
+    }
+}
+
+impl Tickets {
+    /// What is to be judged elsewhere, of a ticket that no users file decides about: a token by its
+    /// issuers, anything else by whom is asked.
+    fn check(&mut self, ticket: &str, authid: &str, is_user: bool) -> Option<Check> {
+        if !self.issuers.is_empty() && has_form_of_token(ticket) {
+            let authid = Some(authid).filter(|authid| !authid.is_empty()).map(Into::into);
+            let (issuers, token) = (std::mem::take(&mut self.issuers), Secret::new(ticket));
+            return Some(Check::Token(TokenCheck { issuers, authid, token }));
+        }
+        let (endpoint, question) = self.outside.take().filter(|_| !is_user)?;
+        let question = Box::new(question.with_ticket(ticket));
+        Some(Check::Outside(OutsideCheck { endpoint, method: Method::Ticket, question }))
     }
 }
 
@@ -172,11 +230,11 @@ impl fmt::Debug for Login {
     }
 }
 
-impl fmt::Debug for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Check").finish_non_exhaustive()
-    }
-}
-
 /// `authprovider` of users that the configuration names.
 pub(super) const PROVIDER: &str = "static";
+
+/// Of those that an endpoint says yes to.
+pub const ASKED: &str = "dynamic";
+
+/// Of those who bear a token.
+pub const TOKENS: &str = "jwt";

@@ -5,29 +5,43 @@
 //! realm; `shard::login` asks it, and decides what follows. What takes long is handed out as a
 //! [`Check`], to be run elsewhere.
 
+mod candidate;
 mod certificate;
+mod check;
 mod credential;
 mod cryptosign;
+mod dynamic;
+mod endpoint;
 mod failures;
 mod gate;
+mod json;
 mod login;
 mod phc;
 mod scram;
 mod secret;
 mod settings;
 mod ticket;
+mod token;
 mod wampcra;
 
+pub use candidate::{Candidate, Referral, Resolved};
 pub use certificate::{CertificateName, ClientCertificate};
+pub use check::{Check, Judgement, MissingKey, OutsideCheck};
 pub use credential::{BadCredential, Credential, Principal, Source};
 pub use cryptosign::{PublicKey, generate_key};
+pub use dynamic::{BadAnswer, Facts, Grant, Question, Transport};
+pub use endpoint::Endpoint;
 pub use failures::{Failures, Limited};
-pub use gate::{Candidate, Choice, Gate, Refusal, Request};
-pub use login::{Check, Fresh, Login, Verdict};
+pub use gate::{Choice, Gate, Refusal, Request};
+pub use login::{ASKED, Fresh, Login, TOKENS, Verdict};
 pub use scram::{Kdf, ScramRecord};
 pub use secret::Secret;
 pub use settings::{AuthenticatorSettings, Method};
 pub use ticket::{Argon2Cost, TicketHash};
+pub use token::{
+    Algorithm, BadKeys, Issuer, KeySet, Lease, MAX_TOKEN_BYTES, RoleRule, SECRET_BYTES, TokenError,
+    TokenSettings,
+};
 pub use wampcra::CraKey;
 
 /// Bytes of the longest authid that somebody can log in with.

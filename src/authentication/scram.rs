@@ -101,10 +101,20 @@ impl ScramRecord {
             _ => return None,
         };
         let [salt, stored_key, server_key] = parts.take_blobs()?;
-        let is_whole = parts.id == "scram-sha-256"
-            && (8..=64).contains(&salt.len())
-            && stored_key.len() == 32
-            && server_key.len() == 32;
+        let record = Self::of_keys(kdf, salt, stored_key, server_key);
+        record.filter(|_| parts.id == "scram-sha-256")
+    }
+
+    /// The record of keys that were derived elsewhere; `None` if they have other lengths than such
+    /// keys.
+    pub(super) fn of_keys(
+        kdf: Kdf,
+        salt: Vec<u8>,
+        stored_key: Vec<u8>,
+        server_key: Vec<u8>,
+    ) -> Option<Self> {
+        let is_whole =
+            (8..=64).contains(&salt.len()) && stored_key.len() == 32 && server_key.len() == 32;
         is_whole.then(|| Self {
             kdf,
             salt: salt.into(),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::credential::Principal;
+use super::secret::Secret;
+use super::token::TokenSettings;
 
 /// A method of authentication, by its name in `HELLO.Details.authmethods`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -49,11 +51,15 @@ impl Method {
 }
 
 /// One way into a realm. Those of a realm are tried in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+///
+/// Its users are those of a file, those who bear a token of an issuer, or those that an endpoint
+/// says yes to: one of the three.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthenticatorSettings {
     pub method: Method,
-    /// The `authrole` of anonymous clients (default: `anonymous`), or of users that name none.
+    /// The `authrole` of anonymous clients (default: `anonymous`), of users that name none, and of
+    /// those for whom neither a token nor an answer says one.
     pub role: Option<String>,
     /// The `authid` of anonymous clients; `None`: a random one for each.
     pub authid: Option<String>,
@@ -64,9 +70,51 @@ pub struct AuthenticatorSettings {
     /// Whether it is for clients alone whose bytes nobody on the way can read: by TLS, to the
     /// router or to a listed proxy that says so, or by a Unix socket (AU-TKT-02).
     pub only_over_tls: bool,
+    /// Whose tokens are tickets.
+    pub jwt: Option<Box<TokenSettings>>,
+    /// The endpoint that is asked.
+    pub url: Option<String>,
+    /// Not there yet: a procedure that is asked.
+    pub procedure: Option<String>,
+    /// The environment variable of the request's `Authorization` header, as `${NAME}`.
+    pub authorization: Option<String>,
+    /// The authorities for `https`, in PEM; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether `url` may be plain `http` on another machine.
+    pub plain_http: bool,
+    /// How long an answer may take, in milliseconds: 10 to 600,000.
+    pub timeout_ms: u64,
+    /// Questions under way at the same time, each on a thread of its own: 1 to 64.
+    pub concurrency: usize,
+    /// What the environment variable holds.
+    #[serde(skip)]
+    pub authorization_value: Option<Secret>,
     /// Those of the file who have a credential for the method, each authid once.
     #[serde(skip)]
     pub principals: Vec<Arc<Principal>>,
+}
+
+impl Default for AuthenticatorSettings {
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            role: None,
+            authid: None,
+            users: None,
+            readable_by_others: false,
+            only_over_tls: false,
+            jwt: None,
+            url: None,
+            procedure: None,
+            authorization: None,
+            ca: None,
+            plain_http: false,
+            timeout_ms: 5_000,
+            concurrency: 8,
+            authorization_value: None,
+            principals: Vec::new(),
+        }
+    }
 }
 
 impl AuthenticatorSettings {
@@ -78,6 +126,17 @@ impl AuthenticatorSettings {
     /// These may join, by this method.
     pub fn of(method: Method, principals: Vec<Arc<Principal>>) -> Self {
         Self { method, principals, ..Self::default() }
+    }
+
+    /// Who bears a token of this issuer may join.
+    pub fn of_tokens(settings: TokenSettings, role: Option<&str>) -> Self {
+        let (method, role) = (Method::Ticket, role.map(Into::into));
+        Self { method, role, jwt: Some(Box::new(settings)), ..Self::default() }
+    }
+
+    /// Those may join that this endpoint says yes to.
+    pub fn asking(method: Method, url: impl Into<String>) -> Self {
+        Self { method, url: Some(url.into()), ..Self::default() }
     }
 
     /// The role of anonymous clients.

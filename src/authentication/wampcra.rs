@@ -42,6 +42,11 @@ impl CraKey {
         Self { key: secret, salting: None }
     }
 
+    /// A key that was derived elsewhere, as the text in which it is used.
+    pub(super) fn salted(key: Secret, salt: &str, iterations: u32, key_bytes: u32) -> Self {
+        Self { key, salting: Some(Salting { salt: salt.into(), iterations, key_bytes }) }
+    }
+
     /// A derived key of 32 bytes. Takes long; `salt` is random.
     pub fn derived(secret: &[u8], salt: [u8; 16], iterations: u32) -> Self {
         Self::derive(secret, &STANDARD.encode(salt), iterations, 32)
@@ -68,7 +73,8 @@ impl CraKey {
     /// The text form, for a users file; `None` for a plain secret, which has none.
     pub fn to_text(&self) -> Option<String> {
         let Salting { salt, iterations, key_bytes } = self.salting.as_ref()?;
-        let key = STANDARD.decode(self.key.bytes()).expect("a derived key is Base64");
+        // Only what an authenticator has brought may be something else, and is never written.
+        let key = STANDARD.decode(self.key.bytes()).ok()?;
         let (salt, key) = (blob(salt.as_bytes()), blob(&key));
         Some(format!("$pbkdf2-sha256$i={iterations},l={key_bytes}${salt}${key}"))
     }

@@ -3,6 +3,7 @@
 //! Pure, and knows no session: an action, a URI and a match policy go in, a [`Decision`] comes out.
 //! The same code answers clients and `stentor explain`.
 
+mod dynamic;
 mod explain;
 mod memory;
 mod pattern;
@@ -13,6 +14,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use dynamic::{BadRuling, Case, Ruling};
 pub use explain::{Explanation, Outcome};
 pub use memory::Memory;
 pub use pattern::{covers, overlaps, shape_of};

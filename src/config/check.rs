@@ -6,9 +6,10 @@ use std::ops::RangeInclusive;
 
 use super::fault::{Fault, key_without_index};
 use super::roles::check_roles;
+use super::ways::check_authenticators;
 use super::{
-    Authenticator, ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener,
-    ListenerPath, MAX_SHARDS, Method, Realm, Tuning,
+    ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener, ListenerPath,
+    MAX_SHARDS, Realm, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 use crate::router::MAX_WILDCARD_COMPONENTS;
@@ -226,36 +227,12 @@ fn check_realms(realms: &[Realm], limits: &Limits, findings: &mut Findings) {
         }
         let repeated = realms[..index].iter().any(|other| other.name == realm.name);
         findings.add_if(repeated, &*key, || Fault::SameRealmName(name()));
-        for (number, authenticator) in realm.authenticators.iter().enumerate() {
-            let path = format!("realm.{index}.authenticator.{number}");
-            check_authenticator(authenticator, &path, findings);
-        }
+        check_authenticators(&realm.authenticators, &format!("realm.{index}"), findings);
         check_roles(realm, &format!("realm.{index}.role"), limits, findings);
         if realm.admin_roles.iter().any(String::is_empty) {
             findings.add(format!("realm.{index}.admin_roles"), Fault::Empty("admin_roles".into()));
         }
     }
-}
-
-fn check_authenticator(authenticator: &Authenticator, path: &str, findings: &mut Findings) {
-    let Authenticator { method, role, authid, users, .. } = authenticator;
-    let (method, is_anonymous) = (*method, *method == Method::Anonymous);
-    let key = |name: &str| format!("{path}.{name}");
-    for (name, text) in [("role", role), ("authid", authid)] {
-        let is_empty = text.as_ref().is_some_and(String::is_empty);
-        findings.add_if(is_empty, key(name), || Fault::Empty(name.into()));
-    }
-    let has_users = users.is_some();
-    findings.add_if(is_anonymous && has_users, key("users"), || Fault::AuthenticatorTakesNo {
-        method,
-        key: "users",
-    });
-    findings.add_if(!is_anonymous && authid.is_some(), key("authid"), || {
-        Fault::AuthenticatorTakesNo { method, key: "authid" }
-    });
-    // An embedding program may bring its users itself.
-    let has_nobody = !is_anonymous && !has_users && authenticator.principals.is_empty();
-    findings.add_if(has_nobody, path, || Fault::AuthenticatorNeeds { method, key: "users" });
 }
 
 fn check_histories(config: &Config, findings: &mut Findings) {
@@ -421,4 +398,4 @@ const HISTORY_EVENTS: RangeInclusive<u64> = 1..=1_000_000;
 const COUNT: RangeInclusive<u64> = 1..=10_000_000;
 
 const BYTES: &str = " bytes";
-const MILLISECONDS: &str = " milliseconds";
+pub(super) const MILLISECONDS: &str = " milliseconds";

@@ -9,7 +9,9 @@ use super::keys::nearest;
 use super::listener::ListenAddress;
 use super::report::Report;
 use super::role_fault::RoleFault;
+use super::tokens::TokensFault;
 use super::users::UsersFault;
+use super::ways::WayFault;
 use crate::authentication::Method;
 use crate::codec::Codec;
 use crate::wamp::{MatchPolicy, UriRule};
@@ -115,6 +117,10 @@ pub enum Fault {
     UnknownRealm(String),
     #[error(transparent)]
     Users(#[from] UsersFault),
+    #[error(transparent)]
+    Tokens(#[from] TokensFault),
+    #[error(transparent)]
+    Way(#[from] WayFault),
 
     #[error(
         "`{topic}` is no {} under the {} rule for URIs",
@@ -230,6 +236,8 @@ impl Fault {
             Self::AuthenticatorTakesNo { .. } | Self::SamePath(_) => "remove it".into(),
             Self::UnknownRealm(_) => "name one that has a `[[realm]]`".into(),
             Self::Users(fault) => return fault.help(),
+            Self::Tokens(fault) => return fault.help(),
+            Self::Way(fault) => return fault.help().map(Into::into),
             _ => return None,
         };
         Some(text)
@@ -302,6 +310,7 @@ impl Fault {
                 | Self::NoStore
                 | Self::UnknownRealm(_)
                 | Self::Role(_)
+                | Self::Way(_)
                 | Self::SoftOverHard { .. }
                 | Self::TotalUnderHard { .. }
                 | Self::HardUnderMessage { .. }
@@ -322,6 +331,9 @@ fn unknown_key_help(key: &str, belongs_to: Option<&str>, known: &[&str]) -> Stri
 fn value_help(reason: &str) -> Option<String> {
     let mut names = reason.strip_prefix(UNKNOWN_NAME)?.split('`').skip(1).step_by(2);
     let wrong = names.next()?;
+    if wrong == "jwt" {
+        return Some("to clients JSON Web Tokens are tickets: write `ticket`".into());
+    }
     nearest(wrong, names).map(|near| format!("did you mean `{near}`?"))
 }
 

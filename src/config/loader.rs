@@ -10,7 +10,7 @@ use std::path::Path;
 use super::fault::ConfigError;
 use super::parse::{Parsed, Spans, parse};
 use super::report::{Place, Problem, Report};
-use super::{Config, Method, check, users};
+use super::{Config, Method, check, tokens, users};
 
 /// A configuration in the making. A file that cannot be understood is reported by
 /// [`Self::finish`], together with what the checks find.
@@ -72,6 +72,7 @@ impl Loader {
     /// [`ConfigError::Invalid`] with all that was found.
     pub fn finish(mut self) -> Result<Config, ConfigError> {
         self.read_users();
+        self.read_tokens();
         let all_read = self.problems.is_empty();
         let mut bad_keys = Vec::new();
         for (key, fault) in check::check(&self.config) {
@@ -110,6 +111,23 @@ impl Loader {
                         let key = format!("realm.{index}.authenticator.{number}.users");
                         faults.push((key, fault));
                     }
+                }
+            }
+        }
+        for (key, fault) in faults {
+            let place = self.place_of(&key);
+            self.problems.push(Problem { fault: fault.into(), place });
+        }
+    }
+
+    /// Reads the keys and secrets that authenticators name.
+    fn read_tokens(&mut self) {
+        let folder = Path::new(&self.file).parent().map(Path::to_owned).unwrap_or_default();
+        let mut faults = Vec::new();
+        for (index, realm) in self.config.realms.iter_mut().enumerate() {
+            for (number, way) in realm.authenticators.iter_mut().enumerate() {
+                if let Err((key, fault)) = tokens::load(way, &folder) {
+                    faults.push((format!("realm.{index}.authenticator.{number}.{key}"), fault));
                 }
             }
         }

@@ -16,7 +16,9 @@ mod role_fault;
 mod roles;
 mod summary;
 mod tls;
+mod tokens;
 mod users;
+mod ways;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -38,7 +40,9 @@ pub use report::{Place, Problem, Report};
 pub use role_fault::RoleFault;
 pub use summary::{Summary, Warning};
 pub use tls::{ClientCertificates, Tls};
+pub use tokens::{TokensFault, read_keys};
 pub use users::UsersFault;
+pub use ways::WayFault;
 
 /// Everything an operator can set. The serde names are the file's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

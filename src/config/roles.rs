@@ -160,7 +160,12 @@ fn unknown_roles(realm: &Realm) -> Vec<Warning> {
         }
     };
     for way in &realm.authenticators {
-        if way.method == Method::Anonymous {
+        if let Some(jwt) = &way.jwt {
+            let rules = jwt.roles.iter().map(|rule| &rule.role).chain(&way.role);
+            rules.for_each(|role| note(role, "who bears a token".into()));
+        } else if way.url.is_some() {
+            way.role.iter().for_each(|role| note(role, "whom an endpoint says yes to".into()));
+        } else if way.method == Method::Anonymous {
             note(way.anonymous_role(), "clients without authentication".into());
         }
         for principal in &way.principals {

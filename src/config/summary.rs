@@ -96,6 +96,11 @@ pub enum Warning {
     )]
     UnknownRole { realm: String, who: String, role: String },
     #[error(
+        "realm {0} takes tokens without an `issuer` or an `audience`: whatever its keys have \
+         signed lets in, also what is meant for other services"
+    )]
+    TokensForAnybody(String),
+    #[error(
         "`{uri}`{place} ends in an asterisk, which stands for itself; for all URIs that begin so \
          leave it out and write match = \"prefix\""
     )]
@@ -118,7 +123,7 @@ pub enum Warning {
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let anonymous = |realm: &Realm| {
         let mut ways = realm.authenticators.iter();
-        ways.any(|way| way.method == Method::Anonymous)
+        ways.any(|way| way.method == Method::Anonymous && way.url.is_none())
     };
     let is_open = config.realms.iter().any(anonymous);
     let open = config
@@ -129,7 +134,10 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let unused = config.storage.path.is_some() && config.store().is_none();
     let development = development.into_iter().chain(unused.then_some(Warning::UnusedStore));
     let admins = config.realms.iter().flat_map(|realm| {
-        let ways = realm.authenticators.iter().filter(|way| way.method == Method::Anonymous);
+        let ways = realm
+            .authenticators
+            .iter()
+            .filter(|way| way.method == Method::Anonymous && way.url.is_none());
         let roles = ways.map(Authenticator::anonymous_role);
         let admins = roles.filter(|role| super::roles::may_administer(realm, role));
         admins.map(|role| Warning::AnonymousAdmin {
@@ -147,7 +155,14 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let closed = closed.map(|realm| Warning::ClosedRealm(realm.name.clone()));
     let closed = closed.chain(idle_certificates(config)).chain(plain_tickets(config));
     let roles = config.realms.iter().flat_map(super::roles::warnings);
-    development.chain(open).chain(closed).chain(admins).chain(roles).collect()
+    let for_anybody = |realm: &&Realm| {
+        let mut tokens = realm.authenticators.iter().filter_map(|way| way.jwt.as_ref());
+        tokens.any(|jwt| jwt.issuer.is_none() || jwt.audience.is_none())
+    };
+    let tokens = config.realms.iter().filter(for_anybody);
+    let tokens = tokens.map(|realm| Warning::TokensForAnybody(realm.name.clone()));
+    let logins = closed.chain(tokens);
+    development.chain(open).chain(logins).chain(admins).chain(roles).collect()
 }
 
 /// Realms of whose users no certificate can ever come.
@@ -249,6 +264,15 @@ fn describe_realm(realm: &Realm) -> String {
 }
 
 fn describe_way(way: &Authenticator) -> String {
+    let method = way.method.as_str();
+    if let Some(jwt) = &way.jwt {
+        let of = jwt.issuer.as_ref().map(|issuer| format!(" of {issuer}")).unwrap_or_default();
+        return format!("{method} for JSON Web Tokens{of}");
+    }
+    if let Some(url) = &way.url {
+        let url = url.split('?').next().unwrap_or_default();
+        return format!("{method} as {url} says");
+    }
     match (way.method, way.principals.len()) {
         (Method::Anonymous, _) => {
             format!("anonymous clients as role `{}`", way.anonymous_role())

@@ -84,14 +84,29 @@ fn read_private(file: &Path, may_be_read: bool) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
+/// The first bytes of a file, which must not be longer.
+pub(super) fn read_bounded(file: &Path, limit: u64) -> io::Result<(Vec<u8>, fs::Metadata)> {
+    let opened = File::open(file)?;
+    let metadata = opened.metadata()?;
+    let mut bytes = Vec::new();
+    opened.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {limit} bytes"),
+        ));
+    }
+    Ok((bytes, metadata))
+}
+
 #[cfg(unix)]
-fn is_readable_by_others(metadata: &fs::Metadata) -> bool {
+pub(super) fn is_readable_by_others(metadata: &fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     metadata.permissions().mode() & 0o004 != 0
 }
 
 #[cfg(not(unix))]
-const fn is_readable_by_others(_: &fs::Metadata) -> bool {
+pub(super) const fn is_readable_by_others(_: &fs::Metadata) -> bool {
     false
 }
 

@@ -12,11 +12,11 @@ use mio::{Events, Poll, Token};
 
 use super::acceptor::{Accepted, Occupancy};
 use super::hold::{Alarm, Hold, Output};
+use super::judges::Judges;
 use super::mesh::{Inbox, Parcel};
 use super::preface::Preface;
 use super::socket::Socket;
 use super::tls::{TlsContext, TlsShare, TlsStream};
-use super::verifier::Verifiers;
 use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::router::{Batch, Deposit, Destination, Destinations, SessionRef, ShardId, Slot};
@@ -60,8 +60,8 @@ struct Links {
     occupancy: Arc<Occupancy>,
     /// The way to the store, if there is one.
     store: Option<Sender<Batch<Deposit>>>,
-    /// The way to those who judge tickets, if there are tickets.
-    verifiers: Option<Verifiers>,
+    /// The ways to those who judge what takes long, if something does.
+    judges: Option<Judges>,
 }
 
 /// The way to one peer.
@@ -113,7 +113,7 @@ impl EventLoop {
         occupancy: Arc<Occupancy>,
         store: Option<Sender<Batch<Deposit>>>,
         tls: TlsShare,
-        verifiers: Option<Verifiers>,
+        judges: Option<Judges>,
         started: Instant,
     ) -> io::Result<Self> {
         let hold = if budget.delay.is_zero() {
@@ -122,7 +122,7 @@ impl EventLoop {
             Some((Hold::new(budget.delay), Alarm::new(poll.registry(), ALARM)?))
         };
         let (id, sockets) = (shard.id(), Vec::new());
-        let links = Links { shard: id, sockets, tls, inbox, occupancy, store, verifiers };
+        let links = Links { shard: id, sockets, tls, inbox, occupancy, store, judges };
         let (turn, held_bytes) = (Turn::new(shard), budget.bytes);
         Ok(Self { turn, links, poll, held_bytes, started, hold })
     }
@@ -333,7 +333,7 @@ impl Wire for Links {
     }
 
     fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {
-        self.verifiers.as_ref().is_some_and(|verifiers| verifiers.judge(applicant, check))
+        self.judges.as_ref().is_some_and(|judges| judges.judge(applicant, check))
     }
 
     fn release(&mut self, weight: usize) {

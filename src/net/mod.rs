@@ -4,6 +4,7 @@ mod acceptor;
 mod descriptors;
 mod event_loop;
 mod hold;
+mod judges;
 mod listening;
 pub mod mesh;
 mod preface;
@@ -11,8 +12,8 @@ mod server;
 mod socket;
 mod store;
 mod tls;
-mod verifier;
 
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
+pub use judges::{ClientError, check_clients};
 pub use server::{Server, StartError, StopError};
 pub use tls::{CertificateError, certificate_of, check_certificates};

@@ -11,10 +11,10 @@ use mio::Poll;
 
 use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
+use super::judges::{ClientError, Judges};
 use super::mesh::{Mesh, Parcel};
 use super::store::{self, STORE_PATIENCE, StoreThread};
 use super::tls::{self, CertificateError, TlsContext, TlsShare, Watch};
-use super::verifier::Verifiers;
 use crate::config::{Config, ListenAddress, Listener};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
@@ -34,6 +34,8 @@ pub enum StartError {
     Random(getrandom::Error),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -80,7 +82,7 @@ pub struct Server {
     storage: Option<StoreThread>,
     /// What keeps the thread alive that watches certificates, if there are some.
     watch: Option<Watch>,
-    verifiers: Option<Verifiers>,
+    judges: Option<Judges>,
     /// The names of threads that have ended.
     ended: (Sender<String>, Receiver<String>),
 }
@@ -140,7 +142,7 @@ impl Server {
             threads,
             storage: None,
             watch: None,
-            verifiers: None,
+            judges: None,
             ended,
         };
         let budget = HoldBudget {
@@ -148,16 +150,16 @@ impl Server {
             bytes: HELD_BYTES.min(config.output.hard_bytes / 4),
         };
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
-        server.verifiers = server.spawn_verifiers(config)?;
+        server.judges = server.spawn_judges(config)?;
+        let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
             let store = store.clone();
-            let verifiers = server.verifiers.clone();
+            let judges = server.judges.clone();
             let tls = server.tls_share(number, config);
-            let event_loop = EventLoop::new(
-                shard, poll, inbox, budget, occupancy, store, tls, verifiers, started,
-            )?;
+            let event_loop =
+                EventLoop::new(shard, poll, inbox, budget, occupancy, store, tls, judges, started)?;
             server.spawn(format!("shard-{number}"), || event_loop.run())?;
         }
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
@@ -284,21 +286,21 @@ impl Server {
         })
     }
 
-    /// Threads that judge tickets, if somebody has one that takes long. They end with the shards.
-    fn spawn_verifiers(&mut self, config: &Config) -> io::Result<Option<Verifiers>> {
-        if !config.has_costly_logins() {
-            return Ok(None);
-        }
-        let threads = config.tuning.login_threads;
-        let (verifiers, threads) = Verifiers::new(threads, config.limits.login_queue);
-        for (number, verifier) in threads.into_iter().enumerate() {
-            let mesh = Arc::clone(&self.mesh);
-            self.spawn(format!("auth-{number}"), move || {
-                verifier.run(&mesh);
+    /// Threads that judge what takes long, if something does.
+    fn spawn_judges(&mut self, config: &Config) -> Result<Option<Judges>, StartError> {
+        let judges = Judges::new(config, &self.router, &self.mesh)?;
+        let Some((judges, threads)) = judges else { return Ok(None) };
+        for (name, run) in threads.computing {
+            self.spawn(name, || {
+                run();
                 Ok(())
             })?;
         }
-        Ok(Some(verifiers))
+        for (name, run) in threads.waiting {
+            // Its end is told, and not waited for.
+            drop(self.spawn_named(name, run)?);
+        }
+        Ok(Some(judges))
     }
 
     /// The thread of the store ends when the last shard has, with everything written or named.
@@ -322,8 +324,8 @@ impl Server {
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Shutdown);
         }
-        if let Some(verifiers) = self.verifiers.take() {
-            verifiers.stop();
+        if let Some(judges) = self.judges.take() {
+            judges.stop();
         }
         let mut result = Ok(());
         for thread in self.threads.drain(..) {

@@ -176,6 +176,8 @@ counters! {
     meta_calls_answered: total,
     /// Sessions ended through the meta API.
     sessions_killed: total,
+    /// Sessions ended because the token by which they joined had expired.
+    sessions_expired: total,
     results_delivered: total,
     call_errors_delivered: total,
     slow_consumers_disconnected: total,

@@ -3,6 +3,7 @@
 //! Owned by one shard and touched by no other thread. Decides nothing about routing.
 
 mod calls;
+mod expiry;
 mod permissions;
 mod request_ids;
 mod testaments;
@@ -18,6 +19,7 @@ pub use calls::{
     Answered, CallExtra, CallRef, EndedUploads, Invocations, PendingCall, PendingInvocation,
     Rerouting, Upload,
 };
+pub use expiry::Expiry;
 pub use permissions::{Decided, Denied, Permissions, Ruled};
 pub use request_ids::{RequestIds, SequenceError};
 pub use testaments::{Scope, Testament, Testaments};
@@ -46,6 +48,8 @@ pub struct Session {
     /// What is published when it ends.
     pub testaments: Option<Box<Testaments>>,
     pub permissions: Permissions,
+    /// Only of those who joined by a token.
+    pub expiry: Option<Box<Expiry>>,
 }
 
 /// A subscription of this session.
@@ -90,6 +94,7 @@ impl Session {
             ended_uploads: None,
             invocations: Invocations::new(state),
             testaments: None,
+            expiry: None,
         }
     }
 

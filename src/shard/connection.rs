@@ -81,7 +81,7 @@ pub(super) enum Phase {
     Open,
     /// CHALLENGE was sent, AUTHENTICATE has not come.
     Challenged(Box<Applicant>),
-    /// AUTHENTICATE has come and is judged elsewhere; the input is parked.
+    /// HELLO or AUTHENTICATE has come and is judged elsewhere; the input is parked.
     Judged(Box<Applicant>),
     Joined(Box<Session>),
     /// GOODBYE was sent, the session is out of routing, its answer is awaited (BP-SES-13).
@@ -264,7 +264,7 @@ impl Connection {
             }
             Phase::Challenged(_) => Deadline { at: since + timeouts.login_ms, due: Due::Answer },
             Phase::Judged(_) => Deadline { at: since + timeouts.login_ms, due: Due::Judgement },
-            Phase::Joined(_) => self.keepalive_deadline(timeouts),
+            Phase::Joined(session) => self.joined_deadline(session, timeouts),
             Phase::ShuttingDown(_) => {
                 Deadline { at: since + timeouts.close_ms, due: Due::CloseTransport }
             }
@@ -291,6 +291,24 @@ impl Connection {
         let soft = self.clock.over_soft_since.map(|since| since + soft_ms);
         let stall = self.clock.blocked_since.map(|since| since + stall_ms);
         soft.into_iter().chain(stall).filter(|_| !self.is_closing()).min()
+    }
+
+    /// What is due because the session's token expires, if that is so.
+    pub(super) fn expired(&self, now: Millis) -> Option<Due> {
+        let expiry = self.session()?.expiry.as_deref()?;
+        match expiry.warn_at {
+            _ if expiry.at <= now => Some(Due::Expired),
+            Some(warn_at) if warn_at <= now => Some(Due::Expiring),
+            _ => None,
+        }
+    }
+
+    fn joined_deadline(&self, session: &Session, timeouts: &Timeouts) -> Deadline {
+        let keepalive = self.keepalive_deadline(timeouts);
+        match session.expiry.as_ref().map(|expiry| expiry.next()) {
+            Some(at) if at < keepalive.at => Deadline { at, due: Due::Expiring },
+            _ => keepalive,
+        }
     }
 
     fn keepalive_deadline(&self, timeouts: &Timeouts) -> Deadline {
@@ -326,6 +344,10 @@ pub(super) enum Due {
     /// Nobody has judged the answer in time.
     Judgement,
     Ping,
+    /// The client is to be warned that its token expires.
+    Expiring,
+    /// The token has expired.
+    Expired,
     /// The peer did not answer a ping.
     Silent,
     /// The peer does not take its output.

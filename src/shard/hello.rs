@@ -6,6 +6,7 @@ use super::connection::Phase;
 use super::lifecycle::EndReason;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
+use crate::authentication::Lease;
 use crate::clock::Millis;
 use crate::codec::{self, Codec};
 use crate::router::{Profile, Realm, Slot};
@@ -31,7 +32,8 @@ impl Shard {
 
     /// Lets a client in of whom everything is known that has to be.
     pub(super) fn welcome(&mut self, slot: Slot, arrival: Arrival, now: Millis) {
-        let Arrival { realm, session: reserved, mut profile, roles, agent, authextra } = arrival;
+        let Arrival { realm, session: reserved, mut profile, roles, agent, authextra, lease } =
+            arrival;
         let is_told = realm.settings.disclose_peers;
         profile.peer = is_told.then(|| self.connections[slot].peer);
         let profile = Arc::new(profile);
@@ -52,7 +54,8 @@ impl Shard {
             details.push(("authextra".into(), Value::Dict(authextra)));
         }
         let seed = self.cx.router.seed();
-        let session = Session::new(id, realm, roles, profile, now, seed);
+        let mut session = Session::new(id, realm, roles, profile, now, seed);
+        session.expiry = lease.map(|lease| self.expiry_of(lease, now));
         self.set_rates(slot, session.permissions.rates());
         self.announce_join(slot, &session);
         let connection = &mut self.connections[slot];
@@ -199,6 +202,8 @@ pub(super) struct Arrival {
     /// As much of it as the log shows.
     pub(super) agent: Box<str>,
     pub(super) authextra: Dict,
+    /// How long it may stay, if not for ever.
+    pub(super) lease: Option<Lease>,
 }
 
 fn shutting_down() -> (WampError, String) {

@@ -27,6 +27,8 @@ pub enum EndReason {
     ProtocolViolation,
     Shutdown,
     SlowConsumer,
+    /// The token by which it joined has expired.
+    TokenExpired,
     /// The peer closed the transport in order, without GOODBYE.
     TransportClosed,
     /// The peer broke the transport's rules; the text names the rule.
@@ -49,6 +51,7 @@ impl EndReason {
             Self::ProtocolViolation => "protocol_violation",
             Self::Shutdown => "shutdown",
             Self::SlowConsumer => "slow_consumer",
+            Self::TokenExpired => "token_expired",
             Self::TransportClosed => "transport_closed",
             Self::TransportError(kind) => kind,
             Self::TransportLost => "transport_lost",
@@ -61,6 +64,7 @@ impl EndReason {
     const fn close_uri(self) -> &'static str {
         match self {
             Self::Shutdown => CloseReason::SystemShutdown.uri(),
+            Self::TokenExpired => CloseReason::TokenExpired.uri(),
             _ => CloseReason::Killed.uri(),
         }
     }
@@ -207,9 +211,21 @@ impl Shard {
         code: CloseCode,
         now: Millis,
     ) {
-        let message = RouterMessage::Abort { message, reason: error.uri() };
+        self.abort_because(slot, error.uri(), message, code, now);
+    }
+
+    /// The same with a URI that is not the router's own.
+    pub(super) fn abort_because(
+        &mut self,
+        slot: Slot,
+        reason: &str,
+        message: &str,
+        code: CloseCode,
+        now: Millis,
+    ) {
+        let message = RouterMessage::Abort { message, reason };
         if let Err(SendError::TooLarge) = self.send(slot, &message) {
-            let short = RouterMessage::Abort { message: "", reason: error.uri() };
+            let short = RouterMessage::Abort { message: "", reason };
             let _ = self.send(slot, &short);
         }
         self.close_transport(slot, code, "", now);

@@ -8,37 +8,67 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::connection::{Due, Phase};
+use super::connection::{Connection, Due, Phase};
 use super::hello::Arrival;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::authentication::{
-    Candidate, Check, Choice, Fresh, Limited, Login, Method, Principal, Refusal, Request, Verdict,
+    Candidate, Check, Choice, Facts, Fresh, Lease, Limited, Login, Method, Principal, Referral,
+    Refusal, Request, TokenError, Transport, Verdict,
 };
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::hash::Map;
-use crate::router::{Profile, Realm, SessionRef, Slot};
+use crate::router::{Held, Profile, Realm, SessionRef, Slot};
 use crate::wamp::{
     Authenticate, Dict, Hello, Roles, RouterMessage, SessionId, WampError, quote, quote_list,
 };
 
-/// A client that was challenged.
+/// A client between HELLO and WELCOME.
 #[derive(Debug)]
 pub(super) struct Applicant {
-    login: Login,
-    realm: Arc<Realm>,
+    pub(super) stage: Stage,
+    /// The realm that it will join: the one that it wants to, or the one that an answer names.
+    pub(super) realm: Arc<Realm>,
     /// The id that the session will have.
-    session: SessionId,
-    roles: Roles,
-    agent: Box<str>,
+    pub(super) session: SessionId,
+    pub(super) roles: Roles,
+    pub(super) agent: Box<str>,
+    /// Counts what is kept of its HELLO for a question.
+    pub(super) _held: Option<Held>,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Somebody is asked what it is to be challenged with.
+    Asked(Referral),
+    /// It was challenged.
+    Challenged(Login),
+}
+
+impl Applicant {
+    /// Who it says that it is; empty if it does not.
+    fn authid(&self) -> &str {
+        match &self.stage {
+            Stage::Asked(referral) => &referral.authid,
+            Stage::Challenged(login) => &login.authid,
+        }
+    }
+
+    const fn method(&self) -> Method {
+        match &self.stage {
+            Stage::Asked(referral) => referral.method,
+            Stage::Challenged(login) => login.method,
+        }
+    }
 }
 
 /// What the logins of a shard share.
 #[derive(Debug)]
 pub(super) struct Logins {
     /// Answers of clients that are to be judged elsewhere, as they take long.
-    checks: Vec<(SessionRef, Check)>,
+    pub(super) checks: Vec<(SessionRef, Check)>,
     /// `WELCOME.Details.roles` by realm and serializer, encoded.
     pub(super) welcome_roles: Map<(usize, Codec), Bytes>,
 }
@@ -88,6 +118,7 @@ impl Shard {
             roles: hello.roles,
             agent: agent_of(hello),
             authextra: Dict::new(),
+            lease: None,
         };
         match realm.gate.choose(&request) {
             Ok(Choice::Anonymous { authid, role }) => {
@@ -101,6 +132,7 @@ impl Shard {
             Ok(Choice::Challenge(candidate)) => {
                 self.challenge(slot, candidate, hello, &realm, now);
             }
+            Ok(Choice::Ask(referral)) => self.refer(slot, referral, hello, &realm, now),
             Err(refusal) => {
                 let (error, message) = explain(&refusal, hello, &realm);
                 self.turn_away(slot, &realm.settings.name, error, &message, now);
@@ -123,7 +155,12 @@ impl Shard {
     }
 
     /// An anonymous session gets a random authid unless the realm has one for all (AU-ANON-01).
-    fn anonymous_profile(&mut self, slot: Slot, authid: Option<&str>, role: &str) -> Profile {
+    pub(super) fn anonymous_profile(
+        &mut self,
+        slot: Slot,
+        authid: Option<&str>,
+        role: &str,
+    ) -> Profile {
         let bits = self.cx.random();
         let connection = &self.connections[slot];
         let (transport, codec) = (connection.framing.transport_name(), connection.codec.as_str());
@@ -134,7 +171,7 @@ impl Shard {
     fn challenge(
         &mut self,
         slot: Slot,
-        candidate: Candidate<'_>,
+        mut candidate: Candidate,
         hello: &Hello<'_>,
         realm: &Arc<Realm>,
         now: Millis,
@@ -142,22 +179,81 @@ impl Shard {
         if self.is_limited(slot, realm, &candidate.authid, now) {
             return;
         }
-        self.cx.work.charge(CHALLENGING_UNITS);
         let session = self.draw_session_id(realm);
-        let fresh = Fresh { nonce: self.cx.random_bytes(), session, now: self.wall_clock() };
+        candidate.prepare(&facts(&self.connections[slot], hello, realm, session));
+        let name = &realm.settings.name;
+        let question_bytes = candidate.question_weight();
+        if !self.cx.may_hold(question_bytes) {
+            return self.turn_away(slot, name, WampError::AuthenticationFailed, TOO_MANY, now);
+        }
+        let Some(login) = self.say_challenge(slot, candidate, session, realm, now) else { return };
+        let stage = Stage::Challenged(login);
+        let applicant = self.applicant(stage, hello, realm, session, question_bytes);
+        self.connections[slot].enter(Phase::Challenged(applicant), now);
+        self.rearm(slot, now);
+    }
+
+    fn applicant(
+        &self,
+        stage: Stage,
+        hello: &Hello<'_>,
+        realm: &Arc<Realm>,
+        session: SessionId,
+        question_bytes: usize,
+    ) -> Box<Applicant> {
+        let (roles, agent, realm) = (hello.roles, agent_of(hello), Arc::clone(realm));
+        let is_asked = question_bytes > 0;
+        let _held = is_asked.then(|| self.cx.router.held(self.cx.id).hold(question_bytes));
+        Box::new(Applicant { stage, realm, session, roles, agent, _held })
+    }
+
+    /// Sends CHALLENGE. `None` if the client takes none, and is turned away.
+    pub(super) fn say_challenge(
+        &mut self,
+        slot: Slot,
+        candidate: Candidate,
+        session: SessionId,
+        realm: &Realm,
+        now: Millis,
+    ) -> Option<Login> {
+        self.cx.work.charge(CHALLENGING_UNITS);
+        let fresh = Fresh { nonce: self.cx.random_bytes(), session, now: self.cx.wall_clock };
         let (login, extra) = candidate.challenge(&fresh);
         let message = RouterMessage::Challenge { method: login.method.as_str(), extra: &extra };
         if let Err(SendError::TooLarge | SendError::Encoding) = self.send(slot, &message) {
             let message = "this client takes no message that is long enough for a CHALLENGE";
             let (name, error) = (&realm.settings.name, WampError::PayloadSizeExceeded);
             self.turn_away(slot, name, error, message, now);
-            return;
+            return None;
         }
         self.cx.counters.logins_challenged.increment();
-        let (roles, agent) = (hello.roles, agent_of(hello));
-        let applicant = Applicant { login, realm: Arc::clone(realm), session, roles, agent };
-        self.connections[slot].enter(Phase::Challenged(Box::new(applicant)), now);
-        self.rearm(slot, now);
+        Some(login)
+    }
+
+    /// Has somebody asked what is to follow, while the connection is parked (AU-DYN-01).
+    fn refer(
+        &mut self,
+        slot: Slot,
+        referral: Referral,
+        hello: &Hello<'_>,
+        realm: &Arc<Realm>,
+        now: Millis,
+    ) {
+        if self.is_limited(slot, realm, &referral.authid, now) {
+            return;
+        }
+        self.cx.work.charge(CHALLENGING_UNITS);
+        let session = self.draw_session_id(realm);
+        let check = referral.ask(&facts(&self.connections[slot], hello, realm, session));
+        let question_bytes = check.weight();
+        if !self.cx.may_hold(question_bytes) {
+            let (name, error) = (&realm.settings.name, WampError::AuthenticationFailed);
+            return self.turn_away(slot, name, error, TOO_MANY, now);
+        }
+        let stage = Stage::Asked(referral);
+        let applicant = self.applicant(stage, hello, realm, session, question_bytes);
+        self.connections[slot].clock.since = now;
+        self.have_judged(slot, applicant, check, now);
     }
 
     /// The answer to a challenge, which is used up by it (AU-GEN-06, AU-GEN-07).
@@ -167,46 +263,27 @@ impl Shard {
         answer: &Authenticate<'_>,
         now: Millis,
     ) {
-        let Some(applicant) = self.take_applicant(slot) else { return };
+        let Some(mut applicant) = self.take_applicant(slot) else { return };
         // Others may have failed since the challenge.
-        if self.is_limited(slot, &applicant.realm, &applicant.login.authid, now) {
+        if self.is_limited(slot, &applicant.realm, applicant.authid(), now) {
             return;
         }
-        self.cx.work.charge(UNITS_PER_COST * applicant.login.cost(answer.signature.len()));
-        match applicant.login.judge(&answer.signature, &answer.extra) {
+        let Stage::Challenged(login) = &mut applicant.stage else { return };
+        self.cx.work.charge(UNITS_PER_COST * login.cost(answer.signature.len()));
+        match login.judge(&answer.signature, &answer.extra) {
             Verdict::Proven(authextra) => self.admit_applicant(slot, *applicant, authextra, now),
-            Verdict::Denied => self.deny_login(slot, &applicant, now),
-            Verdict::Costly(check) => {
-                let session = applicant.session;
-                let connection = &mut self.connections[slot];
-                // The time that both sides have is one.
-                connection.phase = Phase::Judged(applicant);
-                self.connections.park(slot);
-                self.logins.checks.push((self.cx.reference(slot, session), check));
-                self.rearm(slot, now);
-            }
+            Verdict::Denied => self.deny_login(slot, &applicant, None, now),
+            Verdict::Costly(check) => self.have_judged(slot, applicant, check, now),
         }
     }
 
-    /// An answer was judged elsewhere.
-    pub(super) fn handle_judged(&mut self, at: SessionRef, is_genuine: bool, now: Millis) {
-        if !self.is_judged(at) {
-            return;
-        }
-        let applicant = self.take_applicant(at.slot).expect("it was just looked up");
-        if is_genuine {
-            self.admit_applicant(at.slot, *applicant, Dict::new(), now);
-        } else {
-            self.deny_login(at.slot, &applicant, now);
-        }
-    }
-
-    /// An answer cannot be judged: too many wait for it.
-    pub(super) fn fail_unjudged(&mut self, at: SessionRef, now: Millis) {
-        if self.is_judged(at) {
-            let message = "too many logins are under way, try again later";
-            self.fail(at.slot, message, now);
-        }
+    /// Hands out what is to be judged. The time that the client and the judge have is one.
+    fn have_judged(&mut self, slot: Slot, applicant: Box<Applicant>, check: Check, now: Millis) {
+        let session = applicant.session;
+        self.connections[slot].phase = Phase::Judged(applicant);
+        self.connections.park(slot);
+        self.logins.checks.push((SessionRef { session, slot, shard: self.cx.id }, check));
+        self.rearm(slot, now);
     }
 
     /// CHALLENGE was not answered in time, or nobody has judged the answer (AU-GEN-05).
@@ -218,7 +295,7 @@ impl Shard {
         self.fail(slot, message, now);
     }
 
-    fn fail(&mut self, slot: Slot, message: &str, now: Millis) {
+    pub(super) fn fail(&mut self, slot: Slot, message: &str, now: Millis) {
         let Some(applicant) = self.take_applicant(slot) else { return };
         self.cx.counters.logins_failed.increment();
         let name = &applicant.realm.settings.name;
@@ -231,7 +308,7 @@ impl Shard {
     }
 
     /// Takes the login out of a connection, which goes on.
-    fn take_applicant(&mut self, slot: Slot) -> Option<Box<Applicant>> {
+    pub(super) fn take_applicant(&mut self, slot: Slot) -> Option<Box<Applicant>> {
         let connection = &mut self.connections[slot];
         match std::mem::replace(&mut connection.phase, Phase::Open) {
             Phase::Challenged(applicant) => Some(applicant),
@@ -247,7 +324,7 @@ impl Shard {
     }
 
     /// Whether this login is still under way, and its answer judged.
-    fn is_judged(&self, at: SessionRef) -> bool {
+    pub(super) fn is_judged(&self, at: SessionRef) -> bool {
         let connection = self.connections.get(at.slot);
         connection.is_some_and(|connection| {
             matches!(&connection.phase, Phase::Judged(one) if one.session == at.session)
@@ -255,35 +332,69 @@ impl Shard {
     }
 
     /// The client is who it says.
-    fn admit_applicant(&mut self, slot: Slot, applicant: Applicant, authextra: Dict, now: Millis) {
-        let Applicant { login, realm, session, roles, agent } = applicant;
+    pub(super) fn admit_applicant(
+        &mut self,
+        slot: Slot,
+        applicant: Applicant,
+        authextra: Dict,
+        now: Millis,
+    ) {
+        self.admit_until(slot, applicant, authextra, None, now);
+    }
+
+    pub(super) fn admit_until(
+        &mut self,
+        slot: Slot,
+        applicant: Applicant,
+        authextra: Dict,
+        lease: Option<Lease>,
+        now: Millis,
+    ) {
+        let Applicant { stage: Stage::Challenged(login), realm, session, roles, agent, .. } =
+            applicant
+        else {
+            return;
+        };
         let connection = &self.connections[slot];
         let profile = Profile {
             authid: login.authid,
             authrole: login.role,
             authmethod: login.method.as_str(),
-            authprovider: "static",
+            authprovider: login.provider,
             transport: connection.framing.transport_name(),
             serializer: connection.codec.as_str(),
             peer: None,
         };
         let session = Some(session);
-        self.welcome(slot, Arrival { realm, session, profile, roles, agent, authextra }, now);
+        let arrival = Arrival { realm, session, profile, roles, agent, authextra, lease };
+        self.welcome(slot, arrival, now);
     }
 
     /// The client is not who it says, or nobody is: it does not learn which (AU-GEN-04).
-    fn deny_login(&mut self, slot: Slot, applicant: &Applicant, now: Millis) {
-        let Applicant { login, realm, .. } = applicant;
-        let name = &realm.settings.name;
+    pub(super) fn deny_login(
+        &mut self,
+        slot: Slot,
+        applicant: &Applicant,
+        why: Option<TokenError>,
+        now: Millis,
+    ) {
+        let name = &applicant.realm.settings.name;
         self.cx.counters.logins_denied.increment();
-        let peer = self.connections[slot].peer;
-        self.cx.router.failures().note(peer, name, &login.authid, now);
+        self.note_failure(slot, applicant, now);
+        let peer = &self.connections[slot].peer;
         if self.cx.log_budget.allow(now) {
-            let (authid, authmethod) = (quotable(&login.authid), login.method.as_str());
-            tracing::info!(%peer, realm = %name, authid, authmethod, "login denied");
+            let (authid, authmethod) = (quotable(applicant.authid()), applicant.method().as_str());
+            let why = why.map(tracing::field::display);
+            tracing::info!(%peer, realm = %name, authid, authmethod, why, "login denied");
         }
         let message = "there is no such authid, or its secret or key is another one";
         self.turn_away(slot, name, WampError::AuthenticationDenied, message, now);
+    }
+
+    /// Counts a failed login against its address and its authid.
+    pub(super) fn note_failure(&self, slot: Slot, applicant: &Applicant, now: Millis) {
+        let (name, peer) = (&applicant.realm.settings.name, self.connections[slot].peer);
+        self.cx.router.failures().note(peer, name, applicant.authid(), now);
     }
 
     /// Refuses a login if too many have failed; it costs nothing then.
@@ -314,6 +425,24 @@ fn methods(names: &[String]) -> Vec<Method> {
 
 fn agent_of(hello: &Hello<'_>) -> Box<str> {
     quotable(hello.agent.as_deref().unwrap_or_default()).into()
+}
+
+/// What somebody is told who is asked about a client.
+fn facts<'a>(
+    connection: &'a Connection,
+    hello: &'a Hello<'_>,
+    realm: &'a Realm,
+    session: SessionId,
+) -> Facts<'a> {
+    let transport = Transport {
+        kind: connection.framing.transport_name(),
+        serializer: connection.codec.as_str(),
+        peer: connection.peer,
+        is_secure: connection.rules.tls,
+        channel_id: connection.channel_id,
+    };
+    let (authrole, authextra) = (hello.authrole.as_deref(), &hello.authextra);
+    Facts { realm: &realm.settings.name, session, authrole, authextra, transport }
 }
 
 /// Why a client gets no method, in words.
@@ -357,6 +486,8 @@ fn explain(refusal: &Refusal, hello: &Hello<'_>, realm: &Realm) -> (WampError, S
         ),
     }
 }
+
+pub(super) const TOO_MANY: &str = "too many logins are under way, try again later";
 
 /// What it costs to make a challenge, in units of work.
 const CHALLENGING_UNITS: usize = 100;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::requests::Refusal;
+use crate::authentication::Judgement;
 use crate::router::{
     Audience, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, MetaTopic, Numbering,
     Realm, Receipt, SessionRef, ShardId, Weighed,
@@ -45,8 +46,8 @@ pub enum Mail {
     },
     /// To the publisher's shard, from the store: an acknowledged publication is safe, or is not.
     Stored { receipt: Receipt, is_saved: bool },
-    /// To the shard of a client that has answered its CHALLENGE: whether it is who it says.
-    Judged { applicant: SessionRef, is_genuine: bool },
+    /// To the shard of a client that was judged elsewhere: what came of it.
+    Judged { applicant: SessionRef, judgement: Box<Judgement> },
     /// To the caller's shard: how its call ended.
     Return(Box<Carried<Return>>),
 }
@@ -67,8 +68,8 @@ impl Weighed for Mail {
             | Self::Cancel(_)
             | Self::Pace { .. }
             | Self::Unheard { .. }
-            | Self::Stored { .. }
-            | Self::Judged { .. } => 0,
+            | Self::Stored { .. } => 0,
+            Self::Judged { judgement, .. } => judgement.weight(),
         };
         ENVELOPE_BYTES + heap_bytes
     }

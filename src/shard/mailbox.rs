@@ -94,8 +94,8 @@ impl Shard {
             Mail::RevokeRegistration { callee, registration, reason } => {
                 self.handle_revoke_registration(callee, registration, reason.as_deref());
             }
-            Mail::Judged { applicant, is_genuine } => {
-                self.handle_judged(applicant, is_genuine, now);
+            Mail::Judged { applicant, judgement } => {
+                self.handle_judged(applicant, *judgement, now);
             }
             Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
         }

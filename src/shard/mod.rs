@@ -11,12 +11,14 @@ mod context;
 mod crowd;
 mod dealer;
 mod deposits;
+mod expiry;
 mod flush;
 mod hello;
 mod inbound;
 mod input;
 mod invariants;
 mod joining;
+mod judged;
 mod layer;
 mod leaving;
 mod lifecycle;
@@ -128,8 +130,8 @@ impl Shard {
 
     /// Begins a turn; `wall_clock` is what clients and records call the present in it. Intervals
     /// are measured by `Millis` alone.
-    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp) {
-        self.cx.begin_turn(wall_clock);
+    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp, now: Millis) {
+        self.cx.begin_turn(wall_clock, now);
     }
 
     /// Bytes that were written in this turn.

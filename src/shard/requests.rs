@@ -128,10 +128,10 @@ pub(super) fn check_pattern(
     Ok(())
 }
 
-/// Refuses what belongs to the protocol (BP-URI-07).
+/// Refuses what belongs to the protocol or to the router (BP-URI-07).
 pub(super) fn unreserved(uri: &str) -> Result<(), Refusal> {
     if is_reserved(uri) {
-        return Err((WampError::InvalidUri, "URIs below `wamp` are reserved for the protocol"));
+        return Err((WampError::InvalidUri, "URIs below `wamp` and `stentor` are reserved"));
     }
     Ok(())
 }

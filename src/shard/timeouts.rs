@@ -80,6 +80,10 @@ impl Shard {
         let is_dealt_with = connection.input.status() == InputStatus::Open;
         if deadline.at > now {
             self.rearm(slot, now);
+        } else if let Some(due) = connection.expired(now) {
+            // Whatever else may be due or not.
+            self.handle_due(slot, due, now);
+            self.rearm(slot, now);
         } else if (is_dealt_with || !deadline.due.is_silence()) && may_judge(slot, deadline.due) {
             self.handle_due(slot, deadline.due, now);
             self.rearm(slot, now);
@@ -99,6 +103,8 @@ impl Shard {
             Due::Handshake => self.refuse_late(slot, now),
             Due::Answer | Due::Judgement => self.fail_late(slot, due, now),
             Due::Ping => self.ping(slot, now),
+            Due::Expiring => self.warn_of_expiry(slot, now),
+            Due::Expired => self.end_expired(slot, now),
             Due::Silent => {
                 self.cx.counters.keepalive_timeouts.increment();
                 self.end_session(slot, EndReason::KeepaliveTimeout, now);

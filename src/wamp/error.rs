@@ -73,6 +73,8 @@ pub enum CloseReason {
     GoodbyeAndOut,
     Killed,
     SystemShutdown,
+    /// Not predefined: the token by which the session joined has expired.
+    TokenExpired,
 }
 
 impl CloseReason {
@@ -81,6 +83,7 @@ impl CloseReason {
             Self::GoodbyeAndOut => "wamp.close.goodbye_and_out",
             Self::Killed => "wamp.close.killed",
             Self::SystemShutdown => "wamp.close.system_shutdown",
+            Self::TokenExpired => "stentor.close.token_expired",
         }
     }
 }

@@ -94,9 +94,11 @@ fn is_blank(letter: char) -> bool {
     letter.is_whitespace() || letter.is_control()
 }
 
-/// Whether the first component is `wamp`, which belongs to the protocol (BP-URI-07).
+/// Whether the first component is `wamp`, which belongs to the protocol (BP-URI-07), or `stentor`,
+/// where the router has procedures and events of its own.
 pub fn is_reserved(uri: &str) -> bool {
-    uri.strip_prefix("wamp").is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    let rest = uri.strip_prefix("wamp").or_else(|| uri.strip_prefix("stentor"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// What each byte is to a rule, as bits; the rules in their order.
@@ -206,7 +208,8 @@ mod tests {
     fn only_the_first_component_reserves() {
         assert!(is_reserved("wamp"));
         assert!(is_reserved("wamp.session.on_join"));
-        assert!(!is_reserved("wampfoo.bar"));
+        assert!(is_reserved("stentor.session.refresh"));
+        assert!(!is_reserved("wampfoo.bar") && !is_reserved("stentors.x"));
         assert!(!is_reserved("com.wamp"));
     }
 }

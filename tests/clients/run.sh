@@ -121,7 +121,7 @@ EOF
 }
 
 # start_logins PORT: a router with the users of docs/authentication and some more; sets router_pid,
-# LOGIN_KEY and LOGIN_TICKET.
+# LOGIN_KEY, LOGIN_TICKET and TOKEN.
 start_logins() {
     local port=$1 users=$scratch/users.toml
     (umask 077 && "$CLIENTS_PYTHON" "$here/python/docs.py" users >"$users")
@@ -142,6 +142,18 @@ EOF
     for method in ticket wampcra wamp-scram cryptosign; do
         printf '[[realm.authenticator]]\nmethod = "%s"\nusers = "users.toml"\n' "$method"
     done >>"$scratch/logins.toml"
+    cat >>"$scratch/logins.toml" <<'EOF'
+[[realm.authenticator]]
+method = "ticket"
+role = "user"
+[realm.authenticator.jwt]
+secret = "${JWT_SECRET}"
+issuer = "https://login.example.org"
+audience = "wamp"
+EOF
+    local jwt_secret
+    jwt_secret=$("$CLIENTS_PYTHON" -c 'import secrets; print(secrets.token_hex(32))')
+    TOKEN=$(JWT_SECRET=$jwt_secret "$CLIENTS_PYTHON" "$here/python/tokens.py")
     local role
     for role in anonymous user; do
         printf '[[realm.role]]\nname = "%s"\n[[realm.role.permission]]\n' "$role"
@@ -150,7 +162,7 @@ EOF
     # The tests fail more often than anybody should be allowed to.
     printf '[limits]\nlogin_failures_per_address = 0\nlogin_failures_per_authid = 0\n' \
         >>"$scratch/logins.toml"
-    JIM_SECRET=pencil launch logins "$port"
+    JIM_SECRET=pencil JWT_SECRET=$jwt_secret launch logins "$port"
 }
 
 # launch NAME PORT: runs the router with the configuration of this name; sets router_pid.
@@ -217,7 +229,7 @@ export ROUTER_PORT ROUTER_LENIENT_PORT ROUTER_UNIX
 LOGIN_PORT=$(free_port)
 start_logins "$LOGIN_PORT"
 logins=$router_pid
-export LOGIN_PORT LOGIN_KEY LOGIN_TICKET
+export LOGIN_PORT LOGIN_KEY LOGIN_TICKET TOKEN
 tls_port=$(free_port)
 start_router router "$ROUTER_PORT" "$tls_port" strict
 

@@ -28,6 +28,12 @@
 //!                                 what `joe` answers to a CHALLENGE with the Extra $x; binds also
 //!                                 $session and $nonce to what the Extra says of them
 //! verifier waits | verifier judges | verifier is full   tickets are to be judged; then they are
+//! token $t for 60000 {"sub":"joe"}
+//!                                 what the issuer of `by_token` signs; it expires in so many ms
+//! the endpoint says {"role":"x"}  to whoever is asked about; or: says no, says nothing, or
+//!                                 says error com.x text, as a procedure would
+//! the endpoint was asked realm1 joe {"ticket":"x"}
+//!                                 about whom last, with these details among others
 //! a comes from 10.0.0.1:5         before anything else of `a`
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```
@@ -43,7 +49,7 @@ use stentor::shard::{Admission, Mail};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
 use super::words::{FULLY, PLAINLY, code, quoted, sorted, tokens};
-use crate::support::{Carrier, Incoming, Link, Network, Serializer, prove};
+use crate::support::{Carrier, Incoming, Link, Network, Says, Serializer, prove, token};
 
 /// Runs a dialogue with the default settings.
 pub(crate) fn check(dialogue: &str) {
@@ -225,12 +231,41 @@ impl Stage {
             ["prove", proof, "by", method, authid, secret, "from", extra] => {
                 self.prove(proof, method, [authid, secret], extra);
             }
+            ["token", name, "for", ms, claims] => self.issue(name, ms, claims),
+            ["the", "endpoint", "says", words @ ..] => {
+                self.network.links.verifier.endpoint.says = match words {
+                    ["no"] => Says::No,
+                    ["nothing"] => Says::Nothing,
+                    ["error", uri, text] => Says::Error((*uri).into(), (*text).into()),
+                    [answer] => Says::Body(self.literal(answer).to_string()),
+                    _ => panic!("no statement: {}", self.line),
+                };
+            }
+            ["the", "endpoint", "was", "asked", realm, authid, details] => {
+                let asked = self.network.links.verifier.endpoint.asked.take();
+                let asked = asked.unwrap_or_else(|| panic!("nobody was asked: {}", self.line));
+                assert_eq!(asked["realm"], self.literal(realm), "{}", self.line);
+                assert_eq!(asked["authid"], self.literal(authid), "{}", self.line);
+                for (key, value) in self.literal(details).as_object().expect("a dict") {
+                    assert_eq!(asked["details"][key], *value, "{key}: {}", self.line);
+                }
+            }
             [name, "comes", "from", peer] => {
                 self.network.peer = Some(peer.parse::<std::net::SocketAddr>().unwrap().into());
                 self.actor(name);
             }
             _ => panic!("no statement: {}", self.line),
         }
+    }
+
+    fn issue(&mut self, name: &str, ms: &str, claims: &str) {
+        let ms: i64 = ms.parse().expect("milliseconds");
+        let expires = self.network.wall_clock().unix_ms() + ms;
+        let mut claims = self.literal(claims);
+        #[expect(clippy::cast_precision_loss, reason = "the present is far from 2^53")]
+        let seconds = expires as f64 / 1_000.0;
+        claims["exp"] = json!(seconds);
+        self.bindings.insert(name.to_owned(), json!(token(&claims)));
     }
 
     /// A router that runs wakes up when something is due; a leap in time is a stall.

@@ -3,6 +3,7 @@
 #[path = "../sockets/mod.rs"]
 mod sockets;
 
+mod asking;
 mod authorization;
 mod certificates;
 mod crowds;

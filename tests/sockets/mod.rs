@@ -6,6 +6,7 @@
 
 mod client;
 mod frames;
+mod http;
 mod stream;
 mod tls;
 
@@ -19,6 +20,7 @@ use stentor::net::Server;
 
 pub(crate) use client::{Client, Kind, hello};
 pub(crate) use frames::{Frame, http_upgrade, raw_frame, raw_handshake, websocket_frame};
+pub(crate) use http::{HttpServer, Reply};
 pub(crate) use stream::Stream;
 pub(crate) use tls::{Issued, Pki, tls_config};
 

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Error, ErrorKind, Result};
 
-use stentor::authentication::Check;
+use stentor::authentication::{Check, Judgement};
 use stentor::clock::Millis;
 use stentor::router::{
     Batch, Deposit, Destination, Destinations, Receipt, SessionRef, ShardId, Slot, Weighed,
 };
 use stentor::shard::{Mail, Wire};
+use stentor::wamp::Timestamp;
 
 use super::Store;
 
@@ -107,6 +108,43 @@ pub(crate) struct Verifier {
     pub(crate) is_held: bool,
     /// It takes no more.
     pub(crate) is_full: bool,
+    /// What endpoints say.
+    pub(crate) endpoint: EndpointDouble,
+}
+
+/// What stands in for endpoints: it says the same to everybody.
+#[derive(Default)]
+pub(crate) struct EndpointDouble {
+    pub(crate) says: Says,
+    /// What it was last asked.
+    pub(crate) asked: Option<serde_json::Value>,
+}
+
+#[derive(Default)]
+pub(crate) enum Says {
+    #[default]
+    Nothing,
+    /// The body of a response that says yes.
+    Body(String),
+    No,
+    /// The ERROR of a procedure, with its first argument.
+    Error(String, String),
+}
+
+impl Verifier {
+    pub(crate) fn judge(&mut self, check: &Check, now: Timestamp) -> Judgement {
+        let Check::Outside(check) = check else { return check.run(now) };
+        let body = check.question.to_json();
+        self.endpoint.asked = serde_json::from_slice(body.bytes()).ok();
+        match &self.endpoint.says {
+            Says::Nothing => Judgement::failed("it says nothing"),
+            Says::No => Judgement::Denied(None),
+            Says::Error(uri, text) => Judgement::of_error(uri, &[text.as_str().into()]),
+            Says::Body(body) => check
+                .read(body.as_bytes())
+                .unwrap_or_else(|bad| Judgement::Failed(bad.to_string().into())),
+        }
+    }
 }
 
 pub(crate) struct Links {

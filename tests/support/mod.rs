@@ -8,11 +8,16 @@ mod network;
 mod proofs;
 mod serializer;
 mod store;
+mod tokens;
 mod users;
 
 pub(crate) use link::{Carrier, Incoming, Link};
+#[allow(unused_imports, reason = "the simulator asks nobody")]
+pub(crate) use links::Says;
 pub(crate) use network::Network;
 pub(crate) use proofs::{CLIENT_NONCE, prove, public_key_of};
 pub(crate) use serializer::Serializer;
 pub(crate) use store::Store;
+#[allow(unused_imports, reason = "the simulator has no tokens")]
+pub(crate) use tokens::{by_token, token};
 pub(crate) use users::{user, user_with_chosen_ticket};

@@ -216,7 +216,8 @@ impl Network {
         let verifier = &mut self.links.verifier;
         let served: Vec<_> = verifier.queue.drain(..count.min(verifier.queue.len())).collect();
         for (applicant, check) in &served {
-            let mail = Mail::Judged { applicant: *applicant, is_genuine: check.run() };
+            let judgement = self.links.verifier.judge(check, self.wall_clock());
+            let mail = Mail::Judged { applicant: *applicant, judgement: Box::new(judgement) };
             self.deliver(usize::from(applicant.shard.0), mail);
         }
         served.len()

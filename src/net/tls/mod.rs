@@ -14,4 +14,4 @@ pub use context::check_certificates;
 
 pub(super) use context::TlsContext;
 pub(super) use stream::{TlsShare, TlsStream};
-pub(super) use watch::{Watch, watch};
+pub(super) use watch::{Look, Watch, look_at, watch};

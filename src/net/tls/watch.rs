@@ -23,7 +23,7 @@ pub(in crate::net) struct Watch {
 }
 
 /// What tells one state of a file from another; `None` if it cannot be looked at.
-pub(super) type Look = Option<(PathBuf, u64, u64, u64, i64, i64)>;
+pub(in crate::net) type Look = Option<(PathBuf, u64, u64, u64, i64, i64)>;
 
 /// One listener, and what was seen of its files.
 struct Watched {
@@ -103,7 +103,7 @@ impl Watched {
     }
 }
 
-pub(super) fn look_at(file: &Path) -> Look {
+pub(in crate::net) fn look_at(file: &Path) -> Look {
     let leads_to = fs::canonicalize(file).ok()?;
     let data = fs::metadata(&leads_to).ok()?;
     Some((leads_to, data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec()))

@@ -15,7 +15,8 @@ mod subscribers;
 mod subscriptions;
 mod testaments;
 
-use args::{Arguments, id_of};
+pub(super) use args::Arguments;
+use args::id_of;
 
 use super::Shard;
 use super::authorize::Asked;
@@ -39,6 +40,9 @@ type Procedure = fn(&mut Shard, Caller, Arguments<'_>) -> Result<Answer, Refusal
 /// The procedures of the router. Those of [`crate::authorization::ADMINISTRATIVE`] ask for more
 /// than the permission to call them ([`Shard::authorized_realm`]).
 fn procedure(uri: &str) -> Option<Procedure> {
+    if uri == "stentor.session.refresh" {
+        return Some(Shard::refresh_session);
+    }
     Some(match uri.strip_prefix("wamp.")? {
         "session.count" => Shard::session_count,
         "session.list" => Shard::session_list,
@@ -95,6 +99,16 @@ pub(super) struct Caller {
     request: RequestId,
 }
 
+impl Caller {
+    pub(super) const fn new(session: SessionRef, request: RequestId) -> Self {
+        Self { session, request }
+    }
+
+    pub(super) const fn request(self) -> RequestId {
+        self.request
+    }
+}
+
 impl Shard {
     /// Answers a call of a reserved URI.
     pub(super) fn handle_meta_call(&mut self, slot: Slot, call: &Call<'_>) {
@@ -149,6 +163,14 @@ impl Shard {
     pub(super) fn send_late_result(&mut self, caller: Caller, args: &[Value], kwargs: &Dict) {
         let before = self.waiting_bytes(caller.session.slot);
         self.send_meta_result(caller, args, kwargs);
+        self.count_own_output(caller.session.slot, before);
+    }
+
+    /// The same with an ERROR.
+    pub(super) fn refuse_late_call(&mut self, caller: Caller, refusal: Refusal) {
+        let before = self.waiting_bytes(caller.session.slot);
+        self.cx.counters.calls_refused.increment();
+        self.refuse(caller.session.slot, code::CALL, caller.request, refusal);
         self.count_own_output(caller.session.slot, before);
     }
 

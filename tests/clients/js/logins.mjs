@@ -17,6 +17,7 @@ globalThis.WebSocket ??= WebSocket;
 const PORT = Number(process.env.LOGIN_PORT ?? 8080);
 const KEY = process.env.LOGIN_KEY ?? '';
 const TICKET = process.env.LOGIN_TICKET ?? '';
+const TOKEN = process.env.TOKEN ?? '';
 const REALM = 'realm1';
 const URL = `ws://${HOST}:${PORT}/ws`;
 const DENIED = 'wamp.error.authentication_denied';
@@ -135,6 +136,7 @@ for (const Serializer of [JsonSerializer, MsgpackSerializer, CborSerializer]) {
 const RIGHT = [
   { method: 'ticket', authid: 'joe', secret: 'pencil' },
   { method: 'ticket', authid: 'robot', secret: TICKET },
+  { method: 'ticket', authid: 'joe', secret: TOKEN },
   { method: 'wampcra', authid: 'joe', secret: 'pencil' },
   { method: 'wampcra', authid: 'jim', secret: 'pencil' },
   { method: 'cryptosign', authid: 'keyed', secret: KEY },
@@ -142,6 +144,7 @@ const RIGHT = [
 ];
 const WRONG = [
   { method: 'ticket', authid: 'joe', secret: 'pen' },
+  { method: 'ticket', authid: 'robot', secret: TOKEN },
   { method: 'wampcra', authid: 'nobody', secret: 'pencil' },
   { method: 'cryptosign', authid: 'keyed', secret: '11'.repeat(32) },
   { method: 'wamp-scram', authid: 'joe', secret: 'pen' },

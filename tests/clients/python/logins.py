@@ -14,6 +14,7 @@ from connect import SERIALIZERS, TRANSPORTS, Client
 PORT = int(os.environ.get("LOGIN_PORT", "8080"))
 KEY = os.environ.get("LOGIN_KEY", "")
 TICKET = os.environ.get("LOGIN_TICKET", "")
+TOKEN = os.environ.get("TOKEN", "")
 DENIED = "wamp.error.authentication_denied"
 
 
@@ -86,6 +87,7 @@ async def main():
             for method, authid, secret in [
                 ("ticket", "joe", "pencil"),
                 ("ticket", "robot", TICKET),
+                ("ticket", "joe", TOKEN),
                 ("wampcra", "joe", "pencil"),  # salted
                 ("wampcra", "jim", "pencil"),  # plain
                 ("cryptosign", "keyed", KEY),
@@ -95,6 +97,7 @@ async def main():
             for method, authid, secret in [
                 ("ticket", "joe", "pen"),
                 ("ticket", "nobody", "pencil"),
+                ("ticket", "robot", TOKEN),
                 ("wampcra", "joe", "pen"),
                 ("wampcra", "nobody", "pencil"),
                 ("cryptosign", "keyed", other),

@@ -1,0 +1,123 @@
+//! The keys of tokens and the secrets of endpoints that authenticators name: files and environment
+//! variables, read at the start.
+//!
+//! No sentence here quotes what they hold.
+
+use std::env;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::Authenticator;
+use super::users::{is_readable_by_others, read_bounded};
+use crate::authentication::{BadKeys, KeySet, Secret, TokenSettings};
+
+/// What is wrong with the keys or secrets of an authenticator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokensFault {
+    #[error("cannot read the keys in `{file}`: {reason}")]
+    Read { file: String, reason: String },
+    #[error("everybody on this machine can read `{0}`, which holds a secret")]
+    Readable(String),
+    #[error("`{file}` {bad}")]
+    Keys { file: String, bad: BadKeys },
+    #[error(
+        "`{file}` begins neither like JSON (a key set) nor like PEM (`-----BEGIN PUBLIC KEY-----`)"
+    )]
+    NoKeys { file: String },
+    #[error("`{0}` must be the name of an environment variable, as in \"${{STENTOR_SECRET}}\"")]
+    NoVariable(&'static str),
+    #[error("the environment variable `{0}` is not set, empty, or no text")]
+    NotSet(String),
+    #[error("the environment variable `{variable}` {bad}")]
+    Secret { variable: String, bad: BadKeys },
+    #[error("the environment variable `{0}` holds what cannot stand in an HTTP header")]
+    NoHeader(String),
+}
+
+impl TokensFault {
+    pub(super) fn help(&self) -> Option<String> {
+        match self {
+            Self::Readable(file) => Some(format!(
+                "`chmod o-r {file}`, or set `readable_by_others = true` if that is as it should be"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Reads what an authenticator names, from files beside the configuration's; gives the key and what
+/// is wrong with it.
+pub(super) fn load(
+    authenticator: &mut Authenticator,
+    folder: &Path,
+) -> Result<(), (&'static str, TokensFault)> {
+    if let Some(ca) = &mut authenticator.ca {
+        *ca = folder.join(&*ca);
+    }
+    if let Some(name) = &authenticator.authorization {
+        let (variable, value) =
+            variable("authorization", name).map_err(|fault| ("authorization", fault))?;
+        let is_visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+        if !value.bytes().all(is_visible) {
+            return Err(("authorization", TokensFault::NoHeader(variable)));
+        }
+        authenticator.authorization_value = Some(Secret::new(value));
+    }
+    match &mut authenticator.jwt {
+        Some(jwt) => load_keys(jwt, folder).map_err(|fault| ("jwt", fault)),
+        None => Ok(()),
+    }
+}
+
+fn load_keys(jwt: &mut TokenSettings, folder: &Path) -> Result<(), TokensFault> {
+    if let Some(ca) = &mut jwt.ca {
+        *ca = folder.join(&*ca);
+    }
+    if let Some(name) = &jwt.secret {
+        let (variable, value) = variable("secret", name)?;
+        let keys = KeySet::from_secret(Secret::new(value));
+        let keys = keys.map_err(|bad| TokensFault::Secret { variable, bad })?;
+        jwt.loaded = Some(Arc::new(keys));
+    } else if let Some(keys) = &mut jwt.keys {
+        *keys = folder.join(&*keys);
+        jwt.loaded = Some(Arc::new(read_keys(keys, jwt.readable_by_others)?));
+    }
+    Ok(())
+}
+
+/// Reads a JSON Web Key Set, or a public key in PEM. What holds a secret must not be readable by
+/// everybody, unless it may.
+///
+/// # Errors
+/// [`TokensFault`] if it cannot be read, or no key of it can be used.
+pub fn read_keys(path: &Path, readable_by_others: bool) -> Result<KeySet, TokensFault> {
+    let file = path.display().to_string();
+    let (text, metadata) = read_bounded(path, KEYS_BYTES)
+        .map_err(|error| TokensFault::Read { file: file.clone(), reason: error.to_string() })?;
+    let keys = if text.trim_ascii_start().starts_with(b"{") {
+        KeySet::from_jwks(&text, true)
+    } else {
+        let key = SubjectPublicKeyInfoDer::from_pem_slice(&text)
+            .map_err(|_| TokensFault::NoKeys { file: file.clone() })?;
+        KeySet::from_public_key(&key)
+    };
+    let keys = keys.map_err(|bad| TokensFault::Keys { file: file.clone(), bad })?;
+    if keys.holds_secrets() && !readable_by_others && is_readable_by_others(&metadata) {
+        return Err(TokensFault::Readable(file));
+    }
+    Ok(keys)
+}
+
+/// The environment variable that a value names, and what it holds.
+fn variable(key: &'static str, text: &str) -> Result<(String, String), TokensFault> {
+    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let name = name.filter(|name| !name.is_empty()).ok_or(TokensFault::NoVariable(key))?;
+    let value = env::var(name).ok().filter(|value| !value.is_empty());
+    value.map(|value| (name.to_owned(), value)).ok_or_else(|| TokensFault::NotSet(name.to_owned()))
+}
+
+/// Bytes of the longest file of keys.
+const KEYS_BYTES: u64 = 256 * 1024;

@@ -1,0 +1,194 @@
+//! What the authenticators of a realm must fulfil: each knows its users in one way, and none stands
+//! where nobody asks it.
+
+use super::check::{Findings, MILLISECONDS};
+use super::fault::Fault;
+use super::{Authenticator, Method};
+use crate::authentication::TokenSettings;
+
+/// What is wrong with an authenticator that asks, or that takes tokens.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WayFault {
+    #[error("`{0}` and `{1}` exclude each other: an authenticator knows its users in one way")]
+    TwoWays(&'static str, &'static str),
+    #[error("procedures cannot be asked yet")]
+    Procedure,
+    #[error("only `ticket` takes tokens: the method here is `{}`", .0.as_str())]
+    TokenMethod(Method),
+    #[error("`{0}` is for authenticators with a `url`")]
+    NeedsUrl(&'static str),
+    #[error("`{0}` is no URL that can be asked")]
+    BadUrl(String),
+    #[error("`{0}` is plain HTTP to another machine")]
+    PlainHttp(String),
+    #[error("an earlier authenticator asks about everybody with the method `{}`", .0.as_str())]
+    Unasked(Method),
+    #[error("nothing says where the keys of the tokens are")]
+    NoKeys,
+    #[error("nothing says the role of those who bear a token")]
+    NoRole,
+    #[error("`roles` is a table of what `role_claim` says, and there is no `role_claim`")]
+    NoRoleClaim,
+}
+
+impl WayFault {
+    pub(super) fn help(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::TwoWays(..) => "make two authenticators of it",
+            Self::Procedure => "use `url = \"https://...\"`, which is asked the same",
+            Self::TokenMethod(_) => "tokens are tickets to clients: `method = \"ticket\"`",
+            Self::NeedsUrl(_) | Self::Unasked(_) => "remove it",
+            Self::BadUrl(_) => {
+                "write scheme, host and path, as in `https://auth.example.org/wamp`, without user, \
+                 password or `#`"
+            }
+            Self::PlainHttp(_) => {
+                "use `https`, or set `plain_http = true` where nobody can listen or interfere"
+            }
+            Self::NoKeys => {
+                "set one of `keys` (a file), `keys_url` (an address) and `secret` (an environment \
+                 variable)"
+            }
+            Self::NoRole => "set `role` for all, or `role_claim` and `roles` below `jwt`",
+            Self::NoRoleClaim => "set it, as in `role_claim = \"realm_access.roles\"`",
+        })
+    }
+}
+
+pub(super) fn check_authenticators(ways: &[Authenticator], path: &str, findings: &mut Findings) {
+    for (number, way) in ways.iter().enumerate() {
+        let path = format!("{path}.authenticator.{number}");
+        check_authenticator(way, &path, findings);
+        let asks_all = |other: &Authenticator| other.method == way.method && other.url.is_some();
+        let is_unasked = ways[..number].iter().any(asks_all) && way.jwt.is_none();
+        findings.add_if(is_unasked, &*path, || WayFault::Unasked(way.method));
+    }
+}
+
+fn check_authenticator(way: &Authenticator, path: &str, findings: &mut Findings) {
+    let key = |name: &str| format!("{path}.{name}");
+    for (name, text) in [("role", &way.role), ("authid", &way.authid)] {
+        let is_empty = text.as_ref().is_some_and(String::is_empty);
+        findings.add_if(is_empty, key(name), || Fault::Empty(name.into()));
+    }
+    findings.add_if(way.procedure.is_some(), key("procedure"), || WayFault::Procedure);
+    check_users(way, path, findings);
+    check_endpoint(way, path, findings);
+    if let Some(jwt) = &way.jwt {
+        check_tokens(way, jwt, path, findings);
+    }
+}
+
+fn check_users(way: &Authenticator, path: &str, findings: &mut Findings) {
+    let key = |name: &str| format!("{path}.{name}");
+    let (method, is_anonymous) = (way.method, way.method == Method::Anonymous);
+    let has_users = way.users.is_some();
+    let takes_no = |key| Fault::AuthenticatorTakesNo { method, key };
+    findings.add_if(is_anonymous && has_users, key("users"), || takes_no("users"));
+    let has_authid = way.authid.is_some();
+    findings.add_if(!is_anonymous && has_authid, key("authid"), || takes_no("authid"));
+    // An embedding program may bring its users itself.
+    let has_other_way = way.jwt.is_some() || way.url.is_some() || way.procedure.is_some();
+    let has_nobody = !is_anonymous && !has_users && way.principals.is_empty() && !has_other_way;
+    findings.add_if(has_nobody, path, || Fault::AuthenticatorNeeds { method, key: "users" });
+    let said = [("users", has_users), ("jwt", way.jwt.is_some()), ("url", way.url.is_some())];
+    let mut said = said.into_iter().filter(|(_, is_said)| *is_said).map(|(name, _)| name);
+    if let (Some(first), Some(second)) = (said.next(), said.next()) {
+        findings.add(key(second), WayFault::TwoWays(first, second));
+    }
+}
+
+fn check_endpoint(way: &Authenticator, path: &str, findings: &mut Findings) {
+    let key = |name: &str| format!("{path}.{name}");
+    if let Some(url) = &way.url {
+        check_url(url, way.plain_http, &key("url"), findings);
+        findings.range(&key("timeout_ms"), way.timeout_ms, 10..=600_000, MILLISECONDS);
+        findings.range(&key("concurrency"), way.concurrency, 1..=64, "");
+        return;
+    }
+    let defaults = Authenticator::default();
+    for (name, is_said) in [
+        ("authorization", way.authorization.is_some()),
+        ("ca", way.ca.is_some()),
+        ("plain_http", way.plain_http),
+        ("timeout_ms", way.timeout_ms != defaults.timeout_ms),
+        ("concurrency", way.concurrency != defaults.concurrency),
+    ] {
+        findings.add_if(is_said, key(name), || WayFault::NeedsUrl(name));
+    }
+}
+
+fn check_tokens(way: &Authenticator, jwt: &TokenSettings, path: &str, findings: &mut Findings) {
+    let key = format!("{path}.jwt");
+    let method = way.method;
+    findings.add_if(method != Method::Ticket, &*key, || WayFault::TokenMethod(method));
+    let sources = [
+        ("keys", jwt.keys.is_some()),
+        ("keys_url", jwt.keys_url.is_some()),
+        ("secret", jwt.secret.is_some()),
+    ];
+    let mut said = sources.into_iter().filter(|(_, is_said)| *is_said).map(|(name, _)| name);
+    match (said.next(), said.next()) {
+        (None, _) if jwt.loaded.is_none() => findings.add(&*key, WayFault::NoKeys),
+        (Some(first), Some(second)) => findings.add(&*key, WayFault::TwoWays(first, second)),
+        _ => {}
+    }
+    if let Some(url) = &jwt.keys_url {
+        check_url(url, jwt.plain_http, &key, findings);
+    }
+    let has_roles = !jwt.roles.is_empty();
+    findings.add_if(way.role.is_none() && !has_roles, &*key, || WayFault::NoRole);
+    let has_claim = jwt.role_claim.is_some();
+    findings.add_if(has_roles && !has_claim, &*key, || WayFault::NoRoleClaim);
+    findings.range(&format!("{key}.leeway_ms"), jwt.leeway_ms, 0..=600_000, MILLISECONDS);
+    findings.range(&format!("{key}.warn_ms"), jwt.warn_ms, 0..=86_400_000, MILLISECONDS);
+    findings.range(&format!("{key}.refresh_ms"), jwt.refresh_ms, 10_000..=86_400_000, MILLISECONDS);
+    let texts = [("issuer", jwt.issuer.as_deref()), ("audience", jwt.audience.as_deref())];
+    let texts = texts.into_iter().chain([("authid_claim", Some(jwt.authid_claim.as_str()))]);
+    for (name, _) in texts.filter(|(_, text)| *text == Some("")) {
+        findings.add(format!("{key}.{name}"), Fault::Empty(name.into()));
+    }
+    let has_empty = jwt.roles.iter().any(|rule| rule.claim.is_empty() || rule.role.is_empty());
+    findings.add_if(has_empty, &*key, || Fault::Empty("roles".into()));
+}
+
+/// An address to be asked: nobody shall read or change on the way what it is told.
+fn check_url(url: &str, plain_http: bool, key: &str, findings: &mut Findings) {
+    let shown = || url.split('?').next().unwrap_or_default().to_owned();
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return findings.add(key, WayFault::BadUrl(shown()));
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let is_written = url.bytes().all(|b| b.is_ascii_graphic()) && !url.contains(['#', '\\', '"']);
+    let is_plain_host = !authority.is_empty() && !authority.contains('@');
+    if !is_written || !is_plain_host || !matches!(scheme, "http" | "https") {
+        return findings.add(key, WayFault::BadUrl(shown()));
+    }
+    let is_private = scheme == "https" || plain_http || is_loopback(authority);
+    findings.add_if(!is_private, key, || WayFault::PlainHttp(shown()));
+}
+
+/// Whether a host, perhaps with a port, is this machine.
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let address = host.parse::<core::net::IpAddr>();
+    address.map_or_else(|_| host == "localhost", |address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_this_machine_are_loopback() {
+        for good in ["127.0.0.1", "127.0.0.1:80", "[::1]:80", "[::1]", "localhost:8000"] {
+            assert!(is_loopback(good), "{good}");
+        }
+        for bad in ["10.0.0.1", "127.0.0.1.example.org", "localhost.example.org:80", "[::2]", ""] {
+            assert!(!is_loopback(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Authenticators that take tokens or ask an endpoint: what the file may say of them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use stentor::config::{Config, ConfigError, Loader};
+
+/// A set with one secret of 32 bytes.
+const SECRET_KEYS: &str =
+    r#"{"keys":[{"kty":"oct","k":"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE"}]}"#;
+
+/// Loads a file whose realm has this authenticator, from a folder with these keys.
+fn load_with(way: &str, keys: &str, mode: u32) -> Result<Config, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path: &Path = &folder.path().join(name);
+        fs::write(path, text).expect("it is written");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("they are set");
+    };
+    write("keys.json", keys);
+    let text = format!("[[realm]]\nname = \"a\"\n[[realm.authenticator]]\n{way}\n");
+    write("stentor.toml", &text);
+    let loader = Loader::from_file(&folder.path().join("stentor.toml")).expect("it is read");
+    match loader.finish() {
+        Ok(config) => Ok(config),
+        Err(ConfigError::Invalid(report)) => Err(report.to_string()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn load(way: &str) -> Result<Config, String> {
+    load_with(way, SECRET_KEYS, 0o600)
+}
+
+fn tokens(role: &str, lines: &str) -> String {
+    format!("method = \"ticket\"\n{role}\n[realm.authenticator.jwt]\n{lines}")
+}
+
+#[test]
+fn the_keys_of_tokens_are_read() {
+    let way = tokens("role = \"user\"", "keys = \"keys.json\"\nissuer = \"https://a.example\"");
+    let config = load(&way).expect("right");
+    let jwt = config.realms[0].authenticators[0].jwt.as_ref().expect("tokens");
+    assert_eq!(jwt.loaded.as_ref().map(|keys| keys.len()), Some(1));
+    let summary = config.summary().to_string();
+    assert!(summary.contains("ticket for JSON Web Tokens of https://a.example"), "{summary}");
+    let warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
+    assert!(warnings.iter().any(|one| one.contains("without an `issuer` or an `audience`")));
+    let url = tokens("role = \"user\"", "keys_url = \"https://a.example/keys\"");
+    assert!(load(&url).is_ok(), "it is fetched later");
+    let table =
+        "keys = \"keys.json\"\nrole_claim = \"roles\"\nroles = [{claim = \"a\", role = \"b\"}]";
+    assert!(load(&tokens("", table)).is_ok());
+}
+
+/// Whatever is wrong, no secret is shown.
+#[test]
+fn what_is_wrong_with_tokens_is_said() {
+    let role = "role = \"user\"";
+    for (role, lines, words) in [
+        (role, "", "where the keys of the tokens are"),
+        (role, "keys = \"nothing.json\"", "cannot read the keys"),
+        (role, "keys = \"keys.json\"\nkeys_url = \"https://a/\"", "exclude each other"),
+        (role, "secret = \"correct-horse\"", "must be the name of an environment variable"),
+        (role, "secret = \"${NO_SUCH_VARIABLE}\"", "`NO_SUCH_VARIABLE` is not set"),
+        (role, "keys_url = \"http://a.example/keys\"", "plain HTTP to another machine"),
+        (role, "keys_url = \"ftp://a.example/keys\"", "is no URL that can be asked"),
+        (role, "keys_url = \"https://joe:pen@a.example/\"", "is no URL that can be asked"),
+        ("", "keys = \"keys.json\"", "the role of those who bear a token"),
+        (role, "keys = \"keys.json\"\nroles = [{claim = \"a\", role = \"b\"}]", "no `role_claim`"),
+        (role, "keys = \"keys.json\"\nleeway_ms = 600001", "must be from 0 to 600000"),
+        (role, "keys = \"keys.json\"\nkid = \"a\"", "unknown field `kid`"),
+        (role, "keys = \"keys.json\"\nauthid_claim = \"\"", "`authid_claim` is empty"),
+    ] {
+        let report = load(&tokens(role, lines)).expect_err(lines);
+        assert!(report.contains(words), "{words} in:\n{report}");
+    }
+    let wrong = "method = \"wampcra\"\nrole = \"a\"\njwt = {keys = \"keys.json\"}";
+    let report = load(wrong).expect_err("it is no ticket");
+    assert!(report.contains("only `ticket` takes tokens"), "{report}");
+    let report = load("method = \"jwt\"").expect_err("it is no method");
+    assert!(report.contains("to clients JSON Web Tokens are tickets"), "{report}");
+    let keys = tokens(role, "keys = \"keys.json\"");
+    for (text, words) in [
+        ("{}", "is no JSON Web Key Set"),
+        (r#"{"keys":[]}"#, "holds no key that can be used"),
+        ("-----BEGIN PUBLIC KEY-----", "begins neither like JSON"),
+    ] {
+        let report = load_with(&keys, text, 0o600).expect_err(text);
+        assert!(report.contains(words), "{words} in:\n{report}");
+    }
+}
+
+#[test]
+fn a_set_with_a_secret_must_not_be_readable_by_everybody() {
+    let way = tokens("role = \"user\"", "keys = \"keys.json\"");
+    let report = load_with(&way, SECRET_KEYS, 0o644).expect_err("it is readable");
+    for word in ["everybody on this machine can read", "chmod o-r", "readable_by_others"] {
+        assert!(report.contains(word), "{report}");
+    }
+    let allowed = way.clone() + "\nreadable_by_others = true";
+    assert!(load_with(&allowed, SECRET_KEYS, 0o644).is_ok());
+    let public = r#"{"keys":[{"kty":"OKP","crv":"Ed25519",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    assert!(load_with(&way, public, 0o644).is_ok(), "there is no secret in it");
+}
+
+#[test]
+fn an_endpoint_is_a_url_that_nobody_can_listen_to() {
+    for url in
+        ["https://a.example/x?y=1", "http://127.0.0.1:8000", "http://localhost/", "http://[::1]:1/"]
+    {
+        let config = load(&format!("method = \"wampcra\"\nurl = \"{url}\"")).expect(url);
+        assert!(config.summary().to_string().contains("wampcra as http"));
+    }
+    let plain = "method = \"ticket\"\nurl = \"http://a.example/\"";
+    assert!(load(plain).expect_err("plain").contains("plain HTTP to another machine"));
+    assert!(load(&format!("{plain}\nplain_http = true")).is_ok());
+    for (lines, words) in [
+        ("url = \"\"", "is no URL that can be asked"),
+        ("url = \"https://\"", "is no URL that can be asked"),
+        ("url = \"https://a.example/ x\"", "is no URL that can be asked"),
+        ("url = \"https://a.example\"\nusers = \"users.toml\"", "cannot read the users file"),
+        (
+            "url = \"https://a.example\"\njwt = {keys = \"keys.json\"}\nrole = \"a\"",
+            "exclude each other",
+        ),
+        ("url = \"https://a.example\"\ntimeout_ms = 5", "must be from 10 to 600000"),
+        ("url = \"https://a.example\"\nconcurrency = 65", "must be from 1 to 64"),
+        ("url = \"https://a.example\"\nauthorization = \"Bearer x\"", "environment variable"),
+        ("procedure = \"com.example.authenticate\"", "procedures cannot be asked yet"),
+        ("users = \"keys.json\"\ntimeout_ms = 1", "is no TOML"),
+    ] {
+        let report = load(&format!("method = \"ticket\"\n{lines}")).expect_err(lines);
+        assert!(report.contains(words), "{words} in:\n{report}");
+        assert!(!report.contains("Bearer x") || report.contains("authorization = "), "{report}");
+    }
+    let way = "method = \"ticket\"\nurl = \"https://a.example\"\n";
+    let twice = format!("{way}[[realm.authenticator]]\n{way}");
+    let report = load(&twice).expect_err("the second is never asked");
+    assert!(report.contains("an earlier authenticator asks about everybody"), "{report}");
+    let other = format!("{way}[[realm.authenticator]]\nmethod = \"wampcra\"\nurl = \"https://a\"");
+    assert!(load(&other).is_ok());
+}
