@@ -11,6 +11,8 @@ mod scenarios {
     mod races;
     mod words;
 
+    mod asking;
+    mod asking_order;
     mod attacks;
     mod authentication;
     mod authorization;

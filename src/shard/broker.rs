@@ -4,10 +4,11 @@ use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use super::asking::Undecided;
 use super::authorize::{Asked, Refused};
 use super::connection::Connection;
 use super::delivery::Outgoing;
-use super::inbound::Violation;
+use super::inbound::{Stop, Violation};
 use super::mail::passthru_details;
 use super::receivers::Receivers;
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
@@ -15,10 +16,9 @@ use super::{Event, EventHead, Mail, Shard};
 use crate::authorization::{Action, Terms};
 use crate::router::{
     Audience, Fanout, Fanouts, HISTORY, HeldCount, Horizon, MAX_WILDCARD_COMPONENTS, MetaTopic,
-    Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardId,
-    ShardSet,
+    Numbering, PublisherDisclosure, Realm, RealmSettings, RetainedEvent, SessionRef, ShardSet,
 };
-use crate::session::{Membership, Session};
+use crate::session::{Deciding, Membership, Session};
 use crate::wamp::{
     Dict, Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, PublishOptions,
     RequestId, Role, RouterMessage, Subscribe, SubscriptionId, WampError, code, is_reserved,
@@ -33,7 +33,7 @@ impl Shard {
         &mut self,
         slot: u32,
         subscribe: &Subscribe<'_>,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         let session =
             self.accept_request(slot, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
         let realm = Arc::clone(&session.realm);
@@ -46,7 +46,13 @@ impl Shard {
         }
         let asked = Asked(Action::Subscribe, &subscribe.topic);
         if let Err(denied) = self.authorize(slot, asked, policy) {
-            self.deny(slot, Some((code::SUBSCRIBE, subscribe.request)), asked, denied);
+            let wait = |rule| {
+                let options = subscribe.options.to_dict();
+                Undecided::new(subscribe.request, rule, asked, policy, options)
+            };
+            let refused = Refused::Denied(denied).decided(wait)?;
+            let answer = Some((code::SUBSCRIBE, subscribe.request));
+            self.refuse_request(slot, answer, asked, refused);
             return Ok(());
         }
         let limits = &self.settings().limits;
@@ -180,26 +186,30 @@ impl Shard {
         &mut self,
         slot: u32,
         mut publish: Publish<'_>,
-    ) -> Result<(), Violation> {
-        let (limit, shard) = (self.settings().limits.uri_bytes, self.id);
+    ) -> Result<(), Stop> {
+        let limit = self.settings().limits.uri_bytes;
+        let mut deciding = self.deciding();
         let has_room = self.may_hold(publish.payload.weight());
         let session = self.accept_request(slot, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
-        let mut effort = 0;
-        let checked = check_publish(session, &publish, (limit, shard), &mut effort);
+        let checked = check_publish(session, &publish, limit, &mut deciding);
         match checked.and_then(|terms| if has_room { Ok(terms) } else { Err(TOO_MUCH_HELD.into()) })
         {
             Ok(terms) => {
                 let author = Author::new(session, &mut publish.options, terms);
-                self.work.charge(effort);
+                self.work.charge(deciding.effort);
                 self.publish(slot, author, &publish, None);
             }
             Err(refused) => {
-                self.work.charge(effort);
+                self.work.charge(deciding.effort);
+                let (request, asked) = (publish.request, Asked(Action::Publish, &publish.topic));
+                let options = || publish.options.to_dict();
+                let wait =
+                    |rule| Undecided::new(request, rule, asked, MatchPolicy::Exact, options());
+                let refused = refused.decided(wait)?;
                 self.counters.publications_refused.increment();
                 let acknowledges = publish.options.acknowledge;
-                let answer = acknowledges.then_some((code::PUBLISH, publish.request));
-                let asked = Asked(Action::Publish, &publish.topic);
+                let answer = acknowledges.then_some((code::PUBLISH, request));
                 self.refuse_request(slot, answer, asked, refused);
             }
         }
@@ -380,22 +390,22 @@ impl Author {
     }
 }
 
-/// Every check of a PUBLISH that is answered with an ERROR. `effort` is what deciding has cost.
+/// Every check of a PUBLISH that is answered with an ERROR.
 #[inline]
 fn check_publish(
     session: &mut Session,
     publish: &Publish<'_>,
-    (uri_bytes, shard): (usize, ShardId),
-    effort: &mut usize,
+    uri_bytes: usize,
+    deciding: &mut Deciding,
 ) -> Result<Terms, Refused> {
     let (topic, exact) = (&*publish.topic, MatchPolicy::Exact);
     let permissions = &mut session.permissions;
-    let terms = match permissions.recall(shard, Action::Publish, topic, exact) {
+    let terms = match permissions.recall(deciding.shard, Action::Publish, topic, exact) {
         // Only what is valid is remembered.
         Some(decided) => decided?,
         None => {
             check_topic(&session.realm, topic, uri_bytes)?;
-            permissions.decide(shard, Action::Publish, topic, exact, effort)?
+            permissions.decide(deciding, Action::Publish, topic, exact)?
         }
     };
     check_disclosure(&session.realm.settings, &publish.options, terms)?;

@@ -1,6 +1,7 @@
 //! From what a transport found to the handler of a message: who may say what when.
 
 use super::Shard;
+use super::asking::Undecided;
 use super::connection::{Connection, Phase};
 use super::lifecycle::EndReason;
 use super::work::MESSAGE_UNITS;
@@ -43,6 +44,21 @@ pub(super) enum Violation {
     CallPending(RequestId),
     #[error("{message} refers to INVOCATION {request}, which this session never received")]
     NeverInvoked { message: &'static str, request: RequestId },
+}
+
+/// Why a message is not handled to its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It ends the session of its sender.
+    Violation(Violation),
+    /// It has had no effect: an authorizer is to be asked first.
+    Undecided(Box<Undecided>),
+}
+
+impl From<Violation> for Stop {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
 }
 
 impl Shard {
@@ -123,6 +139,11 @@ impl Shard {
     /// Handles a message, which is also `text` if it is known to be UTF-8: only JSON comes so.
     fn handle_bytes(&mut self, slot: u32, bytes: &[u8], text: Option<&str>, now: Millis) {
         self.counters.messages_received.increment();
+        self.hear(slot, bytes, text, now);
+    }
+
+    /// The same, also of a message that is handled once more.
+    pub(super) fn hear(&mut self, slot: u32, bytes: &[u8], text: Option<&str>, now: Millis) {
         self.work.charge(MESSAGE_UNITS);
         self.work.charge_bytes(2 * bytes.len());
         let limits = DecodeLimits { nesting: self.settings().limits.nesting };
@@ -134,10 +155,14 @@ impl Shard {
         let handled = match decoded {
             Ok(message) => self.handle_message(slot, message, now),
             Err(_) if matches!(connection.phase, Phase::ShuttingDown(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Violation::from(error).into()),
         };
-        if let Err(violation) = handled {
-            self.abort_for_violation(slot, &violation.to_string(), CloseCode::Policy, now);
+        match handled {
+            Ok(()) => {}
+            Err(Stop::Violation(violation)) => {
+                self.abort_for_violation(slot, &violation.to_string(), CloseCode::Policy, now);
+            }
+            Err(Stop::Undecided(undecided)) => self.ask_authorizer(slot, bytes, *undecided, now),
         }
     }
 
@@ -146,10 +171,10 @@ impl Shard {
         slot: u32,
         message: ClientMessage<'_>,
         now: Millis,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         match &self.connections[slot as usize].phase {
-            Phase::Open => self.handle_opening(slot, message, now),
-            Phase::Challenged(_) => self.handle_answer(slot, message, now),
+            Phase::Open => Ok(self.handle_opening(slot, message, now)?),
+            Phase::Challenged(_) => Ok(self.handle_answer(slot, message, now)?),
             Phase::Joined(_) => self.handle_joined(slot, message, now),
             Phase::ShuttingDown(_) => {
                 if matches!(message, ClientMessage::Goodbye { .. } | ClientMessage::Abort { .. }) {
@@ -209,12 +234,12 @@ impl Shard {
         slot: u32,
         message: ClientMessage<'_>,
         now: Millis,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         match message {
             ClientMessage::Publish(publish) => self.handle_publish(slot, publish),
             ClientMessage::Subscribe(subscribe) => self.handle_subscribe(slot, &subscribe),
             ClientMessage::Unsubscribe { request, subscription } => {
-                self.handle_unsubscribe(slot, request, subscription)
+                Ok(self.handle_unsubscribe(slot, request, subscription)?)
             }
             ClientMessage::Call(call) => self.handle_call(slot, call, now),
             ClientMessage::Cancel(cancel) => {
@@ -223,10 +248,10 @@ impl Shard {
             }
             ClientMessage::Register(register) => self.handle_register(slot, &register),
             ClientMessage::Unregister { request, registration } => {
-                self.handle_unregister(slot, request, registration)
+                Ok(self.handle_unregister(slot, request, registration)?)
             }
-            ClientMessage::Yield(answer) => self.handle_yield(slot, answer, now),
-            ClientMessage::Error(error) => self.handle_invocation_error(slot, error, now),
+            ClientMessage::Yield(answer) => Ok(self.handle_yield(slot, answer, now)?),
+            ClientMessage::Error(error) => Ok(self.handle_invocation_error(slot, error, now)?),
             ClientMessage::Goodbye { .. } => {
                 self.handle_goodbye(slot, now);
                 Ok(())
@@ -237,7 +262,7 @@ impl Shard {
                 Ok(())
             }
             ClientMessage::Hello(_) | ClientMessage::Authenticate(_) => {
-                Err(Violation::AfterWelcome(message.name()))
+                Err(Violation::AfterWelcome(message.name()).into())
             }
         }
     }

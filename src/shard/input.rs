@@ -6,12 +6,14 @@
 
 use std::fmt;
 
+use super::asking::Asking;
 use super::connection::{Connection, Phase};
 use super::unheard::MOST_ANNOUNCED;
 use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::router::Counters;
 use crate::transport::Inbound;
+use crate::wamp::RequestId;
 
 /// What came from a peer and is not dealt with, and whether more may be dealt with now.
 #[derive(Default)]
@@ -34,6 +36,8 @@ pub(super) struct Input {
     unheard: u32,
     /// The peer's own messages have made more output than it takes; see [`Input::relieve`].
     is_throttled: bool,
+    /// A message that has come before all bytes, and that somebody decides about; see `asking`.
+    asking: Option<Box<Asking>>,
     /// Whether the peer waits to join, or may; see `joining`.
     entrance: Entrance,
     /// Bytes of output that the peer's own messages have made, and that may still wait.
@@ -98,12 +102,42 @@ impl Input {
     }
 
     /// Bytes of memory that it takes.
-    pub(super) const fn held_bytes(&self) -> usize {
-        self.bytes.capacity() + self.layer_bytes
+    pub(super) fn held_bytes(&self) -> usize {
+        let asking = self.asking.as_ref().map_or(0, |asking| asking.heap_bytes());
+        self.bytes.capacity() + self.layer_bytes + asking
+    }
+
+    /// Whether there is something to deal with, when nothing else hinders it.
+    fn has_more(&self) -> bool {
+        !self.bytes.is_empty() || self.asking.as_ref().is_some_and(|asking| asking.is_answered())
+    }
+
+    /// A message waits for an answer, and all bytes behind it.
+    pub(super) fn ask(&mut self, asking: Asking) {
+        debug_assert!(self.asking.is_none(), "one message is dealt with at a time");
+        self.asking = Some(Box::new(asking));
+    }
+
+    pub(super) fn asking_mut(&mut self) -> Option<&mut Asking> {
+        self.asking.as_deref_mut()
+    }
+
+    /// The question whose answer the peer waits for.
+    pub(super) fn awaited(&self) -> Option<RequestId> {
+        self.asking.as_ref()?.question()
+    }
+
+    pub(super) fn take_asking(&mut self) -> Option<Box<Asking>> {
+        self.asking.take()
+    }
+
+    /// The message that waits no more.
+    pub(super) fn take_answered(&mut self) -> Option<Box<Asking>> {
+        self.asking.take_if(|asking| asking.is_answered())
     }
 
     /// The layer below the transport holds so many bytes of memory.
-    pub(super) const fn set_layer_bytes(&mut self, bytes: usize, now: Millis) {
+    pub(super) fn set_layer_bytes(&mut self, bytes: usize, now: Millis) {
         if self.held_bytes() == 0 && bytes > 0 {
             self.since = now;
         }
@@ -118,7 +152,7 @@ impl Input {
         let goes_on = self.is_throttled && self.own_output <= hard_bytes / 4;
         if goes_on {
             self.is_throttled = false;
-            self.is_ready = !self.bytes.is_empty();
+            self.is_ready = self.has_more();
         }
         goes_on
     }
@@ -200,6 +234,7 @@ impl Shard {
     pub fn work(&mut self, slot: u32, now: Millis) {
         if self.connections.contains(slot as usize) {
             let before = self.waiting_bytes(slot);
+            self.hear_again(slot, now);
             let held = self.take_input(slot);
             self.consume_held(slot, held, now);
             self.end_visit(slot, before, now);
@@ -251,7 +286,7 @@ impl Shard {
         input.tickets -= 1;
         if input.tickets == 0 {
             input.is_delayed = true;
-            input.is_ready = !input.bytes.is_empty();
+            input.is_ready = input.has_more();
             self.woken.push(slot);
         }
     }
@@ -278,7 +313,7 @@ impl Shard {
         if input.unheard > 0 {
             return false;
         }
-        input.is_ready = !input.bytes.is_empty();
+        input.is_ready = input.has_more();
         self.woken.push(slot);
         true
     }
@@ -370,6 +405,7 @@ impl Shard {
             {
                 break;
             }
+            debug_assert!(connection.input.asking.is_none(), "nothing overtakes a message");
             connection.input.is_ready = false;
             let rest = &mut input[used..];
             let (stage, rules) = (connection.stage(), &connection.rules);

@@ -3,11 +3,13 @@
 //! Pure: bytes, mail and the time come in as arguments; bytes, mail and the wish to close a
 //! socket are taken out by the event loop. One thread owns it.
 
+mod asking;
 mod authorize;
 mod broker;
 mod connection;
 mod dealer;
 mod delivery;
+mod describe;
 mod flush;
 mod hello;
 mod history;
@@ -23,6 +25,7 @@ mod mail;
 mod mailbox;
 mod meta;
 mod outbound;
+mod questions;
 mod receivers;
 mod retention;
 mod timeouts;
@@ -58,6 +61,7 @@ use log_budget::LogBudget;
 use mailbox::Mailbox;
 use meta::{EventOrders, Roster, Survey};
 use outbound::{Outbound, SendError};
+use questions::Questions;
 use receivers::Receivers;
 use timers::{Owner, Timers};
 use unheard::Unheard;
@@ -118,6 +122,8 @@ pub struct Shard {
     announced: usize,
     /// Questions to other shards that wait for answers.
     roster: Roster,
+    /// What the router has called itself.
+    questions: Questions,
     /// `WELCOME.Details.roles` by realm and serializer, encoded.
     welcome_roles: Map<(usize, Codec), Bytes>,
     timers: Timers,
@@ -131,6 +137,8 @@ pub struct Shard {
     log_budget: LogBudget,
     denial_budget: LogBudget,
     wall_clock: Timestamp,
+    /// When the turn began.
+    turn_began: Millis,
     shutting_down: bool,
 }
 
@@ -175,6 +183,7 @@ impl Shard {
             joining: Joining::default(),
             announced: 0,
             roster: Roster::default(),
+            questions: Questions::new(router.seed().map()),
             welcome_roles: router.seed().map(),
             timers: Timers::default(),
             closed: Vec::new(),
@@ -184,6 +193,7 @@ impl Shard {
             log_budget: LogBudget::of("more peers were refused than are logged"),
             denial_budget: LogBudget::of("more requests were denied than are logged"),
             wall_clock: Timestamp::default(),
+            turn_began: Millis::default(),
             shutting_down: false,
             counters,
             router,
@@ -196,8 +206,8 @@ impl Shard {
 
     /// Begins a turn; `wall_clock` is what clients and records call the present in it. Intervals
     /// are measured by `Millis` alone.
-    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp) {
-        self.wall_clock = wall_clock;
+    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp, now: Millis) {
+        (self.wall_clock, self.turn_began) = (wall_clock, now);
         self.look_at_held();
         self.work.begin_turn();
         self.outbound.begin_turn();
@@ -390,12 +400,14 @@ impl Shard {
         let calls = sessions.flat_map(|session| session.calls.values());
         let leaving = self.connections.iter().filter_map(|(_, c)| c.leaving.as_ref());
         let timed = calls.filter(|call| call.deadline().is_some()).count()
-            + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>();
+            + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>()
+            + self.questions.len();
         assert_eq!(timed, self.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
         self.check_held();
         self.check_inquiries();
         self.check_surveys();
+        self.check_questions();
     }
 
     /// Whether nothing is asked, and every meta event of the realms at home here is published: what

@@ -32,7 +32,7 @@ impl Shard {
             && let Some((at, due)) = self.timers.due_call(now)
         {
             self.work.charge(LOOKUP_UNITS);
-            self.time_out_call(at, due);
+            self.time_out_call(at, due, now);
         }
         self.settle(now);
         self.work.end_step();

@@ -5,6 +5,7 @@
 
 mod error;
 mod id;
+mod marshal;
 mod message;
 mod options;
 mod payload;

@@ -146,8 +146,10 @@ impl Shard {
         payload: Payload<'_>,
         now: Millis,
     ) {
+        let Some(session) = self.find_mut(answer.caller) else {
+            return self.handle_answer_to_router(answer, payload, now);
+        };
         let Return { caller, call, serial, outcome } = answer;
-        let Some(session) = self.find_mut(caller) else { return };
         let Entry::Occupied(entry) = session.calls.entry(call) else { return };
         let pending = entry.get();
         if pending.serial != serial {

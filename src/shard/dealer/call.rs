@@ -2,9 +2,10 @@
 
 use rand::RngExt;
 
+use super::super::asking::Undecided;
 use super::super::authorize::{Asked, Refused};
 use super::super::broker::{Refusal, check_uri};
-use super::super::inbound::Violation;
+use super::super::inbound::{Stop, Violation};
 use super::super::mail::NO_PAYLOAD;
 use super::super::timers::CallTimer;
 use super::super::work::PATTERN_UNITS;
@@ -29,24 +30,24 @@ impl Shard {
         slot: u32,
         call: Call<'_>,
         now: Millis,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         if self.joined(slot).ended_uploads.is_some()
             && let Some(handled) = self.continue_call(slot, &call, now)
         {
-            return handled;
+            return Ok(handled?);
         }
         let strict_roles = self.settings().strict_roles;
         let session = self.accept_request(slot, call.request, Role::Caller, "CALL")?;
         if session.calls.contains_key(&call.request) {
-            return Err(Violation::CallPending(call.request));
+            return Err(Violation::CallPending(call.request).into());
         }
         check_caller(&session.roles, &call.options, strict_roles)?;
         if is_reserved(&call.procedure) {
+            self.handle_meta_call(slot, &call)?;
             if call.options.progress {
                 // The first chunk is answered; what follows is late.
                 self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
             }
-            self.handle_meta_call(slot, &call);
             return Ok(());
         }
         let routed = self.route_call(slot, &call).and_then(|(picked, terms)| {
@@ -57,11 +58,14 @@ impl Shard {
         match routed {
             Ok((picked, terms)) => self.start_call(slot, call, picked, terms, now),
             Err(refused) => {
+                let asked = Asked(Action::Call, &call.procedure);
+                let (exact, options) = (MatchPolicy::Exact, || call.options.to_dict());
+                let wait = |rule| Undecided::new(call.request, rule, asked, exact, options());
+                let refused = refused.decided(wait)?;
                 self.counters.calls_refused.increment();
                 if call.options.progress {
                     self.joined(slot).ended_uploads.get_or_insert_default().insert(call.request);
                 }
-                let asked = Asked(Action::Call, &call.procedure);
                 self.refuse_request(slot, Some((code::CALL, call.request)), asked, refused);
             }
         }
@@ -70,6 +74,7 @@ impl Shard {
 
     /// Every check that can refuse a call: URI, permission, limits, then registration (BP-CALL-01).
     fn route_call(&mut self, slot: u32, call: &Call<'_>) -> Result<(Picked, Terms), Refused> {
+        let mut deciding = self.deciding();
         let limits = &self.router.settings.limits;
         let session = self.connections[slot as usize].session_mut().expect("it has called");
         // Borrowed: every shard would write to the count of the realm's references.
@@ -81,10 +86,8 @@ impl Shard {
             Some(decided) => decided?,
             None => {
                 check_uri(realm, procedure, limits.uri_bytes)?;
-                let mut effort = 0;
-                let decided =
-                    permissions.decide(self.id, Action::Call, procedure, exact, &mut effort);
-                self.work.charge(effort);
+                let decided = permissions.decide(&mut deciding, Action::Call, procedure, exact);
+                self.work.charge(deciding.effort);
                 decided?
             }
         };
@@ -176,14 +179,17 @@ impl Shard {
     }
 
     /// Brings an invocation to the callee's shard, if [`Self::may_carry`] has no objection.
-    pub(super) fn bring(&mut self, invoke: Invoke, payload: Payload<'_>, now: Millis) {
+    pub(in crate::shard) fn bring(&mut self, invoke: Invoke, payload: Payload<'_>, now: Millis) {
         let (shard, slot) = (invoke.callee.shard, invoke.caller.slot);
         if shard == self.id {
             self.handle_invoke(invoke, payload, now);
         } else {
             let carried = Carried::invoke(invoke, payload.to_buf(), self.router.held(self.id));
             self.post(shard, Mail::Invoke(Box::new(carried)));
-            self.connections[slot as usize].feeds.insert(shard);
+            // The router's own calls have no connection.
+            if let Some(connection) = self.connections.get_mut(slot as usize) {
+                connection.feeds.insert(shard);
+            }
         }
     }
 
@@ -230,7 +236,12 @@ impl Shard {
             }
             Err((error, message)) => {
                 let outcome = Outcome::Refused { error, message };
-                self.return_to(Return { caller, call, serial, outcome }, NO_PAYLOAD, now);
+                let answer = Return { caller, call, serial, outcome };
+                if caller.is_router() {
+                    self.bounce(answer);
+                } else {
+                    self.return_to(answer, NO_PAYLOAD, now);
+                }
             }
         }
     }

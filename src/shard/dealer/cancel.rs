@@ -33,8 +33,12 @@ impl Shard {
     }
 
     /// The dealer's timer for a call ran out (AP-TMO-02).
-    pub(in crate::shard) fn time_out_call(&mut self, at: Millis, due: CallTimer) {
+    pub(in crate::shard) fn time_out_call(&mut self, at: Millis, due: CallTimer, now: Millis) {
         let caller = SessionRef { session: due.session, slot: due.slot, shard: self.id };
+        if caller.is_router() {
+            self.time_out_question(due.call, now);
+            return;
+        }
         let connection = self.connections.get_mut(due.slot as usize);
         if let Some(leaving) = connection.and_then(|connection| connection.leaving.as_mut())
             && leaving.session.id == due.session
@@ -100,7 +104,7 @@ impl Shard {
         }
     }
 
-    fn cancel_invocation(
+    pub(in crate::shard) fn cancel_invocation(
         &mut self,
         caller: SessionRef,
         callee: SessionRef,

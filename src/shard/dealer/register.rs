@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::super::Shard;
+use super::super::asking::Undecided;
 use super::super::authorize::{Asked, Refused};
 use super::super::broker::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
-use super::super::inbound::Violation;
+use super::super::inbound::{Stop, Violation};
 use crate::authorization::Action;
 use crate::router::{
     Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Traits,
@@ -20,7 +21,7 @@ impl Shard {
         &mut self,
         slot: u32,
         register: &Register<'_>,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         let session = self.accept_request(slot, register.request, Role::Callee, "REGISTER")?;
         let id = session.id;
         let features = session.roles.get(Role::Callee).unwrap_or_default();
@@ -28,6 +29,11 @@ impl Shard {
         let held = session.registrations.len();
         if let Err(refused) = self.check_register(slot, &realm, held, register) {
             let asked = Asked(Action::Register, &register.procedure);
+            let wait = |rule| {
+                let (policy, options) = (register.options.match_policy, register.options.to_dict());
+                Undecided::new(register.request, rule, asked, policy, options)
+            };
+            let refused = refused.decided(wait)?;
             self.refuse_request(slot, Some((code::REGISTER, register.request)), asked, refused);
             return Ok(());
         }
