@@ -16,7 +16,7 @@ use crate::authorization::{Action, AuthorizerAnswer, RuleId, Ruling};
 use crate::clock::Millis;
 use crate::router::SessionRef;
 use crate::session::{Denied, Permissions};
-use crate::wamp::{Dict, MatchPolicy, RequestId, Value, heap_block};
+use crate::wamp::{Dict, MatchPolicy, RequestId, Value};
 
 /// A request that an authorizer is to decide about.
 #[derive(Debug)]
@@ -71,11 +71,6 @@ impl Asking {
     pub(super) const fn is_answered(&self) -> bool {
         self.question.is_none()
     }
-
-    /// Bytes of memory that it takes.
-    pub(super) fn heap_bytes(&self) -> usize {
-        size_of::<Self>() + self.message.capacity() + heap_block(self.about.uri.len())
-    }
 }
 
 impl Refused {
@@ -121,7 +116,9 @@ impl Shard {
         self.work.charge_bytes(message.len());
         self.park(slot);
         let patience_ms = self.settings().timeouts.authorizer_ms;
-        let question = Some(self.ask_procedure(asker, place, args, patience_ms, now));
+        let weight = message.len();
+        let question = self.ask_procedure(asker, place, args, weight, patience_ms, now);
+        let question = Some(question);
         let asking = Asking { question, about, message: message.to_vec() };
         self.connections[slot as usize].input.ask(asking);
     }
@@ -196,7 +193,6 @@ impl Shard {
     /// Nobody waits for a decision any more: the session ends.
     pub(super) fn stop_asking(&mut self, slot: u32, now: Millis) {
         let Some(asking) = self.connections[slot as usize].input.take_asking() else { return };
-        self.count_input(slot);
         if let Some(question) = asking.question {
             self.withdraw(question, now);
         }

@@ -36,7 +36,8 @@ pub(super) struct Input {
     unheard: u32,
     /// The peer's own messages have made more output than it takes; see [`Input::relieve`].
     is_throttled: bool,
-    /// A message that has come before all bytes, and that somebody decides about; see `asking`.
+    /// A message that has come before all bytes, and that somebody decides about; see `asking`. It
+    /// counts as held, and not as input: no other has to go for it.
     asking: Option<Box<Asking>>,
     /// Whether the peer waits to join, or may; see `joining`.
     entrance: Entrance,
@@ -102,9 +103,8 @@ impl Input {
     }
 
     /// Bytes of memory that it takes.
-    pub(super) fn held_bytes(&self) -> usize {
-        let asking = self.asking.as_ref().map_or(0, |asking| asking.heap_bytes());
-        self.bytes.capacity() + self.layer_bytes + asking
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.layer_bytes
     }
 
     /// Whether there is something to deal with, when nothing else hinders it.
@@ -137,7 +137,7 @@ impl Input {
     }
 
     /// The layer below the transport holds so many bytes of memory.
-    pub(super) fn set_layer_bytes(&mut self, bytes: usize, now: Millis) {
+    pub(super) const fn set_layer_bytes(&mut self, bytes: usize, now: Millis) {
         if self.held_bytes() == 0 && bytes > 0 {
             self.since = now;
         }

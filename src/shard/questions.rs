@@ -45,6 +45,8 @@ pub(super) struct Question {
     pub(super) realm: Arc<Realm>,
     pub(super) procedure: Arc<str>,
     deadline: Millis,
+    /// The message that waits for the answer.
+    _held: Held,
     state: State,
 }
 
@@ -102,11 +104,13 @@ impl Questions {
 impl Shard {
     /// Asks a procedure of a realm, in the router's name: its callee needs no permission to be
     /// asked. The answer comes later, never from within this call; [`Self::withdraw`] gives it up.
+    /// `message` is what waits for the answer, in bytes; without room for it the question fails.
     pub(super) fn ask_procedure(
         &mut self,
         asker: SessionRef,
         (realm, procedure): (Arc<Realm>, Arc<str>),
         args: Vec<Value>,
+        message: usize,
         patience_ms: u64,
         now: Millis,
     ) -> RequestId {
@@ -118,7 +122,7 @@ impl Shard {
         self.timers.arm_call(deadline, self.question_timer(id));
         self.counters.questions_asked.increment();
         let weight = Payload::Values { args: &args, kwargs: &Dict::new() }.weight();
-        let has_room = self.may_hold(weight);
+        let has_room = self.may_hold(weight + message);
         let line = self.questions.line(&realm, &procedure);
         let state = if has_room {
             line.waiting.insert(id);
@@ -131,7 +135,8 @@ impl Shard {
             State::Fails
         };
         let key = (realm.number(), Arc::clone(&procedure));
-        let question = Question { asker, realm, procedure, deadline, state };
+        let _held = self.router.held(self.id).hold(message);
+        let question = Question { asker, realm, procedure, deadline, _held, state };
         self.questions.pending.insert(id, question);
         self.ask_waiting(&key, now);
         id
@@ -282,11 +287,17 @@ impl Shard {
         });
     }
 
-    /// Sends the router's own call back to it, to be handled when the message at hand is.
+    /// Sends the router's own call back to it. There may be as many as clients wait, so here each
+    /// has its turn.
     pub(super) fn bounce(&mut self, answer: Return) {
         let (to, count) = (answer.caller.shard, self.router.held(self.id));
         let answer = Carried::answer(answer, NO_PAYLOAD.to_buf(), count);
-        self.post(to, Mail::Return(Box::new(answer)));
+        let mail = Mail::Return(Box::new(answer));
+        if to == self.id {
+            self.post_later(mail);
+        } else {
+            self.post(to, mail);
+        }
     }
 
     /// Takes a question out of all lists.

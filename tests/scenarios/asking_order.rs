@@ -1,6 +1,7 @@
 //! The order of what waits for an authorizer, and how much of it there can be.
 
 use serde_json::json;
+use stentor::limits::TurnLimits;
 use stentor::router::{RealmSettings, Settings};
 
 use super::asking::{check, rules};
@@ -187,7 +188,7 @@ fn so_many_questions_are_pending_at_one_procedure() {
     assert!(b.read_all(&mut network).is_empty());
 }
 
-/// What is parked counts as input, and is one message with its question, however much is behind it.
+/// What waits counts as held, and is one message with its question, however much is behind it.
 #[test]
 fn what_waits_for_an_authorizer_is_bounded_and_counted() {
     let realm = RealmSettings { access: rules(Vec::new()), ..RealmSettings::named("realm1") };
@@ -200,7 +201,9 @@ fn what_waits_for_an_authorizer_is_bounded_and_counted() {
     network.settle();
     let now = network.router.snapshot();
     assert_eq!((now.questions, now.questions_asked), (1, 1));
-    assert!((100_000..600_000).contains(&now.input_bytes), "{} bytes", now.input_bytes);
+    let held = network.router.held_bytes();
+    assert!((100_000..110_000).contains(&held), "{held} bytes");
+    assert!(now.input_bytes < 2_000_000, "{} bytes", now.input_bytes);
     for id in 1..=20 {
         assert_eq!(x.hear(&mut network).len(), 1, "one at a time");
         x.say(&mut network, &json!([70, id, {}, [true]]));
@@ -208,4 +211,52 @@ fn what_waits_for_an_authorizer_is_bounded_and_counted() {
     a.hear(&mut network);
     let now = network.router.snapshot();
     assert_eq!((now.publications, now.input_bytes, now.questions), (20, 0, 0));
+    assert_eq!(network.router.held_bytes(), 0);
+}
+
+/// Without room for what would wait it is denied at once, and small ones still find some.
+#[test]
+fn what_there_is_no_room_for_is_denied() {
+    let mut settings = Settings::default();
+    settings.limits.held_total_bytes = 800_000;
+    let realm = RealmSettings { access: rules(Vec::new()), ..RealmSettings::named("realm1") };
+    let mut network = Network::new(settings, vec![realm], 1);
+    let [mut x, mut a] = [0; 2].map(|shard| Peer::join(&mut network, shard, Serializer::Json));
+    x.say(&mut network, &json!([64, 1, {}, "com.auth"]));
+    x.hear(&mut network);
+    let large = "x".repeat(150_000);
+    a.say(&mut network, &json!([16, 1, {"acknowledge": true}, "com.asked.t", [large]]));
+    assert_eq!(a.hear(&mut network)[0][4], json!("wamp.error.authorization_failed"));
+    a.say(&mut network, &json!([16, 2, {"acknowledge": true}, "com.asked.t", ["small"]]));
+    network.settle();
+    assert_eq!(x.hear(&mut network).len(), 1);
+    x.say(&mut network, &json!([70, 1, {}, [true]]));
+    assert_eq!(a.hear(&mut network)[0][0], 17);
+}
+
+/// An authorizer that leaves lets many go on, none of them in a long turn.
+#[test]
+fn many_that_wait_go_on_step_by_step() {
+    let mut settings = Settings::default();
+    settings.limits.questions_per_procedure = 2;
+    settings.turn = TurnLimits { step_units: 400, turn_units: 800, ..settings.turn };
+    let realm = RealmSettings { access: rules(Vec::new()), ..RealmSettings::named("realm1") };
+    let mut network = Network::new(settings, vec![realm], 1);
+    let mut x = Peer::join(&mut network, 0, Serializer::Json);
+    x.say(&mut network, &json!([64, 1, {}, "com.auth"]));
+    x.hear(&mut network);
+    let mut waiting: Vec<_> =
+        (0..300).map(|_| Peer::join(&mut network, 0, Serializer::Json)).collect();
+    for peer in &waiting {
+        peer.say(&mut network, &json!([16, 1, {"acknowledge": true}, "com.asked.t"]));
+    }
+    network.settle();
+    let now = network.router.snapshot();
+    assert_eq!((now.questions, now.questions_waiting), (2, 298));
+    x.say(&mut network, &json!([6, {}, "wamp.close.close_realm"]));
+    for peer in &mut waiting {
+        assert_eq!(peer.hear(&mut network)[0][4], json!("wamp.error.authorization_failed"));
+    }
+    let longest = network.shard(0).longest_step();
+    assert!(longest < 1_200, "{longest} units in one step");
 }
