@@ -31,6 +31,11 @@ impl Address {
         self.ip
     }
 
+    /// `None`: a Unix socket, or nobody has said it.
+    pub const fn port(self) -> Option<u16> {
+        self.port
+    }
+
     /// Whether it is this machine.
     pub const fn is_local(self) -> bool {
         match self.ip {

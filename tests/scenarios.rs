@@ -12,6 +12,8 @@ mod scenarios {
     mod rates;
     mod words;
 
+    mod asking;
+    mod asking_order;
     mod attacks;
     mod authentication;
     mod authorization;

@@ -7,6 +7,7 @@ mod explain;
 mod memory;
 mod pattern;
 mod role;
+mod ruling;
 mod settings;
 mod table;
 
@@ -16,7 +17,8 @@ mod tests;
 pub use explain::{Explanation, Outcome};
 pub use memory::Memory;
 pub use pattern::{covers, overlaps, shape_of};
-pub use role::{Decision, Effect, IdleRule, Role, Rule, RuleId, Terms};
+pub use role::{AuthorizerId, Decision, Effect, IdleRule, Role, Rule, RuleId, Terms};
+pub use ruling::{AuthorizerAnswer, Ruling};
 pub use settings::{Access, Action, Disclosure, OverRate, Permission, Rates, RoleSettings};
 
 /// A rule's wildcard has at most this many components: one bit each in its shape.

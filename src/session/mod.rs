@@ -5,6 +5,7 @@
 mod calls;
 mod permissions;
 mod request_ids;
+mod rulings;
 mod testaments;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub use calls::{
     Answered, CallExtra, CallRef, EndedUploads, Invocations, PendingCall, PendingInvocation,
     Rerouting, Upload,
 };
-pub use permissions::{Decided, Denied, Permissions, Ruled};
+pub use permissions::{Decided, Deciding, Denied, Permissions, Ruled};
 pub use request_ids::{RequestIds, SequenceError};
 pub use testaments::{Scope, Testament, Testaments};
 

@@ -1,5 +1,6 @@
 //! What a session leaves to be published when it ends (AP-TES).
 
+use crate::authorization::Terms;
 use crate::wamp::{PayloadBuf, PublishOptions};
 
 /// When a testament is published. There is no session resumption, so a session is detached and
@@ -18,6 +19,8 @@ pub struct Testament {
     pub payload: PayloadBuf,
     /// What it counts for, in bytes.
     pub weight: usize,
+    /// On which terms an authorizer has granted it; `None`: none was asked.
+    pub granted: Option<Terms>,
 }
 
 /// The testaments of one session, in the order in which they were added.
@@ -69,7 +72,8 @@ mod tests {
 
     fn testament(topic: &str, weight: usize) -> Testament {
         let options = PublishOptions::default();
-        Testament { topic: topic.into(), options, payload: PayloadBuf::Empty, weight }
+        let (topic, payload) = (topic.into(), PayloadBuf::Empty);
+        Testament { topic, options, payload, weight, granted: None }
     }
 
     /// AP-TES-01, AP-TES-02: two buckets, each in order, `detached` first.

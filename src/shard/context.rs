@@ -15,6 +15,7 @@ use super::outbound::{Outbound, SendError};
 use super::post::Post;
 use super::timers::Timers;
 use super::work::Work;
+use crate::clock::Millis;
 use crate::limits::{HELD_FRACTION, Limits};
 use crate::rate::Bucket;
 use crate::router::{Counters, HeldCount, Router, SessionRef, Settings, ShardId, Slot};
@@ -34,6 +35,8 @@ pub(super) struct Context {
     pub(super) timers: Timers,
     /// The present of this turn, for what clients and records are told.
     pub(super) wall_clock: Timestamp,
+    /// When this turn began, for what holds until some time.
+    pub(super) now: Millis,
     /// Of lines about peers, and about requests that were denied.
     pub(super) log_budget: LogBudget,
     pub(super) denial_budget: LogBudget,
@@ -57,6 +60,7 @@ impl Context {
             deposits: Deposits::default(),
             timers: Timers::default(),
             wall_clock: Timestamp::default(),
+            now: Millis::default(),
             log_budget: LogBudget::of("more peers were refused than are logged"),
             denial_budget: LogBudget::of("more requests were denied than are logged"),
             politeness: Bucket::default(),
@@ -66,8 +70,8 @@ impl Context {
         }
     }
 
-    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp) {
-        self.wall_clock = wall_clock;
+    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp, now: Millis) {
+        (self.wall_clock, self.now) = (wall_clock, now);
         self.look_at_held();
         self.work.begin_turn();
         self.outbound.begin_turn();

@@ -3,6 +3,7 @@
 //! Pure: bytes, mail and the time come in as arguments; bytes, mail and the wish to close a
 //! socket are taken out by the event loop. One thread owns it.
 
+mod asking;
 mod authorize;
 mod broker;
 mod connection;
@@ -11,6 +12,7 @@ mod context;
 mod crowd;
 mod dealer;
 mod deposits;
+mod describe;
 mod flush;
 mod hello;
 mod inbound;
@@ -27,6 +29,7 @@ mod mailbox;
 mod meta;
 mod outbound;
 mod post;
+mod questions;
 mod rates;
 mod requests;
 mod timeouts;
@@ -53,6 +56,7 @@ use login::Logins;
 use mailbox::Mailbox;
 use meta::{EventOrders, Inquiries, Roster, Surveys};
 use outbound::SendError;
+use questions::Questions;
 use timers::Owner;
 use unheard::Unheard;
 
@@ -88,6 +92,8 @@ pub struct Shard {
     /// Who has to wait before it joins.
     joining: Joining,
     logins: Logins,
+    /// What the router has called itself.
+    questions: Questions,
     shutdown: Shutdown,
 }
 
@@ -117,6 +123,7 @@ impl Shard {
             unheard: Unheard::new(hashers.map()),
             joining: Joining::default(),
             logins: Logins::new(hashers.map()),
+            questions: Questions::new(hashers.map()),
             shutdown: Shutdown::default(),
             cx: Context::new(id, router, seed),
         }
@@ -128,8 +135,8 @@ impl Shard {
 
     /// Begins a turn; `wall_clock` is what clients and records call the present in it. Intervals
     /// are measured by `Millis` alone.
-    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp) {
-        self.cx.begin_turn(wall_clock);
+    pub(super) fn begin_turn(&mut self, wall_clock: Timestamp, now: Millis) {
+        self.cx.begin_turn(wall_clock, now);
     }
 
     /// Bytes that were written in this turn.

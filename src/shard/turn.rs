@@ -241,7 +241,7 @@ impl Turn {
     pub fn take_in(&mut self, wire: &mut impl Wire, tick: Tick) {
         let now = tick.now;
         self.forgive_a_stall(now);
-        self.shard.begin_turn(tick.wall_clock);
+        self.shard.begin_turn(tick.wall_clock, now);
         self.flush_unblocked(wire, now);
         if self.shard.has_jobs() {
             self.take_parts(wire, now);

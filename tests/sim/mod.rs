@@ -6,12 +6,13 @@
 //! administrator takes away, `meta` what the router tells of itself, `asking` and `sweeping` what
 //! it is asked, `crowding` what makes work. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does.
-//! `restarting` and `closing` end a process and a run, `log` keeps the trace. `logins` is a
-//! simulation of its own.
+//! `restarting` and `closing` end a process and a run, `log` keeps the trace. `logins` and
+//! `authorizers` are simulations of their own.
 
 mod actions;
 mod answers;
 mod asking;
+pub(crate) mod authorizers;
 mod bounds;
 mod callees;
 mod calls;
