@@ -31,7 +31,7 @@ impl Address {
         self.ip
     }
 
-    /// `None` if it has none, or nobody has said it.
+    /// `None`: a Unix socket, or nobody has said it.
     pub const fn port(self) -> Option<u16> {
         self.port
     }

@@ -24,8 +24,17 @@ pub(crate) struct Question<'a> {
 /// What is said, in lines.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
-    pub(crate) is_allowed: bool,
+    pub(crate) verdict: Verdict,
     pub(crate) text: String,
+}
+
+/// What the rules say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Allowed,
+    Denied,
+    /// It is for this procedure to say.
+    Asks(String),
 }
 
 /// Why there is no answer.
@@ -65,7 +74,7 @@ pub(crate) fn explain(
         policy => format!("{} ", policy.as_str()),
     };
     let subject = format!(
-        "role `{role}` may {{}}{} {}{pattern}`{uri}` on realm `{}`",
+        "{} {}{pattern}`{uri}` on realm `{}`",
         action.as_str(),
         action.preposition(),
         realm.name
@@ -73,11 +82,11 @@ pub(crate) fn explain(
     let is_served = matches!(action, Action::Publish | Action::Register);
     if is_served && is_reserved(uri) {
         let why = "  such URIs belong to the protocol: no client may do that\n";
-        return Ok(answer(&subject, false, why));
+        return Ok(answer(role, &subject, Verdict::Denied, why));
     }
     let Access::Roles(roles) = &realm.access else {
         let why = "  the realm has no roles, as there is no file that could say what they may\n";
-        return Ok(answer(&subject, true, why));
+        return Ok(answer(role, &subject, Verdict::Allowed, why));
     };
     let listed = roles.iter().find(|listed| listed.name == role);
     let is_admin = realm.admin_roles.iter().any(|admin| admin == role);
@@ -91,14 +100,25 @@ pub(crate) fn explain(
         let _ = writeln!(why, "  the realm has no such role; its roles: {names}");
     }
     describe(&rules, &explanation, file, &mut why);
-    let is_allowed = matches!(explanation.decision, Decision::Allow(_));
-    Ok(answer(&subject, is_allowed, &why))
+    let verdict = match explanation.decision {
+        Decision::Allow(_) => Verdict::Allowed,
+        Decision::Deny(_) => Verdict::Denied,
+        Decision::Ask(rule) => {
+            let procedure = rules.authorizer(rule).expect("a rule that asks says whom");
+            let place = place_of(rules.rule(rule), file);
+            Verdict::Asks(format!("`{procedure}` ({place})"))
+        }
+    };
+    Ok(answer(role, &subject, verdict, &why))
 }
 
-fn answer(subject: &str, is_allowed: bool, why: &str) -> Answer {
-    let verdict = if is_allowed { "allowed" } else { "denied" };
-    let subject = subject.replacen("{}", if is_allowed { "" } else { "not " }, 1);
-    Answer { is_allowed, text: format!("{verdict}: {subject}\n{why}") }
+fn answer(role: &str, subject: &str, verdict: Verdict, why: &str) -> Answer {
+    let said = match &verdict {
+        Verdict::Allowed => format!("allowed: role `{role}` may {subject}"),
+        Verdict::Denied => format!("denied: role `{role}` may not {subject}"),
+        Verdict::Asks(whom) => format!("asks {whom}: whether role `{role}` may {subject}"),
+    };
+    Answer { verdict, text: format!("{said}\n{why}") }
 }
 
 fn find_realm<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Realm, BadQuestion> {
@@ -143,21 +163,34 @@ fn describe(rules: &Role, explanation: &Explanation, file: &str, text: &mut Stri
 
 /// As in `stentor.toml:12: prefix `com.`, allow publish, deny call`.
 fn describe_rule(rule: &Rule, file: &str) -> String {
-    let place = match rule.line {
-        Some(line) => format!("{file}:{line}"),
-        None if rule.is_admin => "admin_roles".to_owned(),
-        None => "permission".to_owned(),
-    };
-    let listed = |effect| {
-        let named = Action::ALL.into_iter().filter(|action| rule.effect(*action) == Some(effect));
+    let listed = |word| {
+        let is_named = |action: &Action| rule.effect(*action).map(name_of) == Some(word);
+        let named = Action::ALL.into_iter().filter(is_named);
         named.map(Action::as_str).collect::<Vec<_>>().join(" ")
     };
+    let place = place_of(rule, file);
     let mut text = format!("{place}: {} `{}`", rule.policy.as_str(), rule.uri);
-    for (word, effect) in [("allow", Effect::Allow), ("deny", Effect::Deny)] {
-        let actions = listed(effect);
+    for word in ["allow", "ask about", "deny"] {
+        let actions = listed(word);
         if !actions.is_empty() {
             let _ = write!(text, ", {word} {actions}");
         }
     }
     text
+}
+
+fn place_of(rule: &Rule, file: &str) -> String {
+    match rule.line {
+        Some(line) => format!("{file}:{line}"),
+        None if rule.is_admin => "admin_roles".to_owned(),
+        None => "permission".to_owned(),
+    }
+}
+
+const fn name_of(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Allow => "allow",
+        Effect::Ask(_) => "ask about",
+        Effect::Deny => "deny",
+    }
 }

@@ -90,6 +90,11 @@ pub struct Limits {
     /// to the router whose answers are not made, and what waits to be stored. What takes more than
     /// an eighth of the room that is left is refused; see [`HELD_FRACTION`].
     pub held_total_bytes: usize,
+    /// Questions that one shard has pending at one procedure that decides about requests or logins,
+    /// for all whom it decides about; others wait for their turn.
+    pub questions_per_procedure: usize,
+    /// Milliseconds for which the decision of an authorizer holds that may be remembered.
+    pub authorizer_cache_ms: u64,
     /// Milliseconds after which the router ends any call that has no shorter timeout; 0: never.
     pub call_timeout_ms_max: u64,
     /// Failed logins from one address (IPv6: one network of 64 bits) from which on it is refused;
@@ -140,6 +145,8 @@ impl Default for Limits {
             kept_bytes_per_realm: 128 * 1024 * 1024,
             kept_total_bytes: 256 * 1024 * 1024,
             held_total_bytes: 512 * 1024 * 1024,
+            questions_per_procedure: 128,
+            authorizer_cache_ms: 300_000,
             call_timeout_ms_max: 0,
             login_failures_per_address: 100,
             login_failures_per_authid: 30,
@@ -292,6 +299,8 @@ pub struct Timeouts {
     pub handshake_ms: u64,
     /// From HELLO to WELCOME, where the client has to prove who it is (AU-GEN-05).
     pub login_ms: u64,
+    /// For an authorizer to decide about a request, from the moment on in which the request waits.
+    pub authorizer_ms: u64,
     /// Silence after which the router sends a ping; 0: never.
     pub ping_interval_ms: u64,
     /// Whether RawSocket peers are pinged too. Off by default: deployed clients do not answer, or
@@ -308,6 +317,7 @@ impl Default for Timeouts {
         Self {
             handshake_ms: 5_000,
             login_ms: 10_000,
+            authorizer_ms: 5_000,
             ping_interval_ms: 20_000,
             rawsocket_pings: false,
             ping_timeout_ms: 10_000,

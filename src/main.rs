@@ -26,6 +26,7 @@ use stentor::net::{self, Server, StartError};
 use tracing::{error, info, warn};
 
 use cli::{CertCommand, Cli, Command, ConfigCommand};
+use explain::Verdict;
 use logging::Log;
 use secrets::SecretError;
 
@@ -141,7 +142,7 @@ fn announce(config: &Config, server: &Server) {
 }
 
 /// Says which permission decides about a request. The exit code says what it decides: 0 if it is
-/// allowed, 1 if it is denied, 2 if there is no answer.
+/// allowed, 1 if it is denied, 2 if there is no answer, or an authorizer has it.
 fn explain(flags: &cli::ExplainFlags) -> ExitCode {
     let loader = flags.config.as_deref().map_or_else(|| Ok(Loader::defaults()), Loader::from_file);
     let config = match loader.and_then(Loader::finish) {
@@ -155,7 +156,11 @@ fn explain(flags: &cli::ExplainFlags) -> ExitCode {
     match explain::explain(&config, &file.unwrap_or_default(), &flags.question()) {
         Ok(answer) => {
             let printed = print(&answer.text);
-            if answer.is_allowed { printed } else { ExitCode::FAILURE }
+            match answer.verdict {
+                Verdict::Allowed => printed,
+                Verdict::Denied => ExitCode::FAILURE,
+                Verdict::Asks(_) => ExitCode::from(NO_ANSWER),
+            }
         }
         Err(error) => {
             fail(&error);

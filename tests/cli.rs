@@ -258,6 +258,14 @@ deny = ["subscribe"]
 uri = "org."
 match = "prefix"
 allow = ["call"]
+[[realm.role]]
+name = "asked"
+[[realm.role.permission]]
+uri = "net."
+match = "prefix"
+allow = ["publish"]
+deny = ["call"]
+authorizer = "com.authorize"
 "#;
     let ask = |question: &str, code: i32, expected: &str| {
         let done = explain(file, &question.split(' ').collect::<Vec<_>>());
@@ -300,8 +308,20 @@ allow = ["call"]
         "call com.x --role backed",
         1,
         "denied: role `backed` may not call `com.x` on realm `realm1`\n  \
-         the realm has no such role; its roles: `backend`\n  \
+         the realm has no such role; its roles: `backend`, `asked`\n  \
          no permission of the role grants it\n",
+    );
+    ask(
+        "publish net.x --role asked",
+        2,
+        "asks `com.authorize` (stentor.toml:19): whether role `asked` may publish to `net.x` on \
+         realm `realm1`\n  stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n",
+    );
+    ask(
+        "call net.x --role asked",
+        1,
+        "denied: role `asked` may not call `net.x` on realm `realm1`\n  \
+         stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n",
     );
     ask(
         "register wamp.x --role backend",
@@ -360,7 +380,7 @@ fn the_examples_of_the_page_on_authorization_hold() {
                     continue;
                 };
                 let Some(answer) =
-                    rest.split(" |").next().filter(|a| ["allowed", "denied"].contains(a))
+                    rest.split(" |").next().filter(|a| ["allowed", "denied", "asks"].contains(a))
                 else {
                     continue;
                 };
@@ -376,5 +396,5 @@ fn the_examples_of_the_page_on_authorization_hold() {
             }
         }
     }
-    assert_eq!(answers, 12, "the tables have as many rows");
+    assert_eq!(answers, 14, "the tables have as many rows");
 }

@@ -331,6 +331,14 @@ fn roles_are_sensible() {
     check(&idle, (8, 12), &["discloses the publisher", "add \"publish\" to `allow`"]);
     let level = rule("uri = \"x\"\nallow = [\"subscribe\"]\ntrustlevel = 1");
     check(&level, (8, 14), &["neither to publish nor to call"]);
+    let authorizer =
+        |allow: &str, name: &str| rule(&format!("uri = \"x\"\n{allow}\nauthorizer = \"{name}\""));
+    let bad = authorizer("allow = [\"call\"]", "wamp.authorize");
+    check(&bad, (8, 14), &["`wamp.authorize` can be no procedure", "does not begin with `wamp.`"]);
+    check(&authorizer("allow = [\"call\"]", "com..a"), (8, 14), &["can be no procedure"]);
+    let idle = authorizer("deny = [\"call\"]", "com.a");
+    check(&idle, (8, 14), &["allows nothing that it could decide about", "to `allow`"]);
+    read(&authorizer("allow = [\"call\"]", "com.a"));
     let one = "uri = \"x\"\nallow = [\"call\", \"publish\"]\n[[realm.role.permission]]\n";
     let again = rule(&format!("{one}uri = \"x\"\ndeny = [\"publish\"]"));
     check(&again, (9, 7), &["an earlier permission", "who may publish"]);

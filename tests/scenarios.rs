@@ -16,6 +16,8 @@ mod scenarios {
     mod attacks;
     mod authentication;
     mod authorization;
+    mod authorizers;
+    mod authorizers_order;
     mod backpressure;
     mod bounds;
     mod call_details;

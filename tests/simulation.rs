@@ -61,6 +61,29 @@ fn logins() {
     }
 }
 
+/// AU-AZ-04: nothing passes without a grant, and order holds while sessions are parked.
+#[test]
+fn authorizers() {
+    let mut tally = Tally::new();
+    (0..LOGIN_SEEDS).for_each(|seed| sim::authorizers::run(seed, &mut tally));
+    for what in [
+        "granted",
+        "denied",
+        "failed",
+        "remembered",
+        "late",
+        "refused",
+        "misanswered",
+        "not brought",
+        "forgotten",
+        "interrupted",
+        "killed",
+        "an authorizer vanishes",
+    ] {
+        assert!(tally.get(what).is_some_and(|count| *count > 0), "{what} in {tally:?}");
+    }
+}
+
 fn run_seeds(seeds: impl Iterator<Item = u64>, steps: usize) -> Tally {
     let mut tally = Tally::new();
     for seed in seeds {

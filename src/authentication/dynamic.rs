@@ -94,7 +94,7 @@ impl Question {
             ("authextra".into(), Value::Dict(facts.authextra.clone())),
             ("authid".into(), text(authid)),
             ("authrole".into(), text(facts.authrole)),
-            ("transport".into(), Value::Dict(transport_details(&facts.transport))),
+            ("transport".into(), Value::Dict(facts.transport.details())),
         ];
         Self { realm: facts.realm.into(), authid: authid.map(Into::into), details }
     }
@@ -245,36 +245,40 @@ fn scram_record(members: &Dict) -> Result<ScramRecord, BadAnswer> {
     ScramRecord::of_keys(kdf, bytes("salt")?, stored, server).ok_or(BadAnswer::Member("salt"))
 }
 
-/// Both shapes that authenticators read: crossbar's old one, and the one of
-/// `TransportDetails.marshal`.
-fn transport_details(transport: &Transport<'_>) -> Dict {
-    let Transport { kind, serializer, peer, is_secure, channel_id } = *transport;
-    let protocol = if kind == "websocket" { format!("wamp.2.{serializer}") } else { String::new() };
-    let protocol = if protocol.is_empty() { Value::Null } else { Value::Str(protocol) };
-    let channel_type = match (is_secure, peer_scheme(peer)) {
-        (true, _) => "tls",
-        (false, "unix") => "unix",
-        (false, _) => "tcp",
-    };
-    let id = channel_id.map(|id| data_encoding::HEXLOWER.encode(&id));
-    let id = id.map_or(Value::Null, |id| Value::Dict(vec![("tls-exporter".into(), id.into())]));
-    vec![
-        ("type".into(), kind.into()),
-        ("protocol".into(), protocol.clone()),
-        ("peer".into(), peer_text(peer).into()),
-        ("http_headers_received".into(), Value::Null),
-        ("http_headers_sent".into(), Value::Null),
-        ("cbtid".into(), Value::Null),
-        ("client_cert".into(), Value::Null),
-        ("channel_type".into(), channel_type.into()),
-        ("channel_framing".into(), kind.into()),
-        ("channel_serializer".into(), serializer.into()),
-        ("channel_id".into(), id),
-        ("peer_cert".into(), Value::Null),
-        ("is_secure".into(), is_secure.into()),
-        ("websocket_protocol".into(), protocol),
-        ("http_cbtid".into(), Value::Null),
-    ]
+impl Transport<'_> {
+    /// Both shapes that authenticators read: crossbar's old one, and the one of
+    /// `TransportDetails.marshal`, with null for what the router does not know.
+    pub fn details(&self) -> Dict {
+        let Self { kind, serializer, peer, is_secure, channel_id } = *self;
+        let protocol = match kind {
+            "websocket" => format!("wamp.2.{serializer}").into(),
+            _ => Value::Null,
+        };
+        let channel_type = match (is_secure, peer_scheme(peer)) {
+            (true, _) => "tls",
+            (false, "unix") => "unix",
+            (false, _) => "tcp",
+        };
+        let id = channel_id.map(|id| data_encoding::HEXLOWER.encode(&id));
+        let id = id.map_or(Value::Null, |id| Value::Dict(vec![("tls-exporter".into(), id.into())]));
+        vec![
+            ("type".into(), kind.into()),
+            ("protocol".into(), protocol.clone()),
+            ("peer".into(), peer_text(peer).into()),
+            ("http_headers_received".into(), Value::Null),
+            ("http_headers_sent".into(), Value::Null),
+            ("cbtid".into(), Value::Null),
+            ("client_cert".into(), Value::Null),
+            ("channel_type".into(), channel_type.into()),
+            ("channel_framing".into(), kind.into()),
+            ("channel_serializer".into(), serializer.into()),
+            ("channel_id".into(), id),
+            ("peer_cert".into(), Value::Null),
+            ("is_secure".into(), is_secure.into()),
+            ("websocket_protocol".into(), protocol),
+            ("http_cbtid".into(), Value::Null),
+        ]
+    }
 }
 
 fn peer_scheme(peer: Address) -> &'static str {
@@ -358,10 +362,11 @@ mod tests {
     }
 
     fn question(method: Method, peer: &str) -> Question {
+        let peer = peer.parse::<SocketAddr>().map_or(Address::UNIX, Address::from);
         let transport = Transport {
             kind: "websocket",
             serializer: "json",
-            peer: peer.parse::<SocketAddr>().expect("an address").into(),
+            peer,
             is_secure: true,
             channel_id: None,
         };

@@ -4,10 +4,10 @@
 //! Asks nobody, and remembers nothing.
 
 use super::Action;
-use crate::wamp::{Dict, MatchPolicy, SessionId, Value};
+use crate::wamp::{Dict, SessionId, Value};
 
 /// A request that an authorizer is asked about, and whose it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Case<'a> {
     pub realm: &'a str,
     pub session: SessionId,
@@ -15,14 +15,13 @@ pub struct Case<'a> {
     pub authrole: &'a str,
     pub authmethod: &'a str,
     pub authprovider: &'a str,
-    /// As WELCOME had it.
-    pub authextra: &'a Dict,
-    /// As an authenticator is told it; see `authentication::Question`.
-    pub transport: &'a Dict,
+    /// As an authenticator is told it; see `authentication::Transport`.
+    pub transport: Dict,
     pub action: Action,
     /// Of a subscription or registration perhaps a pattern.
     pub uri: &'a str,
-    pub policy: MatchPolicy,
+    /// Those of the request, with its `match`.
+    pub options: Dict,
 }
 
 /// What an authorizer has decided.
@@ -51,21 +50,21 @@ pub enum BadRuling {
 }
 
 impl Case<'_> {
-    /// `(session_details, uri, action, options)`, as the arguments of a CALL.
-    pub fn args(&self) -> [Value; 4] {
+    /// `(session_details, uri, action, options)`, as the arguments of a CALL. Sessions do not keep
+    /// their `authextra`.
+    pub fn into_args(self) -> [Value; 4] {
         let details = vec![
-            ("realm".into(), self.realm.into()),
             ("session".into(), self.session.get().into()),
+            ("realm".into(), self.realm.into()),
             ("authid".into(), self.authid.into()),
             ("authrole".into(), self.authrole.into()),
             ("authmethod".into(), self.authmethod.into()),
             ("authprovider".into(), self.authprovider.into()),
-            ("authextra".into(), Value::Dict(self.authextra.clone())),
-            ("transport".into(), Value::Dict(self.transport.clone())),
+            ("authextra".into(), Value::Dict(Dict::new())),
+            ("transport".into(), Value::Dict(self.transport)),
         ];
-        let options = vec![("match".into(), self.policy.as_str().into())];
         let action = self.action.as_str().into();
-        [Value::Dict(details), self.uri.into(), action, Value::Dict(options)]
+        [Value::Dict(details), self.uri.into(), action, Value::Dict(self.options)]
     }
 }
 
@@ -191,7 +190,6 @@ mod tests {
 
     #[test]
     fn a_case_has_four_values() {
-        let (authextra, transport) = (Dict::new(), vec![("type".into(), "websocket".into())]);
         let case = Case {
             realm: "realm1",
             session: SessionId::new(7).expect("an id"),
@@ -199,19 +197,20 @@ mod tests {
             authrole: "user",
             authmethod: "ticket",
             authprovider: "static",
-            authextra: &authextra,
-            transport: &transport,
+            transport: vec![("type".into(), "websocket".into())],
             action: Action::Subscribe,
             uri: "com.",
-            policy: MatchPolicy::Prefix,
+            options: vec![("match".into(), "prefix".into())],
         };
-        let [Value::Dict(details), uri, action, options] = case.args() else { panic!("a dict") };
+        let [Value::Dict(details), uri, action, options] = case.into_args() else {
+            panic!("a dict")
+        };
         let names: Vec<_> = details.iter().map(|(name, _)| &**name).collect();
         assert_eq!(
             names,
             [
-                "realm",
                 "session",
+                "realm",
                 "authid",
                 "authrole",
                 "authmethod",

@@ -1,7 +1,7 @@
 //! Why a role's rules decide as they do, rule by rule.
 
 use super::pattern::{covers, overlaps};
-use super::role::{Decision, Effect, Role, RuleId};
+use super::role::{Decision, Role, RuleId};
 use super::settings::Action;
 use super::{PROTOCOL, is_administrative};
 use crate::wamp::MatchPolicy;
@@ -36,7 +36,7 @@ impl Role {
     pub fn explain(&self, action: Action, uri: &str, policy: MatchPolicy) -> Explanation {
         let decision = self.authorize(action, uri, policy);
         let decides = match decision {
-            Decision::Allow(rule) => Some(rule),
+            Decision::Allow(rule) | Decision::Ask(rule) => Some(rule),
             Decision::Deny(rule) => rule,
         };
         let pattern = (uri, policy);
@@ -49,9 +49,7 @@ impl Role {
                 (true, None) => Outcome::OtherAction,
                 (true, Some(_)) if is_general => Outcome::TooGeneral,
                 (true, Some(_)) => Outcome::Outranked,
-                (false, Some(Effect::Allow | Effect::Deny)) if overlaps(own, pattern) => {
-                    Outcome::MatchesPart
-                }
+                (false, Some(_)) if overlaps(own, pattern) => Outcome::MatchesPart,
                 (false, _) => {
                     unrelated += 1;
                     continue;

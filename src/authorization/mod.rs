@@ -18,7 +18,7 @@ pub use dynamic::{BadRuling, Case, Ruling};
 pub use explain::{Explanation, Outcome};
 pub use memory::Memory;
 pub use pattern::{covers, overlaps, shape_of};
-pub use role::{Decision, Effect, IdleRule, Role, Rule, RuleId, Terms};
+pub use role::{AuthorizerId, Decision, Effect, IdleRule, Role, Rule, RuleId, Terms};
 pub use settings::{Access, Action, Disclosure, OverRate, Permission, Rates, RoleSettings};
 
 /// A rule's wildcard has at most this many components: one bit each in its shape.

@@ -12,12 +12,13 @@ use crate::wamp::{MatchPolicy, is_reserved};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleId(pub(super) u32);
 
-/// What a role's rules say of a request. A dynamic authorizer would be one more variant: that
-/// somebody else is to be asked.
+/// What a role's rules say of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// This rule grants it.
     Allow(RuleId),
+    /// The authorizer of this rule is to be asked (AU-AZ-04).
+    Ask(RuleId),
     /// This rule denies it, or some of the URIs of its pattern; `None`: no rule grants it.
     Deny(Option<RuleId>),
 }
@@ -26,8 +27,14 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Allow,
+    /// This one of the role's authorizers decides.
+    Ask(AuthorizerId),
     Deny,
 }
+
+/// An authorizer of a role, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthorizerId(u16);
 
 /// On which terms something is granted; the default is none but the realm's. One word, as it goes
 /// with every PUBLISH and CALL: the trust level, with flags above it.
@@ -45,6 +52,12 @@ impl Terms {
         let flags =
             flag(Disclosure::Publisher, Self::PUBLISHER) | flag(Disclosure::Caller, Self::CALLER);
         Self(flags | level.map_or(0, |level| Self::LEVEL | level & (Self::LEVEL - 1)))
+    }
+
+    /// The same terms, on which whoever acts becomes known to the other side.
+    #[must_use]
+    pub const fn disclosing(self) -> Self {
+        Self(self.0 | Self::PUBLISHER | Self::CALLER)
     }
 
     /// Subscribers learn who has published, whatever the realm says.
@@ -78,11 +91,12 @@ pub struct Rule {
 }
 
 impl Rule {
-    fn new(permission: &Permission, level: Option<u64>) -> Self {
+    fn new(permission: &Permission, level: Option<u64>, authorizer: Option<AuthorizerId>) -> Self {
         let effect = |action| {
             let has = |list: &[Action]| list.contains(&action);
+            let granted = authorizer.map_or(Effect::Allow, Effect::Ask);
             let denied = has(&permission.deny).then_some(Effect::Deny);
-            denied.or_else(|| has(&permission.allow).then_some(Effect::Allow))
+            denied.or_else(|| has(&permission.allow).then_some(granted))
         };
         Self {
             uri: permission.uri.as_str().into(),
@@ -97,7 +111,7 @@ impl Rule {
     fn of_admin(procedure: &str, level: Option<u64>) -> Self {
         let (uri, allow) = (procedure.to_owned(), vec![Action::Call]);
         let permission = Permission { uri, allow, ..Permission::default() };
-        Self { is_admin: true, ..Self::new(&permission, level) }
+        Self { is_admin: true, ..Self::new(&permission, level, None) }
     }
 
     /// What it says of an action; `None`: nothing.
@@ -111,6 +125,8 @@ impl Rule {
 pub struct Role {
     name: Box<str>,
     rules: Vec<Rule>,
+    /// The procedures that decide for rules.
+    authorizers: Vec<Arc<str>>,
     /// For each action.
     tables: [Table; 4],
 }
@@ -124,8 +140,13 @@ impl Role {
     /// bounds them.
     pub fn new(settings: &RoleSettings, is_admin: bool) -> Self {
         let level = settings.trustlevel;
-        let mut rules: Vec<_> =
-            settings.permissions.iter().map(|permission| Rule::new(permission, level)).collect();
+        let mut authorizers: Vec<Arc<str>> = Vec::new();
+        let mut rules = Vec::with_capacity(settings.permissions.len());
+        for permission in &settings.permissions {
+            let authorizer = permission.authorizer.as_deref();
+            let authorizer = authorizer.map(|procedure| number_of(procedure, &mut authorizers));
+            rules.push(Rule::new(permission, level, authorizer));
+        }
         for procedure in ADMINISTRATIVE.into_iter().filter(|_| is_admin) {
             let says = |rule: &Rule| {
                 &*rule.uri == procedure
@@ -143,7 +164,7 @@ impl Role {
                 Some((entry, rule.policy))
             }))
         });
-        Self { name: settings.name.as_str().into(), rules, tables }
+        Self { name: settings.name.as_str().into(), rules, authorizers, tables }
     }
 
     pub const fn name(&self) -> &str {
@@ -154,12 +175,27 @@ impl Role {
         &self.rules[rule.0 as usize]
     }
 
+    /// The procedure that decides for a rule; `None` if it decides itself.
+    pub fn authorizer(&self, rule: RuleId) -> Option<&Arc<str>> {
+        let mut effects = self.rule(rule).effects.iter().flatten();
+        effects.find_map(|effect| match effect {
+            Effect::Ask(AuthorizerId(number)) => self.authorizers.get(usize::from(*number)),
+            Effect::Allow | Effect::Deny => None,
+        })
+    }
+
+    /// The procedures that decide for rules of this role, each once.
+    pub fn authorizers(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.authorizers.iter()
+    }
+
     pub(super) fn rules(&self) -> impl Iterator<Item = (RuleId, &Rule)> {
         (0..).map(RuleId).zip(&self.rules)
     }
 
     /// Decides: the most specific rule that matches all URIs of the pattern and names the action
-    /// says it. A pattern is denied, too, if a more specific rule denies some of its URIs.
+    /// says it. A pattern is denied, too, if a more specific rule denies some of its URIs, or wants
+    /// somebody else to be asked about them.
     ///
     /// `uri` is valid for `policy`; PUBLISH and CALL have exact ones. For them and for prefixes the
     /// costs do not grow with the rules, but for a binary search; see also [`Self::effort`].
@@ -176,14 +212,25 @@ impl Role {
         {
             return Decision::Deny(Some(denial));
         }
-        Decision::Allow(best.entry.rule)
+        match best.entry.effect {
+            Effect::Ask(_) => Decision::Ask(best.entry.rule),
+            Effect::Allow | Effect::Deny => Decision::Allow(best.entry.rule),
+        }
     }
 
     /// What [`Self::authorize`] costs at most, in comparisons of two URIs: a few searches, one for
-    /// each shape of wildcards, and for a wildcard all rules that deny the action.
+    /// each shape of wildcards, and for a pattern all rules that may restrict it.
     pub const fn effort(&self, action: Action, policy: MatchPolicy) -> usize {
         self.tables[action as usize].effort(policy)
     }
+}
+
+fn number_of(procedure: &str, known: &mut Vec<Arc<str>>) -> AuthorizerId {
+    let number = known.iter().position(|other| **other == *procedure).unwrap_or_else(|| {
+        known.push(procedure.into());
+        known.len() - 1
+    });
+    AuthorizerId(u16::try_from(number).expect("permissions are limited to fewer"))
 }
 
 /// A rule that never decides about an action that it names.

@@ -72,6 +72,8 @@ pub struct Permission {
     pub policy: MatchPolicy,
     pub allow: Vec<Action>,
     pub deny: Vec<Action>,
+    /// The procedure that decides about what is in `allow`; `None`: it is allowed (AU-AZ-04).
+    pub authorizer: Option<String>,
     pub disclose: Vec<Disclosure>,
     /// `trustlevel` of what is published and called by this rule; `None`: that of the role.
     pub trustlevel: Option<u64>,

@@ -21,6 +21,18 @@ pub(super) struct Entry {
     pub(super) effect: Effect,
 }
 
+impl Entry {
+    /// Whether it keeps a less specific one, which grants with `effect`, from granting a pattern of
+    /// which both match something.
+    fn restricts(&self, effect: Effect) -> bool {
+        match self.effect {
+            Effect::Allow => false,
+            Effect::Ask(_) => self.effect != effect,
+            Effect::Deny => true,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Prefix {
     entry: Entry,
@@ -45,10 +57,12 @@ pub(super) struct Table {
     exact: Vec<Entry>,
     prefixes: Vec<Prefix>,
     shapes: Vec<Shape>,
-    /// Places in `exact` and `prefixes` of those that deny.
-    denied_exact: Vec<usize>,
-    denied_prefixes: Vec<usize>,
-    denied_wildcards: usize,
+    /// Places in `exact` and `prefixes` of those that do not just allow.
+    strict_exact: Vec<usize>,
+    strict_prefixes: Vec<usize>,
+    strict_wildcards: usize,
+    /// All those that have an authorizer.
+    asking: usize,
 }
 
 /// The most specific rule that covers a pattern.
@@ -60,7 +74,7 @@ pub(super) struct Best<'t> {
 }
 
 impl Table {
-    /// Of two rules for one pattern the first one that denies counts, or else the first.
+    /// Of two rules for one pattern one that denies counts, or else one that asks, or the first.
     pub(super) fn new(entries: impl IntoIterator<Item = (Entry, MatchPolicy)>) -> Self {
         let (mut exact, mut prefixes, mut wildcards) = (Vec::new(), Vec::new(), Vec::new());
         for (entry, policy) in entries {
@@ -70,16 +84,19 @@ impl Table {
                 MatchPolicy::Wildcard => wildcards.push(entry),
             }
         }
-        let denies = |entry: &Entry| entry.effect == Effect::Deny;
-        let denied_wildcards = wildcards.iter().filter(|entry| denies(entry)).count();
+        let is_strict = |entry: &Entry| entry.effect != Effect::Allow;
+        let strict_wildcards = wildcards.iter().filter(|entry| is_strict(entry)).count();
+        let all = exact.iter().chain(&prefixes).chain(&wildcards);
+        let asking = all.filter(|entry| matches!(entry.effect, Effect::Ask(_))).count();
         let (exact, prefixes) = (sorted(exact), linked(sorted(prefixes)));
         let places = |list: &mut dyn Iterator<Item = &Entry>| -> Vec<usize> {
-            list.enumerate().filter(|(_, entry)| denies(entry)).map(|(place, _)| place).collect()
+            list.enumerate().filter(|(_, entry)| is_strict(entry)).map(|(place, _)| place).collect()
         };
         Self {
-            denied_exact: places(&mut exact.iter()),
-            denied_prefixes: places(&mut prefixes.iter().map(|prefix| &prefix.entry)),
-            denied_wildcards,
+            strict_exact: places(&mut exact.iter()),
+            strict_prefixes: places(&mut prefixes.iter().map(|prefix| &prefix.entry)),
+            strict_wildcards,
+            asking,
             shapes: shapes(sorted(wildcards)),
             exact,
             prefixes,
@@ -138,31 +155,34 @@ impl Table {
         None
     }
 
-    /// A rule that denies some of the URIs of an open `pattern` which `best` covers, although
-    /// `best` allows them: one that is more specific.
+    /// A rule that denies some of the URIs of an open `pattern` which `best` covers, or asks
+    /// another authorizer about them, although `best` grants them: one that is more specific.
     pub(super) fn denial_within(&self, pattern: Pattern<'_>, best: Best<'_>) -> Option<RuleId> {
-        let head = literal_head(pattern);
-        let exact = within(&self.denied_exact, head, |place| &self.exact[place]);
-        let prefixes = within(&self.denied_prefixes, head, |place| &self.prefixes[place].entry);
+        let (head, effect) = (literal_head(pattern), best.entry.effect);
+        let exact = within(&self.strict_exact, head, |place| &self.exact[place]);
+        let prefixes = within(&self.strict_prefixes, head, |place| &self.prefixes[place].entry);
         if pattern.1 == MatchPolicy::Prefix {
             // Only a prefix covers a prefix, and no wildcard is more specific than one.
-            return exact.into_iter().chain(prefixes).next().map(|entry| entry.rule);
+            let mut within = exact.into_iter().chain(prefixes);
+            return within.find(|entry| entry.restricts(effect)).map(|entry| entry.rule);
         }
-        let meets = |entry: &Entry, policy| overlaps((&entry.uri, policy), pattern);
+        let meets = |entry: &Entry, policy| {
+            entry.restricts(effect) && overlaps((&entry.uri, policy), pattern)
+        };
         let exact = exact.into_iter().find(|entry| meets(entry, MatchPolicy::Exact));
         exact
             .or_else(|| prefixes.into_iter().find(|entry| meets(entry, MatchPolicy::Prefix)))
-            .or_else(|| self.wildcard_denial(pattern.0, best.open?))
+            .or_else(|| self.wildcard_denial(pattern.0, best.open?, effect))
             .map(|entry| entry.rule)
     }
 
-    fn wildcard_denial(&self, text: &str, open: u128) -> Option<&Entry> {
+    fn wildcard_denial(&self, text: &str, open: u128, effect: Effect) -> Option<&Entry> {
         let (components, _) = shape_of(text);
         let shapes = self.shapes_of(components).iter().take_while(|shape| shape.open < open);
         let mut entries = shapes.flat_map(|shape| &shape.entries);
         entries.find(|entry| {
             let wildcard = (&*entry.uri, MatchPolicy::Wildcard);
-            entry.effect == Effect::Deny && overlaps(wildcard, (text, MatchPolicy::Wildcard))
+            entry.restricts(effect) && overlaps(wildcard, (text, MatchPolicy::Wildcard))
         })
     }
 
@@ -174,11 +194,11 @@ impl Table {
 
     /// What a decision costs at most, in comparisons of two URIs.
     pub(super) const fn effort(&self, policy: MatchPolicy) -> usize {
-        let denials = self.denied_exact.len() + self.denied_prefixes.len() + self.denied_wildcards;
+        let strict = self.strict_exact.len() + self.strict_prefixes.len() + self.strict_wildcards;
         match policy {
             MatchPolicy::Exact => SEARCHES + self.shapes.len() * SEARCH,
-            MatchPolicy::Prefix => SEARCHES,
-            MatchPolicy::Wildcard => SEARCHES + self.shapes.len() * SEARCH + denials,
+            MatchPolicy::Prefix => SEARCHES + self.asking,
+            MatchPolicy::Wildcard => SEARCHES + self.shapes.len() * SEARCH + strict,
         }
     }
 }
@@ -200,8 +220,12 @@ fn within<'t>(
 
 fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.sort_by(|a, b| {
-        let allows = |entry: &Entry| entry.effect == Effect::Allow;
-        a.uri.cmp(&b.uri).then(allows(a).cmp(&allows(b)))
+        let laxness = |entry: &Entry| match entry.effect {
+            Effect::Deny => 0,
+            Effect::Ask(_) => 1,
+            Effect::Allow => 2,
+        };
+        a.uri.cmp(&b.uri).then(laxness(a).cmp(&laxness(b)))
     });
     entries.dedup_by(|later, first| later.uri == first.uri);
     entries

@@ -41,9 +41,11 @@ fn pattern() -> impl Strategy<Value = (String, MatchPolicy)> {
         })
 }
 
-/// A rule that allows or denies SUBSCRIBE, PUBLISH, or both.
+/// A rule that allows or denies SUBSCRIBE, PUBLISH, or both; some ask one of two authorizers about
+/// what they allow.
 fn permission() -> impl Strategy<Value = Permission> {
-    (pattern(), 1..9_u8).prop_map(|((uri, policy), effects)| {
+    let authorizer = prop_oneof![3 => Just(None), 1 => Just(Some("x")), 1 => Just(Some("y"))];
+    (pattern(), 1..9_u8, authorizer).prop_map(|((uri, policy), effects, authorizer)| {
         let listed = |wanted: u8| {
             let says = move |place: u32| effects / 3_u8.pow(place) % 3 == wanted;
             let actions = [(0, Action::Subscribe), (1, Action::Publish)];
@@ -54,9 +56,48 @@ fn permission() -> impl Strategy<Value = Permission> {
             policy,
             allow: listed(1).collect(),
             deny: listed(2).collect(),
+            authorizer: authorizer.map(Into::into),
             ..Permission::default()
         }
     })
+}
+
+/// What a rule, or all of them, say of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Said<'p> {
+    Denies,
+    Asks(&'p str),
+    Allows,
+}
+
+impl<'p> Said<'p> {
+    fn by(permission: &'p Permission, action: Action) -> Self {
+        match &permission.authorizer {
+            _ if permission.deny.contains(&action) => Self::Denies,
+            Some(authorizer) => Self::Asks(authorizer),
+            None => Self::Allows,
+        }
+    }
+
+    /// Of two rules for the same URIs the lower one counts, or the first.
+    const fn laxness(self) -> u8 {
+        match self {
+            Self::Denies => 0,
+            Self::Asks(_) => 1,
+            Self::Allows => 2,
+        }
+    }
+}
+
+fn said(role: &Role, action: Action, uri: &str, policy: MatchPolicy) -> Said<'static> {
+    match role.authorize(action, uri, policy) {
+        Decision::Allow(_) => Said::Allows,
+        Decision::Deny(_) => Said::Denies,
+        Decision::Ask(rule) => match &**role.authorizer(rule).expect("it asks somebody") {
+            "x" => Said::Asks("x"),
+            _ => Said::Asks("y"),
+        },
+    }
 }
 
 /// The specification's order as it says it (AP-PBR-04): smaller is better.
@@ -73,27 +114,32 @@ fn rank(pattern: &str, policy: MatchPolicy) -> (u8, Vec<Reverse<usize>>) {
 }
 
 /// What the rules say of one URI, rule by rule.
-fn decide(permissions: &[Permission], action: Action, uri: &str) -> Option<bool> {
+fn decide<'p>(permissions: &'p [Permission], action: Action, uri: &str) -> Option<Said<'p>> {
     let matching = permissions.iter().filter(|p| p.names(action) && p.policy.matches(&p.uri, uri));
-    let best = matching.min_by_key(|p| (rank(&p.uri, p.policy), p.allow.contains(&action)))?;
-    Some(!best.deny.contains(&action))
+    let key = |p: &&Permission| (rank(&p.uri, p.policy), Said::by(p, action).laxness());
+    Some(Said::by(matching.min_by_key(key)?, action))
 }
 
 /// The same of a pattern, after the definition in `docs/authorization.md`.
-fn decide_pattern(permissions: &[Permission], pattern: (&str, MatchPolicy)) -> bool {
-    let named = |p: &&Permission| p.names(Action::Subscribe);
-    let key = |p: &&Permission| (rank(&p.uri, p.policy), p.allow.contains(&Action::Subscribe));
-    let covering = permissions.iter().filter(named).filter(|p| covers((&p.uri, p.policy), pattern));
-    let Some(best) = covering.min_by_key(key) else { return false };
-    if best.deny.contains(&Action::Subscribe) {
-        return false;
-    }
-    let denies = |p: &Permission| {
-        p.deny.contains(&Action::Subscribe)
-            && key(&p) < key(&best)
-            && overlaps((&p.uri, p.policy), pattern)
+fn decide_pattern<'p>(permissions: &'p [Permission], pattern: (&str, MatchPolicy)) -> Said<'p> {
+    let said = |p: &'p Permission| Said::by(p, Action::Subscribe);
+    let key = |p: &Permission| (rank(&p.uri, p.policy), Said::by(p, Action::Subscribe).laxness());
+    let named: Vec<_> = permissions.iter().filter(|p| p.names(Action::Subscribe)).collect();
+    // Of several for the same URIs one counts.
+    let counts = |(place, p): &(usize, &&'p Permission)| {
+        let same = |other: &&&Permission| (&other.uri, other.policy) == (&p.uri, p.policy);
+        let mut earlier = named[..*place].iter().filter(same);
+        let mut later = named[*place + 1..].iter().filter(same);
+        earlier.all(|other| key(p) < key(other)) && later.all(|other| key(p) <= key(other))
     };
-    !permissions.iter().any(denies)
+    let all: Vec<_> = named.iter().enumerate().filter(counts).map(|(_, p)| *p).collect();
+    let covering = all.iter().filter(|p| covers((&p.uri, p.policy), pattern));
+    let Some(best) = covering.min_by_key(|p| key(p)) else { return Said::Denies };
+    let restricts = |p: &&'p Permission| {
+        let differs = !matches!(said(p), Said::Allows) && said(p) != said(best);
+        differs && key(p) < key(best) && overlaps((&p.uri, p.policy), pattern)
+    };
+    if all.iter().any(restricts) { Said::Denies } else { said(best) }
 }
 
 fn role(permissions: Vec<Permission>) -> Role {
@@ -101,7 +147,7 @@ fn role(permissions: Vec<Permission>) -> Role {
 }
 
 fn is_allowed(role: &Role, action: Action, uri: &str, policy: MatchPolicy) -> bool {
-    matches!(role.authorize(action, uri, policy), Decision::Allow(_))
+    said(role, action, uri, policy) == Said::Allows
 }
 
 proptest! {
@@ -124,14 +170,15 @@ proptest! {
             for action in [Action::Subscribe, Action::Publish, Action::Call] {
                 let expected = decide(&permissions, action, &uri);
                 let decision = role.authorize(action, &uri, Exact);
-                prop_assert_eq!(matches!(decision, Decision::Allow(_)), expected == Some(true));
+                let told = said(&role, action, &uri, Exact);
+                prop_assert_eq!(told, expected.unwrap_or(Said::Denies));
                 prop_assert_eq!(decision == Decision::Deny(None), expected.is_none(), "{}", uri);
             }
         }
     }
 
     /// A pattern that is granted holds no URI that is not; and it is granted where one rule covers
-    /// it and no more specific one denies a part.
+    /// it and no more specific one denies a part, or asks another authorizer about it.
     #[test]
     fn nothing_that_is_denied_leaks_through_a_pattern(
         permissions in vec(permission(), 0..30),
@@ -140,12 +187,13 @@ proptest! {
         let (role, all) = (role(permissions.clone()), universe());
         for (text, policy) in &patterns {
             let pattern = (&**text, *policy);
-            let granted = is_allowed(&role, Action::Subscribe, text, *policy);
+            let granted = said(&role, Action::Subscribe, text, *policy);
             prop_assert_eq!(granted, decide_pattern(&permissions, pattern), "{:?}", pattern);
-            if granted {
+            if granted != Said::Denies {
                 for uri in matched(&all, pattern) {
                     let decided = decide(&permissions, Action::Subscribe, uri);
-                    prop_assert_eq!(decided, Some(true), "{} of {:?}", uri, pattern);
+                    let is_granted = [Some(Said::Allows), Some(granted)].contains(&decided);
+                    prop_assert!(is_granted, "{} of {:?}", uri, pattern);
                 }
             }
         }
@@ -266,7 +314,7 @@ fn terms_are_those_of_the_rule_that_decides() {
     let role = Role::new(&settings, false);
     let terms = |uri| match role.authorize(Action::Publish, uri, Exact) {
         Decision::Allow(rule) => role.rule(rule).terms,
-        Decision::Deny(_) => panic!("{uri} is denied"),
+        other => panic!("{uri}: {other:?}"),
     };
     let (plain, secret) = (terms("com.x"), terms("com.secret"));
     assert_eq!((plain.trustlevel(), secret.trustlevel()), (Some(1), Some(9)));

@@ -306,6 +306,7 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
         ("limits.meta_list_items", limits.meta_list_items),
         ("limits.meta_questions_per_session", limits.meta_questions_per_session),
         ("limits.testaments_per_session", limits.testaments_per_session),
+        ("limits.questions_per_procedure", limits.questions_per_procedure),
     ] {
         findings.range(key, value, COUNT, "");
     }
@@ -329,6 +330,8 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.retained_bytes", limits.retained_bytes, QUEUE_BYTES, BYTES);
     findings.range("limits.meta_call_bytes", limits.meta_call_bytes, 512..=16 * MIB, BYTES);
     findings.range("limits.login_queue", limits.login_queue, COUNT, "");
+    let cache = limits.authorizer_cache_ms;
+    findings.range("limits.authorizer_cache_ms", cache, 0..=24 * HOUR_MS, MILLISECONDS);
     let window = limits.handshake_failure_window_ms;
     findings.range("limits.handshake_failure_window_ms", window, 1_000..=HOUR_MS, MILLISECONDS);
     let window = limits.login_failure_window_ms;
@@ -363,6 +366,8 @@ fn check_timeouts(timeouts: &Timeouts, findings: &mut Findings) {
     let timeout = timeouts.ping_timeout_ms;
     findings.range("timeouts.ping_timeout_ms", timeout, 100..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.login_ms", timeouts.login_ms, 100..=HOUR_MS, MILLISECONDS);
+    let authorizer = timeouts.authorizer_ms;
+    findings.range("timeouts.authorizer_ms", authorizer, 10..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.close_ms", timeouts.close_ms, 10..=HOUR_MS, MILLISECONDS);
 }
 

@@ -40,6 +40,10 @@ pub enum RoleFault {
     SamePermission(Action),
     #[error("this permission discloses the {} of what it does not allow", .0.as_str())]
     IdleDisclosure(Disclosure),
+    #[error("`{0}` can be no procedure of an authorizer")]
+    BadAuthorizer(String),
+    #[error("this permission names an authorizer and allows nothing that it could decide about")]
+    IdleAuthorizer,
     #[error("this permission has a trust level and allows neither to publish nor to call")]
     IdleTrustlevel,
     #[error(
@@ -81,6 +85,12 @@ impl RoleFault {
             Self::IdleDisclosure(disclosure) => {
                 format!("add \"{}\" to `allow`", disclosure.action().as_str())
             }
+            Self::BadAuthorizer(_) => {
+                "name the URI that the authorizer registers; it does not begin with `wamp.`".into()
+            }
+            Self::IdleAuthorizer => "add what it decides about to `allow`; what is in `deny` is \
+                denied without asking"
+                .into(),
             Self::IdleTrustlevel => "remove the level, or allow one of them".into(),
             Self::TooManyRuleShapes { .. } => {
                 "use prefixes, or wildcards that are open in the same places".into()

@@ -12,7 +12,7 @@ use crate::authorization::{
     MAX_RULE_SHAPES, OverRate, Permission, Role, RoleSettings, Rule, shape_of,
 };
 use crate::limits::Limits;
-use crate::wamp::{MAX_ID, MatchPolicy, is_valid_pattern};
+use crate::wamp::{MAX_ID, MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
 
 pub(super) fn check_roles(realm: &Realm, path: &str, limits: &Limits, findings: &mut Findings) {
     let uri_bytes = limits.uri_bytes;
@@ -91,6 +91,14 @@ fn check_permission(
     if let Some(disclosure) = idle {
         findings.add(format!("{path}.disclose"), RoleFault::IdleDisclosure(*disclosure));
     }
+    if let Some(procedure) = &permission.authorizer {
+        let is_bad = !is_valid_uri(procedure, realm.uri_rule) || is_reserved(procedure);
+        findings.add_if(is_bad || procedure.len() > limit, format!("{path}.authorizer"), || {
+            RoleFault::BadAuthorizer(procedure.clone())
+        });
+        findings
+            .add_if(allow.is_empty(), format!("{path}.authorizer"), || RoleFault::IdleAuthorizer);
+    }
     check_level(permission.trustlevel, path, findings);
     let has_level = allow.contains(&Action::Publish) || allow.contains(&Action::Call);
     let is_idle = permission.trustlevel.is_some() && !has_level;
@@ -133,9 +141,9 @@ pub(super) fn warnings(realm: &Realm) -> Vec<Warning> {
     if roles.is_empty() {
         return vec![Warning::NoRole(realm.name.clone())];
     }
-    let unknown = unknown_roles(realm);
+    let unknown = unknown_roles(realm).into_iter().chain(authorizer_warnings(realm, roles));
     let others = roles.iter().flat_map(|role| role_warnings(&realm.name, role));
-    unknown.into_iter().chain(others).collect()
+    unknown.chain(others).collect()
 }
 
 /// Whether a role may end what belongs to others.
@@ -173,6 +181,29 @@ fn unknown_roles(realm: &Realm) -> Vec<Warning> {
         }
     }
     warnings
+}
+
+/// Authorizers that nobody may be, or that anybody may be.
+fn authorizer_warnings(realm: &Realm, roles: &[RoleSettings]) -> Vec<Warning> {
+    let permissions = roles.iter().flat_map(|role| &role.permissions);
+    let authorizers: BTreeSet<_> = permissions.filter_map(|p| p.authorizer.as_deref()).collect();
+    let rules: Vec<_> = roles.iter().map(|role| Role::new(role, false)).collect();
+    let ways = realm.authenticators.iter().filter(|way| way.method == Method::Anonymous);
+    let strangers: Vec<_> = ways.map(|way| way.anonymous_role()).collect();
+    let warning = |procedure: &str| {
+        let (realm, procedure) = (realm.name.clone(), procedure.to_owned());
+        let may = |role: &&Role| {
+            let decision = role.authorize(Action::Register, &procedure, MatchPolicy::Exact);
+            matches!(decision, Decision::Allow(_))
+        };
+        let mut who = rules.iter().filter(may).map(Role::name).peekable();
+        if who.peek().is_none() {
+            return Some(Warning::NoAuthorizer { realm, procedure });
+        }
+        let role = who.find(|role| strangers.contains(role))?.to_owned();
+        Some(Warning::AnonymousAuthorizer { realm, procedure, role })
+    };
+    authorizers.into_iter().filter_map(warning).collect()
 }
 
 fn role_warnings(realm: &str, settings: &RoleSettings) -> Vec<Warning> {

@@ -86,6 +86,16 @@ pub enum Warning {
     )]
     AnonymousAdmin { realm: String, role: String },
     #[error(
+        "realm {realm}: everybody who can connect may register the authorizer `{procedure}`, and \
+         so decide for others, because \"{role}\" is the role of clients without authentication"
+    )]
+    AnonymousAuthorizer { realm: String, procedure: String, role: String },
+    #[error(
+        "realm {realm}: no role may register `{procedure}` without asking it, so what it decides \
+         about is denied: add a permission with this URI and `allow = [\"register\"]`"
+    )]
+    NoAuthorizer { realm: String, procedure: String },
+    #[error(
         "realm {0} has no role, so nobody may join it: add a [[realm.role]] with its \
          [[realm.role.permission]], as `stentor config default` shows them"
     )]

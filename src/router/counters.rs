@@ -101,6 +101,10 @@ counters! {
     kept_bytes: gauge,
     /// TLS handshakes that have begun and are not over.
     tls_handshakes_under_way: gauge,
+    /// Calls that the router itself has made, and that wait for their answer.
+    questions: gauge,
+    /// Those that it is to make, when some of the others are answered.
+    questions_waiting: gauge,
     connections_opened: total,
     connections_refused: total,
     /// Connections refused because of what their address has done: `limits.*_per_address`.
@@ -136,6 +140,8 @@ counters! {
     /// Requests, testaments included, that a session's role may not make; by roles and actions see
     /// [`super::RealmRole::decisions`].
     requests_denied: total,
+    /// Those among them that an authorizer should have decided about, and has not.
+    requests_undecided: total,
     /// Publications accepted for routing.
     publications: total,
     /// PUBLISH messages that were refused, acknowledged or not (BP-PUB-05).
@@ -174,6 +180,16 @@ counters! {
     calls_refused: total,
     /// Calls of the router's own procedures that it answered with a RESULT.
     meta_calls_answered: total,
+    /// Questions of the router to procedures that decide about requests or logins.
+    questions_asked: total,
+    /// Those among them that nobody could be asked, or whose callee has gone.
+    questions_not_brought: total,
+    /// Those that were answered with an ERROR.
+    questions_refused: total,
+    /// Those that were not answered in time.
+    questions_late: total,
+    /// Those whose answers meant nothing.
+    questions_misanswered: total,
     /// Sessions ended through the meta API.
     sessions_killed: total,
     /// Sessions ended because the token by which they joined had expired.

@@ -99,6 +99,17 @@ pub struct SessionRef {
     pub shard: ShardId,
 }
 
+impl SessionRef {
+    /// The caller of what that shard itself calls.
+    pub const fn router(shard: ShardId) -> Self {
+        Self { session: SessionId::ROUTER, slot: Slot::MAX, shard }
+    }
+
+    pub fn is_router(self) -> bool {
+        self.session == SessionId::ROUTER
+    }
+}
+
 /// How request ids of clients are checked (BP-ID-06).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -6,6 +6,7 @@ mod calls;
 mod expiry;
 mod permissions;
 mod request_ids;
+mod rulings;
 mod testaments;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub use calls::{
     Rerouting, Upload,
 };
 pub use expiry::Expiry;
-pub use permissions::{Decided, Denied, Permissions, Ruled};
+pub use permissions::{Decided, Deciding, Denied, Permissions, Ruled};
 pub use request_ids::{RequestIds, SequenceError};
 pub use testaments::{Scope, Testament, Testaments};
 

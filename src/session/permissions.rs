@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::authorization::{Action, Decision, Memory, Rates, RuleId, Terms};
+use super::rulings::Rulings;
+use crate::authorization::{Action, Decision, Memory, Rates, RuleId, Ruling, Terms};
+use crate::clock::Millis;
 use crate::router::{Realm, RealmRole, ShardId};
 use crate::wamp::MatchPolicy;
 
@@ -19,19 +21,40 @@ pub enum Permissions {
 pub struct Ruled {
     pub role: Arc<RealmRole>,
     memory: Memory<Decided>,
+    /// What authorizers have said of its requests.
+    rulings: Option<Box<Rulings>>,
 }
 
-/// What came of a request: its terms, or that it is denied.
+/// What came of a request: its terms, or that it is not granted.
 pub type Decided = Result<Terms, Denied>;
 
-/// That a request is denied: by this rule, or because none grants it.
+/// That a request is not granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Denied(pub Option<RuleId>);
+pub enum Denied {
+    /// By this rule, or because none grants it.
+    ByRule(Option<RuleId>),
+    /// By the authorizer of this rule.
+    ByAuthorizer(RuleId),
+    /// The authorizer of this rule has not decided as it should have.
+    Failed(RuleId),
+    /// Not yet: the authorizer of this rule is to be asked.
+    Undecided(RuleId),
+}
+
+/// The moment of a decision, and what it costs.
+#[derive(Debug)]
+pub struct Deciding {
+    pub shard: ShardId,
+    pub now: Millis,
+    /// In comparisons of two URIs.
+    pub effort: usize,
+}
 
 impl Permissions {
     pub(super) fn new(realm: &Realm, authrole: &str) -> Self {
         realm.role(authrole).map_or(Self::Open, |role| {
-            Self::Rules(Box::new(Ruled { role: Arc::clone(role), memory: Memory::default() }))
+            let role = Arc::clone(role);
+            Self::Rules(Box::new(Ruled { role, memory: Memory::default(), rulings: None }))
         })
     }
 
@@ -59,53 +82,125 @@ impl Permissions {
     }
 
     /// Decides about a request of the session, counts it, and remembers it (AU-AZ-02). `uri` has
-    /// been checked: what is remembered is not checked again. `effort` is what it costs, in
-    /// comparisons of two URIs.
+    /// been checked: what is remembered is not checked again.
     #[inline]
     pub fn decide(
         &mut self,
-        shard: ShardId,
+        deciding: &mut Deciding,
         action: Action,
         uri: &str,
         policy: MatchPolicy,
-        effort: &mut usize,
     ) -> Decided {
         let Self::Rules(ruled) = self else { return Ok(Terms::default()) };
-        let decided = ruled.decide(shard, action, uri, policy, effort);
-        ruled.memory.remember(action, uri, policy, decided);
+        ruled.decide(deciding, action, uri, policy)
+    }
+
+    /// The same for a PUBLISH or CALL of a session that has ended: nothing is remembered. Where an
+    /// authorizer decides, `granted` is what it has granted before.
+    pub fn decide_last(
+        &self,
+        deciding: &mut Deciding,
+        action: Action,
+        uri: &str,
+        granted: Option<Terms>,
+    ) -> Decided {
+        let Self::Rules(ruled) = self else { return Ok(Terms::default()) };
+        let decided = match ruled.look_up(deciding, action, uri, MatchPolicy::Exact) {
+            Err(Denied::Undecided(rule)) => granted.ok_or(Denied::Failed(rule)),
+            decided => decided,
+        };
+        ruled.role.count(deciding.shard, action, decided.is_ok());
         decided
     }
 
-    /// The same for a PUBLISH or CALL of a session that has ended: nothing is remembered.
-    pub fn decide_last(
-        &self,
-        shard: ShardId,
+    /// Whether the terms of a request are those of an authorizer, and not of a rule alone.
+    pub fn is_dynamic(&self, action: Action, uri: &str) -> bool {
+        let Self::Rules(ruled) = self else { return false };
+        let decision = ruled.role.rules.authorize(action, uri, MatchPolicy::Exact);
+        matches!(decision, Decision::Ask(_))
+    }
+
+    /// An authorizer has decided about a request of the session, which is about to come again;
+    /// `None` if it has not, as it should have. `until` is when others like it are to be asked
+    /// about again; `None`: the next one is.
+    pub fn note(
+        &mut self,
         action: Action,
         uri: &str,
-        effort: &mut usize,
-    ) -> Decided {
-        let Self::Rules(ruled) = self else { return Ok(Terms::default()) };
-        ruled.decide(shard, action, uri, MatchPolicy::Exact, effort)
+        policy: MatchPolicy,
+        ruling: Option<Ruling>,
+        until: Option<Millis>,
+    ) {
+        if let Self::Rules(ruled) = self {
+            let rulings = ruled.rulings.get_or_insert_default();
+            rulings.note(action, uri, policy, ruling, until);
+        }
+    }
+
+    /// The request at hand is over: what was said of it alone holds no more.
+    pub fn forget_request(&mut self) {
+        if let Self::Rules(ruled) = self
+            && let Some(rulings) = &mut ruled.rulings
+        {
+            rulings.forget_request();
+        }
     }
 }
 
 impl Ruled {
     #[cold]
     fn decide(
-        &self,
-        shard: ShardId,
+        &mut self,
+        deciding: &mut Deciding,
         action: Action,
         uri: &str,
         policy: MatchPolicy,
-        effort: &mut usize,
+    ) -> Decided {
+        let decided = self.look_up(deciding, action, uri, policy);
+        if let Err(Denied::Undecided(rule)) = decided {
+            return self.recall_ruling(rule, deciding, action, uri, policy);
+        }
+        self.role.count(deciding.shard, action, decided.is_ok());
+        self.memory.remember(action, uri, policy, decided);
+        decided
+    }
+
+    fn look_up(
+        &self,
+        deciding: &mut Deciding,
+        action: Action,
+        uri: &str,
+        policy: MatchPolicy,
     ) -> Decided {
         let rules = &self.role.rules;
-        *effort = rules.effort(action, policy);
-        let decided = match rules.authorize(action, uri, policy) {
+        deciding.effort = rules.effort(action, policy);
+        match rules.authorize(action, uri, policy) {
             Decision::Allow(rule) => Ok(rules.rule(rule).terms),
-            Decision::Deny(rule) => Err(Denied(rule)),
+            Decision::Ask(rule) => Err(Denied::Undecided(rule)),
+            Decision::Deny(rule) => Err(Denied::ByRule(rule)),
+        }
+    }
+
+    /// What the authorizer of a rule has said, if it has.
+    fn recall_ruling(
+        &self,
+        rule: RuleId,
+        deciding: &Deciding,
+        action: Action,
+        uri: &str,
+        policy: MatchPolicy,
+    ) -> Decided {
+        let rulings = self.rulings.as_ref();
+        let ruling = rulings.and_then(|all| all.recall(action, uri, policy, deciding.now));
+        let terms = self.role.rules.rule(rule).terms;
+        let decided = match ruling {
+            None => return Err(Denied::Undecided(rule)),
+            Some(None) => Err(Denied::Failed(rule)),
+            Some(Some(ruling)) if !ruling.is_allowed => Err(Denied::ByAuthorizer(rule)),
+            Some(Some(ruling)) if ruling.discloses => Ok(terms.disclosing()),
+            Some(Some(_)) => Ok(terms),
         };
-        self.role.count(shard, action, decided.is_ok());
+        self.role.count(deciding.shard, action, decided.is_ok());
         decided
     }
 }

@@ -26,6 +26,12 @@ impl RequestIds {
         self.last.is_some_and(|last| id <= last && last.get() != MAX_ID)
     }
 
+    /// The request with the id that was just taken has had no effect, and comes again.
+    pub fn give_back(&mut self, id: RequestId) {
+        debug_assert_eq!(self.last, Some(id), "it was taken last");
+        self.last = RequestId::new(id.get() - 1);
+    }
+
     /// Takes the id of a new request.
     pub fn accept(&mut self, id: RequestId, check: RequestIdCheck) -> Result<(), SequenceError> {
         let expected = self.last.map_or(RequestId::FIRST, RequestId::next);
@@ -67,6 +73,19 @@ mod tests {
         assert!(!accepts(RequestIdCheck::Monotonic, &[5, 5]));
         assert!(!accepts(RequestIdCheck::Monotonic, &[5, 4]));
         assert!(accepts(RequestIdCheck::Off, &[5, 4, 4, MAX_ID, 7]));
+    }
+
+    #[test]
+    fn what_is_given_back_is_taken_again() {
+        for check in [RequestIdCheck::Strict, RequestIdCheck::Monotonic, RequestIdCheck::Off] {
+            let mut requests = RequestIds::default();
+            for id in [1, 2] {
+                let id = RequestId::new(id).expect("a small number is an id");
+                assert!(requests.accept(id, check).is_ok() && requests.is_past(id));
+                requests.give_back(id);
+                assert!(!requests.is_past(id) && requests.accept(id, check).is_ok(), "{check:?}");
+            }
+        }
     }
 
     #[test]

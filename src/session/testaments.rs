@@ -1,5 +1,6 @@
 //! What a session leaves to be published when it ends (AP-TES).
 
+use crate::authorization::Terms;
 use crate::router::Held;
 use crate::wamp::{PayloadBuf, PublishOptions};
 
@@ -21,6 +22,8 @@ pub struct Testament {
     pub weight: usize,
     /// Counts it for the realm, once it is kept.
     pub held: Option<Held>,
+    /// On which terms an authorizer has granted it; `None`: none was asked.
+    pub granted: Option<Terms>,
 }
 
 /// The testaments of one session, in the order in which they were added.
@@ -72,7 +75,8 @@ mod tests {
 
     fn testament(topic: &str, weight: usize) -> Testament {
         let options = PublishOptions::default();
-        Testament { topic: topic.into(), options, payload: PayloadBuf::Empty, weight, held: None }
+        let (topic, payload) = (topic.into(), PayloadBuf::Empty);
+        Testament { topic, options, payload, weight, held: None, granted: None }
     }
 
     /// AP-TES-01, AP-TES-02: two buckets, each in order, `detached` first.

@@ -8,7 +8,7 @@ use super::requests::Refusal;
 use crate::authorization::{Action, Rule, Terms};
 use crate::clock::Millis;
 use crate::router::Slot;
-use crate::session::{Denied, Permissions, Session};
+use crate::session::{Deciding, Denied, Permissions, Session};
 use crate::wamp::{Dict, MatchPolicy, Payload, RequestId, RouterMessage, WampError, quote};
 
 /// Why a request has no effect.
@@ -59,10 +59,16 @@ impl Context {
         asked: Asked<'_>,
         policy: MatchPolicy,
     ) -> Result<Terms, Denied> {
-        let (mut effort, Asked(action, uri)) = (0, asked);
-        let decided = session.permissions.decide(self.id, action, uri, policy, &mut effort);
-        self.work.charge(effort);
+        let (mut deciding, Asked(action, uri)) = (self.deciding(), asked);
+        let decided = session.permissions.decide(&mut deciding, action, uri, policy);
+        self.work.charge(deciding.effort);
         decided
+    }
+
+    /// A decision of this moment.
+    #[inline]
+    pub(super) const fn deciding(&self) -> Deciding {
+        Deciding { shard: self.id, now: self.now, effort: 0 }
     }
 }
 
@@ -86,7 +92,8 @@ impl Shard {
     }
 
     /// Answers a request that the session's role may not make: `wamp.error.not_authorized`
-    /// (AU-AZ-05), with a sentence that names role, action and URI.
+    /// (AU-AZ-05), or `authorization_failed` where nobody has decided (AU-AZ-04), with a sentence
+    /// that names role, action and URI.
     #[cold]
     pub(super) fn deny(
         &mut self,
@@ -101,15 +108,20 @@ impl Shard {
             log_denial(session, asked, denied);
         }
         self.cx.counters.requests_denied.increment();
+        let is_undecided = matches!(denied, Denied::Failed(_) | Denied::Undecided(_));
+        if is_undecided {
+            self.cx.counters.requests_undecided.increment();
+        }
         let Some((request_type, request)) = answer else { return };
-        let args = &[explain_denial(session, asked).into()];
+        let (error, sentence) = explain_denial(session, asked, is_undecided);
+        let args = &[sentence.into()];
         self.answer(
             slot,
             &RouterMessage::Error {
                 request_type,
                 request,
                 details: &Dict::new(),
-                error: WampError::NotAuthorized.uri(),
+                error: error.uri(),
                 payload: Payload::Values { args, kwargs: &Dict::new() },
             },
         );
@@ -130,16 +142,34 @@ impl Shard {
     }
 }
 
-fn explain_denial(session: &Session, asked: Asked<'_>) -> String {
+fn explain_denial(session: &Session, asked: Asked<'_>, is_undecided: bool) -> (WampError, String) {
     let Asked(action, uri) = asked;
     let (role, uri) = (quote(&session.profile.authrole), quote(uri));
-    format!("the role {role} may not {} {}{uri}", action.as_str(), action.preposition())
+    let what = format!("{} {}{uri}", action.as_str(), action.preposition());
+    if is_undecided {
+        let sentence = format!("nobody could decide whether the role {role} may {what}");
+        return (WampError::AuthorizationFailed, sentence);
+    }
+    (WampError::NotAuthorized, format!("the role {role} may not {what}"))
 }
 
 fn log_denial(session: &Session, asked: Asked<'_>, denied: Denied) {
     let Asked(action, uri) = asked;
-    let rule = match (&session.permissions, denied.0) {
-        (Permissions::Rules(ruled), Some(rule)) => place_of(ruled.role.rules.rule(rule)),
+    let (rule, by_authorizer) = match denied {
+        Denied::ByRule(rule) => (rule, false),
+        Denied::ByAuthorizer(rule) | Denied::Failed(rule) | Denied::Undecided(rule) => {
+            (Some(rule), true)
+        }
+    };
+    let rule = match (&session.permissions, rule) {
+        (Permissions::Rules(ruled), Some(rule)) => {
+            let rules = &ruled.role.rules;
+            let place = place_of(rules.rule(rule));
+            match rules.authorizer(rule).filter(|_| by_authorizer) {
+                Some(authorizer) => format!("{authorizer} for {place}"),
+                None => place,
+            }
+        }
         _ => "no rule grants it".to_owned(),
     };
     tracing::info!(

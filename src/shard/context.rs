@@ -35,8 +35,8 @@ pub(super) struct Context {
     pub(super) timers: Timers,
     /// The present of this turn, for what clients and records are told.
     pub(super) wall_clock: Timestamp,
-    /// When the turn began.
-    pub(super) turn_began: Millis,
+    /// When this turn began, for what holds until some time.
+    pub(super) now: Millis,
     /// Of lines about peers, and about requests that were denied.
     pub(super) log_budget: LogBudget,
     pub(super) denial_budget: LogBudget,
@@ -60,7 +60,7 @@ impl Context {
             deposits: Deposits::default(),
             timers: Timers::default(),
             wall_clock: Timestamp::default(),
-            turn_began: Millis::default(),
+            now: Millis::default(),
             log_budget: LogBudget::of("more peers were refused than are logged"),
             denial_budget: LogBudget::of("more requests were denied than are logged"),
             politeness: Bucket::default(),
@@ -71,7 +71,7 @@ impl Context {
     }
 
     pub(super) fn begin_turn(&mut self, wall_clock: Timestamp, now: Millis) {
-        (self.wall_clock, self.turn_began) = (wall_clock, now);
+        (self.wall_clock, self.now) = (wall_clock, now);
         self.look_at_held();
         self.work.begin_turn();
         self.outbound.begin_turn();

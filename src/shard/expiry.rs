@@ -72,7 +72,7 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let now = self.cx.turn_began;
+        let now = self.cx.now;
         let SessionRef { slot, .. } = caller.session;
         let token = args.text(0, NO_TOKEN)?;
         let peer = self.connections[slot].peer;

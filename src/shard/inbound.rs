@@ -2,7 +2,7 @@
 
 use super::connection::Phase;
 use super::lifecycle::EndReason;
-use super::requests::Violation;
+use super::requests::{Stop, Violation};
 use super::work::MESSAGE_UNITS;
 use super::{Admission, Shard};
 use crate::clock::Millis;
@@ -109,6 +109,11 @@ impl Shard {
     /// Handles a message, which is also `text` if it is known to be UTF-8: only JSON comes so.
     fn handle_bytes(&mut self, slot: Slot, bytes: &[u8], text: Option<&str>, now: Millis) {
         self.cx.counters.messages_received.increment();
+        self.hear(slot, bytes, text, now);
+    }
+
+    /// The same, also of a message that is handled once more.
+    pub(super) fn hear(&mut self, slot: Slot, bytes: &[u8], text: Option<&str>, now: Millis) {
         self.cx.work.charge(MESSAGE_UNITS);
         self.cx.work.charge_bytes(2 * bytes.len());
         let limits = DecodeLimits { nesting: self.cx.limits().nesting };
@@ -120,10 +125,14 @@ impl Shard {
         let handled = match decoded {
             Ok(message) => self.handle_message(slot, message, now),
             Err(_) if matches!(connection.phase, Phase::ShuttingDown(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Violation::from(error).into()),
         };
-        if let Err(violation) = handled {
-            self.abort_for_violation(slot, &violation.to_string(), CloseCode::Policy, now);
+        match handled {
+            Ok(()) => {}
+            Err(Stop::Violation(violation)) => {
+                self.abort_for_violation(slot, &violation.to_string(), CloseCode::Policy, now);
+            }
+            Err(Stop::Undecided(undecided)) => self.ask_authorizer(slot, bytes, *undecided, now),
         }
     }
 
@@ -132,10 +141,10 @@ impl Shard {
         slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         match &self.connections[slot].phase {
-            Phase::Open => self.handle_opening(slot, message, now),
-            Phase::Challenged(_) => self.handle_answer(slot, message, now),
+            Phase::Open => Ok(self.handle_opening(slot, message, now)?),
+            Phase::Challenged(_) => Ok(self.handle_answer(slot, message, now)?),
             Phase::Joined(_) => self.handle_joined(slot, message, now),
             Phase::ShuttingDown(_) => {
                 if matches!(message, ClientMessage::Goodbye { .. } | ClientMessage::Abort { .. }) {
@@ -195,12 +204,12 @@ impl Shard {
         slot: Slot,
         message: ClientMessage<'_>,
         now: Millis,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         match message {
             ClientMessage::Publish(publish) => self.handle_publish(slot, publish),
             ClientMessage::Subscribe(subscribe) => self.handle_subscribe(slot, &subscribe),
             ClientMessage::Unsubscribe { request, subscription } => {
-                self.handle_unsubscribe(slot, request, subscription)
+                Ok(self.handle_unsubscribe(slot, request, subscription)?)
             }
             ClientMessage::Call(call) => self.handle_call(slot, call, now),
             ClientMessage::Cancel(cancel) => {
@@ -209,10 +218,10 @@ impl Shard {
             }
             ClientMessage::Register(register) => self.handle_register(slot, &register),
             ClientMessage::Unregister { request, registration } => {
-                self.handle_unregister(slot, request, registration)
+                Ok(self.handle_unregister(slot, request, registration)?)
             }
-            ClientMessage::Yield(answer) => self.handle_yield(slot, answer, now),
-            ClientMessage::Error(error) => self.handle_invocation_error(slot, error, now),
+            ClientMessage::Yield(answer) => Ok(self.handle_yield(slot, answer, now)?),
+            ClientMessage::Error(error) => Ok(self.handle_invocation_error(slot, error, now)?),
             ClientMessage::Goodbye { .. } => {
                 self.handle_goodbye(slot, now);
                 Ok(())
@@ -223,7 +232,7 @@ impl Shard {
                 Ok(())
             }
             ClientMessage::Hello(_) | ClientMessage::Authenticate(_) => {
-                Err(Violation::AfterWelcome(message.name()))
+                Err(Violation::AfterWelcome(message.name()).into())
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::asking::Asking;
 use super::connection::{Connection, Phase};
 use super::connections::Connections;
 use super::rates::Meter;
@@ -13,6 +14,7 @@ use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::router::{Counters, Slot};
 use crate::transport::Inbound;
+use crate::wamp::RequestId;
 
 /// What came from a peer and is not dealt with, and whether more may be dealt with now.
 #[derive(Default)]
@@ -36,6 +38,9 @@ pub(super) struct Input {
     unheard: u32,
     /// The peer's own messages have made more output than it takes; see [`Input::relieve`].
     is_throttled: bool,
+    /// A message that has come before all bytes, and that somebody decides about; see `asking`. It
+    /// counts as held, and not as input: no other has to go for it.
+    asking: Option<Box<Asking>>,
     /// What the peer has sent of late, if its role limits that; see `rates`.
     pub(super) meter: Option<Box<Meter>>,
     /// Whether the peer waits to join, or may; see `joining`.
@@ -94,8 +99,9 @@ impl Input {
         self.meter.as_ref().and_then(|meter| meter.paced_until)
     }
 
+    /// Whether what comes next waits for that. What was decided about meanwhile came before.
     fn is_paced(&self) -> bool {
-        self.paced_until().is_some()
+        self.paced_until().is_some() && !self.is_decided()
     }
 
     /// Goes on after a pause for having sent too much. `false` if there was none.
@@ -103,7 +109,7 @@ impl Input {
         let was_paced = self.meter.as_mut().and_then(|meter| meter.paced_until.take()).is_some();
         if was_paced {
             self.is_delayed = true;
-            self.is_ready = !self.bytes.is_empty();
+            self.is_ready = self.has_more();
         }
         was_paced
     }
@@ -125,6 +131,40 @@ impl Input {
         self.bytes.capacity() + self.layer_bytes
     }
 
+    /// Whether there is something to deal with, when nothing else hinders it.
+    fn has_more(&self) -> bool {
+        !self.bytes.is_empty() || self.is_decided()
+    }
+
+    /// Whether a message waits to be handled once more.
+    fn is_decided(&self) -> bool {
+        self.asking.as_ref().is_some_and(|asking| asking.is_answered())
+    }
+
+    /// A message waits for an answer, and all bytes behind it.
+    pub(super) fn ask(&mut self, asking: Asking) {
+        debug_assert!(self.asking.is_none(), "one message is dealt with at a time");
+        self.asking = Some(Box::new(asking));
+    }
+
+    pub(super) fn asking_mut(&mut self) -> Option<&mut Asking> {
+        self.asking.as_deref_mut()
+    }
+
+    /// The question whose answer the peer waits for.
+    pub(super) fn awaited(&self) -> Option<RequestId> {
+        self.asking.as_ref()?.question()
+    }
+
+    pub(super) fn take_asking(&mut self) -> Option<Box<Asking>> {
+        self.asking.take()
+    }
+
+    /// The message that waits no more.
+    pub(super) fn take_answered(&mut self) -> Option<Box<Asking>> {
+        self.asking.take_if(|asking| asking.is_answered())
+    }
+
     /// The layer below the transport holds so many bytes of memory.
     pub(super) const fn set_layer_bytes(&mut self, bytes: usize, now: Millis) {
         if self.held_bytes() == 0 && bytes > 0 {
@@ -141,7 +181,7 @@ impl Input {
         let goes_on = self.is_throttled && self.own_output <= hard_bytes / 4;
         if goes_on {
             self.is_throttled = false;
-            self.is_ready = !self.bytes.is_empty();
+            self.is_ready = self.has_more();
         }
         goes_on
     }
@@ -158,7 +198,7 @@ impl Input {
     pub(super) fn admit(&mut self) {
         self.entrance = Entrance::Admitted;
         self.is_delayed = true;
-        self.is_ready = !self.bytes.is_empty();
+        self.is_ready = self.has_more();
     }
 
     /// Whether the peer was admitted, which holds for one message.
@@ -213,7 +253,7 @@ impl Connections {
         input.tickets -= 1;
         if input.tickets == 0 {
             input.is_delayed = true;
-            input.is_ready = !input.bytes.is_empty();
+            input.is_ready = input.has_more();
             self.wake(slot);
         }
     }
@@ -222,7 +262,7 @@ impl Connections {
     pub(super) fn forget_tickets(&mut self, slot: Slot) {
         let input = &mut self[slot].input;
         if std::mem::take(&mut input.tickets) > 0 {
-            input.is_ready = !input.bytes.is_empty();
+            input.is_ready = input.has_more();
             self.wake(slot);
         }
     }
@@ -240,7 +280,7 @@ impl Connections {
         if input.unheard > 0 {
             return false;
         }
-        input.is_ready = !input.bytes.is_empty();
+        input.is_ready = input.has_more();
         self.wake(slot);
         true
     }
@@ -270,6 +310,7 @@ impl Shard {
     pub fn work(&mut self, slot: Slot, now: Millis) {
         if self.connections.get(slot).is_some() {
             let before = self.waiting_bytes(slot);
+            self.hear_again(slot, now);
             let held = self.take_input(slot);
             self.consume_held(slot, held, now);
             self.end_visit(slot, before, now);
@@ -385,6 +426,7 @@ impl Shard {
             {
                 break;
             }
+            debug_assert!(connection.input.asking.is_none(), "nothing overtakes a message");
             connection.input.is_ready = false;
             let rest = &mut input[used..];
             let (stage, rules) = (connection.stage(), &connection.rules);

@@ -30,12 +30,14 @@ impl Shard {
         let calls = sessions.flat_map(|session| session.calls.values());
         let leaving = self.connections.iter().filter_map(|(_, c)| c.leaving.as_ref());
         let timed = calls.filter(|call| call.deadline().is_some()).count()
-            + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>();
+            + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>()
+            + self.questions.len();
         assert_eq!(timed, self.cx.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
         self.deliveries.check(&self.cx.router);
         self.inquiries.check(&self.cx.router);
         self.surveys.check();
+        self.check_questions();
     }
 
     /// Whether nothing is asked, and every meta event of the realms at home here is published: what

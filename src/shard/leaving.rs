@@ -204,6 +204,7 @@ impl Shard {
 
     /// Takes a session out of everything it is part of. The connection stays.
     pub(super) fn end_session(&mut self, slot: Slot, reason: EndReason, now: Millis) {
+        self.stop_asking(slot, now);
         let connection = &mut self.connections[slot];
         connection.session_id = None;
         if !matches!(connection.phase, Phase::Joined(_)) {

@@ -12,6 +12,7 @@ use super::connection::{Connection, Due, Phase};
 use super::hello::Arrival;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
+use crate::address::Address;
 use crate::authentication::{
     Candidate, Check, Choice, Facts, Fresh, Lease, Limited, Login, Method, Principal, Referral,
     Refusal, Request, TokenError, Transport, Verdict,
@@ -427,6 +428,20 @@ fn agent_of(hello: &Hello<'_>) -> Box<str> {
     quotable(hello.agent.as_deref().unwrap_or_default()).into()
 }
 
+impl Connection {
+    /// How it came, for somebody who is asked about its peer.
+    pub(super) fn facts(&self) -> Transport<'static> {
+        Transport {
+            kind: self.framing.transport_name(),
+            serializer: self.codec.as_str(),
+            peer: self.peer,
+            // As far as it is known: to the router, or to the listed proxy that says so.
+            is_secure: self.is_confidential && self.peer != Address::UNIX,
+            channel_id: self.channel_id,
+        }
+    }
+}
+
 /// What somebody is told who is asked about a client.
 fn facts<'a>(
     connection: &'a Connection,
@@ -434,13 +449,7 @@ fn facts<'a>(
     realm: &'a Realm,
     session: SessionId,
 ) -> Facts<'a> {
-    let transport = Transport {
-        kind: connection.framing.transport_name(),
-        serializer: connection.codec.as_str(),
-        peer: connection.peer,
-        is_secure: connection.rules.tls,
-        channel_id: connection.channel_id,
-    };
+    let transport = connection.facts();
     let (authrole, authextra) = (hello.authrole.as_deref(), &hello.authextra);
     Facts { realm: &realm.settings.name, session, authrole, authextra, transport }
 }

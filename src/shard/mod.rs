@@ -3,6 +3,7 @@
 //! Pure: bytes, mail and the time come in as arguments; bytes, mail and the wish to close a
 //! socket are taken out by the event loop. One thread owns it.
 
+mod asking;
 mod authorize;
 mod broker;
 mod connection;
@@ -29,6 +30,7 @@ mod mailbox;
 mod meta;
 mod outbound;
 mod post;
+mod questions;
 mod rates;
 mod requests;
 mod timeouts;
@@ -55,6 +57,7 @@ use login::Logins;
 use mailbox::Mailbox;
 use meta::{EventOrders, Inquiries, Roster, Surveys};
 use outbound::SendError;
+use questions::Questions;
 use timers::Owner;
 use unheard::Unheard;
 
@@ -90,6 +93,8 @@ pub struct Shard {
     /// Who has to wait before it joins.
     joining: Joining,
     logins: Logins,
+    /// What the router has called itself.
+    questions: Questions,
     shutdown: Shutdown,
 }
 
@@ -119,6 +124,7 @@ impl Shard {
             unheard: Unheard::new(hashers.map()),
             joining: Joining::default(),
             logins: Logins::new(hashers.map()),
+            questions: Questions::new(hashers.map()),
             shutdown: Shutdown::default(),
             cx: Context::new(id, router, seed),
         }

@@ -2,6 +2,7 @@
 //! answered, refused, or taken for a violation of the protocol.
 
 use super::Shard;
+use super::asking::Undecided;
 use super::context::Context;
 use crate::codec;
 use crate::router::{MAX_WILDCARD_COMPONENTS, Realm, Slot};
@@ -44,6 +45,21 @@ pub(super) enum Violation {
     CallPending(RequestId),
     #[error("{message} refers to INVOCATION {request}, which this session never received")]
     NeverInvoked { message: &'static str, request: RequestId },
+}
+
+/// Why a message is not handled to its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It ends the session of its sender.
+    Violation(Violation),
+    /// It has had no effect: an authorizer is to be asked first.
+    Undecided(Box<Undecided>),
+}
+
+impl From<Violation> for Stop {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
 }
 
 /// Why a request is refused: the error and a sentence that says what to do.

@@ -33,7 +33,7 @@ impl Shard {
             && let Some((at, due)) = self.cx.timers.due_call(now)
         {
             self.cx.work.charge(LOOKUP_UNITS);
-            self.time_out_call(at, due);
+            self.time_out_call(at, due, now);
         }
         self.settle(now);
         self.cx.work.end_step();

@@ -8,6 +8,8 @@ pub enum WampError {
     /// Not the client's fault, or too many tries.
     AuthenticationFailed,
     AuthenticationRequired,
+    /// Whoever should have decided about a request has not (AU-AZ-04).
+    AuthorizationFailed,
     CallTimeout,
     Canceled,
     FeatureNotSupported,
@@ -40,6 +42,7 @@ impl WampError {
             Self::AuthenticationDenied => "wamp.error.authentication_denied",
             Self::AuthenticationFailed => "wamp.error.authentication_failed",
             Self::AuthenticationRequired => "wamp.error.authentication_required",
+            Self::AuthorizationFailed => "wamp.error.authorization_failed",
             Self::CallTimeout => "wamp.error.timeout",
             Self::Canceled => "wamp.error.canceled",
             Self::FeatureNotSupported => "wamp.error.feature_not_supported",

@@ -62,6 +62,11 @@ id! {
     RequestId
 }
 
+impl SessionId {
+    /// Beyond the ids of sessions, and never sent: who calls what the router itself calls.
+    pub const ROUTER: Self = Self(MAX_ID + 1);
+}
+
 impl RequestId {
     /// The first id of a session and direction.
     pub const FIRST: Self = Self(1);
@@ -75,6 +80,11 @@ impl RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_session_is_the_router() {
+        assert_eq!(SessionId::new(SessionId::ROUTER.get()), None);
+    }
 
     /// BP-ID-01, BP-ID-02
     #[test]

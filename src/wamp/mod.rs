@@ -6,6 +6,7 @@
 mod codec;
 mod error;
 mod id;
+mod marshal;
 mod message;
 mod options;
 mod payload;

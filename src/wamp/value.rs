@@ -28,6 +28,16 @@ pub enum Value {
 /// A string-keyed map in the order of insertion.
 pub type Dict = Vec<(Cow<'static, str>, Value)>;
 
+impl Value {
+    /// The text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Str(text.to_owned())

@@ -57,3 +57,25 @@ fn anonymous_administrators_are_warned_of() {
     assert_eq!(warnings("wamp.session."), [admin]);
     assert_eq!(warnings(""), []);
 }
+
+/// Nobody decides where nobody may register the authorizer, and everybody where strangers may.
+#[test]
+fn authorizers_that_nobody_or_anybody_may_be_are_warned_of() {
+    let warnings = |more: &str| {
+        let text = format!(
+            "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n\
+             [[realm.role]]\nname = \"anonymous\"\n[[realm.role.permission]]\nuri = \"com.\"\n\
+             match = \"prefix\"\nallow = [\"call\", \"register\"]\nauthorizer = \"com.ask\"\n{more}"
+        );
+        read(&text).warnings()
+    };
+    let permission = "[[realm.role.permission]]\nuri = \"com.ask\"\nallow = [\"register\"]\n";
+    let (realm, procedure) = ("a".to_owned(), "com.ask".to_owned());
+    let role = "anonymous".to_owned();
+    let nobody = Warning::NoAuthorizer { realm: realm.clone(), procedure: procedure.clone() };
+    assert_eq!(warnings(""), [nobody]);
+    let anybody = Warning::AnonymousAuthorizer { realm, procedure, role };
+    assert_eq!(warnings(permission), [anybody]);
+    let authorizer = format!("[[realm.role]]\nname = \"authorizer\"\n{permission}");
+    assert_eq!(warnings(&authorizer), []);
+}

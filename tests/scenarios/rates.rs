@@ -1,8 +1,10 @@
 //! How fast a session may send: who sends more waits, in order, or is ended.
 
-use stentor::authorization::{Access, OverRate, Permission, RoleSettings};
+use stentor::authorization::{Access, Action, OverRate, Permission, RoleSettings};
 use stentor::router::RealmSettings;
+use stentor::wamp::MatchPolicy::Prefix;
 
+use super::authorizers::ask;
 use super::dialogue::{check_realm, check_realm_with};
 
 /// The role of everybody, which may do everything, at a rate.
@@ -38,6 +40,35 @@ fn who_sends_too_many_messages_is_read_later() {
          b <- EVENT $s * {} [5]
          a -> PUBLISH {} com.x [6]
          b <- EVENT $s * {} [6]
+         wait 5000",
+    );
+}
+
+/// The one that an authorizer has decided about was sent in time; those behind it were not.
+#[test]
+fn what_waits_for_an_authorizer_does_not_wait_for_the_rate_as_well() {
+    check_realm(
+        role(|role| {
+            (role.messages_per_second, role.messages_burst) = (1, 2);
+            role.permissions.push(ask("com.asked.", Prefix, &[Action::Publish]));
+        }),
+        "join x a b
+         x -> REGISTER {} com.auth
+         x <- REGISTERED 1 $r
+         b -> SUBSCRIBE {} com.asked.t
+         b <- SUBSCRIBED 1 $s
+         a -> PUBLISH {} com.free
+         a -> PUBLISH {} com.asked.t [1]
+         a -> PUBLISH {} com.asked.t [2]
+         x <- INVOCATION 1 $r {} *
+         x -> [70, 1, {}, [true]]
+         b <- EVENT $s * {} [1]
+         wait 999
+         wait 1
+         x <- INVOCATION 2 $r {} *
+         wait 1000
+         x -> [70, 2, {}, [true]]
+         b <- EVENT $s * {} [2]
          wait 5000",
     );
 }

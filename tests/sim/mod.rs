@@ -7,12 +7,13 @@
 //! it is asked, `counting` how many are there, `crowding` what makes work, `refusing` what is too
 //! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does.
-//! `restarting` and `closing` end a process and a run, `log` keeps the trace. `logins` is a
-//! simulation of its own.
+//! `restarting` and `closing` end a process and a run, `log` keeps the trace. `logins` and
+//! `authorizers` are simulations of their own.
 
 mod actions;
 mod answers;
 mod asking;
+pub(crate) mod authorizers;
 mod bounds;
 mod callees;
 mod calls;

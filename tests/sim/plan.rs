@@ -190,6 +190,7 @@ fn output(rng: &mut StdRng, tight_hard: bool, tight_total: bool) -> OutputLimits
 fn timeouts(rng: &mut StdRng) -> Timeouts {
     Timeouts {
         handshake_ms: *pick(rng, &[2_000, 20_000]),
+        authorizer_ms: 5_000,
         login_ms: 10_000,
         ping_interval_ms: *pick(rng, &[0, 300, 1_500, 3_000]),
         rawsocket_pings: rng.random_bool(0.5),

@@ -286,7 +286,8 @@ impl Network {
             if !is_busy && is_stored && is_judged && self.mail_routes().is_empty() {
                 // No mail is under way, so each pending call has its invocation and no other.
                 let now = self.router.snapshot();
-                assert_eq!(now.calls, now.invocations, "the two halves of calls");
+                let made = now.calls + now.questions;
+                assert_eq!(made, now.invocations, "the two halves of calls");
                 let settled = |turn: &Turn| turn.shard().is_settled();
                 assert!(self.turns.iter().all(settled), "no question or meta event waits");
                 return;

@@ -11,9 +11,10 @@ use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use super::asking::Undecided;
 use super::authorize::{Asked, Refused};
 use super::context::Context;
-use super::requests::{Refusal, TOO_MANY_SHAPES, Violation, check_pattern};
+use super::requests::{Refusal, Stop, TOO_MANY_SHAPES, Violation, check_pattern};
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
 use crate::authorization::{Action, Terms};
@@ -39,12 +40,17 @@ impl Shard {
         &mut self,
         slot: Slot,
         subscribe: &Subscribe<'_>,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         let session = self.connections.joined_mut(slot);
         self.cx.accept(session, subscribe.request, Role::Subscriber, "SUBSCRIBE")?;
         let (topic, policy) = (&*subscribe.topic, subscribe.options.match_policy);
         if let Err(refused) = check_subscribe(&mut self.cx, session, subscribe) {
             let asked = Asked(Action::Subscribe, topic);
+            let wait = |rule| {
+                let options = subscribe.options.to_dict();
+                Undecided::new(subscribe.request, rule, asked, policy, options)
+            };
+            let refused = refused.decided(wait)?;
             self.refuse_request(slot, Some((code::SUBSCRIBE, subscribe.request)), asked, refused);
             return Ok(());
         }
@@ -149,7 +155,7 @@ impl Shard {
         &mut self,
         slot: Slot,
         mut publish: Publish<'_>,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         let session = self.connections.joined_mut(slot);
         self.cx.accept(session, publish.request, Role::Publisher, "PUBLISH")?;
         check_passthru(session, &publish.options)?;
@@ -159,10 +165,13 @@ impl Shard {
                 self.publish(slot, author, &publish, None);
             }
             Err(refused) => {
+                let (request, asked) = (publish.request, Asked(Action::Publish, &publish.topic));
+                let (exact, options) = (MatchPolicy::Exact, || publish.options.to_dict());
+                let wait = |rule| Undecided::new(request, rule, asked, exact, options());
+                let refused = refused.decided(wait)?;
                 self.cx.counters.publications_refused.increment();
                 let acknowledges = publish.options.acknowledge;
-                let answer = acknowledges.then_some((code::PUBLISH, publish.request));
-                let asked = Asked(Action::Publish, &publish.topic);
+                let answer = acknowledges.then_some((code::PUBLISH, request));
                 self.refuse_request(slot, answer, asked, refused);
             }
         }

@@ -149,8 +149,10 @@ impl Shard {
         payload: Payload<'_>,
         now: Millis,
     ) {
+        let Some(session) = self.connections.find_mut(answer.call.caller) else {
+            return self.handle_answer_to_router(answer, payload, now);
+        };
         let Return { call: CallRef { caller, request, serial }, outcome } = answer;
-        let Some(session) = self.connections.find_mut(caller) else { return };
         let Entry::Occupied(entry) = session.calls.entry(request) else { return };
         let pending = entry.get();
         if pending.serial != serial {

@@ -2,13 +2,14 @@
 
 use rand::RngExt;
 
+use super::super::asking::Undecided;
 use super::super::authorize::{Asked, Refused};
 use super::super::context::Context;
 use super::super::mail::NO_PAYLOAD;
-use super::super::requests::{Refusal, Violation, check_uri};
+use super::super::requests::{Refusal, Stop, Violation, check_uri};
 use super::super::timers::CallTimer;
 use super::super::work::PATTERN_UNITS;
-use super::super::{Carried, Invoke, Mail, SendError, Shard};
+use super::super::{Carried, Invoke, Mail, Return, SendError, Shard};
 use super::details::{
     check_callee, check_caller, check_disclosure, dealer_timeout_ms, invocation_details,
     takes_progress,
@@ -31,21 +32,21 @@ impl Shard {
         slot: Slot,
         call: Call<'_>,
         now: Millis,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         if self.connections.joined_mut(slot).ended_uploads.is_some()
             && let Some(handled) = self.continue_call(slot, &call, now)
         {
-            return handled;
+            return Ok(handled?);
         }
         let session = self.connections.joined_mut(slot);
         self.cx.accept(session, call.request, Role::Caller, "CALL")?;
         if session.calls.contains_key(&call.request) {
-            return Err(Violation::CallPending(call.request));
+            return Err(Violation::CallPending(call.request).into());
         }
         check_caller(&session.roles, &call.options, self.cx.settings().strict_roles)?;
         if is_reserved(&call.procedure) {
-            session.expect_late_chunks(&call);
-            self.handle_meta_call(slot, &call);
+            self.handle_meta_call(slot, &call)?;
+            self.connections.joined_mut(slot).expect_late_chunks(&call);
             return Ok(());
         }
         let routed = self.cx.route_call(session, &call).and_then(|(picked, terms)| {
@@ -56,9 +57,12 @@ impl Shard {
         match routed {
             Ok((picked, terms)) => self.start_call(slot, call, picked, terms, now),
             Err(refused) => {
+                let asked = Asked(Action::Call, &call.procedure);
+                let (exact, options) = (MatchPolicy::Exact, || call.options.to_dict());
+                let wait = |rule| Undecided::new(call.request, rule, asked, exact, options());
+                let refused = refused.decided(wait)?;
                 session.expect_late_chunks(&call);
                 self.cx.counters.calls_refused.increment();
-                let asked = Asked(Action::Call, &call.procedure);
                 self.refuse_request(slot, Some((code::CALL, call.request)), asked, refused);
             }
         }
@@ -125,14 +129,17 @@ impl Shard {
     }
 
     /// Brings an invocation to the callee's shard, if [`Context::may_carry`] has no objection.
-    pub(super) fn bring(&mut self, invoke: Invoke, payload: Payload<'_>, now: Millis) {
+    pub(in crate::shard) fn bring(&mut self, invoke: Invoke, payload: Payload<'_>, now: Millis) {
         let (shard, slot) = (invoke.callee.shard, invoke.call.caller.slot);
         if shard == self.cx.id {
             self.handle_invoke(invoke, payload, now);
         } else {
             let carried = Carried::invoke(invoke, payload.to_buf(), self.cx.held());
             self.cx.post.send(shard, Mail::Invoke(Box::new(carried)));
-            self.connections[slot].feeds.insert(shard);
+            // The router's own calls have no connection.
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.feeds.insert(shard);
+            }
         }
     }
 
@@ -173,6 +180,9 @@ impl Shard {
                     load: invoke.load,
                 });
                 self.cx.counters.invocations.increment();
+            }
+            Err(refusal) if call.caller.is_router() => {
+                self.bounce(Return { call, outcome: refusal.into() });
             }
             Err(refusal) => self.return_to(call, refusal.into(), NO_PAYLOAD, now),
         }

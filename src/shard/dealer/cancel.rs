@@ -34,8 +34,12 @@ impl Shard {
     }
 
     /// The dealer's timer for a call ran out (AP-TMO-02).
-    pub(in crate::shard) fn time_out_call(&mut self, at: Millis, due: CallTimer) {
+    pub(in crate::shard) fn time_out_call(&mut self, at: Millis, due: CallTimer, now: Millis) {
         let caller = self.cx.reference(due.slot, due.session);
+        if caller.is_router() {
+            self.time_out_question(due.call, now);
+            return;
+        }
         let connection = self.connections.get_mut(due.slot);
         if let Some(leaving) = connection.and_then(|connection| connection.leaving.as_mut())
             && leaving.session.id == due.session
@@ -71,7 +75,7 @@ impl Shard {
         Some(pending)
     }
 
-    fn cancel_invocation(&mut self, cancellation: Cancellation) {
+    pub(in crate::shard) fn cancel_invocation(&mut self, cancellation: Cancellation) {
         let shard = cancellation.callee.shard;
         if shard == self.cx.id {
             self.handle_cancellation(cancellation);

@@ -32,7 +32,7 @@ const TOO_MUCH_HELD: Refusal = (
 impl Context {
     /// Whether the router has room for a payload that goes to a session of that shard.
     #[inline]
-    fn may_carry(&self, to: ShardId, payload: &Payload<'_>) -> Result<(), Refusal> {
+    pub(super) fn may_carry(&self, to: ShardId, payload: &Payload<'_>) -> Result<(), Refusal> {
         if to == self.id || self.may_hold(payload.weight()) { Ok(()) } else { Err(TOO_MUCH_HELD) }
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::super::Shard;
+use super::super::asking::Undecided;
 use super::super::authorize::{Asked, Refused};
 use super::super::context::Context;
-use super::super::requests::Violation;
-use super::super::requests::{Refusal, TOO_MANY_SHAPES, check_pattern, unreserved};
+use super::super::requests::{
+    Refusal, Stop, TOO_MANY_SHAPES, Violation, check_pattern, unreserved,
+};
 use crate::authorization::Action;
 use crate::router::{
     Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Slot, Traits,
@@ -21,11 +23,16 @@ impl Shard {
         &mut self,
         slot: Slot,
         register: &Register<'_>,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Stop> {
         let session = self.connections.joined_mut(slot);
         self.cx.accept(session, register.request, Role::Callee, "REGISTER")?;
         if let Err(refused) = check_register(&mut self.cx, session, register) {
             let asked = Asked(Action::Register, &register.procedure);
+            let wait = |rule| {
+                let (policy, options) = (register.options.match_policy, register.options.to_dict());
+                Undecided::new(register.request, rule, asked, policy, options)
+            };
+            let refused = refused.decided(wait)?;
             self.refuse_request(slot, Some((code::REGISTER, register.request)), asked, refused);
             return Ok(());
         }

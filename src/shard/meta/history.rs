@@ -15,7 +15,7 @@ use crate::router::{
     Counters, Held, History, HistoryAnswer, Query, Realm, Router, Scan, StoredEvent,
 };
 use crate::wamp::{
-    PayloadBuf, PublicationId, SubscriptionId, Timestamp, Value, WampError, heap_block,
+    Dict, PayloadBuf, PublicationId, SubscriptionId, Timestamp, Value, WampError, heap_block,
 };
 
 impl Shard {
@@ -50,8 +50,8 @@ impl Shard {
         // Who may not subscribe may not read what subscribers got.
         if let Some(topic) = realm.topics.get(subscription).filter(|_| !is_held) {
             let asked = Asked(Action::Subscribe, &topic.uri);
-            if self.permit(caller, asked, topic.policy).is_none() {
-                return Ok(Answer::Denied);
+            if let Err(answer) = self.permit(caller, asked, topic.policy, Dict::new) {
+                return Ok(answer);
             }
         }
         if !self.cx.may_hold(Inquiry::weight(&query)) {

@@ -19,12 +19,14 @@ pub(super) use args::Arguments;
 use args::id_of;
 
 use super::Shard;
+use super::asking::Undecided;
 use super::authorize::Asked;
 use super::dealer::{NO_SUCH_PROCEDURE, check_disclosure};
-use super::requests::{Refusal, check_uri};
+use super::requests::{Refusal, Stop, check_uri};
 use crate::authorization::{Action, Terms};
 use crate::codec;
 use crate::router::{SessionRef, Slot};
+use crate::session::Denied;
 use crate::wamp::{
     Call, Dict, MatchPolicy, Payload, RequestId, RouterMessage, Timestamp, Value, WampError, code,
 };
@@ -81,6 +83,8 @@ pub(super) enum Answer {
     Later,
     /// None: the caller was denied it, and has got an ERROR.
     Denied,
+    /// None yet, and nothing has been done: an authorizer is to be asked.
+    Undecided(Box<Undecided>),
 }
 
 impl Answer {
@@ -111,26 +115,30 @@ impl Caller {
 
 impl Shard {
     /// Answers a call of a reserved URI.
-    pub(super) fn handle_meta_call(&mut self, slot: Slot, call: &Call<'_>) {
+    pub(super) fn handle_meta_call(&mut self, slot: Slot, call: &Call<'_>) -> Result<(), Stop> {
         let session = self.cx.reference(slot, self.connections.joined(slot).id);
         let caller = Caller { session, request: call.request };
         match self.answer_meta_call(caller, call) {
             Ok(Answer::Now(args, kwargs)) => self.send_meta_result(caller, &args, &kwargs),
             Ok(Answer::Later) => {}
             Ok(Answer::Denied) => self.cx.counters.calls_refused.increment(),
+            Ok(Answer::Undecided(undecided)) => return Err(Stop::Undecided(undecided)),
             Err(refusal) => {
                 self.cx.counters.calls_refused.increment();
                 self.refuse(slot, code::CALL, call.request, refusal);
             }
         }
+        Ok(())
     }
 
     fn answer_meta_call(&mut self, caller: Caller, call: &Call<'_>) -> Result<Answer, Refusal> {
         let realm = self.realm_of(caller);
         check_uri(&realm, &call.procedure, self.cx.limits().uri_bytes)?;
         let asked = Asked(Action::Call, &call.procedure);
-        let Some(terms) = self.permit(caller, asked, MatchPolicy::Exact) else {
-            return Ok(Answer::Denied);
+        let options = || call.options.to_dict();
+        let terms = match self.permit(caller, asked, MatchPolicy::Exact, options) {
+            Ok(terms) => terms,
+            Err(answer) => return Ok(answer),
         };
         let procedure = procedure(&call.procedure).ok_or(NO_SUCH_PROCEDURE)?;
         check_disclosure(&realm.settings, &call.options, terms)?;
@@ -144,19 +152,30 @@ impl Shard {
     }
 
     /// Decides about what a call of a meta procedure needs. If it is denied, the caller gets the
-    /// ERROR.
+    /// ERROR. An authorizer is told the `options`.
+    ///
+    /// # Errors
+    /// [`Answer::Denied`] or [`Answer::Undecided`].
     pub(super) fn permit(
         &mut self,
         caller: Caller,
         asked: Asked<'_>,
         policy: MatchPolicy,
-    ) -> Option<Terms> {
-        let slot = caller.session.slot;
+        options: impl FnOnce() -> Dict,
+    ) -> Result<Terms, Answer> {
+        let (slot, request) = (caller.session.slot, caller.request);
         let session = self.connections.joined_mut(slot);
-        let decided = self.cx.authorize(session, asked, policy);
-        decided
-            .map_err(|denied| self.deny(slot, Some((code::CALL, caller.request)), asked, denied))
-            .ok()
+        match self.cx.authorize(session, asked, policy) {
+            Ok(terms) => Ok(terms),
+            Err(Denied::Undecided(rule)) => {
+                let undecided = Undecided::new(request, rule, asked, policy, options());
+                Err(Answer::Undecided(undecided))
+            }
+            Err(denied) => {
+                self.deny(slot, Some((code::CALL, request)), asked, denied);
+                Err(Answer::Denied)
+            }
+        }
     }
 
     /// Sends a result that was not ready when the message that asks for it was dealt with.

@@ -24,10 +24,16 @@ impl Shard {
         let scope = scope(args)?;
         let mut testament = self.read_testament(caller, args)?;
         let asked = Asked(Action::Publish, &testament.topic);
-        let Some(terms) = self.permit(caller, asked, MatchPolicy::Exact) else {
-            return Ok(Answer::Denied);
+        let options = || testament.options.to_dict();
+        let terms = match self.permit(caller, asked, MatchPolicy::Exact, options) {
+            Ok(terms) => terms,
+            Err(answer) => return Ok(answer),
         };
-        let settings = &self.connections.joined_mut(caller.session.slot).realm.settings;
+        let session = self.connections.joined_mut(caller.session.slot);
+        // Nobody can be asked about a session that has gone.
+        let is_dynamic = session.permissions.is_dynamic(asked.0, asked.1);
+        testament.granted = is_dynamic.then_some(terms);
+        let settings = &session.realm.settings;
         check_disclosure(settings, &testament.options, terms)?;
         let limits = self.cx.limits();
         let session = self.connections.joined_mut(caller.session.slot);
@@ -100,7 +106,8 @@ impl Shard {
         let payload = publish.payload.to_buf();
         // Lists of names take far more memory than bytes.
         let weight = bytes.len() + publish.options.heap_bytes();
-        Ok(Testament { topic: topic.into(), options: publish.options, payload, weight, held: None })
+        let (topic, options) = (topic.into(), publish.options);
+        Ok(Testament { topic, options, payload, weight, held: None, granted: None })
     }
 
     /// Publishes what a session has left. It is out of routing already.
@@ -117,20 +124,26 @@ impl Shard {
             payload: testament.payload.as_payload(),
         };
         let has_room = self.cx.may_hold(publish.payload.weight());
-        match self.authorize_testament(session, &publish).filter(|_| has_room) {
+        match self.authorize_testament(session, &publish, testament.granted).filter(|_| has_room) {
             Some(terms) => self.publish_for(slot, session, publish, terms),
             None => self.cx.counters.publications_refused.increment(),
         }
     }
 
-    /// The rules hold that are there now, not those of the time when it was left.
-    fn authorize_testament(&mut self, session: &Session, publish: &Publish<'_>) -> Option<Terms> {
+    /// The rules hold that are there now, not those of the time when it was left; but an authorizer
+    /// has said then what it had to say.
+    fn authorize_testament(
+        &mut self,
+        session: &Session,
+        publish: &Publish<'_>,
+        granted: Option<Terms>,
+    ) -> Option<Terms> {
         let topic = &*publish.topic;
         check_topic(&session.realm, topic, usize::MAX).ok()?;
         let permissions = &session.permissions;
-        let mut effort = 0;
-        let decided = permissions.decide_last(self.cx.id, Action::Publish, topic, &mut effort);
-        self.cx.work.charge(effort);
+        let mut deciding = self.cx.deciding();
+        let decided = permissions.decide_last(&mut deciding, Action::Publish, topic, granted);
+        self.cx.work.charge(deciding.effort);
         match decided {
             Ok(terms) => {
                 let checked = check_disclosure(&session.realm.settings, &publish.options, terms);
