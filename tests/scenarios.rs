@@ -11,11 +11,11 @@ mod scenarios {
     mod races;
     mod words;
 
-    mod asking;
-    mod asking_order;
     mod attacks;
     mod authentication;
     mod authorization;
+    mod authorizers;
+    mod authorizers_order;
     mod backpressure;
     mod bounds;
     mod call_details;

@@ -4,7 +4,7 @@ use serde_json::json;
 use stentor::limits::TurnLimits;
 use stentor::router::{RealmSettings, Settings};
 
-use super::asking::{check, rules};
+use super::authorizers::{check, rules};
 use super::peer::{Peer, pipeline};
 use crate::support::{Network, Serializer};
 
