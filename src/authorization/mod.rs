@@ -3,22 +3,22 @@
 //! Pure, and knows no session: an action, a URI and a match policy go in, a [`Decision`] comes out.
 //! The same code answers clients and `stentor explain`.
 
+mod dynamic;
 mod explain;
 mod memory;
 mod pattern;
 mod role;
-mod ruling;
 mod settings;
 mod table;
 
 #[cfg(test)]
 mod tests;
 
+pub use dynamic::{BadRuling, Case, Ruling};
 pub use explain::{Explanation, Outcome};
 pub use memory::Memory;
 pub use pattern::{covers, overlaps, shape_of};
 pub use role::{AuthorizerId, Decision, Effect, IdleRule, Role, Rule, RuleId, Terms};
-pub use ruling::{AuthorizerAnswer, Ruling};
 pub use settings::{Access, Action, Disclosure, Permission, RoleSettings};
 
 /// A rule's wildcard has at most this many components: one bit each in its shape.

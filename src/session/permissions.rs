@@ -112,14 +112,15 @@ impl Permissions {
         matches!(decision, Decision::Ask(_))
     }
 
-    /// An authorizer has decided about a request of the session, which is about to come again.
-    /// `until` is when others like it are to be asked about again; `None`: the next one is.
+    /// An authorizer has decided about a request of the session, which is about to come again;
+    /// `None` if it has not, as it should have. `until` is when others like it are to be asked
+    /// about again; `None`: the next one is.
     pub fn note(
         &mut self,
         action: Action,
         uri: &str,
         policy: MatchPolicy,
-        ruling: Ruling,
+        ruling: Option<Ruling>,
         until: Option<Millis>,
     ) {
         if let Self::Rules(ruled) = self {
@@ -186,10 +187,10 @@ impl Ruled {
         let terms = self.role.rules.rule(rule).terms;
         let decided = match ruling {
             None => return Err(Denied::Undecided(rule)),
-            Some(Ruling::Granted { discloses: false }) => Ok(terms),
-            Some(Ruling::Granted { discloses: true }) => Ok(terms.disclosing()),
-            Some(Ruling::Denied) => Err(Denied::ByAuthorizer(rule)),
-            Some(Ruling::Failed) => Err(Denied::Failed(rule)),
+            Some(None) => Err(Denied::Failed(rule)),
+            Some(Some(ruling)) if !ruling.is_allowed => Err(Denied::ByAuthorizer(rule)),
+            Some(Some(ruling)) if ruling.discloses => Ok(terms.disclosing()),
+            Some(Some(_)) => Ok(terms),
         };
         self.role.count(deciding.shard, action, decided.is_ok());
         decided

@@ -10,13 +10,16 @@ use crate::wamp::MatchPolicy;
 pub(super) struct Rulings {
     /// Of the request at hand, until it is over. One has two at most: the call of a procedure of
     /// the router, and what that procedure does.
-    at_hand: Vec<(Action, MatchPolicy, Box<str>, Ruling)>,
+    at_hand: Vec<(Action, MatchPolicy, Box<str>, Heard)>,
     remembered: Memory<Remembered>,
 }
 
+/// What came of asking; `None`: nobody has decided.
+pub(super) type Heard = Option<Ruling>;
+
 #[derive(Clone, Copy, Debug)]
 struct Remembered {
-    ruling: Ruling,
+    ruling: Heard,
     until: Millis,
 }
 
@@ -26,7 +29,7 @@ impl Rulings {
         action: Action,
         uri: &str,
         policy: MatchPolicy,
-        ruling: Ruling,
+        ruling: Heard,
         until: Option<Millis>,
     ) {
         debug_assert!(
@@ -45,8 +48,8 @@ impl Rulings {
         uri: &str,
         policy: MatchPolicy,
         now: Millis,
-    ) -> Option<Ruling> {
-        let is_asked = |(of, under, about, _): &&(Action, MatchPolicy, Box<str>, Ruling)| {
+    ) -> Option<Heard> {
+        let is_asked = |(of, under, about, _): &&(Action, MatchPolicy, Box<str>, Heard)| {
             *of == action && *under == policy && **about == *uri
         };
         let at_hand = self.at_hand.iter().find(is_asked).map(|(.., ruling)| *ruling);
@@ -70,15 +73,15 @@ mod tests {
 
     #[test]
     fn a_ruling_holds_for_its_request_and_for_others_until_its_time() {
-        let granted = Ruling::Granted { discloses: false };
+        let granted = Some(Ruling { is_allowed: true, discloses: false, ttl_ms: Some(0) });
         let mut rulings = Rulings::default();
         rulings.note(Action::Call, "com.a", Exact, granted, Some(Millis(10)));
-        rulings.note(Action::Publish, "com.a", Exact, Ruling::Denied, None);
+        rulings.note(Action::Publish, "com.a", Exact, None, None);
         let of = |rulings: &Rulings, action, policy, now| {
             rulings.recall(action, "com.a", policy, Millis(now))
         };
         assert_eq!(of(&rulings, Action::Call, Exact, 99), Some(granted));
-        assert_eq!(of(&rulings, Action::Publish, Exact, 99), Some(Ruling::Denied));
+        assert_eq!(of(&rulings, Action::Publish, Exact, 99), Some(None));
         assert_eq!(of(&rulings, Action::Call, Prefix, 0), None);
         rulings.forget_request();
         assert_eq!(of(&rulings, Action::Call, Exact, 9), Some(granted));

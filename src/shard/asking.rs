@@ -12,7 +12,7 @@ use super::authorize::{Asked, Refused};
 use super::inbound::Stop;
 use super::log_budget::quotable;
 use super::questions::{Question, Said};
-use crate::authorization::{Action, AuthorizerAnswer, RuleId, Ruling};
+use crate::authorization::{Action, RuleId, Ruling};
 use crate::clock::Millis;
 use crate::router::SessionRef;
 use crate::session::{Denied, Permissions};
@@ -138,25 +138,33 @@ impl Shard {
         asking.question = None;
         let About { action, policy, uri } = &asking.about;
         let (action, policy, uri) = (*action, *policy, uri.clone());
-        let (ruling, may_cache) = match self.read_ruling(said) {
-            Ok(answer) => (answer.ruling, answer.may_cache),
-            Err(why) => {
-                self.log_undecided(question, &why, now);
-                (Ruling::Failed, false)
-            }
-        };
-        let until = may_cache.then(|| now + self.settings().limits.authorizer_cache_ms);
+        let ruling = self.read_ruling(said);
+        if let Err(why) = &ruling {
+            self.log_undecided(question, why, now);
+        }
+        let ruling = ruling.ok();
+        let most_ms = self.settings().limits.authorizer_cache_ms;
+        let ttl_ms = ruling.map_or(0, |ruling| ruling.ttl_ms.unwrap_or(most_ms).min(most_ms));
+        let until = (ttl_ms > 0).then(|| now + ttl_ms);
         let permissions = &mut self.joined(slot).permissions;
         permissions.note(action, &uri, policy, ruling, until);
         self.redeem(slot);
     }
 
-    fn read_ruling(&self, said: Said) -> Result<AuthorizerAnswer, String> {
+    fn read_ruling(&self, said: Said) -> Result<Ruling, String> {
         match said {
-            Said::Result(args, kwargs) => AuthorizerAnswer::read(&args, &kwargs).map_err(|why| {
-                self.counters.questions_misanswered.increment();
-                format!("its answer means nothing: {why}")
-            }),
+            Said::Result(args, kwargs) => {
+                let ruling = match &*args {
+                    [answer] if kwargs.is_empty() => {
+                        Ruling::read(answer).map_err(|why| why.to_string())
+                    }
+                    _ => Err("the answer is not one value".to_owned()),
+                };
+                if ruling.is_err() {
+                    self.counters.questions_misanswered.increment();
+                }
+                ruling
+            }
             Said::Error(uri, args) => {
                 let message = args.first().and_then(Value::as_text).unwrap_or_default();
                 Err(format!("it has answered with the error {uri}: {message}"))

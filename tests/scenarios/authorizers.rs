@@ -280,8 +280,16 @@ fn au_az_04_an_answer_is_remembered_if_it_says_so() {
            a <- PUBLISHED 6 *
            a -> PUBLISH {"acknowledge":true} com.asked.t
            x <- INVOCATION 6 $r {} *
-           x -> [70, 6, {}, [true]]
-           a <- PUBLISHED 7 *"#,
+           x -> [70, 6, {}, [{"allow":true,"cache":true,"ttl":2}]]
+           a <- PUBLISHED 7 *
+           wait 1999
+           a -> PUBLISH {"acknowledge":true} com.asked.t
+           a <- PUBLISHED 8 *
+           wait 1
+           a -> PUBLISH {"acknowledge":true} com.asked.t
+           x <- INVOCATION 7 $r {} *
+           x -> [70, 7, {}, [true]]
+           a <- PUBLISHED 9 *"#,
     );
 }
 
