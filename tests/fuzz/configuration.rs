@@ -6,8 +6,10 @@ use stentor::wamp::{UriRule, is_valid_uri};
 
 pub(super) fn judge(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    // Users files are read where they are; a name in a folder is one of this machine.
-    if text.contains("users") && text.contains(['/', '\\']) {
+    // Users, keys and authorities are read where they are; what is named with its folder may be a
+    // file of this machine.
+    let reads_files = ["users", "keys", "url"].iter().any(|key| text.contains(key));
+    if reads_files && text.contains(['/', '\\']) {
         return;
     }
     let read = |text: &str| Loader::from_text("stentor.toml", text).finish();
