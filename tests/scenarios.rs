@@ -15,6 +15,7 @@ mod scenarios {
     mod asking;
     mod attacks;
     mod authentication;
+    mod authenticators;
     mod authorization;
     mod authorizers;
     mod authorizers_order;

@@ -114,7 +114,12 @@ fn network() -> Network {
     endpoint.authorization_value = Some(Secret::new(HEADER));
     realm.authenticators.push(endpoint);
     realm.authenticators.push(AuthenticatorSettings::anonymous("guest"));
-    Network::new(Settings::default(), vec![realm], 1)
+    let mut other = RealmSettings::named("realm2");
+    let asked = AuthenticatorSettings::calling(Method::Ticket, "com.example.authenticate");
+    other.authenticators = vec![asked, AuthenticatorSettings::anonymous("guest")];
+    let mut settings = Settings::default();
+    settings.limits.questions_per_procedure = 1;
+    Network::new(settings, vec![realm, other], 1)
 }
 
 /// One login; returns what the client proved with, and what it heard.
@@ -164,6 +169,47 @@ fn log_in_elsewhere(network: &mut Network, record: &Record) -> Vec<String> {
     [good, late, forged].into_iter().chain(parts).collect()
 }
 
+/// Tickets that a procedure is asked about, whatever it says: one question is asked, and one waits.
+/// What the authenticator hears and says is its own business.
+fn log_in_by_procedure(network: &mut Network, record: &Record) {
+    let mut callee = Applicant::new(network, &Record::default());
+    callee.say(network, &json!([1, "realm2", {"roles": {"callee": {}}}]));
+    assert_eq!(callee.hear(network)[0], json!(2));
+    callee.say(network, &json!([64, 1, {}, "com.example.authenticate"]));
+    assert_eq!(callee.hear(network)[0], json!(65));
+    let yields = |answer: Value| json!([70, null, {}, [answer]]);
+    let raises = |error: &str| json!([8, 68, null, {}, error, ["no ticket"]]);
+    let hello = json!([1, "realm2", {"roles": {"caller": {}}, "authmethods": ["ticket"],
+        "authid": "joan"}]);
+    let answers = [
+        (yields(json!({"role": "user", "ticket": SECRET})), 2),
+        (yields(json!({"role": "user", "ticket": "pencil"})), 3),
+        (yields(json!([SECRET])), 3),
+        (raises("com.example.no"), 3),
+        (raises("wamp.error.canceled"), 3),
+    ];
+    for (answer, code) in answers {
+        let mut clients = [(); 2].map(|()| Applicant::new(network, record));
+        for client in &mut clients {
+            client.say(network, &hello);
+            assert_eq!(client.hear(network)[0], json!(4));
+            client.say(network, &json!([5, SECRET, {}]));
+            network.settle();
+            client.show(network);
+        }
+        for client in &mut clients {
+            let invocation = callee.hear(network);
+            assert_eq!(invocation[4][2]["ticket"], json!(SECRET), "{invocation}");
+            let mut answer = answer.clone();
+            let id = answer.as_array_mut().expect("a list").iter_mut().find(|item| item.is_null());
+            *id.expect("a place for the id") = invocation[1].clone();
+            callee.say(network, &answer);
+            let answer = client.hear(network);
+            assert_eq!(answer[0], json!(code), "{answer}");
+        }
+    }
+}
+
 #[test]
 fn nothing_shows_a_secret() {
     let record = Record::default();
@@ -184,6 +230,7 @@ fn nothing_shows_a_secret() {
             }
         }
         forbidden.extend(log_in_elsewhere(&mut network, &record));
+        log_in_by_procedure(&mut network, &record);
         for (secret, is_held) in [(SECRET, false), ("pencil", false), (SECRET, true)] {
             network.links.verifier.is_held = is_held;
             log_in(&mut network, &record, "ticket", ["jim", secret]);

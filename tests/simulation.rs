@@ -56,7 +56,20 @@ fn replay() {
 fn logins() {
     let mut tally = Tally::new();
     (0..LOGIN_SEEDS).for_each(|seed| sim::logins::run(seed, &mut tally));
-    for what in ["ticket", "wampcra", "wamp-scram", "cryptosign", "denied", "failed", "limited"] {
+    for what in [
+        "ticket",
+        "wampcra",
+        "wamp-scram",
+        "cryptosign",
+        "denied",
+        "failed",
+        "limited",
+        "granted",
+        "passed on",
+        "interrupted",
+        "misanswers",
+        "an authenticator vanishes",
+    ] {
         assert!(tally.get(what).is_some_and(|count| *count > 0), "{what} in {tally:?}");
     }
 }

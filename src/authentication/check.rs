@@ -11,7 +11,7 @@ use super::endpoint::Endpoint;
 use super::secret::Secret;
 use super::settings::Method;
 use super::token::{Issuer, Lease, TokenError};
-use crate::wamp::{Timestamp, Value, dict_heap_bytes, is_reserved, is_valid_uri};
+use crate::wamp::{Dict, Timestamp, Value, dict_heap_bytes, is_reserved, is_valid_uri};
 
 /// Something to be judged.
 pub enum Check {
@@ -38,7 +38,7 @@ pub struct TokenCheck {
     pub(super) token: Secret,
 }
 
-/// A question to an endpoint.
+/// A question to an endpoint or a procedure.
 #[derive(Debug)]
 pub struct OutsideCheck {
     pub endpoint: Arc<Endpoint>,
@@ -204,6 +204,19 @@ impl OutsideCheck {
         let role = self.endpoint.settings().role.as_deref();
         let answer = Grant::read_json(self.method, body, role);
         Judgement::of_answer(&self.question, answer)
+    }
+
+    /// What the result of a procedure means: it is one value, and no more.
+    ///
+    /// # Errors
+    /// [`BadAnswer`] if it is no answer: the login has failed then.
+    pub fn read_result(&self, args: &[Value], kwargs: &Dict) -> Result<Judgement, BadAnswer> {
+        let [answer] = args else { return Err(BadAnswer::Form) };
+        if !kwargs.is_empty() {
+            return Err(BadAnswer::Form);
+        }
+        let role = self.endpoint.settings().role.as_deref();
+        Judgement::of_answer(&self.question, Grant::read(self.method, answer, role))
     }
 }
 

@@ -2,9 +2,9 @@
 //! it is asked, and what its answer means. A procedure and an HTTP endpoint get the same three
 //! values.
 //!
-//! Asks nobody: who does is `net` for endpoints. `wampcra`, `cryptosign`, `wamp-scram` and
-//! `anonymous` are asked about at HELLO, and the answer says what to challenge with; `ticket` at
-//! AUTHENTICATE, and the answer is the verdict.
+//! Asks nobody: who does is `net` for endpoints, and the shard for procedures. `wampcra`,
+//! `cryptosign`, `wamp-scram` and `anonymous` are asked about at HELLO, and the answer says what to
+//! challenge with; `ticket` at AUTHENTICATE, and the answer is the verdict.
 
 use core::net::IpAddr;
 use std::fmt;
@@ -73,7 +73,7 @@ pub struct Grant {
 /// Why an answer is none. Quotes nothing of it: there may be secrets in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAnswer {
-    #[error("the answer is neither a role nor a dict")]
+    #[error("the answer is neither a role nor a dict, or is not one value")]
     Form,
     #[error("the answer has no `role`, and the authenticator has none for all")]
     NoRole,

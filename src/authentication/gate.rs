@@ -6,7 +6,7 @@
 //! methods that it offers is asked and denied as well. So neither the answer nor the time tells
 //! which authids there are.
 //!
-//! Where an endpoint is asked, it is asked about everybody whom no users file names.
+//! Where an endpoint or a procedure is asked, it is asked about everybody whom no users file names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -166,7 +166,8 @@ impl Gate {
 
     /// Those who are asked over HTTP.
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.ways.iter().filter_map(|way| way.endpoint.as_ref())
+        let endpoints = self.ways.iter().filter_map(|way| way.endpoint.as_ref());
+        endpoints.filter(|endpoint| endpoint.url().is_some())
     }
 
     /// `None` if the method cannot be had here, or not with what HELLO says.

@@ -53,7 +53,7 @@ impl Method {
 /// One way into a realm. Those of a realm are tried in their order.
 ///
 /// Its users are those of a file, those who bear a token of an issuer, or those that an endpoint
-/// says yes to: one of the three.
+/// or a procedure says yes to: one of the four.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthenticatorSettings {
@@ -74,8 +74,10 @@ pub struct AuthenticatorSettings {
     pub jwt: Option<Box<TokenSettings>>,
     /// The endpoint that is asked.
     pub url: Option<String>,
-    /// Not there yet: a procedure that is asked.
+    /// The procedure that is asked.
     pub procedure: Option<String>,
+    /// The realm where it is registered; `None`: the one of this authenticator.
+    pub procedure_realm: Option<String>,
     /// The environment variable of the request's `Authorization` header, as `${NAME}`.
     pub authorization: Option<String>,
     /// The authorities for `https`, in PEM; `None`: the system's.
@@ -84,7 +86,7 @@ pub struct AuthenticatorSettings {
     pub plain_http: bool,
     /// How long an answer may take, in milliseconds: 10 to 600,000.
     pub timeout_ms: u64,
-    /// Questions under way at the same time, each on a thread of its own: 1 to 64.
+    /// Requests under way at the same time, each on a thread of its own: 1 to 64.
     pub concurrency: usize,
     /// What the environment variable holds.
     #[serde(skip)]
@@ -106,6 +108,7 @@ impl Default for AuthenticatorSettings {
             jwt: None,
             url: None,
             procedure: None,
+            procedure_realm: None,
             authorization: None,
             ca: None,
             plain_http: false,
@@ -137,6 +140,16 @@ impl AuthenticatorSettings {
     /// Those may join that this endpoint says yes to.
     pub fn asking(method: Method, url: impl Into<String>) -> Self {
         Self { method, url: Some(url.into()), ..Self::default() }
+    }
+
+    /// Those may join that this procedure says yes to.
+    pub fn calling(method: Method, procedure: impl Into<String>) -> Self {
+        Self { method, procedure: Some(procedure.into()), ..Self::default() }
+    }
+
+    /// Whether somebody outside is asked about everybody whom no users file names.
+    pub const fn asks(&self) -> bool {
+        self.url.is_some() || self.procedure.is_some()
     }
 
     /// The role of anonymous clients.

@@ -227,7 +227,7 @@ fn check_realms(realms: &[Realm], limits: &Limits, findings: &mut Findings) {
         }
         let repeated = realms[..index].iter().any(|other| other.name == realm.name);
         findings.add_if(repeated, &*key, || Fault::SameRealmName(name()));
-        check_authenticators(&realm.authenticators, &format!("realm.{index}"), findings);
+        check_authenticators(index, realms, uri_bytes, findings);
         check_roles(realm, &format!("realm.{index}.role"), limits, findings);
         if realm.admin_roles.iter().any(String::is_empty) {
             findings.add(format!("realm.{index}.admin_roles"), Fault::Empty("admin_roles".into()));

@@ -173,6 +173,8 @@ fn unknown_roles(realm: &Realm) -> Vec<Warning> {
             rules.for_each(|role| note(role, "who bears a token".into()));
         } else if way.url.is_some() {
             way.role.iter().for_each(|role| note(role, "whom an endpoint says yes to".into()));
+        } else if way.procedure.is_some() {
+            way.role.iter().for_each(|role| note(role, "whom a procedure says yes to".into()));
         } else if way.method == Method::Anonymous {
             note(way.anonymous_role(), "clients without authentication".into());
         }
@@ -187,23 +189,72 @@ fn unknown_roles(realm: &Realm) -> Vec<Warning> {
 fn authorizer_warnings(realm: &Realm, roles: &[RoleSettings]) -> Vec<Warning> {
     let permissions = roles.iter().flat_map(|role| &role.permissions);
     let authorizers: BTreeSet<_> = permissions.filter_map(|p| p.authorizer.as_deref()).collect();
-    let rules: Vec<_> = roles.iter().map(|role| Role::new(role, false)).collect();
-    let ways = realm.authenticators.iter().filter(|way| way.method == Method::Anonymous);
-    let strangers: Vec<_> = ways.map(|way| way.anonymous_role()).collect();
     let warning = |procedure: &str| {
+        let registrants = registrants(realm, procedure);
         let (realm, procedure) = (realm.name.clone(), procedure.to_owned());
-        let may = |role: &&Role| {
-            let decision = role.authorize(Action::Register, &procedure, MatchPolicy::Exact);
-            matches!(decision, Decision::Allow(_))
-        };
-        let mut who = rules.iter().filter(may).map(Role::name).peekable();
-        if who.peek().is_none() {
-            return Some(Warning::NoAuthorizer { realm, procedure });
+        match registrants {
+            Registrants::Nobody => Some(Warning::NoAuthorizer { realm, procedure }),
+            Registrants::Anybody(role) => {
+                Some(Warning::AnonymousAuthorizer { realm, procedure, role })
+            }
+            Registrants::Some => None,
         }
-        let role = who.find(|role| strangers.contains(role))?.to_owned();
-        Some(Warning::AnonymousAuthorizer { realm, procedure, role })
     };
     authorizers.into_iter().filter_map(warning).collect()
+}
+
+/// The same of procedures that are authenticators, each once.
+pub(super) fn authenticator_warnings(realms: &[Realm]) -> Vec<Warning> {
+    let asked: BTreeSet<_> = realms
+        .iter()
+        .flat_map(|realm| realm.authenticators.iter().map(move |way| (realm, way)))
+        .filter_map(|(realm, way)| {
+            let place = way.procedure_realm.as_deref().unwrap_or(&realm.name);
+            Some((place, way.procedure.as_deref()?))
+        })
+        .collect();
+    let warning = |(place, procedure): (&str, &str)| {
+        let realm = realms.iter().find(|realm| realm.name == place)?;
+        let (realm, procedure, registrants) =
+            (place.to_owned(), procedure.to_owned(), registrants(realm, procedure));
+        match registrants {
+            Registrants::Nobody => Some(Warning::NoAuthenticator { realm, procedure }),
+            Registrants::Anybody(role) => {
+                Some(Warning::AnonymousAuthenticator { realm, procedure, role })
+            }
+            Registrants::Some => None,
+        }
+    };
+    asked.into_iter().filter_map(warning).collect()
+}
+
+/// Who may register a procedure without asking anybody.
+enum Registrants {
+    Nobody,
+    Some,
+    /// Who proves nothing, as this role.
+    Anybody(String),
+}
+
+fn registrants(realm: &Realm, procedure: &str) -> Registrants {
+    let ways = realm.authenticators.iter();
+    let strangers = ways.filter(|way| way.method == Method::Anonymous && !way.asks());
+    let mut strangers = strangers.map(|way| way.anonymous_role());
+    let Access::Roles(roles) = &realm.access else {
+        let stranger = strangers.next().map(|role| Registrants::Anybody(role.to_owned()));
+        return stranger.unwrap_or(Registrants::Some);
+    };
+    let may = |role: &&RoleSettings| {
+        let rules = Role::new(role, false);
+        let decision = rules.authorize(Action::Register, procedure, MatchPolicy::Exact);
+        matches!(decision, Decision::Allow(_))
+    };
+    let who: Vec<_> = roles.iter().filter(may).map(|role| &*role.name).collect();
+    match strangers.find(|stranger| who.contains(stranger)) {
+        Some(role) => Registrants::Anybody(role.to_owned()),
+        None if who.is_empty() => Registrants::Nobody,
+        None => Registrants::Some,
+    }
 }
 
 fn role_warnings(realm: &str, settings: &RoleSettings) -> Vec<Warning> {

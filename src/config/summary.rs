@@ -96,6 +96,17 @@ pub enum Warning {
     )]
     NoAuthorizer { realm: String, procedure: String },
     #[error(
+        "realm {realm}: everybody who can connect may register the authenticator `{procedure}`, \
+         and so say who others are, because \"{role}\" is the role of clients without \
+         authentication"
+    )]
+    AnonymousAuthenticator { realm: String, procedure: String, role: String },
+    #[error(
+        "realm {realm}: no role may register the authenticator `{procedure}`, so everybody whom it \
+         is asked about is refused: add a permission with this URI and `allow = [\"register\"]`"
+    )]
+    NoAuthenticator { realm: String, procedure: String },
+    #[error(
         "realm {0} has no role, so nobody may join it: add a [[realm.role]] with its \
          [[realm.role.permission]], as `stentor config default` shows them"
     )]
@@ -133,7 +144,7 @@ pub enum Warning {
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let anonymous = |realm: &Realm| {
         let mut ways = realm.authenticators.iter();
-        ways.any(|way| way.method == Method::Anonymous && way.url.is_none())
+        ways.any(|way| way.method == Method::Anonymous && !way.asks())
     };
     let is_open = config.realms.iter().any(anonymous);
     let open = config
@@ -147,7 +158,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         let ways = realm
             .authenticators
             .iter()
-            .filter(|way| way.method == Method::Anonymous && way.url.is_none());
+            .filter(|way| way.method == Method::Anonymous && !way.asks());
         let roles = ways.map(Authenticator::anonymous_role);
         let admins = roles.filter(|role| super::roles::may_administer(realm, role));
         admins.map(|role| Warning::AnonymousAdmin {
@@ -171,7 +182,8 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     };
     let tokens = config.realms.iter().filter(for_anybody);
     let tokens = tokens.map(|realm| Warning::TokensForAnybody(realm.name.clone()));
-    let logins = closed.chain(tokens);
+    let asked = super::roles::authenticator_warnings(&config.realms);
+    let logins = closed.chain(tokens).chain(asked);
     development.chain(open).chain(logins).chain(admins).chain(roles).collect()
 }
 
@@ -282,6 +294,10 @@ fn describe_way(way: &Authenticator) -> String {
     if let Some(url) = &way.url {
         let url = url.split('?').next().unwrap_or_default();
         return format!("{method} as {url} says");
+    }
+    if let Some(procedure) = &way.procedure {
+        let of = way.procedure_realm.as_ref().map(|realm| format!(" of realm {realm}"));
+        return format!("{method} as the procedure {procedure}{} says", of.unwrap_or_default());
     }
     match (way.method, way.principals.len()) {
         (Method::Anonymous, _) => {

@@ -59,9 +59,7 @@ fn the_default_file_names_every_key() {
             });
             let nested = header.trim_matches(['[', ']']).to_owned() + "." + key;
             let is_section = DEFAULT_FILE.contains(&format!("[{nested}]"));
-            // It is refused until procedures can be asked.
-            let is_refused = *key == "procedure";
-            assert!(shown || is_section || is_refused, "{key} in {header}");
+            assert!(shown || is_section, "{key} in {header}");
         }
     }
     for key in keys_of::<Config>() {
@@ -96,7 +94,7 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
     fs::set_permissions(folder.path().join("users.toml"), mode).unwrap();
     let file = folder.path().join("default.toml").display().to_string();
     let config = Loader::from_text(file, text).finish().unwrap();
-    assert_eq!(changed, 78, "keys without a default, and a listener to show one of them");
+    assert_eq!(changed, 83, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }

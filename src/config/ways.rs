@@ -3,16 +3,21 @@
 
 use super::check::{Findings, MILLISECONDS};
 use super::fault::Fault;
-use super::{Authenticator, Method};
+use super::{Authenticator, Method, Realm};
 use crate::authentication::TokenSettings;
+use crate::wamp::{is_reserved, is_valid_uri};
 
 /// What is wrong with an authenticator that asks, or that takes tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WayFault {
     #[error("`{0}` and `{1}` exclude each other: an authenticator knows its users in one way")]
     TwoWays(&'static str, &'static str),
-    #[error("procedures cannot be asked yet")]
-    Procedure,
+    #[error("`{0}` can be no procedure of an authenticator")]
+    BadProcedure(String),
+    #[error("`procedure_realm` is for authenticators with a `procedure`")]
+    NeedsProcedure,
+    #[error("`timeout_ms` is for authenticators with a `url` or a `procedure`")]
+    NobodyAsked,
     #[error("only `ticket` takes tokens: the method here is `{}`", .0.as_str())]
     TokenMethod(Method),
     #[error("`{0}` is for authenticators with a `url`")]
@@ -35,9 +40,14 @@ impl WayFault {
     pub(super) fn help(&self) -> Option<&'static str> {
         Some(match self {
             Self::TwoWays(..) => "make two authenticators of it",
-            Self::Procedure => "use `url = \"https://...\"`, which is asked the same",
+            Self::BadProcedure(_) => {
+                "name a URI without empty words, within `limits.uri_bytes`, that does not start \
+                 with `wamp.`"
+            }
             Self::TokenMethod(_) => "tokens are tickets to clients: `method = \"ticket\"`",
-            Self::NeedsUrl(_) | Self::Unasked(_) => "remove it",
+            Self::NeedsUrl(_) | Self::NeedsProcedure | Self::NobodyAsked | Self::Unasked(_) => {
+                "remove it"
+            }
             Self::BadUrl(_) => {
                 "write scheme, host and path, as in `https://auth.example.org/wamp`, without user, \
                  password or `#`"
@@ -55,11 +65,20 @@ impl WayFault {
     }
 }
 
-pub(super) fn check_authenticators(ways: &[Authenticator], path: &str, findings: &mut Findings) {
+/// Those of one of the realms.
+pub(super) fn check_authenticators(
+    index: usize,
+    realms: &[Realm],
+    uri_bytes: usize,
+    findings: &mut Findings,
+) {
+    let realm = &realms[index];
+    let ways = &realm.authenticators;
     for (number, way) in ways.iter().enumerate() {
-        let path = format!("{path}.authenticator.{number}");
+        let path = format!("realm.{index}.authenticator.{number}");
         check_authenticator(way, &path, findings);
-        let asks_all = |other: &Authenticator| other.method == way.method && other.url.is_some();
+        check_procedure(way, (realm, realms), uri_bytes, &path, findings);
+        let asks_all = |other: &Authenticator| other.method == way.method && other.asks();
         let is_unasked = ways[..number].iter().any(asks_all) && way.jwt.is_none();
         findings.add_if(is_unasked, &*path, || WayFault::Unasked(way.method));
     }
@@ -71,7 +90,6 @@ fn check_authenticator(way: &Authenticator, path: &str, findings: &mut Findings)
         let is_empty = text.as_ref().is_some_and(String::is_empty);
         findings.add_if(is_empty, key(name), || Fault::Empty(name.into()));
     }
-    findings.add_if(way.procedure.is_some(), key("procedure"), || WayFault::Procedure);
     check_users(way, path, findings);
     check_endpoint(way, path, findings);
     if let Some(jwt) = &way.jwt {
@@ -87,11 +105,19 @@ fn check_users(way: &Authenticator, path: &str, findings: &mut Findings) {
     findings.add_if(is_anonymous && has_users, key("users"), || takes_no("users"));
     let has_authid = way.authid.is_some();
     findings.add_if(!is_anonymous && has_authid, key("authid"), || takes_no("authid"));
+    let is_tls = method == Method::Tls;
+    findings.add_if(is_tls && way.url.is_some(), key("url"), || takes_no("url"));
+    findings.add_if(is_tls && way.procedure.is_some(), key("procedure"), || takes_no("procedure"));
     // An embedding program may bring its users itself.
-    let has_other_way = way.jwt.is_some() || way.url.is_some() || way.procedure.is_some();
+    let has_other_way = way.jwt.is_some() || way.asks();
     let has_nobody = !is_anonymous && !has_users && way.principals.is_empty() && !has_other_way;
     findings.add_if(has_nobody, path, || Fault::AuthenticatorNeeds { method, key: "users" });
-    let said = [("users", has_users), ("jwt", way.jwt.is_some()), ("url", way.url.is_some())];
+    let said = [
+        ("users", has_users),
+        ("jwt", way.jwt.is_some()),
+        ("url", way.url.is_some()),
+        ("procedure", way.procedure.is_some()),
+    ];
     let mut said = said.into_iter().filter(|(_, is_said)| *is_said).map(|(name, _)| name);
     if let (Some(first), Some(second)) = (said.next(), said.next()) {
         findings.add(key(second), WayFault::TwoWays(first, second));
@@ -100,9 +126,11 @@ fn check_users(way: &Authenticator, path: &str, findings: &mut Findings) {
 
 fn check_endpoint(way: &Authenticator, path: &str, findings: &mut Findings) {
     let key = |name: &str| format!("{path}.{name}");
+    if way.asks() {
+        findings.range(&key("timeout_ms"), way.timeout_ms, 10..=600_000, MILLISECONDS);
+    }
     if let Some(url) = &way.url {
         check_url(url, way.plain_http, &key("url"), findings);
-        findings.range(&key("timeout_ms"), way.timeout_ms, 10..=600_000, MILLISECONDS);
         findings.range(&key("concurrency"), way.concurrency, 1..=64, "");
         return;
     }
@@ -111,10 +139,39 @@ fn check_endpoint(way: &Authenticator, path: &str, findings: &mut Findings) {
         ("authorization", way.authorization.is_some()),
         ("ca", way.ca.is_some()),
         ("plain_http", way.plain_http),
-        ("timeout_ms", way.timeout_ms != defaults.timeout_ms),
         ("concurrency", way.concurrency != defaults.concurrency),
     ] {
         findings.add_if(is_said, key(name), || WayFault::NeedsUrl(name));
+    }
+    let is_idle = !way.asks() && way.timeout_ms != defaults.timeout_ms;
+    findings.add_if(is_idle, key("timeout_ms"), || WayFault::NobodyAsked);
+}
+
+/// It must be one that can be registered, in a realm that is there.
+fn check_procedure(
+    way: &Authenticator,
+    (realm, realms): (&Realm, &[Realm]),
+    uri_bytes: usize,
+    path: &str,
+    findings: &mut Findings,
+) {
+    let place = match &way.procedure_realm {
+        None => Some(realm),
+        Some(name) => realms.iter().find(|realm| realm.name == *name),
+    };
+    let key = format!("{path}.procedure_realm");
+    findings.add_if(way.procedure.is_none() && way.procedure_realm.is_some(), &*key, || {
+        WayFault::NeedsProcedure
+    });
+    let Some(place) = place else {
+        let name = way.procedure_realm.clone().unwrap_or_default();
+        return findings.add(&*key, Fault::UnknownRealm(name));
+    };
+    if let Some(procedure) = &way.procedure {
+        let is_good = is_valid_uri(procedure, place.uri_rule) && !is_reserved(procedure);
+        let is_bad = !is_good || procedure.len() > uri_bytes;
+        let key = format!("{path}.procedure");
+        findings.add_if(is_bad, key, || WayFault::BadProcedure(procedure.clone()));
     }
 }
 

@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::transport::{
     Framing, Origin, Output, Span, Stage, Transport, TransportRules, rawsocket,
 };
-use crate::wamp::SessionId;
+use crate::wamp::{RequestId, SessionId};
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -206,6 +206,14 @@ impl Connection {
         match &mut self.phase {
             Phase::Joined(session) => Some(session),
             _ => self.leaving.as_mut().map(|leaving| &mut leaving.session),
+        }
+    }
+
+    /// The question that a request of its session or its login waits for.
+    pub(super) fn awaited(&self) -> Option<RequestId> {
+        match &self.phase {
+            Phase::Judged(applicant) => Some(applicant.consulting.as_ref()?.question()),
+            _ => self.input.awaited(),
         }
     }
 

@@ -22,7 +22,7 @@ impl Shard {
         if !self.is_judged(at) {
             return self.handle_renewal(at, judgement, now);
         }
-        let applicant = self.take_applicant(at.slot).expect("it was just looked up");
+        let applicant = self.take_applicant(at.slot, now).expect("it was just looked up");
         match judgement {
             Judgement::Genuine => self.admit_applicant(at.slot, *applicant, Dict::new(), now),
             Judgement::Granted { grant, lease } => {

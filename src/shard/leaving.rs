@@ -208,7 +208,7 @@ impl Shard {
         let connection = &mut self.connections[slot];
         connection.session_id = None;
         if !matches!(connection.phase, Phase::Joined(_)) {
-            self.end_login(slot);
+            self.end_login(slot, now);
             return;
         }
         let Phase::Joined(session) = std::mem::replace(&mut connection.phase, Phase::Open) else {

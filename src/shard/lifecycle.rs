@@ -142,7 +142,7 @@ impl Shard {
                 self.say_goodbye(slot, EndReason::Shutdown, reason, "", CloseCode::Away, now);
             }
             Phase::Negotiating | Phase::Open | Phase::Challenged(_) | Phase::Judged(_) => {
-                self.end_login(slot);
+                self.end_login(slot, now);
                 let message = "the router is shutting down";
                 self.close_transport(slot, CloseCode::Away, message, now);
             }

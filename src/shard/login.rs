@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::authenticate::Consulting;
 use super::connection::{Connection, Due, Phase};
 use super::hello::Arrival;
 use super::log_budget::quotable;
@@ -36,7 +37,9 @@ pub(super) struct Applicant {
     pub(super) roles: Roles,
     pub(super) agent: Box<str>,
     /// Counts what is kept of its HELLO for a question.
-    pub(super) _held: Option<Held>,
+    pub(super) held: Option<Held>,
+    /// The procedure that is asked about it, and what.
+    pub(super) consulting: Option<Consulting>,
 }
 
 /// How far it has come.
@@ -204,8 +207,8 @@ impl Shard {
     ) -> Box<Applicant> {
         let (roles, agent, realm) = (hello.roles, agent_of(hello), Arc::clone(realm));
         let is_asked = question_bytes > 0;
-        let _held = is_asked.then(|| self.cx.router.held(self.cx.id).hold(question_bytes));
-        Box::new(Applicant { stage, realm, session, roles, agent, _held })
+        let held = is_asked.then(|| self.cx.router.held(self.cx.id).hold(question_bytes));
+        Box::new(Applicant { stage, realm, session, roles, agent, held, consulting: None })
     }
 
     /// Sends CHALLENGE. `None` if the client takes none, and is turned away.
@@ -264,7 +267,7 @@ impl Shard {
         answer: &Authenticate<'_>,
         now: Millis,
     ) {
-        let Some(mut applicant) = self.take_applicant(slot) else { return };
+        let Some(mut applicant) = self.take_applicant(slot, now) else { return };
         // Others may have failed since the challenge.
         if self.is_limited(slot, &applicant.realm, applicant.authid(), now) {
             return;
@@ -283,8 +286,15 @@ impl Shard {
         let session = applicant.session;
         self.connections[slot].phase = Phase::Judged(applicant);
         self.connections.park(slot);
-        self.logins.checks.push((SessionRef { session, slot, shard: self.cx.id }, check));
         self.rearm(slot, now);
+        match check {
+            Check::Outside(check) if check.endpoint.procedure().is_some() => {
+                self.consult(slot, check, now);
+            }
+            check => {
+                self.logins.checks.push((SessionRef { session, slot, shard: self.cx.id }, check));
+            }
+        }
     }
 
     /// CHALLENGE was not answered in time, or nobody has judged the answer (AU-GEN-05).
@@ -297,24 +307,27 @@ impl Shard {
     }
 
     pub(super) fn fail(&mut self, slot: Slot, message: &str, now: Millis) {
-        let Some(applicant) = self.take_applicant(slot) else { return };
+        let Some(applicant) = self.take_applicant(slot, now) else { return };
         self.cx.counters.logins_failed.increment();
         let name = &applicant.realm.settings.name;
         self.turn_away(slot, name, WampError::AuthenticationFailed, message, now);
     }
 
     /// Forgets a login whose connection ends.
-    pub(super) fn end_login(&mut self, slot: Slot) {
-        drop(self.take_applicant(slot));
+    pub(super) fn end_login(&mut self, slot: Slot, now: Millis) {
+        drop(self.take_applicant(slot, now));
     }
 
-    /// Takes the login out of a connection, which goes on.
-    pub(super) fn take_applicant(&mut self, slot: Slot) -> Option<Box<Applicant>> {
+    /// Takes the login out of a connection, which goes on. Who is still asked need not answer.
+    pub(super) fn take_applicant(&mut self, slot: Slot, now: Millis) -> Option<Box<Applicant>> {
         let connection = &mut self.connections[slot];
         match std::mem::replace(&mut connection.phase, Phase::Open) {
             Phase::Challenged(applicant) => Some(applicant),
-            Phase::Judged(applicant) => {
+            Phase::Judged(mut applicant) => {
                 self.connections.redeem(slot);
+                if let Some(consulting) = applicant.consulting.take() {
+                    self.withdraw(consulting.question(), now);
+                }
                 Some(applicant)
             }
             other => {

@@ -4,6 +4,7 @@
 //! socket are taken out by the event loop. One thread owns it.
 
 mod asking;
+mod authenticate;
 mod authorize;
 mod broker;
 mod connection;

@@ -6,6 +6,7 @@
 //! for an answer is parked, so there are no more questions than connections.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use super::mail::NO_PAYLOAD;
@@ -51,7 +52,6 @@ pub(super) struct Question {
     state: State,
 }
 
-#[derive(Debug)]
 enum State {
     /// As many others are asked as may be.
     Waits {
@@ -64,7 +64,6 @@ enum State {
 }
 
 /// What came of a question.
-#[derive(Debug)]
 pub(super) enum Said {
     Result(Vec<Value>, Dict),
     /// An ERROR of the callee's own.
@@ -177,7 +176,11 @@ impl Shard {
 
     fn finish_question(&mut self, id: RequestId, question: Question, said: Said, now: Millis) {
         let key = (question.realm.number(), Arc::clone(&question.procedure));
-        self.hear_ruling(id, &question, said, now);
+        if self.is_judged(question.asker) {
+            self.hear_authenticator(id, &question, said, now);
+        } else {
+            self.hear_ruling(id, &question, said, now);
+        }
         self.ask_waiting(&key, now);
     }
 
@@ -335,10 +338,21 @@ impl Shard {
         assert_eq!(self.cx.counters.questions_waiting.get(), waiting as u64);
         for (id, question) in pending {
             let connection = &self.connections[question.asker.slot];
-            assert_eq!(connection.input.awaited(), Some(*id), "whoever asks waits for it");
+            assert_eq!(connection.awaited(), Some(*id), "whoever asks waits for it");
         }
-        let awaited = self.connections.iter().filter(|(_, c)| c.input.awaited().is_some()).count();
+        let awaited = self.connections.iter().filter(|(_, c)| c.awaited().is_some()).count();
         assert_eq!(awaited, pending.len(), "nobody waits for nothing");
+    }
+}
+
+/// Not what is asked: there may be a ticket in it.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waits { .. } => f.debug_struct("Waits").finish_non_exhaustive(),
+            Self::Asked(callee) => f.debug_tuple("Asked").field(callee).finish(),
+            Self::Fails => f.write_str("Fails"),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! frame stays as a gap until it is passed, or until gaps are a quarter of what lives.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::{Deref, Range};
 
 use bytes::Bytes;
@@ -24,10 +25,16 @@ pub(super) enum PieceKind {
 }
 
 /// Frames side by side, or one large frame that many connections may share.
-#[derive(Debug)]
 enum Chunk {
     Own(Vec<u8>),
     Shared(Bytes),
+}
+
+/// Not the bytes, as of an [`Arena`](super::Arena).
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
 }
 
 impl Deref for Chunk {

@@ -1,5 +1,7 @@
 //! Application payload: the arguments at the tail of a message, kept as the sender's bytes.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::codec::Codec;
@@ -46,11 +48,20 @@ impl Payload<'_> {
 }
 
 /// A payload that owns its bytes. Cloning shares them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum PayloadBuf {
     Empty,
     Raw { codec: Codec, bytes: Bytes, args_len: usize, has_kwargs: bool },
     Values { args: Vec<Value>, kwargs: Dict },
+}
+
+/// Not what is in it, which is between its peers; it may be a ticket for an authenticator.
+impl fmt::Debug for PayloadBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PayloadBuf")
+            .field("weight", &self.as_payload().weight())
+            .finish_non_exhaustive()
+    }
 }
 
 impl PayloadBuf {

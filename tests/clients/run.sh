@@ -121,7 +121,7 @@ EOF
 }
 
 # start_logins PORT: a router with the users of docs/authentication and some more; sets router_pid,
-# LOGIN_KEY, LOGIN_TICKET and TOKEN.
+# LOGIN_KEY, LOGIN_TICKET, AUTHENTICATOR_TICKET and TOKEN.
 start_logins() {
     local port=$1 users=$scratch/users.toml
     (umask 077 && "$CLIENTS_PYTHON" "$here/python/docs.py" users >"$users")
@@ -129,6 +129,9 @@ start_logins() {
     LOGIN_KEY=${LOGIN_KEY#private key: }
     LOGIN_TICKET=$("$bin" keygen ticket robot --role user 2>&1 >>"$users")
     LOGIN_TICKET=${LOGIN_TICKET#ticket: }
+    AUTHENTICATOR_TICKET=$(umask 077 && "$bin" keygen ticket authenticator --role authenticator \
+        2>&1 >"$scratch/authenticators.toml")
+    AUTHENTICATOR_TICKET=${AUTHENTICATOR_TICKET#ticket: }
     printf '[[user]]\nauthid = "jim"\nrole = "user"\nwampcra = "${JIM_SECRET}"\n' >>"$users"
     cat >"$scratch/logins.toml" <<EOF
 [[listener]]
@@ -159,6 +162,8 @@ EOF
         printf '[[realm.role]]\nname = "%s"\n[[realm.role.permission]]\n' "$role"
         printf 'uri = ""\nmatch = "prefix"\nallow = ["publish", "subscribe", "call", "register"]\n'
     done >>"$scratch/logins.toml"
+    # The realms of dynamic.md: `shop` and `auth`.
+    "$CLIENTS_PYTHON" "$here/python/docs.py" realms >>"$scratch/logins.toml"
     # The tests fail more often than anybody should be allowed to.
     printf '[limits]\nlogin_failures_per_address = 0\nlogin_failures_per_authid = 0\n' \
         >>"$scratch/logins.toml"
@@ -229,7 +234,7 @@ export ROUTER_PORT ROUTER_LENIENT_PORT ROUTER_UNIX
 LOGIN_PORT=$(free_port)
 start_logins "$LOGIN_PORT"
 logins=$router_pid
-export LOGIN_PORT LOGIN_KEY LOGIN_TICKET TOKEN
+export LOGIN_PORT LOGIN_KEY LOGIN_TICKET AUTHENTICATOR_TICKET TOKEN
 tls_port=$(free_port)
 start_router router "$ROUTER_PORT" "$tls_port" strict
 

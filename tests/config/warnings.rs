@@ -79,3 +79,31 @@ fn authorizers_that_nobody_or_anybody_may_be_are_warned_of() {
     let authorizer = format!("[[realm.role]]\nname = \"authorizer\"\n{permission}");
     assert_eq!(warnings(&authorizer), []);
 }
+
+/// The same of authenticators, in the realm where they are registered.
+#[test]
+fn authenticators_that_nobody_or_anybody_may_be_are_warned_of() {
+    let warnings = |way: &str, permission: &str| {
+        let permission = format!("[[realm.role.permission]]\nuri = \"com.ask\"\n{permission}\n");
+        let text = format!(
+            "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n\
+             [[realm.authenticator]]\nmethod = \"wampcra\"\nprocedure = \"com.ask\"\n{way}\n\
+             [[realm.role]]\nname = \"anonymous\"\n{permission}\
+             [[realm]]\nname = \"b\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n\
+             role = \"x\"\n[[realm.role]]\nname = \"x\"\n\
+             [[realm.role.permission]]\nuri = \"com.x\"\nallow = [\"call\"]\n\
+             [[realm.role]]\nname = \"y\"\n{permission}"
+        );
+        read(&text).warnings()
+    };
+    let procedure = || "com.ask".to_owned();
+    let role = "anonymous".to_owned();
+    let anybody =
+        Warning::AnonymousAuthenticator { realm: "a".into(), procedure: procedure(), role };
+    assert_eq!(warnings("", "allow = [\"register\"]"), [anybody]);
+    let nobody =
+        |realm: &str| Warning::NoAuthenticator { realm: realm.into(), procedure: procedure() };
+    assert_eq!(warnings("", "allow = [\"call\"]"), [nobody("a")]);
+    assert_eq!(warnings("procedure_realm = \"b\"", "allow = [\"call\"]"), [nobody("b")]);
+    assert_eq!(warnings("procedure_realm = \"b\"", "allow = [\"register\"]"), []);
+}

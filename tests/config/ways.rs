@@ -129,7 +129,6 @@ fn an_endpoint_is_a_url_that_nobody_can_listen_to() {
         ("url = \"https://a.example\"\ntimeout_ms = 5", "must be from 10 to 600000"),
         ("url = \"https://a.example\"\nconcurrency = 65", "must be from 1 to 64"),
         ("url = \"https://a.example\"\nauthorization = \"Bearer x\"", "environment variable"),
-        ("procedure = \"com.example.authenticate\"", "procedures cannot be asked yet"),
         ("users = \"keys.json\"\ntimeout_ms = 1", "is no TOML"),
     ] {
         let report = load(&format!("method = \"ticket\"\n{lines}")).expect_err(lines);
@@ -142,4 +141,37 @@ fn an_endpoint_is_a_url_that_nobody_can_listen_to() {
     assert!(report.contains("an earlier authenticator asks about everybody"), "{report}");
     let other = format!("{way}[[realm.authenticator]]\nmethod = \"wampcra\"\nurl = \"https://a\"");
     assert!(load(&other).is_ok());
+    let tls = load("method = \"tls\"\nurl = \"https://a\"").expect_err("nobody is asked for it");
+    assert!(tls.contains("the method `tls` takes no `url`"), "{tls}");
+}
+
+#[test]
+fn a_procedure_is_one_that_can_be_registered_in_a_realm_that_is_there() {
+    let way = "method = \"wampcra\"\nprocedure = \"com.a.authenticate\"\n";
+    let said = |config: Config| config.summary().to_string();
+    let own = said(load(&format!("{way}timeout_ms = 50")).expect("it is good"));
+    assert!(own.contains("wampcra as the procedure com.a.authenticate says"), "{own}");
+    let named = said(load(&format!("{way}procedure_realm = \"a\"")).expect("it is good"));
+    assert!(named.contains("com.a.authenticate of realm a says"), "{named}");
+    for (lines, words) in [
+        ("procedure = \"\"", "can be no procedure of an authenticator"),
+        ("procedure = \"com..a\"", "can be no procedure of an authenticator"),
+        ("procedure = \"wamp.a\"", "can be no procedure of an authenticator"),
+        ("procedure = \"com.a\"\nprocedure_realm = \"realm9\"", "there is no realm `realm9`"),
+        ("procedure = \"com.a\"\nurl = \"https://a.example\"", "exclude each other"),
+        ("procedure = \"com.a\"\njwt = {keys = \"keys.json\"}\nrole = \"a\"", "exclude each"),
+        ("procedure = \"com.a\"\ntimeout_ms = 5", "must be from 10 to 600000"),
+        ("procedure = \"com.a\"\nconcurrency = 9", "is for authenticators with a `url`"),
+        ("procedure = \"com.a\"\nplain_http = true", "is for authenticators with a `url`"),
+        ("url = \"https://a\"\nprocedure_realm = \"a\"", "for authenticators with a `procedure`"),
+        ("timeout_ms = 50", "with a `url` or a `procedure`"),
+    ] {
+        let report = load(&format!("method = \"ticket\"\n{lines}")).expect_err(lines);
+        assert!(report.contains(words), "{words} in:\n{report}");
+    }
+    let twice = format!("{way}[[realm.authenticator]]\n{way}");
+    let report = load(&twice).expect_err("the second is never asked");
+    assert!(report.contains("an earlier authenticator asks about everybody"), "{report}");
+    let tls = load("method = \"tls\"\nprocedure = \"com.a\"").expect_err("nobody is asked for it");
+    assert!(tls.contains("the method `tls` takes no `procedure`"), "{tls}");
 }

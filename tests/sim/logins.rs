@@ -1,5 +1,6 @@
 //! Clients that log in by every method, rightly, wrongly, late, twice or never, while those who
-//! judge are late, full, or gone. Nobody joins without a proof, and a challenge serves once.
+//! judge are late, full, or gone, and so are procedures that are asked. Nobody joins without a
+//! proof, and a challenge serves once.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +13,7 @@ use stentor::router::{RealmSettings, Settings};
 use stentor::shard::Admission;
 
 use super::Tally;
+use super::authenticators::{ASKED, ASKING, Authenticators, REFUSAL};
 use super::plan::{draw_link, pick};
 use crate::support::{
     CLIENT_NONCE, Incoming, Link, Network, prove, public_key_of, user, user_with_chosen_ticket,
@@ -44,6 +46,7 @@ struct World {
     network: Network,
     rng: StdRng,
     applicants: Vec<Applicant>,
+    authenticators: Authenticators,
     /// Every challenge that was given out.
     challenges: BTreeSet<String>,
     /// An answer to some earlier challenge, by method.
@@ -68,20 +71,23 @@ impl World {
         let mut settings = Settings::default();
         settings.timeouts.login_ms = 2_000;
         settings.limits.login_failures_per_authid = *pick(&mut rng, &[0, 3]);
+        settings.limits.questions_per_procedure = *pick(&mut rng, &[1, 2, 128]);
         if rng.random_bool(0.5) {
             let step_units = *pick(&mut rng, &[20, 500]);
             settings.turn = TurnLimits { step_units, turn_units: 2 * step_units, ..settings.turn };
         }
         let shards = *pick(&mut rng, &[1, 2, 3]);
-        let mut network = Network::new(settings, vec![realm()], shards);
+        let realms = [realm()].into_iter().chain(Authenticators::realms()).collect();
+        let mut network = Network::new(settings, realms, shards);
         network.links.verifier.is_held = true;
         let (challenges, overheard) = (BTreeSet::new(), Vec::new());
         let (applicants, tally) = (Vec::new(), Tally::new());
-        Self { network, rng, applicants, challenges, overheard, tally }
+        let authenticators = Authenticators::default();
+        Self { network, rng, applicants, authenticators, challenges, overheard, tally }
     }
 
     fn act(&mut self) {
-        match self.rng.random_range(0..12) {
+        match self.rng.random_range(0..16) {
             0 | 1 => self.greet(),
             2..=4 => self.answer_one(),
             5 => {
@@ -102,6 +108,7 @@ impl World {
                     self.network.lose(applicant.pipe);
                 }
             }
+            10..=13 => self.authenticators.act(&mut self.network, &mut self.rng),
             _ => {
                 for route in self.network.mail_routes() {
                     self.network.deliver_mail(route);
@@ -124,12 +131,13 @@ impl World {
         let pipe = self.network.connect(shard, Admission::Welcome, usize::MAX);
         let link = draw_link(&mut self.rng);
         let method = *pick(&mut self.rng, &["ticket", "wampcra", "wamp-scram", "cryptosign"]);
-        let authid = *pick(&mut self.rng, &["joe", "chosen", "nobody"]);
+        let authid = *pick(&mut self.rng, &["joe", "chosen", "nobody", ASKED]);
+        let realm = if authid == ASKED { ASKING } else { "realm1" };
         let details = json!({"roles": {"caller": {}}, "authmethods": [method, "x"],
             "authid": authid,
             "authextra": {"nonce": CLIENT_NONCE, "pubkey": public_key_of("joe")}});
         let mut bytes = link.greeting();
-        bytes.extend(link.message(&json!([1, "realm1", details])));
+        bytes.extend(link.message(&json!([1, realm, details])));
         self.network.receive(pipe, &bytes);
         let state = State::Greeted;
         let (challenge, is_right) = (Value::Null, false);
@@ -148,7 +156,8 @@ impl World {
         let secret = if kind == 0 { "wrong" } else { right };
         let (method, authid) = (applicant.method, applicant.authid);
         let mut proof = prove(method, authid, secret, &extra);
-        let is_known = authid == "joe" || authid == "chosen" && method == "ticket";
+        let is_asked = authid == ASKED && method != "wamp-scram";
+        let is_known = authid == "joe" || authid == "chosen" && method == "ticket" || is_asked;
         applicant.is_right = secret == right && is_known;
         let overheard = self.overheard.iter().rev().find(|(of, _)| *of == method);
         if kind == 1
@@ -170,6 +179,7 @@ impl World {
     }
 
     fn hear_all(&mut self, context: &str) {
+        self.authenticators.hear(&mut self.network, context);
         for number in 0..self.applicants.len() {
             let pipe = self.applicants[number].pipe;
             let bytes = self.network.read(pipe, usize::MAX);
@@ -207,6 +217,12 @@ impl World {
                 assert!(applicant.state == State::Answered && applicant.is_right, "{context}");
                 assert_eq!(message[2]["authid"], json!(applicant.authid), "{context}");
                 assert_eq!(message[2]["authmethod"], json!(applicant.method), "{context}");
+                if applicant.authid == ASKED {
+                    let session = message[1].as_u64().expect("an id");
+                    assert!(self.authenticators.granted.contains(&session), "{context}");
+                    assert_eq!(message[2]["authprovider"], json!("dynamic"), "{context}");
+                    *self.tally.entry("granted".to_owned()).or_default() += 1;
+                }
                 applicant.state = State::Joined;
                 let welcome = applicant.method;
                 *self.tally.entry(welcome.to_owned()).or_default() += 1;
@@ -219,7 +235,11 @@ impl World {
                 let is_known = ["denied", "failed", "no_matching_auth_method"]
                     .iter()
                     .any(|end| reason.ends_with(end));
-                assert!(is_known, "{context}");
+                let is_passed_on = reason == REFUSAL && applicant.authid == ASKED;
+                assert!(is_known || is_passed_on, "{context}");
+                if is_passed_on {
+                    *self.tally.entry("passed on".to_owned()).or_default() += 1;
+                }
                 applicant.state = State::Gone;
             }
             _ => panic!("{context}"),
@@ -238,6 +258,8 @@ impl World {
         ] {
             *self.tally.entry(name.to_owned()).or_default() += count;
         }
+        let asked = std::mem::take(&mut self.authenticators.tally).into_iter();
+        asked.for_each(|(what, count)| *tally.entry(what.to_owned()).or_default() += count);
         self.tally.into_iter().for_each(|(what, count)| *tally.entry(what).or_default() += count);
         for pipe in 0..self.network.links.pipes.len() {
             self.network.lose(pipe);

@@ -13,6 +13,7 @@
 mod actions;
 mod answers;
 mod asking;
+mod authenticators;
 pub(crate) mod authorizers;
 mod bounds;
 mod callees;

@@ -52,7 +52,10 @@ impl Asker {
 
     fn ask(&self, check: &OutsideCheck, patience: Duration) -> Judgement {
         let (endpoint, body) = (&check.endpoint, check.question.to_json());
-        let answer = self.client.post(endpoint.url(), endpoint.authorization(), &body, patience);
+        let Some(url) = endpoint.url() else {
+            return Judgement::failed("a procedure is asked by the shard of the client");
+        };
+        let answer = self.client.post(url, endpoint.authorization(), &body, patience);
         match answer {
             Ok((200, body)) => check.read(&body).unwrap_or_else(|bad| {
                 Judgement::Failed(format!("the endpoint gave no answer: {bad}").into())

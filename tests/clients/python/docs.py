@@ -1,10 +1,11 @@
 """Runs the clients that docs/authentication shows, against a router with the users it shows.
 
-`docs.py users` prints the users file that the pages make together; without an argument every
-client is run, and has to say that it has joined.
+`docs.py users` prints the users file that the pages make together, `docs.py realms` the realms of
+dynamic.md; without an argument every client is run, and has to say that it has joined.
 """
 
 import asyncio
+import contextlib
 import os
 import pathlib
 import re
@@ -30,11 +31,18 @@ def users():
     return "\n".join(entries)
 
 
+def realms():
+    """The realms that dynamic.md shows."""
+    return next(block for block in blocks(PAGES / "dynamic.md", "toml") if "[[realm]]" in block)
+
+
 def pages():
     return sorted(PAGES.glob("*.md"))
 
 
-async def client(command, text, expected):
+@contextlib.asynccontextmanager
+async def started(command, text, expected):
+    """A client that has said what is expected, as long as it is needed."""
     check_true(URL_SHOWN in text, "the client names the default address")
     folder = CLIENTS / "node_modules"  # where JavaScript finds the libraries
     with tempfile.NamedTemporaryFile("w", suffix=".mjs", dir=folder) as file:
@@ -48,17 +56,34 @@ async def client(command, text, expected):
             async for line in process.stdout:
                 heard.append(line.decode())
                 if expected in heard[-1]:
-                    return
-            raise AssertionError(f"{expected!r} is missing in {''.join(heard)[-2000:]}")
+                    break
+            else:
+                raise AssertionError(f"{expected!r} is missing in {''.join(heard)[-2000:]}")
+            yield
         finally:
             if process.returncode is None:
                 process.kill()
             await process.wait()
 
 
+async def client(command, text, expected):
+    async with started(command, text, expected):
+        pass
+
+
+async def asked(authenticator, applicant):
+    """The two clients of dynamic.md: one of them lets the other in."""
+    command = [sys.executable]
+    async with started(command, authenticator, "role authenticator"):
+        await client(command, applicant, "role user")
+
+
 async def main():
     report = Report()
     for page in pages():
+        if page.stem == "dynamic":
+            await report.run(page.name, asked(*blocks(page, "python")), JOIN_TIMEOUT_S)
+            continue
         role = "anonymous" if page.stem == "anonymous" else "user"
         expected = f"role {role}"
         python = [(["python", [sys.executable]], text) for text in blocks(page, "python")]
@@ -72,5 +97,7 @@ async def main():
 if __name__ == "__main__":
     if sys.argv[1:] == ["users"]:
         print(users())
+    elif sys.argv[1:] == ["realms"]:
+        print(realms())
     else:
         sys.exit(asyncio.run(main()))
