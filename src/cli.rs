@@ -15,7 +15,7 @@ use stentor::config::{
 use stentor::limits::SlowConsumerPolicy;
 use stentor::wamp::MatchPolicy;
 
-use crate::explain::Question;
+use crate::explain::{Question, Whose};
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
 ///
@@ -128,8 +128,11 @@ pub(crate) struct ExplainFlags {
     /// The topic or procedure, or the pattern of them
     uri: String,
     /// The authrole of the session
-    #[arg(long, value_name = "NAME")]
-    role: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "authid")]
+    role: Option<String>,
+    /// The authid of the session, instead of its role: that of a user of a users file
+    #[arg(long = "as", value_name = "AUTHID", conflicts_with = "role")]
+    authid: Option<String>,
     /// The realm [default: the only one]
     #[arg(long, value_name = "NAME")]
     realm: Option<String>,
@@ -148,7 +151,10 @@ impl ExplainFlags {
             action: self.action,
             uri: &self.uri,
             policy: self.policy.unwrap_or_default(),
-            role: &self.role,
+            whose: match (&self.role, &self.authid) {
+                (None, Some(authid)) => Whose::Authid(authid),
+                (role, _) => Whose::Role(role.as_deref().unwrap_or_default()),
+            },
             realm: self.realm.as_deref(),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Asks the code that the router asks, and needs no router that runs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use stentor::authorization::{
@@ -16,9 +17,18 @@ pub(crate) struct Question<'a> {
     pub(crate) action: Action,
     pub(crate) uri: &'a str,
     pub(crate) policy: MatchPolicy,
-    pub(crate) role: &'a str,
+    pub(crate) whose: Whose<'a>,
     /// Needed where there are several.
     pub(crate) realm: Option<&'a str>,
+}
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose<'a> {
+    /// Any session's with this role.
+    Role(&'a str),
+    /// That of the user of a users file.
+    Authid(&'a str),
 }
 
 /// What is said, in lines.
@@ -44,6 +54,15 @@ pub(crate) enum BadQuestion {
     WhichRealm(String),
     #[error("error: there is no realm `{name}`\n  = help: the realms are {realms}")]
     NoRealm { name: String, realms: String },
+    #[error(
+        "error: no users file of realm `{realm}` has an authid `{authid}`\n  = help: tokens, \
+         endpoints and procedures give a role at login: ask with --role"
+    )]
+    NoUser { authid: String, realm: String },
+    #[error(
+        "error: `{authid}` has several roles on realm `{realm}`: {roles}\n  = help: ask with --role"
+    )]
+    WhichRole { authid: String, realm: String, roles: String },
     #[error("error: one {action}s one URI at a time\n  = help: leave out --match")]
     NoPattern { action: &'static str },
     #[error(
@@ -59,8 +78,12 @@ pub(crate) fn explain(
     file: &str,
     question: &Question<'_>,
 ) -> Result<Answer, BadQuestion> {
-    let Question { action, uri, policy, role, .. } = *question;
+    let Question { action, uri, policy, .. } = *question;
     let realm = find_realm(config, question.realm)?;
+    let role = match question.whose {
+        Whose::Role(role) => role,
+        Whose::Authid(authid) => role_of(realm, authid)?,
+    };
     let takes_patterns = matches!(action, Action::Subscribe | Action::Register);
     if policy != MatchPolicy::Exact && !takes_patterns {
         return Err(BadQuestion::NoPattern { action: action.as_str() });
@@ -133,6 +156,23 @@ fn find_realm<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Realm, B
             let name = name.to_owned();
             BadQuestion::NoRealm { name, realms: realms() }
         }),
+    }
+}
+
+/// The role that a user of a users file has.
+fn role_of<'c>(realm: &'c Realm, authid: &str) -> Result<&'c str, BadQuestion> {
+    let principals = realm.authenticators.iter().flat_map(|settings| &settings.principals);
+    let users = principals.filter(|principal| *principal.authid == *authid);
+    let roles: BTreeSet<&str> = users.map(|user| &*user.role).collect();
+    let (authid, name) = (authid.to_owned(), realm.name.clone());
+    let mut listed = roles.iter();
+    match (listed.next(), listed.next()) {
+        (Some(role), None) => Ok(role),
+        (None, _) => Err(BadQuestion::NoUser { authid, realm: name }),
+        (Some(_), Some(_)) => {
+            let roles: Vec<_> = roles.iter().map(|role| format!("`{role}`")).collect();
+            Err(BadQuestion::WhichRole { authid, realm: name, roles: roles.join(", ") })
+        }
     }
 }
 

@@ -331,6 +331,55 @@ authorizer = "com.authorize"
     );
 }
 
+/// Whoever the users files name has the role that they say, by whichever method it joins.
+#[test]
+fn explain_finds_the_role_of_a_user() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let key = |method, authid, role: &[&str]| {
+        let flags = [&["keygen", method, authid], role].concat();
+        stentor(&flags).stdout
+    };
+    let users = [
+        key("ticket", "joe", &["--role=backend"]),
+        key("ticket", "ann", &[]),
+        key("ticket", "two", &["--role=backend"]),
+    ];
+    fs::write(path("users.toml"), users.concat()).unwrap();
+    fs::write(path("keys.toml"), key("cryptosign", "two", &["--role=guest"])).unwrap();
+    for name in ["users.toml", "keys.toml"] {
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let file = r#"[[realm]]
+name = "a"
+[[realm.authenticator]]
+method = "ticket"
+users = "users.toml"
+role = "guest"
+[[realm.authenticator]]
+method = "cryptosign"
+users = "keys.toml"
+[[realm.role]]
+name = "backend"
+[[realm.role.permission]]
+uri = "com.x"
+allow = ["call"]
+"#;
+    fs::write(path("stentor.toml"), file).unwrap();
+    for (authid, code, words) in [
+        ("joe", 0, "allowed: role `backend` may call `com.x`"),
+        ("ann", 1, "denied: role `guest` may not call `com.x`"),
+        ("two", 2, "`two` has several roles on realm `a`: `backend`, `guest`"),
+        ("nobody", 2, "no users file of realm `a` has an authid `nobody`"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+        command.current_dir(&directory).args(["explain", "call", "com.x", "--as", authid]);
+        let done = run(command.args(["--config", "stentor.toml"]));
+        let said = done.stdout + &done.stderr;
+        assert!(done.code == Some(code) && said.contains(words), "{authid}: {said}");
+    }
+}
+
 #[test]
 fn explain_says_what_is_wrong_with_a_question() {
     let two = "[[realm]]\nname = \"a\"\n[[realm]]\nname = \"b\"\n";
@@ -341,6 +390,7 @@ fn explain_says_what_is_wrong_with_a_question() {
         ("publish com. --role r --realm a --match prefix", "leave out --match"),
         ("read com.x --role r", "publish"),
         ("call com.x", "--role"),
+        ("call com.x --role r --as joe", "cannot be used with"),
     ] {
         let done = explain(two, &question.split(' ').collect::<Vec<_>>());
         assert_eq!(done.code, Some(2), "{question}: {}", done.stdout);
