@@ -90,7 +90,6 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// One user, as whom all clients join.
-#[derive(Debug)]
 pub struct Login {
     method: Method,
     authid: String,
@@ -99,6 +98,14 @@ pub struct Login {
     key: Option<SigningKey>,
     /// What the last challenge's salt and costs made of the password.
     derived: RefCell<Option<(Derivation, Vec<u8>)>>,
+}
+
+/// Neither the secret nor what was derived from it.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Login");
+        shown.field("method", &self.method).field("authid", &self.authid).finish_non_exhaustive()
+    }
 }
 
 /// What a challenge says of how a key is derived.
@@ -334,6 +341,8 @@ mod tests {
         pbkdf2::pbkdf2_hmac::<Sha256>(b"secret", b"salt", 1, &mut key);
         let key = STANDARD.encode(key);
         let salted = answer(&login, extra, "");
+        let shown = format!("{login:?}");
+        assert!(login.derived.borrow().is_some() && shown.len() < 60, "{shown}");
         assert_eq!(salted.signature, STANDARD.encode(mac(key.as_bytes(), b"{}")));
     }
 
