@@ -31,6 +31,9 @@ pub(crate) fn all() -> Vec<Seed> {
     for (name, lines) in URIS {
         add("uris", name, lines.as_bytes().to_vec());
     }
+    let topic = ["a"; 128].join(".");
+    let (most, more) = ("w".to_owned() + &".".repeat(127), "w".to_owned() + &".".repeat(128));
+    add("uris", "components", format!("{most}\n{more}\nt{topic}\nW{most}\n").into_bytes());
     for (name, text) in FILES {
         add("configuration", name, text.as_bytes().to_vec());
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use stentor::hash::HashSeed;
-use stentor::router::{RealmSettings, Router, Settings, ShardId};
+use stentor::router::{MAX_WILDCARD_COMPONENTS, RealmSettings, Router, Settings, ShardId};
 use stentor::wamp::{MatchPolicy, Timestamp, UriRule, is_reserved, is_valid_pattern, is_valid_uri};
 
 pub(super) fn judge(data: &[u8]) {
@@ -33,7 +33,7 @@ pub(super) fn judge(data: &[u8]) {
         let of_table = policy.of_table();
         if what.is_ascii_uppercase() && held.remove(&(policy, uri)) {
             topics.leave(uri, of_table, ShardId(0));
-        } else if what.is_ascii_lowercase() && is_valid_pattern(uri, of_table, UriRule::Loose) {
+        } else if what.is_ascii_lowercase() && policy.reaches_the_table(uri) {
             match topics.join(uri, of_table, ShardId(0), Timestamp::EPOCH) {
                 Ok(joined) => {
                     held.insert((policy, uri));
@@ -67,6 +67,12 @@ impl Policy {
             Self::Prefix => MatchPolicy::Prefix,
             Self::Wildcard => MatchPolicy::Wildcard,
         }
+    }
+
+    /// What a shard checks before it subscribes a session.
+    fn reaches_the_table(self, pattern: &str) -> bool {
+        is_valid_pattern(pattern, self.of_table(), UriRule::Loose)
+            && (self != Self::Wildcard || pattern.split('.').count() <= MAX_WILDCARD_COMPONENTS)
     }
 
     fn matches(self, pattern: &str, topic: &str) -> bool {
