@@ -31,6 +31,8 @@ pub(crate) fn all() -> Vec<Seed> {
     for (name, lines) in URIS {
         add("uris", name, lines.as_bytes().to_vec());
     }
+    let beyond = format!("[16,1,{{}},\"com.x\",[{}]]", "9".repeat(400));
+    add("codec_json", "integer-beyond-floats", beyond.into_bytes());
     let topic = ["a"; 128].join(".");
     let (most, more) = ("w".to_owned() + &".".repeat(127), "w".to_owned() + &".".repeat(128));
     add("uris", "components", format!("{most}\n{more}\nt{topic}\nW{most}\n").into_bytes());

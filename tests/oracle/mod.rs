@@ -111,14 +111,19 @@ pub(crate) fn sorted(oracle: Oracle) -> Oracle {
 /// Well-formed documents that the other serializer cannot read, by bytes that they contain.
 pub(crate) fn is_beyond_the_oracle(codec: Codec, bytes: &[u8]) -> bool {
     match codec {
-        // Floats beyond their range and lone surrogates, which we refuse only if they must be
-        // transcoded.
-        Codec::Json => bytes.iter().any(|b| matches!(b, b'e' | b'E')) || has_surrogate(bytes),
+        // Numbers beyond the range of floats and lone surrogates, which we refuse only if they must
+        // be transcoded.
+        Codec::Json => may_have_huge_number(bytes) || has_surrogate(bytes),
         // Extensions.
         Codec::MsgPack => bytes.iter().any(|b| matches!(b, 0xc7..=0xc9 | 0xd4..=0xd8)),
         // Tags and simple values.
         Codec::Cbor => bytes.iter().any(|b| matches!(b, 0xc0..=0xdb | 0xe0..=0xf3 | 0xf8)),
     }
+}
+
+fn may_have_huge_number(json: &[u8]) -> bool {
+    let mut numbers = json.split(|b| !b.is_ascii_digit());
+    json.iter().any(|b| matches!(b, b'e' | b'E')) || numbers.any(|digits| digits.len() > 308)
 }
 
 /// Whether an escape may stand for half of a character.
