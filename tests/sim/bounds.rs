@@ -10,8 +10,10 @@ impl World {
         let frame_bytes = self.plan.largest_frame_bytes();
         // One step may make one event in each serializer and framing before it looks again.
         let arena_bytes = limits.arena_bytes + ENCODINGS * frame_bytes;
-        // It reads a message, and may pay for all that it has made.
-        let paid_bytes = (2 + ENCODINGS) * frame_bytes;
+        // It reads a message, and may pay for all that it has made: an event in each serializer and
+        // framing, or an answer, which counts thrice.
+        let answer_bytes = self.plan.largest_answer_bytes();
+        let paid_bytes = frame_bytes + ((1 + ENCODINGS) * frame_bytes).max(3 * answer_bytes);
         let step_units = limits.step_units as usize + INDIVISIBLE_UNITS + paid_bytes / UNIT_BYTES;
         for index in 0..self.plan.shards {
             let shard = self.net.shard(index);

@@ -70,6 +70,7 @@ impl Plan {
             durable_retained: rng.random_bool(0.3),
         };
         let tight_held = rng.random_bool(0.15);
+        settings.limits.history_answer_bytes = *pick(rng, &[3_000, 20_000]);
         if tight_held {
             settings.limits.held_total_bytes = *pick(rng, &[6_000, 20_000, 60_000]);
         }
@@ -102,6 +103,13 @@ impl Plan {
     /// More bytes than any frame has.
     pub(crate) const fn largest_frame_bytes(&self) -> usize {
         if self.is_large { 2 * LARGE_BYTES } else { LARGEST_FRAME_BYTES }
+    }
+
+    /// More bytes than any answer has: one of a history may consist of a single event.
+    pub(crate) const fn largest_answer_bytes(&self) -> usize {
+        let (most, frame) = (self.settings.limits.history_answer_bytes, self.largest_frame_bytes());
+        let events = if most > frame { most } else { frame };
+        events + ENVELOPE_BYTES
     }
 
     /// Whether meta events are lost now and then: for the slow, or as nobody could hold them.
@@ -218,6 +226,9 @@ const SMALL_EXPONENT: u8 = 1;
 
 /// More bytes than a frame of this simulation has.
 const LARGEST_FRAME_BYTES: usize = 5_000;
+
+/// More than a RESULT and its frame take besides what is answered.
+const ENVELOPE_BYTES: usize = 128;
 
 /// Bytes of a payload that no read takes at once.
 pub(crate) const LARGE_BYTES: usize = 100_000;
