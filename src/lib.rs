@@ -32,6 +32,9 @@
 //!
 //! # Embedding
 //!
+//! A program that contains a router needs [`config`] and [`net::Server`]; these pages describe them
+//! and what they are made of. The rest is for contributors: `cargo doc --document-private-items`.
+//!
 //! ```no_run
 //! use stentor::config::{Config, Listener};
 //! use stentor::net::Server;
@@ -43,19 +46,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod address;
-pub mod authentication;
-pub mod authorization;
-pub mod clock;
-pub mod codec;
+// What an embedder needs is documented; the rest is public for tests, benches and the command.
 pub mod config;
-pub mod hash;
 pub mod limits;
 pub mod net;
-pub mod rate;
-pub mod router;
-pub mod session;
-pub mod shard;
-pub mod storage;
-pub mod transport;
 pub mod wamp;
+
+#[doc(hidden)]
+pub mod address;
+#[doc(hidden)]
+pub mod authentication;
+#[doc(hidden)]
+pub mod authorization;
+#[doc(hidden)]
+pub mod clock;
+#[doc(hidden)]
+pub mod codec;
+#[doc(hidden)]
+pub mod hash;
+#[doc(hidden)]
+pub mod rate;
+#[doc(hidden)]
+pub mod router;
+#[doc(hidden)]
+pub mod session;
+#[doc(hidden)]
+pub mod shard;
+#[doc(hidden)]
+pub mod storage;
+#[doc(hidden)]
+pub mod transport;

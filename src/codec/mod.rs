@@ -1,7 +1,7 @@
 //! Messages to bytes and back, per serializer; payloads from one serializer to another.
 //!
-//! The grammar of messages is written once ([`decode`], [`encode`]) over a reader and a writer per
-//! serializer. Payload is checked once, kept as the sender's bytes, and goes to receivers with
+//! The grammar of messages is written once ([`decode()`], [`encode()`]) over a reader and a writer
+//! per serializer. Payload is checked once, kept as the sender's bytes, and goes to receivers with
 //! another serializer as a stream of tokens; only the router's own procedures see its values.
 
 mod cbor;
@@ -62,11 +62,11 @@ pub fn decode(
     }
 }
 
-/// As [`decode`] of JSON that is known to be UTF-8, as a text message of a WebSocket is by then: so
-/// it is not checked twice.
+/// As [`decode()`] of JSON that is known to be UTF-8, as a text message of a WebSocket is by then:
+/// so it is not checked twice.
 ///
 /// # Errors
-/// As [`decode`].
+/// As [`decode()`].
 pub fn decode_json(text: &str, limits: DecodeLimits) -> Result<ClientMessage<'_>, DecodeError> {
     let nesting = limits.nesting.min(MAX_NESTING);
     decode::message(JsonReader::of_text(text), text.as_bytes(), nesting)
@@ -85,8 +85,8 @@ pub fn encode(
     encode_within(codec, message, usize::MAX, out)
 }
 
-/// As [`encode`], but appends at most `limit_bytes`: a message that takes more is given up as soon
-/// as that is seen, and `out` has never grown further.
+/// As [`encode()`], but appends at most `limit_bytes`: a message that takes more is given up as
+/// soon as that is seen, and `out` has never grown further.
 ///
 /// # Errors
 /// [`EncodeError::TooLarge`], or a value that `codec` cannot express (BP-PV-05); `out` is then as
@@ -104,7 +104,7 @@ pub fn encode_within(
     })
 }
 
-/// A PUBLISH made of values, as a client would write it; to be read by [`decode`] like any other.
+/// A PUBLISH made of values, as a client would write it; to be read by [`decode()`] like any other.
 ///
 /// # Errors
 /// A value that `codec` cannot express.

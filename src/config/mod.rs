@@ -27,11 +27,19 @@ use serde::Deserialize;
 
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
-pub use crate::authentication::{AuthenticatorSettings as Authenticator, Method};
-pub use crate::authorization::{Access, Permission, RoleSettings as Role};
-pub use crate::router::{
-    HistorySettings as History, HistoryStore, RealmSettings as Realm, RequestIdCheck,
+pub use crate::address::Network;
+pub use crate::authentication::{
+    AuthenticatorSettings as Authenticator, Credential, Method, Principal, Secret, TokenSettings,
 };
+pub use crate::authorization::{
+    Access, Action, Disclosure, OverRate, Permission, RoleSettings as Role,
+};
+pub use crate::router::{
+    CallerDisclosure, HistoryAnswer, HistorySettings as History, HistoryStore, PublisherDisclosure,
+    RealmSettings as Realm, RequestIdCheck,
+};
+pub use crate::transport::ForwardedBy;
+pub use crate::wamp::{Codec, MatchPolicy, UriRule};
 pub use fault::{ConfigError, Fault};
 pub(crate) use listener::allowed_origins;
 pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};

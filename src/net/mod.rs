@@ -6,6 +6,7 @@ mod event_loop;
 mod hold;
 mod judges;
 mod listening;
+#[doc(hidden)]
 pub mod mesh;
 mod preface;
 mod server;
@@ -13,6 +14,7 @@ mod socket;
 mod store;
 mod tls;
 
+pub use crate::router::Snapshot;
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use judges::{ClientError, check_clients};
 pub use server::{Server, StartError, StopError};

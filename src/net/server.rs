@@ -196,7 +196,8 @@ impl Server {
         self.router.snapshot()
     }
 
-    /// The shared tables.
+    /// The shared tables, for tests.
+    #[doc(hidden)]
     pub const fn router(&self) -> &Arc<Router> {
         &self.router
     }
