@@ -266,6 +266,11 @@ match = "prefix"
 allow = ["publish"]
 deny = ["call"]
 authorizer = "com.authorize"
+[[realm.role.permission]]
+uri = "ed."
+match = "prefix"
+allow = ["publish"]
+authorizer = "https://auth.example.org/allow?key=secret"
 "#;
     let ask = |question: &str, code: i32, expected: &str| {
         let done = explain(file, &question.split(' ').collect::<Vec<_>>());
@@ -315,13 +320,24 @@ authorizer = "com.authorize"
         "publish net.x --role asked",
         2,
         "asks `com.authorize` (stentor.toml:19): whether role `asked` may publish to `net.x` on \
-         realm `realm1`\n  stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n",
+         realm `realm1`\n  \
+         stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n  \
+         1 other permission: no match\n",
+    );
+    ask(
+        "publish ed.x --role asked",
+        2,
+        "asks the endpoint `https://auth.example.org/allow` (stentor.toml:25): whether role \
+         `asked` may publish to `ed.x` on realm `realm1`\n  \
+         stentor.toml:25: prefix `ed.`, ask about publish: decides\n  \
+         1 other permission: no match\n",
     );
     ask(
         "call net.x --role asked",
         1,
         "denied: role `asked` may not call `net.x` on realm `realm1`\n  \
-         stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n",
+         stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n  \
+         1 other permission: no match\n",
     );
     ask(
         "register wamp.x --role backend",
@@ -446,5 +462,5 @@ fn the_examples_of_the_page_on_authorization_hold() {
             }
         }
     }
-    assert_eq!(answers, 14, "the tables have as many rows");
+    assert_eq!(answers, 15, "the tables have as many rows");
 }

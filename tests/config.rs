@@ -339,6 +339,14 @@ fn roles_are_sensible() {
     let idle = authorizer("deny = [\"call\"]", "com.a");
     check(&idle, (8, 14), &["allows nothing that it could decide about", "to `allow`"]);
     read(&authorizer("allow = [\"call\"]", "com.a"));
+    let remote = authorizer("allow = [\"call\"]", "http://a.example/x?y");
+    check(
+        &remote,
+        (8, 14),
+        &["plain HTTP to another", "[[realm.authorizer]]", "plain_http = true"],
+    );
+    let other = authorizer("allow = [\"call\"]", "ftp://a.example/");
+    check(&other, (8, 14), &["`ftp://a.example/` is no URL that can be asked"]);
     let one = "uri = \"x\"\nallow = [\"call\", \"publish\"]\n[[realm.role.permission]]\n";
     let again = rule(&format!("{one}uri = \"x\"\ndeny = [\"publish\"]"));
     check(&again, (9, 7), &["an earlier permission", "who may publish"]);

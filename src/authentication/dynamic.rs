@@ -8,6 +8,7 @@
 
 use core::net::IpAddr;
 use std::fmt;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
@@ -51,6 +52,9 @@ pub struct Transport<'a> {
 
 /// What an authenticator is asked: `(realm, authid, details)`.
 pub struct Question {
+    method: Method,
+    /// Of those for whom the answer says none.
+    default_role: Option<Arc<str>>,
     realm: Box<str>,
     authid: Option<Box<str>>,
     details: Dict,
@@ -86,7 +90,12 @@ pub enum BadAnswer {
 }
 
 impl Question {
-    pub(super) fn new(method: Method, authid: Option<&str>, facts: &Facts<'_>) -> Self {
+    pub(super) fn new(
+        method: Method,
+        default_role: Option<&Arc<str>>,
+        authid: Option<&str>,
+        facts: &Facts<'_>,
+    ) -> Self {
         let text = |text: Option<&str>| text.map_or(Value::Null, Value::from);
         let details = vec![
             ("session".into(), facts.session.get().into()),
@@ -96,7 +105,9 @@ impl Question {
             ("authrole".into(), text(facts.authrole)),
             ("transport".into(), Value::Dict(facts.transport.details())),
         ];
-        Self { realm: facts.realm.into(), authid: authid.map(Into::into), details }
+        let default_role = default_role.map(Arc::clone);
+        let (realm, authid) = (facts.realm.into(), authid.map(Into::into));
+        Self { method, default_role, realm, authid, details }
     }
 
     /// The same about a client that has answered with this ticket.
@@ -123,6 +134,16 @@ impl Question {
     pub fn weight(&self) -> usize {
         let texts = self.realm.len() + self.authid.as_ref().map_or(0, |authid| authid.len());
         size_of::<Self>() + texts + dict_heap_bytes(&self.details)
+    }
+
+    /// What an answer means.
+    pub(super) fn read(&self, answer: &Value) -> Result<Grant, BadAnswer> {
+        Grant::read(self.method, answer, self.default_role.as_deref())
+    }
+
+    /// The same of the body of a response.
+    pub(super) fn read_json(&self, body: &[u8]) -> Result<Grant, BadAnswer> {
+        Grant::read_json(self.method, body, self.default_role.as_deref())
     }
 
     /// The ticket in it, if it is about one.
@@ -374,7 +395,7 @@ mod tests {
         let session = SessionId::new(7).expect("an id");
         let facts =
             Facts { realm: "realm1", session, authrole: Some("x"), authextra: &extra, transport };
-        Question::new(method, Some("joe"), &facts)
+        Question::new(method, None, Some("joe"), &facts)
     }
 
     /// Seven public authenticators read these, in one of the two shapes or the other.

@@ -19,7 +19,7 @@ use super::candidate::{Candidate, Referral, Start, has_key, start_of};
 use super::certificate::{CertificateName, ClientCertificate};
 use super::credential::{Credential, Principal};
 use super::cryptosign::PublicKey;
-use super::endpoint::Endpoint;
+use super::endpoint::{Adviser, Endpoint};
 use super::login::PROVIDER;
 use super::secret::Secret;
 use super::settings::{AuthenticatorSettings, Method};
@@ -49,7 +49,7 @@ struct Way {
     /// Whose tokens are tickets.
     issuer: Option<Arc<Issuer>>,
     /// Who is asked.
-    endpoint: Option<Arc<Endpoint>>,
+    adviser: Option<Adviser>,
 }
 
 /// What a client says of itself in HELLO.
@@ -166,8 +166,7 @@ impl Gate {
 
     /// Those who are asked over HTTP.
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        let endpoints = self.ways.iter().filter_map(|way| way.endpoint.as_ref());
-        endpoints.filter(|endpoint| endpoint.url().is_some())
+        self.ways.iter().filter_map(|way| way.adviser.as_ref()?.endpoint())
     }
 
     /// `None` if the method cannot be had here, or not with what HELLO says.
@@ -194,10 +193,10 @@ impl Gate {
             }
             return Ok(candidate.map(Choice::Challenge));
         }
-        if let Some(endpoint) = self.endpoint_for(method, request, &start) {
+        if let Some(adviser) = self.adviser_for(method, request, &start) {
             bind_channel(&mut start, request)?;
             let authid = request.authid.unwrap_or_default().into();
-            return Ok(Some(Choice::Ask(Referral { method, authid, start, endpoint })));
+            return Ok(Some(Choice::Ask(Referral { method, authid, start, adviser })));
         }
         let Some(mut candidate) = self.candidate(method, request, start, shape) else {
             return Ok(None);
@@ -206,13 +205,8 @@ impl Gate {
         Ok(Some(Choice::Challenge(candidate)))
     }
 
-    /// The endpoint that is asked about a client of whom the users files know nothing.
-    fn endpoint_for(
-        &self,
-        method: Method,
-        request: &Request<'_>,
-        start: &Start,
-    ) -> Option<Arc<Endpoint>> {
+    /// Who is asked about a client of whom the users files know nothing.
+    fn adviser_for(&self, method: Method, request: &Request<'_>, start: &Start) -> Option<Adviser> {
         let is_known = |way: &Way| match (request.authid, start) {
             (Some(authid), _) => way.by_authid.contains_key(authid),
             (None, Start::Cryptosign { key, .. }) => way.by_key.contains_key(key),
@@ -223,7 +217,7 @@ impl Gate {
         if self.open_ways(method, request).any(is_known) {
             return None;
         }
-        ways.find_map(|way| way.endpoint.clone())
+        ways.find_map(|way| way.adviser.clone())
     }
 
     /// Somebody with a ticket: what it is, only AUTHENTICATE tells.
@@ -231,10 +225,10 @@ impl Gate {
         let method = Method::Ticket;
         let ways = || self.open_ways(method, request);
         let issuers: Vec<_> = ways().filter_map(|way| way.issuer.clone()).collect();
-        let endpoint = ways().find_map(|way| way.endpoint.clone());
+        let adviser = ways().find_map(|way| way.adviser.clone());
         let authid = request.authid;
         let known = authid.and_then(|_| self.candidate(method, request, Start::Nothing, shape));
-        if issuers.is_empty() && endpoint.is_none() {
+        if issuers.is_empty() && adviser.is_none() {
             return known;
         }
         let unknown = || Candidate {
@@ -247,10 +241,10 @@ impl Gate {
             provider: PROVIDER,
             extra: Dict::new(),
             issuers: Vec::new(),
-            endpoint: None,
+            adviser: None,
             question: None,
         };
-        Some(Candidate { issuers, endpoint, ..known.unwrap_or_else(unknown) })
+        Some(Candidate { issuers, adviser, ..known.unwrap_or_else(unknown) })
     }
 
     fn candidate(
@@ -344,14 +338,13 @@ impl Way {
         }
         let issuer =
             settings.jwt.as_deref().map(|jwt| Issuer::new(jwt.clone(), settings.role.clone()));
-        let endpoint = Endpoint::of(settings);
         Self {
             settings: settings.clone(),
             by_authid,
             by_key,
             by_certificate,
             issuer: issuer.map(Arc::new),
-            endpoint: endpoint.map(Arc::new),
+            adviser: Adviser::of(settings),
         }
     }
 
@@ -362,12 +355,12 @@ impl Way {
 
     /// What a client gets that proves nothing.
     fn anonymous(&self) -> Choice<'_> {
-        match &self.endpoint {
-            Some(endpoint) => Choice::Ask(Referral {
+        match &self.adviser {
+            Some(adviser) => Choice::Ask(Referral {
                 method: Method::Anonymous,
                 authid: Box::default(),
                 start: Start::Nothing,
-                endpoint: Arc::clone(endpoint),
+                adviser: adviser.clone(),
             }),
             None => Choice::Anonymous {
                 authid: self.settings.authid.as_deref(),

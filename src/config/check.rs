@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::fault::{Fault, key_without_index};
 use super::roles::check_roles;
-use super::ways::check_authenticators;
+use super::ways::{check_authenticators, check_authorizers};
 use super::{
     ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener, ListenerPath,
     MAX_SHARDS, Realm, Tuning,
@@ -228,6 +228,7 @@ fn check_realms(realms: &[Realm], limits: &Limits, findings: &mut Findings) {
         let repeated = realms[..index].iter().any(|other| other.name == realm.name);
         findings.add_if(repeated, &*key, || Fault::SameRealmName(name()));
         check_authenticators(index, realms, uri_bytes, findings);
+        check_authorizers(realm, &format!("realm.{index}.authorizer"), findings);
         check_roles(realm, &format!("realm.{index}.role"), limits, findings);
         if realm.admin_roles.iter().any(String::is_empty) {
             findings.add(format!("realm.{index}.admin_roles"), Fault::Empty("admin_roles".into()));

@@ -27,7 +27,9 @@ use serde::Deserialize;
 
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
-pub use crate::authentication::{AuthenticatorSettings as Authenticator, Method};
+pub use crate::authentication::{
+    AuthenticatorSettings as Authenticator, EndpointSettings as Authorizer, Method,
+};
 pub use crate::authorization::{Access, Permission, RoleSettings as Role};
 pub use crate::router::{
     HistorySettings as History, HistoryStore, RealmSettings as Realm, RequestIdCheck,

@@ -4,14 +4,14 @@
 //! No sentence here quotes what they hold.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::Authenticator;
 use super::users::{is_readable_by_others, read_bounded};
+use super::{Authenticator, Authorizer};
 use crate::authentication::{BadKeys, KeySet, Secret, TokenSettings};
 
 /// What is wrong with the keys or secrets of an authenticator.
@@ -54,22 +54,41 @@ pub(super) fn load(
     authenticator: &mut Authenticator,
     folder: &Path,
 ) -> Result<(), (&'static str, TokensFault)> {
-    if let Some(ca) = &mut authenticator.ca {
-        *ca = folder.join(&*ca);
-    }
-    if let Some(name) = &authenticator.authorization {
-        let (variable, value) =
-            variable("authorization", name).map_err(|fault| ("authorization", fault))?;
-        let is_visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
-        if !value.bytes().all(is_visible) {
-            return Err(("authorization", TokensFault::NoHeader(variable)));
-        }
-        authenticator.authorization_value = Some(Secret::new(value));
-    }
+    let Authenticator { ca, authorization, authorization_value, .. } = authenticator;
+    *authorization_value = load_of_endpoint(ca, authorization.as_deref(), folder)?;
     match &mut authenticator.jwt {
         Some(jwt) => load_keys(jwt, folder).map_err(|fault| ("jwt", fault)),
         None => Ok(()),
     }
+}
+
+/// The same of an endpoint that is an authorizer.
+pub(super) fn load_authorizer(
+    authorizer: &mut Authorizer,
+    folder: &Path,
+) -> Result<(), (&'static str, TokensFault)> {
+    let Authorizer { ca, authorization, authorization_value, .. } = authorizer;
+    *authorization_value = load_of_endpoint(ca, authorization.as_deref(), folder)?;
+    Ok(())
+}
+
+/// Finds the file of authorities, and gives what is to stand in `Authorization`.
+fn load_of_endpoint(
+    ca: &mut Option<PathBuf>,
+    authorization: Option<&str>,
+    folder: &Path,
+) -> Result<Option<Secret>, (&'static str, TokensFault)> {
+    if let Some(ca) = ca {
+        *ca = folder.join(&*ca);
+    }
+    let Some(name) = authorization else { return Ok(None) };
+    let (variable, value) =
+        variable("authorization", name).map_err(|fault| ("authorization", fault))?;
+    let is_visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    if !value.bytes().all(is_visible) {
+        return Err(("authorization", TokensFault::NoHeader(variable)));
+    }
+    Ok(Some(Secret::new(value)))
 }
 
 fn load_keys(jwt: &mut TokenSettings, folder: &Path) -> Result<(), TokensFault> {

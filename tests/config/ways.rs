@@ -175,3 +175,54 @@ fn a_procedure_is_one_that_can_be_registered_in_a_realm_that_is_there() {
     let tls = load("method = \"tls\"\nprocedure = \"com.a\"").expect_err("nobody is asked for it");
     assert!(tls.contains("the method `tls` takes no `procedure`"), "{tls}");
 }
+
+/// A permission whose authorizer is an endpoint, and perhaps how it is asked.
+fn load_authorizer(url: &str, lines: &str) -> Result<Config, String> {
+    load(&format!(
+        "method = \"anonymous\"\n[[realm.role]]\nname = \"anonymous\"\n\
+         [[realm.role.permission]]\nuri = \"\"\nmatch = \"prefix\"\nallow = [\"call\"]\n\
+         authorizer = \"{url}\"\n{lines}"
+    ))
+}
+
+#[test]
+fn an_authorizer_may_be_an_endpoint() {
+    let url = "https://a.example/allow?key=correct-horse";
+    let plain = load_authorizer(url, "").expect("it is asked as by default");
+    let asked = plain.realms[0].authorizer_endpoints();
+    assert_eq!((&*asked[0].url, asked[0].timeout_ms, asked[0].concurrency), (url, 5_000, 8));
+    let summary = plain.summary().to_string();
+    assert!(summary.contains("authorizer https://a.example/allow"), "{summary}");
+    assert!(!summary.contains("correct-horse"), "{summary}");
+    assert_eq!(plain.warnings().iter().filter(|w| w.to_string().contains("authorizer")).count(), 0);
+    let said = |lines: &str| {
+        load_authorizer(url, &format!("[[realm.authorizer]]\nurl = \"{url}\"\n{lines}"))
+    };
+    let config = said("timeout_ms = 50\nconcurrency = 2\nca = \"keys.json\"").expect("right");
+    let asked = &config.realms[0].authorizer_endpoints()[0];
+    assert_eq!((asked.timeout_ms, asked.concurrency), (50, 2));
+    assert!(asked.ca.as_ref().is_some_and(|ca| ca.is_absolute()), "beside the file: {asked:?}");
+    for (lines, words) in [
+        ("timeout_ms = 5", "must be from 10 to 600000"),
+        ("concurrency = 65", "must be from 1 to 64"),
+        ("authorization = \"Bearer x\"", "environment variable"),
+        ("timeout = 5", "did you mean `timeout_ms`"),
+        ("method = \"ticket\"", "unknown"),
+    ] {
+        let report = said(lines).expect_err(lines);
+        assert!(report.contains(words), "{words} in:\n{report}");
+    }
+    let twice = said(&format!("[[realm.authorizer]]\nurl = \"{url}\"")).expect_err("twice");
+    assert!(twice.contains("an earlier `[[realm.authorizer]]`"), "{twice}");
+    let nameless = load_authorizer(url, "[[realm.authorizer]]\ntimeout_ms = 50");
+    assert!(nameless.expect_err("no url").contains("`url`"));
+    let other = "[[realm.authorizer]]\nurl = \"https://b.example/\"";
+    let unused = load_authorizer(url, other).expect_err("nobody asks it");
+    assert!(unused.contains("no permission of this realm has this `url`"), "{unused}");
+    let http = "http://a.example/";
+    let plain = format!("[[realm.authorizer]]\nurl = \"{http}\"\n");
+    let report = load_authorizer(http, &plain).expect_err("plain");
+    assert!(report.contains("plain HTTP to another machine"), "{report}");
+    assert!(load_authorizer(http, &(plain + "plain_http = true")).is_ok());
+    assert!(load_authorizer("http://127.0.0.1:8000/x", "").is_ok());
+}
