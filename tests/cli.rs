@@ -215,6 +215,19 @@ fn passwd_refuses_what_is_no_secret() {
     assert_eq!(done.code, Some(2), "no argument is a secret");
 }
 
+/// A file for `router_key`, and what clients may know.
+#[test]
+fn keygen_makes_keys_of_the_router() {
+    let done = stentor(&["keygen", "router"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let key = stentor::authentication::RouterKey::parse(&done.stdout).unwrap();
+    assert_eq!(done.stderr.trim(), format!("public key: {}", key.public()));
+    let wrong = stentor(&["keygen", "router", "joe"]);
+    assert_eq!(wrong.code, Some(1), "{}", wrong.stdout);
+    assert!(wrong.stderr.contains("no user's"), "{}", wrong.stderr);
+    assert_eq!(stentor(&["keygen", "ticket"]).code, Some(2));
+}
+
 #[test]
 fn keygen_tells_the_secret_apart_from_the_entry() {
     for (method, name) in [("cryptosign", "private key: "), ("ticket", "ticket: ")] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::check::Check;
 use super::credential::{Credential, Principal};
-use super::cryptosign::PublicKey;
+use super::cryptosign::{PublicKey, RouterProof};
 use super::dynamic::{BadAnswer, Facts, Grant, Question};
 use super::endpoint::Adviser;
 use super::login::{ASKED, Fresh, Login, PROVIDER};
@@ -61,8 +61,15 @@ pub enum Resolved {
 #[derive(Debug)]
 pub(super) enum Start {
     Nothing,
-    Cryptosign { key: PublicKey, channel_id: Option<[u8; 32]> },
-    Scram { nonce: Box<str> },
+    Cryptosign {
+        key: PublicKey,
+        channel_id: Option<[u8; 32]>,
+        /// What the client wants to know of the router, if it does.
+        proof: Option<RouterProof>,
+    },
+    Scram {
+        nonce: Box<str>,
+    },
 }
 
 impl Candidate {
@@ -77,6 +84,14 @@ impl Candidate {
     /// Bytes of memory that the question takes.
     pub fn question_weight(&self) -> usize {
         self.question.as_ref().map_or(0, |question| question.weight())
+    }
+
+    /// About what it takes to challenge it, in hundreds of nanoseconds.
+    pub const fn cost(&self) -> usize {
+        match self.start {
+            Start::Cryptosign { proof: Some(_), .. } => 300,
+            _ => 30,
+        }
     }
 
     /// The login, and its `CHALLENGE.Extra`.
@@ -147,7 +162,7 @@ pub(super) fn start_of(method: Method, extra: &Dict) -> Option<Start> {
     Some(match method {
         Method::Cryptosign => {
             let key = text_of(extra, "pubkey").and_then(PublicKey::announced)?;
-            Start::Cryptosign { key, channel_id: None }
+            Start::Cryptosign { key, channel_id: None, proof: None }
         }
         Method::Scram => {
             let nonce = text_of(extra, "nonce").filter(|nonce| is_nonce(nonce))?;

@@ -18,7 +18,7 @@ use super::MAX_AUTHID_BYTES;
 use super::candidate::{Candidate, Referral, Start, has_key, start_of};
 use super::certificate::{CertificateName, ClientCertificate};
 use super::credential::{Credential, Principal};
-use super::cryptosign::PublicKey;
+use super::cryptosign::{PublicKey, RouterKey, RouterProof, bytes_of};
 use super::endpoint::{Adviser, Endpoint};
 use super::login::PROVIDER;
 use super::secret::Secret;
@@ -33,6 +33,8 @@ pub struct Gate {
     ways: Vec<Way>,
     /// Everybody who has a credential, in order.
     authids: Vec<Box<str>>,
+    /// By which the router proves itself to clients that ask for it.
+    router_key: Option<Arc<RouterKey>>,
     /// What salts for authids that nobody has come from: the same after a restart, so that they do
     /// not change, and known only to those who know the credentials.
     mock_key: Secret,
@@ -105,6 +107,8 @@ pub enum Refusal {
     PlainChannel,
     /// It asks for a channel binding that cannot be had.
     ChannelBinding,
+    /// It asks for a signature of what is no challenge.
+    Challenge,
 }
 
 impl Request<'_> {
@@ -124,7 +128,9 @@ impl Gate {
         digest.update(b"salts of authids that nobody has");
         let principals = ways.iter().flat_map(|way| way.by_authid.values());
         principals.for_each(|principal| digest.update(principal.credential.private_bytes()));
-        Self { mock_key: Secret::new(digest.finalize().to_vec()), ways, authids }
+        let mock_key = Secret::new(digest.finalize().to_vec());
+        let router_key = ways.iter().find_map(|way| way.settings.router_key_value.clone());
+        Self { mock_key, ways, authids, router_key: router_key.map(Arc::new) }
     }
 
     /// Chooses the first method of the client's that the realm and the listener have and that can
@@ -183,6 +189,7 @@ impl Gate {
             return Ok(self.holder(request).map(Choice::Known));
         }
         let Some(mut start) = start_of(method, request.extra) else { return Ok(None) };
+        self.prove_itself(&mut start, request)?;
         if request.authid.is_some_and(|authid| authid.len() > MAX_AUTHID_BYTES) {
             return Err(Refusal::LongAuthid);
         }
@@ -203,6 +210,21 @@ impl Gate {
         };
         bind_channel(&mut candidate.start, request)?;
         Ok(Some(Choice::Challenge(candidate)))
+    }
+
+    /// Takes note of a challenge of the client's, if the router can answer it (AU-CSG-02).
+    fn prove_itself(&self, start: &mut Start, request: &Request<'_>) -> Result<(), Refusal> {
+        let (Start::Cryptosign { proof, .. }, Some(key)) = (start, &self.router_key) else {
+            return Ok(());
+        };
+        let asked = request.extra.iter().find(|(name, _)| name == "challenge");
+        let challenge = match asked.map(|(_, value)| value) {
+            None | Some(Value::Null) => return Ok(()),
+            Some(Value::Str(text)) => bytes_of(text).ok_or(Refusal::Challenge)?,
+            Some(_) => return Err(Refusal::Challenge),
+        };
+        *proof = Some(RouterProof { key: Arc::clone(key), challenge });
+        Ok(())
     }
 
     /// Who is asked about a client of whom the users files know nothing.

@@ -80,14 +80,19 @@ impl Login {
         let role = principal.as_ref().map(|principal| principal.role.clone()).unwrap_or_default();
         let credential = principal.as_ref().map(|principal| &principal.credential);
         let (expected, extra) = match (start, credential) {
-            (Start::Cryptosign { key, channel_id }, _) => {
+            (Start::Cryptosign { key, channel_id, proof }, _) => {
                 let binding = channel_id.map_or(Value::Null, |_| "tls-exporter".into());
                 let challenge = data_encoding::HEXLOWER.encode(&fresh.nonce);
                 let message = cryptosign::message(&fresh.nonce, channel_id.as_ref());
-                let extra = vec![
+                let mut extra = vec![
                     ("challenge".into(), challenge.into()),
                     ("channel_binding".into(), binding),
                 ];
+                if let Some(proof) = proof {
+                    let signature = proof.signature(channel_id.as_ref());
+                    extra.push(("signature".into(), signature.into()));
+                    extra.push(("pubkey".into(), proof.key.public().to_string().into()));
+                }
                 (Expected::Cryptosign { key, message }, extra)
             }
             (Start::Scram { nonce }, Some(Credential::Scram(record))) => {

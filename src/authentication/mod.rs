@@ -28,7 +28,7 @@ pub use candidate::{Candidate, Referral, Resolved};
 pub use certificate::{CertificateName, ClientCertificate};
 pub use check::{Check, Consultation, Judgement, MissingKey, Proof, Referred};
 pub use credential::{BadCredential, Credential, Principal, Source};
-pub use cryptosign::{PublicKey, generate_key};
+pub use cryptosign::{PublicKey, RouterKey, generate_key};
 pub use dynamic::{BadAnswer, Facts, Grant, Question, Transport};
 pub use endpoint::{Endpoint, EndpointSettings, Procedure};
 pub use failures::{Failures, Limited};

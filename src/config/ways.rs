@@ -2,11 +2,12 @@
 //! where nobody asks it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::check::{Findings, MILLISECONDS};
 use super::fault::Fault;
 use super::{Authenticator, Method, Realm};
-use crate::authentication::TokenSettings;
+use crate::authentication::{Credential, Principal, RouterKey, TokenSettings};
 use crate::wamp::{is_reserved, is_valid_uri};
 
 /// What is wrong with an authenticator that asks, or that takes tokens.
@@ -28,6 +29,10 @@ pub enum WayFault {
     BadUrl(String),
     #[error("`{0}` is plain HTTP to another machine")]
     PlainHttp(String),
+    #[error("an earlier authenticator of this realm has a `router_key`")]
+    SecondRouterKey,
+    #[error("the key of the router is that of user `{0}`, as whom anybody could log in with it")]
+    RouterKeyOfUser(String),
     #[error("an earlier `[[realm.authorizer]]` of this realm has this `url`")]
     SameAuthorizer,
     #[error("no permission of this realm has this `url` as its `authorizer`")]
@@ -61,6 +66,8 @@ impl WayFault {
             Self::PlainHttp(_) => {
                 "use `https`, or set `plain_http = true` where nobody can listen or interfere"
             }
+            Self::SecondRouterKey => "a realm has one: remove one of them",
+            Self::RouterKeyOfUser(_) => "make another one with `stentor keygen router`",
             Self::SameAuthorizer => "an address is asked in one way: remove one of them",
             Self::UnusedAuthorizer => {
                 "write the same address as the `authorizer` of a permission, or remove this"
@@ -87,6 +94,7 @@ pub(super) fn check_authenticators(
     for (number, way) in ways.iter().enumerate() {
         let path = format!("realm.{index}.authenticator.{number}");
         check_authenticator(way, &path, findings);
+        check_router_key(number, ways, realms, &path, findings);
         check_procedure(way, (realm, realms), uri_bytes, &path, findings);
         let asks_all = |other: &Authenticator| other.method == way.method && other.asks();
         let is_unasked = ways[..number].iter().any(asks_all) && way.jwt.is_none();
@@ -131,6 +139,37 @@ fn check_users(way: &Authenticator, path: &str, findings: &mut Findings) {
     let mut said = said.into_iter().filter(|(_, is_said)| *is_said).map(|(name, _)| name);
     if let (Some(first), Some(second)) = (said.next(), said.next()) {
         findings.add(key(second), WayFault::TwoWays(first, second));
+    }
+}
+
+/// The router signs what strangers send, so its key must not be that of anybody.
+fn check_router_key(
+    number: usize,
+    ways: &[Authenticator],
+    realms: &[Realm],
+    path: &str,
+    findings: &mut Findings,
+) {
+    let (key, method) = (format!("{path}.router_key"), ways[number].method);
+    if ways[number].router_key.is_none() {
+        return;
+    }
+    findings.add_if(method != Method::Cryptosign, &*key, || Fault::AuthenticatorTakesNo {
+        method,
+        key: "router_key",
+    });
+    let is_second = ways[..number].iter().any(|way| way.router_key.is_some());
+    findings.add_if(is_second, &*key, || WayFault::SecondRouterKey);
+    let Some(public) = ways[number].router_key_value.as_ref().map(RouterKey::public) else {
+        return;
+    };
+    let ways = realms.iter().flat_map(|realm| &realm.authenticators);
+    let has_it = |user: &&Arc<Principal>| match &user.credential {
+        Credential::Cryptosign(keys) => keys.contains(&public),
+        _ => false,
+    };
+    if let Some(user) = ways.flat_map(|way| &way.principals).find(has_it) {
+        findings.add(key, WayFault::RouterKeyOfUser(user.authid.to_string()));
     }
 }
 

@@ -209,7 +209,7 @@ impl Shard {
         realm: &Realm,
         now: Millis,
     ) -> Option<Login> {
-        self.cx.work.charge(CHALLENGING_UNITS);
+        self.cx.work.charge(UNITS_PER_COST * candidate.cost());
         let fresh = Fresh { nonce: self.cx.random_bytes(), session, now: self.cx.wall_clock };
         let (login, extra) = candidate.challenge(&fresh);
         let message = RouterMessage::Challenge { method: login.method.as_str(), extra: &extra };
@@ -486,6 +486,10 @@ fn explain(refusal: &Refusal, hello: &Hello<'_>, realm: &Realm) -> (WampError, S
         Refusal::PlainChannel => (
             WampError::NoMatchingAuthMethod,
             format!("realm {name} takes these authmethods over TLS only: connect by wss or rss"),
+        ),
+        Refusal::Challenge => (
+            WampError::AuthenticationFailed,
+            "HELLO.Details.authextra.challenge must be 32 bytes as hexadecimal digits".to_owned(),
         ),
         Refusal::ChannelBinding => (
             WampError::AuthenticationFailed,
