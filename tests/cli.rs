@@ -126,7 +126,9 @@ fn a_certificate_to_develop_with_is_made_once_and_passes_the_check() {
 
     let named = stentor(&["cert", "fingerprint", path("cert.pem").to_str().unwrap()]);
     let lines: Vec<_> = named.stdout.lines().collect();
-    let [fingerprint, local, dev] = &*lines else { panic!("{}", named.stdout) };
+    let [fingerprint, subject, common, local, dev] = &*lines else { panic!("{}", named.stdout) };
+    assert_eq!(*subject, "tls = \"subject:CN=Stentor development certificate\"");
+    assert_eq!(*common, "tls = \"cn:Stentor development certificate\"");
     assert!(fingerprint.starts_with("tls = \"sha256:") && fingerprint.len() == 79, "{fingerprint}");
     assert_eq!((*local, *dev), ("tls = \"dns:localhost\"", "tls = \"dns:dev.example.org\""));
     let none = stentor(&["cert", "fingerprint", path("key.pem").to_str().unwrap()]);
