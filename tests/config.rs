@@ -266,6 +266,10 @@ fn listeners_are_sensible() {
     let on = |rest: &str| format!("[[listener]]\nlisten = \"127.0.0.1:80\"\n{rest}");
     check(&on("websocket = false\nrawsocket = false"), (1, 1), &["neither WebSocket nor"]);
     check(&on("paths = []"), (3, 9), &["no path"]);
+    let names = ["[\"user agent\"]", "[\"\"]", "[\"Cookie\", \"cookie\"]"];
+    for bad in names {
+        check(&on(&format!("pass_headers = {bad}")), (3, 16), &["no name of a header"]);
+    }
     check(&on("paths = [\"ws\"]"), (3, 9), &["`ws` is no path"]);
     check(&on("paths = [\"/%7\"]"), (3, 9), &["`/%7` is no path", "two hexadecimal digits"]);
     check(&on("serializers = []"), (3, 15), &["no serializer"]);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::MAX_AUTHID_BYTES;
+use super::certificate::{CertificateName, ClientCertificate};
 use super::credential::Credential;
 use super::cryptosign::PublicKey;
 use super::json::{from_json, to_json};
@@ -38,7 +39,7 @@ pub struct Facts<'a> {
 }
 
 /// How a client came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Transport<'a> {
     /// `websocket` or `rawsocket`.
     pub kind: &'a str,
@@ -48,6 +49,19 @@ pub struct Transport<'a> {
     pub is_secure: bool,
     /// What tells the TLS channel from all others (RFC 9266).
     pub channel_id: Option<[u8; 32]>,
+    /// The headers of its request that the listener passes on; `None`: it passes none, there were
+    /// none, or they are forgotten, as is everything about them after WELCOME.
+    pub headers: Option<&'a [(Box<str>, String)]>,
+    /// The certificate that it has shown, verified.
+    pub certificate: Option<&'a ClientCertificate>,
+}
+
+/// Not the headers: there may be a cookie among them.
+impl fmt::Debug for Transport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Transport");
+        shown.field("kind", &self.kind).field("peer", &self.peer).finish_non_exhaustive()
+    }
 }
 
 /// What an authenticator is asked: `(realm, authid, details)`.
@@ -270,7 +284,13 @@ impl Transport<'_> {
     /// Both shapes that authenticators read: crossbar's old one, and the one of
     /// `TransportDetails.marshal`, with null for what the router does not know.
     pub fn details(&self) -> Dict {
-        let Self { kind, serializer, peer, is_secure, channel_id } = *self;
+        let Self { kind, serializer, peer, is_secure, channel_id, headers, certificate } = *self;
+        let header = |(name, value): &(Box<str>, String)| {
+            (name.to_string().into(), Value::Str(value.clone()))
+        };
+        let headers = headers.map(|headers| headers.iter().map(header).collect());
+        let headers = headers.map_or(Value::Null, Value::Dict);
+        let certificate = certificate.map_or(Value::Null, certificate_details);
         let protocol = match kind {
             "websocket" => format!("wamp.2.{serializer}").into(),
             _ => Value::Null,
@@ -286,20 +306,44 @@ impl Transport<'_> {
             ("type".into(), kind.into()),
             ("protocol".into(), protocol.clone()),
             ("peer".into(), peer_text(peer).into()),
-            ("http_headers_received".into(), Value::Null),
+            ("http_headers_received".into(), headers),
             ("http_headers_sent".into(), Value::Null),
             ("cbtid".into(), Value::Null),
-            ("client_cert".into(), Value::Null),
+            ("client_cert".into(), certificate.clone()),
             ("channel_type".into(), channel_type.into()),
             ("channel_framing".into(), kind.into()),
             ("channel_serializer".into(), serializer.into()),
             ("channel_id".into(), id),
-            ("peer_cert".into(), Value::Null),
+            ("peer_cert".into(), certificate),
             ("is_secure".into(), is_secure.into()),
             ("websocket_protocol".into(), protocol),
             ("http_cbtid".into(), Value::Null),
         ]
     }
+}
+
+/// A certificate, as far as it can be told by that: `sha256` and the common name are where crossbar
+/// has them.
+fn certificate_details(certificate: &ClientCertificate) -> Value {
+    let (mut details, mut subject, mut names) = (Dict::new(), Dict::new(), Vec::new());
+    for name in certificate.names() {
+        match name {
+            CertificateName::Fingerprint(bytes) => {
+                let pairs: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+                details.push(("sha256".into(), pairs.join(":").into()));
+            }
+            CertificateName::CommonName(name) => subject.push(("cn".into(), (&**name).into())),
+            CertificateName::Subject(text) => {
+                details.push(("subject_dn".into(), (&**text).into()));
+            }
+            CertificateName::Dns(_) | CertificateName::Uri(_) | CertificateName::Email(_) => {
+                names.push(Value::from(name.to_string()));
+            }
+        }
+    }
+    details.push(("subject".into(), Value::Dict(subject)));
+    details.push(("subject_alt_names".into(), Value::List(names)));
+    Value::Dict(details)
 }
 
 fn peer_scheme(peer: Address) -> &'static str {
@@ -390,6 +434,8 @@ mod tests {
             peer,
             is_secure: true,
             channel_id: None,
+            headers: None,
+            certificate: None,
         };
         let extra = vec![("a".into(), Value::Bytes(vec![1]))];
         let session = SessionId::new(7).expect("an id");

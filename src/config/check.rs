@@ -179,6 +179,16 @@ fn check_proxies(listener: &Listener, path: &str, findings: &mut Findings) {
     }
     let idle = !nobody && !listener.proxy_protocol && !reads_header;
     findings.add_if(idle, format!("{path}.trusted_proxies"), || Fault::UnusedProxies);
+    for (number, name) in listener.pass_headers.iter().enumerate() {
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_name = !name.is_empty() && name.bytes().all(is_token);
+        let earlier = &listener.pass_headers[..number];
+        let is_repeated = earlier.iter().any(|other| other.eq_ignore_ascii_case(name));
+        findings.add_if(!is_name || is_repeated, format!("{path}.pass_headers"), || {
+            Fault::BadHeaderName(name.clone())
+        });
+    }
     let unheard = reads_header && !listener.websocket;
     findings.add_if(unheard, format!("{path}.forwarded"), || Fault::ForwardedWithoutHttp);
 }

@@ -430,7 +430,7 @@ fn agent_of(hello: &Hello<'_>) -> Box<str> {
 
 impl Connection {
     /// How it came, for somebody who is asked about its peer.
-    pub(super) fn facts(&self) -> Transport<'static> {
+    pub(super) fn facts(&self) -> Transport<'_> {
         Transport {
             kind: self.framing.transport_name(),
             serializer: self.codec.as_str(),
@@ -438,6 +438,8 @@ impl Connection {
             // As far as it is known: to the router, or to the listed proxy that says so.
             is_secure: self.is_confidential && self.peer != Address::UNIX,
             channel_id: self.channel_id,
+            headers: self.headers.as_ref().map(|kept| kept.headers.as_slice()),
+            certificate: self.certificate.as_deref(),
         }
     }
 }

@@ -15,7 +15,8 @@ use stentor::config::{ClientCertificates, Config, ListenAddress, Listener};
 use stentor::net::{Server, certificate_of};
 
 use crate::sockets::{
-    Client, Issued, Kind, Pki, Stream, address, config, settles, start, tls_config,
+    Client, HttpServer, Issued, Kind, Pki, Reply, Stream, address, config, settles, start,
+    tls_config,
 };
 
 const WS: Kind = Kind::Ws(Codec::Json);
@@ -158,6 +159,34 @@ fn au_trn_01_a_subject_names_its_user() {
             None => assert_eq!(answer[2], json!("wamp.error.authentication_denied"), "{answer}"),
         }
     }
+    settles(&server);
+}
+
+/// Whoever is asked about a client learns what its certificate can be told by.
+#[test]
+fn whoever_is_asked_learns_of_the_certificate() {
+    let endpoint = HttpServer::start(|_| Reply::Say(200, r#""guest""#.into()));
+    let pki = Pki::new();
+    let mut config = guarded(&pki, Vec::new());
+    let way = AuthenticatorSettings::asking(Method::Anonymous, endpoint.url("/"));
+    config.realms[0].authenticators = vec![way];
+    let server = start(&config);
+    let own = described(&pki, "own", &[(DnType::CommonName, "device-7")], &["a@example.org"]);
+    let client = Arc::new(pki.client(&[&TLS13], Some(&own)));
+    let (_, welcome) = answer(secured(&server, &client), WS, &["anonymous"], None);
+    assert_eq!(welcome[2]["authrole"], json!("guest"));
+    let heard = endpoint.next();
+    let transport = &heard.body["details"]["transport"];
+    let digits = names_of(&own)[0].trim_start_matches("sha256:").to_uppercase();
+    let pairs: Vec<_> =
+        digits.as_bytes().chunks(2).map(|two| str::from_utf8(two).unwrap()).collect();
+    let expected = json!({"sha256": pairs.join(":"), "subject": {"cn": "device-7"},
+        "subject_dn": "CN=device-7", "subject_alt_names": ["email:a@example.org"]});
+    assert_eq!(transport["peer_cert"], expected);
+    assert_eq!(transport["client_cert"], expected);
+    let (_, welcome) = answer(secured(&server, &pki.plain_client()), WS, &["anonymous"], None);
+    assert_eq!(welcome[0], json!(2));
+    assert_eq!(endpoint.next().body["details"]["transport"]["peer_cert"], json!(null));
     settles(&server);
 }
 
