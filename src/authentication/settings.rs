@@ -69,8 +69,8 @@ pub struct AuthenticatorSettings {
     /// Whether the files of users and of the router's key may be ones that everybody on the machine
     /// can read.
     pub readable_by_others: bool,
-    /// The file of the private key by which the router proves itself to clients of `cryptosign` that
-    /// ask for it (AU-CSG-02); `None`: it does not.
+    /// The file of the private key by which the router proves itself to clients of `cryptosign`
+    /// that ask for it (AU-CSG-02); `None`: it does not.
     pub router_key: Option<PathBuf>,
     /// Whether it is for clients alone whose bytes nobody on the way can read: by TLS, to the
     /// router or to a listed proxy that says so, or by a Unix socket (AU-TKT-02).

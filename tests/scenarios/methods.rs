@@ -285,8 +285,8 @@ fn an_authid_is_inferred_from_a_key_that_only_one_has() {
     );
 }
 
-/// AU-CSG-02: whoever sends a challenge gets it signed by the router's key, whoever it is, before it
-/// has to prove anything; without a key the challenge is ignored, as by routers that have none.
+/// AU-CSG-02: whoever sends a challenge gets it signed by the router's key, whoever it is, before
+/// it has to prove anything; without a key the challenge is ignored, as by routers that have none.
 #[test]
 fn a_router_with_a_key_proves_itself() {
     let with_key = |seed: Option<&str>| {
