@@ -63,7 +63,10 @@ pub(crate) fn names(file: &Path) -> Result<String, CertError> {
     let der = CertificateDer::from_pem_slice(&text)
         .map_err(|_| CertError::NoCertificate(file.to_owned()))?;
     let certificate = certificate_of(&der);
-    let lines = certificate.names().iter().map(|name| format!("tls = \"{name}\"\n"));
+    let lines = certificate.names().iter().map(|name| {
+        // A subject may hold what a TOML string must escape.
+        format!("tls = {}\n", toml::Value::from(name.to_string()))
+    });
     Ok(lines.collect())
 }
 

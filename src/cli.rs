@@ -46,10 +46,11 @@ pub(crate) enum Command {
     /// The secret is asked for on a terminal, or else read from standard input. The entry goes to
     /// standard output.
     Passwd(PasswdFlags),
-    /// Make a key pair or a random ticket, and its entry of a users file
+    /// Make a key pair or a random ticket, and its entry of a users file, or a key of the router
     ///
     /// The entry goes to standard output, the private key or the ticket, which the router does not
-    /// keep, to standard error.
+    /// keep, to standard error. The router's own private key goes to standard output, for a file,
+    /// and its public key, which clients may know, to standard error.
     Keygen(KeygenFlags),
     /// Say which permission decides whether a role may do something
     ///
@@ -86,13 +87,25 @@ pub(crate) struct PasswdFlags {
     pub(crate) secret_env: Option<String>,
 }
 
+/// What is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum KeyKind {
+    /// A key pair of a user
+    Cryptosign,
+    /// A random ticket of a user
+    Ticket,
+    /// The key by which the router proves itself to clients of cryptosign: the file of `router_key`
+    Router,
+}
+
 /// Whose key or ticket.
 #[derive(Args, Debug)]
 pub(crate) struct KeygenFlags {
-    #[arg(value_parser = one_of::<Method>(&KEY_METHODS))]
-    pub(crate) method: Method,
+    #[arg(value_enum)]
+    pub(crate) kind: KeyKind,
     /// Who logs in with it
-    pub(crate) authid: String,
+    #[arg(required_if_eq_any([("kind", "cryptosign"), ("kind", "ticket")]))]
+    pub(crate) authid: Option<String>,
     /// The role of the session [default: that of the authenticator]
     #[arg(long)]
     pub(crate) role: Option<String>,
@@ -298,7 +311,6 @@ const LISTEN_HELP: &str = "Listen here, instead of on the file's listeners: 127.
      127.0.0.1:8080]";
 
 const PASSWORD_METHODS: [&str; 3] = ["ticket", "wampcra", "wamp-scram"];
-const KEY_METHODS: [&str; 2] = ["cryptosign", "ticket"];
 const POLICIES: [&str; 3] = ["disconnect", "drop_newest", "drop_oldest"];
 const REQUEST_ID_CHECKS: [&str; 3] = ["strict", "monotonic", "off"];
 const ACTIONS: [&str; 4] = ["publish", "subscribe", "call", "register"];

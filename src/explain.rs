@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use stentor::authorization::{
-    Access, Action, Decision, Effect, Explanation, Outcome, Role, RoleSettings, Rule,
+    Access, Action, Decision, Effect, Explanation, Outcome, Role, RoleSettings, Rule, is_endpoint,
+    shown_authorizer,
 };
 use stentor::config::{Config, Realm};
 use stentor::wamp::{MatchPolicy, is_reserved, is_valid_pattern};
@@ -43,7 +44,7 @@ pub(crate) struct Answer {
 pub(crate) enum Verdict {
     Allowed,
     Denied,
-    /// It is for this procedure to say.
+    /// It is for this procedure or endpoint to say.
     Asks(String),
 }
 
@@ -127,9 +128,10 @@ pub(crate) fn explain(
         Decision::Allow(_) => Verdict::Allowed,
         Decision::Deny(_) => Verdict::Denied,
         Decision::Ask(rule) => {
-            let procedure = rules.authorizer(rule).expect("a rule that asks says whom");
+            let authorizer = rules.authorizer(rule).expect("a rule that asks says whom");
             let place = place_of(rules.rule(rule), file);
-            Verdict::Asks(format!("`{procedure}` ({place})"))
+            let kind = if is_endpoint(authorizer) { "the endpoint " } else { "" };
+            Verdict::Asks(format!("{kind}`{}` ({place})", shown_authorizer(authorizer)))
         }
     };
     Ok(answer(role, &subject, verdict, &why))

@@ -11,7 +11,7 @@ use stentor::authentication::{
 };
 use stentor::config::Method;
 
-use crate::cli::{KeygenFlags, PasswdFlags};
+use crate::cli::{KeyKind, KeygenFlags, PasswdFlags};
 
 /// Why there is no entry.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,8 @@ pub(crate) enum SecretError {
     Authid,
     #[error("error: the environment variable `{0}` is not set, or no text")]
     Environment(String),
+    #[error("error: the router's own key is no user's: leave authid and role out")]
+    Nobody,
     #[error("error: the two secrets differ")]
     Differ,
     #[error("error: the secret is empty")]
@@ -67,22 +69,32 @@ pub(crate) fn passwd(flags: &PasswdFlags) -> Result<String, SecretError> {
     Ok(entry(&flags.authid, flags.role.as_deref(), flags.method, &text))
 }
 
-/// The entry of a user with a new key or a new ticket, which is told on standard error.
+/// The entry of a user with a new key or a new ticket, which is told on standard error; or a new
+/// key of the router.
 pub(crate) fn keygen(flags: &KeygenFlags) -> Result<String, SecretError> {
-    check_authid(&flags.authid)?;
     let seed: [u8; 32] = random()?;
-    let (name, private, public) = match flags.method {
-        Method::Cryptosign => {
-            ("private key", HEXLOWER.encode(&seed), generate_key(&seed).to_string())
+    let (method, name, private, public) = match flags.kind {
+        KeyKind::Router if flags.authid.is_some() || flags.role.is_some() => {
+            return Err(SecretError::Nobody);
         }
-        _ => {
+        KeyKind::Router => {
+            writeln!(io::stderr().lock(), "public key: {}", generate_key(&seed))?;
+            return Ok(format!("{}\n", HEXLOWER.encode(&seed)));
+        }
+        KeyKind::Cryptosign => {
+            let (private, public) = (HEXLOWER.encode(&seed), generate_key(&seed).to_string());
+            (Method::Cryptosign, "private key", private, public)
+        }
+        KeyKind::Ticket => {
             let ticket = BASE64URL_NOPAD.encode(&seed);
             let hash = TicketHash::of_random(ticket.as_bytes()).to_text();
-            ("ticket", ticket, hash)
+            (Method::Ticket, "ticket", ticket, hash)
         }
     };
+    let authid = flags.authid.as_deref().unwrap_or_default();
+    check_authid(authid)?;
     writeln!(io::stderr().lock(), "{name}: {private}")?;
-    Ok(entry(&flags.authid, flags.role.as_deref(), flags.method, &public))
+    Ok(entry(authid, flags.role.as_deref(), method, &public))
 }
 
 fn check_authid(authid: &str) -> Result<(), SecretError> {

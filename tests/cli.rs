@@ -126,7 +126,9 @@ fn a_certificate_to_develop_with_is_made_once_and_passes_the_check() {
 
     let named = stentor(&["cert", "fingerprint", path("cert.pem").to_str().unwrap()]);
     let lines: Vec<_> = named.stdout.lines().collect();
-    let [fingerprint, local, dev] = &*lines else { panic!("{}", named.stdout) };
+    let [fingerprint, subject, common, local, dev] = &*lines else { panic!("{}", named.stdout) };
+    assert_eq!(*subject, "tls = \"subject:CN=Stentor development certificate\"");
+    assert_eq!(*common, "tls = \"cn:Stentor development certificate\"");
     assert!(fingerprint.starts_with("tls = \"sha256:") && fingerprint.len() == 79, "{fingerprint}");
     assert_eq!((*local, *dev), ("tls = \"dns:localhost\"", "tls = \"dns:dev.example.org\""));
     let none = stentor(&["cert", "fingerprint", path("key.pem").to_str().unwrap()]);
@@ -215,6 +217,19 @@ fn passwd_refuses_what_is_no_secret() {
     assert_eq!(done.code, Some(2), "no argument is a secret");
 }
 
+/// A file for `router_key`, and what clients may know.
+#[test]
+fn keygen_makes_keys_of_the_router() {
+    let done = stentor(&["keygen", "router"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let key = stentor::authentication::RouterKey::parse(&done.stdout).unwrap();
+    assert_eq!(done.stderr.trim(), format!("public key: {}", key.public()));
+    let wrong = stentor(&["keygen", "router", "joe"]);
+    assert_eq!(wrong.code, Some(1), "{}", wrong.stdout);
+    assert!(wrong.stderr.contains("no user's"), "{}", wrong.stderr);
+    assert_eq!(stentor(&["keygen", "ticket"]).code, Some(2));
+}
+
 #[test]
 fn keygen_tells_the_secret_apart_from_the_entry() {
     for (method, name) in [("cryptosign", "private key: "), ("ticket", "ticket: ")] {
@@ -266,6 +281,11 @@ match = "prefix"
 allow = ["publish"]
 deny = ["call"]
 authorizer = "com.authorize"
+[[realm.role.permission]]
+uri = "ed."
+match = "prefix"
+allow = ["publish"]
+authorizer = "https://auth.example.org/allow?key=secret"
 "#;
     let ask = |question: &str, code: i32, expected: &str| {
         let done = explain(file, &question.split(' ').collect::<Vec<_>>());
@@ -315,13 +335,24 @@ authorizer = "com.authorize"
         "publish net.x --role asked",
         2,
         "asks `com.authorize` (stentor.toml:19): whether role `asked` may publish to `net.x` on \
-         realm `realm1`\n  stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n",
+         realm `realm1`\n  \
+         stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n  \
+         1 other permission: no match\n",
+    );
+    ask(
+        "publish ed.x --role asked",
+        2,
+        "asks the endpoint `https://auth.example.org/allow` (stentor.toml:25): whether role \
+         `asked` may publish to `ed.x` on realm `realm1`\n  \
+         stentor.toml:25: prefix `ed.`, ask about publish: decides\n  \
+         1 other permission: no match\n",
     );
     ask(
         "call net.x --role asked",
         1,
         "denied: role `asked` may not call `net.x` on realm `realm1`\n  \
-         stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n",
+         stentor.toml:19: prefix `net.`, ask about publish, deny call: decides\n  \
+         1 other permission: no match\n",
     );
     ask(
         "register wamp.x --role backend",
@@ -446,5 +477,5 @@ fn the_examples_of_the_page_on_authorization_hold() {
             }
         }
     }
-    assert_eq!(answers, 14, "the tables have as many rows");
+    assert_eq!(answers, 15, "the tables have as many rows");
 }

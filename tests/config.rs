@@ -266,6 +266,10 @@ fn listeners_are_sensible() {
     let on = |rest: &str| format!("[[listener]]\nlisten = \"127.0.0.1:80\"\n{rest}");
     check(&on("websocket = false\nrawsocket = false"), (1, 1), &["neither WebSocket nor"]);
     check(&on("paths = []"), (3, 9), &["no path"]);
+    let names = ["[\"user agent\"]", "[\"\"]", "[\"Cookie\", \"cookie\"]"];
+    for bad in names {
+        check(&on(&format!("pass_headers = {bad}")), (3, 16), &["no name of a header"]);
+    }
     check(&on("paths = [\"ws\"]"), (3, 9), &["`ws` is no path"]);
     check(&on("paths = [\"/%7\"]"), (3, 9), &["`/%7` is no path", "two hexadecimal digits"]);
     check(&on("serializers = []"), (3, 15), &["no serializer"]);
@@ -339,6 +343,14 @@ fn roles_are_sensible() {
     let idle = authorizer("deny = [\"call\"]", "com.a");
     check(&idle, (8, 14), &["allows nothing that it could decide about", "to `allow`"]);
     read(&authorizer("allow = [\"call\"]", "com.a"));
+    let remote = authorizer("allow = [\"call\"]", "http://a.example/x?y");
+    check(
+        &remote,
+        (8, 14),
+        &["plain HTTP to another", "[[realm.authorizer]]", "plain_http = true"],
+    );
+    let other = authorizer("allow = [\"call\"]", "ftp://a.example/");
+    check(&other, (8, 14), &["`ftp://a.example/` is no URL that can be asked"]);
     let one = "uri = \"x\"\nallow = [\"call\", \"publish\"]\n[[realm.role.permission]]\n";
     let again = rule(&format!("{one}uri = \"x\"\ndeny = [\"publish\"]"));
     check(&again, (9, 7), &["an earlier permission", "who may publish"]);

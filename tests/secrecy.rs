@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use stentor::authentication::{AuthenticatorSettings, Method, Secret};
+use stentor::authentication::{AuthenticatorSettings, EndpointSettings, Method, Secret};
 use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::router::{RealmSettings, Settings};
 use stentor::shard::Admission;
@@ -117,6 +117,9 @@ fn network() -> Network {
     let mut other = RealmSettings::named("realm2");
     let asked = AuthenticatorSettings::calling(Method::Ticket, "com.example.authenticate");
     other.authenticators = vec![asked, AuthenticatorSettings::anonymous("guest")];
+    let authorization_value = Some(Secret::new(HEADER));
+    let authorizer = EndpointSettings::at("https://auth.example.org/allow");
+    other.authorizers = vec![EndpointSettings { authorization_value, ..authorizer }];
     let mut settings = Settings::default();
     settings.limits.questions_per_procedure = 1;
     Network::new(settings, vec![realm, other], 1)

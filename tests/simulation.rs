@@ -69,6 +69,9 @@ fn logins() {
         "interrupted",
         "misanswers",
         "an authenticator vanishes",
+        "the endpoint grants",
+        "the endpoint denies",
+        "the endpoint fails",
     ] {
         assert!(tally.get(what).is_some_and(|count| *count > 0), "{what} in {tally:?}");
     }
@@ -92,6 +95,9 @@ fn authorizers() {
         "interrupted",
         "killed",
         "an authorizer vanishes",
+        "ruled by the endpoint",
+        "misruled",
+        "lost at the endpoint",
     ] {
         assert!(tally.get(what).is_some_and(|count| *count > 0), "{what} in {tally:?}");
     }

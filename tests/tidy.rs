@@ -34,7 +34,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("codec", &["wamp"]),
     ("transport", &["address", "codec", "limits"]),
     ("authentication", &["address", "clock", "hash", "limits", "wamp"]),
-    ("authorization", &["rate", "wamp"]),
+    // Of authentication only how endpoints are asked, and their JSON.
+    ("authorization", &["authentication", "rate", "wamp"]),
     (
         "router",
         &["address", "authentication", "authorization", "clock", "hash", "limits", "rate", "wamp"],

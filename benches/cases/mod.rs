@@ -8,14 +8,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use stentor::address::Address;
-use stentor::authentication::Check;
 use stentor::authorization::{Access, Permission, RoleSettings};
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
 use stentor::router::{
     Batch, Deposit, Destinations, RealmSettings, Router, SessionRef, Settings, ShardId, Slot,
 };
-use stentor::shard::{Admission, Mail, Shard, Tick, Turn, Wire};
+use stentor::shard::{Admission, Errand, Mail, Shard, Tick, Turn, Wire};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
@@ -71,7 +70,7 @@ impl Wire for Clients {
 
     fn store(&mut self, _deposits: Batch<Deposit>) {}
 
-    fn judge(&mut self, _: SessionRef, _: Check) -> bool {
+    fn judge(&mut self, _: SessionRef, _: Errand) -> bool {
         unreachable!("nobody has a ticket")
     }
 

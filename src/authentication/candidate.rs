@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::check::{Check, OutsideCheck};
+use super::check::Check;
 use super::credential::{Credential, Principal};
-use super::cryptosign::PublicKey;
+use super::cryptosign::{PublicKey, RouterProof};
 use super::dynamic::{BadAnswer, Facts, Grant, Question};
-use super::endpoint::Endpoint;
+use super::endpoint::Adviser;
 use super::login::{ASKED, Fresh, Login, PROVIDER};
 use super::settings::Method;
 use super::token::Issuer;
@@ -31,18 +31,18 @@ pub struct Candidate {
     /// Who may have issued its ticket, if that is a token.
     pub(super) issuers: Vec<Arc<Issuer>>,
     /// Who is asked about its ticket, and what.
-    pub(super) endpoint: Option<Arc<Endpoint>>,
+    pub(super) adviser: Option<Adviser>,
     pub(super) question: Option<Box<Question>>,
 }
 
-/// A client that an endpoint is asked about before anything else.
+/// A client that an endpoint or a procedure is asked about before anything else.
 #[derive(Debug)]
 pub struct Referral {
     pub method: Method,
     /// Empty if the client names none.
     pub authid: Box<str>,
     pub(super) start: Start,
-    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) adviser: Adviser,
 }
 
 /// What an endpoint's answer to an [`Referral`] brings.
@@ -61,21 +61,37 @@ pub enum Resolved {
 #[derive(Debug)]
 pub(super) enum Start {
     Nothing,
-    Cryptosign { key: PublicKey, channel_id: Option<[u8; 32]> },
-    Scram { nonce: Box<str> },
+    Cryptosign {
+        key: PublicKey,
+        channel_id: Option<[u8; 32]>,
+        /// What the client wants to know of the router, if it does.
+        proof: Option<RouterProof>,
+    },
+    Scram {
+        nonce: Box<str>,
+    },
 }
 
 impl Candidate {
     /// Takes note of what an endpoint is asked about the ticket, if one is.
     pub fn prepare(&mut self, facts: &Facts<'_>) {
         let authid = Some(&*self.authid).filter(|authid| !authid.is_empty());
-        let question = || Box::new(Question::new(self.method, authid, facts));
-        self.question = self.endpoint.as_ref().map(|_| question());
+        let question =
+            |adviser: &Adviser| Question::new(self.method, adviser.role(), authid, facts);
+        self.question = self.adviser.as_ref().map(question).map(Box::new);
     }
 
     /// Bytes of memory that the question takes.
     pub fn question_weight(&self) -> usize {
         self.question.as_ref().map_or(0, |question| question.weight())
+    }
+
+    /// About what it takes to challenge it, in hundreds of nanoseconds.
+    pub const fn cost(&self) -> usize {
+        match self.start {
+            Start::Cryptosign { proof: Some(_), .. } => 300,
+            _ => 30,
+        }
     }
 
     /// The login, and its `CHALLENGE.Extra`.
@@ -88,9 +104,8 @@ impl Referral {
     /// The question, to be asked elsewhere.
     pub fn ask(&self, facts: &Facts<'_>) -> Check {
         let authid = Some(&*self.authid).filter(|authid| !authid.is_empty());
-        let question = Box::new(Question::new(self.method, authid, facts));
-        let (endpoint, method) = (Arc::clone(&self.endpoint), self.method);
-        Check::Outside(OutsideCheck { endpoint, method, question })
+        let question = Question::new(self.method, self.adviser.role(), authid, facts);
+        self.adviser.clone().ask(Box::new(question))
     }
 
     /// What the answer brings.
@@ -136,7 +151,7 @@ impl Candidate {
             provider: PROVIDER,
             extra: Dict::new(),
             issuers: Vec::new(),
-            endpoint: None,
+            adviser: None,
             question: None,
         }
     }
@@ -147,7 +162,7 @@ pub(super) fn start_of(method: Method, extra: &Dict) -> Option<Start> {
     Some(match method {
         Method::Cryptosign => {
             let key = text_of(extra, "pubkey").and_then(PublicKey::announced)?;
-            Start::Cryptosign { key, channel_id: None }
+            Start::Cryptosign { key, channel_id: None, proof: None }
         }
         Method::Scram => {
             let nonce = text_of(extra, "nonce").filter(|nonce| is_nonce(nonce))?;

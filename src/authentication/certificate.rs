@@ -19,6 +19,13 @@ pub enum CertificateName {
     Dns(Box<str>),
     /// A URI among them, to the letter.
     Uri(Box<str>),
+    /// An e-mail address among them: the host in lower case, what is before it to the letter (RFC
+    /// 5280, 7.5).
+    Email(Box<str>),
+    /// The common name of its subject, to the letter.
+    CommonName(Box<str>),
+    /// Its subject as text (RFC 4514), to the letter.
+    Subject(Box<str>),
 }
 
 impl CertificateName {
@@ -27,8 +34,16 @@ impl CertificateName {
         Self::Dns(name.to_ascii_lowercase().into())
     }
 
+    /// An e-mail address, in the form in which it is compared; `None` if it is none.
+    pub fn email(address: &str) -> Option<Self> {
+        let (before, host) = address.rsplit_once('@')?;
+        let is_good = !before.is_empty() && is_host(host);
+        is_good.then(|| Self::Email(format!("{before}@{}", host.to_ascii_lowercase()).into()))
+    }
+
     /// Reads what a users file says: `sha256:` and 64 hexadecimal digits, with colons between them
-    /// or without, `dns:` and a name, or `uri:` and a URI.
+    /// or without, `dns:` and a name, `uri:` and a URI, `email:` and an address, `cn:` and a common
+    /// name, or `subject:` and a whole subject.
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, value) = text.split_once(':')?;
         match kind {
@@ -41,7 +56,25 @@ impl CertificateName {
             "uri" if value.contains(':') && value.len() <= MAX_NAME_BYTES => {
                 Some(Self::Uri(value.into()))
             }
+            "email" if value.len() <= MAX_NAME_BYTES => Self::email(value),
+            "cn" if (1..=MAX_NAME_BYTES).contains(&value.len()) => {
+                Some(Self::CommonName(value.into()))
+            }
+            "subject" if value.contains('=') && value.len() <= MAX_SUBJECT_BYTES => {
+                Some(Self::Subject(value.into()))
+            }
             _ => None,
+        }
+    }
+
+    /// Whether it is no longer than any honest name.
+    fn is_short(&self) -> bool {
+        match self {
+            Self::Fingerprint(_) => true,
+            Self::Dns(text) | Self::Uri(text) | Self::Email(text) | Self::CommonName(text) => {
+                text.len() <= MAX_NAME_BYTES
+            }
+            Self::Subject(text) => text.len() <= MAX_SUBJECT_BYTES,
         }
     }
 }
@@ -53,6 +86,9 @@ impl fmt::Display for CertificateName {
             Self::Fingerprint(bytes) => write!(f, "sha256:{}", HEXLOWER.encode(bytes)),
             Self::Dns(name) => write!(f, "dns:{name}"),
             Self::Uri(uri) => write!(f, "uri:{uri}"),
+            Self::Email(address) => write!(f, "email:{address}"),
+            Self::CommonName(name) => write!(f, "cn:{name}"),
+            Self::Subject(subject) => write!(f, "subject:{subject}"),
         }
     }
 }
@@ -74,11 +110,7 @@ impl ClientCertificate {
     /// honest name, is left out: it is kept with the connection.
     pub fn new(der: &[u8], names: impl Iterator<Item = CertificateName>) -> Self {
         let fingerprint = CertificateName::Fingerprint(Sha256::digest(der).into());
-        let is_short = |name: &CertificateName| match name {
-            CertificateName::Fingerprint(_) => true,
-            CertificateName::Dns(text) | CertificateName::Uri(text) => text.len() <= MAX_NAME_BYTES,
-        };
-        let names = names.filter(is_short).take(MAX_NAMES);
+        let names = names.filter(CertificateName::is_short).take(MAX_NAMES);
         Self { names: std::iter::once(fingerprint).chain(names).collect() }
     }
 
@@ -94,6 +126,9 @@ const MAX_NAMES: usize = 64;
 /// Bytes of a name: those of the longest DNS name, and more than any SPIFFE ID that is in use.
 const MAX_NAME_BYTES: usize = 255;
 
+/// Bytes of a subject: several attributes of up to 64 characters each (RFC 5280, appendix A).
+const MAX_SUBJECT_BYTES: usize = 1_024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,8 +137,14 @@ mod tests {
     fn names_are_read_as_they_are_written() {
         let digits = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let fingerprint = format!("sha256:{digits}");
-        for text in [&*fingerprint, "dns:device7.example.org", "uri:spiffe://example.org/device/7"]
-        {
+        for text in [
+            &*fingerprint,
+            "dns:device7.example.org",
+            "uri:spiffe://example.org/device/7",
+            "email:Joe@example.org",
+            "cn:Joe Doe",
+            "subject:CN=Joe Doe,O=Example\\, Inc.",
+        ] {
             assert_eq!(CertificateName::parse(text).unwrap().to_string(), text);
         }
         // As OpenSSL prints it.
@@ -115,6 +156,9 @@ mod tests {
             CertificateName::parse("dns:A.Example"),
             Some(CertificateName::dns("a.example"))
         );
+        let shouted = CertificateName::parse("email:Joe@EXAMPLE.org");
+        assert_eq!(shouted, CertificateName::email("Joe@example.org"));
+        assert_ne!(shouted, CertificateName::email("joe@example.org"));
         for bad in [
             "",
             "sha256:",
@@ -122,9 +166,12 @@ mod tests {
             "dns:",
             "dns:a b",
             "uri:no-scheme",
-            "cn:joe",
+            "cn:",
             "joe",
-            "email:joe@example.org",
+            "email:joe",
+            "email:@example.org",
+            "email:joe@",
+            "subject:joe",
             digits,
         ] {
             assert_eq!(CertificateName::parse(bad), None, "{bad}");

@@ -1,5 +1,5 @@
-//! What is judged away from the shards, as it takes long or has to be asked elsewhere, and what
-//! comes of it.
+//! What no shard decides at once, as it takes long or has to be asked elsewhere, and what comes of
+//! it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,20 +7,28 @@ use std::sync::Arc;
 
 use super::credential::{Credential, Principal};
 use super::dynamic::{BadAnswer, Grant, Question};
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Procedure};
 use super::secret::Secret;
-use super::settings::Method;
 use super::token::{Issuer, Lease, TokenError};
 use crate::wamp::{Dict, Timestamp, Value, dict_heap_bytes, is_reserved, is_valid_uri};
 
-/// Something to be judged.
+/// What a login waits for.
+#[derive(Debug)]
 pub enum Check {
+    /// A computation, away from the shards.
+    Proof(Proof),
+    /// A question to an endpoint, away from the shards: as long as the other side takes.
+    Referred(Referred),
+    /// A question to a procedure, which the shard of the client calls.
+    Consultation(Consultation),
+}
+
+/// Something to be computed.
+pub enum Proof {
     /// A comparison: some 20 ms and as many MiB, by the users file.
     Ticket(TicketCheck),
     /// A signature: some 50 us.
     Token(TokenCheck),
-    /// A question: as long as the other side takes.
-    Outside(OutsideCheck),
 }
 
 /// A ticket and the hash that it is compared with.
@@ -38,11 +46,17 @@ pub struct TokenCheck {
     pub(super) token: Secret,
 }
 
-/// A question to an endpoint or a procedure.
+/// A question to an endpoint.
 #[derive(Debug)]
-pub struct OutsideCheck {
+pub struct Referred {
     pub endpoint: Arc<Endpoint>,
-    pub method: Method,
+    pub question: Box<Question>,
+}
+
+/// A question to a procedure.
+#[derive(Debug)]
+pub struct Consultation {
+    pub procedure: Arc<Procedure>,
     pub question: Box<Question>,
 }
 
@@ -75,37 +89,31 @@ impl PartialEq for MissingKey {
 }
 
 impl Check {
+    /// Bytes of memory that it keeps.
+    pub fn weight(&self) -> usize {
+        let bytes = match self {
+            Self::Proof(Proof::Ticket(check)) => check.ticket.bytes().len(),
+            Self::Proof(Proof::Token(check)) => check.token.bytes().len(),
+            Self::Referred(Referred { question, .. })
+            | Self::Consultation(Consultation { question, .. }) => question.weight(),
+        };
+        size_of::<Self>() + bytes
+    }
+}
+
+impl Proof {
     /// Whether a token renews the lease that its issuer gave to this authid.
     pub fn renewal(issuer: &Arc<Issuer>, authid: &str, token: &str) -> Self {
         let (issuers, authid) = (vec![Arc::clone(issuer)], Some(authid.into()));
         Self::Token(TokenCheck { issuers, authid, token: Secret::new(token) })
     }
 
-    /// The verdict. A question cannot be answered here: that is a failure.
+    /// The verdict.
     pub fn run(&self, now: Timestamp) -> Judgement {
         match self {
             Self::Ticket(check) => check.run(),
             Self::Token(check) => check.run(now),
-            Self::Outside(_) => Judgement::failed("nobody is there to be asked"),
         }
-    }
-
-    /// The endpoint that is to be asked, if one is.
-    pub const fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        match self {
-            Self::Outside(check) => Some(&check.endpoint),
-            _ => None,
-        }
-    }
-
-    /// Bytes of memory that it keeps.
-    pub fn weight(&self) -> usize {
-        let bytes = match self {
-            Self::Ticket(check) => check.ticket.bytes().len(),
-            Self::Token(check) => check.token.bytes().len(),
-            Self::Outside(check) => check.question.weight(),
-        };
-        size_of::<Self>() + bytes
     }
 }
 
@@ -183,10 +191,7 @@ impl Judgement {
     }
 
     /// What an answer to a question means.
-    pub(super) fn of_answer(
-        question: &Question,
-        answer: Result<Grant, BadAnswer>,
-    ) -> Result<Self, BadAnswer> {
+    fn of_answer(question: &Question, answer: Result<Grant, BadAnswer>) -> Result<Self, BadAnswer> {
         let grant = answer?;
         if !grant.agrees_with(question) {
             return Ok(Self::Denied(None));
@@ -195,17 +200,23 @@ impl Judgement {
     }
 }
 
-impl OutsideCheck {
-    /// What the body of a response that says yes means (AU-DYN-01).
-    ///
-    /// # Errors
-    /// [`BadAnswer`] if it is no answer: the login has failed then.
-    pub fn read(&self, body: &[u8]) -> Result<Judgement, BadAnswer> {
-        let role = self.endpoint.settings().role.as_deref();
-        let answer = Grant::read_json(self.method, body, role);
-        Judgement::of_answer(&self.question, answer)
+impl Referred {
+    /// What a response means (AU-DYN-01): with status 200 what its body says, 401 and 403 are a
+    /// no, and all else is a failure.
+    pub fn read(&self, status: u16, body: &[u8]) -> Judgement {
+        let why = match status {
+            200 => match Judgement::of_answer(&self.question, self.question.read_json(body)) {
+                Ok(judgement) => return judgement,
+                Err(bad) => format!("the endpoint gave no answer: {bad}"),
+            },
+            401 | 403 => return Judgement::Denied(None),
+            status => format!("the endpoint answered with status {status}"),
+        };
+        Judgement::Failed(why.into())
     }
+}
 
+impl Consultation {
     /// What the result of a procedure means: it is one value, and no more.
     ///
     /// # Errors
@@ -215,14 +226,13 @@ impl OutsideCheck {
         if !kwargs.is_empty() {
             return Err(BadAnswer::Form);
         }
-        let role = self.endpoint.settings().role.as_deref();
-        Judgement::of_answer(&self.question, Grant::read(self.method, answer, role))
+        Judgement::of_answer(&self.question, self.question.read(answer))
     }
 }
 
-impl fmt::Debug for Check {
+impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Check").finish_non_exhaustive()
+        f.debug_struct("Proof").finish_non_exhaustive()
     }
 }
 

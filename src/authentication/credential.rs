@@ -68,7 +68,8 @@ pub enum BadCredential {
     Cryptosign,
     #[error(
         "must name a certificate by its SHA-256, as `stentor cert fingerprint` prints it \
-         (\"sha256:...\"), or by a subject alternative name of it (\"dns:...\", \"uri:...\")"
+         (\"sha256:...\"), by a subject alternative name of it (\"dns:...\", \"uri:...\", \
+         \"email:...\"), or by its subject (\"cn:...\", \"subject:...\")"
     )]
     Tls,
     #[error("is not needed: anonymous clients have no credential")]

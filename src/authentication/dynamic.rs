@@ -8,10 +8,12 @@
 
 use core::net::IpAddr;
 use std::fmt;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::MAX_AUTHID_BYTES;
+use super::certificate::{CertificateName, ClientCertificate};
 use super::credential::Credential;
 use super::cryptosign::PublicKey;
 use super::json::{from_json, to_json};
@@ -37,7 +39,7 @@ pub struct Facts<'a> {
 }
 
 /// How a client came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Transport<'a> {
     /// `websocket` or `rawsocket`.
     pub kind: &'a str,
@@ -47,10 +49,26 @@ pub struct Transport<'a> {
     pub is_secure: bool,
     /// What tells the TLS channel from all others (RFC 9266).
     pub channel_id: Option<[u8; 32]>,
+    /// The headers of its request that the listener passes on; `None`: it passes none, there were
+    /// none, or they are forgotten, as is everything about them after WELCOME.
+    pub headers: Option<&'a [(Box<str>, String)]>,
+    /// The certificate that it has shown, verified.
+    pub certificate: Option<&'a ClientCertificate>,
+}
+
+/// Not the headers: there may be a cookie among them.
+impl fmt::Debug for Transport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Transport");
+        shown.field("kind", &self.kind).field("peer", &self.peer).finish_non_exhaustive()
+    }
 }
 
 /// What an authenticator is asked: `(realm, authid, details)`.
 pub struct Question {
+    method: Method,
+    /// Of those for whom the answer says none.
+    default_role: Option<Arc<str>>,
     realm: Box<str>,
     authid: Option<Box<str>>,
     details: Dict,
@@ -86,7 +104,12 @@ pub enum BadAnswer {
 }
 
 impl Question {
-    pub(super) fn new(method: Method, authid: Option<&str>, facts: &Facts<'_>) -> Self {
+    pub(super) fn new(
+        method: Method,
+        default_role: Option<&Arc<str>>,
+        authid: Option<&str>,
+        facts: &Facts<'_>,
+    ) -> Self {
         let text = |text: Option<&str>| text.map_or(Value::Null, Value::from);
         let details = vec![
             ("session".into(), facts.session.get().into()),
@@ -96,7 +119,9 @@ impl Question {
             ("authrole".into(), text(facts.authrole)),
             ("transport".into(), Value::Dict(facts.transport.details())),
         ];
-        Self { realm: facts.realm.into(), authid: authid.map(Into::into), details }
+        let default_role = default_role.map(Arc::clone);
+        let (realm, authid) = (facts.realm.into(), authid.map(Into::into));
+        Self { method, default_role, realm, authid, details }
     }
 
     /// The same about a client that has answered with this ticket.
@@ -123,6 +148,16 @@ impl Question {
     pub fn weight(&self) -> usize {
         let texts = self.realm.len() + self.authid.as_ref().map_or(0, |authid| authid.len());
         size_of::<Self>() + texts + dict_heap_bytes(&self.details)
+    }
+
+    /// What an answer means.
+    pub(super) fn read(&self, answer: &Value) -> Result<Grant, BadAnswer> {
+        Grant::read(self.method, answer, self.default_role.as_deref())
+    }
+
+    /// The same of the body of a response.
+    pub(super) fn read_json(&self, body: &[u8]) -> Result<Grant, BadAnswer> {
+        Grant::read_json(self.method, body, self.default_role.as_deref())
     }
 
     /// The ticket in it, if it is about one.
@@ -249,7 +284,13 @@ impl Transport<'_> {
     /// Both shapes that authenticators read: crossbar's old one, and the one of
     /// `TransportDetails.marshal`, with null for what the router does not know.
     pub fn details(&self) -> Dict {
-        let Self { kind, serializer, peer, is_secure, channel_id } = *self;
+        let Self { kind, serializer, peer, is_secure, channel_id, headers, certificate } = *self;
+        let header = |(name, value): &(Box<str>, String)| {
+            (name.to_string().into(), Value::Str(value.clone()))
+        };
+        let headers = headers.map(|headers| headers.iter().map(header).collect());
+        let headers = headers.map_or(Value::Null, Value::Dict);
+        let certificate = certificate.map_or(Value::Null, certificate_details);
         let protocol = match kind {
             "websocket" => format!("wamp.2.{serializer}").into(),
             _ => Value::Null,
@@ -265,20 +306,44 @@ impl Transport<'_> {
             ("type".into(), kind.into()),
             ("protocol".into(), protocol.clone()),
             ("peer".into(), peer_text(peer).into()),
-            ("http_headers_received".into(), Value::Null),
+            ("http_headers_received".into(), headers),
             ("http_headers_sent".into(), Value::Null),
             ("cbtid".into(), Value::Null),
-            ("client_cert".into(), Value::Null),
+            ("client_cert".into(), certificate.clone()),
             ("channel_type".into(), channel_type.into()),
             ("channel_framing".into(), kind.into()),
             ("channel_serializer".into(), serializer.into()),
             ("channel_id".into(), id),
-            ("peer_cert".into(), Value::Null),
+            ("peer_cert".into(), certificate),
             ("is_secure".into(), is_secure.into()),
             ("websocket_protocol".into(), protocol),
             ("http_cbtid".into(), Value::Null),
         ]
     }
+}
+
+/// A certificate, as far as it can be told by that: `sha256` and the common name are where crossbar
+/// has them.
+fn certificate_details(certificate: &ClientCertificate) -> Value {
+    let (mut details, mut subject, mut names) = (Dict::new(), Dict::new(), Vec::new());
+    for name in certificate.names() {
+        match name {
+            CertificateName::Fingerprint(bytes) => {
+                let pairs: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+                details.push(("sha256".into(), pairs.join(":").into()));
+            }
+            CertificateName::CommonName(name) => subject.push(("cn".into(), (&**name).into())),
+            CertificateName::Subject(text) => {
+                details.push(("subject_dn".into(), (&**text).into()));
+            }
+            CertificateName::Dns(_) | CertificateName::Uri(_) | CertificateName::Email(_) => {
+                names.push(Value::from(name.to_string()));
+            }
+        }
+    }
+    details.push(("subject".into(), Value::Dict(subject)));
+    details.push(("subject_alt_names".into(), Value::List(names)));
+    Value::Dict(details)
 }
 
 fn peer_scheme(peer: Address) -> &'static str {
@@ -369,12 +434,14 @@ mod tests {
             peer,
             is_secure: true,
             channel_id: None,
+            headers: None,
+            certificate: None,
         };
         let extra = vec![("a".into(), Value::Bytes(vec![1]))];
         let session = SessionId::new(7).expect("an id");
         let facts =
             Facts { realm: "realm1", session, authrole: Some("x"), authextra: &extra, transport };
-        Question::new(method, Some("joe"), &facts)
+        Question::new(method, None, Some("joe"), &facts)
     }
 
     /// Seven public authenticators read these, in one of the two shapes or the other.

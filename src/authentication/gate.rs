@@ -18,8 +18,8 @@ use super::MAX_AUTHID_BYTES;
 use super::candidate::{Candidate, Referral, Start, has_key, start_of};
 use super::certificate::{CertificateName, ClientCertificate};
 use super::credential::{Credential, Principal};
-use super::cryptosign::PublicKey;
-use super::endpoint::Endpoint;
+use super::cryptosign::{PublicKey, RouterKey, RouterProof, bytes_of};
+use super::endpoint::{Adviser, Endpoint};
 use super::login::PROVIDER;
 use super::secret::Secret;
 use super::settings::{AuthenticatorSettings, Method};
@@ -33,6 +33,8 @@ pub struct Gate {
     ways: Vec<Way>,
     /// Everybody who has a credential, in order.
     authids: Vec<Box<str>>,
+    /// By which the router proves itself to clients that ask for it.
+    router_key: Option<Arc<RouterKey>>,
     /// What salts for authids that nobody has come from: the same after a restart, so that they do
     /// not change, and known only to those who know the credentials.
     mock_key: Secret,
@@ -49,7 +51,7 @@ struct Way {
     /// Whose tokens are tickets.
     issuer: Option<Arc<Issuer>>,
     /// Who is asked.
-    endpoint: Option<Arc<Endpoint>>,
+    adviser: Option<Adviser>,
 }
 
 /// What a client says of itself in HELLO.
@@ -105,6 +107,8 @@ pub enum Refusal {
     PlainChannel,
     /// It asks for a channel binding that cannot be had.
     ChannelBinding,
+    /// It asks for a signature of what is no challenge.
+    Challenge,
 }
 
 impl Request<'_> {
@@ -124,7 +128,9 @@ impl Gate {
         digest.update(b"salts of authids that nobody has");
         let principals = ways.iter().flat_map(|way| way.by_authid.values());
         principals.for_each(|principal| digest.update(principal.credential.private_bytes()));
-        Self { mock_key: Secret::new(digest.finalize().to_vec()), ways, authids }
+        let mock_key = Secret::new(digest.finalize().to_vec());
+        let router_key = ways.iter().find_map(|way| way.settings.router_key_value.clone());
+        Self { mock_key, ways, authids, router_key: router_key.map(Arc::new) }
     }
 
     /// Chooses the first method of the client's that the realm and the listener have and that can
@@ -166,8 +172,7 @@ impl Gate {
 
     /// Those who are asked over HTTP.
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        let endpoints = self.ways.iter().filter_map(|way| way.endpoint.as_ref());
-        endpoints.filter(|endpoint| endpoint.url().is_some())
+        self.ways.iter().filter_map(|way| way.adviser.as_ref()?.endpoint())
     }
 
     /// `None` if the method cannot be had here, or not with what HELLO says.
@@ -184,6 +189,7 @@ impl Gate {
             return Ok(self.holder(request).map(Choice::Known));
         }
         let Some(mut start) = start_of(method, request.extra) else { return Ok(None) };
+        self.prove_itself(&mut start, request)?;
         if request.authid.is_some_and(|authid| authid.len() > MAX_AUTHID_BYTES) {
             return Err(Refusal::LongAuthid);
         }
@@ -194,10 +200,10 @@ impl Gate {
             }
             return Ok(candidate.map(Choice::Challenge));
         }
-        if let Some(endpoint) = self.endpoint_for(method, request, &start) {
+        if let Some(adviser) = self.adviser_for(method, request, &start) {
             bind_channel(&mut start, request)?;
             let authid = request.authid.unwrap_or_default().into();
-            return Ok(Some(Choice::Ask(Referral { method, authid, start, endpoint })));
+            return Ok(Some(Choice::Ask(Referral { method, authid, start, adviser })));
         }
         let Some(mut candidate) = self.candidate(method, request, start, shape) else {
             return Ok(None);
@@ -206,13 +212,23 @@ impl Gate {
         Ok(Some(Choice::Challenge(candidate)))
     }
 
-    /// The endpoint that is asked about a client of whom the users files know nothing.
-    fn endpoint_for(
-        &self,
-        method: Method,
-        request: &Request<'_>,
-        start: &Start,
-    ) -> Option<Arc<Endpoint>> {
+    /// Takes note of a challenge of the client's, if the router can answer it (AU-CSG-02).
+    fn prove_itself(&self, start: &mut Start, request: &Request<'_>) -> Result<(), Refusal> {
+        let (Start::Cryptosign { proof, .. }, Some(key)) = (start, &self.router_key) else {
+            return Ok(());
+        };
+        let asked = request.extra.iter().find(|(name, _)| name == "challenge");
+        let challenge = match asked.map(|(_, value)| value) {
+            None | Some(Value::Null) => return Ok(()),
+            Some(Value::Str(text)) => bytes_of(text).ok_or(Refusal::Challenge)?,
+            Some(_) => return Err(Refusal::Challenge),
+        };
+        *proof = Some(RouterProof { key: Arc::clone(key), challenge });
+        Ok(())
+    }
+
+    /// Who is asked about a client of whom the users files know nothing.
+    fn adviser_for(&self, method: Method, request: &Request<'_>, start: &Start) -> Option<Adviser> {
         let is_known = |way: &Way| match (request.authid, start) {
             (Some(authid), _) => way.by_authid.contains_key(authid),
             (None, Start::Cryptosign { key, .. }) => way.by_key.contains_key(key),
@@ -223,7 +239,7 @@ impl Gate {
         if self.open_ways(method, request).any(is_known) {
             return None;
         }
-        ways.find_map(|way| way.endpoint.clone())
+        ways.find_map(|way| way.adviser.clone())
     }
 
     /// Somebody with a ticket: what it is, only AUTHENTICATE tells.
@@ -231,10 +247,10 @@ impl Gate {
         let method = Method::Ticket;
         let ways = || self.open_ways(method, request);
         let issuers: Vec<_> = ways().filter_map(|way| way.issuer.clone()).collect();
-        let endpoint = ways().find_map(|way| way.endpoint.clone());
+        let adviser = ways().find_map(|way| way.adviser.clone());
         let authid = request.authid;
         let known = authid.and_then(|_| self.candidate(method, request, Start::Nothing, shape));
-        if issuers.is_empty() && endpoint.is_none() {
+        if issuers.is_empty() && adviser.is_none() {
             return known;
         }
         let unknown = || Candidate {
@@ -247,10 +263,10 @@ impl Gate {
             provider: PROVIDER,
             extra: Dict::new(),
             issuers: Vec::new(),
-            endpoint: None,
+            adviser: None,
             question: None,
         };
-        Some(Candidate { issuers, endpoint, ..known.unwrap_or_else(unknown) })
+        Some(Candidate { issuers, adviser, ..known.unwrap_or_else(unknown) })
     }
 
     fn candidate(
@@ -344,14 +360,13 @@ impl Way {
         }
         let issuer =
             settings.jwt.as_deref().map(|jwt| Issuer::new(jwt.clone(), settings.role.clone()));
-        let endpoint = Endpoint::of(settings);
         Self {
             settings: settings.clone(),
             by_authid,
             by_key,
             by_certificate,
             issuer: issuer.map(Arc::new),
-            endpoint: endpoint.map(Arc::new),
+            adviser: Adviser::of(settings),
         }
     }
 
@@ -362,12 +377,12 @@ impl Way {
 
     /// What a client gets that proves nothing.
     fn anonymous(&self) -> Choice<'_> {
-        match &self.endpoint {
-            Some(endpoint) => Choice::Ask(Referral {
+        match &self.adviser {
+            Some(adviser) => Choice::Ask(Referral {
                 method: Method::Anonymous,
                 authid: Box::default(),
                 start: Start::Nothing,
-                endpoint: Arc::clone(endpoint),
+                adviser: adviser.clone(),
             }),
             None => Choice::Anonymous {
                 authid: self.settings.authid.as_deref(),

@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value as Json};
 use crate::wamp::{Dict, Value};
 
 /// As the JSON serializer of WAMP writes it: bytes are Base64 behind a NUL (BP-SER).
-pub(super) fn to_json(value: &Value) -> Json {
+pub(crate) fn to_json(value: &Value) -> Json {
     match value {
         // What the router has encoded ahead is never part of a question.
         Value::Null | Value::Encoded(..) => Json::Null,
@@ -26,7 +26,7 @@ fn dict_to_json(dict: &Dict) -> Map<String, Json> {
     dict.iter().map(|(key, value)| (key.to_string(), to_json(value))).collect()
 }
 
-pub(super) fn from_json(json: &Json) -> Value {
+pub(crate) fn from_json(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(truth) => Value::Bool(*truth),

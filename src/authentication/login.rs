@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::candidate::{Candidate, Start};
-use super::check::{Check, OutsideCheck, TicketCheck, TokenCheck};
+use super::check::{Check, Proof, TicketCheck, TokenCheck};
 use super::credential::{Credential, Principal};
 use super::cryptosign::{self, PublicKey};
 use super::dynamic::{BadAnswer, Grant, Question};
-use super::endpoint::Endpoint;
+use super::endpoint::Adviser;
 use super::scram::Exchange;
 use super::secret::{Secret, is_same};
 use super::settings::Method;
@@ -59,8 +59,8 @@ pub enum Verdict {
     /// With `WELCOME.Details.authextra`, if the method has any.
     Proven(Dict),
     Denied,
-    /// To be decided by [`Check::run`], which takes too long for a shard.
-    Costly(Check),
+    /// To be decided by somebody else, or by what takes too long for a shard.
+    Open(Check),
 }
 
 /// What a ticket may be, besides one of the users file.
@@ -68,7 +68,7 @@ struct Tickets {
     /// Who may have issued it, if it is a token.
     issuers: Vec<Arc<Issuer>>,
     /// Who is asked about it, and what.
-    outside: Option<(Arc<Endpoint>, Box<Question>)>,
+    outside: Option<(Adviser, Box<Question>)>,
 }
 
 impl Login {
@@ -80,14 +80,19 @@ impl Login {
         let role = principal.as_ref().map(|principal| principal.role.clone()).unwrap_or_default();
         let credential = principal.as_ref().map(|principal| &principal.credential);
         let (expected, extra) = match (start, credential) {
-            (Start::Cryptosign { key, channel_id }, _) => {
+            (Start::Cryptosign { key, channel_id, proof }, _) => {
                 let binding = channel_id.map_or(Value::Null, |_| "tls-exporter".into());
                 let challenge = data_encoding::HEXLOWER.encode(&fresh.nonce);
                 let message = cryptosign::message(&fresh.nonce, channel_id.as_ref());
-                let extra = vec![
+                let mut extra = vec![
                     ("challenge".into(), challenge.into()),
                     ("channel_binding".into(), binding),
                 ];
+                if let Some(proof) = proof {
+                    let signature = proof.signature(channel_id.as_ref());
+                    extra.push(("signature".into(), signature.into()));
+                    extra.push(("pubkey".into(), proof.key.public().to_string().into()));
+                }
                 (Expected::Cryptosign { key, message }, extra)
             }
             (Start::Scram { nonce }, Some(Credential::Scram(record))) => {
@@ -108,7 +113,7 @@ impl Login {
                 (Expected::Wampcra { challenge }, extra)
             }
             _ => {
-                let outside = candidate.endpoint.zip(candidate.question);
+                let outside = candidate.adviser.zip(candidate.question);
                 let tickets = Tickets { issuers: candidate.issuers, outside };
                 (Expected::Ticket(Box::new(tickets)), Dict::new())
             }
@@ -132,17 +137,17 @@ impl Login {
         if let Expected::Ticket(tickets) = &mut self.expected {
             let is_user = self.principal.is_some() && !self.is_decoy;
             if let Some(check) = tickets.check(signature, &self.authid, is_user) {
-                return Verdict::Costly(check);
+                return Verdict::Open(check);
             }
         }
         let Some(principal) = &self.principal else { return Verdict::Denied };
         let is_proven = match (&self.expected, &principal.credential) {
             (Expected::Ticket(_), Credential::Ticket(hash)) if hash.is_costly() => {
-                return Verdict::Costly(Check::Ticket(TicketCheck {
+                return Verdict::Open(Check::Proof(Proof::Ticket(TicketCheck {
                     principal: Arc::clone(principal),
                     is_decoy: self.is_decoy,
                     ticket: Secret::new(signature),
-                }));
+                })));
             }
             (Expected::Ticket(_), Credential::Ticket(hash)) => hash.is_of(signature.as_bytes()),
             (Expected::Wampcra { challenge }, Credential::Wampcra(key)) => {
@@ -205,11 +210,10 @@ impl Tickets {
         if !self.issuers.is_empty() && has_form_of_token(ticket) {
             let authid = Some(authid).filter(|authid| !authid.is_empty()).map(Into::into);
             let (issuers, token) = (std::mem::take(&mut self.issuers), Secret::new(ticket));
-            return Some(Check::Token(TokenCheck { issuers, authid, token }));
+            return Some(Check::Proof(Proof::Token(TokenCheck { issuers, authid, token })));
         }
-        let (endpoint, question) = self.outside.take().filter(|_| !is_user)?;
-        let question = Box::new(question.with_ticket(ticket));
-        Some(Check::Outside(OutsideCheck { endpoint, method: Method::Ticket, question }))
+        let (adviser, question) = self.outside.take().filter(|_| !is_user)?;
+        Some(adviser.ask(Box::new(question.with_ticket(ticket))))
     }
 }
 

@@ -26,13 +26,14 @@ mod wampcra;
 
 pub use candidate::{Candidate, Referral, Resolved};
 pub use certificate::{CertificateName, ClientCertificate};
-pub use check::{Check, Judgement, MissingKey, OutsideCheck};
+pub use check::{Check, Consultation, Judgement, MissingKey, Proof, Referred};
 pub use credential::{BadCredential, Credential, Principal, Source};
-pub use cryptosign::{PublicKey, generate_key};
+pub use cryptosign::{PublicKey, RouterKey, generate_key};
 pub use dynamic::{BadAnswer, Facts, Grant, Question, Transport};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, EndpointSettings, Procedure};
 pub use failures::{Failures, Limited};
 pub use gate::{Choice, Gate, Refusal, Request};
+pub(crate) use json::{from_json, to_json};
 pub use login::{ASKED, Fresh, Login, TOKENS, Verdict};
 pub use scram::{Kdf, ScramRecord};
 pub use secret::Secret;

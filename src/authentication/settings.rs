@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::credential::Principal;
+use super::cryptosign::RouterKey;
 use super::secret::Secret;
 use super::token::TokenSettings;
 
@@ -65,8 +66,12 @@ pub struct AuthenticatorSettings {
     pub authid: Option<String>,
     /// The file of the users; a relative path starts where the configuration file is.
     pub users: Option<PathBuf>,
-    /// Whether that file may be one that everybody on the machine can read.
+    /// Whether the files of users and of the router's key may be ones that everybody on the machine
+    /// can read.
     pub readable_by_others: bool,
+    /// The file of the private key by which the router proves itself to clients of `cryptosign`
+    /// that ask for it (AU-CSG-02); `None`: it does not.
+    pub router_key: Option<PathBuf>,
     /// Whether it is for clients alone whose bytes nobody on the way can read: by TLS, to the
     /// router or to a listed proxy that says so, or by a Unix socket (AU-TKT-02).
     pub only_over_tls: bool,
@@ -88,6 +93,9 @@ pub struct AuthenticatorSettings {
     pub timeout_ms: u64,
     /// Requests under way at the same time, each on a thread of its own: 1 to 64.
     pub concurrency: usize,
+    /// What `router_key` holds.
+    #[serde(skip)]
+    pub router_key_value: Option<RouterKey>,
     /// What the environment variable holds.
     #[serde(skip)]
     pub authorization_value: Option<Secret>,
@@ -104,6 +112,7 @@ impl Default for AuthenticatorSettings {
             authid: None,
             users: None,
             readable_by_others: false,
+            router_key: None,
             only_over_tls: false,
             jwt: None,
             url: None,
@@ -114,6 +123,7 @@ impl Default for AuthenticatorSettings {
             plain_http: false,
             timeout_ms: 5_000,
             concurrency: 8,
+            router_key_value: None,
             authorization_value: None,
             principals: Vec::new(),
         }

@@ -3,7 +3,10 @@
 //!
 //! Asks nobody, and remembers nothing.
 
+use std::borrow::Cow;
+
 use super::Action;
+use crate::authentication::{Secret, from_json, to_json};
 use crate::wamp::{Dict, SessionId, Value};
 
 /// A request that an authorizer is asked about, and whose it is.
@@ -47,6 +50,29 @@ pub enum BadRuling {
     Member(&'static str),
     #[error("the answer has a member that nobody knows: it may have meant something else")]
     Unknown,
+    #[error("the answer is no JSON document")]
+    NoJson,
+}
+
+/// The body of an HTTP request that asks about a case, whose arguments these are. The members have
+/// the names of the arguments.
+pub fn case_to_json(args: &[Value]) -> Secret {
+    let members = ARGUMENTS.iter().zip(args);
+    let body = members.map(|(name, value)| ((*name).into(), value.clone())).collect();
+    Secret::new(to_json(&Value::Dict(body)).to_string())
+}
+
+/// Whether an authorizer is the address of an endpoint, and not a procedure.
+pub fn is_endpoint(authorizer: &str) -> bool {
+    authorizer.contains("://")
+}
+
+/// An authorizer as a log may show it: what stands behind a question mark may be a secret.
+pub fn shown_authorizer(authorizer: &str) -> &str {
+    match authorizer.split_once('?') {
+        Some((address, _)) if is_endpoint(authorizer) => address,
+        _ => authorizer,
+    }
 }
 
 impl Case<'_> {
@@ -96,6 +122,28 @@ impl Ruling {
         })
     }
 
+    /// What a response means: with status 200 what its body says, 401 and 403 are a no, and all
+    /// else is a failure.
+    ///
+    /// # Errors
+    /// Why there is no decision, for the log.
+    pub fn of_response(status: u16, body: &[u8]) -> Result<Self, Cow<'static, str>> {
+        let why = match status {
+            200 => match Self::read_json(body) {
+                Ok(ruling) => return Ok(ruling),
+                Err(bad) => format!("the endpoint gave no answer: {bad}"),
+            },
+            401 | 403 => return Ok(Self::uncached(false, false)),
+            status => format!("the endpoint answered with status {status}"),
+        };
+        Err(why.into())
+    }
+
+    fn read_json(body: &[u8]) -> Result<Self, BadRuling> {
+        let json = serde_json::from_slice(body).map_err(|_| BadRuling::NoJson)?;
+        Self::read(&from_json(&json))
+    }
+
     const fn uncached(is_allowed: bool, discloses: bool) -> Self {
         Self { is_allowed, discloses, ttl_ms: Some(0) }
     }
@@ -124,6 +172,9 @@ fn ttl(members: &Dict) -> Result<Option<u64>, BadRuling> {
     let seconds = seconds.filter(|seconds| *seconds <= LONGEST_TTL_SECONDS);
     seconds.map(|seconds| Some(seconds * 1_000)).ok_or(BadRuling::Member("ttl"))
 }
+
+/// As crossbar's authorizers call their arguments.
+const ARGUMENTS: [&str; 4] = ["session_details", "uri", "action", "options"];
 
 const MEMBERS: [&str; 5] = ["allow", "cache", "disclose", "ttl", "validate"];
 

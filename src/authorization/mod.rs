@@ -14,7 +14,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use dynamic::{BadRuling, Case, Ruling};
+pub use dynamic::{BadRuling, Case, Ruling, case_to_json, is_endpoint, shown_authorizer};
 pub use explain::{Explanation, Outcome};
 pub use memory::Memory;
 pub use pattern::{covers, overlaps, shape_of};

@@ -72,7 +72,8 @@ pub struct Permission {
     pub policy: MatchPolicy,
     pub allow: Vec<Action>,
     pub deny: Vec<Action>,
-    /// The procedure that decides about what is in `allow`; `None`: it is allowed (AU-AZ-04).
+    /// The procedure that decides about what is in `allow`, or the address of an endpoint that
+    /// does; `None`: it is allowed (AU-AZ-04).
     pub authorizer: Option<String>,
     pub disclose: Vec<Disclosure>,
     /// `trustlevel` of what is published and called by this rule; `None`: that of the role.

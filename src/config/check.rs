@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::fault::{Fault, key_without_index};
 use super::roles::check_roles;
-use super::ways::check_authenticators;
+use super::ways::{check_authenticators, check_authorizers};
 use super::{
     ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener, ListenerPath,
     MAX_SHARDS, Realm, Tuning,
@@ -179,6 +179,16 @@ fn check_proxies(listener: &Listener, path: &str, findings: &mut Findings) {
     }
     let idle = !nobody && !listener.proxy_protocol && !reads_header;
     findings.add_if(idle, format!("{path}.trusted_proxies"), || Fault::UnusedProxies);
+    for (number, name) in listener.pass_headers.iter().enumerate() {
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_name = !name.is_empty() && name.bytes().all(is_token);
+        let earlier = &listener.pass_headers[..number];
+        let is_repeated = earlier.iter().any(|other| other.eq_ignore_ascii_case(name));
+        findings.add_if(!is_name || is_repeated, format!("{path}.pass_headers"), || {
+            Fault::BadHeaderName(name.clone())
+        });
+    }
     let unheard = reads_header && !listener.websocket;
     findings.add_if(unheard, format!("{path}.forwarded"), || Fault::ForwardedWithoutHttp);
 }
@@ -228,6 +238,7 @@ fn check_realms(realms: &[Realm], limits: &Limits, findings: &mut Findings) {
         let repeated = realms[..index].iter().any(|other| other.name == realm.name);
         findings.add_if(repeated, &*key, || Fault::SameRealmName(name()));
         check_authenticators(index, realms, uri_bytes, findings);
+        check_authorizers(realm, &format!("realm.{index}.authorizer"), findings);
         check_roles(realm, &format!("realm.{index}.role"), limits, findings);
         if realm.admin_roles.iter().any(String::is_empty) {
             findings.add(format!("realm.{index}.admin_roles"), Fault::Empty("admin_roles".into()));

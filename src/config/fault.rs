@@ -105,6 +105,8 @@ pub enum Fault {
     #[error("`{0}` is empty")]
     Empty(String),
 
+    #[error("`{0}` is no name of a header, or stands there twice")]
+    BadHeaderName(String),
     #[error("`anonymous_role` is now the `role` of an authenticator")]
     OldAnonymousRole,
     #[error("an authenticator with the method `{}` has no `{key}`", .method.as_str())]

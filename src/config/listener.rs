@@ -64,6 +64,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// The header in which they say for whom a WebSocket is.
     pub forwarded: ForwardedBy,
+    /// The headers of a WebSocket's request that authenticators learn, without regard to case.
+    pub pass_headers: Vec<String>,
 }
 
 impl Listener {
@@ -138,6 +140,7 @@ impl Default for Listener {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             forwarded: ForwardedBy::Off,
+            pass_headers: Vec::new(),
         }
     }
 }

@@ -120,7 +120,7 @@ impl Loader {
         }
     }
 
-    /// Reads the keys and secrets that authenticators name.
+    /// Reads the keys and secrets that authenticators and authorizers name.
     fn read_tokens(&mut self) {
         let folder = Path::new(&self.file).parent().map(Path::to_owned).unwrap_or_default();
         let mut faults = Vec::new();
@@ -128,6 +128,11 @@ impl Loader {
             for (number, way) in realm.authenticators.iter_mut().enumerate() {
                 if let Err((key, fault)) = tokens::load(way, &folder) {
                     faults.push((format!("realm.{index}.authenticator.{number}.{key}"), fault));
+                }
+            }
+            for (number, authorizer) in realm.authorizers.iter_mut().enumerate() {
+                if let Err((key, fault)) = tokens::load_authorizer(authorizer, &folder) {
+                    faults.push((format!("realm.{index}.authorizer.{number}.{key}"), fault));
                 }
             }
         }

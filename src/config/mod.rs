@@ -29,7 +29,8 @@ use crate::limits::{Limits, OutputLimits, Timeouts};
 
 pub use crate::address::Network;
 pub use crate::authentication::{
-    AuthenticatorSettings as Authenticator, Credential, Method, Principal, Secret, TokenSettings,
+    AuthenticatorSettings as Authenticator, Credential, EndpointSettings as Authorizer, Method,
+    Principal, Secret, TokenSettings,
 };
 pub use crate::authorization::{
     Access, Action, Disclosure, OverRate, Permission, RoleSettings as Role,

@@ -15,8 +15,8 @@ use super::keys::keys_of;
 use super::report::{Place, Problem};
 use super::role_fault::RoleFault;
 use super::{
-    Access, Authenticator, Config, History, Listener, ListenerPath, Log, Permission, Protocol,
-    Realm, Role, Storage, Tls, Tuning,
+    Access, Authenticator, Authorizer, Config, History, Listener, ListenerPath, Log, Permission,
+    Protocol, Realm, Role, Storage, Tls, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -87,20 +87,22 @@ impl Reader {
 
     /// The realms, and the lists inside of them.
     fn read_realms(&mut self, value: &Value<'_>, realms: &mut Vec<Realm>) {
-        let (value, inner) = take_out(value, &["authenticator", "history", "role"]);
+        let (value, inner) = take_out(value, &["authenticator", "authorizer", "history", "role"]);
         self.read_list("realm", &value, Some("name"), realms);
         for (index, realm) in realms.iter_mut().enumerate() {
             // Nobody comes in whom the file does not let in, or may do what it does not grant.
             realm.authenticators.clear();
+            realm.authorizers.clear();
             realm.access = Access::Roles(Vec::new());
-            let Some([authenticators, histories, roles]) = inner.get(index).map(Vec::as_slice)
-            else {
-                continue;
-            };
+            let lists = inner.get(index).map(Vec::as_slice);
+            let Some([authenticators, authorizers, histories, roles]) = lists else { continue };
             let path = |key: &str| format!("realm.{index}.{key}");
             if let Some(list) = authenticators {
                 let path = path("authenticator");
                 self.read_list(&path, list, Some("method"), &mut realm.authenticators);
+            }
+            if let Some(list) = authorizers {
+                self.read_list(&path("authorizer"), list, Some("url"), &mut realm.authorizers);
             }
             if let Some(list) = histories {
                 self.read_list(&path("history"), list, Some("topic"), &mut realm.histories);
@@ -290,12 +292,13 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 15] = [
+    let sections: [(&str, &[&str]); 16] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[listener.tls]]", keys_of::<Tls>()),
         ("[[realm]]", keys_of::<Realm>()),
         ("[[realm.authenticator]]", keys_of::<Authenticator>()),
+        ("[[realm.authorizer]]", keys_of::<Authorizer>()),
         ("[[realm.history]]", keys_of::<History>()),
         ("[[realm.role]]", keys_of::<Role>()),
         ("[[realm.role.permission]]", keys_of::<Permission>()),

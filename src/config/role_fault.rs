@@ -42,6 +42,8 @@ pub enum RoleFault {
     IdleDisclosure(Disclosure),
     #[error("`{0}` can be no procedure of an authorizer")]
     BadAuthorizer(String),
+    #[error("`{0}` is plain HTTP to another machine")]
+    PlainAuthorizer(String),
     #[error("this permission names an authorizer and allows nothing that it could decide about")]
     IdleAuthorizer,
     #[error("this permission has a trust level and allows neither to publish nor to call")]
@@ -86,8 +88,14 @@ impl RoleFault {
                 format!("add \"{}\" to `allow`", disclosure.action().as_str())
             }
             Self::BadAuthorizer(_) => {
-                "name the URI that the authorizer registers; it does not begin with `wamp.`".into()
+                "name the URI that the authorizer registers, which does not begin with `wamp.`, or \
+                 the address of an endpoint, as in `https://auth.example.org/wamp`"
+                    .into()
             }
+            Self::PlainAuthorizer(url) => format!(
+                "use `https`, or, where nobody can listen or interfere, add `[[realm.authorizer]]` \
+                 with `url = \"{url}\"` and `plain_http = true`"
+            ),
             Self::IdleAuthorizer => "add what it decides about to `allow`; what is in `deny` is \
                 denied without asking"
                 .into(),

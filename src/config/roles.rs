@@ -6,10 +6,11 @@ use super::check::Findings;
 use super::fault::Fault;
 use super::role_fault::RoleFault;
 use super::summary::Warning;
+use super::ways::{WayFault, judge_url};
 use super::{Method, Realm};
 use crate::authorization::{
     ADMINISTRATIVE, Access, Action, Decision, MAX_PERMISSIONS, MAX_RULE_COMPONENTS,
-    MAX_RULE_SHAPES, OverRate, Permission, Role, RoleSettings, Rule, shape_of,
+    MAX_RULE_SHAPES, OverRate, Permission, Role, RoleSettings, Rule, is_endpoint, shape_of,
 };
 use crate::limits::Limits;
 use crate::wamp::{MAX_ID, MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
@@ -91,18 +92,40 @@ fn check_permission(
     if let Some(disclosure) = idle {
         findings.add(format!("{path}.disclose"), RoleFault::IdleDisclosure(*disclosure));
     }
-    if let Some(procedure) = &permission.authorizer {
-        let is_bad = !is_valid_uri(procedure, realm.uri_rule) || is_reserved(procedure);
-        findings.add_if(is_bad || procedure.len() > limit, format!("{path}.authorizer"), || {
-            RoleFault::BadAuthorizer(procedure.clone())
-        });
-        findings
-            .add_if(allow.is_empty(), format!("{path}.authorizer"), || RoleFault::IdleAuthorizer);
+    if let Some(authorizer) = &permission.authorizer {
+        let key = format!("{path}.authorizer");
+        check_authorizer(authorizer, realm, limit, &key, findings);
+        findings.add_if(allow.is_empty(), key, || RoleFault::IdleAuthorizer);
     }
     check_level(permission.trustlevel, path, findings);
     let has_level = allow.contains(&Action::Publish) || allow.contains(&Action::Call);
     let is_idle = permission.trustlevel.is_some() && !has_level;
     findings.add_if(is_idle, format!("{path}.trustlevel"), || RoleFault::IdleTrustlevel);
+}
+
+/// It is the address of an endpoint, or a procedure that can be registered.
+fn check_authorizer(
+    authorizer: &str,
+    realm: &Realm,
+    limit: usize,
+    key: &str,
+    findings: &mut Findings,
+) {
+    // What is said of how it is asked is checked there.
+    let is_said = realm.authorizers.iter().any(|settings| settings.url == authorizer);
+    if is_endpoint(authorizer) {
+        match judge_url(authorizer, false) {
+            Err(WayFault::PlainHttp(url)) if !is_said => {
+                findings.add(key, RoleFault::PlainAuthorizer(url));
+            }
+            Err(fault) if !is_said => findings.add(key, fault),
+            _ => {}
+        }
+        return;
+    }
+    let is_good = is_valid_uri(authorizer, realm.uri_rule) && !is_reserved(authorizer);
+    let is_bad = !is_good || authorizer.len() > limit;
+    findings.add_if(is_bad, key, || RoleFault::BadAuthorizer(authorizer.to_owned()));
 }
 
 /// Two permissions for the same URIs must not speak of the same action.
@@ -188,7 +211,8 @@ fn unknown_roles(realm: &Realm) -> Vec<Warning> {
 /// Authorizers that nobody may be, or that anybody may be.
 fn authorizer_warnings(realm: &Realm, roles: &[RoleSettings]) -> Vec<Warning> {
     let permissions = roles.iter().flat_map(|role| &role.permissions);
-    let authorizers: BTreeSet<_> = permissions.filter_map(|p| p.authorizer.as_deref()).collect();
+    let authorizers = permissions.filter_map(|p| p.authorizer.as_deref());
+    let authorizers: BTreeSet<_> = authorizers.filter(|name| !is_endpoint(name)).collect();
     let warning = |procedure: &str| {
         let registrants = registrants(realm, procedure);
         let (realm, procedure) = (realm.name.clone(), procedure.to_owned());

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{
     Authenticator, ClientCertificates, Config, History, HistoryStore, Listener, Method, Realm,
 };
+use crate::authorization::shown_authorizer;
 use crate::codec::Codec;
 use crate::limits::SlowConsumerPolicy;
 use crate::transport::ForwardedBy;
@@ -274,6 +275,9 @@ fn describe_realm(realm: &Realm) -> String {
         let (name, count) = (&role.name, role.permissions.len());
         let ending = if count == 1 { "" } else { "s" };
         text.push_str(&format!(", role `{name}` with {count} permission{ending}"));
+    }
+    for settings in realm.authorizer_endpoints() {
+        text.push_str(&format!(", authorizer {}", shown_authorizer(&settings.url)));
     }
     for History { topic, policy, store, .. } in &realm.histories {
         let store = match store {

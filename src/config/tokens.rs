@@ -4,15 +4,15 @@
 //! No sentence here quotes what they hold.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::Authenticator;
 use super::users::{is_readable_by_others, read_bounded};
-use crate::authentication::{BadKeys, KeySet, Secret, TokenSettings};
+use super::{Authenticator, Authorizer};
+use crate::authentication::{BadKeys, KeySet, RouterKey, Secret, TokenSettings};
 
 /// What is wrong with the keys or secrets of an authenticator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +33,8 @@ pub enum TokensFault {
     NotSet(String),
     #[error("the environment variable `{variable}` {bad}")]
     Secret { variable: String, bad: BadKeys },
+    #[error("`{0}` is no private key: 64 hexadecimal digits")]
+    NoRouterKey(String),
     #[error("the environment variable `{0}` holds what cannot stand in an HTTP header")]
     NoHeader(String),
 }
@@ -40,6 +42,7 @@ pub enum TokensFault {
 impl TokensFault {
     pub(super) fn help(&self) -> Option<String> {
         match self {
+            Self::NoRouterKey(_) => Some("`stentor keygen router` makes one".into()),
             Self::Readable(file) => Some(format!(
                 "`chmod o-r {file}`, or set `readable_by_others = true` if that is as it should be"
             )),
@@ -54,22 +57,46 @@ pub(super) fn load(
     authenticator: &mut Authenticator,
     folder: &Path,
 ) -> Result<(), (&'static str, TokensFault)> {
-    if let Some(ca) = &mut authenticator.ca {
-        *ca = folder.join(&*ca);
+    if let Some(file) = &mut authenticator.router_key {
+        *file = folder.join(&*file);
+        let key = read_router_key(file, authenticator.readable_by_others);
+        authenticator.router_key_value = Some(key.map_err(|fault| ("router_key", fault))?);
     }
-    if let Some(name) = &authenticator.authorization {
-        let (variable, value) =
-            variable("authorization", name).map_err(|fault| ("authorization", fault))?;
-        let is_visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
-        if !value.bytes().all(is_visible) {
-            return Err(("authorization", TokensFault::NoHeader(variable)));
-        }
-        authenticator.authorization_value = Some(Secret::new(value));
-    }
+    let Authenticator { ca, authorization, authorization_value, .. } = authenticator;
+    *authorization_value = load_of_endpoint(ca, authorization.as_deref(), folder)?;
     match &mut authenticator.jwt {
         Some(jwt) => load_keys(jwt, folder).map_err(|fault| ("jwt", fault)),
         None => Ok(()),
     }
+}
+
+/// The same of an endpoint that is an authorizer.
+pub(super) fn load_authorizer(
+    authorizer: &mut Authorizer,
+    folder: &Path,
+) -> Result<(), (&'static str, TokensFault)> {
+    let Authorizer { ca, authorization, authorization_value, .. } = authorizer;
+    *authorization_value = load_of_endpoint(ca, authorization.as_deref(), folder)?;
+    Ok(())
+}
+
+/// Finds the file of authorities, and gives what is to stand in `Authorization`.
+fn load_of_endpoint(
+    ca: &mut Option<PathBuf>,
+    authorization: Option<&str>,
+    folder: &Path,
+) -> Result<Option<Secret>, (&'static str, TokensFault)> {
+    if let Some(ca) = ca {
+        *ca = folder.join(&*ca);
+    }
+    let Some(name) = authorization else { return Ok(None) };
+    let (variable, value) =
+        variable("authorization", name).map_err(|fault| ("authorization", fault))?;
+    let is_visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    if !value.bytes().all(is_visible) {
+        return Err(("authorization", TokensFault::NoHeader(variable)));
+    }
+    Ok(Some(Secret::new(value)))
 }
 
 fn load_keys(jwt: &mut TokenSettings, folder: &Path) -> Result<(), TokensFault> {
@@ -111,6 +138,18 @@ pub fn read_keys(path: &Path, readable_by_others: bool) -> Result<KeySet, Tokens
     Ok(keys)
 }
 
+fn read_router_key(path: &Path, readable_by_others: bool) -> Result<RouterKey, TokensFault> {
+    let file = path.display().to_string();
+    let (text, metadata) = read_bounded(path, ROUTER_KEY_BYTES)
+        .map_err(|error| TokensFault::Read { file: file.clone(), reason: error.to_string() })?;
+    if !readable_by_others && is_readable_by_others(&metadata) {
+        return Err(TokensFault::Readable(file));
+    }
+    let text = Secret::new(text);
+    let key = str::from_utf8(text.bytes()).ok().and_then(RouterKey::parse);
+    key.ok_or(TokensFault::NoRouterKey(file))
+}
+
 /// The environment variable that a value names, and what it holds.
 fn variable(key: &'static str, text: &str) -> Result<(String, String), TokensFault> {
     let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
@@ -118,6 +157,9 @@ fn variable(key: &'static str, text: &str) -> Result<(String, String), TokensFau
     let value = env::var(name).ok().filter(|value| !value.is_empty());
     value.map(|value| (name.to_owned(), value)).ok_or_else(|| TokensFault::NotSet(name.to_owned()))
 }
+
+/// Bytes of the longest file with a key of the router.
+const ROUTER_KEY_BYTES: u64 = 1_024;
 
 /// Bytes of the longest file of keys.
 const KEYS_BYTES: u64 = 256 * 1024;

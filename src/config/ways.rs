@@ -1,10 +1,13 @@
 //! What the authenticators of a realm must fulfil: each knows its users in one way, and none stands
 //! where nobody asks it.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::check::{Findings, MILLISECONDS};
 use super::fault::Fault;
 use super::{Authenticator, Method, Realm};
-use crate::authentication::TokenSettings;
+use crate::authentication::{Credential, Principal, RouterKey, TokenSettings};
 use crate::wamp::{is_reserved, is_valid_uri};
 
 /// What is wrong with an authenticator that asks, or that takes tokens.
@@ -26,6 +29,14 @@ pub enum WayFault {
     BadUrl(String),
     #[error("`{0}` is plain HTTP to another machine")]
     PlainHttp(String),
+    #[error("an earlier authenticator of this realm has a `router_key`")]
+    SecondRouterKey,
+    #[error("the key of the router is that of user `{0}`, as whom anybody could log in with it")]
+    RouterKeyOfUser(String),
+    #[error("an earlier `[[realm.authorizer]]` of this realm has this `url`")]
+    SameAuthorizer,
+    #[error("no permission of this realm has this `url` as its `authorizer`")]
+    UnusedAuthorizer,
     #[error("an earlier authenticator asks about everybody with the method `{}`", .0.as_str())]
     Unasked(Method),
     #[error("nothing says where the keys of the tokens are")]
@@ -55,6 +66,12 @@ impl WayFault {
             Self::PlainHttp(_) => {
                 "use `https`, or set `plain_http = true` where nobody can listen or interfere"
             }
+            Self::SecondRouterKey => "a realm has one: remove one of them",
+            Self::RouterKeyOfUser(_) => "make another one with `stentor keygen router`",
+            Self::SameAuthorizer => "an address is asked in one way: remove one of them",
+            Self::UnusedAuthorizer => {
+                "write the same address as the `authorizer` of a permission, or remove this"
+            }
             Self::NoKeys => {
                 "set one of `keys` (a file), `keys_url` (an address) and `secret` (an environment \
                  variable)"
@@ -77,6 +94,7 @@ pub(super) fn check_authenticators(
     for (number, way) in ways.iter().enumerate() {
         let path = format!("realm.{index}.authenticator.{number}");
         check_authenticator(way, &path, findings);
+        check_router_key(number, ways, realms, &path, findings);
         check_procedure(way, (realm, realms), uri_bytes, &path, findings);
         let asks_all = |other: &Authenticator| other.method == way.method && other.asks();
         let is_unasked = ways[..number].iter().any(asks_all) && way.jwt.is_none();
@@ -124,6 +142,37 @@ fn check_users(way: &Authenticator, path: &str, findings: &mut Findings) {
     }
 }
 
+/// The router signs what strangers send, so its key must not be that of anybody.
+fn check_router_key(
+    number: usize,
+    ways: &[Authenticator],
+    realms: &[Realm],
+    path: &str,
+    findings: &mut Findings,
+) {
+    let (key, method) = (format!("{path}.router_key"), ways[number].method);
+    if ways[number].router_key.is_none() {
+        return;
+    }
+    findings.add_if(method != Method::Cryptosign, &*key, || Fault::AuthenticatorTakesNo {
+        method,
+        key: "router_key",
+    });
+    let is_second = ways[..number].iter().any(|way| way.router_key.is_some());
+    findings.add_if(is_second, &*key, || WayFault::SecondRouterKey);
+    let Some(public) = ways[number].router_key_value.as_ref().map(RouterKey::public) else {
+        return;
+    };
+    let ways = realms.iter().flat_map(|realm| &realm.authenticators);
+    let has_it = |user: &&Arc<Principal>| match &user.credential {
+        Credential::Cryptosign(keys) => keys.contains(&public),
+        _ => false,
+    };
+    if let Some(user) = ways.flat_map(|way| &way.principals).find(has_it) {
+        findings.add(key, WayFault::RouterKeyOfUser(user.authid.to_string()));
+    }
+}
+
 fn check_endpoint(way: &Authenticator, path: &str, findings: &mut Findings) {
     let key = |name: &str| format!("{path}.{name}");
     if way.asks() {
@@ -145,6 +194,23 @@ fn check_endpoint(way: &Authenticator, path: &str, findings: &mut Findings) {
     }
     let is_idle = !way.asks() && way.timeout_ms != defaults.timeout_ms;
     findings.add_if(is_idle, key("timeout_ms"), || WayFault::NobodyAsked);
+}
+
+/// How the endpoints are asked that are authorizers.
+pub(super) fn check_authorizers(realm: &Realm, path: &str, findings: &mut Findings) {
+    let permissions = realm.access.roles().iter().flat_map(|role| &role.permissions);
+    let named: BTreeSet<_> = permissions.filter_map(|p| p.authorizer.as_deref()).collect();
+    for (number, settings) in realm.authorizers.iter().enumerate() {
+        let key = |name: &str| format!("{path}.{number}.{name}");
+        check_url(&settings.url, settings.plain_http, &key("url"), findings);
+        findings.range(&key("timeout_ms"), settings.timeout_ms, 10..=600_000, MILLISECONDS);
+        findings.range(&key("concurrency"), settings.concurrency, 1..=64, "");
+        let earlier = &realm.authorizers[..number];
+        let is_repeated = earlier.iter().any(|other| other.url == settings.url);
+        findings.add_if(is_repeated, key("url"), || WayFault::SameAuthorizer);
+        let is_idle = !named.contains(&*settings.url);
+        findings.add_if(is_idle, key("url"), || WayFault::UnusedAuthorizer);
+    }
 }
 
 /// It must be one that can be registered, in a realm that is there.
@@ -211,18 +277,24 @@ fn check_tokens(way: &Authenticator, jwt: &TokenSettings, path: &str, findings: 
 
 /// An address to be asked: nobody shall read or change on the way what it is told.
 fn check_url(url: &str, plain_http: bool, key: &str, findings: &mut Findings) {
+    if let Err(fault) = judge_url(url, plain_http) {
+        findings.add(key, fault);
+    }
+}
+
+/// # Errors
+/// What is wrong with an address to be asked.
+pub(super) fn judge_url(url: &str, plain_http: bool) -> Result<(), WayFault> {
     let shown = || url.split('?').next().unwrap_or_default().to_owned();
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return findings.add(key, WayFault::BadUrl(shown()));
-    };
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| WayFault::BadUrl(shown()))?;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let is_written = url.bytes().all(|b| b.is_ascii_graphic()) && !url.contains(['#', '\\', '"']);
     let is_plain_host = !authority.is_empty() && !authority.contains('@');
     if !is_written || !is_plain_host || !matches!(scheme, "http" | "https") {
-        return findings.add(key, WayFault::BadUrl(shown()));
+        return Err(WayFault::BadUrl(shown()));
     }
     let is_private = scheme == "https" || plain_http || is_loopback(authority);
-    findings.add_if(!is_private, key, || WayFault::PlainHttp(shown()));
+    if is_private { Ok(()) } else { Err(WayFault::PlainHttp(shown())) }
 }
 
 /// Whether a host, perhaps with a port, is this machine.

@@ -390,6 +390,11 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         rawsocket_min_peer_bytes: listener.rawsocket_min_peer_bytes,
         proxies: listener.trusted_proxies.clone(),
         forwarded: listener.forwarded,
+        passed_headers: listener
+            .pass_headers
+            .iter()
+            .map(|name| name.to_ascii_lowercase())
+            .collect(),
     }
 }
 

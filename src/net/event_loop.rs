@@ -17,10 +17,9 @@ use super::mesh::{Inbox, Parcel};
 use super::preface::Preface;
 use super::socket::Socket;
 use super::tls::{TlsContext, TlsShare, TlsStream};
-use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::router::{Batch, Deposit, Destination, Destinations, SessionRef, ShardId, Slot};
-use crate::shard::{LayerReport, Mail, Shard, Tick, Turn, Wire};
+use crate::shard::{Errand, LayerReport, Mail, Shard, Tick, Turn, Wire};
 use crate::wamp::Timestamp;
 
 /// The token of a shard's waker; slots are 32 bits, so it meets none.
@@ -332,8 +331,8 @@ impl Wire for Links {
         let _ = store.send(deposits);
     }
 
-    fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {
-        self.judges.as_ref().is_some_and(|judges| judges.judge(applicant, check))
+    fn judge(&mut self, asker: SessionRef, errand: Errand) -> bool {
+        self.judges.as_ref().is_some_and(|judges| judges.judge(asker, errand))
     }
 
     fn release(&mut self, weight: usize) {

@@ -103,6 +103,8 @@ counters! {
     tls_handshakes_under_way: gauge,
     /// Calls that the router itself has made, and that wait for their answer.
     questions: gauge,
+    /// Requests that endpoints are asked about, and that wait for their answer.
+    endpoint_questions: gauge,
     /// Those that it is to make, when some of the others are answered.
     questions_waiting: gauge,
     connections_opened: total,
@@ -180,7 +182,8 @@ counters! {
     calls_refused: total,
     /// Calls of the router's own procedures that it answered with a RESULT.
     meta_calls_answered: total,
-    /// Questions of the router to procedures that decide about requests or logins.
+    /// Questions of the router to procedures that decide about requests or logins, and to endpoints
+    /// that decide about requests.
     questions_asked: total,
     /// Those among them that nobody could be asked, or whose callee has gone.
     questions_not_brought: total,
@@ -188,7 +191,7 @@ counters! {
     questions_refused: total,
     /// Those that were not answered in time.
     questions_late: total,
-    /// Those whose answers meant nothing.
+    /// Those whose answers meant nothing, or for which an endpoint had none.
     questions_misanswered: total,
     /// Sessions ended through the meta API.
     sessions_killed: total,

@@ -25,11 +25,12 @@ mod roles;
 mod shapes;
 mod topics;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::authentication::{AuthenticatorSettings, Failures};
-use crate::authorization::Access;
+use crate::authentication::{AuthenticatorSettings, EndpointSettings, Failures};
+use crate::authorization::{Access, is_endpoint};
 use crate::hash::{HashSeed, Map};
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
@@ -184,6 +185,9 @@ pub struct RealmSettings {
     /// What the sessions may do, by their roles.
     #[serde(rename = "role")]
     pub access: Access,
+    /// How the endpoints are asked that are authorizers; the others are asked as by default.
+    #[serde(rename = "authorizer")]
+    pub authorizers: Vec<EndpointSettings>,
     /// Whether `wamp.session.get` and `wamp.session.on_join` say where a session comes from.
     pub disclose_peers: bool,
     /// The shape of the answers of `wamp.subscription.get_events` (AP-HIS-04).
@@ -197,6 +201,18 @@ impl RealmSettings {
     /// A realm with default rules, which everybody may join as `anonymous`.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The endpoints that are authorizers, each once, and how they are asked.
+    pub fn authorizer_endpoints(&self) -> Vec<EndpointSettings> {
+        let permissions = self.access.roles().iter().flat_map(|role| &role.permissions);
+        let authorizers = permissions.filter_map(|permission| permission.authorizer.as_deref());
+        let urls: BTreeSet<_> = authorizers.filter(|authorizer| is_endpoint(authorizer)).collect();
+        let settings = |url: &str| {
+            let said = self.authorizers.iter().find(|settings| settings.url == url);
+            said.cloned().unwrap_or_else(|| EndpointSettings::at(url))
+        };
+        urls.into_iter().map(settings).collect()
     }
 
     /// Whether a session with this `authrole` may do something because of it: the role is listed,
@@ -220,6 +236,7 @@ impl Default for RealmSettings {
             caller_disclosure: CallerDisclosure::default(),
             admin_roles: Vec::new(),
             access: Access::Open,
+            authorizers: Vec::new(),
             disclose_peers: false,
             history_answer: HistoryAnswer::default(),
             histories: Vec::new(),

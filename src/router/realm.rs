@@ -1,5 +1,6 @@
 //! A realm: one routing domain with its tables. Nothing crosses its border (BP-MOD-01).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::held::{Held, HeldCount};
@@ -12,7 +13,7 @@ use super::roles::{RealmRole, RealmRoles};
 use super::topics::TopicTable;
 use super::{IdCounter, RealmSettings, SessionRef, Settings, ShardId};
 use crate::address::Address;
-use crate::authentication::Gate;
+use crate::authentication::{Endpoint, EndpointSettings, Gate};
 use crate::hash::HashSeed;
 use crate::wamp::SessionId;
 
@@ -34,6 +35,8 @@ pub struct Realm {
     number: usize,
     sessions: Ledger<SessionId, Member>,
     roles: RealmRoles,
+    /// The endpoints that are authorizers, by their addresses.
+    authorizers: BTreeMap<Box<str>, Arc<Endpoint>>,
     /// What is kept for the sessions, of pending calls and of testaments.
     kept: Arc<HeldCount>,
 }
@@ -87,6 +90,9 @@ impl Realm {
         let feed = Arc::default();
         let topics = TopicTable::new(seed, ids, &feed);
         let (name, histories) = (&settings.name, &settings.histories);
+        let authorizer = |settings: EndpointSettings| {
+            (settings.url.as_str().into(), Arc::new(Endpoint::new(settings)))
+        };
         Self {
             histories: HistoryTable::new(name, histories, &topics, limits, seed, now),
             topics,
@@ -97,6 +103,7 @@ impl Realm {
             name: settings.name.as_str().into(),
             number,
             roles: RealmRoles::new(&settings, shards),
+            authorizers: settings.authorizer_endpoints().into_iter().map(authorizer).collect(),
             settings,
             sessions: Ledger::new(),
             kept: Arc::default(),
@@ -138,6 +145,16 @@ impl Realm {
         self.settings.access.roles().iter().any(|role| {
             role.trustlevel.is_some() || role.permissions.iter().any(|p| p.trustlevel.is_some())
         })
+    }
+
+    /// The endpoint that an authorizer is; `None` if it is a procedure.
+    pub fn authorizer_at(&self, authorizer: &str) -> Option<&Arc<Endpoint>> {
+        self.authorizers.get(authorizer)
+    }
+
+    /// The endpoints that are authorizers, each once.
+    pub fn authorizers(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.authorizers.values()
     }
 
     /// All roles, the one of those that are not listed last; none if the realm is open.

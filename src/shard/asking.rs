@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::authorize::{Asked, Refused};
+use super::errands::Ruled;
 use super::log_budget::quotable;
-use super::questions::{Question, Said};
+use super::questions::{Addressee, Question, Said};
 use super::requests::Stop;
 use crate::authorization::{Action, Case, RuleId, Ruling};
 use crate::clock::Millis;
@@ -104,7 +105,7 @@ impl Shard {
             unreachable!("what has no rules has no authorizer")
         };
         let procedure = ruled.role.rules.authorizer(rule).expect("a rule that asks says whom");
-        let place = (Arc::clone(&session.realm), Arc::clone(procedure));
+        let addressee = Addressee::authorizer(Arc::clone(&session.realm), procedure);
         let asker = self.cx.reference(slot, session.id);
         let case = Case {
             realm: &session.realm.settings.name,
@@ -121,9 +122,12 @@ impl Shard {
         let args = case.into_args().into();
         self.cx.work.charge_bytes(message.len());
         self.connections.park(slot);
-        let patience_ms = self.cx.settings().timeouts.authorizer_ms;
+        let patience_ms = match addressee.endpoint() {
+            Some(endpoint) => endpoint.timeout_ms(),
+            None => self.cx.settings().timeouts.authorizer_ms,
+        };
         let weight = message.len();
-        let question = self.ask_procedure(asker, place, args, weight, patience_ms, now);
+        let question = self.ask_outside(asker, addressee, args, weight, patience_ms, now);
         let question = Some(question);
         let asking = Asking { question, about, message: message.to_vec() };
         self.connections[slot].input.ask(asking);
@@ -134,7 +138,7 @@ impl Shard {
         &mut self,
         id: RequestId,
         question: &Question,
-        said: Said,
+        ruling: Ruled,
         now: Millis,
     ) {
         let slot = question.asker.slot;
@@ -144,7 +148,6 @@ impl Shard {
         asking.question = None;
         let About { action, policy, uri } = &asking.about;
         let (action, policy, uri) = (*action, *policy, uri.clone());
-        let ruling = self.read_ruling(said);
         if let Err(why) = &ruling {
             self.log_undecided(question, why, now);
         }
@@ -157,14 +160,14 @@ impl Shard {
         self.connections.redeem(slot);
     }
 
-    fn read_ruling(&self, said: Said) -> Result<Ruling, String> {
+    pub(super) fn read_ruling(&self, said: Said) -> Ruled {
         match said {
             Said::Result(args, kwargs) => {
                 let ruling = match &*args {
                     [answer] if kwargs.is_empty() => {
-                        Ruling::read(answer).map_err(|why| why.to_string())
+                        Ruling::read(answer).map_err(|why| why.to_string().into())
                     }
-                    _ => Err("the answer is not one value".to_owned()),
+                    _ => Err("the answer is not one value".into()),
                 };
                 if ruling.is_err() {
                     self.cx.counters.questions_misanswered.increment();
@@ -173,9 +176,9 @@ impl Shard {
             }
             Said::Error(uri, args) => {
                 let message = args.first().and_then(Value::as_text).unwrap_or_default();
-                Err(format!("it has answered with the error {uri}: {message}"))
+                Err(format!("it has answered with the error {uri}: {message}").into())
             }
-            Said::Nothing(why) => Err(why.to_owned()),
+            Said::Nothing(why) => Err(why.into()),
         }
     }
 
@@ -183,8 +186,8 @@ impl Shard {
         if self.cx.log_budget.allow(now) {
             tracing::warn!(
                 session = question.asker.session.get(),
-                realm = %question.realm.settings.name,
-                authorizer = &*question.procedure,
+                realm = %question.realm().settings.name,
+                authorizer = question.name(),
                 reason = quotable(why),
                 "authorization failed"
             );

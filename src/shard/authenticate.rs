@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::connection::Phase;
-use super::questions::{Question, Said};
-use crate::authentication::{BadAnswer, Judgement, OutsideCheck};
+use super::questions::{Addressee, Question, Said};
+use crate::authentication::{BadAnswer, Consultation, Judgement};
 use crate::clock::Millis;
 use crate::router::Slot;
 use crate::wamp::RequestId;
@@ -16,7 +16,7 @@ use crate::wamp::RequestId;
 #[derive(Debug)]
 pub(super) struct Consulting {
     question: RequestId,
-    check: OutsideCheck,
+    about: Consultation,
 }
 
 impl Consulting {
@@ -27,11 +27,11 @@ impl Consulting {
 
 impl Shard {
     /// Asks the procedure of an authenticator about a client that is parked in [`Phase::Judged`].
-    pub(super) fn consult(&mut self, slot: Slot, check: OutsideCheck, now: Millis) {
-        let Some(procedure) = check.endpoint.procedure().map(Arc::clone) else { return };
+    pub(super) fn consult(&mut self, slot: Slot, about: Consultation, now: Millis) {
+        let procedure = Arc::clone(&about.procedure);
         let Phase::Judged(applicant) = &mut self.connections[slot].phase else { return };
         let session = applicant.session;
-        let realm = match &check.endpoint.settings().procedure_realm {
+        let realm = match &procedure.realm {
             None => Some(Arc::clone(&applicant.realm)),
             Some(name) => self.cx.router.realm(name).map(Arc::clone),
         };
@@ -42,13 +42,13 @@ impl Shard {
             let why = "the realm of the authenticator is none of this router";
             return self.handle_judged(asker, Judgement::failed(why), now);
         };
-        let (weight, args) = (check.question.weight(), check.question.args().into());
+        let (weight, args) = (about.question.weight(), about.question.args().into());
         self.cx.work.charge_bytes(weight);
-        let patience_ms = check.endpoint.settings().timeout_ms;
-        let place = (realm, procedure);
-        let question = self.ask_procedure(asker, place, args, weight, patience_ms, now);
+        let addressee = Addressee::procedure(realm, &procedure.uri);
+        let patience_ms = procedure.timeout_ms;
+        let question = self.ask_outside(asker, addressee, args, weight, patience_ms, now);
         if let Phase::Judged(applicant) = &mut self.connections[slot].phase {
-            applicant.consulting = Some(Consulting { question, check });
+            applicant.consulting = Some(Consulting { question, about });
         }
     }
 
@@ -64,13 +64,13 @@ impl Shard {
             return;
         };
         let consulting = applicant.consulting.take_if(|consulting| consulting.question == id);
-        let Some(Consulting { check, .. }) = consulting else { return };
+        let Some(Consulting { about, .. }) = consulting else { return };
         let judgement = match said {
-            Said::Result(args, kwargs) => check
+            Said::Result(args, kwargs) => about
                 .read_result(&args, &kwargs)
-                .unwrap_or_else(|bad| self.misanswered(&question.procedure, bad)),
+                .unwrap_or_else(|bad| self.misanswered(question.name(), bad)),
             Said::Error(error, args) => Judgement::of_error(&error, &args),
-            Said::Nothing(why) => unanswered(&question.procedure, why),
+            Said::Nothing(why) => unanswered(question.name(), why),
         };
         self.handle_judged(question.asker, judgement, now);
     }

@@ -5,7 +5,7 @@ use super::Shard;
 use super::context::Context;
 use super::log_budget::quotable;
 use super::requests::Refusal;
-use crate::authorization::{Action, Rule, Terms};
+use crate::authorization::{Action, Rule, Terms, shown_authorizer};
 use crate::clock::Millis;
 use crate::router::Slot;
 use crate::session::{Deciding, Denied, Permissions, Session};
@@ -166,7 +166,7 @@ fn log_denial(session: &Session, asked: Asked<'_>, denied: Denied) {
             let rules = &ruled.role.rules;
             let place = place_of(rules.rule(rule));
             match rules.authorizer(rule).filter(|_| by_authorizer) {
-                Some(authorizer) => format!("{authorizer} for {place}"),
+                Some(authorizer) => format!("{} for {place}", shown_authorizer(authorizer)),
                 None => place,
             }
         }

@@ -11,10 +11,10 @@ use crate::authentication::ClientCertificate;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::limits::Timeouts;
-use crate::router::{Destinations, Seat};
+use crate::router::{Destinations, Held, Seat};
 use crate::session::Session;
 use crate::transport::{
-    Framing, Origin, Output, Span, Stage, Transport, TransportRules, rawsocket,
+    Framing, Origin, Output, PassedHeaders, Span, Stage, Transport, TransportRules, rawsocket,
 };
 use crate::wamp::{RequestId, SessionId};
 
@@ -56,6 +56,8 @@ pub(super) struct Connection {
     pub(super) channel_id: Option<[u8; 32]>,
     /// The certificate that the peer has shown in TLS, verified.
     pub(super) certificate: Option<Arc<ClientCertificate>>,
+    /// What authenticators learn of its request, until WELCOME.
+    pub(super) headers: Option<Box<KeptHeaders>>,
     /// Tells this connection from earlier ones in the same slot.
     pub(super) generation: u32,
     /// Where messages of this connection went to: reading waits while one of them is congested.
@@ -136,6 +138,13 @@ impl Clock {
     }
 }
 
+/// Headers of a request, with what counts their memory.
+#[derive(Debug)]
+pub(super) struct KeptHeaders {
+    pub(super) headers: Box<PassedHeaders>,
+    pub(super) _held: Held,
+}
+
 impl Connection {
     pub(super) fn new(
         rules: Arc<TransportRules>,
@@ -168,6 +177,7 @@ impl Connection {
             peer,
             channel_id: None,
             certificate: None,
+            headers: None,
             generation,
             feeds: Destinations::default(),
             clock: Clock::new(now),

@@ -2,11 +2,12 @@
 //! that puts it off. WAMP has no second login, and who connects anew loses what it subscribed to.
 
 use super::Shard;
+use super::errands::Errand;
 use super::lifecycle::EndReason;
 use super::meta::{Answer, Arguments, Caller};
 use super::requests::Refusal;
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
-use crate::authentication::{Check, Judgement, Lease, MAX_TOKEN_BYTES, MissingKey, TokenError};
+use crate::authentication::{Judgement, Lease, MAX_TOKEN_BYTES, MissingKey, Proof, TokenError};
 use crate::clock::Millis;
 use crate::router::{SessionRef, Slot};
 use crate::session::Expiry;
@@ -82,7 +83,7 @@ impl Shard {
             return Err(WRONG_TOKEN);
         }
         let (realm, authid) = (&session.realm.settings.name, &session.profile.authid);
-        let check = Check::renewal(&expiry.issuer, authid, token);
+        let proof = Proof::renewal(&expiry.issuer, authid, token);
         expiry.asked = Some(request);
         let (realm, authid) = (realm.clone(), authid.clone());
         if self.cx.router.failures().is_limited(peer, &realm, &authid, now).is_some() {
@@ -90,7 +91,7 @@ impl Shard {
             return Err(TOO_MANY);
         }
         self.connections.park(slot);
-        self.logins.checks.push((caller.session, check));
+        self.errands.push(caller.session, Errand::Proof(proof));
         Ok(Answer::Later)
     }
 

@@ -48,6 +48,7 @@ impl Shard {
                 return;
             }
         };
+        self.connections[slot].headers = None;
         let announced = self.welcome_roles(&realm, self.connections[slot].codec);
         let mut details = welcome_details(&realm, &profile, announced);
         if !authextra.is_empty() {

@@ -1,6 +1,6 @@
 //! From what a transport found to the handler of a message: who may say what when.
 
-use super::connection::Phase;
+use super::connection::{KeptHeaders, Phase};
 use super::lifecycle::EndReason;
 use super::requests::{Stop, Violation};
 use super::work::MESSAGE_UNITS;
@@ -33,7 +33,7 @@ impl Shard {
 
     pub(super) fn handle_inbound(&mut self, slot: Slot, inbound: Inbound<'_>, now: Millis) {
         match inbound {
-            Inbound::Opened { codec, framing, max_message_bytes, origin } => {
+            Inbound::Opened { codec, framing, max_message_bytes, origin, headers } => {
                 if let Some(origin) = origin
                     && !self.note_origin(slot, *origin, now)
                 {
@@ -42,7 +42,12 @@ impl Shard {
                     self.refuse_full(slot, b"GET ", now);
                     return;
                 }
+                let held = self.cx.router.held(self.cx.id);
                 let connection = &mut self.connections[slot];
+                connection.headers = headers.map(|headers| {
+                    let _held = held.hold(headers.weight());
+                    Box::new(KeptHeaders { headers, _held })
+                });
                 connection.codec = codec;
                 connection.framing = framing;
                 connection.peer_limit_bytes = max_message_bytes;

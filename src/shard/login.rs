@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::authenticate::Consulting;
 use super::connection::{Connection, Due, Phase};
+use super::errands::Errand;
 use super::hello::Arrival;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
@@ -71,25 +72,13 @@ impl Applicant {
 /// What the logins of a shard share.
 #[derive(Debug)]
 pub(super) struct Logins {
-    /// Answers of clients that are to be judged elsewhere, as they take long.
-    pub(super) checks: Vec<(SessionRef, Check)>,
     /// `WELCOME.Details.roles` by realm and serializer, encoded.
     pub(super) welcome_roles: Map<(usize, Codec), Bytes>,
 }
 
 impl Logins {
     pub(super) const fn new(welcome_roles: Map<(usize, Codec), Bytes>) -> Self {
-        Self { checks: Vec::new(), welcome_roles }
-    }
-
-    #[inline]
-    pub(super) const fn has_checks(&self) -> bool {
-        !self.checks.is_empty()
-    }
-
-    /// Answers to be judged elsewhere.
-    pub(super) fn take_checks(&mut self) -> Vec<(SessionRef, Check)> {
-        std::mem::take(&mut self.checks)
+        Self { welcome_roles }
     }
 }
 
@@ -220,7 +209,7 @@ impl Shard {
         realm: &Realm,
         now: Millis,
     ) -> Option<Login> {
-        self.cx.work.charge(CHALLENGING_UNITS);
+        self.cx.work.charge(UNITS_PER_COST * candidate.cost());
         let fresh = Fresh { nonce: self.cx.random_bytes(), session, now: self.cx.wall_clock };
         let (login, extra) = candidate.challenge(&fresh);
         let message = RouterMessage::Challenge { method: login.method.as_str(), extra: &extra };
@@ -277,7 +266,7 @@ impl Shard {
         match login.judge(&answer.signature, &answer.extra) {
             Verdict::Proven(authextra) => self.admit_applicant(slot, *applicant, authextra, now),
             Verdict::Denied => self.deny_login(slot, &applicant, None, now),
-            Verdict::Costly(check) => self.have_judged(slot, applicant, check, now),
+            Verdict::Open(check) => self.have_judged(slot, applicant, check, now),
         }
     }
 
@@ -287,13 +276,11 @@ impl Shard {
         self.connections[slot].phase = Phase::Judged(applicant);
         self.connections.park(slot);
         self.rearm(slot, now);
+        let at = self.cx.reference(slot, session);
         match check {
-            Check::Outside(check) if check.endpoint.procedure().is_some() => {
-                self.consult(slot, check, now);
-            }
-            check => {
-                self.logins.checks.push((SessionRef { session, slot, shard: self.cx.id }, check));
-            }
+            Check::Proof(proof) => self.errands.push(at, Errand::Proof(proof)),
+            Check::Referred(referred) => self.errands.push(at, Errand::Client(referred)),
+            Check::Consultation(consultation) => self.consult(slot, consultation, now),
         }
     }
 
@@ -443,7 +430,7 @@ fn agent_of(hello: &Hello<'_>) -> Box<str> {
 
 impl Connection {
     /// How it came, for somebody who is asked about its peer.
-    pub(super) fn facts(&self) -> Transport<'static> {
+    pub(super) fn facts(&self) -> Transport<'_> {
         Transport {
             kind: self.framing.transport_name(),
             serializer: self.codec.as_str(),
@@ -451,6 +438,8 @@ impl Connection {
             // As far as it is known: to the router, or to the listed proxy that says so.
             is_secure: self.is_confidential && self.peer != Address::UNIX,
             channel_id: self.channel_id,
+            headers: self.headers.as_ref().map(|kept| kept.headers.as_slice()),
+            certificate: self.certificate.as_deref(),
         }
     }
 }
@@ -499,6 +488,10 @@ fn explain(refusal: &Refusal, hello: &Hello<'_>, realm: &Realm) -> (WampError, S
         Refusal::PlainChannel => (
             WampError::NoMatchingAuthMethod,
             format!("realm {name} takes these authmethods over TLS only: connect by wss or rss"),
+        ),
+        Refusal::Challenge => (
+            WampError::AuthenticationFailed,
+            "HELLO.Details.authextra.challenge must be 32 bytes as hexadecimal digits".to_owned(),
         ),
         Refusal::ChannelBinding => (
             WampError::AuthenticationFailed,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::errands::Ruled;
 use super::requests::Refusal;
 use crate::authentication::Judgement;
 use crate::router::{
@@ -48,6 +49,8 @@ pub enum Mail {
     Stored { receipt: Receipt, is_saved: bool },
     /// To the shard of a client that was judged elsewhere: what came of it.
     Judged { applicant: SessionRef, judgement: Box<Judgement> },
+    /// To the shard of a request that an endpoint was asked about: what came of it.
+    Ruled { question: RequestId, ruled: Box<Ruled> },
     /// To the caller's shard: how its call ended.
     Return(Box<Carried<Return>>),
 }
@@ -70,6 +73,9 @@ impl Weighed for Mail {
             | Self::Unheard { .. }
             | Self::Stored { .. } => 0,
             Self::Judged { judgement, .. } => judgement.weight(),
+            Self::Ruled { ruled, .. } => {
+                size_of::<Ruled>() + ruled.as_ref().as_ref().err().map_or(0, |why| why.len())
+            }
         };
         ENVELOPE_BYTES + heap_bytes
     }

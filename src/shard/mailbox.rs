@@ -97,6 +97,7 @@ impl Shard {
             Mail::Judged { applicant, judgement } => {
                 self.handle_judged(applicant, *judgement, now);
             }
+            Mail::Ruled { question, ruled } => self.handle_ruled(question, *ruled, now),
             Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
         }
         0

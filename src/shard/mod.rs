@@ -13,6 +13,7 @@ mod context;
 mod crowd;
 mod dealer;
 mod deposits;
+mod errands;
 mod expiry;
 mod flush;
 mod hello;
@@ -52,6 +53,7 @@ use broker::{HeldDeliveries, ReceiverLists};
 use connection::Connection;
 use connections::Connections;
 use context::Context;
+use errands::Errands;
 use joining::Joining;
 use lifecycle::Shutdown;
 use login::Logins;
@@ -62,6 +64,7 @@ use questions::Questions;
 use timers::Owner;
 use unheard::Unheard;
 
+pub use errands::{Errand, RequestCheck, Ruled};
 pub use input::InputStatus;
 pub use layer::{LayerFault, LayerNews, LayerReport};
 pub use lifecycle::{Closing, EndReason};
@@ -94,6 +97,8 @@ pub struct Shard {
     /// Who has to wait before it joins.
     joining: Joining,
     logins: Logins,
+    /// What is to be judged elsewhere.
+    errands: Errands,
     /// What the router has called itself.
     questions: Questions,
     shutdown: Shutdown,
@@ -125,6 +130,7 @@ impl Shard {
             unheard: Unheard::new(hashers.map()),
             joining: Joining::default(),
             logins: Logins::new(hashers.map()),
+            errands: Errands::default(),
             questions: Questions::new(hashers.map()),
             shutdown: Shutdown::default(),
             cx: Context::new(id, router, seed),

@@ -1,23 +1,28 @@
-//! Calls that the router itself makes: questions to procedures that decide something.
+//! Questions of the router itself, to procedures and endpoints that decide something.
 //!
-//! A question is a call whose caller is the shard. It is brought, answered and given up as calls
-//! are; its deadline stands in the timers, and counts from the moment on in which somebody wants to
-//! know. So many questions are pending at each procedure, and others wait in their order. Who waits
-//! for an answer is parked, so there are no more questions than connections.
+//! A question to a procedure is a call whose caller is the shard. It is brought, answered and given
+//! up as calls are; one to an endpoint is an [`Errand`]. The deadline stands in the timers, and
+//! counts from the moment on in which somebody wants to know. So many questions are pending at each
+//! procedure or endpoint, and others wait in their order. Who waits for an answer is parked, so
+//! there are no more questions than connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 
+use super::errands::{Errand, RequestCheck, Ruled};
 use super::mail::NO_PAYLOAD;
 use super::requests::Refusal;
 use super::timers::CallTimer;
 use super::work::PATTERN_UNITS;
 use super::{Cancellation, Carried, Invoke, Mail, Outcome, Return, Shard};
+use crate::authentication::Endpoint;
+use crate::authorization::shown_authorizer;
 use crate::clock::Millis;
 use crate::codec;
 use crate::hash::Map;
-use crate::router::{Held, PickError, Picked, Realm, SessionRef, Tour};
+use crate::router::{Counter, Counters, Held, PickError, Picked, Realm, SessionRef, Tour};
 use crate::session::CallRef;
 use crate::wamp::{CancelMode, Dict, MatchPolicy, Payload, RequestId, Value, WampError};
 
@@ -25,13 +30,16 @@ use crate::wamp::{CancelMode, Dict, MatchPolicy, Payload, RequestId, Value, Wamp
 #[derive(Debug)]
 pub(super) struct Questions {
     pending: Map<RequestId, Question>,
-    /// For each procedure that is asked something, by the number of its realm.
-    lines: BTreeMap<(usize, Arc<str>), Line>,
+    /// For each procedure or endpoint that is asked something.
+    lines: BTreeMap<LineKey, Line>,
     /// How many there have been.
     count: u64,
 }
 
-/// What is asked of one procedure.
+/// The number of a realm, and the URI of a procedure or the address of an endpoint.
+type LineKey = (usize, Arc<str>);
+
+/// What is asked of one of them.
 #[derive(Debug, Default)]
 struct Line {
     asked: usize,
@@ -44,12 +52,20 @@ struct Line {
 pub(super) struct Question {
     /// Who does: a session of this shard, or one that is to be.
     pub(super) asker: SessionRef,
-    pub(super) realm: Arc<Realm>,
-    pub(super) procedure: Arc<str>,
+    addressee: Addressee,
     deadline: Millis,
     /// The message that waits for the answer.
     _held: Held,
     state: State,
+}
+
+/// Whom a question goes to.
+#[derive(Clone, Debug)]
+pub(super) struct Addressee {
+    realm: Arc<Realm>,
+    /// The URI of a procedure, or the address of the endpoint.
+    name: Arc<str>,
+    endpoint: Option<Arc<Endpoint>>,
 }
 
 enum State {
@@ -59,6 +75,8 @@ enum State {
         _held: Held,
     },
     Asked(SessionRef),
+    /// An endpoint is asked.
+    Away,
     /// It cannot be asked; that is on its way.
     Fails,
 }
@@ -81,12 +99,12 @@ impl Questions {
         self.pending.len()
     }
 
-    fn line(&mut self, realm: &Realm, procedure: &Arc<str>) -> &mut Line {
-        self.lines.entry((realm.number(), Arc::clone(procedure))).or_default()
+    fn line(&mut self, addressee: &Addressee) -> &mut Line {
+        self.lines.entry(addressee.key()).or_default()
     }
 
     /// The next question of a line that may be asked.
-    fn next_of(&mut self, key: &(usize, Arc<str>), most: usize) -> Option<RequestId> {
+    fn next_of(&mut self, key: &LineKey, most: usize) -> Option<RequestId> {
         let line = self.lines.get_mut(key)?;
         if line.asked < most
             && let Some(next) = line.waiting.pop_first()
@@ -101,14 +119,51 @@ impl Questions {
     }
 }
 
+impl Addressee {
+    pub(super) fn procedure(realm: Arc<Realm>, uri: &Arc<str>) -> Self {
+        Self { realm, name: Arc::clone(uri), endpoint: None }
+    }
+
+    /// What an authorizer of a realm is: an endpoint if it is the address of one, or else a
+    /// procedure.
+    pub(super) fn authorizer(realm: Arc<Realm>, name: &Arc<str>) -> Self {
+        let endpoint = realm.authorizer_at(name).map(Arc::clone);
+        Self { realm, name: Arc::clone(name), endpoint }
+    }
+
+    pub(super) const fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.endpoint.as_ref()
+    }
+
+    fn key(&self) -> LineKey {
+        (self.realm.number(), Arc::clone(&self.name))
+    }
+
+    /// The gauge of the questions that it is asked.
+    const fn gauge<'c>(&self, counters: &'c Counters) -> &'c Counter {
+        if self.endpoint.is_some() { &counters.endpoint_questions } else { &counters.questions }
+    }
+}
+
+impl Question {
+    /// Whom it goes to, as a log may show it.
+    pub(super) fn name(&self) -> &str {
+        shown_authorizer(&self.addressee.name)
+    }
+
+    pub(super) const fn realm(&self) -> &Arc<Realm> {
+        &self.addressee.realm
+    }
+}
+
 impl Shard {
-    /// Asks a procedure of a realm, in the router's name: its callee needs no permission to be
+    /// Asks somebody, in the router's name: the callee of a procedure needs no permission to be
     /// asked. The answer comes later, never from within this call; [`Self::withdraw`] gives it up.
     /// `message` is what waits for the answer, in bytes; without room for it the question fails.
-    pub(super) fn ask_procedure(
+    pub(super) fn ask_outside(
         &mut self,
         asker: SessionRef,
-        (realm, procedure): (Arc<Realm>, Arc<str>),
+        addressee: Addressee,
         args: Vec<Value>,
         message: usize,
         patience_ms: u64,
@@ -123,20 +178,20 @@ impl Shard {
         self.cx.counters.questions_asked.increment();
         let weight = Payload::Values { args: &args, kwargs: &Dict::new() }.weight();
         let has_room = self.cx.may_hold(weight + message);
-        let line = self.questions.line(&realm, &procedure);
+        let line = self.questions.line(&addressee);
         let state = if has_room {
             line.waiting.insert(id);
             self.cx.counters.questions_waiting.increment();
             State::Waits { args, _held: self.cx.held().hold(weight) }
         } else {
             line.asked += 1;
-            self.cx.counters.questions.increment();
+            addressee.gauge(&self.cx.counters).increment();
             self.fail_question(id, NO_ROOM);
             State::Fails
         };
-        let key = (realm.number(), Arc::clone(&procedure));
+        let key = addressee.key();
         let _held = self.cx.held().hold(message);
-        let question = Question { asker, realm, procedure, deadline, _held, state };
+        let question = Question { asker, addressee, deadline, _held, state };
         self.questions.pending.insert(id, question);
         self.ask_waiting(&key, now);
         id
@@ -146,7 +201,7 @@ impl Shard {
     pub(super) fn withdraw(&mut self, id: RequestId, now: Millis) {
         if let Some(question) = self.end_question(id) {
             self.interrupt_question(id, &question);
-            self.ask_waiting(&(question.realm.number(), question.procedure), now);
+            self.ask_waiting(&question.addressee.key(), now);
         }
     }
 
@@ -175,13 +230,23 @@ impl Shard {
     }
 
     fn finish_question(&mut self, id: RequestId, question: Question, said: Said, now: Millis) {
-        let key = (question.realm.number(), Arc::clone(&question.procedure));
         if self.is_judged(question.asker) {
             self.hear_authenticator(id, &question, said, now);
         } else {
-            self.hear_ruling(id, &question, said, now);
+            let ruling = self.read_ruling(said);
+            self.hear_ruling(id, &question, ruling, now);
         }
-        self.ask_waiting(&key, now);
+        self.ask_waiting(&question.addressee.key(), now);
+    }
+
+    /// An endpoint has spoken, or has failed to; perhaps of what nobody wants to know any more.
+    pub(super) fn handle_ruled(&mut self, id: RequestId, ruled: Ruled, now: Millis) {
+        let Some(question) = self.end_question(id) else { return };
+        if ruled.is_err() {
+            self.cx.counters.questions_misanswered.increment();
+        }
+        self.hear_ruling(id, &question, ruled, now);
+        self.ask_waiting(&question.addressee.key(), now);
     }
 
     fn read_answer(&mut self, outcome: Outcome, payload: Payload<'_>) -> Said {
@@ -210,30 +275,43 @@ impl Shard {
     }
 
     /// Asks as many of those that wait in a line as may be asked.
-    fn ask_waiting(&mut self, key: &(usize, Arc<str>), now: Millis) {
+    fn ask_waiting(&mut self, key: &LineKey, now: Millis) {
         let most = self.cx.limits().questions_per_procedure;
         while let Some(id) = self.questions.next_of(key, most) {
             self.cx.counters.questions_waiting.subtract(1);
-            self.cx.counters.questions.increment();
-            if let Err((_, sentence)) = self.bring_question(id, now) {
+            let question = self.questions.pending.get_mut(&id).expect(PENDING);
+            let (asker, addressee) = (question.asker, question.addressee.clone());
+            addressee.gauge(&self.cx.counters).increment();
+            let State::Waits { args, _held } = mem::replace(&mut question.state, State::Fails)
+            else {
+                unreachable!("it was not asked yet");
+            };
+            if let Some(endpoint) = addressee.endpoint {
+                question.state = State::Away;
+                let patience_ms = question.deadline.since(now);
+                let check = RequestCheck { question: id, endpoint, patience_ms, args, _held };
+                self.cx.work.charge_bytes(check._held.bytes());
+                self.errands.push(asker, Errand::Request(check));
+            } else if let Err((_, sentence)) = self.bring_question(id, asker, addressee, args, now)
+            {
                 self.fail_question(id, sentence);
             }
         }
     }
 
-    fn bring_question(&mut self, id: RequestId, now: Millis) -> Result<(), Refusal> {
-        let listed = "a question that waits is pending";
-        let question = self.questions.pending.get_mut(&id).expect(listed);
-        let (asker, realm) = (question.asker, Arc::clone(&question.realm));
-        let procedure = Arc::clone(&question.procedure);
-        let State::Waits { args, .. } = std::mem::replace(&mut question.state, State::Fails) else {
-            unreachable!("it was not asked yet");
-        };
+    fn bring_question(
+        &mut self,
+        id: RequestId,
+        asker: SessionRef,
+        Addressee { realm, name: procedure, .. }: Addressee,
+        args: Vec<Value>,
+        now: Millis,
+    ) -> Result<(), Refusal> {
         let picked = self.pick_callee(&realm, &procedure, asker)?;
         let payload = Payload::Values { args: &args, kwargs: &Dict::new() };
         let shard = picked.callee.shard;
         self.cx.may_carry(shard, &payload)?;
-        let question = self.questions.pending.get_mut(&id).expect(listed);
+        let question = self.questions.pending.get_mut(&id).expect(PENDING);
         question.state = State::Asked(picked.callee);
         let mut details = Dict::new();
         if picked.policy != MatchPolicy::Exact {
@@ -279,7 +357,7 @@ impl Shard {
     }
 
     /// Lets a question fail that could not be brought: as if it had come back.
-    fn fail_question(&mut self, id: RequestId, message: &'static str) {
+    pub(super) fn fail_question(&mut self, id: RequestId, message: &'static str) {
         let outcome = Outcome::Refused { error: WampError::Canceled, message };
         self.bounce(Return { call: self.name_of(id), outcome });
     }
@@ -301,12 +379,12 @@ impl Shard {
     fn end_question(&mut self, id: RequestId) -> Option<Question> {
         let question = self.questions.pending.remove(&id)?;
         self.cx.timers.disarm_call(question.deadline, self.question_timer(id));
-        let line = self.questions.line(&question.realm, &question.procedure);
+        let line = self.questions.line(&question.addressee);
         if line.waiting.remove(&id) {
             self.cx.counters.questions_waiting.subtract(1);
         } else {
             line.asked -= 1;
-            self.cx.counters.questions.subtract(1);
+            question.addressee.gauge(&self.cx.counters).subtract(1);
         }
         Some(question)
     }
@@ -334,7 +412,9 @@ impl Shard {
         let waiting: usize = lines.values().map(|line| line.waiting.len()).sum();
         let asked: usize = lines.values().map(|line| line.asked).sum();
         assert_eq!(pending.len(), waiting + asked, "each question stands in one line");
-        assert_eq!(self.cx.counters.questions.get(), asked as u64);
+        let counters = &self.cx.counters;
+        let counted = counters.questions.get() + counters.endpoint_questions.get();
+        assert_eq!(counted, asked as u64);
         assert_eq!(self.cx.counters.questions_waiting.get(), waiting as u64);
         for (id, question) in pending {
             let connection = &self.connections[question.asker.slot];
@@ -351,10 +431,13 @@ impl fmt::Debug for State {
         match self {
             Self::Waits { .. } => f.debug_struct("Waits").finish_non_exhaustive(),
             Self::Asked(callee) => f.debug_tuple("Asked").field(callee).finish(),
+            Self::Away => f.write_str("Away"),
             Self::Fails => f.write_str("Fails"),
         }
     }
 }
+
+const PENDING: &str = "a question that waits is pending";
 
 /// Bytes of an answer's payload.
 const ANSWER_BYTES: usize = 64 * 1024;

@@ -9,11 +9,11 @@ use std::io::{ErrorKind, Result};
 use std::sync::Arc;
 
 use super::connection::Due;
+use super::errands::Errand;
 use super::flush::{Flushed, Sent};
 use super::layer::{LayerFault, LayerReport};
 use super::{Admission, InputStatus, Mail, Shard};
 use crate::address::Address;
-use crate::authentication::Check;
 use crate::clock::Millis;
 use crate::router::{Batch, Deposit, Destinations, Seat, SessionRef, ShardId, Slot};
 use crate::transport::TransportRules;
@@ -61,9 +61,9 @@ pub trait Wire {
     /// Hands what is to be stored to the store.
     fn store(&mut self, deposits: Batch<Deposit>);
 
-    /// Hands out an answer that takes long to judge; [`super::Mail::Judged`] is to come. `false` if
-    /// too many wait already.
-    fn judge(&mut self, applicant: SessionRef, check: Check) -> bool;
+    /// Hands out what takes long to judge; [`super::Mail::Judged`] or [`super::Mail::Ruled`] is to
+    /// come. `false` if too many wait already.
+    fn judge(&mut self, asker: SessionRef, errand: Errand) -> bool;
 
     /// So many bytes of mail that came from other shards wait no more.
     fn release(&mut self, weight: usize);
@@ -259,8 +259,8 @@ impl Turn {
             };
             tick.saw_all && is_blamed
         });
-        if self.shard.logins.has_checks() {
-            self.hand_out_checks(wire, now);
+        if !self.shard.errands.is_empty() {
+            self.hand_out_errands(wire, now);
         }
         self.wake_up();
         self.send_mail(wire);
@@ -269,10 +269,11 @@ impl Turn {
         }
     }
 
-    fn hand_out_checks(&mut self, wire: &mut impl Wire, now: Millis) {
-        for (applicant, check) in self.shard.logins.take_checks() {
-            if !wire.judge(applicant, check) {
-                self.shard.fail_unjudged(applicant, now);
+    fn hand_out_errands(&mut self, wire: &mut impl Wire, now: Millis) {
+        for (asker, errand) in self.shard.errands.take() {
+            let purpose = errand.purpose();
+            if !wire.judge(asker, errand) {
+                self.shard.fail_errand(asker, purpose, now);
             }
         }
     }

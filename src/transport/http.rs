@@ -7,6 +7,7 @@ use tungstenite::handshake::derive_accept_key;
 use crate::codec::Codec;
 use crate::limits::HTTP_HEADERS;
 
+use super::headers::PassedHeaders;
 use super::http_answer::{Asked, refuse, subprotocol};
 use super::target::{is_authority, path_of};
 use super::{Asker, HttpRefusal, TransportError, TransportRules, WayIn, forwarded};
@@ -53,8 +54,8 @@ pub(super) fn upgrade(
         _ => Err((HttpRefusal::Malformed, String::new())),
     };
     match parsed {
-        Ok(Accepted { codec, key, negotiated, way_in }) => {
-            *asker.way_in = way_in;
+        Ok(Accepted { codec, key, negotiated, way_in, headers }) => {
+            (*asker.way_in, asker.headers) = (way_in, headers.map(Box::new));
             write_switch(codec, key, negotiated, reply);
             Ok(codec)
         }
@@ -71,6 +72,7 @@ struct Accepted<'a> {
     /// The client asked for a subprotocol, so the answer names one.
     negotiated: bool,
     way_in: WayIn,
+    headers: Option<PassedHeaders>,
 }
 
 /// The order puts what helps a person most first: method, path, and whether it is an upgrade.
@@ -118,7 +120,10 @@ fn judge<'a>(
         return fail(HttpRefusal::Origin);
     }
     let (codec, negotiated) = choose_codec(headers, rules)?;
-    Ok(Accepted { codec, key, negotiated, way_in })
+    let Ok(headers) = PassedHeaders::of(headers, rules) else {
+        return fail(HttpRefusal::HeadTooLarge);
+    };
+    Ok(Accepted { codec, key, negotiated, way_in, headers })
 }
 
 /// The first subprotocol of the client's list that the listener allows (TR-WS-03).

@@ -9,6 +9,7 @@ mod backlog;
 mod error;
 mod forwarded;
 mod framing;
+mod headers;
 mod http;
 mod http_answer;
 mod mask;
@@ -22,6 +23,7 @@ mod websocket;
 pub use arena::{Arena, Span};
 pub use error::{HandshakeRefusal, HttpRefusal, TlsFault, TransportError, Violation};
 pub use framing::{FrameStart, Framing};
+pub use headers::PassedHeaders;
 pub use mask::unmask;
 pub use output::{Class, Dropped, Output};
 pub use proxy::{MAX_PROXY_BYTES, Origin, ProxyFault, ProxyHeader, decode_proxy_header};
@@ -43,6 +45,8 @@ pub enum Inbound<'a> {
         max_message_bytes: usize,
         /// For whom a listed proxy has asked.
         origin: Option<Box<Origin>>,
+        /// The headers of its request that the listener passes on.
+        headers: Option<Box<PassedHeaders>>,
     },
     /// One whole WAMP message in the input, unmasked in place.
     Message(&'a [u8]),
@@ -137,7 +141,8 @@ impl Transport {
         let step = match &mut self.state {
             State::Negotiating { scanned, is_proxy } => {
                 let by = if *is_proxy { rules.forwarded } else { ForwardedBy::Off };
-                let mut asker = Asker { by, origin: None, way_in: &mut self.way_in };
+                let way_in = &mut self.way_in;
+                let mut asker = Asker { by, origin: None, way_in, headers: None };
                 match negotiate(input, scanned, &mut asker, rules, reply) {
                     Ok((step, None)) => Ok(step),
                     Ok((step, Some(opened))) => {
@@ -285,6 +290,8 @@ struct Asker<'a> {
     /// For whom it asks.
     origin: Option<Box<Origin>>,
     way_in: &'a mut WayIn,
+    /// Those of its headers that are passed on.
+    headers: Option<Box<PassedHeaders>>,
 }
 
 /// The first byte decides (TR-RS-02); the new state comes with a finished handshake.
@@ -320,6 +327,7 @@ fn negotiate(
                 framing: websocket.framing(),
                 max_message_bytes: usize::MAX,
                 origin: asker.origin.take(),
+                headers: asker.headers.take(),
             };
             Ok((Step::Done(head_bytes, opened), Some(State::WebSocket(websocket))))
         }

@@ -6,6 +6,9 @@
 //! waited for whose bytes cannot become one.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::Range;
+
+use crc::{CRC_32_ISCSI, Crc};
 
 use crate::address::Address;
 
@@ -138,13 +141,15 @@ fn binary_header(input: &[u8]) -> Result<Option<ProxyHeader>, ProxyFault> {
     if length > MAX_PROXY_BYTES {
         return Err(ProxyFault::TooLong);
     }
-    let Some(block) = input.get(FIXED_BYTES..length) else { return Ok(None) };
-    let origin = if is_local { None } else { origin(family, block)? };
+    let Some(header) = input.get(..length) else { return Ok(None) };
+    let origin = if is_local { None } else { origin(family, header)? };
     Ok(Some(ProxyHeader { length, origin }))
 }
 
-/// Whom version 2 names, in a block of addresses and what is to be known besides.
-fn origin(family: u8, block: &[u8]) -> Result<Option<Origin>, ProxyFault> {
+/// Whom version 2 names: behind its first bytes a block of addresses, and what is to be known
+/// besides.
+fn origin(family: u8, header: &[u8]) -> Result<Option<Origin>, ProxyFault> {
+    let block = &header[FIXED_BYTES..];
     let short = ProxyFault::Malformed("its addresses are cut short");
     let (address, rest) = match family {
         UNSPECIFIED => return Ok(None),
@@ -163,17 +168,25 @@ fn origin(family: u8, block: &[u8]) -> Result<Option<Origin>, ProxyFault> {
         UNIX_STREAM => (Address::UNIX, block.get(2 * UNIX_PATH_BYTES..).ok_or(short)?),
         _ => return Err(ProxyFault::Malformed("it is about no stream of a known kind")),
     };
-    Ok(Some(Origin { address, by_tls: came_by_tls(rest)? }))
+    Ok(Some(Origin { address, by_tls: read_extensions(header, rest)? }))
 }
 
-/// Goes through the extensions, of which only the one about TLS tells something.
-fn came_by_tls(mut extensions: &[u8]) -> Result<bool, ProxyFault> {
-    let mut by_tls = false;
+/// Goes through the extensions at the end of a header: one tells of TLS, and one is a checksum of
+/// the whole. Returns whether the client came by TLS.
+fn read_extensions(header: &[u8], mut extensions: &[u8]) -> Result<bool, ProxyFault> {
+    let (mut by_tls, mut is_checked) = (false, false);
     while let [kind, high, low, rest @ ..] = extensions {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let Some((value, rest)) = rest.split_at_checked(length) else { break };
         if *kind == SSL {
             by_tls |= value.first().is_some_and(|client| client & CLIENT_SSL != 0);
+        } else if *kind == CHECKSUM {
+            // Each would cost a look at all bytes.
+            if std::mem::replace(&mut is_checked, true) {
+                return Err(ProxyFault::Malformed("it has two checksums"));
+            }
+            let end = header.len() - rest.len();
+            check(header, end - length..end)?;
         }
         extensions = rest;
     }
@@ -182,6 +195,17 @@ fn came_by_tls(mut extensions: &[u8]) -> Result<bool, ProxyFault> {
     } else {
         Err(ProxyFault::Malformed("its extensions are cut short"))
     }
+}
+
+/// The checksum is that of the header with zeros in its place (section 2.2.3).
+fn check(header: &[u8], place: Range<usize>) -> Result<(), ProxyFault> {
+    let wrong = ProxyFault::Malformed("its checksum is that of other bytes");
+    let said = header[place.clone()].try_into().map_err(|_| wrong)?;
+    let mut digest = CRC32C.digest();
+    digest.update(&header[..place.start]);
+    digest.update(&[0; 4]);
+    digest.update(&header[place.end..]);
+    if digest.finalize() == u32::from_be_bytes(said) { Ok(()) } else { Err(wrong) }
 }
 
 /// The most bytes of a header: the longest addresses, certificates' names and ids of known proxies
@@ -199,6 +223,9 @@ const TCP_OVER_IPV4: u8 = 0x11;
 const TCP_OVER_IPV6: u8 = 0x21;
 const UNIX_STREAM: u8 = 0x31;
 const UNIX_PATH_BYTES: usize = 108;
+/// `PP2_TYPE_CRC32C` (section 2.2.3).
+const CHECKSUM: u8 = 0x03;
+static CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 /// `PP2_TYPE_SSL`, and in its first byte `PP2_CLIENT_SSL` (section 2.2.6).
 const SSL: u8 = 0x20;
 const CLIENT_SSL: u8 = 0x01;

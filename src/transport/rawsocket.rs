@@ -36,6 +36,7 @@ pub(super) fn handshake(
                 framing: Framing::RawSocket,
                 max_message_bytes: peer_bytes,
                 origin: None,
+                headers: None,
             }))
         }
         Err(refusal) => {
@@ -165,7 +166,8 @@ mod tests {
             let (opened, reply) = shake([0x7F, 0xF0 | serializer, 0, 0], &rules);
             let framing = Framing::RawSocket;
             let (max_message_bytes, origin) = (1 << 24, None);
-            let expected = Inbound::Opened { codec, framing, max_message_bytes, origin };
+            let expected =
+                Inbound::Opened { codec, framing, max_message_bytes, origin, headers: None };
             assert_eq!(opened, Some(expected));
             assert_eq!(reply, [0x7F, 0xB0 | serializer, 0, 0]);
         }

@@ -67,6 +67,9 @@ pub struct TransportRules {
     pub proxies: Vec<Network>,
     /// The header in which those say for whom they ask.
     pub forwarded: ForwardedBy,
+    /// The headers of a WebSocket's request that those learn who are asked about its sender, in
+    /// lower case.
+    pub passed_headers: Vec<String>,
 }
 
 impl TransportRules {
@@ -148,6 +151,7 @@ impl Default for TransportRules {
             rawsocket_min_peer_bytes: 512,
             proxies: Vec::new(),
             forwarded: ForwardedBy::Off,
+            passed_headers: Vec::new(),
         }
     }
 }

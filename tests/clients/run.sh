@@ -142,9 +142,12 @@ name = "realm1"
 method = "anonymous"
 EOF
     local method
+    # The router's key of docs/authentication/cryptosign.md.
+    (umask 077 && printf '07%.0s' {1..32} >"$scratch/router.key")
     for method in ticket wampcra wamp-scram cryptosign; do
         printf '[[realm.authenticator]]\nmethod = "%s"\nusers = "users.toml"\n' "$method"
     done >>"$scratch/logins.toml"
+    printf 'router_key = "router.key"\n' >>"$scratch/logins.toml"
     cat >>"$scratch/logins.toml" <<'EOF'
 [[realm.authenticator]]
 method = "ticket"

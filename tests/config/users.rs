@@ -49,7 +49,7 @@ fn certificates_are_named() {
     let warned =
         config.warnings().iter().any(|warning| warning.to_string().contains("asks clients"));
     assert!(warned, "no listener asks for certificates");
-    let bad = load(method, "[[user]]\nauthid = \"joe\"\ntls = \"cn:joe\"\n", 0o600).unwrap_err();
+    let bad = load(method, "[[user]]\nauthid = \"joe\"\ntls = \"cm:joe\"\n", 0o600).unwrap_err();
     assert!(bad.contains("stentor cert fingerprint"), "{bad}");
     let none = load(method, "[[user]]\nauthid = \"joe\"\n", 0o600).unwrap_err();
     assert!(

@@ -12,13 +12,17 @@ const SECRET_KEYS: &str =
 
 /// Loads a file whose realm has this authenticator, from a folder with these keys.
 fn load_with(way: &str, keys: &str, mode: u32) -> Result<Config, String> {
+    load_files(way, &[("keys.json", keys)], mode)
+}
+
+fn load_files(way: &str, files: &[(&str, &str)], mode: u32) -> Result<Config, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| {
         let path: &Path = &folder.path().join(name);
         fs::write(path, text).expect("it is written");
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("they are set");
     };
-    write("keys.json", keys);
+    files.iter().for_each(|(name, text)| write(name, text));
     let text = format!("[[realm]]\nname = \"a\"\n[[realm.authenticator]]\n{way}\n");
     write("stentor.toml", &text);
     let loader = Loader::from_file(&folder.path().join("stentor.toml")).expect("it is read");
@@ -27,6 +31,11 @@ fn load_with(way: &str, keys: &str, mode: u32) -> Result<Config, String> {
         Err(ConfigError::Invalid(report)) => Err(report.to_string()),
         Err(other) => panic!("{other}"),
     }
+}
+
+/// The same with a users file.
+fn load_beside(way: &str, keys: &str, users: &str) -> Result<Config, String> {
+    load_files(way, &[("keys.json", keys), ("users.toml", users)], 0o600)
 }
 
 fn load(way: &str) -> Result<Config, String> {
@@ -174,4 +183,84 @@ fn a_procedure_is_one_that_can_be_registered_in_a_realm_that_is_there() {
     assert!(report.contains("an earlier authenticator asks about everybody"), "{report}");
     let tls = load("method = \"tls\"\nprocedure = \"com.a\"").expect_err("nobody is asked for it");
     assert!(tls.contains("the method `tls` takes no `procedure`"), "{tls}");
+}
+
+/// A permission whose authorizer is an endpoint, and perhaps how it is asked.
+fn load_authorizer(url: &str, lines: &str) -> Result<Config, String> {
+    load(&format!(
+        "method = \"anonymous\"\n[[realm.role]]\nname = \"anonymous\"\n\
+         [[realm.role.permission]]\nuri = \"\"\nmatch = \"prefix\"\nallow = [\"call\"]\n\
+         authorizer = \"{url}\"\n{lines}"
+    ))
+}
+
+#[test]
+fn an_authorizer_may_be_an_endpoint() {
+    let url = "https://a.example/allow?key=correct-horse";
+    let plain = load_authorizer(url, "").expect("it is asked as by default");
+    let asked = plain.realms[0].authorizer_endpoints();
+    assert_eq!((&*asked[0].url, asked[0].timeout_ms, asked[0].concurrency), (url, 5_000, 8));
+    let summary = plain.summary().to_string();
+    assert!(summary.contains("authorizer https://a.example/allow"), "{summary}");
+    assert!(!summary.contains("correct-horse"), "{summary}");
+    assert_eq!(plain.warnings().iter().filter(|w| w.to_string().contains("authorizer")).count(), 0);
+    let said = |lines: &str| {
+        load_authorizer(url, &format!("[[realm.authorizer]]\nurl = \"{url}\"\n{lines}"))
+    };
+    let config = said("timeout_ms = 50\nconcurrency = 2\nca = \"keys.json\"").expect("right");
+    let asked = &config.realms[0].authorizer_endpoints()[0];
+    assert_eq!((asked.timeout_ms, asked.concurrency), (50, 2));
+    assert!(asked.ca.as_ref().is_some_and(|ca| ca.is_absolute()), "beside the file: {asked:?}");
+    for (lines, words) in [
+        ("timeout_ms = 5", "must be from 10 to 600000"),
+        ("concurrency = 65", "must be from 1 to 64"),
+        ("authorization = \"Bearer x\"", "environment variable"),
+        ("timeout = 5", "did you mean `timeout_ms`"),
+        ("method = \"ticket\"", "unknown"),
+    ] {
+        let report = said(lines).expect_err(lines);
+        assert!(report.contains(words), "{words} in:\n{report}");
+    }
+    let twice = said(&format!("[[realm.authorizer]]\nurl = \"{url}\"")).expect_err("twice");
+    assert!(twice.contains("an earlier `[[realm.authorizer]]`"), "{twice}");
+    let nameless = load_authorizer(url, "[[realm.authorizer]]\ntimeout_ms = 50");
+    assert!(nameless.expect_err("no url").contains("`url`"));
+    let other = "[[realm.authorizer]]\nurl = \"https://b.example/\"";
+    let unused = load_authorizer(url, other).expect_err("nobody asks it");
+    assert!(unused.contains("no permission of this realm has this `url`"), "{unused}");
+    let http = "http://a.example/";
+    let plain = format!("[[realm.authorizer]]\nurl = \"{http}\"\n");
+    let report = load_authorizer(http, &plain).expect_err("plain");
+    assert!(report.contains("plain HTTP to another machine"), "{report}");
+    assert!(load_authorizer(http, &(plain + "plain_http = true")).is_ok());
+    assert!(load_authorizer("http://127.0.0.1:8000/x", "").is_ok());
+}
+
+/// It signs what strangers send: it is private, and nobody's.
+#[test]
+fn the_key_of_the_router_is_its_own() {
+    let digits = "07".repeat(32);
+    let way = "method = \"cryptosign\"\nurl = \"https://a.example/\"\nrouter_key = \"keys.json\"";
+    let config = load_with(way, &format!("{digits}\n"), 0o600).expect("right");
+    assert!(config.realms[0].authenticators[0].router_key_value.is_some());
+    let readable = load_with(way, &digits, 0o644).expect_err("it is readable");
+    assert!(readable.contains("chmod o-r"), "{readable}");
+    assert!(load_with(&format!("{way}\nreadable_by_others = true"), &digits, 0o644).is_ok());
+    for wrong in ["", "07", "{\"a\":1}", &"0".repeat(2_000)] {
+        let report = load_with(way, wrong, 0o600).expect_err(wrong);
+        assert!(report.contains("64 hexadecimal") || report.contains("more than"), "{report}");
+    }
+    let ticket = way.replace("cryptosign", "ticket");
+    let report = load_with(&ticket, &digits, 0o600).expect_err("another method");
+    assert!(report.contains("the method `ticket` takes no `router_key`"), "{report}");
+    let other = way.replace("url", "# url") + "\nusers = \"users.toml\"";
+    let twice = format!("{way}\n[[realm.authenticator]]\n{other}");
+    let users = format!(
+        "[[user]]\nauthid = \"joe\"\nrole = \"a\"\ncryptosign = \"{}\"\n",
+        stentor::authentication::generate_key(&[7; 32])
+    );
+    let report = load_beside(&twice, &digits, &users).expect_err("twice");
+    assert!(report.contains("an earlier authenticator of this realm has"), "{report}");
+    let report = load_beside(&other, &digits, &users).expect_err("joe's");
+    assert!(report.contains("that of user `joe`"), "{report}");
 }

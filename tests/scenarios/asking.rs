@@ -1,11 +1,17 @@
 //! AU-DYN: clients that somebody outside is asked about, by every method, and what comes of what is
 //! said.
 
+use std::sync::Arc;
+
+use serde_json::json;
 use stentor::authentication::{AuthenticatorSettings, Method};
+use stentor::router::{RealmSettings, Settings};
+use stentor::shard::Admission;
+use stentor::transport::TransportRules;
 
 use super::authentication::{by, check_ways};
 use super::dialogue::check_realm_with;
-use crate::support::public_key_of;
+use crate::support::{Carrier, Link, Network, Says, Serializer, public_key_of};
 
 fn asking(method: Method) -> AuthenticatorSettings {
     AuthenticatorSettings::asking(method, "https://auth.example.org/wamp")
@@ -202,7 +208,7 @@ fn nobody_is_asked_about_users_of_the_file() {
 /// AU-GEN-05: from HELLO to WELCOME there is one time, and nobody else waits.
 #[test]
 fn a_silent_endpoint_costs_its_client_the_login() {
-    let settings = |settings: &mut stentor::router::Settings| {
+    let settings = |settings: &mut Settings| {
         settings.timeouts.ping_interval_ms = 0;
         settings.timeouts.login_ms = 4_000;
     };
@@ -236,4 +242,65 @@ fn a_silent_endpoint_costs_its_client_the_login() {
            e <- ABORT * wamp.error.authentication_failed
            e <- CLOSED 1008"#,
     );
+}
+
+/// Of a request's headers those are told that the listener names, until WELCOME; then nothing is
+/// kept of them.
+#[test]
+fn headers_that_are_passed_on_are_told_and_forgotten() {
+    let mut realm = RealmSettings::named("realm1");
+    realm.authenticators = vec![asking(Method::Ticket)];
+    let mut network = Network::new(Settings::default(), vec![realm], 1);
+    let names = ["user-agent", "cookie", "x-absent"].map(str::to_owned);
+    let rules = TransportRules { passed_headers: names.into(), ..(*network.rules).clone() };
+    network.rules = Arc::new(rules);
+    network.links.verifier.endpoint.says = Says::Body(r#"{"role":"user"}"#.into());
+    let pipe = network.connect(0, Admission::Welcome, usize::MAX);
+    let mut link = Link::new(Carrier::WebSocket, Serializer::Json);
+    let more = "\r\nUser-Agent: test/1\r\nCookie: a=1\r\nX-Other: x\r\nCookie: b=2\r\n\r\n";
+    let greeting = String::from_utf8(link.greeting()).expect("a request");
+    network.receive(pipe, greeting.replacen("\r\n\r\n", more, 1).as_bytes());
+    network.settle();
+    let kept = network.router.held_bytes();
+    assert!((30..500).contains(&kept), "{kept} bytes are kept, and counted");
+    let hello = json!([1, "realm1", {"roles": {"caller": {}}, "authmethods": ["ticket"],
+        "authid": "joe"}]);
+    let told = json!({"user-agent": "test/1", "cookie": "a=1; b=2"});
+    for expected in [told, json!(null)] {
+        for message in [&hello, &json!([5, "pencil", {}])] {
+            network.receive(pipe, &link.message(message));
+            network.settle();
+        }
+        let asked = network.links.verifier.endpoint.asked.take().expect("it was asked");
+        let transport = &asked["details"]["transport"];
+        assert_eq!(transport["http_headers_received"], expected);
+        assert_eq!(network.router.held_bytes(), 0, "after WELCOME nothing is kept");
+        // The same connection may join once more.
+        network.receive(pipe, &link.message(&json!([6, {}, "wamp.close.close_realm"])));
+        network.settle();
+    }
+    link.feed(&network.read(pipe, usize::MAX));
+    network.lose(pipe);
+    network.settle();
+    network.check_empty();
+}
+
+/// Who sends more of them than may be kept is refused before it is anybody.
+#[test]
+fn too_long_headers_that_are_passed_on_are_refused() {
+    let mut network = Network::new(Settings::default(), vec![RealmSettings::named("realm1")], 1);
+    let rules = TransportRules {
+        passed_headers: vec!["x-tag".to_owned()],
+        http_head_bytes: 16 * 1024,
+        ..(*network.rules).clone()
+    };
+    network.rules = Arc::new(rules);
+    let pipe = network.connect(0, Admission::Welcome, usize::MAX);
+    let link = Link::new(Carrier::WebSocket, Serializer::Json);
+    let more = format!("\r\nX-Tag: {}\r\n\r\n", "x".repeat(5_000));
+    let greeting = String::from_utf8(link.greeting()).expect("a request");
+    network.receive(pipe, greeting.replacen("\r\n\r\n", &more, 1).as_bytes());
+    network.settle();
+    let answer = network.read(pipe, usize::MAX);
+    assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
 }

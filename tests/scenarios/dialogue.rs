@@ -34,6 +34,8 @@
 //!                                 says error com.x text, as a procedure would
 //! the endpoint was asked realm1 joe {"ticket":"x"}
 //!                                 about whom last, with these details among others
+//! the endpoint was asked about publish com.x {"match":"exact"}
+//!                                 about which request last, with these options
 //! a comes from 10.0.0.1:5         before anything else of `a`
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```
@@ -249,6 +251,13 @@ impl Stage {
                 for (key, value) in self.literal(details).as_object().expect("a dict") {
                     assert_eq!(asked["details"][key], *value, "{key}: {}", self.line);
                 }
+            }
+            ["the", "endpoint", "was", "asked", "about", action, uri, options] => {
+                let asked = self.network.links.verifier.endpoint.asked.take();
+                let asked = asked.unwrap_or_else(|| panic!("nobody was asked: {}", self.line));
+                assert_eq!(asked["action"], json!(action), "{}", self.line);
+                assert_eq!(asked["uri"], json!(uri), "{}", self.line);
+                assert_eq!(asked["options"], self.literal(options), "{}", self.line);
             }
             [name, "comes", "from", peer] => {
                 self.network.peer = Some(peer.parse::<std::net::SocketAddr>().unwrap().into());

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use stentor::authentication::{
-    AuthenticatorSettings, CraKey, Credential, Kdf, Method, Principal, ScramRecord, Source,
+    AuthenticatorSettings, CraKey, Credential, Kdf, Method, Principal, RouterKey, ScramRecord,
+    Source,
 };
 
 use super::authentication::{by, check_ways};
@@ -280,6 +281,74 @@ fn an_authid_is_inferred_from_a_key_that_only_one_has() {
                prove $r by cryptosign jim both from $z
                c -> AUTHENTICATE $r {{}}
                c <- WELCOME * *"#
+        ),
+    );
+}
+
+/// AU-CSG-02: whoever sends a challenge gets it signed by the router's key, whoever it is, before
+/// it has to prove anything; without a key the challenge is ignored, as by routers that have none.
+#[test]
+fn a_router_with_a_key_proves_itself() {
+    let with_key = |seed: Option<&str>| {
+        let router_key_value = seed.map(|seed| RouterKey::parse(&seed.repeat(32)).expect("a key"));
+        AuthenticatorSettings { router_key_value, ..by(Method::Cryptosign) }
+    };
+    let challenge = "bbae60ea44cdd7b20dc7010a618b0f0803fab25a817520b4b7f057299b524deb";
+    // Ed25519 signs the same alike.
+    let key = RouterKey::parse(&"07".repeat(32)).expect("a key").public();
+    let signing = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let message = data_encoding::HEXLOWER.decode(challenge.as_bytes()).expect("digits");
+    let signature = ed25519_dalek::Signer::sign(&signing, &message).to_bytes();
+    let signature = data_encoding::HEXLOWER.encode(&signature);
+    let hello = |own: &str, challenge: &str| {
+        format!(
+            r#"HELLO realm1 {{"roles":{{"caller":{{}}}},"authmethods":["cryptosign"],\
+                "authextra":{{"pubkey":"{}","challenge":{challenge}}}}}"#,
+            public_key_of(own)
+        )
+    };
+    let asked = format!(r#""{challenge}""#);
+    let (joe, nobody) = (hello("joe", &asked), hello("nobody", &asked));
+    let (silent, short) = (hello("joe", "null"), hello("joe", r#""00""#));
+    let number = hello("joe", "7");
+    check_ways(
+        &[with_key(Some("07"))],
+        &format!(
+            r#"a -> {joe}
+               a <- CHALLENGE cryptosign {{"challenge":$c,"channel_binding":null,\
+                    "signature":"{signature}{challenge}","pubkey":"{key}"}}
+               b -> {nobody}
+               b <- CHALLENGE cryptosign {{"challenge":$d,"channel_binding":null,\
+                    "signature":"{signature}{challenge}","pubkey":"{key}"}}
+               c -> {silent}
+               c <- CHALLENGE cryptosign {{"challenge":$e,"channel_binding":null}}
+               d -> {short}
+               d <- ABORT {{"message":"HELLO.Details.authextra.challenge must be 32 bytes as \
+hexadecimal digits"}} wamp.error.authentication_failed
+               d <- CLOSED 1008
+               e -> {number}
+               e <- ABORT * wamp.error.authentication_failed
+               e <- CLOSED 1008"#
+        ),
+    );
+    check_ways(
+        &[with_key(None)],
+        &format!(
+            r#"a -> {joe}
+               a <- CHALLENGE cryptosign {{"challenge":$c,"channel_binding":null}}"#
+        ),
+    );
+    check_ways(
+        &[AuthenticatorSettings {
+            router_key_value: with_key(Some("07")).router_key_value,
+            ..AuthenticatorSettings::asking(Method::Cryptosign, "https://auth.example.org/")
+        }],
+        &format!(
+            r#"the endpoint says {{"role":"user","authid":"joe","pubkey":"{}"}}
+               a -> {joe}
+               a <- CHALLENGE cryptosign {{"challenge":$c,"channel_binding":null,\
+                    "signature":"{signature}{challenge}","pubkey":"{key}"}}"#,
+            public_key_of("joe")
         ),
     );
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind};
 use serde_json::{Value, json};
@@ -14,7 +15,8 @@ use stentor::config::{ClientCertificates, Config, ListenAddress, Listener};
 use stentor::net::{Server, certificate_of};
 
 use crate::sockets::{
-    Client, Issued, Kind, Pki, Stream, address, config, settles, start, tls_config,
+    Client, HttpServer, Issued, Kind, Pki, Reply, Stream, address, config, settles, start,
+    tls_config,
 };
 
 const WS: Kind = Kind::Ws(Codec::Json);
@@ -106,6 +108,101 @@ fn au_trn_01_a_certificate_names_its_user() {
     let (_, abort) = answer(secured(&server, &pki.plain_client()), RAW, &["tls"], None);
     assert_eq!(abort[2], json!("wamp.error.no_matching_auth_method"), "{abort}");
     settles(&server);
+}
+
+/// A certificate with this subject, for these e-mail addresses.
+fn described(pki: &Pki, file: &str, subject: &[(DnType, &str)], emails: &[&str]) -> Issued {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    for (kind, text) in subject {
+        params.distinguished_name.push(kind.clone(), *text);
+    }
+    let email = |address: &&str| SanType::Rfc822Name((*address).try_into().unwrap());
+    params.subject_alt_names = emails.iter().map(email).collect();
+    pki.issue_with(file, &params)
+}
+
+/// AU-TRN-01, by what older authorities put into certificates: subject, common name, e-mail.
+#[test]
+fn au_trn_01_a_subject_names_its_user() {
+    let pki = Pki::new();
+    let (name, place) = (DnType::CommonName, DnType::OrganizationName);
+    let whole = [(place.clone(), "Example, Inc."), (name.clone(), "Joe Doe")];
+    let whole = described(&pki, "whole", &whole, &[]);
+    let common = described(&pki, "common", &[(name.clone(), "device-7")], &[]);
+    let mail = described(&pki, "mail", &[(name.clone(), "Ann")], &["Ann@Example.ORG"]);
+    // What only begins alike, or only looks alike to those who stop at a zero.
+    let longer = described(&pki, "longer", &[(name.clone(), "device-7x")], &[]);
+    let zero = described(&pki, "zero", &[(name, "device-7\0.example")], &["ann@example.org"]);
+    let other = described(&pki, "other", &[(place, "device-7")], &[]);
+    let subject = r"subject:CN=Joe Doe,O=Example\, Inc.".to_owned();
+    assert_eq!(names_of(&whole)[1..], [subject.clone(), "cn:Joe Doe".to_owned()]);
+    assert_eq!(names_of(&mail)[1..], ["subject:CN=Ann", "cn:Ann", "email:Ann@example.org"]);
+    let users = vec![
+        ("by-subject", vec![subject]),
+        ("by-common-name", vec!["cn:device-7".to_owned()]),
+        ("by-mail", vec!["email:Ann@EXAMPLE.org".to_owned()]),
+    ];
+    let server = start(&guarded(&pki, users));
+    for (own, authid) in [
+        (&whole, Some("by-subject")),
+        (&common, Some("by-common-name")),
+        (&mail, Some("by-mail")),
+        (&longer, None),
+        (&zero, None),
+        (&other, None),
+    ] {
+        let config = Arc::new(pki.client(&[&TLS13], Some(own)));
+        let (_, answer) = answer(secured(&server, &config), RAW, &["tls"], None);
+        match authid {
+            Some(authid) => assert_eq!(answer[2]["authid"], json!(authid), "{answer}"),
+            None => assert_eq!(answer[2], json!("wamp.error.authentication_denied"), "{answer}"),
+        }
+    }
+    settles(&server);
+}
+
+/// Whoever is asked about a client learns what its certificate can be told by.
+#[test]
+fn whoever_is_asked_learns_of_the_certificate() {
+    let endpoint = HttpServer::start(|_| Reply::Say(200, r#""guest""#.into()));
+    let pki = Pki::new();
+    let mut config = guarded(&pki, Vec::new());
+    let way = AuthenticatorSettings::asking(Method::Anonymous, endpoint.url("/"));
+    config.realms[0].authenticators = vec![way];
+    let server = start(&config);
+    let own = described(&pki, "own", &[(DnType::CommonName, "device-7")], &["a@example.org"]);
+    let client = Arc::new(pki.client(&[&TLS13], Some(&own)));
+    let (_, welcome) = answer(secured(&server, &client), WS, &["anonymous"], None);
+    assert_eq!(welcome[2]["authrole"], json!("guest"));
+    let heard = endpoint.next();
+    let transport = &heard.body["details"]["transport"];
+    let digits = names_of(&own)[0].trim_start_matches("sha256:").to_uppercase();
+    let pairs: Vec<_> =
+        digits.as_bytes().chunks(2).map(|two| str::from_utf8(two).unwrap()).collect();
+    let expected = json!({"sha256": pairs.join(":"), "subject": {"cn": "device-7"},
+        "subject_dn": "CN=device-7", "subject_alt_names": ["email:a@example.org"]});
+    assert_eq!(transport["peer_cert"], expected);
+    assert_eq!(transport["client_cert"], expected);
+    let (_, welcome) = answer(secured(&server, &pki.plain_client()), WS, &["anonymous"], None);
+    assert_eq!(welcome[0], json!(2));
+    assert_eq!(endpoint.next().body["details"]["transport"]["peer_cert"], json!(null));
+    settles(&server);
+}
+
+/// Of several common names none counts, and of no subject nothing does.
+#[test]
+fn what_a_subject_leaves_open_is_no_name() {
+    let names = |subject: &[(DnType, &str)]| {
+        let pki = Pki::new();
+        let issued = described(&pki, "own", subject, &["no address"]);
+        names_of(&issued)[1..].to_vec()
+    };
+    assert_eq!(names(&[]), [""; 0]);
+    let custom = DnType::CustomDnType(vec![2, 5, 4, 3]);
+    assert_eq!(names(&[(DnType::CommonName, "a"), (custom, "b")]), ["subject:CN=b,CN=a"]);
+    let long = "x".repeat(2_000);
+    assert_eq!(names(&[(DnType::OrganizationName, &long)]), [""; 0]);
 }
 
 /// A name that two users have tells neither of them, unless HELLO says which.

@@ -7,6 +7,7 @@ mod asking;
 mod authorization;
 mod certificates;
 mod crowds;
+mod deciding;
 mod durable;
 mod history;
 mod hostile;

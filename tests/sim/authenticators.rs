@@ -91,9 +91,7 @@ impl Authenticators {
         let callee = callees.nth(callee).expect("one of those that are open");
         let index = rng.random_range(0..callee.open.len());
         let (id, session, method) = callee.open.swap_remove(index);
-        let mut yes = json!({"role": "user", "ticket": "pencil", "secret": "pencil",
-            "pubkey": public_key_of("joe")});
-        yes["extra"] = json!({"method": method});
+        let yes = yes(&method);
         let (kind, message) = match rng.random_range(0..8) {
             0 => ("refuses", json!([8, 68, id, {}, REFUSAL, ["no"]])),
             1 => ("fails", json!([8, 68, id, {}, "wamp.error.runtime_error"])),
@@ -136,6 +134,12 @@ impl Authenticators {
             }
         }
     }
+}
+
+/// The answer that lets a client in, by every method, with a word for the authextra of WELCOME.
+pub(super) fn yes(method: &str) -> Value {
+    json!({"role": "user", "ticket": "pencil", "secret": "pencil",
+        "pubkey": public_key_of("joe"), "extra": {"method": method}})
 }
 
 /// The invocation, the session and the method; the router asks about those alone that it should.

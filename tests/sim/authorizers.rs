@@ -1,7 +1,10 @@
-//! Requests that authorizers decide about, while those are late, wrong, gone, or fewer than needed.
+//! Requests that authorizers decide about, procedures and an endpoint, while those are late, wrong,
+//! gone, or fewer than needed.
 //!
 //! Nothing passes without a grant, each request is answered once and as it was decided, and nothing
 //! of a session overtakes what it has sent before, whatever the others wait for.
+
+mod endpoint;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,7 +20,7 @@ use stentor::wamp::MatchPolicy;
 
 use super::Tally;
 use super::plan::{draw_link, pick};
-use crate::support::{Carrier, Incoming, Link, Network, Serializer};
+use crate::support::{Carrier, Incoming, Link, Network, Says, Serializer};
 
 /// One session, of any kind.
 struct Client {
@@ -102,7 +105,8 @@ impl World {
             settings.turn = TurnLimits { step_units, turn_units: 2 * step_units, ..settings.turn };
         }
         let shards = *pick(&mut rng, &[1, 2, 3]);
-        let network = Network::new(settings, vec![realm()], shards);
+        let mut network = Network::new(settings, vec![realm()], shards);
+        network.links.verifier.is_held = true;
         let mut world = Self {
             network,
             rng,
@@ -127,9 +131,15 @@ impl World {
             json!([32, 2, {"match": "prefix"}, "com.free."]),
             json!([64, 3, {"match": "prefix"}, "com.asked."]),
             json!([64, 4, {"match": "prefix"}, "com.free."]),
+            json!([32, 5, {"match": "prefix"}, "com.away."]),
+            json!([64, 6, {"match": "prefix"}, "com.away."]),
         ] {
             self.say(witness, &message);
-            self.network.settle();
+            self.network.links.verifier.endpoint.says = Says::Body("true".into());
+            for _ in 0..2 {
+                self.network.settle();
+                self.network.serve_verifier(usize::MAX);
+            }
             self.hear_all("prepare");
             if let Some(question) = self.questions.pop_front() {
                 self.say(authorizer, &json!([70, question.invocation, {}, [true]]));
@@ -185,7 +195,8 @@ impl World {
     fn act(&mut self) {
         match self.rng.random_range(0..20) {
             0..=6 => self.request(),
-            7..=10 => self.decide(),
+            7..=9 => self.decide(),
+            10 | 14 => self.rule(),
             11 => self.come_or_go(),
             12 => self.wait(),
             13 if self.rng.random_bool(0.1) => self.kill(),
@@ -209,9 +220,11 @@ impl World {
         client.requests += 1;
         let (id, number) = (client.id, client.requests);
         let action = *pick(&mut self.rng, &[Action::Publish, Action::Call]);
-        let uri = match self.rng.random_range(0..3) {
+        let uri = match self.rng.random_range(0..5) {
             0 => format!("com.free.{number}"),
             1 => format!("com.asked.{number}"),
+            2 => format!("com.away.{number}"),
+            3 => format!("com.away.often{}", number % 2),
             _ => format!("com.asked.often{}", number % 2),
         };
         let sent = self.network.now;
@@ -252,8 +265,14 @@ impl World {
         // From here on it is a matter of the router alone.
         self.network.settle();
         let is_late = self.network.now.since(question.since) >= PATIENCE_MS;
-        let Some((allow, cache)) = ruling.filter(|_| !is_late) else { return };
-        let request = self.requests.get_mut(&question.about).expect("it was sent");
+        if let Some((allow, cache)) = ruling.filter(|_| !is_late) {
+            self.note_ruling(question.about, allow, cache);
+        }
+    }
+
+    /// An authorizer has said this of a request, unless it was given up before.
+    fn note_ruling(&mut self, about: (u64, u64), allow: bool, cache: bool) {
+        let request = self.requests.get_mut(&about).expect("it was sent");
         if request.outcome.is_some() {
             return;
         }
@@ -261,7 +280,7 @@ impl World {
         request.is_sure = self.network.now.since(request.sent) < PATIENCE_MS;
         if cache && allow {
             let until = self.network.now + CACHE_MS;
-            let of = (question.about.0, request.action, request.uri.clone());
+            let of = (about.0, request.action, request.uri.clone());
             self.remembered.insert(of, until);
         }
     }
@@ -339,10 +358,7 @@ impl World {
                 let args = &message[4];
                 assert_eq!(args.as_array().map(Vec::len), Some(4), "{context}");
                 let asker = args[0]["session"].as_u64().expect("an id");
-                let options = &args[3];
-                let of_call = options["timeout"].as_u64().map(|ms| ms - HOUR_MS);
-                let number_asked = of_call.or_else(|| options["exclude"][0].as_u64());
-                let about = (asker, number_asked.unwrap_or_default());
+                let about = (asker, number_of_request(&args[3]));
                 let (invocation, since) = (field(1), self.network.now);
                 let question = Question { authorizer: number, invocation, about, since };
                 let mut others = self.questions.iter().filter(|other| other.about.0 == asker);
@@ -430,6 +446,7 @@ impl World {
         }
         self.network.settle();
         self.hear_all(context);
+        self.network.links.verifier.queue.clear();
         for ((asker, number), request) in &self.requests {
             let is_here = self.clients.iter().any(|c| c.id == *asker && !c.is_gone);
             let is_heard = self.witnessed.contains(&(*asker, *number));
@@ -455,6 +472,12 @@ impl World {
     }
 }
 
+/// The number of a request, as its options have it.
+fn number_of_request(options: &Value) -> u64 {
+    let of_call = options["timeout"].as_u64().map(|ms| ms - HOUR_MS);
+    of_call.or_else(|| options["exclude"][0].as_u64()).unwrap_or_default()
+}
+
 fn realm() -> RealmSettings {
     let asked = Permission {
         authorizer: Some("com.auth".into()),
@@ -466,9 +489,11 @@ fn realm() -> RealmSettings {
         allow: vec![Action::Call],
         ..Permission::default()
     };
-    let permissions = vec![Permission::everything_below(""), asked, kill];
+    let everything = Permission::everything_below("");
+    let permissions = vec![everything, asked, endpoint::permission(), kill];
     let access = Access::Roles(vec![RoleSettings::new("anonymous", permissions)]);
-    RealmSettings { access, ..RealmSettings::named("realm1") }
+    let authorizers = vec![endpoint::settings()];
+    RealmSettings { access, authorizers, ..RealmSettings::named("realm1") }
 }
 
 const STEPS: usize = 400;

@@ -13,10 +13,11 @@ use stentor::router::{RealmSettings, Settings};
 use stentor::shard::Admission;
 
 use super::Tally;
-use super::authenticators::{ASKED, ASKING, Authenticators, REFUSAL};
+use super::authenticators::{ASKED, ASKING, Authenticators, REFUSAL, yes};
 use super::plan::{draw_link, pick};
 use crate::support::{
-    CLIENT_NONCE, Incoming, Link, Network, prove, public_key_of, user, user_with_chosen_ticket,
+    CLIENT_NONCE, Incoming, Link, Network, Says, prove, public_key_of, user,
+    user_with_chosen_ticket,
 };
 
 /// A client, and what the model knows of it.
@@ -77,7 +78,8 @@ impl World {
             settings.turn = TurnLimits { step_units, turn_units: 2 * step_units, ..settings.turn };
         }
         let shards = *pick(&mut rng, &[1, 2, 3]);
-        let realms = [realm()].into_iter().chain(Authenticators::realms()).collect();
+        let realms =
+            [realm(), remote_realm()].into_iter().chain(Authenticators::realms()).collect();
         let mut network = Network::new(settings, realms, shards);
         network.links.verifier.is_held = true;
         let (challenges, overheard) = (BTreeSet::new(), Vec::new());
@@ -92,7 +94,7 @@ impl World {
             2..=4 => self.answer_one(),
             5 => {
                 let count = self.rng.random_range(1..4);
-                self.network.serve_verifier(count);
+                (0..count).for_each(|_| self.judge_one());
             }
             6 => self.network.links.verifier.is_full = self.rng.random_bool(0.3),
             // The verifier vanishes with all that it had.
@@ -120,6 +122,30 @@ impl World {
         }
     }
 
+    /// Whoever judges deals with the first in the queue; the endpoint is of another mind each time.
+    fn judge_one(&mut self) {
+        let kind = match self.rng.random_range(0..5) {
+            0 => "the endpoint denies",
+            1 => "the endpoint fails",
+            _ => "the endpoint grants",
+        };
+        let endpoint = &mut self.network.links.verifier.endpoint;
+        endpoint.says = match kind {
+            "the endpoint grants" => Says::Body(yes("remote").to_string()),
+            "the endpoint denies" => Says::No,
+            _ if self.rng.random_bool(0.5) => Says::Body("[]".into()),
+            _ => Says::Nothing,
+        };
+        endpoint.asked = None;
+        self.network.serve_verifier(1);
+        let Some(asked) = self.network.links.verifier.endpoint.asked.take() else { return };
+        let session = asked["details"]["session"].as_u64().expect("an id");
+        if kind == "the endpoint grants" {
+            self.authenticators.granted.insert(session);
+        }
+        *self.tally.entry(kind.to_owned()).or_default() += 1;
+    }
+
     fn draw(&mut self, wanted: impl Fn(State) -> bool) -> Option<usize> {
         let fitting: Vec<_> =
             (0..self.applicants.len()).filter(|i| wanted(self.applicants[*i].state)).collect();
@@ -131,8 +157,12 @@ impl World {
         let pipe = self.network.connect(shard, Admission::Welcome, usize::MAX);
         let link = draw_link(&mut self.rng);
         let method = *pick(&mut self.rng, &["ticket", "wampcra", "wamp-scram", "cryptosign"]);
-        let authid = *pick(&mut self.rng, &["joe", "chosen", "nobody", ASKED]);
-        let realm = if authid == ASKED { ASKING } else { "realm1" };
+        let authid = *pick(&mut self.rng, &["joe", "chosen", "nobody", ASKED, REMOTE]);
+        let realm = match authid {
+            ASKED => ASKING,
+            REMOTE => "realm2",
+            _ => "realm1",
+        };
         let details = json!({"roles": {"caller": {}}, "authmethods": [method, "x"],
             "authid": authid,
             "authextra": {"nonce": CLIENT_NONCE, "pubkey": public_key_of("joe")}});
@@ -156,7 +186,7 @@ impl World {
         let secret = if kind == 0 { "wrong" } else { right };
         let (method, authid) = (applicant.method, applicant.authid);
         let mut proof = prove(method, authid, secret, &extra);
-        let is_asked = authid == ASKED && method != "wamp-scram";
+        let is_asked = [ASKED, REMOTE].contains(&authid) && method != "wamp-scram";
         let is_known = authid == "joe" || authid == "chosen" && method == "ticket" || is_asked;
         applicant.is_right = secret == right && is_known;
         let overheard = self.overheard.iter().rev().find(|(of, _)| *of == method);
@@ -217,7 +247,7 @@ impl World {
                 assert!(applicant.state == State::Answered && applicant.is_right, "{context}");
                 assert_eq!(message[2]["authid"], json!(applicant.authid), "{context}");
                 assert_eq!(message[2]["authmethod"], json!(applicant.method), "{context}");
-                if applicant.authid == ASKED {
+                if [ASKED, REMOTE].contains(&applicant.authid) {
                     let session = message[1].as_u64().expect("an id");
                     assert!(self.authenticators.granted.contains(&session), "{context}");
                     assert_eq!(message[2]["authprovider"], json!("dynamic"), "{context}");
@@ -230,7 +260,8 @@ impl World {
             Some(50) => assert_eq!(applicant.state, State::Joined, "{context}"),
             Some(3) => {
                 let reason = message[2].as_str().unwrap_or_default();
-                let may_be_denied = applicant.state == State::Answered && !applicant.is_right;
+                let is_wrong = applicant.state == State::Answered && !applicant.is_right;
+                let may_be_denied = is_wrong || applicant.authid == REMOTE;
                 assert!(reason != "wamp.error.authentication_denied" || may_be_denied, "{context}");
                 let is_known = ["denied", "failed", "no_matching_auth_method"]
                     .iter()
@@ -248,6 +279,7 @@ impl World {
 
     fn finish(mut self, context: &str, tally: &mut Tally) {
         self.network.links.verifier.is_held = false;
+        self.network.links.verifier.endpoint.says = Says::Nothing;
         self.network.settle();
         self.hear_all(context);
         let now = self.network.router.snapshot();
@@ -283,5 +315,16 @@ fn realm() -> RealmSettings {
     realm.authenticators = ways.into_iter().chain([chosen]).collect();
     realm
 }
+
+/// Its users are those whom an endpoint says yes to.
+fn remote_realm() -> RealmSettings {
+    let methods = [Method::Ticket, Method::Wampcra, Method::Cryptosign];
+    let url = "https://auth.example.org/wamp";
+    let ways = methods.map(|method| AuthenticatorSettings::asking(method, url));
+    RealmSettings { authenticators: ways.to_vec(), ..RealmSettings::named("realm2") }
+}
+
+/// Joins the realm whose authenticator is an endpoint.
+const REMOTE: &str = "remote";
 
 const STEPS: usize = 400;

@@ -57,6 +57,11 @@ impl Pki {
         let mut params = CertificateParams::new(names).unwrap();
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
+        self.issue_with(file, &params)
+    }
+
+    /// Makes one as it is described.
+    pub(crate) fn issue_with(&self, file: &str, params: &CertificateParams) -> Issued {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();
         let files = Tls {

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Error, ErrorKind, Result};
 
-use stentor::authentication::{Check, Judgement};
+use stentor::authentication::{Judgement, Referred, Secret};
 use stentor::clock::Millis;
 use stentor::router::{
     Batch, Deposit, Destination, Destinations, Receipt, SessionRef, ShardId, Slot, Weighed,
 };
-use stentor::shard::{Mail, Wire};
+use stentor::shard::{Errand, Mail, RequestCheck, Ruled, Wire};
 use stentor::wamp::Timestamp;
 
 use super::Store;
@@ -103,7 +103,7 @@ impl Pipe {
 /// Answers that wait to be judged.
 #[derive(Default)]
 pub(crate) struct Verifier {
-    pub(crate) queue: VecDeque<(SessionRef, Check)>,
+    pub(crate) queue: VecDeque<(SessionRef, Errand)>,
     /// It judges nothing unless told to.
     pub(crate) is_held: bool,
     /// It takes no more.
@@ -131,19 +131,44 @@ pub(crate) enum Says {
     Error(String, String),
 }
 
-impl Verifier {
-    pub(crate) fn judge(&mut self, check: &Check, now: Timestamp) -> Judgement {
-        let Check::Outside(check) = check else { return check.run(now) };
-        let body = check.question.to_json();
-        self.endpoint.asked = serde_json::from_slice(body.bytes()).ok();
-        match &self.endpoint.says {
+impl EndpointDouble {
+    fn note(&mut self, body: &Secret) {
+        self.asked = serde_json::from_slice(body.bytes()).ok();
+    }
+
+    fn judge(&mut self, referred: &Referred) -> Judgement {
+        self.note(&referred.question.to_json());
+        match &self.says {
             Says::Nothing => Judgement::failed("it says nothing"),
-            Says::No => Judgement::Denied(None),
+            Says::No => referred.read(401, b""),
             Says::Error(uri, text) => Judgement::of_error(uri, &[text.as_str().into()]),
-            Says::Body(body) => check
-                .read(body.as_bytes())
-                .unwrap_or_else(|bad| Judgement::Failed(bad.to_string().into())),
+            Says::Body(body) => referred.read(200, body.as_bytes()),
         }
+    }
+
+    fn rule(&mut self, check: &RequestCheck) -> Ruled {
+        self.note(&check.to_json());
+        match &self.says {
+            Says::Nothing => Err("it says nothing".into()),
+            Says::No => check.read(403, b""),
+            Says::Error(..) => check.read(500, b""),
+            Says::Body(body) => check.read(200, body.as_bytes()),
+        }
+    }
+}
+
+impl Verifier {
+    /// What comes of an errand, as mail to the shard of who has sent it.
+    pub(crate) fn judge(&mut self, asker: SessionRef, errand: &Errand, now: Timestamp) -> Mail {
+        let judgement = match errand {
+            Errand::Proof(proof) => proof.run(now),
+            Errand::Client(referred) => self.endpoint.judge(referred),
+            Errand::Request(check) => {
+                let ruled = Box::new(self.endpoint.rule(check));
+                return Mail::Ruled { question: check.question, ruled };
+            }
+        };
+        Mail::Judged { applicant: asker, judgement: Box::new(judgement) }
     }
 }
 
@@ -338,9 +363,9 @@ impl Wire for Links {
         self.store.queue.extend(deposits.items);
     }
 
-    fn judge(&mut self, applicant: SessionRef, check: Check) -> bool {
+    fn judge(&mut self, asker: SessionRef, errand: Errand) -> bool {
         if !self.verifier.is_full {
-            self.verifier.queue.push_back((applicant, check));
+            self.verifier.queue.push_back((asker, errand));
         }
         !self.verifier.is_full
     }

@@ -215,10 +215,10 @@ impl Network {
     pub(crate) fn serve_verifier(&mut self, count: usize) -> usize {
         let verifier = &mut self.links.verifier;
         let served: Vec<_> = verifier.queue.drain(..count.min(verifier.queue.len())).collect();
-        for (applicant, check) in &served {
-            let judgement = self.links.verifier.judge(check, self.wall_clock());
-            let mail = Mail::Judged { applicant: *applicant, judgement: Box::new(judgement) };
-            self.deliver(usize::from(applicant.shard.0), mail);
+        for (asker, errand) in &served {
+            let now = self.wall_clock();
+            let mail = self.links.verifier.judge(*asker, errand, now);
+            self.deliver(usize::from(asker.shard.0), mail);
         }
         served.len()
     }

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::authentication::{AuthenticatorSettings, Secret, TokenSettings};
+use crate::authentication::{Endpoint, EndpointSettings, Secret, TokenSettings};
 use crate::config::Config;
 
 /// Why there can be no HTTPS.
@@ -44,11 +44,13 @@ pub(super) struct Client(Agent);
 /// # Errors
 /// The first that cannot be used.
 pub fn check_clients(config: &Config) -> Result<(), ClientError> {
-    for way in config.realms.iter().flat_map(|realm| &realm.authenticators) {
-        if way.url.is_some() {
-            Client::for_endpoint(way)?;
+    for realm in &config.realms {
+        let asked = realm.authenticators.iter().filter_map(EndpointSettings::of);
+        for settings in asked.chain(realm.authorizer_endpoints()) {
+            Client::for_endpoint(&Endpoint::new(settings))?;
         }
-        if let Some(jwt) = way.jwt.as_ref().filter(|jwt| jwt.keys_url.is_some()) {
+        let tokens = realm.authenticators.iter().filter_map(|way| way.jwt.as_ref());
+        for jwt in tokens.filter(|jwt| jwt.keys_url.is_some()) {
             Client::for_keys(jwt)?;
         }
     }
@@ -56,9 +58,9 @@ pub fn check_clients(config: &Config) -> Result<(), ClientError> {
 }
 
 impl Client {
-    pub(super) fn for_endpoint(settings: &AuthenticatorSettings) -> Result<Self, ClientError> {
-        let is_secure = settings.url.as_ref().is_some_and(|url| url.starts_with("https:"));
-        Self::new(settings.ca.as_deref(), is_secure, settings.concurrency)
+    pub(super) fn for_endpoint(endpoint: &Endpoint) -> Result<Self, ClientError> {
+        let is_secure = endpoint.url().starts_with("https:");
+        Self::new(endpoint.ca(), is_secure, endpoint.concurrency())
     }
 
     pub(super) fn for_keys(settings: &TokenSettings) -> Result<Self, ClientError> {
@@ -91,13 +93,12 @@ impl Client {
     /// Posts JSON; gives the status and at most [`ANSWER_BYTES`] of body.
     pub(super) fn post(
         &self,
-        url: &str,
-        authorization: Option<&Secret>,
+        endpoint: &Endpoint,
         body: &Secret,
         patience: Duration,
     ) -> Result<(u16, Vec<u8>), ureq::Error> {
-        let request = self.0.post(url).header("content-type", "application/json");
-        let request = match authorization {
+        let request = self.0.post(endpoint.url()).header("content-type", "application/json");
+        let request = match endpoint.authorization() {
             Some(value) => request.header("authorization", value.bytes()),
             None => request,
         };

@@ -1,6 +1,7 @@
-//! One of the threads that ask an endpoint about clients: POST, and what the answer means
-//! (AU-DYN-01). Whatever is no clear yes or no is a failure.
+//! One of the threads that ask an endpoint about clients or requests: POST, and what the answer
+//! means (AU-DYN-01, AU-AZ-04). Whatever is no clear yes or no is a failure.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,63 +9,76 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::client::Client;
-use super::{Judgement, Mesh, tell};
-use crate::authentication::OutsideCheck;
+use super::{Judgement, Mesh, tell, tell_ruling};
+use crate::authentication::{Endpoint, Referred, Secret};
 use crate::router::SessionRef;
+use crate::shard::RequestCheck;
 
 /// A question that waits for its turn.
 #[derive(Debug)]
 pub(super) struct Queued {
-    applicant: SessionRef,
-    check: OutsideCheck,
+    asker: SessionRef,
+    subject: Subject,
     since: Instant,
+}
+
+/// What it is about.
+#[derive(Debug)]
+pub(super) enum Subject {
+    Client(Referred),
+    Request(RequestCheck),
 }
 
 pub(super) struct Asker {
     pub(super) client: Client,
+    pub(super) endpoint: Arc<Endpoint>,
     pub(super) questions: Receiver<Queued>,
     pub(super) mesh: Arc<Mesh>,
     pub(super) is_over: Arc<AtomicBool>,
 }
 
+/// Status and body of a response, or why there is none.
+type Answer = Result<(u16, Vec<u8>), Cow<'static, str>>;
+
 impl Queued {
     #[expect(clippy::disallowed_methods, reason = "how long a question waits for a thread")]
-    pub(super) fn of(applicant: SessionRef, check: OutsideCheck) -> Self {
-        Self { applicant, check, since: Instant::now() }
+    pub(super) fn of(asker: SessionRef, subject: Subject) -> Self {
+        Self { asker, subject, since: Instant::now() }
     }
 }
 
 impl Asker {
     /// Asks until all ways to it are gone.
     pub(super) fn run(self) {
-        for Queued { applicant, check, since } in &self.questions {
+        for Queued { asker, subject, since } in &self.questions {
             if self.is_over.load(Ordering::Relaxed) {
                 continue;
             }
-            let patience = Duration::from_millis(check.endpoint.settings().timeout_ms);
-            let judgement = match patience.checked_sub(since.elapsed()) {
-                Some(left) if !left.is_zero() => self.ask(&check, left),
-                _ => Judgement::failed("too many questions wait for the endpoint"),
-            };
-            tell(&self.mesh, applicant, judgement);
+            match subject {
+                Subject::Client(referred) => {
+                    let body = || referred.question.to_json();
+                    let answer = self.ask(body, self.endpoint.timeout_ms(), since);
+                    let judgement = match answer {
+                        Ok((status, body)) => referred.read(status, &body),
+                        Err(why) => Judgement::Failed(why),
+                    };
+                    tell(&self.mesh, asker, judgement);
+                }
+                Subject::Request(check) => {
+                    let answer = self.ask(|| check.to_json(), check.patience_ms, since);
+                    let ruled = answer.and_then(|(status, body)| check.read(status, &body));
+                    tell_ruling(&self.mesh, asker.shard, check.question, ruled);
+                }
+            }
         }
     }
 
-    fn ask(&self, check: &OutsideCheck, patience: Duration) -> Judgement {
-        let (endpoint, body) = (&check.endpoint, check.question.to_json());
-        let Some(url) = endpoint.url() else {
-            return Judgement::failed("a procedure is asked by the shard of the client");
+    fn ask(&self, body: impl FnOnce() -> Secret, patience_ms: u64, since: Instant) -> Answer {
+        let patience = Duration::from_millis(patience_ms).checked_sub(since.elapsed());
+        let Some(patience) = patience.filter(|left| !left.is_zero()) else {
+            return Err("too many questions wait for the endpoint".into());
         };
-        let answer = self.client.post(url, endpoint.authorization(), &body, patience);
-        match answer {
-            Ok((200, body)) => check.read(&body).unwrap_or_else(|bad| {
-                Judgement::Failed(format!("the endpoint gave no answer: {bad}").into())
-            }),
-            Ok((401 | 403, _)) => Judgement::Denied(None),
-            Ok((status, _)) => {
-                Judgement::Failed(format!("the endpoint answered with status {status}").into())
-            }
-            Err(error) => Judgement::Failed(format!("the endpoint gave no answer: {error}").into()),
-        }
+        let answer = self.client.post(&self.endpoint, &body(), patience);
+        answer.map_err(|error| format!("the endpoint gave no answer: {error}").into())
     }
 }

@@ -2,7 +2,8 @@
 //! compute), and questions to endpoints (each endpoint has its own, which wait). So a slow endpoint
 //! holds up nobody but those who are to be asked there.
 //!
-//! Bounded: `limits.login_queue` wait for each at most, the next one is refused.
+//! Bounded: `limits.login_queue` logins wait for each at most, the next one is refused. Of
+//! questions about requests the shards have so many pending at each endpoint as at a procedure.
 
 mod client;
 mod endpoint;
@@ -16,20 +17,21 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::event_loop::wall_clock;
 use super::mesh::{Mesh, Parcel};
-use crate::authentication::{Check, Endpoint, Issuer, Judgement, MissingKey};
+use crate::authentication::{Endpoint, Issuer, Judgement, MissingKey, Proof};
 use crate::config::Config;
-use crate::router::{Router, SessionRef};
-use crate::shard::Mail;
+use crate::router::{Router, SessionRef, ShardId};
+use crate::shard::{Errand, Mail, Ruled};
+use crate::wamp::RequestId;
 
 use client::Client;
-use endpoint::{Asker, Queued};
+use endpoint::{Asker, Queued, Subject};
 use issuer::Keeper;
 use verifier::Verifier;
 
 pub use client::{ClientError, check_clients};
 
 /// Somebody to be judged.
-type Job = (SessionRef, Check);
+type Job = (SessionRef, Proof);
 
 /// The ways to those who judge.
 #[derive(Clone, Debug)]
@@ -55,12 +57,19 @@ impl Judges {
         mesh: &Arc<Mesh>,
     ) -> Result<Option<(Self, Threads)>, ClientError> {
         let issuers: Vec<_> = router.realms().flat_map(|realm| realm.gate.issuers()).collect();
-        let endpoints: Vec<_> = router.realms().flat_map(|realm| realm.gate.endpoints()).collect();
+        let limits = &config.limits;
+        let queue = limits.login_queue;
+        // Those that nobody wants answered any more may still lie there when others come.
+        let requests = 2 * limits.questions_per_procedure * router.shard_count();
+        let endpoints = router.realms().flat_map(|realm| {
+            let of_logins = realm.gate.endpoints().map(|endpoint| (endpoint, queue));
+            of_logins.chain(realm.authorizers().map(|endpoint| (endpoint, requests)))
+        });
+        let endpoints: Vec<_> = endpoints.collect();
         let needs_verifiers = config.has_costly_logins() || !issuers.is_empty();
         if !needs_verifiers && endpoints.is_empty() {
             return Ok(None);
         }
-        let queue = config.limits.login_queue;
         let is_over = Arc::new(AtomicBool::new(false));
         let mut threads = Threads { computing: Vec::new(), waiting: Vec::new() };
         let mut keepers = Vec::new();
@@ -80,13 +89,14 @@ impl Judges {
             threads.computing.push((format!("auth-{number}"), Box::new(|| verifier.run())));
         }
         let mut ways = Vec::new();
-        for (number, endpoint) in endpoints.into_iter().enumerate() {
+        for (number, (endpoint, queue)) in endpoints.into_iter().enumerate() {
             let (sender, questions) = bounded(queue);
-            let client = Client::for_endpoint(endpoint.settings())?;
-            for thread in 0..endpoint.settings().concurrency {
+            let client = Client::for_endpoint(endpoint)?;
+            for thread in 0..endpoint.concurrency() {
                 let (client, questions) = (client.clone(), questions.clone());
                 let (mesh, is_over) = (Arc::clone(mesh), Arc::clone(&is_over));
-                let asker = Asker { client, questions, mesh, is_over };
+                let endpoint = Arc::clone(endpoint);
+                let asker = Asker { client, endpoint, questions, mesh, is_over };
                 let name = format!("ask-{number}-{thread}");
                 threads.waiting.push((name, Box::new(|| asker.run())));
             }
@@ -96,14 +106,18 @@ impl Judges {
     }
 
     /// `false` if too many wait already.
-    pub(super) fn judge(&self, applicant: SessionRef, check: Check) -> bool {
-        let check = match check {
-            Check::Outside(check) => check,
-            check => return self.verifiers.try_send((applicant, check)).is_ok(),
+    pub(super) fn judge(&self, asker: SessionRef, errand: Errand) -> bool {
+        let (way, subject) = match errand {
+            Errand::Proof(proof) => return self.verifiers.try_send((asker, proof)).is_ok(),
+            Errand::Client(referred) => (self.way(&referred.endpoint), Subject::Client(referred)),
+            Errand::Request(check) => (self.way(&check.endpoint), Subject::Request(check)),
         };
+        way.is_some_and(|questions| questions.try_send(Queued::of(asker, subject)).is_ok())
+    }
+
+    fn way(&self, to: &Arc<Endpoint>) -> Option<&Sender<Queued>> {
         let mut ways = self.endpoints.iter();
-        let way = ways.find(|(endpoint, _)| Arc::ptr_eq(endpoint, &check.endpoint));
-        way.is_some_and(|(_, questions)| questions.try_send(Queued::of(applicant, check)).is_ok())
+        ways.find(|(endpoint, _)| Arc::ptr_eq(endpoint, to)).map(|(_, questions)| questions)
     }
 
     /// Nothing that still waits is looked at.
@@ -116,4 +130,10 @@ impl Judges {
 fn tell(mesh: &Mesh, applicant: SessionRef, judgement: Judgement) {
     let mail = Mail::Judged { applicant, judgement: Box::new(judgement) };
     mesh.send(applicant.shard, Parcel::Mail(mail.into()));
+}
+
+/// Tells a shard what was decided about one of its requests.
+fn tell_ruling(mesh: &Mesh, shard: ShardId, question: RequestId, ruled: Ruled) {
+    let mail = Mail::Ruled { question, ruled: Box::new(ruled) };
+    mesh.send(shard, Parcel::Mail(mail.into()));
 }

@@ -18,6 +18,10 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError as Verdict, Error as TlsError, InconsistentKeys, RootCertStore};
 use webpki::EndEntityCert;
+use x509_cert::der::Decode;
+use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
 
 use crate::authentication::{CertificateName, ClientCertificate};
 use crate::config::Tls;
@@ -94,14 +98,41 @@ pub(super) struct Certificate {
     pub(super) expires: u64,
 }
 
-/// What a certificate can be told by: its fingerprint, and the DNS names and URIs in it.
+/// What a certificate can be told by: its fingerprint, what its subject says, and the DNS names,
+/// URIs and e-mail addresses in it.
 pub fn certificate_of(der: &CertificateDer<'_>) -> ClientCertificate {
     let Ok(parsed) = EndEntityCert::try_from(der) else {
         return ClientCertificate::new(der, std::iter::empty());
     };
     let dns = parsed.valid_dns_names().map(CertificateName::dns);
     let uris = parsed.valid_uri_names().map(|uri| CertificateName::Uri(uri.into()));
-    ClientCertificate::new(der, dns.chain(uris))
+    ClientCertificate::new(der, subject_names(der).into_iter().chain(dns).chain(uris))
+}
+
+/// What the verifier does not read: the subject, its common name if it has one, and e-mail
+/// addresses. Nothing, if any of that is not as RFC 5280 has it.
+fn subject_names(der: &[u8]) -> Vec<CertificateName> {
+    let Ok(parsed) = x509_cert::Certificate::from_der(der) else { return Vec::new() };
+    let certificate = parsed.tbs_certificate();
+    let Ok(alternative) = certificate.get_extension::<SubjectAltName>() else { return Vec::new() };
+    let mut names = Vec::new();
+    let subject = certificate.subject();
+    if !subject.is_empty() {
+        names.push(CertificateName::Subject(subject.to_string().into()));
+    }
+    // Of several nobody could say which one is meant.
+    let mut common = subject.iter().filter(|attribute| attribute.oid == COMMON_NAME);
+    if let (Some(name), None) = (common.next(), common.next())
+        && let Ok(name) = DirectoryString::try_from(&name.value)
+    {
+        names.push(CertificateName::CommonName(name.value().into()));
+    }
+    let alternative = alternative.into_iter().flat_map(|(_, names)| names.0);
+    names.extend(alternative.filter_map(|name| match name {
+        GeneralName::Rfc822Name(address) => CertificateName::email(address.as_str()),
+        _ => None,
+    }));
+    names
 }
 
 /// Reads a certificate and its key, and checks that they can be used together at `now`.

@@ -80,6 +80,56 @@ fn whole_headers_say_whom_they_are_about() {
     }
 }
 
+/// RFC 3720, appendix B.4, has the CRC32C of these bytes.
+#[test]
+fn the_checksum_is_crc32c() {
+    let ascending: Vec<u8> = (0..32).collect();
+    assert_eq!(CRC32C.checksum(&[0; 32]), 0x8a91_36aa);
+    assert_eq!(CRC32C.checksum(&[0xff; 32]), 0x62a8_ab43);
+    assert_eq!(CRC32C.checksum(&ascending), 0x46dd_794e);
+}
+
+/// A header with a checksum of all of it, where zeros stand until it is known.
+fn checked(before: &[Vec<u8>], after: &[Vec<u8>]) -> Vec<u8> {
+    let place = FIXED_BYTES + IPV4.len() + before.concat().len() + 3;
+    let extensions = [&before.concat()[..], &extension(0x03, &[0; 4]), &after.concat()].concat();
+    let mut header = binary(0x21, 0x11, &[&IPV4[..], &extensions].concat());
+    let checksum = CRC32C.checksum(&header).to_be_bytes();
+    header[place..place + 4].copy_from_slice(&checksum);
+    header
+}
+
+#[test]
+fn a_checksum_that_is_there_must_be_right() {
+    let tls = || extension(SSL, &[1, 0, 0, 0, 0]);
+    for (header, by_tls) in [
+        (checked(&[], &[]), false),
+        (checked(&[tls()], &[extension(0x02, b"a.b")]), true),
+        (checked(&[extension(0x30, b"ns")], &[tls()]), true),
+    ] {
+        let read = decode_proxy_header(&header).expect("a header").expect("a whole one");
+        assert_eq!(read.origin.expect("somebody").by_tls, by_tls);
+        for place in FIXED_BYTES..FIXED_BYTES + IPV4.len() {
+            let mut wrong = header.clone();
+            wrong[place] ^= 1;
+            let fault = ProxyFault::Malformed("its checksum is that of other bytes");
+            assert_eq!(decode_proxy_header(&wrong), Err(fault), "byte {place}");
+        }
+    }
+    let short = binary(0x21, 0x11, &[&IPV4[..], &extension(0x03, &[0; 3])].concat());
+    assert!(matches!(decode_proxy_header(&short), Err(ProxyFault::Malformed(_))));
+    let twice = checked(&[extension(0x03, &[0; 4])], &[]);
+    assert!(matches!(decode_proxy_header(&twice), Err(ProxyFault::Malformed(_))));
+}
+
+/// Each checksum costs a look at all bytes, so there is one.
+#[test]
+fn the_second_checksum_is_not_looked_at() {
+    let checksum = checked(&[], &[extension(0x03, &[0; 4])]);
+    let fault = ProxyFault::Malformed("it has two checksums");
+    assert_eq!(decode_proxy_header(&checksum), Err(fault));
+}
+
 #[test]
 fn a_header_that_has_not_come_whole_is_waited_for() {
     for (header, _) in whole_headers() {

@@ -1,0 +1,108 @@
+//! What a shard has judged elsewhere, since it takes long or has to be asked over HTTP. What comes
+//! of it is mail: [`Mail::Judged`](super::Mail::Judged), or [`Mail::Ruled`](super::Mail::Ruled).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::Shard;
+use crate::authentication::{Endpoint, Proof, Referred, Secret};
+use crate::authorization::{Ruling, case_to_json};
+use crate::clock::Millis;
+use crate::router::{Held, SessionRef};
+use crate::wamp::{RequestId, Value};
+
+/// Something to be judged elsewhere, for a session or one that is to be.
+#[derive(Debug)]
+pub enum Errand {
+    /// Whether a client is who it says: a computation.
+    Proof(Proof),
+    /// The same: a question to an endpoint.
+    Client(Referred),
+    /// Whether a request is to be allowed: a question to an endpoint (AU-AZ-04).
+    Request(RequestCheck),
+}
+
+/// A request that an endpoint is asked about.
+pub struct RequestCheck {
+    /// What the answer is to be told for.
+    pub question: RequestId,
+    pub endpoint: Arc<Endpoint>,
+    /// Milliseconds that are left for the answer.
+    pub patience_ms: u64,
+    pub(super) args: Vec<Value>,
+    /// Counts its memory while it lives.
+    pub(super) _held: Held,
+}
+
+/// What comes of a [`RequestCheck`]: a decision, or why there is none.
+pub type Ruled = Result<Ruling, Cow<'static, str>>;
+
+impl RequestCheck {
+    /// The body of the request to the endpoint.
+    pub fn to_json(&self) -> Secret {
+        case_to_json(&self.args)
+    }
+
+    /// What a response of the endpoint means.
+    ///
+    /// # Errors
+    /// Why there is no decision, for the log.
+    pub fn read(&self, status: u16, body: &[u8]) -> Ruled {
+        Ruling::of_response(status, body)
+    }
+}
+
+/// Not what is asked.
+impl fmt::Debug for RequestCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestCheck").field("question", &self.question).finish_non_exhaustive()
+    }
+}
+
+/// What is to be handed out at the end of the turn.
+#[derive(Debug, Default)]
+pub(super) struct Errands(Vec<(SessionRef, Errand)>);
+
+impl Errands {
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn push(&mut self, asker: SessionRef, errand: Errand) {
+        self.0.push((asker, errand));
+    }
+
+    pub(super) fn take(&mut self) -> Vec<(SessionRef, Errand)> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+/// What must be known of an errand when nobody takes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Login,
+    Question(RequestId),
+}
+
+impl Errand {
+    pub(super) const fn purpose(&self) -> Purpose {
+        match self {
+            Self::Proof(_) | Self::Client(_) => Purpose::Login,
+            Self::Request(check) => Purpose::Question(check.question),
+        }
+    }
+}
+
+impl Shard {
+    /// Nobody takes an errand: too many wait.
+    pub(super) fn fail_errand(&mut self, asker: SessionRef, purpose: Purpose, now: Millis) {
+        match purpose {
+            Purpose::Login => self.fail_unjudged(asker, now),
+            Purpose::Question(question) => self.fail_question(question, TOO_MANY),
+        }
+    }
+}
+
+const TOO_MANY: &str = "too many questions wait for the endpoint";
