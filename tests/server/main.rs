@@ -10,6 +10,7 @@ mod crowds;
 mod durable;
 mod history;
 mod hostile;
+mod https;
 mod limits;
 mod log;
 mod logins;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, explain};
 use super::{Issuer, Job, Mesh, tell, wall_clock};
 use crate::authentication::{KeySet, TokenSettings};
 use crate::config::read_keys;
@@ -150,7 +150,7 @@ fn read_again(path: &Path, issuer: &Issuer) {
 fn fetch(client: &Client, url: &str, issuer: &Issuer, last: &mut Option<KeySet>) -> bool {
     // What stands behind a question mark may be a secret.
     let shown = url.split('?').next().unwrap_or_default();
-    let fetched = client.get(url).map_err(|error| error.to_string());
+    let fetched = client.get(url).map_err(|error| explain(&error));
     let keys = fetched.and_then(|body| {
         KeySet::from_jwks(&body, false).map_err(|error| format!("what is there {error}"))
     });
