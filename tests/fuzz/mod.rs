@@ -13,7 +13,9 @@ mod cuts;
 mod harness;
 mod http;
 mod login;
+mod proxy;
 mod rawsocket;
+mod tokens;
 mod uris;
 mod websocket;
 
@@ -27,10 +29,12 @@ pub(crate) const TARGETS: &[(&str, Judge)] = &[
     ("http_head", http::head),
     ("websocket_feed", websocket::feed),
     ("rawsocket_feed", rawsocket::feed),
+    ("proxy_header", proxy::header),
     ("codec_json", |data| codecs::judge(Codec::Json, data)),
     ("codec_msgpack", |data| codecs::judge(Codec::MsgPack, data)),
     ("codec_cbor", |data| codecs::judge(Codec::Cbor, data)),
     ("uris", uris::judge),
     ("configuration", configuration::judge),
+    ("tokens", tokens::judge),
     ("login", login::judge),
 ];

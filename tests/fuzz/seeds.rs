@@ -28,6 +28,15 @@ pub(crate) fn all() -> Vec<Seed> {
     for (name, bytes) in RAWSOCKET {
         add("rawsocket_feed", name, bytes.to_vec());
     }
+    for (name, header) in PROXY_HEADERS {
+        add("proxy_header", name, header.to_vec());
+    }
+    for (name, text) in TOKENS {
+        add("tokens", name, text.as_bytes().to_vec());
+    }
+    for (name, der) in PUBLIC_KEYS {
+        add("tokens", name, [b"d", &*from_hex(der)].concat());
+    }
     for (name, lines) in URIS {
         add("uris", name, lines.as_bytes().to_vec());
     }
@@ -186,6 +195,113 @@ const RAWSOCKET: &[(&str, &[u8])] = &[
     ("frame-type", b"\x7f\xf1\0\0\x03\0\0\0"),
     ("too-long", b"\x7f\xf1\0\0\0\0\x02\x01"),
     ("begun", b"\x7f\xf1\0\0\0\0\0\x05ab"),
+];
+
+const PROXY_HEADERS: &[(&str, &[u8])] = &[
+    ("tcp4", b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\nGET / HTTP/1.1\r\n\r\n"),
+    ("tcp6", b"PROXY TCP6 2001:db8::1 ::ffff:10.0.0.1 56324 0\r\n\x7f\xf1\0\0"),
+    (
+        "tcp6-longest",
+        b"PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
+        ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255 65535 65535\r\n",
+    ),
+    ("unknown", b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n"),
+    (
+        "line-too-long",
+        b"PROXY UNKNOWN 0123456789012345678901234567890123456789012345678901234567890123456789\
+          0123456789012345678901234567890123456789\r\n",
+    ),
+    ("begun", b"PROXY TCP4 192.168"),
+    ("not-as-written", b"PROXY TCP4 192.168.0.01 +192.168.0.11 056324 65536 \r\n"),
+    (
+        "ipv4",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\
+          \0\x0c\xc0\xa8\0\x01\xc0\xa8\0\x0b\xdc\x04\x01\xbb\x16\x03",
+    ),
+    (
+        "ipv6",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x21\
+          \0\x240000000000\xff\xff\n\0\0\x01fedcba9876543210\xdc\x04\x01\xbb",
+    ),
+    (
+        "tls",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\
+          \0\x1c\x0a\0\0\x01\x0a\0\0\x02\x04\xd2\x01\xbb\x02\0\x05a.b.c\x20\0\x05\x01\0\0\0\0",
+    ),
+    (
+        "extension-cut",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\
+          \0\x10\x0a\0\0\x01\x0a\0\0\x02\x04\xd2\x01\xbb\x20\0\x02\x01",
+    ),
+    ("local", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0[1,"),
+    ("unspecified", b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\x03abc"),
+    ("too-long", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x07\xf1"),
+    ("signature-begun", b"\r\n\r\n\0\r\nQUI"),
+    ("rawsocket", b"\x7f\xf1\0\0\0\0\0\x0f[1,\"realm1\",{}]"),
+];
+
+/// The letters stand in `tokens.rs`.
+const TOKENS: &[(&str, &str)] = &[
+    ("plain", "h{\"alg\":\"HS256\",\"kid\":\"s\"}\n{\"sub\":\"joe\",\"exp\":1300819060}"),
+    (
+        "strict",
+        "e{\"alg\":\"EdDSA\"}\n{\"iss\":\"https://a.example\",\"aud\":[\"x\",\"wamp\"],\
+         \"exp\":1e10,\
+         \"user\":{\"name\":\"joe\"},\"a\":{\"b\":{\"c\":[\"member\",1]}},\"email\":\"a@b\"}",
+    ),
+    (
+        "dotted",
+        "h{\"alg\":\"HS256\"}\n{\"iss\":\"https://a.example\",\"aud\":\"wamp\",\
+         \"nbf\":1300819010.5,\
+         \"exp\":1300818990.001,\"user.name\":\"jim\",\"a.b\":{\"c\":\"x admin\"},\"iat\":0}",
+    ),
+    ("times", "h{\"alg\":\"HS256\"}\n{\"sub\":\"a\\u0000\",\"exp\":\"1300819060\",\"nbf\":1e400}"),
+    (
+        "early",
+        "h{\"alg\":\"HS256\"}\n{\"sub\":\"joe\",\"exp\":18446744073709551615,\"nbf\":1300819011}",
+    ),
+    ("no-expiry", "e{\"alg\":\"EdDSA\",\"kid\":\"e\"}\n{\"sub\":\"joe\",\"iat\":null}"),
+    ("forged", "H{\"alg\":\"HS256\"}\n{\"sub\":\"joe\",\"exp\":1300819060}"),
+    ("confused", "h{\"alg\":\"EdDSA\",\"kid\":\"e\"}\n{\"sub\":\"joe\",\"exp\":1300819060}"),
+    ("critical", "h{\"alg\":\"none\",\"kid\":1,\"crit\":[\"b64\"]}\n{}"),
+    (
+        "rfc7515-a.1",
+        "teyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTk\
+         zODAsDQogImh0\
+         dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+    ),
+    ("parts", "teyJhbGciOiJIUzI1NiJ9.e30.AB.x"),
+    (
+        "keys",
+        "k{\"keys\":[{\"kty\":\"oct\",\"kid\":\"s\",\"k\":\"Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IH\
+         N0YXBsZSwgb3IgMzIgYnl0\
+         ZXMgb2YgaXQ\"},{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"use\":\"sig\",\"alg\":\"EdDSA\",\
+         \"x\":\"6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw\"}]}",
+    ),
+    (
+        "keys-rfc7515-a.3",
+        "k{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"key_ops\":[\"verify\"],\
+         \"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\",\
+         \"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}]}",
+    ),
+    (
+        "keys-unusable",
+        "k{\"keys\":[{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"},{\"use\":\"enc\"},7]}",
+    ),
+];
+
+/// `SubjectPublicKeyInfo` of an Ed25519 key (RFC 8410, 10.1) and of the point of RFC 7515, A.3.
+const PUBLIC_KEYS: &[(&str, &str)] = &[
+    (
+        "ed25519",
+        "302a300506032b657003210019bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1",
+    ),
+    (
+        "p256",
+        "3059301306072a8648ce3d020106082a8648ce3d030107034200047fcdce2770f6c45d4183cbee6fdb4b7b5807\
+         33357be9ef13bacf6e3c7bd15445c7f144cd1bbd9b7e872cdfedb9eeb9f4b3695d6ea90b24ad8a4623288588\
+         e5ad",
+    ),
 ];
 
 const URIS: &[(&str, &str)] = &[

@@ -19,12 +19,12 @@ use crate::sockets::{
 const RAW: Kind = Kind::Raw(Codec::Json);
 
 /// Whoever offers a ticket is asked about; anybody else is a guest.
-fn asking(url: String) -> AuthenticatorSettings {
+pub(crate) fn asking(url: String) -> AuthenticatorSettings {
     let way = AuthenticatorSettings::asking(Method::Ticket, url);
     AuthenticatorSettings { timeout_ms: 1_000, ..way }
 }
 
-fn with(way: AuthenticatorSettings) -> Config {
+pub(crate) fn with(way: AuthenticatorSettings) -> Config {
     let mut config = config(2);
     // The tests fail more often than anybody should be allowed to.
     config.limits.login_failures_per_address = 0;
@@ -42,14 +42,14 @@ fn offer(server: &Server, ticket: &str) -> Client {
 }
 
 /// What becomes of a login: the authid, or the reason.
-fn outcome(server: &Server, ticket: &str) -> String {
+pub(crate) fn outcome(server: &Server, ticket: &str) -> String {
     let answer = offer(server, ticket).receive();
     let told = if answer[0] == json!(2) { &answer[2]["authid"] } else { &answer[2] };
     told.as_str().unwrap().to_owned()
 }
 
 const DENIED: &str = "wamp.error.authentication_denied";
-const FAILED: &str = "wamp.error.authentication_failed";
+pub(crate) const FAILED: &str = "wamp.error.authentication_failed";
 
 #[test]
 fn an_endpoint_is_asked_in_json_and_believed() {
@@ -150,23 +150,23 @@ fn a_silent_endpoint_is_bounded_in_every_way() {
     server.stop().unwrap();
 }
 
-struct Issuer {
+pub(crate) struct Issuer {
     key: SigningKey,
     id: &'static str,
 }
 
 impl Issuer {
-    fn new(id: &'static str) -> Self {
+    pub(crate) fn new(id: &'static str) -> Self {
         Self { key: SigningKey::from_bytes(&[id.as_bytes()[0]; 32]), id }
     }
 
-    fn keys(&self) -> String {
+    pub(crate) fn keys(&self) -> String {
         let x = BASE64URL_NOPAD.encode(self.key.verifying_key().as_bytes());
         json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.id}]}).to_string()
     }
 
     /// A token for `joe`, until the year 2100.
-    fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         let part = |value: Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
         let header = part(json!({"alg": "EdDSA", "kid": self.id}));
         let signed = format!("{header}.{}", part(json!({"sub": "joe", "exp": 4_102_444_800_u64})));

@@ -11,6 +11,7 @@ mod deciding;
 mod durable;
 mod history;
 mod hostile;
+mod https;
 mod limits;
 mod log;
 mod logins;

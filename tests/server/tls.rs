@@ -195,6 +195,25 @@ fn clients_show_certificates_where_they_must() {
     }
 }
 
+/// As middle boxes and small devices send them, certificates included.
+#[test]
+fn messages_may_be_split_over_records() {
+    let pki = Pki::new();
+    let mut config = tls_config(1, &[&pki.issue("a", &["localhost"])]);
+    config.listeners[0].client_ca = Some(pki.authority_file());
+    config.listeners[0].client_certificates = stentor::config::ClientCertificates::Require;
+    let server = start(&config);
+    let own = pki.issue("client", &["client-7"]);
+    for version in [&TLS12, &TLS13] {
+        let mut config = pki.client(&[version], Some(&own));
+        config.max_fragment_size = Some(100);
+        let mut client = join(address(&server), &Arc::new(config), RAW);
+        client.publish_acknowledged("com.x", &Value::from("x".repeat(20_000)));
+        client.goodbye();
+    }
+    settles(&server);
+}
+
 #[test]
 fn who_speaks_plainly_is_told_so() {
     let pki = Pki::new();

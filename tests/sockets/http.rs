@@ -2,10 +2,12 @@
 //! nothing.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use super::PATIENCE;
@@ -29,6 +31,7 @@ pub(crate) struct Heard {
 }
 
 pub(crate) struct HttpServer {
+    scheme: &'static str,
     address: SocketAddr,
     heard: Receiver<Heard>,
 }
@@ -36,21 +39,43 @@ pub(crate) struct HttpServer {
 impl HttpServer {
     /// `reply` says what to say to a request; it runs on a thread of each connection.
     pub(crate) fn start(reply: impl Fn(&Heard) -> Reply + Clone + Send + 'static) -> Self {
+        Self::start_with(None, reply)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn start_secure(
+        config: Arc<ServerConfig>,
+        reply: impl Fn(&Heard) -> Reply + Clone + Send + 'static,
+    ) -> Self {
+        Self::start_with(Some(config), reply)
+    }
+
+    fn start_with(
+        config: Option<Arc<ServerConfig>>,
+        reply: impl Fn(&Heard) -> Reply + Clone + Send + 'static,
+    ) -> Self {
+        let scheme = if config.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, heard) = channel();
         thread::spawn(move || {
             // Ends with the test.
             for stream in listener.incoming().flatten() {
-                let (sender, reply) = (sender.clone(), reply.clone());
-                thread::spawn(move || serve(stream, &sender, reply));
+                let (config, sender, reply) = (config.clone(), sender.clone(), reply.clone());
+                thread::spawn(move || match config {
+                    None => serve(stream, &sender, reply),
+                    Some(config) => {
+                        let connection = ServerConnection::new(config).unwrap();
+                        serve(StreamOwned::new(connection, stream), &sender, reply);
+                    }
+                });
             }
         });
-        Self { address, heard }
+        Self { scheme, address, heard }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// The next request; it must come.
@@ -64,7 +89,7 @@ impl HttpServer {
     }
 }
 
-fn serve(mut stream: TcpStream, sender: &Sender<Heard>, reply: impl Fn(&Heard) -> Reply) {
+fn serve(mut stream: impl Read + Write, sender: &Sender<Heard>, reply: impl Fn(&Heard) -> Reply) {
     while let Some(heard) = read(&mut stream) {
         let reply = reply(&heard);
         let _ = sender.send(heard);
@@ -88,7 +113,7 @@ fn serve(mut stream: TcpStream, sender: &Sender<Heard>, reply: impl Fn(&Heard) -
     }
 }
 
-fn read(stream: &mut TcpStream) -> Option<Heard> {
+fn read(stream: &mut impl Read) -> Option<Heard> {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {

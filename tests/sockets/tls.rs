@@ -13,7 +13,7 @@ use rcgen::{
 };
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use stentor::config::{Config, Tls};
 use tempfile::TempDir;
 
@@ -30,6 +30,19 @@ pub(crate) struct Issued {
     pub(crate) files: Tls,
     pub(crate) certificate: CertificateDer<'static>,
     key: PrivatePkcs8KeyDer<'static>,
+}
+
+impl Issued {
+    /// A server that shows it.
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::from(self.key.clone_key());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.clone()], key);
+        Arc::new(config.unwrap())
+    }
 }
 
 impl Pki {

@@ -119,6 +119,16 @@ impl Client {
     }
 }
 
+/// Why nothing came, and what to do if it is the certificate.
+pub(super) fn explain(error: &ureq::Error) -> String {
+    let text = error.to_string();
+    if text.contains("invalid peer certificate") {
+        text + "; believed are the authorities in the file that `ca` names, or else the system's"
+    } else {
+        text
+    }
+}
+
 /// The authorities of a file, or of the system.
 fn read_authorities(ca: Option<&Path>) -> Result<Vec<Certificate<'static>>, ClientError> {
     let of_system = || SYSTEM_AUTHORITIES.into_iter().map(Path::new).find(|path| path.exists());

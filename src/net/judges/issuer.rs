@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, explain};
 use super::{Issuer, Job, Mesh, tell, wall_clock};
 use crate::authentication::{KeySet, TokenSettings};
 use crate::config::read_keys;
@@ -66,7 +66,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.source.look(&self.issuer, first.is_some());
+            self.source.look(&self.issuer, first.is_some(), self::now);
             for (applicant, check) in first.into_iter().chain(self.waiting.try_iter()) {
                 tell(&self.mesh, applicant, check.run(wall_clock()));
             }
@@ -105,7 +105,8 @@ impl Source {
         }
     }
 
-    fn look(&mut self, issuer: &Issuer, is_asked: bool) {
+    /// `is_asked`: somebody waits whose key is not there.
+    fn look(&mut self, issuer: &Issuer, is_asked: bool, clock: impl Fn() -> Instant) {
         match self {
             Self::File { path, read, last } => {
                 let seen = look_at(path);
@@ -117,14 +118,14 @@ impl Source {
                 }
             }
             Self::Address { client, url, refresh, due, not_before, failures, keys } => {
-                let now = now();
+                let now = clock();
                 if now < *due && !(is_asked && now >= *not_before) {
                     return;
                 }
                 let is_good = fetch(client, url, issuer, keys);
                 *failures = if is_good { 0 } else { failures.saturating_add(1) };
                 let wait = if is_good { *refresh } else { backoff(*failures).min(*refresh) };
-                let now = self::now();
+                let now = clock();
                 (*due, *not_before) = (now + wait, now + LEAST_INTERVAL);
             }
         }
@@ -149,7 +150,7 @@ fn read_again(path: &Path, issuer: &Issuer) {
 fn fetch(client: &Client, url: &str, issuer: &Issuer, last: &mut Option<KeySet>) -> bool {
     // What stands behind a question mark may be a secret.
     let shown = url.split('?').next().unwrap_or_default();
-    let fetched = client.get(url).map_err(|error| error.to_string());
+    let fetched = client.get(url).map_err(|error| explain(&error));
     let keys = fetched.and_then(|body| {
         KeySet::from_jwks(&body, false).map_err(|error| format!("what is there {error}"))
     });
@@ -186,3 +187,6 @@ const FILE_INTERVAL: Duration = Duration::from_secs(1);
 const LEAST_INTERVAL: Duration = Duration::from_secs(10);
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,11 @@
 //! come from a [`TlsContext`], which a thread of its own keeps up to date.
 
 mod certificates;
+mod channel;
 mod context;
+mod exporter;
 mod records;
+mod share;
 mod stream;
 mod watch;
 
@@ -13,5 +16,6 @@ pub use certificates::{CertificateError, certificate_of};
 pub use context::check_certificates;
 
 pub(super) use context::TlsContext;
-pub(super) use stream::{TlsShare, TlsStream};
+pub(super) use share::TlsShare;
+pub(super) use stream::TlsStream;
 pub(super) use watch::{Look, Watch, look_at, watch};

@@ -1,91 +1,33 @@
 //! TLS of one connection: ciphertext on the side of the socket, plaintext on the other.
 //!
-//! A stream holds what has come and is no whole record yet, and what the socket has refused. All
-//! else passes through buffers that the streams of a shard share.
+//! A stream holds what has come and is no whole record or message yet, and what the socket has
+//! refused. All else passes through buffers that the streams of a shard share.
 
-use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use rustls::{Error as TlsError, HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::ServerConfig;
 
-use super::certificates::certificate_of;
+use super::channel::{Channel, reason};
 use super::context::TlsContext;
 use super::records::{BUSY_ALERT, HANDSHAKE, MAX_RECORD_BYTES, first_record};
-use crate::authentication::ClientCertificate;
+use super::share::{HANDSHAKE_UNITS, READ_UNITS, RECORD_UNITS, TlsShare};
 use crate::net::socket::Socket;
-use crate::router::Counters;
 use crate::shard::{LayerFault, LayerNews, LayerReport};
 use crate::transport::TlsFault;
-
-/// What the streams of one shard share.
-#[derive(Debug)]
-pub(in crate::net) struct TlsShare {
-    /// Ciphertext that was just read.
-    incoming: Vec<u8>,
-    /// Ciphertext that is about to be written.
-    outgoing: Vec<u8>,
-    read_bytes: usize,
-    /// Units of work that handshakes may still take in this turn.
-    handshake_units: usize,
-    most_handshakes: u64,
-    counters: Arc<Counters>,
-    /// What the last read has to tell.
-    report: LayerReport,
-}
-
-impl TlsShare {
-    /// `most_handshakes` may be under way on this shard.
-    pub(in crate::net) fn new(
-        read_bytes: usize,
-        most_handshakes: usize,
-        counters: Arc<Counters>,
-    ) -> Self {
-        Self {
-            incoming: Vec::new(),
-            outgoing: Vec::new(),
-            read_bytes,
-            handshake_units: TURN_HANDSHAKE_UNITS,
-            most_handshakes: most_handshakes as u64,
-            counters,
-            report: LayerReport::default(),
-        }
-    }
-
-    pub(in crate::net) const fn begin_turn(&mut self) {
-        self.handshake_units = TURN_HANDSHAKE_UNITS;
-    }
-
-    pub(in crate::net) fn take_report(&mut self) -> LayerReport {
-        std::mem::take(&mut self.report)
-    }
-
-    /// What another layer has to tell of the last read.
-    pub(in crate::net) fn set_report(&mut self, report: LayerReport) {
-        self.report = report;
-    }
-
-    fn may_begin(&self) -> bool {
-        self.counters.tls_handshakes_under_way.get() < self.most_handshakes
-    }
-
-    /// Charges one record, and what a handshake did because of it.
-    const fn charge_handshake(&mut self, has_answered: bool, step_units: usize) {
-        let units = if has_answered { step_units } else { RECORD_UNITS };
-        self.handshake_units = self.handshake_units.saturating_sub(units);
-        self.report.units += units;
-    }
-}
 
 /// One connection.
 #[derive(Debug)]
 pub(in crate::net) struct TlsStream {
     state: State,
-    /// Records that are not dealt with; the last one may be incomplete.
+    /// Records that are not over; the last one may be incomplete.
     inbox: Vec<u8>,
+    /// Bytes at the start of `inbox` that the channel has seen: of a message that is not whole.
+    held: usize,
     /// Ciphertext that the socket has refused.
     unsent: Vec<u8>,
-    /// Bytes of plaintext that are left in the connection, since there was no room for them.
-    left: usize,
+    /// Plaintext for which there was no room: of one record at most.
+    left: Vec<u8>,
     /// What is wrong, to be told when all plaintext has been read.
     fault: Option<TlsFault>,
     /// The peer has said close_notify.
@@ -99,13 +41,13 @@ enum State {
     /// The first record has not come whole.
     Silent(Arc<TlsContext>),
     Shaking {
-        connection: Box<ServerConnection>,
+        channel: Box<Channel>,
         records: usize,
         bytes: usize,
         /// What a step costs that makes or checks signatures.
         step_units: usize,
     },
-    Open(Box<ServerConnection>),
+    Open(Box<Channel>),
     /// The peer speaks plainly: it may be told so.
     Plain,
     /// It has failed: what comes is thrown away, and so is what is to be said.
@@ -113,11 +55,14 @@ enum State {
 }
 
 /// What a record led to.
-enum Fed {
-    /// The plaintext in it can be read.
-    Data,
+#[derive(Default)]
+struct Fed {
+    /// So many of the bytes that were offered are over.
+    used: usize,
+    /// Bytes of plaintext that were filled in.
+    filled: usize,
     /// The peer's last record: close_notify.
-    End,
+    is_last: bool,
 }
 
 impl TlsStream {
@@ -125,8 +70,9 @@ impl TlsStream {
         Self {
             state: State::Silent(context),
             inbox: Vec::new(),
+            held: 0,
             unsent: Vec::new(),
-            left: 0,
+            left: Vec::new(),
             fault: None,
             has_peer_closed: false,
             is_shut_down: false,
@@ -153,14 +99,14 @@ impl TlsStream {
         // Until the socket has said that it is empty.
         share.report = LayerReport { units: READ_UNITS, has_more: true, ..LayerReport::default() };
         let mut incoming = std::mem::take(&mut share.incoming);
-        incoming.resize(MAX_RECORD_BYTES + share.read_bytes, 0);
+        incoming.resize(MAX_HELD_BYTES + MAX_RECORD_BYTES + share.read_bytes, 0);
         let result = self.read_through(socket, share, &mut incoming, out);
         share.incoming = incoming;
         share.report.input_bytes = self.input_bytes();
-        share.report.has_more |= self.left > 0
+        share.report.has_more |= !self.left.is_empty()
             || self.fault.is_some()
             || self.has_peer_closed
-            || first_record(&self.inbox).is_some();
+            || first_record(&self.inbox[self.held..]).is_some();
         result
     }
 
@@ -171,8 +117,8 @@ impl TlsStream {
         incoming: &mut [u8],
         out: &mut [u8],
     ) -> io::Result<usize> {
-        if self.left > 0 {
-            return self.take_plaintext(out);
+        if !self.left.is_empty() {
+            return Ok(self.take_left(out));
         }
         if let Some(fault) = self.fault.take() {
             share.report.fault = Some(LayerFault::Tls(fault));
@@ -186,7 +132,7 @@ impl TlsStream {
             return if thrown_away == 0 { Ok(0) } else { Err(ErrorKind::Interrupted.into()) };
         }
         let mut length = self.inbox.len();
-        if first_record(&self.inbox).is_none() {
+        if first_record(&self.inbox[self.held..]).is_none() {
             let room = &mut incoming[length..length + share.read_bytes];
             match socket.read(room)? {
                 0 => return Ok(self.end_of_stream(share)),
@@ -199,12 +145,14 @@ impl TlsStream {
         } else if !self.may_go_on(share) {
             return Err(ErrorKind::Interrupted.into());
         }
+        share.report.units += self.held / HELD_PER_UNIT;
         incoming[..self.inbox.len()].copy_from_slice(&self.inbox);
-        let incoming = &incoming[..length];
+        let incoming = &mut incoming[..length];
+        let held = self.held;
         let (used, filled) = self.take_records(socket, share, incoming, out);
         if matches!(self.state, State::Plain | State::Failed) {
-            self.inbox = Vec::new();
-        } else if used > 0 || length > self.inbox.len() {
+            (self.inbox, self.held) = (Vec::new(), 0);
+        } else if used > 0 || length > self.inbox.len() || self.held != held {
             self.inbox = incoming[used..].to_vec();
         }
         if filled > 0 { Ok(filled) } else { Err(ErrorKind::Interrupted.into()) }
@@ -215,12 +163,12 @@ impl TlsStream {
         matches!(self.state, State::Open(_)) || share.handshake_units > 0
     }
 
-    /// Deals with whole records: how many bytes they were, and how many bytes of plaintext.
+    /// Deals with whole records: how many bytes are over, and how many of plaintext there are.
     fn take_records(
         &mut self,
         socket: &mut Socket,
         share: &mut TlsShare,
-        incoming: &[u8],
+        incoming: &mut [u8],
         out: &mut [u8],
     ) -> (usize, usize) {
         let (mut used, mut filled) = (0, 0);
@@ -230,100 +178,93 @@ impl TlsStream {
             return (used, filled);
         }
         for _ in 0..RECORDS_PER_READ {
-            let rest = &incoming[used..];
-            let Some(length) = first_record(rest) else { break };
-            if self.left > 0 || !self.may_go_on(share) {
+            let rest = &mut incoming[used..];
+            let Some(length) = first_record(&rest[self.held..]) else { break };
+            if !self.left.is_empty() || !self.may_go_on(share) {
                 break;
             }
-            let fed = self.take_record(share, &rest[..length]);
-            used += length;
-            match fed {
-                Ok(Fed::Data) => filled += self.take_plaintext(&mut out[filled..]).unwrap_or(0),
-                Ok(Fed::End) => {
-                    filled += self.take_plaintext(&mut out[filled..]).unwrap_or(0);
-                    self.has_peer_closed = true;
-                    break;
+            let offered = self.held + length;
+            match self.take_record(share, &mut rest[..offered], &mut out[filled..]) {
+                Ok(fed) => {
+                    used += fed.used;
+                    filled += fed.filled;
+                    self.held = offered - fed.used;
+                    self.has_peer_closed = fed.is_last;
                 }
-                Err(fault) => {
-                    self.fail(share, fault);
-                    break;
-                }
+                Err(fault) => self.fail(share, fault),
+            }
+            if self.has_peer_closed || self.fault.is_some() {
+                break;
             }
         }
-        self.let_go_of_room(used);
         // What it does not take is offered again when it can be written to.
         let _ = self.push(socket);
         (used, filled)
     }
 
-    fn take_record(&mut self, share: &mut TlsShare, record: &[u8]) -> Result<Fed, TlsFault> {
+    /// `record` has in front what is held of those before it.
+    fn take_record(
+        &mut self,
+        share: &mut TlsShare,
+        record: &mut [u8],
+        out: &mut [u8],
+    ) -> Result<Fed, TlsFault> {
+        let length = record.len() - self.held;
         if let State::Silent(context) = &self.state {
             if !share.may_begin() {
                 share.counters.tls_handshakes_refused.increment();
                 self.unsent.extend_from_slice(&BUSY_ALERT);
                 return Err(TlsFault::Busy);
             }
-            let connection = ServerConnection::new(context.current())
+            let channel = Channel::new(ServerConfig::clone(&context.current()))
                 .map_err(|error| TlsFault::Handshake(reason(&error)))?;
             share.counters.tls_handshakes_under_way.increment();
             // A chain of certificates is judged before there is an answer that could be seen.
             let step_units = if context.asks_clients() { 2 } else { 1 } * HANDSHAKE_UNITS;
-            let connection = Box::new(connection);
-            self.state = State::Shaking { connection, records: 0, bytes: 0, step_units };
+            let channel = Box::new(channel);
+            self.state = State::Shaking { channel, records: 0, bytes: 0, step_units };
         }
         match &mut self.state {
-            State::Shaking { connection, records, bytes, step_units } => {
+            State::Shaking { channel, records, bytes, step_units } => {
                 *records += 1;
-                *bytes += record.len();
+                *bytes += length;
                 if *records > HANDSHAKE_RECORDS {
                     return Err(TlsFault::Handshake("it takes too many records"));
                 }
-                let fed = feed(connection, record);
-                let has_answered = fed.is_err() || connection.wants_write();
-                let is_over = !connection.is_handshaking();
+                let answered = self.unsent.len();
+                let fed = feed(channel, record, out, &mut self.left, &mut self.unsent);
+                let has_answered = fed.is_err() || self.unsent.len() > answered;
+                let is_over = !channel.is_handshaking();
                 share.charge_handshake(has_answered || is_over, *step_units);
-                seal(connection, &mut self.unsent);
                 if fed.is_ok() && is_over {
                     self.open(share);
                 }
-                self.note_fed(fed, TlsFault::Handshake)
+                fed.map_err(TlsFault::Handshake)
             }
-            State::Open(connection) => {
+            State::Open(channel) => {
                 share.report.units += RECORD_UNITS;
-                let fed = feed(connection, record);
-                seal(connection, &mut self.unsent);
-                self.note_fed(fed, TlsFault::Record)
+                let fed = feed(channel, record, out, &mut self.left, &mut self.unsent);
+                fed.map_err(TlsFault::Record)
             }
-            State::Silent(_) | State::Plain | State::Failed => Ok(Fed::Data),
+            State::Silent(_) | State::Plain | State::Failed => Ok(Fed::default()),
         }
-    }
-
-    /// `fed`: how much plaintext there is, and whether it is the last.
-    fn note_fed(
-        &mut self,
-        fed: Result<(usize, bool), TlsError>,
-        fault: fn(&'static str) -> TlsFault,
-    ) -> Result<Fed, TlsFault> {
-        let (left, is_last) = fed.map_err(|error| fault(reason(&error)))?;
-        self.left = left;
-        Ok(if is_last { Fed::End } else { Fed::Data })
     }
 
     /// The handshake has succeeded.
     fn open(&mut self, share: &mut TlsShare) {
-        let State::Shaking { connection, .. } = std::mem::replace(&mut self.state, State::Failed)
+        let State::Shaking { mut channel, .. } = std::mem::replace(&mut self.state, State::Failed)
         else {
             unreachable!("only a handshake ends so");
         };
         share.counters.tls_handshakes_under_way.subtract(1);
         share.counters.tls_handshakes.increment();
-        if connection.handshake_kind() == Some(HandshakeKind::Resumed) {
+        if channel.is_resumed() {
             share.counters.tls_resumed.increment();
         }
-        let certificate = client_certificate(&connection).map(Arc::new);
-        let news = LayerNews::Secured { channel_id: channel_id(&connection), certificate };
+        let certificate = channel.client_certificate().map(Arc::new);
+        let news = LayerNews::Secured { channel_id: channel.take_id(), certificate };
         share.report.news = Some(Box::new(news));
-        self.state = State::Open(connection);
+        self.state = State::Open(channel);
     }
 
     fn fail(&mut self, share: &TlsShare, fault: TlsFault) {
@@ -350,33 +291,19 @@ impl TlsStream {
         0
     }
 
-    fn take_plaintext(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let State::Open(connection) = &mut self.state else { return Ok(0) };
-        let mut filled = 0;
-        while self.left > 0 && filled < out.len() {
-            let mut reader = connection.reader();
-            let chunk = reader.fill_buf()?;
-            let length = chunk.len().min(out.len() - filled);
-            out[filled..filled + length].copy_from_slice(&chunk[..length]);
-            reader.consume(length);
-            filled += length;
-            self.left -= length;
+    /// Reads what there was no room for.
+    fn take_left(&mut self, out: &mut [u8]) -> usize {
+        let length = self.left.len().min(out.len());
+        out[..length].copy_from_slice(&self.left[..length]);
+        if length == self.left.len() {
+            self.left = Vec::new();
+        } else {
+            self.left.drain(..length);
         }
-        Ok(filled)
+        length
     }
 
-    /// Makes the connection give back what large records took: it does so at its next read only.
-    fn let_go_of_room(&mut self, used: usize) {
-        if let State::Open(connection) = &mut self.state
-            && used > SMALL_BYTES
-            && self.left == 0
-        {
-            // It fails, and has done its work by then.
-            let _ = connection.read_tls(&mut Nothing);
-        }
-    }
-
-    /// Encrypts all bytes, or none while the socket refuses earlier ones.
+    /// Encrypts [`WRITE_BYTES`] at most, or nothing while the socket refuses earlier bytes.
     ///
     /// # Errors
     /// Those of the socket. `WouldBlock` if it has refused all that it was offered.
@@ -392,25 +319,26 @@ impl TlsStream {
                 return Ok(0);
             }
         }
-        let connection = match &mut self.state {
+        let channel = match &mut self.state {
             State::Plain => return if bytes.is_empty() { Ok(0) } else { socket.write(bytes) },
-            State::Open(connection) => connection,
+            State::Open(channel) => channel,
             // Nobody would understand it.
             State::Silent(_) | State::Shaking { .. } | State::Failed => return Ok(bytes.len()),
         };
         if bytes.is_empty() {
             return Ok(0);
         }
-        let taken = connection.writer().write(bytes)?;
-        share.outgoing.clear();
-        seal(connection, &mut share.outgoing);
-        let written = match socket.write(&share.outgoing) {
+        let bytes = &bytes[..bytes.len().min(WRITE_BYTES)];
+        let held = &mut self.inbox[..self.held];
+        let sealed = channel.seal(held, bytes, &mut share.outgoing).map_err(io::Error::other)?;
+        let sealed = &share.outgoing[..sealed];
+        let written = match socket.write(sealed) {
             Ok(written) => written,
             Err(error) if is_refusal(&error) => 0,
             Err(error) => return Err(error),
         };
-        self.unsent = share.outgoing[written..].to_vec();
-        Ok(taken)
+        self.unsent = sealed[written..].to_vec();
+        Ok(bytes.len())
     }
 
     /// Says close_notify, then ends the sending side as soon as all is out.
@@ -440,9 +368,11 @@ impl TlsStream {
     }
 
     fn say_close_notify(&mut self) {
-        if let State::Open(connection) = &mut self.state {
-            connection.send_close_notify();
-            seal(connection, &mut self.unsent);
+        if let State::Open(channel) = &mut self.state {
+            let mut alert = Vec::new();
+            // Keys that have served for as much as they may say nothing more.
+            let length = channel.seal_close_notify(&mut self.inbox[..self.held], &mut alert);
+            self.unsent.extend_from_slice(&alert[..length.unwrap_or(0)]);
         }
     }
 
@@ -466,76 +396,36 @@ impl TlsStream {
     /// Bytes of memory for what has come and is not whole, or not read.
     const fn input_bytes(&self) -> usize {
         let shaking = if let State::Shaking { bytes, .. } = self.state { bytes } else { 0 };
-        self.inbox.capacity() + self.left + shaking
+        self.inbox.capacity() + self.left.capacity() + shaking
     }
 }
 
-/// `tls-exporter` (RFC 9266): a value that both ends of this channel can compute, and nobody else.
-/// Only TLS 1.3 always makes it of the whole handshake.
-fn channel_id(connection: &ServerConnection) -> Option<[u8; 32]> {
-    let is_safe = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-    let label = b"EXPORTER-Channel-Binding";
-    is_safe.then(|| connection.export_keying_material([0; 32], label, Some(&[])).ok()).flatten()
-}
-
-/// The certificate that the client has shown, now or when the session was begun that it resumes;
-/// the listener's authorities have signed it.
-fn client_certificate(connection: &ServerConnection) -> Option<ClientCertificate> {
-    connection.peer_certificates()?.first().map(certificate_of)
-}
-
-/// Gives a connection one record: how many bytes of plaintext it holds then, and whether these are
-/// the last.
-fn feed(connection: &mut ServerConnection, mut record: &[u8]) -> Result<(usize, bool), TlsError> {
-    let mut state = (0, false);
-    while !record.is_empty() {
-        let is_taken = connection.read_tls(&mut record).is_ok_and(|taken| taken > 0);
-        let now = connection.process_new_packets()?;
-        state = (now.plaintext_bytes_to_read(), now.peer_has_closed());
-        if !is_taken {
-            break;
-        }
+/// Gives a channel one record, with what is held in front of it. Plaintext for which there is no
+/// room goes to `left`.
+fn feed(
+    channel: &mut Channel,
+    record: &mut [u8],
+    out: &mut [u8],
+    left: &mut Vec<u8>,
+    answer: &mut Vec<u8>,
+) -> Result<Fed, &'static str> {
+    let offered = record.len();
+    let mut filled = 0;
+    let deal = |plaintext: &[u8]| {
+        let (now, later) = plaintext.split_at(plaintext.len().min(out.len() - filled));
+        out[filled..filled + now.len()].copy_from_slice(now);
+        filled += now.len();
+        left.extend_from_slice(later);
+    };
+    let taken = channel.take(record, deal, answer).map_err(|error| reason(&error))?;
+    if offered - taken.used > MAX_HELD_BYTES {
+        return Err("a message is too long");
     }
-    Ok(state)
-}
-
-/// Takes what a connection has to send.
-fn seal(connection: &mut ServerConnection, out: &mut Vec<u8>) {
-    while connection.wants_write() {
-        connection.write_tls(out).expect("a Vec takes everything");
-    }
+    Ok(Fed { used: taken.used, filled, is_last: taken.is_last })
 }
 
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-/// Why a connection failed, without what the peer may have put into it.
-const fn reason(error: &TlsError) -> &'static str {
-    match error {
-        TlsError::AlertReceived(_) => "the peer refused it with an alert",
-        TlsError::InappropriateMessage { .. } | TlsError::InappropriateHandshakeMessage { .. } => {
-            "a message came that does not belong there"
-        }
-        TlsError::InvalidMessage(_) => "a message is malformed",
-        TlsError::PeerIncompatible(_) => "no version, cipher suite or key exchange is in common",
-        TlsError::PeerMisbehaved(_) => "the peer broke the protocol",
-        TlsError::NoCertificatesPresented => "the client shows no certificate",
-        TlsError::InvalidCertificate(_) => "the client's certificate is not accepted",
-        TlsError::DecryptError => "a record cannot be decrypted",
-        TlsError::PeerSentOversizedRecord => "a record is too long",
-        TlsError::NoApplicationProtocol => "ALPN offers no http/1.1",
-        _ => "it cannot go on",
-    }
-}
-
-/// A source that has nothing now.
-struct Nothing;
-
-impl Read for Nothing {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(ErrorKind::WouldBlock.into())
-    }
 }
 
 /// Records that one read deals with: an empty one brings nothing and costs as much as any.
@@ -544,20 +434,14 @@ const RECORDS_PER_READ: usize = 256;
 /// Records of one handshake; a client that splits its messages small needs a dozen.
 const HANDSHAKE_RECORDS: usize = 64;
 
-/// What a read costs beside its records, in units of work.
-const READ_UNITS: usize = 2;
+/// Bytes of records whose message is not whole; certificates have a few thousand.
+const MAX_HELD_BYTES: usize = 64 * 1024;
 
-/// What one record costs to decrypt, beside its bytes.
-const RECORD_UNITS: usize = 8;
+/// Bytes of them that it costs a unit of work to keep over a read.
+const HELD_PER_UNIT: usize = 512;
 
-/// What a step of a handshake costs that makes or checks a signature.
-const HANDSHAKE_UNITS: usize = 10_000;
-
-/// What handshakes may take of one turn, whatever else is to be done: four steps.
-const TURN_HANDSHAKE_UNITS: usize = 4 * HANDSHAKE_UNITS;
-
-/// What a connection's own buffer holds without being told to give back more.
-const SMALL_BYTES: usize = 4 * 1024;
+/// Plaintext that one write takes.
+const WRITE_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests;

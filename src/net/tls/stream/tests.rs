@@ -1,5 +1,6 @@
 //! How much one turn does for handshakes, over real sockets: counted in steps and units, not timed.
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
 use base64::Engine;
@@ -9,6 +10,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
+use super::super::share::TURN_HANDSHAKE_UNITS;
 use super::*;
 use crate::config::{Listener, Tls};
 
@@ -62,6 +64,33 @@ fn pair(listener: &TcpListener, context: &Arc<TlsContext>, config: &Arc<ClientCo
     Pair { stream: TlsStream::new(Arc::clone(context)), socket, peer, client }
 }
 
+impl Pair {
+    /// What the router makes of what has come; it is no data.
+    fn read_nothing(&mut self, share: &mut TlsShare) {
+        share.begin_turn();
+        let error = self.stream.read(&mut self.socket, share, &mut [0; 64]).unwrap_err();
+        assert!(is_refusal(&error), "{error}");
+    }
+
+    /// The client reads the router's answer, and the handshake comes to its end.
+    fn finish(&mut self, share: &mut TlsShare) {
+        while self.client.is_handshaking() {
+            self.client.read_tls(&mut self.peer).unwrap();
+            self.client.process_new_packets().unwrap();
+        }
+        self.client.write_tls(&mut self.peer).unwrap();
+        while !matches!(self.stream.state, State::Open(_)) {
+            self.read_nothing(share);
+        }
+    }
+
+    /// An idle connection owns no buffer.
+    fn check_idle(&self) {
+        let stream = &self.stream;
+        assert_eq!((stream.input_bytes(), stream.held, stream.unsent.capacity()), (0, 0, 0));
+    }
+}
+
 fn share(most: usize) -> TlsShare {
     TlsShare::new(64 * 1024, most, Arc::default())
 }
@@ -94,18 +123,7 @@ fn a_turn_makes_a_bounded_number_of_handshake_steps() {
     }
     assert_eq!(answered, [4, 8, 10]);
     // Those that were held back get through all the same.
-    for Pair { stream, socket, peer, client } in &mut pairs {
-        while client.is_handshaking() {
-            client.read_tls(peer).unwrap();
-            client.process_new_packets().unwrap();
-        }
-        client.write_tls(peer).unwrap();
-        while !matches!(stream.state, State::Open(_)) {
-            share.begin_turn();
-            let error = stream.read(socket, &mut share, &mut out).unwrap_err();
-            assert!(is_refusal(&error), "{error}");
-        }
-    }
+    pairs.iter_mut().for_each(|pair| pair.finish(&mut share));
     assert_eq!(share.counters.tls_handshakes.get(), 10);
     assert_eq!(share.counters.tls_handshakes_under_way.get(), 0);
 }
@@ -132,4 +150,67 @@ fn bytes_of_a_record_that_is_not_whole_use_no_step() {
     }
     assert_eq!(share.handshake_units, TURN_HANDSHAKE_UNITS);
     assert_eq!(share.counters.tls_handshakes_under_way.get(), 0);
+}
+
+/// The client's messages are split over many records, of which each byte comes by itself.
+#[test]
+fn a_message_may_be_split_over_records() {
+    let (context, config) = localhost();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = ClientConfig::clone(&config);
+    config.max_fragment_size = Some(40);
+    let mut pair = pair(&listener, &context, &Arc::new(config));
+    let mut share = share(1);
+    pair.read_nothing(&mut share);
+    let mut most_held = 0;
+    // The last of its messages.
+    while pair.client.is_handshaking() {
+        pair.client.read_tls(&mut pair.peer).unwrap();
+        pair.client.process_new_packets().unwrap();
+    }
+    let mut bytes = Vec::new();
+    while pair.client.wants_write() {
+        pair.client.write_tls(&mut bytes).unwrap();
+    }
+    pair.peer.set_nodelay(true).unwrap();
+    for byte in bytes {
+        pair.peer.write_all(&[byte]).unwrap();
+        pair.read_nothing(&mut share);
+        most_held = most_held.max(pair.stream.held);
+    }
+    while !matches!(pair.stream.state, State::Open(_)) {
+        pair.read_nothing(&mut share);
+    }
+    assert!(most_held > 40, "{most_held} bytes held: nothing was split");
+    pair.check_idle();
+}
+
+/// Plaintext that there is no room for waits, of one record at most, and is counted.
+#[test]
+fn what_there_is_no_room_for_is_read_later() {
+    let (context, config) = localhost();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut pair = pair(&listener, &context, &config);
+    let mut share = share(1);
+    pair.read_nothing(&mut share);
+    pair.finish(&mut share);
+    let sent: Vec<u8> = (0..60_000_u32).map(|number| (number % 251) as u8).collect();
+    pair.client.writer().write_all(&sent).unwrap();
+    while pair.client.wants_write() {
+        pair.client.write_tls(&mut pair.peer).unwrap();
+    }
+    let (mut received, mut most_left) = (Vec::new(), 0);
+    let mut out = [0; 1_000];
+    while received.len() < sent.len() {
+        match pair.stream.read(&mut pair.socket, &mut share, &mut out) {
+            Ok(length) => received.extend_from_slice(&out[..length]),
+            Err(error) => assert!(is_refusal(&error), "{error}"),
+        }
+        let (report, left) = (share.take_report(), pair.stream.left.len());
+        assert!(left == 0 || report.has_more && report.input_bytes >= left);
+        most_left = most_left.max(left);
+    }
+    assert_eq!(received, sent);
+    assert!((15_000..=1 << 14).contains(&most_left), "{most_left} bytes of a record left");
+    pair.check_idle();
 }

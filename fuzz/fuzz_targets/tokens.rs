@@ -1,0 +1,4 @@
+//! `fuzz::tokens` of the tests, on what libFuzzer makes.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stentor_fuzz::run("tokens", data));
