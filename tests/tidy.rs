@@ -92,6 +92,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
+    ("control", &["config", "net", "router"]),
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.

@@ -22,6 +22,8 @@ pub enum Parcel {
     Accepted(Vec<Accepted>),
     /// A destination that was congested has room again.
     Resume,
+    /// To be answered by the shard's pulse: so its event loop still turns.
+    Probe(u64),
     Shutdown,
 }
 
