@@ -8,6 +8,7 @@ mod cli;
 mod explain;
 mod logging;
 mod secrets;
+mod sessions;
 mod signals;
 
 use std::error::Error;
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
         }
         Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
         Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
+        Some(Command::Sessions(flags)) => {
+            sessions::sessions(&flags).map_or_else(|error| fail(&error), |text| print(&text))
+        }
         Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router as Routes;
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
@@ -21,7 +22,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::guard::{Forbidden, Guard};
 use super::health::{BEAT, Health};
 use super::metrics::Metrics;
-use super::{json, metrics};
+use super::sessions::Filter;
+use super::{json, metrics, sessions};
 use crate::net::View;
 
 /// What a handler looks at.
@@ -30,11 +32,13 @@ struct Sight {
     view: View,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    /// Held while the shards are asked for their sessions: by one at a time.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
     let metrics = Arc::new(Metrics::new(view.clone(), Arc::clone(&health), now()));
-    let sight = Sight { view, health, metrics };
+    let sight = Sight { view, health, metrics, asking: Arc::default() };
     Routes::new()
         .route("/", get(|| async { INDEX }))
         .route("/metrics", get(metrics_page))
@@ -42,6 +46,8 @@ pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
         .route("/readyz", get(readyz))
         .route("/api/router", get(router))
         .route("/api/shards", get(shards))
+        .route("/api/sessions", get(open_sessions))
+        .route("/api/sessions/closed", get(closed_sessions))
         .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
         .layer(middleware::from_fn_with_state(guard, admit))
         .with_state(sight)
@@ -91,6 +97,29 @@ async fn router(State(sight): State<Sight>) -> Response {
 async fn shards(State(sight): State<Sight>) -> Response {
     page_of(&json::shards(&sight.view, &sight.health.lags(now()))).into_response()
 }
+
+async fn open_sessions(State(sight): State<Sight>, filter: Asked) -> Response {
+    match filter {
+        Ok(Query(filter)) => {
+            let _turn = sight.asking.lock().await;
+            page_of(&sessions::open(&sight.view, &filter).await).into_response()
+        }
+        Err(fault) => unclear(&fault),
+    }
+}
+
+async fn closed_sessions(State(sight): State<Sight>, filter: Asked) -> Response {
+    match filter {
+        Ok(Query(filter)) => page_of(&sessions::closed(&sight.view, &filter)).into_response(),
+        Err(fault) => unclear(&fault),
+    }
+}
+
+fn unclear(fault: &QueryRejection) -> Response {
+    (StatusCode::BAD_REQUEST, format!("{}\n", fault.body_text())).into_response()
+}
+
+type Asked = Result<Query<Filter>, QueryRejection>;
 
 fn page_of(value: &Value) -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, "application/json")], format!("{value}\n"))
@@ -164,6 +193,8 @@ Stentor's admin listener.
 /readyz       200 while clients should come
 /api/router   the router and its realms, JSON
 /api/shards   its event loops, JSON
+/api/sessions          open sessions; ?realm= authid= authrole= sort= limit=
+/api/sessions/closed   the last that ended; ?reason= besides
 ";
 
 const NOT_FOUND: &str = "nothing is here; `/` says what there is\n";

@@ -16,7 +16,7 @@ use super::process::Process;
 use super::table::{ROWS, Row};
 use crate::net::View;
 use crate::net::pulse::TURN_MICROS;
-use crate::router::{Realm, ShardId, Snapshot};
+use crate::router::{EndReason, Realm, ShardId, Snapshot};
 
 /// The media type of OpenMetrics.
 pub(super) const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -63,6 +63,7 @@ impl Collector for Scrape {
         self.encode_loops(&mut families)?;
         self.encode_realms(&mut families)?;
         self.encode_decisions(&mut families)?;
+        self.encode_endings(&mut families)?;
         self.encode_process(&mut families)
     }
 }
@@ -171,6 +172,20 @@ impl Scrape {
                     family.counter(&labels("denied"), count.denied)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Why sessions have ended.
+    fn encode_endings(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let mut totals = [0; EndReason::LABELS.len()];
+        for shard in self.view.router().closed() {
+            totals.iter_mut().zip(shard.counts()).for_each(|(total, count)| *total += count);
+        }
+        let help = "Sessions that have ended";
+        let mut family = families.begin("stentor_sessions_closed", help, MetricType::Counter)?;
+        for (reason, total) in EndReason::LABELS.into_iter().zip(totals) {
+            family.counter(&[("reason", reason)], total)?;
         }
         Ok(())
     }

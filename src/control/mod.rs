@@ -9,6 +9,7 @@ mod http;
 mod json;
 mod metrics;
 mod process;
+mod sessions;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use mio::{Events, Poll, Token};
 use super::acceptor::{Accepted, Occupancy};
 use super::hold::{Alarm, Hold, Output};
 use super::judges::Judges;
-use super::mesh::{Inbox, Parcel};
+use super::mesh::{Inbox, Look, Parcel};
 use super::preface::Preface;
 use super::pulse::Pulse;
 use super::socket::Socket;
@@ -220,6 +220,10 @@ impl EventLoop {
                 }
                 Parcel::Resume => self.turn.resume(),
                 Parcel::Probe(number) => self.pulse.answer(number),
+                Parcel::Look(Look { from, most, answer }) => {
+                    let (sessions, next) = self.turn.shard().look(from, most, now);
+                    answer(sessions, next);
+                }
                 Parcel::Shutdown => self.turn.begin_shutdown(now),
             }
         }

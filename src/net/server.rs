@@ -12,7 +12,7 @@ use mio::Poll;
 use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::judges::{ClientError, Judges};
-use super::mesh::{Mesh, Parcel};
+use super::mesh::{Look, Mesh, Parcel};
 use super::pulse::Pulse;
 use super::store::{self, STORE_PATIENCE, StoreThread};
 use super::tls::{self, CertificateError, TlsContext, TlsShare, Watch};
@@ -113,6 +113,11 @@ impl View {
     /// Asks a shard to show by its pulse that its event loop turns.
     pub(crate) fn probe(&self, shard: ShardId, number: u64) {
         self.mesh.send(shard, Parcel::Probe(number));
+    }
+
+    /// Asks a shard for the sessions in some of its slots.
+    pub(crate) fn look(&self, shard: ShardId, look: Look) {
+        self.mesh.send(shard, Parcel::Look(look));
     }
 
     /// Bytes of mail, or of what is to be stored, that wait there.

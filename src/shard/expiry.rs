@@ -2,13 +2,12 @@
 //! that puts it off. WAMP has no second login, and who connects anew loses what it subscribed to.
 
 use super::Shard;
-use super::lifecycle::EndReason;
 use super::meta::{Answer, Arguments, Caller};
 use super::requests::Refusal;
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use crate::authentication::{Check, Judgement, Lease, MAX_TOKEN_BYTES, MissingKey, TokenError};
 use crate::clock::Millis;
-use crate::router::{SessionRef, Slot};
+use crate::router::{EndReason, SessionRef, Slot};
 use crate::session::Expiry;
 use crate::transport::CloseCode;
 use crate::wamp::{

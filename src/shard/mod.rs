@@ -26,6 +26,7 @@ mod leaving;
 mod lifecycle;
 mod log_budget;
 mod login;
+mod look;
 mod mail;
 mod mailbox;
 mod meta;
@@ -64,7 +65,7 @@ use unheard::Unheard;
 
 pub use input::InputStatus;
 pub use layer::{LayerFault, LayerNews, LayerReport};
-pub use lifecycle::{Closing, EndReason};
+pub use lifecycle::Closing;
 pub use mail::{
     Cancellation, Carried, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome, Return, Roll,
     RollCall,

@@ -15,6 +15,7 @@ mod log;
 mod logins;
 #[cfg(target_os = "linux")]
 mod memory;
+mod observing;
 mod process;
 mod proxies;
 mod routing;
