@@ -16,6 +16,7 @@ use stentor::limits::SlowConsumerPolicy;
 use stentor::wamp::MatchPolicy;
 
 use crate::explain::{Question, Whose};
+use crate::sessions::SessionsFlags;
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
 ///
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     ///
     /// The exit code is 0 if it may, 1 if it may not, and 2 if there is no answer.
     Explain(ExplainFlags),
+    /// Show the sessions of a running router, those that are open or have ended
+    Sessions(SessionsFlags),
     /// Work with configuration files
     Config {
         #[command(subcommand)]

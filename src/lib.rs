@@ -6,7 +6,7 @@
 //!
 //! # The map
 //!
-//! Everything is pure but for the last three: no socket, thread, file or clock.
+//! Everything is pure but for the last four: no socket, thread, file or clock.
 //!
 //! - [`wamp`]: what a WAMP message is. [`codec`]: bytes to messages and back, per serializer.
 //! - [`transport`]: frames and handshakes of WebSocket and RawSocket, and the queue of what leaves.
@@ -16,7 +16,8 @@
 //! - [`authorization`]: what the rules of a role grant.
 //! - [`router`]: the shared tables. [`session`]: one session. [`shard`]: what happens to both.
 //! - [`config`]: a file and flags to a [`config::Config`].
-//! - [`storage`]: histories and retained events on disk. [`net`]: sockets and threads.
+//! - [`storage`]: histories and retained events on disk. [`net`]: sockets and threads. [`control`]:
+//!   what operators see.
 //!
 //! # The life of a PUBLISH
 //!
@@ -48,6 +49,7 @@
 
 // What an embedder needs is documented; the rest is public for tests, benches and the command.
 pub mod config;
+pub mod control;
 pub mod limits;
 pub mod net;
 pub mod wamp;

@@ -8,6 +8,7 @@ mod cli;
 mod explain;
 mod logging;
 mod secrets;
+mod sessions;
 mod signals;
 
 use std::error::Error;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use clap::Parser;
 use crossbeam_channel::{Receiver, bounded, select};
 use stentor::config::{Config, DEFAULT_FILE, Loader};
+use stentor::control::Control;
 use stentor::net::{self, Server, StartError};
 use tracing::{error, info, warn};
 
@@ -48,6 +50,9 @@ fn main() -> ExitCode {
         }
         Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
         Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
+        Some(Command::Sessions(flags)) => {
+            sessions::sessions(&flags).map_or_else(|error| fail(&error), |text| print(&text))
+        }
         Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
     }
@@ -96,7 +101,11 @@ fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
         recv(started) -> server => {
             let server = server.map_err(|_| Stopped::LostThread("start".to_owned()))??;
             announce(&config, &server);
-            serve(server, &stop)
+            let control = Control::start(&config, server.view())?;
+            if let Some(control) = &control {
+                info!(url = format!("http://{}", control.address()), "listening for operators");
+            }
+            serve(server, control, &stop)
         }
         recv(stop) -> _ => {
             let wait_ms = config.timeouts.close_ms;
@@ -117,7 +126,13 @@ fn start_server(config: Arc<Config>) -> io::Result<Receiver<Result<Server, Start
     Ok(started)
 }
 
-fn serve(server: Server, stop: &Receiver<()>) -> Result<(), Box<dyn Error>> {
+fn serve(
+    server: Server,
+    control: Option<Control>,
+    stop: &Receiver<()>,
+) -> Result<(), Box<dyn Error>> {
+    let set_ready = |is_ready| control.iter().for_each(|control| control.set_ready(is_ready));
+    set_ready(true);
     let mut lost = None;
     select! {
         recv(stop) -> _ => {}
@@ -127,6 +142,7 @@ fn serve(server: Server, stop: &Receiver<()>) -> Result<(), Box<dyn Error>> {
             lost = Some(Stopped::LostThread(thread));
         }
     }
+    set_ready(false);
     server.stop()?;
     lost.map_or(Ok(()), |lost| Err(lost.into()))
 }

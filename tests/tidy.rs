@@ -93,6 +93,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
+    ("control", &["config", "net", "router"]),
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.
@@ -241,7 +242,8 @@ fn contains_word(line: &str, word: &str) -> bool {
 fn module_of(name: &str) -> Option<&str> {
     let first = name.strip_prefix("src/")?.split('/').next()?;
     let module = first.strip_suffix(".rs").unwrap_or(first);
-    let main = ["main", "lib", "cert", "cli", "explain", "logging", "secrets", "signals"];
+    let main =
+        ["main", "lib", "cert", "cli", "explain", "logging", "secrets", "sessions", "signals"];
     (!main.contains(&module)).then_some(module)
 }
 

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::admin::AdminFault;
 use super::keys::nearest;
 use super::listener::ListenAddress;
 use super::report::Report;
@@ -122,6 +123,8 @@ pub enum Fault {
     #[error(transparent)]
     Tokens(#[from] TokensFault),
     #[error(transparent)]
+    Admin(#[from] AdminFault),
+    #[error(transparent)]
     Way(#[from] WayFault),
 
     #[error(
@@ -221,6 +224,7 @@ impl Fault {
                 None => format!("choose from {}", quoted(&LOG_LEVELS)),
             },
             Self::Role(fault) => return fault.help(),
+            Self::Admin(fault) => fault.help().into(),
             _ => return self.listener_help().map(Into::into).or_else(|| self.login_help()),
         };
         Some(text)

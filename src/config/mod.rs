@@ -4,6 +4,7 @@
 //! a [`Loader`] is within its ranges and consistent. It opens no socket and sets no option: the
 //! event loop and the log do that with what stands here. Read once at start, then frozen.
 
+mod admin;
 mod check;
 mod fault;
 mod filter;
@@ -41,6 +42,7 @@ pub use crate::router::{
 };
 pub use crate::transport::ForwardedBy;
 pub use crate::wamp::{Codec, MatchPolicy, UriRule};
+pub use admin::{Admin, AdminFault};
 pub use fault::{ConfigError, Fault};
 pub(crate) use listener::allowed_origins;
 pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};
@@ -74,6 +76,7 @@ pub struct Config {
     pub storage: Storage,
     pub tuning: Tuning,
     pub log: Log,
+    pub admin: Admin,
 }
 
 impl Config {
@@ -169,6 +172,7 @@ impl Default for Config {
             storage: Storage::default(),
             tuning: Tuning::default(),
             log: Log::default(),
+            admin: Admin::default(),
         }
     }
 }

@@ -15,8 +15,8 @@ use super::keys::keys_of;
 use super::report::{Place, Problem};
 use super::role_fault::RoleFault;
 use super::{
-    Access, Authenticator, Authorizer, Config, History, Listener, ListenerPath, Log, Permission,
-    Protocol, Realm, Role, Storage, Tls, Tuning,
+    Access, Admin, Authenticator, Authorizer, Config, History, Listener, ListenerPath, Log,
+    Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -76,6 +76,7 @@ impl Reader {
                 "storage" => self.read_section(&name, &value, &mut config.storage),
                 "tuning" => self.read_section(&name, &value, &mut config.tuning),
                 "log" => self.read_section(&name, &value, &mut config.log),
+                "admin" => self.read_section(&name, &value, &mut config.admin),
                 _ => {
                     rest.insert(key, value);
                 }
@@ -292,7 +293,7 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 16] = [
+    let sections: [(&str, &[&str]); 17] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[listener.tls]]", keys_of::<Tls>()),
@@ -309,6 +310,7 @@ fn home_of(key: &str) -> Option<String> {
         ("[storage]", keys_of::<Storage>()),
         ("[tuning]", keys_of::<Tuning>()),
         ("[log]", keys_of::<Log>()),
+        ("[admin]", keys_of::<Admin>()),
     ];
     let mut homes = sections.iter().filter(|(_, keys)| keys.contains(&key));
     match (homes.next(), homes.next()) {

@@ -13,8 +13,9 @@ use mio::{Events, Poll, Token};
 use super::acceptor::{Accepted, Occupancy};
 use super::hold::{Alarm, Hold, Output};
 use super::judges::Judges;
-use super::mesh::{Inbox, Parcel};
+use super::mesh::{Inbox, Look, Parcel};
 use super::preface::Preface;
+use super::pulse::Pulse;
 use super::socket::Socket;
 use super::tls::{TlsContext, TlsShare, TlsStream};
 use crate::clock::Millis;
@@ -46,6 +47,9 @@ pub(super) struct EventLoop {
     started: Instant,
     /// Flush batching, if it is on.
     hold: Option<(Hold, Alarm)>,
+    pulse: Arc<Pulse>,
+    /// Whether somebody may ask how long turns take.
+    is_timed: bool,
 }
 
 /// The sockets of a shard and its ways to other threads.
@@ -114,6 +118,7 @@ impl EventLoop {
         tls: TlsShare,
         judges: Option<Judges>,
         started: Instant,
+        (pulse, is_timed): (Arc<Pulse>, bool),
     ) -> io::Result<Self> {
         let hold = if budget.delay.is_zero() {
             None
@@ -123,7 +128,7 @@ impl EventLoop {
         let (id, sockets) = (shard.id(), Vec::new());
         let links = Links { shard: id, sockets, tls, inbox, occupancy, store, judges };
         let (turn, held_bytes) = (Turn::new(shard), budget.bytes);
-        Ok(Self { turn, links, poll, held_bytes, started, hold })
+        Ok(Self { turn, links, poll, held_bytes, started, hold, pulse, is_timed })
     }
 
     /// Turns until a shutdown is complete.
@@ -138,7 +143,8 @@ impl EventLoop {
                 Err(error) if error.kind() == ErrorKind::Interrupted => true,
                 Err(error) => return Err(error),
             };
-            let now = self.now();
+            let began = self.clock();
+            let now = self.since_start(began);
             self.links.tls.begin_turn();
             if !was_interrupted {
                 self.note_readiness(&events);
@@ -152,15 +158,22 @@ impl EventLoop {
             if let Some((hold, _)) = self.hold.as_mut().filter(|_| may_write) {
                 hold.written(!self.turn.shard().has_dirty());
             }
+            if self.is_timed {
+                self.pulse.note_turn(self.clock().duration_since(began));
+            }
             if self.turn.is_over(now) {
                 return Ok(());
             }
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one clock read of a turn")]
-    fn now(&self) -> Millis {
-        let elapsed = Instant::now().duration_since(self.started);
+    #[expect(clippy::disallowed_methods, reason = "one clock read at each end of a turn")]
+    fn clock(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn since_start(&self, moment: Instant) -> Millis {
+        let elapsed = moment.duration_since(self.started);
         Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -173,7 +186,8 @@ impl EventLoop {
         }
         let deadline = self.turn.next_deadline()?;
         // A call's timeout may lie further ahead than a poller can count.
-        Some(Duration::from_millis(deadline.since(self.now()).min(LONGEST_POLL_MS)))
+        let now = self.since_start(self.clock());
+        Some(Duration::from_millis(deadline.since(now).min(LONGEST_POLL_MS)))
     }
 
     fn note_readiness(&mut self, events: &Events) {
@@ -204,6 +218,11 @@ impl EventLoop {
                     }
                 }
                 Parcel::Resume => self.turn.resume(),
+                Parcel::Probe(number) => self.pulse.answer(number),
+                Parcel::Look(Look { from, most, answer }) => {
+                    let (sessions, next) = self.turn.shard().look(from, most, now);
+                    answer(sessions, next);
+                }
                 Parcel::Shutdown => self.turn.begin_shutdown(now),
             }
         }

@@ -3,6 +3,7 @@
 //! Sending never blocks. No wake is lost, because a sender pushes and then looks at `awake`, while
 //! the receiver clears `awake` and then looks at its inbox. Any thread may send.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Registry, Token, Waker};
 
 use super::acceptor::Accepted;
-use crate::router::{Batch, Destination, Destinations, ShardId};
+use crate::router::{Batch, Destination, Destinations, OpenSession, ShardId, Slot};
 use crate::shard::Mail;
 
 /// What a shard is told by other threads.
@@ -22,7 +23,27 @@ pub enum Parcel {
     Accepted(Vec<Accepted>),
     /// A destination that was congested has room again.
     Resume,
+    /// To be answered by the shard's pulse: so its event loop still turns.
+    Probe(u64),
+    Look(Look),
     Shutdown,
+}
+
+/// A question of an observer: the sessions in some slots.
+pub struct Look {
+    pub from: Slot,
+    /// So many slots at most: what it costs the shard.
+    pub most: usize,
+    pub answer: LookAnswer,
+}
+
+/// Takes the sessions, and where the next ones begin.
+pub type LookAnswer = Box<dyn FnOnce(Vec<OpenSession>, Option<Slot>) + Send>;
+
+impl fmt::Debug for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Look").field("from", &self.from).field("most", &self.most).finish()
+    }
 }
 
 #[derive(Debug)]

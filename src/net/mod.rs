@@ -9,6 +9,8 @@ mod listening;
 #[doc(hidden)]
 pub mod mesh;
 mod preface;
+#[doc(hidden)]
+pub mod pulse;
 mod server;
 mod socket;
 mod store;
@@ -17,5 +19,5 @@ mod tls;
 pub use crate::router::Snapshot;
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use judges::{ClientError, check_clients};
-pub use server::{Server, StartError, StopError};
+pub use server::{Server, StartError, StopError, View};
 pub use tls::{CertificateError, certificate_of, check_certificates};

@@ -12,13 +12,14 @@ use mio::Poll;
 use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::judges::{ClientError, Judges};
-use super::mesh::{Mesh, Parcel};
+use super::mesh::{Look, Mesh, Parcel};
+use super::pulse::Pulse;
 use super::store::{self, STORE_PATIENCE, StoreThread};
 use super::tls::{self, CertificateError, TlsContext, TlsShare, Watch};
 use crate::config::{Config, ListenAddress, Listener};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
-use crate::router::{Batch, Deposit, Router, Settings, ShardId, Snapshot};
+use crate::router::{Batch, Deposit, Destination, Router, Settings, ShardId, Snapshot};
 use crate::shard::{Mail, Shard};
 use crate::storage::{Storage, StorageError, Unsaved};
 use crate::wamp::{RegistrationId, SessionId, SubscriptionId};
@@ -76,6 +77,8 @@ pub enum StopError {
 pub struct Server {
     router: Arc<Router>,
     mesh: Arc<Mesh>,
+    /// By shard.
+    pulses: Vec<Arc<Pulse>>,
     addresses: Vec<ListenAddress>,
     acceptor: StopAcceptor,
     threads: Vec<JoinHandle<io::Result<()>>>,
@@ -85,6 +88,42 @@ pub struct Server {
     judges: Option<Judges>,
     /// The names of threads that have ended.
     ended: (Sender<String>, Receiver<String>),
+}
+
+/// What can be seen of a router, and asked of it, while its threads run and after they have ended.
+#[derive(Clone, Debug)]
+pub struct View {
+    router: Arc<Router>,
+    mesh: Arc<Mesh>,
+    pulses: Vec<Arc<Pulse>>,
+}
+
+impl View {
+    #[doc(hidden)]
+    pub const fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+
+    /// By shard.
+    #[doc(hidden)]
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
+    }
+
+    /// Asks a shard to show by its pulse that its event loop turns.
+    pub(crate) fn probe(&self, shard: ShardId, number: u64) {
+        self.mesh.send(shard, Parcel::Probe(number));
+    }
+
+    /// Asks a shard for the sessions in some of its slots.
+    pub(crate) fn look(&self, shard: ShardId, look: Look) {
+        self.mesh.send(shard, Parcel::Look(look));
+    }
+
+    /// Bytes of mail, or of what is to be stored, that wait there.
+    pub(crate) fn queued_bytes(&self, at: impl Into<Destination>) -> usize {
+        self.mesh.queued_bytes(at)
+    }
 }
 
 /// Tells that a thread has ended, however it did.
@@ -134,9 +173,11 @@ impl Server {
         let addresses =
             config.listeners.iter().zip(&contexts).map(bind).collect::<Result<Vec<_>, _>>()?;
         let (threads, ended) = (Vec::new(), unbounded());
+        let pulses = (0..shards).map(|_| Arc::default()).collect();
         let mut server = Self {
             router,
             mesh,
+            pulses,
             addresses,
             acceptor: stop,
             threads,
@@ -158,8 +199,11 @@ impl Server {
             let store = store.clone();
             let judges = server.judges.clone();
             let tls = server.tls_share(number, config);
-            let event_loop =
-                EventLoop::new(shard, poll, inbox, budget, occupancy, store, tls, judges, started)?;
+            let pulse = Arc::clone(&server.pulses[usize::from(number)]);
+            let pulse = (pulse, config.admin.listen.is_some());
+            let event_loop = EventLoop::new(
+                shard, poll, inbox, budget, occupancy, store, tls, judges, started, pulse,
+            )?;
             server.spawn(format!("shard-{number}"), || event_loop.run())?;
         }
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
@@ -194,6 +238,12 @@ impl Server {
     /// The counters of all shards together.
     pub fn snapshot(&self) -> Snapshot {
         self.router.snapshot()
+    }
+
+    /// What the router looks like from outside of its threads.
+    pub fn view(&self) -> View {
+        let (router, mesh) = (Arc::clone(&self.router), Arc::clone(&self.mesh));
+        View { router, mesh, pulses: self.pulses.clone() }
     }
 
     /// The shared tables, for tests.

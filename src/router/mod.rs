@@ -22,6 +22,7 @@ mod realm;
 mod retained;
 mod ring;
 mod roles;
+mod sessions;
 mod shapes;
 mod topics;
 
@@ -57,6 +58,7 @@ pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, Kept, Look, RetainedEvent, RetainedTable, Stored};
 pub use ring::{Holding, Pushed};
 pub use roles::{DecisionCount, RealmRole};
+pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 
@@ -251,6 +253,8 @@ pub struct Router {
     realms: Map<Box<str>, Arc<Realm>>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
+    /// The sessions that each shard has ended, in their order.
+    closed: Vec<Arc<ClosedSessions>>,
     /// What each shard has accepted and is not delivered everywhere, in their order.
     held: Vec<Arc<HeldCount>>,
     /// Written by the thread of the store.
@@ -281,6 +285,7 @@ impl Router {
         let counters = (0..shards).map(|_| Arc::default()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
+        let closed = (0..shards).map(|_| Arc::default()).collect();
         let limits = &settings.limits;
         let crowd = Arc::new(Crowd::new(limits.crowd(), limits.connections, &seed));
         let (storage_counters, acceptor_counters) = Default::default();
@@ -289,6 +294,7 @@ impl Router {
             settings,
             realms,
             counters,
+            closed,
             held,
             storage_counters,
             acceptor_counters,
@@ -304,6 +310,11 @@ impl Router {
 
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
+    }
+
+    /// The sessions that have ended, by shard.
+    pub fn closed(&self) -> &[Arc<ClosedSessions>] {
+        &self.closed
     }
 
     /// The count of what a shard has accepted and is not delivered everywhere.

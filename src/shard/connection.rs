@@ -11,7 +11,7 @@ use crate::authentication::ClientCertificate;
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::limits::Timeouts;
-use crate::router::{Destinations, Held, Seat};
+use crate::router::{Destinations, Held, Seat, Traffic};
 use crate::session::Session;
 use crate::transport::{
     Framing, Origin, Output, PassedHeaders, Span, Stage, Transport, TransportRules, rawsocket,
@@ -36,8 +36,6 @@ pub(super) struct Connection {
     pub(super) peer_limit_bytes: usize,
     /// Bytes of its backlog that the gauge counts, and its rank among the slow ones.
     pub(super) refused: Refused,
-    /// Events that this session has missed because its queue was full.
-    pub(super) events_dropped: u64,
 
     pub(super) transport: Transport,
     pub(super) input: Input,
@@ -62,6 +60,8 @@ pub(super) struct Connection {
     pub(super) generation: u32,
     /// Where messages of this connection went to: reading waits while one of them is congested.
     pub(super) feeds: Destinations,
+    /// Of the session, and what came before it.
+    pub(super) traffic: Traffic,
     pub(super) clock: Clock,
 }
 
@@ -165,7 +165,6 @@ impl Connection {
             overflowed: false,
             peer_limit_bytes: usize::MAX,
             refused: Refused::default(),
-            events_dropped: 0,
             transport,
             input: Input::default(),
             phase: Phase::Negotiating,
@@ -180,6 +179,7 @@ impl Connection {
             headers: None,
             generation,
             feeds: Destinations::default(),
+            traffic: Traffic::default(),
             clock: Clock::new(now),
         }
     }

@@ -69,6 +69,18 @@ impl Connections {
         self.slab.iter().map(|(index, connection)| (Slot::at(index), connection))
     }
 
+    /// The connections in up to `most` slots from `from` on, and the slot behind those if there are
+    /// more.
+    pub(super) fn page(
+        &self,
+        from: Slot,
+        most: usize,
+    ) -> (impl Iterator<Item = &Connection>, Option<Slot>) {
+        let end = from.index().saturating_add(most).min(self.slab.capacity());
+        let next = (end < self.slab.capacity()).then(|| Slot::at(end));
+        ((from.index()..end).filter_map(|index| self.slab.get(index)), next)
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
         self.slab.iter_mut().map(|(_, connection)| connection)
     }

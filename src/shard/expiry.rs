@@ -3,13 +3,12 @@
 
 use super::Shard;
 use super::errands::Errand;
-use super::lifecycle::EndReason;
 use super::meta::{Answer, Arguments, Caller};
 use super::requests::Refusal;
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use crate::authentication::{Judgement, Lease, MAX_TOKEN_BYTES, MissingKey, Proof, TokenError};
 use crate::clock::Millis;
-use crate::router::{SessionRef, Slot};
+use crate::router::{EndReason, SessionRef, Slot};
 use crate::session::Expiry;
 use crate::transport::CloseCode;
 use crate::wamp::{

@@ -65,7 +65,7 @@ impl Shard {
 
     /// Events that the session in a slot has missed so far because its queue was full.
     pub fn events_dropped(&self, slot: Slot) -> u64 {
-        self.connections.get(slot).map_or(0, |c| c.events_dropped)
+        self.connections.get(slot).map_or(0, |c| c.traffic.events_dropped)
     }
 
     /// Writes what waits for a connection; `write` is its socket.
@@ -229,6 +229,7 @@ impl Outbound {
                 Ok(Sent { taken, kept }) => {
                     connection.output.advance(taken);
                     written_bytes += taken;
+                    connection.traffic.bytes_sent += taken as u64;
                     self.note_written(taken);
                     self.note_kept(connection, kept);
                     if connection.clock.blocked_since.take().is_some() {

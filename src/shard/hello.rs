@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use super::connection::Phase;
-use super::lifecycle::EndReason;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::authentication::Lease;
 use crate::clock::Millis;
 use crate::codec::{self, Codec};
-use crate::router::{Profile, Realm, Slot};
+use crate::router::{EndReason, Profile, Realm, Slot};
 use crate::session::Session;
 use crate::transport::CloseCode;
 use crate::wamp::{

@@ -1,13 +1,12 @@
 //! From what a transport found to the handler of a message: who may say what when.
 
 use super::connection::{KeptHeaders, Phase};
-use super::lifecycle::EndReason;
 use super::requests::{Stop, Violation};
 use super::work::MESSAGE_UNITS;
 use super::{Admission, Shard};
 use crate::clock::Millis;
 use crate::codec::{self, DecodeLimits};
-use crate::router::Slot;
+use crate::router::{EndReason, Slot};
 use crate::transport::{CloseCode, Framing, HttpRefusal, Inbound, Transport, TransportError};
 use crate::wamp::{ClientMessage, WampError};
 
@@ -114,6 +113,9 @@ impl Shard {
     /// Handles a message, which is also `text` if it is known to be UTF-8: only JSON comes so.
     fn handle_bytes(&mut self, slot: Slot, bytes: &[u8], text: Option<&str>, now: Millis) {
         self.cx.counters.messages_received.increment();
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.traffic.messages_received += 1;
+        }
         self.hear(slot, bytes, text, now);
     }
 

@@ -291,6 +291,7 @@ impl Shard {
     pub fn receive(&mut self, slot: Slot, input: &mut [u8], now: Millis) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.clock.note_life(now);
+        connection.traffic.bytes_received += input.len() as u64;
         self.cx.counters.bytes_received.add(input.len() as u64);
         // Reading and keeping costs something, too, where no message becomes whole.
         self.cx.work.charge_bytes(input.len() / 2);

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::lifecycle::EndReason;
 use crate::authentication::ClientCertificate;
 use crate::clock::Millis;
-use crate::router::Slot;
+use crate::router::{EndReason, Slot};
 use crate::transport::{Origin, ProxyFault, TlsFault, Transport, TransportError};
 
 /// What the layer below a transport has to say about a read.

@@ -5,17 +5,17 @@
 //! still name it.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::vec::IntoIter;
 
 use super::connection::{Connection, Phase};
 use super::dealer::CALLEE_LEFT;
-use super::lifecycle::EndReason;
 use super::mail::NO_PAYLOAD;
 use super::timers::CallTimer;
 use super::work::LOOKUP_UNITS;
 use super::{Carried, Mail, Return, Shard};
 use crate::clock::Millis;
-use crate::router::{SessionRef, Slot};
+use crate::router::{Closed, EndReason, SessionRef, Slot};
 use crate::session::{
     PendingCall, PendingInvocation, RegisteredPattern, Session, Testament, Testaments,
 };
@@ -214,15 +214,28 @@ impl Shard {
         let Phase::Joined(session) = std::mem::replace(&mut connection.phase, Phase::Open) else {
             unreachable!("the phase was just looked at");
         };
+        let traffic = std::mem::take(&mut connection.traffic);
+        let duration_ms = now.since(session.joined);
         tracing::info!(
             session = session.id.get(),
             realm = %session.realm.settings.name,
             peer = %connection.peer,
             reason = reason.as_str(),
-            duration_ms = now.since(session.joined),
-            events_dropped = std::mem::take(&mut connection.events_dropped),
+            duration_ms,
+            events_dropped = traffic.events_dropped,
             "session left"
         );
+        self.cx.router.closed()[usize::from(self.cx.id.0)].note(Closed {
+            session: session.id,
+            realm: Arc::clone(session.realm.name()),
+            profile: Arc::clone(&session.profile),
+            peer: connection.peer,
+            reason,
+            ended: self.cx.wall_clock,
+            duration_ms,
+            traffic,
+            pending_bytes: connection.output.waiting_bytes(),
+        });
         self.cx.work.charge(ENDING_UNITS);
         self.connections.forget_tickets(slot);
         // Whoever killed it has taken it out of the list already.

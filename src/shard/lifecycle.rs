@@ -5,68 +5,16 @@ use std::collections::VecDeque;
 use super::connection::Phase;
 use super::{SendError, Shard};
 use crate::clock::Millis;
-use crate::router::Slot;
+use crate::router::{EndReason, Slot};
 use crate::transport::{CloseCode, Transport};
 use crate::wamp::{CloseReason, RouterMessage, WampError};
 
-/// Why a session ended, for logs and counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    ClientAbort,
-    Goodbye,
-    KeepaliveTimeout,
-    /// Through the meta API or by an administrator.
-    Killed,
-    /// With all others of its realm (AP-SMA-03).
-    KilledWithAll,
-    /// The router had no room left for its messages, which did not come whole.
-    InputMemory,
-    MessageTooLarge,
-    /// It has sent more than its role may, which has `over_rate = "end"`.
-    OverRate,
-    ProtocolViolation,
-    Shutdown,
-    SlowConsumer,
-    /// The token by which it joined has expired.
-    TokenExpired,
-    /// The peer closed the transport in order, without GOODBYE.
-    TransportClosed,
-    /// The peer broke the transport's rules; the text names the rule.
-    TransportError(&'static str),
-    /// The socket failed or reached its end.
-    TransportLost,
-}
-
-impl EndReason {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientAbort => "client_abort",
-            Self::Goodbye => "goodbye",
-            Self::KeepaliveTimeout => "keepalive_timeout",
-            Self::Killed => "killed",
-            Self::KilledWithAll => "killed_with_all",
-            Self::InputMemory => "input_memory",
-            Self::MessageTooLarge => "message_too_large",
-            Self::OverRate => "over_rate",
-            Self::ProtocolViolation => "protocol_violation",
-            Self::Shutdown => "shutdown",
-            Self::SlowConsumer => "slow_consumer",
-            Self::TokenExpired => "token_expired",
-            Self::TransportClosed => "transport_closed",
-            Self::TransportError(kind) => kind,
-            Self::TransportLost => "transport_lost",
-        }
-    }
-}
-
-impl EndReason {
-    /// `GOODBYE.Reason` where nothing else was asked for.
-    const fn close_uri(self) -> &'static str {
-        match self {
-            Self::Shutdown => CloseReason::SystemShutdown.uri(),
-            Self::TokenExpired => CloseReason::TokenExpired.uri(),
-            _ => CloseReason::Killed.uri(),
-        }
+/// `GOODBYE.Reason` where nothing else was asked for.
+const fn close_uri(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Shutdown => CloseReason::SystemShutdown.uri(),
+        EndReason::TokenExpired => CloseReason::TokenExpired.uri(),
+        _ => CloseReason::Killed.uri(),
     }
 }
 
@@ -163,7 +111,7 @@ impl Shard {
         self.end_session(slot, end, now);
         if self.send(slot, &RouterMessage::Goodbye { message, reason }).is_err() {
             // A peer that takes so little is told the essence.
-            self.answer(slot, &RouterMessage::Goodbye { message: "", reason: end.close_uri() });
+            self.answer(slot, &RouterMessage::Goodbye { message: "", reason: close_uri(end) });
         }
         self.connections[slot].enter(Phase::ShuttingDown(Closing { code }), now);
         self.rearm(slot, now);

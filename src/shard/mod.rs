@@ -27,6 +27,7 @@ mod leaving;
 mod lifecycle;
 mod log_budget;
 mod login;
+mod look;
 mod mail;
 mod mailbox;
 mod meta;
@@ -67,7 +68,7 @@ use unheard::Unheard;
 pub use errands::{Errand, RequestCheck, Ruled};
 pub use input::InputStatus;
 pub use layer::{LayerFault, LayerNews, LayerReport};
-pub use lifecycle::{Closing, EndReason};
+pub use lifecycle::Closing;
 pub use mail::{
     Cancellation, Carried, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome, Return, Roll,
     RollCall,

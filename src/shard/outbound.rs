@@ -350,7 +350,7 @@ impl Outbound {
 
     fn note_dropped(&mut self, slot: Slot, connection: &mut Connection, events: u64) {
         self.counters.events_dropped_slow.add(events);
-        connection.events_dropped += events;
+        connection.traffic.events_dropped += events;
         let ends_session = self.limits.policy == SlowConsumerPolicy::Disconnect;
         if events > 0 && !connection.dropping && !ends_session {
             connection.dropping = true;

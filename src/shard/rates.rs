@@ -4,11 +4,10 @@
 //! HELLO would be a way around. While it waits nothing that it does not say is held against it.
 
 use super::Shard;
-use super::lifecycle::EndReason;
 use crate::authorization::{OverRate, Rates};
 use crate::clock::Millis;
 use crate::rate::{Bucket, Rate};
-use crate::router::Slot;
+use crate::router::{EndReason, Slot};
 use crate::transport::CloseCode;
 use crate::wamp::WampError;
 

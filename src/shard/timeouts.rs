@@ -1,11 +1,10 @@
 //! What happens when a peer stays silent or does not take its output.
 
 use super::connection::{Due, NEVER, Phase};
-use super::lifecycle::EndReason;
 use super::work::LOOKUP_UNITS;
 use super::{InputStatus, Owner, Shard};
 use crate::clock::Millis;
-use crate::router::Slot;
+use crate::router::{EndReason, Slot};
 use crate::transport::CloseCode;
 
 impl Shard {

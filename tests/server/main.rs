@@ -17,6 +17,7 @@ mod log;
 mod logins;
 #[cfg(target_os = "linux")]
 mod memory;
+mod observing;
 mod process;
 mod proxies;
 mod routing;

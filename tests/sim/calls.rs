@@ -230,7 +230,10 @@ impl World {
 
     /// The callees that could get a call, if each of them is there to stay as far as one knows.
     fn sure_callees(&self, realm: &str, procedure: &str) -> Vec<Tag> {
-        if self.has_departing_callee(realm, procedure) {
+        // Who is gone and not missed yet may even register: the router reads it to its end.
+        let mut pipes = self.net.links.pipes.iter();
+        let is_unmissed = pipes.any(|pipe| pipe.lost && !pipe.closed);
+        if is_unmissed || self.has_departing_callee(realm, procedure) {
             return Vec::new();
         }
         let mut sure = Vec::new();

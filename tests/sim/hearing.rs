@@ -247,7 +247,8 @@ fn reasons_to_close(code: u16) -> &'static [Excuse] {
     match code {
         1_000 | 1_002 | 1_003 | 1_007 | 1_009 => &[Excuse::Hostile],
         1_001 => &[Excuse::Shutdown],
-        1_008 => &[Excuse::Late, Excuse::Silent, Excuse::Slow],
+        // An ABORT for which the queue has no room is left out before the close frame.
+        1_008 => &[Excuse::Hostile, Excuse::Late, Excuse::Silent, Excuse::Slow],
         _ => &[],
     }
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::super::lifecycle::EndReason;
 use super::super::requests::Refusal;
 use super::super::{Kill, Mail, Shard};
 use super::lists::{Found, Subject, Whom};
 use super::{Answer, Arguments, Caller};
 use crate::clock::Millis;
-use crate::router::{Profile, Realm, Walk};
+use crate::router::{EndReason, Profile, Realm, Walk};
 use crate::session::Permissions;
 use crate::transport::CloseCode;
 use crate::wamp::{CloseReason, Dict, SessionId, Value, WampError};

@@ -1,0 +1,214 @@
+//! The admin listener: its connections, and what is found under which path.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router as Routes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::guard::{Forbidden, Guard};
+use super::health::{BEAT, Health};
+use super::metrics::Metrics;
+use super::sessions::Filter;
+use super::{json, metrics, sessions};
+use crate::net::View;
+
+/// What a handler looks at.
+#[derive(Clone, Debug)]
+struct Sight {
+    view: View,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    /// Held while the shards are asked for their sessions: by one at a time.
+    asking: Arc<tokio::sync::Mutex<()>>,
+}
+
+pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
+    let metrics = Arc::new(Metrics::new(view.clone(), Arc::clone(&health), now()));
+    let sight = Sight { view, health, metrics, asking: Arc::default() };
+    Routes::new()
+        .route("/", get(|| async { INDEX }))
+        .route("/metrics", get(metrics_page))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/api/router", get(router))
+        .route("/api/shards", get(shards))
+        .route("/api/sessions", get(open_sessions))
+        .route("/api/sessions/closed", get(closed_sessions))
+        .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
+        .layer(middleware::from_fn_with_state(guard, admit))
+        .with_state(sight)
+}
+
+async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let mut response = match guard.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(reason @ Forbidden::NoHost) => refusal(StatusCode::BAD_REQUEST, &reason),
+        Err(reason) => refusal(StatusCode::FORBIDDEN, &reason),
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn refusal(status: StatusCode, reason: &Forbidden) -> Response {
+    (status, format!("{reason}\n")).into_response()
+}
+
+async fn metrics_page(State(sight): State<Sight>) -> Response {
+    let page = sight.metrics.page();
+    ([(CONTENT_TYPE, metrics::CONTENT)], page).into_response()
+}
+
+async fn healthz(State(sight): State<Sight>) -> Response {
+    let standing = sight.health.standing(now());
+    let is_well = standing.is_nothing();
+    let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, page_of(&standing.to_json())).into_response()
+}
+
+async fn readyz(State(sight): State<Sight>) -> Response {
+    match sight.health.is_ready() {
+        true => "ready\n".into_response(),
+        false => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n").into_response()
+        }
+    }
+}
+
+async fn router(State(sight): State<Sight>) -> Response {
+    page_of(&json::router(&sight.view, sight.metrics.age(now()))).into_response()
+}
+
+async fn shards(State(sight): State<Sight>) -> Response {
+    page_of(&json::shards(&sight.view, &sight.health.lags(now()))).into_response()
+}
+
+async fn open_sessions(State(sight): State<Sight>, filter: Asked) -> Response {
+    match filter {
+        Ok(Query(filter)) => {
+            let _turn = sight.asking.lock().await;
+            page_of(&sessions::open(&sight.view, &filter).await).into_response()
+        }
+        Err(fault) => unclear(&fault),
+    }
+}
+
+async fn closed_sessions(State(sight): State<Sight>, filter: Asked) -> Response {
+    match filter {
+        Ok(Query(filter)) => page_of(&sessions::closed(&sight.view, &filter)).into_response(),
+        Err(fault) => unclear(&fault),
+    }
+}
+
+fn unclear(fault: &QueryRejection) -> Response {
+    (StatusCode::BAD_REQUEST, format!("{}\n", fault.body_text())).into_response()
+}
+
+type Asked = Result<Query<Filter>, QueryRejection>;
+
+fn page_of(value: &Value) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, "application/json")], format!("{value}\n"))
+}
+
+/// Serves until `stopped` is dropped, and looks every [`BEAT`] whether the router's threads turn.
+pub(super) async fn serve(
+    listener: TcpListener,
+    app: Routes,
+    health: Arc<Health>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = &mut stopped => return,
+            _ = beats.tick() => health.beat(now()),
+            accepted = accept(&listener, &room) => {
+                if let Some((stream, permit)) = accepted {
+                    tokio::spawn(serve_one(stream, app.clone(), permit));
+                }
+            }
+        }
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "the admin listener cannot accept");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Nobody keeps a place for long: whoever wants more comes again.
+async fn serve_one(stream: TcpStream, app: Routes, _permit: OwnedSemaphorePermit) {
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .max_buf_size(MOST_BUFFERED)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+    );
+    // How a connection of an observer ended matters to nobody.
+    if timeout(CONNECTION_LIFE, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(HEAD_PATIENCE, connection).await;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock of the thread `control`")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+const INDEX: &str = "\
+Stentor's admin listener.
+
+/metrics      for Prometheus (OpenMetrics)
+/healthz      200 while the router's threads turn
+/readyz       200 while clients should come
+/api/router   the router and its realms, JSON
+/api/shards   its event loops, JSON
+/api/sessions          open sessions; ?realm= authid= authrole= sort= limit=
+/api/sessions/closed   the last that ended; ?reason= besides
+";
+
+const NOT_FOUND: &str = "nothing is here; `/` says what there is\n";
+
+/// What every answer carries: nothing is kept, embedded or run.
+const HEADERS: [(HeaderName, &str); 4] = [
+    (CACHE_CONTROL, "no-store"),
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (axum::http::header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (axum::http::header::REFERRER_POLICY, "no-referrer"),
+];
+
+const MOST_CONNECTIONS: usize = 64;
+const MOST_BUFFERED: usize = 16 * 1024;
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECTION_LIFE: Duration = Duration::from_secs(60);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,72 @@
+//! What the router looks like, as JSON.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::net::View;
+use crate::router::{Realm, Router, ShardId, Snapshot};
+
+/// The router, its realms by name, and what all shards have counted.
+pub(super) fn router(view: &View, age: Duration) -> Value {
+    let router = view.router();
+    let snapshot = router.snapshot();
+    let mut realms: Vec<_> = router.realms().collect();
+    realms.sort_unstable_by_key(|realm| realm.name().clone());
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": age.as_secs(),
+        "shards": router.shard_count(),
+        "realms": realms.into_iter().map(|realm| self::realm(realm)).collect::<Vec<_>>(),
+        "gauges": rows(snapshot.gauges()),
+        "totals": rows(snapshot.totals()),
+        "held_bytes": router.held_bytes(),
+    })
+}
+
+fn realm(realm: &Realm) -> Value {
+    json!({
+        "name": &**realm.name(),
+        "sessions": realm.session_count(),
+        "subscriptions": realm.topics.len(),
+        "registrations": realm.procedures.len(),
+        "retained_events": realm.retained.len(),
+        "kept_bytes": realm.kept_bytes(),
+        "histories": realm.histories.iter().map(|history| {
+            json!({ "key": &*history.key, "events": history.len(), "bytes": history.bytes() })
+        }).collect::<Vec<_>>(),
+    })
+}
+
+/// The event loops, each with what waits at it and how it works. `lags`: for how long each has
+/// not answered.
+pub(super) fn shards(view: &View, lags: &[Duration]) -> Value {
+    let router = view.router();
+    let shards = (0u8..).zip(router.counters()).zip(view.pulses()).zip(lags);
+    let shards = shards.map(|(((number, counters), pulse), lag)| {
+        let (snapshot, turns) = (counters.snapshot(), pulse.turns());
+        json!({
+            "shard": number,
+            "busy_seconds": turns.busy.as_secs_f64(),
+            "turns": turns.count(),
+            "unanswered_seconds": lag.as_secs_f64(),
+            "queued_bytes": view.queued_bytes(ShardId(number)),
+            "held_bytes": held_bytes(router, number),
+            "gauges": rows(snapshot.gauges()),
+            "totals": rows(snapshot.totals()),
+        })
+    });
+    Value::Array(shards.collect())
+}
+
+fn held_bytes(router: &Router, shard: u8) -> usize {
+    router.held(ShardId(shard)).get()
+}
+
+fn rows(rows: Vec<(&'static str, u64)>) -> Value {
+    let rows = rows.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+    Value::Object(rows.collect::<Map<_, _>>())
+}
+
+// The names in `gauges` and `totals` are those of `Snapshot`.
+const _: fn(&Snapshot) -> Vec<(&'static str, u64)> = Snapshot::gauges;

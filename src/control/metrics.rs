@@ -1,0 +1,295 @@
+//! `/metrics`: what the router has counted, in the text format of OpenMetrics.
+//!
+//! Nothing is kept for it: a scrape reads what the shards count anyway.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::health::Health;
+use super::process::Process;
+use super::table::{ROWS, Row};
+use crate::net::View;
+use crate::net::pulse::TURN_MICROS;
+use crate::router::{EndReason, Realm, ShardId, Snapshot};
+
+/// The media type of OpenMetrics.
+pub(super) const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    started: Instant,
+}
+
+impl Metrics {
+    pub(super) fn new(view: View, health: Arc<Health>, started: Instant) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Scrape { view, health, start_time: wall_clock() }));
+        Self { registry, started }
+    }
+
+    /// For how long the router has been looked at: since its start.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+
+    pub(super) fn page(&self) -> String {
+        let mut page = String::new();
+        let encoded = prometheus_client::encoding::text::encode(&mut page, &self.registry);
+        encoded.expect("a string takes what is written to it");
+        page
+    }
+}
+
+/// One look at everything.
+#[derive(Debug)]
+struct Scrape {
+    view: View,
+    health: Arc<Health>,
+    start_time: f64,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = Families(&mut encoder);
+        families.info("stentor_build", "The running program", ("version", VERSION))?;
+        self.encode_counters(&mut families)?;
+        self.encode_loops(&mut families)?;
+        self.encode_realms(&mut families)?;
+        self.encode_decisions(&mut families)?;
+        self.encode_endings(&mut families)?;
+        self.encode_process(&mut families)
+    }
+}
+
+impl Scrape {
+    /// The counters: gauges by shard, totals of all.
+    fn encode_counters(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let router = self.view.router();
+        let shards: Vec<Snapshot> =
+            router.counters().iter().map(|counters| counters.snapshot()).collect();
+        let all = values(router.snapshot());
+        let by_shard: Vec<_> = shards.into_iter().map(values).collect();
+        for rows in ROWS.chunk_by(|one, next| one.metric == next.metric) {
+            let first = &rows[0];
+            let mut family = families.begin(first.metric, first.help, first.kind)?;
+            for row in rows {
+                match row.kind {
+                    MetricType::Gauge => {
+                        for (shard, values) in by_shard.iter().enumerate() {
+                            let shard = shard.to_string();
+                            family.gauge(&[("shard", shard.as_str())], value(values, row))?;
+                        }
+                    }
+                    _ => match row.label {
+                        Some(label) => family.counter(&[label], value(&all, row))?,
+                        None => family.counter(&NO_LABELS, value(&all, row))?,
+                    },
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_loops(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let pulses: Vec<_> = self.view.pulses().iter().map(|pulse| pulse.turns()).collect();
+        let labels: Vec<String> = (0..pulses.len()).map(|shard| shard.to_string()).collect();
+        let label = |shard: usize| [("shard", labels[shard].as_str())];
+        let help = "Seconds that an event loop has worked, not slept";
+        let mut family = families.begin("stentor_event_loop_busy", help, MetricType::Counter)?;
+        for (shard, turns) in pulses.iter().enumerate() {
+            family.counter(&label(shard), turns.busy.as_secs_f64())?;
+        }
+        let help = "How long the turns of an event loop take";
+        let mut family = families.begin("stentor_event_loop_turn", help, MetricType::Histogram)?;
+        for (shard, turns) in pulses.iter().enumerate() {
+            let bounds = TURN_MICROS.iter().map(|micros| *micros as f64 / 1e6);
+            let classes = bounds.chain([f64::MAX]).zip(turns.counts);
+            let buckets: Vec<_> = classes.collect();
+            family.histogram(&label(shard), turns.busy.as_secs_f64(), turns.count(), &buckets)?;
+        }
+        let help = "Seconds for which an event loop has not answered";
+        let mut family = families.begin("stentor_event_loop_lag", help, MetricType::Gauge)?;
+        #[expect(clippy::disallowed_methods, reason = "the clock of the thread `control`")]
+        for (shard, lag) in self.health.lags(Instant::now()).iter().enumerate() {
+            family.float_gauge(&label(shard), lag.as_secs_f64())?;
+        }
+        let help = "Bytes of mail that wait at a shard";
+        let mut family = families.begin("stentor_mail_queued", help, MetricType::Gauge)?;
+        for (number, _) in (0u8..).zip(&pulses) {
+            let bytes = self.view.queued_bytes(ShardId(number));
+            family.gauge(&label(usize::from(number)), bytes as u64)?;
+        }
+        Ok(())
+    }
+
+    fn encode_realms(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        type Figure = (&'static str, &'static str, fn(&Realm) -> usize);
+        let figures: [Figure; 5] = [
+            ("stentor_realm_sessions", "Sessions of a realm", Realm::session_count),
+            ("stentor_realm_topics", "Subscriptions of a realm", |realm| realm.topics.len()),
+            ("stentor_realm_procedures", "Registrations of a realm", |realm| {
+                realm.procedures.len()
+            }),
+            ("stentor_realm_retained_events", "Retained events of a realm", |realm| {
+                realm.retained.len()
+            }),
+            ("stentor_realm_history_events", "Events in the histories of a realm", |realm| {
+                realm.histories.iter().map(|history| history.len()).sum()
+            }),
+        ];
+        for (name, help, figure) in figures {
+            let mut family = families.begin(name, help, MetricType::Gauge)?;
+            for realm in self.view.router().realms() {
+                family.gauge(&[("realm", &**realm.name())], figure(realm) as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the roles' rules have decided.
+    fn encode_decisions(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let help = "Requests that the rules of a role have decided about";
+        let mut family = families.begin("stentor_authorization", help, MetricType::Counter)?;
+        for realm in self.view.router().realms() {
+            for role in realm.roles() {
+                for count in role.decisions() {
+                    let labels = |outcome| {
+                        [
+                            ("realm", &**realm.name()),
+                            ("role", role.rules.name()),
+                            ("action", count.action.as_str()),
+                            ("outcome", outcome),
+                        ]
+                    };
+                    family.counter(&labels("allowed"), count.allowed)?;
+                    family.counter(&labels("denied"), count.denied)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Why sessions have ended.
+    fn encode_endings(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let mut totals = [0; EndReason::LABELS.len()];
+        for shard in self.view.router().closed() {
+            totals.iter_mut().zip(shard.counts()).for_each(|(total, count)| *total += count);
+        }
+        let help = "Sessions that have ended";
+        let mut family = families.begin("stentor_sessions_closed", help, MetricType::Counter)?;
+        for (reason, total) in EndReason::LABELS.into_iter().zip(totals) {
+            family.counter(&[("reason", reason)], total)?;
+        }
+        Ok(())
+    }
+
+    fn encode_process(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let process = Process::now();
+        if let Some(seconds) = process.cpu_seconds {
+            let help = "CPU time of the process";
+            let mut family = families.begin("process_cpu_seconds", help, MetricType::Counter)?;
+            family.counter(&NO_LABELS, seconds)?;
+        }
+        let help = "When the process started, in seconds since 1970";
+        let mut family = families.begin("process_start_time_seconds", help, MetricType::Gauge)?;
+        family.float_gauge(&NO_LABELS, self.start_time)?;
+        let figures = [
+            ("process_resident_memory_bytes", "Resident memory", process.resident_bytes),
+            ("process_open_fds", "Open file descriptors", process.open_files),
+            ("process_threads", "Threads", process.threads),
+        ];
+        for (name, help, value) in figures {
+            if let Some(value) = value {
+                families.begin(name, help, MetricType::Gauge)?.gauge(&NO_LABELS, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The values of a snapshot by the names of its counters.
+fn values(snapshot: Snapshot) -> Vec<(&'static str, u64)> {
+    let mut values = snapshot.gauges();
+    values.extend(snapshot.totals());
+    values
+}
+
+fn value(values: &[(&'static str, u64)], row: &Row) -> u64 {
+    let found = values.iter().find(|(name, _)| *name == row.counter);
+    found.map(|(_, value)| *value).expect("a test compares the names")
+}
+
+/// Writes one family after the other.
+struct Families<'e, 'r>(&'e mut DescriptorEncoder<'r>);
+
+impl Families<'_, '_> {
+    fn info(&mut self, name: &str, help: &str, label: (&str, &str)) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&[label])
+    }
+
+    fn begin<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<Family<'s>, fmt::Error> {
+        let unit = UNITS.iter().find(|(metric, _)| *metric == name).map(|(_, unit)| unit);
+        self.0.encode_descriptor(name, help, unit, kind).map(Family)
+    }
+}
+
+/// Writes the samples of one family.
+struct Family<'e>(MetricEncoder<'e>);
+
+impl Family<'_> {
+    fn counter<V>(&mut self, labels: &impl EncodeLabelSet, value: V) -> fmt::Result
+    where
+        V: prometheus_client::encoding::EncodeCounterValue,
+    {
+        self.0.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn gauge(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.0.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    fn float_gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
+        self.0.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    fn histogram(
+        &mut self,
+        labels: &impl EncodeLabelSet,
+        sum: f64,
+        count: u64,
+        buckets: &[(f64, u64)],
+    ) -> fmt::Result {
+        self.0.encode_family(labels)?.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+    }
+}
+
+fn wall_clock() -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "when the process started")]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const NO_LABELS: [(&str, &str); 0] = [];
+
+/// The families whose values have a unit; it ends their names.
+const UNITS: [(&str, Unit); 4] = [
+    ("stentor_event_loop_busy", Unit::Seconds),
+    ("stentor_event_loop_turn", Unit::Seconds),
+    ("stentor_event_loop_lag", Unit::Seconds),
+    ("stentor_mail_queued", Unit::Bytes),
+];

@@ -1,0 +1,191 @@
+//! The sessions of a router, open and closed, as operators ask for them.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::net::View;
+use crate::net::mesh::Look;
+use crate::router::{Closed, OpenSession, Profile, ShardId, Slot};
+
+/// Which sessions are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Filter {
+    realm: Option<String>,
+    authid: Option<String>,
+    authrole: Option<String>,
+    /// Of closed sessions: why they ended, with the rule of a transport or without.
+    reason: Option<String>,
+    sort: Sort,
+    /// Up to [`MOST_SHOWN`].
+    limit: usize,
+}
+
+/// Which open sessions come first.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Sort {
+    /// Who has most bytes waiting.
+    #[default]
+    Pending,
+    /// Who has sent most messages.
+    Messages,
+    /// Who has got most bytes.
+    Sent,
+    /// Who has been there longest.
+    Age,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        let (realm, authid, authrole, reason) = Default::default();
+        Self { realm, authid, authrole, reason, sort: Sort::default(), limit: SHOWN }
+    }
+}
+
+impl Filter {
+    fn admits(&self, realm: &str, profile: &Profile) -> bool {
+        let fits = |wanted: &Option<String>, value: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == value)
+        };
+        fits(&self.realm, realm)
+            && fits(&self.authid, &profile.authid)
+            && fits(&self.authrole, &profile.authrole)
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.min(MOST_SHOWN)
+    }
+}
+
+/// The open sessions that come first in the order asked for. A shard that does not answer in time
+/// is named instead.
+pub(super) async fn open(view: &View, filter: &Filter) -> Value {
+    let (mut best, mut count, mut unanswered) = (Vec::new(), 0, Vec::new());
+    for shard in 0..view.pulses().len() {
+        let shard = ShardId(u8::try_from(shard).expect("shards are counted in 8 bits"));
+        let mut from = Some(Slot::new(0));
+        while let Some(slot) = from {
+            let Some((sessions, next)) = page(view, shard, slot).await else {
+                unanswered.push(shard.0);
+                break;
+            };
+            let admitted = sessions.into_iter().filter(|it| filter.admits(&it.realm, &it.profile));
+            let before = best.len();
+            best.extend(admitted.map(|session| (shard, session)));
+            count += best.len() - before;
+            keep_best(&mut best, filter);
+            from = next;
+        }
+    }
+    let rows: Vec<_> = best.iter().map(|(shard, session)| open_row(*shard, session)).collect();
+    json!({ "count": count, "sessions": rows, "unanswered_shards": unanswered })
+}
+
+async fn page(view: &View, shard: ShardId, from: Slot) -> Option<(Vec<OpenSession>, Option<Slot>)> {
+    let (said, heard) = oneshot::channel();
+    let answer = Box::new(move |sessions, next| {
+        // Whoever asked may have gone.
+        let _ = said.send((sessions, next));
+    });
+    view.look(shard, Look { from, most: PAGE_SLOTS, answer });
+    timeout(PATIENCE, heard).await.ok()?.ok()
+}
+
+fn keep_best(sessions: &mut Vec<(ShardId, OpenSession)>, filter: &Filter) {
+    sessions.sort_by_key(|(_, session)| {
+        let rank = match filter.sort {
+            Sort::Pending => session.pending_bytes as u64,
+            Sort::Messages => session.traffic.messages_received,
+            Sort::Sent => session.traffic.bytes_sent,
+            Sort::Age => session.age_ms,
+        };
+        (Reverse(rank), session.session)
+    });
+    sessions.truncate(filter.limit());
+}
+
+/// The last sessions that have ended, the latest first.
+pub(super) fn closed(view: &View, filter: &Filter) -> Value {
+    let is_wanted = |closed: &Closed| {
+        let reason = filter.reason.as_deref();
+        filter.admits(&closed.realm, &closed.profile)
+            && reason.is_none_or(|it| it == closed.reason.label() || it == closed.reason.as_str())
+    };
+    let shards = view.router().closed().iter().zip(0u8..);
+    let mut last: Vec<(u8, Closed)> = shards
+        .flat_map(|(shard, number)| {
+            let last = shard.last(filter.limit(), is_wanted);
+            last.into_iter().map(move |closed| (number, closed))
+        })
+        .collect();
+    last.sort_by_key(|(_, closed)| Reverse(closed.ended));
+    last.truncate(filter.limit());
+    let rows: Vec<_> = last.iter().map(|(shard, closed)| closed_row(*shard, closed)).collect();
+    json!({ "sessions": rows })
+}
+
+fn open_row(shard: ShardId, open: &OpenSession) -> Value {
+    let OpenSession { profile, traffic, .. } = open;
+    json!({
+        "session": open.session.get(),
+        "realm": &*open.realm,
+        "authid": &*profile.authid,
+        "authrole": &*profile.authrole,
+        "authmethod": profile.authmethod,
+        "peer": open.peer.to_string(),
+        "transport": profile.transport,
+        "serializer": profile.serializer,
+        "shard": shard.0,
+        "age_ms": open.age_ms,
+        "pending_bytes": open.pending_bytes,
+        "refused_bytes": open.refused_bytes,
+        "subscriptions": open.subscriptions,
+        "registrations": open.registrations,
+        "calls": open.calls,
+        "invocations": open.invocations,
+        "messages_received": traffic.messages_received,
+        "bytes_received": traffic.bytes_received,
+        "bytes_sent": traffic.bytes_sent,
+        "events_dropped": traffic.events_dropped,
+    })
+}
+
+fn closed_row(shard: u8, closed: &Closed) -> Value {
+    let Closed { profile, traffic, .. } = closed;
+    json!({
+        "session": closed.session.get(),
+        "realm": &*closed.realm,
+        "authid": &*profile.authid,
+        "authrole": &*profile.authrole,
+        "authmethod": profile.authmethod,
+        "peer": closed.peer.to_string(),
+        "transport": profile.transport,
+        "serializer": profile.serializer,
+        "shard": shard,
+        "reason": closed.reason.as_str(),
+        "closed_by": closed.reason.closed_by().as_str(),
+        "ended": closed.ended.to_string(),
+        "duration_ms": closed.duration_ms,
+        "pending_bytes": closed.pending_bytes,
+        "messages_received": traffic.messages_received,
+        "bytes_received": traffic.bytes_received,
+        "bytes_sent": traffic.bytes_sent,
+        "events_dropped": traffic.events_dropped,
+    })
+}
+
+/// Sessions that are shown if nothing else is asked for, and at most.
+const SHOWN: usize = 100;
+const MOST_SHOWN: usize = 1_000;
+
+/// Slots that a shard looks at in one step.
+const PAGE_SLOTS: usize = 256;
+
+/// How long a shard may take to show a page.
+const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,147 @@
+//! The admin listener of a real router, asked over a real socket.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::*;
+use crate::config::{Access, Listener, Permission, Role};
+use crate::net::Server;
+
+struct Running {
+    server: Server,
+    control: Control,
+}
+
+fn start() -> Running {
+    let listen = ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let mut config =
+        Config { shards: 2, listeners: vec![Listener::on(listen.clone())], ..Config::default() };
+    let role = Role::new("anonymous", vec![Permission::everything_below("")]);
+    config.realms[0].access = Access::Roles(vec![role]);
+    config.admin.listen = Some(listen);
+    config.admin.hosts = vec!["stentor.internal".into()];
+    let server = Server::start(&config).unwrap();
+    let control = Control::start(&config, server.view()).unwrap().expect("it listens");
+    Running { server, control }
+}
+
+impl Running {
+    /// The status line and what follows the head.
+    fn ask(&self, request: &str) -> (String, String) {
+        let mut socket = TcpStream::connect(self.control.address()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+        (head.to_owned(), body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let host = self.control.address();
+        let (head, body) =
+            self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+        assert!(head.contains("nosniff") && head.contains("default-src 'none'"), "{head}");
+        (head[9..12].parse().unwrap(), body)
+    }
+}
+
+#[test]
+fn it_says_whether_the_threads_turn_and_whether_clients_should_come() {
+    let running = start();
+    assert_eq!(running.get("/healthz").0, 200);
+    assert_eq!(running.get("/readyz").0, 503, "it is not said to be ready");
+    running.control.set_ready(true);
+    assert_eq!(running.get("/readyz"), (200, "ready\n".into()));
+    running.control.set_ready(false);
+    assert_eq!(running.get("/readyz").0, 503);
+    assert_eq!(running.get("/").0, 200);
+    assert_eq!(running.get("/api").0, 404);
+}
+
+#[test]
+fn metrics_are_openmetrics() {
+    let running = start();
+    let (status, page) = running.get("/metrics");
+    assert_eq!(status, 200);
+    assert!(page.ends_with("# EOF\n"), "{page}");
+    for line in [
+        "# TYPE stentor_build info",
+        "stentor_sessions{shard=\"1\"} 0",
+        "# TYPE stentor_events_dropped counter",
+        "stentor_events_dropped_total{reason=\"slow\"} 0",
+        "# UNIT stentor_event_loop_turn_seconds seconds",
+        "stentor_realm_sessions{realm=\"realm1\"} 0",
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line} in {page}");
+    }
+    let samples = page.lines().filter(|line| !line.starts_with('#'));
+    let mut names: Vec<_> = samples.map(|line| line.rsplit_once(' ').unwrap().0).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "each sample once");
+}
+
+/// What the pages for operators name is there.
+#[test]
+fn docs_and_alerts_name_metrics_that_there_are() {
+    let page = start().get("/metrics").1;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut named = 0;
+    for file in ["operations.md", "monitoring/alerts.yml"] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+        for word in
+            words.filter(|word| word.starts_with("stentor_") || word.starts_with("process_"))
+        {
+            named += 1;
+            let is_there = page.lines().any(|line| {
+                line.strip_prefix(word).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            });
+            assert!(is_there, "{file} names {word}");
+        }
+    }
+    assert!(named > 20, "{named}");
+}
+
+#[test]
+fn json_shows_the_router_and_its_shards() {
+    let running = start();
+    let json = |path| -> serde_json::Value { serde_json::from_str(&running.get(path).1).unwrap() };
+    let router = json("/api/router");
+    assert_eq!(router["realms"][0]["name"], "realm1");
+    assert_eq!(router["gauges"]["sessions"], 0);
+    let shards = json("/api/shards");
+    assert_eq!(shards.as_array().unwrap().len(), 2);
+    assert_eq!(shards[1]["shard"], 1);
+    assert_eq!(shards[1]["gauges"]["connections"], 0);
+}
+
+#[test]
+fn other_sites_and_names_are_refused() {
+    let running = start();
+    let host = running.control.address();
+    for (headers, status) in [
+        (format!("Host: {host}"), 200),
+        ("Host: stentor.internal:9080".into(), 200),
+        ("Host: evil.example".into(), 403),
+        (format!("Host: {host}\r\nOrigin: http://evil.example"), 403),
+        (format!("Host: {host}\r\nOrigin: http://{host}"), 200),
+    ] {
+        let request = format!("GET /metrics HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n");
+        let (head, _) = running.ask(&request);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{headers}: {head}");
+    }
+}
+
+/// Whoever holds all places keeps nobody out for good, and the router stops all the same.
+#[test]
+fn it_outlives_the_router_and_stops_with_connections_open() {
+    let Running { server, control } = start();
+    let idle: Vec<_> = (0..80).map(|_| TcpStream::connect(control.address()).unwrap()).collect();
+    server.stop().unwrap();
+    drop(control);
+    drop(idle);
+}

@@ -1,0 +1,278 @@
+//! What operators see of sessions: those that are open, and those that have ended, and why.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Profile;
+use super::counters::Counter;
+use crate::address::Address;
+use crate::wamp::{SessionId, Timestamp};
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal by $who:ident,)*) => {
+        /// Why a session ended: in the log, the metrics, JSON, and docs/reasons.md.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum EndReason {
+            $($(#[doc = $doc])+ $name,)*
+            /// The peer broke the transport's rules; the text names the rule.
+            TransportError(&'static str),
+        }
+
+        impl EndReason {
+            /// All but for the rules of transports, which count as one.
+            pub const LABELS: [&'static str; 1 + [$($text),*].len()] =
+                [TRANSPORT_ERROR, $($text),*];
+
+            /// As the log says it, with the rule.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                    Self::TransportError(rule) => rule,
+                }
+            }
+
+            /// As metrics count it: the rules of transports are one.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                    Self::TransportError(_) => TRANSPORT_ERROR,
+                }
+            }
+
+            /// Who ended it.
+            pub const fn closed_by(self) -> Side {
+                match self {
+                    $(Self::$name => Side::$who,)*
+                    Self::TransportError(_) => Side::Router,
+                }
+            }
+
+            /// The reasons for people: label, who ends the session, and when.
+            pub const TABLE: &'static [(&'static str, Side, &'static [&'static str])] = &[
+                $(($text, Side::$who, &[$($doc),+]),)*
+                (TRANSPORT_ERROR, Side::Router, &[
+                    " The peer broke the rules of its transport or TLS; the log names the rule.",
+                ]),
+            ];
+        }
+    };
+}
+
+reasons! {
+    /// The client sent ABORT.
+    ClientAbort = "client_abort" by Client,
+    /// The client sent GOODBYE.
+    Goodbye = "goodbye" by Client,
+    /// The client did not answer a ping (`timeouts.ping_timeout_ms`).
+    KeepaliveTimeout = "keepalive_timeout" by Router,
+    /// Ended through the meta API or by an administrator.
+    Killed = "killed" by Operator,
+    /// Ended with all others of its realm (`wamp.session.kill_all`).
+    KilledWithAll = "killed_with_all" by Operator,
+    /// The router had no room left for its messages, which did not come whole
+    /// (`limits.input_total_bytes`).
+    InputMemory = "input_memory" by Router,
+    /// A message was larger than `limits.message_bytes`, over RawSocket.
+    MessageTooLarge = "message_too_large" by Router,
+    /// The client sent more than its role may, which has `over_rate = "end"`.
+    OverRate = "over_rate" by Router,
+    /// The client sent what the protocol forbids; the log says what.
+    ProtocolViolation = "protocol_violation" by Router,
+    /// The router stopped.
+    Shutdown = "shutdown" by Operator,
+    /// The client did not read as fast as it was sent to (`[output]`).
+    SlowConsumer = "slow_consumer" by Router,
+    /// The token by which the client joined has expired.
+    TokenExpired = "token_expired" by Router,
+    /// The client closed the transport in order, without GOODBYE.
+    TransportClosed = "transport_closed" by Client,
+    /// The socket failed or reached its end: the client or something between is gone.
+    TransportLost = "transport_lost" by Network,
+}
+
+const TRANSPORT_ERROR: &str = "transport_error";
+
+/// Who ended a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Router,
+    Operator,
+    Network,
+}
+
+impl Side {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Router => "router",
+            Self::Operator => "operator",
+            Self::Network => "network",
+        }
+    }
+}
+
+/// What a connection has sent and got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub messages_received: u64,
+    pub bytes_received: u64,
+    /// Bytes that its socket took.
+    pub bytes_sent: u64,
+    /// Events that it has missed because its queue was full.
+    pub events_dropped: u64,
+}
+
+/// A session that is open, at one moment.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    pub session: SessionId,
+    pub realm: Arc<str>,
+    pub profile: Arc<Profile>,
+    pub peer: Address,
+    pub age_ms: u64,
+    pub traffic: Traffic,
+    /// Bytes that wait to be written to it.
+    pub pending_bytes: usize,
+    /// Those among them that its socket was offered and has refused.
+    pub refused_bytes: usize,
+    pub subscriptions: usize,
+    pub registrations: usize,
+    /// Its calls, and its invocations as a callee, that wait for their answers.
+    pub calls: usize,
+    pub invocations: usize,
+}
+
+/// A session that has ended.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    pub session: SessionId,
+    pub realm: Arc<str>,
+    pub profile: Arc<Profile>,
+    pub peer: Address,
+    pub reason: EndReason,
+    pub ended: Timestamp,
+    pub duration_ms: u64,
+    /// Of its connection, which may have had other sessions before.
+    pub traffic: Traffic,
+    /// Bytes that waited to be written to it.
+    pub pending_bytes: usize,
+}
+
+impl Closed {
+    /// Bytes of memory.
+    fn weight(&self) -> usize {
+        let profile = &self.profile;
+        size_of::<Self>()
+            + size_of::<Profile>()
+            + profile.authid.len()
+            + profile.authrole.len()
+            + ALLOCATIONS_BYTES
+    }
+}
+
+/// What one shard has ended. It alone writes; others look at it now and then.
+#[derive(Debug, Default)]
+pub struct ClosedSessions {
+    /// By the places in [`EndReason::LABELS`].
+    counts: [Counter; EndReason::LABELS.len()],
+    last: Mutex<Last>,
+}
+
+/// The last sessions, the latest at the end, within [`MOST_BYTES`].
+#[derive(Debug, Default)]
+struct Last {
+    sessions: VecDeque<Closed>,
+    bytes: usize,
+}
+
+impl ClosedSessions {
+    pub(crate) fn note(&self, closed: Closed) {
+        self.counts[place(closed.reason)].increment();
+        let mut evicted = Vec::new();
+        let mut last = self.last.lock();
+        last.bytes += closed.weight();
+        last.sessions.push_back(closed);
+        while last.bytes > MOST_BYTES
+            && let Some(oldest) = last.sessions.pop_front()
+        {
+            last.bytes -= oldest.weight();
+            evicted.push(oldest);
+        }
+        // What they own is freed without the lock.
+        drop(last);
+        drop(evicted);
+    }
+
+    /// How many have ended for each reason, in the order of [`EndReason::LABELS`].
+    pub fn counts(&self) -> [u64; EndReason::LABELS.len()] {
+        std::array::from_fn(|place| self.counts[place].get())
+    }
+
+    /// Up to so many of the last sessions for which `wanted` holds, the latest first. Looks at
+    /// those that are kept: some 10,000.
+    pub fn last(&self, most: usize, wanted: impl Fn(&Closed) -> bool) -> Vec<Closed> {
+        let last = self.last.lock();
+        last.sessions.iter().rev().filter(|closed| wanted(closed)).take(most).cloned().collect()
+    }
+}
+
+fn place(reason: EndReason) -> usize {
+    let label = reason.label();
+    let place = EndReason::LABELS.iter().position(|other| *other == label);
+    place.expect("each reason has a label")
+}
+
+/// Bytes that the last sessions of a shard take: some 10,000 of them.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the allocator takes for the parts of one.
+const ALLOCATIONS_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(session: u64, reason: EndReason) -> Closed {
+        Closed {
+            session: SessionId::from_random(session),
+            realm: "realm1".into(),
+            profile: Arc::new(Profile::anonymous("joe", "guest", "websocket", "json")),
+            peer: Address::UNIX,
+            reason,
+            ended: Timestamp::EPOCH,
+            duration_ms: 7,
+            traffic: Traffic::default(),
+            pending_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_within_their_bytes() {
+        let sessions = ClosedSessions::default();
+        let most = MOST_BYTES / closed(1, EndReason::Goodbye).weight();
+        assert!((8_000..20_000).contains(&most), "{most}");
+        for number in 0..most as u64 + 10 {
+            let reason = if number % 2 == 0 { EndReason::Goodbye } else { EndReason::Killed };
+            sessions.note(closed(number, reason));
+        }
+        assert_eq!(sessions.last(usize::MAX, |_| true).len(), most);
+        let killed = sessions.last(3, |closed| closed.reason == EndReason::Killed);
+        let ids: Vec<_> = killed.iter().map(|closed| closed.session).collect();
+        let expected = [most + 9 - most % 2, most + 7 - most % 2, most + 5 - most % 2];
+        assert_eq!(ids, expected.map(|number| SessionId::from_random(number as u64)));
+        assert_eq!(sessions.counts().iter().sum::<u64>(), most as u64 + 10);
+    }
+
+    #[test]
+    fn rules_of_transports_count_as_one() {
+        let sessions = ClosedSessions::default();
+        sessions.note(closed(1, EndReason::TransportError("invalid_utf8")));
+        sessions.note(closed(2, EndReason::TransportError("reserved_bits")));
+        assert_eq!(sessions.counts()[place(EndReason::TransportError("x"))], 2);
+        assert_eq!(EndReason::LABELS[0], "transport_error");
+        assert_eq!(sessions.last(1, |_| true)[0].reason.as_str(), "reserved_bits");
+    }
+}
