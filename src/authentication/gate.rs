@@ -159,6 +159,16 @@ impl Gate {
         Err(Refusal::NoMatchingMethod(methods.map(Method::as_str).collect()))
     }
 
+    /// Whether a session that joined as somebody whom the configuration knows could do so now, as
+    /// far as that depends on who it is. Which secret it has shown is not looked at.
+    pub fn still_admits(&self, method: &str, authid: &str, role: &str) -> bool {
+        let Some(method) = Method::named(method) else { return false };
+        self.ways(method).any(|way| match method {
+            Method::Anonymous => way.endpoint.is_none() && way.settings.anonymous_role() == role,
+            _ => way.by_authid.get(authid).is_some_and(|user| *user.role == *role),
+        })
+    }
+
     /// Those whose tokens are tickets, with keys that may be replaced.
     pub fn issuers(&self) -> impl Iterator<Item = &Arc<Issuer>> {
         self.ways.iter().filter_map(|way| way.issuer.as_ref())

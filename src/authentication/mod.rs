@@ -33,7 +33,7 @@ pub use dynamic::{BadAnswer, Facts, Grant, Question, Transport};
 pub use endpoint::Endpoint;
 pub use failures::{Failures, Limited};
 pub use gate::{Choice, Gate, Refusal, Request};
-pub use login::{ASKED, Fresh, Login, TOKENS, Verdict};
+pub use login::{ASKED, Fresh, Login, PROVIDER, TOKENS, Verdict};
 pub use scram::{Kdf, ScramRecord};
 pub use secret::Secret;
 pub use settings::{AuthenticatorSettings, Method};

@@ -148,7 +148,8 @@ impl Acceptor {
         let poll = Poll::new()?;
         let (sender, stopped) = bounded(1);
         let waker = Waker::new(poll.registry(), STOP)?;
-        let limits = &router.settings.limits;
+        let edition = router.edition();
+        let limits = &edition.settings.limits;
         let per_second = limits.accepts_per_second;
         let max_connections = limits.connections;
         let pace = Rate::new(per_second, per_second).map(|rate| (rate, Bucket::default()));

@@ -25,6 +25,10 @@ pub enum EndReason {
     /// It has sent more than its role may, which has `over_rate = "end"`.
     OverRate,
     ProtocolViolation,
+    /// Its realm was removed by a reload.
+    RealmClosed,
+    /// A reload has taken its right to be here: its role or its user is gone (AU-AZ-06).
+    Revoked,
     Shutdown,
     SlowConsumer,
     /// The token by which it joined has expired.
@@ -49,6 +53,8 @@ impl EndReason {
             Self::MessageTooLarge => "message_too_large",
             Self::OverRate => "over_rate",
             Self::ProtocolViolation => "protocol_violation",
+            Self::RealmClosed => "realm_closed",
+            Self::Revoked => "revoked",
             Self::Shutdown => "shutdown",
             Self::SlowConsumer => "slow_consumer",
             Self::TokenExpired => "token_expired",
@@ -61,8 +67,9 @@ impl EndReason {
 
 impl EndReason {
     /// `GOODBYE.Reason` where nothing else was asked for.
-    const fn close_uri(self) -> &'static str {
+    pub(super) const fn close_uri(self) -> &'static str {
         match self {
+            Self::RealmClosed => CloseReason::CloseRealm.uri(),
             Self::Shutdown => CloseReason::SystemShutdown.uri(),
             Self::TokenExpired => CloseReason::TokenExpired.uri(),
             _ => CloseReason::Killed.uri(),
@@ -110,7 +117,7 @@ impl Shard {
     /// Refuses new sessions and says GOODBYE to those that are here, as many as a step allows;
     /// [`Self::go_on_shutting_down`] does the rest.
     pub(super) fn begin_shutdown(&mut self) {
-        self.cx.router.realms().for_each(|realm| realm.feed.close());
+        self.cx.edition.realms().for_each(|realm| realm.feed.close());
         let all = self.connections.iter().map(|(slot, _)| slot).collect();
         self.shutdown = Shutdown::Dismissing(all);
     }

@@ -34,6 +34,7 @@ mod post;
 mod questions;
 mod rates;
 mod requests;
+mod review;
 mod timeouts;
 mod timers;
 mod turn;
@@ -59,6 +60,7 @@ use mailbox::Mailbox;
 use meta::{EventOrders, Inquiries, Roster, Surveys};
 use outbound::SendError;
 use questions::Questions;
+use review::Review;
 use timers::Owner;
 use unheard::Unheard;
 
@@ -96,6 +98,8 @@ pub struct Shard {
     logins: Logins,
     /// What the router has called itself.
     questions: Questions,
+    /// What a reload changes for the sessions.
+    review: Review,
     shutdown: Shutdown,
 }
 
@@ -126,6 +130,7 @@ impl Shard {
             joining: Joining::default(),
             logins: Logins::new(hashers.map()),
             questions: Questions::new(hashers.map()),
+            review: Review::default(),
             shutdown: Shutdown::default(),
             cx: Context::new(id, router, seed),
         }

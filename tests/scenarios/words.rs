@@ -98,9 +98,9 @@ pub(super) fn code(name: &str) -> (u16, bool) {
 pub(super) const PLAINLY: &str =
     r#"{"roles":{"publisher":{},"subscriber":{},"caller":{},"callee":{}}}"#;
 pub(super) const FULLY: &str = r#"{"roles":{"publisher":{"features":{"payload_passthru_mode":true}},
-    "subscriber":{"features":{"payload_passthru_mode":true}},
+    "subscriber":{"features":{"payload_passthru_mode":true,"subscription_revocation":true}},
     "caller":{"features":{"payload_passthru_mode":true,"progressive_call_results":true,
         "progressive_call_invocations":true,"call_canceling":true}},
     "callee":{"features":{"payload_passthru_mode":true,"progressive_call_results":true,
         "progressive_call_invocations":true,"call_canceling":true,"call_timeout":true,
-        "call_reroute":true}}}}"#;
+        "call_reroute":true,"registration_revocation":true}}}}"#;

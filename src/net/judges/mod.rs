@@ -54,8 +54,10 @@ impl Judges {
         router: &Router,
         mesh: &Arc<Mesh>,
     ) -> Result<Option<(Self, Threads)>, ClientError> {
-        let issuers: Vec<_> = router.realms().flat_map(|realm| realm.gate.issuers()).collect();
-        let endpoints: Vec<_> = router.realms().flat_map(|realm| realm.gate.endpoints()).collect();
+        let edition = router.edition();
+        let gates = || edition.domains().map(|domain| &domain.rules.gate);
+        let issuers: Vec<_> = gates().flat_map(|gate| gate.issuers()).collect();
+        let endpoints: Vec<_> = gates().flat_map(|gate| gate.endpoints()).collect();
         let needs_verifiers = config.has_costly_logins() || !issuers.is_empty();
         if !needs_verifiers && endpoints.is_empty() {
             return Ok(None);
