@@ -115,7 +115,13 @@ impl Request<'_> {
 
 impl Gate {
     pub fn new(authenticators: &[AuthenticatorSettings]) -> Self {
-        let ways: Vec<_> = authenticators.iter().map(Way::new).collect();
+        Self::renewed(authenticators, None)
+    }
+
+    /// The same, which takes over from `before` those outside who are to be asked as before.
+    pub fn renewed(authenticators: &[AuthenticatorSettings], before: Option<&Self>) -> Self {
+        let before = before.map_or(&[][..], |gate| &gate.ways);
+        let ways: Vec<_> = authenticators.iter().map(|way| Way::new(way, before)).collect();
         let mut authids: Vec<_> = ways.iter().flat_map(|way| way.by_authid.keys()).collect();
         authids.sort_unstable();
         authids.dedup();
@@ -341,7 +347,7 @@ impl Gate {
 }
 
 impl Way {
-    fn new(settings: &AuthenticatorSettings) -> Self {
+    fn new(settings: &AuthenticatorSettings, before: &[Self]) -> Self {
         let (mut by_authid, mut by_key) = (BTreeMap::new(), BTreeMap::new());
         let mut by_certificate = BTreeMap::new();
         for principal in &settings.principals {
@@ -352,17 +358,16 @@ impl Way {
                 _ => {}
             }
         }
-        let issuer =
-            settings.jwt.as_deref().map(|jwt| Issuer::new(jwt.clone(), settings.role.clone()));
-        let endpoint = Endpoint::of(settings);
-        Self {
-            settings: settings.clone(),
-            by_authid,
-            by_key,
-            by_certificate,
-            issuer: issuer.map(Arc::new),
-            endpoint: endpoint.map(Arc::new),
-        }
+        // Their threads know them, and the keys that were fetched are theirs.
+        let is_same = |old: &&Self| old.settings == *settings;
+        let old = before.iter().find(is_same);
+        let issuer = old.and_then(|old| old.issuer.clone()).or_else(|| {
+            let jwt = settings.jwt.as_deref()?.clone();
+            Some(Arc::new(Issuer::new(jwt, settings.role.clone())))
+        });
+        let endpoint = old.and_then(|old| old.endpoint.clone());
+        let endpoint = endpoint.or_else(|| Endpoint::of(settings).map(Arc::new));
+        Self { settings: settings.clone(), by_authid, by_key, by_certificate, issuer, endpoint }
     }
 
     /// Whether the way that a client has come by is good enough.

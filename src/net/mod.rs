@@ -8,12 +8,15 @@ mod judges;
 mod listening;
 pub mod mesh;
 mod preface;
+mod reload;
 mod server;
 mod socket;
 mod store;
+mod threads;
 mod tls;
 
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use judges::{ClientError, check_clients};
+pub use reload::ReloadError;
 pub use server::{Server, StartError, StopError};
 pub use tls::{CertificateError, certificate_of, check_certificates};

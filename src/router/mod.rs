@@ -302,31 +302,42 @@ impl Router {
     }
 
     /// Replaces the settings and the realms by others, and returns what the shards are to be told
-    /// of. Called by one thread at a time.
+    /// of; see [`Self::prepare`].
+    pub fn reload(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
+        let edition = self.prepare(settings, realms);
+        self.adopt(&edition);
+        edition
+    }
+
+    /// What would hold with these settings and realms. Called by one thread at a time, and without
+    /// effect until [`Self::adopt`].
     ///
     /// A realm with the name of one that is there is that one, with its sessions and tables. Its
     /// histories stay as they are, and so do [`Settings::turn`] and what concerns the store.
-    pub fn reload(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
+    pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
         let Settings { turn, started, durable_retained, .. } = before.settings;
         let settings = Settings { turn, started, durable_retained, ..settings };
-        self.failures.set_limits(settings.limits.login_failures());
-        self.crowd.set_limits(settings.limits.crowd(), settings.limits.connections);
         let mut domains = self.seed.map();
         for realm in realms {
             let name = realm.name.clone().into_boxed_str();
             let domain = self.domain(realm, before.domain(&name), &settings);
             domains.insert(name, domain);
         }
-        let edition = Arc::new(Edition::new(settings, domains));
+        Arc::new(Edition::new(settings, domains))
+    }
+
+    /// From here on an edition holds that was prepared last; the shards are still to be told.
+    pub fn adopt(&self, edition: &Arc<Edition>) {
+        let limits = &edition.settings.limits;
+        self.failures.set_limits(limits.login_failures());
+        self.crowd.set_limits(limits.crowd(), limits.connections);
+        let before = self.edition.swap(Arc::clone(edition));
         let is_gone = |realm: &&Arc<Realm>| edition.rules_of(realm).is_none();
         let gone = before.realms().filter(is_gone).map(Arc::downgrade);
         let mut removed = self.removed.lock();
         removed.retain(|realm| realm.strong_count() > 0);
         removed.extend(gone);
-        drop(removed);
-        self.edition.store(Arc::clone(&edition));
-        edition
     }
 
     /// A realm as these settings have it.

@@ -22,7 +22,10 @@ impl RealmRules {
     pub(super) fn new(settings: RealmSettings, shards: usize, before: Option<&Self>) -> Self {
         let is_same = |old: &&Self| old.settings.authenticators == settings.authenticators;
         let gate = before.filter(is_same).map(|old| Arc::clone(&old.gate));
-        let gate = gate.unwrap_or_else(|| Arc::new(Gate::new(&settings.authenticators)));
+        let gate = gate.unwrap_or_else(|| {
+            let before = before.map(|old| &*old.gate);
+            Arc::new(Gate::renewed(&settings.authenticators, before))
+        });
         let roles = RealmRoles::new(&settings, shards, before);
         Self { settings, gate, roles }
     }

@@ -49,7 +49,7 @@ use stentor::router::{RealmSettings, RequestIdCheck, SessionRef, Settings};
 use stentor::shard::{Admission, Mail};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
-use super::words::{FULLY, PLAINLY, code, quoted, sorted, tokens};
+use super::words::{FULLY, PLAINLY, Reload, code, quoted, sorted, tokens};
 use crate::support::{Carrier, Incoming, Link, Network, Says, Serializer, prove, token};
 
 /// Runs a dialogue with the default settings.
@@ -80,7 +80,7 @@ pub(crate) fn check_realm_with(
 /// `reloads` makes of the settings and realms that were there at first.
 pub(crate) fn check_reloads(
     adapt: impl Fn(&mut RealmSettings),
-    reloads: &[&dyn Fn(&mut Settings, &mut Vec<RealmSettings>)],
+    reloads: &[Reload<'_>],
     dialogue: &str,
 ) {
     check_all(adapt, |_| {}, reloads, dialogue);
@@ -93,7 +93,7 @@ fn check_in(adapt: impl Fn(&mut RealmSettings), change: impl Fn(&mut Settings), 
 fn check_all(
     adapt: impl Fn(&mut RealmSettings),
     change: impl Fn(&mut Settings),
-    reloads: &[&dyn Fn(&mut Settings, &mut Vec<RealmSettings>)],
+    reloads: &[Reload<'_>],
     dialogue: &str,
 ) {
     let mut realms = ["realm1", "realm2", "strict"].map(RealmSettings::named);
@@ -102,7 +102,7 @@ fn check_all(
     // The dialogues are the specification's, so its rule is the default here.
     let mut settings = Settings { request_ids: RequestIdCheck::Strict, ..Settings::default() };
     change(&mut settings);
-    let reload = |change: &&dyn Fn(&mut Settings, &mut Vec<RealmSettings>)| {
+    let reload = |change: &Reload<'_>| {
         let (mut settings, mut realms) = (settings.clone(), realms.to_vec());
         change(&mut settings, &mut realms);
         (settings, realms)

@@ -478,8 +478,8 @@ fn sessions_with_other_rights_are_looked_at_in_pieces() {
     let step_units = 2_000;
     let mut settings = Settings::default();
     settings.turn = TurnLimits { step_units, turn_units: 2 * step_units, ..settings.turn };
-    let mut realm = RealmSettings::default();
-    realm.access = Access::Roles(vec![role("anonymous", everything())]);
+    let access = Access::Roles(vec![role("anonymous", everything())]);
+    let mut realm = RealmSettings { access, ..RealmSettings::default() };
     let mut network = Network::new(settings.clone(), vec![realm.clone()], 1);
     let holder = Peer::join(&mut network, 0, Serializer::Cbor);
     for part in 0..4 {

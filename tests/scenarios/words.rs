@@ -1,6 +1,7 @@
 //! Words, values and messages, as the lines of a dialogue write them.
 
 use serde_json::Value;
+use stentor::router::{RealmSettings, Settings};
 
 /// Words, separated by blanks outside of brackets and quotes.
 pub(super) fn tokens(line: &str) -> Vec<String> {
@@ -93,6 +94,9 @@ pub(super) fn code(name: &str) -> (u16, bool) {
         other => panic!("no message: {other}"),
     }
 }
+
+/// What a reload makes of settings and realms.
+pub(super) type Reload<'a> = &'a dyn Fn(&mut Settings, &mut Vec<RealmSettings>);
 
 /// What `HELLO.Details` announces.
 pub(super) const PLAINLY: &str =

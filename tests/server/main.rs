@@ -17,6 +17,7 @@ mod logins;
 mod memory;
 mod process;
 mod proxies;
+mod reload;
 mod routing;
 mod running;
 mod slow;

@@ -18,7 +18,7 @@ use super::event_loop::wall_clock;
 use super::mesh::{Mesh, Parcel};
 use crate::authentication::{Check, Endpoint, Issuer, Judgement, MissingKey};
 use crate::config::Config;
-use crate::router::{Router, SessionRef};
+use crate::router::{Edition, SessionRef};
 use crate::shard::Mail;
 
 use client::Client;
@@ -33,14 +33,14 @@ type Job = (SessionRef, Check);
 
 /// The ways to those who judge.
 #[derive(Clone, Debug)]
-pub(super) struct Judges {
+pub struct Judges {
     verifiers: Sender<Job>,
     endpoints: Arc<[(Arc<Endpoint>, Sender<Queued>)]>,
     is_over: Arc<AtomicBool>,
 }
 
 /// What is to run on threads, each with its name.
-pub(super) struct Threads {
+pub(super) struct JudgeThreads {
     /// They end with the shards.
     pub(super) computing: Vec<(String, Box<dyn FnOnce() + Send>)>,
     /// They may hang in a request, and nobody waits for them.
@@ -51,10 +51,9 @@ impl Judges {
     /// The ways to all judges that a router needs, and those; `None` if it needs none.
     pub(super) fn new(
         config: &Config,
-        router: &Router,
+        edition: &Edition,
         mesh: &Arc<Mesh>,
-    ) -> Result<Option<(Self, Threads)>, ClientError> {
-        let edition = router.edition();
+    ) -> Result<Option<(Self, JudgeThreads)>, ClientError> {
         let gates = || edition.domains().map(|domain| &domain.rules.gate);
         let issuers: Vec<_> = gates().flat_map(|gate| gate.issuers()).collect();
         let endpoints: Vec<_> = gates().flat_map(|gate| gate.endpoints()).collect();
@@ -64,7 +63,7 @@ impl Judges {
         }
         let queue = config.limits.login_queue;
         let is_over = Arc::new(AtomicBool::new(false));
-        let mut threads = Threads { computing: Vec::new(), waiting: Vec::new() };
+        let mut threads = JudgeThreads { computing: Vec::new(), waiting: Vec::new() };
         let mut keepers = Vec::new();
         for (number, issuer) in issuers.into_iter().enumerate() {
             let (jobs, waiting) = bounded(queue);

@@ -240,7 +240,7 @@ impl Worker {
                     }
                 }
                 Parcel::Resume => self.paused = false,
-                Parcel::Shutdown | Parcel::Accepted(_) => {}
+                Parcel::Shutdown | Parcel::Accepted(_) | Parcel::Reload(..) => {}
             }
         }
     }
