@@ -317,13 +317,13 @@ impl Router {
     pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
         let Settings { turn, started, durable_retained, .. } = before.settings;
-        let settings = Settings { turn, started, durable_retained, ..settings };
         let mut domains = self.seed.map();
         for realm in realms {
             let name = realm.name.clone().into_boxed_str();
             let domain = self.domain(realm, before.domain(&name), &settings);
             domains.insert(name, domain);
         }
+        let settings = Settings { turn, started, durable_retained, ..settings };
         Arc::new(Edition::new(settings, domains))
     }
 

@@ -126,8 +126,9 @@ impl Shard {
         }
         let edition = &self.cx.edition;
         let rules = edition.rules_of(realm).ok_or_else(|| no_such_realm(realm.name()))?;
-        let gate = edition.rules_of(&came_by.realm).map(|rules| &rules.gate);
-        if !gate.is_some_and(|gate| Arc::ptr_eq(gate, &came_by.rules.gate)) {
+        let is_own = Arc::ptr_eq(realm, &came_by.realm);
+        let door = if is_own { Some(rules) } else { edition.rules_of(&came_by.realm) };
+        if !door.is_some_and(|door| Arc::ptr_eq(&door.gate, &came_by.rules.gate)) {
             let message = "the configuration of the router has changed meanwhile, try again";
             return Err((WampError::AuthenticationFailed, message.to_owned()));
         }

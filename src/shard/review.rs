@@ -24,6 +24,8 @@ use crate::wamp::{MatchPolicy, RegistrationId, SubscriptionId, WampError};
 pub(super) struct Review {
     /// The slot that comes next; `None`: all were looked at.
     next: Option<usize>,
+    /// Deadlines of connections may be others.
+    rearms: bool,
     /// The session at hand.
     inspection: Option<Box<Inspection>>,
     /// When to go on, if that depends on others.
@@ -97,6 +99,8 @@ impl Shard {
         self.logins.welcome_roles.clear();
         self.event_orders.forget_gone();
         // A session at hand is compared with the rules that it has got, and comes once more.
+        let (old, new) = (&before.settings, &self.cx.edition.settings);
+        self.review.rearms |= old.timeouts != new.timeouts || old.output != new.output;
         self.review.next = Some(0);
         self.review.look_later(now);
     }
@@ -124,10 +128,15 @@ impl Shard {
                 self.review.next = (!is_last).then_some(next + 1);
                 self.cx.work.charge(1);
                 self.review_session(Slot::at(next), now);
+                if self.review.rearms {
+                    self.cx.work.charge(LOOKUP_UNITS);
+                    self.rearm(Slot::at(next), now);
+                }
             } else {
                 break;
             }
         }
+        self.review.rearms &= self.review.next.is_some();
         self.settle(now);
         true
     }

@@ -444,6 +444,28 @@ fn a_realm_is_added_and_removed() {
     );
 }
 
+/// Who was silent meanwhile is asked for a sign of life as soon as the settings say so.
+#[test]
+fn patience_changes_for_connections_that_are_here() {
+    let ping_after = |ms: u64| {
+        move |settings: &mut Settings, _: &mut Realms| settings.timeouts.ping_interval_ms = ms
+    };
+    check_reloads(
+        |_| {},
+        &[&ping_after(0), &ping_after(3_000)],
+        r#"a via websocket
+           join a
+           reload 1
+           wait 60000
+           a -> SUBSCRIBE {} com.x
+           a <- SUBSCRIBED 1 *
+           wait 60000
+           reload 2
+           wait 1000
+           a <- PING"#,
+    );
+}
+
 /// Limits hold from the next request on.
 #[test]
 fn limits_change_at_once() {

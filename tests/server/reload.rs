@@ -302,7 +302,7 @@ fn listeners_come_and_go() {
     let base = config(2);
     let server = start(&base);
     let mut stays = Client::join(address(&server), RAW);
-    let mut more = base.clone();
+    let mut more = base;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken_at = taken.local_addr().unwrap();
     more.listeners.push(Listener::on("127.0.0.1:0".parse().unwrap()));
