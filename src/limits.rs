@@ -1,7 +1,7 @@
 //! Every bound on what a client can make the router keep or do, with its unit and default.
 //!
-//! Read once at start, frozen, shared by all shards. The configuration file's `[limits]`,
-//! `[output]` and `[timeouts]` tables are these structs.
+//! Immutable; a reload makes new ones. The configuration file's `[limits]`, `[output]` and
+//! `[timeouts]` tables are these structs.
 
 use serde::{Deserialize, Serialize};
 

@@ -17,11 +17,14 @@ use tracing::dispatcher::{self, Dispatch};
 use tracing::{error, field, warn};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::{MakeWriter, fmt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The running log. Dropping it writes what is queued, as far as [`EXIT_WAIT`] allows.
 pub(crate) struct Log {
+    /// Puts another filter in the place of the one that holds.
+    set_filter: Box<dyn Fn(EnvFilter)>,
     queue: NonBlocking,
     guard: Option<WorkerGuard>,
 }
@@ -32,10 +35,8 @@ impl Log {
     /// # Errors
     /// [`Fault`] if `log.level` is no filter; a checked configuration has a valid one.
     pub(crate) fn start(log: &config::Log) -> Result<Self, Fault> {
-        // A panic is told whatever the filter.
-        let own = concat!(module_path!(), "=error").parse().expect("a level of this module");
-        let filter = log.filter()?.add_directive(own);
-        let notice = dispatch(log.format, EnvFilter::new("warn"), io::stderr);
+        let filter = log.filter()?.add_directive(own());
+        let (notice, _) = dispatch(log.format, EnvFilter::new("warn"), io::stderr);
         let dropped = Arc::new(OnceLock::new());
         let (queue, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(QUEUE_LINES)
@@ -45,10 +46,18 @@ impl Log {
         // The first and only value.
         let _ = dropped.set(queue.error_counter());
         // Only one subscriber can be set, and `main` sets it once: a second try changes nothing.
-        let _ = dispatch(log.format, filter, queue.clone()).try_init();
+        let (lines, set_filter) = dispatch(log.format, filter, queue.clone());
+        let _ = lines.try_init();
         // The usual hook writes to standard error, and would wait there with the thread.
         panic::set_hook(Box::new(tell_panic));
-        Ok(Self { queue, guard: Some(guard) })
+        Ok(Self { set_filter, queue, guard: Some(guard) })
+    }
+
+    /// What is said from now on is what `log.level` says; its format stays.
+    pub(crate) fn set_level(&self, log: &config::Log) {
+        if let Ok(filter) = log.filter() {
+            (self.set_filter)(filter.add_directive(own()));
+        }
     }
 
     /// Writes plain text behind everything that was logged.
@@ -77,7 +86,12 @@ impl Drop for Log {
 }
 
 /// What formats lines as `format` says, and hands them to `writer`.
-fn dispatch<W>(format: LogFormat, filter: EnvFilter, writer: W) -> Dispatch
+/// The second of the two changes the filter.
+fn dispatch<W>(
+    format: LogFormat,
+    filter: EnvFilter,
+    writer: W,
+) -> (Dispatch, Box<dyn Fn(EnvFilter)>)
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
@@ -86,11 +100,26 @@ where
         .with_writer(writer)
         // A closed standard error must not end the process.
         .log_internal_errors(false);
-    match format {
-        LogFormat::Json => lines.json().flatten_event(true).finish().into(),
-        LogFormat::Human => lines.with_ansi(false).with_target(false).finish().into(),
-        LogFormat::Auto => lines.with_ansi(is_coloured()).with_target(false).finish().into(),
+    // The formats are of different types.
+    macro_rules! finish {
+        ($lines:expr) => {{
+            let lines = $lines.with_filter_reloading();
+            let handle = lines.reload_handle();
+            // It fails only when the log is gone.
+            let set_filter = move |filter| drop(handle.reload(filter));
+            (lines.finish().into(), Box::new(set_filter))
+        }};
     }
+    match format {
+        LogFormat::Json => finish!(lines.json().flatten_event(true)),
+        LogFormat::Human => finish!(lines.with_ansi(false).with_target(false)),
+        LogFormat::Auto => finish!(lines.with_ansi(is_coloured()).with_target(false)),
+    }
+}
+
+/// A panic is told whatever the filter.
+fn own() -> Directive {
+    concat!(module_path!(), "=error").parse().expect("a level of this module")
 }
 
 /// As <https://no-color.org> asks: any value but the empty one turns colours off.

@@ -7,6 +7,7 @@ mod cert;
 mod cli;
 mod explain;
 mod logging;
+mod reload;
 mod secrets;
 mod sessions;
 mod signals;
@@ -30,7 +31,9 @@ use tracing::{error, info, warn};
 use cli::{CertCommand, Cli, Command, ConfigCommand};
 use explain::Verdict;
 use logging::Log;
+use reload::Reload;
 use secrets::SecretError;
+use signals::Orders;
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
 #[global_allocator]
@@ -67,7 +70,7 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
         Ok(log) => log,
         Err(fault) => return fail(&fault),
     };
-    match run(config) {
+    match run(config, flags, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log.print(&last_words(&*error));
@@ -86,8 +89,8 @@ enum Stopped {
 }
 
 /// Starts, and serves until told to stop.
-fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
-    let stop = signals::watch()?;
+fn run(mut config: Config, flags: &cli::RunFlags, log: &Log) -> Result<(), Box<dyn Error>> {
+    let orders = signals::watch()?;
     info!(version = env!("CARGO_PKG_VERSION"), shards = config.shard_count(), "starting");
     for warning in config.warnings() {
         warn!("{warning}");
@@ -105,9 +108,10 @@ fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
             if let Some(control) = &control {
                 info!(url = format!("http://{}", control.address()), "listening for operators");
             }
-            serve(server, control, &stop)
+            let reload = Reload::new(flags, log, config.warnings());
+            serve(server, control, &orders, reload)
         }
-        recv(stop) -> _ => {
+        recv(orders.stop) -> _ => {
             let wait_ms = config.timeouts.close_ms;
             let server = started.recv_timeout(Duration::from_millis(wait_ms));
             Ok(server.map_err(|_| Stopped::SlowStart(wait_ms))??.stop()?)
@@ -129,17 +133,22 @@ fn start_server(config: Arc<Config>) -> io::Result<Receiver<Result<Server, Start
 fn serve(
     server: Server,
     control: Option<Control>,
-    stop: &Receiver<()>,
+    orders: &Orders,
+    mut reload: Reload<'_>,
 ) -> Result<(), Box<dyn Error>> {
     let set_ready = |is_ready| control.iter().for_each(|control| control.set_ready(is_ready));
     set_ready(true);
     let mut lost = None;
-    select! {
-        recv(stop) -> _ => {}
-        recv(server.ended_threads()) -> name => {
-            let thread = name.unwrap_or_default();
-            error!(thread, "a thread of the router has ended, stopping");
-            lost = Some(Stopped::LostThread(thread));
+    loop {
+        select! {
+            recv(orders.stop) -> _ => break,
+            recv(orders.reload) -> _ => reload.run(&server),
+            recv(server.ended_threads()) -> name => {
+                let thread = name.unwrap_or_default();
+                error!(thread, "a thread of the router has ended, stopping");
+                lost = Some(Stopped::LostThread(thread));
+                break;
+            }
         }
     }
     set_ready(false);
@@ -148,9 +157,9 @@ fn serve(
 }
 
 /// One line for each listener, with the addresses that clients connect to.
-fn announce(config: &Config, server: &Server) {
-    for (listener, address) in config.listeners.iter().zip(server.addresses()) {
-        let bound = listener.bound_to(address.clone());
+pub(crate) fn announce(config: &Config, server: &Server) {
+    for (listener, address) in config.listeners.iter().zip(server.current_addresses()) {
+        let bound = listener.bound_to(address);
         // Only said where it is no matter of course.
         let networks = config.networks(&listener.address);
         info!(listener = bound.label(), urls = bound.urls().join(" "), networks, "listening");

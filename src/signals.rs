@@ -12,35 +12,49 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
-use tracing::{info, warn};
+use tracing::info;
 
-/// Receives once, when the router is to stop in order.
+/// What the signals ask for.
+pub(crate) struct Orders {
+    /// Receives once, when the router is to stop in order.
+    pub(crate) stop: Receiver<()>,
+    /// Receives when the configuration is to be read again; of several at a time, one.
+    pub(crate) reload: Receiver<()>,
+}
+
+/// Begins to listen to signals.
 ///
-/// SIGINT and SIGTERM stop it; a second one ends the process at once. SIGHUP stops it in order if
-/// it runs on a terminal, which has hung up; elsewhere it is what asks daemons to read their
-/// configuration again, which is refused with a warning.
-pub(crate) fn watch() -> io::Result<Receiver<()>> {
+/// SIGINT and SIGTERM stop the router; a second one ends the process at once. SIGHUP stops it in
+/// order if it runs on a terminal, which has hung up; elsewhere it asks for the configuration to be
+/// read again.
+pub(crate) fn watch() -> io::Result<Orders> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let on_terminal = io::stdin().is_terminal();
-    let (sender, receiver) = bounded(1);
+    let (stopping, stop) = bounded(1);
+    let (reloading, reload) = bounded(1);
     thread::Builder::new().name("signals".into()).spawn(move || {
-        follow(signals.forever(), on_terminal, &sender);
+        follow(signals.forever(), on_terminal, &stopping, &reloading);
         // At once: what the log still holds is what standard error has not taken.
         process::exit(1);
     })?;
-    Ok(receiver)
+    Ok(Orders { stop, reload })
 }
 
 /// Returns when the process is to end at once.
-fn follow(signals: impl Iterator<Item = i32>, on_terminal: bool, stop: &Sender<()>) {
+fn follow(
+    signals: impl Iterator<Item = i32>,
+    on_terminal: bool,
+    stop: &Sender<()>,
+    reload: &Sender<()>,
+) {
     let mut is_stopping = false;
     for signal in signals {
         let name = signal_name(signal).unwrap_or_default();
         match signal {
-            SIGHUP if !on_terminal => warn!(
-                "SIGHUP is ignored: the configuration is read at the start only; restart the \
-                 router to change it"
-            ),
+            SIGHUP if !on_terminal => {
+                // One that waits will read what is there by then.
+                let _ = reload.try_send(());
+            }
             // The shell passes it on while the kernel sends one, too: it never means "at once".
             SIGHUP if is_stopping => {}
             _ if is_stopping => return,
@@ -60,7 +74,14 @@ mod tests {
 
     /// Whether these signals stop the router in order, and after how many the process ends.
     fn after(signals: &[i32], on_terminal: bool) -> (bool, Option<usize>) {
+        let (stopped, _, taken) = ask(signals, on_terminal);
+        (stopped, taken)
+    }
+
+    /// The same, and whether they ask for a reload.
+    fn ask(signals: &[i32], on_terminal: bool) -> (bool, bool, Option<usize>) {
         let (stop, stopped) = bounded(1);
+        let (reload, reloading) = bounded(1);
         let mut taken = 0;
         // Whoever asks for one more is still waiting.
         let mut is_over = true;
@@ -69,8 +90,9 @@ mod tests {
             is_over = false;
             None
         }));
-        follow(watched, on_terminal, &stop);
-        (stopped.try_recv().is_ok(), is_over.then_some(taken))
+        follow(watched, on_terminal, &stop, &reload);
+        let is_reloading = reloading.try_recv().is_ok();
+        (stopped.try_recv().is_ok(), is_reloading, is_over.then_some(taken))
     }
 
     #[test]
@@ -92,8 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_sighup_changes_nothing() {
-        assert_eq!(after(&[SIGHUP, SIGHUP], false), (false, None));
-        assert_eq!(after(&[SIGHUP, SIGTERM, SIGHUP], false), (true, None));
+    fn elsewhere_sighup_asks_for_a_reload_and_stops_nothing() {
+        assert_eq!(ask(&[SIGHUP, SIGHUP], false), (false, true, None));
+        assert_eq!(ask(&[SIGHUP, SIGTERM, SIGHUP], false), (true, true, None));
+        assert_eq!(ask(&[SIGHUP], true), (true, false, None));
     }
 }

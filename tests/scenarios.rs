@@ -43,6 +43,7 @@ mod scenarios {
     mod publish;
     mod pubsub_options;
     mod quoting;
+    mod reload;
     mod rerouting;
     mod retention;
     mod revocation;

@@ -103,6 +103,30 @@ fn authorizers() {
     }
 }
 
+/// AU-AZ-06: whoever has the right to something keeps it through all reloads, and nobody else.
+#[test]
+fn reloads() {
+    let mut tally = Tally::new();
+    (0..LOGIN_SEEDS).for_each(|seed| sim::reloads::run(seed, &mut tally));
+    for what in [
+        "reload",
+        "a reload follows another",
+        "joined",
+        "turned away",
+        "login interrupted",
+        "killed",
+        "realm closed",
+        "ended with a request",
+        "a question is withdrawn",
+        "subscription",
+        "registration",
+        "granted",
+        "denied",
+    ] {
+        assert!(tally.get(what).is_some_and(|count| *count > 0), "{what} in {tally:?}");
+    }
+}
+
 fn run_seeds(seeds: impl Iterator<Item = u64>, steps: usize) -> Tally {
     let mut tally = Tally::new();
     for seed in seeds {

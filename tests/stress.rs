@@ -40,7 +40,7 @@ fn now() -> Timestamp {
 fn router() -> (Router, Arc<Realm>) {
     let realms = vec![RealmSettings::named("realm1")];
     let router = Router::new(Settings::default(), realms, usize::from(THREADS), HashSeed::new(1));
-    let realm = Arc::clone(router.realm("realm1").unwrap());
+    let realm = router.realm("realm1").unwrap();
     (router, realm)
 }
 

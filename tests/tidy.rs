@@ -242,8 +242,10 @@ fn contains_word(line: &str, word: &str) -> bool {
 fn module_of(name: &str) -> Option<&str> {
     let first = name.strip_prefix("src/")?.split('/').next()?;
     let module = first.strip_suffix(".rs").unwrap_or(first);
-    let main =
-        ["main", "lib", "cert", "cli", "explain", "logging", "secrets", "sessions", "signals"];
+    let main = [
+        "main", "lib", "cert", "cli", "explain", "logging", "reload", "secrets", "sessions",
+        "signals",
+    ];
     (!main.contains(&module)).then_some(module)
 }
 

@@ -76,6 +76,11 @@ impl Endpoint {
         Self(settings)
     }
 
+    /// Whether it is asked so.
+    pub fn is_as(&self, settings: &EndpointSettings) -> bool {
+        self.0 == *settings
+    }
+
     pub fn url(&self) -> &str {
         &self.0.url
     }

@@ -23,13 +23,13 @@ pub enum Limited {
 /// Failed logins of one to two windows.
 #[derive(Debug)]
 pub struct Failures {
-    limits: FailureLimits,
     hasher: Keyed,
     counts: Mutex<Counts>,
 }
 
 #[derive(Debug)]
 struct Counts {
+    limits: FailureLimits,
     current: Map<u64, u32>,
     previous: Map<u64, u32>,
     /// When the current window began.
@@ -39,8 +39,13 @@ struct Counts {
 impl Failures {
     pub fn new(limits: FailureLimits, seed: &HashSeed) -> Self {
         let (current, previous) = (seed.map(), seed.map());
-        let counts = Mutex::new(Counts { current, previous, since: Millis(0) });
-        Self { limits, hasher: seed.keyed(), counts }
+        let counts = Mutex::new(Counts { limits, current, previous, since: Millis(0) });
+        Self { hasher: seed.keyed(), counts }
+    }
+
+    /// Other limits from now on; what was counted stays.
+    pub fn set_limits(&self, limits: FailureLimits) {
+        self.counts.lock().limits = limits;
     }
 
     /// The limit that the next login of this authid from this address is over, if any. An empty
@@ -54,20 +59,21 @@ impl Failures {
     ) -> Option<Limited> {
         let [by_address, by_authid] = self.keys(address, realm, authid);
         let mut counts = self.counts.lock();
-        counts.turn_over(now, self.limits.window_ms);
+        counts.turn_over(now);
+        let limits = counts.limits;
         let is_over = |key, limit| limit > 0 && counts.of(key) >= limit;
-        if address.client() != Client::Unix && is_over(by_address, self.limits.per_address) {
+        if address.client() != Client::Unix && is_over(by_address, limits.per_address) {
             Some(Limited::Address)
         } else {
             let is_named = !authid.is_empty();
-            (is_named && is_over(by_authid, self.limits.per_authid)).then_some(Limited::Authid)
+            (is_named && is_over(by_authid, limits.per_authid)).then_some(Limited::Authid)
         }
     }
 
     /// A login has failed.
     pub fn note(&self, address: Address, realm: &str, authid: &str, now: Millis) {
         let mut counts = self.counts.lock();
-        counts.turn_over(now, self.limits.window_ms);
+        counts.turn_over(now);
         for key in self.keys(address, realm, authid) {
             counts.add(key, now);
         }
@@ -92,7 +98,8 @@ impl Counts {
         *count = count.saturating_add(1);
     }
 
-    fn turn_over(&mut self, now: Millis, window_ms: u64) {
+    fn turn_over(&mut self, now: Millis) {
+        let window_ms = self.limits.window_ms;
         let passed = now.since(self.since);
         if passed >= 2 * window_ms {
             self.begin_anew(now);

@@ -119,7 +119,13 @@ impl Request<'_> {
 
 impl Gate {
     pub fn new(authenticators: &[AuthenticatorSettings]) -> Self {
-        let ways: Vec<_> = authenticators.iter().map(Way::new).collect();
+        Self::renewed(authenticators, None)
+    }
+
+    /// The same, which takes over from `before` those outside who are to be asked as before.
+    pub fn renewed(authenticators: &[AuthenticatorSettings], before: Option<&Self>) -> Self {
+        let before = before.map_or(&[][..], |gate| &gate.ways);
+        let ways: Vec<_> = authenticators.iter().map(|way| Way::new(way, before)).collect();
         let mut authids: Vec<_> = ways.iter().flat_map(|way| way.by_authid.keys()).collect();
         authids.sort_unstable();
         authids.dedup();
@@ -163,6 +169,16 @@ impl Gate {
         let has = |method: &Method| self.ways.iter().any(|way| way.settings.method == *method);
         let methods = Method::ALL.into_iter().filter(has).filter(|method| request.permits(*method));
         Err(Refusal::NoMatchingMethod(methods.map(Method::as_str).collect()))
+    }
+
+    /// Whether a session that joined as somebody whom the configuration knows could do so now, as
+    /// far as that depends on who it is. Which secret it has shown is not looked at.
+    pub fn still_admits(&self, method: &str, authid: &str, role: &str) -> bool {
+        let Some(method) = Method::named(method) else { return false };
+        self.ways(method).any(|way| match method {
+            Method::Anonymous => way.adviser.is_none() && way.settings.anonymous_role() == role,
+            _ => way.by_authid.get(authid).is_some_and(|user| *user.role == *role),
+        })
     }
 
     /// Those whose tokens are tickets, with keys that may be replaced.
@@ -347,7 +363,7 @@ impl Gate {
 }
 
 impl Way {
-    fn new(settings: &AuthenticatorSettings) -> Self {
+    fn new(settings: &AuthenticatorSettings, before: &[Self]) -> Self {
         let (mut by_authid, mut by_key) = (BTreeMap::new(), BTreeMap::new());
         let mut by_certificate = BTreeMap::new();
         for principal in &settings.principals {
@@ -358,16 +374,16 @@ impl Way {
                 _ => {}
             }
         }
-        let issuer =
-            settings.jwt.as_deref().map(|jwt| Issuer::new(jwt.clone(), settings.role.clone()));
-        Self {
-            settings: settings.clone(),
-            by_authid,
-            by_key,
-            by_certificate,
-            issuer: issuer.map(Arc::new),
-            adviser: Adviser::of(settings),
-        }
+        // Their threads know them, and the keys that were fetched are theirs.
+        let is_same = |old: &&Self| old.settings == *settings;
+        let old = before.iter().find(is_same);
+        let issuer = old.and_then(|old| old.issuer.clone()).or_else(|| {
+            let jwt = settings.jwt.as_deref()?.clone();
+            Some(Arc::new(Issuer::new(jwt, settings.role.clone())))
+        });
+        let adviser = old.and_then(|old| old.adviser.clone());
+        let adviser = adviser.or_else(|| Adviser::of(settings));
+        Self { settings: settings.clone(), by_authid, by_key, by_certificate, issuer, adviser }
     }
 
     /// Whether the way that a client has come by is good enough.

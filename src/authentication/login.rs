@@ -235,7 +235,7 @@ impl fmt::Debug for Login {
 }
 
 /// `authprovider` of users that the configuration names.
-pub(super) const PROVIDER: &str = "static";
+pub const PROVIDER: &str = "static";
 
 /// Of those that an endpoint says yes to.
 pub const ASKED: &str = "dynamic";

@@ -2,9 +2,10 @@
 //!
 //! Owns the types, their defaults and the reading of the TOML file; a `Config` that came out of
 //! a [`Loader`] is within its ranges and consistent. It opens no socket and sets no option: the
-//! event loop and the log do that with what stands here. Read once at start, then frozen.
+//! event loop and the log do that with what stands here. Immutable: a reload makes another one.
 
 mod admin;
+mod changes;
 mod check;
 mod fault;
 mod filter;
@@ -24,7 +25,7 @@ mod ways;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -43,6 +44,7 @@ pub use crate::router::{
 pub use crate::transport::ForwardedBy;
 pub use crate::wamp::{Codec, MatchPolicy, UriRule};
 pub use admin::{Admin, AdminFault};
+pub use changes::{Change, Changes};
 pub use fault::{ConfigError, Fault};
 pub(crate) use listener::allowed_origins;
 pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};
@@ -178,7 +180,7 @@ impl Default for Config {
 }
 
 /// How strictly clients are held to the protocol where the specification leaves room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Protocol {
     pub request_ids: RequestIdCheck,
@@ -187,7 +189,7 @@ pub struct Protocol {
 }
 
 /// What survives a restart, and where.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
     /// The file of the store; `None`: nothing is durable.
@@ -197,7 +199,7 @@ pub struct Storage {
 }
 
 /// What changes speed and memory, but no behaviour that a client could name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tuning {
     /// Bytes read from one socket in one turn of its shard. 4 KiB to 64 MiB.

@@ -11,13 +11,13 @@ use crate::router::{Realm, Router, ShardId, Snapshot};
 pub(super) fn router(view: &View, age: Duration) -> Value {
     let router = view.router();
     let snapshot = router.snapshot();
-    let mut realms: Vec<_> = router.realms().collect();
+    let mut realms = router.realms();
     realms.sort_unstable_by_key(|realm| realm.name().clone());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": age.as_secs(),
         "shards": router.shard_count(),
-        "realms": realms.into_iter().map(|realm| self::realm(realm)).collect::<Vec<_>>(),
+        "realms": realms.iter().map(|realm| self::realm(realm)).collect::<Vec<_>>(),
         "gauges": rows(snapshot.gauges()),
         "totals": rows(snapshot.totals()),
         "held_bytes": router.held_bytes(),

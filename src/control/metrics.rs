@@ -147,7 +147,7 @@ impl Scrape {
         for (name, help, figure) in figures {
             let mut family = families.begin(name, help, MetricType::Gauge)?;
             for realm in self.view.router().realms() {
-                family.gauge(&[("realm", &**realm.name())], figure(realm) as u64)?;
+                family.gauge(&[("realm", &**realm.name())], figure(&realm) as u64)?;
             }
         }
         Ok(())
@@ -157,12 +157,14 @@ impl Scrape {
     fn encode_decisions(&self, families: &mut Families<'_, '_>) -> fmt::Result {
         let help = "Requests that the rules of a role have decided about";
         let mut family = families.begin("stentor_authorization", help, MetricType::Counter)?;
-        for realm in self.view.router().realms() {
-            for role in realm.roles() {
+        let edition = self.view.router().edition();
+        for domain in edition.domains() {
+            let realm = domain.realm.name();
+            for role in domain.rules.roles() {
                 for count in role.decisions() {
                     let labels = |outcome| {
                         [
-                            ("realm", &**realm.name()),
+                            ("realm", &**realm),
                             ("role", role.rules.name()),
                             ("action", count.action.as_str()),
                             ("outcome", outcome),

@@ -69,6 +69,11 @@ pub(super) const ROWS: &[Row] = &[
         "Calls of the router to authenticators and authorizers",
     ),
     gauge(
+        "endpoint_questions",
+        "stentor_endpoint_questions_in_flight",
+        "Questions about requests to endpoints over HTTP",
+    ),
+    gauge(
         "questions_waiting",
         "stentor_questions_waiting",
         "Those that wait for others to be answered",
@@ -94,6 +99,16 @@ pub(super) const ROWS: &[Row] = &[
     total("sessions_refused", "stentor_sessions_refused", "HELLOs that were answered with ABORT"),
     total("sessions_killed", "stentor_sessions_killed", "Sessions ended through the meta API"),
     total("sessions_expired", "stentor_sessions_expired", "Sessions whose token expired"),
+    total(
+        "sessions_revoked",
+        "stentor_sessions_revoked",
+        "Sessions that a reload took the right of",
+    ),
+    total(
+        "memberships_revoked",
+        "stentor_memberships_revoked",
+        "Subscriptions and registrations that a reload took the right of",
+    ),
     total(
         "sessions_paced",
         "stentor_sessions_paced",

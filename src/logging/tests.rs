@@ -20,7 +20,7 @@ impl Stream {
 
     fn dispatch(&self) -> Dispatch {
         let stream = self.clone();
-        dispatch(LogFormat::Json, EnvFilter::new("warn"), move || stream.clone())
+        dispatch(LogFormat::Json, EnvFilter::new("warn"), move || stream.clone()).0
     }
 }
 

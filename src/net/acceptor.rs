@@ -3,26 +3,31 @@
 //! A turn takes a bounded number of connections from each listener, so that a storm at one neither
 //! starves the others nor delays the stop.
 
+mod control;
+
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, unbounded};
 use mio::{Events, Poll, Token, Waker};
 use rustix::io::Errno;
 
-use super::listening::Listening;
 use super::mesh::{Mesh, Parcel};
 use super::socket::Socket;
 use super::tls::TlsContext;
 use crate::address::Address;
 use crate::clock::Millis;
-use crate::config::{Config, ListenAddress, Listener, allowed_origins};
+use crate::config::{Config, Listener, allowed_origins};
+use crate::limits::Limits;
 use crate::rate::{Bucket, Rate};
 use crate::router::{Crowded, Router, Seat, ShardId};
 use crate::shard::Admission;
 use crate::transport::TransportRules;
+
+use control::{Bound, Order, Pace};
+pub(super) use control::{Control, ListenerId, Plan};
 
 /// A socket on its way to its shard.
 #[derive(Debug)]
@@ -64,18 +69,6 @@ impl Occupancy {
     }
 }
 
-/// A listener that is bound.
-#[derive(Debug)]
-struct Bound {
-    listening: Listening,
-    rules: Arc<TransportRules>,
-    tls: Option<Arc<TlsContext>>,
-    /// Whether listed proxies say first for whom they speak.
-    has_prefaces: bool,
-    /// Whether connections may wait there: no event tells of it again.
-    is_ready: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Acceptor {
     poll: Poll,
@@ -86,9 +79,8 @@ pub(super) struct Acceptor {
     max_connections: usize,
     /// When the router's clock began.
     started: Instant,
-    stopped: Receiver<()>,
-    /// How fast it accepts, if that is limited.
-    pace: Option<(Rate, Bucket)>,
+    orders: Receiver<Order>,
+    pace: Pace,
     /// Until when nothing is accepted because of that.
     paced_until: Option<Millis>,
     /// How many of those are answered who are refused because of their address.
@@ -123,35 +115,20 @@ impl Rarely {
     }
 }
 
-/// Stops an acceptor from another thread.
-#[derive(Debug)]
-pub(super) struct StopAcceptor {
-    waker: Waker,
-    sender: Sender<()>,
-}
-
-impl StopAcceptor {
-    pub(super) fn stop(&self) {
-        // Full or disconnected: it was told already, or has ended.
-        let _ = self.sender.try_send(());
-        let _ = self.waker.wake();
-    }
-}
-
 impl Acceptor {
     pub(super) fn new(
         router: Arc<Router>,
         mesh: Arc<Mesh>,
         occupancy: Arc<Occupancy>,
         started: Instant,
-    ) -> io::Result<(Self, StopAcceptor)> {
+    ) -> io::Result<(Self, Control)> {
         let poll = Poll::new()?;
-        let (sender, stopped) = bounded(1);
-        let waker = Waker::new(poll.registry(), STOP)?;
-        let limits = &router.settings.limits;
-        let per_second = limits.accepts_per_second;
-        let max_connections = limits.connections;
-        let pace = Rate::new(per_second, per_second).map(|rate| (rate, Bucket::default()));
+        let (sender, orders) = unbounded();
+        let waker = Waker::new(poll.registry(), ORDER)?;
+        let registry = poll.registry().try_clone()?;
+        let edition = router.edition();
+        let limits = &edition.settings.limits;
+        let (max_connections, pace) = (limits.connections, pace_of(limits));
         let acceptor = Self {
             poll,
             listeners: Vec::new(),
@@ -160,7 +137,7 @@ impl Acceptor {
             router,
             max_connections,
             started,
-            stopped,
+            orders,
             pace,
             paced_until: None,
             politeness: Bucket::default(),
@@ -172,23 +149,7 @@ impl Acceptor {
             dropped_line: Rarely::default(),
             crowded_line: Rarely::default(),
         };
-        Ok((acceptor, StopAcceptor { waker, sender }))
-    }
-
-    /// Binds one listener and returns its address, with the port it got.
-    pub(super) fn bind(
-        &mut self,
-        listener: &Listener,
-        tls: Option<Arc<TlsContext>>,
-        config: &Config,
-    ) -> io::Result<ListenAddress> {
-        let mut listening = Listening::bind(listener, config)?;
-        let address = listening.address()?;
-        listening.register(self.poll.registry(), Token(self.listeners.len()))?;
-        let rules = Arc::new(rules(listener, config));
-        let has_prefaces = listener.proxy_protocol;
-        self.listeners.push(Bound { listening, rules, tls, has_prefaces, is_ready: false });
-        Ok(address)
+        Ok((acceptor, Control { waker, orders: sender, registry, next: AtomicUsize::new(0) }))
     }
 
     /// Accepts until told to stop.
@@ -214,11 +175,18 @@ impl Acceptor {
             _ => {}
         }
         for event in events.iter() {
-            if let Some(bound) = self.listeners.get_mut(event.token().0) {
+            let mut listeners = self.listeners.iter_mut();
+            if let Some(bound) = listeners.find(|bound| bound.number.token() == event.token()) {
                 bound.is_ready = true;
             }
         }
-        Ok(self.stopped.try_recv().is_err())
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Stop => return Ok(false),
+                Order::Follow(plan) => self.apply(*plan),
+            }
+        }
+        Ok(true)
     }
 
     /// Accepts a few of those that wait at each listener.
@@ -300,8 +268,8 @@ impl Acceptor {
         let Some((admission, seat)) = self.judge(number, peer, is_full, now) else { return };
         let shard = self.occupancy.enter_emptiest();
         let bound = &self.listeners[number];
-        let (rules, tls) = (Arc::clone(&bound.rules), bound.tls.clone());
-        let has_preface = bound.has_prefaces && rules.trusts(peer);
+        let (rules, tls) = (Arc::clone(&bound.way.rules), bound.way.tls.clone());
+        let has_preface = bound.way.has_prefaces && rules.trusts(peer);
         let accepted = Accepted { socket, rules, tls, has_preface, peer, admission, seat };
         dealt[usize::from(shard.0)].push(accepted);
     }
@@ -319,7 +287,7 @@ impl Acceptor {
             return Some((Admission::Full, None));
         }
         // Whom a proxy speaks for is judged when it is known.
-        if bound.rules.trusts(peer) {
+        if bound.way.rules.trusts(peer) {
             return Some((Admission::Welcome, None));
         }
         let crowded = match self.router.crowd().enter(peer, now) {
@@ -331,7 +299,7 @@ impl Acceptor {
         self.crowded = Some((count + 1, peer, crowded));
         let rate = Rate::new(ANSWERS_PER_SECOND, ANSWERS_PER_SECOND)?;
         // What could be understood over TLS would cost a handshake first.
-        if bound.tls.is_some() || self.politeness.ready_at(rate, now).is_some() {
+        if bound.way.tls.is_some() || self.politeness.ready_at(rate, now).is_some() {
             return None;
         }
         self.politeness.take(rate, 1, now);
@@ -364,6 +332,12 @@ impl Acceptor {
             self.crowded = None;
         }
     }
+}
+
+/// How fast connections are accepted, if that is limited.
+fn pace_of(limits: &Limits) -> Pace {
+    let per_second = limits.accepts_per_second;
+    Rate::new(per_second, per_second).map(|rate| (rate, Bucket::default()))
 }
 
 /// Connections over the limit that get an answer; any more are dropped without one.
@@ -425,7 +399,7 @@ fn is_shortage(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
 }
 
-const STOP: Token = Token(usize::MAX);
+const ORDER: Token = Token(usize::MAX);
 
 /// Connections accepted from one listener before the others have their turn.
 const ACCEPTED_PER_TURN: usize = 64;

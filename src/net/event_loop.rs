@@ -19,7 +19,10 @@ use super::pulse::Pulse;
 use super::socket::Socket;
 use super::tls::{TlsContext, TlsShare, TlsStream};
 use crate::clock::Millis;
-use crate::router::{Batch, Deposit, Destination, Destinations, SessionRef, ShardId, Slot};
+use crate::limits::OutputLimits;
+use crate::router::{
+    Batch, Deposit, Destination, Destinations, Edition, SessionRef, Settings, ShardId, Slot,
+};
 use crate::shard::{Errand, LayerReport, Mail, Shard, Tick, Turn, Wire};
 use crate::wamp::Timestamp;
 
@@ -36,6 +39,16 @@ pub(super) struct HoldBudget {
     pub(super) delay: Duration,
     /// Bytes of held output that are written at once.
     pub(super) bytes: usize,
+}
+
+impl HoldBudget {
+    pub(super) fn new(delay_us: u64, output: &OutputLimits) -> Self {
+        Self { delay: Duration::from_micros(delay_us), bytes: Self::bytes_of(output) }
+    }
+
+    fn bytes_of(output: &OutputLimits) -> usize {
+        HELD_BYTES.min(output.hard_bytes / 4)
+    }
 }
 
 #[derive(Debug)]
@@ -223,9 +236,19 @@ impl EventLoop {
                     let (sessions, next) = self.turn.shard().look(from, most, now);
                     answer(sessions, next);
                 }
+                Parcel::Reload(edition, judges) => self.reload(edition, judges, now),
                 Parcel::Shutdown => self.turn.begin_shutdown(now),
             }
         }
+    }
+
+    fn reload(&mut self, edition: Arc<Edition>, judges: Option<Judges>, now: Millis) {
+        let Settings { limits, output, .. } = &edition.settings;
+        let shards = self.links.inbox.mesh().shards().count();
+        self.links.tls.set_most_handshakes(limits.tls_handshakes.div_ceil(shards));
+        self.held_bytes = HoldBudget::bytes_of(output);
+        self.links.judges = judges;
+        self.turn.reload(edition, now);
     }
 
     fn take_in(&mut self, accepted: Accepted, now: Millis) {
@@ -368,6 +391,10 @@ pub(super) fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
+
+/// Held output of a shard, in bytes, that is written without further delay: far below what makes a
+/// consumer slow, for it was the router that made it wait.
+const HELD_BYTES: usize = 64 * 1024;
 
 const EVENTS_PER_POLL: usize = 1024;
 

@@ -12,7 +12,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Registry, Token, Waker};
 
 use super::acceptor::Accepted;
-use crate::router::{Batch, Destination, Destinations, OpenSession, ShardId, Slot};
+use super::judges::Judges;
+use crate::router::{Batch, Destination, Destinations, Edition, OpenSession, ShardId, Slot};
 use crate::shard::Mail;
 
 /// What a shard is told by other threads.
@@ -26,6 +27,8 @@ pub enum Parcel {
     /// To be answered by the shard's pulse: so its event loop still turns.
     Probe(u64),
     Look(Look),
+    /// Other settings and realms, and those who judge for them.
+    Reload(Arc<Edition>, Option<Judges>),
     Shutdown,
 }
 
@@ -54,7 +57,7 @@ pub struct Mesh {
     /// The destinations at which more waits than the mark: a set of them.
     congested: AtomicU64,
     /// Bytes that wait at one destination from which on those who feed it stop reading.
-    high_mark_bytes: usize,
+    high_mark_bytes: AtomicUsize,
 }
 
 /// The entrance of one shard, on cache lines of its own.
@@ -103,6 +106,7 @@ impl Mesh {
             receivers.push(receiver);
         }
         let (storage, congested) = (Load::default(), AtomicU64::new(0));
+        let high_mark_bytes = AtomicUsize::new(high_mark_bytes);
         let mesh = Arc::new(Self { ports, storage, congested, high_mark_bytes });
         let inboxes = (0u8..).zip(receivers).map(|(number, receiver)| Inbox {
             shard: ShardId(number),
@@ -132,9 +136,14 @@ impl Mesh {
         let at = at.into();
         let queued = self.load(at).queued_bytes.fetch_add(weight, Ordering::SeqCst) + weight;
         // Set before the parcel is there, so that whoever takes the parcel sees the mark.
-        if queued > self.high_mark_bytes && !self.congested().contains(at) {
+        if queued > self.high_mark_bytes() && !self.congested().contains(at) {
             self.congested.fetch_or(Destinations::only(at).bits(), Ordering::SeqCst);
         }
+    }
+
+    /// Another mark from now on.
+    pub fn set_high_mark(&self, bytes: usize) {
+        self.high_mark_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Bytes that wait there.
@@ -157,7 +166,7 @@ impl Mesh {
         let load = self.load(at);
         let queued = load.queued_bytes.fetch_sub(weight, Ordering::SeqCst) - weight;
         // The mark itself is looked at, not whether this parcel crossed it: it may be set late.
-        if queued <= self.high_mark_bytes / 2 && self.congested().contains(at) {
+        if queued <= self.high_mark_bytes() / 2 && self.congested().contains(at) {
             self.congested.fetch_and(!Destinations::only(at).bits(), Ordering::SeqCst);
             let waiting = Destinations::from_bits(load.waiting.swap(0, Ordering::SeqCst));
             for waiter in waiting.shards() {
@@ -168,6 +177,10 @@ impl Mesh {
 }
 
 impl Mesh {
+    fn high_mark_bytes(&self) -> usize {
+        self.high_mark_bytes.load(Ordering::Relaxed)
+    }
+
     fn load(&self, at: Destination) -> &Load {
         match at {
             Destination::Shard(shard) => &self.ports[usize::from(shard.0)].load,

@@ -11,13 +11,16 @@ pub mod mesh;
 mod preface;
 #[doc(hidden)]
 pub mod pulse;
+mod reload;
 mod server;
 mod socket;
 mod store;
+mod threads;
 mod tls;
 
 pub use crate::router::Snapshot;
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use judges::{ClientError, check_clients};
+pub use reload::ReloadError;
 pub use server::{Server, StartError, StopError, View};
 pub use tls::{CertificateError, certificate_of, check_certificates};

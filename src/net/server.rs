@@ -3,19 +3,22 @@
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::Poll;
+use parking_lot::Mutex;
 
-use super::acceptor::{Acceptor, Occupancy, StopAcceptor};
+use super::acceptor::{Acceptor, Control, Occupancy, Plan};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
-use super::judges::{ClientError, Judges};
+use super::judges::{ClientError, JudgeThreads};
 use super::mesh::{Look, Mesh, Parcel};
 use super::pulse::Pulse;
+use super::reload::{Bench, Listens, ReloadError, Running};
 use super::store::{self, STORE_PATIENCE, StoreThread};
-use super::tls::{self, CertificateError, TlsContext, TlsShare, Watch};
+use super::threads::{Term, Threads};
+use super::tls::{CertificateError, TlsContext, TlsShare};
 use crate::config::{Config, ListenAddress, Listener};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
@@ -41,8 +44,19 @@ pub enum StartError {
     Storage(#[from] StorageError),
 }
 
+impl StartError {
+    fn of_judges(error: ReloadError) -> Self {
+        match error {
+            ReloadError::Client(error) => Self::Client(error),
+            ReloadError::Threads(error) => Self::Threads(error),
+            ReloadError::Certificate(error) => Self::Certificate(error),
+            ReloadError::Listen { address, source } => Self::Listen { address, source },
+        }
+    }
+}
+
 /// What to look at when a listener cannot be bound.
-fn hint(source: &io::Error) -> &'static str {
+pub(super) fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
         ErrorKind::AddrInUse => "; is another program using it?",
         ErrorKind::AddrNotAvailable => "; no network interface of this machine has this address",
@@ -75,19 +89,18 @@ pub enum StopError {
 /// A running router. Dropping it stops it.
 #[derive(Debug)]
 pub struct Server {
-    router: Arc<Router>,
-    mesh: Arc<Mesh>,
+    pub(super) router: Arc<Router>,
+    pub(super) mesh: Arc<Mesh>,
     /// By shard.
     pulses: Vec<Arc<Pulse>>,
     addresses: Vec<ListenAddress>,
-    acceptor: StopAcceptor,
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    pub(super) acceptor: Control,
+    pub(super) threads: Threads,
+    /// Those that serve until the stop, and are waited for then.
+    handles: Vec<JoinHandle<io::Result<()>>>,
     storage: Option<StoreThread>,
-    /// What keeps the thread alive that watches certificates, if there are some.
-    watch: Option<Watch>,
-    judges: Option<Judges>,
-    /// The names of threads that have ended.
-    ended: (Sender<String>, Receiver<String>),
+    /// What a reload may replace.
+    pub(super) running: Mutex<Running>,
 }
 
 /// What can be seen of a router, and asked of it, while its threads run and after they have ended.
@@ -126,19 +139,6 @@ impl View {
     }
 }
 
-/// Tells that a thread has ended, however it did.
-struct Farewell {
-    name: String,
-    ended: Sender<String>,
-}
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        // Nobody listens any more once the server is gone.
-        let _ = self.ended.send(std::mem::take(&mut self.name));
-    }
-}
-
 impl Server {
     /// Binds all listeners and starts the threads: one per shard and one that accepts.
     ///
@@ -157,47 +157,49 @@ impl Server {
         let storage = store::open(config, &router)?;
         let polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
-        // Who feeds a shard that is behind is paused long before publications are refused.
-        let held = config.limits.held_total_bytes / (2 * shards);
-        let high_mark_bytes = config.tuning.shard_queue_bytes.min(held);
-        let (mesh, inboxes) = Mesh::new(&registries, WAKER, high_mark_bytes)?;
+        let (mesh, inboxes) = Mesh::new(&registries, WAKER, high_mark_bytes(config))?;
         let occupancy = Arc::new(Occupancy::new(shards));
         let started = Instant::now();
-        let (mut acceptor, stop) =
+        let (acceptor, control) =
             Acceptor::new(Arc::clone(&router), Arc::clone(&mesh), Arc::clone(&occupancy), started)?;
-        let bind = |(listener, tls): (_, &Option<_>)| {
-            let address =
-                |source| StartError::Listen { address: listener_address(listener), source };
-            acceptor.bind(listener, tls.clone(), config).map_err(address)
-        };
-        let addresses =
-            config.listeners.iter().zip(&contexts).map(bind).collect::<Result<Vec<_>, _>>()?;
-        let (threads, ended) = (Vec::new(), unbounded());
+        let mut plan = Plan::new(config);
+        let mut listeners = Vec::new();
+        for (listener, tls) in config.listeners.iter().zip(contexts) {
+            let bound = control.bind(&mut plan, listener, tls.clone(), config);
+            let (number, address) = bound.map_err(|source| {
+                let address = listener.address.clone();
+                StartError::Listen { address, source }
+            })?;
+            listeners.push(Listens { number, address, tls });
+        }
+        let contexts = listeners.iter().filter_map(|listens| listens.tls.clone()).collect();
+        let addresses = listeners.iter().map(|listens| listens.address.clone()).collect();
+        let config_now = config.clone();
+        let running = Running { config: config_now, listeners, watch: None, judges: None };
         let pulses = (0..shards).map(|_| Arc::default()).collect();
         let mut server = Self {
             router,
             mesh,
             pulses,
             addresses,
-            acceptor: stop,
-            threads,
+            acceptor: control,
+            threads: Threads::new(),
+            handles: Vec::new(),
             storage: None,
-            watch: None,
-            judges: None,
-            ended,
+            running: Mutex::new(running),
         };
-        let budget = HoldBudget {
-            delay: Duration::from_micros(config.tuning.flush_delay_us),
-            bytes: HELD_BYTES.min(config.output.hard_bytes / 4),
-        };
+        let budget = HoldBudget::new(config.tuning.flush_delay_us, &config.output);
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
-        server.judges = server.spawn_judges(config)?;
+        let bench = server.seat_judges(config, &server.router.edition());
+        let bench = bench.map_err(StartError::of_judges)?;
+        let judges = bench.as_ref().map(|bench| bench.judges.clone());
+        server.running.lock().judges = bench;
         let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
             let store = store.clone();
-            let judges = server.judges.clone();
+            let judges = judges.clone();
             let tls = server.tls_share(number, config);
             let pulse = Arc::clone(&server.pulses[usize::from(number)]);
             let pulse = (pulse, config.admin.listen.is_some());
@@ -206,22 +208,11 @@ impl Server {
             )?;
             server.spawn(format!("shard-{number}"), || event_loop.run())?;
         }
+        server.acceptor.follow(plan);
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
-        server.watch(contexts.into_iter().flatten().collect())?;
+        let watch = server.watch(contexts)?;
+        server.running.lock().watch = watch;
         Ok(server)
-    }
-
-    /// Starts the thread that reads certificates again, if there are some.
-    fn watch(&mut self, contexts: Vec<Arc<TlsContext>>) -> io::Result<()> {
-        if contexts.is_empty() {
-            return Ok(());
-        }
-        let (watch, run) = tls::watch(contexts);
-        self.watch = Some(watch);
-        self.spawn("certificates".to_owned(), || {
-            run();
-            Ok(())
-        })
     }
 
     fn tls_share(&self, shard: u8, config: &Config) -> TlsShare {
@@ -230,9 +221,15 @@ impl Server {
         TlsShare::new(config.tuning.read_budget_bytes, handshakes, counters)
     }
 
-    /// Where the router listens, in the order of the configuration; port 0 is resolved.
+    /// Where the router listened when it had started, in the order of the configuration; port 0 is
+    /// resolved.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// Where it listens after reloads, in the order of the configuration that it runs.
+    pub fn current_addresses(&self) -> Vec<ListenAddress> {
+        self.running.lock().listeners.iter().map(|listens| listens.address.clone()).collect()
     }
 
     /// The counters of all shards together.
@@ -255,7 +252,7 @@ impl Server {
     /// Receives the name of every thread that has ended. Before [`Self::stop`] none should: a
     /// router that has lost a thread cannot serve, and is best stopped.
     pub const fn ended_threads(&self) -> &Receiver<String> {
-        &self.ended.1
+        self.threads.ended()
     }
 
     /// Ends a subscription of a session, and tells the client if it announced
@@ -320,38 +317,25 @@ impl Server {
         name: String,
         run: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
-        let thread = self.spawn_named(name, run)?;
-        self.threads.push(thread);
+        let thread = self.threads.spawn(name, &Term::default(), run)?;
+        self.handles.push(thread);
         Ok(())
     }
 
-    fn spawn_named<T: Send + 'static>(
-        &self,
-        name: String,
-        run: impl FnOnce() -> T + Send + 'static,
-    ) -> io::Result<JoinHandle<T>> {
-        let farewell = Farewell { name: name.clone(), ended: self.ended.0.clone() };
-        thread::Builder::new().name(name).spawn(move || {
-            let _farewell = farewell;
-            run()
-        })
-    }
-
-    /// Threads that judge what takes long, if something does.
-    fn spawn_judges(&mut self, config: &Config) -> Result<Option<Judges>, StartError> {
-        let judges = Judges::new(config, &self.router, &self.mesh)?;
-        let Some((judges, threads)) = judges else { return Ok(None) };
+    /// Starts the threads of those who judge what takes long.
+    pub(super) fn start_judging(&self, bench: &mut Bench, threads: JudgeThreads) -> io::Result<()> {
         for (name, run) in threads.computing {
-            self.spawn(name, || {
+            let run = || {
                 run();
                 Ok(())
-            })?;
+            };
+            bench.computing.push(self.threads.spawn(name, &bench.term, run)?);
         }
         for (name, run) in threads.waiting {
             // Its end is told, and not waited for.
-            drop(self.spawn_named(name, run)?);
+            drop(self.threads.spawn(name, &bench.term, run)?);
         }
-        Ok(Some(judges))
+        Ok(())
     }
 
     /// The thread of the store ends when the last shard has, with everything written or named.
@@ -360,7 +344,7 @@ impl Server {
         let (said, result) = bounded(1);
         let (mesh, router) = (Arc::clone(&self.mesh), Arc::clone(&self.router));
         let path = storage.path().to_owned();
-        let handle = self.spawn_named("storage".to_owned(), move || {
+        let handle = self.threads.spawn("storage".to_owned(), &Term::default(), move || {
             let report = |outcome| store::report(&mesh, outcome);
             // Nobody listens any more if it took too long.
             let _ = said.send(storage.run(&router, &deposits, report));
@@ -371,15 +355,17 @@ impl Server {
 
     fn stop_threads(&mut self) -> Result<(), StopError> {
         self.acceptor.stop();
-        self.watch = None;
+        let Running { watch, judges, .. } = self.running.get_mut();
+        *watch = None;
+        if let Some(bench) = judges.take() {
+            bench.judges.stop();
+            self.handles.extend(bench.computing);
+        }
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Shutdown);
         }
-        if let Some(judges) = self.judges.take() {
-            judges.stop();
-        }
         let mut result = Ok(());
-        for thread in self.threads.drain(..) {
+        for thread in self.handles.drain(..) {
             let name = thread.thread().name().unwrap_or_default().to_owned();
             let ended = match thread.join() {
                 Ok(ended) => ended.map_err(|error| {
@@ -429,11 +415,14 @@ fn contexts(config: &Config) -> Result<Vec<Option<Arc<TlsContext>>>, Certificate
     config.listeners.iter().map(context).collect()
 }
 
-fn listener_address(listener: &Listener) -> ListenAddress {
-    listener.address.clone()
+/// Bytes queued to a shard from which on those who feed it are not read: long before publications
+/// are refused.
+pub(super) fn high_mark_bytes(config: &Config) -> usize {
+    let held = config.limits.held_total_bytes / (2 * config.shard_count());
+    config.tuning.shard_queue_bytes.min(held)
 }
 
-fn settings(config: &Config) -> Settings {
+pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         limits: config.limits,
         output: config.output,
@@ -452,10 +441,6 @@ fn random<const N: usize>() -> Result<[u8; N], StartError> {
     getrandom::fill(&mut bytes).map_err(StartError::Random)?;
     Ok(bytes)
 }
-
-/// Held output of a shard, in bytes, that is written without further delay: far below what makes a
-/// consumer slow, for it was the router that made it wait.
-const HELD_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

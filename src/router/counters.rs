@@ -195,6 +195,11 @@ counters! {
     questions_misanswered: total,
     /// Sessions ended through the meta API.
     sessions_killed: total,
+    /// Sessions that a reload has ended: their realm, role or user was removed.
+    sessions_revoked: total,
+    /// Subscriptions and registrations that a reload has ended: their sessions may not have them
+    /// any more.
+    memberships_revoked: total,
     /// Sessions ended because the token by which they joined had expired.
     sessions_expired: total,
     results_delivered: total,

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::address::{Address, Client};
@@ -40,10 +41,22 @@ impl Crowded {
 /// Everybody who is counted.
 #[derive(Debug)]
 pub struct Crowd {
+    bounds: ArcSwap<Bounds>,
+    members: Mutex<Members>,
+}
+
+/// What a reload can change.
+#[derive(Debug)]
+struct Bounds {
     limits: CrowdLimits,
     /// The most entries of `members`.
     capacity: usize,
-    members: Mutex<Members>,
+}
+
+impl Bounds {
+    fn new(limits: CrowdLimits, connections: usize) -> Self {
+        Self { limits, capacity: connections.saturating_add(REMEMBERED) }
+    }
 }
 
 #[derive(Debug)]
@@ -83,8 +96,13 @@ impl Crowd {
     /// `connections` may be open in the whole router.
     pub fn new(limits: CrowdLimits, connections: usize, seed: &HashSeed) -> Self {
         let members = Members { of: seed.map(), swept: Millis(0) };
-        let capacity = connections.saturating_add(REMEMBERED);
-        Self { limits, capacity, members: Mutex::new(members) }
+        let bounds = ArcSwap::from_pointee(Bounds::new(limits, connections));
+        Self { bounds, members: Mutex::new(members) }
+    }
+
+    /// Other limits from now on. Connections that were not counted when they came are not counted.
+    pub fn set_limits(&self, limits: CrowdLimits, connections: usize) {
+        self.bounds.store(Arc::new(Bounds::new(limits, connections)));
     }
 
     /// Counts a new connection; `None` if it is not to be counted.
@@ -96,15 +114,16 @@ impl Crowd {
         address: Address,
         now: Millis,
     ) -> Result<Option<Box<Seat>>, Crowded> {
-        if self.limits.is_off() || address.is_local() {
+        let bounds = self.bounds.load();
+        if bounds.limits.is_off() || address.is_local() {
             return Ok(None);
         }
         let client = address.client();
         let mut members = self.members.lock();
-        let Some(member) = members.member(client, self, now) else { return Ok(None) };
-        self.judge(member, now)?;
+        let Some(member) = members.member(client, &bounds, now) else { return Ok(None) };
+        bounds.judge(member, now)?;
         member.connections += 1;
-        if let Some(rate) = self.limits.rate {
+        if let Some(rate) = bounds.limits.rate {
             member.made.take(rate, 1, now);
         }
         Ok(Some(Box::new(Seat { crowd: Arc::clone(self), client })))
@@ -112,18 +131,26 @@ impl Crowd {
 
     /// A handshake has failed.
     pub fn note_failure(&self, address: Address, now: Millis) {
-        if self.limits.failures == 0 || address.is_local() {
+        let bounds = self.bounds.load();
+        if bounds.limits.failures == 0 || address.is_local() {
             return;
         }
         let mut members = self.members.lock();
-        if let Some(member) = members.member(address.client(), self, now) {
-            if now.since(member.failing_since) >= self.limits.failure_window_ms {
+        if let Some(member) = members.member(address.client(), &bounds, now) {
+            if now.since(member.failing_since) >= bounds.limits.failure_window_ms {
                 (member.failures, member.failing_since) = (0, now);
             }
             member.failures = member.failures.saturating_add(1);
         }
     }
 
+    /// Whether nothing is open. For tests and checks: it takes the lock.
+    pub fn is_idle(&self) -> bool {
+        self.members.lock().of.values().all(|member| member.connections == 0)
+    }
+}
+
+impl Bounds {
     fn judge(&self, member: &Member, now: Millis) -> Result<(), Crowded> {
         let CrowdLimits { connections, rate, failures, .. } = self.limits;
         if failures > 0 && member.failures >= failures && !self.is_forgiven(member, now) {
@@ -141,28 +168,23 @@ impl Crowd {
     fn is_forgiven(&self, member: &Member, now: Millis) -> bool {
         member.failures == 0 || now.since(member.failing_since) >= self.limits.failure_window_ms
     }
-
-    /// Whether nothing is open. For tests and checks: it takes the lock.
-    pub fn is_idle(&self) -> bool {
-        self.members.lock().of.values().all(|member| member.connections == 0)
-    }
 }
 
 impl Members {
     /// What is known of a client. `None` if there is no room for another one: those who are known
     /// stay so, since else whoever comes from many addresses could make the router forget.
-    fn member(&mut self, client: Client, crowd: &Crowd, now: Millis) -> Option<&mut Member> {
-        let is_full = self.of.len() >= crowd.capacity && !self.of.contains_key(&client);
+    fn member(&mut self, client: Client, bounds: &Bounds, now: Millis) -> Option<&mut Member> {
+        let is_full = self.of.len() >= bounds.capacity && !self.of.contains_key(&client);
         if is_full && now.since(self.swept) >= SWEPT_EVERY_MS {
             self.swept = now;
             self.of.retain(|_, member| {
                 let is_forgotten = member.connections == 0
                     && member.made.is_full(now)
-                    && crowd.is_forgiven(member, now);
+                    && bounds.is_forgiven(member, now);
                 !is_forgotten
             });
         }
-        if is_full && self.of.len() >= crowd.capacity {
+        if is_full && self.of.len() >= bounds.capacity {
             return None;
         }
         Some(self.of.entry(client).or_default())

@@ -1,4 +1,4 @@
-//! What all shards share: the realms with their tables, the frozen settings, and who is where.
+//! What all shards share: the realms with their tables, the settings, and who is where.
 //!
 //! The tables say which shards have receivers or callees; the sessions themselves live in their
 //! shard. No guard of a concurrent map leaves the function that took it.
@@ -11,6 +11,7 @@ mod crowd;
 mod deposit;
 mod destination;
 mod directory;
+mod edition;
 mod held;
 mod history;
 mod ledger;
@@ -22,17 +23,21 @@ mod realm;
 mod retained;
 mod ring;
 mod roles;
+mod rules;
 mod sessions;
 mod shapes;
 mod topics;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use crate::authentication::{AuthenticatorSettings, EndpointSettings, Failures};
 use crate::authorization::{Access, is_endpoint};
-use crate::hash::{HashSeed, Map};
+use crate::hash::HashSeed;
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
 
@@ -44,6 +49,7 @@ pub use crowd::{Crowd, Crowded, Seat};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use destination::{Destination, Destinations, MAX_SHARDS};
 pub use directory::{Described, Listing};
+pub use edition::{Domain, Edition};
 pub use held::{Held, HeldCount, HeldMetaEvent};
 pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
@@ -58,6 +64,7 @@ pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, Kept, Look, RetainedEvent, RetainedTable, Stored};
 pub use ring::{Holding, Pushed};
 pub use roles::{DecisionCount, RealmRole};
+pub use rules::RealmRules;
 pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
@@ -152,7 +159,7 @@ pub enum CallerDisclosure {
     Always,
 }
 
-/// The settings that the pure core reads, frozen at start.
+/// The settings that the pure core reads.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub limits: Limits,
@@ -249,8 +256,13 @@ impl Default for RealmSettings {
 /// The shared part of a router.
 #[derive(Debug)]
 pub struct Router {
-    pub settings: Settings,
-    realms: Map<Box<str>, Arc<Realm>>,
+    /// The newest one. Each shard has its own reference to it, or to the one before.
+    edition: ArcSwap<Edition>,
+    /// The number of the next realm.
+    next_realm: AtomicUsize,
+    /// Realms that were removed, as long as somebody has to do with them.
+    removed: Mutex<Vec<Weak<Realm>>>,
+    ids: Arc<IdCounter>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
     /// The sessions that each shard has ended, in their order.
@@ -276,11 +288,13 @@ impl Router {
     ) -> Self {
         assert!((1..=MAX_SHARDS).contains(&shards), "the configuration bounds the shards");
         let ids = Arc::new(IdCounter::default());
-        let mut by_name = seed.map();
+        let mut domains = seed.map();
+        let next_realm = AtomicUsize::new(realms.len());
         for (number, realm) in realms.into_iter().enumerate() {
             let name = realm.name.clone().into_boxed_str();
-            let realm = Realm::new(realm, (number, shards), &settings, &seed, &ids);
-            by_name.insert(name, Arc::new(realm));
+            let identity = Realm::new(&realm, number, &settings, &seed, &ids);
+            let rules = Arc::new(RealmRules::new(realm, shards, None));
+            domains.insert(name, Domain { realm: Arc::new(identity), rules });
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
@@ -289,10 +303,11 @@ impl Router {
         let limits = &settings.limits;
         let crowd = Arc::new(Crowd::new(limits.crowd(), limits.connections, &seed));
         let (storage_counters, acceptor_counters) = Default::default();
-        let realms = by_name;
         Self {
-            settings,
-            realms,
+            edition: ArcSwap::from_pointee(Edition::new(settings, domains)),
+            next_realm,
+            removed: Mutex::default(),
+            ids,
             counters,
             closed,
             held,
@@ -302,6 +317,73 @@ impl Router {
             seed,
             failures,
         }
+    }
+
+    /// The settings and realms as they are now. Shards have their own reference.
+    pub fn edition(&self) -> Arc<Edition> {
+        self.edition.load_full()
+    }
+
+    /// Replaces the settings and the realms by others, and returns what the shards are to be told
+    /// of; see [`Self::prepare`].
+    pub fn reload(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
+        let edition = self.prepare(settings, realms);
+        self.adopt(&edition);
+        edition
+    }
+
+    /// What would hold with these settings and realms. Called by one thread at a time, and without
+    /// effect until [`Self::adopt`].
+    ///
+    /// A realm with the name of one that is there is that one, with its sessions and tables. Its
+    /// histories stay as they are, and so do [`Settings::turn`] and what concerns the store.
+    pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
+        let before = self.edition();
+        let Settings { turn, started, durable_retained, .. } = before.settings;
+        let mut domains = self.seed.map();
+        for realm in realms {
+            let name = realm.name.clone().into_boxed_str();
+            let domain = self.domain(realm, before.domain(&name), &settings);
+            domains.insert(name, domain);
+        }
+        let settings = Settings { turn, started, durable_retained, ..settings };
+        Arc::new(Edition::new(settings, domains))
+    }
+
+    /// From here on an edition holds that was prepared last; the shards are still to be told.
+    pub fn adopt(&self, edition: &Arc<Edition>) {
+        let limits = &edition.settings.limits;
+        self.failures.set_limits(limits.login_failures());
+        self.crowd.set_limits(limits.crowd(), limits.connections);
+        let before = self.edition.swap(Arc::clone(edition));
+        let is_gone = |realm: &&Arc<Realm>| edition.rules_of(realm).is_none();
+        let gone = before.realms().filter(is_gone).map(Arc::downgrade);
+        let mut removed = self.removed.lock();
+        removed.retain(|realm| realm.strong_count() > 0);
+        removed.extend(gone);
+    }
+
+    /// A realm as these settings have it.
+    fn domain(&self, realm: RealmSettings, before: Option<&Domain>, router: &Settings) -> Domain {
+        let identity = before.map_or_else(
+            || {
+                let number = self.next_realm.fetch_add(1, Ordering::Relaxed);
+                Arc::new(Realm::new(&realm, number, router, &self.seed, &self.ids))
+            },
+            |domain| Arc::clone(&domain.realm),
+        );
+        let is_same = |old: &&Domain| old.rules.settings == realm;
+        let rules = before.filter(is_same).map(|domain| Arc::clone(&domain.rules));
+        let rules = rules.unwrap_or_else(|| {
+            let before = before.map(|domain| &*domain.rules);
+            Arc::new(RealmRules::new(realm, self.shard_count(), before))
+        });
+        Domain { realm: identity, rules }
+    }
+
+    /// Realms that were removed and are not gone: their sessions are being told.
+    pub fn removed_realms(&self) -> Vec<Arc<Realm>> {
+        self.removed.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     pub fn shard_count(&self) -> usize {
@@ -326,15 +408,6 @@ impl Router {
     /// [`Limits::held_total_bytes`].
     pub fn held_bytes(&self) -> usize {
         self.held.iter().map(|count| count.get()).sum()
-    }
-
-    /// Whether so many bytes more may be kept for the sessions of a realm: of calls that may be
-    /// routed again, and of testaments.
-    pub fn may_keep(&self, realm: &Realm, bytes: usize) -> bool {
-        let limits = &self.settings.limits;
-        let all = || self.realms().map(|realm| realm.kept_bytes()).sum::<usize>();
-        realm.kept_bytes() + bytes <= limits.kept_bytes_per_realm
-            && all() + bytes <= limits.kept_total_bytes
     }
 
     /// Meta events that wait to be heard, of all shards.
@@ -366,17 +439,18 @@ impl Router {
     /// Takes in what a store kept, before the first shard runs, and says what it can forget: what
     /// is over the bounds by now, and what is not configured any more.
     pub fn restore(&self, saved: Saved, now: Timestamp) -> Vec<Record> {
+        let edition = self.edition();
         let mut surplus = saved.surplus;
         for history in saved.histories {
             let key = history.key.clone();
-            match self.durable_histories().find(|candidate| candidate.key == key) {
+            match self.durable_histories().into_iter().find(|candidate| candidate.key == key) {
                 Some(configured) => surplus.extend(configured.restore(history, now)),
                 None => surplus.push(Record::Forget { key }),
             }
         }
         for saved in saved.retained {
             let Some(realm) = self.durable_realm(&saved.realm) else { continue };
-            let numbers = realm.retained.restore(saved, &self.settings.limits);
+            let numbers = realm.retained.restore(saved, &edition.settings.limits);
             if !numbers.is_empty() {
                 surplus.push(Record::Released { realm: Arc::clone(realm.name()), numbers });
             }
@@ -389,22 +463,26 @@ impl Router {
         &self.failures
     }
 
-    pub fn realm(&self, name: &str) -> Option<&Arc<Realm>> {
-        self.realms.get(name)
+    /// The realm of this name. Not for shards, which have their own edition.
+    pub fn realm(&self, name: &str) -> Option<Arc<Realm>> {
+        self.edition.load().realm(name).map(Arc::clone)
     }
 
-    pub fn realms(&self) -> impl Iterator<Item = &Arc<Realm>> {
-        self.realms.values()
+    /// All realms. Not for shards, which have their own edition.
+    pub fn realms(&self) -> Vec<Arc<Realm>> {
+        self.edition.load().realms().map(Arc::clone).collect()
     }
 
     /// The realm of this name, if a store keeps its retained events.
-    pub fn durable_realm(&self, name: &str) -> Option<&Arc<Realm>> {
-        self.realm(name).filter(|_| self.settings.durable_retained)
+    pub fn durable_realm(&self, name: &str) -> Option<Arc<Realm>> {
+        self.realm(name).filter(|_| self.edition.load().settings.durable_retained)
     }
 
     /// The histories that a store keeps.
-    pub fn durable_histories(&self) -> impl Iterator<Item = &Arc<History>> {
-        self.realms().flat_map(|realm| realm.histories.iter()).filter(|history| history.is_durable)
+    pub fn durable_histories(&self) -> Vec<Arc<History>> {
+        let realms = self.realms();
+        let histories = realms.iter().flat_map(|realm| realm.histories.iter());
+        histories.filter(|history| history.is_durable).map(Arc::clone).collect()
     }
 
     /// What the hashers of shards and sessions come from.
@@ -416,7 +494,9 @@ impl Router {
     /// gone.
     pub fn is_idle(&self) -> bool {
         let is_nothing_held = self.held_bytes() == 0 && self.meta_events_waiting() == 0;
-        is_nothing_held && self.crowd.is_idle() && self.realms.values().all(|realm| realm.is_idle())
+        let mut realms = self.realms();
+        realms.extend(self.removed_realms());
+        is_nothing_held && self.crowd.is_idle() && realms.iter().all(|realm| realm.is_idle())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A realm: one routing domain with its tables. Nothing crosses its border (BP-MOD-01).
+//!
+//! What holds in it are its rules, which are elsewhere: they change while it stays.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::held::{Held, HeldCount};
@@ -9,17 +10,15 @@ use super::ledger::{Ledger, PIECE, Walk};
 use super::meta::MetaFeed;
 use super::procedures::ProcedureTable;
 use super::retained::RetainedTable;
-use super::roles::{RealmRole, RealmRoles};
 use super::topics::TopicTable;
 use super::{IdCounter, RealmSettings, SessionRef, Settings, ShardId};
 use crate::address::Address;
-use crate::authentication::{Endpoint, EndpointSettings, Gate};
+use crate::authentication::{Gate, PROVIDER};
 use crate::hash::HashSeed;
 use crate::wamp::SessionId;
 
 #[derive(Debug)]
 pub struct Realm {
-    pub settings: RealmSettings,
     pub topics: TopicTable,
     pub procedures: ProcedureTable,
     /// Outlives the sessions that published: no part of what must be gone with the last one.
@@ -27,16 +26,10 @@ pub struct Realm {
     /// Stays as long as the realm.
     pub histories: HistoryTable,
     pub feed: Arc<MetaFeed>,
-    /// Who may join, and how.
-    pub gate: Gate,
-    /// As in the settings, to be shared.
     name: Arc<str>,
-    /// The place of this realm in the configuration.
+    /// No other realm of the router has or had it.
     number: usize,
     sessions: Ledger<SessionId, Member>,
-    roles: RealmRoles,
-    /// The endpoints that are authorizers, by their addresses.
-    authorizers: BTreeMap<Box<str>, Arc<Endpoint>>,
     /// What is kept for the sessions, of pending calls and of testaments.
     kept: Arc<HeldCount>,
 }
@@ -56,6 +49,13 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Whether what let the session in is still there. Whom somebody outside has let in is not
+    /// asked about again.
+    pub fn is_admitted_by(&self, gate: &Gate) -> bool {
+        let Self { authid, authrole, authmethod, .. } = self;
+        self.authprovider != PROVIDER || gate.still_admits(authmethod, authid, authrole)
+    }
+
     /// Of a session without authentication (AU-ANON-01).
     pub fn anonymous(
         authid: impl Into<Box<str>>,
@@ -64,7 +64,7 @@ impl Profile {
         serializer: &'static str,
     ) -> Self {
         let (authid, authrole) = (authid.into(), authrole.into());
-        let (authmethod, authprovider) = ("anonymous", "static");
+        let (authmethod, authprovider) = ("anonymous", PROVIDER);
         let peer = None;
         Self { authid, authrole, authmethod, authprovider, transport, serializer, peer }
     }
@@ -78,10 +78,10 @@ pub struct Member {
 }
 
 impl Realm {
-    /// `number` is its place in the configuration, among realms of so many shards.
+    /// No other realm of the router has `number`.
     pub(super) fn new(
-        settings: RealmSettings,
-        (number, shards): (usize, usize),
+        settings: &RealmSettings,
+        number: usize,
         router: &Settings,
         seed: &HashSeed,
         ids: &Arc<IdCounter>,
@@ -90,21 +90,14 @@ impl Realm {
         let feed = Arc::default();
         let topics = TopicTable::new(seed, ids, &feed);
         let (name, histories) = (&settings.name, &settings.histories);
-        let authorizer = |settings: EndpointSettings| {
-            (settings.url.as_str().into(), Arc::new(Endpoint::new(settings)))
-        };
         Self {
             histories: HistoryTable::new(name, histories, &topics, limits, seed, now),
             topics,
             procedures: ProcedureTable::new(seed, ids, &feed),
             retained: RetainedTable::default(),
             feed,
-            gate: Gate::new(&settings.authenticators),
             name: settings.name.as_str().into(),
             number,
-            roles: RealmRoles::new(&settings, shards),
-            authorizers: settings.authorizer_endpoints().into_iter().map(authorizer).collect(),
-            settings,
             sessions: Ledger::new(),
             kept: Arc::default(),
         }
@@ -133,33 +126,6 @@ impl Realm {
     /// Takes a session out; `false` if somebody has done so before. Whoever does so ends it.
     pub fn leave(&self, session: SessionRef) -> bool {
         self.sessions.remove_if(session.session, |member| member.at == session)
-    }
-
-    /// The role of the sessions with this `authrole`; `None` if the realm is open.
-    pub fn role(&self, authrole: &str) -> Option<&Arc<RealmRole>> {
-        self.roles.find(authrole)
-    }
-
-    /// Whether a role or a rule gives what is published or called a trust level.
-    pub fn has_trustlevels(&self) -> bool {
-        self.settings.access.roles().iter().any(|role| {
-            role.trustlevel.is_some() || role.permissions.iter().any(|p| p.trustlevel.is_some())
-        })
-    }
-
-    /// The endpoint that an authorizer is; `None` if it is a procedure.
-    pub fn authorizer_at(&self, authorizer: &str) -> Option<&Arc<Endpoint>> {
-        self.authorizers.get(authorizer)
-    }
-
-    /// The endpoints that are authorizers, each once.
-    pub fn authorizers(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.authorizers.values()
-    }
-
-    /// All roles, the one of those that are not listed last; none if the realm is open.
-    pub fn roles(&self) -> impl Iterator<Item = &Arc<RealmRole>> {
-        self.roles.iter()
     }
 
     /// Where a session lives, if it does.
@@ -228,7 +194,7 @@ mod tests {
     #[test]
     fn a_session_id_is_given_out_once_while_it_lives() {
         let (settings, seed) = (Settings::default(), HashSeed::new(1));
-        let realm = Realm::new(RealmSettings::default(), (0, 1), &settings, &seed, &Arc::default());
+        let realm = Realm::new(&RealmSettings::default(), 0, &settings, &seed, &Arc::default());
         let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
         let session = SessionId::new(7).expect("a small number is an id");
         let first = SessionRef { session, slot: Slot::new(1), shard: ShardId(0) };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::counters::Counter;
+use super::rules::RealmRules;
 use super::{RealmSettings, ShardId};
 use crate::authorization::{Access, Action, Rates, Role, RoleSettings};
 
@@ -16,7 +17,13 @@ pub(super) enum RealmRoles {
 }
 
 impl RealmRoles {
-    pub(super) fn new(settings: &RealmSettings, shards: usize) -> Self {
+    /// Roles of `before` that have not changed stay, others go on with the counters of those that
+    /// had their names.
+    pub(super) fn new(
+        settings: &RealmSettings,
+        shards: usize,
+        before: Option<&RealmRules>,
+    ) -> Self {
         let Access::Roles(listed) = &settings.access else { return Self::Open };
         let is_listed = |name: &str| listed.iter().any(|role| role.name == name);
         let unlisted = settings.admin_roles.iter().filter(|name| !is_listed(name));
@@ -27,7 +34,21 @@ impl RealmRoles {
         let more: Vec<_> = more.map(|name| RoleSettings::new(name, Vec::new())).collect();
         let roles = listed.iter().chain(&more).map(|role| {
             let is_admin = settings.admin_roles.contains(&role.name);
-            Arc::new(RealmRole::new(Role::new(role, is_admin), role.rates(), shards))
+            let named = before.into_iter().flat_map(RealmRules::roles);
+            let named = named.into_iter().find(|old| old.rules.name() == role.name);
+            if let Some(old) = named
+                && (&old.settings, old.is_admin) == (role, is_admin)
+            {
+                return Arc::clone(old);
+            }
+            let decisions = named.map(|old| Arc::clone(&old.decisions));
+            Arc::new(RealmRole {
+                rules: Role::new(role, is_admin),
+                rates: role.rates(),
+                settings: role.clone(),
+                is_admin,
+                decisions: decisions.unwrap_or_else(|| fresh(shards)),
+            })
         });
         Self::Listed(roles.collect())
     }
@@ -52,8 +73,15 @@ pub struct RealmRole {
     pub rules: Role,
     /// How fast its sessions may send; `None`: as fast as they like.
     pub rates: Option<Rates>,
+    /// What `rules` was made of.
+    settings: RoleSettings,
+    is_admin: bool,
     /// One for each shard.
-    decisions: Box<[Decisions]>,
+    decisions: Arc<[Decisions]>,
+}
+
+fn fresh(shards: usize) -> Arc<[Decisions]> {
+    (0..shards).map(|_| Decisions::default()).collect()
 }
 
 /// What one shard decided for the sessions of a role, by action; on cache lines of its own.
@@ -73,10 +101,6 @@ pub struct DecisionCount {
 }
 
 impl RealmRole {
-    fn new(rules: Role, rates: Option<Rates>, shards: usize) -> Self {
-        Self { rules, rates, decisions: (0..shards).map(|_| Decisions::default()).collect() }
-    }
-
     /// Counts what a shard decided; only its own thread calls this.
     #[inline]
     pub(crate) fn count(&self, shard: ShardId, action: Action, is_allowed: bool) {
@@ -113,7 +137,7 @@ mod tests {
         };
         assert!(settings.has_role("user") && settings.has_role("ops"));
         assert!(!settings.has_role("guest") && !settings.has_role(""));
-        let roles = RealmRoles::new(&settings, 2);
+        let roles = RealmRoles::new(&settings, 2, None);
         for (name, uri, is_allowed) in [
             ("user", "com.x", true),
             ("user", "wamp.session.kill", false),
@@ -131,7 +155,7 @@ mod tests {
         assert_eq!((count("user").allowed, count("user").denied), (1, 1));
         assert_eq!((count("guest").allowed, count("guest").denied), (0, 2));
         let open = RealmSettings::default();
-        assert!(RealmRoles::new(&open, 1).find("user").is_none());
+        assert!(RealmRoles::new(&open, 1, None).find("user").is_none());
         assert!(open.has_role("whoever"));
     }
 }

@@ -80,6 +80,10 @@ reasons! {
     OverRate = "over_rate" by Router,
     /// The client sent what the protocol forbids; the log says what.
     ProtocolViolation = "protocol_violation" by Router,
+    /// Its realm was removed from the configuration of the running router.
+    RealmClosed = "realm_closed" by Operator,
+    /// A reload has taken its right to be here: its role or its user is gone.
+    Revoked = "revoked" by Operator,
     /// The router stopped.
     Shutdown = "shutdown" by Operator,
     /// The client did not read as fast as it was sent to (`[output]`).

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
-use crate::router::{Horizon, Identity, Profile, Realm};
+use crate::router::{Domain, Horizon, Identity, Profile, Realm, RealmRules};
 use crate::wamp::{Call, MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
 
 pub use calls::{
@@ -30,6 +30,8 @@ pub use testaments::{Scope, Testament, Testaments};
 pub struct Session {
     pub id: SessionId,
     pub realm: Arc<Realm>,
+    /// Those of the realm that hold for this session.
+    pub rules: Arc<RealmRules>,
     pub roles: Roles,
     pub profile: Arc<Profile>,
     pub joined: Millis,
@@ -71,18 +73,19 @@ pub struct RegisteredPattern {
 impl Session {
     pub fn new(
         id: SessionId,
-        realm: Arc<Realm>,
+        Domain { realm, rules }: Domain,
         roles: Roles,
         profile: Arc<Profile>,
         joined: Millis,
         seed: HashSeed,
     ) -> Self {
         let state = seed.state();
-        let permissions = Permissions::new(&realm, &profile.authrole);
+        let permissions = Permissions::new(&rules, &profile.authrole);
         Self {
             permissions,
             id,
             realm,
+            rules,
             roles,
             profile,
             joined,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::rulings::Rulings;
 use crate::authorization::{Action, Decision, Memory, Rates, RuleId, Ruling, Terms};
 use crate::clock::Millis;
-use crate::router::{Realm, RealmRole, ShardId};
+use crate::router::{RealmRole, RealmRules, ShardId};
 use crate::wamp::MatchPolicy;
 
 /// The rules that hold for a session.
@@ -51,11 +51,48 @@ pub struct Deciding {
 }
 
 impl Permissions {
-    pub(super) fn new(realm: &Realm, authrole: &str) -> Self {
-        realm.role(authrole).map_or(Self::Open, |role| {
+    pub fn new(rules: &RealmRules, authrole: &str) -> Self {
+        rules.role(authrole).map_or(Self::Open, |role| {
             let role = Arc::clone(role);
             Self::Rules(Box::new(Ruled { role, memory: Memory::default(), rulings: None }))
         })
+    }
+
+    /// The rules of the realm are others. Returns what held before, if something else does now:
+    /// then what was decided is forgotten.
+    pub fn renew(&mut self, rules: &RealmRules, authrole: &str) -> Option<Self> {
+        let is_same = match (&*self, rules.role(authrole)) {
+            (Self::Open, None) => true,
+            (Self::Rules(ruled), Some(role)) => Arc::ptr_eq(&ruled.role, role),
+            _ => false,
+        };
+        (!is_same).then(|| std::mem::replace(self, Self::new(rules, authrole)))
+    }
+
+    /// Whether what was granted `before` is granted. The word of an authorizer stands as long as
+    /// the same one is to be asked.
+    pub fn still_grant(
+        &self,
+        before: &Self,
+        deciding: &mut Deciding,
+        action: Action,
+        uri: &str,
+        policy: MatchPolicy,
+    ) -> bool {
+        let Self::Rules(ruled) = self else { return true };
+        let rule = match ruled.look_up(deciding, action, uri, policy) {
+            Ok(_) => return true,
+            Err(Denied::Undecided(rule)) => rule,
+            Err(_) => return false,
+        };
+        let Self::Rules(old) = before else { return false };
+        let effort = std::mem::take(&mut deciding.effort);
+        let asked = match old.look_up(deciding, action, uri, policy) {
+            Err(Denied::Undecided(rule)) => old.role.rules.authorizer(rule),
+            _ => None,
+        };
+        deciding.effort += effort;
+        asked == ruled.role.rules.authorizer(rule)
     }
 
     /// How fast the session may send; `None`: as fast as it likes.

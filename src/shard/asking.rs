@@ -105,10 +105,11 @@ impl Shard {
             unreachable!("what has no rules has no authorizer")
         };
         let procedure = ruled.role.rules.authorizer(rule).expect("a rule that asks says whom");
-        let addressee = Addressee::authorizer(Arc::clone(&session.realm), procedure);
+        let addressee =
+            Addressee::authorizer(Arc::clone(&session.realm), &session.rules, procedure);
         let asker = self.cx.reference(slot, session.id);
         let case = Case {
-            realm: &session.realm.settings.name,
+            realm: session.realm.name(),
             session: session.id,
             authid: &session.profile.authid,
             authrole: &session.profile.authrole,
@@ -186,7 +187,7 @@ impl Shard {
         if self.cx.log_budget.allow(now) {
             tracing::warn!(
                 session = question.asker.session.get(),
-                realm = %question.realm().settings.name,
+                realm = %question.realm().name(),
                 authorizer = question.name(),
                 reason = quotable(why),
                 "authorization failed"
@@ -204,6 +205,16 @@ impl Shard {
             && let Some(session) = connection.session_mut()
         {
             session.permissions.forget_request();
+        }
+    }
+
+    /// The rules of the session are others: what waits for a decision of the old ones is handled
+    /// once more, under the new ones.
+    pub(super) fn ask_anew(&mut self, slot: Slot, now: Millis) {
+        let asking = self.connections[slot].input.asking_mut();
+        if let Some(question) = asking.and_then(|asking| asking.question.take()) {
+            self.withdraw(question, now);
+            self.connections.redeem(slot);
         }
     }
 

@@ -33,7 +33,7 @@ impl Shard {
         let session = applicant.session;
         let realm = match &procedure.realm {
             None => Some(Arc::clone(&applicant.realm)),
-            Some(name) => self.cx.router.realm(name).map(Arc::clone),
+            Some(name) => self.cx.edition.realm(name).map(Arc::clone),
         };
         // From here on the question counts what is kept.
         drop(applicant.held.take());

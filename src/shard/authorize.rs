@@ -174,7 +174,7 @@ fn log_denial(session: &Session, asked: Asked<'_>, denied: Denied) {
     };
     tracing::info!(
         session = session.id.get(),
-        realm = %session.realm.settings.name,
+        realm = %session.realm.name(),
         role = quotable(&session.profile.authrole),
         action = action.as_str(),
         uri = quotable(uri),

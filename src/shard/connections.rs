@@ -49,6 +49,11 @@ impl Connections {
         self.slab.len()
     }
 
+    /// Slots beyond this number have no connection.
+    pub(super) fn slots(&self) -> usize {
+        self.slab.capacity()
+    }
+
     #[inline]
     pub(super) fn get(&self, slot: Slot) -> Option<&Connection> {
         self.slab.get(slot.index())

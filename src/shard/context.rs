@@ -18,7 +18,9 @@ use super::work::Work;
 use crate::clock::Millis;
 use crate::limits::{HELD_FRACTION, Limits};
 use crate::rate::Bucket;
-use crate::router::{Counters, HeldCount, Router, SessionRef, Settings, ShardId, Slot};
+use crate::router::{
+    Counters, Edition, HeldCount, Realm, Router, SessionRef, Settings, ShardId, Slot,
+};
 use crate::transport::Class;
 use crate::wamp::{RouterMessage, SessionId, Timestamp};
 
@@ -26,6 +28,8 @@ use crate::wamp::{RouterMessage, SessionId, Timestamp};
 pub(super) struct Context {
     pub(super) id: ShardId,
     pub(super) router: Arc<Router>,
+    /// The settings and realms of this shard.
+    pub(super) edition: Arc<Edition>,
     pub(super) counters: Arc<Counters>,
     pub(super) rng: StdRng,
     pub(super) work: Work,
@@ -50,7 +54,8 @@ impl Context {
     /// `seed` is what all random ids of the shard come from.
     pub(super) fn new(id: ShardId, router: Arc<Router>, seed: [u8; 32]) -> Self {
         let counters = Arc::clone(&router.counters()[usize::from(id.0)]);
-        let Settings { output, turn, .. } = &router.settings;
+        let edition = router.edition();
+        let Settings { output, turn, .. } = &edition.settings;
         Self {
             id,
             rng: StdRng::from_seed(seed),
@@ -67,6 +72,7 @@ impl Context {
             free_bytes: FREE_BYTES,
             counters,
             router,
+            edition,
         }
     }
 
@@ -83,11 +89,11 @@ impl Context {
     }
 
     pub(super) fn settings(&self) -> &Settings {
-        &self.router.settings
+        &self.edition.settings
     }
 
     pub(super) fn limits(&self) -> &Limits {
-        &self.router.settings.limits
+        &self.edition.settings.limits
     }
 
     pub(super) fn random_bytes(&mut self) -> [u8; 32] {
@@ -143,6 +149,15 @@ impl Context {
     fn room_to_hold(&self) -> usize {
         let left = self.limits().held_total_bytes.saturating_sub(self.router.held_bytes());
         left / HELD_FRACTION
+    }
+
+    /// Whether so many bytes more may be kept for the sessions of a realm: of calls that may be
+    /// routed again, and of testaments.
+    pub(super) fn may_keep(&self, realm: &Realm, bytes: usize) -> bool {
+        let limits = self.limits();
+        let all = || self.edition.realms().map(|realm| realm.kept_bytes()).sum::<usize>();
+        realm.kept_bytes() + bytes <= limits.kept_bytes_per_realm
+            && all() + bytes <= limits.kept_total_bytes
     }
 
     /// Looks how much is held, so that small publications need not.

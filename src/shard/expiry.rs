@@ -81,7 +81,7 @@ impl Shard {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(WRONG_TOKEN);
         }
-        let (realm, authid) = (&session.realm.settings.name, &session.profile.authid);
+        let (realm, authid) = (session.realm.name(), &session.profile.authid);
         let proof = Proof::renewal(&expiry.issuer, authid, token);
         expiry.asked = Some(request);
         let (realm, authid) = (realm.clone(), authid.clone());
@@ -143,7 +143,7 @@ impl Shard {
         let connection = &self.connections[slot];
         let Some(session) = connection.session() else { return };
         let (address, authid) = (connection.peer, &session.profile.authid);
-        self.cx.router.failures().note(address, &session.realm.settings.name, authid, now);
+        self.cx.router.failures().note(address, session.realm.name(), authid, now);
     }
 
     fn take_asked(&mut self, slot: Slot) -> Option<crate::wamp::RequestId> {

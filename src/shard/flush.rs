@@ -83,7 +83,7 @@ impl Shard {
         }
         let limit = self.cx.work.limits().connection_bytes;
         let flushed = self.cx.outbound.write(slot, connection, write, limit, now);
-        let hard_bytes = self.cx.router.settings.output.hard_bytes;
+        let hard_bytes = self.cx.edition.settings.output.hard_bytes;
         let waiting = connection.output.waiting_bytes();
         if flushed != Flushed::Lost && connection.input.relieve(waiting, hard_bytes) {
             woken.push(slot);
@@ -132,7 +132,7 @@ impl Shard {
         connection.clock.blocked_since.get_or_insert(now);
         self.cx.outbound.count_refused(slot, connection);
         let over_soft =
-            connection.output.waiting_bytes() > self.cx.router.settings.output.soft_bytes;
+            connection.output.waiting_bytes() > self.cx.edition.settings.output.soft_bytes;
         if over_soft {
             connection.clock.over_soft_since.get_or_insert(now);
         } else {
@@ -147,7 +147,7 @@ impl Shard {
     /// that holds more than its share of it ends its worst consumers: those that have refused most.
     /// What no socket was offered yet lies in the arena once and counts for nobody.
     fn hold_total_output(&mut self, now: Millis) {
-        let total = self.cx.router.settings.output.total_bytes as u64;
+        let total = self.cx.edition.settings.output.total_bytes as u64;
         let share = total / self.cx.router.shard_count() as u64;
         if self.cx.counters.refused_bytes.get() <= share {
             return;

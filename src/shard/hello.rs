@@ -8,7 +8,7 @@ use super::{SendError, Shard};
 use crate::authentication::Lease;
 use crate::clock::Millis;
 use crate::codec::{self, Codec};
-use crate::router::{EndReason, Profile, Realm, Slot};
+use crate::router::{Domain, EndReason, Profile, Realm, RealmRules, Slot};
 use crate::session::Session;
 use crate::transport::CloseCode;
 use crate::wamp::{
@@ -17,8 +17,8 @@ use crate::wamp::{
 
 impl Shard {
     pub(super) fn handle_hello(&mut self, slot: Slot, hello: &Hello<'_>, now: Millis) {
-        let realm = match self.admit(slot, hello) {
-            Ok(realm) => realm,
+        let domain = match self.admit(slot, hello) {
+            Ok(domain) => domain,
             Err((error, message)) => {
                 let realm = hello.realm.as_deref().unwrap_or_default();
                 self.turn_away(slot, realm, error, &message, now);
@@ -26,42 +26,42 @@ impl Shard {
             }
         };
         self.cx.work.charge(JOINING_UNITS);
-        self.begin_login(slot, hello, realm, now);
+        self.begin_login(slot, hello, domain, now);
     }
 
     /// Lets a client in of whom everything is known that has to be.
     pub(super) fn welcome(&mut self, slot: Slot, arrival: Arrival, now: Millis) {
-        let Arrival { realm, session: reserved, mut profile, roles, agent, authextra, lease } =
-            arrival;
-        let is_told = realm.settings.disclose_peers;
-        profile.peer = is_told.then(|| self.connections[slot].peer);
-        let profile = Arc::new(profile);
-        let entered = match self.may_enter(&realm, &profile) {
-            Ok(()) => self.enter_realm(slot, &realm, reserved, &profile),
-            Err(refusal) => Err(refusal),
-        };
-        let id = match entered {
-            Ok(id) => id,
+        let Arrival { realm, came_by, session: reserved, profile, roles, .. } = arrival;
+        let Arrival { agent, authextra, lease, .. } = arrival;
+        let entered = self.may_enter(&realm, &came_by, &profile.authrole).and_then(|rules| {
+            let is_told = rules.settings.disclose_peers;
+            let peer = is_told.then(|| self.connections[slot].peer);
+            let profile = Arc::new(Profile { peer, ..profile });
+            let id = self.enter_realm(slot, &realm, reserved, &profile)?;
+            Ok((id, rules, profile))
+        });
+        let (id, rules, profile) = match entered {
+            Ok(entered) => entered,
             Err((error, message)) => {
-                self.turn_away(slot, &realm.settings.name, error, &message, now);
+                self.turn_away(slot, realm.name(), error, &message, now);
                 return;
             }
         };
         self.connections[slot].headers = None;
-        let announced = self.welcome_roles(&realm, self.connections[slot].codec);
+        let announced = self.welcome_roles(&realm, &rules, self.connections[slot].codec);
         let mut details = welcome_details(&realm, &profile, announced);
         if !authextra.is_empty() {
             details.push(("authextra".into(), Value::Dict(authextra)));
         }
         let seed = self.cx.router.seed();
-        let mut session = Session::new(id, realm, roles, profile, now, seed);
+        let mut session = Session::new(id, Domain { realm, rules }, roles, profile, now, seed);
         session.expiry = lease.map(|lease| self.expiry_of(lease, now));
         self.set_rates(slot, session.permissions.rates());
         self.announce_join(slot, &session);
         let connection = &mut self.connections[slot];
         tracing::info!(
             session = id.get(),
-            realm = %session.realm.settings.name,
+            realm = %session.realm.name(),
             authid = %session.profile.authid,
             authmethod = session.profile.authmethod,
             peer = %connection.peer,
@@ -94,7 +94,7 @@ impl Shard {
     }
 
     /// Which realm a client means, and whether anybody may join now.
-    fn admit(&self, slot: Slot, hello: &Hello<'_>) -> Result<Arc<Realm>, (WampError, String)> {
+    fn admit(&self, slot: Slot, hello: &Hello<'_>) -> Result<Domain, (WampError, String)> {
         if self.is_shutting_down() {
             return Err(shutting_down());
         }
@@ -110,25 +110,33 @@ impl Shard {
                 format!("HELLO.Realm is not a valid URI: {}", quote(name)),
             ));
         }
-        match self.cx.router.realm(name) {
-            Some(realm) => Ok(Arc::clone(realm)),
-            None => Err((
-                WampError::NoSuchRealm,
-                format!("no realm {} exists on this router", quote(name)),
-            )),
-        }
+        self.cx.edition.domain(name).cloned().ok_or_else(|| no_such_realm(name))
     }
 
-    /// What must hold of a client that has proved who it is.
-    fn may_enter(&self, realm: &Realm, profile: &Profile) -> Result<(), (WampError, String)> {
+    /// What must hold at this moment of a client that has proved who it is, whatever held when it
+    /// said HELLO. Returns the rules that hold for it.
+    fn may_enter(
+        &self,
+        realm: &Arc<Realm>,
+        came_by: &Domain,
+        authrole: &str,
+    ) -> Result<Arc<RealmRules>, (WampError, String)> {
         if self.is_shutting_down() {
             return Err(shutting_down());
         }
-        if !realm.settings.has_role(&profile.authrole) {
-            let (role, name) = (quote(&profile.authrole), quote(&realm.settings.name));
+        let edition = &self.cx.edition;
+        let rules = edition.rules_of(realm).ok_or_else(|| no_such_realm(realm.name()))?;
+        let is_own = Arc::ptr_eq(realm, &came_by.realm);
+        let door = if is_own { Some(rules) } else { edition.rules_of(&came_by.realm) };
+        if !door.is_some_and(|door| Arc::ptr_eq(&door.gate, &came_by.rules.gate)) {
+            let message = "the configuration of the router has changed meanwhile, try again";
+            return Err((WampError::AuthenticationFailed, message.to_owned()));
+        }
+        if !rules.settings.has_role(authrole) {
+            let (role, name) = (quote(authrole), quote(realm.name()));
             return Err((WampError::NoSuchRole, format!("realm {name} has no role {role}")));
         }
-        Ok(())
+        Ok(Arc::clone(rules))
     }
 
     /// Ends an attempt to join.
@@ -182,10 +190,10 @@ impl Shard {
 
     /// `WELCOME.Details.roles`: the same for all sessions of a realm, so it is encoded once for
     /// each serializer.
-    fn welcome_roles(&mut self, realm: &Realm, codec: Codec) -> Value {
+    fn welcome_roles(&mut self, realm: &Realm, rules: &RealmRules, codec: Codec) -> Value {
         let encoded =
             self.logins.welcome_roles.entry((realm.number(), codec)).or_insert_with(|| {
-                let roles = codec::encode_value(codec, &roles(realm));
+                let roles = codec::encode_value(codec, &roles(realm, rules));
                 roles.expect("every serializer has dicts, strings and true").into()
             });
         Value::Encoded(codec, encoded.clone())
@@ -195,6 +203,8 @@ impl Shard {
 /// A client about to be welcomed.
 pub(super) struct Arrival {
     pub(super) realm: Arc<Realm>,
+    /// Where it said HELLO, with the rules of then: mostly to that realm.
+    pub(super) came_by: Domain,
     /// The id that its challenge named.
     pub(super) session: Option<SessionId>,
     pub(super) profile: Profile,
@@ -206,6 +216,10 @@ pub(super) struct Arrival {
     pub(super) lease: Option<Lease>,
 }
 
+fn no_such_realm(name: &str) -> (WampError, String) {
+    (WampError::NoSuchRealm, format!("no realm {} exists on this router", quote(name)))
+}
+
 fn shutting_down() -> (WampError, String) {
     (WampError::SystemShutdown, "the router is shutting down".to_owned())
 }
@@ -213,7 +227,7 @@ fn shutting_down() -> (WampError, String) {
 /// What WELCOME says about the session and the router (BP-SES-07).
 fn welcome_details(realm: &Realm, profile: &Profile, roles: Value) -> Dict {
     vec![
-        ("realm".into(), realm.settings.name.as_str().into()),
+        ("realm".into(), (&**realm.name()).into()),
         ("authid".into(), (&*profile.authid).into()),
         ("authrole".into(), (&*profile.authrole).into()),
         ("authmethod".into(), profile.authmethod.into()),
@@ -224,7 +238,7 @@ fn welcome_details(realm: &Realm, profile: &Profile, roles: Value) -> Dict {
 }
 
 /// The router's roles on a realm, with the features that work there (BP-SES-08).
-fn roles(realm: &Realm) -> Value {
+fn roles(realm: &Realm, rules: &RealmRules) -> Value {
     let features = |names: &[&'static str]| {
         let on = names.iter().map(|name| ((*name).into(), Value::Bool(true))).collect();
         Value::Dict(vec![("features".into(), Value::Dict(on))])
@@ -234,7 +248,7 @@ fn roles(realm: &Realm) -> Value {
     if !realm.histories.is_empty() {
         broker.push("event_history");
     }
-    if realm.has_trustlevels() {
+    if rules.has_trustlevels() {
         broker.push("publication_trustlevels");
         dealer.push("call_trustlevels");
     }

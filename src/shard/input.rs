@@ -378,7 +378,7 @@ impl Shard {
 
     /// Takes note of output that a connection's own requests have made since so many bytes waited.
     pub(super) fn count_own_output(&mut self, slot: Slot, before: usize) {
-        let limit = self.cx.router.settings.output.hard_bytes / 2;
+        let limit = self.cx.edition.settings.output.hard_bytes / 2;
         if let Some(connection) = self.connections.get_mut(slot) {
             let waiting = connection.output.waiting_bytes();
             let input = &mut connection.input;

@@ -51,7 +51,7 @@ impl Shard {
             && !self.cx.post.has_meta_events()
             && self.unheard.is_empty()
             && !self.has_jobs()
-            && self.cx.router.realms().filter(home).all(published)
+            && self.cx.edition.realms().filter(home).all(published)
     }
 
     fn check_gauges(&self, memberships: usize) {

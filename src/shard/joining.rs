@@ -85,7 +85,7 @@ fn waiting(connections: &mut Connections, owner: Owner) -> Option<&mut Connectio
     waits.then_some(connection)
 }
 
-fn is_crowded(router: &Router) -> bool {
+pub(super) fn is_crowded(router: &Router) -> bool {
     router.meta_events_waiting() > MOST_META_EVENTS
 }
 

@@ -52,7 +52,7 @@ impl Shard {
         now: Millis,
     ) {
         if let Some(name) = &grant.realm {
-            let Some(realm) = self.cx.router.realm(name).map(Arc::clone) else {
+            let Some(realm) = self.cx.edition.realm(name).map(Arc::clone) else {
                 let why = "the answer names a realm that this router does not have";
                 return self.fail_asked(slot, &applicant, why, now);
             };
@@ -63,10 +63,18 @@ impl Shard {
                 Ok(Resolved::Welcome { authid, role, extra }) => {
                     let mut profile = self.anonymous_profile(slot, authid.as_deref(), &role);
                     profile.authprovider = ASKED;
-                    let Applicant { realm, session, roles, agent, .. } = applicant;
+                    let Applicant { realm, came_by, session, roles, agent, .. } = applicant;
                     let (session, lease, authextra) = (Some(session), None, extra);
-                    let arrival =
-                        Arrival { realm, session, profile, roles, agent, authextra, lease };
+                    let arrival = Arrival {
+                        realm,
+                        came_by,
+                        session,
+                        profile,
+                        roles,
+                        agent,
+                        authextra,
+                        lease,
+                    };
                     self.welcome(slot, arrival, now);
                 }
                 Ok(Resolved::Challenge(candidate)) => {
@@ -119,7 +127,7 @@ impl Shard {
         self.note_failure(slot, applicant, now);
         let peer = &self.connections[slot].peer;
         if self.cx.log_budget.allow(now) {
-            let (realm, reason) = (&applicant.realm.settings.name, quotable(error));
+            let (realm, reason) = (applicant.realm.name(), quotable(error));
             tracing::info!(%peer, %realm, reason, "login refused by its authenticator");
         }
         self.abort_because(slot, error, message, CloseCode::Policy, now);
@@ -133,7 +141,7 @@ impl Shard {
     /// The client learns no more than that it may try again.
     fn fail_unanswered(&mut self, slot: Slot, realm: &Realm, why: &str, now: Millis) {
         self.cx.counters.logins_failed.increment();
-        let name = &realm.settings.name;
+        let name = realm.name();
         if self.cx.log_budget.allow(now) {
             tracing::warn!(realm = %name, why, "a login could not be judged");
         }

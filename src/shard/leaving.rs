@@ -42,7 +42,10 @@ pub(super) struct Leaving {
 impl Leaving {
     fn new(mut session: Session, reason: EndReason) -> Self {
         let testaments = session.testaments.take().map(|testaments| *testaments);
-        let is_published = !matches!(reason, EndReason::KilledWithAll | EndReason::Shutdown);
+        let is_published = !matches!(
+            reason,
+            EndReason::KilledWithAll | EndReason::RealmClosed | EndReason::Shutdown
+        );
         let testaments = testaments.filter(|_| is_published).unwrap_or_default();
         let testaments: Vec<_> = Testaments::into_publications(testaments).collect();
         let mut subscriptions: Vec<_> = session.subscriptions.keys().copied().collect();
@@ -218,7 +221,7 @@ impl Shard {
         let duration_ms = now.since(session.joined);
         tracing::info!(
             session = session.id.get(),
-            realm = %session.realm.settings.name,
+            realm = %session.realm.name(),
             peer = %connection.peer,
             reason = reason.as_str(),
             duration_ms,

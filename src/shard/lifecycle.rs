@@ -9,12 +9,15 @@ use crate::router::{EndReason, Slot};
 use crate::transport::{CloseCode, Transport};
 use crate::wamp::{CloseReason, RouterMessage, WampError};
 
-/// `GOODBYE.Reason` where nothing else was asked for.
-const fn close_uri(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Shutdown => CloseReason::SystemShutdown.uri(),
-        EndReason::TokenExpired => CloseReason::TokenExpired.uri(),
-        _ => CloseReason::Killed.uri(),
+impl EndReason {
+    /// `GOODBYE.Reason` where nothing else was asked for.
+    pub(super) const fn close_uri(self) -> &'static str {
+        match self {
+            Self::RealmClosed => CloseReason::CloseRealm.uri(),
+            Self::Shutdown => CloseReason::SystemShutdown.uri(),
+            Self::TokenExpired => CloseReason::TokenExpired.uri(),
+            _ => CloseReason::Killed.uri(),
+        }
     }
 }
 
@@ -58,7 +61,7 @@ impl Shard {
     /// Refuses new sessions and says GOODBYE to those that are here, as many as a step allows;
     /// [`Self::go_on_shutting_down`] does the rest.
     pub(super) fn begin_shutdown(&mut self) {
-        self.cx.router.realms().for_each(|realm| realm.feed.close());
+        self.cx.edition.realms().for_each(|realm| realm.feed.close());
         let all = self.connections.iter().map(|(slot, _)| slot).collect();
         self.shutdown = Shutdown::Dismissing(all);
     }
@@ -111,7 +114,7 @@ impl Shard {
         self.end_session(slot, end, now);
         if self.send(slot, &RouterMessage::Goodbye { message, reason }).is_err() {
             // A peer that takes so little is told the essence.
-            self.answer(slot, &RouterMessage::Goodbye { message: "", reason: close_uri(end) });
+            self.answer(slot, &RouterMessage::Goodbye { message: "", reason: end.close_uri() });
         }
         self.connections[slot].enter(Phase::ShuttingDown(Closing { code }), now);
         self.rearm(slot, now);

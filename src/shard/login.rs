@@ -22,7 +22,7 @@ use crate::authentication::{
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::hash::Map;
-use crate::router::{Held, Profile, Realm, SessionRef, Slot};
+use crate::router::{Domain, Held, Profile, Realm, SessionRef, Slot};
 use crate::wamp::{
     Authenticate, Dict, Hello, Roles, RouterMessage, SessionId, WampError, quote, quote_list,
 };
@@ -33,6 +33,8 @@ pub(super) struct Applicant {
     pub(super) stage: Stage,
     /// The realm that it will join: the one that it wants to, or the one that an answer names.
     pub(super) realm: Arc<Realm>,
+    /// Where it said HELLO, with the rules of then.
+    pub(super) came_by: Domain,
     /// The id that the session will have.
     pub(super) session: SessionId,
     pub(super) roles: Roles,
@@ -88,7 +90,7 @@ impl Shard {
         &mut self,
         slot: Slot,
         hello: &Hello<'_>,
-        realm: Arc<Realm>,
+        domain: Domain,
         now: Millis,
     ) {
         let connection = &self.connections[slot];
@@ -105,7 +107,8 @@ impl Shard {
             is_confidential: connection.is_confidential,
         };
         let arrival = |profile| Arrival {
-            realm: Arc::clone(&realm),
+            realm: Arc::clone(&domain.realm),
+            came_by: domain.clone(),
             session: None,
             profile,
             roles: hello.roles,
@@ -113,7 +116,7 @@ impl Shard {
             authextra: Dict::new(),
             lease: None,
         };
-        match realm.gate.choose(&request) {
+        match domain.rules.gate.choose(&request) {
             Ok(Choice::Anonymous { authid, role }) => {
                 let profile = self.anonymous_profile(slot, authid, role);
                 self.welcome(slot, arrival(profile), now);
@@ -123,12 +126,12 @@ impl Shard {
                 self.welcome(slot, arrival(profile), now);
             }
             Ok(Choice::Challenge(candidate)) => {
-                self.challenge(slot, candidate, hello, &realm, now);
+                self.challenge(slot, candidate, hello, &domain, now);
             }
-            Ok(Choice::Ask(referral)) => self.refer(slot, referral, hello, &realm, now),
+            Ok(Choice::Ask(referral)) => self.refer(slot, referral, hello, &domain, now),
             Err(refusal) => {
-                let (error, message) = explain(&refusal, hello, &realm);
-                self.turn_away(slot, &realm.settings.name, error, &message, now);
+                let (error, message) = explain(&refusal, hello, &domain.realm);
+                self.turn_away(slot, domain.realm.name(), error, &message, now);
             }
         }
     }
@@ -166,22 +169,23 @@ impl Shard {
         slot: Slot,
         mut candidate: Candidate,
         hello: &Hello<'_>,
-        realm: &Arc<Realm>,
+        domain: &Domain,
         now: Millis,
     ) {
+        let realm = &domain.realm;
         if self.is_limited(slot, realm, &candidate.authid, now) {
             return;
         }
         let session = self.draw_session_id(realm);
         candidate.prepare(&facts(&self.connections[slot], hello, realm, session));
-        let name = &realm.settings.name;
+        let name = realm.name();
         let question_bytes = candidate.question_weight();
         if !self.cx.may_hold(question_bytes) {
             return self.turn_away(slot, name, WampError::AuthenticationFailed, TOO_MANY, now);
         }
         let Some(login) = self.say_challenge(slot, candidate, session, realm, now) else { return };
         let stage = Stage::Challenged(login);
-        let applicant = self.applicant(stage, hello, realm, session, question_bytes);
+        let applicant = self.applicant(stage, hello, domain, session, question_bytes);
         self.connections[slot].enter(Phase::Challenged(applicant), now);
         self.rearm(slot, now);
     }
@@ -190,14 +194,16 @@ impl Shard {
         &self,
         stage: Stage,
         hello: &Hello<'_>,
-        realm: &Arc<Realm>,
+        domain: &Domain,
         session: SessionId,
         question_bytes: usize,
     ) -> Box<Applicant> {
-        let (roles, agent, realm) = (hello.roles, agent_of(hello), Arc::clone(realm));
+        let (roles, agent) = (hello.roles, agent_of(hello));
+        let (realm, came_by) = (Arc::clone(&domain.realm), domain.clone());
         let is_asked = question_bytes > 0;
         let held = is_asked.then(|| self.cx.router.held(self.cx.id).hold(question_bytes));
-        Box::new(Applicant { stage, realm, session, roles, agent, held, consulting: None })
+        let consulting = None;
+        Box::new(Applicant { stage, realm, came_by, session, roles, agent, held, consulting })
     }
 
     /// Sends CHALLENGE. `None` if the client takes none, and is turned away.
@@ -215,7 +221,7 @@ impl Shard {
         let message = RouterMessage::Challenge { method: login.method.as_str(), extra: &extra };
         if let Err(SendError::TooLarge | SendError::Encoding) = self.send(slot, &message) {
             let message = "this client takes no message that is long enough for a CHALLENGE";
-            let (name, error) = (&realm.settings.name, WampError::PayloadSizeExceeded);
+            let (name, error) = (realm.name(), WampError::PayloadSizeExceeded);
             self.turn_away(slot, name, error, message, now);
             return None;
         }
@@ -229,9 +235,10 @@ impl Shard {
         slot: Slot,
         referral: Referral,
         hello: &Hello<'_>,
-        realm: &Arc<Realm>,
+        domain: &Domain,
         now: Millis,
     ) {
+        let realm = &domain.realm;
         if self.is_limited(slot, realm, &referral.authid, now) {
             return;
         }
@@ -240,11 +247,11 @@ impl Shard {
         let check = referral.ask(&facts(&self.connections[slot], hello, realm, session));
         let question_bytes = check.weight();
         if !self.cx.may_hold(question_bytes) {
-            let (name, error) = (&realm.settings.name, WampError::AuthenticationFailed);
+            let (name, error) = (realm.name(), WampError::AuthenticationFailed);
             return self.turn_away(slot, name, error, TOO_MANY, now);
         }
         let stage = Stage::Asked(referral);
-        let applicant = self.applicant(stage, hello, realm, session, question_bytes);
+        let applicant = self.applicant(stage, hello, domain, session, question_bytes);
         self.connections[slot].clock.since = now;
         self.have_judged(slot, applicant, check, now);
     }
@@ -296,7 +303,7 @@ impl Shard {
     pub(super) fn fail(&mut self, slot: Slot, message: &str, now: Millis) {
         let Some(applicant) = self.take_applicant(slot, now) else { return };
         self.cx.counters.logins_failed.increment();
-        let name = &applicant.realm.settings.name;
+        let name = applicant.realm.name();
         self.turn_away(slot, name, WampError::AuthenticationFailed, message, now);
     }
 
@@ -351,11 +358,8 @@ impl Shard {
         lease: Option<Lease>,
         now: Millis,
     ) {
-        let Applicant { stage: Stage::Challenged(login), realm, session, roles, agent, .. } =
-            applicant
-        else {
-            return;
-        };
+        let Applicant { stage, realm, came_by, session, roles, agent, .. } = applicant;
+        let Stage::Challenged(login) = stage else { return };
         let connection = &self.connections[slot];
         let profile = Profile {
             authid: login.authid,
@@ -367,7 +371,7 @@ impl Shard {
             peer: None,
         };
         let session = Some(session);
-        let arrival = Arrival { realm, session, profile, roles, agent, authextra, lease };
+        let arrival = Arrival { realm, came_by, session, profile, roles, agent, authextra, lease };
         self.welcome(slot, arrival, now);
     }
 
@@ -379,7 +383,7 @@ impl Shard {
         why: Option<TokenError>,
         now: Millis,
     ) {
-        let name = &applicant.realm.settings.name;
+        let name = applicant.realm.name();
         self.cx.counters.logins_denied.increment();
         self.note_failure(slot, applicant, now);
         let peer = &self.connections[slot].peer;
@@ -394,14 +398,14 @@ impl Shard {
 
     /// Counts a failed login against its address and its authid.
     pub(super) fn note_failure(&self, slot: Slot, applicant: &Applicant, now: Millis) {
-        let (name, peer) = (&applicant.realm.settings.name, self.connections[slot].peer);
+        let (name, peer) = (applicant.realm.name(), self.connections[slot].peer);
         self.cx.router.failures().note(peer, name, applicant.authid(), now);
     }
 
     /// Refuses a login if too many have failed; it costs nothing then.
     fn is_limited(&mut self, slot: Slot, realm: &Realm, authid: &str, now: Millis) -> bool {
         let address = self.connections[slot].peer;
-        let name = &realm.settings.name;
+        let name = realm.name();
         let Some(limit) = self.cx.router.failures().is_limited(address, name, authid, now) else {
             return false;
         };
@@ -453,12 +457,12 @@ fn facts<'a>(
 ) -> Facts<'a> {
     let transport = connection.facts();
     let (authrole, authextra) = (hello.authrole.as_deref(), &hello.authextra);
-    Facts { realm: &realm.settings.name, session, authrole, authextra, transport }
+    Facts { realm: realm.name(), session, authrole, authextra, transport }
 }
 
 /// Why a client gets no method, in words.
 fn explain(refusal: &Refusal, hello: &Hello<'_>, realm: &Realm) -> (WampError, String) {
-    let name = quote(&realm.settings.name);
+    let name = quote(realm.name());
     match refusal {
         Refusal::AuthenticationRequired => (
             WampError::AuthenticationRequired,

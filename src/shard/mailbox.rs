@@ -119,6 +119,7 @@ impl Shard {
             || self.shutdown.has_jobs()
             || self.event_orders.has_jobs()
             || self.can_let_in()
+            || self.can_review()
     }
 
     /// Goes on with what is held back: sessions that leave, connections to be told of the shutdown,
@@ -126,7 +127,7 @@ impl Shard {
     pub(super) fn work_jobs(&mut self, now: Millis) -> usize {
         let mut done = 0;
         self.let_in(now);
-        if self.go_on_shutting_down(now) {
+        if self.go_on_shutting_down(now) || self.go_on_reviewing(now) {
             self.cx.work.end_step();
         }
         for _ in 0..self.connections.leavers() {

@@ -36,6 +36,7 @@ mod post;
 mod questions;
 mod rates;
 mod requests;
+mod review;
 mod timeouts;
 mod timers;
 mod turn;
@@ -62,6 +63,7 @@ use mailbox::Mailbox;
 use meta::{EventOrders, Inquiries, Roster, Surveys};
 use outbound::SendError;
 use questions::Questions;
+use review::Review;
 use timers::Owner;
 use unheard::Unheard;
 
@@ -102,6 +104,8 @@ pub struct Shard {
     errands: Errands,
     /// What the router has called itself.
     questions: Questions,
+    /// What a reload changes for the sessions.
+    review: Review,
     shutdown: Shutdown,
 }
 
@@ -133,6 +137,7 @@ impl Shard {
             logins: Logins::new(hashers.map()),
             errands: Errands::default(),
             questions: Questions::new(hashers.map()),
+            review: Review::default(),
             shutdown: Shutdown::default(),
             cx: Context::new(id, router, seed),
         }

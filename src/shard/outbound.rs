@@ -83,6 +83,11 @@ impl Outbound {
         }
     }
 
+    /// Other limits from now on.
+    pub(super) const fn set_limits(&mut self, limits: OutputLimits) {
+        self.limits = limits;
+    }
+
     /// Whether what is queued should be written before more is made: a healthy peer must get the
     /// chance to take what waits for it.
     #[inline]

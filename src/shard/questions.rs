@@ -22,7 +22,9 @@ use crate::authorization::shown_authorizer;
 use crate::clock::Millis;
 use crate::codec;
 use crate::hash::Map;
-use crate::router::{Counter, Counters, Held, PickError, Picked, Realm, SessionRef, Tour};
+use crate::router::{
+    Counter, Counters, Held, PickError, Picked, Realm, RealmRules, SessionRef, Tour,
+};
 use crate::session::CallRef;
 use crate::wamp::{CancelMode, Dict, MatchPolicy, Payload, RequestId, Value, WampError};
 
@@ -126,8 +128,8 @@ impl Addressee {
 
     /// What an authorizer of a realm is: an endpoint if it is the address of one, or else a
     /// procedure.
-    pub(super) fn authorizer(realm: Arc<Realm>, name: &Arc<str>) -> Self {
-        let endpoint = realm.authorizer_at(name).map(Arc::clone);
+    pub(super) fn authorizer(realm: Arc<Realm>, rules: &RealmRules, name: &Arc<str>) -> Self {
+        let endpoint = rules.authorizer_at(name).map(Arc::clone);
         Self { realm, name: Arc::clone(name), endpoint }
     }
 

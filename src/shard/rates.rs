@@ -65,6 +65,16 @@ impl Shard {
         }
     }
 
+    /// The rates of a session have changed.
+    pub(super) fn change_rates(&mut self, slot: Slot, rates: Option<Rates>) {
+        let is_paced = self.connections[slot].input.paced_until().is_some();
+        self.set_rates(slot, rates);
+        // Who may send as it likes waits no more.
+        if is_paced && rates.is_none() {
+            self.connections.wake(slot);
+        }
+    }
+
     /// Counts a frame of a connection that has a meter. `false` if that has ended its session.
     #[inline(never)]
     pub(super) fn meter_frame(&mut self, slot: Slot, frame_bytes: usize, now: Millis) -> bool {

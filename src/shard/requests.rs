@@ -5,7 +5,7 @@ use super::Shard;
 use super::asking::Undecided;
 use super::context::Context;
 use crate::codec;
-use crate::router::{MAX_WILDCARD_COMPONENTS, Realm, Slot};
+use crate::router::{MAX_WILDCARD_COMPONENTS, RealmRules, Slot};
 use crate::session::{SequenceError, Session};
 use crate::wamp::{
     Dict, MatchPolicy, Payload, RequestId, Role, RouterMessage, WampError, is_reserved,
@@ -114,11 +114,11 @@ impl Shard {
 }
 
 /// Whether `uri` names one topic or procedure on this realm (BP-URI-06).
-pub(super) fn check_uri(realm: &Realm, uri: &str, limit_bytes: usize) -> Result<(), Refusal> {
+pub(super) fn check_uri(rules: &RealmRules, uri: &str, limit_bytes: usize) -> Result<(), Refusal> {
     if uri.len() > limit_bytes {
         return Err(URI_TOO_LONG);
     }
-    if !is_valid_uri(uri, realm.settings.uri_rule) {
+    if !is_valid_uri(uri, rules.settings.uri_rule) {
         return Err((WampError::InvalidUri, "the URI is not valid under this realm's URI rule"));
     }
     Ok(())
@@ -126,7 +126,7 @@ pub(super) fn check_uri(realm: &Realm, uri: &str, limit_bytes: usize) -> Result<
 
 /// Whether `uri` may be subscribed or registered under `policy` on this realm.
 pub(super) fn check_pattern(
-    realm: &Realm,
+    rules: &RealmRules,
     uri: &str,
     policy: MatchPolicy,
     limit_bytes: usize,
@@ -138,7 +138,7 @@ pub(super) fn check_pattern(
     if policy == MatchPolicy::Wildcard && components > MAX_WILDCARD_COMPONENTS {
         return Err((WampError::InvalidUri, "a wildcard pattern has at most 128 components"));
     }
-    if !is_valid_pattern(uri, policy, realm.settings.uri_rule) {
+    if !is_valid_pattern(uri, policy, rules.settings.uri_rule) {
         return Err((WampError::InvalidUri, "the URI is not valid for its matching policy"));
     }
     Ok(())

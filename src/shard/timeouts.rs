@@ -10,7 +10,13 @@ use crate::transport::CloseCode;
 impl Shard {
     /// When a turn is to be taken at the latest, although nothing happens.
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.cx.timers.next().into_iter().chain(self.joining.next_look()).min()
+        self.cx
+            .timers
+            .next()
+            .into_iter()
+            .chain(self.joining.next_look())
+            .chain(self.review.next_look())
+            .min()
     }
 
     /// Does what is due, as much as a step allows. `may_judge` says whether the socket of a slot
@@ -18,6 +24,7 @@ impl Shard {
     pub(super) fn handle_timeout(&mut self, now: Millis, may_judge: impl Fn(Slot, Due) -> bool) {
         self.cx.work.begin_step();
         self.joining.look_later(now);
+        self.review.look_later(now);
         while !self.cx.work.is_step_over()
             && let Some(owner) = self.cx.timers.pop_due(now)
         {
@@ -51,8 +58,8 @@ impl Shard {
     /// Puts the connection's next deadline into the heap, unless an earlier entry is there.
     pub(super) fn rearm(&mut self, slot: Slot, now: Millis) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let output = &self.cx.router.settings.output;
-        let timeouts = &self.cx.router.settings.timeouts;
+        let output = &self.cx.edition.settings.output;
+        let timeouts = &self.cx.edition.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
         let never = deadline.at == NEVER.at;
         if never || connection.clock.armed.is_some_and(|armed| armed <= deadline.at) {
@@ -73,8 +80,8 @@ impl Shard {
             self.go_on_reading(slot);
         }
         let connection = &self.connections[slot];
-        let output = &self.cx.router.settings.output;
-        let timeouts = &self.cx.router.settings.timeouts;
+        let output = &self.cx.edition.settings.output;
+        let timeouts = &self.cx.edition.settings.timeouts;
         let deadline = connection.deadline(timeouts, output.soft_ms, output.stall_ms);
         let is_dealt_with = connection.input.status() == InputStatus::Open;
         if deadline.at > now {

@@ -15,7 +15,7 @@ use super::layer::{LayerFault, LayerReport};
 use super::{Admission, InputStatus, Mail, Shard};
 use crate::address::Address;
 use crate::clock::Millis;
-use crate::router::{Batch, Deposit, Destinations, Seat, SessionRef, ShardId, Slot};
+use crate::router::{Batch, Deposit, Destinations, Edition, Seat, SessionRef, ShardId, Slot};
 use crate::transport::TransportRules;
 use crate::wamp::Timestamp;
 
@@ -203,6 +203,12 @@ impl Turn {
                 self.ready.push_back(slot);
             }
         }
+    }
+
+    /// Other settings and realms hold from now on. Sessions whose rights have changed hear of it in
+    /// this turn and the next ones.
+    pub fn reload(&mut self, edition: Arc<Edition>, now: Millis) {
+        self.shard.reload(edition, now);
     }
 
     /// Says GOODBYE to every session, refuses new ones, and ends when all have left, or when they

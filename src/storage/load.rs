@@ -27,6 +27,7 @@ fn load_histories(
     saved: &mut Saved,
 ) -> Result<(), StorageReason> {
     let events = reading.open_table(EVENTS).map_err(damaged)?;
+    let known = router.durable_histories();
     for row in reading.open_table(HISTORIES).map_err(damaged)?.iter().map_err(damaged)? {
         let (key, value) = row.map_err(damaged)?;
         let (id, evicted) = value.value();
@@ -36,7 +37,7 @@ fn load_histories(
             events: VecDeque::new(),
             is_trimmed: false,
         };
-        let configured = router.durable_histories().find(|known| known.key == history.key);
+        let configured = known.iter().find(|known| known.key == history.key);
         if let Some(configured) = configured {
             load_history(&events, id, configured, &mut history)?;
         }
@@ -66,7 +67,8 @@ fn load_retained(
     router: &Router,
     saved: &mut Saved,
 ) -> Result<(), StorageReason> {
-    let limits = &router.settings.limits;
+    let edition = router.edition();
+    let limits = &edition.settings.limits;
     let (mut kept, mut bytes) = (VecDeque::<SavedRetained>::new(), 0);
     for row in reading.open_table(RETAINED).map_err(damaged)?.iter().map_err(damaged)? {
         let (place, value) = row.map_err(damaged)?;

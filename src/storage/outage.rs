@@ -138,7 +138,8 @@ impl Outage {
 
     /// What would be lost if the process ended now.
     pub(super) fn unsaved(&self, path: &Path, router: &Router, now: Instant) -> Unsaved {
-        let known: BTreeMap<_, _> = router.durable_histories().map(|h| (&h.key, h)).collect();
+        let histories = router.durable_histories();
+        let known: BTreeMap<_, _> = histories.iter().map(|h| (&h.key, h)).collect();
         let histories = self.missing.events.iter().filter_map(|(key, numbers)| {
             let count = known.get(key)?.count_held(numbers);
             (count > 0).then(|| (key.clone(), count))

@@ -91,12 +91,12 @@ pub(super) fn reconcile(
     let mut histories = writing.open_table(HISTORIES)?;
     let mut events = writing.open_table(EVENTS)?;
     for history in router.durable_histories() {
-        missing += reconcile_history(&mut histories, &mut events, history, &mut settled)?;
+        missing += reconcile_history(&mut histories, &mut events, &history, &mut settled)?;
     }
-    if router.settings.durable_retained {
+    if router.edition().settings.durable_retained {
         let mut table = writing.open_table(RETAINED)?;
         for realm in router.realms() {
-            missing += reconcile_retained(&mut table, realm, &mut settled)?;
+            missing += reconcile_retained(&mut table, &realm, &mut settled)?;
         }
     }
     Ok((settled, missing))

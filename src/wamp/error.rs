@@ -72,6 +72,8 @@ impl WampError {
 /// Why the router says GOODBYE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
+    /// Of a realm that is not there any more.
+    CloseRealm,
     /// The answer to the client's own GOODBYE.
     GoodbyeAndOut,
     Killed,
@@ -84,6 +86,7 @@ impl CloseReason {
     pub const fn uri(self) -> &'static str {
         match self {
             Self::GoodbyeAndOut => "wamp.close.goodbye_and_out",
+            Self::CloseRealm => "wamp.close.close_realm",
             Self::Killed => "wamp.close.killed",
             Self::SystemShutdown => "wamp.close.system_shutdown",
             Self::TokenExpired => "stentor.close.token_expired",

@@ -36,6 +36,7 @@
 //!                                 about whom last, with these details among others
 //! the endpoint was asked about publish com.x {"match":"exact"}
 //!                                 about which request last, with these options
+//! reload 2                        see `check_reloads`
 //! a comes from 10.0.0.1:5         before anything else of `a`
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
 //! ```
@@ -50,7 +51,7 @@ use stentor::router::{RealmSettings, RequestIdCheck, SessionRef, Settings};
 use stentor::shard::{Admission, Mail};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
-use super::words::{FULLY, PLAINLY, code, quoted, sorted, tokens};
+use super::words::{FULLY, PLAINLY, Reload, code, quoted, sorted, tokens};
 use crate::support::{Carrier, Incoming, Link, Network, Says, Serializer, prove, token};
 
 /// Runs a dialogue with the default settings.
@@ -77,16 +78,42 @@ pub(crate) fn check_realm_with(
     check_in(adapt, change, dialogue);
 }
 
+/// Runs a dialogue in which the router is reloaded: `reload 2` does what the second one of
+/// `reloads` makes of the settings and realms that were there at first.
+pub(crate) fn check_reloads(
+    adapt: impl Fn(&mut RealmSettings),
+    reloads: &[Reload<'_>],
+    dialogue: &str,
+) {
+    check_all(adapt, |_| {}, reloads, dialogue);
+}
+
 fn check_in(adapt: impl Fn(&mut RealmSettings), change: impl Fn(&mut Settings), dialogue: &str) {
+    check_all(adapt, change, &[], dialogue);
+}
+
+fn check_all(
+    adapt: impl Fn(&mut RealmSettings),
+    change: impl Fn(&mut Settings),
+    reloads: &[Reload<'_>],
+    dialogue: &str,
+) {
     let mut realms = ["realm1", "realm2", "strict"].map(RealmSettings::named);
     realms[2].uri_rule = UriRule::Strict;
     realms.iter_mut().for_each(adapt);
     // The dialogues are the specification's, so its rule is the default here.
     let mut settings = Settings { request_ids: RequestIdCheck::Strict, ..Settings::default() };
     change(&mut settings);
+    let reload = |change: &Reload<'_>| {
+        let (mut settings, mut realms) = (settings.clone(), realms.to_vec());
+        change(&mut settings, &mut realms);
+        (settings, realms)
+    };
+    let reloads: Vec<_> = reloads.iter().map(reload).collect();
     for shards in [1, 2, 8] {
         for mix in Mix::ALL {
             let mut stage = Stage::new(settings.clone(), realms.to_vec(), shards, mix);
+            stage.reloads.clone_from(&reloads);
             let context = format!("with {shards} shards, {mix:?}");
             for (number, line) in dialogue.replace("\\\n", "").lines().enumerate() {
                 let line = line.trim();
@@ -143,6 +170,7 @@ struct Stage {
     mix: Mix,
     actors: BTreeMap<String, Actor>,
     bindings: BTreeMap<String, Value>,
+    reloads: Vec<(Settings, Vec<RealmSettings>)>,
     /// Where we are, for messages.
     line: String,
 }
@@ -151,7 +179,7 @@ impl Stage {
     fn new(settings: Settings, realms: Vec<RealmSettings>, shards: usize, mix: Mix) -> Self {
         let network = Network::new(settings, realms, shards);
         let (actors, bindings) = (BTreeMap::new(), BTreeMap::new());
-        Self { network, mix, actors, bindings, line: String::new() }
+        Self { network, mix, actors, bindings, reloads: Vec::new(), line: String::new() }
     }
 
     fn run(&mut self, line: &str) {
@@ -160,10 +188,6 @@ impl Stage {
         match texts.as_slice() {
             ["join", "fully", names @ ..] => names.iter().for_each(|name| self.join(name, FULLY)),
             ["join", names @ ..] => names.iter().for_each(|name| self.join(name, PLAINLY)),
-            ["shutdown"] => self.network.begin_shutdown(),
-            ["store", "waits"] => self.network.links.store.is_held = true,
-            ["store", "saves"] => drop(self.network.serve_store(usize::MAX, true)),
-            ["store", "fails"] => drop(self.network.serve_store(usize::MAX, false)),
             ["wait", ms] => self.wait(ms.parse().expect("milliseconds")),
             [name, "via", "websocket"] => {
                 self.actor(name).link.carrier = Carrier::WebSocket;
@@ -219,9 +243,25 @@ impl Stage {
             }
             [name, "->", message @ ..] => self.say(name, message),
             [name, "<-", expected @ ..] => self.hear(name, expected),
-            _ => self.run_login(&texts),
+            _ => self.run_router(&texts),
         }
         self.settle();
+    }
+
+    /// The statements about the router as a whole.
+    fn run_router(&mut self, words: &[&str]) {
+        match words {
+            ["reload", number] => {
+                let number: usize = number.parse().expect("a number");
+                let (settings, realms) = self.reloads[number - 1].clone();
+                self.network.reload(settings, realms);
+            }
+            ["shutdown"] => self.network.begin_shutdown(),
+            ["store", "waits"] => self.network.links.store.is_held = true,
+            ["store", "saves"] => drop(self.network.serve_store(usize::MAX, true)),
+            ["store", "fails"] => drop(self.network.serve_store(usize::MAX, false)),
+            _ => self.run_login(words),
+        }
     }
 
     /// The statements about logins.

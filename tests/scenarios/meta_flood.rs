@@ -103,7 +103,7 @@ fn joining_waits_for_the_meta_events_of_those_who_have_left() {
         assert!(furthest > MOST_HELD / 2, "only {furthest} events wait");
         assert!(furthest <= MOST_HELD, "{furthest} events wait, with {shards} shards");
         let mut bystander = connect(&mut network);
-        let timeout_ms = network.router.settings.timeouts.handshake_ms;
+        let timeout_ms = network.router.edition().settings.timeouts.handshake_ms;
         let (mut heard, mut waited_ms) = (Vec::new(), 0);
         for _ in 0..MANY_TURNS {
             network.advance(timeout_ms / 4);

@@ -94,6 +94,7 @@ fn ap_revr_02_a_pending_invocation_outlives_its_registration() {
            b -> CALL {} com.p
            a <- INVOCATION 2 $r {}
            a loses registration $r
+           a <- UNREGISTERED 0 {"registration":$r}
            b -> CALL #1 {} com.p [2]
            a <- INVOCATION 1 $r {"receive_progress":true} [2]
            a -> YIELD 1 {"progress":true} [3]

@@ -1,6 +1,7 @@
 //! Words, values and messages, as the lines of a dialogue write them.
 
 use serde_json::Value;
+use stentor::router::{RealmSettings, Settings};
 
 /// Words, separated by blanks outside of brackets and quotes.
 pub(super) fn tokens(line: &str) -> Vec<String> {
@@ -94,13 +95,16 @@ pub(super) fn code(name: &str) -> (u16, bool) {
     }
 }
 
+/// What a reload makes of settings and realms.
+pub(super) type Reload<'a> = &'a dyn Fn(&mut Settings, &mut Vec<RealmSettings>);
+
 /// What `HELLO.Details` announces.
 pub(super) const PLAINLY: &str =
     r#"{"roles":{"publisher":{},"subscriber":{},"caller":{},"callee":{}}}"#;
 pub(super) const FULLY: &str = r#"{"roles":{"publisher":{"features":{"payload_passthru_mode":true}},
-    "subscriber":{"features":{"payload_passthru_mode":true}},
+    "subscriber":{"features":{"payload_passthru_mode":true,"subscription_revocation":true}},
     "caller":{"features":{"payload_passthru_mode":true,"progressive_call_results":true,
         "progressive_call_invocations":true,"call_canceling":true}},
     "callee":{"features":{"payload_passthru_mode":true,"progressive_call_results":true,
         "progressive_call_invocations":true,"call_canceling":true,"call_timeout":true,
-        "call_reroute":true}}}}"#;
+        "call_reroute":true,"registration_revocation":true}}}}"#;

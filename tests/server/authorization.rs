@@ -70,8 +70,9 @@ fn decisions_are_counted_by_role_and_action() {
         client.publish("com.y", &json!(1));
         client.call("com.x", &json!(1));
     }
-    let realm = server.router().realm("realm1").unwrap();
-    let role = realm.role("anonymous").unwrap();
+    let edition = server.router().edition();
+    let rules = &edition.domain("realm1").unwrap().rules;
+    let role = rules.role("anonymous").unwrap();
     let counted = || role.decisions().map(|count| (count.action, count.allowed, count.denied));
     let expected = [
         (Action::Publish, 4, 4),
@@ -81,9 +82,9 @@ fn decisions_are_counted_by_role_and_action() {
     ];
     eventually("everything is counted", || counted() == expected);
     assert_eq!(server.snapshot().requests_denied, 8);
-    assert_eq!(realm.roles().count(), 2, "and one for roles that are not listed");
+    assert_eq!(rules.roles().count(), 2, "and one for roles that are not listed");
     let unlisted =
-        realm.role("guest").unwrap().rules.authorize(Action::Publish, "com.x", MatchPolicy::Exact);
+        rules.role("guest").unwrap().rules.authorize(Action::Publish, "com.x", MatchPolicy::Exact);
     assert_eq!(unlisted, stentor::authorization::Decision::Deny(None));
     server.stop().unwrap();
 }

@@ -20,6 +20,7 @@ mod memory;
 mod observing;
 mod process;
 mod proxies;
+mod reload;
 mod routing;
 mod running;
 mod slow;

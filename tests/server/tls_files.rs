@@ -67,7 +67,7 @@ fn every_refusal_says_which_file_and_what_to_do() {
 }
 
 /// The certificate that a new client is shown, if its handshake succeeds.
-fn shown(at: &ListenAddress, config: &Arc<ClientConfig>) -> CertificateDer<'static> {
+pub(super) fn shown(at: &ListenAddress, config: &Arc<ClientConfig>) -> CertificateDer<'static> {
     let mut stream = Stream::connect(at).unwrap().secured(config, "localhost");
     stream.write_all(&RAW.opening()).unwrap();
     stream.read_exact(&mut [0; 4]).unwrap();

@@ -7,8 +7,8 @@
 //! it is asked, `counting` how many are there, `crowding` what makes work, `refusing` what is too
 //! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does.
-//! `restarting` and `closing` end a process and a run, `log` keeps the trace. `logins` and
-//! `authorizers` are simulations of their own.
+//! `restarting` and `closing` end a process and a run, `log` keeps the trace. `logins`,
+//! `authorizers` and `reloads` (of `editions`) are simulations of their own.
 
 mod actions;
 mod answers;
@@ -22,6 +22,7 @@ mod client;
 mod closing;
 mod counting;
 mod crowding;
+mod editions;
 mod endings;
 mod hearing;
 mod history;
@@ -35,6 +36,7 @@ mod plan;
 mod probing;
 mod pubsub;
 mod refusing;
+pub(crate) mod reloads;
 mod restarting;
 mod revocation;
 mod sweeping;

@@ -33,7 +33,7 @@ impl World {
         self.model.patterns.clear();
         for (tag, session) in std::mem::take(&mut self.model.testaments) {
             let session = SessionId::new(session).expect("an id");
-            if self.net.router.realms().any(|realm| realm.find(session).is_some()) {
+            if self.net.router.realms().iter().any(|realm| realm.find(session).is_some()) {
                 // Nobody publishes it any more.
                 let testament = self.model.publications.get_mut(&(tag, 1));
                 testament.expect("it was left").void = true;

@@ -16,7 +16,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn convene(network: &Network, shard: usize) -> Self {
-        let timeouts = &network.router.settings.timeouts;
+        let timeouts = &network.router.edition().settings.timeouts;
         let patience_ms = timeouts.ping_interval_ms + timeouts.ping_timeout_ms;
         let now = network.now;
         let links = &network.links;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stentor::address::Address;
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
-use stentor::router::{Batch, RealmSettings, Router, Settings, ShardId};
+use stentor::router::{Batch, Edition, RealmSettings, Router, Settings, ShardId};
 use stentor::shard::{Admission, Mail, Shard, Tick, Turn};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
@@ -73,6 +73,19 @@ impl Network {
     pub(crate) fn with_high_mark(mut self, bytes: usize) -> Self {
         self.links.high_mark_bytes = bytes;
         self
+    }
+
+    /// The router gets other settings and realms, and every shard is told of them.
+    pub(crate) fn reload(&mut self, settings: Settings, realms: Vec<RealmSettings>) {
+        let edition = self.router.reload(settings, realms);
+        for shard in 0..self.turns.len() {
+            self.adopt(shard, &edition);
+        }
+    }
+
+    /// A shard is told of a reload.
+    pub(crate) fn adopt(&mut self, shard: usize, edition: &Arc<Edition>) {
+        self.turns[shard].reload(Arc::clone(edition), self.now);
     }
 
     pub(crate) fn shard(&self, shard: usize) -> &Shard {

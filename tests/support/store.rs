@@ -134,7 +134,7 @@ impl Store {
         assert!(self.queue.is_empty(), "everything is stored");
         for realm in router.realms() {
             realm.histories.iter().for_each(|history| self.check_history(history));
-            let durable = router.settings.durable_retained;
+            let durable = router.edition().settings.durable_retained;
             let of_realm = self.retained.keys().filter(|(name, _)| **name == **realm.name());
             assert_eq!(of_realm.count(), if durable { realm.retained.len() } else { 0 });
         }

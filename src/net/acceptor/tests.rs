@@ -3,15 +3,17 @@
 use std::net::TcpStream;
 
 use super::*;
+use crate::config::ListenAddress;
 use crate::hash::HashSeed;
 use crate::limits::Limits;
+use crate::net::listening::Listening;
 use crate::net::mesh::Inbox;
 use crate::router::Settings;
 
 /// An acceptor for one shard, with two listeners that are told apart by their paths.
 struct World {
     acceptor: Acceptor,
-    stop: StopAcceptor,
+    control: Control,
     inbox: Inbox,
     addresses: Vec<ListenAddress>,
     events: Events,
@@ -31,16 +33,20 @@ impl World {
         let settings = Settings { limits, ..Settings::default() };
         let router = Arc::new(Router::new(settings, Vec::new(), 1, HashSeed::new(1)));
         #[expect(clippy::disallowed_methods, reason = "the acceptor's clock")]
-        let (mut acceptor, stop) = Acceptor::new(router, mesh, occupancy, Instant::now()).unwrap();
+        let (mut acceptor, control) =
+            Acceptor::new(router, mesh, occupancy, Instant::now()).unwrap();
+        let config = Config { limits, ..Config::default() };
+        let mut plan = Plan::new(&config);
         let listen = |path: &str| {
             let listener = Listener::on("127.0.0.1:0".parse().unwrap());
             let listener = Listener { paths: vec![path.into()], ..listener };
-            acceptor.bind(&listener, None, &Config::default()).unwrap()
+            control.bind(&mut plan, &listener, None, &config).unwrap().1
         };
         let addresses = ["/first", "/second"].map(listen).to_vec();
+        acceptor.apply(plan);
         let events = Events::with_capacity(16);
         let inbox = inboxes.remove(0);
-        Self { acceptor, stop, inbox, addresses, events, _poll: poll }
+        Self { acceptor, control, inbox, addresses, events, _poll: poll }
     }
 
     fn connect(&self, listener: usize, count: usize) -> Vec<TcpStream> {
@@ -73,7 +79,7 @@ fn a_storm_at_one_listener_starves_neither_the_other_nor_the_stop() {
     assert_eq!(world.turn(), [ACCEPTED_PER_TURN, 1, 0]);
     let _late = world.connect(1, 2);
     assert_eq!(world.turn(), [ACCEPTED_PER_TURN, 2, 0], "no event tells of the storm again");
-    world.stop.stop();
+    world.control.stop();
     assert!(!world.acceptor.wait(&mut world.events).unwrap(), "ten still wait");
 }
 

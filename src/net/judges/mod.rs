@@ -19,7 +19,7 @@ use super::event_loop::wall_clock;
 use super::mesh::{Mesh, Parcel};
 use crate::authentication::{Endpoint, Issuer, Judgement, MissingKey, Proof};
 use crate::config::Config;
-use crate::router::{Router, SessionRef, ShardId};
+use crate::router::{Edition, SessionRef, ShardId};
 use crate::shard::{Errand, Mail, Ruled};
 use crate::wamp::RequestId;
 
@@ -35,14 +35,14 @@ type Job = (SessionRef, Proof);
 
 /// The ways to those who judge.
 #[derive(Clone, Debug)]
-pub(super) struct Judges {
+pub struct Judges {
     verifiers: Sender<Job>,
     endpoints: Arc<[(Arc<Endpoint>, Sender<Queued>)]>,
     is_over: Arc<AtomicBool>,
 }
 
 /// What is to run on threads, each with its name.
-pub(super) struct Threads {
+pub(super) struct JudgeThreads {
     /// They end with the shards.
     pub(super) computing: Vec<(String, Box<dyn FnOnce() + Send>)>,
     /// They may hang in a request, and nobody waits for them.
@@ -53,17 +53,18 @@ impl Judges {
     /// The ways to all judges that a router needs, and those; `None` if it needs none.
     pub(super) fn new(
         config: &Config,
-        router: &Router,
+        edition: &Edition,
         mesh: &Arc<Mesh>,
-    ) -> Result<Option<(Self, Threads)>, ClientError> {
-        let issuers: Vec<_> = router.realms().flat_map(|realm| realm.gate.issuers()).collect();
+    ) -> Result<Option<(Self, JudgeThreads)>, ClientError> {
+        let rules = || edition.domains().map(|domain| &domain.rules);
+        let issuers: Vec<_> = rules().flat_map(|rules| rules.gate.issuers()).collect();
         let limits = &config.limits;
         let queue = limits.login_queue;
         // Those that nobody wants answered any more may still lie there when others come.
-        let requests = 2 * limits.questions_per_procedure * router.shard_count();
-        let endpoints = router.realms().flat_map(|realm| {
-            let of_logins = realm.gate.endpoints().map(|endpoint| (endpoint, queue));
-            of_logins.chain(realm.authorizers().map(|endpoint| (endpoint, requests)))
+        let requests = 2 * limits.questions_per_procedure * mesh.shards().count();
+        let endpoints = rules().flat_map(|rules| {
+            let of_logins = rules.gate.endpoints().map(|endpoint| (endpoint, queue));
+            of_logins.chain(rules.authorizers().map(|endpoint| (endpoint, requests)))
         });
         let endpoints: Vec<_> = endpoints.collect();
         let needs_verifiers = config.has_costly_logins() || !issuers.is_empty();
@@ -71,7 +72,7 @@ impl Judges {
             return Ok(None);
         }
         let is_over = Arc::new(AtomicBool::new(false));
-        let mut threads = Threads { computing: Vec::new(), waiting: Vec::new() };
+        let mut threads = JudgeThreads { computing: Vec::new(), waiting: Vec::new() };
         let mut keepers = Vec::new();
         for (number, issuer) in issuers.into_iter().enumerate() {
             let (jobs, waiting) = bounded(queue);

@@ -240,7 +240,11 @@ impl Worker {
                     }
                 }
                 Parcel::Resume => self.paused = false,
-                Parcel::Shutdown | Parcel::Accepted(_) | Parcel::Probe(_) | Parcel::Look(_) => {}
+                Parcel::Shutdown
+                | Parcel::Accepted(_)
+                | Parcel::Probe(_)
+                | Parcel::Look(_)
+                | Parcel::Reload(..) => {}
             }
         }
     }

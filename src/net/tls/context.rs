@@ -30,6 +30,10 @@ pub(in crate::net) struct TlsContext {
     first: (Vec<Look>, Vec<Certificate>),
 }
 
+/// What the files of a listener make of its handshakes, read again.
+#[derive(Debug)]
+pub(in crate::net) struct Fresh(ServerConfig);
+
 /// What the files of a listener held.
 #[derive(Debug)]
 struct Loaded {
@@ -86,6 +90,22 @@ impl TlsContext {
 
     /// Reads the files again. If something is wrong with them, all stays as it is.
     pub(super) fn reload(&self) -> Result<Vec<Certificate>, CertificateError> {
+        let (fresh, certificates) = self.load_again()?;
+        self.install(fresh);
+        Ok(certificates)
+    }
+
+    /// Reads the files again, without effect until [`Self::install`].
+    pub(in crate::net) fn read_again(&self) -> Result<Fresh, CertificateError> {
+        self.load_again().map(|(fresh, _)| fresh)
+    }
+
+    /// Handshakes begin with this from now on.
+    pub(in crate::net) fn install(&self, fresh: Fresh) {
+        self.current.store(Arc::new(fresh.0));
+    }
+
+    fn load_again(&self) -> Result<(Fresh, Vec<Certificate>), CertificateError> {
         let loaded = load(&self.listener, &self.provider)?;
         let certificates = loaded.certificates.clone();
         // A ticket stands for the certificate that a client has shown, and so must not outlive the
@@ -95,8 +115,7 @@ impl TlsContext {
             _ => ring::Ticketer::new().map_err(CertificateError::Setup)?,
         };
         let config = server_config(&self.listener, loaded, &self.provider, &tickets)?;
-        self.current.store(Arc::new(config));
-        Ok(certificates)
+        Ok((Fresh(config), certificates))
     }
 }
 

@@ -15,7 +15,7 @@ mod watch;
 pub use certificates::{CertificateError, certificate_of};
 pub use context::check_certificates;
 
-pub(super) use context::TlsContext;
+pub(super) use context::{Fresh, TlsContext};
 pub(super) use share::TlsShare;
 pub(super) use stream::TlsStream;
 pub(super) use watch::{Look, Watch, look_at, watch};

@@ -40,6 +40,11 @@ impl TlsShare {
         }
     }
 
+    /// Other limits from now on.
+    pub(in crate::net) const fn set_most_handshakes(&mut self, most: usize) {
+        self.most_handshakes = most as u64;
+    }
+
     pub(in crate::net) const fn begin_turn(&mut self) {
         self.handshake_units = TURN_HANDSHAKE_UNITS;
     }

@@ -306,7 +306,7 @@ fn check_subscribe(
     subscribe: &Subscribe<'_>,
 ) -> Result<(), Refused> {
     let (topic, policy) = (&*subscribe.topic, subscribe.options.match_policy);
-    check_pattern(&session.realm, topic, policy, cx.limits().uri_bytes)?;
+    check_pattern(&session.rules, topic, policy, cx.limits().uri_bytes)?;
     cx.authorize(session, Asked(Action::Subscribe, topic), policy)?;
     if session.subscriptions.len() >= cx.limits().subscriptions_per_session {
         let found = session.realm.topics.look_up(topic, policy);

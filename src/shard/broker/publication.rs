@@ -5,7 +5,7 @@ use super::super::context::Context;
 use super::super::mail::passthru_details;
 use super::super::requests::{Refusal, Violation, check_uri, unreserved};
 use crate::authorization::{Action, Terms};
-use crate::router::{Audience, PublisherDisclosure, Realm, RealmSettings};
+use crate::router::{Audience, PublisherDisclosure, RealmRules, RealmSettings};
 use crate::session::Session;
 use crate::wamp::{Dict, Feature, MatchPolicy, Publish, PublishOptions, Role, WampError};
 
@@ -43,22 +43,22 @@ impl Context {
             // Only what is valid is remembered.
             Some(decided) => decided?,
             None => {
-                check_topic(&session.realm, topic, self.limits().uri_bytes)?;
+                check_topic(&session.rules, topic, self.limits().uri_bytes)?;
                 self.decide(session, Asked(Action::Publish, topic), exact)?
             }
         };
-        check_disclosure(&session.realm.settings, &publish.options, terms)?;
+        check_disclosure(&session.rules.settings, &publish.options, terms)?;
         if self.may_hold(publish.payload.weight()) { Ok(terms) } else { Err(TOO_MUCH_HELD.into()) }
     }
 }
 
 /// Whether clients may publish to `topic`, if they may publish at all.
 pub(in crate::shard) fn check_topic(
-    realm: &Realm,
+    rules: &RealmRules,
     topic: &str,
     uri_bytes: usize,
 ) -> Result<(), Refusal> {
-    check_uri(realm, topic, uri_bytes)?;
+    check_uri(rules, topic, uri_bytes)?;
     unreserved(topic)
 }
 
@@ -93,7 +93,7 @@ pub(in crate::shard) fn check_disclosure(
 
 /// `EVENT.Details` as far as it is the same for all subscriptions; without `topic`.
 fn event_details(session: &Session, options: &mut PublishOptions, terms: Terms) -> Dict {
-    let settings = &session.realm.settings;
+    let settings = &session.rules.settings;
     let mut details = passthru_details(options.passthru.take());
     let disclosed = match settings.publisher_disclosure {
         PublisherDisclosure::Allow => options.disclose_me,

@@ -200,7 +200,7 @@ mod tests {
         let realms = vec![RealmSettings::default()];
         let router = Router::new(Settings::default(), realms, 1, HashSeed::new(1));
         let realm = router.realm("realm1").expect("it has the default name");
-        let mut receivers = Receivers::new(Arc::clone(realm), "com.x", MatchPolicy::Exact);
+        let mut receivers = Receivers::new(realm, "com.x", MatchPolicy::Exact);
         (0..count).for_each(|slot| assert_eq!(receivers.join(Slot::new(slot)), slot));
         receivers
     }

@@ -48,7 +48,7 @@ impl Shard {
         subscription: SubscriptionId,
         joins: bool,
     ) {
-        let limits = &self.cx.router.settings.limits;
+        let limits = &self.cx.edition.settings.limits;
         let receivers = self.receivers.held(subscription);
         let (realm, policy) = (Arc::clone(&receivers.realm), receivers.policy);
         let identity = self.connections.joined(slot).identity();

@@ -78,7 +78,7 @@ impl Shard {
         terms: Terms,
         now: Millis,
     ) {
-        let Settings { limits, strict_roles, .. } = &self.cx.router.settings;
+        let Settings { limits, strict_roles, .. } = &self.cx.edition.settings;
         let timeout_ms =
             dealer_timeout_ms(&call.options, picked.traits, limits.call_timeout_ms_max);
         let session = self.connections.joined_mut(slot);
@@ -202,7 +202,7 @@ impl Context {
             // Only what is valid is remembered.
             Some(decided) => decided?,
             None => {
-                check_uri(&session.realm, procedure, self.limits().uri_bytes)?;
+                check_uri(&session.rules, procedure, self.limits().uri_bytes)?;
                 self.decide(session, Asked(Action::Call, procedure), exact)?
             }
         };
@@ -211,7 +211,7 @@ impl Context {
         }
         // Borrowed: every shard would write to the count of the realm's references.
         let realm = &session.realm;
-        check_disclosure(&realm.settings, &call.options, terms)?;
+        check_disclosure(&session.rules.settings, &call.options, terms)?;
         self.work.charge(PATTERN_UNITS * realm.procedures.look_ups(procedure));
         let random = || self.rng.random();
         let picked = realm.procedures.pick(procedure, random).map_err(|error| match error {
@@ -234,7 +234,7 @@ impl Context {
             return Ok(());
         }
         if session.kept_bytes + bytes > self.limits().kept_bytes_per_session
-            || !self.router.may_keep(&session.realm, bytes)
+            || !self.may_keep(&session.realm, bytes)
         {
             return Err(TOO_MUCH_KEPT);
         }

@@ -42,7 +42,7 @@ pub(super) fn invocation_details(
 
 /// Whether the callee learns who calls (AP-CID-01, AP-CID-02), if no rule says so.
 fn is_disclosed(session: &Session, options: &CallOptions, traits: Traits) -> bool {
-    match session.realm.settings.caller_disclosure {
+    match session.rules.settings.caller_disclosure {
         CallerDisclosure::Allow => options.disclose_me || traits.disclose_caller,
         CallerDisclosure::Forbid => false,
         CallerDisclosure::Always => true,

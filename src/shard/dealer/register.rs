@@ -142,10 +142,10 @@ fn check_register(
     register: &Register<'_>,
 ) -> Result<(), Refused> {
     let policy = register.options.match_policy;
-    check_pattern(&session.realm, &register.procedure, policy, cx.limits().uri_bytes)?;
+    check_pattern(&session.rules, &register.procedure, policy, cx.limits().uri_bytes)?;
     unreserved(&register.procedure)?;
     cx.authorize(session, Asked(Action::Register, &register.procedure), policy)?;
-    let disclosure = session.realm.settings.caller_disclosure;
+    let disclosure = session.rules.settings.caller_disclosure;
     if register.options.disclose_caller && disclosure == CallerDisclosure::Forbid {
         return Err(CALLERS_ARE_NOT_DISCLOSED.into());
     }

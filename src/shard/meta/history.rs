@@ -12,7 +12,7 @@ use super::{Answer, Arguments, Caller, id_of};
 use crate::authorization::Action;
 use crate::codec::{self, Codec};
 use crate::router::{
-    Counters, Held, History, HistoryAnswer, Query, Realm, Router, Scan, StoredEvent,
+    Counters, Held, History, HistoryAnswer, Query, RealmRules, Router, Scan, StoredEvent,
 };
 use crate::wamp::{
     Dict, PayloadBuf, PublicationId, SubscriptionId, Timestamp, Value, WampError, heap_block,
@@ -45,7 +45,7 @@ impl Shard {
             if !is_held && realm.topics.get(subscription).is_none() {
                 return Err(NO_SUCH_SUBSCRIPTION);
             }
-            return Ok(answer(&realm, Vec::new(), false, false));
+            return Ok(answer(self.rules_of(caller), Vec::new(), false, false));
         };
         // Who may not subscribe may not read what subscribers got.
         if let Some(topic) = realm.topics.get(subscription).filter(|_| !is_held) {
@@ -72,7 +72,7 @@ impl Shard {
         let limits = self.cx.limits();
         let connection = &self.connections[caller.session.slot];
         let waiting = connection.output.waiting_bytes() + ENVELOPE_BYTES;
-        let hard = self.cx.router.settings.output.hard_bytes;
+        let hard = self.cx.edition.settings.output.hard_bytes;
         let peer_room = connection.peer_limit_bytes.saturating_sub(ENVELOPE_BYTES);
         let most = peer_room.min(hard.saturating_sub(ENVELOPE_BYTES));
         let queue_room = (hard / 2).saturating_sub(waiting);
@@ -107,8 +107,7 @@ impl Shard {
         }
         let Inquiry { caller, events, scan, left_out, is_limit_reached, .. } = inquiry;
         let complete = scan.is_complete() && !left_out;
-        let realm = Arc::clone(&self.connections.joined(caller.session.slot).realm);
-        Some(answer(&realm, events, complete, is_limit_reached))
+        Some(answer(self.rules_of(caller), events, complete, is_limit_reached))
     }
 
     fn take_page(&mut self, inquiry: &mut Inquiry) {
@@ -145,8 +144,13 @@ impl Shard {
 }
 
 /// The RESULT of `wamp.subscription.get_events`.
-fn answer(realm: &Realm, events: Vec<Value>, complete: bool, is_limit_reached: bool) -> Answer {
-    let args = match realm.settings.history_answer {
+fn answer(
+    rules: &RealmRules,
+    events: Vec<Value>,
+    complete: bool,
+    is_limit_reached: bool,
+) -> Answer {
+    let args = match rules.settings.history_answer {
         HistoryAnswer::Arguments => events,
         HistoryAnswer::List => vec![Value::List(events)],
     };

@@ -132,8 +132,7 @@ impl Shard {
     }
 
     fn answer_meta_call(&mut self, caller: Caller, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let realm = self.realm_of(caller);
-        check_uri(&realm, &call.procedure, self.cx.limits().uri_bytes)?;
+        check_uri(self.rules_of(caller), &call.procedure, self.cx.limits().uri_bytes)?;
         let asked = Asked(Action::Call, &call.procedure);
         let options = || call.options.to_dict();
         let terms = match self.permit(caller, asked, MatchPolicy::Exact, options) {
@@ -141,7 +140,7 @@ impl Shard {
             Err(answer) => return Ok(answer),
         };
         let procedure = procedure(&call.procedure).ok_or(NO_SUCH_PROCEDURE)?;
-        check_disclosure(&realm.settings, &call.options, terms)?;
+        check_disclosure(&self.rules_of(caller).settings, &call.options, terms)?;
         if call.payload.weight() > self.cx.limits().meta_call_bytes {
             return Err(TOO_LARGE);
         }

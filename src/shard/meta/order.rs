@@ -2,10 +2,12 @@
 //! numbered and not sent yet, or for a later step.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Weak};
 
 use super::super::MetaEvent;
 use super::super::unheard::Wait;
 use crate::hash::{HashSeed, Map};
+use crate::router::Realm;
 
 /// The meta events of the realms whose home a shard is.
 ///
@@ -23,6 +25,7 @@ pub(in crate::shard) struct EventOrders {
 /// The meta events of one realm.
 #[derive(Debug, Default)]
 struct EventOrder {
+    realm: Weak<Realm>,
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
     is_interrupted: bool,
@@ -41,9 +44,17 @@ impl EventOrders {
         Self { orders: seed.map(), interrupted: VecDeque::new(), done_bytes: 0 }
     }
 
+    /// Forgets realms that are gone: nobody can number an event of theirs any more.
+    pub(in crate::shard) fn forget_gone(&mut self) {
+        self.orders.retain(|_, order| order.realm.strong_count() > 0);
+    }
+
     /// Takes in an event, which may come before its turn, from mail of this weight.
     pub(super) fn insert(&mut self, event: MetaEvent, weight: usize, wait: Wait) {
-        let order = self.orders.entry(event.realm.number()).or_default();
+        let order = self.orders.entry(event.realm.number()).or_insert_with(|| EventOrder {
+            realm: Arc::downgrade(&event.realm),
+            ..EventOrder::default()
+        });
         debug_assert!(event.number >= order.next, "a number is given once");
         order.waiting.insert(event.number, Waiting { event, weight, wait });
     }

@@ -7,7 +7,7 @@ use super::super::{Kill, Mail, Shard};
 use super::lists::{Found, Subject, Whom};
 use super::{Answer, Arguments, Caller};
 use crate::clock::Millis;
-use crate::router::{EndReason, Profile, Realm, Walk};
+use crate::router::{EndReason, Profile, Realm, RealmRules, Walk};
 use crate::session::Permissions;
 use crate::transport::CloseCode;
 use crate::wamp::{CloseReason, Dict, SessionId, Value, WampError};
@@ -132,6 +132,10 @@ impl Shard {
         self.say_goodbye(slot, end, &kill.reason, &kill.message, CloseCode::Normal, now);
     }
 
+    pub(super) fn rules_of(&self, caller: Caller) -> &RealmRules {
+        &self.connections.joined(caller.session.slot).rules
+    }
+
     pub(in crate::shard) fn realm_of(&self, caller: Caller) -> Arc<Realm> {
         Arc::clone(&self.connections.joined(caller.session.slot).realm)
     }
@@ -142,7 +146,7 @@ impl Shard {
         let role = &*session.profile.authrole;
         // Where there are rules, one that names the procedure has granted the call.
         let is_granted = matches!(session.permissions, Permissions::Rules(_));
-        let admins = &session.realm.settings.admin_roles;
+        let admins = &session.rules.settings.admin_roles;
         if is_granted || admins.iter().any(|admin| admin == role) {
             Ok(Arc::clone(&session.realm))
         } else {

@@ -33,12 +33,12 @@ impl Shard {
         // Nobody can be asked about a session that has gone.
         let is_dynamic = session.permissions.is_dynamic(asked.0, asked.1);
         testament.granted = is_dynamic.then_some(terms);
-        let settings = &session.realm.settings;
+        let settings = &session.rules.settings;
         check_disclosure(settings, &testament.options, terms)?;
         let limits = self.cx.limits();
         let session = self.connections.joined_mut(caller.session.slot);
         let realm = Arc::clone(&session.realm);
-        let has_room = self.cx.router.may_keep(&realm, testament.weight);
+        let has_room = self.cx.may_keep(&realm, testament.weight);
         let testaments = session.testaments.get_or_insert_default();
         if testaments.len() >= limits.testaments_per_session {
             return Err(TOO_MANY_TESTAMENTS);
@@ -100,9 +100,8 @@ impl Shard {
         let message = codec::decode(serializer, &bytes, nesting).map_err(|_| BAD_OPTIONS)?;
         let ClientMessage::Publish(publish) = message else { return Err(BAD_OPTIONS) };
         let session = self.connections.joined_mut(caller.session.slot);
-        let realm = Arc::clone(&session.realm);
         check_passthru(session, &publish.options).map_err(|_| BAD_OPTIONS)?;
-        check_topic(&realm, &publish.topic, limits.uri_bytes)?;
+        check_topic(&session.rules, &publish.topic, limits.uri_bytes)?;
         let payload = publish.payload.to_buf();
         // Lists of names take far more memory than bytes.
         let weight = bytes.len() + publish.options.heap_bytes();
@@ -139,14 +138,14 @@ impl Shard {
         granted: Option<Terms>,
     ) -> Option<Terms> {
         let topic = &*publish.topic;
-        check_topic(&session.realm, topic, usize::MAX).ok()?;
+        check_topic(&session.rules, topic, usize::MAX).ok()?;
         let permissions = &session.permissions;
         let mut deciding = self.cx.deciding();
         let decided = permissions.decide_last(&mut deciding, Action::Publish, topic, granted);
         self.cx.work.charge(deciding.effort);
         match decided {
             Ok(terms) => {
-                let checked = check_disclosure(&session.realm.settings, &publish.options, terms);
+                let checked = check_disclosure(&session.rules.settings, &publish.options, terms);
                 checked.ok().map(|()| terms)
             }
             Err(denied) => {

@@ -31,8 +31,8 @@ fn router(events: usize) -> Router {
     Router::new(settings, vec![realm], 1, HashSeed::new(1))
 }
 
-fn history(router: &Router) -> &Arc<History> {
-    router.durable_histories().next().unwrap()
+fn history(router: &Router) -> Arc<History> {
+    router.durable_histories().swap_remove(0)
 }
 
 fn publication(number: u64) -> PublicationId {
@@ -52,7 +52,7 @@ fn publish(router: &Router, number: u64) -> Record {
     let history = history(router);
     let pushed = history.push(Arc::clone(&event));
     Record::Event {
-        history: Arc::clone(history),
+        history,
         number: pushed.number,
         keep_from: pushed.keep_from,
         evicted: pushed.evicted,
@@ -71,7 +71,7 @@ fn retain(router: &Router, topic: &str, number: u64) -> Vec<Record> {
     let session = SessionId::new(1).unwrap();
     let publisher = Identity { session, authid: "joe", authrole: "user" };
     let realm = router.realm("realm1").unwrap();
-    let stored = realm.retained.store(topic, event, publisher, &router.settings.limits);
+    let stored = realm.retained.store(topic, event, publisher, &router.edition().settings.limits);
     let (realm, number) = (realm.name(), stored.number);
     let released = Record::Released { realm: Arc::clone(realm), numbers: stored.released.clone() };
     let retained =

@@ -87,8 +87,12 @@ fn a_start_holds_no_more_than_the_bounds() {
         storage.clean(retain(&before, &format!("com.r{number}"), number)).unwrap();
     }
     drop(storage);
-    let mut after = router(7);
-    after.settings.limits.retained_events = 5;
+    let after = router(7);
+    let edition = after.edition();
+    let mut settings = edition.settings.clone();
+    settings.limits.retained_events = 5;
+    let realms = edition.domains().map(|domain| domain.rules.settings.clone()).collect();
+    after.reload(settings, realms);
     let (mut storage, saved) = Storage::open(&path, &after).unwrap();
     let numbers: Vec<_> = saved.histories[0].events.iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, (494..=500).collect::<Vec<_>>());
