@@ -87,7 +87,10 @@ impl Server {
             None
         };
         let contexts: Vec<_> = listeners.iter().filter_map(|one| one.tls.clone()).collect();
-        let watch = if running.is_watched(&contexts) { None } else { Some(self.watch(contexts)?) };
+        let watch = if running.is_watched(&contexts) { None } else { Some(self.watch(contexts)) };
+        let watch = watch.transpose().inspect_err(|_| {
+            judges.iter().flatten().for_each(|bench| bench.term.end());
+        })?;
         // Nothing fails from here on.
         self.router.adopt(&edition);
         self.mesh.set_high_mark(high_mark_bytes(&config));

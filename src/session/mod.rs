@@ -51,8 +51,38 @@ pub struct Session {
     /// What is published when it ends.
     pub testaments: Option<Box<Testaments>>,
     pub permissions: Permissions,
+    /// What a reload has left to be done with it.
+    pub outdated: Option<Box<Outdated>>,
     /// Only of those who joined by a token.
     pub expiry: Option<Box<Expiry>>,
+}
+
+/// What a reload has changed for a session, until its shard has seen to it.
+#[derive(Debug)]
+pub enum Outdated {
+    /// It has no right to be here, has no permissions any more, and is to be ended.
+    Unwelcome(Removed),
+    /// It may do something else than these permitted: what it holds is to be compared.
+    Permissions(Permissions),
+}
+
+/// What was removed, so that a session may not stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    Realm,
+    Role,
+    User,
+}
+
+impl Removed {
+    /// For the client.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Realm => "this realm was removed from the router",
+            Self::Role => "the role of this session was removed from the realm",
+            Self::User => "the realm does not know this user, or not with this role, any more",
+        }
+    }
 }
 
 /// A subscription of this session.
@@ -98,6 +128,7 @@ impl Session {
             ended_uploads: None,
             invocations: Invocations::new(state),
             testaments: None,
+            outdated: None,
             expiry: None,
         }
     }

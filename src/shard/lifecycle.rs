@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::connection::Phase;
+use super::review::Review;
 use super::{SendError, Shard};
 use crate::clock::Millis;
 use crate::router::{EndReason, Slot};
@@ -62,6 +63,7 @@ impl Shard {
     /// [`Self::go_on_shutting_down`] does the rest.
     pub(super) fn begin_shutdown(&mut self) {
         self.cx.edition.realms().for_each(|realm| realm.feed.close());
+        self.review = Review::default();
         let all = self.connections.iter().map(|(slot, _)| slot).collect();
         self.shutdown = Shutdown::Dismissing(all);
     }

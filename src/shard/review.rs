@@ -1,9 +1,10 @@
 //! What a reload changes for the sessions that are here (AU-AZ-06).
 //!
-//! The shard's settings are the new ones at once. Its sessions are gone through in steps: each has
-//! its old rules until its turn comes, and in one step gets the new ones, loses the requests that
-//! wait for an authorizer of the old ones, and ends if it has no right to be here any more. Then it
-//! loses, in pieces, the subscriptions and registrations that it may not have any more.
+//! The shard's settings are the new ones at once. Its sessions are gone through twice, in steps:
+//! first each gets the new rules, so that it does nothing more that it may not; whoever has no right
+//! to be here gets those of a role without permissions. Then these end, and the others lose the
+//! subscriptions and registrations that they may not have any more. That makes meta events, and so
+//! goes on slowly while many of them wait to be heard.
 
 use std::sync::Arc;
 
@@ -14,20 +15,22 @@ use super::work::LOOKUP_UNITS;
 use crate::authorization::Action;
 use crate::clock::Millis;
 use crate::router::{Edition, EndReason, RealmRules, SessionRef, Slot};
-use crate::session::{Permissions, Session};
+use crate::session::{Outdated, Permissions, Removed, Session};
 use crate::transport::CloseCode;
 use crate::wamp::{MatchPolicy, RegistrationId, SubscriptionId, WampError};
 
-/// How far the sessions of the shard were looked at since the last reload.
+/// How far the sessions of the shard were gone through since the last reload.
 #[derive(Debug, Default)]
 pub(super) struct Review {
-    /// The slot that comes next; `None`: all were looked at.
-    next: Option<usize>,
+    /// The slot of which the session gets its rules next; `None`: all have them.
+    renewing: Option<usize>,
     /// Deadlines of connections may be others.
     rearms: bool,
-    /// The session at hand.
+    /// The slot of which the session is to lose next what it may not have; `None`: all have.
+    clearing: Option<usize>,
+    /// The session that loses something.
     inspection: Option<Box<Inspection>>,
-    /// When to go on, if that depends on others.
+    /// When to go on although many meta events wait.
     look_at: Millis,
 }
 
@@ -43,44 +46,21 @@ struct Inspection {
     lost: usize,
 }
 
-/// What was removed, so that a session may not stay.
-#[derive(Clone, Copy, Debug)]
-enum Removed {
-    Realm,
-    Role,
-    User,
-}
-
 impl Review {
-    pub(super) const fn is_under_way(&self) -> bool {
-        self.next.is_some() || self.inspection.is_some()
+    const fn is_under_way(&self) -> bool {
+        self.renewing.is_some() || self.clearing.is_some() || self.inspection.is_some()
     }
 
-    /// When to look again whether it can go on; `None` if it is over.
+    /// When to go on in any case; `None` if it is over.
     pub(super) fn next_look(&self) -> Option<Millis> {
         self.is_under_way().then_some(self.look_at)
     }
 
-    /// Looks again soon: meta events may be heard elsewhere, without a word to this shard.
-    pub(super) fn look_later(&mut self, now: Millis) {
-        self.look_at = now + LOOK_MS;
-    }
-}
-
-impl Removed {
-    const fn end(self) -> EndReason {
-        match self {
-            Self::Realm => EndReason::RealmClosed,
-            Self::Role | Self::User => EndReason::Revoked,
-        }
-    }
-
-    const fn message(self) -> &'static str {
-        match self {
-            Self::Realm => "this realm was removed from the router",
-            Self::Role => "the role of this session was removed from the realm",
-            Self::User => "the realm does not know this user, or not with this role, any more",
-        }
+    /// Takes the next one of so many slots from a walk through all.
+    fn next_of(walk: &mut Option<usize>, slots: usize) -> Option<Slot> {
+        let next = walk.filter(|next| *next < slots)?;
+        *walk = Some(next + 1).filter(|next| *next < slots);
+        Some(Slot::at(next))
     }
 }
 
@@ -100,83 +80,118 @@ impl Shard {
         // A session at hand is compared with the rules that it has got, and comes once more.
         let (old, new) = (&before.settings, &self.cx.edition.settings);
         self.review.rearms |= old.timeouts != new.timeouts || old.output != new.output;
-        self.review.next = Some(0);
-        self.review.look_later(now);
+        (self.review.renewing, self.review.clearing) = (Some(0), Some(0));
+        self.review.look_at = now + LOOK_MS;
     }
 
-    /// Whether sessions wait to be looked at, and can be: not while so many meta events wait to be
-    /// heard that nobody joins.
+    /// Whether sessions wait to be gone through, and it is time: what makes meta events waits for
+    /// those that are to be heard, up to [`LOOK_MS`] each time.
     pub(super) fn can_review(&self) -> bool {
-        self.review.is_under_way() && !is_crowded(&self.cx.router)
+        let Review { renewing, look_at, .. } = &self.review;
+        let has_time = || !is_crowded(&self.cx.router) || *look_at <= self.cx.now;
+        self.review.is_under_way() && (renewing.is_some() || has_time())
     }
 
-    /// Looks at further sessions, as many as a step allows. `false` if there are none.
+    /// Goes through further sessions, as many as a step allows. `false` if there are none.
     pub(super) fn go_on_reviewing(&mut self, now: Millis) -> bool {
         if !self.can_review() {
             return false;
         }
+        self.review.look_at = now + LOOK_MS;
         self.cx.work.begin_visit();
         while !self.cx.work.is_step_over()
             && !self.cx.work.has_announced_enough()
             && !self.cx.outbound.is_full()
         {
-            if let Some(inspection) = self.review.inspection.take() {
-                self.review.inspection = self.inspect_one(inspection);
-            } else if let Some(next) = self.review.next {
-                let is_last = next + 1 >= self.connections.slots();
-                self.review.next = (!is_last).then_some(next + 1);
-                self.cx.work.charge(1);
-                self.review_session(Slot::at(next), now);
-                if self.review.rearms {
-                    self.cx.work.charge(LOOKUP_UNITS);
-                    self.rearm(Slot::at(next), now);
+            self.cx.work.charge(1);
+            let (review, slots) = (&mut self.review, self.connections.slots());
+            if review.renewing.is_some() {
+                match Review::next_of(&mut review.renewing, slots) {
+                    Some(slot) => self.renew_connection(slot, now),
+                    None => review.renewing = None,
                 }
+            } else if let Some(inspection) = review.inspection.take() {
+                self.review.inspection = self.inspect_one(inspection);
+            } else if let Some(slot) = Review::next_of(&mut review.clearing, slots) {
+                self.clear_session(slot, now);
             } else {
+                review.clearing = None;
                 break;
             }
         }
-        self.review.rearms &= self.review.next.is_some();
+        self.review.rearms &= self.review.renewing.is_some();
         self.settle(now);
         true
     }
 
-    /// Gives the session in a slot the rules that hold now, or ends it.
-    fn review_session(&mut self, slot: Slot, now: Millis) {
+    fn renew_connection(&mut self, slot: Slot, now: Millis) {
+        self.renew_session(slot, now);
+        if self.review.rearms {
+            self.cx.work.charge(LOOKUP_UNITS);
+            self.rearm(slot, now);
+        }
+    }
+
+    /// Gives the session in a slot the rules that hold now.
+    fn renew_session(&mut self, slot: Slot, now: Millis) {
         let Some(session) = self.connections.get_mut(slot).and_then(|c| c.session_mut()) else {
             return;
         };
         let Some(rules) = self.cx.edition.rules_of(&session.realm).map(Arc::clone) else {
-            return self.show_out(slot, Removed::Realm, now);
+            session.outdated = Some(Box::new(Outdated::Unwelcome(Removed::Realm)));
+            return;
         };
         if Arc::ptr_eq(&rules, &session.rules) {
             return;
         }
         self.cx.work.charge(LOOKUP_UNITS);
-        let objection = objection(session, &rules);
-        // What a session leaves to be published is decided about by the rules of now, too.
-        let before = session.permissions.renew(&rules, &session.profile.authrole);
+        let removed = removed(session, &rules);
+        // No role has this name, and so it has no rules.
+        let role = if removed.is_some() { "" } else { &*session.profile.authrole };
+        let before = session.permissions.renew(&rules, role);
         session.rules = rules;
-        if let Some(objection) = objection {
-            return self.show_out(slot, objection, now);
+        let is_other = before.is_some();
+        let outdated = match removed {
+            Some(removed) => Some(Outdated::Unwelcome(removed)),
+            None => before.map(Outdated::Permissions),
+        };
+        match outdated {
+            Some(outdated) => session.outdated = Some(Box::new(outdated)),
+            // It has got its user back. What an earlier reload has left to compare is left.
+            None => {
+                let is_unwelcome = |left: &mut Box<_>| matches!(**left, Outdated::Unwelcome(_));
+                drop(session.outdated.take_if(is_unwelcome));
+            }
         }
-        if let Some(before) = before {
-            self.change_permissions(slot, before, now);
+        if is_other {
+            let rates = session.permissions.rates();
+            self.change_rates(slot, rates);
+            self.ask_anew(slot, now);
         }
     }
 
-    /// A session that stays may do something else than before.
-    fn change_permissions(&mut self, slot: Slot, before: Permissions, now: Millis) {
-        self.ask_anew(slot, now);
+    /// Ends the session in a slot if it has no right to be here, or begins to compare what it holds
+    /// with what it may have.
+    fn clear_session(&mut self, slot: Slot, now: Millis) {
+        let Some(session) = self.connections.get_mut(slot).and_then(|c| c.session_mut()) else {
+            return;
+        };
+        match session.outdated.take().map(|outdated| *outdated) {
+            None => {}
+            Some(Outdated::Unwelcome(removed)) => self.show_out(slot, removed, now),
+            Some(Outdated::Permissions(before)) => self.begin_inspection(slot, before),
+        }
+    }
+
+    fn begin_inspection(&mut self, slot: Slot, before: Permissions) {
         let session = self.connections.joined(slot);
-        let rates = session.permissions.rates();
         let mut subscriptions: Vec<_> = session.subscriptions.keys().copied().collect();
         subscriptions.sort_unstable();
         let mut registrations: Vec<_> = session.registrations.keys().copied().collect();
         registrations.sort_unstable();
-        let session = self.cx.reference(slot, session.id);
-        self.change_rates(slot, rates);
         // Putting in order is part of the work.
         self.cx.work.charge((subscriptions.len() + registrations.len()) / 4);
+        let session = self.cx.reference(slot, session.id);
         let inspection = Inspection { session, before, subscriptions, registrations, lost: 0 };
         self.review.inspection = Some(Box::new(inspection));
     }
@@ -224,7 +239,10 @@ impl Shard {
 
     fn show_out(&mut self, slot: Slot, why: Removed, now: Millis) {
         self.cx.counters.sessions_revoked.increment();
-        let end = why.end();
+        let end = match why {
+            Removed::Realm => EndReason::RealmClosed,
+            Removed::Role | Removed::User => EndReason::Revoked,
+        };
         let reason = end.close_uri();
         self.say_goodbye(slot, end, reason, why.message(), CloseCode::Normal, now);
     }
@@ -247,16 +265,18 @@ impl Context {
     }
 }
 
-/// Why a session may not stay under these rules; `None`: it may.
-fn objection(session: &Session, rules: &RealmRules) -> Option<Removed> {
+/// What was removed, so that a session may not stay under these rules; `None`: it may.
+fn removed(session: &Session, rules: &RealmRules) -> Option<Removed> {
     let profile = &session.profile;
     if !rules.settings.has_role(&profile.authrole) {
         return Some(Removed::Role);
     }
-    let is_same_gate = Arc::ptr_eq(&session.rules.gate, &rules.gate);
+    let is_unwelcome = matches!(session.outdated.as_deref(), Some(Outdated::Unwelcome(_)));
+    let is_same_gate = Arc::ptr_eq(&session.rules.gate, &rules.gate) && !is_unwelcome;
     let is_known = is_same_gate || profile.is_admitted_by(&rules.gate);
     (!is_known).then_some(Removed::User)
 }
 
-/// Milliseconds after which a shard with nothing else to do looks again.
+/// Milliseconds after which a review goes on however many meta events wait: by as many as one visit
+/// to a connection may cause.
 const LOOK_MS: u64 = 10;

@@ -24,7 +24,6 @@ impl Shard {
     pub(super) fn handle_timeout(&mut self, now: Millis, may_judge: impl Fn(Slot, Due) -> bool) {
         self.cx.work.begin_step();
         self.joining.look_later(now);
-        self.review.look_later(now);
         while !self.cx.work.is_step_over()
             && let Some(owner) = self.cx.timers.pop_due(now)
         {

@@ -540,3 +540,29 @@ fn sessions_with_other_rights_are_looked_at_in_pieces() {
     assert!(longest <= before.max(u64::from(step_units) + 1_000), "a step took {longest} units");
     drop(many);
 }
+
+/// A second reload while sessions wait to be ended for the first one: whoever has no right by both
+/// has to go, wherever the first one had got to.
+#[test]
+fn a_reload_on_the_heels_of_another_forgives_nobody() {
+    let step_units = 20;
+    let mut settings = Settings::default();
+    settings.turn = TurnLimits { step_units, turn_units: 2 * step_units, ..settings.turn };
+    let access = Access::Roles(vec![role("anonymous", everything())]);
+    for turns in 0..40 {
+        let mut realm = RealmSettings { access: access.clone(), ..RealmSettings::default() };
+        let mut network = Network::new(settings.clone(), vec![realm.clone()], 1);
+        for _ in 0..12 {
+            Peer::join(&mut network, 0, Serializer::Json);
+        }
+        realm.authenticators = vec![by(Method::Ticket)];
+        network.reload(settings.clone(), vec![realm.clone()]);
+        (0..turns).for_each(|_| network.turn(0));
+        let some = vec![permit("com.x", &[Action::Publish])];
+        realm.access = Access::Roles(vec![role("anonymous", some)]);
+        network.reload(settings.clone(), vec![realm]);
+        network.settle();
+        let snapshot = network.router.snapshot();
+        assert_eq!((snapshot.sessions, snapshot.sessions_revoked), (0, 12), "after {turns} turns");
+    }
+}
