@@ -18,6 +18,9 @@ pub struct Admin {
     pub hosts: Vec<String>,
 }
 
+/// Connections that the admin listener serves at a time.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
 /// What can be wrong with `[admin]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminFault {

@@ -43,7 +43,7 @@ pub use crate::router::{
 };
 pub use crate::transport::ForwardedBy;
 pub use crate::wamp::{Codec, MatchPolicy, UriRule};
-pub use admin::{Admin, AdminFault};
+pub use admin::{ADMIN_CONNECTIONS, Admin, AdminFault};
 pub use changes::{Change, Changes};
 pub use fault::{ConfigError, Fault};
 pub(crate) use listener::allowed_origins;

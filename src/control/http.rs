@@ -1,5 +1,6 @@
 //! The admin listener: its connections, and what is found under which path.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::guard::{Forbidden, Guard};
@@ -24,6 +26,7 @@ use super::health::{BEAT, Health};
 use super::metrics::Metrics;
 use super::sessions::Filter;
 use super::{json, metrics, sessions};
+use crate::config::ADMIN_CONNECTIONS;
 use crate::net::View;
 
 /// What a handler looks at.
@@ -132,30 +135,44 @@ pub(super) async fn serve(
     health: Arc<Health>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut places = Places::default();
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = &mut stopped => return,
             _ = beats.tick() => health.beat(now()),
-            accepted = accept(&listener, &room) => {
-                if let Some((stream, permit)) = accepted {
-                    tokio::spawn(serve_one(stream, app.clone(), permit));
+            accepted = accept(&listener) => {
+                if let Some(stream) = accepted {
+                    places.take(tokio::spawn(serve_one(stream, app.clone())).abort_handle());
+                    // It is served once before another could take its place.
+                    tokio::task::yield_now().await;
                 }
             }
         }
     }
 }
 
-/// The next connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+/// The connections that are served, the oldest first. If all places are taken the oldest gives way,
+/// so that nobody who sits there keeps those out who ask whether the router is well.
+#[derive(Debug, Default)]
+struct Places(VecDeque<AbortHandle>);
+
+impl Places {
+    fn take(&mut self, connection: AbortHandle) {
+        self.0.retain(|other| !other.is_finished());
+        if self.0.len() >= ADMIN_CONNECTIONS
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        self.0.push_back(connection);
+    }
+}
+
+async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
+        Ok((stream, _)) => Some(stream),
         Err(error) => {
             tracing::warn!(%error, "the admin listener cannot accept");
             sleep(ACCEPT_PAUSE).await;
@@ -165,7 +182,7 @@ async fn accept(
 }
 
 /// Nobody keeps a place for long: whoever wants more comes again.
-async fn serve_one(stream: TcpStream, app: Routes, _permit: OwnedSemaphorePermit) {
+async fn serve_one(stream: TcpStream, app: Routes) {
     let mut connection = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -207,7 +224,6 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (axum::http::header::REFERRER_POLICY, "no-referrer"),
 ];
 
-const MOST_CONNECTIONS: usize = 64;
 const MOST_BUFFERED: usize = 16 * 1024;
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);

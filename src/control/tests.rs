@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Access, Listener, Permission, Role};
+use crate::config::{ADMIN_CONNECTIONS, Access, Listener, Permission, Role};
 use crate::net::Server;
 
 struct Running {
@@ -136,7 +136,22 @@ fn other_sites_and_names_are_refused() {
     }
 }
 
-/// Whoever holds all places keeps nobody out for good, and the router stops all the same.
+/// A load balancer that gets no answer would end the router: who only sits there gives way.
+#[test]
+fn whoever_holds_all_places_keeps_nobody_out() {
+    let running = start();
+    let connect = |_| TcpStream::connect(running.control.address()).unwrap();
+    let mut idle: Vec<_> = (0..ADMIN_CONNECTIONS).map(connect).collect();
+    assert_eq!(running.get("/healthz").0, 200);
+    let last = idle.last_mut().unwrap();
+    last.set_nonblocking(true).unwrap();
+    let still_open = last.read(&mut [0]).unwrap_err();
+    assert_eq!(still_open.kind(), io::ErrorKind::WouldBlock, "only the oldest had to go");
+    idle[0].set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(idle[0].read(&mut [0]).unwrap(), 0);
+}
+
+/// The router stops although all places are held.
 #[test]
 fn it_outlives_the_router_and_stops_with_connections_open() {
     let Running { server, control } = start();

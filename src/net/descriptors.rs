@@ -6,7 +6,8 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::acceptor::refusals_at_once;
-use crate::config::Config;
+use crate::authentication::EndpointSettings;
+use crate::config::{ADMIN_CONNECTIONS, Config};
 
 /// The system lets the process have fewer descriptors than the configured connections need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +63,18 @@ fn needed(config: &Config) -> u64 {
 
 /// What the router needs besides connections.
 fn own(config: &Config) -> usize {
-    PER_SHARD * config.shard_count() + config.listeners.len() + SHARED
+    let admin = if config.admin.listen.is_some() { ADMIN } else { 0 };
+    PER_SHARD * config.shard_count() + config.listeners.len() + SHARED + admin + asking(config)
+}
+
+/// Connections to endpoints: one for each thread.
+fn asking(config: &Config) -> usize {
+    let realms = config.realms.iter();
+    let threads = realms.flat_map(|realm| {
+        let asked = realm.authenticators.iter().filter_map(EndpointSettings::of);
+        asked.chain(realm.authorizer_endpoints()).map(|settings| settings.concurrency)
+    });
+    threads.sum()
 }
 
 /// Poller, waker and alarm.
@@ -72,9 +84,14 @@ const PER_SHARD: usize = 3;
 /// accepted only to be dropped, and what was inherited.
 const SHARED: usize = 32;
 
+/// The admin listener with its poller and waker, its connections, and one that takes the place of
+/// another.
+const ADMIN: usize = 4 + ADMIN_CONNECTIONS;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Authenticator;
 
     fn config(connections: usize) -> Config {
         let mut config = Config { shards: 2, ..Config::default() };
@@ -101,6 +118,20 @@ mod tests {
         let mut lowered = config(65_536);
         fit(&mut lowered, 1024);
         assert!(lowered.limits.connections > 900, "most of a small limit is for clients");
+    }
+
+    /// What operators and endpoints are told takes no descriptor from clients.
+    #[test]
+    fn observers_and_endpoints_are_counted() {
+        let plain = needed(&config(1000));
+        let mut observed = config(1000);
+        observed.admin.listen = Some("127.0.0.1:9080".parse().unwrap());
+        assert_eq!(needed(&observed) - plain, ADMIN as u64);
+        let mut asking = config(1000);
+        let url = "https://auth.example.org/login".to_owned();
+        let way = Authenticator { url: Some(url), concurrency: 40, ..Authenticator::default() };
+        asking.realms[0].authenticators = vec![way];
+        assert_eq!(needed(&asking) - plain, 40);
     }
 
     #[test]

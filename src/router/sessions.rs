@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Profile;
 use super::counters::Counter;
@@ -159,7 +159,7 @@ pub struct Closed {
     pub reason: EndReason,
     pub ended: Timestamp,
     pub duration_ms: u64,
-    /// Of its connection, which may have had other sessions before.
+    /// Of the session, and what its connection has sent and got before it.
     pub traffic: Traffic,
     /// Bytes that waited to be written to it.
     pub pending_bytes: usize,
@@ -190,6 +190,8 @@ pub struct ClosedSessions {
 struct Last {
     sessions: VecDeque<Closed>,
     bytes: usize,
+    /// How many have ended so far: the number behind that of the latest.
+    ended: u64,
 }
 
 impl ClosedSessions {
@@ -198,6 +200,7 @@ impl ClosedSessions {
         let mut evicted = Vec::new();
         let mut last = self.last.lock();
         last.bytes += closed.weight();
+        last.ended += 1;
         last.sessions.push_back(closed);
         while last.bytes > MOST_BYTES
             && let Some(oldest) = last.sessions.pop_front()
@@ -216,10 +219,22 @@ impl ClosedSessions {
     }
 
     /// Up to so many of the last sessions for which `wanted` holds, the latest first. Looks at
-    /// those that are kept: some 10,000.
+    /// those that are kept: some 10,000, a few at a time, as the shard waits meanwhile if one of
+    /// its sessions ends.
     pub fn last(&self, most: usize, wanted: impl Fn(&Closed) -> bool) -> Vec<Closed> {
-        let last = self.last.lock();
-        last.sessions.iter().rev().filter(|closed| wanted(closed)).take(most).cloned().collect()
+        let (mut found, mut end) = (Vec::new(), u64::MAX);
+        while found.len() < most && end > 0 {
+            let last = self.last.lock();
+            let oldest = last.ended - last.sessions.len() as u64;
+            // Those that have ended since the first look are left out.
+            let until = end.min(last.ended).saturating_sub(oldest) as usize;
+            let from = until.saturating_sub(LOOKED_AT);
+            let piece = last.sessions.range(from..until).rev().filter(|closed| wanted(closed));
+            found.extend(piece.take(most - found.len()).cloned());
+            MutexGuard::unlock_fair(last);
+            end = if from == 0 { 0 } else { oldest + from as u64 };
+        }
+        found
     }
 }
 
@@ -231,6 +246,9 @@ fn place(reason: EndReason) -> usize {
 
 /// Bytes that the last sessions of a shard take: some 10,000 of them.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// Sessions that are looked at while nobody can note one.
+const LOOKED_AT: usize = 256;
 
 /// What the allocator takes for the parts of one.
 const ALLOCATIONS_BYTES: usize = 64;
@@ -268,6 +286,23 @@ mod tests {
         let expected = [most + 9 - most % 2, most + 7 - most % 2, most + 5 - most % 2];
         assert_eq!(ids, expected.map(|number| SessionId::from_random(number as u64)));
         assert_eq!(sessions.counts().iter().sum::<u64>(), most as u64 + 10);
+    }
+
+    #[test]
+    fn pieces_show_each_session_once_and_in_order() {
+        let sessions = ClosedSessions::default();
+        let count = 3 * LOOKED_AT as u64 + 7;
+        (0..count).for_each(|number| sessions.note(closed(number, EndReason::Goodbye)));
+        let ids = |most| -> Vec<_> {
+            sessions.last(most, |_| true).iter().map(|closed| closed.session).collect()
+        };
+        let expected: Vec<_> = (0..count).rev().map(SessionId::from_random).collect();
+        assert_eq!(ids(usize::MAX), expected);
+        assert_eq!(ids(LOOKED_AT + 1), expected[..=LOOKED_AT]);
+        assert_eq!(ids(0), []);
+        let oldest = SessionId::from_random(0);
+        assert_eq!(sessions.last(5, |closed| closed.session == oldest).len(), 1);
+        assert!(ClosedSessions::default().last(1, |_| true).is_empty());
     }
 
     #[test]

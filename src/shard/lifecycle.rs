@@ -196,11 +196,13 @@ impl Shard {
         if self.cx.log_budget.allow(now) {
             tracing::warn!(peer = %connection.peer, waiting_bytes = waiting, "slow consumer");
         }
+        // It tells how much waits, as long as it does.
+        self.end_session(slot, EndReason::SlowConsumer, now);
+        let connection = &mut self.connections[slot];
         self.cx.outbound.discard_unbegun(slot, connection);
         // What is left may hold a GOODBYE, which no ABORT may follow.
         let is_told =
             matches!(connection.phase, Phase::ShuttingDown(_)) && !connection.output.is_empty();
-        self.end_session(slot, EndReason::SlowConsumer, now);
         let reason = "wamp.close.slow_consumer";
         if !is_told {
             let message = "this client does not read as fast as it is sent to";
@@ -303,3 +305,35 @@ impl Shard {
 
 /// What it costs to say GOODBYE to a session and to take it out of routing, in units of work.
 const DISMISSAL_UNITS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::address::Address;
+    use crate::hash::HashSeed;
+    use crate::router::{RealmSettings, Router, Settings, ShardId};
+    use crate::shard::Admission;
+    use crate::wamp::Timestamp;
+
+    /// Operators see how much a slow consumer has not read.
+    #[test]
+    fn what_waited_for_a_slow_consumer_is_noted() {
+        let realms = vec![RealmSettings::default()];
+        let router = Arc::new(Router::new(Settings::default(), realms, 1, HashSeed::new(1)));
+        let mut shard = Shard::new(ShardId(0), Arc::clone(&router), [7; 32]);
+        let now = Millis(0);
+        shard.begin_turn(Timestamp::EPOCH, now);
+        let slot = shard.open(&Arc::default(), Address::UNIX, Admission::Welcome, now);
+        let hello = br#"[1,"realm1",{"roles":{"subscriber":{}}}]"#;
+        let head = [0x7F, 0xF1, 0, 0, 0, 0, 0, u8::try_from(hello.len()).expect("a short message")];
+        shard.receive(slot, &mut [&head, &hello[..]].concat(), now);
+        let waiting = shard.connections[slot].output.waiting_bytes();
+        assert!(waiting > 100, "WELCOME waits, {waiting} bytes");
+        shard.disconnect_slow(slot, now);
+        let closed = router.closed()[0].last(1, |_| true);
+        let seen: Vec<_> = closed.iter().map(|it| (it.reason, it.pending_bytes)).collect();
+        assert_eq!(seen, [(EndReason::SlowConsumer, waiting)]);
+    }
+}

@@ -16,9 +16,12 @@ use crate::authentication::Secret;
 pub(super) struct Exporter(OnceLock<Secret>);
 
 impl KeyLog for Exporter {
-    fn log(&self, _label: &str, _client_random: &[u8], secret: &[u8]) {
-        // There is one for each handshake.
-        let _ = self.0.set(Secret::new(secret));
+    fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
+        // TLS 1.2 tells its master secret, whether it is wanted or not.
+        if self.will_log(label) {
+            // There is one for each handshake.
+            let _ = self.0.set(Secret::new(secret));
+        }
     }
 
     fn will_log(&self, label: &str) -> bool {
@@ -54,3 +57,17 @@ impl Exporter {
 
 const PREFIX: &[u8] = b"tls13 ";
 const LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_other_secret_is_kept() {
+        let exporter = Exporter::default();
+        exporter.log("CLIENT_RANDOM", &[1; 32], &[2; 48]);
+        assert!(exporter.0.get().is_none());
+        exporter.log("EXPORTER_SECRET", &[1; 32], &[3; 32]);
+        assert_eq!(exporter.0.get().map(Secret::bytes), Some(&[3; 32][..]));
+    }
+}

@@ -128,7 +128,8 @@ impl TlsStream {
             return Ok(0);
         }
         if matches!(self.state, State::Plain | State::Failed) {
-            let thrown_away = socket.read(incoming)?;
+            let thrown_away = socket.read(&mut incoming[..share.read_bytes])?;
+            share.report.units += thrown_away / COPIED_PER_UNIT;
             return if thrown_away == 0 { Ok(0) } else { Err(ErrorKind::Interrupted.into()) };
         }
         let mut length = self.inbox.len();
@@ -145,7 +146,7 @@ impl TlsStream {
         } else if !self.may_go_on(share) {
             return Err(ErrorKind::Interrupted.into());
         }
-        share.report.units += self.held / HELD_PER_UNIT;
+        share.report.units += self.held / COPIED_PER_UNIT;
         incoming[..self.inbox.len()].copy_from_slice(&self.inbox);
         let incoming = &mut incoming[..length];
         let held = self.held;
@@ -437,8 +438,8 @@ const HANDSHAKE_RECORDS: usize = 64;
 /// Bytes of records whose message is not whole; certificates have a few thousand.
 const MAX_HELD_BYTES: usize = 64 * 1024;
 
-/// Bytes of them that it costs a unit of work to keep over a read.
-const HELD_PER_UNIT: usize = 512;
+/// Bytes that it costs a unit of work to keep over a read, or to throw away.
+const COPIED_PER_UNIT: usize = 512;
 
 /// Plaintext that one write takes.
 const WRITE_BYTES: usize = 64 * 1024;

@@ -214,3 +214,27 @@ fn what_there_is_no_room_for_is_read_later() {
     assert!((15_000..=1 << 14).contains(&most_left), "{most_left} bytes of a record left");
     pair.check_idle();
 }
+
+/// What a peer sends after its connection has failed is read as slowly as anything else, and costs
+/// something.
+#[test]
+fn what_is_thrown_away_is_bounded_and_charged() {
+    let (context, config) = localhost();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut pair = pair(&listener, &context, &config);
+    let mut share = TlsShare::new(4096, 0, Arc::default());
+    pair.read_nothing(&mut share);
+    let error = pair.stream.read(&mut pair.socket, &mut share, &mut [0; 64]);
+    assert_eq!(
+        (error.unwrap(), share.take_report().fault),
+        (0, Some(LayerFault::Tls(TlsFault::Busy)))
+    );
+    pair.peer.write_all(&[0; 10_000]).unwrap();
+    let mut waiting = [0; 20_000];
+    while pair.socket.peek(&mut waiting).map_or(true, |waits| waits < 10_000) {
+        std::thread::yield_now();
+    }
+    pair.read_nothing(&mut share);
+    assert_eq!(share.take_report().units, READ_UNITS + 4096 / COPIED_PER_UNIT);
+    assert_eq!(pair.socket.peek(&mut waiting).unwrap(), 10_000 - 4096);
+}
