@@ -121,7 +121,7 @@ EOF
 }
 
 # start_logins PORT: a router with the users of docs/authentication and some more; sets router_pid,
-# LOGIN_KEY, LOGIN_TICKET, AUTHENTICATOR_TICKET and TOKEN.
+# LOGIN_KEY, LOGIN_TICKET, AUTHENTICATOR_TICKET, TOKEN, and what add_authorized does.
 start_logins() {
     local port=$1 users=$scratch/users.toml
     (umask 077 && "$CLIENTS_PYTHON" "$here/python/docs.py" users >"$users")
@@ -167,10 +167,60 @@ EOF
     done >>"$scratch/logins.toml"
     # The realms of dynamic.md: `shop` and `auth`.
     "$CLIENTS_PYTHON" "$here/python/docs.py" realms >>"$scratch/logins.toml"
+    add_authorized
     # The tests fail more often than anybody should be allowed to.
     printf '[limits]\nlogin_failures_per_address = 0\nlogin_failures_per_authid = 0\n' \
         >>"$scratch/logins.toml"
     JIM_SECRET=pencil JWT_SECRET=$jwt_secret launch logins "$port"
+}
+
+# add_authorized: the realm of python/authorization.py, whose visitors an authorizer decides about;
+# sets AUTHORIZER_TICKET, BACKEND_TICKET and ANN_TICKET.
+add_authorized() {
+    AUTHORIZER_TICKET=$(add_member authorizer authorizer)
+    BACKEND_TICKET=$(add_member backend backend)
+    ANN_TICKET=$(add_member ann visitor)
+    cat >>"$scratch/logins.toml" <<'EOF'
+[[realm]]
+name = "authorized"
+[[realm.authenticator]]
+method = "ticket"
+users = "members.toml"
+[[realm.authenticator]]
+method = "anonymous"
+role = "visitor"
+[[realm.role]]
+name = "visitor"
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["publish", "subscribe", "call", "register"]
+authorizer = "com.shop.authorize"
+[[realm.role.permission]]
+uri = "com.shop.authorize"
+deny = ["call", "register"]
+[[realm.role]]
+name = "authorizer"
+[[realm.role.permission]]
+uri = "com.shop.authorize"
+allow = ["register"]
+[[realm.role.permission]]
+uri = "com.shop.clerks"
+allow = ["call"]
+[[realm.role]]
+name = "backend"
+[[realm.role.permission]]
+uri = "com.shop."
+match = "prefix"
+allow = ["subscribe", "register"]
+EOF
+}
+
+# add_member AUTHID ROLE: prints the ticket.
+add_member() {
+    local ticket
+    ticket=$(umask 077 && "$bin" keygen ticket "$1" --role "$2" 2>&1 >>"$scratch/members.toml")
+    echo "${ticket#ticket: }"
 }
 
 # launch NAME PORT: runs the router with the configuration of this name; sets router_pid.
@@ -238,6 +288,7 @@ LOGIN_PORT=$(free_port)
 start_logins "$LOGIN_PORT"
 logins=$router_pid
 export LOGIN_PORT LOGIN_KEY LOGIN_TICKET AUTHENTICATOR_TICKET TOKEN
+export AUTHORIZER_TICKET BACKEND_TICKET ANN_TICKET
 tls_port=$(free_port)
 start_router router "$ROUTER_PORT" "$tls_port" strict
 
@@ -254,6 +305,7 @@ run features 240 "$CLIENTS_PYTHON" "$here/python/features.py"
 run logins-python 240 "$CLIENTS_PYTHON" "$here/python/logins.py"
 run logins-javascript 300 node "$here/js/logins.mjs"
 run logins-docs 240 "$CLIENTS_PYTHON" "$here/python/docs.py"
+run authorization 240 "$CLIENTS_PYTHON" "$here/python/authorization.py"
 run readme 60 node "$here/js/readme.mjs"
 export ROUTER_PINGS_WITHIN_S=3
 run shutdown 60 "$CLIENTS_PYTHON" "$here/python/shutdown.py" "$router_pid"

@@ -80,10 +80,12 @@ class Client(ApplicationSession):
         return self._session_id
 
 
-async def open_session(transport, serializer, realm=REALM, unix=False, port=PORT):
-    """Connects and sends HELLO; the caller awaits `joined` or `left`."""
+async def open_session(
+    transport, serializer, realm=REALM, unix=False, port=PORT, kind=Client
+):
+    """Connects a session of a kind and sends HELLO; the caller awaits `joined` or `left`."""
     txaio.config.loop = asyncio.get_running_loop()
-    session = Client(realm)
+    session = kind(realm)
     chosen = SERIALIZERS[serializer]()
     if transport == "rawsocket":
         factory = WampRawSocketClientFactory(lambda: session, serializer=chosen)
@@ -100,9 +102,9 @@ async def open_session(transport, serializer, realm=REALM, unix=False, port=PORT
     return session
 
 
-async def join(transport, serializer, unix=False, port=PORT, realm=REALM):
+async def join(transport, serializer, unix=False, port=PORT, realm=REALM, kind=Client):
     """Joins the realm; returns the session, with its WELCOME in `details`."""
-    session = await open_session(transport, serializer, realm, unix, port)
+    session = await open_session(transport, serializer, realm, unix, port, kind)
     await asyncio.wait({session.joined, session.left}, timeout=JOIN_TIMEOUT_S,
                        return_when=asyncio.FIRST_COMPLETED)
     if not session.joined.done():

@@ -7,9 +7,8 @@ import sys
 from autobahn.wamp import auth
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-import connect
 from check import Report, check, check_true
-from connect import SERIALIZERS, TRANSPORTS, Client
+from connect import SERIALIZERS, TRANSPORTS, Client, open_session
 
 PORT = int(os.environ.get("LOGIN_PORT", "8080"))
 KEY = os.environ.get("LOGIN_KEY", "")
@@ -49,11 +48,7 @@ class Applicant(Client):
 
 async def log_in(transport, serializer, method, authid, secret):
     applicant = type("Named", (Applicant,), dict(method=method, authid=authid, secret=secret))
-    before, connect.Client = connect.Client, applicant
-    try:
-        session = await connect.open_session(transport, serializer, port=PORT)
-    finally:
-        connect.Client = before
+    session = await open_session(transport, serializer, port=PORT, kind=applicant)
     await asyncio.wait({session.joined, session.left}, return_when=asyncio.FIRST_COMPLETED)
     return session
 
