@@ -35,7 +35,7 @@ impl Log {
     /// # Errors
     /// [`Fault`] if `log.level` is no filter; a checked configuration has a valid one.
     pub(crate) fn start(log: &config::Log) -> Result<Self, Fault> {
-        let filter = log.filter()?.add_directive(own());
+        let filter = whole(log.filter()?);
         let (notice, _) = dispatch(log.format, EnvFilter::new("warn"), io::stderr);
         let dropped = Arc::new(OnceLock::new());
         let (queue, guard) = NonBlockingBuilder::default()
@@ -56,7 +56,7 @@ impl Log {
     /// What is said from now on is what `log.level` says; its format stays.
     pub(crate) fn set_level(&self, log: &config::Log) {
         if let Ok(filter) = log.filter() {
-            (self.set_filter)(filter.add_directive(own()));
+            (self.set_filter)(whole(filter));
         }
     }
 
@@ -120,6 +120,14 @@ where
 /// A panic is told whatever the filter.
 fn own() -> Directive {
     concat!(module_path!(), "=error").parse().expect("a level of this module")
+}
+
+/// A filter with what holds whatever the configuration says: panics are told, and no URL that is
+/// asked over HTTP is, as there may be a secret behind its `?`.
+fn whole(filter: EnvFilter) -> EnvFilter {
+    ["ureq=warn", "ureq_proto=warn"].iter().fold(filter.add_directive(own()), |filter, quiet| {
+        filter.add_directive(quiet.parse().expect("a level of a module"))
+    })
 }
 
 /// As <https://no-color.org> asks: any value but the empty one turns colours off.

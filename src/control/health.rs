@@ -14,6 +14,8 @@ use crate::router::{Destination, ShardId};
 pub(super) struct Health {
     view: View,
     is_ready: AtomicBool,
+    /// It was ready, and is not any more.
+    is_stopping: AtomicBool,
     watched: Mutex<Watched>,
 }
 
@@ -61,11 +63,13 @@ impl Health {
     pub(super) fn new(view: View) -> Self {
         let shards = vec![Probe::default(); view.pulses().len()];
         let watched = Mutex::new(Watched { shards, store: Progress::default() });
-        Self { view, is_ready: AtomicBool::new(false), watched }
+        let (is_ready, is_stopping) = Default::default();
+        Self { view, is_ready, is_stopping, watched }
     }
 
     pub(super) fn set_ready(&self, is_ready: bool) {
-        self.is_ready.store(is_ready, Ordering::Relaxed);
+        let was_ready = self.is_ready.swap(is_ready, Ordering::Relaxed);
+        self.is_stopping.store(was_ready && !is_ready, Ordering::Relaxed);
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -87,10 +91,12 @@ impl Health {
         watched.store.note(done, waits, now);
     }
 
-    /// What has not turned for [`PATIENCE`].
+    /// What has not turned for [`PATIENCE`]. Shards that end at the stop are not to blame, while the
+    /// store still writes.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         let lags = self.lags(now);
-        let late = (0u8..).zip(lags).filter(|(_, lag)| *lag > PATIENCE);
+        let is_stopping = self.is_stopping.load(Ordering::Relaxed);
+        let late = (0u8..).zip(lags).filter(|(_, lag)| !is_stopping && *lag > PATIENCE);
         let stuck_since = self.watched.lock().store.stuck_since;
         let store = stuck_since.is_some_and(|since| now - since > PATIENCE);
         Standing { shards: late.map(|(number, _)| number).collect(), store }

@@ -87,9 +87,7 @@ async fn healthz(State(sight): State<Sight>) -> Response {
 async fn readyz(State(sight): State<Sight>) -> Response {
     match sight.health.is_ready() {
         true => "ready\n".into_response(),
-        false => {
-            (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n").into_response()
-        }
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready: stopping\n").into_response(),
     }
 }
 

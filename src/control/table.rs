@@ -78,11 +78,6 @@ pub(super) const ROWS: &[Row] = &[
         "stentor_questions_waiting",
         "Those that wait for others to be answered",
     ),
-    gauge(
-        "endpoint_questions",
-        "stentor_endpoint_questions_in_flight",
-        "Requests of clients that endpoints are asked about",
-    ),
     total("connections_opened", "stentor_connections_opened", "Connections that were accepted"),
     part(
         "connections_refused",

@@ -41,10 +41,16 @@ impl Shard {
                     self.refuse_full(slot, b"GET ", now);
                     return;
                 }
+                let weight = headers.as_ref().map_or(0, |headers| headers.weight());
+                if weight > 0 && !self.cx.may_hold(weight) {
+                    self.cx.outbound.control.clear();
+                    self.refuse_full(slot, b"GET ", now);
+                    return;
+                }
                 let held = self.cx.router.held(self.cx.id);
                 let connection = &mut self.connections[slot];
                 connection.headers = headers.map(|headers| {
-                    let _held = held.hold(headers.weight());
+                    let _held = held.hold(weight);
                     Box::new(KeptHeaders { headers, _held })
                 });
                 connection.codec = codec;
