@@ -1,10 +1,10 @@
 //! What a reload changes for the sessions that are here (AU-AZ-06).
 //!
-//! The shard's settings are the new ones at once. Its sessions are gone through twice, in steps:
-//! first each gets the new rules, so that it does nothing more that it may not; whoever has no right
-//! to be here gets those of a role without permissions. Then these end, and the others lose the
-//! subscriptions and registrations that they may not have any more. That makes meta events, and so
-//! goes on slowly while many of them wait to be heard.
+//! The shard's settings are the new ones at once. Its sessions are gone through twice, in steps.
+//! First each gets the new rules, so that it does nothing more that it may not; whoever has no
+//! right to be here gets those of a role without permissions. Then these end, and the others lose
+//! the subscriptions and registrations that they may not have any more. That makes meta events,
+//! and so goes on slowly while many of them wait to be heard.
 
 use std::sync::Arc;
 
