@@ -91,8 +91,8 @@ impl Health {
         watched.store.note(done, waits, now);
     }
 
-    /// What has not turned for [`PATIENCE`]. Shards that end at the stop are not to blame, while the
-    /// store still writes.
+    /// What has not turned for [`PATIENCE`]. Shards that have ended at the stop are not to blame,
+    /// while the store still writes.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         let lags = self.lags(now);
         let is_stopping = self.is_stopping.load(Ordering::Relaxed);

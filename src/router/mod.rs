@@ -299,7 +299,7 @@ impl Router {
         let counters = (0..shards).map(|_| Arc::default()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
-        let closed = (0..shards).map(|_| Arc::default()).collect();
+        let closed = (0..shards).map(|_| Arc::new(ClosedSessions::new(shards))).collect();
         let limits = &settings.limits;
         let crowd = Arc::new(Crowd::new(limits.crowd(), limits.connections, &seed));
         let (storage_counters, acceptor_counters) = Default::default();

@@ -178,14 +178,16 @@ impl Closed {
 }
 
 /// What one shard has ended. It alone writes; others look at it now and then.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClosedSessions {
+    /// Bytes that the last ones may take.
+    most_bytes: usize,
     /// By the places in [`EndReason::LABELS`].
     counts: [Counter; EndReason::LABELS.len()],
     last: Mutex<Last>,
 }
 
-/// The last sessions, the latest at the end, within [`MOST_BYTES`].
+/// The last sessions, the latest at the end, within their bytes.
 #[derive(Debug, Default)]
 struct Last {
     sessions: VecDeque<Closed>,
@@ -195,6 +197,12 @@ struct Last {
 }
 
 impl ClosedSessions {
+    /// Those of one shard among so many.
+    pub(super) fn new(shards: usize) -> Self {
+        let counts = std::array::from_fn(|_| Counter::default());
+        Self { most_bytes: MOST_BYTES / shards, counts, last: Mutex::default() }
+    }
+
     pub(crate) fn note(&self, closed: Closed) {
         self.counts[place(closed.reason)].increment();
         let mut evicted = Vec::new();
@@ -202,7 +210,7 @@ impl ClosedSessions {
         last.bytes += closed.weight();
         last.ended += 1;
         last.sessions.push_back(closed);
-        while last.bytes > MOST_BYTES
+        while last.bytes > self.most_bytes
             && let Some(oldest) = last.sessions.pop_front()
         {
             last.bytes -= oldest.weight();
@@ -219,7 +227,7 @@ impl ClosedSessions {
     }
 
     /// Up to so many of the last sessions for which `wanted` holds, the latest first. Looks at
-    /// those that are kept: some 10,000, a few at a time, as the shard waits meanwhile if one of
+    /// those that are kept, a few at a time, as the shard waits meanwhile if one of
     /// its sessions ends.
     pub fn last(&self, most: usize, wanted: impl Fn(&Closed) -> bool) -> Vec<Closed> {
         let (mut found, mut end) = (Vec::new(), u64::MAX);
@@ -244,7 +252,7 @@ fn place(reason: EndReason) -> usize {
     place.expect("each reason has a label")
 }
 
-/// Bytes that the last sessions of a shard take: some 10,000 of them.
+/// Bytes that the last sessions of all shards take: some 10,000 of them.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Sessions that are looked at while nobody can note one.
@@ -273,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_last_ones_are_kept_within_their_bytes() {
-        let sessions = ClosedSessions::default();
+        let sessions = ClosedSessions::new(1);
         let most = MOST_BYTES / closed(1, EndReason::Goodbye).weight();
         assert!((8_000..20_000).contains(&most), "{most}");
         for number in 0..most as u64 + 10 {
@@ -290,7 +298,7 @@ mod tests {
 
     #[test]
     fn pieces_show_each_session_once_and_in_order() {
-        let sessions = ClosedSessions::default();
+        let sessions = ClosedSessions::new(1);
         let count = 3 * LOOKED_AT as u64 + 7;
         (0..count).for_each(|number| sessions.note(closed(number, EndReason::Goodbye)));
         let ids = |most| -> Vec<_> {
@@ -302,12 +310,12 @@ mod tests {
         assert_eq!(ids(0), []);
         let oldest = SessionId::from_random(0);
         assert_eq!(sessions.last(5, |closed| closed.session == oldest).len(), 1);
-        assert!(ClosedSessions::default().last(1, |_| true).is_empty());
+        assert!(ClosedSessions::new(1).last(1, |_| true).is_empty());
     }
 
     #[test]
     fn rules_of_transports_count_as_one() {
-        let sessions = ClosedSessions::default();
+        let sessions = ClosedSessions::new(1);
         sessions.note(closed(1, EndReason::TransportError("invalid_utf8")));
         sessions.note(closed(2, EndReason::TransportError("reserved_bits")));
         assert_eq!(sessions.counts()[place(EndReason::TransportError("x"))], 2);

@@ -297,8 +297,9 @@ impl World {
             self.network.lose(pipe);
         }
         self.network.settle();
-        // What nobody judged any more is given up in time.
-        for _ in 0..3 {
+        // What nobody judged any more is given up in time, which begins anew for a shard that was
+        // late.
+        for _ in 0..6 {
             self.network.advance(1_000);
         }
         self.network.settle();
