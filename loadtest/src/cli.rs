@@ -64,8 +64,8 @@ pub enum Scenario {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Where the router listens: ws://host:port/path, rs://host:port, ws+unix:///socket[:/path],
-    /// rs+unix:///socket; with TLS wss:// and rss://; for fanout and topics also nats://, redis://,
-    /// bun+ws:// and bun+wss://host:port
+    /// rs+unix:///socket; with TLS wss:// and rss://; for fanout and topics also nats://,
+    /// nats+tls://, redis://, bun+ws:// and bun+wss://host:port
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: Target,
     #[arg(long, default_value = "realm1")]

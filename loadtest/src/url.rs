@@ -1,7 +1,7 @@
 //! Where a router listens: `ws://host:port/path`, `rs://host:port`, `ws+unix:///socket[:/path]`,
 //! `rs+unix:///socket`; and, to compare, brokers without WAMP: `nats://host:port`,
 //! `redis://host:port`, `bun+ws://host:port`. The floor program is reached by `floor://host:port`.
-//! With TLS: `wss`, `rss`, `bun+wss` and `floor+tls`. The generator then encrypts and decrypts as
+//! With TLS: `wss`, `rss`, `bun+wss`, `nats+tls` and `floor+tls`. The generator then encrypts and decrypts as
 //! much as the router does, so only the router's CPU time tells something.
 
 use std::fmt;
@@ -70,6 +70,7 @@ impl FromStr for Target {
             "rss" => ("rs", true),
             "bun+wss" => ("bun+ws", true),
             "floor+tls" => ("floor", true),
+            "nats+tls" => ("nats", true),
             plain => (plain, false),
         };
         let (transport, unix) = match plain_scheme {
@@ -83,8 +84,8 @@ impl FromStr for Target {
             "rs+unix" => (Transport::RawSocket, true),
             _ => {
                 return Err(fail(
-                    "the scheme must be ws, wss, rs, rss, ws+unix or rs+unix, or nats, redis, \
-                     bun+ws or bun+wss",
+                    "the scheme must be ws, wss, rs, rss, ws+unix or rs+unix, or nats, nats+tls, \
+                     redis, bun+ws or bun+wss",
                 ));
             }
         };
@@ -130,7 +131,9 @@ mod tests {
         assert_eq!(parse("nats://127.0.0.1:4222").unwrap().transport, Transport::Nats);
         assert_eq!(parse("redis://127.0.0.1:6379").unwrap().transport, Transport::Redis);
         assert_eq!(parse("bun+ws://127.0.0.1:3000").unwrap().transport, Transport::Bun);
-        for (secured, plain) in [("wss", "ws"), ("rss", "rs"), ("floor+tls", "floor")] {
+        for (secured, plain) in
+            [("wss", "ws"), ("rss", "rs"), ("floor+tls", "floor"), ("nats+tls", "nats")]
+        {
             let [secured, plain] =
                 [secured, plain].map(|scheme| parse(&format!("{scheme}://127.0.0.1:1")).unwrap());
             assert!(secured.tls && !plain.tls);

@@ -10,7 +10,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::error::{Context, Error, Result};
 use crate::tls::{Secured, Trust};
-use crate::url::{Address, Target};
+use crate::url::{Address, Target, Transport};
 
 pub(super) enum Stream {
     Plain(Socket),
@@ -43,7 +43,9 @@ impl Stream {
                 "{target} needs --ca FILE, the authority that has signed the router's certificate"
             )));
         };
-        Ok(Self::Tls(Box::new(trust.secure(socket, &target.host)?)))
+        let secured = trust.secure(socket, &target.host)?;
+        let is_greeted = target.transport == Transport::Nats;
+        Ok(Self::Tls(Box::new(if is_greeted { secured.behind_a_line() } else { secured })))
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

@@ -7,11 +7,19 @@ use rustls::Connection;
 pub struct Secured<S> {
     socket: S,
     tls: Connection,
+    /// The peer still has to say a line in plain, and TLS begins behind it.
+    awaits_line: bool,
 }
 
 impl<S> Secured<S> {
     pub(super) const fn new(socket: S, tls: Connection) -> Self {
-        Self { socket, tls }
+        Self { socket, tls, awaits_line: false }
+    }
+
+    /// The same where the server speaks first: a line in plain, as that of NATS.
+    pub const fn behind_a_line(mut self) -> Self {
+        self.awaits_line = true;
+        self
     }
 
     pub const fn socket(&self) -> &S {
@@ -29,8 +37,24 @@ impl<S> Secured<S> {
 }
 
 impl<S: Read + Write> Secured<S> {
+    /// Takes the line in front of TLS, and no byte behind it; `false` at the end of the stream.
+    fn skip_line(&mut self) -> io::Result<bool> {
+        let mut byte = [0];
+        while self.awaits_line {
+            if self.socket.read(&mut byte)? == 0 {
+                return Ok(false);
+            }
+            self.awaits_line = byte != *b"\n";
+        }
+        flushed(self.push())?;
+        Ok(true)
+    }
+
     /// Gives the socket what it takes of the records.
     fn push(&mut self) -> io::Result<()> {
+        if self.awaits_line {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.socket)?;
         }
@@ -41,6 +65,9 @@ impl<S: Read + Write> Secured<S> {
 /// `WouldBlock` means that both TLS and the socket are empty.
 impl<S: Read + Write> Read for Secured<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.awaits_line && !self.skip_line()? {
+            return Ok(0);
+        }
         loop {
             match self.tls.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -118,6 +145,26 @@ mod tests {
                 return;
             }
             assert!(is_blocked(client.read(&mut [0; 16])));
+        }
+        panic!("the handshake takes three flights at most");
+    }
+
+    #[test]
+    fn a_line_may_come_first() {
+        let (client, mut server) = pair();
+        let mut client = client.behind_a_line();
+        let mut buffer = [0; 16];
+        assert_eq!(client.write(b"hello").unwrap(), 5);
+        assert!(is_blocked(server.read(&mut buffer)), "nothing is sent before the line");
+        server.socket.write_all(b"INFO {}\r").unwrap();
+        assert!(is_blocked(client.read(&mut [0; 16])));
+        server.socket.write_all(b"\n").unwrap();
+        for _ in 0..3 {
+            assert!(is_blocked(client.read(&mut [0; 16])));
+            if let Ok(count) = server.read(&mut buffer) {
+                assert_eq!(&buffer[..count], b"hello");
+                return;
+            }
         }
         panic!("the handshake takes three flights at most");
     }
