@@ -1,8 +1,8 @@
 //! Where a router listens: `ws://host:port/path`, `rs://host:port`, `ws+unix:///socket[:/path]`,
 //! `rs+unix:///socket`; and, to compare, brokers without WAMP: `nats://host:port`,
 //! `redis://host:port`, `bun+ws://host:port`. The floor program is reached by `floor://host:port`.
-//! With TLS: `wss`, `rss`, `bun+wss`, `nats+tls` and `floor+tls`. The generator then encrypts and decrypts as
-//! much as the router does, so only the router's CPU time tells something.
+//! With TLS: `wss`, `rss`, `bun+wss`, `nats+tls` and `floor+tls`. The generator then encrypts and
+//! decrypts as much as the router does, so only the router's CPU time tells something.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
