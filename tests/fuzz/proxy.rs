@@ -205,23 +205,40 @@ fn read_binary(bytes: &[u8]) -> Found {
         }
         _ => Address::UNIX,
     };
-    match read_extensions(extensions) {
+    match read_extensions(&bytes[..length], length - extensions.len()) {
         Some(by_tls) => header(Some((address, by_tls))),
         None => Found::Malformed,
     }
 }
 
 /// Section 2.2.6: whether one of them says that the client speaks TLS; `None` if they do not fill
-/// what is left.
-fn read_extensions(mut rest: &[u8]) -> Option<bool> {
-    let mut by_tls = false;
-    while !rest.is_empty() {
-        let length = usize::from(*rest.get(1)?) * 256 + usize::from(*rest.get(2)?);
-        let value = rest.get(3..3 + length)?;
-        by_tls |= rest[0] == 0x20 && length > 0 && value[0] % 2 == 1;
-        rest = &rest[3 + length..];
+/// what is left of the header, or one is a checksum (section 2.2.3) of other bytes or a second one.
+fn read_extensions(header: &[u8], mut at: usize) -> Option<bool> {
+    let (mut by_tls, mut checksums) = (false, 0);
+    while at < header.len() {
+        let length = usize::from(*header.get(at + 1)?) * 256 + usize::from(*header.get(at + 2)?);
+        let value = header.get(at + 3..at + 3 + length)?;
+        by_tls |= header[at] == 0x20 && length > 0 && value[0] % 2 == 1;
+        if header[at] == 0x03 {
+            checksums += 1;
+            let mut zeroed = header.to_vec();
+            zeroed[at + 3..at + 3 + length].fill(0);
+            if checksums > 1 || value != crc32c(&zeroed).to_be_bytes() {
+                return None;
+            }
+        }
+        at += 3 + length;
     }
     Some(by_tls)
+}
+
+/// RFC 3720, 12.1, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            (sum >> 1) ^ if sum & 1 == 1 { 0x82F6_3B78 } else { 0 }
+        })
+    })
 }
 
 const LINE: &[u8] = b"PROXY ";
