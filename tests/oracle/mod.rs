@@ -137,8 +137,11 @@ pub(crate) fn is_beyond_us(codec: Codec, bytes: &[u8]) -> bool {
         Codec::Json => false,
         // Strings that are not UTF-8 become binary data there.
         Codec::MsgPack => true,
-        // Simple values below 32 in two bytes.
-        Codec::Cbor => bytes.contains(&0xf8),
+        // Simple values below 32 in two bytes, and strings without a length within such strings.
+        Codec::Cbor => {
+            bytes.contains(&0xf8)
+                || bytes.iter().filter(|byte| matches!(byte, 0x5f | 0x7f)).count() > 1
+        }
     }
 }
 
