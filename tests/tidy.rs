@@ -93,7 +93,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
-    ("control", &["config", "net", "router"]),
+    ("control", &["address", "config", "net", "router", "wamp"]),
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.

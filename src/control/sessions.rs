@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::address::Address;
 use crate::net::View;
 use crate::net::mesh::Look;
-use crate::router::{Closed, OpenSession, Profile, ShardId, Slot};
+use crate::router::{Closed, OpenSession, Profile, ShardId, Slot, Traffic};
+use crate::wamp::SessionId;
 
 /// Which sessions are asked for.
 #[derive(Debug, Deserialize)]
@@ -131,48 +133,46 @@ pub(super) fn closed(view: &View, filter: &Filter) -> Value {
 }
 
 fn open_row(shard: ShardId, open: &OpenSession) -> Value {
-    let OpenSession { profile, traffic, .. } = open;
-    json!({
-        "session": open.session.get(),
-        "realm": &*open.realm,
-        "authid": &*profile.authid,
-        "authrole": &*profile.authrole,
-        "authmethod": profile.authmethod,
-        "peer": open.peer.to_string(),
-        "transport": profile.transport,
-        "serializer": profile.serializer,
-        "shard": shard.0,
-        "age_ms": open.age_ms,
-        "pending_bytes": open.pending_bytes,
-        "refused_bytes": open.refused_bytes,
-        "subscriptions": open.subscriptions,
-        "registrations": open.registrations,
-        "calls": open.calls,
-        "invocations": open.invocations,
-        "messages_received": traffic.messages_received,
-        "bytes_received": traffic.bytes_received,
-        "bytes_sent": traffic.bytes_sent,
-        "events_dropped": traffic.events_dropped,
-    })
+    let mut row = row(open.session, &open.realm, &open.profile, open.peer, open.traffic);
+    row["shard"] = shard.0.into();
+    row["age_ms"] = open.age_ms.into();
+    row["pending_bytes"] = open.pending_bytes.into();
+    row["refused_bytes"] = open.refused_bytes.into();
+    row["subscriptions"] = open.subscriptions.into();
+    row["registrations"] = open.registrations.into();
+    row["calls"] = open.calls.into();
+    row["invocations"] = open.invocations.into();
+    row
 }
 
 fn closed_row(shard: u8, closed: &Closed) -> Value {
-    let Closed { profile, traffic, .. } = closed;
+    let mut row = row(closed.session, &closed.realm, &closed.profile, closed.peer, closed.traffic);
+    row["shard"] = shard.into();
+    row["reason"] = closed.reason.as_str().into();
+    row["closed_by"] = closed.reason.closed_by().as_str().into();
+    row["ended"] = closed.ended.to_string().into();
+    row["duration_ms"] = closed.duration_ms.into();
+    row["pending_bytes"] = closed.pending_bytes.into();
+    row
+}
+
+/// What is said of every session.
+fn row(
+    session: SessionId,
+    realm: &str,
+    profile: &Profile,
+    peer: Address,
+    traffic: Traffic,
+) -> Value {
     json!({
-        "session": closed.session.get(),
-        "realm": &*closed.realm,
+        "session": session.get(),
+        "realm": realm,
         "authid": &*profile.authid,
         "authrole": &*profile.authrole,
         "authmethod": profile.authmethod,
-        "peer": closed.peer.to_string(),
+        "peer": peer.to_string(),
         "transport": profile.transport,
         "serializer": profile.serializer,
-        "shard": shard,
-        "reason": closed.reason.as_str(),
-        "closed_by": closed.reason.closed_by().as_str(),
-        "ended": closed.ended.to_string(),
-        "duration_ms": closed.duration_ms,
-        "pending_bytes": closed.pending_bytes,
         "messages_received": traffic.messages_received,
         "bytes_received": traffic.bytes_received,
         "bytes_sent": traffic.bytes_sent,

@@ -20,6 +20,12 @@ macro_rules! reasons {
             TransportError(&'static str),
         }
 
+        /// The reasons as they are counted.
+        enum Label {
+            TransportError,
+            $($name,)*
+        }
+
         impl EndReason {
             /// All but for the rules of transports, which count as one.
             pub const LABELS: [&'static str; 1 + [$($text),*].len()] =
@@ -38,6 +44,14 @@ macro_rules! reasons {
                 match self {
                     $(Self::$name => $text,)*
                     Self::TransportError(_) => TRANSPORT_ERROR,
+                }
+            }
+
+            /// The place of its label in [`Self::LABELS`].
+            const fn place(self) -> usize {
+                match self {
+                    $(Self::$name => Label::$name as usize,)*
+                    Self::TransportError(_) => Label::TransportError as usize,
                 }
             }
 
@@ -204,7 +218,7 @@ impl ClosedSessions {
     }
 
     pub(crate) fn note(&self, closed: Closed) {
-        self.counts[place(closed.reason)].increment();
+        self.counts[closed.reason.place()].increment();
         let mut evicted = Vec::new();
         let mut last = self.last.lock();
         last.bytes += closed.weight();
@@ -244,12 +258,6 @@ impl ClosedSessions {
         }
         found
     }
-}
-
-fn place(reason: EndReason) -> usize {
-    let label = reason.label();
-    let place = EndReason::LABELS.iter().position(|other| *other == label);
-    place.expect("each reason has a label")
 }
 
 /// Bytes that the last sessions of all shards take: some 10,000 of them.
@@ -318,8 +326,11 @@ mod tests {
         let sessions = ClosedSessions::new(1);
         sessions.note(closed(1, EndReason::TransportError("invalid_utf8")));
         sessions.note(closed(2, EndReason::TransportError("reserved_bits")));
-        assert_eq!(sessions.counts()[place(EndReason::TransportError("x"))], 2);
-        assert_eq!(EndReason::LABELS[0], "transport_error");
+        assert_eq!(sessions.counts()[EndReason::TransportError("x").place()], 2);
+        for reason in [EndReason::ClientAbort, EndReason::TransportLost, EndReason::Killed] {
+            assert_eq!(EndReason::LABELS[reason.place()], reason.label());
+        }
+        assert_eq!(EndReason::LABELS[EndReason::TransportError("x").place()], "transport_error");
         assert_eq!(sessions.last(1, |_| true)[0].reason.as_str(), "reserved_bits");
     }
 }
