@@ -12,9 +12,9 @@ use stentor::authorization::{Access, Permission, RoleSettings};
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
 use stentor::router::{
-    Batch, Deposit, Destinations, RealmSettings, Router, SessionRef, Settings, ShardId, Slot,
+    Batch, Deposit, Destinations, RealmSettings, Router, Settings, ShardId, Slot,
 };
-use stentor::shard::{Admission, Errand, Mail, Shard, Tick, Turn, Wire};
+use stentor::shard::{Admission, Errand, Mail, Shard, Tick, Turn, Waiter, Wire};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
@@ -70,7 +70,7 @@ impl Wire for Clients {
 
     fn store(&mut self, _deposits: Batch<Deposit>) {}
 
-    fn judge(&mut self, _: SessionRef, _: Errand) -> bool {
+    fn judge(&mut self, _: Waiter, _: Errand) -> bool {
         unreachable!("nobody has a ticket")
     }
 

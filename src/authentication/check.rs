@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::credential::{Credential, Principal};
 use super::dynamic::{BadAnswer, Grant, Question};
@@ -11,6 +11,14 @@ use super::endpoint::{Endpoint, Procedure};
 use super::secret::Secret;
 use super::token::{Issuer, Lease, TokenError};
 use crate::wamp::{Dict, Timestamp, Value, dict_heap_bytes, is_reserved, is_valid_uri};
+
+/// Kept by whoever waits for what is judged elsewhere. Without it nobody does.
+#[derive(Debug, Default)]
+pub struct Interest(Arc<()>);
+
+/// Whether somebody still waits for what is judged.
+#[derive(Clone, Debug)]
+pub struct Wanted(Weak<()>);
 
 /// What a login waits for.
 #[derive(Debug)]
@@ -81,6 +89,18 @@ pub enum Judgement {
 /// An issuer without the key that was asked for.
 #[derive(Clone, Debug)]
 pub struct MissingKey(pub Arc<Issuer>, pub TokenError);
+
+impl Interest {
+    pub fn watch(&self) -> Wanted {
+        Wanted(Arc::downgrade(&self.0))
+    }
+}
+
+impl Wanted {
+    pub fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
 
 impl PartialEq for MissingKey {
     fn eq(&self, other: &Self) -> bool {

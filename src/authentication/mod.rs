@@ -26,7 +26,7 @@ mod wampcra;
 
 pub use candidate::{Candidate, Referral, Resolved};
 pub use certificate::{CertificateName, ClientCertificate};
-pub use check::{Check, Consultation, Judgement, MissingKey, Proof, Referred};
+pub use check::{Check, Consultation, Interest, Judgement, MissingKey, Proof, Referred, Wanted};
 pub use credential::{BadCredential, Credential, Principal, Source};
 pub use cryptosign::{PublicKey, RouterKey, generate_key};
 pub use dynamic::{BadAnswer, Facts, Grant, Question, Transport};

@@ -20,10 +20,8 @@ use super::socket::Socket;
 use super::tls::{TlsContext, TlsShare, TlsStream};
 use crate::clock::Millis;
 use crate::limits::OutputLimits;
-use crate::router::{
-    Batch, Deposit, Destination, Destinations, Edition, SessionRef, Settings, ShardId, Slot,
-};
-use crate::shard::{Errand, LayerReport, Mail, Shard, Tick, Turn, Wire};
+use crate::router::{Batch, Deposit, Destination, Destinations, Edition, Settings, ShardId, Slot};
+use crate::shard::{Errand, LayerReport, Mail, Shard, Tick, Turn, Waiter, Wire};
 use crate::wamp::Timestamp;
 
 /// The token of a shard's waker; slots are 32 bits, so it meets none.
@@ -373,8 +371,8 @@ impl Wire for Links {
         let _ = store.send(deposits);
     }
 
-    fn judge(&mut self, asker: SessionRef, errand: Errand) -> bool {
-        self.judges.as_ref().is_some_and(|judges| judges.judge(asker, errand))
+    fn judge(&mut self, waiter: Waiter, errand: Errand) -> bool {
+        self.judges.as_ref().is_some_and(|judges| judges.judge(waiter, errand))
     }
 
     fn release(&mut self, weight: usize) {

@@ -226,7 +226,9 @@ fn needs_judges_anew(before: &Edition, after: &Edition, old: &Config, new: &Conf
         let rules = edition.domains().map(|domain| &domain.rules);
         rules.flat_map(|rules| rules.gate.endpoints().chain(rules.authorizers())).cloned().collect()
     };
+    let room = |config: &Config| config.limits.questions_per_procedure;
     old.has_costly_logins() != new.has_costly_logins()
+        || room(old) != room(new)
         || !are_same(&issuers(before), &issuers(after))
         || !are_same(&endpoints(before), &endpoints(after))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::authentication::Issuer;
+use crate::authentication::{Interest, Issuer};
 use crate::clock::Millis;
 use crate::wamp::RequestId;
 
@@ -16,7 +16,7 @@ pub struct Expiry {
     /// When the client is to be warned; `None`: it was.
     pub warn_at: Option<Millis>,
     /// The CALL with a new token that is being judged.
-    pub asked: Option<RequestId>,
+    pub asked: Option<(RequestId, Interest)>,
 }
 
 impl Expiry {
@@ -32,7 +32,7 @@ impl Expiry {
     pub fn renew(&mut self, now: Millis, in_ms: u64) {
         let renewed = Self::new(Arc::clone(&self.issuer), now, in_ms);
         if renewed.at > self.at {
-            *self = Self { asked: self.asked, ..renewed };
+            *self = Self { asked: self.asked.take(), ..renewed };
         }
     }
 

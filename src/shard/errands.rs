@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Shard;
-use crate::authentication::{Endpoint, Proof, Referred, Secret};
+use crate::authentication::{Endpoint, Interest, Proof, Referred, Secret, Wanted};
 use crate::authorization::{Ruling, case_to_json};
 use crate::clock::Millis;
 use crate::router::{Held, SessionRef};
@@ -23,6 +23,13 @@ pub enum Errand {
     Request(RequestCheck),
 }
 
+/// Who waits for what comes of an errand.
+#[derive(Clone, Debug)]
+pub struct Waiter {
+    pub session: SessionRef,
+    wanted: Wanted,
+}
+
 /// A request that an endpoint is asked about.
 pub struct RequestCheck {
     /// What the answer is to be told for.
@@ -37,6 +44,18 @@ pub struct RequestCheck {
 
 /// What comes of a [`RequestCheck`]: a decision, or why there is none.
 pub type Ruled = Result<Ruling, Cow<'static, str>>;
+
+impl Waiter {
+    pub fn new(session: SessionRef, interest: &Interest) -> Self {
+        Self { session, wanted: interest.watch() }
+    }
+
+    /// Whether it has left, and wants to know no more: whoever keeps errands in a bounded queue is
+    /// to let those of others have its place.
+    pub fn has_left(&self) -> bool {
+        self.wanted.is_over()
+    }
+}
 
 impl RequestCheck {
     /// The body of the request to the endpoint.
@@ -62,7 +81,7 @@ impl fmt::Debug for RequestCheck {
 
 /// What is to be handed out at the end of the turn.
 #[derive(Debug, Default)]
-pub(super) struct Errands(Vec<(SessionRef, Errand)>);
+pub(super) struct Errands(Vec<(Waiter, Errand)>);
 
 impl Errands {
     #[inline]
@@ -70,11 +89,11 @@ impl Errands {
         self.0.is_empty()
     }
 
-    pub(super) fn push(&mut self, asker: SessionRef, errand: Errand) {
-        self.0.push((asker, errand));
+    pub(super) fn push(&mut self, waiter: Waiter, errand: Errand) {
+        self.0.push((waiter, errand));
     }
 
-    pub(super) fn take(&mut self) -> Vec<(SessionRef, Errand)> {
+    pub(super) fn take(&mut self) -> Vec<(Waiter, Errand)> {
         std::mem::take(&mut self.0)
     }
 }

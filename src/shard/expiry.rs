@@ -2,11 +2,13 @@
 //! that puts it off. WAMP has no second login, and who connects anew loses what it subscribed to.
 
 use super::Shard;
-use super::errands::Errand;
+use super::errands::{Errand, Waiter};
 use super::meta::{Answer, Arguments, Caller};
 use super::requests::Refusal;
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
-use crate::authentication::{Judgement, Lease, MAX_TOKEN_BYTES, MissingKey, Proof, TokenError};
+use crate::authentication::{
+    Interest, Judgement, Lease, MAX_TOKEN_BYTES, MissingKey, Proof, TokenError,
+};
 use crate::clock::Millis;
 use crate::router::{EndReason, SessionRef, Slot};
 use crate::session::Expiry;
@@ -83,14 +85,16 @@ impl Shard {
         }
         let (realm, authid) = (session.realm.name(), &session.profile.authid);
         let proof = Proof::renewal(&expiry.issuer, authid, token);
-        expiry.asked = Some(request);
+        let interest = Interest::default();
+        let waiter = Waiter::new(caller.session, &interest);
+        expiry.asked = Some((request, interest));
         let (realm, authid) = (realm.clone(), authid.clone());
         if self.cx.router.failures().is_limited(peer, &realm, &authid, now).is_some() {
             self.take_asked(slot);
             return Err(TOO_MANY);
         }
         self.connections.park(slot);
-        self.errands.push(caller.session, Errand::Proof(proof));
+        self.errands.push(waiter, Errand::Proof(proof));
         Ok(Answer::Later)
     }
 
@@ -147,7 +151,8 @@ impl Shard {
     }
 
     fn take_asked(&mut self, slot: Slot) -> Option<crate::wamp::RequestId> {
-        self.connections.joined_mut(slot).expiry.as_mut()?.asked.take()
+        let (request, _) = self.connections.joined_mut(slot).expiry.as_mut()?.asked.take()?;
+        Some(request)
     }
 }
 

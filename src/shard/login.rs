@@ -10,14 +10,14 @@ use bytes::Bytes;
 
 use super::authenticate::Consulting;
 use super::connection::{Connection, Due, Phase};
-use super::errands::Errand;
+use super::errands::{Errand, Waiter};
 use super::hello::Arrival;
 use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::address::Address;
 use crate::authentication::{
-    Candidate, Check, Choice, Facts, Fresh, Lease, Limited, Login, Method, Principal, Referral,
-    Refusal, Request, TokenError, Transport, Verdict,
+    Candidate, Check, Choice, Facts, Fresh, Interest, Lease, Limited, Login, Method, Principal,
+    Referral, Refusal, Request, TokenError, Transport, Verdict,
 };
 use crate::clock::Millis;
 use crate::codec::Codec;
@@ -43,6 +43,8 @@ pub(super) struct Applicant {
     pub(super) held: Option<Held>,
     /// The procedure that is asked about it, and what.
     pub(super) consulting: Option<Consulting>,
+    /// In what is judged about it.
+    pub(super) interest: Interest,
 }
 
 /// How far it has come.
@@ -202,8 +204,17 @@ impl Shard {
         let (realm, came_by) = (Arc::clone(&domain.realm), domain.clone());
         let is_asked = question_bytes > 0;
         let held = is_asked.then(|| self.cx.router.held(self.cx.id).hold(question_bytes));
-        let consulting = None;
-        Box::new(Applicant { stage, realm, came_by, session, roles, agent, held, consulting })
+        Box::new(Applicant {
+            stage,
+            realm,
+            came_by,
+            session,
+            roles,
+            agent,
+            held,
+            consulting: None,
+            interest: Interest::default(),
+        })
     }
 
     /// Sends CHALLENGE. `None` if the client takes none, and is turned away.
@@ -279,14 +290,14 @@ impl Shard {
 
     /// Hands out what is to be judged. The time that the client and the judge have is one.
     fn have_judged(&mut self, slot: Slot, applicant: Box<Applicant>, check: Check, now: Millis) {
-        let session = applicant.session;
+        let at = self.cx.reference(slot, applicant.session);
+        let waiter = Waiter::new(at, &applicant.interest);
         self.connections[slot].phase = Phase::Judged(applicant);
         self.connections.park(slot);
         self.rearm(slot, now);
-        let at = self.cx.reference(slot, session);
         match check {
-            Check::Proof(proof) => self.errands.push(at, Errand::Proof(proof)),
-            Check::Referred(referred) => self.errands.push(at, Errand::Client(referred)),
+            Check::Proof(proof) => self.errands.push(waiter, Errand::Proof(proof)),
+            Check::Referred(referred) => self.errands.push(waiter, Errand::Client(referred)),
             Check::Consultation(consultation) => self.consult(slot, consultation, now),
         }
     }

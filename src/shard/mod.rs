@@ -67,7 +67,7 @@ use review::Review;
 use timers::Owner;
 use unheard::Unheard;
 
-pub use errands::{Errand, RequestCheck, Ruled};
+pub use errands::{Errand, RequestCheck, Ruled, Waiter};
 pub use input::InputStatus;
 pub use layer::{LayerFault, LayerNews, LayerReport};
 pub use lifecycle::Closing;

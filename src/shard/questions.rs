@@ -11,13 +11,13 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use super::errands::{Errand, RequestCheck, Ruled};
+use super::errands::{Errand, RequestCheck, Ruled, Waiter};
 use super::mail::NO_PAYLOAD;
 use super::requests::Refusal;
 use super::timers::CallTimer;
 use super::work::PATTERN_UNITS;
 use super::{Cancellation, Carried, Invoke, Mail, Outcome, Return, Shard};
-use crate::authentication::Endpoint;
+use crate::authentication::{Endpoint, Interest};
 use crate::authorization::shown_authorizer;
 use crate::clock::Millis;
 use crate::codec;
@@ -59,6 +59,7 @@ pub(super) struct Question {
     /// The message that waits for the answer.
     _held: Held,
     state: State,
+    interest: Interest,
 }
 
 /// Whom a question goes to.
@@ -193,7 +194,8 @@ impl Shard {
         };
         let key = addressee.key();
         let _held = self.cx.held().hold(message);
-        let question = Question { asker, addressee, deadline, _held, state };
+        let interest = Interest::default();
+        let question = Question { asker, addressee, deadline, _held, state, interest };
         self.questions.pending.insert(id, question);
         self.ask_waiting(&key, now);
         id
@@ -293,7 +295,8 @@ impl Shard {
                 let patience_ms = question.deadline.since(now);
                 let check = RequestCheck { question: id, endpoint, patience_ms, args, _held };
                 self.cx.work.charge_bytes(check._held.bytes());
-                self.errands.push(asker, Errand::Request(check));
+                let waiter = Waiter::new(asker, &question.interest);
+                self.errands.push(waiter, Errand::Request(check));
             } else if let Err((_, sentence)) = self.bring_question(id, asker, addressee, args, now)
             {
                 self.fail_question(id, sentence);

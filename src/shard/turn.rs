@@ -9,13 +9,13 @@ use std::io::{ErrorKind, Result};
 use std::sync::Arc;
 
 use super::connection::Due;
-use super::errands::Errand;
+use super::errands::{Errand, Waiter};
 use super::flush::{Flushed, Sent};
 use super::layer::{LayerFault, LayerReport};
 use super::{Admission, InputStatus, Mail, Shard};
 use crate::address::Address;
 use crate::clock::Millis;
-use crate::router::{Batch, Deposit, Destinations, Edition, Seat, SessionRef, ShardId, Slot};
+use crate::router::{Batch, Deposit, Destinations, Edition, Seat, ShardId, Slot};
 use crate::transport::TransportRules;
 use crate::wamp::Timestamp;
 
@@ -63,7 +63,7 @@ pub trait Wire {
 
     /// Hands out what takes long to judge; [`super::Mail::Judged`] or [`super::Mail::Ruled`] is to
     /// come. `false` if too many wait already.
-    fn judge(&mut self, asker: SessionRef, errand: Errand) -> bool;
+    fn judge(&mut self, waiter: Waiter, errand: Errand) -> bool;
 
     /// So many bytes of mail that came from other shards wait no more.
     fn release(&mut self, weight: usize);
@@ -276,9 +276,9 @@ impl Turn {
     }
 
     fn hand_out_errands(&mut self, wire: &mut impl Wire, now: Millis) {
-        for (asker, errand) in self.shard.errands.take() {
-            let purpose = errand.purpose();
-            if !wire.judge(asker, errand) {
+        for (waiter, errand) in self.shard.errands.take() {
+            let (asker, purpose) = (waiter.session, errand.purpose());
+            if !wire.judge(waiter, errand) {
                 self.shard.fail_errand(asker, purpose, now);
             }
         }

@@ -162,8 +162,8 @@ impl World {
     fn trouble_verifier(&mut self, script: &mut Script<'_>) {
         match script.byte() % 4 {
             0 => self.network.links.verifier.queue.clear(),
-            1 => self.network.links.verifier.is_full = true,
-            2 => self.network.links.verifier.is_full = false,
+            1 => self.network.links.verifier.room = Some(0),
+            2 => self.network.links.verifier.room = None,
             _ => {
                 self.network.serve_verifier(1);
                 return;

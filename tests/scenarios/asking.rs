@@ -237,7 +237,7 @@ fn a_silent_endpoint_costs_its_client_the_login() {
            wait 1000
            d <- ABORT * wamp.error.authentication_failed
            d <- CLOSED 1008
-           verifier is full
+           verifier takes 0
            e -> HELLO realm1 {"roles":{"caller":{}},"authmethods":["wampcra"],"authid":"joe"}
            e <- ABORT * wamp.error.authentication_failed
            e <- CLOSED 1008"#,

@@ -393,13 +393,28 @@ fn an_answer_that_nobody_judges_fails_the_login() {
            verifier judges"#,
     );
     check(
-        r#"verifier is full
+        r#"verifier takes 0
            a -> HELLO realm1 {"roles":{"caller":{}},"authmethods":["ticket"],"authid":"joe"}
            a <- CHALLENGE ticket {}
            a -> AUTHENTICATE pencil {}
            a <- ABORT {"message":"too many logins are under way, try again later"} \
                wamp.error.authentication_failed
            a <- CLOSED 1008"#,
+    );
+    check(
+        r#"verifier waits
+           verifier takes 1
+           a -> HELLO realm1 {"roles":{"caller":{}},"authmethods":["ticket"],"authid":"joe"}
+           a <- CHALLENGE ticket {}
+           a -> AUTHENTICATE pencil {}
+           wait 3000
+           a <- ABORT * wamp.error.authentication_failed
+           a <- CLOSED 1008
+           b -> HELLO realm1 {"roles":{"caller":{}},"authmethods":["ticket"],"authid":"joe"}
+           b <- CHALLENGE ticket {}
+           b -> AUTHENTICATE pencil {}
+           verifier judges
+           b <- WELCOME * *"#,
     );
     check(
         r#"verifier waits

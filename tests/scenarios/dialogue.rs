@@ -27,7 +27,7 @@
 //! prove $p by wampcra joe secret from $x
 //!                                 what `joe` answers to a CHALLENGE with the Extra $x; binds also
 //!                                 $session and $nonce to what the Extra says of them
-//! verifier waits | verifier judges | verifier is full   tickets are to be judged; then they are
+//! verifier waits | verifier judges | verifier takes N   tickets are to be judged; then they are
 //! token $t for 60000 {"sub":"joe"}
 //!                                 what the issuer of `by_token` signs; it expires in so many ms
 //! the endpoint says {"role":"x"}  to whoever is asked about; or: says no, says nothing, or
@@ -272,7 +272,9 @@ impl Stage {
         match words {
             ["verifier", "waits"] => self.network.links.verifier.is_held = true,
             ["verifier", "judges"] => drop(self.network.serve_verifier(usize::MAX)),
-            ["verifier", "is", "full"] => self.network.links.verifier.is_full = true,
+            ["verifier", "takes", room] => {
+                self.network.links.verifier.room = Some(room.parse().expect("a number"));
+            }
             ["prove", proof, "by", method, authid, secret, "from", extra] => {
                 self.prove(proof, method, [authid, secret], extra);
             }

@@ -22,7 +22,8 @@ fn asking(realm: &mut RealmSettings) {
         authorizer: Some(URL.into()),
         ..Permission::default()
     };
-    let permissions = vec![Permission::everything_below(""), asked];
+    let killing = Permission::everything_below("wamp.session.");
+    let permissions = vec![Permission::everything_below(""), killing, asked];
     realm.access = Access::Roles(vec![RoleSettings::new("anonymous", permissions)]);
     realm.authorizers = vec![EndpointSettings { timeout_ms: 3_000, ..EndpointSettings::at(URL) }];
 }
@@ -139,11 +140,37 @@ fn au_az_04_whoever_waits_keeps_its_order_and_its_time() {
            a is lost
            verifier judges
            c -> CALL {} com.asked.p
-           verifier is full
+           verifier takes 0
            b -> CALL {} com.asked.p
            b <- ERROR 48 2 {} wamp.error.authorization_failed *
            verifier judges
            c <- ERROR 48 2 {} wamp.error.no_such_procedure *"#,
+    );
+}
+
+/// Who asks and leaves keeps nobody else from being asked about.
+#[test]
+fn au_az_04_who_has_left_takes_nobodys_place_at_the_endpoint() {
+    check(
+        r#"join a b c d
+           the endpoint says true
+           verifier waits
+           verifier takes 2
+           a -> CALL {} com.asked.p
+           b -> CALL {} com.asked.p
+           c -> CALL {} com.asked.p
+           c <- ERROR 48 1 {} wamp.error.authorization_failed *
+           d -> CALL {} wamp.session.kill [$id_a]
+           d <- RESULT 1 {}
+           a <- GOODBYE {} wamp.close.killed
+           c -> CALL {} com.asked.p
+           d -> CALL {} wamp.session.kill [$id_b]
+           d <- RESULT 2 {}
+           b <- GOODBYE {} wamp.close.killed
+           d -> CALL {} com.asked.p
+           verifier judges
+           c <- ERROR 48 2 {} wamp.error.no_such_procedure *
+           d <- ERROR 48 3 {} wamp.error.no_such_procedure *"#,
     );
 }
 

@@ -270,7 +270,7 @@ fn the_end_does_not_wait_for_a_renewal() {
         &[by_token()],
         &format!(
             r#"{JOIN} token $u for 300000 {{"sub":"joe"}}
-               verifier is full
+               verifier takes 0
                a -> CALL {{}} stentor.session.refresh [$u]
                a <- ERROR 48 1 {{}} wamp.error.authentication_failed ..."#
         ),

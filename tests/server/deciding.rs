@@ -1,13 +1,16 @@
 //! Endpoints that decide about requests, over real sockets: slow, silent, broken and hostile ones
 //! (AU-AZ-04).
 
+use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use stentor::authentication::{EndpointSettings, Secret};
 use stentor::authorization::{Access, Permission, RoleSettings};
 use stentor::codec::Codec;
 use stentor::config::Config;
 
-use crate::sockets::{Client, HttpServer, Kind, Reply, address, config, settles, start};
+use crate::sockets::{
+    Client, HttpServer, Kind, Reply, address, config, eventually, settles, start,
+};
 
 const RAW: Kind = Kind::Raw(Codec::Json);
 
@@ -19,7 +22,8 @@ fn asking(settings: EndpointSettings) -> Config {
     let mut config = config(2);
     let authorizer = Some(settings.url.clone());
     let asked = Permission { authorizer, ..Permission::everything_below("com.asked.") };
-    let permissions = vec![Permission::everything_below(""), asked];
+    let killing = Permission::everything_below("wamp.session.");
+    let permissions = vec![Permission::everything_below(""), killing, asked];
     config.realms[0].access = Access::Roles(vec![RoleSettings::new("anonymous", permissions)]);
     config.realms[0].authorizers = vec![settings];
     config
@@ -122,5 +126,47 @@ fn a_silent_endpoint_holds_up_nobody_else() {
         assert_eq!(client.expect(8)[4], Value::from(FAILED));
     }
     other.send(&json!([16, 2, {"acknowledge": true}, "com.asked.x"]));
+    server.stop().unwrap();
+}
+
+/// Those who ask and leave, again and again, stand in nobody's way: their questions are not put.
+#[test]
+fn who_has_left_is_not_asked_about() {
+    let (release, released) = bounded::<()>(0);
+    let endpoint = HttpServer::start(move |heard| {
+        if heard.body["uri"] == json!("com.asked.late") {
+            let _ = released.recv();
+        }
+        Reply::Say(200, "true".into())
+    });
+    let settings = EndpointSettings { concurrency: 1, ..EndpointSettings::at(endpoint.url("/")) };
+    let mut config = asking(settings);
+    config.limits.questions_per_procedure = 2;
+    let server = start(&config);
+    let publish = |topic: &str| json!([16, 1, {"acknowledge": true}, topic]);
+    let is_pending = |questions| server.snapshot().endpoint_questions == questions;
+    let mut killer = Client::join(address(&server), RAW);
+    let mut first = Client::join(address(&server), RAW);
+    first.send(&publish("com.asked.late"));
+    eventually("the first is asked about", || is_pending(1));
+    for _ in 0..20 {
+        let mut client = Client::join(address(&server), RAW);
+        client.send(&publish("com.asked.gone"));
+        eventually("it is to be asked about", || is_pending(2));
+        let request = killer.next_request();
+        killer.send(&json!([48, request, {}, "wamp.session.kill", [client.session]]));
+        killer.expect(50);
+        eventually("it has left", || is_pending(1));
+    }
+    let mut other = Client::join(address(&server), RAW);
+    other.send(&publish("com.asked.here"));
+    eventually("the other is to be asked about", || is_pending(2));
+    release.send(()).unwrap();
+    assert_eq!(first.receive()[0], json!(17));
+    assert_eq!(other.receive()[0], json!(17));
+    assert_eq!(endpoint.next().body["uri"], json!("com.asked.late"));
+    assert_eq!(endpoint.next().body["uri"], json!("com.asked.here"));
+    drop((first, other, killer));
+    settles(&server);
     server.stop().unwrap();
 }

@@ -96,7 +96,10 @@ impl World {
                 let count = self.rng.random_range(1..4);
                 (0..count).for_each(|_| self.judge_one());
             }
-            6 => self.network.links.verifier.is_full = self.rng.random_bool(0.3),
+            6 => {
+                self.network.links.verifier.room =
+                    self.rng.random_bool(0.3).then(|| self.rng.random_range(0..3))
+            }
             // The verifier vanishes with all that it had.
             7 if self.rng.random_bool(0.2) => self.network.links.verifier.queue.clear(),
             8 => {

@@ -9,7 +9,7 @@ use stentor::clock::Millis;
 use stentor::router::{
     Batch, Deposit, Destination, Destinations, Receipt, SessionRef, ShardId, Slot, Weighed,
 };
-use stentor::shard::{Errand, Mail, RequestCheck, Ruled, Wire};
+use stentor::shard::{Errand, Mail, RequestCheck, Ruled, Waiter, Wire};
 use stentor::wamp::Timestamp;
 
 use super::Store;
@@ -103,11 +103,11 @@ impl Pipe {
 /// Answers that wait to be judged.
 #[derive(Default)]
 pub(crate) struct Verifier {
-    pub(crate) queue: VecDeque<(SessionRef, Errand)>,
+    pub(crate) queue: VecDeque<(Waiter, Errand)>,
     /// It judges nothing unless told to.
     pub(crate) is_held: bool,
-    /// It takes no more.
-    pub(crate) is_full: bool,
+    /// It takes so many; `None`: all.
+    pub(crate) room: Option<usize>,
     /// What endpoints say.
     pub(crate) endpoint: EndpointDouble,
 }
@@ -363,11 +363,17 @@ impl Wire for Links {
         self.store.queue.extend(deposits.items);
     }
 
-    fn judge(&mut self, asker: SessionRef, errand: Errand) -> bool {
-        if !self.verifier.is_full {
-            self.verifier.queue.push_back((asker, errand));
+    fn judge(&mut self, waiter: Waiter, errand: Errand) -> bool {
+        let Verifier { queue, room, .. } = &mut self.verifier;
+        let room = room.unwrap_or(usize::MAX);
+        if queue.len() >= room {
+            queue.retain(|(waiter, _)| !waiter.has_left());
         }
-        !self.verifier.is_full
+        let has_room = queue.len() < room;
+        if has_room {
+            queue.push_back((waiter, errand));
+        }
+        has_room
     }
 
     fn release(&mut self, weight: usize) {

@@ -228,10 +228,10 @@ impl Network {
     pub(crate) fn serve_verifier(&mut self, count: usize) -> usize {
         let verifier = &mut self.links.verifier;
         let served: Vec<_> = verifier.queue.drain(..count.min(verifier.queue.len())).collect();
-        for (asker, errand) in &served {
+        for (waiter, errand) in &served {
             let now = self.wall_clock();
-            let mail = self.links.verifier.judge(*asker, errand, now);
-            self.deliver(usize::from(asker.shard.0), mail);
+            let mail = self.links.verifier.judge(waiter.session, errand, now);
+            self.deliver(usize::from(waiter.session.shard.0), mail);
         }
         served.len()
     }

@@ -6,18 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-
 use super::client::Client;
+use super::line::Line;
 use super::{Judgement, Mesh, tell, tell_ruling};
 use crate::authentication::{Endpoint, Referred, Secret};
-use crate::router::SessionRef;
 use crate::shard::RequestCheck;
 
 /// A question that waits for its turn.
 #[derive(Debug)]
 pub(super) struct Queued {
-    asker: SessionRef,
     subject: Subject,
     since: Instant,
 }
@@ -32,7 +29,7 @@ pub(super) enum Subject {
 pub(super) struct Asker {
     pub(super) client: Client,
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) questions: Receiver<Queued>,
+    pub(super) line: Line<Queued>,
     pub(super) mesh: Arc<Mesh>,
     pub(super) is_over: Arc<AtomicBool>,
 }
@@ -42,15 +39,15 @@ type Answer = Result<(u16, Vec<u8>), Cow<'static, str>>;
 
 impl Queued {
     #[expect(clippy::disallowed_methods, reason = "how long a question waits for a thread")]
-    pub(super) fn of(asker: SessionRef, subject: Subject) -> Self {
-        Self { asker, subject, since: Instant::now() }
+    pub(super) fn now(subject: Subject) -> Self {
+        Self { subject, since: Instant::now() }
     }
 }
 
 impl Asker {
     /// Asks until all ways to it are gone.
     pub(super) fn run(self) {
-        for Queued { asker, subject, since } in &self.questions {
+        while let Some((waiter, Queued { subject, since })) = self.line.next() {
             if self.is_over.load(Ordering::Relaxed) {
                 continue;
             }
@@ -62,12 +59,12 @@ impl Asker {
                         Ok((status, body)) => referred.read(status, &body),
                         Err(why) => Judgement::Failed(why),
                     };
-                    tell(&self.mesh, asker, judgement);
+                    tell(&self.mesh, waiter.session, judgement);
                 }
                 Subject::Request(check) => {
                     let answer = self.ask(|| check.to_json(), check.patience_ms, since);
                     let ruled = answer.and_then(|(status, body)| check.read(status, &body));
-                    tell_ruling(&self.mesh, asker.shard, check.question, ruled);
+                    tell_ruling(&self.mesh, waiter.session.shard, check.question, ruled);
                 }
             }
         }

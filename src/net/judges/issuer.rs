@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-
 use super::client::{Client, ClientError, explain};
-use super::{Issuer, Job, Mesh, tell, wall_clock};
+use super::line::{Line, Next};
+use super::{Issuer, Mesh, Proof, tell, wall_clock};
 use crate::authentication::{KeySet, TokenSettings};
 use crate::config::read_keys;
 use crate::net::tls::{Look, look_at};
@@ -20,7 +19,7 @@ pub(super) struct Keeper {
     issuer: Arc<Issuer>,
     source: Source,
     /// Those whose tokens name keys that are not there.
-    waiting: Receiver<Job>,
+    waiting: Line<Proof>,
     mesh: Arc<Mesh>,
 }
 
@@ -49,7 +48,7 @@ impl Keeper {
     /// `None` if the keys of this issuer never change.
     pub(super) fn new(
         issuer: &Arc<Issuer>,
-        waiting: Receiver<Job>,
+        waiting: Line<Proof>,
         mesh: &Arc<Mesh>,
     ) -> Result<Option<Self>, ClientError> {
         let Some(source) = Source::of(issuer.settings())? else { return Ok(None) };
@@ -61,14 +60,14 @@ impl Keeper {
     pub(super) fn run(mut self) {
         loop {
             let now = now();
-            let first = match self.waiting.recv_timeout(self.source.patience(now)) {
-                Ok(job) => Some(job),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
+            let first = match self.waiting.next_until(Some(now + self.source.patience(now))) {
+                Next::Somebody(waiter, check) => Some((waiter, check)),
+                Next::Nobody => None,
+                Next::Closed => return,
             };
             self.source.look(&self.issuer, first.is_some(), self::now);
-            for (applicant, check) in first.into_iter().chain(self.waiting.try_iter()) {
-                tell(&self.mesh, applicant, check.run(wall_clock()));
+            for (waiter, check) in first.into_iter().chain(self.waiting.drain()) {
+                tell(&self.mesh, waiter.session, check.run(wall_clock()));
             }
         }
     }

@@ -4,41 +4,46 @@
 //!
 //! Bounded: `limits.login_queue` logins wait for each at most, the next one is refused. Of
 //! questions about requests the shards have so many pending at each endpoint as at a procedure.
+//! Who leaves gives up its place (`line`): nobody is refused for the sake of those who are gone.
 
 mod client;
 mod endpoint;
 mod issuer;
+mod line;
 mod verifier;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use crossbeam_channel::{Sender, bounded};
 
 use super::event_loop::wall_clock;
 use super::mesh::{Mesh, Parcel};
 use crate::authentication::{Endpoint, Issuer, Judgement, MissingKey, Proof};
 use crate::config::Config;
 use crate::router::{Edition, SessionRef, ShardId};
-use crate::shard::{Errand, Mail, Ruled};
+use crate::shard::{Errand, Mail, Ruled, Waiter};
 use crate::wamp::RequestId;
 
 use client::Client;
 use endpoint::{Asker, Queued, Subject};
 use issuer::Keeper;
+use line::Line;
 use verifier::Verifier;
 
 pub use client::{ClientError, check_clients};
 
-/// Somebody to be judged.
-type Job = (SessionRef, Proof);
-
 /// The ways to those who judge.
 #[derive(Clone, Debug)]
 pub struct Judges {
-    verifiers: Sender<Job>,
-    endpoints: Arc<[(Arc<Endpoint>, Sender<Queued>)]>,
+    ways: Arc<Ways>,
     is_over: Arc<AtomicBool>,
+}
+
+/// Closed when nobody has them any more.
+#[derive(Debug)]
+struct Ways {
+    verifiers: Line<Proof>,
+    keepers: Arc<[(Arc<Issuer>, Line<Proof>)]>,
+    endpoints: Vec<(Arc<Endpoint>, Line<Queued>)>,
 }
 
 /// What is to run on threads, each with its name.
@@ -60,8 +65,7 @@ impl Judges {
         let issuers: Vec<_> = rules().flat_map(|rules| rules.gate.issuers()).collect();
         let limits = &config.limits;
         let queue = limits.login_queue;
-        // Those that nobody wants answered any more may still lie there when others come.
-        let requests = 2 * limits.questions_per_procedure * mesh.shards().count();
+        let requests = limits.questions_per_procedure * mesh.shards().count();
         let endpoints = rules().flat_map(|rules| {
             let of_logins = rules.gate.endpoints().map(|endpoint| (endpoint, queue));
             of_logins.chain(rules.authorizers().map(|endpoint| (endpoint, requests)))
@@ -75,55 +79,64 @@ impl Judges {
         let mut threads = JudgeThreads { computing: Vec::new(), waiting: Vec::new() };
         let mut keepers = Vec::new();
         for (number, issuer) in issuers.into_iter().enumerate() {
-            let (jobs, waiting) = bounded(queue);
-            if let Some(keeper) = Keeper::new(issuer, waiting, mesh)? {
-                keepers.push((Arc::clone(issuer), jobs));
+            let line = Line::new(queue);
+            if let Some(keeper) = Keeper::new(issuer, line.clone(), mesh)? {
+                keepers.push((Arc::clone(issuer), line));
                 threads.waiting.push((format!("keys-{number}"), Box::new(|| keeper.run())));
             }
         }
         let keepers: Arc<[_]> = keepers.into();
-        let (verifiers, jobs) = bounded(queue);
+        let verifiers = Line::new(queue);
         for number in 0..if needs_verifiers { config.tuning.login_threads } else { 0 } {
-            let (jobs, mesh) = (jobs.clone(), Arc::clone(mesh));
+            let (line, mesh) = (verifiers.clone(), Arc::clone(mesh));
             let (is_over, keepers) = (Arc::clone(&is_over), Arc::clone(&keepers));
-            let verifier = Verifier { jobs, mesh, is_over, keepers };
+            let verifier = Verifier { line, mesh, is_over, keepers };
             threads.computing.push((format!("auth-{number}"), Box::new(|| verifier.run())));
         }
-        let mut ways = Vec::new();
-        for (number, (endpoint, queue)) in endpoints.into_iter().enumerate() {
-            let (sender, questions) = bounded(queue);
+        let mut asked = Vec::new();
+        for (number, (endpoint, room)) in endpoints.into_iter().enumerate() {
+            let line = Line::new(room);
             let client = Client::for_endpoint(endpoint)?;
             for thread in 0..endpoint.concurrency() {
-                let (client, questions) = (client.clone(), questions.clone());
+                let (client, line) = (client.clone(), line.clone());
                 let (mesh, is_over) = (Arc::clone(mesh), Arc::clone(&is_over));
                 let endpoint = Arc::clone(endpoint);
-                let asker = Asker { client, endpoint, questions, mesh, is_over };
+                let asker = Asker { client, endpoint, line, mesh, is_over };
                 let name = format!("ask-{number}-{thread}");
                 threads.waiting.push((name, Box::new(|| asker.run())));
             }
-            ways.push((Arc::clone(endpoint), sender));
+            asked.push((Arc::clone(endpoint), line));
         }
-        Ok(Some((Self { verifiers, endpoints: ways.into(), is_over }, threads)))
+        let ways = Arc::new(Ways { verifiers, keepers, endpoints: asked });
+        Ok(Some((Self { ways, is_over }, threads)))
     }
 
     /// `false` if too many wait already.
-    pub(super) fn judge(&self, asker: SessionRef, errand: Errand) -> bool {
-        let (way, subject) = match errand {
-            Errand::Proof(proof) => return self.verifiers.try_send((asker, proof)).is_ok(),
-            Errand::Client(referred) => (self.way(&referred.endpoint), Subject::Client(referred)),
-            Errand::Request(check) => (self.way(&check.endpoint), Subject::Request(check)),
+    pub(super) fn judge(&self, waiter: Waiter, errand: Errand) -> bool {
+        let (line, subject) = match errand {
+            Errand::Proof(proof) => return self.ways.verifiers.push(waiter, proof),
+            Errand::Client(referred) => (self.line(&referred.endpoint), Subject::Client(referred)),
+            Errand::Request(check) => (self.line(&check.endpoint), Subject::Request(check)),
         };
-        way.is_some_and(|questions| questions.try_send(Queued::of(asker, subject)).is_ok())
+        line.is_some_and(|line| line.push(waiter, Queued::now(subject)))
     }
 
-    fn way(&self, to: &Arc<Endpoint>) -> Option<&Sender<Queued>> {
-        let mut ways = self.endpoints.iter();
-        ways.find(|(endpoint, _)| Arc::ptr_eq(endpoint, to)).map(|(_, questions)| questions)
+    fn line(&self, to: &Arc<Endpoint>) -> Option<&Line<Queued>> {
+        let mut ways = self.ways.endpoints.iter();
+        ways.find(|(endpoint, _)| Arc::ptr_eq(endpoint, to)).map(|(_, line)| line)
     }
 
     /// Nothing that still waits is looked at.
     pub(super) fn stop(&self) {
         self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Ways {
+    fn drop(&mut self) {
+        self.verifiers.close();
+        self.keepers.iter().for_each(|(_, line)| line.close());
+        self.endpoints.iter().for_each(|(_, line)| line.close());
     }
 }
 

@@ -27,12 +27,12 @@ impl World {
         self.network.settle();
         self.hear_all("rule");
         let verifier = &mut self.network.links.verifier;
-        verifier.is_full = self.rng.random_bool(0.1);
+        verifier.room = self.rng.random_bool(0.1).then_some(0);
         if verifier.queue.is_empty() {
             return;
         }
         let number = self.rng.random_range(0..verifier.queue.len());
-        let (asker, errand) = verifier.queue.remove(number).expect("it was just drawn");
+        let (waiter, errand) = verifier.queue.remove(number).expect("it was just drawn");
         let Errand::Request(check) = errand else { panic!("nobody logs in here: {errand:?}") };
         assert!(check.patience_ms <= PATIENCE_MS, "{} ms", check.patience_ms);
         let body: Value = serde_json::from_slice(check.to_json().bytes()).expect("JSON");
@@ -52,7 +52,7 @@ impl World {
         let ruled: Ruled = check.read(status, body.as_bytes());
         assert_eq!(ruled.is_ok(), ruling.is_some(), "{status} {body}");
         let mail = Mail::Ruled { question: check.question, ruled: Box::new(ruled) };
-        let shard = usize::from(asker.shard.0);
+        let shard = usize::from(waiter.session.shard.0);
         self.network.deliver(shard, mail);
         // It may come twice, and means nothing then.
         if self.rng.random_bool(0.1) {
