@@ -15,6 +15,7 @@ use stentor::config::{
 use stentor::limits::SlowConsumerPolicy;
 use stentor::wamp::MatchPolicy;
 
+use crate::changing::{KickFlags, LevelFlags, ReloadFlags};
 use crate::explain::{Question, Whose};
 use crate::sessions::SessionsFlags;
 
@@ -49,9 +50,9 @@ pub(crate) enum Command {
     Passwd(PasswdFlags),
     /// Make a key pair or a random ticket, and its entry of a users file, or a key of the router
     ///
-    /// The entry goes to standard output, the private key or the ticket, which the router does not
-    /// keep, to standard error. The router's own private key goes to standard output, for a file,
-    /// and its public key, which clients may know, to standard error.
+    /// The entry goes to standard output, the private key, the ticket or the token, which the
+    /// router does not keep, to standard error. The router's own private key goes to standard
+    /// output, for a file, and its public key, which clients may know, to standard error.
     Keygen(KeygenFlags),
     /// Say which permission decides whether a role may do something
     ///
@@ -59,6 +60,16 @@ pub(crate) enum Command {
     Explain(ExplainFlags),
     /// Show the sessions of a running router, those that are open or have ended
     Sessions(SessionsFlags),
+    /// Have a running router read its configuration again, and show what that changes
+    ///
+    /// The exit code is 1, and nothing has changed, if the configuration cannot be used.
+    Reload(ReloadFlags),
+    /// End sessions of a running router
+    Kick(KickFlags),
+    /// Have a running router log more or less, until it reads its configuration
+    LogLevel(LevelFlags),
+    /// Show what the last reload of a running router has changed
+    Changes(ReloadFlags),
     /// Work with configuration files
     Config {
         #[command(subcommand)]
@@ -97,6 +108,8 @@ pub(crate) enum KeyKind {
     Cryptosign,
     /// A random ticket of a user
     Ticket,
+    /// A random token for changes on the admin listener
+    Token,
     /// The key by which the router proves itself to clients of cryptosign: the file of `router_key`
     Router,
 }

@@ -1,6 +1,7 @@
 //! Configuration files: what they may say, and how a bad one is answered.
 
 mod config {
+    mod admin;
     mod networks;
     mod users;
     mod warnings;

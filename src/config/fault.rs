@@ -224,7 +224,7 @@ impl Fault {
                 None => format!("choose from {}", quoted(&LOG_LEVELS)),
             },
             Self::Role(fault) => return fault.help(),
-            Self::Admin(fault) => fault.help().into(),
+            Self::Admin(fault) => return fault.help(),
             _ => return self.listener_help().map(Into::into).or_else(|| self.login_help()),
         };
         Some(text)

@@ -207,6 +207,14 @@ impl ListenAddress {
         }
     }
 
+    /// Address and port, if it is not a Unix socket.
+    pub const fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Whether the kernel would refuse to bind both. `0.0.0.0` and `[::]` may share a port, see
     /// [`Config::takes_ipv4`](super::Config::takes_ipv4).
     pub fn overlaps(&self, other: &Self) -> bool {
@@ -309,7 +317,7 @@ impl BadAddress {
 }
 
 /// `"0660"` in the file, 0o660 here.
-fn octal_mode<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+pub(super) fn octal_mode<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     let text = String::deserialize(from)?;
     match u32::from_str_radix(&text, 8) {
         Ok(mode @ 0..=0o777) => Ok(Some(mode)),

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::fault::ConfigError;
 use super::parse::{Parsed, Spans, parse};
 use super::report::{Place, Problem, Report};
-use super::{Config, Method, check, tokens, users};
+use super::{AdminFault, Config, Method, admin_token, check, tokens, users};
 
 /// A configuration in the making. A file that cannot be understood is reported by
 /// [`Self::finish`], together with what the checks find.
@@ -73,6 +73,7 @@ impl Loader {
     pub fn finish(mut self) -> Result<Config, ConfigError> {
         self.read_users();
         self.read_tokens();
+        self.read_admin_token();
         let all_read = self.problems.is_empty();
         let mut bad_keys = Vec::new();
         for (key, fault) in check::check(&self.config) {
@@ -139,6 +140,17 @@ impl Loader {
         for (key, fault) in faults {
             let place = self.place_of(&key);
             self.problems.push(Problem { fault: fault.into(), place });
+        }
+    }
+
+    /// Finds the file of the token for changes. It need not be there: the router makes it.
+    fn read_admin_token(&mut self) {
+        let folder = Path::new(&self.file).parent().map(Path::to_owned).unwrap_or_default();
+        let Some(file) = &mut self.config.admin.token_file else { return };
+        *file = folder.join(&*file);
+        if let Err(fault) = admin_token::read_token_file(file) {
+            let place = self.place_of("admin.token_file");
+            self.problems.push(Problem { fault: AdminFault::TokenFile(fault).into(), place });
         }
     }
 

@@ -5,6 +5,7 @@
 //! event loop and the log do that with what stands here. Immutable: a reload makes another one.
 
 mod admin;
+mod admin_token;
 mod changes;
 mod check;
 mod fault;
@@ -44,6 +45,9 @@ pub use crate::router::{
 pub use crate::transport::ForwardedBy;
 pub use crate::wamp::{Codec, MatchPolicy, UriRule};
 pub use admin::{ADMIN_CONNECTIONS, Admin, AdminFault};
+pub use admin_token::{
+    AdminToken, BadToken, MIN_TOKEN_BYTES, TokenFileFault, is_token, read_token_file,
+};
 pub use changes::{Change, Changes};
 pub use fault::{ConfigError, Fault};
 pub(crate) use listener::allowed_origins;

@@ -76,7 +76,7 @@ impl Reader {
                 "storage" => self.read_section(&name, &value, &mut config.storage),
                 "tuning" => self.read_section(&name, &value, &mut config.tuning),
                 "log" => self.read_section(&name, &value, &mut config.log),
-                "admin" => self.read_section(&name, &value, &mut config.admin),
+                "admin" => self.read_admin(value, &mut config.admin),
                 _ => {
                     rest.insert(key, value);
                 }
@@ -146,6 +146,18 @@ impl Reader {
                 // What is narrowed at one path is not open at the default ones.
                 listener.paths.clear();
             }
+        }
+    }
+
+    /// The admin listener, and its certificates.
+    fn read_admin(&mut self, mut value: Value<'_>, admin: &mut Admin) {
+        let certificates = match value.get_mut() {
+            DeValue::Table(table) => table.remove("tls"),
+            _ => None,
+        };
+        self.read_section("admin", &value, admin);
+        if let Some(list) = certificates {
+            self.read_list("admin.tls", &list, Some("certificate"), &mut admin.tls);
         }
     }
 

@@ -28,7 +28,7 @@ use endpoint::{Asker, Queued, Subject};
 use issuer::Keeper;
 use verifier::Verifier;
 
-pub use client::{ClientError, check_clients};
+pub use client::{ClientError, check_clients, tls_of_clients};
 
 /// Somebody to be judged.
 type Job = (SessionRef, Proof);
