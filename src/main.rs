@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use crossbeam_channel::{Receiver, bounded, never, select};
-use stentor::config::{Config, DEFAULT_FILE, Loader};
+use stentor::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, Loader};
 use stentor::control::Control;
 use stentor::net::{self, Server, StartError};
 use tracing::{error, info, warn};
@@ -62,6 +62,10 @@ fn main() -> ExitCode {
         Some(Command::Changes(flags)) => print_or_fail(changing::changes(&flags)),
         Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
+        Some(Command::Config { command: ConfigCommand::Schema }) => print(&config::schema()),
+        Some(Command::Config { command: ConfigCommand::Show(flags) }) => {
+            print_or_fail(flags.show())
+        }
     }
 }
 
@@ -180,7 +184,7 @@ pub(crate) fn announce(config: &Config, server: &Server) {
 /// Says which permission decides about a request. The exit code says what it decides: 0 if it is
 /// allowed, 1 if it is denied, 2 if there is no answer, or an authorizer has it.
 fn explain(flags: &cli::ExplainFlags) -> ExitCode {
-    let loader = flags.config.as_deref().map_or_else(|| Ok(Loader::defaults()), Loader::from_file);
+    let loader = Loader::in_environment(flags.config.as_deref(), &Environment::of_process());
     let config = match loader.and_then(Loader::finish) {
         Ok(config) => config,
         Err(error) => {
@@ -207,7 +211,7 @@ fn explain(flags: &cli::ExplainFlags) -> ExitCode {
 
 /// Says what a router with this file would run, or what is wrong with it.
 fn check(file: &Path) -> ExitCode {
-    let config = match Loader::from_file(file).and_then(Loader::finish) {
+    let config = match load(file) {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
@@ -222,6 +226,11 @@ fn check(file: &Path) -> ExitCode {
         text.push_str(&format!("warning: {warning}\n"));
     }
     print(&text)
+}
+
+/// The configuration of a file, with the environment over it.
+fn load(file: &Path) -> Result<Config, ConfigError> {
+    Loader::in_environment(Some(file), &Environment::of_process()).and_then(Loader::finish)
 }
 
 fn print_or_fail(made: Result<String, impl Display>) -> ExitCode {

@@ -2,7 +2,10 @@
 
 mod config {
     mod admin;
+    mod environment;
     mod networks;
+    mod schema;
+    mod show;
     mod users;
     mod warnings;
     mod ways;

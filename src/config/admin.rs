@@ -2,23 +2,23 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Listener;
 use super::admin_token::{AdminToken, TokenFileFault};
 use super::check::Findings;
-use super::listener::{ListenAddress, octal_mode};
+use super::listener::{ListenAddress, as_octal, octal_mode};
 use super::tls::Tls;
 
 /// The listener of operators: metrics, health, and what the router looks like.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Where it listens; `None`: nowhere. An address of this machine alone, where whoever connects
     /// may read, or with TLS and a token any.
     pub listen: Option<ListenAddress>,
     /// Permissions of a Unix socket's file; `None`: for its owner alone. Octal text in the file.
-    #[serde(deserialize_with = "octal_mode")]
+    #[serde(deserialize_with = "octal_mode", serialize_with = "as_octal")]
     pub unix_mode: Option<u32>,
     /// The names by which browsers and scrapers may ask for it, besides `localhost` and addresses:
     /// `Host` must be one of them, so that no page of another site reads it (DNS rebinding).

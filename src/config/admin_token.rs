@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::users::{is_readable_by_others, read_bounded};
 use crate::authentication::{Credential, Method, Secret, Source, TicketHash};
@@ -27,6 +27,13 @@ impl AdminToken {
     /// What is kept of a token of at least [`MIN_TOKEN_BYTES`].
     pub fn of(token: &Secret) -> Self {
         Self(TicketHash::of_random(token.bytes()))
+    }
+}
+
+/// That there is one, and no more.
+impl Serialize for AdminToken {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bool(true)
     }
 }
 
