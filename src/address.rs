@@ -7,7 +7,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The other end of a connection. IPv4 addresses that are mapped into IPv6 are IPv4 here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,8 +88,8 @@ const fn network_of(ip: Ipv6Addr) -> [u16; 4] {
 
 /// A set of addresses as a configuration names it: `10.0.0.0/8`, `2001:db8::/32`, `192.0.2.1` or
 /// `unix`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Network {
     Ip {
         base: IpAddr,
@@ -165,6 +165,12 @@ impl FromStr for Network {
             return Err(BadNetwork::Host { text: text.into(), bits });
         }
         Ok(network)
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
     }
 }
 

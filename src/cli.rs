@@ -10,11 +10,13 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
 use stentor::authorization::Action;
 use stentor::config::{
-    Config, ConfigError, ListenAddress, Listener, Loader, LogFormat, Method, RequestIdCheck,
+    Config, ConfigError, Environment, ListenAddress, Listener, Loader, LogFormat, Method,
+    RequestIdCheck,
 };
 use stentor::limits::SlowConsumerPolicy;
 use stentor::wamp::MatchPolicy;
 
+use crate::changing::{KickFlags, LevelFlags, ReloadFlags};
 use crate::explain::{Question, Whose};
 use crate::sessions::SessionsFlags;
 
@@ -49,9 +51,9 @@ pub(crate) enum Command {
     Passwd(PasswdFlags),
     /// Make a key pair or a random ticket, and its entry of a users file, or a key of the router
     ///
-    /// The entry goes to standard output, the private key or the ticket, which the router does not
-    /// keep, to standard error. The router's own private key goes to standard output, for a file,
-    /// and its public key, which clients may know, to standard error.
+    /// The entry goes to standard output, the private key, the ticket or the token, which the
+    /// router does not keep, to standard error. The router's own private key goes to standard
+    /// output, for a file, and its public key, which clients may know, to standard error.
     Keygen(KeygenFlags),
     /// Say which permission decides whether a role may do something
     ///
@@ -59,6 +61,16 @@ pub(crate) enum Command {
     Explain(ExplainFlags),
     /// Show the sessions of a running router, those that are open or have ended
     Sessions(SessionsFlags),
+    /// Have a running router read its configuration again, and show what that changes
+    ///
+    /// The exit code is 1, and nothing has changed, if the configuration cannot be used.
+    Reload(ReloadFlags),
+    /// End sessions of a running router
+    Kick(KickFlags),
+    /// Have a running router log more or less, until it reads its configuration
+    LogLevel(LevelFlags),
+    /// Show what the last reload of a running router has changed
+    Changes(ReloadFlags),
     /// Work with configuration files
     Config {
         #[command(subcommand)]
@@ -97,6 +109,8 @@ pub(crate) enum KeyKind {
     Cryptosign,
     /// A random ticket of a user
     Ticket,
+    /// A random token for changes on the admin listener
+    Token,
     /// The key by which the router proves itself to clients of cryptosign: the file of `router_key`
     Router,
 }
@@ -133,6 +147,32 @@ pub(crate) enum CertCommand {
 pub(crate) enum ConfigCommand {
     /// Print a commented configuration file with every key at its default
     Default,
+    /// Print a JSON Schema of configuration files, for editors
+    Schema,
+    /// Print what `run` would run, each key with the flag, variable or line that sets it
+    Show(Box<ShowFlags>),
+}
+
+/// Which configuration is shown, and how much of it.
+#[derive(Args, Debug)]
+pub(crate) struct ShowFlags {
+    /// The file, as --config
+    #[arg(conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// Print all keys, those at their defaults as well
+    #[arg(long)]
+    effective: bool,
+    #[command(flatten)]
+    run: RunFlags,
+}
+
+impl ShowFlags {
+    /// # Errors
+    /// As [`RunFlags::load`].
+    pub(crate) fn show(mut self) -> Result<String, ConfigError> {
+        self.run.config = self.run.config.or(self.file);
+        self.run.loader()?.show(self.effective)
+    }
 }
 
 /// A request that a session of some role might make.
@@ -176,7 +216,8 @@ impl ExplainFlags {
     }
 }
 
-/// What `run` can be told without a file. Defaults are those of `stentor config default`.
+/// What `run` can be told without a file, besides variables as STENTOR_LIMITS__NESTING. Defaults
+/// are those of `stentor config default`.
 #[derive(Args, Debug, Default)]
 pub(crate) struct RunFlags {
     /// Read this TOML file; the flags below win over it [default: no file]
@@ -245,17 +286,19 @@ pub(crate) struct RunFlags {
 }
 
 impl RunFlags {
-    /// The file, or else the defaults, with the flags over it.
+    /// The file, or else the defaults, with the environment over it, and the flags over both.
     ///
     /// # Errors
     /// [`ConfigError`] if the file cannot be read, or file or flags are wrong.
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
-        let mut loader = match &self.config {
-            Some(file) => Loader::from_file(file)?,
-            None => Loader::defaults(),
-        };
+        self.loader()?.finish()
+    }
+
+    fn loader(&self) -> Result<Loader, ConfigError> {
+        let environment = Environment::of_process();
+        let mut loader = Loader::in_environment(self.config.as_deref(), &environment)?;
         self.apply(&mut loader);
-        loader.finish()
+        Ok(loader)
     }
 
     /// The realms of `--realm`: as the file has them, or else, where there is a file, closed.

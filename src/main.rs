@@ -4,13 +4,16 @@
 //! valid, and the router does the rest.
 
 mod cert;
+mod changing;
 mod cli;
 mod explain;
 mod logging;
+mod operator;
 mod reload;
 mod secrets;
 mod sessions;
 mod signals;
+mod unix_http;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -22,8 +25,8 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use crossbeam_channel::{Receiver, bounded, select};
-use stentor::config::{Config, DEFAULT_FILE, Loader};
+use crossbeam_channel::{Receiver, bounded, never, select};
+use stentor::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, Loader};
 use stentor::control::Control;
 use stentor::net::{self, Server, StartError};
 use tracing::{error, info, warn};
@@ -32,7 +35,6 @@ use cli::{CertCommand, Cli, Command, ConfigCommand};
 use explain::Verdict;
 use logging::Log;
 use reload::Reload;
-use secrets::SecretError;
 use signals::Orders;
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
@@ -46,18 +48,24 @@ fn main() -> ExitCode {
         Some(Command::Run(flags)) => start(&flags),
         Some(Command::Check { file }) => check(&file),
         Some(Command::Cert { command: CertCommand::Fingerprint { file } }) => {
-            cert::names(&file).map_or_else(|error| fail(&error), |text| print(&text))
+            print_or_fail(cert::names(&file))
         }
         Some(Command::Cert { command: CertCommand::Dev { dir, name } }) => {
-            cert::make(&dir, &name).map_or_else(|error| fail(&error), |text| print(&text))
+            print_or_fail(cert::make(&dir, &name))
         }
         Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
         Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
-        Some(Command::Sessions(flags)) => {
-            sessions::sessions(&flags).map_or_else(|error| fail(&error), |text| print(&text))
-        }
+        Some(Command::Sessions(flags)) => print_or_fail(sessions::sessions(&flags)),
+        Some(Command::Reload(flags)) => print_or_fail(changing::reload(&flags)),
+        Some(Command::Kick(flags)) => print_or_fail(changing::kick(&flags)),
+        Some(Command::LogLevel(flags)) => print_or_fail(changing::log_level(&flags)),
+        Some(Command::Changes(flags)) => print_or_fail(changing::changes(&flags)),
         Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
+        Some(Command::Config { command: ConfigCommand::Schema }) => print(&config::schema()),
+        Some(Command::Config { command: ConfigCommand::Show(flags) }) => {
+            print_or_fail(flags.show())
+        }
     }
 }
 
@@ -106,7 +114,7 @@ fn run(mut config: Config, flags: &cli::RunFlags, log: &Log) -> Result<(), Box<d
             announce(&config, &server);
             let control = Control::start(&config, server.view())?;
             if let Some(control) = &control {
-                info!(url = format!("http://{}", control.address()), "listening for operators");
+                info!(url = control.url(), "listening for operators");
             }
             let reload = Reload::new(flags, log, config.warnings());
             serve(server, control, &orders, reload)
@@ -138,11 +146,18 @@ fn serve(
 ) -> Result<(), Box<dyn Error>> {
     let set_ready = |is_ready| control.iter().for_each(|control| control.set_ready(is_ready));
     set_ready(true);
+    let mut operators = control.as_ref().map_or_else(never, |control| control.orders().clone());
     let mut lost = None;
     loop {
         select! {
             recv(orders.stop) -> _ => break,
-            recv(orders.reload) -> _ => reload.run(&server),
+            // Said in the log, and on the admin listener.
+            recv(orders.reload) -> _ => drop(reload.run(&server, control.as_ref())),
+            recv(operators) -> order => match order {
+                Ok(order) => reload.obey(order, &server, control.as_ref()),
+                // The thread `control` has gone, which was logged; the router goes on without it.
+                Err(_) => operators = never(),
+            },
             recv(server.ended_threads()) -> name => {
                 let thread = name.unwrap_or_default();
                 error!(thread, "a thread of the router has ended, stopping");
@@ -169,7 +184,7 @@ pub(crate) fn announce(config: &Config, server: &Server) {
 /// Says which permission decides about a request. The exit code says what it decides: 0 if it is
 /// allowed, 1 if it is denied, 2 if there is no answer, or an authorizer has it.
 fn explain(flags: &cli::ExplainFlags) -> ExitCode {
-    let loader = flags.config.as_deref().map_or_else(|| Ok(Loader::defaults()), Loader::from_file);
+    let loader = Loader::in_environment(flags.config.as_deref(), &Environment::of_process());
     let config = match loader.and_then(Loader::finish) {
         Ok(config) => config,
         Err(error) => {
@@ -196,7 +211,7 @@ fn explain(flags: &cli::ExplainFlags) -> ExitCode {
 
 /// Says what a router with this file would run, or what is wrong with it.
 fn check(file: &Path) -> ExitCode {
-    let config = match Loader::from_file(file).and_then(Loader::finish) {
+    let config = match load(file) {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
@@ -213,7 +228,12 @@ fn check(file: &Path) -> ExitCode {
     print(&text)
 }
 
-fn print_or_fail(made: Result<String, SecretError>) -> ExitCode {
+/// The configuration of a file, with the environment over it.
+fn load(file: &Path) -> Result<Config, ConfigError> {
+    Loader::in_environment(Some(file), &Environment::of_process()).and_then(Loader::finish)
+}
+
+fn print_or_fail(made: Result<String, impl Display>) -> ExitCode {
     match made {
         Ok(text) => print(&text),
         Err(error) => fail(&error),

@@ -1,8 +1,12 @@
 //! The configuration read again while the router runs: file, environment and flags as at the start.
 //!
-//! Runs on the main thread, when SIGHUP asks for it. What cannot be used changes nothing.
+//! Runs on the main thread, when SIGHUP or an operator asks for it. What cannot be used changes
+//! nothing.
 
-use stentor::config::{Change, Config, Warning};
+use std::error::Error;
+
+use stentor::config::{self, Change, Changes, Config, Warning};
+use stentor::control::{Control, Order};
 use stentor::net::{self, Server};
 use tracing::{error, info, warn};
 
@@ -22,17 +26,44 @@ impl<'a> Reload<'a> {
         Self { flags, log, warned }
     }
 
-    /// Has the router run what stands in the file by now, and says what that changes.
-    pub(crate) fn run(&mut self, server: &Server) {
-        let mut config = match self.flags.load() {
-            Ok(config) => config,
-            Err(reason) => return refuse(&reason),
-        };
+    /// Does what an operator asks for on the admin listener.
+    pub(crate) fn obey(&mut self, order: Order, server: &Server, control: Option<&Control>) {
+        match order {
+            Order::Reload(answer) => answer.give(self.run(server, control)),
+            Order::LogLevel(level, answer) => {
+                let log = config::Log { level, ..config::Log::default() };
+                let is_filter = log.filter().map(drop).map_err(|fault| fault.to_string());
+                if is_filter.is_ok() {
+                    self.log.set_level(&log);
+                }
+                answer.give(is_filter);
+            }
+        }
+    }
+
+    /// Has the router run what stands in the file by now, and says what that changes, or why that
+    /// cannot be used.
+    pub(crate) fn run(
+        &mut self,
+        server: &Server,
+        control: Option<&Control>,
+    ) -> Result<Changes, String> {
+        let outcome = self.reload(server).map_err(|reason| {
+            error!(
+                "the configuration was read again and cannot be used, nothing has changed: {reason}"
+            );
+            reason.to_string()
+        });
+        if let Some(control) = control {
+            control.note_reload(outcome.clone());
+        }
+        outcome
+    }
+
+    fn reload(&mut self, server: &Server) -> Result<Changes, Box<dyn Error>> {
+        let mut config = self.flags.load()?;
         let few = net::fit_to_descriptors(&mut config);
-        let changes = match server.reload(&config) {
-            Ok(changes) => changes,
-            Err(reason) => return refuse(&reason),
-        };
+        let changes = server.reload(&config)?;
         // Said by the level of before, which may be the lower one.
         let (applied, after_restart) = (changes.applied.len(), changes.after_restart.len());
         for Change { place, what } in &changes.applied {
@@ -50,6 +81,7 @@ impl<'a> Reload<'a> {
             announce(&config, server);
         }
         self.log.set_level(&config.log);
+        Ok(changes)
     }
 
     /// Says the warnings that were not said before.
@@ -60,8 +92,4 @@ impl<'a> Reload<'a> {
         }
         self.warned = warnings;
     }
-}
-
-fn refuse(reason: &dyn std::error::Error) {
-    error!("the configuration was read again and cannot be used, nothing has changed: {reason}");
 }

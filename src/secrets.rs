@@ -20,7 +20,7 @@ pub(crate) enum SecretError {
     Authid,
     #[error("error: the environment variable `{0}` is not set, or no text")]
     Environment(String),
-    #[error("error: the router's own key is no user's: leave authid and role out")]
+    #[error("error: this is no user's: leave authid and role out")]
     Nobody,
     #[error("error: the two secrets differ")]
     Differ,
@@ -70,12 +70,18 @@ pub(crate) fn passwd(flags: &PasswdFlags) -> Result<String, SecretError> {
 }
 
 /// The entry of a user with a new key or a new ticket, which is told on standard error; or a new
-/// key of the router.
+/// key of the router, or a new token for its operators.
 pub(crate) fn keygen(flags: &KeygenFlags) -> Result<String, SecretError> {
     let seed: [u8; 32] = random()?;
     let (method, name, private, public) = match flags.kind {
-        KeyKind::Router if flags.authid.is_some() || flags.role.is_some() => {
+        KeyKind::Router | KeyKind::Token if flags.authid.is_some() || flags.role.is_some() => {
             return Err(SecretError::Nobody);
+        }
+        KeyKind::Token => {
+            let token = BASE64URL_NOPAD.encode(&seed);
+            writeln!(io::stderr().lock(), "token: {token}")?;
+            let hash = TicketHash::of_random(token.as_bytes()).to_text();
+            return Ok(format!("[admin]\ntoken = \"{hash}\"\n"));
         }
         KeyKind::Router => {
             writeln!(io::stderr().lock(), "public key: {}", generate_key(&seed))?;

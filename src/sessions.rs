@@ -1,11 +1,11 @@
 //! `stentor sessions`: the sessions of a running router, asked of its admin listener.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use ureq::Agent;
+
+use crate::operator::{AdminFlags, Ask, OperatorError, printable};
 
 /// Which sessions, and of which router.
 #[derive(Args, Debug)]
@@ -36,32 +36,17 @@ pub(crate) struct SessionsFlags {
     /// Print what the router says, as JSON
     #[arg(long)]
     json: bool,
-    /// The router's admin listener (`[admin]` of its configuration)
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9080")]
-    admin: String,
-}
-
-/// Why nothing can be shown.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SessionsError {
-    #[error(
-        "error: no answer from {url}: {source}\n  = help: the router needs `[admin]` with \
-         `listen = \"127.0.0.1:9080\"`; --admin names another address"
-    )]
-    NoAnswer { url: String, source: ureq::Error },
-    #[error("error: {url} answers with {status}: {text}")]
-    Refused { url: String, status: u16, text: String },
-    #[error("error: what {0} answers is not from Stentor's admin listener")]
-    Strange(String),
+    #[command(flatten)]
+    at: AdminFlags,
 }
 
 /// The table, or what the router said.
-pub(crate) fn sessions(flags: &SessionsFlags) -> Result<String, SessionsError> {
+pub(crate) fn sessions(flags: &SessionsFlags) -> Result<String, OperatorError> {
     let text = ask(flags)?;
     if flags.json {
         return Ok(text);
     }
-    let strange = || SessionsError::Strange(flags.admin.clone());
+    let strange = || flags.at.strange();
     let answer: Value = serde_json::from_str(&text).map_err(|_| strange())?;
     let rows = answer["sessions"].as_array().ok_or_else(strange)?;
     let columns = if flags.closed { CLOSED } else { OPEN };
@@ -76,20 +61,12 @@ pub(crate) fn sessions(flags: &SessionsFlags) -> Result<String, SessionsError> {
     Ok(table)
 }
 
-fn ask(flags: &SessionsFlags) -> Result<String, SessionsError> {
+fn ask(flags: &SessionsFlags) -> Result<String, OperatorError> {
     let path = if flags.closed { "/api/sessions/closed" } else { "/api/sessions" };
-    let url = format!("{}{path}", flags.admin.trim_end_matches('/'));
-    let no_answer = |source| SessionsError::NoAnswer { url: url.clone(), source };
-    let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(false)
-        .proxy(None)
-        .max_redirects(0)
-        .build()
-        .into();
-    let mut request = agent.get(&url).query("limit", flags.limit.to_string());
+    let limit = flags.limit.to_string();
+    let mut query = vec![("limit", &*limit)];
     if !flags.closed {
-        request = request.query("sort", &flags.sort);
+        query.push(("sort", &flags.sort));
     }
     let filters = [
         ("realm", &flags.realm),
@@ -97,19 +74,8 @@ fn ask(flags: &SessionsFlags) -> Result<String, SessionsError> {
         ("authrole", &flags.role),
         ("reason", &flags.reason),
     ];
-    for (name, value) in filters {
-        if let Some(value) = value {
-            request = request.query(name, value);
-        }
-    }
-    let mut response = request.call().map_err(no_answer)?;
-    let status = response.status().as_u16();
-    let text = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
-    let text = text.map_err(|source| SessionsError::NoAnswer { url: url.clone(), source })?;
-    match status {
-        200 => Ok(text),
-        _ => Err(SessionsError::Refused { url, status, text: text.trim_end().to_owned() }),
-    }
+    query.extend(filters.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
+    flags.at.ask(&Ask::Get(path, &query))
 }
 
 /// A head and a key of a row.
@@ -169,7 +135,7 @@ fn is_number(key: &str) -> bool {
 
 fn cell(row: &Value, key: &str) -> String {
     match &row[key] {
-        Value::String(text) => text.chars().map(printable).collect(),
+        Value::String(text) => printable(text).replace('\n', "\u{fffd}"),
         Value::Number(number) if key.ends_with("_ms") => {
             let seconds = number.as_u64().unwrap_or_default() / 1_000;
             format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
@@ -177,14 +143,6 @@ fn cell(row: &Value, key: &str) -> String {
         other => other.to_string(),
     }
 }
-
-/// What a client chose to be called moves no cursor.
-fn printable(letter: char) -> char {
-    if letter.is_control() { '\u{fffd}' } else { letter }
-}
-
-const PATIENCE: Duration = Duration::from_secs(30);
-const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -479,3 +479,49 @@ fn the_examples_of_the_page_on_authorization_hold() {
     }
     assert_eq!(answers, 15, "the tables have as many rows");
 }
+
+/// Flags over variables over the file over the defaults, each said with its value.
+#[test]
+fn a_configuration_is_shown_with_where_it_comes_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stentor.toml");
+    let file = file.to_str().unwrap();
+    let text = "[[realm]]\nname = \"a\"\n[limits]\nnesting = 9\nuri_bytes = 99\n";
+    fs::write(file, text).unwrap();
+    let show = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+        command.args(["config", "show", file, "--shards=3"]).args(more);
+        run(command.env("STENTOR_LIMITS__NESTING", "32"))
+    };
+    let done = show(&[]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let lines: Vec<_> = done.stdout.lines().collect();
+    let line = |start: &str| *lines.iter().find(|line| line.starts_with(start)).unwrap();
+    assert!(line("shards = 3 ").ends_with("  # --shards"), "{}", done.stdout);
+    assert!(line("nesting = 32 ").ends_with("  # STENTOR_LIMITS__NESTING"));
+    assert!(line("uri_bytes = 99 ").ends_with("stentor.toml:5"));
+    assert!(line("name = \"a\" ").ends_with("stentor.toml:2"));
+    assert!(!done.stdout.contains("# default"), "{}", done.stdout);
+    let all = show(&["--effective"]).stdout;
+    assert!(
+        all.lines().any(|line| line.starts_with("backlog = 1024 ") && line.ends_with("# default"))
+    );
+    let done = show(&["--max-connections=0"]);
+    assert!(done.stderr.contains("--max-connections on the command line"), "{}", done.stderr);
+}
+
+/// What the router runs and what `check` says is the same, variables included.
+#[test]
+fn check_reads_the_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("stentor.toml");
+    fs::write(&file, "[[realm]]\nname = \"${REALM}\"\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+    let command = command.arg("check").arg(&file);
+    let done = run(command);
+    assert!(done.stderr.contains("the environment variable `REALM` is not set"), "{}", done.stderr);
+    let done = run(command.env("REALM", "com.live"));
+    assert!(done.stdout.contains("com.live"), "{}", done.stdout);
+    let done = run(command.env("STENTOR_LIMITS__NESTIGN", "9"));
+    assert!(done.stderr.contains("did you mean `STENTOR_LIMITS__NESTING`?"), "{}", done.stderr);
+}

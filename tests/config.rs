@@ -1,7 +1,11 @@
 //! Configuration files: what they may say, and how a bad one is answered.
 
 mod config {
+    mod admin;
+    mod environment;
     mod networks;
+    mod schema;
+    mod show;
     mod users;
     mod warnings;
     mod ways;

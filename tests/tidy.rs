@@ -93,7 +93,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
-    ("control", &["address", "config", "net", "router", "wamp"]),
+    ("control", &["address", "clock", "config", "net", "rate", "router", "wamp"]),
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.
@@ -243,8 +243,19 @@ fn module_of(name: &str) -> Option<&str> {
     let first = name.strip_prefix("src/")?.split('/').next()?;
     let module = first.strip_suffix(".rs").unwrap_or(first);
     let main = [
-        "main", "lib", "cert", "cli", "explain", "logging", "reload", "secrets", "sessions",
+        "main",
+        "lib",
+        "cert",
+        "changing",
+        "cli",
+        "explain",
+        "logging",
+        "operator",
+        "reload",
+        "secrets",
+        "sessions",
         "signals",
+        "unix_http",
     ];
     (!main.contains(&module)).then_some(module)
 }

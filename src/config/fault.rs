@@ -48,6 +48,16 @@ pub enum Fault {
     NotASection(String),
     #[error("`{0}` is a list of sections, since there may be several")]
     NotAList(String),
+    #[error("this environment variable is named after a key that there is not")]
+    UnknownVariable { near: Option<String> },
+    #[error("the value of this environment variable is no text")]
+    VariableIsNoText,
+    #[error("the environment variable `{0}` is not set")]
+    VariableNotSet(String),
+    #[error("`${{` begins a reference to an environment variable, and no `}}` ends it")]
+    OpenReference,
+    #[error("`${{{0}}}` refers to no environment variable")]
+    BadReference(String),
     #[error("`{key}`: {reason}")]
     Value { key: String, reason: String },
     #[error("`{key}` must be from {min} to {max}{unit}, not {value}")]
@@ -224,10 +234,29 @@ impl Fault {
                 None => format!("choose from {}", quoted(&LOG_LEVELS)),
             },
             Self::Role(fault) => return fault.help(),
-            Self::Admin(fault) => fault.help().into(),
-            _ => return self.listener_help().map(Into::into).or_else(|| self.login_help()),
+            Self::Admin(fault) => return fault.help(),
+            _ => return self.environment_help().or_else(|| self.login_help()),
         };
         Some(text)
+    }
+
+    /// The same for what is about environment variables, and about listeners.
+    fn environment_help(&self) -> Option<String> {
+        Some(match self {
+            Self::UnknownVariable { near: Some(near) } => format!("did you mean `{near}`?"),
+            Self::UnknownVariable { near: None } => {
+                "lists of sections stand in the file alone; the \
+                others have variables as `STENTOR_LIMITS__NESTING`, for `nesting` in [limits]"
+                    .into()
+            }
+            Self::VariableNotSet(name) => {
+                format!("set it, or write `${{{name}:-VALUE}}` for a value without it")
+            }
+            Self::OpenReference | Self::BadReference(_) => {
+                "write `${NAME}` or `${NAME:-VALUE}`, and `$${` for `${` itself".into()
+            }
+            _ => return self.listener_help().map(Into::into),
+        })
     }
 
     /// The same for what is about logins.

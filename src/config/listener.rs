@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::de::Error;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tls::{ClientCertificates, Tls};
 use crate::address::Network;
@@ -18,7 +18,7 @@ use crate::codec::Codec;
 use crate::transport::{Entrance, ForwardedBy, Origins, PathRules};
 
 /// A socket that accepts WebSocket and RawSocket clients, told apart by their first byte.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listener {
     /// What the log calls it; its address if none.
@@ -27,7 +27,7 @@ pub struct Listener {
     pub address: ListenAddress,
     /// Permissions of a Unix socket's file; `None`: as the process's umask leaves them. Octal
     /// text in the file.
-    #[serde(deserialize_with = "octal_mode")]
+    #[serde(deserialize_with = "octal_mode", serialize_with = "as_octal")]
     pub unix_mode: Option<u32>,
     pub websocket: bool,
     pub rawsocket: bool,
@@ -146,7 +146,7 @@ impl Default for Listener {
 }
 
 /// A path of a listener with rules of its own; what it does not say is as the listener has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerPath {
     pub path: String,
@@ -191,8 +191,8 @@ fn entrance(methods: &[Method], realm: Option<&String>) -> Entrance {
 }
 
 /// Where a listener binds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum ListenAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
@@ -204,6 +204,14 @@ impl ListenAddress {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
             Self::Unix(_) => true,
+        }
+    }
+
+    /// Address and port, if it is not a Unix socket.
+    pub const fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
         }
     }
 
@@ -269,6 +277,12 @@ impl TryFrom<String> for ListenAddress {
     }
 }
 
+impl From<ListenAddress> for String {
+    fn from(address: ListenAddress) -> Self {
+        address.to_string()
+    }
+}
+
 /// Why a text is no address to listen on, and what may have been meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
@@ -309,7 +323,7 @@ impl BadAddress {
 }
 
 /// `"0660"` in the file, 0o660 here.
-fn octal_mode<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+pub(super) fn octal_mode<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     let text = String::deserialize(from)?;
     match u32::from_str_radix(&text, 8) {
         Ok(mode @ 0..=0o777) => Ok(Some(mode)),
@@ -317,6 +331,10 @@ fn octal_mode<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Erro
             "`{text}` is no file mode; write the permissions in octal, as in \"0660\""
         ))),
     }
+}
+
+pub(super) fn as_octal<S: Serializer>(mode: &Option<u32>, to: S) -> Result<S::Ok, S::Error> {
+    mode.map(|mode| format!("{mode:04o}")).serialize(to)
 }
 
 const UNIX_PREFIX: &str = "unix:";

@@ -1,16 +1,18 @@
-//! From a file and the flags over it to a checked `Config`.
+//! From a file, the environment and the flags over it to a checked `Config`.
 //!
-//! Remembers which key came from where, so that a check's finding can point at the line or the
-//! flag that set the value.
+//! Remembers which key came from where, so that a check's finding can point at the line, the
+//! variable or the flag that set the value.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::mem;
 use std::path::Path;
 
+use super::environment::{Environment, Variables};
 use super::fault::ConfigError;
-use super::parse::{Parsed, Spans, parse};
+use super::parse::{Parsed, Spans, parse, silent};
 use super::report::{Place, Problem, Report};
-use super::{Config, Method, check, tokens, users};
+use super::{AdminFault, Config, Method, admin_token, check, show, tokens, users};
 
 /// A configuration in the making. A file that cannot be understood is reported by
 /// [`Self::finish`], together with what the checks find.
@@ -19,6 +21,7 @@ pub struct Loader {
     file: String,
     text: String,
     spans: Spans,
+    variables: Variables,
     flags: BTreeMap<&'static str, &'static str>,
     problems: Vec<Problem>,
 }
@@ -26,31 +29,43 @@ pub struct Loader {
 impl Loader {
     /// Starts from the defaults: development mode.
     pub fn defaults() -> Self {
-        Self {
-            config: Config::default(),
-            file: String::new(),
-            text: String::new(),
-            spans: Spans::new(),
-            flags: BTreeMap::new(),
-            problems: Vec::new(),
-        }
+        Self::over(Config::default(), String::new(), String::new(), &Environment::default())
     }
 
-    /// Starts from a file.
+    /// Starts from a file. No variable stands over it, and none is set that it could refer to; see
+    /// [`Self::in_environment`].
     ///
     /// # Errors
     /// [`ConfigError::Read`] if it cannot be read, or is not UTF-8.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        Self::in_environment(Some(path), &Environment::default())
+    }
+
+    /// Starts from a file, or else from the defaults, with the variables of the environment over
+    /// it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] if it cannot be read, or is not UTF-8.
+    pub fn in_environment(
+        file: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let Some(path) = file else {
+            return Ok(Self::over(Config::default(), String::new(), String::new(), environment));
+        };
         let text = fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        Ok(Self::from_text(path.display().to_string(), text))
+        Ok(Self::over(silent(), path.display().to_string(), text, environment))
     }
 
     /// Starts from the text of a file that reports call `file`.
     pub fn from_text(file: impl Into<String>, text: impl Into<String>) -> Self {
-        let text = text.into();
-        let Parsed { config, spans, problems } = parse(&text);
-        Self { config, file: file.into(), text, spans, problems, ..Self::defaults() }
+        Self::over(silent(), file.into(), text.into(), &Environment::default())
+    }
+
+    fn over(config: Config, file: String, text: String, environment: &Environment) -> Self {
+        let Parsed { config, spans, variables, problems } = parse(&text, environment, config);
+        Self { config, file, text, spans, variables, flags: BTreeMap::new(), problems }
     }
 
     /// Changes the value of `key`, written as in the file (`limits.nesting`; `listener` for all
@@ -71,8 +86,24 @@ impl Loader {
     /// # Errors
     /// [`ConfigError::Invalid`] with all that was found.
     pub fn finish(mut self) -> Result<Config, ConfigError> {
+        self.check()?;
+        Ok(self.config)
+    }
+
+    /// Checks everything and shows it as TOML, each key with the flag, variable or line that its
+    /// value comes from. `with_defaults`: also the keys that nothing sets.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn show(mut self, with_defaults: bool) -> Result<String, ConfigError> {
+        self.check()?;
+        Ok(show::show(&self.config, &|key| self.origin(key), with_defaults))
+    }
+
+    fn check(&mut self) -> Result<(), ConfigError> {
         self.read_users();
         self.read_tokens();
+        self.read_admin_token();
         let all_read = self.problems.is_empty();
         let mut bad_keys = Vec::new();
         for (key, fault) in check::check(&self.config) {
@@ -90,9 +121,27 @@ impl Loader {
             }
         }
         if self.problems.is_empty() {
-            return Ok(self.config);
+            return Ok(());
         }
-        Err(Report::new(self.file, self.text, self.problems).into())
+        let (file, text) = (mem::take(&mut self.file), mem::take(&mut self.text));
+        Err(Report::new(file, text, mem::take(&mut self.problems)).into())
+    }
+
+    /// What has set `key` itself; `None`: nothing, so it is the default.
+    fn origin(&self, key: &str) -> Option<String> {
+        let mut lists = key.match_indices('.').map(|(dot, _)| &key[..dot]);
+        let flag = self.flags.get(key).or_else(|| lists.find_map(|list| self.flags.get(list)));
+        if let Some(flag) = flag {
+            return Some((*flag).to_owned());
+        }
+        Some(match self.variables.place(self.spans.get(key)?.clone()) {
+            Place::Variable(name) => name,
+            Place::File(span) => {
+                let before = &self.text[..self.text.floor_char_boundary(span.start)];
+                format!("{}:{}", self.file, before.matches('\n').count() + 1)
+            }
+            Place::Flag(_) | Place::Nowhere => return None,
+        })
     }
 
     /// Reads the users files that authenticators name, beside the configuration file.
@@ -142,7 +191,18 @@ impl Loader {
         }
     }
 
-    /// The flag or line that set `key`, or else the section that it stands in.
+    /// Finds the file of the token for changes. It need not be there: the router makes it.
+    fn read_admin_token(&mut self) {
+        let folder = Path::new(&self.file).parent().map(Path::to_owned).unwrap_or_default();
+        let Some(file) = &mut self.config.admin.token_file else { return };
+        *file = folder.join(&*file);
+        if let Err(fault) = admin_token::read_token_file(file) {
+            let place = self.place_of("admin.token_file");
+            self.problems.push(Problem { fault: AdminFault::TokenFile(fault).into(), place });
+        }
+    }
+
+    /// The flag, variable or line that set `key`, or else the section that it stands in.
     fn place_of(&self, key: &str) -> Place {
         let with_sections = || {
             let parents = key.rmatch_indices('.').map(|(dot, _)| &key[..dot]);
@@ -152,7 +212,7 @@ impl Loader {
             return Place::Flag(flag);
         }
         match with_sections().find_map(|key| self.spans.get(key)) {
-            Some(span) => Place::File(span.clone()),
+            Some(span) => self.variables.place(span.clone()),
             None => Place::Nowhere,
         }
     }

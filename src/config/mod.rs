@@ -5,8 +5,10 @@
 //! event loop and the log do that with what stands here. Immutable: a reload makes another one.
 
 mod admin;
+mod admin_token;
 mod changes;
 mod check;
+mod environment;
 mod fault;
 mod filter;
 mod keys;
@@ -16,6 +18,9 @@ mod parse;
 mod report;
 mod role_fault;
 mod roles;
+mod schema;
+mod sections;
+mod show;
 mod summary;
 mod tls;
 mod tokens;
@@ -44,13 +49,18 @@ pub use crate::router::{
 pub use crate::transport::ForwardedBy;
 pub use crate::wamp::{Codec, MatchPolicy, UriRule};
 pub use admin::{ADMIN_CONNECTIONS, Admin, AdminFault};
+pub use admin_token::{
+    AdminToken, BadToken, MIN_TOKEN_BYTES, TokenFileFault, is_token, read_token_file,
+};
 pub use changes::{Change, Changes};
+pub use environment::Environment;
 pub use fault::{ConfigError, Fault};
 pub(crate) use listener::allowed_origins;
 pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};
 pub use loader::Loader;
 pub use report::{Place, Problem, Report};
 pub use role_fault::RoleFault;
+pub use schema::schema;
 pub use summary::{Summary, Warning};
 pub use tls::{ClientCertificates, Tls};
 pub use tokens::{TokensFault, read_keys};
@@ -58,7 +68,7 @@ pub use users::UsersFault;
 pub use ways::WayFault;
 
 /// Everything an operator can set. The serde names are the file's keys.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Threads that serve connections, 1 to [`MAX_SHARDS`]; 0: one per available core. See
@@ -237,7 +247,7 @@ impl Default for Tuning {
 }
 
 /// What the log holds and how it looks; it goes to standard error.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     pub format: LogFormat,
@@ -253,7 +263,7 @@ impl Default for Log {
 }
 
 /// How a line of the log looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people; coloured on a terminal unless `NO_COLOR` is set.

@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
+use super::environment::{self, Environment, Variables};
 use super::fault::{Fault, UNKNOWN_NAME, key_without_index};
 use super::keys::keys_of;
 use super::report::{Place, Problem};
@@ -27,18 +28,29 @@ pub(super) type Spans = BTreeMap<String, Range<usize>>;
 pub(super) struct Parsed {
     pub(super) config: Config,
     pub(super) spans: Spans,
+    /// Which of the spans are no places of the file.
+    pub(super) variables: Variables,
     pub(super) problems: Vec<Problem>,
 }
 
-pub(super) fn parse(text: &str) -> Parsed {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader::default();
-    // A file lets in whom it names, and grants what it says: the default realm is closed.
+/// What a file says where it says nothing: it lets in whom it names, and grants what it says, so
+/// the default realm is closed.
+pub(super) fn silent() -> Config {
     let access = Access::Roles(Vec::new());
     let realm = Realm { authenticators: Vec::new(), access, ..Realm::default() };
-    let mut config = Config { development: false, realms: vec![realm], ..Config::default() };
+    Config { development: false, realms: vec![realm], ..Config::default() }
+}
+
+/// Reads the text over `config`, and the environment over both.
+pub(super) fn parse(text: &str, environment: &Environment, mut config: Config) -> Parsed {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut root = root.into_inner();
+    let mut reader = Reader::default();
+    let mut variables = Variables::default();
     if errors.is_empty() {
-        reader.read_root(root.into_inner(), &mut config);
+        environment::resolve(&mut root, environment, &mut reader.problems);
+        variables = environment::lay_over(&mut root, text, environment, &mut reader.problems);
+        reader.read_root(root, &mut config);
         note_lines(&mut config, &reader.spans, text);
     } else {
         // After a slip in the syntax the parser's idea of the keys is only a guess.
@@ -50,7 +62,12 @@ pub(super) fn parse(text: &str) -> Parsed {
             }
         }));
     }
-    Parsed { config, spans: reader.spans, problems: reader.problems }
+    for problem in &mut reader.problems {
+        if let Place::File(span) = &problem.place {
+            problem.place = variables.place(span.clone());
+        }
+    }
+    Parsed { config, spans: reader.spans, variables, problems: reader.problems }
 }
 
 #[derive(Default)]
@@ -76,7 +93,7 @@ impl Reader {
                 "storage" => self.read_section(&name, &value, &mut config.storage),
                 "tuning" => self.read_section(&name, &value, &mut config.tuning),
                 "log" => self.read_section(&name, &value, &mut config.log),
-                "admin" => self.read_section(&name, &value, &mut config.admin),
+                "admin" => self.read_admin(value, &mut config.admin),
                 _ => {
                     rest.insert(key, value);
                 }
@@ -146,6 +163,18 @@ impl Reader {
                 // What is narrowed at one path is not open at the default ones.
                 listener.paths.clear();
             }
+        }
+    }
+
+    /// The admin listener, and its certificates.
+    fn read_admin(&mut self, mut value: Value<'_>, admin: &mut Admin) {
+        let certificates = match value.get_mut() {
+            DeValue::Table(table) => table.remove("tls"),
+            _ => None,
+        };
+        self.read_section("admin", &value, admin);
+        if let Some(list) = certificates {
+            self.read_list("admin.tls", &list, Some("certificate"), &mut admin.tls);
         }
     }
 
@@ -275,7 +304,7 @@ fn note_lines(config: &mut Config, spans: &Spans, text: &str) {
     }
 }
 
-fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
+pub(super) fn deserialize<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, Error> {
     T::deserialize(Spanned::new(0..0, table).into_deserializer())
 }
 

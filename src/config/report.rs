@@ -19,6 +19,8 @@ pub enum Place {
     Nowhere,
     /// Bytes of the file.
     File(Range<usize>),
+    /// An environment variable.
+    Variable(String),
     /// A flag of the command line.
     Flag(&'static str),
 }
@@ -37,8 +39,9 @@ impl Report {
     pub(super) fn new(file: String, text: String, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| match &problem.place {
             Place::File(bytes) => (0, bytes.start),
-            Place::Flag(_) => (1, 0),
-            Place::Nowhere => (2, 0),
+            Place::Variable(_) => (1, 0),
+            Place::Flag(_) => (2, 0),
+            Place::Nowhere => (3, 0),
         });
         Self { file, text, problems }
     }
@@ -71,6 +74,7 @@ impl Report {
         let mut margin = 1;
         match &problem.place {
             Place::Nowhere => {}
+            Place::Variable(name) => writeln!(f, " --> {name} in the environment")?,
             Place::Flag(flag) => writeln!(f, " --> {flag} on the command line")?,
             Place::File(bytes) => {
                 self.write_excerpt(f, bytes)?;

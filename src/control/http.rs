@@ -8,24 +8,31 @@ use axum::Router as Routes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_rustls::TlsAcceptor;
 
+use super::changes::{self, Desk, peer_of};
+use super::door::{Door, Visitor};
 use super::guard::{Forbidden, Guard};
 use super::health::{BEAT, Health};
 use super::metrics::Metrics;
 use super::sessions::Filter;
+use super::token::{Denied, Lock};
 use super::{json, metrics, sessions};
+use crate::address::Address;
 use crate::config::ADMIN_CONNECTIONS;
 use crate::net::View;
 
@@ -39,8 +46,19 @@ struct Sight {
     asking: Arc<tokio::sync::Mutex<()>>,
 }
 
-pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
-    let metrics = Arc::new(Metrics::new(view.clone(), Arc::clone(&health), now()));
+/// Who may ask for what.
+#[derive(Clone, Debug)]
+struct Entry {
+    guard: Guard,
+    /// Where it must be open also for those who change nothing.
+    lock: Option<Arc<Lock>>,
+}
+
+/// `guards_reads`: whether who only wants to see something must show the token.
+pub(super) fn routes(desk: Desk, health: Arc<Health>, guard: Guard, guards_reads: bool) -> Routes {
+    let entry = Entry { guard, lock: guards_reads.then(|| Arc::clone(&desk.lock)) };
+    let view = desk.view.clone();
+    let metrics = Arc::new(Metrics::new(desk.clone(), Arc::clone(&health), now()));
     let sight = Sight { view, health, metrics, asking: Arc::default() };
     Routes::new()
         .route("/", get(|| async { INDEX }))
@@ -52,13 +70,17 @@ pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
         .route("/api/sessions", get(open_sessions))
         .route("/api/sessions/closed", get(closed_sessions))
         .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
-        .layer(middleware::from_fn_with_state(guard, admit))
         .with_state(sight)
+        .merge(changes::routes(desk))
+        .layer(middleware::from_fn_with_state(entry, admit))
 }
 
-async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let mut response = match guard.check(request.headers()) {
-        Ok(()) => next.run(request).await,
+async fn admit(State(entry): State<Entry>, request: Request, next: Next) -> Response {
+    let mut response = match entry.guard.check(request.headers()) {
+        Ok(()) => match entry.check_read(&request) {
+            Ok(()) => next.run(request).await,
+            Err(denied) => denied.into_response(),
+        },
         Err(reason @ Forbidden::NoHost) => refusal(StatusCode::BAD_REQUEST, &reason),
         Err(reason) => refusal(StatusCode::FORBIDDEN, &reason),
     };
@@ -66,6 +88,20 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Resp
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+impl Entry {
+    /// Whether somebody may see what is under a path. Whether the router is well, and pages that
+    /// are the same for everybody, are for all; changes look at the token themselves.
+    fn check_read(&self, request: &Request) -> Result<(), Denied> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        let path = request.uri().path();
+        let is_open = !path.starts_with("/api/") && path != "/metrics";
+        if is_open || request.method() == Method::POST {
+            return Ok(());
+        }
+        lock.check(request.headers(), peer_of(request), now())
+    }
 }
 
 fn refusal(status: StatusCode, reason: &Forbidden) -> Response {
@@ -128,7 +164,7 @@ fn page_of(value: &Value) -> ([(HeaderName, &'static str); 1], String) {
 
 /// Serves until `stopped` is dropped, and looks every [`BEAT`] whether the router's threads turn.
 pub(super) async fn serve(
-    listener: TcpListener,
+    door: Door,
     app: Routes,
     health: Arc<Health>,
     mut stopped: oneshot::Receiver<()>,
@@ -140,9 +176,10 @@ pub(super) async fn serve(
         tokio::select! {
             _ = &mut stopped => return,
             _ = beats.tick() => health.beat(now()),
-            accepted = accept(&listener) => {
-                if let Some(stream) = accepted {
-                    places.take(tokio::spawn(serve_one(stream, app.clone())).abort_handle());
+            accepted = door.accept() => {
+                if let Some(visitor) = accepted {
+                    let serving = tokio::spawn(receive(visitor, app.clone()));
+                    places.take(serving.abort_handle());
                     // It is served once before another could take its place.
                     tokio::task::yield_now().await;
                 }
@@ -168,25 +205,39 @@ impl Places {
     }
 }
 
-async fn accept(listener: &TcpListener) -> Option<TcpStream> {
-    match listener.accept().await {
-        Ok((stream, _)) => Some(stream),
-        Err(error) => {
-            tracing::warn!(%error, "the admin listener cannot accept");
-            sleep(ACCEPT_PAUSE).await;
-            None
+async fn receive(visitor: Visitor, app: Routes) {
+    let peer = visitor.peer();
+    match visitor {
+        Visitor::Unix(stream) => serve_one(stream, peer, app).await,
+        Visitor::Tcp(stream, _, None) => serve_one(stream, peer, app).await,
+        Visitor::Tcp(stream, _, Some(tls)) => {
+            let handshake = TlsAcceptor::from(tls).accept(stream);
+            // Whoever does not get that far is a stranger, or has another authority.
+            match timeout(HEAD_PATIENCE, handshake).await {
+                Ok(Ok(stream)) => serve_one(stream, peer, app).await,
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with the admin listener"),
+                Err(_) => tracing::debug!(%peer, "no TLS with the admin listener in time"),
+            }
         }
     }
 }
 
 /// Nobody keeps a place for long: whoever wants more comes again.
-async fn serve_one(stream: TcpStream, app: Routes) {
+async fn serve_one<S>(stream: S, peer: Address, app: Routes)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let app = TowerToHyperService::new(app);
+    let app = service_fn(|mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        app.call(request)
+    });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_PATIENCE)
             .max_buf_size(MOST_BUFFERED)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+            .serve_connection(TokioIo::new(stream), app)
     );
     // How a connection of an observer ended matters to nobody.
     if timeout(CONNECTION_LIFE, connection.as_mut()).await.is_err() {
@@ -210,6 +261,12 @@ Stentor's admin listener.
 /api/shards   its event loops, JSON
 /api/sessions          open sessions; ?realm= authid= authrole= sort= limit=
 /api/sessions/closed   the last that ended; ?reason= besides
+/api/changes           what the last reload has changed
+
+With POST and the token of [admin] in `Authorization: Bearer`:
+/api/reload            read the configuration again
+/api/log-level         {level}
+/api/sessions/kick     {realm, session} or {realm, authid}, and reason, message
 ";
 
 const NOT_FOUND: &str = "nothing is here; `/` says what there is\n";
@@ -225,4 +282,3 @@ const HEADERS: [(HeaderName, &str); 4] = [
 const MOST_BUFFERED: usize = 16 * 1024;
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

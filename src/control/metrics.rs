@@ -11,7 +11,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::changes::Desk;
 use super::health::Health;
+use super::metrics_of_changes::encode_changes;
 use super::process::Process;
 use super::table::{ROWS, Row};
 use crate::net::View;
@@ -28,9 +30,11 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(view: View, health: Arc<Health>, started: Instant) -> Self {
+    pub(super) fn new(desk: Desk, health: Arc<Health>, started: Instant) -> Self {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Scrape { view, health, start_time: wall_clock() }));
+        let view = desk.view.clone();
+        let scrape = Scrape { view, desk, health, start_time: wall_clock() };
+        registry.register_collector(Box::new(scrape));
         Self { registry, started }
     }
 
@@ -51,6 +55,7 @@ impl Metrics {
 #[derive(Debug)]
 struct Scrape {
     view: View,
+    desk: Desk,
     health: Arc<Health>,
     start_time: f64,
 }
@@ -64,6 +69,7 @@ impl Collector for Scrape {
         self.encode_realms(&mut families)?;
         self.encode_decisions(&mut families)?;
         self.encode_endings(&mut families)?;
+        encode_changes(&mut families, &self.desk)?;
         self.encode_process(&mut families)
     }
 }
@@ -229,14 +235,14 @@ fn value(values: &[(&'static str, u64)], row: &Row) -> u64 {
 }
 
 /// Writes one family after the other.
-struct Families<'e, 'r>(&'e mut DescriptorEncoder<'r>);
+pub(super) struct Families<'e, 'r>(&'e mut DescriptorEncoder<'r>);
 
 impl Families<'_, '_> {
     fn info(&mut self, name: &str, help: &str, label: (&str, &str)) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&[label])
     }
 
-    fn begin<'s>(
+    pub(super) fn begin<'s>(
         &'s mut self,
         name: &'s str,
         help: &str,
@@ -248,22 +254,22 @@ impl Families<'_, '_> {
 }
 
 /// Writes the samples of one family.
-struct Family<'e>(MetricEncoder<'e>);
+pub(super) struct Family<'e>(MetricEncoder<'e>);
 
 impl Family<'_> {
-    fn counter<V>(&mut self, labels: &impl EncodeLabelSet, value: V) -> fmt::Result
+    pub(super) fn counter<V>(&mut self, labels: &impl EncodeLabelSet, value: V) -> fmt::Result
     where
         V: prometheus_client::encoding::EncodeCounterValue,
     {
         self.0.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
-    fn gauge(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+    pub(super) fn gauge(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         self.0.encode_family(labels)?.encode_gauge(&value)
     }
 
-    fn float_gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
+    pub(super) fn float_gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
         self.0.encode_family(labels)?.encode_gauge(&value)
     }
 
@@ -286,7 +292,7 @@ fn wall_clock() -> f64 {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const NO_LABELS: [(&str, &str); 0] = [];
+pub(super) const NO_LABELS: [(&str, &str); 0] = [];
 
 /// The families whose values have a unit; it ends their names.
 const UNITS: [(&str, Unit); 4] = [

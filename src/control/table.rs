@@ -97,7 +97,11 @@ pub(super) const ROWS: &[Row] = &[
     part("tls_handshakes_refused", "stentor_tls_handshakes", ("outcome", "refused"), ""),
     total("sessions_joined", "stentor_sessions_opened", "Sessions that have joined"),
     total("sessions_refused", "stentor_sessions_refused", "HELLOs that were answered with ABORT"),
-    total("sessions_killed", "stentor_sessions_killed", "Sessions ended through the meta API"),
+    total(
+        "sessions_killed",
+        "stentor_sessions_killed",
+        "Sessions ended through the meta API, or kicked by an operator",
+    ),
     total("sessions_expired", "stentor_sessions_expired", "Sessions whose token expired"),
     total(
         "sessions_revoked",

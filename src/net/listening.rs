@@ -6,6 +6,7 @@ use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ impl Listening {
             }
             ListenAddress::Unix(path) => {
                 let (socket, file) = bind_unix(path, listener.unix_mode, config.tuning.backlog)?;
-                Ok(Self::Unix(socket, file))
+                Ok(Self::Unix(UnixListener::from_std(socket), file))
             }
         }
     }
@@ -78,7 +79,7 @@ impl Listening {
 /// The file of a Unix socket that this process listens on. Removed at the end, if it is still the
 /// same file.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     identity: Option<Identity>,
 }
@@ -153,7 +154,7 @@ fn bind_unix(
     path: &Path,
     mode: Option<u32>,
     waiting: u32,
-) -> io::Result<(UnixListener, SocketFile)> {
+) -> io::Result<(StdUnixListener, SocketFile)> {
     remove_dead(path)?;
     let socket = unix_socket()?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -167,7 +168,15 @@ fn bind_unix(
         let why = "another program replaced the file at the same moment";
         return Err(io::Error::new(ErrorKind::AddrInUse, why));
     }
-    Ok((UnixListener::from_std(socket.into()), file))
+    Ok((socket.into(), file))
+}
+
+/// Listens on a Unix socket that no shard serves; it does not wait in `accept`.
+///
+/// # Errors
+/// As [`Listening::bind`].
+pub(crate) fn listen_on_unix(path: &Path, mode: u32) -> io::Result<(StdUnixListener, SocketFile)> {
+    bind_unix(path, Some(mode), UNIX_BACKLOG)
 }
 
 /// Removes the file that a dead router has left. Without proof of its death a file stays, and
@@ -199,11 +208,14 @@ fn backlog(waiting: u32) -> i32 {
     i32::try_from(waiting).unwrap_or(i32::MAX)
 }
 
+/// Connections that may wait at a socket that no shard serves.
+const UNIX_BACKLOG: u32 = 128;
+
 const KEEPALIVE_PROBES: u64 = 3;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::{UnixDatagram, UnixListener as StdUnixListener, UnixStream};
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     use rustix::io::Errno;
     use tempfile::TempDir;

@@ -20,7 +20,9 @@ mod tls;
 
 pub use crate::router::Snapshot;
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
-pub use judges::{ClientError, check_clients};
+pub use judges::{ClientError, check_clients, tls_of_clients};
+pub(crate) use listening::{SocketFile, listen_on_unix};
 pub use reload::ReloadError;
 pub use server::{Server, StartError, StopError, View};
 pub use tls::{CertificateError, certificate_of, check_certificates};
+pub(crate) use tls::{LoneTls, LoneTlsError};

@@ -110,6 +110,7 @@ impl Server {
             running.replace_watch(watch);
         }
         self.acceptor.follow(plan);
+        self.shown.update(&config, &listeners);
         (running.config, running.listeners) = (config, listeners);
         Ok(changes)
     }
@@ -179,6 +180,10 @@ impl Server {
 }
 
 impl Running {
+    pub(super) fn new(config: &Config, listeners: Vec<Listens>) -> Self {
+        Self { config: config.clone(), listeners, watch: None, judges: None }
+    }
+
     /// Of each listener of a configuration, what its handshakes begin with. The files of those that
     /// stay as they are are read again, too.
     fn handshakes(&self, config: &Config) -> Result<Vec<Handshakes>, CertificateError> {

@@ -22,8 +22,10 @@ use super::tls::{CertificateError, TlsContext, TlsShare};
 use crate::config::{Config, ListenAddress, Listener};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
-use crate::router::{Batch, Deposit, Destination, Router, Settings, ShardId, Snapshot};
-use crate::shard::{Mail, Shard};
+use crate::router::{
+    Batch, Deposit, Destination, EndReason, Router, SessionRef, Settings, ShardId, Snapshot,
+};
+use crate::shard::{Kill, Mail, Shard};
 use crate::storage::{Storage, StorageError, Unsaved};
 use crate::wamp::{RegistrationId, SessionId, SubscriptionId};
 
@@ -101,6 +103,32 @@ pub struct Server {
     storage: Option<StoreThread>,
     /// What a reload may replace.
     pub(super) running: Mutex<Running>,
+    pub(super) shown: Arc<Shown>,
+}
+
+/// What observers see of what a reload may replace: they do not wait until one is over.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Listeners with certificates, by what the log calls them.
+    tls: Mutex<Vec<(String, Arc<TlsContext>)>>,
+}
+
+impl Shown {
+    fn new(config: &Config, listens: &[Listens]) -> Self {
+        let shown = Self::default();
+        shown.update(config, listens);
+        shown
+    }
+
+    /// `listens`: where the listeners of the configuration are.
+    pub(super) fn update(&self, config: &Config, listens: &[Listens]) {
+        let pairs = config.listeners.iter().zip(listens);
+        let tls = pairs.filter_map(|(listener, listens)| {
+            let tls = Arc::clone(listens.tls.as_ref()?);
+            Some((listener.bound_to(listens.address.clone()).label(), tls))
+        });
+        *self.tls.lock() = tls.collect();
+    }
 }
 
 /// What can be seen of a router, and asked of it, while its threads run and after they have ended.
@@ -109,6 +137,7 @@ pub struct View {
     router: Arc<Router>,
     mesh: Arc<Mesh>,
     pulses: Vec<Arc<Pulse>>,
+    shown: Arc<Shown>,
 }
 
 impl View {
@@ -131,6 +160,30 @@ impl View {
     /// Asks a shard for the sessions in some of its slots.
     pub(crate) fn look(&self, shard: ShardId, look: Look) {
         self.mesh.send(shard, Parcel::Look(look));
+    }
+
+    /// Ends sessions that were just taken out of their realm's list, all of one shard.
+    pub(crate) fn kick(
+        &self,
+        shard: ShardId,
+        sessions: &[SessionRef],
+        reason: &Arc<str>,
+        message: &Arc<str>,
+    ) {
+        debug_assert!(sessions.iter().all(|session| session.shard == shard));
+        let kill = |session: &SessionRef| {
+            let (reason, message) = (Arc::clone(reason), Arc::clone(message));
+            let (session, end) = (*session, EndReason::Kicked);
+            Mail::Kill(Box::new(Kill { session, reason, message, end }))
+        };
+        self.mesh.send(shard, Parcel::Mail(sessions.iter().map(kill).collect()));
+    }
+
+    /// The listeners that have certificates, by what the log calls them, and when each certificate
+    /// expires, in seconds since 1970.
+    pub(crate) fn certificate_expiries(&self) -> Vec<(String, Vec<u64>)> {
+        let shown = self.shown.tls.lock().clone();
+        shown.into_iter().map(|(label, tls)| (label, tls.expiries())).collect()
     }
 
     /// Bytes of mail, or of what is to be stored, that wait there.
@@ -174,8 +227,8 @@ impl Server {
         }
         let contexts = listeners.iter().filter_map(|listens| listens.tls.clone()).collect();
         let addresses = listeners.iter().map(|listens| listens.address.clone()).collect();
-        let config_now = config.clone();
-        let running = Running { config: config_now, listeners, watch: None, judges: None };
+        let shown = Arc::new(Shown::new(config, &listeners));
+        let running = Running::new(config, listeners);
         let pulses = (0..shards).map(|_| Arc::default()).collect();
         let mut server = Self {
             router,
@@ -187,6 +240,7 @@ impl Server {
             handles: Vec::new(),
             storage: None,
             running: Mutex::new(running),
+            shown,
         };
         let budget = HoldBudget::new(config.tuning.flush_delay_us, &config.output);
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
@@ -240,7 +294,7 @@ impl Server {
     /// What the router looks like from outside of its threads.
     pub fn view(&self) -> View {
         let (router, mesh) = (Arc::clone(&self.router), Arc::clone(&self.mesh));
-        View { router, mesh, pulses: self.pulses.clone() }
+        View { router, mesh, pulses: self.pulses.clone(), shown: Arc::clone(&self.shown) }
     }
 
     /// The shared tables, for tests.

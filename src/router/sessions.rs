@@ -81,7 +81,9 @@ reasons! {
     Goodbye = "goodbye" by Client,
     /// The client did not answer a ping (`timeouts.ping_timeout_ms`).
     KeepaliveTimeout = "keepalive_timeout" by Router,
-    /// Ended through the meta API or by an administrator.
+    /// An operator ended it on the admin listener (`stentor kick`).
+    Kicked = "kicked" by Operator,
+    /// Ended through the meta API (`wamp.session.kill` and its kin).
     Killed = "killed" by Operator,
     /// Ended with all others of its realm (`wamp.session.kill_all`).
     KilledWithAll = "killed_with_all" by Operator,

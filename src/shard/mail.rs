@@ -6,8 +6,8 @@ use super::errands::Ruled;
 use super::requests::Refusal;
 use crate::authentication::Judgement;
 use crate::router::{
-    Audience, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, MetaTopic, Numbering,
-    Realm, Receipt, SessionRef, ShardId, Weighed,
+    Audience, EndReason, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, MetaTopic,
+    Numbering, Realm, Receipt, SessionRef, ShardId, Weighed,
 };
 use crate::session::CallRef;
 use crate::wamp::{
@@ -276,8 +276,8 @@ pub struct Kill {
     pub reason: Arc<str>,
     /// For people; empty: none.
     pub message: Arc<str>,
-    /// One of all: neither meta events of sessions nor testaments come of it (AP-SMA-03).
-    pub all: bool,
+    /// Of one of all, neither meta events of sessions nor testaments come (AP-SMA-03).
+    pub end: EndReason,
 }
 
 impl Kill {

@@ -1,7 +1,7 @@
 //! The names of the serializers. What they make of a message is the business of `codec`.
 
 /// The serializers (requirements 1.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
     Cbor,

@@ -3,9 +3,11 @@
 #[path = "../sockets/mod.rs"]
 mod sockets;
 
+mod admin_doors;
 mod asking;
 mod authorization;
 mod certificates;
+mod changing;
 mod crowds;
 mod deciding;
 mod durable;

@@ -70,10 +70,7 @@ impl Client {
 
     fn new(ca: Option<&Path>, is_secure: bool, connections: usize) -> Result<Self, ClientError> {
         let authorities = if is_secure { read_authorities(ca)? } else { Vec::new() };
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(authorities)))
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .build();
+        let tls = believing(authorities);
         let config = Agent::config_builder()
             .tls_config(tls)
             .https_only(is_secure)
@@ -127,6 +124,21 @@ pub(super) fn explain(error: &ureq::Error) -> String {
     } else {
         text
     }
+}
+
+/// How a client speaks TLS that believes the authorities of a file, or else the system's.
+///
+/// # Errors
+/// [`ClientError`] if there are none, or they cannot be read.
+pub fn tls_of_clients(ca: Option<&Path>) -> Result<TlsConfig, ClientError> {
+    Ok(believing(read_authorities(ca)?))
+}
+
+fn believing(authorities: Vec<Certificate<'static>>) -> TlsConfig {
+    TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(authorities)))
+        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
+        .build()
 }
 
 /// The authorities of a file, or of the system.

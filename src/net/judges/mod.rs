@@ -29,7 +29,7 @@ use issuer::Keeper;
 use line::Line;
 use verifier::Verifier;
 
-pub use client::{ClientError, check_clients};
+pub use client::{ClientError, check_clients, tls_of_clients};
 
 /// The ways to those who judge.
 #[derive(Clone, Debug)]

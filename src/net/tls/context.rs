@@ -25,14 +25,18 @@ pub(in crate::net) struct TlsContext {
     provider: Arc<CryptoProvider>,
     /// What tickets are encrypted with, for as long as who must show a certificate stays the same.
     tickets: Arc<dyn ProducesTickets>,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Fresh>,
     /// The files and what they held at the start.
     first: (Vec<Look>, Vec<Certificate>),
 }
 
-/// What the files of a listener make of its handshakes, read again.
+/// What the files of a listener make of its handshakes.
 #[derive(Debug)]
-pub(in crate::net) struct Fresh(ServerConfig);
+pub(in crate::net) struct Fresh {
+    config: Arc<ServerConfig>,
+    /// The last second of each certificate's validity, since 1970.
+    expiries: Vec<u64>,
+}
 
 /// What the files of a listener held.
 #[derive(Debug)]
@@ -47,7 +51,8 @@ struct Loaded {
 /// The first file that cannot be used, with what to do.
 pub fn check_certificates(config: &Config) -> Result<(), CertificateError> {
     let tls = config.listeners.iter().filter(|listener| !listener.tls.is_empty());
-    tls.map(TlsContext::new).try_for_each(|context| context.map(drop))
+    let tls = tls.cloned().chain(config.admin.tls_listener());
+    tls.map(|listener| TlsContext::new(&listener)).try_for_each(|context| context.map(drop))
 }
 
 impl TlsContext {
@@ -59,14 +64,18 @@ impl TlsContext {
         let looks = files(listener).iter().map(|file| look_at(file)).collect();
         let loaded = load(listener, &provider)?;
         let first = (looks, loaded.certificates.clone());
-        let config = server_config(listener, loaded, &provider, &tickets)?;
-        let current = ArcSwap::from_pointee(config);
+        let current = ArcSwap::from_pointee(fresh(listener, loaded, &provider, &tickets)?);
         Ok(Self { listener: listener.clone(), provider, tickets, current, first })
     }
 
     /// What a handshake that begins now is led by.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        Arc::clone(&self.current.load().config)
+    }
+
+    /// When each of its certificates expires, in seconds since 1970.
+    pub(in crate::net) fn expiries(&self) -> Vec<u64> {
+        self.current.load().expiries.clone()
     }
 
     /// Whether clients are asked for a certificate.
@@ -102,7 +111,7 @@ impl TlsContext {
 
     /// Handshakes begin with this from now on.
     pub(in crate::net) fn install(&self, fresh: Fresh) {
-        self.current.store(Arc::new(fresh.0));
+        self.current.store(Arc::new(fresh));
     }
 
     fn load_again(&self) -> Result<(Fresh, Vec<Certificate>), CertificateError> {
@@ -114,8 +123,8 @@ impl TlsContext {
             ClientCertificates::Off => Arc::clone(&self.tickets),
             _ => ring::Ticketer::new().map_err(CertificateError::Setup)?,
         };
-        let config = server_config(&self.listener, loaded, &self.provider, &tickets)?;
-        Ok((Fresh(config), certificates))
+        let fresh = fresh(&self.listener, loaded, &self.provider, &tickets)?;
+        Ok((fresh, certificates))
     }
 }
 
@@ -135,6 +144,17 @@ fn load(listener: &Listener, provider: &CryptoProvider) -> Result<Loaded, Certif
         _ => None,
     };
     Ok(Loaded { certificates, authorities })
+}
+
+fn fresh(
+    listener: &Listener,
+    loaded: Loaded,
+    provider: &Arc<CryptoProvider>,
+    tickets: &Arc<dyn ProducesTickets>,
+) -> Result<Fresh, CertificateError> {
+    let expiries = loaded.certificates.iter().map(|certificate| certificate.expires).collect();
+    let config = server_config(listener, loaded, provider, tickets)?;
+    Ok(Fresh { config: Arc::new(config), expiries })
 }
 
 fn server_config(

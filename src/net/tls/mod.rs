@@ -3,6 +3,7 @@
 //! A [`TlsStream`] belongs to one connection and runs on its shard. It reads no file: certificates
 //! come from a [`TlsContext`], which a thread of its own keeps up to date.
 
+mod alone;
 mod certificates;
 mod channel;
 mod context;
@@ -15,6 +16,7 @@ mod watch;
 pub use certificates::{CertificateError, certificate_of};
 pub use context::check_certificates;
 
+pub(crate) use alone::{LoneTls, LoneTlsError};
 pub(super) use context::{Fresh, TlsContext};
 pub(super) use share::TlsShare;
 pub(super) use stream::TlsStream;

@@ -57,7 +57,7 @@ impl Shard {
         let target = realm.find(session).filter(|target| target.session != caller.session.session);
         // Whoever takes it out of the list ends it, so it is ended once.
         let target = target.filter(|target| realm.leave(*target)).ok_or(NO_SUCH_SESSION)?;
-        self.kill(Kill { session: target, reason, message, all: false });
+        self.kill(Kill { session: target, reason, message, end: EndReason::Killed });
         Ok(Answer::NOTHING)
     }
 
@@ -98,8 +98,11 @@ impl Shard {
     ) -> Result<Answer, Refusal> {
         self.authorized_realm(caller)?;
         let (reason, message) = self.last_words(args)?;
-        let all = matches!(whom, Whom::All);
-        let kill = Kill { session: caller.session, reason, message, all };
+        let end = match whom {
+            Whom::All => EndReason::KilledWithAll,
+            Whom::Authid(_) | Whom::Authrole(_) => EndReason::Killed,
+        };
+        let kill = Kill { session: caller.session, reason, message, end };
         let (walk, found) = (Walk::new(), Found::new(wants_names));
         self.survey(caller, Subject::Kills { walk, whom, kill, found })
     }
@@ -127,9 +130,8 @@ impl Shard {
             return;
         }
         self.cx.counters.sessions_killed.increment();
-        let end = if kill.all { EndReason::KilledWithAll } else { EndReason::Killed };
         let slot = kill.session.slot;
-        self.say_goodbye(slot, end, &kill.reason, &kill.message, CloseCode::Normal, now);
+        self.say_goodbye(slot, kill.end, &kill.reason, &kill.message, CloseCode::Normal, now);
     }
 
     pub(super) fn rules_of(&self, caller: Caller) -> &RealmRules {
