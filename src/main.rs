@@ -9,8 +9,10 @@ mod explain;
 mod logging;
 mod reload;
 mod secrets;
+mod service;
 mod sessions;
 mod signals;
+mod stopping;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -25,7 +27,7 @@ use clap::Parser;
 use crossbeam_channel::{Receiver, bounded, select};
 use stentor::config::{Config, DEFAULT_FILE, Loader};
 use stentor::control::Control;
-use stentor::net::{self, Server, StartError};
+use stentor::net::{self, Inherited, Server, StartError, Vigil};
 use tracing::{error, info, warn};
 
 use cli::{CertCommand, Cli, Command, ConfigCommand};
@@ -33,7 +35,9 @@ use explain::Verdict;
 use logging::Log;
 use reload::Reload;
 use secrets::SecretError;
-use signals::Orders;
+use service::Manager;
+use signals::{Orders, Stop};
+use stopping::Stopping;
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
 #[global_allocator]
@@ -66,11 +70,16 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
+    // Before there are threads.
+    let passed = match Inherited::from_env() {
+        Ok(passed) => passed,
+        Err(error) => return fail(&error),
+    };
     let log = match Log::start(&config.log) {
         Ok(log) => log,
         Err(fault) => return fail(&fault),
     };
-    match run(config, flags, &log) {
+    match run(config, passed, flags, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log.print(&last_words(&*error));
@@ -86,11 +95,19 @@ enum Stopped {
     LostThread(String),
     #[error("the start had not ended {0} ms after the signal to stop, and was given up")]
     SlowStart(u64),
+    #[error("the start had not ended at the second signal to stop, and was given up")]
+    Hurried,
 }
 
 /// Starts, and serves until told to stop.
-fn run(mut config: Config, flags: &cli::RunFlags, log: &Log) -> Result<(), Box<dyn Error>> {
-    let orders = signals::watch()?;
+fn run(
+    mut config: Config,
+    passed: Inherited,
+    flags: &cli::RunFlags,
+    log: &Log,
+) -> Result<(), Box<dyn Error>> {
+    // Whoever tries the router out by flags alone wants it to be gone.
+    let orders = signals::watch(!config.development)?;
     info!(version = env!("CARGO_PKG_VERSION"), shards = config.shard_count(), "starting");
     for warning in config.warnings() {
         warn!("{warning}");
@@ -98,8 +115,9 @@ fn run(mut config: Config, flags: &cli::RunFlags, log: &Log) -> Result<(), Box<d
     if let Some(few) = net::fit_to_descriptors(&mut config) {
         warn!("{few}");
     }
+    let manager = Manager::from_env();
     let config = Arc::new(config);
-    let started = start_server(Arc::clone(&config))?;
+    let started = start_server(Arc::clone(&config), passed)?;
     select! {
         recv(started) -> server => {
             let server = server.map_err(|_| Stopped::LostThread("start".to_owned()))??;
@@ -108,23 +126,34 @@ fn run(mut config: Config, flags: &cli::RunFlags, log: &Log) -> Result<(), Box<d
             if let Some(control) = &control {
                 info!(url = format!("http://{}", control.address()), "listening for operators");
             }
+            let _beats = manager.follow(Vigil::new(server.view()))?;
             let reload = Reload::new(flags, log, config.warnings());
-            serve(server, control, &orders, reload)
+            serve(server, control, &orders, reload, &manager)
         }
         recv(orders.stop) -> _ => {
+            manager.stopping();
             let wait_ms = config.timeouts.close_ms;
-            let server = started.recv_timeout(Duration::from_millis(wait_ms));
-            Ok(server.map_err(|_| Stopped::SlowStart(wait_ms))??.stop()?)
+            let server = select! {
+                recv(started) -> server => server.map_err(|_| Stopped::LostThread("start".into()))?,
+                recv(orders.stop) -> _ => return Err(Stopped::Hurried.into()),
+                default(Duration::from_millis(wait_ms)) => {
+                    return Err(Stopped::SlowStart(wait_ms).into());
+                }
+            };
+            Ok(server?.stop()?)
         }
     }
 }
 
 /// Starts on a thread of its own, which can be left if it waits for a disk that does not answer.
-fn start_server(config: Arc<Config>) -> io::Result<Receiver<Result<Server, StartError>>> {
+fn start_server(
+    config: Arc<Config>,
+    passed: Inherited,
+) -> io::Result<Receiver<Result<Server, StartError>>> {
     let (sender, started) = bounded(1);
     let start = move || {
         // Nobody waits for it any more if the process is about to end.
-        let _ = sender.send(Server::start(&config));
+        let _ = sender.send(Server::start_with(&config, passed));
     };
     thread::Builder::new().name("start".to_owned()).spawn(start)?;
     Ok(started)
@@ -135,14 +164,33 @@ fn serve(
     control: Option<Control>,
     orders: &Orders,
     mut reload: Reload<'_>,
+    manager: &Manager,
 ) -> Result<(), Box<dyn Error>> {
     let set_ready = |is_ready| control.iter().for_each(|control| control.set_ready(is_ready));
     set_ready(true);
+    manager.ready();
     let mut lost = None;
+    let mut stopping = Stopping::new();
     loop {
         select! {
-            recv(orders.stop) -> _ => break,
-            recv(orders.reload) -> _ => reload.run(&server),
+            recv(orders.stop) -> order => {
+                set_ready(false);
+                manager.stopping();
+                // Without the thread of the signals nobody could stop it later.
+                if stopping.follow(order.unwrap_or(Stop::Now), &server) {
+                    break;
+                }
+            }
+            recv(stopping.begin) -> _ => stopping.go_on(&server),
+            recv(stopping.drained) -> _ => {
+                info!("drained: no session is left");
+                break;
+            }
+            recv(orders.reload) -> _ => {
+                manager.reloading();
+                reload.run(&server);
+                manager.ready();
+            }
             recv(server.ended_threads()) -> name => {
                 let thread = name.unwrap_or_default();
                 error!(thread, "a thread of the router has ended, stopping");
@@ -152,6 +200,7 @@ fn serve(
         }
     }
     set_ready(false);
+    manager.stopping();
     server.stop()?;
     lost.map_or(Ok(()), |lost| Err(lost.into()))
 }

@@ -244,7 +244,7 @@ fn module_of(name: &str) -> Option<&str> {
     let module = first.strip_suffix(".rs").unwrap_or(first);
     let main = [
         "main", "lib", "cert", "cli", "explain", "logging", "reload", "secrets", "sessions",
-        "signals",
+        "service", "signals", "stopping",
     ];
     (!main.contains(&module)).then_some(module)
 }
