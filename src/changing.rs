@@ -1,4 +1,4 @@
-//! `stentor reload`, `kick`, `log-level` and `changes`: a running router changed by its operator,
+//! `stentor reload`, `kick`, `drain`, `log-level` and `changes`: a running router changed by its operator,
 //! over its admin listener.
 
 use std::fmt::Write as _;
@@ -21,6 +21,15 @@ pub(crate) struct ReloadFlags {
 pub(crate) struct LevelFlags {
     /// error, warn, info, debug, trace or off, or a filter as info,stentor::net=debug
     level: String,
+    #[command(flatten)]
+    at: AdminFlags,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DrainFlags {
+    /// In how many milliseconds all sessions have left [default: timeouts.drain_ms]
+    #[arg(long, value_name = "MS")]
+    drain_ms: Option<u64>,
     #[command(flatten)]
     at: AdminFlags,
 }
@@ -70,6 +79,13 @@ pub(crate) fn log_level(flags: &LevelFlags) -> Result<String, OperatorError> {
         flags.at.ask_json(&Ask::Post("/api/log-level", &json!({ "level": flags.level })))?;
     let level = answer["level"].as_str().ok_or_else(|| flags.at.strange())?;
     Ok(format!("the router logs by `{}` until it reads its configuration\n", printable(level)))
+}
+
+pub(crate) fn drain(flags: &DrainFlags) -> Result<String, OperatorError> {
+    let order = json!({ "drain_ms": flags.drain_ms });
+    let answer = flags.at.ask_json(&Ask::Post("/api/drain", &order))?;
+    let within_ms = answer["drain_ms"].as_u64().ok_or_else(|| flags.at.strange())?;
+    Ok(format!("the router lets nobody in, and stops when all have left, in {within_ms} ms at most\n"))
 }
 
 pub(crate) fn kick(flags: &KickFlags) -> Result<String, OperatorError> {

@@ -16,7 +16,7 @@ use stentor::config::{
 use stentor::limits::SlowConsumerPolicy;
 use stentor::wamp::MatchPolicy;
 
-use crate::changing::{KickFlags, LevelFlags, ReloadFlags};
+use crate::changing::{DrainFlags, KickFlags, LevelFlags, ReloadFlags};
 use crate::explain::{Question, Whose};
 use crate::sessions::SessionsFlags;
 
@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Reload(ReloadFlags),
     /// End sessions of a running router
     Kick(KickFlags),
+    /// Have a running router send its sessions away one after the other, and stop, as SIGTERM does
+    Drain(DrainFlags),
     /// Have a running router log more or less, until it reads its configuration
     LogLevel(LevelFlags),
     /// Show what the last reload of a running router has changed

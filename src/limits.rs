@@ -310,6 +310,12 @@ pub struct Timeouts {
     pub ping_timeout_ms: u64,
     /// For the peer's answer to a GOODBYE or a WebSocket close, and for the last bytes to leave.
     pub close_ms: u64,
+    /// From the order to stop to the last GOODBYE; 0: everybody gets it at once.
+    pub drain_ms: u64,
+    /// Before that: the router says that it is not ready, and serves everybody as ever.
+    pub drain_delay_ms: u64,
+    /// The same as `drain_ms` for a lame duck.
+    pub lame_duck_ms: u64,
 }
 
 impl Default for Timeouts {
@@ -322,6 +328,9 @@ impl Default for Timeouts {
             rawsocket_pings: false,
             ping_timeout_ms: 10_000,
             close_ms: 2_000,
+            drain_ms: 20_000,
+            drain_delay_ms: 0,
+            lame_duck_ms: 120_000,
         }
     }
 }

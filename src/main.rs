@@ -11,8 +11,10 @@ mod logging;
 mod operator;
 mod reload;
 mod secrets;
+mod service;
 mod sessions;
 mod signals;
+mod stopping;
 mod unix_http;
 
 use std::error::Error;
@@ -27,15 +29,17 @@ use std::time::Duration;
 use clap::Parser;
 use crossbeam_channel::{Receiver, bounded, never, select};
 use stentor::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, Loader};
-use stentor::control::Control;
-use stentor::net::{self, Server, StartError};
+use stentor::control::{Control, Order};
+use stentor::net::{self, Inherited, Server, StartError, Vigil};
 use tracing::{error, info, warn};
 
 use cli::{CertCommand, Cli, Command, ConfigCommand};
 use explain::Verdict;
 use logging::Log;
 use reload::Reload;
-use signals::Orders;
+use service::Manager;
+use signals::{Orders, Stop};
+use stopping::Stopping;
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
 #[global_allocator]
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Some(Command::Sessions(flags)) => print_or_fail(sessions::sessions(&flags)),
         Some(Command::Reload(flags)) => print_or_fail(changing::reload(&flags)),
         Some(Command::Kick(flags)) => print_or_fail(changing::kick(&flags)),
+        Some(Command::Drain(flags)) => print_or_fail(changing::drain(&flags)),
         Some(Command::LogLevel(flags)) => print_or_fail(changing::log_level(&flags)),
         Some(Command::Changes(flags)) => print_or_fail(changing::changes(&flags)),
         Some(Command::Explain(flags)) => explain(&flags),
@@ -74,11 +79,16 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
+    // Before there are threads.
+    let passed = match Inherited::from_env() {
+        Ok(passed) => passed,
+        Err(error) => return fail(&error),
+    };
     let log = match Log::start(&config.log) {
         Ok(log) => log,
         Err(fault) => return fail(&fault),
     };
-    match run(config, flags, &log) {
+    match run(config, passed, flags, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log.print(&last_words(&*error));
@@ -94,11 +104,19 @@ enum Stopped {
     LostThread(String),
     #[error("the start had not ended {0} ms after the signal to stop, and was given up")]
     SlowStart(u64),
+    #[error("the start had not ended at the second signal to stop, and was given up")]
+    Hurried,
 }
 
 /// Starts, and serves until told to stop.
-fn run(mut config: Config, flags: &cli::RunFlags, log: &Log) -> Result<(), Box<dyn Error>> {
-    let orders = signals::watch()?;
+fn run(
+    mut config: Config,
+    passed: Inherited,
+    flags: &cli::RunFlags,
+    log: &Log,
+) -> Result<(), Box<dyn Error>> {
+    // Whoever tries the router out by flags alone wants it to be gone.
+    let orders = signals::watch(!config.development)?;
     info!(version = env!("CARGO_PKG_VERSION"), shards = config.shard_count(), "starting");
     for warning in config.warnings() {
         warn!("{warning}");
@@ -106,8 +124,9 @@ fn run(mut config: Config, flags: &cli::RunFlags, log: &Log) -> Result<(), Box<d
     if let Some(few) = net::fit_to_descriptors(&mut config) {
         warn!("{few}");
     }
+    let manager = Manager::from_env();
     let config = Arc::new(config);
-    let started = start_server(Arc::clone(&config))?;
+    let started = start_server(Arc::clone(&config), passed)?;
     select! {
         recv(started) -> server => {
             let server = server.map_err(|_| Stopped::LostThread("start".to_owned()))??;
@@ -116,23 +135,34 @@ fn run(mut config: Config, flags: &cli::RunFlags, log: &Log) -> Result<(), Box<d
             if let Some(control) = &control {
                 info!(url = control.url(), "listening for operators");
             }
+            let _beats = manager.follow(Vigil::new(server.view()))?;
             let reload = Reload::new(flags, log, config.warnings());
-            serve(server, control, &orders, reload)
+            serve(server, control, &orders, reload, &manager)
         }
         recv(orders.stop) -> _ => {
+            manager.stopping();
             let wait_ms = config.timeouts.close_ms;
-            let server = started.recv_timeout(Duration::from_millis(wait_ms));
-            Ok(server.map_err(|_| Stopped::SlowStart(wait_ms))??.stop()?)
+            let server = select! {
+                recv(started) -> server => server.map_err(|_| Stopped::LostThread("start".into()))?,
+                recv(orders.stop) -> _ => return Err(Stopped::Hurried.into()),
+                default(Duration::from_millis(wait_ms)) => {
+                    return Err(Stopped::SlowStart(wait_ms).into());
+                }
+            };
+            Ok(server?.stop()?)
         }
     }
 }
 
 /// Starts on a thread of its own, which can be left if it waits for a disk that does not answer.
-fn start_server(config: Arc<Config>) -> io::Result<Receiver<Result<Server, StartError>>> {
+fn start_server(
+    config: Arc<Config>,
+    passed: Inherited,
+) -> io::Result<Receiver<Result<Server, StartError>>> {
     let (sender, started) = bounded(1);
     let start = move || {
         // Nobody waits for it any more if the process is about to end.
-        let _ = sender.send(Server::start(&config));
+        let _ = sender.send(Server::start_with(&config, passed));
     };
     thread::Builder::new().name("start".to_owned()).spawn(start)?;
     Ok(started)
@@ -143,18 +173,47 @@ fn serve(
     control: Option<Control>,
     orders: &Orders,
     mut reload: Reload<'_>,
+    manager: &Manager,
 ) -> Result<(), Box<dyn Error>> {
     let set_ready = |is_ready| control.iter().for_each(|control| control.set_ready(is_ready));
     set_ready(true);
+    manager.ready();
     let mut operators = control.as_ref().map_or_else(never, |control| control.orders().clone());
     let mut lost = None;
+    let mut stopping = Stopping::new();
     loop {
         select! {
-            recv(orders.stop) -> _ => break,
-            // Said in the log, and on the admin listener.
-            recv(orders.reload) -> _ => drop(reload.run(&server, control.as_ref())),
+            recv(orders.stop) -> order => {
+                set_ready(false);
+                manager.stopping();
+                // Without the thread of the signals nobody could stop it later.
+                if stopping.follow(order.unwrap_or(Stop::Now), &server) {
+                    break;
+                }
+            }
+            recv(stopping.begin) -> _ => stopping.go_on(&server),
+            recv(stopping.drained) -> _ => {
+                info!("drained: no session is left");
+                break;
+            }
+            recv(orders.reload) -> _ => {
+                manager.reloading();
+                // Said in the log, and on the admin listener.
+                drop(reload.run(&server, control.as_ref()));
+                manager.ready();
+            }
             recv(operators) -> order => match order {
-                Ok(order) => reload.obey(order, &server, control.as_ref()),
+                Ok(Order::Drain(within_ms, answer)) => {
+                    set_ready(false);
+                    manager.stopping();
+                    answer.give(stopping.drain_within(within_ms, &server));
+                }
+                Ok(Order::Reload(answer)) => {
+                    manager.reloading();
+                    answer.give(reload.run(&server, control.as_ref()));
+                    manager.ready();
+                }
+                Ok(Order::LogLevel(level, answer)) => answer.give(reload.set_level(level)),
                 // The thread `control` has gone, which was logged; the router goes on without it.
                 Err(_) => operators = never(),
             },
@@ -167,6 +226,7 @@ fn serve(
         }
     }
     set_ready(false);
+    manager.stopping();
     server.stop()?;
     lost.map_or(Ok(()), |lost| Err(lost.into()))
 }

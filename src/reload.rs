@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use stentor::config::{self, Change, Changes, Config, Warning};
-use stentor::control::{Control, Order};
+use stentor::control::Control;
 use stentor::net::{self, Server};
 use tracing::{error, info, warn};
 
@@ -26,19 +26,13 @@ impl<'a> Reload<'a> {
         Self { flags, log, warned }
     }
 
-    /// Does what an operator asks for on the admin listener.
-    pub(crate) fn obey(&mut self, order: Order, server: &Server, control: Option<&Control>) {
-        match order {
-            Order::Reload(answer) => answer.give(self.run(server, control)),
-            Order::LogLevel(level, answer) => {
-                let log = config::Log { level, ..config::Log::default() };
-                let is_filter = log.filter().map(drop).map_err(|fault| fault.to_string());
-                if is_filter.is_ok() {
-                    self.log.set_level(&log);
-                }
-                answer.give(is_filter);
-            }
-        }
+    /// Has the router log by another level or filter until the configuration is read again, or
+    /// says why it is none.
+    pub(crate) fn set_level(&self, level: String) -> Result<(), String> {
+        let log = config::Log { level, ..config::Log::default() };
+        log.filter().map(drop).map_err(|fault| fault.to_string())?;
+        self.log.set_level(&log);
+        Ok(())
     }
 
     /// Has the router run what stands in the file by now, and says what that changes, or why that

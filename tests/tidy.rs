@@ -253,8 +253,10 @@ fn module_of(name: &str) -> Option<&str> {
         "operator",
         "reload",
         "secrets",
+        "service",
         "sessions",
         "signals",
+        "stopping",
         "unix_http",
     ];
     (!main.contains(&module)).then_some(module)

@@ -131,6 +131,13 @@ fn check_listener(listener: &Listener, path: &str, findings: &mut Findings) {
     for (number, apart) in listener.paths_apart.iter().enumerate() {
         check_path(apart, listener, &format!("{path}.path.{number}"), findings);
     }
+    if let Some(health) = &listener.health {
+        findings.add_if(!is_path(health), key("health"), || Fault::BadPath(health.clone()));
+        let mut apart = listener.paths_apart.iter();
+        let is_served = listener.paths.contains(health) || apart.any(|apart| apart.path == *health);
+        findings.add_if(is_served, key("health"), || Fault::SamePath(health.clone()));
+        findings.add_if(!listener.websocket, key("health"), || Fault::HealthWithoutHttp);
+    }
     findings.add_if(listener.serializers.is_empty(), key("serializers"), || Fault::NoSerializer);
     if let Some(codec) = listener.default_serializer
         && !listener.serializers.contains(&codec)
@@ -382,6 +389,10 @@ fn check_timeouts(timeouts: &Timeouts, findings: &mut Findings) {
     let authorizer = timeouts.authorizer_ms;
     findings.range("timeouts.authorizer_ms", authorizer, 10..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.close_ms", timeouts.close_ms, 10..=HOUR_MS, MILLISECONDS);
+    findings.range("timeouts.drain_ms", timeouts.drain_ms, 0..=HOUR_MS, MILLISECONDS);
+    findings.range("timeouts.drain_delay_ms", timeouts.drain_delay_ms, 0..=HOUR_MS, MILLISECONDS);
+    let lame_duck = timeouts.lame_duck_ms;
+    findings.range("timeouts.lame_duck_ms", lame_duck, 0..=24 * HOUR_MS, MILLISECONDS);
 }
 
 fn check_tuning(tuning: &Tuning, findings: &mut Findings) {

@@ -71,6 +71,8 @@ pub enum Fault {
     NoPath,
     #[error("`{0}` is no path")]
     BadPath(String),
+    #[error("a listener without WebSocket speaks no HTTP, and answers no health checks")]
+    HealthWithoutHttp,
     #[error("this listener has no serializer")]
     NoSerializer,
     #[error("the default serializer `{}` is not among the listener's serializers", .0.as_str())]
@@ -298,7 +300,9 @@ impl Fault {
             Self::UnusedProxies => {
                 "set `proxy_protocol = true` or `forwarded = \"x-forwarded-for\"`, or remove it"
             }
-            Self::ForwardedWithoutHttp => "remove it, or set `websocket = true`",
+            Self::ForwardedWithoutHttp | Self::HealthWithoutHttp => {
+                "remove it, or set `websocket = true`"
+            }
             _ => return None,
         };
         Some(text)
@@ -337,6 +341,7 @@ impl Fault {
                 | Self::NoProxies(_)
                 | Self::UnusedProxies
                 | Self::ForwardedWithoutHttp
+                | Self::HealthWithoutHttp
                 | Self::DefaultSerializerNotServed(_)
                 | Self::LongRealmName { .. }
                 | Self::LongHistoryTopic { .. }

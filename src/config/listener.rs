@@ -47,6 +47,8 @@ pub struct Listener {
     /// Paths with rules of their own, served besides `paths`.
     #[serde(rename = "path")]
     pub paths_apart: Vec<ListenerPath>,
+    /// A path that answers load balancers: 200 while clients should come, and else 503.
+    pub health: Option<String>,
     /// For WebSocket clients that offer no subprotocol; `None`: they are refused.
     pub default_serializer: Option<Codec>,
     /// The least length that a RawSocket client must be ready to receive. 512 B (the least that
@@ -132,6 +134,7 @@ impl Default for Listener {
             authmethods: Vec::new(),
             realm: None,
             paths_apart: Vec::new(),
+            health: None,
             default_serializer: None,
             rawsocket_min_peer_bytes: 512,
             tls: Vec::new(),

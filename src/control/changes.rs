@@ -34,6 +34,9 @@ pub enum Order {
     Reload(Answer<Result<Changes, String>>),
     /// To log by this level or filter from now on, or to say why it is none.
     LogLevel(String, Answer<Result<(), String>>),
+    /// To drain within so many milliseconds, or as long as the configuration says, and stop. The
+    /// answer is how long that is.
+    Drain(Option<u64>, Answer<u64>),
 }
 
 /// The way back to whoever gave an order, and may have gone.
@@ -65,6 +68,7 @@ pub(super) fn routes(desk: Desk) -> Routes {
         .route("/api/changes", get(changes))
         .route("/api/reload", post(reload))
         .route("/api/log-level", post(log_level))
+        .route("/api/drain", post(drain))
         .route("/api/sessions/kick", post(kick_sessions))
         .with_state(desk)
 }
@@ -172,6 +176,25 @@ async fn log_level(State(desk): State<Desk>, request: Request) -> Result<Respons
     Ok(said(StatusCode::OK, &json!({ "level": level })))
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Drain {
+    drain_ms: Option<u64>,
+}
+
+async fn drain(State(desk): State<Desk>, request: Request) -> Result<Response, Refused> {
+    let asked = Asked::from(request, &desk).await?;
+    let Drain { drain_ms } = if asked.body.is_empty() { Drain::default() } else { asked.read()? };
+    if drain_ms.is_some_and(|ms| ms > MOST_DRAIN_MS) {
+        desk.record.count(Kind::Drain, false);
+        return Err(Refused::unclear(format!("`drain_ms` must be {MOST_DRAIN_MS} at most")));
+    }
+    let drain_ms = desk.order(|answer| Order::Drain(drain_ms, answer)).await?;
+    desk.record.count(Kind::Drain, true);
+    tracing::info!(operator = %asked.peer, drain_ms, "a drain was asked for");
+    Ok(said(StatusCode::OK, &json!({ "drain_ms": drain_ms })))
+}
+
 async fn kick_sessions(State(desk): State<Desk>, request: Request) -> Result<Response, Refused> {
     let asked = Asked::from(request, &desk).await?;
     let order: Kick = asked.read()?;
@@ -230,6 +253,9 @@ fn now() -> Instant {
 
 /// Bytes of the longest request for a change.
 const MOST_BODY_BYTES: usize = 8 * 1024;
+
+/// A day, as `timeouts.lame_duck_ms` may be.
+const MOST_DRAIN_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// How long an order may take.
 const PATIENCE: Duration = Duration::from_secs(30);

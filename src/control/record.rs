@@ -31,16 +31,18 @@ pub(super) enum Kind {
     Reload,
     LogLevel,
     Kick,
+    Drain,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Reload, Self::LogLevel, Self::Kick];
+    pub(super) const ALL: [Self; 4] = [Self::Reload, Self::LogLevel, Self::Kick, Self::Drain];
 
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Reload => "reload",
             Self::LogLevel => "log_level",
             Self::Kick => "kick",
+            Self::Drain => "drain",
         }
     }
 }
@@ -135,6 +137,6 @@ mod tests {
         assert_eq!(shown["applied"][0]["what"], "from 64 to 32");
         assert_eq!(shown["after_restart"], json!([]));
         let counts: Vec<_> = record.counts().map(|(_, done, refused)| (done, refused)).collect();
-        assert_eq!(counts, [(1, 1), (0, 0), (0, 0)]);
+        assert_eq!(counts, [(1, 1), (0, 0), (0, 0), (0, 0)]);
     }
 }

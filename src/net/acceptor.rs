@@ -77,6 +77,10 @@ pub(super) struct Acceptor {
     occupancy: Arc<Occupancy>,
     router: Arc<Router>,
     max_connections: usize,
+    /// Health checks are told that nobody should come.
+    is_withdrawn: bool,
+    /// The router is about to stop: whoever comes is told so.
+    is_stopping: bool,
     /// When the router's clock began.
     started: Instant,
     orders: Receiver<Order>,
@@ -136,6 +140,8 @@ impl Acceptor {
             occupancy,
             router,
             max_connections,
+            is_withdrawn: false,
+            is_stopping: false,
             started,
             orders,
             pace,
@@ -182,6 +188,8 @@ impl Acceptor {
         }
         while let Ok(order) = self.orders.try_recv() {
             match order {
+                Order::Withdraw => self.withdraw(),
+                Order::Refuse => self.refuse(),
                 Order::Stop => return Ok(false),
                 Order::Follow(plan) => self.apply(*plan),
             }
@@ -283,6 +291,9 @@ impl Acceptor {
         now: Millis,
     ) -> Option<(Admission, Option<Box<Seat>>)> {
         let bound = &self.listeners[number];
+        if self.is_stopping {
+            return Some((Admission::Stopping, None));
+        }
         if is_full {
             return Some((Admission::Full, None));
         }
@@ -358,6 +369,8 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         paths: listener.paths.clone(),
         codecs: listener.serializers.clone(),
         default_subprotocol: listener.default_serializer,
+        health: listener.health.clone(),
+        is_ready: true,
         allowed_origins: allowed_origins(&listener.origins, config.development),
         entrance: listener.entrance(),
         paths_apart,

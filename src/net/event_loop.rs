@@ -61,6 +61,8 @@ pub(super) struct EventLoop {
     pulse: Arc<Pulse>,
     /// Whether somebody may ask how long turns take.
     is_timed: bool,
+    /// Dropped when a drain is over; see [`Parcel::Drain`].
+    drained: Vec<Sender<()>>,
 }
 
 /// The sockets of a shard and its ways to other threads.
@@ -139,7 +141,8 @@ impl EventLoop {
         let (id, sockets) = (shard.id(), Vec::new());
         let links = Links { shard: id, sockets, tls, inbox, occupancy, store, judges };
         let (turn, held_bytes) = (Turn::new(shard), budget.bytes);
-        Ok(Self { turn, links, poll, held_bytes, started, hold, pulse, is_timed })
+        let drained = Vec::new();
+        Ok(Self { turn, links, poll, held_bytes, started, hold, pulse, is_timed, drained })
     }
 
     /// Turns until a shutdown is complete.
@@ -171,6 +174,9 @@ impl EventLoop {
             }
             if self.is_timed {
                 self.pulse.note_turn(self.clock().duration_since(began));
+            }
+            if !self.drained.is_empty() && self.turn.is_drained() {
+                self.drained.clear();
             }
             if self.turn.is_over(now) {
                 return Ok(());
@@ -235,6 +241,10 @@ impl EventLoop {
                     answer(sessions, next);
                 }
                 Parcel::Reload(edition, judges) => self.reload(edition, judges, now),
+                Parcel::Drain(within_ms, drained) => {
+                    self.turn.begin_drain(within_ms, now);
+                    self.drained.push(drained);
+                }
                 Parcel::Shutdown => self.turn.begin_shutdown(now),
             }
         }

@@ -4,7 +4,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, SockAddr, Socket as SystemSocket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as SystemSocket, TcpKeepalive, Type};
 
 use super::socket::Socket;
 use crate::address::Address;
@@ -24,6 +24,8 @@ use crate::config::{Config, ListenAddress, Listener};
 pub(super) enum Listening {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
+    /// One that a service manager has bound, and keeps.
+    Passed(Box<Self>, ListenAddress),
 }
 
 impl Listening {
@@ -50,7 +52,37 @@ impl Listening {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(ListenAddress::Tcp),
             Self::Unix(_, file) => Ok(ListenAddress::Unix(file.path.clone())),
+            Self::Passed(_, address) => Ok(address.clone()),
         }
+    }
+
+    /// A socket that was passed to this process, and where it listens.
+    pub(super) fn passed_tcp(socket: StdTcpListener) -> io::Result<(Self, ListenAddress)> {
+        socket.set_nonblocking(true)?;
+        let address = ListenAddress::Tcp(socket.local_addr()?);
+        Ok((Self::Tcp(TcpListener::from_std(socket)), address))
+    }
+
+    /// The same of a Unix socket. Its file is not this process's to remove.
+    pub(super) fn passed_unix(socket: StdUnixListener) -> io::Result<(Self, ListenAddress)> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let path = address.as_pathname().unwrap_or_else(|| Path::new("(no file)")).to_owned();
+        let file = SocketFile { path: path.clone(), identity: None };
+        Ok((Self::Unix(UnixListener::from_std(socket), file), ListenAddress::Unix(path)))
+    }
+
+    /// A passed socket gets the options of the configuration.
+    pub(super) fn adopt(self, address: ListenAddress, config: &Config) -> io::Result<Self> {
+        if let Self::Tcp(socket) = &self {
+            set_options(&SockRef::from(socket), config)?;
+        }
+        Ok(Self::Passed(Box::new(self), address))
+    }
+
+    /// Whether connections wait there for the next process when this one has closed it.
+    pub(super) const fn is_passed(&self) -> bool {
+        matches!(self, Self::Passed(..))
     }
 
     /// Registered for readiness that is edge-triggered and must be remembered.
@@ -58,6 +90,7 @@ impl Listening {
         match self {
             Self::Tcp(socket) => socket.register(registry, token, Interest::READABLE),
             Self::Unix(socket, _) => socket.register(registry, token, Interest::READABLE),
+            Self::Passed(listening, _) => listening.register(registry, token),
         }
     }
 
@@ -72,6 +105,7 @@ impl Listening {
                 let (stream, _) = socket.accept()?;
                 Ok((Socket::Unix(stream), Address::UNIX))
             }
+            Self::Passed(listening, _) => listening.accept(),
         }
     }
 }
@@ -130,6 +164,14 @@ fn bind_tcp(address: SocketAddr, takes_ipv4: bool, config: &Config) -> io::Resul
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    set_options(&socket, config)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(backlog(config.tuning.backlog))?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// What every accepted socket is to have.
+fn set_options(socket: &SystemSocket, config: &Config) -> io::Result<()> {
     socket.set_tcp_nodelay(config.tuning.tcp_nodelay)?;
     if let Some(bytes) = config.tuning.send_buffer_bytes {
         socket.set_send_buffer_size(bytes)?;
@@ -145,9 +187,7 @@ fn bind_tcp(address: SocketAddr, takes_ipv4: bool, config: &Config) -> io::Resul
             .with_retries(KEEPALIVE_PROBES as u32);
         socket.set_tcp_keepalive(&keepalive)?;
     }
-    socket.bind(&SockAddr::from(address))?;
-    socket.listen(backlog(config.tuning.backlog))?;
-    Ok(TcpListener::from_std(socket.into()))
+    Ok(())
 }
 
 fn bind_unix(

@@ -29,6 +29,8 @@ pub enum Parcel {
     Look(Look),
     /// Other settings and realms, and those who judge for them.
     Reload(Arc<Edition>, Option<Judges>),
+    /// Sessions are to leave within so many milliseconds; dropped when none is left.
+    Drain(u64, Sender<()>),
     Shutdown,
 }
 

@@ -2,8 +2,10 @@
 
 mod acceptor;
 mod descriptors;
+mod drain;
 mod event_loop;
 mod hold;
+mod inherited;
 mod judges;
 mod listening;
 #[doc(hidden)]
@@ -17,12 +19,15 @@ mod socket;
 mod store;
 mod threads;
 mod tls;
+mod vigil;
 
 pub use crate::router::Snapshot;
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
+pub use inherited::{Inherited, InheritedError};
 pub use judges::{ClientError, check_clients, tls_of_clients};
 pub(crate) use listening::{SocketFile, listen_on_unix};
 pub use reload::ReloadError;
 pub use server::{Server, StartError, StopError, View};
 pub use tls::{CertificateError, certificate_of, check_certificates};
 pub(crate) use tls::{LoneTls, LoneTlsError};
+pub use vigil::Vigil;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::acceptor::{Acceptor, Control, Occupancy, Plan};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
+use super::inherited::{Inherited, InheritedError};
 use super::judges::{ClientError, JudgeThreads};
 use super::mesh::{Look, Mesh, Parcel};
 use super::pulse::Pulse;
@@ -38,6 +39,8 @@ pub enum StartError {
     Threads(#[from] io::Error),
     #[error("the operating system gives no random numbers: {0}")]
     Random(getrandom::Error),
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     #[error(transparent)]
@@ -197,8 +200,17 @@ impl Server {
     ///
     /// # Errors
     /// A listener that cannot be bound, or a lack of system resources. Nothing is left running.
-    #[expect(clippy::disallowed_methods, reason = "the start of the router's clock")]
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_with(config, Inherited::default())
+    }
+
+    /// The same with sockets that a service manager has passed: a listener takes the one with its
+    /// `name`, or else with its address, instead of binding one.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; also a passed socket that no listener wants.
+    #[expect(clippy::disallowed_methods, reason = "the start of the router's clock")]
+    pub fn start_with(config: &Config, passed: Inherited) -> Result<Self, StartError> {
         let shards = config.shard_count();
         let contexts = contexts(config)?;
         let router = Arc::new(Router::new(
@@ -216,15 +228,7 @@ impl Server {
         let (acceptor, control) =
             Acceptor::new(Arc::clone(&router), Arc::clone(&mesh), Arc::clone(&occupancy), started)?;
         let mut plan = Plan::new(config);
-        let mut listeners = Vec::new();
-        for (listener, tls) in config.listeners.iter().zip(contexts) {
-            let bound = control.bind(&mut plan, listener, tls.clone(), config);
-            let (number, address) = bound.map_err(|source| {
-                let address = listener.address.clone();
-                StartError::Listen { address, source }
-            })?;
-            listeners.push(Listens { number, address, tls });
-        }
+        let listeners = listen(config, contexts, passed, &control, &mut plan)?;
         let contexts = listeners.iter().filter_map(|listens| listens.tls.clone()).collect();
         let addresses = listeners.iter().map(|listens| listens.address.clone()).collect();
         let shown = Arc::new(Shown::new(config, &listeners));
@@ -458,6 +462,31 @@ impl Drop for Server {
 
 pub(super) fn panicked(name: &str) -> io::Error {
     io::Error::other(format!("the thread {name} panicked"))
+}
+
+/// Binds all listeners, but for those whose sockets were passed.
+fn listen(
+    config: &Config,
+    contexts: Vec<Option<Arc<TlsContext>>>,
+    mut passed: Inherited,
+    control: &Control,
+    plan: &mut Plan,
+) -> Result<Vec<Listens>, StartError> {
+    let mut listeners = Vec::new();
+    for (listener, tls) in config.listeners.iter().zip(contexts) {
+        let bound = match passed.take(listener, config) {
+            Ok(None) => control.bind(plan, listener, tls.clone(), config),
+            Ok(Some(socket)) => control.take(plan, socket, listener, tls.clone(), config),
+            Err(error) => Err(error),
+        };
+        let (number, address) = bound.map_err(|source| {
+            let address = listener.address.clone();
+            StartError::Listen { address, source }
+        })?;
+        listeners.push(Listens { number, address, tls });
+    }
+    passed.finish()?;
+    Ok(listeners)
 }
 
 /// Of each listener, what its handshakes begin with.

@@ -95,7 +95,7 @@ impl Shard {
 
     /// Which realm a client means, and whether anybody may join now.
     fn admit(&self, slot: Slot, hello: &Hello<'_>) -> Result<Domain, (WampError, String)> {
-        if self.is_shutting_down() {
+        if self.is_stopping() {
             return Err(shutting_down());
         }
         let connection = &self.connections[slot];
@@ -121,7 +121,7 @@ impl Shard {
         came_by: &Domain,
         authrole: &str,
     ) -> Result<Arc<RealmRules>, (WampError, String)> {
-        if self.is_shutting_down() {
+        if self.is_stopping() {
             return Err(shutting_down());
         }
         let edition = &self.cx.edition;

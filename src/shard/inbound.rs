@@ -11,17 +11,20 @@ use crate::transport::{CloseCode, Framing, HttpRefusal, Inbound, Transport, Tran
 use crate::wamp::{ClientMessage, WampError};
 
 impl Shard {
-    /// Answers a peer that came when all connections were taken, or all of its address
-    /// (TR-RS-04).
+    /// Answers a peer that came when all connections were taken, or all of its address, or when the
+    /// router is about to stop (TR-RS-04).
     pub(super) fn refuse_full(&mut self, slot: Slot, input: &[u8], now: Millis) {
         let connection = &mut self.connections[slot];
-        let is_full = connection.admission == Admission::Full;
-        let refusal = if is_full { HttpRefusal::Full } else { HttpRefusal::Crowded };
-        // Who is one of too many was counted and logged when that was found.
-        if is_full {
+        let (refusal, reason) = match connection.admission {
+            Admission::Full => (HttpRefusal::Full, Some("full")),
+            Admission::Stopping => (HttpRefusal::Stopping, Some("stopping")),
+            // Who is one of too many was counted and logged when that was found.
+            Admission::Crowded | Admission::Welcome => (HttpRefusal::Crowded, None),
+        };
+        if let Some(reason) = reason {
             self.cx.counters.connections_refused.increment();
             if self.cx.log_budget.allow(now) {
-                tracing::info!(peer = %connection.peer, reason = "full", "connection refused");
+                tracing::info!(peer = %connection.peer, reason, "connection refused");
             }
         }
         self.cx.outbound.queue_last(slot, connection, |connection, out| {
@@ -81,6 +84,10 @@ impl Shard {
         if matches!(connection.phase, Phase::Negotiating) {
             let origin = connection.transport.take_origin();
             origin.into_iter().for_each(|origin| connection.note_origin(*origin));
+            if *error == TransportError::HealthCheck {
+                self.start_closing(slot, now);
+                return;
+            }
             let (peer, is_proxy) = (connection.peer, connection.rules.trusts(connection.peer));
             if error.is_failed_handshake() && !is_proxy {
                 self.cx.router.crowd().note_failure(peer, now);

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use super::connection::Phase;
+use super::drain::{DISMISSAL_UNITS, Drain};
 use super::review::Review;
+use super::work::LOOKUP_UNITS;
 use super::{SendError, Shard};
 use crate::clock::Millis;
 use crate::router::{EndReason, Slot};
@@ -28,11 +30,14 @@ pub struct Closing {
     pub(super) code: CloseCode,
 }
 
-/// Whether the router is shutting down, and if so who is still to be told.
+/// Whether the router is about to stop, and if so who is still to be told.
 #[derive(Debug, Default)]
 pub(super) enum Shutdown {
     #[default]
     No,
+    /// Sessions leave one after the other, and nobody joins.
+    Draining(Drain),
+    /// All leave at once.
     Dismissing(VecDeque<Slot>),
 }
 
@@ -43,7 +48,7 @@ impl Shutdown {
 
     fn next(&mut self) -> Option<Slot> {
         match self {
-            Self::No => None,
+            Self::No | Self::Draining(_) => None,
             Self::Dismissing(slots) => slots.pop_front(),
         }
     }
@@ -72,6 +77,11 @@ impl Shard {
         matches!(self.shutdown, Shutdown::Dismissing(_))
     }
 
+    /// Whether nobody may join any more.
+    pub(super) const fn is_stopping(&self) -> bool {
+        !matches!(self.shutdown, Shutdown::No)
+    }
+
     /// Dismisses further connections. `false` if there are none.
     pub(super) fn go_on_shutting_down(&mut self, now: Millis) -> bool {
         if !self.shutdown.has_jobs() {
@@ -80,7 +90,7 @@ impl Shard {
         while !self.cx.work.is_step_over()
             && let Some(slot) = self.shutdown.next()
         {
-            self.cx.work.charge(DISMISSAL_UNITS);
+            self.cx.work.charge(LOOKUP_UNITS);
             self.dismiss(slot, now);
         }
         self.settle(now);
@@ -90,11 +100,9 @@ impl Shard {
     fn dismiss(&mut self, slot: Slot, now: Millis) {
         let Some(connection) = self.connections.get(slot) else { return };
         match &connection.phase {
-            Phase::Joined(_) => {
-                let reason = CloseReason::SystemShutdown.uri();
-                self.say_goodbye(slot, EndReason::Shutdown, reason, "", CloseCode::Away, now);
-            }
+            Phase::Joined(_) => self.dismiss_session(slot, now),
             Phase::Negotiating | Phase::Open | Phase::Challenged(_) | Phase::Judged(_) => {
+                self.cx.work.charge(DISMISSAL_UNITS);
                 self.end_login(slot, now);
                 let message = "the router is shutting down";
                 self.close_transport(slot, CloseCode::Away, message, now);
@@ -302,9 +310,6 @@ impl Shard {
         self.discard_input(slot);
     }
 }
-
-/// What it costs to say GOODBYE to a session and to take it out of routing, in units of work.
-const DISMISSAL_UNITS: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -117,6 +117,7 @@ impl Shard {
             || self.can_ask_further()
             || self.connections.leavers() > 0
             || self.shutdown.has_jobs()
+            || self.can_drain()
             || self.event_orders.has_jobs()
             || self.can_let_in()
             || self.can_review()
@@ -128,6 +129,9 @@ impl Shard {
         let mut done = 0;
         self.let_in(now);
         if self.go_on_shutting_down(now) || self.go_on_reviewing(now) {
+            self.cx.work.end_step();
+        }
+        if self.go_on_draining(now) {
             self.cx.work.end_step();
         }
         for _ in 0..self.connections.leavers() {

@@ -13,6 +13,7 @@ mod context;
 mod crowd;
 mod dealer;
 mod deposits;
+mod drain;
 mod errands;
 mod expiry;
 mod flush;
@@ -117,6 +118,8 @@ pub enum Admission {
     Full,
     /// As for `Full`, but it is the peer's address that has too many.
     Crowded,
+    /// As for `Full`, but the router is about to stop.
+    Stopping,
 }
 
 impl Shard {

@@ -16,6 +16,7 @@ impl Shard {
             .into_iter()
             .chain(self.joining.next_look())
             .chain(self.review.next_look())
+            .chain(self.next_of_drain())
             .min()
     }
 

@@ -211,6 +211,18 @@ impl Turn {
         self.shard.reload(edition, now);
     }
 
+    /// Lets nobody join any more, and says GOODBYE to the sessions one after the other, to all of
+    /// them by `within_ms` from now; see [`Self::is_drained`]. A drain that is under way is
+    /// shortened, never prolonged. [`Self::begin_shutdown`] is to follow, and ends it in any case.
+    pub fn begin_drain(&mut self, within_ms: u64, now: Millis) {
+        self.shard.begin_drain(within_ms, now);
+    }
+
+    /// Whether a drain is under way and no session is left.
+    pub fn is_drained(&self) -> bool {
+        self.shard.is_drained()
+    }
+
     /// Says GOODBYE to every session, refuses new ones, and ends when all have left, or when they
     /// have had the time to.
     pub fn begin_shutdown(&mut self, now: Millis) {

@@ -19,6 +19,9 @@ pub enum TransportError {
     RawSocketDisabled,
     #[error("the HTTP request was refused with {}: {}", .0.status(), .0.reason())]
     Http(HttpRefusal),
+    /// An HTTP request that was answered as it should be, and no fault.
+    #[error("a health check was answered")]
+    HealthCheck,
     #[error("the RawSocket handshake was refused with error {}: {}", *.0 as u8, .0.reason())]
     Handshake(HandshakeRefusal),
     #[error("the RawSocket frame header {0:#010x} uses reserved bits")]
@@ -47,6 +50,7 @@ impl TransportError {
             Self::Tls(fault) => fault.kind(),
             Self::RawSocketDisabled => "rawsocket_disabled",
             Self::Http(refusal) => refusal.kind(),
+            Self::HealthCheck => "health_check",
             Self::Handshake(refusal) => refusal.kind(),
             Self::RawSocketReservedBits(_) => "rawsocket_reserved_bits",
             Self::RawSocketReservedType(_) => "rawsocket_reserved_type",
@@ -67,7 +71,7 @@ impl TransportError {
                 HttpRefusal::HeadTooLarge | HttpRefusal::Malformed | HttpRefusal::TooManyHeaders
             ),
             // Not the peer's fault.
-            Self::Tls(TlsFault::Busy) => false,
+            Self::Tls(TlsFault::Busy) | Self::HealthCheck => false,
             _ => true,
         }
     }
@@ -192,6 +196,8 @@ pub enum HttpRefusal {
     OldHttp,
     Origin,
     Path,
+    /// The router is about to stop.
+    Stopping,
     Subprotocol,
     Target,
     /// The listener speaks TLS.
@@ -211,7 +217,7 @@ impl HttpRefusal {
             Self::Method => 405,
             Self::NotUpgrade | Self::Version => 426,
             Self::HeadTooLarge | Self::TooManyHeaders => 431,
-            Self::Crowded | Self::Full => 503,
+            Self::Crowded | Self::Full | Self::Stopping => 503,
         }
     }
 
@@ -230,6 +236,7 @@ impl HttpRefusal {
             Self::OldHttp => "http_old_version",
             Self::Origin => "http_origin",
             Self::Path => "http_path",
+            Self::Stopping => "http_stopping",
             Self::Subprotocol => "http_subprotocol",
             Self::Target => "http_target",
             Self::TlsOnly => "http_on_tls_listener",
@@ -255,6 +262,7 @@ impl HttpRefusal {
                 "pages of this origin may not connect: add it to `origins` of the listener"
             }
             Self::Path => "nothing is served at this path",
+            Self::Stopping => "this router is stopping",
             Self::Subprotocol => "none of the offered subprotocols is supported",
             Self::Target => "the request target must be a path or an http URL",
             Self::TlsOnly => "this port speaks TLS",

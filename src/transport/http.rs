@@ -8,7 +8,7 @@ use crate::codec::Codec;
 use crate::limits::HTTP_HEADERS;
 
 use super::headers::PassedHeaders;
-use super::http_answer::{Asked, refuse, subprotocol};
+use super::http_answer::{Asked, refuse, subprotocol, tell_health};
 use super::target::{is_authority, path_of};
 use super::{Asker, HttpRefusal, TransportError, TransportRules, WayIn, forwarded};
 
@@ -48,6 +48,10 @@ pub(super) fn upgrade(
         Ok(Status::Complete(length)) if length == head.len() => {
             let origin = forwarded::origin(request.headers, asker.by, &rules.proxies);
             asker.origin = origin.map(Box::new);
+            if rules.health.is_some() && is_health_check(&request, rules) {
+                tell_health(rules.is_ready, Asked::by(head), reply);
+                return Err(TransportError::HealthCheck);
+            }
             judge(&request, rules)
         }
         Err(httparse::Error::TooManyHeaders) => Err((HttpRefusal::TooManyHeaders, String::new())),
@@ -73,6 +77,12 @@ struct Accepted<'a> {
     negotiated: bool,
     way_in: WayIn,
     headers: Option<PassedHeaders>,
+}
+
+/// Whatever else it says: load balancers write short requests, of HTTP/1.0 too.
+fn is_health_check(request: &Request<'_, '_>, rules: &TransportRules) -> bool {
+    matches!(request.method, Some("GET" | "HEAD"))
+        && path_of(request.path.unwrap_or_default()).is_some_and(|path| rules.is_health(&path))
 }
 
 /// The order puts what helps a person most first: method, path, and whether it is an upgrade.

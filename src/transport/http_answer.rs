@@ -59,6 +59,21 @@ pub(super) fn refuse(
     }
 }
 
+/// Appends the whole answer to a health check.
+pub(super) fn tell_health(is_ready: bool, asked: Asked, reply: &mut Vec<u8>) {
+    let (status, body) = if is_ready { (200, "ready\n") } else { (503, "not ready: stopping\n") };
+    let head = format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Cache-Control: no-store\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        phrase(status),
+        body.len(),
+    );
+    reply.extend_from_slice(head.as_bytes());
+    if asked == Asked::Whole {
+        reply.extend_from_slice(body.as_bytes());
+    }
+}
+
 fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> String {
     let mut text = String::new();
     let mut add = |part: std::fmt::Arguments<'_>| {
@@ -93,7 +108,9 @@ fn sentence(refusal: HttpRefusal, offered: &str, rules: &TransportRules) -> Stri
         HttpRefusal::TlsOnly => {
             add(format_args!(" Connect to wss://<this host>{} instead.", first_path(rules)));
         }
-        HttpRefusal::Crowded | HttpRefusal::Full => add(format_args!(" Try again later.")),
+        HttpRefusal::Crowded | HttpRefusal::Full | HttpRefusal::Stopping => {
+            add(format_args!(" Try again later."));
+        }
         _ => {}
     }
     add(format_args!("\n"));
@@ -109,7 +126,7 @@ fn extra_headers(refusal: HttpRefusal) -> &'static str {
         HttpRefusal::NotUpgrade => "Upgrade: websocket\r\n",
         HttpRefusal::Version => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
         HttpRefusal::Method => "Allow: GET\r\n",
-        HttpRefusal::Crowded | HttpRefusal::Full => "Retry-After: 5\r\n",
+        HttpRefusal::Crowded | HttpRefusal::Full | HttpRefusal::Stopping => "Retry-After: 5\r\n",
         _ => "",
     }
 }
@@ -132,6 +149,7 @@ fn printable(offered: &str) -> String {
 
 const fn phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

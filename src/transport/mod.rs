@@ -239,8 +239,8 @@ impl Transport {
     }
 
     /// Appends the answer to a peer that came when all connections were taken, or all that its
-    /// address may have: RawSocket error 4 (TR-RS-04) or HTTP 503, by what it has sent so far;
-    /// nothing if that tells nothing.
+    /// address may have, or when the router is about to stop: RawSocket error 4 (TR-RS-04) or HTTP
+    /// 503, by what it has sent so far; nothing if that tells nothing.
     pub fn refuse_full(
         refusal: HttpRefusal,
         first_bytes: &[u8],

@@ -55,6 +55,10 @@ pub struct TransportRules {
     pub codecs: Vec<Codec>,
     /// The serializer of a WebSocket client that offers no subprotocol; `None` refuses it.
     pub default_subprotocol: Option<Codec>,
+    /// A path that answers load balancers instead of opening a WebSocket.
+    pub health: Option<String>,
+    /// What it answers: whether clients should come.
+    pub is_ready: bool,
     /// Whose pages may connect. A client that sends no Origin is no browser and passes.
     pub allowed_origins: Origins,
     /// Whom it lets in: on RawSocket, and at `paths`.
@@ -88,6 +92,12 @@ impl TransportRules {
 
     pub fn allows(&self, codec: Codec) -> bool {
         self.codecs.contains(&codec)
+    }
+
+    /// Whether a request for this path, as [`path_of`] gives it, asks how the router is.
+    pub(super) fn is_health(&self, path: &str) -> bool {
+        let health = self.health.as_deref().and_then(path_of);
+        health.is_some_and(|health| health == path)
     }
 
     /// Where a WebSocket comes in that is opened at this path, as [`path_of`] gives it; `None`: it
@@ -145,6 +155,8 @@ impl Default for TransportRules {
             paths: Vec::new(),
             codecs: Codec::ALL.to_vec(),
             default_subprotocol: None,
+            health: None,
+            is_ready: true,
             allowed_origins: Origins::default(),
             entrance: Entrance::default(),
             paths_apart: Vec::new(),

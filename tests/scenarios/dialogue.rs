@@ -38,7 +38,7 @@
 //!                                 about which request last, with these options
 //! reload 2                        see `check_reloads`
 //! a comes from 10.0.0.1:5         before anything else of `a`
-//! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown
+//! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown | drain 5000
 //! ```
 //!
 //! A client's messages must all be listed, in their order. At the end all clients leave, and the
@@ -260,6 +260,7 @@ impl Stage {
                 self.network.reload(settings, realms);
             }
             ["shutdown"] => self.network.begin_shutdown(),
+            ["drain", ms] => self.network.begin_drain(ms.parse().expect("milliseconds")),
             ["store", "waits"] => self.network.links.store.is_held = true,
             ["store", "saves"] => drop(self.network.serve_store(usize::MAX, true)),
             ["store", "fails"] => drop(self.network.serve_store(usize::MAX, false)),

@@ -74,7 +74,7 @@ fn nothing_is_changed_without_the_token() {
     let host = tcp(&control);
     let mut client = Client::join(address(&server), RAW);
     let everybody = json!({ "realm": "realm1", "authid": "joe" }).to_string();
-    for path in ["/api/reload", "/api/log-level", "/api/sessions/kick"] {
+    for path in ["/api/reload", "/api/log-level", "/api/sessions/kick", "/api/drain"] {
         let request = format!("POST {path}");
         assert_eq!(ask(host, &request, &[], &everybody).0, 401, "{path}");
         assert_eq!(ask(host, &request, &bearer("no"), &everybody).0, 401, "{path}");
@@ -309,6 +309,22 @@ fn the_commands_kick_and_change_the_level() {
     assert_eq!((is_done, &*said), (true, "nothing has changed\n"));
     let (is_done, said) = done(command.env("STENTOR_ADMIN_TOKEN", "short"));
     assert!(!is_done && said.contains("STENTOR_ADMIN_TOKEN holds no token"), "{said}");
+}
+
+/// As SIGTERM has it, but for the time.
+#[test]
+fn the_command_drains() {
+    let mut stentor = Stentor::start();
+    let mut client = Client::join(&stentor.address, RAW);
+    let (is_done, said) = stentor.run(&["drain", "--drain-ms", "86400001"]);
+    assert!(!is_done && said.contains("`drain_ms` must be 86400000 at most"), "{said}");
+    let (is_done, said) = stentor.run(&["drain", "--drain-ms", "50"]);
+    assert!(is_done && said.ends_with("in 50 ms at most\n"), "{said}");
+    stentor.log.next_with("draining sessions=1 within_ms=50");
+    assert_eq!(client.expect(6)[2], "wamp.close.system_shutdown");
+    client.send(&json!([6, {}, "wamp.close.goodbye_and_out"]));
+    stentor.log.next_with("drained");
+    assert_eq!(stentor.process.exit_code(), Some(0));
 }
 
 /// A file that everybody can read is refused before the router starts.

@@ -25,7 +25,10 @@ mod proxies;
 mod reload;
 mod routing;
 mod running;
+#[cfg(target_os = "linux")]
+mod service;
 mod slow;
+mod stopping;
 mod tls;
 mod tls_files;
 mod tls_hostile;

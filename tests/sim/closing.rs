@@ -15,6 +15,7 @@ impl World {
         self.net.sees_all = true;
         self.net.tell_of_failures();
         if self.shutting_down && self.rng.random_bool(0.3) {
+            self.outwait_drain();
             self.outwait();
         }
         for c in 0..self.clients.len() {
@@ -27,6 +28,8 @@ impl World {
             self.begin_shutdown();
         }
         self.net.settle();
+        self.drain(true);
+        self.outwait_drain();
         self.drain(true);
         self.check_settled();
         if !self.shutting_down {
@@ -48,6 +51,7 @@ impl World {
     pub(crate) fn begin_shutdown(&mut self) {
         self.note("shutdown", format_args!(""));
         self.shutting_down = true;
+        self.drain_until = None;
         self.net.begin_shutdown();
         // Everybody is told to go, in any order.
         self.model.owed.clear();

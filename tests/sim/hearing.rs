@@ -234,6 +234,7 @@ impl World {
         } else {
             assert_eq!(message[2], json!("wamp.close.system_shutdown"));
             assert!(self.shutting_down);
+            self.check_at_rest(c);
         }
         self.be_ended(c);
         if stage == Stage::Joined && self.rng.random_bool(0.8) {

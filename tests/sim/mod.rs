@@ -7,8 +7,8 @@
 //! it is asked, `counting` how many are there, `crowding` what makes work, `refusing` what is too
 //! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does.
-//! `restarting` and `closing` end a process and a run, `log` keeps the trace. `logins`,
-//! `authorizers` and `reloads` (of `editions`) are simulations of their own.
+//! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
+//! trace. `logins`, `authorizers` and `reloads` (of `editions`) are simulations of their own.
 
 mod actions;
 mod answers;
@@ -22,6 +22,7 @@ mod client;
 mod closing;
 mod counting;
 mod crowding;
+mod draining;
 mod editions;
 mod endings;
 mod hearing;
@@ -62,6 +63,7 @@ pub(crate) fn run(seed: u64, steps: usize, trace: bool) -> Report {
     let mut world = World::new(seed, trace);
     for number in 0..steps {
         step.set(number);
+        world.drain_by_plan(number);
         if world.plan.shutdown && world.plan.shutdown_step == Some(number) {
             world.begin_shutdown();
         }

@@ -43,6 +43,10 @@ pub(crate) struct Plan {
     pub(crate) crash_step: Option<usize>,
     /// The step in which the shutdown begins, if it does not begin when everybody reads.
     pub(crate) shutdown_step: Option<usize>,
+    /// The step in which a drain begins, and how many milliseconds it may take.
+    pub(crate) drain: Option<(usize, u64)>,
+    /// The same of a second order.
+    pub(crate) second_drain: Option<(usize, u64)>,
 }
 
 impl Plan {
@@ -92,7 +96,15 @@ impl Plan {
             shutdown: rng.random_bool(0.25),
             crash_step: rng.random_bool(0.2).then(|| rng.random_range(200..1_000)),
             shutdown_step: rng.random_bool(0.5).then(|| rng.random_range(1_050..1_200)),
+            drain: None,
+            second_drain: None,
         }
+    }
+
+    /// Some runs end with a drain. What else happens in a run does not depend on this draw.
+    pub(crate) fn draw_drain(&mut self, rng: &mut StdRng) {
+        self.drain = rng.random_bool(0.2).then(|| draw_drain(rng));
+        self.second_drain = rng.random_bool(0.3).then(|| draw_drain(rng));
     }
 
     /// The role of those who join without authentication.
@@ -124,6 +136,10 @@ impl Plan {
 
 pub(crate) fn pick<'a, T>(rng: &mut StdRng, choices: &'a [T]) -> &'a T {
     &choices[rng.random_range(0..choices.len())]
+}
+
+fn draw_drain(rng: &mut StdRng) -> (usize, u64) {
+    (rng.random_range(700..1_190), *pick(rng, &[0, 20, 300, 2_000, 8_000]))
 }
 
 /// A client's transport: one in six takes little on RawSocket.
@@ -204,6 +220,7 @@ fn timeouts(rng: &mut StdRng) -> Timeouts {
         rawsocket_pings: rng.random_bool(0.5),
         ping_timeout_ms: *pick(rng, &[200, 1_000]),
         close_ms: 500,
+        ..Timeouts::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use stentor::clock::Millis;
 use stentor::router::RealmSettings;
 use stentor::shard::{Admission, InputStatus};
 
@@ -22,7 +23,10 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) log: Log,
     pub(crate) last_tag: Tag,
+    /// Everybody is to leave, by a shutdown or by a drain.
     pub(crate) shutting_down: bool,
+    /// By when a drain is to be over, until a shutdown follows.
+    pub(crate) drain_until: Option<Millis>,
     pub(crate) probing: Probing,
     /// The number of the step.
     pub(crate) number: usize,
@@ -31,7 +35,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let plan = Plan::draw(&mut rng);
+        let mut plan = Plan::draw(&mut rng);
+        plan.draw_drain(&mut StdRng::seed_from_u64(!seed));
         let mut world = Self {
             net: Self::network(&plan, 0),
             life: 0,
@@ -42,6 +47,7 @@ impl World {
             log: Log::new(trace),
             last_tag: 0,
             shutting_down: false,
+            drain_until: None,
             probing: Probing::No,
             number: 0,
         };

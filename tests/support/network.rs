@@ -309,6 +309,17 @@ impl Network {
         panic!("the router never comes to rest");
     }
 
+    pub(crate) fn begin_drain(&mut self, within_ms: u64) {
+        for turn in &mut self.turns {
+            turn.begin_drain(within_ms, self.now);
+        }
+    }
+
+    /// Whether no shard has a session left, in a drain.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.turns.iter().all(Turn::is_drained)
+    }
+
     pub(crate) fn begin_shutdown(&mut self) {
         for turn in &mut self.turns {
             turn.begin_shutdown(self.now);

@@ -255,3 +255,36 @@ fn pipelined_bytes_belong_to_the_websocket() {
     let connection = check_cuts(&rules(), &bytes, &[1, 2, 3, 50, 200]);
     assert_eq!(connection.messages(), [b"[1]", b"[2]"]);
 }
+
+/// Whatever the request looks like that load balancers write.
+#[test]
+fn health_checks_are_answered_at_their_path_alone() {
+    let ready = TransportRules { health: Some("/healthz".into()), ..rules() };
+    let stopping = TransportRules { is_ready: false, ..ready.clone() };
+    for (rules, status, text) in
+        [(&ready, "200 OK", "ready\n"), (&stopping, "503 Service", "not ready: stopping\n")]
+    {
+        for (request, body) in [
+            ("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", text),
+            ("GET /healthz HTTP/1.0\r\n\r\n", text),
+            ("GET /%68ealthz?x HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n", text),
+            ("HEAD /healthz HTTP/1.1\r\nHost: h\r\n\r\n", ""),
+        ] {
+            let connection = check_cuts(rules, request.as_bytes(), &[1, 9]);
+            assert_eq!(connection.error, Some(TransportError::HealthCheck), "{request}");
+            let answer = String::from_utf8(connection.reply).expect("plain text");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            let (head, said) = answer.split_once("\r\n\r\n").expect("a head");
+            assert!(head.contains("\r\nConnection: close") && said == body, "{answer}");
+            assert!(head.contains(&format!("\r\nContent-Length: {}", text.len())), "{head}");
+        }
+        let other = "GET /health HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(refusal(other, rules).0, HttpRefusal::Path);
+        let post = "POST /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(refusal(post, rules).0, HttpRefusal::Method);
+        let protocol = [("Sec-WebSocket-Protocol", "wamp.2.json")];
+        assert_eq!(codec_for(&protocol, rules), Some(Codec::Json), "WebSockets open as ever");
+    }
+    let check = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert_eq!(refusal(check, &rules()).0, HttpRefusal::Path, "it is off by default");
+}

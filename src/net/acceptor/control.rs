@@ -31,6 +31,10 @@ pub(in crate::net) struct Control {
 
 #[derive(Debug)]
 pub(super) enum Order {
+    /// Health checks are told that nobody should come.
+    Withdraw,
+    /// Whoever comes is told that the router is about to stop.
+    Refuse,
     Stop,
     Follow(Box<Plan>),
 }
@@ -117,7 +121,18 @@ impl Control {
         tls: Option<Arc<TlsContext>>,
         config: &Config,
     ) -> io::Result<(ListenerId, ListenAddress)> {
-        let mut socket = Listening::bind(listener, config)?;
+        self.take(plan, Listening::bind(listener, config)?, listener, tls, config)
+    }
+
+    /// The same with a socket that is bound.
+    pub(in crate::net) fn take(
+        &self,
+        plan: &mut Plan,
+        mut socket: Listening,
+        listener: &Listener,
+        tls: Option<Arc<TlsContext>>,
+        config: &Config,
+    ) -> io::Result<(ListenerId, ListenAddress)> {
         let address = socket.address()?;
         let number = ListenerId(self.next.fetch_add(1, Ordering::Relaxed));
         socket.register(&self.registry, number.token())?;
@@ -128,6 +143,16 @@ impl Control {
 
     pub(in crate::net) fn follow(&self, plan: Plan) {
         self.order(Order::Follow(Box::new(plan)));
+    }
+
+    /// From here on health checks are told that nobody should come.
+    pub(in crate::net) fn withdraw(&self) {
+        self.order(Order::Withdraw);
+    }
+
+    /// From here on whoever comes is answered that the router is about to stop.
+    pub(in crate::net) fn refuse(&self) {
+        self.order(Order::Refuse);
     }
 
     pub(in crate::net) fn stop(&self) {
@@ -142,6 +167,19 @@ impl Control {
 }
 
 impl Acceptor {
+    /// Who comes by a socket that the service manager keeps waits for the next process.
+    pub(super) fn refuse(&mut self) {
+        self.is_stopping = true;
+        self.listeners.retain(|bound| !bound.listening.is_passed());
+    }
+
+    pub(super) fn withdraw(&mut self) {
+        self.is_withdrawn = true;
+        for bound in &mut self.listeners {
+            Arc::make_mut(&mut bound.way.rules).is_ready = false;
+        }
+    }
+
     pub(super) fn apply(&mut self, plan: Plan) {
         let Plan { listeners, limits } = plan;
         let old = std::mem::take(&mut self.listeners).into_iter();
@@ -155,6 +193,9 @@ impl Acceptor {
             }
         });
         self.listeners = bound.collect();
+        if self.is_withdrawn {
+            self.withdraw();
+        }
         self.max_connections = limits.connections;
         self.pace = match (pace_of(&limits), self.pace) {
             (Some((rate, _)), Some((_, bucket))) => Some((rate, bucket)),

@@ -244,7 +244,8 @@ impl Worker {
                 | Parcel::Accepted(_)
                 | Parcel::Probe(_)
                 | Parcel::Look(_)
-                | Parcel::Reload(..) => {}
+                | Parcel::Reload(..)
+                | Parcel::Drain(..) => {}
             }
         }
     }
