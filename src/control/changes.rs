@@ -116,11 +116,14 @@ struct Asked {
 }
 
 impl Asked {
-    /// Reads nothing of those who do not show the token.
+    /// What comes of those who do not show the token is dropped, and not left unread: else their
+    /// write would fail before they could read why.
     async fn from(request: Request, desk: &Desk) -> Result<Self, Refused> {
         let peer = peer_of(&request);
-        desk.lock.check(request.headers(), peer, now()).map_err(Refused::Denied)?;
-        let body = to_bytes(request.into_body(), MOST_BODY_BYTES).await.map_err(|_| {
+        let checked = desk.lock.check(request.headers(), peer, now());
+        let body = to_bytes(request.into_body(), MOST_BODY_BYTES).await;
+        checked.map_err(Refused::Denied)?;
+        let body = body.map_err(|_| {
             let text = format!("the body has more than {MOST_BODY_BYTES} bytes, or did not come");
             Refused::Bad(StatusCode::PAYLOAD_TOO_LARGE, text)
         })?;
