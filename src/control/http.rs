@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router as Routes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -25,8 +25,8 @@ use super::guard::{Forbidden, Guard};
 use super::health::{BEAT, Health};
 use super::metrics::Metrics;
 use super::sessions::Filter;
-use super::{json, metrics, sessions};
-use crate::config::ADMIN_CONNECTIONS;
+use super::{json, metrics, pages, sessions};
+use crate::config::{ADMIN_CONNECTIONS, Admin};
 use crate::net::View;
 
 /// What a handler looks at.
@@ -35,15 +35,19 @@ struct Sight {
     view: View,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    admin: Arc<Admin>,
     /// Held while the shards are asked for their sessions: by one at a time.
     asking: Arc<tokio::sync::Mutex<()>>,
 }
 
-pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
+pub(super) fn routes(view: View, health: Arc<Health>, admin: Arc<Admin>) -> Routes {
+    let guard = Guard::new(&admin.hosts);
     let metrics = Arc::new(Metrics::new(view.clone(), Arc::clone(&health), now()));
-    let sight = Sight { view, health, metrics, asking: Arc::default() };
+    let sight = Sight { view, health, metrics, admin, asking: Arc::default() };
     Routes::new()
-        .route("/", get(|| async { INDEX }))
+        .route("/", get(front))
+        .route("/help", get(|| async { INDEX }))
+        .route("/pages/{name}", get(page_file))
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -51,6 +55,7 @@ pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
         .route("/api/shards", get(shards))
         .route("/api/sessions", get(open_sessions))
         .route("/api/sessions/closed", get(closed_sessions))
+        .route("/api/reasons", get(reasons))
         .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
         .layer(middleware::from_fn_with_state(guard, admit))
         .with_state(sight)
@@ -63,13 +68,30 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Resp
         Err(reason) => refusal(StatusCode::FORBIDDEN, &reason),
     };
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
 fn refusal(status: StatusCode, reason: &Forbidden) -> Response {
     (status, format!("{reason}\n")).into_response()
+}
+
+/// The dashboard for browsers, and what there is for everybody else.
+async fn front(State(sight): State<Sight>, headers: HeaderMap) -> Response {
+    match pages::are_wanted(&headers) {
+        true => pages::front(&headers, &sight.view.urls()),
+        false => ([(VARY, "accept")], INDEX).into_response(),
+    }
+}
+
+async fn page_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    pages::file(&name, &headers)
+        .unwrap_or_else(|| (StatusCode::NOT_FOUND, NOT_FOUND).into_response())
+}
+
+async fn reasons(State(sight): State<Sight>) -> Response {
+    page_of(&sessions::reasons(&sight.view)).into_response()
 }
 
 async fn metrics_page(State(sight): State<Sight>) -> Response {
@@ -92,7 +114,7 @@ async fn readyz(State(sight): State<Sight>) -> Response {
 }
 
 async fn router(State(sight): State<Sight>) -> Response {
-    page_of(&json::router(&sight.view, sight.metrics.age(now()))).into_response()
+    page_of(&json::router(&sight.view, &sight.admin, sight.metrics.age(now()))).into_response()
 }
 
 async fn shards(State(sight): State<Sight>) -> Response {
@@ -203,13 +225,16 @@ fn now() -> Instant {
 const INDEX: &str = "\
 Stentor's admin listener.
 
+/             the dashboard, for browsers
+/help         this page
 /metrics      for Prometheus (OpenMetrics)
 /healthz      200 while the router's threads turn
 /readyz       200 while clients should come
 /api/router   the router and its realms, JSON
 /api/shards   its event loops, JSON
-/api/sessions          open sessions; ?realm= authid= authrole= sort= limit=
+/api/sessions          open sessions; ?realm= authid= authrole= search= sort= limit=
 /api/sessions/closed   the last that ended; ?reason= besides
+/api/reasons           why sessions end, and how many have
 ";
 
 const NOT_FOUND: &str = "nothing is here; `/` says what there is\n";

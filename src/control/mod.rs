@@ -8,6 +8,7 @@ mod health;
 mod http;
 mod json;
 mod metrics;
+mod pages;
 mod process;
 mod sessions;
 mod table;
@@ -23,9 +24,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-use crate::config::{Config, ListenAddress};
+use crate::config::{Admin, Config, ListenAddress};
 use crate::net::View;
-use guard::Guard;
 use health::Health;
 
 /// The running admin listener. Dropping it ends it.
@@ -55,16 +55,16 @@ impl Control {
         let Some(address) = &config.admin.listen else { return Ok(None) };
         let ListenAddress::Tcp(tcp) = address else { return Ok(None) };
         let error = |source| ControlError { address: address.clone(), source };
-        Self::bind(*tcp, &config.admin.hosts, view).map(Some).map_err(error)
+        Self::bind(*tcp, &config.admin, view).map(Some).map_err(error)
     }
 
-    fn bind(address: SocketAddr, hosts: &[String], view: View) -> io::Result<Self> {
+    fn bind(address: SocketAddr, admin: &Admin, view: View) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let health = Arc::new(Health::new(view.clone()));
-        let app = http::routes(view, Arc::clone(&health), Guard::new(hosts));
+        let app = http::routes(view, Arc::clone(&health), Arc::new(admin.clone()));
         let (stop, stopped) = oneshot::channel();
         let pulse = Arc::clone(&health);
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {

@@ -359,6 +359,7 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         codecs: listener.serializers.clone(),
         default_subprotocol: listener.default_serializer,
         allowed_origins: allowed_origins(&listener.origins, config.development),
+        admin_port: config.admin.port(),
         entrance: listener.entrance(),
         paths_apart,
         rawsocket_min_peer_bytes: listener.rawsocket_min_peer_bytes,

@@ -110,6 +110,7 @@ impl Server {
             running.replace_watch(watch);
         }
         self.acceptor.follow(plan);
+        self.urls.store(Arc::new(urls_of(&config, &listeners)));
         (running.config, running.listeners) = (config, listeners);
         Ok(changes)
     }
@@ -215,6 +216,12 @@ impl Running {
             term.end();
         }
     }
+}
+
+/// Where clients connect to, by listener.
+pub(super) fn urls_of(config: &Config, listeners: &[Listens]) -> Vec<Vec<String>> {
+    let bound = config.listeners.iter().zip(listeners);
+    bound.map(|(listener, listens)| listener.bound_to(listens.address.clone()).urls()).collect()
 }
 
 /// Whether others have to judge than do now.

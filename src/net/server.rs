@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::Poll;
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::judges::{ClientError, JudgeThreads};
 use super::mesh::{Look, Mesh, Parcel};
 use super::pulse::Pulse;
-use super::reload::{Bench, Listens, ReloadError, Running};
+use super::reload::{Bench, Listens, ReloadError, Running, urls_of};
 use super::store::{self, STORE_PATIENCE, StoreThread};
 use super::threads::{Term, Threads};
 use super::tls::{CertificateError, TlsContext, TlsShare};
@@ -94,6 +95,8 @@ pub struct Server {
     /// By shard.
     pulses: Vec<Arc<Pulse>>,
     addresses: Vec<ListenAddress>,
+    /// Of each listener that there is.
+    pub(super) urls: Arc<ArcSwap<Vec<Vec<String>>>>,
     pub(super) acceptor: Control,
     pub(super) threads: Threads,
     /// Those that serve until the stop, and are waited for then.
@@ -109,6 +112,7 @@ pub struct View {
     router: Arc<Router>,
     mesh: Arc<Mesh>,
     pulses: Vec<Arc<Pulse>>,
+    urls: Arc<ArcSwap<Vec<Vec<String>>>>,
 }
 
 impl View {
@@ -121,6 +125,11 @@ impl View {
     #[doc(hidden)]
     pub fn pulses(&self) -> &[Arc<Pulse>] {
         &self.pulses
+    }
+
+    /// Where clients connect to, by listener; as [`Listener::urls`](crate::config::Listener::urls).
+    pub(crate) fn urls(&self) -> Arc<Vec<Vec<String>>> {
+        self.urls.load_full()
     }
 
     /// Asks a shard to show by its pulse that its event loop turns.
@@ -174,14 +183,15 @@ impl Server {
         }
         let contexts = listeners.iter().filter_map(|listens| listens.tls.clone()).collect();
         let addresses = listeners.iter().map(|listens| listens.address.clone()).collect();
-        let config_now = config.clone();
-        let running = Running { config: config_now, listeners, watch: None, judges: None };
+        let urls = Arc::new(ArcSwap::from_pointee(urls_of(config, &listeners)));
+        let running = Running { config: config.clone(), listeners, watch: None, judges: None };
         let pulses = (0..shards).map(|_| Arc::default()).collect();
         let mut server = Self {
             router,
             mesh,
             pulses,
             addresses,
+            urls,
             acceptor: control,
             threads: Threads::new(),
             handles: Vec::new(),
@@ -240,7 +250,7 @@ impl Server {
     /// What the router looks like from outside of its threads.
     pub fn view(&self) -> View {
         let (router, mesh) = (Arc::clone(&self.router), Arc::clone(&self.mesh));
-        View { router, mesh, pulses: self.pulses.clone() }
+        View { router, mesh, pulses: self.pulses.clone(), urls: Arc::clone(&self.urls) }
     }
 
     /// The shared tables, for tests.
