@@ -85,7 +85,9 @@ pub(crate) fn drain(flags: &DrainFlags) -> Result<String, OperatorError> {
     let order = json!({ "drain_ms": flags.drain_ms });
     let answer = flags.at.ask_json(&Ask::Post("/api/drain", &order))?;
     let within_ms = answer["drain_ms"].as_u64().ok_or_else(|| flags.at.strange())?;
-    Ok(format!("the router lets nobody in, and stops when all have left, in {within_ms} ms at most\n"))
+    Ok(format!(
+        "the router lets nobody in, and stops when all have left, in {within_ms} ms at most\n"
+    ))
 }
 
 pub(crate) fn kick(flags: &KickFlags) -> Result<String, OperatorError> {

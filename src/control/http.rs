@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router as Routes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, VARY};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -31,9 +31,9 @@ use super::health::{BEAT, Health};
 use super::metrics::Metrics;
 use super::sessions::Filter;
 use super::token::{Denied, Lock};
-use super::{json, metrics, sessions};
+use super::{json, metrics, pages, sessions};
 use crate::address::Address;
-use crate::config::ADMIN_CONNECTIONS;
+use crate::config::{ADMIN_CONNECTIONS, Admin};
 use crate::net::View;
 
 /// What a handler looks at.
@@ -42,6 +42,7 @@ struct Sight {
     view: View,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    admin: Arc<Admin>,
     /// Held while the shards are asked for their sessions: by one at a time.
     asking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -54,14 +55,18 @@ struct Entry {
     lock: Option<Arc<Lock>>,
 }
 
-/// `guards_reads`: whether who only wants to see something must show the token.
-pub(super) fn routes(desk: Desk, health: Arc<Health>, guard: Guard, guards_reads: bool) -> Routes {
-    let entry = Entry { guard, lock: guards_reads.then(|| Arc::clone(&desk.lock)) };
+pub(super) fn routes(desk: Desk, health: Arc<Health>, admin: Arc<Admin>) -> Routes {
+    let guard = Guard::new(&admin.hosts);
+    // Where others than those of this machine connect, who only wants to see something must show
+    // the token, too.
+    let entry = Entry { guard, lock: admin.guards_reads().then(|| Arc::clone(&desk.lock)) };
     let view = desk.view.clone();
     let metrics = Arc::new(Metrics::new(desk.clone(), Arc::clone(&health), now()));
-    let sight = Sight { view, health, metrics, asking: Arc::default() };
+    let sight = Sight { view, health, metrics, admin, asking: Arc::default() };
     Routes::new()
-        .route("/", get(|| async { INDEX }))
+        .route("/", get(front))
+        .route("/help", get(|| async { INDEX }))
+        .route("/pages/{name}", get(page_file))
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -69,6 +74,7 @@ pub(super) fn routes(desk: Desk, health: Arc<Health>, guard: Guard, guards_reads
         .route("/api/shards", get(shards))
         .route("/api/sessions", get(open_sessions))
         .route("/api/sessions/closed", get(closed_sessions))
+        .route("/api/reasons", get(reasons))
         .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
         .with_state(sight)
         .merge(changes::routes(desk))
@@ -85,7 +91,7 @@ async fn admit(State(entry): State<Entry>, request: Request, next: Next) -> Resp
         Err(reason) => refusal(StatusCode::FORBIDDEN, &reason),
     };
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
@@ -108,6 +114,23 @@ fn refusal(status: StatusCode, reason: &Forbidden) -> Response {
     (status, format!("{reason}\n")).into_response()
 }
 
+/// The dashboard for browsers, and what there is for everybody else.
+async fn front(State(sight): State<Sight>, headers: HeaderMap) -> Response {
+    match pages::are_wanted(&headers) {
+        true => pages::front(&headers, &sight.view.urls()),
+        false => ([(VARY, "accept")], INDEX).into_response(),
+    }
+}
+
+async fn page_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    pages::file(&name, &headers)
+        .unwrap_or_else(|| (StatusCode::NOT_FOUND, NOT_FOUND).into_response())
+}
+
+async fn reasons(State(sight): State<Sight>) -> Response {
+    page_of(&sessions::reasons(&sight.view)).into_response()
+}
+
 async fn metrics_page(State(sight): State<Sight>) -> Response {
     let page = sight.metrics.page();
     ([(CONTENT_TYPE, metrics::CONTENT)], page).into_response()
@@ -128,7 +151,7 @@ async fn readyz(State(sight): State<Sight>) -> Response {
 }
 
 async fn router(State(sight): State<Sight>) -> Response {
-    page_of(&json::router(&sight.view, sight.metrics.age(now()))).into_response()
+    page_of(&json::router(&sight.view, &sight.admin, sight.metrics.age(now()))).into_response()
 }
 
 async fn shards(State(sight): State<Sight>) -> Response {
@@ -254,19 +277,23 @@ fn now() -> Instant {
 const INDEX: &str = "\
 Stentor's admin listener.
 
+/             the dashboard, for browsers
+/help         this page
 /metrics      for Prometheus (OpenMetrics)
 /healthz      200 while the router's threads turn
 /readyz       200 while clients should come
 /api/router   the router and its realms, JSON
 /api/shards   its event loops, JSON
-/api/sessions          open sessions; ?realm= authid= authrole= sort= limit=
+/api/sessions          open sessions; ?realm= authid= authrole= search= sort= limit=
 /api/sessions/closed   the last that ended; ?reason= besides
+/api/reasons           why sessions end, and how many have
 /api/changes           what the last reload has changed
 
 With POST and the token of [admin] in `Authorization: Bearer`:
 /api/reload            read the configuration again
 /api/log-level         {level}
 /api/sessions/kick     {realm, session} or {realm, authid}, and reason, message
+/api/drain             {drain_ms} or nothing
 ";
 
 const NOT_FOUND: &str = "nothing is here; `/` says what there is\n";

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::process::Process;
+use crate::config::Admin;
 use crate::net::View;
+use crate::net::pulse::{TURN_MICROS, Turns};
 use crate::router::{Realm, Router, ShardId, Snapshot};
 
 /// The router, its realms by name, and what all shards have counted.
-pub(super) fn router(view: &View, age: Duration) -> Value {
+pub(super) fn router(view: &View, admin: &Admin, age: Duration) -> Value {
     let router = view.router();
     let snapshot = router.snapshot();
     let mut realms = router.realms();
@@ -21,7 +24,26 @@ pub(super) fn router(view: &View, age: Duration) -> Value {
         "gauges": rows(snapshot.gauges()),
         "totals": rows(snapshot.totals()),
         "held_bytes": router.held_bytes(),
+        "process": process(),
+        "environment": environment(admin),
+        "listeners": view.urls().iter().map(|urls| json!({ "urls": urls })).collect::<Vec<_>>(),
     })
+}
+
+fn process() -> Value {
+    let process = Process::now();
+    json!({
+        "cpu_seconds": process.cpu_seconds,
+        "resident_bytes": process.resident_bytes,
+        "open_files": process.open_files,
+        "threads": process.threads,
+    })
+}
+
+/// What this router is called, if it is called something.
+fn environment(admin: &Admin) -> Value {
+    let name = admin.environment.as_ref();
+    name.map_or(Value::Null, |name| json!({ "name": name, "color": admin.color }))
 }
 
 fn realm(realm: &Realm) -> Value {
@@ -49,6 +71,7 @@ pub(super) fn shards(view: &View, lags: &[Duration]) -> Value {
             "shard": number,
             "busy_seconds": turns.busy.as_secs_f64(),
             "turns": turns.count(),
+            "turns_by_time": turns_by_time(&turns),
             "unanswered_seconds": lag.as_secs_f64(),
             "queued_bytes": view.queued_bytes(ShardId(number)),
             "held_bytes": held_bytes(router, number),
@@ -57,6 +80,13 @@ pub(super) fn shards(view: &View, lags: &[Duration]) -> Value {
         })
     });
     Value::Array(shards.collect())
+}
+
+/// How many turns took up to so many microseconds; `null` is any longer.
+fn turns_by_time(turns: &Turns) -> Value {
+    let bounds = TURN_MICROS.into_iter().map(Some).chain([None]);
+    let classes = bounds.zip(turns.counts);
+    classes.map(|(bound, turns)| json!({ "up_to_us": bound, "turns": turns })).collect()
 }
 
 fn held_bytes(router: &Router, shard: u8) -> usize {

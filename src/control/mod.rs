@@ -13,6 +13,7 @@ mod json;
 mod kick;
 mod metrics;
 mod metrics_of_changes;
+mod pages;
 mod process;
 mod record;
 mod sessions;
@@ -34,7 +35,6 @@ use crate::config::{Admin, Changes, Config, ListenAddress};
 use crate::net::{LoneTls, LoneTlsError, View};
 use changes::{Desk, MOST_ORDERS};
 use door::{Bound, Door};
-use guard::Guard;
 use health::Health;
 use record::Record;
 use token::{Lock, TokenError};
@@ -114,8 +114,7 @@ impl Control {
             orders: giving,
             turn: Arc::default(),
         };
-        let guard = Guard::new(&admin.hosts);
-        let app = http::routes(desk, Arc::clone(&health), guard, admin.guards_reads());
+        let app = http::routes(desk, Arc::clone(&health), Arc::new(admin.clone()));
         let (stop, stopped) = oneshot::channel();
         let pulse = Arc::clone(&health);
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {

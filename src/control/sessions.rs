@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::address::Address;
 use crate::net::View;
 use crate::net::mesh::Look;
-use crate::router::{Closed, OpenSession, Profile, ShardId, Slot, Traffic};
+use crate::router::{Closed, EndReason, OpenSession, Profile, ShardId, Slot, Traffic};
 use crate::wamp::SessionId;
 
 /// Which sessions are asked for.
@@ -21,6 +21,8 @@ pub(super) struct Filter {
     realm: Option<String>,
     authid: Option<String>,
     authrole: Option<String>,
+    /// What stands in its id, its authid or its address.
+    search: Option<String>,
     /// Of closed sessions: why they ended, with the rule of a transport or without.
     reason: Option<String>,
     sort: Sort,
@@ -45,19 +47,24 @@ enum Sort {
 
 impl Default for Filter {
     fn default() -> Self {
-        let (realm, authid, authrole, reason) = Default::default();
-        Self { realm, authid, authrole, reason, sort: Sort::default(), limit: SHOWN }
+        let (realm, authid, authrole, search, reason) = Default::default();
+        Self { realm, authid, authrole, search, reason, sort: Sort::default(), limit: SHOWN }
     }
 }
 
 impl Filter {
-    fn admits(&self, realm: &str, profile: &Profile) -> bool {
+    fn admits(&self, session: SessionId, realm: &str, profile: &Profile, peer: Address) -> bool {
         let fits = |wanted: &Option<String>, value: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted == value)
         };
         fits(&self.realm, realm)
             && fits(&self.authid, &profile.authid)
             && fits(&self.authrole, &profile.authrole)
+            && self.search.as_ref().is_none_or(|part| {
+                profile.authid.contains(part.as_str())
+                    || session.get().to_string().contains(part.as_str())
+                    || peer.to_string().contains(part.as_str())
+            })
     }
 
     fn limit(&self) -> usize {
@@ -77,7 +84,9 @@ pub(super) async fn open(view: &View, filter: &Filter) -> Value {
                 unanswered.push(shard.0);
                 break;
             };
-            let admitted = sessions.into_iter().filter(|it| filter.admits(&it.realm, &it.profile));
+            let admitted = sessions
+                .into_iter()
+                .filter(|it| filter.admits(it.session, &it.realm, &it.profile, it.peer));
             let before = best.len();
             best.extend(admitted.map(|session| (shard, session)));
             count += best.len() - before;
@@ -116,7 +125,7 @@ fn keep_best(sessions: &mut Vec<(ShardId, OpenSession)>, filter: &Filter) {
 pub(super) fn closed(view: &View, filter: &Filter) -> Value {
     let is_wanted = |closed: &Closed| {
         let reason = filter.reason.as_deref();
-        filter.admits(&closed.realm, &closed.profile)
+        filter.admits(closed.session, &closed.realm, &closed.profile, closed.peer)
             && reason.is_none_or(|it| it == closed.reason.label() || it == closed.reason.as_str())
     };
     let shards = view.router().closed().iter().zip(0u8..);
@@ -130,6 +139,28 @@ pub(super) fn closed(view: &View, filter: &Filter) -> Value {
     last.truncate(filter.limit());
     let rows: Vec<_> = last.iter().map(|(shard, closed)| closed_row(*shard, closed)).collect();
     json!({ "sessions": rows })
+}
+
+/// The reasons for which sessions end, and how many have ended for each.
+pub(super) fn reasons(view: &View) -> Value {
+    let mut counts = [0; EndReason::LABELS.len()];
+    for shard in view.router().closed() {
+        counts.iter_mut().zip(shard.counts()).for_each(|(sum, count)| *sum += count);
+    }
+    let count = |reason| {
+        let mut counted = EndReason::LABELS.iter().zip(counts);
+        counted.find(|(label, _)| **label == reason).map(|(_, count)| count)
+    };
+    let rows = EndReason::TABLE.iter().map(|(reason, side, when)| {
+        let when = when.concat();
+        json!({
+            "reason": reason,
+            "closed_by": side.as_str(),
+            "when": when.trim(),
+            "count": count(*reason),
+        })
+    });
+    json!({ "reasons": rows.collect::<Vec<_>>() })
 }
 
 fn open_row(shard: ShardId, open: &OpenSession) -> Value {

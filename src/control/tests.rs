@@ -21,6 +21,8 @@ fn start() -> Running {
     config.realms[0].access = Access::Roles(vec![role]);
     config.admin.listen = Some(listen);
     config.admin.hosts = vec!["stentor.internal".into()];
+    config.admin.environment = Some("staging".into());
+    config.admin.color = Some("#00aa00".into());
     let server = Server::start(&config).unwrap();
     let control = Control::start(&config, server.view()).unwrap().expect("it listens");
     Running { server, control }
@@ -124,6 +126,54 @@ fn json_shows_the_router_and_its_shards() {
     assert_eq!(shards.as_array().unwrap().len(), 2);
     assert_eq!(shards[1]["shard"], 1);
     assert_eq!(shards[1]["gauges"]["connections"], 0);
+}
+
+#[test]
+fn json_says_which_router_it_is_where_clients_connect_and_why_sessions_end() {
+    let running = start();
+    let json = |path| -> serde_json::Value { serde_json::from_str(&running.get(path).1).unwrap() };
+    let router = json("/api/router");
+    assert_eq!(router["environment"], serde_json::json!({ "name": "staging", "color": "#00aa00" }));
+    let address = &running.server.addresses()[0];
+    assert_eq!(router["listeners"][0]["urls"][0], format!("ws://{address}/ws"));
+    let shard = &json("/api/shards")[0];
+    let classes = shard["turns_by_time"].as_array().unwrap();
+    assert_eq!(classes.first().unwrap()["up_to_us"], 50);
+    assert!(classes.last().unwrap()["up_to_us"].is_null());
+    let reasons = json("/api/reasons");
+    let reasons = reasons["reasons"].as_array().unwrap();
+    assert_eq!(reasons.len(), crate::router::EndReason::LABELS.len());
+    for reason in reasons {
+        assert_eq!(reason["count"], 0, "{reason}");
+        assert!(reason["when"].as_str().unwrap().ends_with('.'), "{reason}");
+    }
+}
+
+#[test]
+fn browsers_get_the_dashboard_and_keep_its_files() {
+    let running = start();
+    let host = running.control.address();
+    let ask = |path: &str, header: &str| {
+        running.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\nConnection: close\r\n\r\n"
+        ))
+    };
+    let (head, page) = ask("/", "Accept: text/html,application/xhtml+xml,*/*;q=0.8");
+    assert!(page.starts_with("<!doctype html>"), "{page}");
+    let address = &running.server.addresses()[0];
+    assert!(head.contains(&format!("connect-src 'self' ws://{address};")), "{head}");
+    assert!(head.contains("script-src 'self';"), "{head}");
+    assert!(ask("/", "Accept: */*").1.starts_with("Stentor's admin listener"));
+    assert!(ask("/help", "Accept: text/html").1.contains("/api/reasons"));
+    let (head, script) = ask("/pages/main.js", "Accept: */*");
+    assert!(script.contains("import"), "{script}");
+    assert!(head.contains("cache-control: no-cache") && !head.contains("no-store"), "{head}");
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a tag");
+    let (head, body) = ask("/pages/main.js", &format!("If-None-Match: \"x\", W/{tag}"));
+    assert!(head.starts_with("HTTP/1.1 304 ") && body.is_empty(), "{head}");
+    for path in ["/pages/", "/pages/main", "/pages/..%2fhttp.rs", "/pages/index.html"] {
+        assert!(ask(path, "Accept: */*").0.starts_with("HTTP/1.1 404 "), "{path}");
+    }
 }
 
 #[test]

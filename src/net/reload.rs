@@ -222,6 +222,12 @@ impl Running {
     }
 }
 
+/// Where clients connect to, by listener.
+pub(super) fn urls_of(config: &Config, listeners: &[Listens]) -> Vec<Vec<String>> {
+    let bound = config.listeners.iter().zip(listeners);
+    bound.map(|(listener, listens)| listener.bound_to(listens.address.clone()).urls()).collect()
+}
+
 /// Whether others have to judge than do now.
 fn needs_judges_anew(before: &Edition, after: &Edition, old: &Config, new: &Config) -> bool {
     let issuers = |edition: &Edition| -> Vec<Arc<Issuer>> {

@@ -16,7 +16,7 @@ use super::inherited::{Inherited, InheritedError};
 use super::judges::{ClientError, JudgeThreads};
 use super::mesh::{Look, Mesh, Parcel};
 use super::pulse::Pulse;
-use super::reload::{Bench, Listens, ReloadError, Running};
+use super::reload::{Bench, Listens, ReloadError, Running, urls_of};
 use super::store::{self, STORE_PATIENCE, StoreThread};
 use super::threads::{Term, Threads};
 use super::tls::{CertificateError, TlsContext, TlsShare};
@@ -99,6 +99,7 @@ pub struct Server {
     /// By shard.
     pulses: Vec<Arc<Pulse>>,
     addresses: Vec<ListenAddress>,
+    /// Of each listener that there is.
     pub(super) acceptor: Control,
     pub(super) threads: Threads,
     /// Those that serve until the stop, and are waited for then.
@@ -114,6 +115,8 @@ pub struct Server {
 pub(super) struct Shown {
     /// Listeners with certificates, by what the log calls them.
     tls: Mutex<Vec<(String, Arc<TlsContext>)>>,
+    /// Where clients connect to, by listener.
+    urls: Mutex<Arc<Vec<Vec<String>>>>,
 }
 
 impl Shown {
@@ -131,6 +134,7 @@ impl Shown {
             Some((listener.bound_to(listens.address.clone()).label(), tls))
         });
         *self.tls.lock() = tls.collect();
+        *self.urls.lock() = Arc::new(urls_of(config, listens));
     }
 }
 
@@ -153,6 +157,11 @@ impl View {
     #[doc(hidden)]
     pub fn pulses(&self) -> &[Arc<Pulse>] {
         &self.pulses
+    }
+
+    /// Where clients connect to, by listener; as [`Listener::urls`](crate::config::Listener::urls).
+    pub(crate) fn urls(&self) -> Arc<Vec<Vec<String>>> {
+        Arc::clone(&self.shown.urls.lock())
     }
 
     /// Asks a shard to show by its pulse that its event loop turns.

@@ -1,6 +1,7 @@
 //! What a listener demands of its peers' transports; frozen when the listener starts.
 
 use core::net::IpAddr;
+use core::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,8 @@ pub struct TransportRules {
     pub is_ready: bool,
     /// Whose pages may connect. A client that sends no Origin is no browser and passes.
     pub allowed_origins: Origins,
+    /// The port of the admin listener, whose pages may connect where [`Origins::Same`] decides.
+    pub admin_port: Option<NonZeroU16>,
     /// Whom it lets in: on RawSocket, and at `paths`.
     pub entrance: Entrance,
     /// Paths with rules of their own, which go before `paths`.
@@ -130,6 +133,17 @@ impl TransportRules {
     pub fn allows_origin(&self, way: WayIn, origin: &str, host: &str) -> bool {
         let origins = self.apart(way).map_or(&self.allowed_origins, |apart| &apart.allowed_origins);
         origins.allow(origin, host)
+            || matches!(origins, Origins::Same) && self.is_of_admin(origin, host)
+    }
+
+    /// Whether a page is one of the admin listener, whose port nobody else has. That is known only
+    /// where browser, page and listener are on one machine: it calls both by loopback names. To a
+    /// router elsewhere the same page would come from whoever has that port on the browser's
+    /// machine.
+    fn is_of_admin(&self, origin: &str, host: &str) -> bool {
+        let port = origin.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let is_ours = port.is_some() && port == self.admin_port;
+        is_ours && is_local(origin) && is_loopback(without_port(host))
     }
 }
 
@@ -158,6 +172,7 @@ impl Default for TransportRules {
             health: None,
             is_ready: true,
             allowed_origins: Origins::default(),
+            admin_port: None,
             entrance: Entrance::default(),
             paths_apart: Vec::new(),
             rawsocket_min_peer_bytes: 512,
@@ -229,7 +244,10 @@ fn is_same(origin: &str, host: &str) -> bool {
 }
 
 fn is_local(origin: &str) -> bool {
-    let Some(host) = host_of(origin) else { return false };
+    host_of(origin).is_some_and(is_loopback)
+}
+
+fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     address.map_or_else(
         |_| host.eq_ignore_ascii_case("localhost"),
@@ -240,10 +258,14 @@ fn is_local(origin: &str) -> bool {
 /// The host of an origin, without its port; `None`: it has none, as `null`.
 fn host_of(origin: &str) -> Option<&str> {
     let (_, authority) = origin.split_once("://")?;
-    Some(match authority.rsplit_once(':') {
+    Some(without_port(authority))
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
-    })
+    }
 }
 
 fn origin_matches(pattern: &str, origin: &str) -> bool {
@@ -305,6 +327,34 @@ mod tests {
     }
 
     /// TR-WS-06.
+    #[test]
+    fn pages_of_the_admin_listener_connect_on_their_own_machine() {
+        let allows = |allowed_origins, origin, host| {
+            let admin_port = NonZeroU16::new(9080);
+            let rules = TransportRules { allowed_origins, admin_port, ..Default::default() };
+            rules.allows_origin(WayIn::LISTENER, origin, host)
+        };
+        for (origin, host, expected) in [
+            ("http://127.0.0.1:9080", "127.0.0.1:8080", true),
+            ("http://localhost:9080", "127.0.0.1:8080", true),
+            ("https://[::1]:9080", "localhost:8080", true),
+            ("http://127.0.0.1:9081", "127.0.0.1:8080", false),
+            ("http://127.0.0.1", "127.0.0.1:8080", false),
+            ("http://127.0.0.1:09080x", "127.0.0.1:8080", false),
+            // The page of another machine, or of another program on the browser's.
+            ("http://127.0.0.1:9080", "router.example:8080", false),
+            ("http://127.0.0.1:9080", "127.0.0.1.evil.net:8080", false),
+            ("http://evil.net:9080", "127.0.0.1:8080", false),
+            ("http://127.0.0.1.evil.net:9080", "127.0.0.1:8080", false),
+        ] {
+            assert_eq!(allows(Origins::Same, origin, host), expected, "{origin} at {host}");
+        }
+        let listed = Origins::Listed(vec!["https://app.example".into()]);
+        assert!(!allows(listed, "http://127.0.0.1:9080", "127.0.0.1:8080"));
+        let rules = TransportRules::default();
+        assert!(!rules.allows_origin(WayIn::LISTENER, "http://127.0.0.1:9080", "127.0.0.1:8080"));
+    }
+
     #[test]
     fn origins_match_exactly_or_below_a_domain() {
         for (pattern, origin, expected) in [
