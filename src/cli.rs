@@ -15,6 +15,7 @@ use stentor::config::{
 use stentor::limits::SlowConsumerPolicy;
 use stentor::wamp::MatchPolicy;
 
+use crate::busiest::{BusyFlags, TopicsFlags};
 use crate::explain::{Question, Whose};
 use crate::sessions::SessionsFlags;
 
@@ -59,6 +60,10 @@ pub(crate) enum Command {
     Explain(ExplainFlags),
     /// Show the sessions of a running router, those that are open or have ended
     Sessions(SessionsFlags),
+    /// Show the busiest topics of a running router
+    Topics(TopicsFlags),
+    /// Show the procedures of a running router that are called most
+    Procedures(BusyFlags),
     /// Work with configuration files
     Config {
         #[command(subcommand)]

@@ -3,6 +3,7 @@
 //! Runs on the main thread, and decides nothing about clients: `stentor::config` says what is
 //! valid, and the router does the rest.
 
+mod busiest;
 mod cert;
 mod cli;
 mod explain;
@@ -33,6 +34,7 @@ use explain::Verdict;
 use logging::Log;
 use reload::Reload;
 use secrets::SecretError;
+use sessions::SessionsError;
 use signals::Orders;
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
@@ -53,9 +55,9 @@ fn main() -> ExitCode {
         }
         Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
         Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
-        Some(Command::Sessions(flags)) => {
-            sessions::sessions(&flags).map_or_else(|error| fail(&error), |text| print(&text))
-        }
+        Some(Command::Sessions(flags)) => show(sessions::sessions(&flags)),
+        Some(Command::Topics(flags)) => show(busiest::topics(&flags)),
+        Some(Command::Procedures(flags)) => show(busiest::procedures(&flags)),
         Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
     }
@@ -218,6 +220,11 @@ fn print_or_fail(made: Result<String, SecretError>) -> ExitCode {
         Ok(text) => print(&text),
         Err(error) => fail(&error),
     }
+}
+
+/// Prints what a running router has said.
+fn show(said: Result<String, SessionsError>) -> ExitCode {
+    said.map_or_else(|error| fail(&error), |text| print(&text))
 }
 
 fn print(text: &str) -> ExitCode {

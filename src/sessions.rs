@@ -78,7 +78,25 @@ pub(crate) fn sessions(flags: &SessionsFlags) -> Result<String, SessionsError> {
 
 fn ask(flags: &SessionsFlags) -> Result<String, SessionsError> {
     let path = if flags.closed { "/api/sessions/closed" } else { "/api/sessions" };
-    let url = format!("{}{path}", flags.admin.trim_end_matches('/'));
+    let sort = (!flags.closed).then(|| flags.sort.clone());
+    let query = [
+        ("limit", Some(flags.limit.to_string())),
+        ("sort", sort),
+        ("realm", flags.realm.clone()),
+        ("authid", flags.authid.clone()),
+        ("authrole", flags.role.clone()),
+        ("reason", flags.reason.clone()),
+    ];
+    fetch(&flags.admin, path, &query)
+}
+
+/// What the admin listener says; parts of the query without a value are left out.
+pub(crate) fn fetch(
+    admin: &str,
+    path: &str,
+    query: &[(&str, Option<String>)],
+) -> Result<String, SessionsError> {
+    let url = format!("{}{path}", admin.trim_end_matches('/'));
     let no_answer = |source| SessionsError::NoAnswer { url: url.clone(), source };
     let agent: Agent = Agent::config_builder()
         .timeout_global(Some(PATIENCE))
@@ -87,17 +105,8 @@ fn ask(flags: &SessionsFlags) -> Result<String, SessionsError> {
         .max_redirects(0)
         .build()
         .into();
-    let mut request = agent.get(&url).query("limit", flags.limit.to_string());
-    if !flags.closed {
-        request = request.query("sort", &flags.sort);
-    }
-    let filters = [
-        ("realm", &flags.realm),
-        ("authid", &flags.authid),
-        ("authrole", &flags.role),
-        ("reason", &flags.reason),
-    ];
-    for (name, value) in filters {
+    let mut request = agent.get(&url);
+    for (name, value) in query {
         if let Some(value) = value {
             request = request.query(name, value);
         }
@@ -113,7 +122,7 @@ fn ask(flags: &SessionsFlags) -> Result<String, SessionsError> {
 }
 
 /// A head and a key of a row.
-type Column = (&'static str, &'static str);
+pub(crate) type Column = (&'static str, &'static str);
 
 const OPEN: &[Column] = &[
     ("SESSION", "session"),
@@ -145,7 +154,7 @@ const CLOSED: &[Column] = &[
 ];
 
 /// Columns as wide as what is in them; numbers stand to the right.
-fn table(rows: &[Value], columns: &[Column]) -> String {
+pub(crate) fn table(rows: &[Value], columns: &[Column]) -> String {
     let heads: Vec<String> = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
     let cells = rows.iter().map(|row| columns.iter().map(|(_, key)| cell(row, key)).collect());
     let lines: Vec<Vec<String>> = std::iter::once(heads).chain(cells).collect();
@@ -164,7 +173,7 @@ fn table(rows: &[Value], columns: &[Column]) -> String {
 }
 
 fn is_number(key: &str) -> bool {
-    ["_ms", "_bytes", "_dropped", "_received", "_sent"].iter().any(|end| key.ends_with(end))
+    NUMBERS.iter().any(|end| key.ends_with(end))
 }
 
 fn cell(row: &Value, key: &str) -> String {
@@ -174,6 +183,10 @@ fn cell(row: &Value, key: &str) -> String {
             let seconds = number.as_u64().unwrap_or_default() / 1_000;
             format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
         }
+        Value::Number(number) if number.is_f64() => {
+            format!("{:.1}", number.as_f64().unwrap_or_default())
+        }
+        Value::Null => "?".to_owned(),
         other => other.to_string(),
     }
 }
@@ -182,6 +195,23 @@ fn cell(row: &Value, key: &str) -> String {
 fn printable(letter: char) -> char {
     if letter.is_control() { '\u{fffd}' } else { letter }
 }
+
+/// How the keys of numbers end.
+const NUMBERS: [&str; 13] = [
+    "_ms",
+    "_bytes",
+    "_dropped",
+    "_received",
+    "_sent",
+    "rate",
+    "_least",
+    "_most",
+    "publications",
+    "events",
+    "calls",
+    "subscribers",
+    "callees",
+];
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_BYTES: u64 = 4 * 1024 * 1024;

@@ -243,8 +243,8 @@ fn module_of(name: &str) -> Option<&str> {
     let first = name.strip_prefix("src/")?.split('/').next()?;
     let module = first.strip_suffix(".rs").unwrap_or(first);
     let main = [
-        "main", "lib", "cert", "cli", "explain", "logging", "reload", "secrets", "sessions",
-        "signals",
+        "main", "lib", "busiest", "cert", "cli", "explain", "logging", "reload", "secrets",
+        "sessions", "signals",
     ];
     (!main.contains(&module)).then_some(module)
 }

@@ -21,11 +21,12 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::busiest::{ProcedureFilter, TopicFilter};
 use super::guard::{Forbidden, Guard};
 use super::health::{BEAT, Health};
 use super::metrics::Metrics;
 use super::sessions::Filter;
-use super::{json, metrics, sessions};
+use super::{busiest, json, metrics, sessions};
 use crate::config::ADMIN_CONNECTIONS;
 use crate::net::View;
 
@@ -51,6 +52,8 @@ pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
         .route("/api/shards", get(shards))
         .route("/api/sessions", get(open_sessions))
         .route("/api/sessions/closed", get(closed_sessions))
+        .route("/api/topics", get(topics))
+        .route("/api/procedures", get(procedures))
         .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
         .layer(middleware::from_fn_with_state(guard, admit))
         .with_state(sight)
@@ -116,11 +119,32 @@ async fn closed_sessions(State(sight): State<Sight>, filter: Asked) -> Response 
     }
 }
 
+async fn topics(State(sight): State<Sight>, filter: Of<TopicFilter>) -> Response {
+    match filter {
+        Ok(Query(filter)) => {
+            let _turn = sight.asking.lock().await;
+            page_of(&busiest::topics(&sight.view, &filter).await).into_response()
+        }
+        Err(fault) => unclear(&fault),
+    }
+}
+
+async fn procedures(State(sight): State<Sight>, filter: Of<ProcedureFilter>) -> Response {
+    match filter {
+        Ok(Query(filter)) => {
+            let _turn = sight.asking.lock().await;
+            page_of(&busiest::procedures(&sight.view, &filter).await).into_response()
+        }
+        Err(fault) => unclear(&fault),
+    }
+}
+
 fn unclear(fault: &QueryRejection) -> Response {
     (StatusCode::BAD_REQUEST, format!("{}\n", fault.body_text())).into_response()
 }
 
-type Asked = Result<Query<Filter>, QueryRejection>;
+type Of<T> = Result<Query<T>, QueryRejection>;
+type Asked = Of<Filter>;
 
 fn page_of(value: &Value) -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, "application/json")], format!("{value}\n"))
@@ -210,6 +234,8 @@ Stentor's admin listener.
 /api/shards   its event loops, JSON
 /api/sessions          open sessions; ?realm= authid= authrole= sort= limit=
 /api/sessions/closed   the last that ended; ?reason= besides
+/api/topics            the busiest topics; ?realm= sort=rate|events limit=
+/api/procedures        the procedures called most; ?realm= limit=
 ";
 
 const NOT_FOUND: &str = "nothing is here; `/` says what there is\n";

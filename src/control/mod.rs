@@ -3,6 +3,8 @@
 //! One thread, `control`, with a runtime of its own: it answers also when every shard is busy. It
 //! reads counters, and asks shards by parcels; nothing that a client waits for waits for it.
 
+mod ask;
+mod busiest;
 mod guard;
 mod health;
 mod http;

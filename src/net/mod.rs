@@ -4,6 +4,8 @@ mod acceptor;
 mod descriptors;
 mod event_loop;
 mod hold;
+#[doc(hidden)]
+pub mod inquiry;
 mod judges;
 mod listening;
 #[doc(hidden)]

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::acceptor::{Acceptor, Control, Occupancy, Plan};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
+use super::inquiry::Inquiry;
 use super::judges::{ClientError, JudgeThreads};
 use super::mesh::{Look, Mesh, Parcel};
 use super::pulse::Pulse;
@@ -131,6 +132,11 @@ impl View {
     /// Asks a shard for the sessions in some of its slots.
     pub(crate) fn look(&self, shard: ShardId, look: Look) {
         self.mesh.send(shard, Parcel::Look(look));
+    }
+
+    /// Asks a shard what only it knows.
+    pub(crate) fn inquire(&self, shard: ShardId, inquiry: Inquiry) {
+        self.mesh.send(shard, Parcel::Inquiry(inquiry));
     }
 
     /// Bytes of mail, or of what is to be stored, that wait there.
@@ -432,6 +438,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         started: wall_clock(),
         strict_roles: config.protocol.strict_roles,
         durable_retained: config.storage.retained,
+        is_observed: config.admin.listen.is_some(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod audience;
 mod batch;
+mod busy;
 mod callees;
 mod counters;
 mod crowd;
@@ -43,6 +44,7 @@ use crate::wamp::{SessionId, Timestamp, UriRule};
 
 pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
 pub use batch::{Batch, Weighed};
+pub use busy::{Busiest, BusyList, BusyUri, Busyness, HALF_LIFE_MS, Rate, SPAN_SECONDS};
 pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use crowd::{Crowd, Crowded, Seat};
@@ -173,6 +175,8 @@ pub struct Settings {
     pub strict_roles: bool,
     /// Whether retained events go to the store.
     pub durable_retained: bool,
+    /// Whether somebody may ask what is busiest: there is an admin listener.
+    pub is_observed: bool,
 }
 
 /// One realm: its name and the rules of its sessions.
@@ -336,17 +340,18 @@ impl Router {
     /// effect until [`Self::adopt`].
     ///
     /// A realm with the name of one that is there is that one, with its sessions and tables. Its
-    /// histories stay as they are, and so do [`Settings::turn`] and what concerns the store.
+    /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`] and what
+    /// concerns the store.
     pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
-        let Settings { turn, started, durable_retained, .. } = before.settings;
+        let Settings { turn, started, durable_retained, is_observed, .. } = before.settings;
         let mut domains = self.seed.map();
         for realm in realms {
             let name = realm.name.clone().into_boxed_str();
             let domain = self.domain(realm, before.domain(&name), &settings);
             domains.insert(name, domain);
         }
-        let settings = Settings { turn, started, durable_retained, ..settings };
+        let settings = Settings { turn, started, durable_retained, is_observed, ..settings };
         Arc::new(Edition::new(settings, domains))
     }
 

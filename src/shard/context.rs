@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::census::Census;
 use super::connection::Connection;
 use super::deposits::Deposits;
 use super::log_budget::LogBudget;
@@ -46,6 +47,8 @@ pub(super) struct Context {
     pub(super) denial_budget: LogBudget,
     /// How many of those are answered who are refused because of their address.
     pub(super) politeness: Bucket,
+    /// What is busiest.
+    pub(super) census: Census,
     /// Publications of up to so many bytes may be held without a look at the total.
     free_bytes: usize,
 }
@@ -55,7 +58,7 @@ impl Context {
     pub(super) fn new(id: ShardId, router: Arc<Router>, seed: [u8; 32]) -> Self {
         let counters = Arc::clone(&router.counters()[usize::from(id.0)]);
         let edition = router.edition();
-        let Settings { output, turn, .. } = &edition.settings;
+        let Settings { output, turn, is_observed, .. } = &edition.settings;
         Self {
             id,
             rng: StdRng::from_seed(seed),
@@ -69,6 +72,7 @@ impl Context {
             log_budget: LogBudget::of("more peers were refused than are logged"),
             denial_budget: LogBudget::of("more requests were denied than are logged"),
             politeness: Bucket::default(),
+            census: Census::new(*is_observed, &router.seed()),
             free_bytes: FREE_BYTES,
             counters,
             router,
@@ -79,6 +83,10 @@ impl Context {
     pub(super) fn begin_turn(&mut self, wall_clock: Timestamp, now: Millis) {
         (self.wall_clock, self.now) = (wall_clock, now);
         self.look_at_held();
+        if self.census.is_due(now) {
+            let Self { census, rng, .. } = self;
+            census.adapt(now, &mut || rng.random());
+        }
         self.work.begin_turn();
         self.outbound.begin_turn();
     }

@@ -5,6 +5,7 @@ mod sockets;
 
 mod asking;
 mod authorization;
+mod busiest;
 mod certificates;
 mod crowds;
 mod deciding;

@@ -229,7 +229,7 @@ impl Shard {
         }
         self.cx.outbound.report();
         self.cx.outbound.unfit.extend(unfit);
-        self.cx.counters.events_delivered.add(delivered);
+        self.cx.note_events(&receivers.realm, event.topic, delivered);
         self.cx.work.charge(LOOKUP_UNITS + next - part.start);
         self.cx.work.charge_bytes(self.cx.outbound.arena.len() - made_before);
         if next == part.end {

@@ -1,0 +1,97 @@
+//! `stentor topics` and `stentor procedures`: what is busiest on a running router, asked of its
+//! admin listener.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::sessions::{Column, SessionsError, fetch, table};
+
+/// Which URIs, and of which router.
+#[derive(Args, Debug)]
+pub(crate) struct BusyFlags {
+    /// Those of this realm alone
+    #[arg(long, value_name = "NAME")]
+    realm: Option<String>,
+    /// So many at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    limit: u32,
+    /// Print what the router says, as JSON
+    #[arg(long)]
+    json: bool,
+    /// The router's admin listener (`[admin]` of its configuration)
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9080")]
+    admin: String,
+}
+
+/// Which topics.
+#[derive(Args, Debug)]
+pub(crate) struct TopicsFlags {
+    #[command(flatten)]
+    busy: BusyFlags,
+    /// What comes first: publications a second, or events a second
+    #[arg(long, value_name = "BY", default_value = "rate", value_parser = ["rate", "events"])]
+    sort: String,
+}
+
+/// The busiest topics as a table, or what the router said.
+pub(crate) fn topics(flags: &TopicsFlags) -> Result<String, SessionsError> {
+    show(&flags.busy, "topics", Some(&flags.sort), TOPICS)
+}
+
+/// The procedures that are called most as a table, or what the router said.
+pub(crate) fn procedures(flags: &BusyFlags) -> Result<String, SessionsError> {
+    show(flags, "procedures", None, PROCEDURES)
+}
+
+fn show(
+    flags: &BusyFlags,
+    what: &str,
+    sort: Option<&String>,
+    columns: &[Column],
+) -> Result<String, SessionsError> {
+    let query = [
+        ("realm", flags.realm.clone()),
+        ("sort", sort.cloned()),
+        ("limit", Some(flags.limit.to_string())),
+    ];
+    let text = fetch(&flags.admin, &format!("/api/{what}"), &query)?;
+    if flags.json {
+        return Ok(text);
+    }
+    let strange = || SessionsError::Strange(flags.admin.clone());
+    let answer: Value = serde_json::from_str(&text).map_err(|_| strange())?;
+    let rows = answer[what].as_array().ok_or_else(strange)?;
+    let mut page = table(rows, columns);
+    let unlisted = answer["unlisted_rate"].as_f64().unwrap_or_default();
+    if unlisted > 0.0 {
+        let line = format_args!("any other comes less than {unlisted:.1} times a second");
+        writeln!(page, "{line}").expect("into a string");
+    }
+    for shard in answer["unanswered_shards"].as_array().into_iter().flatten() {
+        writeln!(page, "shard {shard} does not answer").expect("into a string");
+    }
+    Ok(page)
+}
+
+const TOPICS: &[Column] = &[
+    ("TOPIC", "uri"),
+    ("REALM", "realm"),
+    ("PER SECOND", "rate"),
+    ("AT MOST", "rate_at_most"),
+    ("EVENTS PER SECOND", "event_rate"),
+    ("PUBLICATIONS", "publications"),
+    ("EVENTS", "events"),
+    ("SUBSCRIBERS", "subscribers"),
+];
+
+const PROCEDURES: &[Column] = &[
+    ("PROCEDURE", "uri"),
+    ("REALM", "realm"),
+    ("PER SECOND", "rate"),
+    ("AT MOST", "rate_at_most"),
+    ("CALLS", "calls"),
+    ("CALLEES", "callees"),
+];
