@@ -7,6 +7,7 @@ mod busiest;
 mod cert;
 mod cli;
 mod explain;
+mod explain_live;
 mod logging;
 mod reload;
 mod secrets;
@@ -58,6 +59,9 @@ fn main() -> ExitCode {
         Some(Command::Sessions(flags)) => show(sessions::sessions(&flags)),
         Some(Command::Topics(flags)) => show(busiest::topics(&flags)),
         Some(Command::Procedures(flags)) => show(busiest::procedures(&flags)),
+        Some(Command::Explain(flags)) if flags.live.live => {
+            show(explain_live::explain_live(&flags.live_question()))
+        }
         Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
     }
@@ -68,7 +72,7 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
-    let log = match Log::start(&config.log) {
+    let log = match Log::start(&config.log, config.admin.listen.is_some()) {
         Ok(log) => log,
         Err(fault) => return fail(&fault),
     };
@@ -108,6 +112,7 @@ fn run(mut config: Config, flags: &cli::RunFlags, log: &Log) -> Result<(), Box<d
             announce(&config, &server);
             let control = Control::start(&config, server.view())?;
             if let Some(control) = &control {
+                log.tail().into_iter().for_each(|tail| control.show_log(tail));
                 info!(url = format!("http://{}", control.address()), "listening for operators");
             }
             let reload = Reload::new(flags, log, config.warnings());

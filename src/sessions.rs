@@ -197,7 +197,7 @@ fn printable(letter: char) -> char {
 }
 
 /// How the keys of numbers end.
-const NUMBERS: [&str; 13] = [
+const NUMBERS: [&str; 14] = [
     "_ms",
     "_bytes",
     "_dropped",
@@ -211,6 +211,7 @@ const NUMBERS: [&str; 13] = [
     "calls",
     "subscribers",
     "callees",
+    "receivers",
 ];
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -93,7 +93,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
-    ("control", &["address", "config", "net", "router", "wamp"]),
+    // Of authorization only what a rule is, to explain it.
+    ("control", &["address", "authorization", "config", "net", "router", "wamp"]),
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.
@@ -243,8 +244,18 @@ fn module_of(name: &str) -> Option<&str> {
     let first = name.strip_prefix("src/")?.split('/').next()?;
     let module = first.strip_suffix(".rs").unwrap_or(first);
     let main = [
-        "main", "lib", "busiest", "cert", "cli", "explain", "logging", "reload", "secrets",
-        "sessions", "signals",
+        "main",
+        "lib",
+        "busiest",
+        "cert",
+        "cli",
+        "explain",
+        "explain_live",
+        "logging",
+        "reload",
+        "secrets",
+        "sessions",
+        "signals",
     ];
     (!main.contains(&module)).then_some(module)
 }

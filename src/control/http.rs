@@ -24,9 +24,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::busiest::{ProcedureFilter, TopicFilter};
 use super::guard::{Forbidden, Guard};
 use super::health::{BEAT, Health};
+use super::log_tail::LogFilter;
 use super::metrics::Metrics;
 use super::sessions::Filter;
-use super::{busiest, json, metrics, sessions};
+use super::{Tail, busiest, explain, json, keeping, log_tail, metrics, sessions};
 use crate::config::ADMIN_CONNECTIONS;
 use crate::net::View;
 
@@ -36,13 +37,15 @@ struct Sight {
     view: View,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    log: Tail,
     /// Held while the shards are asked for their sessions: by one at a time.
     asking: Arc<tokio::sync::Mutex<()>>,
 }
 
-pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
-    let metrics = Arc::new(Metrics::new(view.clone(), Arc::clone(&health), now()));
-    let sight = Sight { view, health, metrics, asking: Arc::default() };
+pub(super) fn routes(view: View, health: Arc<Health>, log: Tail, guard: Guard) -> Routes {
+    let metrics =
+        Arc::new(Metrics::new(view.clone(), Arc::clone(&health), Arc::clone(&log), now()));
+    let sight = Sight { view, health, metrics, log, asking: Arc::default() };
     Routes::new()
         .route("/", get(|| async { INDEX }))
         .route("/metrics", get(metrics_page))
@@ -54,6 +57,10 @@ pub(super) fn routes(view: View, health: Arc<Health>, guard: Guard) -> Routes {
         .route("/api/sessions/closed", get(closed_sessions))
         .route("/api/topics", get(topics))
         .route("/api/procedures", get(procedures))
+        .route("/api/explain", get(explain))
+        .route("/api/histories", get(histories))
+        .route("/api/store", get(store))
+        .route("/api/log", get(log_lines))
         .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
         .layer(middleware::from_fn_with_state(guard, admit))
         .with_state(sight)
@@ -135,6 +142,33 @@ async fn procedures(State(sight): State<Sight>, filter: Of<ProcedureFilter>) -> 
             let _turn = sight.asking.lock().await;
             page_of(&busiest::procedures(&sight.view, &filter).await).into_response()
         }
+        Err(fault) => unclear(&fault),
+    }
+}
+
+async fn explain(State(sight): State<Sight>, request: Of<explain::Request>) -> Response {
+    let request = match request {
+        Ok(Query(request)) => request,
+        Err(fault) => return unclear(&fault),
+    };
+    let _turn = sight.asking.lock().await;
+    match explain::page(&sight.view, &request).await {
+        Ok(page) => page_of(&page).into_response(),
+        Err(fault) => (StatusCode::BAD_REQUEST, format!("{fault}\n")).into_response(),
+    }
+}
+
+async fn histories(State(sight): State<Sight>) -> Response {
+    page_of(&keeping::histories(&sight.view)).into_response()
+}
+
+async fn store(State(sight): State<Sight>) -> Response {
+    page_of(&keeping::store(&sight.view)).into_response()
+}
+
+async fn log_lines(State(sight): State<Sight>, filter: Of<LogFilter>) -> Response {
+    match filter {
+        Ok(Query(filter)) => page_of(&log_tail::page(sight.log.get(), &filter)).into_response(),
         Err(fault) => unclear(&fault),
     }
 }
@@ -236,6 +270,10 @@ Stentor's admin listener.
 /api/sessions/closed   the last that ended; ?reason= besides
 /api/topics            the busiest topics; ?realm= sort=rate|events limit=
 /api/procedures        the procedures called most; ?realm= limit=
+/api/explain           what would come of ?action= uri=, for session= or role=; realm= match= limit=
+/api/histories         histories and their bounds
+/api/store             whether what is durable is safe
+/api/log               the last lines of the log; ?level= limit=
 ";
 
 const NOT_FOUND: &str = "nothing is here; `/` says what there is\n";

@@ -11,7 +11,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Tail;
 use super::health::Health;
+use super::measures;
 use super::process::Process;
 use super::table::{ROWS, Row};
 use crate::net::View;
@@ -28,9 +30,14 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(view: View, health: Arc<Health>, started: Instant) -> Self {
+    pub(super) fn new(view: View, health: Arc<Health>, log: Tail, started: Instant) -> Self {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Scrape { view, health, start_time: wall_clock() }));
+        registry.register_collector(Box::new(Scrape {
+            view,
+            health,
+            log,
+            start_time: wall_clock(),
+        }));
         Self { registry, started }
     }
 
@@ -52,6 +59,7 @@ impl Metrics {
 struct Scrape {
     view: View,
     health: Arc<Health>,
+    log: Tail,
     start_time: f64,
 }
 
@@ -64,6 +72,8 @@ impl Collector for Scrape {
         self.encode_realms(&mut families)?;
         self.encode_decisions(&mut families)?;
         self.encode_endings(&mut families)?;
+        measures::encode(&self.view, &mut families)?;
+        self.encode_log(&mut families)?;
         self.encode_process(&mut families)
     }
 }
@@ -131,7 +141,7 @@ impl Scrape {
 
     fn encode_realms(&self, families: &mut Families<'_, '_>) -> fmt::Result {
         type Figure = (&'static str, &'static str, fn(&Realm) -> usize);
-        let figures: [Figure; 5] = [
+        let figures: [Figure; 6] = [
             ("stentor_realm_sessions", "Sessions of a realm", Realm::session_count),
             ("stentor_realm_topics", "Subscriptions of a realm", |realm| realm.topics.len()),
             ("stentor_realm_procedures", "Registrations of a realm", |realm| {
@@ -142,6 +152,9 @@ impl Scrape {
             }),
             ("stentor_realm_history_events", "Events in the histories of a realm", |realm| {
                 realm.histories.iter().map(|history| history.len()).sum()
+            }),
+            ("stentor_realm_history_bytes", "Bytes of the histories of a realm", |realm| {
+                realm.histories.iter().map(|history| history.bytes()).sum()
             }),
         ];
         for (name, help, figure) in figures {
@@ -192,6 +205,12 @@ impl Scrape {
         Ok(())
     }
 
+    fn encode_log(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let help = "Lines of the log that were lost, as nobody read them in time";
+        let mut family = families.begin("stentor_log_lines_lost", help, MetricType::Counter)?;
+        family.counter(&NO_LABELS, self.log.get().map_or(0, |tail| tail.lost()))
+    }
+
     fn encode_process(&self, families: &mut Families<'_, '_>) -> fmt::Result {
         let process = Process::now();
         if let Some(seconds) = process.cpu_seconds {
@@ -229,14 +248,14 @@ fn value(values: &[(&'static str, u64)], row: &Row) -> u64 {
 }
 
 /// Writes one family after the other.
-struct Families<'e, 'r>(&'e mut DescriptorEncoder<'r>);
+pub(super) struct Families<'e, 'r>(&'e mut DescriptorEncoder<'r>);
 
 impl Families<'_, '_> {
     fn info(&mut self, name: &str, help: &str, label: (&str, &str)) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&[label])
     }
 
-    fn begin<'s>(
+    pub(super) fn begin<'s>(
         &'s mut self,
         name: &'s str,
         help: &str,
@@ -248,17 +267,17 @@ impl Families<'_, '_> {
 }
 
 /// Writes the samples of one family.
-struct Family<'e>(MetricEncoder<'e>);
+pub(super) struct Family<'e>(MetricEncoder<'e>);
 
 impl Family<'_> {
-    fn counter<V>(&mut self, labels: &impl EncodeLabelSet, value: V) -> fmt::Result
+    pub(super) fn counter<V>(&mut self, labels: &impl EncodeLabelSet, value: V) -> fmt::Result
     where
         V: prometheus_client::encoding::EncodeCounterValue,
     {
         self.0.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
-    fn gauge(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+    pub(super) fn gauge(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         self.0.encode_family(labels)?.encode_gauge(&value)
     }
@@ -267,7 +286,7 @@ impl Family<'_> {
         self.0.encode_family(labels)?.encode_gauge(&value)
     }
 
-    fn histogram(
+    pub(super) fn histogram(
         &mut self,
         labels: &impl EncodeLabelSet,
         sum: f64,
@@ -289,9 +308,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const NO_LABELS: [(&str, &str); 0] = [];
 
 /// The families whose values have a unit; it ends their names.
-const UNITS: [(&str, Unit); 4] = [
+const UNITS: [(&str, Unit); 7] = [
     ("stentor_event_loop_busy", Unit::Seconds),
     ("stentor_event_loop_turn", Unit::Seconds),
     ("stentor_event_loop_lag", Unit::Seconds),
     ("stentor_mail_queued", Unit::Bytes),
+    ("stentor_call_duration", Unit::Seconds),
+    ("stentor_hook_duration", Unit::Seconds),
+    ("stentor_storage_commit", Unit::Seconds),
 ];

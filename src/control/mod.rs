@@ -5,10 +5,14 @@
 
 mod ask;
 mod busiest;
+mod explain;
 mod guard;
 mod health;
 mod http;
 mod json;
+mod keeping;
+mod log_tail;
+mod measures;
 mod metrics;
 mod process;
 mod sessions;
@@ -18,7 +22,7 @@ mod tests;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use tokio::net::TcpListener;
@@ -30,15 +34,21 @@ use crate::net::View;
 use guard::Guard;
 use health::Health;
 
+pub use log_tail::{LogLine, LogTail};
+
 /// The running admin listener. Dropping it ends it.
 #[derive(Debug)]
 pub struct Control {
     address: SocketAddr,
     health: Arc<Health>,
+    log: Tail,
     /// Dropped to stop the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Where the log leaves its lines, as soon as somebody says it.
+type Tail = Arc<OnceLock<Arc<LogTail>>>;
 
 /// Why there is no admin listener.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +76,8 @@ impl Control {
         let address = listener.local_addr()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let health = Arc::new(Health::new(view.clone()));
-        let app = http::routes(view, Arc::clone(&health), Guard::new(hosts));
+        let log = Tail::default();
+        let app = http::routes(view, Arc::clone(&health), Arc::clone(&log), Guard::new(hosts));
         let (stop, stopped) = oneshot::channel();
         let pulse = Arc::clone(&health);
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
@@ -79,12 +90,17 @@ impl Control {
             // Answers under way are cut off: there is nothing left to tell of.
             runtime.shutdown_background();
         })?;
-        Ok(Self { address, health, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, health, log, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens; port 0 is resolved.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Shows these lines as the log. To be called once; later calls change nothing.
+    pub fn show_log(&self, tail: Arc<LogTail>) {
+        let _ = self.log.set(tail);
     }
 
     /// What `/readyz` says from now on: whether clients should come to this router.

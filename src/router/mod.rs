@@ -16,6 +16,7 @@ mod edition;
 mod held;
 mod history;
 mod ledger;
+mod measures;
 mod meta;
 mod pattern;
 mod procedures;
@@ -57,9 +58,10 @@ pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
 };
 pub use ledger::Walk;
+pub use measures::{CLASSES, Distribution, Histogram, Measures, Names, Tally};
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
-    Callee, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
+    Callee, Foreseen, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
 };
 pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
@@ -269,6 +271,10 @@ pub struct Router {
     ids: Arc<IdCounter>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
+    /// What each shard measures, in their order.
+    measures: Vec<Arc<Measures>>,
+    /// What the thread of the store measures.
+    storage_measures: Arc<Measures>,
     /// The sessions that each shard has ended, in their order.
     closed: Vec<Arc<ClosedSessions>>,
     /// What each shard has accepted and is not delivered everywhere, in their order.
@@ -301,18 +307,21 @@ impl Router {
             domains.insert(name, Domain { realm: Arc::new(identity), rules });
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
+        let measures = (0..shards).map(|_| Arc::default()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
         let closed = (0..shards).map(|_| Arc::new(ClosedSessions::new(shards))).collect();
         let limits = &settings.limits;
         let crowd = Arc::new(Crowd::new(limits.crowd(), limits.connections, &seed));
-        let (storage_counters, acceptor_counters) = Default::default();
+        let (storage_counters, acceptor_counters, storage_measures) = Default::default();
         Self {
             edition: ArcSwap::from_pointee(Edition::new(settings, domains)),
             next_realm,
             removed: Mutex::default(),
             ids,
             counters,
+            measures,
+            storage_measures,
             closed,
             held,
             storage_counters,
@@ -397,6 +406,16 @@ impl Router {
 
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
+    }
+
+    /// What the shards measure, by shard.
+    pub fn measures(&self) -> &[Arc<Measures>] {
+        &self.measures
+    }
+
+    /// What the store measures, and no shard.
+    pub const fn storage_measures(&self) -> &Arc<Measures> {
+        &self.storage_measures
     }
 
     /// The sessions that have ended, by shard.

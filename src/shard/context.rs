@@ -20,7 +20,7 @@ use crate::clock::Millis;
 use crate::limits::{HELD_FRACTION, Limits};
 use crate::rate::Bucket;
 use crate::router::{
-    Counters, Edition, HeldCount, Realm, Router, SessionRef, Settings, ShardId, Slot,
+    Counters, Edition, HeldCount, Measures, Realm, Router, SessionRef, Settings, ShardId, Slot,
 };
 use crate::transport::Class;
 use crate::wamp::{RouterMessage, SessionId, Timestamp};
@@ -32,6 +32,7 @@ pub(super) struct Context {
     /// The settings and realms of this shard.
     pub(super) edition: Arc<Edition>,
     pub(super) counters: Arc<Counters>,
+    pub(super) measures: Arc<Measures>,
     pub(super) rng: StdRng,
     pub(super) work: Work,
     pub(super) outbound: Outbound,
@@ -57,13 +58,18 @@ impl Context {
     /// `seed` is what all random ids of the shard come from.
     pub(super) fn new(id: ShardId, router: Arc<Router>, seed: [u8; 32]) -> Self {
         let counters = Arc::clone(&router.counters()[usize::from(id.0)]);
+        let measures = Arc::clone(&router.measures()[usize::from(id.0)]);
         let edition = router.edition();
         let Settings { output, turn, is_observed, .. } = &edition.settings;
         Self {
             id,
             rng: StdRng::from_seed(seed),
             work: Work::new(*turn),
-            outbound: Outbound::new(*output, turn.arena_bytes, Arc::clone(&counters)),
+            outbound: Outbound::new(
+                *output,
+                turn.arena_bytes,
+                (Arc::clone(&counters), Arc::clone(&measures)),
+            ),
             post: Post::new(id, router.shard_count()),
             deposits: Deposits::default(),
             timers: Timers::default(),
@@ -75,6 +81,7 @@ impl Context {
             census: Census::new(*is_observed, &router.seed()),
             free_bytes: FREE_BYTES,
             counters,
+            measures,
             router,
             edition,
         }

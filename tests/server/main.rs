@@ -10,12 +10,14 @@ mod certificates;
 mod crowds;
 mod deciding;
 mod durable;
+mod foreseeing;
 mod history;
 mod hostile;
 mod https;
 mod limits;
 mod log;
 mod logins;
+mod measuring;
 #[cfg(target_os = "linux")]
 mod memory;
 mod observing;

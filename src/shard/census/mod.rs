@@ -6,6 +6,8 @@
 mod sampler;
 mod sketch;
 
+use std::sync::Arc;
+
 use rand::RngExt;
 
 use super::Shard;
@@ -13,8 +15,8 @@ use super::context::Context;
 use super::work::LOOKUP_UNITS;
 use crate::clock::Millis;
 use crate::hash::HashSeed;
-use crate::router::{BusyList, Busyness, Realm};
-use crate::wamp::SubscriptionId;
+use crate::router::{BusyList, Busyness, Member, Realm};
+use crate::wamp::{SessionId, SubscriptionId};
 use sampler::{Draw, Sampler, next_second};
 use sketch::Sketch;
 
@@ -93,9 +95,31 @@ impl Shard {
         self.cx.census.counts[what as usize].sketch.list(now)
     }
 
+    /// The first receivers of these subscriptions here, but for the publisher: `most` at most.
+    pub fn first_receivers(
+        &self,
+        subscriptions: &[SubscriptionId],
+        publisher: Option<SessionId>,
+        most: usize,
+    ) -> Vec<(SubscriptionId, Member)> {
+        let lists = subscriptions.iter().filter_map(|id| Some((*id, self.receivers.get(*id)?)));
+        let slots = lists.flat_map(|(id, list)| list.slots().iter().map(move |slot| (id, *slot)));
+        // Those who are leaving are looked at in vain, so looks are bounded as well.
+        let members = slots.take(LOOKS * most).filter_map(|(id, slot)| {
+            let session = self.connections.get(slot)?.session()?;
+            let at = self.cx.reference(slot, session.id);
+            let profile = Arc::clone(&session.profile);
+            (Some(session.id) != publisher).then_some((id, Member { at, profile }))
+        });
+        members.take(most).collect()
+    }
+
     /// How many receivers each of these subscriptions has here.
     pub fn receiver_counts(&self, subscriptions: &[SubscriptionId]) -> Vec<usize> {
         let count = |id: &SubscriptionId| self.receivers.get(*id).map_or(0, |list| list.len());
         subscriptions.iter().map(count).collect()
     }
 }
+
+/// Receivers that are looked at for each that is shown.
+const LOOKS: usize = 4;

@@ -95,6 +95,7 @@ impl Shard {
         let mut pending = PendingCall {
             callee: picked.callee,
             serial: named.serial,
+            since: now.0 as u32,
             can_interrupt: features.has(Feature::CallCanceling),
             can_reroute: features.has(Feature::CallReroute),
             killed: false,
