@@ -16,8 +16,11 @@ use stentor::config::{
 use stentor::limits::SlowConsumerPolicy;
 use stentor::wamp::MatchPolicy;
 
+use crate::busiest::{BusyFlags, TopicsFlags};
 use crate::changing::{DrainFlags, KickFlags, LevelFlags, ReloadFlags};
 use crate::explain::{Question, Whose};
+use crate::explain_live::LiveQuestion;
+use crate::operator::AdminFlags;
 use crate::sessions::SessionsFlags;
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
@@ -61,6 +64,10 @@ pub(crate) enum Command {
     Explain(ExplainFlags),
     /// Show the sessions of a running router, those that are open or have ended
     Sessions(SessionsFlags),
+    /// Show the busiest topics of a running router
+    Topics(TopicsFlags),
+    /// Show the procedures of a running router that are called most
+    Procedures(BusyFlags),
     /// Have a running router read its configuration again, and show what that changes
     ///
     /// The exit code is 1, and nothing has changed, if the configuration cannot be used.
@@ -186,10 +193,10 @@ pub(crate) struct ExplainFlags {
     /// The topic or procedure, or the pattern of them
     uri: String,
     /// The authrole of the session
-    #[arg(long, value_name = "NAME", required_unless_present = "authid")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["authid", "live"])]
     role: Option<String>,
     /// The authid of the session, instead of its role: that of a user of a users file
-    #[arg(long = "as", value_name = "AUTHID", conflicts_with = "role")]
+    #[arg(long = "as", value_name = "AUTHID", conflicts_with_all = ["role", "live"])]
     authid: Option<String>,
     /// The realm [default: the only one]
     #[arg(long, value_name = "NAME")]
@@ -201,9 +208,45 @@ pub(crate) struct ExplainFlags {
     /// The file whose permissions are meant [default: no file, everybody may do everything]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) live: LiveFlags,
+}
+
+/// What of a running router is asked.
+#[derive(Args, Debug)]
+pub(crate) struct LiveFlags {
+    /// Ask a running router: who would get the publication, which callee the call
+    #[arg(long, conflicts_with = "config")]
+    pub(crate) live: bool,
+    /// The session that asks, with its role
+    #[arg(long, value_name = "ID", requires = "live", conflicts_with = "role")]
+    session: Option<u64>,
+    /// So many receivers or callees by name
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
+    limit: u32,
+    /// Print what the router says, as JSON
+    #[arg(long, requires = "live")]
+    json: bool,
+    #[command(flatten)]
+    at: AdminFlags,
 }
 
 impl ExplainFlags {
+    pub(crate) fn live_question(&self) -> LiveQuestion<'_> {
+        LiveQuestion {
+            action: self.action.as_str(),
+            uri: &self.uri,
+            policy: self.policy.map(MatchPolicy::as_str),
+            realm: self.realm.as_deref(),
+            role: self.role.as_deref(),
+            session: self.live.session,
+            limit: self.live.limit,
+            is_json: self.live.json,
+            at: &self.live.at,
+        }
+    }
+
     pub(crate) fn question(&self) -> Question<'_> {
         Question {
             action: self.action,

@@ -4,22 +4,29 @@
 //! through `tracing` and never learns where its lines go: into a bounded queue, from which the
 //! thread `log` writes them. Nobody waits for it. What finds the queue full is lost and counted.
 
+mod tail;
+
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use stentor::config::{self, Fault, LogFormat};
+use stentor::control::LogTail;
 use tracing::dispatcher::{self, Dispatch};
 use tracing::{error, field, warn};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::{MakeWriter, fmt};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use tail::Tail;
 
 /// The running log. Dropping it writes what is queued, as far as [`EXIT_WAIT`] allows.
 pub(crate) struct Log {
@@ -27,30 +34,37 @@ pub(crate) struct Log {
     set_filter: Box<dyn Fn(EnvFilter)>,
     queue: NonBlocking,
     guard: Option<WorkerGuard>,
+    /// The last lines, for operators; there is none if nobody may ask for it.
+    tail: Option<Arc<LogTail>>,
 }
 
 impl Log {
-    /// Sends the log where `log` says, from now on, panics included.
+    /// Sends the log where `log` says, from now on, panics included. With `has_tail` the last lines
+    /// are kept for operators.
     ///
     /// # Errors
     /// [`Fault`] if `log.level` is no filter; a checked configuration has a valid one.
-    pub(crate) fn start(log: &config::Log) -> Result<Self, Fault> {
+    pub(crate) fn start(log: &config::Log, has_tail: bool) -> Result<Self, Fault> {
         let filter = whole(log.filter()?);
-        let (notice, _) = dispatch(log.format, EnvFilter::new("warn"), io::stderr);
+        let (notice, _) = dispatch(log.format, EnvFilter::new("warn"), io::stderr, None);
+        let failed = Arc::new(AtomicU64::new(0));
         let dropped = Arc::new(OnceLock::new());
         let (queue, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(QUEUE_LINES)
             .lossy(true)
             .thread_name("log")
-            .finish(Output::new(io::stderr(), Arc::clone(&dropped), notice));
+            .finish(Output::new(io::stderr(), Arc::clone(&dropped), Arc::clone(&failed), notice));
         // The first and only value.
         let _ = dropped.set(queue.error_counter());
         // Only one subscriber can be set, and `main` sets it once: a second try changes nothing.
-        let (lines, set_filter) = dispatch(log.format, filter, queue.clone());
+        let dropped = queue.error_counter();
+        let lost = move || dropped.dropped_lines() as u64 + failed.load(Ordering::Relaxed);
+        let tail = has_tail.then(|| Arc::new(LogTail::new(lost)));
+        let (lines, set_filter) = dispatch(log.format, filter, queue.clone(), tail.clone());
         let _ = lines.try_init();
         // The usual hook writes to standard error, and would wait there with the thread.
         panic::set_hook(Box::new(tell_panic));
-        Ok(Self { set_filter, queue, guard: Some(guard) })
+        Ok(Self { set_filter, queue, guard: Some(guard), tail })
     }
 
     /// What is said from now on is what `log.level` says; its format stays.
@@ -58,6 +72,11 @@ impl Log {
         if let Ok(filter) = log.filter() {
             (self.set_filter)(whole(filter));
         }
+    }
+
+    /// The last lines.
+    pub(crate) fn tail(&self) -> Option<Arc<LogTail>> {
+        self.tail.clone()
     }
 
     /// Writes plain text behind everything that was logged.
@@ -91,6 +110,7 @@ fn dispatch<W>(
     format: LogFormat,
     filter: EnvFilter,
     writer: W,
+    tail: Option<Arc<LogTail>>,
 ) -> (Dispatch, Box<dyn Fn(EnvFilter)>)
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
@@ -107,7 +127,7 @@ where
             let handle = lines.reload_handle();
             // It fails only when the log is gone.
             let set_filter = move |filter| drop(handle.reload(filter));
-            (lines.finish().into(), Box::new(set_filter))
+            (lines.finish().with(tail.map(Tail)).into(), Box::new(set_filter))
         }};
     }
     match format {
@@ -155,9 +175,9 @@ struct Output<W: Write> {
     /// How many lines found the queue full.
     dropped: Arc<OnceLock<ErrorCounter>>,
     /// How many lines the stream did not take.
-    failed: usize,
+    failed: Arc<AtomicU64>,
     /// How many of both the log has told.
-    told: usize,
+    told: u64,
     /// Lines since the last flush.
     unflushed: usize,
     /// Writes past the queue, which may be full or at its end.
@@ -165,15 +185,20 @@ struct Output<W: Write> {
 }
 
 impl<W: Write> Output<W> {
-    fn new(stream: W, dropped: Arc<OnceLock<ErrorCounter>>, notice: Dispatch) -> Self {
+    fn new(
+        stream: W,
+        dropped: Arc<OnceLock<ErrorCounter>>,
+        failed: Arc<AtomicU64>,
+        notice: Dispatch,
+    ) -> Self {
         let lines = BufWriter::with_capacity(WRITE_BYTES, stream);
-        Self { lines, dropped, failed: 0, told: 0, unflushed: 0, notice }
+        Self { lines, dropped, failed, told: 0, unflushed: 0, notice }
     }
 
     /// Rare by itself: between two losses that are told, a whole queue was written.
     fn tell_losses(&mut self) {
         let dropped = self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
-        let lost = dropped.saturating_add(self.failed);
+        let lost = (dropped as u64).saturating_add(self.failed.load(Ordering::Relaxed));
         if lost > self.told {
             let lines = lost - self.told;
             dispatcher::with_default(&self.notice, || {
@@ -190,7 +215,7 @@ impl<W: Write> Write for Output<W> {
     /// Takes one line, whole.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.lines.write_all(line).is_err() {
-            self.failed += 1;
+            self.failed.fetch_add(1, Ordering::Relaxed);
         }
         self.unflushed += 1;
         if self.unflushed >= QUEUE_LINES {

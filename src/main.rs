@@ -3,10 +3,12 @@
 //! Runs on the main thread, and decides nothing about clients: `stentor::config` says what is
 //! valid, and the router does the rest.
 
+mod busiest;
 mod cert;
 mod changing;
 mod cli;
 mod explain;
+mod explain_live;
 mod logging;
 mod operator;
 mod reload;
@@ -60,6 +62,11 @@ fn main() -> ExitCode {
         Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
         Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
         Some(Command::Sessions(flags)) => print_or_fail(sessions::sessions(&flags)),
+        Some(Command::Topics(flags)) => print_or_fail(busiest::topics(&flags)),
+        Some(Command::Procedures(flags)) => print_or_fail(busiest::procedures(&flags)),
+        Some(Command::Explain(flags)) if flags.live.live => {
+            print_or_fail(explain_live::explain_live(&flags.live_question()))
+        }
         Some(Command::Reload(flags)) => print_or_fail(changing::reload(&flags)),
         Some(Command::Kick(flags)) => print_or_fail(changing::kick(&flags)),
         Some(Command::Drain(flags)) => print_or_fail(changing::drain(&flags)),
@@ -84,7 +91,7 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
         Ok(passed) => passed,
         Err(error) => return fail(&error),
     };
-    let log = match Log::start(&config.log) {
+    let log = match Log::start(&config.log, config.admin.listen.is_some()) {
         Ok(log) => log,
         Err(fault) => return fail(&fault),
     };
@@ -133,6 +140,7 @@ fn run(
             announce(&config, &server);
             let control = Control::start(&config, server.view())?;
             if let Some(control) = &control {
+                log.tail().into_iter().for_each(|tail| control.show_log(tail));
                 info!(url = control.url(), "listening for operators");
             }
             let _beats = manager.follow(Vigil::new(server.view()))?;

@@ -79,7 +79,7 @@ fn ask(flags: &SessionsFlags) -> Result<String, OperatorError> {
 }
 
 /// A head and a key of a row.
-type Column = (&'static str, &'static str);
+pub(crate) type Column = (&'static str, &'static str);
 
 const OPEN: &[Column] = &[
     ("SESSION", "session"),
@@ -111,7 +111,7 @@ const CLOSED: &[Column] = &[
 ];
 
 /// Columns as wide as what is in them; numbers stand to the right.
-fn table(rows: &[Value], columns: &[Column]) -> String {
+pub(crate) fn table(rows: &[Value], columns: &[Column]) -> String {
     let heads: Vec<String> = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
     let cells = rows.iter().map(|row| columns.iter().map(|(_, key)| cell(row, key)).collect());
     let lines: Vec<Vec<String>> = std::iter::once(heads).chain(cells).collect();
@@ -130,7 +130,7 @@ fn table(rows: &[Value], columns: &[Column]) -> String {
 }
 
 fn is_number(key: &str) -> bool {
-    ["_ms", "_bytes", "_dropped", "_received", "_sent"].iter().any(|end| key.ends_with(end))
+    NUMBERS.iter().any(|end| key.ends_with(end))
 }
 
 fn cell(row: &Value, key: &str) -> String {
@@ -140,9 +140,31 @@ fn cell(row: &Value, key: &str) -> String {
             let seconds = number.as_u64().unwrap_or_default() / 1_000;
             format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
         }
+        Value::Number(number) if number.is_f64() => {
+            format!("{:.1}", number.as_f64().unwrap_or_default())
+        }
+        Value::Null => "?".to_owned(),
         other => other.to_string(),
     }
 }
+
+/// How the keys of numbers end.
+const NUMBERS: [&str; 14] = [
+    "_ms",
+    "_bytes",
+    "_dropped",
+    "_received",
+    "_sent",
+    "rate",
+    "_least",
+    "_most",
+    "publications",
+    "events",
+    "calls",
+    "subscribers",
+    "callees",
+    "receivers",
+];
 
 #[cfg(test)]
 mod tests {

@@ -93,7 +93,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
-    ("control", &["address", "clock", "config", "net", "rate", "router", "wamp"]),
+    // Of authorization only what a rule is, to explain it.
+    ("control", &["address", "authorization", "clock", "config", "net", "rate", "router", "wamp"]),
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.
@@ -245,10 +246,12 @@ fn module_of(name: &str) -> Option<&str> {
     let main = [
         "main",
         "lib",
+        "busiest",
         "cert",
         "changing",
         "cli",
         "explain",
+        "explain_live",
         "logging",
         "operator",
         "reload",

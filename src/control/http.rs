@@ -24,14 +24,16 @@ use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::busiest::{ProcedureFilter, TopicFilter};
 use super::changes::{self, Desk, peer_of};
 use super::door::{Door, Visitor};
 use super::guard::{Forbidden, Guard};
 use super::health::{BEAT, Health};
+use super::log_tail::LogFilter;
 use super::metrics::Metrics;
 use super::sessions::Filter;
 use super::token::{Denied, Lock};
-use super::{json, metrics, pages, sessions};
+use super::{Tail, busiest, explain, json, keeping, log_tail, metrics, pages, sessions};
 use crate::address::Address;
 use crate::config::{ADMIN_CONNECTIONS, Admin};
 use crate::net::View;
@@ -43,6 +45,7 @@ struct Sight {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     admin: Arc<Admin>,
+    log: Tail,
     /// Held while the shards are asked for their sessions: by one at a time.
     asking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -55,14 +58,15 @@ struct Entry {
     lock: Option<Arc<Lock>>,
 }
 
-pub(super) fn routes(desk: Desk, health: Arc<Health>, admin: Arc<Admin>) -> Routes {
+pub(super) fn routes(desk: Desk, health: Arc<Health>, log: Tail, admin: Arc<Admin>) -> Routes {
     let guard = Guard::new(&admin.hosts);
     // Where others than those of this machine connect, who only wants to see something must show
     // the token, too.
     let entry = Entry { guard, lock: admin.guards_reads().then(|| Arc::clone(&desk.lock)) };
     let view = desk.view.clone();
-    let metrics = Arc::new(Metrics::new(desk.clone(), Arc::clone(&health), now()));
-    let sight = Sight { view, health, metrics, admin, asking: Arc::default() };
+    let metrics = Metrics::new(desk.clone(), Arc::clone(&health), Arc::clone(&log), now());
+    let metrics = Arc::new(metrics);
+    let sight = Sight { view, health, metrics, admin, log, asking: Arc::default() };
     Routes::new()
         .route("/", get(front))
         .route("/help", get(|| async { INDEX }))
@@ -75,6 +79,12 @@ pub(super) fn routes(desk: Desk, health: Arc<Health>, admin: Arc<Admin>) -> Rout
         .route("/api/sessions", get(open_sessions))
         .route("/api/sessions/closed", get(closed_sessions))
         .route("/api/reasons", get(reasons))
+        .route("/api/topics", get(topics))
+        .route("/api/procedures", get(procedures))
+        .route("/api/explain", get(explain))
+        .route("/api/histories", get(histories))
+        .route("/api/store", get(store))
+        .route("/api/log", get(log_lines))
         .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
         .with_state(sight)
         .merge(changes::routes(desk))
@@ -175,11 +185,59 @@ async fn closed_sessions(State(sight): State<Sight>, filter: Asked) -> Response 
     }
 }
 
+async fn topics(State(sight): State<Sight>, filter: Of<TopicFilter>) -> Response {
+    match filter {
+        Ok(Query(filter)) => {
+            let _turn = sight.asking.lock().await;
+            page_of(&busiest::topics(&sight.view, &filter).await).into_response()
+        }
+        Err(fault) => unclear(&fault),
+    }
+}
+
+async fn procedures(State(sight): State<Sight>, filter: Of<ProcedureFilter>) -> Response {
+    match filter {
+        Ok(Query(filter)) => {
+            let _turn = sight.asking.lock().await;
+            page_of(&busiest::procedures(&sight.view, &filter).await).into_response()
+        }
+        Err(fault) => unclear(&fault),
+    }
+}
+
+async fn explain(State(sight): State<Sight>, request: Of<explain::Request>) -> Response {
+    let request = match request {
+        Ok(Query(request)) => request,
+        Err(fault) => return unclear(&fault),
+    };
+    let _turn = sight.asking.lock().await;
+    match explain::page(&sight.view, &request).await {
+        Ok(page) => page_of(&page).into_response(),
+        Err(fault) => (StatusCode::BAD_REQUEST, format!("{fault}\n")).into_response(),
+    }
+}
+
+async fn histories(State(sight): State<Sight>) -> Response {
+    page_of(&keeping::histories(&sight.view)).into_response()
+}
+
+async fn store(State(sight): State<Sight>) -> Response {
+    page_of(&keeping::store(&sight.view)).into_response()
+}
+
+async fn log_lines(State(sight): State<Sight>, filter: Of<LogFilter>) -> Response {
+    match filter {
+        Ok(Query(filter)) => page_of(&log_tail::page(sight.log.get(), &filter)).into_response(),
+        Err(fault) => unclear(&fault),
+    }
+}
+
 fn unclear(fault: &QueryRejection) -> Response {
     (StatusCode::BAD_REQUEST, format!("{}\n", fault.body_text())).into_response()
 }
 
-type Asked = Result<Query<Filter>, QueryRejection>;
+type Of<T> = Result<Query<T>, QueryRejection>;
+type Asked = Of<Filter>;
 
 fn page_of(value: &Value) -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, "application/json")], format!("{value}\n"))
@@ -287,6 +345,12 @@ Stentor's admin listener.
 /api/sessions          open sessions; ?realm= authid= authrole= search= sort= limit=
 /api/sessions/closed   the last that ended; ?reason= besides
 /api/reasons           why sessions end, and how many have
+/api/topics            the busiest topics; ?realm= sort=rate|events limit=
+/api/procedures        the procedures called most; ?realm= limit=
+/api/explain           what would come of ?action= uri=, for session= or role=; realm= match= limit=
+/api/histories         histories and their bounds
+/api/store             whether what is durable is safe
+/api/log               the last lines of the log; ?level= limit=
 /api/changes           what the last reload has changed
 
 With POST and the token of [admin] in `Authorization: Bearer`:

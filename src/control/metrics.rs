@@ -11,8 +11,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Tail;
 use super::changes::Desk;
 use super::health::Health;
+use super::measures;
 use super::metrics_of_changes::encode_changes;
 use super::process::Process;
 use super::table::{ROWS, Row};
@@ -30,10 +32,10 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(desk: Desk, health: Arc<Health>, started: Instant) -> Self {
+    pub(super) fn new(desk: Desk, health: Arc<Health>, log: Tail, started: Instant) -> Self {
         let mut registry = Registry::default();
         let view = desk.view.clone();
-        let scrape = Scrape { view, desk, health, start_time: wall_clock() };
+        let scrape = Scrape { view, desk, health, log, start_time: wall_clock() };
         registry.register_collector(Box::new(scrape));
         Self { registry, started }
     }
@@ -57,6 +59,7 @@ struct Scrape {
     view: View,
     desk: Desk,
     health: Arc<Health>,
+    log: Tail,
     start_time: f64,
 }
 
@@ -70,6 +73,8 @@ impl Collector for Scrape {
         self.encode_decisions(&mut families)?;
         self.encode_endings(&mut families)?;
         encode_changes(&mut families, &self.desk)?;
+        measures::encode(&self.view, &mut families)?;
+        self.encode_log(&mut families)?;
         self.encode_process(&mut families)
     }
 }
@@ -137,7 +142,7 @@ impl Scrape {
 
     fn encode_realms(&self, families: &mut Families<'_, '_>) -> fmt::Result {
         type Figure = (&'static str, &'static str, fn(&Realm) -> usize);
-        let figures: [Figure; 5] = [
+        let figures: [Figure; 6] = [
             ("stentor_realm_sessions", "Sessions of a realm", Realm::session_count),
             ("stentor_realm_topics", "Subscriptions of a realm", |realm| realm.topics.len()),
             ("stentor_realm_procedures", "Registrations of a realm", |realm| {
@@ -148,6 +153,9 @@ impl Scrape {
             }),
             ("stentor_realm_history_events", "Events in the histories of a realm", |realm| {
                 realm.histories.iter().map(|history| history.len()).sum()
+            }),
+            ("stentor_realm_history_bytes", "Bytes of the histories of a realm", |realm| {
+                realm.histories.iter().map(|history| history.bytes()).sum()
             }),
         ];
         for (name, help, figure) in figures {
@@ -196,6 +204,12 @@ impl Scrape {
             family.counter(&[("reason", reason)], total)?;
         }
         Ok(())
+    }
+
+    fn encode_log(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let help = "Lines of the log that were lost, as nobody read them in time";
+        let mut family = families.begin("stentor_log_lines_lost", help, MetricType::Counter)?;
+        family.counter(&NO_LABELS, self.log.get().map_or(0, |tail| tail.lost()))
     }
 
     fn encode_process(&self, families: &mut Families<'_, '_>) -> fmt::Result {
@@ -273,7 +287,7 @@ impl Family<'_> {
         self.0.encode_family(labels)?.encode_gauge(&value)
     }
 
-    fn histogram(
+    pub(super) fn histogram(
         &mut self,
         labels: &impl EncodeLabelSet,
         sum: f64,
@@ -295,9 +309,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) const NO_LABELS: [(&str, &str); 0] = [];
 
 /// The families whose values have a unit; it ends their names.
-const UNITS: [(&str, Unit); 4] = [
+const UNITS: [(&str, Unit); 7] = [
     ("stentor_event_loop_busy", Unit::Seconds),
     ("stentor_event_loop_turn", Unit::Seconds),
     ("stentor_event_loop_lag", Unit::Seconds),
     ("stentor_mail_queued", Unit::Bytes),
+    ("stentor_call_duration", Unit::Seconds),
+    ("stentor_hook_duration", Unit::Seconds),
+    ("stentor_storage_commit", Unit::Seconds),
 ];

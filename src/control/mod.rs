@@ -4,13 +4,19 @@
 //! reads counters, and asks shards by parcels; nothing that a client waits for waits for it. What
 //! operators may change is changed by whoever owns it: an [`Order`] goes there.
 
+mod ask;
+mod busiest;
 mod changes;
 mod door;
+mod explain;
 mod guard;
 mod health;
 mod http;
 mod json;
+mod keeping;
 mod kick;
+mod log_tail;
+mod measures;
 mod metrics;
 mod metrics_of_changes;
 mod pages;
@@ -23,7 +29,7 @@ mod tests;
 mod token;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -41,6 +47,8 @@ use token::{Lock, TokenError};
 
 pub use changes::{Answer, Order};
 
+pub use log_tail::{LogLine, LogTail};
+
 /// The running admin listener. Dropping it ends it.
 #[derive(Debug)]
 pub struct Control {
@@ -49,10 +57,14 @@ pub struct Control {
     health: Arc<Health>,
     record: Arc<Record>,
     orders: Receiver<Order>,
+    log: Tail,
     /// Dropped to stop the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Where the log leaves its lines, as soon as somebody says it.
+type Tail = Arc<OnceLock<Arc<LogTail>>>;
 
 /// Why there is no admin listener.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +126,9 @@ impl Control {
             orders: giving,
             turn: Arc::default(),
         };
-        let app = http::routes(desk, Arc::clone(&health), Arc::new(admin.clone()));
+        let log = Tail::default();
+        let admin = Arc::new(admin.clone());
+        let app = http::routes(desk, Arc::clone(&health), Arc::clone(&log), admin);
         let (stop, stopped) = oneshot::channel();
         let pulse = Arc::clone(&health);
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
@@ -128,7 +142,7 @@ impl Control {
             runtime.shutdown_background();
         })?;
         let (stop, thread) = (Some(stop), Some(thread));
-        Ok(Self { address, is_secure, health, record, orders, stop, thread })
+        Ok(Self { address, is_secure, health, record, orders, log, stop, thread })
     }
 
     /// Where it listens; port 0 is resolved.
@@ -154,6 +168,11 @@ impl Control {
     /// so, whether an order was the reason or not.
     pub fn note_reload(&self, outcome: Result<Changes, String>) {
         self.record.note_reload(outcome);
+    }
+
+    /// Shows these lines as the log. To be called once; later calls change nothing.
+    pub fn show_log(&self, tail: Arc<LogTail>) {
+        let _ = self.log.set(tail);
     }
 
     /// What `/readyz` says from now on: whether clients should come to this router.

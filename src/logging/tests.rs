@@ -20,7 +20,7 @@ impl Stream {
 
     fn dispatch(&self) -> Dispatch {
         let stream = self.clone();
-        dispatch(LogFormat::Json, EnvFilter::new("warn"), move || stream.clone()).0
+        dispatch(LogFormat::Json, EnvFilter::new("warn"), move || stream.clone(), None).0
     }
 }
 
@@ -38,7 +38,7 @@ impl Write for Stream {
 }
 
 fn output(stream: &Stream) -> Output<Stream> {
-    Output::new(stream.clone(), Arc::default(), stream.dispatch())
+    Output::new(stream.clone(), Arc::default(), Arc::default(), stream.dispatch())
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn lines_that_a_stream_refuses_are_told_once_it_takes_some() {
 fn losses_are_told_while_the_queue_never_runs_empty() {
     let stream = Stream::default();
     let mut output = output(&stream);
-    output.failed = 7;
+    output.failed.store(7, Ordering::Relaxed);
     for _ in 1..QUEUE_LINES {
         output.write_all(b"x\n").unwrap();
     }

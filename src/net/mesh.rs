@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Registry, Token, Waker};
 
 use super::acceptor::Accepted;
+use super::inquiry::Inquiry;
 use super::judges::Judges;
 use crate::router::{Batch, Destination, Destinations, Edition, OpenSession, ShardId, Slot};
 use crate::shard::Mail;
@@ -27,6 +28,7 @@ pub enum Parcel {
     /// To be answered by the shard's pulse: so its event loop still turns.
     Probe(u64),
     Look(Look),
+    Inquiry(Inquiry),
     /// Other settings and realms, and those who judge for them.
     Reload(Arc<Edition>, Option<Judges>),
     /// Sessions are to leave within so many milliseconds; dropped when none is left.

@@ -6,6 +6,8 @@ mod drain;
 mod event_loop;
 mod hold;
 mod inherited;
+#[doc(hidden)]
+pub mod inquiry;
 mod judges;
 mod listening;
 #[doc(hidden)]

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::acceptor::{Acceptor, Control, Occupancy, Plan};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::inherited::{Inherited, InheritedError};
+use super::inquiry::Inquiry;
 use super::judges::{ClientError, JudgeThreads};
 use super::mesh::{Look, Mesh, Parcel};
 use super::pulse::Pulse;
@@ -196,6 +197,11 @@ impl View {
     pub(crate) fn certificate_expiries(&self) -> Vec<(String, Vec<u64>)> {
         let shown = self.shown.tls.lock().clone();
         shown.into_iter().map(|(label, tls)| (label, tls.expiries())).collect()
+    }
+
+    /// Asks a shard what only it knows.
+    pub(crate) fn inquire(&self, shard: ShardId, inquiry: Inquiry) {
+        self.mesh.send(shard, Parcel::Inquiry(inquiry));
     }
 
     /// Bytes of mail, or of what is to be stored, that wait there.
@@ -524,6 +530,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         started: wall_clock(),
         strict_roles: config.protocol.strict_roles,
         durable_retained: config.storage.retained,
+        is_observed: config.admin.listen.is_some(),
     }
 }
 

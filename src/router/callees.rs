@@ -58,6 +58,10 @@ impl Drop for LoadSlot {
     }
 }
 
+/// Every callee has as many invocations pending as it wants.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full;
+
 /// Most registrations have one callee without a limit, which takes no memory of its own.
 #[derive(Debug, Default)]
 pub(super) enum Callees {
@@ -146,6 +150,28 @@ impl Callees {
                 InvokePolicy::Random => order.pick_random(&[], random()),
             }),
         }
+    }
+
+    /// Whom the next call would go to, as it looks now: nobody takes a turn or a seat. `Err` if all
+    /// are full; `Ok(None)` if chance has it.
+    pub(super) fn foresee(&self, invoke: InvokePolicy) -> Result<Option<Member>, Full> {
+        let crew = match self {
+            Self::Nobody => return Err(Full),
+            Self::One(member) => return Ok(Some(*member)),
+            Self::Many(crew) => crew,
+        };
+        let choose = |order: &Order| match invoke {
+            InvokePolicy::Single | InvokePolicy::First => order.first(),
+            InvokePolicy::Last => order.last(),
+            InvokePolicy::RoundRobin => {
+                let turn = Place(crew.turn.load(Ordering::Relaxed));
+                order.after(turn).or_else(|| order.first())
+            }
+            InvokePolicy::Random => order.pick_random(&[], 0),
+        };
+        let free = crew.seats.as_ref().map(|seats| choose(&seats.lock().free));
+        let place = free.unwrap_or_else(|| choose(&crew.order)).ok_or(Full)?;
+        Ok((invoke != InvokePolicy::Random).then(|| crew.members[&place]))
     }
 
     /// The next callee of a call that those of its tour refused.

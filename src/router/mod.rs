@@ -5,6 +5,7 @@
 
 mod audience;
 mod batch;
+mod busy;
 mod callees;
 mod counters;
 mod crowd;
@@ -15,6 +16,7 @@ mod edition;
 mod held;
 mod history;
 mod ledger;
+mod measures;
 mod meta;
 mod pattern;
 mod procedures;
@@ -43,6 +45,7 @@ use crate::wamp::{SessionId, Timestamp, UriRule};
 
 pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
 pub use batch::{Batch, Weighed};
+pub use busy::{Busiest, BusyList, BusyUri, Busyness, HALF_LIFE_MS, Rate, SPAN_SECONDS};
 pub use callees::{LoadSlot, Place, Tour};
 pub use counters::{Counter, Counters, Snapshot};
 pub use crowd::{Crowd, Crowded, Seat};
@@ -55,9 +58,10 @@ pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
 };
 pub use ledger::Walk;
+pub use measures::{CLASSES, Distribution, Histogram, Measures, Names, Tally};
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
-    Callee, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
+    Callee, Foreseen, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
 };
 pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
@@ -173,6 +177,8 @@ pub struct Settings {
     pub strict_roles: bool,
     /// Whether retained events go to the store.
     pub durable_retained: bool,
+    /// Whether somebody may ask what is busiest: there is an admin listener.
+    pub is_observed: bool,
 }
 
 /// One realm: its name and the rules of its sessions.
@@ -265,6 +271,10 @@ pub struct Router {
     ids: Arc<IdCounter>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
+    /// What each shard measures, in their order.
+    measures: Vec<Arc<Measures>>,
+    /// What the thread of the store measures.
+    storage_measures: Arc<Measures>,
     /// The sessions that each shard has ended, in their order.
     closed: Vec<Arc<ClosedSessions>>,
     /// What each shard has accepted and is not delivered everywhere, in their order.
@@ -297,18 +307,21 @@ impl Router {
             domains.insert(name, Domain { realm: Arc::new(identity), rules });
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
+        let measures = (0..shards).map(|_| Arc::default()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
         let closed = (0..shards).map(|_| Arc::new(ClosedSessions::new(shards))).collect();
         let limits = &settings.limits;
         let crowd = Arc::new(Crowd::new(limits.crowd(), limits.connections, &seed));
-        let (storage_counters, acceptor_counters) = Default::default();
+        let (storage_counters, acceptor_counters, storage_measures) = Default::default();
         Self {
             edition: ArcSwap::from_pointee(Edition::new(settings, domains)),
             next_realm,
             removed: Mutex::default(),
             ids,
             counters,
+            measures,
+            storage_measures,
             closed,
             held,
             storage_counters,
@@ -336,17 +349,18 @@ impl Router {
     /// effect until [`Self::adopt`].
     ///
     /// A realm with the name of one that is there is that one, with its sessions and tables. Its
-    /// histories stay as they are, and so do [`Settings::turn`] and what concerns the store.
+    /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`] and what
+    /// concerns the store.
     pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
-        let Settings { turn, started, durable_retained, .. } = before.settings;
+        let Settings { turn, started, durable_retained, is_observed, .. } = before.settings;
         let mut domains = self.seed.map();
         for realm in realms {
             let name = realm.name.clone().into_boxed_str();
             let domain = self.domain(realm, before.domain(&name), &settings);
             domains.insert(name, domain);
         }
-        let settings = Settings { turn, started, durable_retained, ..settings };
+        let settings = Settings { turn, started, durable_retained, is_observed, ..settings };
         Arc::new(Edition::new(settings, domains))
     }
 
@@ -392,6 +406,16 @@ impl Router {
 
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
+    }
+
+    /// What the shards measure, by shard.
+    pub fn measures(&self) -> &[Arc<Measures>] {
+        &self.measures
+    }
+
+    /// What the store measures, and no shard.
+    pub const fn storage_measures(&self) -> &Arc<Measures> {
+        &self.storage_measures
     }
 
     /// The sessions that have ended, by shard.

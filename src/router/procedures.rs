@@ -25,6 +25,19 @@ pub struct Picked {
     pub load: Option<LoadSlot>,
 }
 
+/// Where a call would go to, as it looks now.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreseen {
+    pub registration: RegistrationId,
+    pub policy: MatchPolicy,
+    pub invoke: InvokePolicy,
+    pub callees: usize,
+    /// `None` if chance decides, or if all are full.
+    pub next: Option<SessionRef>,
+    /// Every callee has as many invocations pending as it wants.
+    pub is_busy: bool,
+}
+
 /// What a caller's shard has to know of a callee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
@@ -275,6 +288,22 @@ impl ProcedureTable {
             Some(procedure.picked(policy, picked))
         });
         picked.ok_or(PickError::NoProcedure)?.ok_or(PickError::Busy)
+    }
+
+    /// Where a call of `uri` would go to, as it looks now; nothing changes because of the question.
+    pub fn foresee(&self, uri: &str) -> Option<Foreseen> {
+        self.patterns.best_match(uri, |policy, procedure| {
+            let Procedure { registration, invoke, callees } = procedure;
+            let next = callees.foresee(*invoke);
+            Foreseen {
+                registration: *registration,
+                policy,
+                invoke: *invoke,
+                callees: callees.len(),
+                next: next.ok().flatten().map(|member| member.session),
+                is_busy: next.is_err(),
+            }
+        })
     }
 
     /// The next callee of the registration for a call that those of `tour` could not take; of

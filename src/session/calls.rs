@@ -26,6 +26,8 @@ pub struct PendingCall {
     pub callee: SessionRef,
     /// Tells the call from earlier ones with the same id.
     pub serial: u32,
+    /// When it came, in the low bits of [`Millis`]: it is over within weeks.
+    pub since: u32,
     /// Whether the callee takes INTERRUPT (AP-CAN-02).
     pub can_interrupt: bool,
     /// Whether the callee announced `call_reroute` (AP-RRT-03).

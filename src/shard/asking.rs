@@ -198,7 +198,7 @@ impl Shard {
     /// Handles a message once more that was decided about meanwhile.
     pub(super) fn hear_again(&mut self, slot: Slot, now: Millis) {
         let Some(asking) = self.connections[slot].input.take_answered() else { return };
-        self.hear(slot, &asking.message, None, now);
+        self.hear(slot, &asking.message, None, false, now);
         let connection = &mut self.connections[slot];
         // It may have to be decided about in two ways.
         if connection.input.asking_mut().is_none()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::census::Census;
 use super::connection::Connection;
 use super::deposits::Deposits;
 use super::log_budget::LogBudget;
@@ -19,7 +20,7 @@ use crate::clock::Millis;
 use crate::limits::{HELD_FRACTION, Limits};
 use crate::rate::Bucket;
 use crate::router::{
-    Counters, Edition, HeldCount, Realm, Router, SessionRef, Settings, ShardId, Slot,
+    Counters, Edition, HeldCount, Measures, Realm, Router, SessionRef, Settings, ShardId, Slot,
 };
 use crate::transport::Class;
 use crate::wamp::{RouterMessage, SessionId, Timestamp};
@@ -31,6 +32,7 @@ pub(super) struct Context {
     /// The settings and realms of this shard.
     pub(super) edition: Arc<Edition>,
     pub(super) counters: Arc<Counters>,
+    pub(super) measures: Arc<Measures>,
     pub(super) rng: StdRng,
     pub(super) work: Work,
     pub(super) outbound: Outbound,
@@ -46,6 +48,8 @@ pub(super) struct Context {
     pub(super) denial_budget: LogBudget,
     /// How many of those are answered who are refused because of their address.
     pub(super) politeness: Bucket,
+    /// What is busiest.
+    pub(super) census: Census,
     /// Publications of up to so many bytes may be held without a look at the total.
     free_bytes: usize,
 }
@@ -54,13 +58,18 @@ impl Context {
     /// `seed` is what all random ids of the shard come from.
     pub(super) fn new(id: ShardId, router: Arc<Router>, seed: [u8; 32]) -> Self {
         let counters = Arc::clone(&router.counters()[usize::from(id.0)]);
+        let measures = Arc::clone(&router.measures()[usize::from(id.0)]);
         let edition = router.edition();
-        let Settings { output, turn, .. } = &edition.settings;
+        let Settings { output, turn, is_observed, .. } = &edition.settings;
         Self {
             id,
             rng: StdRng::from_seed(seed),
             work: Work::new(*turn),
-            outbound: Outbound::new(*output, turn.arena_bytes, Arc::clone(&counters)),
+            outbound: Outbound::new(
+                *output,
+                turn.arena_bytes,
+                (Arc::clone(&counters), Arc::clone(&measures)),
+            ),
             post: Post::new(id, router.shard_count()),
             deposits: Deposits::default(),
             timers: Timers::default(),
@@ -69,8 +78,10 @@ impl Context {
             log_budget: LogBudget::of("more peers were refused than are logged"),
             denial_budget: LogBudget::of("more requests were denied than are logged"),
             politeness: Bucket::default(),
+            census: Census::new(*is_observed, &router.seed()),
             free_bytes: FREE_BYTES,
             counters,
+            measures,
             router,
             edition,
         }
@@ -79,6 +90,10 @@ impl Context {
     pub(super) fn begin_turn(&mut self, wall_clock: Timestamp, now: Millis) {
         (self.wall_clock, self.now) = (wall_clock, now);
         self.look_at_held();
+        if self.census.is_due(now) {
+            let Self { census, rng, .. } = self;
+            census.adapt(now, &mut || rng.random());
+        }
         self.work.begin_turn();
         self.outbound.begin_turn();
     }

@@ -70,10 +70,12 @@ impl Shard {
             agent = &*agent,
             "session joined"
         );
+        let authmethod = session.profile.authmethod;
         connection.session_id = Some(id);
         connection.enter(Phase::Joined(Box::new(session)), now);
         self.cx.counters.sessions.increment();
         self.cx.counters.sessions_joined.increment();
+        self.cx.measures.authentications.note([authmethod, "succeeded"]);
         self.say_welcome(slot, id, details, now);
         self.rearm(slot, now);
     }
@@ -149,6 +151,7 @@ impl Shard {
         now: Millis,
     ) {
         self.cx.counters.sessions_refused.increment();
+        self.cx.measures.handshake_failures.note(["hello", error.uri()]);
         let peer = &self.connections[slot].peer;
         if self.cx.log_budget.allow(now) {
             let (realm, reason, detail) = (quotable(realm), error.uri(), quotable(message));

@@ -93,6 +93,7 @@ impl Shard {
                 self.cx.router.crowd().note_failure(peer, now);
             }
             self.cx.counters.connections_refused.increment();
+            self.cx.measures.handshake_failures.note([error.stage(), error.kind()]);
             if self.cx.log_budget.allow(now) {
                 let reason = error.kind();
                 tracing::info!(%peer, reason, detail = %error, "connection refused");
@@ -129,11 +130,18 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.traffic.messages_received += 1;
         }
-        self.hear(slot, bytes, text, now);
+        self.hear(slot, bytes, text, true, now);
     }
 
-    /// The same, also of a message that is handled once more.
-    pub(super) fn hear(&mut self, slot: Slot, bytes: &[u8], text: Option<&str>, now: Millis) {
+    /// The same, also of a message that is handled once more: not for the first time.
+    pub(super) fn hear(
+        &mut self,
+        slot: Slot,
+        bytes: &[u8],
+        text: Option<&str>,
+        is_first: bool,
+        now: Millis,
+    ) {
         self.cx.work.charge(MESSAGE_UNITS);
         self.cx.work.charge_bytes(2 * bytes.len());
         let limits = DecodeLimits { nesting: self.cx.limits().nesting };
@@ -143,7 +151,12 @@ impl Shard {
             None => codec::decode(connection.codec, bytes, limits),
         };
         let handled = match decoded {
-            Ok(message) => self.handle_message(slot, message, now),
+            Ok(message) => {
+                if is_first {
+                    self.cx.measures.note_received(&message);
+                }
+                self.handle_message(slot, message, now)
+            }
             Err(_) if matches!(connection.phase, Phase::ShuttingDown(_)) => Ok(()),
             Err(error) => Err(Violation::from(error).into()),
         };

@@ -124,6 +124,8 @@ impl Shard {
     ) {
         self.cx.counters.logins_denied.increment();
         self.cx.counters.sessions_refused.increment();
+        self.cx.measures.handshake_failures.note(["hello", "refused_by_authenticator"]);
+        self.cx.measures.authentications.note([applicant.method().as_str(), "denied"]);
         self.note_failure(slot, applicant, now);
         let peer = &self.connections[slot].peer;
         if self.cx.log_budget.allow(now) {

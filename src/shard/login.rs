@@ -65,7 +65,7 @@ impl Applicant {
         }
     }
 
-    const fn method(&self) -> Method {
+    pub(super) const fn method(&self) -> Method {
         match &self.stage {
             Stage::Asked(referral) => referral.method,
             Stage::Challenged(login) => login.method,
@@ -314,6 +314,7 @@ impl Shard {
     pub(super) fn fail(&mut self, slot: Slot, message: &str, now: Millis) {
         let Some(applicant) = self.take_applicant(slot, now) else { return };
         self.cx.counters.logins_failed.increment();
+        self.cx.measures.authentications.note([applicant.method().as_str(), "failed"]);
         let name = applicant.realm.name();
         self.turn_away(slot, name, WampError::AuthenticationFailed, message, now);
     }
@@ -396,6 +397,7 @@ impl Shard {
     ) {
         let name = applicant.realm.name();
         self.cx.counters.logins_denied.increment();
+        self.cx.measures.authentications.note([applicant.method().as_str(), "denied"]);
         self.note_failure(slot, applicant, now);
         let peer = &self.connections[slot].peer;
         if self.cx.log_budget.allow(now) {

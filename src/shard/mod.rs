@@ -7,6 +7,7 @@ mod asking;
 mod authenticate;
 mod authorize;
 mod broker;
+mod census;
 mod connection;
 mod connections;
 mod context;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::connection::Connection;
 use crate::codec::{self, Codec, EncodeError};
 use crate::limits::{OutputLimits, SlowConsumerPolicy};
-use crate::router::{Counters, Slot};
+use crate::router::{Counters, Measures, Slot};
 use crate::transport::{Arena, Class, Framing, Span};
 use crate::wamp::RouterMessage;
 
@@ -60,10 +60,15 @@ pub(super) struct Outbound {
     arena_bytes: usize,
     limits: OutputLimits,
     pub(super) counters: Arc<Counters>,
+    measures: Arc<Measures>,
 }
 
 impl Outbound {
-    pub(super) fn new(limits: OutputLimits, arena_bytes: usize, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        limits: OutputLimits,
+        arena_bytes: usize,
+        (counters, measures): (Arc<Counters>, Arc<Measures>),
+    ) -> Self {
         Self {
             arena: Arena::default(),
             dirty: VecDeque::new(),
@@ -80,6 +85,7 @@ impl Outbound {
             arena_bytes,
             limits,
             counters,
+            measures,
         }
     }
 
@@ -121,6 +127,7 @@ impl Outbound {
         let error = match codec::encode_within(codec, message, limit_bytes, out) {
             Ok(()) => {
                 let frame = framing.finish(out, start);
+                self.measures.note_sent(message);
                 return Ok(self.arena.span(frame));
             }
             Err(EncodeError::TooLarge { .. }) => SendError::TooLarge,

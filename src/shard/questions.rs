@@ -60,6 +60,7 @@ pub(super) struct Question {
     _held: Held,
     state: State,
     interest: Interest,
+    asked: Millis,
 }
 
 /// Whom a question goes to.
@@ -195,7 +196,7 @@ impl Shard {
         let key = addressee.key();
         let _held = self.cx.held().hold(message);
         let interest = Interest::default();
-        let question = Question { asker, addressee, deadline, _held, state, interest };
+        let question = Question { asker, addressee, deadline, _held, state, interest, asked: now };
         self.questions.pending.insert(id, question);
         self.ask_waiting(&key, now);
         id
@@ -235,8 +236,10 @@ impl Shard {
 
     fn finish_question(&mut self, id: RequestId, question: Question, said: Said, now: Millis) {
         if self.is_judged(question.asker) {
+            self.cx.measures.authenticators_ms.note(now.since(question.asked));
             self.hear_authenticator(id, &question, said, now);
         } else {
+            self.cx.measures.authorizers_ms.note(now.since(question.asked));
             let ruling = self.read_ruling(said);
             self.hear_ruling(id, &question, ruling, now);
         }
@@ -246,6 +249,7 @@ impl Shard {
     /// An endpoint has spoken, or has failed to; perhaps of what nobody wants to know any more.
     pub(super) fn handle_ruled(&mut self, id: RequestId, ruled: Ruled, now: Millis) {
         let Some(question) = self.end_question(id) else { return };
+        self.cx.measures.authorizers_ms.note(now.since(question.asked));
         if ruled.is_err() {
             self.cx.counters.questions_misanswered.increment();
         }

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::router::{Batch, Counters, Deposit, Receipt, Record, Router, Saved};
+use crate::router::{Batch, Counters, Deposit, Measures, Receipt, Record, Router, Saved};
 use database::Database;
 use file::Place;
 use outage::{Backoff, Outage};
@@ -44,6 +44,7 @@ pub struct Storage {
     /// What goes into the next transaction; empty after each, whether it went well or not.
     pending: Pending,
     counters: Arc<Counters>,
+    measures: Arc<Measures>,
     backoff: Backoff,
     /// While it cannot be written.
     outage: Option<Outage>,
@@ -65,8 +66,9 @@ impl Storage {
         let database = Database::open(place).map_err(failed)?;
         let saved = database.load(router).map_err(failed)?;
         let counters = Arc::clone(router.storage_counters());
+        let measures = Arc::clone(router.storage_measures());
         let (pending, backoff) = (Pending::default(), Backoff::default());
-        Ok((Self { database, pending, counters, backoff, outage: None }, saved))
+        Ok((Self { database, pending, counters, measures, backoff, outage: None }, saved))
     }
 
     /// Where it is.
@@ -158,7 +160,11 @@ impl Storage {
         if self.outage.is_some() {
             return false;
         }
-        let Err(failure) = self.database.write(&mut self.pending) else { return true };
+        let begun = self::now();
+        let written = self.database.write(&mut self.pending);
+        let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.measures.commits_us.note(took_us);
+        let Err(failure) = written else { return true };
         let path = self.database.path().display();
         let hint = "publications to durable topics are kept in memory, and written when it can be; \
                     until then those with acknowledge get an error";

@@ -62,6 +62,17 @@ impl TransportError {
         }
     }
 
+    /// What of a handshake it belongs to, for counters.
+    pub const fn stage(self) -> &'static str {
+        match self {
+            Self::Proxy(_) => "proxy",
+            Self::Tls(_) => "tls",
+            Self::Http(_) => "http",
+            Self::Handshake(_) => "rawsocket",
+            _ => "transport",
+        }
+    }
+
     /// Whether the peer has tried to get in and failed, other than by a request that was understood
     /// and refused in words, as those of people and health checks are.
     pub const fn is_failed_handshake(self) -> bool {

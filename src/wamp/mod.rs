@@ -8,6 +8,7 @@ mod error;
 mod id;
 mod marshal;
 mod message;
+mod message_type;
 mod options;
 mod payload;
 mod quote;
@@ -23,6 +24,7 @@ pub use message::{
     Authenticate, Call, Cancel, ClientMessage, Hello, InvocationError, Publish, Register,
     RouterMessage, Subscribe, Yield, code,
 };
+pub use message_type::MessageType;
 pub use options::{
     CallOptions, CancelMode, Choice, ErrorDetails, Feature, Features, InvokePolicy, MatchPolicy,
     Passthru, PublishOptions, ReceiverFilter, RegisterOptions, Role, Roles, SubscribeOptions,

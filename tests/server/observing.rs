@@ -16,7 +16,7 @@ use crate::sockets::{Client, Kind, address, config, eventually, start};
 
 const RAW: Kind = Kind::Raw(Codec::Json);
 
-fn start_observed(shards: usize) -> (Server, Control) {
+pub(crate) fn start_observed(shards: usize) -> (Server, Control) {
     let mut config: Config = config(shards);
     config.admin.listen = Some(ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))));
     let server = start(&config);
@@ -25,7 +25,7 @@ fn start_observed(shards: usize) -> (Server, Control) {
 }
 
 /// The status and the body.
-fn get(control: &Control, path: &str) -> (u16, String) {
+pub(crate) fn get(control: &Control, path: &str) -> (u16, String) {
     let host = control.address().tcp().unwrap();
     let mut socket = TcpStream::connect(host).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");

@@ -72,6 +72,7 @@ impl Plan {
             started: Timestamp::EPOCH,
             strict_roles: rng.random_bool(0.2),
             durable_retained: rng.random_bool(0.3),
+            is_observed: tight_limits,
         };
         let tight_held = rng.random_bool(0.15);
         settings.limits.history_answer_bytes = *pick(rng, &[3_000, 20_000]);

@@ -244,6 +244,7 @@ impl Worker {
                 | Parcel::Accepted(_)
                 | Parcel::Probe(_)
                 | Parcel::Look(_)
+                | Parcel::Inquiry(_)
                 | Parcel::Reload(..)
                 | Parcel::Drain(..) => {}
             }

@@ -46,6 +46,8 @@ pub(in crate::shard) struct Place {
     /// Where its receivers know this delivery by, if some of them have been served.
     begun: Option<DeliveryId>,
     pub(super) transcoded: Transcoded,
+    /// Receivers that have got it.
+    served: u64,
 }
 
 /// The payload in serializers other than its own: made once for all subscriptions.
@@ -167,6 +169,7 @@ impl Shard {
             }
             place.fanout += 1;
         }
+        self.cx.measures.fanout.note(place.served);
         Progress::Done
     }
 
@@ -229,7 +232,8 @@ impl Shard {
         }
         self.cx.outbound.report();
         self.cx.outbound.unfit.extend(unfit);
-        self.cx.counters.events_delivered.add(delivered);
+        self.cx.note_events(&receivers.realm, event.topic, delivered);
+        place.served += delivered;
         self.cx.work.charge(LOOKUP_UNITS + next - part.start);
         self.cx.work.charge_bytes(self.cx.outbound.arena.len() - made_before);
         if next == part.end {

@@ -19,7 +19,7 @@ use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::{Event, EventHead, Mail, Shard};
 use crate::authorization::{Action, Terms};
 use crate::router::{
-    Destination, Destinations, Fanout, Fanouts, HeldCount, Horizon, MetaTopic, Numbering,
+    Busyness, Destination, Destinations, Fanout, Fanouts, HeldCount, Horizon, MetaTopic, Numbering,
     RetainedEvent, SessionRef, Slot,
 };
 use crate::session::{Membership, Session};
@@ -204,6 +204,10 @@ impl Shard {
     ) {
         let Author { audience, details } = author;
         self.cx.counters.publications.increment();
+        if !self.cx.census.passes(Busyness::Publications, 1) {
+            let realm = Arc::clone(&self.publisher(slot, departed).realm);
+            self.cx.look_at(Busyness::Publications, &realm, &publish.topic, 1);
+        }
         let publication = PublicationId::from_random(self.cx.random());
         // Whatever keeps the payload shares one copy of it.
         let copy = OnceCell::new();

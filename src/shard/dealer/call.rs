@@ -17,7 +17,7 @@ use super::details::{
 use super::{CALLEE_LEFT, NO_SUCH_PROCEDURE};
 use crate::authorization::{Action, Terms};
 use crate::clock::Millis;
-use crate::router::{PickError, Picked, Settings, Slot, Tour, Traits};
+use crate::router::{Busyness, PickError, Picked, Settings, Slot, Tour, Traits};
 use crate::session::{
     CallExtra, CallRef, PendingCall, PendingInvocation, Rerouting, Session, Upload,
 };
@@ -78,6 +78,10 @@ impl Shard {
         terms: Terms,
         now: Millis,
     ) {
+        if !self.cx.census.passes(Busyness::Calls, 1) {
+            let realm = &self.connections.joined(slot).realm;
+            self.cx.look_at(Busyness::Calls, realm, &call.procedure, 1);
+        }
         let Settings { limits, strict_roles, .. } = &self.cx.edition.settings;
         let timeout_ms =
             dealer_timeout_ms(&call.options, picked.traits, limits.call_timeout_ms_max);
@@ -91,6 +95,7 @@ impl Shard {
         let mut pending = PendingCall {
             callee: picked.callee,
             serial: named.serial,
+            since: now.0 as u32,
             can_interrupt: features.has(Feature::CallCanceling),
             can_reroute: features.has(Feature::CallReroute),
             killed: false,

@@ -148,6 +148,8 @@ impl Context {
         pending: &PendingCall,
     ) {
         self.counters.calls.subtract(1);
+        let took_ms = (self.now.0 as u32).wrapping_sub(pending.since);
+        self.measures.calls_ms.note(u64::from(took_ms));
         self.forget_kept(session, pending.kept_bytes());
         let Some(extra) = &pending.extra else { return };
         if let Some(at) = extra.deadline {

@@ -1,0 +1,71 @@
+//! Questions to shards, and what to do about those that do not answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::net::View;
+use crate::net::inquiry::{Answer, Inquiry};
+use crate::router::ShardId;
+use crate::wamp::SubscriptionId;
+
+/// All shards of a router.
+pub(super) fn shards(view: &View) -> impl Iterator<Item = ShardId> + use<> {
+    let count = u8::try_from(view.pulses().len()).expect("shards are counted in 8 bits");
+    (0..count).map(ShardId)
+}
+
+/// What a shard says, unless it takes too long.
+pub(super) async fn ask<T: Send + 'static>(
+    view: &View,
+    shard: ShardId,
+    inquiry: impl FnOnce(Answer<T>) -> Inquiry,
+) -> Option<T> {
+    let (said, heard) = oneshot::channel();
+    let answer = Box::new(move |answer| {
+        // Whoever asked may have gone.
+        let _ = said.send(answer);
+    });
+    view.inquire(shard, inquiry(answer));
+    timeout(PATIENCE, heard).await.ok()?.ok()
+}
+
+/// How many receivers subscriptions have, by shard the ids of those that have some there. Asks for
+/// [`PAGE`] at a time; a shard that does not answer is added to `unanswered`.
+pub(super) async fn receivers(
+    view: &View,
+    wanted: BTreeMap<ShardId, Vec<SubscriptionId>>,
+    unanswered: &mut Vec<u8>,
+) -> BTreeMap<SubscriptionId, usize> {
+    let mut counts: BTreeMap<SubscriptionId, usize> = BTreeMap::new();
+    for (shard, mut ids) in wanted {
+        ids.sort_unstable();
+        ids.dedup();
+        for page in ids.chunks(PAGE) {
+            let page_of = page.to_vec();
+            let answered = ask(view, shard, |answer| Inquiry::Receivers(page_of, answer)).await;
+            let Some(answered) = answered else {
+                note(unanswered, shard);
+                break;
+            };
+            for (id, count) in page.iter().zip(answered) {
+                *counts.entry(*id).or_default() += count;
+            }
+        }
+    }
+    counts
+}
+
+pub(super) fn note(unanswered: &mut Vec<u8>, shard: ShardId) {
+    if !unanswered.contains(&shard.0) {
+        unanswered.push(shard.0);
+    }
+}
+
+/// Subscriptions that a shard looks up in one step.
+const PAGE: usize = 256;
+
+/// How long a shard may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,95 @@
+//! What operators see of how long things take and what was kept, over the admin listener.
+
+use serde_json::{Value, json};
+use stentor::codec::Codec;
+use stentor::control::{Control, LogLine, LogTail};
+use stentor::wamp::Timestamp;
+
+use super::observing::{get, start_observed};
+use crate::sockets::{Client, Kind, address, eventually};
+
+const RAW: Kind = Kind::Raw(Codec::Json);
+
+fn has(control: &Control, line: &str) -> bool {
+    get(control, "/metrics").1.lines().any(|other| other == line)
+}
+
+#[test]
+fn messages_fan_outs_and_calls_are_measured() {
+    let (server, control) = start_observed(1);
+    let mut subscribers: Vec<_> = (0..3).map(|_| Client::join(address(&server), RAW)).collect();
+    for subscriber in &mut subscribers {
+        subscriber.subscribe("com.x");
+    }
+    let mut client = Client::join(address(&server), RAW);
+    client.publish("com.x", &json!(1));
+    client.publish("com.nobody", &json!(1));
+    subscribers[0].expect(36);
+    let procedure = "com.add";
+    subscribers[0].register(procedure);
+    let call = client.call(procedure, &json!(1));
+    let invocation = subscribers[0].expect(68);
+    subscribers[0].send(&json!([70, invocation[1], {}]));
+    assert_eq!(client.expect(50)[1], call);
+    eventually("all are counted", || {
+        has(&control, "stentor_publish_fanout_sum 3.0")
+            && has(&control, "stentor_publish_fanout_count 1")
+            && has(&control, "stentor_call_duration_seconds_count 1")
+    });
+    for line in [
+        "stentor_publish_fanout_bucket{le=\"2.0\"} 0",
+        "stentor_publish_fanout_bucket{le=\"4.0\"} 1",
+        "stentor_messages_total{direction=\"received\",type=\"publish\"} 2",
+        "stentor_messages_total{direction=\"received\",type=\"yield\"} 1",
+        "stentor_messages_total{direction=\"sent\",type=\"welcome\"} 4",
+        "stentor_messages_total{direction=\"sent\",type=\"event\"} 3",
+        "stentor_messages_total{direction=\"sent\",type=\"result\"} 1",
+        "stentor_authentication_total{method=\"anonymous\",outcome=\"succeeded\"} 4",
+        "# UNIT stentor_call_duration_seconds seconds",
+    ] {
+        assert!(has(&control, line), "{line}");
+    }
+}
+
+#[test]
+fn who_gets_no_session_is_counted_by_how_far_it_came() {
+    let (server, control) = start_observed(1);
+    let mut stranger = Client::open(address(&server), RAW);
+    stranger.send(&json!([1, "com.no.realm", { "roles": { "caller": {} } }]));
+    stranger.expect(3);
+    let line = "stentor_handshake_failures_total{stage=\"hello\",\
+                reason=\"wamp.error.no_such_realm\"} 1";
+    eventually("it is counted", || has(&control, line));
+}
+
+#[test]
+fn the_log_and_what_is_kept_are_shown() {
+    let (_server, control) = start_observed(1);
+    let ask = |path| -> Value {
+        let (status, body) = get(&control, path);
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    };
+    assert_eq!(ask("/api/log"), json!({ "lines": [], "lost": null, "missed": null }));
+    let tail = std::sync::Arc::new(LogTail::new(|| 3));
+    for (level, message) in [(tracing::Level::INFO, "joined"), (tracing::Level::WARN, "slow")] {
+        tail.push(LogLine {
+            time: Timestamp::EPOCH,
+            level,
+            target: "stentor::shard",
+            message: message.to_owned(),
+            fields: vec![("session", "7".to_owned())],
+        });
+    }
+    control.show_log(tail);
+    let lines = ask("/api/log");
+    assert_eq!((lines["lines"].as_array().unwrap().len(), &lines["lost"]), (2, &json!(3)));
+    let warned = &ask("/api/log?level=warn&limit=5")["lines"];
+    assert_eq!(warned.as_array().unwrap().len(), 1);
+    assert_eq!(warned[0]["message"], "slow");
+    assert_eq!(warned[0]["fields"], json!({ "session": "7" }));
+    assert_eq!(get(&control, "/api/log?level=loud").0, 400);
+    assert!(has(&control, "stentor_log_lines_lost_total 3"));
+    assert_eq!(ask("/api/histories"), json!({ "histories": [] }));
+    assert_eq!(ask("/api/store")["is_used"], false);
+}
