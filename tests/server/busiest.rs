@@ -60,6 +60,21 @@ fn the_busiest_topics_come_first_with_all_their_subscribers() {
     assert!(body.contains("unknown variant `name`"), "{body}");
 }
 
+/// A publication brings its topic to other shards only where a pattern needs it.
+#[test]
+fn events_count_for_their_topic_on_every_shard() {
+    let (server, control) = start_observed(2);
+    let mut clients: Vec<_> = (0..4).map(|_| Client::join(address(&server), RAW)).collect();
+    for client in &mut clients {
+        client.subscribe("com.x");
+    }
+    clients[0].publish("com.x", &json!(1));
+    let rows = || ask(&control, "/api/topics?sort=events")["topics"].clone();
+    eventually("all is delivered", || rows()[0]["events"] == 3);
+    assert_eq!(uris(&rows()), ["com.x"]);
+    assert_eq!(rows()[0]["publications"], 1);
+}
+
 #[test]
 fn the_procedures_that_are_called_most_come_first() {
     let (server, control) = start_observed(2);

@@ -232,7 +232,7 @@ impl Shard {
         }
         self.cx.outbound.report();
         self.cx.outbound.unfit.extend(unfit);
-        self.cx.note_events(&receivers.realm, event.topic, delivered);
+        self.cx.note_events(receivers, event.topic, delivered);
         place.served += delivered;
         self.cx.work.charge(LOOKUP_UNITS + next - part.start);
         self.cx.work.charge_bytes(self.cx.outbound.arena.len() - made_before);

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use rand::RngExt;
 
 use super::Shard;
+use super::broker::Receivers;
 use super::context::Context;
 use super::work::LOOKUP_UNITS;
 use crate::clock::Millis;
 use crate::hash::HashSeed;
 use crate::router::{BusyList, Busyness, Member, Realm};
-use crate::wamp::{SessionId, SubscriptionId};
+use crate::wamp::{MatchPolicy, SessionId, SubscriptionId};
 use sampler::{Draw, Sampler, next_second};
 use sketch::Sketch;
 
@@ -63,12 +64,14 @@ impl Census {
 }
 
 impl Context {
-    /// Events were queued for so many receivers of one subscription.
+    /// Events were queued for so many receivers of one subscription. What comes from another shard
+    /// has its topic only where a pattern needs it.
     #[inline]
-    pub(in crate::shard) fn note_events(&mut self, realm: &Realm, topic: &str, events: u64) {
+    pub(in crate::shard) fn note_events(&mut self, of: &Receivers, topic: &str, events: u64) {
         self.counters.events_delivered.add(events);
         if !self.census.passes(Busyness::Events, events) {
-            self.look_at(Busyness::Events, realm, topic, events);
+            let topic = if of.policy == MatchPolicy::Exact { &*of.uri } else { topic };
+            self.look_at(Busyness::Events, &of.realm, topic, events);
         }
     }
 
