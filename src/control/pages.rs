@@ -137,6 +137,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         "slow.js" as SCRIPT,
         "style.css" as STYLE,
         "table.js" as SCRIPT,
+        "token.js" as SCRIPT,
         "try.js" as SCRIPT,
         "uris.js" as SCRIPT,
         "wamp.js" as SCRIPT,

@@ -4,19 +4,22 @@ import { answers, plain } from "./answers.mjs";
 import { equal, ok, test } from "./check.mjs";
 import { openFront, visit } from "./frame.mjs";
 
+const denied = { status: 401, body: { error: "show the token" } };
+
 export async function testActions(page, base) {
     const posted = [];
+    let guardsReads = false;
     let reply = () => ({ body: { kicked: 1 } });
     const made = answers(plain, 5);
     await page.look({ width: 1000, height: 900 });
     await page.intercept((path, request) => {
-        if (request.method === "GET") return made[path] && { body: made[path] };
-        posted.push([
-            path,
-            request.headers.authorization ?? request.headers.Authorization,
-            JSON.parse(request.postData),
-        ]);
-        return reply(posted.at(-1)[1]);
+        const token = request.headers.authorization ?? request.headers.Authorization;
+        if (request.method === "GET") {
+            if (guardsReads && token !== "Bearer right") return denied;
+            return made[path] && { body: made[path] };
+        }
+        posted.push([path, token, JSON.parse(request.postData)]);
+        return reply(token);
     });
     await openFront(page, base);
     await visit(page, "Sessions");
@@ -105,6 +108,22 @@ export async function testActions(page, base) {
         await page.press("Close", "dialog");
         equal(posted.at(-1)[2], { drain_ms: 20_000 });
         equal(await page.value("[window.hacked, document.images.length]"), [null, 0]);
+    });
+
+    await test("where reads need the token it is asked for", async () => {
+        await visit(page, "Operate");
+        await page.press("Forget the token");
+        guardsReads = true;
+        await page.until(`document.getElementById("state").innerText.startsWith("show the token")`);
+        await page.click("#token");
+        await giveToken("wrong");
+        await page.until(`!document.querySelector("dialog")`);
+        await page.click("#token");
+        await giveToken("right");
+        await page.until(`document.getElementById("state").innerText === "live"`);
+        await page.until(`document.getElementById("token").hidden`);
+        await page.until(`document.querySelectorAll("main tbody tr").length === 6`);
+        guardsReads = false;
     });
 
     await test("nothing is sent where the operator turns back", async () => {

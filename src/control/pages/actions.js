@@ -1,23 +1,21 @@
-// What changes the router: everything goes out with the token of operators, which is asked for once
-// and forgotten with the tab.
+// What changes the router: nothing goes out without the token of operators.
 
 import { Refused, post, refused } from "./api.js";
 import { askFor, tell } from "./dialog.js";
+import { KEPT, askToken, forgetToken, knownToken } from "./token.js";
 
 // What the router answers to a change; `null` if it was not made, and then it is said why.
 export async function change(path, body) {
+    let note = KEPT;
     try {
-        for (
-            let note = "It is kept until this tab is closed.";
-            ;
-            note = "The router does not take this token."
-        ) {
+        for (;;) {
             const token = knownToken() ?? (await askToken(note));
-            if (token === null) return null;
-            const answer = await post(path, body, token);
+            if (token === undefined) return null;
+            const answer = await post(path, body);
             if (answer.ok) return await answer.json().catch(() => ({}));
             if (answer.status !== 401) throw await refused(path, answer);
             forgetToken();
+            note = "The router does not take this token.";
         }
     } catch (error) {
         tell(
@@ -27,11 +25,6 @@ export async function change(path, body) {
         return null;
     }
 }
-
-// The token of this tab, if it was given.
-export const knownToken = () => sessionStorage.getItem(TOKEN) ?? undefined;
-
-export const forgetToken = () => sessionStorage.removeItem(TOKEN);
 
 // Ends one session, or all of an authid.
 export async function kick(feed, target, who) {
@@ -55,16 +48,3 @@ export function where(feed) {
         ? `This is ${name}, at ${location.host}.`
         : `This is the router at ${location.host}.`;
 }
-
-async function askToken(note) {
-    const fields = [
-        { name: "token", label: "Token", type: "password", required: true, pattern: "[!-~]+" },
-    ];
-    const notes = ["Changes need the token of operators.", note];
-    const answer = await askFor({ title: "Token", notes, fields });
-    if (answer === null) return null;
-    sessionStorage.setItem(TOKEN, answer.token);
-    return answer.token;
-}
-
-const TOKEN = "stentor.token";

@@ -1,5 +1,7 @@
 // What the router is asked, and how it refuses.
 
+import { knownToken } from "./token.js";
+
 export class Refused extends Error {
     constructor(path, status, reason) {
         super(reason ?? `This router has no ${path}.`);
@@ -9,19 +11,17 @@ export class Refused extends Error {
     }
 }
 
-// `token` is sent where it shows more.
-export async function get(path, parameters = {}, token = undefined) {
+export async function get(path, parameters = {}) {
     const isAsked = ([, value]) => value !== "" && value !== undefined;
     const query = new URLSearchParams(Object.entries(parameters).filter(isAsked)).toString();
-    const headers = token ? { authorization: `Bearer ${token}` } : {};
-    const answer = await ask(query ? `${path}?${query}` : path, { headers }, ANSWER_MS);
+    const answer = await ask(query ? `${path}?${query}` : path, { headers: shown() }, ANSWER_MS);
     if (!answer.ok) throw await refused(path, answer);
     return answer.json();
 }
 
 // Gives the answer, whatever it is.
-export function post(path, body, token) {
-    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+export function post(path, body) {
+    const headers = { ...shown(), "content-type": "application/json" };
     return ask(path, { method: "POST", headers, body: JSON.stringify(body) }, CHANGE_MS);
 }
 
@@ -33,6 +33,12 @@ export async function refused(path, answer) {
     if (typeof error === "string") return new Refused(path, status, error);
     if (status === 404 || status === 405) return new Refused(path, status);
     return new Refused(path, status, `${text || "no reason is given"} (${status})`);
+}
+
+// The token, where it is known: some answers are for those alone who show it.
+function shown() {
+    const token = knownToken();
+    return token ? { authorization: `Bearer ${token}` } : {};
 }
 
 function parsed(text) {

@@ -13,14 +13,20 @@ export class Feed {
     error;
     seen = 0;
     #listeners = new Set();
+    #poll;
 
     start() {
         const look = () => Promise.all([get("/api/router"), get("/api/shards")]);
-        new Poll(look, EVERY_MS, ({ data, error }) => {
+        this.#poll = new Poll(look, EVERY_MS, ({ data, error }) => {
             this.error = error;
             if (data) this.#take(...data);
             for (const listener of this.#listeners) listener(this);
         });
+    }
+
+    // Looks at once.
+    now() {
+        this.#poll.now();
     }
 
     // Tells `listener` now and after every look; returns how to end that.

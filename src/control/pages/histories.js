@@ -64,7 +64,7 @@ function storeLine({
 }
 
 const COLUMNS = [
-    { title: "Topic", show: (row) => row.uri },
+    { title: "Topic", show: (row) => row.uri ?? "–" },
     { title: "Match", show: (row) => row.match ?? "–", minor: true },
     { title: "Realm", show: (row) => row.realm, minor: true },
     { title: "Events", number: true, show: (row) => count(row.events) },

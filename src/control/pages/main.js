@@ -11,6 +11,7 @@ import * as overview from "./overview.js";
 import * as sessions from "./sessions.js";
 import * as shards from "./shards.js";
 import * as slow from "./slow.js";
+import { KEPT, askToken } from "./token.js";
 import * as tryIt from "./try.js";
 import { procedures, topics } from "./uris.js";
 
@@ -30,6 +31,7 @@ const PAGES = new Map([
 
 const feed = new Feed();
 const content = document.getElementById("content");
+const tokenButton = document.getElementById("token");
 let close = () => {};
 
 // Addresses are as `#sessions?authid=joe`.
@@ -60,6 +62,7 @@ function showFrame({ router, error, seen }) {
     if (version)
         fill(document.getElementById("about"), `${version}, up for ${duration(uptime * 1000)}`);
     showState(error, seen);
+    tokenButton.hidden = error?.status !== 401;
 }
 
 function showState(error, seen) {
@@ -88,6 +91,11 @@ fill(document.getElementById("nav"), links);
 document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
     content.focus();
+});
+tokenButton.addEventListener("click", async () => {
+    if ((await askToken(KEPT)) === undefined) return;
+    feed.now();
+    route();
 });
 window.addEventListener("hashchange", route);
 feed.listen(showFrame);

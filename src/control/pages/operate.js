@@ -1,12 +1,13 @@
 // What can be changed at a running router, and what the last reload has changed.
 
-import { change, forgetToken, knownToken, where } from "./actions.js";
+import { change, where } from "./actions.js";
 import { get } from "./api.js";
 import { askFor, tell } from "./dialog.js";
 import { fill, h } from "./dom.js";
 import { time } from "./format.js";
 import { Poll } from "./poll.js";
 import { Table } from "./table.js";
+import { forgetToken } from "./token.js";
 import { Notice } from "./widgets.js";
 
 export function open(root, feed) {
@@ -17,7 +18,7 @@ export function open(root, feed) {
         empty: "Nothing.",
         key: (row) => `${row.at}`,
     });
-    const poll = new Poll(() => get("/api/changes", {}, knownToken()), EVERY_MS, show);
+    const poll = new Poll(() => get("/api/changes"), EVERY_MS, show);
     const reload = h(
         "button",
         { type: "button", onclick: () => reloadAsked(feed, poll) },
