@@ -45,6 +45,7 @@ shards = 2
 listen = "$WAMP"
 [admin]
 listen = "$ADMIN"
+token_file = "$scratch/token"
 environment = "staging"
 color = "#8a5300"
 [[realm]]

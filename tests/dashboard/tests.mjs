@@ -10,6 +10,7 @@ import { drawForDocs, testLooks } from "./looks.mjs";
 import { testLoad } from "./load.mjs";
 import { testNames } from "./names.mjs";
 import { testPolling } from "./polling.mjs";
+import { testChanges } from "./real.mjs";
 import { testTryIt } from "./try.mjs";
 
 const { ADMIN, CHROMIUM, LOADTEST_BIN, SCRATCH, WAMP } = process.env;
@@ -54,6 +55,7 @@ try {
     await testNames(await browser.page(), base);
     await testActions(await browser.page(), base);
     await testPolling(await browser.page(), base);
+    await testChanges(await browser.page(), base, SCRATCH);
 } finally {
     generator.kill();
     await browser.close();
