@@ -88,8 +88,8 @@ fn nothing_is_changed_without_the_token() {
     assert_eq!(ask(host, "GET /api/token", &bearer(TOKEN), ""), (200, "{\"right\":true}\n".into()));
     let denied =
         |reason| metric(host, &format!("stentor_admin_denied_total{{reason=\"{reason}\"}}"));
-    assert_eq!(denied("not_shown").as_deref(), Some("3"));
-    assert_eq!(denied("wrong").as_deref(), Some("4"));
+    assert_eq!(denied("not_shown").as_deref(), Some("4"));
+    assert_eq!(denied("wrong").as_deref(), Some("5"));
     // Nobody is locked out by others' wrong tokens.
     let answers: Vec<_> =
         (0..20).map(|_| ask(host, "POST /api/reload", &bearer("no"), "").0).collect();
