@@ -234,7 +234,9 @@ fn serve(
         }
     }
     set_ready(false);
+    control.iter().for_each(Control::set_ending);
     manager.stopping();
+    manager.ending();
     server.stop()?;
     lost.map_or(Ok(()), |lost| Err(lost.into()))
 }

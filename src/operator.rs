@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use stentor::config::{Secret, TokenFileFault, is_token, read_token_file};
+use stentor::config::{Secret, TokenFileFault, is_loopback, is_token, read_token_file};
 use stentor::net::{ClientError, tls_of_clients};
 use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
@@ -41,6 +41,11 @@ pub(crate) enum OperatorError {
     NoAnswer { url: String, source: ureq::Error },
     #[error("error: {text}{}", help(*.status))]
     Refused { status: u16, text: String },
+    #[error(
+        "error: the token would go to {0} unencrypted\n  = help: write `https://`, or ask on the \
+         router's own machine"
+    )]
+    InClear(String),
     #[error("error: what {0} answers is not from Stentor's admin listener")]
     Strange(String),
     #[error("error: there is no file `{}` with a token", .0.display())]
@@ -79,6 +84,9 @@ impl AdminFlags {
             None => format!("{}{path}", self.admin.trim_end_matches('/')),
         };
         let (agent, token) = (self.agent(&url)?, self.token()?);
+        if token.is_some() && self.socket().is_none() && is_in_clear(&url) {
+            return Err(OperatorError::InClear(self.admin.clone()));
+        }
         let no_answer = |source| OperatorError::NoAnswer { url: url.clone(), source };
         let mut response = send(&agent, &url, token.as_ref(), ask).map_err(no_answer)?;
         let status = response.status().as_u16();
@@ -128,11 +136,18 @@ impl AdminFlags {
             let token = read_token_file(file)?;
             return token.map(Some).ok_or_else(|| OperatorError::NoTokenFile(file.clone()));
         }
-        let Some(token) = env::var_os(TOKEN_VARIABLE) else { return Ok(None) };
+        let token = env::var_os(TOKEN_VARIABLE).filter(|token| !token.is_empty());
+        let Some(token) = token else { return Ok(None) };
         let token = token.into_string().ok().map(Secret::new);
         let token = token.filter(|token| is_token(token.bytes()));
         token.map(Some).ok_or(OperatorError::NoToken)
     }
+}
+
+/// Whether others could read what is sent there.
+fn is_in_clear(url: &str) -> bool {
+    let authority = url.strip_prefix("http://").map(|rest| rest.split('/').next());
+    authority.flatten().is_some_and(|authority| !is_loopback(authority))
 }
 
 fn send(

@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use stentor::config::{self, Change, Changes, Config, Warning};
-use stentor::control::Control;
+use stentor::control::{Control, QUOTING};
 use stentor::net::{self, Server};
 use tracing::{error, info, warn};
 
@@ -44,6 +44,7 @@ impl<'a> Reload<'a> {
     ) -> Result<Changes, String> {
         let outcome = self.reload(server).map_err(|reason| {
             error!(
+                target: QUOTING,
                 "the configuration was read again and cannot be used, nothing has changed: {reason}"
             );
             reason.to_string()

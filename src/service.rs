@@ -28,6 +28,7 @@ struct Told {
     /// How long event loops may stand still before the process is killed.
     watchdog: Option<Duration>,
     is_stopping: Arc<AtomicBool>,
+    is_ending: Arc<AtomicBool>,
 }
 
 /// The thread that speaks regularly; it ends when this is dropped.
@@ -56,7 +57,8 @@ impl Manager {
         };
         let text = |name: &str| env::var(name).ok();
         let watchdog = watchdog(text("WATCHDOG_USEC"), text("WATCHDOG_PID"), process::id());
-        Self(Some(Told { way, watchdog, is_stopping: Arc::default() }))
+        let (is_stopping, is_ending) = Default::default();
+        Self(Some(Told { way, watchdog, is_stopping, is_ending }))
     }
 
     /// The router serves, or serves by another configuration than before.
@@ -78,23 +80,32 @@ impl Manager {
         }
     }
 
+    /// The event loops end from now on, one after the other; until then they turn, in a drain too.
+    pub(crate) fn ending(&self) {
+        if let Self(Some(told)) = self {
+            told.is_ending.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Speaks regularly from now on.
     ///
     /// # Errors
     /// A lack of system resources.
     pub(crate) fn follow(&self, vigil: Vigil) -> io::Result<Beats> {
         let Self(Some(told)) = self else { return Ok(Beats { _stop: None }) };
-        let (way, is_stopping) = (Arc::clone(&told.way), Arc::clone(&told.is_stopping));
-        let watchdog = told.watchdog;
+        let (way, watchdog) = (Arc::clone(&told.way), told.watchdog);
+        let (is_stopping, is_ending) = (Arc::clone(&told.is_stopping), Arc::clone(&told.is_ending));
         let beat = watchdog.map_or(LONGEST_BEAT, |within| LONGEST_BEAT.min(within / 3));
         let (stop, stopped) = bounded::<()>(0);
         thread::Builder::new().name("service".to_owned()).spawn(move || {
+            let mut all_turn = true;
             while stopped.recv_timeout(beat) == Err(RecvTimeoutError::Timeout) {
                 let is_stopping = is_stopping.load(Ordering::Relaxed);
-                // In a stop the event loops end one after the other.
-                let is_well = is_stopping || watchdog.is_some() && vigil.all_turn();
-                let beat = said(watchdog.is_some() && is_well, is_stopping, vigil.sessions());
-                way.tell(&beat);
+                if !is_ending.load(Ordering::Relaxed) {
+                    all_turn = vigil.all_turn();
+                }
+                let is_alive = watchdog.is_some() && all_turn;
+                way.tell(&said(is_alive, is_stopping && all_turn, is_stopping, vigil.sessions()));
             }
         })?;
         Ok(Beats { _stop: Some(stop) })
@@ -154,11 +165,11 @@ fn moment() -> String {
     String::new()
 }
 
-/// What is said in one beat.
-fn said(is_alive: bool, is_stopping: bool, sessions: u64) -> String {
+/// What is said in one beat. `gets_on`: the router is to have more time for its stop.
+fn said(is_alive: bool, gets_on: bool, is_stopping: bool, sessions: u64) -> String {
     let what = if is_stopping { "Stopping" } else { "Serving" };
     let mut lines = format!("STATUS={what}, {sessions} sessions");
-    for (line, is_said) in [("WATCHDOG=1", is_alive), (EXTENSION, is_stopping)] {
+    for (line, is_said) in [("WATCHDOG=1", is_alive), (EXTENSION, gets_on)] {
         if is_said {
             write!(lines, "\n{line}").expect("a String takes everything");
         }
@@ -199,9 +210,11 @@ mod tests {
 
     #[test]
     fn a_beat_says_what_holds() {
-        assert_eq!(said(true, false, 3), "STATUS=Serving, 3 sessions\nWATCHDOG=1");
-        assert_eq!(said(false, false, 0), "STATUS=Serving, 0 sessions");
-        let stopping = said(true, true, 1);
+        assert_eq!(said(true, false, false, 3), "STATUS=Serving, 3 sessions\nWATCHDOG=1");
+        assert_eq!(said(false, false, false, 0), "STATUS=Serving, 0 sessions");
+        // A shard hangs in a drain: the manager is not asked for more time.
+        assert_eq!(said(false, false, true, 1), "STATUS=Stopping, 1 sessions");
+        let stopping = said(true, true, true, 1);
         assert_eq!(stopping, format!("STATUS=Stopping, 1 sessions\nWATCHDOG=1\n{EXTENSION}"));
     }
 

@@ -50,7 +50,10 @@ impl Stopping {
     pub(crate) fn drain_within(&mut self, within_ms: Option<u64>, server: &Server) -> u64 {
         let within_ms = within_ms.unwrap_or_else(|| server.timeouts().drain_ms);
         self.begin_within(Duration::from_millis(within_ms), server);
-        within_ms
+        match self.phase {
+            Phase::Delayed(_) => within_ms.saturating_add(server.timeouts().drain_delay_ms),
+            _ => within_ms,
+        }
     }
 
     fn begin_within(&mut self, within: Duration, server: &Server) {
@@ -62,7 +65,7 @@ impl Stopping {
                 self.begin = after(Duration::from_millis(delay_ms));
                 self.phase = Phase::Delayed(within);
             }
-            Phase::Delayed(_) => self.phase = Phase::Delayed(within),
+            Phase::Delayed(before) => self.phase = Phase::Delayed(before.min(within)),
             Phase::Serving | Phase::Draining => self.drain(within, server),
         }
     }

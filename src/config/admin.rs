@@ -1,6 +1,6 @@
 //! `[admin]`: where operators see the router while it runs, and what can be wrong with it.
 
-use core::num::NonZeroU16;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -52,10 +52,10 @@ impl Admin {
         Some(Listener { name, tls, ..Listener::on(address) })
     }
 
-    /// The port of its pages, if it is known before it listens.
-    pub fn port(&self) -> Option<NonZeroU16> {
+    /// Where browsers find its pages, if that is known before it listens.
+    pub fn pages(&self) -> Option<SocketAddr> {
         let Some(ListenAddress::Tcp(address)) = &self.listen else { return None };
-        NonZeroU16::new(address.port())
+        (address.port() != 0).then_some(*address)
     }
 }
 
@@ -223,8 +223,8 @@ mod tests {
         let named = format!("{listen}environment = \"production, Köln\"\ncolor = \"#B3261e\"");
         let admin = read(&named).unwrap().admin;
         assert_eq!(admin.environment.as_deref(), Some("production, Köln"));
-        assert_eq!(admin.port().map(Into::into), Some(9080));
-        assert_eq!(read("listen = \"127.0.0.1:0\"").unwrap().admin.port(), None);
+        assert_eq!(admin.pages(), Some("127.0.0.1:9080".parse().unwrap()));
+        assert_eq!(read("listen = \"127.0.0.1:0\"").unwrap().admin.pages(), None);
         let long = format!("{listen}environment = \"{}\"", "ü".repeat(41));
         for (text, said) in [
             ("environment = \"test\"", "`admin.environment` says what the dashboard looks like"),

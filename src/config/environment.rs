@@ -106,6 +106,13 @@ impl Variables {
     }
 }
 
+/// Whether a variable that is named after no key is one that the file refers to, or one that
+/// Kubernetes sets for a service.
+fn is_of_others(name: &str, file: &str) -> bool {
+    let is_referred = |end| file.contains(&format!("${{{name}{end}"));
+    is_referred("}") || is_referred(":-") || name.contains("_SERVICE_") || name.contains("_PORT")
+}
+
 /// Puts the keys that variables set into the place of the file's.
 pub(super) fn lay_over<'t>(
     root: &mut DeTable<'t>,
@@ -117,6 +124,9 @@ pub(super) fn lay_over<'t>(
     for (name, setting) in environment.settings() {
         let place = Place::Variable(name.to_owned());
         let Some(section) = setting.section() else {
+            if is_of_others(name, text) {
+                continue;
+            }
             problems.push(Problem { fault: unknown(name), place });
             continue;
         };
@@ -253,6 +263,9 @@ fn referred<'a>(reference: &'a str, environment: &'a Environment) -> Result<&'a 
     if !is_name || name.is_empty() {
         return Err(Fault::BadReference(reference.to_owned()));
     }
+    if default.is_some_and(|default| default.contains("${")) {
+        return Err(Fault::BadReference(reference.to_owned()));
+    }
     match (environment.get(name), default) {
         (None | Some(""), Some(default)) => Ok(default),
         (Some(value), _) => Ok(value),
@@ -300,7 +313,7 @@ mod tests {
     fn references_to_nothing_are_refused() {
         assert_eq!(resolved_to("${NONE}"), Err(Fault::VariableNotSet("NONE".into())));
         assert_eq!(resolved_to("x${NAME"), Err(Fault::OpenReference));
-        for bad in ["", "1A", "A B", "A-B", ":-x", "é"] {
+        for bad in ["NONE:-${OTHER", "", "1A", "A B", "A-B", ":-x", "é"] {
             let fault = Err(Fault::BadReference(bad.to_owned()));
             assert_eq!(resolved_to(&format!("${{{bad}}}")), fault, "{bad}");
         }

@@ -65,7 +65,7 @@ pub use summary::{Summary, Warning};
 pub use tls::{ClientCertificates, Tls};
 pub use tokens::{TokensFault, read_keys};
 pub use users::UsersFault;
-pub use ways::WayFault;
+pub use ways::{WayFault, is_loopback};
 
 /// Everything an operator can set. The serde names are the file's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

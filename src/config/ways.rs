@@ -298,7 +298,7 @@ pub(super) fn judge_url(url: &str, plain_http: bool) -> Result<(), WayFault> {
 }
 
 /// Whether a host, perhaps with a port, is this machine.
-fn is_loopback(authority: &str) -> bool {
+pub fn is_loopback(authority: &str) -> bool {
     let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, _)) => host,
         None => authority.split(':').next().unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::net::View;
 use crate::net::inquiry::{Answer, Inquiry};
@@ -17,19 +17,47 @@ pub(super) fn shards(view: &View) -> impl Iterator<Item = ShardId> + use<> {
     (0..count).map(ShardId)
 }
 
-/// What a shard says, unless it takes too long.
-pub(super) async fn ask<T: Send + 'static>(
+/// What the shards say that have answered before; all of them have [`PATIENCE`] together.
+pub(super) async fn ask_all<T: Send + 'static>(
+    view: &View,
+    unanswered: &mut Vec<u8>,
+    inquiry: impl Fn(Answer<T>) -> Inquiry,
+) -> Vec<T> {
+    let wanted: Vec<_> = shards(view).filter(|shard| !unanswered.contains(&shard.0)).collect();
+    let asked: Vec<_> =
+        wanted.into_iter().map(|shard| (shard, send(view, shard, &inquiry))).collect();
+    let until = Instant::now() + PATIENCE;
+    let mut answers = Vec::new();
+    for (shard, heard) in asked {
+        match timeout_at(until, heard).await {
+            Ok(Ok(answer)) => answers.push(answer),
+            _ => note(unanswered, shard),
+        }
+    }
+    answers
+}
+
+fn send<T: Send + 'static>(
     view: &View,
     shard: ShardId,
     inquiry: impl FnOnce(Answer<T>) -> Inquiry,
-) -> Option<T> {
+) -> oneshot::Receiver<T> {
     let (said, heard) = oneshot::channel();
     let answer = Box::new(move |answer| {
         // Whoever asked may have gone.
         let _ = said.send(answer);
     });
     view.inquire(shard, inquiry(answer));
-    timeout(PATIENCE, heard).await.ok()?.ok()
+    heard
+}
+
+/// What a shard says, unless it takes too long.
+pub(super) async fn ask<T: Send + 'static>(
+    view: &View,
+    shard: ShardId,
+    inquiry: impl FnOnce(Answer<T>) -> Inquiry,
+) -> Option<T> {
+    timeout(PATIENCE, send(view, shard, inquiry)).await.ok()?.ok()
 }
 
 /// How many receivers subscriptions have, by shard the ids of those that have some there. Asks for
@@ -41,6 +69,9 @@ pub(super) async fn receivers(
 ) -> BTreeMap<SubscriptionId, usize> {
     let mut counts: BTreeMap<SubscriptionId, usize> = BTreeMap::new();
     for (shard, mut ids) in wanted {
+        if unanswered.contains(&shard.0) {
+            continue;
+        }
         ids.sort_unstable();
         ids.dedup();
         for page in ids.chunks(PAGE) {

@@ -86,9 +86,10 @@ pub(super) async fn topics(view: &View, filter: &TopicFilter) -> Value {
             Sort::Events => (row.second, row.first),
         };
         let mut json = row.json(published);
-        json["publications"] = rounded(published.total);
-        json["events"] = rounded(delivered.total);
-        json["event_rate"] = delivered.rate.into();
+        json["rate"] = known(published, published.rate);
+        json["publications"] = known(published, rounded(published.total));
+        json["events"] = known(delivered, rounded(delivered.total));
+        json["event_rate"] = known(delivered, delivered.rate);
         json["subscribers"] = subscribers.map_or(Value::Null, Into::into);
         json
     });
@@ -136,13 +137,7 @@ impl Row {
 }
 
 async fn survey(view: &View, what: Busyness, unanswered: &mut Vec<u8>) -> Survey {
-    let mut lists = Vec::new();
-    for shard in ask::shards(view) {
-        match ask::ask(view, shard, |answer| Inquiry::Busiest(what, answer)).await {
-            Some(list) => lists.push(list),
-            None => ask::note(unanswered, shard),
-        }
-    }
+    let lists = ask::ask_all(view, unanswered, |answer| Inquiry::Busiest(what, answer)).await;
     let age_ms = lists.iter().map(|list| list.age_ms).max().unwrap_or_default();
     Survey { busiest: Busiest::of(&lists), since_seconds: age_ms as f64 / 1_000.0 }
 }
@@ -168,13 +163,16 @@ fn best(leads: &Busiest, other: &Busiest, realm: Option<&str>, limit: usize) -> 
 }
 
 /// How many receivers the subscriptions of each topic have. A session counts as often as it would
-/// get an event.
+/// get an event. `None` of what would take too many look-ups: clients decide how many patterns match.
 async fn subscribers(view: &View, rows: &[Row], unanswered: &mut Vec<u8>) -> Vec<Option<usize>> {
+    let mut left = MOST_SUBSCRIPTIONS;
     let matches: Vec<Option<Fanouts>> = rows
         .iter()
         .map(|row| {
             let realm = view.router().realm(&row.realm).filter(|_| !row.is_cut)?;
-            Some(realm.topics.matches(&row.uri))
+            let fanouts = realm.topics.matches(&row.uri);
+            left = left.checked_sub(fanouts.len())?;
+            Some(fanouts)
         })
         .collect();
     let mut wanted: BTreeMap<ShardId, Vec<SubscriptionId>> = BTreeMap::new();
@@ -198,9 +196,17 @@ fn callees(view: &View, row: &Row) -> Option<usize> {
     Some(registration.and_then(|it| realm.procedures.callee_count(it)).unwrap_or_default())
 }
 
+/// `null` of what no shard lists, and may have come all the same.
+fn known(rate: Rate, value: impl Into<Value>) -> Value {
+    if rate.total <= 0.0 && rate.at_most > 0.0 { Value::Null } else { value.into() }
+}
+
 fn rounded(count: f64) -> Value {
     (count.round() as u64).into()
 }
+
+/// Subscriptions that are looked up for one answer.
+const MOST_SUBSCRIPTIONS: usize = 4_096;
 
 /// URIs that are shown if nothing else is asked for, and at most.
 const SHOWN: usize = 100;

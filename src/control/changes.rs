@@ -192,27 +192,35 @@ async fn drain(State(desk): State<Desk>, request: Request) -> Result<Response, R
         desk.record.count(Kind::Drain, false);
         return Err(Refused::unclear(format!("`drain_ms` must be {MOST_DRAIN_MS} at most")));
     }
+    tracing::info!(operator = %asked.peer, drain_ms, "a drain was asked for");
     let drain_ms = desk.order(|answer| Order::Drain(drain_ms, answer)).await?;
     desk.record.count(Kind::Drain, true);
-    tracing::info!(operator = %asked.peer, drain_ms, "a drain was asked for");
     Ok(said(StatusCode::OK, &json!({ "drain_ms": drain_ms })))
 }
 
 async fn kick_sessions(State(desk): State<Desk>, request: Request) -> Result<Response, Refused> {
     let asked = Asked::from(request, &desk).await?;
     let order: Kick = asked.read()?;
-    let _turn = desk.turn.lock().await;
-    let outcome = kick(&desk.view, &order).await;
-    desk.record.count(Kind::Kick, outcome.is_ok());
+    let operator = asked.peer;
+    let Kick { realm, session, authid, reason, .. } = &order;
+    tracing::info!(%operator, realm, session, authid, reason, "a kick was asked for");
+    // Done as a whole, also if whoever asked has gone.
+    let kicking = tokio::spawn(async move {
+        let _turn = desk.turn.lock().await;
+        let outcome = kick(&desk.view, &order).await;
+        desk.record.count(Kind::Kick, outcome.is_ok());
+        if let Ok(kicked) = &outcome {
+            tracing::info!(%operator, kicked, "sessions were kicked");
+        }
+        outcome
+    });
+    let outcome = kicking.await.map_err(|_| unavailable("the router is stopping"))?;
     let kicked = outcome.map_err(|error| match error {
         KickError::NoSuchSession { .. } | KickError::NoSuchRealm(_) => {
             Refused::Bad(StatusCode::NOT_FOUND, error.to_string())
         }
         _ => Refused::unclear(error),
     })?;
-    let Kick { realm, session, authid, reason, .. } = &order;
-    let operator = asked.peer;
-    tracing::info!(%operator, realm, session, authid, reason, kicked, "sessions were kicked");
     Ok(said(StatusCode::OK, &json!({ "kicked": kicked })))
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Health {
     view: View,
     is_ready: AtomicBool,
     /// It was ready, and is not any more.
-    is_stopping: AtomicBool,
+    is_ending: AtomicBool,
     watched: Mutex<Watched>,
 }
 
@@ -63,13 +63,17 @@ impl Health {
     pub(super) fn new(view: View) -> Self {
         let shards = vec![Probe::default(); view.pulses().len()];
         let watched = Mutex::new(Watched { shards, store: Progress::default() });
-        let (is_ready, is_stopping) = Default::default();
-        Self { view, is_ready, is_stopping, watched }
+        let (is_ready, is_ending) = Default::default();
+        Self { view, is_ready, is_ending, watched }
     }
 
     pub(super) fn set_ready(&self, is_ready: bool) {
-        let was_ready = self.is_ready.swap(is_ready, Ordering::Relaxed);
-        self.is_stopping.store(was_ready && !is_ready, Ordering::Relaxed);
+        self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    /// The shards end from now on, one after the other, and none of them is missed.
+    pub(super) fn set_ending(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -95,8 +99,8 @@ impl Health {
     /// while the store still writes.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         let lags = self.lags(now);
-        let is_stopping = self.is_stopping.load(Ordering::Relaxed);
-        let late = (0u8..).zip(lags).filter(|(_, lag)| !is_stopping && *lag > PATIENCE);
+        let is_ending = self.is_ending.load(Ordering::Relaxed);
+        let late = (0u8..).zip(lags).filter(|(_, lag)| !is_ending && *lag > PATIENCE);
         let stuck_since = self.watched.lock().store.stuck_since;
         let store = stuck_since.is_some_and(|since| now - since > PATIENCE);
         Standing { shards: late.map(|(number, _)| number).collect(), store }

@@ -48,6 +48,7 @@ use token::{Lock, TokenError};
 pub use changes::{Answer, Order};
 
 pub use log_tail::{LogLine, LogTail};
+pub use record::{HIDDEN, QUOTING};
 
 /// The running admin listener. Dropping it ends it.
 #[derive(Debug)]
@@ -173,6 +174,11 @@ impl Control {
     /// Shows these lines as the log. To be called once; later calls change nothing.
     pub fn show_log(&self, tail: Arc<LogTail>) {
         let _ = self.log.set(tail);
+    }
+
+    /// The router stops: `/healthz` misses no event loop from now on, as they end.
+    pub fn set_ending(&self) {
+        self.health.set_ending();
     }
 
     /// What `/readyz` says from now on: whether clients should come to this router.

@@ -112,8 +112,13 @@ fn unix_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-const HIDDEN: &str = "the configuration was refused: the log says why, and so does this page to \
-                      whoever shows the token";
+/// The target of a line of the log that quotes the configuration: only who shows the token is
+/// shown more of it than [`HIDDEN`].
+pub const QUOTING: &str = "stentor::config::refused";
+
+/// What everybody may know of a configuration that was refused.
+pub const HIDDEN: &str = "the configuration was refused: the log says why, and so does \
+                          /api/changes to whoever shows the token";
 
 #[cfg(test)]
 mod tests {

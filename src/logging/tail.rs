@@ -4,7 +4,7 @@ use std::fmt::{self, Debug, Write};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use stentor::control::{LogLine, LogTail};
+use stentor::control::{HIDDEN, LogLine, LogTail, QUOTING};
 use stentor::wamp::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -20,6 +20,7 @@ impl<S: Subscriber> Layer<S> for Tail {
         event.record(&mut said);
         let (level, target) = (*event.metadata().level(), event.metadata().target());
         let Said { message, fields } = said;
+        let message = if target == QUOTING { HIDDEN.to_owned() } else { message };
         self.0.push(LogLine { time: now(), level, target, message, fields });
     }
 }

@@ -372,7 +372,7 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         health: listener.health.clone(),
         is_ready: true,
         allowed_origins: allowed_origins(&listener.origins, config.development),
-        admin_port: config.admin.port(),
+        admin: config.admin.pages(),
         entrance: listener.entrance(),
         paths_apart,
         rawsocket_min_peer_bytes: listener.rawsocket_min_peer_bytes,

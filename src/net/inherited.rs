@@ -75,7 +75,10 @@ impl Inherited {
     ) -> io::Result<Option<Listening>> {
         let named = |passed: &Passed| listener.name.as_ref() == Some(&passed.name);
         let placed = |passed: &Passed| listener.address == passed.address;
-        let found = self.0.iter().position(named).or_else(|| self.0.iter().position(placed));
+        // Sockets of one unit may share a name.
+        let both = |passed: &Passed| named(passed) && placed(passed);
+        let find = |is_meant: &dyn Fn(&Passed) -> bool| self.0.iter().position(is_meant);
+        let found = find(&both).or_else(|| find(&named)).or_else(|| find(&placed));
         let Some(found) = found else { return Ok(None) };
         let Passed { address, listening, .. } = self.0.remove(found);
         listening.adopt(address, config).map(Some)

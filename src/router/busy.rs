@@ -105,7 +105,7 @@ impl Busiest {
     /// What is known of a URI.
     pub fn get(&self, realm: &Arc<str>, uri: &Arc<str>) -> Rate {
         let listed = self.rates.get(&(Arc::clone(realm), Arc::clone(uri))).map(|(rate, _)| *rate);
-        listed.unwrap_or(Rate { at_most: self.unlisted, ..Rate::default() })
+        listed.unwrap_or_else(|| Rate { at_most: self.unlisted, ..Rate::default() })
     }
 
     /// Times a second that a URI comes at most that no shard lists.

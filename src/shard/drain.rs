@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::connections::Connections;
 use super::joining::is_crowded;
 use super::lifecycle::Shutdown;
-use super::work::LOOKUP_UNITS;
+use super::work::{LOOKUP_UNITS, MOST_ANNOUNCED};
 use super::{InputStatus, Shard};
 use crate::clock::Millis;
 use crate::router::{EndReason, SessionRef, Slot};
@@ -181,15 +181,19 @@ impl Shard {
             self.cx.edition.realms().for_each(|realm| realm.feed.close());
         }
         self.cx.work.begin_visit();
+        let mut told = 0;
         while !self.cx.work.is_step_over()
-            && (is_late || !self.cx.work.has_announced_enough())
+            && (is_late || told < MOST_ANNOUNCED)
             && !self.cx.outbound.is_full()
         {
             self.cx.work.charge(LOOKUP_UNITS);
             let Shutdown::Draining(drain) = &mut self.shutdown else { break };
             let connections = &self.connections;
             match drain.next(now, |session| connections.is_at_rest(session)) {
-                Step::Tell(session) => self.tell_to_leave(session, now),
+                Step::Tell(session) => {
+                    told += 1;
+                    self.tell_to_leave(session, now);
+                }
                 Step::Waits => {}
                 Step::Done => break,
             }

@@ -23,6 +23,7 @@ impl Shard {
         };
         if let Some(reason) = reason {
             self.cx.counters.connections_refused.increment();
+            self.cx.measures.handshake_failures.note(["admission", reason]);
             if self.cx.log_budget.allow(now) {
                 tracing::info!(peer = %connection.peer, reason, "connection refused");
             }

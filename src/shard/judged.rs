@@ -9,7 +9,7 @@ use super::hello::Arrival;
 use super::log_budget::quotable;
 use super::login::{Applicant, Stage, TOO_MANY};
 use crate::authentication::{
-    ASKED, Grant, Judgement, Lease, MissingKey, Resolved, TOKENS, TokenError,
+    ASKED, Grant, Judgement, Lease, Method, MissingKey, Resolved, TOKENS, TokenError,
 };
 use crate::clock::Millis;
 use crate::router::{Realm, SessionRef, Slot};
@@ -32,9 +32,10 @@ impl Shard {
             Judgement::Refused { error, message } => {
                 self.pass_on_refusal(at.slot, &applicant, [&error, &message], now);
             }
-            Judgement::Failed(why) => self.fail_asked(at.slot, &applicant, &why, now),
+            Judgement::Failed(why) => self.fail_asked(at.slot, applicant.whereby(), &why, now),
             Judgement::KeyMissing(MissingKey(_, TokenError::NoKeys)) => {
-                self.fail_asked(at.slot, &applicant, "the keys of the issuer are missing", now);
+                let why = "the keys of the issuer are missing";
+                self.fail_asked(at.slot, applicant.whereby(), why, now);
             }
             Judgement::KeyMissing(MissingKey(_, why)) => {
                 self.deny_login(at.slot, &applicant, Some(why), now);
@@ -54,10 +55,11 @@ impl Shard {
         if let Some(name) = &grant.realm {
             let Some(realm) = self.cx.edition.realm(name).map(Arc::clone) else {
                 let why = "the answer names a realm that this router does not have";
-                return self.fail_asked(slot, &applicant, why, now);
+                return self.fail_asked(slot, applicant.whereby(), why, now);
             };
             applicant.realm = realm;
         }
+        let method = applicant.method();
         match applicant.stage {
             Stage::Asked(referral) => match referral.resolve(grant) {
                 Ok(Resolved::Welcome { authid, role, extra }) => {
@@ -87,7 +89,10 @@ impl Shard {
                     self.connections[slot].phase = Phase::Challenged(applicant);
                     self.rearm(slot, now);
                 }
-                Err(bad) => self.fail_unanswered(slot, &applicant.realm, &bad.to_string(), now),
+                Err(bad) => {
+                    let whereby = (&*applicant.realm, method);
+                    self.fail_asked(slot, whereby, &bad.to_string(), now);
+                }
             },
             Stage::Challenged(mut login) => {
                 let provider = if lease.is_some() { TOKENS } else { ASKED };
@@ -97,7 +102,10 @@ impl Shard {
                         let applicant = Applicant { stage, ..applicant };
                         self.admit_until(slot, applicant, extra, lease, now);
                     }
-                    Err(bad) => self.fail_unanswered(slot, &applicant.realm, &bad.to_string(), now),
+                    Err(bad) => {
+                        let whereby = (&*applicant.realm, method);
+                        self.fail_asked(slot, whereby, &bad.to_string(), now);
+                    }
                 }
             }
         }
@@ -135,14 +143,16 @@ impl Shard {
         self.abort_because(slot, error, message, CloseCode::Policy, now);
     }
 
-    /// Whoever was asked could not say.
-    fn fail_asked(&mut self, slot: Slot, applicant: &Applicant, why: &str, now: Millis) {
-        self.fail_unanswered(slot, &applicant.realm, why, now);
-    }
-
     /// The client learns no more than that it may try again.
-    fn fail_unanswered(&mut self, slot: Slot, realm: &Realm, why: &str, now: Millis) {
+    fn fail_asked(
+        &mut self,
+        slot: Slot,
+        (realm, method): (&Realm, Method),
+        why: &str,
+        now: Millis,
+    ) {
         self.cx.counters.logins_failed.increment();
+        self.cx.measures.authentications.note([method.as_str(), "failed"]);
         let name = realm.name();
         if self.cx.log_budget.allow(now) {
             tracing::warn!(realm = %name, why, "a login could not be judged");

@@ -187,7 +187,7 @@ impl Shard {
 
     /// The caller has left: nobody waits for the answer.
     fn abandon_call(&mut self, caller: SessionRef, call: RequestId, pending: &PendingCall) {
-        self.cx.counters.calls.subtract(1);
+        self.cx.note_call_end(pending);
         self.cx.counters.kept_bytes.subtract(pending.kept_bytes() as u64);
         if let Some(at) = pending.deadline() {
             self.cx.timers.disarm_call(at, CallTimer::of(caller, call));

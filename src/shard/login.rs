@@ -65,6 +65,11 @@ impl Applicant {
         }
     }
 
+    /// The realm, and how it is to prove itself.
+    pub(super) fn whereby(&self) -> (&Realm, Method) {
+        (&self.realm, self.method())
+    }
+
     pub(super) const fn method(&self) -> Method {
         match &self.stage {
             Stage::Asked(referral) => referral.method,

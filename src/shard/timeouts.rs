@@ -133,6 +133,7 @@ impl Shard {
         self.cx.counters.connections_refused.increment();
         let negotiating = matches!(connection.phase, Phase::Negotiating);
         let reason = if negotiating { "handshake_timeout" } else { "hello_timeout" };
+        self.cx.measures.handshake_failures.note(["timeout", reason]);
         if self.cx.log_budget.allow(now) {
             tracing::info!(peer = %connection.peer, reason, "connection refused");
         }

@@ -1,7 +1,6 @@
 //! What a listener demands of its peers' transports; frozen when the listener starts.
 
-use core::net::IpAddr;
-use core::num::NonZeroU16;
+use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +61,8 @@ pub struct TransportRules {
     pub is_ready: bool,
     /// Whose pages may connect. A client that sends no Origin is no browser and passes.
     pub allowed_origins: Origins,
-    /// The port of the admin listener, whose pages may connect where [`Origins::Same`] decides.
-    pub admin_port: Option<NonZeroU16>,
+    /// Where the admin listener listens, whose pages may connect where [`Origins::Same`] decides.
+    pub admin: Option<SocketAddr>,
     /// Whom it lets in: on RawSocket, and at `paths`.
     pub entrance: Entrance,
     /// Paths with rules of their own, which go before `paths`.
@@ -136,14 +135,24 @@ impl TransportRules {
             || matches!(origins, Origins::Same) && self.is_of_admin(origin, host)
     }
 
-    /// Whether a page is one of the admin listener, whose port nobody else has. That is known only
-    /// where browser, page and listener are on one machine: it calls both by loopback names. To a
-    /// router elsewhere the same page would come from whoever has that port on the browser's
-    /// machine.
+    /// Whether a page is one of the admin listener. That is known only where browser, page and
+    /// listener are on one machine: the listener has a loopback address, and the browser calls the
+    /// page by that or as `localhost`, and the router by a loopback name. To a router elsewhere the
+    /// same page would come from whoever has that port on the browser's machine.
     fn is_of_admin(&self, origin: &str, host: &str) -> bool {
-        let port = origin.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let is_ours = port.is_some() && port == self.admin_port;
-        is_ours && is_local(origin) && is_loopback(without_port(host))
+        let Some(admin) = self.admin.filter(|at| at.ip().to_canonical().is_loopback()) else {
+            return false;
+        };
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        let name = without_port(authority);
+        let implied = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+        let port = match authority[name.len()..].strip_prefix(':') {
+            Some(port) => port.parse().ok(),
+            None => Some(implied),
+        };
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let is_its_name = name.eq_ignore_ascii_case("localhost") || address == Ok(admin.ip());
+        port == Some(admin.port()) && is_its_name && is_loopback(without_port(host))
     }
 }
 
@@ -172,7 +181,7 @@ impl Default for TransportRules {
             health: None,
             is_ready: true,
             allowed_origins: Origins::default(),
-            admin_port: None,
+            admin: None,
             entrance: Entrance::default(),
             paths_apart: Vec::new(),
             rawsocket_min_peer_bytes: 512,
@@ -330,14 +339,17 @@ mod tests {
     #[test]
     fn pages_of_the_admin_listener_connect_on_their_own_machine() {
         let allows = |allowed_origins, origin, host| {
-            let admin_port = NonZeroU16::new(9080);
-            let rules = TransportRules { allowed_origins, admin_port, ..Default::default() };
+            let admin = Some("127.0.0.1:9080".parse().unwrap());
+            let rules = TransportRules { allowed_origins, admin, ..Default::default() };
             rules.allows_origin(WayIn::LISTENER, origin, host)
         };
         for (origin, host, expected) in [
             ("http://127.0.0.1:9080", "127.0.0.1:8080", true),
             ("http://localhost:9080", "127.0.0.1:8080", true),
-            ("https://[::1]:9080", "localhost:8080", true),
+            ("https://127.0.0.1:9080", "localhost:8080", true),
+            // Others may have that port at other loopback addresses.
+            ("https://[::1]:9080", "localhost:8080", false),
+            ("http://127.0.0.2:9080", "127.0.0.1:8080", false),
             ("http://127.0.0.1:9081", "127.0.0.1:8080", false),
             ("http://127.0.0.1", "127.0.0.1:8080", false),
             ("http://127.0.0.1:09080x", "127.0.0.1:8080", false),
@@ -351,8 +363,20 @@ mod tests {
         }
         let listed = Origins::Listed(vec!["https://app.example".into()]);
         assert!(!allows(listed, "http://127.0.0.1:9080", "127.0.0.1:8080"));
-        let rules = TransportRules::default();
-        assert!(!rules.allows_origin(WayIn::LISTENER, "http://127.0.0.1:9080", "127.0.0.1:8080"));
+        for (admin, page, expected) in [
+            (None, "http://127.0.0.1:9080", false),
+            (Some("10.0.0.5:9080"), "http://127.0.0.1:9080", false),
+            (Some("10.0.0.5:9080"), "http://10.0.0.5:9080", false),
+            (Some("127.0.0.1:80"), "http://127.0.0.1", true),
+            (Some("127.0.0.1:443"), "https://localhost", true),
+            (Some("127.0.0.1:443"), "http://localhost", false),
+            (Some("[::1]:9080"), "http://[::1]:9080", true),
+        ] {
+            let admin = admin.map(|admin| admin.parse().unwrap());
+            let rules = TransportRules { admin, ..Default::default() };
+            let allows = rules.allows_origin(WayIn::LISTENER, page, "127.0.0.1:8080");
+            assert_eq!(allows, expected, "{page}");
+        }
     }
 
     #[test]

@@ -51,6 +51,9 @@ fn variables_win_over_the_file() {
         ("STENTOR_ADMIN_TOKEN", "x"),
         ("STENTOR_PORT", "tcp://10.0.0.1:8080"),
         ("OTHER__THING", "x"),
+        // Kubernetes' for a service of this name, and one that the file refers to.
+        ("STENTOR_PR7__WEB_SERVICE_HOST", "10.0.0.1"),
+        ("STENTOR_PR7__WEB_PORT", "tcp://10.0.0.1:80"),
     ];
     let config = load(Some(FILE), &variables).unwrap();
     assert_eq!((config.shards, config.limits.nesting, config.limits.uri_bytes), (3, 32, 99));

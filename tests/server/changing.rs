@@ -272,6 +272,8 @@ fn the_commands_reload_and_show_what_that_changes() {
     assert!(stentor.run(&["changes"]).1.contains("nestign = 32"));
     let (_, shown) = ask(stentor.host(), "GET /api/changes", &[], "");
     assert!(!shown.contains("nestign") && shown.contains("the log says why"), "{shown}");
+    let (_, log) = ask(stentor.host(), "GET /api/log?limit=1000", &[], "");
+    assert!(!log.contains("nestign") && log.contains("the configuration was refused"), "{log}");
     // A signal counts as well.
     fs::write(stentor.path("stentor.toml"), file("")).unwrap();
     stentor.process.signal("HUP");

@@ -51,6 +51,22 @@ fn messages_fan_outs_and_calls_are_measured() {
     }
 }
 
+/// A caller that has left has waited, too; and meta events are nobody's publications.
+#[test]
+fn calls_that_nobody_waits_for_are_measured_and_meta_events_are_no_fan_out() {
+    let (server, control) = start_observed(1);
+    let mut callee = Client::join(address(&server), RAW);
+    callee.subscribe("wamp.session.on_join");
+    callee.register("com.slow");
+    let mut caller = Client::join(address(&server), RAW);
+    callee.expect(36);
+    caller.call("com.slow", &json!(1));
+    callee.expect(68);
+    drop(caller);
+    eventually("it is counted", || has(&control, "stentor_call_duration_seconds_count 1"));
+    assert!(has(&control, "stentor_publish_fanout_count 0"));
+}
+
 #[test]
 fn who_gets_no_session_is_counted_by_how_far_it_came() {
     let (server, control) = start_observed(1);

@@ -64,7 +64,11 @@ export function open(root) {
         list.hidden = error?.isMissing ?? false;
         if (!data || isHeld) return;
         lines = data.lines.slice(-MOST);
-        if (data.lost) fill(lost, `${count(data.lost)} lines were lost.`);
+        const gone = [
+            data.lost && `${count(data.lost)} lines were lost.`,
+            data.missed && `${count(data.missed)} are in the log and not here.`,
+        ].filter(Boolean);
+        if (gone.length > 0) fill(lost, gone.join(" "));
         draw();
     }
 

@@ -7,7 +7,7 @@ import { fill, h } from "./dom.js";
 import { bytes, count, duration } from "./format.js";
 import { Poll } from "./poll.js";
 import { Table } from "./table.js";
-import { Notice, anyRealm, input, select } from "./widgets.js";
+import { Notice, anyRealm, input, select, unanswered } from "./widgets.js";
 
 export function open(root, feed, query) {
     const asked = {
@@ -108,12 +108,6 @@ export function openSession(feed, row) {
             },
         ],
     );
-}
-
-function unanswered({ unanswered_shards: shards = [] }) {
-    return shards.length > 0
-        ? new Error(`Shard ${shards.join(", ")} does not answer; its sessions are missing.`)
-        : undefined;
 }
 
 const EVERY_MS = 2000;

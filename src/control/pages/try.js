@@ -14,6 +14,8 @@ export function open(root, feed) {
 class Desk {
     #feed;
     #client;
+    // Counts what was begun: what another one has overtaken ends at once.
+    #attempt = 0;
     #state = h("p", { role: "status" }, "Not connected.");
     #work = h("div", { class: "try", hidden: true });
     #held = h("ul", { class: "held" });
@@ -34,6 +36,7 @@ class Desk {
     }
 
     close() {
+        this.#attempt += 1;
         this.#unlisten();
         this.#client?.leave();
     }
@@ -77,14 +80,17 @@ class Desk {
     }
 
     async #join(url, realm, login) {
+        const attempt = ++this.#attempt;
         this.#client?.leave();
         fill(this.#state, "…");
         let client;
         try {
             client = await Client.connect(url);
         } catch {
-            return fill(this.#state, unreachable(url));
+            if (attempt === this.#attempt) fill(this.#state, unreachable(url));
+            return;
         }
+        if (attempt !== this.#attempt) return client.leave();
         client.onMessage = (direction, message) => this.#log.add(direction, message);
         client.onEnd = (error) => this.#ended(client, error);
         this.#client = client;

@@ -6,7 +6,7 @@ import { fill, h } from "./dom.js";
 import { count, duration, rate } from "./format.js";
 import { Poll } from "./poll.js";
 import { Table } from "./table.js";
-import { Notice, anyRealm, input, select } from "./widgets.js";
+import { Notice, anyRealm, input, select, unanswered } from "./widgets.js";
 
 export const topics = page(
     "topics",
@@ -84,7 +84,7 @@ function open(root, feed, list, columns, sort) {
     }
 
     function show({ data, error }) {
-        notice.show(error);
+        notice.show(error ?? unanswered(data));
         table.element.hidden = error?.isMissing ?? false;
         if (!data) return;
         fill(

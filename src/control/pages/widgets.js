@@ -23,13 +23,16 @@ export function input(label, value, change, type = "search") {
 // may change.
 export function select(label, value, options, change) {
     const list = h("select", { onchange: () => change(list.value) });
+    let drawn;
     const draw = () => {
         const chosen = list.value || value;
         const titles = options();
         const known = titles.some(([name]) => name === chosen)
             ? titles
             : [[chosen, chosen], ...titles];
-        if (list.children.length === known.length) return;
+        const now = JSON.stringify(known);
+        if (now === drawn) return;
+        drawn = now;
         fill(
             list,
             known.map(([name, title]) =>
@@ -72,3 +75,10 @@ export class Notice {
 export const meter = (share) => h("meter", { min: 0, max: 1, high: 0.8, optimum: 0, value: share });
 
 const TYPING_MS = 250;
+
+// What to say of an answer that lacks something.
+export function unanswered({ unanswered_shards: shards = [] }) {
+    return shards.length > 0
+        ? new Error(`Shard ${shards.join(", ")} does not answer; what it has is missing.`)
+        : undefined;
+}

@@ -139,6 +139,13 @@ impl PendingCall {
 }
 
 impl Context {
+    /// A call is over, however it has ended.
+    pub(in crate::shard) fn note_call_end(&self, pending: &PendingCall) {
+        self.counters.calls.subtract(1);
+        let took_ms = (self.now.0 as u32).wrapping_sub(pending.since);
+        self.measures.calls_ms.note(u64::from(took_ms));
+    }
+
     /// Tidies up behind a call that was just taken out of its caller's session.
     pub(super) fn forget_call(
         &mut self,
@@ -147,9 +154,7 @@ impl Context {
         call: RequestId,
         pending: &PendingCall,
     ) {
-        self.counters.calls.subtract(1);
-        let took_ms = (self.now.0 as u32).wrapping_sub(pending.since);
-        self.measures.calls_ms.note(u64::from(took_ms));
+        self.note_call_end(pending);
         self.forget_kept(session, pending.kept_bytes());
         let Some(extra) = &pending.extra else { return };
         if let Some(at) = extra.deadline {
