@@ -1,5 +1,5 @@
-//! `stentor reload`, `kick`, `drain`, `log-level` and `changes`: a running router changed by its operator,
-//! over its admin listener.
+//! `stentor reload`, `kick`, `drain`, `log-level` and `changes`: a running router changed by its
+//! operator, over its admin listener.
 
 use std::fmt::Write as _;
 

@@ -163,7 +163,8 @@ fn best(leads: &Busiest, other: &Busiest, realm: Option<&str>, limit: usize) -> 
 }
 
 /// How many receivers the subscriptions of each topic have. A session counts as often as it would
-/// get an event. `None` of what would take too many look-ups: clients decide how many patterns match.
+/// get an event. `None` of what would take too many look-ups: clients decide how many patterns
+/// match.
 async fn subscribers(view: &View, rows: &[Row], unanswered: &mut Vec<u8>) -> Vec<Option<usize>> {
     let mut left = MOST_SUBSCRIPTIONS;
     let matches: Vec<Option<Fanouts>> = rows

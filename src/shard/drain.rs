@@ -154,9 +154,17 @@ impl Shard {
         matches!(self.shutdown, Shutdown::Draining(_)) && self.cx.counters.sessions.get() == 0
     }
 
-    /// When a drain goes on, if one is under way.
+    /// When a drain goes on, if one is under way. Asked in each turn.
+    #[inline]
     pub(super) fn next_of_drain(&self) -> Option<Millis> {
-        let Shutdown::Draining(drain) = &self.shutdown else { return None };
+        match &self.shutdown {
+            Shutdown::Draining(drain) => self.next_look(drain),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn next_look(&self, drain: &Drain) -> Option<Millis> {
         let at = drain.next_look(self.cx.now)?;
         let is_held = is_crowded(&self.cx.router) && at < drain.until;
         Some(if is_held { at.max(drain.hold_until).min(drain.until) } else { at })
@@ -164,6 +172,7 @@ impl Shard {
 
     /// Whether somebody is to be told or looked at. Each who leaves makes meta events, so this
     /// waits for those that are to be heard, up to [`HOLD_MS`] each time.
+    #[inline]
     pub(super) fn can_drain(&self) -> bool {
         self.next_of_drain().is_some_and(|at| at <= self.cx.now)
     }

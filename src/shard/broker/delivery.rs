@@ -8,8 +8,6 @@
 use std::sync::Arc;
 
 use super::super::connection::Connection;
-use super::super::connections::Connections;
-use super::super::context::Context;
 use super::super::outbound::{Outbound, Queued};
 use super::super::work::LOOKUP_UNITS;
 use super::super::{Event, EventHead, Mail, SendError, Shard};
@@ -202,14 +200,43 @@ impl Shard {
         let selective = head.audience.lists.is_some() || is_late;
         let mut frames = Frames { event, subscription, details, made: Default::default() };
         let made_before = self.cx.outbound.arena.len();
-        let slots = &receivers.slots()[part.start..stop];
-        let (connections, transcoded) = (&mut self.connections, &mut place.transcoded);
-        let served = serve(slots, connections, &mut self.cx, &mut frames, transcoded, selective);
-        let next = part.start + served.through;
+        let (mut next, mut delivered, mut unfit) = (stop, 0, None);
+        for (offset, &slot) in receivers.slots()[part.start..stop].iter().enumerate() {
+            let connection = &mut self.connections[slot];
+            let Some(session) = connection.session_id else { continue };
+            if head.audience.excluded == Some(session)
+                || selective && !is_meant(connection, subscription, head)
+            {
+                continue;
+            }
+            let made = match frames.made[frame_index(connection)] {
+                Some(made) => made,
+                None => frames.make(slot, connection, &mut self.cx.outbound, &mut place.transcoded),
+            };
+            let queued = match made {
+                Made::Frame(frame) if !connection.accepts(frame) => {
+                    self.cx.counters.events_dropped_size.increment();
+                    unfit.get_or_insert((slot, SendError::TooLarge));
+                    continue;
+                }
+                Made::Frame(frame) => self.cx.outbound.queue_event(slot, connection, frame),
+                Made::Nothing(error) => {
+                    self.cx.counters.events_dropped_encoding.increment();
+                    unfit.get_or_insert((slot, error));
+                    continue;
+                }
+                Made::Refused(queued) => queued,
+            };
+            delivered += u64::from(queued == Queued::Yes);
+            if queued == Queued::NotYet {
+                next = part.start + offset;
+                break;
+            }
+        }
         self.cx.outbound.report();
-        self.cx.outbound.unfit.extend(served.unfit);
-        self.cx.note_events(receivers, event.topic, served.delivered);
-        place.served += served.delivered;
+        self.cx.outbound.unfit.extend(unfit);
+        self.cx.note_events(receivers, event.topic, delivered);
+        place.served += delivered;
         self.cx.work.charge(LOOKUP_UNITS + next - part.start);
         self.cx.work.charge_bytes(self.cx.outbound.arena.len() - made_before);
         if next == part.end {
@@ -220,63 +247,6 @@ impl Shard {
         place.begun = Some(delivery);
         Progress::Interrupted
     }
-}
-
-/// What came of some receivers.
-struct Served {
-    /// So many were dealt with; the next one is to be served later.
-    through: usize,
-    delivered: u64,
-    /// The first that cannot get it, and why.
-    unfit: Option<(Slot, SendError)>,
-}
-
-/// Queues an event for receivers of one subscription, until one of them has to wait. By itself, so
-/// that the loop keeps in registers what it needs.
-#[inline(never)]
-fn serve(
-    slots: &[Slot],
-    connections: &mut Connections,
-    cx: &mut Context,
-    frames: &mut Frames<'_>,
-    transcoded: &mut Transcoded,
-    selective: bool,
-) -> Served {
-    let (head, subscription) = (frames.event.head, frames.subscription);
-    let mut served = Served { through: slots.len(), delivered: 0, unfit: None };
-    for (offset, &slot) in slots.iter().enumerate() {
-        let connection = &mut connections[slot];
-        let Some(session) = connection.session_id else { continue };
-        if head.audience.excluded == Some(session)
-            || selective && !is_meant(connection, subscription, head)
-        {
-            continue;
-        }
-        let made = match frames.made[frame_index(connection)] {
-            Some(made) => made,
-            None => frames.make(slot, connection, &mut cx.outbound, transcoded),
-        };
-        let queued = match made {
-            Made::Frame(frame) if !connection.accepts(frame) => {
-                cx.counters.events_dropped_size.increment();
-                served.unfit.get_or_insert((slot, SendError::TooLarge));
-                continue;
-            }
-            Made::Frame(frame) => cx.outbound.queue_event(slot, connection, frame),
-            Made::Nothing(error) => {
-                cx.counters.events_dropped_encoding.increment();
-                served.unfit.get_or_insert((slot, error));
-                continue;
-            }
-            Made::Refused(queued) => queued,
-        };
-        served.delivered += u64::from(queued == Queued::Yes);
-        if queued == Queued::NotYet {
-            served.through = offset;
-            break;
-        }
-    }
-    served
 }
 
 /// The frames of one event on one subscription, one per serializer and framing, each made when
