@@ -47,7 +47,7 @@ impl LogTail {
         Self { lines: Mutex::default(), missed: AtomicU64::new(0), lost: Box::new(lost) }
     }
 
-    /// Leaves a line, whose texts are cut to [`MOST_LINE_BYTES`] together.
+    /// Leaves a line, whose texts are cut to `MOST_LINE_BYTES` together.
     pub fn push(&self, mut line: LogLine) {
         line.cut();
         let Some(mut lines) = self.lines.try_lock() else {
