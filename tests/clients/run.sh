@@ -306,7 +306,17 @@ run logins-python 240 "$CLIENTS_PYTHON" "$here/python/logins.py"
 run logins-javascript 300 node "$here/js/logins.mjs"
 run logins-docs 240 "$CLIENTS_PYTHON" "$here/python/docs.py"
 run authorization 240 "$CLIENTS_PYTHON" "$here/python/authorization.py"
-run readme 60 node "$here/js/readme.mjs"
+# As the README starts it: without a file, pages of this machine may connect.
+readme_port=$(free_port)
+"$bin" --listen "127.0.0.1:$readme_port" 2>"$work/readme.log" &
+readme=$!
+pids+=("$readme")
+for _ in {1..100}; do
+    if (exec 3<>"/dev/tcp/127.0.0.1/$readme_port") 2>/dev/null; then break; fi
+    sleep 0.1
+done
+run readme 60 env "ROUTER_PORT=$readme_port" node "$here/js/readme.mjs"
+kill "$readme" && wait "$readme" || true
 export ROUTER_PINGS_WITHIN_S=3
 run shutdown 60 "$CLIENTS_PYTHON" "$here/python/shutdown.py" "$router_pid"
 
