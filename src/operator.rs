@@ -198,3 +198,20 @@ const TOKEN_VARIABLE: &str = "STENTOR_ADMIN_TOKEN";
 /// Longer than the router lets an order wait.
 const PATIENCE: Duration = Duration::from_secs(40);
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_http_to_other_machines_is_in_clear() {
+        for url in ["http://10.0.0.5:9080/api/reload", "http://stentor.example/", "http://[::2]/"] {
+            assert!(is_in_clear(url), "{url}");
+        }
+        for url in
+            ["http://127.0.0.1:9080/x", "http://[::1]:9080/", "http://localhost/", "https://a.b/"]
+        {
+            assert!(!is_in_clear(url), "{url}");
+        }
+    }
+}
