@@ -117,8 +117,9 @@ fn check_event(payload: Payload<'_>, to: Codec) {
 
 const LIMITS: DecodeLimits = DecodeLimits { nesting: 64 };
 
-/// Bytes that decoding may allocate for each byte of a message, and for any message.
-const DECODED_BYTES: u64 = 64;
+/// Bytes that decoding may allocate for each byte of a message: a value may be one byte, and a list
+/// of one has room for four before it shrinks to one. And for any message.
+const DECODED_BYTES: u64 = 5 * size_of::<Value>() as u64;
 const DECODED_ROOM_BYTES: u64 = 32 * 1024;
 
 /// The same of transcoding, where room is doubled as it grows.
