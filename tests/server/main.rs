@@ -26,6 +26,7 @@ mod observing;
 mod process;
 mod proxies;
 mod reload;
+mod reload_often;
 mod routing;
 mod running;
 #[cfg(target_os = "linux")]

@@ -3,16 +3,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use serde_json::{Value, json};
 use stentor::authentication::{AuthenticatorSettings, Method};
 use stentor::codec::Codec;
-use stentor::config::{Config, ListenAddress, Listener, Realm};
+use stentor::config::{ListenAddress, Listener, Realm};
 use stentor::net::{ReloadError, Server};
 use tempfile::TempDir;
 
@@ -27,16 +24,16 @@ const RAW: Kind = Kind::Raw(Codec::Json);
 const WS: Kind = Kind::Ws(Codec::Cbor);
 
 /// The command with a file that a test writes anew.
-struct Stentor {
-    process: Running,
-    log: Lines,
-    address: ListenAddress,
+pub(super) struct Stentor {
+    pub(super) process: Running,
+    pub(super) log: Lines,
+    pub(super) address: ListenAddress,
     file: PathBuf,
     _directory: TempDir,
 }
 
 impl Stentor {
-    fn start(text: &str) -> Self {
+    pub(super) fn start(text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("stentor.toml");
         fs::write(&file, text).unwrap();
@@ -49,38 +46,26 @@ impl Stentor {
     }
 
     /// Writes the file anew and asks for a reload.
-    fn reload(&self, text: &str) {
+    pub(super) fn reload(&self, text: &str) {
         fs::write(&self.file, text).unwrap();
         self.process.signal("HUP");
     }
 
     /// The last words of a reload that was not refused.
     #[track_caller]
-    fn reloaded(&self) -> String {
+    pub(super) fn reloaded(&self) -> String {
         self.log.next_with("the configuration was read again applied=")
     }
 
-    fn stop(mut self) {
+    pub(super) fn stop(mut self) {
         self.process.signal("TERM");
         assert_eq!(self.process.exit_code(), Some(0));
-    }
-
-    fn descriptors(&self) -> usize {
-        fs::read_dir(Path::new("/proc").join(self.process.0.id().to_string()).join("fd"))
-            .unwrap()
-            .count()
-    }
-
-    fn threads(&self) -> usize {
-        fs::read_dir(Path::new("/proc").join(self.process.0.id().to_string()).join("task"))
-            .unwrap()
-            .count()
     }
 }
 
 /// A realm in which anonymous clients may do everything. Who has a ticket joins as `more` says, and
 /// what others may do stands there as well.
-fn file(more: &str) -> String {
+pub(super) fn file(more: &str) -> String {
     format!(
         "[[listener]]\nlisten = \"127.0.0.1:0\"\n{OPEN_REALM}[[realm.authenticator]]\n\
          method = \"ticket\"\n{more}"
@@ -88,7 +73,7 @@ fn file(more: &str) -> String {
 }
 
 /// What the role `user` may do.
-const USER: &str = "[[realm.role]]\nname = \"user\"\n[[realm.role.permission]]\nuri = \"com.\"\n\
+pub(super) const USER: &str = "[[realm.role]]\nname = \"user\"\n[[realm.role.permission]]\nuri = \"com.\"\n\
     match = \"prefix\"\nallow = [\"publish\", \"subscribe\", \"call\", \"register\"]\n";
 
 /// The others see nothing of it: what is wrong is said with its line, and what is meant.
@@ -177,7 +162,7 @@ fn a_role_is_removed_while_its_authorizer_is_asked() {
     stentor.stop();
 }
 
-fn log_in(address: &ListenAddress, authid: &str, ticket: &str) -> Client {
+pub(super) fn log_in(address: &ListenAddress, authid: &str, ticket: &str) -> Client {
     let mut client = Client::open(address, RAW);
     let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
     let details = json!({"roles": roles, "authmethods": ["ticket"], "authid": authid});
@@ -186,114 +171,6 @@ fn log_in(address: &ListenAddress, authid: &str, ticket: &str) -> Client {
     client.send(&json!([5, ticket, {}]));
     client.welcomed();
     client
-}
-
-/// Hundreds of reloads under a flood, each with other roles, limits, listeners and realms: nobody
-/// whose right stands loses an event, and no thread, descriptor or session is left.
-#[test]
-fn hundreds_of_reloads_under_a_flood_lose_and_leave_nothing() {
-    let base = config(2);
-    let server = start(&base);
-    let mut subscriber = Client::join(address(&server), RAW);
-    let subscription = subscriber.subscribe("com.flood");
-    let is_over = Arc::new(AtomicBool::new(false));
-    let publisher = {
-        let (mut client, is_over) = (Client::join(address(&server), WS), Arc::clone(&is_over));
-        thread::spawn(move || {
-            let mut count = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                count += 1;
-                client.publish_acknowledged("com.flood", &json!(count));
-            }
-            count
-        })
-    };
-    let events = thread::spawn(move || {
-        let mut last = 0;
-        loop {
-            let event = subscriber.expect(36);
-            assert_eq!(event[1], json!(subscription));
-            let number = event[4][0].as_u64().unwrap();
-            if number == 0 {
-                return (last, subscriber);
-            }
-            assert_eq!(number, last + 1, "an event is lost or comes twice");
-            last = number;
-        }
-    });
-    let mut guests = Vec::new();
-    for round in 0..RELOADS {
-        let changed = varied(&base, round);
-        server.reload(&changed).unwrap();
-        if round % 10 == 0 {
-            let mut guest = Client::open(&server.current_addresses()[0], RAW);
-            guest.hello("realm2");
-            guests.push(guest);
-        }
-    }
-    server.reload(&base).unwrap();
-    is_over.store(true, Ordering::Relaxed);
-    let published = publisher.join().unwrap();
-    let mut last_words = Client::join(address(&server), RAW);
-    last_words.publish_acknowledged("com.flood", &json!(0));
-    let (last, subscriber) = events.join().unwrap();
-    assert_eq!(last, published);
-    // Their realm was removed once, and came back.
-    assert!(guests.iter_mut().all(|guest| guest.receive()[2] == "wamp.close.close_realm"));
-    drop((subscriber, last_words, guests));
-    settles(&server);
-    assert_eq!(server.router().removed_realms().len(), 0, "removed realms are gone");
-    assert_eq!(server.ended_threads().try_iter().count(), 0);
-    server.stop().unwrap();
-}
-
-const RELOADS: usize = 200;
-
-/// Another configuration in which everybody who is on `realm1` may stay.
-fn varied(base: &Config, round: usize) -> Config {
-    let mut config = base.clone();
-    config.limits.subscriptions_per_session = 100 + round;
-    config.limits.held_total_bytes -= round;
-    config.output.soft_ms += round as u64;
-    if round % 2 == 1 {
-        let everything = stentor::config::Permission::everything_below("");
-        let role = stentor::config::Role::new("anonymous", vec![everything]);
-        config.realms[0].access = stentor::config::Access::Roles(vec![role]);
-        config.listeners.push(Listener::on("127.0.0.1:0".parse().unwrap()));
-    }
-    if round % 3 == 1 {
-        config.realms.push(Realm::named(format!("extra{}", round % 2)));
-    }
-    if round % 4 == 3 {
-        config.realms[1].name = "renamed".into();
-    }
-    config
-}
-
-/// The same for the process: threads and descriptors are given back.
-#[test]
-fn a_daemon_that_is_reloaded_often_grows_nowhere() {
-    let endpoint = HttpServer::start(|_| Reply::Say(200, r#"{"role":"anonymous"}"#.into()));
-    let url = endpoint.url("/");
-    let text = |round: usize| {
-        let timeout_ms = 1_000 + round;
-        file(&format!("url = \"{url}\"\ntimeout_ms = {timeout_ms}\nconcurrency = 2\n"))
-    };
-    let stentor = Stentor::start(&text(0));
-    let mut client = Client::join(&stentor.address, RAW);
-    client.subscribe("com.x");
-    let _first = log_in(&stentor.address, "joe", "x");
-    let (threads, descriptors) = (stentor.threads(), stentor.descriptors());
-    for round in 1..=30 {
-        stentor.reload(&text(round));
-        assert!(stentor.reloaded().contains("applied=1"), "round {round}");
-        let _user = log_in(&stentor.address, "joe", "x");
-    }
-    eventually("threads that were relieved end", || stentor.threads() <= threads);
-    eventually("sockets are closed", || stentor.descriptors() <= descriptors);
-    client.publish("com.y", &json!(1));
-    client.subscribe("com.z");
-    stentor.stop();
 }
 
 /// Added listeners are bound before anything is applied, removed ones keep their connections.
