@@ -25,30 +25,18 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::busiest::{ProcedureFilter, TopicFilter};
-use super::changes::{self, Desk, peer_of};
+use super::changes::{self, peer_of};
+use super::desk::Desk;
 use super::door::{Door, Visitor};
 use super::guard::{Forbidden, Guard};
 use super::health::{BEAT, Health};
 use super::log_tail::LogFilter;
-use super::metrics::Metrics;
 use super::sessions::Filter;
+use super::sight::Sight;
 use super::token::{Denied, Lock};
-use super::{Tail, busiest, explain, json, keeping, log_tail, metrics, pages, sessions};
+use super::{busiest, explain, json, keeping, log_tail, metrics, pages, sessions};
 use crate::address::Address;
-use crate::config::{ADMIN_CONNECTIONS, Admin};
-use crate::net::View;
-
-/// What a handler looks at.
-#[derive(Clone, Debug)]
-struct Sight {
-    view: View,
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-    admin: Arc<Admin>,
-    log: Tail,
-    /// Held while the shards are asked for their sessions: by one at a time.
-    asking: Arc<tokio::sync::Mutex<()>>,
-}
+use crate::config::ADMIN_CONNECTIONS;
 
 /// Who may ask for what.
 #[derive(Clone, Debug)]
@@ -58,15 +46,12 @@ struct Entry {
     lock: Option<Arc<Lock>>,
 }
 
-pub(super) fn routes(desk: Desk, health: Arc<Health>, log: Tail, admin: Arc<Admin>) -> Routes {
-    let guard = Guard::new(&admin.hosts);
+pub(super) fn routes(desk: Desk, sight: Sight) -> Routes {
+    let guard = Guard::new(&sight.admin.hosts);
     // Where others than those of this machine connect, who only wants to see something must show
     // the token, too.
-    let entry = Entry { guard, lock: admin.guards_reads().then(|| Arc::clone(&desk.lock)) };
-    let view = desk.view.clone();
-    let metrics = Metrics::new(desk.clone(), Arc::clone(&health), Arc::clone(&log), now());
-    let metrics = Arc::new(metrics);
-    let sight = Sight { view, health, metrics, admin, log, asking: Arc::default() };
+    let guards_reads = sight.admin.guards_reads();
+    let entry = Entry { guard, lock: guards_reads.then(|| Arc::clone(&desk.lock)) };
     Routes::new()
         .route("/", get(front))
         .route("/help", get(|| async { INDEX }))
@@ -161,7 +146,7 @@ async fn readyz(State(sight): State<Sight>) -> Response {
 }
 
 async fn router(State(sight): State<Sight>) -> Response {
-    page_of(&json::router(&sight.view, &sight.admin, sight.metrics.age(now()))).into_response()
+    page_of(&json::router(&sight.view, &sight.admin, sight.age())).into_response()
 }
 
 async fn shards(State(sight): State<Sight>) -> Response {

@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Tail;
-use super::changes::Desk;
+use super::desk::Desk;
 use super::health::Health;
 use super::measures;
 use super::metrics_of_changes::encode_changes;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use prometheus_client::metrics::MetricType;
 
-use super::changes::Desk;
+use super::desk::Desk;
 use super::metrics::{Families, NO_LABELS};
 
 pub(super) fn encode_changes(families: &mut Families<'_, '_>, desk: &Desk) -> fmt::Result {

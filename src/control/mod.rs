@@ -7,6 +7,7 @@
 mod ask;
 mod busiest;
 mod changes;
+mod desk;
 mod door;
 mod explain;
 mod guard;
@@ -23,6 +24,7 @@ mod pages;
 mod process;
 mod record;
 mod sessions;
+mod sight;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -39,13 +41,14 @@ use tokio::sync::oneshot;
 
 use crate::config::{Admin, Changes, Config, ListenAddress};
 use crate::net::{LoneTls, LoneTlsError, View};
-use changes::{Desk, MOST_ORDERS};
+use desk::{Desk, MOST_ORDERS};
 use door::{Bound, Door};
 use health::Health;
 use record::Record;
+use sight::Sight;
 use token::{Lock, TokenError};
 
-pub use changes::{Answer, Order};
+pub use desk::{Answer, Order};
 
 pub use log_tail::{LogLine, LogTail};
 pub use record::{HIDDEN, QUOTING};
@@ -128,8 +131,8 @@ impl Control {
             turn: Arc::default(),
         };
         let log = Tail::default();
-        let admin = Arc::new(admin.clone());
-        let app = http::routes(desk, Arc::clone(&health), Arc::clone(&log), admin);
+        let sight = Sight::new(&desk, Arc::clone(&health), admin, Arc::clone(&log));
+        let app = http::routes(desk, sight);
         let (stop, stopped) = oneshot::channel();
         let pulse = Arc::clone(&health);
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
