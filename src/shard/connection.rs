@@ -14,7 +14,8 @@ use crate::limits::Timeouts;
 use crate::router::{Destinations, Held, Seat, Traffic};
 use crate::session::Session;
 use crate::transport::{
-    Framing, Origin, Output, PassedHeaders, Span, Stage, Transport, TransportRules, rawsocket,
+    Framing, Origin, Output, PassedHeaders, Span, Stage, Transport, TransportRules,
+    UNLIMITED_BYTES, rawsocket,
 };
 use crate::wamp::{RequestId, SessionId};
 
@@ -163,7 +164,7 @@ impl Connection {
             dirty: false,
             dropping: false,
             overflowed: false,
-            peer_limit_bytes: usize::MAX,
+            peer_limit_bytes: UNLIMITED_BYTES,
             refused: Refused::default(),
             transport,
             input: Input::default(),
@@ -265,7 +266,7 @@ impl Connection {
 
     /// Whether the peer accepts a frame of this size; only RawSocket peers set a limit.
     pub(super) const fn accepts(&self, frame: Span) -> bool {
-        frame.len() <= self.peer_limit_bytes.saturating_add(rawsocket::HEADER_BYTES)
+        frame.len() <= self.peer_limit_bytes + rawsocket::HEADER_BYTES
     }
 
     pub(super) fn enter(&mut self, phase: Phase, now: Millis) {

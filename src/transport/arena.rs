@@ -19,6 +19,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// No frame.
+    pub const EMPTY: Self = Self { start: 0, len: 0 };
+
     pub const fn len(self) -> usize {
         self.len as usize
     }

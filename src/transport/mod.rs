@@ -34,11 +34,14 @@ use crate::codec::Codec;
 
 use self::websocket::WebSocket;
 
+/// What a peer accepts in one message that sets no limit: more than any frame of an [`Arena`] has.
+pub const UNLIMITED_BYTES: usize = u32::MAX as usize;
+
 /// What one step of [`Transport::decode`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Inbound<'a> {
     /// The transport is ready. `max_message_bytes` is what the peer takes in one message:
-    /// 2^(9+L) on RawSocket (TR-RS-03), unlimited on WebSocket.
+    /// 2^(9+L) on RawSocket (TR-RS-03), [`UNLIMITED_BYTES`] on WebSocket.
     Opened {
         codec: Codec,
         framing: Framing,
@@ -325,7 +328,7 @@ fn negotiate(
             let opened = Inbound::Opened {
                 codec,
                 framing: websocket.framing(),
-                max_message_bytes: usize::MAX,
+                max_message_bytes: UNLIMITED_BYTES,
                 origin: asker.origin.take(),
                 headers: asker.headers.take(),
             };

@@ -49,17 +49,16 @@ impl Output {
         Self::default()
     }
 
-    /// Queues a frame of the arena. An empty span is nothing.
+    /// Queues a frame of the arena, which is never empty.
     #[inline]
     pub fn push(&mut self, span: Span, class: Class) {
+        debug_assert!(!span.is_empty());
         let kind = match class {
             Class::Reply => PieceKind::Reply,
             Class::Event => PieceKind::Event,
         };
-        if !span.is_empty() {
-            self.waiting += span.len();
-            self.spans.push(Entry { start: span.start, piece: Piece::new(span.len, kind) });
-        }
+        self.waiting += span.len();
+        self.spans.push(Entry { start: span.start, piece: Piece::new(span.len, kind) });
     }
 
     /// Queues a control frame before all frames that are not begun, behind earlier control frames.

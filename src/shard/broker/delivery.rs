@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::super::connection::Connection;
+use super::super::context::Context;
 use super::super::outbound::{Outbound, Queued};
 use super::super::work::LOOKUP_UNITS;
 use super::super::{Event, EventHead, Mail, SendError, Shard};
@@ -16,7 +17,9 @@ use super::receivers::DeliveryId;
 use crate::codec::{self, Codec};
 use crate::router::{Fanout, HeldCount, SessionRef, Slot};
 use crate::transport::{Framing, Span};
-use crate::wamp::{Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SubscriptionId};
+use crate::wamp::{
+    Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SessionId, SubscriptionId,
+};
 
 /// A publication on its way to local receivers.
 #[derive(Clone, Copy, Debug)]
@@ -198,43 +201,34 @@ impl Shard {
         let head = event.head;
         let is_late = receivers.horizon.covers(head.numbering);
         let selective = head.audience.lists.is_some() || is_late;
-        let mut frames = Frames { event, subscription, details, made: Default::default() };
+        let excluded = head.audience.excluded.map_or(NOBODY, SessionId::get);
+        let mut frames = Frames::of(event, subscription, details);
         let made_before = self.cx.outbound.arena.len();
-        let (mut next, mut delivered, mut unfit) = (stop, 0, None);
-        for (offset, &slot) in receivers.slots()[part.start..stop].iter().enumerate() {
+        let (mut next, mut delivered) = (stop, 0);
+        let mut slots = receivers.slots()[part.start..stop].iter();
+        while let Some(&slot) = slots.next() {
             let connection = &mut self.connections[slot];
             let Some(session) = connection.session_id else { continue };
-            if head.audience.excluded == Some(session)
-                || selective && !is_meant(connection, subscription, head)
-            {
+            if session.get() == excluded || selective && !is_meant(connection, subscription, head) {
                 continue;
             }
-            let made = match frames.made[frame_index(connection)] {
-                Some(made) => made,
-                None => frames.make(slot, connection, &mut self.cx.outbound, &mut place.transcoded),
+            let made = frames.made[frame_index(connection)];
+            let queued = if !made.is_empty() && connection.accepts(made) {
+                self.cx.outbound.queue_event(slot, connection, made)
+            } else {
+                frames.queue_first(slot, connection, &mut self.cx, &mut place.transcoded)
             };
-            let queued = match made {
-                Made::Frame(frame) if !connection.accepts(frame) => {
-                    self.cx.counters.events_dropped_size.increment();
-                    unfit.get_or_insert((slot, SendError::TooLarge));
-                    continue;
+            match queued {
+                Queued::Yes => delivered += 1,
+                Queued::Dropped => {}
+                Queued::NotYet => {
+                    next = stop - slots.len() - 1;
+                    break;
                 }
-                Made::Frame(frame) => self.cx.outbound.queue_event(slot, connection, frame),
-                Made::Nothing(error) => {
-                    self.cx.counters.events_dropped_encoding.increment();
-                    unfit.get_or_insert((slot, error));
-                    continue;
-                }
-                Made::Refused(queued) => queued,
-            };
-            delivered += u64::from(queued == Queued::Yes);
-            if queued == Queued::NotYet {
-                next = part.start + offset;
-                break;
             }
         }
         self.cx.outbound.report();
-        self.cx.outbound.unfit.extend(unfit);
+        self.cx.outbound.unfit.extend(frames.unfit);
         self.cx.note_events(receivers, event.topic, delivered);
         place.served += delivered;
         self.cx.work.charge(LOOKUP_UNITS + next - part.start);
@@ -255,55 +249,98 @@ struct Frames<'a> {
     event: &'a Outgoing<'a>,
     subscription: SubscriptionId,
     details: &'a Dict,
-    made: [Option<Made>; 6],
-}
-
-/// What the first receiver of a serializer and framing has brought about.
-#[derive(Clone, Copy)]
-enum Made {
-    Frame(Span),
-    /// The serializer cannot express the event.
-    Nothing(SendError),
-    /// That receiver has no room, so nothing was made. Never kept.
-    Refused(Queued),
+    /// Empty where none is made.
+    made: [Span; 6],
+    /// Why none can be made, where a serializer cannot express the event.
+    failed: [Option<SendError>; 6],
+    /// The first receiver that the event does not fit, and why.
+    unfit: Option<(Slot, SendError)>,
 }
 
 const fn frame_index(connection: &Connection) -> usize {
     connection.codec as usize * 2 + matches!(connection.framing, Framing::RawSocket) as usize
 }
 
-impl Frames<'_> {
+impl<'a> Frames<'a> {
+    fn of(event: &'a Outgoing<'a>, subscription: SubscriptionId, details: &'a Dict) -> Self {
+        let (made, failed, unfit) = ([Span::EMPTY; 6], [None; 6], None);
+        Self { event, subscription, details, made, failed, unfit }
+    }
+
+    /// Queues the event for the first receiver of a serializer and framing, or one that it does not
+    /// fit.
     #[inline(never)]
+    fn queue_first(
+        &mut self,
+        slot: Slot,
+        connection: &mut Connection,
+        cx: &mut Context,
+        transcoded: &mut Transcoded,
+    ) -> Queued {
+        let made = match self.made[frame_index(connection)] {
+            Span::EMPTY => match self.make(slot, connection, &mut cx.outbound, transcoded) {
+                Ok(made) => Ok(made),
+                Err(NotMade::Unexpressed(error)) => Err(error),
+                Err(NotMade::Refused(queued)) => return queued,
+            },
+            made => Ok(made),
+        };
+        let (dropped, error) = match made {
+            Ok(made) if connection.accepts(made) => {
+                return cx.outbound.queue_event(slot, connection, made);
+            }
+            Ok(_) => (&cx.counters.events_dropped_size, SendError::TooLarge),
+            Err(error) => (&cx.counters.events_dropped_encoding, error),
+        };
+        dropped.increment();
+        self.unfit.get_or_insert((slot, error));
+        Queued::Dropped
+    }
+
     fn make(
         &mut self,
         slot: Slot,
         connection: &mut Connection,
         outbound: &mut Outbound,
         transcoded: &mut Transcoded,
-    ) -> Made {
+    ) -> Result<Span, NotMade> {
         let (codec, framing) = (connection.codec, connection.framing);
-        let made = match transcoded.payload(codec, self.event) {
-            Err(error) => Made::Nothing(error),
-            Ok(payload) => match outbound.admit_event(slot, connection, payload.weight()) {
-                Queued::Yes => {
-                    let message = RouterMessage::Event {
-                        subscription: self.subscription,
-                        publication: self.event.head.publication,
-                        details: self.details,
-                        payload,
-                    };
-                    match outbound.encode((codec, framing), usize::MAX, &message) {
-                        Ok(frame) => Made::Frame(frame),
-                        Err(error) => Made::Nothing(error),
-                    }
-                }
-                refused => return Made::Refused(refused),
-            },
-        };
-        self.made[frame_index(connection)] = Some(made);
-        made
+        if let Some(error) = self.failed[frame_index(connection)] {
+            return Err(NotMade::Unexpressed(error));
+        }
+        let made = transcoded.payload(codec, self.event).and_then(|payload| {
+            match outbound.admit_event(slot, connection, payload.weight()) {
+                Queued::Yes => {}
+                refused => return Ok(Err(NotMade::Refused(refused))),
+            }
+            let message = RouterMessage::Event {
+                subscription: self.subscription,
+                publication: self.event.head.publication,
+                details: self.details,
+                payload,
+            };
+            outbound.encode((codec, framing), usize::MAX, &message).map(Ok)
+        });
+        match made {
+            Ok(Ok(frame)) => self.made[frame_index(connection)] = frame,
+            Ok(Err(_)) => {}
+            Err(error) => self.failed[frame_index(connection)] = Some(error),
+        }
+        made.map_err(NotMade::Unexpressed)?
     }
 }
+
+/// Why there is no frame for a receiver.
+#[derive(Clone, Copy)]
+enum NotMade {
+    /// The serializer cannot express the event.
+    Unexpressed(SendError),
+    /// That receiver has no room, so nothing was made.
+    Refused(Queued),
+}
+
+/// No session has this id (BP-ID-01).
+const NOBODY: u64 = 0;
 
 impl Transcoded {
     pub(super) fn heap_bytes(&self) -> usize {
