@@ -22,6 +22,7 @@ use crate::explain::{Question, Whose};
 use crate::explain_live::LiveQuestion;
 use crate::operator::AdminFlags;
 use crate::sessions::SessionsFlags;
+use crate::standing::{RolesFlags, ShardsFlags};
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
 ///
@@ -68,6 +69,10 @@ pub(crate) enum Command {
     Topics(TopicsFlags),
     /// Show the procedures of a running router that are called most
     Procedures(BusyFlags),
+    /// Show what the roles of a running router may do, rule by rule
+    Roles(RolesFlags),
+    /// Show the event loops of a running router: which is full, and what waits at it
+    Shards(ShardsFlags),
     /// Have a running router read its configuration again, and show what that changes
     ///
     /// The exit code is 1, and nothing has changed, if the configuration cannot be used.

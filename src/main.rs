@@ -16,6 +16,7 @@ mod secrets;
 mod service;
 mod sessions;
 mod signals;
+mod standing;
 mod stopping;
 mod unix_http;
 
@@ -64,6 +65,8 @@ fn main() -> ExitCode {
         Some(Command::Sessions(flags)) => print_or_fail(sessions::sessions(&flags)),
         Some(Command::Topics(flags)) => print_or_fail(busiest::topics(&flags)),
         Some(Command::Procedures(flags)) => print_or_fail(busiest::procedures(&flags)),
+        Some(Command::Roles(flags)) => print_or_fail(standing::roles(&flags)),
+        Some(Command::Shards(flags)) => print_or_fail(standing::shards(&flags)),
         Some(Command::Explain(flags)) if flags.live.live => {
             print_or_fail(explain_live::explain_live(&flags.live_question()))
         }

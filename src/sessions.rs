@@ -149,7 +149,9 @@ fn cell(row: &Value, key: &str) -> String {
 }
 
 /// How the keys of numbers end.
-const NUMBERS: [&str; 14] = [
+const NUMBERS: [&str; 16] = [
+    "load",
+    "_seconds",
     "_ms",
     "_bytes",
     "_dropped",

@@ -259,6 +259,7 @@ fn module_of(name: &str) -> Option<&str> {
         "service",
         "sessions",
         "signals",
+        "standing",
         "stopping",
         "unix_http",
     ];

@@ -189,8 +189,9 @@ impl Role {
         self.authorizers.iter()
     }
 
-    pub(super) fn rules(&self) -> impl Iterator<Item = (RuleId, &Rule)> {
-        (0..).map(RuleId).zip(&self.rules)
+    /// All rules, in the order of the file; those that stand for `admin_roles` last.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = (RuleId, &Rule)> {
+        self.rules.iter().enumerate().map(|(number, rule)| (RuleId(number as u32), rule))
     }
 
     /// Decides: the most specific rule that matches all URIs of the pattern and names the action

@@ -34,7 +34,7 @@ use super::log_tail::LogFilter;
 use super::sessions::Filter;
 use super::sight::Sight;
 use super::token::{Denied, Lock};
-use super::{busiest, explain, json, keeping, log_tail, metrics, pages, sessions};
+use super::{busiest, explain, json, keeping, log_tail, metrics, pages, roles, sessions};
 use crate::address::Address;
 use crate::config::ADMIN_CONNECTIONS;
 
@@ -67,6 +67,7 @@ pub(super) fn routes(desk: Desk, sight: Sight) -> Routes {
         .route("/api/topics", get(topics))
         .route("/api/procedures", get(procedures))
         .route("/api/explain", get(explain))
+        .route("/api/roles", get(roles))
         .route("/api/histories", get(histories))
         .route("/api/store", get(store))
         .route("/api/log", get(log_lines))
@@ -202,6 +203,16 @@ async fn explain(State(sight): State<Sight>, request: Of<explain::Request>) -> R
     }
 }
 
+async fn roles(
+    State(sight): State<Sight>,
+    filter: Result<Query<roles::Filter>, QueryRejection>,
+) -> Response {
+    match filter {
+        Ok(Query(filter)) => page_of(&roles::page(&sight.view, &filter)).into_response(),
+        Err(fault) => unclear(&fault),
+    }
+}
+
 async fn histories(State(sight): State<Sight>) -> Response {
     page_of(&keeping::histories(&sight.view)).into_response()
 }
@@ -333,6 +344,7 @@ Stentor's admin listener.
 /api/topics            the busiest topics; ?realm= sort=rate|events limit=
 /api/procedures        the procedures called most; ?realm= limit=
 /api/explain           what would come of ?action= uri=, for session= or role=; realm= match= limit=
+/api/roles             what roles may do, rule by rule; ?realm= role= limit=
 /api/histories         histories and their bounds
 /api/store             whether what is durable is safe
 /api/log               the last lines of the log; ?level= limit=

@@ -23,6 +23,7 @@ mod metrics_of_changes;
 mod pages;
 mod process;
 mod record;
+mod roles;
 mod sessions;
 mod sight;
 mod table;

@@ -132,6 +132,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         "operate.js" as SCRIPT,
         "overview.js" as SCRIPT,
         "poll.js" as SCRIPT,
+        "roles.js" as SCRIPT,
         "sessions.js" as SCRIPT,
         "shards.js" as SCRIPT,
         "slow.js" as SCRIPT,

@@ -92,6 +92,28 @@ export function answers(name, rows) {
                 durable: number % 2 === 0,
             })),
         },
+        "/api/roles": {
+            open_realms: [name(1)],
+            roles: list((number) => ({
+                realm: name(number),
+                role: number === 0 ? null : name(number + 1),
+                rules: [
+                    {
+                        uri: name(number),
+                        match: "prefix",
+                        allow: ["publish", "subscribe"],
+                        ask: ["call"],
+                        deny: ["register"],
+                        authorizer: name(number + 2),
+                        line: number === 1 ? null : number,
+                        is_admin: number === 1,
+                    },
+                ],
+                more_rules: number === 0 ? 7 : 0,
+                allowed: { publish: number, subscribe: 1, call: 2, register: 3 },
+                denied: { publish: 0, subscribe: 1, call: 2, register: number },
+            })),
+        },
         "/api/log": {
             lost: 3,
             lines: list((number) => ({

@@ -9,6 +9,7 @@ export const PAGES = [
     "Slow",
     "Topics",
     "Procedures",
+    "Roles",
     "Shards",
     "Histories",
     "Log",

@@ -33,7 +33,7 @@ const CONTRASTS = `(() => {
 export async function drawForDocs(page, title, size) {
     await page.look(size);
     await visit(page, title);
-    await page.until(`document.querySelector("main tbody .link, main .legend b")`);
+    await page.until(`document.querySelector("main tbody td:not(.empty), main .legend b")`);
     await page.value("scrollTo(0, 0)");
     await page.picture(`${process.env.PICTURES}/docs-${title.toLowerCase()}.png`);
 }

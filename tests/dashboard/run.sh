@@ -48,6 +48,8 @@ listen = "$ADMIN"
 token_file = "$scratch/token"
 environment = "staging"
 color = "#8a5300"
+[output]
+soft_ms = 4000
 [[realm]]
 name = "realm1"
 [[realm.authenticator]]
@@ -61,6 +63,16 @@ name = "anonymous"
 uri = ""
 match = "prefix"
 allow = ["publish", "subscribe", "call", "register"]
+[[realm.role]]
+name = "viewer"
+[[realm.role.permission]]
+uri = "com.example."
+match = "prefix"
+allow = ["subscribe"]
+[[realm.role.permission]]
+uri = "com.example.secret."
+match = "prefix"
+deny = ["subscribe"]
 [[realm.history]]
 topic = "com.example.log."
 match = "prefix"
@@ -69,7 +81,10 @@ END
     >"$scratch/users.toml" 2>"$scratch/ticket.said")
 sed 's/"joe"/"<img src=x onerror=window.hacked=1>"/' -i "$scratch/users.toml"
 TICKET=$(sed -n 's/^ticket: //p' "$scratch/ticket.said")
-export TICKET
+(umask 077 && "$STENTOR_BIN" keygen ticket sleepy --role viewer \
+    >>"$scratch/users.toml" 2>"$scratch/ticket.said")
+SLEEPY_TICKET=$(sed -n 's/^ticket: //p' "$scratch/ticket.said")
+export TICKET SLEEPY_TICKET
 "$STENTOR_BIN" --config "$scratch/stentor.toml" 2>"$PICTURES/router.log" &
 export ROUTER_PID=$!
 pids+=("$ROUTER_PID")

@@ -11,6 +11,7 @@ import { testLoad } from "./load.mjs";
 import { testNames } from "./names.mjs";
 import { testPolling } from "./polling.mjs";
 import { testChanges } from "./real.mjs";
+import { testQuestions } from "./questions.mjs";
 import { testTryIt } from "./try.mjs";
 
 const { ADMIN, CHROMIUM, LOADTEST_BIN, SCRATCH, WAMP } = process.env;
@@ -46,6 +47,7 @@ try {
     const watching = await browser.page();
     await testLoad(watching, base, load);
     await testLooks(await browser.page(), base);
+    await testQuestions(await browser.page(), base);
     await testTryIt(await browser.page(), base);
     await drawForDocs(watching, "Overview", { width: 1100, height: 980 });
     const ended = once(generator, "exit");

@@ -32,6 +32,7 @@ mod running;
 #[cfg(target_os = "linux")]
 mod service;
 mod slow;
+mod standing;
 mod stopping;
 mod tls;
 mod tls_files;

@@ -8,6 +8,7 @@ import * as histories from "./histories.js";
 import * as log from "./log.js";
 import * as operate from "./operate.js";
 import * as overview from "./overview.js";
+import * as roles from "./roles.js";
 import * as sessions from "./sessions.js";
 import * as shards from "./shards.js";
 import * as slow from "./slow.js";
@@ -22,6 +23,7 @@ const PAGES = new Map([
     ["slow", ["Slow", slow]],
     ["topics", ["Topics", topics]],
     ["procedures", ["Procedures", procedures]],
+    ["roles", ["Roles", roles]],
     ["shards", ["Shards", shards]],
     ["histories", ["Histories", histories]],
     ["log", ["Log", log]],
