@@ -76,11 +76,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
+    // Of authorization only what the management API is.
     (
         "net",
         &[
             "address",
             "authentication",
+            "authorization",
             "clock",
             "config",
             "hash",
