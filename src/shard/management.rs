@@ -5,6 +5,7 @@
 //! under way, and a flood of them costs its sender alone.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use super::errands::{Errand, Waiter};
@@ -19,7 +20,6 @@ use crate::router::{Audience, Held, HeldCount, Numbering, Profile, Realm, Sessio
 use crate::wamp::{Dict, PayloadBuf, PublicationId, RequestId, Value, WampError, heap_block};
 
 /// A call of the management API on its way to whoever answers it.
-#[derive(Debug)]
 pub struct ManagementCall {
     pub procedure: ManagementProcedure,
     pub caller: SessionRef,
@@ -35,7 +35,6 @@ pub struct ManagementCall {
 }
 
 /// What comes of such a call.
-#[derive(Debug)]
 pub struct ManagementAnswer {
     caller: SessionRef,
     request: RequestId,
@@ -77,6 +76,25 @@ impl ManagementAnswer {
 
     pub(super) const fn weight(&self) -> usize {
         self.held.bytes()
+    }
+}
+
+/// Not what is asked.
+impl fmt::Debug for ManagementCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { procedure, caller, request, .. } = self;
+        let mut call = f.debug_struct("ManagementCall");
+        call.field("procedure", procedure).field("caller", caller).field("request", request);
+        call.finish_non_exhaustive()
+    }
+}
+
+/// Not what is said: it may quote the configuration.
+impl fmt::Debug for ManagementAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut answer = f.debug_struct("ManagementAnswer");
+        answer.field("caller", &self.caller).field("request", &self.request);
+        answer.finish_non_exhaustive()
     }
 }
 

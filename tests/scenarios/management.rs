@@ -153,6 +153,25 @@ fn no_call_is_lost() {
     );
 }
 
+/// In a drain whoever waits for an answer has it before it is told to go.
+#[test]
+fn a_drain_waits_for_answers() {
+    check_realm(
+        |realm| managed(realm, false, true),
+        r#"join a
+           verifier waits
+           a -> CALL {} stentor.router.drain
+           drain 10000
+           wait 9000
+           verifier judges
+           a <- RESULT 1 {} *
+           wait 1000
+           a <- GOODBYE {} wamp.close.system_shutdown
+           a -> GOODBYE {} wamp.close.goodbye_and_out
+           a <- CLOSED 1001"#,
+    );
+}
+
 /// A reload takes the place away: the topics go at once, the procedures, too.
 #[test]
 fn a_reload_takes_the_place_away() {

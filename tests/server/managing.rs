@@ -197,6 +197,8 @@ fn an_operator_changes_what_operators_change() {
     assert!(event.contains("refused") && !event.contains("nestign"), "{event}");
     let shown = call(&mut viewer, "stentor.config.get_changes", &json!({})).unwrap().to_string();
     assert!(!shown.contains("nestign"), "lines of the file are for those who change it: {shown}");
+    let log = call(&mut viewer, "stentor.log.list", &json!({"limit": 1_000})).unwrap().to_string();
+    assert!(log.contains("the configuration was refused") && !log.contains("nestign"), "{log}");
     let shown = call(&mut operator, "stentor.config.get_changes", &json!({})).unwrap().to_string();
     assert!(shown.contains("nestign"), "{shown}");
 
