@@ -95,7 +95,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
-    // Of authorization only what a rule is, to explain it.
+    // Of authorization only what a rule is, to explain it, and what the management API is.
     ("control", &["address", "authorization", "clock", "config", "net", "rate", "router", "wamp"]),
 ];
 

@@ -31,7 +31,7 @@ impl Management {
         let said = |what: &str, roles: &[String]| {
             (!roles.is_empty()).then(|| format!("`{}` {what}", roles.join("`, `")))
         };
-        let (watch, act) = (said("watch", &self.watch), said("act", &self.act));
+        let (watch, act) = (said("may watch", &self.watch), said("may act", &self.act));
         let roles: Vec<_> = watch.into_iter().chain(act).collect();
         Some(format!("from {realm}: {}", roles.join(", ")))
     }

@@ -74,7 +74,9 @@ impl Bulletins {
         }
         let Some(said) = self.say(topic) else { return };
         let limit_bytes = self.sight.view.router().edition().settings.limits.message_bytes;
-        let Some(payload) = payload_of(said, limit_bytes) else { return };
+        let payload = payload_of(said, limit_bytes);
+        let payload = payload.or_else(|| payload_of(json!({ "error": TOO_LARGE }), limit_bytes));
+        let Some(payload) = payload else { return };
         let under_way = Arc::clone(&self.under_way[topic as usize]);
         self.sight.view.announce(realm, topic, (payload, those_of(managers)), under_way);
     }
@@ -130,6 +132,8 @@ fn those_of(managers: &Managers) -> Audience {
     let filter = ReceiverFilter { eligible_authrole, ..ReceiverFilter::default() };
     Audience::new(None, Some(Box::new(filter)))
 }
+
+const TOO_LARGE: &str = "what is to be said is larger than a message may be (limits.message_bytes)";
 
 const PERIOD: Duration = Duration::from_secs(1);
 

@@ -144,6 +144,9 @@ impl Shard {
         }
         let arguments = codec::encode_value(Codec::Json, &Value::Dict(plain(kwargs)));
         let arguments = arguments.map_err(|_| NO_JSON)?;
+        if arguments.len() > MOST_ARGUMENT_BYTES {
+            return Err(TOO_MUCH_SAID);
+        }
         if !self.cx.may_hold(arguments.len()) {
             return Err(TOO_MUCH_HELD);
         }
@@ -219,10 +222,18 @@ fn plain(kwargs: Dict) -> Dict {
     present.map(|(name, value)| (name, whole(value))).collect()
 }
 
+/// Bytes of the arguments of one call as JSON, as of the longest request over the admin listener:
+/// some stand in the log.
+const MOST_ARGUMENT_BYTES: usize = 8 * 1024;
+
 const BY_NAME_ONLY: Refusal =
     (WampError::InvalidArgument, "the router's management takes keyword arguments alone");
 const NO_JSON: Refusal =
     (WampError::InvalidArgument, "an argument is none that the router's management takes");
+const TOO_MUCH_SAID: Refusal = (
+    WampError::PayloadSizeExceeded,
+    "the router's management takes arguments of 8192 bytes at most",
+);
 const TOO_MUCH_HELD: Refusal =
     (WampError::ResourceLimit, "the router holds too much to take this call: try again later");
 const NOBODY_ANSWERS: Refusal = (

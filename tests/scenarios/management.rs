@@ -46,6 +46,21 @@ fn watchers_see_and_change_nothing() {
     );
 }
 
+/// What stands in the log is bounded.
+#[test]
+fn long_arguments_are_refused() {
+    let long = "x".repeat(8_192);
+    let dialogue = format!(
+        r#"join a
+           a -> CALL {{}} stentor.session.kick [] {{"reason":"{long}"}}
+           a <- ERROR 48 1 {{}} wamp.error.payload_size_exceeded *
+           a -> CALL {{}} stentor.session.kick [] {{"reason":"{}"}}
+           a <- RESULT 2 {{}} *"#,
+        &long[..8_000]
+    );
+    check_realm(|realm| managed(realm, false, true), &dialogue);
+}
+
 #[test]
 fn actors_see_and_change() {
     check_realm(
