@@ -115,7 +115,7 @@ pub(crate) fn explain(
     let listed = roles.iter().find(|listed| listed.name == role);
     let is_admin = realm.admin_roles.iter().any(|admin| admin == role);
     let unlisted = RoleSettings::new(role, Vec::new());
-    let rules = Role::new(listed.unwrap_or(&unlisted), is_admin);
+    let rules = Role::new(listed.unwrap_or(&unlisted), realm.powers(role));
     let explanation = rules.explain(action, uri, policy);
     let mut why = String::new();
     if listed.is_none() && !is_admin {
@@ -193,6 +193,7 @@ fn describe(rules: &Role, explanation: &Explanation, file: &str, text: &mut Stri
             Outcome::Outranked => "matches, but a more specific one decides",
             Outcome::OtherAction => "matches, but says nothing of this action",
             Outcome::MatchesPart => "matches a part of the URIs only",
+            Outcome::Unheeded => "matches, but [management] alone decides about that",
             Outcome::TooGeneral => "does not begin with `wamp.`, as what ends others must be named",
         };
         let _ = writeln!(text, "  {}: {why}", describe_rule(rule, file));
@@ -224,8 +225,7 @@ fn describe_rule(rule: &Rule, file: &str) -> String {
 fn place_of(rule: &Rule, file: &str) -> String {
     match rule.line {
         Some(line) => format!("{file}:{line}"),
-        None if rule.is_admin => "admin_roles".to_owned(),
-        None => "permission".to_owned(),
+        None => rule.origin.as_str().to_owned(),
     }
 }
 

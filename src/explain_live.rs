@@ -58,7 +58,11 @@ fn tell_decision(page: &Value, said: &mut String) {
         line(said, format_args!("  {why}"));
     }
     for rule in list(&decision["rules"]) {
-        let place = rule["line"].as_u64().map_or_else(String::new, |it| format!("line {it}: "));
+        let place = match (rule["line"].as_u64(), rule["origin"].as_str()) {
+            (Some(line), _) => format!("line {line}: "),
+            (None, None | Some("permission")) => String::new(),
+            (None, Some(origin)) => format!("{origin}: "),
+        };
         let (how, uri) = (text(&rule["match"]), text(&rule["uri"]));
         let outcome = text(&rule["outcome"]).replace('_', " ");
         let asks = rule["authorizer"].as_str().map(|it| format!(", asks `{it}`"));

@@ -94,7 +94,7 @@ fn start(flags: &cli::RunFlags) -> ExitCode {
         Ok(passed) => passed,
         Err(error) => return fail(&error),
     };
-    let log = match Log::start(&config.log, config.admin.listen.is_some()) {
+    let log = match Log::start(&config.log, config.is_observed()) {
         Ok(log) => log,
         Err(fault) => return fail(&fault),
     };
@@ -144,7 +144,9 @@ fn run(
             let control = Control::start(&config, server.view())?;
             if let Some(control) = &control {
                 log.tail().into_iter().for_each(|tail| control.show_log(tail));
-                info!(url = control.url(), "listening for operators");
+                if let Some(url) = control.url() {
+                    info!(url, "listening for operators");
+                }
             }
             let _beats = manager.follow(Vigil::new(server.view()))?;
             let reload = Reload::new(flags, log, config.warnings());

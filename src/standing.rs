@@ -111,11 +111,8 @@ fn rule(rule: &Value) -> Value {
     if let Some(authorizer) = rule["authorizer"].as_str() {
         allow = format!("{} if {authorizer} agrees", list("ask"));
     }
-    let line = match (rule["line"].as_u64(), rule["is_admin"].as_bool()) {
-        (Some(line), _) => line.to_string(),
-        (None, Some(true)) => "admin_roles".to_owned(),
-        (None, _) => String::new(),
-    };
+    let line = rule["line"].as_u64().map(|line| line.to_string());
+    let line = line.unwrap_or_else(|| rule["origin"].as_str().unwrap_or_default().to_owned());
     let uri = rule["uri"].as_str().filter(|uri| !uri.is_empty()).unwrap_or("(every URI)");
     json!({ "uri": uri, "match": rule["match"], "allow": allow, "deny": list("deny"), "line": line })
 }

@@ -363,6 +363,45 @@ authorizer = "https://auth.example.org/allow?key=secret"
 }
 
 /// Whoever the users files name has the role that they say, by whichever method it joins.
+/// In the management realm the file's permissions say nothing of the router's own URIs.
+#[test]
+fn explain_names_the_place_in_management() {
+    let file = r#"[[realm]]
+name = "ops"
+[[realm.role]]
+name = "viewer"
+[[realm.role.permission]]
+uri = ""
+match = "prefix"
+allow = ["subscribe", "call"]
+[management]
+realm = "ops"
+watch = ["viewer"]
+"#;
+    for (question, code, expected) in [
+        (
+            "call stentor.session.list --role viewer",
+            0,
+            "allowed: role `viewer` may call `stentor.session.list` on realm `ops`\n  \
+             management.watch: prefix `stentor.`, allow subscribe call: decides\n  \
+             stentor.toml:5: prefix ``, allow subscribe call: matches, but [management] alone \
+             decides about that\n",
+        ),
+        (
+            "call stentor.session.kick --role viewer",
+            1,
+            "denied: role `viewer` may not call `stentor.session.kick` on realm `ops`\n  \
+             management.act: prefix `stentor.`, deny call: decides\n  \
+             stentor.toml:5: prefix ``, allow subscribe call: matches, but [management] alone \
+             decides about that\n",
+        ),
+    ] {
+        let done = explain(file, &question.split(' ').collect::<Vec<_>>());
+        assert_eq!(done.stdout, expected, "{question}: {}", done.stderr);
+        assert_eq!(done.code, Some(code), "{question}");
+    }
+}
+
 #[test]
 fn explain_finds_the_role_of_a_user() {
     let directory = tempfile::tempdir().unwrap();

@@ -31,6 +31,7 @@ mod scenarios {
     mod history;
     mod kept;
     mod limits;
+    mod management;
     mod memory;
     mod meta_events;
     mod meta_flood;

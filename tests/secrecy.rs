@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use stentor::authentication::{AuthenticatorSettings, EndpointSettings, Method, Secret};
+use stentor::authorization::{Access, Managers, RoleSettings};
 use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::router::{RealmSettings, Settings};
 use stentor::shard::Admission;
@@ -120,9 +121,13 @@ fn network() -> Network {
     let authorization_value = Some(Secret::new(HEADER));
     let authorizer = EndpointSettings::at("https://auth.example.org/allow");
     other.authorizers = vec![EndpointSettings { authorization_value, ..authorizer }];
+    let managers = Managers { watch: Vec::new(), act: vec!["guest".into()] };
+    let mut ops = RealmSettings { managers: Some(managers), ..RealmSettings::named("ops") };
+    ops.authenticators = vec![AuthenticatorSettings::anonymous("guest")];
+    ops.access = Access::Roles(vec![RoleSettings::new("guest", Vec::new())]);
     let mut settings = Settings::default();
     settings.limits.questions_per_procedure = 1;
-    Network::new(settings, vec![realm, other], 1)
+    Network::new(settings, vec![realm, other, ops], 1)
 }
 
 /// One login; returns what the client proved with, and what it heard.
@@ -213,6 +218,25 @@ fn log_in_by_procedure(network: &mut Network, record: &Record) {
     }
 }
 
+/// A call of the management API, as the router has it: what operators say and hear is their own
+/// business.
+fn manage(network: &mut Network, record: &Record) {
+    let mut operator = Applicant::new(network, &Record::default());
+    operator.say(network, &json!([1, "ops", {"roles": {"caller": {}}}]));
+    assert_eq!(operator.hear(network)[0], json!(2));
+    network.links.verifier.is_held = true;
+    let says = json!({"authid": "joe", "message": SECRET});
+    operator.say(network, &json!([48, 1, {}, "stentor.session.kick", [], says]));
+    let (waiter, errand) = network.links.verifier.queue.pop_front().expect("a call");
+    let mail = network.links.verifier.judge(waiter.session, &errand, network.wall_clock());
+    record.note(&format!("{errand:?} {mail:?}"));
+    operator.record = record.clone();
+    operator.show(network);
+    network.deliver(0, mail);
+    operator.show(network);
+    network.links.verifier.is_held = false;
+}
+
 #[test]
 fn nothing_shows_a_secret() {
     let record = Record::default();
@@ -234,6 +258,7 @@ fn nothing_shows_a_secret() {
         }
         forbidden.extend(log_in_elsewhere(&mut network, &record));
         log_in_by_procedure(&mut network, &record);
+        manage(&mut network, &record);
         for (secret, is_held) in [(SECRET, false), ("pencil", false), (SECRET, true)] {
             network.links.verifier.is_held = is_held;
             log_in(&mut network, &record, "ticket", ["jim", secret]);
@@ -249,7 +274,9 @@ fn nothing_shows_a_secret() {
     }
     let said = record.0.lock().expect("nobody panics");
     let said = String::from_utf8_lossy(&said);
-    for word in ["login denied", "session joined", "authentication_denied", "judged in time"] {
+    for word in
+        ["login denied", "session joined", "authentication_denied", "judged in time", "SessionKick"]
+    {
         assert!(said.contains(word), "the record is of something: {word}");
     }
     for secret in forbidden {

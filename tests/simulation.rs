@@ -127,6 +127,27 @@ fn reloads() {
     }
 }
 
+/// Each call of the management API ends once, and nobody hears what is not for its role.
+#[test]
+fn managing() {
+    let mut tally = Tally::new();
+    (0..LOGIN_SEEDS).for_each(|seed| sim::managing::run(seed, &mut tally));
+    for what in [
+        "result",
+        "heard",
+        "revoked",
+        "reload",
+        "answered",
+        "answered in vain",
+        "a caller goes",
+        "wamp.error.not_authorized",
+        "wamp.error.resource_limit",
+        "wamp.error.invalid_argument",
+    ] {
+        assert!(tally.get(what).is_some_and(|count| *count > 0), "{what} in {tally:?}");
+    }
+}
+
 fn run_seeds(seeds: impl Iterator<Item = u64>, steps: usize) -> Tally {
     let mut tally = Tally::new();
     for seed in seeds {

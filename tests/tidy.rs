@@ -76,11 +76,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
+    // Of authorization only what the management API is.
     (
         "net",
         &[
             "address",
             "authentication",
+            "authorization",
             "clock",
             "config",
             "hash",
@@ -93,7 +95,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
-    // Of authorization only what a rule is, to explain it.
+    // Of authorization only what a rule is, to explain it, and what the management API is.
     ("control", &["address", "authorization", "clock", "config", "net", "rate", "router", "wamp"]),
 ];
 

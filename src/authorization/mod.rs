@@ -5,6 +5,7 @@
 
 mod dynamic;
 mod explain;
+mod management;
 mod memory;
 mod pattern;
 mod role;
@@ -16,9 +17,12 @@ mod tests;
 
 pub use dynamic::{BadRuling, Case, Ruling, case_to_json, is_endpoint, shown_authorizer};
 pub use explain::{Explanation, Outcome};
+pub use management::{ManagementProcedure, ManagementTopic, Managers, Standing};
 pub use memory::Memory;
 pub use pattern::{covers, overlaps, shape_of};
-pub use role::{AuthorizerId, Decision, Effect, IdleRule, Role, Rule, RuleId, Terms};
+pub use role::{
+    AuthorizerId, Decision, Effect, IdleRule, Powers, Role, Rule, RuleId, RuleOrigin, Terms,
+};
 pub use settings::{Access, Action, Disclosure, OverRate, Permission, Rates, RoleSettings};
 
 /// A rule's wildcard has at most this many components: one bit each in its shape.

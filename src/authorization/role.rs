@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::management::{Need, OWN, Standing};
 use super::pattern::{is_open, literal_head};
 use super::settings::{Action, Disclosure, Permission, RoleSettings};
 use super::table::{Entry, Table};
@@ -83,11 +84,43 @@ pub struct Rule {
     pub policy: MatchPolicy,
     effects: [Option<Effect>; 4],
     pub terms: Terms,
-    /// The line of the file that it stands in; `None`: it is in no file, or stands for
-    /// `admin_roles`.
+    /// The line of the file that it stands in; `None`: it is in no file, or is no permission.
     pub line: Option<usize>,
-    /// It stands for the role's place in `admin_roles`.
+    pub origin: RuleOrigin,
+}
+
+/// What a rule stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleOrigin {
+    Permission,
+    /// The role's place in `admin_roles`.
+    AdminRoles,
+    /// Its place in `management.watch`, or that it has none.
+    Watch,
+    /// Its place in `management.act`, or that it has none.
+    Act,
+}
+
+impl RuleOrigin {
+    /// The key that it stands for.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permission => "permission",
+            Self::AdminRoles => "admin_roles",
+            Self::Watch => "management.watch",
+            Self::Act => "management.act",
+        }
+    }
+}
+
+/// What a role has besides its permissions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Powers {
+    /// It has the procedures that end what belongs to others, unless a rule with just that URI says
+    /// something else.
     pub is_admin: bool,
+    /// Its place in the management realm; `None`: its realm is none.
+    pub standing: Option<Standing>,
 }
 
 impl Rule {
@@ -104,14 +137,26 @@ impl Rule {
             effects: Action::ALL.map(effect),
             terms: Terms::new(&permission.disclose, permission.trustlevel.or(level)),
             line: permission.line,
-            is_admin: false,
+            origin: RuleOrigin::Permission,
         }
     }
 
     fn of_admin(procedure: &str, level: Option<u64>) -> Self {
         let (uri, allow) = (procedure.to_owned(), vec![Action::Call]);
         let permission = Permission { uri, allow, ..Permission::default() };
-        Self { is_admin: true, ..Self::new(&permission, level, None) }
+        Self { origin: RuleOrigin::AdminRoles, ..Self::new(&permission, level, None) }
+    }
+
+    /// Says of all that needs it whether the role may have it.
+    fn of_management(need: Need, standing: Standing) -> Self {
+        let (actions, origin) = match need {
+            Need::Watch => (vec![Action::Subscribe, Action::Call], RuleOrigin::Watch),
+            Need::Act => (vec![Action::Call], RuleOrigin::Act),
+        };
+        let (allow, deny) =
+            if need.is_met_by(standing) { (actions, Vec::new()) } else { (Vec::new(), actions) };
+        let permission = Permission { allow, deny, ..Permission::everything_below(OWN) };
+        Self { origin, ..Self::new(&permission, None, None) }
     }
 
     /// What it says of an action; `None`: nothing.
@@ -129,16 +174,22 @@ pub struct Role {
     authorizers: Vec<Arc<str>>,
     /// For each action.
     tables: [Table; 4],
+    management: Option<Management>,
+}
+
+/// The two rules that alone decide about the management API, in its realm.
+#[derive(Clone, Copy, Debug)]
+struct Management {
+    standing: Standing,
+    watch: RuleId,
+    act: RuleId,
 }
 
 impl Role {
-    /// `is_admin` gives the procedures that end what belongs to others, too, unless a rule with
-    /// just that URI says something else.
-    ///
     /// # Panics
     /// If a wildcard has more than [`super::MAX_RULE_COMPONENTS`] components: the configuration
     /// bounds them.
-    pub fn new(settings: &RoleSettings, is_admin: bool) -> Self {
+    pub fn new(settings: &RoleSettings, powers: Powers) -> Self {
         let level = settings.trustlevel;
         let mut authorizers: Vec<Arc<str>> = Vec::new();
         let mut rules = Vec::with_capacity(settings.permissions.len());
@@ -147,7 +198,7 @@ impl Role {
             let authorizer = authorizer.map(|procedure| number_of(procedure, &mut authorizers));
             rules.push(Rule::new(permission, level, authorizer));
         }
-        for procedure in ADMINISTRATIVE.into_iter().filter(|_| is_admin) {
+        for procedure in ADMINISTRATIVE.into_iter().filter(|_| powers.is_admin) {
             let says = |rule: &Rule| {
                 &*rule.uri == procedure
                     && rule.policy == MatchPolicy::Exact
@@ -164,7 +215,15 @@ impl Role {
                 Some((entry, rule.policy))
             }))
         });
-        Self { name: settings.name.as_str().into(), rules, authorizers, tables }
+        // No table has these: they come first.
+        let management = powers.standing.map(|standing| {
+            let [watch, act] = [Need::Watch, Need::Act].map(|need| {
+                rules.push(Rule::of_management(need, standing));
+                RuleId(u32::try_from(rules.len() - 1).expect("permissions are limited to fewer"))
+            });
+            Management { standing, watch, act }
+        });
+        Self { name: settings.name.as_str().into(), rules, authorizers, tables, management }
     }
 
     pub const fn name(&self) -> &str {
@@ -201,6 +260,9 @@ impl Role {
     /// `uri` is valid for `policy`; PUBLISH and CALL have exact ones. For them and for prefixes the
     /// costs do not grow with the rules, but for a binary search; see also [`Self::effort`].
     pub fn authorize(&self, action: Action, uri: &str, policy: MatchPolicy) -> Decision {
+        if let Some((decision, _)) = self.of_management(action, uri, policy) {
+            return decision;
+        }
         let (table, pattern) = (&self.tables[action as usize], (uri, policy));
         let Some(best) = table.best_cover(pattern, is_administrative(action, uri)) else {
             return Decision::Deny(None);
@@ -217,6 +279,24 @@ impl Role {
             Effect::Ask(_) => Decision::Ask(best.entry.rule),
             Effect::Allow | Effect::Deny => Decision::Allow(best.entry.rule),
         }
+    }
+
+    /// What is decided about a URI of the management API, and by which rule; `None`: it is none.
+    /// Patterns are decided about as others are: who may not watch hears nothing by them.
+    pub(super) fn of_management(
+        &self,
+        action: Action,
+        uri: &str,
+        policy: MatchPolicy,
+    ) -> Option<(Decision, RuleId)> {
+        let Management { standing, watch, act } = self.management?;
+        let need = Need::of(action, uri).filter(|_| policy == MatchPolicy::Exact)?;
+        let rule = match need {
+            Need::Watch => watch,
+            Need::Act => act,
+        };
+        let is_met = need.is_met_by(standing);
+        Some((if is_met { Decision::Allow(rule) } else { Decision::Deny(Some(rule)) }, rule))
     }
 
     /// What [`Self::authorize`] costs at most, in comparisons of two URIs: a few searches, one for
@@ -257,6 +337,12 @@ impl Role {
             let is_served = matches!(action, Action::Publish | Action::Register);
             if is_served && is_reserved(literal_head(pattern)) {
                 return Some(IdleRule { rule, action, because_of: None });
+            }
+            if settings.origin != RuleOrigin::Permission {
+                return None;
+            }
+            if let Some((_, other)) = self.of_management(action, pattern.0, pattern.1) {
+                return Some(IdleRule { rule, action, because_of: Some(other) });
             }
             let table = &self.tables[action as usize];
             let best = table.best_cover(pattern, false)?.entry.rule;

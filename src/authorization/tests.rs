@@ -143,7 +143,7 @@ fn decide_pattern<'p>(permissions: &'p [Permission], pattern: (&str, MatchPolicy
 }
 
 fn role(permissions: Vec<Permission>) -> Role {
-    Role::new(&RoleSettings::new("r", permissions), false)
+    Role::new(&RoleSettings::new("r", permissions), Powers::default())
 }
 
 fn is_allowed(role: &Role, action: Action, uri: &str, policy: MatchPolicy) -> bool {
@@ -286,16 +286,18 @@ fn what_ends_others_must_be_named() {
     for by_name in [kill, "wamp.", "wamp.session."] {
         let policy = if by_name == kill { Exact } else { Prefix };
         let named = Permission { policy, ..Permission::everything_below(by_name) };
-        let role = Role::new(&RoleSettings::new("r", vec![everything.clone(), named]), false);
+        let role =
+            Role::new(&RoleSettings::new("r", vec![everything.clone(), named]), Powers::default());
         assert!(is_allowed(&role, Action::Call, kill, Exact), "{by_name}");
     }
-    let admin = Role::new(&RoleSettings::new("r", Vec::new()), true);
+    let powers = Powers { is_admin: true, standing: None };
+    let admin = Role::new(&RoleSettings::new("r", Vec::new()), powers);
     for procedure in ADMINISTRATIVE {
         assert!(is_allowed(&admin, Action::Call, procedure, Exact), "{procedure}");
     }
     assert!(!is_allowed(&admin, Action::Call, "wamp.session.count", Exact));
     let deny = Permission { uri: kill.into(), deny: vec![Action::Call], ..Permission::default() };
-    let admin = Role::new(&RoleSettings::new("r", vec![deny]), true);
+    let admin = Role::new(&RoleSettings::new("r", vec![deny]), powers);
     assert!(!is_allowed(&admin, Action::Call, kill, Exact), "a rule of its own says no");
 }
 
@@ -311,7 +313,7 @@ fn terms_are_those_of_the_rule_that_decides() {
     };
     let permissions = vec![Permission::everything_below(""), secret];
     let settings = RoleSettings { trustlevel: Some(1), ..RoleSettings::new("r", permissions) };
-    let role = Role::new(&settings, false);
+    let role = Role::new(&settings, Powers::default());
     let terms = |uri| match role.authorize(Action::Publish, uri, Exact) {
         Decision::Allow(rule) => role.rule(rule).terms,
         other => panic!("{uri}: {other:?}"),
@@ -324,4 +326,51 @@ fn terms_are_those_of_the_rule_that_decides() {
         assert_eq!(Terms::new(&[Disclosure::Caller], level).trustlevel(), level);
     }
     assert_eq!(Terms::new(&[], None), Terms::default());
+}
+
+/// Whatever the rules of a role say, its place in `[management]` decides about the router's own
+/// procedures and topics; of everything else that place says nothing.
+#[test]
+fn management_alone_decides_about_its_uris() {
+    use ManagementProcedure::{LogList, SessionKick};
+    let everything = Permission::everything_below("");
+    let named = Permission {
+        uri: SessionKick.uri().into(),
+        allow: vec![Action::Call],
+        ..Permission::default()
+    };
+    let denied =
+        Permission { uri: LogList.uri().into(), deny: vec![Action::Call], ..Permission::default() };
+    let settings = RoleSettings::new("r", vec![everything, named, denied]);
+    let topic = ManagementTopic::RouterOnUpdate.uri();
+    for (standing, sees, changes) in [
+        (Standing::Stranger, false, false),
+        (Standing::Watcher, true, false),
+        (Standing::Actor, true, true),
+    ] {
+        let powers = Powers { is_admin: false, standing: Some(standing) };
+        let role = Role::new(&settings, powers);
+        for procedure in ManagementProcedure::ALL {
+            let expected = if procedure.is_change() { changes } else { sees };
+            let uri = procedure.uri();
+            assert_eq!(is_allowed(&role, Action::Call, uri, Exact), expected, "{standing:?} {uri}");
+            let explanation = role.explain(Action::Call, uri, Exact);
+            let decides = explanation.rules.iter().find(|(_, it)| *it == Outcome::Decides);
+            let origin = role.rule(decides.expect("one does").0).origin;
+            let expected = if procedure.is_change() { RuleOrigin::Act } else { RuleOrigin::Watch };
+            assert_eq!(origin, expected);
+            assert!(explanation.rules.iter().any(|(_, it)| *it == Outcome::Unheeded), "{uri}");
+        }
+        assert_eq!(is_allowed(&role, Action::Subscribe, topic, Exact), sees);
+        assert!(is_allowed(&role, Action::Call, "stentor.session.refresh", Exact));
+        assert!(is_allowed(&role, Action::Subscribe, "", Prefix), "nobody loses a pattern for it");
+        assert!(is_allowed(&role, Action::Call, "com.x", Exact));
+        let idle: Vec<_> = role.idle_rules().iter().map(|idle| idle.rule).collect();
+        assert_eq!(idle.len(), 2, "what names such URIs says nothing: {idle:?}");
+        let nothing = Role::new(&RoleSettings::new("r", Vec::new()), powers);
+        assert_eq!(is_allowed(&nothing, Action::Call, LogList.uri(), Exact), sees);
+        assert!(!is_allowed(&nothing, Action::Call, "com.x", Exact));
+    }
+    let elsewhere = Role::new(&settings, Powers::default());
+    assert!(is_allowed(&elsewhere, Action::Call, SessionKick.uri(), Exact), "no such realm");
 }

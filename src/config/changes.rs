@@ -98,6 +98,7 @@ impl Config {
         }
         next.listeners = self.adopt_listeners(asked, &mut changes);
         next.realms = self.adopt_realms(asked, &mut changes);
+        self.adopt_management(&mut next, &mut changes);
         (next, changes)
     }
 
@@ -153,6 +154,25 @@ impl Config {
             }
         }
         realms
+    }
+
+    /// Who manages the router changes at once, if there is a thread to ask.
+    fn adopt_management(&self, next: &mut Self, changes: &mut Changes) {
+        let asked = &next.management;
+        let is_there = asked
+            .realm
+            .as_ref()
+            .is_none_or(|name| next.realms.iter().any(|realm| realm.name == *name));
+        let is_possible = self.is_observed() && is_there;
+        for (key, what) in differences(&self.management, asked) {
+            let key = format!("management.{key}");
+            if is_possible { changes.apply(key, what) } else { changes.postpone(key, what) }
+        }
+        if !is_possible {
+            next.management = self.management.clone();
+        }
+        next.was_observed = self.is_observed();
+        next.appoint_managers();
     }
 
     /// Whether the store keeps something of a realm.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::admin::AdminFault;
 use super::keys::nearest;
 use super::listener::ListenAddress;
+use super::management::ManagementFault;
 use super::report::Report;
 use super::role_fault::RoleFault;
 use super::tokens::TokensFault;
@@ -137,6 +138,8 @@ pub enum Fault {
     #[error(transparent)]
     Admin(#[from] AdminFault),
     #[error(transparent)]
+    Management(#[from] ManagementFault),
+    #[error(transparent)]
     Way(#[from] WayFault),
 
     #[error(
@@ -237,6 +240,7 @@ impl Fault {
             },
             Self::Role(fault) => return fault.help(),
             Self::Admin(fault) => return fault.help(),
+            Self::Management(fault) => fault.help(),
             _ => return self.environment_help().or_else(|| self.login_help()),
         };
         Some(text)
@@ -349,6 +353,7 @@ impl Fault {
                 | Self::SameHistory(_)
                 | Self::NoStore
                 | Self::UnknownRealm(_)
+                | Self::Management(_)
                 | Self::Role(_)
                 | Self::Way(_)
                 | Self::SoftOverHard { .. }

@@ -104,6 +104,7 @@ impl Loader {
         self.read_users();
         self.read_tokens();
         self.read_admin_token();
+        self.config.appoint_managers();
         let all_read = self.problems.is_empty();
         let mut bad_keys = Vec::new();
         for (key, fault) in check::check(&self.config) {

@@ -14,6 +14,7 @@ mod filter;
 mod keys;
 mod listener;
 mod loader;
+mod management;
 mod parse;
 mod report;
 mod role_fault;
@@ -58,6 +59,7 @@ pub use fault::{ConfigError, Fault};
 pub(crate) use listener::allowed_origins;
 pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};
 pub use loader::Loader;
+pub use management::{Management, ManagementFault};
 pub use report::{Place, Problem, Report};
 pub use role_fault::RoleFault;
 pub use schema::schema;
@@ -89,6 +91,10 @@ pub struct Config {
     pub tuning: Tuning,
     pub log: Log,
     pub admin: Admin,
+    pub management: Management,
+    /// What it was adopted from had somebody who answers operators: whom a reload does not end.
+    #[serde(skip)]
+    pub was_observed: bool,
 }
 
 impl Config {
@@ -185,6 +191,8 @@ impl Default for Config {
             tuning: Tuning::default(),
             log: Log::default(),
             admin: Admin::default(),
+            management: Management::default(),
+            was_observed: false,
         }
     }
 }

@@ -94,6 +94,7 @@ impl Reader {
                 "tuning" => self.read_section(&name, &value, &mut config.tuning),
                 "log" => self.read_section(&name, &value, &mut config.log),
                 "admin" => self.read_admin(value, &mut config.admin),
+                "management" => self.read_section(&name, &value, &mut config.management),
                 _ => {
                     rest.insert(key, value);
                 }

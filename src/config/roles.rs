@@ -10,7 +10,8 @@ use super::ways::{WayFault, judge_url};
 use super::{Method, Realm};
 use crate::authorization::{
     ADMINISTRATIVE, Access, Action, Decision, MAX_PERMISSIONS, MAX_RULE_COMPONENTS,
-    MAX_RULE_SHAPES, OverRate, Permission, Role, RoleSettings, Rule, is_endpoint, shape_of,
+    MAX_RULE_SHAPES, OverRate, Permission, Powers, Role, RoleSettings, Rule, RuleOrigin,
+    is_endpoint, shape_of,
 };
 use crate::limits::Limits;
 use crate::wamp::{MAX_ID, MatchPolicy, is_reserved, is_valid_pattern, is_valid_uri};
@@ -165,17 +166,17 @@ pub(super) fn warnings(realm: &Realm) -> Vec<Warning> {
         return vec![Warning::NoRole(realm.name.clone())];
     }
     let unknown = unknown_roles(realm).into_iter().chain(authorizer_warnings(realm, roles));
-    let others = roles.iter().flat_map(|role| role_warnings(&realm.name, role));
+    let others = roles.iter().flat_map(|role| role_warnings(realm, role));
     unknown.chain(others).collect()
 }
 
 /// Whether a role may end what belongs to others.
 pub(super) fn may_administer(realm: &Realm, role: &str) -> bool {
-    let is_admin = realm.admin_roles.iter().any(|admin| admin == role);
-    let Access::Roles(roles) = &realm.access else { return is_admin };
+    let powers = realm.powers(role);
+    let Access::Roles(roles) = &realm.access else { return powers.is_admin };
     let settings = roles.iter().find(|settings| settings.name == role);
     let settings = settings.cloned().unwrap_or_else(|| RoleSettings::new(role, Vec::new()));
-    let rules = Role::new(&settings, is_admin);
+    let rules = Role::new(&settings, powers);
     let decide = |procedure: &&str| rules.authorize(Action::Call, procedure, MatchPolicy::Exact);
     ADMINISTRATIVE.iter().any(|procedure| matches!(decide(procedure), Decision::Allow(_)))
 }
@@ -269,7 +270,7 @@ fn registrants(realm: &Realm, procedure: &str) -> Registrants {
         return stranger.unwrap_or(Registrants::Some);
     };
     let may = |role: &&RoleSettings| {
-        let rules = Role::new(role, false);
+        let rules = Role::new(role, Powers::default());
         let decision = rules.authorize(Action::Register, procedure, MatchPolicy::Exact);
         matches!(decision, Decision::Allow(_))
     };
@@ -281,14 +282,15 @@ fn registrants(realm: &Realm, procedure: &str) -> Registrants {
     }
 }
 
-fn role_warnings(realm: &str, settings: &RoleSettings) -> Vec<Warning> {
-    let (realm, role) = (realm.to_owned(), settings.name.clone());
+fn role_warnings(realm: &Realm, settings: &RoleSettings) -> Vec<Warning> {
+    let standing = realm.powers(&settings.name).standing;
+    let (realm, role) = (realm.name.clone(), settings.name.clone());
     let starred = settings.permissions.iter().filter(|permission| permission.uri.ends_with('*'));
     let starred = starred.map(|permission| Warning::Asterisk {
         uri: permission.uri.clone(),
         place: place(permission.line),
     });
-    let rules = Role::new(settings, false);
+    let rules = Role::new(settings, Powers { is_admin: false, standing });
     let idle = rules.idle_rules().into_iter().map(|idle| {
         let rule = rules.rule(idle.rule);
         let (uri, place) = (rule.uri.to_string(), place(rule.line));
@@ -308,6 +310,9 @@ fn role_warnings(realm: &str, settings: &RoleSettings) -> Vec<Warning> {
 }
 
 fn describe_cover(rule: &Rule) -> String {
+    if rule.origin != RuleOrigin::Permission {
+        return format!("`{}` alone decides about it", rule.origin.as_str());
+    }
     let (policy, place) = (rule.policy.as_str(), place(rule.line));
     format!("{policy} `{}`{place} is more specific and decides wherever it matches", rule.uri)
 }

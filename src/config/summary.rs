@@ -25,6 +25,9 @@ impl fmt::Display for Summary<'_> {
         for realm in &config.realms {
             row(f, "realm", &describe_realm(realm))?;
         }
+        if let Some(text) = config.management.summary() {
+            row(f, "management", &text)?;
+        }
         if let Some(path) = config.store() {
             let retained = if config.storage.retained { ", retained events too" } else { "" };
             row(f, "store", &format!("{}{retained}", path.display()))?;
@@ -86,6 +89,12 @@ pub enum Warning {
          `admin_roles` or a permission lets \"{role}\", the role of clients without authentication"
     )]
     AnonymousAdmin { realm: String, role: String },
+    #[error(
+        "realm {realm}: everybody who can connect {} the router, because `{key}` names \"{role}\", \
+         the role of clients without authentication",
+        if *.key == "management.act" { "may see and change" } else { "sees all of" }
+    )]
+    AnonymousManager { realm: String, key: &'static str, role: String },
     #[error(
         "realm {realm}: everybody who can connect may register the authorizer `{procedure}`, and \
          so decide for others, because \"{role}\" is the role of clients without authentication"
@@ -185,7 +194,9 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let tokens = tokens.map(|realm| Warning::TokensForAnybody(realm.name.clone()));
     let asked = super::roles::authenticator_warnings(&config.realms);
     let logins = closed.chain(tokens).chain(asked);
-    development.chain(open).chain(logins).chain(admins).chain(roles).collect()
+    let managers = config.realms.iter().flat_map(super::management::warnings);
+    let administrators = admins.chain(managers);
+    development.chain(open).chain(logins).chain(administrators).chain(roles).collect()
 }
 
 /// Realms of whose users no certificate can ever come.

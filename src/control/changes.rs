@@ -61,7 +61,7 @@ impl IntoResponse for Refused {
             Self::Declined(declined) => {
                 let status = match declined {
                     Declined::Unclear(_) => StatusCode::BAD_REQUEST,
-                    Declined::Missing(_) => StatusCode::NOT_FOUND,
+                    Declined::Missing(..) => StatusCode::NOT_FOUND,
                     Declined::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
                     Declined::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
                     Declined::Late => StatusCode::GATEWAY_TIMEOUT,

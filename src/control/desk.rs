@@ -19,6 +19,7 @@ use super::token::Lock;
 use crate::address::Address;
 use crate::config::Changes;
 use crate::net::{LoneTls, View};
+use crate::wamp::{SessionId, WampError, quote};
 
 /// What the owner of the router is to do. Whoever takes an order answers it.
 #[derive(Debug)]
@@ -60,12 +61,17 @@ pub(super) struct Desk {
 pub(super) enum Operator {
     /// Over the admin listener, from here.
     Peer(Address),
+    /// As a WAMP client.
+    Session { session: SessionId, authid: Box<str>, realm: Arc<str> },
 }
 
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peer(peer) => peer.fmt(f),
+            Self::Session { session, authid, realm } => {
+                write!(f, "{} as session {} on {realm}", quote(authid), session.get())
+            }
         }
     }
 }
@@ -76,8 +82,8 @@ pub(super) enum Declined {
     #[error("{0}")]
     Unclear(String),
     /// What is to be changed is not there.
-    #[error("{0}")]
-    Missing(String),
+    #[error("{1}")]
+    Missing(WampError, String),
     /// It is understood, and cannot be had.
     #[error("{0}")]
     Refused(String),
@@ -153,8 +159,11 @@ impl Desk {
         });
         let outcome = kicking.await.map_err(|_| STOPPING)?;
         let kicked = outcome.map_err(|error| match error {
-            KickError::NoSuchSession { .. } | KickError::NoSuchRealm(_) => {
-                Declined::Missing(error.to_string())
+            KickError::NoSuchSession { .. } => {
+                Declined::Missing(WampError::NoSuchSession, error.to_string())
+            }
+            KickError::NoSuchRealm(_) => {
+                Declined::Missing(WampError::NoSuchRealm, error.to_string())
             }
             _ => Declined::Unclear(error.to_string()),
         })?;

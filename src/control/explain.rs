@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ask;
-use crate::authorization::{Action, Decision, Outcome, Role, RuleId, shown_authorizer};
+use crate::authorization::{Action, Decision, Outcome, Role, RuleId, RuleOrigin, shown_authorizer};
 use crate::net::View;
 use crate::net::inquiry::Inquiry;
 use crate::router::{Domain, Fanout, Profile, Realm, SessionRef, ShardId};
@@ -147,13 +147,15 @@ fn rule_row(role: &Role, id: RuleId, outcome: Outcome) -> Value {
         Outcome::OtherAction => "other_action",
         Outcome::MatchesPart => "matches_part",
         Outcome::TooGeneral => "too_general",
+        Outcome::Unheeded => "unheeded",
     };
     json!({
         "outcome": what,
         "uri": &*rule.uri,
         "match": rule.policy.as_str(),
         "line": rule.line,
-        "is_admin": rule.is_admin,
+        "is_admin": rule.origin == RuleOrigin::AdminRoles,
+        "origin": rule.origin.as_str(),
         "authorizer": role.authorizer(id).map(|it| shown_authorizer(it)),
     })
 }

@@ -239,9 +239,10 @@ fn page_of(value: &Value) -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, "application/json")], format!("{value}\n"))
 }
 
-/// Serves until `stopped` is dropped, and looks every [`BEAT`] whether the router's threads turn.
+/// Serves those who come in by the door, if there is one, until `stopped` is dropped, and looks
+/// every [`BEAT`] whether the router's threads turn.
 pub(super) async fn serve(
-    door: Door,
+    door: Option<Door>,
     app: Routes,
     health: Arc<Health>,
     mut stopped: oneshot::Receiver<()>,
@@ -253,7 +254,7 @@ pub(super) async fn serve(
         tokio::select! {
             _ = &mut stopped => return,
             _ = beats.tick() => health.beat(now()),
-            accepted = door.accept() => {
+            accepted = next_visitor(door.as_ref()) => {
                 if let Some(visitor) = accepted {
                     let serving = tokio::spawn(receive(visitor, app.clone()));
                     places.take(serving.abort_handle());
@@ -262,6 +263,14 @@ pub(super) async fn serve(
                 }
             }
         }
+    }
+}
+
+/// Without a door nobody comes.
+async fn next_visitor(door: Option<&Door>) -> Option<Visitor> {
+    match door {
+        Some(door) => door.accept().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,10 +1,12 @@
-//! IO: what operators see of a router while it runs, by HTTP on a listener of their own.
+//! IO: what operators see of a router while it runs, by HTTP on a listener of their own, or as WAMP
+//! clients of the management realm.
 //!
 //! One thread, `control`, with a runtime of its own: it answers also when every shard is busy. It
 //! reads counters, and asks shards by parcels; nothing that a client waits for waits for it. What
 //! operators may change is changed by whoever owns it: an [`Order`] goes there.
 
 mod ask;
+mod bulletins;
 mod busiest;
 mod changes;
 mod desk;
@@ -17,6 +19,7 @@ mod json;
 mod keeping;
 mod kick;
 mod log_tail;
+mod management;
 mod measures;
 mod metrics;
 mod metrics_of_changes;
@@ -42,9 +45,11 @@ use tokio::sync::oneshot;
 
 use crate::config::{Admin, Changes, Config, ListenAddress};
 use crate::net::{LoneTls, LoneTlsError, View};
+use bulletins::Bulletins;
 use desk::{Desk, MOST_ORDERS};
 use door::{Bound, Door};
 use health::Health;
+use management::Manager;
 use record::Record;
 use sight::Sight;
 use token::{Lock, TokenError};
@@ -54,10 +59,10 @@ pub use desk::{Answer, Order};
 pub use log_tail::{LogLine, LogTail};
 pub use record::{HIDDEN, QUOTING};
 
-/// The running admin listener. Dropping it ends it.
+/// Whoever answers operators, with the admin listener if there is one. Dropping it ends it.
 #[derive(Debug)]
 pub struct Control {
-    address: ListenAddress,
+    address: Option<ListenAddress>,
     is_secure: bool,
     health: Arc<Health>,
     record: Arc<Record>,
@@ -71,7 +76,7 @@ pub struct Control {
 /// Where the log leaves its lines, as soon as somebody says it.
 type Tail = Arc<OnceLock<Arc<LogTail>>>;
 
-/// Why there is no admin listener.
+/// Why nobody answers operators.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     #[error("the admin listener cannot listen on {address}: {source}")]
@@ -80,6 +85,8 @@ pub enum ControlError {
     Token(String),
     #[error("the admin listener has no TLS: {0}")]
     Tls(String),
+    #[error("cannot start the thread that answers operators: {0}")]
+    Thread(io::Error),
 }
 
 impl From<LoneTlsError> for ControlError {
@@ -95,53 +102,59 @@ impl From<TokenError> for ControlError {
 }
 
 impl Control {
-    /// Starts what `[admin]` asks for; `None` if it asks for nothing.
+    /// Starts what `[admin]` and `[management]` ask for; `None` if they ask for nothing.
     ///
     /// # Errors
     /// An address that cannot be bound, a file of the token or of a certificate that cannot be
     /// used, or a lack of system resources.
     pub fn start(config: &Config, view: View) -> Result<Option<Self>, ControlError> {
+        if !config.is_observed() {
+            return Ok(None);
+        }
         let admin = &config.admin;
-        let Some(address) = &admin.listen else { return Ok(None) };
-        let lock = Lock::new(admin, now())?;
+        let lock = Arc::new(Lock::new(admin, now())?);
         let tls = admin.tls_listener().map(|listener| LoneTls::start(&listener)).transpose()?;
-        let error = |source| ControlError::Listen { address: address.clone(), source };
-        Self::bind(address, admin, lock, tls.map(Arc::new), view).map(Some).map_err(error)
+        let tls = tls.map(Arc::new);
+        let bound = admin.listen.as_ref().map(|address| {
+            let error = |source| ControlError::Listen { address: address.clone(), source };
+            let bound = Bound::new(address, admin).map_err(error)?;
+            let address = bound.address(address).map_err(error)?;
+            Ok::<_, ControlError>((bound, address))
+        });
+        let (bound, address) = bound.transpose()?.unzip();
+        let (giving, orders) = bounded(MOST_ORDERS);
+        let (record, turn) = (Arc::new(Record::new()), Arc::default());
+        let desk = Desk { view, tls, lock, record, orders: giving, turn };
+        Self::spawn(admin, desk, bound, (address, orders)).map(Some).map_err(ControlError::Thread)
     }
 
-    fn bind(
-        address: &ListenAddress,
+    fn spawn(
         admin: &Admin,
-        lock: Lock,
-        tls: Option<Arc<LoneTls>>,
-        view: View,
+        desk: Desk,
+        bound: Option<Bound>,
+        (address, orders): (Option<ListenAddress>, Receiver<Order>),
     ) -> io::Result<Self> {
-        let bound = Bound::new(address, admin)?;
-        let address = bound.address(address)?;
-        let is_secure = tls.is_some();
+        let (is_secure, record) = (desk.tls.is_some(), Arc::clone(&desk.record));
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let health = Arc::new(Health::new(view.clone()));
-        let record = Arc::new(Record::new());
-        let (giving, orders) = bounded(MOST_ORDERS);
-        let desk = Desk {
-            view,
-            tls: tls.clone(),
-            lock: Arc::new(lock),
-            record: Arc::clone(&record),
-            orders: giving,
-            turn: Arc::default(),
-        };
+        let health = Arc::new(Health::new(desk.view.clone()));
         let log = Tail::default();
         let sight = Sight::new(&desk, Arc::clone(&health), admin, Arc::clone(&log));
+        let manager = Manager::new(sight.clone(), desk.clone());
+        let bulletins = Bulletins::new(sight.clone(), desk.clone());
+        let tls = desk.tls.clone();
         let app = http::routes(desk, sight);
         let (stop, stopped) = oneshot::channel();
         let pulse = Arc::clone(&health);
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
             runtime.block_on(async {
-                match Door::open(bound, tls) {
-                    Ok(door) => http::serve(door, app, pulse, stopped).await,
-                    Err(error) => tracing::error!(%error, "the admin listener has failed"),
-                }
+                tokio::spawn(manager.run());
+                tokio::spawn(bulletins.run());
+                let door = bound.map(|bound| Door::open(bound, tls)).transpose();
+                let door = door.unwrap_or_else(|error| {
+                    tracing::error!(%error, "the admin listener has failed");
+                    None
+                });
+                http::serve(door, app, pulse, stopped).await;
             });
             // Answers under way are cut off: there is nothing left to tell of.
             runtime.shutdown_background();
@@ -150,18 +163,18 @@ impl Control {
         Ok(Self { address, is_secure, health, record, orders, log, stop, thread })
     }
 
-    /// Where it listens; port 0 is resolved.
-    pub const fn address(&self) -> &ListenAddress {
-        &self.address
+    /// Where the admin listener is, if there is one; port 0 is resolved.
+    pub const fn address(&self) -> Option<&ListenAddress> {
+        self.address.as_ref()
     }
 
-    /// What the commands take as `--admin`.
-    pub fn url(&self) -> String {
-        match &self.address {
+    /// What the commands take as `--admin`, if there is an admin listener.
+    pub fn url(&self) -> Option<String> {
+        Some(match self.address.as_ref()? {
             ListenAddress::Tcp(address) if self.is_secure => format!("https://{address}"),
             ListenAddress::Tcp(address) => format!("http://{address}"),
-            ListenAddress::Unix(_) => self.address.to_string(),
-        }
+            address @ ListenAddress::Unix(_) => address.to_string(),
+        })
     }
 
     /// What operators ask of whoever owns the router, who is to answer each order soon.

@@ -55,8 +55,10 @@ impl Record {
 
     /// A reload has ended, whoever asked for it.
     pub(super) fn note_reload(&self, outcome: Result<Changes, String>) {
-        self.count(Kind::Reload, outcome.is_ok());
+        let is_done = outcome.is_ok();
         *self.last.lock() = Last { at_ms: unix_ms(), reload: Some(outcome) };
+        // Behind it: who sees the count finds the reload.
+        self.count(Kind::Reload, is_done);
     }
 
     pub(super) fn count(&self, kind: Kind, is_done: bool) {
@@ -68,6 +70,12 @@ impl Record {
     pub(super) fn standing(&self) -> (bool, i64) {
         let last = self.last.lock();
         (!matches!(last.reload, Some(Err(_))), last.at_ms)
+    }
+
+    /// How many reloads there were, refused ones too.
+    pub(super) fn reloads(&self) -> u64 {
+        let mut counts = self.counts().filter(|(kind, ..)| *kind == Kind::Reload);
+        counts.next().map_or(0, |(_, done, refused)| done + refused)
     }
 
     /// Each kind, with how many were done and how many refused.

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::authorization::{Action, Effect, Role, Rule, RuleId, shown_authorizer};
+use crate::authorization::{Action, Effect, Role, Rule, RuleId, RuleOrigin, shown_authorizer};
 use crate::net::View;
 use crate::router::{DecisionCount, RealmRole};
 
@@ -85,7 +85,8 @@ fn rule_row(role: &Role, id: RuleId, rule: &Rule) -> Value {
         "discloses_publisher": rule.terms.discloses_publisher(),
         "trustlevel": rule.terms.trustlevel(),
         "line": rule.line,
-        "is_admin": rule.is_admin,
+        "is_admin": rule.origin == RuleOrigin::AdminRoles,
+        "origin": rule.origin.as_str(),
     })
 }
 

@@ -176,7 +176,7 @@ fn open_row(shard: ShardId, open: &OpenSession) -> Value {
     row
 }
 
-fn closed_row(shard: u8, closed: &Closed) -> Value {
+pub(super) fn closed_row(shard: u8, closed: &Closed) -> Value {
     let mut row = row(closed.session, &closed.realm, &closed.profile, closed.peer, closed.traffic);
     row["shard"] = shard.into();
     row["reason"] = closed.reason.as_str().into();

@@ -30,7 +30,7 @@ fn start() -> Running {
 
 impl Running {
     fn address(&self) -> SocketAddr {
-        self.control.address().tcp().expect("it is on TCP")
+        self.control.address().and_then(ListenAddress::tcp).expect("it is on TCP")
     }
 
     /// The status line and what follows the head.
@@ -152,7 +152,7 @@ fn json_says_which_router_it_is_where_clients_connect_and_why_sessions_end() {
 #[test]
 fn browsers_get_the_dashboard_and_keep_its_files() {
     let running = start();
-    let host = running.control.address();
+    let host = running.address();
     let ask = |path: &str, header: &str| {
         running.ask(&format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\nConnection: close\r\n\r\n"
@@ -212,8 +212,11 @@ fn whoever_holds_all_places_keeps_nobody_out() {
 #[test]
 fn it_outlives_the_router_and_stops_with_connections_open() {
     let Running { server, control } = start();
-    let idle: Vec<_> =
-        (0..80).map(|_| TcpStream::connect(control.address().tcp().unwrap()).unwrap()).collect();
+    let idle: Vec<_> = (0..80)
+        .map(|_| {
+            TcpStream::connect(control.address().and_then(ListenAddress::tcp).unwrap()).unwrap()
+        })
+        .collect();
     server.stop().unwrap();
     drop(control);
     drop(idle);

@@ -383,6 +383,9 @@ impl Wire for Links {
     }
 
     fn judge(&mut self, waiter: Waiter, errand: Errand) -> bool {
+        if let Errand::Management(call) = errand {
+            return self.inbox.mesh().calls().push(waiter, call);
+        }
         self.judges.as_ref().is_some_and(|judges| judges.judge(waiter, errand))
     }
 

@@ -14,6 +14,7 @@ use mio::{Registry, Token, Waker};
 use super::acceptor::Accepted;
 use super::inquiry::Inquiry;
 use super::judges::Judges;
+use super::management::CallLine;
 use crate::router::{Batch, Destination, Destinations, Edition, OpenSession, ShardId, Slot};
 use crate::shard::Mail;
 
@@ -58,6 +59,8 @@ pub struct Mesh {
     ports: Vec<Port>,
     /// The entrance of the store, which takes no parcels but is a place to wait for.
     storage: Load,
+    /// The way to whoever answers for the router.
+    calls: CallLine,
     /// The destinations at which more waits than the mark: a set of them.
     congested: AtomicU64,
     /// Bytes that wait at one destination from which on those who feed it stop reading.
@@ -111,7 +114,8 @@ impl Mesh {
         }
         let (storage, congested) = (Load::default(), AtomicU64::new(0));
         let high_mark_bytes = AtomicUsize::new(high_mark_bytes);
-        let mesh = Arc::new(Self { ports, storage, congested, high_mark_bytes });
+        let calls = CallLine::default();
+        let mesh = Arc::new(Self { ports, storage, calls, congested, high_mark_bytes });
         let inboxes = (0u8..).zip(receivers).map(|(number, receiver)| Inbox {
             shard: ShardId(number),
             receiver,
@@ -158,6 +162,10 @@ impl Mesh {
     /// The destinations whose publishers should not be read now.
     pub fn congested(&self) -> Destinations {
         Destinations::from_bits(self.congested.load(Ordering::SeqCst))
+    }
+
+    pub(super) const fn calls(&self) -> &CallLine {
+        &self.calls
     }
 
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {

@@ -10,6 +10,7 @@ mod inherited;
 pub mod inquiry;
 mod judges;
 mod listening;
+mod management;
 #[doc(hidden)]
 pub mod mesh;
 mod preface;
@@ -28,6 +29,7 @@ pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use inherited::{Inherited, InheritedError};
 pub use judges::{ClientError, check_clients, tls_of_clients};
 pub(crate) use listening::{SocketFile, listen_on_unix};
+pub(crate) use management::ManagedCall;
 pub use reload::ReloadError;
 pub use server::{Server, StartError, StopError, View};
 pub use tls::{CertificateError, certificate_of, check_certificates};

@@ -142,8 +142,8 @@ impl Shown {
 /// What can be seen of a router, and asked of it, while its threads run and after they have ended.
 #[derive(Clone, Debug)]
 pub struct View {
-    router: Arc<Router>,
-    mesh: Arc<Mesh>,
+    pub(super) router: Arc<Router>,
+    pub(super) mesh: Arc<Mesh>,
     pulses: Vec<Arc<Pulse>>,
     shown: Arc<Shown>,
 }
@@ -275,7 +275,7 @@ impl Server {
             let judges = judges.clone();
             let tls = server.tls_share(number, config);
             let pulse = Arc::clone(&server.pulses[usize::from(number)]);
-            let pulse = (pulse, config.admin.listen.is_some());
+            let pulse = (pulse, config.is_observed());
             let event_loop = EventLoop::new(
                 shard, poll, inbox, budget, occupancy, store, tls, judges, started, pulse,
             )?;
@@ -530,7 +530,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         started: wall_clock(),
         strict_roles: config.protocol.strict_roles,
         durable_retained: config.storage.retained,
-        is_observed: config.admin.listen.is_some(),
+        is_observed: config.is_observed(),
     }
 }
 

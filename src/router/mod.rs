@@ -38,7 +38,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::authentication::{AuthenticatorSettings, EndpointSettings, Failures};
-use crate::authorization::{Access, is_endpoint};
+use crate::authorization::{Access, Managers, Powers, is_endpoint};
 use crate::hash::HashSeed;
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
@@ -210,6 +210,10 @@ pub struct RealmSettings {
     /// The patterns whose events are kept (AP-HIS-01).
     #[serde(rename = "history")]
     pub histories: Vec<HistorySettings>,
+    /// The roles that see and change the router from here; `None`: this is not the management
+    /// realm.
+    #[serde(skip)]
+    pub managers: Option<Managers>,
 }
 
 impl RealmSettings {
@@ -228,6 +232,13 @@ impl RealmSettings {
             said.cloned().unwrap_or_else(|| EndpointSettings::at(url))
         };
         urls.into_iter().map(settings).collect()
+    }
+
+    /// What a role has besides its permissions.
+    pub fn powers(&self, role: &str) -> Powers {
+        let is_admin = self.admin_roles.iter().any(|admin| admin == role);
+        let standing = self.managers.as_ref().map(|managers| managers.standing(role));
+        Powers { is_admin, standing }
     }
 
     /// Whether a session with this `authrole` may do something because of it: the role is listed,
@@ -255,6 +266,7 @@ impl Default for RealmSettings {
             disclose_peers: false,
             history_answer: HistoryAnswer::default(),
             histories: Vec::new(),
+            managers: None,
         }
     }
 }

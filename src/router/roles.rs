@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counters::Counter;
 use super::rules::RealmRules;
 use super::{RealmSettings, ShardId};
-use crate::authorization::{Access, Action, Rates, Role, RoleSettings};
+use crate::authorization::{Access, Action, Powers, Rates, Role, RoleSettings};
 
 /// Which rules hold for the sessions of a realm.
 #[derive(Debug)]
@@ -33,20 +33,20 @@ impl RealmRoles {
         let more = unlisted.into_iter().chain([String::new()]);
         let more: Vec<_> = more.map(|name| RoleSettings::new(name, Vec::new())).collect();
         let roles = listed.iter().chain(&more).map(|role| {
-            let is_admin = settings.admin_roles.contains(&role.name);
+            let powers = settings.powers(&role.name);
             let named = before.into_iter().flat_map(RealmRules::roles);
             let named = named.into_iter().find(|old| old.rules.name() == role.name);
             if let Some(old) = named
-                && (&old.settings, old.is_admin) == (role, is_admin)
+                && (&old.settings, old.powers) == (role, powers)
             {
                 return Arc::clone(old);
             }
             let decisions = named.map(|old| Arc::clone(&old.decisions));
             Arc::new(RealmRole {
-                rules: Role::new(role, is_admin),
+                rules: Role::new(role, powers),
                 rates: role.rates(),
                 settings: role.clone(),
-                is_admin,
+                powers,
                 decisions: decisions.unwrap_or_else(|| fresh(shards)),
             })
         });
@@ -75,7 +75,7 @@ pub struct RealmRole {
     pub rates: Option<Rates>,
     /// What `rules` was made of.
     settings: RoleSettings,
-    is_admin: bool,
+    powers: Powers,
     /// One for each shard.
     decisions: Arc<[Decisions]>,
 }

@@ -242,6 +242,18 @@ impl ClosedSessions {
         std::array::from_fn(|place| self.counts[place].get())
     }
 
+    /// The last of the sessions that have ended since so many had, up to `most` and the latest at
+    /// the end; and how many have ended by now.
+    pub fn since(&self, number: u64, most: usize) -> (Vec<Closed>, u64) {
+        let last = self.last.lock();
+        let (count, ended) = (last.sessions.len(), last.ended);
+        let fresh = usize::try_from(ended.saturating_sub(number)).unwrap_or(count);
+        let from = count - fresh.min(most).min(count);
+        let sessions = last.sessions.range(from..).cloned().collect();
+        MutexGuard::unlock_fair(last);
+        (sessions, ended)
+    }
+
     /// Up to so many of the last sessions for which `wanted` holds, the latest first. Looks at
     /// those that are kept, a few at a time, as the shard waits meanwhile if one of
     /// its sessions ends.
@@ -321,6 +333,22 @@ mod tests {
         let oldest = SessionId::from_random(0);
         assert_eq!(sessions.last(5, |closed| closed.session == oldest).len(), 1);
         assert!(ClosedSessions::new(1).last(1, |_| true).is_empty());
+    }
+
+    #[test]
+    fn what_is_new_is_bounded_and_counted() {
+        let sessions = ClosedSessions::new(1);
+        (0..9).for_each(|number| sessions.note(closed(number, EndReason::Goodbye)));
+        let since = |number, most| {
+            let (new, ended) = sessions.since(number, most);
+            (new.iter().map(|closed| closed.session).collect::<Vec<_>>(), ended)
+        };
+        let ids = |numbers: [u64; 2]| numbers.map(SessionId::from_random).to_vec();
+        assert_eq!(since(7, 9), (ids([7, 8]), 9));
+        assert_eq!(since(3, 2), (ids([7, 8]), 9));
+        assert_eq!(since(9, 9), (Vec::new(), 9));
+        assert_eq!(since(u64::MAX, 9), (Vec::new(), 9));
+        assert_eq!(ClosedSessions::new(1).since(0, 9).1, 0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod testaments;
 
 use std::sync::Arc;
 
+use crate::authentication::Interest;
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
 use crate::router::{Domain, Horizon, Identity, Profile, Realm, RealmRules};
@@ -55,6 +56,8 @@ pub struct Session {
     pub outdated: Option<Box<Outdated>>,
     /// Only of those who joined by a token.
     pub expiry: Option<Box<Expiry>>,
+    /// The call of the management API that it waits for.
+    pub managing: Option<Box<(RequestId, Interest)>>,
 }
 
 /// What a reload has changed for a session, until its shard has seen to it.
@@ -130,6 +133,7 @@ impl Session {
             testaments: None,
             outdated: None,
             expiry: None,
+            managing: None,
         }
     }
 

@@ -1,18 +1,20 @@
-//! What a shard has judged elsewhere, since it takes long or has to be asked over HTTP. What comes
-//! of it is mail: [`Mail::Judged`](super::Mail::Judged), or [`Mail::Ruled`](super::Mail::Ruled).
+//! What a shard has judged or answered elsewhere, since it takes long, has to be asked over HTTP,
+//! or is known to others. What comes of it is mail: [`Mail::Judged`](super::Mail::Judged),
+//! [`Mail::Ruled`](super::Mail::Ruled), or [`Mail::Managed`](super::Mail::Managed).
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use super::Shard;
+use super::management::ManagementCall;
 use crate::authentication::{Endpoint, Interest, Proof, Referred, Secret, Wanted};
 use crate::authorization::{Ruling, case_to_json};
 use crate::clock::Millis;
 use crate::router::{Held, SessionRef};
 use crate::wamp::{RequestId, Value};
 
-/// Something to be judged elsewhere, for a session or one that is to be.
+/// Something to be judged or answered elsewhere, for a session or one that is to be.
 #[derive(Debug)]
 pub enum Errand {
     /// Whether a client is who it says: a computation.
@@ -21,6 +23,8 @@ pub enum Errand {
     Client(Referred),
     /// Whether a request is to be allowed: a question to an endpoint (AU-AZ-04).
     Request(RequestCheck),
+    /// A call of the management API, which whoever watches the router answers.
+    Management(Box<ManagementCall>),
 }
 
 /// Who waits for what comes of an errand.
@@ -103,6 +107,7 @@ impl Errands {
 pub(super) enum Purpose {
     Login,
     Question(RequestId),
+    Management(RequestId),
 }
 
 impl Errand {
@@ -110,6 +115,7 @@ impl Errand {
         match self {
             Self::Proof(_) | Self::Client(_) => Purpose::Login,
             Self::Request(check) => Purpose::Question(check.question),
+            Self::Management(call) => Purpose::Management(call.request),
         }
     }
 }
@@ -120,6 +126,7 @@ impl Shard {
         match purpose {
             Purpose::Login => self.fail_unjudged(asker, now),
             Purpose::Question(question) => self.fail_question(question, TOO_MANY),
+            Purpose::Management(request) => self.fail_management(asker, request),
         }
     }
 }

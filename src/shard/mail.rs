@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::errands::Ruled;
+use super::management::{Bulletin, ManagementAnswer};
 use super::requests::Refusal;
 use crate::authentication::Judgement;
 use crate::router::{
@@ -51,6 +52,10 @@ pub enum Mail {
     Judged { applicant: SessionRef, judgement: Box<Judgement> },
     /// To the shard of a request that an endpoint was asked about: what came of it.
     Ruled { question: RequestId, ruled: Box<Ruled> },
+    /// To the shard of a caller of the management API: what came of the call.
+    Managed(Box<ManagementAnswer>),
+    /// To the home shard of the management realm: publish this.
+    Bulletin(Box<Bulletin>),
     /// To the caller's shard: how its call ended.
     Return(Box<Carried<Return>>),
 }
@@ -63,6 +68,8 @@ impl Weighed for Mail {
             Self::Return(answer) => answer.held.bytes(),
             Self::Roll(roll) => roll.weight(),
             Self::Meta(event) => event.weight(),
+            Self::Managed(answer) => answer.weight(),
+            Self::Bulletin(bulletin) => bulletin.weight(),
             Self::Kill(kill) => heap_block(size_of::<Kill>()) + kill.heap_bytes(),
             Self::Revoke { reason, .. } | Self::RevokeRegistration { reason, .. } => {
                 reason.as_ref().map_or(0, |reason| heap_block(reason.len()))

@@ -97,6 +97,8 @@ impl Shard {
             Mail::Judged { applicant, judgement } => {
                 self.handle_judged(applicant, *judgement, now);
             }
+            Mail::Managed(answer) => self.handle_management_answer(*answer),
+            Mail::Bulletin(bulletin) => self.handle_bulletin(*bulletin),
             Mail::Ruled { question, ruled } => self.handle_ruled(question, *ruled, now),
             Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
         }

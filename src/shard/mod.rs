@@ -32,6 +32,7 @@ mod login;
 mod look;
 mod mail;
 mod mailbox;
+mod management;
 mod meta;
 mod outbound;
 mod post;
@@ -77,6 +78,7 @@ pub use mail::{
     Cancellation, Carried, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome, Return, Roll,
     RollCall,
 };
+pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome};
 pub use turn::{Tick, Turn, Wire};
 
 /// One shard of a router.

@@ -61,8 +61,9 @@ pub trait Wire {
     /// Hands what is to be stored to the store.
     fn store(&mut self, deposits: Batch<Deposit>);
 
-    /// Hands out what takes long to judge; [`super::Mail::Judged`] or [`super::Mail::Ruled`] is to
-    /// come. `false` if too many wait already.
+    /// Hands out what is judged or answered elsewhere; [`super::Mail::Judged`],
+    /// [`super::Mail::Ruled`] or [`super::Mail::Managed`] is to come. `false` if too many wait
+    /// already.
     fn judge(&mut self, waiter: Waiter, errand: Errand) -> bool;
 
     /// So many bytes of mail that came from other shards wait no more.

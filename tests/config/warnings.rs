@@ -58,6 +58,29 @@ fn anonymous_administrators_are_warned_of() {
     assert_eq!(warnings(""), []);
 }
 
+/// So should whoever lets everybody manage the router.
+#[test]
+fn anonymous_managers_are_warned_of() {
+    let config = |management: &str| {
+        read(&format!(
+            "[[realm]]\nname = \"a\"\n[[realm.authenticator]]\nmethod = \"anonymous\"\n\
+             [[realm.role]]\nname = \"anonymous\"\n[management]\nrealm = \"a\"\n{management}\n"
+        ))
+    };
+    for (management, key, said) in [
+        ("watch = [\"anonymous\"]", "management.watch", "sees all of the router"),
+        ("act = [\"anonymous\"]", "management.act", "may see and change the router"),
+    ] {
+        let warnings = config(management).warnings();
+        let (realm, role) = ("a".into(), "anonymous".into());
+        assert_eq!(warnings, [Warning::AnonymousManager { realm, key, role }]);
+        assert!(warnings[0].to_string().contains(said), "{}", warnings[0]);
+        let summary = config(management).summary().to_string();
+        assert!(summary.contains("from a: `anonymous` "), "{summary}");
+    }
+    assert_eq!(config("").warnings(), []);
+}
+
 /// Nobody decides where nobody may register the authorizer, and everybody where strangers may.
 #[test]
 fn authorizers_that_nobody_or_anybody_may_be_are_warned_of() {

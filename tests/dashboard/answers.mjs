@@ -106,7 +106,7 @@ export function answers(name, rows) {
                         deny: ["register"],
                         authorizer: name(number + 2),
                         line: number === 1 ? null : number,
-                        is_admin: number === 1,
+                        origin: number === 1 ? "admin_roles" : "permission",
                     },
                 ],
                 more_rules: number === 0 ? 7 : 0,

@@ -36,6 +36,8 @@
 //!                                 about whom last, with these details among others
 //! the endpoint was asked about publish com.x {"match":"exact"}
 //!                                 about which request last, with these options
+//! the router announces stentor.x {"n":1}
+//!                                 publishes in realm1 to those who watch the router
 //! reload 2                        see `check_reloads`
 //! a comes from 10.0.0.1:5         before anything else of `a`
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown | drain 5000
@@ -55,7 +57,7 @@ use stentor::shard::{Admission, Mail};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
 use super::words::{FULLY, PLAINLY, Reload, code, tokens};
-use crate::support::{Carrier, Incoming, Link, Network, Says, Serializer, prove, token};
+use crate::support::{Carrier, Incoming, Link, Network, Says, Serializer, bulletin, prove, token};
 
 /// Runs a dialogue with the default settings.
 pub(crate) fn check(dialogue: &str) {
@@ -271,6 +273,12 @@ impl Stage {
     /// The statements about logins.
     fn run_login(&mut self, words: &[&str]) {
         match words {
+            ["the", "router", "announces", topic, said] => {
+                let said = serde_json::from_str(said).expect("JSON");
+                let (home, mail) = bulletin(&self.network.router, "realm1", topic, &said);
+                self.network.deliver(usize::from(home.0), mail);
+                self.network.settle();
+            }
             ["verifier", "waits"] => self.network.links.verifier.is_held = true,
             ["verifier", "judges"] => drop(self.network.serve_verifier(usize::MAX)),
             ["verifier", "takes", room] => {

@@ -33,7 +33,7 @@ fn start_guarded(token: Option<&str>) -> (Server, Control) {
 }
 
 fn tcp(control: &Control) -> SocketAddr {
-    control.address().tcp().expect("it is on TCP")
+    control.address().and_then(ListenAddress::tcp).expect("it is on TCP")
 }
 
 /// The status and the body of the answer to a request with these lines in its head.

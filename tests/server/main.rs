@@ -19,6 +19,7 @@ mod https;
 mod limits;
 mod log;
 mod logins;
+mod managing;
 mod measuring;
 #[cfg(target_os = "linux")]
 mod memory;

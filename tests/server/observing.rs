@@ -26,7 +26,7 @@ pub(crate) fn start_observed(shards: usize) -> (Server, Control) {
 
 /// The status and the body.
 pub(crate) fn get(control: &Control, path: &str) -> (u16, String) {
-    let host = control.address().tcp().unwrap();
+    let host = control.address().and_then(ListenAddress::tcp).unwrap();
     let mut socket = TcpStream::connect(host).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).unwrap();

@@ -8,7 +8,8 @@
 //! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does.
 //! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
-//! trace. `logins`, `authorizers` and `reloads` (of `editions`) are simulations of their own.
+//! trace. `logins`, `authorizers`, `managing` and `reloads` (of `editions`) are simulations of
+//! their own.
 
 mod actions;
 mod answers;
@@ -30,6 +31,7 @@ mod history;
 mod hostile;
 mod log;
 pub(crate) mod logins;
+pub(crate) mod managing;
 mod meta;
 mod model;
 mod permissions;

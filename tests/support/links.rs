@@ -13,6 +13,7 @@ use stentor::shard::{Errand, Mail, RequestCheck, Ruled, Waiter, Wire};
 use stentor::wamp::Timestamp;
 
 use super::Store;
+use super::manager;
 
 /// One client's socket, seen from the router.
 #[derive(Debug)]
@@ -167,6 +168,7 @@ impl Verifier {
                 let ruled = Box::new(self.endpoint.rule(check));
                 return Mail::Ruled { question: check.question, ruled };
             }
+            Errand::Management(call) => return manager::answer(call),
         };
         Mail::Judged { applicant: asker, judgement: Box::new(judgement) }
     }

@@ -4,6 +4,7 @@
 mod judgement;
 mod link;
 mod links;
+mod manager;
 mod network;
 mod proofs;
 mod serializer;
@@ -14,6 +15,8 @@ mod users;
 pub(crate) use link::{Carrier, Incoming, Link};
 #[allow(unused_imports, reason = "the simulator asks nobody")]
 pub(crate) use links::Says;
+#[allow(unused_imports, reason = "the simulator has no management realm")]
+pub(crate) use manager::bulletin;
 pub(crate) use network::Network;
 pub(crate) use proofs::{CLIENT_NONCE, prove, public_key_of};
 pub(crate) use serializer::Serializer;

@@ -79,7 +79,7 @@ const RULES = [
         title: "Line",
         number: true,
         minor: true,
-        show: ({ line, is_admin: isAdmin }) => (isAdmin ? "admin_roles" : (line ?? "–")),
+        show: ({ line, origin }) => line ?? origin,
     },
 ];
 

@@ -117,6 +117,8 @@ impl Judges {
             Errand::Proof(proof) => return self.ways.verifiers.push(waiter, proof),
             Errand::Client(referred) => (self.line(&referred.endpoint), Subject::Client(referred)),
             Errand::Request(check) => (self.line(&check.endpoint), Subject::Request(check)),
+            // Nothing is to be judged.
+            Errand::Management(_) => return false,
         };
         line.is_some_and(|line| line.push(waiter, Queued::now(subject)))
     }

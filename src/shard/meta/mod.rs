@@ -15,15 +15,14 @@ mod subscribers;
 mod subscriptions;
 mod testaments;
 
-pub(super) use args::Arguments;
-use args::id_of;
+pub(super) use args::{Arguments, id_of};
 
 use super::Shard;
 use super::asking::Undecided;
 use super::authorize::Asked;
 use super::dealer::{NO_SUCH_PROCEDURE, check_disclosure};
 use super::requests::{Refusal, Stop, check_uri};
-use crate::authorization::{Action, Terms};
+use crate::authorization::{Action, ManagementProcedure, Terms};
 use crate::codec;
 use crate::router::{SessionRef, Slot};
 use crate::session::Denied;
@@ -36,8 +35,15 @@ pub(super) use lists::Surveys;
 pub(super) use order::EventOrders;
 pub(super) use subscribers::Roster;
 
-/// What answers a call of a procedure of the router.
+/// What answers a call of a procedure of the router: the shard of the caller.
 type Procedure = fn(&mut Shard, Caller, Arguments<'_>) -> Result<Answer, Refusal>;
+
+/// A procedure of the router.
+enum Own {
+    Meta(Procedure),
+    /// In the management realm, and answered elsewhere.
+    Management(ManagementProcedure),
+}
 
 /// The procedures of the router. Those of [`crate::authorization::ADMINISTRATIVE`] ask for more
 /// than the permission to call them ([`Shard::authorized_realm`]).
@@ -139,7 +145,7 @@ impl Shard {
             Ok(terms) => terms,
             Err(answer) => return Ok(answer),
         };
-        let procedure = procedure(&call.procedure).ok_or(NO_SUCH_PROCEDURE)?;
+        let own = self.own_procedure(caller, &call.procedure).ok_or(NO_SUCH_PROCEDURE)?;
         check_disclosure(&self.rules_of(caller).settings, &call.options, terms)?;
         if call.payload.weight() > self.cx.limits().meta_call_bytes {
             return Err(TOO_LARGE);
@@ -147,7 +153,18 @@ impl Shard {
         // Values take more time than the bytes that they are read from.
         self.cx.work.charge(call.payload.weight() / VALUE_BYTES_PER_UNIT);
         let (args, kwargs) = codec::decode_payload(call.payload).map_err(|_| NO_PLAIN_PAYLOAD)?;
-        procedure(self, caller, Arguments::new(&args, &kwargs))
+        match own {
+            Own::Meta(procedure) => procedure(self, caller, Arguments::new(&args, &kwargs)),
+            Own::Management(procedure) => self.hand_out_call(caller, procedure, &args, kwargs),
+        }
+    }
+
+    fn own_procedure(&self, caller: Caller, uri: &str) -> Option<Own> {
+        if let Some(procedure) = procedure(uri) {
+            return Some(Own::Meta(procedure));
+        }
+        let has_managers = self.rules_of(caller).settings.managers.is_some();
+        ManagementProcedure::named(uri).filter(|_| has_managers).map(Own::Management)
     }
 
     /// Decides about what a call of a meta procedure needs. If it is denied, the caller gets the
@@ -192,10 +209,35 @@ impl Shard {
         self.count_own_output(caller.session.slot, before);
     }
 
+    /// Sends a RESULT whose payload somebody else has made.
+    pub(super) fn send_late_payload(&mut self, caller: Caller, payload: Payload<'_>) {
+        let before = self.waiting_bytes(caller.session.slot);
+        self.send_result(caller, payload);
+        self.count_own_output(caller.session.slot, before);
+    }
+
+    /// The same with an ERROR, whose text may be longer than the caller takes.
+    pub(super) fn refuse_late_call_with(&mut self, caller: Caller, error: WampError, text: &str) {
+        let Caller { session: SessionRef { slot, .. }, request } = caller;
+        let before = self.waiting_bytes(slot);
+        self.cx.counters.calls_refused.increment();
+        let payload = Payload::Values { args: &[text.into()], kwargs: &Dict::new() };
+        let (details, error) = (&Dict::new(), error.uri());
+        let request_type = code::CALL;
+        let said = RouterMessage::Error { request_type, request, details, error, payload };
+        if self.send(slot, &said).is_err() {
+            self.refuse(slot, code::CALL, request, TOO_LARGE_FOR_CALLER);
+        }
+        self.count_own_output(slot, before);
+    }
+
     fn send_meta_result(&mut self, caller: Caller, args: &[Value], kwargs: &Dict) {
+        self.send_result(caller, Payload::Values { args, kwargs });
+    }
+
+    fn send_result(&mut self, caller: Caller, payload: Payload<'_>) {
         let Caller { session: SessionRef { slot, .. }, request } = caller;
         let details = Dict::new();
-        let payload = Payload::Values { args, kwargs };
         let result = RouterMessage::Result { request, details: &details, payload };
         let before = self.cx.outbound.arena.len();
         let sent = self.send(slot, &result);

@@ -1,0 +1,210 @@
+//! The management API: what operators see and change as WAMP clients, answered from what the admin
+//! listener shows, with its words.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::{Notify, Semaphore};
+
+use super::desk::{Declined, Desk, Operator};
+use super::sight::Sight;
+use super::{busiest, explain, json, keeping, log_tail, now, sessions};
+use crate::authorization::ManagementProcedure as Procedure;
+use crate::net::ManagedCall;
+use crate::wamp::{Codec, PayloadBuf, WampError};
+
+/// Answers calls until it is dropped: then nobody does.
+#[derive(Debug)]
+pub(super) struct Manager {
+    sight: Sight,
+    desk: Desk,
+    came: Arc<Notify>,
+    room: Arc<Semaphore>,
+}
+
+/// What answers one call.
+#[derive(Clone, Debug)]
+struct Clerk {
+    sight: Sight,
+    desk: Desk,
+}
+
+/// Arguments of what takes none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+impl Manager {
+    pub(super) fn new(sight: Sight, desk: Desk) -> Self {
+        let came = Arc::new(Notify::new());
+        let wakes = Arc::clone(&came);
+        desk.view.attend(Arc::new(move || wakes.notify_one()));
+        Self { sight, desk, came, room: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
+    }
+
+    pub(super) async fn run(self) {
+        loop {
+            while let Some(call) = self.desk.view.next_call() {
+                // Nobody closes it.
+                let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return };
+                let clerk = Clerk { sight: self.sight.clone(), desk: self.desk.clone() };
+                tokio::spawn(async move {
+                    clerk.answer(call).await;
+                    drop(place);
+                });
+            }
+            self.came.notified().await;
+        }
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.desk.view.attend_no_more();
+    }
+}
+
+impl Clerk {
+    async fn answer(&self, call: ManagedCall) {
+        let limit_bytes = self.sight.view.router().edition().settings.limits.message_bytes;
+        let outcome = match self.outcome(&call).await {
+            Ok(value) => payload_of(value, limit_bytes).ok_or(TOO_LARGE),
+            Err(declined) => Err(spoken(declined)),
+        };
+        call.answer(outcome);
+    }
+
+    async fn outcome(&self, call: &ManagedCall) -> Result<Value, Declined> {
+        let Sight { view, health, admin, log, .. } = &self.sight;
+        if takes_nothing(call.call().procedure) {
+            let Nothing {} = read(call)?;
+        }
+        Ok(match call.call().procedure {
+            Procedure::RouterGet => json::router(view, admin, self.sight.age()),
+            Procedure::RouterGetHealth => health.standing(now()).to_json(),
+            Procedure::ShardList => json::shards(view, &health.lags(now())),
+            Procedure::SessionList => {
+                let filter = read(call)?;
+                let _turn = self.sight.asking.lock().await;
+                sessions::open(view, &filter).await
+            }
+            Procedure::SessionListClosed => sessions::closed(view, &read(call)?),
+            Procedure::SessionListReasons => sessions::reasons(view),
+            Procedure::TopicList => {
+                let filter = read(call)?;
+                let _turn = self.sight.asking.lock().await;
+                busiest::topics(view, &filter).await
+            }
+            Procedure::ProcedureList => {
+                let filter = read(call)?;
+                let _turn = self.sight.asking.lock().await;
+                busiest::procedures(view, &filter).await
+            }
+            Procedure::RequestExplain => {
+                let request = read(call)?;
+                let _turn = self.sight.asking.lock().await;
+                let page = explain::page(view, &request).await;
+                page.map_err(|fault| Declined::Unclear(fault.to_string()))?
+            }
+            Procedure::HistoryList => keeping::histories(view),
+            Procedure::StoreGet => keeping::store(view),
+            Procedure::LogList => log_tail::page(log.get(), &read(call)?),
+            // Why a reload was refused quotes lines of the file.
+            Procedure::ConfigGetChanges => self.desk.record.last_reload(call.call().may_act),
+            Procedure::SessionKick => self.desk.kick(&operator(call), read(call)?).await?,
+            Procedure::LogSetLevel => self.desk.set_level(&operator(call), read(call)?).await?,
+            Procedure::RouterDrain => self.desk.drain(&operator(call), read(call)?).await?,
+            Procedure::ConfigReload => self.desk.reload(&operator(call)).await?,
+        })
+    }
+}
+
+const fn takes_nothing(procedure: Procedure) -> bool {
+    matches!(
+        procedure,
+        Procedure::RouterGet
+            | Procedure::RouterGetHealth
+            | Procedure::ShardList
+            | Procedure::SessionListReasons
+            | Procedure::HistoryList
+            | Procedure::StoreGet
+            | Procedure::ConfigGetChanges
+            | Procedure::ConfigReload
+    )
+}
+
+fn operator(call: &ManagedCall) -> Operator {
+    let call = call.call();
+    Operator::Session {
+        session: call.caller.session,
+        authid: call.profile.authid.clone(),
+        realm: Arc::clone(&call.realm),
+    }
+}
+
+fn read<T: DeserializeOwned>(call: &ManagedCall) -> Result<T, Declined> {
+    serde_json::from_slice(&call.call().arguments)
+        .map_err(|error| Declined::Unclear(format!("the keyword arguments are wrong: {error}")))
+}
+
+/// What an ERROR says.
+fn spoken(declined: Declined) -> (WampError, Cow<'static, str>) {
+    let error = match declined {
+        Declined::Unclear(_) | Declined::Refused(_) => WampError::InvalidArgument,
+        Declined::Missing(error, _) => error,
+        Declined::Unavailable(_) => WampError::Canceled,
+        Declined::Late => WampError::CallTimeout,
+    };
+    (error, declined.to_string().into())
+}
+
+/// One argument, as a JSON client would send it; `None` if it is longer than a message may be.
+pub(super) fn payload_of(mut value: Value, limit_bytes: usize) -> Option<PayloadBuf> {
+    unmark(&mut value);
+    let bytes = format!("[{value}]").into_bytes();
+    let args_len = bytes.len();
+    let payload =
+        PayloadBuf::Raw { codec: Codec::Json, bytes: bytes.into(), args_len, has_kwargs: false };
+    (args_len <= limit_bytes).then_some(payload)
+}
+
+/// To WAMP clients a JSON string that begins with NUL is binary: what a client chose must not be
+/// taken for that.
+fn unmark(value: &mut Value) {
+    match value {
+        Value::String(text) if text.starts_with('\0') => {
+            text.replace_range(..1, char::REPLACEMENT_CHARACTER.encode_utf8(&mut [0; 4]));
+        }
+        Value::Array(items) => items.iter_mut().for_each(unmark),
+        Value::Object(members) => members.values_mut().for_each(unmark),
+        _ => {}
+    }
+}
+
+const TOO_LARGE: (WampError, Cow<'static, str>) = (
+    WampError::PayloadSizeExceeded,
+    Cow::Borrowed("the answer is larger than a message may be: ask for less of it by `limit`"),
+);
+
+/// Calls that are answered at a time; those that ask shards do so one by one.
+const MOST_AT_ONCE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_text_is_taken_for_binary() {
+        let said = payload_of(json!({ "authid": "\0Zm9v", "list": ["\0", "a\0"] }), 100);
+        let Some(PayloadBuf::Raw { bytes, args_len, .. }) = said else { panic!("{said:?}") };
+        let read: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(read, json!([{ "authid": "\u{fffd}Zm9v", "list": ["\u{fffd}", "a\0"] }]));
+        assert_eq!(args_len, bytes.len());
+        assert!(payload_of(json!("x".repeat(97)), 100).is_none());
+    }
+}

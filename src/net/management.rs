@@ -1,0 +1,215 @@
+//! Calls of the management API on their way from the shards to the thread `control`, and what comes
+//! of them.
+//!
+//! The line is bounded, each session has one call in it at most, and who leaves gives its place up.
+//! Whoever takes a call answers it: one that is dropped is answered, too.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::mesh::{Mesh, Parcel};
+use super::server::View;
+use crate::authorization::ManagementTopic;
+use crate::router::{Audience, Realm, Router, SessionRef};
+use crate::shard::{Bulletin, Mail, ManagementAnswer, ManagementCall, ManagementOutcome, Waiter};
+use crate::wamp::{PayloadBuf, WampError};
+
+/// Where calls wait. Any thread may use it.
+#[derive(Default)]
+pub(super) struct CallLine(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    calls: VecDeque<(Waiter, Box<ManagementCall>)>,
+    /// Wakes whoever answers; `None`: nobody does.
+    attendant: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+/// A call that is to be answered.
+pub(crate) struct ManagedCall {
+    call: Box<ManagementCall>,
+    router: Arc<Router>,
+    mesh: Arc<Mesh>,
+    is_answered: bool,
+}
+
+impl CallLine {
+    /// `false` if too many wait already, or nobody answers.
+    pub(super) fn push(&self, waiter: Waiter, call: Box<ManagementCall>) -> bool {
+        let mut waiting = self.0.lock();
+        if waiting.calls.len() >= MOST_CALLS {
+            waiting.calls.retain(|(waiter, _)| !waiter.has_left());
+        }
+        let Some(attendant) = waiting.attendant.clone() else { return false };
+        let has_room = waiting.calls.len() < MOST_CALLS;
+        if has_room {
+            waiting.calls.push_back((waiter, call));
+            drop(waiting);
+            attendant();
+        }
+        has_room
+    }
+
+    /// From here on calls are taken in, and `wake` is called for each.
+    pub(super) fn attend(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.0.lock().attendant = Some(wake);
+    }
+
+    /// Nobody answers any more: what waits is given back.
+    pub(super) fn close(&self) -> VecDeque<(Waiter, Box<ManagementCall>)> {
+        let mut waiting = self.0.lock();
+        waiting.attendant = None;
+        std::mem::take(&mut waiting.calls)
+    }
+
+    /// The first one whose caller is still there.
+    pub(super) fn next(&self) -> Option<Box<ManagementCall>> {
+        let mut waiting = self.0.lock();
+        let mut calls = std::iter::from_fn(|| waiting.calls.pop_front());
+        calls.find(|(waiter, _)| !waiter.has_left()).map(|(_, call)| call)
+    }
+}
+
+impl fmt::Debug for CallLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallLine").field("calls", &self.0.lock().calls.len()).finish()
+    }
+}
+
+impl ManagedCall {
+    pub(crate) fn call(&self) -> &ManagementCall {
+        &self.call
+    }
+
+    pub(crate) fn answer(mut self, outcome: ManagementOutcome) {
+        self.send(outcome);
+    }
+
+    fn send(&mut self, outcome: ManagementOutcome) {
+        self.is_answered = true;
+        let (caller, request) = (self.call.caller, self.call.request);
+        let SessionRef { shard, .. } = caller;
+        let answer = ManagementAnswer::new((caller, request), outcome, self.router.held(shard));
+        let mail = Mail::Managed(Box::new(answer));
+        self.mesh.send(shard, Parcel::Mail(mail.into()));
+    }
+}
+
+impl Drop for ManagedCall {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let said = "the router has not answered this call, as it stops or has failed";
+            self.send(Err((WampError::Canceled, Cow::Borrowed(said))));
+        }
+    }
+}
+
+impl fmt::Debug for ManagedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagedCall").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+impl View {
+    /// From here on calls of the management API are taken in, and `wake` is called for each.
+    pub(crate) fn attend(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.mesh.calls().attend(wake);
+    }
+
+    /// The first call that waits to be answered.
+    pub(crate) fn next_call(&self) -> Option<ManagedCall> {
+        self.mesh.calls().next().map(|call| self.managed(call))
+    }
+
+    /// Nobody answers any more: those who wait are told so, as those are who call later.
+    pub(crate) fn attend_no_more(&self) {
+        for (_, call) in self.mesh.calls().close() {
+            drop(self.managed(call));
+        }
+    }
+
+    fn managed(&self, call: Box<ManagementCall>) -> ManagedCall {
+        let (router, mesh) = (Arc::clone(&self.router), Arc::clone(&self.mesh));
+        ManagedCall { call, router, mesh, is_answered: false }
+    }
+
+    /// Publishes in the management realm. `under_way` is dropped when its home shard has it.
+    pub(crate) fn announce(
+        &self,
+        realm: &Arc<Realm>,
+        topic: ManagementTopic,
+        (payload, audience): (PayloadBuf, Audience),
+        under_way: Arc<()>,
+    ) {
+        let home = realm.home(self.router.shard_count());
+        let counted = (self.router.held(home), under_way);
+        let bulletin = Bulletin::new(Arc::clone(realm), topic, payload, audience, counted);
+        self.mesh.send(home, Parcel::Mail(Mail::Bulletin(Box::new(bulletin)).into()));
+    }
+}
+
+/// Calls that wait to be answered, each of another session.
+const MOST_CALLS: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::authentication::Interest;
+    use crate::authorization::ManagementProcedure;
+    use crate::hash::HashSeed;
+    use crate::router::{Profile, RealmSettings, Settings, ShardId, Slot};
+    use crate::wamp::{RequestId, SessionId};
+
+    fn call(router: &Router, number: u64) -> Box<ManagementCall> {
+        let session = SessionId::new(number).expect("a small number is an id");
+        let caller = SessionRef { session, slot: Slot::new(0), shard: ShardId(0) };
+        let profile = Profile::anonymous("joe", "viewer", "websocket", "json");
+        let (realm, request) = ("ops".into(), RequestId::new(1).expect("an id"));
+        let call = ManagementCall::new(
+            ManagementProcedure::RouterGet,
+            (caller, request),
+            (realm, Arc::new(profile), false),
+            b"{}".to_vec(),
+            router.held(ShardId(0)),
+        );
+        Box::new(call)
+    }
+
+    #[test]
+    fn a_full_line_takes_the_places_of_those_who_have_left() {
+        let realms = vec![RealmSettings::default()];
+        let router = Router::new(Settings::default(), realms, 1, HashSeed::new(1));
+        let line = CallLine::default();
+        let mut interests = Vec::new();
+        let push = |number: usize, interests: &mut Vec<Interest>| {
+            interests.push(Interest::default());
+            let call = call(&router, number as u64 + 1);
+            line.push(Waiter::new(call.caller, &interests[interests.len() - 1]), call)
+        };
+        assert!(!push(0, &mut interests), "nobody would answer");
+        let woken = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&woken);
+        line.attend(Arc::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }));
+        interests.clear();
+        assert!((0..MOST_CALLS).all(|number| push(number, &mut interests)));
+        assert!(!push(MOST_CALLS, &mut interests), "all places are taken");
+        interests.pop();
+        drop(interests.drain(..2));
+        assert!(push(MOST_CALLS, &mut interests), "two have left");
+        assert_eq!(woken.load(Ordering::Relaxed), MOST_CALLS + 1);
+        assert_eq!(line.next().map(|call| call.caller.session.get()), Some(3));
+        interests.remove(1);
+        assert_eq!(line.next().map(|call| call.caller.session.get()), Some(5));
+        assert_eq!(line.close().len(), MOST_CALLS - 4);
+        assert!(line.next().is_none() && !push(0, &mut interests));
+        assert_eq!(router.held_bytes(), 0, "what is given back counts no more");
+    }
+}
