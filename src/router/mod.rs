@@ -67,6 +67,7 @@ pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, Kept, Look, RetainedEvent, RetainedTable, Stored};
 pub use ring::{Holding, Pushed};
+pub(crate) use roles::Source;
 pub use roles::{DecisionCount, RealmRole};
 pub use rules::RealmRules;
 pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic};
