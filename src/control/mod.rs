@@ -23,6 +23,7 @@ mod pages;
 mod process;
 mod record;
 mod sessions;
+mod subscribers;
 mod table;
 #[cfg(test)]
 mod tests;
