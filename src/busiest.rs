@@ -31,14 +31,17 @@ pub(crate) struct BusyFlags {
 pub(crate) struct TopicsFlags {
     #[command(flatten)]
     busy: BusyFlags,
-    /// What comes first: publications a second, or events a second
-    #[arg(long, value_name = "BY", default_value = "rate", value_parser = ["rate", "events"])]
+    /// What comes first: publications a second, events a second, or subscriptions by their
+    /// subscribers
+    #[arg(long, value_name = "BY", default_value = "rate")]
+    #[arg(value_parser = ["rate", "events", "subscribers"])]
     sort: String,
 }
 
 /// The busiest topics as a table, or what the router said.
 pub(crate) fn topics(flags: &TopicsFlags) -> Result<String, OperatorError> {
-    show(&flags.busy, "topics", Some(&flags.sort), TOPICS)
+    let columns = if flags.sort == "subscribers" { SUBSCRIPTIONS } else { TOPICS };
+    show(&flags.busy, "topics", Some(&flags.sort), columns)
 }
 
 /// The procedures that are called most as a table, or what the router said.
@@ -69,6 +72,10 @@ fn show(
         let line = format_args!("any other comes less than {unlisted:.1} times a second");
         writeln!(page, "{line}").expect("into a string");
     }
+    if answer["is_complete"] == false {
+        let looked_at = &answer["looked_at"];
+        writeln!(page, "only {looked_at} subscriptions were looked at").expect("into a string");
+    }
     for shard in answer["unanswered_shards"].as_array().into_iter().flatten() {
         writeln!(page, "shard {shard} does not answer").expect("into a string");
     }
@@ -84,6 +91,15 @@ const TOPICS: &[Column] = &[
     ("PUBLICATIONS", "publications"),
     ("EVENTS", "events"),
     ("SUBSCRIBERS", "subscribers"),
+];
+
+const SUBSCRIPTIONS: &[Column] = &[
+    ("TOPIC", "uri"),
+    ("MATCH", "match"),
+    ("REALM", "realm"),
+    ("SUBSCRIBERS", "subscribers"),
+    ("PER SECOND", "rate"),
+    ("EVENTS PER SECOND", "event_rate"),
 ];
 
 const PROCEDURES: &[Column] = &[

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ask;
+use super::subscribers::Popular;
+use super::{ask, subscribers};
 use crate::net::View;
 use crate::net::inquiry::Inquiry;
 use crate::router::{Busiest, Busyness, Fanouts, Rate, SPAN_SECONDS, ShardId};
-use crate::wamp::SubscriptionId;
+use crate::wamp::{MatchPolicy, SubscriptionId};
 
 /// Which topics are asked for.
 #[derive(Debug, Deserialize)]
@@ -41,6 +42,8 @@ enum Sort {
     Rate,
     /// Of which most events are delivered.
     Events,
+    /// Which have most subscribers: by subscription, whether something is published or not.
+    Subscribers,
 }
 
 impl Default for TopicFilter {
@@ -75,31 +78,86 @@ pub(super) async fn topics(view: &View, filter: &TopicFilter) -> Value {
     let publications = survey(view, Busyness::Publications, &mut unanswered).await;
     let events = survey(view, Busyness::Events, &mut unanswered).await;
     let (leads, other) = match filter.sort {
-        Sort::Rate => (&publications.busiest, &events.busiest),
         Sort::Events => (&events.busiest, &publications.busiest),
+        _ => (&publications.busiest, &events.busiest),
     };
+    let said = Said { publications: &publications, events: &events };
+    if filter.sort == Sort::Subscribers {
+        return most_subscribed(view, filter, &said, unanswered).await;
+    }
     let rows = best(leads, other, filter.realm.as_deref(), filter.limit);
-    let counts = subscribers(view, &rows, &mut unanswered).await;
+    let counts = all_subscribers(view, &rows, &mut unanswered).await;
     let rows = rows.iter().zip(counts).map(|(row, subscribers)| {
         let (published, delivered) = match filter.sort {
-            Sort::Rate => (row.first, row.second),
             Sort::Events => (row.second, row.first),
+            _ => (row.first, row.second),
         };
         let mut json = row.json(published);
-        json["rate"] = known(published, published.rate);
-        json["publications"] = known(published, rounded(published.total));
-        json["events"] = known(delivered, rounded(delivered.total));
-        json["event_rate"] = known(delivered, delivered.rate);
+        put_traffic(&mut json, published, delivered);
         json["subscribers"] = subscribers.map_or(Value::Null, Into::into);
         json
     });
-    json!({
-        "since_seconds": publications.since_seconds,
-        "rate_seconds": SPAN_SECONDS,
-        "unlisted_rate": leads.unlisted(),
-        "topics": rows.collect::<Vec<_>>(),
-        "unanswered_shards": unanswered,
-    })
+    said.page(leads.unlisted(), rows.collect(), &unanswered)
+}
+
+/// What the shards have said of topics.
+struct Said<'a> {
+    publications: &'a Survey,
+    events: &'a Survey,
+}
+
+impl Said<'_> {
+    fn page(&self, unlisted_rate: f64, topics: Vec<Value>, unanswered: &[u8]) -> Value {
+        json!({
+            "since_seconds": self.publications.since_seconds,
+            "rate_seconds": SPAN_SECONDS,
+            "unlisted_rate": unlisted_rate,
+            "topics": topics,
+            "unanswered_shards": unanswered,
+        })
+    }
+}
+
+/// The subscriptions with most subscribers. What is published under a pattern nobody knows.
+async fn most_subscribed(
+    view: &View,
+    filter: &TopicFilter,
+    said: &Said<'_>,
+    mut unanswered: Vec<u8>,
+) -> Value {
+    let most = filter.limit.min(MOST_SHOWN);
+    let ranking = subscribers::rank(view, filter.realm.as_deref(), most, &mut unanswered).await;
+    let rows = ranking.best.iter().map(|subscription| {
+        let Popular { realm, uri, is_cut, policy, subscribers, .. } = subscription;
+        let mut json = json!({
+            "realm": &**realm,
+            "uri": &**uri,
+            "match": policy,
+            "is_cut": is_cut,
+            "subscribers": subscribers.0,
+        });
+        if *policy == MatchPolicy::Exact.as_str() {
+            let topic = Arc::from(&**uri);
+            let of = |survey: &Survey| survey.busiest.get(realm, &topic);
+            put_traffic(&mut json, of(said.publications), of(said.events));
+        }
+        json
+    });
+    let unlisted = said.publications.busiest.unlisted();
+    let mut page = said.page(unlisted, rows.collect(), &unanswered);
+    page["looked_at"] = ranking.looked_at.into();
+    page["is_complete"] = (ranking.is_complete && unanswered.is_empty()).into();
+    page
+}
+
+/// How often something is published to a topic, and delivered of it.
+fn put_traffic(row: &mut Value, published: Rate, delivered: Rate) {
+    row["rate"] = known(published, published.rate);
+    row["rate_at_least"] = published.at_least.into();
+    row["rate_at_most"] = published.at_most.into();
+    row["publications"] = known(published, rounded(published.total));
+    row["events"] = known(delivered, rounded(delivered.total));
+    row["event_rate"] = known(delivered, delivered.rate);
 }
 
 pub(super) async fn procedures(view: &View, filter: &ProcedureFilter) -> Value {
@@ -165,7 +223,11 @@ fn best(leads: &Busiest, other: &Busiest, realm: Option<&str>, limit: usize) -> 
 /// How many receivers the subscriptions of each topic have. A session counts as often as it would
 /// get an event. `None` of what would take too many look-ups: clients decide how many patterns
 /// match.
-async fn subscribers(view: &View, rows: &[Row], unanswered: &mut Vec<u8>) -> Vec<Option<usize>> {
+async fn all_subscribers(
+    view: &View,
+    rows: &[Row],
+    unanswered: &mut Vec<u8>,
+) -> Vec<Option<usize>> {
     let mut left = MOST_SUBSCRIPTIONS;
     let matches: Vec<Option<Fanouts>> = rows
         .iter()

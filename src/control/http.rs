@@ -350,7 +350,7 @@ Stentor's admin listener.
 /api/sessions          open sessions; ?realm= authid= authrole= search= sort= limit=
 /api/sessions/closed   the last that ended; ?reason= besides
 /api/reasons           why sessions end, and how many have
-/api/topics            the busiest topics; ?realm= sort=rate|events limit=
+/api/topics            the busiest topics; ?realm= sort=rate|events|subscribers limit=
 /api/procedures        the procedures called most; ?realm= limit=
 /api/explain           what would come of ?action= uri=, for session= or role=; realm= match= limit=
 /api/roles             what roles may do, rule by rule; ?realm= role= limit=

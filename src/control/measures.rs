@@ -31,6 +31,7 @@ pub(super) fn encode(view: &View, families: &mut Families<'_, '_>) -> Result {
     let help = "How long the store takes to write a batch";
     let mut family = families.begin("stentor_storage_commit", help, MetricType::Histogram)?;
     put(&mut family, &[], &view.router().storage_measures().commits_us.read(), MICROSECONDS)?;
+    encode_refused(view, families)?;
     encode_messages(view, families)?;
     let help = "Clients that got no session, by how far they came";
     let failures = tally(view, |measures| &measures.handshake_failures);
@@ -75,6 +76,27 @@ fn put(
     let sum = distribution.sum as f64 * scale.unit;
     family.histogram(&labels, sum, distribution.count(), &buckets)
 }
+
+/// A gauge for each bound, as those of a histogram, though what it says may fall: OpenMetrics has a
+/// kind for that, and the encoder has not.
+fn encode_refused(view: &View, families: &mut Families<'_, '_>) -> Result {
+    let help = "Connections whose sockets have refused bytes that wait still: up to so many bytes";
+    let name = "stentor_blocked_connections";
+    let mut family = families.begin(name, help, MetricType::Gauge)?;
+    let mut counts = [0; CLASSES];
+    for measures in view.router().measures() {
+        counts.iter_mut().zip(measures.refused.read()).for_each(|(sum, count)| *sum += count);
+    }
+    for class in (REFUSED_FIRST..=REFUSED_LAST).step_by(2) {
+        let bound = (1u64 << class).to_string();
+        family.gauge(&[("le", bound.as_str())], counts[..=class].iter().sum())?;
+    }
+    family.gauge(&[("le", "+Inf")], counts.iter().sum())
+}
+
+/// From 1 KiB to 1 GiB, as powers of two.
+const REFUSED_FIRST: usize = 10;
+const REFUSED_LAST: usize = 30;
 
 fn encode_messages(view: &View, families: &mut Families<'_, '_>) -> Result {
     let help = "Messages by type, as understood and as encoded; EVENTs as delivered";

@@ -169,23 +169,31 @@ impl Scrape {
 
     /// What the roles' rules have decided.
     fn encode_decisions(&self, families: &mut Families<'_, '_>) -> fmt::Result {
-        let help = "Requests that the rules of a role have decided about";
+        let help = "Requests that were decided about by role; `cached`: as one before, which the \
+                    session remembers";
         let mut family = families.begin("stentor_authorization", help, MetricType::Counter)?;
         let edition = self.view.router().edition();
         for domain in edition.domains() {
             let realm = domain.realm.name();
             for role in domain.rules.roles() {
                 for count in role.decisions() {
-                    let labels = |outcome| {
-                        [
+                    let action = count.action.as_str();
+                    let (allowed, denied) = (count.allowed_recalled, count.denied_recalled);
+                    for (outcome, cached, count) in [
+                        ("allowed", "false", count.allowed - allowed),
+                        ("allowed", "true", allowed),
+                        ("denied", "false", count.denied - denied),
+                        ("denied", "true", denied),
+                    ] {
+                        let labels = [
                             ("realm", &**realm),
                             ("role", role.rules.name()),
-                            ("action", count.action.as_str()),
+                            ("action", action),
                             ("outcome", outcome),
-                        ]
-                    };
-                    family.counter(&labels("allowed"), count.allowed)?;
-                    family.counter(&labels("denied"), count.denied)?;
+                            ("cached", cached),
+                        ];
+                        family.counter(&labels, count)?;
+                    }
                 }
             }
         }

@@ -29,6 +29,7 @@ mod record;
 mod roles;
 mod sessions;
 mod sight;
+mod subscribers;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -87,14 +87,16 @@ pub(super) const ROWS: &[Row] = &[
     ),
     part("connections_crowded", "stentor_connections_refused", ("reason", "address"), ""),
     part(
-        "tls_handshakes",
+        "tls_handshakes_full",
         "stentor_tls_handshakes",
-        ("outcome", "succeeded"),
-        "TLS handshakes; `resumed` among `succeeded`",
+        ("kind", "full"),
+        "TLS handshakes: full, resumed, or retried (full, with one more round trip), or without \
+         success",
     ),
-    part("tls_resumed", "stentor_tls_handshakes", ("outcome", "resumed"), ""),
-    part("tls_handshakes_failed", "stentor_tls_handshakes", ("outcome", "failed"), ""),
-    part("tls_handshakes_refused", "stentor_tls_handshakes", ("outcome", "refused"), ""),
+    part("tls_handshakes_resumed", "stentor_tls_handshakes", ("kind", "resumed"), ""),
+    part("tls_handshakes_retried", "stentor_tls_handshakes", ("kind", "retried"), ""),
+    part("tls_handshakes_failed", "stentor_tls_handshakes", ("kind", "failed"), ""),
+    part("tls_handshakes_refused", "stentor_tls_handshakes", ("kind", "refused"), ""),
     total("sessions_joined", "stentor_sessions_opened", "Sessions that have joined"),
     total("sessions_refused", "stentor_sessions_refused", "HELLOs that were answered with ABORT"),
     total(

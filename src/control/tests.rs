@@ -77,6 +77,9 @@ fn metrics_are_openmetrics() {
         "stentor_sessions{shard=\"1\"} 0",
         "# TYPE stentor_events_dropped counter",
         "stentor_events_dropped_total{reason=\"slow\"} 0",
+        "stentor_tls_handshakes_total{kind=\"resumed\"} 0",
+        "stentor_authorization_total{realm=\"realm1\",role=\"anonymous\",action=\"call\",\
+         outcome=\"denied\",cached=\"true\"} 0",
         "# UNIT stentor_event_loop_turn_seconds seconds",
         "stentor_realm_sessions{realm=\"realm1\"} 0",
     ] {

@@ -111,10 +111,12 @@ counters! {
     connections_refused: total,
     /// Connections refused because of what their address has done: `limits.*_per_address`.
     connections_crowded: total,
-    /// TLS handshakes that succeeded.
-    tls_handshakes: total,
-    /// Those among them that resumed an earlier session.
-    tls_resumed: total,
+    /// TLS handshakes that succeeded in the usual number of round trips, with all signatures.
+    tls_handshakes_full: total,
+    /// Those that needed one more, as the client had guessed no group of the router's.
+    tls_handshakes_retried: total,
+    /// Those that resumed an earlier session, by a ticket.
+    tls_handshakes_resumed: total,
     /// TLS handshakes that failed.
     tls_handshakes_failed: total,
     /// Connections refused because as many handshakes were under way as may be.

@@ -29,6 +29,8 @@ pub struct Measures {
     received: [Counter; MessageType::ALL.len()],
     /// Messages that were encoded for one client; EVENTs are counted where they are delivered.
     sent: [Counter; MessageType::ALL.len()],
+    /// Bytes that a connection's socket has refused, of those for which some wait now.
+    pub refused: Levels,
     /// Clients that got no session: by stage and reason.
     pub handshake_failures: Tally,
     /// Logins by method and outcome.
@@ -73,6 +75,28 @@ impl Histogram {
 
     pub fn read(&self) -> Distribution {
         Distribution { counts: self.counts.each_ref().map(Counter::get), sum: self.sum.get() }
+    }
+}
+
+/// How values that change are distributed at this moment; those that are 0 do not count.
+#[derive(Debug, Default)]
+pub struct Levels([Counter; CLASSES]);
+
+impl Levels {
+    /// One of the values has changed.
+    pub(crate) fn change(&self, before: u64, now: u64) {
+        let (from, to) = (class_of(before), class_of(now));
+        if before > 0 {
+            self.0[from].subtract(1);
+        }
+        if now > 0 {
+            self.0[to].increment();
+        }
+    }
+
+    /// By the classes of a [`Histogram`].
+    pub fn read(&self) -> [u64; CLASSES] {
+        self.0.each_ref().map(Counter::get)
     }
 }
 
@@ -140,6 +164,16 @@ mod tests {
         assert_eq!((read.counts[30], read.counts[31], read.count()), (1, 2, 9));
         let both: Distribution = [read, read].into_iter().sum();
         assert_eq!((both.count(), both.counts[0]), (18, 4));
+    }
+
+    #[test]
+    fn levels_follow_what_changes() {
+        let levels = Levels::default();
+        for (before, now) in [(0, 5), (0, 8), (0, 1 << 40), (5, 3), (8, 0)] {
+            levels.change(before, now);
+        }
+        let read = levels.read();
+        assert_eq!((read[2], read[CLASSES - 1], read.iter().sum::<u64>()), (1, 1, 2));
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
 };
 pub use ledger::Walk;
-pub use measures::{CLASSES, Distribution, Histogram, Measures, Names, Tally};
+pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Names, Tally};
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
     Callee, Foreseen, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
@@ -67,6 +67,7 @@ pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
 pub use retained::{Found, Kept, Look, RetainedEvent, RetainedTable, Stored};
 pub use ring::{Holding, Pushed};
+pub(crate) use roles::Source;
 pub use roles::{DecisionCount, RealmRole};
 pub use rules::RealmRules;
 pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic};

@@ -84,12 +84,35 @@ fn fresh(shards: usize) -> Arc<[Decisions]> {
     (0..shards).map(|_| Decisions::default()).collect()
 }
 
-/// What one shard decided for the sessions of a role, by action; on cache lines of its own.
+/// What one shard decided for the sessions of a role; on cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Decisions {
+    recalled: Outcomes,
+    fresh: Outcomes,
+}
+
+/// By action.
+#[derive(Debug, Default)]
+struct Outcomes {
     allowed: [Counter; 4],
     denied: [Counter; 4],
+}
+
+impl Outcomes {
+    #[inline]
+    fn count(&self, action: Action, is_allowed: bool) {
+        let counters = if is_allowed { &self.allowed } else { &self.denied };
+        counters[action as usize].increment();
+    }
+}
+
+/// Whether rules or an authorizer were asked, or what they had said of such a request was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Fresh,
+    /// What a session remembers ([`Memory`](crate::authorization::Memory)).
+    Recalled,
 }
 
 /// How often a role was allowed and denied an action since the start.
@@ -98,25 +121,38 @@ pub struct DecisionCount {
     pub action: Action,
     pub allowed: u64,
     pub denied: u64,
+    /// Those among `allowed` that the session remembered from a request before.
+    pub allowed_recalled: u64,
+    /// The same of `denied`.
+    pub denied_recalled: u64,
 }
 
 impl RealmRole {
     /// Counts what a shard decided; only its own thread calls this.
     #[inline]
-    pub(crate) fn count(&self, shard: ShardId, action: Action, is_allowed: bool) {
+    pub(crate) fn count(&self, shard: ShardId, action: Action, is_allowed: bool, source: Source) {
         let decisions = &self.decisions[usize::from(shard.0)];
-        let counters = if is_allowed { &decisions.allowed } else { &decisions.denied };
-        counters[action as usize].increment();
+        match source {
+            Source::Recalled => decisions.recalled.count(action, is_allowed),
+            Source::Fresh => decisions.fresh.count(action, is_allowed),
+        }
     }
 
     /// What all shards decided, for each action.
     pub fn decisions(&self) -> [DecisionCount; 4] {
         Action::ALL.map(|action| {
-            let total = |of: fn(&Decisions) -> &[Counter; 4]| {
+            let total = |of: fn(&Decisions) -> &[Counter; 4]| -> u64 {
                 self.decisions.iter().map(|shard| of(shard)[action as usize].get()).sum()
             };
-            let (allowed, denied) = (total(|shard| &shard.allowed), total(|shard| &shard.denied));
-            DecisionCount { action, allowed, denied }
+            let allowed_recalled = total(|shard| &shard.recalled.allowed);
+            let denied_recalled = total(|shard| &shard.recalled.denied);
+            DecisionCount {
+                action,
+                allowed: allowed_recalled + total(|shard| &shard.fresh.allowed),
+                denied: denied_recalled + total(|shard| &shard.fresh.denied),
+                allowed_recalled,
+                denied_recalled,
+            }
         })
     }
 }
@@ -149,7 +185,7 @@ mod tests {
             let role = roles.find(name).expect("the realm is not open");
             let decision = role.rules.authorize(Action::Call, uri, MatchPolicy::Exact);
             assert_eq!(matches!(decision, Decision::Allow(_)), is_allowed, "{name} {uri}");
-            role.count(ShardId(1), Action::Call, is_allowed);
+            role.count(ShardId(1), Action::Call, is_allowed, Source::Fresh);
         }
         let count = |name: &str| roles.find(name).unwrap().decisions()[Action::Call as usize];
         assert_eq!((count("user").allowed, count("user").denied), (1, 1));

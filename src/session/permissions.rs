@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::rulings::Rulings;
 use crate::authorization::{Action, Decision, Memory, Rates, RuleId, Ruling, Terms};
 use crate::clock::Millis;
-use crate::router::{RealmRole, RealmRules, ShardId};
+use crate::router::{RealmRole, RealmRules, ShardId, Source};
 use crate::wamp::MatchPolicy;
 
 /// The rules that hold for a session.
@@ -114,7 +114,7 @@ impl Permissions {
     ) -> Option<Decided> {
         let Self::Rules(ruled) = self else { return None };
         let decided = ruled.memory.recall(action, uri, policy)?;
-        ruled.role.count(shard, action, decided.is_ok());
+        ruled.role.count(shard, action, decided.is_ok(), Source::Recalled);
         Some(decided)
     }
 
@@ -146,7 +146,7 @@ impl Permissions {
             Err(Denied::Undecided(rule)) => granted.ok_or(Denied::Failed(rule)),
             decided => decided,
         };
-        ruled.role.count(deciding.shard, action, decided.is_ok());
+        ruled.role.count(deciding.shard, action, decided.is_ok(), Source::Fresh);
         decided
     }
 
@@ -197,7 +197,7 @@ impl Ruled {
         if let Err(Denied::Undecided(rule)) = decided {
             return self.recall_ruling(rule, deciding, action, uri, policy);
         }
-        self.role.count(deciding.shard, action, decided.is_ok());
+        self.role.count(deciding.shard, action, decided.is_ok(), Source::Fresh);
         self.memory.remember(action, uri, policy, decided);
         decided
     }
@@ -230,14 +230,14 @@ impl Ruled {
         let rulings = self.rulings.as_ref();
         let ruling = rulings.and_then(|all| all.recall(action, uri, policy, deciding.now));
         let terms = self.role.rules.rule(rule).terms;
+        let Some((ruling, source)) = ruling else { return Err(Denied::Undecided(rule)) };
         let decided = match ruling {
-            None => return Err(Denied::Undecided(rule)),
-            Some(None) => Err(Denied::Failed(rule)),
-            Some(Some(ruling)) if !ruling.is_allowed => Err(Denied::ByAuthorizer(rule)),
-            Some(Some(ruling)) if ruling.discloses => Ok(terms.disclosing()),
-            Some(Some(_)) => Ok(terms),
+            None => Err(Denied::Failed(rule)),
+            Some(ruling) if !ruling.is_allowed => Err(Denied::ByAuthorizer(rule)),
+            Some(ruling) if ruling.discloses => Ok(terms.disclosing()),
+            Some(_) => Ok(terms),
         };
-        self.role.count(deciding.shard, action, decided.is_ok());
+        self.role.count(deciding.shard, action, decided.is_ok(), source);
         decided
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::authorization::{Action, Memory, Ruling};
 use crate::clock::Millis;
+use crate::router::Source;
 use crate::wamp::MatchPolicy;
 
 /// Bounded as [`Memory`] is, and by what one request needs.
@@ -42,20 +43,21 @@ impl Rulings {
         }
     }
 
+    /// What holds for a request, and whether it was said of an earlier one.
     pub(super) fn recall(
         &self,
         action: Action,
         uri: &str,
         policy: MatchPolicy,
         now: Millis,
-    ) -> Option<Heard> {
+    ) -> Option<(Heard, Source)> {
         let is_asked = |(of, under, about, _): &&(Action, MatchPolicy, Box<str>, Heard)| {
             *of == action && *under == policy && **about == *uri
         };
         let at_hand = self.at_hand.iter().find(is_asked).map(|(.., ruling)| *ruling);
-        at_hand.or_else(|| {
+        at_hand.map(|ruling| (ruling, Source::Fresh)).or_else(|| {
             let found = self.remembered.recall(action, uri, policy)?;
-            (now < found.until).then_some(found.ruling)
+            (now < found.until).then_some((found.ruling, Source::Recalled))
         })
     }
 
@@ -80,11 +82,11 @@ mod tests {
         let of = |rulings: &Rulings, action, policy, now| {
             rulings.recall(action, "com.a", policy, Millis(now))
         };
-        assert_eq!(of(&rulings, Action::Call, Exact, 99), Some(granted));
-        assert_eq!(of(&rulings, Action::Publish, Exact, 99), Some(None));
+        assert_eq!(of(&rulings, Action::Call, Exact, 99), Some((granted, Source::Fresh)));
+        assert_eq!(of(&rulings, Action::Publish, Exact, 99), Some((None, Source::Fresh)));
         assert_eq!(of(&rulings, Action::Call, Prefix, 0), None);
         rulings.forget_request();
-        assert_eq!(of(&rulings, Action::Call, Exact, 9), Some(granted));
+        assert_eq!(of(&rulings, Action::Call, Exact, 9), Some((granted, Source::Recalled)));
         assert_eq!(of(&rulings, Action::Call, Exact, 10), None);
         assert_eq!(of(&rulings, Action::Publish, Exact, 0), None);
     }

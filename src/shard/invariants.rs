@@ -83,6 +83,8 @@ impl Shard {
         assert!(refused().all(|(found, counted)| found == counted), "backlogs are counted");
         let slow = refused().filter(|(found, _)| found.rank > 0).count();
         assert_eq!(slow, self.cx.outbound.slow_count(), "each slow connection is ranked once");
+        let blocked = refused().filter(|(found, _)| found.bytes > 0).count() as u64;
+        assert_eq!(blocked, self.cx.outbound.blocked_count(), "each backlog stands in one class");
         for (gauge, (counted, found)) in expected.into_iter().enumerate() {
             assert_eq!(counted, found as u64, "gauge {gauge} agrees with what exists");
         }

@@ -284,6 +284,7 @@ impl Outbound {
         let before = std::mem::replace(&mut connection.refused, now);
         let gauge = &self.counters.refused_bytes;
         gauge.set(gauge.get() + now.bytes as u64 - before.bytes as u64);
+        self.measures.refused.change(before.bytes as u64, now.bytes as u64);
         if before.rank > 0 {
             self.slow.remove(&(before.rank, slot));
         }
@@ -296,6 +297,11 @@ impl Outbound {
     /// `below` on: its bytes and slot.
     pub(super) fn slowest(&self, below: (usize, Slot)) -> Option<(usize, Slot)> {
         self.slow.range(..below).next_back().copied()
+    }
+
+    /// How many connections are counted as holding refused bytes.
+    pub(super) fn blocked_count(&self) -> u64 {
+        self.measures.refused.read().iter().sum()
     }
 
     pub(super) fn slow_count(&self) -> usize {

@@ -67,18 +67,25 @@ fn decisions_are_counted_by_role_and_action() {
     for client in &mut clients {
         client.subscribe("com.x");
         client.publish("com.x", &json!(1));
+        client.publish("com.x", &json!(2));
         client.publish("com.y", &json!(1));
         client.call("com.x", &json!(1));
     }
     let edition = server.router().edition();
     let rules = &edition.domain("realm1").unwrap().rules;
     let role = rules.role("anonymous").unwrap();
-    let counted = || role.decisions().map(|count| (count.action, count.allowed, count.denied));
+    let counted = || {
+        role.decisions().map(|count| {
+            let recalled = (count.allowed_recalled, count.denied_recalled);
+            (count.action, count.allowed, count.denied, recalled)
+        })
+    };
+    // Of the second publication of each session it was known what was decided.
     let expected = [
-        (Action::Publish, 4, 4),
-        (Action::Subscribe, 4, 0),
-        (Action::Call, 0, 4),
-        (Action::Register, 0, 0),
+        (Action::Publish, 8, 4, (4, 0)),
+        (Action::Subscribe, 4, 0, (0, 0)),
+        (Action::Call, 0, 4, (0, 0)),
+        (Action::Register, 0, 0, (0, 0)),
     ];
     eventually("everything is counted", || counted() == expected);
     assert_eq!(server.snapshot().requests_denied, 8);

@@ -60,6 +60,47 @@ fn the_busiest_topics_come_first_with_all_their_subscribers() {
     assert!(body.contains("unknown variant `name`"), "{body}");
 }
 
+/// More subscriptions than a shard looks up in one step, and receivers on several shards.
+#[test]
+fn what_most_have_subscribed_to_comes_first() {
+    let (server, control) = start_observed(2);
+    let mut clients: Vec<_> = (0..4).map(|_| Client::join(address(&server), RAW)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        request(client, 32, json!({"match": "prefix"}), "com.");
+        for topic in 0..300 {
+            client.subscribe(&format!("com.own.{number}.{topic:03}"));
+        }
+    }
+    for (topic, subscribers) in [("com.three", 0..3), ("com.two", 2..4)] {
+        for client in &mut clients[subscribers] {
+            client.subscribe(topic);
+        }
+    }
+    clients[0].publish("com.two", &json!(1));
+    let ask_for = |query: &str| ask(&control, &format!("/api/topics?sort=subscribers{query}"));
+    eventually("it is counted", || ask_for("&limit=3")["topics"][2]["publications"] == 1);
+    let answer = ask_for("&limit=3");
+    let rows = answer["topics"].as_array().unwrap().iter();
+    let rows: Vec<_> =
+        rows.map(|row| json!([row["uri"], row["match"], row["subscribers"]])).collect();
+    assert_eq!(
+        rows,
+        [
+            json!(["com.", "prefix", 4]),
+            json!(["com.three", "exact", 3]),
+            json!(["com.two", "exact", 2]),
+        ]
+    );
+    assert_eq!(answer["topics"][0]["rate"], Value::Null, "nothing is published to a pattern");
+    assert_eq!((&answer["looked_at"], &answer["is_complete"]), (&json!(1_203), &json!(true)));
+    let answer = ask_for("&limit=1000");
+    let all = uris(&answer["topics"]);
+    assert_eq!((all.len(), all[3], all[4]), (1_000, "com.own.0.000", "com.own.0.001"));
+    assert!(uris(&ask_for("&realm=other")["topics"]).is_empty());
+    drop(clients);
+    eventually("nothing is left", || ask_for("")["looked_at"] == 0);
+}
+
 /// A publication brings its topic to other shards only where a pattern needs it.
 #[test]
 fn events_count_for_their_topic_on_every_shard() {

@@ -147,7 +147,7 @@ fn one_too_many_costs_no_handshake() {
     };
     let first = open().unwrap();
     assert!(open().is_err());
-    assert_eq!(server.snapshot().tls_handshakes, 1);
+    assert_eq!(server.snapshot().tls_handshakes_full, 1);
     assert_eq!(server.snapshot().connections_crowded, 1);
     drop(first);
     settles(&server);

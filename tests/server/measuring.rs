@@ -6,7 +6,7 @@ use stentor::control::{Control, LogLine, LogTail};
 use stentor::wamp::Timestamp;
 
 use super::observing::{get, start_observed};
-use crate::sockets::{Client, Kind, address, eventually};
+use crate::sockets::{Client, Kind, Stream, address, eventually};
 
 const RAW: Kind = Kind::Raw(Codec::Json);
 
@@ -65,6 +65,28 @@ fn calls_that_nobody_waits_for_are_measured_and_meta_events_are_no_fan_out() {
     drop(caller);
     eventually("it is counted", || has(&control, "stentor_call_duration_seconds_count 1"));
     assert!(has(&control, "stentor_publish_fanout_count 0"));
+}
+
+/// Whoever reads is in no class, and whoever has left in none any more.
+#[test]
+fn connections_count_by_what_their_sockets_have_refused() {
+    let (server, control) = start_observed(1);
+    let mut lazy = Client::open_on(Stream::connect_small(address(&server)), RAW).unwrap();
+    lazy.hello("realm1");
+    lazy.subscribe("com.x");
+    let blocked = |bound: &str, count: u64| {
+        has(&control, &format!("stentor_blocked_connections{{le=\"{bound}\"}} {count}"))
+    };
+    assert!(blocked("+Inf", 0));
+    let mut publisher = Client::join(address(&server), RAW);
+    // More than kernels keep for one socket.
+    let text = json!("x".repeat(900_000));
+    let publish = |_| publisher.publish_acknowledged("com.x", &text);
+    (0..9).for_each(publish);
+    eventually("it is blocked", || blocked("+Inf", 1) && blocked("16777216", 1));
+    assert!(blocked("1024", 0), "more than that waits for it");
+    drop(lazy);
+    eventually("it has gone", || blocked("+Inf", 0));
 }
 
 #[test]

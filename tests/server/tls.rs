@@ -7,8 +7,9 @@ use std::thread;
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signer, SigningKey};
+use rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, HandshakeKind};
+use rustls::{ClientConfig, HandshakeKind, NamedGroup};
 use serde_json::{Value, json};
 use stentor::authentication::{AuthenticatorSettings, Credential, Method, Principal, PublicKey};
 use stentor::codec::Codec;
@@ -71,8 +72,52 @@ fn both_transports_work_over_both_versions() {
             subscriber.goodbye();
         }
     }
-    assert_eq!(server.snapshot().tls_handshakes, 12);
+    let snapshot = server.snapshot();
+    assert_eq!(snapshot.tls_handshakes_full + snapshot.tls_handshakes_resumed, 12);
     settles(&server);
+}
+
+/// A client that guesses a group which the router has not is asked for another one.
+#[test]
+fn a_handshake_with_one_more_round_trip_is_counted_as_such() {
+    let pki = Pki::new();
+    let server = start(&tls_config(1, &[&pki.issue("a", &["localhost"])]));
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.kx_groups.insert(0, &Unheard);
+    let config = Arc::new(pki.client_by(provider, &[&TLS13], None));
+    let client = join(address(&server), &config, RAW);
+    drop(client);
+    let snapshot = server.snapshot();
+    assert_eq!((snapshot.tls_handshakes_retried, snapshot.tls_handshakes_full), (1, 0));
+    settles(&server);
+}
+
+/// A group of key exchange that the router does not know.
+#[derive(Debug)]
+struct Unheard;
+
+impl SupportedKxGroup for Unheard {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, rustls::Error> {
+        Ok(Box::new(Self))
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::secp521r1
+    }
+}
+
+impl ActiveKeyExchange for Unheard {
+    fn complete(self: Box<Self>, _: &[u8]) -> Result<SharedSecret, rustls::Error> {
+        Err(rustls::Error::General("the router took it".into()))
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        &[4; 133]
+    }
+
+    fn group(&self) -> NamedGroup {
+        NamedGroup::secp521r1
+    }
 }
 
 /// The connection's buffers are shared with others: what is not whole must not be lost.
@@ -103,7 +148,7 @@ fn a_session_is_resumed_on_any_shard() {
     let server = start(&tls_config(4, &[&pki.issue("a", &["localhost"])]));
     for version in [&TLS12, &TLS13] {
         let config = Arc::new(pki.client(&[version], None));
-        let before = server.snapshot().tls_resumed;
+        let before = server.snapshot().tls_handshakes_resumed;
         let mut kinds = Vec::new();
         let mut stay = Vec::new();
         for _ in 0..6 {
@@ -113,7 +158,7 @@ fn a_session_is_resumed_on_any_shard() {
         }
         assert_eq!(kinds[0], Some(HandshakeKind::Full));
         assert!(kinds[1..].iter().all(|kind| *kind == Some(HandshakeKind::Resumed)), "{kinds:?}");
-        assert_eq!(server.snapshot().tls_resumed, before + 5);
+        assert_eq!(server.snapshot().tls_handshakes_resumed, before + 5);
     }
     settles(&server);
 }

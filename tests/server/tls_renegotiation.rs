@@ -82,7 +82,7 @@ fn who_renegotiates_is_refused_and_slows_nobody_down() {
     let _ = socket.read_to_end(&mut answers);
     assert!(answers.len() < 256, "an alert or two, and no handshake: {} bytes", answers.len());
     let now = server.snapshot();
-    assert_eq!((now.tls_handshakes, now.sessions, now.tls_handshakes_under_way), (2, 1, 0));
+    assert_eq!((now.tls_handshakes_full, now.sessions, now.tls_handshakes_under_way), (2, 1, 0));
     victim.goodbye();
     drop(victim);
     settles(&server);

@@ -24,7 +24,12 @@ export const topics = page(
             order: "events",
             show: (row) => rate(row.event_rate),
         },
-        { title: "Subscribers", number: true, show: (row) => count(row.subscribers) },
+        {
+            title: "Subscribers",
+            number: true,
+            order: "subscribers",
+            show: (row) => count(row.subscribers),
+        },
         {
             title: "Publications",
             number: true,
@@ -46,7 +51,7 @@ export const procedures = page("procedures", "Procedure", [
 // has several.
 function page(list, title, figures, sort) {
     const columns = [
-        { title, show: (row) => (row.is_cut ? `${row.uri}…` : row.uri) },
+        { title, show: name },
         { title: "Realm", show: (row) => row.realm, minor: true },
         ...figures,
     ];
@@ -62,7 +67,7 @@ function open(root, feed, list, columns, sort) {
     const table = new Table(columns, {
         caption: `Busiest ${list}`,
         empty: `No ${list} are known.`,
-        key: (row) => `${row.realm} ${row.uri}`,
+        key: (row) => `${row.realm} ${row.match ?? ""} ${row.uri}`,
         order: asked.sort,
         onOrder: (order) => ask({ sort: order }),
         onOpen: (row) => showDetails(row.uri.slice(0, 100), row),
@@ -100,6 +105,12 @@ function open(root, feed, list, columns, sort) {
     }
 
     return () => poll.stop();
+}
+
+// Of a subscription also how its URI matches, if that is a pattern.
+function name(row) {
+    const uri = row.is_cut ? `${row.uri}…` : row.uri;
+    return (row.match ?? "exact") === "exact" ? uri : `${uri} (${row.match})`;
 }
 
 const EVERY_MS = 2000;

@@ -45,8 +45,9 @@ impl Channel {
         self.connection.is_handshaking()
     }
 
-    pub(super) fn is_resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    /// How the handshake went, once it is over.
+    pub(super) fn handshake_kind(&self) -> HandshakeKind {
+        self.connection.handshake_kind().unwrap_or(HandshakeKind::Full)
     }
 
     /// What tells this channel from all others, from TLS 1.3 on. It is told once, after the

@@ -6,7 +6,7 @@
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use rustls::{HandshakeKind, ServerConfig};
 
 use super::channel::{Channel, reason};
 use super::context::TlsContext;
@@ -258,9 +258,12 @@ impl TlsStream {
             unreachable!("only a handshake ends so");
         };
         share.counters.tls_handshakes_under_way.subtract(1);
-        share.counters.tls_handshakes.increment();
-        if channel.is_resumed() {
-            share.counters.tls_resumed.increment();
+        match channel.handshake_kind() {
+            HandshakeKind::Full => share.counters.tls_handshakes_full.increment(),
+            HandshakeKind::FullWithHelloRetryRequest => {
+                share.counters.tls_handshakes_retried.increment();
+            }
+            HandshakeKind::Resumed => share.counters.tls_handshakes_resumed.increment(),
         }
         let certificate = channel.client_certificate().map(Arc::new);
         let news = LayerNews::Secured { channel_id: channel.take_id(), certificate };

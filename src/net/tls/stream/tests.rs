@@ -124,7 +124,7 @@ fn a_turn_makes_a_bounded_number_of_handshake_steps() {
     assert_eq!(answered, [4, 8, 10]);
     // Those that were held back get through all the same.
     pairs.iter_mut().for_each(|pair| pair.finish(&mut share));
-    assert_eq!(share.counters.tls_handshakes.get(), 10);
+    assert_eq!(share.counters.tls_handshakes_full.get(), 10);
     assert_eq!(share.counters.tls_handshakes_under_way.get(), 0);
 }
 
