@@ -418,8 +418,8 @@ impl Turn {
     fn visit(&mut self, slot: Slot, wire: &mut impl Wire, now: Millis) {
         let status = self.shard.input_status(slot);
         // Who is ahead of its share lets others pass, if there are any.
-        let is_alone = self.ready.is_empty() && self.behind.is_empty();
-        if status == InputStatus::Parked || self.shard.is_ahead(slot) && !is_alone {
+        let is_alone = || self.ready.is_empty() && self.behind.is_empty();
+        if status == InputStatus::Parked || self.shard.is_ahead(slot) && !is_alone() {
             return;
         }
         if self.must_pause(slot, wire) {
