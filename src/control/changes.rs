@@ -29,10 +29,18 @@ pub(super) fn routes(desk: Desk) -> Routes {
 
 /// Why nothing was done.
 #[derive(Debug)]
-enum Refused {
+pub(super) enum Refused {
     Denied(Denied),
     Declined(Declined),
     TooLong,
+    /// As many as may do it already.
+    Busy(String),
+}
+
+impl Refused {
+    pub(super) fn unclear(what: impl ToString) -> Self {
+        Self::Declined(Declined::Unclear(what.to_string()))
+    }
 }
 
 impl From<Declined> for Refused {
@@ -68,6 +76,7 @@ impl IntoResponse for Refused {
                 };
                 said(status, &json!({ "error": declined.to_string() }))
             }
+            Self::Busy(text) => said(StatusCode::TOO_MANY_REQUESTS, &json!({ "error": text })),
             Self::TooLong => {
                 let text =
                     format!("the body has more than {MOST_BODY_BYTES} bytes, or did not come");
@@ -78,15 +87,15 @@ impl IntoResponse for Refused {
 }
 
 /// Who asks for a change, and what stands in the body.
-struct Asked {
-    peer: Address,
+pub(super) struct Asked {
+    pub(super) peer: Address,
     body: Bytes,
 }
 
 impl Asked {
     /// What comes of those who do not show the token is dropped, and not left unread: else their
     /// write would fail before they could read why.
-    async fn from(request: Request, desk: &Desk) -> Result<Self, Refused> {
+    pub(super) async fn from(request: Request, desk: &Desk) -> Result<Self, Refused> {
         let peer = peer_of(&request);
         let checked = desk.lock.check(request.headers(), peer, now());
         let body = to_bytes(request.into_body(), MOST_BODY_BYTES).await;
@@ -95,7 +104,7 @@ impl Asked {
         Ok(Self { peer, body })
     }
 
-    fn read<T: DeserializeOwned>(&self) -> Result<T, Declined> {
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Declined> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Declined::Unclear(format!("the body is not as it must be: {error}")))
     }

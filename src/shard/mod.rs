@@ -42,6 +42,7 @@ mod requests;
 mod review;
 mod timeouts;
 mod timers;
+mod trace;
 mod turn;
 mod unheard;
 mod work;
@@ -79,6 +80,10 @@ pub use mail::{
     RollCall,
 };
 pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome};
+pub use trace::{
+    About, Delivered, Direction, MOST_KEPT_BYTES, MOST_TEXT_BYTES, MOST_TRACES, PATIENCE_MS,
+    TraceFilter, TraceHaul, TraceRecord, TraceRequest, TracedRule, UNREADABLE, Verdict,
+};
 pub use turn::{Tick, Turn, Wire};
 
 /// One shard of a router.

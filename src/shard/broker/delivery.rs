@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::super::connection::Connection;
 use super::super::context::Context;
 use super::super::outbound::{Outbound, Queued};
+use super::super::trace::{Nobody, Onlooker};
 use super::super::work::LOOKUP_UNITS;
 use super::super::{Event, EventHead, Mail, SendError, Shard};
 use super::held::Delivery;
@@ -62,6 +63,12 @@ pub(super) struct Transcoded([Option<Box<Result<PayloadBuf, SendError>>>; 3]);
 pub(in crate::shard) enum Progress {
     Done,
     Interrupted,
+}
+
+impl Place {
+    pub(in crate::shard) const fn served(&self) -> u64 {
+        self.served
+    }
 }
 
 impl Shard {
@@ -153,6 +160,20 @@ impl Shard {
     /// Queues an event for local receivers, from `place` on. Each frame is encoded once.
     #[inline]
     fn deliver(&mut self, event: &Outgoing<'_>, place: &mut Place) -> Progress {
+        if self.cx.traces.are_on() {
+            return self.deliver_traced(event, place);
+        }
+        self.deliver_before(&mut Nobody, event, place)
+    }
+
+    /// The same, before the eyes of somebody.
+    #[inline]
+    pub(in crate::shard) fn deliver_before(
+        &mut self,
+        onlooker: &mut impl Onlooker,
+        event: &Outgoing<'_>,
+        place: &mut Place,
+    ) -> Progress {
         while let Some(fanout) = event.fanouts.get(place.fanout) {
             if fanout.to.contains(self.cx.id) {
                 if self.cx.outbound.is_full() || self.cx.work.is_step_over() {
@@ -160,11 +181,11 @@ impl Shard {
                 }
                 let details = &event.head.details;
                 let progress = if fanout.policy == MatchPolicy::Exact {
-                    self.deliver_to(fanout.subscription, event, details, place)
+                    self.deliver_to(onlooker, fanout.subscription, event, details, place)
                 } else {
                     let mut details = details.clone();
                     details.push(("topic".into(), event.topic.into()));
-                    self.deliver_to(fanout.subscription, event, &details, place)
+                    self.deliver_to(onlooker, fanout.subscription, event, &details, place)
                 };
                 if progress == Progress::Interrupted {
                     return progress;
@@ -182,6 +203,7 @@ impl Shard {
     /// The receivers of one subscription.
     fn deliver_to(
         &mut self,
+        onlooker: &mut impl Onlooker,
         subscription: SubscriptionId,
         event: &Outgoing<'_>,
         details: &Dict,
@@ -192,13 +214,12 @@ impl Shard {
         let Some(receivers) = self.receivers.get_mut(subscription) else {
             return Progress::Done;
         };
-        let part = match begun.map(|delivery| receivers.resume(delivery)) {
-            None => 0..receivers.len(),
-            Some(Some(part)) => part,
-            Some(None) => return Progress::Done,
-        };
-        let stop = part.end.min(part.start + self.cx.work.left());
-        let head = event.head;
+        let all = 0..receivers.len();
+        let part = begun.map_or(Some(all), |delivery| receivers.resume(delivery));
+        let Some(part) = part else { return Progress::Done };
+        onlooker.begin(subscription, receivers);
+        let left = self.cx.work.left();
+        let (stop, head) = (part.end.min(part.start + left), event.head);
         let is_late = receivers.horizon.covers(head.numbering);
         let selective = head.audience.lists.is_some() || is_late;
         let excluded = head.audience.excluded.map_or(NOBODY, SessionId::get);
@@ -207,21 +228,27 @@ impl Shard {
         let (mut next, mut delivered) = (stop, 0);
         let mut slots = receivers.slots()[part.start..stop].iter();
         while let Some(&slot) = slots.next() {
+            if onlooker.is_tired(stop - part.start - slots.len() - 1, left) {
+                next = stop - slots.len() - 1;
+                break;
+            }
             let connection = &mut self.connections[slot];
             let Some(session) = connection.session_id else { continue };
             if session.get() == excluded || selective && !is_meant(connection, subscription, head) {
                 continue;
             }
+            onlooker.look(connection);
             let made = frames.made[frame_index(connection)];
             let queued = if !made.is_empty() && connection.accepts(made) {
-                self.cx.outbound.queue_event(slot, connection, made)
+                Ok(self.cx.outbound.queue_event(slot, connection, made))
             } else {
                 frames.queue_first(slot, connection, &mut self.cx, &mut place.transcoded)
             };
+            onlooker.saw(connection, frames.made[frame_index(connection)], queued);
             match queued {
-                Queued::Yes => delivered += 1,
-                Queued::Dropped => {}
-                Queued::NotYet => {
+                Ok(Queued::Yes) => delivered += 1,
+                Ok(Queued::Dropped) | Err(_) => {}
+                Ok(Queued::NotYet) => {
                     next = stop - slots.len() - 1;
                     break;
                 }
@@ -269,6 +296,9 @@ impl<'a> Frames<'a> {
 
     /// Queues the event for the first receiver of a serializer and framing, or one that it does not
     /// fit.
+    ///
+    /// # Errors
+    /// Why the receiver gets nothing, whatever it has room for. It is counted.
     #[inline(never)]
     fn queue_first(
         &mut self,
@@ -276,25 +306,25 @@ impl<'a> Frames<'a> {
         connection: &mut Connection,
         cx: &mut Context,
         transcoded: &mut Transcoded,
-    ) -> Queued {
+    ) -> Result<Queued, SendError> {
         let made = match self.made[frame_index(connection)] {
             Span::EMPTY => match self.make(slot, connection, &mut cx.outbound, transcoded) {
                 Ok(made) => Ok(made),
                 Err(NotMade::Unexpressed(error)) => Err(error),
-                Err(NotMade::Refused(queued)) => return queued,
+                Err(NotMade::Refused(queued)) => return Ok(queued),
             },
             made => Ok(made),
         };
         let (dropped, error) = match made {
             Ok(made) if connection.accepts(made) => {
-                return cx.outbound.queue_event(slot, connection, made);
+                return Ok(cx.outbound.queue_event(slot, connection, made));
             }
             Ok(_) => (&cx.counters.events_dropped_size, SendError::TooLarge),
             Err(error) => (&cx.counters.events_dropped_encoding, error),
         };
         dropped.increment();
         self.unfit.get_or_insert((slot, error));
-        Queued::Dropped
+        Err(error)
     }
 
     fn make(
