@@ -22,6 +22,7 @@ use crate::explain::{Question, Whose};
 use crate::explain_live::LiveQuestion;
 use crate::operator::AdminFlags;
 use crate::sessions::SessionsFlags;
+use crate::trace::TraceFlags;
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
 ///
@@ -80,6 +81,11 @@ pub(crate) enum Command {
     LogLevel(LevelFlags),
     /// Show what the last reload of a running router has changed
     Changes(ReloadFlags),
+    /// Show messages of a running router while they pass, and what is decided about them
+    ///
+    /// It needs the token. All of --session, --authid, --uri and --address that are said must hold
+    /// of a message. It ends by itself, and says then how many messages were shown and left out.
+    Trace(TraceFlags),
     /// Work with configuration files
     Config {
         #[command(subcommand)]

@@ -17,6 +17,7 @@ mod service;
 mod sessions;
 mod signals;
 mod stopping;
+mod trace;
 mod unix_http;
 
 use std::error::Error;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         Some(Command::Kick(flags)) => print_or_fail(changing::kick(&flags)),
         Some(Command::Drain(flags)) => print_or_fail(changing::drain(&flags)),
         Some(Command::LogLevel(flags)) => print_or_fail(changing::log_level(&flags)),
+        Some(Command::Trace(flags)) => end_of(trace::trace(&flags, &mut io::stdout().lock())),
         Some(Command::Changes(flags)) => print_or_fail(changing::changes(&flags)),
         Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
@@ -306,6 +308,14 @@ fn load(file: &Path) -> Result<Config, ConfigError> {
 fn print_or_fail(made: Result<String, impl Display>) -> ExitCode {
     match made {
         Ok(text) => print(&text),
+        Err(error) => fail(&error),
+    }
+}
+
+/// Of a command that has printed as it went on.
+fn end_of(done: Result<(), impl Display>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }

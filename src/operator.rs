@@ -1,6 +1,7 @@
 //! The admin listener of a running router, asked by the commands that see and change it.
 
 use std::env;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub(crate) enum OperatorError {
     Authorities(#[from] ClientError),
     #[error("error: the environment variable {TOKEN_VARIABLE} holds no token")]
     NoToken,
+    #[error("error: {0} says no more: the router has stopped, or the connection is lost")]
+    Interrupted(String),
 }
 
 fn help(status: u16) -> &'static str {
@@ -77,25 +80,46 @@ pub(crate) enum Ask<'a> {
 impl AdminFlags {
     /// What the router says to a question, if it does what it is asked for.
     pub(crate) fn ask(&self, ask: &Ask<'_>) -> Result<String, OperatorError> {
+        let (url, mut response) = self.send(ask, PATIENCE)?;
+        let text = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
+        text.map_err(|source| OperatorError::NoAnswer { url, source })
+    }
+
+    /// The answer as it comes, which takes `patience` at most.
+    pub(crate) fn follow(
+        &self,
+        ask: &Ask<'_>,
+        patience: Duration,
+    ) -> Result<impl BufRead + use<>, OperatorError> {
+        let (_, response) = self.send(ask, patience)?;
+        Ok(BufReader::new(response.into_body().into_reader()))
+    }
+
+    /// The beginning of what the router says, if it does what it is asked for, and whom was asked.
+    fn send(
+        &self,
+        ask: &Ask<'_>,
+        patience: Duration,
+    ) -> Result<(String, Response<Body>), OperatorError> {
         let (Ask::Get(path, _) | Ask::Post(path, _)) = ask;
         let url = match self.socket() {
             // The name of the host is that of this machine, which the router takes.
             Some(_) => format!("http://localhost{path}"),
             None => format!("{}{path}", self.admin.trim_end_matches('/')),
         };
-        let (agent, token) = (self.agent(&url)?, self.token()?);
+        let (agent, token) = (self.agent(&url, patience)?, self.token()?);
         if token.is_some() && self.socket().is_none() && is_in_clear(&url) {
             return Err(OperatorError::InClear(self.admin.clone()));
         }
         let no_answer = |source| OperatorError::NoAnswer { url: url.clone(), source };
         let mut response = send(&agent, &url, token.as_ref(), ask).map_err(no_answer)?;
         let status = response.status().as_u16();
+        if status == 200 {
+            return Ok((url, response));
+        }
         let text = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
         let text = text.map_err(no_answer)?;
-        match status {
-            200 => Ok(text),
-            _ => Err(OperatorError::Refused { status, text: error_in(&text) }),
-        }
+        Err(OperatorError::Refused { status, text: error_in(&text) })
     }
 
     /// The same, as JSON.
@@ -109,9 +133,9 @@ impl AdminFlags {
         self.admin.strip_prefix("unix:").map(Path::new)
     }
 
-    fn agent(&self, url: &str) -> Result<Agent, OperatorError> {
+    fn agent(&self, url: &str, patience: Duration) -> Result<Agent, OperatorError> {
         let config = Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(patience))
             .http_status_as_error(false)
             .proxy(None)
             .max_redirects(0);
@@ -125,6 +149,10 @@ impl AdminFlags {
             }
             None => config.into(),
         })
+    }
+
+    pub(crate) fn interrupted(&self) -> OperatorError {
+        OperatorError::Interrupted(self.admin.clone())
     }
 
     pub(crate) fn strange(&self) -> OperatorError {

@@ -10,6 +10,7 @@ mod scenarios {
     mod peer;
     mod races;
     mod rates;
+    mod traces;
     mod words;
 
     mod asking;
@@ -55,6 +56,8 @@ mod scenarios {
     mod testaments;
     mod timers;
     mod tokens;
+    mod tracing;
+    mod tracing_bounds;
     mod transports;
     mod vectors;
 }

@@ -6,6 +6,7 @@
 mod support;
 
 use std::io::{self, Write};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use stentor::authentication::{AuthenticatorSettings, EndpointSettings, Method, Secret};
 use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::router::{RealmSettings, Settings};
-use stentor::shard::Admission;
+use stentor::shard::{Admission, TraceFilter, TraceRequest};
 use tracing_subscriber::fmt::MakeWriter;
 
 use support::{
@@ -55,6 +56,8 @@ struct Applicant {
     pipe: usize,
     link: Link,
     record: Record,
+    /// Where goes what an operator sees of everybody.
+    traced: Record,
 }
 
 impl Applicant {
@@ -62,13 +65,14 @@ impl Applicant {
         let pipe = network.connect(0, Admission::Welcome, usize::MAX);
         let link = Link::new(Carrier::WebSocket, Serializer::Json);
         network.receive(pipe, &link.greeting());
-        Self { pipe, link, record: record.clone() }
+        Self { pipe, link, record: record.clone(), traced: record.clone() }
     }
 
     fn say(&self, network: &mut Network, message: &Value) {
         let text = message.to_string();
         let decoded = codec::decode(Codec::Json, text.as_bytes(), DecodeLimits { nesting: 32 });
         self.record.note(&format!("{decoded:?}"));
+        self.trace(network);
         let bytes = self.link.message(message);
         // Half of it waits, and is shown with the rest of the shard.
         let (first, second) = bytes.split_at(bytes.len() - 1);
@@ -83,8 +87,23 @@ impl Applicant {
         self.record.note(&format!("{:?}", network.links.verifier.queue));
     }
 
+    /// What an operator sees who traces everything, with all payload that there is to be seen.
+    fn trace(&self, network: &mut Network) {
+        let filter = TraceFilter::default();
+        let (number, place, rate, payload_bytes) = (1, 0, u32::MAX, 4_096);
+        let order = AtomicU64::default();
+        let request = TraceRequest { number, place, filter, rate, payload_bytes, order };
+        let haul = network.fetch_trace(&Arc::new(request), 3_600_000);
+        assert_eq!((haul.lost, haul.left_out), (0, 0));
+        for record in haul.records {
+            let line = serde_json::to_string(&record).expect("it is JSON");
+            self.traced.note(&format!("{record:?} {line}"));
+        }
+    }
+
     fn hear(&mut self, network: &mut Network) -> Value {
         network.settle();
+        self.trace(network);
         self.show(network);
         let bytes = network.read(self.pipe, usize::MAX);
         self.link.feed(&bytes);
@@ -176,6 +195,7 @@ fn log_in_elsewhere(network: &mut Network, record: &Record) -> Vec<String> {
 /// What the authenticator hears and says is its own business.
 fn log_in_by_procedure(network: &mut Network, record: &Record) {
     let mut callee = Applicant::new(network, &Record::default());
+    callee.traced = record.clone();
     callee.say(network, &json!([1, "realm2", {"roles": {"callee": {}}}]));
     assert_eq!(callee.hear(network)[0], json!(2));
     callee.say(network, &json!([64, 1, {}, "com.example.authenticate"]));
@@ -249,7 +269,10 @@ fn nothing_shows_a_secret() {
     }
     let said = record.0.lock().expect("nobody panics");
     let said = String::from_utf8_lossy(&said);
-    for word in ["login denied", "session joined", "authentication_denied", "judged in time"] {
+    let traced = ["hello", "challenge", "authenticate", "welcome", "abort", "yield", "error"];
+    let traced = traced.map(|message| format!(r#""message":"{message}""#));
+    let logged = ["login denied", "session joined", "authentication_denied", "judged in time"];
+    for word in logged.into_iter().chain(traced.iter().map(String::as_str)) {
         assert!(said.contains(word), "the record is of something: {word}");
     }
     for secret in forbidden {

@@ -43,6 +43,16 @@ fn a_seed_repeats_its_run() {
     }
 }
 
+/// Clients see the same to the byte, whether somebody traces or not.
+#[test]
+fn a_trace_changes_nothing() {
+    for seed in 0..20 {
+        let [traced, plain] = [true, false].map(|is_traced| sim::run_uncut(seed, STEPS, is_traced));
+        assert!(traced.tally.contains_key("a trace begins"));
+        assert_eq!(traced.digest, plain.digest, "seed {seed}");
+    }
+}
+
 /// Replays the seed of `STENTOR_SIM_SEED` with its trace, and says what happened how often.
 #[test]
 fn replay() {
@@ -173,6 +183,8 @@ const EXPECTED: &[&str] = &[
     "YIELD, progressive",
     "YIELD, progressive, unasked",
     "a callee has what it wants",
+    "a trace begins",
+    "a trace ends",
     "burst",
     "bytes arrive",
     "bytes arrive, cut",
@@ -346,6 +358,13 @@ const EXPECTED: &[&str] = &[
     "time passes",
     "timers fire",
     "told at rest",
+    "traced: Continued",
+    "traced: Denied",
+    "traced: Granted",
+    "traced: Ignored",
+    "traced: Refused",
+    "traced: delivered elsewhere or later",
+    "traced: dropped",
     "turn",
     "wamp.registration.count_callees",
     "wamp.registration.get",

@@ -260,6 +260,7 @@ fn module_of(name: &str) -> Option<&str> {
         "sessions",
         "signals",
         "stopping",
+        "trace",
         "unix_http",
     ];
     (!main.contains(&module)).then_some(module)

@@ -150,6 +150,7 @@ fn event(details: Dict) -> Event {
         publisher: None,
         cause: None,
         audience: audience(3),
+        traced: 0,
         numbering: Numbering::None,
         details,
     };

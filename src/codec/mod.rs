@@ -18,12 +18,14 @@ mod msgpack_writer;
 mod options;
 mod out;
 mod passthru;
+mod preview;
 mod scan;
 mod token;
 mod transcode;
 
 pub use crate::wamp::Codec;
 pub use error::{DecodeError, DecodeFault, EncodeError};
+pub use preview::{PIECE_BYTES, Preview, preview};
 pub use transcode::MAX_EXPANSION;
 
 use self::cbor::CborReader;

@@ -75,14 +75,14 @@ pub(super) fn routes(desk: Desk) -> Routes {
 
 /// Why nothing was done.
 #[derive(Debug)]
-enum Refused {
+pub(super) enum Refused {
     Denied(Denied),
     /// The request is not understood, or cannot be done.
     Bad(StatusCode, String),
 }
 
 impl Refused {
-    fn unclear(what: impl ToString) -> Self {
+    pub(super) fn unclear(what: impl ToString) -> Self {
         Self::Bad(StatusCode::BAD_REQUEST, what.to_string())
     }
 }
@@ -110,15 +110,15 @@ impl IntoResponse for Refused {
 }
 
 /// Who asks for a change, and what stands in the body.
-struct Asked {
-    peer: Address,
+pub(super) struct Asked {
+    pub(super) peer: Address,
     body: Bytes,
 }
 
 impl Asked {
     /// What comes of those who do not show the token is dropped, and not left unread: else their
     /// write would fail before they could read why.
-    async fn from(request: Request, desk: &Desk) -> Result<Self, Refused> {
+    pub(super) async fn from(request: Request, desk: &Desk) -> Result<Self, Refused> {
         let peer = peer_of(&request);
         let checked = desk.lock.check(request.headers(), peer, now());
         let body = to_bytes(request.into_body(), MOST_BODY_BYTES).await;
@@ -130,7 +130,7 @@ impl Asked {
         Ok(Self { peer, body })
     }
 
-    fn read<T: DeserializeOwned>(&self) -> Result<T, Refused> {
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Refused> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Refused::unclear(format!("the body is not as it must be: {error}")))
     }
@@ -244,7 +244,7 @@ impl Desk {
     }
 }
 
-fn unavailable(why: &str) -> Refused {
+pub(super) fn unavailable(why: &str) -> Refused {
     Refused::Bad(StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
 }
 

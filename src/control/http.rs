@@ -17,11 +17,12 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::busiest::{ProcedureFilter, TopicFilter};
@@ -33,7 +34,7 @@ use super::log_tail::LogFilter;
 use super::metrics::Metrics;
 use super::sessions::Filter;
 use super::token::{Denied, Lock};
-use super::{Tail, busiest, explain, json, keeping, log_tail, metrics, pages, sessions};
+use super::{Tail, busiest, explain, json, keeping, log_tail, metrics, pages, sessions, trace};
 use crate::address::Address;
 use crate::config::{ADMIN_CONNECTIONS, Admin};
 use crate::net::View;
@@ -87,6 +88,7 @@ pub(super) fn routes(desk: Desk, health: Arc<Health>, log: Tail, admin: Arc<Admi
         .route("/api/log", get(log_lines))
         .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
         .with_state(sight)
+        .merge(trace::routes(desk.clone()))
         .merge(changes::routes(desk))
         .layer(middleware::from_fn_with_state(entry, admit))
 }
@@ -303,14 +305,16 @@ async fn receive(visitor: Visitor, app: Routes) {
     }
 }
 
-/// Nobody keeps a place for long: whoever wants more comes again.
+/// Nobody keeps a place for long: whoever wants more comes again, unless an answer takes longer.
 async fn serve_one<S>(stream: S, peer: Address, app: Routes)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let app = TowerToHyperService::new(app);
+    let life = Life::new();
     let app = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(life.clone());
         app.call(request)
     });
     let mut connection = std::pin::pin!(
@@ -321,9 +325,37 @@ where
             .serve_connection(TokioIo::new(stream), app)
     );
     // How a connection of an observer ended matters to nobody.
-    if timeout(CONNECTION_LIFE, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(HEAD_PATIENCE, connection).await;
+    loop {
+        let ends = life.ends();
+        if timeout_at(ends, connection.as_mut()).await.is_ok() {
+            return;
+        }
+        if life.ends() == ends {
+            break;
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(HEAD_PATIENCE, connection).await;
+}
+
+/// How long a connection may live; each request carries it.
+#[derive(Clone, Debug)]
+pub(super) struct Life(Arc<Mutex<tokio::time::Instant>>);
+
+impl Life {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(tokio::time::Instant::now() + CONNECTION_LIFE)))
+    }
+
+    fn ends(&self) -> tokio::time::Instant {
+        *self.0.lock()
+    }
+
+    /// Lets the connection live for so long from now on, at least: its answer takes time.
+    pub(super) fn prolong(&self, by: Duration) {
+        let ends = tokio::time::Instant::now() + by;
+        let mut life = self.0.lock();
+        *life = (*life).max(ends);
     }
 }
 
@@ -358,6 +390,8 @@ With POST and the token of [admin] in `Authorization: Bearer`:
 /api/log-level         {level}
 /api/sessions/kick     {realm, session} or {realm, authid}, and reason, message
 /api/drain             {drain_ms} or nothing
+/api/trace             messages while they pass, a line of JSON each, for {session}, {authid},
+                       {uri} or {address}; and realm, for_seconds, rate, payload_bytes
 ";
 
 const NOT_FOUND: &str = "nothing is here; `/` says what there is\n";

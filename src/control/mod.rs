@@ -27,6 +27,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trace;
 
 use std::io;
 use std::sync::{Arc, OnceLock};

@@ -240,7 +240,7 @@ impl EventLoop {
                     let (sessions, next) = self.turn.shard().look(from, most, now);
                     answer(sessions, next);
                 }
-                Parcel::Inquiry(inquiry) => inquiry.answer(self.turn.shard(), now),
+                Parcel::Inquiry(inquiry) => inquiry.answer(&mut self.turn, now),
                 Parcel::Reload(edition, judges) => self.reload(edition, judges, now),
                 Parcel::Drain(within_ms, drained) => {
                     self.turn.begin_drain(within_ms, now);

@@ -86,7 +86,9 @@ impl Shard {
             (Refused::Because(refusal), Some((request_type, request))) => {
                 self.refuse(slot, request_type, request, refusal);
             }
-            (Refused::Because(_), None) => {}
+            (Refused::Because((error, _)), None) => {
+                self.cx.traces.note_refused(slot, error.uri(), false);
+            }
             (Refused::Denied(denied), answer) => self.deny(slot, answer, asked, denied),
         }
     }
@@ -112,8 +114,9 @@ impl Shard {
         if is_undecided {
             self.cx.counters.requests_undecided.increment();
         }
-        let Some((request_type, request)) = answer else { return };
         let (error, sentence) = explain_denial(session, asked, is_undecided);
+        self.cx.traces.note_refused(slot, error.uri(), true);
+        let Some((request_type, request)) = answer else { return };
         let args = &[sentence.into()];
         self.answer(
             slot,

@@ -15,6 +15,7 @@ use super::log_budget::LogBudget;
 use super::outbound::{Outbound, SendError};
 use super::post::Post;
 use super::timers::Timers;
+use super::trace::{Sent, Traces};
 use super::work::Work;
 use crate::clock::Millis;
 use crate::limits::{HELD_FRACTION, Limits};
@@ -50,6 +51,8 @@ pub(super) struct Context {
     pub(super) politeness: Bucket,
     /// What is busiest.
     pub(super) census: Census,
+    /// What operators look at.
+    pub(super) traces: Traces,
     /// Publications of up to so many bytes may be held without a look at the total.
     free_bytes: usize,
 }
@@ -79,6 +82,7 @@ impl Context {
             denial_budget: LogBudget::of("more requests were denied than are logged"),
             politeness: Bucket::default(),
             census: Census::new(*is_observed, &router.seed()),
+            traces: Traces::default(),
             free_bytes: FREE_BYTES,
             counters,
             measures,
@@ -93,6 +97,9 @@ impl Context {
         if self.census.is_due(now) {
             let Self { census, rng, .. } = self;
             census.adapt(now, &mut || rng.random());
+        }
+        if self.traces.are_on() {
+            self.traces.expire(now);
         }
         self.work.begin_turn();
         self.outbound.begin_turn();
@@ -129,7 +136,11 @@ impl Context {
         let encoding = (connection.codec, connection.framing);
         let span = self.outbound.encode(encoding, connection.peer_limit_bytes, message)?;
         self.work.charge_bytes(span.len());
-        self.outbound.queue(slot, connection, span, Class::Reply);
+        let is_queued = self.outbound.queue(slot, connection, span, Class::Reply);
+        if self.traces.are_on() {
+            let sent = Sent { frame_bytes: span.len(), is_queued };
+            self.trace_sent(slot, connection, message, None, sent);
+        }
         Ok(())
     }
 
@@ -144,7 +155,12 @@ impl Context {
         let Some(span) = self.outbound.encode_fitting(connection, message)? else {
             return Ok(false);
         };
-        Ok(self.outbound.queue(slot, connection, span, Class::Reply))
+        let is_queued = self.outbound.queue(slot, connection, span, Class::Reply);
+        if self.traces.are_on() {
+            let sent = Sent { frame_bytes: span.len(), is_queued };
+            self.trace_sent(slot, connection, message, None, sent);
+        }
+        Ok(is_queued)
     }
 
     /// The count of what this shard has accepted and is not delivered everywhere.

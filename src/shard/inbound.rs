@@ -151,6 +151,10 @@ impl Shard {
             Some(text) => codec::decode_json(text, limits),
             None => codec::decode(connection.codec, bytes, limits),
         };
+        let is_traced = self.cx.traces.are_on();
+        if is_traced {
+            self.begin_traced(slot, decoded.as_ref().ok(), bytes.len(), is_first);
+        }
         let handled = match decoded {
             Ok(message) => {
                 if is_first {
@@ -158,9 +162,12 @@ impl Shard {
                 }
                 self.handle_message(slot, message, now)
             }
-            Err(_) if matches!(connection.phase, Phase::ShuttingDown(_)) => Ok(()),
+            Err(_) if matches!(self.connections[slot].phase, Phase::ShuttingDown(_)) => Ok(()),
             Err(error) => Err(Violation::from(error).into()),
         };
+        if is_traced {
+            self.finish_traced(&handled);
+        }
         match handled {
             Ok(()) => {}
             Err(Stop::Violation(violation)) => {

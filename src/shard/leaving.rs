@@ -209,6 +209,9 @@ impl Shard {
     pub(super) fn end_session(&mut self, slot: Slot, reason: EndReason, now: Millis) {
         self.stop_asking(slot, now);
         let connection = &mut self.connections[slot];
+        if self.cx.traces.are_on() {
+            self.cx.traces.remember(slot, connection);
+        }
         connection.session_id = None;
         if !matches!(connection.phase, Phase::Joined(_)) {
             self.end_login(slot, now);

@@ -58,7 +58,7 @@ pub(super) enum Stage {
 
 impl Applicant {
     /// Who it says that it is; empty if it does not.
-    fn authid(&self) -> &str {
+    pub(super) fn authid(&self) -> &str {
         match &self.stage {
             Stage::Asked(referral) => &referral.authid,
             Stage::Challenged(login) => &login.authid,
@@ -332,6 +332,9 @@ impl Shard {
     /// Takes the login out of a connection, which goes on. Who is still asked need not answer.
     pub(super) fn take_applicant(&mut self, slot: Slot, now: Millis) -> Option<Box<Applicant>> {
         let connection = &mut self.connections[slot];
+        if self.cx.traces.are_on() {
+            self.cx.traces.remember(slot, connection);
+        }
         match std::mem::replace(&mut connection.phase, Phase::Open) {
             Phase::Challenged(applicant) => Some(applicant),
             Phase::Judged(mut applicant) => {

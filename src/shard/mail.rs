@@ -138,6 +138,8 @@ pub struct EventHead {
     pub cause: Option<SessionRef>,
     pub audience: Audience,
     pub numbering: Numbering,
+    /// The traces that want to know how many have got it, as bits.
+    pub traced: u8,
     /// All of `EVENT.Details` but `topic`.
     pub details: Dict,
 }

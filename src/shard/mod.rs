@@ -41,6 +41,7 @@ mod requests;
 mod review;
 mod timeouts;
 mod timers;
+mod trace;
 mod turn;
 mod unheard;
 mod work;
@@ -76,6 +77,10 @@ pub use lifecycle::Closing;
 pub use mail::{
     Cancellation, Carried, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome, Return, Roll,
     RollCall,
+};
+pub use trace::{
+    About, Delivered, Direction, MOST_KEPT_BYTES, MOST_TEXT_BYTES, MOST_TRACES, PATIENCE_MS,
+    TraceFilter, TraceHaul, TraceRecord, TraceRequest, TracedRule, UNREADABLE, Verdict,
 };
 pub use turn::{Tick, Turn, Wire};
 

@@ -17,6 +17,7 @@ impl Shard {
             .chain(self.joining.next_look())
             .chain(self.review.next_look())
             .chain(self.next_of_drain())
+            .chain(self.cx.traces.next_end())
             .min()
     }
 

@@ -12,6 +12,7 @@ use super::connection::Due;
 use super::errands::{Errand, Waiter};
 use super::flush::{Flushed, Sent};
 use super::layer::{LayerFault, LayerReport};
+use super::trace::{TraceHaul, TraceRequest};
 use super::{Admission, InputStatus, Mail, Shard};
 use crate::address::Address;
 use crate::clock::Millis;
@@ -209,6 +210,21 @@ impl Turn {
     /// this turn and the next ones.
     pub fn reload(&mut self, edition: Arc<Edition>, now: Millis) {
         self.shard.reload(edition, now);
+    }
+
+    /// What a trace has seen here since this was last asked; see [`Shard::fetch_trace`].
+    pub fn fetch_trace(
+        &mut self,
+        request: &Arc<TraceRequest>,
+        left_ms: u64,
+        now: Millis,
+    ) -> TraceHaul {
+        self.shard.fetch_trace(request, left_ms, now)
+    }
+
+    /// Forgets a trace.
+    pub fn end_trace(&mut self, number: u64) {
+        self.shard.end_trace(number);
     }
 
     /// Lets nobody join any more, and says GOODBYE to the sessions one after the other, to all of

@@ -38,6 +38,9 @@
 //!                                 about which request last, with these options
 //! reload 2                        see `check_reloads`
 //! a comes from 10.0.0.1:5         before anything else of `a`
+//! trace {"session":$id_a} payload 9 begins a trace, instead of an earlier one; see `traces`
+//! traced in publish {"uri":"com.x"} among what it has seen is such a message; null: not there
+//! traced nothing                  nothing else was seen until now
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown | drain 5000
 //! ```
 //!
@@ -54,6 +57,7 @@ use stentor::router::{RealmSettings, RequestIdCheck, SessionRef, Settings};
 use stentor::shard::{Admission, Mail};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
+use super::traces::Tracer;
 use super::words::{FULLY, PLAINLY, Reload, code, tokens};
 use crate::support::{Carrier, Incoming, Link, Network, Says, Serializer, prove, token};
 
@@ -174,6 +178,7 @@ struct Stage {
     actors: BTreeMap<String, Actor>,
     bindings: BTreeMap<String, Value>,
     reloads: Vec<(Settings, Vec<RealmSettings>)>,
+    tracer: Option<Tracer>,
     /// Where we are, for messages.
     line: String,
 }
@@ -182,7 +187,8 @@ impl Stage {
     fn new(settings: Settings, realms: Vec<RealmSettings>, shards: usize, mix: Mix) -> Self {
         let network = Network::new(settings, realms, shards);
         let (actors, bindings) = (BTreeMap::new(), BTreeMap::new());
-        Self { network, mix, actors, bindings, reloads: Vec::new(), line: String::new() }
+        let (reloads, tracer) = (Vec::new(), None);
+        Self { network, mix, actors, bindings, reloads, tracer, line: String::new() }
     }
 
     fn run(&mut self, line: &str) {
@@ -264,8 +270,28 @@ impl Stage {
             ["store", "waits"] => self.network.links.store.is_held = true,
             ["store", "saves"] => drop(self.network.serve_store(usize::MAX, true)),
             ["store", "fails"] => drop(self.network.serve_store(usize::MAX, false)),
+            ["trace", filter, rest @ ..] => {
+                let filter = self.literal(filter);
+                self.tracer = Some(Tracer::begin(&mut self.network, &filter, rest));
+            }
+            ["traced", words @ ..] => self.check_traced(words),
             _ => self.run_login(words),
         }
+    }
+
+    fn check_traced(&mut self, words: &[&str]) {
+        let mut tracer = self.tracer.take().expect("a trace");
+        tracer.fetch(&mut self.network);
+        match words {
+            ["nothing"] => tracer.check_empty(&self.line),
+            [direction, message, fields] => {
+                // What is not bound yet is what the trace says.
+                let fields = self.literal(fields);
+                tracer.expect(direction, message, &fields, &self.line);
+            }
+            _ => panic!("no statement: {}", self.line),
+        }
+        self.tracer = Some(tracer);
     }
 
     /// The statements about logins.

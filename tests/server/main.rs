@@ -36,5 +36,6 @@ mod tls;
 mod tls_files;
 mod tls_hostile;
 mod tls_renegotiation;
+mod tracing;
 mod transports;
 mod tuning;

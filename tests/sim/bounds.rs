@@ -14,7 +14,10 @@ impl World {
         // framing, or an answer, which counts thrice.
         let answer_bytes = self.plan.largest_answer_bytes();
         let paid_bytes = frame_bytes + ((1 + ENCODINGS) * frame_bytes).max(3 * answer_bytes);
-        let step_units = limits.step_units as usize + INDIVISIBLE_UNITS + paid_bytes / UNIT_BYTES;
+        let traced_units =
+            if self.tracers.may_run() { TRACED_UNITS + frame_bytes / SHOWN_BYTES } else { 0 };
+        let step_units =
+            limits.step_units as usize + INDIVISIBLE_UNITS + traced_units + paid_bytes / UNIT_BYTES;
         for index in 0..self.plan.shards {
             let shard = self.net.shard(index);
             let made = shard.turn_bytes();
@@ -56,6 +59,11 @@ const MESSAGE_UNITS: usize = 16;
 /// Units that a step spends on one message, on a look-up of all patterns that may match, or on a
 /// member before it asks whether it is over.
 const INDIVISIBLE_UNITS: usize = 200;
+
+/// What a step spends more on a message that is traced with its payload, and its answer: units, and
+/// bytes of payload for one unit.
+const TRACED_UNITS: usize = 100;
+const SHOWN_BYTES: usize = 4;
 
 /// What mail weighs besides the payload.
 const MAIL_BYTES: usize = 2_000;

@@ -8,7 +8,8 @@
 //! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does.
 //! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
-//! trace. `logins`, `authorizers` and `reloads` (of `editions`) are simulations of their own.
+//! trace. `tracing` is what operators look at meanwhile. `logins`, `authorizers` and `reloads` (of
+//! `editions`) are simulations of their own.
 
 mod actions;
 mod answers;
@@ -41,6 +42,7 @@ pub(crate) mod reloads;
 mod restarting;
 mod revocation;
 mod sweeping;
+mod tracing;
 mod world;
 
 pub(crate) use log::Tally;
@@ -58,9 +60,18 @@ pub(crate) struct Report {
 
 /// Runs one seed to its end; panics where the router does something wrong.
 pub(crate) fn run(seed: u64, steps: usize, trace: bool) -> Report {
+    run_world(seed, steps, World::new(seed, trace))
+}
+
+/// Runs a seed whose steps are never cut, and what is seen of it does not depend on what looking
+/// costs; with as many traces as may be, or with none.
+pub(crate) fn run_uncut(seed: u64, steps: usize, is_traced: bool) -> Report {
+    run_world(seed, steps, World::uncut(seed, is_traced))
+}
+
+fn run_world(seed: u64, steps: usize, mut world: World) -> Report {
     let step = Cell::new(0);
     let _guard = Replay { seed, steps, step: &step };
-    let mut world = World::new(seed, trace);
     for number in 0..steps {
         step.set(number);
         world.drain_by_plan(number);
@@ -71,8 +82,10 @@ pub(crate) fn run(seed: u64, steps: usize, trace: bool) -> Report {
             world.crash();
         }
         world.step(number);
+        world.trace();
     }
     step.set(steps);
+    world.end_traces();
     world.finish();
     world.log.report()
 }

@@ -3,6 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use stentor::clock::Millis;
+use stentor::limits::TurnLimits;
 use stentor::router::RealmSettings;
 use stentor::shard::{Admission, InputStatus};
 
@@ -11,6 +12,7 @@ use super::log::Log;
 use super::model::{Model, Tag};
 use super::plan::{Plan, draw_link, pick};
 use super::probing::Probing;
+use super::tracing::Tracers;
 use crate::support::Network;
 
 pub(crate) struct World {
@@ -28,6 +30,7 @@ pub(crate) struct World {
     /// By when a drain is to be over, until a shutdown follows.
     pub(crate) drain_until: Option<Millis>,
     pub(crate) probing: Probing,
+    pub(crate) tracers: Tracers,
     /// The number of the step.
     pub(crate) number: usize,
 }
@@ -37,6 +40,22 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut plan = Plan::draw(&mut rng);
         plan.draw_drain(&mut StdRng::seed_from_u64(!seed));
+        Self::of(plan, rng, Tracers::draw(seed), trace)
+    }
+
+    /// The world of a seed in which no step and no turn is ever full.
+    pub(crate) fn uncut(seed: u64, is_traced: bool) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut plan = Plan::draw(&mut rng);
+        plan.settings.turn = TurnLimits {
+            step_units: u32::MAX / 4,
+            turn_units: u32::MAX / 2,
+            ..TurnLimits::default()
+        };
+        Self::of(plan, rng, Tracers::always(is_traced), false)
+    }
+
+    fn of(plan: Plan, rng: StdRng, tracers: Tracers, trace: bool) -> Self {
         let mut world = Self {
             net: Self::network(&plan, 0),
             life: 0,
@@ -49,6 +68,7 @@ impl World {
             shutting_down: false,
             drain_until: None,
             probing: Probing::No,
+            tracers,
             number: 0,
         };
         let plan = &world.plan;

@@ -9,7 +9,7 @@ use stentor::address::Address;
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
 use stentor::router::{Batch, Edition, RealmSettings, Router, Settings, ShardId};
-use stentor::shard::{Admission, Mail, Shard, Tick, Turn};
+use stentor::shard::{Admission, Mail, Shard, Tick, TraceHaul, TraceRequest, Turn};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
@@ -26,6 +26,8 @@ pub(crate) struct Network {
     pub(crate) rules: Arc<TransportRules>,
     /// Where the next client comes from.
     pub(crate) peer: Option<Address>,
+    /// How many traces have begun.
+    pub(crate) last_trace: u64,
 }
 
 impl Network {
@@ -60,6 +62,7 @@ impl Network {
             sees_all: true,
             rules: Arc::new(rules),
             peer: None,
+            last_trace: 0,
         }
     }
 
@@ -73,6 +76,24 @@ impl Network {
     pub(crate) fn with_high_mark(mut self, bytes: usize) -> Self {
         self.links.high_mark_bytes = bytes;
         self
+    }
+
+    /// What all shards have of a trace since they were last asked.
+    pub(crate) fn fetch_trace(&mut self, request: &Arc<TraceRequest>, left_ms: u64) -> TraceHaul {
+        let mut all = TraceHaul::default();
+        for turn in &mut self.turns {
+            let haul = turn.fetch_trace(request, left_ms, self.now);
+            all.records.extend(haul.records);
+            all.delivered.extend(haul.delivered);
+            all.left_out += haul.left_out;
+            all.lost += haul.lost;
+        }
+        all
+    }
+
+    /// All shards forget a trace.
+    pub(crate) fn end_trace(&mut self, number: u64) {
+        self.turns.iter_mut().for_each(|turn| turn.end_trace(number));
     }
 
     /// The router gets other settings and realms, and every shard is told of them.

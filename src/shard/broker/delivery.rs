@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use super::super::connection::Connection;
 use super::super::outbound::{Outbound, Queued};
+use super::super::trace::{Nobody, Onlooker};
 use super::super::work::LOOKUP_UNITS;
 use super::super::{Event, EventHead, Mail, SendError, Shard};
 use super::held::Delivery;
 use super::receivers::DeliveryId;
 use crate::codec::{self, Codec};
-use crate::router::{Fanout, HeldCount, SessionRef, Slot};
+use crate::router::{Counters, Fanout, HeldCount, SessionRef, Slot};
 use crate::transport::{Framing, Span};
 use crate::wamp::{Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SubscriptionId};
 
@@ -59,6 +60,12 @@ pub(super) struct Transcoded([Option<Box<Result<PayloadBuf, SendError>>>; 3]);
 pub(in crate::shard) enum Progress {
     Done,
     Interrupted,
+}
+
+impl Place {
+    pub(in crate::shard) const fn served(&self) -> u64 {
+        self.served
+    }
 }
 
 impl Shard {
@@ -150,6 +157,20 @@ impl Shard {
     /// Queues an event for local receivers, from `place` on. Each frame is encoded once.
     #[inline]
     fn deliver(&mut self, event: &Outgoing<'_>, place: &mut Place) -> Progress {
+        if self.cx.traces.are_on() {
+            return self.deliver_traced(event, place);
+        }
+        self.deliver_before(&mut Nobody, event, place)
+    }
+
+    /// The same, before the eyes of somebody.
+    #[inline]
+    pub(in crate::shard) fn deliver_before(
+        &mut self,
+        onlooker: &mut impl Onlooker,
+        event: &Outgoing<'_>,
+        place: &mut Place,
+    ) -> Progress {
         while let Some(fanout) = event.fanouts.get(place.fanout) {
             if fanout.to.contains(self.cx.id) {
                 if self.cx.outbound.is_full() || self.cx.work.is_step_over() {
@@ -157,11 +178,11 @@ impl Shard {
                 }
                 let details = &event.head.details;
                 let progress = if fanout.policy == MatchPolicy::Exact {
-                    self.deliver_to(fanout.subscription, event, details, place)
+                    self.deliver_to(onlooker, fanout.subscription, event, details, place)
                 } else {
                     let mut details = details.clone();
                     details.push(("topic".into(), event.topic.into()));
-                    self.deliver_to(fanout.subscription, event, &details, place)
+                    self.deliver_to(onlooker, fanout.subscription, event, &details, place)
                 };
                 if progress == Progress::Interrupted {
                     return progress;
@@ -179,6 +200,7 @@ impl Shard {
     /// The receivers of one subscription.
     fn deliver_to(
         &mut self,
+        onlooker: &mut impl Onlooker,
         subscription: SubscriptionId,
         event: &Outgoing<'_>,
         details: &Dict,
@@ -189,19 +211,20 @@ impl Shard {
         let Some(receivers) = self.receivers.get_mut(subscription) else {
             return Progress::Done;
         };
-        let part = match begun.map(|delivery| receivers.resume(delivery)) {
-            None => 0..receivers.len(),
-            Some(Some(part)) => part,
-            Some(None) => return Progress::Done,
-        };
-        let stop = part.end.min(part.start + self.cx.work.left());
-        let head = event.head;
-        let is_late = receivers.horizon.covers(head.numbering);
-        let selective = head.audience.lists.is_some() || is_late;
+        let part = begun.map_or(Some(0..receivers.len()), |delivery| receivers.resume(delivery));
+        let Some(part) = part else { return Progress::Done };
+        onlooker.begin(subscription, receivers);
+        let left = self.cx.work.left();
+        let (stop, head) = (part.end.min(part.start + left), event.head);
+        let selective = head.audience.lists.is_some() || receivers.horizon.covers(head.numbering);
         let mut frames = Frames { event, subscription, details, made: Default::default() };
         let made_before = self.cx.outbound.arena.len();
         let (mut next, mut delivered, mut unfit) = (stop, 0, None);
         for (offset, &slot) in receivers.slots()[part.start..stop].iter().enumerate() {
+            if onlooker.is_tired(offset, left) {
+                next = part.start + offset;
+                break;
+            }
             let connection = &mut self.connections[slot];
             let Some(session) = connection.session_id else { continue };
             if head.audience.excluded == Some(session)
@@ -209,24 +232,24 @@ impl Shard {
             {
                 continue;
             }
+            onlooker.look(connection);
             let made = match frames.made[frame_index(connection)] {
                 Some(made) => made,
                 None => frames.make(slot, connection, &mut self.cx.outbound, &mut place.transcoded),
             };
             let queued = match made {
-                Made::Frame(frame) if !connection.accepts(frame) => {
-                    self.cx.counters.events_dropped_size.increment();
-                    unfit.get_or_insert((slot, SendError::TooLarge));
-                    continue;
-                }
-                Made::Frame(frame) => self.cx.outbound.queue_event(slot, connection, frame),
-                Made::Nothing(error) => {
-                    self.cx.counters.events_dropped_encoding.increment();
-                    unfit.get_or_insert((slot, error));
-                    continue;
+                Made::Frame(frame) if connection.accepts(frame) => {
+                    self.cx.outbound.queue_event(slot, connection, frame)
                 }
                 Made::Refused(queued) => queued,
+                Made::Frame(_) | Made::Nothing(_) => {
+                    let error = count_unfit(&self.cx.counters, made);
+                    unfit.get_or_insert((slot, error));
+                    onlooker.saw(connection, made, Err(error));
+                    continue;
+                }
             };
+            onlooker.saw(connection, made, Ok(queued));
             delivered += u64::from(queued == Queued::Yes);
             if queued == Queued::NotYet {
                 next = part.start + offset;
@@ -242,11 +265,19 @@ impl Shard {
         if next == part.end {
             return Progress::Done;
         }
-        let delivery = self.deliveries.next_id();
-        receivers.suspend(delivery, next..part.end);
-        place.begun = Some(delivery);
+        place.begun = Some(receivers.suspend(self.deliveries.next_id(), next..part.end));
         Progress::Interrupted
     }
+}
+
+/// Counts an event that a receiver cannot be sent, and says why.
+fn count_unfit(counters: &Counters, made: Made) -> SendError {
+    if let Made::Nothing(error) = made {
+        counters.events_dropped_encoding.increment();
+        return error;
+    }
+    counters.events_dropped_size.increment();
+    SendError::TooLarge
 }
 
 /// The frames of one event on one subscription, one per serializer and framing, each made when
@@ -259,8 +290,8 @@ struct Frames<'a> {
 }
 
 /// What the first receiver of a serializer and framing has brought about.
-#[derive(Clone, Copy)]
-enum Made {
+#[derive(Clone, Copy, Debug)]
+pub(in crate::shard) enum Made {
     Frame(Span),
     /// The serializer cannot express the event.
     Nothing(SendError),

@@ -27,10 +27,10 @@ use crate::wamp::{
     Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, RequestId, Role,
     RouterMessage, Subscribe, SubscriptionId, WampError, code,
 };
-use delivery::Outgoing;
 use publication::Author;
 use receivers::Left;
 
+pub(super) use delivery::{Made, Outgoing, Place, Progress};
 pub(super) use held::HeldDeliveries;
 pub(super) use publication::{check_disclosure, check_passthru, check_topic};
 pub(super) use receivers::{ReceiverLists, Receivers};
@@ -240,8 +240,9 @@ impl Shard {
         let publisher = self.publisher(slot, departed).id;
         let publisher = Some(self.cx.reference(slot, publisher));
         let numbering = retained.map_or(Numbering::None, Numbering::Retained);
-        let cause = None;
-        let head = EventHead { publication, publisher, cause, audience, numbering, details };
+        let (cause, traced) = (None, self.cx.traces.mark);
+        let head =
+            EventHead { publication, publisher, cause, audience, numbering, traced, details };
         let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
         self.cx.work.charge(PATTERN_UNITS * looked_up);
         if !elsewhere.is_empty() {
@@ -274,6 +275,7 @@ impl Shard {
         let all = fanouts.iter().fold(all, |all, fanout| all.union(fanout.to));
         let mut elsewhere = all.with_sessions();
         elsewhere.remove(self.cx.id);
+        self.cx.traces.published = Some((head.publication, all));
         self.cx.work.charge(LOOKUP_UNITS + fanouts.len());
         if elsewhere.is_empty() {
             if all.contains(self.cx.id) {

@@ -156,11 +156,16 @@ impl Receivers {
         }
     }
 
-    /// Interrupts a delivery before the receiver at `part.start`.
-    pub(in crate::shard) fn suspend(&mut self, delivery: DeliveryId, part: Range<usize>) {
+    /// Interrupts a delivery before the receiver at `part.start`. Returns its name.
+    pub(in crate::shard) fn suspend(
+        &mut self,
+        delivery: DeliveryId,
+        part: Range<usize>,
+    ) -> DeliveryId {
         debug_assert!(part.start <= part.end && part.end <= self.slots.len());
         let (next, end) = (part.start as u32, part.end as u32);
         self.suspended.push(Suspended { delivery, next, end });
+        delivery
     }
 
     /// Where a delivery goes on; `None` if its receivers have all left since.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::trace::Sent;
 use super::super::work::LOOKUP_UNITS;
 use super::super::{SendError, Shard};
 use crate::router::{Found, Horizon, Look, Record, RetainedEvent, Slot};
@@ -122,7 +123,13 @@ impl Shard {
         match made {
             Ok(frame) => {
                 self.cx.work.charge_bytes(frame.len());
-                self.cx.outbound.queue(slot, connection, frame, Class::Event);
+                let is_queued = self.cx.outbound.queue(slot, connection, frame, Class::Event);
+                if self.cx.traces.are_on() {
+                    let sent = Sent { frame_bytes: frame.len(), is_queued };
+                    let pattern = &self.receivers.held(subscription).uri;
+                    let topic = topic.map_or(&**pattern, |topic| topic);
+                    self.cx.trace_sent(slot, connection, &message, Some(topic), sent);
+                }
                 self.cx.counters.events_delivered.increment();
             }
             Err(SendError::TooLarge) if room >= connection.peer_limit_bytes => {

@@ -160,6 +160,7 @@ impl Shard {
             return;
         }
         let Invoke { call, callee, registration, ref details, .. } = invoke;
+        self.cx.traces.is_routers_question = call.caller.is_router();
         let limit = self.cx.limits().invocations_per_session;
         let outcome = match self.connections.find(callee) {
             None => Err(CALLEE_LEFT),

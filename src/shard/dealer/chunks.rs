@@ -73,6 +73,7 @@ impl Shard {
         let Some(session) = self.connections.find_mut(callee) else { return };
         let found = session.invocations.of_call(call.caller.session, call.request, call.serial);
         let Some((request, _)) = found else { return };
+        self.cx.traces.is_routers_question = false;
         let message = RouterMessage::Invocation { request, registration, details, payload };
         let sent = if self.is_choked(callee.slot, payload.weight()) {
             Err(CALLEE_BEHIND)

@@ -169,8 +169,9 @@ impl Shard {
         }
         let audience = Audience { excluded: event.excluded, lists: None };
         let (publisher, cause, details) = (None, Some(event.cause), Dict::new());
-        let numbering = Numbering::Meta(event.number);
-        let head = EventHead { publication, publisher, cause, audience, numbering, details };
+        let (numbering, traced) = (Numbering::Meta(event.number), 0);
+        let head =
+            EventHead { publication, publisher, cause, audience, numbering, traced, details };
         self.dispatch(head, uri, fanouts, payload, || payload.to_buf());
     }
 }
