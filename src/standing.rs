@@ -114,7 +114,8 @@ fn rule(rule: &Value) -> Value {
     let line = rule["line"].as_u64().map(|line| line.to_string());
     let line = line.unwrap_or_else(|| rule["origin"].as_str().unwrap_or_default().to_owned());
     let uri = rule["uri"].as_str().filter(|uri| !uri.is_empty()).unwrap_or("(every URI)");
-    json!({ "uri": uri, "match": rule["match"], "allow": allow, "deny": list("deny"), "line": line })
+    let (policy, deny) = (&rule["match"], list("deny"));
+    json!({ "uri": uri, "match": policy, "allow": allow, "deny": deny, "line": line })
 }
 
 /// Each event loop with its load of a second, or what the router said.

@@ -208,8 +208,9 @@ impl Shard {
             return;
         }
         let (publisher, cause, details) = (None, None, Dict::new());
-        let numbering = Numbering::None;
-        let head = EventHead { publication, publisher, cause, audience, numbering, details };
+        let (numbering, traced) = (Numbering::None, 0);
+        let head =
+            EventHead { publication, publisher, cause, audience, numbering, traced, details };
         self.dispatch(head, uri, fanouts, payload.as_payload(), || payload.clone());
     }
 }

@@ -120,8 +120,8 @@ fn varied(base: &Config, round: usize) -> Config {
     config
 }
 
-/// The same for the process, by SIGHUP: every fifth file is broken, and in every fifth the role of a
-/// session is gone that waits for its authorizer. Threads, descriptors and memory are given back.
+/// The same for the process, by SIGHUP: every fifth file is broken, and in every fifth the role of
+/// a session is gone that waits for its authorizer. Threads, descriptors and memory are given back.
 #[test]
 fn a_thousand_signals_under_a_flood_lose_and_leave_nothing() {
     let endpoint = HttpServer::start(|_| Reply::Say(200, r#"{"role":"user"}"#.into()));

@@ -78,7 +78,8 @@ fn roles_are_shown_with_their_lines_and_decisions() {
     }
     assert_eq!(
         router.says(&["roles", "anonymous", "--realm", "realm1"]),
-        "role anonymous on realm realm1: allowed so far: subscribe 1; denied so far: subscribe 2\n  \
+        "role anonymous on realm realm1: allowed so far: subscribe 1; \
+         denied so far: subscribe 2\n  \
          URI          MATCH   MAY                      MAY NOT    LINE\n  \
          com.         prefix  publish subscribe                   12\n  \
          com.secret.  prefix  call if com.auth agrees  subscribe  16\n\n"

@@ -28,7 +28,7 @@ fn start_guarded() -> (Server, Control) {
 
 fn command(control: &Control, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
-    command.arg("trace").args(arguments).args(["--admin", &control.url()]);
+    command.arg("trace").args(arguments).args(["--admin", &control.url().unwrap()]);
     command.env("STENTOR_ADMIN_TOKEN", TOKEN).stdin(Stdio::null());
     command
 }
@@ -185,7 +185,7 @@ fn a_stop_cuts_traces_off() {
 #[test]
 fn the_answer_is_lines_of_json() {
     let (_server, control) = start_guarded();
-    let host = control.address().tcp().unwrap();
+    let host = control.address().unwrap().tcp().unwrap();
     let mut socket = TcpStream::connect(host).unwrap();
     let body = r#"{"uri":"com.","for_seconds":1}"#;
     let length = body.len();

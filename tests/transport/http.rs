@@ -2,7 +2,9 @@
 
 use stentor::codec::Codec;
 use stentor::limits::HTTP_HEADERS;
-use stentor::transport::{Framing, HttpRefusal, Origins, TransportError, TransportRules};
+use stentor::transport::{
+    Framing, HttpRefusal, Origins, TransportError, TransportRules, UNLIMITED_BYTES,
+};
 
 use crate::harness::{Connection, Event, check_cuts, masked, upgrade};
 
@@ -13,7 +15,7 @@ fn rules() -> TransportRules {
 fn codec_for(headers: &[(&str, &str)], rules: &TransportRules) -> Option<Codec> {
     let connection = check_cuts(rules, upgrade(headers).as_bytes(), &[1, 7, 100]);
     match connection.events.first() {
-        Some(Event::Opened(codec, _, usize::MAX)) => Some(*codec),
+        Some(Event::Opened(codec, _, UNLIMITED_BYTES)) => Some(*codec),
         _ => None,
     }
 }
@@ -40,7 +42,7 @@ fn the_specifications_own_key() {
     let reply = String::from_utf8(connection.reply).expect("ASCII");
     assert!(reply.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
     assert!(reply.ends_with("\r\nSec-WebSocket-Protocol: wamp.2.json\r\n\r\n"));
-    let opened = Event::Opened(Codec::Json, Framing::WebSocketText, usize::MAX);
+    let opened = Event::Opened(Codec::Json, Framing::WebSocketText, UNLIMITED_BYTES);
     assert_eq!(connection.events, [opened]);
 }
 

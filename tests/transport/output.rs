@@ -105,7 +105,8 @@ fn frame_len() -> impl Strategy<Value = usize> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        8 => (frame_len(), any::<bool>()).prop_map(|(len, event)| Op::Push { len, event }),
+        8 => (frame_len(), any::<bool>())
+            .prop_map(|(len, event)| Op::Push { len: len.max(1), event }),
         2 => (0..200usize).prop_map(|len| Op::Control { len }),
         4 => (1..70_000usize, 0..70_000usize).prop_map(|(max, taken)| Op::Write { max, taken }),
         2 => (1..6usize, 0..90_000usize)

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::filter::{Party, Subject};
 use crate::address::Address;
-use crate::authorization::{Rule, shown_authorizer};
+use crate::authorization::{Rule, RuleOrigin, shown_authorizer};
 use crate::codec::{self, PIECE_BYTES, Preview};
 use crate::router::Destinations;
 use crate::wamp::{MatchPolicy, Payload, Timestamp};
@@ -143,7 +143,7 @@ impl TracedRule {
             uri: cut(&rule.uri),
             policy: rule.policy.as_str(),
             line: rule.line,
-            is_admin: rule.is_admin,
+            is_admin: rule.origin == RuleOrigin::AdminRoles,
             authorizer: authorizer.map(|name| cut(shown_authorizer(name))),
         }
     }
