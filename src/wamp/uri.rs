@@ -75,8 +75,8 @@ const fn is_plain_word(word: u64) -> bool {
     const HIGHS: u64 = ONES << 7;
     let below = word.wrapping_sub(ONES * 0x21);
     let beyond = word | word.wrapping_add(ONES);
-    let hash = (word ^ ONES * b'#' as u64).wrapping_sub(ONES);
-    let dots = !(word ^ ONES * b'.' as u64).wrapping_add(ONES * 0x7f) & HIGHS;
+    let hash = (word ^ (ONES * b'#' as u64)).wrapping_sub(ONES);
+    let dots = !(word ^ (ONES * b'.' as u64)).wrapping_add(ONES * 0x7f) & HIGHS;
     (below | beyond | hash) & HIGHS | dots & (dots >> 8) == 0
 }
 

@@ -74,7 +74,8 @@ pub(super) fn file(more: &str) -> String {
 
 /// What the role `user` may do.
 pub(super) const USER: &str = "[[realm.role]]\nname = \"user\"\n\
-    [[realm.role.permission]]\nuri = \"com.\"\nmatch = \"prefix\"\nallow = [\"publish\", \"subscribe\", \"call\", \"register\"]\n";
+    [[realm.role.permission]]\nuri = \"com.\"\nmatch = \"prefix\"\n\
+    allow = [\"publish\", \"subscribe\", \"call\", \"register\"]\n";
 
 /// The others see nothing of it: what is wrong is said with its line, and what is meant.
 #[test]
