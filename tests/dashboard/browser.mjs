@@ -103,16 +103,25 @@ export class Page {
     async #answer({ requestId, request }) {
         const url = new URL(request.url);
         const own = this.answer?.(url.pathname, request, url.searchParams);
-        if (!own) return this.send("Fetch.continueRequest", { requestId });
+        if (!own) return this.#fetch("Fetch.continueRequest", { requestId });
         const body = Buffer.from(
             typeof own.body === "string" ? own.body : JSON.stringify(own.body),
         );
         const responseCode = own.status ?? 200;
-        await this.send("Fetch.fulfillRequest", {
+        await this.#fetch("Fetch.fulfillRequest", {
             requestId,
             responseCode,
             body: body.toString("base64"),
         });
+    }
+
+    // A page that was left has forgotten what it had asked for.
+    async #fetch(method, answer) {
+        try {
+            await this.send(method, answer);
+        } catch (error) {
+            if (!error.message.includes("Invalid InterceptionId")) throw error;
+        }
     }
 
     async open(url) {

@@ -82,23 +82,27 @@ export async function stall(address, ticket) {
         request += 1;
         publisher.send([16, request, {}, TOPIC, [large]]);
     }, 50);
-    const sleeping = (async () => {
+    const sleep = async () => {
         while (!isOver) {
             sleepy = new Client(address);
             await sleepy.join(ticket);
             sleepy.send([32, 1, {}, TOPIC]);
             await sleepy.receive();
             sleepy.stopReading();
-            await sleepy.ended;
+            // Who does not read does not hear that it was cut, either.
+            await new Promise((wake) => setTimeout(wake, SLEEP_MS));
+            sleepy.close();
         }
-    })();
-    return async () => {
+    };
+    // Who waits for it to be slow says that it is not.
+    sleep().catch((error) => console.log(`sleepy: ${error}`));
+    return () => {
         isOver = true;
         clearInterval(timer);
         publisher.close();
         sleepy.close();
-        await sleeping.catch(() => {});
     };
 }
 
+const SLEEP_MS = 15_000;
 const TOPIC = "com.example.large";
