@@ -17,7 +17,7 @@ use super::report::{Place, Problem};
 use super::role_fault::RoleFault;
 use super::{
     Access, Admin, Authenticator, Authorizer, Config, History, Listener, ListenerPath, Log,
-    Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
+    Metrics, Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -94,6 +94,7 @@ impl Reader {
                 "tuning" => self.read_section(&name, &value, &mut config.tuning),
                 "log" => self.read_section(&name, &value, &mut config.log),
                 "admin" => self.read_admin(value, &mut config.admin),
+                "metrics" => self.read_section(&name, &value, &mut config.metrics),
                 "management" => self.read_section(&name, &value, &mut config.management),
                 _ => {
                     rest.insert(key, value);
@@ -323,7 +324,7 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 17] = [
+    let sections: [(&str, &[&str]); 18] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[listener.tls]]", keys_of::<Tls>()),
@@ -341,6 +342,7 @@ fn home_of(key: &str) -> Option<String> {
         ("[tuning]", keys_of::<Tuning>()),
         ("[log]", keys_of::<Log>()),
         ("[admin]", keys_of::<Admin>()),
+        ("[metrics]", keys_of::<Metrics>()),
     ];
     let mut homes = sections.iter().filter(|(_, keys)| keys.contains(&key));
     match (homes.next(), homes.next()) {

@@ -52,6 +52,7 @@ fn the_default_file_names_every_key() {
         ("[log]", keys_of::<Log>()),
         ("[admin]", keys_of::<Admin>()),
         ("[[admin.tls]]", keys_of::<Tls>()),
+        ("[metrics]", keys_of::<Metrics>()),
         ("[management]", keys_of::<Management>()),
     ] {
         let lines = section(header);

@@ -23,6 +23,7 @@ fn start() -> Running {
     config.admin.hosts = vec!["stentor.internal".into()];
     config.admin.environment = Some("staging".into());
     config.admin.color = Some("#00aa00".into());
+    config.metrics.clients = vec!["wampy.js".into()];
     let server = Server::start(&config).unwrap();
     let control = Control::start(&config, server.view()).unwrap().expect("it listens");
     Running { server, control }
@@ -82,6 +83,7 @@ fn metrics_are_openmetrics() {
          outcome=\"denied\",cached=\"true\"} 0",
         "# UNIT stentor_event_loop_turn_seconds seconds",
         "stentor_realm_sessions{realm=\"realm1\"} 0",
+        "stentor_client_sessions{client=\"wampy.js\"} 0",
     ] {
         assert!(page.lines().any(|other| other == line), "{line} in {page}");
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
+use super::clients::{ClientCounts, ClientNames};
 use super::counters::Counter;
 use crate::wamp::{ClientMessage, MessageType, RouterMessage};
 
@@ -35,9 +36,14 @@ pub struct Measures {
     pub handshake_failures: Tally,
     /// Logins by method and outcome.
     pub authentications: Tally,
+    pub clients: ClientCounts,
 }
 
 impl Measures {
+    pub(super) fn new(clients: &ClientNames) -> Self {
+        Self { clients: ClientCounts::of(clients), ..Self::default() }
+    }
+
     #[inline]
     pub(crate) fn note_received(&self, message: &ClientMessage<'_>) {
         self.received[message.kind() as usize].increment();

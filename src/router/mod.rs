@@ -7,6 +7,7 @@ mod audience;
 mod batch;
 mod busy;
 mod callees;
+mod clients;
 mod counters;
 mod crowd;
 mod deposit;
@@ -47,6 +48,9 @@ pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
 pub use batch::{Batch, Weighed};
 pub use busy::{Busiest, BusyList, BusyUri, Busyness, HALF_LIFE_MS, Rate, SPAN_SECONDS};
 pub use callees::{LoadSlot, Place, Tour};
+pub use clients::{
+    ClientCounts, ClientName, ClientNames, MAX_CLIENT_NAMES, OTHER_CLIENTS, client_key, client_name,
+};
 pub use counters::{Counter, Counters, Snapshot};
 pub use crowd::{Crowd, Crowded, Seat};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
@@ -180,6 +184,8 @@ pub struct Settings {
     pub durable_retained: bool,
     /// Whether somebody may ask what is busiest: there is an admin listener.
     pub is_observed: bool,
+    /// The client libraries by whose names sessions are counted; see [`ClientNames::new`].
+    pub clients: Vec<String>,
 }
 
 /// One realm: its name and the rules of its sessions.
@@ -286,6 +292,7 @@ pub struct Router {
     counters: Vec<Arc<Counters>>,
     /// What each shard measures, in their order.
     measures: Vec<Arc<Measures>>,
+    client_names: ClientNames,
     /// What the thread of the store measures.
     storage_measures: Arc<Measures>,
     /// The sessions that each shard has ended, in their order.
@@ -320,7 +327,8 @@ impl Router {
             domains.insert(name, Domain { realm: Arc::new(identity), rules });
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
-        let measures = (0..shards).map(|_| Arc::default()).collect();
+        let client_names = ClientNames::new(&settings.clients);
+        let measures = (0..shards).map(|_| Arc::new(Measures::new(&client_names))).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
         let closed = (0..shards).map(|_| Arc::new(ClosedSessions::new(shards))).collect();
@@ -334,6 +342,7 @@ impl Router {
             ids,
             counters,
             measures,
+            client_names,
             storage_measures,
             closed,
             held,
@@ -362,18 +371,20 @@ impl Router {
     /// effect until [`Self::adopt`].
     ///
     /// A realm with the name of one that is there is that one, with its sessions and tables. Its
-    /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`] and what
-    /// concerns the store.
+    /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`],
+    /// [`Settings::clients`] and what concerns the store.
     pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
         let Settings { turn, started, durable_retained, is_observed, .. } = before.settings;
+        let clients = before.settings.clients.clone();
         let mut domains = self.seed.map();
         for realm in realms {
             let name = realm.name.clone().into_boxed_str();
             let domain = self.domain(realm, before.domain(&name), &settings);
             domains.insert(name, domain);
         }
-        let settings = Settings { turn, started, durable_retained, is_observed, ..settings };
+        let settings =
+            Settings { turn, started, durable_retained, is_observed, clients, ..settings };
         Arc::new(Edition::new(settings, domains))
     }
 
@@ -424,6 +435,22 @@ impl Router {
     /// What the shards measure, by shard.
     pub fn measures(&self) -> &[Arc<Measures>] {
         &self.measures
+    }
+
+    /// How many sessions each named client has, and how many it has opened; others come last.
+    pub fn client_counts(&self) -> Vec<(&str, u64, u64)> {
+        let mut all: Vec<_> = self.client_names.labels().map(|name| (name, 0, 0)).collect();
+        for measures in &self.measures {
+            for ((_, open, opened), (more, joined)) in all.iter_mut().zip(measures.clients.read()) {
+                (*open, *opened) = (*open + more, *opened + joined);
+            }
+        }
+        all
+    }
+
+    /// By which names of clients sessions are counted.
+    pub(crate) const fn client_names(&self) -> &ClientNames {
+        &self.client_names
     }
 
     /// What the store measures, and no shard.

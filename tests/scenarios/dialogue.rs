@@ -39,6 +39,7 @@
 //! the router announces stentor.x {"n":1}
 //!                                 publishes in realm1 to those who watch the router
 //! reload 2                        see `check_reloads`
+//! counted client wampy.js 1 2     so many sessions are open by that name, and were opened
 //! a comes from 10.0.0.1:5         before anything else of `a`
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown | drain 5000
 //! ```
@@ -97,7 +98,8 @@ fn check_in(adapt: impl Fn(&mut RealmSettings), change: impl Fn(&mut Settings), 
     check_all(adapt, change, &[], dialogue);
 }
 
-fn check_all(
+/// Runs a dialogue with other settings and realms, and with reloads.
+pub(crate) fn check_all(
     adapt: impl Fn(&mut RealmSettings),
     change: impl Fn(&mut Settings),
     reloads: &[Reload<'_>],
@@ -260,6 +262,12 @@ impl Stage {
                 let number: usize = number.parse().expect("a number");
                 let (settings, realms) = self.reloads[number - 1].clone();
                 self.network.reload(settings, realms);
+            }
+            ["counted", "client", name, now, opened] => {
+                let counts = self.network.router.client_counts();
+                let found = counts.iter().find(|(client, ..)| client == name);
+                let (_, open, all) = found.expect("a name that is counted");
+                assert_eq!([open.to_string(), all.to_string()], [*now, *opened], "{}", self.line);
             }
             ["shutdown"] => self.network.begin_shutdown(),
             ["drain", ms] => self.network.begin_drain(ms.parse().expect("milliseconds")),
@@ -547,5 +555,7 @@ impl Stage {
         }
         self.network.settle();
         self.network.check_empty();
+        let clients = self.network.router.client_counts();
+        assert!(clients.iter().all(|(_, open, _)| *open == 0), "{clients:?}");
     }
 }

@@ -73,6 +73,7 @@ impl Plan {
             strict_roles: rng.random_bool(0.2),
             durable_retained: rng.random_bool(0.3),
             is_observed: tight_limits,
+            clients: if tight_limits { vec!["wampy.js".into()] } else { Vec::new() },
         };
         let tight_held = rng.random_bool(0.15);
         settings.limits.history_answer_bytes = *pick(rng, &[3_000, 20_000]);
