@@ -32,7 +32,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     check_timeouts(&config.timeouts, &mut findings);
     check_tuning(&config.tuning, &mut findings);
     check_admin(&config.admin, &config.listeners, &mut findings);
-    check_metrics(&config.metrics, &config.admin, &mut findings);
+    check_metrics(config, &mut findings);
     check_management(&config.management, &config.realms, &mut findings);
     if let Err(fault) = config.log.filter() {
         findings.add("log.level", fault);

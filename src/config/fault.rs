@@ -321,6 +321,7 @@ impl Fault {
         match self {
             Self::LongRealmName { .. }
             | Self::LongHistoryTopic { .. }
+            | Self::Metrics(MetricsFault::LongPrefix { .. })
             | Self::Role(RoleFault::LongPermission { .. }) => Some("limits.uri_bytes"),
             Self::Role(RoleFault::SlowRate { .. }) => Some("limits.message_bytes"),
             Self::NoStore => Some("storage.path"),

@@ -46,7 +46,7 @@ pub use crate::authorization::{
 };
 pub use crate::router::{
     CallerDisclosure, HistoryAnswer, HistorySettings as History, HistoryStore, PublisherDisclosure,
-    RealmSettings as Realm, RequestIdCheck,
+    RealmSettings as Realm, RequestIdCheck, UriGroup as Group,
 };
 pub use crate::transport::ForwardedBy;
 pub use crate::wamp::{Codec, MatchPolicy, UriRule};

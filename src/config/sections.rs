@@ -74,7 +74,8 @@ pub(super) const SECTIONS: &[Section] = &[
 pub(super) const WRONG_TYPE: &str = "invalid type";
 
 /// Lists of tables: section and key.
-const LISTS: [(&str, &str); 3] = [("", "listener"), ("", "realm"), ("admin", "tls")];
+const LISTS: [(&str, &str); 4] =
+    [("", "listener"), ("", "realm"), ("admin", "tls"), ("metrics", "group")];
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::fmt;
 use prometheus_client::metrics::MetricType;
 
 use super::metrics::Families;
-use crate::router::Router;
+use crate::router::{Busyness, Router};
 
 pub(super) fn encode_by_name(families: &mut Families<'_, '_>, router: &Router) -> fmt::Result {
     let clients = router.client_counts();
@@ -24,5 +24,28 @@ pub(super) fn encode_by_name(families: &mut Families<'_, '_>, router: &Router) -
             family.counter(&[("client", *client)], *opened)?;
         }
     }
+    for (name, help, what) in GROUPS {
+        let counts = router.group_counts(what);
+        if !counts.is_empty() {
+            let mut family = families.begin(name, help, MetricType::Counter)?;
+            for (group, count) in counts {
+                family.counter(&[("group", group)], count)?;
+            }
+        }
+    }
     Ok(())
 }
+
+const GROUPS: [(&str, &str, Busyness); 3] = [
+    (
+        "stentor_group_publications",
+        "Publications by the group of their topic",
+        Busyness::Publications,
+    ),
+    (
+        "stentor_group_events_delivered",
+        "Events by the group of their topic, one for each receiver",
+        Busyness::Events,
+    ),
+    ("stentor_group_calls", "Calls by the group of their procedure", Busyness::Calls),
+];

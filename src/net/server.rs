@@ -532,6 +532,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         durable_retained: config.storage.retained,
         is_observed: config.is_observed(),
         clients: config.metrics.clients.clone(),
+        groups: config.metrics.groups.clone(),
     }
 }
 

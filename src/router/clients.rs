@@ -2,6 +2,7 @@
 //! sessions each has open, and has opened. Only of those that the configuration names, as clients
 //! choose what they say.
 
+use super::Router;
 use super::counters::Counter;
 
 /// The names of client libraries that are counted. The same for the life of a router.
@@ -82,6 +83,24 @@ impl ClientCounts {
     /// The others come last.
     fn count(&self, ClientName(place): ClientName) -> Option<&ClientCount> {
         place.map_or_else(|| self.0.last(), |place| self.0.get(usize::from(place)))
+    }
+}
+
+impl Router {
+    /// How many sessions each named client has, and how many it has opened; others come last.
+    pub fn client_counts(&self) -> Vec<(&str, u64, u64)> {
+        let mut all: Vec<_> = self.client_names.labels().map(|name| (name, 0, 0)).collect();
+        for measures in &self.measures {
+            for ((_, open, opened), (more, joined)) in all.iter_mut().zip(measures.clients.read()) {
+                (*open, *opened) = (*open + more, *opened + joined);
+            }
+        }
+        all
+    }
+
+    /// By which names of clients sessions are counted.
+    pub(crate) const fn client_names(&self) -> &ClientNames {
+        &self.client_names
     }
 }
 

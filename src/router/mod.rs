@@ -14,6 +14,7 @@ mod deposit;
 mod destination;
 mod directory;
 mod edition;
+mod groups;
 mod held;
 mod history;
 mod ledger;
@@ -57,6 +58,7 @@ pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use destination::{Destination, Destinations, MAX_SHARDS};
 pub use directory::{Described, Listing};
 pub use edition::{Domain, Edition};
+pub use groups::{GroupCounts, MAX_URI_GROUPS, UriGroup, UriGroups};
 pub use held::{Held, HeldCount, HeldMetaEvent};
 pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
@@ -186,6 +188,8 @@ pub struct Settings {
     pub is_observed: bool,
     /// The client libraries by whose names sessions are counted; see [`ClientNames::new`].
     pub clients: Vec<String>,
+    /// The groups of URIs by whose names is counted; see [`UriGroups::new`].
+    pub groups: Vec<UriGroup>,
 }
 
 /// One realm: its name and the rules of its sessions.
@@ -293,6 +297,7 @@ pub struct Router {
     /// What each shard measures, in their order.
     measures: Vec<Arc<Measures>>,
     client_names: ClientNames,
+    uri_groups: UriGroups,
     /// What the thread of the store measures.
     storage_measures: Arc<Measures>,
     /// The sessions that each shard has ended, in their order.
@@ -328,7 +333,9 @@ impl Router {
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
         let client_names = ClientNames::new(&settings.clients);
-        let measures = (0..shards).map(|_| Arc::new(Measures::new(&client_names))).collect();
+        let uri_groups = UriGroups::new(&settings.groups);
+        let measures = || Arc::new(Measures::new(&client_names, &uri_groups));
+        let measures = (0..shards).map(|_| measures()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
         let closed = (0..shards).map(|_| Arc::new(ClosedSessions::new(shards))).collect();
@@ -343,6 +350,7 @@ impl Router {
             counters,
             measures,
             client_names,
+            uri_groups,
             storage_measures,
             closed,
             held,
@@ -372,19 +380,19 @@ impl Router {
     ///
     /// A realm with the name of one that is there is that one, with its sessions and tables. Its
     /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`],
-    /// [`Settings::clients`] and what concerns the store.
+    /// [`Settings::clients`], [`Settings::groups`] and what concerns the store.
     pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
         let Settings { turn, started, durable_retained, is_observed, .. } = before.settings;
-        let clients = before.settings.clients.clone();
+        let (clients, groups) = (before.settings.clients.clone(), before.settings.groups.clone());
         let mut domains = self.seed.map();
         for realm in realms {
             let name = realm.name.clone().into_boxed_str();
             let domain = self.domain(realm, before.domain(&name), &settings);
             domains.insert(name, domain);
         }
-        let settings =
-            Settings { turn, started, durable_retained, is_observed, clients, ..settings };
+        let fixed = Settings { turn, started, durable_retained, is_observed, ..settings };
+        let settings = Settings { clients, groups, ..fixed };
         Arc::new(Edition::new(settings, domains))
     }
 
@@ -435,22 +443,6 @@ impl Router {
     /// What the shards measure, by shard.
     pub fn measures(&self) -> &[Arc<Measures>] {
         &self.measures
-    }
-
-    /// How many sessions each named client has, and how many it has opened; others come last.
-    pub fn client_counts(&self) -> Vec<(&str, u64, u64)> {
-        let mut all: Vec<_> = self.client_names.labels().map(|name| (name, 0, 0)).collect();
-        for measures in &self.measures {
-            for ((_, open, opened), (more, joined)) in all.iter_mut().zip(measures.clients.read()) {
-                (*open, *opened) = (*open + more, *opened + joined);
-            }
-        }
-        all
-    }
-
-    /// By which names of clients sessions are counted.
-    pub(crate) const fn client_names(&self) -> &ClientNames {
-        &self.client_names
     }
 
     /// What the store measures, and no shard.

@@ -40,6 +40,7 @@
 //!                                 publishes in realm1 to those who watch the router
 //! reload 2                        see `check_reloads`
 //! counted client wampy.js 1 2     so many sessions are open by that name, and were opened
+//! counted group shop 1 2 3        its publications, events and calls
 //! a comes from 10.0.0.1:5         before anything else of `a`
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown | drain 5000
 //! ```
@@ -53,7 +54,7 @@ mod matching;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stentor::router::{RealmSettings, RequestIdCheck, SessionRef, Settings};
+use stentor::router::{Busyness, RealmSettings, RequestIdCheck, SessionRef, Settings};
 use stentor::shard::{Admission, Mail};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
@@ -268,6 +269,14 @@ impl Stage {
                 let found = counts.iter().find(|(client, ..)| client == name);
                 let (_, open, all) = found.expect("a name that is counted");
                 assert_eq!([open.to_string(), all.to_string()], [*now, *opened], "{}", self.line);
+            }
+            ["counted", "group", name, expected @ ..] => {
+                let of = [Busyness::Publications, Busyness::Events, Busyness::Calls];
+                let found = of.map(|what| {
+                    let counts = self.network.router.group_counts(what);
+                    counts.iter().find(|(group, _)| group == name).expect("a group").1.to_string()
+                });
+                assert_eq!(found, expected, "{}", self.line);
             }
             ["shutdown"] => self.network.begin_shutdown(),
             ["drain", ms] => self.network.begin_drain(ms.parse().expect("milliseconds")),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stentor::codec::Codec;
+use stentor::config::Group;
 use stentor::control::{Control, LogLine, LogTail};
 use stentor::wamp::Timestamp;
 
@@ -56,15 +57,20 @@ fn messages_fan_outs_and_calls_are_measured() {
 fn what_operators_name_is_counted_by_that_name() {
     let (server, control) = start_observed_with(2, |config| {
         config.metrics.clients = vec!["Wampy.js".into()];
+        config.metrics.groups = vec![Group { name: "shop".into(), prefix: "com.shop.".into() }];
     });
     let agents = ["wampy.js v7", "wampy.js v8", "AutobahnJS-0.9.14"];
     let mut clients = agents.map(|agent| {
         let mut client = Client::open(address(&server), RAW);
-        let details = json!({ "roles": { "caller": {} }, "agent": agent });
+        let roles = json!({ "subscriber": {}, "publisher": {} });
+        let details = json!({ "roles": roles, "agent": agent });
         client.send(&json!([1, "realm1", details]));
         client.expect(2);
         client
     });
+    clients[1].subscribe("com.shop.order");
+    clients[2].subscribe("com.shop.order");
+    clients[0].publish_acknowledged("com.shop.order", &json!(1));
     clients[0].send(&json!([6, {}, "wamp.close.close_realm"]));
     clients[0].expect(6);
     for line in [
@@ -72,6 +78,9 @@ fn what_operators_name_is_counted_by_that_name() {
         "stentor_client_sessions{client=\"other\"} 1",
         "stentor_client_sessions_opened_total{client=\"Wampy.js\"} 2",
         "stentor_client_sessions_opened_total{client=\"other\"} 1",
+        "stentor_group_publications_total{group=\"shop\"} 1",
+        "stentor_group_events_delivered_total{group=\"shop\"} 2",
+        "stentor_group_calls_total{group=\"shop\"} 0",
     ] {
         eventually(line, || has(&control, line));
     }
