@@ -26,6 +26,7 @@ mod scenarios {
     mod call_timeouts;
     mod canceling;
     mod carried;
+    mod counted;
     mod drain;
     mod endpoint_authorizers;
     mod half_made;

@@ -65,6 +65,10 @@ impl Config {
         for (key, what) in differences(&self.storage, &asked.storage) {
             changes.postpone(format!("storage.{key}"), what);
         }
+        for (key, what) in differences(&self.metrics, &asked.metrics) {
+            changes.postpone(format!("metrics.{key}"), what);
+        }
+        next.metrics = self.metrics.clone();
         (next.tuning, next.storage) = (self.tuning, self.storage.clone());
         for (key, what) in differences(&self.limits, &asked.limits) {
             let key = format!("limits.{key}");

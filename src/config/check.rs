@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use super::admin::check_admin;
 use super::fault::{Fault, key_without_index};
 use super::management::check_management;
+use super::metrics::check_metrics;
 use super::roles::check_roles;
 use super::ways::{check_authenticators, check_authorizers};
 use super::{
@@ -31,6 +32,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     check_timeouts(&config.timeouts, &mut findings);
     check_tuning(&config.tuning, &mut findings);
     check_admin(&config.admin, &config.listeners, &mut findings);
+    check_metrics(config, &mut findings);
     check_management(&config.management, &config.realms, &mut findings);
     if let Err(fault) = config.log.filter() {
         findings.add("log.level", fault);

@@ -9,6 +9,7 @@ use super::admin::AdminFault;
 use super::keys::nearest;
 use super::listener::ListenAddress;
 use super::management::ManagementFault;
+use super::metrics::MetricsFault;
 use super::report::Report;
 use super::role_fault::RoleFault;
 use super::tokens::TokensFault;
@@ -140,6 +141,8 @@ pub enum Fault {
     #[error(transparent)]
     Management(#[from] ManagementFault),
     #[error(transparent)]
+    Metrics(#[from] MetricsFault),
+    #[error(transparent)]
     Way(#[from] WayFault),
 
     #[error(
@@ -241,6 +244,7 @@ impl Fault {
             Self::Role(fault) => return fault.help(),
             Self::Admin(fault) => return fault.help(),
             Self::Management(fault) => fault.help(),
+            Self::Metrics(fault) => fault.help(),
             _ => return self.environment_help().or_else(|| self.login_help()),
         };
         Some(text)
@@ -317,6 +321,7 @@ impl Fault {
         match self {
             Self::LongRealmName { .. }
             | Self::LongHistoryTopic { .. }
+            | Self::Metrics(MetricsFault::LongPrefix { .. })
             | Self::Role(RoleFault::LongPermission { .. }) => Some("limits.uri_bytes"),
             Self::Role(RoleFault::SlowRate { .. }) => Some("limits.message_bytes"),
             Self::NoStore => Some("storage.path"),
@@ -354,6 +359,7 @@ impl Fault {
                 | Self::NoStore
                 | Self::UnknownRealm(_)
                 | Self::Management(_)
+                | Self::Metrics(_)
                 | Self::Role(_)
                 | Self::Way(_)
                 | Self::SoftOverHard { .. }

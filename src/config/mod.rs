@@ -15,6 +15,7 @@ mod keys;
 mod listener;
 mod loader;
 mod management;
+mod metrics;
 mod parse;
 mod report;
 mod role_fault;
@@ -45,7 +46,7 @@ pub use crate::authorization::{
 };
 pub use crate::router::{
     CallerDisclosure, HistoryAnswer, HistorySettings as History, HistoryStore, PublisherDisclosure,
-    RealmSettings as Realm, RequestIdCheck,
+    RealmSettings as Realm, RequestIdCheck, UriGroup as Group,
 };
 pub use crate::transport::ForwardedBy;
 pub use crate::wamp::{Codec, MatchPolicy, UriRule};
@@ -60,6 +61,7 @@ pub(crate) use listener::allowed_origins;
 pub use listener::{BadAddress, ListenAddress, Listener, ListenerPath};
 pub use loader::Loader;
 pub use management::{Management, ManagementFault};
+pub use metrics::{Metrics, MetricsFault};
 pub use report::{Place, Problem, Report};
 pub use role_fault::RoleFault;
 pub use schema::schema;
@@ -91,6 +93,7 @@ pub struct Config {
     pub tuning: Tuning,
     pub log: Log,
     pub admin: Admin,
+    pub metrics: Metrics,
     pub management: Management,
     /// What it was adopted from had somebody who answers operators: whom a reload does not end.
     #[serde(skip)]
@@ -191,6 +194,7 @@ impl Default for Config {
             tuning: Tuning::default(),
             log: Log::default(),
             admin: Admin::default(),
+            metrics: Metrics::default(),
             management: Management::default(),
             was_observed: false,
         }

@@ -16,8 +16,8 @@ use super::keys::keys_of;
 use super::report::{Place, Problem};
 use super::role_fault::RoleFault;
 use super::{
-    Access, Admin, Authenticator, Authorizer, Config, History, Listener, ListenerPath, Log,
-    Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
+    Access, Admin, Authenticator, Authorizer, Config, Group, History, Listener, ListenerPath, Log,
+    Metrics, Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -94,6 +94,7 @@ impl Reader {
                 "tuning" => self.read_section(&name, &value, &mut config.tuning),
                 "log" => self.read_section(&name, &value, &mut config.log),
                 "admin" => self.read_admin(value, &mut config.admin),
+                "metrics" => self.read_metrics(value, &mut config.metrics),
                 "management" => self.read_section(&name, &value, &mut config.management),
                 _ => {
                     rest.insert(key, value);
@@ -169,13 +170,19 @@ impl Reader {
 
     /// The admin listener, and its certificates.
     fn read_admin(&mut self, mut value: Value<'_>, admin: &mut Admin) {
-        let certificates = match value.get_mut() {
-            DeValue::Table(table) => table.remove("tls"),
-            _ => None,
-        };
+        let certificates = take_list(&mut value, "tls");
         self.read_section("admin", &value, admin);
         if let Some(list) = certificates {
             self.read_list("admin.tls", &list, Some("certificate"), &mut admin.tls);
+        }
+    }
+
+    /// What is counted by name, and the groups in it.
+    fn read_metrics(&mut self, mut value: Value<'_>, metrics: &mut Metrics) {
+        let groups = take_list(&mut value, "group");
+        self.read_section("metrics", &value, metrics);
+        if let Some(list) = groups {
+            self.read_list("metrics.group", &list, Some("name"), &mut metrics.groups);
         }
     }
 
@@ -290,6 +297,14 @@ fn take_out<'t>(value: &Value<'t>, keys: &[&str]) -> (Value<'t>, Vec<Vec<Option<
     (rest, taken)
 }
 
+/// A list inside of a section.
+fn take_list<'t>(section: &mut Value<'t>, key: &str) -> Option<Value<'t>> {
+    match section.get_mut() {
+        DeValue::Table(table) => table.remove(key),
+        _ => None,
+    }
+}
+
 /// Tells each permission the line that it begins in.
 fn note_lines(config: &mut Config, spans: &Spans, text: &str) {
     let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
@@ -323,7 +338,7 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 17] = [
+    let sections: [(&str, &[&str]); 19] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[listener.tls]]", keys_of::<Tls>()),
@@ -341,6 +356,8 @@ fn home_of(key: &str) -> Option<String> {
         ("[tuning]", keys_of::<Tuning>()),
         ("[log]", keys_of::<Log>()),
         ("[admin]", keys_of::<Admin>()),
+        ("[metrics]", keys_of::<Metrics>()),
+        ("[[metrics.group]]", keys_of::<Group>()),
     ];
     let mut homes = sections.iter().filter(|(_, keys)| keys.contains(&key));
     match (homes.next(), homes.next()) {

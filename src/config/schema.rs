@@ -16,8 +16,9 @@ use super::keys::keys_of;
 use super::parse::deserialize;
 use super::sections::WRONG_TYPE;
 use super::{
-    Admin, Authenticator, Authorizer, Config, DEFAULT_FILE, History, Listener, ListenerPath, Log,
-    Management, Permission, Protocol, Realm, Role, Storage, Tls, TokenSettings, Tuning,
+    Admin, Authenticator, Authorizer, Config, DEFAULT_FILE, Group, History, Listener, ListenerPath,
+    Log, Management, Metrics, Permission, Protocol, Realm, Role, Storage, Tls, TokenSettings,
+    Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -96,6 +97,12 @@ const ROOT: Table = table!(
         table!("tuning", Form::Single, Tuning, &[]),
         table!("log", Form::Single, Log, &[]),
         table!("admin", Form::Single, Admin, &[table!("tls", Form::List("certificate"), Tls, &[])]),
+        table!(
+            "metrics",
+            Form::Single,
+            Metrics,
+            &[table!("group", Form::List("name"), Group, &[])]
+        ),
         table!("management", Form::Single, Management, &[]),
     ]
 );

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::keys_of;
 use super::parse::deserialize;
-use super::{Admin, Config, Log, Management, Protocol, Storage, Tuning};
+use super::{Admin, Config, Log, Management, Metrics, Protocol, Storage, Tuning};
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
 /// One section, or the top of the file.
@@ -66,6 +66,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section!("tuning", Tuning),
     section!("log", Log),
     section!("admin", Admin),
+    section!("metrics", Metrics),
     section!("management", Management),
 ];
 
@@ -73,7 +74,8 @@ pub(super) const SECTIONS: &[Section] = &[
 pub(super) const WRONG_TYPE: &str = "invalid type";
 
 /// Lists of tables: section and key.
-const LISTS: [(&str, &str); 3] = [("", "listener"), ("", "realm"), ("admin", "tls")];
+const LISTS: [(&str, &str); 4] =
+    [("", "listener"), ("", "realm"), ("admin", "tls"), ("metrics", "group")];
 
 #[cfg(test)]
 mod tests {

@@ -136,10 +136,11 @@ fn without_query(text: &str) -> String {
 const HIDDEN: [&str; 1] = ["admin.token"];
 
 /// Lists of tables, also while they are empty: table and key.
-const LISTS: [(&str, &str); 10] = [
+const LISTS: [(&str, &str); 11] = [
     ("", "listener"),
     ("", "realm"),
     ("admin", "tls"),
+    ("metrics", "group"),
     ("listener", "tls"),
     ("listener", "path"),
     ("realm", "authenticator"),

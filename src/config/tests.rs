@@ -52,6 +52,8 @@ fn the_default_file_names_every_key() {
         ("[log]", keys_of::<Log>()),
         ("[admin]", keys_of::<Admin>()),
         ("[[admin.tls]]", keys_of::<Tls>()),
+        ("[metrics]", keys_of::<Metrics>()),
+        ("[[metrics.group]]", keys_of::<Group>()),
         ("[management]", keys_of::<Management>()),
     ] {
         let lines = section(header);
@@ -98,7 +100,7 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
     fs::set_permissions(folder.path().join("users.toml"), mode).unwrap();
     let file = folder.path().join("default.toml").display().to_string();
     let config = Loader::from_text(file, text).finish().unwrap();
-    assert_eq!(changed, 100, "keys without a default, and a listener to show one of them");
+    assert_eq!(changed, 103, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }

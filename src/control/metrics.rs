@@ -15,6 +15,7 @@ use super::Tail;
 use super::desk::Desk;
 use super::health::Health;
 use super::measures;
+use super::metrics_by_name::encode_by_name;
 use super::metrics_of_changes::encode_changes;
 use super::process::Process;
 use super::table::{ROWS, Row};
@@ -74,6 +75,7 @@ impl Collector for Scrape {
         self.encode_endings(&mut families)?;
         encode_changes(&mut families, &self.desk)?;
         measures::encode(&self.view, &mut families)?;
+        encode_by_name(&mut families, self.view.router())?;
         self.encode_log(&mut families)?;
         self.encode_process(&mut families)
     }

@@ -22,6 +22,7 @@ mod log_tail;
 mod management;
 mod measures;
 mod metrics;
+mod metrics_by_name;
 mod metrics_of_changes;
 mod pages;
 mod process;

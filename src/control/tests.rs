@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::*;
-use crate::config::{ADMIN_CONNECTIONS, Access, Listener, Permission, Role};
+use crate::config::{ADMIN_CONNECTIONS, Access, Group, Listener, Permission, Role};
 use crate::net::Server;
 
 struct Running {
@@ -23,6 +23,8 @@ fn start() -> Running {
     config.admin.hosts = vec!["stentor.internal".into()];
     config.admin.environment = Some("staging".into());
     config.admin.color = Some("#00aa00".into());
+    config.metrics.clients = vec!["wampy.js".into()];
+    config.metrics.groups = vec![Group { name: "shop".into(), prefix: "com.shop.".into() }];
     let server = Server::start(&config).unwrap();
     let control = Control::start(&config, server.view()).unwrap().expect("it listens");
     Running { server, control }
@@ -82,6 +84,8 @@ fn metrics_are_openmetrics() {
          outcome=\"denied\",cached=\"true\"} 0",
         "# UNIT stentor_event_loop_turn_seconds seconds",
         "stentor_realm_sessions{realm=\"realm1\"} 0",
+        "stentor_client_sessions{client=\"wampy.js\"} 0",
+        "stentor_group_calls_total{group=\"shop\"} 0",
     ] {
         assert!(page.lines().any(|other| other == line), "{line} in {page}");
     }

@@ -531,6 +531,8 @@ pub(super) fn settings(config: &Config) -> Settings {
         strict_roles: config.protocol.strict_roles,
         durable_retained: config.storage.retained,
         is_observed: config.is_observed(),
+        clients: config.metrics.clients.clone(),
+        groups: config.metrics.groups.clone(),
     }
 }
 

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
+use super::clients::{ClientCounts, ClientNames};
 use super::counters::Counter;
+use super::groups::{GroupCounts, UriGroups};
 use crate::wamp::{ClientMessage, MessageType, RouterMessage};
 
 /// The measures of one thread, on cache lines of their own.
@@ -35,9 +37,18 @@ pub struct Measures {
     pub handshake_failures: Tally,
     /// Logins by method and outcome.
     pub authentications: Tally,
+    /// Sessions by the names of their clients.
+    pub clients: ClientCounts,
+    /// What has come by groups of URIs.
+    pub groups: GroupCounts,
 }
 
 impl Measures {
+    pub(super) fn new(clients: &ClientNames, groups: &UriGroups) -> Self {
+        let (clients, groups) = (ClientCounts::of(clients), GroupCounts::of(groups));
+        Self { clients, groups, ..Self::default() }
+    }
+
     #[inline]
     pub(crate) fn note_received(&self, message: &ClientMessage<'_>) {
         self.received[message.kind() as usize].increment();

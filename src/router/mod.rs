@@ -7,12 +7,14 @@ mod audience;
 mod batch;
 mod busy;
 mod callees;
+mod clients;
 mod counters;
 mod crowd;
 mod deposit;
 mod destination;
 mod directory;
 mod edition;
+mod groups;
 mod held;
 mod history;
 mod ledger;
@@ -47,12 +49,16 @@ pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
 pub use batch::{Batch, Weighed};
 pub use busy::{Busiest, BusyList, BusyUri, Busyness, HALF_LIFE_MS, Rate, SPAN_SECONDS};
 pub use callees::{LoadSlot, Place, Tour};
+pub use clients::{
+    ClientCounts, ClientName, ClientNames, MAX_CLIENT_NAMES, OTHER_CLIENTS, client_key, client_name,
+};
 pub use counters::{Counter, Counters, Snapshot};
 pub use crowd::{Crowd, Crowded, Seat};
 pub use deposit::{Deposit, Receipt, Record, Saved, SavedHistory, SavedRetained};
 pub use destination::{Destination, Destinations, MAX_SHARDS};
 pub use directory::{Described, Listing};
 pub use edition::{Domain, Edition};
+pub use groups::{GroupCounts, MAX_URI_GROUPS, UriGroup, UriGroups};
 pub use held::{Held, HeldCount, HeldMetaEvent};
 pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
@@ -180,6 +186,10 @@ pub struct Settings {
     pub durable_retained: bool,
     /// Whether somebody may ask what is busiest: there is an admin listener.
     pub is_observed: bool,
+    /// The client libraries by whose names sessions are counted; see [`ClientNames::new`].
+    pub clients: Vec<String>,
+    /// The groups of URIs by whose names is counted; see [`UriGroups::new`].
+    pub groups: Vec<UriGroup>,
 }
 
 /// One realm: its name and the rules of its sessions.
@@ -286,6 +296,8 @@ pub struct Router {
     counters: Vec<Arc<Counters>>,
     /// What each shard measures, in their order.
     measures: Vec<Arc<Measures>>,
+    client_names: ClientNames,
+    uri_groups: UriGroups,
     /// What the thread of the store measures.
     storage_measures: Arc<Measures>,
     /// The sessions that each shard has ended, in their order.
@@ -320,7 +332,10 @@ impl Router {
             domains.insert(name, Domain { realm: Arc::new(identity), rules });
         }
         let counters = (0..shards).map(|_| Arc::default()).collect();
-        let measures = (0..shards).map(|_| Arc::default()).collect();
+        let client_names = ClientNames::new(&settings.clients);
+        let uri_groups = UriGroups::new(&settings.groups);
+        let measures = || Arc::new(Measures::new(&client_names, &uri_groups));
+        let measures = (0..shards).map(|_| measures()).collect();
         let failures = Failures::new(settings.limits.login_failures(), &seed);
         let held = (0..shards).map(|_| Arc::default()).collect();
         let closed = (0..shards).map(|_| Arc::new(ClosedSessions::new(shards))).collect();
@@ -334,6 +349,8 @@ impl Router {
             ids,
             counters,
             measures,
+            client_names,
+            uri_groups,
             storage_measures,
             closed,
             held,
@@ -362,18 +379,20 @@ impl Router {
     /// effect until [`Self::adopt`].
     ///
     /// A realm with the name of one that is there is that one, with its sessions and tables. Its
-    /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`] and what
-    /// concerns the store.
+    /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`],
+    /// [`Settings::clients`], [`Settings::groups`] and what concerns the store.
     pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
         let Settings { turn, started, durable_retained, is_observed, .. } = before.settings;
+        let (clients, groups) = (before.settings.clients.clone(), before.settings.groups.clone());
         let mut domains = self.seed.map();
         for realm in realms {
             let name = realm.name.clone().into_boxed_str();
             let domain = self.domain(realm, before.domain(&name), &settings);
             domains.insert(name, domain);
         }
-        let settings = Settings { turn, started, durable_retained, is_observed, ..settings };
+        let fixed = Settings { turn, started, durable_retained, is_observed, ..settings };
+        let settings = Settings { clients, groups, ..fixed };
         Arc::new(Edition::new(settings, domains))
     }
 

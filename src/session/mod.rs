@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::authentication::Interest;
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
-use crate::router::{Domain, Horizon, Identity, Profile, Realm, RealmRules};
+use crate::router::{ClientName, Domain, Horizon, Identity, Profile, Realm, RealmRules};
 use crate::wamp::{Call, MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
 
 pub use calls::{
@@ -36,6 +36,8 @@ pub struct Session {
     pub roles: Roles,
     pub profile: Arc<Profile>,
     pub joined: Millis,
+    /// As which client it was counted when it joined.
+    pub client: ClientName,
     pub request_ids: RequestIds,
     pub subscriptions: Map<SubscriptionId, Membership>,
     pub registrations: Map<RegistrationId, RegisteredPattern>,
@@ -122,6 +124,7 @@ impl Session {
             roles,
             profile,
             joined,
+            client: ClientName::default(),
             request_ids: RequestIds::default(),
             subscriptions: Map::with_hasher(state.clone()),
             registrations: Map::with_hasher(state.clone()),

@@ -63,7 +63,7 @@ impl Context {
         let counters = Arc::clone(&router.counters()[usize::from(id.0)]);
         let measures = Arc::clone(&router.measures()[usize::from(id.0)]);
         let edition = router.edition();
-        let Settings { output, turn, is_observed, .. } = &edition.settings;
+        let Settings { output, turn, is_observed, groups, .. } = &edition.settings;
         Self {
             id,
             rng: StdRng::from_seed(seed),
@@ -81,7 +81,7 @@ impl Context {
             log_budget: LogBudget::of("more peers were refused than are logged"),
             denial_budget: LogBudget::of("more requests were denied than are logged"),
             politeness: Bucket::default(),
-            census: Census::new(*is_observed, &router.seed()),
+            census: Census::new(*is_observed, !groups.is_empty(), &router.seed()),
             traces: Traces::default(),
             free_bytes: FREE_BYTES,
             counters,

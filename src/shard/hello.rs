@@ -55,6 +55,8 @@ impl Shard {
         }
         let seed = self.cx.router.seed();
         let mut session = Session::new(id, Domain { realm, rules }, roles, profile, now, seed);
+        let client = self.cx.router.client_names().find(&agent);
+        session.client = client;
         session.expiry = lease.map(|lease| self.expiry_of(lease, now));
         self.set_rates(slot, session.permissions.rates());
         self.announce_join(slot, &session);
@@ -75,6 +77,7 @@ impl Shard {
         connection.enter(Phase::Joined(Box::new(session)), now);
         self.cx.counters.sessions.increment();
         self.cx.counters.sessions_joined.increment();
+        self.cx.measures.clients.note_joined(client);
         self.cx.measures.authentications.note([authmethod, "succeeded"]);
         self.say_welcome(slot, id, details, now);
         self.rearm(slot, now);

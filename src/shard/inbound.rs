@@ -128,9 +128,6 @@ impl Shard {
     /// Handles a message, which is also `text` if it is known to be UTF-8: only JSON comes so.
     fn handle_bytes(&mut self, slot: Slot, bytes: &[u8], text: Option<&str>, now: Millis) {
         self.cx.counters.messages_received.increment();
-        if let Some(connection) = self.connections.get_mut(slot) {
-            connection.traffic.messages_received += 1;
-        }
         self.hear(slot, bytes, text, true, now);
     }
 
@@ -146,7 +143,8 @@ impl Shard {
         self.cx.work.charge(MESSAGE_UNITS);
         self.cx.work.charge_bytes(2 * bytes.len());
         let limits = DecodeLimits { nesting: self.cx.limits().nesting };
-        let Some(connection) = self.connections.get(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.traffic.messages_received += u64::from(is_first);
         let decoded = match text {
             Some(text) => codec::decode_json(text, limits),
             None => codec::decode(connection.codec, bytes, limits),

@@ -64,6 +64,11 @@ impl Shard {
             sums.iter_mut().zip(leaving.gauges()).for_each(|(sum, more)| *sum += more);
             sums
         });
+        let clients = self.cx.measures.clients.read();
+        if clients.len() > 0 {
+            let counted: u64 = clients.map(|(open, _)| open).sum();
+            assert_eq!(counted, sessions().count() as u64, "each session counts as one client's");
+        }
         let now = self.cx.counters.snapshot();
         let registrations: usize = sessions().map(|s| s.registrations.len()).sum();
         let calls: usize = sessions().map(|s| s.calls.len()).sum();

@@ -247,6 +247,7 @@ impl Shard {
         // Whoever killed it has taken it out of the list already.
         session.realm.leave(self.cx.reference(slot, session.id));
         self.cx.counters.sessions.subtract(1);
+        self.cx.measures.clients.note_left(session.client);
         self.release(slot, *session, reason);
     }
 }

@@ -39,6 +39,8 @@
 //! the router announces stentor.x {"n":1}
 //!                                 publishes in realm1 to those who watch the router
 //! reload 2                        see `check_reloads`
+//! counted client wampy.js 1 2     so many sessions are open by that name, and were opened
+//! counted group shop 1 2 3        its publications, events and calls
 //! a comes from 10.0.0.1:5         before anything else of `a`
 //! trace {"session":$id_a} payload 9 begins a trace, instead of an earlier one; see `traces`
 //! traced in publish {"uri":"com.x"} among what it has seen is such a message; null: not there
@@ -55,7 +57,7 @@ mod matching;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stentor::router::{RealmSettings, RequestIdCheck, SessionRef, Settings};
+use stentor::router::{Busyness, RealmSettings, RequestIdCheck, SessionRef, Settings};
 use stentor::shard::{Admission, Mail};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
@@ -101,7 +103,8 @@ fn check_in(adapt: impl Fn(&mut RealmSettings), change: impl Fn(&mut Settings), 
     check_all(adapt, change, &[], dialogue);
 }
 
-fn check_all(
+/// Runs a dialogue with other settings and realms, and with reloads.
+pub(crate) fn check_all(
     adapt: impl Fn(&mut RealmSettings),
     change: impl Fn(&mut Settings),
     reloads: &[Reload<'_>],
@@ -266,6 +269,20 @@ impl Stage {
                 let number: usize = number.parse().expect("a number");
                 let (settings, realms) = self.reloads[number - 1].clone();
                 self.network.reload(settings, realms);
+            }
+            ["counted", "client", name, now, opened] => {
+                let counts = self.network.router.client_counts();
+                let found = counts.iter().find(|(client, ..)| client == name);
+                let (_, open, all) = found.expect("a name that is counted");
+                assert_eq!([open.to_string(), all.to_string()], [*now, *opened], "{}", self.line);
+            }
+            ["counted", "group", name, expected @ ..] => {
+                let of = [Busyness::Publications, Busyness::Events, Busyness::Calls];
+                let found = of.map(|what| {
+                    let counts = self.network.router.group_counts(what);
+                    counts.iter().find(|(group, _)| group == name).expect("a group").1.to_string()
+                });
+                assert_eq!(found, expected, "{}", self.line);
             }
             ["shutdown"] => self.network.begin_shutdown(),
             ["drain", ms] => self.network.begin_drain(ms.parse().expect("milliseconds")),
@@ -573,5 +590,7 @@ impl Stage {
         }
         self.network.settle();
         self.network.check_empty();
+        let clients = self.network.router.client_counts();
+        assert!(clients.iter().all(|(_, open, _)| *open == 0), "{clients:?}");
     }
 }

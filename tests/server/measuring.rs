@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 use stentor::codec::Codec;
+use stentor::config::Group;
 use stentor::control::{Control, LogLine, LogTail};
 use stentor::wamp::Timestamp;
 
-use super::observing::{get, start_observed};
+use super::observing::{get, start_observed, start_observed_with};
 use crate::sockets::{Client, Kind, Stream, address, eventually};
 
 const RAW: Kind = Kind::Raw(Codec::Json);
@@ -49,6 +50,42 @@ fn messages_fan_outs_and_calls_are_measured() {
     ] {
         assert!(has(&control, line), "{line}");
     }
+}
+
+/// Over all shards, and without a label that a client has chosen.
+#[test]
+fn what_operators_name_is_counted_by_that_name() {
+    let (server, control) = start_observed_with(2, |config| {
+        config.metrics.clients = vec!["Wampy.js".into()];
+        config.metrics.groups = vec![Group { name: "shop".into(), prefix: "com.shop.".into() }];
+    });
+    let agents = ["wampy.js v7", "wampy.js v8", "AutobahnJS-0.9.14"];
+    let mut clients = agents.map(|agent| {
+        let mut client = Client::open(address(&server), RAW);
+        let roles = json!({ "subscriber": {}, "publisher": {} });
+        let details = json!({ "roles": roles, "agent": agent });
+        client.send(&json!([1, "realm1", details]));
+        client.expect(2);
+        client
+    });
+    clients[1].subscribe("com.shop.order");
+    clients[2].subscribe("com.shop.order");
+    clients[0].publish_acknowledged("com.shop.order", &json!(1));
+    clients[0].send(&json!([6, {}, "wamp.close.close_realm"]));
+    clients[0].expect(6);
+    for line in [
+        "stentor_client_sessions{client=\"Wampy.js\"} 1",
+        "stentor_client_sessions{client=\"other\"} 1",
+        "stentor_client_sessions_opened_total{client=\"Wampy.js\"} 2",
+        "stentor_client_sessions_opened_total{client=\"other\"} 1",
+        "stentor_group_publications_total{group=\"shop\"} 1",
+        "stentor_group_events_delivered_total{group=\"shop\"} 2",
+        "stentor_group_calls_total{group=\"shop\"} 0",
+    ] {
+        eventually(line, || has(&control, line));
+    }
+    let page = get(&control, "/metrics").1;
+    assert!(!page.to_lowercase().contains("autobahn"), "{page}");
 }
 
 /// A caller that has left has waited, too; and meta events are nobody's publications.

@@ -17,7 +17,15 @@ use crate::sockets::{Client, Kind, address, config, eventually, start};
 const RAW: Kind = Kind::Raw(Codec::Json);
 
 pub(crate) fn start_observed(shards: usize) -> (Server, Control) {
+    start_observed_with(shards, |_| {})
+}
+
+pub(crate) fn start_observed_with(
+    shards: usize,
+    change: impl Fn(&mut Config),
+) -> (Server, Control) {
     let mut config: Config = config(shards);
+    change(&mut config);
     config.admin.listen = Some(ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))));
     let server = start(&config);
     let control = Control::start(&config, server.view()).unwrap().unwrap();

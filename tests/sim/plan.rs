@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use stentor::authentication::AuthenticatorSettings;
 use stentor::limits::{Limits, OutputLimits, SlowConsumerPolicy, Timeouts, TurnLimits};
 use stentor::router::{
-    CallerDisclosure, PublisherDisclosure, RealmSettings, RequestIdCheck, Settings,
+    CallerDisclosure, PublisherDisclosure, RealmSettings, RequestIdCheck, Settings, UriGroup,
 };
 use stentor::wamp::Timestamp;
 
@@ -49,6 +49,11 @@ pub(crate) struct Plan {
     pub(crate) second_drain: Option<(usize, u64)>,
 }
 
+/// The group of all URIs, whose counts are compared with the totals at the end.
+fn everything() -> UriGroup {
+    UriGroup { name: "everything".into(), ..UriGroup::default() }
+}
+
 impl Plan {
     pub(crate) fn draw(rng: &mut StdRng) -> Self {
         let tight_limits = rng.random_bool(0.3);
@@ -73,6 +78,8 @@ impl Plan {
             strict_roles: rng.random_bool(0.2),
             durable_retained: rng.random_bool(0.3),
             is_observed: tight_limits,
+            clients: if tight_limits { vec!["wampy.js".into()] } else { Vec::new() },
+            groups: if tight_limits { vec![everything()] } else { Vec::new() },
         };
         let tight_held = rng.random_bool(0.15);
         settings.limits.history_answer_bytes = *pick(rng, &[3_000, 20_000]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stentor::address::Address;
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
-use stentor::router::{Batch, Edition, RealmSettings, Router, Settings, ShardId};
+use stentor::router::{Batch, Busyness, Edition, RealmSettings, Router, Settings, ShardId};
 use stentor::shard::{Admission, Mail, Shard, Tick, TraceHaul, TraceRequest, Turn};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
@@ -361,6 +361,20 @@ impl Network {
         }
     }
 
+    /// What a group of all URIs has counted is everything.
+    fn check_groups(&self) {
+        let now = self.router.snapshot();
+        for (what, total) in [
+            (Busyness::Publications, now.publications),
+            (Busyness::Events, now.events_delivered),
+            (Busyness::Calls, now.calls_routed),
+        ] {
+            for (group, count) in self.router.group_counts(what) {
+                assert!(count == total || group != "everything", "{count} of {total} {what:?}");
+            }
+        }
+    }
+
     /// What must hold when every client has gone: nothing is left anywhere.
     pub(crate) fn check_empty(&mut self) {
         assert!(self.mail_routes().is_empty(), "no mail is under way");
@@ -369,6 +383,7 @@ impl Network {
         for (name, value) in self.router.snapshot().gauges() {
             assert_eq!(value, 0, "the gauge {name} after everybody left");
         }
+        self.check_groups();
         self.links.check_empty();
         self.now = self.now + 3_600_000;
         for shard in 0..self.turns.len() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::trace::Sent;
 use super::super::work::LOOKUP_UNITS;
 use super::super::{SendError, Shard};
-use crate::router::{Found, Horizon, Look, Record, RetainedEvent, Slot};
+use crate::router::{Busyness, Found, Horizon, Look, Record, RetainedEvent, Slot};
 use crate::session::Session;
 use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
@@ -66,8 +66,8 @@ impl Shard {
         let (mut room, mut sent_until) = (hard_bytes, 0);
         let mut all_sent = true;
         for (number, topic, event) in events {
-            let topic = (policy != MatchPolicy::Exact).then_some(&topic);
-            all_sent = self.send_one_retained(slot, subscription, topic, &event, room);
+            let subscribed = (subscription, policy);
+            all_sent = self.send_one_retained(slot, subscribed, &topic, &event, room);
             if !all_sent {
                 break;
             }
@@ -97,15 +97,15 @@ impl Shard {
     fn send_one_retained(
         &mut self,
         slot: Slot,
-        subscription: SubscriptionId,
-        topic: Option<&Arc<str>>,
+        (subscription, policy): (SubscriptionId, MatchPolicy),
+        topic: &str,
         event: &RetainedEvent,
         room_bytes: usize,
     ) -> bool {
         let mut details = event.details.clone();
         details.push(("retained".into(), true.into()));
-        if let Some(topic) = topic {
-            details.push(("topic".into(), (**topic).into()));
+        if policy != MatchPolicy::Exact {
+            details.push(("topic".into(), topic.into()));
         }
         let message = RouterMessage::Event {
             subscription,
@@ -126,11 +126,10 @@ impl Shard {
                 let is_queued = self.cx.outbound.queue(slot, connection, frame, Class::Event);
                 if self.cx.traces.are_on() {
                     let sent = Sent { frame_bytes: frame.len(), is_queued };
-                    let pattern = &self.receivers.held(subscription).uri;
-                    let topic = topic.map_or(&**pattern, |topic| topic);
                     self.cx.trace_sent(slot, connection, &message, Some(topic), sent);
                 }
                 self.cx.counters.events_delivered.increment();
+                self.cx.note_in_group(Busyness::Events, topic, 1);
             }
             Err(SendError::TooLarge) if room >= connection.peer_limit_bytes => {
                 self.cx.work.charge_bytes(connection.peer_limit_bytes);

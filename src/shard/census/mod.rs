@@ -2,6 +2,7 @@
 //!
 //! Publications, calls and events are sampled, so that most of them pay a subtraction: an event
 //! nothing, as its delivery is one look-up for all receivers. Without `[admin]` nothing is sampled.
+//! Where groups of URIs are counted, nothing passes: each unit is looked at, to find its group.
 
 mod sampler;
 mod sketch;
@@ -25,6 +26,8 @@ use sketch::Sketch;
 pub(in crate::shard) struct Census {
     /// By [`Busyness`].
     counts: [Count; 3],
+    /// The samplers of a router that counts groups of URIs: those of `counts` let nothing pass.
+    behind_groups: Option<[Sampler; 3]>,
     /// When the samplers look how many they took. Never, if they are off.
     adapt_at: Millis,
 }
@@ -36,11 +39,14 @@ struct Count {
 }
 
 impl Census {
-    pub(in crate::shard) fn new(is_on: bool, seed: &HashSeed) -> Self {
+    /// `has_groups`: each unit is to be looked at, as it may be one of a group of URIs.
+    pub(in crate::shard) fn new(is_on: bool, has_groups: bool, seed: &HashSeed) -> Self {
         let sampler = || if is_on { Sampler::on() } else { Sampler::off() };
-        let counts = [(); 3].map(|()| Count { sampler: sampler(), sketch: Sketch::new(seed) });
+        let gate = || if has_groups { Sampler::on() } else { sampler() };
+        let counts = [(); 3].map(|()| Count { sampler: gate(), sketch: Sketch::new(seed) });
+        let behind_groups = has_groups.then(|| [(); 3].map(|()| sampler()));
         let adapt_at = if is_on { Millis::default() } else { Millis(u64::MAX) };
-        Self { counts, adapt_at }
+        Self { counts, behind_groups, adapt_at }
     }
 
     /// Whether so many units need not be looked at; if not, [`Context::look_at`] is to be called.
@@ -57,8 +63,9 @@ impl Census {
     #[cold]
     pub(in crate::shard) fn adapt(&mut self, now: Millis, draw: Draw<'_>) {
         self.adapt_at = next_second(now);
-        for count in &mut self.counts {
-            count.sampler.adapt(&mut *draw);
+        let behind = self.behind_groups.iter_mut().flatten();
+        for sampler in self.counts.iter_mut().map(|count| &mut count.sampler).chain(behind) {
+            sampler.adapt(&mut *draw);
         }
     }
 }
@@ -84,11 +91,29 @@ impl Context {
         uri: &str,
         units: u64,
     ) {
+        self.note_in_group(what, uri, units);
         let Self { census, rng, now, work, .. } = self;
         let Count { sampler, sketch } = &mut census.counts[what as usize];
+        let mut behind = census.behind_groups.as_mut().map(|samplers| &mut samplers[what as usize]);
+        if behind.as_mut().is_some_and(|sampler| sampler.passes(units)) {
+            return;
+        }
+        let sampler = behind.unwrap_or(sampler);
         let weight = sampler.look(units, &mut || rng.random());
         sketch.add(realm, uri, weight, *now);
         work.charge(LOOKUP_UNITS);
+    }
+
+    /// Counts units by the group of their URI, if they are of one.
+    pub(in crate::shard) fn note_in_group(&mut self, what: Busyness, uri: &str, units: u64) {
+        let groups = self.router.uri_groups();
+        if groups.is_empty() {
+            return;
+        }
+        if let Some(group) = groups.find(uri) {
+            self.measures.groups.note(group, what, units);
+        }
+        self.work.charge(GROUP_UNITS);
     }
 }
 
@@ -123,6 +148,9 @@ impl Shard {
         subscriptions.iter().map(count).collect()
     }
 }
+
+/// What it takes to find the group of a URI, in units of work.
+const GROUP_UNITS: usize = 2;
 
 /// Receivers that are looked at for each that is shown.
 const LOOKS: usize = 4;
