@@ -103,6 +103,13 @@ pub enum Standing {
     Actor,
 }
 
+impl Standing {
+    /// Whether that is enough for a call of a procedure.
+    pub const fn may_call(self, procedure: ManagementProcedure) -> bool {
+        Need::of_call(procedure).is_met_by(self)
+    }
+}
+
 impl Managers {
     pub fn standing(&self, role: &str) -> Standing {
         let has = |list: &[String]| list.iter().any(|name| name == role);
@@ -127,13 +134,14 @@ pub(super) enum Need {
 }
 
 impl Need {
+    const fn of_call(procedure: ManagementProcedure) -> Self {
+        if procedure.is_change() { Self::Act } else { Self::Watch }
+    }
+
     /// What a request for one URI needs; `None`: it is none of the API.
     pub(super) fn of(action: Action, uri: &str) -> Option<Self> {
         match action {
-            Action::Call => {
-                let procedure = ManagementProcedure::named(uri)?;
-                Some(if procedure.is_change() { Self::Act } else { Self::Watch })
-            }
+            Action::Call => ManagementProcedure::named(uri).map(Self::of_call),
             Action::Subscribe => ManagementTopic::named(uri).map(|_| Self::Watch),
             Action::Publish | Action::Register => None,
         }

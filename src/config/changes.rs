@@ -172,11 +172,22 @@ impl Config {
             let key = format!("management.{key}");
             if is_possible { changes.apply(key, what) } else { changes.postpone(key, what) }
         }
-        if !is_possible {
-            next.management = self.management.clone();
+        if is_possible {
+            next.appoint_managers();
+        } else {
+            self.suspend_management(next, changes);
         }
         next.was_observed = self.is_observed();
-        next.appoint_managers();
+    }
+
+    /// Who is to manage the router cannot yet: it is another realm's business, so nobody does
+    /// whom not both configurations name.
+    fn suspend_management(&self, next: &mut Self, changes: &mut Changes) {
+        next.management = self.management.clone();
+        next.realms.iter_mut().for_each(|realm| realm.managers = None);
+        if self.realms.iter().any(|realm| realm.managers.is_some()) {
+            changes.apply("management", "suspended, until the router is started anew");
+        }
     }
 
     /// Whether the store keeps something of a realm.

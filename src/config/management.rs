@@ -42,7 +42,8 @@ impl Config {
     pub(super) fn appoint_managers(&mut self) {
         let Management { realm, watch, act } = &self.management;
         for candidate in &mut self.realms {
-            let is_meant = self.management.is_on() && Some(&candidate.name) == realm.as_ref();
+            let is_named = self.management.is_on() && Some(&candidate.name) == realm.as_ref();
+            let is_meant = is_named && candidate.access != Access::Open;
             candidate.managers =
                 is_meant.then(|| Managers { watch: watch.clone(), act: act.clone() });
         }
@@ -161,6 +162,40 @@ mod tests {
         ] {
             let fault = read(text).unwrap_err();
             assert!(fault.contains(said) && fault.contains(line), "{text}: {fault}");
+        }
+    }
+
+    /// What the router does until it is started anew is allowed by both files, or by nobody.
+    #[test]
+    fn a_postponed_move_leaves_nobody_who_manages() {
+        let file = |ops: &str, more: &str| {
+            let text = format!(
+                "[storage]\npath = \"/tmp/store\"\n[[realm]]\nname = \"realm1\"\n\
+                 [[realm]]\nname = \"ops\"\n{ops}{more}"
+            );
+            Loader::from_text("a.toml", text).finish().unwrap()
+        };
+        let role = "[[realm.role]]\nname = \"operator\"\n";
+        let manage =
+            |realm: &str| format!("[management]\nrealm = \"{realm}\"\nact = [\"operator\"]");
+        let kept = "[[realm]]\nname = \"kept\"\n[[realm.history]]\ntopic = \"com.x\"\n\
+                    store = \"durable\"\n";
+        let old = file(role, &manage("ops"));
+        assert!(old.realms[1].managers.is_some());
+        for ops in ["", role] {
+            let asked = file(ops, &format!("{kept}{role}{}", manage("kept")));
+            let (next, changes) = old.adopt(&asked);
+            assert!(next.realms.iter().all(|realm| realm.managers.is_none()), "{ops}");
+            let said = |changes: &[crate::config::Change]| {
+                changes.iter().any(|change| change.place == "management")
+            };
+            assert!(said(&changes.applied), "it is said that nobody manages: {changes:?}");
+            let places: Vec<_> = changes.after_restart.iter().map(|it| it.place.as_str()).collect();
+            assert_eq!(places, ["realm `kept`", "management.realm"]);
+            let (_, again) = next.adopt(&asked);
+            assert_eq!(again.applied, [], "and said once");
+            let (back, _) = next.adopt(&old);
+            assert!(back.realms[1].managers.is_some(), "the file of before gives it back");
         }
     }
 

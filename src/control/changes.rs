@@ -69,6 +69,7 @@ impl IntoResponse for Refused {
             Self::Declined(declined) => {
                 let status = match declined {
                     Declined::Unclear(_) => StatusCode::BAD_REQUEST,
+                    Declined::Forbidden(_) => StatusCode::FORBIDDEN,
                     Declined::Missing(..) => StatusCode::NOT_FOUND,
                     Declined::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
                     Declined::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

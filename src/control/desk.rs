@@ -10,15 +10,17 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 use tokio::time::timeout;
 
 use super::kick::{Kick, KickError, kick};
 use super::record::{Kind, Record, said};
 use super::token::Lock;
 use crate::address::Address;
+use crate::authorization::Standing;
 use crate::config::Changes;
 use crate::net::{LoneTls, View};
+use crate::router::{Profile, Realm};
 use crate::wamp::{SessionId, WampError, quote};
 
 /// What the owner of the router is to do. Whoever takes an order answers it.
@@ -62,15 +64,16 @@ pub(super) enum Operator {
     /// Over the admin listener, from here.
     Peer(Address),
     /// As a WAMP client.
-    Session { session: SessionId, authid: Box<str>, realm: Arc<str> },
+    Session { session: SessionId, profile: Arc<Profile>, realm: Arc<Realm> },
 }
 
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peer(peer) => peer.fmt(f),
-            Self::Session { session, authid, realm } => {
-                write!(f, "{} as session {} on {realm}", quote(authid), session.get())
+            Self::Session { session, profile, realm } => {
+                let (authid, session) = (quote(&profile.authid), session.get());
+                write!(f, "{authid} as session {session} on {}", realm.name())
             }
         }
     }
@@ -87,6 +90,9 @@ pub(super) enum Declined {
     /// It is understood, and cannot be had.
     #[error("{0}")]
     Refused(String),
+    /// Whoever asks may not, or not any more.
+    #[error("the role {} may not do this, or not any more", quote(_0))]
+    Forbidden(Box<str>),
     #[error("{0}")]
     Unavailable(&'static str),
     #[error("it is not done after {} s, and goes on", PATIENCE.as_secs())]
@@ -110,7 +116,7 @@ pub(super) struct Drain {
 impl Desk {
     pub(super) async fn reload(&self, operator: &Operator) -> Result<Value, Declined> {
         tracing::info!(%operator, "a reload was asked for");
-        let outcome = self.order(Order::Reload).await?;
+        let outcome = self.order(operator, Order::Reload).await?;
         outcome.map(|changes| said(&changes)).map_err(Declined::Refused)
     }
 
@@ -121,7 +127,8 @@ impl Desk {
     ) -> Result<Value, Declined> {
         // Said by the level of before, and after it by the new one.
         tracing::info!(%operator, level, "another log level was asked for");
-        let outcome = self.order(|answer| Order::LogLevel(level.clone(), answer)).await?;
+        let outcome = self.order(operator, |answer| Order::LogLevel(level.clone(), answer)).await;
+        let outcome = outcome?;
         self.record.count(Kind::LogLevel, outcome.is_ok());
         outcome.map_err(Declined::Refused)?;
         tracing::info!(%operator, level, "the log level was changed");
@@ -138,7 +145,7 @@ impl Desk {
             return Err(Declined::Unclear(format!("`drain_ms` must be {MOST_DRAIN_MS} at most")));
         }
         tracing::info!(%operator, drain_ms, "a drain was asked for");
-        let drain_ms = self.order(|answer| Order::Drain(drain_ms, answer)).await?;
+        let drain_ms = self.order(operator, |answer| Order::Drain(drain_ms, answer)).await?;
         self.record.count(Kind::Drain, true);
         Ok(json!({ "drain_ms": drain_ms }))
     }
@@ -149,15 +156,15 @@ impl Desk {
         // Done as a whole, also if whoever asked has gone.
         let (desk, operator) = (self.clone(), operator.clone());
         let kicking = tokio::spawn(async move {
-            let _turn = desk.turn.lock().await;
+            let _turn = desk.turn_of(&operator).await?;
             let outcome = kick(&desk.view, &order).await;
             desk.record.count(Kind::Kick, outcome.is_ok());
             if let Ok(kicked) = &outcome {
                 tracing::info!(%operator, kicked, "sessions were kicked");
             }
-            outcome
+            Ok::<_, Declined>(outcome)
         });
-        let outcome = kicking.await.map_err(|_| STOPPING)?;
+        let outcome = kicking.await.map_err(|_| STOPPING)??;
         let kicked = outcome.map_err(|error| match error {
             KickError::NoSuchSession { .. } => {
                 Declined::Missing(WampError::NoSuchSession, error.to_string())
@@ -170,9 +177,24 @@ impl Desk {
         Ok(json!({ "kicked": kicked }))
     }
 
+    /// Waits for the turn of an operator, who may have lost the right to it meanwhile.
+    async fn turn_of(&self, operator: &Operator) -> Result<MutexGuard<'_, ()>, Declined> {
+        let turn = self.turn.lock().await;
+        if let Operator::Session { profile, realm, .. } = operator
+            && self.view.router().edition().standing(realm, profile) != Standing::Actor
+        {
+            return Err(Declined::Forbidden(profile.authrole.clone()));
+        }
+        Ok(turn)
+    }
+
     /// Gives an order, and waits for what comes of it: for [`PATIENCE`] when its turn has come.
-    async fn order<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, Declined> {
-        let _turn = self.turn.lock().await;
+    async fn order<T>(
+        &self,
+        operator: &Operator,
+        order: impl FnOnce(Answer<T>) -> Order,
+    ) -> Result<T, Declined> {
+        let _turn = self.turn_of(operator).await?;
         let (answer, heard) = oneshot::channel();
         self.orders.try_send(order(Answer(answer))).map_err(|error| match error {
             TrySendError::Full(_) => Declined::Unavailable("orders of before are not done"),

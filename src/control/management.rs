@@ -7,13 +7,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{MutexGuard, Notify, Semaphore};
 
 use super::desk::{Declined, Desk, Operator};
 use super::sight::Sight;
 use super::{busiest, explain, json, keeping, log_tail, now, sessions};
-use crate::authorization::ManagementProcedure as Procedure;
-use crate::net::ManagedCall;
+use crate::authorization::{ManagementProcedure as Procedure, Standing};
+use crate::net::{ManagedCall, ManagementCall};
 use crate::wamp::{Codec, PayloadBuf, WampError};
 
 /// Answers calls until it is dropped: then nobody does.
@@ -77,35 +77,51 @@ impl Clerk {
         call.answer(outcome);
     }
 
+    /// What the caller may do now; reloads may have come after its call.
+    fn standing(&self, call: &ManagedCall) -> Result<Standing, Declined> {
+        let ManagementCall { procedure, realm, profile, .. } = call.call();
+        let standing = self.sight.view.router().edition().standing(realm, profile);
+        let forbidden = || Declined::Forbidden(profile.authrole.clone());
+        standing.may_call(*procedure).then_some(standing).ok_or_else(forbidden)
+    }
+
+    /// Waits until the shards may be asked for it.
+    async fn turn_of(&self, call: &ManagedCall) -> Result<MutexGuard<'_, ()>, Declined> {
+        let turn = self.sight.asking.lock().await;
+        self.standing(call)?;
+        Ok(turn)
+    }
+
     async fn outcome(&self, call: &ManagedCall) -> Result<Value, Declined> {
         let Sight { view, health, admin, log, .. } = &self.sight;
         if takes_nothing(call.call().procedure) {
             let Nothing {} = read(call)?;
         }
+        let standing = self.standing(call)?;
         Ok(match call.call().procedure {
             Procedure::RouterGet => json::router(view, admin, self.sight.age()),
             Procedure::RouterGetHealth => health.standing(now()).to_json(),
             Procedure::ShardList => json::shards(view, &health.lags(now())),
             Procedure::SessionList => {
                 let filter = read(call)?;
-                let _turn = self.sight.asking.lock().await;
+                let _turn = self.turn_of(call).await?;
                 sessions::open(view, &filter).await
             }
             Procedure::SessionListClosed => sessions::closed(view, &read(call)?),
             Procedure::SessionListReasons => sessions::reasons(view),
             Procedure::TopicList => {
                 let filter = read(call)?;
-                let _turn = self.sight.asking.lock().await;
+                let _turn = self.turn_of(call).await?;
                 busiest::topics(view, &filter).await
             }
             Procedure::ProcedureList => {
                 let filter = read(call)?;
-                let _turn = self.sight.asking.lock().await;
+                let _turn = self.turn_of(call).await?;
                 busiest::procedures(view, &filter).await
             }
             Procedure::RequestExplain => {
                 let request = read(call)?;
-                let _turn = self.sight.asking.lock().await;
+                let _turn = self.turn_of(call).await?;
                 let page = explain::page(view, &request).await;
                 page.map_err(|fault| Declined::Unclear(fault.to_string()))?
             }
@@ -113,7 +129,9 @@ impl Clerk {
             Procedure::StoreGet => keeping::store(view),
             Procedure::LogList => log_tail::page(log.get(), &read(call)?),
             // Why a reload was refused quotes lines of the file.
-            Procedure::ConfigGetChanges => self.desk.record.last_reload(call.call().may_act),
+            Procedure::ConfigGetChanges => {
+                self.desk.record.last_reload(standing == Standing::Actor)
+            }
             Procedure::SessionKick => self.desk.kick(&operator(call), read(call)?).await?,
             Procedure::LogSetLevel => self.desk.set_level(&operator(call), read(call)?).await?,
             Procedure::RouterDrain => self.desk.drain(&operator(call), read(call)?).await?,
@@ -140,7 +158,7 @@ fn operator(call: &ManagedCall) -> Operator {
     let call = call.call();
     Operator::Session {
         session: call.caller.session,
-        authid: call.profile.authid.clone(),
+        profile: Arc::clone(&call.profile),
         realm: Arc::clone(&call.realm),
     }
 }
@@ -154,6 +172,7 @@ fn read<T: DeserializeOwned>(call: &ManagedCall) -> Result<T, Declined> {
 fn spoken(declined: Declined) -> (WampError, Cow<'static, str>) {
     let error = match declined {
         Declined::Unclear(_) | Declined::Refused(_) => WampError::InvalidArgument,
+        Declined::Forbidden(_) => WampError::NotAuthorized,
         Declined::Missing(error, _) => error,
         Declined::Unavailable(_) => WampError::Canceled,
         Declined::Late => WampError::CallTimeout,
@@ -195,8 +214,112 @@ const MOST_AT_ONCE: usize = 16;
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::task::yield_now;
 
     use super::*;
+    use crate::authorization::{Managers, RoleSettings};
+    use crate::config::{Access, Config};
+    use crate::control::Order;
+    use crate::control::health::Health;
+    use crate::control::record::Record;
+    use crate::control::token::Lock;
+    use crate::net::Server;
+    use crate::router::{Profile, RealmSettings, SessionRef, Settings, ShardId, Slot};
+    use crate::wamp::{RequestId, SessionId};
+
+    fn clerk(server: &Server, config: &Config) -> (Clerk, crossbeam_channel::Receiver<Order>) {
+        let (orders, given) = crossbeam_channel::bounded(4);
+        let lock = Arc::new(Lock::new(&config.admin, now()).unwrap());
+        let (record, turn) = (Arc::new(Record::new()), Arc::default());
+        let desk = Desk { view: server.view(), tls: None, lock, record, orders, turn };
+        let health = Arc::new(Health::new(server.view()));
+        (Clerk { sight: Sight::new(&desk, health, &config.admin, Arc::default()), desk }, given)
+    }
+
+    fn managed(managers: Managers) -> RealmSettings {
+        let role = RoleSettings::new("anonymous", Vec::new());
+        let access = Access::Roles(vec![role]);
+        RealmSettings { access, managers: Some(managers), ..RealmSettings::named("realm1") }
+    }
+
+    /// A call of a session that was allowed to make it when its shard looked.
+    fn call(server: &Server, procedure: Procedure, arguments: &Value) -> ManagedCall {
+        let router = server.router();
+        let session = SessionId::new(1).expect("an id");
+        let caller = SessionRef { session, slot: Slot::new(0), shard: ShardId(0) };
+        let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
+        let realm = router.realm("realm1").expect("there is one");
+        let request = (caller, RequestId::new(1).expect("an id"));
+        let (asker, arguments) = ((realm, profile), arguments.to_string().into_bytes());
+        let held = router.held(ShardId(0));
+        let call = ManagementCall::new(procedure, request, asker, arguments, held);
+        server.view().managed(Box::new(call))
+    }
+
+    fn arguments(procedure: Procedure) -> Value {
+        match procedure {
+            Procedure::RequestExplain => json!({ "action": "call", "uri": "com.x" }),
+            Procedure::SessionKick => json!({ "authid": "joe" }),
+            Procedure::LogSetLevel => json!({ "level": "info" }),
+            _ => json!({}),
+        }
+    }
+
+    /// Whoever has waited for something may have lost the right to it meanwhile, whatever its shard
+    /// has found.
+    #[test]
+    fn a_right_must_hold_when_the_thing_is_done() {
+        let mut config = Config { shards: 1, listeners: Vec::new(), ..Config::default() };
+        let everybody = vec!["anonymous".to_owned()];
+        let actors = Managers { watch: Vec::new(), act: everybody.clone() };
+        config.realms = vec![managed(actors.clone())];
+        let server = Server::start(&config).unwrap();
+        let (clerk, orders) = clerk(&server, &config);
+        let reload =
+            |managers| server.router().reload(Settings::default(), vec![managed(managers)]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let waits = |procedure: Procedure| {
+            procedure.is_change()
+                || matches!(
+                    procedure,
+                    Procedure::SessionList
+                        | Procedure::TopicList
+                        | Procedure::ProcedureList
+                        | Procedure::RequestExplain
+                )
+        };
+        runtime.block_on(async {
+            for procedure in Procedure::ALL.iter().copied() {
+                reload(actors.clone());
+                let (asking, turn) =
+                    (clerk.sight.asking.lock().await, clerk.desk.turn.lock().await);
+                let call = call(&server, procedure, &arguments(procedure));
+                let (own, uri) = (clerk.clone(), procedure.uri());
+                let answer = tokio::spawn(async move { own.outcome(&call).await });
+                for _ in 0..8 {
+                    yield_now().await;
+                }
+                assert_ne!(answer.is_finished(), waits(procedure), "{uri}");
+                reload(Managers::default());
+                drop((asking, turn));
+                let outcome = answer.await.unwrap();
+                let is_forbidden = matches!(outcome, Err(Declined::Forbidden(_)));
+                assert_eq!(is_forbidden, waits(procedure), "{uri}: {outcome:?}");
+            }
+            for watch in [Vec::new(), everybody] {
+                reload(Managers { watch: watch.clone(), act: Vec::new() });
+                for procedure in Procedure::ALL.iter().copied() {
+                    let is_allowed = !procedure.is_change() && !watch.is_empty();
+                    let outcome =
+                        clerk.outcome(&call(&server, procedure, &arguments(procedure))).await;
+                    let is_forbidden = matches!(outcome, Err(Declined::Forbidden(_)));
+                    assert_ne!(is_forbidden, is_allowed, "{}: {outcome:?}", procedure.uri());
+                }
+            }
+        });
+        assert!(orders.is_empty(), "nothing was ordered");
+        server.stop().unwrap();
+    }
 
     #[test]
     fn no_text_is_taken_for_binary() {

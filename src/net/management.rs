@@ -132,7 +132,7 @@ impl View {
         }
     }
 
-    fn managed(&self, call: Box<ManagementCall>) -> ManagedCall {
+    pub(crate) fn managed(&self, call: Box<ManagementCall>) -> ManagedCall {
         let (router, mesh) = (Arc::clone(&self.router), Arc::clone(&self.mesh));
         ManagedCall { call, router, mesh, is_answered: false }
     }
@@ -170,11 +170,12 @@ mod tests {
         let session = SessionId::new(number).expect("a small number is an id");
         let caller = SessionRef { session, slot: Slot::new(0), shard: ShardId(0) };
         let profile = Profile::anonymous("joe", "viewer", "websocket", "json");
-        let (realm, request) = ("ops".into(), RequestId::new(1).expect("an id"));
+        let realm = router.realm("realm1").expect("the default one");
+        let request = RequestId::new(1).expect("an id");
         let call = ManagementCall::new(
             ManagementProcedure::RouterGet,
             (caller, request),
-            (realm, Arc::new(profile), false),
+            (realm, Arc::new(profile)),
             b"{}".to_vec(),
             router.held(ShardId(0)),
         );

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use super::Settings;
-use super::realm::Realm;
+use super::realm::{Profile, Realm};
 use super::rules::RealmRules;
+use crate::authorization::Standing;
 use crate::hash::Map;
 
 #[derive(Debug)]
@@ -51,5 +52,15 @@ impl Edition {
     pub fn rules_of(&self, realm: &Arc<Realm>) -> Option<&Arc<RealmRules>> {
         let domain = self.domain(realm.name()).filter(|domain| Arc::ptr_eq(&domain.realm, realm));
         domain.map(|domain| &domain.rules)
+    }
+
+    /// What a session of a realm may do with the management API as of this edition, whatever its
+    /// shard knows of it yet.
+    pub fn standing(&self, realm: &Arc<Realm>, profile: &Profile) -> Standing {
+        let role = &*profile.authrole;
+        let rules = self
+            .rules_of(realm)
+            .filter(|rules| rules.settings.has_role(role) && profile.is_admitted_by(&rules.gate));
+        rules.map_or(Standing::Stranger, |rules| rules.settings.standing(role))
     }
 }

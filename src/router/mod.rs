@@ -40,7 +40,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::authentication::{AuthenticatorSettings, EndpointSettings, Failures};
-use crate::authorization::{Access, Managers, Powers, is_endpoint};
+use crate::authorization::{Access, Managers, Powers, Standing, is_endpoint};
 use crate::hash::HashSeed;
 use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
@@ -248,8 +248,14 @@ impl RealmSettings {
     /// What a role has besides its permissions.
     pub fn powers(&self, role: &str) -> Powers {
         let is_admin = self.admin_roles.iter().any(|admin| admin == role);
-        let standing = self.managers.as_ref().map(|managers| managers.standing(role));
+        let standing = self.managers.as_ref().map(|_| self.standing(role));
         Powers { is_admin, standing }
+    }
+
+    /// What a role may do with the management API. Where there are no roles, anybody could have it.
+    pub fn standing(&self, role: &str) -> Standing {
+        let managers = self.managers.as_ref().filter(|_| self.access != Access::Open);
+        managers.map_or(Standing::Stranger, |managers| managers.standing(role))
     }
 
     /// Whether a session with this `authrole` may do something because of it: the role is listed,

@@ -14,7 +14,7 @@ use super::requests::Refusal;
 use super::work::PATTERN_UNITS;
 use super::{EventHead, Shard};
 use crate::authentication::Interest;
-use crate::authorization::{ManagementProcedure, ManagementTopic, Standing};
+use crate::authorization::{ManagementProcedure, ManagementTopic};
 use crate::codec::{self, Codec};
 use crate::router::{Audience, Held, HeldCount, Numbering, Profile, Realm, SessionRef};
 use crate::wamp::{Dict, PayloadBuf, PublicationId, RequestId, Value, WampError, heap_block};
@@ -24,10 +24,8 @@ pub struct ManagementCall {
     pub procedure: ManagementProcedure,
     pub caller: SessionRef,
     pub request: RequestId,
-    pub realm: Arc<str>,
+    pub realm: Arc<Realm>,
     pub profile: Arc<Profile>,
-    /// The caller may change the router, too.
-    pub may_act: bool,
     /// `ArgumentsKw` as JSON.
     pub arguments: Vec<u8>,
     /// Counts its memory while it lives.
@@ -50,12 +48,12 @@ impl ManagementCall {
     pub fn new(
         procedure: ManagementProcedure,
         (caller, request): (SessionRef, RequestId),
-        (realm, profile, may_act): (Arc<str>, Arc<Profile>, bool),
+        (realm, profile): (Arc<Realm>, Arc<Profile>),
         arguments: Vec<u8>,
         count: &Arc<HeldCount>,
     ) -> Self {
         let _held = count.hold(heap_block(size_of::<Self>()) + arguments.len());
-        Self { procedure, caller, request, realm, profile, may_act, arguments, _held }
+        Self { procedure, caller, request, realm, profile, arguments, _held }
     }
 }
 
@@ -139,6 +137,11 @@ impl Shard {
         args: &[Value],
         kwargs: Dict,
     ) -> Result<Answer, Refusal> {
+        let session = self.connections.joined(caller.session.slot);
+        let standing = session.rules.settings.standing(&session.profile.authrole);
+        if !standing.may_call(procedure) {
+            return Err(NO_MANAGER);
+        }
         if !args.is_empty() {
             return Err(BY_NAME_ONLY);
         }
@@ -152,10 +155,7 @@ impl Shard {
         }
         self.cx.work.charge_bytes(arguments.len());
         let session = self.connections.joined_mut(caller.session.slot);
-        let managers = session.rules.settings.managers.as_ref();
-        let standing = managers.map(|managers| managers.standing(&session.profile.authrole));
-        let profile = Arc::clone(&session.profile);
-        let asker = (Arc::clone(session.realm.name()), profile, standing == Some(Standing::Actor));
+        let asker = (Arc::clone(&session.realm), Arc::clone(&session.profile));
         let request = (caller.session, caller.request());
         let call = ManagementCall::new(procedure, request, asker, arguments, self.cx.held());
         let interest = Interest::default();
@@ -227,6 +227,8 @@ fn plain(kwargs: Dict) -> Dict {
 /// some stand in the log.
 const MOST_ARGUMENT_BYTES: usize = 8 * 1024;
 
+const NO_MANAGER: Refusal =
+    (WampError::NotAuthorized, "the role of this session may not call this procedure");
 const BY_NAME_ONLY: Refusal =
     (WampError::InvalidArgument, "the router's management takes keyword arguments alone");
 const NO_JSON: Refusal =

@@ -138,16 +138,18 @@ impl Shard {
             return;
         };
         let Some(rules) = self.cx.edition.rules_of(&session.realm).map(Arc::clone) else {
+            self.cx.work.charge(LOOKUP_UNITS);
+            let rules = Arc::clone(&session.rules);
+            let is_other = session.permissions.renew(&rules, NOBODY).is_some();
             session.outdated = Some(Box::new(Outdated::Unwelcome(Removed::Realm)));
-            return;
+            return self.note_permissions(slot, is_other, now);
         };
         if Arc::ptr_eq(&rules, &session.rules) {
             return;
         }
         self.cx.work.charge(LOOKUP_UNITS);
         let removed = removed(session, &rules);
-        // No role has this name, and so it has no rules.
-        let role = if removed.is_some() { "" } else { &*session.profile.authrole };
+        let role = if removed.is_some() { NOBODY } else { &*session.profile.authrole };
         let before = session.permissions.renew(&rules, role);
         session.rules = rules;
         let is_other = before.is_some();
@@ -163,8 +165,13 @@ impl Shard {
                 drop(session.outdated.take_if(is_unwelcome));
             }
         }
+        self.note_permissions(slot, is_other, now);
+    }
+
+    /// What the session in a slot may do is another.
+    fn note_permissions(&mut self, slot: Slot, is_other: bool, now: Millis) {
         if is_other {
-            let rates = session.permissions.rates();
+            let rates = self.connections.joined(slot).permissions.rates();
             self.change_rates(slot, rates);
             self.ask_anew(slot, now);
         }
@@ -276,6 +283,9 @@ fn removed(session: &Session, rules: &RealmRules) -> Option<Removed> {
     let is_known = is_same_gate || profile.is_admitted_by(&rules.gate);
     (!is_known).then_some(Removed::User)
 }
+
+/// No role has this name, and so it has no permissions.
+const NOBODY: &str = "";
 
 /// Milliseconds after which a review goes on however many meta events wait: by as many as one visit
 /// to a connection may cause.

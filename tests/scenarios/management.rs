@@ -1,10 +1,14 @@
 //! The management API: whom the router tells what it looks like, and whom it obeys. What is
 //! answered, `tests/server/managing.rs` shows.
 
+use serde_json::json;
 use stentor::authorization::{Access, Managers, Permission, RoleSettings};
-use stentor::router::RealmSettings;
+use stentor::limits::TurnLimits;
+use stentor::router::{RealmSettings, Settings};
 
 use super::dialogue::{check_realm, check_reloads};
+use super::peer::Peer;
+use crate::support::{Network, Serializer};
 
 /// Everybody of realm1 may do everything that a permission can give, and has this place in
 /// `[management]`.
@@ -27,7 +31,7 @@ fn watchers_see_and_change_nothing() {
         r#"join a
            a -> CALL {} stentor.session.list [] {"limit":3}
            a <- RESULT 1 {} [{"procedure":"stentor.session.list","arguments":{"limit":3},\
-            "realm":"realm1","may_act":false}]
+            "realm":"realm1"}]
            a -> CALL {} stentor.session.kick [] {"authid":"joe"}
            a <- ERROR 48 2 {} wamp.error.not_authorized \
             ["the role \"anonymous\" may not call \"stentor.session.kick\""]
@@ -68,7 +72,7 @@ fn actors_see_and_change() {
         r#"join a
            a -> CALL {} stentor.session.kick [] {"session":9007199254740992,"authid":null}
            a <- RESULT 1 {} [{"procedure":"stentor.session.kick",\
-            "arguments":{"session":9007199254740992},"realm":"realm1","may_act":true}]
+            "arguments":{"session":9007199254740992},"realm":"realm1"}]
            a -> CALL {} stentor.router.get
            a <- RESULT 2 {} *
            a -> SUBSCRIBE {} stentor.session.on_close
@@ -206,4 +210,44 @@ fn a_reload_takes_the_place_away() {
            a -> CALL {} stentor.router.get
            a <- ERROR 48 4 {} wamp.error.not_authorized *"#,
     );
+}
+
+/// Where there are no roles, anybody could have one that is named.
+#[test]
+fn nobody_manages_from_an_open_realm() {
+    check_realm(
+        |realm| {
+            managed(realm, true, true);
+            realm.access = Access::Open;
+        },
+        r#"join a
+           a -> CALL {} stentor.router.get
+           a <- ERROR 48 1 {} wamp.error.not_authorized *
+           a -> CALL {} stentor.router.drain
+           a <- ERROR 48 2 {} wamp.error.not_authorized *"#,
+    );
+}
+
+/// Sessions of a realm that was removed may do nothing more, also while many others are to go
+/// before they do.
+#[test]
+fn a_removed_realm_manages_nothing() {
+    let turn = TurnLimits { step_units: 20, turn_units: 40, ..TurnLimits::default() };
+    let settings = Settings { turn, ..Settings::default() };
+    let mut realm = RealmSettings::named("realm1");
+    managed(&mut realm, true, true);
+    let mut network = Network::new(settings.clone(), vec![realm], 1);
+    let peers: Vec<_> = (0..200).map(|_| Peer::join(&mut network, 0, Serializer::Json)).collect();
+    network.links.verifier.is_held = true;
+    network.reload(settings, vec![RealmSettings::named("other")]);
+    for _ in 0..3 {
+        network.turn(0);
+    }
+    let mut peer = peers.into_iter().next().expect("some have joined");
+    peer.say(&mut network, &json!([48, 1, {}, "stentor.router.drain"]));
+    network.turn(0);
+    assert!(network.links.verifier.queue.is_empty(), "the call was handed out");
+    let heard = peer.hear(&mut network);
+    assert_eq!((&heard[0][0], &heard[0][4]), (&json!(8), &json!("wamp.error.not_authorized")));
+    assert_eq!(heard[1][2], "wamp.close.close_realm");
 }

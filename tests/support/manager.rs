@@ -16,8 +16,7 @@ pub(crate) fn answer(call: &ManagementCall) -> Mail {
         None => Ok(payload(&json!({
             "procedure": call.procedure.uri(),
             "arguments": arguments,
-            "realm": &*call.realm,
-            "may_act": call.may_act,
+            "realm": &**call.realm.name(),
         }))),
     };
     let (caller, count) = ((call.caller, call.request), Arc::<HeldCount>::default());
