@@ -30,6 +30,33 @@ macro_rules! procedures {
     };
 }
 
+/// How long the answer to a call may take: those of one pace wait for each other, and for no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagementPace {
+    /// It is made of what is at hand.
+    Glance,
+    /// The shards are asked, for one caller at a time.
+    Survey,
+    /// Something is changed, one thing at a time.
+    Change,
+}
+
+impl ManagementPace {
+    pub const ALL: [Self; 3] = [Self::Glance, Self::Survey, Self::Change];
+}
+
+impl ManagementProcedure {
+    pub const fn pace(self) -> ManagementPace {
+        match self {
+            Self::SessionList | Self::TopicList | Self::ProcedureList | Self::RequestExplain => {
+                ManagementPace::Survey
+            }
+            _ if self.is_change() => ManagementPace::Change,
+            _ => ManagementPace::Glance,
+        }
+    }
+}
+
 procedures! {
     RouterGet "stentor.router.get" false;
     RouterGetHealth "stentor.router.get_health" false;

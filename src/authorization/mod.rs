@@ -17,7 +17,7 @@ mod tests;
 
 pub use dynamic::{BadRuling, Case, Ruling, case_to_json, is_endpoint, shown_authorizer};
 pub use explain::{Explanation, Outcome};
-pub use management::{ManagementProcedure, ManagementTopic, Managers, Standing};
+pub use management::{ManagementPace, ManagementProcedure, ManagementTopic, Managers, Standing};
 pub use memory::Memory;
 pub use pattern::{covers, overlaps, shape_of};
 pub use role::{

@@ -12,7 +12,7 @@ use tokio::sync::{MutexGuard, Notify, Semaphore};
 use super::desk::{Declined, Desk, Operator};
 use super::sight::Sight;
 use super::{busiest, explain, json, keeping, log_tail, now, sessions};
-use crate::authorization::{ManagementProcedure as Procedure, Standing};
+use crate::authorization::{ManagementPace, ManagementProcedure as Procedure, Standing};
 use crate::net::{ManagedCall, ManagementCall};
 use crate::wamp::{Codec, PayloadBuf, WampError};
 
@@ -21,8 +21,7 @@ use crate::wamp::{Codec, PayloadBuf, WampError};
 pub(super) struct Manager {
     sight: Sight,
     desk: Desk,
-    came: Arc<Notify>,
-    room: Arc<Semaphore>,
+    came: [Arc<Notify>; ManagementPace::ALL.len()],
 }
 
 /// What answers one call.
@@ -39,24 +38,31 @@ struct Nothing {}
 
 impl Manager {
     pub(super) fn new(sight: Sight, desk: Desk) -> Self {
-        let came = Arc::new(Notify::new());
-        let wakes = Arc::clone(&came);
-        desk.view.attend(Arc::new(move || wakes.notify_one()));
-        Self { sight, desk, came, room: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
+        let came: [Arc<Notify>; ManagementPace::ALL.len()] = Default::default();
+        let wakes = came.clone();
+        desk.view.attend(Arc::new(move || wakes.iter().for_each(|wake| wake.notify_one())));
+        Self { sight, desk, came }
     }
 
     pub(super) async fn run(self) {
+        let [glances, surveys, changes] = ManagementPace::ALL;
+        tokio::join!(self.serve(glances), self.serve(surveys), self.serve(changes));
+    }
+
+    /// Answers the calls of one pace, some at a time.
+    async fn serve(&self, pace: ManagementPace) {
+        let room = Arc::new(Semaphore::new(MOST_AT_ONCE));
         loop {
-            while let Some(call) = self.desk.view.next_call() {
+            while let Some(call) = self.desk.view.next_call(pace) {
                 // Nobody closes it.
-                let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return };
+                let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
                 let clerk = Clerk { sight: self.sight.clone(), desk: self.desk.clone() };
                 tokio::spawn(async move {
                     clerk.answer(call).await;
                     drop(place);
                 });
             }
-            self.came.notified().await;
+            self.came[pace as usize].notified().await;
         }
     }
 }
@@ -208,8 +214,8 @@ const TOO_LARGE: (WampError, Cow<'static, str>) = (
     Cow::Borrowed("the answer is larger than a message may be: ask for less of it by `limit`"),
 );
 
-/// Calls that are answered at a time; those that ask shards do so one by one.
-const MOST_AT_ONCE: usize = 16;
+/// Calls of one pace that are answered at a time; those that ask shards do so one by one.
+const MOST_AT_ONCE: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
 //! Calls of the management API on their way from the shards to the thread `control`, and what comes
 //! of them.
 //!
-//! The line is bounded, each session has one call in it at most, and who leaves gives its place up.
-//! Whoever takes a call answers it: one that is dropped is answered, too.
+//! There is a line for each pace of answers, so that who only watches holds up nobody who changes
+//! something. Each is bounded, a session has one call in all of them at most, and who leaves gives
+//! its place up. Whoever takes a call answers it: one that is dropped is answered, too.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -13,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::mesh::{Mesh, Parcel};
 use super::server::View;
-use crate::authorization::ManagementTopic;
+use crate::authorization::{ManagementPace, ManagementTopic};
 use crate::router::{Audience, Realm, Router, SessionRef};
 use crate::shard::{Bulletin, Mail, ManagementAnswer, ManagementCall, ManagementOutcome, Waiter};
 use crate::wamp::{PayloadBuf, WampError};
@@ -24,9 +25,28 @@ pub(super) struct CallLine(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    calls: VecDeque<(Waiter, Box<ManagementCall>)>,
+    /// By [`ManagementPace`].
+    lines: [Line; ManagementPace::ALL.len()],
     /// Wakes whoever answers; `None`: nobody does.
     attendant: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+#[derive(Default)]
+struct Line {
+    calls: VecDeque<(Waiter, Box<ManagementCall>)>,
+    /// Nobody had left when it was looked at, and it is as full as then.
+    is_stuck: bool,
+}
+
+impl Line {
+    /// Looks for places of those who have left, once until somebody is taken.
+    fn has_room(&mut self, most: usize) -> bool {
+        if self.calls.len() >= most && !self.is_stuck {
+            self.calls.retain(|(waiter, _)| !waiter.has_left());
+            self.is_stuck = self.calls.len() >= most;
+        }
+        self.calls.len() < most
+    }
 }
 
 /// A call that is to be answered.
@@ -41,13 +61,11 @@ impl CallLine {
     /// `false` if too many wait already, or nobody answers.
     pub(super) fn push(&self, waiter: Waiter, call: Box<ManagementCall>) -> bool {
         let mut waiting = self.0.lock();
-        if waiting.calls.len() >= MOST_CALLS {
-            waiting.calls.retain(|(waiter, _)| !waiter.has_left());
-        }
         let Some(attendant) = waiting.attendant.clone() else { return false };
-        let has_room = waiting.calls.len() < MOST_CALLS;
+        let line = &mut waiting.lines[call.procedure.pace() as usize];
+        let has_room = line.has_room(most_calls(call.procedure.pace()));
         if has_room {
-            waiting.calls.push_back((waiter, call));
+            line.calls.push_back((waiter, call));
             drop(waiting);
             attendant();
         }
@@ -60,23 +78,25 @@ impl CallLine {
     }
 
     /// Nobody answers any more: what waits is given back.
-    pub(super) fn close(&self) -> VecDeque<(Waiter, Box<ManagementCall>)> {
+    pub(super) fn close(&self) -> Vec<(Waiter, Box<ManagementCall>)> {
         let mut waiting = self.0.lock();
         waiting.attendant = None;
-        std::mem::take(&mut waiting.calls)
+        waiting.lines.iter_mut().flat_map(|line| std::mem::take(line).calls).collect()
     }
 
-    /// The first one whose caller is still there.
-    pub(super) fn next(&self) -> Option<Box<ManagementCall>> {
-        let mut waiting = self.0.lock();
-        let mut calls = std::iter::from_fn(|| waiting.calls.pop_front());
+    /// The first one of this pace whose caller is still there.
+    pub(super) fn next(&self, pace: ManagementPace) -> Option<Box<ManagementCall>> {
+        let line = &mut self.0.lock().lines[pace as usize];
+        line.is_stuck = false;
+        let mut calls = std::iter::from_fn(|| line.calls.pop_front());
         calls.find(|(waiter, _)| !waiter.has_left()).map(|(_, call)| call)
     }
 }
 
 impl fmt::Debug for CallLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallLine").field("calls", &self.0.lock().calls.len()).finish()
+        let calls = self.0.lock().lines.each_ref().map(|line| line.calls.len());
+        f.debug_struct("CallLine").field("calls", &calls).finish()
     }
 }
 
@@ -120,9 +140,9 @@ impl View {
         self.mesh.calls().attend(wake);
     }
 
-    /// The first call that waits to be answered.
-    pub(crate) fn next_call(&self) -> Option<ManagedCall> {
-        self.mesh.calls().next().map(|call| self.managed(call))
+    /// The first call of this pace that waits to be answered.
+    pub(crate) fn next_call(&self, pace: ManagementPace) -> Option<ManagedCall> {
+        self.mesh.calls().next(pace).map(|call| self.managed(call))
     }
 
     /// Nobody answers any more: those who wait are told so, as those are who call later.
@@ -153,7 +173,12 @@ impl View {
 }
 
 /// Calls that wait to be answered, each of another session.
-const MOST_CALLS: usize = 1_024;
+const fn most_calls(pace: ManagementPace) -> usize {
+    match pace {
+        ManagementPace::Glance | ManagementPace::Survey => 512,
+        ManagementPace::Change => 64,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -166,14 +191,17 @@ mod tests {
     use crate::router::{Profile, RealmSettings, Settings, ShardId, Slot};
     use crate::wamp::{RequestId, SessionId};
 
-    fn call(router: &Router, number: u64) -> Box<ManagementCall> {
+    const GLANCE: ManagementPace = ManagementPace::Glance;
+    const MOST: usize = most_calls(GLANCE);
+
+    fn call(router: &Router, number: u64, procedure: ManagementProcedure) -> Box<ManagementCall> {
         let session = SessionId::new(number).expect("a small number is an id");
         let caller = SessionRef { session, slot: Slot::new(0), shard: ShardId(0) };
         let profile = Profile::anonymous("joe", "viewer", "websocket", "json");
         let realm = router.realm("realm1").expect("the default one");
         let request = RequestId::new(1).expect("an id");
         let call = ManagementCall::new(
-            ManagementProcedure::RouterGet,
+            procedure,
             (caller, request),
             (realm, Arc::new(profile)),
             b"{}".to_vec(),
@@ -190,7 +218,7 @@ mod tests {
         let mut interests = Vec::new();
         let push = |number: usize, interests: &mut Vec<Interest>| {
             interests.push(Interest::default());
-            let call = call(&router, number as u64 + 1);
+            let call = call(&router, number as u64 + 1, ManagementProcedure::RouterGet);
             line.push(Waiter::new(call.caller, &interests[interests.len() - 1]), call)
         };
         assert!(!push(0, &mut interests), "nobody would answer");
@@ -200,17 +228,41 @@ mod tests {
             counter.fetch_add(1, Ordering::Relaxed);
         }));
         interests.clear();
-        assert!((0..MOST_CALLS).all(|number| push(number, &mut interests)));
-        assert!(!push(MOST_CALLS, &mut interests), "all places are taken");
+        assert!((0..MOST).all(|number| push(number, &mut interests)));
+        assert!(!push(MOST, &mut interests), "all places are taken");
         interests.pop();
         drop(interests.drain(..2));
-        assert!(push(MOST_CALLS, &mut interests), "two have left");
-        assert_eq!(woken.load(Ordering::Relaxed), MOST_CALLS + 1);
-        assert_eq!(line.next().map(|call| call.caller.session.get()), Some(3));
+        assert!(!push(MOST, &mut interests), "it is not looked at for each again");
+        interests.pop();
+        assert_eq!(line.next(GLANCE).map(|call| call.caller.session.get()), Some(3));
+        assert!(push(MOST, &mut interests), "three have gone");
+        assert_eq!(woken.load(Ordering::Relaxed), MOST + 1);
         interests.remove(1);
-        assert_eq!(line.next().map(|call| call.caller.session.get()), Some(5));
-        assert_eq!(line.close().len(), MOST_CALLS - 4);
-        assert!(line.next().is_none() && !push(0, &mut interests));
+        assert_eq!(line.next(GLANCE).map(|call| call.caller.session.get()), Some(5));
+        assert_eq!(line.close().len(), MOST - 4);
+        assert!(line.next(GLANCE).is_none() && !push(0, &mut interests));
         assert_eq!(router.held_bytes(), 0, "what is given back counts no more");
+    }
+
+    #[test]
+    fn who_changes_something_does_not_wait_for_who_watches() {
+        let realms = vec![RealmSettings::default()];
+        let router = Router::new(Settings::default(), realms, 1, HashSeed::new(1));
+        let line = CallLine::default();
+        line.attend(Arc::new(|| ()));
+        let interest = Interest::default();
+        let push = |procedure, number: u64| {
+            let call = call(&router, number, procedure);
+            line.push(Waiter::new(call.caller, &interest), call)
+        };
+        let watched = [ManagementProcedure::SessionList, ManagementProcedure::RouterGetHealth];
+        for procedure in watched {
+            let most = most_calls(procedure.pace()) as u64;
+            assert!((1..=most).all(|number| push(procedure, number)));
+            assert!(!push(procedure, most + 1), "that line is full");
+        }
+        assert!(push(ManagementProcedure::SessionKick, 7));
+        let next = line.next(ManagementPace::Change).expect("its line is its own");
+        assert_eq!(next.procedure, ManagementProcedure::SessionKick);
     }
 }
