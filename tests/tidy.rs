@@ -263,6 +263,7 @@ fn module_of(name: &str) -> Option<&str> {
         "signals",
         "standing",
         "stopping",
+        "top",
         "unix_http",
     ];
     (!main.contains(&module)).then_some(module)
