@@ -23,6 +23,7 @@ use crate::explain_live::LiveQuestion;
 use crate::operator::AdminFlags;
 use crate::sessions::SessionsFlags;
 use crate::standing::{RolesFlags, ShardsFlags};
+use crate::top::TopFlags;
 use crate::trace::TraceFlags;
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Roles(RolesFlags),
     /// Show the event loops of a running router: which is full, and what waits at it
     Shards(ShardsFlags),
+    /// Watch a running router in the terminal: rates, sessions, slow clients, topics, procedures
+    Top(TopFlags),
     /// Have a running router read its configuration again, and show what that changes
     ///
     /// The exit code is 1, and nothing has changed, if the configuration cannot be used.

@@ -18,6 +18,7 @@ mod sessions;
 mod signals;
 mod standing;
 mod stopping;
+mod top;
 mod trace;
 mod unix_http;
 
@@ -71,6 +72,13 @@ fn main() -> ExitCode {
         Some(Command::Explain(flags)) if flags.live.live => {
             print_or_fail(explain_live::explain_live(&flags.live_question()))
         }
+        Some(Command::Top(flags)) => match top::top(flags) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                fail(&error);
+                ExitCode::from(NO_ANSWER)
+            }
+        },
         Some(Command::Reload(flags)) => print_or_fail(changing::reload(&flags)),
         Some(Command::Kick(flags)) => print_or_fail(changing::kick(&flags)),
         Some(Command::Drain(flags)) => print_or_fail(changing::drain(&flags)),
@@ -344,5 +352,6 @@ fn last_words(error: &(impl Display + ?Sized)) -> String {
     format!("{}\n", error.to_string().trim_end())
 }
 
-/// The exit code of `explain` where a question has no answer; that of a wrong command line.
+/// The exit code of `explain` where a question has no answer, and of `top` without a terminal; that
+/// of a wrong command line.
 const NO_ANSWER: u8 = 2;

@@ -128,6 +128,11 @@ impl AdminFlags {
         serde_json::from_str(&text).map_err(|_| self.strange())
     }
 
+    /// Which router, as the operator has written it.
+    pub(crate) fn address(&self) -> &str {
+        &self.admin
+    }
+
     /// The Unix socket that the router listens on, if it does.
     fn socket(&self) -> Option<&Path> {
         self.admin.strip_prefix("unix:").map(Path::new)

@@ -263,6 +263,7 @@ fn module_of(name: &str) -> Option<&str> {
         "signals",
         "standing",
         "stopping",
+        "top",
         "trace",
         "unix_http",
     ];
