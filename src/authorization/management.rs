@@ -30,7 +30,7 @@ macro_rules! procedures {
     };
 }
 
-/// How long the answer to a call may take: those of one pace wait for each other, and for no others.
+/// How long an answer may take: those of one pace wait for each other, and for no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManagementPace {
     /// It is made of what is at hand.
