@@ -68,7 +68,7 @@ impl Bulletins {
     }
 
     fn publish_on(&mut self, topic: ManagementTopic, realm: &Arc<Realm>, managers: &Managers) {
-        // A shard that stands still gets no second one.
+        // A home shard that stands still gets no second one.
         if Arc::strong_count(&self.under_way[topic as usize]) > 1 {
             return;
         }
