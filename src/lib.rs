@@ -78,3 +78,5 @@ pub mod shard;
 pub mod storage;
 #[doc(hidden)]
 pub mod transport;
+
+mod http;

@@ -25,6 +25,8 @@ pub struct Limits {
     pub http_head_bytes: usize,
     /// Open connections of the whole router; one more is refused.
     pub connections: usize,
+    /// Of these, those whose first request was for HTTP and not for WAMP; one more is refused.
+    pub http_connections: usize,
     /// Open connections of one address (of IPv6: one network of 64 bits), this machine's excepted;
     /// one more is refused. 0: no limit of its own.
     pub connections_per_address: u32,
@@ -117,6 +119,7 @@ impl Default for Limits {
             hello_bytes: 64 * 1024,
             http_head_bytes: 16 * 1024,
             connections: 65_536,
+            http_connections: 1_024,
             connections_per_address: 0,
             connections_per_address_per_second: 0,
             handshake_failures_per_address: 0,
@@ -308,6 +311,9 @@ pub struct Timeouts {
     pub rawsocket_pings: bool,
     /// Silence after a ping that ends the connection.
     pub ping_timeout_ms: u64,
+    /// On a connection that speaks HTTP, from the end of one answer to the end of the next
+    /// request's head.
+    pub http_idle_ms: u64,
     /// For the peer's answer to a GOODBYE or a WebSocket close, and for the last bytes to leave.
     pub close_ms: u64,
     /// From the order to stop to the last GOODBYE; 0: everybody gets it at once.
@@ -327,6 +333,7 @@ impl Default for Timeouts {
             ping_interval_ms: 20_000,
             rawsocket_pings: false,
             ping_timeout_ms: 10_000,
+            http_idle_ms: 15_000,
             close_ms: 2_000,
             drain_ms: 20_000,
             drain_delay_ms: 0,

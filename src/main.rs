@@ -262,7 +262,8 @@ pub(crate) fn announce(config: &Config, server: &Server) {
         let bound = listener.bound_to(address);
         // Only said where it is no matter of course.
         let networks = config.networks(&listener.address);
-        info!(listener = bound.label(), urls = bound.urls().join(" "), networks, "listening");
+        let urls = [bound.urls(), bound.web_urls()].concat().join(" ");
+        info!(listener = bound.label(), urls, networks, "listening");
     }
 }
 

@@ -9,6 +9,7 @@ mod config {
     mod users;
     mod warnings;
     mod ways;
+    mod web;
 }
 
 use proptest::prelude::*;

@@ -204,6 +204,8 @@ const EXPECTED: &[&str] = &[
     "YIELD, progressive",
     "YIELD, progressive, unasked",
     "a callee has what it wants",
+    "handed over",
+    "not handed over",
     "a trace begins",
     "a trace ends",
     "burst",

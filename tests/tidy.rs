@@ -76,6 +76,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
+    ("http", &["config", "transport"]),
     // Of authorization only what the management API is.
     (
         "net",
@@ -86,6 +87,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "hash",
+            "http",
             "limits",
             "rate",
             "router",

@@ -10,6 +10,7 @@ use super::management::check_management;
 use super::metrics::check_metrics;
 use super::roles::check_roles;
 use super::ways::{check_authenticators, check_authorizers};
+use super::web::check_web;
 use super::{
     ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener, ListenerPath,
     MAX_SHARDS, Realm, Tuning,
@@ -120,6 +121,7 @@ fn check_path(apart: &ListenerPath, listener: &Listener, path: &str, findings: &
     for bad in apart.origins.iter().flatten().filter(|origin| !is_origin(origin)) {
         findings.add(key("origins"), Fault::BadOrigin(bad.clone()));
     }
+    check_web(apart, listener, path, findings);
 }
 
 fn check_listener(listener: &Listener, path: &str, findings: &mut Findings) {
@@ -320,6 +322,7 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.http_head_bytes", limits.http_head_bytes, KIB..=MIB, BYTES);
     findings.range("limits.connections", limits.connections, COUNT, "");
     for (key, value) in [
+        ("limits.http_connections", limits.http_connections),
         ("limits.tls_handshakes", limits.tls_handshakes),
         ("limits.subscriptions_per_session", limits.subscriptions_per_session),
         ("limits.registrations_per_session", limits.registrations_per_session),
@@ -392,6 +395,7 @@ fn check_timeouts(timeouts: &Timeouts, findings: &mut Findings) {
     findings.range("timeouts.login_ms", timeouts.login_ms, 100..=HOUR_MS, MILLISECONDS);
     let authorizer = timeouts.authorizer_ms;
     findings.range("timeouts.authorizer_ms", authorizer, 10..=HOUR_MS, MILLISECONDS);
+    findings.range("timeouts.http_idle_ms", timeouts.http_idle_ms, 100..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.close_ms", timeouts.close_ms, 10..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.drain_ms", timeouts.drain_ms, 0..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.drain_delay_ms", timeouts.drain_delay_ms, 0..=HOUR_MS, MILLISECONDS);

@@ -15,6 +15,7 @@ use super::role_fault::RoleFault;
 use super::tokens::TokensFault;
 use super::users::UsersFault;
 use super::ways::WayFault;
+use super::web::WebFault;
 use crate::authentication::Method;
 use crate::codec::Codec;
 use crate::wamp::{MatchPolicy, UriRule};
@@ -133,6 +134,8 @@ pub enum Fault {
     #[error("there is no realm `{0}`")]
     UnknownRealm(String),
     #[error(transparent)]
+    Web(#[from] WebFault),
+    #[error(transparent)]
     Users(#[from] UsersFault),
     #[error(transparent)]
     Tokens(#[from] TokensFault),
@@ -244,6 +247,7 @@ impl Fault {
             Self::Role(fault) => return fault.help(),
             Self::Admin(fault) => return fault.help(),
             Self::Management(fault) => fault.help(),
+            Self::Web(fault) => fault.help().into(),
             Self::Metrics(fault) => fault.help(),
             _ => return self.environment_help().or_else(|| self.login_help()),
         };
@@ -351,6 +355,7 @@ impl Fault {
                 | Self::UnusedProxies
                 | Self::ForwardedWithoutHttp
                 | Self::HealthWithoutHttp
+                | Self::Web(WebFault::FilesWithoutHttp | WebFault::NeedsFiles(_))
                 | Self::DefaultSerializerNotServed(_)
                 | Self::LongRealmName { .. }
                 | Self::LongHistoryTopic { .. }

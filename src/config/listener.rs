@@ -96,14 +96,31 @@ impl Listener {
         let permits =
             |methods: &[Method]| methods.is_empty() || methods.contains(&Method::Anonymous);
         let itself = self.rawsocket || !self.paths.is_empty();
-        let mut apart = self.paths_apart.iter();
+        let mut apart = self.websocket_paths_apart();
         itself && permits(&self.authmethods)
             || self.websocket && apart.any(|path| permits(path.methods(self)))
     }
 
+    /// The paths with rules of their own where WebSockets are opened.
+    pub(crate) fn websocket_paths_apart(&self) -> impl Iterator<Item = &ListenerPath> {
+        self.paths_apart.iter().filter(|apart| apart.is_websocket())
+    }
+
+    /// The paths where something else is served.
+    pub(crate) fn http_paths(&self) -> impl Iterator<Item = &ListenerPath> {
+        self.paths_apart.iter().filter(|apart| !apart.is_websocket())
+    }
+
+    /// Where browsers find what is served besides: a URL for each such path, on TCP.
+    pub fn web_urls(&self) -> Vec<String> {
+        let s = if self.tls.is_empty() { "" } else { "s" };
+        let Some(address) = self.address.tcp() else { return Vec::new() };
+        self.http_paths().map(|apart| format!("http{s}://{address}{}", apart.path)).collect()
+    }
+
     /// Where clients connect to: a URL for each path and for RawSocket.
     pub fn urls(&self) -> Vec<String> {
-        let apart = self.paths_apart.iter().map(|apart| &apart.path);
+        let apart = self.websocket_paths_apart().map(|apart| &apart.path);
         let paths = self.paths.iter().chain(apart).filter(|_| self.websocket);
         let raw = self.rawsocket;
         let s = if self.tls.is_empty() { "" } else { "s" };
@@ -159,9 +176,21 @@ pub struct ListenerPath {
     pub origins: Option<Vec<String>>,
     /// The realm of clients that name none in HELLO.
     pub realm: Option<String>,
+    /// A directory whose files are served here and below, instead of a WebSocket; relative to the
+    /// file.
+    pub files: Option<PathBuf>,
+    /// The file in it that browsers get where there is none.
+    pub fallback: Option<String>,
+    /// The header `Cache-Control` of files that are no HTML; `None`: they are asked for anew.
+    pub cache: Option<String>,
 }
 
 impl ListenerPath {
+    /// Whether WebSockets are opened here, and nothing else is served.
+    pub const fn is_websocket(&self) -> bool {
+        self.files.is_none()
+    }
+
     fn methods<'a>(&'a self, listener: &'a Listener) -> &'a [Method] {
         if self.authmethods.is_empty() { &listener.authmethods } else { &self.authmethods }
     }

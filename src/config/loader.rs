@@ -12,7 +12,7 @@ use super::environment::{Environment, Variables};
 use super::fault::ConfigError;
 use super::parse::{Parsed, Spans, parse, silent};
 use super::report::{Place, Problem, Report};
-use super::{AdminFault, Config, Method, admin_token, check, show, tokens, users};
+use super::{AdminFault, Config, Method, admin_token, check, show, tokens, users, web};
 
 /// A configuration in the making. A file that cannot be understood is reported by
 /// [`Self::finish`], together with what the checks find.
@@ -101,6 +101,7 @@ impl Loader {
     }
 
     fn check(&mut self) -> Result<(), ConfigError> {
+        self.find_directories();
         self.read_users();
         self.read_tokens();
         self.read_admin_token();
@@ -143,6 +144,23 @@ impl Loader {
             }
             Place::Flag(_) | Place::Nowhere => return None,
         })
+    }
+
+    /// Finds the directories whose files listeners serve.
+    fn find_directories(&mut self) {
+        let folder = Path::new(&self.file).parent().map(Path::to_owned).unwrap_or_default();
+        let mut faults = Vec::new();
+        for (index, listener) in self.config.listeners.iter_mut().enumerate() {
+            for (number, apart) in listener.paths_apart.iter_mut().enumerate() {
+                if let Err(fault) = web::find_directory(apart, &folder) {
+                    faults.push((format!("listener.{index}.path.{number}.files"), fault));
+                }
+            }
+        }
+        for (key, fault) in faults {
+            let place = self.place_of(&key);
+            self.problems.push(Problem { fault: fault.into(), place });
+        }
     }
 
     /// Reads the users files that authenticators name, beside the configuration file.

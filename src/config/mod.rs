@@ -28,6 +28,7 @@ mod tls;
 mod tokens;
 mod users;
 mod ways;
+mod web;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -70,6 +71,7 @@ pub use tls::{ClientCertificates, Tls};
 pub use tokens::{TokensFault, read_keys};
 pub use users::UsersFault;
 pub use ways::{WayFault, is_loopback};
+pub use web::WebFault;
 
 /// Everything an operator can set. The serde names are the file's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -161,9 +161,15 @@ impl Reader {
             let Some(list) = paths else { continue };
             let path = format!("listener.{index}.path");
             self.read_list(&path, list, Some("path"), &mut listener.paths_apart);
-            if !names_paths[index] {
+            if names_paths[index] {
+                continue;
+            }
+            let apart = &listener.paths_apart;
+            if apart.iter().any(ListenerPath::is_websocket) {
                 // What is narrowed at one path is not open at the default ones.
                 listener.paths.clear();
+            } else {
+                listener.paths.retain(|path| !apart.iter().any(|other| other.path == *path));
             }
         }
     }

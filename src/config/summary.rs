@@ -241,6 +241,11 @@ fn describe_listener(listener: &Listener, config: &Config) -> String {
     if let Some(networks) = config.networks(&listener.address) {
         text.push_str(&format!(", {networks}"));
     }
+    for apart in listener.http_paths() {
+        if let Some(files) = &apart.files {
+            text.push_str(&format!(", files of {} at {}", files.display(), apart.path));
+        }
+    }
     if let Some(mode) = listener.unix_mode {
         text.push_str(&format!(", mode {mode:04o}"));
     }

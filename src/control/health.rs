@@ -23,6 +23,7 @@ pub(super) struct Health {
 struct Watched {
     shards: Vec<Probe>,
     store: Progress,
+    http: Progress,
 }
 
 /// The question to a shard whether it turns. There is one at a time: a shard that stands still
@@ -33,7 +34,7 @@ struct Probe {
     asked: Option<Instant>,
 }
 
-/// Whether the store gets on with what waits for it.
+/// Whether the store gets on with what waits for it, or the thread `http` with its beats.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     done: u64,
@@ -46,23 +47,30 @@ struct Progress {
 pub(super) struct Standing {
     pub(super) shards: Vec<u8>,
     pub(super) store: bool,
+    pub(super) http: bool,
 }
 
 impl Standing {
     pub(super) fn is_nothing(&self) -> bool {
-        self.shards.is_empty() && !self.store
+        self.shards.is_empty() && !self.store && !self.http
     }
 
     pub(super) fn to_json(&self) -> Value {
         let status = if self.is_nothing() { "ok" } else { "stuck" };
-        json!({ "status": status, "stuck_shards": self.shards, "stuck_store": self.store })
+        json!({
+            "status": status,
+            "stuck_shards": self.shards,
+            "stuck_store": self.store,
+            "stuck_http": self.http,
+        })
     }
 }
 
 impl Health {
     pub(super) fn new(view: View) -> Self {
         let shards = vec![Probe::default(); view.pulses().len()];
-        let watched = Mutex::new(Watched { shards, store: Progress::default() });
+        let watched =
+            Mutex::new(Watched { shards, store: Progress::default(), http: Progress::default() });
         let (is_ready, is_ending) = Default::default();
         Self { view, is_ready, is_ending, watched }
     }
@@ -93,6 +101,8 @@ impl Health {
         let done = done.deposits_saved + done.deposits_failed;
         let waits = self.view.queued_bytes(Destination::Store) > 0;
         watched.store.note(done, waits, now);
+        let beats = self.view.http_beats();
+        watched.http.note(beats.unwrap_or(0), beats.is_some(), now);
     }
 
     /// What has not turned for [`PATIENCE`]. Shards that have ended at the stop are not to blame,
@@ -101,9 +111,12 @@ impl Health {
         let lags = self.lags(now);
         let is_ending = self.is_ending.load(Ordering::Relaxed);
         let late = (0u8..).zip(lags).filter(|(_, lag)| !is_ending && *lag > PATIENCE);
-        let stuck_since = self.watched.lock().store.stuck_since;
-        let store = stuck_since.is_some_and(|since| now - since > PATIENCE);
-        Standing { shards: late.map(|(number, _)| number).collect(), store }
+        let watched = self.watched.lock();
+        let is_late = |since: Instant| now - since > PATIENCE;
+        let store = watched.store.stuck_since.is_some_and(is_late);
+        // It ends at the stop as shards do.
+        let http = !is_ending && watched.http.stuck_since.is_some_and(is_late);
+        Standing { shards: late.map(|(number, _)| number).collect(), store, http }
     }
 
     /// For how long each shard has not answered; zero if it has.

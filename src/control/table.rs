@@ -78,6 +78,11 @@ pub(super) const ROWS: &[Row] = &[
         "stentor_questions_waiting",
         "Those that wait for others to be answered",
     ),
+    gauge(
+        "http_connections",
+        "stentor_http_connections",
+        "Connections of listeners that speak HTTP and no WAMP",
+    ),
     total("connections_opened", "stentor_connections_opened", "Connections that were accepted"),
     part(
         "connections_refused",
@@ -86,6 +91,19 @@ pub(super) const ROWS: &[Row] = &[
         "Connections that were refused",
     ),
     part("connections_crowded", "stentor_connections_refused", ("reason", "address"), ""),
+    total(
+        "connections_handed_over",
+        "stentor_connections_handed_over",
+        "Connections whose first request was for HTTP and not for WAMP",
+    ),
+    part(
+        "http_answered",
+        "stentor_http_requests",
+        ("outcome", "answered"),
+        "HTTP requests on listeners: answered, refused (4xx), or failed (5xx)",
+    ),
+    part("http_refused", "stentor_http_requests", ("outcome", "refused"), ""),
+    part("http_failed", "stentor_http_requests", ("outcome", "failed"), ""),
     part(
         "tls_handshakes_full",
         "stentor_tls_handshakes",

@@ -43,28 +43,48 @@ pub struct Accepted {
     pub(super) seat: Option<Box<Seat>>,
 }
 
-/// How many connections each shard has, those on their way included.
+/// How many connections each shard has, those on their way included, and how many speak HTTP.
 #[derive(Debug)]
-pub(super) struct Occupancy(Vec<AtomicUsize>);
+pub(super) struct Occupancy {
+    shards: Vec<AtomicUsize>,
+    http: AtomicUsize,
+}
 
 impl Occupancy {
     pub(super) fn new(shards: usize) -> Self {
-        Self((0..shards).map(|_| AtomicUsize::new(0)).collect())
+        let shards = (0..shards).map(|_| AtomicUsize::new(0)).collect();
+        Self { shards, http: AtomicUsize::new(0) }
     }
 
     pub(super) fn leave(&self, shard: ShardId) {
-        self.0[usize::from(shard.0)].fetch_sub(1, Ordering::Relaxed);
+        self.shards[usize::from(shard.0)].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Enters a connection that a shard hands over, unless there are `most` already. The shard
+    /// leaves it when it closes its slot.
+    pub(super) fn enter_http(&self, most: usize) -> bool {
+        let may_enter = |count: usize| (count < most).then_some(count + 1);
+        self.http.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_enter).is_ok()
+    }
+
+    pub(super) fn leave_http(&self) {
+        self.http.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn http(&self) -> usize {
+        self.http.load(Ordering::Relaxed)
     }
 
     fn total(&self) -> usize {
-        self.0.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        let shards: usize = self.shards.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        shards + self.http()
     }
 
     /// Enters a connection at the shard with the fewest.
     fn enter_emptiest(&self) -> ShardId {
-        let counts = (0u8..).zip(&self.0).map(|(n, count)| (count.load(Ordering::Relaxed), n));
+        let counts = (0u8..).zip(&self.shards).map(|(n, count)| (count.load(Ordering::Relaxed), n));
         let (_, number) = counts.min().expect("a router has at least one shard");
-        self.0[usize::from(number)].fetch_add(1, Ordering::Relaxed);
+        self.shards[usize::from(number)].fetch_add(1, Ordering::Relaxed);
         ShardId(number)
     }
 }
@@ -356,8 +376,9 @@ pub(super) fn refusals_at_once(max_connections: usize) -> usize {
     (max_connections / 16).clamp(8, 256)
 }
 
-fn rules(listener: &Listener, config: &Config) -> TransportRules {
-    let apart = listener.paths_apart.iter();
+/// What a listener demands, of which the acceptor has this number.
+pub(super) fn rules(number: ListenerId, listener: &Listener, config: &Config) -> TransportRules {
+    let apart = listener.websocket_paths_apart();
     let paths_apart = apart.map(|path| path.rules(listener, config.development)).collect();
     TransportRules {
         message_bytes: config.limits.message_bytes,
@@ -375,6 +396,8 @@ fn rules(listener: &Listener, config: &Config) -> TransportRules {
         admin: config.admin.pages(),
         entrance: listener.entrance(),
         paths_apart,
+        http_paths: listener.http_paths().map(|apart| apart.path.clone()).collect(),
+        listener: number.number(),
         rawsocket_min_peer_bytes: listener.rawsocket_min_peer_bytes,
         proxies: listener.trusted_proxies.clone(),
         forwarded: listener.forwarded,

@@ -64,7 +64,19 @@ fn needed(config: &Config) -> u64 {
 /// What the router needs besides connections.
 fn own(config: &Config) -> usize {
     let admin = if config.admin.listen.is_some() { ADMIN } else { 0 };
-    PER_SHARD * config.shard_count() + config.listeners.len() + SHARED + admin + asking(config)
+    PER_SHARD * config.shard_count()
+        + config.listeners.len()
+        + SHARED
+        + admin
+        + asking(config)
+        + files(config)
+}
+
+/// Files that are being sent: one connection has one at most, and few are large.
+fn files(config: &Config) -> usize {
+    let serves = config.listeners.iter().any(|listener| listener.http_paths().next().is_some());
+    let limits = &config.limits;
+    if serves { limits.http_connections.min(limits.connections / 4) } else { 0 }
 }
 
 /// Connections to endpoints: one for each thread.

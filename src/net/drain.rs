@@ -16,6 +16,9 @@ impl Server {
     /// everybody is served as ever: so that load balancers notice before [`Self::drain`].
     pub fn withdraw(&self) {
         self.acceptor.withdraw();
+        if let Some((http, _)) = &self.running.lock().http {
+            http.withdraw();
+        }
     }
 
     /// Lets nobody join any more, and says GOODBYE with `wamp.close.system_shutdown` to the
@@ -24,6 +27,8 @@ impl Server {
     /// under way, and callees behind the others; the others go when their calls have ended, at the
     /// latest when the time is over. New connections are accepted and told that the router stops:
     /// HTTP 503 with `Retry-After`, or error 4 of RawSocket's handshake (TR-RS-04).
+    ///
+    /// Connections that speak HTTP end after the answer that is under way.
     ///
     /// What is returned is disconnected as soon as no session is left. [`Self::stop`] is to follow;
     /// it may be called at any time, and waits for nobody any more. A second drain shortens one
@@ -34,6 +39,9 @@ impl Server {
         let (drained, is_over) = bounded(0);
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Drain(within_ms, drained.clone()));
+        }
+        if let Some((http, _)) = &self.running.lock().http {
+            http.drain(within, drained);
         }
         is_over
     }

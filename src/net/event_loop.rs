@@ -8,20 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Sender;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Registry, Token};
 
 use super::acceptor::{Accepted, Occupancy};
 use super::hold::{Alarm, Hold, Output};
-use super::judges::Judges;
-use super::mesh::{Inbox, Look, Parcel};
+use super::http::{HttpDoor, Visitor};
+use super::mesh::{Aside, Inbox, Look, Parcel};
 use super::preface::Preface;
 use super::pulse::Pulse;
-use super::socket::Socket;
-use super::tls::{TlsContext, TlsShare, TlsStream};
+use super::socket::{OwnedSocket, Socket};
+use super::tls::{OpenTls, TlsContext, TlsShare, TlsStream};
 use crate::clock::Millis;
 use crate::limits::OutputLimits;
 use crate::router::{Batch, Deposit, Destination, Destinations, Edition, Settings, ShardId, Slot};
-use crate::shard::{Errand, LayerReport, Mail, Shard, Tick, Turn, Waiter, Wire};
+use crate::shard::{Errand, HandOver, LayerReport, Mail, Shard, Tick, Turn, Waiter, Wire};
 use crate::wamp::Timestamp;
 
 /// The token of a shard's waker; slots are 32 bits, so it meets none.
@@ -76,8 +76,9 @@ struct Links {
     occupancy: Arc<Occupancy>,
     /// The way to the store, if there is one.
     store: Option<Sender<Batch<Deposit>>>,
-    /// The ways to those who judge what takes long, if something does.
-    judges: Option<Judges>,
+    aside: Aside,
+    /// Of the poller that the sockets are registered with.
+    registry: Registry,
 }
 
 /// The way to one peer.
@@ -107,6 +108,15 @@ impl Layer {
 }
 
 impl Link {
+    /// Lets the socket go, with TLS as far as it has come.
+    fn leave(self, registry: &Registry) -> io::Result<(OwnedSocket, Option<OpenTls>)> {
+        let tls = match self.layer {
+            Layer::Tls(tls) => Some(tls.into_open().ok_or(ErrorKind::NotConnected)?),
+            Layer::None | Layer::Preface(_) => None,
+        };
+        Ok((self.socket.leave(registry)?, tls))
+    }
+
     /// Takes the header of a proxy, which must be there.
     #[cold]
     fn read_preface(&mut self, share: &mut TlsShare, scratch: &mut [u8]) -> io::Result<usize> {
@@ -129,7 +139,7 @@ impl EventLoop {
         occupancy: Arc<Occupancy>,
         store: Option<Sender<Batch<Deposit>>>,
         tls: TlsShare,
-        judges: Option<Judges>,
+        aside: Aside,
         started: Instant,
         (pulse, is_timed): (Arc<Pulse>, bool),
     ) -> io::Result<Self> {
@@ -139,7 +149,8 @@ impl EventLoop {
             Some((Hold::new(budget.delay), Alarm::new(poll.registry(), ALARM)?))
         };
         let (id, sockets) = (shard.id(), Vec::new());
-        let links = Links { shard: id, sockets, tls, inbox, occupancy, store, judges };
+        let registry = poll.registry().try_clone()?;
+        let links = Links { shard: id, sockets, tls, inbox, occupancy, store, aside, registry };
         let (turn, held_bytes) = (Turn::new(shard), budget.bytes);
         let drained = Vec::new();
         Ok(Self { turn, links, poll, held_bytes, started, hold, pulse, is_timed, drained })
@@ -241,7 +252,7 @@ impl EventLoop {
                     answer(sessions, next);
                 }
                 Parcel::Inquiry(inquiry) => inquiry.answer(&mut self.turn, now),
-                Parcel::Reload(edition, judges) => self.reload(edition, judges, now),
+                Parcel::Reload(edition, aside) => self.reload(edition, aside, now),
                 Parcel::Drain(within_ms, drained) => {
                     self.turn.begin_drain(within_ms, now);
                     self.drained.push(drained);
@@ -251,12 +262,12 @@ impl EventLoop {
         }
     }
 
-    fn reload(&mut self, edition: Arc<Edition>, judges: Option<Judges>, now: Millis) {
+    fn reload(&mut self, edition: Arc<Edition>, aside: Aside, now: Millis) {
         let Settings { limits, output, .. } = &edition.settings;
         let shards = self.links.inbox.mesh().shards().count();
         self.links.tls.set_most_handshakes(limits.tls_handshakes.div_ceil(shards));
         self.held_bytes = HoldBudget::bytes_of(output);
-        self.links.judges = judges;
+        self.links.aside = aside;
         self.turn.reload(edition, now);
     }
 
@@ -363,6 +374,21 @@ impl Wire for Links {
         self.occupancy.leave(self.shard);
     }
 
+    fn hand_over(&mut self, slot: Slot, handover: HandOver) -> Result<(), HandOver> {
+        let Some((place, permit)) = self.aside.http.as_ref().and_then(HttpDoor::enter) else {
+            return Err(handover);
+        };
+        let Some(link) = self.sockets.get_mut(slot.index()).and_then(Option::take) else {
+            return Err(handover);
+        };
+        match link.leave(&self.registry) {
+            Ok((socket, tls)) => permit.send(Visitor { socket, tls, handover, place }),
+            // Its peer sees the end.
+            Err(error) => tracing::warn!(%error, "a connection cannot be handed over"),
+        }
+        Ok(())
+    }
+
     fn congested(&mut self, places: Destinations) -> Destinations {
         if places.intersects(self.inbox.mesh().congested()) {
             self.inbox.await_room(places)
@@ -386,7 +412,7 @@ impl Wire for Links {
         if let Errand::Management(call) = errand {
             return self.inbox.mesh().calls().push(waiter, call);
         }
-        self.judges.as_ref().is_some_and(|judges| judges.judge(waiter, errand))
+        self.aside.judges.as_ref().is_some_and(|judges| judges.judge(waiter, errand))
     }
 
     fn release(&mut self, weight: usize) {

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Registry, Token, Waker};
 
 use super::acceptor::Accepted;
+use super::http::HttpDoor;
 use super::inquiry::Inquiry;
 use super::judges::Judges;
 use super::management::CallLine;
@@ -30,11 +31,20 @@ pub enum Parcel {
     Probe(u64),
     Look(Look),
     Inquiry(Inquiry),
-    /// Other settings and realms, and those who judge for them.
-    Reload(Arc<Edition>, Option<Judges>),
+    /// Other settings and realms, and those who do for them what shards do not.
+    Reload(Arc<Edition>, Aside),
     /// Sessions are to leave within so many milliseconds; dropped when none is left.
     Drain(u64, Sender<()>),
     Shutdown,
+}
+
+/// The ways of a shard to threads that do what it does not.
+#[derive(Clone, Debug, Default)]
+pub struct Aside {
+    /// To those who judge what takes long, if something does.
+    pub(super) judges: Option<Judges>,
+    /// To the thread that serves what is none of WAMP's, if something is.
+    pub(super) http: Option<HttpDoor>,
 }
 
 /// A question of an observer: the sessions in some slots.

@@ -5,6 +5,7 @@ mod descriptors;
 mod drain;
 mod event_loop;
 mod hold;
+mod http;
 mod inherited;
 #[doc(hidden)]
 pub mod inquiry;

@@ -6,15 +6,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use super::acceptor::{ListenerId, Plan};
+use super::http::{self, HttpThread};
 use super::judges::{ClientError, Judges};
-use super::mesh::Parcel;
+use super::mesh::{Aside, Parcel};
 use super::server::{Server, high_mark_bytes, hint, settings};
 use super::threads::Term;
 use super::tls::{self, CertificateError, Fresh, TlsContext, Watch};
 use crate::authentication::{Endpoint, Issuer};
 use crate::config::{Changes, Config, ListenAddress, Listener};
+use crate::http::Sites;
 use crate::router::Edition;
 
 /// Why a router goes on with the configuration that it has. Nothing has changed.
@@ -39,6 +42,8 @@ pub(super) struct Running {
     /// What keeps the thread alive that watches certificates, if there are some.
     pub(super) watch: Option<(Watch, Term)>,
     pub(super) judges: Option<Bench>,
+    /// The thread that serves what is none of WAMP's: since something is, and until the stop.
+    pub(super) http: Option<(HttpThread, JoinHandle<io::Result<()>>)>,
 }
 
 /// A listener of the router.
@@ -55,7 +60,7 @@ pub(super) struct Listens {
 pub(super) struct Bench {
     pub(super) judges: Judges,
     pub(super) term: Term,
-    pub(super) computing: Vec<std::thread::JoinHandle<io::Result<()>>>,
+    pub(super) computing: Vec<JoinHandle<io::Result<()>>>,
 }
 
 /// What the handshakes of a listener begin with, and what it will be when all is applied.
@@ -81,6 +86,10 @@ impl Server {
         let handshakes = running.handshakes(&config)?;
         let mut plan = Plan::new(&config);
         let listeners = self.plan_listeners(&running, &config, &handshakes, &mut plan)?;
+        let sites = http::sites(&config, listeners.iter().map(|listens| listens.number));
+        if !sites.is_empty() && running.http.is_none() {
+            running.http = Some(self.start_http(&config, Sites::new())?);
+        }
         let judges = if needs_judges_anew(&before, &edition, &running.config, &config) {
             Some(self.seat_judges(&config, &edition)?)
         } else {
@@ -97,9 +106,11 @@ impl Server {
         if let Some(bench) = judges {
             running.replace_judges(bench);
         }
+        if let Some((http, _)) = &running.http {
+            http.follow(&config, sites);
+        }
         for shard in self.mesh.shards() {
-            let judges = running.judges.as_ref().map(|bench| bench.judges.clone());
-            self.mesh.send(shard, Parcel::Reload(Arc::clone(&edition), judges));
+            self.mesh.send(shard, Parcel::Reload(Arc::clone(&edition), running.aside()));
         }
         for (context, fresh) in handshakes.into_iter().flatten() {
             if let Some(fresh) = fresh {
@@ -163,6 +174,28 @@ impl Server {
         Ok(Some(bench))
     }
 
+    /// Starts the thread that serves what is none of WAMP's, if something is. Returns the ways of
+    /// shards to it and to all others.
+    pub(super) fn open_http(&self, running: &mut Running, config: &Config) -> io::Result<Aside> {
+        let sites = http::sites(config, running.listeners.iter().map(|listens| listens.number));
+        if !sites.is_empty() {
+            running.http = Some(self.start_http(config, sites)?);
+        }
+        Ok(running.aside())
+    }
+
+    fn start_http(
+        &self,
+        config: &Config,
+        sites: Sites,
+    ) -> io::Result<(HttpThread, JoinHandle<io::Result<()>>)> {
+        let (http, run) = HttpThread::new(config, sites, &self.occupancy, &self.router)?;
+        let handle = self.threads.spawn("http".to_owned(), &Term::default(), run)?;
+        // There is one in the life of a router.
+        let _ = self.shown.http.set(http.beats());
+        Ok((http, handle))
+    }
+
     /// Starts the thread that reads certificates again, if there are some.
     pub(super) fn watch(
         &self,
@@ -181,7 +214,12 @@ impl Server {
 
 impl Running {
     pub(super) fn new(config: &Config, listeners: Vec<Listens>) -> Self {
-        Self { config: config.clone(), listeners, watch: None, judges: None }
+        Self { config: config.clone(), listeners, watch: None, judges: None, http: None }
+    }
+
+    fn aside(&self) -> Aside {
+        let judges = self.judges.as_ref().map(|bench| bench.judges.clone());
+        Aside { judges, http: self.http.as_ref().map(|(http, _)| http.door.clone()) }
     }
 
     /// Of each listener of a configuration, what its handshakes begin with. The files of those that

@@ -2,7 +2,8 @@
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::acceptor::{Acceptor, Control, Occupancy, Plan};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
+use super::http::HttpBeats;
 use super::inherited::{Inherited, InheritedError};
 use super::inquiry::Inquiry;
 use super::judges::{ClientError, JudgeThreads};
@@ -102,6 +104,7 @@ pub struct Server {
     addresses: Vec<ListenAddress>,
     /// Of each listener that there is.
     pub(super) acceptor: Control,
+    pub(super) occupancy: Arc<Occupancy>,
     pub(super) threads: Threads,
     /// Those that serve until the stop, and are waited for then.
     handles: Vec<JoinHandle<io::Result<()>>>,
@@ -118,6 +121,8 @@ pub(super) struct Shown {
     tls: Mutex<Vec<(String, Arc<TlsContext>)>>,
     /// Where clients connect to, by listener.
     urls: Mutex<Arc<Vec<Vec<String>>>>,
+    /// Of the thread `http`, if there is one.
+    pub(super) http: OnceLock<HttpBeats>,
 }
 
 impl Shown {
@@ -163,6 +168,11 @@ impl View {
     /// Where clients connect to, by listener; as [`Listener::urls`](crate::config::Listener::urls).
     pub(crate) fn urls(&self) -> Arc<Vec<Vec<String>>> {
         Arc::clone(&self.shown.urls.lock())
+    }
+
+    /// How often the thread `http` has shown that it turns, if there is one.
+    pub(crate) fn http_beats(&self) -> Option<u64> {
+        self.shown.http.get().map(|beats| beats.load(Ordering::Relaxed))
     }
 
     /// Asks a shard to show by its pulse that its event loop turns.
@@ -255,6 +265,7 @@ impl Server {
             pulses,
             addresses,
             acceptor: control,
+            occupancy: Arc::clone(&occupancy),
             threads: Threads::new(),
             handles: Vec::new(),
             storage: None,
@@ -265,19 +276,19 @@ impl Server {
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
         let bench = server.seat_judges(config, &server.router.edition());
         let bench = bench.map_err(StartError::of_judges)?;
-        let judges = bench.as_ref().map(|bench| bench.judges.clone());
         server.running.lock().judges = bench;
+        let aside = server.open_http(&mut server.running.lock(), config)?;
         let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
             let store = store.clone();
-            let judges = judges.clone();
+            let aside = aside.clone();
             let tls = server.tls_share(number, config);
             let pulse = Arc::clone(&server.pulses[usize::from(number)]);
             let pulse = (pulse, config.is_observed());
             let event_loop = EventLoop::new(
-                shard, poll, inbox, budget, occupancy, store, tls, judges, started, pulse,
+                shard, poll, inbox, budget, occupancy, store, tls, aside, started, pulse,
             )?;
             server.spawn(format!("shard-{number}"), || event_loop.run())?;
         }
@@ -428,8 +439,10 @@ impl Server {
 
     fn stop_threads(&mut self) -> Result<(), StopError> {
         self.acceptor.stop();
-        let Running { watch, judges, .. } = self.running.get_mut();
+        let Running { watch, judges, http, .. } = self.running.get_mut();
         *watch = None;
+        // The thread ends when this end of its orders is dropped.
+        self.handles.extend(http.take().map(|(_, handle)| handle));
         if let Some(bench) = judges.take() {
             bench.judges.stop();
             self.handles.extend(bench.computing);

@@ -14,6 +14,13 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
+/// A stream that no poller knows; it does not block.
+#[derive(Debug)]
+pub(super) enum OwnedSocket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
 impl Socket {
     /// Registered once for both directions: readiness is edge-triggered and remembered.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -22,6 +29,23 @@ impl Socket {
             Self::Tcp(stream) => stream.register(registry, token, interest),
             Self::Unix(stream) => stream.register(registry, token, interest),
         }
+    }
+
+    /// Hands it to whoever polls otherwise.
+    ///
+    /// # Errors
+    /// If the poller does not let it go. The socket is closed then.
+    pub(super) fn leave(self, registry: &Registry) -> io::Result<OwnedSocket> {
+        Ok(match self {
+            Self::Tcp(mut stream) => {
+                stream.deregister(registry)?;
+                OwnedSocket::Tcp(stream.into())
+            }
+            Self::Unix(mut stream) => {
+                stream.deregister(registry)?;
+                OwnedSocket::Unix(stream.into())
+            }
+        })
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -107,10 +107,20 @@ counters! {
     endpoint_questions: gauge,
     /// Those that it is to make, when some of the others are answered.
     questions_waiting: gauge,
+    /// Connections that were handed over to the thread `http` and are not closed.
+    http_connections: gauge,
     connections_opened: total,
     connections_refused: total,
     /// Connections refused because of what their address has done: `limits.*_per_address`.
     connections_crowded: total,
+    /// Those whose first request was none for WAMP, and which the thread `http` has taken.
+    connections_handed_over: total,
+    /// HTTP requests that the thread `http` has answered with less than 400.
+    http_answered: total,
+    /// Those that it answered with 400 to 499.
+    http_refused: total,
+    /// Those that it answered with 500 or more.
+    http_failed: total,
     /// TLS handshakes that succeeded in the usual number of round trips, with all signatures.
     tls_handshakes_full: total,
     /// Those that needed one more, as the client had guessed no group of the router's.

@@ -314,6 +314,8 @@ pub struct Router {
     storage_counters: Arc<Counters>,
     /// Written by the acceptor.
     acceptor_counters: Arc<Counters>,
+    /// Written by the thread `http`.
+    http_counters: Arc<Counters>,
     crowd: Arc<Crowd>,
     seed: HashSeed,
     failures: Failures,
@@ -347,7 +349,7 @@ impl Router {
         let closed = (0..shards).map(|_| Arc::new(ClosedSessions::new(shards))).collect();
         let limits = &settings.limits;
         let crowd = Arc::new(Crowd::new(limits.crowd(), limits.connections, &seed));
-        let (storage_counters, acceptor_counters, storage_measures) = Default::default();
+        let (storage_counters, acceptor_counters, http_counters) = Default::default();
         Self {
             edition: ArcSwap::from_pointee(Edition::new(settings, domains)),
             next_realm,
@@ -357,11 +359,12 @@ impl Router {
             measures,
             client_names,
             uri_groups,
-            storage_measures,
+            storage_measures: Arc::default(),
             closed,
             held,
             storage_counters,
             acceptor_counters,
+            http_counters,
             crowd,
             seed,
             failures,
@@ -479,7 +482,8 @@ impl Router {
 
     /// The counters of all shards together.
     pub fn snapshot(&self) -> Snapshot {
-        let all = self.counters.iter().chain([&self.storage_counters, &self.acceptor_counters]);
+        let apart = [&self.storage_counters, &self.acceptor_counters, &self.http_counters];
+        let all = self.counters.iter().chain(apart);
         all.fold(Snapshot::default(), |sum, counters| sum + counters.snapshot())
     }
 
@@ -491,6 +495,11 @@ impl Router {
     /// The counters that the acceptor writes, and no shard.
     pub const fn acceptor_counters(&self) -> &Arc<Counters> {
         &self.acceptor_counters
+    }
+
+    /// The counters that the thread `http` writes, and no shard.
+    pub const fn http_counters(&self) -> &Arc<Counters> {
+        &self.http_counters
     }
 
     /// What clients are known for by their addresses.

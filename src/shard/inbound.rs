@@ -67,6 +67,7 @@ impl Shard {
             Inbound::Text(text) => self.handle_bytes(slot, text.as_bytes(), Some(text), now),
             Inbound::Assembled(bytes) => self.handle_bytes(slot, &bytes, None, now),
             Inbound::Control => {}
+            Inbound::Http(input) => self.depart(slot, input, now),
             Inbound::Closed => {
                 self.end_session(slot, EndReason::TransportClosed, now);
                 // The echo of its close goes behind what waits: nothing may follow it.

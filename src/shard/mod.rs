@@ -18,6 +18,7 @@ mod drain;
 mod errands;
 mod expiry;
 mod flush;
+mod handover;
 mod hello;
 mod inbound;
 mod input;
@@ -72,6 +73,7 @@ use timers::Owner;
 use unheard::Unheard;
 
 pub use errands::{Errand, RequestCheck, Ruled, Waiter};
+pub use handover::HandOver;
 pub use input::InputStatus;
 pub use layer::{LayerFault, LayerNews, LayerReport};
 pub use lifecycle::Closing;
@@ -116,6 +118,8 @@ pub struct Shard {
     /// What a reload changes for the sessions.
     review: Review,
     shutdown: Shutdown,
+    /// The connection that was just visited, if it leaves, with what has come of it.
+    departing: Option<(Slot, Vec<u8>)>,
 }
 
 /// What a connection may do: chosen by the listener that accepted it.
@@ -150,6 +154,7 @@ impl Shard {
             questions: Questions::new(hashers.map()),
             review: Review::default(),
             shutdown: Shutdown::default(),
+            departing: None,
             cx: Context::new(id, router, seed),
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::connection::Due;
 use super::errands::{Errand, Waiter};
 use super::flush::{Flushed, Sent};
+use super::handover::HandOver;
 use super::layer::{LayerFault, LayerReport};
 use super::trace::{TraceHaul, TraceRequest};
 use super::{Admission, InputStatus, Mail, Shard};
@@ -49,8 +50,17 @@ pub trait Wire {
     /// The last byte is written: tells the peer so.
     fn shut_down_writing(&mut self, slot: Slot);
 
-    /// Closes the socket; the slot may be given out again.
+    /// Closes the socket; the slot may be given out again. One that was handed over lives on.
     fn close(&mut self, slot: Slot);
+
+    /// Gives the socket away, with what was read of it and is not dealt with: its next owner
+    /// answers. Nothing but [`Self::close`] follows for this slot.
+    ///
+    /// # Errors
+    /// What was to be handed over, if nobody takes it. The socket is as before.
+    fn hand_over(&mut self, _slot: Slot, handover: HandOver) -> std::result::Result<(), HandOver> {
+        Err(handover)
+    }
 
     /// Those of `places` that have more waiting than they should. If there are some,
     /// [`Turn::resume`] is called when they have room again.
@@ -446,6 +456,19 @@ impl Turn {
             self.shard.work(slot, now);
         } else if self.sockets[slot.index()].readable {
             self.read(slot, wire, now);
+        }
+        if self.shard.has_departing() {
+            self.hand_over(wire, now);
+        }
+    }
+
+    /// The connection that was just visited leaves.
+    #[cold]
+    fn hand_over(&mut self, wire: &mut impl Wire, now: Millis) {
+        let Some((slot, handover)) = self.shard.take_departing() else { return };
+        match wire.hand_over(slot, handover) {
+            Ok(()) => self.shard.forget_departed(slot),
+            Err(handover) => self.shard.keep_departing(slot, handover, now),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::limits::HTTP_HEADERS;
 use super::headers::PassedHeaders;
 use super::http_answer::{Asked, refuse, subprotocol, tell_health};
 use super::target::{is_authority, path_of};
-use super::{Asker, HttpRefusal, TransportError, TransportRules, WayIn, forwarded};
+use super::{Asker, HttpRefusal, Purpose, TransportError, TransportRules, WayIn, forwarded};
 
 /// Finds the end of the request's head; `None` if it has not come yet.
 ///
@@ -35,13 +35,13 @@ pub(super) fn find_head(
 }
 
 /// Judges a whole request head; writes either 101 or the refusal to `reply`, and to `asker` what it
-/// tells of its sender.
+/// tells of its sender. `None`: it is for others, and gets no answer here.
 pub(super) fn upgrade(
     head: &[u8],
     asker: &mut Asker<'_>,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
-) -> Result<Codec, TransportError> {
+) -> Result<Option<Codec>, TransportError> {
     let mut headers = [httparse::EMPTY_HEADER; HTTP_HEADERS];
     let mut request = Request::new(&mut headers);
     let parsed = match request.parse(head) {
@@ -52,6 +52,9 @@ pub(super) fn upgrade(
                 tell_health(rules.is_ready, Asked::by(head), reply);
                 return Err(TransportError::HealthCheck);
             }
+            if !rules.http_paths.is_empty() && is_for_others(&request, rules) {
+                return Ok(None);
+            }
             judge(&request, rules)
         }
         Err(httparse::Error::TooManyHeaders) => Err((HttpRefusal::TooManyHeaders, String::new())),
@@ -61,7 +64,7 @@ pub(super) fn upgrade(
         Ok(Accepted { codec, key, negotiated, way_in, headers }) => {
             (*asker.way_in, asker.headers) = (way_in, headers.map(Box::new));
             write_switch(codec, key, negotiated, reply);
-            Ok(codec)
+            Ok(Some(codec))
         }
         Err((refusal, detail)) => {
             refuse(refusal, &detail, Asked::by(head), rules, reply);
@@ -83,6 +86,12 @@ struct Accepted<'a> {
 fn is_health_check(request: &Request<'_, '_>, rules: &TransportRules) -> bool {
     matches!(request.method, Some("GET" | "HEAD"))
         && path_of(request.path.unwrap_or_default()).is_some_and(|path| rules.is_health(&path))
+}
+
+/// Whether it asks for what is served otherwise, and is no WebSocket.
+fn is_for_others(request: &Request<'_, '_>, rules: &TransportRules) -> bool {
+    let path = path_of(request.path.unwrap_or_default());
+    path.is_some_and(|path| rules.purpose(&path) == Purpose::Http) && !is_upgrade(request.headers)
 }
 
 /// The order puts what helps a person most first: method, path, and whether it is an upgrade.
@@ -107,7 +116,7 @@ fn judge<'a>(
     let Some(way_in) = rules.way_in(&path) else {
         return fail(HttpRefusal::Path);
     };
-    if !has_token(headers, "upgrade", "websocket") || !has_token(headers, "connection", "upgrade") {
+    if !is_upgrade(headers) {
         return fail(HttpRefusal::NotUpgrade);
     }
     if request.version != Some(1) {
@@ -198,6 +207,10 @@ fn tokens<'h, 'a>(
         .flat_map(|value| value.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|token| !token.is_empty())
+}
+
+fn is_upgrade(headers: &[Header<'_>]) -> bool {
+    has_token(headers, "upgrade", "websocket") && has_token(headers, "connection", "upgrade")
 }
 
 fn has_token(headers: &[Header<'_>], name: &'static str, token: &str) -> bool {

@@ -27,7 +27,8 @@ pub use headers::PassedHeaders;
 pub use mask::unmask;
 pub use output::{Class, Dropped, Output};
 pub use proxy::{MAX_PROXY_BYTES, Origin, ProxyFault, ProxyHeader, decode_proxy_header};
-pub use rules::{Entrance, ForwardedBy, Origins, PathRules, Stage, TransportRules, WayIn};
+pub use rules::{Entrance, ForwardedBy, Origins, PathRules, Purpose, Stage, TransportRules, WayIn};
+pub use target::{is_below, path_of};
 pub use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::codec::Codec;
@@ -59,6 +60,10 @@ pub enum Inbound<'a> {
     Assembled(Vec<u8>),
     /// A sign of life that is no message: ping, pong, a fragment, or bytes after the end.
     Control,
+    /// A request for what others serve, from its first byte on, and whatever came behind it: all of
+    /// the input. Nothing has been answered, and nothing more is decoded;
+    /// [`Transport::take_origin`] says for whom a listed proxy asks.
+    Http(&'a [u8]),
     /// The peer closed the WebSocket in order. Queue what is still to be said, then what
     /// [`Transport::encode_close`] gives: the echo, if one is owed.
     Closed,
@@ -110,7 +115,7 @@ impl Transport {
         }
     }
 
-    /// For whom a listed proxy has asked that was refused.
+    /// For whom a listed proxy has asked that was refused, or is for others.
     pub fn take_origin(&mut self) -> Option<Box<Origin>> {
         match &mut self.state {
             State::Finished(origin) => origin.take(),
@@ -147,10 +152,14 @@ impl Transport {
                 let way_in = &mut self.way_in;
                 let mut asker = Asker { by, origin: None, way_in, headers: None };
                 match negotiate(input, scanned, &mut asker, rules, reply) {
-                    Ok((step, None)) => Ok(step),
-                    Ok((step, Some(opened))) => {
+                    Ok(Negotiated::Need(bytes)) => Ok(Step::Need(bytes)),
+                    Ok(Negotiated::Opened(length, inbound, opened)) => {
                         self.state = opened;
-                        Ok(step)
+                        Ok(Step::Done(length, inbound))
+                    }
+                    Ok(Negotiated::Http) => {
+                        self.state = State::Finished(asker.origin);
+                        Ok(Step::Done(offered, Inbound::Http(input)))
                     }
                     Err(error) => {
                         self.state = State::Finished(asker.origin);
@@ -297,33 +306,45 @@ struct Asker<'a> {
     headers: Option<Box<PassedHeaders>>,
 }
 
-/// The first byte decides (TR-RS-02); the new state comes with a finished handshake.
+/// How far a handshake has come.
+enum Negotiated {
+    /// The input must be at least this long.
+    Need(usize),
+    /// It has succeeded, took so many bytes, and this state follows.
+    Opened(usize, Inbound<'static>, State),
+    /// It is none: the request is for others.
+    Http,
+}
+
+/// The first byte decides (TR-RS-02).
 fn negotiate(
     input: &[u8],
     scanned: &mut u32,
     asker: &mut Asker<'_>,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
-) -> Result<(Step<'static>, Option<State>), TransportError> {
+) -> Result<Negotiated, TransportError> {
     match input[0] {
         rawsocket::MAGIC if !rules.rawsocket => Err(TransportError::RawSocketDisabled),
         rawsocket::MAGIC => match rawsocket::handshake(input, rules, reply)? {
-            None => Ok((Step::Need(rawsocket::HEADER_BYTES), None)),
+            None => Ok(Negotiated::Need(rawsocket::HEADER_BYTES)),
             Some(opened) => {
-                Ok((Step::Done(rawsocket::HEADER_BYTES, opened), Some(State::RawSocket)))
+                Ok(Negotiated::Opened(rawsocket::HEADER_BYTES, opened, State::RawSocket))
             }
         },
         _ if proxy::is_proxy_header(input) => Err(ProxyFault::Unexpected.into()),
-        _ if proxy::may_be_signature(input) => Ok((Step::Need(input.len() + 1), None)),
+        _ if proxy::may_be_signature(input) => Ok(Negotiated::Need(input.len() + 1)),
         TLS_HANDSHAKE => {
             reply.extend_from_slice(&TLS_ALERT);
             Err(TransportError::TlsOnPlainListener)
         }
         byte if byte.is_ascii_alphabetic() && rules.websocket => {
             let Some(head_bytes) = http::find_head(input, scanned, rules, reply)? else {
-                return Ok((Step::Need(input.len() + 1), None));
+                return Ok(Negotiated::Need(input.len() + 1));
             };
-            let codec = http::upgrade(&input[..head_bytes], asker, rules, reply)?;
+            let Some(codec) = http::upgrade(&input[..head_bytes], asker, rules, reply)? else {
+                return Ok(Negotiated::Http);
+            };
             let websocket = WebSocket::new(codec);
             let opened = Inbound::Opened {
                 codec,
@@ -332,7 +353,7 @@ fn negotiate(
                 origin: asker.origin.take(),
                 headers: asker.headers.take(),
             };
-            Ok((Step::Done(head_bytes, opened), Some(State::WebSocket(websocket))))
+            Ok(Negotiated::Opened(head_bytes, opened, State::WebSocket(websocket)))
         }
         byte => Err(TransportError::UnknownProtocol(byte)),
     }

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::target::path_of;
+use super::target::{is_below, path_of};
 use crate::address::{Address, Network};
 use crate::codec::Codec;
 use crate::limits::Limits;
@@ -67,6 +67,11 @@ pub struct TransportRules {
     pub entrance: Entrance,
     /// Paths with rules of their own, which go before `paths`.
     pub paths_apart: Vec<PathRules>,
+    /// Paths where requests are for others than WAMP, as is all below them that is not a
+    /// WebSocket's path. With none of them, such requests are refused here.
+    pub http_paths: Vec<String>,
+    /// Which listener it is, for those who take over its connections.
+    pub listener: u32,
     /// The least that a RawSocket client must be willing to receive in one message, in bytes.
     pub rawsocket_min_peer_bytes: usize,
     /// Who is believed about the addresses of others.
@@ -96,6 +101,19 @@ impl TransportRules {
         self.codecs.contains(&codec)
     }
 
+    /// What a request for this path is about, as [`path_of`] gives it.
+    pub fn purpose(&self, path: &str) -> Purpose {
+        if self.is_health(path) {
+            Purpose::Health
+        } else if self.way_in(path).is_some() {
+            Purpose::WebSocket
+        } else if self.http_paths.iter().any(|base| is_base(path, base)) {
+            Purpose::Http
+        } else {
+            Purpose::Nothing
+        }
+    }
+
     /// Whether a request for this path, as [`path_of`] gives it, asks how the router is.
     pub(super) fn is_health(&self, path: &str) -> bool {
         let health = self.health.as_deref().and_then(path_of);
@@ -109,7 +127,7 @@ impl TransportRules {
         if let Some(at) = self.paths_apart.iter().position(|apart| is_served(&apart.path)) {
             return Some(WayIn(u16::try_from(at + 1).unwrap_or(u16::MAX)));
         }
-        let is_any = self.paths.is_empty() && self.paths_apart.is_empty();
+        let is_any = self.served_paths().next().is_none() && self.http_paths.is_empty();
         (is_any || self.paths.iter().any(|served| is_served(served))).then(WayIn::default)
     }
 
@@ -156,6 +174,22 @@ impl TransportRules {
     }
 }
 
+/// What a path of a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It tells whether clients should come.
+    Health,
+    /// A WebSocket may be opened there.
+    WebSocket,
+    /// It is served otherwise, by HTTP.
+    Http,
+    Nothing,
+}
+
+fn is_base(path: &str, base: &str) -> bool {
+    path_of(base).is_some_and(|base| is_below(path, &base))
+}
+
 /// The part of a listener that a connection came in by: itself, or one of its paths apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WayIn(u16);
@@ -184,6 +218,8 @@ impl Default for TransportRules {
             admin: None,
             entrance: Entrance::default(),
             paths_apart: Vec::new(),
+            http_paths: Vec::new(),
+            listener: 0,
             rawsocket_min_peer_bytes: 512,
             proxies: Vec::new(),
             forwarded: ForwardedBy::Off,

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 /// The query is ignored. Case counts. Escapes of characters that need none are resolved, so
 /// `/%77s` is `/ws`, and others are kept, so `/a%2fb` is `/a%2Fb` and not `/a/b` (RFC 3986, 6.2.2).
 /// Dots and slashes are left alone: `/x/../ws` and `//ws` are not `/ws`.
-pub(super) fn path_of(target: &str) -> Option<Cow<'_, str>> {
+pub fn path_of(target: &str) -> Option<Cow<'_, str>> {
     if target.contains('#') {
         return None;
     }
@@ -30,6 +30,12 @@ pub(super) fn path_of(target: &str) -> Option<Cow<'_, str>> {
         return None;
     }
     if path.is_empty() { Some("/".into()) } else { normalized(path) }
+}
+
+/// Whether a path, as [`path_of`] gives it, is `base` or below it, segment by segment.
+pub fn is_below(path: &str, base: &str) -> bool {
+    let rest = path.strip_prefix(base.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether it can name a host, with or without a port (RFC 9110, 4.2 and 7.2): no user name.
@@ -131,6 +137,23 @@ mod tests {
             ("/%é", None),
         ] {
             assert_eq!(path_of(target).as_deref(), path, "{target}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_a_path_goes_by_segments() {
+        for (path, base, expected) in [
+            ("/", "/", true),
+            ("/x/y", "/", true),
+            ("/app", "/app", true),
+            ("/app", "/app/", true),
+            ("/app/", "/app", true),
+            ("/app/x", "/app/", true),
+            ("/apple", "/app", false),
+            ("/ap", "/app", false),
+            ("/App/x", "/app", false),
+        ] {
+            assert_eq!(is_below(path, base), expected, "{path} below {base}");
         }
     }
 

@@ -11,7 +11,7 @@ use super::cuts::{outcome, short_rules};
 use super::harness::{Connection, Event};
 
 pub(super) fn head(data: &[u8]) {
-    for rules in [short_rules(), narrow_rules()] {
+    for rules in [short_rules(), narrow_rules(), serving_rules()] {
         judge(data, &rules);
     }
 }
@@ -33,6 +33,11 @@ fn narrow_rules() -> TransportRules {
     }
 }
 
+/// One that serves something else, too.
+fn serving_rules() -> TransportRules {
+    TransportRules { paths: vec!["/ws".into()], http_paths: vec!["/".into()], ..short_rules() }
+}
+
 fn judge(data: &[u8], rules: &TransportRules) {
     if !data.first().is_some_and(u8::is_ascii_alphabetic) {
         return;
@@ -45,6 +50,11 @@ fn judge(data: &[u8], rules: &TransportRules) {
         (None, None) => {
             assert!(bytes.len() < rules.http_head_bytes, "a head that never ends is refused");
             assert!(outcome.events.is_empty() && outcome.reply.is_empty());
+        }
+        (None, Some(_)) if matches!(outcome.events[..], [Event::Http(_)]) => {
+            assert_eq!(outcome.events, [Event::Http(bytes.to_vec())], "all of it is for others");
+            assert!(outcome.reply.is_empty() && !rules.http_paths.is_empty());
+            Head::of(bytes).check_other();
         }
         (None, Some(_)) => {
             let [Event::Opened(codec, ..)] = outcome.events[..] else {
@@ -88,6 +98,16 @@ impl Head {
         let values = self.values(name);
         let tokens = values.iter().flat_map(|value| value.split(',')).map(str::trim_ascii);
         tokens.filter(|token| !token.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A request with a path, and none that opens a WebSocket.
+    fn check_other(&self) {
+        let target = self.first.split(' ').nth(1).unwrap_or_default();
+        assert!(target.contains('/') || target.contains("://"), "it has a path: {}", self.first);
+        let names = |header: &str, wanted: &str| {
+            self.tokens(header).iter().any(|token| token.eq_ignore_ascii_case(wanted))
+        };
+        assert!(!names("upgrade", "websocket") || !names("connection", "upgrade"));
     }
 
     /// RFC 6455, 4.2.1 and 4.2.2.

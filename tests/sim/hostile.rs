@@ -101,6 +101,10 @@ impl World {
                 ("hostile: unknown serializer", vec![0x7F, 0xFE, 0, 0])
             }
             (Carrier::RawSocket { .. }, _) => ("hostile: reserved octets", vec![0x7F, 0xF1, 0, 7]),
+            // What is for others leaves the shard, and nothing of it stays.
+            (Carrier::WebSocket, 1) if c.is_multiple_of(2) => {
+                ("request for others", b"GET /app HTTP/1.1\r\nHost: x\r\n\r\nGET".to_vec())
+            }
             (Carrier::WebSocket, 1) => {
                 ("hostile: plain GET", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec())
             }

@@ -1,11 +1,14 @@
 //! The world: everything that exists in one run, and the choice of what happens next.
 
+use std::sync::Arc;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use stentor::clock::Millis;
 use stentor::limits::TurnLimits;
 use stentor::router::RealmSettings;
 use stentor::shard::{Admission, InputStatus};
+use stentor::transport::TransportRules;
 
 use super::client::{Client, Request, Session, Stage};
 use super::log::Log;
@@ -13,7 +16,7 @@ use super::model::{Model, Tag};
 use super::plan::{Plan, draw_link, pick};
 use super::probing::Probing;
 use super::tracing::Tracers;
-use crate::support::Network;
+use crate::support::{Links, Network};
 
 pub(crate) struct World {
     pub(crate) net: Network,
@@ -84,14 +87,17 @@ impl World {
     pub(crate) fn network(plan: &Plan, life: u8) -> Network {
         let realm = |name: &str| RealmSettings { name: name.into(), ..plan.realm.clone() };
         let realms = REALMS.map(realm).to_vec();
-        let net = Network::with_life(plan.settings.clone(), realms, plan.shards, life);
+        let mut net = Network::with_life(plan.settings.clone(), realms, plan.shards, life);
+        let (paths, http_paths) = (vec!["/".into()], vec!["/app".into()]);
+        net.rules = Arc::new(TransportRules { paths, http_paths, ..(*net.rules).clone() });
+        net.links.room_for_http = plan.clients.is_multiple_of(3).then_some(0);
         net.with_held_store().with_high_mark(plan.high_mark_bytes)
     }
 
     pub(crate) fn step(&mut self, number: usize) {
         self.number = number;
         self.net.sees_all = !self.rng.random_bool(self.plan.blindness);
-        let pauses = self.net.links.pauses;
+        let Links { pauses, handed, not_handed, .. } = self.net.links;
         if self.rng.random_bool(self.plan.trouble) {
             match self.rng.random_range(0..5) {
                 0 => self.drop_somewhere(),
@@ -111,6 +117,12 @@ impl World {
             98 if self.rng.random_bool(0.5) => self.revoke_somewhere(),
             98 => self.resume_somewhere(),
             _ => self.ping_somewhere(),
+        }
+        if self.net.links.handed > handed {
+            self.note("handed over", format_args!(""));
+        }
+        if self.net.links.not_handed > not_handed {
+            self.note("not handed over", format_args!(""));
         }
         if self.net.links.pauses > pauses {
             self.note("reading pauses", format_args!(""));

@@ -9,6 +9,7 @@ mod frames;
 mod http;
 mod stream;
 mod tls;
+mod web;
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, channel};
@@ -23,6 +24,7 @@ pub(crate) use frames::{Frame, http_upgrade, raw_frame, raw_handshake, websocket
 pub(crate) use http::{HttpServer, Reply};
 pub(crate) use stream::Stream;
 pub(crate) use tls::{Issued, Pki, tls_config};
+pub(crate) use web::{Response, Web};
 
 /// How long a step may take before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Error, ErrorKind, Result};
+use std::result;
 
 use stentor::authentication::{Judgement, Referred, Secret};
 use stentor::clock::Millis;
 use stentor::router::{
     Batch, Deposit, Destination, Destinations, Receipt, SessionRef, ShardId, Slot, Weighed,
 };
-use stentor::shard::{Errand, Mail, RequestCheck, Ruled, Waiter, Wire};
+use stentor::shard::{Errand, HandOver, Mail, RequestCheck, Ruled, Waiter, Wire};
 use stentor::wamp::Timestamp;
 
 use super::Store;
@@ -40,6 +41,8 @@ pub(crate) struct Pipe {
     pub(crate) lost: bool,
     /// Reading and writing fail.
     pub(crate) broken: bool,
+    /// The router has given the socket away, with these bytes that it had read.
+    pub(crate) handed: Option<Vec<u8>>,
     /// The last write was not taken whole, and whether that ever was so.
     pub(crate) refused: bool,
     pub(crate) has_refused: bool,
@@ -71,6 +74,7 @@ impl Pipe {
             cut: false,
             lost: false,
             broken: false,
+            handed: None,
             refused: false,
             has_refused: false,
             heard_at: now,
@@ -182,6 +186,11 @@ pub(crate) struct Links {
     pub(crate) store: Store,
     /// What stands in for those who judge tickets.
     pub(crate) verifier: Verifier,
+    /// So many connections may be handed over; `None`: any number.
+    pub(crate) room_for_http: Option<usize>,
+    /// How many were, and how many were not.
+    pub(crate) handed: usize,
+    pub(crate) not_handed: usize,
     /// Bytes that may wait at a shard or the store before those who feed it are not read.
     pub(crate) high_mark_bytes: usize,
     /// The largest weight of what one turn had for one shard.
@@ -206,6 +215,9 @@ impl Links {
             pipes: Vec::new(),
             store: Store::default(),
             verifier: Verifier::default(),
+            room_for_http: None,
+            handed: 0,
+            not_handed: 0,
             high_mark_bytes: usize::MAX,
             largest_batch_bytes: 0,
             pauses: 0,
@@ -290,6 +302,7 @@ impl Links {
 impl Wire for Links {
     fn read(&mut self, slot: Slot, buffer: &mut [u8]) -> Result<usize> {
         let pipe = self.pipe(slot);
+        assert_eq!(pipe.handed, None, "what was given away is not read");
         if pipe.broken {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -305,6 +318,7 @@ impl Wire for Links {
     fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<usize> {
         let pipe = self.pipe(slot);
         assert!(!pipe.ended, "nothing is written behind the end");
+        assert_eq!(pipe.handed, None, "what was given away is not written to");
         if pipe.broken {
             return Err(ErrorKind::BrokenPipe.into());
         }
@@ -329,6 +343,23 @@ impl Wire for Links {
         pipe.kept.as_ref().map_or(0, Vec::len)
     }
 
+    fn hand_over(&mut self, slot: Slot, handover: HandOver) -> result::Result<(), HandOver> {
+        let is_head = handover.input.windows(4).any(|window| window == b"\r\n\r\n");
+        assert!(is_head, "a whole head is for others");
+        if self.room_for_http == Some(0) {
+            self.not_handed += 1;
+            return Err(handover);
+        }
+        self.handed += 1;
+        self.room_for_http.iter_mut().for_each(|room| *room -= 1);
+        let HandOver { mut input, .. } = handover;
+        let pipe = self.pipe(slot);
+        assert_eq!((pipe.handed.take(), pipe.has_refused), (None, false));
+        input.append(&mut pipe.inbound);
+        pipe.handed = Some(input);
+        Ok(())
+    }
+
     fn shut_down_writing(&mut self, slot: Slot) {
         assert_eq!(self.kept(slot), 0, "the end comes behind what is kept");
         self.pipe(slot).ended = true;
@@ -338,6 +369,11 @@ impl Wire for Links {
         let pipe = self.by_slot.remove(&(self.shard, slot)).expect("the slot has a socket");
         let pipe = &mut self.pipes[pipe];
         pipe.closed = true;
+        if pipe.handed.is_some() {
+            // Whoever has it answers and closes it.
+            pipe.ended = true;
+            return;
+        }
         pipe.cut = !std::mem::replace(&mut pipe.ended, true);
     }
 

@@ -14,7 +14,7 @@ mod users;
 
 pub(crate) use link::{Carrier, Incoming, Link};
 #[allow(unused_imports, reason = "the simulator asks nobody")]
-pub(crate) use links::Says;
+pub(crate) use links::{Links, Says};
 #[allow(unused_imports, reason = "the simulator has no management realm")]
 pub(crate) use manager::bulletin;
 pub(crate) use network::Network;

@@ -75,7 +75,7 @@ impl Echo {
                     Inbound::Message(bytes) => say(self.framing, bytes, output),
                     Inbound::Text(text) => say(self.framing, text.as_bytes(), output),
                     Inbound::Assembled(bytes) => say(self.framing, &bytes, output),
-                    Inbound::Control => {}
+                    Inbound::Control | Inbound::Http(_) => {}
                     Inbound::Closed => self.close(CloseCode::Normal),
                 }
                 return Some(consumed);

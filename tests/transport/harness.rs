@@ -14,6 +14,8 @@ pub(crate) enum Event {
     Opened(Codec, Framing, usize),
     Message(Vec<u8>),
     Control,
+    /// A request for others, with all that came with it.
+    Http(Vec<u8>),
     Closed,
 }
 
@@ -105,6 +107,7 @@ fn event(inbound: Inbound<'_>) -> Event {
         Inbound::Text(text) => Event::Message(text.as_bytes().to_vec()),
         Inbound::Assembled(bytes) => Event::Message(bytes),
         Inbound::Control => Event::Control,
+        Inbound::Http(bytes) => Event::Http(bytes.to_vec()),
         Inbound::Closed => Event::Closed,
     }
 }

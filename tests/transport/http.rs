@@ -290,3 +290,51 @@ fn health_checks_are_answered_at_their_path_alone() {
     let check = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
     assert_eq!(refusal(check, &rules()).0, HttpRefusal::Path, "it is off by default");
 }
+
+/// What is served otherwise is for others, from its first byte on; all else is as ever.
+#[test]
+fn requests_for_others_are_handed_over() {
+    let http_paths = vec!["/app/".into(), "/%73ite".into()];
+    let serving = TransportRules { http_paths, health: Some("/app/health".into()), ..rules() };
+    for request in [
+        "GET /app HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /app/x?y HTTP/1.1\r\n\r\n",
+        "HEAD /site HTTP/1.0\r\n\r\n",
+        "GET http://h/app/x HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /app HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        "POST /app/x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
+        "PUT /app HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ] {
+        let connection = check_cuts(&serving, request.as_bytes(), &[1, 9]);
+        assert_eq!(connection.events, [Event::Http(request.into())], "{request}");
+        assert!(connection.reply.is_empty() && connection.error.is_none(), "{request}");
+        assert!(!connection.transport.may_send());
+        // And whatever came with it.
+        let mut connection = Connection::new(serving.clone());
+        connection.feed(format!("{request}GET").as_bytes());
+        assert_eq!(connection.events, [Event::Http(format!("{request}GET").into())]);
+        // Where nothing is served so, it is refused as ever.
+        if !request.starts_with("HEAD") {
+            refusal(request, &rules());
+        }
+    }
+    for (request, expected) in [
+        ("GET /apple HTTP/1.1\r\nHost: h\r\n\r\n", HttpRefusal::Path),
+        ("GET /ws HTTP/1.1\r\nHost: h\r\n\r\n", HttpRefusal::NotUpgrade),
+        ("POST /ws HTTP/1.1\r\nHost: h\r\n\r\n", HttpRefusal::Method),
+        ("GET /app#x HTTP/1.1\r\nHost: h\r\n\r\n", HttpRefusal::Target),
+        ("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", HttpRefusal::Method),
+        ("CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n", HttpRefusal::Method),
+        ("GET /app HTTP/1.1\r\nHost : h\r\n\r\n", HttpRefusal::Malformed),
+        (&upgrade(&[]).replace("/ws", "/app"), HttpRefusal::Path),
+    ] {
+        assert_eq!(refusal(request, &serving).0, expected, "{request}");
+    }
+    let check = check_cuts(&serving, b"GET /app/health HTTP/1.1\r\nHost: h\r\n\r\n", &[1]);
+    assert_eq!(check.error, Some(TransportError::HealthCheck));
+    let protocol = [("Sec-WebSocket-Protocol", "wamp.2.json")];
+    assert_eq!(codec_for(&protocol, &serving), Some(Codec::Json), "WebSockets open as ever");
+    // Without paths for WebSockets there are none, though elsewhere that would mean any.
+    let alone = TransportRules { paths: Vec::new(), ..serving };
+    assert_eq!(refusal(&upgrade(&protocol), &alone).0, HttpRefusal::Path);
+}

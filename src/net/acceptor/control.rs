@@ -79,8 +79,13 @@ pub(super) struct Bound {
 }
 
 impl Way {
-    fn new(listener: &Listener, tls: Option<Arc<TlsContext>>, config: &Config) -> Self {
-        let rules = Arc::new(rules(listener, config));
+    fn new(
+        number: ListenerId,
+        listener: &Listener,
+        tls: Option<Arc<TlsContext>>,
+        config: &Config,
+    ) -> Self {
+        let rules = Arc::new(rules(number, listener, config));
         Self { rules, tls, has_prefaces: listener.proxy_protocol }
     }
 }
@@ -88,6 +93,11 @@ impl Way {
 impl ListenerId {
     pub(super) const fn token(self) -> Token {
         Token(self.0)
+    }
+
+    /// As [`TransportRules::listener`]; there are fewer listeners in the life of a router.
+    pub(in crate::net) fn number(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
     }
 }
 
@@ -104,7 +114,8 @@ impl Plan {
         tls: Option<Arc<TlsContext>>,
         config: &Config,
     ) {
-        self.listeners.push(Planned { number, socket: None, way: Way::new(listener, tls, config) });
+        let way = Way::new(number, listener, tls, config);
+        self.listeners.push(Planned { number, socket: None, way });
     }
 }
 
@@ -136,7 +147,7 @@ impl Control {
         let address = socket.address()?;
         let number = ListenerId(self.next.fetch_add(1, Ordering::Relaxed));
         socket.register(&self.registry, number.token())?;
-        let way = Way::new(listener, tls, config);
+        let way = Way::new(number, listener, tls, config);
         plan.listeners.push(Planned { number, socket: Some(socket), way });
         Ok((number, address))
     }

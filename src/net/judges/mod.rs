@@ -33,7 +33,7 @@ pub use client::{ClientError, check_clients, tls_of_clients};
 
 /// The ways to those who judge.
 #[derive(Clone, Debug)]
-pub struct Judges {
+pub(super) struct Judges {
     ways: Arc<Ways>,
     is_over: Arc<AtomicBool>,
 }

@@ -8,9 +8,12 @@ mod certificates;
 mod channel;
 mod context;
 mod exporter;
+mod open;
 mod records;
 mod share;
 mod stream;
+#[cfg(test)]
+pub(super) mod tests;
 mod watch;
 
 pub use certificates::{CertificateError, certificate_of};
@@ -18,6 +21,7 @@ pub use context::check_certificates;
 
 pub(crate) use alone::{LoneTls, LoneTlsError};
 pub(super) use context::{Fresh, TlsContext};
+pub(super) use open::OpenTls;
 pub(super) use share::TlsShare;
 pub(super) use stream::TlsStream;
 pub(super) use watch::{Look, Watch, look_at, watch};

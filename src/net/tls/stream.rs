@@ -10,6 +10,7 @@ use rustls::{HandshakeKind, ServerConfig};
 
 use super::channel::{Channel, reason};
 use super::context::TlsContext;
+use super::open::OpenTls;
 use super::records::{BUSY_ALERT, HANDSHAKE, MAX_RECORD_BYTES, first_record};
 use super::share::{HANDSHAKE_UNITS, READ_UNITS, RECORD_UNITS, TlsShare};
 use crate::net::socket::Socket;
@@ -56,13 +57,13 @@ enum State {
 
 /// What a record led to.
 #[derive(Default)]
-struct Fed {
+pub(super) struct Fed {
     /// So many of the bytes that were offered are over.
-    used: usize,
+    pub(super) used: usize,
     /// Bytes of plaintext that were filled in.
     filled: usize,
     /// The peer's last record: close_notify.
-    is_last: bool,
+    pub(super) is_last: bool,
 }
 
 impl TlsStream {
@@ -77,6 +78,13 @@ impl TlsStream {
             has_peer_closed: false,
             is_shut_down: false,
         }
+    }
+
+    /// What is left of it; `None`: it is not open, or has failed behind what was read.
+    pub(in crate::net) fn into_open(self) -> Option<OpenTls> {
+        let Self { state, inbox, held, unsent, left, fault, has_peer_closed, .. } = self;
+        let (State::Open(channel), None) = (state, fault) else { return None };
+        Some(OpenTls { channel, inbox, held, unsent, left, has_peer_closed })
     }
 
     /// Bytes that [`Self::write`] has taken and the socket has refused.
@@ -406,7 +414,7 @@ impl TlsStream {
 
 /// Gives a channel one record, with what is held in front of it. Plaintext for which there is no
 /// room goes to `left`.
-fn feed(
+pub(super) fn feed(
     channel: &mut Channel,
     record: &mut [u8],
     out: &mut [u8],

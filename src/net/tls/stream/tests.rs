@@ -3,45 +3,12 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use rcgen::{CertificateParams, KeyPair};
-use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{ClientConfig, ClientConnection};
 
 use super::super::share::TURN_HANDSHAKE_UNITS;
+use super::super::tests::localhost;
 use super::*;
-use crate::config::{Listener, Tls};
-
-/// What a listener for `localhost` begins its handshakes with, and a client that trusts it.
-fn localhost() -> (Arc<TlsContext>, Arc<ClientConfig>) {
-    let directory = tempfile::tempdir().unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-    let write = |name: &str, label: &str, der: &[u8]| {
-        let path = directory.path().join(name);
-        let body = STANDARD.encode(der);
-        let text = format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let tls = Tls {
-        certificate: write("a.pem", "CERTIFICATE", certificate.der()),
-        key: write("a.key", "PRIVATE KEY", &key.serialize_der()),
-        allow_readable_key: true,
-    };
-    let listener = Listener { tls: vec![tls], ..Listener::on("127.0.0.1:0".parse().unwrap()) };
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.der().clone()).unwrap();
-    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (Arc::new(TlsContext::new(&listener).unwrap()), Arc::new(client))
-}
 
 /// A client whose ClientHello has arrived, and the router's end.
 struct Pair {

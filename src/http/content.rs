@@ -1,0 +1,122 @@
+//! The bodies of answers: nothing, some bytes, or a part of a file that is read as it is sent.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// The body of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    /// What is sent first.
+    bytes: Bytes,
+    /// What follows.
+    rest: Option<FileRest>,
+}
+
+/// What is still to be sent of a file. One piece is in memory at a time.
+#[derive(Debug)]
+pub(super) struct FileRest {
+    left: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle(File),
+    Reading(JoinHandle<io::Result<(File, Bytes)>>),
+    Over,
+}
+
+impl FileRest {
+    /// The next `left` bytes of a file.
+    pub(super) const fn new(file: File, left: u64) -> Self {
+        Self { left, state: State::Idle(file) }
+    }
+
+    /// Reads the next piece, of [`PIECE_BYTES`] at most.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if let State::Idle(_) = self.state {
+            let State::Idle(file) = std::mem::replace(&mut self.state, State::Over) else {
+                unreachable!("it was just looked at");
+            };
+            let length = self.left.min(PIECE_BYTES as u64);
+            self.state = State::Reading(spawn_blocking(move || read_piece(file, length)));
+        }
+        let State::Reading(reading) = &mut self.state else {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        };
+        let read = ready!(Pin::new(reading).poll(cx));
+        self.state = State::Over;
+        let (file, piece) = read.map_err(io::Error::other)??;
+        self.left -= piece.len() as u64;
+        self.state = State::Idle(file);
+        Poll::Ready(Ok(piece))
+    }
+}
+
+/// Reads the next `length` bytes.
+///
+/// # Errors
+/// Those of the file, and `UnexpectedEof` if it has become shorter: what was promised cannot be
+/// sent.
+pub(super) fn read_piece(mut file: File, length: u64) -> io::Result<(File, Bytes)> {
+    let mut piece = Vec::new();
+    Read::by_ref(&mut file).take(length).read_to_end(&mut piece)?;
+    match piece.len() as u64 == length {
+        true => Ok((file, piece.into())),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+impl Content {
+    pub(super) fn of(bytes: impl Into<Bytes>) -> Self {
+        Self { bytes: bytes.into(), rest: None }
+    }
+
+    /// Bytes, and what follows them in a file.
+    pub(super) const fn with_rest(bytes: Bytes, rest: FileRest) -> Self {
+        Self { bytes, rest: Some(rest) }
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.bytes.len() as u64 + self.rest.as_ref().map_or(0, |rest| rest.left)
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if !self.bytes.is_empty() {
+            let bytes = std::mem::take(&mut self.bytes);
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        match &mut self.rest {
+            Some(rest) if rest.left > 0 => {
+                let piece = ready!(rest.poll_piece(cx));
+                Poll::Ready(Some(piece.map(Frame::data)))
+            }
+            _ => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.length() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length())
+    }
+}
+
+/// Bytes of a file that are in memory at a time for one answer.
+pub(super) const PIECE_BYTES: usize = 64 * 1024;

@@ -1,0 +1,12 @@
+//! IO: what HTTP requests on a listener get that are none for WAMP: files.
+//!
+//! Knows requests and answers, and no socket: `net::http` has the connections, and the thread
+//! `http` on which all of this runs. Disks are read by the few threads behind that one.
+
+mod answers;
+mod content;
+mod files;
+mod site;
+
+pub(crate) use content::Content;
+pub(crate) use site::{Caller, Site, Sites, answer_elsewhere};
