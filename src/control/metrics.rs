@@ -94,12 +94,13 @@ impl Scrape {
             let mut family = families.begin(first.metric, first.help, first.kind)?;
             for row in rows {
                 match row.kind {
-                    MetricType::Gauge => {
+                    MetricType::Gauge if row.is_by_shard => {
                         for (shard, values) in by_shard.iter().enumerate() {
                             let shard = shard.to_string();
                             family.gauge(&[("shard", shard.as_str())], value(values, row))?;
                         }
                     }
+                    MetricType::Gauge => family.gauge(&NO_LABELS, value(&all, row))?,
                     _ => match row.label {
                         Some(label) => family.counter(&[label], value(&all, row))?,
                         None => family.counter(&NO_LABELS, value(&all, row))?,

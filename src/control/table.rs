@@ -10,15 +10,22 @@ pub(super) struct Row {
     pub(super) metric: &'static str,
     pub(super) kind: MetricType,
     pub(super) label: Option<(&'static str, &'static str)>,
+    /// Whether each shard has a value of its own.
+    pub(super) is_by_shard: bool,
     pub(super) help: &'static str,
 }
 
 const fn gauge(counter: &'static str, metric: &'static str, help: &'static str) -> Row {
-    Row { counter, metric, kind: MetricType::Gauge, label: None, help }
+    Row { counter, metric, kind: MetricType::Gauge, label: None, is_by_shard: true, help }
+}
+
+/// A gauge of the router as a whole.
+const fn whole(counter: &'static str, metric: &'static str, help: &'static str) -> Row {
+    Row { is_by_shard: false, ..gauge(counter, metric, help) }
 }
 
 const fn total(counter: &'static str, metric: &'static str, help: &'static str) -> Row {
-    Row { counter, metric, kind: MetricType::Counter, label: None, help }
+    Row { counter, metric, kind: MetricType::Counter, label: None, is_by_shard: false, help }
 }
 
 /// A total, and which part of the metric it is.
@@ -28,7 +35,7 @@ const fn part(
     label: (&'static str, &'static str),
     help: &'static str,
 ) -> Row {
-    Row { counter, metric, kind: MetricType::Counter, label: Some(label), help }
+    Row { label: Some(label), ..total(counter, metric, help) }
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -78,7 +85,7 @@ pub(super) const ROWS: &[Row] = &[
         "stentor_questions_waiting",
         "Those that wait for others to be answered",
     ),
-    gauge(
+    whole(
         "http_connections",
         "stentor_http_connections",
         "Connections of listeners that speak HTTP and no WAMP",

@@ -26,6 +26,14 @@ pub(super) fn bad_target() -> Response<Content> {
     plain(StatusCode::BAD_REQUEST, "The request target must be a path or an http URL.\n")
 }
 
+/// RFC 9112, 3.2.
+pub(super) fn no_host() -> Response<Content> {
+    let text = "Exactly one Host header is required.\n";
+    let mut answer = plain(StatusCode::BAD_REQUEST, text);
+    set(&mut answer, CONNECTION, "close");
+    answer
+}
+
 pub(super) fn only_reading() -> Response<Content> {
     let text = "Only GET and HEAD are supported here.\n";
     let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, text);

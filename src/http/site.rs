@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA,
 };
 use hyper::http::request::Parts;
-use hyper::{Method, Response};
+use hyper::{Method, Response, Version};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -72,6 +72,10 @@ impl Site {
     }
 
     async fn judge(&self, head: &Parts, caller: Caller) -> Response<Content> {
+        let hosts = head.headers.get_all(HOST).iter().count();
+        if hosts > 1 || hosts == 0 && head.version > Version::HTTP_10 {
+            return answers::no_host();
+        }
         let Some(path) = path_of(head.uri.path()) else { return answers::bad_target() };
         match self.rules.purpose(&path) {
             Purpose::WebSocket => answers::websocket_alone(),

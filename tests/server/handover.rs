@@ -9,6 +9,7 @@ use crossbeam_channel::RecvTimeoutError;
 use rustls::version::{TLS12, TLS13};
 use stentor::codec::Codec;
 use stentor::config::{Config, ListenerPath};
+use stentor::control::Control;
 use stentor::net::Server;
 use stentor::transport::ForwardedBy;
 
@@ -206,6 +207,36 @@ fn health_is_told_on_any_request() {
     server.withdraw();
     web.get("/healthz").check(503, "not ready: stopping\n");
     web.get("/app.js").check(200, "code();");
+    drop(web);
+    settles(&server);
+}
+
+#[test]
+fn operators_see_what_is_served() {
+    let site = site();
+    let mut config = serving(2, site.path());
+    config.admin.listen = Some("127.0.0.1:0".parse().unwrap());
+    let server = start(&config);
+    let control = Control::start(&config, server.view()).unwrap().unwrap();
+    let admin = control.address().unwrap();
+    let mut web = Web::connect(address(&server));
+    web.get("/app.js").check(200, "code();");
+    web.get("/none").check(404, "Nothing is here.\n");
+    let metrics = Web::connect(admin).get_with("/metrics", "Host: localhost\r\n");
+    assert_eq!(metrics.status, 400, "two hosts are none");
+    let mut operator = Web::connect(admin);
+    operator.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let metrics = operator.response();
+    for line in [
+        "stentor_http_connections 1",
+        "stentor_http_requests_total{outcome=\"answered\"} 1",
+        "stentor_http_requests_total{outcome=\"refused\"} 1",
+        "stentor_connections_handed_over_total 1",
+    ] {
+        assert!(metrics.text().lines().any(|found| found == line), "{line}");
+    }
+    operator.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(operator.response().text().contains("\"stuck_http\":false"));
     drop(web);
     settles(&server);
 }

@@ -121,6 +121,23 @@ fn heads_and_bodies_that_never_end_cost_their_connection() {
 }
 
 #[test]
+fn a_request_names_one_host() {
+    let site = site();
+    let server = start(&serving(1, site.path()));
+    for (head, status) in [
+        ("GET /app.js HTTP/1.1\r\n\r\n", 400),
+        ("GET /app.js HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        ("GET /app.js HTTP/1.1\r\nHost:\r\n\r\n", 200),
+        ("GET /app.js HTTP/1.0\r\n\r\n", 200),
+    ] {
+        let mut web = Web::connect(address(&server));
+        web.send(head);
+        assert_eq!(web.response().status, status, "{head}");
+    }
+    settles(&server);
+}
+
+#[test]
 fn large_heads_are_refused() {
     let site = site();
     let server = start(&serving(1, site.path()));
