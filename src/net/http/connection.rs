@@ -131,6 +131,8 @@ where
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
+        // Whoever has sent a request is answered, even if it comes in the last moment.
+        biased;
         ended = connection.as_mut() => return ended,
         _ = season.wait_for(|season| *season == Season::Closing) => {}
     }
