@@ -123,7 +123,7 @@ impl Scrape {
         let mut family = families.begin("stentor_event_loop_turn", help, MetricType::Histogram)?;
         for (shard, turns) in pulses.iter().enumerate() {
             let bounds = TURN_MICROS.iter().map(|micros| *micros as f64 / 1e6);
-            let classes = bounds.chain([f64::MAX]).zip(turns.counts);
+            let classes = bounds.chain([f64::INFINITY]).zip(turns.counts);
             let buckets: Vec<_> = classes.collect();
             family.histogram(&label(shard), turns.busy.as_secs_f64(), turns.count(), &buckets)?;
         }
