@@ -72,7 +72,9 @@ impl IntoResponse for Refused {
                     Declined::Forbidden(_) => StatusCode::FORBIDDEN,
                     Declined::Missing(..) => StatusCode::NOT_FOUND,
                     Declined::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
-                    Declined::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                    Declined::Unavailable(_) | Declined::NoTurn(_) | Declined::Unawaited => {
+                        StatusCode::SERVICE_UNAVAILABLE
+                    }
                     Declined::Late => StatusCode::GATEWAY_TIMEOUT,
                 };
                 said(status, &json!({ "error": declined.to_string() }))

@@ -27,7 +27,8 @@
 //! prove $p by wampcra joe secret from $x
 //!                                 what `joe` answers to a CHALLENGE with the Extra $x; binds also
 //!                                 $session and $nonce to what the Extra says of them
-//! verifier waits | verifier judges | verifier takes N   tickets are to be judged; then they are
+//! verifier waits | verifier judges | verifier takes N   tickets are to be judged; then they are,
+//!                                 all or, with `the first` behind it, one
 //! token $t for 60000 {"sub":"joe"}
 //!                                 what the issuer of `by_token` signs; it expires in so many ms
 //! the endpoint says {"role":"x"}  to whoever is asked about; or: says no, says nothing, or
@@ -324,6 +325,7 @@ impl Stage {
             }
             ["verifier", "waits"] => self.network.links.verifier.is_held = true,
             ["verifier", "judges"] => drop(self.network.serve_verifier(usize::MAX)),
+            ["verifier", "judges", "the", "first"] => drop(self.network.serve_verifier(1)),
             ["verifier", "takes", room] => {
                 self.network.links.verifier.room = Some(room.parse().expect("a number"));
             }

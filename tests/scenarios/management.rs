@@ -4,9 +4,9 @@
 use serde_json::json;
 use stentor::authorization::{Access, Managers, Permission, RoleSettings};
 use stentor::limits::TurnLimits;
-use stentor::router::{RealmSettings, Settings};
+use stentor::router::{RealmSettings, RequestIdCheck, Settings};
 
-use super::dialogue::{check_realm, check_reloads};
+use super::dialogue::{check_realm, check_realm_with, check_reloads};
 use super::peer::Peer;
 use crate::support::{Network, Serializer};
 
@@ -169,6 +169,52 @@ fn no_call_is_lost() {
            a is lost
            verifier judges
            b <- RESULT 1 {} *"#,
+    );
+}
+
+/// Nobody is parked for ever because whoever answers is stuck, and what comes too late is no answer
+/// to another call, even one of the same id.
+#[test]
+fn a_call_without_an_answer_times_out() {
+    check_realm_with(
+        |realm| managed(realm, true, false),
+        |settings| {
+            settings.timeouts.ping_interval_ms = 0;
+            settings.request_ids = RequestIdCheck::Off;
+        },
+        r#"join a
+           verifier waits
+           a -> CALL #7 {} stentor.router.get
+           a -> CALL #7 {} stentor.shard.list
+           a -> CALL #8 {} wamp.session.count
+           wait 39999
+           wait 1
+           a <- ERROR 48 7 {} wamp.error.timeout *
+           verifier judges the first
+           wait 1
+           verifier judges
+           a <- RESULT 7 {} [{"procedure":"stentor.shard.list","arguments":{},"realm":"realm1"}]
+           a <- RESULT 8 {} [1]
+           wait 40000"#,
+    );
+}
+
+/// Who leaves, or is sent away, leaves no deadline behind.
+#[test]
+fn who_leaves_has_no_deadline() {
+    check_realm_with(
+        |realm| managed(realm, true, false),
+        |settings| settings.timeouts.ping_interval_ms = 0,
+        r#"join a b
+           verifier waits
+           a -> CALL {} stentor.router.get
+           b -> CALL {} wamp.session.kill [$id_a]
+           b <- RESULT 1 {}
+           a <- GOODBYE {} *
+           a -> GOODBYE {} wamp.close.goodbye_and_out
+           a <- CLOSED 1000
+           wait 40000
+           verifier judges"#,
     );
 }
 

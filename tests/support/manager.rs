@@ -19,8 +19,8 @@ pub(crate) fn answer(call: &ManagementCall) -> Mail {
             "realm": &**call.realm.name(),
         }))),
     };
-    let (caller, count) = ((call.caller, call.request), Arc::<HeldCount>::default());
-    Mail::Managed(Box::new(ManagementAnswer::new(caller, outcome, &count)))
+    let count = Arc::<HeldCount>::default();
+    Mail::Managed(Box::new(ManagementAnswer::new(call, outcome, &count)))
 }
 
 /// Publishes in a realm to those who watch; the mail, and the shard that it goes to.
