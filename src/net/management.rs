@@ -119,6 +119,9 @@ impl ManagedCall {
 
     fn send(&mut self, outcome: ManagementOutcome) {
         self.is_answered = true;
+        let bytes = outcome.as_ref().map_or(0, PayloadBuf::heap_bytes);
+        let room = self.router.room_to_hold(&self.router.edition().settings.limits);
+        let outcome = if bytes <= room { outcome } else { Err(TOO_MUCH_HELD) };
         let SessionRef { shard, .. } = self.call.caller;
         let answer = ManagementAnswer::new(&self.call, outcome, self.router.held(shard));
         let mail = Mail::Managed(Box::new(answer));
@@ -186,6 +189,14 @@ impl View {
         self.mesh.send(home, Parcel::Mail(Mail::Bulletin(Box::new(bulletin)).into()));
     }
 }
+
+const TOO_MUCH_HELD: (WampError, Cow<'static, str>) = (
+    WampError::ResourceLimit,
+    Cow::Borrowed(
+        "the answer would take too much of what the router may hold: ask for less of it by \
+         `limit`, or try again later",
+    ),
+);
 
 /// Calls that wait to be answered, each of another session.
 const fn most_calls(pace: ManagementPace) -> usize {

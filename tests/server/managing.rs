@@ -330,3 +330,21 @@ fn without_an_attendant_calls_are_refused() {
     settles(&server);
     server.stop().unwrap();
 }
+
+/// An answer takes its part of what may be held, as a publication does.
+#[test]
+fn an_answer_that_is_too_large_to_be_held_is_refused() {
+    let (server, _control, _folder) = start(|config| {
+        config.limits.message_bytes = 128 * 1024;
+        config.limits.held_total_bytes = 128 * 1024;
+    });
+    let mut viewer = join(address(&server), RAW, "vera");
+    let crowd: Vec<_> = (0..80).map(|_| Client::join(address(&server), RAW)).collect();
+    let said = refused(&mut viewer, "stentor.session.list", &json!({}));
+    assert!(said.starts_with("wamp.error.resource_limit: the answer would take"), "{said}");
+    let rows = call(&mut viewer, "stentor.session.list", &json!({"limit": 3})).unwrap();
+    assert_eq!((&rows["count"], rows["sessions"].as_array().unwrap().len()), (&json!(81), 3));
+    drop((viewer, crowd));
+    settles(&server);
+    server.stop().unwrap();
+}
