@@ -348,3 +348,33 @@ fn an_answer_that_is_too_large_to_be_held_is_refused() {
     settles(&server);
     server.stop().unwrap();
 }
+
+/// Calls that are being answered when the router's management ends, those that wait for their turn
+/// and those that are still in the line: each caller hears of it.
+#[test]
+fn calls_under_way_end_when_nobody_answers_any_more() {
+    let (server, control, _folder) = start(|config| config.shards = 1);
+    let mut viewer = join(address(&server), RAW, "vera");
+    let mut operators: Vec<_> = (0..16).map(|_| join(address(&server), RAW, "otto")).collect();
+    for operator in &mut operators {
+        send_call(operator, "stentor.config.reload", &json!({}));
+    }
+    eventually("the first order is given, and nobody carries it out", || {
+        !control.orders().is_empty()
+    });
+    // The shard has read what all have sent when it has answered somebody since, twice.
+    for _ in 0..2 {
+        assert!(call(&mut viewer, "stentor.router.get_health", &json!({})).is_ok());
+    }
+    assert_eq!(control.orders().len(), 1, "the others wait for it");
+    drop(control);
+    for operator in &mut operators {
+        let error = operator.expect(8);
+        assert_eq!(error[4], "wamp.error.canceled", "{error}");
+    }
+    let said = refused(&mut operators[0], "stentor.config.reload", &json!({}));
+    assert!(said.starts_with("wamp.error.resource_limit: "), "{said}");
+    drop((viewer, operators));
+    settles(&server);
+    server.stop().unwrap();
+}
