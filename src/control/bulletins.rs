@@ -15,7 +15,6 @@ use super::sessions;
 use super::sight::Sight;
 use crate::authorization::{ManagementTopic, Managers};
 use crate::router::{Audience, Domain, Realm};
-use crate::wamp::ReceiverFilter;
 
 #[derive(Debug)]
 pub(super) struct Bulletins {
@@ -78,7 +77,7 @@ impl Bulletins {
         let payload = payload.or_else(|| payload_of(json!({ "error": TOO_LARGE }), limit_bytes));
         let Some(payload) = payload else { return };
         let under_way = Arc::clone(&self.under_way[topic as usize]);
-        self.sight.view.announce(realm, topic, (payload, those_of(managers)), under_way);
+        self.sight.view.announce(realm, topic, (payload, Audience::of_managers(managers)), under_way);
     }
 
     /// What there is to say; `None`: nothing new.
@@ -124,13 +123,6 @@ impl Bulletins {
 
 fn is_heard(realm: &Realm, topic: ManagementTopic) -> bool {
     !realm.topics.matches(topic.uri()).is_empty()
-}
-
-/// Whoever else has subscribed to a pattern hears nothing.
-fn those_of(managers: &Managers) -> Audience {
-    let eligible_authrole = Some(managers.all().cloned().collect());
-    let filter = ReceiverFilter { eligible_authrole, ..ReceiverFilter::default() };
-    Audience::new(None, Some(Box::new(filter)))
 }
 
 const TOO_LARGE: &str = "what is to be said is larger than a message may be (limits.message_bytes)";

@@ -29,6 +29,10 @@ ticket = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
 authid = "otto"
 role = "operator"
 ticket = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
+[[user]]
+authid = "gwen"
+role = "guest"
+ticket = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
 "#;
 
 /// A realm for everybody, and one to manage the router from. There is no admin listener.
@@ -37,6 +41,8 @@ fn file(more: &str) -> String {
         "[[listener]]\nlisten = \"127.0.0.1:0\"\n{OPEN_REALM}[[realm]]\nname = \"ops\"\n\
          [[realm.authenticator]]\nmethod = \"ticket\"\nusers = \"users.toml\"\n\
          [[realm.role]]\nname = \"viewer\"\n[[realm.role]]\nname = \"operator\"\n\
+         [[realm.role]]\nname = \"guest\"\n[[realm.role.permission]]\nuri = \"\"\n\
+         match = \"prefix\"\nallow = [\"publish\", \"subscribe\"]\n\
          [management]\nrealm = \"ops\"\nwatch = [\"viewer\"]\nact = [\"operator\"]\n{more}"
     )
 }
@@ -269,6 +275,37 @@ fn what_happens_is_told_while_somebody_listens() {
         (&json!(0), &json!("transport_lost"))
     );
     assert!(!seen.contains(&number(ManagementTopic::ConfigOnReload)), "there was none");
+}
+
+/// Who may subscribe to everything, and does, hears what others of its realm hear, and nothing of
+/// the router.
+#[test]
+fn a_pattern_hears_nothing_of_the_router() {
+    let stentor = Stentor::start();
+    let mut viewer = join(&stentor.address, RAW, "vera");
+    let mut guest = join(&stentor.address, RAW, "gwen");
+    let request = guest.next_request();
+    guest.send(&json!([32, request, {"match": "prefix"}, ""]));
+    guest.expect(33);
+    for topic in ManagementTopic::ALL {
+        viewer.subscribe(topic.uri());
+    }
+    drop(Client::join(&stentor.address, RAW));
+    let mut heard = 0;
+    // The updates of three seconds, and the session that has ended.
+    while heard < 7 {
+        heard += usize::from(viewer.receive()[0] == 36);
+    }
+    let request = guest.next_request();
+    guest.send(&json!([16, request, {"exclude_me": false}, "com.x", ["own"]]));
+    // It hears of sessions and subscriptions of its realm.
+    let mut topics = std::iter::repeat_with(|| guest.expect(36)[3]["topic"].clone());
+    let own = topics.find(|topic| {
+        let topic = topic.as_str().unwrap();
+        assert!(!topic.starts_with("stentor."), "{topic}");
+        topic == "com.x"
+    });
+    assert!(own.is_some());
 }
 
 fn start(change: impl FnOnce(&mut Config)) -> (Server, Control, TempDir) {

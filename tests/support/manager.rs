@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stentor::authorization::ManagementTopic;
 use stentor::router::{Audience, HeldCount, Router, ShardId};
 use stentor::shard::{Bulletin, Mail, ManagementAnswer, ManagementCall};
-use stentor::wamp::{Codec, PayloadBuf, ReceiverFilter, WampError};
+use stentor::wamp::{Codec, PayloadBuf, WampError};
 
 /// Says what was asked, and by whom; or that it is wrong, in the words of the argument `fail`.
 pub(crate) fn answer(call: &ManagementCall) -> Mail {
@@ -28,9 +28,7 @@ pub(crate) fn bulletin(router: &Router, realm: &str, topic: &str, said: &Value) 
     let edition = router.edition();
     let domain = edition.domain(realm).expect("there is such a realm");
     let managers = domain.rules.settings.managers.as_ref().expect("it has managers");
-    let eligible_authrole = Some(managers.all().cloned().collect());
-    let filter = ReceiverFilter { eligible_authrole, ..ReceiverFilter::default() };
-    let audience = Audience::new(None, Some(Box::new(filter)));
+    let audience = Audience::of_managers(managers);
     let topic = ManagementTopic::named(topic).expect("there is such a topic");
     let home = domain.realm.home(router.shard_count());
     let counted = (router.held(home), Arc::new(()));
