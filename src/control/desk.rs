@@ -120,10 +120,15 @@ pub(super) struct Drain {
 }
 
 impl Desk {
-    pub(super) async fn reload(&self, operator: &Operator) -> Result<Value, Declined> {
+    /// What was changed, within `most_bytes`; see [`said`].
+    pub(super) async fn reload(
+        &self,
+        operator: &Operator,
+        most_bytes: usize,
+    ) -> Result<Value, Declined> {
         tracing::info!(%operator, "a reload was asked for");
         let outcome = self.order(operator, Order::Reload).await?;
-        outcome.map(|changes| said(&changes)).map_err(Declined::Refused)
+        outcome.map(|changes| said(&changes, most_bytes)).map_err(Declined::Refused)
     }
 
     pub(super) async fn set_level(

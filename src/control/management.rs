@@ -75,12 +75,16 @@ impl Drop for Manager {
 
 impl Clerk {
     async fn answer(&self, call: ManagedCall) {
-        let limit_bytes = self.sight.view.router().edition().settings.limits.message_bytes;
         let outcome = match self.outcome(&call).await {
-            Ok(value) => payload_of(value, limit_bytes).ok_or(TOO_LARGE),
+            Ok(value) => payload_of(value, self.most_bytes()).ok_or(TOO_LARGE),
             Err(declined) => Err(spoken(declined)),
         };
         call.answer(outcome);
+    }
+
+    /// Of an answer.
+    fn most_bytes(&self) -> usize {
+        self.sight.view.router().edition().settings.limits.message_bytes
     }
 
     /// What the caller may do now; reloads may have come after its call.
@@ -139,12 +143,12 @@ impl Clerk {
             Procedure::LogList => log_tail::page(log.get(), &read(call)?),
             // Why a reload was refused quotes lines of the file.
             Procedure::ConfigGetChanges => {
-                self.desk.record.last_reload(standing == Standing::Actor)
+                self.desk.record.last_reload(standing == Standing::Actor, self.most_bytes())
             }
             Procedure::SessionKick => self.desk.kick(&operator(call), read(call)?).await?,
             Procedure::LogSetLevel => self.desk.set_level(&operator(call), read(call)?).await?,
             Procedure::RouterDrain => self.desk.drain(&operator(call), read(call)?).await?,
-            Procedure::ConfigReload => self.desk.reload(&operator(call)).await?,
+            Procedure::ConfigReload => self.desk.reload(&operator(call), self.most_bytes()).await?,
         })
     }
 }

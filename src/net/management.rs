@@ -18,7 +18,9 @@ use super::server::View;
 use crate::authentication::Interest;
 use crate::authorization::{ManagementPace, ManagementTopic};
 use crate::router::{Audience, Realm, Router, SessionRef};
-use crate::shard::{Bulletin, Mail, ManagementAnswer, ManagementCall, ManagementOutcome, Waiter};
+use crate::shard::{
+    Bulletin, Mail, ManagementAnswer, ManagementCall, ManagementOutcome, Passage, Waiter,
+};
 use crate::wamp::{PayloadBuf, WampError};
 
 /// Where calls wait. Any thread may use it.
@@ -175,16 +177,16 @@ impl View {
         ManagedCall { waiter, call, router, mesh, is_answered: false }
     }
 
-    /// Publishes in the management realm. `under_way` is dropped when its home shard has it.
+    /// Publishes in the management realm. `passage` says what comes of it.
     pub(crate) fn announce(
         &self,
         realm: &Arc<Realm>,
         topic: ManagementTopic,
         (payload, audience): (PayloadBuf, Audience),
-        under_way: Arc<()>,
+        passage: Passage,
     ) {
         let home = realm.home(self.router.shard_count());
-        let counted = (self.router.held(home), under_way);
+        let counted = (self.router.held(home), passage);
         let bulletin = Bulletin::new(Arc::clone(realm), topic, payload, audience, counted);
         self.mesh.send(home, Parcel::Mail(Mail::Bulletin(Box::new(bulletin)).into()));
     }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::errands::{Errand, Waiter};
 use super::meta::{Answer, Caller, id_of};
@@ -107,8 +108,18 @@ pub struct Bulletin {
     payload: PayloadBuf,
     audience: Audience,
     held: Held,
-    /// Dropped with it, so that whoever publishes knows that there is room for the next.
-    _under_way: Arc<()>,
+    passage: Passage,
+}
+
+/// What becomes of a bulletin: whoever sends it keeps one share, and it has the other.
+#[derive(Clone, Debug, Default)]
+pub struct Passage(Arc<AtomicBool>);
+
+impl Passage {
+    /// Whether it was published, as soon as its shard has dealt with it; `None`: not yet.
+    pub fn outcome(&mut self) -> Option<bool> {
+        Arc::get_mut(&mut self.0).map(|is_published| *is_published.get_mut())
+    }
 }
 
 impl Bulletin {
@@ -118,11 +129,11 @@ impl Bulletin {
         topic: ManagementTopic,
         payload: PayloadBuf,
         audience: Audience,
-        (count, under_way): (&Arc<HeldCount>, Arc<()>),
+        (count, passage): (&Arc<HeldCount>, Passage),
     ) -> Self {
         let bytes = heap_block(size_of::<Self>()) + payload.heap_bytes() + audience.weight();
         let held = count.hold(bytes);
-        Self { realm, topic, payload, audience, held, _under_way: under_way }
+        Self { realm, topic, payload, audience, held, passage }
     }
 
     pub(super) const fn weight(&self) -> usize {
@@ -229,7 +240,7 @@ impl Shard {
     /// At the realm's home shard: publishes to those who may watch, whatever they have subscribed
     /// by.
     pub(super) fn handle_bulletin(&mut self, bulletin: Bulletin) {
-        let Bulletin { realm, topic, payload, audience, .. } = bulletin;
+        let Bulletin { realm, topic, payload, audience, passage, .. } = bulletin;
         let uri = topic.uri();
         let publication = PublicationId::from_random(self.cx.random());
         let (fanouts, looked_up) = realm.topics.matches_counted(uri);
@@ -243,6 +254,7 @@ impl Shard {
         let head =
             EventHead { publication, publisher, cause, audience, numbering, traced, details };
         self.dispatch(head, uri, fanouts, payload.as_payload(), || payload.clone());
+        passage.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -59,7 +59,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stentor::router::{Busyness, RealmSettings, RequestIdCheck, SessionRef, Settings};
-use stentor::shard::{Admission, Mail};
+use stentor::shard::{Admission, Mail, Passage};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
 use super::traces::Tracer;
@@ -319,7 +319,8 @@ impl Stage {
         match words {
             ["the", "router", "announces", topic, said] => {
                 let said = serde_json::from_str(said).expect("JSON");
-                let (home, mail) = bulletin(&self.network.router, "realm1", topic, &said);
+                let (router, passage) = (&self.network.router, Passage::default());
+                let (home, mail) = bulletin(router, "realm1", topic, &said, &passage);
                 self.network.deliver(usize::from(home.0), mail);
                 self.network.settle();
             }

@@ -12,7 +12,7 @@ use stentor::authorization::{
 };
 use stentor::limits::TurnLimits;
 use stentor::router::{RealmSettings, Settings};
-use stentor::shard::{Admission, Errand, Waiter};
+use stentor::shard::{Admission, Errand, Passage, Waiter};
 
 use super::Tally;
 use super::plan::{draw_link, pick};
@@ -194,8 +194,8 @@ impl World {
 
     fn announce(&mut self) {
         let topic = pick(&mut self.rng, &ManagementTopic::ALL).uri();
-        let said = json!({ "is_meant": self.is_watching });
-        let (home, mail) = bulletin(&self.network.router, "realm1", topic, &said);
+        let (said, passage) = (json!({ "is_meant": self.is_watching }), Passage::default());
+        let (home, mail) = bulletin(&self.network.router, "realm1", topic, &said, &passage);
         self.network.deliver(usize::from(home.0), mail);
     }
 
