@@ -96,7 +96,7 @@ pub(super) enum Declined {
     #[error("{0}")]
     Unavailable(&'static str),
     /// Its turn has not come.
-    #[error("others have had their turn for {} s, and nothing was done: try again later", _0.as_secs())]
+    #[error("others still come first after {} s, nothing was done: try again later", _0.as_secs())]
     NoTurn(Duration),
     /// Whoever asked has left, or has given up.
     #[error("nobody waits for this any more, and nothing was done")]

@@ -1,6 +1,6 @@
 //! The management API: whoever answers is slow, answers in any order, twice, too late or never, or
-//! takes nothing more; callers flood and go, and reloads change who may ask. Each call of a living session ends once
-//! and in its turn, and nobody hears what is not for its role.
+//! takes nothing more; callers flood and go, and reloads change who may ask. Each call of a living
+//! session ends once and in its turn, and nobody hears what is not for its role.
 
 use std::collections::VecDeque;
 
