@@ -25,7 +25,7 @@ mod tls;
 mod vigil;
 
 pub use crate::router::Snapshot;
-pub(crate) use crate::shard::ManagementCall;
+pub(crate) use crate::shard::{ManagementCall, Passage, Waiter};
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use inherited::{Inherited, InheritedError};
 pub use judges::{ClientError, check_clients, tls_of_clients};

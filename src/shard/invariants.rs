@@ -26,12 +26,14 @@ impl Shard {
         assert_eq!(memberships, listed, "each membership stands in one list");
         assert!(self.receivers.iter().all(|receivers| !receivers.is_empty()));
         assert!(!self.cx.post.has_own() && !self.cx.deposits.has_records());
-        let sessions = self.connections.iter().filter_map(|(_, c)| c.session());
-        let calls = sessions.flat_map(|session| session.calls.values());
+        let sessions = || self.connections.iter().filter_map(|(_, c)| c.session());
+        let managed = sessions().filter(|session| session.managing.is_some()).count();
+        let calls = sessions().flat_map(|session| session.calls.values());
         let leaving = self.connections.iter().filter_map(|(_, c)| c.leaving.as_ref());
         let timed = calls.filter(|call| call.deadline().is_some()).count()
             + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>()
-            + self.questions.len();
+            + self.questions.len()
+            + managed;
         assert_eq!(timed, self.cx.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
         self.deliveries.check(&self.cx.router);

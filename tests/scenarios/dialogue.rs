@@ -27,7 +27,8 @@
 //! prove $p by wampcra joe secret from $x
 //!                                 what `joe` answers to a CHALLENGE with the Extra $x; binds also
 //!                                 $session and $nonce to what the Extra says of them
-//! verifier waits | verifier judges | verifier takes N   tickets are to be judged; then they are
+//! verifier waits | verifier judges | verifier takes N   tickets are to be judged; then they are,
+//!                                 all or, with `the first` behind it, one
 //! token $t for 60000 {"sub":"joe"}
 //!                                 what the issuer of `by_token` signs; it expires in so many ms
 //! the endpoint says {"role":"x"}  to whoever is asked about; or: says no, says nothing, or
@@ -58,7 +59,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stentor::router::{Busyness, RealmSettings, RequestIdCheck, SessionRef, Settings};
-use stentor::shard::{Admission, Mail};
+use stentor::shard::{Admission, Mail, Passage};
 use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
 
 use super::traces::Tracer;
@@ -318,12 +319,14 @@ impl Stage {
         match words {
             ["the", "router", "announces", topic, said] => {
                 let said = serde_json::from_str(said).expect("JSON");
-                let (home, mail) = bulletin(&self.network.router, "realm1", topic, &said);
+                let (router, passage) = (&self.network.router, Passage::default());
+                let (home, mail) = bulletin(router, "realm1", topic, &said, &passage);
                 self.network.deliver(usize::from(home.0), mail);
                 self.network.settle();
             }
             ["verifier", "waits"] => self.network.links.verifier.is_held = true,
             ["verifier", "judges"] => drop(self.network.serve_verifier(usize::MAX)),
+            ["verifier", "judges", "the", "first"] => drop(self.network.serve_verifier(1)),
             ["verifier", "takes", room] => {
                 self.network.links.verifier.room = Some(room.parse().expect("a number"));
             }
