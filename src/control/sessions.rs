@@ -37,6 +37,8 @@ enum Sort {
     /// Who has most bytes waiting.
     #[default]
     Pending,
+    /// Whose oldest byte has waited longest.
+    Oldest,
     /// Who has sent most messages.
     Messages,
     /// Who has got most bytes.
@@ -112,6 +114,7 @@ fn keep_best(sessions: &mut Vec<(ShardId, OpenSession)>, filter: &Filter) {
     sessions.sort_by_key(|(_, session)| {
         let rank = match filter.sort {
             Sort::Pending => session.pending_bytes as u64,
+            Sort::Oldest => session.oldest_ms,
             Sort::Messages => session.traffic.messages_received,
             Sort::Sent => session.traffic.bytes_sent,
             Sort::Age => session.age_ms,
@@ -169,6 +172,7 @@ fn open_row(shard: ShardId, open: &OpenSession) -> Value {
     row["age_ms"] = open.age_ms.into();
     row["pending_bytes"] = open.pending_bytes.into();
     row["refused_bytes"] = open.refused_bytes.into();
+    row["oldest_ms"] = open.oldest_ms.into();
     row["subscriptions"] = open.subscriptions.into();
     row["registrations"] = open.registrations.into();
     row["calls"] = open.calls.into();

@@ -21,6 +21,7 @@ use super::reload::{Bench, Listens, ReloadError, Running, urls_of};
 use super::store::{self, STORE_PATIENCE, StoreThread};
 use super::threads::{Term, Threads};
 use super::tls::{CertificateError, TlsContext, TlsShare};
+use crate::clock::Millis;
 use crate::config::{Config, ListenAddress, Listener};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
@@ -109,6 +110,8 @@ pub struct Server {
     /// What a reload may replace.
     pub(super) running: Mutex<Running>,
     pub(super) shown: Arc<Shown>,
+    /// When the router's clock began.
+    started: Instant,
 }
 
 /// What observers see of what a reload may replace: they do not wait until one is over.
@@ -146,6 +149,7 @@ pub struct View {
     pub(super) mesh: Arc<Mesh>,
     pulses: Vec<Arc<Pulse>>,
     shown: Arc<Shown>,
+    started: Instant,
 }
 
 impl View {
@@ -163,6 +167,12 @@ impl View {
     /// Where clients connect to, by listener; as [`Listener::urls`](crate::config::Listener::urls).
     pub(crate) fn urls(&self) -> Arc<Vec<Vec<String>>> {
         Arc::clone(&self.shown.urls.lock())
+    }
+
+    /// `moment` on the router's clock.
+    pub(crate) fn since_start(&self, moment: Instant) -> Millis {
+        let elapsed = moment.saturating_duration_since(self.started);
+        Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Asks a shard to show by its pulse that its event loop turns.
@@ -260,6 +270,7 @@ impl Server {
             storage: None,
             running: Mutex::new(running),
             shown,
+            started,
         };
         let budget = HoldBudget::new(config.tuning.flush_delay_us, &config.output);
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
@@ -267,7 +278,6 @@ impl Server {
         let bench = bench.map_err(StartError::of_judges)?;
         let judges = bench.as_ref().map(|bench| bench.judges.clone());
         server.running.lock().judges = bench;
-        let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
@@ -313,7 +323,8 @@ impl Server {
     /// What the router looks like from outside of its threads.
     pub fn view(&self) -> View {
         let (router, mesh) = (Arc::clone(&self.router), Arc::clone(&self.mesh));
-        View { router, mesh, pulses: self.pulses.clone(), shown: Arc::clone(&self.shown) }
+        let (pulses, shown) = (self.pulses.clone(), Arc::clone(&self.shown));
+        View { router, mesh, pulses, shown, started: self.started }
     }
 
     /// The shared tables, for tests.

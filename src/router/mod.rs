@@ -64,7 +64,7 @@ pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
 };
 pub use ledger::Walk;
-pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Names, Tally};
+pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Moment, Names, Tally};
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
     Callee, Foreseen, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,

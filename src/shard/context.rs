@@ -102,7 +102,7 @@ impl Context {
             self.traces.expire(now);
         }
         self.work.begin_turn();
-        self.outbound.begin_turn();
+        self.outbound.begin_turn(now);
     }
 
     /// Names the session of this id in a slot of this shard.

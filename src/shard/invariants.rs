@@ -92,6 +92,9 @@ impl Shard {
         assert_eq!(slow, self.cx.outbound.slow_count(), "each slow connection is ranked once");
         let blocked = refused().filter(|(found, _)| found.bytes > 0).count() as u64;
         assert_eq!(blocked, self.cx.outbound.blocked_count(), "each backlog stands in one class");
+        let oldest = self.connections.iter().map(|(slot, c)| (slot, c.output.oldest()));
+        self.cx.outbound.ages().check(oldest);
+        assert_eq!(self.cx.measures.oldest.get(), self.cx.outbound.ages().oldest());
         for (gauge, (counted, found)) in expected.into_iter().enumerate() {
             assert_eq!(counted, found as u64, "gauge {gauge} agrees with what exists");
         }

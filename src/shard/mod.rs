@@ -3,6 +3,7 @@
 //! Pure: bytes, mail and the time come in as arguments; bytes, mail and the wish to close a
 //! socket are taken out by the event loop. One thread owns it.
 
+mod ages;
 mod asking;
 mod authenticate;
 mod authorize;

@@ -46,6 +46,7 @@
 //! trace {"session":$id_a} payload 9 begins a trace, instead of an earlier one; see `traces`
 //! traced in publish {"uri":"com.x"} among what it has seen is such a message; null: not there
 //! traced nothing                  nothing else was seen until now
+//! a is 50 ms behind             its oldest byte that its socket refused has waited; 0: none
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown | drain 5000
 //! ```
 //!
@@ -216,6 +217,9 @@ impl Stage {
             [name, "is", "lost"] => {
                 let pipe = self.actor(name).pipe;
                 self.network.lose(pipe);
+            }
+            [name, "is", ms, "ms", "behind"] => {
+                self.network.check_behind(self.actors[*name].pipe, ms, line);
             }
             [name, "stalls"] => self.stall(name),
             [name, "reads"] => self.unstall(name),

@@ -7,6 +7,7 @@ use stentor::limits::TurnLimits;
 use stentor::router::RealmSettings;
 use stentor::shard::{Admission, InputStatus};
 
+use super::ages::Seen;
 use super::client::{Client, Request, Session, Stage};
 use super::log::Log;
 use super::model::{Model, Tag};
@@ -119,6 +120,7 @@ impl World {
         self.take_census();
         self.net.check_invariants();
         self.check_bounds();
+        self.check_ages();
     }
 
     /// Writes a line of the trace and counts what it is about.
@@ -171,6 +173,7 @@ impl World {
             late: false,
             killed: false,
             unanswered_pings: 0,
+            output: Seen::default(),
             session: Session { realm: REALMS[0], ..Session::default() },
         }
     }
