@@ -47,5 +47,5 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// How long a list waits for those before it, some of which may take 10 s.
+/// How long a list waits for those before it, of which one may take more than 10 s.
 const TURN_PATIENCE: Duration = Duration::from_secs(20);
