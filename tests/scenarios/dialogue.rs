@@ -55,13 +55,15 @@
 
 #[path = "matching.rs"]
 mod matching;
+#[path = "statements.rs"]
+mod statements;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stentor::router::{Busyness, RealmSettings, RequestIdCheck, SessionRef, Settings};
+use stentor::router::{Busyness, RealmSettings, RequestIdCheck, Settings};
 use stentor::shard::{Admission, Mail, Passage};
-use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
+use stentor::wamp::{RegistrationId, SubscriptionId, UriRule};
 
 use super::traces::Tracer;
 use super::words::{FULLY, PLAINLY, Reload, code, tokens};
@@ -303,21 +305,6 @@ impl Stage {
         }
     }
 
-    fn check_traced(&mut self, words: &[&str]) {
-        let mut tracer = self.tracer.take().expect("a trace");
-        tracer.fetch(&mut self.network);
-        match words {
-            ["nothing"] => tracer.check_empty(&self.line),
-            [direction, message, fields] => {
-                // What is not bound yet is what the trace says.
-                let fields = self.literal(fields);
-                tracer.expect(direction, message, &fields, &self.line);
-            }
-            _ => panic!("no statement: {}", self.line),
-        }
-        self.tracer = Some(tracer);
-    }
-
     /// The statements about logins.
     fn run_login(&mut self, words: &[&str]) {
         match words {
@@ -526,30 +513,6 @@ impl Stage {
         assert!(self.network.links.pipes[pipe].ended, "the transport is still open: {line}");
         assert!(self.actors[name].link.is_drained(), "part of a frame is left: {line}");
         self.network.lose(pipe);
-    }
-
-    /// The session, the id and the reason of a revocation.
-    fn revocation(
-        &self,
-        name: &str,
-        id: &str,
-        rest: &[&str],
-    ) -> (SessionRef, u64, Option<Box<str>>) {
-        let session = self.bindings[&format!("$id_{name}")].as_u64().and_then(SessionId::new);
-        let realm = self.network.router.realm("realm1").expect("it is configured");
-        let session = realm.find(session.expect("an id")).expect("the session is there");
-        let reason = match rest {
-            [] => None,
-            ["because", word] => Some(self.literal(word).as_str().expect("text").into()),
-            _ => panic!("no statement: {}", self.line),
-        };
-        (session, self.literal(id).as_u64().expect("an id"), reason)
-    }
-
-    /// Mail from outside of all shards.
-    fn deliver(&mut self, to: SessionRef, mail: Mail) {
-        let shard = usize::from(to.shard.0);
-        self.network.deliver(shard, mail);
     }
 
     /// Whether the WELCOME of a client that joined announced a feature.
