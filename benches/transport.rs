@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use stentor::clock::Millis;
 use stentor::transport::{Arena, Class, Framing, Output, Stage, Transport, TransportRules, unmask};
 
 /// A Sec-WebSocket-Protocol header that this text lacks would be refused, so it is here in full.
@@ -130,7 +131,7 @@ fn backlog(c: &mut Criterion) {
         while output.waiting_bytes() < TOTAL {
             output.push(span, Class::Event);
         }
-        output.retain_rest(&arena);
+        output.retain_rest(&arena, Millis(1));
         output
     };
     let mut group = c.benchmark_group("backlog of 32 MiB in frames of 200 B");
@@ -152,7 +153,7 @@ fn backlog(c: &mut Criterion) {
     group.bench_function("dropped event by event", |b| {
         b.iter_batched_ref(
             filled,
-            |output| while output.drop_oldest_events(&arena, 200).frames > 0 {},
+            |output| while output.drop_oldest_events(&arena, 200, Millis(1)).frames > 0 {},
             BatchSize::PerIteration,
         );
     });

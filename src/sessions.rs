@@ -25,9 +25,10 @@ pub(crate) struct SessionsFlags {
     /// Those with this role alone
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
-    /// What comes first: bytes that wait, messages sent, bytes got, or age
+    /// What comes first: bytes that wait, the age of the oldest that its socket has refused,
+    /// messages sent, bytes got, or age of the session
     #[arg(long, value_name = "BY", default_value = "pending", conflicts_with = "closed")]
-    #[arg(value_parser = ["pending", "messages", "sent", "age"])]
+    #[arg(value_parser = ["pending", "oldest", "messages", "sent", "age"])]
     sort: String,
     /// So many at most
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -90,6 +91,7 @@ const OPEN: &[Column] = &[
     ("AGE", "age_ms"),
     ("PENDING", "pending_bytes"),
     ("REFUSED", "refused_bytes"),
+    ("OLDEST", "oldest_ms"),
     ("MESSAGES", "messages_received"),
     ("SENT", "bytes_sent"),
     ("DROPPED", "events_dropped"),

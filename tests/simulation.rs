@@ -149,10 +149,12 @@ fn managing() {
         "reload",
         "answered",
         "answered in vain",
+        "answered too late",
         "a caller goes",
         "wamp.error.not_authorized",
         "wamp.error.resource_limit",
         "wamp.error.invalid_argument",
+        "wamp.error.timeout",
     ] {
         assert!(tally.get(what).is_some_and(|count| *count > 0), "{what} in {tally:?}");
     }

@@ -32,7 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("limits", &["rate"]),
     ("wamp", &[]),
     ("codec", &["wamp"]),
-    ("transport", &["address", "codec", "limits"]),
+    ("transport", &["address", "clock", "codec", "limits"]),
     ("authentication", &["address", "clock", "hash", "limits", "wamp"]),
     // Of authentication only how endpoints are asked, and their JSON.
     ("authorization", &["authentication", "rate", "wamp"]),

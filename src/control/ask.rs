@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::net::View;
 use crate::net::inquiry::{Answer, Inquiry};
@@ -51,13 +51,24 @@ fn send<T: Send + 'static>(
     heard
 }
 
-/// What a shard says, unless it takes too long.
+/// Until when shards may answer what one list asks of them, question by question: others wait for
+/// the list, and for its caller's answer.
+pub(super) fn list_ends() -> Instant {
+    Instant::now() + LIST_PATIENCE
+}
+
+/// What a shard says, unless it takes too long; `None` of a list that is to end.
 pub(super) async fn ask<T: Send + 'static>(
     view: &View,
     shard: ShardId,
+    until: Instant,
     inquiry: impl FnOnce(Answer<T>) -> Inquiry,
 ) -> Option<T> {
-    timeout(PATIENCE, send(view, shard, inquiry)).await.ok()?.ok()
+    let now = Instant::now();
+    if now >= until {
+        return None;
+    }
+    timeout_at(until.min(now + PATIENCE), send(view, shard, inquiry)).await.ok()?.ok()
 }
 
 /// How many receivers subscriptions have, by shard the ids of those that have some there. Asks for
@@ -65,6 +76,7 @@ pub(super) async fn ask<T: Send + 'static>(
 pub(super) async fn receivers(
     view: &View,
     wanted: BTreeMap<ShardId, Vec<SubscriptionId>>,
+    until: Instant,
     unanswered: &mut Vec<u8>,
 ) -> BTreeMap<SubscriptionId, usize> {
     let mut counts: BTreeMap<SubscriptionId, usize> = BTreeMap::new();
@@ -76,7 +88,8 @@ pub(super) async fn receivers(
         ids.dedup();
         for page in ids.chunks(PAGE) {
             let page_of = page.to_vec();
-            let answered = ask(view, shard, |answer| Inquiry::Receivers(page_of, answer)).await;
+            let answered =
+                ask(view, shard, until, |answer| Inquiry::Receivers(page_of, answer)).await;
             let Some(answered) = answered else {
                 note(unanswered, shard);
                 break;
@@ -97,6 +110,9 @@ pub(super) fn note(unanswered: &mut Vec<u8>, shard: ShardId) {
 
 /// Subscriptions that a shard looks up in one step.
 const PAGE: usize = 256;
+
+/// How long all answers may take that one list is made of.
+const LIST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a shard may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);

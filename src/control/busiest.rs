@@ -244,7 +244,7 @@ async fn all_subscribers(
             wanted.entry(shard).or_default().push(fanout.subscription);
         }
     }
-    let counts = ask::receivers(view, wanted, unanswered).await;
+    let counts = ask::receivers(view, wanted, ask::list_ends(), unanswered).await;
     let count = |fanouts: Fanouts| {
         let found = fanouts.iter().filter_map(|fanout| counts.get(&fanout.subscription));
         found.sum()

@@ -72,7 +72,9 @@ impl IntoResponse for Refused {
                     Declined::Forbidden(_) => StatusCode::FORBIDDEN,
                     Declined::Missing(..) => StatusCode::NOT_FOUND,
                     Declined::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
-                    Declined::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                    Declined::Unavailable(_) | Declined::NoTurn(_) | Declined::Unawaited => {
+                        StatusCode::SERVICE_UNAVAILABLE
+                    }
                     Declined::Late => StatusCode::GATEWAY_TIMEOUT,
                 };
                 said(status, &json!({ "error": declined.to_string() }))
@@ -126,12 +128,12 @@ async fn token(State(desk): State<Desk>, request: Request) -> Response {
 /// ask for it themselves.
 async fn changes(State(desk): State<Desk>, request: Request) -> Response {
     let may_see_all = desk.lock.is_shown(request.headers());
-    said(StatusCode::OK, &desk.record.last_reload(may_see_all))
+    said(StatusCode::OK, &desk.record.last_reload(may_see_all, usize::MAX))
 }
 
 async fn reload(State(desk): State<Desk>, request: Request) -> Result<Response, Refused> {
     let asked = Asked::from(request, &desk).await?;
-    Ok(done(&desk.reload(&asked.operator()).await?))
+    Ok(done(&desk.reload(&asked.operator(), usize::MAX).await?))
 }
 
 async fn log_level(State(desk): State<Desk>, request: Request) -> Result<Response, Refused> {

@@ -19,9 +19,9 @@ use super::token::Lock;
 use crate::address::Address;
 use crate::authorization::Standing;
 use crate::config::Changes;
-use crate::net::{LoneTls, View};
+use crate::net::{LoneTls, View, Waiter};
 use crate::router::{Profile, Realm};
-use crate::wamp::{SessionId, WampError, quote};
+use crate::wamp::{WampError, quote};
 
 /// What the owner of the router is to do. Whoever takes an order answers it.
 #[derive(Debug)]
@@ -64,15 +64,15 @@ pub(super) enum Operator {
     /// Over the admin listener, from here.
     Peer(Address),
     /// As a WAMP client.
-    Session { session: SessionId, profile: Arc<Profile>, realm: Arc<Realm> },
+    Session { waiter: Waiter, profile: Arc<Profile>, realm: Arc<Realm> },
 }
 
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peer(peer) => peer.fmt(f),
-            Self::Session { session, profile, realm } => {
-                let (authid, session) = (quote(&profile.authid), session.get());
+            Self::Session { waiter, profile, realm } => {
+                let (authid, session) = (quote(&profile.authid), waiter.session.session.get());
                 write!(f, "{authid} as session {session} on {}", realm.name())
             }
         }
@@ -95,6 +95,12 @@ pub(super) enum Declined {
     Forbidden(Box<str>),
     #[error("{0}")]
     Unavailable(&'static str),
+    /// Its turn has not come.
+    #[error("others still come first after {} s, nothing was done: try again later", _0.as_secs())]
+    NoTurn(Duration),
+    /// Whoever asked has left, or has given up.
+    #[error("nobody waits for this any more, and nothing was done")]
+    Unawaited,
     #[error("it is not done after {} s, and goes on", PATIENCE.as_secs())]
     Late,
 }
@@ -114,10 +120,15 @@ pub(super) struct Drain {
 }
 
 impl Desk {
-    pub(super) async fn reload(&self, operator: &Operator) -> Result<Value, Declined> {
+    /// What was changed, within `most_bytes`; see [`said`].
+    pub(super) async fn reload(
+        &self,
+        operator: &Operator,
+        most_bytes: usize,
+    ) -> Result<Value, Declined> {
         tracing::info!(%operator, "a reload was asked for");
         let outcome = self.order(operator, Order::Reload).await?;
-        outcome.map(|changes| said(&changes)).map_err(Declined::Refused)
+        outcome.map(|changes| said(&changes, most_bytes)).map_err(Declined::Refused)
     }
 
     pub(super) async fn set_level(
@@ -177,13 +188,17 @@ impl Desk {
         Ok(json!({ "kicked": kicked }))
     }
 
-    /// Waits for the turn of an operator, who may have lost the right to it meanwhile.
+    /// Waits for the turn of an operator, for [`TURN_PATIENCE`] at most. Meanwhile the operator may
+    /// have lost the right to it, or have left.
     async fn turn_of(&self, operator: &Operator) -> Result<MutexGuard<'_, ()>, Declined> {
-        let turn = self.turn.lock().await;
-        if let Operator::Session { profile, realm, .. } = operator
-            && self.view.router().edition().standing(realm, profile) != Standing::Actor
-        {
-            return Err(Declined::Forbidden(profile.authrole.clone()));
+        let turn = await_turn(&self.turn, TURN_PATIENCE).await?;
+        if let Operator::Session { waiter, profile, realm } = operator {
+            if waiter.has_left() {
+                return Err(Declined::Unawaited);
+            }
+            if self.view.router().edition().standing(realm, profile) != Standing::Actor {
+                return Err(Declined::Forbidden(profile.authrole.clone()));
+            }
         }
         Ok(turn)
     }
@@ -208,13 +223,50 @@ impl Desk {
     }
 }
 
+/// Waits for what others have, one after the other.
+///
+/// # Errors
+/// [`Declined::NoTurn`] if they still have it then.
+pub(super) async fn await_turn(
+    turn: &Mutex<()>,
+    patience: Duration,
+) -> Result<MutexGuard<'_, ()>, Declined> {
+    timeout(patience, turn.lock()).await.map_err(|_| Declined::NoTurn(patience))
+}
+
 const STOPPING: Declined = Declined::Unavailable("the router is stopping");
 
 /// A day, as `timeouts.lame_duck_ms` may be.
 const MOST_DRAIN_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// How long a change waits for those before it. The command waits for 40 s, as a session does for
+/// the answer to its call (`shard::management`): who is told less than the outcome is told in time
+/// that nothing was done.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an order may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Orders that wait for the owner of the router. More than one does only if he is late.
 pub(super) const MOST_ORDERS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_ever_for_a_turn() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let turn = Mutex::new(());
+            let first = await_turn(&turn, Duration::ZERO).await;
+            let second = await_turn(&turn, Duration::ZERO).await;
+            let said = second.map(|_| ()).unwrap_err().to_string();
+            assert!(said.contains("nothing was done: try again later"), "{said}");
+            drop(first);
+            assert!(await_turn(&turn, Duration::ZERO).await.is_ok());
+        });
+    }
+}

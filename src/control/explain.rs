@@ -176,12 +176,12 @@ async fn receivers(
             wanted.entry(shard).or_default().push(fanout.subscription);
         }
     }
-    let (mut unanswered, mut sessions) = (Vec::new(), Vec::new());
+    let (mut unanswered, mut sessions, until) = (Vec::new(), Vec::new(), ask::list_ends());
     for (shard, ids) in &wanted {
         let most = limit - sessions.len();
         let ids = ids.iter().copied().take(SUBSCRIPTIONS_LOOKED_AT).collect();
         let inquiry = |answer| Inquiry::Members { ids, publisher, most, answer };
-        match ask::ask(view, *shard, inquiry).await {
+        match ask::ask(view, *shard, until, inquiry).await {
             Some(members) => sessions.extend(members.into_iter().map(|(subscription, member)| {
                 let mut row = session_row(member.at, Some(&member.profile));
                 row["subscription"] = subscription.get().into();
@@ -193,7 +193,7 @@ async fn receivers(
             break;
         }
     }
-    let counts = ask::receivers(view, wanted, &mut unanswered).await;
+    let counts = ask::receivers(view, wanted, until, &mut unanswered).await;
     let rows =
         fanouts.iter().take(MOST_SHOWN).map(|fanout| subscription_row(realm, fanout, &counts));
     json!({

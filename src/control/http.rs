@@ -26,7 +26,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::busiest::{ProcedureFilter, TopicFilter};
-use super::changes::{self, peer_of};
+use super::changes::{self, Refused, peer_of};
 use super::desk::Desk;
 use super::door::{Door, Visitor};
 use super::guard::{Forbidden, Guard};
@@ -159,7 +159,10 @@ async fn shards(State(sight): State<Sight>) -> Response {
 async fn open_sessions(State(sight): State<Sight>, filter: Asked) -> Response {
     match filter {
         Ok(Query(filter)) => {
-            let _turn = sight.asking.lock().await;
+            let _turn = match sight.turn().await {
+                Ok(turn) => turn,
+                Err(declined) => return Refused::from(declined).into_response(),
+            };
             page_of(&sessions::open(&sight.view, &filter).await).into_response()
         }
         Err(fault) => unclear(&fault),
@@ -176,7 +179,10 @@ async fn closed_sessions(State(sight): State<Sight>, filter: Asked) -> Response 
 async fn topics(State(sight): State<Sight>, filter: Of<TopicFilter>) -> Response {
     match filter {
         Ok(Query(filter)) => {
-            let _turn = sight.asking.lock().await;
+            let _turn = match sight.turn().await {
+                Ok(turn) => turn,
+                Err(declined) => return Refused::from(declined).into_response(),
+            };
             page_of(&busiest::topics(&sight.view, &filter).await).into_response()
         }
         Err(fault) => unclear(&fault),
@@ -186,7 +192,10 @@ async fn topics(State(sight): State<Sight>, filter: Of<TopicFilter>) -> Response
 async fn procedures(State(sight): State<Sight>, filter: Of<ProcedureFilter>) -> Response {
     match filter {
         Ok(Query(filter)) => {
-            let _turn = sight.asking.lock().await;
+            let _turn = match sight.turn().await {
+                Ok(turn) => turn,
+                Err(declined) => return Refused::from(declined).into_response(),
+            };
             page_of(&busiest::procedures(&sight.view, &filter).await).into_response()
         }
         Err(fault) => unclear(&fault),
@@ -198,7 +207,10 @@ async fn explain(State(sight): State<Sight>, request: Of<explain::Request>) -> R
         Ok(Query(request)) => request,
         Err(fault) => return unclear(&fault),
     };
-    let _turn = sight.asking.lock().await;
+    let _turn = match sight.turn().await {
+        Ok(turn) => turn,
+        Err(declined) => return Refused::from(declined).into_response(),
+    };
     match explain::page(&sight.view, &request).await {
         Ok(page) => page_of(&page).into_response(),
         Err(fault) => (StatusCode::BAD_REQUEST, format!("{fault}\n")).into_response(),

@@ -75,12 +75,16 @@ impl Drop for Manager {
 
 impl Clerk {
     async fn answer(&self, call: ManagedCall) {
-        let limit_bytes = self.sight.view.router().edition().settings.limits.message_bytes;
         let outcome = match self.outcome(&call).await {
-            Ok(value) => payload_of(value, limit_bytes).ok_or(TOO_LARGE),
+            Ok(value) => payload_of(value, self.most_bytes()).ok_or(TOO_LARGE),
             Err(declined) => Err(spoken(declined)),
         };
         call.answer(outcome);
+    }
+
+    /// Of an answer.
+    fn most_bytes(&self) -> usize {
+        self.sight.view.router().edition().settings.limits.message_bytes
     }
 
     /// What the caller may do now; reloads may have come after its call.
@@ -93,7 +97,10 @@ impl Clerk {
 
     /// Waits until the shards may be asked for it.
     async fn turn_of(&self, call: &ManagedCall) -> Result<MutexGuard<'_, ()>, Declined> {
-        let turn = self.sight.asking.lock().await;
+        let turn = self.sight.turn().await?;
+        if call.waiter().has_left() {
+            return Err(Declined::Unawaited);
+        }
         self.standing(call)?;
         Ok(turn)
     }
@@ -136,12 +143,12 @@ impl Clerk {
             Procedure::LogList => log_tail::page(log.get(), &read(call)?),
             // Why a reload was refused quotes lines of the file.
             Procedure::ConfigGetChanges => {
-                self.desk.record.last_reload(standing == Standing::Actor)
+                self.desk.record.last_reload(standing == Standing::Actor, self.most_bytes())
             }
             Procedure::SessionKick => self.desk.kick(&operator(call), read(call)?).await?,
             Procedure::LogSetLevel => self.desk.set_level(&operator(call), read(call)?).await?,
             Procedure::RouterDrain => self.desk.drain(&operator(call), read(call)?).await?,
-            Procedure::ConfigReload => self.desk.reload(&operator(call)).await?,
+            Procedure::ConfigReload => self.desk.reload(&operator(call), self.most_bytes()).await?,
         })
     }
 }
@@ -161,12 +168,8 @@ const fn takes_nothing(procedure: Procedure) -> bool {
 }
 
 fn operator(call: &ManagedCall) -> Operator {
-    let call = call.call();
-    Operator::Session {
-        session: call.caller.session,
-        profile: Arc::clone(&call.profile),
-        realm: Arc::clone(&call.realm),
-    }
+    let (waiter, call) = (call.waiter().clone(), call.call());
+    Operator::Session { waiter, profile: Arc::clone(&call.profile), realm: Arc::clone(&call.realm) }
 }
 
 fn read<T: DeserializeOwned>(call: &ManagedCall) -> Result<T, Declined> {
@@ -180,7 +183,8 @@ fn spoken(declined: Declined) -> (WampError, Cow<'static, str>) {
         Declined::Unclear(_) | Declined::Refused(_) => WampError::InvalidArgument,
         Declined::Forbidden(_) => WampError::NotAuthorized,
         Declined::Missing(error, _) => error,
-        Declined::Unavailable(_) => WampError::Canceled,
+        Declined::Unavailable(_) | Declined::Unawaited => WampError::Canceled,
+        Declined::NoTurn(_) => WampError::ResourceLimit,
         Declined::Late => WampError::CallTimeout,
     };
     (error, declined.to_string().into())
@@ -224,6 +228,7 @@ mod tests {
 
     use super::*;
     use crate::authorization::{Managers, RoleSettings};
+    use crate::clock::Millis;
     use crate::config::{Access, Config};
     use crate::control::Order;
     use crate::control::health::Health;
@@ -249,17 +254,22 @@ mod tests {
     }
 
     /// A call of a session that was allowed to make it when its shard looked.
-    fn call(server: &Server, procedure: Procedure, arguments: &Value) -> ManagedCall {
+    /// It waits while what comes with the call lives.
+    fn call(
+        server: &Server,
+        procedure: Procedure,
+        arguments: &Value,
+    ) -> (ManagedCall, impl Sized + use<>) {
         let router = server.router();
         let session = SessionId::new(1).expect("an id");
         let caller = SessionRef { session, slot: Slot::new(0), shard: ShardId(0) };
         let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
         let realm = router.realm("realm1").expect("there is one");
-        let request = (caller, RequestId::new(1).expect("an id"));
+        let request = (caller, RequestId::new(1).expect("an id"), Millis(40_000));
         let (asker, arguments) = ((realm, profile), arguments.to_string().into_bytes());
         let held = router.held(ShardId(0));
         let call = ManagementCall::new(procedure, request, asker, arguments, held);
-        server.view().managed(Box::new(call))
+        server.view().awaited(Box::new(call))
     }
 
     fn arguments(procedure: Procedure) -> Value {
@@ -269,6 +279,10 @@ mod tests {
             Procedure::LogSetLevel => json!({ "level": "info" }),
             _ => json!({}),
         }
+    }
+
+    fn waits(procedure: Procedure) -> bool {
+        matches!(procedure.pace(), ManagementPace::Survey | ManagementPace::Change)
     }
 
     /// Whoever has waited for something may have lost the right to it meanwhile, whatever its shard
@@ -284,22 +298,12 @@ mod tests {
         let reload =
             |managers| server.router().reload(Settings::default(), vec![managed(managers)]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let waits = |procedure: Procedure| {
-            procedure.is_change()
-                || matches!(
-                    procedure,
-                    Procedure::SessionList
-                        | Procedure::TopicList
-                        | Procedure::ProcedureList
-                        | Procedure::RequestExplain
-                )
-        };
         runtime.block_on(async {
             for procedure in Procedure::ALL.iter().copied() {
                 reload(actors.clone());
                 let (asking, turn) =
                     (clerk.sight.asking.lock().await, clerk.desk.turn.lock().await);
-                let call = call(&server, procedure, &arguments(procedure));
+                let (call, _interest) = call(&server, procedure, &arguments(procedure));
                 let (own, uri) = (clerk.clone(), procedure.uri());
                 let answer = tokio::spawn(async move { own.outcome(&call).await });
                 for _ in 0..8 {
@@ -316,11 +320,39 @@ mod tests {
                 reload(Managers { watch: watch.clone(), act: Vec::new() });
                 for procedure in Procedure::ALL.iter().copied() {
                     let is_allowed = !procedure.is_change() && !watch.is_empty();
-                    let outcome =
-                        clerk.outcome(&call(&server, procedure, &arguments(procedure))).await;
+                    let (call, _interest) = call(&server, procedure, &arguments(procedure));
+                    let outcome = clerk.outcome(&call).await;
                     let is_forbidden = matches!(outcome, Err(Declined::Forbidden(_)));
                     assert_ne!(is_forbidden, is_allowed, "{}: {outcome:?}", procedure.uri());
                 }
+            }
+        });
+        assert!(orders.is_empty(), "nothing was ordered");
+        server.stop().unwrap();
+    }
+
+    /// Nothing is done for those who have given up before their turn has come, or whose turn does
+    /// not come.
+    #[test]
+    fn nothing_is_done_too_late() {
+        let mut config = Config { shards: 1, listeners: Vec::new(), ..Config::default() };
+        let everybody = vec!["anonymous".to_owned()];
+        config.realms = vec![managed(Managers { watch: Vec::new(), act: everybody })];
+        let server = Server::start(&config).unwrap();
+        let (clerk, orders) = clerk(&server, &config);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for procedure in Procedure::ALL.iter().copied().filter(|it| waits(*it)) {
+                let (asking, turn) =
+                    (clerk.sight.asking.lock().await, clerk.desk.turn.lock().await);
+                let (call, interest) = call(&server, procedure, &arguments(procedure));
+                let own = clerk.clone();
+                let answer = tokio::spawn(async move { own.outcome(&call).await });
+                yield_now().await;
+                drop(interest);
+                drop((asking, turn));
+                let outcome = answer.await.unwrap();
+                assert_eq!(outcome, Err(Declined::Unawaited), "{}", procedure.uri());
             }
         });
         assert!(orders.is_empty(), "nothing was ordered");

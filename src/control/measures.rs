@@ -72,7 +72,7 @@ fn put(
         (bound, counts[from..=class].iter().sum())
     });
     let more = counts[scale.last + 1..CLASSES].iter().sum();
-    let buckets: Vec<(f64, u64)> = shown.chain([(f64::MAX, more)]).collect();
+    let buckets: Vec<(f64, u64)> = shown.chain([(f64::INFINITY, more)]).collect();
     let sum = distribution.sum as f64 * scale.unit;
     family.histogram(&labels, sum, distribution.count(), &buckets)
 }

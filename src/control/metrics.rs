@@ -124,7 +124,7 @@ impl Scrape {
         let mut family = families.begin("stentor_event_loop_turn", help, MetricType::Histogram)?;
         for (shard, turns) in pulses.iter().enumerate() {
             let bounds = TURN_MICROS.iter().map(|micros| *micros as f64 / 1e6);
-            let classes = bounds.chain([f64::MAX]).zip(turns.counts);
+            let classes = bounds.chain([f64::INFINITY]).zip(turns.counts);
             let buckets: Vec<_> = classes.collect();
             family.histogram(&label(shard), turns.busy.as_secs_f64(), turns.count(), &buckets)?;
         }
@@ -134,11 +134,26 @@ impl Scrape {
         for (shard, lag) in self.health.lags(Instant::now()).iter().enumerate() {
             family.float_gauge(&label(shard), lag.as_secs_f64())?;
         }
+        self.encode_oldest(families)?;
         let help = "Bytes of mail that wait at a shard";
         let mut family = families.begin("stentor_mail_queued", help, MetricType::Gauge)?;
         for (number, _) in (0u8..).zip(&pulses) {
             let bytes = self.view.queued_bytes(ShardId(number));
             family.gauge(&label(usize::from(number)), bytes as u64)?;
+        }
+        Ok(())
+    }
+
+    /// How long a shard has owed its clients what they do not take.
+    fn encode_oldest(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let help = "How long the oldest byte waits that a socket was offered and has not taken: up \
+                    to twice as long may be said";
+        let mut family = families.begin("stentor_oldest_pending", help, MetricType::Gauge)?;
+        #[expect(clippy::disallowed_methods, reason = "the clock of the thread `control`")]
+        let now = self.view.since_start(Instant::now());
+        for (shard, measures) in self.view.router().measures().iter().enumerate() {
+            let age_ms = measures.oldest.get().map_or(0, |since| now.since(since));
+            family.float_gauge(&[("shard", shard.to_string().as_str())], age_ms as f64 / 1e3)?;
         }
         Ok(())
     }
@@ -320,11 +335,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) const NO_LABELS: [(&str, &str); 0] = [];
 
 /// The families whose values have a unit; it ends their names.
-const UNITS: [(&str, Unit); 7] = [
+const UNITS: [(&str, Unit); 8] = [
     ("stentor_event_loop_busy", Unit::Seconds),
     ("stentor_event_loop_turn", Unit::Seconds),
     ("stentor_event_loop_lag", Unit::Seconds),
     ("stentor_mail_queued", Unit::Bytes),
+    ("stentor_oldest_pending", Unit::Seconds),
     ("stentor_call_duration", Unit::Seconds),
     ("stentor_hook_duration", Unit::Seconds),
     ("stentor_storage_commit", Unit::Seconds),

@@ -88,12 +88,13 @@ impl Record {
             .map(move |(kind, (done, refused))| (kind, load(done), load(refused)))
     }
 
-    /// The last reload as JSON. `shows_why`: with the reason for a refusal.
-    pub(super) fn last_reload(&self, shows_why: bool) -> Value {
+    /// The last reload as JSON. `shows_why`: with the reason for a refusal. Changes that would make
+    /// it longer than `most_bytes` are left out.
+    pub(super) fn last_reload(&self, shows_why: bool, most_bytes: usize) -> Value {
         let last = self.last.lock();
         let mut value = match &last.reload {
-            None => said(&Changes::default()),
-            Some(Ok(changes)) => said(changes),
+            None => said(&Changes::default(), most_bytes),
+            Some(Ok(changes)) => said(changes, most_bytes),
             Some(Err(text)) if shows_why => json!({ "error": text }),
             Some(Err(_)) => json!({ "error": HIDDEN }),
         };
@@ -103,15 +104,22 @@ impl Record {
     }
 }
 
-/// What a reload changes, as JSON.
-pub(super) fn said(changes: &Changes) -> Value {
-    let list = |changes: &[Change]| -> Vec<Value> {
-        changes.iter().map(|change| json!({ "place": change.place, "what": change.what })).collect()
+/// What a reload changes, as JSON of up to `most_bytes`: the first changes of each list, and how
+/// many are left out. A reload may change as much as the file holds.
+pub(super) fn said(changes: &Changes, most_bytes: usize) -> Value {
+    let mut room = Some(most_bytes.saturating_sub(FRAME_BYTES));
+    let mut list = |changes: &[Change]| -> Vec<Value> {
+        let rows = changes.iter().map(|it| json!({ "place": it.place, "what": it.what }));
+        let fitting = rows.take_while(|row| {
+            room = room.and_then(|room| room.checked_sub(row.to_string().len() + 1));
+            room.is_some()
+        });
+        fitting.collect()
     };
-    json!({
-        "applied": list(&changes.applied),
-        "after_restart": list(&changes.after_restart),
-    })
+    let (applied, after_restart) = (list(&changes.applied), list(&changes.after_restart));
+    let all = changes.applied.len() + changes.after_restart.len();
+    let left_out = all - applied.len() - after_restart.len();
+    json!({ "applied": applied, "after_restart": after_restart, "left_out": left_out })
 }
 
 #[expect(clippy::disallowed_methods, reason = "when the configuration was read")]
@@ -119,6 +127,9 @@ fn unix_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// Bytes of a reload as JSON without its changes, and some to spare.
+const FRAME_BYTES: usize = 160;
 
 /// The target of a line of the log that quotes the configuration: only who shows the token is
 /// shown more of it than [`HIDDEN`].
@@ -135,21 +146,51 @@ mod tests {
     #[test]
     fn a_refused_reload_stands_there_until_one_succeeds() {
         let record = Record::new();
-        assert_eq!(record.last_reload(false)["time"], Value::Null);
+        assert_eq!(record.last_reload(false, usize::MAX)["time"], Value::Null);
         assert!(record.standing().0);
         record.note_reload(Err("line 7".into()));
         assert!(!record.standing().0);
-        assert_eq!(record.last_reload(true)["error"], "line 7");
-        let hidden = record.last_reload(false);
+        assert_eq!(record.last_reload(true, usize::MAX)["error"], "line 7");
+        let hidden = record.last_reload(false, usize::MAX);
         assert!(!hidden.to_string().contains("line 7") && hidden["time"].is_string(), "{hidden}");
         let change = Change { place: "limits.nesting".into(), what: "from 64 to 32".into() };
         let changes = Changes { applied: vec![change], after_restart: Vec::new() };
         record.note_reload(Ok(changes));
         assert!(record.standing().0);
-        let shown = record.last_reload(false);
+        let shown = record.last_reload(false, usize::MAX);
         assert_eq!(shown["applied"][0]["what"], "from 64 to 32");
         assert_eq!(shown["after_restart"], json!([]));
         let counts: Vec<_> = record.counts().map(|(_, done, refused)| (done, refused)).collect();
         assert_eq!(counts, [(1, 1), (0, 0), (0, 0), (0, 0)]);
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let change = |number: usize| Change {
+            place: format!("realm `\u{1}{number}`"),
+            what: "added \"now\"".into(),
+        };
+        let changes = Changes {
+            applied: (0..1_000).map(change).collect(),
+            after_restart: (0..10).map(change).collect(),
+        };
+        let record = Record::new();
+        record.note_reload(Ok(changes.clone()));
+        for most_bytes in [0, 200, 1_000, 20_000] {
+            let shown = record.last_reload(false, most_bytes);
+            let rows = shown["applied"].as_array().unwrap().len();
+            let length = shown.to_string().len();
+            assert!(length <= most_bytes.max(FRAME_BYTES), "{length} of {most_bytes}");
+            assert!(rows < 1_000 && length + 250 > most_bytes, "{length} of {most_bytes}");
+            assert_eq!(
+                (&shown["left_out"], &shown["after_restart"]),
+                (&json!(1_010 - rows), &json!([]))
+            );
+        }
+        let all = said(&changes, usize::MAX);
+        assert_eq!(
+            (all["applied"][999]["place"].as_str(), &all["left_out"]),
+            (Some("realm `\u{1}999`"), &json!(0))
+        );
     }
 }

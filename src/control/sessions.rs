@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use super::ask;
 use crate::address::Address;
 use crate::net::View;
 use crate::net::mesh::Look;
@@ -37,6 +38,8 @@ enum Sort {
     /// Who has most bytes waiting.
     #[default]
     Pending,
+    /// Whose oldest byte has waited longest.
+    Oldest,
     /// Who has sent most messages.
     Messages,
     /// Who has got most bytes.
@@ -75,12 +78,16 @@ impl Filter {
 /// The open sessions that come first in the order asked for. A shard that does not answer in time
 /// is named instead.
 pub(super) async fn open(view: &View, filter: &Filter) -> Value {
+    open_until(view, filter, ask::list_ends()).await
+}
+
+async fn open_until(view: &View, filter: &Filter, until: Instant) -> Value {
     let (mut best, mut count, mut unanswered) = (Vec::new(), 0, Vec::new());
     for shard in 0..view.pulses().len() {
         let shard = ShardId(u8::try_from(shard).expect("shards are counted in 8 bits"));
         let mut from = Some(Slot::new(0));
         while let Some(slot) = from {
-            let Some((sessions, next)) = page(view, shard, slot).await else {
+            let Some((sessions, next)) = page(view, shard, slot, until).await else {
                 unanswered.push(shard.0);
                 break;
             };
@@ -98,20 +105,30 @@ pub(super) async fn open(view: &View, filter: &Filter) -> Value {
     json!({ "count": count, "sessions": rows, "unanswered_shards": unanswered })
 }
 
-async fn page(view: &View, shard: ShardId, from: Slot) -> Option<(Vec<OpenSession>, Option<Slot>)> {
+async fn page(
+    view: &View,
+    shard: ShardId,
+    from: Slot,
+    until: Instant,
+) -> Option<(Vec<OpenSession>, Option<Slot>)> {
+    let now = Instant::now();
+    if now >= until {
+        return None;
+    }
     let (said, heard) = oneshot::channel();
     let answer = Box::new(move |sessions, next| {
         // Whoever asked may have gone.
         let _ = said.send((sessions, next));
     });
     view.look(shard, Look { from, most: PAGE_SLOTS, answer });
-    timeout(PATIENCE, heard).await.ok()?.ok()
+    timeout_at(until.min(now + PATIENCE), heard).await.ok()?.ok()
 }
 
 fn keep_best(sessions: &mut Vec<(ShardId, OpenSession)>, filter: &Filter) {
     sessions.sort_by_key(|(_, session)| {
         let rank = match filter.sort {
             Sort::Pending => session.pending_bytes as u64,
+            Sort::Oldest => session.oldest_ms,
             Sort::Messages => session.traffic.messages_received,
             Sort::Sent => session.traffic.bytes_sent,
             Sort::Age => session.age_ms,
@@ -169,6 +186,7 @@ fn open_row(shard: ShardId, open: &OpenSession) -> Value {
     row["age_ms"] = open.age_ms.into();
     row["pending_bytes"] = open.pending_bytes.into();
     row["refused_bytes"] = open.refused_bytes.into();
+    row["oldest_ms"] = open.oldest_ms.into();
     row["subscriptions"] = open.subscriptions.into();
     row["registrations"] = open.registrations.into();
     row["calls"] = open.calls.into();
@@ -220,3 +238,26 @@ const PAGE_SLOTS: usize = 256;
 
 /// How long a shard may take to show a page.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::net::Server;
+
+    /// However slowly shards answer, the list comes: without those whose pages came too late.
+    #[test]
+    fn a_list_ends() {
+        let config = Config { shards: 2, listeners: Vec::new(), ..Config::default() };
+        let server = Server::start(&config).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (view, filter) = (server.view(), Filter::default());
+            let cut = open_until(&view, &filter, Instant::now()).await;
+            assert_eq!(cut, json!({ "count": 0, "sessions": [], "unanswered_shards": [0, 1] }));
+            let whole = open(&view, &filter).await;
+            assert_eq!(whole, json!({ "count": 0, "sessions": [], "unanswered_shards": [] }));
+        });
+        server.stop().unwrap();
+    }
+}

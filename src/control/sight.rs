@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::MutexGuard;
+
 use super::Tail;
-use super::desk::Desk;
+use super::desk::{Declined, Desk, await_turn};
 use super::health::Health;
 use super::metrics::Metrics;
 use crate::config::Admin;
@@ -29,6 +31,11 @@ impl Sight {
         Self { view, health, metrics, admin, log, asking: Arc::default() }
     }
 
+    /// Waits until the shards may be asked, for [`TURN_PATIENCE`] at most.
+    pub(super) async fn turn(&self) -> Result<MutexGuard<'_, ()>, Declined> {
+        await_turn(&self.asking, TURN_PATIENCE).await
+    }
+
     /// For how long the router has been looked at.
     pub(super) fn age(&self) -> Duration {
         self.metrics.age(now())
@@ -39,3 +46,6 @@ impl Sight {
 fn now() -> Instant {
     Instant::now()
 }
+
+/// How long a list waits for those before it, of which one may take more than 10 s.
+const TURN_PATIENCE: Duration = Duration::from_secs(20);

@@ -1,5 +1,6 @@
 //! The admin listener of a real router, asked over a real socket.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -95,6 +96,22 @@ fn metrics_are_openmetrics() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), all, "each sample once");
+    let values: HashMap<_, _> = page.lines().filter_map(|line| line.rsplit_once(' ')).collect();
+    let histograms = page.lines().filter_map(|line| line.strip_suffix(" histogram"));
+    for family in histograms.filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let all =
+            values.keys().filter_map(|name| name.strip_prefix(family)?.strip_prefix("_count"));
+        for labels in all.clone() {
+            let more = labels.trim_start_matches('{').trim_end_matches('}');
+            let comma = if more.is_empty() { "" } else { "," };
+            let total = format!("{family}_bucket{{le=\"+Inf\"{comma}{more}}}");
+            let other = format!("{family}_bucket{{{more}{comma}le=\"+Inf\"}}");
+            let last = values.get(&*total).or_else(|| values.get(&*other));
+            assert_eq!(last, values.get(&*format!("{family}_count{labels}")), "{family}{labels}");
+            assert!(last.is_some(), "without it no quantile can be told");
+        }
+        assert!(all.count() > 0 || family == "stentor_hook_duration_seconds", "{family}");
+    }
 }
 
 /// What the pages for operators name is there.
@@ -103,7 +120,7 @@ fn docs_and_alerts_name_metrics_that_there_are() {
     let page = start().get("/metrics").1;
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let mut named = 0;
-    for file in ["operations.md", "monitoring/alerts.yml"] {
+    for file in ["operations.md", "monitoring/alerts.yml", "monitoring/grafana.json"] {
         let text = std::fs::read_to_string(root.join(file)).unwrap();
         let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
         for word in

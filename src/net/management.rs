@@ -13,10 +13,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::mesh::{Mesh, Parcel};
-use super::server::View;
+use super::view::View;
+#[cfg(test)]
+use crate::authentication::Interest;
 use crate::authorization::{ManagementPace, ManagementTopic};
 use crate::router::{Audience, Realm, Router, SessionRef};
-use crate::shard::{Bulletin, Mail, ManagementAnswer, ManagementCall, ManagementOutcome, Waiter};
+use crate::shard::{
+    Bulletin, Mail, ManagementAnswer, ManagementCall, ManagementOutcome, Passage, Waiter,
+};
 use crate::wamp::{PayloadBuf, WampError};
 
 /// Where calls wait. Any thread may use it.
@@ -51,6 +55,7 @@ impl Line {
 
 /// A call that is to be answered.
 pub(crate) struct ManagedCall {
+    waiter: Waiter,
     call: Box<ManagementCall>,
     router: Arc<Router>,
     mesh: Arc<Mesh>,
@@ -85,11 +90,11 @@ impl CallLine {
     }
 
     /// The first one of this pace whose caller is still there.
-    pub(super) fn next(&self, pace: ManagementPace) -> Option<Box<ManagementCall>> {
+    pub(super) fn next(&self, pace: ManagementPace) -> Option<(Waiter, Box<ManagementCall>)> {
         let line = &mut self.0.lock().lines[pace as usize];
         line.is_stuck = false;
         let mut calls = std::iter::from_fn(|| line.calls.pop_front());
-        calls.find(|(waiter, _)| !waiter.has_left()).map(|(_, call)| call)
+        calls.find(|(waiter, _)| !waiter.has_left())
     }
 }
 
@@ -105,15 +110,22 @@ impl ManagedCall {
         &self.call
     }
 
+    /// Who waits for the answer, and may leave or give up meanwhile.
+    pub(crate) const fn waiter(&self) -> &Waiter {
+        &self.waiter
+    }
+
     pub(crate) fn answer(mut self, outcome: ManagementOutcome) {
         self.send(outcome);
     }
 
     fn send(&mut self, outcome: ManagementOutcome) {
         self.is_answered = true;
-        let (caller, request) = (self.call.caller, self.call.request);
-        let SessionRef { shard, .. } = caller;
-        let answer = ManagementAnswer::new((caller, request), outcome, self.router.held(shard));
+        let bytes = outcome.as_ref().map_or(0, PayloadBuf::heap_bytes);
+        let room = self.router.room_to_hold(&self.router.edition().settings.limits);
+        let outcome = if bytes <= room { outcome } else { Err(TOO_MUCH_HELD) };
+        let SessionRef { shard, .. } = self.call.caller;
+        let answer = ManagementAnswer::new(&self.call, outcome, self.router.held(shard));
         let mail = Mail::Managed(Box::new(answer));
         self.mesh.send(shard, Parcel::Mail(mail.into()));
     }
@@ -142,35 +154,51 @@ impl View {
 
     /// The first call of this pace that waits to be answered.
     pub(crate) fn next_call(&self, pace: ManagementPace) -> Option<ManagedCall> {
-        self.mesh.calls().next(pace).map(|call| self.managed(call))
+        self.mesh.calls().next(pace).map(|(waiter, call)| self.managed(waiter, call))
     }
 
     /// Nobody answers any more: those who wait are told so, as those are who call later.
     pub(crate) fn attend_no_more(&self) {
-        for (_, call) in self.mesh.calls().close() {
-            drop(self.managed(call));
+        for (waiter, call) in self.mesh.calls().close() {
+            drop(self.managed(waiter, call));
         }
     }
 
-    pub(crate) fn managed(&self, call: Box<ManagementCall>) -> ManagedCall {
-        let (router, mesh) = (Arc::clone(&self.router), Arc::clone(&self.mesh));
-        ManagedCall { call, router, mesh, is_answered: false }
+    /// The same of a call that was in no line, and is awaited while the interest lives.
+    #[cfg(test)]
+    pub(crate) fn awaited(&self, call: Box<ManagementCall>) -> (ManagedCall, Interest) {
+        let interest = Interest::default();
+        let waiter = Waiter::new(call.caller, &interest);
+        (self.managed(waiter, call), interest)
     }
 
-    /// Publishes in the management realm. `under_way` is dropped when its home shard has it.
+    fn managed(&self, waiter: Waiter, call: Box<ManagementCall>) -> ManagedCall {
+        let (router, mesh) = (Arc::clone(&self.router), Arc::clone(&self.mesh));
+        ManagedCall { waiter, call, router, mesh, is_answered: false }
+    }
+
+    /// Publishes in the management realm. `passage` says what comes of it.
     pub(crate) fn announce(
         &self,
         realm: &Arc<Realm>,
         topic: ManagementTopic,
         (payload, audience): (PayloadBuf, Audience),
-        under_way: Arc<()>,
+        passage: Passage,
     ) {
         let home = realm.home(self.router.shard_count());
-        let counted = (self.router.held(home), under_way);
+        let counted = (self.router.held(home), passage);
         let bulletin = Bulletin::new(Arc::clone(realm), topic, payload, audience, counted);
         self.mesh.send(home, Parcel::Mail(Mail::Bulletin(Box::new(bulletin)).into()));
     }
 }
+
+const TOO_MUCH_HELD: (WampError, Cow<'static, str>) = (
+    WampError::ResourceLimit,
+    Cow::Borrowed(
+        "the answer would take too much of what the router may hold: ask for less of it by \
+         `limit`, or try again later",
+    ),
+);
 
 /// Calls that wait to be answered, each of another session.
 const fn most_calls(pace: ManagementPace) -> usize {
@@ -185,8 +213,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::authentication::Interest;
     use crate::authorization::ManagementProcedure;
+    use crate::clock::Millis;
     use crate::hash::HashSeed;
     use crate::router::{Profile, RealmSettings, Settings, ShardId, Slot};
     use crate::wamp::{RequestId, SessionId};
@@ -202,7 +230,7 @@ mod tests {
         let request = RequestId::new(1).expect("an id");
         let call = ManagementCall::new(
             procedure,
-            (caller, request),
+            (caller, request, Millis(40_000)),
             (realm, Arc::new(profile)),
             b"{}".to_vec(),
             router.held(ShardId(0)),
@@ -234,11 +262,11 @@ mod tests {
         drop(interests.drain(..2));
         assert!(!push(MOST, &mut interests), "it is not looked at for each again");
         interests.pop();
-        assert_eq!(line.next(GLANCE).map(|call| call.caller.session.get()), Some(3));
+        assert_eq!(line.next(GLANCE).map(|(_, call)| call.caller.session.get()), Some(3));
         assert!(push(MOST, &mut interests), "three have gone");
         assert_eq!(woken.load(Ordering::Relaxed), MOST + 1);
         interests.remove(1);
-        assert_eq!(line.next(GLANCE).map(|call| call.caller.session.get()), Some(5));
+        assert_eq!(line.next(GLANCE).map(|(_, call)| call.caller.session.get()), Some(5));
         assert_eq!(line.close().len(), MOST - 4);
         assert!(line.next(GLANCE).is_none() && !push(0, &mut interests));
         assert_eq!(router.held_bytes(), 0, "what is given back counts no more");
@@ -262,7 +290,7 @@ mod tests {
             assert!(!push(procedure, most + 1), "that line is full");
         }
         assert!(push(ManagementProcedure::SessionKick, 7));
-        let next = line.next(ManagementPace::Change).expect("its line is its own");
+        let (_, next) = line.next(ManagementPace::Change).expect("its line is its own");
         assert_eq!(next.procedure, ManagementProcedure::SessionKick);
     }
 }

@@ -2,8 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -13,23 +12,20 @@ use parking_lot::Mutex;
 
 use super::acceptor::{Acceptor, Control, Occupancy, Plan};
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
-use super::http::HttpBeats;
 use super::inherited::{Inherited, InheritedError};
-use super::inquiry::Inquiry;
 use super::judges::{ClientError, JudgeThreads};
-use super::mesh::{Look, Mesh, Parcel};
+use super::mesh::{Mesh, Parcel};
 use super::pulse::Pulse;
-use super::reload::{Bench, Listens, ReloadError, Running, urls_of};
+use super::reload::{Bench, Listens, ReloadError, Running};
 use super::store::{self, STORE_PATIENCE, StoreThread};
 use super::threads::{Term, Threads};
 use super::tls::{CertificateError, TlsContext, TlsShare};
+use super::view::{Shown, View};
 use crate::config::{Config, ListenAddress, Listener};
 use crate::hash::HashSeed;
 use crate::limits::TurnLimits;
-use crate::router::{
-    Batch, Deposit, Destination, EndReason, Router, SessionRef, Settings, ShardId, Snapshot,
-};
-use crate::shard::{Kill, Mail, Shard};
+use crate::router::{Batch, Deposit, Router, Settings, ShardId, Snapshot};
+use crate::shard::{Mail, Shard};
 use crate::storage::{Storage, StorageError, Unsaved};
 use crate::wamp::{RegistrationId, SessionId, SubscriptionId};
 
@@ -112,112 +108,8 @@ pub struct Server {
     /// What a reload may replace.
     pub(super) running: Mutex<Running>,
     pub(super) shown: Arc<Shown>,
-}
-
-/// What observers see of what a reload may replace: they do not wait until one is over.
-#[derive(Debug, Default)]
-pub(super) struct Shown {
-    /// Listeners with certificates, by what the log calls them.
-    tls: Mutex<Vec<(String, Arc<TlsContext>)>>,
-    /// Where clients connect to, by listener.
-    urls: Mutex<Arc<Vec<Vec<String>>>>,
-    /// Of the thread `http`, if there is one.
-    pub(super) http: OnceLock<HttpBeats>,
-}
-
-impl Shown {
-    fn new(config: &Config, listens: &[Listens]) -> Self {
-        let shown = Self::default();
-        shown.update(config, listens);
-        shown
-    }
-
-    /// `listens`: where the listeners of the configuration are.
-    pub(super) fn update(&self, config: &Config, listens: &[Listens]) {
-        let pairs = config.listeners.iter().zip(listens);
-        let tls = pairs.filter_map(|(listener, listens)| {
-            let tls = Arc::clone(listens.tls.as_ref()?);
-            Some((listener.bound_to(listens.address.clone()).label(), tls))
-        });
-        *self.tls.lock() = tls.collect();
-        *self.urls.lock() = Arc::new(urls_of(config, listens));
-    }
-}
-
-/// What can be seen of a router, and asked of it, while its threads run and after they have ended.
-#[derive(Clone, Debug)]
-pub struct View {
-    pub(super) router: Arc<Router>,
-    pub(super) mesh: Arc<Mesh>,
-    pulses: Vec<Arc<Pulse>>,
-    shown: Arc<Shown>,
-}
-
-impl View {
-    #[doc(hidden)]
-    pub const fn router(&self) -> &Arc<Router> {
-        &self.router
-    }
-
-    /// By shard.
-    #[doc(hidden)]
-    pub fn pulses(&self) -> &[Arc<Pulse>] {
-        &self.pulses
-    }
-
-    /// Where clients connect to, by listener; as [`Listener::urls`](crate::config::Listener::urls).
-    pub(crate) fn urls(&self) -> Arc<Vec<Vec<String>>> {
-        Arc::clone(&self.shown.urls.lock())
-    }
-
-    /// How often the thread `http` has shown that it turns, if there is one.
-    pub(crate) fn http_beats(&self) -> Option<u64> {
-        self.shown.http.get().map(|beats| beats.load(Ordering::Relaxed))
-    }
-
-    /// Asks a shard to show by its pulse that its event loop turns.
-    pub(crate) fn probe(&self, shard: ShardId, number: u64) {
-        self.mesh.send(shard, Parcel::Probe(number));
-    }
-
-    /// Asks a shard for the sessions in some of its slots.
-    pub(crate) fn look(&self, shard: ShardId, look: Look) {
-        self.mesh.send(shard, Parcel::Look(look));
-    }
-
-    /// Ends sessions that were just taken out of their realm's list, all of one shard.
-    pub(crate) fn kick(
-        &self,
-        shard: ShardId,
-        sessions: &[SessionRef],
-        reason: &Arc<str>,
-        message: &Arc<str>,
-    ) {
-        debug_assert!(sessions.iter().all(|session| session.shard == shard));
-        let kill = |session: &SessionRef| {
-            let (reason, message) = (Arc::clone(reason), Arc::clone(message));
-            let (session, end) = (*session, EndReason::Kicked);
-            Mail::Kill(Box::new(Kill { session, reason, message, end }))
-        };
-        self.mesh.send(shard, Parcel::Mail(sessions.iter().map(kill).collect()));
-    }
-
-    /// The listeners that have certificates, by what the log calls them, and when each certificate
-    /// expires, in seconds since 1970.
-    pub(crate) fn certificate_expiries(&self) -> Vec<(String, Vec<u64>)> {
-        let shown = self.shown.tls.lock().clone();
-        shown.into_iter().map(|(label, tls)| (label, tls.expiries())).collect()
-    }
-
-    /// Asks a shard what only it knows.
-    pub(crate) fn inquire(&self, shard: ShardId, inquiry: Inquiry) {
-        self.mesh.send(shard, Parcel::Inquiry(inquiry));
-    }
-
-    /// Bytes of mail, or of what is to be stored, that wait there.
-    pub(crate) fn queued_bytes(&self, at: impl Into<Destination>) -> usize {
-        self.mesh.queued_bytes(at)
-    }
+    /// When the router's clock began.
+    started: Instant,
 }
 
 impl Server {
@@ -271,6 +163,7 @@ impl Server {
             storage: None,
             running: Mutex::new(running),
             shown,
+            started,
         };
         let budget = HoldBudget::new(config.tuning.flush_delay_us, &config.output);
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
@@ -278,7 +171,6 @@ impl Server {
         let bench = bench.map_err(StartError::of_judges)?;
         server.running.lock().judges = bench;
         let aside = server.open_http(&mut server.running.lock(), config)?;
-        let started = Instant::now();
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
@@ -324,7 +216,8 @@ impl Server {
     /// What the router looks like from outside of its threads.
     pub fn view(&self) -> View {
         let (router, mesh) = (Arc::clone(&self.router), Arc::clone(&self.mesh));
-        View { router, mesh, pulses: self.pulses.clone(), shown: Arc::clone(&self.shown) }
+        let (pulses, shown) = (self.pulses.clone(), Arc::clone(&self.shown));
+        View { router, mesh, pulses, shown, started: self.started }
     }
 
     /// The shared tables, for tests.

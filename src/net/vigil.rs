@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::mesh::Look;
-use super::server::View;
+use super::view::View;
 use crate::router::{ShardId, Slot};
 
 /// Asks the event loops of a router whether they turn, from any one thread.

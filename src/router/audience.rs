@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::authorization::Managers;
 use crate::wamp::{ReceiverFilter, SessionId, arc_block};
 
 /// The attributes of a session that lists name.
@@ -66,6 +67,13 @@ pub struct Audience {
 impl Audience {
     pub fn new(excluded: Option<SessionId>, filter: Option<Box<ReceiverFilter>>) -> Self {
         Self { excluded, lists: filter.map(|filter| Arc::new(ReceiverLists::new(*filter))) }
+    }
+
+    /// Those who may watch the router: whoever else has subscribed to a pattern hears nothing.
+    pub fn of_managers(managers: &Managers) -> Self {
+        let eligible_authrole = Some(managers.all().cloned().collect());
+        let filter = ReceiverFilter { eligible_authrole, ..ReceiverFilter::default() };
+        Self::new(None, Some(Box::new(filter)))
     }
 
     pub fn admits(&self, receiver: Identity<'_>) -> bool {

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::clients::{ClientCounts, ClientNames};
 use super::counters::Counter;
 use super::groups::{GroupCounts, UriGroups};
+use crate::clock::Millis;
 use crate::wamp::{ClientMessage, MessageType, RouterMessage};
 
 /// The measures of one thread, on cache lines of their own.
@@ -33,6 +34,8 @@ pub struct Measures {
     sent: [Counter; MessageType::ALL.len()],
     /// Bytes that a connection's socket has refused, of those for which some wait now.
     pub refused: Levels,
+    /// Since when the oldest of these bytes waits.
+    pub oldest: Moment,
     /// Clients that got no session: by stage and reason.
     pub handshake_failures: Tally,
     /// Logins by method and outcome.
@@ -111,6 +114,20 @@ impl Levels {
     }
 }
 
+/// A point in time, or none.
+#[derive(Debug, Default)]
+pub struct Moment(Counter);
+
+impl Moment {
+    pub(crate) fn set(&self, moment: Option<Millis>) {
+        self.0.set(moment.map_or(0, |at| at.0.saturating_add(1)));
+    }
+
+    pub fn get(&self) -> Option<Millis> {
+        self.0.get().checked_sub(1).map(Millis)
+    }
+}
+
 #[inline]
 fn class_of(value: u64) -> usize {
     let class = u64::BITS - value.saturating_sub(1).leading_zeros();
@@ -185,6 +202,15 @@ mod tests {
         }
         let read = levels.read();
         assert_eq!((read[2], read[CLASSES - 1], read.iter().sum::<u64>()), (1, 1, 2));
+    }
+
+    #[test]
+    fn a_moment_may_be_the_first() {
+        let moment = Moment::default();
+        for at in [None, Some(Millis(0)), Some(Millis(5)), None] {
+            moment.set(at);
+            assert_eq!(moment.get(), at);
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 use crate::authentication::{AuthenticatorSettings, EndpointSettings, Failures};
 use crate::authorization::{Access, Managers, Powers, Standing, is_endpoint};
 use crate::hash::HashSeed;
-use crate::limits::{Limits, OutputLimits, Timeouts, TurnLimits};
+use crate::limits::{HELD_FRACTION, Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp, UriRule};
 
 pub use audience::{Audience, Horizon, Identity, Numbering, ReceiverLists};
@@ -64,7 +64,7 @@ pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
 };
 pub use ledger::Walk;
-pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Names, Tally};
+pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Moment, Names, Tally};
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
     Callee, Foreseen, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
@@ -473,6 +473,11 @@ impl Router {
     /// [`Limits::held_total_bytes`].
     pub fn held_bytes(&self) -> usize {
         self.held.iter().map(|count| count.get()).sum()
+    }
+
+    /// Bytes of the largest thing that may be held besides all that is.
+    pub fn room_to_hold(&self, limits: &Limits) -> usize {
+        limits.held_total_bytes.saturating_sub(self.held_bytes()) / HELD_FRACTION
     }
 
     /// Meta events that wait to be heard, of all shards.

@@ -158,6 +158,9 @@ pub struct OpenSession {
     pub pending_bytes: usize,
     /// Those among them that its socket was offered and has refused.
     pub refused_bytes: usize,
+    /// How long the oldest byte waits that its socket was offered and has not taken, in
+    /// milliseconds; up to twice as long, or 100 ms more, may be said. 0 if there is none.
+    pub oldest_ms: u64,
     pub subscriptions: usize,
     pub registrations: usize,
     /// Its calls, and its invocations as a callee, that wait for their answers.

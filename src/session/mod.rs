@@ -59,7 +59,17 @@ pub struct Session {
     /// Only of those who joined by a token.
     pub expiry: Option<Box<Expiry>>,
     /// The call of the management API that it waits for.
-    pub managing: Option<Box<(RequestId, Interest)>>,
+    pub managing: Option<Box<Managing>>,
+}
+
+/// A call of the management API under way.
+#[derive(Debug)]
+pub struct Managing {
+    pub request: RequestId,
+    /// When nobody waits for its answer any more.
+    pub deadline: Millis,
+    /// Whoever answers it learns by this that its caller has left.
+    pub interest: Interest,
 }
 
 /// What a reload has changed for a session, until its shard has seen to it.

@@ -18,7 +18,7 @@ use super::timers::Timers;
 use super::trace::{Sent, Traces};
 use super::work::Work;
 use crate::clock::Millis;
-use crate::limits::{HELD_FRACTION, Limits};
+use crate::limits::Limits;
 use crate::rate::Bucket;
 use crate::router::{
     Counters, Edition, HeldCount, Measures, Realm, Router, SessionRef, Settings, ShardId, Slot,
@@ -102,7 +102,7 @@ impl Context {
             self.traces.expire(now);
         }
         self.work.begin_turn();
-        self.outbound.begin_turn();
+        self.outbound.begin_turn(now);
     }
 
     /// Names the session of this id in a slot of this shard.
@@ -178,8 +178,7 @@ impl Context {
 
     #[cold]
     fn room_to_hold(&self) -> usize {
-        let left = self.limits().held_total_bytes.saturating_sub(self.router.held_bytes());
-        left / HELD_FRACTION
+        self.router.room_to_hold(self.limits())
     }
 
     /// Whether so many bytes more may be kept for the sessions of a realm: of calls that may be

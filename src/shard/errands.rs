@@ -107,7 +107,7 @@ impl Errands {
 pub(super) enum Purpose {
     Login,
     Question(RequestId),
-    Management(RequestId),
+    Management(RequestId, Millis),
 }
 
 impl Errand {
@@ -115,7 +115,7 @@ impl Errand {
         match self {
             Self::Proof(_) | Self::Client(_) => Purpose::Login,
             Self::Request(check) => Purpose::Question(check.question),
-            Self::Management(call) => Purpose::Management(call.request),
+            Self::Management(call) => Purpose::Management(call.request, call.deadline),
         }
     }
 }
@@ -126,7 +126,9 @@ impl Shard {
         match purpose {
             Purpose::Login => self.fail_unjudged(asker, now),
             Purpose::Question(question) => self.fail_question(question, TOO_MANY),
-            Purpose::Management(request) => self.fail_management(asker, request),
+            Purpose::Management(request, deadline) => {
+                self.fail_management(asker, request, deadline);
+            }
         }
     }
 }

@@ -128,9 +128,8 @@ impl Shard {
     /// The socket is full: what it did not take moves from the arena to the connection's backlog.
     fn keep_rest(&mut self, slot: Slot, now: Millis) {
         let connection = &mut self.connections[slot];
-        connection.output.retain_rest(&self.cx.outbound.arena);
         connection.clock.blocked_since.get_or_insert(now);
-        self.cx.outbound.count_refused(slot, connection);
+        self.cx.outbound.retain_rest(slot, connection, now);
         let over_soft =
             connection.output.waiting_bytes() > self.cx.edition.settings.output.soft_bytes;
         if over_soft {
@@ -227,11 +226,10 @@ impl Outbound {
             match write(bytes) {
                 Ok(Sent { taken: 0, kept: 0 }) if offered > 0 => return Flushed::Lost,
                 Ok(Sent { taken, kept }) => {
-                    connection.output.advance(taken);
+                    self.advance(connection, taken, kept, now);
                     written_bytes += taken;
                     connection.traffic.bytes_sent += taken as u64;
                     self.note_written(taken);
-                    self.note_kept(connection, kept);
                     if connection.clock.blocked_since.take().is_some() {
                         // A full socket takes more only once its peer has.
                         connection.clock.note_life(now);
@@ -251,13 +249,14 @@ impl Outbound {
 
     /// Counts what the wire keeps as output that waits.
     #[inline]
-    fn note_kept(&self, connection: &mut Connection, kept: usize) {
+    fn advance(&self, connection: &mut Connection, taken: usize, kept: usize, now: Millis) {
         let before = connection.output.kept_bytes();
-        if kept != before {
-            connection.output.set_kept(&self.arena, kept);
-            self.counters.output_bytes.add(kept as u64);
-            self.counters.output_bytes.subtract(before as u64);
+        if kept == 0 && before == 0 {
+            return connection.output.advance(taken);
         }
+        connection.output.advance_keeping(&self.arena, taken, kept, now);
+        self.counters.output_bytes.add(kept as u64);
+        self.counters.output_bytes.subtract(before as u64);
     }
 }
 

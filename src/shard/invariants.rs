@@ -26,12 +26,14 @@ impl Shard {
         assert_eq!(memberships, listed, "each membership stands in one list");
         assert!(self.receivers.iter().all(|receivers| !receivers.is_empty()));
         assert!(!self.cx.post.has_own() && !self.cx.deposits.has_records());
-        let sessions = self.connections.iter().filter_map(|(_, c)| c.session());
-        let calls = sessions.flat_map(|session| session.calls.values());
+        let sessions = || self.connections.iter().filter_map(|(_, c)| c.session());
+        let managed = sessions().filter(|session| session.managing.is_some()).count();
+        let calls = sessions().flat_map(|session| session.calls.values());
         let leaving = self.connections.iter().filter_map(|(_, c)| c.leaving.as_ref());
         let timed = calls.filter(|call| call.deadline().is_some()).count()
             + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>()
-            + self.questions.len();
+            + self.questions.len()
+            + managed;
         assert_eq!(timed, self.cx.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
         self.deliveries.check(&self.cx.router);
@@ -90,6 +92,9 @@ impl Shard {
         assert_eq!(slow, self.cx.outbound.slow_count(), "each slow connection is ranked once");
         let blocked = refused().filter(|(found, _)| found.bytes > 0).count() as u64;
         assert_eq!(blocked, self.cx.outbound.blocked_count(), "each backlog stands in one class");
+        let oldest = self.connections.iter().map(|(slot, c)| (slot, c.output.oldest()));
+        self.cx.outbound.ages().check(oldest);
+        assert_eq!(self.cx.measures.oldest.get(), self.cx.outbound.ages().oldest());
         for (gauge, (counted, found)) in expected.into_iter().enumerate() {
             assert_eq!(counted, found as u64, "gauge {gauge} agrees with what exists");
         }

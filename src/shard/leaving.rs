@@ -108,8 +108,9 @@ impl Leaving {
 
 impl Shard {
     /// Lets a session give back what it held, as far as the step lasts.
-    pub(super) fn release(&mut self, slot: Slot, session: Session, reason: EndReason) {
+    pub(super) fn release(&mut self, slot: Slot, mut session: Session, reason: EndReason) {
         debug_assert!(self.connections[slot].leaving.is_none(), "one leaves at a time");
+        self.stop_managing(slot, &mut session);
         let leaving = Leaving::new(session, reason);
         // Putting in order is part of the work.
         self.cx.work.charge(leaving.held() / 4);

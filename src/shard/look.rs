@@ -26,6 +26,7 @@ fn seen(connection: &Connection, now: Millis) -> Option<OpenSession> {
         traffic: connection.traffic,
         pending_bytes: connection.output.waiting_bytes(),
         refused_bytes: connection.refused().rank,
+        oldest_ms: connection.output.oldest().map_or(0, |since| now.since(since)),
         subscriptions: session.subscriptions.len(),
         registrations: session.registrations.len(),
         calls: session.calls.len(),

@@ -7,16 +7,20 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::errands::{Errand, Waiter};
 use super::meta::{Answer, Caller, id_of};
 use super::requests::Refusal;
+use super::timers::CallTimer;
 use super::work::PATTERN_UNITS;
 use super::{EventHead, Shard};
 use crate::authentication::Interest;
 use crate::authorization::{ManagementProcedure, ManagementTopic};
+use crate::clock::Millis;
 use crate::codec::{self, Codec};
-use crate::router::{Audience, Held, HeldCount, Numbering, Profile, Realm, SessionRef};
+use crate::router::{Audience, Held, HeldCount, Numbering, Profile, Realm, SessionRef, Slot};
+use crate::session::{Managing, Session};
 use crate::wamp::{Dict, PayloadBuf, PublicationId, RequestId, Value, WampError, heap_block};
 
 /// A call of the management API on its way to whoever answers it.
@@ -24,6 +28,8 @@ pub struct ManagementCall {
     pub procedure: ManagementProcedure,
     pub caller: SessionRef,
     pub request: RequestId,
+    /// When its session waits for the answer no more. Tells it from another call of this id.
+    pub deadline: Millis,
     pub realm: Arc<Realm>,
     pub profile: Arc<Profile>,
     /// `ArgumentsKw` as JSON.
@@ -36,6 +42,7 @@ pub struct ManagementCall {
 pub struct ManagementAnswer {
     caller: SessionRef,
     request: RequestId,
+    deadline: Millis,
     outcome: ManagementOutcome,
     held: Held,
 }
@@ -47,29 +54,26 @@ impl ManagementCall {
     /// `count` is that of the caller's shard.
     pub fn new(
         procedure: ManagementProcedure,
-        (caller, request): (SessionRef, RequestId),
+        (caller, request, deadline): (SessionRef, RequestId, Millis),
         (realm, profile): (Arc<Realm>, Arc<Profile>),
         arguments: Vec<u8>,
         count: &Arc<HeldCount>,
     ) -> Self {
         let _held = count.hold(heap_block(size_of::<Self>()) + arguments.len());
-        Self { procedure, caller, request, realm, profile, arguments, _held }
+        Self { procedure, caller, request, deadline, realm, profile, arguments, _held }
     }
 }
 
 impl ManagementAnswer {
     /// `count` is that of the caller's shard.
-    pub fn new(
-        (caller, request): (SessionRef, RequestId),
-        outcome: ManagementOutcome,
-        count: &Arc<HeldCount>,
-    ) -> Self {
+    pub fn new(call: &ManagementCall, outcome: ManagementOutcome, count: &Arc<HeldCount>) -> Self {
+        let ManagementCall { caller, request, deadline, .. } = *call;
         let bytes = match &outcome {
             Ok(payload) => payload.heap_bytes(),
             Err((_, text)) => text.len(),
         };
         let held = count.hold(heap_block(size_of::<Self>()) + bytes);
-        Self { caller, request, outcome, held }
+        Self { caller, request, deadline, outcome, held }
     }
 
     pub(super) const fn weight(&self) -> usize {
@@ -104,8 +108,18 @@ pub struct Bulletin {
     payload: PayloadBuf,
     audience: Audience,
     held: Held,
-    /// Dropped with it, so that whoever publishes knows that there is room for the next.
-    _under_way: Arc<()>,
+    passage: Passage,
+}
+
+/// What becomes of a bulletin: whoever sends it keeps one share, and it has the other.
+#[derive(Clone, Debug, Default)]
+pub struct Passage(Arc<AtomicBool>);
+
+impl Passage {
+    /// Whether it was published, as soon as its shard has dealt with it; `None`: not yet.
+    pub fn outcome(&mut self) -> Option<bool> {
+        Arc::get_mut(&mut self.0).map(|is_published| *is_published.get_mut())
+    }
 }
 
 impl Bulletin {
@@ -115,11 +129,11 @@ impl Bulletin {
         topic: ManagementTopic,
         payload: PayloadBuf,
         audience: Audience,
-        (count, under_way): (&Arc<HeldCount>, Arc<()>),
+        (count, passage): (&Arc<HeldCount>, Passage),
     ) -> Self {
         let bytes = heap_block(size_of::<Self>()) + payload.heap_bytes() + audience.weight();
         let held = count.hold(bytes);
-        Self { realm, topic, payload, audience, held, _under_way: under_way }
+        Self { realm, topic, payload, audience, held, passage }
     }
 
     pub(super) const fn weight(&self) -> usize {
@@ -154,13 +168,17 @@ impl Shard {
             return Err(TOO_MUCH_HELD);
         }
         self.cx.work.charge_bytes(arguments.len());
+        let deadline = self.cx.now + PATIENCE_MS;
+        let timer = CallTimer::of_managed(caller.session, caller.request());
+        self.cx.timers.arm_call(deadline, timer);
         let session = self.connections.joined_mut(caller.session.slot);
         let asker = (Arc::clone(&session.realm), Arc::clone(&session.profile));
-        let request = (caller.session, caller.request());
+        let request = (caller.session, caller.request(), deadline);
         let call = ManagementCall::new(procedure, request, asker, arguments, self.cx.held());
         let interest = Interest::default();
         let waiter = Waiter::new(caller.session, &interest);
-        session.managing = Some(Box::new((caller.request(), interest)));
+        let managing = Managing { request: caller.request(), deadline, interest };
+        session.managing = Some(Box::new(managing));
         self.connections.park(caller.session.slot);
         self.errands.push(waiter, Errand::Management(Box::new(call)));
         Ok(Answer::Later)
@@ -168,8 +186,8 @@ impl Shard {
 
     /// A call of the management API was answered. Its session may have gone.
     pub(super) fn handle_management_answer(&mut self, answer: ManagementAnswer) {
-        let ManagementAnswer { caller: at, request, outcome, .. } = answer;
-        if !self.take_managing(at, request) {
+        let ManagementAnswer { caller: at, request, deadline, outcome, .. } = answer;
+        if !self.take_managing(at, request, deadline) {
             return;
         }
         let caller = Caller::new(at, request);
@@ -180,25 +198,49 @@ impl Shard {
     }
 
     /// Nobody takes a call of the management API: too many wait, or the router stops.
-    pub(super) fn fail_management(&mut self, at: SessionRef, request: RequestId) {
-        if self.take_managing(at, request) {
+    pub(super) fn fail_management(&mut self, at: SessionRef, request: RequestId, deadline: Millis) {
+        if self.take_managing(at, request, deadline) {
             self.refuse_late_call(Caller::new(at, request), NOBODY_ANSWERS);
         }
     }
 
-    fn take_managing(&mut self, at: SessionRef, request: RequestId) -> bool {
-        let Some(session) = self.connections.find_mut(at) else { return false };
-        let is_awaited = session.managing.take_if(|awaited| awaited.0 == request).is_some();
-        if is_awaited {
-            self.connections.redeem(at.slot);
+    /// Nobody has answered a call of the management API in time. What comes later is forgotten.
+    pub(super) fn time_out_management(
+        &mut self,
+        at: SessionRef,
+        request: RequestId,
+        deadline: Millis,
+    ) {
+        if self.take_managing(at, request, deadline) {
+            self.refuse_late_call(Caller::new(at, request), UNANSWERED);
         }
-        is_awaited
+    }
+
+    /// Nobody waits for the answer to its call any more: the session ends.
+    pub(super) fn stop_managing(&mut self, slot: Slot, session: &mut Session) {
+        if let Some(managing) = session.managing.take() {
+            let at = self.cx.reference(slot, session.id);
+            let timer = CallTimer::of_managed(at, managing.request);
+            self.cx.timers.disarm_call(managing.deadline, timer);
+        }
+    }
+
+    /// Whether a session waits for the answer to this call. It does not any more.
+    fn take_managing(&mut self, at: SessionRef, request: RequestId, deadline: Millis) -> bool {
+        let Some(session) = self.connections.find_mut(at) else { return false };
+        let is_it = |it: &mut Box<Managing>| (it.request, it.deadline) == (request, deadline);
+        if session.managing.take_if(is_it).is_none() {
+            return false;
+        }
+        self.cx.timers.disarm_call(deadline, CallTimer::of_managed(at, request));
+        self.connections.redeem(at.slot);
+        true
     }
 
     /// At the realm's home shard: publishes to those who may watch, whatever they have subscribed
     /// by.
     pub(super) fn handle_bulletin(&mut self, bulletin: Bulletin) {
-        let Bulletin { realm, topic, payload, audience, .. } = bulletin;
+        let Bulletin { realm, topic, payload, audience, passage, .. } = bulletin;
         let uri = topic.uri();
         let publication = PublicationId::from_random(self.cx.random());
         let (fanouts, looked_up) = realm.topics.matches_counted(uri);
@@ -212,6 +254,7 @@ impl Shard {
         let head =
             EventHead { publication, publisher, cause, audience, numbering, traced, details };
         self.dispatch(head, uri, fanouts, payload.as_payload(), || payload.clone());
+        passage.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -227,6 +270,11 @@ fn plain(kwargs: Dict) -> Dict {
 /// some stand in the log.
 const MOST_ARGUMENT_BYTES: usize = 8 * 1024;
 
+/// How long an answer may take. The thread `control` gives up before: a change has 5 s for its turn
+/// and 30 s to be made (`control::desk`), a list as much (`control::sight`). What is longer under
+/// way waits in a long line, or for something that is stuck.
+const PATIENCE_MS: u64 = 40_000;
+
 const NO_MANAGER: Refusal =
     (WampError::NotAuthorized, "the role of this session may not call this procedure");
 const BY_NAME_ONLY: Refusal =
@@ -239,6 +287,11 @@ const TOO_MUCH_SAID: Refusal = (
 );
 const TOO_MUCH_HELD: Refusal =
     (WampError::ResourceLimit, "the router holds too much to take this call: try again later");
+const UNANSWERED: Refusal = (
+    WampError::CallTimeout,
+    "the router's management has not answered in time: what it has begun goes on, and nothing else \
+     is done",
+);
 const NOBODY_ANSWERS: Refusal = (
     WampError::ResourceLimit,
     "too many calls wait for the router's management, or it stops: try again later",

@@ -3,6 +3,7 @@
 //! Pure: bytes, mail and the time come in as arguments; bytes, mail and the wish to close a
 //! socket are taken out by the event loop. One thread owns it.
 
+mod ages;
 mod asking;
 mod authenticate;
 mod authorize;
@@ -81,7 +82,7 @@ pub use mail::{
     Cancellation, Carried, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome, Return, Roll,
     RollCall,
 };
-pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome};
+pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome, Passage};
 pub use trace::{
     About, Delivered, Direction, MOST_KEPT_BYTES, MOST_TEXT_BYTES, MOST_TRACES, PATIENCE_MS,
     TraceFilter, TraceHaul, TraceRecord, TraceRequest, TracedRule, UNREADABLE, Verdict,

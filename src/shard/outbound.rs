@@ -6,7 +6,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::ages::Ages;
 use super::connection::Connection;
+use crate::clock::Millis;
 use crate::codec::{self, Codec, EncodeError};
 use crate::limits::{OutputLimits, SlowConsumerPolicy};
 use crate::router::{Counters, Measures, Slot};
@@ -53,6 +55,8 @@ pub(super) struct Outbound {
     pub(super) written: usize,
     /// Connections whose sockets are full, by the bytes that they have refused.
     slow: BTreeSet<(usize, Slot)>,
+    /// Connections that hold refused bytes, by the age of the oldest.
+    ages: Ages,
     /// Some event waits for a connection to be offered what is queued for it.
     is_awaited: bool,
     /// Bytes that were queued and are not in the gauge yet.
@@ -61,6 +65,8 @@ pub(super) struct Outbound {
     limits: OutputLimits,
     pub(super) counters: Arc<Counters>,
     measures: Arc<Measures>,
+    /// When the turn began.
+    now: Millis,
 }
 
 impl Outbound {
@@ -80,12 +86,14 @@ impl Outbound {
             coalesced: 0,
             written: 0,
             slow: BTreeSet::new(),
+            ages: Ages::default(),
             is_awaited: false,
             unreported: 0,
             arena_bytes,
             limits,
             counters,
             measures,
+            now: Millis::default(),
         }
     }
 
@@ -109,7 +117,8 @@ impl Outbound {
 
     /// Begins a turn: what was queued before has been offered to its sockets, but for those that
     /// are still marked to be written.
-    pub(super) const fn begin_turn(&mut self) {
+    pub(super) const fn begin_turn(&mut self, now: Millis) {
+        self.now = now;
         self.is_awaited = false;
         self.written = 0;
     }
@@ -223,7 +232,7 @@ impl Outbound {
             return;
         }
         let span = self.arena.put(bytes);
-        connection.output.push_control(&self.arena, span);
+        connection.output.push_control(&self.arena, span, self.now);
         self.count_refused(slot, connection);
         self.mark(slot, connection, span.len());
     }
@@ -265,12 +274,20 @@ impl Outbound {
     /// Forgets what waits for a connection, but for a frame that is partly written.
     pub(super) fn discard_unbegun(&mut self, slot: Slot, connection: &mut Connection) {
         self.report();
-        let dropped = connection.output.discard_unbegun(&self.arena);
+        let dropped = connection.output.discard_unbegun(&self.arena, self.now);
         self.counters.output_bytes.subtract(dropped as u64);
-        self.count_refused(slot, connection);
+        self.recount_refused(slot, connection);
     }
 
-    /// Brings gauge and ranking up to date with the backlog of a connection.
+    /// What the arena holds for a connection moves to its backlog.
+    pub(super) fn retain_rest(&mut self, slot: Slot, connection: &mut Connection, now: Millis) {
+        connection.output.retain_rest(&self.arena, now);
+        self.recount_refused(slot, connection);
+    }
+
+    /// Brings gauge and rankings up to date with the backlog of a connection, which has lost bytes
+    /// or got some. Where it may have done both, and have as many as before,
+    /// [`Self::recount_refused`] does.
     #[inline]
     pub(super) fn count_refused(&mut self, slot: Slot, connection: &mut Connection) {
         if connection.refused() != connection.refused {
@@ -291,6 +308,8 @@ impl Outbound {
         if now.rank > 0 {
             self.slow.insert((now.rank, slot));
         }
+        self.ages.set(slot, connection.output.oldest());
+        self.measures.oldest.set(self.ages.oldest());
     }
 
     /// Of the connections whose sockets are full the one that has refused most, but for those from
@@ -306,6 +325,10 @@ impl Outbound {
 
     pub(super) fn slow_count(&self) -> usize {
         self.slow.len()
+    }
+
+    pub(super) const fn ages(&self) -> &Ages {
+        &self.ages
     }
 
     /// Brings the gauge of waiting bytes up to date: once for all receivers of an event.
@@ -351,10 +374,10 @@ impl Outbound {
         if self.limits.policy == SlowConsumerPolicy::DropOldest {
             self.report();
             let over = connection.output.waiting_bytes() + bytes - self.limits.hard_bytes;
-            let dropped = connection.output.drop_oldest_events(&self.arena, over);
+            let dropped = connection.output.drop_oldest_events(&self.arena, over, self.now);
             self.note_dropped(slot, connection, dropped.frames as u64);
             self.counters.output_bytes.subtract(dropped.bytes as u64);
-            self.count_refused(slot, connection);
+            self.recount_refused(slot, connection);
             if dropped.bytes >= over {
                 return Queued::Yes;
             }

@@ -23,11 +23,25 @@ pub(super) struct CallTimer {
     pub(super) slot: Slot,
     pub(super) session: SessionId,
     pub(super) call: RequestId,
+    pub(super) kind: CallKind,
+}
+
+/// Who answers a call. Where request ids need not rise, two that are under way may share theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CallKind {
+    /// A callee.
+    Routed,
+    /// Whoever answers the management API.
+    Managed,
 }
 
 impl CallTimer {
     pub(super) const fn of(caller: SessionRef, call: RequestId) -> Self {
-        Self { slot: caller.slot, session: caller.session, call }
+        Self { slot: caller.slot, session: caller.session, call, kind: CallKind::Routed }
+    }
+
+    pub(super) const fn of_managed(caller: SessionRef, call: RequestId) -> Self {
+        Self { kind: CallKind::Managed, ..Self::of(caller, call) }
     }
 }
 

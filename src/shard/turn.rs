@@ -162,7 +162,9 @@ impl Turn {
         now: Millis,
     ) -> Slot {
         // A slot is freed only together with its socket, so this one is free there as well.
-        self.close_sockets(wire);
+        if self.shard.connections.has_closed() {
+            self.close_sockets(wire);
+        }
         let slot = self.shard.open(rules, peer, admission, now);
         if self.sockets.len() <= slot.index() {
             self.sockets.resize_with(slot.index() + 1, Readiness::default);
@@ -377,7 +379,9 @@ impl Turn {
         }
         self.shard.end_turn(now);
         self.wake_up();
-        self.close_sockets(wire);
+        if self.shard.connections.has_closed() {
+            self.close_sockets(wire);
+        }
     }
 
     fn socket(&mut self, slot: Slot) -> Option<&mut Readiness> {
@@ -394,11 +398,17 @@ impl Turn {
     }
 
     /// Input that waited for something goes on.
+    #[inline]
     fn wake_up(&mut self) {
         if self.shard.connections.has_woken() {
-            for slot in self.shard.connections.take_woken() {
-                self.enqueue(slot);
-            }
+            self.enqueue_woken();
+        }
+    }
+
+    #[cold]
+    fn enqueue_woken(&mut self) {
+        for slot in self.shard.connections.take_woken() {
+            self.enqueue(slot);
         }
     }
 
@@ -555,10 +565,8 @@ impl Turn {
         }
     }
 
+    #[cold]
     fn close_sockets(&mut self, wire: &mut impl Wire) {
-        if !self.shard.connections.has_closed() {
-            return;
-        }
         for slot in self.shard.connections.take_closed() {
             let socket = &mut self.sockets[slot.index()];
             // The slot may still stand in the queue; whoever finds it there finds nothing to do.

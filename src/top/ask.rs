@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use serde_json::{Value, json};
 
 use super::now;
-use super::state::{Kick, Look, Order};
+use super::state::{Failure, Kick, Look, Order};
 use crate::operator::{AdminFlags, Ask, OperatorError};
 
 /// What the operator wants.
@@ -21,7 +21,7 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) enum Answer {
     Seen(Box<Look>),
-    Failed(String),
+    Failed(Failure),
     Kicked(Result<u64, String>),
 }
 
@@ -48,7 +48,7 @@ pub(super) fn run(at: &AdminFlags, requests: &Receiver<Request>, news: &Sender<A
         let Some(order) = order.as_ref().filter(|order| !order.is_paused) else { continue };
         let answer = match look(at, order) {
             Ok(look) => Answer::Seen(Box::new(look)),
-            Err(error) => Answer::Failed(error.to_string()),
+            Err(error) => Answer::Failed(failure(&error)),
         };
         wait = next_wait(wait, matches!(answer, Answer::Seen(_)));
         if news.send(answer).is_err() {
@@ -60,6 +60,14 @@ pub(super) fn run(at: &AdminFlags, requests: &Receiver<Request>, news: &Sender<A
 /// How long to wait before the next question.
 pub(super) fn next_wait(wait: Duration, is_answered: bool) -> Duration {
     if is_answered { EVERY } else { (wait * 2).min(MOST_WAIT) }
+}
+
+fn failure(error: &OperatorError) -> Failure {
+    let text = error.to_string();
+    match error {
+        OperatorError::NoAnswer { .. } | OperatorError::Interrupted(_) => Failure::Silent(text),
+        _ => Failure::Refused(text),
+    }
 }
 
 fn look(at: &AdminFlags, order: &Order) -> Result<Look, OperatorError> {

@@ -82,10 +82,13 @@ fn show(
     end: &AtomicBool,
 ) -> Result<(), TopError> {
     // Whoever asks is there as long as this loop, or is missed below.
-    let order = |state: &State| drop(requests.send(Request::Look(state.order())));
+    let order = |state: &mut State| {
+        state.note_asked(now());
+        drop(requests.send(Request::Look(state.order())));
+    };
     order(state);
     while !end.load(Ordering::Relaxed) {
-        state.columns = terminal.draw(|frame| draw::draw(frame, state, now()))?.area.width;
+        state.columns = terminal.draw(|frame| draw::draw(frame, &mut *state, now()))?.area.width;
         match next_key()?.map_or(Effect::Nothing, |key| state.press(key)) {
             Effect::Quit => return Ok(()),
             Effect::Order => order(state),

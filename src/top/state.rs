@@ -1,6 +1,6 @@
 //! What `stentor top` knows: the last two looks at a router, what is wanted next, and what keys do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::Value;
@@ -60,6 +60,15 @@ pub(super) struct Kick {
     pub(super) authid: String,
 }
 
+/// Why nothing new can be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The router does not answer.
+    Silent(String),
+    /// It does, but not with what was asked for; or it cannot be asked in this way.
+    Refused(String),
+}
+
 /// What keys are for.
 #[derive(Debug, Default)]
 pub(super) enum Mode {
@@ -83,7 +92,12 @@ pub(super) enum Effect {
 pub(super) struct State {
     pub(super) admin: String,
     pub(super) mode: Mode,
+    /// The selected row of a list.
     pub(super) selected: usize,
+    /// The first row of the list, or of the shards, that is on the screen.
+    pub(super) first: usize,
+    /// So many rows fit there.
+    pub(super) fitting: usize,
     /// Of the terminal.
     pub(super) columns: u16,
     /// What came of the last kick.
@@ -91,8 +105,10 @@ pub(super) struct State {
     order: Order,
     last: Option<Look>,
     before: Option<Look>,
+    /// When the router was asked for something else than before.
+    asked: Option<Instant>,
     /// Since when there is no answer, and why.
-    failure: Option<(Instant, String)>,
+    failure: Option<(Instant, Failure)>,
 }
 
 impl State {
@@ -101,11 +117,14 @@ impl State {
             admin: admin.to_owned(),
             mode: Mode::default(),
             selected: 0,
+            first: 0,
+            fitting: 1,
             columns: 80,
             notice: None,
             order: Order::default(),
             last: None,
             before: None,
+            asked: None,
             failure: None,
         }
     }
@@ -118,15 +137,36 @@ impl State {
         self.last.as_ref()
     }
 
-    pub(super) const fn failure(&self) -> Option<&(Instant, String)> {
+    pub(super) const fn failure(&self) -> Option<&(Instant, Failure)> {
         self.failure.as_ref()
+    }
+
+    /// What the router, or this machine, refuses.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        match &self.failure {
+            Some((_, Failure::Refused(why))) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// The router is about to be asked.
+    pub(super) const fn note_asked(&mut self, now: Instant) {
+        self.asked = Some(now);
+    }
+
+    /// Since when the router owes an answer, if that is long ago.
+    pub(super) fn overdue(&self, now: Instant) -> Option<Instant> {
+        let seen = self.last.as_ref().map(|look| look.taken);
+        let since = seen.max(self.asked).filter(|_| !self.order.is_paused)?;
+        (now.saturating_duration_since(since) >= OVERDUE).then_some(since)
     }
 
     pub(super) fn hear(&mut self, answer: Answer, now: Instant) {
         match answer {
             Answer::Seen(look) if !self.order.is_paused => {
                 self.failure = None;
-                self.before = self.last.replace(*look);
+                let before = self.last.replace(*look);
+                self.before = before.filter(|before| !self.is_younger_than(before));
                 self.selected = self.selected.min(self.rows().map_or(0, |it| it.len().max(1) - 1));
             }
             Answer::Seen(_) => {}
@@ -137,6 +177,12 @@ impl State {
             Answer::Kicked(Ok(count)) => self.notice = Some(format!("kicked: {count}")),
             Answer::Kicked(Err(why)) => self.notice = Some(why),
         }
+    }
+
+    /// Whether the last look was at another process than the one before.
+    fn is_younger_than(&self, before: &Look) -> bool {
+        let up = |look: &Look| look.router["uptime_seconds"].as_f64();
+        self.last.as_ref().is_some_and(|last| up(last) < up(before))
     }
 
     /// The rows of the view; `None` until the router has answered.
@@ -183,11 +229,12 @@ impl State {
                 self.notice = Some("too narrow to ask whom to kick".to_owned());
             }
             KeyCode::Char('k') => return self.begin_kick(),
-            KeyCode::Down => {
-                let last = self.rows().map_or(0, |rows| rows.len().max(1) - 1);
-                self.selected = (self.selected + 1).min(last);
-            }
-            KeyCode::Up => self.selected = self.selected.saturating_sub(1),
+            KeyCode::Down => self.go(1),
+            KeyCode::Up => self.go(-1),
+            KeyCode::PageDown => self.go(self.page()),
+            KeyCode::PageUp => self.go(-self.page()),
+            KeyCode::End => self.go(isize::MAX),
+            KeyCode::Home => self.go(isize::MIN),
             KeyCode::Tab => return self.change_view(self.order.view.next()),
             KeyCode::Char(digit @ '1'..='6') => {
                 return self.change_view(View::ALL[digit as usize - '1' as usize]);
@@ -205,10 +252,30 @@ impl State {
         Effect::Nothing
     }
 
+    /// So many rows down: in lists the selection goes, and what is on the screen with it.
+    fn go(&mut self, rows: isize) {
+        if self.order.view == View::Overview {
+            let last = self.shards().saturating_sub(self.fitting);
+            self.first = self.first.saturating_add_signed(rows).min(last);
+        } else {
+            let last = self.rows().map_or(0, |rows| rows.len().max(1) - 1);
+            self.selected = self.selected.saturating_add_signed(rows).min(last);
+        }
+    }
+
+    fn page(&self) -> isize {
+        isize::try_from(self.fitting.max(2) - 1).unwrap_or(isize::MAX)
+    }
+
+    /// How many shards the router has.
+    pub(super) fn shards(&self) -> usize {
+        self.last.as_ref().and_then(|look| look.shards.as_array()).map_or(0, Vec::len)
+    }
+
     /// Another view is looked at now, even if the last was paused.
     fn change_view(&mut self, view: View) -> Effect {
         self.order = Order { view, ..Order::default() };
-        self.selected = 0;
+        (self.selected, self.first) = (0, 0);
         Effect::Order
     }
 
@@ -261,6 +328,9 @@ impl State {
 }
 
 const MOST_FILTER: usize = 64;
+
+/// A router that is asked once a second has answered by then.
+const OVERDUE: Duration = Duration::from_secs(5);
 
 /// In fewer the question before a kick might not show of which router it is.
 const COLUMNS_OF_A_QUESTION: u16 = 60;

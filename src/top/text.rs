@@ -24,6 +24,7 @@ pub(super) fn shown(text: &str) -> String {
     let is_unseen = |letter: char| {
         matches!(letter, '\n' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}')
             || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || matches!(letter, '\u{180e}' | '\u{fff9}'..='\u{fffb}')
             || matches!(letter, '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
     };
     let cut: String = text.chars().take(MOST_LETTERS).collect();

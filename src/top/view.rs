@@ -60,7 +60,7 @@ impl View {
     pub(super) const fn sorts(self) -> &'static [&'static str] {
         match self {
             Self::Sessions => &["pending", "messages", "sent", "age"],
-            Self::Slow => &["pending"],
+            Self::Slow => &["pending", "oldest"],
             Self::Topics => &["rate", "events", "subscribers"],
             Self::Overview | Self::Ended | Self::Procedures => &[],
         }
@@ -79,13 +79,43 @@ impl View {
     pub(super) const fn columns(self) -> &'static [Column] {
         match self {
             Self::Overview => &[],
-            Self::Sessions | Self::Slow => OPEN,
+            Self::Sessions => OPEN,
+            Self::Slow => SLOW,
             Self::Ended => ENDED,
             Self::Topics => TOPICS,
             Self::Procedures => PROCEDURES,
         }
     }
 }
+
+/// Those of the columns, from the left, that fit into so much width; the first ones in any case.
+pub(super) fn fitting(columns: &'static [Column], width: u16) -> &'static [Column] {
+    let mut taken = 0;
+    let fits = |(.., width_of): &&Column| {
+        taken += if *width_of == 0 { LEAST_WIDTH } else { *width_of };
+        let fits = taken <= width;
+        taken += GAP;
+        fits
+    };
+    let count = columns.iter().take_while(fits).count();
+    &columns[..count.max(2).min(columns.len())]
+}
+
+/// Of the column that takes what is left.
+const LEAST_WIDTH: u16 = 11;
+
+/// Between two columns.
+const GAP: u16 = 1;
+
+/// Of the shards in the overview; what stands in a cell is made where it is drawn.
+pub(super) const SHARDS: &[Column] = &[
+    ("SHARD", "shard", Kind::Text, 5),
+    ("LOAD", "", Kind::Text, 16),
+    ("SESSIONS", "", Kind::Count, 9),
+    ("MAIL", "", Kind::Bytes, 9),
+    ("PENDING", "", Kind::Bytes, 9),
+    ("SILENT FOR S", "", Kind::Rate, 12),
+];
 
 const OPEN: &[Column] = &[
     ("SESSION", "session", Kind::Text, 16),
@@ -94,6 +124,16 @@ const OPEN: &[Column] = &[
     ("REFUSED", "refused_bytes", Kind::Bytes, 9),
     ("MESSAGES", "messages_received", Kind::Count, 11),
     ("SENT", "bytes_sent", Kind::Bytes, 9),
+    ("AGE", "age_ms", Kind::Millis, 9),
+];
+
+const SLOW: &[Column] = &[
+    ("SESSION", "session", Kind::Text, 16),
+    ("AUTHID", "authid", Kind::Text, 0),
+    ("PENDING", "pending_bytes", Kind::Bytes, 9),
+    ("REFUSED", "refused_bytes", Kind::Bytes, 9),
+    ("OLDEST", "oldest_ms", Kind::Millis, 9),
+    ("DROPPED", "events_dropped", Kind::Count, 11),
     ("AGE", "age_ms", Kind::Millis, 9),
 ];
 

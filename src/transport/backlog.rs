@@ -10,6 +10,8 @@ use std::ops::{Deref, Range};
 use bytes::Bytes;
 
 use super::Dropped;
+use super::marks::Marks;
+use crate::clock::Millis;
 
 /// The length and kind of a frame, or of what is left of it, in four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +65,19 @@ impl Chunk {
 pub(super) struct Backlog {
     pieces: VecDeque<Piece>,
     chunks: VecDeque<Chunk>,
+    /// When the bytes of the pieces came, gaps included.
+    piece_marks: Marks,
     /// How far the first chunk is consumed.
     read: usize,
     /// Control frames, written before the first piece that is not begun.
     urgent: Vec<u8>,
     urgent_read: usize,
+    urgent_marks: Marks,
     live: usize,
     /// Bytes that the wire took and keeps, encrypted, since the socket refused them: they go first.
     kept: usize,
+    /// Since when the oldest of the bytes waits that the wire took with them.
+    kept_since: Millis,
     gaps: usize,
     /// Before this piece there is no event that could be dropped.
     no_event_before: usize,
@@ -115,33 +122,53 @@ impl Backlog {
         self.kept
     }
 
-    pub(super) const fn set_kept(&mut self, bytes: usize) {
+    pub(super) const fn set_kept(&mut self, bytes: usize, since: Millis) {
         self.live = self.live - self.kept + bytes;
         self.kept = bytes;
+        self.kept_since = since;
+    }
+
+    /// Since when what the wire keeps waits.
+    pub(super) fn kept_since(&self) -> Option<Millis> {
+        (self.kept > 0).then_some(self.kept_since)
+    }
+
+    /// Since when the oldest of all bytes waits, as [`Marks`] have it.
+    pub(super) fn oldest(&self) -> Option<Millis> {
+        let waiting = [self.kept_since(), self.piece_marks.oldest(), self.urgent_marks.oldest()];
+        waiting.into_iter().flatten().min()
+    }
+
+    /// Since when the oldest byte waits of what [`Self::first_run`] gives.
+    pub(super) fn first_run_since(&self) -> Option<Millis> {
+        let urgent = self.urgent_marks.oldest().filter(|_| !self.begun);
+        urgent.or_else(|| self.piece_marks.oldest())
     }
 
     /// Appends a frame; `begun` if its beginning is already written, which only the first can be.
-    pub(super) fn push(&mut self, bytes: &[u8], kind: PieceKind, begun: bool) {
-        self.push_piece(bytes.len(), kind, begun);
+    pub(super) fn push(&mut self, bytes: &[u8], kind: PieceKind, begun: bool, now: Millis) {
+        self.push_piece(bytes.len(), kind, begun, now);
         push_chunked(&mut self.chunks, bytes);
     }
 
     /// The same for a frame that is shared, or for what is left of one.
-    pub(super) fn push_shared(&mut self, bytes: Bytes, kind: PieceKind, begun: bool) {
-        self.push_piece(bytes.len(), kind, begun);
+    pub(super) fn push_shared(&mut self, bytes: Bytes, kind: PieceKind, begun: bool, now: Millis) {
+        self.push_piece(bytes.len(), kind, begun, now);
         self.chunks.push_back(Chunk::Shared(bytes));
     }
 
-    fn push_piece(&mut self, length: usize, kind: PieceKind, begun: bool) {
+    fn push_piece(&mut self, length: usize, kind: PieceKind, begun: bool, now: Millis) {
         debug_assert!(!begun || self.pieces.is_empty());
         self.begun |= begun;
+        self.piece_marks.enter(length, now);
         self.live += length;
         self.pieces.push_back(Piece::new(length as u32, kind));
     }
 
     /// Appends a control frame, or what is left of the first one.
-    pub(super) fn push_urgent(&mut self, bytes: &[u8]) {
+    pub(super) fn push_urgent(&mut self, bytes: &[u8], now: Millis) {
         self.live += bytes.len();
+        self.urgent_marks.enter(bytes.len(), now);
         self.urgent.extend_from_slice(bytes);
     }
 
@@ -247,6 +274,7 @@ impl Backlog {
         let chunk = self.chunks.front().filter(|_| length > 0);
         self.chunks = chunk.map(|c| c.part(self.read..self.read + length)).into_iter().collect();
         self.pieces = first.into_iter().collect();
+        self.piece_marks.truncate(length);
         self.live = length + self.urgent.len() - self.urgent_read + self.kept;
         self.read = 0;
         self.gaps = 0;
@@ -256,6 +284,7 @@ impl Backlog {
     fn advance_urgent(&mut self, left: usize) -> usize {
         let taken = left.min(self.urgent.len() - self.urgent_read);
         self.urgent_read += taken;
+        self.urgent_marks.leave(taken);
         self.live -= taken;
         if self.urgent_read == self.urgent.len() {
             self.urgent = Vec::new();
@@ -308,6 +337,7 @@ impl Backlog {
 
     fn consume(&mut self, bytes: usize) {
         self.read += bytes;
+        self.piece_marks.leave(bytes);
         if self.chunks.front().is_some_and(|chunk| self.read == chunk.len()) {
             self.chunks.pop_front();
             self.read = 0;
@@ -334,6 +364,8 @@ impl Backlog {
             }
             at = end;
         }
+        let pieces = self.pieces.iter();
+        self.piece_marks.retain(pieces.map(|it| (it.len(), it.kind() != PieceKind::Gap)));
         let is_event = |piece: &Piece| piece.kind() == PieceKind::Event;
         let start = usize::from(self.begun);
         let first_event = kept.iter().skip(start).position(is_event);
@@ -351,6 +383,8 @@ impl Backlog {
         assert_eq!(self.gaps, sum(true));
         let held: usize = self.chunks.iter().map(|chunk| chunk.len()).sum();
         assert_eq!(held - self.read, sum(false) + sum(true));
+        self.piece_marks.check_invariants(sum(false) + sum(true));
+        self.urgent_marks.check_invariants(urgent);
         assert_ne!(self.pieces.front().map(|piece| piece.kind()), Some(PieceKind::Gap));
         let start = usize::from(self.begun);
         let passed = self.pieces.iter().take(self.no_event_before).skip(start);

@@ -12,6 +12,7 @@ mod framing;
 mod headers;
 mod http;
 mod http_answer;
+mod marks;
 mod mask;
 mod output;
 mod proxy;

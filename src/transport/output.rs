@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::backlog::{Backlog, Piece, PieceKind};
 use super::{Arena, Span};
+use crate::clock::Millis;
 
 /// Whether a frame may be dropped for a slow consumer: only EVENT may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +63,13 @@ impl Output {
     }
 
     /// Queues a control frame before all frames that are not begun, behind earlier control frames.
-    pub fn push_control(&mut self, arena: &Arena, span: Span) {
+    pub fn push_control(&mut self, arena: &Arena, span: Span, now: Millis) {
         if span.is_empty() {
             return;
         }
         self.waiting += span.len();
         if let Some(backlog) = &mut self.backlog {
-            return backlog.push_urgent(arena.get(span));
+            return backlog.push_urgent(arena.get(span), now);
         }
         let begun = self.first as usize + usize::from(self.written > 0);
         let is_control = |entry: &&Entry| entry.piece.kind() == PieceKind::Control;
@@ -104,14 +105,29 @@ impl Output {
         self.backlog.as_ref().map_or(0, |backlog| backlog.kept_bytes())
     }
 
-    /// So many of the bytes that were taken wait all the same: the wire keeps them.
-    pub fn set_kept(&mut self, arena: &Arena, bytes: usize) {
-        if bytes > 0 {
-            self.retain_rest(arena);
+    /// Since when the oldest of the bytes waits that the socket has refused: when they were copied
+    /// to this connection's own memory. `None` if there are none.
+    ///
+    /// Never later than it is, and earlier by up to 100 ms or by the true age, whichever is more.
+    /// What the wire keeps is as old as the oldest of the bytes that it took at once with it.
+    pub fn oldest(&self) -> Option<Millis> {
+        self.backlog.as_ref().and_then(|backlog| backlog.oldest())
+    }
+
+    /// As [`Self::advance`], where the wire keeps bytes: so many of those that it took, now or
+    /// before, wait all the same. It takes bytes only when it keeps none of before.
+    pub fn advance_keeping(&mut self, arena: &Arena, written: usize, kept: usize, now: Millis) {
+        let since = self.backlog.as_ref().and_then(|backlog| match written {
+            0 => backlog.kept_since(),
+            _ => backlog.first_run_since(),
+        });
+        self.advance(written);
+        if kept > 0 {
+            self.retain_rest(arena, now);
         }
         let backlog = self.backlog.get_or_insert_default();
-        self.waiting = self.waiting - backlog.kept_bytes() + bytes;
-        backlog.set_kept(bytes);
+        self.waiting = self.waiting - backlog.kept_bytes() + kept;
+        backlog.set_kept(kept, since.unwrap_or(now));
         if backlog.is_empty() {
             self.backlog = None;
         }
@@ -214,7 +230,7 @@ impl Output {
 
     /// The socket is full: what the arena still holds for this connection moves to the backlog.
     /// Small frames are copied; a large one is copied once, however many connections keep it.
-    pub fn retain_rest(&mut self, arena: &Arena) {
+    pub fn retain_rest(&mut self, arena: &Arena, now: Millis) {
         if self.first as usize == self.spans.len() {
             return;
         }
@@ -223,12 +239,12 @@ impl Output {
             let (kind, written) = (entry.piece.kind(), self.written as usize);
             let rest = &arena.get(entry.span())[written..];
             if kind == PieceKind::Control {
-                backlog.push_urgent(rest);
+                backlog.push_urgent(rest, now);
             } else if rest.len() >= LARGE_BYTES {
                 let frame = arena.share(entry.span());
-                backlog.push_shared(frame.slice(written..), kind, written > 0);
+                backlog.push_shared(frame.slice(written..), kind, written > 0, now);
             } else {
-                backlog.push(rest, kind, written > 0);
+                backlog.push(rest, kind, written > 0, now);
             }
             self.written = 0;
         }
@@ -237,7 +253,7 @@ impl Output {
 
     /// Drops whole EVENT frames, oldest first, until `need_bytes` are free or none is left. Replies
     /// and a frame that is partly written stay.
-    pub fn drop_oldest_events(&mut self, arena: &Arena, need_bytes: usize) -> Dropped {
+    pub fn drop_oldest_events(&mut self, arena: &Arena, need_bytes: usize, now: Millis) -> Dropped {
         let mut dropped = Dropped::default();
         loop {
             if let Some(backlog) = &mut self.backlog {
@@ -250,15 +266,15 @@ impl Output {
                 self.waiting -= dropped.bytes;
                 return dropped;
             }
-            self.retain_rest(arena);
+            self.retain_rest(arena, now);
         }
     }
 
     /// Throws away all that is not begun, and returns how many bytes that was: what comes next
     /// follows a whole frame.
-    pub fn discard_unbegun(&mut self, arena: &Arena) -> usize {
+    pub fn discard_unbegun(&mut self, arena: &Arena, now: Millis) -> usize {
         let before = self.waiting;
-        self.retain_rest(arena);
+        self.retain_rest(arena, now);
         if let Some(backlog) = &mut self.backlog {
             backlog.discard_unbegun();
             self.waiting = backlog.live_bytes();
@@ -325,6 +341,8 @@ const _: () = assert!(size_of::<Output>() <= 96);
 mod tests {
     use super::*;
 
+    const NOW: Millis = Millis(7);
+
     fn owns_nothing(output: &Output) -> bool {
         output.backlog.is_none() && !output.spans.spilled() && output.is_empty()
     }
@@ -338,15 +356,15 @@ mod tests {
             output.push(span, Class::Event);
         }
         output.advance(60_500);
-        output.retain_rest(&arena);
+        output.retain_rest(&arena, NOW);
         assert!(!output.has_arena_spans());
         output.check_invariants();
         output.advance(39_500);
         assert!(owns_nothing(&output));
         let span = arena.put(b"event");
         output.push(span, Class::Event);
-        output.retain_rest(&arena);
-        let dropped = output.drop_oldest_events(&arena, 1);
+        output.retain_rest(&arena, NOW);
+        let dropped = output.drop_oldest_events(&arena, 1, NOW);
         assert_eq!(dropped, Dropped { frames: 1, bytes: 5 });
         assert!(owns_nothing(&output));
     }
@@ -359,19 +377,18 @@ mod tests {
             output.push(span, Class::Event);
             arena.put(b"for others");
         }
-        output.advance(20);
-        output.set_kept(&arena, 25);
+        output.advance_keeping(&arena, 20, 25, NOW);
         output.check_invariants();
         assert_eq!((output.waiting_bytes(), output.kept_bytes()), (35, 25));
         let mut scratch = Vec::new();
         assert_eq!(output.next_write(&arena, &mut scratch, 99), [1; 10]);
-        output.set_kept(&arena, 15);
-        let dropped = output.drop_oldest_events(&arena, 99);
+        output.advance_keeping(&arena, 0, 15, NOW);
+        let dropped = output.drop_oldest_events(&arena, 99, NOW);
         assert_eq!((dropped.bytes, output.waiting_bytes()), (10, 15));
-        assert_eq!(output.discard_unbegun(&arena), 0);
+        assert_eq!(output.discard_unbegun(&arena, NOW), 0);
         output.check_invariants();
         assert!(output.next_write(&arena, &mut scratch, 99).is_empty() && !output.is_empty());
-        output.set_kept(&arena, 0);
+        output.advance_keeping(&arena, 0, 0, NOW);
         assert!(owns_nothing(&output));
     }
 
@@ -404,7 +421,7 @@ mod tests {
             output.push(large, Class::Event);
             output.push(small, Class::Event);
             output.advance(usize::from(taken == 1));
-            output.retain_rest(&arena);
+            output.retain_rest(&arena, NOW);
             output.check_invariants();
         }
         arena.clear();
@@ -414,7 +431,7 @@ mod tests {
             let next = output.next_write(&arena, scratch, usize::MAX);
             assert_eq!((next.as_ptr(), next.len()), (first, LARGE_BYTES));
             output.advance(1);
-            output.discard_unbegun(&arena);
+            output.discard_unbegun(&arena, NOW);
             let rest = output.next_write(&arena, scratch, usize::MAX);
             assert_eq!((rest.as_ptr(), rest.len()), (first.wrapping_add(1), LARGE_BYTES - 1));
         }

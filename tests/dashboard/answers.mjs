@@ -39,6 +39,7 @@ function session(number, name) {
         shard: number % 2,
         pending_bytes: 5_000_000_000 - number,
         refused_bytes: 1_048_576,
+        oldest_ms: 12_345,
     };
 }
 

@@ -27,7 +27,8 @@
 //! prove $p by wampcra joe secret from $x
 //!                                 what `joe` answers to a CHALLENGE with the Extra $x; binds also
 //!                                 $session and $nonce to what the Extra says of them
-//! verifier waits | verifier judges | verifier takes N   tickets are to be judged; then they are
+//! verifier waits | verifier judges | verifier takes N   tickets are to be judged; then they are,
+//!                                 all or, with `the first` behind it, one
 //! token $t for 60000 {"sub":"joe"}
 //!                                 what the issuer of `by_token` signs; it expires in so many ms
 //! the endpoint says {"role":"x"}  to whoever is asked about; or: says no, says nothing, or
@@ -45,6 +46,7 @@
 //! trace {"session":$id_a} payload 9 begins a trace, instead of an earlier one; see `traces`
 //! traced in publish {"uri":"com.x"} among what it has seen is such a message; null: not there
 //! traced nothing                  nothing else was seen until now
+//! a is 50 ms behind             its oldest byte that its socket refused has waited; 0: none
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown | drain 5000
 //! ```
 //!
@@ -53,13 +55,15 @@
 
 #[path = "matching.rs"]
 mod matching;
+#[path = "statements.rs"]
+mod statements;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stentor::router::{Busyness, RealmSettings, RequestIdCheck, SessionRef, Settings};
-use stentor::shard::{Admission, Mail};
-use stentor::wamp::{RegistrationId, SessionId, SubscriptionId, UriRule};
+use stentor::router::{Busyness, RealmSettings, RequestIdCheck, Settings};
+use stentor::shard::{Admission, Mail, Passage};
+use stentor::wamp::{RegistrationId, SubscriptionId, UriRule};
 
 use super::traces::Tracer;
 use super::words::{FULLY, PLAINLY, Reload, code, tokens};
@@ -216,6 +220,9 @@ impl Stage {
                 let pipe = self.actor(name).pipe;
                 self.network.lose(pipe);
             }
+            [name, "is", ms, "ms", "behind"] => {
+                self.network.check_behind(self.actors[*name].pipe, ms, line);
+            }
             [name, "stalls"] => self.stall(name),
             [name, "reads"] => self.unstall(name),
             [name, "pings"] => {
@@ -298,32 +305,19 @@ impl Stage {
         }
     }
 
-    fn check_traced(&mut self, words: &[&str]) {
-        let mut tracer = self.tracer.take().expect("a trace");
-        tracer.fetch(&mut self.network);
-        match words {
-            ["nothing"] => tracer.check_empty(&self.line),
-            [direction, message, fields] => {
-                // What is not bound yet is what the trace says.
-                let fields = self.literal(fields);
-                tracer.expect(direction, message, &fields, &self.line);
-            }
-            _ => panic!("no statement: {}", self.line),
-        }
-        self.tracer = Some(tracer);
-    }
-
     /// The statements about logins.
     fn run_login(&mut self, words: &[&str]) {
         match words {
             ["the", "router", "announces", topic, said] => {
                 let said = serde_json::from_str(said).expect("JSON");
-                let (home, mail) = bulletin(&self.network.router, "realm1", topic, &said);
+                let (router, passage) = (&self.network.router, Passage::default());
+                let (home, mail) = bulletin(router, "realm1", topic, &said, &passage);
                 self.network.deliver(usize::from(home.0), mail);
                 self.network.settle();
             }
             ["verifier", "waits"] => self.network.links.verifier.is_held = true,
             ["verifier", "judges"] => drop(self.network.serve_verifier(usize::MAX)),
+            ["verifier", "judges", "the", "first"] => drop(self.network.serve_verifier(1)),
             ["verifier", "takes", room] => {
                 self.network.links.verifier.room = Some(room.parse().expect("a number"));
             }
@@ -519,30 +513,6 @@ impl Stage {
         assert!(self.network.links.pipes[pipe].ended, "the transport is still open: {line}");
         assert!(self.actors[name].link.is_drained(), "part of a frame is left: {line}");
         self.network.lose(pipe);
-    }
-
-    /// The session, the id and the reason of a revocation.
-    fn revocation(
-        &self,
-        name: &str,
-        id: &str,
-        rest: &[&str],
-    ) -> (SessionRef, u64, Option<Box<str>>) {
-        let session = self.bindings[&format!("$id_{name}")].as_u64().and_then(SessionId::new);
-        let realm = self.network.router.realm("realm1").expect("it is configured");
-        let session = realm.find(session.expect("an id")).expect("the session is there");
-        let reason = match rest {
-            [] => None,
-            ["because", word] => Some(self.literal(word).as_str().expect("text").into()),
-            _ => panic!("no statement: {}", self.line),
-        };
-        (session, self.literal(id).as_u64().expect("an id"), reason)
-    }
-
-    /// Mail from outside of all shards.
-    fn deliver(&mut self, to: SessionRef, mail: Mail) {
-        let shard = usize::from(to.shard.0);
-        self.network.deliver(shard, mail);
     }
 
     /// Whether the WELCOME of a client that joined announced a feature.

@@ -4,11 +4,12 @@
 use serde_json::json;
 use stentor::authorization::{Access, Managers, Permission, RoleSettings};
 use stentor::limits::TurnLimits;
-use stentor::router::{RealmSettings, Settings};
+use stentor::router::{RealmSettings, RequestIdCheck, Settings, ShardId};
+use stentor::shard::Passage;
 
-use super::dialogue::{check_realm, check_reloads};
+use super::dialogue::{check_realm, check_realm_with, check_reloads};
 use super::peer::Peer;
-use crate::support::{Network, Serializer};
+use crate::support::{Network, Serializer, bulletin};
 
 /// Everybody of realm1 may do everything that a permission can give, and has this place in
 /// `[management]`.
@@ -172,6 +173,52 @@ fn no_call_is_lost() {
     );
 }
 
+/// Nobody is parked for ever because whoever answers is stuck, and what comes too late is no answer
+/// to another call, even one of the same id.
+#[test]
+fn a_call_without_an_answer_times_out() {
+    check_realm_with(
+        |realm| managed(realm, true, false),
+        |settings| {
+            settings.timeouts.ping_interval_ms = 0;
+            settings.request_ids = RequestIdCheck::Off;
+        },
+        r#"join a
+           verifier waits
+           a -> CALL #7 {} stentor.router.get
+           a -> CALL #7 {} stentor.shard.list
+           a -> CALL #8 {} wamp.session.count
+           wait 39999
+           wait 1
+           a <- ERROR 48 7 {} wamp.error.timeout *
+           verifier judges the first
+           wait 1
+           verifier judges
+           a <- RESULT 7 {} [{"procedure":"stentor.shard.list","arguments":{},"realm":"realm1"}]
+           a <- RESULT 8 {} [1]
+           wait 40000"#,
+    );
+}
+
+/// Who leaves, or is sent away, leaves no deadline behind.
+#[test]
+fn who_leaves_has_no_deadline() {
+    check_realm_with(
+        |realm| managed(realm, true, false),
+        |settings| settings.timeouts.ping_interval_ms = 0,
+        r#"join a b
+           verifier waits
+           a -> CALL {} stentor.router.get
+           b -> CALL {} wamp.session.kill [$id_a]
+           b <- RESULT 1 {}
+           a <- GOODBYE {} *
+           a -> GOODBYE {} wamp.close.goodbye_and_out
+           a <- CLOSED 1000
+           wait 40000
+           verifier judges"#,
+    );
+}
+
 /// In a drain whoever waits for an answer has it before it is told to go.
 #[test]
 fn a_drain_waits_for_answers() {
@@ -250,4 +297,32 @@ fn a_removed_realm_manages_nothing() {
     let heard = peer.hear(&mut network);
     assert_eq!((&heard[0][0], &heard[0][4]), (&json!(8), &json!("wamp.error.not_authorized")));
     assert_eq!(heard[1][2], "wamp.close.close_realm");
+}
+
+/// Whoever has sent a bulletin learns whether it was published, or must be told of once more.
+#[test]
+fn a_bulletin_for_which_there_is_no_room_is_not_published() {
+    let mut settings = Settings::default();
+    settings.limits.held_total_bytes = 1024 * 1024;
+    let mut realm = RealmSettings::named("realm1");
+    managed(&mut realm, true, false);
+    let mut network = Network::new(settings, vec![realm], 1);
+    let mut peer = Peer::join(&mut network, 0, Serializer::Json);
+    peer.say(&mut network, &json!([32, 1, {}, "stentor.router.on_update"]));
+    assert_eq!(peer.hear(&mut network)[0][0], 33);
+    let mut held = Some(network.router.held(ShardId(0)).hold(1024 * 1024));
+    for is_published in [false, true] {
+        if is_published {
+            held = None;
+        }
+        let mut passage = Passage::default();
+        let (topic, said) = ("stentor.router.on_update", json!({ "sessions": 1 }));
+        let (home, mail) = bulletin(&network.router, "realm1", topic, &said, &passage);
+        assert_eq!(passage.outcome(), None, "it is under way");
+        network.deliver(usize::from(home.0), mail);
+        network.settle();
+        assert_eq!(passage.outcome(), Some(is_published));
+        assert_eq!(peer.hear(&mut network).len(), usize::from(is_published));
+        assert_eq!(held.is_none(), is_published);
+    }
 }

@@ -176,6 +176,50 @@ fn the_total_budget_ends_the_worst() {
     );
 }
 
+/// How far a client is behind: the oldest byte counts, whatever comes behind it, until the socket
+/// takes it or it is dropped. A PONG that overtakes it makes nobody younger.
+#[test]
+fn a_slow_client_is_as_far_behind_as_its_oldest_byte() {
+    check_with(
+        |settings| {
+            settings.output.hard_bytes = 1_200;
+            settings.output.policy = SlowConsumerPolicy::DropOldest;
+            settings.output.stall_ms = 600_000;
+            settings.timeouts.ping_interval_ms = 0;
+        },
+        &format!(
+            r#"join a b
+               a -> SUBSCRIBE {{}} com.x
+               a <- SUBSCRIBED 1 $s
+               a is 0 ms behind
+               a stalls
+               b -> PUBLISH {{}} com.x [1,"{0}"]
+               a is 0 ms behind
+               wait 1500
+               a is 1500 ms behind
+               b -> PUBLISH {{}} com.x [2,"{0}"]
+               wait 1000
+               b -> PUBLISH {{}} com.x [3,"{0}"]
+               a pings
+               a is 2500 ms behind
+               b is 0 ms behind
+               b -> PUBLISH {{}} com.x [4,"{0}"]
+               a is 1000 ms behind
+               b -> PUBLISH {{}} com.x [5,"{0}"]
+               a is 0 ms behind
+               wait 60000
+               a is 60000 ms behind
+               a reads
+               a <- PONG
+               a <- EVENT $s * {{}} [3,"{0}"]
+               a <- EVENT $s * {{}} [4,"{0}"]
+               a <- EVENT $s * {{}} [5,"{0}"]
+               a is 0 ms behind"#,
+            blob()
+        ),
+    );
+}
+
 /// A client that takes nothing at all for `stall_ms`.
 #[test]
 fn a_stalled_client_is_disconnected() {

@@ -11,6 +11,8 @@ use ureq::Agent;
 
 use crate::running::{OPEN_REALM, Running};
 use crate::sockets::{Lines, Pki, eventually};
+#[cfg(target_os = "linux")]
+use crate::terminal::Terminal;
 
 /// The command with an admin listener as `admin` says.
 struct Stentor {
@@ -75,6 +77,21 @@ fn over_tls_the_token_lets_others_read_and_change() {
     for command in ["sessions", "changes", "reload"] {
         let (is_done, said) = run(&[&[command], &at[..]].concat());
         assert!(!is_done && said.contains("Authorization"), "{command}: {said}");
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let mut top = Terminal::run(&[&["top"], &at[..]].concat(), (24, 80));
+        top.shows(&[
+            "this needs the header `Authorization",
+            "--token-file names the file",
+            "q quit",
+        ]);
+        top.press("q");
+        top.check_restored();
+        let mut top = Terminal::run(&[&["top"], &with_token[..]].concat(), (24, 80));
+        top.shows(&["0 sessions, 0 connections"]);
+        top.press("q");
+        top.check_restored();
     }
     let (is_done, said) = run(&["sessions", "--admin", &url, "--token-file", &token]);
     assert!(!is_done && said.contains("certificate"), "another authority: {said}");

@@ -38,10 +38,14 @@ mod service;
 mod slow;
 mod standing;
 mod stopping;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tls;
 mod tls_files;
 mod tls_hostile;
 mod tls_renegotiation;
+#[cfg(target_os = "linux")]
+mod top;
 mod tracing;
 mod transports;
 mod tuning;

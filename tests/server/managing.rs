@@ -29,6 +29,10 @@ ticket = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
 authid = "otto"
 role = "operator"
 ticket = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
+[[user]]
+authid = "gwen"
+role = "guest"
+ticket = "$sha256$ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
 "#;
 
 /// A realm for everybody, and one to manage the router from. There is no admin listener.
@@ -37,6 +41,8 @@ fn file(more: &str) -> String {
         "[[listener]]\nlisten = \"127.0.0.1:0\"\n{OPEN_REALM}[[realm]]\nname = \"ops\"\n\
          [[realm.authenticator]]\nmethod = \"ticket\"\nusers = \"users.toml\"\n\
          [[realm.role]]\nname = \"viewer\"\n[[realm.role]]\nname = \"operator\"\n\
+         [[realm.role]]\nname = \"guest\"\n[[realm.role.permission]]\nuri = \"\"\n\
+         match = \"prefix\"\nallow = [\"publish\", \"subscribe\"]\n\
          [management]\nrealm = \"ops\"\nwatch = [\"viewer\"]\nact = [\"operator\"]\n{more}"
     )
 }
@@ -271,6 +277,37 @@ fn what_happens_is_told_while_somebody_listens() {
     assert!(!seen.contains(&number(ManagementTopic::ConfigOnReload)), "there was none");
 }
 
+/// Who may subscribe to everything, and does, hears what others of its realm hear, and nothing of
+/// the router.
+#[test]
+fn a_pattern_hears_nothing_of_the_router() {
+    let stentor = Stentor::start();
+    let mut viewer = join(&stentor.address, RAW, "vera");
+    let mut guest = join(&stentor.address, RAW, "gwen");
+    let request = guest.next_request();
+    guest.send(&json!([32, request, {"match": "prefix"}, ""]));
+    guest.expect(33);
+    for topic in ManagementTopic::ALL {
+        viewer.subscribe(topic.uri());
+    }
+    drop(Client::join(&stentor.address, RAW));
+    let mut heard = 0;
+    // The updates of three seconds, and the session that has ended.
+    while heard < 7 {
+        heard += usize::from(viewer.receive()[0] == 36);
+    }
+    let request = guest.next_request();
+    guest.send(&json!([16, request, {"exclude_me": false}, "com.x", ["own"]]));
+    // It hears of sessions and subscriptions of its realm.
+    let mut topics = std::iter::repeat_with(|| guest.expect(36)[3]["topic"].clone());
+    let own = topics.find(|topic| {
+        let topic = topic.as_str().unwrap();
+        assert!(!topic.starts_with("stentor."), "{topic}");
+        topic == "com.x"
+    });
+    assert!(own.is_some());
+}
+
 fn start(change: impl FnOnce(&mut Config)) -> (Server, Control, TempDir) {
     let folder = folder("");
     let mut config =
@@ -327,6 +364,54 @@ fn without_an_attendant_calls_are_refused() {
     let said = refused(&mut viewer, "stentor.router.get", &json!({}));
     assert!(said.starts_with("wamp.error.resource_limit: "), "{said}");
     drop(viewer);
+    settles(&server);
+    server.stop().unwrap();
+}
+
+/// An answer takes its part of what may be held, as a publication does.
+#[test]
+fn an_answer_that_is_too_large_to_be_held_is_refused() {
+    let (server, _control, _folder) = start(|config| {
+        config.limits.message_bytes = 128 * 1024;
+        config.limits.held_total_bytes = 128 * 1024;
+    });
+    let mut viewer = join(address(&server), RAW, "vera");
+    let crowd: Vec<_> = (0..80).map(|_| Client::join(address(&server), RAW)).collect();
+    let said = refused(&mut viewer, "stentor.session.list", &json!({}));
+    assert!(said.starts_with("wamp.error.resource_limit: the answer would take"), "{said}");
+    let rows = call(&mut viewer, "stentor.session.list", &json!({"limit": 3})).unwrap();
+    assert_eq!((&rows["count"], rows["sessions"].as_array().unwrap().len()), (&json!(81), 3));
+    drop((viewer, crowd));
+    settles(&server);
+    server.stop().unwrap();
+}
+
+/// Calls that are being answered when the router's management ends, those that wait for their turn
+/// and those that are still in the line: each caller hears of it.
+#[test]
+fn calls_under_way_end_when_nobody_answers_any_more() {
+    let (server, control, _folder) = start(|config| config.shards = 1);
+    let mut viewer = join(address(&server), RAW, "vera");
+    let mut operators: Vec<_> = (0..16).map(|_| join(address(&server), RAW, "otto")).collect();
+    for operator in &mut operators {
+        send_call(operator, "stentor.config.reload", &json!({}));
+    }
+    eventually("the first order is given, and nobody carries it out", || {
+        !control.orders().is_empty()
+    });
+    // The shard has read what all have sent when it has answered somebody since, twice.
+    for _ in 0..2 {
+        assert!(call(&mut viewer, "stentor.router.get_health", &json!({})).is_ok());
+    }
+    assert_eq!(control.orders().len(), 1, "the others wait for it");
+    drop(control);
+    for operator in &mut operators {
+        let error = operator.expect(8);
+        assert_eq!(error[4], "wamp.error.canceled", "{error}");
+    }
+    let said = refused(&mut operators[0], "stentor.config.reload", &json!({}));
+    assert!(said.starts_with("wamp.error.resource_limit: "), "{said}");
+    drop((viewer, operators));
     settles(&server);
     server.stop().unwrap();
 }

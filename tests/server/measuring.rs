@@ -126,6 +126,33 @@ fn connections_count_by_what_their_sockets_have_refused() {
     eventually("it has gone", || blocked("+Inf", 0));
 }
 
+/// The router's clock goes on while the client and its shard do nothing.
+#[test]
+fn the_age_of_the_oldest_byte_grows_until_its_client_has_gone() {
+    let (server, control) = start_observed(1);
+    let mut lazy = Client::open_on(Stream::connect_small(address(&server)), RAW).unwrap();
+    lazy.hello("realm1");
+    lazy.subscribe("com.x");
+    let seconds = || -> f64 {
+        let page = get(&control, "/metrics").1;
+        let name = "stentor_oldest_pending_seconds{shard=\"0\"} ";
+        let value = page.lines().find_map(|line| line.strip_prefix(name)).expect("it is there");
+        value.parse().expect("a number")
+    };
+    assert_eq!(seconds(), 0.0);
+    let mut publisher = Client::join(address(&server), RAW);
+    let text = json!("x".repeat(900_000));
+    (0..9).for_each(|_| publisher.publish_acknowledged("com.x", &text));
+    eventually("it is behind", || seconds() > 0.05);
+    let before = seconds();
+    eventually("it falls behind", || seconds() > before);
+    let rows: Value = serde_json::from_str(&get(&control, "/api/sessions?sort=oldest").1).unwrap();
+    let ages = [0, 1].map(|row| rows["sessions"][row]["oldest_ms"].as_u64().unwrap());
+    assert!(ages[0] as f64 >= before * 1e3 && ages[1] == 0, "{rows}");
+    drop(lazy);
+    eventually("it has gone", || seconds() == 0.0);
+}
+
 #[test]
 fn who_gets_no_session_is_counted_by_how_far_it_came() {
     let (server, control) = start_observed(1);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use stentor::clock::Millis;
 
+use super::ages::Seen;
 use super::asking::MetaAsk;
 use super::calls::LongCalls;
 use super::history::Ask;
@@ -59,6 +60,7 @@ pub(crate) struct Client {
     /// Somebody with the right to do so wants its session to end.
     pub(crate) killed: bool,
     pub(crate) unanswered_pings: u64,
+    pub(crate) output: Seen,
     pub(crate) session: Session,
 }
 

@@ -1,6 +1,6 @@
-//! The management API: whoever answers is slow, answers in any order, twice, or takes nothing more;
-//! callers flood and go, and reloads change who may ask. Each call of a living session ends once
-//! and in its turn, and nobody hears what is not for its role.
+//! The management API: whoever answers is slow, answers in any order, twice, too late or never, or
+//! takes nothing more; callers flood and go, and reloads change who may ask. Each call of a living
+//! session ends once and in its turn, and nobody hears what is not for its role.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use stentor::authorization::{
 };
 use stentor::limits::TurnLimits;
 use stentor::router::{RealmSettings, Settings};
-use stentor::shard::Admission;
+use stentor::shard::{Admission, Errand, Passage, Waiter};
 
 use super::Tally;
 use super::plan::{draw_link, pick};
@@ -23,6 +23,8 @@ struct World {
     rng: StdRng,
     settings: Settings,
     clients: Vec<Client>,
+    /// Calls that were taken, and are answered long after or never.
+    stuck: Vec<(Waiter, Errand)>,
     /// Whether the role of everybody is among those who watch.
     is_watching: bool,
     tally: Tally,
@@ -62,8 +64,8 @@ impl World {
         let realms = vec![realm(Managers { watch: everybody(), act: Vec::new() })];
         let mut network = Network::new(settings.clone(), realms, shards);
         network.links.verifier.is_held = true;
-        let (clients, tally) = (Vec::new(), Tally::new());
-        Self { network, rng, settings, clients, is_watching: true, tally }
+        let (clients, stuck, tally) = (Vec::new(), Vec::new(), Tally::new());
+        Self { network, rng, settings, clients, stuck, is_watching: true, tally }
     }
 
     fn act(&mut self) {
@@ -85,7 +87,8 @@ impl World {
                     self.count(if is_waiting { "a caller goes" } else { "a client goes" });
                 }
             }
-            16 => drop(self.network.advance(*pick(&mut self.rng, &[1, 100, 900]))),
+            16 => drop(self.network.advance(*pick(&mut self.rng, &[1, 100, 900, 15_000]))),
+            17 if self.rng.random_bool(0.3) => self.get_stuck(),
             _ => {
                 for route in self.network.mail_routes() {
                     self.network.deliver_mail(route);
@@ -146,7 +149,6 @@ impl World {
 
     /// One of the calls that wait is answered, perhaps twice.
     fn answer(&mut self) {
-        let now = self.network.wall_clock();
         let verifier = &mut self.network.links.verifier;
         if verifier.queue.is_empty() {
             return;
@@ -155,10 +157,30 @@ impl World {
         let (waiter, errand) = verifier.queue.remove(number).expect("it was just drawn");
         let times = if self.rng.random_bool(0.1) { 2 } else { 1 };
         for _ in 0..times {
-            let mail = self.network.links.verifier.judge(waiter.session, &errand, now);
-            self.network.deliver(usize::from(waiter.session.shard.0), mail);
+            self.answer_to(&waiter, &errand);
         }
         self.count(if waiter.has_left() { "answered in vain" } else { "answered" });
+    }
+
+    /// One of the calls that wait is taken and not answered, or answered whenever that is.
+    fn get_stuck(&mut self) {
+        let queue = &mut self.network.links.verifier.queue;
+        if self.rng.random_bool(0.5) {
+            self.stuck.extend(queue.pop_front());
+        } else if !self.stuck.is_empty() {
+            let (waiter, errand) =
+                self.stuck.swap_remove(self.rng.random_range(0..self.stuck.len()));
+            if waiter.has_left() {
+                self.count("answered too late");
+            }
+            self.answer_to(&waiter, &errand);
+        }
+    }
+
+    fn answer_to(&mut self, waiter: &Waiter, errand: &Errand) {
+        let now = self.network.wall_clock();
+        let mail = self.network.links.verifier.judge(waiter.session, errand, now);
+        self.network.deliver(usize::from(waiter.session.shard.0), mail);
     }
 
     fn reload(&mut self) {
@@ -172,8 +194,8 @@ impl World {
 
     fn announce(&mut self) {
         let topic = pick(&mut self.rng, &ManagementTopic::ALL).uri();
-        let said = json!({ "is_meant": self.is_watching });
-        let (home, mail) = bulletin(&self.network.router, "realm1", topic, &said);
+        let (said, passage) = (json!({ "is_meant": self.is_watching }), Passage::default());
+        let (home, mail) = bulletin(&self.network.router, "realm1", topic, &said, &passage);
         self.network.deliver(usize::from(home.0), mail);
     }
 
@@ -217,7 +239,7 @@ impl World {
             Some(8) => {
                 is_next(2);
                 let error = message[4].as_str().expect("a URI").to_owned();
-                let known = ["not_authorized", "resource_limit", "invalid_argument"];
+                let known = ["not_authorized", "resource_limit", "invalid_argument", "timeout"];
                 assert!(known.iter().any(|end| error.ends_with(end)), "{context}");
                 self.count(&error);
             }
@@ -228,6 +250,13 @@ impl World {
     fn finish(mut self, context: &str, tally: &mut Tally) {
         self.network.links.verifier.is_held = false;
         self.network.links.verifier.room = None;
+        self.network.settle();
+        // Nobody answers what is stuck.
+        self.network.advance(PATIENCE_MS);
+        self.network.settle();
+        for (waiter, errand) in std::mem::take(&mut self.stuck) {
+            self.answer_to(&waiter, &errand);
+        }
         self.network.settle();
         self.hear_all(context);
         for client in self.clients.iter().filter(|client| !client.is_lost) {
@@ -254,3 +283,6 @@ fn realm(managers: Managers) -> RealmSettings {
 }
 
 const STEPS: usize = 400;
+
+/// How long a session waits for an answer.
+const PATIENCE_MS: u64 = 40_000;

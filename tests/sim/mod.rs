@@ -6,12 +6,14 @@
 //! administrator takes away, `meta` what the router tells of itself, `asking` and `sweeping` what
 //! it is asked, `counting` how many are there, `crowding` what makes work, `refusing` what is too
 //! much. `hearing` and `answers` judge with the help of `model`,
-//! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does.
+//! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does,
+//! `ages` since when.
 //! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
 //! trace. `tracing` is what operators look at meanwhile. `logins`, `authorizers`, `managing` and
 //! `reloads` (of `editions`) are simulations of their own.
 
 mod actions;
+mod ages;
 mod answers;
 mod asking;
 mod authenticators;

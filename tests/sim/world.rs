@@ -10,6 +10,7 @@ use stentor::router::RealmSettings;
 use stentor::shard::{Admission, InputStatus};
 use stentor::transport::TransportRules;
 
+use super::ages::Seen;
 use super::client::{Client, Request, Session, Stage};
 use super::log::Log;
 use super::model::{Model, Tag};
@@ -131,6 +132,7 @@ impl World {
         self.take_census();
         self.net.check_invariants();
         self.check_bounds();
+        self.check_ages();
     }
 
     /// Writes a line of the trace and counts what it is about.
@@ -183,6 +185,7 @@ impl World {
             late: false,
             killed: false,
             unanswered_pings: 0,
+            output: Seen::default(),
             session: Session { realm: REALMS[0], ..Session::default() },
         }
     }

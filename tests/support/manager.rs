@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use stentor::authorization::ManagementTopic;
 use stentor::router::{Audience, HeldCount, Router, ShardId};
-use stentor::shard::{Bulletin, Mail, ManagementAnswer, ManagementCall};
-use stentor::wamp::{Codec, PayloadBuf, ReceiverFilter, WampError};
+use stentor::shard::{Bulletin, Mail, ManagementAnswer, ManagementCall, Passage};
+use stentor::wamp::{Codec, PayloadBuf, WampError};
 
 /// Says what was asked, and by whom; or that it is wrong, in the words of the argument `fail`.
 pub(crate) fn answer(call: &ManagementCall) -> Mail {
@@ -19,21 +19,25 @@ pub(crate) fn answer(call: &ManagementCall) -> Mail {
             "realm": &**call.realm.name(),
         }))),
     };
-    let (caller, count) = ((call.caller, call.request), Arc::<HeldCount>::default());
-    Mail::Managed(Box::new(ManagementAnswer::new(caller, outcome, &count)))
+    let count = Arc::<HeldCount>::default();
+    Mail::Managed(Box::new(ManagementAnswer::new(call, outcome, &count)))
 }
 
 /// Publishes in a realm to those who watch; the mail, and the shard that it goes to.
-pub(crate) fn bulletin(router: &Router, realm: &str, topic: &str, said: &Value) -> (ShardId, Mail) {
+pub(crate) fn bulletin(
+    router: &Router,
+    realm: &str,
+    topic: &str,
+    said: &Value,
+    passage: &Passage,
+) -> (ShardId, Mail) {
     let edition = router.edition();
     let domain = edition.domain(realm).expect("there is such a realm");
     let managers = domain.rules.settings.managers.as_ref().expect("it has managers");
-    let eligible_authrole = Some(managers.all().cloned().collect());
-    let filter = ReceiverFilter { eligible_authrole, ..ReceiverFilter::default() };
-    let audience = Audience::new(None, Some(Box::new(filter)));
+    let audience = Audience::of_managers(managers);
     let topic = ManagementTopic::named(topic).expect("there is such a topic");
     let home = domain.realm.home(router.shard_count());
-    let counted = (router.held(home), Arc::new(()));
+    let counted = (router.held(home), passage.clone());
     let realm = Arc::clone(&domain.realm);
     let bulletin = Bulletin::new(realm, topic, payload(said), audience, counted);
     (home, Mail::Bulletin(Box::new(bulletin)))

@@ -117,6 +117,15 @@ impl Network {
         self.turns.len()
     }
 
+    /// The oldest byte that a client's socket has refused has waited for so long, as operators see
+    /// it; 0 if there is none.
+    pub(crate) fn check_behind(&self, pipe: usize, expected_ms: &str, line: &str) {
+        let Pipe { shard, slot, .. } = self.links.pipes[pipe];
+        let (sessions, _) = self.shard(shard).look(slot, 1, self.now);
+        let session = sessions.first().expect("it has a session");
+        assert_eq!(session.oldest_ms.to_string(), expected_ms, "{line}");
+    }
+
     /// A new socket on a shard; the number names it from now on.
     pub(crate) fn connect(&mut self, shard: usize, admission: Admission, capacity: usize) -> usize {
         let pipe = self.links.pipes.len();

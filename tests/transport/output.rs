@@ -1,10 +1,11 @@
 //! The output queue against a plain model: any interleaving of its operations gives the same bytes,
-//! whole frames, and never loses a reply.
+//! whole frames, never loses a reply, and says within its bound how old the oldest byte is.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use proptest::prelude::*;
+use stentor::clock::Millis;
 use stentor::transport::{Arena, Class, Dropped, Output};
 
 #[derive(Clone, Debug)]
@@ -24,7 +25,15 @@ enum Op {
         slices: usize,
         taken: usize,
     },
+    /// By a wire that encrypts: so much is taken, and so much of it kept; or less is kept.
+    WriteKeeping {
+        taken: usize,
+        kept: usize,
+    },
     Retain,
+    Wait {
+        ms: u64,
+    },
     /// End of the turn: nothing may refer to the arena any more.
     ClearArena,
     DropOldest {
@@ -39,28 +48,67 @@ enum Kind {
     Control,
 }
 
-/// Frames as what is left of each; only the first may be begun.
+struct Frame {
+    kind: Kind,
+    /// What is left of it.
+    bytes: Vec<u8>,
+    /// Since when it lies in the backlog, if it does.
+    since: Option<Millis>,
+}
+
+/// Only the first frame may be begun.
 #[derive(Default)]
 struct Model {
-    frames: VecDeque<(Kind, Vec<u8>)>,
+    frames: VecDeque<Frame>,
     begun: bool,
+    /// What the wire keeps, and since when the oldest of what it took with it waited.
+    kept: Option<(usize, Millis)>,
+    now: Millis,
 }
 
 impl Model {
     fn push_control(&mut self, frame: Vec<u8>) {
         let mut at = usize::from(self.begun);
-        while self.frames.get(at).is_some_and(|(kind, _)| *kind == Kind::Control) {
+        while self.frames.get(at).is_some_and(|frame| frame.kind == Kind::Control) {
             at += 1;
         }
-        self.frames.insert(at, (Kind::Control, frame));
+        let has_backlog = self.oldest().is_some();
+        let since = has_backlog.then_some(self.now);
+        self.frames.insert(at, Frame { kind: Kind::Control, bytes: frame, since });
+    }
+
+    fn oldest(&self) -> Option<Millis> {
+        let kept = self.kept.map(|(_, since)| since);
+        self.frames.iter().filter_map(|frame| frame.since).chain(kept).min()
+    }
+
+    /// What lies in no backlog comes there.
+    fn retain(&mut self) {
+        for frame in &mut self.frames {
+            frame.since.get_or_insert(self.now);
+        }
+    }
+
+    /// Since when the oldest of the first bytes waits.
+    fn since(&self, mut bytes: usize) -> Millis {
+        let mut oldest = self.now;
+        for frame in &self.frames {
+            if bytes == 0 {
+                break;
+            }
+            bytes = bytes.saturating_sub(frame.bytes.len());
+            oldest = oldest.min(frame.since.unwrap_or(self.now));
+        }
+        oldest
     }
 
     fn waiting(&self) -> usize {
-        self.frames.iter().map(|(_, frame)| frame.len()).sum()
+        let kept = self.kept.map_or(0, |(bytes, _)| bytes);
+        self.frames.iter().map(|frame| frame.bytes.len()).sum::<usize>() + kept
     }
 
     fn starts_with(&self, mut bytes: &[u8]) -> bool {
-        for (_, frame) in &self.frames {
+        for Frame { bytes: frame, .. } in &self.frames {
             let (part, rest) = bytes.split_at(frame.len().min(bytes.len()));
             if part != &frame[..part.len()] {
                 return false;
@@ -72,7 +120,8 @@ impl Model {
 
     fn advance(&mut self, mut written: usize) {
         while written > 0 {
-            let frame = &mut self.frames.front_mut().expect("only what waits is written").1;
+            let frame = self.frames.front_mut().expect("only what waits is written");
+            let frame = &mut frame.bytes;
             let taken = written.min(frame.len());
             frame.drain(..taken);
             written -= taken;
@@ -87,10 +136,10 @@ impl Model {
         let mut dropped = Dropped::default();
         let mut at = usize::from(self.begun);
         while dropped.bytes < need && at < self.frames.len() {
-            if self.frames[at].0 == Kind::Event {
-                let (_, frame) = self.frames.remove(at).expect("at is inside");
+            if self.frames[at].kind == Kind::Event {
+                let frame = self.frames.remove(at).expect("at is inside");
                 dropped.frames += 1;
-                dropped.bytes += frame.len();
+                dropped.bytes += frame.bytes.len();
             } else {
                 at += 1;
             }
@@ -111,7 +160,10 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (1..70_000usize, 0..70_000usize).prop_map(|(max, taken)| Op::Write { max, taken }),
         2 => (1..6usize, 0..90_000usize)
             .prop_map(|(slices, taken)| Op::Vectored { slices, taken }),
+        2 => (1..70_000usize, 0..70_000usize)
+            .prop_map(|(taken, kept)| Op::WriteKeeping { taken, kept }),
         3 => Just(Op::Retain),
+        3 => prop_oneof![0..99u64, 0..100_000u64].prop_map(|ms| Op::Wait { ms }),
         2 => Just(Op::ClearArena),
         3 => frame_len().prop_map(|need| Op::DropOldest { need }),
     ]
@@ -135,18 +187,19 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             output.push(span, if event { Class::Event } else { Class::Reply });
             if len > 0 {
                 let kind = if event { Kind::Event } else { Kind::Reply };
-                model.frames.push_back((kind, bytes));
+                model.frames.push_back(Frame { kind, bytes, since: None });
             }
         }
         Op::Control { len } => {
             let bytes = frame(number, len);
             let span = arena.put(&bytes);
-            output.push_control(arena, span);
+            output.push_control(arena, span, model.now);
             if len > 0 {
                 model.push_control(bytes);
             }
         }
         Op::Write { max, taken } => {
+            release(output, arena, model);
             let next = output.next_write(arena, &mut scratch, max);
             assert!(next.len() <= max);
             assert_eq!(next.is_empty(), model.frames.is_empty());
@@ -156,6 +209,7 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             model.advance(taken);
         }
         Op::Vectored { slices, taken } => {
+            release(output, arena, model);
             let mut room = vec![IoSlice::new(&[]); slices];
             let used = output.fill_slices(arena, &mut room);
             assert_eq!(used == 0, model.frames.is_empty());
@@ -165,21 +219,69 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             output.advance(taken);
             model.advance(taken);
         }
+        Op::WriteKeeping { taken, kept } => write_keeping(output, arena, model, (taken, kept)),
         Op::Retain => {
-            output.retain_rest(arena);
+            output.retain_rest(arena, model.now);
+            model.retain();
             assert!(!output.has_arena_spans());
         }
+        Op::Wait { ms } => model.now = model.now + ms,
         Op::ClearArena => {
-            output.retain_rest(arena);
+            output.retain_rest(arena, model.now);
+            model.retain();
             arena.clear();
         }
         Op::DropOldest { need } => {
-            assert_eq!(output.drop_oldest_events(arena, need), model.drop_oldest(need));
+            let dropped = output.drop_oldest_events(arena, need, model.now);
+            assert_eq!(dropped, model.drop_oldest(need));
+            if !output.has_arena_spans() {
+                model.retain();
+            }
         }
     }
+    check_age(output, model);
     output.check_invariants();
     assert_eq!(output.waiting_bytes(), model.waiting());
-    assert_eq!(output.is_empty(), model.frames.is_empty());
+    assert_eq!(output.is_empty(), model.frames.is_empty() && model.kept.is_none());
+}
+
+fn write_keeping(
+    output: &mut Output,
+    arena: &Arena,
+    model: &mut Model,
+    (taken, kept): (usize, usize),
+) {
+    let mut scratch = Vec::new();
+    let (taken, kept, since) = match model.kept {
+        Some((before, since)) => (0, kept % before, since),
+        None => {
+            let next = output.next_write(arena, &mut scratch, 60_000);
+            let taken = taken.min(next.len());
+            (taken, kept.min(taken), model.since(taken))
+        }
+    };
+    output.advance_keeping(arena, taken, kept, model.now);
+    model.advance(taken);
+    model.kept = (kept > 0).then_some((kept, since));
+    if kept > 0 {
+        model.retain();
+    }
+}
+
+/// The wire gets rid of what it keeps.
+fn release(output: &mut Output, arena: &Arena, model: &mut Model) {
+    if model.kept.take().is_some() {
+        output.advance_keeping(arena, 0, 0, model.now);
+    }
+}
+
+fn check_age(output: &Output, model: &Model) {
+    let age = |since: Option<Millis>| since.map(|since| model.now.since(since));
+    let (shown, true_age) = (age(output.oldest()), age(model.oldest()));
+    assert_eq!(shown.is_some(), true_age.is_some());
+    let (shown, true_age) = (shown.unwrap_or(0), true_age.unwrap_or(0));
+    let most = true_age + true_age.max(100);
+    assert!((true_age..=most).contains(&shown), "{shown} ms are shown of {true_age} ms");
 }
 
 proptest! {
@@ -209,10 +311,10 @@ fn a_control_frame_waits_for_the_frame_that_is_begun() {
         output.push(second, Class::Event);
         output.advance(2);
         if retained {
-            output.retain_rest(&arena);
+            output.retain_rest(&arena, Millis(1));
         }
         let pong = arena.put(b"pong.");
-        output.push_control(&arena, pong);
+        output.push_control(&arena, pong, Millis(1));
         let mut written = Vec::new();
         while !output.is_empty() {
             let mut scratch = Vec::new();
@@ -234,9 +336,10 @@ fn what_is_dropped_while_the_rest_stays_costs_no_memory_for_ever() {
         arena.clear();
         let event = arena.put(&[turn as u8; 500]);
         output.push(event, Class::Event);
-        output.retain_rest(&arena);
+        let now = Millis(turn);
+        output.retain_rest(&arena, now);
         if output.waiting_bytes() > 10_000 {
-            assert_eq!(output.drop_oldest_events(&arena, 500).frames, 1);
+            assert_eq!(output.drop_oldest_events(&arena, 500, now).frames, 1);
         }
         if turn % 1_000 == 0 {
             output.check_invariants();

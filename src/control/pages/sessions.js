@@ -71,6 +71,7 @@ const COLUMNS = [
     ...WHO,
     { title: "Waiting", number: true, order: "pending", show: (row) => bytes(row.pending_bytes) },
     { title: "Refused", number: true, show: (row) => bytes(row.refused_bytes) },
+    { title: "Oldest", number: true, order: "oldest", show: (row) => duration(row.oldest_ms) },
     {
         title: "Sent us",
         number: true,

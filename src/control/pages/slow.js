@@ -22,7 +22,8 @@ export function open(root, feed) {
     const cut = endedTable("Ended because they were too slow", () => reasons);
     const intro =
         "A client is slow when its socket refuses what it is offered. What is refused lies at " +
-        "the client or in the network; what only waits lies at the router.";
+        "the client or in the network; what only waits lies at the router. The oldest refused " +
+        "byte has waited for so long; up to twice as long may be said.";
     fill(root, h("p", {}, intro), figures, notice.element, waiting.element, cut.element);
     const closed = { reason: "slow_consumer", limit: MOST };
     const look = () =>
@@ -57,6 +58,7 @@ const columns = (feed) => [
     ...WHO,
     { title: "Waiting", number: true, show: (row) => bytes(row.pending_bytes) },
     { title: "Refused", number: true, show: (row) => bytes(row.refused_bytes) },
+    { title: "Oldest", number: true, show: (row) => duration(row.oldest_ms) },
     {
         title: "Share of all",
         show: (row) => share(feed, row).toFixed(2),

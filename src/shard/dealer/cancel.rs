@@ -2,7 +2,7 @@
 
 use super::super::context::Context;
 use super::super::requests::Refusal;
-use super::super::timers::CallTimer;
+use super::super::timers::{CallKind, CallTimer};
 use super::super::{Cancellation, Mail, Shard};
 use crate::clock::Millis;
 use crate::router::{SessionRef, Slot};
@@ -38,6 +38,10 @@ impl Shard {
         let caller = self.cx.reference(due.slot, due.session);
         if caller.is_router() {
             self.time_out_question(due.call, now);
+            return;
+        }
+        if due.kind == CallKind::Managed {
+            self.time_out_management(caller, due.call, at);
             return;
         }
         let connection = self.connections.get_mut(due.slot);
