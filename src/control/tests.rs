@@ -1,6 +1,6 @@
 //! The admin listener of a real router, asked over a real socket.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -96,7 +96,7 @@ fn metrics_are_openmetrics() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), all, "each sample once");
-    let values: HashMap<_, _> = page.lines().filter_map(|line| line.rsplit_once(' ')).collect();
+    let values: BTreeMap<_, _> = page.lines().filter_map(|line| line.rsplit_once(' ')).collect();
     let histograms = page.lines().filter_map(|line| line.strip_suffix(" histogram"));
     for family in histograms.filter_map(|line| line.strip_prefix("# TYPE ")) {
         let all =
