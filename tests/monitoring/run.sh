@@ -102,6 +102,5 @@ pids+=("$!")
 pids+=("$!")
 
 timeout 180 python3 "$here/check.py" "http://$prometheus" "http://$admin" "${pids[@]:2}"
-for number in 2 3; do
-    wait "${pids[number]}" || { cat "$scratch"/*.log >&2 && exit 1; }
-done
+# The other load is cut off on purpose, and on a busy machine more of it than was meant to be.
+wait "${pids[2]}" || { cat "$scratch/mixed.log" >&2 && exit 1; }
