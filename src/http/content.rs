@@ -1,5 +1,6 @@
 //! The bodies of answers: nothing, some bytes, or a part of a file that is read as it is sent.
 
+use std::fmt;
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read};
@@ -7,7 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::disk::Disk;
 
 /// The body of an answer.
 #[derive(Debug, Default)]
@@ -18,24 +20,37 @@ pub(crate) struct Content {
     rest: Option<FileRest>,
 }
 
+/// A piece of a file, and the file from there on.
+type Piece = io::Result<(File, Bytes)>;
+
 /// What is still to be sent of a file. One piece is in memory at a time.
 #[derive(Debug)]
 pub(super) struct FileRest {
     left: u64,
     state: State,
+    disk: Disk,
 }
 
-#[derive(Debug)]
 enum State {
     Idle(File),
-    Reading(JoinHandle<io::Result<(File, Bytes)>>),
+    Reading(Pin<Box<dyn Future<Output = Option<Piece>> + Send>>),
     Over,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle(_) => "Idle",
+            Self::Reading(_) => "Reading",
+            Self::Over => "Over",
+        })
+    }
 }
 
 impl FileRest {
     /// The next `left` bytes of a file.
-    pub(super) const fn new(file: File, left: u64) -> Self {
-        Self { left, state: State::Idle(file) }
+    pub(super) const fn new(file: File, left: u64, disk: Disk) -> Self {
+        Self { left, state: State::Idle(file), disk }
     }
 
     /// Reads the next piece, of [`PIECE_BYTES`] at most.
@@ -45,14 +60,15 @@ impl FileRest {
                 unreachable!("it was just looked at");
             };
             let length = self.left.min(PIECE_BYTES as u64);
-            self.state = State::Reading(spawn_blocking(move || read_piece(file, length)));
+            let piece = self.disk.clone().run(move || read_piece(file, length));
+            self.state = State::Reading(Box::pin(piece));
         }
         let State::Reading(reading) = &mut self.state else {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         };
-        let read = ready!(Pin::new(reading).poll(cx));
+        let read = ready!(reading.as_mut().poll(cx));
         self.state = State::Over;
-        let (file, piece) = read.map_err(io::Error::other)??;
+        let (file, piece) = read.ok_or(io::ErrorKind::TimedOut)??;
         self.left -= piece.len() as u64;
         self.state = State::Idle(file);
         Poll::Ready(Ok(piece))

@@ -5,8 +5,10 @@
 
 mod answers;
 mod content;
+mod disk;
 mod files;
 mod site;
 
 pub(crate) use content::Content;
+pub(crate) use disk::{DISK_THREADS, Disk};
 pub(crate) use site::{Caller, Site, Sites, answer_elsewhere};

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Response, Version};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use super::answers;
 use super::content::Content;
+use super::disk::Disk;
 use super::files::{Ask, Files};
 use crate::config::Listener;
 use crate::transport::{Purpose, TransportRules, is_below, path_of};
@@ -65,13 +63,18 @@ impl Site {
     }
 
     /// Answers one request; nobody reads its body.
-    pub(crate) async fn answer(&self, head: &Parts, caller: Caller) -> Response<Content> {
-        let answer = self.judge(head, caller).await;
+    pub(crate) async fn answer(
+        &self,
+        head: &Parts,
+        caller: Caller,
+        disk: &Disk,
+    ) -> Response<Content> {
+        let answer = self.judge(head, caller, disk).await;
         let is_by_proxy = caller.is_by_proxy || is_by_some_proxy(&head.headers);
         finish(answer, head, caller.is_last || is_by_proxy)
     }
 
-    async fn judge(&self, head: &Parts, caller: Caller) -> Response<Content> {
+    async fn judge(&self, head: &Parts, caller: Caller, disk: &Disk) -> Response<Content> {
         let hosts = head.headers.get_all(HOST).iter().count();
         if hosts > 1 || hosts == 0 && head.version > Version::HTTP_10 {
             return answers::no_host();
@@ -82,20 +85,16 @@ impl Site {
             Purpose::Nothing => answers::not_found(),
             _ if !matches!(head.method, Method::GET | Method::HEAD) => answers::only_reading(),
             Purpose::Health => answers::health(caller.is_ready),
-            Purpose::Http => self.serve(head, &path).await,
+            Purpose::Http => self.serve(head, &path, disk).await,
         }
     }
 
-    async fn serve(&self, head: &Parts, path: &str) -> Response<Content> {
+    async fn serve(&self, head: &Parts, path: &str, disk: &Disk) -> Response<Content> {
         let place = self.places.iter().find(|place| is_below(path, &place.base));
         let Some(Place { base, files }) = place else { return answers::not_found() };
-        let (files, ask) = (Arc::clone(files), Ask::new(head, &path[base.len()..]));
-        let answer = spawn_blocking(move || files.answer(&ask));
-        match timeout(DISK_PATIENCE, answer).await {
-            Ok(Ok(answer)) => answer,
-            // Too late, or the thread has panicked, which was logged.
-            Ok(Err(_)) | Err(_) => answers::unavailable(),
-        }
+        let (files, ask) = (Arc::clone(files), Ask::new(head, &path[base.len()..], disk));
+        let answer = disk.clone().run(move || files.answer(&ask)).await;
+        answer.unwrap_or_else(answers::unavailable)
     }
 }
 
@@ -128,6 +127,3 @@ const X_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
-
-/// How long a disk may take until there is something to be sent.
-const DISK_PATIENCE: Duration = Duration::from_secs(30);

@@ -33,6 +33,7 @@ use self::open::{Name, open_beneath};
 use self::range::Ranged;
 use super::answers::{not_found, plain, set, unavailable};
 use super::content::{Content, FileRest, PIECE_BYTES, read_piece};
+use super::disk::Disk;
 
 /// A directory whose files are served.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(super) struct Ask {
     below: String,
     /// What a redirect appends a slash to, and what follows it.
     target: (String, Option<String>),
+    /// Where what does not fit into one piece is read.
+    disk: Disk,
 }
 
 /// A file that was found.
@@ -67,10 +70,10 @@ struct Found {
 }
 
 impl Ask {
-    pub(super) fn new(head: &Parts, below: &str) -> Self {
+    pub(super) fn new(head: &Parts, below: &str, disk: &Disk) -> Self {
         let target = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
         let (method, headers) = (head.method.clone(), head.headers.clone());
-        Self { method, headers, below: below.to_owned(), target }
+        Self { method, headers, below: below.to_owned(), target, disk: disk.clone() }
     }
 
     fn accepts_html(&self) -> bool {
@@ -194,7 +197,7 @@ impl Files {
             headers.insert(hyper::header::CONTENT_LENGTH, HeaderValue::from(count));
             return answer(status, headers, Content::default());
         }
-        answer(status, headers, read(found.file, from, count)?)
+        answer(status, headers, read(found.file, from, count, &ask.disk)?)
     }
 
     fn headers_of(&self, found: &Found, version: &Version) -> HeaderMap {
@@ -240,7 +243,7 @@ fn now() -> SystemTime {
 }
 
 /// What fits into one piece is read at once, of all else the first piece.
-fn read(mut file: File, from: u64, count: u64) -> io::Result<Content> {
+fn read(mut file: File, from: u64, count: u64, disk: &Disk) -> io::Result<Content> {
     use std::io::{Seek, SeekFrom};
     if from > 0 {
         file.seek(SeekFrom::Start(from))?;
@@ -250,7 +253,7 @@ fn read(mut file: File, from: u64, count: u64) -> io::Result<Content> {
     if first == count {
         return Ok(Content::of(piece));
     }
-    Ok(Content::with_rest(piece, FileRest::new(file, count - first)))
+    Ok(Content::with_rest(piece, FileRest::new(file, count - first, disk.clone())))
 }
 
 /// To the directory of an index: what it links to goes by its path. `Name::of` has no empty parts,

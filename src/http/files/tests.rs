@@ -12,7 +12,7 @@ use super::*;
 
 fn ask(path: &str) -> Ask {
     let (head, ()) = Request::builder().uri(path).body(()).unwrap().into_parts();
-    Ask::new(&head, path)
+    Ask::new(&head, path, &Disk::default())
 }
 
 fn files(folder: &Path) -> Files {
@@ -46,7 +46,7 @@ fn a_tag_is_weak_while_its_file_is_new() {
 /// What was promised cannot be sent: the connection is to break off, and not to be filled up.
 #[test]
 fn a_file_that_becomes_shorter_is_an_error() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.bin");
     fs::write(&path, vec![7; 3 * PIECE_BYTES]).unwrap();

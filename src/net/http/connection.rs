@@ -145,7 +145,7 @@ impl Visit {
         let (head, _body) = request.into_parts();
         let site = self.shared.sites.load().get(&self.listener).cloned();
         let answer = match site {
-            Some(site) => site.answer(&head, self.caller()).await,
+            Some(site) => site.answer(&head, self.caller(), &self.shared.disk).await,
             None => answer_elsewhere(&head),
         };
         self.count(answer.status());

@@ -26,7 +26,7 @@ use super::acceptor::{ListenerId, Occupancy, rules};
 use super::socket::OwnedSocket;
 use super::tls::OpenTls;
 use crate::config::{Config, Listener};
-use crate::http::{Site, Sites};
+use crate::http::{DISK_THREADS, Disk, Site, Sites};
 use crate::router::{Counters, Router};
 use crate::shard::HandOver;
 
@@ -64,6 +64,7 @@ struct Shared {
     counters: Arc<Counters>,
     router: Arc<Router>,
     beats: HttpBeats,
+    disk: Disk,
 }
 
 /// Counts up every second while the thread `http` turns.
@@ -130,6 +131,7 @@ impl HttpThread {
             counters: Arc::clone(router.http_counters()),
             router: Arc::clone(router),
             beats: HttpBeats::default(),
+            disk: Disk::default(),
         });
         let (visitors, waiting) = mpsc::channel(WAITING);
         let (orders, ordered) = mpsc::unbounded_channel();
@@ -236,9 +238,6 @@ impl Reception {
 
 /// Connections that wait for the thread: a shard refuses what is more.
 const WAITING: usize = 256;
-
-/// Threads that read files, for all connections.
-const DISK_THREADS: usize = 4;
 
 const BEAT: Duration = Duration::from_secs(1);
 
