@@ -2,6 +2,11 @@
 //! decides as crossbar does, or says what it lacks. What crossbar decides stands in
 //! `crossbar/decisions.json`, as its own code says it; `crossbar/decisions.py` asks it.
 
+#[path = "crossbar/cases.rs"]
+mod cases;
+#[path = "crossbar/command.rs"]
+mod command;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;

@@ -2,7 +2,7 @@
 
 use super::notes::Notes;
 use super::section::Section;
-use crate::authentication::Method;
+use crate::authentication::{Credential, MAX_AUTHID_BYTES, Method, Source};
 
 /// The ways in of one transport, by method.
 pub(super) type Ways = Vec<(Method, Way)>;
@@ -152,6 +152,12 @@ fn known(
         let realm = user.text("realm", notes).map(Into::into);
         let found = proof(&user, notes);
         user.finish(notes);
+        if !(1..=MAX_AUTHID_BYTES).contains(&authid.len()) || role == Some("") {
+            let text = "an authid has 1 to 256 bytes, and a role is not empty: this user is left \
+                        out";
+            notes.missing(user.place, text);
+            continue;
+        }
         match (role, found) {
             (Some(role), Some(proof)) => {
                 let (authid, role) = (authid.to_owned(), role.to_owned());
@@ -197,11 +203,15 @@ fn secret(user: &Section<'_>, notes: &mut Notes) -> Option<Proof> {
 
 fn keys(user: &Section<'_>, notes: &mut Notes) -> Option<Proof> {
     let keys = user.texts("authorized_keys", notes);
-    let is_key = |key: &&str| key.len() == 64 && key.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_key = |key: &&str| Credential::parse(Method::Cryptosign, key, Source::File).is_ok();
     let (good, bad): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_key);
     if !bad.is_empty() || good.is_empty() {
         let place = user.at("authorized_keys");
-        notes.missing(place, "each key must have 64 hexadecimal digits; others are left out");
+        notes.missing(
+            place,
+            "each key must be a public one of Ed25519, in 64 hexadecimal digits; \
+                              others are left out",
+        );
     }
     let keys: Vec<String> = good.into_iter().map(str::to_ascii_lowercase).collect();
     (!keys.is_empty()).then_some(Proof::Keys(keys))

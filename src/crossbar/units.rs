@@ -40,7 +40,7 @@ pub(super) fn units(
              autobahn and Twisted (`pip install autobahn[twisted]`) and the application in its \
              `PYTHONPATH`"
         );
-        notes.hint("", text);
+        notes.hint("workers", text);
     }
     if start == Start::Compose {
         let text = compose(processes, notes);
@@ -128,7 +128,7 @@ fn specifiers(text: &str) -> String {
 fn compose(processes: &[Process], notes: &mut Notes) -> String {
     let text = "every image is a guess, and no service has the application's own packages: say in \
                 `compose.yaml` what each is built from";
-    notes.hint("", text);
+    notes.hint("workers", text);
     let mut text = format!(
         "# Made from a crossbar node. Paths are those of the machine that crossbar ran on.\n\
          services:\n  \

@@ -107,7 +107,7 @@ impl Users {
             "secrets of `wampcra` that have no salt stand in `{SECRETS}`, which has to become the \
              environment of the router: `EnvironmentFile=` in its unit"
         );
-        notes.hint("", text);
+        notes.hint("workers", text);
         files
     }
 }
