@@ -35,6 +35,8 @@ pub struct Listener {
     pub paths: Vec<String>,
     /// The serializers that clients may choose from.
     pub serializers: Vec<Codec>,
+    /// Whether WebSocket clients may choose the batched form of a serializer's subprotocol.
+    pub batched: bool,
     /// Values of the `Origin` header that are let in, compared without regard to case;
     /// `*.example.org` stands for all hosts below it, `*` for all there are; empty: the same
     /// origin, and in development mode this machine.
@@ -147,6 +149,7 @@ impl Default for Listener {
             rawsocket: true,
             paths: vec!["/ws".into(), "/".into()],
             serializers: Codec::ALL.to_vec(),
+            batched: true,
             origins: Vec::new(),
             authmethods: Vec::new(),
             realm: None,

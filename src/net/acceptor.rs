@@ -389,6 +389,7 @@ pub(super) fn rules(number: ListenerId, listener: &Listener, config: &Config) ->
         tls: !listener.tls.is_empty(),
         paths: listener.paths.clone(),
         codecs: listener.serializers.clone(),
+        batched: listener.batched,
         default_subprotocol: listener.default_serializer,
         health: listener.health.clone(),
         is_ready: true,

@@ -459,6 +459,7 @@ impl Connection {
         Transport {
             kind: self.framing.transport_name(),
             serializer: self.codec.as_str(),
+            is_batched: self.is_batched,
             peer: self.peer,
             // As far as it is known: to the router, or to the listed proxy that says so.
             is_secure: self.is_confidential && self.peer != Address::UNIX,

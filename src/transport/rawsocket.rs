@@ -32,6 +32,7 @@ pub(super) fn handshake(
             let exponent = announced_exponent(rules.message_bytes) as u8;
             reply.extend_from_slice(&[MAGIC, exponent << 4 | (settings & 0x0F), 0, 0]);
             Ok(Some(Inbound::Opened {
+                is_batched: false,
                 codec,
                 framing: Framing::RawSocket,
                 max_message_bytes: peer_bytes,
@@ -166,8 +167,14 @@ mod tests {
             let (opened, reply) = shake([0x7F, 0xF0 | serializer, 0, 0], &rules);
             let framing = Framing::RawSocket;
             let (max_message_bytes, origin) = (1 << 24, None);
-            let expected =
-                Inbound::Opened { codec, framing, max_message_bytes, origin, headers: None };
+            let expected = Inbound::Opened {
+                codec,
+                framing,
+                is_batched: false,
+                max_message_bytes,
+                origin,
+                headers: None,
+            };
             assert_eq!(opened, Some(expected));
             assert_eq!(reply, [0x7F, 0xB0 | serializer, 0, 0]);
         }

@@ -53,6 +53,8 @@ pub struct TransportRules {
     pub paths: Vec<String>,
     /// Serializers that a client may choose.
     pub codecs: Vec<Codec>,
+    /// Whether WebSocket clients may choose that messages go in batches (TR-BAT-01).
+    pub batched: bool,
     /// The serializer of a WebSocket client that offers no subprotocol; `None` refuses it.
     pub default_subprotocol: Option<Codec>,
     /// A path that answers load balancers instead of opening a WebSocket.
@@ -211,6 +213,7 @@ impl Default for TransportRules {
             tls: false,
             paths: Vec::new(),
             codecs: Codec::ALL.to_vec(),
+            batched: true,
             default_subprotocol: None,
             health: None,
             is_ready: true,
