@@ -7,6 +7,7 @@ mod support;
 mod scenarios {
     mod dialogue;
     mod encoding;
+    mod entrances;
     mod peer;
     mod races;
     mod rates;

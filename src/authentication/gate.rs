@@ -61,6 +61,9 @@ pub struct Request<'a> {
     pub methods: Option<&'a [String]>,
     /// The methods that the listener permits; `None`: all.
     pub permitted: Option<&'a [Method]>,
+    /// What the part of the listener is called that it has come by; see
+    /// [`AuthenticatorSettings::listeners`].
+    pub entrance: Option<&'a str>,
     pub authid: Option<&'a str>,
     pub extra: &'a Dict,
     /// What tells this TLS channel from all others (RFC 9266), if there is one.
@@ -158,15 +161,16 @@ impl Gate {
         if offered.is_none() {
             return Err(Refusal::AuthenticationRequired);
         }
-        let is_missed = |method: &Method| self.ways(*method).any(|way| !way.is_open(request));
+        let is_missed =
+            |method: &Method| self.ways(*method, request).any(|way| !way.is_open(request));
         if methods.iter().any(is_missed) {
             return Err(Refusal::PlainChannel);
         }
         let is_strange = methods.contains(&Method::Tls) && request.certificate.is_some();
-        if is_strange && self.ways(Method::Tls).next().is_some() {
+        if is_strange && self.ways(Method::Tls, request).next().is_some() {
             return Err(Refusal::UnknownCertificate);
         }
-        let has = |method: &Method| self.ways.iter().any(|way| way.settings.method == *method);
+        let has = |method: &Method| self.ways(*method, request).next().is_some();
         let methods = Method::ALL.into_iter().filter(has).filter(|method| request.permits(*method));
         Err(Refusal::NoMatchingMethod(methods.map(Method::as_str).collect()))
     }
@@ -175,7 +179,8 @@ impl Gate {
     /// far as that depends on who it is. Which secret it has shown is not looked at.
     pub fn still_admits(&self, method: &str, authid: &str, role: &str) -> bool {
         let Some(method) = Method::named(method) else { return false };
-        self.ways(method).any(|way| match method {
+        let mut ways = self.ways.iter().filter(|way| way.settings.method == method);
+        ways.any(|way| match method {
             Method::Anonymous => way.adviser.is_none() && way.settings.anonymous_role() == role,
             _ => way.by_authid.get(authid).is_some_and(|user| *user.role == *role),
         })
@@ -324,7 +329,7 @@ impl Gate {
     /// HELLO must say which of them it is.
     fn holder(&self, request: &Request<'_>) -> Option<&Principal> {
         let names = request.certificate?.names();
-        let mut ways = self.ways(Method::Tls);
+        let mut ways = self.ways(Method::Tls, request);
         match request.authid {
             Some(authid) => {
                 let holds = |principal: &&Arc<Principal>| match &principal.credential {
@@ -343,11 +348,13 @@ impl Gate {
     /// Those for clients that have come as this one has.
     fn open_ways(&self, method: Method, request: &Request<'_>) -> impl Iterator<Item = &Way> {
         let is_confidential = request.is_confidential;
-        self.ways(method).filter(move |way| is_confidential || !way.settings.only_over_tls)
+        self.ways(method, request).filter(move |way| is_confidential || !way.settings.only_over_tls)
     }
 
-    fn ways(&self, method: Method) -> impl Iterator<Item = &Way> {
-        self.ways.iter().filter(move |way| way.settings.method == method)
+    /// Those of a method that are for the entrance by which a client has come.
+    fn ways(&self, method: Method, request: &Request<'_>) -> impl Iterator<Item = &Way> {
+        let entrance = request.entrance;
+        self.ways.iter().filter(move |way| way.settings.method == method && way.is_for(entrance))
     }
 
     fn mock(&self, authid: &str) -> [u8; 32] {
@@ -384,6 +391,13 @@ impl Way {
         let adviser = old.and_then(|old| old.adviser.clone());
         let adviser = adviser.or_else(|| Adviser::of(settings));
         Self { settings: settings.clone(), by_authid, by_key, by_certificate, issuer, adviser }
+    }
+
+    /// Whether it is there for those who come by an entrance of this name.
+    fn is_for(&self, entrance: Option<&str>) -> bool {
+        let listeners = &self.settings.listeners;
+        let is_it = |name: &String| entrance == Some(name.as_str());
+        listeners.is_empty() || listeners.iter().any(is_it)
     }
 
     /// Whether the way that a client has come by is good enough.

@@ -9,7 +9,7 @@ use super::fault::{Fault, key_without_index};
 use super::management::check_management;
 use super::metrics::check_metrics;
 use super::roles::check_roles;
-use super::ways::{check_authenticators, check_authorizers};
+use super::ways::{check_authenticators, check_authorizers, check_entrances};
 use super::web::check_web;
 use super::{
     ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener, ListenerPath,
@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     check_listeners(&config.listeners, &mut findings);
     check_default_realms(config, &mut findings);
     check_realms(&config.realms, &config.limits, &mut findings);
+    check_entrances(&config.realms, &config.listeners, &mut findings);
     check_histories(config, &mut findings);
     check_limits(&config.limits, &mut findings);
     check_output(&config.output, &config.limits, &mut findings);

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Authenticator;
 use super::tls::{ClientCertificates, Tls};
 use crate::address::Network;
 use crate::authentication::Method;
@@ -90,7 +91,7 @@ impl Listener {
 
     /// Whom it lets in, on RawSocket and at `paths`.
     pub(crate) fn entrance(&self) -> Entrance {
-        entrance(&self.authmethods, self.realm.as_ref())
+        entrance(&self.authmethods, self.realm.as_ref(), self.name.clone())
     }
 
     /// Whether some of its clients may join without authentication, where the realm lets them.
@@ -101,6 +102,14 @@ impl Listener {
         let mut apart = self.websocket_paths_apart();
         itself && permits(&self.authmethods)
             || self.websocket && apart.any(|path| permits(path.methods(self)))
+    }
+
+    /// Whether an authenticator is for this listener, or for one of its paths.
+    pub(super) fn has_way(&self, way: &Authenticator) -> bool {
+        let own = self.name.iter().cloned();
+        let apart = self.websocket_paths_apart().filter_map(|apart| apart.entrance_name(self));
+        let mut names = own.chain(apart);
+        way.listeners.is_empty() || names.any(|name| way.listeners.contains(&name))
     }
 
     /// The paths with rules of their own where WebSockets are opened.
@@ -194,6 +203,11 @@ impl ListenerPath {
         self.files.is_none()
     }
 
+    /// What authenticators call it: the listener's name with the path behind it.
+    pub(super) fn entrance_name(&self, listener: &Listener) -> Option<String> {
+        listener.name.as_ref().map(|name| format!("{name}{}", self.path))
+    }
+
     fn methods<'a>(&'a self, listener: &'a Listener) -> &'a [Method] {
         if self.authmethods.is_empty() { &listener.authmethods } else { &self.authmethods }
     }
@@ -206,6 +220,7 @@ impl ListenerPath {
             entrance: entrance(
                 self.methods(listener),
                 self.realm.as_ref().or(listener.realm.as_ref()),
+                self.entrance_name(listener),
             ),
         }
     }
@@ -220,9 +235,10 @@ pub(crate) fn allowed_origins(listed: &[String], development: bool) -> Origins {
     }
 }
 
-fn entrance(methods: &[Method], realm: Option<&String>) -> Entrance {
+fn entrance(methods: &[Method], realm: Option<&String>, name: Option<String>) -> Entrance {
     let names = || methods.iter().map(|method| method.as_str().to_owned()).collect();
-    Entrance { authmethods: (!methods.is_empty()).then(names), default_realm: realm.cloned() }
+    let authmethods = (!methods.is_empty()).then(names);
+    Entrance { authmethods, default_realm: realm.cloned(), name }
 }
 
 /// Where a listener binds.

@@ -152,15 +152,13 @@ pub enum Warning {
 }
 
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
-    let anonymous = |realm: &Realm| {
-        let mut ways = realm.authenticators.iter();
-        ways.any(|way| way.method == Method::Anonymous && !way.asks())
+    let is_open = |listener: &Listener| {
+        let mut ways = config.realms.iter().flat_map(|realm| &realm.authenticators);
+        ways.any(|way| way.method == Method::Anonymous && !way.asks() && listener.has_way(way))
     };
-    let is_open = config.realms.iter().any(anonymous);
-    let open = config
-        .listeners
-        .iter()
-        .filter(|listener| is_open && listener.permits_anonymous() && !listener.address.is_local());
+    let open = config.listeners.iter().filter(|listener| {
+        is_open(listener) && listener.permits_anonymous() && !listener.address.is_local()
+    });
     let development = config.development.then_some(Warning::Development);
     let unused = config.storage.path.is_some() && config.store().is_none();
     let development = development.into_iter().chain(unused.then_some(Warning::UnusedStore));
@@ -306,6 +304,14 @@ fn describe_realm(realm: &Realm) -> String {
 }
 
 fn describe_way(way: &Authenticator) -> String {
+    let mut text = describe_users(way);
+    if !way.listeners.is_empty() {
+        text.push_str(&format!(" at {}", way.listeners.join(" ")));
+    }
+    text
+}
+
+fn describe_users(way: &Authenticator) -> String {
     let method = way.method.as_str();
     if let Some(jwt) = &way.jwt {
         let of = jwt.issuer.as_ref().map(|issuer| format!(" of {issuer}")).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::check::{Findings, MILLISECONDS};
 use super::fault::Fault;
-use super::{Authenticator, Method, Realm};
+use super::{Authenticator, Listener, Method, Realm};
 use crate::authentication::{Credential, Principal, RouterKey, TokenSettings};
 use crate::wamp::{is_reserved, is_valid_uri};
 
@@ -39,6 +39,8 @@ pub enum WayFault {
     UnusedAuthorizer,
     #[error("an earlier authenticator asks about everybody with the method `{}`", .0.as_str())]
     Unasked(Method),
+    #[error("no listener is named `{0}`, and none of them has a path of that name")]
+    UnknownListener(String),
     #[error("nothing says where the keys of the tokens are")]
     NoKeys,
     #[error("nothing says the role of those who bear a token")]
@@ -72,6 +74,10 @@ impl WayFault {
             Self::UnusedAuthorizer => {
                 "write the same address as the `authorizer` of a permission, or remove this"
             }
+            Self::UnknownListener(_) => {
+                "write the `name` of a listener, or that and the path of one of its \
+                 `[[listener.path]]`, as in `public/ws`"
+            }
             Self::NoKeys => {
                 "set one of `keys` (a file), `keys_url` (an address) and `secret` (an environment \
                  variable)"
@@ -96,7 +102,13 @@ pub(super) fn check_authenticators(
         check_authenticator(way, &path, findings);
         check_router_key(number, ways, realms, &path, findings);
         check_procedure(way, (realm, realms), uri_bytes, &path, findings);
-        let asks_all = |other: &Authenticator| other.method == way.method && other.asks();
+        let is_for_all = |other: &Authenticator| {
+            let mut listeners = way.listeners.iter();
+            let covers = |name| other.listeners.contains(name);
+            other.listeners.is_empty() || !way.listeners.is_empty() && listeners.all(covers)
+        };
+        let asks_all =
+            |other: &Authenticator| other.method == way.method && other.asks() && is_for_all(other);
         let is_unasked = ways[..number].iter().any(asks_all) && way.jwt.is_none();
         findings.add_if(is_unasked, &*path, || WayFault::Unasked(way.method));
     }
@@ -194,6 +206,26 @@ fn check_endpoint(way: &Authenticator, path: &str, findings: &mut Findings) {
     }
     let is_idle = !way.asks() && way.timeout_ms != defaults.timeout_ms;
     findings.add_if(is_idle, key("timeout_ms"), || WayFault::NobodyAsked);
+}
+
+/// The entrances that authenticators are for must be there.
+pub(super) fn check_entrances(realms: &[Realm], listeners: &[Listener], findings: &mut Findings) {
+    let apart = |listener: &Listener| -> Vec<String> {
+        let paths = listener.websocket_paths_apart();
+        paths.filter_map(|path| path.entrance_name(listener)).collect()
+    };
+    let names: BTreeSet<_> = listeners
+        .iter()
+        .flat_map(|listener| listener.name.iter().cloned().chain(apart(listener)))
+        .collect();
+    for (index, realm) in realms.iter().enumerate() {
+        for (number, way) in realm.authenticators.iter().enumerate() {
+            let key = format!("realm.{index}.authenticator.{number}.listeners");
+            for name in way.listeners.iter().filter(|name| !names.contains(*name)) {
+                findings.add(&*key, WayFault::UnknownListener(name.clone()));
+            }
+        }
+    }
 }
 
 /// How the endpoints are asked that are authorizers.

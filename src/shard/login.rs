@@ -103,10 +103,12 @@ impl Shard {
         let connection = &self.connections[slot];
         let entrance = connection.rules.entrance(connection.transport.way_in());
         let permitted = entrance.authmethods.as_ref().map(|names| methods(names));
+        let name = entrance.name.clone();
         let certificate = connection.certificate.clone();
         let request = Request {
             methods: hello.authmethods.as_deref(),
             permitted: permitted.as_deref(),
+            entrance: name.as_deref(),
             authid: hello.authid.as_deref(),
             extra: &hello.authextra,
             channel_id: connection.channel_id,

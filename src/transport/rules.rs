@@ -25,6 +25,8 @@ pub struct Entrance {
     pub authmethods: Option<Vec<String>>,
     /// The realm of clients that name none.
     pub default_realm: Option<String>,
+    /// What authenticators call it that are for some entrances only; `None`: nothing.
+    pub name: Option<String>,
 }
 
 /// A path with rules of its own.

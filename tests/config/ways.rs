@@ -264,3 +264,54 @@ fn the_key_of_the_router_is_its_own() {
     let report = load_beside(&other, &digits, &users).expect_err("joe's");
     assert!(report.contains("that of user `joe`"), "{report}");
 }
+
+/// Checks a file with two listeners, one of which has a path with rules of its own.
+fn load_entrances(ways: &str) -> Result<Config, String> {
+    let listeners = "[[listener]]\nname = \"local\"\nlisten = \"127.0.0.1:8081\"\n\
+        [[listener]]\nname = \"public\"\nlisten = \"0.0.0.0:8080\"\n\
+        [[listener.path]]\npath = \"/ws\"\n";
+    let text = format!("{listeners}[[realm]]\nname = \"a\"\n{ways}");
+    match Loader::from_text("stentor.toml", text).finish() {
+        Ok(config) => Ok(config),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn an_authenticator_names_listeners_and_paths_that_there_are() {
+    let way = |listeners: &str| {
+        format!("[[realm.authenticator]]\nmethod = \"anonymous\"\nlisteners = [{listeners}]\n")
+    };
+    let config = load_entrances(&way(r#""local", "public/ws""#)).expect("both are there");
+    let summary = config.summary().to_string();
+    assert!(summary.contains("anonymous clients as role `anonymous` at local public/ws"));
+    for wrong in ["public/", "public/other", "ws", "/ws", ""] {
+        let report = load_entrances(&way(&format!("\"{wrong}\""))).expect_err("there is no such");
+        assert!(report.contains(&format!("no listener is named `{wrong}`")), "{report}");
+        assert!(report.contains("stentor.toml:13"), "{report}");
+    }
+    let warns = |ways: &str| {
+        let warnings = load_entrances(ways).expect("right").warnings();
+        warnings.iter().any(|one| one.to_string().contains("public"))
+    };
+    assert!(warns(&way(r#""public/ws""#)), "everybody may join from the network");
+    assert!(!warns(&way(r#""local""#)), "only who is on this machine may");
+}
+
+#[test]
+fn two_procedures_may_stand_at_entrances_of_their_own() {
+    let way = |procedure: &str, listeners: &str| {
+        format!(
+            "[[realm.authenticator]]\nmethod = \"ticket\"\nprocedure = \"{procedure}\"\n\
+             listeners = [{listeners}]\n"
+        )
+    };
+    let apart = way("a.one", "\"local\"") + &way("a.two", "\"public/ws\"");
+    assert!(load_entrances(&apart).is_ok());
+    for behind in ["\"local\"", "\"local\", \"public\""] {
+        let ways = way("a.one", "") + &way("a.two", behind);
+        let report = load_entrances(&ways).expect_err("the first is asked about everybody");
+        assert!(report.contains("an earlier authenticator asks about everybody"), "{report}");
+    }
+    assert!(load_entrances(&(way("a.one", "\"local\"") + &way("a.two", ""))).is_ok());
+}

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use stentor::authentication::{AuthenticatorSettings, Method, Principal};
 use stentor::router::{RealmSettings, Settings};
-use stentor::shard::Admission;
-use stentor::transport::{Entrance, Origins, PathRules};
 
 use super::dialogue::{check_realm, check_realm_with};
 use crate::support::{
@@ -504,53 +502,4 @@ fn challenges_given_out_before_do_not_pass_the_limit() {
              b <- CLOSED 1008"
         ),
     );
-}
-
-/// A path has its methods and its realm, beside which there is no other way.
-#[test]
-fn a_path_narrows_the_methods_and_has_a_default_realm() {
-    let mut realm = RealmSettings::named("realm1");
-    realm.authenticators = vec![by(Method::Ticket), AuthenticatorSettings::anonymous("guest")];
-    let mut network = Network::new(Settings::default(), vec![realm], 1);
-    let rules = Arc::make_mut(&mut network.rules);
-    rules.paths = vec!["/ws".into()];
-    rules.paths_apart.push(PathRules {
-        path: "/private".into(),
-        allowed_origins: Origins::default(),
-        entrance: Entrance {
-            authmethods: Some(vec!["ticket".into()]),
-            default_realm: Some("realm1".into()),
-        },
-    });
-    let mut hello = |path: &'static str, realm: Value, methods: &[&str]| -> Incoming {
-        let pipe = network.connect(0, Admission::Welcome, usize::MAX);
-        let mut link = Link::new(Carrier::WebSocket, Serializer::Json);
-        link.path = path;
-        network.receive(pipe, &link.greeting());
-        let details = json!({"roles": {"caller": {}}, "authmethods": methods, "authid": "joe"});
-        network.receive(pipe, &link.message(&json!([1, realm, details])));
-        network.settle();
-        link.feed(&network.read(pipe, usize::MAX));
-        match link.next() {
-            Some(Incoming::Opened) => link.next().expect("an answer"),
-            refused => refused.expect("an answer"),
-        }
-    };
-    let mut said = |path, realm: Value, methods: &[&str]| match hello(path, realm, methods) {
-        Incoming::Message(message) => match message[0].as_u64() {
-            Some(3) => message[2].as_str().expect("a reason").to_owned(),
-            Some(4) => message[1].as_str().expect("a method").to_owned(),
-            _ => message[2]["authmethod"].as_str().expect("WELCOME").to_owned(),
-        },
-        other => format!("{other:?}"),
-    };
-    let realm1 = || json!("realm1");
-    assert_eq!(said("/ws", realm1(), &["anonymous"]), "anonymous");
-    assert_eq!(said("/ws", Value::Null, &["anonymous"]), "wamp.error.no_such_realm");
-    assert_eq!(said("/private", realm1(), &["anonymous", "ticket"]), "ticket");
-    assert_eq!(said("/private", Value::Null, &["ticket"]), "ticket");
-    let none = "wamp.error.no_matching_auth_method";
-    assert_eq!(said("/private", realm1(), &["anonymous"]), none);
-    assert_eq!(said("/private", realm1(), &[]), "wamp.error.authentication_required");
-    assert_eq!(said("/", realm1(), &["anonymous"]), "Refused(404)");
 }
