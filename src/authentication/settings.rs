@@ -59,8 +59,8 @@ impl Method {
 #[serde(deny_unknown_fields, default)]
 pub struct AuthenticatorSettings {
     pub method: Method,
-    /// The entrances that it is for: names of listeners, which stand for RawSocket and `paths` there,
-    /// or with a path behind them for one with rules of its own; empty: all.
+    /// The entrances that it is for: names of listeners, which stand for RawSocket and `paths`
+    /// there, or with a path behind them for one with rules of its own; empty: all.
     pub listeners: Vec<String>,
     /// The `authrole` of anonymous clients (default: `anonymous`), of users that name none, and of
     /// those for whom neither a token nor an answer says one.

@@ -375,7 +375,9 @@ impl Fault {
 }
 
 fn unknown_key_help(key: &str, belongs_to: Option<&str>, known: &[&str]) -> String {
+    let is_one_of_several = |known: &&str| key.strip_suffix('s') == Some(known);
     match (belongs_to, nearest(key, known.iter().copied())) {
+        (_, Some(near)) if is_one_of_several(&near) => format!("did you mean `{near}`?"),
         (Some(""), _) => format!("`{key}` belongs at the top of the file, before all sections"),
         (Some(section), _) => format!("`{key}` belongs to {section}"),
         (None, Some(near)) => format!("did you mean `{near}`?"),
