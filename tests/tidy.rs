@@ -76,7 +76,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
-    ("http", &["config", "transport"]),
+    // Of codec only which serializers there are.
+    ("http", &["address", "codec", "config", "transport"]),
     // Of authorization only what the management API is.
     (
         "net",

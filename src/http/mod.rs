@@ -7,8 +7,14 @@ mod answers;
 mod content;
 mod disk;
 mod files;
+#[allow(dead_code, reason = "those who open connections into the router are to come")]
+mod inner;
 mod site;
 
 pub(crate) use content::Content;
 pub(crate) use disk::{DISK_THREADS, Disk};
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use inner::{
+    Inner, InnerFrame, InnerPlace, InnerReader, InnerWriter, Inside, NotOpened,
+};
 pub(crate) use site::{Caller, Site, Sites, answer_elsewhere};

@@ -1,9 +1,11 @@
 //! What a listener demands of its peers' transports; frozen when the listener starts.
 
 use core::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::inner::Appointment;
 use super::target::{is_below, path_of};
 use crate::address::{Address, Network};
 use crate::codec::Codec;
@@ -65,6 +67,9 @@ pub struct TransportRules {
     pub admin: Option<SocketAddr>,
     /// Whom it lets in: on RawSocket, and at `paths`.
     pub entrance: Entrance,
+    /// As whom everybody joins, if HELLO is to prove nothing: only on connections that the router
+    /// makes to itself.
+    pub appointed: Option<Arc<Appointment>>,
     /// Paths with rules of their own, which go before `paths`.
     pub paths_apart: Vec<PathRules>,
     /// Paths where requests are for others than WAMP, as is all below them that is not a
@@ -217,6 +222,7 @@ impl Default for TransportRules {
             allowed_origins: Origins::default(),
             admin: None,
             entrance: Entrance::default(),
+            appointed: None,
             paths_apart: Vec::new(),
             http_paths: Vec::new(),
             listener: 0,

@@ -6,6 +6,8 @@
 //! connection and no shard a turn.
 
 mod connection;
+#[allow(dead_code, reason = "those who open connections into the router are to come")]
+mod inner;
 mod stream;
 mod tls;
 
