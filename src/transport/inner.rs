@@ -2,6 +2,7 @@
 //! as whom.
 
 use super::{Entrance, Origins, TransportRules};
+use crate::codec::Codec;
 
 /// Who a session is that the router opens for others. It proves nothing: who may use it was judged
 /// by HTTP.
@@ -35,8 +36,9 @@ impl TransportRules {
             rawsocket_min_peer_bytes: 512,
             tls: is_confidential,
             entrance,
+            // How the router talks to itself is no choice of clients.
+            codecs: if appointed.is_some() { Codec::ALL.to_vec() } else { self.codecs.clone() },
             appointed: appointed.map(Into::into),
-            codecs: self.codecs.clone(),
             listener: self.listener,
             paths: Vec::new(),
             paths_apart: Vec::new(),

@@ -271,7 +271,8 @@ pub enum Origins {
 }
 
 impl Origins {
-    fn allow(&self, origin: &str, host: &str) -> bool {
+    /// Whether a page of `origin` may come, which asked for `host`.
+    pub fn allow(&self, origin: &str, host: &str) -> bool {
         match self {
             Self::Same => is_same(origin, host),
             Self::Local => is_local(origin),
