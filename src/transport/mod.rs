@@ -13,6 +13,7 @@ mod framing;
 mod headers;
 mod http;
 mod http_answer;
+mod inner;
 mod marks;
 mod mask;
 mod output;
@@ -27,6 +28,7 @@ pub use batch::{BatchFault, Batching};
 pub use error::{HandshakeRefusal, HttpRefusal, TlsFault, TransportError, Violation};
 pub use framing::{FrameStart, Framing};
 pub use headers::PassedHeaders;
+pub use inner::Appointment;
 pub use mask::unmask;
 pub use output::{Class, Dropped, GatheredBatch, Output};
 pub use proxy::{MAX_PROXY_BYTES, Origin, ProxyFault, ProxyHeader, decode_proxy_header};
@@ -36,6 +38,7 @@ pub use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::codec::Codec;
 
+use self::rawsocket::FrameKind;
 use self::websocket::WebSocket;
 
 /// What a peer accepts in one message that sets no limit: more than any frame of an [`Arena`] has.
@@ -251,7 +254,7 @@ impl Transport {
         let payload = &payload[..payload.len().min(websocket::CONTROL_BYTES)];
         match &self.state {
             State::WebSocket(websocket) => websocket.encode_ping(payload, out),
-            State::RawSocket => rawsocket::encode_control(rawsocket::PING, payload, out),
+            State::RawSocket => rawsocket::encode_control(FrameKind::Ping, payload, out),
             State::Negotiating { .. } | State::RawSocketBroken | State::Finished(_) => {}
         }
     }
