@@ -27,6 +27,12 @@ pub struct Limits {
     pub connections: usize,
     /// Of these, those whose first request was for HTTP and not for WAMP; one more is refused.
     pub http_connections: usize,
+    /// Requests of one list that is published or called by HTTP.
+    pub http_batch: usize,
+    /// Bytes of bodies of such requests that have come and are not dealt with, of all clients
+    /// together, and as many of their answers; a body that is more than a quarter of the room that
+    /// is left is refused.
+    pub http_bodies_bytes: usize,
     /// Open connections of one address (of IPv6: one network of 64 bits), this machine's excepted;
     /// one more is refused. 0: no limit of its own.
     pub connections_per_address: u32,
@@ -120,6 +126,8 @@ impl Default for Limits {
             http_head_bytes: 16 * 1024,
             connections: 65_536,
             http_connections: 1_024,
+            http_batch: 100,
+            http_bodies_bytes: 64 * 1024 * 1024,
             connections_per_address: 0,
             connections_per_address_per_second: 0,
             handshake_failures_per_address: 0,
@@ -314,6 +322,12 @@ pub struct Timeouts {
     /// On a connection that speaks HTTP, from the end of one answer to the end of the next
     /// request's head.
     pub http_idle_ms: u64,
+    /// For the body of a request that publishes or calls by HTTP to come whole.
+    pub http_body_ms: u64,
+    /// From then on for its answer.
+    pub http_answer_ms: u64,
+    /// A session by which such requests are made ends after so long without one.
+    pub http_session_ms: u64,
     /// For the peer's answer to a GOODBYE or a WebSocket close, and for the last bytes to leave.
     pub close_ms: u64,
     /// From the order to stop to the last GOODBYE; 0: everybody gets it at once.
@@ -334,6 +348,9 @@ impl Default for Timeouts {
             rawsocket_pings: false,
             ping_timeout_ms: 10_000,
             http_idle_ms: 15_000,
+            http_body_ms: 10_000,
+            http_answer_ms: 60_000,
+            http_session_ms: 60_000,
             close_ms: 2_000,
             drain_ms: 20_000,
             drain_delay_ms: 0,

@@ -22,6 +22,7 @@ mod scenarios {
     mod authorizers;
     mod authorizers_order;
     mod backpressure;
+    mod batches;
     mod bounds;
     mod call_details;
     mod call_timeouts;

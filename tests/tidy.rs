@@ -76,7 +76,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
-    ("http", &["config", "transport"]),
+    // Of the router only what it counts.
+    ("http", &["address", "clock", "codec", "config", "rate", "router", "transport", "wamp"]),
     // Of authorization only what the management API is.
     (
         "net",

@@ -45,6 +45,8 @@ pub struct Transport<'a> {
     pub kind: &'a str,
     /// `cbor`, `json` or `msgpack`.
     pub serializer: &'a str,
+    /// Messages go in batches, which the name of the subprotocol says.
+    pub is_batched: bool,
     pub peer: Address,
     pub is_secure: bool,
     /// What tells the TLS channel from all others (RFC 9266).
@@ -284,7 +286,8 @@ impl Transport<'_> {
     /// Both shapes that authenticators read: crossbar's old one, and the one of
     /// `TransportDetails.marshal`, with null for what the router does not know.
     pub fn details(&self) -> Dict {
-        let Self { kind, serializer, peer, is_secure, channel_id, headers, certificate } = *self;
+        let Self { kind, serializer, is_batched, peer, .. } = *self;
+        let Self { is_secure, channel_id, headers, certificate, .. } = *self;
         let header = |(name, value): &(Box<str>, String)| {
             (name.to_string().into(), Value::Str(value.clone()))
         };
@@ -292,6 +295,7 @@ impl Transport<'_> {
         let headers = headers.map_or(Value::Null, Value::Dict);
         let certificate = certificate.map_or(Value::Null, certificate_details);
         let protocol = match kind {
+            "websocket" if is_batched => format!("wamp.2.{serializer}.batched").into(),
             "websocket" => format!("wamp.2.{serializer}").into(),
             _ => Value::Null,
         };
@@ -431,6 +435,7 @@ mod tests {
         let transport = Transport {
             kind: "websocket",
             serializer: "json",
+            is_batched: false,
             peer,
             is_secure: true,
             channel_id: None,

@@ -237,6 +237,9 @@ impl fmt::Debug for Login {
 /// `authprovider` of users that the configuration names.
 pub const PROVIDER: &str = "static";
 
+/// `authmethod` of sessions that the router opens for clients of HTTP, whom it has judged there.
+pub const BY_HTTP: &str = "http";
+
 /// Of those that an endpoint says yes to.
 pub const ASKED: &str = "dynamic";
 

@@ -34,7 +34,7 @@ pub use endpoint::{Endpoint, EndpointSettings, Procedure};
 pub use failures::{Failures, Limited};
 pub use gate::{Choice, Gate, Refusal, Request};
 pub(crate) use json::{from_json, to_json};
-pub use login::{ASKED, Fresh, Login, PROVIDER, TOKENS, Verdict};
+pub use login::{ASKED, BY_HTTP, Fresh, Login, PROVIDER, TOKENS, Verdict};
 pub use scram::{Kdf, ScramRecord};
 pub use secret::Secret;
 pub use settings::{AuthenticatorSettings, Method};

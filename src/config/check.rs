@@ -5,6 +5,7 @@
 use std::ops::RangeInclusive;
 
 use super::admin::check_admin;
+use super::bridge::check_bridges;
 use super::fault::{Fault, key_without_index};
 use super::management::check_management;
 use super::metrics::check_metrics;
@@ -26,6 +27,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     findings.range("shards", config.shards, 0..=MAX_SHARDS as u64, "");
     check_listeners(&config.listeners, &mut findings);
     check_default_realms(config, &mut findings);
+    check_bridges(config, &mut findings);
     check_realms(&config.realms, &config.limits, &mut findings);
     check_entrances(&config.realms, &config.listeners, &mut findings);
     check_histories(config, &mut findings);
@@ -324,6 +326,7 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.connections", limits.connections, COUNT, "");
     for (key, value) in [
         ("limits.http_connections", limits.http_connections),
+        ("limits.http_batch", limits.http_batch),
         ("limits.tls_handshakes", limits.tls_handshakes),
         ("limits.subscriptions_per_session", limits.subscriptions_per_session),
         ("limits.registrations_per_session", limits.registrations_per_session),
@@ -346,6 +349,8 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.history_answer_bytes", answer, KIB..=16 * MIB, BYTES);
     let retained = limits.retained_per_subscribe_bytes;
     findings.range("limits.retained_per_subscribe_bytes", retained, KIB..=TIB, BYTES);
+    let bodies = 4 * limits.message_bytes as u64..=TIB;
+    findings.range("limits.http_bodies_bytes", limits.http_bodies_bytes, bodies, BYTES);
     let most = limits.message_bytes as u64..=TIB;
     findings.range("limits.input_total_bytes", limits.input_total_bytes, most, BYTES);
     let kept = limits.kept_bytes_per_session;
@@ -397,6 +402,11 @@ fn check_timeouts(timeouts: &Timeouts, findings: &mut Findings) {
     let authorizer = timeouts.authorizer_ms;
     findings.range("timeouts.authorizer_ms", authorizer, 10..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.http_idle_ms", timeouts.http_idle_ms, 100..=HOUR_MS, MILLISECONDS);
+    findings.range("timeouts.http_body_ms", timeouts.http_body_ms, 100..=HOUR_MS, MILLISECONDS);
+    let answer = timeouts.http_answer_ms;
+    findings.range("timeouts.http_answer_ms", answer, 100..=24 * HOUR_MS, MILLISECONDS);
+    let session = timeouts.http_session_ms;
+    findings.range("timeouts.http_session_ms", session, 10..=24 * HOUR_MS, MILLISECONDS);
     findings.range("timeouts.close_ms", timeouts.close_ms, 10..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.drain_ms", timeouts.drain_ms, 0..=HOUR_MS, MILLISECONDS);
     findings.range("timeouts.drain_delay_ms", timeouts.drain_delay_ms, 0..=HOUR_MS, MILLISECONDS);
@@ -429,11 +439,11 @@ const TIB: u64 = 1024 * GIB;
 const HOUR_MS: u64 = 3_600_000;
 
 /// What a RawSocket handshake can announce is also the range for every message.
-const MESSAGE_BYTES: RangeInclusive<u64> = 512..=16 * MIB;
+pub(super) const MESSAGE_BYTES: RangeInclusive<u64> = 512..=16 * MIB;
 const QUEUE_BYTES: RangeInclusive<u64> = 4 * KIB..=TIB;
 const CENTURY_MS: u64 = 100 * 365 * 24 * HOUR_MS;
 const HISTORY_EVENTS: RangeInclusive<u64> = 1..=1_000_000;
 const COUNT: RangeInclusive<u64> = 1..=10_000_000;
 
-const BYTES: &str = " bytes";
+pub(super) const BYTES: &str = " bytes";
 pub(super) const MILLISECONDS: &str = " milliseconds";

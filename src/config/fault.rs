@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::admin::AdminFault;
+use super::bridge::BridgeFault;
 use super::keys::nearest;
 use super::listener::ListenAddress;
 use super::management::ManagementFault;
@@ -136,6 +137,8 @@ pub enum Fault {
     #[error(transparent)]
     Web(#[from] WebFault),
     #[error(transparent)]
+    Bridge(#[from] BridgeFault),
+    #[error(transparent)]
     Users(#[from] UsersFault),
     #[error(transparent)]
     Tokens(#[from] TokensFault),
@@ -248,6 +251,7 @@ impl Fault {
             Self::Admin(fault) => return fault.help(),
             Self::Management(fault) => fault.help(),
             Self::Web(fault) => fault.help().into(),
+            Self::Bridge(fault) => fault.help().into(),
             Self::Metrics(fault) => fault.help(),
             _ => return self.environment_help().or_else(|| self.login_help()),
         };
@@ -327,7 +331,9 @@ impl Fault {
             | Self::LongHistoryTopic { .. }
             | Self::Metrics(MetricsFault::LongPrefix { .. })
             | Self::Role(RoleFault::LongPermission { .. }) => Some("limits.uri_bytes"),
-            Self::Role(RoleFault::SlowRate { .. }) => Some("limits.message_bytes"),
+            Self::Role(RoleFault::SlowRate { .. }) | Self::Bridge(BridgeFault::LongBody { .. }) => {
+                Some("limits.message_bytes")
+            }
             Self::NoStore => Some("storage.path"),
             Self::SoftOverHard { .. }
             | Self::TotalUnderHard { .. }
@@ -355,6 +361,7 @@ impl Fault {
                 | Self::UnusedProxies
                 | Self::ForwardedWithoutHttp
                 | Self::HealthWithoutHttp
+                | Self::Bridge(_)
                 | Self::Web(WebFault::FilesWithoutHttp | WebFault::NeedsFiles(_))
                 | Self::DefaultSerializerNotServed(_)
                 | Self::LongRealmName { .. }
@@ -375,7 +382,9 @@ impl Fault {
 }
 
 fn unknown_key_help(key: &str, belongs_to: Option<&str>, known: &[&str]) -> String {
+    let is_one_of_several = |known: &&str| key.strip_suffix('s') == Some(known);
     match (belongs_to, nearest(key, known.iter().copied())) {
+        (_, Some(near)) if is_one_of_several(&near) => format!("did you mean `{near}`?"),
         (Some(""), _) => format!("`{key}` belongs at the top of the file, before all sections"),
         (Some(section), _) => format!("`{key}` belongs to {section}"),
         (None, Some(near)) => format!("did you mean `{near}`?"),

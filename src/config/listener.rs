@@ -12,6 +12,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Authenticator;
+use super::bridge::{HttpUse, PathKey};
 use super::tls::{ClientCertificates, Tls};
 use crate::address::Network;
 use crate::authentication::Method;
@@ -36,6 +37,8 @@ pub struct Listener {
     pub paths: Vec<String>,
     /// The serializers that clients may choose from.
     pub serializers: Vec<Codec>,
+    /// Whether WebSocket clients may choose the batched form of a serializer's subprotocol.
+    pub batched: bool,
     /// Values of the `Origin` header that are let in, compared without regard to case;
     /// `*.example.org` stands for all hosts below it, `*` for all there are; empty: the same
     /// origin, and in development mode this machine.
@@ -156,6 +159,7 @@ impl Default for Listener {
             rawsocket: true,
             paths: vec!["/ws".into(), "/".into()],
             serializers: Codec::ALL.to_vec(),
+            batched: true,
             origins: Vec::new(),
             authmethods: Vec::new(),
             realm: None,
@@ -183,7 +187,7 @@ pub struct ListenerPath {
     pub authmethods: Vec<Method>,
     /// As those of a [`Listener`].
     pub origins: Option<Vec<String>>,
-    /// The realm of clients that name none in HELLO.
+    /// The realm of clients that name none in HELLO, or where requests by HTTP publish and call.
     pub realm: Option<String>,
     /// A directory whose files are served here and below, instead of a WebSocket; relative to the
     /// file.
@@ -192,12 +196,23 @@ pub struct ListenerPath {
     pub fallback: Option<String>,
     /// The header `Cache-Control` of files that are no HTML; `None`: they are asked for anew.
     pub cache: Option<String>,
+    /// What requests by HTTP do here, instead of a WebSocket.
+    pub http: Option<HttpUse>,
+    /// The role of those who come by HTTP without a key.
+    pub role: Option<String>,
+    /// Where they may come from; empty: from everywhere.
+    pub require_ip: Vec<Network>,
+    /// The longest body; `None`: as long as a message. 512 B to `limits.message_bytes`.
+    pub body_bytes: Option<usize>,
+    /// If there is any, one is demanded.
+    #[serde(rename = "key")]
+    pub keys: Vec<PathKey>,
 }
 
 impl ListenerPath {
     /// Whether WebSockets are opened here, and nothing else is served.
     pub const fn is_websocket(&self) -> bool {
-        self.files.is_none()
+        self.files.is_none() && self.http.is_none()
     }
 
     /// What authenticators call it: the listener's name with the path behind it.

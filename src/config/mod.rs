@@ -6,6 +6,7 @@
 
 mod admin;
 mod admin_token;
+mod bridge;
 mod changes;
 mod check;
 mod environment;
@@ -55,6 +56,7 @@ pub use admin::{ADMIN_CONNECTIONS, Admin, AdminFault};
 pub use admin_token::{
     AdminToken, BadToken, MIN_TOKEN_BYTES, TokenFileFault, is_token, read_token_file,
 };
+pub use bridge::{BridgeFault, HttpUse, PathKey};
 pub use changes::{Change, Changes};
 pub use environment::Environment;
 pub use fault::{ConfigError, Fault};

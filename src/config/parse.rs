@@ -17,7 +17,7 @@ use super::report::{Place, Problem};
 use super::role_fault::RoleFault;
 use super::{
     Access, Admin, Authenticator, Authorizer, Config, Group, History, Listener, ListenerPath, Log,
-    Metrics, Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
+    Metrics, PathKey, Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -160,7 +160,14 @@ impl Reader {
             }
             let Some(list) = paths else { continue };
             let path = format!("listener.{index}.path");
-            self.read_list(&path, list, Some("path"), &mut listener.paths_apart);
+            let (list, keys) = take_out(list, &["key"]);
+            self.read_list(&path, &list, Some("path"), &mut listener.paths_apart);
+            for (number, apart) in listener.paths_apart.iter_mut().enumerate() {
+                if let Some([Some(list)]) = keys.get(number).map(Vec::as_slice) {
+                    let path = format!("{path}.{number}.key");
+                    self.read_list(&path, list, Some("name"), &mut apart.keys);
+                }
+            }
             if names_paths[index] {
                 continue;
             }
@@ -344,9 +351,10 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 19] = [
+    let sections: [(&str, &[&str]); 20] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[listener.path]]", keys_of::<ListenerPath>()),
+        ("[[listener.path.key]]", keys_of::<PathKey>()),
         ("[[listener.tls]]", keys_of::<Tls>()),
         ("[[realm]]", keys_of::<Realm>()),
         ("[[realm.authenticator]]", keys_of::<Authenticator>()),

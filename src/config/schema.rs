@@ -17,8 +17,8 @@ use super::parse::deserialize;
 use super::sections::WRONG_TYPE;
 use super::{
     Admin, Authenticator, Authorizer, Config, DEFAULT_FILE, Group, History, Listener, ListenerPath,
-    Log, Management, Metrics, Permission, Protocol, Realm, Role, Storage, Tls, TokenSettings,
-    Tuning,
+    Log, Management, Metrics, PathKey, Permission, Protocol, Realm, Role, Storage, Tls,
+    TokenSettings, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -64,7 +64,12 @@ const ROOT: Table = table!(
             Form::List("listen"),
             Listener,
             &[
-                table!("path", Form::List("path"), ListenerPath, &[]),
+                table!(
+                    "path",
+                    Form::List("path"),
+                    ListenerPath,
+                    &[table!("key", Form::List("name"), PathKey, &[])]
+                ),
                 table!("tls", Form::List("certificate"), Tls, &[]),
             ]
         ),

@@ -83,7 +83,9 @@ impl Page<'_> {
     fn key(&mut self, full: &str, key: &str, value: &Value, origin: &str) {
         let line = match value {
             Value::Null => format!("# {key} is not set"),
-            _ if HIDDEN.contains(&full) => format!("# {key} is set, and not shown"),
+            _ if HIDDEN.contains(&&*key_without_index(full)) => {
+                format!("# {key} is set, and not shown")
+            }
             value => format!("{key} = {}", toml(value)),
         };
         let said = match value {
@@ -133,16 +135,17 @@ fn without_query(text: &str) -> String {
     }
 }
 
-const HIDDEN: [&str; 1] = ["admin.token"];
+const HIDDEN: [&str; 2] = ["admin.token", "listener.path.key.hash"];
 
 /// Lists of tables, also while they are empty: table and key.
-const LISTS: [(&str, &str); 11] = [
+const LISTS: [(&str, &str); 12] = [
     ("", "listener"),
     ("", "realm"),
     ("admin", "tls"),
     ("metrics", "group"),
     ("listener", "tls"),
     ("listener", "path"),
+    ("listener.path", "key"),
     ("realm", "authenticator"),
     ("realm", "authorizer"),
     ("realm", "history"),

@@ -244,6 +244,9 @@ fn describe_listener(listener: &Listener, config: &Config) -> String {
         if let Some(files) = &apart.files {
             text.push_str(&format!(", files of {} at {}", files.display(), apart.path));
         }
+        if let Some(http) = apart.http {
+            text.push_str(&format!(", {} at {}", http.as_str(), apart.path));
+        }
     }
     if let Some(mode) = listener.unix_mode {
         text.push_str(&format!(", mode {mode:04o}"));

@@ -111,6 +111,13 @@ pub(super) const ROWS: &[Row] = &[
     ),
     part("http_refused", "stentor_http_requests", ("outcome", "refused"), ""),
     part("http_failed", "stentor_http_requests", ("outcome", "failed"), ""),
+    total("http_publications", "stentor_http_publications", "Publications that were made by HTTP"),
+    total("http_calls", "stentor_http_calls", "Calls that were made by HTTP and answered"),
+    total(
+        "http_keys_refused",
+        "stentor_http_keys_refused",
+        "HTTP requests with a key that is none of their path",
+    ),
     part(
         "tls_handshakes_full",
         "stentor_tls_handshakes",

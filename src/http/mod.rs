@@ -1,14 +1,21 @@
-//! IO: what HTTP requests on a listener get that are none for WAMP: files.
+//! IO: what HTTP requests on a listener get that are none for WAMP: files, and
+//! publications and calls.
 //!
 //! Knows requests and answers, and no socket: `net::http` has the connections, and the thread
 //! `http` on which all of this runs. Disks are read by the few threads behind that one.
 
 mod answers;
+mod bridge;
 mod content;
 mod disk;
 mod files;
+mod inner;
 mod site;
 
+pub(crate) use bridge::Bridges;
 pub(crate) use content::Content;
 pub(crate) use disk::{DISK_THREADS, Disk};
-pub(crate) use site::{Caller, Site, Sites, answer_elsewhere};
+pub(crate) use inner::{Inner, InnerPlace, Inside, NotOpened};
+#[cfg(test)]
+pub(crate) use inner::{InnerFrame, InnerReader, InnerWriter};
+pub(crate) use site::{Caller, Site, Sites, Staff, answer_elsewhere};

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA,
 };
 use hyper::http::request::Parts;
-use hyper::{Method, Response, Version};
+use hyper::{Method, Request, Response, Version};
 
 use super::answers;
+use super::bridge::{Bridge, Bridges};
 use super::content::Content;
 use super::disk::Disk;
 use super::files::{Ask, Files};
-use crate::config::Listener;
+use crate::address::Address;
+use crate::config::{Config, Listener, ListenerPath};
 use crate::transport::{Purpose, TransportRules, is_below, path_of};
 
 /// What each listener serves, by its number ([`TransportRules::listener`]).
@@ -31,71 +34,127 @@ pub(crate) struct Site {
 #[derive(Debug)]
 struct Place {
     base: String,
-    files: Arc<Files>,
+    served: Served,
+}
+
+#[derive(Debug)]
+enum Served {
+    /// Files, here and below.
+    Files(Arc<Files>),
+    /// Publications or calls, here alone.
+    Bridge(Box<Bridge>),
+}
+
+/// Who does what takes long.
+#[derive(Debug)]
+pub(crate) struct Staff {
+    pub(crate) disk: Disk,
+    pub(crate) bridges: Arc<Bridges>,
 }
 
 /// What is known of a request besides its head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {
+    /// Where it comes from.
+    pub(crate) peer: Address,
     /// A listed proxy has sent it.
     pub(crate) is_by_proxy: bool,
     /// Whether clients should come to this router.
     pub(crate) is_ready: bool,
+    /// The router is about to stop: nothing new begins.
+    pub(crate) is_stopping: bool,
     /// The connection is to end with the answer.
     pub(crate) is_last: bool,
 }
 
 impl Site {
-    /// What a listener serves that has these rules.
-    pub(crate) fn new(listener: &Listener, rules: TransportRules) -> Self {
-        let place = |(path, files)| {
+    /// What a listener serves that has these rules and this address.
+    pub(crate) fn new(
+        listener: &Listener,
+        config: &Config,
+        rules: TransportRules,
+        address: Address,
+    ) -> Self {
+        let place = |apart: &ListenerPath| {
             // The configuration has paths that can be asked for.
-            let base = path_of(path).unwrap_or_default().trim_end_matches('/').to_owned();
-            Place { base, files: Arc::new(files) }
+            let base = path_of(&apart.path).unwrap_or_default().trim_end_matches('/').to_owned();
+            let served = match Bridge::new(apart, listener, config, &rules, address) {
+                Some(bridge) => Served::Bridge(Box::new(bridge)),
+                None => {
+                    let (files, fallback) = (apart.files.as_ref()?, apart.fallback.as_deref());
+                    Served::Files(Arc::new(Files::new(files, fallback, &apart.cache)))
+                }
+            };
+            Some(Place { base, served })
         };
-        let named = listener.http_paths().filter_map(|apart| {
-            let files = Files::new(apart.files.as_ref()?, apart.fallback.as_deref(), &apart.cache);
-            Some((apart.path.as_str(), files))
-        });
-        let mut places: Vec<_> = named.map(place).collect();
+        let mut places: Vec<_> = listener.http_paths().filter_map(place).collect();
         places.sort_by_key(|place| std::cmp::Reverse(place.base.len()));
         Self { rules, places }
     }
 
-    /// Answers one request; nobody reads its body.
-    pub(crate) async fn answer(
-        &self,
-        head: &Parts,
-        caller: Caller,
-        disk: &Disk,
-    ) -> Response<Content> {
-        let answer = self.judge(head, caller, disk).await;
-        let is_by_proxy = caller.is_by_proxy || is_by_some_proxy(&head.headers);
-        finish(answer, head, caller.is_last || is_by_proxy)
+    pub(super) fn bridges(&self) -> impl Iterator<Item = &Bridge> {
+        self.places.iter().filter_map(|place| match &place.served {
+            Served::Bridge(bridge) => Some(&**bridge),
+            Served::Files(_) => None,
+        })
     }
 
-    async fn judge(&self, head: &Parts, caller: Caller, disk: &Disk) -> Response<Content> {
+    /// Answers one request. A body that nobody wants is not read.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        caller: Caller,
+        staff: &Staff,
+    ) -> Response<Content> {
+        let (head, body) = request.into_parts();
+        let answer = self.judge(&head, body, caller, staff).await;
+        let is_by_proxy = caller.is_by_proxy || is_by_some_proxy(&head.headers);
+        finish(answer, &head, caller.is_last || is_by_proxy)
+    }
+
+    async fn judge(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        caller: Caller,
+        staff: &Staff,
+    ) -> Response<Content> {
         let hosts = head.headers.get_all(HOST).iter().count();
         if hosts > 1 || hosts == 0 && head.version > Version::HTTP_10 {
             return answers::no_host();
         }
         let Some(path) = path_of(head.uri.path()) else { return answers::bad_target() };
+        let is_reading = matches!(head.method, Method::GET | Method::HEAD);
         match self.rules.purpose(&path) {
             Purpose::WebSocket => answers::websocket_alone(),
             Purpose::Nothing => answers::not_found(),
-            _ if !matches!(head.method, Method::GET | Method::HEAD) => answers::only_reading(),
-            Purpose::Health => answers::health(caller.is_ready),
-            Purpose::Http => self.serve(head, &path, disk).await,
+            Purpose::Health if is_reading => answers::health(caller.is_ready),
+            Purpose::Health => answers::only_reading(),
+            Purpose::Http => match self.place(&path) {
+                None => answers::not_found(),
+                Some(Place { base, served: Served::Bridge(bridge) }) => {
+                    match path.trim_end_matches('/') == base {
+                        true => bridge.answer(head, body, caller, &staff.bridges).await,
+                        false => answers::not_found(),
+                    }
+                }
+                Some(_) if !is_reading => answers::only_reading(),
+                Some(Place { base, served: Served::Files(files) }) => {
+                    serve(files, Ask::new(head, &path[base.len()..], &staff.disk), staff).await
+                }
+            },
         }
     }
 
-    async fn serve(&self, head: &Parts, path: &str, disk: &Disk) -> Response<Content> {
-        let place = self.places.iter().find(|place| is_below(path, &place.base));
-        let Some(Place { base, files }) = place else { return answers::not_found() };
-        let (files, ask) = (Arc::clone(files), Ask::new(head, &path[base.len()..], disk));
-        let answer = disk.clone().run(move || files.answer(&ask)).await;
-        answer.unwrap_or_else(answers::unavailable)
+    fn place(&self, path: &str) -> Option<&Place> {
+        self.places.iter().find(|place| is_below(path, &place.base))
     }
+}
+
+async fn serve(files: &Arc<Files>, ask: Ask, staff: &Staff) -> Response<Content> {
+    let files = Arc::clone(files);
+    let answer = staff.disk.clone().run(move || files.answer(&ask)).await;
+    answer.unwrap_or_else(answers::unavailable)
 }
 
 /// The answer to a request on a listener that serves nothing any more.

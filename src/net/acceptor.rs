@@ -48,12 +48,14 @@ pub struct Accepted {
 pub(super) struct Occupancy {
     shards: Vec<AtomicUsize>,
     http: AtomicUsize,
+    /// Those that the router has made to itself: their other ends, which no shard has.
+    inner: AtomicUsize,
 }
 
 impl Occupancy {
     pub(super) fn new(shards: usize) -> Self {
         let shards = (0..shards).map(|_| AtomicUsize::new(0)).collect();
-        Self { shards, http: AtomicUsize::new(0) }
+        Self { shards, http: AtomicUsize::new(0), inner: AtomicUsize::new(0) }
     }
 
     pub(super) fn leave(&self, shard: ShardId) {
@@ -75,9 +77,25 @@ impl Occupancy {
         self.http.load(Ordering::Relaxed)
     }
 
-    fn total(&self) -> usize {
+    pub(super) fn total(&self) -> usize {
         let shards: usize = self.shards.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        shards + self.http()
+        shards + self.http() + self.inner.load(Ordering::Relaxed)
+    }
+
+    /// Enters a connection that the router makes to itself, unless there are `most_inner` of them
+    /// or no two of `most` connections are left: it has two ends. The shard leaves its own end
+    /// when it closes its slot.
+    pub(super) fn enter_inner(&self, most_inner: usize, most: usize) -> Option<ShardId> {
+        if self.total() + 2 > most {
+            return None;
+        }
+        let may_enter = |count: usize| (count < most_inner).then_some(count + 1);
+        self.inner.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_enter).ok()?;
+        Some(self.enter_emptiest())
+    }
+
+    pub(super) fn leave_inner(&self) {
+        self.inner.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Enters a connection at the shard with the fewest.
@@ -389,12 +407,14 @@ pub(super) fn rules(number: ListenerId, listener: &Listener, config: &Config) ->
         tls: !listener.tls.is_empty(),
         paths: listener.paths.clone(),
         codecs: listener.serializers.clone(),
+        batched: listener.batched,
         default_subprotocol: listener.default_serializer,
         health: listener.health.clone(),
         is_ready: true,
         allowed_origins: allowed_origins(&listener.origins, config.development),
         admin: config.admin.pages(),
         entrance: listener.entrance(),
+        appointed: None,
         paths_apart,
         http_paths: listener.http_paths().map(|apart| apart.path.clone()).collect(),
         listener: number.number(),

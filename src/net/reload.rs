@@ -55,6 +55,13 @@ pub(super) struct Listens {
     pub(super) tls: Option<Arc<TlsContext>>,
 }
 
+impl Listens {
+    /// Which listener it is, and where it listens.
+    const fn bound(&self) -> (ListenerId, &ListenAddress) {
+        (self.number, &self.address)
+    }
+}
+
 /// Those who judge, with their threads.
 #[derive(Debug)]
 pub(super) struct Bench {
@@ -86,7 +93,7 @@ impl Server {
         let handshakes = running.handshakes(&config)?;
         let mut plan = Plan::new(&config);
         let listeners = self.plan_listeners(&running, &config, &handshakes, &mut plan)?;
-        let sites = http::sites(&config, listeners.iter().map(|listens| listens.number));
+        let sites = http::sites(&config, listeners.iter().map(Listens::bound));
         if !sites.is_empty() && running.http.is_none() {
             running.http = Some(self.start_http(&config, Sites::new())?);
         }
@@ -177,7 +184,7 @@ impl Server {
     /// Starts the thread that serves what is none of WAMP's, if something is. Returns the ways of
     /// shards to it and to all others.
     pub(super) fn open_http(&self, running: &mut Running, config: &Config) -> io::Result<Aside> {
-        let sites = http::sites(config, running.listeners.iter().map(|listens| listens.number));
+        let sites = http::sites(config, running.listeners.iter().map(Listens::bound));
         if !sites.is_empty() {
             running.http = Some(self.start_http(config, sites)?);
         }
@@ -189,7 +196,8 @@ impl Server {
         config: &Config,
         sites: Sites,
     ) -> io::Result<(HttpThread, JoinHandle<io::Result<()>>)> {
-        let (http, run) = HttpThread::new(config, sites, &self.occupancy, &self.router)?;
+        let (http, run) =
+            HttpThread::new(config, sites, (&self.occupancy, &self.mesh), &self.router)?;
         let handle = self.threads.spawn("http".to_owned(), &Term::default(), run)?;
         // There is one in the life of a router.
         let _ = self.shown.http.set(http.beats());

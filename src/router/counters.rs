@@ -121,6 +121,12 @@ counters! {
     http_refused: total,
     /// Those that it answered with 500 or more.
     http_failed: total,
+    /// Publications that were made by HTTP.
+    http_publications: total,
+    /// Calls that were made by HTTP and answered, with a result or an error.
+    http_calls: total,
+    /// HTTP requests with a key that is none of their path.
+    http_keys_refused: total,
     /// TLS handshakes that succeeded in the usual number of round trips, with all signatures.
     tls_handshakes_full: total,
     /// Those that needed one more, as the client had guessed no group of the router's.

@@ -13,7 +13,7 @@ use super::retained::RetainedTable;
 use super::topics::TopicTable;
 use super::{IdCounter, RealmSettings, SessionRef, Settings, ShardId};
 use crate::address::Address;
-use crate::authentication::{Gate, PROVIDER};
+use crate::authentication::{BY_HTTP, Gate, PROVIDER};
 use crate::hash::HashSeed;
 use crate::wamp::SessionId;
 
@@ -49,11 +49,12 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Whether what let the session in is still there. Whom somebody outside has let in is not
-    /// asked about again.
+    /// Whether what let the session in is still there, as far as the realm knows. Whom somebody
+    /// outside has let in is not asked about again, and by HTTP a listener lets in.
     pub fn is_admitted_by(&self, gate: &Gate) -> bool {
-        let Self { authid, authrole, authmethod, .. } = self;
-        self.authprovider != PROVIDER || gate.still_admits(authmethod, authid, authrole)
+        let Self { authid, authrole, authmethod, authprovider, .. } = self;
+        let is_of_gate = *authprovider == PROVIDER && *authmethod != BY_HTTP;
+        !is_of_gate || gate.still_admits(authmethod, authid, authrole)
     }
 
     /// Of a session without authentication (AU-ANON-01).

@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) session_id: Option<SessionId>,
     pub(super) codec: Codec,
     pub(super) framing: Framing,
+    /// Whether messages are written in batches.
+    pub(super) is_batched: bool,
     /// Whether the connection stands in the list of those to be written.
     pub(super) dirty: bool,
     /// Whether events are being dropped since the queue was last empty.
@@ -161,6 +163,7 @@ impl Connection {
             session_id: None,
             codec: Codec::Json,
             framing: Framing::WebSocketText,
+            is_batched: false,
             dirty: false,
             dropping: false,
             overflowed: false,

@@ -8,6 +8,7 @@ use super::connection::{Connection, Phase};
 use super::outbound::Outbound;
 use crate::clock::Millis;
 use crate::router::Slot;
+use crate::transport::{Batching, GatheredBatch};
 
 /// What became of bytes that a socket was offered.
 #[derive(Clone, Copy, Debug)]
@@ -215,6 +216,13 @@ impl Outbound {
         limit_bytes: usize,
         now: Millis,
     ) -> Flushed {
+        if connection.is_batched {
+            let flushed = self.write_batches(slot, connection, write, limit_bytes, now);
+            // One message may be much longer than what is written at once.
+            self.gathered.clear();
+            self.gathered.shrink_to(2 * WRITE_BYTES);
+            return flushed;
+        }
         let mut written_bytes = 0;
         while !connection.output.is_empty() {
             if written_bytes >= limit_bytes {
@@ -223,33 +231,94 @@ impl Outbound {
             }
             let bytes = connection.output.next_write(&self.arena, &mut self.gathered, WRITE_BYTES);
             let offered = bytes.len();
-            match write(bytes) {
-                Ok(Sent { taken: 0, kept: 0 }) if offered > 0 => return Flushed::Lost,
-                Ok(Sent { taken, kept }) => {
-                    self.advance(connection, taken, kept, now);
-                    written_bytes += taken;
-                    connection.traffic.bytes_sent += taken as u64;
-                    self.note_written(taken);
-                    if connection.clock.blocked_since.take().is_some() {
-                        // A full socket takes more only once its peer has.
-                        connection.clock.note_life(now);
-                    }
-                    if taken < offered || kept > 0 {
-                        connection.clock.blocked_since = Some(now);
+            match judge(write(bytes), offered) {
+                Ok(sent) => {
+                    self.advance(connection, sent, now);
+                    written_bytes += sent.taken;
+                    if self.note_sent(connection, offered, sent, now) {
                         return Flushed::Full;
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Flushed::Full,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Flushed::Lost,
+                Err(Some(flushed)) => return flushed,
+                Err(None) => {}
             }
         }
         Flushed::Progress
     }
 
+    /// The same for a peer that has asked for batches: each frame has as many of the messages that
+    /// wait as it has room for.
+    #[inline(never)]
+    fn write_batches(
+        &mut self,
+        slot: Slot,
+        connection: &mut Connection,
+        write: &mut impl FnMut(&[u8]) -> Result<Sent>,
+        limit_bytes: usize,
+        now: Millis,
+    ) -> Flushed {
+        let mut written_bytes = 0;
+        while !connection.output.is_empty() {
+            if written_bytes >= limit_bytes {
+                self.mark_dirty(slot, connection);
+                return Flushed::Progress;
+            }
+            let batching = connection.transport.batching().unwrap_or(Batching::Undecided);
+            let form = (connection.framing, batching);
+            let output = &connection.output;
+            let batch = output.gather_batch(&self.arena, form, &mut self.gathered, WRITE_BYTES);
+            let bytes = match &batch {
+                Some(batch) => &self.gathered[batch.frame.clone()],
+                None => match output.alone_bytes(&self.arena).min(WRITE_BYTES) {
+                    0 => &[],
+                    alone => output.next_write(&self.arena, &mut self.gathered, alone),
+                },
+            };
+            let offered = bytes.len();
+            match judge(write(bytes), offered) {
+                Ok(sent) => {
+                    match batch {
+                        Some(batch) => self.advance_batch(connection, &batch, sent, now),
+                        None => self.advance(connection, sent, now),
+                    }
+                    written_bytes += sent.taken;
+                    if self.note_sent(connection, offered, sent, now) {
+                        return Flushed::Full;
+                    }
+                }
+                Err(Some(flushed)) => return flushed,
+                Err(None) => {}
+            }
+        }
+        Flushed::Progress
+    }
+
+    /// Takes note of what a socket has taken: `true` if it takes no more.
+    #[inline]
+    fn note_sent(
+        &mut self,
+        connection: &mut Connection,
+        offered: usize,
+        sent: Sent,
+        now: Millis,
+    ) -> bool {
+        connection.traffic.bytes_sent += sent.taken as u64;
+        self.note_written(sent.taken);
+        if connection.clock.blocked_since.take().is_some() {
+            // A full socket takes more only once its peer has.
+            connection.clock.note_life(now);
+        }
+        let is_full = sent.taken < offered || sent.kept > 0;
+        if is_full {
+            connection.clock.blocked_since = Some(now);
+        }
+        is_full
+    }
+
     /// Counts what the wire keeps as output that waits.
     #[inline]
-    fn advance(&self, connection: &mut Connection, taken: usize, kept: usize, now: Millis) {
+    fn advance(&self, connection: &mut Connection, sent: Sent, now: Millis) {
+        let Sent { taken, kept } = sent;
         let before = connection.output.kept_bytes();
         if kept == 0 && before == 0 {
             return connection.output.advance(taken);
@@ -257,6 +326,35 @@ impl Outbound {
         connection.output.advance_keeping(&self.arena, taken, kept, now);
         self.counters.output_bytes.add(kept as u64);
         self.counters.output_bytes.subtract(before as u64);
+    }
+
+    /// The same of a batch. What waits changes its length with the frame that it is written in.
+    fn advance_batch(
+        &self,
+        connection: &mut Connection,
+        batch: &GatheredBatch,
+        sent: Sent,
+        now: Millis,
+    ) {
+        let before = connection.output.kept_bytes();
+        let frame = &self.gathered[batch.frame.clone()];
+        let (covered, Sent { taken, kept }) = (batch.waiting_bytes, sent);
+        connection.output.advance_batch(&self.arena, (frame, covered), (taken, kept), now);
+        let (now_bytes, before_bytes) = if taken > 0 { (frame.len(), covered) } else { (0, 0) };
+        self.counters.output_bytes.add((now_bytes + kept) as u64);
+        self.counters.output_bytes.subtract((before_bytes + before) as u64);
+    }
+}
+
+/// What a write has come to; `None` as an error: nothing, and it may be tried again.
+#[inline]
+fn judge(written: Result<Sent>, offered: usize) -> std::result::Result<Sent, Option<Flushed>> {
+    match written {
+        Ok(Sent { taken: 0, kept: 0 }) if offered > 0 => Err(Some(Flushed::Lost)),
+        Ok(sent) => Ok(sent),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(Some(Flushed::Full)),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Err(None),
+        Err(_) => Err(Some(Flushed::Lost)),
     }
 }
 

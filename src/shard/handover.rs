@@ -21,6 +21,8 @@ pub struct HandOver {
     pub peer: Address,
     /// Whether that is a listed proxy, which has not said for whom it speaks.
     pub is_by_proxy: bool,
+    /// Nobody on the way to the router, or to a listed proxy, can read along.
+    pub is_confidential: bool,
     /// What the listener demanded when it accepted the connection.
     pub rules: Arc<TransportRules>,
     /// Its place among the connections of its address, which it keeps until it is dropped.
@@ -62,6 +64,7 @@ impl Shard {
             input,
             peer: connection.peer,
             is_by_proxy: connection.rules.trusts(connection.peer),
+            is_confidential: connection.is_confidential,
             rules: Arc::clone(&connection.rules),
             seat: connection.seat.take(),
         };

@@ -105,7 +105,9 @@ impl Shard {
         }
         let connection = &self.connections[slot];
         let entrance = connection.rules.entrance(connection.transport.way_in());
-        let Some(name) = hello.realm.as_deref().or(entrance.default_realm.as_deref()) else {
+        let appointed = connection.rules.appointed.as_deref().map(|appointed| &*appointed.realm);
+        let asked = appointed.or(hello.realm.as_deref());
+        let Some(name) = asked.or(entrance.default_realm.as_deref()) else {
             let message = "HELLO.Realm is null, and this listener has no default realm";
             return Err((WampError::NoSuchRealm, message.to_owned()));
         };

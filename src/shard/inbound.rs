@@ -36,7 +36,7 @@ impl Shard {
 
     pub(super) fn handle_inbound(&mut self, slot: Slot, inbound: Inbound<'_>, now: Millis) {
         match inbound {
-            Inbound::Opened { codec, framing, max_message_bytes, origin, headers } => {
+            Inbound::Opened { codec, framing, is_batched, max_message_bytes, origin, headers } => {
                 if let Some(origin) = origin
                     && !self.note_origin(slot, *origin, now)
                 {
@@ -59,6 +59,7 @@ impl Shard {
                 });
                 connection.codec = codec;
                 connection.framing = framing;
+                connection.is_batched = is_batched;
                 connection.peer_limit_bytes = max_message_bytes;
                 connection.enter(Phase::Open, now);
                 self.rearm(slot, now);

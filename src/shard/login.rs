@@ -16,13 +16,14 @@ use super::log_budget::quotable;
 use super::{SendError, Shard};
 use crate::address::Address;
 use crate::authentication::{
-    Candidate, Check, Choice, Facts, Fresh, Interest, Lease, Limited, Login, Method, Principal,
-    Referral, Refusal, Request, TokenError, Transport, Verdict,
+    BY_HTTP, Candidate, Check, Choice, Facts, Fresh, Interest, Lease, Limited, Login, Method,
+    PROVIDER, Principal, Referral, Refusal, Request, TokenError, Transport, Verdict,
 };
 use crate::clock::Millis;
 use crate::codec::Codec;
 use crate::hash::Map;
 use crate::router::{Domain, Held, Profile, Realm, SessionRef, Slot};
+use crate::transport::Appointment;
 use crate::wamp::{
     Authenticate, Dict, Hello, Roles, RouterMessage, SessionId, WampError, quote, quote_list,
 };
@@ -125,6 +126,10 @@ impl Shard {
             authextra: Dict::new(),
             lease: None,
         };
+        if let Some(appointed) = &connection.rules.appointed {
+            let profile = appointed_profile(appointed, connection);
+            return self.welcome(slot, arrival(profile), now);
+        }
         match domain.rules.gate.choose(&request) {
             Ok(Choice::Anonymous { authid, role }) => {
                 let profile = self.anonymous_profile(slot, authid, role);
@@ -461,6 +466,7 @@ impl Connection {
         Transport {
             kind: self.framing.transport_name(),
             serializer: self.codec.as_str(),
+            is_batched: self.is_batched,
             peer: self.peer,
             // As far as it is known: to the router, or to the listed proxy that says so.
             is_secure: self.is_confidential && self.peer != Address::UNIX,
@@ -468,6 +474,19 @@ impl Connection {
             headers: self.headers.as_ref().map(|kept| kept.headers.as_slice()),
             certificate: self.certificate.as_deref(),
         }
+    }
+}
+
+/// A session that the router has opened for others, who were judged by HTTP.
+fn appointed_profile(appointed: &Appointment, connection: &Connection) -> Profile {
+    Profile {
+        authid: appointed.authid.clone(),
+        authrole: appointed.role.clone(),
+        authmethod: BY_HTTP,
+        authprovider: PROVIDER,
+        transport: connection.framing.transport_name(),
+        serializer: connection.codec.as_str(),
+        peer: None,
     }
 }
 

@@ -61,8 +61,13 @@ impl Chunk {
 }
 
 /// Never empty while its owner keeps it; its first piece is never a gap.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Backlog {
+    /// What is left of a batch whose beginning is written: before everything else.
+    head: Vec<u8>,
+    head_read: usize,
+    /// Since when the oldest of its messages waits.
+    head_since: Millis,
     pieces: VecDeque<Piece>,
     chunks: VecDeque<Chunk>,
     /// When the bytes of the pieces came, gaps included.
@@ -83,6 +88,13 @@ pub(super) struct Backlog {
     no_event_before: usize,
     /// The first piece is what is left of a frame.
     begun: bool,
+}
+
+/// Nor those of a batch.
+impl fmt::Debug for Backlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backlog").field("live", &self.live).finish_non_exhaustive()
+    }
 }
 
 impl Piece {
@@ -136,13 +148,56 @@ impl Backlog {
     /// Since when the oldest of all bytes waits, as [`Marks`] have it.
     pub(super) fn oldest(&self) -> Option<Millis> {
         let waiting = [self.kept_since(), self.piece_marks.oldest(), self.urgent_marks.oldest()];
-        waiting.into_iter().flatten().min()
+        waiting.into_iter().chain([self.head_since()]).flatten().min()
+    }
+
+    fn head_since(&self) -> Option<Millis> {
+        (!self.head.is_empty()).then_some(self.head_since)
     }
 
     /// Since when the oldest byte waits of what [`Self::first_run`] gives.
     pub(super) fn first_run_since(&self) -> Option<Millis> {
         let urgent = self.urgent_marks.oldest().filter(|_| !self.begun);
-        urgent.or_else(|| self.piece_marks.oldest())
+        self.head_since().or(urgent).or_else(|| self.piece_marks.oldest())
+    }
+
+    /// Puts what is left of a batch before everything else, whose oldest message waits `since`
+    /// then. Nothing may be begun.
+    pub(super) fn push_head(&mut self, rest: &[u8], since: Millis) {
+        debug_assert!(self.head.is_empty() && !self.begun);
+        (self.head, self.head_read, self.head_since) = (rest.to_vec(), 0, since);
+        self.live += rest.len();
+    }
+
+    /// Bytes that go first and are in no batch: what is left of one, or of a frame, and control
+    /// frames.
+    pub(super) fn alone_bytes(&self) -> usize {
+        if !self.head.is_empty() {
+            return self.head.len() - self.head_read;
+        }
+        let begun = self.pieces.front().filter(|_| self.begun);
+        begun.map_or(0, |piece| piece.len()) + self.urgent.len() - self.urgent_read
+    }
+
+    /// Calls `take` with each frame that waits, in order, until it returns false; not if something
+    /// goes first that is in no batch. Returns whether it saw all.
+    pub(super) fn each_frame(&self, take: &mut impl FnMut(&[u8]) -> bool) -> bool {
+        if self.alone_bytes() > 0 {
+            return false;
+        }
+        let mut chunks = self.chunks.iter();
+        let mut rest = chunks.next().map_or(&[][..], |chunk| &chunk[self.read..]);
+        for piece in &self.pieces {
+            if rest.is_empty() {
+                rest = chunks.next().map_or(&[], |chunk| chunk);
+            }
+            let (frame, behind) = rest.split_at(piece.len());
+            if piece.kind() != PieceKind::Gap && !take(frame) {
+                return false;
+            }
+            rest = behind;
+        }
+        true
     }
 
     /// Appends a frame; `begun` if its beginning is already written, which only the first can be.
@@ -174,7 +229,7 @@ impl Backlog {
 
     /// The first bytes that the wire has not taken; empty if there are none.
     pub(super) fn first_run(&self, max_bytes: usize) -> &[u8] {
-        if self.gaps == 0 && self.urgent.is_empty() {
+        if self.gaps == 0 && self.urgent.is_empty() && self.head.is_empty() {
             let chunk = self.chunks.front().map_or(&[][..], |chunk| &chunk[self.read..]);
             return &chunk[..chunk.len().min(max_bytes)];
         }
@@ -193,6 +248,9 @@ impl Backlog {
         max_bytes: usize,
         take: &mut impl FnMut(&'a [u8]) -> bool,
     ) -> bool {
+        if !self.head.is_empty() && !take(&self.head[self.head_read..]) {
+            return false;
+        }
         let mut pieces = self.pieces.iter();
         let mut at = self.read;
         let mut chunks = self.chunks.iter();
@@ -235,7 +293,7 @@ impl Backlog {
     /// The socket took bytes; returns how many of them were not of this backlog.
     pub(super) fn advance(&mut self, written: usize) -> usize {
         let before = self.live;
-        let mut left = written;
+        let mut left = self.advance_head(written);
         if self.begun {
             left = self.advance_pieces(left, 1);
         }
@@ -276,9 +334,20 @@ impl Backlog {
         self.pieces = first.into_iter().collect();
         self.piece_marks.truncate(length);
         self.live = length + self.urgent.len() - self.urgent_read + self.kept;
+        self.live += self.head.len() - self.head_read;
         self.read = 0;
         self.gaps = 0;
         self.no_event_before = 0;
+    }
+
+    fn advance_head(&mut self, left: usize) -> usize {
+        let taken = left.min(self.head.len() - self.head_read);
+        self.head_read += taken;
+        self.live -= taken;
+        if self.head_read == self.head.len() {
+            (self.head, self.head_read) = (Vec::new(), 0);
+        }
+        left - taken
     }
 
     fn advance_urgent(&mut self, left: usize) -> usize {
@@ -379,7 +448,9 @@ impl Backlog {
             self.pieces.iter().filter(is_wanted).map(|piece| piece.len()).sum()
         };
         let urgent = self.urgent.len() - self.urgent_read;
-        assert_eq!(self.live, sum(false) + urgent + self.kept);
+        let head = self.head.len() - self.head_read;
+        assert_eq!(self.live, sum(false) + urgent + self.kept + head);
+        assert!(head > 0 && !self.begun || self.head.is_empty());
         assert_eq!(self.gaps, sum(true));
         let held: usize = self.chunks.iter().map(|chunk| chunk.len()).sum();
         assert_eq!(held - self.read, sum(false) + sum(true));

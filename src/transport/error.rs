@@ -2,7 +2,7 @@
 //! close code that belongs to it. The bytes of handshake refusals are written elsewhere.
 
 use super::proxy::ProxyFault;
-use super::{CloseCode, Stage};
+use super::{BatchFault, CloseCode, Stage};
 
 /// A fault of the peer that ends its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum TransportError {
     /// TR-WS-04: an ABORT goes first, then the close frame.
     #[error("a message of the wrong type for the subprotocol (text: {text})")]
     WrongMessageType { text: bool },
+    /// TR-BAT-03
+    #[error("a batch is not well-formed: {}", .0.reason())]
+    Batch(BatchFault),
 }
 
 impl TransportError {
@@ -59,6 +62,7 @@ impl TransportError {
             Self::WebSocket(violation) => violation.kind(),
             Self::InvalidUtf8 => "invalid_utf8",
             Self::WrongMessageType { .. } => "wrong_message_type",
+            Self::Batch(fault) => fault.kind(),
         }
     }
 
@@ -92,7 +96,7 @@ impl TransportError {
         match self {
             Self::WebSocket(_) => Some(CloseCode::Protocol),
             Self::WrongMessageType { .. } => Some(CloseCode::Unsupported),
-            Self::InvalidUtf8 => Some(CloseCode::Invalid),
+            Self::InvalidUtf8 | Self::Batch(_) => Some(CloseCode::Invalid),
             Self::MessageTooBig { .. } => Some(CloseCode::Size),
             _ => None,
         }

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::rawsocket::HEADER_BYTES;
+use super::rawsocket::{self, FrameKind, HEADER_BYTES};
 
 /// What goes in front of an outgoing WAMP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +78,8 @@ impl Framing {
     fn write_header(self, header: &mut [u8; ROOM], length: usize) -> usize {
         let opcode = match self {
             Self::RawSocket => {
-                header[..HEADER_BYTES].copy_from_slice(&super::rawsocket::header(0, length));
+                header[..HEADER_BYTES]
+                    .copy_from_slice(&rawsocket::header(FrameKind::Message, length));
                 return HEADER_BYTES;
             }
             Self::WebSocketText => 1,

@@ -34,6 +34,14 @@ pub(super) fn find_head(
     Ok(None)
 }
 
+/// What client and listener have agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub(super) codec: Codec,
+    /// Messages go in batches (TR-BAT-01).
+    pub(super) is_batched: bool,
+}
+
 /// Judges a whole request head; writes either 101 or the refusal to `reply`, and to `asker` what it
 /// tells of its sender. `None`: it is for others, and gets no answer here.
 pub(super) fn upgrade(
@@ -41,7 +49,7 @@ pub(super) fn upgrade(
     asker: &mut Asker<'_>,
     rules: &TransportRules,
     reply: &mut Vec<u8>,
-) -> Result<Option<Codec>, TransportError> {
+) -> Result<Option<Chosen>, TransportError> {
     let mut headers = [httparse::EMPTY_HEADER; HTTP_HEADERS];
     let mut request = Request::new(&mut headers);
     let parsed = match request.parse(head) {
@@ -61,10 +69,10 @@ pub(super) fn upgrade(
         _ => Err((HttpRefusal::Malformed, String::new())),
     };
     match parsed {
-        Ok(Accepted { codec, key, negotiated, way_in, headers }) => {
+        Ok(Accepted { chosen, key, negotiated, way_in, headers }) => {
             (*asker.way_in, asker.headers) = (way_in, headers.map(Box::new));
-            write_switch(codec, key, negotiated, reply);
-            Ok(Some(codec))
+            write_switch(chosen, key, negotiated, reply);
+            Ok(Some(chosen))
         }
         Err((refusal, detail)) => {
             refuse(refusal, &detail, Asked::by(head), rules, reply);
@@ -74,7 +82,7 @@ pub(super) fn upgrade(
 }
 
 struct Accepted<'a> {
-    codec: Codec,
+    chosen: Chosen,
     key: &'a [u8],
     /// The client asked for a subprotocol, so the answer names one.
     negotiated: bool,
@@ -138,26 +146,31 @@ fn judge<'a>(
     if !values(headers, "origin").all(is_allowed) {
         return fail(HttpRefusal::Origin);
     }
-    let (codec, negotiated) = choose_codec(headers, rules)?;
+    let (chosen, negotiated) = choose_subprotocol(headers, rules)?;
     let Ok(headers) = PassedHeaders::of(headers, rules) else {
         return fail(HttpRefusal::HeadTooLarge);
     };
-    Ok(Accepted { codec, key, negotiated, way_in, headers })
+    Ok(Accepted { chosen, key, negotiated, way_in, headers })
 }
 
 /// The first subprotocol of the client's list that the listener allows (TR-WS-03).
-fn choose_codec(
+fn choose_subprotocol(
     headers: &[Header<'_>],
     rules: &TransportRules,
-) -> Result<(Codec, bool), (HttpRefusal, String)> {
+) -> Result<(Chosen, bool), (HttpRefusal, String)> {
     let offered = || tokens(headers, "sec-websocket-protocol");
     let chosen = offered().find_map(|name| {
-        let named = |codec: &Codec| subprotocol(*codec).as_bytes() == name;
-        rules.codecs.iter().copied().find(named)
+        let batched = name.strip_suffix(BATCHED).filter(|_| rules.batched);
+        let serializer = batched.unwrap_or(name);
+        let named = |codec: &Codec| subprotocol(*codec).as_bytes() == serializer;
+        let codec = rules.codecs.iter().copied().find(named)?;
+        Some(Chosen { codec, is_batched: batched.is_some() })
     });
     match (chosen, rules.default_subprotocol) {
-        (Some(codec), _) => Ok((codec, true)),
-        (None, Some(codec)) if offered().next().is_none() => Ok((codec, false)),
+        (Some(chosen), _) => Ok((chosen, true)),
+        (None, Some(codec)) if offered().next().is_none() => {
+            Ok((Chosen { codec, is_batched: false }, false))
+        }
         (None, _) if offered().next().is_none() => Err((HttpRefusal::NoSubprotocol, String::new())),
         (None, _) => {
             let names: Vec<_> = offered().map(String::from_utf8_lossy).collect();
@@ -166,7 +179,7 @@ fn choose_codec(
     }
 }
 
-fn write_switch(codec: Codec, key: &[u8], negotiated: bool, reply: &mut Vec<u8>) {
+fn write_switch(chosen: Chosen, key: &[u8], negotiated: bool, reply: &mut Vec<u8>) {
     reply.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
@@ -174,7 +187,8 @@ fn write_switch(codec: Codec, key: &[u8], negotiated: bool, reply: &mut Vec<u8>)
     reply.extend_from_slice(derive_accept_key(key).as_bytes());
     if negotiated {
         reply.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
-        reply.extend_from_slice(subprotocol(codec).as_bytes());
+        reply.extend_from_slice(subprotocol(chosen.codec).as_bytes());
+        reply.extend_from_slice(if chosen.is_batched { BATCHED } else { b"" });
     }
     reply.extend_from_slice(END);
 }
@@ -227,6 +241,9 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 const END: &[u8] = b"\r\n\r\n";
+
+/// What the subprotocol of a serializer ends with where messages go in batches (TR-WS-02).
+const BATCHED: &[u8] = b".batched";
 
 #[cfg(test)]
 mod tests {

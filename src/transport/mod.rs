@@ -6,12 +6,14 @@
 
 mod arena;
 mod backlog;
+mod batch;
 mod error;
 mod forwarded;
 mod framing;
 mod headers;
 mod http;
 mod http_answer;
+mod inner;
 mod marks;
 mod mask;
 mod output;
@@ -22,11 +24,13 @@ mod target;
 mod websocket;
 
 pub use arena::{Arena, Span};
+pub use batch::{BatchFault, Batching};
 pub use error::{HandshakeRefusal, HttpRefusal, TlsFault, TransportError, Violation};
 pub use framing::{FrameStart, Framing};
 pub use headers::PassedHeaders;
+pub use inner::Appointment;
 pub use mask::unmask;
-pub use output::{Class, Dropped, Output};
+pub use output::{Class, Dropped, GatheredBatch, Output};
 pub use proxy::{MAX_PROXY_BYTES, Origin, ProxyFault, ProxyHeader, decode_proxy_header};
 pub use rules::{Entrance, ForwardedBy, Origins, PathRules, Purpose, Stage, TransportRules, WayIn};
 pub use target::{is_below, path_of};
@@ -34,6 +38,7 @@ pub use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::codec::Codec;
 
+use self::rawsocket::FrameKind;
 use self::websocket::WebSocket;
 
 /// What a peer accepts in one message that sets no limit: more than any frame of an [`Arena`] has.
@@ -47,6 +52,8 @@ pub enum Inbound<'a> {
     Opened {
         codec: Codec,
         framing: Framing,
+        /// Messages come and go in batches: see [`Transport::batching`].
+        is_batched: bool,
         max_message_bytes: usize,
         /// For whom a listed proxy has asked.
         origin: Option<Box<Origin>>,
@@ -57,7 +64,7 @@ pub enum Inbound<'a> {
     Message(&'a [u8]),
     /// The same in a text message of a WebSocket, which was checked to be UTF-8.
     Text(&'a str),
-    /// One whole WAMP message that came in fragments.
+    /// One whole WAMP message that came in fragments, or in a batch that did.
     Assembled(Vec<u8>),
     /// A sign of life that is no message: ping, pong, a fragment, or bytes after the end.
     Control,
@@ -130,7 +137,8 @@ impl Transport {
     /// `stage` decides how long a message may be ([`TransportRules::limit`]).
     ///
     /// Returns `None` if more bytes are needed, else how many bytes were consumed and what they
-    /// were. What is to be sent back at once, ahead of what waits, is appended to `reply`.
+    /// were. A batch gives one message a step, of which some consume nothing. What is to be sent
+    /// back at once, ahead of what waits, is appended to `reply`.
     ///
     /// # Errors
     /// What the peer did wrong. Send `reply`, say what the session has to say,
@@ -176,7 +184,7 @@ impl Transport {
         };
         match step {
             Ok(Step::Done(consumed, inbound)) => {
-                debug_assert!(consumed > 0 && consumed <= offered);
+                debug_assert!(consumed <= offered);
                 self.needed = 1;
                 Ok(Some((consumed, inbound)))
             }
@@ -222,8 +230,18 @@ impl Transport {
         }
     }
 
+    /// How the messages of a batch are told apart, if the peer has asked for batches. Meaningful
+    /// once messages may be sent.
+    pub const fn batching(&self) -> Option<Batching> {
+        match &self.state {
+            State::WebSocket(websocket) => websocket.batching(),
+            _ => None,
+        }
+    }
+
     /// Bytes of memory that an unfinished message in fragments holds here, room to grow included;
-    /// at most what the message may have.
+    /// at most what the message may have. The same of a batch in fragments, until the last of its
+    /// messages was taken.
     pub fn held_bytes(&self) -> usize {
         match &self.state {
             State::WebSocket(websocket) => websocket.held_bytes(),
@@ -236,7 +254,7 @@ impl Transport {
         let payload = &payload[..payload.len().min(websocket::CONTROL_BYTES)];
         match &self.state {
             State::WebSocket(websocket) => websocket.encode_ping(payload, out),
-            State::RawSocket => rawsocket::encode_control(rawsocket::PING, payload, out),
+            State::RawSocket => rawsocket::encode_control(FrameKind::Ping, payload, out),
             State::Negotiating { .. } | State::RawSocketBroken | State::Finished(_) => {}
         }
     }
@@ -343,13 +361,14 @@ fn negotiate(
             let Some(head_bytes) = http::find_head(input, scanned, rules, reply)? else {
                 return Ok(Negotiated::Need(input.len() + 1));
             };
-            let Some(codec) = http::upgrade(&input[..head_bytes], asker, rules, reply)? else {
+            let Some(chosen) = http::upgrade(&input[..head_bytes], asker, rules, reply)? else {
                 return Ok(Negotiated::Http);
             };
-            let websocket = WebSocket::new(codec);
+            let websocket = WebSocket::new(chosen);
             let opened = Inbound::Opened {
-                codec,
+                codec: chosen.codec,
                 framing: websocket.framing(),
+                is_batched: chosen.is_batched,
                 max_message_bytes: UNLIMITED_BYTES,
                 origin: asker.origin.take(),
                 headers: asker.headers.take(),
@@ -426,7 +445,7 @@ mod tests {
         let rules = TransportRules::default();
         let decode = |codec, opcode: u8, byte: u8| {
             let mut frame = [0x80 | opcode, 0x81, 1, 0, 0, 0, byte ^ 1];
-            let mut websocket = WebSocket::new(codec);
+            let mut websocket = WebSocket::new(http::Chosen { codec, is_batched: false });
             let step = websocket.decode(&mut frame, Stage::Established, &rules, &mut Vec::new());
             step.map(|step| format!("{step:?}"))
         };

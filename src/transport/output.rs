@@ -3,9 +3,13 @@
 //! A connection that keeps up owns no memory here. What its socket does not take is copied once,
 //! into its [`Backlog`]. Byte budgets and the policy for slow consumers are the caller's.
 
+mod batches;
+
 use std::io::IoSlice;
 
 use smallvec::SmallVec;
+
+pub use batches::GatheredBatch;
 
 use super::backlog::{Backlog, Piece, PieceKind};
 use super::{Arena, Span};
@@ -122,12 +126,17 @@ impl Output {
             _ => backlog.first_run_since(),
         });
         self.advance(written);
+        self.note_kept(arena, kept, since.unwrap_or(now), now);
+    }
+
+    /// The wire keeps so many bytes now, the oldest of which wait `since` then.
+    fn note_kept(&mut self, arena: &Arena, kept: usize, since: Millis, now: Millis) {
         if kept > 0 {
             self.retain_rest(arena, now);
         }
         let backlog = self.backlog.get_or_insert_default();
         self.waiting = self.waiting - backlog.kept_bytes() + kept;
-        backlog.set_kept(kept, since.unwrap_or(now));
+        backlog.set_kept(kept, since);
         if backlog.is_empty() {
             self.backlog = None;
         }

@@ -32,6 +32,7 @@ pub(super) fn handshake(
             let exponent = announced_exponent(rules.message_bytes) as u8;
             reply.extend_from_slice(&[MAGIC, exponent << 4 | (settings & 0x0F), 0, 0]);
             Ok(Some(Inbound::Opened {
+                is_batched: false,
                 codec,
                 framing: Framing::RawSocket,
                 max_message_bytes: peer_bytes,
@@ -66,40 +67,77 @@ pub(super) fn decode<'a>(
         return Ok(Step::Need(end));
     }
     let inbound = match kind {
-        MESSAGE => Inbound::Message(&input[HEADER_BYTES..end]),
-        PING => {
-            encode_control(PONG, &input[HEADER_BYTES..end], reply);
+        FrameKind::Message => Inbound::Message(&input[HEADER_BYTES..end]),
+        FrameKind::Ping => {
+            encode_control(FrameKind::Pong, &input[HEADER_BYTES..end], reply);
             Inbound::Control
         }
-        _ => Inbound::Control,
+        FrameKind::Pong => Inbound::Control,
     };
     Ok(Step::Done(end, inbound))
 }
 
 /// Appends a whole PING or PONG.
-pub(super) fn encode_control(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
+pub(super) fn encode_control(kind: FrameKind, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&header(kind, payload.len()));
     out.extend_from_slice(payload);
 }
 
-/// The header of a frame with `length` bytes of payload, at most 2^24.
-pub(super) const fn header(kind: u8, length: usize) -> [u8; 4] {
-    let [_, a, b, c] = (length as u32).to_be_bytes();
-    let extended = if length == 1 << 24 { EXTENDED } else { 0 };
-    [extended | kind, a, b, c]
+/// What a frame is (TR-RS-06).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    Message = 0,
+    Ping = 1,
+    Pong = 2,
 }
 
-fn parse_header(header: [u8; 4]) -> Result<(u8, usize), TransportError> {
+/// The header of a frame with `length` bytes of payload, at most 2^24.
+pub const fn header(kind: FrameKind, length: usize) -> [u8; 4] {
+    let [_, a, b, c] = (length as u32).to_be_bytes();
+    let extended = if length == 1 << 24 { EXTENDED } else { 0 };
+    [extended | kind as u8, a, b, c]
+}
+
+/// The four octets with which a client begins, who takes messages of up to so many bytes: rounded
+/// up to the next power of two that can be said (TR-RS-03).
+pub const fn client_handshake(codec: Codec, receives_bytes: usize) -> [u8; 4] {
+    let serializer = match codec {
+        Codec::Json => 1,
+        Codec::MsgPack => 2,
+        Codec::Cbor => 3,
+    };
+    let exponent = announced_exponent(receives_bytes.next_power_of_two()) as u8;
+    [MAGIC, exponent << 4 | serializer, 0, 0]
+}
+
+/// The longest message that a router takes, by its reply to a handshake; `None` if it refuses.
+pub const fn limit_in_reply(reply: [u8; 4]) -> Option<usize> {
+    match reply {
+        // An error has no serializer (TR-RS-04).
+        [MAGIC, settings, 0, 0] if settings & 0x0F != 0 => {
+            Some(1 << ((settings >> 4) as u32 + MIN_POWER))
+        }
+        _ => None,
+    }
+}
+
+/// What follows a header: the kind of the frame, and the bytes of its payload.
+///
+/// # Errors
+/// Reserved bits and types (TR-RS-06).
+pub const fn parse_header(header: [u8; 4]) -> Result<(FrameKind, usize), TransportError> {
     let [first, a, b, c] = header;
     let length = u32::from_be_bytes([0, a, b, c]) as usize;
     let extended = first & EXTENDED != 0;
     if first & 0xF0 != 0 || (extended && length != 0) {
         return Err(TransportError::RawSocketReservedBits(u32::from_be_bytes(header)));
     }
-    let kind = first & 0x07;
-    if kind > PONG {
-        return Err(TransportError::RawSocketReservedType(kind));
-    }
+    let kind = match first & 0x07 {
+        0 => FrameKind::Message,
+        1 => FrameKind::Ping,
+        2 => FrameKind::Pong,
+        reserved => return Err(TransportError::RawSocketReservedType(reserved)),
+    };
     Ok((kind, if extended { 1 << 24 } else { length }))
 }
 
@@ -142,11 +180,8 @@ const fn announced_exponent(message_bytes: usize) -> u32 {
 
 pub const HEADER_BYTES: usize = 4;
 pub(super) const MAGIC: u8 = 0x7F;
-pub(super) const PING: u8 = 1;
 const EXTENDED: u8 = 0x08;
-const MESSAGE: u8 = 0;
 const MIN_POWER: u32 = 9;
-const PONG: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -166,8 +201,14 @@ mod tests {
             let (opened, reply) = shake([0x7F, 0xF0 | serializer, 0, 0], &rules);
             let framing = Framing::RawSocket;
             let (max_message_bytes, origin) = (1 << 24, None);
-            let expected =
-                Inbound::Opened { codec, framing, max_message_bytes, origin, headers: None };
+            let expected = Inbound::Opened {
+                codec,
+                framing,
+                is_batched: false,
+                max_message_bytes,
+                origin,
+                headers: None,
+            };
             assert_eq!(opened, Some(expected));
             assert_eq!(reply, [0x7F, 0xB0 | serializer, 0, 0]);
         }
@@ -222,7 +263,7 @@ mod tests {
             parse_header([1 << bit, 0, 0, 0]).expect_err("a reserved bit");
         }
         parse_header([8, 0, 0, 1]).expect_err("extended, yet a length");
-        assert_eq!(parse_header([8, 0, 0, 0]), Ok((MESSAGE, 1 << 24)));
+        assert_eq!(parse_header([8, 0, 0, 0]), Ok((FrameKind::Message, 1 << 24)));
     }
 
     /// TR-RS-07: the header alone decides, for PING and PONG too.
@@ -230,13 +271,13 @@ mod tests {
     fn over_the_limit_is_known_from_the_header() {
         let rules = TransportRules { message_bytes: 1024, ..Default::default() };
         let stage = Stage::Established;
-        for kind in [MESSAGE, PING, PONG] {
-            let frame = [kind, 0, 4, 1];
+        for kind in [FrameKind::Message, FrameKind::Ping, FrameKind::Pong] {
+            let frame = [kind as u8, 0, 4, 1];
             let error = decode(&frame, stage, &rules, &mut Vec::new());
             let expected = TransportError::MessageTooBig { bytes: 1025, limit: 1024, stage };
             assert_eq!(error.expect_err("too big"), expected);
         }
-        let step = decode(&[MESSAGE, 0, 4, 0], stage, &rules, &mut Vec::new());
+        let step = decode(&[0, 0, 4, 0], stage, &rules, &mut Vec::new());
         assert!(matches!(step, Ok(Step::Need(1028))));
     }
 }

@@ -1,9 +1,11 @@
 //! What a listener demands of its peers' transports; frozen when the listener starts.
 
 use core::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::inner::Appointment;
 use super::target::{is_below, path_of};
 use crate::address::{Address, Network};
 use crate::codec::Codec;
@@ -55,6 +57,8 @@ pub struct TransportRules {
     pub paths: Vec<String>,
     /// Serializers that a client may choose.
     pub codecs: Vec<Codec>,
+    /// Whether WebSocket clients may choose that messages go in batches (TR-BAT-01).
+    pub batched: bool,
     /// The serializer of a WebSocket client that offers no subprotocol; `None` refuses it.
     pub default_subprotocol: Option<Codec>,
     /// A path that answers load balancers instead of opening a WebSocket.
@@ -67,6 +71,9 @@ pub struct TransportRules {
     pub admin: Option<SocketAddr>,
     /// Whom it lets in: on RawSocket, and at `paths`.
     pub entrance: Entrance,
+    /// As whom everybody joins, if HELLO is to prove nothing: only on connections that the router
+    /// makes to itself.
+    pub appointed: Option<Arc<Appointment>>,
     /// Paths with rules of their own, which go before `paths`.
     pub paths_apart: Vec<PathRules>,
     /// Paths where requests are for others than WAMP, as is all below them that is not a
@@ -213,12 +220,14 @@ impl Default for TransportRules {
             tls: false,
             paths: Vec::new(),
             codecs: Codec::ALL.to_vec(),
+            batched: true,
             default_subprotocol: None,
             health: None,
             is_ready: true,
             allowed_origins: Origins::default(),
             admin: None,
             entrance: Entrance::default(),
+            appointed: None,
             paths_apart: Vec::new(),
             http_paths: Vec::new(),
             listener: 0,
@@ -267,7 +276,8 @@ pub enum Origins {
 }
 
 impl Origins {
-    fn allow(&self, origin: &str, host: &str) -> bool {
+    /// Whether a page of `origin` may come, which asked for `host`.
+    pub fn allow(&self, origin: &str, host: &str) -> bool {
         match self {
             Self::Same => is_same(origin, host),
             Self::Local => is_local(origin),

@@ -1,22 +1,34 @@
 //! RFC 6455 on the server's side: frames to messages, control frames, the closing handshake.
 //!
-//! A message in one frame is unmasked and left where it lies; only fragments own memory, and only
-//! for bytes that have come. The HTTP part of the handshake lives in `http`.
+//! A message in one frame is unmasked and left where it lies, and so is a batch of messages; only
+//! fragments own memory, and only for bytes that have come. The HTTP part of the handshake lives in
+//! `http`.
 
+use std::ops::Range;
 use std::{fmt, str};
 
 use crate::codec::Codec;
 
+use super::http::Chosen;
 use super::{
-    CloseCode, Framing, Inbound, Stage, Step, TransportError, TransportRules, Violation, unmask,
+    Batching, CloseCode, Framing, Inbound, Stage, Step, TransportError, TransportRules, Violation,
+    unmask,
 };
 
 /// A WebSocket whose handshake is over.
 #[derive(Debug)]
 pub(super) struct WebSocket {
-    fragments: Option<Box<Fragments>>,
+    partial: Option<Box<Partial>>,
     codec: Codec,
+    batching: Option<Batching>,
     life: Life,
+}
+
+/// What has begun and is not over.
+#[derive(Debug)]
+enum Partial {
+    Fragments(Fragments),
+    Batch(Batch),
 }
 
 /// Which directions still work.
@@ -41,7 +53,24 @@ struct Fragments {
     checked: usize,
 }
 
-/// Not the bytes: there may be a ticket among them.
+/// A batch of which some messages were taken, and some were not.
+struct Batch {
+    /// So many bytes of the input belong to it: its messages, or one that keeps the place while
+    /// they are taken out of `own`.
+    rest: usize,
+    /// Its bytes, if it came in fragments.
+    own: Vec<u8>,
+    /// Where the next message begins in them.
+    at: usize,
+}
+
+/// Not the bytes, of either: there may be a ticket among them.
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("rest", &self.rest).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Fragments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fragments").field("bytes", &self.bytes.len()).finish_non_exhaustive()
@@ -57,8 +86,14 @@ struct Header {
 }
 
 impl WebSocket {
-    pub(super) const fn new(codec: Codec) -> Self {
-        Self { fragments: None, codec, life: Life::Open }
+    pub(super) const fn new(chosen: Chosen) -> Self {
+        let Chosen { codec, is_batched } = chosen;
+        let batching = if is_batched { Some(Batching::of(codec)) } else { None };
+        Self { partial: None, codec, batching, life: Life::Open }
+    }
+
+    pub(super) const fn batching(&self) -> Option<Batching> {
+        self.batching
     }
 
     pub(super) const fn framing(&self) -> Framing {
@@ -74,12 +109,14 @@ impl WebSocket {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        let fragments = self.fragments.as_ref();
-        fragments.map_or(0, |fragments| size_of::<Fragments>() + fragments.bytes.capacity())
+        self.partial.as_deref().map_or(0, |partial| match partial {
+            Partial::Fragments(fragments) => size_of::<Partial>() + fragments.bytes.capacity(),
+            Partial::Batch(batch) => size_of::<Partial>() + batch.own.capacity(),
+        })
     }
 
     pub(super) fn fail(&mut self) {
-        self.fragments = None;
+        self.partial = None;
         self.life = if self.may_send() { Life::Broken } else { Life::Closed };
     }
 
@@ -92,6 +129,9 @@ impl WebSocket {
     ) -> Result<Step<'a>, TransportError> {
         if !matches!(self.life, Life::Open | Life::Closing) {
             return Ok(Step::Done(input.len(), Inbound::Control));
+        }
+        if let Some(Partial::Batch(_)) = self.partial.as_deref() {
+            return self.next_of_batch(input, stage, rules);
         }
         let header = match Header::parse(input)? {
             Ok(header) => header,
@@ -111,8 +151,19 @@ impl WebSocket {
             }
             PING | PONG => Inbound::Control,
             _ if !self.is_open() => Inbound::Control,
-            _ if header.last && self.fragments.is_none() => self.whole_message(payload)?,
-            _ => self.take_fragment(payload, header.last, rules.limit(stage))?,
+            _ if header.last && self.partial.is_none() => {
+                if self.batching.is_some() {
+                    return self.begin_batch(payload, header.bytes, stage, rules);
+                }
+                self.whole_message(payload)?
+            }
+            _ => match self.take_fragment(payload, header.last, rules.limit(stage))? {
+                Some(message) if self.batching.is_some() => {
+                    return self.begin_own_batch(message, end, stage, rules);
+                }
+                Some(message) => Inbound::Assembled(message),
+                None => Inbound::Control,
+            },
         };
         Ok(Step::Done(end, inbound))
     }
@@ -125,7 +176,11 @@ impl WebSocket {
 
     pub(super) fn encode_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
         debug_assert!(code.is_allowed());
-        self.fragments = None;
+        match self.partial.as_deref_mut() {
+            // What of the input is of no frame is still to be told from what is.
+            Some(Partial::Batch(batch)) => batch.own = Vec::new(),
+            _ => self.partial = None,
+        }
         match std::mem::replace(&mut self.life, Life::Closed) {
             Life::Open => self.life = Life::Closing,
             Life::Broken => {}
@@ -155,7 +210,7 @@ impl WebSocket {
         if header.is_control() {
             return Ok(());
         }
-        let inside = self.fragments.is_some();
+        let inside = self.partial.is_some();
         match header.opcode {
             _ if !self.is_open() => {}
             CONTINUATION if inside => {}
@@ -168,13 +223,11 @@ impl WebSocket {
             }
             _ => {}
         }
-        let before = self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len());
-        let bytes = header.payload.saturating_add(before as u64);
-        let limit = rules.limit(stage);
-        if bytes > limit as u64 {
-            return Err(TransportError::MessageTooBig { bytes, limit, stage });
-        }
-        Ok(())
+        let before = match self.partial.as_deref() {
+            Some(Partial::Fragments(fragments)) => fragments.bytes.len(),
+            _ => 0,
+        };
+        check_length(header.payload.saturating_add(before as u64), stage, rules)
     }
 
     fn whole_message<'a>(&self, payload: &'a [u8]) -> Result<Inbound<'a>, TransportError> {
@@ -191,18 +244,106 @@ impl WebSocket {
         payload: &[u8],
         last: bool,
         limit: usize,
-    ) -> Result<Inbound<'static>, TransportError> {
+    ) -> Result<Option<Vec<u8>>, TransportError> {
         let text = self.is_text();
-        let fragments = self.fragments.get_or_insert_default();
+        let begin = || Box::new(Partial::Fragments(Fragments::default()));
+        let Partial::Fragments(fragments) = &mut **self.partial.get_or_insert_with(begin) else {
+            unreachable!("no frame is read before the batch at hand is over")
+        };
         fragments.append(payload, limit);
         if text {
             fragments.check_text(last)?;
         }
         if !last {
-            return Ok(Inbound::Control);
+            return Ok(None);
         }
-        let whole = self.fragments.take().map(|fragments| fragments.bytes);
-        Ok(Inbound::Assembled(whole.unwrap_or_default()))
+        let whole = std::mem::take(&mut fragments.bytes);
+        self.partial = None;
+        Ok(Some(whole))
+    }
+
+    /// The first message of a batch that lies in the input behind `start` bytes.
+    fn begin_batch<'a>(
+        &mut self,
+        batch: &'a [u8],
+        start: usize,
+        stage: Stage,
+        rules: &TransportRules,
+    ) -> Result<Step<'a>, TransportError> {
+        let (message, next) = self.split(batch, stage, rules)?;
+        let rest = batch.len() - next;
+        if rest > 0 {
+            self.partial = Some(Box::new(Partial::Batch(Batch { rest, own: Vec::new(), at: 0 })));
+        }
+        Ok(Step::Done(start + next, self.whole_message(&batch[message])?))
+    }
+
+    /// The first message of a batch that has come whole in fragments, the last of which ends at
+    /// `end` of the input.
+    fn begin_own_batch<'a>(
+        &mut self,
+        mut own: Vec<u8>,
+        end: usize,
+        stage: Stage,
+        rules: &TransportRules,
+    ) -> Result<Step<'a>, TransportError> {
+        let (message, at) = self.split(&own, stage, rules)?;
+        if at == own.len() {
+            own.truncate(message.end);
+            own.drain(..message.start);
+            return Ok(Step::Done(end, Inbound::Assembled(own)));
+        }
+        let first = own[message].to_vec();
+        self.partial = Some(Box::new(Partial::Batch(Batch { rest: 1, own, at })));
+        Ok(Step::Done(end - 1, Inbound::Assembled(first)))
+    }
+
+    /// The next message of the batch at hand.
+    fn next_of_batch<'a>(
+        &mut self,
+        input: &'a [u8],
+        stage: Stage,
+        rules: &TransportRules,
+    ) -> Result<Step<'a>, TransportError> {
+        let mut partial = self.partial.take();
+        let Some(Partial::Batch(batch)) = partial.as_deref_mut() else {
+            unreachable!("a batch is at hand")
+        };
+        debug_assert!(batch.rest <= input.len());
+        if !self.is_open() {
+            return Ok(Step::Done(batch.rest, Inbound::Control));
+        }
+        let (consumed, inbound) = if batch.own.is_empty() {
+            let (message, next) = self.split(&input[..batch.rest], stage, rules)?;
+            batch.rest -= next;
+            (next, self.whole_message(&input[message])?)
+        } else {
+            let bytes = &batch.own[batch.at..];
+            let (message, next) = self.split(bytes, stage, rules)?;
+            let message = bytes[message].to_vec();
+            batch.at += next;
+            let is_over = batch.at == batch.own.len();
+            batch.rest -= usize::from(is_over);
+            (usize::from(is_over), Inbound::Assembled(message))
+        };
+        if batch.rest > 0 {
+            self.partial = partial;
+        }
+        Ok(Step::Done(consumed, inbound))
+    }
+
+    /// Where the first message lies in what is left of a batch, and where the next one begins.
+    fn split(
+        &mut self,
+        batch: &[u8],
+        stage: Stage,
+        rules: &TransportRules,
+    ) -> Result<(Range<usize>, usize), TransportError> {
+        let batching = self.batching.as_mut().expect("who has a batch may send some");
+        let (message, next) = batching.first(batch).map_err(TransportError::Batch)?;
+        // The batch was within its limit, but that of a session that has ended since.
+        check_length(message.len() as u64, stage, rules)?;
+        Ok((message, next))
     }
 
     fn take_close(&mut self, payload: &[u8]) -> Result<Inbound<'static>, TransportError> {
@@ -217,7 +358,7 @@ impl WebSocket {
         } else if !payload.is_empty() {
             return Err(TransportError::WebSocket(Violation::ClosePayload));
         }
-        self.fragments = None;
+        self.partial = None;
         self.life = if self.is_open() { Life::PeerClosed(code) } else { Life::Closed };
         Ok(Inbound::Closed)
     }
@@ -295,6 +436,14 @@ impl Header {
     const fn is_control(&self) -> bool {
         self.opcode & 0x08 != 0
     }
+}
+
+fn check_length(bytes: u64, stage: Stage, rules: &TransportRules) -> Result<(), TransportError> {
+    let limit = rules.limit(stage);
+    if bytes > limit as u64 {
+        return Err(TransportError::MessageTooBig { bytes, limit, stage });
+    }
+    Ok(())
 }
 
 /// What the first two octets alone decide.

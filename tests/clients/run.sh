@@ -13,21 +13,11 @@ root=$(cd "$here/../.." && pwd)
 work=$root/target/clients
 venv=$work/venv
 bin=${STENTOR_BIN:-$root/target/release/stentor}
-pids=()
-scratch=
+source "$here/../running.sh"
 
 fail() {
     echo "run.sh: $*" >&2
     exit 1
-}
-
-# Ends only what this script started, even when it is interrupted.
-cleanup() {
-    local pid
-    for pid in "${pids[@]}"; do
-        kill "$pid" 2>/dev/null || true
-    done
-    [[ -z $scratch ]] || rm -rf "$scratch"
 }
 
 # autobahn-python needs 3.11; the `python3` of a system may be older than others beside it.
@@ -56,11 +46,6 @@ install_javascript() {
     if cmp -s "$here/package-lock.json" "$stamp"; then return; fi
     (cd "$here" && timeout 600 npm ci --omit=optional --loglevel=error)
     cp "$here/package-lock.json" "$stamp"
-}
-
-free_port() {
-    "$python" -c 'import socket
-print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
 }
 
 # start_router NAME PORT TLS_PORT REQUEST_IDS: sets router_pid.
@@ -229,12 +214,7 @@ launch() {
     "$bin" --config "$scratch/$name.toml" 2>"$work/$name.log" &
     router_pid=$!
     pids+=("$router_pid")
-    local try
-    for try in {1..100}; do
-        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
-        kill -0 "$router_pid" 2>/dev/null || break
-        sleep 0.1
-    done
+    wait_for "127.0.0.1:$port" "$router_pid" && return
     cat "$work/$name.log" >&2
     fail "the router does not listen"
 }
@@ -264,9 +244,6 @@ mkdir -p "$work"
 find_python
 install_python
 install_javascript
-scratch=$(mktemp -d)
-trap cleanup EXIT
-
 passed=0
 failed=0
 export CLIENTS_PYTHON=$venv/bin/python PYTHONDONTWRITEBYTECODE=1
@@ -311,10 +288,7 @@ readme_port=$(free_port)
 "$bin" --listen "127.0.0.1:$readme_port" 2>"$work/readme.log" &
 readme=$!
 pids+=("$readme")
-for _ in {1..100}; do
-    if (exec 3<>"/dev/tcp/127.0.0.1/$readme_port") 2>/dev/null; then break; fi
-    sleep 0.1
-done
+wait_for "127.0.0.1:$readme_port" "$readme"
 run readme 60 env "ROUTER_PORT=$readme_port" node "$here/js/readme.mjs"
 kill "$readme" && wait "$readme" || true
 export ROUTER_PINGS_WITHIN_S=3

@@ -13,25 +13,7 @@ root=$(cd "$here/../.." && pwd)
 export STENTOR_BIN=${STENTOR_BIN:-$root/target/release/stentor}
 export LOADTEST_BIN=${LOADTEST_BIN:-$root/target/release/stentor-loadtest}
 export CHROMIUM=${CHROMIUM:-chromium} PICTURES=${PICTURES:-$root/target/dashboard}
-scratch=$(mktemp -d)
-pids=()
-
-cleanup() {
-    local pid
-    for pid in "${pids[@]}"; do
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
-    rm -rf "$scratch"
-}
-trap cleanup EXIT
-
-free_port() {
-    node -e 'const server = require("net").createServer().listen(0, "127.0.0.1", () => {
-        console.log(server.address().port);
-        server.close();
-    });'
-}
+source "$here/../running.sh"
 
 command -v "$CHROMIUM" >/dev/null || {
     echo "run.sh: $CHROMIUM is missing: install the package chromium" >&2
@@ -88,9 +70,6 @@ export TICKET SLEEPY_TICKET
 "$STENTOR_BIN" --config "$scratch/stentor.toml" 2>"$PICTURES/router.log" &
 export ROUTER_PID=$!
 pids+=("$ROUTER_PID")
-for _ in $(seq 100); do
-    (exec 3<>"/dev/tcp/${ADMIN/://}") 2>/dev/null && break
-    sleep 0.1
-done
+wait_for "$ADMIN" "$ROUTER_PID"
 
 timeout 300 node "$here/tests.mjs"

@@ -27,6 +27,7 @@ fn narrow_rules() -> TransportRules {
         paths: vec!["/ws".into()],
         paths_apart: vec![apart],
         codecs: vec![Codec::Cbor],
+        batched: false,
         default_subprotocol: Some(Codec::Cbor),
         allowed_origins: Origins::Listed(vec!["*.example.org".into()]),
         ..short_rules()
@@ -133,7 +134,9 @@ impl Head {
             assert!(is_same || is_listed || is_local, "a page of {origin}");
         }
         let offered = self.tokens("sec-websocket-protocol");
-        let chosen = format!("wamp.2.{}", codec.as_str());
+        let batched = if answer_names_batched(reply) { ".batched" } else { "" };
+        assert!(batched.is_empty() || rules.batched, "the listener has batches");
+        let chosen = format!("wamp.2.{}{batched}", codec.as_str());
         let answer = str::from_utf8(reply).expect("an answer is text");
         let accepted =
             format!("\r\nSec-WebSocket-Accept: {}\r\n", derive_accept_key(key.as_bytes()));
@@ -141,8 +144,19 @@ impl Head {
         let names_one = answer.contains(&format!("\r\nSec-WebSocket-Protocol: {chosen}\r\n"));
         assert_eq!(names_one, offered.contains(&chosen), "{offered:?} was offered");
         assert!(names_one || rules.default_subprotocol == Some(codec));
+        // TR-WS-03: the first of the client's list that the listener has.
+        let serves = |name: &&String| {
+            let plain = name.strip_suffix(".batched").filter(|_| rules.batched);
+            let named = plain.unwrap_or(name);
+            rules.codecs.iter().any(|codec| named == format!("wamp.2.{}", codec.as_str()))
+        };
+        assert_eq!(offered.iter().find(serves), names_one.then_some(&chosen), "{offered:?}");
         assert_eq!(answer.matches("\r\n\r\n").count(), 1, "a head and nothing behind it");
     }
+}
+
+fn answer_names_batched(reply: &[u8]) -> bool {
+    reply.windows(10).any(|window| window == b".batched\r\n")
 }
 
 /// A whole answer, of which nothing is what the client wrote but a line of plain text.

@@ -182,6 +182,11 @@ const FRAMES: &[(&str, u8, Frames)] = &[
     ("invalid-text", 0, &[(0x01, b"\xce\xba"), (0x80, b"\xed\xa0\x80")]),
     ("wrong-type", 0, &[(0x82, b"x")]),
     ("reserved", 0, &[(0xc1, b"x")]),
+    ("batch", 0x42, &[(0x81, b"[1]\x1e[2]\x1e"), (0x81, b"[3]\x1e[4]")]),
+    ("batch-of-autobahn", 0x42, &[(0x81, b"[1]\x18"), (0x81, b"[2]\x18[3]\x1e")]),
+    ("batch-in-fragments", 0x42, &[(0x01, b"[1]\x1e[2"), (0x89, b"p"), (0x80, b"]\x1e")]),
+    ("batch-binary", 0x40, &[(0x82, b"\0\0\0\x01a\0\0\0\0"), (0x82, b"\0\0\0\x02b")]),
+    ("batch-empty", 0x41, &[(0x02, b""), (0x80, b"")]),
 ];
 
 const RAWSOCKET: &[(&str, &[u8])] = &[

@@ -9,7 +9,8 @@ use super::harness::{Connection, Event};
 pub(super) fn feed(data: &[u8]) {
     let Some((&choice, bytes)) = data.split_first() else { return };
     let subprotocol = ["wamp.2.json", "wamp.2.msgpack", "wamp.2.cbor"][usize::from(choice % 3)];
-    let is_stranger = choice & 0x80 != 0;
+    let (is_stranger, is_batched) = (choice & 0x80 != 0, choice & 0x40 != 0);
+    let subprotocol = &format!("{subprotocol}{}", if is_batched { ".batched" } else { "" });
     let make = || {
         let mut connection = Connection::websocket(short_rules(), subprotocol);
         connection.stage = if is_stranger { Stage::Establishing } else { Stage::Established };
@@ -17,7 +18,7 @@ pub(super) fn feed(data: &[u8]) {
     };
     let limit = if is_stranger { HELLO_BYTES } else { MESSAGE_BYTES };
     let mut reader =
-        Reader { rest: bytes, is_text: choice.is_multiple_of(3), limit, ..Reader::default() };
+        Reader { rest: bytes, is_text: choice % 3 == 0, is_batched, limit, ..Reader::default() };
     let fault = reader.read();
     let outcome = outcome(make, bytes);
     assert_eq!(outcome.error.map(|error| error.kind()), fault);
@@ -33,6 +34,9 @@ pub(super) fn feed(data: &[u8]) {
 struct Reader<'a> {
     rest: &'a [u8],
     is_text: bool,
+    is_batched: bool,
+    /// What is behind each message of a batch in text, once one has come.
+    separator: Option<u8>,
     limit: usize,
     events: Vec<Event>,
     pongs: Vec<u8>,
@@ -42,6 +46,8 @@ struct Reader<'a> {
 
 struct Frame {
     is_last: bool,
+    /// It is a message of its own.
+    is_whole: bool,
     opcode: u8,
     payload: Vec<u8>,
 }
@@ -55,6 +61,11 @@ impl Reader<'_> {
                 Ok(None) => return None,
                 Ok(Some(frame)) => match self.take(frame) {
                     Err(fault) => return Some(fault),
+                    Ok(Event::Message(batch)) if self.is_batched => {
+                        if let Err(fault) = self.take_apart(&batch) {
+                            return Some(fault);
+                        }
+                    }
                     Ok(event) => self.events.push(event),
                 },
             }
@@ -108,7 +119,8 @@ impl Reader<'_> {
         let Some(body) = self.rest.get(start..end) else { return Ok(None) };
         let payload = body.iter().enumerate().map(|(at, byte)| byte ^ mask[at % 4]).collect();
         self.rest = &self.rest[end..];
-        Ok(Some(Frame { is_last, opcode, payload }))
+        let is_whole = is_last && self.begun.is_none();
+        Ok(Some(Frame { is_last, is_whole, opcode, payload }))
     }
 
     /// 5.4, and what the subprotocol and the limit demand, as soon as the header has come.
@@ -140,7 +152,7 @@ impl Reader<'_> {
         }
         let mut message = self.begun.take().unwrap_or_default();
         message.extend(frame.payload);
-        if self.is_text {
+        if self.is_text && !(self.is_batched && frame.is_whole) {
             // 8.1: a character may lie in two frames, but not in two messages.
             match String::from_utf8(message.clone()) {
                 Err(error) if frame.is_last || error.utf8_error().error_len().is_some() => {
@@ -154,6 +166,33 @@ impl Reader<'_> {
         }
         self.begun = Some(message);
         Ok(Event::Control)
+    }
+
+    /// The messages of a batch, up to the one at fault.
+    fn take_apart(&mut self, mut batch: &[u8]) -> Result<(), &'static str> {
+        if batch.is_empty() {
+            return Err("batch_empty");
+        }
+        while !batch.is_empty() {
+            let (message, behind) =
+                if self.is_text { self.separated(batch)? } else { counted(batch)? };
+            if self.is_text && str::from_utf8(message).is_err() {
+                return Err("invalid_utf8");
+            }
+            self.events.push(Event::Message(message.to_vec()));
+            batch = behind;
+        }
+        Ok(())
+    }
+
+    fn separated<'b>(&mut self, batch: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), &'static str> {
+        let ends = |octet: &u8| match self.separator {
+            Some(separator) => *octet == separator,
+            None => [0x1E, 0x18].contains(octet),
+        };
+        let end = batch.iter().position(ends).ok_or("batch_unterminated")?;
+        self.separator = Some(batch[end]);
+        Ok((&batch[..end], &batch[end + 1..]))
     }
 
     /// 5.5.1 and 7.4.
@@ -173,4 +212,11 @@ impl Reader<'_> {
         }
         Ok(Event::Closed)
     }
+}
+
+/// A message behind its length, and what is behind it.
+fn counted(batch: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let Some((length, rest)) = batch.split_at_checked(4) else { return Err("batch_truncated") };
+    let length = length.iter().fold(0, |sum, octet| sum * 256 + usize::from(*octet));
+    rest.split_at_checked(length).ok_or("batch_truncated")
 }

@@ -12,19 +12,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 bin=${STENTOR_BIN:-$root/target/release/stentor}
 load=${LOADTEST_BIN:-$root/target/release/stentor-loadtest}
 logins=${LOGINS:-50}
-scratch=$(mktemp -d)
-router=
-
-cleanup() {
-    [[ -z $router ]] || kill "$router" 2>/dev/null || true
-    rm -rf "$scratch"
-}
-trap cleanup EXIT
-
-# Free at this moment; nothing else on this machine is meant to take it meanwhile.
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
+source "$root/tests/running.sh"
 
 cd "$scratch"
 umask 077
@@ -80,10 +68,8 @@ printf '\n[[realm.role]]\nname = "user"\n' >>stentor.toml
 
 "$bin" --config stentor.toml &
 router=$!
-for _ in $(seq 100); do
-    (exec 3<>"/dev/tcp/${secured/://}") 2>/dev/null && break
-    sleep 0.1
-done
+pids+=("$router")
+wait_for "$secured" "$router"
 
 "$load" smoke --quiet --ca ca.pem --url "ws://$plain/ws" --url "rs://$plain" \
     --url "wss://$secured/ws" --url "rss://$secured"
@@ -103,4 +89,4 @@ log_in cryptosign signer key --resume
 
 kill -TERM "$router"
 wait "$router"
-router=
+pids=()

@@ -12,23 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 bin=${STENTOR_BIN:-$root/target/release/stentor}
 load=${LOADTEST_BIN:-$root/target/release/stentor-loadtest}
-scratch=$(mktemp -d)
-pids=()
-
-cleanup() {
-    local pid
-    for pid in "${pids[@]}"; do
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
-    rm -rf "$scratch"
-}
-trap cleanup EXIT
-
-# Free at this moment; nothing else on this machine is meant to take it meanwhile.
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
+source "$here/../running.sh"
 
 cd "$scratch"
 wamp=127.0.0.1:$(free_port)
@@ -85,10 +69,7 @@ scrape_configs:
 END
 "$bin" --config stentor.toml --log-level error &
 pids+=("$!")
-for _ in $(seq 100); do
-    (exec 3<>"/dev/tcp/${admin/://}") 2>/dev/null && break
-    sleep 0.1
-done
+wait_for "$admin" "${pids[0]}"
 # Somebody who does not get in, so that there is a reason to show.
 (exec 3<>"/dev/tcp/${wamp/://}" && printf 'nonsense\r\n\r\n' >&3 && cat <&3 >/dev/null) || true
 "${PROMETHEUS:-prometheus}" --config.file prometheus.yml --storage.tsdb.path "$scratch/data" \

@@ -3,14 +3,10 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
 use stentor::authentication::{AuthenticatorSettings, Method, Principal};
-use stentor::router::{RealmSettings, Settings};
 
 use super::dialogue::{check_realm, check_realm_with};
-use crate::support::{
-    Carrier, Incoming, Link, Network, Serializer, public_key_of, user, user_with_chosen_ticket,
-};
+use crate::support::{public_key_of, user, user_with_chosen_ticket};
 
 /// `joe` and `jim`, by this method.
 pub(super) fn by(method: Method) -> AuthenticatorSettings {

@@ -150,14 +150,17 @@ enum Mix {
     Same(Serializer),
     /// Each client another one.
     All,
+    /// The same, and messages in batches wherever there is a WebSocket.
+    Batched,
 }
 
 impl Mix {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Same(Serializer::Cbor),
         Self::Same(Serializer::Json),
         Self::Same(Serializer::MsgPack),
         Self::All,
+        Self::Batched,
     ];
 
     fn link(self, client: usize) -> Link {
@@ -165,10 +168,15 @@ impl Mix {
         let rawsocket = Carrier::RawSocket { exponent: 15 };
         let (serializer, first) = match self {
             Self::Same(serializer) => (serializer, serializer == Serializer::Json),
-            Self::All => (Serializer::ALL[client % 3], client.is_multiple_of(2)),
+            Self::All | Self::Batched => (Serializer::ALL[client % 3], client.is_multiple_of(2)),
         };
         let carrier = if client.is_multiple_of(2) == first { websocket } else { rawsocket };
-        Link::new(carrier, serializer)
+        let mut link = Link::new(carrier, serializer);
+        if matches!(self, Self::Batched) {
+            link.carrier = websocket;
+            link.separator = Some(if client < 3 { 0x1E } else { 0x18 });
+        }
+        link
     }
 }
 

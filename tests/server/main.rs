@@ -6,6 +6,8 @@ mod sockets;
 mod admin_doors;
 mod asking;
 mod authorization;
+mod bridge;
+mod bridge_hostile;
 mod busiest;
 mod certificates;
 mod changing;

@@ -270,9 +270,27 @@ impl World {
     fn burst(&mut self, c: usize) {
         let count = self.rng.random_range(5..40);
         self.note("burst", format_args!("c{c}, {count}"));
+        let client = &self.clients[c];
+        let (tag, before, sent_before) =
+            (client.session.tag, client.outbox.len(), client.sent_bytes);
         for _ in 0..count {
             self.publish(c);
         }
+        self.join_in_batches(c, before, 250 * count);
+        let sent_bytes = self.clients[c].sent_bytes;
+        let of_burst = self.model.publications.range_mut((tag, 0)..=(tag, u64::MAX));
+        for (_, publication) in of_burst.filter(|(_, of)| of.sent_bytes > sent_before) {
+            publication.sent_bytes = sent_bytes;
+        }
+    }
+
+    /// What lies in a client's outbox behind its first bytes goes in batches, where it may.
+    fn join_in_batches(&mut self, c: usize, before: usize, max_bytes: usize) {
+        let client = &mut self.clients[c];
+        let frames = client.outbox.split_off(before);
+        let joined = client.link.joined(&frames, max_bytes);
+        client.sent_bytes = client.sent_bytes + joined.len() as u64 - frames.len() as u64;
+        client.outbox.extend_from_slice(&joined);
     }
 
     /// Who must get an event: whoever has seen its SUBSCRIBED and not begun to leave.

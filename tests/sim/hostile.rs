@@ -145,7 +145,7 @@ impl World {
             6 => ("hostile: ERROR of a wrong type", json!([8, 48, 1, {}, "com.error"])),
             7 => return ("hostile: garbage", link.frame(&garbage(link.serializer))),
             8 => return ("hostile: oversized frame", link.oversized()),
-            9 => return ("hostile: broken frame", link.broken()),
+            9 => return ("hostile: broken frame", link.broken_batch(strange as usize)),
             13.. if link.carrier == Carrier::WebSocket => {
                 let bytes = link.close(1000);
                 self.clients[c].closing = true;

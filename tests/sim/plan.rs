@@ -150,14 +150,18 @@ fn draw_drain(rng: &mut StdRng) -> (usize, u64) {
     (rng.random_range(700..1_190), *pick(rng, &[0, 20, 300, 2_000, 8_000]))
 }
 
-/// A client's transport: one in six takes little on RawSocket.
+/// A client's transport: one in six takes little on RawSocket, half of the WebSockets have batches.
 pub(crate) fn draw_link(rng: &mut StdRng) -> Link {
     let carrier = match rng.random_range(0..6) {
         0 => Carrier::RawSocket { exponent: SMALL_EXPONENT },
         1 | 2 => Carrier::RawSocket { exponent: 15 },
         _ => Carrier::WebSocket,
     };
-    Link::new(carrier, *pick(rng, &Serializer::ALL))
+    let separators = [None, None, Some(0x1E), Some(0x18)];
+    let form = rng.random_range(0..Serializer::ALL.len() * separators.len());
+    let mut link = Link::new(carrier, Serializer::ALL[form / separators.len()]);
+    link.separator = separators[form % separators.len()];
+    link
 }
 
 fn realm(rng: &mut StdRng) -> RealmSettings {

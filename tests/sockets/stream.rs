@@ -73,7 +73,8 @@ impl Stream {
         }
     }
 
-    fn limit(&self, time: Duration) -> io::Result<()> {
+    /// How long a step may take from now on.
+    pub(crate) fn limit(&self, time: Duration) -> io::Result<()> {
         match self {
             Self::Tls(stream) => stream.sock.set_read_timeout(Some(time)),
             Self::Tcp(stream) => {

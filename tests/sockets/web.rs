@@ -66,6 +66,22 @@ impl Web {
         self.get_with(path, "")
     }
 
+    /// Asks for something with a body.
+    pub(crate) fn ask(&mut self, method: &str, path: &str, fields: &str, body: &str) {
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n");
+        self.send(format!("{head}{fields}\r\n{body}"));
+    }
+
+    pub(crate) fn post_with(&mut self, path: &str, fields: &str, body: &str) -> Response {
+        self.ask("POST", path, fields, body);
+        self.response()
+    }
+
+    pub(crate) fn post(&mut self, path: &str, body: &str) -> Response {
+        self.post_with(path, "", body)
+    }
+
     /// The head of an answer, whose body does not follow.
     pub(crate) fn head_with(&mut self, path: &str, fields: &str) -> Response {
         self.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n"));
@@ -76,7 +92,7 @@ impl Web {
     #[track_caller]
     pub(crate) fn response(&mut self) -> Response {
         let mut response = self.response_head();
-        if response.status != 304 {
+        if !matches!(response.status, 204 | 304) {
             let length = response.header("content-length").expect("it has a length");
             response.body = self.take(length.parse().unwrap());
         }

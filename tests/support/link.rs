@@ -1,5 +1,7 @@
 //! A client's transport: handshake and frames of RawSocket and WebSocket, seen from the other end.
 
+use std::collections::VecDeque;
+
 use serde_json::Value;
 
 use super::Serializer;
@@ -33,13 +35,35 @@ pub(crate) struct Link {
     pub(crate) serializer: Serializer,
     /// Where a WebSocket is opened.
     pub(crate) path: &'static str,
+    /// Messages go in batches on a WebSocket, and in JSON this octet is behind each (TR-BAT-01).
+    pub(crate) separator: Option<u8>,
     unread: Vec<u8>,
+    /// What came in one batch.
+    ready: VecDeque<Value>,
     opened: bool,
 }
 
 impl Link {
     pub(crate) const fn new(carrier: Carrier, serializer: Serializer) -> Self {
-        Self { carrier, serializer, path: "/", unread: Vec::new(), opened: false }
+        Self {
+            carrier,
+            serializer,
+            path: "/",
+            separator: None,
+            unread: Vec::new(),
+            ready: VecDeque::new(),
+            opened: false,
+        }
+    }
+
+    /// The separator, if messages go in batches.
+    fn batching(&self) -> Option<u8> {
+        self.separator.filter(|_| self.carrier == Carrier::WebSocket)
+    }
+
+    fn subprotocol(&self) -> String {
+        let batched = if self.batching().is_some() { ".batched" } else { "" };
+        format!("{}{batched}", self.serializer.subprotocol())
     }
 
     /// Bytes of one message that the router may send at most.
@@ -61,7 +85,7 @@ impl Link {
                  Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {}\r\n\r\n",
                 self.path,
-                self.serializer.subprotocol()
+                self.subprotocol()
             )
             .into_bytes(),
         }
@@ -76,11 +100,59 @@ impl Link {
     pub(crate) fn frame(&self, body: &[u8]) -> Vec<u8> {
         match self.carrier {
             Carrier::RawSocket { .. } => rawsocket_frame(0, body),
-            Carrier::WebSocket => {
-                let text = self.serializer == Serializer::Json;
-                websocket_frame(if text { TEXT } else { BINARY }, body)
+            Carrier::WebSocket => self.batch(&[body]),
+        }
+    }
+
+    /// Messages in one frame of a WebSocket: as a batch if they go in batches, else there is one.
+    pub(crate) fn batch(&self, bodies: &[&[u8]]) -> Vec<u8> {
+        self.data_frame(&self.payload(bodies))
+    }
+
+    fn payload(&self, bodies: &[&[u8]]) -> Vec<u8> {
+        let Some(separator) = self.batching() else { return bodies.concat() };
+        let mut payload = Vec::new();
+        for body in bodies {
+            if self.serializer != Serializer::Json {
+                payload.extend((body.len() as u32).to_be_bytes());
+            }
+            payload.extend_from_slice(body);
+            if self.serializer == Serializer::Json {
+                payload.push(separator);
             }
         }
+        payload
+    }
+
+    /// The same messages in fewer frames, of up to `max_bytes` unless one alone has more, where
+    /// they go in batches. `frames` are whole messages and nothing else.
+    pub(crate) fn joined(&self, frames: &[u8], max_bytes: usize) -> Vec<u8> {
+        if self.batching().is_none() {
+            return frames.to_vec();
+        }
+        let (mut joined, mut rest) = (Vec::new(), frames);
+        let (mut batch, mut message) = (Vec::new(), Vec::new());
+        while let [first, second, ..] = rest {
+            let (start, length) = extent(rest, second & 0x7F).expect("a whole frame");
+            let body = &rest[start + 4..start + 4 + length];
+            let key = &rest[start..start + 4];
+            message.extend(body.iter().enumerate().map(|(at, byte)| byte ^ key[at % 4]));
+            rest = &rest[start + 4 + length..];
+            if first & 0x80 == 0 {
+                continue;
+            }
+            if !batch.is_empty() && batch.len() + message.len() > max_bytes {
+                joined.extend(self.data_frame(&std::mem::take(&mut batch)));
+            }
+            batch.append(&mut message);
+        }
+        joined.extend(self.data_frame(&batch));
+        joined
+    }
+
+    fn data_frame(&self, payload: &[u8]) -> Vec<u8> {
+        let text = self.serializer == Serializer::Json;
+        websocket_frame(if text { TEXT } else { BINARY }, payload)
     }
 
     /// One message in two frames, where the transport has such a thing.
@@ -89,8 +161,9 @@ impl Link {
         if !matches!(self.carrier, Carrier::WebSocket) {
             return self.frame(&body);
         }
-        let (head, tail) = body.split_at(cut.min(body.len()));
-        let mut first = self.frame(head);
+        let payload = self.payload(&[&body]);
+        let (head, tail) = payload.split_at(cut.min(payload.len()));
+        let mut first = self.data_frame(head);
         first[0] &= 0x7F;
         first.extend(websocket_frame(0, tail));
         first
@@ -130,6 +203,17 @@ impl Link {
         }
     }
 
+    /// A batch that is not well-formed, where there are batches.
+    pub(crate) fn broken_batch(&self, number: usize) -> Vec<u8> {
+        let whole = self.payload(&[b"[]"]);
+        match (self.batching(), number % 3) {
+            (None, _) => self.broken(),
+            (Some(_), 0) => self.data_frame(b""),
+            (Some(_), 1) => self.data_frame(&whole[..whole.len() - 1]),
+            (Some(_), _) => self.data_frame(&[&whole[..], &whole[..1]].concat()),
+        }
+    }
+
     /// A message of the type that belongs to other serializers; only WebSocket tells them apart.
     pub(crate) fn wrong_type(&self, message: &Value) -> Vec<u8> {
         let mut frame = self.message(message);
@@ -150,12 +234,15 @@ impl Link {
         self.unread.extend_from_slice(bytes);
     }
 
-    pub(crate) const fn is_drained(&self) -> bool {
-        self.unread.is_empty()
+    pub(crate) fn is_drained(&self) -> bool {
+        self.unread.is_empty() && self.ready.is_empty()
     }
 
     /// The next whole thing among the bytes fed so far. Panics on what no router may send.
     pub(crate) fn next(&mut self) -> Option<Incoming> {
+        if let Some(message) = self.ready.pop_front() {
+            return Some(Incoming::Message(message));
+        }
         let (length, incoming) = match (self.opened, self.carrier) {
             (false, Carrier::RawSocket { .. }) => self.rawsocket_answer()?,
             (false, Carrier::WebSocket) => self.http_answer()?,
@@ -190,7 +277,8 @@ impl Link {
             return Some((end + length, Incoming::Refused(status)));
         }
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "the accept key of RFC 6455");
-        assert!(head.contains(self.serializer.subprotocol()), "the subprotocol is named");
+        let named = format!("\r\nSec-WebSocket-Protocol: {}\r\n", self.subprotocol());
+        assert!(head.contains(&named), "the subprotocol is named");
         Some((end, Incoming::Opened))
     }
 
@@ -213,26 +301,24 @@ impl Link {
         Some((4 + length, incoming))
     }
 
-    fn websocket_incoming(&self) -> Option<(usize, Incoming)> {
+    fn websocket_incoming(&mut self) -> Option<(usize, Incoming)> {
         let &[first, second] = self.unread.first_chunk()?;
         assert_eq!(first & 0xF0, 0x80, "whole frames without extensions");
-        let (start, length) = match second {
-            126 => {
-                let length = self.unread.get(2..4)?.try_into().expect("two bytes");
-                (4, u16::from_be_bytes(length) as usize)
-            }
-            127 => {
-                let length = self.unread.get(2..10)?.try_into().expect("eight bytes");
-                (10, u64::from_be_bytes(length) as usize)
-            }
-            short => (2, usize::from(short)),
-        };
+        let (start, length) = extent(&self.unread, second)?;
         let body = self.unread.get(start..start + length)?;
         let incoming = match first & 0x0F {
             opcode @ (TEXT | BINARY) => {
                 let text = self.serializer == Serializer::Json;
                 assert_eq!(opcode == TEXT, text, "the message type of the subprotocol");
-                Incoming::Message(self.decode(body))
+                match self.batching() {
+                    None => Incoming::Message(self.decode(body)),
+                    Some(separator) => {
+                        let mut messages = self.decode_batch(body, separator);
+                        let first = messages.pop_front().expect("a batch has a message");
+                        self.ready = messages;
+                        Incoming::Message(first)
+                    }
+                }
             }
             CLOSE => Incoming::Close(
                 body.first_chunk().map_or(0, |code: &[u8; 2]| u16::from_be_bytes(*code)),
@@ -244,12 +330,44 @@ impl Link {
         Some((start + length, incoming))
     }
 
+    fn decode_batch(&self, mut batch: &[u8], separator: u8) -> VecDeque<Value> {
+        let mut messages = VecDeque::new();
+        if self.serializer == Serializer::Json {
+            let all = batch.strip_suffix(&[separator]).expect("a separator behind each message");
+            let each = all.split(|byte| *byte == separator);
+            return each.map(|body| self.decode(body)).collect();
+        }
+        while let Some((length, rest)) = batch.split_first_chunk::<4>() {
+            let (body, behind) = rest.split_at(u32::from_be_bytes(*length) as usize);
+            messages.push_back(self.decode(body));
+            batch = behind;
+        }
+        assert!(batch.is_empty(), "nothing is behind the last message");
+        messages
+    }
+
     fn decode(&self, body: &[u8]) -> Value {
         match self.serializer.decode(body) {
             Ok(message) => message,
             Err(error) => panic!("the router sent what is no message: {error}: {body:?}"),
         }
     }
+}
+
+/// Where the key or the body of a frame begins, and how long the body is; `short` is its length as
+/// the second octet has it.
+fn extent(frame: &[u8], short: u8) -> Option<(usize, usize)> {
+    Some(match short {
+        126 => {
+            let length = frame.get(2..4)?.try_into().expect("two bytes");
+            (4, u16::from_be_bytes(length) as usize)
+        }
+        127 => {
+            let length = frame.get(2..10)?.try_into().expect("eight bytes");
+            (10, u64::from_be_bytes(length) as usize)
+        }
+        short => (2, usize::from(short)),
+    })
 }
 
 fn rawsocket_frame(kind: u8, body: &[u8]) -> Vec<u8> {

@@ -2,6 +2,7 @@
 //! tungstenite as the other side.
 
 mod autobahn;
+mod batched;
 mod differential;
 mod echo;
 mod harness;

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 
 use proptest::prelude::*;
 use stentor::clock::Millis;
-use stentor::transport::{Arena, Class, Dropped, Output};
+use stentor::transport::{Arena, Batching, Class, Dropped, Framing, Output};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -30,6 +30,12 @@ enum Op {
         taken: usize,
         kept: usize,
     },
+    /// The messages that wait first go out in one frame, of which so much is taken and kept.
+    WriteBatch {
+        max: usize,
+        taken: usize,
+        kept: usize,
+    },
     Retain,
     Wait {
         ms: u64,
@@ -46,6 +52,8 @@ enum Kind {
     Reply,
     Event,
     Control,
+    /// What is left of a batch.
+    Rest,
 }
 
 struct Frame {
@@ -152,16 +160,55 @@ fn frame_len() -> impl Strategy<Value = usize> {
     prop_oneof![12 => 0..400usize, 3 => 400..20_000usize, 1 => 60_000..140_000usize]
 }
 
+impl Model {
+    /// The messages that wait first as one frame, and how many they are.
+    fn batch(&self, max: usize) -> Option<(Vec<u8>, usize)> {
+        let (mut batch, mut count) = (Vec::new(), 0);
+        let is_message = |frame: &&Frame| matches!(frame.kind, Kind::Reply | Kind::Event);
+        // What is not in the backlog comes when that is empty.
+        let is_first = |frame: &&Frame| frame.since.is_some() == self.frames[0].since.is_some();
+        let waiting = self.frames.iter().skip_while(|_| self.begun);
+        for Frame { bytes, .. } in waiting.take_while(is_message).take_while(is_first) {
+            let message = &bytes[header_bytes(bytes)..];
+            if count > 0 && batch.len() + message.len() > max {
+                break;
+            }
+            batch.extend((message.len() as u32).to_be_bytes());
+            batch.extend_from_slice(message);
+            count += 1;
+        }
+        (count > 0).then(|| (message_frame(&batch), count))
+    }
+}
+
+fn header_bytes(frame: &[u8]) -> usize {
+    match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    }
+}
+
+fn message_frame(message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let start = Framing::WebSocketBinary.begin(&mut out);
+    out.extend_from_slice(message);
+    let range = Framing::WebSocketBinary.finish(&mut out, start);
+    out[range].to_vec()
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (frame_len(), any::<bool>())
-            .prop_map(|(len, event)| Op::Push { len: len.max(1), event }),
-        2 => (0..200usize).prop_map(|len| Op::Control { len }),
+            .prop_map(|(len, event)| Op::Push { len, event }),
+        2 => (0..126usize).prop_map(|len| Op::Control { len }),
         4 => (1..70_000usize, 0..70_000usize).prop_map(|(max, taken)| Op::Write { max, taken }),
         2 => (1..6usize, 0..90_000usize)
             .prop_map(|(slices, taken)| Op::Vectored { slices, taken }),
         2 => (1..70_000usize, 0..70_000usize)
             .prop_map(|(taken, kept)| Op::WriteKeeping { taken, kept }),
+        3 => (0..70_000usize, 0..70_000usize, prop_oneof![3 => Just(0), 1 => 0..70_000usize])
+            .prop_map(|(max, taken, kept)| Op::WriteBatch { max, taken, kept }),
         3 => Just(Op::Retain),
         3 => prop_oneof![0..99u64, 0..100_000u64].prop_map(|ms| Op::Wait { ms }),
         2 => Just(Op::ClearArena),
@@ -171,7 +218,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// Each frame has bytes of its own, so that a mix-up shows.
 fn frame(number: usize, len: usize) -> Vec<u8> {
-    (0..len).map(|i| (number.wrapping_mul(31) ^ i) as u8).collect()
+    message_frame(&(0..len).map(|i| (number.wrapping_mul(31) ^ i) as u8).collect::<Vec<_>>())
 }
 
 fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
@@ -185,18 +232,15 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             let bytes = frame(number, len);
             let span = arena.put(&bytes);
             output.push(span, if event { Class::Event } else { Class::Reply });
-            if len > 0 {
-                let kind = if event { Kind::Event } else { Kind::Reply };
-                model.frames.push_back(Frame { kind, bytes, since: None });
-            }
+            let kind = if event { Kind::Event } else { Kind::Reply };
+            model.frames.push_back(Frame { kind, bytes, since: None });
         }
         Op::Control { len } => {
-            let bytes = frame(number, len);
+            let mut bytes = frame(number, len);
+            bytes[0] = 0x8A;
             let span = arena.put(&bytes);
             output.push_control(arena, span, model.now);
-            if len > 0 {
-                model.push_control(bytes);
-            }
+            model.push_control(bytes);
         }
         Op::Write { max, taken } => {
             release(output, arena, model);
@@ -220,6 +264,10 @@ fn step(number: usize, op: &Op, output: &mut Output, arena: &mut Arena, model: &
             model.advance(taken);
         }
         Op::WriteKeeping { taken, kept } => write_keeping(output, arena, model, (taken, kept)),
+        Op::WriteBatch { max, taken, kept } => {
+            release(output, arena, model);
+            write_batch(output, arena, model, max, (taken, kept));
+        }
         Op::Retain => {
             output.retain_rest(arena, model.now);
             model.retain();
@@ -263,6 +311,50 @@ fn write_keeping(
     output.advance_keeping(arena, taken, kept, model.now);
     model.advance(taken);
     model.kept = (kept > 0).then_some((kept, since));
+    if kept > 0 {
+        model.retain();
+    }
+}
+
+fn write_batch(
+    output: &mut Output,
+    arena: &Arena,
+    model: &mut Model,
+    max: usize,
+    (taken, kept): (usize, usize),
+) {
+    let (mut scratch, form) = (Vec::new(), (Framing::WebSocketBinary, Batching::Prefixed));
+    let expected = model.batch(max);
+    let Some(batch) = output.gather_batch(arena, form, &mut scratch, max) else {
+        assert!(expected.is_none(), "what waits first is in a batch");
+        let alone = output.alone_bytes(arena);
+        assert_eq!(alone == 0, model.frames.is_empty());
+        let next = output.next_write(arena, &mut scratch, alone.max(1));
+        assert!(next.len() <= alone && model.starts_with(next));
+        let taken = taken.min(next.len());
+        output.advance(taken);
+        model.advance(taken);
+        return;
+    };
+    let frame = &scratch[batch.frame];
+    let (bytes, count) = expected.expect("what waits first is no message");
+    assert_eq!(frame, bytes);
+    let taken = taken.min(frame.len());
+    let kept = kept.min(taken);
+    let waiting: usize = model.frames.iter().take(count).map(|frame| frame.bytes.len()).sum();
+    assert_eq!(batch.waiting_bytes, waiting);
+    output.advance_batch(arena, (frame, waiting), (taken, kept), model.now);
+    if taken > 0 {
+        let since = model.since(waiting);
+        model.frames.drain(..count);
+        model.kept = (kept > 0).then_some((kept, since));
+        if taken < bytes.len() {
+            let rest =
+                Frame { kind: Kind::Rest, bytes: bytes[taken..].to_vec(), since: Some(since) };
+            model.frames.push_front(rest);
+            model.begun = true;
+        }
+    }
     if kept > 0 {
         model.retain();
     }

@@ -206,6 +206,11 @@ impl Link {
         self.out.split_off(half)
     }
 
+    /// Says nothing by itself, not even the handshake; before anything was written.
+    pub fn stay_silent(&mut self) {
+        self.out.clear();
+    }
+
     /// Queues bytes without a frame, as what [`Link::hold_back`] took.
     pub fn send_unframed(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);

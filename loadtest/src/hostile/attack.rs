@@ -55,6 +55,11 @@ impl Attack {
         Instant::now() < self.until
     }
 
+    /// Whether it has lasted too long.
+    pub fn is_overdue(&self) -> bool {
+        Instant::now() >= self.limit
+    }
+
     /// Accounts for what was done; below `at_least` the attack was none.
     pub fn did(&mut self, name: &'static str, count: u64, at_least: u64) {
         self.outcome.deeds.push(Deed { name, count, at_least });

@@ -50,8 +50,10 @@ impl Crowd {
         let mut link =
             Link::connect(number, &self.access, serializer, Introduction::Join, 0, registry)?;
         let mut held_back = Vec::new();
-        if manner == Manner::Halfway {
-            held_back = link.hold_back();
+        match manner {
+            Manner::Halfway => held_back = link.hold_back(),
+            Manner::Browser => link.stay_silent(),
+            _ => {}
         }
         let seen = Seen::default();
         self.members.push(Some(Member { link, manner, seen, reads: true, held_back }));

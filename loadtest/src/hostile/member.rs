@@ -19,6 +19,8 @@ pub enum Manner {
     Mute,
     /// Sends the first half of the transport handshake.
     Halfway,
+    /// Says nothing by itself, and takes what it reads for answers to HTTP requests.
+    Browser,
 }
 
 /// What a client has seen so far.
@@ -31,6 +33,8 @@ pub struct Seen {
     pub events: u64,
     pub invocations: u64,
     pub pongs: u64,
+    /// Answers to HTTP requests.
+    pub responses: u64,
     /// The second id of the last confirmation: a subscription, registration or publication.
     pub last_id: u64,
     /// What the router last refused, as a person can read it.
@@ -67,7 +71,7 @@ impl Member {
     pub(super) const fn is_ready(&self) -> bool {
         match self.manner {
             Manner::Mute => self.seen.is_open,
-            Manner::Halfway => true,
+            Manner::Halfway | Manner::Browser => true,
             Manner::Silent | Manner::Unavailable | Manner::Obliging => self.seen.is_joined,
         }
     }
@@ -79,6 +83,12 @@ impl Member {
 
     /// Handles the whole frames of `buffer`: where they end, or `None` if they make no sense.
     pub(super) fn walk(&mut self, buffer: &[u8], realm: &str) -> Option<usize> {
+        if self.manner == Manner::Browser {
+            let answers = buffer.windows(STATUS_LINE.len()).filter(|bytes| *bytes == STATUS_LINE);
+            self.seen.responses += answers.count() as u64;
+            // The beginning of the next one may not be whole.
+            return Some(buffer.len().saturating_sub(STATUS_LINE.len() - 1));
+        }
         let mut at = 0;
         if self.link.phase == Phase::Opening {
             match self.link.finish_handshake(buffer).ok()? {
@@ -141,11 +151,14 @@ impl Member {
                 format!(r#"[8,68,{invocation},{{}},"wamp.error.unavailable"]"#)
             }
             Manner::Obliging => format!("[70,{invocation},{{}}]"),
-            Manner::Silent | Manner::Mute | Manner::Halfway => return,
+            Manner::Silent | Manner::Mute | Manner::Halfway | Manner::Browser => return,
         };
         self.link.send_bytes(answer.as_bytes());
     }
 }
+
+/// How each answer over HTTP begins, and no page that the attacks ask for has it.
+const STATUS_LINE: &[u8] = b"HTTP/1.";
 
 /// HELLO; in JSON of a callee that takes calls together with others, and re-routed ones.
 fn hello(serializer: Serializer, realm: &str) -> Vec<u8> {

@@ -9,6 +9,7 @@ mod calls;
 pub mod crowd;
 mod events;
 mod held;
+mod http;
 mod lists;
 pub mod member;
 mod patterns;
@@ -52,10 +53,12 @@ pub enum Kind {
     Storm,
     /// Thousands of handshakes that stop halfway.
     Handshakes,
+    /// HTTP requests that are half, without an end, of two meanings, or whose answers nobody reads.
+    Http,
 }
 
 impl Kind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Retained,
         Self::Patterns,
         Self::Lists,
@@ -70,6 +73,7 @@ impl Kind {
         Self::Stalled,
         Self::Storm,
         Self::Handshakes,
+        Self::Http,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -88,6 +92,7 @@ impl Kind {
             Self::Stalled => "stalled",
             Self::Storm => "storm",
             Self::Handshakes => "handshakes",
+            Self::Http => "http",
         }
     }
 
@@ -108,6 +113,7 @@ impl Kind {
             Self::Stalled => events::stalled(attack),
             Self::Storm => held::storm(attack),
             Self::Handshakes => held::handshakes(attack),
+            Self::Http => http::http(attack),
         }
     }
 }

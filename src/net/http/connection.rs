@@ -19,6 +19,7 @@ use tokio::sync::watch::Receiver;
 use super::stream::{Begun, Patient};
 use super::tls::TlsIo;
 use super::{HttpPlace, Season, Shared, Visitor};
+use crate::address::Address;
 use crate::http::{Caller, Content, answer_elsewhere};
 use crate::limits::HTTP_HEADERS;
 use crate::net::socket::OwnedSocket;
@@ -28,6 +29,7 @@ use crate::router::{Counters, Seat, Settings};
 /// What a connection has from the beginning to its end.
 struct Visit {
     listener: u32,
+    peer: Address,
     is_by_proxy: bool,
     shared: Arc<Shared>,
     season: Receiver<Season>,
@@ -58,6 +60,7 @@ pub(super) async fn serve(visitor: Visitor, shared: Arc<Shared>, season: Receive
     let edition = shared.router.edition();
     let visit = Visit {
         listener: handover.rules.listener,
+        peer: handover.peer,
         is_by_proxy: handover.is_by_proxy,
         _counted: Counted::new(&shared.counters),
         shared,
@@ -142,11 +145,10 @@ where
 
 impl Visit {
     async fn answer(&self, request: Request<Incoming>) -> Response<Content> {
-        let (head, _body) = request.into_parts();
         let site = self.shared.sites.load().get(&self.listener).cloned();
         let answer = match site {
-            Some(site) => site.answer(&head, self.caller(), &self.shared.disk).await,
-            None => answer_elsewhere(&head),
+            Some(site) => site.answer(request, self.caller(), &self.shared.staff).await,
+            None => answer_elsewhere(&request.into_parts().0),
         };
         self.count(answer.status());
         answer
@@ -156,8 +158,10 @@ impl Visit {
         let Shared { occupancy, most, is_ready, .. } = &*self.shared;
         let most = most.load(Ordering::Relaxed);
         Caller {
+            peer: self.peer,
             is_by_proxy: self.is_by_proxy,
             is_ready: is_ready.load(Ordering::Relaxed),
+            is_stopping: *self.season.borrow() == Season::Closing,
             // Who waits for nothing keeps no place while few are left.
             is_last: occupancy.http() > most - most / 4,
         }

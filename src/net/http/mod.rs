@@ -6,6 +6,7 @@
 //! connection and no shard a turn.
 
 mod connection;
+mod inner;
 mod stream;
 mod tls;
 
@@ -22,11 +23,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
+use self::inner::WayInside;
 use super::acceptor::{ListenerId, Occupancy, rules};
+use super::mesh::Mesh;
 use super::socket::OwnedSocket;
 use super::tls::OpenTls;
-use crate::config::{Config, Listener};
-use crate::http::{DISK_THREADS, Disk, Site, Sites};
+use crate::address::Address;
+use crate::config::{Config, ListenAddress, Listener};
+use crate::http::{Bridges, DISK_THREADS, Disk, Site, Sites, Staff};
 use crate::router::{Counters, Router};
 use crate::shard::HandOver;
 
@@ -64,7 +68,7 @@ struct Shared {
     counters: Arc<Counters>,
     router: Arc<Router>,
     beats: HttpBeats,
-    disk: Disk,
+    staff: Staff,
 }
 
 /// Counts up every second while the thread `http` turns.
@@ -115,7 +119,7 @@ impl HttpThread {
     pub(super) fn new(
         config: &Config,
         sites: Sites,
-        occupancy: &Arc<Occupancy>,
+        (occupancy, mesh): (&Arc<Occupancy>, &Arc<Mesh>),
         router: &Arc<Router>,
     ) -> io::Result<(Self, impl FnOnce() -> io::Result<()> + Send + use<>)> {
         let runtime = Builder::new_current_thread()
@@ -123,15 +127,19 @@ impl HttpThread {
             .max_blocking_threads(DISK_THREADS)
             .thread_name("http-disk")
             .build()?;
+        let (mesh, counters) = (Arc::clone(mesh), Arc::clone(router.http_counters()));
+        let (occupied, asked) = (Arc::clone(occupancy), Arc::clone(router));
+        let inside = Arc::new(WayInside { mesh, occupancy: occupied, router: asked });
+        let bridges = Arc::new(Bridges::new(inside, Arc::clone(&counters)));
         let shared = Arc::new(Shared {
             sites: ArcSwap::from_pointee(sites),
             occupancy: Arc::clone(occupancy),
             most: AtomicUsize::new(config.limits.http_connections),
             is_ready: AtomicBool::new(true),
-            counters: Arc::clone(router.http_counters()),
+            counters,
             router: Arc::clone(router),
             beats: HttpBeats::default(),
-            disk: Disk::default(),
+            staff: Staff { disk: Disk::default(), bridges },
         });
         let (visitors, waiting) = mpsc::channel(WAITING);
         let (orders, ordered) = mpsc::unbounded_channel();
@@ -151,6 +159,7 @@ impl HttpThread {
     pub(super) fn follow(&self, config: &Config, sites: Sites) {
         let shared = &self.door.shared;
         shared.most.store(config.limits.http_connections, Ordering::Relaxed);
+        shared.staff.bridges.follow(&sites);
         shared.sites.store(Arc::new(sites));
     }
 
@@ -168,13 +177,17 @@ impl HttpThread {
     }
 }
 
-/// What the listeners of a configuration serve, which have these numbers; empty if none serves
-/// anything.
-pub(super) fn sites(config: &Config, numbers: impl Iterator<Item = ListenerId>) -> Sites {
-    let listeners = config.listeners.iter().zip(numbers);
+/// What the listeners of a configuration serve, which have these numbers and addresses; empty if
+/// none serves anything.
+pub(super) fn sites<'l>(
+    config: &Config,
+    bound: impl Iterator<Item = (ListenerId, &'l ListenAddress)>,
+) -> Sites {
+    let listeners = config.listeners.iter().zip(bound);
     let serving = listeners.filter(|(listener, _)| listener.http_paths().next().is_some());
-    let site = |(listener, number): (&Listener, ListenerId)| {
-        let site = Site::new(listener, rules(number, listener, config));
+    let site = |(listener, (number, address)): (&Listener, (ListenerId, &ListenAddress))| {
+        let address = address.tcp().map_or(Address::UNIX, Address::from);
+        let site = Site::new(listener, config, rules(number, listener, config), address);
         (number.number(), Arc::new(site))
     };
     serving.map(site).collect()

@@ -1,0 +1,202 @@
+//! The sessions of all paths: one for each way in, opened when it is first needed, and once more
+//! when it has gone.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::repeated::Repeated;
+use super::request::Message;
+use super::room::Room;
+use super::session::{Answer, Beginning, Handle, Lost, Terms};
+use crate::address::Address;
+use crate::http::inner::{Inside, NotOpened};
+use crate::transport::{Appointment, Entrance, TransportRules};
+
+/// A way in: those who come by it share a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SessionKey {
+    pub(super) listener: u32,
+    pub(super) path: Box<str>,
+    pub(super) realm: Box<str>,
+    pub(super) role: Box<str>,
+    pub(super) authid: Box<str>,
+}
+
+/// What becomes of a request.
+pub(super) type Outcome = Result<Answer, Lost>;
+
+/// Until when somebody waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    at: Instant,
+    ms: u64,
+}
+
+impl Deadline {
+    pub(super) fn in_ms(ms: u64) -> Self {
+        Self { at: Instant::now() + Duration::from_millis(ms), ms }
+    }
+}
+
+/// The sessions that there are.
+#[derive(Debug)]
+pub(super) struct Pool {
+    inside: Arc<dyn Inside>,
+    seats: Mutex<BTreeMap<SessionKey, Arc<SessionSeat>>>,
+}
+
+/// What is kept of a way in while it is configured.
+#[derive(Debug, Default)]
+pub(super) struct SessionSeat {
+    session: Mutex<Option<Handle>>,
+    /// When the last one was refused, and why: others are not tried at once.
+    refused: Mutex<Option<(Instant, Lost)>>,
+    pub(super) repeated: Mutex<Repeated>,
+}
+
+/// How a session is opened.
+#[derive(Clone, Debug)]
+pub(super) struct Opening {
+    pub(super) rules: TransportRules,
+    /// The listener's own: nobody else comes by all that share a session.
+    pub(super) address: Address,
+    pub(super) idle_ms: u64,
+    pub(super) answers: Room,
+}
+
+impl Pool {
+    pub(super) fn new(inside: Arc<dyn Inside>) -> Self {
+        Self { inside, seats: Mutex::default() }
+    }
+
+    pub(super) fn seat(&self, key: &SessionKey) -> Arc<SessionSeat> {
+        let mut seats = self.seats.lock();
+        if let Some(seat) = seats.get(key) {
+            return Arc::clone(seat);
+        }
+        let seat = Arc::<SessionSeat>::default();
+        seats.insert(key.clone(), Arc::clone(&seat));
+        seat
+    }
+
+    /// Forgets all others. Their sessions end when nobody waits for an answer of theirs.
+    pub(super) fn retain(&self, is_there: impl Fn(&SessionKey) -> bool) {
+        self.seats.lock().retain(|key, _| is_there(key));
+    }
+
+    /// Makes requests by the session of a way in, in their order. Those that were not answered by
+    /// the deadline are given up.
+    pub(super) async fn ask(
+        &self,
+        key: &SessionKey,
+        opening: &Opening,
+        messages: &[Message],
+        deadline: Option<Deadline>,
+    ) -> Vec<Outcome> {
+        let seat = self.seat(key);
+        let mut outcomes: Vec<Option<Outcome>> = messages.iter().map(|_| None).collect();
+        // What has not left may be asked of another session: an idle one may end in this moment.
+        for _ in 0..TRIES {
+            if outcomes.iter().all(Option::is_some) {
+                break;
+            }
+            match self.session(&seat, key, opening) {
+                Ok(session) => ask_session(&session, messages, &mut outcomes, deadline).await,
+                Err(lost) => {
+                    let left = outcomes.iter_mut().filter(|outcome| outcome.is_none());
+                    left.for_each(|outcome| *outcome = Some(Err(lost.clone())));
+                }
+            }
+        }
+        let lost = || Err(Lost::Refused("its sessions end as soon as they begin".into()));
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+    }
+
+    /// The session of a way in, or a new one.
+    fn session(
+        &self,
+        seat: &Arc<SessionSeat>,
+        key: &SessionKey,
+        opening: &Opening,
+    ) -> Result<Handle, Lost> {
+        let mut session = seat.session.lock();
+        if let Some(handle) = session.as_ref().filter(|handle| !handle.is_closed()) {
+            return Ok(handle.clone());
+        }
+        if let Some((at, lost)) = &*seat.refused.lock()
+            && at.elapsed() < PAUSE
+        {
+            return Err(lost.clone());
+        }
+        let appointed = Appointment {
+            realm: key.realm.clone(),
+            role: key.role.clone(),
+            authid: key.authid.clone(),
+        };
+        let rules = opening.rules.inner(Entrance::default(), Some(appointed), true);
+        let opened = self.inside.open(&Arc::new(rules), opening.address);
+        let inner = opened.map_err(|error| match error {
+            NotOpened::Full => Lost::Full,
+            NotOpened::Failed(error) => {
+                tracing::warn!(path = %key.path, %error, "no session for HTTP requests");
+                Lost::Full
+            }
+        })?;
+        let (realm, idle_ms) = (key.realm.to_string(), opening.idle_ms);
+        let terms = Terms { realm, idle_ms, room: opening.answers.clone() };
+        let (handle, beginning) = Beginning::new(inner, terms);
+        let seat = Arc::downgrade(seat);
+        // Ends with the session, which ends with the thread at the latest.
+        drop(tokio::spawn(async move {
+            if let Err(lost) = beginning.run().await
+                && let Some(seat) = seat.upgrade()
+            {
+                *seat.refused.lock() = Some((Instant::now(), lost));
+            }
+        }));
+        *session = Some(handle.clone());
+        Ok(handle)
+    }
+}
+
+/// Makes those requests that have no outcome yet.
+async fn ask_session(
+    session: &Handle,
+    messages: &[Message],
+    outcomes: &mut [Option<Outcome>],
+    deadline: Option<Deadline>,
+) {
+    let mut waiting = Vec::new();
+    let left = outcomes.iter_mut().zip(messages).filter(|(outcome, _)| outcome.is_none());
+    for (outcome, message) in left {
+        match within(deadline, session.ask(message.clone())).await {
+            Ok(Some(asked)) => waiting.push((outcome, asked)),
+            Ok(None) => break,
+            Err(late) => *outcome = Some(Err(late)),
+        }
+    }
+    for (outcome, mut asked) in waiting {
+        *outcome = match within(deadline, asked.answer()).await {
+            Ok(answer) => answer,
+            Err(late) => Some(Err(late)),
+        };
+    }
+}
+
+async fn within<T>(deadline: Option<Deadline>, what: impl Future<Output = T>) -> Result<T, Lost> {
+    match deadline {
+        None => Ok(what.await),
+        Some(Deadline { at, ms }) => timeout_at(at, what).await.map_err(|_| Lost::Late(ms)),
+    }
+}
+
+/// Sessions that a request is made to, if they end before it has left.
+const TRIES: usize = 3;
+
+/// How long nothing is tried where a session was refused.
+const PAUSE: Duration = Duration::from_millis(500);
