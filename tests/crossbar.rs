@@ -20,9 +20,6 @@ use stentor::config::{Config, Loader};
 use stentor::crossbar::{Format, Imported, Options, Severity, Start, import};
 use stentor::wamp::MatchPolicy;
 
-/// Keys that the configuration does not have yet: what they are for is left out of these files.
-const WAITS_FOR: [&str; 2] = ["http = ", "deflate = "];
-
 fn configs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crossbar/configs");
     let mut files: Vec<_> =
@@ -58,7 +55,7 @@ fn load(imported: &Imported) -> Result<Config, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let own = folder.path().join("node");
     fs::create_dir(&own).expect("it is made");
-    let toml = without_what_waits(&imported.toml).replace("${PORT}", "8080");
+    let toml = imported.toml.replace("${PORT}", "8080");
     for line in toml.lines() {
         if let Some(directory) = line.strip_prefix("files = ") {
             fs::create_dir_all(own.join(directory.trim_matches('"'))).expect("it is made");
@@ -80,16 +77,6 @@ fn load(imported: &Imported) -> Result<Config, String> {
     fs::write(own.join("stentor.toml"), toml).expect("it is written");
     let loader = Loader::from_file(&own.join("stentor.toml")).expect("it is read");
     loader.finish().map_err(|error| error.to_string())
-}
-
-/// The same without the sections and lines with keys that are not there yet.
-fn without_what_waits(toml: &str) -> String {
-    let sections: Vec<&str> = toml.split("\n\n").collect();
-    let is_here = |section: &&&str| !section.contains(WAITS_FOR[0]);
-    let sections: Vec<&str> = sections.iter().filter(is_here).copied().collect();
-    let lines = sections.join("\n\n");
-    let lines = lines.lines().filter(|line| !line.starts_with(WAITS_FOR[1]));
-    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// What a role may do with a URI, as the first letters of the actions.

@@ -99,7 +99,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     // Text forms of credentials, and how rules lie to each other.
-    ("crossbar", &["authentication", "authorization", "wamp"]),
+    ("crossbar", &["address", "authentication", "authorization", "wamp"]),
     // Of authorization only what a rule is, to explain it, and what the management API is.
     ("control", &["address", "authorization", "clock", "config", "net", "rate", "router", "wamp"]),
 ];

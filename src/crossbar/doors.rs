@@ -98,6 +98,20 @@ pub(super) enum What {
     },
 }
 
+impl Common {
+    /// What `limits.message_bytes` is to be, if something is said of it: the most of all.
+    pub(super) fn message_bytes(&self) -> Option<u64> {
+        // Crossbar takes any length where it says 0.
+        let any = |bytes: &u64| if *bytes == 0 { MAX_MESSAGE_BYTES } else { *bytes };
+        self.message_bytes.iter().map(any).max()
+    }
+
+    /// The longest message that there will be.
+    pub(super) fn longest_message(&self) -> u64 {
+        self.message_bytes().unwrap_or(MESSAGE_BYTES).clamp(512, MAX_MESSAGE_BYTES)
+    }
+}
+
 /// Values that crossbar has for each transport, and the router for all.
 #[derive(Debug, Default)]
 pub(super) struct Common {
@@ -109,3 +123,9 @@ pub(super) struct Common {
     pub(super) backlog: Vec<u64>,
     pub(super) delays_small_segments: bool,
 }
+
+/// The longest message that the router takes, in bytes.
+pub(super) const MAX_MESSAGE_BYTES: u64 = 16 << 20;
+
+/// `limits.message_bytes` where nothing is said of it.
+const MESSAGE_BYTES: u64 = 1 << 20;

@@ -188,14 +188,26 @@ fn note_ways(
 
 /// Paths that publish or call in a realm that is there.
 fn check_pages(realms: &[Realm], entrances: &mut Entrances, notes: &mut Notes) {
+    let longest = entrances.common.longest_message();
     for listener in &mut entrances.listeners {
-        listener.pages.retain(|page: &Page| {
-            let What::Bridge { realm, .. } = &page.what else { return true };
-            let is_there = realms.iter().any(|other| other.name == *realm);
-            if !is_there {
-                notes.missing(&*page.place, format!("its realm `{realm}` is not there"));
+        listener.pages.retain_mut(|page: &mut Page| {
+            let What::Bridge { realm, role, body_bytes, .. } = &mut page.what else { return true };
+            let is_there = |other: &Realm| other.name == *realm && other.has_role(role);
+            if !realms.iter().any(is_there) {
+                let text = format!(
+                    "there is no role `{role}` in a realm `{realm}`, so no such \
+                                    path"
+                );
+                notes.missing(&*page.place, text);
+                return false;
             }
-            is_there
+            if let Some(bytes) = body_bytes.filter(|bytes| !(512..=longest).contains(bytes)) {
+                let within = bytes.clamp(512, longest);
+                let text = format!("bodies have up to {within} bytes: {bytes} is out of its range");
+                notes.changed(&*page.place, text);
+                *body_bytes = Some(within);
+            }
+            true
         });
     }
 }

@@ -1,10 +1,12 @@
 //! What crossbar serves at the paths of a web transport.
 
+use super::HAS_LONG_POLL;
 use super::doors::{At, Door, Page, What};
 use super::listeners::Entrances;
 use super::logins::ways;
 use super::notes::Notes;
 use super::section::Section;
+use crate::address::Network;
 
 /// Whose paths are read.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,11 @@ fn read_service(
     let Place { worker, listener, .. } = place;
     match service.text("type", notes).unwrap_or_default() {
         "websocket" => entrances.websocket(worker, listener, service, At::Path(path), notes),
+        "longpoll" if !HAS_LONG_POLL => {
+            service.entries().for_each(drop);
+            let text = "long polling is not served: clients take a WebSocket where they can";
+            notes.missing(&*service.place, text);
+        }
         "longpoll" => {
             if service.item("options").is_some() {
                 let text = "the bounds of long polling are the router's own";
@@ -190,7 +197,12 @@ fn bridge(
         }
         let has_networks = options.has("require_ip");
         for text in options.texts("require_ip", notes) {
-            require_ip.push(text.to_owned());
+            match text.parse::<Network>() {
+                Ok(_) => require_ip.push(text.to_owned()),
+                Err(_) => {
+                    notes.missing(options.at("require_ip"), format!("`{text}` is no network"));
+                }
+            }
         }
         if has_networks && require_ip.is_empty() {
             notes.missing(options.at("require_ip"), "nobody may ask, so there is no such path");

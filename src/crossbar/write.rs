@@ -1,7 +1,7 @@
 //! The configuration file, in the order of `stentor config default`.
 
 use super::authenticators::Authenticator;
-use super::doors::{At, Door, Listener, Page, What};
+use super::doors::{At, Door, Listener, MAX_MESSAGE_BYTES, Page, What};
 use super::listeners::Entrances;
 use super::logins::Way;
 use super::notes::Notes;
@@ -302,9 +302,6 @@ fn write_common(entrances: &Entrances, toml: &mut Toml, notes: &mut Notes) {
         toml.raw("tcp_nodelay", false);
     }
 }
-
-/// The longest message that the router takes, in bytes.
-const MAX_MESSAGE_BYTES: u64 = 16 << 20;
 
 const HOUR_MS: u64 = 3_600_000;
 

@@ -319,3 +319,43 @@ fn nothing_is_dropped_without_a_word() {
         assert!(says(&node, Severity::Missing, place), "{place}: {:?}", node.notes);
     }
 }
+
+#[test]
+fn paths_of_the_bridge_ask_for_what_crossbar_asks_for() {
+    let page = |kind: &str, more: Value| {
+        let mut page = json!({"type": kind, "realm": "realm1", "role": "web"});
+        page["options"] = more;
+        page
+    };
+    let mut nobody = page("caller", json!({}));
+    nobody["role"] = json!("nobody");
+    let paths = json!({
+        "all": page("publisher", json!({"debug": true})),
+        "some": page("caller", json!({"require_ip": ["10.0.0.0/8"], "post_body_limit": 4096})),
+        "large": page("caller", json!({"post_body_limit": 99_999_999})),
+        "wrong": page("publisher", json!({"require_ip": ["somewhere"]})),
+        "nobody": nobody,
+    });
+    let node = node(&json!({
+        "realms": realm(&json!([free("web")])),
+        "transports": [{"type": "web", "endpoint": {"type": "tcp", "port": 8080}, "paths": paths}],
+    }));
+    let config = loaded(&node);
+    let apart = &config.listeners[0].paths_apart;
+    let told: Vec<_> = apart
+        .iter()
+        .map(|one| (&*one.path, one.require_ip.len(), one.body_bytes, one.role.as_deref()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("/all", 0, None, Some("web")),
+            ("/large", 0, Some(1 << 20), Some("web")),
+            ("/some", 1, Some(4096), Some("web")),
+        ]
+    );
+    for name in ["wrong.options.require_ip", "nobody"] {
+        let place = format!("workers[0].transports[0].paths.{name}");
+        assert!(says(&node, Severity::Missing, &place), "{place}");
+    }
+}
