@@ -349,7 +349,9 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.history_answer_bytes", answer, KIB..=16 * MIB, BYTES);
     let retained = limits.retained_per_subscribe_bytes;
     findings.range("limits.retained_per_subscribe_bytes", retained, KIB..=TIB, BYTES);
-    let bodies = 4 * limits.message_bytes as u64..=TIB;
+    // One that is too long by itself has a fault of its own.
+    let longest = limits.message_bytes.min(*MESSAGE_BYTES.end()) as u64;
+    let bodies = 4 * longest..=TIB;
     findings.range("limits.http_bodies_bytes", limits.http_bodies_bytes, bodies, BYTES);
     let most = limits.message_bytes as u64..=TIB;
     findings.range("limits.input_total_bytes", limits.input_total_bytes, most, BYTES);
