@@ -20,6 +20,7 @@ use crate::busiest::{BusyFlags, TopicsFlags};
 use crate::changing::{DrainFlags, KickFlags, LevelFlags, ReloadFlags};
 use crate::explain::{Question, Whose};
 use crate::explain_live::LiveQuestion;
+use crate::import::ImportFlags;
 use crate::operator::AdminFlags;
 use crate::sessions::SessionsFlags;
 use crate::standing::{RolesFlags, ShardsFlags};
@@ -172,6 +173,12 @@ pub(crate) enum ConfigCommand {
     Default,
     /// Print a JSON Schema of configuration files, for editors
     Schema,
+    /// Make the configuration of a crossbar node into one of this router
+    ///
+    /// Notes on what means something else here, or is missing, go to standard error, each with its
+    /// place in crossbar's file. The exit code is 0 if all is carried over, 1 if something is
+    /// missing, and nothing is written then without --partial, and 2 if there is no configuration.
+    ImportCrossbar(ImportFlags),
     /// Print what `run` would run, each key with the flag, variable or line that sets it
     Show(Box<ShowFlags>),
 }

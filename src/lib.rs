@@ -15,7 +15,8 @@
 //! - [`authentication`]: the methods by which clients prove who they are.
 //! - [`authorization`]: what the rules of a role grant.
 //! - [`router`]: the shared tables. [`session`]: one session. [`shard`]: what happens to both.
-//! - [`config`]: a file and flags to a [`config::Config`].
+//! - [`config`]: a file and flags to a [`config::Config`]. [`crossbar`]: such a file from that of a
+//!   crossbar node.
 //! - [`storage`]: histories and retained events on disk. [`net`]: sockets and threads. [`control`]:
 //!   what operators see.
 //!
@@ -64,6 +65,8 @@ pub mod authorization;
 pub mod clock;
 #[doc(hidden)]
 pub mod codec;
+#[doc(hidden)]
+pub mod crossbar;
 #[doc(hidden)]
 pub mod hash;
 #[doc(hidden)]

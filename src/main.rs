@@ -9,6 +9,7 @@ mod changing;
 mod cli;
 mod explain;
 mod explain_live;
+mod import;
 mod logging;
 mod operator;
 mod reload;
@@ -88,6 +89,9 @@ fn main() -> ExitCode {
         Some(Command::Explain(flags)) => explain(&flags),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
         Some(Command::Config { command: ConfigCommand::Schema }) => print(&config::schema()),
+        Some(Command::Config { command: ConfigCommand::ImportCrossbar(flags) }) => {
+            import_crossbar(&flags)
+        }
         Some(Command::Config { command: ConfigCommand::Show(flags) }) => {
             print_or_fail(flags.show())
         }
@@ -295,6 +299,22 @@ fn explain(flags: &cli::ExplainFlags) -> ExitCode {
     }
 }
 
+/// Makes a configuration from crossbar's, and says on standard error what is to be said of it.
+fn import_crossbar(flags: &import::ImportFlags) -> ExitCode {
+    match import::import(flags) {
+        Ok(outcome) => {
+            // Without standard error the exit code alone has to tell.
+            let _ = io::stderr().lock().write_all(outcome.notes.as_bytes());
+            let printed = print(&outcome.text);
+            if outcome.is_partial { ExitCode::FAILURE } else { printed }
+        }
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(NO_ANSWER)
+        }
+    }
+}
+
 /// Says what a router with this file would run, or what is wrong with it.
 fn check(file: &Path) -> ExitCode {
     let config = match load(file) {
@@ -353,6 +373,6 @@ fn last_words(error: &(impl Display + ?Sized)) -> String {
     format!("{}\n", error.to_string().trim_end())
 }
 
-/// The exit code of `explain` where a question has no answer, and of `top` without a terminal; that
-/// of a wrong command line.
+/// The exit code of `explain` where a question has no answer, of `top` without a terminal, and of
+/// an import that finds no configuration; that of a wrong command line.
 const NO_ANSWER: u8 = 2;

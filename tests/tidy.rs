@@ -98,17 +98,20 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
+    // Text forms of credentials, and how rules lie to each other.
+    ("crossbar", &["authentication", "authorization", "wamp"]),
     // Of authorization only what a rule is, to explain it, and what the management API is.
     ("control", &["address", "authorization", "clock", "config", "net", "rate", "router", "wamp"]),
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "address",
     "authentication",
     "authorization",
     "clock",
     "codec",
+    "crossbar",
     "hash",
     "limits",
     "rate",
@@ -257,6 +260,7 @@ fn module_of(name: &str) -> Option<&str> {
         "cli",
         "explain",
         "explain_live",
+        "import",
         "logging",
         "operator",
         "reload",

@@ -52,6 +52,16 @@ impl CraKey {
         Self::derive(secret, &STANDARD.encode(salt), iterations, 32)
     }
 
+    /// As configurations of crossbar have it: the secret that is to be derived from, or the Base64
+    /// text of what was derived already. `key_bytes` are 16 to 64. Takes long.
+    pub fn of_crossbar(secret: &str, salt: &str, iterations: u32, key_bytes: u32) -> Self {
+        let bytes = STANDARD.decode(secret);
+        if bytes.is_ok_and(|bytes| bytes.len() == key_bytes as usize) {
+            return Self::salted(Secret::new(secret), salt, iterations, key_bytes);
+        }
+        Self::derive(secret.as_bytes(), salt, iterations, key_bytes)
+    }
+
     fn derive(secret: &[u8], salt: &str, iterations: u32, key_bytes: u32) -> Self {
         let mut key = vec![0; key_bytes as usize];
         pbkdf2::pbkdf2_hmac::<Sha256>(secret, salt.as_bytes(), iterations, &mut key);

@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::role_fault::RoleFault;
 use super::summary::Warning;
 use super::ways::{WayFault, judge_url};
-use super::{Method, Realm};
+use super::{Authenticator, Listener, Method, Realm};
 use crate::authorization::{
     ADMINISTRATIVE, Access, Action, Decision, MAX_PERMISSIONS, MAX_RULE_COMPONENTS,
     MAX_RULE_SHAPES, OverRate, Permission, Powers, Role, RoleSettings, Rule, RuleOrigin,
@@ -160,12 +160,13 @@ fn check_shapes(role: &RoleSettings, path: &str, findings: &mut Findings) {
 }
 
 /// The sentences that the roles of a realm deserve.
-pub(super) fn warnings(realm: &Realm) -> Vec<Warning> {
+pub(super) fn warnings(realm: &Realm, listeners: &[Listener]) -> Vec<Warning> {
     let Access::Roles(roles) = &realm.access else { return Vec::new() };
     if roles.is_empty() {
         return vec![Warning::NoRole(realm.name.clone())];
     }
-    let unknown = unknown_roles(realm).into_iter().chain(authorizer_warnings(realm, roles));
+    let unknown =
+        unknown_roles(realm).into_iter().chain(authorizer_warnings(realm, roles, listeners));
     let others = roles.iter().flat_map(|role| role_warnings(realm, role));
     unknown.chain(others).collect()
 }
@@ -210,12 +211,16 @@ fn unknown_roles(realm: &Realm) -> Vec<Warning> {
 }
 
 /// Authorizers that nobody may be, or that anybody may be.
-fn authorizer_warnings(realm: &Realm, roles: &[RoleSettings]) -> Vec<Warning> {
+fn authorizer_warnings(
+    realm: &Realm,
+    roles: &[RoleSettings],
+    listeners: &[Listener],
+) -> Vec<Warning> {
     let permissions = roles.iter().flat_map(|role| &role.permissions);
     let authorizers = permissions.filter_map(|p| p.authorizer.as_deref());
     let authorizers: BTreeSet<_> = authorizers.filter(|name| !is_endpoint(name)).collect();
     let warning = |procedure: &str| {
-        let registrants = registrants(realm, procedure);
+        let registrants = registrants(realm, procedure, listeners);
         let (realm, procedure) = (realm.name.clone(), procedure.to_owned());
         match registrants {
             Registrants::Nobody => Some(Warning::NoAuthorizer { realm, procedure }),
@@ -229,7 +234,7 @@ fn authorizer_warnings(realm: &Realm, roles: &[RoleSettings]) -> Vec<Warning> {
 }
 
 /// The same of procedures that are authenticators, each once.
-pub(super) fn authenticator_warnings(realms: &[Realm]) -> Vec<Warning> {
+pub(super) fn authenticator_warnings(realms: &[Realm], listeners: &[Listener]) -> Vec<Warning> {
     let asked: BTreeSet<_> = realms
         .iter()
         .flat_map(|realm| realm.authenticators.iter().map(move |way| (realm, way)))
@@ -241,7 +246,7 @@ pub(super) fn authenticator_warnings(realms: &[Realm]) -> Vec<Warning> {
     let warning = |(place, procedure): (&str, &str)| {
         let realm = realms.iter().find(|realm| realm.name == place)?;
         let (realm, procedure, registrants) =
-            (place.to_owned(), procedure.to_owned(), registrants(realm, procedure));
+            (place.to_owned(), procedure.to_owned(), registrants(realm, procedure, listeners));
         match registrants {
             Registrants::Nobody => Some(Warning::NoAuthenticator { realm, procedure }),
             Registrants::Anybody(role) => {
@@ -261,10 +266,16 @@ enum Registrants {
     Anybody(String),
 }
 
-fn registrants(realm: &Realm, procedure: &str) -> Registrants {
+fn registrants(realm: &Realm, procedure: &str, listeners: &[Listener]) -> Registrants {
+    // A Unix socket is for those who may open it.
+    let is_public = |way: &&Authenticator| {
+        let names = |listener: &Listener| listener.has_way(way);
+        let mut open = listeners.iter().filter(|listener| names(listener));
+        open.any(|listener| listener.address.tcp().is_some())
+    };
     let ways = realm.authenticators.iter();
     let strangers = ways.filter(|way| way.method == Method::Anonymous && !way.asks());
-    let mut strangers = strangers.map(|way| way.anonymous_role());
+    let mut strangers = strangers.filter(is_public).map(|way| way.anonymous_role());
     let Access::Roles(roles) = &realm.access else {
         let stranger = strangers.next().map(|role| Registrants::Anybody(role.to_owned()));
         return stranger.unwrap_or(Registrants::Some);

@@ -183,14 +183,15 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let closed = config.realms.iter().filter(|realm| realm.authenticators.is_empty());
     let closed = closed.map(|realm| Warning::ClosedRealm(realm.name.clone()));
     let closed = closed.chain(idle_certificates(config)).chain(plain_tickets(config));
-    let roles = config.realms.iter().flat_map(super::roles::warnings);
+    let roles =
+        config.realms.iter().flat_map(|realm| super::roles::warnings(realm, &config.listeners));
     let for_anybody = |realm: &&Realm| {
         let mut tokens = realm.authenticators.iter().filter_map(|way| way.jwt.as_ref());
         tokens.any(|jwt| jwt.issuer.is_none() || jwt.audience.is_none())
     };
     let tokens = config.realms.iter().filter(for_anybody);
     let tokens = tokens.map(|realm| Warning::TokensForAnybody(realm.name.clone()));
-    let asked = super::roles::authenticator_warnings(&config.realms);
+    let asked = super::roles::authenticator_warnings(&config.realms, &config.listeners);
     let logins = closed.chain(tokens).chain(asked);
     let managers = config.realms.iter().flat_map(super::management::warnings);
     let administrators = admins.chain(managers);

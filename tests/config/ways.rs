@@ -315,3 +315,27 @@ fn two_procedures_may_stand_at_entrances_of_their_own() {
     }
     assert!(load_entrances(&(way("a.one", "\"local\"") + &way("a.two", ""))).is_ok());
 }
+
+/// Whoever may open a Unix socket is no stranger: that is how an authenticator comes in.
+#[test]
+fn an_authenticator_may_come_in_by_a_socket_of_its_own() {
+    let file = |listener: &str| {
+        format!(
+            "[[listener]]\nname = \"own\"\nlisten = \"{listener}\"\n\
+             [[listener]]\nlisten = \"127.0.0.1:8080\"\n\
+             [[realm]]\nname = \"a\"\n\
+             [[realm.authenticator]]\nmethod = \"anonymous\"\nrole = \"judge\"\n\
+             listeners = [\"own\"]\n\
+             [[realm.authenticator]]\nmethod = \"ticket\"\nprocedure = \"com.judge\"\n\
+             [[realm.role]]\nname = \"judge\"\n\
+             [[realm.role.permission]]\nuri = \"com.judge\"\nallow = [\"register\"]\n"
+        )
+    };
+    let warns = |listener: &str| {
+        let config = Loader::from_text("stentor.toml", file(listener)).finish().expect("right");
+        let warnings = config.warnings();
+        warnings.iter().any(|one| one.to_string().contains("may register the authenticator"))
+    };
+    assert!(!warns("unix:/run/stentor/judge.sock"));
+    assert!(warns("127.0.0.1:8081"), "everybody on this machine may");
+}
