@@ -350,7 +350,7 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     let retained = limits.retained_per_subscribe_bytes;
     findings.range("limits.retained_per_subscribe_bytes", retained, KIB..=TIB, BYTES);
     // One that is too long by itself has a fault of its own.
-    let longest = limits.message_bytes.min(*MESSAGE_BYTES.end()) as u64;
+    let longest = (limits.message_bytes as u64).min(*MESSAGE_BYTES.end());
     let bodies = 4 * longest..=TIB;
     findings.range("limits.http_bodies_bytes", limits.http_bodies_bytes, bodies, BYTES);
     let most = limits.message_bytes as u64..=TIB;
