@@ -196,8 +196,8 @@ mod tests {
 
     fn loader(path: &str) -> Loader {
         let text = format!(
-            "[[listener]]\nlisten = \"127.0.0.1:0\"\n[[listener.path]]\npath = \"/publish\"\n{path}\n\
-             [[realm]]\nname = \"realm1\"\n[[realm.role]]\nname = \"web\"\n"
+            "[[listener]]\nlisten = \"127.0.0.1:0\"\n[[listener.path]]\npath = \"/publish\"\n\
+             {path}\n[[realm]]\nname = \"realm1\"\n[[realm.role]]\nname = \"web\"\n"
         );
         Loader::from_text("a.toml", text)
     }

@@ -349,7 +349,9 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     findings.range("limits.history_answer_bytes", answer, KIB..=16 * MIB, BYTES);
     let retained = limits.retained_per_subscribe_bytes;
     findings.range("limits.retained_per_subscribe_bytes", retained, KIB..=TIB, BYTES);
-    let bodies = 4 * limits.message_bytes as u64..=TIB;
+    // One that is too long by itself has a fault of its own.
+    let longest = (limits.message_bytes as u64).min(*MESSAGE_BYTES.end());
+    let bodies = 4 * longest..=TIB;
     findings.range("limits.http_bodies_bytes", limits.http_bodies_bytes, bodies, BYTES);
     let most = limits.message_bytes as u64..=TIB;
     findings.range("limits.input_total_bytes", limits.input_total_bytes, most, BYTES);
@@ -376,6 +378,8 @@ fn check_output(output: &OutputLimits, limits: &Limits, findings: &mut Findings)
     findings.range("output.hard_bytes", output.hard_bytes, QUEUE_BYTES, BYTES);
     findings.range("output.soft_bytes", output.soft_bytes, KIB..=TIB, BYTES);
     findings.range("output.soft_ms", output.soft_ms, 10..=HOUR_MS, MILLISECONDS);
+    let min_bytes = output.deflate_min_bytes;
+    findings.range("output.deflate_min_bytes", min_bytes, 0..=16 * 1024 * 1024, BYTES);
     findings.range("output.stall_ms", output.stall_ms, 100..=HOUR_MS, MILLISECONDS);
     findings.range("output.total_bytes", output.total_bytes, QUEUE_BYTES, BYTES);
 
