@@ -1,6 +1,5 @@
 //! The transports of a router worker.
 
-use super::HAS_DEFLATE;
 use super::doors::{At, Common, Door, Listener, Tls};
 use super::logins::ways;
 use super::notes::{Notes, Severity};
@@ -300,10 +299,7 @@ impl Entrances {
             notes.changed(options.at("max_frame_size"), text);
         }
         if options.item("compression").is_some() {
-            self.listeners[listener].deflate = HAS_DEFLATE;
-            if !HAS_DEFLATE {
-                notes.changed(options.at("compression"), "frames are not compressed");
-            }
+            self.listeners[listener].deflate = true;
         }
         if options.bool("require_websocket_subprotocol", notes) == Some(false) {
             self.listeners[listener].takes_any_subprotocol = true;

@@ -127,9 +127,6 @@ pub fn import(
 /// Whether the configuration has `http = "longpoll"`. Where it has not, such paths are missing.
 const HAS_LONG_POLL: bool = false;
 
-/// The same of `deflate`; without it frames are not compressed, which clients do not mind.
-const HAS_DEFLATE: bool = false;
-
 /// What the configuration file is called.
 pub const CONFIGURATION: &str = "stentor.toml";
 
