@@ -33,6 +33,8 @@ pub struct Limits {
     /// together, and as many of their answers; a body that is more than a quarter of the room that
     /// is left is refused.
     pub http_bodies_bytes: usize,
+    /// Streams of events by HTTP, of all clients together; one more is refused.
+    pub http_streams: usize,
     /// Open connections of one address (of IPv6: one network of 64 bits), this machine's excepted;
     /// one more is refused. 0: no limit of its own.
     pub connections_per_address: u32,
@@ -127,6 +129,7 @@ impl Default for Limits {
             connections: 65_536,
             http_connections: 1_024,
             http_batch: 100,
+            http_streams: 512,
             http_bodies_bytes: 64 * 1024 * 1024,
             connections_per_address: 0,
             connections_per_address_per_second: 0,
@@ -329,6 +332,8 @@ pub struct Timeouts {
     pub http_body_ms: u64,
     /// From then on for its answer.
     pub http_answer_ms: u64,
+    /// On a stream of events, from the last event to a sign that it lives.
+    pub http_heartbeat_ms: u64,
     /// A session by which such requests are made ends after so long without one.
     pub http_session_ms: u64,
     /// For the peer's answer to a GOODBYE or a WebSocket close, and for the last bytes to leave.
@@ -353,6 +358,7 @@ impl Default for Timeouts {
             http_idle_ms: 15_000,
             http_body_ms: 10_000,
             http_answer_ms: 60_000,
+            http_heartbeat_ms: 15_000,
             http_session_ms: 60_000,
             close_ms: 2_000,
             drain_ms: 20_000,

@@ -1,5 +1,5 @@
-//! Paths of a listener where clients publish and call by HTTP: who may, as whom, and what such a
-//! path must say.
+//! Paths of a listener where clients publish, call and listen by HTTP: who may, as whom, and what
+//! such a path must say.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,8 @@ pub enum HttpUse {
     Publish,
     /// Calls.
     Call,
+    /// Streams of events.
+    Events,
 }
 
 impl HttpUse {
@@ -24,6 +26,7 @@ impl HttpUse {
         match self {
             Self::Publish => "publish",
             Self::Call => "call",
+            Self::Events => "events",
         }
     }
 }
@@ -49,9 +52,9 @@ pub enum BridgeFault {
     WithoutHttp,
     #[error("`{0}` is for paths with `http`")]
     NeedsHttp(&'static str),
-    #[error("`{0}` is for WebSockets, and at this path somebody publishes or calls by HTTP")]
+    #[error("`{0}` is for WebSockets, and this path is for others")]
     ForWebSockets(&'static str),
-    #[error("nothing says in which realm this path publishes or calls")]
+    #[error("nothing says of which realm this path is")]
     NoRealm,
     #[error("nothing says the role of those who come without a key")]
     NoRole,
@@ -69,6 +72,10 @@ pub enum BridgeFault {
     BadKeyName(String),
     #[error("this path has more than {MOST_KEYS} keys")]
     TooManyKeys,
+    #[error(
+        "`body_bytes` is for paths where somebody publishes or calls: who listens sends no body"
+    )]
+    NoBodies,
     #[error("bodies of {body} bytes become messages of more than `limits.message_bytes` ({limit})")]
     LongBody { body: usize, limit: usize },
 }
@@ -79,7 +86,7 @@ impl BridgeFault {
             Self::TwoUses => "make two paths of it",
             Self::WithoutHttp => "set `websocket = true`, or remove this path",
             Self::NeedsHttp(_) => "add for example `http = \"publish\"`, or remove it",
-            Self::ForWebSockets(_) => "remove it",
+            Self::ForWebSockets(_) | Self::NoBodies => "remove it",
             Self::NoRealm => "add a line `realm = ...`",
             Self::NoRole => "add a line `role = ...`, or a `[[listener.path.key]]`",
             Self::NoKeyRole => "add a line `role = ...` to the key or to the path",
@@ -136,6 +143,8 @@ fn check_bridge(
     let has_methods = !apart.authmethods.is_empty();
     findings.add_if(has_methods, key("authmethods"), || BridgeFault::ForWebSockets("authmethods"));
     findings.add_if(apart.realm.is_none(), path, || BridgeFault::NoRealm);
+    let is_idle = apart.http == Some(HttpUse::Events) && apart.body_bytes.is_some();
+    findings.add_if(is_idle, key("body_bytes"), || BridgeFault::NoBodies);
     if let Some(bytes) = apart.body_bytes {
         findings.range(&key("body_bytes"), bytes, MESSAGE_BYTES, BYTES);
         let (body, limit) = (bytes, config.limits.message_bytes);
@@ -192,7 +201,7 @@ const MOST_NAME: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Loader};
+    use crate::config::{Config, Loader, Warning};
 
     fn loader(path: &str) -> Loader {
         let text = format!(
@@ -218,6 +227,13 @@ mod tests {
         let keyed = format!("http = \"call\"\nrealm = \"realm1\"\n{key}");
         let config = read(&keyed).unwrap();
         assert_eq!(config.listeners[0].paths_apart[0].keys[0].name, "shop");
+        let warns = |config: &Config| {
+            config.warnings().iter().any(|one| matches!(one, Warning::PlainKeys { .. }))
+        };
+        assert!(!warns(&config), "nobody else can be on the way");
+        let mut public = config;
+        public.listeners[0].address = "0.0.0.0:8080".parse().unwrap();
+        assert!(warns(&public));
         let shown = loader(&keyed).show(true).unwrap();
         assert!(shown.contains("# hash is set, and not shown"), "{shown}");
     }
@@ -228,11 +244,15 @@ mod tests {
         let key = |rest: &str| format!("{path}\n[[listener.path.key]]\n{rest}");
         let two = format!("name = \"a\"\n{HASH}\n[[listener.path.key]]\nname = \"a\"\n{HASH}");
         for (text, said) in [
-            ("http = \"publish\"\nrole = \"web\"", "nothing says in which realm"),
+            ("http = \"publish\"\nrole = \"web\"", "nothing says of which realm"),
             ("http = \"publish\"\nrealm = \"realm1\"", "the role of those who come without a key"),
             ("http = \"publish\"\nrealm = \"no\"\nrole = \"web\"", "`no`"),
             ("http = \"publish\"\nrealm = \"realm1\"\nrole = \"no\"", "has no role `no`"),
             ("http = \"publishing\"", "did you mean `publish`?"),
+            (
+                "http = \"events\"\nrealm = \"realm1\"\nrole = \"web\"\nbody_bytes = 1000",
+                "sends no body",
+            ),
             ("role = \"web\"", "`role` is for paths with `http`"),
             ("require_ip = [\"10.0.0.0/8\"]", "`require_ip` is for paths with `http`"),
             (&format!("{path}\nbody_bytes = 2000000"), "more than `limits.message_bytes`"),

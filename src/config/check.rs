@@ -327,6 +327,7 @@ fn check_limits(limits: &Limits, findings: &mut Findings) {
     for (key, value) in [
         ("limits.http_connections", limits.http_connections),
         ("limits.http_batch", limits.http_batch),
+        ("limits.http_streams", limits.http_streams),
         ("limits.tls_handshakes", limits.tls_handshakes),
         ("limits.subscriptions_per_session", limits.subscriptions_per_session),
         ("limits.registrations_per_session", limits.registrations_per_session),
@@ -409,6 +410,8 @@ fn check_timeouts(timeouts: &Timeouts, findings: &mut Findings) {
     findings.range("timeouts.http_body_ms", timeouts.http_body_ms, 100..=HOUR_MS, MILLISECONDS);
     let answer = timeouts.http_answer_ms;
     findings.range("timeouts.http_answer_ms", answer, 100..=24 * HOUR_MS, MILLISECONDS);
+    let heartbeat = timeouts.http_heartbeat_ms;
+    findings.range("timeouts.http_heartbeat_ms", heartbeat, 100..=HOUR_MS, MILLISECONDS);
     let session = timeouts.http_session_ms;
     findings.range("timeouts.http_session_ms", session, 10..=24 * HOUR_MS, MILLISECONDS);
     findings.range("timeouts.close_ms", timeouts.close_ms, 10..=HOUR_MS, MILLISECONDS);

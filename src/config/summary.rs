@@ -74,6 +74,12 @@ pub enum Warning {
     )]
     NoCertificates(String),
     #[error(
+        "listener {listener} speaks plainly and can be reached from other machines, and takes keys \
+         at {path}, which anybody on the way can read: add `[[listener.tls]]`, unless a proxy in \
+         front of it speaks TLS and does not say so"
+    )]
+    PlainKeys { listener: String, path: String },
+    #[error(
         "listener {listener} speaks plainly and can be reached from other machines, and realm \
          {realm} takes tickets there, which anybody on the way can read: set `only_over_tls = \
          true` in the authenticator, unless a proxy in front of it speaks TLS and does not say so"
@@ -183,6 +189,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let closed = config.realms.iter().filter(|realm| realm.authenticators.is_empty());
     let closed = closed.map(|realm| Warning::ClosedRealm(realm.name.clone()));
     let closed = closed.chain(idle_certificates(config)).chain(plain_tickets(config));
+    let closed = closed.chain(plain_keys(config));
     let roles =
         config.realms.iter().flat_map(|realm| super::roles::warnings(realm, &config.listeners));
     let for_anybody = |realm: &&Realm| {
@@ -214,16 +221,31 @@ fn plain_tickets(config: &Config) -> impl Iterator<Item = Warning> {
         let mut ways = realm.authenticators.iter();
         ways.any(|way| way.method == Method::Ticket && !way.only_over_tls)
     };
-    let plain = config.listeners.iter().filter(|listener| {
-        let says_so = listener.proxy_protocol || listener.forwarded != ForwardedBy::Off;
-        listener.tls.is_empty() && !listener.address.is_local() && !says_so
-    });
-    plain.flat_map(move |listener| {
+    plain_listeners(config).flat_map(move |listener| {
         let realms = config.realms.iter().filter(takes);
         realms.map(|realm| Warning::PlainTickets {
             listener: listener.label(),
             realm: realm.name.clone(),
         })
+    })
+}
+
+/// The same of a key.
+fn plain_keys(config: &Config) -> impl Iterator<Item = Warning> {
+    plain_listeners(config).flat_map(|listener| {
+        let keyed = listener.http_paths().filter(|apart| !apart.keys.is_empty());
+        keyed.map(|apart| Warning::PlainKeys {
+            listener: listener.label(),
+            path: apart.path.clone(),
+        })
+    })
+}
+
+/// Those where anybody on the way may read along, as far as it is known.
+fn plain_listeners(config: &Config) -> impl Iterator<Item = &Listener> {
+    config.listeners.iter().filter(|listener| {
+        let says_so = listener.proxy_protocol || listener.forwarded != ForwardedBy::Off;
+        listener.tls.is_empty() && !listener.address.is_local() && !says_so
     })
 }
 

@@ -90,6 +90,7 @@ pub(super) const ROWS: &[Row] = &[
         "stentor_http_connections",
         "Connections of listeners that speak HTTP and no WAMP",
     ),
+    whole("http_streams", "stentor_http_streams", "Streams of events by HTTP"),
     total("connections_opened", "stentor_connections_opened", "Connections that were accepted"),
     part(
         "connections_refused",

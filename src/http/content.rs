@@ -1,4 +1,5 @@
-//! The bodies of answers: nothing, some bytes, or a part of a file that is read as it is sent.
+//! The bodies of answers: nothing, some bytes, a part of a file that is read as it is sent, or what
+//! somebody else makes piece by piece.
 
 use std::fmt;
 use std::fs::File;
@@ -8,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::sync::mpsc::Receiver;
 
 use super::disk::Disk;
 
@@ -17,7 +19,24 @@ pub(crate) struct Content {
     /// What is sent first.
     bytes: Bytes,
     /// What follows.
-    rest: Option<FileRest>,
+    rest: Option<Rest>,
+}
+
+#[derive(Debug)]
+enum Rest {
+    File(FileRest),
+    /// Nobody knows how long it is.
+    Streamed(Streamed),
+}
+
+/// Pieces that somebody else makes, one after the other; over when that one is gone.
+#[derive(Debug)]
+pub(super) struct Streamed(Receiver<Bytes>);
+
+impl Streamed {
+    pub(super) const fn new(pieces: Receiver<Bytes>) -> Self {
+        Self(pieces)
+    }
 }
 
 /// A piece of a file, and the file from there on.
@@ -96,11 +115,21 @@ impl Content {
 
     /// Bytes, and what follows them in a file.
     pub(super) const fn with_rest(bytes: Bytes, rest: FileRest) -> Self {
-        Self { bytes, rest: Some(rest) }
+        Self { bytes, rest: Some(Rest::File(rest)) }
     }
 
-    pub(super) fn length(&self) -> u64 {
-        self.bytes.len() as u64 + self.rest.as_ref().map_or(0, |rest| rest.left)
+    pub(super) const fn streamed(pieces: Streamed) -> Self {
+        Self { bytes: Bytes::new(), rest: Some(Rest::Streamed(pieces)) }
+    }
+
+    /// `None`: nobody knows.
+    pub(super) fn length(&self) -> Option<u64> {
+        let rest = match &self.rest {
+            None => 0,
+            Some(Rest::File(rest)) => rest.left,
+            Some(Rest::Streamed(_)) => return None,
+        };
+        Some(self.bytes.len() as u64 + rest)
     }
 }
 
@@ -117,7 +146,10 @@ impl Body for Content {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         match &mut self.rest {
-            Some(rest) if rest.left > 0 => {
+            Some(Rest::Streamed(Streamed(pieces))) => {
+                pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+            }
+            Some(Rest::File(rest)) if rest.left > 0 => {
                 let piece = ready!(rest.poll_piece(cx));
                 Poll::Ready(Some(piece.map(Frame::data)))
             }
@@ -126,11 +158,11 @@ impl Body for Content {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.length() == 0
+        self.length() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length())
+        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

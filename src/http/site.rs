@@ -164,8 +164,9 @@ pub(crate) fn answer_elsewhere(head: &Parts) -> Response<Content> {
 
 fn finish(mut answer: Response<Content>, head: &Parts, is_last: bool) -> Response<Content> {
     if head.method == Method::HEAD {
-        let length = HeaderValue::from(answer.body().length());
-        answer.headers_mut().entry(CONTENT_LENGTH).or_insert(length);
+        if let Some(length) = answer.body().length() {
+            answer.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+        }
         *answer.body_mut() = Content::default();
     }
     if is_last {

@@ -109,6 +109,8 @@ counters! {
     questions_waiting: gauge,
     /// Connections that were handed over to the thread `http` and are not closed.
     http_connections: gauge,
+    /// Streams of events by HTTP that are open.
+    http_streams: gauge,
     connections_opened: total,
     connections_refused: total,
     /// Connections refused because of what their address has done: `limits.*_per_address`.

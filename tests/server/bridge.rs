@@ -156,8 +156,8 @@ fn what_is_no_request_is_refused_with_a_sentence() {
     assert_eq!(server.snapshot().sessions_joined, 1);
     // A refusal by the head ends the connection: nobody reads the body.
     for (method, fields, status, said) in [
-        ("GET", "", 405, "only POST and PUT"),
-        ("DELETE", "", 405, "only POST and PUT"),
+        ("GET", "", 405, "only these methods"),
+        ("DELETE", "", 405, "only these methods"),
         ("POST", "", 411, "with its length"),
         ("POST", "Content-Length: 1048577\r\n", 413, "longer than the 1048576 bytes"),
         ("POST", "Content-Length: 2\r\nContent-Type: text/plain\r\n", 415, "application/json"),

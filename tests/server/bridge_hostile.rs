@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stentor::codec::Codec;
-use stentor::config::{Access, Role};
+use stentor::config::{Access, OverRate, Role};
 use stentor::net::Server;
 
 use super::bridge::bridging;
@@ -239,6 +239,31 @@ fn what_a_reload_removes_is_gone() {
     server.reload(&config).unwrap();
     assert_eq!(web.post("/publish", body).status, 404);
     drop(web);
+    settles(&server);
+}
+
+/// Who shares a session shares what its role may send, and gets no more by another session.
+#[test]
+fn a_rate_is_that_of_all_who_come_by_one_way() {
+    let mut config = bridging(1);
+    let role = Role {
+        name: "web".into(),
+        messages_per_second: 1,
+        messages_burst: 3,
+        over_rate: OverRate::End,
+        ..Role::default()
+    };
+    config.realms[0].access = Access::Roles(vec![role]);
+    let server = start(&config);
+    let mut answers = (0..10).map(|_| connect(&server).post("/publish", r#"{"topic":"com.x"}"#));
+    let first = answers.next().unwrap();
+    assert!(first.text().contains("not_authorized"), "{}", first.text());
+    let later: Vec<_> = answers.collect();
+    let refused: Vec<_> = later.iter().filter(|answer| answer.status == 429).collect();
+    // However long that takes: three at once, and then one or two in a second.
+    assert!(refused.len() >= 2, "{later:?}");
+    assert!(refused.iter().all(|answer| answer.header("retry-after") == Some("1")));
+    assert!(server.snapshot().sessions_joined as usize <= 10 - refused.len());
     settles(&server);
 }
 

@@ -7,6 +7,7 @@ mod admin_doors;
 mod asking;
 mod authorization;
 mod bridge;
+mod bridge_events;
 mod bridge_hostile;
 mod busiest;
 mod certificates;

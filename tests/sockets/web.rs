@@ -100,7 +100,7 @@ impl Web {
     }
 
     #[track_caller]
-    fn response_head(&mut self) -> Response {
+    pub(crate) fn response_head(&mut self) -> Response {
         let end = loop {
             if let Some(at) = self.held.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -110,6 +110,24 @@ impl Web {
         let head = String::from_utf8(self.take(end)).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Response { status, head, body: Vec::new() }
+    }
+
+    /// The next chunk of a body without a length; `None` if it is over.
+    #[track_caller]
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
+        let end = loop {
+            if let Some(at) = self.held.windows(2).position(|window| window == b"\r\n") {
+                break at + 2;
+            }
+            if !self.more() {
+                return None;
+            }
+        };
+        let length = String::from_utf8(self.take(end)).unwrap();
+        let length = usize::from_str_radix(length.trim_end(), 16).unwrap();
+        let chunk = self.take(length);
+        self.take(2);
+        (length > 0).then_some(chunk)
     }
 
     /// Reads more; `false` at the end.

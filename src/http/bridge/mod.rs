@@ -1,5 +1,5 @@
-//! Publications and calls by HTTP, for backends and pages that speak no WAMP: at paths of a
-//! listener, as a realm, a role and keys of the path say.
+//! Publications, calls and streams of events by HTTP, for backends and pages that speak no WAMP: at
+//! paths of a listener, as a realm, a role and keys of the path say.
 //!
 //! To everybody else an HTTP client is a session: all who come by one path with one key share it.
 //! What is malformed is refused here, since in that session it would be a violation of the
@@ -7,8 +7,11 @@
 
 mod body;
 mod door;
+mod events;
+mod joining;
 mod pool;
 mod repeated;
+mod reply;
 mod request;
 mod room;
 mod said;
@@ -20,19 +23,21 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use self::door::{Denied, Door, Told};
+use self::events::{Known, StreamPlace, Wish};
 use self::pool::{Deadline, Opening, Outcome, Pool, SessionKey};
 use self::repeated::{Begun, LONGEST_KEY};
-use self::request::{Asked, Message, RequestLimits};
-use self::room::{Room, counted};
+use self::reply::Reply;
+use self::request::{Act, Asked, Message, RequestLimits};
+use self::room::Room;
 use self::session::Lost;
 use super::answers::set;
 use super::content::Content;
@@ -50,48 +55,61 @@ pub(crate) struct Bridges {
     bodies: Room,
     answers: Room,
     counters: Arc<Counters>,
+    /// Which ways in there are.
+    known: watch::Sender<Known>,
 }
 
-/// One path where clients publish or call.
+/// One path where clients publish, call or listen.
 #[derive(Debug)]
 pub(super) struct Bridge {
-    http: HttpUse,
+    purpose: Purpose,
     door: Door,
     limits: RequestLimits,
     body_bytes: usize,
     room_bytes: usize,
     body_ms: u64,
     answer_ms: u64,
+    heartbeat_ms: u64,
+    most_streams: u64,
     opening: Opening,
 }
 
-/// What a client gets.
-#[derive(Debug)]
-struct Reply {
-    status: StatusCode,
-    json: Bytes,
-    fields: Vec<(HeaderName, HeaderValue)>,
+/// What is done at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Ask(Act),
+    Events,
+}
+
+impl Purpose {
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Ask(_) => "POST, PUT, OPTIONS",
+            Self::Events => "GET, OPTIONS",
+        }
+    }
 }
 
 impl Bridges {
     /// `inside`: the way into the router. To be made before the thread `http` runs, which counts.
     pub(crate) fn new(inside: Arc<dyn Inside>, counters: Arc<Counters>) -> Self {
         let (bodies, answers) = (Room::new(0), Room::new(0));
-        Self { pool: Pool::new(inside), bodies, answers, counters }
+        let (known, _) = watch::channel(Known::default());
+        Self { pool: Pool::new(inside), bodies, answers, counters, known }
     }
 
-    /// Forgets ways in that are not configured any more: no site has them.
+    /// Knows the ways in of these sites, and forgets all others.
     pub(crate) fn follow(&self, sites: &Sites) {
-        let is_known = |key: &SessionKey| {
-            let mut bridges = sites.values().flat_map(|site| site.bridges());
-            bridges.any(|bridge| bridge.keys().any(|known| known == key))
-        };
-        self.pool.retain(is_known);
+        let bridges = sites.values().flat_map(|site| site.bridges());
+        let known: Known = Arc::new(bridges.flat_map(Bridge::keys).cloned().collect());
+        self.pool.retain(|key| known.contains(key));
+        self.known.send_replace(known);
     }
 }
 
 impl Bridge {
-    /// `None` if nobody publishes or calls at this path. `rules` and `address` are its listener's.
+    /// `None` if nobody publishes, calls or listens at this path. `rules` and `address` are its
+    /// listener's.
     pub(super) fn new(
         apart: &ListenerPath,
         listener: &Listener,
@@ -99,7 +117,11 @@ impl Bridge {
         rules: &TransportRules,
         address: Address,
     ) -> Option<Self> {
-        let http = apart.http?;
+        let purpose = match apart.http? {
+            HttpUse::Publish => Purpose::Ask(Act::Publish),
+            HttpUse::Call => Purpose::Ask(Act::Call),
+            HttpUse::Events => Purpose::Events,
+        };
         let key = |authid: &str, role: &Option<String>| SessionKey {
             listener: rules.listener,
             path: apart.path.as_str().into(),
@@ -129,13 +151,15 @@ impl Bridge {
         let rules = rules.clone();
         let idle_ms = timeouts.http_session_ms;
         Some(Self {
-            http,
+            purpose,
             door,
             limits: RequestLimits { message_bytes, nesting, batch },
             body_bytes: apart.body_bytes.unwrap_or(message_bytes),
             room_bytes: limits.http_bodies_bytes,
             body_ms: timeouts.http_body_ms,
             answer_ms: timeouts.http_answer_ms,
+            heartbeat_ms: timeouts.http_heartbeat_ms,
+            most_streams: limits.http_streams as u64,
             opening: Opening { rules, address, idle_ms, answers: Room::new(0) },
         })
     }
@@ -155,84 +179,109 @@ impl Bridge {
         if head.method == Method::OPTIONS {
             return self.preflight(&head.headers);
         }
-        let reply = self.serve(head, body, caller, bridges).await;
-        let mut answer = reply.unwrap_or_else(|refused| refused).into_response();
+        let served = match self.purpose {
+            Purpose::Ask(act) => self.serve(act, head, body, caller, bridges).await,
+            Purpose::Events => self.hear(head, caller, bridges).await,
+        };
+        let mut answer = served.unwrap_or_else(Reply::into_response);
         self.share(&head.headers, answer.headers_mut());
         answer
     }
 
     async fn serve(
         &self,
+        act: Act,
         head: &Parts,
         body: Incoming,
         caller: Caller,
         bridges: &Arc<Bridges>,
-    ) -> Result<Reply, Reply> {
-        if !matches!(head.method, Method::POST | Method::PUT) {
-            let text = "only POST and PUT are supported here";
-            let refused = Reply::refused(StatusCode::METHOD_NOT_ALLOWED, text);
-            return Err(refused.with(ALLOW, METHODS).closing());
-        }
-        if caller.is_stopping {
-            return Err(Reply::lost(&Lost::Stopping).closing());
-        }
-        let key = self.door.enter(&head.headers, caller.peer).map_err(|denied| {
-            if denied == Denied::WrongKey {
-                bridges.counters.http_keys_refused.increment();
-            }
-            denied_reply(denied).closing()
-        })?;
-        let repeated = self.repetition(&head.headers).map_err(Reply::closing)?;
-        let refuse_body = |fault: body::BodyFault| {
-            let refused = Reply::refused(fault.status(), &fault.to_string()).closing();
-            match fault {
-                body::BodyFault::NoRoom => refused.later(1),
-                _ => refused,
-            }
-        };
-        body::judge(&head.headers, self.body_bytes).map_err(refuse_body)?;
+    ) -> Result<Response<Content>, Reply> {
+        let is_meant = matches!(head.method, Method::POST | Method::PUT);
+        let key = self.enter(is_meant, head, caller, bridges)?;
+        let repeated = repetition(act, &head.headers).map_err(Reply::closing)?;
+        body::judge(&head.headers, self.body_bytes).map_err(Reply::from)?;
         let mut taken = bridges.bodies.with_most(self.room_bytes).enter();
         let body = body::read(body, self.body_bytes, self.body_ms, &mut taken).await;
-        let body = body.map_err(refuse_body)?;
-        let asked = request::read(&body, self.http, &self.limits);
+        let body = body.map_err(Reply::from)?;
+        let asked = request::read(&body, act, &self.limits);
         let mut asked =
             asked.map_err(|fault| Reply::refused(fault.status(), &fault.to_string()))?;
         let taken = Arc::new(taken);
         for message in &mut asked.messages {
             message.taken = Some(Arc::clone(&taken));
         }
-        match repeated {
+        let reply = match repeated {
             None => {
                 let deadline = Deadline::in_ms(self.answer_ms);
-                Ok(self.visit(key, bridges).ask(&asked, Some(deadline)).await.0)
+                self.visit(key, bridges).ask(&asked, Some(deadline)).await.0
             }
-            Some(name) => self.ask_once(key, name, &body, asked, bridges).await,
+            Some(name) => self.ask_once(key, name, &body, asked, bridges).await?,
+        };
+        Ok(reply.into_response())
+    }
+
+    /// As whom somebody comes in, if the router begins anything new.
+    fn enter(
+        &self,
+        is_meant: bool,
+        head: &Parts,
+        caller: Caller,
+        bridges: &Bridges,
+    ) -> Result<&SessionKey, Reply> {
+        if !is_meant {
+            let methods = self.purpose.methods();
+            let text = format!("only these methods are supported here: {methods}");
+            let refused = Reply::refused(StatusCode::METHOD_NOT_ALLOWED, &text);
+            return Err(refused.with(ALLOW, methods).closing());
         }
+        if caller.is_stopping {
+            return Err(Reply::lost(&Lost::Stopping).closing());
+        }
+        self.door.enter(&head.headers, caller.peer).map_err(|denied| {
+            if denied == Denied::WrongKey {
+                bridges.counters.http_keys_refused.increment();
+            }
+            Reply::from(denied).closing()
+        })
+    }
+
+    /// Begins a stream of events.
+    async fn hear(
+        &self,
+        head: &Parts,
+        caller: Caller,
+        bridges: &Bridges,
+    ) -> Result<Response<Content>, Reply> {
+        let key = self.enter(head.method == Method::GET, head, caller, bridges)?;
+        let wish = Wish::read(head.uri.query(), &head.headers);
+        let wish =
+            wish.map_err(|fault| Reply::refused(StatusCode::BAD_REQUEST, &fault.to_string()))?;
+        if bridges.counters.http_streams.get() >= self.most_streams {
+            return Err(Reply::lost(&Lost::Full));
+        }
+        let terms = events::Terms {
+            message_bytes: self.limits.message_bytes,
+            heartbeat_ms: self.heartbeat_ms,
+            key: key.clone(),
+            known: bridges.known.subscribe(),
+            _place: StreamPlace::new(&bridges.counters),
+        };
+        let inner = bridges.pool.open(key, &self.opening, caller.peer);
+        let inner = inner.map_err(|lost| Reply::lost(&lost))?;
+        let begun = events::Beginning::new(inner, wish, terms).await.map_err(Reply::from)?;
+        let mut answer = Response::new(Content::streamed(begun.start()));
+        set(&mut answer, CONTENT_TYPE, "text/event-stream");
+        set(&mut answer, CACHE_CONTROL, "no-store");
+        set(&mut answer, X_CONTENT_TYPE_OPTIONS, "nosniff");
+        // nginx would hold events back until it has a buffer full.
+        set(&mut answer, X_ACCEL_BUFFERING, "no");
+        Ok(answer)
     }
 
     fn visit(&self, key: &SessionKey, bridges: &Arc<Bridges>) -> Visit {
         let answers = bridges.answers.with_most(self.room_bytes);
         let opening = Opening { answers, ..self.opening.clone() };
         Visit { key: key.clone(), opening, bridges: Arc::clone(bridges) }
-    }
-
-    /// The key by which a request may come again.
-    fn repetition<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h [u8]>, Reply> {
-        let bad = |text: &str| Reply::refused(StatusCode::BAD_REQUEST, text);
-        let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-        let Some(value) = values.next() else { return Ok(None) };
-        if self.http == HttpUse::Call {
-            return Err(bad(
-                "`Idempotency-Key` is for publications: what a call does, and whether \
-                it may be done twice, its callee knows",
-            ));
-        }
-        let value = value.as_bytes();
-        let is_good = (1..=LONGEST_KEY).contains(&value.len()) && values.next().is_none();
-        if !is_good {
-            return Err(bad("`Idempotency-Key` must stand there once, with 1 to 255 characters"));
-        }
-        Ok(Some(value))
     }
 
     /// Makes requests that are to be made once, whatever becomes of who asks: another one with the
@@ -250,7 +299,7 @@ impl Bridge {
         let name = match begun {
             Begun::New(name) => name,
             Begun::Known(json) => return Ok(Reply::json(StatusCode::OK, json)),
-            refused => return Err(repeated_reply(&refused)),
+            refused => return Err(refused.into()),
         };
         let (reply, replied) = oneshot::channel();
         let visit = self.visit(key, bridges);
@@ -278,9 +327,9 @@ impl Bridge {
     fn preflight(&self, headers: &HeaderMap) -> Response<Content> {
         let mut answer = Response::new(Content::default());
         *answer.status_mut() = StatusCode::NO_CONTENT;
-        set(&mut answer, ALLOW, METHODS);
+        set(&mut answer, ALLOW, self.purpose.methods());
         if self.share(headers, answer.headers_mut()) {
-            set(&mut answer, ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+            set(&mut answer, ACCESS_CONTROL_ALLOW_METHODS, self.purpose.methods());
             set(&mut answer, ACCESS_CONTROL_ALLOW_HEADERS, SHARED_HEADERS);
             set(&mut answer, ACCESS_CONTROL_MAX_AGE, "600");
         }
@@ -300,6 +349,23 @@ impl Bridge {
         }
         is_shared
     }
+}
+
+/// The key by which a request may come again.
+fn repetition(act: Act, headers: &HeaderMap) -> Result<Option<&[u8]>, Reply> {
+    let bad = |text: &str| Reply::refused(StatusCode::BAD_REQUEST, text);
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if act == Act::Call {
+        return Err(bad("`Idempotency-Key` is for publications: what a call does, and whether \
+            it may be done twice, its callee knows"));
+    }
+    let value = value.as_bytes();
+    let is_good = (1..=LONGEST_KEY).contains(&value.len()) && values.next().is_none();
+    if !is_good {
+        return Err(bad("`Idempotency-Key` must stand there once, with 1 to 255 characters"));
+    }
+    Ok(Some(value))
 }
 
 /// One client's requests on their way.
@@ -324,136 +390,19 @@ impl Visit {
 
     fn count(&self, outcome: &Outcome, message: &Message) {
         let counters = &self.bridges.counters;
-        match (outcome, message.http) {
-            (Ok(answer), HttpUse::Publish) if answer.is_done => {
+        match (outcome, message.act) {
+            (Ok(answer), Act::Publish) if answer.is_done => {
                 counters.http_publications.increment();
             }
-            (Ok(_), HttpUse::Call) => counters.http_calls.increment(),
+            (Ok(_), Act::Call) => counters.http_calls.increment(),
             _ => {}
         }
     }
 }
 
-impl Reply {
-    fn json(status: StatusCode, json: impl Into<Bytes>) -> Self {
-        Self { status, json: json.into(), fields: Vec::new() }
-    }
-
-    /// As crossbar refuses: the sentence is the error.
-    fn refused(status: StatusCode, text: &str) -> Self {
-        Self::json(
-            status,
-            serde_json::json!({ "error": text, "args": [], "kwargs": {} }).to_string(),
-        )
-    }
-
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.fields.push((name, HeaderValue::from_static(value)));
-        self
-    }
-
-    /// The connection ends with it: what else comes is not read.
-    fn closing(self) -> Self {
-        self.with(CONNECTION, "close")
-    }
-
-    fn later(mut self, seconds: u16) -> Self {
-        self.fields.push((RETRY_AFTER, HeaderValue::from(seconds)));
-        self
-    }
-
-    fn lost(lost: &Lost) -> Self {
-        let (status, later) = match lost {
-            Lost::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Some(5)),
-            Lost::OverRate => (StatusCode::TOO_MANY_REQUESTS, Some(1)),
-            Lost::Late(_) => (StatusCode::GATEWAY_TIMEOUT, None),
-            Lost::Ended(_) => (StatusCode::BAD_GATEWAY, None),
-            Lost::Full | Lost::Refused(_) | Lost::NoRoom => {
-                (StatusCode::SERVICE_UNAVAILABLE, Some(1))
-            }
-        };
-        let refused = Self::refused(status, &lost.to_string());
-        later.into_iter().fold(refused, Self::later)
-    }
-
-    /// Of a list the answers to those that were answered, and errors for the others; if nobody
-    /// was asked for anything, the reason for that.
-    fn of(mut outcomes: Vec<Outcome>, is_list: bool) -> Self {
-        let none = outcomes.iter().all(Result::is_err).then(|| outcomes.first()).flatten();
-        if let Some(Err(lost)) = none {
-            return Self::lost(lost);
-        }
-        if !is_list && let Some(Ok(answer)) = outcomes.pop() {
-            let json = counted(answer.json.into_bytes(), vec![answer.taken]);
-            return Self::json(StatusCode::OK, json);
-        }
-        let (mut json, mut taken) = (Vec::from(*b"["), Vec::new());
-        for outcome in outcomes {
-            if json.len() > 1 {
-                json.push(b',');
-            }
-            match outcome {
-                Ok(answer) => {
-                    json.extend_from_slice(answer.json.as_bytes());
-                    taken.push(answer.taken);
-                }
-                Err(lost) => json.extend_from_slice(lost.to_json().as_bytes()),
-            }
-        }
-        json.push(b']');
-        Self::json(StatusCode::OK, counted(json, taken))
-    }
-
-    fn into_response(self) -> Response<Content> {
-        let Self { status, json, fields } = self;
-        let mut answer = Response::new(Content::of(json));
-        *answer.status_mut() = status;
-        set(&mut answer, CONTENT_TYPE, "application/json");
-        set(&mut answer, CACHE_CONTROL, "no-store");
-        set(&mut answer, X_CONTENT_TYPE_OPTIONS, "nosniff");
-        answer.headers_mut().extend(fields);
-        answer
-    }
-}
-
-fn denied_reply(denied: Denied) -> Reply {
-    let (status, text) = match denied {
-        Denied::Network => (StatusCode::FORBIDDEN, "this address may not come here"),
-        Denied::Origin => (StatusCode::FORBIDDEN, "pages of this origin may not come here"),
-        Denied::NoKey => {
-            (StatusCode::UNAUTHORIZED, "this needs the header `Authorization: Bearer` with a key")
-        }
-        Denied::WrongKey => (StatusCode::UNAUTHORIZED, "this is no key of this path"),
-    };
-    let reply = Reply::refused(status, text);
-    match denied {
-        Denied::NoKey => reply.with(WWW_AUTHENTICATE, "Bearer"),
-        Denied::WrongKey => reply.with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
-        Denied::Network | Denied::Origin => reply,
-    }
-}
-
-fn repeated_reply(refused: &Begun) -> Reply {
-    match refused {
-        Begun::Other => Reply::refused(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "this `Idempotency-Key` came with another body before",
-        ),
-        Begun::UnderWay => {
-            let text =
-                "a request with this `Idempotency-Key` is under way: ask again for its answer";
-            Reply::refused(StatusCode::CONFLICT, text).later(1)
-        }
-        _ => {
-            let text = "too many requests with an `Idempotency-Key` are under way: try again later";
-            Reply::refused(StatusCode::SERVICE_UNAVAILABLE, text).later(1)
-        }
-    }
-}
-
-const METHODS: &str = "POST, PUT, OPTIONS";
-
 /// What pages of other origins may send along.
-const SHARED_HEADERS: &str = "authorization, content-type, idempotency-key";
+const SHARED_HEADERS: &str = "authorization, content-type, idempotency-key, last-event-id";
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

@@ -14,7 +14,7 @@ use super::request::Message;
 use super::room::Room;
 use super::session::{Answer, Beginning, Handle, Lost, Terms};
 use crate::address::Address;
-use crate::http::inner::{Inside, NotOpened};
+use crate::http::inner::{Inner, Inside, NotOpened};
 use crate::transport::{Appointment, Entrance, TransportRules};
 
 /// A way in: those who come by it share a session.
@@ -133,20 +133,7 @@ impl Pool {
         {
             return Err(lost.clone());
         }
-        let appointed = Appointment {
-            realm: key.realm.clone(),
-            role: key.role.clone(),
-            authid: key.authid.clone(),
-        };
-        let rules = opening.rules.inner(Entrance::default(), Some(appointed), true);
-        let opened = self.inside.open(&Arc::new(rules), opening.address);
-        let inner = opened.map_err(|error| match error {
-            NotOpened::Full => Lost::Full,
-            NotOpened::Failed(error) => {
-                tracing::warn!(path = %key.path, %error, "no session for HTTP requests");
-                Lost::Full
-            }
-        })?;
+        let inner = self.open(key, opening, opening.address)?;
         let (realm, idle_ms) = (key.realm.to_string(), opening.idle_ms);
         let terms = Terms { realm, idle_ms, room: opening.answers.clone() };
         let (handle, beginning) = Beginning::new(inner, terms);
@@ -161,6 +148,29 @@ impl Pool {
         }));
         *session = Some(handle.clone());
         Ok(handle)
+    }
+
+    /// A connection into the router for those who come by a way in, or for one of them from `peer`.
+    pub(super) fn open(
+        &self,
+        key: &SessionKey,
+        opening: &Opening,
+        peer: Address,
+    ) -> Result<Inner, Lost> {
+        let appointed = Appointment {
+            realm: key.realm.clone(),
+            role: key.role.clone(),
+            authid: key.authid.clone(),
+        };
+        let rules = opening.rules.inner(Entrance::default(), Some(appointed), true);
+        let opened = self.inside.open(&Arc::new(rules), peer);
+        opened.map_err(|error| match error {
+            NotOpened::Full => Lost::Full,
+            NotOpened::Failed(error) => {
+                tracing::warn!(path = %key.path, %error, "no session for HTTP requests");
+                Lost::Full
+            }
+        })
     }
 }
 
@@ -198,5 +208,5 @@ async fn within<T>(deadline: Option<Deadline>, what: impl Future<Output = T>) ->
 /// Sessions that a request is made to, if they end before it has left.
 const TRIES: usize = 3;
 
-/// How long nothing is tried where a session was refused.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How long nothing is tried where a session was refused, or has sent too much.
+const PAUSE: Duration = Duration::from_secs(1);

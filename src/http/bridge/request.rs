@@ -12,8 +12,14 @@ use serde_json::value::RawValue;
 
 use super::room::Taken;
 use crate::codec::{self, Codec, DecodeLimits};
-use crate::config::HttpUse;
 use crate::wamp::quote;
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Publish,
+    Call,
+}
 
 /// What a body may ask for.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +42,7 @@ pub(super) struct Asked {
 /// A PUBLISH or CALL without the id that its session gives it.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
-    pub(super) http: HttpUse,
+    pub(super) act: Act,
     /// What follows the id and a comma, to the end.
     pub(super) rest: Bytes,
     /// Room for it.
@@ -46,7 +52,7 @@ pub(super) struct Message {
 impl Message {
     /// What stands before [`Self::rest`].
     pub(super) fn head(&self, request: u64) -> String {
-        format!("[{},{request},", code_of(self.http))
+        format!("[{},{request},", code_of(self.act))
     }
 }
 
@@ -89,31 +95,23 @@ impl RequestFault {
 
 /// # Errors
 /// [`RequestFault`] for what no message can be made of that a router takes: nothing is asked then.
-pub(super) fn read(
-    body: &[u8],
-    http: HttpUse,
-    limits: &RequestLimits,
-) -> Result<Asked, RequestFault> {
+pub(super) fn read(body: &[u8], act: Act, limits: &RequestLimits) -> Result<Asked, RequestFault> {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     match first.ok_or(RequestFault::Empty)? {
         b'{' => {
             let fields = serde_json::from_slice(body).map_err(RequestFault::Json)?;
-            let messages = vec![message(&fields, http, limits)?];
+            let messages = vec![message(&fields, act, limits)?];
             Ok(Asked { messages, is_list: false })
         }
         b'[' => {
-            let messages = read_list(body, http, limits)?;
+            let messages = read_list(body, act, limits)?;
             Ok(Asked { messages, is_list: true })
         }
         _ => Err(RequestFault::NoObject),
     }
 }
 
-fn read_list(
-    body: &[u8],
-    http: HttpUse,
-    limits: &RequestLimits,
-) -> Result<Vec<Message>, RequestFault> {
+fn read_list(body: &[u8], act: Act, limits: &RequestLimits) -> Result<Vec<Message>, RequestFault> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let items = reader.deserialize_seq(List(limits.batch)).map_err(RequestFault::Json)?;
     reader.end().map_err(RequestFault::Json)?;
@@ -125,7 +123,7 @@ fn read_list(
         if !item.get().starts_with('{') {
             return Err(RequestFault::NoObject);
         }
-        message(&serde_json::from_str(item.get()).map_err(RequestFault::Json)?, http, limits)
+        message(&serde_json::from_str(item.get()).map_err(RequestFault::Json)?, act, limits)
     };
     let numbered = items.into_iter().zip(1..).map(|(item, number)| {
         message(item).map_err(|fault| RequestFault::InList { number, fault: Box::new(fault) })
@@ -169,14 +167,10 @@ struct Fields<'a> {
     options: Option<&'a RawValue>,
 }
 
-fn message(
-    fields: &Fields<'_>,
-    http: HttpUse,
-    limits: &RequestLimits,
-) -> Result<Message, RequestFault> {
-    let (name, uri, options) = match http {
-        HttpUse::Publish => ("topic", &fields.topic, PUBLISH_OPTIONS),
-        HttpUse::Call => ("procedure", &fields.procedure, CALL_OPTIONS),
+fn message(fields: &Fields<'_>, act: Act, limits: &RequestLimits) -> Result<Message, RequestFault> {
+    let (name, uri, options) = match act {
+        Act::Publish => ("topic", &fields.topic, PUBLISH_OPTIONS),
+        Act::Call => ("procedure", &fields.procedure, CALL_OPTIONS),
     };
     let uri = uri.as_ref().ok_or(RequestFault::Missing(name))?;
     let form = |name, value: Option<&RawValue>, first, form| match value {
@@ -186,9 +180,9 @@ fn message(
     form("args", fields.args, '[', "a list")?;
     form("kwargs", fields.kwargs, '{', "an object")?;
     form("options", fields.options, '{', "an object")?;
-    let head = format!("[{},1,", code_of(http));
+    let head = format!("[{},1,", code_of(act));
     let mut text = head.clone();
-    text.push_str(if http == HttpUse::Publish { "{\"acknowledge\":true" } else { "{" });
+    text.push_str(if act == Act::Publish { "{\"acknowledge\":true" } else { "{" });
     if let Some(given) = fields.options {
         let mut reader = serde_json::Deserializer::from_str(given.get());
         let given = reader.deserialize_map(Chosen(options)).map_err(RequestFault::Options)?;
@@ -216,7 +210,7 @@ fn message(
     let nesting = DecodeLimits { nesting: limits.nesting };
     codec::decode(Codec::Json, text.as_bytes(), nesting).map_err(RequestFault::Message)?;
     let rest = Bytes::from(text).slice(head.len()..);
-    Ok(Message { http, rest, taken: None })
+    Ok(Message { act, rest, taken: None })
 }
 
 /// Takes those options that a request may have here: name and value.
@@ -257,10 +251,10 @@ impl<'de> Visitor<'de> for Chosen {
     }
 }
 
-const fn code_of(http: HttpUse) -> u16 {
-    match http {
-        HttpUse::Publish => 16,
-        HttpUse::Call => 48,
+const fn code_of(act: Act) -> u16 {
+    match act {
+        Act::Publish => 16,
+        Act::Call => 48,
     }
 }
 
@@ -292,8 +286,8 @@ mod tests {
     const LIMITS: RequestLimits = RequestLimits { message_bytes: 200, nesting: 8, batch: 3 };
 
     #[track_caller]
-    fn check(http: HttpUse, body: &str, expected: &str) {
-        let asked = read(body.as_bytes(), http, &LIMITS).unwrap();
+    fn check(act: Act, body: &str, expected: &str) {
+        let asked = read(body.as_bytes(), act, &LIMITS).unwrap();
         let texts = asked
             .messages
             .iter()
@@ -304,20 +298,20 @@ mod tests {
 
     #[test]
     fn bodies_become_messages_with_their_arguments_as_they_are() {
-        check(HttpUse::Publish, r#"{"topic":"a"}"#, r#"[16,7,{"acknowledge":true},"a"]"#);
+        check(Act::Publish, r#"{"topic":"a"}"#, r#"[16,7,{"acknowledge":true},"a"]"#);
         check(
-            HttpUse::Publish,
+            Act::Publish,
             r#" {"topic": "\u0061", "args": [1.50, "\ud83d"], "kwargs": null, "signature": 1,
                "options": {"acknowledge": false, "retain": true, "exclude": null}} "#,
             r#"[16,7,{"acknowledge":true,"retain":true},"a",[1.50, "\ud83d"]]"#,
         );
         check(
-            HttpUse::Call,
+            Act::Call,
             r#"{"procedure": "b", "kwargs": {"x" : 1}, "options": {"timeout": 5}}"#,
             r#"[48,7,{"timeout":5},"b",[],{"x" : 1}]"#,
         );
         check(
-            HttpUse::Call,
+            Act::Call,
             r#"[{"procedure":"b"}, {"procedure":"c","args":[]}]"#,
             r#"[48,7,{},"b"] [48,7,{},"c",[]]"#,
         );
@@ -355,12 +349,12 @@ mod tests {
             ("[{\"topic\":\"a\"}", "EOF"),
             ("[1,2,3,4]", "3 requests at most"),
         ] {
-            let fault = read(body.as_bytes(), HttpUse::Publish, &LIMITS).unwrap_err();
+            let fault = read(body.as_bytes(), Act::Publish, &LIMITS).unwrap_err();
             assert!(fault.to_string().contains(said), "{body}: {fault}");
         }
         let bytes = b"{\"topic\":\"a\",\"args\":[\"\xFF\"]}";
-        assert!(read(bytes, HttpUse::Publish, &LIMITS).is_err());
+        assert!(read(bytes, Act::Publish, &LIMITS).is_err());
         let body = "{\"procedure\":\"a\",\"options\":{\"receive_progress\":true}}";
-        assert!(read(body.as_bytes(), HttpUse::Call, &LIMITS).is_err());
+        assert!(read(body.as_bytes(), Act::Call, &LIMITS).is_err());
     }
 }

@@ -20,6 +20,19 @@ pub(super) enum Said<'a> {
         request: u64,
         reply: Reply<'a>,
     },
+    Event {
+        subscription: u64,
+        publication: u64,
+        details: Option<&'a RawValue>,
+        args: Option<&'a RawValue>,
+        kwargs: Option<&'a RawValue>,
+    },
+    Subscribed {
+        request: u64,
+        subscription: u64,
+    },
+    /// A subscription was taken away.
+    Revoked,
     /// Nothing that matters here.
     Other,
 }
@@ -55,6 +68,15 @@ impl<'a> Said<'a> {
                 let reply = Reply::Error { uri: value(4)?, args: value(5), kwargs: value(6) };
                 Self::Reply { request: number(2)?, reply }
             }
+            EVENT => Self::Event {
+                subscription: number(1)?,
+                publication: number(2)?,
+                details: value(3),
+                args: value(4),
+                kwargs: value(5),
+            },
+            SUBSCRIBED => Self::Subscribed { request: number(1)?, subscription: number(2)? },
+            UNSUBSCRIBED if number(1)? == 0 => Self::Revoked,
             _ => Self::Other,
         })
     }
@@ -66,6 +88,16 @@ struct Details {
 }
 
 impl Reply<'_> {
+    /// Of an error: its URI, and its first argument, which is a sentence if the router says it.
+    pub(super) fn refusal(&self) -> (String, String) {
+        let Self::Error { uri, args, .. } = self else { return Default::default() };
+        let uri = serde_json::from_str(uri.get()).unwrap_or_default();
+        let args = args.map_or("[]", RawValue::get);
+        let args = serde_json::from_str::<Vec<serde_json::Value>>(args).unwrap_or_default();
+        let sentence = args.first().and_then(|first| first.as_str()).unwrap_or_default();
+        (uri, sentence.to_owned())
+    }
+
     /// The object that an HTTP client gets. A result without anything is one null, as crossbar has
     /// it.
     pub(super) fn to_json(&self) -> String {
@@ -98,6 +130,9 @@ pub(super) fn error_json(error: &str, sentence: &str) -> String {
     serde_json::json!({ "error": error, "args": [sentence], "kwargs": {} }).to_string()
 }
 
+const EVENT: u64 = 36;
+const SUBSCRIBED: u64 = 33;
+const UNSUBSCRIBED: u64 = 35;
 const WELCOME: u64 = 2;
 const ABORT: u64 = 3;
 const GOODBYE: u64 = 6;
@@ -141,7 +176,9 @@ mod tests {
         let goodbye = Said::read(br#"[6,{},"wamp.close.killed"]"#);
         assert!(matches!(goodbye, Some(Said::Goodbye { .. })));
         assert!(matches!(Said::read(b"[2,1,{}]"), Some(Said::Welcome)));
-        assert!(matches!(Said::read(b"[36,1,2,{}]"), Some(Said::Other)));
+        assert!(matches!(Said::read(b"[36,1,2,{}]"), Some(Said::Event { publication: 2, .. })));
+        assert!(matches!(Said::read(b"[35,0,{}]"), Some(Said::Revoked)));
+        assert!(matches!(Said::read(b"[35,1]"), Some(Said::Other)));
         for bad in [&b"{}"[..], b"[]", b"[17,1]", b"[\"x\"]", b"[8,16,5,{}]", b"\xFF"] {
             assert!(Said::read(bad).is_none(), "{bad:?}");
         }

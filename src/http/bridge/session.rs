@@ -13,13 +13,12 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
-use super::request::Message;
+use super::joining::{self, CLOSED, STOPPING, UNREADABLE};
+use super::request::{Act, Message};
 use super::room::{Room, Taken};
 use super::said::{self, Said, error_json};
-use crate::codec::Codec;
-use crate::config::HttpUse;
 use crate::http::inner::{Inner, InnerFrame, InnerReader, InnerWriter};
 
 /// The answer to one request, as a JSON object.
@@ -115,7 +114,7 @@ impl Handle {
         let place = self.jobs.reserve().await.ok()?;
         let (reply, answered) = oneshot::channel();
         let request = Arc::<AtomicU64>::default();
-        let orders = (message.http == HttpUse::Call).then(|| self.orders.clone());
+        let orders = (message.act == Act::Call).then(|| self.orders.clone());
         place.send(Job { message, reply, request: Arc::clone(&request) });
         Some(Waiting { answered, orders, request })
     }
@@ -154,10 +153,10 @@ impl Beginning {
     /// who was not asked for anything may come again.
     ///
     /// # Errors
-    /// Why the session did not begin.
+    /// Why the session did not begin, or why no other one should at once.
     pub(super) async fn run(self) -> Result<(), Lost> {
         let Self { inner, terms, mut jobs, orders, to_itself } = self;
-        let (reader, writer) = match begin(inner, &terms.realm).await {
+        let (reader, writer) = match joining::begin(inner, &terms.realm, HELLO, MOST_BYTES).await {
             Ok(begun) => begun,
             Err(lost) => {
                 jobs.close();
@@ -178,40 +177,12 @@ impl Beginning {
         for (_, reply) in std::mem::take(&mut *pending.lock()) {
             let _ = reply.send(Err(lost.clone()));
         }
-        Ok(())
+        if lost == Lost::OverRate { Err(lost) } else { Ok(()) }
     }
 }
 
 /// Who waits for an answer, by the id of the request.
 type Pending = BTreeMap<u64, Reply>;
-
-async fn begin(inner: Inner, realm: &str) -> Result<(InnerReader, InnerWriter), Lost> {
-    let broken = |error: std::io::Error| Lost::Ended(error.to_string());
-    let deadline = Instant::now() + JOINING;
-    let joined = timeout_at(deadline, async {
-        let shaken = inner.shake_hands(Codec::Json, MOST_BYTES).await;
-        let (mut reader, mut writer) = shaken.map_err(broken)?;
-        let realm = serde_json::Value::from(realm);
-        let hello = format!("[1,{realm},{HELLO}]");
-        writer.send(hello.as_bytes()).await.map_err(broken)?;
-        loop {
-            let frame = reader.next().await.map_err(broken)?;
-            let Some(frame) = frame else { return Err(Lost::Ended(CLOSED.into())) };
-            match frame {
-                InnerFrame::Ping(payload) => writer.pong(&payload).await.map_err(broken)?,
-                InnerFrame::Message(message) => match Said::read(&message) {
-                    Some(Said::Welcome) => return Ok((reader, writer)),
-                    Some(Said::Abort { reason, .. }) if reason == STOPPING => {
-                        return Err(Lost::Stopping);
-                    }
-                    Some(Said::Abort { message, .. }) => return Err(Lost::Refused(message)),
-                    _ => return Err(Lost::Ended(UNREADABLE.into())),
-                },
-            }
-        }
-    });
-    joined.await.unwrap_or_else(|_| Err(Lost::Refused("it does not answer in time".into())))
-}
 
 /// Takes what the router says, until the session is over. Never waits for whom an answer is for.
 async fn listen(
@@ -248,7 +219,7 @@ async fn listen(
             Some(Said::Goodbye { reason } | Said::Abort { reason, .. }) => {
                 return Lost::Ended(reason);
             }
-            Some(Said::Welcome | Said::Other) => {}
+            Some(_) => {}
             None => return Lost::Ended(UNREADABLE.into()),
         }
     }
@@ -348,19 +319,13 @@ const HELLO: &str = "{\"agent\":\"Stentor-HTTP\",\"roles\":{\"publisher\":{\"fea
     \"call_timeout\":true,\"caller_identification\":true}}}}";
 
 const GOODBYE: &[u8] = b"[6,{},\"wamp.close.close_realm\"]";
-const STOPPING: &str = "wamp.close.system_shutdown";
 const RESOURCE_LIMIT: &str = "wamp.error.resource_limit";
-const CLOSED: &str = "the end of its connection";
-const UNREADABLE: &str = "a message that cannot be read";
 
 /// Requests that wait to be written, with a place; others wait for one.
 const WAITING: usize = 64;
 
 /// The longest message that is taken of the router: whatever callees may have said.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
-
-/// The router has as long as that for WELCOME.
-const JOINING: Duration = Duration::from_secs(10);
 
 /// How often a session that nobody can ask any more looks whether all is answered.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

@@ -131,6 +131,7 @@ impl HttpThread {
         let (occupied, asked) = (Arc::clone(occupancy), Arc::clone(router));
         let inside = Arc::new(WayInside { mesh, occupancy: occupied, router: asked });
         let bridges = Arc::new(Bridges::new(inside, Arc::clone(&counters)));
+        bridges.follow(&sites);
         let shared = Arc::new(Shared {
             sites: ArcSwap::from_pointee(sites),
             occupancy: Arc::clone(occupancy),
