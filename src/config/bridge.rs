@@ -16,6 +16,8 @@ pub enum HttpUse {
     Publish,
     /// Calls.
     Call,
+    /// Sessions in plain requests.
+    LongPoll,
     /// Streams of events.
     Events,
 }
@@ -26,6 +28,7 @@ impl HttpUse {
         match self {
             Self::Publish => "publish",
             Self::Call => "call",
+            Self::LongPoll => "longpoll",
             Self::Events => "events",
         }
     }
@@ -54,6 +57,12 @@ pub enum BridgeFault {
     NeedsHttp(&'static str),
     #[error("`{0}` is for WebSockets, and this path is for others")]
     ForWebSockets(&'static str),
+    #[error("`{0}` is for paths where somebody publishes or calls: by long-poll clients log in")]
+    OfLongPoll(&'static str),
+    #[error("`sent_status` is 202 or 204")]
+    BadStatus,
+    #[error("`sent_status` is for paths with `http = \"longpoll\"`")]
+    NoLongPoll,
     #[error("nothing says of which realm this path is")]
     NoRealm,
     #[error("nothing says the role of those who come without a key")]
@@ -86,7 +95,12 @@ impl BridgeFault {
             Self::TwoUses => "make two paths of it",
             Self::WithoutHttp => "set `websocket = true`, or remove this path",
             Self::NeedsHttp(_) => "add for example `http = \"publish\"`, or remove it",
-            Self::ForWebSockets(_) | Self::NoBodies => "remove it",
+            Self::ForWebSockets(_) | Self::OfLongPoll(_) | Self::NoLongPoll | Self::NoBodies => {
+                "remove it"
+            }
+            Self::BadStatus => {
+                "write 202, as the specification has it, or 204, as autobahn-js needs it"
+            }
             Self::NoRealm => "add a line `realm = ...`",
             Self::NoRole => "add a line `role = ...`, or a `[[listener.path.key]]`",
             Self::NoKeyRole => "add a line `role = ...` to the key or to the path",
@@ -111,12 +125,31 @@ pub(super) fn check_bridges(config: &Config, findings: &mut Findings) {
     for (index, listener) in config.listeners.iter().enumerate() {
         for (number, apart) in listener.paths_apart.iter().enumerate() {
             let path = format!("listener.{index}.path.{number}");
+            let is_odd = apart.sent_status.is_some() && apart.http != Some(HttpUse::LongPoll);
+            findings.add_if(is_odd, format!("{path}.sent_status"), || BridgeFault::NoLongPoll);
             match apart.http {
+                Some(HttpUse::LongPoll) => check_longpoll(apart, listener, &path, findings),
                 Some(_) => check_bridge(apart, listener, config, &path, findings),
                 None => check_no_bridge(apart, &path, findings),
             }
         }
     }
+}
+
+fn check_longpoll(apart: &ListenerPath, listener: &Listener, path: &str, findings: &mut Findings) {
+    let key = |name: &str| format!("{path}.{name}");
+    findings.add_if(apart.files.is_some(), key("http"), || BridgeFault::TwoUses);
+    findings.add_if(!listener.websocket, key("http"), || BridgeFault::WithoutHttp);
+    for (name, is_said) in [
+        ("role", apart.role.is_some()),
+        ("require_ip", !apart.require_ip.is_empty()),
+        ("body_bytes", apart.body_bytes.is_some()),
+        ("key", !apart.keys.is_empty()),
+    ] {
+        findings.add_if(is_said, key(name), || BridgeFault::OfLongPoll(name));
+    }
+    let is_odd = apart.sent_status.is_some_and(|status| ![202, 204].contains(&status));
+    findings.add_if(is_odd, key("sent_status"), || BridgeFault::BadStatus);
 }
 
 fn check_no_bridge(apart: &ListenerPath, path: &str, findings: &mut Findings) {

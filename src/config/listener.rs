@@ -102,7 +102,7 @@ impl Listener {
         let permits =
             |methods: &[Method]| methods.is_empty() || methods.contains(&Method::Anonymous);
         let itself = self.rawsocket || !self.paths.is_empty();
-        let mut apart = self.websocket_paths_apart();
+        let mut apart = self.entrances_apart();
         itself && permits(&self.authmethods)
             || self.websocket && apart.any(|path| permits(path.methods(self)))
     }
@@ -110,7 +110,7 @@ impl Listener {
     /// Whether an authenticator is for this listener, or for one of its paths.
     pub(super) fn has_way(&self, way: &Authenticator) -> bool {
         let own = self.name.iter().cloned();
-        let apart = self.websocket_paths_apart().filter_map(|apart| apart.entrance_name(self));
+        let apart = self.entrances_apart().filter_map(|apart| apart.entrance_name(self));
         let mut names = own.chain(apart);
         way.listeners.is_empty() || names.any(|name| way.listeners.contains(&name))
     }
@@ -118,6 +118,13 @@ impl Listener {
     /// The paths with rules of their own where WebSockets are opened.
     pub(crate) fn websocket_paths_apart(&self) -> impl Iterator<Item = &ListenerPath> {
         self.paths_apart.iter().filter(|apart| apart.is_websocket())
+    }
+
+    /// The paths with rules of their own where clients say HELLO, in whatever transport.
+    pub(super) fn entrances_apart(&self) -> impl Iterator<Item = &ListenerPath> {
+        let is_one =
+            |apart: &&ListenerPath| apart.is_websocket() || apart.http == Some(HttpUse::LongPoll);
+        self.paths_apart.iter().filter(is_one)
     }
 
     /// The paths where something else is served.
@@ -207,6 +214,9 @@ pub struct ListenerPath {
     pub require_ip: Vec<Network>,
     /// The longest body; `None`: as long as a message. 512 B to `limits.message_bytes`.
     pub body_bytes: Option<usize>,
+    /// The status of an answer to messages that were taken by long-poll, 202 or 204 (TR-LP-04);
+    /// `None`: 202.
+    pub sent_status: Option<u16>,
     /// If there is any, one is demanded.
     #[serde(rename = "key")]
     pub keys: Vec<PathKey>,

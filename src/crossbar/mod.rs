@@ -124,9 +124,6 @@ pub fn import(
     Ok(Imported { toml, files, notes: notes.into_sorted() })
 }
 
-/// Whether the configuration has `http = "longpoll"`. Where it has not, such paths are missing.
-const HAS_LONG_POLL: bool = false;
-
 /// What the configuration file is called.
 pub const CONFIGURATION: &str = "stentor.toml";
 

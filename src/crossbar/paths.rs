@@ -1,6 +1,5 @@
 //! What crossbar serves at the paths of a web transport.
 
-use super::HAS_LONG_POLL;
 use super::doors::{At, Door, Page, What};
 use super::listeners::Entrances;
 use super::logins::ways;
@@ -55,11 +54,6 @@ fn read_service(
     let Place { worker, listener, .. } = place;
     match service.text("type", notes).unwrap_or_default() {
         "websocket" => entrances.websocket(worker, listener, service, At::Path(path), notes),
-        "longpoll" if !HAS_LONG_POLL => {
-            service.entries().for_each(drop);
-            let text = "long polling is not served: clients take a WebSocket where they can";
-            notes.missing(&*service.place, text);
-        }
         "longpoll" => {
             if service.item("options").is_some() {
                 let text = "the bounds of long polling are the router's own";

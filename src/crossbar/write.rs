@@ -119,6 +119,7 @@ fn write_path(door: &Door, all: &[Method], toml: &mut Toml) {
     toml.maybe("path", door.at.path());
     if matches!(door.at, At::LongPoll(_)) {
         toml.text("http", "longpoll");
+        toml.raw("sent_status", 204);
     }
     write_methods(door, all, toml);
     if let Some(origins) = &door.origins {

@@ -1,7 +1,7 @@
 //! Answers that are a sentence: what is wrong with a request, and what to do instead.
 
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
@@ -24,6 +24,11 @@ pub(super) fn not_found() -> Response<Content> {
 
 pub(super) fn bad_target() -> Response<Content> {
     plain(StatusCode::BAD_REQUEST, "The request target must be a path or an http URL.\n")
+}
+
+/// The connection ends with it: what else comes is not read.
+pub(super) fn set_last(answer: &mut Response<Content>) {
+    set(answer, CONNECTION, "close");
 }
 
 /// RFC 9112, 3.2.
@@ -67,4 +72,12 @@ pub(super) fn unavailable() -> Response<Content> {
 
 pub(super) fn set(answer: &mut Response<Content>, name: HeaderName, value: &'static str) {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
+}
+
+/// No more connections into the router are to be had.
+pub(super) fn full() -> Response<Content> {
+    let text = "All connections of the router are taken. Try again later.\n";
+    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+    set(&mut answer, RETRY_AFTER, "5");
+    answer
 }

@@ -20,12 +20,18 @@ use crate::transport::rawsocket::{self, FrameKind, HEADER_BYTES};
 /// The way into the router.
 pub(crate) trait Inside: fmt::Debug + Send + Sync {
     /// Opens a connection with these rules ([`TransportRules::inner`]) for a client that comes from
-    /// `peer`. A shard knows it from its next turn on, and waits for [`Inner::shake_hands`] as for
-    /// that of any client. To be called on the thread `http`.
+    /// `peer`; `is_counted`: it is one of those of its address. A shard knows it from its next turn
+    /// on, and waits for [`Inner::shake_hands`] as for that of any client. To be called on the
+    /// thread `http`.
     ///
     /// # Errors
     /// [`NotOpened`].
-    fn open(&self, rules: &Arc<TransportRules>, peer: Address) -> Result<Inner, NotOpened>;
+    fn open(
+        &self,
+        rules: &Arc<TransportRules>,
+        peer: Address,
+        is_counted: bool,
+    ) -> Result<Inner, NotOpened>;
 }
 
 /// Why there is no connection.
@@ -33,6 +39,8 @@ pub(crate) trait Inside: fmt::Debug + Send + Sync {
 pub(crate) enum NotOpened {
     #[error("all connections of the router are taken")]
     Full,
+    #[error("this address has too many connections (`{0}`)")]
+    Crowded(&'static str),
     #[error("cannot open a connection inside of the router: {0}")]
     Failed(#[from] io::Error),
 }

@@ -1,15 +1,18 @@
-//! IO: what HTTP requests on a listener get that are none for WAMP: files, and
-//! publications and calls.
+//! IO: what HTTP requests on a listener get that are none for WAMP: files,
+//! publications and calls, and WAMP in plain requests.
 //!
 //! Knows requests and answers, and no socket: `net::http` has the connections, and the thread
 //! `http` on which all of this runs. Disks are read by the few threads behind that one.
 
 mod answers;
+mod body;
 mod bridge;
 mod content;
 mod disk;
 mod files;
 mod inner;
+mod longpoll;
+mod room;
 mod site;
 
 pub(crate) use bridge::Bridges;
@@ -18,4 +21,5 @@ pub(crate) use disk::{DISK_THREADS, Disk};
 pub(crate) use inner::{Inner, InnerPlace, Inside, NotOpened};
 #[cfg(test)]
 pub(crate) use inner::{InnerFrame, InnerReader, InnerWriter};
+pub(crate) use longpoll::LongPolls;
 pub(crate) use site::{Caller, Site, Sites, Staff, answer_elsewhere};

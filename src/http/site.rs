@@ -15,6 +15,7 @@ use super::bridge::{Bridge, Bridges};
 use super::content::Content;
 use super::disk::Disk;
 use super::files::{Ask, Files};
+use super::longpoll::{LongPoll, LongPolls};
 use crate::address::Address;
 use crate::config::{Config, Listener, ListenerPath};
 use crate::transport::{Purpose, TransportRules, is_below, path_of};
@@ -43,6 +44,8 @@ enum Served {
     Files(Arc<Files>),
     /// Publications or calls, here alone.
     Bridge(Box<Bridge>),
+    /// Sessions in plain requests, below.
+    LongPoll(Box<LongPoll>),
 }
 
 /// Who does what takes long.
@@ -50,6 +53,7 @@ enum Served {
 pub(crate) struct Staff {
     pub(crate) disk: Disk,
     pub(crate) bridges: Arc<Bridges>,
+    pub(crate) longpolls: Arc<LongPolls>,
 }
 
 /// What is known of a request besides its head.
@@ -57,6 +61,8 @@ pub(crate) struct Staff {
 pub(crate) struct Caller {
     /// Where it comes from.
     pub(crate) peer: Address,
+    /// Nobody on its way can read along.
+    pub(crate) is_confidential: bool,
     /// A listed proxy has sent it.
     pub(crate) is_by_proxy: bool,
     /// Whether clients should come to this router.
@@ -78,12 +84,13 @@ impl Site {
         let place = |apart: &ListenerPath| {
             // The configuration has paths that can be asked for.
             let base = path_of(&apart.path).unwrap_or_default().trim_end_matches('/').to_owned();
-            let served = match Bridge::new(apart, listener, config, &rules, address) {
-                Some(bridge) => Served::Bridge(Box::new(bridge)),
-                None => {
-                    let (files, fallback) = (apart.files.as_ref()?, apart.fallback.as_deref());
-                    Served::Files(Arc::new(Files::new(files, fallback, &apart.cache)))
-                }
+            let served = if let Some(longpoll) = LongPoll::new(apart, listener, config, &rules) {
+                Served::LongPoll(Box::new(longpoll))
+            } else if let Some(bridge) = Bridge::new(apart, listener, config, &rules, address) {
+                Served::Bridge(Box::new(bridge))
+            } else {
+                let (files, fallback) = (apart.files.as_ref()?, apart.fallback.as_deref());
+                Served::Files(Arc::new(Files::new(files, fallback, &apart.cache)))
             };
             Some(Place { base, served })
         };
@@ -95,7 +102,7 @@ impl Site {
     pub(super) fn bridges(&self) -> impl Iterator<Item = &Bridge> {
         self.places.iter().filter_map(|place| match &place.served {
             Served::Bridge(bridge) => Some(&**bridge),
-            Served::Files(_) => None,
+            Served::Files(_) | Served::LongPoll(_) => None,
         })
     }
 
@@ -137,6 +144,10 @@ impl Site {
                         true => bridge.answer(head, body, caller, &staff.bridges).await,
                         false => answers::not_found(),
                     }
+                }
+                Some(Place { base, served: Served::LongPoll(longpoll) }) => {
+                    let place = &path[base.len()..];
+                    longpoll.answer(head, place, body, caller, &staff.longpolls).await
                 }
                 Some(_) if !is_reading => answers::only_reading(),
                 Some(Place { base, served: Served::Files(files) }) => {

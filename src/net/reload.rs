@@ -196,8 +196,12 @@ impl Server {
         config: &Config,
         sites: Sites,
     ) -> io::Result<(HttpThread, JoinHandle<io::Result<()>>)> {
-        let (http, run) =
-            HttpThread::new(config, sites, (&self.occupancy, &self.mesh), &self.router)?;
+        let (http, run) = HttpThread::new(
+            config,
+            sites,
+            (&self.occupancy, &self.mesh),
+            (&self.router, self.started),
+        )?;
         let handle = self.threads.spawn("http".to_owned(), &Term::default(), run)?;
         // There is one in the life of a router.
         let _ = self.shown.http.set(http.beats());

@@ -109,7 +109,7 @@ pub struct Server {
     pub(super) running: Mutex<Running>,
     pub(super) shown: Arc<Shown>,
     /// When the router's clock began.
-    started: Instant,
+    pub(super) started: Instant,
 }
 
 impl Server {

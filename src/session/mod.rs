@@ -14,7 +14,9 @@ use std::sync::Arc;
 use crate::authentication::Interest;
 use crate::clock::Millis;
 use crate::hash::{HashSeed, Map};
-use crate::router::{ClientName, Domain, Horizon, Identity, Profile, Realm, RealmRules};
+use crate::router::{
+    ClientName, Domain, Horizon, Identity, Profile, Realm, RealmRules, RequestIdCheck,
+};
 use crate::wamp::{Call, MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
 
 pub use calls::{
@@ -39,6 +41,8 @@ pub struct Session {
     /// As which client it was counted when it joined.
     pub client: ClientName,
     pub request_ids: RequestIds,
+    /// Its requests may overtake each other on their way (TR-LP-06).
+    pub is_unordered: bool,
     pub subscriptions: Map<SubscriptionId, Membership>,
     pub registrations: Map<RegistrationId, RegisteredPattern>,
     /// Calls of this session as a caller: each ends exactly once (BP-CALL-03).
@@ -136,6 +140,7 @@ impl Session {
             joined,
             client: ClientName::default(),
             request_ids: RequestIds::default(),
+            is_unordered: false,
             subscriptions: Map::with_hasher(state.clone()),
             registrations: Map::with_hasher(state.clone()),
             calls: Map::with_hasher(state.clone()),
@@ -148,6 +153,12 @@ impl Session {
             expiry: None,
             managing: None,
         }
+    }
+
+    /// How the ids of its requests are checked where this is how those of others are.
+    #[inline]
+    pub const fn request_id_check(&self, configured: RequestIdCheck) -> RequestIdCheck {
+        if self.is_unordered { RequestIdCheck::Off } else { configured }
     }
 
     /// A call has ended with its first message: if it is progressive, what follows is late.

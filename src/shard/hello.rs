@@ -57,6 +57,7 @@ impl Shard {
         let mut session = Session::new(id, Domain { realm, rules }, roles, profile, now, seed);
         let client = self.cx.router.client_names().find(&agent);
         session.client = client;
+        session.is_unordered = self.connections[slot].rules.is_unordered;
         session.expiry = lease.map(|lease| self.expiry_of(lease, now));
         self.set_rates(slot, session.permissions.rates());
         self.announce_join(slot, &session);

@@ -76,7 +76,8 @@ impl Context {
         message: &'static str,
     ) -> Result<(), Violation> {
         let settings = self.settings();
-        session.request_ids.accept(request, settings.request_ids)?;
+        let check = session.request_id_check(settings.request_ids);
+        session.request_ids.accept(request, check)?;
         if settings.strict_roles && session.roles.get(role).is_none() {
             return Err(Violation::RoleNotAnnounced { message, role: role.as_str() });
         }

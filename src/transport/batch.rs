@@ -40,7 +40,7 @@ impl Batching {
     /// Where the first message of a batch lies, and where the next one begins.
     ///
     /// Neither separator can occur in JSON, so the first of them in the first batch decides.
-    pub(super) fn first(&mut self, batch: &[u8]) -> Result<(Range<usize>, usize), BatchFault> {
+    pub fn first(&mut self, batch: &[u8]) -> Result<(Range<usize>, usize), BatchFault> {
         if batch.is_empty() {
             return Err(BatchFault::Empty);
         }
@@ -56,7 +56,7 @@ impl Batching {
     }
 
     /// Appends a message, of less than 4 GiB.
-    pub(super) fn put(self, message: &[u8], batch: &mut Vec<u8>) {
+    pub fn put(self, message: &[u8], batch: &mut Vec<u8>) {
         if self == Self::Prefixed {
             batch.extend_from_slice(&(message.len() as u32).to_be_bytes());
         }

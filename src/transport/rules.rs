@@ -76,6 +76,9 @@ pub struct TransportRules {
     /// As whom everybody joins, if HELLO is to prove nothing: only on connections that the router
     /// makes to itself.
     pub appointed: Option<Arc<Appointment>>,
+    /// Messages may overtake each other before they come here, so the order of request ids says
+    /// nothing (TR-LP-06).
+    pub is_unordered: bool,
     /// Paths with rules of their own, which go before `paths`.
     pub paths_apart: Vec<PathRules>,
     /// Paths where requests are for others than WAMP, as is all below them that is not a
@@ -231,6 +234,7 @@ impl Default for TransportRules {
             admin: None,
             entrance: Entrance::default(),
             appointed: None,
+            is_unordered: false,
             paths_apart: Vec::new(),
             http_paths: Vec::new(),
             listener: 0,

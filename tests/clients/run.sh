@@ -54,11 +54,21 @@ start_router() {
     cat >"$scratch/$name.toml" <<EOF
 [[listener]]
 listen = "127.0.0.1:$port"
+paths = ["/ws"]
+[[listener.path]]
+path = "/longpoll"
+http = "longpoll"
+sent_status = 204
 [[listener]]
 listen = "127.0.0.1:$tls_port"
+paths = ["/ws"]
 [[listener.tls]]
 certificate = "$scratch/cert.pem"
 key = "$scratch/key.pem"
+[[listener.path]]
+path = "/longpoll"
+http = "longpoll"
+sent_status = 204
 [[listener]]
 listen = "unix:$scratch/$name.sock"
 [[realm]]

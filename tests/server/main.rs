@@ -25,6 +25,7 @@ mod https;
 mod limits;
 mod log;
 mod logins;
+mod longpoll;
 mod managing;
 mod measuring;
 #[cfg(target_os = "linux")]

@@ -1,5 +1,5 @@
-//! permessage-deflate frame by frame (RFC 7692; TR-WS-07), in the shape of sections 12 and 13 of the
-//! Autobahn suite. What is compressed here is compressed with a context of its own.
+//! permessage-deflate frame by frame (RFC 7692; TR-WS-07), in the shape of sections 12 and 13 of
+//! the Autobahn suite. What is compressed here is compressed with a context of its own.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use stentor::transport::{

@@ -5,7 +5,6 @@
 //! What is malformed is refused here, since in that session it would be a violation of the
 //! protocol, and end it for all.
 
-mod body;
 mod door;
 mod events;
 mod joining;
@@ -13,7 +12,6 @@ mod pool;
 mod repeated;
 mod reply;
 mod request;
-mod room;
 mod said;
 mod session;
 
@@ -37,11 +35,12 @@ use self::pool::{Deadline, Opening, Outcome, Pool, SessionKey};
 use self::repeated::{Begun, LONGEST_KEY};
 use self::reply::Reply;
 use self::request::{Act, Asked, Message, RequestLimits};
-use self::room::Room;
 use self::session::Lost;
 use super::answers::set;
+use super::body;
 use super::content::Content;
 use super::inner::Inside;
+use super::room::Room;
 use super::site::{Caller, Sites};
 use crate::address::Address;
 use crate::config::{Config, HttpUse, Listener, ListenerPath, allowed_origins};
@@ -121,6 +120,7 @@ impl Bridge {
             HttpUse::Publish => Purpose::Ask(Act::Publish),
             HttpUse::Call => Purpose::Ask(Act::Call),
             HttpUse::Events => Purpose::Events,
+            HttpUse::LongPoll => return None,
         };
         let key = |authid: &str, role: &Option<String>| SessionKey {
             listener: rules.listener,

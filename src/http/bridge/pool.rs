@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::repeated::Repeated;
 use super::request::Message;
-use super::room::Room;
 use super::session::{Answer, Beginning, Handle, Lost, Terms};
 use crate::address::Address;
 use crate::http::inner::{Inner, Inside, NotOpened};
+use crate::http::room::Room;
 use crate::transport::{Appointment, Entrance, TransportRules};
 
 /// A way in: those who come by it share a session.
@@ -163,9 +163,9 @@ impl Pool {
             authid: key.authid.clone(),
         };
         let rules = opening.rules.inner(Entrance::default(), Some(appointed), true);
-        let opened = self.inside.open(&Arc::new(rules), peer);
+        let opened = self.inside.open(&Arc::new(rules), peer, false);
         opened.map_err(|error| match error {
-            NotOpened::Full => Lost::Full,
+            NotOpened::Full | NotOpened::Crowded(_) => Lost::Full,
             NotOpened::Failed(error) => {
                 tracing::warn!(path = %key.path, %error, "no session for HTTP requests");
                 Lost::Full

@@ -7,16 +7,16 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
-use super::body::BodyFault;
 use super::door::Denied;
 use super::events::NoStream;
 use super::pool::Outcome;
 use super::repeated::Begun;
-use super::room::counted;
 use super::said::error_json;
 use super::session::Lost;
 use crate::http::answers::set;
+use crate::http::body::BodyFault;
 use crate::http::content::Content;
+use crate::http::room::counted;
 
 /// What a client gets.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::room::Taken;
 use crate::codec::{self, Codec, DecodeLimits};
+use crate::http::room::Taken;
 use crate::wamp::quote;
 
 /// What a request does.

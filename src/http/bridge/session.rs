@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep};
 
 use super::joining::{self, CLOSED, STOPPING, UNREADABLE};
 use super::request::{Act, Message};
-use super::room::{Room, Taken};
 use super::said::{self, Said, error_json};
 use crate::http::inner::{Inner, InnerFrame, InnerReader, InnerWriter};
+use crate::http::room::{Room, Taken};
 
 /// The answer to one request, as a JSON object.
 #[derive(Debug)]

@@ -30,6 +30,7 @@ use crate::router::{Counters, Seat, Settings};
 struct Visit {
     listener: u32,
     peer: Address,
+    is_confidential: bool,
     is_by_proxy: bool,
     shared: Arc<Shared>,
     season: Receiver<Season>,
@@ -61,6 +62,7 @@ pub(super) async fn serve(visitor: Visitor, shared: Arc<Shared>, season: Receive
     let visit = Visit {
         listener: handover.rules.listener,
         peer: handover.peer,
+        is_confidential: handover.is_confidential,
         is_by_proxy: handover.is_by_proxy,
         _counted: Counted::new(&shared.counters),
         shared,
@@ -159,6 +161,7 @@ impl Visit {
         let most = most.load(Ordering::Relaxed);
         Caller {
             peer: self.peer,
+            is_confidential: self.is_confidential,
             is_by_proxy: self.is_by_proxy,
             is_ready: is_ready.load(Ordering::Relaxed),
             is_stopping: *self.season.borrow() == Season::Closing,

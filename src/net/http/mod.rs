@@ -30,7 +30,7 @@ use super::socket::OwnedSocket;
 use super::tls::OpenTls;
 use crate::address::Address;
 use crate::config::{Config, ListenAddress, Listener};
-use crate::http::{Bridges, DISK_THREADS, Disk, Site, Sites, Staff};
+use crate::http::{Bridges, DISK_THREADS, Disk, Inside, LongPolls, Site, Sites, Staff};
 use crate::router::{Counters, Router};
 use crate::shard::HandOver;
 
@@ -120,7 +120,7 @@ impl HttpThread {
         config: &Config,
         sites: Sites,
         (occupancy, mesh): (&Arc<Occupancy>, &Arc<Mesh>),
-        router: &Arc<Router>,
+        (router, started): (&Arc<Router>, std::time::Instant),
     ) -> io::Result<(Self, impl FnOnce() -> io::Result<()> + Send + use<>)> {
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -129,9 +129,11 @@ impl HttpThread {
             .build()?;
         let (mesh, counters) = (Arc::clone(mesh), Arc::clone(router.http_counters()));
         let (occupied, asked) = (Arc::clone(occupancy), Arc::clone(router));
-        let inside = Arc::new(WayInside { mesh, occupancy: occupied, router: asked });
-        let bridges = Arc::new(Bridges::new(inside, Arc::clone(&counters)));
+        let way = WayInside { mesh, occupancy: occupied, router: asked, started };
+        let inside: Arc<dyn Inside> = Arc::new(way);
+        let bridges = Arc::new(Bridges::new(Arc::clone(&inside), Arc::clone(&counters)));
         bridges.follow(&sites);
+        let longpolls = Arc::new(LongPolls::new(inside));
         let shared = Arc::new(Shared {
             sites: ArcSwap::from_pointee(sites),
             occupancy: Arc::clone(occupancy),
@@ -140,7 +142,7 @@ impl HttpThread {
             counters,
             router: Arc::clone(router),
             beats: HttpBeats::default(),
-            staff: Staff { disk: Disk::default(), bridges },
+            staff: Staff { disk: Disk::default(), bridges, longpolls },
         });
         let (visitors, waiting) = mpsc::channel(WAITING);
         let (orders, ordered) = mpsc::unbounded_channel();

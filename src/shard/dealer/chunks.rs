@@ -18,10 +18,11 @@ impl Shard {
         call: &Call<'_>,
         now: Millis,
     ) -> Option<Result<(), Violation>> {
-        let check = self.cx.settings().request_ids;
         let request = call.request;
         let is_last = !call.options.progress;
+        let configured = self.cx.settings().request_ids;
         let session = self.connections.joined_mut(slot);
+        let check = session.request_id_check(configured);
         let Some(pending) = session.calls.get_mut(&request) else {
             let ended = session.ended_uploads.as_mut()?;
             let is_past = session.request_ids.is_past(request);

@@ -5,11 +5,13 @@ import './quiet.mjs';
 import autobahn from 'autobahn';
 import autobahn22 from 'autobahn-22';
 import { WebSocket } from 'ws';
-import { bounded, HOST, PORT, REALM, urlOf } from './check.mjs';
+import { bounded, HOST, PORT, REALM, urlOf, webUrlOf } from './check.mjs';
 import { Fault } from './fault.mjs';
+import { XMLHttpRequest } from './xml_http_request.mjs';
 
 // Version 26 uses the WebSocket that Node has built in: from 22 on, in 20 with a flag.
 globalThis.WebSocket ??= WebSocket;
+globalThis.XMLHttpRequest ??= XMLHttpRequest;
 
 const LIBRARIES = { autobahn, 'autobahn-22': autobahn22 };
 const SERIALIZERS = {
@@ -26,9 +28,11 @@ export class AutobahnClient {
     this.connection = new this.library.Connection({
       realm,
       transports: [
-        transport === 'rawsocket'
-          ? { type: 'rawsocket', host: HOST, port }
-          : { type: 'websocket', url: urlOf(port), serializers: [new Serializer()] },
+        {
+          websocket: { type: 'websocket', url: urlOf(port), serializers: [new Serializer()] },
+          rawsocket: { type: 'rawsocket', host: HOST, port },
+          longpoll: { type: 'longpoll', url: `${webUrlOf(port)}/longpoll` },
+        }[transport],
       ],
       max_retries: retry ? 50 : 0,
       initial_retry_delay: 0.1,

@@ -10,6 +10,7 @@ const CELLS = [
     [library, 'websocket', 'msgpack'],
     [library, 'websocket', 'cbor'],
     [library, 'rawsocket', 'json'],
+    [library, 'longpoll', 'json'],
   ]),
   ['wampy', 'websocket', 'json'],
   ['wampy', 'websocket', 'msgpack'],
@@ -29,7 +30,7 @@ export class Cell {
 
   static all() {
     // autobahn-js has no TLS for RawSocket.
-    const has = ([, transport]) => !IS_SECURE || transport === 'websocket';
+    const has = ([, transport]) => !IS_SECURE || transport !== 'rawsocket';
     return CELLS.filter(has).map((cell) => new Cell(...cell));
   }
 

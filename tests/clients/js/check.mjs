@@ -18,6 +18,10 @@ export function urlOf(port) {
   return `${IS_SECURE ? 'wss' : 'ws'}://${HOST}:${port}/ws`;
 }
 
+export function webUrlOf(port) {
+  return `${IS_SECURE ? 'https' : 'http'}://${HOST}:${port}`;
+}
+
 export function check(actual, expected, what = 'value') {
   if (describe(actual) !== describe(expected)) {
     const seen = `got ${shorten(actual)}, expected ${shorten(expected)}`;

@@ -36,7 +36,7 @@ fn runtime() -> Runtime {
 
 fn inside(server: &Server) -> WayInside {
     let (mesh, occupancy) = (Arc::clone(&server.mesh), Arc::clone(&server.occupancy));
-    WayInside { mesh, occupancy, router: Arc::clone(&server.router) }
+    WayInside { mesh, occupancy, router: Arc::clone(&server.router), started: server.started }
 }
 
 fn rules(appointed: Option<Appointment>) -> Arc<TransportRules> {
@@ -57,7 +57,7 @@ async fn enter(
     rules: &Arc<TransportRules>,
     hello: Value,
 ) -> (InnerReader, InnerWriter, Value) {
-    let inner = inside.open(rules, peer()).unwrap();
+    let inner = inside.open(rules, peer(), false).unwrap();
     let (mut reader, mut writer) = inner.shake_hands(Codec::Json, 1 << 16).await.unwrap();
     assert_eq!(writer.most_bytes(), 1 << 20, "not below what a message may have");
     writer.send(hello.to_string().as_bytes()).await.unwrap();
@@ -184,14 +184,18 @@ fn what_is_full_stays_full_until_somebody_leaves() {
     let inside = inside(&server);
     runtime().block_on(async {
         let rules = rules(appointed("web"));
-        let mut opened: Vec<_> = (0..3).map(|_| inside.open(&rules, peer()).unwrap()).collect();
-        assert!(matches!(inside.open(&rules, peer()), Err(NotOpened::Full)));
+        let mut opened: Vec<_> =
+            (0..3).map(|_| inside.open(&rules, peer(), false).unwrap()).collect();
+        assert!(matches!(inside.open(&rules, peer(), false), Err(NotOpened::Full)));
         opened.clear();
         settles(&server).await;
         config.limits.connections = 5;
         server.reload(&config).unwrap();
-        opened.extend((0..2).map(|_| inside.open(&rules, peer()).unwrap()));
-        assert!(matches!(inside.open(&rules, peer()), Err(NotOpened::Full)), "each has two ends");
+        opened.extend((0..2).map(|_| inside.open(&rules, peer(), false).unwrap()));
+        assert!(
+            matches!(inside.open(&rules, peer(), false), Err(NotOpened::Full)),
+            "each has two ends"
+        );
         drop(opened);
         settles(&server).await;
     });

@@ -52,10 +52,14 @@ pub(super) fn judge(headers: &HeaderMap, most: usize) -> Result<(), BodyFault> {
     if headers.get_all(CONTENT_ENCODING).iter().any(|value| !is_plain(value.as_bytes())) {
         return Err(BodyFault::Encoding);
     }
-    // What a length may look like was judged with the head.
+    judge_length(headers, most)
+}
+
+/// The same of its length alone. What a length may look like was judged with the head.
+pub(super) fn judge_length(headers: &HeaderMap, most: usize) -> Result<(), BodyFault> {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match length.map(str::parse::<u64>) {
-        None if !headers.contains_key(TRANSFER_ENCODING) => Err(BodyFault::NoLength),
+        None if most > 0 && !headers.contains_key(TRANSFER_ENCODING) => Err(BodyFault::NoLength),
         Some(Ok(length)) if length > most as u64 => Err(BodyFault::TooLong(most)),
         Some(Err(_)) => Err(BodyFault::TooLong(most)),
         _ => Ok(()),
