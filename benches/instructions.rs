@@ -20,7 +20,7 @@ use cases::{Calls, FanOut, Matching, Sessions};
 /// A case: its name, how many operations one iteration is, and the iterations.
 type Case = (&'static str, u64, fn(usize));
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 11] = [
     ("decode PUBLISH, JSON, 128 B", 1, |count| decode(Codec::Json, count)),
     ("decode PUBLISH, MessagePack, 128 B", 1, |count| decode(Codec::MsgPack, count)),
     ("deliver an event, 8 in a turn, 100 receivers", 800, |count| {
@@ -29,6 +29,14 @@ const CASES: [Case; 9] = [
     }),
     ("deliver an event, 1 in a turn, 100 receivers", 100, |count| {
         let mut fan_out = FanOut::new(100, 1);
+        (0..count).for_each(|_| fan_out.publish(1));
+    }),
+    ("deliver 1 KiB by WebSocket, 1 in a turn, 1,000 receivers", 1_000, |count| {
+        let mut fan_out = FanOut::by_websocket(false);
+        (0..count).for_each(|_| fan_out.publish(1));
+    }),
+    ("the same, compressed", 1_000, |count| {
+        let mut fan_out = FanOut::by_websocket(true);
         (0..count).for_each(|_| fan_out.publish(1));
     }),
     ("publish, one receiver, 1,000 topics", 1, |count| {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use stentor::clock::Millis;
-use stentor::transport::{Arena, Class, Framing, Output, Stage, Transport, TransportRules, unmask};
+use stentor::transport::{
+    Arena, Class, Framing, Inflater, Output, Stage, Transport, TransportRules, unmask,
+};
 
 /// A Sec-WebSocket-Protocol header that this text lacks would be refused, so it is here in full.
 const UPGRADE: &[u8] =
@@ -37,14 +39,18 @@ fn decode(c: &mut Criterion) {
     let mut transport = Transport::new();
     let (first, later) = (Stage::Establishing, Stage::Established);
     let mut upgrade = UPGRADE.to_vec();
-    let opened = transport.decode(&mut upgrade, first, &rules, &mut reply);
+    let mut inflater = Inflater::default();
+    let opened = transport.decode(&mut upgrade, first, &rules, &mut inflater, &mut reply);
     opened.expect("a good request");
     for length in [128, 1024] {
         let frame = masked_text(length);
         c.bench_function(&format!("decode masked text {length} B"), |b| {
             b.iter_batched_ref(
                 || frame.clone(),
-                |input| black_box(transport.decode(input, later, &rules, &mut reply)).is_ok(),
+                |input| {
+                    let step = transport.decode(input, later, &rules, &mut inflater, &mut reply);
+                    black_box(step).is_ok()
+                },
                 BatchSize::SmallInput,
             );
         });
@@ -54,7 +60,8 @@ fn decode(c: &mut Criterion) {
             || UPGRADE.to_vec(),
             |input| {
                 reply.clear();
-                black_box(Transport::new().decode(input, first, &rules, &mut reply)).is_ok()
+                let (mut transport, inflater) = (Transport::new(), &mut inflater);
+                black_box(transport.decode(input, first, &rules, inflater, &mut reply)).is_ok()
             },
             BatchSize::SmallInput,
         );

@@ -243,6 +243,8 @@ pub struct OutputLimits {
     /// Bytes that may wait for all connections together; over it the worst are disconnected.
     pub total_bytes: usize,
     pub policy: SlowConsumerPolicy,
+    /// Bytes from which on a message is compressed, where a client has agreed to that.
+    pub deflate_min_bytes: usize,
 }
 
 impl Default for OutputLimits {
@@ -254,6 +256,7 @@ impl Default for OutputLimits {
             stall_ms: 30_000,
             total_bytes: 1024 * 1024 * 1024,
             policy: SlowConsumerPolicy::Disconnect,
+            deflate_min_bytes: 512,
         }
     }
 }

@@ -28,6 +28,7 @@ mod scenarios {
     mod canceling;
     mod carried;
     mod counted;
+    mod deflate;
     mod drain;
     mod endpoint_authorizers;
     mod half_made;

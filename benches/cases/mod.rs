@@ -21,6 +21,11 @@ use stentor::wamp::Timestamp;
 /// Makes a topic long enough for every shape of the patterns to apply to it.
 const LONG_TAIL: &str = ".a.topic.with.a.name.that.is.as.long.as.names.of.topics.should.not.be";
 
+const HELLO: &str = concat!(
+    r#"[1,"realm1",{"roles":{"publisher":{},"subscriber":{},"#,
+    r#""caller":{},"callee":{}}}]"#
+);
+
 /// A time at which nothing is due.
 const NOW: Millis = Millis(1);
 
@@ -105,22 +110,42 @@ impl World {
         Self {
             turns: (0..shards).map(shard).map(Turn::new).collect(),
             wire: Clients::default(),
-            rules: Arc::new(TransportRules::default()),
+            rules: Arc::new(TransportRules { deflate: true, ..TransportRules::default() }),
             joined: 0,
         }
     }
 
     /// A client with a session, that speaks JSON over RawSocket; the shards get theirs in turn.
     pub(crate) fn join(&mut self) -> Client {
+        let client = self.connect();
+        self.receive_frames(client, vec![0x7F, 0xF1, 0, 0]);
+        self.receive(client, HELLO);
+        client
+    }
+
+    /// One that speaks JSON over a WebSocket, and has subscribed to a topic.
+    fn join_by_websocket(&mut self, extension: &str, topic: &str) {
+        let client = self.connect();
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: wamp.2.json\r\n{extension}\r\n"
+        );
+        self.receive_frames(client, request.into_bytes());
+        for message in [HELLO, &format!(r#"[32,1,{{}},"{topic}"]"#)] {
+            let length = u8::try_from(message.len()).expect("messages of the benches are short");
+            assert!(length < 126);
+            let header = [0x81, 0x80 | length, 0, 0, 0, 0];
+            self.receive_frames(client, [&header[..], message.as_bytes()].concat());
+        }
+    }
+
+    fn connect(&mut self) -> Client {
         let shard = self.joined % self.turns.len();
         self.joined += 1;
         let (wire, rules) = (&mut self.wire, &self.rules);
         let slot = self.turns[shard].open(wire, rules, Address::UNIX, Admission::Welcome, NOW);
-        let client = Client { shard, slot };
-        self.receive_frames(client, vec![0x7F, 0xF1, 0, 0]);
-        let roles = r#"{"publisher":{},"subscriber":{},"caller":{},"callee":{}}"#;
-        self.receive(client, &format!(r#"[1,"realm1",{{"roles":{roles}}}]"#));
-        client
+        Client { shard, slot }
     }
 
     /// Hands one message of a client to its shard and writes all that follows from it.
@@ -225,6 +250,28 @@ impl FanOut {
         }
         let payload = "x".repeat(128);
         let publish = Request::new(&format!(r#"[16,#,{{}},"com.example.topic",["{payload}"]]"#));
+        Self { world, publisher, publish, published: 0 }
+    }
+
+    /// A thousand receivers on WebSockets, which compress or do not, and 1 KiB of payload.
+    #[allow(dead_code, reason = "only instructions are counted of it")]
+    pub(crate) fn by_websocket(is_compressed: bool) -> Self {
+        let mut world = World::new(1);
+        let publisher = world.join();
+        let extension = if is_compressed {
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+        } else {
+            ""
+        };
+        (0..1_000).for_each(|_| world.join_by_websocket(extension, "com.example.topic"));
+        let reading = |number: u64| {
+            let value = number * 7_919 % 1_000;
+            format!(r#"{{"sensor":"hall-{number}","unit":"celsius","value":{value}}}"#)
+        };
+        let readings: Vec<_> = (0..21).map(reading).collect();
+        let readings = readings.join(",");
+        assert!((1_000..1_200).contains(&readings.len()), "{} B", readings.len());
+        let publish = Request::new(&format!(r#"[16,#,{{}},"com.example.topic",[{readings}]]"#));
         Self { world, publisher, publish, published: 0 }
     }
 

@@ -370,6 +370,8 @@ fn check_output(output: &OutputLimits, limits: &Limits, findings: &mut Findings)
     findings.range("output.hard_bytes", output.hard_bytes, QUEUE_BYTES, BYTES);
     findings.range("output.soft_bytes", output.soft_bytes, KIB..=TIB, BYTES);
     findings.range("output.soft_ms", output.soft_ms, 10..=HOUR_MS, MILLISECONDS);
+    let min_bytes = output.deflate_min_bytes;
+    findings.range("output.deflate_min_bytes", min_bytes, 0..=16 * 1024 * 1024, BYTES);
     findings.range("output.stall_ms", output.stall_ms, 100..=HOUR_MS, MILLISECONDS);
     findings.range("output.total_bytes", output.total_bytes, QUEUE_BYTES, BYTES);
 

@@ -37,6 +37,8 @@ pub struct Listener {
     pub serializers: Vec<Codec>,
     /// Whether WebSocket clients may choose the batched form of a serializer's subprotocol.
     pub batched: bool,
+    /// Whether WebSocket clients may choose that messages are compressed (RFC 7692).
+    pub deflate: bool,
     /// Values of the `Origin` header that are let in, compared without regard to case;
     /// `*.example.org` stands for all hosts below it, `*` for all there are; empty: the same
     /// origin, and in development mode this machine.
@@ -150,6 +152,7 @@ impl Default for Listener {
             paths: vec!["/ws".into(), "/".into()],
             serializers: Codec::ALL.to_vec(),
             batched: true,
+            deflate: false,
             origins: Vec::new(),
             authmethods: Vec::new(),
             realm: None,

@@ -187,6 +187,27 @@ pub(super) const ROWS: &[Row] = &[
         "Bytes from and to clients, as their sockets gave and took them",
     ),
     part("bytes_sent", "stentor_bytes", ("direction", "sent"), ""),
+    part(
+        "inflated_messages",
+        "stentor_compressed_messages",
+        ("direction", "received"),
+        "Messages that went over a WebSocket compressed",
+    ),
+    part("deflated_messages", "stentor_compressed_messages", ("direction", "sent"), ""),
+    part(
+        "inflated_bytes",
+        "stentor_compressed_bytes",
+        ("direction", "received"),
+        "Their bytes as they went; an event is compressed once, and counted once",
+    ),
+    part("deflated_bytes", "stentor_compressed_bytes", ("direction", "sent"), ""),
+    part(
+        "inflated_plain_bytes",
+        "stentor_compressed_plain_bytes",
+        ("direction", "received"),
+        "Their bytes as they are read",
+    ),
+    part("deflated_plain_bytes", "stentor_compressed_plain_bytes", ("direction", "sent"), ""),
     total("requests_denied", "stentor_requests_denied", "Requests that a role may not make"),
     total(
         "requests_undecided",

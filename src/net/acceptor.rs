@@ -390,6 +390,7 @@ pub(super) fn rules(number: ListenerId, listener: &Listener, config: &Config) ->
         paths: listener.paths.clone(),
         codecs: listener.serializers.clone(),
         batched: listener.batched,
+        deflate: listener.deflate,
         default_subprotocol: listener.default_serializer,
         health: listener.health.clone(),
         is_ready: true,

@@ -146,6 +146,14 @@ counters! {
     messages_received: total,
     bytes_received: total,
     bytes_sent: total,
+    /// Messages that went out compressed, their bytes before, and as they went.
+    deflated_messages: total,
+    deflated_plain_bytes: total,
+    deflated_bytes: total,
+    /// The same of those that came compressed.
+    inflated_messages: total,
+    inflated_plain_bytes: total,
+    inflated_bytes: total,
     protocol_violations: total,
     /// Times that a session was read later because it had sent more than its role may.
     sessions_paced: total,

@@ -23,7 +23,7 @@ use crate::rate::Bucket;
 use crate::router::{
     Counters, Edition, HeldCount, Measures, Realm, Router, SessionRef, Settings, ShardId, Slot,
 };
-use crate::transport::Class;
+use crate::transport::{Class, Inflater};
 use crate::wamp::{RouterMessage, SessionId, Timestamp};
 
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(super) struct Context {
     pub(super) rng: StdRng,
     pub(super) work: Work,
     pub(super) outbound: Outbound,
+    /// Of messages that come compressed.
+    pub(super) inflater: Inflater,
     pub(super) post: Post,
     pub(super) deposits: Deposits,
     pub(super) timers: Timers,
@@ -73,6 +75,7 @@ impl Context {
                 turn.arena_bytes,
                 (Arc::clone(&counters), Arc::clone(&measures)),
             ),
+            inflater: Inflater::default(),
             post: Post::new(id, router.shard_count()),
             deposits: Deposits::default(),
             timers: Timers::default(),
@@ -103,6 +106,16 @@ impl Context {
         }
         self.work.begin_turn();
         self.outbound.begin_turn(now);
+    }
+
+    /// Charges and counts what was inflated.
+    #[cold]
+    pub(super) fn note_inflated(&mut self) {
+        let tally = self.inflater.take_tally();
+        self.work.charge_bytes(INFLATE_COST * tally.worked_bytes);
+        self.counters.inflated_messages.add(tally.messages);
+        self.counters.inflated_plain_bytes.add(tally.plain_bytes);
+        self.counters.inflated_bytes.add(tally.compressed_bytes);
     }
 
     /// Names the session of this id in a slot of this shard.
@@ -206,6 +219,9 @@ impl Context {
 
 /// Bytes of a publication below which it is not compared with what is left of the total.
 const FREE_BYTES: usize = 4 * 1024;
+
+/// To inflate a byte takes the time of so many that are decoded.
+const INFLATE_COST: usize = 2;
 
 /// A shard that has accepted less than this part of its share of the total need not look at it.
 const FREE_PART: usize = 64;

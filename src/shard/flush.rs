@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::io::{ErrorKind, Result};
+use std::ops::Range;
 
 use super::Shard;
 use super::connection::{Connection, Phase};
@@ -118,6 +119,7 @@ impl Shard {
         if self.cx.outbound.dirty.is_empty() {
             self.cx.outbound.arena.clear();
         }
+        self.cx.outbound.report_deflated();
         if self.cx.counters.refused_bytes.get() > 0 {
             self.hold_total_output(now);
         }
@@ -267,8 +269,22 @@ impl Outbound {
             let form = (connection.framing, batching);
             let output = &connection.output;
             let batch = output.gather_batch(&self.arena, form, &mut self.gathered, WRITE_BYTES);
+            let batch = batch.map(|GatheredBatch { start, waiting_bytes }| {
+                let encoding = (connection.codec, connection.framing);
+                let frame = if connection.transport.is_deflated() {
+                    let min_bytes = self.limits.deflate_min_bytes;
+                    self.deflater.finish_batch(encoding, &mut self.gathered, start, min_bytes)
+                } else {
+                    connection.framing.finish(&mut self.gathered, start)
+                };
+                (frame, waiting_bytes)
+            });
+            // Of the turn, and of the connection: the rest comes in a later one.
+            let cost = self.take_deflate_cost();
+            self.written += cost;
+            written_bytes += cost;
             let bytes = match &batch {
-                Some(batch) => &self.gathered[batch.frame.clone()],
+                Some((frame, _)) => &self.gathered[frame.clone()],
                 None => match output.alone_bytes(&self.arena).min(WRITE_BYTES) {
                     0 => &[],
                     alone => output.next_write(&self.arena, &mut self.gathered, alone),
@@ -278,7 +294,9 @@ impl Outbound {
             match judge(write(bytes), offered) {
                 Ok(sent) => {
                     match batch {
-                        Some(batch) => self.advance_batch(connection, &batch, sent, now),
+                        Some((frame, waiting)) => {
+                            self.advance_batch(connection, frame, waiting, sent, now);
+                        }
                         None => self.advance(connection, sent, now),
                     }
                     written_bytes += sent.taken;
@@ -332,13 +350,13 @@ impl Outbound {
     fn advance_batch(
         &self,
         connection: &mut Connection,
-        batch: &GatheredBatch,
+        frame: Range<usize>,
+        covered: usize,
         sent: Sent,
         now: Millis,
     ) {
         let before = connection.output.kept_bytes();
-        let frame = &self.gathered[batch.frame.clone()];
-        let (covered, Sent { taken, kept }) = (batch.waiting_bytes, sent);
+        let (frame, Sent { taken, kept }) = (&self.gathered[frame], sent);
         connection.output.advance_batch(&self.arena, (frame, covered), (taken, kept), now);
         let (now_bytes, before_bytes) = if taken > 0 { (frame.len(), covered) } else { (0, 0) };
         self.counters.output_bytes.add((now_bytes + kept) as u64);

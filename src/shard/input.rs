@@ -394,6 +394,8 @@ impl Shard {
     }
 
     fn charge_visit(&mut self, slot: Slot) {
+        let compressed = self.cx.outbound.take_deflate_cost();
+        self.cx.work.charge_bytes(compressed);
         let spent = self.cx.work.end_step();
         let share = u64::from(self.cx.work.limits().step_units / SHARES_PER_STEP);
         if let Some(connection) = self.connections.get_mut(slot) {
@@ -431,8 +433,11 @@ impl Shard {
             connection.input.is_ready = false;
             let rest = &mut input[used..];
             let (stage, rules) = (connection.stage(), &connection.rules);
-            let step =
-                connection.transport.decode(rest, stage, rules, &mut self.cx.outbound.control);
+            let (inflater, control) = (&mut self.cx.inflater, &mut self.cx.outbound.control);
+            let step = connection.transport.decode(rest, stage, rules, inflater, control);
+            if self.cx.inflater.worked_bytes() > 0 {
+                self.cx.note_inflated();
+            }
             let (length, inbound) = match step {
                 Ok(Some(found)) => found,
                 Ok(None) => break,

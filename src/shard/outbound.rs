@@ -12,7 +12,7 @@ use crate::clock::Millis;
 use crate::codec::{self, Codec, EncodeError};
 use crate::limits::{OutputLimits, SlowConsumerPolicy};
 use crate::router::{Counters, Measures, Slot};
-use crate::transport::{Arena, Class, Framing, Span};
+use crate::transport::{Arena, Class, Deflater, Framing, Span, Tally};
 use crate::wamp::RouterMessage;
 
 /// Why a message could not be queued for a peer that is otherwise well.
@@ -53,6 +53,9 @@ pub(super) struct Outbound {
     pub(super) coalesced: u64,
     /// Bytes written in this turn.
     pub(super) written: usize,
+    pub(super) deflater: Deflater,
+    /// Of the bytes that it has worked on, those that somebody was charged for.
+    deflate_charged: usize,
     /// Connections whose sockets are full, by the bytes that they have refused.
     slow: BTreeSet<(usize, Slot)>,
     /// Connections that hold refused bytes, by the age of the oldest.
@@ -62,7 +65,7 @@ pub(super) struct Outbound {
     /// Bytes that were queued and are not in the gauge yet.
     unreported: u64,
     arena_bytes: usize,
-    limits: OutputLimits,
+    pub(super) limits: OutputLimits,
     pub(super) counters: Arc<Counters>,
     measures: Arc<Measures>,
     /// When the turn began.
@@ -85,6 +88,8 @@ impl Outbound {
             gathered: Vec::new(),
             coalesced: 0,
             written: 0,
+            deflater: Deflater::default(),
+            deflate_charged: 0,
             slow: BTreeSet::new(),
             ages: Ages::default(),
             is_awaited: false,
@@ -106,13 +111,34 @@ impl Outbound {
     /// chance to take what waits for it.
     #[inline]
     pub(super) const fn is_full(&self) -> bool {
-        self.arena.len() >= self.arena_bytes || self.is_awaited
+        let compressed = DEFLATE_COST * self.deflater.worked_bytes();
+        self.arena.len() + compressed >= self.arena_bytes || self.is_awaited
     }
 
     /// Whether some connection could not be queued to as it should.
     #[inline]
     pub(super) const fn has_troubles(&self) -> bool {
         !self.overflowed.is_empty() || !self.dropping.is_empty() || !self.unfit.is_empty()
+    }
+
+    /// Bytes that were compressed since the last call, at what that costs.
+    #[inline]
+    pub(super) const fn take_deflate_cost(&mut self) -> usize {
+        let before = std::mem::replace(&mut self.deflate_charged, self.deflater.worked_bytes());
+        DEFLATE_COST * (self.deflater.worked_bytes() - before)
+    }
+
+    /// Ends a turn: counts what was compressed in it.
+    pub(super) fn report_deflated(&mut self) {
+        if self.deflater.worked_bytes() == 0 && self.deflater.has_no_batches() {
+            return;
+        }
+        let Tally { messages, plain_bytes, compressed_bytes, .. } = self.deflater.take_tally();
+        self.deflate_charged = 0;
+        self.deflater.forget_batches();
+        self.counters.deflated_messages.add(messages);
+        self.counters.deflated_plain_bytes.add(plain_bytes);
+        self.counters.deflated_bytes.add(compressed_bytes);
     }
 
     /// Begins a turn: what was queued before has been offered to its sockets, but for those that
@@ -135,7 +161,12 @@ impl Outbound {
         let start = framing.begin(out);
         let error = match codec::encode_within(codec, message, limit_bytes, out) {
             Ok(()) => {
-                let frame = framing.finish(out, start);
+                let frame = if framing.compresses() {
+                    let min_bytes = self.limits.deflate_min_bytes;
+                    self.deflater.finish(framing, out, start, min_bytes)
+                } else {
+                    framing.finish(out, start)
+                };
                 self.measures.note_sent(message);
                 return Ok(self.arena.span(frame));
             }
@@ -407,3 +438,6 @@ impl Outbound {
         }
     }
 }
+
+/// To compress a byte takes the time of so many that are encoded or written.
+pub(super) const DEFLATE_COST: usize = 8;

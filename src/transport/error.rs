@@ -38,6 +38,12 @@ pub enum TransportError {
     /// TR-WS-04: an ABORT goes first, then the close frame.
     #[error("a message of the wrong type for the subprotocol (text: {text})")]
     WrongMessageType { text: bool },
+    /// As [`Self::MessageTooBig`], of what a compressed message is inflated.
+    #[error("a message of more than {limit} bytes when inflated{}", .stage.limit_name())]
+    InflatedTooBig { limit: usize, stage: Stage },
+    /// RFC 7692, 6.2
+    #[error("a compressed message cannot be inflated")]
+    Inflate,
     /// TR-BAT-03
     #[error("a batch is not well-formed: {}", .0.reason())]
     Batch(BatchFault),
@@ -57,8 +63,11 @@ impl TransportError {
             Self::Handshake(refusal) => refusal.kind(),
             Self::RawSocketReservedBits(_) => "rawsocket_reserved_bits",
             Self::RawSocketReservedType(_) => "rawsocket_reserved_type",
-            Self::MessageTooBig { stage: Stage::Establishing, .. } => "hello_too_big",
-            Self::MessageTooBig { stage: Stage::Established, .. } => "message_too_big",
+            Self::MessageTooBig { stage, .. } | Self::InflatedTooBig { stage, .. } => match stage {
+                Stage::Establishing => "hello_too_big",
+                Stage::Established => "message_too_big",
+            },
+            Self::Inflate => "websocket_inflate",
             Self::WebSocket(violation) => violation.kind(),
             Self::InvalidUtf8 => "invalid_utf8",
             Self::WrongMessageType { .. } => "wrong_message_type",
@@ -96,8 +105,8 @@ impl TransportError {
         match self {
             Self::WebSocket(_) => Some(CloseCode::Protocol),
             Self::WrongMessageType { .. } => Some(CloseCode::Unsupported),
-            Self::InvalidUtf8 | Self::Batch(_) => Some(CloseCode::Invalid),
-            Self::MessageTooBig { .. } => Some(CloseCode::Size),
+            Self::InvalidUtf8 | Self::Batch(_) | Self::Inflate => Some(CloseCode::Invalid),
+            Self::MessageTooBig { .. } | Self::InflatedTooBig { .. } => Some(CloseCode::Size),
             _ => None,
         }
     }

@@ -12,6 +12,9 @@ pub enum Framing {
     RawSocket,
     WebSocketText,
     WebSocketBinary,
+    /// Text that may be compressed (RFC 7692): see [`Deflater`](super::Deflater).
+    DeflateText,
+    DeflateBinary,
 }
 
 /// Where a frame was begun.
@@ -20,13 +23,26 @@ pub enum Framing {
 pub struct FrameStart(usize);
 
 impl Framing {
-    pub const ALL: [Self; 3] = [Self::RawSocket, Self::WebSocketText, Self::WebSocketBinary];
+    /// Ways in which messages of one serializer are framed.
+    pub const WAYS: usize = 3;
+
+    /// Which of them it is: RawSocket, plain, or perhaps compressed.
+    #[inline]
+    pub const fn way(self) -> usize {
+        (self as usize).div_ceil(2)
+    }
+
+    /// Whether messages may be compressed.
+    #[inline]
+    pub const fn compresses(self) -> bool {
+        matches!(self, Self::DeflateText | Self::DeflateBinary)
+    }
 
     /// The transport's name in logs.
     pub const fn transport_name(self) -> &'static str {
         match self {
             Self::RawSocket => "rawsocket",
-            Self::WebSocketText | Self::WebSocketBinary => "websocket",
+            _ => "websocket",
         }
     }
 
@@ -36,7 +52,7 @@ impl Framing {
         let start = out.len();
         match self {
             Self::RawSocket => out.extend_from_slice(&[0; HEADER_BYTES]),
-            Self::WebSocketText | Self::WebSocketBinary => out.extend_from_slice(&[0; ROOM]),
+            _ => out.extend_from_slice(&[0; ROOM]),
         }
         debug_assert_eq!(out.len(), start + self.room());
         FrameStart(start)
@@ -55,11 +71,24 @@ impl Framing {
         frame..out.len()
     }
 
-    /// The bytes of the message in a frame of `frame_bytes`: what a peer's limit is about.
+    /// The same of a message that is compressed.
+    pub(super) fn finish_compressed(self, out: &mut [u8], start: FrameStart) -> Range<usize> {
+        let frame = self.finish(out, start);
+        out[frame.start] |= COMPRESSED_BIT;
+        frame
+    }
+
+    /// Where the message begins.
+    pub(super) const fn message_start(self, start: &FrameStart) -> usize {
+        start.0 + self.room()
+    }
+
+    /// The bytes of the message in a frame of `frame_bytes`, as it goes over the wire: what a
+    /// peer's limit is about.
     pub const fn message_bytes(self, frame_bytes: usize) -> usize {
         match self {
             Self::RawSocket => frame_bytes - HEADER_BYTES,
-            Self::WebSocketText | Self::WebSocketBinary => match frame_bytes {
+            _ => match frame_bytes {
                 0..=127 => frame_bytes - 2,
                 128..=0x1_0003 => frame_bytes - 4,
                 _ => frame_bytes - 10,
@@ -71,7 +100,7 @@ impl Framing {
     const fn room(self) -> usize {
         match self {
             Self::RawSocket => HEADER_BYTES,
-            Self::WebSocketText | Self::WebSocketBinary => ROOM,
+            _ => ROOM,
         }
     }
 
@@ -81,8 +110,8 @@ impl Framing {
                 header[..HEADER_BYTES].copy_from_slice(&super::rawsocket::header(0, length));
                 return HEADER_BYTES;
             }
-            Self::WebSocketText => 1,
-            Self::WebSocketBinary => 2,
+            Self::WebSocketText | Self::DeflateText => 1,
+            Self::WebSocketBinary | Self::DeflateBinary => 2,
         };
         header[0] = 0x80 | opcode;
         match length {
@@ -107,6 +136,9 @@ impl Framing {
 /// The largest header: WebSocket, unmasked, 64-bit length.
 const ROOM: usize = 10;
 
+/// RSV1 (RFC 7692, 6).
+pub(super) const COMPRESSED_BIT: u8 = 0x40;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +151,19 @@ mod tests {
         assert_eq!(framing.message_bytes(range.len()), length);
         assert!(out.starts_with(b"before"));
         out[range].to_vec()
+    }
+
+    #[test]
+    fn ways_are_told_apart() {
+        let all = [
+            Framing::RawSocket,
+            Framing::WebSocketText,
+            Framing::WebSocketBinary,
+            Framing::DeflateText,
+            Framing::DeflateBinary,
+        ];
+        assert_eq!(all.map(Framing::way), [0, 1, 1, 2, 2]);
+        assert!(all.iter().all(|framing| framing.compresses() == (framing.way() == 2)));
     }
 
     #[test]

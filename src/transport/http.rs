@@ -7,6 +7,7 @@ use tungstenite::handshake::derive_accept_key;
 use crate::codec::Codec;
 use crate::limits::HTTP_HEADERS;
 
+use super::extension::Deflate;
 use super::headers::PassedHeaders;
 use super::http_answer::{Asked, refuse, subprotocol, tell_health};
 use super::target::{is_authority, path_of};
@@ -40,6 +41,8 @@ pub(super) struct Chosen {
     pub(super) codec: Codec,
     /// Messages go in batches (TR-BAT-01).
     pub(super) is_batched: bool,
+    /// Messages may be compressed (RFC 7692).
+    pub(super) deflate: Option<Deflate>,
 }
 
 /// Judges a whole request head; writes either 101 or the refusal to `reply`, and to `asker` what it
@@ -146,7 +149,10 @@ fn judge<'a>(
     if !values(headers, "origin").all(is_allowed) {
         return fail(HttpRefusal::Origin);
     }
-    let (chosen, negotiated) = choose_subprotocol(headers, rules)?;
+    let (mut chosen, negotiated) = choose_subprotocol(headers, rules)?;
+    if rules.deflate {
+        chosen.deflate = Deflate::choose(values(headers, "sec-websocket-extensions"));
+    }
     let Ok(headers) = PassedHeaders::of(headers, rules) else {
         return fail(HttpRefusal::HeadTooLarge);
     };
@@ -164,12 +170,12 @@ fn choose_subprotocol(
         let serializer = batched.unwrap_or(name);
         let named = |codec: &Codec| subprotocol(*codec).as_bytes() == serializer;
         let codec = rules.codecs.iter().copied().find(named)?;
-        Some(Chosen { codec, is_batched: batched.is_some() })
+        Some(Chosen { codec, is_batched: batched.is_some(), deflate: None })
     });
     match (chosen, rules.default_subprotocol) {
         (Some(chosen), _) => Ok((chosen, true)),
         (None, Some(codec)) if offered().next().is_none() => {
-            Ok((Chosen { codec, is_batched: false }, false))
+            Ok((Chosen { codec, is_batched: false, deflate: None }, false))
         }
         (None, _) if offered().next().is_none() => Err((HttpRefusal::NoSubprotocol, String::new())),
         (None, _) => {
@@ -189,6 +195,10 @@ fn write_switch(chosen: Chosen, key: &[u8], negotiated: bool, reply: &mut Vec<u8
         reply.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         reply.extend_from_slice(subprotocol(chosen.codec).as_bytes());
         reply.extend_from_slice(if chosen.is_batched { BATCHED } else { b"" });
+    }
+    if let Some(deflate) = chosen.deflate {
+        reply.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+        reply.extend_from_slice(deflate.answer().as_bytes());
     }
     reply.extend_from_slice(END);
 }

@@ -7,7 +7,9 @@
 mod arena;
 mod backlog;
 mod batch;
+mod deflate;
 mod error;
+mod extension;
 mod forwarded;
 mod framing;
 mod headers;
@@ -24,6 +26,7 @@ mod websocket;
 
 pub use arena::{Arena, Span};
 pub use batch::{BatchFault, Batching};
+pub use deflate::{Deflater, Inflater, Tally};
 pub use error::{HandshakeRefusal, HttpRefusal, TlsFault, TransportError, Violation};
 pub use framing::{FrameStart, Framing};
 pub use headers::PassedHeaders;
@@ -61,7 +64,7 @@ pub enum Inbound<'a> {
     Message(&'a [u8]),
     /// The same in a text message of a WebSocket, which was checked to be UTF-8.
     Text(&'a str),
-    /// One whole WAMP message that came in fragments, or in a batch that did.
+    /// One whole WAMP message that came in fragments or compressed, or in a batch that did.
     Assembled(Vec<u8>),
     /// A sign of life that is no message: ping, pong, a fragment, or bytes after the end.
     Control,
@@ -146,6 +149,7 @@ impl Transport {
         input: &'a mut [u8],
         stage: Stage,
         rules: &TransportRules,
+        inflater: &mut Inflater,
         reply: &mut Vec<u8>,
     ) -> Result<Option<(usize, Inbound<'a>)>, TransportError> {
         let offered = input.len();
@@ -173,7 +177,7 @@ impl Transport {
                     }
                 }
             }
-            State::WebSocket(websocket) => websocket.decode(input, stage, rules, reply),
+            State::WebSocket(websocket) => websocket.decode(input, stage, rules, inflater, reply),
             State::RawSocket => rawsocket::decode(input, stage, rules, reply),
             State::RawSocketBroken | State::Finished(_) => {
                 Ok(Step::Done(offered, Inbound::Control))
@@ -236,9 +240,17 @@ impl Transport {
         }
     }
 
+    /// Whether messages may be compressed, in both directions.
+    pub const fn is_deflated(&self) -> bool {
+        match &self.state {
+            State::WebSocket(websocket) => websocket.is_deflated(),
+            _ => false,
+        }
+    }
+
     /// Bytes of memory that an unfinished message in fragments holds here, room to grow included;
-    /// at most what the message may have. The same of a batch in fragments, until the last of its
-    /// messages was taken.
+    /// at most what the message may have. The same of a batch in fragments or compressed, until
+    /// the last of its messages was taken.
     pub fn held_bytes(&self) -> usize {
         match &self.state {
             State::WebSocket(websocket) => websocket.held_bytes(),
@@ -392,7 +404,8 @@ mod tests {
     fn first_step(bytes: &[u8], rules: &TransportRules) -> (Option<TransportError>, Vec<u8>) {
         let mut reply = Vec::new();
         let mut bytes = bytes.to_vec();
-        let result = Transport::new().decode(&mut bytes, Stage::Establishing, rules, &mut reply);
+        let (stage, inflater) = (Stage::Establishing, &mut Inflater::default());
+        let result = Transport::new().decode(&mut bytes, stage, rules, inflater, &mut reply);
         (result.err(), reply)
     }
 
@@ -442,8 +455,10 @@ mod tests {
         let rules = TransportRules::default();
         let decode = |codec, opcode: u8, byte: u8| {
             let mut frame = [0x80 | opcode, 0x81, 1, 0, 0, 0, byte ^ 1];
-            let mut websocket = WebSocket::new(http::Chosen { codec, is_batched: false });
-            let step = websocket.decode(&mut frame, Stage::Established, &rules, &mut Vec::new());
+            let mut websocket =
+                WebSocket::new(http::Chosen { codec, is_batched: false, deflate: None });
+            let (stage, inflater) = (Stage::Established, &mut Inflater::default());
+            let step = websocket.decode(&mut frame, stage, &rules, inflater, &mut Vec::new());
             step.map(|step| format!("{step:?}"))
         };
         assert_eq!(decode(Codec::Json, 1, b'1'), Ok("Done(7, Text(\"1\"))".to_owned()));
@@ -471,11 +486,13 @@ mod tests {
         let rules = TransportRules::default();
         let mut transport = Transport::new();
         let mut reply = Vec::new();
-        let stage = Stage::Establishing;
-        transport.decode(&mut [0x16], stage, &rules, &mut reply).expect_err("TLS is refused");
+        let (stage, inflater) = (Stage::Establishing, &mut Inflater::default());
+        let tls = &mut [0x16];
+        let first = transport.decode(tls, stage, &rules, inflater, &mut reply);
+        first.expect_err("TLS is refused");
         reply.clear();
         let mut late = [1, 2, 3];
-        let step = transport.decode(&mut late, stage, &rules, &mut reply);
+        let step = transport.decode(&mut late, stage, &rules, inflater, &mut reply);
         assert_eq!(step, Ok(Some((3, Inbound::Control))));
         transport.encode_ping(b"x", &mut reply);
         transport.encode_close(CloseCode::Normal, "", &mut reply);

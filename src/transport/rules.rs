@@ -55,6 +55,8 @@ pub struct TransportRules {
     pub codecs: Vec<Codec>,
     /// Whether WebSocket clients may choose that messages go in batches (TR-BAT-01).
     pub batched: bool,
+    /// Whether WebSocket clients may choose that messages are compressed (RFC 7692).
+    pub deflate: bool,
     /// The serializer of a WebSocket client that offers no subprotocol; `None` refuses it.
     pub default_subprotocol: Option<Codec>,
     /// A path that answers load balancers instead of opening a WebSocket.
@@ -214,6 +216,7 @@ impl Default for TransportRules {
             paths: Vec::new(),
             codecs: Codec::ALL.to_vec(),
             batched: true,
+            deflate: false,
             default_subprotocol: None,
             health: None,
             is_ready: true,

@@ -4,15 +4,18 @@
 //! fragments own memory, and only for bytes that have come. The HTTP part of the handshake lives in
 //! `http`.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::{fmt, str};
 
 use crate::codec::Codec;
 
+use super::deflate::InflateError;
+use super::framing::COMPRESSED_BIT;
 use super::http::Chosen;
 use super::{
-    Batching, CloseCode, Framing, Inbound, Stage, Step, TransportError, TransportRules, Violation,
-    unmask,
+    Batching, CloseCode, Framing, Inbound, Inflater, Stage, Step, TransportError, TransportRules,
+    Violation, unmask,
 };
 
 /// A WebSocket whose handshake is over.
@@ -21,6 +24,7 @@ pub(super) struct WebSocket {
     partial: Option<Box<Partial>>,
     codec: Codec,
     batching: Option<Batching>,
+    is_deflated: bool,
     life: Life,
 }
 
@@ -51,6 +55,7 @@ struct Fragments {
     bytes: Vec<u8>,
     /// So many bytes are whole, valid characters; binary messages do not use it.
     checked: usize,
+    is_compressed: bool,
 }
 
 /// A batch of which some messages were taken, and some were not.
@@ -58,7 +63,7 @@ struct Batch {
     /// So many bytes of the input belong to it: its messages, or one that keeps the place while
     /// they are taken out of `own`.
     rest: usize,
-    /// Its bytes, if it came in fragments.
+    /// Its bytes, if it came in fragments or compressed.
     own: Vec<u8>,
     /// Where the next message begins in them.
     at: usize,
@@ -79,6 +84,7 @@ impl fmt::Debug for Fragments {
 
 struct Header {
     last: bool,
+    is_compressed: bool,
     opcode: u8,
     key: [u8; 4],
     bytes: usize,
@@ -87,9 +93,13 @@ struct Header {
 
 impl WebSocket {
     pub(super) const fn new(chosen: Chosen) -> Self {
-        let Chosen { codec, is_batched } = chosen;
+        let Chosen { codec, is_batched, deflate } = chosen;
         let batching = if is_batched { Some(Batching::of(codec)) } else { None };
-        Self { partial: None, codec, batching, life: Life::Open }
+        Self { partial: None, codec, batching, is_deflated: deflate.is_some(), life: Life::Open }
+    }
+
+    pub(super) const fn is_deflated(&self) -> bool {
+        self.is_deflated
     }
 
     pub(super) const fn batching(&self) -> Option<Batching> {
@@ -97,7 +107,13 @@ impl WebSocket {
     }
 
     pub(super) const fn framing(&self) -> Framing {
-        if self.is_text() { Framing::WebSocketText } else { Framing::WebSocketBinary }
+        // Batches are compressed as a whole, when they are put together.
+        match (self.is_text(), self.is_deflated && self.batching.is_none()) {
+            (true, false) => Framing::WebSocketText,
+            (false, false) => Framing::WebSocketBinary,
+            (true, true) => Framing::DeflateText,
+            (false, true) => Framing::DeflateBinary,
+        }
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -125,6 +141,7 @@ impl WebSocket {
         input: &'a mut [u8],
         stage: Stage,
         rules: &TransportRules,
+        inflater: &mut Inflater,
         reply: &mut Vec<u8>,
     ) -> Result<Step<'a>, TransportError> {
         if !matches!(self.life, Life::Open | Life::Closing) {
@@ -133,7 +150,7 @@ impl WebSocket {
         if let Some(Partial::Batch(_)) = self.partial.as_deref() {
             return self.next_of_batch(input, stage, rules);
         }
-        let header = match Header::parse(input)? {
+        let header = match Header::parse(input, self.is_deflated)? {
             Ok(header) => header,
             Err(needed) => return Ok(Step::Need(needed)),
         };
@@ -151,13 +168,13 @@ impl WebSocket {
             }
             PING | PONG => Inbound::Control,
             _ if !self.is_open() => Inbound::Control,
-            _ if header.last && self.partial.is_none() => {
+            _ if header.last && self.partial.is_none() && !header.is_compressed => {
                 if self.batching.is_some() {
                     return self.begin_batch(payload, header.bytes, stage, rules);
                 }
                 self.whole_message(payload)?
             }
-            _ => match self.take_fragment(payload, header.last, rules.limit(stage))? {
+            _ => match self.take_part(payload, &header, stage, rules, inflater)? {
                 Some(message) if self.batching.is_some() => {
                     return self.begin_own_batch(message, end, stage, rules);
                 }
@@ -239,25 +256,58 @@ impl WebSocket {
         }
     }
 
+    /// A part of a message, or one that is compressed: the message, if it is whole.
+    fn take_part(
+        &mut self,
+        payload: &[u8],
+        header: &Header,
+        stage: Stage,
+        rules: &TransportRules,
+        inflater: &mut Inflater,
+    ) -> Result<Option<Vec<u8>>, TransportError> {
+        let limit = rules.limit(stage);
+        let compressed = if header.last && self.partial.is_none() {
+            Cow::Borrowed(payload)
+        } else {
+            match self.take_fragment(payload, header, limit)? {
+                None => return Ok(None),
+                Some((whole, false)) => return Ok(Some(whole)),
+                Some((whole, true)) => Cow::Owned(whole),
+            }
+        };
+        let message = inflater.inflate(&compressed, limit).map_err(|error| match error {
+            InflateError::Malformed => TransportError::Inflate,
+            InflateError::TooBig => TransportError::InflatedTooBig { limit, stage },
+        })?;
+        if self.is_text() && str::from_utf8(&message).is_err() {
+            return Err(TransportError::InvalidUtf8);
+        }
+        Ok(Some(message))
+    }
+
+    /// All of a message that came in fragments, if this is the last one, and whether it is
+    /// compressed.
     fn take_fragment(
         &mut self,
         payload: &[u8],
-        last: bool,
+        header: &Header,
         limit: usize,
-    ) -> Result<Option<Vec<u8>>, TransportError> {
+    ) -> Result<Option<(Vec<u8>, bool)>, TransportError> {
         let text = self.is_text();
-        let begin = || Box::new(Partial::Fragments(Fragments::default()));
+        let is_compressed = header.is_compressed;
+        let begin =
+            || Box::new(Partial::Fragments(Fragments { is_compressed, ..Fragments::default() }));
         let Partial::Fragments(fragments) = &mut **self.partial.get_or_insert_with(begin) else {
             unreachable!("no frame is read before the batch at hand is over")
         };
         fragments.append(payload, limit);
-        if text {
-            fragments.check_text(last)?;
+        if text && !fragments.is_compressed {
+            fragments.check_text(header.last)?;
         }
-        if !last {
+        if !header.last {
             return Ok(None);
         }
-        let whole = std::mem::take(&mut fragments.bytes);
+        let whole = (std::mem::take(&mut fragments.bytes), fragments.is_compressed);
         self.partial = None;
         Ok(Some(whole))
     }
@@ -278,8 +328,8 @@ impl WebSocket {
         Ok(Step::Done(start + next, self.whole_message(&batch[message])?))
     }
 
-    /// The first message of a batch that has come whole in fragments, the last of which ends at
-    /// `end` of the input.
+    /// The first message of a batch that has come whole, in fragments or compressed, the last frame
+    /// of which ends at `end` of the input.
     fn begin_own_batch<'a>(
         &mut self,
         mut own: Vec<u8>,
@@ -395,12 +445,13 @@ impl Fragments {
 
 impl Header {
     /// Returns the header, or how many bytes must have come to read it.
-    fn parse(input: &[u8]) -> Result<Result<Self, usize>, TransportError> {
+    fn parse(input: &[u8], may_compress: bool) -> Result<Result<Self, usize>, TransportError> {
         let Some(&[first, second]) = input.first_chunk() else {
             return Ok(Err(2));
         };
         let short = second & 0x7F;
-        check_start(first, second, short).map_err(TransportError::WebSocket)?;
+        let start = (first, second);
+        check_start(start, short, may_compress).map_err(TransportError::WebSocket)?;
         let length_bytes = match short {
             126 => 2,
             127 => 8,
@@ -425,6 +476,7 @@ impl Header {
             Some(violation) => Err(TransportError::WebSocket(violation)),
             None => Ok(Ok(Self {
                 last: first & 0x80 != 0,
+                is_compressed: first & COMPRESSED_BIT != 0,
                 opcode: first & 0x0F,
                 key: [key[0], key[1], key[2], key[3]],
                 bytes,
@@ -447,11 +499,17 @@ fn check_length(bytes: u64, stage: Stage, rules: &TransportRules) -> Result<(), 
 }
 
 /// What the first two octets alone decide.
-const fn check_start(first: u8, second: u8, short: u8) -> Result<(), Violation> {
-    if first & 0x70 != 0 {
+const fn check_start(
+    (first, second): (u8, u8),
+    short: u8,
+    may_compress: bool,
+) -> Result<(), Violation> {
+    let opcode = first & 0x0F;
+    // RFC 7692, 6: only on the first frame of a message.
+    let may_compress = may_compress && matches!(opcode, TEXT | BINARY);
+    if first & 0x70 != 0 && !(may_compress && first & 0x70 == COMPRESSED_BIT) {
         return Err(Violation::ReservedBits);
     }
-    let opcode = first & 0x0F;
     if !matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG) {
         return Err(Violation::ReservedOpcode(opcode));
     }

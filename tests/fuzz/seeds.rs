@@ -168,6 +168,11 @@ const REQUESTS: &[(&str, &str)] = &[
 
 type Frames = &'static [(u8, &'static [u8])];
 
+const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\0";
+
+/// Thousand spaces.
+const BOMB: &[u8] = b"\x52\x50\x18\x05\xa3\x60\x14\x0c\x77\0";
+
 const FRAMES: &[(&str, u8, Frames)] = &[
     ("text", 0, &[(0x81, b"[1,\"realm1\",{}]")]),
     ("binary", 1, &[(0x82, b"\x93\x01\xa1r\x80")]),
@@ -187,6 +192,18 @@ const FRAMES: &[(&str, u8, Frames)] = &[
     ("batch-in-fragments", 0x42, &[(0x01, b"[1]\x1e[2"), (0x89, b"p"), (0x80, b"]\x1e")]),
     ("batch-binary", 0x40, &[(0x82, b"\0\0\0\x01a\0\0\0\0"), (0x82, b"\0\0\0\x02b")]),
     ("batch-empty", 0x41, &[(0x02, b""), (0x80, b"")]),
+    // RFC 7692, 7.2.3: `Hello`, in fragments, plain in a block, with BFINAL, and in two blocks.
+    ("deflate", 0x21, &[(0xC1, HELLO), (0x81, b"x"), (0xC9, b"")]),
+    (
+        "deflate-fragments",
+        0x21,
+        &[(0x41, b"\xf2\x48\xcd"), (0x89, b"p"), (0x80, b"\xc9\xc9\x07\0")],
+    ),
+    ("deflate-stored", 0x22, &[(0xC2, b"\0\x05\0\xfa\xffHello\0"), (0xC2, b"\0\x05\0\xfb\xff")]),
+    ("deflate-final", 0x20, &[(0xC2, b"\xf3\x48\xcd\xc9\xc9\x07\0\0")]),
+    ("deflate-blocks", 0x21, &[(0xC1, b"\xf2\x48\x05\0\0\0\xff\xff\xca\xc9\xc9\x07\0")]),
+    ("deflate-batch", 0x60, &[(0xC1, b"\0\x04\0\xfb\xff1\x1e2\x18\0")]),
+    ("deflate-bomb", 0xA1, &[(0xC2, b"\x63\x60\xc0\x0e\0"), (0xC2, BOMB)]),
 ];
 
 const RAWSOCKET: &[(&str, &[u8])] = &[

@@ -1,5 +1,6 @@
 //! Frames of a WebSocket, against RFC 6455 read by the letter.
 
+use flate2::{Decompress, FlushDecompress, Status};
 use stentor::transport::Stage;
 
 use super::cuts::{HELLO_BYTES, MESSAGE_BYTES, outcome, short_rules};
@@ -11,14 +12,19 @@ pub(super) fn feed(data: &[u8]) {
     let subprotocol = ["wamp.2.json", "wamp.2.msgpack", "wamp.2.cbor"][usize::from(choice % 3)];
     let (is_stranger, is_batched) = (choice & 0x80 != 0, choice & 0x40 != 0);
     let subprotocol = &format!("{subprotocol}{}", if is_batched { ".batched" } else { "" });
+    let is_deflated = choice & 0x20 != 0;
     let make = || {
-        let mut connection = Connection::websocket(short_rules(), subprotocol);
+        let mut connection = match is_deflated {
+            true => Connection::deflated(short_rules(), subprotocol),
+            false => Connection::websocket(short_rules(), subprotocol),
+        };
         connection.stage = if is_stranger { Stage::Establishing } else { Stage::Established };
         connection
     };
     let limit = if is_stranger { HELLO_BYTES } else { MESSAGE_BYTES };
+    let is_text = choice.is_multiple_of(3);
     let mut reader =
-        Reader { rest: bytes, is_text: choice % 3 == 0, is_batched, limit, ..Reader::default() };
+        Reader { rest: bytes, is_text, is_batched, is_deflated, limit, ..Reader::default() };
     let fault = reader.read();
     let outcome = outcome(make, bytes);
     assert_eq!(outcome.error.map(|error| error.kind()), fault);
@@ -35,6 +41,7 @@ struct Reader<'a> {
     rest: &'a [u8],
     is_text: bool,
     is_batched: bool,
+    is_deflated: bool,
     /// What is behind each message of a batch in text, once one has come.
     separator: Option<u8>,
     limit: usize,
@@ -42,10 +49,13 @@ struct Reader<'a> {
     pongs: Vec<u8>,
     /// The message of which more is to come.
     begun: Option<Vec<u8>>,
+    /// It is compressed.
+    is_compressed: bool,
 }
 
 struct Frame {
     is_last: bool,
+    is_compressed: bool,
     /// It is a message of its own.
     is_whole: bool,
     opcode: u8,
@@ -78,7 +88,9 @@ impl Reader<'_> {
         let &[first, second, ..] = self.rest else { return Ok(None) };
         let (opcode, is_last) = (first & 15, first >= 128);
         let is_control = opcode >= 8;
-        if first & 0b0111_0000 != 0 {
+        // RFC 7692, 6: the first of them, on the first frame of a message.
+        let is_compressed = self.is_deflated && [1, 2].contains(&opcode) && first & 0x70 == 0x40;
+        if first & 0b0111_0000 != 0 && !is_compressed {
             return Err("websocket_reserved_bits");
         }
         if ![0, 1, 2, 8, 9, 10].contains(&opcode) {
@@ -120,7 +132,7 @@ impl Reader<'_> {
         let payload = body.iter().enumerate().map(|(at, byte)| byte ^ mask[at % 4]).collect();
         self.rest = &self.rest[end..];
         let is_whole = is_last && self.begun.is_none();
-        Ok(Some(Frame { is_last, is_whole, opcode, payload }))
+        Ok(Some(Frame { is_last, is_compressed, is_whole, opcode, payload }))
     }
 
     /// 5.4, and what the subprotocol and the limit demand, as soon as the header has come.
@@ -152,6 +164,23 @@ impl Reader<'_> {
         }
         let mut message = self.begun.take().unwrap_or_default();
         message.extend(frame.payload);
+        self.is_compressed |= frame.is_compressed;
+        if self.is_compressed {
+            if !frame.is_last {
+                self.begun = Some(message);
+                return Ok(Event::Control);
+            }
+            self.is_compressed = false;
+            message = inflate(&message, self.limit).map_err(|is_too_big| {
+                match (is_too_big, self.limit == HELLO_BYTES) {
+                    (false, _) => "websocket_inflate",
+                    (true, true) => "hello_too_big",
+                    (true, false) => "message_too_big",
+                }
+            })?;
+            let is_good = !self.is_text || str::from_utf8(&message).is_ok();
+            return if is_good { Ok(Event::Message(message)) } else { Err("invalid_utf8") };
+        }
         if self.is_text && !(self.is_batched && frame.is_whole) {
             // 8.1: a character may lie in two frames, but not in two messages.
             match String::from_utf8(message.clone()) {
@@ -219,4 +248,22 @@ fn counted(batch: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     let Some((length, rest)) = batch.split_at_checked(4) else { return Err("batch_truncated") };
     let length = length.iter().fold(0, |sum, octet| sum * 256 + usize::from(*octet));
     rest.split_at_checked(length).ok_or("batch_truncated")
+}
+
+/// RFC 7692, 7.2.2, at once and into more room than a short message can ask for; a last block may
+/// have the beginning of an empty one behind it. Whether it is too long, if it cannot be read.
+fn inflate(bytes: &[u8], limit: usize) -> Result<Vec<u8>, bool> {
+    let (mut state, mut plain) = (Decompress::new(false), Vec::with_capacity(1 << 20));
+    let all = [bytes, &[0, 0, 0xFF, 0xFF]].concat();
+    let status = state.decompress_vec(&all, &mut plain, FlushDecompress::Sync);
+    if state.total_out() > limit as u64 {
+        return Err(true);
+    }
+    let rest = all.len() - state.total_in() as usize;
+    let is_good = match status {
+        Err(_) => false,
+        Ok(Status::StreamEnd) => rest == 4 || rest == 5 && bytes.ends_with(&[0]),
+        Ok(_) => rest == 0,
+    };
+    if is_good { Ok(plain) } else { Err(false) }
 }

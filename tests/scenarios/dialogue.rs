@@ -175,6 +175,7 @@ impl Mix {
         if matches!(self, Self::Batched) {
             link.carrier = websocket;
             link.separator = Some(if client < 3 { 0x1E } else { 0x18 });
+            link.deflate = !client.is_multiple_of(2);
         }
         link
     }
@@ -201,7 +202,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(settings: Settings, realms: Vec<RealmSettings>, shards: usize, mix: Mix) -> Self {
+    fn new(mut settings: Settings, realms: Vec<RealmSettings>, shards: usize, mix: Mix) -> Self {
+        settings.output.deflate_min_bytes = 20;
         let network = Network::new(settings, realms, shards);
         let (actors, bindings) = (BTreeMap::new(), BTreeMap::new());
         let (reloads, tracer) = (Vec::new(), None);

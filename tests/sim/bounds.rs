@@ -50,7 +50,7 @@ impl World {
 }
 
 /// Serializers times framings.
-const ENCODINGS: usize = 6;
+const ENCODINGS: usize = 9;
 
 /// Bytes that count as one unit of work, and the units that every message counts for.
 const UNIT_BYTES: usize = 64;

@@ -150,7 +150,8 @@ fn draw_drain(rng: &mut StdRng) -> (usize, u64) {
     (rng.random_range(700..1_190), *pick(rng, &[0, 20, 300, 2_000, 8_000]))
 }
 
-/// A client's transport: one in six takes little on RawSocket, half of the WebSockets have batches.
+/// A client's transport: one in six takes little on RawSocket, half of the WebSockets have batches,
+/// and half of them are compressed.
 pub(crate) fn draw_link(rng: &mut StdRng) -> Link {
     let carrier = match rng.random_range(0..6) {
         0 => Carrier::RawSocket { exponent: SMALL_EXPONENT },
@@ -158,9 +159,10 @@ pub(crate) fn draw_link(rng: &mut StdRng) -> Link {
         _ => Carrier::WebSocket,
     };
     let separators = [None, None, Some(0x1E), Some(0x18)];
-    let form = rng.random_range(0..Serializer::ALL.len() * separators.len());
-    let mut link = Link::new(carrier, Serializer::ALL[form / separators.len()]);
-    link.separator = separators[form % separators.len()];
+    let form = rng.random_range(0..2 * Serializer::ALL.len() * separators.len());
+    let mut link = Link::new(carrier, Serializer::ALL[form / 2 / separators.len()]);
+    link.separator = separators[form / 2 % separators.len()];
+    link.deflate = form % 2 == 1 && carrier == Carrier::WebSocket;
     link
 }
 
@@ -202,7 +204,7 @@ fn limits(tight: bool, large: bool, call_timeout_ms_max: u64) -> Limits {
 }
 
 fn output(rng: &mut StdRng, tight_hard: bool, tight_total: bool) -> OutputLimits {
-    let mut output = OutputLimits::default();
+    let mut output = OutputLimits { deflate_min_bytes: 80, ..OutputLimits::default() };
     if tight_hard {
         output.hard_bytes = rng.random_range(1_500..8_000);
         output.soft_bytes = output.hard_bytes / 2;

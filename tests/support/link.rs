@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use serde_json::Value;
 
 use super::Serializer;
@@ -37,6 +38,10 @@ pub(crate) struct Link {
     pub(crate) path: &'static str,
     /// Messages go in batches on a WebSocket, and in JSON this octet is behind each (TR-BAT-01).
     pub(crate) separator: Option<u8>,
+    /// A WebSocket on which messages may be compressed, in both directions.
+    pub(crate) deflate: bool,
+    /// Messages of the router that came so.
+    pub(crate) inflated: u64,
     unread: Vec<u8>,
     /// What came in one batch.
     ready: VecDeque<Value>,
@@ -50,6 +55,8 @@ impl Link {
             serializer,
             path: "/",
             separator: None,
+            deflate: false,
+            inflated: 0,
             unread: Vec::new(),
             ready: VecDeque::new(),
             opened: false,
@@ -83,9 +90,10 @@ impl Link {
             Carrier::WebSocket => format!(
                 "GET {} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
                  Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {}\r\n\r\n",
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {}\r\n{}\r\n",
                 self.path,
-                self.subprotocol()
+                self.subprotocol(),
+                if self.deflate { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" }
             )
             .into_bytes(),
         }
@@ -131,15 +139,19 @@ impl Link {
             return frames.to_vec();
         }
         let (mut joined, mut rest) = (Vec::new(), frames);
-        let (mut batch, mut message) = (Vec::new(), Vec::new());
+        let (mut batch, mut message, mut is_compressed) = (Vec::new(), Vec::new(), false);
         while let [first, second, ..] = rest {
             let (start, length) = extent(rest, second & 0x7F).expect("a whole frame");
             let body = &rest[start + 4..start + 4 + length];
             let key = &rest[start..start + 4];
             message.extend(body.iter().enumerate().map(|(at, byte)| byte ^ key[at % 4]));
             rest = &rest[start + 4 + length..];
+            is_compressed |= first & COMPRESSED != 0;
             if first & 0x80 == 0 {
                 continue;
+            }
+            if std::mem::take(&mut is_compressed) {
+                message = inflate(&message);
             }
             if !batch.is_empty() && batch.len() + message.len() > max_bytes {
                 joined.extend(self.data_frame(&std::mem::take(&mut batch)));
@@ -151,8 +163,17 @@ impl Link {
     }
 
     fn data_frame(&self, payload: &[u8]) -> Vec<u8> {
-        let text = self.serializer == Serializer::Json;
-        websocket_frame(if text { TEXT } else { BINARY }, payload)
+        let (opcode, payload) = self.packed(payload);
+        websocket_frame(opcode, &payload)
+    }
+
+    /// Opcode, with the bit of what is compressed, and what follows. A third of them stay plain.
+    fn packed(&self, payload: &[u8]) -> (u8, Vec<u8>) {
+        let opcode = if self.serializer == Serializer::Json { TEXT } else { BINARY };
+        match self.deflate && !payload.len().is_multiple_of(3) {
+            true => (COMPRESSED | opcode, deflate(payload)),
+            false => (opcode, payload.to_vec()),
+        }
     }
 
     /// One message in two frames, where the transport has such a thing.
@@ -161,9 +182,9 @@ impl Link {
         if !matches!(self.carrier, Carrier::WebSocket) {
             return self.frame(&body);
         }
-        let payload = self.payload(&[&body]);
+        let (opcode, payload) = self.packed(&self.payload(&[&body]));
         let (head, tail) = payload.split_at(cut.min(payload.len()));
-        let mut first = self.data_frame(head);
+        let mut first = websocket_frame(opcode, head);
         first[0] &= 0x7F;
         first.extend(websocket_frame(0, tail));
         first
@@ -279,6 +300,7 @@ impl Link {
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "the accept key of RFC 6455");
         let named = format!("\r\nSec-WebSocket-Protocol: {}\r\n", self.subprotocol());
         assert!(head.contains(&named), "the subprotocol is named");
+        assert_eq!(head.contains("\r\nSec-WebSocket-Extensions: "), self.deflate);
         Some((end, Incoming::Opened))
     }
 
@@ -303,9 +325,13 @@ impl Link {
 
     fn websocket_incoming(&mut self) -> Option<(usize, Incoming)> {
         let &[first, second] = self.unread.first_chunk()?;
-        assert_eq!(first & 0xF0, 0x80, "whole frames without extensions");
+        let is_compressed = first & 0xF0 == 0x80 | COMPRESSED && self.deflate;
+        assert!(first & 0xF0 == 0x80 || is_compressed, "whole frames, and no other extension");
         let (start, length) = extent(&self.unread, second)?;
         let body = self.unread.get(start..start + length)?;
+        let inflated = is_compressed.then(|| inflate(body));
+        self.inflated += u64::from(is_compressed);
+        let body = inflated.as_deref().unwrap_or(body);
         let incoming = match first & 0x0F {
             opcode @ (TEXT | BINARY) => {
                 let text = self.serializer == Serializer::Json;
@@ -320,6 +346,7 @@ impl Link {
                     }
                 }
             }
+            control if is_compressed => panic!("opcode {control} is compressed"),
             CLOSE => Incoming::Close(
                 body.first_chunk().map_or(0, |code: &[u8; 2]| u16::from_be_bytes(*code)),
             ),
@@ -370,6 +397,28 @@ fn extent(frame: &[u8], short: u8) -> Option<(usize, usize)> {
     })
 }
 
+fn deflate(plain: &[u8]) -> Vec<u8> {
+    let mut state = Compress::new(Compression::fast(), false);
+    let mut out = Vec::with_capacity(2 * plain.len() + 100);
+    state.compress_vec(plain, &mut out, FlushCompress::Sync).expect("there is room");
+    out.truncate(out.len() - 4);
+    out
+}
+
+/// Without a context (RFC 7692, 7.1.1.1).
+fn inflate(bytes: &[u8]) -> Vec<u8> {
+    let bytes = [bytes, &[0, 0, 0xFF, 0xFF]].concat();
+    let (mut state, mut out) = (Decompress::new(false), Vec::new());
+    while (state.total_in() as usize) < bytes.len() {
+        let before = (state.total_in(), state.total_out());
+        out.reserve(1 << 16);
+        let rest = &bytes[before.0 as usize..];
+        state.decompress_vec(rest, &mut out, FlushDecompress::Sync).expect("it is DEFLATE");
+        assert_ne!(before, (state.total_in(), state.total_out()), "more of it is missing");
+    }
+    out
+}
+
 fn rawsocket_frame(kind: u8, body: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = (body.len() as u32).to_be_bytes();
     let mut frame = vec![kind, a, b, c];
@@ -396,6 +445,7 @@ fn websocket_frame(opcode: u8, body: &[u8]) -> Vec<u8> {
     frame
 }
 
+const COMPRESSED: u8 = 0x40;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;

@@ -45,6 +45,7 @@ impl Network {
         let rules = TransportRules {
             message_bytes: settings.limits.message_bytes,
             http_head_bytes: settings.limits.http_head_bytes,
+            deflate: true,
             ..TransportRules::default()
         };
         let router = Arc::new(Router::new(settings, realms, shards, HashSeed::new(7)));

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use stentor::clock::Millis;
 use stentor::codec::Codec;
 use stentor::transport::{
-    Arena, BatchFault, Batching, Class, CloseCode, Framing, Output, Stage, Transport,
-    TransportError, TransportRules,
+    Arena, BatchFault, Batching, Class, CloseCode, Framing, GatheredBatch, Inflater, Output, Stage,
+    Transport, TransportError, TransportRules,
 };
 use tungstenite::WebSocket;
 use tungstenite::protocol::Role;
@@ -138,7 +138,8 @@ fn limits_hold_for_the_batch_and_for_each_message() {
     let mut bytes = masked(0x81, &[b"x\x1e", &[b'y'; 101][..], b"\x1e"].concat());
     let mut transport = open(name).transport;
     let mut step = |bytes: &mut [u8], stage| {
-        let step = transport.decode(bytes, stage, &rules(), &mut Vec::new());
+        let step =
+            transport.decode(bytes, stage, &rules(), &mut Inflater::default(), &mut Vec::new());
         step.map(|step| step.map(|(consumed, _)| consumed))
     };
     assert_eq!(step(&mut bytes, Stage::Established), Ok(Some(8)));
@@ -156,7 +157,13 @@ fn each_message_is_a_step_of_its_own() {
     let mut bytes = masked(0x82, &vec![0; 4 * 100_000]);
     let mut at = 0;
     for number in 0..100_000 {
-        let step = transport.decode(&mut bytes[at..], Stage::Established, &rules, &mut Vec::new());
+        let step = transport.decode(
+            &mut bytes[at..],
+            Stage::Established,
+            &rules,
+            &mut Inflater::default(),
+            &mut Vec::new(),
+        );
         let (consumed, inbound) = step.expect("a message").expect("a whole one");
         assert!(format!("{inbound:?}").starts_with("Message([])"));
         at += consumed;
@@ -177,7 +184,13 @@ fn a_batch_in_fragments_is_held_until_it_is_over() {
     while at < frames.len() {
         let held = transport.held_bytes();
         assert!(messages == 0 || held >= 402, "{held} B after {messages} messages");
-        let step = transport.decode(&mut frames[at..], Stage::Established, &rules, &mut Vec::new());
+        let step = transport.decode(
+            &mut frames[at..],
+            Stage::Established,
+            &rules,
+            &mut Inflater::default(),
+            &mut Vec::new(),
+        );
         let (consumed, inbound) = step.expect("no fault").expect("it has come");
         messages += usize::from(format!("{inbound:?}").starts_with("Assembled"));
         at += consumed;
@@ -197,8 +210,13 @@ fn a_close_of_ours_ends_the_batch_at_hand() {
         let mut transport = open("wamp.2.json.batched").transport;
         let (mut at, mut events) = (0, Vec::new());
         while at < bytes.len() {
-            let step =
-                transport.decode(&mut bytes[at..], Stage::Established, &rules, &mut Vec::new());
+            let step = transport.decode(
+                &mut bytes[at..],
+                Stage::Established,
+                &rules,
+                &mut Inflater::default(),
+                &mut Vec::new(),
+            );
             let (consumed, inbound) = step.expect("no fault").expect("it has come");
             events.push(format!("{inbound:?}"));
             at += consumed;
@@ -221,10 +239,11 @@ fn put(arena: &mut Arena, framing: Framing, message: &[u8], output: &mut Output)
 fn written(output: &mut Output, arena: &Arena, form: (Framing, Batching), max: usize) -> Vec<u8> {
     let (mut all, mut scratch) = (Vec::new(), Vec::new());
     while let Some(batch) = output.gather_batch(arena, form, &mut scratch, max) {
-        let frame = &scratch[batch.frame.clone()];
+        let GatheredBatch { start, waiting_bytes } = batch;
+        let range = form.0.finish(&mut scratch, start);
+        let frame = &scratch[range];
         all.extend_from_slice(frame);
-        let whole = (frame.len(), 0);
-        output.advance_batch(arena, (frame, batch.waiting_bytes), whole, Millis(1));
+        output.advance_batch(arena, (frame, waiting_bytes), (frame.len(), 0), Millis(1));
         output.check_invariants();
     }
     assert!(output.is_empty());
@@ -295,19 +314,20 @@ fn control_frames_are_in_no_batch() {
         }
         let pong = arena.put(b"\x8a\x01p");
         output.push_control(&arena, pong, Millis(1));
-        assert_eq!(output.gather_batch(&arena, form, &mut scratch, 99), None);
+        assert!(output.gather_batch(&arena, form, &mut scratch, 99).is_none());
         assert_eq!(output.alone_bytes(&arena), 3);
         output.advance(3);
         assert_eq!(output.alone_bytes(&arena), 0);
         let batch = output.gather_batch(&arena, form, &mut scratch, 99).expect("two messages");
-        assert_eq!(&scratch[batch.frame.clone()], b"\x81\x08one\x1etwo\x1e");
         assert_eq!(batch.waiting_bytes, 10);
+        let range = form.0.finish(&mut scratch, batch.start);
+        let frame = scratch[range].to_vec();
+        assert_eq!(frame, b"\x81\x08one\x1etwo\x1e");
         // The socket takes a part: the rest is begun, so nothing overtakes it.
-        let frame = scratch[batch.frame].to_vec();
         output.advance_batch(&arena, (&frame, 10), (4, 0), Millis(2));
         let pong = arena.put(b"\x8a\x01q");
         output.push_control(&arena, pong, Millis(3));
-        assert_eq!(output.gather_batch(&arena, form, &mut scratch, 99), None);
+        assert!(output.gather_batch(&arena, form, &mut scratch, 99).is_none());
         assert_eq!((output.waiting_bytes(), output.alone_bytes(&arena)), (6 + 3 + 4, 6));
         assert_eq!(output.next_write(&arena, &mut scratch, 6), b"e\x1etwo\x1e");
         output.advance(6);

@@ -3,7 +3,7 @@
 
 use stentor::codec::Codec;
 use stentor::transport::{
-    CloseCode, Framing, Inbound, Stage, Transport, TransportError, TransportRules,
+    CloseCode, Framing, Inbound, Inflater, Stage, Transport, TransportError, TransportRules,
 };
 
 use crate::harness::upgrade;
@@ -23,6 +23,7 @@ pub(crate) struct Echo {
     transport: Transport,
     rules: TransportRules,
     framing: Framing,
+    inflater: Inflater,
     /// What has come and is not dealt with.
     input: Vec<u8>,
     /// What the client has not heard yet.
@@ -40,6 +41,7 @@ impl Echo {
             transport: Transport::new(),
             rules,
             framing: Framing::RawSocket,
+            inflater: Inflater::default(),
             input: Vec::new(),
             output: Vec::new(),
             is_over: false,
@@ -67,7 +69,7 @@ impl Echo {
             return None;
         }
         let (stage, output) = (Stage::Established, &mut self.output);
-        match self.transport.decode(input, stage, &self.rules, output) {
+        match self.transport.decode(input, stage, &self.rules, &mut self.inflater, output) {
             Ok(None) => return None,
             Ok(Some((consumed, inbound))) => {
                 match inbound {

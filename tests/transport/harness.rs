@@ -6,7 +6,9 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 
 use stentor::codec::Codec;
-use stentor::transport::{Framing, Inbound, Stage, Transport, TransportError, TransportRules};
+use stentor::transport::{
+    Framing, Inbound, Inflater, Stage, Transport, TransportError, TransportRules,
+};
 
 /// What came out of a connection, with messages as bytes, however they came.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +29,7 @@ pub(crate) struct Connection {
     pub(crate) events: Vec<Event>,
     pub(crate) reply: Vec<u8>,
     pub(crate) error: Option<TransportError>,
+    pub(crate) inflater: Inflater,
     pending: Vec<u8>,
 }
 
@@ -34,13 +37,27 @@ impl Connection {
     pub(crate) fn new(rules: TransportRules) -> Self {
         let (events, reply, pending) = (Vec::new(), Vec::new(), Vec::new());
         let (transport, stage) = (Transport::new(), Stage::Established);
-        Self { transport, stage, rules, events, reply, error: None, pending }
+        let inflater = Inflater::default();
+        Self { transport, stage, rules, events, reply, error: None, inflater, pending }
     }
 
     pub(crate) fn websocket(rules: TransportRules, subprotocol: &str) -> Self {
         let mut connection = Self::new(rules);
         connection.feed(upgrade(&[("Sec-WebSocket-Protocol", subprotocol)]).as_bytes());
         assert!(connection.reply.starts_with(b"HTTP/1.1 101 "));
+        connection.forget();
+        connection
+    }
+
+    /// With permessage-deflate.
+    pub(crate) fn deflated(rules: TransportRules, subprotocol: &str) -> Self {
+        let mut connection = Self::new(TransportRules { deflate: true, ..rules });
+        let headers = [
+            ("Sec-WebSocket-Protocol", subprotocol),
+            ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
+        ];
+        connection.feed(upgrade(&headers).as_bytes());
+        assert!(connection.transport.is_deflated());
         connection.forget();
         connection
     }
@@ -64,7 +81,8 @@ impl Connection {
         while self.error.is_none() && !self.pending.is_empty() {
             let before = self.pending.clone();
             let (stage, rules) = (self.stage, &self.rules);
-            let step = self.transport.decode(&mut self.pending, stage, rules, &mut self.reply);
+            let (inflater, reply) = (&mut self.inflater, &mut self.reply);
+            let step = self.transport.decode(&mut self.pending, stage, rules, inflater, reply);
             match step {
                 Ok(None) => {
                     assert_eq!(self.pending, before, "what is not consumed is not touched");

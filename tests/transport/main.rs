@@ -3,6 +3,7 @@
 
 mod autobahn;
 mod batched;
+mod deflate;
 mod differential;
 mod echo;
 mod harness;

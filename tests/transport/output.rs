@@ -336,7 +336,8 @@ fn write_batch(
         model.advance(taken);
         return;
     };
-    let frame = &scratch[batch.frame];
+    let frame = form.0.finish(&mut scratch, batch.start);
+    let frame = &scratch[frame];
     let (bytes, count) = expected.expect("what waits first is no message");
     assert_eq!(frame, bytes);
     let taken = taken.min(frame.len());

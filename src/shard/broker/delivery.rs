@@ -277,20 +277,23 @@ struct Frames<'a> {
     subscription: SubscriptionId,
     details: &'a Dict,
     /// Empty where none is made.
-    made: [Span; 6],
+    made: [Span; ENCODINGS],
     /// Why none can be made, where a serializer cannot express the event.
-    failed: [Option<SendError>; 6],
+    failed: [Option<SendError>; ENCODINGS],
     /// The first receiver that the event does not fit, and why.
     unfit: Option<(Slot, SendError)>,
 }
 
 const fn frame_index(connection: &Connection) -> usize {
-    connection.codec as usize * 2 + matches!(connection.framing, Framing::RawSocket) as usize
+    connection.codec as usize * Framing::WAYS + connection.framing.way()
 }
+
+/// Serializers times framings.
+const ENCODINGS: usize = Codec::ALL.len() * Framing::WAYS;
 
 impl<'a> Frames<'a> {
     fn of(event: &'a Outgoing<'a>, subscription: SubscriptionId, details: &'a Dict) -> Self {
-        let (made, failed, unfit) = ([Span::EMPTY; 6], [None; 6], None);
+        let (made, failed, unfit) = ([Span::EMPTY; ENCODINGS], [None; ENCODINGS], None);
         Self { event, subscription, details, made, failed, unfit }
     }
 

@@ -4,24 +4,21 @@
 //! dropped and counted in the same way. Only what is offered to the wire is one frame for several
 //! of them, and only when the wire has taken some of it they are gone.
 
-use std::ops::Range;
-
 use super::{Arena, Entry, Output};
 use crate::clock::Millis;
-use crate::transport::{Batching, Framing};
+use crate::transport::{Batching, FrameStart, Framing};
 
-/// Messages that wait, as one frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Messages that wait, in a frame that is to be finished.
+#[derive(Debug)]
 pub struct GatheredBatch {
-    /// Where the frame lies.
-    pub frame: Range<usize>,
+    pub start: FrameStart,
     /// For how many of the bytes that wait it stands.
     pub waiting_bytes: usize,
 }
 
 impl Output {
     /// Puts the messages that wait first into one frame in `scratch`, whose old content is lost: as
-    /// many as `max_bytes` have room for, but one in any case.
+    /// many as `max_bytes` have room for, but one in any case. The frame is still to be finished.
     ///
     /// `None` if what goes first is in no batch: see [`Self::alone_bytes`].
     pub fn gather_batch(
@@ -52,7 +49,7 @@ impl Output {
         if waiting_bytes == 0 {
             return None;
         }
-        Some(GatheredBatch { frame: framing.finish(scratch, start), waiting_bytes })
+        Some(GatheredBatch { start, waiting_bytes })
     }
 
     /// Bytes that go first and are in no batch, as they are: what is left of a frame, and control
