@@ -67,10 +67,14 @@ print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
 start_router() {
     local name=$1 port=$2 tls_port=$3 request_ids=$4
     cat >"$scratch/$name.toml" <<EOF
+[output]
+deflate_min_bytes = 0
 [[listener]]
 listen = "127.0.0.1:$port"
+deflate = true
 [[listener]]
 listen = "127.0.0.1:$tls_port"
+deflate = true
 [[listener.tls]]
 certificate = "$scratch/cert.pem"
 key = "$scratch/key.pem"
