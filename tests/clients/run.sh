@@ -52,9 +52,12 @@ install_javascript() {
 start_router() {
     local name=$1 port=$2 tls_port=$3 request_ids=$4
     cat >"$scratch/$name.toml" <<EOF
+[output]
+deflate_min_bytes = 0
 [[listener]]
 listen = "127.0.0.1:$port"
 paths = ["/ws"]
+deflate = true
 [[listener.path]]
 path = "/longpoll"
 http = "longpoll"
@@ -62,6 +65,7 @@ sent_status = 204
 [[listener]]
 listen = "127.0.0.1:$tls_port"
 paths = ["/ws"]
+deflate = true
 [[listener.tls]]
 certificate = "$scratch/cert.pem"
 key = "$scratch/key.pem"

@@ -21,6 +21,11 @@ from autobahn.wamp.serializer import (  # noqa: E402
     MsgPackSerializer,
 )
 from autobahn.wamp.types import ComponentConfig  # noqa: E402
+from autobahn.websocket.compress import (  # noqa: E402
+    PerMessageDeflateOffer,
+    PerMessageDeflateResponse,
+    PerMessageDeflateResponseAccept,
+)
 
 HOST = "127.0.0.1"
 PORT = int(os.environ.get("ROUTER_PORT", "8080"))
@@ -36,6 +41,8 @@ JOIN_TIMEOUT_S = 10
 
 SERIALIZERS = {"json": JsonSerializer, "msgpack": MsgPackSerializer, "cbor": CBORSerializer}
 TRANSPORTS = ("websocket", "rawsocket")
+# WebSockets with messages in batches, compressed, or both.
+FORMS = ("websocket-batched", "websocket-deflate", "websocket-batched-deflate")
 
 
 class Client(ApplicationSession):
@@ -86,13 +93,18 @@ async def open_session(
     """Connects a session of a kind and sends HELLO; the caller awaits `joined` or `left`."""
     txaio.config.loop = asyncio.get_running_loop()
     session = kind(realm)
-    chosen = SERIALIZERS[serializer]()
+    chosen = SERIALIZERS[serializer](batched="batched" in transport)
     if transport == "rawsocket":
         factory = WampRawSocketClientFactory(lambda: session, serializer=chosen)
     else:
         url = f"{'wss' if CA else 'ws'}://{HOST}:{port}/ws"
         factory = WampWebSocketClientFactory(lambda: session, url=url, serializers=[chosen])
         factory.setProtocolOptions(autoFragmentSize=65536, openHandshakeTimeout=JOIN_TIMEOUT_S)
+        if "deflate" in transport:
+            factory.setProtocolOptions(
+                perMessageCompressionOffers=[PerMessageDeflateOffer()],
+                perMessageCompressionAccept=accept_deflate,
+            )
     loop = asyncio.get_running_loop()
     if unix:
         await loop.create_unix_connection(factory, UNIX_PATH)
@@ -100,6 +112,21 @@ async def open_session(
         context = ssl.create_default_context(cafile=CA) if CA else None
         await loop.create_connection(factory, HOST, port, ssl=context)
     return session
+
+
+def accept_deflate(response):
+    if isinstance(response, PerMessageDeflateResponse):
+        return PerMessageDeflateResponseAccept(response)
+    return None
+
+
+def check_form(session, transport):
+    """The connection has the form that was asked for: a router may decline it in order."""
+    protocol = session._transport
+    batched = protocol.websocket_protocol_in_use.endswith(".batched")
+    assert batched == ("batched" in transport), protocol.websocket_protocol_in_use
+    deflate = bool(protocol.websocket_extensions_in_use)
+    assert deflate == ("deflate" in transport), protocol.websocket_extensions_in_use
 
 
 async def join(transport, serializer, unix=False, port=PORT, realm=REALM, kind=Client):
@@ -110,6 +137,8 @@ async def join(transport, serializer, unix=False, port=PORT, realm=REALM, kind=C
     if not session.joined.done():
         raise AssertionError(f"not joined over {transport}/{serializer}: {session.left}")
     session.details = session.joined.result()
+    if transport in FORMS:
+        check_form(session, transport)
     return session
 
 

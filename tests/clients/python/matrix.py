@@ -10,7 +10,7 @@ import permissions
 import pubsub
 import sessions
 from check import Report
-from connect import SERIALIZERS, TRANSPORTS, UNIX_PATH, Cell
+from connect import FORMS, SERIALIZERS, TRANSPORTS, UNIX_PATH, Cell
 
 TESTS = sessions.TESTS + pubsub.TESTS + calls.TESTS + permissions.TESTS
 
@@ -18,7 +18,8 @@ TESTS = sessions.TESTS + pubsub.TESTS + calls.TESTS + permissions.TESTS
 async def main():
     report = Report()
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-    cells = [Cell(transport, serializer) for transport in TRANSPORTS for serializer in SERIALIZERS]
+    transports = (*TRANSPORTS, *FORMS)
+    cells = [Cell(transport, serializer) for transport in transports for serializer in SERIALIZERS]
     if UNIX_PATH:
         cells.append(Cell("rawsocket", "cbor", unix=True))
     for cell in cells:
