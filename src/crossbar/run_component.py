@@ -10,6 +10,7 @@ and where: "realm", "transport" and perhaps "authentication", as autobahn's Comp
 import importlib
 import importlib.metadata
 import json
+import os
 import sys
 
 from autobahn.twisted.component import Component, run
@@ -36,6 +37,11 @@ def make(settings):
     elif "package" in settings:
         options["session_factory"] = entry_point(settings["package"], settings["entrypoint"])
     transport = dict(settings["transport"], max_retries=-1)
+    endpoint = transport.get("endpoint")
+    if isinstance(endpoint, dict) and isinstance(endpoint.get("port"), str):
+        # "$PORT" and its like are variables of the environment, as they were in crossbar.
+        port = os.path.expandvars(endpoint["port"])
+        transport["endpoint"] = dict(endpoint, port=int(port))
     component = Component(transports=[transport], realm=settings["realm"], **options)
     for event, name in settings.get("callbacks", {}).items():
         component.on(event, load(name))

@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) session_id: Option<SessionId>,
     pub(super) codec: Codec,
     pub(super) framing: Framing,
+    /// Which pair of serializer and framing that is, by [`encoding_of`].
+    pub(super) encoding: u8,
     /// Whether messages are written in batches.
     pub(super) is_batched: bool,
     /// Whether the connection stands in the list of those to be written.
@@ -148,6 +150,16 @@ pub(super) struct KeptHeaders {
     pub(super) _held: Held,
 }
 
+/// A number of its own for each pair of serializer and framing, below [`ENCODINGS`].
+pub(super) const fn encoding_of(codec: Codec, framing: Framing) -> u8 {
+    (codec as usize * Framing::WAYS + framing.way()) as u8
+}
+
+/// More than there are pairs of serializer and framing: a power of two.
+pub(super) const ENCODINGS: usize = 16;
+
+const _: () = assert!(Codec::ALL.len() * Framing::WAYS <= ENCODINGS);
+
 impl Connection {
     pub(super) fn new(
         rules: Arc<TransportRules>,
@@ -163,6 +175,7 @@ impl Connection {
             session_id: None,
             codec: Codec::Json,
             framing: Framing::WebSocketText,
+            encoding: encoding_of(Codec::Json, Framing::WebSocketText),
             is_batched: false,
             dirty: false,
             dropping: false,

@@ -219,11 +219,7 @@ impl Outbound {
         now: Millis,
     ) -> Flushed {
         if connection.is_batched {
-            let flushed = self.write_batches(slot, connection, write, limit_bytes, now);
-            // One message may be much longer than what is written at once.
-            self.gathered.clear();
-            self.gathered.shrink_to(2 * WRITE_BYTES);
-            return flushed;
+            return self.write_batches(slot, connection, write, limit_bytes, now);
         }
         let mut written_bytes = 0;
         while !connection.output.is_empty() {
@@ -233,7 +229,8 @@ impl Outbound {
             }
             let bytes = connection.output.next_write(&self.arena, &mut self.gathered, WRITE_BYTES);
             let offered = bytes.len();
-            match judge(write(bytes), offered) {
+            match write(bytes) {
+                Ok(Sent { taken: 0, kept: 0 }) if offered > 0 => return Flushed::Lost,
                 Ok(sent) => {
                     self.advance(connection, sent, now);
                     written_bytes += sent.taken;
@@ -241,8 +238,9 @@ impl Outbound {
                         return Flushed::Full;
                     }
                 }
-                Err(Some(flushed)) => return flushed,
-                Err(None) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Flushed::Full,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Flushed::Lost,
             }
         }
         Flushed::Progress
@@ -250,8 +248,24 @@ impl Outbound {
 
     /// The same for a peer that has asked for batches: each frame has as many of the messages that
     /// wait as it has room for.
+    #[cold]
     #[inline(never)]
     fn write_batches(
+        &mut self,
+        slot: Slot,
+        connection: &mut Connection,
+        write: &mut impl FnMut(&[u8]) -> Result<Sent>,
+        limit_bytes: usize,
+        now: Millis,
+    ) -> Flushed {
+        let flushed = self.write_gathered(slot, connection, write, limit_bytes, now);
+        // One message may be much longer than what is written at once.
+        self.gathered.clear();
+        self.gathered.shrink_to(2 * WRITE_BYTES);
+        flushed
+    }
+
+    fn write_gathered(
         &mut self,
         slot: Slot,
         connection: &mut Connection,
@@ -312,7 +326,7 @@ impl Outbound {
     }
 
     /// Takes note of what a socket has taken: `true` if it takes no more.
-    #[inline]
+    #[inline(always)]
     fn note_sent(
         &mut self,
         connection: &mut Connection,
@@ -334,7 +348,7 @@ impl Outbound {
     }
 
     /// Counts what the wire keeps as output that waits.
-    #[inline]
+    #[inline(always)]
     fn advance(&self, connection: &mut Connection, sent: Sent, now: Millis) {
         let Sent { taken, kept } = sent;
         let before = connection.output.kept_bytes();

@@ -1,6 +1,6 @@
 //! From what a transport found to the handler of a message: who may say what when.
 
-use super::connection::{KeptHeaders, Phase};
+use super::connection::{KeptHeaders, Phase, encoding_of};
 use super::requests::{Stop, Violation};
 use super::work::MESSAGE_UNITS;
 use super::{Admission, Shard};
@@ -59,6 +59,7 @@ impl Shard {
                 });
                 connection.codec = codec;
                 connection.framing = framing;
+                connection.encoding = encoding_of(codec, framing);
                 connection.is_batched = is_batched;
                 connection.peer_limit_bytes = max_message_bytes;
                 connection.enter(Phase::Open, now);

@@ -23,6 +23,11 @@ listen = "$listen"
 [[listener.path]]
 path = "/"
 files = "site"
+[[listener.path]]
+path = "/publish"
+http = "publish"
+realm = "realm1"
+role = "anonymous"
 [[realm]]
 name = "realm1"
 [[realm.authenticator]]

@@ -75,6 +75,12 @@ impl Poller {
     }
 }
 
+/// Long enough for a request that was written to be read.
+#[expect(clippy::disallowed_methods, reason = "nobody sees that a request waits")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(100));
+}
+
 fn hello() -> Value {
     let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
     json!([1, "realm1", {"roles": roles}])
@@ -214,7 +220,7 @@ fn one_request_waits_at_a_time_and_the_first_is_kept() {
     eventually("one of two that ask is refused", || {
         request += 1;
         pair.iter_mut().for_each(|web| web.send(&receive));
-        std::thread::sleep(Duration::from_millis(50));
+        pause();
         poller.send(&json!([32, request, {}, "com.topic"]));
         let answers = pair.each_mut().map(Web::response);
         let taken = answers.iter().find(|answer| answer.status == 200).expect("one of them");
@@ -224,7 +230,7 @@ fn one_request_waits_at_a_time_and_the_first_is_kept() {
     // A client that closes has its own request answered.
     let mut waiting = Web::connect(address(&server));
     waiting.send(&receive);
-    std::thread::sleep(Duration::from_millis(50));
+    pause();
     poller.ask("close", b"").check(202, "");
     assert!([204, 404].contains(&waiting.response().status), "it may have come too late");
     drop((poller, pair, waiting));
@@ -280,7 +286,7 @@ fn a_stop_answers_those_who_wait() {
     let mut poller = Poller::join(&server);
     let path = format!("{}/receive", poller.id);
     poller.web.send(format!("POST /lp/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
-    std::thread::sleep(Duration::from_millis(100));
+    pause();
     server.stop().unwrap();
     let answer = poller.web.response();
     let goodbye: Value = serde_json::from_slice(&answer.body).unwrap();

@@ -56,6 +56,7 @@ fn enter(
     Ok(numbers)
 }
 
+const JSON: &str = "Content-Type: application/json\r\n";
 const GET: &str = "GET / HTTP/1.1\r\nHost: hostile.example\r\n\r\n";
 const HALF: &str = "GET / HTTP/1.1\r\nHost: hostile.example\r\nX-Half: ";
 
@@ -74,11 +75,11 @@ const FORMS: [fn() -> Vec<u8>; 7] = [
     },
     // A chunk longer than any memory, and a body that is announced and does not come.
     || {
-        let head = "POST / HTTP/1.1\r\nHost: hostile.example\r\nContent-Type: application/json\r\n";
+        let head = format!("POST /publish HTTP/1.1\r\nHost: x\r\n{JSON}");
         format!("{head}Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n[").into()
     },
     || {
-        let head = "POST / HTTP/1.1\r\nHost: hostile.example\r\nContent-Type: application/json\r\n";
+        let head = format!("POST /publish HTTP/1.1\r\nHost: x\r\n{JSON}");
         format!("{head}Content-Length: 1000000\r\n\r\n{{\"topic\":").into()
     },
     // A target that names another host, and a head that is longer than any may be.

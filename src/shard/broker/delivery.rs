@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::super::connection::Connection;
+use super::super::connection::{Connection, ENCODINGS};
 use super::super::context::Context;
 use super::super::outbound::{Outbound, Queued};
 use super::super::trace::{Nobody, Onlooker};
@@ -17,7 +17,7 @@ use super::held::Delivery;
 use super::receivers::DeliveryId;
 use crate::codec::{self, Codec};
 use crate::router::{Fanout, HeldCount, SessionRef, Slot};
-use crate::transport::{Framing, Span};
+use crate::transport::Span;
 use crate::wamp::{
     Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SessionId, SubscriptionId,
 };
@@ -285,11 +285,9 @@ struct Frames<'a> {
 }
 
 const fn frame_index(connection: &Connection) -> usize {
-    connection.codec as usize * Framing::WAYS + connection.framing.way()
+    // The mask is for the compiler: no index is out of bounds.
+    (connection.encoding & (ENCODINGS as u8 - 1)) as usize
 }
-
-/// Serializers times framings.
-const ENCODINGS: usize = Codec::ALL.len() * Framing::WAYS;
 
 impl<'a> Frames<'a> {
     fn of(event: &'a Outgoing<'a>, subscription: SubscriptionId, details: &'a Dict) -> Self {
