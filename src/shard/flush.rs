@@ -298,7 +298,11 @@ impl Outbound {
             self.written += cost;
             written_bytes += cost;
             let bytes = match &batch {
-                Some((frame, _)) => &self.gathered[frame.clone()],
+                // No more than TLS takes at once: who takes less than it is offered is full.
+                Some((frame, _)) => {
+                    let frame = &self.gathered[frame.clone()];
+                    &frame[..frame.len().min(WRITE_BYTES)]
+                }
                 None => match output.alone_bytes(&self.arena).min(WRITE_BYTES) {
                     0 => &[],
                     alone => output.next_write(&self.arena, &mut self.gathered, alone),

@@ -147,6 +147,7 @@ impl Output {
     ///
     /// They lie in the backlog, in the arena, or, where several small frames lie apart from each
     /// other, in `scratch`, whose old content is lost.
+    #[inline(always)]
     pub fn next_write<'a>(
         &'a self,
         arena: &'a Arena,

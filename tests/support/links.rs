@@ -83,6 +83,9 @@ impl Pipe {
     }
 }
 
+/// Bytes that are offered to a socket at once, at most.
+const MOST_WRITTEN: usize = 64 * 1024;
+
 impl Pipe {
     fn write_keeping(&mut self, bytes: &[u8]) -> Result<usize> {
         let kept = self.kept.get_or_insert_default();
@@ -319,6 +322,7 @@ impl Wire for Links {
         let pipe = self.pipe(slot);
         assert!(!pipe.ended, "nothing is written behind the end");
         assert_eq!(pipe.handed, None, "what was given away is not written to");
+        assert!(bytes.len() <= MOST_WRITTEN, "TLS would take a part, and seem to be full");
         if pipe.broken {
             return Err(ErrorKind::BrokenPipe.into());
         }

@@ -290,8 +290,9 @@ impl LongPoll {
         origin.to_str().is_ok_and(|origin| self.origins.allow(origin, host))
     }
 
-    /// Says whether the page that asks may read the answer. Browsers' clients ask with their cookies
-    /// (autobahn-js always does), which nobody reads here, so what is allowed is allowed for them.
+    /// Says whether the page that asks may read the answer. Browsers' clients ask with their
+    /// cookies (autobahn-js always does), which nobody reads here, so what is allowed is allowed
+    /// for them.
     fn share(&self, headers: &HeaderMap, fields: &mut HeaderMap) -> bool {
         fields.append(VARY, HeaderValue::from_static("origin"));
         let Some(origin) = headers.get(ORIGIN).filter(|_| !self.is_of_foreign_page(headers)) else {

@@ -99,8 +99,8 @@ impl Polled {
         }
     }
 
-    /// What the router has said, at once or when it says something, for [`HOLD`] at most (TR-LP-03).
-    /// A future that is dropped loses nothing.
+    /// What the router has said, at once or when it says something, for [`HOLD`] at most
+    /// (TR-LP-03). A future that is dropped loses nothing.
     pub(super) async fn receive(&self) -> Received {
         let Ok(mut reader) = self.reading.try_lock() else { return Received::Busy };
         let _present = self.presence.enter();
