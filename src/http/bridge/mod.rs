@@ -215,7 +215,13 @@ impl Bridge {
                 let deadline = Deadline::in_ms(self.answer_ms);
                 self.visit(key, bridges).ask(&asked, Some(deadline)).await.0
             }
-            Some(name) => self.ask_once(key, name, &body, asked, bridges).await?,
+            Some(name) => {
+                // By a key of the path comes one client; without keys they are strangers.
+                let is_open = self.door.open.is_some();
+                let owner = is_open.then(|| format!("{:?}", caller.peer.client()));
+                let name = (owner.as_deref(), name);
+                self.ask_once(key, name, &body, asked, bridges).await?
+            }
         };
         Ok(reply.into_response())
     }
@@ -289,13 +295,13 @@ impl Bridge {
     async fn ask_once(
         &self,
         key: &SessionKey,
-        name: &[u8],
+        (owner, name): (Option<&str>, &[u8]),
         body: &[u8],
         asked: Asked,
         bridges: &Arc<Bridges>,
     ) -> Result<Reply, Reply> {
         let seat = bridges.pool.seat(key);
-        let begun = seat.repeated.lock().begin(name, body, Instant::now());
+        let begun = seat.repeated.lock().begin(owner, name, body, Instant::now());
         let name = match begun {
             Begun::New(name) => name,
             Begun::Known(json) => return Ok(Reply::json(StatusCode::OK, json)),
