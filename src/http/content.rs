@@ -142,8 +142,10 @@ impl Body for Content {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if !self.bytes.is_empty() {
-            let bytes = std::mem::take(&mut self.bytes);
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            // hyper copies what it is given, and asks for more when little of that is left.
+            let length = self.bytes.len().min(PIECE_BYTES);
+            let piece = self.bytes.split_to(length);
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         match &mut self.rest {
             Some(Rest::Streamed(Streamed(pieces))) => {
