@@ -81,3 +81,10 @@ pub(super) fn full() -> Response<Content> {
     set(&mut answer, RETRY_AFTER, "5");
     answer
 }
+
+/// The router is about to stop.
+pub(super) fn stopping() -> Response<Content> {
+    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "The router stops. Try again later.\n");
+    set(&mut answer, RETRY_AFTER, "5");
+    answer
+}

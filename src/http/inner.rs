@@ -41,6 +41,8 @@ pub(crate) enum NotOpened {
     Full,
     #[error("this address has too many connections (`{0}`)")]
     Crowded(&'static str),
+    #[error("too many connections are opened per second (`limits.accepts_per_second`)")]
+    Fast,
     #[error("cannot open a connection inside of the router: {0}")]
     Failed(#[from] io::Error),
 }
@@ -110,15 +112,6 @@ impl Inner {
     }
 }
 
-/// What the router says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum InnerFrame {
-    /// A WAMP message.
-    Message(Bytes),
-    /// To be answered by [`InnerWriter::pong`], else the connection does not live long.
-    Ping(Bytes),
-}
-
 /// The way out of the router.
 #[derive(Debug)]
 pub(crate) struct InnerReader {
@@ -129,22 +122,18 @@ pub(crate) struct InnerReader {
 }
 
 impl InnerReader {
-    /// The next frame; `None` if the router has closed the connection. What is not taken stays
-    /// where it is, and the router treats this client as a slow one. Nothing is lost if the future
-    /// is dropped.
+    /// The next WAMP message; `None` if the router has closed the connection. What is not taken
+    /// stays where it is, and the router treats this client as a slow one. Nothing is lost if the
+    /// future is dropped.
     ///
     /// # Errors
     /// Those of the connection, and `InvalidData` if the router does not speak RawSocket.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<InnerFrame>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             match self.take()? {
-                Taken::Frame(FrameKind::Message, payload) => {
-                    return Ok(Some(InnerFrame::Message(payload)));
-                }
-                Taken::Frame(FrameKind::Ping, payload) => {
-                    return Ok(Some(InnerFrame::Ping(payload)));
-                }
-                Taken::Frame(FrameKind::Pong, _) => {}
+                Taken::Frame(FrameKind::Message, message) => return Ok(Some(message)),
+                // Nobody pings here.
+                Taken::Frame(FrameKind::Ping | FrameKind::Pong, _) => {}
                 Taken::Needs(bytes) => {
                     if !self.read_more(bytes).await? {
                         let is_whole = self.held.is_empty();
@@ -220,20 +209,8 @@ impl InnerWriter {
         if message.remaining() > self.most_bytes {
             return Err(ErrorKind::InvalidInput.into());
         }
-        self.write(FrameKind::Message, message).await
-    }
-
-    /// Answers a ping.
-    ///
-    /// # Errors
-    /// Those of the connection.
-    pub(crate) async fn pong(&mut self, payload: &[u8]) -> io::Result<()> {
-        self.write(FrameKind::Pong, payload).await
-    }
-
-    async fn write(&mut self, kind: FrameKind, payload: impl Buf) -> io::Result<()> {
-        let header = rawsocket::header(kind, payload.remaining());
-        let mut parts = Buf::chain(&header[..], payload);
+        let header = rawsocket::header(FrameKind::Message, message.remaining());
+        let mut parts = Buf::chain(&header[..], message);
         self.half.write_all_buf(&mut parts).await
     }
 }

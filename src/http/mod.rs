@@ -20,6 +20,6 @@ pub(crate) use content::Content;
 pub(crate) use disk::{DISK_THREADS, Disk};
 pub(crate) use inner::{Inner, InnerPlace, Inside, NotOpened};
 #[cfg(test)]
-pub(crate) use inner::{InnerFrame, InnerReader, InnerWriter};
-pub(crate) use longpoll::LongPolls;
+pub(crate) use inner::{InnerReader, InnerWriter};
+pub(crate) use longpoll::{LongPolls, Polling};
 pub(crate) use site::{Caller, Site, Sites, Staff, answer_elsewhere};

@@ -416,6 +416,7 @@ pub(super) fn rules(number: ListenerId, listener: &Listener, config: &Config) ->
         admin: config.admin.pages(),
         entrance: listener.entrance(),
         appointed: None,
+        is_inner: false,
         is_unordered: false,
         paths_apart,
         http_paths: listener.http_paths().map(|apart| apart.path.clone()).collect(),

@@ -348,7 +348,8 @@ impl Connection {
 
     fn keepalive_deadline(&self, timeouts: &Timeouts) -> Deadline {
         if timeouts.ping_interval_ms == 0
-            || self.framing == Framing::RawSocket && !timeouts.rawsocket_pings
+            || self.framing == Framing::RawSocket
+                && (!timeouts.rawsocket_pings || self.rules.is_inner)
         {
             return NEVER;
         }

@@ -39,6 +39,7 @@ impl TransportRules {
             // How the router talks to itself is no choice of clients.
             codecs: if appointed.is_some() { Codec::ALL.to_vec() } else { self.codecs.clone() },
             appointed: appointed.map(Into::into),
+            is_inner: true,
             is_unordered: false,
             listener: self.listener,
             paths: Vec::new(),

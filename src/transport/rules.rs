@@ -76,6 +76,8 @@ pub struct TransportRules {
     /// As whom everybody joins, if HELLO is to prove nothing: only on connections that the router
     /// makes to itself.
     pub appointed: Option<Arc<Appointment>>,
+    /// The router makes this connection to itself: it is not pinged.
+    pub is_inner: bool,
     /// Messages may overtake each other before they come here, so the order of request ids says
     /// nothing (TR-LP-06).
     pub is_unordered: bool,
@@ -234,6 +236,7 @@ impl Default for TransportRules {
             admin: None,
             entrance: Entrance::default(),
             appointed: None,
+            is_inner: false,
             is_unordered: false,
             paths_apart: Vec::new(),
             http_paths: Vec::new(),

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
 use serde_json::{Value, json};
 use stentor::codec::Codec;
 use stentor::config::{Config, HttpUse, Listener, ListenerPath};
 
-use crate::sockets::{Client, Kind, Response, Web, address, config, eventually, settles, start};
+use crate::sockets::{
+    Client, Kind, PATIENCE, Response, Stream, Web, address, config, eventually, settles, start,
+};
 
 /// A configuration whose only listener has long-poll at `/lp`.
 fn polled(shards: usize) -> Config {
@@ -131,10 +134,19 @@ fn batches_carry_all_that_is_there() {
         answers += text.matches("[33,").count();
     }
     // TR-BAT-03
-    for (body, said) in [("", "it holds no message"), ("[32,9,{},\"com.x\"]", "no separator")] {
+    for (body, said) in [
+        ("".to_owned(), "it holds no message"),
+        ("[32,9,{},\"com.x\"]".to_owned(), "no separator"),
+        // A million messages, of which none is looked at but the first.
+        ("\u{1e}".repeat(1_000_000), "malformed json"),
+    ] {
         let refused = poller.ask("send", body.as_bytes());
         assert_eq!(refused.status, 400);
         assert!(refused.text().contains(said), "{}", refused.text());
+        eventually("it fails the transport", || poller.ask("receive", b"").status == 404);
+        poller = Poller::open(&server, "wamp.2.json.batched");
+        poller.ask("send", batch(&[hello()]).as_bytes()).check(202, "");
+        assert_eq!(poller.ask("receive", b"").status, 200);
     }
     server.stop().unwrap();
 }
@@ -243,13 +255,15 @@ fn one_request_waits_at_a_time_and_the_first_is_kept() {
 fn whoever_hangs_up_while_it_waits_loses_nothing() {
     let server = start(&polled(1));
     let mut poller = Poller::join(&server);
-    for _ in 0..100 {
-        let mut gone = Web::connect(address(&server));
-        let path = format!("{}/receive", poller.id);
-        gone.send(format!("POST /lp/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
-    }
-    poller.send(&json!([32, 1, {}, "com.topic"]));
+    let receive =
+        format!("POST /lp/{}/receive HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", poller.id);
+    let mut going: Vec<_> = (0..100).map(|_| Web::connect(address(&server))).collect();
+    going.iter_mut().for_each(|web| web.send(&receive));
+    eventually("all are there", || server.snapshot().http_connections == 101);
+    drop(going);
+    // What goes out while one of them is still there may go with it.
     eventually("all have gone", || server.snapshot().http_connections == 1);
+    poller.send(&json!([32, 1, {}, "com.topic"]));
     assert_eq!(poller.receive()[0], 33);
     server.stop().unwrap();
 }
@@ -291,4 +305,129 @@ fn a_stop_answers_those_who_wait() {
     let answer = poller.web.response();
     let goodbye: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((&goodbye[0], &goodbye[2]), (&json!(6), &json!("wamp.close.system_shutdown")));
+}
+
+/// What is over keeps no place, although its client goes on sending.
+#[test]
+fn a_transport_whose_session_is_over_goes_with_the_next_message() {
+    let server = start(&polled(1));
+    let mut poller = Poller::join(&server);
+    poller.send(&json!([6, {}, "wamp.close.close_realm"]));
+    let reply = json!([48, 1, {}, "com.late"]).to_string();
+    eventually("it is over", || poller.ask("send", reply.as_bytes()).status == 404);
+    assert_eq!(poller.ask("receive", b"").status, 404);
+    drop(poller);
+    settles(&server);
+    server.stop().unwrap();
+}
+
+/// Before WELCOME messages are short, whatever they may be then.
+#[test]
+fn strangers_send_short_messages() {
+    let mut config = polled(1);
+    config.limits.hello_bytes = 1_000;
+    let server = start(&config);
+    let long = format!("[16,1,{{}},\"com.topic\",[\"{}\"]]", "x".repeat(10_000));
+    let mut stranger = Poller::open(&server, "wamp.2.json");
+    assert_eq!(stranger.ask("send", long.as_bytes()).status, 413);
+    let mut poller = Poller::join(&server);
+    poller.ask("send", long.as_bytes()).check(202, "");
+    server.stop().unwrap();
+}
+
+/// Who knows the id of a transport knows where it was opened, too.
+#[test]
+fn a_transport_is_known_where_it_was_opened() {
+    let mut config = polled(1);
+    let other =
+        ListenerPath { path: "/other".into(), ..config.listeners[0].paths_apart[0].clone() };
+    config.listeners[0].paths_apart.push(other);
+    let server = start(&config);
+    let mut poller = Poller::join(&server);
+    let mut web = Web::connect(address(&server));
+    let id = &poller.id;
+    web.send(format!("POST /other/{id}/close HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
+    assert_eq!(web.response().status, 404);
+    poller.send(&json!([32, 1, {}, "com.topic"]));
+    assert_eq!(poller.receive()[0], 33);
+    server.stop().unwrap();
+}
+
+/// An answer that is not taken holds up the next one: events wait where they count.
+#[test]
+fn one_answer_is_on_its_way_at_a_time() {
+    let mut config = polled(1);
+    config.limits.message_bytes = 1 << 24;
+    config.limits.http_bodies_bytes = 1 << 26;
+    config.output.hard_bytes = 1 << 26;
+    let server = start(&config);
+    let mut poller = Poller::join(&server);
+    poller.send(&json!([32, 1, {}, "com.topic"]));
+    assert_eq!(poller.receive()[0], 33);
+    let mut publisher = Client::join(address(&server), Kind::Raw(Codec::Json));
+    let blob = json!("x".repeat(10_000_000));
+    (0..2).for_each(|_| publisher.publish_acknowledged("com.topic", &blob));
+    let receive =
+        format!("POST /lp/{}/receive HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", poller.id);
+    let mut deaf = Web::over(Stream::connect_small(address(&server)));
+    deaf.send(&receive);
+    pause();
+    pause();
+    assert_eq!(poller.ask("receive", b"").status, 400, "the first was not taken");
+    let answer = deaf.response();
+    assert!(answer.status == 200 && answer.body.len() > 10_000_000);
+    eventually("it was taken", || poller.ask("receive", b"").status == 200);
+    server.stop().unwrap();
+}
+
+/// While the router drains, whoever has a transport hears the last things and says its own.
+#[test]
+fn a_drain_lets_clients_take_leave() {
+    let server = start(&polled(1));
+    let mut callee = Poller::join(&server);
+    callee.send(&json!([64, 1, {}, "com.slow"]));
+    assert_eq!(callee.receive()[0], 65);
+    let mut caller = Client::join(address(&server), Kind::Raw(Codec::Json));
+    caller.call("com.slow", &json!("x"));
+    let invocation = callee.receive();
+    let drained = server.drain(Duration::from_secs(20));
+    callee.send(&json!([70, invocation[1], {}, ["done"]]));
+    assert_eq!(caller.expect(50)[3], json!(["done"]));
+    caller.expect(6);
+    caller.send(&json!([6, {}, "wamp.close.goodbye_and_out"]));
+    assert_eq!(callee.receive()[0], 6);
+    callee.send(&json!([6, {}, "wamp.close.goodbye_and_out"]));
+    assert_eq!(callee.ask("receive", b"").status, 204, "its transport is over");
+    assert_eq!(drained.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+    callee.web.check_over();
+    server.stop().unwrap();
+}
+
+/// RFC 6454 and the Fetch standard: a page may ask with cookies where its origin is listed by name.
+#[test]
+fn pages_of_listed_origins_may_read_the_answers() {
+    for (listed, origin, status, allowed, credentials) in [
+        (
+            "https://app.example.org",
+            "https://app.example.org",
+            400,
+            Some("https://app.example.org"),
+            Some("true"),
+        ),
+        ("https://app.example.org", "https://evil.example", 403, None, None),
+        ("*", "https://evil.example", 400, Some("*"), None),
+    ] {
+        let mut config = polled(1);
+        config.listeners[0].paths_apart[0].origins = Some(vec![listed.into()]);
+        let server = start(&config);
+        let mut web = Web::connect(address(&server));
+        web.send(format!(
+            "POST /lp/open HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        let answer = web.response();
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("access-control-allow-origin"), allowed);
+        assert_eq!(answer.header("access-control-allow-credentials"), credentials);
+        server.stop().unwrap();
+    }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::said::Said;
 use super::session::Lost;
 use crate::codec::Codec;
-use crate::http::inner::{Inner, InnerFrame, InnerReader, InnerWriter};
+use crate::http::inner::{Inner, InnerReader, InnerWriter};
 
 /// Joins a realm. `roles`: what stands behind the realm in HELLO; `most`: bytes of the longest
 /// message that is taken of the router.
@@ -28,20 +28,13 @@ pub(super) async fn begin(
         let realm = serde_json::Value::from(realm);
         let hello = format!("[1,{realm},{roles}]");
         writer.send(hello.as_bytes()).await.map_err(broken)?;
-        loop {
-            let frame = reader.next().await.map_err(broken)?;
-            let Some(frame) = frame else { return Err(Lost::Ended(CLOSED.into())) };
-            match frame {
-                InnerFrame::Ping(payload) => writer.pong(&payload).await.map_err(broken)?,
-                InnerFrame::Message(message) => match Said::read(&message) {
-                    Some(Said::Welcome) => return Ok((reader, writer)),
-                    Some(Said::Abort { reason, .. }) if reason == STOPPING => {
-                        return Err(Lost::Stopping);
-                    }
-                    Some(Said::Abort { message, .. }) => return Err(Lost::Refused(message)),
-                    _ => return Err(Lost::Ended(UNREADABLE.into())),
-                },
-            }
+        let said = reader.next().await.map_err(broken)?;
+        let said = said.ok_or_else(|| Lost::Ended(CLOSED.into()))?;
+        match Said::read(&said) {
+            Some(Said::Welcome) => Ok((reader, writer)),
+            Some(Said::Abort { reason, .. }) if reason == STOPPING => Err(Lost::Stopping),
+            Some(Said::Abort { message, .. }) => Err(Lost::Refused(message)),
+            _ => Err(Lost::Ended(UNREADABLE.into())),
         }
     });
     joined.await.unwrap_or_else(|_| Err(Lost::Refused("it does not answer in time".into())))

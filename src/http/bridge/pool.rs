@@ -165,7 +165,7 @@ impl Pool {
         let rules = opening.rules.inner(Entrance::default(), Some(appointed), true);
         let opened = self.inside.open(&Arc::new(rules), peer, false);
         opened.map_err(|error| match error {
-            NotOpened::Full | NotOpened::Crowded(_) => Lost::Full,
+            NotOpened::Full | NotOpened::Crowded(_) | NotOpened::Fast => Lost::Full,
             NotOpened::Failed(error) => {
                 tracing::warn!(path = %key.path, %error, "no session for HTTP requests");
                 Lost::Full

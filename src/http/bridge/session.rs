@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel};
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::joining::{self, CLOSED, STOPPING, UNREADABLE};
 use super::request::{Act, Message};
 use super::said::{self, Said, error_json};
-use crate::http::inner::{Inner, InnerFrame, InnerReader, InnerWriter};
+use crate::http::inner::{Inner, InnerReader, InnerWriter};
 use crate::http::room::{Room, Taken};
 
 /// The answer to one request, as a JSON object.
@@ -53,7 +53,7 @@ pub(super) enum Lost {
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     jobs: Sender<Job>,
-    orders: UnboundedSender<Order>,
+    given_up: UnboundedSender<u64>,
 }
 
 /// A request on its way.
@@ -67,20 +67,13 @@ struct Job {
 
 type Reply = oneshot::Sender<Result<Answer, Lost>>;
 
-#[derive(Debug)]
-enum Order {
-    /// The caller of the call with this id has gone.
-    GiveUp(u64),
-    Pong(Bytes),
-}
-
 /// A request that waits for its answer. To drop it is to give up: nothing is kept of it, and a call
 /// is canceled.
 #[derive(Debug)]
 pub(super) struct Waiting {
     answered: oneshot::Receiver<Result<Answer, Lost>>,
-    /// Where a call is given up that was not answered.
-    orders: Option<UnboundedSender<Order>>,
+    /// Where the id of a call is said that was not answered when its caller went.
+    given_up: Option<UnboundedSender<u64>>,
     request: Arc<AtomicU64>,
 }
 
@@ -88,7 +81,7 @@ impl Waiting {
     /// The answer; `None` if the request never left, and may be made to another session.
     pub(super) async fn answer(&mut self) -> Option<Result<Answer, Lost>> {
         let answer = (&mut self.answered).await;
-        self.orders = None;
+        self.given_up = None;
         answer.ok()
     }
 }
@@ -97,9 +90,9 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let request = self.request.load(Ordering::Relaxed);
         // One that has not left does not leave any more.
-        if let Some(orders) = self.orders.take().filter(|_| request > 0) {
+        if let Some(given_up) = self.given_up.take().filter(|_| request > 0) {
             // A session that has ended has canceled its calls.
-            let _ = orders.send(Order::GiveUp(request));
+            let _ = given_up.send(request);
         }
     }
 }
@@ -114,9 +107,9 @@ impl Handle {
         let place = self.jobs.reserve().await.ok()?;
         let (reply, answered) = oneshot::channel();
         let request = Arc::<AtomicU64>::default();
-        let orders = (message.act == Act::Call).then(|| self.orders.clone());
+        let given_up = (message.act == Act::Call).then(|| self.given_up.clone());
         place.send(Job { message, reply, request: Arc::clone(&request) });
-        Some(Waiting { answered, orders, request })
+        Some(Waiting { answered, given_up, request })
     }
 }
 
@@ -136,17 +129,15 @@ pub(super) struct Beginning {
     inner: Inner,
     terms: Terms,
     jobs: Receiver<Job>,
-    orders: UnboundedReceiver<Order>,
-    to_itself: UnboundedSender<Order>,
+    given_up: UnboundedReceiver<u64>,
 }
 
 impl Beginning {
     pub(super) fn new(inner: Inner, terms: Terms) -> (Handle, Self) {
         let (to_jobs, jobs) = channel(WAITING);
-        let (to_orders, orders) = mpsc::unbounded_channel();
-        let to_itself = to_orders.clone();
-        let handle = Handle { jobs: to_jobs, orders: to_orders };
-        (handle, Self { inner, terms, jobs, orders, to_itself })
+        let (giving_up, given_up) = mpsc::unbounded_channel();
+        let handle = Handle { jobs: to_jobs, given_up: giving_up };
+        (handle, Self { inner, terms, jobs, given_up })
     }
 
     /// Lives until the router ends the session, or nobody needs it any more. Whoever waits is told;
@@ -155,7 +146,7 @@ impl Beginning {
     /// # Errors
     /// Why the session did not begin, or why no other one should at once.
     pub(super) async fn run(self) -> Result<(), Lost> {
-        let Self { inner, terms, mut jobs, orders, to_itself } = self;
+        let Self { inner, terms, mut jobs, given_up } = self;
         let (reader, writer) = match joining::begin(inner, &terms.realm, HELLO, MOST_BYTES).await {
             Ok(begun) => begun,
             Err(lost) => {
@@ -169,8 +160,8 @@ impl Beginning {
         let pending = Mutex::new(Pending::default());
         let idle = Duration::from_millis(terms.idle_ms);
         let lost = tokio::select! {
-            lost = listen(reader, &pending, &to_itself, &terms.room) => lost,
-            lost = Mouth { writer, pending: &pending, idle }.speak(&mut jobs, orders) => lost,
+            lost = listen(reader, &pending, &terms.room) => lost,
+            lost = Mouth { writer, pending: &pending, idle }.speak(&mut jobs, given_up) => lost,
         };
         // What waits was not asked for: whoever waits is told by the loss of its job.
         jobs.close();
@@ -185,19 +176,10 @@ impl Beginning {
 type Pending = BTreeMap<u64, Reply>;
 
 /// Takes what the router says, until the session is over. Never waits for whom an answer is for.
-async fn listen(
-    mut reader: InnerReader,
-    pending: &Mutex<Pending>,
-    orders: &UnboundedSender<Order>,
-    room: &Room,
-) -> Lost {
+async fn listen(mut reader: InnerReader, pending: &Mutex<Pending>, room: &Room) -> Lost {
     loop {
         let message = match reader.next().await {
-            Ok(Some(InnerFrame::Message(message))) => message,
-            Ok(Some(InnerFrame::Ping(payload))) => {
-                let _ = orders.send(Order::Pong(payload));
-                continue;
-            }
+            Ok(Some(message)) => message,
             Ok(None) => return Lost::Ended(CLOSED.into()),
             Err(error) => return Lost::Ended(error.to_string()),
         };
@@ -237,7 +219,7 @@ impl Mouth<'_> {
     async fn speak(
         mut self,
         jobs: &mut Receiver<Job>,
-        mut orders: UnboundedReceiver<Order>,
+        mut given_up: UnboundedReceiver<u64>,
     ) -> Lost {
         let (mut request, mut has_ended) = (0, false);
         let mut used = Instant::now();
@@ -245,7 +227,7 @@ impl Mouth<'_> {
             let patience = if has_ended { LOOK_AGAIN } else { self.idle };
             let said = tokio::select! {
                 biased;
-                Some(order) = orders.recv() => self.follow(order).await,
+                Some(request) = given_up.recv() => self.cancel(request).await,
                 job = jobs.recv(), if !has_ended => match job {
                     Some(job) => {
                         used = Instant::now();
@@ -285,11 +267,7 @@ impl Mouth<'_> {
         self.writer.send(Buf::chain(head.as_bytes(), &message.rest[..])).await
     }
 
-    async fn follow(&mut self, order: Order) -> std::io::Result<()> {
-        let request = match order {
-            Order::Pong(payload) => return self.writer.pong(&payload).await,
-            Order::GiveUp(request) => request,
-        };
+    async fn cancel(&mut self, request: u64) -> std::io::Result<()> {
         // It may have been answered meanwhile.
         if !self.pending.lock().contains_key(&request) {
             return Ok(());

@@ -9,6 +9,7 @@ mod protocol;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
@@ -21,9 +22,10 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
-use self::polled::{NotSent, Polled, PolledLimits, Received};
+use self::polled::{NotSent, Polled, PolledLimits, PolledPlace, Received};
 use self::protocol::Protocol;
 use super::answers::{self, plain, set};
 use super::body;
@@ -41,7 +43,24 @@ use crate::transport::{Origins, TransportRules};
 pub(crate) struct LongPolls {
     inside: Arc<dyn Inside>,
     open: Mutex<BTreeMap<Id, Arc<Polled>>>,
+    /// How many there are.
+    count: watch::Sender<usize>,
     bodies: Room,
+}
+
+/// Whether a connection was asked for a transport that there is: its client has the last things to
+/// hear and to say by it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Polling(Arc<AtomicBool>);
+
+impl Polling {
+    fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The name of a transport: 128 bits of chance, in hexadecimal digits.
@@ -53,6 +72,7 @@ struct Id(Box<str>);
 pub(super) struct LongPoll {
     /// For clients whom somebody may overhear, and for others.
     rules: [Arc<TransportRules>; 2],
+    path: Arc<str>,
     origins: Origins,
     limits: PolledLimits,
     room_bytes: usize,
@@ -102,22 +122,34 @@ impl fmt::Display for Id {
 impl LongPolls {
     /// `inside`: the way into the router.
     pub(crate) fn new(inside: Arc<dyn Inside>) -> Self {
-        Self { inside, open: Mutex::default(), bodies: Room::new(0) }
+        let (count, _) = watch::channel(0);
+        Self { inside, open: Mutex::default(), count, bodies: Room::new(0) }
     }
 
-    fn find(&self, id: &str) -> Option<Arc<Polled>> {
-        self.open.lock().get(&Id(id.into())).cloned()
+    /// The transport of this name that was opened there.
+    fn find(&self, id: &str, place: &PolledPlace) -> Option<Arc<Polled>> {
+        let polled = self.open.lock().get(&Id(id.into())).cloned();
+        polled.filter(|polled| polled.place == *place)
+    }
+
+    /// Until no transport is open.
+    pub(crate) async fn run_out(&self) {
+        let mut count = self.count.subscribe();
+        // Its sender is not dropped before.
+        let _ = count.wait_for(|count| *count == 0).await;
     }
 
     fn enter(self: &Arc<Self>, polled: Polled) -> Id {
         let (id, polled) = (Id::new(), Arc::new(polled));
         self.open.lock().insert(id.clone(), Arc::clone(&polled));
+        self.count.send_modify(|count| *count += 1);
         let (polls, watched) = (Arc::clone(self), id.clone());
         // Ends with the transport, or with the thread.
         drop(tokio::spawn(async move {
             polled.outlast().await;
             polled.end();
             polls.open.lock().remove(&watched);
+            polls.count.send_modify(|count| *count -= 1);
         }));
         id
     }
@@ -157,8 +189,13 @@ impl LongPoll {
         let decode = DecodeLimits { nesting: limits.nesting };
         Some(Self {
             rules: [false, true].map(inner),
+            path: apart.path.as_str().into(),
             origins: path.allowed_origins.clone(),
-            limits: PolledLimits { message_bytes: rules.message_bytes, decode },
+            limits: PolledLimits {
+                hello_bytes: rules.hello_bytes,
+                message_bytes: rules.message_bytes,
+                decode,
+            },
             room_bytes: limits.http_bodies_bytes,
             body_ms: timeouts.http_body_ms,
             patience: Duration::from_millis(timeouts.handshake_ms),
@@ -190,7 +227,10 @@ impl LongPoll {
             Some(_) if self.is_of_foreign_page(headers) => {
                 plain(StatusCode::FORBIDDEN, "Pages of this origin may not connect.\n")
             }
-            Some(place) => self.serve(place, headers, body, caller, polls).await,
+            Some(place) => {
+                let polling = head.extensions.get::<Polling>();
+                self.serve(place, (headers, polling), body, caller, polls).await
+            }
         };
         self.share(headers, answer.headers_mut());
         answer
@@ -199,17 +239,27 @@ impl LongPoll {
     async fn serve(
         &self,
         place: Place<'_>,
-        headers: &HeaderMap,
+        (headers, polling): (&HeaderMap, Option<&Polling>),
         body: Incoming,
         caller: Caller,
         polls: &Arc<LongPolls>,
     ) -> Response<Content> {
-        let most = match place {
-            Place::Open => OPEN_BYTES,
-            // A batch has as many bytes as one message; what frames it is little.
-            Place::Send(_) => self.limits.message_bytes + FRAMING_BYTES,
-            Place::Receive(_) | Place::Close(_) => 0,
+        let here = self.place(caller.is_confidential);
+        let (polled, most) = match place {
+            Place::Open => (None, OPEN_BYTES),
+            Place::Send(id) | Place::Receive(id) | Place::Close(id) => {
+                let Some(polled) = polls.find(id, &here) else {
+                    return unknown();
+                };
+                let is_sent = matches!(place, Place::Send(_));
+                // A batch has as many bytes as one message; what frames it is little.
+                let most = if is_sent { polled.most_bytes() + FRAMING_BYTES } else { 0 };
+                (Some(polled), most)
+            }
         };
+        if let Some(polling) = polling.filter(|_| polled.is_some()) {
+            polling.note();
+        }
         let mut taken = polls.bodies.with_most(self.room_bytes).enter();
         let read = async {
             body::judge_length(headers, most)?;
@@ -223,28 +273,32 @@ impl LongPoll {
                 return answer;
             }
         };
-        let find = |id| polls.find(id);
-        match place {
-            Place::Open => self.open(&body, caller, polls).await,
-            Place::Send(id) => match find(id) {
-                Some(polled) => self.send(&polled, body, taken).await,
-                None => unknown(),
-            },
-            Place::Receive(id) => match find(id) {
-                Some(polled) => receive(&polled).await,
-                None => unknown(),
-            },
-            Place::Close(id) => match find(id) {
-                Some(polled) => {
-                    polled.end();
-                    empty(self.sent)
-                }
-                None => unknown(),
-            },
+        match (place, polled) {
+            (Place::Send(_), Some(polled)) => self.send(&polled, body, taken).await,
+            (Place::Receive(_), Some(polled)) => receive(&polled).await,
+            (_, Some(polled)) => {
+                polled.end();
+                empty(self.sent)
+            }
+            (_, None) => self.open(&body, here, caller, polls).await,
         }
     }
 
-    async fn open(&self, body: &[u8], caller: Caller, polls: &Arc<LongPolls>) -> Response<Content> {
+    fn place(&self, is_confidential: bool) -> PolledPlace {
+        let (listener, path) = (self.rules[0].listener, Arc::clone(&self.path));
+        PolledPlace { listener, path, is_confidential }
+    }
+
+    async fn open(
+        &self,
+        body: &[u8],
+        here: PolledPlace,
+        caller: Caller,
+        polls: &Arc<LongPolls>,
+    ) -> Response<Content> {
+        if caller.is_stopping {
+            return answers::stopping();
+        }
         let protocols = match serde_json::from_slice::<Open>(body) {
             Ok(open) => open.protocols,
             Err(error) => {
@@ -261,7 +315,7 @@ impl LongPoll {
         let inner = match polls.inside.open(rules, caller.peer, true) {
             Ok(inner) => inner,
             Err(NotOpened::Full) => return answers::full(),
-            Err(fault @ NotOpened::Crowded(_)) => {
+            Err(fault @ (NotOpened::Crowded(_) | NotOpened::Fast)) => {
                 return plain(StatusCode::TOO_MANY_REQUESTS, format!("{fault}.\n"));
             }
             Err(NotOpened::Failed(error)) => {
@@ -272,7 +326,7 @@ impl LongPoll {
         // A router that is about to stop closes it at once.
         let agreed = timeout(self.patience, inner.shake_hands(protocol.codec, RECEIVES_BYTES));
         let Ok(Ok(ends)) = agreed.await else { return answers::full() };
-        let id = polls.enter(Polled::new(protocol, self.limits, ends));
+        let id = polls.enter(Polled::new(protocol, here, self.limits, ends));
         let opened = Opened { protocol: protocol.to_string(), transport: &id.0 };
         let text = serde_json::to_vec(&opened).expect("strings are JSON");
         messages("application/json", text.into())
@@ -282,25 +336,32 @@ impl LongPoll {
     fn is_of_foreign_page(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(ORIGIN).iter();
         let Some(origin) = origins.next() else { return false };
-        origins.next().is_some() || !self.allows(origin, headers)
+        origins.next().is_some() || !is_allowed(&self.origins, origin, headers)
     }
 
-    fn allows(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        origin.to_str().is_ok_and(|origin| self.origins.allow(origin, host))
-    }
-
-    /// Says whether the page that asks may read the answer. Browsers' clients ask with their
-    /// cookies (autobahn-js always does), which nobody reads here, so what is allowed is allowed
-    /// for them.
+    /// Says whether the page that asks may read the answer. Clients in browsers ask with their
+    /// cookies (autobahn-js always does), so origins that are listed by name are told that they
+    /// may; nobody reads cookies here, but a proxy in front may.
     fn share(&self, headers: &HeaderMap, fields: &mut HeaderMap) -> bool {
         fields.append(VARY, HeaderValue::from_static("origin"));
         let Some(origin) = headers.get(ORIGIN).filter(|_| !self.is_of_foreign_page(headers)) else {
             return false;
         };
-        fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        fields.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        if self.is_named(origin, headers) {
+            fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            fields.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        } else {
+            fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
         true
+    }
+
+    /// Whether an origin that may connect may do so for more than that all may.
+    fn is_named(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
+        let Origins::Listed(listed) = &self.origins else { return true };
+        let is_name = |listed: &&String| *listed != "*";
+        let named = Origins::Listed(listed.iter().filter(is_name).cloned().collect());
+        is_allowed(&named, origin, headers)
     }
 
     /// What a browser asks before it sends a request of another origin's page.
@@ -315,10 +376,13 @@ impl LongPoll {
         answer
     }
 
-    async fn send(&self, polled: &Polled, body: Bytes, taken: Taken) -> Response<Content> {
+    async fn send(&self, polled: &Arc<Polled>, body: Bytes, taken: Taken) -> Response<Content> {
         match polled.send(body, taken).await {
             Ok(()) => empty(self.sent),
-            Err(NotSent::Over) => unknown(),
+            Err(NotSent::Over) => {
+                polled.end();
+                unknown()
+            }
             Err(fault @ NotSent::Malformed(_)) => {
                 plain(StatusCode::BAD_REQUEST, format!("{fault}.\n"))
             }
@@ -327,6 +391,11 @@ impl LongPoll {
             }
         }
     }
+}
+
+fn is_allowed(origins: &Origins, origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    origin.to_str().is_ok_and(|origin| origins.allow(origin, host))
 }
 
 async fn receive(polled: &Polled) -> Response<Content> {

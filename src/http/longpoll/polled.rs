@@ -2,21 +2,21 @@
 //! the client to ask.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Bytes;
 use parking_lot::Mutex as Lock;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::protocol::Protocol;
-use crate::codec::{DecodeLimits, decode};
-use crate::http::inner::{InnerFrame, InnerReader, InnerWriter};
+use crate::codec::{Codec, DecodeLimits, decode};
+use crate::http::inner::{InnerReader, InnerWriter};
 use crate::http::room::Taken;
 use crate::transport::Batching;
 
@@ -25,9 +25,13 @@ use crate::transport::Batching;
 #[derive(Debug)]
 pub(super) struct Polled {
     pub(super) protocol: Protocol,
+    /// Where it was opened: it is known nowhere else.
+    pub(super) place: PolledPlace,
     limits: PolledLimits,
-    /// Locked while a client waits for messages.
-    reading: Mutex<InnerReader>,
+    /// The client was welcomed: until then its messages are short.
+    is_established: AtomicBool,
+    /// Locked while a client waits for messages, and until it has taken them.
+    reading: Arc<Mutex<InnerReader>>,
     /// In the order in which requests come (TR-LP-06).
     writing: Arc<Mutex<InnerWriter>>,
     /// How the messages of its batches are told apart.
@@ -36,10 +40,20 @@ pub(super) struct Polled {
     has_ended: watch::Sender<bool>,
 }
 
+/// A path of a listener, by a channel that somebody may overhear or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PolledPlace {
+    pub(super) listener: u32,
+    pub(super) path: Arc<str>,
+    pub(super) is_confidential: bool,
+}
+
 /// What its client may send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PolledLimits {
-    /// Bytes of one message.
+    /// Bytes of one message, before the session is established.
+    pub(super) hello_bytes: usize,
+    /// And then.
     pub(super) message_bytes: usize,
     /// Of those.
     pub(super) decode: DecodeLimits,
@@ -62,7 +76,7 @@ pub(super) enum Received {
 pub(super) enum NotSent {
     #[error("{0}")]
     Malformed(String),
-    #[error("a message has {bytes} bytes, and {most} are allowed (`limits.message_bytes`)")]
+    #[error("a message has {bytes} bytes, and {most} are allowed")]
     TooLong { bytes: usize, most: usize },
     #[error("the session has ended")]
     Over,
@@ -71,13 +85,16 @@ pub(super) enum NotSent {
 impl Polled {
     pub(super) fn new(
         protocol: Protocol,
+        place: PolledPlace,
         limits: PolledLimits,
         (reader, writer): (InnerReader, InnerWriter),
     ) -> Self {
         Self {
             protocol,
+            place,
             limits,
-            reading: Mutex::new(reader),
+            is_established: AtomicBool::new(false),
+            reading: Arc::new(Mutex::new(reader)),
             writing: Arc::new(Mutex::new(writer)),
             batching: Lock::new(Batching::of(protocol.codec)),
             presence: Presence::new(),
@@ -100,32 +117,32 @@ impl Polled {
     }
 
     /// What the router has said, at once or when it says something, for [`HOLD`] at most
-    /// (TR-LP-03). A future that is dropped loses nothing.
+    /// (TR-LP-03). A future that is dropped loses nothing. No more is read until the answer was
+    /// taken or given up: what waits is the router's, with its policy for slow consumers.
     pub(super) async fn receive(&self) -> Received {
-        let Ok(mut reader) = self.reading.try_lock() else { return Received::Busy };
+        let reading = Arc::clone(&self.reading).try_lock_owned();
+        let Ok(mut reader) = reading else { return Received::Busy };
         let _present = self.presence.enter();
         let mut ended = self.has_ended.subscribe();
-        tokio::select! {
+        let bytes = tokio::select! {
             biased;
             message = self.next(&mut reader) => match message {
-                Some(message) => Received::Messages(self.gather(message, &mut reader).await),
-                None => Received::Over,
+                Some(message) => self.gather(message, &mut reader).await,
+                None => return Received::Over,
             },
-            () = over(&mut ended) => Received::Nothing,
-            () = sleep(HOLD) => Received::Nothing,
-        }
+            () = over(&mut ended) => return Received::Nothing,
+            () = sleep(HOLD) => return Received::Nothing,
+        };
+        Received::Messages(Bytes::from_owner(Untaken { bytes, _reader: reader }))
     }
 
     async fn next(&self, reader: &mut InnerReader) -> Option<Bytes> {
-        loop {
-            match reader.next().await.ok()?? {
-                InnerFrame::Message(message) => return Some(message),
-                InnerFrame::Ping(payload) => {
-                    let writing = Arc::clone(&self.writing);
-                    tokio::spawn(async move { writing.lock().await.pong(&payload).await });
-                }
-            }
+        let message = reader.next().await.ok()??;
+        if !self.is_established.load(Ordering::Relaxed) && is_welcome(self.protocol.codec, &message)
+        {
+            self.is_established.store(true, Ordering::Relaxed);
         }
+        Some(message)
     }
 
     /// The first message, with what else is there if the client takes batches.
@@ -145,74 +162,104 @@ impl Polled {
         batch.into()
     }
 
-    /// Hands over what a client has sent, all of it or nothing. It waits while the router takes no
-    /// more of this session; then a future that is dropped has sent nothing.
+    /// Bytes that the next message may have.
+    pub(super) fn most_bytes(&self) -> usize {
+        let PolledLimits { hello_bytes, message_bytes, .. } = self.limits;
+        let is_established = self.is_established.load(Ordering::Relaxed);
+        if is_established { message_bytes } else { hello_bytes.min(message_bytes) }
+    }
+
+    /// Hands over what a client has sent, message by message. It waits while the router takes no
+    /// more of this session; a future that is dropped before it has begun has sent nothing.
     ///
     /// # Errors
-    /// [`NotSent`]. The session hears of a message that makes no sense, too, and ends.
-    pub(super) async fn send(&self, body: Bytes, taken: Taken) -> Result<(), NotSent> {
-        let _present = self.presence.enter();
-        let mut writer = Arc::clone(&self.writing).lock_owned().await;
-        let (messages, fault) = self.split(&body)?;
+    /// [`NotSent`]. What was before the fault is sent. The session hears of a message that makes no
+    /// sense, too, and ends; a batch that is none ends the transport (TR-BAT-03).
+    pub(super) async fn send(self: &Arc<Self>, body: Bytes, taken: Taken) -> Result<(), NotSent> {
+        let present = self.presence.enter();
+        let writer = Arc::clone(&self.writing).lock_owned().await;
         // From here on it goes to its end, or half of a message would remain.
-        let mut ended = self.has_ended.subscribe();
+        let (polled, mut ended) = (Arc::clone(self), self.has_ended.subscribe());
         let writing = tokio::spawn(async move {
             let _taken = taken;
             tokio::select! {
-                written = write_all(&mut writer, &messages) => written.is_ok(),
-                () = over(&mut ended) => false,
+                // What the one before has left behind may be half a message.
+                biased;
+                () = over(&mut ended) => Err(NotSent::Over),
+                written = polled.write(writer, body) => written,
             }
         });
-        match writing.await {
-            Ok(true) => fault.map_or(Ok(()), Err),
-            Ok(false) | Err(_) => Err(NotSent::Over),
+        let sent = writing.await.unwrap_or(Err(NotSent::Over));
+        if sent.is_err() {
+            // Nothing that fails is a sign of life.
+            present.forget();
+        }
+        sent
+    }
+
+    async fn write(
+        &self,
+        mut writer: OwnedMutexGuard<InnerWriter>,
+        mut rest: Bytes,
+    ) -> Result<(), NotSent> {
+        loop {
+            let message = self.take_message(&mut rest)?;
+            let (bytes, most) = (message.len(), self.most_bytes());
+            if bytes > most {
+                return Err(NotSent::TooLong { bytes, most });
+            }
+            let fault = decode(self.protocol.codec, &message, self.limits.decode).err();
+            let fault = fault.map(|fault| NotSent::Malformed(fault.to_string()));
+            writer.send(message).await.map_err(|_| NotSent::Over)?;
+            if let Some(fault) = fault {
+                return Err(fault);
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
+            // Others of the thread have their turn.
+            yield_now().await;
         }
     }
 
-    /// The messages of a body, up to and with the first one that makes no sense.
-    fn split(&self, body: &Bytes) -> Result<(Vec<Bytes>, Option<NotSent>), NotSent> {
-        let mut messages = Vec::new();
-        if self.protocol.is_batched {
-            let mut batching = self.batching.lock();
-            let mut rest = body.clone();
-            loop {
-                let (message, next) = batching.first(&rest).map_err(|fault| {
-                    NotSent::Malformed(format!("the body is no batch: {}", fault.reason()))
-                })?;
-                messages.push(rest.slice(message));
-                rest = rest.slice(next..);
-                if rest.is_empty() {
-                    break;
-                }
-            }
-        } else {
-            messages.push(body.clone());
+    /// Cuts off the first message of a body.
+    fn take_message(&self, rest: &mut Bytes) -> Result<Bytes, NotSent> {
+        if !self.protocol.is_batched {
+            return Ok(std::mem::take(rest));
         }
-        let most = self.limits.message_bytes;
-        if let Some(long) = messages.iter().find(|message| message.len() > most) {
-            return Err(NotSent::TooLong { bytes: long.len(), most });
-        }
-        let fault_of =
-            |message: &Bytes| decode(self.protocol.codec, message, self.limits.decode).err();
-        let fault = messages.iter().enumerate().find_map(|(at, message)| {
-            fault_of(message).map(|fault| (at, NotSent::Malformed(fault.to_string())))
-        });
-        let Some((at, fault)) = fault else { return Ok((messages, None)) };
-        messages.truncate(at + 1);
-        Ok((messages, Some(fault)))
+        let (message, next) = self.batching.lock().first(rest).map_err(|fault| {
+            self.end();
+            NotSent::Malformed(format!("the body is no batch: {}", fault.reason()))
+        })?;
+        let first = rest.slice(message);
+        *rest = rest.slice(next..);
+        Ok(first)
+    }
+}
+
+/// Messages on their way to the client.
+struct Untaken {
+    bytes: Bytes,
+    _reader: OwnedMutexGuard<InnerReader>,
+}
+
+impl AsRef<[u8]> for Untaken {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Whether a message of the router is WELCOME: a list, whose first element is 2.
+fn is_welcome(codec: Codec, message: &[u8]) -> bool {
+    match codec {
+        Codec::Json => message.starts_with(b"[2,"),
+        Codec::MsgPack | Codec::Cbor => message.get(1) == Some(&2),
     }
 }
 
 async fn over(ended: &mut watch::Receiver<bool>) {
     // Its sender is never dropped before.
     let _ = ended.wait_for(|has_ended| *has_ended).await;
-}
-
-async fn write_all(writer: &mut InnerWriter, messages: &[Bytes]) -> io::Result<()> {
-    for message in messages {
-        writer.send(message.clone()).await?;
-    }
-    Ok(())
 }
 
 /// What a future has now; `None` if it would have to wait.
@@ -257,6 +304,14 @@ impl Presence {
             }
             sleep_until(until).await;
         }
+    }
+}
+
+impl Present<'_> {
+    /// As if it had not been.
+    fn forget(self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        std::mem::forget(self);
     }
 }
 

@@ -20,7 +20,7 @@ use super::stream::{Begun, Patient};
 use super::tls::TlsIo;
 use super::{HttpPlace, Season, Shared, Visitor};
 use crate::address::Address;
-use crate::http::{Caller, Content, answer_elsewhere};
+use crate::http::{Caller, Content, Polling, answer_elsewhere};
 use crate::limits::HTTP_HEADERS;
 use crate::net::socket::OwnedSocket;
 use crate::net::tls::OpenTls;
@@ -34,6 +34,7 @@ struct Visit {
     is_by_proxy: bool,
     shared: Arc<Shared>,
     season: Receiver<Season>,
+    polling: Polling,
     _counted: Counted,
     _place: HttpPlace,
     _seat: Option<Box<Seat>>,
@@ -67,6 +68,7 @@ pub(super) async fn serve(visitor: Visitor, shared: Arc<Shared>, season: Receive
         _counted: Counted::new(&shared.counters),
         shared,
         season,
+        polling: Polling::default(),
         _place: place,
         _seat: handover.seat,
     };
@@ -139,14 +141,23 @@ where
         // Whoever has sent a request is answered, even if it comes in the last moment.
         biased;
         ended = connection.as_mut() => return ended,
-        _ = season.wait_for(|season| *season == Season::Closing) => {}
+        _ = season.wait_for(|season| *season != Season::Open) => {}
+    }
+    if visit.polling.is_noted() {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = visit.shared.staff.longpolls.run_out() => {}
+            _ = season.wait_for(|season| *season == Season::Over) => {}
+        }
     }
     connection.as_mut().graceful_shutdown();
     connection.await
 }
 
 impl Visit {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Content> {
+    async fn answer(&self, mut request: Request<Incoming>) -> Response<Content> {
+        request.extensions_mut().insert(self.polling.clone());
         let site = self.shared.sites.load().get(&self.listener).cloned();
         let answer = match site {
             Some(site) => site.answer(request, self.caller(), &self.shared.staff).await,
@@ -164,7 +175,7 @@ impl Visit {
             is_confidential: self.is_confidential,
             is_by_proxy: self.is_by_proxy,
             is_ready: is_ready.load(Ordering::Relaxed),
-            is_stopping: *self.season.borrow() == Season::Closing,
+            is_stopping: *self.season.borrow() != Season::Open,
             // Who waits for nothing keeps no place while few are left.
             is_last: occupancy.http() > most - most / 4,
         }

@@ -5,13 +5,17 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
+
 use super::super::acceptor::{Accepted, Occupancy};
 use super::super::mesh::{Mesh, Parcel};
 use super::super::socket::Socket;
 use crate::address::Address;
 use crate::clock::Millis;
 use crate::http::{Inner, InnerPlace, Inside, NotOpened};
-use crate::router::Router;
+use crate::limits::Limits;
+use crate::rate::{Bucket, Rate};
+use crate::router::{Router, Seat};
 use crate::shard::Admission;
 use crate::transport::TransportRules;
 
@@ -19,18 +23,46 @@ use crate::transport::TransportRules;
 ///
 /// There are as many such connections as `limits.http_connections` at most. Each has two ends, and
 /// counts twice among `limits.connections`. It has no place among those of its client's address,
-/// where the connection that speaks HTTP has one, unless it is to be counted: one
-/// such connection could open any number of others.
+/// where the connection that speaks HTTP has one, unless it is to be counted: one such connection
+/// could open any number of others. Then it has it as long as its near end lives.
 #[derive(Debug)]
 pub(in crate::net) struct WayInside {
-    pub(in crate::net) mesh: Arc<Mesh>,
-    pub(in crate::net) occupancy: Arc<Occupancy>,
-    pub(in crate::net) router: Arc<Router>,
+    mesh: Arc<Mesh>,
+    occupancy: Arc<Occupancy>,
+    router: Arc<Router>,
     /// When the router's clock began.
-    pub(in crate::net) started: Instant,
+    started: Instant,
+    /// Those that are counted, as the acceptor counts its own.
+    opened: Mutex<Bucket>,
 }
 
 impl WayInside {
+    /// `started`: when the router's clock began.
+    pub(in crate::net) fn new(
+        mesh: Arc<Mesh>,
+        occupancy: Arc<Occupancy>,
+        router: Arc<Router>,
+        started: Instant,
+    ) -> Self {
+        Self { mesh, occupancy, router, started, opened: Mutex::default() }
+    }
+
+    /// Takes one of the connections that may be opened now. `None`: it is not counted.
+    fn admit(&self, peer: Address, limits: &Limits) -> Result<Option<Box<Seat>>, NotOpened> {
+        let now = self.now();
+        let rate = Rate::new(limits.accepts_per_second, limits.accepts_per_second);
+        let mut opened = self.opened.lock();
+        if rate.is_some_and(|rate| opened.ready_at(rate, now).is_some()) {
+            return Err(NotOpened::Fast);
+        }
+        let seat = self.router.crowd().enter(peer, now);
+        let seat = seat.map_err(|crowded| NotOpened::Crowded(crowded.limit()))?;
+        if let Some(rate) = rate {
+            opened.take(rate, 1, now);
+        }
+        Ok(seat)
+    }
+
     fn now(&self) -> Millis {
         #[expect(clippy::disallowed_methods, reason = "the thread has no other clock")]
         let elapsed = Instant::now().duration_since(self.started);
@@ -45,18 +77,15 @@ impl Inside for WayInside {
         peer: Address,
         is_counted: bool,
     ) -> Result<Inner, NotOpened> {
-        let seat = match is_counted {
-            true => {
-                let entered = self.router.crowd().enter(peer, self.now());
-                entered.map_err(|crowded| NotOpened::Crowded(crowded.limit()))?
-            }
-            false => None,
-        };
         let limits = self.router.edition().settings.limits;
+        let seat = if is_counted { self.admit(peer, &limits)? } else { None };
         let entered = self.occupancy.enter_inner(limits.http_connections, limits.connections);
         let shard = entered.ok_or(NotOpened::Full)?;
         let occupancy = Arc::clone(&self.occupancy);
-        let place = InnerPlace::new(move || occupancy.leave_inner());
+        let place = InnerPlace::new(move || {
+            occupancy.leave_inner();
+            drop(seat);
+        });
         let opened = UnixStream::pair().and_then(|(near, far)| {
             near.set_nonblocking(true)?;
             far.set_nonblocking(true)?;
@@ -71,7 +100,7 @@ impl Inside for WayInside {
             has_preface: false,
             peer,
             admission: Admission::Welcome,
-            seat,
+            seat: None,
         };
         self.mesh.send(shard, Parcel::Accepted(vec![accepted]));
         Ok(inner)

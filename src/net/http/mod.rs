@@ -96,8 +96,11 @@ enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Season {
     Open,
-    /// None waits for another request.
+    /// None waits for another request, but for those of clients that have nothing else to hear the
+    /// last things by.
     Closing,
+    /// None does.
+    Over,
 }
 
 impl HttpDoor {
@@ -129,8 +132,7 @@ impl HttpThread {
             .build()?;
         let (mesh, counters) = (Arc::clone(mesh), Arc::clone(router.http_counters()));
         let (occupied, asked) = (Arc::clone(occupancy), Arc::clone(router));
-        let way = WayInside { mesh, occupancy: occupied, router: asked, started };
-        let inside: Arc<dyn Inside> = Arc::new(way);
+        let inside: Arc<dyn Inside> = Arc::new(WayInside::new(mesh, occupied, asked, started));
         let bridges = Arc::new(Bridges::new(Arc::clone(&inside), Arc::clone(&counters)));
         bridges.follow(&sites);
         let longpolls = Arc::new(LongPolls::new(inside));
@@ -244,7 +246,7 @@ impl Reception {
         }
         // Those that wait in the line were never answered: their peers see the end.
         self.waiting.close();
-        season.send_replace(Season::Closing);
+        season.send_replace(Season::Over);
         let close_ms = self.shared.router.edition().settings.timeouts.close_ms;
         let all = async { while connections.join_next().await.is_some() {} };
         // Who has not taken its answer by then does not get the rest of it.

@@ -25,7 +25,7 @@ use super::pool::SessionKey;
 use super::said::Said;
 use super::session::Lost;
 use crate::http::content::Streamed;
-use crate::http::inner::{Inner, InnerFrame, InnerReader, InnerWriter};
+use crate::http::inner::{Inner, InnerReader, InnerWriter};
 use crate::router::Counters;
 
 /// A stream about to begin: subscribed, and not yet answered.
@@ -166,16 +166,10 @@ impl Stream {
 
     /// The next message, as it is.
     async fn next(&mut self) -> Result<Bytes, End> {
-        loop {
-            match self.reader.next().await {
-                Ok(Some(InnerFrame::Message(message))) => return Ok(message),
-                Ok(Some(InnerFrame::Ping(payload))) => {
-                    let sent = self.writer.pong(&payload).await;
-                    sent.map_err(|error| End::Over(error.to_string()))?;
-                }
-                Ok(None) => return Err(End::Over(joining::CLOSED.into())),
-                Err(error) => return Err(End::Over(error.to_string())),
-            }
+        match self.reader.next().await {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(End::Over(joining::CLOSED.into())),
+            Err(error) => Err(End::Over(error.to_string())),
         }
     }
 
@@ -241,13 +235,9 @@ impl Stream {
                     Err(_) => return End::Over(joining::STOPPING.into()),
                 },
                 message = self.reader.next() => match message {
-                    Ok(Some(InnerFrame::Message(message))) => {
+                    Ok(Some(message)) => {
                         beats.reset();
                         self.tell(&message, &mut passed, sink).await
-                    }
-                    Ok(Some(InnerFrame::Ping(payload))) => {
-                        let sent = self.writer.pong(&payload).await;
-                        sent.map_err(|error| End::Over(error.to_string()))
                     }
                     Ok(None) => return End::Over(joining::CLOSED.into()),
                     Err(error) => return End::Over(error.to_string()),

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::config::{Access, Authenticator, Config, Listener, Realm, Role};
-use crate::http::{InnerFrame, InnerReader, InnerWriter};
+use crate::http::{InnerReader, InnerWriter};
 use crate::net::Server;
 use crate::transport::{Appointment, Entrance};
 use crate::wamp::Codec;
@@ -36,7 +36,7 @@ fn runtime() -> Runtime {
 
 fn inside(server: &Server) -> WayInside {
     let (mesh, occupancy) = (Arc::clone(&server.mesh), Arc::clone(&server.occupancy));
-    WayInside { mesh, occupancy, router: Arc::clone(&server.router), started: server.started }
+    WayInside::new(mesh, occupancy, Arc::clone(&server.router), server.started)
 }
 
 fn rules(appointed: Option<Appointment>) -> Arc<TransportRules> {
@@ -66,10 +66,8 @@ async fn enter(
 }
 
 async fn next(reader: &mut InnerReader) -> Option<Value> {
-    match reader.next().await.unwrap()? {
-        InnerFrame::Message(message) => Some(serde_json::from_slice(&message).unwrap()),
-        InnerFrame::Ping(_) => panic!("RawSocket is not pinged by default"),
-    }
+    let message = reader.next().await.unwrap()?;
+    Some(serde_json::from_slice(&message).unwrap())
 }
 
 async fn settles(server: &Server) {
@@ -158,19 +156,20 @@ fn without_an_appointment_the_client_comes_as_any_other() {
     server.stop().unwrap();
 }
 
-/// Where RawSocket is pinged, whoever answers stays.
+/// Also where RawSocket is pinged: whoever is here may read when it likes.
 #[test]
-fn a_ping_is_for_whoever_reads() {
+fn nobody_is_pinged_inside() {
     let mut config = config();
     config.timeouts.rawsocket_pings = true;
-    config.timeouts.ping_interval_ms = 20;
+    (config.timeouts.ping_interval_ms, config.timeouts.ping_timeout_ms) = (20, 20);
     let server = Server::start(&config).unwrap();
     let inside = inside(&server);
     runtime().block_on(async {
         let hello = json!([1, "realm1", {"roles": {"caller": {}}}]);
         let (mut reader, mut writer, _) = enter(&inside, &rules(appointed("web")), hello).await;
-        let Some(InnerFrame::Ping(payload)) = reader.next().await.unwrap() else { panic!() };
-        writer.pong(&payload).await.unwrap();
+        sleep(Duration::from_millis(200)).await;
+        writer.send(&b"[48,1,{},\"com.none\"]"[..]).await.unwrap();
+        assert_eq!(next(&mut reader).await.expect("it is still there")[0], 8);
     });
     server.stop().unwrap();
 }
