@@ -135,6 +135,8 @@ pub(crate) enum KeyKind {
     Ticket,
     /// A random token for changes on the admin listener
     Token,
+    /// A secret with which a webhook signs its requests
+    Webhook,
     /// The key by which the router proves itself to clients of cryptosign: the file of `router_key`
     Router,
 }

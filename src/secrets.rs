@@ -9,7 +9,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use stentor::authentication::{
     Argon2Cost, CraKey, Kdf, MAX_AUTHID_BYTES, ScramRecord, Secret, TicketHash, generate_key,
 };
-use stentor::config::Method;
+use stentor::config::{Method, WebhookSecret};
 
 use crate::cli::{KeyKind, KeygenFlags, PasswdFlags};
 
@@ -74,7 +74,9 @@ pub(crate) fn passwd(flags: &PasswdFlags) -> Result<String, SecretError> {
 pub(crate) fn keygen(flags: &KeygenFlags) -> Result<String, SecretError> {
     let seed: [u8; 32] = random()?;
     let (method, name, private, public) = match flags.kind {
-        KeyKind::Router | KeyKind::Token if flags.authid.is_some() || flags.role.is_some() => {
+        KeyKind::Router | KeyKind::Token | KeyKind::Webhook
+            if flags.authid.is_some() || flags.role.is_some() =>
+        {
             return Err(SecretError::Nobody);
         }
         KeyKind::Token => {
@@ -83,6 +85,7 @@ pub(crate) fn keygen(flags: &KeygenFlags) -> Result<String, SecretError> {
             let hash = TicketHash::of_random(token.as_bytes()).to_text();
             return Ok(format!("[admin]\ntoken = \"{hash}\"\n"));
         }
+        KeyKind::Webhook => return Ok(format!("{}\n", WebhookSecret::to_text(&seed))),
         KeyKind::Router => {
             writeln!(io::stderr().lock(), "public key: {}", generate_key(&seed))?;
             return Ok(format!("{}\n", HEXLOWER.encode(&seed)));

@@ -71,6 +71,7 @@ procedures! {
     RequestExplain "stentor.request.explain" false;
     HistoryList "stentor.history.list" false;
     StoreGet "stentor.store.get" false;
+    WebhookList "stentor.webhook.list" false;
     LogList "stentor.log.list" false;
     LogSetLevel "stentor.log.set_level" true;
     ConfigGetChanges "stentor.config.get_changes" false;

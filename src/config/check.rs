@@ -12,6 +12,7 @@ use super::metrics::check_metrics;
 use super::roles::check_roles;
 use super::ways::{check_authenticators, check_authorizers, check_entrances};
 use super::web::check_web;
+use super::webhook::check_webhooks;
 use super::{
     ClientCertificates, Config, History, HistoryStore, ListenAddress, Listener, ListenerPath,
     MAX_SHARDS, Realm, Tuning,
@@ -29,6 +30,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     check_default_realms(config, &mut findings);
     check_bridges(config, &mut findings);
     check_realms(&config.realms, &config.limits, &mut findings);
+    check_webhooks(config, &mut findings);
     check_entrances(&config.realms, &config.listeners, &mut findings);
     check_histories(config, &mut findings);
     check_limits(&config.limits, &mut findings);

@@ -17,6 +17,7 @@ use super::tokens::TokensFault;
 use super::users::UsersFault;
 use super::ways::WayFault;
 use super::web::WebFault;
+use super::webhook::WebhookFault;
 use crate::authentication::Method;
 use crate::codec::Codec;
 use crate::wamp::{MatchPolicy, UriRule};
@@ -139,6 +140,8 @@ pub enum Fault {
     #[error(transparent)]
     Bridge(#[from] BridgeFault),
     #[error(transparent)]
+    Webhook(#[from] WebhookFault),
+    #[error(transparent)]
     Users(#[from] UsersFault),
     #[error(transparent)]
     Tokens(#[from] TokensFault),
@@ -250,8 +253,8 @@ impl Fault {
             Self::Role(fault) => return fault.help(),
             Self::Admin(fault) => return fault.help(),
             Self::Management(fault) => fault.help(),
-            Self::Web(fault) => fault.help().into(),
             Self::Bridge(fault) => fault.help().into(),
+            Self::Webhook(fault) => fault.help().into(),
             Self::Metrics(fault) => fault.help(),
             _ => return self.environment_help().or_else(|| self.login_help()),
         };
@@ -319,6 +322,7 @@ impl Fault {
             Self::ForwardedWithoutHttp | Self::HealthWithoutHttp => {
                 "remove it, or set `websocket = true`"
             }
+            Self::Web(fault) => fault.help(),
             _ => return None,
         };
         Some(text)
@@ -362,6 +366,7 @@ impl Fault {
                 | Self::ForwardedWithoutHttp
                 | Self::HealthWithoutHttp
                 | Self::Bridge(_)
+                | Self::Webhook(_)
                 | Self::Web(WebFault::FilesWithoutHttp | WebFault::NeedsFiles(_))
                 | Self::DefaultSerializerNotServed(_)
                 | Self::LongRealmName { .. }

@@ -188,7 +188,7 @@ impl Loader {
         }
     }
 
-    /// Reads the keys and secrets that authenticators and authorizers name.
+    /// Reads the keys and secrets that authenticators, authorizers and webhooks name.
     fn read_tokens(&mut self) {
         let folder = Path::new(&self.file).parent().map(Path::to_owned).unwrap_or_default();
         let mut faults = Vec::new();
@@ -201,6 +201,11 @@ impl Loader {
             for (number, authorizer) in realm.authorizers.iter_mut().enumerate() {
                 if let Err((key, fault)) = tokens::load_authorizer(authorizer, &folder) {
                     faults.push((format!("realm.{index}.authorizer.{number}.{key}"), fault));
+                }
+            }
+            for (number, webhook) in realm.webhooks.iter_mut().enumerate() {
+                if let Err((key, fault)) = tokens::load_webhook(webhook, &folder) {
+                    faults.push((format!("realm.{index}.webhook.{number}.{key}"), fault));
                 }
             }
         }

@@ -30,6 +30,7 @@ mod tokens;
 mod users;
 mod ways;
 mod web;
+mod webhook;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -47,8 +48,9 @@ pub use crate::authorization::{
     Access, Action, Disclosure, OverRate, Permission, RoleSettings as Role,
 };
 pub use crate::router::{
-    CallerDisclosure, HistoryAnswer, HistorySettings as History, HistoryStore, PublisherDisclosure,
-    RealmSettings as Realm, RequestIdCheck, UriGroup as Group,
+    CallerDisclosure, GoodbyeReply, HistoryAnswer, HistorySettings as History, HistoryStore,
+    PublisherDisclosure, RealmSettings as Realm, RequestIdCheck, UriGroup as Group, WebhookSecret,
+    WebhookSettings as Webhook,
 };
 pub use crate::transport::ForwardedBy;
 pub use crate::wamp::{Codec, MatchPolicy, UriRule};
@@ -74,6 +76,7 @@ pub use tokens::{TokensFault, read_keys};
 pub use users::UsersFault;
 pub use ways::{WayFault, is_loopback};
 pub use web::WebFault;
+pub use webhook::WebhookFault;
 
 /// Everything an operator can set. The serde names are the file's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -107,15 +107,18 @@ impl Reader {
 
     /// The realms, and the lists inside of them.
     fn read_realms(&mut self, value: &Value<'_>, realms: &mut Vec<Realm>) {
-        let (value, inner) = take_out(value, &["authenticator", "authorizer", "history", "role"]);
+        let (value, inner) = take_out(value, &LISTS_OF_REALMS);
         self.read_list("realm", &value, Some("name"), realms);
         for (index, realm) in realms.iter_mut().enumerate() {
             // Nobody comes in whom the file does not let in, or may do what it does not grant.
             realm.authenticators.clear();
             realm.authorizers.clear();
+            realm.webhooks.clear();
             realm.access = Access::Roles(Vec::new());
             let lists = inner.get(index).map(Vec::as_slice);
-            let Some([authenticators, authorizers, histories, roles]) = lists else { continue };
+            let Some([authenticators, authorizers, histories, roles, webhooks]) = lists else {
+                continue;
+            };
             let path = |key: &str| format!("realm.{index}.{key}");
             if let Some(list) = authenticators {
                 let path = path("authenticator");
@@ -126,6 +129,9 @@ impl Reader {
             }
             if let Some(list) = histories {
                 self.read_list(&path("history"), list, Some("topic"), &mut realm.histories);
+            }
+            if let Some(list) = webhooks {
+                self.read_list(&path("webhook"), list, Some("name"), &mut realm.webhooks);
             }
             if let Some(list) = roles {
                 realm.access = Access::Roles(self.read_roles(&path("role"), list));
@@ -398,3 +404,6 @@ fn in_plain_words(message: &str) -> String {
     }
     message
 }
+
+/// The lists of tables inside of a realm.
+const LISTS_OF_REALMS: [&str; 5] = ["authenticator", "authorizer", "history", "role", "webhook"];

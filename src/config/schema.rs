@@ -18,7 +18,7 @@ use super::sections::WRONG_TYPE;
 use super::{
     Admin, Authenticator, Authorizer, Config, DEFAULT_FILE, Group, History, Listener, ListenerPath,
     Log, Management, Metrics, PathKey, Permission, Protocol, Realm, Role, Storage, Tls,
-    TokenSettings, Tuning,
+    TokenSettings, Tuning, Webhook,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -86,6 +86,7 @@ const ROOT: Table = table!(
                 ),
                 table!("authorizer", Form::List("url"), Authorizer, &[]),
                 table!("history", Form::List("topic"), History, &[]),
+                table!("webhook", Form::List("name"), Webhook, &[]),
                 table!(
                     "role",
                     Form::List("name"),

@@ -138,7 +138,7 @@ fn without_query(text: &str) -> String {
 const HIDDEN: [&str; 2] = ["admin.token", "listener.path.key.hash"];
 
 /// Lists of tables, also while they are empty: table and key.
-const LISTS: [(&str, &str); 12] = [
+const LISTS: [(&str, &str); 13] = [
     ("", "listener"),
     ("", "realm"),
     ("admin", "tls"),
@@ -149,6 +149,7 @@ const LISTS: [(&str, &str); 12] = [
     ("realm", "authenticator"),
     ("realm", "authorizer"),
     ("realm", "history"),
+    ("realm", "webhook"),
     ("realm", "role"),
     ("realm.role", "permission"),
 ];

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{
     Authenticator, ClientCertificates, Config, History, HistoryStore, Listener, Method, Realm,
+    Webhook,
 };
 use crate::authorization::shown_authorizer;
 use crate::codec::Codec;
@@ -325,6 +326,10 @@ fn describe_realm(realm: &Realm) -> String {
             HistoryStore::Durable => "durable",
         };
         text.push_str(&format!(", history of {} `{topic}` {store}", policy.as_str()));
+    }
+    for Webhook { name, url, .. } in &realm.webhooks {
+        let url = url.split('?').next().unwrap_or_default();
+        text.push_str(&format!(", webhook `{name}` to {url}"));
     }
     text
 }

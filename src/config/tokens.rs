@@ -1,5 +1,5 @@
-//! The keys of tokens and the secrets of endpoints that authenticators name: files and environment
-//! variables, read at the start.
+//! The keys of tokens and the secrets of endpoints and webhooks: files and environment variables,
+//! read at the start.
 //!
 //! No sentence here quotes what they hold.
 
@@ -11,8 +11,9 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::users::{is_readable_by_others, read_bounded};
-use super::{Authenticator, Authorizer};
+use super::{Authenticator, Authorizer, Webhook, WebhookSecret};
 use crate::authentication::{BadKeys, KeySet, RouterKey, Secret, TokenSettings};
+use crate::router::BadWebhookSecret;
 
 /// What is wrong with the keys or secrets of an authenticator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +34,8 @@ pub enum TokensFault {
     NotSet(String),
     #[error("the environment variable `{variable}` {bad}")]
     Secret { variable: String, bad: BadKeys },
+    #[error("the environment variable `{variable}` {bad}")]
+    WebhookSecret { variable: String, bad: BadWebhookSecret },
     #[error("`{0}` is no private key: 64 hexadecimal digits")]
     NoRouterKey(String),
     #[error("the environment variable `{0}` holds what cannot stand in an HTTP header")]
@@ -42,6 +45,7 @@ pub enum TokensFault {
 impl TokensFault {
     pub(super) fn help(&self) -> Option<String> {
         match self {
+            Self::WebhookSecret { .. } => Some("`stentor keygen webhook` makes one".into()),
             Self::NoRouterKey(_) => Some("`stentor keygen router` makes one".into()),
             Self::Readable(file) => Some(format!(
                 "`chmod o-r {file}`, or set `readable_by_others = true` if that is as it should be"
@@ -77,6 +81,23 @@ pub(super) fn load_authorizer(
 ) -> Result<(), (&'static str, TokensFault)> {
     let Authorizer { ca, authorization, authorization_value, .. } = authorizer;
     *authorization_value = load_of_endpoint(ca, authorization.as_deref(), folder)?;
+    Ok(())
+}
+
+/// The same of a webhook, and the secrets with which it signs.
+pub(super) fn load_webhook(
+    webhook: &mut Webhook,
+    folder: &Path,
+) -> Result<(), (&'static str, TokensFault)> {
+    let Webhook { ca, authorization, authorization_value, .. } = webhook;
+    *authorization_value = load_of_endpoint(ca, authorization.as_deref(), folder)?;
+    let secret = |name: &String| {
+        let (variable, value) = variable("secrets", name)?;
+        let secret = WebhookSecret::parse(&value);
+        secret.map_err(|bad| TokensFault::WebhookSecret { variable, bad })
+    };
+    let secrets = webhook.secrets.iter().map(secret).collect::<Result<_, _>>();
+    webhook.secret_values = secrets.map_err(|fault| ("secrets", fault))?;
     Ok(())
 }
 

@@ -35,7 +35,9 @@ use super::log_tail::LogFilter;
 use super::sessions::Filter;
 use super::sight::Sight;
 use super::token::{Denied, Lock};
-use super::{busiest, explain, json, keeping, log_tail, metrics, pages, roles, sessions, trace};
+use super::{
+    busiest, explain, json, keeping, log_tail, metrics, pages, roles, sessions, trace, webhooks,
+};
 use crate::address::Address;
 use crate::config::ADMIN_CONNECTIONS;
 
@@ -71,6 +73,7 @@ pub(super) fn routes(desk: Desk, sight: Sight) -> Routes {
         .route("/api/roles", get(roles))
         .route("/api/histories", get(histories))
         .route("/api/store", get(store))
+        .route("/api/webhooks", get(webhooks_page))
         .route("/api/log", get(log_lines))
         .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
         .with_state(sight)
@@ -225,6 +228,10 @@ async fn roles(
         Ok(Query(filter)) => page_of(&roles::page(&sight.view, &filter)).into_response(),
         Err(fault) => unclear(&fault),
     }
+}
+
+async fn webhooks_page(State(sight): State<Sight>) -> Response {
+    page_of(&webhooks::page(&sight.view)).into_response()
 }
 
 async fn histories(State(sight): State<Sight>) -> Response {
@@ -399,6 +406,7 @@ Stentor's admin listener.
 /api/explain           what would come of ?action= uri=, for session= or role=; realm= match= limit=
 /api/roles             what roles may do, rule by rule; ?realm= role= limit=
 /api/histories         histories and their bounds
+/api/webhooks          webhooks: what they have delivered, and what fails
 /api/store             whether what is durable is safe
 /api/log               the last lines of the log; ?level= limit=
 /api/changes           what the last reload has changed

@@ -11,7 +11,7 @@ use tokio::sync::{MutexGuard, Notify, Semaphore};
 
 use super::desk::{Declined, Desk, Operator};
 use super::sight::Sight;
-use super::{busiest, explain, json, keeping, log_tail, now, sessions};
+use super::{busiest, explain, json, keeping, log_tail, now, sessions, webhooks};
 use crate::authorization::{ManagementPace, ManagementProcedure as Procedure, Standing};
 use crate::net::{ManagedCall, ManagementCall};
 use crate::wamp::{Codec, PayloadBuf, WampError};
@@ -140,6 +140,7 @@ impl Clerk {
             }
             Procedure::HistoryList => keeping::histories(view),
             Procedure::StoreGet => keeping::store(view),
+            Procedure::WebhookList => webhooks::page(view),
             Procedure::LogList => log_tail::page(log.get(), &read(call)?),
             // Why a reload was refused quotes lines of the file.
             Procedure::ConfigGetChanges => {
@@ -162,6 +163,7 @@ const fn takes_nothing(procedure: Procedure) -> bool {
             | Procedure::SessionListReasons
             | Procedure::HistoryList
             | Procedure::StoreGet
+            | Procedure::WebhookList
             | Procedure::ConfigGetChanges
             | Procedure::ConfigReload
     )

@@ -19,6 +19,7 @@ use super::metrics_by_name::encode_by_name;
 use super::metrics_of_changes::encode_changes;
 use super::process::Process;
 use super::table::{ROWS, Row};
+use super::webhooks::encode_webhooks;
 use crate::net::View;
 use crate::net::pulse::TURN_MICROS;
 use crate::router::{EndReason, Realm, ShardId, Snapshot};
@@ -76,6 +77,7 @@ impl Collector for Scrape {
         encode_changes(&mut families, &self.desk)?;
         measures::encode(&self.view, &mut families)?;
         encode_by_name(&mut families, self.view.router())?;
+        encode_webhooks(&mut families, &self.view)?;
         self.encode_log(&mut families)?;
         self.encode_process(&mut families)
     }

@@ -36,6 +36,7 @@ mod table;
 mod tests;
 mod token;
 mod trace;
+mod webhooks;
 
 use std::io;
 use std::sync::{Arc, OnceLock};

@@ -163,8 +163,11 @@ fn write_realm(realm: &Realm, ways: &[Authenticator], files: &[Option<String>], 
         toml.text("uri_rule", "strict");
     }
     if !realm.histories.is_empty() {
-        toml.text("history_answer", "list");
+        toml.text("history_answer", "crossbar");
     }
+    // What clients of crossbar compare and unpack.
+    toml.raw("disclose_leavers", false);
+    toml.text("goodbye_reply", "normal");
     for (one, file) in ways.iter().zip(files) {
         write_authenticator(one, file.as_deref(), toml);
     }

@@ -1,6 +1,7 @@
 //! Sockets and threads around the pure core: event loops, the mesh between them, the acceptor.
 
 mod acceptor;
+mod client;
 mod descriptors;
 mod drain;
 mod event_loop;
@@ -25,12 +26,13 @@ mod threads;
 mod tls;
 mod view;
 mod vigil;
+mod webhooks;
 
 pub use crate::router::Snapshot;
 pub(crate) use crate::shard::{ManagementCall, Passage, Waiter};
+pub use client::{ClientError, check_clients, tls_of_clients};
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 pub use inherited::{Inherited, InheritedError};
-pub use judges::{ClientError, check_clients, tls_of_clients};
 pub(crate) use listening::{SocketFile, listen_on_unix};
 pub(crate) use management::ManagedCall;
 pub use reload::ReloadError;
@@ -39,3 +41,5 @@ pub use tls::{CertificateError, certificate_of, check_certificates};
 pub(crate) use tls::{LoneTls, LoneTlsError};
 pub use view::View;
 pub use vigil::Vigil;
+
+pub(crate) use crate::http::WebhookView;

@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::acceptor::{ListenerId, Plan};
+use super::client::ClientError;
 use super::http::{self, HttpThread};
-use super::judges::{ClientError, Judges};
+use super::judges::Judges;
 use super::mesh::{Aside, Parcel};
 use super::server::{Server, high_mark_bytes, hint, settings};
 use super::threads::Term;
 use super::tls::{self, CertificateError, Fresh, TlsContext, Watch};
+use super::view::Shown;
+use super::webhooks::{self, Posts};
 use crate::authentication::{Endpoint, Issuer};
 use crate::config::{Changes, Config, ListenAddress, Listener};
 use crate::http::Sites;
@@ -44,6 +47,7 @@ pub(super) struct Running {
     pub(super) judges: Option<Bench>,
     /// The thread that serves what is none of WAMP's: since something is, and until the stop.
     pub(super) http: Option<(HttpThread, JoinHandle<io::Result<()>>)>,
+    pub(super) posts: Posts,
 }
 
 /// A listener of the router.
@@ -94,7 +98,8 @@ impl Server {
         let mut plan = Plan::new(&config);
         let listeners = self.plan_listeners(&running, &config, &handshakes, &mut plan)?;
         let sites = http::sites(&config, listeners.iter().map(Listens::bound));
-        if !sites.is_empty() && running.http.is_none() {
+        let webhooks = self.plan_webhooks(&running.posts, &config)?;
+        if (!sites.is_empty() || !webhooks.is_empty()) && running.http.is_none() {
             running.http = Some(self.start_http(&config, Sites::new())?);
         }
         let judges = if needs_judges_anew(&before, &edition, &running.config, &config) {
@@ -116,6 +121,7 @@ impl Server {
         if let Some((http, _)) = &running.http {
             http.follow(&config, sites);
         }
+        running.follow_webhooks(webhooks, &config, &self.shown);
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Reload(Arc::clone(&edition), running.aside()));
         }
@@ -181,13 +187,19 @@ impl Server {
         Ok(Some(bench))
     }
 
-    /// Starts the thread that serves what is none of WAMP's, if something is. Returns the ways of
-    /// shards to it and to all others.
-    pub(super) fn open_http(&self, running: &mut Running, config: &Config) -> io::Result<Aside> {
+    /// Starts the thread that serves what is none of WAMP's, and those that post for webhooks, if
+    /// something is to be served or posted. Returns the ways of shards to them and to all others.
+    pub(super) fn open_http(
+        &self,
+        running: &mut Running,
+        config: &Config,
+    ) -> Result<Aside, ReloadError> {
         let sites = http::sites(config, running.listeners.iter().map(Listens::bound));
-        if !sites.is_empty() {
+        let webhooks = self.plan_webhooks(&running.posts, config)?;
+        if !sites.is_empty() || !webhooks.is_empty() {
             running.http = Some(self.start_http(config, sites)?);
         }
+        running.follow_webhooks(webhooks, config, &self.shown);
         Ok(running.aside())
     }
 
@@ -226,7 +238,16 @@ impl Server {
 
 impl Running {
     pub(super) fn new(config: &Config, listeners: Vec<Listens>) -> Self {
-        Self { config: config.clone(), listeners, watch: None, judges: None, http: None }
+        let config = config.clone();
+        Self { config, listeners, watch: None, judges: None, http: None, posts: Posts::default() }
+    }
+
+    fn follow_webhooks(&mut self, plan: webhooks::Plan, config: &Config, shown: &Shown) {
+        let webhooks = self.posts.follow(plan);
+        shown.show_webhooks(webhooks.clone());
+        if let Some((http, _)) = &self.http {
+            http.attend(config, webhooks);
+        }
     }
 
     fn aside(&self) -> Aside {

@@ -11,9 +11,10 @@ use mio::Poll;
 use parking_lot::Mutex;
 
 use super::acceptor::{Acceptor, Control, Occupancy, Plan};
+use super::client::ClientError;
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::inherited::{Inherited, InheritedError};
-use super::judges::{ClientError, JudgeThreads};
+use super::judges::JudgeThreads;
 use super::mesh::{Mesh, Parcel};
 use super::pulse::Pulse;
 use super::reload::{Bench, Listens, ReloadError, Running};
@@ -49,7 +50,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    fn of_judges(error: ReloadError) -> Self {
+    fn of_reload(error: ReloadError) -> Self {
         match error {
             ReloadError::Client(error) => Self::Client(error),
             ReloadError::Threads(error) => Self::Threads(error),
@@ -168,9 +169,10 @@ impl Server {
         let budget = HoldBudget::new(config.tuning.flush_delay_us, &config.output);
         let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
         let bench = server.seat_judges(config, &server.router.edition());
-        let bench = bench.map_err(StartError::of_judges)?;
+        let bench = bench.map_err(StartError::of_reload)?;
         server.running.lock().judges = bench;
-        let aside = server.open_http(&mut server.running.lock(), config)?;
+        let aside = server.open_http(&mut server.running.lock(), config);
+        let aside = aside.map_err(StartError::of_reload)?;
         for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
             let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
             let occupancy = Arc::clone(&occupancy);
@@ -358,6 +360,7 @@ impl Server {
                 (Err(_), Ok(())) => {}
             }
         }
+        self.running.get_mut().posts.stop();
         // The store says what it lost, whatever else has failed.
         let stored = self.storage.take().map_or(Ok(()), |storage| {
             storage.stop(self.router.storage_counters(), &self.mesh, STORE_PATIENCE)

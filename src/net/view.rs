@@ -14,6 +14,7 @@ use super::reload::{Listens, urls_of};
 use super::tls::TlsContext;
 use crate::clock::Millis;
 use crate::config::Config;
+use crate::http::{Webhook, WebhookView};
 use crate::router::{Destination, EndReason, Router, SessionRef, ShardId};
 use crate::shard::{Kill, Mail};
 
@@ -26,6 +27,7 @@ pub(super) struct Shown {
     urls: Mutex<Arc<Vec<Vec<String>>>>,
     /// Of the thread `http`, if there is one.
     pub(super) http: OnceLock<HttpBeats>,
+    webhooks: Mutex<Vec<Arc<Webhook>>>,
 }
 
 impl Shown {
@@ -44,6 +46,10 @@ impl Shown {
         });
         *self.tls.lock() = tls.collect();
         *self.urls.lock() = Arc::new(urls_of(config, listens));
+    }
+
+    pub(super) fn show_webhooks(&self, webhooks: Vec<Arc<Webhook>>) {
+        *self.webhooks.lock() = webhooks;
     }
 }
 
@@ -77,6 +83,11 @@ impl View {
     /// How often the thread `http` has shown that it turns, if there is one.
     pub(crate) fn http_beats(&self) -> Option<u64> {
         self.shown.http.get().map(|beats| beats.load(Ordering::Relaxed))
+    }
+
+    /// The webhooks of all realms.
+    pub(crate) fn webhooks(&self) -> Vec<WebhookView> {
+        self.shown.webhooks.lock().iter().map(|webhook| webhook.view()).collect()
     }
 
     /// `moment` on the router's clock.

@@ -60,6 +60,9 @@ pub enum HistoryAnswer {
     Arguments,
     /// The only argument is a list of them.
     List,
+    /// Whoever asks without keyword arguments gets what crossbar gives: the newest events, as many
+    /// as the second argument says (10), as a list and nothing else. For others as `List`.
+    Crossbar,
 }
 
 /// A publication as histories keep it. Immutable, shared by all histories that it belongs to.

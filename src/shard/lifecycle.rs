@@ -8,7 +8,7 @@ use super::review::Review;
 use super::work::LOOKUP_UNITS;
 use super::{SendError, Shard};
 use crate::clock::Millis;
-use crate::router::{EndReason, Slot};
+use crate::router::{EndReason, GoodbyeReply, Slot};
 use crate::transport::{CloseCode, Transport};
 use crate::wamp::{CloseReason, RouterMessage, WampError};
 
@@ -139,9 +139,13 @@ impl Shard {
 
     /// The client leaves: answer, then wait for another HELLO on this transport (BP-SES-11, 12).
     pub(super) fn handle_goodbye(&mut self, slot: Slot, now: Millis) {
+        let rules = &self.connections.joined(slot).rules;
+        let reason = match rules.settings.goodbye_reply {
+            GoodbyeReply::GoodbyeAndOut => CloseReason::GoodbyeAndOut,
+            GoodbyeReply::Normal => CloseReason::Normal,
+        };
         self.end_session(slot, EndReason::Goodbye, now);
-        let reason = CloseReason::GoodbyeAndOut.uri();
-        self.answer(slot, &RouterMessage::Goodbye { message: "", reason });
+        self.answer(slot, &RouterMessage::Goodbye { message: "", reason: reason.uri() });
         self.connections[slot].enter(Phase::Open, now);
         self.rearm(slot, now);
     }

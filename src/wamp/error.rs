@@ -76,6 +76,8 @@ pub enum CloseReason {
     CloseRealm,
     /// The answer to the client's own GOODBYE.
     GoodbyeAndOut,
+    /// The same, as crossbar says it.
+    Normal,
     Killed,
     SystemShutdown,
     /// Not predefined: the token by which the session joined has expired.
@@ -86,6 +88,7 @@ impl CloseReason {
     pub const fn uri(self) -> &'static str {
         match self {
             Self::GoodbyeAndOut => "wamp.close.goodbye_and_out",
+            Self::Normal => "wamp.close.normal",
             Self::CloseRealm => "wamp.close.close_realm",
             Self::Killed => "wamp.close.killed",
             Self::SystemShutdown => "wamp.close.system_shutdown",

@@ -203,6 +203,36 @@ fn ap_his_04_the_events_may_be_one_argument() {
     );
 }
 
+/// Clients of crossbar ask for the newest, by position, and unpack a list.
+#[test]
+fn ap_his_04_clients_of_crossbar_get_what_it_gives() {
+    check_realm(
+        |realm| {
+            histories(realm);
+            realm.history_answer = HistoryAnswer::Crossbar;
+        },
+        r#"join a
+           a -> PUBLISH {"acknowledge":true} com.x [1]
+           a <- PUBLISHED 1 $p
+           a -> PUBLISH {"acknowledge":true} com.x [2]
+           a <- PUBLISHED 2 $q
+           a -> CALL {} wamp.subscription.get_events [1]
+           a <- RESULT 3 {} [[{"timestamp":"2024-05-01T12:00:01.000Z","subscription":1,\
+             "publication":$q,"details":{},"topic":"com.x","args":[2]},\
+             {"timestamp":"2024-05-01T12:00:01.000Z","subscription":1,\
+             "publication":$p,"details":{},"topic":"com.x","args":[1]}]]
+           a -> CALL {} wamp.subscription.get_events [1,1]
+           a <- RESULT 4 {} [[{"timestamp":"2024-05-01T12:00:01.000Z","subscription":1,\
+             "publication":$q,"details":{},"topic":"com.x","args":[2]}]]
+           a -> CALL {} wamp.subscription.get_events [1,0]
+           a <- ERROR 48 5 {} wamp.error.invalid_argument ...
+           a -> CALL {} wamp.subscription.get_events [1] {"limit":1}
+           a <- RESULT 6 {} [[{"timestamp":"2024-05-01T12:00:01.000Z","subscription":1,\
+             "publication":$p,"details":{},"args":[1]}]] \
+             {"complete":true,"is_limit_reached":true}"#,
+    );
+}
+
 /// AP-HIS-05: what is no history, and what is no request.
 #[test]
 fn ap_his_05_errors() {

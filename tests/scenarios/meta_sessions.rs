@@ -1,5 +1,7 @@
 //! The session meta API: who is here, who comes and goes, and killing (requirements 2.4.1).
 
+use stentor::router::GoodbyeReply;
+
 use super::dialogue::{check, check_realm};
 
 /// A dialogue in which anonymous clients may kill.
@@ -210,6 +212,23 @@ fn ap_sma_02_kill_by_authid() {
            b <- CLOSED 1000
            a -> CALL {} wamp.session.kill_by_authid [$authid_a]
            a <- RESULT 2 {} [[]]"#,
+    );
+}
+
+/// Clients of crossbar compare what they hear, and take what it gives them.
+#[test]
+fn whoever_leaves_is_told_and_announced_as_crossbar_has_it() {
+    check_realm(
+        |realm| {
+            realm.disclose_leavers = false;
+            realm.goodbye_reply = GoodbyeReply::Normal;
+        },
+        r#"join a b
+           a -> SUBSCRIBE {} wamp.session.on_leave
+           a <- SUBSCRIBED 1 $l
+           b -> GOODBYE {} wamp.close.normal
+           b <- GOODBYE {} wamp.close.normal
+           a <- EVENT $l * {} [$id_b]"#,
     );
 }
 

@@ -53,3 +53,4 @@ mod top;
 mod tracing;
 mod transports;
 mod tuning;
+mod webhooks;

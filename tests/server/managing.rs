@@ -148,6 +148,7 @@ fn a_viewer_sees_what_operators_see() {
         assert_eq!(see("stentor.request.explain", what)["receivers"]["count"], 1);
         assert_eq!(see("stentor.history.list", json!({})), json!({"histories": []}));
         assert_eq!(see("stentor.store.get", json!({}))["is_used"], false);
+        assert_eq!(see("stentor.webhook.list", json!({})), json!({"webhooks": []}));
         assert!(
             !see("stentor.log.list", json!({"limit": 3}))["lines"].as_array().unwrap().is_empty()
         );

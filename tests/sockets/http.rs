@@ -27,6 +27,8 @@ pub(crate) enum Reply {
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) head: String,
+    /// As it came.
+    pub(crate) text: String,
     pub(crate) body: Value,
 }
 
@@ -125,8 +127,9 @@ fn read(stream: &mut impl Read) -> Option<Heard> {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.map_or(0, |length| length.parse().unwrap());
         if body.len() >= length {
+            let text = body.to_owned();
             let body = serde_json::from_str(body).unwrap_or(Value::Null);
-            return Some(Heard { head, body });
+            return Some(Heard { head, text, body });
         }
     }
 }

@@ -21,7 +21,7 @@ use stentor::net::Server;
 
 pub(crate) use client::{Client, Kind, hello};
 pub(crate) use frames::{Frame, http_upgrade, raw_frame, raw_handshake, websocket_frame};
-pub(crate) use http::{HttpServer, Reply};
+pub(crate) use http::{Heard, HttpServer, Reply};
 pub(crate) use stream::Stream;
 pub(crate) use tls::{Issued, Pki, tls_config};
 pub(crate) use web::{Response, Web};

@@ -1,5 +1,5 @@
 //! Publications, calls and streams of events by HTTP, for backends and pages that speak no WAMP: at
-//! paths of a listener, as a realm, a role and keys of the path say.
+//! paths of a listener, as a realm, a role and keys of the path say. Webhooks besides.
 //!
 //! To everybody else an HTTP client is a session: all who come by one path with one key share it.
 //! What is malformed is refused here, since in that session it would be a violation of the
@@ -14,6 +14,8 @@ mod reply;
 mod request;
 mod said;
 mod session;
+mod subscriber;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
+
+pub(crate) use self::webhook::{Crew, Letter, Webhook, WebhookView, signature};
 
 use self::door::{Denied, Door, Told};
 use self::events::{Known, StreamPlace, Wish};

@@ -8,11 +8,11 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 
 use super::door::Denied;
-use super::events::NoStream;
 use super::pool::Outcome;
 use super::repeated::Begun;
 use super::said::error_json;
 use super::session::Lost;
+use super::subscriber::NotSubscribed;
 use crate::http::answers::set;
 use crate::http::body::BodyFault;
 use crate::http::content::Content;
@@ -160,11 +160,11 @@ impl From<BodyFault> for Reply {
     }
 }
 
-impl From<NoStream> for Reply {
-    fn from(none: NoStream) -> Self {
+impl From<NotSubscribed> for Reply {
+    fn from(none: NotSubscribed) -> Self {
         match none {
-            NoStream::Lost(lost) => Self::lost(&lost),
-            NoStream::Refused { error, sentence } => {
+            NotSubscribed::Lost(lost) => Self::lost(&lost),
+            NotSubscribed::Refused { error, sentence } => {
                 let status = match &*error {
                     "wamp.error.not_authorized" => StatusCode::FORBIDDEN,
                     "wamp.error.invalid_uri" | "wamp.error.invalid_argument" => {

@@ -30,9 +30,10 @@ use super::socket::OwnedSocket;
 use super::tls::OpenTls;
 use crate::address::Address;
 use crate::config::{Config, ListenAddress, Listener};
-use crate::http::{Bridges, DISK_THREADS, Disk, Inside, LongPolls, Site, Sites, Staff};
+use crate::http::{Bridges, DISK_THREADS, Disk, Inside, LongPolls, Site, Sites, Staff, Webhook};
 use crate::router::{Counters, Router};
 use crate::shard::HandOver;
+use crate::transport::TransportRules;
 
 /// A connection on its way from a shard to the thread `http`.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ struct Shared {
     router: Arc<Router>,
     beats: HttpBeats,
     staff: Staff,
+    inside: Arc<dyn Inside>,
 }
 
 /// Counts up every second while the thread `http` turns.
@@ -90,6 +92,8 @@ enum Order {
     /// Connections end after the answer that is under way; dropped when none is left, and when the
     /// time is over.
     Drain(Duration, Sender<()>),
+    /// These are the webhooks from now on.
+    Attend(Vec<Arc<Webhook>>, Box<TransportRules>),
 }
 
 /// How long connections go on.
@@ -135,7 +139,7 @@ impl HttpThread {
         let inside: Arc<dyn Inside> = Arc::new(WayInside::new(mesh, occupied, asked, started));
         let bridges = Arc::new(Bridges::new(Arc::clone(&inside), Arc::clone(&counters)));
         bridges.follow(&sites);
-        let longpolls = Arc::new(LongPolls::new(inside));
+        let longpolls = Arc::new(LongPolls::new(Arc::clone(&inside)));
         let shared = Arc::new(Shared {
             sites: ArcSwap::from_pointee(sites),
             occupancy: Arc::clone(occupancy),
@@ -145,6 +149,7 @@ impl HttpThread {
             router: Arc::clone(router),
             beats: HttpBeats::default(),
             staff: Staff { disk: Disk::default(), bridges, longpolls },
+            inside,
         });
         let (visitors, waiting) = mpsc::channel(WAITING);
         let (orders, ordered) = mpsc::unbounded_channel();
@@ -166,6 +171,17 @@ impl HttpThread {
         shared.most.store(config.limits.http_connections, Ordering::Relaxed);
         shared.staff.bridges.follow(&sites);
         shared.sites.store(Arc::new(sites));
+    }
+
+    /// Attends the sessions of these webhooks from now on.
+    pub(super) fn attend(&self, config: &Config, webhooks: Vec<Arc<Webhook>>) {
+        let rules = TransportRules {
+            message_bytes: config.limits.message_bytes,
+            hello_bytes: config.limits.hello_bytes,
+            ..TransportRules::default()
+        };
+        // A thread that has ended has no sessions.
+        let _ = self.orders.send(Order::Attend(webhooks, Box::new(rules)));
     }
 
     /// From here on health checks are told that nobody should come.
@@ -216,6 +232,7 @@ impl Reception {
         let (season, _) = watch::channel(Season::Open);
         let mut connections = JoinSet::new();
         let mut drains: Vec<(Instant, Sender<()>)> = Vec::new();
+        let (mut webhooks, mut attending) = (Vec::new(), JoinSet::new());
         let mut beats = interval(BEAT);
         loop {
             let deadline = drains.iter().map(|(at, _)| *at).min();
@@ -226,6 +243,10 @@ impl Reception {
                         season.send_replace(Season::Closing);
                         drains.push((Instant::now() + within.min(LONGEST_DRAIN), drained));
                     }
+                    Some(Order::Attend(now, rules)) => {
+                        self.attend(&now, &webhooks, &rules, &mut attending);
+                        webhooks = now;
+                    }
                     None => break,
                 },
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -235,6 +256,7 @@ impl Reception {
                     self.shared.beats.fetch_add(1, Ordering::Relaxed);
                 }
                 Some(_) = connections.join_next() => {}
+                Some(_) = attending.join_next() => {}
                 Some(visitor) = self.waiting.recv() => {
                     let (shared, season) = (Arc::clone(&self.shared), season.subscribe());
                     connections.spawn(connection::serve(visitor, shared, season));
@@ -248,9 +270,33 @@ impl Reception {
         self.waiting.close();
         season.send_replace(Season::Over);
         let close_ms = self.shared.router.edition().settings.timeouts.close_ms;
-        let all = async { while connections.join_next().await.is_some() {} };
+        let all = async {
+            while connections.join_next().await.is_some() {}
+            // They hear what is published until all have left.
+            while attending.join_next().await.is_some() {}
+            for webhook in &webhooks {
+                webhook.run_out().await;
+            }
+        };
         // Who has not taken its answer by then does not get the rest of it.
         let _ = timeout(Duration::from_millis(close_ms), all).await;
+        webhooks.iter().for_each(|webhook| webhook.bury());
+    }
+
+    /// Attends those that are new.
+    fn attend(
+        &self,
+        now: &[Arc<Webhook>],
+        before: &[Arc<Webhook>],
+        rules: &TransportRules,
+        attending: &mut JoinSet<()>,
+    ) {
+        let is_new = |webhook: &&Arc<Webhook>| !before.iter().any(|old| Arc::ptr_eq(old, webhook));
+        for webhook in now.iter().filter(is_new) {
+            let (webhook, inside) = (Arc::clone(webhook), Arc::clone(&self.shared.inside));
+            let rules = rules.clone();
+            attending.spawn(async move { webhook.attend(&inside, &rules).await });
+        }
     }
 }
 

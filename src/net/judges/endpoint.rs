@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::client::Client;
+use super::super::client::Client;
 use super::line::Line;
 use super::{Judgement, Mesh, tell, tell_ruling};
 use crate::authentication::{Endpoint, Referred, Secret};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, ClientError, explain};
+use super::super::client::{Client, ClientError, explain};
 use super::line::{Line, Next};
 use super::{Issuer, Mesh, Proof, tell, wall_clock};
 use crate::authentication::{KeySet, TokenSettings};

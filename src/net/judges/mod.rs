@@ -6,7 +6,6 @@
 //! questions about requests the shards have so many pending at each endpoint as at a procedure.
 //! Who leaves gives up its place (`line`): nobody is refused for the sake of those who are gone.
 
-mod client;
 mod endpoint;
 mod issuer;
 mod line;
@@ -15,6 +14,7 @@ mod verifier;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::client::{Client, ClientError};
 use super::event_loop::wall_clock;
 use super::mesh::{Mesh, Parcel};
 use crate::authentication::{Endpoint, Issuer, Judgement, MissingKey, Proof};
@@ -23,13 +23,10 @@ use crate::router::{Edition, SessionRef, ShardId};
 use crate::shard::{Errand, Mail, Ruled, Waiter};
 use crate::wamp::RequestId;
 
-use client::Client;
 use endpoint::{Asker, Queued, Subject};
 use issuer::Keeper;
 use line::Line;
 use verifier::Verifier;
-
-pub use client::{ClientError, check_clients, tls_of_clients};
 
 /// The ways to those who judge.
 #[derive(Clone, Debug)]

@@ -22,6 +22,10 @@ impl<'a> Arguments<'a> {
         self.args.get(position).filter(|value| **value != Value::Null)
     }
 
+    pub(in crate::shard) const fn has_names(self) -> bool {
+        !self.kwargs.is_empty()
+    }
+
     pub(in crate::shard) fn named(self, name: &str) -> Option<&'a Value> {
         let found = self.kwargs.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value).filter(|value| **value != Value::Null)

@@ -31,7 +31,10 @@ impl Shard {
     pub(in crate::shard) fn announce_leave(&mut self, slot: Slot, session: &Session) {
         let profile = &session.profile;
         let (authid, authrole) = ((&*profile.authid).into(), (&*profile.authrole).into());
-        let args = || vec![session.id.get().into(), authid, authrole];
+        let args = || match session.rules.settings.disclose_leavers {
+            true => vec![session.id.get().into(), authid, authrole],
+            false => vec![session.id.get().into()],
+        };
         let leaver = self.cx.reference(slot, session.id);
         self.announce(&session.realm, leaver, MetaTopic::SessionOnLeave, args);
     }

@@ -11,9 +11,7 @@ use super::super::work::Work;
 use super::{Answer, Arguments, Caller, id_of};
 use crate::authorization::Action;
 use crate::codec::{self, Codec};
-use crate::router::{
-    Counters, Held, History, HistoryAnswer, Query, RealmRules, Router, Scan, StoredEvent,
-};
+use crate::router::{Counters, Held, History, HistoryAnswer, Query, Router, Scan, StoredEvent};
 use crate::wamp::{
     Dict, PayloadBuf, PublicationId, SubscriptionId, Timestamp, Value, WampError, heap_block,
 };
@@ -36,7 +34,9 @@ impl Shard {
         if self.realm_of(caller).histories.is_empty() {
             return Err(NO_SUCH_PROCEDURE);
         }
-        let query = query(args)?;
+        let answer = self.rules_of(caller).settings.history_answer;
+        let shape = Shape::of(answer, args);
+        let query = if shape == Shape::Crossbar { newest(args)? } else { query(args)? };
         let subscription = args.subscription(0)?;
         let session = self.connections.joined_mut(caller.session.slot);
         let realm = Arc::clone(&session.realm);
@@ -45,7 +45,7 @@ impl Shard {
             if !is_held && realm.topics.get(subscription).is_none() {
                 return Err(NO_SUCH_SUBSCRIPTION);
             }
-            return Ok(answer(self.rules_of(caller), Vec::new(), false, false));
+            return Ok(shape.answer(Vec::new(), false, false));
         };
         // Who may not subscribe may not read what subscribers got.
         if let Some(topic) = realm.topics.get(subscription).filter(|_| !is_held) {
@@ -57,7 +57,7 @@ impl Shard {
         if !self.cx.may_hold(Inquiry::weight(&query)) {
             return Err(TOO_MANY_QUESTIONS);
         }
-        let inquiry = self.inquiry(caller, Arc::clone(history), query);
+        let inquiry = self.inquiry(caller, Arc::clone(history), query, shape);
         if self.inquiries.can_begin() {
             return Ok(self.inquire(inquiry).unwrap_or(Answer::Later));
         }
@@ -68,7 +68,13 @@ impl Shard {
 
     /// Answers fill half of a queue at most, but for one event on its own: a client cannot be
     /// disconnected, nor the router filled, by asking for more than can be read.
-    fn inquiry(&self, caller: Caller, history: Arc<History>, query: Query) -> Inquiry {
+    fn inquiry(
+        &self,
+        caller: Caller,
+        history: Arc<History>,
+        query: Query,
+        shape: Shape,
+    ) -> Inquiry {
         let limits = self.cx.limits();
         let connection = &self.connections[caller.session.slot];
         let waiting = connection.output.waiting_bytes() + ENVELOPE_BYTES;
@@ -81,6 +87,7 @@ impl Shard {
         Inquiry {
             caller,
             history,
+            shape,
             limit: query.limit.map_or(limit, |asked| asked.min(limit)),
             scan: Scan::new(query),
             most_bytes: most,
@@ -105,9 +112,9 @@ impl Shard {
             }
             self.take_page(&mut inquiry);
         }
-        let Inquiry { caller, events, scan, left_out, is_limit_reached, .. } = inquiry;
+        let Inquiry { shape, events, scan, left_out, is_limit_reached, .. } = inquiry;
         let complete = scan.is_complete() && !left_out;
-        Some(answer(self.rules_of(caller), events, complete, is_limit_reached))
+        Some(shape.answer(events, complete, is_limit_reached))
     }
 
     fn take_page(&mut self, inquiry: &mut Inquiry) {
@@ -143,22 +150,38 @@ impl Shard {
     }
 }
 
-/// The RESULT of `wamp.subscription.get_events`.
-fn answer(
-    rules: &RealmRules,
-    events: Vec<Value>,
-    complete: bool,
-    is_limit_reached: bool,
-) -> Answer {
-    let args = match rules.settings.history_answer {
-        HistoryAnswer::Arguments => events,
-        HistoryAnswer::List => vec![Value::List(events)],
-    };
-    let kwargs = vec![
-        ("complete".into(), complete.into()),
-        ("is_limit_reached".into(), is_limit_reached.into()),
-    ];
-    Answer::Now(args, kwargs)
+/// The shape of one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Arguments,
+    List,
+    /// A list and nothing else, of events that say their topic.
+    Crossbar,
+}
+
+impl Shape {
+    fn of(answer: HistoryAnswer, args: Arguments<'_>) -> Self {
+        match answer {
+            HistoryAnswer::Arguments => Self::Arguments,
+            HistoryAnswer::Crossbar if !args.has_names() => Self::Crossbar,
+            HistoryAnswer::List | HistoryAnswer::Crossbar => Self::List,
+        }
+    }
+
+    /// The RESULT of `wamp.subscription.get_events`.
+    fn answer(self, events: Vec<Value>, complete: bool, is_limit_reached: bool) -> Answer {
+        let verdict = || {
+            vec![
+                ("complete".into(), complete.into()),
+                ("is_limit_reached".into(), is_limit_reached.into()),
+            ]
+        };
+        match self {
+            Self::Arguments => Answer::Now(events, verdict()),
+            Self::List => Answer::Now(vec![Value::List(events)], verdict()),
+            Self::Crossbar => Answer::Now(vec![Value::List(events)], Vec::new()),
+        }
+    }
 }
 
 /// The inquiries of a shard that take longer than a step, in the order of their turns.
@@ -211,6 +234,7 @@ impl Inquiries {
 pub(in crate::shard) struct Inquiry {
     caller: Caller,
     history: Arc<History>,
+    shape: Shape,
     scan: Scan,
     /// Events at most.
     limit: usize,
@@ -261,7 +285,9 @@ impl Inquiry {
             return Taken::Fits;
         }
         let (subscription, is_pattern) = (self.history.subscription, self.history.is_pattern());
-        let Some(encoded) = event_value(codec, subscription, is_pattern, event) else {
+        let says_topic = self.shape == Shape::Crossbar;
+        let Some(encoded) = event_value(codec, subscription, (is_pattern, says_topic), event)
+        else {
             self.left_out = true;
             return Taken::Inexpressible;
         };
@@ -284,10 +310,11 @@ impl Inquiry {
 }
 
 /// An event as an answer shows it, encoded; `None` if the serializer cannot express it.
+/// `says_topic`: as an entry of its own.
 fn event_value(
     to: Codec,
     subscription: SubscriptionId,
-    is_pattern: bool,
+    (is_pattern, says_topic): (bool, bool),
     event: &StoredEvent,
 ) -> Option<Vec<u8>> {
     let mut details = event.details.clone();
@@ -300,6 +327,9 @@ fn event_value(
         ("publication".into(), event.publication.get().into()),
         ("details".into(), Value::Dict(details)),
     ];
+    if says_topic {
+        entries.push(("topic".into(), (*event.topic).into()));
+    }
     match &event.payload {
         PayloadBuf::Empty => {}
         PayloadBuf::Raw { codec, bytes, args_len, has_kwargs } => {
@@ -315,6 +345,18 @@ fn event_value(
         }
     }
     codec::encode_value(to, &Value::Dict(entries)).ok()
+}
+
+/// What clients of crossbar ask for: the newest events, so many.
+fn newest(args: Arguments<'_>) -> Result<Query, Refusal> {
+    let limit = match args.at(1) {
+        None => CROSSBARS_LIMIT,
+        Some(limit) => match id_of(limit) {
+            Some(limit @ 1..) => usize::try_from(limit).unwrap_or(usize::MAX),
+            _ => return Err(BAD_LIMIT),
+        },
+    };
+    Ok(Query { reverse: true, limit: Some(limit), ..Query::default() })
 }
 
 /// The filters of a request (AP-HIS-03); what it does not know is ignored.
@@ -378,6 +420,9 @@ pub(in crate::shard) const TOO_MANY_QUESTIONS: Refusal = (
     WampError::ResourceLimit,
     "too much waits in the router to hold this question until it is answered: try again later",
 );
+/// Events that crossbar gives to those who name no number.
+const CROSSBARS_LIMIT: usize = 10;
+
 /// Answers of a shard that are half made at a time; other questions wait until their turn comes.
 const MOST_HALF_MADE: usize = 8;
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::Sender;
 
@@ -90,9 +91,7 @@ impl Stream {
         sink: &Sender<Bytes>,
     ) -> Result<Passed, End> {
         let mut passed = Passed::default();
-        let subscriptions: Vec<_> =
-            self.subscriptions.iter().map(|(id, topic)| (*id, topic.clone())).collect();
-        for (subscription, topic) in subscriptions {
+        for (subscription, topic) in self.subscriber.subscriptions() {
             let Last::Publication(mut after) = last else {
                 let reason = "Last-Event-ID is no id of an event";
                 send(sink, line::gap(&topic, reason)).await?;
@@ -100,12 +99,9 @@ impl Stream {
             };
             let mut is_first = true;
             loop {
-                self.request += 1;
-                let kwargs = serde_json::json!({ "after_publication": after });
-                let call =
-                    serde_json::json!([48, self.request, {}, GET_EVENTS, [subscription], kwargs]);
-                self.say(&call.to_string()).await?;
-                let answer = self.answer(self.request).await?;
+                let kwargs = json!({ "after_publication": after });
+                let call = |request| json!([48, request, {}, GET_EVENTS, [subscription], kwargs]);
+                let answer = self.subscriber.ask(call).await?;
                 let unreadable = || End::Over(joining::UNREADABLE.into());
                 let Some(Said::Reply { reply, .. }) = Said::read(&answer) else {
                     return Err(unreadable());

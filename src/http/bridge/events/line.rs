@@ -6,12 +6,12 @@ use serde_json::value::RawValue;
 
 /// One event, as the router has it: live or in a history.
 #[derive(Debug)]
-pub(super) struct Heard<'a> {
-    pub(super) publication: u64,
-    pub(super) details: Option<&'a RawValue>,
-    pub(super) args: Option<&'a RawValue>,
-    pub(super) kwargs: Option<&'a RawValue>,
-    pub(super) timestamp: Option<&'a RawValue>,
+pub(in crate::http::bridge) struct Heard<'a> {
+    pub(in crate::http::bridge) publication: u64,
+    pub(in crate::http::bridge) details: Option<&'a RawValue>,
+    pub(in crate::http::bridge) args: Option<&'a RawValue>,
+    pub(in crate::http::bridge) kwargs: Option<&'a RawValue>,
+    pub(in crate::http::bridge) timestamp: Option<&'a RawValue>,
 }
 
 /// What clients are told of the details of an event.
@@ -34,6 +34,12 @@ struct Details<'a> {
 impl Heard<'_> {
     /// `topic`: that of the subscription, which an event of an exact one does not say.
     pub(super) fn to_line(&self, topic: &str) -> Bytes {
+        let json = self.to_json(topic, "");
+        format!("id: {}\ndata: {}\n\n", self.publication, on_one_line(&json)).into()
+    }
+
+    /// As an object, with these members as well: `,"a":1`.
+    pub(in crate::http::bridge) fn to_json(&self, topic: &str, more: &str) -> String {
         let details = self.details.map(RawValue::get).unwrap_or("{}");
         let details = serde_json::from_str::<Details<'_>>(details).unwrap_or_default();
         let topic = match details.topic {
@@ -55,8 +61,9 @@ impl Heard<'_> {
                 json.push_str(&format!(",\"{name}\":{}", value.get()));
             }
         }
+        json.push_str(more);
         json.push('}');
-        format!("id: {}\ndata: {}\n\n", self.publication, on_one_line(&json)).into()
+        json
     }
 }
 

@@ -6,26 +6,26 @@
 //! as a slow consumer. After a lost connection what was missed is taken from the event history.
 
 mod catch_up;
-mod line;
+pub(super) mod line;
 mod wish;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::line::Heard;
 pub(super) use self::wish::Wish;
 use super::joining;
 use super::pool::SessionKey;
 use super::said::Said;
-use super::session::Lost;
+use super::subscriber::{NotSubscribed, Over, Subscriber};
 use crate::http::content::Streamed;
-use crate::http::inner::{Inner, InnerReader, InnerWriter};
+use crate::http::inner::Inner;
 use crate::router::Counters;
 
 /// A stream about to begin: subscribed, and not yet answered.
@@ -68,35 +68,10 @@ impl Drop for StreamPlace {
     }
 }
 
-/// Why there is no stream.
-#[derive(Debug)]
-pub(super) enum NoStream {
-    Lost(Lost),
-    /// The router refuses a subscription: its error, and a sentence.
-    Refused {
-        error: String,
-        sentence: String,
-    },
-}
-
-impl From<Lost> for NoStream {
-    fn from(lost: Lost) -> Self {
-        Self::Lost(lost)
-    }
-}
-
 /// One stream's session.
 #[derive(Debug)]
 struct Stream {
-    reader: InnerReader,
-    writer: InnerWriter,
-    /// The id of the last request.
-    request: u64,
-    /// Topics or patterns by the ids of their subscriptions.
-    subscriptions: BTreeMap<u64, String>,
-    /// What has come while something else was awaited.
-    early: Vec<Bytes>,
-    early_bytes: usize,
+    subscriber: Subscriber,
     terms: Terms,
 }
 
@@ -109,17 +84,19 @@ enum End {
     Over(String),
 }
 
+impl From<Over> for End {
+    fn from(Over(reason): Over) -> Self {
+        Self::Over(reason)
+    }
+}
+
 impl Beginning {
     /// Joins and subscribes.
-    pub(super) async fn new(inner: Inner, wish: Wish, terms: Terms) -> Result<Self, NoStream> {
+    pub(super) async fn new(inner: Inner, wish: Wish, terms: Terms) -> Result<Self, NotSubscribed> {
         let (realm, most) = (&terms.key.realm, terms.message_bytes);
-        let (reader, writer) = joining::begin(inner, realm, HELLO, most).await?;
-        let (subscriptions, early) = Default::default();
-        let mut stream =
-            Stream { reader, writer, request: 0, subscriptions, early, early_bytes: 0, terms };
-        let subscribed = timeout(SUBSCRIBING, stream.subscribe(&wish)).await;
-        subscribed.map_err(|_| Lost::Refused("it does not answer in time".into()))??;
-        Ok(Self { stream, wish })
+        let topics = (wish.policy, wish.topics.as_slice());
+        let subscriber = Subscriber::new(inner, realm, topics, most).await?;
+        Ok(Self { stream: Stream { subscriber, terms }, wish })
     }
 
     /// The stream, which lives until its client goes or the router ends it.
@@ -138,66 +115,6 @@ impl Beginning {
 }
 
 impl Stream {
-    async fn subscribe(&mut self, wish: &Wish) -> Result<(), NoStream> {
-        for topic in &wish.topics {
-            self.request += 1;
-            let options = serde_json::json!({ "match": wish.policy });
-            let subscribe = serde_json::json!([32, self.request, options, topic]).to_string();
-            self.say(&subscribe).await.map_err(lost)?;
-            let answer = self.answer(self.request).await.map_err(lost)?;
-            match Said::read(&answer) {
-                Some(Said::Subscribed { subscription, .. }) => {
-                    self.subscriptions.insert(subscription, topic.clone());
-                }
-                Some(Said::Reply { reply, .. }) => {
-                    let (error, sentence) = reply.refusal();
-                    return Err(NoStream::Refused { error, sentence });
-                }
-                _ => return Err(Lost::Ended(joining::UNREADABLE.into()).into()),
-            }
-        }
-        Ok(())
-    }
-
-    async fn say(&mut self, message: &str) -> Result<(), End> {
-        let sent = self.writer.send(message.as_bytes()).await;
-        sent.map_err(|error| End::Over(error.to_string()))
-    }
-
-    /// The next message, as it is.
-    async fn next(&mut self) -> Result<Bytes, End> {
-        match self.reader.next().await {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => Err(End::Over(joining::CLOSED.into())),
-            Err(error) => Err(End::Over(error.to_string())),
-        }
-    }
-
-    /// The answer to a request. Events that come before are kept, up to a bound.
-    async fn answer(&mut self, request: u64) -> Result<Bytes, End> {
-        loop {
-            let message = self.next().await?;
-            match Said::read(&message) {
-                Some(Said::Reply { request: of, .. } | Said::Subscribed { request: of, .. })
-                    if of == request =>
-                {
-                    return Ok(message);
-                }
-                Some(Said::Event { .. }) => {
-                    self.early_bytes += message.len();
-                    if self.early.len() == MOST_EARLY || self.early_bytes > MOST_EARLY_BYTES {
-                        let reason =
-                            "more is published than can be kept while the past is asked for";
-                        return Err(End::Over(reason.into()));
-                    }
-                    self.early.push(message);
-                }
-                Some(said) => end_of(&said).map_or(Ok(()), Err)?,
-                None => return Err(End::Over(joining::UNREADABLE.into())),
-            }
-        }
-    }
-
     async fn run(mut self, wish: &Wish, sink: &Sender<Bytes>) -> End {
         if sink.send(Bytes::from_static(line::OPENING)).await.is_err() {
             return End::Gone;
@@ -210,7 +127,7 @@ impl Stream {
             Ok(passed) => passed,
             Err(end) => return end,
         };
-        for message in std::mem::take(&mut self.early) {
+        for message in self.subscriber.take_early() {
             if let Err(end) = self.tell(&message, &mut passed, sink).await {
                 return end;
             }
@@ -234,13 +151,12 @@ impl Stream {
                     Ok(()) => Ok(()),
                     Err(_) => return End::Over(joining::STOPPING.into()),
                 },
-                message = self.reader.next() => match message {
-                    Ok(Some(message)) => {
+                message = self.subscriber.next() => match message {
+                    Ok(message) => {
                         beats.reset();
                         self.tell(&message, &mut passed, sink).await
                     }
-                    Ok(None) => return End::Over(joining::CLOSED.into()),
-                    Err(error) => return End::Over(error.to_string()),
+                    Err(over) => return over.into(),
                 },
                 _ = beats.tick() => {
                     let beat = Bytes::from_static(line::HEARTBEAT);
@@ -265,42 +181,12 @@ impl Stream {
                 if passed.take(publication) {
                     return Ok(());
                 }
-                let topic = self.subscriptions.get(&subscription);
                 let heard = Heard { publication, details, args, kwargs, timestamp: None };
-                let line = heard.to_line(topic.map_or("", String::as_str));
+                let line = heard.to_line(self.subscriber.topic(subscription));
                 sink.send(line).await.map_err(|_| End::Gone)
             }
-            Some(said) => end_of(&said).map_or(Ok(()), Err),
+            Some(said) => Over::of(&said).map_or(Ok(()), |over| Err(over.into())),
             None => Err(End::Over(joining::UNREADABLE.into())),
         }
     }
 }
-
-/// Whether a message is the end of the session, or of one of its subscriptions.
-fn end_of(said: &Said<'_>) -> Option<End> {
-    match said {
-        Said::Goodbye { reason } | Said::Abort { reason, .. } => Some(End::Over(reason.clone())),
-        Said::Revoked => Some(End::Over("wamp.error.not_authorized".into())),
-        _ => None,
-    }
-}
-
-fn lost(end: End) -> NoStream {
-    NoStream::Lost(match end {
-        End::Over(reason) if reason == joining::STOPPING => Lost::Stopping,
-        End::Over(reason) => Lost::Ended(reason),
-        End::Gone => Lost::Ended(joining::CLOSED.into()),
-    })
-}
-
-/// What such a session can do.
-const HELLO: &str = "{\"agent\":\"Stentor-HTTP\",\"roles\":{\"subscriber\":{\"features\":\
-    {\"pattern_based_subscription\":true,\"publisher_identification\":true,\
-    \"subscription_revocation\":true,\"event_history\":true}},\"caller\":{}}}";
-
-/// The router has as long as that to accept all subscriptions.
-const SUBSCRIBING: Duration = Duration::from_secs(10);
-
-/// Events that come while something else is awaited, and their bytes.
-const MOST_EARLY: usize = 1_000;
-const MOST_EARLY_BYTES: usize = 1024 * 1024;

@@ -1,5 +1,6 @@
-//! HTTP to endpoints and issuers: one request, one bounded answer, within a time. No redirects, no
-//! proxies, no cookies, and no authorities but those of the system or of a file.
+//! HTTP to endpoints, issuers and the addresses of webhooks: one request, one bounded answer,
+//! within a time. No redirects, no proxies, no cookies, and no authorities but those of the system
+//! or of a file.
 //!
 //! Blocks; only threads that may hang use it.
 
@@ -7,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
@@ -35,6 +36,14 @@ pub enum ClientError {
     NoSystemAuthorities,
 }
 
+/// The answer to what was delivered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Posted {
+    pub(super) status: u16,
+    /// How long the other side wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
+}
+
 /// A way to ask; cloning shares its connections.
 #[derive(Clone, Debug)]
 pub(super) struct Client(Agent);
@@ -48,6 +57,9 @@ pub fn check_clients(config: &Config) -> Result<(), ClientError> {
         let asked = realm.authenticators.iter().filter_map(EndpointSettings::of);
         for settings in asked.chain(realm.authorizer_endpoints()) {
             Client::for_endpoint(&Endpoint::new(settings))?;
+        }
+        for webhook in &realm.webhooks {
+            Client::for_endpoint(&Endpoint::new(webhook.endpoint()))?;
         }
         let tokens = realm.authenticators.iter().filter_map(|way| way.jwt.as_ref());
         for jwt in tokens.filter(|jwt| jwt.keys_url.is_some()) {
@@ -105,6 +117,31 @@ impl Client {
         Ok((response.status().as_u16(), body))
     }
 
+    /// Posts JSON with these fields of the head; what stands in the answer matters to nobody.
+    pub(super) fn deliver(
+        &self,
+        endpoint: &Endpoint,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Posted, ureq::Error> {
+        let patience = Duration::from_millis(endpoint.timeout_ms());
+        let mut request = self.0.post(endpoint.url()).header("content-type", "application/json");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        if let Some(value) = endpoint.authorization() {
+            request = request.header("authorization", value.bytes());
+        }
+        let request = request.config().timeout_global(Some(patience)).build();
+        let mut response = request.send(body)?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get("retry-after");
+        let retry_after = retry_after.and_then(|value| read_pause(value.to_str().ok()?));
+        // What was read to its end leaves a connection for the next one.
+        let _ = response.body_mut().with_config().limit(ANSWER_BYTES).read_to_vec();
+        Ok(Posted { status, retry_after })
+    }
+
     /// The body of a document, at most [`DOCUMENT_BYTES`].
     pub(super) fn get(&self, url: &str) -> Result<Vec<u8>, ureq::Error> {
         let request = self.0.get(url).config().timeout_global(Some(DOCUMENT_PATIENCE)).build();
@@ -114,6 +151,16 @@ impl Client {
         }
         response.body_mut().with_config().limit(DOCUMENT_BYTES).read_to_vec()
     }
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a moment.
+fn read_pause(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    #[expect(clippy::disallowed_methods, reason = "the moment is one of the calendar")]
+    at.duration_since(SystemTime::now()).ok()
 }
 
 /// Why nothing came, and what to do if it is the certificate.
@@ -175,3 +222,17 @@ const IDLE_AGE: Duration = Duration::from_secs(15);
 
 /// How long keys may take to come.
 const DOCUMENT_PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_read_in_both_forms() {
+        assert_eq!(read_pause("120"), Some(Duration::from_secs(120)));
+        assert!(read_pause("Fri, 31 Dec 2199 23:59:59 GMT") > Some(Duration::from_secs(3_600)));
+        for nothing in ["", "-1", "soon", "Fri, 31 Dec 1999 23:59:59 GMT", "99999999999"] {
+            assert_eq!(read_pause(nothing), None, "{nothing}");
+        }
+    }
+}
