@@ -276,7 +276,7 @@ fn referred<'a>(reference: &'a str, environment: &'a Environment) -> Result<&'a 
 const PREFIX: &str = "STENTOR_";
 
 /// Keys of secrets: where they come from is said, and not what they are.
-const NAMES_OF_VARIABLES: [&str; 2] = ["secret", "authorization"];
+const NAMES_OF_VARIABLES: [&str; 3] = ["secret", "secrets", "authorization"];
 
 #[cfg(test)]
 mod tests {

@@ -204,7 +204,7 @@ mod tests {
             (&GOOD.replace("com.shop.order", "com..order"), "`com..order` is no topic"),
             (&GOOD.replace("[\"com.shop.order\"]", "[\"a\", \"a\"]"), "`a` stands there twice"),
             (&twice, "an earlier webhook of this realm has the name `orders`"),
-            (&with("concurrency = 65"), "`concurrency` must be from 1 to 64"),
+            (&with("concurrency = 65"), "concurrency` must be from 1 to 64"),
             (&with("queue_bytes = 5000"), "does not find room"),
             (&with("secrets = [\"whsec_abc\"]"), "the name of an environment variable"),
             (&with("secrets = [\"${STENTOR_NO_SUCH}\"]"), "`STENTOR_NO_SUCH` is not set"),
