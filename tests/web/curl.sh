@@ -15,6 +15,7 @@ check() { # NAME FOUND PATTERN, of grep -E
 }
 post() { curl -sS --max-time 10 -H "Content-Type: application/json" "$@"; }
 
+: >"$SCRATCH/heard"
 curl -sSN --max-time 30 "http://$WEB/events?topic=com.example.curl" >"$SCRATCH/heard" &
 listener=$!
 trap 'kill "$listener" 2>/dev/null || true' EXIT

@@ -66,6 +66,7 @@ END
 router=$!
 pids+=("$router")
 wait_for "$WEB" "$router" || { cat "$scratch/router.log" >&2 && exit 1; }
+: >"$scratch/callee"
 python3 "$here/callee.py" "$WEB" >"$scratch/callee" &
 pids+=("$!")
 for _ in {1..100}; do
