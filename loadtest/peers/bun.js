@@ -1,7 +1,9 @@
 // Bun's WebSocket publish as a peer of `stentor-loadtest compare`:
-// bun loadtest/peers/bun.js PORT [CERTIFICATE KEY], with TLS if those files are named.
+// bun loadtest/peers/bun.js PORT [CERTIFICATE KEY] [--deflate], with TLS if those files are named.
 // What comes in at /publish/TOPIC goes out to everybody at /subscribe/TOPIC.
-const [port = "3000", certificate, key] = process.argv.slice(2);
+const words = process.argv.slice(2);
+const deflate = words.includes("--deflate");
+const [port = "3000", certificate, key] = words.filter((word) => word !== "--deflate");
 const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(port),
@@ -12,7 +14,7 @@ const server = Bun.serve({
     return new Response("only WebSocket is served here", { status: 426 });
   },
   websocket: {
-    perMessageDeflate: false,
+    perMessageDeflate: deflate && { compress: "shared", decompress: "shared" },
     idleTimeout: 0,
     maxPayloadLength: 16 << 20,
     backpressureLimit: 64 << 20,
@@ -21,7 +23,7 @@ const server = Bun.serve({
       socket.send("ready"); // From here on the client is owed what is published.
     },
     message(socket, message) {
-      server.publish(socket.data.topic, message);
+      server.publish(socket.data.topic, message, deflate);
     },
   },
 });

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::engine::Access;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::login::{self, Login, Method, Secret};
 use crate::tls::Trust;
 use crate::url::Target;
 use crate::wire::Serializer;
-use crate::wire::stamp::STAMP_BYTES;
+use crate::wire::stamp::{Filling, Payload, STAMP_BYTES};
 
 /// Load-test any WAMP router, and check that nothing is lost, doubled or out of order.
 ///
@@ -88,9 +88,18 @@ pub struct Common {
     /// json, msgpack or cbor
     #[arg(long, default_value = "msgpack")]
     pub serializer: Serializer,
+    /// Compress messages over WebSockets (permessage-deflate), as browsers do; it is an error if
+    /// that is not agreed to, or if messages of the router depend on earlier ones. The same bytes
+    /// for many clients are inflated once
+    #[arg(long)]
+    pub deflate: bool,
     /// Length of the one string argument of each message; it starts with a stamp of 32 bytes
     #[arg(long, default_value_t = 128, value_parser = payload_bytes)]
     pub payload_bytes: usize,
+    /// What it has behind the stamp: dots, or records (text like JSON, of which DEFLATE makes a
+    /// third)
+    #[arg(long, default_value = "dots")]
+    pub payload: Filling,
     /// Length of the measured part, like 5s, 10m, 2h
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub duration: Duration,
@@ -141,7 +150,13 @@ impl Common {
             Some(trust) if self.resume => Some(trust.resuming()),
             trust => trust.clone(),
         };
-        Ok(Access { target: self.url.clone(), realm: self.realm.clone(), trust, login })
+        let (target, realm) = (self.url.clone(), self.realm.clone());
+        Ok(Access { target, realm, trust, login, deflate: self.deflate })
+    }
+
+    /// What a sender's messages hold.
+    pub fn payload(&self) -> Payload {
+        Payload::new(self.payload, self.payload_bytes)
     }
 }
 
@@ -338,6 +353,10 @@ pub struct Compare {
     /// Its command, in the order of the URLs
     #[arg(long)]
     pub spawn: Vec<String>,
+    /// Whether messages are compressed (true or false), in the order of the URLs; for all of them
+    /// it is an option of the scenario
+    #[arg(long, value_name = "BOOL", action = ArgAction::Append)]
+    pub deflate: Vec<bool>,
     /// How often the turns are repeated
     #[arg(long, default_value_t = 3)]
     pub rounds: u32,
@@ -482,6 +501,11 @@ mod tests {
         assert!(parse("x rpc --depth 0").is_err());
         assert!(parse("x fanout --payload-bytes 10").is_err());
         assert!(parse("x compare --url rs://127.0.0.1:1 -- fanout -n 5").is_ok());
+        assert!(
+            parse("x compare --url rs://127.0.0.1:1 --deflate true --deflate false -- rpc").is_ok()
+        );
+        assert!(parse("x fanout --deflate --payload records").is_ok());
+        assert!(parse("x fanout --payload dashes").is_err());
         assert!(parse("x hostile --kinds pings,storm").is_ok());
         let refused = parse("x hostile --kinds pongs").unwrap_err().to_string();
         assert!(refused.contains("expected one of retained, patterns"), "{refused}");

@@ -190,6 +190,7 @@ fn contestant(args: &Compare, scenario: &Scenario, index: usize) -> Scenario {
     let label = args.label.get(index).cloned();
     common.label = Some(label.unwrap_or_else(|| args.url[index].to_string()));
     common.pid = args.pid.get(index).copied();
+    common.deflate |= args.deflate.get(index).copied().unwrap_or_default();
     common.spawn = args.spawn.get(index).cloned();
     common.output = args.output.clone();
     scenario

@@ -74,6 +74,68 @@ fn long_payloads_and_mixed_subscribers() {
     check(&url, "fanout -n 2 --in-flight 2 --payload-bytes 300000");
 }
 
+/// The value of a figure in a report.
+fn figure(report: &Value, name: &str) -> f64 {
+    let all = report["figures"].as_array().unwrap();
+    all.iter().find(|figure| figure["name"] == name).unwrap()["value"].as_f64().unwrap()
+}
+
+#[test]
+fn compressed_events_are_checked_and_inflated_once_for_all() {
+    let address: SocketAddr = mini_router::start(Fault::None);
+    let records = "--in-flight 4 --payload records --payload-bytes 1024";
+    let plain = check(&format!("ws://{address}/deflate"), &format!("fanout -n 6 {records}"));
+    assert!(figure(&plain, "bytes per event on the wire") > 1024.0, "{plain}");
+    for serializer in ["json", "msgpack", "cbor"] {
+        let options = format!("fanout -n 6 {records} --deflate --serializer {serializer}");
+        let report = check(&format!("ws://{address}/deflate"), &options);
+        assert_eq!(report["serializer"], format!("{serializer}, compressed"));
+        assert!(report["events"].as_u64().unwrap() > 50, "{report}");
+        let bytes = figure(&report, "bytes per event on the wire");
+        assert!((100.0..400.0).contains(&bytes), "{report}");
+        let checked = report["verified"]["checked"].as_f64().unwrap();
+        assert_eq!(figure(&report, "different messages inflated"), checked / 6.0, "{report}");
+    }
+    let url = format!("ws://{address}/deflate");
+    for options in ["rpc -c 3 -k 2 --depth 2", "churn -n 3 --churners 2 --stay 5 --rate 200"] {
+        check(&url, &format!("{options} --payload records --payload-bytes 2048 --deflate"));
+    }
+}
+
+#[test]
+fn compression_has_to_be_agreed_to() {
+    let address: SocketAddr = mini_router::start(Fault::None);
+    for (url, why) in [
+        (format!("ws://{address}/ws"), "permessage-deflate was not agreed to"),
+        (format!("ws://{address}/context"), "lacks server_no_context_takeover"),
+        (format!("rs://{address}"), "--deflate is for ws://"),
+    ] {
+        let output = run(&format!("fanout -n 2 --deflate --quiet --url {url}"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(why), "{url}: {said}");
+    }
+    let output = run(&format!("hostile --deflate --url ws://{address}/deflate"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("not for hostile"), "{said}");
+}
+
+#[test]
+fn one_of_several_may_be_compressed() {
+    let url = format!("ws://{}/deflate", mini_router::start(Fault::None));
+    let output = run(&format!(
+        "compare --url {url} --url {url} --label plain --label deflate --deflate false \
+         --deflate true --rounds 1 -- fanout -n 3 --in-flight 2 --payload records \
+         --payload-bytes 1024 --duration 200ms --warmup 50ms"
+    ));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let bytes = |label: &str| -> f64 {
+        let start = format!("  {label}: bytes per event on the wire ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+        line.split(' ').next().unwrap().parse().unwrap()
+    };
+    assert!(bytes("plain") > 1024.0 && bytes("deflate") < 400.0, "{text}");
+}
+
 #[test]
 fn the_other_scenarios_are_clean() {
     let url = rawsocket(Fault::None);
@@ -111,6 +173,7 @@ fn faults_are_found() {
     check_fault(Fault::Double, fanout, "doubled");
     check_fault(Fault::Swap, fanout, "reordered");
     check_fault(Fault::Dismiss, fanout, "errors");
+    check_fault(Fault::Garble, fanout, "damaged");
     let acknowledged = "fanout -n 3 --rate 300 --acknowledge";
     check_fault(Fault::KeepQuiet, acknowledged, "unacknowledged");
     check_fault(Fault::RepeatItself, acknowledged, "doubled");
@@ -165,12 +228,8 @@ fn hostile_kinds_run_one_after_the_other() {
     let labels: Vec<_> = reports.iter().map(|report| report["label"].as_str().unwrap()).collect();
     assert_eq!((code, &labels[..]), (0, &["bursts", "storm"][..]), "{reports:?}");
     for (report, name) in reports.iter().zip(["events of 1 MB", "of them joined"]) {
-        let figure = |name: &str| {
-            let all = report["figures"].as_array().unwrap();
-            all.iter().find(|figure| figure["name"] == name).unwrap()["value"].as_f64().unwrap()
-        };
-        assert!(figure(name) >= 10.0, "{report}");
-        assert!(figure("router memory at its highest") > 1.0, "{report}");
+        assert!(figure(report, name) >= 10.0, "{report}");
+        assert!(figure(report, "router memory at its highest") > 1.0, "{report}");
         assert!(report["events"].as_u64().unwrap() > 50, "{report}");
         assert!(report["call_latency"]["samples"].as_u64().unwrap() > 50, "{report}");
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A short load against the real binary: nothing is lost, doubled or out of order, over plain sockets
-# and over TLS, and clients log in by each method.
+# and over TLS, compressed and not, and clients log in by each method.
 #
 # STENTOR_BIN   the router to test      [default: target/release/stentor]
 # LOADTEST_BIN  the load generator      [default: target/release/stentor-loadtest]
@@ -32,9 +32,11 @@ grep -oE '[0-9a-f]{64}' key.said | head -1 >key
 cat >stentor.toml <<END
 [[listener]]
 listen = "$plain"
+deflate = true
 
 [[listener]]
 listen = "$secured"
+deflate = true
 
 [[listener.tls]]
 certificate = "cert.pem"
@@ -73,6 +75,12 @@ wait_for "$secured" "$router"
 
 "$load" smoke --quiet --ca ca.pem --url "ws://$plain/ws" --url "rs://$plain" \
     --url "wss://$secured/ws" --url "rss://$secured"
+
+for url in "ws://$plain/ws" "wss://$secured/ws"; do
+    "$load" fanout --quiet --ca ca.pem --url "$url" --deflate -p 2 -n 30 --in-flight 8 --acknowledge \
+        --subscriber-serializer json,msgpack,cbor --payload records --payload-bytes 1024 \
+        --duration 1s --warmup 200ms
+done
 
 # Of one user after the other: `connect` fails if a single one does not get in.
 log_in() {

@@ -14,8 +14,9 @@ use crate::login::Login;
 use crate::measure::pace::Room;
 use crate::url::Transport;
 use crate::wire::Serializer;
+use crate::wire::deflate::{Agreed, Deflater, Inflater};
 use crate::wire::floor::Introduction;
-use crate::wire::frame;
+use crate::wire::frame::{self, Frame};
 use crate::wire::handshake::{self, Expected};
 use crate::wire::message::{Body, Opening};
 use crate::wire::{nats, redis};
@@ -41,10 +42,25 @@ pub struct Link {
     expected: Expected,
     /// The start of a frame whose end has not arrived.
     partial: Vec<u8>,
-    fragments: Vec<u8>,
+    fragments: Fragments,
+    /// How messages are compressed, if that was agreed to.
+    deflate: Option<Agreed>,
+    /// Made for the first message that is compressed.
+    deflater: Option<Box<Deflater>>,
+    /// The number of the next compressed message, as the [`Inflater`] counts.
+    next_compressed: u64,
     out: Vec<u8>,
     written: usize,
     body: Vec<u8>,
+}
+
+/// The frames so far of a message that comes in several.
+#[derive(Default)]
+pub struct Fragments {
+    pub bytes: Vec<u8>,
+    pub compressed: bool,
+    /// Their length with their headers.
+    pub wire_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +102,8 @@ impl Link {
         let mut stream = Stream::connect(target, access.trust.as_ref())?;
         stream.register(registry, Token(index)).context("registering a socket")?;
         let mut out = Vec::new();
-        let expected = handshake::open(target, serializer, introduction, &mut out);
+        let deflate = access.deflate;
+        let expected = handshake::open(target, serializer, introduction, deflate, &mut out);
         Ok(Self {
             index,
             transport: target.transport,
@@ -101,7 +118,10 @@ impl Link {
             stream,
             expected,
             partial: Vec::new(),
-            fragments: Vec::new(),
+            fragments: Fragments::default(),
+            deflate: None,
+            deflater: None,
+            next_compressed: 0,
             out,
             written: 0,
             body: Vec::new(),
@@ -185,9 +205,17 @@ impl Link {
         Ok(())
     }
 
-    /// Queues `message` in a frame, as it is.
+    /// Queues `message` in a frame, compressed if that was agreed to and makes it shorter.
     pub fn send_bytes(&mut self, message: &[u8]) {
         let text = self.serializer == Serializer::Json;
+        if let Some(agreed) = self.deflate
+            && message.len() >= DEFLATE_MIN_BYTES
+        {
+            let new = || Box::new(Deflater::new(agreed));
+            if let Some(bytes) = self.deflater.get_or_insert_with(new).deflate(message) {
+                return frame::put_compressed(text, bytes, &mut self.out);
+            }
+        }
         frame::put_message(self.transport, text, message, &mut self.out);
     }
 
@@ -291,17 +319,39 @@ impl Link {
     }
 
     /// Reads the answer to the transport handshake: how many bytes it took.
-    pub fn finish_handshake(&self, buffer: &[u8]) -> Result<Option<usize>> {
-        handshake::finish(self.transport, self.serializer, &self.expected, buffer)
-            .map_err(|reason| Error::Handshake { client: self.index, reason })
+    pub fn finish_handshake(&mut self, buffer: &[u8]) -> Result<Option<usize>> {
+        let opened = handshake::finish(self.transport, self.serializer, &self.expected, buffer)
+            .map_err(|reason| Error::Handshake { client: self.index, reason })?;
+        self.deflate = opened.and_then(|opened| opened.deflate);
+        Ok(opened.map(|opened| opened.used))
     }
 
-    pub fn add_fragment(&mut self, part: &[u8]) {
-        self.fragments.extend_from_slice(part);
+    /// Keeps the part of a message in `frame`, which begins at `at` in `buffer`.
+    pub fn add_fragment(&mut self, frame: &Frame, buffer: &[u8], at: usize) {
+        self.fragments.bytes.extend_from_slice(&buffer[frame.start..frame.end]);
+        self.fragments.compressed |= frame.compressed;
+        self.fragments.wire_bytes += frame.next - at;
     }
 
-    pub fn take_fragments(&mut self) -> Vec<u8> {
+    pub fn take_fragments(&mut self) -> Fragments {
         std::mem::take(&mut self.fragments)
+    }
+
+    /// The message that came as `bytes`.
+    pub fn inflate<'a>(
+        &mut self,
+        compressed: bool,
+        bytes: &'a [u8],
+        inflater: &'a mut Inflater,
+    ) -> Result<&'a [u8]> {
+        if !compressed {
+            return Ok(bytes);
+        }
+        let plain = match self.deflate {
+            Some(_) => inflater.inflate(bytes, &mut self.next_compressed),
+            None => Err("a message is compressed, and that was not agreed to"),
+        };
+        plain.map_err(|reason| Error::Frame { client: self.index, reason })
     }
 
     pub fn close(&mut self) {
@@ -327,3 +377,5 @@ impl Link {
 }
 
 const MAX_QUEUED_BYTES: usize = 1 << 20;
+/// Shorter messages go as they are.
+const DEFLATE_MIN_BYTES: usize = 512;

@@ -13,17 +13,18 @@ use mio::{Events, Poll, Token};
 
 use crate::error::{Context, Error, Result};
 use crate::login::Login;
-use crate::measure::board::Board;
+use crate::measure::board::{Arriving, Board};
 use crate::measure::pace::Schedule;
 use crate::role::Role;
 use crate::tls::Trust;
 use crate::url::{Target, Transport};
 use crate::wire::Serializer;
+use crate::wire::deflate::Inflater;
 use crate::wire::floor;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message;
 use crate::wire::reader::{self, Head, printable};
-use link::{Link, Phase, ReadOutcome};
+use link::{Fragments, Link, Phase, ReadOutcome};
 use timer::Timer;
 
 /// Where the clients go, and as whom.
@@ -34,6 +35,8 @@ pub struct Access {
     pub trust: Option<Trust>,
     /// Who all clients are; anonymous if absent.
     pub login: Option<Login>,
+    /// Whether they compress messages, for WebSockets.
+    pub deflate: bool,
 }
 
 pub struct Engine {
@@ -50,6 +53,7 @@ pub struct Engine {
     callers: Vec<usize>,
     dirty: Vec<usize>,
     scratch: Vec<u8>,
+    inflater: Inflater,
     poll: Poll,
     timer: Timer,
     /// Asks for readiness again and again instead of sleeping until there is some.
@@ -81,6 +85,7 @@ impl Engine {
             serializers,
             dirty: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES],
+            inflater: Inflater::default(),
             poll,
             timer,
             spins: false,
@@ -97,6 +102,11 @@ impl Engine {
     /// CPU time so far that a spinning generator had nothing to do with, nanoseconds.
     pub const fn idle_ns(&self) -> u64 {
         self.idle_ns
+    }
+
+    /// Compressed messages so far that were inflated, and not the same as one before.
+    pub const fn inflated(&self) -> u64 {
+        self.inflater.inflated()
     }
 
     /// Open loop from `start_ns` on: messages per second; closed loop where absent.
@@ -294,7 +304,7 @@ impl Engine {
 
     /// Handles all whole frames in the first `filled` bytes of the scratch buffer: where they end.
     fn walk(&mut self, index: usize, filled: usize) -> Result<usize> {
-        let Self { links, roles, board, scratch, access, .. } = self;
+        let Self { links, roles, board, scratch, access, inflater, .. } = self;
         let (link, role) = (&mut links[index], &mut roles[index]);
         let buffer = &scratch[..filled];
         let now_ns = board.now_ns();
@@ -319,12 +329,19 @@ impl Engine {
             let Some(frame) = frame else { return Ok(at) };
             let payload = &buffer[frame.start..frame.end];
             match frame.kind {
-                Kind::Whole => receive(link, role, board, access, payload, now_ns)?,
-                Kind::Begin | Kind::Middle => link.add_fragment(payload),
+                Kind::Whole => {
+                    let (message_bytes, wire_bytes) = (payload.len(), frame.next - at);
+                    board.arriving = Arriving { message_bytes, wire_bytes };
+                    let message = link.inflate(frame.compressed, payload, inflater)?;
+                    receive(link, role, board, access, message, now_ns)?;
+                }
+                Kind::Begin | Kind::Middle => link.add_fragment(&frame, buffer, at),
                 Kind::Last => {
-                    link.add_fragment(payload);
-                    let whole = link.take_fragments();
-                    receive(link, role, board, access, &whole, now_ns)?;
+                    link.add_fragment(&frame, buffer, at);
+                    let Fragments { bytes, compressed, wire_bytes } = link.take_fragments();
+                    board.arriving = Arriving { message_bytes: bytes.len(), wire_bytes };
+                    let message = link.inflate(compressed, &bytes, inflater)?;
+                    receive(link, role, board, access, message, now_ns)?;
                 }
                 Kind::Ping => link.send_pong(payload),
                 Kind::Pong | Kind::Close | Kind::Notice => {}

@@ -81,6 +81,7 @@ fn run(scenario: &Scenario, mode: Mode, message_bytes: usize) -> Result<Report> 
     let common = scenario.common_mut();
     common.url = url;
     common.ca = trust;
+    common.deflate = false;
     common.label = Some(mode.label().to_owned());
     common.payload_bytes = message_bytes.max(STAMP_BYTES);
     common.serializer = Serializer::MessagePack;

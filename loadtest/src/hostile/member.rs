@@ -105,11 +105,11 @@ impl Member {
             let payload = &buffer[frame.start..frame.end];
             match frame.kind {
                 Kind::Whole => self.receive(payload),
-                Kind::Begin | Kind::Middle => self.link.add_fragment(payload),
+                Kind::Begin | Kind::Middle => self.link.add_fragment(&frame, buffer, at),
                 Kind::Last => {
-                    self.link.add_fragment(payload);
+                    self.link.add_fragment(&frame, buffer, at);
                     let whole = self.link.take_fragments();
-                    self.receive(&whole);
+                    self.receive(&whole.bytes);
                 }
                 Kind::Ping => self.link.send_pong(payload),
                 Kind::Pong => self.seen.pongs += 1,

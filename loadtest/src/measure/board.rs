@@ -25,10 +25,22 @@ pub struct Board {
     pub joins: Recorder,
     /// How late the generator was against its own plan.
     pub lag: Recorder,
-    /// The size of the last EVENT or RESULT, in bytes without the frame header.
+    /// What stands behind the stamp in every event.
+    pub text: Vec<u8>,
+    /// Of the message that is handed to a role.
+    pub arriving: Arriving,
+    /// The size of the last EVENT or RESULT as it came, in bytes without the frame header.
     pub delivery_bytes: usize,
     /// What the router last complained about.
     pub last_error: Option<String>,
+}
+
+/// What a message was on its way, in bytes: compressed, if it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arriving {
+    pub message_bytes: usize,
+    /// With the headers of its frames.
+    pub wire_bytes: usize,
 }
 
 /// Rising counters; figures come from differences between two copies.
@@ -45,6 +57,8 @@ pub struct Counts {
     /// Of them, those answered, with an ERROR too.
     pub acknowledged: u64,
     pub events: u64,
+    /// What they were on their way, with the headers of their frames.
+    pub event_bytes: u64,
     /// Events at subscribers that a window counts, each once.
     pub counted_events: u64,
     pub calls: u64,
@@ -72,6 +86,8 @@ impl Board {
             acknowledgements: Recorder::new(1),
             joins: Recorder::new(1),
             lag: Recorder::new(1),
+            text: Vec::new(),
+            arriving: Arriving::default(),
             delivery_bytes: 0,
             last_error: None,
         }
@@ -84,6 +100,17 @@ impl Board {
 
     pub const fn measures(&self, sent_ns: u64) -> bool {
         sent_ns >= self.measured_ns.0 && sent_ns < self.measured_ns.1
+    }
+
+    /// An EVENT or RESULT is at hand.
+    pub const fn note_delivery(&mut self) {
+        self.delivery_bytes = self.arriving.message_bytes;
+    }
+
+    pub const fn count_event(&mut self) {
+        self.note_delivery();
+        self.counts.events += 1;
+        self.counts.event_bytes += self.arriving.wire_bytes as u64;
     }
 
     pub fn record_event(&mut self, sent_ns: u64, now_ns: u64) {

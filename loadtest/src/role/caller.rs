@@ -21,12 +21,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn new(number: u32, procedure: String, depth: u32, payload_bytes: usize) -> Self {
+    pub fn new(number: u32, procedure: String, depth: u32, payload: Payload) -> Self {
         Self {
             number,
             procedure,
             depth,
-            payload: Payload::new(payload_bytes),
+            payload,
             finder: StampFinder::default(),
             next: 0,
             pending: HashMap::new(),
@@ -68,7 +68,7 @@ impl Caller {
                     Some(stamp) if !link.transport.speaks_wamp() => request_of(stamp.sequence),
                     _ => head.ids[0],
                 };
-                self.handle_result(board, request, message.len(), found, now_ns);
+                self.handle_result(board, request, found, now_ns);
             }
             ERROR => {
                 board.note_error(printable(message));
@@ -90,11 +90,10 @@ impl Caller {
         &mut self,
         board: &mut Board,
         request: u64,
-        bytes: usize,
         found: Option<Stamp>,
         now_ns: u64,
     ) {
-        board.delivery_bytes = bytes;
+        board.note_delivery();
         board.tally.checked += 1;
         let Some((sequence, at_ns)) = self.pending.remove(&request) else {
             board.tally.doubled += 1;

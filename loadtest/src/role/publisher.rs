@@ -19,11 +19,10 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// `number` is its place among the publishers, and names its window; `payload_bytes` is the
-    /// length of each event's one argument.
-    pub fn new(number: u32, topic: String, acknowledge: bool, payload_bytes: usize) -> Self {
-        let (payload, unacknowledged) = (Payload::new(payload_bytes), HashMap::new());
-        Self { number, topic, acknowledge, payload, unacknowledged }
+    /// `number` is its place among the publishers, and names its window; `payload` is each event's
+    /// one argument.
+    pub fn new(number: u32, topic: String, acknowledge: bool, payload: Payload) -> Self {
+        Self { number, topic, acknowledge, payload, unacknowledged: HashMap::new() }
     }
 
     /// Sends the next publication; its latency counts from `at_ns`.

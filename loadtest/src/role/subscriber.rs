@@ -8,7 +8,7 @@ use crate::measure::board::Board;
 use crate::measure::verify::{Arrival, Track};
 use crate::wire::message::{ERROR, EVENT, SUBSCRIBED, UNSUBSCRIBED};
 use crate::wire::reader::{Head, printable};
-use crate::wire::stamp::{self, StampFinder};
+use crate::wire::stamp::{self, STAMP_BYTES, StampFinder};
 
 pub struct Subscriber {
     pub(super) topic: String,
@@ -131,13 +131,15 @@ impl Subscriber {
     }
 
     fn handle_event(&mut self, board: &mut Board, message: &[u8], now_ns: u64) {
-        board.counts.events += 1;
-        board.delivery_bytes = message.len();
-        let found = self.finder.find(message).and_then(|at| stamp::read(message, at));
-        let Some(stamp) = found else {
+        board.count_event();
+        let found = self.finder.find(message);
+        let Some((at, stamp)) = found.and_then(|at| Some((at, stamp::read(message, at)?))) else {
             board.tally.damaged += 1;
             return;
         };
+        if !message[at + STAMP_BYTES..].starts_with(&board.text) {
+            board.tally.damaged += 1;
+        }
         if !self.publishers.contains(&stamp.sender) {
             board.tally.stray += 1;
             return;

@@ -31,6 +31,10 @@ pub fn run(args: &Hostile, kind: Kind) -> Result<Trial> {
             common.url
         )));
     }
+    if common.deflate {
+        let text = "--deflate is not for hostile, whose clients compress nothing";
+        return Err(Error::Usage(text.to_owned()));
+    }
     // A router that is started here inherits the limit, and needs as many.
     allow_connections(MAX_CONNECTIONS)?;
     let router = match (&common.spawn, common.pid) {

@@ -12,6 +12,7 @@ use crate::cli::{Common, Scenario, WithFloor};
 use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::router::{Router, pin};
+use crate::url::Transport;
 
 impl Scenario {
     pub const fn common_mut(&mut self) -> &mut Common {
@@ -54,6 +55,7 @@ impl Scenario {
 pub fn run(scenario: &Scenario) -> Result<Report> {
     let common = scenario.common();
     check_language(scenario)?;
+    check_deflate(common)?;
     let router = match (&common.spawn, common.pid) {
         (Some(command), _) => {
             let (core, log) = (common.router_core, common.router_log.as_deref());
@@ -77,6 +79,18 @@ fn check_language(scenario: &Scenario) -> Result<()> {
     }
     let refused = if is_pubsub { "--acknowledge" } else { "any scenario but fanout and topics" };
     Err(Error::Usage(format!("{url} does not speak WAMP, which {refused} needs")))
+}
+
+/// Only WebSockets can be compressed.
+fn check_deflate(common: &Common) -> Result<()> {
+    match common.url.transport {
+        Transport::WebSocket | Transport::Bun => Ok(()),
+        _ if !common.deflate => Ok(()),
+        _ => Err(Error::Usage(format!(
+            "--deflate is for ws://, wss://, ws+unix:// and bun+ws://, and not for {}",
+            common.url
+        ))),
+    }
 }
 
 /// Runs `scenario` once; `router` is the process behind its URL, if that is known.

@@ -1,7 +1,7 @@
 //! The scenarios of publish and subscribe: `fanout`, `topics` and `churn`.
 
 use super::run::{Plan, Run};
-use crate::cli::{Churn, Common, Fanout, Pace, Topics};
+use crate::cli::{Churn, Fanout, Pace, Topics};
 use crate::error::Result;
 use crate::measure::window::Window;
 use crate::report::Report;
@@ -50,7 +50,7 @@ pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
         clients.push((role, common.serializer));
     }
     for number in 0..*topics {
-        let publisher = Publisher::new(number, topic(number), *acknowledge, common.payload_bytes);
+        let publisher = Publisher::new(number, topic(number), *acknowledge, common.payload());
         clients.push((Role::Publisher(publisher), common.serializer));
     }
     let plan = Plan {
@@ -123,10 +123,10 @@ pub fn add_subscribers(
 }
 
 pub fn add_publishers(plan: &mut Plan<'_>, count: u32, acknowledge: bool) {
-    let Common { serializer, payload_bytes, .. } = plan.common;
+    let payload = plan.common.payload();
     for number in 0..count {
-        let publisher = Publisher::new(number, TOPIC.to_owned(), acknowledge, *payload_bytes);
-        plan.clients.push((Role::Publisher(publisher), *serializer));
+        let publisher = Publisher::new(number, TOPIC.to_owned(), acknowledge, payload.clone());
+        plan.clients.push((Role::Publisher(publisher), plan.common.serializer));
     }
 }
 

@@ -54,7 +54,7 @@ pub fn add_callees_and_callers(
         plan.clients.push((Role::Callee(callee), *serializer));
     }
     for number in 0..callers {
-        let caller = Caller::new(number, procedure(number), depth, *payload_bytes);
+        let caller = Caller::new(number, procedure(number), depth, plan.common.payload());
         plan.clients.push((Role::Caller(caller), *serializer));
     }
 }

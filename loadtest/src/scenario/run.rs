@@ -70,11 +70,15 @@ impl<'a> Run<'a> {
         let Plan { common, clients, windows, .. } = plan;
         allow_connections(clients.len())?;
         let steady = clients.iter().filter(|(role, _)| matches!(role, Role::Subscriber(_))).count();
-        let board = Board::new(windows, if steady > 16 { EVENT_STRIDE } else { 1 });
-        let serializer = match common.url.transport.language() {
+        let mut board = Board::new(windows, if steady > 16 { EVENT_STRIDE } else { 1 });
+        common.payload().text().clone_into(&mut board.text);
+        let mut serializer = match common.url.transport.language() {
             Some(language) => language.to_owned(),
             None => serializer_names(&clients),
         };
+        if common.deflate {
+            serializer += ", compressed";
+        }
         let engine = Engine::new(common.access()?, clients, board)?;
         let mut run = Self {
             engine,
@@ -186,6 +190,7 @@ impl<'a> Run<'a> {
         self.engine.board.tally.lost += lost;
         self.engine.board.tally.unacknowledged += self.unacknowledged();
         let Self { engine, plan, start, end, closed_loop, series, .. } = self;
+        let inflated = engine.inflated();
         let board = engine.board;
         let wall_ns = end.at_ns - start.at_ns;
         let difference = |of: fn(&Counts) -> u64| of(&end.counts) - of(&start.counts);
@@ -226,6 +231,13 @@ impl<'a> Run<'a> {
             series,
             command: command_line(),
         };
+        if events > 0 {
+            let bytes = difference(|c| c.event_bytes) as f64 / events as f64;
+            report.add_figure("bytes per event on the wire", bytes, "B");
+        }
+        if plan.common.deflate {
+            report.add_figure("different messages inflated", inflated as f64, "");
+        }
         if let Some(error) = board.last_error {
             report.fail(format!("the router said: {error}"));
         }

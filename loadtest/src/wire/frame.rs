@@ -8,6 +8,8 @@ use crate::url::Transport;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub kind: Kind,
+    /// WebSocket: it is, or begins, a message that is compressed.
+    pub compressed: bool,
     pub start: usize,
     pub end: usize,
     /// Where the next frame starts.
@@ -51,7 +53,9 @@ fn parse_websocket(buffer: &[u8], at: usize) -> Result<Option<Frame>, &'static s
     let Some(&[first, second]) = buffer.get(at..at + 2) else {
         return Ok(None);
     };
-    if first & 0x70 != 0 {
+    let compressed = first & 0x40 != 0;
+    // RFC 7692, 6: the bit is for the first frame of a message.
+    if first & 0x30 != 0 || compressed && !matches!(first & 0x0f, 1 | 2) {
         return Err("reserved WebSocket bits are set");
     }
     if second & 0x80 != 0 {
@@ -78,7 +82,7 @@ fn parse_websocket(buffer: &[u8], at: usize) -> Result<Option<Frame>, &'static s
         (10, _) => Kind::Pong,
         _ => return Err("unknown WebSocket opcode"),
     };
-    within(buffer, kind, at + header, length)
+    Ok(within(buffer, kind, at + header, length)?.map(|frame| Frame { compressed, ..frame }))
 }
 
 fn parse_rawsocket(buffer: &[u8], at: usize) -> Result<Option<Frame>, &'static str> {
@@ -108,7 +112,8 @@ fn within(
         return Err("the frame is longer than 64 MiB");
     }
     let end = start + length as usize;
-    Ok((end <= buffer.len()).then_some(Frame { kind, start, end, next: end }))
+    let frame = Frame { kind, compressed: false, start, end, next: end };
+    Ok((end <= buffer.len()).then_some(frame))
 }
 
 /// Puts a frame of `body` into `out`; `text` says whether a WebSocket frame is text or binary.
@@ -122,6 +127,11 @@ pub fn put_message(transport: Transport, text: bool, body: &[u8], out: &mut Vec<
             unreachable!("they have commands that name the topic instead of frames")
         }
     }
+}
+
+/// Puts a WebSocket frame of `body`, which is compressed, into `out`.
+pub fn put_compressed(text: bool, body: &[u8], out: &mut Vec<u8>) {
+    put_websocket(if text { 0xc1 } else { 0xc2 }, body, out);
 }
 
 /// Answers a ping, with the same payload.
@@ -202,7 +212,8 @@ mod tests {
             }
             buffer.resize(header + length, b'x');
             let end = header + length;
-            let frame = Frame { kind: Kind::Whole, start: header, end, next: end };
+            let frame =
+                Frame { kind: Kind::Whole, compressed: false, start: header, end, next: end };
             assert_eq!(parse(Transport::WebSocket, &buffer, 0), Ok(Some(frame)));
             for cut in [0, 1, header - 1, buffer.len() - 1] {
                 assert_eq!(parse(Transport::WebSocket, &buffer[..cut], 0), Ok(None));
@@ -225,6 +236,22 @@ mod tests {
         }
         assert!(parse(Transport::WebSocket, &[0x83, 0], 0).is_err());
         assert!(parse(Transport::WebSocket, &[0x81, 0x80], 0).is_err());
+    }
+
+    #[test]
+    fn one_reserved_bit_says_that_a_message_is_compressed() {
+        let found = |first: u8| parse(Transport::WebSocket, &[first, 0], 0);
+        for first in [0xc1, 0xc2, 0x41, 0x81] {
+            let frame = found(first).unwrap().unwrap();
+            assert_eq!(frame.compressed, first & 0x40 != 0, "{first:#04x}");
+        }
+        for first in [0xa1, 0x91, 0xc0, 0xc8, 0xc9] {
+            assert!(found(first).is_err(), "{first:#04x}");
+        }
+        let mut out = Vec::new();
+        put_compressed(true, b"", &mut out);
+        put_compressed(false, b"", &mut out);
+        assert_eq!((out[0], out[6]), (0xc1, 0xc2));
     }
 
     #[test]

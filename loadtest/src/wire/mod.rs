@@ -1,7 +1,8 @@
-//! The bytes of WAMP as a client needs them: transport handshakes and frame headers, a writer and a
-//! head reader for three serializers, and the stamp in each payload; and as much of NATS and Redis
-//! as publishing takes. Pure: no sockets, no clock.
+//! The bytes of WAMP as a client needs them: transport handshakes, frame headers and compression, a
+//! writer and a head reader for three serializers, and the stamp in each payload; and as much of
+//! NATS and Redis as publishing takes. Pure: no sockets, no clock.
 
+pub mod deflate;
 pub mod floor;
 pub mod frame;
 pub mod handshake;

@@ -48,7 +48,7 @@ pub(super) fn parse(buffer: &[u8], at: usize) -> Result<Option<Frame>, &'static 
         b"-ERR" => (Kind::Failure, at, at + line.len(), after),
         _ => return Err("this is no line of NATS"),
     };
-    Ok((next <= buffer.len()).then_some(Frame { kind, start, end, next }))
+    Ok((next <= buffer.len()).then_some(Frame { kind, compressed: false, start, end, next }))
 }
 
 /// The number at the end of a line.

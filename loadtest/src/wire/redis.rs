@@ -67,7 +67,7 @@ impl Cursor<'_> {
             b'-' => Kind::Failure,
             _ => return Err(Stop::Malformed("this is no answer of Redis")),
         };
-        Ok(Frame { kind, start, end, next: self.at })
+        Ok(Frame { kind, compressed: false, start, end, next: self.at })
     }
 
     /// What comes to a subscriber: a word that says what it is, the topic, and a payload or number.
@@ -81,7 +81,7 @@ impl Cursor<'_> {
         self.bulk()?;
         let (kind, (start, end)) =
             if is_message { (Kind::Whole, self.bulk()?) } else { (Kind::Subscribed, self.line()?) };
-        Ok(Frame { kind, start, end, next: self.at })
+        Ok(Frame { kind, compressed: false, start, end, next: self.at })
     }
 
     /// The rest of a line without its first octet and its end.

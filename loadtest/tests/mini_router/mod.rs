@@ -1,5 +1,5 @@
 //! A WAMP router that does just enough for the harness: one blocking thread per connection, both
-//! transports, three serializers. On demand it loses, doubles or swaps events, to see whether the
+//! transports, three serializers, compression of WebSockets at `/deflate`. On demand it loses, doubles or swaps events, to see whether the
 //! harness notices.
 
 mod transport;
@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Double,
     /// Sends it after the event that follows it.
     Swap,
+    /// Changes the last character of its payload.
+    Garble,
     /// Says GOODBYE to its receiver after it.
     Dismiss,
     /// Closes the connection of its receiver behind it.
@@ -105,7 +107,7 @@ impl State {
                 return self.fault == Fault::Ignore && first == session;
             }
             32 => {
-                from.send(&json!([33, request, session]));
+                from.send(&json!([33, request, subscription_of(&uri)]));
                 self.subscriptions.entry(uri).or_default().push((session, from.clone()));
             }
             34 => {
@@ -127,7 +129,8 @@ impl State {
 
     fn publish(&mut self, request: u64, topic: &str, from: &Writer, message: &Value) {
         let publication = self.counter;
-        for (subscription, to) in self.subscriptions.get(topic).cloned().unwrap_or_default() {
+        let subscription = subscription_of(topic);
+        for (_, to) in self.subscriptions.get(topic).cloned().unwrap_or_default() {
             let event = json!([36, subscription, publication, {}, message[4]]);
             self.deliver(to, event);
         }
@@ -151,6 +154,7 @@ impl State {
                 to.send(&event);
                 to.send(&event);
             }
+            Fault::Garble if strikes => to.send(&garbled(event)),
             Fault::Dismiss if strikes => {
                 to.send(&event);
                 to.send(&json!([6, {}, "wamp.close.slow_consumer"]));
@@ -193,6 +197,18 @@ impl State {
         }
         caller.send(&json!([50, request, {}, payload]));
     }
+}
+
+/// One for all subscribers of a topic; that topics of the same length share it hurts nobody.
+const fn subscription_of(topic: &str) -> u64 {
+    topic.len() as u64
+}
+
+fn garbled(mut event: Value) -> Value {
+    let mut payload = event[4][0].as_str().unwrap().to_owned();
+    payload.pop();
+    event[4][0] = (payload + "?").into();
+    event
 }
 
 const EVERY: u64 = 97;
