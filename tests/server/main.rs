@@ -8,6 +8,7 @@ mod asking;
 mod authorization;
 mod bridge;
 mod bridge_events;
+mod bridge_formats;
 mod bridge_hostile;
 mod busiest;
 mod certificates;

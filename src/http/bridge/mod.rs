@@ -5,6 +5,7 @@
 //! What is malformed is refused here, since in that session it would be a violation of the
 //! protocol, and end it for all.
 
+mod converted;
 mod door;
 mod events;
 mod joining;
@@ -39,6 +40,7 @@ use self::session::Lost;
 use super::answers::set;
 use super::body;
 use super::content::Content;
+use super::format::Format;
 use super::inner::Inside;
 use super::room::Room;
 use super::site::{Caller, Sites};
@@ -179,11 +181,18 @@ impl Bridge {
         if head.method == Method::OPTIONS {
             return self.preflight(&head.headers);
         }
-        let served = match self.purpose {
-            Purpose::Ask(act) => self.serve(act, head, body, caller, bridges).await,
-            Purpose::Events => self.hear(head, caller, bridges).await,
+        let room = bridges.answers.with_most(self.room_bytes);
+        let mut answer = match self.purpose {
+            Purpose::Ask(act) => {
+                let served = self.serve(act, head, body, caller, bridges).await;
+                let reply = served.unwrap_or_else(|refused| refused);
+                reply.into_response(Format::of_answer(&head.headers), &room)
+            }
+            Purpose::Events => {
+                let begun = self.hear(head, caller, bridges).await;
+                begun.unwrap_or_else(|refused| refused.into_response(Format::JSON, &room))
+            }
         };
-        let mut answer = served.unwrap_or_else(Reply::into_response);
         self.share(&head.headers, answer.headers_mut());
         answer
     }
@@ -195,35 +204,37 @@ impl Bridge {
         body: Incoming,
         caller: Caller,
         bridges: &Arc<Bridges>,
-    ) -> Result<Response<Content>, Reply> {
+    ) -> Result<Reply, Reply> {
         let is_meant = matches!(head.method, Method::POST | Method::PUT);
         let key = self.enter(is_meant, head, caller, bridges)?;
         let repeated = repetition(act, &head.headers).map_err(Reply::closing)?;
-        body::judge(&head.headers, self.body_bytes).map_err(Reply::from)?;
+        let format = body::judge(&head.headers, self.body_bytes).map_err(Reply::from)?;
         let mut taken = bridges.bodies.with_most(self.room_bytes).enter();
         let body = body::read(body, self.body_bytes, self.body_ms, &mut taken).await;
         let body = body.map_err(Reply::from)?;
-        let asked = request::read(&body, act, &self.limits);
-        let mut asked =
-            asked.map_err(|fault| Reply::refused(fault.status(), &fault.to_string()))?;
+        let nesting = self.limits.nesting;
+        let body = converted::body_as_json(body, format, nesting, self.body_bytes, &mut taken)?;
+        let mut asked = request::read(&body, act, &self.limits).map_err(|fault| {
+            let fault = if format == Format::JSON { fault } else { fault.without_lines() };
+            Reply::refused(fault.status(), &fault.to_string())
+        })?;
         let taken = Arc::new(taken);
         for message in &mut asked.messages {
             message.taken = Some(Arc::clone(&taken));
         }
-        let reply = match repeated {
+        match repeated {
             None => {
                 let deadline = Deadline::in_ms(self.answer_ms);
-                self.visit(key, bridges).ask(&asked, Some(deadline)).await.0
+                Ok(self.visit(key, bridges).ask(&asked, Some(deadline)).await.0)
             }
             Some(name) => {
                 // By a key of the path comes one client; without keys they are strangers.
                 let is_open = self.door.open.is_some();
                 let owner = is_open.then(|| format!("{:?}", caller.peer.client()));
                 let name = (owner.as_deref(), name);
-                self.ask_once(key, name, &body, asked, bridges).await?
+                self.ask_once(key, name, &body, asked, bridges).await
             }
-        };
-        Ok(reply.into_response())
+        }
     }
 
     /// As whom somebody comes in, if the router begins anything new.

@@ -1,4 +1,5 @@
-//! What a client gets that publishes or calls: JSON with a status, as crossbar answers.
+//! What a client gets that publishes or calls: JSON with a status, as crossbar answers, or the same
+//! in another format.
 
 use bytes::Bytes;
 use hyper::header::{
@@ -7,16 +8,19 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+use super::converted::{self, NoAnswer};
 use super::door::Denied;
 use super::events::NoStream;
 use super::pool::Outcome;
 use super::repeated::Begun;
 use super::said::error_json;
 use super::session::Lost;
+use crate::codec::Codec;
 use crate::http::answers::set;
 use crate::http::body::BodyFault;
 use crate::http::content::Content;
-use crate::http::room::counted;
+use crate::http::format::Format;
+use crate::http::room::{Room, counted};
 
 /// What a client gets.
 #[derive(Debug)]
@@ -96,11 +100,32 @@ impl Reply {
         Self::json(StatusCode::OK, counted(json, taken))
     }
 
-    pub(super) fn into_response(self) -> Response<Content> {
+    /// In the format that its client wants; `room` is for what is made of the JSON.
+    pub(super) fn into_response(self, format: Format, room: &Room) -> Response<Content> {
         let Self { status, json, fields } = self;
-        let mut answer = Response::new(Content::of(json));
+        let body = match format.codec {
+            Codec::Json => json,
+            codec => match converted::answer(&json, codec, room) {
+                Ok(body) => body,
+                Err(NoAnswer::NoRoom) => return Self::lost(&Lost::NoRoom).into_short(format),
+            },
+        };
+        Self { status, json: body, fields }.in_format(format)
+    }
+
+    /// The same of what the router itself says.
+    fn into_short(self, format: Format) -> Response<Content> {
+        let Self { status, json, fields } = self;
+        let json = converted::short_answer(&json, format.codec);
+        Self { status, json, fields }.in_format(format)
+    }
+
+    /// With a body that is in this format already.
+    fn in_format(self, format: Format) -> Response<Content> {
+        let Self { status, json: body, fields } = self;
+        let mut answer = Response::new(Content::of(body));
         *answer.status_mut() = status;
-        set(&mut answer, CONTENT_TYPE, "application/json");
+        set(&mut answer, CONTENT_TYPE, format.name);
         set(&mut answer, CACHE_CONTROL, "no-store");
         set(&mut answer, X_CONTENT_TYPE_OPTIONS, "nosniff");
         answer.headers_mut().extend(fields);
