@@ -10,6 +10,7 @@ mod bridge;
 mod bridge_events;
 mod bridge_formats;
 mod bridge_hostile;
+mod bridge_tokens;
 mod busiest;
 mod certificates;
 mod changing;

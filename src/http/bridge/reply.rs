@@ -8,6 +8,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+use super::bearer::challenge;
 use super::converted::{self, NoAnswer};
 use super::door::Denied;
 use super::events::NoStream;
@@ -15,6 +16,7 @@ use super::pool::Outcome;
 use super::repeated::Begun;
 use super::said::error_json;
 use super::session::Lost;
+use crate::authentication::TokenError;
 use crate::codec::Codec;
 use crate::http::answers::set;
 use crate::http::body::BodyFault;
@@ -135,17 +137,27 @@ impl Reply {
 
 impl From<Denied> for Reply {
     fn from(denied: Denied) -> Self {
+        if let Denied::Token(TokenError::NoKeys) = denied {
+            let text =
+                "the router has no keys yet by which tokens can be verified: try again later";
+            return Self::refused(StatusCode::SERVICE_UNAVAILABLE, text).later(5);
+        }
         let (status, text) = match denied {
             Denied::Network => (StatusCode::FORBIDDEN, "this address may not come here"),
             Denied::Origin => (StatusCode::FORBIDDEN, "pages of this origin may not come here"),
             Denied::NoKey => (
                 StatusCode::UNAUTHORIZED,
-                "this needs the header `Authorization: Bearer` with a key",
+                "this needs the header `Authorization: Bearer` with a key or token",
             ),
             Denied::WrongKey => (StatusCode::UNAUTHORIZED, "this is no key of this path"),
+            Denied::Token(error) => (StatusCode::UNAUTHORIZED, challenge(error).1),
         };
-        let reply = Self::refused(status, text);
+        let mut reply = Self::refused(status, text);
         match denied {
+            Denied::Token(error) => {
+                reply.fields.push((WWW_AUTHENTICATE, challenge(error).0));
+                reply
+            }
             Denied::NoKey => reply.with(WWW_AUTHENTICATE, "Bearer"),
             Denied::WrongKey => reply.with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
             Denied::Network | Denied::Origin => reply,
