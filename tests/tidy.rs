@@ -76,8 +76,21 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
-    // Of the router only what it counts.
-    ("http", &["address", "clock", "codec", "config", "rate", "router", "transport", "wamp"]),
+    // Of the router only what it counts, of authentication what comes of tokens.
+    (
+        "http",
+        &[
+            "address",
+            "authentication",
+            "clock",
+            "codec",
+            "config",
+            "rate",
+            "router",
+            "transport",
+            "wamp",
+        ],
+    ),
     // Of authorization only what the management API is.
     (
         "net",

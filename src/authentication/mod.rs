@@ -41,7 +41,7 @@ pub use settings::{AuthenticatorSettings, Method};
 pub use ticket::{Argon2Cost, TicketHash};
 pub use token::{
     Algorithm, BadKeys, Issuer, KeySet, Lease, MAX_TOKEN_BYTES, RoleRule, SECRET_BYTES, TokenError,
-    TokenSettings,
+    TokenSettings, has_form_of_token,
 };
 pub use wampcra::CraKey;
 

@@ -139,6 +139,29 @@ pub fn encode_value(codec: Codec, value: &Value) -> Result<Vec<u8>, EncodeError>
     Ok(bytes)
 }
 
+/// One document, which may be anything, as one of another serializer: no value is ever built. What
+/// is made takes `limit_bytes` at most, `nesting` is how many levels of lists and dicts may lie in
+/// each other, and both hold before memory is taken.
+///
+/// # Errors
+/// [`EncodeError::Payload`] for what is no document of `from` or too deep,
+/// [`EncodeError::TooLarge`], or a value that `to` cannot express (TR-SER-02).
+pub fn convert(
+    from: Codec,
+    bytes: &[u8],
+    to: Codec,
+    nesting: u16,
+    limit_bytes: usize,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut converted = Vec::new();
+    write(&mut converted, limit_bytes, |out| match to {
+        Codec::Cbor => transcode::document::<CborWriter>(out, from, bytes, nesting),
+        Codec::Json => transcode::document::<JsonWriter>(out, from, bytes, nesting),
+        Codec::MsgPack => transcode::document::<MsgPackWriter>(out, from, bytes, nesting),
+    })?;
+    Ok(converted)
+}
+
 /// Appends what `encode` writes, or nothing.
 fn write(
     bytes: &mut Vec<u8>,

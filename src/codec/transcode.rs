@@ -64,10 +64,22 @@ pub(super) fn raw<W: Writer>(
         out.extend(bytes);
         return Ok(());
     }
+    document::<W>(out, codec, bytes, MAX_NESTING)
+}
+
+/// One document, which may be anything: it is checked while it is read. `nesting`: levels of lists
+/// and dicts at most.
+pub(super) fn document<W: Writer>(
+    out: &mut Out<'_>,
+    codec: Codec,
+    bytes: &[u8],
+    nesting: u16,
+) -> Result<(), EncodeError> {
+    let stream = Stream::<W>::new(nesting);
     match codec {
-        Codec::Cbor => Stream::<W>::default().document::<CborReader<'_>>(out, bytes),
-        Codec::Json => Stream::<W>::default().document::<JsonReader<'_>>(out, bytes),
-        Codec::MsgPack => Stream::<W>::default().document::<MsgPackReader<'_>>(out, bytes),
+        Codec::Cbor => stream.document::<CborReader<'_>>(out, bytes),
+        Codec::Json => stream.document::<JsonReader<'_>>(out, bytes),
+        Codec::MsgPack => stream.document::<MsgPackReader<'_>>(out, bytes),
     }
 }
 
@@ -77,6 +89,7 @@ struct Stream<W> {
     open: SmallVec<[Open; 16]>,
     /// Lists and dicts with a head of more than the one byte that was left for it, as they ended.
     long: Vec<Long>,
+    nesting: u16,
     writer: PhantomData<W>,
 }
 
@@ -96,13 +109,11 @@ struct Long {
     is_dict: bool,
 }
 
-impl<W> Default for Stream<W> {
-    fn default() -> Self {
-        Self { open: SmallVec::new(), long: Vec::new(), writer: PhantomData }
-    }
-}
-
 impl<W: Writer> Stream<W> {
+    fn new(nesting: u16) -> Self {
+        Self { open: SmallVec::new(), long: Vec::new(), nesting, writer: PhantomData }
+    }
+
     fn document<'a, R: Reader<'a>>(
         mut self,
         out: &mut Out<'_>,
@@ -159,8 +170,8 @@ impl<W: Writer> Stream<W> {
     }
 
     fn begin(&mut self, out: &mut Out<'_>, sequence: Sequence) -> Result<(), EncodeError> {
-        if self.open.len() >= MAX_NESTING.into() {
-            let fault = DecodeFault::TooDeep { limit: MAX_NESTING };
+        if self.open.len() >= self.nesting.into() {
+            let fault = DecodeFault::TooDeep { limit: self.nesting };
             return Err(EncodeError::Payload(fault.into()));
         }
         let (count, head_at) = match sequence.extent {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{BYTES, Findings, MESSAGE_BYTES};
 use super::fault::Fault;
 use super::listener::{Listener, ListenerPath};
-use super::{Access, AdminToken, Config, Realm};
+use super::{Access, AdminToken, Authenticator, Config, Realm};
 
 /// What HTTP requests to a path are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -71,6 +71,10 @@ pub enum BridgeFault {
     NoKeyRole,
     #[error("realm `{realm}` has no role `{role}`")]
     UnknownRole { realm: String, role: String },
+    #[error("realm `{0}` has no authenticator that takes tokens at this path")]
+    NoTokens(String),
+    #[error("`role` is for those who come without a key, or show one: here a token is demanded")]
+    RoleOfTokens,
     #[error("a key without a `hash` lets nobody in")]
     NoHash,
     #[error("an earlier key of this path has the name `{0}`")]
@@ -105,6 +109,11 @@ impl BridgeFault {
             Self::NoRole => "add a line `role = ...`, or a `[[listener.path.key]]`",
             Self::NoKeyRole => "add a line `role = ...` to the key or to the path",
             Self::UnknownRole { .. } => "add a `[[realm.role]]` with this `name`",
+            Self::NoTokens(_) => {
+                "add a `[[realm.authenticator]]` with `jwt`; if one is there, it needs this path \
+                 among its `listeners`, as in `public/publish`"
+            }
+            Self::RoleOfTokens => "remove it: the authenticator says the role of a token",
             Self::NoHash => {
                 "add a line `hash = ...`: `stentor keygen token` makes a secret and its hash"
             }
@@ -144,6 +153,7 @@ fn check_longpoll(apart: &ListenerPath, listener: &Listener, path: &str, finding
         ("role", apart.role.is_some()),
         ("require_ip", !apart.require_ip.is_empty()),
         ("body_bytes", apart.body_bytes.is_some()),
+        ("jwt", apart.jwt),
         ("key", !apart.keys.is_empty()),
     ] {
         findings.add_if(is_said, key(name), || BridgeFault::OfLongPoll(name));
@@ -157,6 +167,7 @@ fn check_no_bridge(apart: &ListenerPath, path: &str, findings: &mut Findings) {
         ("role", apart.role.is_some()),
         ("require_ip", !apart.require_ip.is_empty()),
         ("body_bytes", apart.body_bytes.is_some()),
+        ("jwt", apart.jwt),
         ("key", !apart.keys.is_empty()),
     ] {
         findings.add_if(is_said, format!("{path}.{name}"), || BridgeFault::NeedsHttp(name));
@@ -183,11 +194,34 @@ fn check_bridge(
         let (body, limit) = (bytes, config.limits.message_bytes);
         findings.add_if(bytes > limit, key("body_bytes"), || BridgeFault::LongBody { body, limit });
     }
-    let has_nobody = apart.keys.is_empty() && apart.role.is_none();
+    let has_nobody = apart.keys.is_empty() && apart.role.is_none() && !apart.jwt;
     findings.add_if(has_nobody, path, || BridgeFault::NoRole);
     let realm = config.realms.iter().find(|realm| Some(&realm.name) == apart.realm.as_ref());
     check_role(apart.role.as_ref(), realm, key("role"), findings);
     check_keys(apart, realm, path, findings);
+    if apart.jwt {
+        check_bearers(apart, listener, realm, &key, findings);
+    }
+}
+
+/// Those who come by tokens of the realm's authenticators.
+fn check_bearers(
+    apart: &ListenerPath,
+    listener: &Listener,
+    realm: Option<&Realm>,
+    key: &impl Fn(&str) -> String,
+    findings: &mut Findings,
+) {
+    let is_idle = apart.keys.is_empty() && apart.role.is_some();
+    findings.add_if(is_idle, key("role"), || BridgeFault::RoleOfTokens);
+    let Some(realm) = realm else { return };
+    let entrance = apart.entrance_name(listener);
+    let is_for = |way: &&Authenticator| {
+        let mut names = way.listeners.iter();
+        way.listeners.is_empty() || names.any(|name| Some(name) == entrance.as_ref())
+    };
+    let has_one = realm.authenticators.iter().filter(is_for).any(|way| way.jwt.is_some());
+    findings.add_if(!has_one, key("jwt"), || BridgeFault::NoTokens(realm.name.clone()));
 }
 
 fn check_keys(apart: &ListenerPath, realm: Option<&Realm>, path: &str, findings: &mut Findings) {
@@ -272,6 +306,32 @@ mod tests {
     }
 
     #[test]
+    fn a_path_takes_tokens_of_its_realm() {
+        let path = "name = \"public\"\n[[listener.path]]\npath = \"/tokens\"\nhttp = \"call\"\n\
+             realm = \"realm1\"\njwt = true";
+        let read = |path: &str, listeners: &str| {
+            let text = format!(
+                "[[listener]]\nlisten = \"127.0.0.1:0\"\n{path}\n[[realm]]\nname = \"realm1\"\n\
+                 [[realm.role]]\nname = \"web\"\n[[realm.authenticator]]\nmethod = \"ticket\"\n\
+                 role = \"web\"\n{listeners}\n[realm.authenticator.jwt]\n\
+                 keys_url = \"https://a.example/keys\"\n"
+            );
+            Loader::from_text("a.toml", text).finish().map_err(|error| error.to_string())
+        };
+        let config = read(path, "").unwrap();
+        assert!(config.listeners[0].paths_apart[0].jwt);
+        read(path, "listeners = [\"public/tokens\"]").unwrap();
+        for (path, listeners, said) in [
+            (path, "listeners = [\"public\"]", "no authenticator that takes tokens at this path"),
+            (path, "listeners = [\"public/other\"]", "no listener is named `public/other`"),
+            (&format!("{path}\nrole = \"web\""), "", "here a token is demanded"),
+        ] {
+            let fault = read(path, listeners).unwrap_err();
+            assert!(fault.contains(said), "{listeners}: {fault}");
+        }
+    }
+
+    #[test]
     fn what_is_missing_or_too_much_is_named() {
         let path = "http = \"publish\"\nrealm = \"realm1\"\nrole = \"web\"";
         let key = |rest: &str| format!("{path}\n[[listener.path.key]]\n{rest}");
@@ -286,6 +346,9 @@ mod tests {
                 "http = \"events\"\nrealm = \"realm1\"\nrole = \"web\"\nbody_bytes = 1000",
                 "sends no body",
             ),
+            (&format!("{path}\njwt = true"), "no authenticator that takes tokens"),
+            ("http = \"longpoll\"\njwt = true", "`jwt` is for paths where somebody publishes"),
+            ("jwt = true", "`jwt` is for paths with `http`"),
             ("role = \"web\"", "`role` is for paths with `http`"),
             ("require_ip = [\"10.0.0.0/8\"]", "`require_ip` is for paths with `http`"),
             (&format!("{path}\nbody_bytes = 2000000"), "more than `limits.message_bytes`"),

@@ -127,6 +127,12 @@ impl Listener {
         self.paths_apart.iter().filter(is_one)
     }
 
+    /// The paths with rules of their own that authenticators may name.
+    pub(super) fn named_paths(&self) -> impl Iterator<Item = &ListenerPath> {
+        let by_tokens = self.paths_apart.iter().filter(|apart| apart.jwt);
+        self.entrances_apart().chain(by_tokens)
+    }
+
     /// The paths where something else is served.
     pub(crate) fn http_paths(&self) -> impl Iterator<Item = &ListenerPath> {
         self.paths_apart.iter().filter(|apart| !apart.is_websocket())
@@ -217,6 +223,8 @@ pub struct ListenerPath {
     /// The status of an answer to messages that were taken by long-poll, 202 or 204 (TR-LP-04);
     /// `None`: 202.
     pub sent_status: Option<u16>,
+    /// Whether those may come who show a token that an authenticator of the realm takes.
+    pub jwt: bool,
     /// If there is any, one is demanded.
     #[serde(rename = "key")]
     pub keys: Vec<PathKey>,
@@ -229,7 +237,7 @@ impl ListenerPath {
     }
 
     /// What authenticators call it: the listener's name with the path behind it.
-    pub(super) fn entrance_name(&self, listener: &Listener) -> Option<String> {
+    pub(crate) fn entrance_name(&self, listener: &Listener) -> Option<String> {
         listener.name.as_ref().map(|name| format!("{name}{}", self.path))
     }
 

@@ -76,8 +76,8 @@ pub enum Warning {
     NoCertificates(String),
     #[error(
         "listener {listener} speaks plainly and can be reached from other machines, and takes keys \
-         at {path}, which anybody on the way can read: add `[[listener.tls]]`, unless a proxy in \
-         front of it speaks TLS and does not say so"
+         or tokens at {path}, which anybody on the way can read: add `[[listener.tls]]`, unless a \
+         proxy in front of it speaks TLS and does not say so"
     )]
     PlainKeys { listener: String, path: String },
     #[error(
@@ -234,7 +234,7 @@ fn plain_tickets(config: &Config) -> impl Iterator<Item = Warning> {
 /// The same of a key.
 fn plain_keys(config: &Config) -> impl Iterator<Item = Warning> {
     plain_listeners(config).flat_map(|listener| {
-        let keyed = listener.http_paths().filter(|apart| !apart.keys.is_empty());
+        let keyed = listener.http_paths().filter(|apart| !apart.keys.is_empty() || apart.jwt);
         keyed.map(|apart| Warning::PlainKeys {
             listener: listener.label(),
             path: apart.path.clone(),

@@ -211,7 +211,7 @@ fn check_endpoint(way: &Authenticator, path: &str, findings: &mut Findings) {
 /// The entrances that authenticators are for must be there.
 pub(super) fn check_entrances(realms: &[Realm], listeners: &[Listener], findings: &mut Findings) {
     let apart = |listener: &Listener| -> Vec<String> {
-        let paths = listener.entrances_apart();
+        let paths = listener.named_paths();
         paths.filter_map(|path| path.entrance_name(listener)).collect()
     };
     let names: BTreeSet<_> = listeners

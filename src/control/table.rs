@@ -117,7 +117,7 @@ pub(super) const ROWS: &[Row] = &[
     total(
         "http_keys_refused",
         "stentor_http_keys_refused",
-        "HTTP requests with a key that is none of their path",
+        "HTTP requests with a key or token that their path does not take",
     ),
     part(
         "tls_handshakes_full",

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,9 +14,11 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::address::Address;
+use crate::authentication::Judgement;
 use crate::codec::Codec;
 use crate::transport::TransportRules;
 use crate::transport::rawsocket::{self, FrameKind, HEADER_BYTES};
+use crate::wamp::Timestamp;
 
 /// The way into the router.
 pub(crate) trait Inside: fmt::Debug + Send + Sync {
@@ -32,6 +35,19 @@ pub(crate) trait Inside: fmt::Debug + Send + Sync {
         peer: Address,
         is_counted: bool,
     ) -> Result<Inner, NotOpened>;
+
+    /// Whom a token makes of its bearer who comes into a realm by an entrance of this name, and
+    /// until when.
+    fn judge_token(
+        &self,
+        realm: &str,
+        entrance: Option<&str>,
+        is_confidential: bool,
+        token: &str,
+    ) -> Judgement;
+
+    /// How long it is until that time, as far as the calendar is known.
+    fn left_until(&self, time: Timestamp) -> Duration;
 }
 
 /// Why there is no connection.

@@ -10,6 +10,7 @@ mod bridge;
 mod content;
 mod disk;
 mod files;
+mod format;
 mod inner;
 mod longpoll;
 mod room;

@@ -59,6 +59,13 @@ impl Taken {
         is_taken
     }
 
+    /// So many bytes more may be taken now.
+    pub(super) fn left(&self) -> usize {
+        let Room { used, most } = &self.room;
+        let others = used.load(Ordering::Relaxed) - self.bytes;
+        (most.saturating_sub(others) / FRACTION).saturating_sub(self.bytes)
+    }
+
     /// Gives back all but so many bytes.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let over = self.bytes.saturating_sub(bytes);
@@ -104,7 +111,8 @@ mod tests {
         assert_eq!(held.len(), 3, "550 bytes are left, of which 150 are more than a quarter");
         assert!(room.take(137).is_some());
         let mut body = room.enter();
-        assert!(body.grow(100) && body.grow(37) && !body.grow(1), "it is the whole that counts");
+        assert!(body.grow(100) && body.left() == 37, "it is the whole that counts");
+        assert!(body.grow(37) && body.left() == 0 && !body.grow(1));
         body.shrink(10);
         held.clear();
         assert_eq!(room.used.load(Ordering::Relaxed), 10);

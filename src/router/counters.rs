@@ -127,7 +127,7 @@ counters! {
     http_publications: total,
     /// Calls that were made by HTTP and answered, with a result or an error.
     http_calls: total,
-    /// HTTP requests with a key that is none of their path.
+    /// HTTP requests with a key or token that their path does not take.
     http_keys_refused: total,
     /// TLS handshakes that succeeded in the usual number of round trips, with all signatures.
     tls_handshakes_full: total,

@@ -167,9 +167,13 @@ impl Issuer {
 
     /// A token for `joe`, until the year 2100.
     pub(crate) fn token(&self) -> String {
-        let part = |value: Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-        let header = part(json!({"alg": "EdDSA", "kid": self.id}));
-        let signed = format!("{header}.{}", part(json!({"sub": "joe", "exp": 4_102_444_800_u64})));
+        self.token_with(&json!({"sub": "joe", "exp": 4_102_444_800_u64}))
+    }
+
+    pub(crate) fn token_with(&self, claims: &Value) -> String {
+        let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        let header = part(&json!({"alg": "EdDSA", "kid": self.id}));
+        let signed = format!("{header}.{}", part(claims));
         let signature = self.key.sign(signed.as_bytes()).to_bytes();
         format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))
     }

@@ -114,7 +114,7 @@ fn a_call_is_answered_with_what_its_callee_says() {
     ] {
         let mut body = body;
         body["procedure"] = "com.echo".into();
-        web.ask("POST", "/call", "", &body.to_string());
+        web.ask("POST", "/call", "", body.to_string());
         let invocation = callee.expect(68);
         let is_disclosed = body.get("options").is_some();
         assert_eq!(invocation[3]["caller_authrole"] == "web", is_disclosed, "{invocation}");
@@ -232,7 +232,7 @@ fn a_list_is_done_in_its_order_or_not_at_all() {
     let publish =
         |n: usize| json!({"topic": if n == 70 { "wamp.no" } else { "com.x" }, "args": [n]});
     let list: Vec<_> = (0..150).map(publish).collect();
-    let answer = json_of(&web.post("/publish", &json!(list).to_string()), 200);
+    let answer = json_of(&web.post("/publish", json!(list).to_string()), 200);
     assert_eq!(answer.as_array().unwrap().len(), 150);
     assert_eq!(answer[70]["error"], "wamp.error.invalid_uri");
     for n in (0..150).filter(|n| *n != 70) {
@@ -240,7 +240,7 @@ fn a_list_is_done_in_its_order_or_not_at_all() {
         assert_eq!((&event[4], &answer[n]), (&json!([n]), &json!({"id": event[2]})));
     }
     let long: Vec<_> = (0..151).map(publish).collect();
-    refused(&web.post("/publish", &json!(long).to_string()), 400, "150 requests at most");
+    refused(&web.post("/publish", json!(long).to_string()), 400, "150 requests at most");
     refused(&web.post("/publish", r#"[{"topic":"com.x"},{}]"#), 400, "request 2 of the list");
     refused(&web.post("/publish", "[]"), 400, "asks for nothing");
     json_of(&web.post("/publish", r#"{"topic":"com.x","args":["last"]}"#), 200);

@@ -67,18 +67,24 @@ impl Web {
     }
 
     /// Asks for something with a body.
-    pub(crate) fn ask(&mut self, method: &str, path: &str, fields: &str, body: &str) {
+    pub(crate) fn ask(&mut self, method: &str, path: &str, fields: &str, body: impl AsRef<[u8]>) {
+        let body = body.as_ref();
         let length = body.len();
         let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n");
-        self.send(format!("{head}{fields}\r\n{body}"));
+        self.send([head.as_bytes(), fields.as_bytes(), b"\r\n", body].concat());
     }
 
-    pub(crate) fn post_with(&mut self, path: &str, fields: &str, body: &str) -> Response {
+    pub(crate) fn post_with(
+        &mut self,
+        path: &str,
+        fields: &str,
+        body: impl AsRef<[u8]>,
+    ) -> Response {
         self.ask("POST", path, fields, body);
         self.response()
     }
 
-    pub(crate) fn post(&mut self, path: &str, body: &str) -> Response {
+    pub(crate) fn post(&mut self, path: &str, body: impl AsRef<[u8]>) -> Response {
         self.post_with(path, "", body)
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::claims::Claims;
 use super::jws::Token;
 use super::keys::KeySet;
+use super::verified::Verified;
 use crate::authentication::json::from_json;
 use crate::authentication::{Grant, MAX_AUTHID_BYTES};
 use crate::wamp::{Dict, Timestamp};
@@ -110,6 +112,8 @@ pub enum TokenError {
     Expired,
     #[error("the token is not valid yet")]
     NotYetValid,
+    #[error("no authenticator of the realm takes tokens of those who come this way")]
+    NotHere,
     #[error("`iss` is another one")]
     OtherIssuer,
     #[error("`aud` does not name this router")]
@@ -135,16 +139,35 @@ pub struct Issuer {
     /// The role of bearers that no claim makes one of.
     role: Option<String>,
     keys: ArcSwapOption<KeySet>,
+    verified: Verified,
+    /// Somebody waits whose token names a key that is not there.
+    is_sought: AtomicBool,
 }
 
 impl Issuer {
     pub fn new(settings: TokenSettings, role: Option<String>) -> Self {
         let keys = ArcSwapOption::new(settings.loaded.clone());
-        Self { settings, role, keys }
+        let (verified, is_sought) = (Verified::default(), AtomicBool::new(false));
+        Self { settings, role, keys, verified, is_sought }
     }
 
     pub const fn settings(&self) -> &TokenSettings {
         &self.settings
+    }
+
+    /// Asks whoever keeps the keys at an address to look for newer ones, if it may already.
+    pub fn seek_keys(&self) {
+        self.is_sought.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody has asked for that, and nobody has looked since.
+    pub fn is_sought(&self) -> bool {
+        self.is_sought.load(Ordering::Acquire)
+    }
+
+    /// The keys are as new as they can be now.
+    pub fn end_search(&self) {
+        self.is_sought.store(false, Ordering::Release);
     }
 
     /// From now on these are its keys.
@@ -158,17 +181,18 @@ impl Issuer {
     /// [`TokenError`] if it lets nobody in.
     pub fn judge(
         &self,
-        token: &str,
+        text: &str,
         authid: Option<&str>,
         now: Timestamp,
     ) -> Result<(Grant, Timestamp), TokenError> {
-        let token = Token::parse(token)?;
+        let token = Token::parse(text)?;
         let claims = Claims(&token.claims);
         // First, since several issuers may be asked, and only one of them knows the key.
         if self.settings.issuer.as_ref().is_some_and(|issuer| !claims.says("iss", issuer)) {
             return Err(TokenError::OtherIssuer);
         }
-        token.verify(self.keys.load().as_ref().ok_or(TokenError::NoKeys)?)?;
+        let keys = self.keys.load_full().ok_or(TokenError::NoKeys)?;
+        self.verified.check(text, &keys, || token.verify(&keys))?;
         let expires = claims.check_times(now, self.settings.leeway_ms)?;
         if self.settings.audience.as_ref().is_some_and(|audience| !claims.is_for(audience)) {
             return Err(TokenError::OtherAudience);

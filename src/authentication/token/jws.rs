@@ -17,7 +17,7 @@ pub(super) struct Token<'a> {
 
 /// Whether a ticket is meant as a token: three texts of Base64, with dots between them, of which
 /// the first begins with `{"`.
-pub(in super::super) fn has_form_of_token(ticket: &str) -> bool {
+pub fn has_form_of_token(ticket: &str) -> bool {
     let is_part = |part: &str| {
         let is_letter = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         part.bytes().all(is_letter)

@@ -8,9 +8,10 @@ mod claims;
 mod issuer;
 mod jws;
 mod keys;
+mod verified;
 
 pub use issuer::{Issuer, Lease, RoleRule, TokenError, TokenSettings};
-pub(super) use jws::has_form_of_token;
+pub use jws::has_form_of_token;
 pub use keys::{Algorithm, BadKeys, KeySet, SECRET_BYTES};
 
 /// Bytes of the longest token; most have one or two thousand.

@@ -1,11 +1,14 @@
-//! Who may publish and call at a path: from which networks, of which pages, and by which key.
+//! Who may publish and call at a path: from which networks, of which pages, and by which key. What
+//! is shown as a token others judge ([`super::bearer`]).
 
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::bearer::Tokens;
 use super::pool::SessionKey;
 use crate::address::{Address, Network};
+use crate::authentication::{TokenError, has_form_of_token};
 use crate::clock::Millis;
 use crate::config::AdminToken;
 use crate::rate::{Bucket, Rate};
@@ -21,7 +24,18 @@ pub(super) struct Door {
     /// As whom they come without a key, if there are no keys.
     pub(super) open: Option<SessionKey>,
     pub(super) keys: Vec<(AdminToken, SessionKey)>,
+    /// The tokens that are taken besides.
+    pub(super) tokens: Option<Tokens>,
     pub(super) told: Told,
+}
+
+/// What somebody has shown who may come.
+#[derive(Debug)]
+pub(super) enum Shown<'a> {
+    /// Nothing that is needed, or a key: it is this one.
+    Known(&'a SessionKey),
+    /// A token, which nobody has verified.
+    Token(&'a Tokens, &'a str),
 }
 
 /// Why somebody may not.
@@ -31,6 +45,7 @@ pub(super) enum Denied {
     Origin,
     NoKey,
     WrongKey,
+    Token(TokenError),
 }
 
 /// When the log was told of those who may not.
@@ -47,19 +62,21 @@ impl Default for Told {
 }
 
 impl Door {
-    /// As whom somebody comes in.
-    pub(super) fn enter(&self, headers: &HeaderMap, peer: Address) -> Result<&SessionKey, Denied> {
-        let entered = self.judge(headers, peer);
-        if let Err(denied @ (Denied::Network | Denied::WrongKey)) = entered
-            && self.told.may_tell()
-        {
+    /// Has the log tell of somebody who may not, now and then.
+    pub(super) fn tell(&self, denied: Denied, peer: Address) {
+        let is_told = matches!(denied, Denied::Network | Denied::WrongKey | Denied::Token(_));
+        if is_told && self.told.may_tell() {
             let (path, reason) = (&self.path, denied.reason());
             tracing::warn!(%peer, %path, reason, "an HTTP request was refused");
         }
-        entered
     }
 
-    fn judge(&self, headers: &HeaderMap, peer: Address) -> Result<&SessionKey, Denied> {
+    /// What somebody comes in with.
+    pub(super) fn enter<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        peer: Address,
+    ) -> Result<Shown<'a>, Denied> {
         let is_from_there = |network: &Network| network.contains(peer);
         if !self.networks.is_empty() && !self.networks.iter().any(is_from_there) {
             return Err(Denied::Network);
@@ -68,9 +85,15 @@ impl Door {
             return Err(Denied::Origin);
         }
         if let Some(open) = &self.open {
-            return Ok(open);
+            return Ok(Shown::Known(open));
         }
         let shown = shown_key(headers).ok_or(Denied::NoKey)?;
+        if let Some(tokens) = &self.tokens
+            && let Ok(token) = str::from_utf8(shown)
+            && has_form_of_token(token)
+        {
+            return Ok(Shown::Token(tokens, token));
+        }
         // Each is compared, and whole: who shows one learns from the time how many there are.
         let mut found = None;
         for (hash, key) in &self.keys {
@@ -78,7 +101,7 @@ impl Door {
                 found = Some(key);
             }
         }
-        found.ok_or(Denied::WrongKey)
+        found.map(Shown::Known).ok_or(Denied::WrongKey)
     }
 
     /// Whether a browser says that a page of another origin asks, which may not.
@@ -110,12 +133,13 @@ impl Door {
 }
 
 impl Denied {
-    pub(super) const fn reason(self) -> &'static str {
+    fn reason(self) -> String {
         match self {
-            Self::Network => "its network is none of `require_ip`",
-            Self::Origin => "its page is of an origin that may not",
-            Self::NoKey => "it shows no key",
-            Self::WrongKey => "it shows a key that is none of this path",
+            Self::Network => "its network is none of `require_ip`".into(),
+            Self::Origin => "its page is of an origin that may not".into(),
+            Self::NoKey => "it shows no key".into(),
+            Self::WrongKey => "it shows a key that is none of this path".into(),
+            Self::Token(error) => error.to_string(),
         }
     }
 }
@@ -168,6 +192,7 @@ mod tests {
             origins: Origins::Listed(vec!["https://app.example.org".into()]),
             open: None,
             keys: vec![(kept(ONE), key("one")), (kept(TWO), key("two"))],
+            tokens: None,
             told: Told::default(),
         }
     }
@@ -182,10 +207,11 @@ mod tests {
     #[test]
     fn a_key_says_who_somebody_is() {
         let door = door();
-        let enter = |fields: &[(HeaderName, &str)]| {
-            let entered = door.enter(&headers(fields), Address::UNIX);
-            entered.map(|key| key.authid.to_string())
-        };
+        let enter =
+            |fields: &[(HeaderName, &str)]| match door.enter(&headers(fields), Address::UNIX)? {
+                Shown::Known(key) => Ok(key.authid.to_string()),
+                Shown::Token(_, token) => Ok(format!("the token {token}")),
+            };
         let bearer = |secret: &str| format!("Bearer {secret}");
         assert_eq!(enter(&[(AUTHORIZATION, &bearer(ONE))]), Ok("one".into()));
         assert_eq!(enter(&[(AUTHORIZATION, &format!("bearer  {TWO} "))]), Ok("two".into()));
@@ -195,7 +221,29 @@ mod tests {
         assert_eq!(enter(&[(AUTHORIZATION, &bearer(""))]), Err(Denied::WrongKey));
         let mut twice = headers(&[(AUTHORIZATION, &bearer(ONE))]);
         twice.append(AUTHORIZATION, bearer(ONE).parse().unwrap());
-        assert_eq!(door.enter(&twice, Address::UNIX), Err(Denied::NoKey));
+        assert_eq!(door.enter(&twice, Address::UNIX).err(), Some(Denied::NoKey));
+    }
+
+    /// What has the form of a token is never taken for a key, and only where tokens are taken.
+    #[test]
+    fn a_token_is_told_by_its_form() {
+        let tokens = Some(Tokens { entrance: None, way: SessionKey::default() });
+        let door = Door { tokens, ..door() };
+        let enter = |secret: &str| {
+            let headers = headers(&[(AUTHORIZATION, &format!("Bearer {secret}"))]);
+            match door.enter(&headers, Address::UNIX)? {
+                Shown::Known(key) => Ok(key.authid.to_string()),
+                Shown::Token(_, token) => Ok(format!("the token {token}")),
+            }
+        };
+        assert_eq!(enter("eyJh.e30.c2ln"), Ok("the token eyJh.e30.c2ln".into()));
+        assert_eq!(enter(ONE), Ok("one".into()));
+        for bad in ["eyJh.e30", "e30.e30.e30", "eyJh.e30.c2ln.x", "eyJh.e30.c2 ln", ""] {
+            assert_eq!(enter(bad), Err(Denied::WrongKey), "{bad}");
+        }
+        let refused = Door { tokens: None, ..door };
+        let headers = headers(&[(AUTHORIZATION, "Bearer eyJh.e30.c2ln")]);
+        assert_eq!(refused.enter(&headers, Address::UNIX).err(), Some(Denied::WrongKey));
     }
 
     #[test]
@@ -204,8 +252,8 @@ mod tests {
         let right = headers(&[(AUTHORIZATION, &format!("Bearer {ONE}"))]);
         let from = |ip: &str| Address::new(ip.parse().unwrap(), None);
         assert!(door.enter(&right, from("10.1.2.3")).is_ok());
-        assert_eq!(door.enter(&right, from("11.1.2.3")), Err(Denied::Network));
-        assert_eq!(door.enter(&right, from("::1")), Err(Denied::Network));
+        assert_eq!(door.enter(&right, from("11.1.2.3")).err(), Some(Denied::Network));
+        assert_eq!(door.enter(&right, from("::1")).err(), Some(Denied::Network));
         for (origin, is_let_in) in
             [("https://app.example.org", true), ("https://evil.example", false), ("null", false)]
         {

@@ -5,6 +5,8 @@
 //! What is malformed is refused here, since in that session it would be a violation of the
 //! protocol, and end it for all.
 
+mod bearer;
+mod converted;
 mod door;
 mod events;
 mod joining;
@@ -33,7 +35,8 @@ use tokio::time::{Instant, timeout};
 
 pub(crate) use self::webhook::{Crew, Letter, Webhook, WebhookView, signature};
 
-use self::door::{Denied, Door, Told};
+use self::bearer::{Guest, Tokens};
+use self::door::{Denied, Door, Shown, Told};
 use self::events::{Known, StreamPlace, Wish};
 use self::pool::{Deadline, Opening, Outcome, Pool, SessionKey};
 use self::repeated::{Begun, LONGEST_KEY};
@@ -43,6 +46,7 @@ use self::session::Lost;
 use super::answers::set;
 use super::body;
 use super::content::Content;
+use super::format::Format;
 use super::inner::Inside;
 use super::room::Room;
 use super::site::{Caller, Sites};
@@ -105,7 +109,7 @@ impl Bridges {
     pub(crate) fn follow(&self, sites: &Sites) {
         let bridges = sites.values().flat_map(|site| site.bridges());
         let known: Known = Arc::new(bridges.flat_map(Bridge::keys).cloned().collect());
-        self.pool.retain(|key| known.contains(key));
+        self.pool.retain(|key| known.contains(&key.way()));
         self.known.send_replace(known);
     }
 }
@@ -132,14 +136,20 @@ impl Bridge {
             realm: apart.realm.clone().unwrap_or_default().into(),
             role: role.clone().unwrap_or_default().into(),
             authid: authid.into(),
+            is_by_token: false,
         };
         let keys = apart.keys.iter().filter_map(|one| {
             let role = if one.role.is_some() { &one.role } else { &apart.role };
             Some((one.hash.clone()?, key(&one.name, role)))
         });
         let keys: Vec<_> = keys.collect();
-        // If there is any key, one is demanded.
-        let open = apart.keys.is_empty().then(|| key(&apart.path, &apart.role));
+        let tokens = apart.jwt.then(|| Tokens {
+            entrance: apart.entrance_name(listener),
+            way: SessionKey { is_by_token: true, ..key("", &None) },
+        });
+        // If there is any key, or tokens are taken, one is demanded.
+        let is_open = apart.keys.is_empty() && tokens.is_none();
+        let open = is_open.then(|| key(&apart.path, &apart.role));
         let origins = apart.origins.as_ref().unwrap_or(&listener.origins);
         let door = Door {
             path: apart.path.clone(),
@@ -147,6 +157,7 @@ impl Bridge {
             origins: allowed_origins(origins, config.development),
             open,
             keys,
+            tokens,
             told: Told::default(),
         };
         let (limits, timeouts) = (&config.limits, &config.timeouts);
@@ -164,12 +175,21 @@ impl Bridge {
             answer_ms: timeouts.http_answer_ms,
             heartbeat_ms: timeouts.http_heartbeat_ms,
             most_streams: limits.http_streams as u64,
-            opening: Opening { rules, address, idle_ms, answers: Room::new(0) },
+            opening: Opening {
+                rules,
+                address,
+                idle_ms,
+                // The others are for everybody else.
+                most_by_token: limits.http_connections / 2,
+                answers: Room::new(0),
+            },
         })
     }
 
     fn keys(&self) -> impl Iterator<Item = &SessionKey> {
-        self.door.open.iter().chain(self.door.keys.iter().map(|(_, key)| key))
+        let tokens = self.door.tokens.iter().map(|tokens| &tokens.way);
+        let keys = self.door.keys.iter().map(|(_, key)| key);
+        self.door.open.iter().chain(keys).chain(tokens)
     }
 
     /// Answers one request.
@@ -183,11 +203,18 @@ impl Bridge {
         if head.method == Method::OPTIONS {
             return self.preflight(&head.headers);
         }
-        let served = match self.purpose {
-            Purpose::Ask(act) => self.serve(act, head, body, caller, bridges).await,
-            Purpose::Events => self.hear(head, caller, bridges).await,
+        let room = bridges.answers.with_most(self.room_bytes);
+        let mut answer = match self.purpose {
+            Purpose::Ask(act) => {
+                let served = self.serve(act, head, body, caller, bridges).await;
+                let reply = served.unwrap_or_else(|refused| refused);
+                reply.into_response(Format::of_answer(&head.headers), &room)
+            }
+            Purpose::Events => {
+                let begun = self.hear(head, caller, bridges).await;
+                begun.unwrap_or_else(|refused| refused.into_response(Format::JSON, &room))
+            }
         };
-        let mut answer = served.unwrap_or_else(Reply::into_response);
         self.share(&head.headers, answer.headers_mut());
         answer
     }
@@ -199,45 +226,51 @@ impl Bridge {
         body: Incoming,
         caller: Caller,
         bridges: &Arc<Bridges>,
-    ) -> Result<Response<Content>, Reply> {
+    ) -> Result<Reply, Reply> {
         let is_meant = matches!(head.method, Method::POST | Method::PUT);
-        let key = self.enter(is_meant, head, caller, bridges)?;
+        let Guest { key, .. } = self.enter(is_meant, head, caller, bridges).await?;
         let repeated = repetition(act, &head.headers).map_err(Reply::closing)?;
-        body::judge(&head.headers, self.body_bytes).map_err(Reply::from)?;
+        let format = body::judge(&head.headers, self.body_bytes).map_err(Reply::from)?;
         let mut taken = bridges.bodies.with_most(self.room_bytes).enter();
         let body = body::read(body, self.body_bytes, self.body_ms, &mut taken).await;
         let body = body.map_err(Reply::from)?;
-        let asked = request::read(&body, act, &self.limits);
-        let mut asked =
-            asked.map_err(|fault| Reply::refused(fault.status(), &fault.to_string()))?;
+        let nesting = self.limits.nesting;
+        let body = converted::body_as_json(body, format, nesting, self.body_bytes, &mut taken)?;
+        let mut asked = request::read(&body, act, &self.limits).map_err(|fault| {
+            let fault = if format == Format::JSON { fault } else { fault.without_lines() };
+            Reply::refused(fault.status(), &fault.to_string())
+        })?;
         let taken = Arc::new(taken);
         for message in &mut asked.messages {
             message.taken = Some(Arc::clone(&taken));
         }
-        let reply = match repeated {
+        match repeated {
             None => {
                 let deadline = Deadline::in_ms(self.answer_ms);
-                self.visit(key, bridges).ask(&asked, Some(deadline)).await.0
+                Ok(self.visit(key, bridges).ask(&asked, Some(deadline)).await.0)
             }
             Some(name) => {
-                // By a key of the path comes one client; without keys they are strangers.
-                let is_open = self.door.open.is_some();
-                let owner = is_open.then(|| format!("{:?}", caller.peer.client()));
+                // By a key of the path comes one client; without keys they are strangers, and those
+                // who bear tokens are many.
+                let owner = if key.is_by_token {
+                    Some(format!("{:?}", (&key.role, &key.authid)))
+                } else {
+                    self.door.open.is_some().then(|| format!("{:?}", caller.peer.client()))
+                };
                 let name = (owner.as_deref(), name);
-                self.ask_once(key, name, &body, asked, bridges).await?
+                self.ask_once(key, name, &body, asked, bridges).await
             }
-        };
-        Ok(reply.into_response())
+        }
     }
 
     /// As whom somebody comes in, if the router begins anything new.
-    fn enter(
+    async fn enter(
         &self,
         is_meant: bool,
         head: &Parts,
         caller: Caller,
         bridges: &Bridges,
-    ) -> Result<&SessionKey, Reply> {
+    ) -> Result<Guest, Reply> {
         if !is_meant {
             let methods = self.purpose.methods();
             let text = format!("only these methods are supported here: {methods}");
@@ -247,8 +280,16 @@ impl Bridge {
         if caller.is_stopping {
             return Err(Reply::lost(&Lost::Stopping).closing());
         }
-        self.door.enter(&head.headers, caller.peer).map_err(|denied| {
-            if denied == Denied::WrongKey {
+        let entered = match self.door.enter(&head.headers, caller.peer) {
+            Ok(Shown::Known(key)) => Ok(Guest::of(key.clone())),
+            Ok(Shown::Token(tokens, token)) => {
+                tokens.admit(token, caller, bridges.pool.inside()).await
+            }
+            Err(denied) => Err(denied),
+        };
+        entered.map_err(|denied| {
+            self.door.tell(denied, caller.peer);
+            if matches!(denied, Denied::WrongKey | Denied::Token(_)) {
                 bridges.counters.http_keys_refused.increment();
             }
             Reply::from(denied).closing()
@@ -262,7 +303,8 @@ impl Bridge {
         caller: Caller,
         bridges: &Bridges,
     ) -> Result<Response<Content>, Reply> {
-        let key = self.enter(head.method == Method::GET, head, caller, bridges)?;
+        let is_meant = head.method == Method::GET;
+        let Guest { key, until } = self.enter(is_meant, head, caller, bridges).await?;
         let wish = Wish::read(head.uri.query(), &head.headers);
         let wish =
             wish.map_err(|fault| Reply::refused(StatusCode::BAD_REQUEST, &fault.to_string()))?;
@@ -273,10 +315,11 @@ impl Bridge {
             message_bytes: self.limits.message_bytes,
             heartbeat_ms: self.heartbeat_ms,
             key: key.clone(),
+            until,
             known: bridges.known.subscribe(),
             _place: StreamPlace::new(&bridges.counters),
         };
-        let inner = bridges.pool.open(key, &self.opening, caller.peer);
+        let inner = bridges.pool.open(&key, &self.opening, caller.peer);
         let inner = inner.map_err(|lost| Reply::lost(&lost))?;
         let begun = events::Beginning::new(inner, wish, terms).await.map_err(Reply::from)?;
         let mut answer = Response::new(Content::streamed(begun.start()));
@@ -288,23 +331,23 @@ impl Bridge {
         Ok(answer)
     }
 
-    fn visit(&self, key: &SessionKey, bridges: &Arc<Bridges>) -> Visit {
+    fn visit(&self, key: SessionKey, bridges: &Arc<Bridges>) -> Visit {
         let answers = bridges.answers.with_most(self.room_bytes);
         let opening = Opening { answers, ..self.opening.clone() };
-        Visit { key: key.clone(), opening, bridges: Arc::clone(bridges) }
+        Visit { key, opening, bridges: Arc::clone(bridges) }
     }
 
     /// Makes requests that are to be made once, whatever becomes of who asks: another one with the
     /// same key learns what has come of them.
     async fn ask_once(
         &self,
-        key: &SessionKey,
+        key: SessionKey,
         (owner, name): (Option<&str>, &[u8]),
         body: &[u8],
         asked: Asked,
         bridges: &Arc<Bridges>,
     ) -> Result<Reply, Reply> {
-        let seat = bridges.pool.seat(key);
+        let seat = bridges.pool.seat(&key.way(), self.opening.most_by_token);
         let begun = seat.repeated.lock().begin(owner, name, body, Instant::now());
         let name = match begun {
             Begun::New(name) => name,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -25,6 +26,20 @@ pub(super) struct SessionKey {
     pub(super) realm: Box<str>,
     pub(super) role: Box<str>,
     pub(super) authid: Box<str>,
+    /// Role and authid are what a token says.
+    pub(super) is_by_token: bool,
+}
+
+impl SessionKey {
+    /// The way in as the configuration knows it: of all who bear tokens it is one.
+    pub(super) fn way(&self) -> Self {
+        let way = self.clone();
+        if self.is_by_token {
+            Self { role: Box::default(), authid: Box::default(), ..way }
+        } else {
+            way
+        }
+    }
 }
 
 /// What becomes of a request.
@@ -48,6 +63,8 @@ impl Deadline {
 pub(super) struct Pool {
     inside: Arc<dyn Inside>,
     seats: Mutex<BTreeMap<SessionKey, Arc<SessionSeat>>>,
+    /// Counts visits, so that it is known who was here last.
+    visits: AtomicU64,
 }
 
 /// What is kept of a way in while it is configured.
@@ -57,6 +74,8 @@ pub(super) struct SessionSeat {
     /// When the last one was refused, and why: others are not tried at once.
     refused: Mutex<Option<(Instant, Lost)>>,
     pub(super) repeated: Mutex<Repeated>,
+    /// The number of the last visit.
+    visited: AtomicU64,
 }
 
 /// How a session is opened.
@@ -66,21 +85,29 @@ pub(super) struct Opening {
     /// The listener's own: nobody else comes by all that share a session.
     pub(super) address: Address,
     pub(super) idle_ms: u64,
+    /// Sessions of those who bear tokens, of all paths together; over it that one ends which nobody
+    /// has asked for anything for longest.
+    pub(super) most_by_token: usize,
     pub(super) answers: Room,
 }
 
 impl Pool {
     pub(super) fn new(inside: Arc<dyn Inside>) -> Self {
-        Self { inside, seats: Mutex::default() }
+        Self { inside, seats: Mutex::default(), visits: AtomicU64::new(0) }
     }
 
-    pub(super) fn seat(&self, key: &SessionKey) -> Arc<SessionSeat> {
+    pub(super) fn inside(&self) -> &dyn Inside {
+        &*self.inside
+    }
+
+    pub(super) fn seat(&self, key: &SessionKey, most_by_token: usize) -> Arc<SessionSeat> {
+        let visit = self.visits.fetch_add(1, Ordering::Relaxed);
         let mut seats = self.seats.lock();
-        if let Some(seat) = seats.get(key) {
-            return Arc::clone(seat);
+        if !seats.contains_key(key) && key.is_by_token {
+            make_room(&mut seats, most_by_token);
         }
-        let seat = Arc::<SessionSeat>::default();
-        seats.insert(key.clone(), Arc::clone(&seat));
+        let seat = Arc::clone(seats.entry(key.clone()).or_default());
+        seat.visited.store(visit, Ordering::Relaxed);
         seat
     }
 
@@ -98,7 +125,7 @@ impl Pool {
         messages: &[Message],
         deadline: Option<Deadline>,
     ) -> Vec<Outcome> {
-        let seat = self.seat(key);
+        let seat = self.seat(key, opening.most_by_token);
         let mut outcomes: Vec<Option<Outcome>> = messages.iter().map(|_| None).collect();
         // What has not left may be asked of another session: an idle one may end in this moment.
         for _ in 0..TRIES {
@@ -174,6 +201,18 @@ impl Pool {
     }
 }
 
+/// Forgets those who bear tokens and were here longest ago, until there is room for one more. Their
+/// sessions end when nobody waits for an answer of theirs.
+fn make_room(seats: &mut BTreeMap<SessionKey, Arc<SessionSeat>>, most: usize) {
+    let is_bearer = |key: &SessionKey| key.is_by_token && !key.authid.is_empty();
+    while seats.keys().filter(|key| is_bearer(key)).count() >= most.max(1) {
+        let bearers = seats.iter().filter(|(key, _)| is_bearer(key));
+        let last = bearers.min_by_key(|(_, seat)| seat.visited.load(Ordering::Relaxed));
+        let Some(key) = last.map(|(key, _)| key.clone()) else { return };
+        seats.remove(&key);
+    }
+}
+
 /// Makes those requests that have no outcome yet.
 async fn ask_session(
     session: &Handle,
@@ -210,3 +249,34 @@ const TRIES: usize = 3;
 
 /// How long nothing is tried where a session was refused, or has sent too much.
 const PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_bears_a_token_makes_way_for_others_who_do() {
+        let bearer = |authid: &str| SessionKey {
+            authid: authid.into(),
+            is_by_token: true,
+            ..SessionKey::default()
+        };
+        let mut seats = BTreeMap::<_, Arc<SessionSeat>>::new();
+        let mut visit = |key: SessionKey, number: u64| {
+            if !seats.contains_key(&key) {
+                make_room(&mut seats, 3);
+            }
+            let seat = seats.entry(key).or_default();
+            seat.visited.store(number, Ordering::Relaxed);
+            seats.keys().map(|key| key.authid.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        // Neither keys nor the way of all bearers count.
+        visit(SessionKey { authid: "key".into(), ..SessionKey::default() }, 0);
+        visit(bearer(""), 1);
+        for (number, authid) in (2..).zip(["a", "b", "c", "a"]) {
+            visit(bearer(authid), number);
+        }
+        assert_eq!(visit(bearer("d"), 6), " a c d key");
+        assert_eq!(visit(bearer("b"), 7), " a b d key");
+    }
+}

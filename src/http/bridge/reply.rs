@@ -1,4 +1,5 @@
-//! What a client gets that publishes or calls: JSON with a status, as crossbar answers.
+//! What a client gets that publishes or calls: JSON with a status, as crossbar answers, or the same
+//! in another format.
 
 use bytes::Bytes;
 use hyper::header::{
@@ -7,16 +8,21 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+use super::bearer::challenge;
+use super::converted::{self, NoAnswer};
 use super::door::Denied;
 use super::pool::Outcome;
 use super::repeated::Begun;
 use super::said::error_json;
 use super::session::Lost;
 use super::subscriber::NotSubscribed;
+use crate::authentication::TokenError;
+use crate::codec::Codec;
 use crate::http::answers::set;
 use crate::http::body::BodyFault;
 use crate::http::content::Content;
-use crate::http::room::counted;
+use crate::http::format::Format;
+use crate::http::room::{Room, counted};
 
 /// What a client gets.
 #[derive(Debug)]
@@ -96,11 +102,32 @@ impl Reply {
         Self::json(StatusCode::OK, counted(json, taken))
     }
 
-    pub(super) fn into_response(self) -> Response<Content> {
+    /// In the format that its client wants; `room` is for what is made of the JSON.
+    pub(super) fn into_response(self, format: Format, room: &Room) -> Response<Content> {
         let Self { status, json, fields } = self;
-        let mut answer = Response::new(Content::of(json));
+        let body = match format.codec {
+            Codec::Json => json,
+            codec => match converted::answer(&json, codec, room) {
+                Ok(body) => body,
+                Err(NoAnswer::NoRoom) => return Self::lost(&Lost::NoRoom).into_short(format),
+            },
+        };
+        Self { status, json: body, fields }.in_format(format)
+    }
+
+    /// The same of what the router itself says.
+    fn into_short(self, format: Format) -> Response<Content> {
+        let Self { status, json, fields } = self;
+        let json = converted::short_answer(&json, format.codec);
+        Self { status, json, fields }.in_format(format)
+    }
+
+    /// With a body that is in this format already.
+    fn in_format(self, format: Format) -> Response<Content> {
+        let Self { status, json: body, fields } = self;
+        let mut answer = Response::new(Content::of(body));
         *answer.status_mut() = status;
-        set(&mut answer, CONTENT_TYPE, "application/json");
+        set(&mut answer, CONTENT_TYPE, format.name);
         set(&mut answer, CACHE_CONTROL, "no-store");
         set(&mut answer, X_CONTENT_TYPE_OPTIONS, "nosniff");
         answer.headers_mut().extend(fields);
@@ -110,17 +137,27 @@ impl Reply {
 
 impl From<Denied> for Reply {
     fn from(denied: Denied) -> Self {
+        if let Denied::Token(TokenError::NoKeys) = denied {
+            let text =
+                "the router has no keys yet by which tokens can be verified: try again later";
+            return Self::refused(StatusCode::SERVICE_UNAVAILABLE, text).later(5);
+        }
         let (status, text) = match denied {
             Denied::Network => (StatusCode::FORBIDDEN, "this address may not come here"),
             Denied::Origin => (StatusCode::FORBIDDEN, "pages of this origin may not come here"),
             Denied::NoKey => (
                 StatusCode::UNAUTHORIZED,
-                "this needs the header `Authorization: Bearer` with a key",
+                "this needs the header `Authorization: Bearer` with a key or token",
             ),
             Denied::WrongKey => (StatusCode::UNAUTHORIZED, "this is no key of this path"),
+            Denied::Token(error) => (StatusCode::UNAUTHORIZED, challenge(error).1),
         };
-        let reply = Self::refused(status, text);
+        let mut reply = Self::refused(status, text);
         match denied {
+            Denied::Token(error) => {
+                reply.fields.push((WWW_AUTHENTICATE, challenge(error).0));
+                reply
+            }
             Denied::NoKey => reply.with(WWW_AUTHENTICATE, "Bearer"),
             Denied::WrongKey => reply.with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
             Denied::Network | Denied::Origin => reply,

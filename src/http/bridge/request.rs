@@ -59,12 +59,14 @@ impl Message {
 /// What is wrong with a body.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestFault {
-    #[error("the body is empty: send a JSON object")]
+    #[error("the body is empty: send an object")]
     Empty,
-    #[error("the body must be a JSON object, or a list of objects")]
+    #[error("the body must be an object, or a list of objects")]
     NoObject,
     #[error("the body is no JSON that can be read: {0}")]
-    Json(serde_json::Error),
+    Json(String),
+    #[error("the body cannot be read: {0}")]
+    Unfit(String),
     #[error("a list may have {0} requests at most")]
     TooMany(usize),
     #[error("an empty list asks for nothing")]
@@ -76,7 +78,7 @@ pub(super) enum RequestFault {
     #[error("`{0}` must be {1}")]
     Form(&'static str, &'static str),
     #[error("`options`: {0}")]
-    Options(serde_json::Error),
+    Options(String),
     #[error("{0}")]
     Message(codec::DecodeError),
     #[error("this becomes a message of more than {0} bytes")]
@@ -91,6 +93,27 @@ impl RequestFault {
             _ => StatusCode::BAD_REQUEST,
         }
     }
+
+    /// Of a body that was made JSON here: its client knows nothing of lines in it.
+    pub(super) fn without_lines(self) -> Self {
+        let cut = |text: String| match text.rfind(" at line ") {
+            Some(at) => text[..at].to_owned(),
+            None => text,
+        };
+        match self {
+            Self::Json(text) => Self::Unfit(cut(text)),
+            Self::Options(text) => Self::Options(cut(text)),
+            Self::InList { number, fault } => {
+                Self::InList { number, fault: Box::new(fault.without_lines()) }
+            }
+            other => other,
+        }
+    }
+}
+
+/// The text of a body, or of a part of it, that cannot be read.
+fn unreadable(error: serde_json::Error) -> RequestFault {
+    RequestFault::Json(error.to_string())
 }
 
 /// # Errors
@@ -99,7 +122,7 @@ pub(super) fn read(body: &[u8], act: Act, limits: &RequestLimits) -> Result<Aske
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     match first.ok_or(RequestFault::Empty)? {
         b'{' => {
-            let fields = serde_json::from_slice(body).map_err(RequestFault::Json)?;
+            let fields = serde_json::from_slice(body).map_err(unreadable)?;
             let messages = vec![message(&fields, act, limits)?];
             Ok(Asked { messages, is_list: false })
         }
@@ -113,8 +136,8 @@ pub(super) fn read(body: &[u8], act: Act, limits: &RequestLimits) -> Result<Aske
 
 fn read_list(body: &[u8], act: Act, limits: &RequestLimits) -> Result<Vec<Message>, RequestFault> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let items = reader.deserialize_seq(List(limits.batch)).map_err(RequestFault::Json)?;
-    reader.end().map_err(RequestFault::Json)?;
+    let items = reader.deserialize_seq(List(limits.batch)).map_err(unreadable)?;
+    reader.end().map_err(unreadable)?;
     let items = items.ok_or(RequestFault::TooMany(limits.batch))?;
     if items.is_empty() {
         return Err(RequestFault::NoRequests);
@@ -123,7 +146,7 @@ fn read_list(body: &[u8], act: Act, limits: &RequestLimits) -> Result<Vec<Messag
         if !item.get().starts_with('{') {
             return Err(RequestFault::NoObject);
         }
-        message(&serde_json::from_str(item.get()).map_err(RequestFault::Json)?, act, limits)
+        message(&serde_json::from_str(item.get()).map_err(unreadable)?, act, limits)
     };
     let numbered = items.into_iter().zip(1..).map(|(item, number)| {
         message(item).map_err(|fault| RequestFault::InList { number, fault: Box::new(fault) })
@@ -185,14 +208,15 @@ fn message(fields: &Fields<'_>, act: Act, limits: &RequestLimits) -> Result<Mess
     text.push_str(if act == Act::Publish { "{\"acknowledge\":true" } else { "{" });
     if let Some(given) = fields.options {
         let mut reader = serde_json::Deserializer::from_str(given.get());
-        let given = reader.deserialize_map(Chosen(options)).map_err(RequestFault::Options)?;
+        let given = reader.deserialize_map(Chosen(options));
+        let given = given.map_err(|error| RequestFault::Options(error.to_string()))?;
         for (name, value) in given {
             let comma = if text.ends_with('{') { "" } else { "," };
             text.push_str(&format!("{comma}\"{name}\":{}", value.get()));
         }
     }
     text.push_str("},");
-    text.push_str(&serde_json::to_string(uri).map_err(RequestFault::Json)?);
+    text.push_str(&serde_json::to_string(uri).map_err(unreadable)?);
     if fields.args.is_some() || fields.kwargs.is_some() {
         text.push(',');
         text.push_str(fields.args.map_or("[]", RawValue::get));
@@ -325,8 +349,8 @@ mod tests {
         for (body, said) in [
             ("", "the body is empty"),
             (" \n", "the body is empty"),
-            ("1", "must be a JSON object"),
-            ("\u{FEFF}{}", "must be a JSON object"),
+            ("1", "must be an object"),
+            ("\u{FEFF}{}", "must be an object"),
             ("{", "no JSON that can be read: EOF"),
             ("{}", "`topic` is missing"),
             ("{\"topic\":null}", "`topic` is missing"),
@@ -351,6 +375,23 @@ mod tests {
         ] {
             let fault = read(body.as_bytes(), Act::Publish, &LIMITS).unwrap_err();
             assert!(fault.to_string().contains(said), "{body}: {fault}");
+        }
+        for (body, said) in [
+            (
+                "{\"topic\":1}",
+                "the body cannot be read: invalid type: integer `1`, expected a string",
+            ),
+            (
+                "[{},{\"topic\":\"a\",\"options\":{\"no\":1}}]",
+                "request 1 of the list: `topic` is missing",
+            ),
+            (
+                "[{\"topic\":\"a\",\"options\":{\"retain\":true,\"retain\":true}}]",
+                "request 1 of the list: `options`: `retain` stands there twice",
+            ),
+        ] {
+            let fault = read(body.as_bytes(), Act::Publish, &LIMITS).unwrap_err();
+            assert_eq!(fault.without_lines().to_string(), said);
         }
         let bytes = b"{\"topic\":\"a\",\"args\":[\"\xFF\"]}";
         assert!(read(bytes, Act::Publish, &LIMITS).is_err());

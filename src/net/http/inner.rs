@@ -3,14 +3,16 @@
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::super::acceptor::{Accepted, Occupancy};
+use super::super::event_loop::wall_clock;
 use super::super::mesh::{Mesh, Parcel};
 use super::super::socket::Socket;
 use crate::address::Address;
+use crate::authentication::{Judgement, TokenError};
 use crate::clock::Millis;
 use crate::http::{Inner, InnerPlace, Inside, NotOpened};
 use crate::limits::Limits;
@@ -18,6 +20,7 @@ use crate::rate::{Bucket, Rate};
 use crate::router::{Router, Seat};
 use crate::shard::Admission;
 use crate::transport::TransportRules;
+use crate::wamp::Timestamp;
 
 /// What it takes to get inside.
 ///
@@ -104,6 +107,25 @@ impl Inside for WayInside {
         };
         self.mesh.send(shard, Parcel::Accepted(vec![accepted]));
         Ok(inner)
+    }
+
+    fn judge_token(
+        &self,
+        realm: &str,
+        entrance: Option<&str>,
+        is_confidential: bool,
+        token: &str,
+    ) -> Judgement {
+        let edition = self.router.edition();
+        let gate = edition.domain(realm).map(|domain| &domain.rules.gate);
+        let check = gate.and_then(|gate| gate.token_check(token, entrance, is_confidential));
+        let nobodys = || Judgement::Denied(Some(TokenError::NotHere));
+        check.map_or_else(nobodys, |check| check.run(wall_clock()))
+    }
+
+    fn left_until(&self, time: Timestamp) -> Duration {
+        let left = time.unix_ms().saturating_sub(wall_clock().unix_ms());
+        Duration::from_millis(u64::try_from(left).unwrap_or_default())
     }
 }
 

@@ -56,16 +56,22 @@ impl Keeper {
         Ok(Some(Self { issuer, source, waiting, mesh }))
     }
 
-    /// Keeps until nobody can send a token any more.
+    /// Keeps until nobody can send a token any more. Who comes by HTTP does not stand in the line:
+    /// its search is a mark at the issuer.
     pub(super) fn run(mut self) {
         loop {
             let now = now();
-            let first = match self.waiting.next_until(Some(now + self.source.patience(now))) {
+            let patience = self.source.patience(now).min(SEARCH_INTERVAL);
+            let first = match self.waiting.next_until(Some(now + patience)) {
                 Next::Somebody(waiter, check) => Some((waiter, check)),
                 Next::Nobody => None,
                 Next::Closed => return,
             };
-            self.source.look(&self.issuer, first.is_some(), self::now);
+            let is_sought = self.issuer.is_sought();
+            self.source.look(&self.issuer, first.is_some() || is_sought, self::now);
+            if is_sought {
+                self.issuer.end_search();
+            }
             for (waiter, check) in first.into_iter().chain(self.waiting.drain()) {
                 tell(&self.mesh, waiter.session, check.run(wall_clock()));
             }
@@ -181,6 +187,9 @@ fn now() -> Instant {
 
 /// How often a file is looked at. Twice as long passes before a change is noticed at the latest.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether somebody who comes by HTTP seeks a key.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Between two requests because of tokens that name keys which are not there.
 const LEAST_INTERVAL: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 use self::line::Heard;
 pub(super) use self::wish::Wish;
@@ -42,10 +42,19 @@ pub(super) struct Terms {
     pub(super) message_bytes: usize,
     pub(super) heartbeat_ms: u64,
     pub(super) key: SessionKey,
+    /// When a token ends by which its client has come in.
+    pub(super) until: Option<Instant>,
     /// Which ways in there are, whenever that changes.
     pub(super) known: watch::Receiver<Known>,
     /// Held while the stream lasts.
     pub(super) _place: StreamPlace,
+}
+
+impl Terms {
+    /// Whether there is still the way by which the client has come.
+    fn is_known(&mut self) -> bool {
+        self.known.borrow_and_update().contains(&self.key.way())
+    }
 }
 
 /// The ways in that are configured.
@@ -103,8 +112,16 @@ impl Beginning {
     pub(super) fn start(self) -> Streamed {
         let (sink, pieces) = channel(1);
         let Self { stream, wish } = self;
+        let until = stream.terms.until;
         drop(tokio::spawn(async move {
-            let end = stream.run(&wish, &sink).await;
+            let run = stream.run(&wish, &sink);
+            let end = match until {
+                None => run.await,
+                Some(until) => {
+                    let ended = timeout_at(until, run).await;
+                    ended.unwrap_or_else(|_| End::Over(TOKEN_EXPIRED.into()))
+                }
+            };
             if let End::Over(reason) = end {
                 // Whoever has gone meanwhile needs no reason.
                 let _ = sink.send(line::close(&reason)).await;
@@ -145,7 +162,7 @@ impl Stream {
                 biased;
                 () = sink.closed() => return End::Gone,
                 changed = self.terms.known.changed() => match changed {
-                    Ok(()) if !self.terms.known.borrow_and_update().contains(&self.terms.key) => {
+                    Ok(()) if !self.terms.is_known() => {
                         return End::Over("the configuration has changed".into());
                     }
                     Ok(()) => Ok(()),
@@ -190,3 +207,6 @@ impl Stream {
         }
     }
 }
+
+/// As a WAMP session ends with its token.
+const TOKEN_EXPIRED: &str = "stentor.close.token_expired";
