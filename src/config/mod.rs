@@ -50,7 +50,7 @@ pub use crate::authorization::{
 pub use crate::router::{
     CallerDisclosure, GoodbyeReply, HistoryAnswer, HistorySettings as History, HistoryStore,
     PublisherDisclosure, RealmSettings as Realm, RequestIdCheck, UriGroup as Group, WebhookSecret,
-    WebhookSettings as Webhook,
+    WebhookSettings as Webhook, place_of_webhook,
 };
 pub use crate::transport::ForwardedBy;
 pub use crate::wamp::{Codec, MatchPolicy, UriRule};

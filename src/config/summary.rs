@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     Authenticator, ClientCertificates, Config, History, HistoryStore, Listener, Method, Realm,
-    Webhook,
+    Webhook, place_of_webhook,
 };
 use crate::authorization::shown_authorizer;
 use crate::codec::Codec;
@@ -328,8 +328,8 @@ fn describe_realm(realm: &Realm) -> String {
         text.push_str(&format!(", history of {} `{topic}` {store}", policy.as_str()));
     }
     for Webhook { name, url, .. } in &realm.webhooks {
-        let url = url.split('?').next().unwrap_or_default();
-        text.push_str(&format!(", webhook `{name}` to {url}"));
+        let place = place_of_webhook(url);
+        text.push_str(&format!(", webhook `{name}` to {place}"));
     }
     text
 }

@@ -322,6 +322,8 @@ pub(super) fn judge_url(url: &str, plain_http: bool) -> Result<(), WayFault> {
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let is_written = url.bytes().all(|b| b.is_ascii_graphic()) && !url.contains(['#', '\\', '"']);
     let is_plain_host = !authority.is_empty() && !authority.contains('@');
+    let port = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+    let is_plain_host = is_plain_host && port.is_none_or(|(_, port)| port.parse::<u16>().is_ok());
     if !is_written || !is_plain_host || !matches!(scheme, "http" | "https") {
         return Err(WayFault::BadUrl(shown()));
     }

@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::yield_now;
 
 use crate::address::Address;
 use crate::authentication::Judgement;
@@ -123,7 +124,7 @@ impl Inner {
         let place = Arc::new(self.place);
         let (reading, writing) = self.stream.into_split();
         let held = BytesMut::new();
-        let reader = InnerReader { half: reading, held, _place: Arc::clone(&place) };
+        let reader = InnerReader { half: reading, run: 0, held, _place: Arc::clone(&place) };
         Ok((reader, InnerWriter { half: writing, most_bytes, _place: place }))
     }
 }
@@ -132,6 +133,8 @@ impl Inner {
 #[derive(Debug)]
 pub(crate) struct InnerReader {
     half: OwnedReadHalf,
+    /// Messages since others of the thread had their turn.
+    run: u8,
     /// What has come and was not taken; without memory if there is nothing.
     held: BytesMut,
     _place: Arc<InnerPlace>,
@@ -145,6 +148,11 @@ impl InnerReader {
     /// # Errors
     /// Those of the connection, and `InvalidData` if the router does not speak RawSocket.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        self.run += 1;
+        if self.run > LONGEST_RUN {
+            self.run = 0;
+            yield_now().await;
+        }
         loop {
             match self.take()? {
                 Taken::Frame(FrameKind::Message, message) => return Ok(Some(message)),
@@ -233,3 +241,6 @@ impl InnerWriter {
 
 /// The least room that is made for a read.
 const READ_BYTES: usize = 4 * 1024;
+
+/// Messages that come without a wait before others of the thread have their turn.
+const LONGEST_RUN: u8 = 64;

@@ -79,12 +79,14 @@ fn files(config: &Config) -> usize {
     if serves { limits.http_connections.min(limits.connections / 4) } else { 0 }
 }
 
-/// Connections to endpoints: one for each thread.
+/// Connections to endpoints and webhooks: one for each thread.
 fn asking(config: &Config) -> usize {
     let realms = config.realms.iter();
     let threads = realms.flat_map(|realm| {
         let asked = realm.authenticators.iter().filter_map(EndpointSettings::of);
-        asked.chain(realm.authorizer_endpoints()).map(|settings| settings.concurrency)
+        let posted = realm.webhooks.iter().map(|webhook| webhook.concurrency);
+        let asked = asked.chain(realm.authorizer_endpoints()).map(|settings| settings.concurrency);
+        asked.chain(posted)
     });
     threads.sum()
 }

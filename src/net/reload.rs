@@ -121,10 +121,11 @@ impl Server {
         if let Some((http, _)) = &running.http {
             http.follow(&config, sites);
         }
-        running.follow_webhooks(webhooks, &config, &self.shown);
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Reload(Arc::clone(&edition), running.aside()));
         }
+        // Behind that, as their sessions come by what the shards have then.
+        running.follow_webhooks(webhooks, &config, &self.shown);
         for (context, fresh) in handshakes.into_iter().flatten() {
             if let Some(fresh) = fresh {
                 context.install(fresh);

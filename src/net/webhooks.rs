@@ -4,6 +4,7 @@
 //! A reload gives a webhook that has changed another crew; what the old one could not deliver is
 //! left to that.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,7 @@ impl Posts {
         for gone in self.0.iter().filter(is_gone) {
             gone.webhook.end();
             gone.end();
+            gone.webhook.bury();
         }
         self.0 = posts;
         self.webhooks()
@@ -186,7 +188,9 @@ impl Carrier {
                 return self.webhook.give_up(&letter, failure.reason);
             }
             // The last try is at the end of its time.
-            let wanted = failure.pause.unwrap_or_else(|| jittered(pause)).min(left);
+            let wanted =
+                failure.pause.map_or_else(|| jittered(pause), |asked| asked.max(LEAST_PAUSE));
+            let wanted = wanted.min(left);
             let kept = self.webhook.retry(&self.crew, letter, failure.reason, wanted);
             let Some(kept) = kept else { return };
             letter = kept;
@@ -204,7 +208,13 @@ impl Carrier {
         if !signature.is_empty() {
             fields.push(("webhook-signature", &signature));
         }
-        let posted = self.client.deliver(&self.endpoint, &fields, &body);
+        // Names are looked up on threads, of which there may be no more.
+        let deliver = || self.client.deliver(&self.endpoint, &fields, &body);
+        let posted = catch_unwind(AssertUnwindSafe(deliver)).map_err(|_| Failure {
+            reason: "the request could not be made".into(),
+            is_final: false,
+            pause: None,
+        })?;
         let Posted { status, retry_after } = posted.map_err(|error| Failure {
             reason: explain(&error),
             is_final: false,
@@ -214,7 +224,7 @@ impl Carrier {
             return Ok(());
         }
         let reason = format!("the address answers with status {status}");
-        Err(Failure { reason, is_final: status == GONE, pause: retry_after })
+        Err(Failure { reason, is_final: FINAL.contains(&status), pause: retry_after })
     }
 }
 
@@ -226,8 +236,12 @@ fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.8 + 0.4 * f64::from(chance[0]) / f64::from(u8::MAX))
 }
 
-/// Who wants nothing any more says so (Standard Webhooks, "Disabling endpoints").
-const GONE: u16 = 410;
+/// What says that this event will never be taken: nothing is wanted any more (Standard Webhooks), or
+/// it is too large, or of the wrong kind. Others would wait for it in vain.
+const FINAL: [u16; 4] = [410, 413, 415, 422];
+
+/// The shortest pause that an address can ask for.
+const LEAST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Between one try and the next, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -80,7 +80,7 @@ pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic
 pub use settings::{CallerDisclosure, GoodbyeReply, PublisherDisclosure, RealmSettings};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
-pub use webhook::{BadWebhookSecret, WebhookSecret, WebhookSettings};
+pub use webhook::{BadWebhookSecret, WebhookSecret, WebhookSettings, place_of_webhook};
 
 /// An event-loop thread, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -323,6 +323,14 @@ impl Router {
 
     pub fn shard_count(&self) -> usize {
         self.counters.len()
+    }
+
+    /// Whether there are no more sessions than webhooks.
+    pub fn has_only_webhooks(&self) -> bool {
+        let edition = self.edition();
+        let webhooks = edition.domains().map(|domain| domain.rules.settings.webhooks.len());
+        let sessions = self.counters.iter().map(|counters| counters.sessions.get());
+        sessions.sum::<u64>() <= webhooks.sum::<usize>() as u64
     }
 
     pub fn counters(&self) -> &[Arc<Counters>] {

@@ -50,6 +50,13 @@ pub struct WebhookSettings {
     pub authorization_value: Option<Secret>,
 }
 
+/// Scheme and host of an address: what stands behind them may be a secret.
+pub fn place_of_webhook(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    &url[..end]
+}
+
 /// What requests are signed with: the key of an HMAC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSecret(Secret);

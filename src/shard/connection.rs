@@ -209,6 +209,11 @@ impl Connection {
         self.transport.believe(self.rules.trusts(address));
     }
 
+    /// In a drain it is told to leave when no others are left.
+    pub(super) fn leaves_last(&self) -> bool {
+        self.rules.appointed.as_ref().is_some_and(|appointed| appointed.leaves_last)
+    }
+
     pub(super) fn session(&self) -> Option<&Session> {
         match &self.phase {
             Phase::Joined(session) => Some(session),

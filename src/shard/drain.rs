@@ -1,7 +1,8 @@
 //! A drain: the sessions of a shard are told to leave one after the other, over a given time, so
 //! that their clients do not all reconnect in one instant.
 //!
-//! Who waits for nothing goes when its turn comes, callees behind all others. Who has calls under
+//! Who waits for nothing goes when its turn comes, callees behind all others, and webhooks when they
+//! are alone. Who has calls under
 //! way goes when they have ended, or when the time is over. Nobody joins meanwhile; whoever is here
 //! is served as ever until it is told.
 
@@ -133,15 +134,20 @@ impl Shard {
         let until = now + within_ms;
         match &mut self.shutdown {
             Shutdown::No => {
-                let mut callees = VecDeque::new();
-                let mut queue = VecDeque::new();
+                let [mut queue, mut callees, mut last] = [(); 3].map(|()| VecDeque::new());
                 for (slot, connection) in self.connections.iter() {
                     let Some(session) = connection.session() else { continue };
-                    let of =
-                        if session.registrations.is_empty() { &mut queue } else { &mut callees };
+                    let of = if connection.leaves_last() {
+                        &mut last
+                    } else if session.registrations.is_empty() {
+                        &mut queue
+                    } else {
+                        &mut callees
+                    };
                     of.push_back(self.cx.reference(slot, session.id));
                 }
                 queue.append(&mut callees);
+                queue.append(&mut last);
                 self.shutdown = Shutdown::Draining(Drain::new(queue, until, now));
             }
             Shutdown::Draining(drain) => drain.shorten(until, now),
@@ -190,6 +196,7 @@ impl Shard {
             self.cx.edition.realms().for_each(|realm| realm.feed.close());
         }
         self.cx.work.begin_visit();
+        let are_alone = self.cx.router.has_only_webhooks();
         let mut told = 0;
         while !self.cx.work.is_step_over()
             && (is_late || told < MOST_ANNOUNCED)
@@ -198,7 +205,7 @@ impl Shard {
             self.cx.work.charge(LOOKUP_UNITS);
             let Shutdown::Draining(drain) = &mut self.shutdown else { break };
             let connections = &self.connections;
-            match drain.next(now, |session| connections.is_at_rest(session)) {
+            match drain.next(now, |session| connections.is_at_rest(session, are_alone)) {
                 Step::Tell(session) => {
                     told += 1;
                     self.tell_to_leave(session, now);
@@ -227,9 +234,11 @@ impl Shard {
 
 impl Connections {
     /// Whether a session waits for nothing, and nobody for it. One that has gone does not.
-    fn is_at_rest(&self, at: SessionRef) -> bool {
+    /// `are_alone`: there are none but those that leave last.
+    fn is_at_rest(&self, at: SessionRef, are_alone: bool) -> bool {
         let Some(session) = self.find(at) else { return true };
-        session.calls.is_empty()
+        (are_alone || !self[at.slot].leaves_last())
+            && session.calls.is_empty()
             && session.invocations.is_empty()
             && self[at.slot].input.status() == InputStatus::Open
     }

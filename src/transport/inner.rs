@@ -13,6 +13,8 @@ pub struct Appointment {
     /// Its authrole. The realm must have it when the session joins, and while it lasts.
     pub role: Box<str>,
     pub authid: Box<str>,
+    /// In a drain it is told to leave when no others are left.
+    pub leaves_last: bool,
 }
 
 impl TransportRules {

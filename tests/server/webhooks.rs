@@ -230,7 +230,7 @@ fn a_reload_changes_and_ends_webhooks() {
         !alive.heard_nothing()
     });
     publisher.publish_acknowledged("com.topic", &json!(4));
-    // An address that nobody can believe in: nothing changes.
+    // An address that nobody can believe in: nothing changes, also for what is under way.
     let pki = Pki::new();
     let bad =
         Webhook { url: "https://127.0.0.1:1/".into(), ca: Some(pki.path("nothing.pem")), ..other };
@@ -260,6 +260,38 @@ fn a_stop_delivers_what_waits() {
     for number in 0..100 {
         check(&endpoint.next(), number, &Value::Null);
     }
+}
+
+/// Nor is anything lost that is acknowledged while others leave.
+#[test]
+fn a_webhook_is_the_last_to_leave() {
+    let endpoint = HttpServer::start(|_| Reply::Say(200, String::new()));
+    let server = start(&with(webhook(endpoint.url("/"))));
+    eventually("it listens", || server.snapshot().subscriptions == 1);
+    let (mut callee, mut caller) =
+        (Client::join(address(&server), RAW), Client::join(address(&server), RAW));
+    let mut idle = Client::join(address(&server), RAW);
+    callee.register("com.slow");
+    caller.call("com.slow", &json!(1));
+    let invocation = callee.expect(68);
+    let drained = server.drain(std::time::Duration::from_secs(600));
+    idle.expect(6);
+    for number in 0..50 {
+        caller.publish_acknowledged("com.topic", &json!(number));
+    }
+    callee.send(&json!([70, invocation[1], {}, ["done"]]));
+    caller.expect(50);
+    caller.expect(6);
+    callee.expect(6);
+    for number in 0..50 {
+        check(&endpoint.next(), number, &Value::Null);
+    }
+    assert!(
+        drained
+            .recv_timeout(crate::sockets::PATIENCE)
+            .is_err_and(|error| { error == crossbeam_channel::RecvTimeoutError::Disconnected })
+    );
+    server.stop().unwrap();
 }
 
 /// It may what its role may, from the moment on when its role may.

@@ -32,7 +32,10 @@ pub(super) fn body_as_json(
     let nesting = nesting.saturating_add(1);
     let refused = |text: &str| Reply::refused(StatusCode::BAD_REQUEST, text);
     let json = match codec::convert(format.codec, &body, Codec::Json, nesting, limit) {
-        Ok(json) if taken.grow(json.len()) => json,
+        Ok(mut json) if taken.grow(json.len()) => {
+            json.shrink_to_fit();
+            json
+        }
         Err(EncodeError::TooLarge { .. }) if limit == most => {
             return Err(BodyFault::TooLongAsJson(most).into());
         }

@@ -25,8 +25,8 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE,
+    HeaderMap, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -399,6 +399,8 @@ impl Bridge {
         let is_shared = origin.is_some();
         if let Some(origin) = origin {
             fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            let exposed = HeaderValue::from_static(EXPOSED_HEADERS);
+            fields.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
         is_shared
     }
@@ -452,6 +454,9 @@ impl Visit {
         }
     }
 }
+
+/// What pages of other origins may read of an answer.
+const EXPOSED_HEADERS: &str = "retry-after, www-authenticate";
 
 /// What pages of other origins may send along.
 const SHARED_HEADERS: &str = "authorization, content-type, idempotency-key, last-event-id";

@@ -188,6 +188,7 @@ impl Pool {
             realm: key.realm.clone(),
             role: key.role.clone(),
             authid: key.authid.clone(),
+            leaves_last: false,
         };
         let rules = opening.rules.inner(Entrance::default(), Some(appointed), true);
         let opened = self.inside.open(&Arc::new(rules), peer, false);

@@ -16,8 +16,14 @@ pub(super) struct Repeated {
     order: VecDeque<(Instant, Digest)>,
     /// Bytes of the answers.
     answer_bytes: usize,
-    /// Entries of each who has some, where who asks is nobody in particular.
-    shares: BTreeMap<Digest, usize>,
+    /// What each has who has some, where who asks is nobody in particular.
+    shares: BTreeMap<Digest, Share>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    entries: usize,
+    answer_bytes: usize,
 }
 
 type Digest = [u8; 32];
@@ -74,21 +80,22 @@ impl Repeated {
                 None => Begun::UnderWay,
             };
         }
-        if owner.is_some_and(|owner| self.shares.get(&owner) >= Some(&SHARE)) {
-            let is_own = |(_, key): &(Instant, Digest)| self.entries[key].owner == owner;
-            if !self.order.iter().position(is_own).is_some_and(|at| self.drop_answered(at)) {
+        while owner.and_then(|owner| self.shares.get(&owner)).is_some_and(|share| share.is_full()) {
+            if !self.drop_answered(owner) {
                 return Begun::Full;
             }
         }
         while self.entries.len() >= MOST || self.answer_bytes > MOST_BYTES {
-            if !self.drop_answered(0) {
+            // Its own first.
+            let has_own = owner.is_some() && self.drop_answered(owner);
+            if !has_own && !self.drop_answered(None) {
                 return Begun::Full;
             }
         }
         self.entries.insert(key, Entry { owner, body, answer: None });
         self.order.push_back((now, key));
         if let Some(owner) = owner {
-            *self.shares.entry(owner).or_default() += 1;
+            self.shares.entry(owner).or_default().entries += 1;
         }
         Begun::New(Name(key))
     }
@@ -97,6 +104,9 @@ impl Repeated {
     pub(super) fn finish(&mut self, name: Name, answer: Bytes) {
         if let Some(entry) = self.entries.get_mut(&name.0) {
             self.answer_bytes += answer.len();
+            if let Some(share) = entry.owner.and_then(|owner| self.shares.get_mut(&owner)) {
+                share.answer_bytes += answer.len();
+            }
             entry.answer = Some(answer);
         }
     }
@@ -108,28 +118,39 @@ impl Repeated {
         }
     }
 
-    /// Forgets one of those in order, if it is not under way.
-    fn drop_answered(&mut self, at: usize) -> bool {
-        let entry = self.order.get(at).and_then(|(_, key)| self.entries.get(key));
-        let is_answered = entry.is_some_and(|entry| entry.answer.is_some());
-        if is_answered {
+    /// Forgets the oldest that is not under way, of this owner or of anybody.
+    fn drop_answered(&mut self, owner: Option<Digest>) -> bool {
+        let may_go = |(_, key): &(Instant, Digest)| {
+            let entry = &self.entries[key];
+            entry.answer.is_some() && (owner.is_none() || entry.owner == owner)
+        };
+        let found = self.order.iter().position(may_go);
+        if let Some(at) = found {
             self.drop_at(at);
         }
-        is_answered
+        found.is_some()
     }
 
     fn drop_at(&mut self, at: usize) {
         let Some((_, key)) = self.order.remove(at) else { return };
         let Some(entry) = self.entries.remove(&key) else { return };
-        self.answer_bytes -= entry.answer.map_or(0, |answer| answer.len());
+        let answer_bytes = entry.answer.map_or(0, |answer| answer.len());
+        self.answer_bytes -= answer_bytes;
         if let Some(owner) = entry.owner
             && let Some(share) = self.shares.get_mut(&owner)
         {
-            *share -= 1;
-            if *share == 0 {
+            share.entries -= 1;
+            share.answer_bytes -= answer_bytes;
+            if share.entries == 0 {
                 self.shares.remove(&owner);
             }
         }
+    }
+}
+
+impl Share {
+    const fn is_full(self) -> bool {
+        self.entries >= SHARE || self.answer_bytes > MOST_BYTES / 8
     }
 }
 
@@ -217,10 +238,28 @@ mod tests {
         assert_eq!(publish("ann", "order", b"one"), Begun::Known("done".into()));
         assert!(matches!(publish("eve", "order", b"two"), Begun::New(_)), "its own is forgotten");
         assert_eq!(repeated.entries.len(), SHARE + 1);
-        assert_eq!(repeated.shares.values().sum::<usize>(), SHARE + 1);
+        assert_eq!(repeated.shares.values().map(|share| share.entries).sum::<usize>(), SHARE + 1);
         for n in 0..SHARE {
             repeated.begin(Some("joe"), n.to_string().as_bytes(), b"", now);
         }
         assert_eq!(repeated.begin(Some("joe"), b"one more", b"", now), Begun::Full);
+    }
+
+    /// Neither large answers of one nor what takes long makes others' keys be forgotten.
+    #[test]
+    fn large_answers_push_out_those_of_the_same_owner() {
+        let (mut repeated, now) = (Repeated::default(), Instant::now());
+        let slow = repeated.begin(Some("joe"), b"slow", b"", now);
+        assert!(matches!(slow, Begun::New(_)));
+        let Begun::New(first) = repeated.begin(Some("ann"), b"order", b"", now) else { panic!() };
+        repeated.finish(first, "done".into());
+        for n in 0..2_000 {
+            let begun = repeated.begin(Some("eve"), n.to_string().as_bytes(), b"", now);
+            let Begun::New(name) = begun else { panic!("{n}") };
+            repeated.finish(name, vec![b'x'; 10_000].into());
+        }
+        assert!(repeated.answer_bytes < MOST_BYTES / 4);
+        assert_eq!(repeated.begin(Some("ann"), b"order", b"", now), Begun::Known("done".into()));
+        assert_eq!(repeated.begin(Some("joe"), b"slow", b"", now), Begun::UnderWay);
     }
 }

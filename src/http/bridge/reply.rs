@@ -109,7 +109,12 @@ impl Reply {
             Codec::Json => json,
             codec => match converted::answer(&json, codec, room) {
                 Ok(body) => body,
-                Err(NoAnswer::NoRoom) => return Self::lost(&Lost::NoRoom).into_short(format),
+                Err(NoAnswer::NoRoom) => {
+                    // What it says of the connection holds all the same.
+                    let Self { status, json, fields: own } = Self::lost(&Lost::NoRoom);
+                    let fields = own.into_iter().chain(fields).collect();
+                    return Self { status, json, fields }.into_short(format);
+                }
             },
         };
         Self { status, json: body, fields }.in_format(format)

@@ -54,38 +54,34 @@ impl From<Over> for NotSubscribed {
 }
 
 impl Subscriber {
-    /// Joins a realm and subscribes to topics, of which each is matched by this policy. `most`:
-    /// bytes of the longest message that is taken of the router.
-    pub(super) async fn new(
-        inner: Inner,
-        realm: &str,
-        (policy, topics): (&str, &[String]),
-        most: usize,
-    ) -> Result<Self, NotSubscribed> {
+    /// Joins a realm. `most`: bytes of the longest message that is taken of the router.
+    pub(super) async fn join(inner: Inner, realm: &str, most: usize) -> Result<Self, Lost> {
         let (reader, writer) = joining::begin(inner, realm, HELLO, most).await?;
         let (subscriptions, early) = Default::default();
-        let mut new = Self { reader, writer, request: 0, subscriptions, early, early_bytes: 0 };
-        let subscribed = timeout(SUBSCRIBING, new.subscribe(policy, topics)).await;
-        subscribed.map_err(|_| Lost::Refused("it does not answer in time".into()))??;
-        Ok(new)
+        Ok(Self { reader, writer, request: 0, subscriptions, early, early_bytes: 0 })
     }
 
-    async fn subscribe(&mut self, policy: &str, topics: &[String]) -> Result<(), NotSubscribed> {
-        for topic in topics {
-            let options = json!({ "match": policy });
-            let answer = self.ask(|request| json!([32, request, options, topic])).await?;
-            match Said::read(&answer) {
-                Some(Said::Subscribed { subscription, .. }) => {
-                    self.subscriptions.insert(subscription, topic.clone());
-                }
-                Some(Said::Reply { reply, .. }) => {
-                    let (error, sentence) = reply.refusal();
-                    return Err(NotSubscribed::Refused { error, sentence });
-                }
-                _ => return Err(Lost::Ended(joining::UNREADABLE.into()).into()),
+    /// Subscribes to a topic, which is matched by this policy.
+    pub(super) async fn subscribe(
+        &mut self,
+        policy: &str,
+        topic: &str,
+    ) -> Result<(), NotSubscribed> {
+        let options = json!({ "match": policy });
+        let asked = self.ask(|request| json!([32, request, options, topic]));
+        let answer = timeout(SUBSCRIBING, asked).await;
+        let answer = answer.map_err(|_| Lost::Refused("it does not answer in time".into()))??;
+        match Said::read(&answer) {
+            Some(Said::Subscribed { subscription, .. }) => {
+                self.subscriptions.insert(subscription, topic.to_owned());
+                Ok(())
             }
+            Some(Said::Reply { reply, .. }) => {
+                let (error, sentence) = reply.refusal();
+                Err(NotSubscribed::Refused { error, sentence })
+            }
+            _ => Err(Lost::Ended(joining::UNREADABLE.into()).into()),
         }
-        Ok(())
     }
 
     /// Topics or patterns, with the ids of their subscriptions.
@@ -133,7 +129,8 @@ impl Subscriber {
                 }
                 Some(Said::Event { .. }) => {
                     self.early_bytes += message.len();
-                    if self.early.len() == MOST_EARLY || self.early_bytes > MOST_EARLY_BYTES {
+                    let is_over = self.early_bytes > MOST_EARLY_BYTES && !self.early.is_empty();
+                    if self.early.len() == MOST_EARLY || is_over {
                         return Err(Over(TOO_EARLY.into()));
                     }
                     self.early.push(message);
@@ -161,11 +158,11 @@ const HELLO: &str = "{\"agent\":\"Stentor-HTTP\",\"roles\":{\"subscriber\":{\"fe
     {\"pattern_based_subscription\":true,\"publisher_identification\":true,\
     \"subscription_revocation\":true,\"event_history\":true}},\"caller\":{}}}";
 
-/// The router has as long as that to accept all subscriptions.
+/// The router has as long as that to accept a subscription.
 const SUBSCRIBING: Duration = Duration::from_secs(10);
 
-/// Events that come while something else is awaited, and their bytes.
+/// Events that come while something else is awaited, and their bytes, but for one alone.
 const MOST_EARLY: usize = 1_000;
 const MOST_EARLY_BYTES: usize = 1024 * 1024;
 
-const TOO_EARLY: &str = "more is published than can be kept while the past is asked for";
+const TOO_EARLY: &str = "more is published than can be kept while the router answers";

@@ -233,6 +233,7 @@ impl Reception {
         let mut connections = JoinSet::new();
         let mut drains: Vec<(Instant, Sender<()>)> = Vec::new();
         let (mut webhooks, mut attending) = (Vec::new(), JoinSet::new());
+        let (stops, _) = watch::channel(false);
         let mut beats = interval(BEAT);
         loop {
             let deadline = drains.iter().map(|(at, _)| *at).min();
@@ -244,7 +245,8 @@ impl Reception {
                         drains.push((Instant::now() + within.min(LONGEST_DRAIN), drained));
                     }
                     Some(Order::Attend(now, rules)) => {
-                        self.attend(&now, &webhooks, &rules, &mut attending);
+                        let begun = (&mut attending, &stops);
+                        self.attend(&now, &webhooks, &rules, begun);
                         webhooks = now;
                     }
                     None => break,
@@ -269,6 +271,7 @@ impl Reception {
         // Those that wait in the line were never answered: their peers see the end.
         self.waiting.close();
         season.send_replace(Season::Over);
+        stops.send_replace(true);
         let close_ms = self.shared.router.edition().settings.timeouts.close_ms;
         let all = async {
             while connections.join_next().await.is_some() {}
@@ -289,13 +292,13 @@ impl Reception {
         now: &[Arc<Webhook>],
         before: &[Arc<Webhook>],
         rules: &TransportRules,
-        attending: &mut JoinSet<()>,
+        (attending, stops): (&mut JoinSet<()>, &watch::Sender<bool>),
     ) {
         let is_new = |webhook: &&Arc<Webhook>| !before.iter().any(|old| Arc::ptr_eq(old, webhook));
         for webhook in now.iter().filter(is_new) {
             let (webhook, inside) = (Arc::clone(webhook), Arc::clone(&self.shared.inside));
-            let rules = rules.clone();
-            attending.spawn(async move { webhook.attend(&inside, &rules).await });
+            let (rules, stops) = (rules.clone(), stops.subscribe());
+            attending.spawn(async move { webhook.attend(&inside, &rules, stops).await });
         }
     }
 }

@@ -103,8 +103,10 @@ impl Beginning {
     /// Joins and subscribes.
     pub(super) async fn new(inner: Inner, wish: Wish, terms: Terms) -> Result<Self, NotSubscribed> {
         let (realm, most) = (&terms.key.realm, terms.message_bytes);
-        let topics = (wish.policy, wish.topics.as_slice());
-        let subscriber = Subscriber::new(inner, realm, topics, most).await?;
+        let mut subscriber = Subscriber::join(inner, realm, most).await?;
+        for topic in &wish.topics {
+            subscriber.subscribe(wish.policy, topic).await?;
+        }
         Ok(Self { stream: Stream { subscriber, terms }, wish })
     }
 

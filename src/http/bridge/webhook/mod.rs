@@ -8,6 +8,8 @@
 mod queue;
 mod signature;
 
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,8 +25,8 @@ use super::said::Said;
 use super::session::Lost;
 use super::subscriber::{NotSubscribed, Over, Subscriber};
 use crate::address::Address;
-use crate::config::Webhook as Settings;
-use crate::http::inner::{Inside, NotOpened};
+use crate::config::{Webhook as Settings, place_of_webhook as place_of};
+use crate::http::inner::{Inner, Inside, NotOpened};
 use crate::transport::{Appointment, Entrance, TransportRules};
 
 pub(crate) use queue::{Crew, Letter};
@@ -38,8 +40,8 @@ pub(crate) struct Webhook {
     /// `None`: it is not configured any more.
     settings: watch::Sender<Option<Arc<Settings>>>,
     queue: Queue,
-    /// The last publication: several topics may match it.
-    last: AtomicU64,
+    /// The last publications, if several topics may match one.
+    heard: Mutex<Heards>,
     standing: Mutex<Standing>,
     counts: Counts,
 }
@@ -87,10 +89,32 @@ pub(crate) struct WebhookView {
     pub(crate) failures: u64,
 }
 
+/// Publications in the order in which they were heard.
+#[derive(Debug, Default)]
+struct Heards {
+    known: BTreeSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl Heards {
+    /// Whether it is a new one.
+    fn note(&mut self, publication: u64) -> bool {
+        let is_new = self.known.insert(publication);
+        if is_new {
+            self.order.push_back(publication);
+        }
+        if self.order.len() > MOST_HEARD
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        is_new
+    }
+}
+
 /// Why a session of a webhook is over.
 #[derive(Debug)]
 enum End {
-    Stopping,
     Changed,
     /// It may come again.
     Lost(String),
@@ -103,7 +127,7 @@ impl Webhook {
             name: settings.name.as_str().into(),
             settings: watch::Sender::new(Some(Arc::new(settings))),
             queue: Queue::default(),
-            last: AtomicU64::new(0),
+            heard: Mutex::default(),
             standing: Mutex::default(),
             counts: Counts::default(),
         }
@@ -132,7 +156,7 @@ impl Webhook {
         WebhookView {
             realm: self.realm.clone(),
             name: self.name.clone(),
-            url: url.split('?').next().unwrap_or_default().to_owned(),
+            url: place_of(&url).to_owned(),
             is_listening: standing.is_listening,
             silence: standing.silence.clone(),
             failure: standing.failure.clone(),
@@ -147,15 +171,16 @@ impl Webhook {
 
     /// Until no event waits or is under way.
     pub(crate) async fn run_out(&self) {
+        self.queue.hurry();
         self.queue.run_out().await;
     }
 
-    /// Says what is lost with the end of the router.
+    /// Says what is lost with its end.
     pub(crate) fn bury(&self) {
         let (events, _) = self.queue.size();
         if events > 0 {
             let (realm, webhook) = (&self.realm, &self.name);
-            tracing::warn!(%realm, %webhook, events, "events of a webhook are lost with the stop");
+            tracing::warn!(%realm, %webhook, events, "events of a webhook are lost with its end");
         }
     }
 }
@@ -192,12 +217,12 @@ impl Webhook {
     pub(crate) fn retry(
         &self,
         crew: &Crew,
-        letter: Letter,
+        mut letter: Letter,
         failure: String,
         pause: Duration,
     ) -> Option<Letter> {
         self.note(failure);
-        if self.queue.wait(crew, pause) {
+        if self.queue.wait(crew, &mut letter, pause) {
             return Some(letter);
         }
         self.queue.give_back(letter);
@@ -224,7 +249,12 @@ impl Webhook {
 /// Its session.
 impl Webhook {
     /// Joins and listens for as long as it is configured and the router does not stop.
-    pub(crate) async fn attend(&self, inside: &Arc<dyn Inside>, rules: &TransportRules) {
+    pub(crate) async fn attend(
+        &self,
+        inside: &Arc<dyn Inside>,
+        rules: &TransportRules,
+        mut stops: watch::Receiver<bool>,
+    ) {
         let mut watched = self.settings.subscribe();
         let mut pause = FIRST_PAUSE;
         loop {
@@ -236,8 +266,14 @@ impl Webhook {
                 end = self.listen(&now, inside, rules) => end,
             };
             let was_listening = std::mem::take(&mut self.standing.lock().is_listening);
+            // Its session has heard what there was.
+            if *stops.borrow() {
+                return;
+            }
+            if was_listening {
+                self.queue.note_gap();
+            }
             match end {
-                End::Stopping => return,
                 End::Changed => pause = FIRST_PAUSE,
                 End::Lost(reason) => {
                     if was_listening {
@@ -246,7 +282,8 @@ impl Webhook {
                     self.say_lost(reason);
                     tokio::select! {
                         () = sleep(pause) => {}
-                        _ = watched.changed() => watched.mark_changed(),
+                        _ = watched.changed() => {}
+                        _ = stops.wait_for(|stops| *stops) => return,
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -257,7 +294,7 @@ impl Webhook {
     fn say_lost(&self, reason: String) {
         let (realm, webhook) = (&self.realm, &self.name);
         let known = self.standing.lock().silence.replace(reason.clone());
-        if known.as_ref() != Some(&reason) {
+        if known.as_ref() != Some(&reason) && reason != joining::STOPPING {
             tracing::warn!(%realm, %webhook, reason, "a webhook has no session");
         }
     }
@@ -272,6 +309,7 @@ impl Webhook {
             realm: self.realm.clone(),
             role: settings.role.as_str().into(),
             authid: self.name.clone(),
+            leaves_last: true,
         };
         let rules = rules.inner(Entrance::default(), Some(appointed), true);
         let inner = match inside.open(&Arc::new(rules), Address::UNIX, false) {
@@ -279,42 +317,38 @@ impl Webhook {
             Err(NotOpened::Failed(error)) => return End::Lost(error.to_string()),
             Err(error) => return End::Lost(error.to_string()),
         };
-        let topics = (settings.policy.as_str(), settings.topics.as_slice());
-        let mut subscriber = match Subscriber::new(inner, &self.realm, topics, MOST_BYTES).await {
-            Ok(subscriber) => subscriber,
-            Err(not) => return End::from(not),
-        };
+        match self.follow(settings, inner).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    /// Subscribes, and hears until the session is over.
+    async fn follow(&self, settings: &Settings, inner: Inner) -> Result<Infallible, End> {
+        let policy = settings.policy.as_str();
+        let mut subscriber = Subscriber::join(inner, &self.realm, MOST_BYTES).await;
+        let subscriber = subscriber.as_mut().map_err(|lost| End::from(lost.clone()))?;
+        for topic in &settings.topics {
+            subscriber.subscribe(policy, topic).await?;
+            for message in subscriber.take_early() {
+                self.hear(subscriber, &message)?;
+            }
+        }
         {
             let mut standing = self.standing.lock();
             (standing.is_listening, standing.silence) = (true, None);
         }
-        let most = (settings.queue_events, settings.queue_bytes);
-        for message in subscriber.take_early() {
-            if let Err(end) = self.hear(&subscriber, &message, most) {
-                return end;
-            }
-        }
         loop {
-            let heard = match subscriber.next().await {
-                Ok(message) => self.hear(&subscriber, &message, most),
-                Err(over) => Err(over.into()),
-            };
-            if let Err(end) = heard {
-                return end;
-            }
+            let message = subscriber.next().await?;
+            self.hear(subscriber, &message)?;
         }
     }
 
-    fn hear(
-        &self,
-        subscriber: &Subscriber,
-        message: &[u8],
-        most: (usize, usize),
-    ) -> Result<(), End> {
+    fn hear(&self, subscriber: &Subscriber, message: &[u8]) -> Result<(), End> {
         match Said::read(message) {
             Some(Said::Event { subscription, publication, details, args, kwargs }) => {
                 let heard = Heard { publication, details, args, kwargs, timestamp: None };
-                self.enqueue(&heard, subscriber.topic(subscription), most);
+                self.enqueue(&heard, subscriber.topic(subscription));
                 Ok(())
             }
             Some(said) => Over::of(&said).map_or(Ok(()), |over| Err(over.into())),
@@ -322,11 +356,13 @@ impl Webhook {
         }
     }
 
-    fn enqueue(&self, heard: &Heard<'_>, topic: &str, most: (usize, usize)) {
-        // One session hears the subscriptions that match a publication one after the other.
-        if self.last.swap(heard.publication, Ordering::Relaxed) == heard.publication {
+    fn enqueue(&self, heard: &Heard<'_>, topic: &str) {
+        let Some(settings) = self.settings() else { return };
+        // Several patterns may match a publication.
+        if settings.topics.len() > 1 && !self.heard.lock().note(heard.publication) {
             return;
         }
+        let most = (settings.queue_events, settings.queue_bytes);
         let id = format!(",\"publication\":{}", heard.publication);
         let letter = Letter::new(heard.publication, heard.to_json(topic, &id));
         let is_taken = self.queue.push(letter, most);
@@ -343,15 +379,23 @@ impl Webhook {
 
 impl From<Over> for End {
     fn from(Over(reason): Over) -> Self {
-        if reason == joining::STOPPING { Self::Stopping } else { Self::Lost(reason) }
+        Self::Lost(reason)
+    }
+}
+
+impl From<Lost> for End {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(match lost {
+            Lost::Stopping => joining::STOPPING.to_owned(),
+            lost => lost.to_string(),
+        })
     }
 }
 
 impl From<NotSubscribed> for End {
     fn from(not: NotSubscribed) -> Self {
         match not {
-            NotSubscribed::Lost(Lost::Stopping) => Self::Stopping,
-            NotSubscribed::Lost(lost) => Self::Lost(lost.to_string()),
+            NotSubscribed::Lost(lost) => lost.into(),
             NotSubscribed::Refused { error, sentence } => Self::Lost(match sentence.as_str() {
                 "" => format!("a subscription is refused: {error}"),
                 sentence => format!("a subscription is refused: {error}: {sentence}"),
@@ -363,17 +407,14 @@ impl From<NotSubscribed> for End {
 /// Until its session has to be another one.
 async fn changed(watched: &mut watch::Receiver<Option<Arc<Settings>>>, now: &Arc<Settings>) {
     let is_other = |settings: &Option<Arc<Settings>>| {
-        settings
-            .as_ref()
-            .is_none_or(|settings| !settings.has_same_session(now) || room(settings) != room(now))
+        settings.as_ref().is_none_or(|settings| !settings.has_same_session(now))
     };
     // Its sender is not dropped before.
     let _ = watched.wait_for(is_other).await;
 }
 
-fn room(settings: &Settings) -> (usize, usize) {
-    (settings.queue_events, settings.queue_bytes)
-}
+/// Publications that are remembered, so that each is posted once.
+const MOST_HEARD: usize = 1_000;
 
 /// The longest message that is taken of the router: whatever publishers may have said.
 const MOST_BYTES: usize = 16 * 1024 * 1024;

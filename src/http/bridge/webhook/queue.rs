@@ -20,6 +20,10 @@ pub(crate) struct Letter {
     pub(crate) since: Option<Instant>,
     /// Who has it.
     crew: Crew,
+    /// Events before it may be missing, nobody knows how many.
+    is_behind_gap: bool,
+    /// It was tried once more because of the stop.
+    is_hurried: bool,
 }
 
 /// The threads of one configuration of a webhook. They wait until they begin, and end for others.
@@ -46,18 +50,25 @@ struct State {
     bytes: usize,
     /// Events that were dropped behind the last one.
     missed: u64,
+    /// And perhaps others, as nobody listened.
+    has_gap: bool,
+    /// The router stops: what waits for another try has it now.
+    is_hurried: bool,
 }
 
 impl Letter {
     pub(super) fn new(publication: u64, json: String) -> Self {
-        Self { publication, json, missed: 0, since: None, crew: Crew::default() }
+        let (crew, is_behind_gap, is_hurried) = Default::default();
+        Self { publication, json, missed: 0, since: None, crew, is_behind_gap, is_hurried }
     }
 
     /// What is posted.
     pub(crate) fn body(&self) -> String {
-        match (self.missed, self.json.strip_suffix('}')) {
-            (1.., Some(open)) => format!("{open},\"missed\":{}}}", self.missed),
-            _ => self.json.clone(),
+        let open = self.json.strip_suffix('}').unwrap_or_default();
+        let gap = if self.is_behind_gap { ",\"gap\":true" } else { "" };
+        match self.missed {
+            0 => format!("{open}{gap}}}"),
+            missed => format!("{open}{gap},\"missed\":{missed}}}"),
         }
     }
 }
@@ -72,6 +83,7 @@ impl Queue {
             return false;
         }
         letter.missed = std::mem::take(&mut state.missed);
+        letter.is_behind_gap = std::mem::take(&mut state.has_gap);
         state.bytes = bytes;
         state.letters.push_back(letter);
         self.tell(state);
@@ -98,13 +110,16 @@ impl Queue {
         }
     }
 
-    /// Waits for so long; `false` when others have taken over.
+    /// Waits for so long before another try; `false` when others have taken over.
     #[expect(clippy::disallowed_methods, reason = "the thread has no other clock")]
-    pub(super) fn wait(&self, crew: &Crew, pause: Duration) -> bool {
+    pub(super) fn wait(&self, crew: &Crew, letter: &mut Letter, pause: Duration) -> bool {
         let (mut state, until) = (self.state.lock(), Instant::now() + pause);
         loop {
             if crew.0.load(Ordering::Relaxed) == OVER {
                 return false;
+            }
+            if state.is_hurried && !std::mem::replace(&mut letter.is_hurried, true) {
+                return true;
             }
             if self.changed.wait_until(&mut state, until).timed_out() {
                 return true;
@@ -120,8 +135,14 @@ impl Queue {
         if !is_delivered {
             let missed = letter.missed + 1;
             match state.letters.front_mut() {
-                Some(next) => next.missed += missed,
-                None => state.missed += missed,
+                Some(next) => {
+                    next.missed += missed;
+                    next.is_behind_gap |= letter.is_behind_gap;
+                }
+                None => {
+                    state.missed += missed;
+                    state.has_gap |= letter.is_behind_gap;
+                }
             }
         }
         self.tell(state);
@@ -137,6 +158,17 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// What waits for another try has it now, once.
+    pub(super) fn hurry(&self) {
+        self.state.lock().is_hurried = true;
+        self.changed.notify_all();
+    }
+
+    /// Nobody listens for a while.
+    pub(super) fn note_gap(&self) {
+        self.state.lock().has_gap = true;
+    }
+
     pub(super) fn begin(&self, crew: &Crew) {
         self.turn(crew, CURRENT);
     }
@@ -148,8 +180,9 @@ impl Queue {
     fn turn(&self, crew: &Crew, to: u8) {
         // Whoever has just looked waits by now.
         let mut state = self.state.lock();
-        crew.0.store(to, Ordering::Relaxed);
-        if to == OVER {
+        let was = crew.0.swap(to, Ordering::Relaxed);
+        // One that has never begun has nothing in hand.
+        if to == OVER && was == CURRENT {
             state.left = state.in_hand;
         }
         drop(state);
@@ -250,7 +283,7 @@ mod tests {
             let first = queue.take(&old).unwrap();
             queue.end(&old);
             queue.begin(&new);
-            assert!(!queue.wait(&old, Duration::from_secs(60)));
+            assert!(!queue.wait(&old, &mut letter(3), Duration::from_secs(60)));
             assert!(queue.take(&old).is_none());
             // The new one has not begun with the second.
             assert_eq!(queue.state.lock().in_hand, 1);
@@ -258,6 +291,45 @@ mod tests {
             assert_eq!(taken.join().unwrap(), Some(1));
         });
         assert_eq!(queue.size().0, 2);
-        assert!(queue.wait(&new, Duration::ZERO));
+        assert!(queue.wait(&new, &mut letter(3), Duration::ZERO));
+    }
+
+    /// A reload that fails has started a crew for nothing.
+    #[test]
+    fn a_crew_that_never_began_leaves_nothing_behind() {
+        let queue = Queue::default();
+        let crew = current(&queue);
+        queue.push(letter(1), MOST);
+        queue.push(letter(2), MOST);
+        let first = queue.take(&crew).unwrap();
+        queue.end(&Crew::default());
+        queue.finish(&first, true);
+        assert_eq!(queue.take(&crew).map(|letter| letter.publication), Some(2));
+    }
+
+    #[test]
+    fn the_stop_brings_one_more_try() {
+        let queue = Queue::default();
+        let crew = current(&queue);
+        queue.push(letter(1), MOST);
+        let mut first = queue.take(&crew).unwrap();
+        queue.hurry();
+        assert!(queue.wait(&crew, &mut first, Duration::from_secs(600)));
+        assert!(first.is_hurried);
+    }
+
+    #[test]
+    fn a_gap_is_said_by_the_next_that_arrives() {
+        let queue = Queue::default();
+        let crew = current(&queue);
+        queue.note_gap();
+        queue.push(letter(1), MOST);
+        let first = queue.take(&crew).unwrap();
+        assert_eq!(first.body(), "{\"n\":1,\"gap\":true}");
+        queue.finish(&first, false);
+        queue.push(letter(2), MOST);
+        queue.push(letter(3), MOST);
+        let next = [(); 2].map(|()| queue.take(&crew).unwrap().body());
+        assert_eq!(next, ["{\"n\":2,\"gap\":true,\"missed\":1}", "{\"n\":3}"]);
     }
 }

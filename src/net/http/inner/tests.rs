@@ -45,7 +45,12 @@ fn rules(appointed: Option<Appointment>) -> Arc<TransportRules> {
 }
 
 fn appointed(role: &str) -> Option<Appointment> {
-    Some(Appointment { realm: "realm1".into(), role: role.into(), authid: "shop".into() })
+    Some(Appointment {
+        realm: "realm1".into(),
+        role: role.into(),
+        authid: "shop".into(),
+        leaves_last: false,
+    })
 }
 
 fn peer() -> Address {
