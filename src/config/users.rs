@@ -212,7 +212,15 @@ impl Reader<'_> {
             None => Credential::parse(method, text, Source::File),
         };
         parsed.map_err(|bad: BadCredential| {
-            self.wrong(place, &format!("`{}` {bad}", method.as_str()))
+            let of = match name {
+                Some(name) if matches!(method, Method::Ticket | Method::Wampcra) => format!(
+                    ": the value of the environment variable `{name}` is empty or begins with \
+                     `$`, so it"
+                ),
+                Some(name) => format!(": the value of the environment variable `{name}`"),
+                None => String::new(),
+            };
+            self.wrong(place, &format!("`{}`{of} {bad}", method.as_str()))
         })
     }
 
