@@ -203,7 +203,10 @@ impl Reader<'_> {
         let from_environment = match name {
             None => None,
             Some(name) => Some(env::var(name).map_err(|_| {
-                let reason = format!("the environment variable `{name}` is not set, or no text");
+                let reason = format!(
+                    "the environment variable `{name}` is not set, or no text; a service has those \
+                     of its unit (`EnvironmentFile=`), a command those of its shell"
+                );
                 self.wrong(place, &reason)
             })?),
         };

@@ -67,8 +67,8 @@ fn within(way: &Way, realm: &Realm, notes: &mut Notes) -> Option<Way> {
             let principals: Vec<_> = principals.iter().filter(is_here).cloned().collect();
             if principals.iter().any(|user| user.realm.is_some()) {
                 let text = "a user with `realm` joins that realm in crossbar, whichever it names; \
-                            here it has to name it";
-                notes.changed(&**place, text);
+                            here it has to name it, and who names another is refused";
+                notes.denied(&**place, text);
             }
             (!principals.is_empty()).then(|| Way::Users { place: place.clone(), principals })
         }

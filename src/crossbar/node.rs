@@ -71,16 +71,8 @@ pub(super) fn import(
     note_ways(&realms, &ways, &entrances, notes);
     check_pages(&realms, &mut entrances, notes);
     let mut users = Users::default();
-    let files = ways.iter().map(|ways| {
-        let of_way = |one: &Authenticator| match &one.way {
-            Way::Users { place, principals } => {
-                Some(users.file(one.method, place, principals, options.random))
-            }
-            _ => None,
-        };
-        ways.iter().map(of_way).collect::<Vec<_>>()
-    });
-    let files: Vec<Vec<Option<String>>> = files.collect();
+    let files: Vec<_> =
+        ways.iter().map(|ways| users_files(ways, &mut users, options.random)).collect();
     for listener in &mut entrances.listeners {
         listener.websocket |= !listener.pages.is_empty();
     }
@@ -91,6 +83,19 @@ pub(super) fn import(
     let start = Starting { start: options.start, python: options.python };
     others.extend(units(start, &processes.list, options.directory, notes));
     Ok((toml, others))
+}
+
+/// The users files of the ways into one realm.
+fn users_files(
+    ways: &[Authenticator],
+    users: &mut Users,
+    random: &mut dyn FnMut() -> [u8; 16],
+) -> Vec<Option<String>> {
+    let of_way = |one: &Authenticator| match &one.way {
+        Way::Users { place, principals } => Some(users.file(one.method, place, principals, random)),
+        _ => None,
+    };
+    ways.iter().map(of_way).collect()
 }
 
 /// A worker that crossbar does not start: by a variable that is set, whatever it holds, as well.

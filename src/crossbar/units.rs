@@ -57,8 +57,9 @@ pub(super) fn units(
     match starting.start {
         Start::Systemd if !processes.is_empty() => {
             let text = "processes have the environment of their units, and not that of the shell \
-                        that crossbar was started in: variables and `PATH` by `systemctl edit \
-                        wamp-NAME`, the Python of a virtual environment by `--python` of the import";
+                        that crossbar was started in: give them variables and `PATH` by \
+                        `systemctl edit wamp-NAME`, and the Python of a virtual environment by \
+                        `--python` of the import";
             notes.hint("workers", text);
         }
         Start::Systemd => {}

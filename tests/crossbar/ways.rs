@@ -53,7 +53,12 @@ fn a_placeholder_is_no_ticket() {
 
 #[test]
 fn a_placeholder_is_no_secret() {
-    let salted = |secret: &str| json!({"secret": secret, "role": "a", "salt": "salt", "iterations": 1, "keylen": 32});
+    let salting = json!({"role": "a", "salt": "salt", "iterations": 1, "keylen": 32});
+    let salted = |secret: &str| {
+        let mut user = salting.clone();
+        user["secret"] = secret.into();
+        user
+    };
     let node = with_users(&json!({"wampcra": {"type": "static", "users": {
         "plain": {"secret": "${UNSET}", "role": "a"},
         "set": salted("${SET}"),
@@ -190,7 +195,11 @@ fn a_way_in_that_is_there_needs_no_word() {
 
 #[test]
 fn what_does_not_move_says_what_to_do() {
-    let bridge = |options: Value| json!({"type": "publisher", "realm": "realm1", "role": "anonymous", "options": options});
+    let bridge = |options: Value| {
+        let mut bridge = json!({"type": "publisher", "realm": "realm1", "role": "anonymous"});
+        bridge["options"] = options;
+        bridge
+    };
     let node = node(&json!({
         "realms": realm(&json!([free("anonymous")])),
         "transports": [{
