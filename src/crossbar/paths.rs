@@ -193,10 +193,11 @@ fn bridge(
         }
         let has_networks = options.has("require_ip");
         for text in options.texts("require_ip", notes) {
+            let text = without_mask(text);
             if let Err(error) = text.parse::<Network>() {
                 notes.missing(options.at("require_ip"), error.to_string());
             } else {
-                require_ip.push(text.to_owned());
+                require_ip.push(text);
             }
         }
         if has_networks && require_ip.is_empty() {
@@ -216,6 +217,18 @@ fn bridge(
     let (realm, role) = (realm.to_owned(), role.to_owned());
     let what = What::Bridge { http, realm, role, require_ip, body_bytes };
     Some(Page { place, path, what, comments: Vec::new() })
+}
+
+/// A network as it is written here: crossbar takes `10.0.0.0/255.0.0.0` as well, and
+/// `10.0.0.0/0.255.255.255`.
+fn without_mask(text: &str) -> String {
+    let made = text.split_once('/').and_then(|(address, mask)| {
+        let mask = u32::from(mask.parse::<core::net::Ipv4Addr>().ok()?);
+        let is_mask = |mask: &u32| mask.leading_ones() + mask.trailing_zeros() == u32::BITS;
+        let mask = [mask, !mask].into_iter().find(is_mask)?;
+        Some(format!("{address}/{}", mask.leading_ones()))
+    });
+    made.unwrap_or_else(|| text.to_owned())
 }
 
 /// Seconds that browsers may keep files of crossbar's, where it does not say another number.

@@ -210,6 +210,9 @@ fn what_does_not_move_says_what_to_do() {
                     "options": {"enable_directory_listing": true}},
                 "zip": {"type": "archive", "archive": "a.zip"},
                 "net": bridge(json!({"require_ip": ["10.0.0.7/8"]})),
+                "mask": bridge(json!({"require_ip": ["192.168.1.0/255.255.255.0",
+                    "10.0.0.0/0.255.255.255", "172.16.0.0/255.240.0.0"]})),
+                "odd": bridge(json!({"require_ip": ["10.0.0.0/255.0.255.0"]})),
                 "signed": bridge(json!({"key": "k", "secret": "s"})),
             },
         }],
@@ -223,6 +226,9 @@ fn what_does_not_move_says_what_to_do() {
     assert!(said(Severity::Missing, "zip").contains("unpack it"));
     assert!(said(Severity::Missing, "net.options.require_ip").contains("as zeros"));
     assert!(said(Severity::Missing, "signed.options.secret").contains("Authorization: Bearer"));
+    let masks = "require_ip = [\"192.168.1.0/24\", \"10.0.0.0/8\", \"172.16.0.0/12\"]";
+    assert!(node.toml.contains(masks), "{}", node.toml);
+    assert!(said(Severity::Missing, "odd.options.require_ip").contains("is no network"));
     // Nobody sends messages here whose length could matter.
     assert!(node.notes.iter().all(|note| !note.text.contains("message_bytes")));
 }
