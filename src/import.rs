@@ -2,6 +2,7 @@
 //!
 //! What is to be said of each place goes to standard error. Nothing is written over.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use stentor::crossbar::{
-    self, CONFIGURATION, Format, Imported, MAX_FILE_BYTES, Options, Severity, Start, Unreadable,
+    self, CONFIGURATION, Environment, Format, Imported, MAX_FILE_BYTES, Options, Severity, Start,
+    Unreadable,
 };
 
 /// What is imported, and where to.
@@ -27,6 +29,10 @@ pub(crate) struct ImportFlags {
     /// Write a compose file for the components, instead of units of systemd
     #[arg(long)]
     compose: bool,
+    /// The Python that runs the components, as in /srv/app/venv/bin/python [default: python3 of the
+    /// unit's PATH]
+    #[arg(long, value_name = "PATH", conflicts_with = "compose")]
+    python: Option<String>,
     /// How the file is read [default: by its name]
     #[arg(long, value_name = "FORMAT")]
     format: Option<FormatName>,
@@ -140,6 +146,8 @@ fn read(flags: &ImportFlags) -> Result<Imported, ImportError> {
             node_directory: &node.display().to_string(),
             directory: &directory,
             start: if flags.compose { Start::Compose } else { Start::Systemd },
+            python: flags.python.as_deref(),
+            environment: Environment::of(texts_of_process()),
             random: &mut random,
         },
     );
@@ -148,6 +156,12 @@ fn read(flags: &ImportFlags) -> Result<Imported, ImportError> {
         (None, Ok(imported)) => Ok(imported),
         (None, Err(source)) => Err(ImportError::Unreadable { path: path.clone(), source }),
     }
+}
+
+/// The variables that are text.
+fn texts_of_process() -> impl Iterator<Item = (String, String)> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// The notes, and how many there are of each kind.

@@ -6,6 +6,10 @@
 mod cases;
 #[path = "crossbar/command.rs"]
 mod command;
+#[path = "crossbar/processes.rs"]
+mod processes;
+#[path = "crossbar/ways.rs"]
+mod ways;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +21,7 @@ use serde_json::{Value, json};
 use stentor::authentication::CraKey;
 use stentor::authorization::{Action, Decision, Powers, Role};
 use stentor::config::{Config, Loader};
-use stentor::crossbar::{Format, Imported, Options, Severity, Start, import};
+use stentor::crossbar::{Environment, Format, Imported, Options, Severity, Start, import};
 use stentor::wamp::MatchPolicy;
 
 fn configs() -> Vec<PathBuf> {
@@ -30,11 +34,22 @@ fn configs() -> Vec<PathBuf> {
 }
 
 fn imported(text: &str, format: Format) -> Imported {
+    imported_with(text, format, Environment::default(), None)
+}
+
+fn imported_with(
+    text: &str,
+    format: Format,
+    environment: Environment,
+    python: Option<&str>,
+) -> Imported {
     let mut options = Options {
         file: "config.json",
         node_directory: "",
         directory: "/etc/stentor",
         start: Start::Systemd,
+        python,
+        environment,
         random: &mut || [7; 16],
     };
     import(text, format, &mut options).expect("it is a configuration")

@@ -203,7 +203,10 @@ impl Reader<'_> {
         let from_environment = match name {
             None => None,
             Some(name) => Some(env::var(name).map_err(|_| {
-                let reason = format!("the environment variable `{name}` is not set, or no text");
+                let reason = format!(
+                    "the environment variable `{name}` is not set, or no text; a service has those \
+                     of its unit (`EnvironmentFile=`), a command those of its shell"
+                );
                 self.wrong(place, &reason)
             })?),
         };
@@ -212,7 +215,15 @@ impl Reader<'_> {
             None => Credential::parse(method, text, Source::File),
         };
         parsed.map_err(|bad: BadCredential| {
-            self.wrong(place, &format!("`{}` {bad}", method.as_str()))
+            let of = match name {
+                Some(name) if matches!(method, Method::Ticket | Method::Wampcra) => format!(
+                    ": the value of the environment variable `{name}` is empty or begins with \
+                     `$`, so it"
+                ),
+                Some(name) => format!(": the value of the environment variable `{name}`"),
+                None => String::new(),
+            };
+            self.wrong(place, &format!("`{}`{of} {bad}", method.as_str()))
         })
     }
 

@@ -67,19 +67,22 @@ fn within(way: &Way, realm: &Realm, notes: &mut Notes) -> Option<Way> {
             let principals: Vec<_> = principals.iter().filter(is_here).cloned().collect();
             if principals.iter().any(|user| user.realm.is_some()) {
                 let text = "a user with `realm` joins that realm in crossbar, whichever it names; \
-                            here it has to name it";
-                notes.changed(&**place, text);
+                            here it has to name it, and who names another is refused";
+                notes.denied(&**place, text);
             }
             (!principals.is_empty()).then(|| Way::Users { place: place.clone(), principals })
         }
     }
 }
 
-/// Names the doors, if there are others where the method can be had.
+/// Names the doors, if there are others where the method can be had. Those where strangers get a
+/// role are named unless they are all: another listener that somebody adds is none of them.
 fn name_doors(authenticator: &mut Authenticator, entrances: &mut Entrances) {
-    let Authenticator { method, doors, listeners, .. } = authenticator;
+    let Authenticator { method, way, doors, listeners } = authenticator;
+    let is_open = matches!(way, Way::Anonymous { .. });
     let is_elsewhere = |(number, door): (usize, &Door)| {
-        !doors.contains(&number) && door.ways.iter().any(|(other, _)| other == method)
+        let has_method = || door.ways.iter().any(|(other, _)| other == method);
+        !doors.contains(&number) && (is_open || has_method())
     };
     if !entrances.doors.iter().enumerate().any(is_elsewhere) {
         return;

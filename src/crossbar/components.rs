@@ -3,6 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::connecting::{connecting, transport_to};
 use super::doors::{At, Door, Listener};
 use super::listeners::Entrances;
 use super::logins::{ANONYMOUS, Way};
@@ -10,6 +11,7 @@ use super::notes::Notes;
 use super::section::{Item, Section};
 use super::text::{file_name, unlike};
 use super::value::Value;
+use super::variables::is_variable;
 use crate::authentication::Method;
 
 /// A process to be started.
@@ -19,11 +21,24 @@ pub(super) struct Process {
     /// For its files: a-z, 0-9 and `-`.
     pub(super) name: String,
     pub(super) what: Program,
-    pub(super) environment: Vec<(String, String)>,
-    /// Restarted whenever it ends, or only if it fails.
+    pub(super) environment: Environment,
+    /// Restarted whenever it ends, or never.
     pub(super) restarts: bool,
-    /// The Unix socket by which it comes in.
-    pub(super) socket: Option<String>,
+    /// It comes in by a Unix socket.
+    pub(super) needs_group: bool,
+    /// The number of its worker.
+    worker: usize,
+    /// The process that crossbar starts before it, and waits for.
+    pub(super) after: Option<String>,
+}
+
+/// The variables of a process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Environment {
+    /// Those of crossbar's file, among which may be secrets.
+    pub(super) variables: Vec<(String, String)>,
+    /// Directories of Python modules.
+    pub(super) python_path: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -32,6 +47,8 @@ pub(super) enum Program {
     Component {
         python: Option<String>,
         settings: Json,
+        /// Empty: that of whoever starts it.
+        directory: String,
     },
     Guest {
         executable: String,
@@ -46,32 +63,34 @@ pub(super) struct Processes {
     pub(super) list: Vec<Process>,
     /// Realm, role and place of components that are in the router: they need a role there.
     pub(super) roles: Vec<(usize, String, String, String)>,
+    /// Crossbar starts its workers at once, instead of one after the other.
+    pub(super) are_workers_parallel: bool,
 }
 
 /// What all processes of a worker have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Surroundings {
+    worker: usize,
     python: Option<String>,
-    environment: Vec<(String, String)>,
+    environment: Environment,
     restarts: bool,
 }
 
 /// The `options` of a worker that runs Python.
 pub(super) fn surroundings(
+    number: usize,
     worker: &Section<'_>,
     entrances: &Entrances,
     notes: &mut Notes,
 ) -> Surroundings {
-    let mut found = Surroundings { restarts: true, ..Surroundings::default() };
+    let mut found = Surroundings { worker: number, restarts: true, ..Surroundings::default() };
     let Some(options) = worker.section("options", notes) else { return found };
-    options.ignore(&["title", "shutdown", "reactor", "profiler"]);
+    options.ignore(&["title", "shutdown", "reactor", "profiler", "disabled"]);
     found.python = options.text("python", notes).map(Into::into);
-    found.environment = environment(&options, notes);
-    let paths: Vec<_> =
-        options.texts("pythonpath", notes).iter().map(|path| entrances.absolute(path)).collect();
-    if !paths.is_empty() {
-        found.environment.push(("PYTHONPATH".into(), paths.join(":")));
-    }
+    found.environment.variables = environment(&options, notes);
+    let paths = options.texts("pythonpath", notes);
+    found.environment.python_path =
+        paths.into_iter().map(|path| entrances.absolute(path)).collect();
     found.restarts = options.text("restart", notes) != Some("restart-never");
     if options.item("cpu_affinity").is_some() {
         notes.changed(options.at("cpu_affinity"), "not carried over: systemd has `CPUAffinity=`");
@@ -98,6 +117,9 @@ fn environment(options: &Section<'_>, notes: &mut Notes) -> Vec<(String, String)
     if let Some(variables) = env.section("vars", notes) {
         for (name, item) in variables.entries() {
             match item.value.as_text() {
+                Some(_) if !is_variable(name) => {
+                    notes.missing(item.place, "a variable can have no such name");
+                }
                 Some(value) => found.push((name.to_owned(), value.to_owned())),
                 None => drop(item.reject::<()>("a text", notes)),
             }
@@ -125,14 +147,13 @@ impl Processes {
             let text = "connections of the worker are not shared with a process of its own";
             notes.missing(section.at("references"), text);
         }
-        let settings = self.settings(&section, notes);
+        let settings = self.settings(&section, entrances, notes);
         section.finish(notes);
         let (Some(realm), Some(mut settings)) = (realm, settings) else { return };
         let place = section.place.clone();
-        let (transport, socket) = way_in(worker, &realm, &role, &place, entrances);
-        settings["transport"] = transport;
+        settings["transport"] = way_in(worker, &realm, &role, &place, entrances);
         self.roles.push((worker, realm, role, place));
-        self.add(&section, settings, surroundings, socket, notes);
+        self.add(&section, settings, surroundings, entrances, notes);
     }
 
     /// A component of a container, which connects and logs in by itself.
@@ -145,11 +166,11 @@ impl Processes {
     ) {
         let Some(section) = item.section(notes) else { return };
         section.text("realm", notes);
-        let settings = self.settings(&section, notes);
+        let settings = self.settings(&section, entrances, notes);
         let transport = section.section("transport", notes);
         let transport = transport.and_then(|one| connecting(&one, entrances, notes));
         if let Some(auth) = section.item("auth") {
-            notes.hint(auth.place, "the secret stands in the settings of the component");
+            notes.hint(auth.place, "its secrets stand in the settings of the component");
         }
         section.finish(notes);
         let (Some(mut settings), Some(transport)) = (settings, transport) else { return };
@@ -157,7 +178,7 @@ impl Processes {
             settings["authentication"] = auth.value.to_json();
         }
         settings["transport"] = transport;
-        self.add(&section, settings, surroundings, None, notes);
+        self.add(&section, settings, surroundings, entrances, notes);
     }
 
     fn add(
@@ -165,33 +186,55 @@ impl Processes {
         section: &Section<'_>,
         settings: Json,
         surroundings: &Surroundings,
-        socket: Option<String>,
+        entrances: &Entrances,
         notes: &mut Notes,
     ) {
         let named = section.text("id", notes).map(str::to_owned);
         let of_class = settings["classname"].as_str().and_then(|name| name.rsplit('.').next());
         let name = named.or_else(|| of_class.map(Into::into)).unwrap_or_else(|| "component".into());
-        let Surroundings { python, environment, restarts } = surroundings.clone();
+        let Surroundings { worker, python, environment, restarts } = surroundings.clone();
+        let directory = entrances.node_directory.clone();
         self.list.push(Process {
             place: section.place.clone(),
             name: self.free_name(&name),
-            what: Program::Component { python, settings },
+            needs_group: settings["transport"]["endpoint"]["type"] == "unix",
+            what: Program::Component { python, settings, directory },
             environment,
             restarts,
-            socket,
+            worker,
+            after: self.before(worker),
         });
     }
 
     fn free_name(&self, name: &str) -> String {
-        let names: Vec<_> = self.list.iter().map(|process| process.name.clone()).collect();
+        // The router itself has the first one in a compose file.
+        let names = std::iter::once("router".to_owned());
+        let names: Vec<_> =
+            names.chain(self.list.iter().map(|process| process.name.clone())).collect();
         unlike(file_name(name), &names)
     }
 
+    /// The process that the next one of a worker has to wait for.
+    fn before(&self, worker: usize) -> Option<String> {
+        let last = self.list.last()?;
+        (last.worker == worker || !self.are_workers_parallel).then(|| last.name.clone())
+    }
+
     /// What is to be run, as `run_component.py` is told; `None` if it cannot be.
-    fn settings(&self, section: &Section<'_>, notes: &mut Notes) -> Option<Json> {
+    fn settings(
+        &self,
+        section: &Section<'_>,
+        entrances: &Entrances,
+        notes: &mut Notes,
+    ) -> Option<Json> {
         section.ignore(&["id"]);
         let realm = section.text("realm", notes)?;
-        let extra = section.item("extra").map(|item| item.value.to_json());
+        let mut extra = section.item("extra").map_or_else(|| json!({}), |it| it.value.to_json());
+        if let Some(extra) = extra.as_object_mut().filter(|_| !entrances.node_directory.is_empty())
+        {
+            // As crossbar does, whether there are others or not.
+            extra.insert("cbdir".into(), entrances.node_directory.as_str().into());
+        }
         let mut settings = json!({ "realm": realm, "extra": extra });
         match section.text("type", notes) {
             Some("class") => settings["classname"] = section.text("classname", notes)?.into(),
@@ -214,13 +257,19 @@ impl Processes {
         Some(settings)
     }
 
-    pub(super) fn guest(&mut self, worker: &Section<'_>, entrances: &Entrances, notes: &mut Notes) {
+    pub(super) fn guest(
+        &mut self,
+        number: usize,
+        worker: &Section<'_>,
+        entrances: &Entrances,
+        notes: &mut Notes,
+    ) {
         worker.ignore(&["type"]);
         let executable = worker.text("executable", notes).map(str::to_owned);
         let arguments = worker.texts("arguments", notes).into_iter().map(Into::into).collect();
         let (mut directory, mut variables) = (entrances.absolute("."), Vec::new());
         if let Some(options) = worker.section("options", notes) {
-            options.ignore(&["stdout", "stderr", "watch"]);
+            options.ignore(&["stdout", "stderr", "watch", "disabled"]);
             if options.item("watch").is_some() {
                 notes.changed(
                     options.at("watch"),
@@ -247,22 +296,18 @@ impl Processes {
             place: worker.place.clone(),
             name: self.free_name(&name),
             what: Program::Guest { executable, arguments, directory },
-            environment: variables,
+            environment: Environment { variables, python_path: Vec::new() },
             restarts: true,
-            socket: None,
+            needs_group: false,
+            worker: number,
+            after: self.before(number),
         });
     }
 }
 
 /// How a component comes in that had a role without a login: where strangers get that role, or
 /// else by a Unix socket of its own.
-fn way_in(
-    worker: usize,
-    realm: &str,
-    role: &str,
-    place: &str,
-    entrances: &mut Entrances,
-) -> (Json, Option<String>) {
+fn way_in(worker: usize, realm: &str, role: &str, place: &str, entrances: &mut Entrances) -> Json {
     let way = Way::Anonymous { role: role.to_owned(), authid: None };
     let is_open = |door: &&Door| {
         let ways = &door.ways;
@@ -270,8 +315,8 @@ fn way_in(
         is_for && ways.iter().any(|(method, other)| *method == Method::Anonymous && *other == way)
     };
     let mut open = entrances.doors.iter().filter(is_open);
-    if let Some(transport) = open.find_map(|door| websocket_to(door, entrances)) {
-        return (transport, None);
+    if let Some(transport) = open.find_map(|door| transport_to(door, entrances)) {
+        return transport;
     }
     let path = format!("{RUNTIME}/{}.sock", file_name(role));
     let address = format!("unix:{path}");
@@ -309,60 +354,12 @@ fn way_in(
             comments: Vec::new(),
         }),
     }
-    let endpoint = json!({ "type": "unix", "path": path });
-    let transport = json!({
+    json!({
         "type": "rawsocket",
         "serializer": "json",
         "url": format!("rs://unix:{path}"),
-        "endpoint": endpoint,
-    });
-    (transport, Some(path))
-}
-
-/// The transport of a client on this machine, if a door can be reached so.
-fn websocket_to(door: &Door, entrances: &Entrances) -> Option<Json> {
-    let listener = &entrances.listeners[door.listener];
-    let (host, port) = listener.address.rsplit_once(':')?;
-    let port: u16 = port.parse().ok()?;
-    let path = match &door.at {
-        At::Path(path) => path.as_str(),
-        At::Itself if listener.websocket => "/ws",
-        At::Itself | At::LongPoll(_) => return None,
-    };
-    let host = if host == "0.0.0.0" { "127.0.0.1" } else { host };
-    let is_reachable = listener.tls.is_none() && !host.contains(['[', '/']);
-    is_reachable.then(|| {
-        json!({
-            "type": "websocket",
-            "url": format!("ws://{host}:{port}{path}"),
-            "endpoint": { "type": "tcp", "host": host, "port": port },
-        })
+        "endpoint": { "type": "unix", "path": path },
     })
-}
-
-/// The transport by which a component of a container connects.
-fn connecting(section: &Section<'_>, entrances: &Entrances, notes: &mut Notes) -> Option<Json> {
-    section.ignore(&["id", "debug"]);
-    let mut transport = json!({ "type": section.text("type", notes)? });
-    for key in ["url", "serializer", "serializers", "options"] {
-        if let Some(item) = section.item(key) {
-            transport[key] = item.value.to_json();
-        }
-    }
-    let endpoint = section.section("endpoint", notes)?;
-    let mut target = json!({});
-    for (key, item) in endpoint.entries() {
-        target[key] = item.value.to_json();
-    }
-    if let Some(path) = endpoint.text("path", notes) {
-        target["path"] = entrances.absolute(path).into();
-    }
-    transport["endpoint"] = target;
-    if transport["type"] == "rawsocket" && transport.get("url").is_none() {
-        transport["url"] = "rs://localhost".into();
-    }
-    section.finish(notes);
-    Some(transport)
 }
 
 /// Where the router makes its sockets.

@@ -99,6 +99,12 @@ pub(super) enum What {
 }
 
 impl Common {
+    /// Takes in what one transport says of the length of messages.
+    pub(super) fn message(&mut self, bytes: Option<u64>) {
+        self.message_bytes.extend(bytes);
+        self.leaves_messages |= bytes.is_none();
+    }
+
     /// What `limits.message_bytes` is to be, if something is said of it: the most of all.
     pub(super) fn message_bytes(&self) -> Option<u64> {
         // Crossbar takes any length where it says 0.
@@ -116,6 +122,8 @@ impl Common {
 #[derive(Debug, Default)]
 pub(super) struct Common {
     pub(super) message_bytes: Vec<u64>,
+    /// A transport says nothing of the length of messages, which has crossbar's own bound then.
+    pub(super) leaves_messages: bool,
     pub(super) ping_interval_ms: Vec<u64>,
     pub(super) ping_timeout_ms: Vec<u64>,
     pub(super) handshake_ms: Vec<u64>,
@@ -128,4 +136,4 @@ pub(super) struct Common {
 pub(super) const MAX_MESSAGE_BYTES: u64 = 16 << 20;
 
 /// `limits.message_bytes` where nothing is said of it.
-const MESSAGE_BYTES: u64 = 1 << 20;
+pub(super) const MESSAGE_BYTES: u64 = 1 << 20;

@@ -1,11 +1,13 @@
 //! The transports of a router worker.
 
+use super::components::RUNTIME;
 use super::doors::{At, Common, Door, Listener, Tls};
 use super::logins::ways;
 use super::notes::{Notes, Severity};
 use super::paths::{Place, read_paths};
 use super::section::Section;
 use super::text::{file_name, unlike};
+use super::variables::{Environment, is_variable, with_references};
 
 /// What all transports of a node become.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub(super) struct Entrances {
     pub(super) common: Common,
     /// Where relative paths begin.
     pub(super) node_directory: String,
+    /// What crossbar would have.
+    pub(super) environment: Environment,
 }
 
 impl Entrances {
@@ -70,11 +74,9 @@ impl Entrances {
     /// Where it listens.
     fn endpoint(&mut self, endpoint: &Section<'_>, notes: &mut Notes) -> Option<Listener> {
         self.common.backlog.extend(endpoint.number("backlog", notes));
-        let address = match endpoint.text("type", notes) {
-            Some("tcp") => tcp(endpoint, notes)?,
-            Some("unix") => {
-                format!("unix:{}", self.absolute(endpoint.text("path", notes)?))
-            }
+        let (address, unix_mode) = match endpoint.text("type", notes) {
+            Some("tcp") => (tcp(endpoint, notes)?, None),
+            Some("unix") => (self.unix(endpoint, notes)?, Some("0660")),
             other => {
                 let kind = other.unwrap_or_default();
                 endpoint.entries().for_each(drop);
@@ -90,7 +92,29 @@ impl Entrances {
             None => None,
         };
         endpoint.finish(notes);
-        Some(Listener { address, tls, ..Listener::default() })
+        Some(Listener { address, tls, unix_mode, ..Listener::default() })
+    }
+
+    /// A Unix socket, whose path may hold variables.
+    fn unix(&self, endpoint: &Section<'_>, notes: &mut Notes) -> Option<String> {
+        let (place, path) = (endpoint.at("path"), endpoint.text("path", notes)?);
+        let text = "every user of the machine may open this socket in crossbar, and here the user \
+                    and the group of the router: put others into its group, or write `unix_mode = \
+                    \"0666\"`";
+        notes.denied(&*place, text);
+        let made = with_references(path);
+        // What it holds is known when the router starts.
+        let path = if path.starts_with('$') { made } else { self.absolute(&made) };
+        if path.starts_with('$') {
+            notes.hint(&*place, "what the variable holds has to be an absolute path");
+        } else if !path.starts_with(&format!("{RUNTIME}/")) {
+            let text = format!(
+                "the unit of the router lets it make sockets below {RUNTIME} and nowhere else: \
+                 move it there, with its clients, or add its directory by `ReadWritePaths=`"
+            );
+            notes.hint(place, text);
+        }
+        Some(format!("unix:{path}"))
     }
 
     fn tls(&self, section: &Section<'_>, notes: &mut Notes) -> Option<Tls> {
@@ -157,8 +181,9 @@ impl Entrances {
         self.serializers(listener, section, notes);
         self.listeners[listener].websocket = true;
         let mut origins = Some(vec!["*".to_owned()]);
-        if let Some(options) = section.section("options", notes) {
-            origins = self.websocket_options(listener, &options, notes);
+        match section.section("options", notes) {
+            Some(options) => origins = self.websocket_options(listener, &options, notes),
+            None => self.common.message(None),
         }
         if section.item("cookie").is_some() {
             let text = "no cookies are set: an anonymous client has another authid each time";
@@ -172,7 +197,8 @@ impl Entrances {
         } else {
             Vec::new()
         };
-        let (place, ways, realms) = (section.place.clone(), ways(section, notes), Vec::new());
+        let ways = ways(section, &self.environment, notes);
+        let (place, realms) = (section.place.clone(), Vec::new());
         self.door(Door { place, listener, worker, realms, at, origins, ways, comments }, notes);
         section.finish(notes);
     }
@@ -187,11 +213,14 @@ impl Entrances {
         section.ignore(&["id", "type", "debug"]);
         self.serializers(listener, section, notes);
         self.listeners[listener].rawsocket = true;
+        let mut message_bytes = None;
         if let Some(options) = section.section("options", notes) {
-            self.common.message_bytes.extend(options.number("max_message_size", notes));
+            message_bytes = options.number("max_message_size", notes);
             options.finish(notes);
         }
-        let (place, ways, realms) = (section.place.clone(), ways(section, notes), Vec::new());
+        self.common.message(message_bytes);
+        let ways = ways(section, &self.environment, notes);
+        let (place, realms) = (section.place.clone(), Vec::new());
         let (at, origins, comments) = (At::Itself, None, Vec::new());
         self.door(Door { place, listener, worker, realms, at, origins, ways, comments }, notes);
         section.finish(notes);
@@ -287,7 +316,7 @@ impl Entrances {
     ) -> Option<Vec<String>> {
         options.ignore(&HARMLESS);
         let common = &mut self.common;
-        common.message_bytes.extend(options.number("max_message_size", notes));
+        common.message(options.number("max_message_size", notes));
         common.ping_interval_ms.extend(options.number("auto_ping_interval", notes));
         common.ping_timeout_ms.extend(options.number("auto_ping_timeout", notes));
         common.handshake_ms.extend(options.number("open_handshake_timeout", notes));
@@ -407,12 +436,6 @@ fn tcp(endpoint: &Section<'_>, notes: &mut Notes) -> Option<String> {
         },
     };
     Some(format!("{host}:{port}"))
-}
-
-pub(super) fn is_variable(name: &str) -> bool {
-    let is_first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    name.bytes().next().is_some_and(is_first)
-        && name.bytes().all(|byte| is_first(byte) || byte.is_ascii_digit())
 }
 
 fn unknown_transport(kind: &str) -> String {

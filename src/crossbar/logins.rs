@@ -2,6 +2,7 @@
 
 use super::notes::Notes;
 use super::section::Section;
+use super::variables::{Environment, referred};
 use crate::authentication::{Credential, MAX_AUTHID_BYTES, Method, Source};
 
 /// The ways in of one transport, by method.
@@ -45,7 +46,12 @@ pub(super) struct Principal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
     Ticket(String),
-    Secret { secret: String, salting: Option<Salting> },
+    Secret {
+        secret: String,
+        salting: Option<Salting>,
+    },
+    /// A secret that a variable holds when the router starts.
+    Variable(String),
     Keys(Vec<String>),
 }
 
@@ -57,7 +63,7 @@ pub(super) struct Salting {
 }
 
 /// What `auth` of a transport says; without it everybody is anonymous.
-pub(super) fn ways(transport: &Section<'_>, notes: &mut Notes) -> Ways {
+pub(super) fn ways(transport: &Section<'_>, environment: &Environment, notes: &mut Notes) -> Ways {
     let auth = transport.section("auth", notes).filter(|auth| auth.entries().next().is_some());
     let Some(auth) = auth else {
         return vec![(Method::Anonymous, Way::Anonymous { role: ANONYMOUS.into(), authid: None })];
@@ -68,9 +74,15 @@ pub(super) fn ways(transport: &Section<'_>, notes: &mut Notes) -> Ways {
         let way = match name {
             "anonymous" => anonymous(&section, notes).map(|way| (Method::Anonymous, way)),
             "ticket" => {
-                known(&section, "principals", ticket, notes).map(|way| (Method::Ticket, way))
+                let proof =
+                    |user: &Section<'_>, notes: &mut Notes| ticket(user, environment, notes);
+                known(&section, "principals", proof, notes).map(|way| (Method::Ticket, way))
             }
-            "wampcra" => known(&section, "users", secret, notes).map(|way| (Method::Wampcra, way)),
+            "wampcra" => {
+                let proof =
+                    |user: &Section<'_>, notes: &mut Notes| secret(user, environment, notes);
+                known(&section, "users", proof, notes).map(|way| (Method::Wampcra, way))
+            }
             "cryptosign" => {
                 known(&section, "principals", keys, notes).map(|way| (Method::Cryptosign, way))
             }
@@ -183,22 +195,82 @@ fn procedure(section: &Section<'_>, notes: &mut Notes) -> Option<Way> {
     Some(Way::Procedure { place: section.place.clone(), uri, realm, role })
 }
 
-fn ticket(user: &Section<'_>, notes: &mut Notes) -> Option<Proof> {
-    Some(Proof::Ticket(user.text("ticket", notes)?.to_owned()))
+fn ticket(user: &Section<'_>, environment: &Environment, notes: &mut Notes) -> Option<Proof> {
+    let text = user.text("ticket", notes)?;
+    let ticket = match referred(text) {
+        Some(name) => taken(user, "ticket", name, environment, notes)?,
+        None => text.to_owned(),
+    };
+    Some(Proof::Ticket(ticket))
 }
 
-fn secret(user: &Section<'_>, notes: &mut Notes) -> Option<Proof> {
-    let secret = user.text("secret", notes)?.to_owned();
+fn secret(user: &Section<'_>, environment: &Environment, notes: &mut Notes) -> Option<Proof> {
+    let text = user.text("secret", notes)?;
+    let secret = match (referred(text), salting(user, notes)) {
+        (Some(name), None) => {
+            let text = format!(
+                "`{name}` has to be in the environment of the router, as it was in crossbar's: \
+                 `EnvironmentFile=` in its unit"
+            );
+            notes.hint(user.at("secret"), text);
+            return Some(Proof::Variable(name.to_owned()));
+        }
+        (Some(name), salting) => (taken(user, "secret", name, environment, notes)?, salting),
+        (None, salting) => (text.to_owned(), salting),
+    };
+    let (secret, salting) = secret;
+    // As it is it becomes a variable, of which the router takes `$` for the beginning of a key.
+    let is_plain = !secret.is_empty() && !secret.starts_with('$');
+    if salting.is_none() && (!is_plain || secret.contains(char::is_control)) {
+        let text = "a secret without a salt must not be empty, not begin with `$` and hold no \
+                    control characters: this user is left out";
+        notes.missing(user.at("secret"), text);
+        return None;
+    }
+    Some(Proof::Secret { secret, salting })
+}
+
+/// What a variable holds now, as only a hash can be kept of it.
+fn taken(
+    user: &Section<'_>,
+    key: &str,
+    name: &str,
+    environment: &Environment,
+    notes: &mut Notes,
+) -> Option<String> {
+    let value = environment.get(name).filter(|value| !value.is_empty());
+    if value.is_some() {
+        let text = format!(
+            "only a hash of the {key} is kept, of what `${name}` holds now: once that changes, the \
+             hash has to be made anew (`stentor passwd`)"
+        );
+        notes.changed(user.at(key), text);
+    } else {
+        let text = format!(
+            "this user is left out: the {key} comes from `${name}`, which is not set here. Run the \
+             import with the environment that crossbar has"
+        );
+        notes.missing(user.at(key), text);
+    }
+    value.map(str::to_owned)
+}
+
+/// Crossbar salts if all three are there.
+fn salting(user: &Section<'_>, notes: &mut Notes) -> Option<Salting> {
     let salt = user.text("salt", notes);
     let number = |key, notes: &mut Notes| u32::try_from(user.number(key, notes)?).ok();
     let (iterations, key_bytes) = (number("iterations", notes), number("keylen", notes));
-    let salting = match (salt, iterations, key_bytes) {
-        (Some(salt), Some(iterations), Some(key_bytes)) => {
-            Some(Salting { salt: salt.into(), iterations, key_bytes })
-        }
-        _ => None,
-    };
-    Some(Proof::Secret { secret, salting })
+    let (salt, iterations, key_bytes) = (salt?, iterations?, key_bytes?);
+    let fits = (1..=128).contains(&salt.len())
+        && (16..=64).contains(&key_bytes)
+        && (1..=10_000_000).contains(&iterations);
+    if !fits {
+        let text = "the salt has not 1 to 128 bytes, the key not 16 to 64, or there are more than \
+                    10,000,000 iterations: the secret is used without them";
+        notes.missing(user.at("salt"), text);
+        return None;
+    }
+    Some(Salting { salt: salt.into(), iterations, key_bytes })
 }
 
 fn keys(user: &Section<'_>, notes: &mut Notes) -> Option<Proof> {

@@ -6,6 +6,7 @@
 
 mod authenticators;
 mod components;
+mod connecting;
 mod doors;
 mod listeners;
 mod logins;
@@ -20,11 +21,13 @@ mod text;
 mod units;
 mod users;
 mod value;
+mod variables;
 mod write;
 mod yaml;
 
 pub use notes::{Note, Severity};
 pub use units::Start;
+pub use variables::Environment;
 
 use notes::Notes;
 use section::Section;
@@ -40,6 +43,10 @@ pub struct Options<'o> {
     pub directory: &'o str,
     /// What starts the components.
     pub start: Start,
+    /// The Python of components whose worker names none; `None`: the `python3` of the `PATH`.
+    pub python: Option<&'o str>,
+    /// The variables that crossbar would have. Secrets are taken from them of which a hash is kept.
+    pub environment: Environment,
     /// 16 random bytes for each hash of a ticket.
     pub random: &'o mut dyn FnMut() -> [u8; 16],
 }
@@ -90,7 +97,10 @@ pub enum Unreadable {
     Empty,
     #[error("it holds {0}, and a configuration is a section with `workers`")]
     NoConfiguration(&'static str),
-    #[error("it has no worker of type `router`, so there is nothing that clients could join")]
+    #[error(
+        "it has no worker of type `router` that is not disabled, so there is nothing that clients \
+         could join"
+    )]
     NoRouter,
 }
 

@@ -8,8 +8,10 @@ use super::logins::Way;
 use super::notes::Notes;
 use super::realms::{Realm, appoint, read_realm};
 use super::section::Section;
-use super::units::units;
+use super::units::{Starting, units};
 use super::users::Users;
+use super::value::Value;
+use super::variables::{Environment, referred};
 use super::write::{Node, write};
 use super::{File, Options, Unreadable};
 
@@ -23,29 +25,34 @@ pub(super) fn import(
     notes: &mut Notes,
 ) -> Result<(String, Vec<File>), Unreadable> {
     file.ignore(&["version", "$schema"]);
-    if let Some(controller) = file.section("controller", notes) {
-        read_controller(&controller, notes);
-    }
+    let controller = file.section("controller", notes);
+    let are_workers_parallel =
+        controller.is_some_and(|controller| read_controller(&controller, notes));
     let node_directory = options.node_directory.to_owned();
-    let mut entrances = Entrances { node_directory, ..Entrances::default() };
-    let (mut realms, mut processes) = (Vec::new(), Processes::default());
+    let environment = options.environment.clone();
+    let mut entrances = Entrances { node_directory, environment, ..Entrances::default() };
+    let mut processes = Processes { are_workers_parallel, ..Processes::default() };
+    let mut realms = Vec::new();
     let mut routers = 0;
     for (number, item) in file.list("workers", notes).into_iter().enumerate() {
         let Some(worker) = item.section(notes) else { continue };
         worker.ignore(&["id"]);
+        if is_disabled(&worker, &entrances.environment, notes) {
+            continue;
+        }
         match worker.text("type", notes).unwrap_or_default() {
             "router" => {
                 routers += 1;
                 read_router(number, &worker, &mut realms, &mut entrances, &mut processes, notes);
             }
             "container" => {
-                let around = surroundings(&worker, &entrances, notes);
+                let around = surroundings(number, &worker, &entrances, notes);
                 for component in worker.list("components", notes) {
                     processes.container_component(component, &around, &entrances, notes);
                 }
                 close(&worker, notes);
             }
-            "guest" => processes.guest(&worker, &entrances, notes),
+            "guest" => processes.guest(number, &worker, &entrances, notes),
             other => {
                 worker.entries().for_each(drop);
                 let text =
@@ -64,16 +71,8 @@ pub(super) fn import(
     note_ways(&realms, &ways, &entrances, notes);
     check_pages(&realms, &mut entrances, notes);
     let mut users = Users::default();
-    let files = ways.iter().map(|ways| {
-        let of_way = |one: &Authenticator| match &one.way {
-            Way::Users { place, principals } => {
-                Some(users.file(one.method, place, principals, options.random, notes))
-            }
-            _ => None,
-        };
-        ways.iter().map(of_way).collect::<Vec<_>>()
-    });
-    let files: Vec<Vec<Option<String>>> = files.collect();
+    let files: Vec<_> =
+        ways.iter().map(|ways| users_files(ways, &mut users, options.random)).collect();
     for listener in &mut entrances.listeners {
         listener.websocket |= !listener.pages.is_empty();
     }
@@ -81,8 +80,43 @@ pub(super) fn import(
     let node = Node { file: options.file, realms: &realms, entrances: &entrances, ways: &ways };
     let toml = write(&node, &files, notes);
     let mut others = users.into_files(notes);
-    others.extend(units(options.start, &processes.list, options.directory, notes));
+    let start = Starting { start: options.start, python: options.python };
+    others.extend(units(start, &processes.list, options.directory, notes));
     Ok((toml, others))
+}
+
+/// The users files of the ways into one realm.
+fn users_files(
+    ways: &[Authenticator],
+    users: &mut Users,
+    random: &mut dyn FnMut() -> [u8; 16],
+) -> Vec<Option<String>> {
+    let of_way = |one: &Authenticator| match &one.way {
+        Way::Users { place, principals } => Some(users.file(one.method, place, principals, random)),
+        _ => None,
+    };
+    ways.iter().map(of_way).collect()
+}
+
+/// A worker that crossbar does not start: by a variable that is set, whatever it holds, as well.
+fn is_disabled(worker: &Section<'_>, environment: &Environment, notes: &mut Notes) -> bool {
+    let Some(options) = worker.item("options") else { return false };
+    let Value::Map(entries) = options.value else { return false };
+    let options = Section::new(options.place, entries);
+    let Some(item) = options.item("disabled") else { return false };
+    let is_disabled = match item.value {
+        Value::Bool(is_disabled) => *is_disabled,
+        Value::Text(text) => match referred(text) {
+            Some(name) => environment.get(name).is_some_and(|value| !value.is_empty()),
+            None => !text.is_empty(),
+        },
+        _ => item.reject("true or false", notes).unwrap_or_default(),
+    };
+    if is_disabled {
+        let text = "crossbar does not start this worker, so nothing of it is imported";
+        notes.hint(item.place, text);
+    }
+    is_disabled
 }
 
 /// Sees to it that the roles of components are there.
@@ -96,8 +130,12 @@ fn appoint_components(processes: &Processes, realms: &mut [Realm], notes: &mut N
     }
 }
 
-fn read_controller(controller: &Section<'_>, notes: &mut Notes) {
+/// Whether workers are started at once.
+fn read_controller(controller: &Section<'_>, notes: &mut Notes) -> bool {
     controller.ignore(&["id", "options"]);
+    let options = controller.section("options", notes);
+    let is_parallel = options
+        .is_some_and(|options| options.bool("enable_parallel_worker_start", notes) == Some(true));
     if controller.item("manhole").is_some() {
         notes.hint(
             controller.at("manhole"),
@@ -111,6 +149,7 @@ fn read_controller(controller: &Section<'_>, notes: &mut Notes) {
         }
     }
     controller.finish(notes);
+    is_parallel
 }
 
 fn read_router(
@@ -121,7 +160,7 @@ fn read_router(
     processes: &mut Processes,
     notes: &mut Notes,
 ) {
-    let around = surroundings(worker, entrances, notes);
+    let around = surroundings(number, worker, entrances, notes);
     let mut is_double = false;
     for section in worker.sections("realms", notes) {
         let Some(realm) = read_realm(number, &section, notes) else { continue };
@@ -178,12 +217,45 @@ fn note_ways(
         if let Some(name) = realm.as_ref().filter(|name| realms.iter().all(|r| r.name != **name)) {
             notes.missing(&**place, format!("its realm `{name}` is not there"));
         }
-        let text = format!(
-            "whoever registers `{uri}` says who others are. It needs a way in that asks nobody: \
-             see docs/authentication/dynamic.md"
-        );
-        notes.hint(&**place, text);
+        let is_asked_for = |other: &Realm| match realm {
+            Some(name) => other.name == *name,
+            None => true,
+        };
+        let mut places = realms.iter().zip(ways).filter(|(other, _)| is_asked_for(other));
+        if !places.any(|(realm, ways)| has_way_in(realm, ways, uri)) {
+            let text = format!(
+                "whoever registers `{uri}` says who others are. It needs a way in that asks \
+                 nobody: see docs/authentication/dynamic.md"
+            );
+            notes.hint(&**place, text);
+        }
     }
+    for (realm, ways) in realms.iter().zip(ways) {
+        for permission in realm.roles.iter().flat_map(|role| &role.permissions) {
+            let (Some(uri), [place, ..]) = (&permission.authorizer, &*permission.comments) else {
+                continue;
+            };
+            if !has_way_in(realm, ways, uri) {
+                let text = format!(
+                    "whoever registers `{uri}` decides what this role may do. It needs a role of \
+                     its own, with a permission to register that, and a way in; it is not asked \
+                     about itself"
+                );
+                notes.hint(&**place, text);
+            }
+        }
+    }
+}
+
+/// Whether somebody who is asked for by name, or by a door, may register a procedure.
+fn has_way_in(realm: &Realm, ways: &[Authenticator], uri: &str) -> bool {
+    ways.iter().any(|one| match &one.way {
+        Way::Anonymous { role, .. } => realm.may_register(role, uri),
+        Way::Users { principals, .. } => {
+            principals.iter().any(|user| realm.may_register(&user.role, uri))
+        }
+        Way::Procedure { .. } => false,
+    })
 }
 
 /// Paths that publish or call in a realm that is there.

@@ -59,7 +59,7 @@ fn read_service(
                 let text = "the bounds of long polling are the router's own";
                 notes.changed(service.at("options"), text);
             }
-            let (at, ways) = (At::LongPoll(path), ways(service, notes));
+            let (at, ways) = (At::LongPoll(path), ways(service, &entrances.environment, notes));
             let (place, origins) = (service.place.clone(), Some(vec!["*".to_owned()]));
             let (realms, comments) = (Vec::new(), Vec::new());
             entrances.listeners[listener].websocket = true;
@@ -107,6 +107,7 @@ fn not_served(kind: &str) -> (String, bool) {
         "wsgi" | "cgi" | "reverseproxy" | "resource" | "websocket-reverseproxy" => {
             "let a server of its own do that, and Caddy or nginx in front divide the paths"
         }
+        "archive" => "unpack it, and name the directory in a path with `files`",
         "upload" => "uploads need a server of their own",
         other => return (format!("`{other}` is nothing that is served here"), false),
     };
@@ -125,7 +126,7 @@ fn files(
     if let Some(options) = service.section("options", notes) {
         if options.bool("enable_directory_listing", notes) == Some(true) {
             let text = "there are no lists of files: a directory without `index.html` is not found";
-            notes.missing(options.at("enable_directory_listing"), text);
+            notes.changed(options.at("enable_directory_listing"), text);
         }
         if options.item("mime_types").is_some() {
             let text = "types of files are in a fixed table; what is not in it is \
@@ -178,8 +179,9 @@ fn bridge(
         let proofs = [options.item("key"), options.item("secret")];
         if proofs.iter().any(Option::is_some) {
             let text = "signed requests (`key`, `secret`) are not understood, and without a \
-                        signature nobody may ask, so there is no such path. Give each caller a \
-                        Bearer key in a `[[listener.path.key]]`";
+                        signature nobody may ask, so there is no such path. Write it with a \
+                        `[[listener.path.key]]` for each caller: `stentor keygen token` makes \
+                        one, and clients send `Authorization: Bearer` instead of a signature";
             notes.missing(options.at("secret"), text);
             is_refused = true;
         }
@@ -191,11 +193,11 @@ fn bridge(
         }
         let has_networks = options.has("require_ip");
         for text in options.texts("require_ip", notes) {
-            match text.parse::<Network>() {
-                Ok(_) => require_ip.push(text.to_owned()),
-                Err(_) => {
-                    notes.missing(options.at("require_ip"), format!("`{text}` is no network"));
-                }
+            let text = without_mask(text);
+            if let Err(error) = text.parse::<Network>() {
+                notes.missing(options.at("require_ip"), error.to_string());
+            } else {
+                require_ip.push(text);
             }
         }
         if has_networks && require_ip.is_empty() {
@@ -215,6 +217,18 @@ fn bridge(
     let (realm, role) = (realm.to_owned(), role.to_owned());
     let what = What::Bridge { http, realm, role, require_ip, body_bytes };
     Some(Page { place, path, what, comments: Vec::new() })
+}
+
+/// A network as it is written here: crossbar takes `10.0.0.0/255.0.0.0` as well, and
+/// `10.0.0.0/0.255.255.255`.
+fn without_mask(text: &str) -> String {
+    let made = text.split_once('/').and_then(|(address, mask)| {
+        let mask = u32::from(mask.parse::<core::net::Ipv4Addr>().ok()?);
+        let is_mask = |mask: &u32| mask.leading_ones() + mask.trailing_zeros() == u32::BITS;
+        let mask = [mask, !mask].into_iter().find(is_mask)?;
+        Some(format!("{address}/{}", mask.leading_ones()))
+    });
+    made.unwrap_or_else(|| text.to_owned())
 }
 
 /// Seconds that browsers may keep files of crossbar's, where it does not say another number.

@@ -5,6 +5,7 @@ use super::notes::Notes;
 use super::precedence::Written;
 use super::rules::{Actions, permissions};
 use super::section::Section;
+use crate::authorization::Action;
 use crate::wamp::{MatchPolicy, UriRule, is_reserved, is_valid_pattern, is_valid_uri};
 
 #[derive(Debug)]
@@ -37,6 +38,22 @@ pub(super) struct History {
 impl Realm {
     pub(super) fn has_role(&self, name: &str) -> bool {
         self.roles.iter().any(|role| role.name == name)
+    }
+
+    /// Whether a role may register a procedure, by a rule for it or for what it begins with.
+    pub(super) fn may_register(&self, role: &str, uri: &str) -> bool {
+        let Some(role) = self.roles.iter().find(|known| known.name == role) else { return false };
+        let covers = |one: &&Written| match one.policy {
+            MatchPolicy::Exact => one.uri == uri,
+            MatchPolicy::Prefix => uri.starts_with(&*one.uri),
+            MatchPolicy::Wildcard => false,
+        };
+        let nearest = role
+            .permissions
+            .iter()
+            .filter(covers)
+            .max_by_key(|one| (one.policy == MatchPolicy::Exact, one.uri.len()));
+        nearest.is_some_and(|one| one.authorizer.is_none() && one.allow.has(Action::Register))
     }
 }
 
@@ -88,7 +105,7 @@ fn read_role(section: &Section<'_>, uri_rule: UriRule, notes: &mut Notes) -> Opt
         return None;
     }
     let permissions = match section.text("authorizer", notes) {
-        Some(authorizer) => vec![asking(section, authorizer, notes)],
+        Some(authorizer) => vec![asking(section, authorizer)],
         None => permissions(section, uri_rule, notes),
     };
     section.finish(notes);
@@ -96,14 +113,9 @@ fn read_role(section: &Section<'_>, uri_rule: UriRule, notes: &mut Notes) -> Opt
 }
 
 /// A role of which a procedure decides what it may do.
-fn asking(section: &Section<'_>, authorizer: &str, notes: &mut Notes) -> Written {
+fn asking(section: &Section<'_>, authorizer: &str) -> Written {
     section.ignore(&["permissions"]);
     let place = section.at("authorizer");
-    let text = format!(
-        "whoever registers `{authorizer}` decides what this role may do. It needs a role of its \
-         own, with a permission to register that, and a way in; it is not asked about itself"
-    );
-    notes.hint(&*place, text);
     Written {
         allow: Actions::ALL,
         authorizer: Some(authorizer.to_owned()),
@@ -114,7 +126,6 @@ fn asking(section: &Section<'_>, authorizer: &str, notes: &mut Notes) -> Written
 
 /// Without crossbar's meta API nobody has what belongs to it.
 fn without_meta_api(role: &mut Role) {
-    use crate::authorization::Action;
     let meta = Actions::of(Action::Call).and(Actions::of(Action::Subscribe));
     for permission in &mut role.permissions {
         if permission.uri.starts_with(PROTOCOL) {
@@ -136,7 +147,6 @@ fn without_meta_api(role: &mut Role) {
 
 /// A rule for everything does not grant the procedures that end what belongs to others.
 fn note_what_ends_others(place: &str, roles: &[Role], notes: &mut Notes) {
-    use crate::authorization::Action;
     let may = |role: &&Role| {
         let covers = |one: &Written| {
             let is_prefix = one.policy == MatchPolicy::Prefix;

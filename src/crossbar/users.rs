@@ -22,7 +22,6 @@ impl Users {
         place: &str,
         principals: &[Principal],
         random: &mut dyn FnMut() -> [u8; 16],
-        notes: &mut Notes,
     ) -> String {
         let is_same = |(other, others, ..): &&(Method, Vec<Principal>, String, String)| {
             *other == method && others == principals
@@ -32,7 +31,7 @@ impl Users {
         }
         let mut text = format!("# Users of {place}, method {}.\n", method.as_str());
         for principal in principals {
-            let proof = self.proof(principal, place, random, notes);
+            let proof = self.proof(principal, random);
             text.push_str(&format!(
                 "\n[[user]]\nauthid = {}\nrole = {}\n{} = {proof}\n",
                 plainly_quoted(&principal.authid),
@@ -46,19 +45,14 @@ impl Users {
         name
     }
 
-    fn proof(
-        &mut self,
-        principal: &Principal,
-        place: &str,
-        random: &mut dyn FnMut() -> [u8; 16],
-        notes: &mut Notes,
-    ) -> String {
+    fn proof(&mut self, principal: &Principal, random: &mut dyn FnMut() -> [u8; 16]) -> String {
         match &principal.proof {
             Proof::Ticket(ticket) => {
                 let hash =
                     TicketHash::of_chosen(ticket.as_bytes(), random(), Argon2Cost::default());
                 quoted(&hash.expect("the usual cost is within bounds").to_text())
             }
+            Proof::Variable(name) => plainly_quoted(&format!("${{{name}}}")),
             Proof::Keys(keys) => {
                 let keys: Vec<_> = keys.iter().map(|key| quoted(key)).collect();
                 format!("[{}]", keys.join(", "))
@@ -68,16 +62,8 @@ impl Users {
                 if let Some(text) = salted {
                     return quoted(&text);
                 }
-                let authid = &principal.authid;
-                if salting.is_some() {
-                    let text = format!(
-                        "the salt of `{authid}` has not 1 to 128 bytes, or its key not 16 to 64; \
-                         its secret is used without them"
-                    );
-                    notes.missing(place, text);
-                }
                 let names: Vec<_> = self.variables.iter().map(|(name, _)| name.clone()).collect();
-                let name = file_name(authid).replace('-', "_").to_ascii_uppercase();
+                let name = file_name(&principal.authid).replace('-', "_").to_ascii_uppercase();
                 let name = unlike(format!("CRA_{name}"), &names).replace('-', "_");
                 self.variables.push((name.clone(), secret.clone()));
                 plainly_quoted(&format!("${{{name}}}"))
@@ -113,7 +99,7 @@ impl Users {
 }
 
 /// As the environment files of systemd and of a shell have it.
-fn environment_quoted(value: &str) -> String {
+pub(super) fn environment_quoted(value: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in value.chars() {
         if matches!(letter, '"' | '\\' | '$' | '`') {
@@ -129,10 +115,6 @@ fn environment_quoted(value: &str) -> String {
 /// or, as files of earlier years do, what is derived from it.
 fn derived(secret: &str, salting: &Salting) -> Option<String> {
     let Salting { salt, iterations, key_bytes } = salting;
-    let fits = (1..=128).contains(&salt.len()) && (16..=64).contains(key_bytes);
-    if !fits || !(1..=10_000_000).contains(iterations) {
-        return None;
-    }
     CraKey::of_crossbar(secret, salt, *iterations, *key_bytes).to_text()
 }
 

@@ -1,7 +1,7 @@
 //! The configuration file, in the order of `stentor config default`.
 
 use super::authenticators::Authenticator;
-use super::doors::{At, Door, Listener, MAX_MESSAGE_BYTES, Page, What};
+use super::doors::{At, Door, Listener, MAX_MESSAGE_BYTES, MESSAGE_BYTES, Page, What};
 use super::listeners::Entrances;
 use super::logins::Way;
 use super::notes::Notes;
@@ -84,7 +84,7 @@ fn write_listener(listener: &Listener, doors: &[&Door], all: &[Method], toml: &m
         toml.list("origins", origins.iter().map(String::as_str));
     }
     if let [door, ..] = itself.as_slice() {
-        write_methods(door, all, toml);
+        write_methods(door, all, all, toml);
     }
     if let Some(tls) = &listener.tls {
         if let Some(authorities) = &tls.client_ca {
@@ -97,21 +97,31 @@ fn write_listener(listener: &Listener, doors: &[&Door], all: &[Method], toml: &m
         toml.text("certificate", &tls.certificate);
         toml.text("key", &tls.key);
     }
-    apart.iter().for_each(|door| write_path(door, all, toml));
+    // A path without a list has that of the listener.
+    let usual = itself.first().map_or_else(|| all.to_vec(), |door| methods(door));
+    apart.iter().for_each(|door| write_path(door, all, &usual, toml));
     listener.pages.iter().for_each(|page| write_page(page, toml));
 }
 
-/// The methods of a door, if they are not all that there are.
-fn write_methods(door: &Door, all: &[Method], toml: &mut Toml) {
+/// In one order, each once.
+fn methods(door: &Door) -> Vec<Method> {
     let mut methods: Vec<_> = door.ways.iter().map(|(method, _)| *method).collect();
     methods.sort_unstable();
     methods.dedup();
-    if all.iter().any(|method| !methods.contains(method)) {
+    methods
+}
+
+/// The methods of a door, if they are not those that it has without a word. `all` are those that
+/// anybody can log in by.
+fn write_methods(door: &Door, all: &[Method], usual: &[Method], toml: &mut Toml) {
+    let methods = methods(door);
+    let differs = |method: &Method| methods.contains(method) != usual.contains(method);
+    if all.iter().any(differs) {
         toml.list("authmethods", methods.iter().map(|method| method.as_str()));
     }
 }
 
-fn write_path(door: &Door, all: &[Method], toml: &mut Toml) {
+fn write_path(door: &Door, all: &[Method], usual: &[Method], toml: &mut Toml) {
     toml.gap();
     toml.comment(&door.place);
     toml.comments(&door.comments);
@@ -121,7 +131,7 @@ fn write_path(door: &Door, all: &[Method], toml: &mut Toml) {
         toml.text("http", "longpoll");
         toml.raw("sent_status", 204);
     }
-    write_methods(door, all, toml);
+    write_methods(door, all, usual, toml);
     if let Some(origins) = &door.origins {
         toml.list("origins", origins.iter().map(String::as_str));
     }
@@ -273,9 +283,13 @@ fn write_common(entrances: &Entrances, toml: &mut Toml, notes: &mut Notes) {
     if let Some(bytes) = message {
         toml.header("[limits]");
         toml.raw("message_bytes", bytes);
-    } else {
-        let text = "crossbar takes messages of any length, unless told otherwise; here \
-                    `limits.message_bytes` is 1 MiB";
+    }
+    let limit = message.unwrap_or(MESSAGE_BYTES);
+    if common.leaves_messages && limit < MAX_MESSAGE_BYTES {
+        let text = format!(
+            "where a transport says nothing of it, crossbar takes messages of 16 MiB, and here \
+             `limits.message_bytes` is {limit}: raise it if clients send longer ones"
+        );
         notes.hint("workers", text);
     }
     if let Some(bytes) = message.filter(|bytes| *bytes > OUTPUT_BYTES) {

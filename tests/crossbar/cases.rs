@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 use stentor::config::{Config, Method};
-use stentor::crossbar::{Format, Imported, Options, Severity, Start, Unreadable, import};
+use stentor::crossbar::{
+    Environment, Format, Imported, Options, Severity, Start, Unreadable, import,
+};
 
 use super::{imported, load};
 
 /// A node with this router.
-fn node(router: &Value) -> Imported {
+pub(super) fn node(router: &Value) -> Imported {
     let mut worker = json!({"type": "router"});
     for (key, value) in router.as_object().expect("a section") {
         worker[key] = value.clone();
@@ -15,17 +17,17 @@ fn node(router: &Value) -> Imported {
     imported(&json!({"version": 2, "workers": [worker]}).to_string(), Format::Json)
 }
 
-fn realm(roles: &Value) -> Value {
+pub(super) fn realm(roles: &Value) -> Value {
     json!([{"name": "realm1", "roles": roles}])
 }
 
 /// A role with one rule for everything.
-fn free(name: &str) -> Value {
+pub(super) fn free(name: &str) -> Value {
     let allow = json!({"call": true, "register": true, "publish": true, "subscribe": true});
     json!({"name": name, "permissions": [{"uri": "", "match": "prefix", "allow": allow}]})
 }
 
-fn websocket(port: u16, more: &Value) -> Value {
+pub(super) fn websocket(port: u16, more: &Value) -> Value {
     let mut transport = json!({"type": "websocket", "endpoint": {"type": "tcp", "port": port}});
     for (key, value) in more.as_object().expect("a section") {
         transport[key] = value.clone();
@@ -33,11 +35,11 @@ fn websocket(port: u16, more: &Value) -> Value {
     transport
 }
 
-fn says(imported: &Imported, severity: Severity, place: &str) -> bool {
+pub(super) fn says(imported: &Imported, severity: Severity, place: &str) -> bool {
     imported.notes.iter().any(|note| note.severity == severity && note.place == place)
 }
 
-fn loaded(imported: &Imported) -> Config {
+pub(super) fn loaded(imported: &Imported) -> Config {
     load(imported).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml))
 }
 
@@ -224,7 +226,7 @@ fn words_of_the_file_stay_words() {
     let config = loaded(&imported);
     assert_eq!(config.realms[0].access.roles()[0].name, "a\"\n[admin]");
     assert_eq!(config.realms[0].access.roles()[0].permissions[0].uri, "${HOME}");
-    let unit = imported.files.iter().find(|file| file.name == "run.service").expect("a unit");
+    let unit = imported.files.iter().find(|file| file.name == "wamp-run.service").expect("a unit");
     let line = unit.text.lines().find(|line| line.starts_with("ExecStart=")).expect("a command");
     let expected = r#"ExecStart=/usr/bin/env run -x "a b" $$HOME 50%% "\"" linebreak"#;
     assert_eq!(line, expected);
@@ -236,6 +238,7 @@ fn a_compose_file_is_yaml_with_all_processes() {
     let text = json!({"workers": [
         {"type": "router", "realms": realm(&json!([free("anonymous")])),
             "transports": [websocket(8080, &json!({}))],
+            "options": {"pythonpath": [".."]},
             "components": [{"type": "class", "classname": "app.Main", "realm": "realm1"}]},
         {"type": "guest", "executable": "node", "arguments": ["a: b", "${X}"],
             "options": {"workdir": "..", "env": {"vars": {"A": "b"}}}},
@@ -245,18 +248,26 @@ fn a_compose_file_is_yaml_with_all_processes() {
         node_directory: "/srv/app/.crossbar",
         directory: "/etc/stentor",
         start: Start::Compose,
+        python: None,
+        environment: Environment::default(),
         random: &mut || [7; 16],
     };
     let imported = import(&text.to_string(), Format::Json, &mut options).expect("it is one");
     let file = imported.files.iter().find(|file| file.name == "compose.yaml").expect("it is there");
     for line in [
         "  main:\n    image: python:3\n",
+        "run:/run/stentor\", \"/srv/app:/srv/app\", \"/srv/app/.crossbar:/srv/app/.crossbar\"]",
+        "      test: [\"CMD\",\"test\",\"-e\",\"/tmp/ready\"]\n",
         "  node:\n    image: node:lts\n    command: [\"node\",\"a: b\",\"$${X}\"]\n",
-        "    working_dir: \"/srv/app\"\n    environment:\n      \"A\": \"b\"\n",
+        "      main: { condition: service_healthy }\n",
+        "    working_dir: \"/srv/app\"\n    env_file: [./node.env]\n",
     ] {
+        let line = line.replace("\", \"", "\",\"");
         let squeezed = file.text.replace("\", \"", "\",\"");
-        assert!(squeezed.contains(line), "{line}\n{}", file.text);
+        assert!(squeezed.contains(&*line), "{line}\n{}", file.text);
     }
+    let variables = imported.files.iter().find(|file| file.name == "node.env").expect("a file");
+    assert!(variables.text.ends_with("\nA=\"b\"\n") && variables.is_private);
     assert!(imported.files.iter().all(|file| !file.name.ends_with(".service")));
 }
 
@@ -281,6 +292,8 @@ fn what_is_no_configuration_is_refused() {
         node_directory: "",
         directory: "",
         start: Start::Systemd,
+        python: None,
+        environment: Environment::default(),
         random: &mut || [7; 16],
     };
     let mut fault = |text: &str, format| import(text, format, &mut options).expect_err("refused");

@@ -89,3 +89,43 @@ fn what_cannot_be_read_is_said() {
         assert_eq!(text(&output.stdout), "");
     }
 }
+
+/// What crossbar takes from its environment the import does, or the router when it starts.
+#[test]
+fn secrets_come_from_the_environment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let principals = r#"{"joe": {"ticket": "${JOE_TICKET}", "role": "a"}}"#;
+    let users = r#", "wampcra": {"type": "static",
+        "users": {"ann": {"secret": "${ANN_SECRET}", "role": "a"}}}"#;
+    let node = NODE
+        .replace(r#"{"joe": {"ticket": "pencil", "role": "a"}}"#, principals)
+        .replace("}}\n        MORE", &format!("}}{users}}}\n"));
+    fs::write(folder.path().join("config.json"), node).expect("it is written");
+    let stentor = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+        let command = command.current_dir(folder.path()).args(arguments);
+        command.envs(variables.iter().copied()).output().expect("it runs")
+    };
+    let import = ["config", "import-crossbar", "config.json", "--out", "new"];
+    let refused = stentor(&import, &[]);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("`$JOE_TICKET`, which is not set here"));
+    let done = stentor(&import, &[("JOE_TICKET", "pencil")]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let check = ["check", "new/stentor.toml"];
+    for (value, status, said) in [
+        (None, 1, "`ANN_SECRET` is not set"),
+        (Some("$lead"), 1, "the value of the environment variable `ANN_SECRET` is empty or begins"),
+        (Some("lead"), 0, ""),
+    ] {
+        let variables: Vec<_> = value.map(|value| ("ANN_SECRET", value)).into_iter().collect();
+        let checked = stentor(&check, &variables);
+        let (code, stderr) = (checked.status.code(), text(&checked.stderr));
+        assert!(code == Some(status) && stderr.contains(said), "{value:?}: {code:?} {stderr}");
+        assert!(!stderr.contains("lead"), "{stderr}");
+    }
+    let path = "/srv/venv/bin/python";
+    let both = stentor(&["config", "import-crossbar", "x", "--python", path, "--compose"], &[]);
+    assert_eq!(both.status.code(), Some(2));
+    assert!(text(&both.stderr).contains("cannot be used with"), "{}", text(&both.stderr));
+}

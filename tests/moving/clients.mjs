@@ -1,6 +1,6 @@
 // The clients of a node that has moved: what they did with crossbar, they do now.
 //
-// usage: clients.mjs shop|board|office, with PORT of the environment.
+// usage: clients.mjs shop|board|office|works, with PORT of the environment.
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
@@ -110,14 +110,17 @@ async function board() {
 
 async function office() {
   const transport = { type: 'websocket', url: `ws://127.0.0.1:${PORT}/` };
-  const onchallenge = (session, method, extra) => {
+  const { CARL_SECRET, DORA_SECRET } = process.env;
+  const plain = { bob: 'pencil', carl: CARL_SECRET };
+  const salted = { ann: 'secret123', dora: DORA_SECRET };
+  const onchallenge = (authid) => (session, method, extra) => {
     const key = extra.salt
-      ? autobahn.auth_cra.derive_key('secret123', extra.salt, extra.iterations, extra.keylen)
-      : 'pencil';
+      ? autobahn.auth_cra.derive_key(salted[authid], extra.salt, extra.iterations, extra.keylen)
+      : plain[authid];
     return autobahn.auth_cra.sign(key, extra.challenge);
   };
-  const login = (authid) => ({ realm: 'office', authmethods: ['wampcra'], authid, onchallenge });
-  for (const authid of ['ann', 'bob']) {
+  const login = (authid) => ({ realm: 'office', authmethods: ['wampcra'], authid, onchallenge: onchallenge(authid) });
+  for (const authid of ['ann', 'bob', 'carl', 'dora']) {
     const { session, details, connection } = await join(transport, login(authid));
     assert.equal(details.authrole, 'clerk');
     await session.register('org.office.open', () => authid);
@@ -134,5 +137,26 @@ async function office() {
   console.log('ok an exact rule hides a prefix');
 }
 
-await { shop, board, office }[process.argv[2]]();
+async function works() {
+  const transport = { type: 'websocket', url: `ws://127.0.0.1:${PORT}/ws` };
+  const { session, details, connection } = await join(transport, { realm: 'works' });
+  assert.equal(details.authrole, 'visitor');
+  console.log('ok a stranger at a path whose listener wants tickets');
+  const { name, cbdir } = await session.call('org.works.about');
+  assert.equal(name, 'the "works"');
+  assert.match(cbdir, /works\/\.crossbar$/);
+  console.log('ok a procedure that an authorizer has permitted, which was there before');
+  connection.close();
+  const login = (secret) => ({ ...ticket('app', secret), realm: 'works' });
+  const app = await join(transport, login(process.env.APP_TICKET));
+  assert.equal(app.details.authrole, 'app');
+  app.connection.close();
+  await assert.rejects(join(transport, login('${APP_TICKET}')), /wamp\.error\.authentication_denied/);
+  console.log('ok a ticket of the environment, and not its placeholder');
+  const raw = { type: 'rawsocket', host: '127.0.0.1', port: Number(PORT) };
+  await assert.rejects(join(raw, { realm: 'works' }), /wamp\.error\.authentication_required/);
+  console.log('ok no stranger at RawSocket');
+}
+
+await { shop, board, office, works }[process.argv[2]]();
 process.exit(0);
