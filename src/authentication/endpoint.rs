@@ -28,6 +28,10 @@ pub struct EndpointSettings {
     pub timeout_ms: u64,
     /// Requests under way at the same time, each on a thread of its own: 1 to 64.
     pub concurrency: usize,
+    /// The digest of the file of authorities as it was read: with another one this is another way
+    /// to ask.
+    #[serde(skip)]
+    pub ca_digest: Option<[u8; 32]>,
     /// What the environment variable holds.
     #[serde(skip)]
     pub authorization_value: Option<Secret>,
@@ -47,6 +51,7 @@ impl EndpointSettings {
             url: url.into(),
             authorization: None,
             ca: None,
+            ca_digest: None,
             plain_http: false,
             timeout_ms,
             concurrency,
@@ -60,6 +65,7 @@ impl EndpointSettings {
             url: settings.url.clone()?,
             authorization: settings.authorization.clone(),
             ca: settings.ca.clone(),
+            ca_digest: settings.ca_digest,
             plain_http: settings.plain_http,
             timeout_ms: settings.timeout_ms,
             concurrency: settings.concurrency,

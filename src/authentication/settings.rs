@@ -99,6 +99,10 @@ pub struct AuthenticatorSettings {
     /// What `router_key` holds.
     #[serde(skip)]
     pub router_key_value: Option<RouterKey>,
+    /// The digest of the file of authorities as it was read: with another one this is another way
+    /// to ask.
+    #[serde(skip)]
+    pub ca_digest: Option<[u8; 32]>,
     /// What the environment variable holds.
     #[serde(skip)]
     pub authorization_value: Option<Secret>,
@@ -124,6 +128,7 @@ impl Default for AuthenticatorSettings {
             procedure_realm: None,
             authorization: None,
             ca: None,
+            ca_digest: None,
             plain_http: false,
             timeout_ms: 5_000,
             concurrency: 8,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
 
 use super::users::{is_readable_by_others, read_bounded};
 use super::{Authenticator, Authorizer, Webhook, WebhookSecret};
@@ -66,8 +67,8 @@ pub(super) fn load(
         let key = read_router_key(file, authenticator.readable_by_others);
         authenticator.router_key_value = Some(key.map_err(|fault| ("router_key", fault))?);
     }
-    let Authenticator { ca, authorization, authorization_value, .. } = authenticator;
-    *authorization_value = load_of_endpoint(ca, authorization.as_deref(), folder)?;
+    let Authenticator { ca, ca_digest, authorization, authorization_value, .. } = authenticator;
+    *authorization_value = load_of_endpoint((ca, ca_digest), authorization.as_deref(), folder)?;
     match &mut authenticator.jwt {
         Some(jwt) => load_keys(jwt, folder).map_err(|fault| ("jwt", fault)),
         None => Ok(()),
@@ -79,8 +80,8 @@ pub(super) fn load_authorizer(
     authorizer: &mut Authorizer,
     folder: &Path,
 ) -> Result<(), (&'static str, TokensFault)> {
-    let Authorizer { ca, authorization, authorization_value, .. } = authorizer;
-    *authorization_value = load_of_endpoint(ca, authorization.as_deref(), folder)?;
+    let Authorizer { ca, ca_digest, authorization, authorization_value, .. } = authorizer;
+    *authorization_value = load_of_endpoint((ca, ca_digest), authorization.as_deref(), folder)?;
     Ok(())
 }
 
@@ -89,8 +90,8 @@ pub(super) fn load_webhook(
     webhook: &mut Webhook,
     folder: &Path,
 ) -> Result<(), (&'static str, TokensFault)> {
-    let Webhook { ca, authorization, authorization_value, .. } = webhook;
-    *authorization_value = load_of_endpoint(ca, authorization.as_deref(), folder)?;
+    let Webhook { ca, ca_digest, authorization, authorization_value, .. } = webhook;
+    *authorization_value = load_of_endpoint((ca, ca_digest), authorization.as_deref(), folder)?;
     let secret = |name: &String| {
         let (variable, value) = variable("secrets", name)?;
         let secret = WebhookSecret::parse(&value);
@@ -103,12 +104,13 @@ pub(super) fn load_webhook(
 
 /// Finds the file of authorities, and gives what is to stand in `Authorization`.
 fn load_of_endpoint(
-    ca: &mut Option<PathBuf>,
+    (ca, ca_digest): (&mut Option<PathBuf>, &mut Option<[u8; 32]>),
     authorization: Option<&str>,
     folder: &Path,
 ) -> Result<Option<Secret>, (&'static str, TokensFault)> {
     if let Some(ca) = ca {
         *ca = folder.join(&*ca);
+        *ca_digest = digest_of(ca);
     }
     let Some(name) = authorization else { return Ok(None) };
     let (variable, value) =
@@ -120,9 +122,16 @@ fn load_of_endpoint(
     Ok(Some(Secret::new(value)))
 }
 
+/// What is in a file of authorities. Whoever asks by it says what is wrong with it.
+fn digest_of(ca: &Path) -> Option<[u8; 32]> {
+    let (text, _) = read_bounded(ca, AUTHORITIES_BYTES).ok()?;
+    Some(Sha256::digest(text).into())
+}
+
 fn load_keys(jwt: &mut TokenSettings, folder: &Path) -> Result<(), TokensFault> {
     if let Some(ca) = &mut jwt.ca {
         *ca = folder.join(&*ca);
+        jwt.ca_digest = digest_of(ca);
     }
     if let Some(name) = &jwt.secret {
         let (variable, value) = variable("secret", name)?;
@@ -182,5 +191,36 @@ fn variable(key: &'static str, text: &str) -> Result<(String, String), TokensFau
 /// Bytes of the longest file with a key of the router.
 const ROUTER_KEY_BYTES: u64 = 1_024;
 
+/// Bytes of the longest file of authorities.
+const AUTHORITIES_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Bytes of the longest file of keys.
 const KEYS_BYTES: u64 = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::config::{Config, Loader};
+
+    /// A reload looks whether anything is another: the path alone does not say.
+    #[test]
+    fn other_authorities_are_another_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |authorities: &str| -> Config {
+            fs::write(folder.path().join("ca.pem"), authorities).unwrap();
+            let text = "[[realm]]\nname = \"realm1\"\n\
+                [[realm.authenticator]]\nmethod = \"ticket\"\n\
+                url = \"https://127.0.0.1:1/\"\nca = \"ca.pem\"\nrole = \"a\"\n\
+                [[realm.role]]\nname = \"a\"\n\
+                [[realm.webhook]]\nname = \"hook\"\nrole = \"a\"\n\
+                url = \"https://127.0.0.1:1/\"\nca = \"ca.pem\"\ntopics = [\"com.a\"]\n";
+            let file = folder.path().join("a.toml").display().to_string();
+            Loader::from_text(file, text.to_owned()).finish().unwrap()
+        };
+        let (one, again, other) = (config("one"), config("one"), config("other"));
+        assert_eq!(one.realms, again.realms);
+        assert_ne!(one.realms[0].authenticators, other.realms[0].authenticators);
+        assert_ne!(one.realms[0].webhooks, other.realms[0].webhooks);
+    }
+}

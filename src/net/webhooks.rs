@@ -236,8 +236,8 @@ fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.8 + 0.4 * f64::from(chance[0]) / f64::from(u8::MAX))
 }
 
-/// What says that this event will never be taken: nothing is wanted any more (Standard Webhooks), or
-/// it is too large, or of the wrong kind. Others would wait for it in vain.
+/// What says that this event will never be taken: nothing is wanted any more (Standard Webhooks),
+/// or it is too large, or of the wrong kind. Others would wait for it in vain.
 const FINAL: [u16; 4] = [410, 413, 415, 422];
 
 /// The shortest pause that an address can ask for.

@@ -43,6 +43,10 @@ pub struct WebhookSettings {
     pub queue_events: usize,
     /// The same of their bytes, 4 KiB to 1 GiB.
     pub queue_bytes: usize,
+    /// The digest of the file of authorities as it was read: with another one this is another way
+    /// to ask.
+    #[serde(skip)]
+    pub ca_digest: Option<[u8; 32]>,
     /// What the environment variables hold.
     #[serde(skip)]
     pub secret_values: Vec<WebhookSecret>,
@@ -103,6 +107,7 @@ impl WebhookSettings {
         EndpointSettings {
             authorization: self.authorization.clone(),
             ca: self.ca.clone(),
+            ca_digest: self.ca_digest,
             plain_http: self.plain_http,
             timeout_ms: self.timeout_ms,
             concurrency: self.concurrency,
@@ -129,6 +134,7 @@ impl Default for WebhookSettings {
             secrets: Vec::new(),
             authorization: None,
             ca: None,
+            ca_digest: None,
             plain_http: false,
             timeout_ms: 10_000,
             retry_ms: 600_000,

@@ -1,10 +1,9 @@
 //! A drain: the sessions of a shard are told to leave one after the other, over a given time, so
 //! that their clients do not all reconnect in one instant.
 //!
-//! Who waits for nothing goes when its turn comes, callees behind all others, and webhooks when they
-//! are alone. Who has calls under
-//! way goes when they have ended, or when the time is over. Nobody joins meanwhile; whoever is here
-//! is served as ever until it is told.
+//! Who waits for nothing goes when its turn comes, callees behind all others, and webhooks when
+//! they are alone. Who has calls under way goes when they have ended, or when the time is over.
+//! Nobody joins meanwhile; whoever is here is served as ever until it is told.
 
 use std::collections::VecDeque;
 

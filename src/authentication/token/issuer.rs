@@ -51,6 +51,10 @@ pub struct TokenSettings {
     pub ca: Option<PathBuf>,
     /// Whether the address may be plain `http` on another machine.
     pub plain_http: bool,
+    /// The digest of the file of authorities as it was read: with another one this is another way
+    /// to ask.
+    #[serde(skip)]
+    pub ca_digest: Option<[u8; 32]>,
     /// The keys of the file, or the secret, as they were read at the start.
     #[serde(skip)]
     pub loaded: Option<Arc<KeySet>>,
@@ -81,6 +85,7 @@ impl Default for TokenSettings {
             warn_ms: 60_000,
             refresh_ms: 900_000,
             ca: None,
+            ca_digest: None,
             plain_http: false,
             loaded: None,
         }
