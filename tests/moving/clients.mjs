@@ -100,9 +100,11 @@ async function board() {
   const raw = { type: 'rawsocket', host: '127.0.0.1', port: Number(PORT) };
   const other = await join(raw, { realm: 'board' });
   const subscription = await session.subscribe('org.board.', () => {}, { match: 'prefix' });
-  await other.session.publish('org.board.note', ['hello'], {}, { acknowledge: true });
-  const { args: [events] } = await session.call('wamp.subscription.get_events', [subscription.id, 10]);
-  assert.deepEqual(events.map((event) => event.args), [['hello']]);
+  for (const text of ['hello', 'again', 'last']) {
+    await other.session.publish('org.board.note', [text], {}, { acknowledge: true });
+  }
+  const events = await session.call('wamp.subscription.get_events', [subscription.id, 2]);
+  assert.deepEqual(events.map((event) => event.args), [['last'], ['again']]);
   console.log('ok the event history, over RawSocket on the same port');
   other.connection.close();
   connection.close();
