@@ -22,6 +22,17 @@ fn fan_out(criterion: &mut Criterion) {
     }
 }
 
+/// Cost per event of 1 KiB by WebSocket: plain, and compressed once for all receivers.
+fn compression(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("1 KiB by WebSocket, 1 in one turn, 1,000 receivers");
+    for (name, is_compressed) in [("plain", false), ("compressed", true)] {
+        let mut fan_out = FanOut::by_websocket(is_compressed);
+        group.throughput(Throughput::Elements(1_000));
+        group.bench_function(name, |bencher| bencher.iter(|| fan_out.publish(1)));
+    }
+    group.finish();
+}
+
 /// Cost per publication, which must stay flat as topics and patterns grow.
 fn matching(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("matching");
@@ -48,5 +59,5 @@ fn calls(criterion: &mut Criterion) {
     criterion.bench_function("join and leave", |bencher| bencher.iter(|| sessions.come_and_go()));
 }
 
-criterion_group!(benches, fan_out, matching, calls);
+criterion_group!(benches, fan_out, compression, matching, calls);
 criterion_main!(benches);

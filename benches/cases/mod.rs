@@ -254,7 +254,6 @@ impl FanOut {
     }
 
     /// A thousand receivers on WebSockets, which compress or do not, and 1 KiB of payload.
-    #[allow(dead_code, reason = "only instructions are counted of it")]
     pub(crate) fn by_websocket(is_compressed: bool) -> Self {
         let mut world = World::new(1);
         let publisher = world.join();
