@@ -47,12 +47,8 @@ impl Verified {
             *state = State { keys: Some(Arc::clone(keys)), ..State::default() };
         }
         if state.known.insert(digest) {
+            state.make_room();
             state.order.push_back(digest);
-        }
-        if state.order.len() > MOST
-            && let Some(oldest) = state.order.pop_front()
-        {
-            state.known.remove(&oldest);
         }
         Ok(())
     }
@@ -61,6 +57,15 @@ impl Verified {
 impl State {
     fn is_of(&self, keys: &Arc<KeySet>) -> bool {
         self.keys.as_ref().is_some_and(|own| Arc::ptr_eq(own, keys))
+    }
+
+    /// Before the next is added, so that the memory for one more than `MOST` is never taken.
+    fn make_room(&mut self) {
+        if self.order.len() >= MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
     }
 }
 
@@ -99,5 +104,6 @@ mod tests {
         assert_eq!(check("a", &old, true), (true, true), "it was too long ago");
         let state = verified.0.lock();
         assert_eq!((state.known.len(), state.order.len()), (MOST, MOST));
+        assert_eq!(state.order.capacity(), MOST, "not twice as much for one more");
     }
 }
