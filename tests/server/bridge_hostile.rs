@@ -10,7 +10,9 @@ use stentor::config::{Access, OverRate, Role};
 use stentor::net::Server;
 
 use super::bridge::bridging;
-use crate::sockets::{Client, Kind, PATIENCE, REALM, Web, address, eventually, settles, start};
+use crate::sockets::{
+    Client, Kind, PATIENCE, REALM, Stream, Web, address, eventually, settles, start,
+};
 
 fn connect(server: &Server) -> Web {
     Web::connect(address(server))
@@ -280,5 +282,46 @@ fn a_full_router_has_no_session_for_it() {
     drop(client);
     eventually("there is room", || web.post("/publish", r#"{"topic":"com.x"}"#).status == 200);
     drop(web);
+    settles(&server);
+}
+
+/// Strangers share a session, and what it may call; a client has a quarter of that.
+#[test]
+fn one_stranger_does_not_use_up_the_calls_of_all() {
+    let mut config = bridging(1);
+    config.limits.calls_per_session = 8;
+    let server = start(&config);
+    let mut callee = callee(&server);
+    let mut waiting: Vec<_> = (0..2).map(|_| connect(&server)).collect();
+    for web in &mut waiting {
+        web.ask("POST", "/call", "", WAIT);
+    }
+    let asked: Vec<_> = (0..2).map(|_| callee.expect(68)[1].clone()).collect();
+    let refused = |body: &str| {
+        let answer = connect(&server).post("/call", body);
+        assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+        assert!(answer.text().contains("more than 2 calls from this address"), "{}", answer.text());
+    };
+    refused(WAIT);
+    let target = address(&server).to_string().parse().expect("an address");
+    let source = "127.0.0.2:0".parse().expect("an address");
+    let mut other = Web::over(Stream::connect_from(source, target).expect("a connection"));
+    other.ask("POST", "/call", "", WAIT);
+    let others = callee.expect(68)[1].clone();
+    for request in asked.iter().chain([&others]) {
+        callee.send(&json!([70, request, {}]));
+    }
+    for web in waiting.iter_mut().chain([&mut other]) {
+        assert_eq!(web.response().status, 200);
+    }
+    // What was answered is given back, and what is refused was not asked.
+    refused(&format!("[{WAIT},{WAIT},{WAIT}]"));
+    waiting[0].ask("POST", "/call", "", format!("[{WAIT},{WAIT}]"));
+    for _ in 0..2 {
+        let request = callee.expect(68)[1].clone();
+        callee.send(&json!([70, request, {}]));
+    }
+    assert_eq!(waiting[0].response().status, 200);
+    drop((waiting, other, callee));
     settles(&server);
 }

@@ -16,6 +16,7 @@ mod reply;
 mod request;
 mod said;
 mod session;
+mod share;
 mod subscriber;
 mod webhook;
 
@@ -43,6 +44,7 @@ use self::repeated::{Begun, LONGEST_KEY};
 use self::reply::Reply;
 use self::request::{Act, Asked, Message, RequestLimits};
 use self::session::Lost;
+use self::share::{Share, share_of};
 use super::answers::set;
 use super::body;
 use super::content::Content;
@@ -76,6 +78,8 @@ pub(super) struct Bridge {
     room_bytes: usize,
     body_ms: u64,
     answer_ms: u64,
+    /// Calls that a stranger may have under way.
+    most_calls: usize,
     heartbeat_ms: u64,
     most_streams: u64,
     opening: Opening,
@@ -173,6 +177,7 @@ impl Bridge {
             room_bytes: limits.http_bodies_bytes,
             body_ms: timeouts.http_body_ms,
             answer_ms: timeouts.http_answer_ms,
+            most_calls: share_of(limits.calls_per_session),
             heartbeat_ms: timeouts.http_heartbeat_ms,
             most_streams: limits.http_streams as u64,
             opening: Opening {
@@ -246,6 +251,7 @@ impl Bridge {
         }
         match repeated {
             None => {
+                let _under_way = self.share_of_calls(&key, &asked, caller, bridges)?;
                 let deadline = Deadline::in_ms(self.answer_ms);
                 Ok(self.visit(key, bridges).ask(&asked, Some(deadline)).await.0)
             }
@@ -255,12 +261,32 @@ impl Bridge {
                 let owner = if key.is_by_token {
                     Some(format!("{:?}", (&key.role, &key.authid)))
                 } else {
-                    self.door.open.is_some().then(|| format!("{:?}", caller.peer.client()))
+                    self.stranger(caller)
                 };
                 let name = (owner.as_deref(), name);
                 self.ask_once(key, name, &body, asked, bridges).await
             }
         }
+    }
+
+    /// What tells those apart who come without a key or a token.
+    fn stranger(&self, caller: Caller) -> Option<String> {
+        self.door.open.is_some().then(|| format!("{:?}", caller.peer.client()))
+    }
+
+    /// What a stranger's calls take of those that the session which it shares may make.
+    fn share_of_calls(
+        &self,
+        key: &SessionKey,
+        asked: &Asked,
+        caller: Caller,
+        bridges: &Bridges,
+    ) -> Result<Option<Share>, Reply> {
+        let calls = asked.messages.iter().filter(|message| message.act == Act::Call).count();
+        let Some(stranger) = self.stranger(caller).filter(|_| calls > 0) else { return Ok(None) };
+        let seat = bridges.pool.seat(key, self.opening.most_by_token);
+        let share = seat.calls.take(&stranger, calls, self.most_calls);
+        share.map(Some).ok_or_else(|| Reply::lost(&Lost::TooMany(self.most_calls)))
     }
 
     /// As whom somebody comes in, if the router begins anything new.

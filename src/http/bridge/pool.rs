@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::repeated::Repeated;
 use super::request::Message;
 use super::session::{Answer, Beginning, Handle, Lost, Terms};
+use super::share::Shares;
 use crate::address::Address;
 use crate::http::inner::{Inner, Inside, NotOpened};
 use crate::http::room::Room;
@@ -74,6 +75,7 @@ pub(super) struct SessionSeat {
     /// When the last one was refused, and why: others are not tried at once.
     refused: Mutex<Option<(Instant, Lost)>>,
     pub(super) repeated: Mutex<Repeated>,
+    pub(super) calls: Arc<Shares>,
     /// The number of the last visit.
     visited: AtomicU64,
 }

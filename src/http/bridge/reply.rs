@@ -63,7 +63,7 @@ impl Reply {
     pub(super) fn lost(lost: &Lost) -> Self {
         let (status, later) = match lost {
             Lost::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Some(5)),
-            Lost::OverRate => (StatusCode::TOO_MANY_REQUESTS, Some(1)),
+            Lost::OverRate | Lost::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, Some(1)),
             Lost::Late(_) => (StatusCode::GATEWAY_TIMEOUT, None),
             Lost::Ended(_) => (StatusCode::BAD_GATEWAY, None),
             Lost::Full | Lost::Refused(_) | Lost::NoRoom => {

@@ -41,6 +41,8 @@ pub(super) enum Lost {
     Refused(String),
     #[error("the router was asked for more than the role of this path may send: try again later")]
     OverRate,
+    #[error("more than {0} calls from this address would be under way: wait for answers")]
+    TooMany(usize),
     #[error("the session of this path ended with {0}: it is not known what came of the request")]
     Ended(String),
     #[error("no answer came in {0} ms: it is not known what comes of the request")]
@@ -282,7 +284,7 @@ impl Lost {
     pub(super) fn to_json(&self) -> String {
         let uri = match self {
             Self::Late(_) => "wamp.error.timeout",
-            Self::NoRoom | Self::Full | Self::OverRate => RESOURCE_LIMIT,
+            Self::NoRoom | Self::Full | Self::OverRate | Self::TooMany(_) => RESOURCE_LIMIT,
             Self::Stopping => STOPPING,
             Self::Refused(_) | Self::Ended(_) => "wamp.error.canceled",
         };
