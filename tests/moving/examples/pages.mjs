@@ -11,7 +11,7 @@ import { equal, ok, test } from "../../dashboard/check.mjs";
 const { AUTOBAHN, CHROMIUM, PORT, SCRATCH } = process.env;
 const [name, backend] = process.argv.slice(2);
 const LIBRARY = "http://autobahn.s3.amazonaws.com/*";
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 // Numbers behind a text in these lines, in their order.
 function numbers(lines, text) {
