@@ -28,6 +28,19 @@ pub(super) struct Listener {
     pub(super) comments: Vec<String>,
 }
 
+impl Listener {
+    /// The files and directories that it reads.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &String> {
+        let directories = self.pages.iter().filter_map(|page| match &page.what {
+            What::Files { directory, .. } => Some(directory),
+            What::Bridge { .. } => None,
+        });
+        let files = self.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+        let authorities = self.tls.iter().filter_map(|tls| tls.client_ca.as_ref());
+        directories.chain(files).chain(authorities)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Tls {
     pub(super) certificate: String,

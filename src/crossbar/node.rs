@@ -2,14 +2,14 @@
 
 use super::authenticators::{Authenticator, authenticators};
 use super::components::{Processes, surroundings};
-use super::doors::{At, Page, What};
+use super::doors::{At, Listener, Page, What};
 use super::listeners::Entrances;
 use super::logins::Way;
 use super::notes::Notes;
 use super::realms::{Realm, appoint, read_realm};
 use super::section::Section;
-use super::units::{Starting, units};
-use super::users::Users;
+use super::units::{Router, Starting, units};
+use super::users::{SECRETS, Users};
 use super::value::Value;
 use super::variables::{Environment, referred};
 use super::write::{Node, write};
@@ -80,7 +80,12 @@ pub(super) fn import(
     let node = Node { file: options.file, realms: &realms, entrances: &entrances, ways: &ways };
     let toml = write(&node, &files, notes);
     let mut others = users.into_files(notes);
-    let start = Starting { start: options.start, python: options.python };
+    let mut reads: Vec<_> = entrances.listeners.iter().flat_map(Listener::reads).collect();
+    reads.sort_unstable();
+    reads.dedup();
+    let has_secrets = others.iter().any(|file| file.name == SECRETS);
+    let router = Router { reads: &reads, has_secrets };
+    let start = Starting { start: options.start, python: options.python, router };
     others.extend(units(start, &processes.list, options.directory, notes));
     Ok((toml, others))
 }

@@ -18,6 +18,16 @@ pub enum Start {
 pub(super) struct Starting<'s> {
     pub(super) start: Start,
     pub(super) python: Option<&'s str>,
+    pub(super) router: Router<'s>,
+}
+
+/// What the router needs besides its own files, where it is started with the components.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Router<'s> {
+    /// Files and directories, each once.
+    pub(super) reads: &'s [&'s String],
+    /// There is a file of secrets for its environment.
+    pub(super) has_secrets: bool,
 }
 
 /// The files of these processes; `directory` is where they will lie.
@@ -64,7 +74,7 @@ pub(super) fn units(
         }
         Start::Systemd => {}
         Start::Compose => {
-            let text = compose(processes, notes);
+            let text = compose(starting.router, processes, notes);
             files.push(File { name: "compose.yaml".into(), text, is_private: false });
         }
     }
@@ -186,10 +196,15 @@ fn specifiers(text: &str) -> String {
     text.replace('%', "%%").replace('\n', "")
 }
 
-fn compose(processes: &[Process], notes: &mut Notes) -> String {
+fn compose(router: Router<'_>, processes: &[Process], notes: &mut Notes) -> String {
     let text = "every image is a guess, and no service has the application's own packages: say in \
                 `compose.yaml` what each is built from";
     notes.hint("workers", text);
+    let secrets =
+        if router.has_secrets { format!("    env_file: [./{SECRETS}]\n") } else { "".into() };
+    let reads = router.reads.iter().filter(|path| path.starts_with('/'));
+    let reads: Vec<_> =
+        reads.map(|path| format!(", {}", in_yaml(&format!("{path}:{path}:ro")))).collect();
     let mut text = format!(
         "# Made from a crossbar node. Paths are those of the machine that crossbar ran on.\n\
          services:\n  \
@@ -198,8 +213,9 @@ fn compose(processes: &[Process], notes: &mut Notes) -> String {
              command: [\"--config\", \"/etc/stentor/stentor.toml\"]\n    \
              network_mode: host\n    \
              restart: always\n    \
-             env_file: [{{ path: ./{SECRETS}, required: false }}]\n    \
-             volumes: [\"./:/etc/stentor:ro\", \"run:{RUNTIME}\"]\n"
+             volumes: [\"./:/etc/stentor:ro\", \"run:{RUNTIME}\"{}]\n\
+         {secrets}",
+        reads.concat(),
     );
     for process in processes {
         let before = process.after.as_ref();

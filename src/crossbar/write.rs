@@ -310,6 +310,7 @@ fn write_common(entrances: &Entrances, toml: &mut Toml, notes: &mut Notes) {
             toml.raw(key, value);
         }
     }
+    write_protocol(toml);
     if backlog.is_some() || common.delays_small_segments {
         toml.header("[tuning]");
     }
@@ -319,6 +320,16 @@ fn write_common(entrances: &Entrances, toml: &mut Toml, notes: &mut Notes) {
     if common.delays_small_segments {
         toml.raw("tcp_nodelay", false);
     }
+}
+
+fn write_protocol(toml: &mut Toml) {
+    toml.gap();
+    toml.comment(
+        "Crossbar takes request ids in any order, and AutobahnJS up to 18.3 draws them. Remove \
+         this where all clients count.",
+    );
+    toml.raw_header("[protocol]");
+    toml.text("request_ids", "off");
 }
 
 const HOUR_MS: u64 = 3_600_000;

@@ -5,6 +5,7 @@ use stentor::config::{Config, Method};
 use stentor::crossbar::{
     Environment, Format, Imported, Options, Severity, Start, Unreadable, import,
 };
+use stentor::router::RequestIdCheck;
 
 use super::{imported, load};
 
@@ -271,6 +272,44 @@ fn a_compose_file_is_yaml_with_all_processes() {
     assert!(imported.files.iter().all(|file| !file.name.ends_with(".service")));
 }
 
+/// The router of a compose file sees what it reads, and has the variables that it needs.
+#[test]
+fn a_composed_router_sees_its_files() {
+    let compose = |auth: &Value| {
+        let tls = json!({"certificate": "server.crt", "key": "/srv/keys/server.key"});
+        let text = json!({"workers": [{"type": "router",
+            "realms": realm(&json!([free("anonymous")])),
+            "transports": [{"type": "web",
+                "endpoint": {"type": "tcp", "port": 8080, "tls": tls},
+                "paths": {"/": {"type": "static", "directory": "../web"},
+                    "more": {"type": "static", "directory": "../web"},
+                    "ws": {"type": "websocket", "auth": auth}}}]}]});
+        let mut options = Options {
+            file: "config.json",
+            node_directory: "/srv/app/.crossbar",
+            directory: "/etc/stentor",
+            start: Start::Compose,
+            python: None,
+            environment: Environment::default(),
+            random: &mut || [7; 16],
+        };
+        let imported = import(&text.to_string(), Format::Json, &mut options).expect("it is one");
+        let file = imported.files.iter().find(|file| file.name == "compose.yaml");
+        file.expect("it is there").text.clone()
+    };
+    let text = compose(&json!({"anonymous": {"type": "static", "role": "anonymous"}}));
+    let line = text.lines().find(|line| line.starts_with("    volumes: ")).expect("a line");
+    let expected = r#"    volumes: ["./:/etc/stentor:ro", "run:/run/stentor", "#.to_owned()
+        + r#""/srv/app/.crossbar/server.crt:/srv/app/.crossbar/server.crt:ro", "#
+        + r#""/srv/app/web:/srv/app/web:ro", "#
+        + r#""/srv/keys/server.key:/srv/keys/server.key:ro"]"#;
+    assert_eq!(line, expected);
+    assert!(!text.contains("env_file"), "there is no file of secrets\n{text}");
+    let text = compose(&json!({"wampcra": {"type": "static",
+        "users": {"ann": {"secret": "pencil", "role": "anonymous"}}}}));
+    assert!(text.contains("\n    env_file: [./secrets.env]\n"), "{text}");
+}
+
 #[test]
 fn without_a_meta_api_nobody_has_it() {
     let node = node(&json!({
@@ -283,6 +322,14 @@ fn without_a_meta_api_nobody_has_it() {
     let role = stentor::authorization::Role::new(&roles[0], Default::default());
     assert_eq!(super::allowed(&role, "wamp.session.list"), "pr");
     assert_eq!(super::allowed(&role, "com.app"), "pscr");
+}
+
+/// Libraries of crossbar's first years draw them, and crossbar takes them in any order.
+#[test]
+fn request_ids_come_in_any_order() {
+    let imported = node(&json!({"realms": realm(&json!([free("anonymous")])),
+        "transports": [websocket(8080, &json!({}))]}));
+    assert_eq!(loaded(&imported).protocol.request_ids, RequestIdCheck::Off);
 }
 
 #[test]

@@ -95,9 +95,9 @@ export class Page {
     }
 
     // From now on `answer(path, request)` is asked first.
-    async intercept(answer) {
+    async intercept(answer, urlPattern = "*/api/*") {
         this.answer = answer;
-        await this.send("Fetch.enable", { patterns: [{ urlPattern: "*/api/*" }] });
+        await this.send("Fetch.enable", { patterns: [{ urlPattern }] });
     }
 
     async #answer({ requestId, request }) {
