@@ -189,8 +189,8 @@ const LAST_MS: f64 = 253_402_300_799_999.0;
 
 /// What a byte of a token may cost, as members and items of one byte do.
 const JUDGED_BYTES: u64 = 256;
-/// Apart from that: room for what each costs, and for the list of an issuer's verified tokens, which
-/// moves when it grows: 1,024 digests of 32 bytes at the most.
+/// Apart from that: room for what each costs, and for the list of an issuer's verified tokens,
+/// which moves when it grows: 1,024 digests of 32 bytes at the most.
 const JUDGED_ROOM_BYTES: u64 = 4_096 + 1_024 * 32;
 
 /// Object identifiers of Ed25519, of P-256, and of RSA.
