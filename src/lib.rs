@@ -53,7 +53,10 @@ pub mod config;
 pub mod control;
 pub mod limits;
 pub mod net;
-pub mod wamp;
+pub use stentor_protocol::wamp;
+
+#[doc(hidden)]
+pub use stentor_protocol::codec;
 
 #[doc(hidden)]
 pub mod address;
@@ -63,8 +66,6 @@ pub mod authentication;
 pub mod authorization;
 #[doc(hidden)]
 pub mod clock;
-#[doc(hidden)]
-pub mod codec;
 #[doc(hidden)]
 pub mod crossbar;
 #[doc(hidden)]
