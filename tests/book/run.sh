@@ -37,6 +37,11 @@ fi
 
 # As somebody else than root, as the root of a namespace.
 user=$([[ $(id -u) == 0 ]] || echo --map-root-user)
-export STENTOR_BIN=$bin PATH=$clients:$PATH PYTHONDONTWRITEBYTECODE=1
+# autobahn-js uses the WebSocket of Node itself, which Node 20 hides behind a flag.
+NODE_OPTIONS=--no-deprecation
+if node --experimental-websocket -e '' 2>/dev/null; then
+    NODE_OPTIONS+=" --experimental-websocket"
+fi
+export NODE_OPTIONS STENTOR_BIN=$bin PATH=$clients:$PATH PYTHONDONTWRITEBYTECODE=1
 # shellcheck disable=SC2086
 exec python3 "$here/run.py" "unshare --net --mount --pid --fork --kill-child $user" "$@"
