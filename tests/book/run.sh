@@ -44,4 +44,4 @@ if node --experimental-websocket -e '' 2>/dev/null; then
 fi
 export NODE_OPTIONS STENTOR_BIN=$bin PATH=$clients:$PATH PYTHONDONTWRITEBYTECODE=1
 # shellcheck disable=SC2086
-exec python3 "$here/run.py" "unshare --net --mount --pid --fork --kill-child $user" "$@"
+exec python3 "$here/run.py" "unshare --net --pid --mount-proc --fork --kill-child $user" "$@"

@@ -10,7 +10,15 @@ use std::process::Command;
 use crate::pages::{Block, Marker, pages, root};
 
 /// How many blocks of a page say that they are not run; their reasons stand before them.
-const NOT_RUN: &[(&str, usize)] = &[];
+const NOT_RUN: &[(&str, usize)] = &[
+    ("README.md", 1),
+    ("docs/http.md", 1),
+    ("docs/moving-from-crossbar.md", 5),
+    ("docs/production.md", 2),
+    ("docs/stopping.md", 2),
+    ("docs/tls.md", 1),
+    ("docs/tuning.md", 1),
+];
 
 #[test]
 fn every_block_says_how_it_is_tested() {
@@ -94,7 +102,8 @@ fn prepare(folder: &Path) {
     fs::write(folder.join("app/index.html"), "").expect("it is written");
     fs::copy(folder.join("cert.pem"), folder.join("fullchain.pem")).expect("it is copied");
     fs::copy(folder.join("ca.pem"), folder.join("clients.pem")).expect("it is copied");
-    for name in ["users.toml", "operators.toml", "authenticators.toml", "machines.toml"] {
+    for name in ["users", "operators", "authenticators", "machines", "people", "own"] {
+        let name = format!("{name}.toml");
         write_private(&folder.join(name), USERS);
     }
     write_private(&folder.join("router.key"), &"07".repeat(32));
@@ -141,7 +150,7 @@ fn run_check(folder: &Path, text: &str) -> Result<(), String> {
     for name in ["AUTH_HEADER", "JWT_SECRET", "ORDERS_SECRET", "NEW", "OLD", "ALICE_SECRET"] {
         command.env(name, "whsec_bG9uZy1lbm91Z2gtc2VjcmV0LW9mLTMyLWJ5dGVzLW9yLW1vcmU=");
     }
-    let done = command.output().expect("it runs");
+    let done = command.env("KEY_HASH", HASH).output().expect("it runs");
     if done.status.success() {
         return Ok(());
     }
@@ -180,4 +189,6 @@ const USERS: &str = "[[user]]\nauthid = \"joe\"\nrole = \"user\"\n\
     wampcra = \"$pbkdf2-sha256$i=10000,l=32$ZmpDTGlnMHIwcU9BUTFiTS9iUDdKUT09$\
     FL64nVE3p21ZnXo1ILj2t67BYY4sRIIpi1oEmMJjn4s\"\n\
     cryptosign = \"1adfc8bfe1d35616e64dffbd900096f23b066f914c8c2ffbb66f6075b96e116d\"\n\
+    wamp-scram = \"$scram-sha-256$kdf=pbkdf2,i=4096$cguaJqWeyBtM\
+    IP7cT1aYVA$yk9csSNnpRB9E5gQnr3xorkavBOBty7Ee+Sdo/JcKjI$Z2hJCDQNFauwgLNCZSeRvHX7J72T5fq4C3mCr1h0dl8\"\n\
     tls = \"dns:billing.example.org\"\n";

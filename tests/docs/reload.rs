@@ -7,8 +7,9 @@ use toml::{Table, Value as Toml};
 /// Whether a change of this key of a single table holds at once, and not after a restart.
 #[track_caller]
 pub(crate) fn holds_at_once(section: &str, key: &str, of: &Value, example: &str) -> bool {
-    let base =
-        format!("{BASE}{}", SECTIONS.iter().find(|it| it.0 == section).map_or("", |it| it.1));
+    let name = format!("{section}.{key}");
+    let own = BASES.iter().find(|it| it.0 == section || it.0 == name);
+    let base = own.map_or(BASE, |it| it.1);
     for value in others(of, example) {
         let mut table: Table = base.parse().expect("it is TOML");
         let values = match section {
@@ -20,7 +21,7 @@ pub(crate) fn holds_at_once(section: &str, key: &str, of: &Value, example: &str)
             }
         };
         values.insert(key.to_owned(), value);
-        if let Some(holds) = changes(&base, &table.to_string()) {
+        if let Some(holds) = changes(base, &table.to_string()) {
             return holds;
         }
     }
@@ -32,7 +33,7 @@ pub(crate) fn holds_at_once(section: &str, key: &str, of: &Value, example: &str)
 pub(crate) fn table_holds_at_once(path: &str) -> bool {
     let (_, before, after) =
         TABLES.iter().find(|it| it.0 == path).unwrap_or_else(|| panic!("how is {path} changed?"));
-    let (before, after) = (format!("{BASE}{before}"), format!("{BASE}{after}"));
+    let (before, after) = (BASE.to_owned() + &before.concat(), BASE.to_owned() + &after.concat());
     changes(&before, &after).unwrap_or_else(|| panic!("{path}: nothing changes, or it is refused"))
 }
 
@@ -65,10 +66,92 @@ fn others(of: &Value, example: &str) -> Vec<Toml> {
 }
 
 /// A router that is observed, so that who manages it can change.
-const BASE: &str = "[admin]\nlisten = \"127.0.0.1:9081\"\n";
+const BASE: &str = "[admin]\nlisten = \"127.0.0.1:9081\"\nenvironment = \"a\"\n";
 
-/// What a section needs besides, so that its keys may be set.
-const SECTIONS: [(&str, &str); 2] = [
-    ("management", "[[realm]]\nname = \"realm1\"\n[[realm.role]]\nname = \"anonymous\"\n"),
+/// What a section or key needs, so that it may be set.
+const BASES: [(&str, &str); 4] = [
+    ("management.realm", MANAGED),
+    (
+        "management",
+        "[admin]\nlisten = \"127.0.0.1:9081\"\n[management]\nrealm = \"realm1\"\n[[realm]]\n\
+         name = \"realm1\"\n[[realm.role]]\nname = \"anonymous\"\n",
+    ),
     ("storage", "[storage]\npath = \"store\"\n"),
+    ("admin.unix_mode", "[admin]\nlisten = \"unix:admin.sock\"\n"),
+];
+
+const MANAGED: &str = "[admin]\nlisten = \"127.0.0.1:9081\"\n[[realm]]\nname = \"realm1\"\n\
+    [[realm.role]]\nname = \"anonymous\"\n";
+
+const LISTENER: &str = "[[listener]]\nlisten = \"127.0.0.1:1\"\n";
+const PATH: &str = "[[listener]]\nlisten = \"127.0.0.1:1\"\n[[listener.path]]\npath = \"/x\"\n\
+    http = \"publish\"\nrealm = \"a\"\nrole = \"b\"\n";
+const REALM: &str = "[[realm]]\nname = \"a\"\n";
+const ROLE: &str = "[[realm.role]]\nname = \"b\"\n";
+const ASKING: &str = "[[realm.role]]\nname = \"b\"\n[[realm.role.permission]]\nuri = \"c\"\n\
+    allow = [\"call\"]\nauthorizer = \"https://a.example.org/\"\n";
+
+/// For each such table, two configurations that differ in it alone.
+const TABLES: [(&str, &[&str], &[&str]); 14] = [
+    ("listener", &[LISTENER], &[LISTENER, "batched = false\n"]),
+    (
+        "listener.tls",
+        &[LISTENER],
+        &[LISTENER, "[[listener.tls]]\ncertificate = \"a\"\nkey = \"b\"\n"],
+    ),
+    ("listener.path", &[LISTENER], &[LISTENER, "[[listener.path]]\npath = \"/x\"\n"]),
+    (
+        "listener.path.key",
+        &[PATH, REALM, ROLE],
+        &[
+            PATH,
+            "[[listener.path.key]]\nname = \"c\"\n\
+             hash = \"$sha256$jV2KXXd0sQWqXcXhBDPkqQ5FYsxYzX1PuqlG4EFyfUg\"\n",
+            REALM,
+            ROLE,
+        ],
+    ),
+    ("realm", &[REALM], &[REALM, "disclose_peers = true\n"]),
+    (
+        "realm.authenticator",
+        &[REALM],
+        &[REALM, "[[realm.authenticator]]\nmethod = \"anonymous\"\n"],
+    ),
+    (
+        "realm.authenticator.jwt",
+        &[REALM],
+        &[
+            REALM,
+            "[[realm.authenticator]]\nmethod = \"ticket\"\nrole = \"b\"\n\
+             [realm.authenticator.jwt]\nkeys_url = \"https://login.example.org/keys\"\n",
+        ],
+    ),
+    (
+        "realm.authorizer",
+        &[REALM, ASKING],
+        &[
+            REALM,
+            "[[realm.authorizer]]\nurl = \"https://a.example.org/\"\ntimeout_ms = 99\n",
+            ASKING,
+        ],
+    ),
+    ("realm.history", &[REALM], &[REALM, "[[realm.history]]\ntopic = \"b\"\n"]),
+    (
+        "realm.webhook",
+        &[REALM, ROLE],
+        &[
+            REALM,
+            "[[realm.webhook]]\nname = \"c\"\nrole = \"b\"\nurl = \"https://a.example.org/\"\n\
+             topics = [\"d\"]\n",
+            ROLE,
+        ],
+    ),
+    ("realm.role", &[REALM, ROLE], &[REALM, ROLE, "trustlevel = 1\n"]),
+    (
+        "realm.role.permission",
+        &[REALM, ROLE],
+        &[REALM, ROLE, "[[realm.role.permission]]\nuri = \"c\"\nallow = [\"call\"]\n"],
+    ),
+    ("admin.tls", &[], &["[[admin.tls]]\ncertificate = \"a\"\nkey = \"b\"\n"]),
+    ("metrics.group", &[], &["[[metrics.group]]\nname = \"a\"\nprefix = \"b.\"\n"]),
 ];
