@@ -7,7 +7,7 @@ use serde_json::Value;
 use stentor::config::{DEFAULT_FILE, schema};
 
 use crate::is_made_of_the_program;
-use crate::reload::{holds_at_once, table_holds_at_once};
+use crate::reload::{holds_at_once, key_of_many_holds_at_once, table_holds_at_once};
 
 #[test]
 fn the_reference_of_the_configuration_is_that_of_the_program() {
@@ -21,21 +21,21 @@ fn the_reference_of_the_configuration_is_that_of_the_program() {
         assert_eq!(keys.count(), section.keys.len(), "{} shows each key", section.heading);
         count += section.keys.len();
         let _ = write!(page, "\n## {}\n\n{}\n", section.heading, about(&section, &table));
-        let is_list = section.heading.starts_with("[[");
-        let reload = if is_list || section.path.contains('.') { "" } else { " reload |" };
-        let line = if reload.is_empty() { "" } else { "---|" };
-        let _ = writeln!(page, "| key | type | default |{reload} |\n|---|---|---|{line}---|");
+        let is_single = is_single(&section);
+        page += "| key | type, default | |\n|---|---|---|\n";
         for (key, example) in &section.keys {
             let of = &properties[key];
             let required = table["required"].as_array().into_iter().flatten();
             let is_required = required.into_iter().any(|name| name == key);
-            let _ = write!(page, "| `{key}` | {} | ", kind(of));
-            page += &default(of, example, is_required);
-            if !reload.is_empty() {
-                let holds = holds_at_once(&section.path, key, of, example);
-                page += if holds { " | applies" } else { " | needs a restart" };
-            }
-            let _ = writeln!(page, " | {} |", description(of));
+            let holds = if is_single {
+                holds_at_once(&section.path, key, of, example)
+            } else {
+                key_of_many_holds_at_once(&section.path, key)
+            };
+            let restart = if holds { "" } else { "; needs a restart" };
+            let (kind, default) = (kind(of), default(of, example, is_required));
+            let _ =
+                writeln!(page, "| `{key}` | {kind}; {default}{restart} | {} |", description(of));
         }
     }
     assert!(count > 200, "only {count} keys");
@@ -50,8 +50,8 @@ times in milliseconds. Environment variables as `STENTOR_LIMITS__NESTING=32` go 
 In strings `\"${NAME}\"` is the value of a variable, `\"${NAME:-else}\"` has one for when it is not set or empty, and `\"$${\"` is
 `\"${\"` itself. A key that does not exist is refused, with the nearest one that does.
 
-`stentor config schema` prints a JSON Schema, `stentor check FILE` says what a file would run. What a key does at a
-[reload](../reload.md) stands in the column *reload*, or above the table.
+`stentor config schema` prints a JSON Schema, `stentor check FILE` says what a file would run. A [reload](../reload.md) applies all that does not need a
+restart, as it is said here.
 ";
 
 /// A table of the file as the default file shows it.
@@ -92,6 +92,11 @@ fn sections() -> Vec<Section> {
     sections
 }
 
+/// Whether there is one of it, whose keys can be changed one by one.
+fn is_single(section: &Section) -> bool {
+    !section.heading.starts_with("[[") && !section.path.contains('.')
+}
+
 /// What the schema says of the entries of a table.
 fn table_of(schema: &Value, path: &str) -> Value {
     let mut table = schema;
@@ -116,16 +121,18 @@ fn about(section: &Section, table: &Value) -> String {
     let (parent, name) = section.path.rsplit_once('.').unwrap_or(("", &section.path));
     let of = &table_of(&schema, parent)["properties"][name];
     let mut text = [description(of), description(table)].concat();
-    if section.heading.starts_with("[[") || section.path.contains('.') {
-        let holds = table_holds_at_once(&section.path);
-        text += if holds { " A reload applies it." } else { " A change needs a restart." };
+    if !is_single(section) && !table_holds_at_once(&section.path) {
+        text += " A change needs a restart.";
     }
     text.trim().to_owned() + "\n"
 }
 
 fn description(of: &Value) -> String {
     let text = of["description"].as_str().unwrap_or_default();
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;")
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    [("|", "\\|"), ("<", "&lt;"), ("*", "\\*")]
+        .iter()
+        .fold(text, |it, (one, other)| it.replace(one, other))
 }
 
 fn kind(of: &Value) -> String {
@@ -141,13 +148,11 @@ fn kind(of: &Value) -> String {
 }
 
 fn default(of: &Value, example: &str, is_required: bool) -> String {
-    let default = &of["default"];
-    match default {
-        _ if is_required => "required".to_owned(),
-        Value::Null => format!("none; as in `{}`", example.replace('|', "\\|")),
-        Value::String(text) if text.is_empty() => {
-            format!("none; as in `{}`", example.replace('|', "\\|"))
-        }
+    let example = example.replace('|', "\\|");
+    match &of["default"] {
+        _ if is_required => format!("required, as in `{example}`"),
+        Value::Null => format!("not set, as in `{example}`"),
+        Value::String(text) if text.is_empty() => format!("not set, as in `{example}`"),
         default => format!("`{}`", default.to_string().replace(',', ", ")),
     }
 }

@@ -37,6 +37,14 @@ pub(crate) fn table_holds_at_once(path: &str) -> bool {
     changes(&before, &after).unwrap_or_else(|| panic!("{path}: nothing changes, or it is refused"))
 }
 
+/// The same of a key of such a table: as the table, if nothing else is known of it.
+#[track_caller]
+pub(crate) fn key_of_many_holds_at_once(path: &str, key: &str) -> bool {
+    let name = format!("{path}.{key}");
+    // What is said of the whole table is not said of each key.
+    TABLES.iter().all(|it| it.0 != name) || table_holds_at_once(&name)
+}
+
 /// Whether all that changes is applied; `None` if nothing changes, or the change is refused.
 fn changes(before: &str, after: &str) -> Option<bool> {
     let load = |text: &str| -> Option<Config> { Loader::from_text("x.toml", text).finish().ok() };
@@ -84,6 +92,7 @@ const MANAGED: &str = "[admin]\nlisten = \"127.0.0.1:9081\"\n[[realm]]\nname = \
     [[realm.role]]\nname = \"anonymous\"\n";
 
 const LISTENER: &str = "[[listener]]\nlisten = \"127.0.0.1:1\"\n";
+const SOCKET: &str = "[[listener]]\nlisten = \"unix:wamp.sock\"\n";
 const PATH: &str = "[[listener]]\nlisten = \"127.0.0.1:1\"\n[[listener.path]]\npath = \"/x\"\n\
     http = \"publish\"\nrealm = \"a\"\nrole = \"b\"\n";
 const REALM: &str = "[[realm]]\nname = \"a\"\n";
@@ -92,7 +101,8 @@ const ASKING: &str = "[[realm.role]]\nname = \"b\"\n[[realm.role.permission]]\nu
     allow = [\"call\"]\nauthorizer = \"https://a.example.org/\"\n";
 
 /// For each such table, two configurations that differ in it alone.
-const TABLES: [(&str, &[&str], &[&str]); 14] = [
+const TABLES: [(&str, &[&str], &[&str]); 15] = [
+    ("listener.unix_mode", &[SOCKET], &[SOCKET, "unix_mode = \"0660\"\n"]),
     ("listener", &[LISTENER], &[LISTENER, "batched = false\n"]),
     (
         "listener.tls",
