@@ -53,6 +53,13 @@ fn fault(block: &Block) -> Option<String> {
         (Some(Marker::TestedBy(test)), _) if !root().join(test).is_file() => {
             Some(format!("there is no {test}"))
         }
+        (Some(Marker::SameAs(file)), _) => difference(&block.text, file),
+        (Some(Marker::Run | Marker::Start), language) if language != "sh" => {
+            Some(format!("{language} is no command: `file` is for programs"))
+        }
+        (Some(Marker::Output), language) if language != "text" => {
+            Some(format!("output is text, not {language}"))
+        }
         (Some(_), _) | (None, "text" | "toml") => None,
         (None, "json") => {
             let parsed = serde_json::from_str::<serde_json::Value>(&block.text);
@@ -61,6 +68,41 @@ fn fault(block: &Block) -> Option<String> {
         (None, "") => Some("the language is missing".to_owned()),
         (None, language) => Some(format!("how is this {language} tested?")),
     }
+}
+
+/// The first line of an excerpt that a file does not have behind those before; `// ...` stands for
+/// what is left out.
+fn difference(excerpt: &str, file: &str) -> Option<String> {
+    let whole = fs::read_to_string(root().join(file)).unwrap_or_default();
+    let mut lines = whole.lines().map(str::trim);
+    excerpt
+        .lines()
+        .map(str::trim)
+        .filter(|line| *line != "// ..." && !line.is_empty())
+        .find(|line| !lines.any(|other| other == *line))
+        .map(|line| format!("{file} has no `{line}` here"))
+}
+
+#[test]
+fn an_excerpt_that_differs_is_found() {
+    let file = "examples/embed.rs";
+    let right = "let server = Server::start(&config)?;
+// ...
+server.stop()?;
+";
+    assert_eq!(difference(right, file), None);
+    let turned = "server.stop()?;
+let server = Server::start(&config)?;
+";
+    assert!(difference(turned, file).is_some());
+    assert!(
+        difference(
+            "let x = 1;
+",
+            file
+        )
+        .is_some()
+    );
 }
 
 /// Configurations, or pieces of one, as `stentor check` takes them.
@@ -191,5 +233,6 @@ const USERS: &str = "[[user]]\nauthid = \"joe\"\nrole = \"user\"\n\
     FL64nVE3p21ZnXo1ILj2t67BYY4sRIIpi1oEmMJjn4s\"\n\
     cryptosign = \"1adfc8bfe1d35616e64dffbd900096f23b066f914c8c2ffbb66f6075b96e116d\"\n\
     wamp-scram = \"$scram-sha-256$kdf=pbkdf2,i=4096$cguaJqWeyBtM\
-    IP7cT1aYVA$yk9csSNnpRB9E5gQnr3xorkavBOBty7Ee+Sdo/JcKjI$Z2hJCDQNFauwgLNCZSeRvHX7J72T5fq4C3mCr1h0dl8\"\n\
+    IP7cT1aYVA$yk9csSNnpRB9E5gQnr3xorkavBOBty7Ee+Sdo/JcKjI$\
+    Z2hJCDQNFauwgLNCZSeRvHX7J72T5fq4C3mCr1h0dl8\"\n\
     tls = \"dns:billing.example.org\"\n";

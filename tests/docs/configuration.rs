@@ -45,13 +45,15 @@ fn the_reference_of_the_configuration_is_that_of_the_program() {
 const INTRODUCTION: &str = "\
 # The configuration file
 
-Every key of the file, in the order of `stentor config default`; this page is made from the program. Sizes are in bytes,
-times in milliseconds. Environment variables as `STENTOR_LIMITS__NESTING=32` go before the file, [flags](cli.md) before both.
-In strings `\"${NAME}\"` is the value of a variable, `\"${NAME:-else}\"` has one for when it is not set or empty, and `\"$${\"` is
-`\"${\"` itself. A key that does not exist is refused, with the nearest one that does.
+Every key of the file, in the order of `stentor config default`; this page is made from the
+program. Sizes are in bytes, times in milliseconds. Environment variables as
+`STENTOR_LIMITS__NESTING=32` go before the file, [flags](cli.md) before both. In strings
+`\"${NAME}\"` is the value of a variable, `\"${NAME:-else}\"` has one for when it is not set or
+empty, and `\"$${\"` is `\"${\"` itself. A key that does not exist is refused, with the nearest one
+that does.
 
-`stentor config schema` prints a JSON Schema, `stentor check FILE` says what a file would run. A [reload](../reload.md) applies all that does not need a
-restart, as it is said here.
+`stentor config schema` prints a JSON Schema, `stentor check FILE` says what a file would run. A
+[reload](../reload.md) applies all that does not need a restart, as it is said here.
 ";
 
 /// A table of the file as the default file shows it.

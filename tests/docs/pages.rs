@@ -26,6 +26,7 @@ pub(crate) enum Marker {
     File,
     Output,
     TestedBy(String),
+    SameAs(String),
     NotRun(String),
 }
 
@@ -39,6 +40,7 @@ impl Marker {
             "file" if !rest.is_empty() => Some(Self::File),
             "output" => Some(Self::Output),
             "tested by" => Some(Self::TestedBy(rest)),
+            "same as" => Some(Self::SameAs(rest)),
             "not run" => Some(Self::NotRun(rest)),
             _ => None,
         }

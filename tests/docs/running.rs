@@ -49,12 +49,7 @@ fn the_reference_of_metrics_is_that_of_the_program() {
     let text = read_metrics(folder.path());
     let metrics = metrics_of(&text);
     assert!(metrics.len() > 90, "only {} metrics", metrics.len());
-    let mut page = "# Metrics\n\nWhat `/metrics` of [the admin listener](../operations.md) says, in the order in which it says it; this\npage is made \
-                    from a running router.\nIn its page a counter has `_total` behind its name, and a \
-                    histogram `_bucket`, `_sum` and `_count`.\nNo label holds what a client \
-                    chooses. [The bad day](../operations.md) asks by symptom.\n\n\
-                    | metric | kind | labels | |\n|---|---|---|---|\n"
-        .to_owned();
+    let mut page = METRICS.to_owned();
     for metric in &metrics {
         let Metric { name, kind, help, labels } = metric;
         let suffix = match *kind {
@@ -76,6 +71,17 @@ fn the_reference_of_metrics_is_that_of_the_program() {
     }
     is_made_of_the_program("docs/reference/metrics.md", &page);
 }
+
+const METRICS: &str = "\
+# Metrics
+
+What `/metrics` of [the admin listener](../operations.md#the-admin-listener) says, in its order;
+this page is made from a running router. Of a histogram it has `_bucket`, `_sum` and `_count`. No
+label holds what a client chooses. [The bad day](../operations.md#by-symptom) asks by symptom.
+
+| metric | kind | labels | |
+|---|---|---|---|
+";
 
 /// Labels whose values depend on the router, its configuration or its clients' libraries.
 const OPEN_LABELS: [&str; 10] =
