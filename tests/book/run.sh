@@ -43,5 +43,6 @@ if node --experimental-websocket -e '' 2>/dev/null; then
     NODE_OPTIONS+=" --experimental-websocket"
 fi
 export NODE_OPTIONS STENTOR_BIN=$bin PATH=$clients:$PATH PYTHONDONTWRITEBYTECODE=1
-# shellcheck disable=SC2086
-exec python3 "$here/run.py" "unshare --net --pid --mount-proc --fork --kill-child $user" "$@"
+apart="unshare --net --pid --mount-proc --fork --kill-child $user"
+$apart true || fail "no namespaces can be made here: run it as root, or where users may make them"
+exec python3 "$here/run.py" "$apart" "$@"
