@@ -1,8 +1,8 @@
 """A preprocessor of mdBook: what pages say of files outside of the book.
 
-A page that consists of `{{#include ../NAME.md}}` gets that file, whose links are relative to the
-repository's root. A link to a file that is a page of the book leads to that page; one to any other
-file becomes its text, with the file's path, as the book has no copy of it.
+A page that consists of `{{#include ../NAME.md}}` gets that file, with its links. A link to a file
+that is a page of the book leads to that page; one to any other file becomes its text, with the
+file's path, as the book has no copy of it.
 """
 
 import json
@@ -13,12 +13,12 @@ import sys
 
 BOOK = pathlib.Path(__file__).resolve().parent
 ROOT = BOOK.parent
-INCLUDE = re.compile(r"^\{\{#include (\.\./[A-Z]+\.md)\}\}$", re.M)
+INCLUDE = re.compile(r"^\{\{#include (\.\./[\w./-]+\.md)\}\}$", re.M)
 LINK = re.compile(r"(!?)\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]\(([^()\s]+)\)")
 
 
 def included():
-    """The pages that stand for files of the root: `../SECURITY.md` by `security.md`."""
+    """The pages that stand for files outside: `SECURITY.md` by `docs/security.md`."""
     pages = {}
     for path in BOOK.glob("*.md"):
         found = INCLUDE.search(path.read_text())
@@ -75,7 +75,8 @@ def main():
         text, base = chapter["content"], posixpath.dirname(page)
         include = INCLUDE.search(text)
         if include:
-            text, base = (BOOK / include[1]).read_text(), ""
+            text = (BOOK / include[1]).read_text()
+            base = posixpath.dirname(posixpath.normpath(posixpath.join("docs", include[1])))
         chapter["content"] = rewrite(text, page, base, pages, stands_for)
     json.dump(book, sys.stdout)
 

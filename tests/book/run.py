@@ -83,13 +83,13 @@ def script(steps, page):
             wait = wait or f"until_said {out} {shlex.quote(argument)}"
             lines.append(f"{wait} $pid 2>>{out}")
             last = pathlib.Path(out)
+        elif argument:
+            code = int(argument.removeprefix("exit "))
+            lines.append(f"code=0; (. {own}) >{out} 2>&1 </dev/null || code=$?; [ $code = {code} ]")
+            last = pathlib.Path(out)
         else:
-            code = int(argument.removeprefix("exit ") or 0)
-            lines.append(f"code=0; set +e; (set -eu; . {own}) >{out} 2>&1 </dev/null; code=$?; set -e")
-            if not code:
-                # In this shell, for the variables that it sets; it is done twice otherwise.
-                lines[-1] = f". {own} >{out} 2>&1 </dev/null; code=0"
-            lines.append(f"[ $code = {code} ]")
+            # In the shell of the page, for the variables that it sets.
+            lines.append(f". {own} >{out} 2>&1 </dev/null")
             last = pathlib.Path(out)
     return "\n".join([*lines, "step done", ""]), expected
 

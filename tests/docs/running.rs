@@ -66,8 +66,11 @@ fn the_reference_of_metrics_is_that_of_the_program() {
                 false => format!("`{label}`: {}", values.join(", ")),
             });
         }
-        let labels = said.join("; ");
-        let _ = writeln!(page, "| `{name}{suffix}` | {kind} | {labels} | {help} |");
+        let labels = match said.join("; ") {
+            labels if labels.is_empty() => labels,
+            labels => format!(". By {labels}"),
+        };
+        let _ = writeln!(page, "| `{name}{suffix}` | {kind} | {help}{labels} |");
     }
     is_made_of_the_program("docs/reference/metrics.md", &page);
 }
@@ -79,8 +82,8 @@ What `/metrics` of [the admin listener](../operations.md#the-admin-listener) say
 this page is made from a running router. Of a histogram it has `_bucket`, `_sum` and `_count`. No
 label holds what a client chooses. [The bad day](../operations.md#by-symptom) asks by symptom.
 
-| metric | kind | labels | |
-|---|---|---|---|
+| metric | kind | |
+|---|---|---|
 ";
 
 /// Labels whose values depend on the router, its configuration or its clients' libraries.
