@@ -132,8 +132,8 @@ def page(directory):
     lines = [
         "# What was tested",
         "",
-        "This page is made from what [the tests with real clients](../tests/clients/README.md) ran, "
-        "with every change, against",
+        "This page is made from what [the tests with real clients](../tests/clients/README.md) "
+        "ran, with every change, against",
         "the release build. What is not here was not tested; it may work all the same.",
         "",
         "## Transports and serializers",

@@ -300,7 +300,7 @@ run logins-python 240 "$CLIENTS_PYTHON" "$here/python/logins.py"
 run logins-javascript 300 node "$here/js/logins.mjs"
 run logins-docs 240 "$CLIENTS_PYTHON" "$here/python/docs.py"
 run authorization 240 "$CLIENTS_PYTHON" "$here/python/authorization.py"
-# As the README starts it: without a file, pages of this machine may connect.
+# As docs/start.md starts it: without a file, pages of this machine may connect.
 readme_port=$(free_port)
 "$bin" --listen "127.0.0.1:$readme_port" 2>"$work/readme.log" &
 readme=$!
