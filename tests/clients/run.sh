@@ -4,6 +4,7 @@
 # STENTOR_BIN  the router to test         [default: target/release/stentor]
 # PYTHON       Python 3.11 or later       [default: python3, or python3.11 and so on]
 # CHROMIUM     a browser for the page     [default: chromium, if there is one]
+# STENTOR_WRITE_DOCS=1 writes docs/clients-tested.md, of what has passed; else it must be that.
 # Installs the clients, at the versions pinned here, where they are missing. Starts and stops its
 # own routers, on free ports of this machine. Closes with `N passed, N failed`.
 set -euo pipefail
@@ -239,7 +240,8 @@ run() {
     local name=$1 seconds=$2 log=$work/$1.out status=0 line
     shift 2
     echo "== $name"
-    timeout "$seconds" "$@" 2>&1 | tee "$log" || status=$?
+    rm -f "$work/$name.tsv"
+    CLIENTS_RESULTS=$work/$name.tsv timeout "$seconds" "$@" 2>&1 | tee "$log" || status=$?
     while read -r line; do
         passed=$((passed + ${line%% *}))
         line=${line#*, }
@@ -298,7 +300,7 @@ run logins-python 240 "$CLIENTS_PYTHON" "$here/python/logins.py"
 run logins-javascript 300 node "$here/js/logins.mjs"
 run logins-docs 240 "$CLIENTS_PYTHON" "$here/python/docs.py"
 run authorization 240 "$CLIENTS_PYTHON" "$here/python/authorization.py"
-# As the README starts it: without a file, pages of this machine may connect.
+# As docs/start.md starts it: without a file, pages of this machine may connect.
 readme_port=$(free_port)
 "$bin" --listen "127.0.0.1:$readme_port" 2>"$work/readme.log" &
 readme=$!
@@ -321,5 +323,9 @@ fi
 kill "$lenient" "$logins" && wait "$lenient" "$logins" || true
 pids=()
 
+# The page of what was tested is made of what has passed.
+if ((failed == 0)) && ! "$CLIENTS_PYTHON" "$root/tests/book/clients.py" "$work"; then
+    failed=$((failed + 1))
+fi
 echo "$passed passed, $failed failed"
 ((failed == 0))

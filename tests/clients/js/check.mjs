@@ -3,6 +3,7 @@
 // Every program of this folder ends with the line `N passed, N failed`; run.sh adds them up.
 
 import assert from 'node:assert/strict';
+import { appendFileSync } from 'node:fs';
 import net from 'node:net';
 
 export const HOST = '127.0.0.1';
@@ -82,8 +83,10 @@ export class Report {
     try {
       await bounded(test(), 'test');
       this.passed += 1;
+      note('passed', name);
     } catch (fault) {
       this.failed += 1;
+      note('failed', name);
       const reason = fault?.code === 'ERR_ASSERTION' ? fault.message : describeFault(fault);
       console.log(`FAIL ${name}: ${reason}`);
     }
@@ -93,6 +96,12 @@ export class Report {
     console.log(`${this.passed} passed, ${this.failed} failed`);
     process.exit(this.failed ? 1 : 0);
   }
+}
+
+/// A line for the page that run.sh makes.
+function note(outcome, name) {
+  const file = process.env.CLIENTS_RESULTS;
+  if (file) appendFileSync(file, `${outcome}\t${name}\n`);
 }
 
 function describeFault(fault) {

@@ -1,4 +1,4 @@
-// Runs the two clients that the README shows, one against the other: readme_client.py in Python,
+// Runs the two clients that docs/start.md shows, one against the other: readme_client.py in Python,
 // and readme_client.html on a page of three lines, and in Chromium where it is installed.
 
 import { spawn, spawnSync } from 'node:child_process';

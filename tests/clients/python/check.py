@@ -1,9 +1,11 @@
 """Checks, a bounded runner for asyncio tests, and one text form for any WAMP value.
 
-Every program of this folder ends with the line `N passed, N failed`; run.sh adds them up.
+Every program of this folder ends with the line `N passed, N failed`; run.sh adds them up. Into the
+file that CLIENTS_RESULTS names it writes a line for each test, of which run.sh makes a page.
 """
 
 import asyncio
+import os
 import sys
 import traceback
 
@@ -58,6 +60,13 @@ def shorten(value):
     return text if len(text) <= 1000 else f"{text[:120]}... ({len(text)} characters)"
 
 
+def note(outcome, name):
+    file = os.environ.get("CLIENTS_RESULTS")
+    if file:
+        with open(file, "a") as results:
+            results.write(f"{outcome}\t{name}\n")
+
+
 class Report:
     """Counts the outcomes of one program."""
 
@@ -69,8 +78,10 @@ class Report:
         try:
             await asyncio.wait_for(test, timeout_s)
             self.passed += 1
+            note("passed", name)
         except Exception as fault:
             self.failed += 1
+            note("failed", name)
             reason = f"{type(fault).__name__}: {fault}" if str(fault) else repr(fault)
             print(f"FAIL {name}: {reason}", flush=True)
             if not isinstance(fault, AssertionError):
