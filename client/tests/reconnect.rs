@@ -9,8 +9,8 @@ use std::time::Duration;
 use stentor::config::{Config, History};
 use stentor::net::Server;
 use stentor_client::{
-    CallError, Client, Codec, Error, Event, Gap, Invocation, MatchPolicy, Reconnect, Status,
-    Subscription, SubscriptionItem,
+    CallError, Client, ClientBuilder, Codec, Error, Event, Gap, Invocation, MatchPolicy, Reconnect,
+    RunningCall, Status, Subscription, SubscriptionItem,
 };
 use tokio::time::sleep;
 
@@ -237,6 +237,57 @@ async fn ones_own_publications_are_no_missed_events() {
     comes_back(&client, || proxy.cut()).await;
     soon(other.publish("com.kept.one", ("other",)).acknowledge()).await.unwrap();
     assert_eq!(next(&mut events).await.args::<(String,)>().unwrap().0, "other");
+}
+
+/// A client whose reader has taken nothing yet of ten events, while a call lets it read on.
+async fn behind(builder: ClientBuilder, callee: &Client) -> (Client, Subscription, RunningCall) {
+    let slow = async |invocation: Invocation| -> Result<(), CallError> {
+        invocation.canceled().await;
+        Ok(())
+    };
+    soon(callee.register("com.slow", slow)).await.unwrap().keep();
+    let client = soon(builder.connect()).await.unwrap();
+    let events = soon(client.subscribe("com.kept.one").queue(1)).await.unwrap();
+    let call = soon(client.call("com.slow", ()).start()).await.unwrap();
+    for number in 0..10_u64 {
+        let published = client.publish("com.kept.one", (number,)).include_me().acknowledge();
+        soon(published).await.unwrap();
+    }
+    // Answered behind the events.
+    soon(client.call("wamp.session.count", ())).await.unwrap();
+    (client, events, call)
+}
+
+#[tokio::test]
+async fn what_a_slow_reader_has_not_taken_survives_the_cut() {
+    let server = with_history(100);
+    let proxy = Proxy::to(tcp(&server)).await;
+    let other = connect(url(&server)).await;
+    let builder = Client::builder(proxy.url("ws"), REALM).reconnect(quickly());
+    let (client, mut events, call) = behind(builder, &other).await;
+    comes_back(&client, || proxy.cut()).await;
+    assert!(soon(call.finish()).await.is_err());
+    soon(other.publish("com.kept.one", (10,)).acknowledge()).await.unwrap();
+    for number in 0..=10 {
+        assert_eq!(next(&mut events).await.args::<(u64,)>().unwrap(), (number,));
+    }
+    assert_eq!(events.gaps(), 0);
+}
+
+#[tokio::test]
+async fn what_a_slow_reader_has_not_taken_can_be_read_when_all_is_over() {
+    let server = with_history(100);
+    let proxy = Proxy::to(tcp(&server)).await;
+    let other = connect(url(&server)).await;
+    let builder = Client::builder(proxy.url("ws"), REALM).no_reconnect();
+    let (client, mut events, call) = behind(builder, &other).await;
+    proxy.cut();
+    soon(client.closed()).await;
+    assert!(soon(call.finish()).await.is_err());
+    for number in 0..10 {
+        assert_eq!(next(&mut events).await.args::<(u64,)>().unwrap(), (number,));
+    }
+    assert!(soon(events.next_item()).await.is_none());
 }
 
 #[tokio::test]

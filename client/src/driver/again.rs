@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::link::{Link, Waiter};
+use super::link::{Link, Overflow, Waiter};
 use super::{Driver, login};
 use crate::client::Status;
 use crate::command::{Command, Control, LocalId};
@@ -22,11 +22,16 @@ enum Try {
 }
 
 impl Driver {
-    /// Connects again, and restores what the application wants.
+    /// Connects again, and restores what the application wants. Meanwhile readers take what is held
+    /// for them in `held`, and what is left of it then stands before all that the next link brings.
     ///
     /// # Errors
     /// Why there will be no connection.
-    pub(super) async fn connect_again(&mut self, mut reason: String) -> Result<Link, String> {
+    pub(super) async fn connect_again(
+        &mut self,
+        mut reason: String,
+        held: &mut Overflow,
+    ) -> Result<Link, String> {
         let Some(reconnect) = self.plan.reconnect else { return Err(reason) };
         self.tables.disconnect();
         let mut tries = 0;
@@ -40,8 +45,9 @@ impl Driver {
                 sleep(wait).await;
                 login::establish(&target, &plan, epoch).await
             };
-            match self.meanwhile(attempt).await {
+            match self.meanwhile(attempt, held).await {
                 Try::Connected(mut link) => {
+                    link.overflow = std::mem::take(held);
                     self.restore(&mut link);
                     self.status.send_replace(Status::Connected(link.session.clone()));
                     return Ok(link);
@@ -63,7 +69,11 @@ impl Driver {
     }
 
     /// Tries, and tells everybody who asks for something that there is no connection.
-    async fn meanwhile(&mut self, attempt: impl Future<Output = Result<Link, Error>>) -> Try {
+    async fn meanwhile(
+        &mut self,
+        attempt: impl Future<Output = Result<Link, Error>>,
+        held: &mut Overflow,
+    ) -> Try {
         let mut attempt = std::pin::pin!(attempt);
         loop {
             tokio::select! {
@@ -73,6 +83,7 @@ impl Driver {
                         Err(error) => Try::Failed(error),
                     };
                 }
+                () = self.shared.space.notified(), if !held.is_empty() => held.drain(),
                 Some(command) = self.commands.recv() => {
                     if self.refuse(command) {
                         return Try::Left;

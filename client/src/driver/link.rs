@@ -386,6 +386,11 @@ impl Driver {
             }
             Incoming::Sign => {}
         }
+        link.send_out();
+        // Whoever asks and takes no answers would fill the memory with them.
+        if link.writer.waiting_bytes() > UNTAKEN_BYTES && link.end.is_none() {
+            link.end = Some(End::Lost("the router does not take what is sent to it".to_owned()));
+        }
     }
 
     /// Begins to leave, if nobody has yet.
@@ -408,6 +413,10 @@ impl Driver {
 
 /// Bytes that wait to be written before requests of the application must wait.
 const WAITING_BYTES: usize = 1 << 20;
+
+/// Bytes that wait to be written before the connection is given up: requests stop long before, so
+/// it is answers that the router does not take.
+const UNTAKEN_BYTES: usize = 64 << 20;
 
 /// Bytes that are held for slow readers while requests wait for their answers.
 const OVERFLOW_BYTES: usize = 16 << 20;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use self::link::{End, Link};
+use self::link::{End, Link, Overflow};
 use self::tables::Tables;
 use crate::builder::Plan;
 use crate::client::{Client, Shared, Status};
@@ -61,15 +61,35 @@ impl Driver {
                 End::Over(reason) => break reason,
                 End::Lost(reason) => reason,
             };
-            match self.connect_again(reason).await {
+            match self.connect_again(reason, &mut link.overflow).await {
                 Ok(new) => link = new,
                 Err(reason) => break reason,
             }
         };
-        self.tables.close();
         self.commands.close();
         // Whoever waits learns it when the requests are dropped with the channel.
+        while self.commands.try_recv().is_ok() {}
         self.status.send_replace(Status::Closed { reason });
+        self.give_rest(&mut link.overflow).await;
+        self.tables.close();
+    }
+
+    /// The session is over, and readers that are slow have not had everything yet.
+    async fn give_rest(&mut self, overflow: &mut Overflow) {
+        overflow.drain();
+        while !overflow.is_empty() {
+            tokio::select! {
+                () = self.shared.space.notified() => overflow.drain(),
+                control = self.control.recv() => match control {
+                    Some(Control::Unsubscribe { local }) => {
+                        drop(self.tables.remove_subscriber(local));
+                    }
+                    // Nobody is there who could read it.
+                    Some(Control::Gone) | None => return,
+                    Some(_) => {}
+                },
+            }
+        }
     }
 }
 
