@@ -1,6 +1,7 @@
 //! The admin listener: its connections, and what is found under which path.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -261,7 +262,8 @@ fn page_of(value: &Value) -> ([(HeaderName, &'static str); 1], String) {
 }
 
 /// Serves those who come in by the door, if there is one, until `stopped` is dropped, and looks
-/// every [`BEAT`] whether the router's threads turn.
+/// every [`BEAT`] whether the router's threads turn. Answers under way are then finished, within
+/// [`LAST_WORDS`]: whoever has asked for the stop learns that it was heard.
 pub(super) async fn serve(
     door: Option<Door>,
     app: Routes,
@@ -271,19 +273,39 @@ pub(super) async fn serve(
     let mut places = Places::default();
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (ending, ends) = watch::channel(());
+    let (busy, mut served) = mpsc::channel(1);
+    let stay = Stay { ends, _busy: busy };
     loop {
         tokio::select! {
-            _ = &mut stopped => return,
+            _ = &mut stopped => break,
             _ = beats.tick() => health.beat(now()),
             accepted = next_visitor(door.as_ref()) => {
                 if let Some(visitor) = accepted {
-                    let serving = tokio::spawn(receive(visitor, app.clone()));
+                    let serving = tokio::spawn(receive(visitor, app.clone(), stay.clone()));
                     places.take(serving.abort_handle());
                     // It is served once before another could take its place.
                     tokio::task::yield_now().await;
                 }
             }
         }
+    }
+    drop((ending, stay));
+    let _ = timeout(LAST_WORDS, served.recv()).await;
+}
+
+/// What each connection holds while it is served.
+#[derive(Clone, Debug)]
+struct Stay {
+    /// Closed when all are to end.
+    ends: watch::Receiver<()>,
+    /// Nobody sends; all are gone when it is closed.
+    _busy: mpsc::Sender<Infallible>,
+}
+
+impl Stay {
+    async fn ends(&mut self) {
+        while self.ends.changed().await.is_ok() {}
     }
 }
 
@@ -312,16 +334,20 @@ impl Places {
     }
 }
 
-async fn receive(visitor: Visitor, app: Routes) {
+async fn receive(visitor: Visitor, app: Routes, mut stay: Stay) {
     let peer = visitor.peer();
     match visitor {
-        Visitor::Unix(stream) => serve_one(stream, peer, app).await,
-        Visitor::Tcp(stream, _, None) => serve_one(stream, peer, app).await,
+        Visitor::Unix(stream) => serve_one(stream, peer, app, stay).await,
+        Visitor::Tcp(stream, _, None) => serve_one(stream, peer, app, stay).await,
         Visitor::Tcp(stream, _, Some(tls)) => {
-            let handshake = TlsAcceptor::from(tls).accept(stream);
+            let handshake = timeout(HEAD_PATIENCE, TlsAcceptor::from(tls).accept(stream));
+            let shaken = tokio::select! {
+                shaken = handshake => shaken,
+                () = stay.ends() => return,
+            };
             // Whoever does not get that far is a stranger, or has another authority.
-            match timeout(HEAD_PATIENCE, handshake).await {
-                Ok(Ok(stream)) => serve_one(stream, peer, app).await,
+            match shaken {
+                Ok(Ok(stream)) => serve_one(stream, peer, app, stay).await,
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS with the admin listener"),
                 Err(_) => tracing::debug!(%peer, "no TLS with the admin listener in time"),
             }
@@ -330,7 +356,7 @@ async fn receive(visitor: Visitor, app: Routes) {
 }
 
 /// Nobody keeps a place for long: whoever wants more comes again, unless an answer takes longer.
-async fn serve_one<S>(stream: S, peer: Address, app: Routes)
+async fn serve_one<S>(stream: S, peer: Address, app: Routes, mut stay: Stay)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -351,11 +377,13 @@ where
     // How a connection of an observer ended matters to nobody.
     loop {
         let ends = life.ends();
-        if timeout_at(ends, connection.as_mut()).await.is_ok() {
-            return;
-        }
-        if life.ends() == ends {
-            break;
+        tokio::select! {
+            outcome = timeout_at(ends, connection.as_mut()) => match outcome {
+                Ok(_) => return,
+                Err(_) if life.ends() == ends => break,
+                Err(_) => {}
+            },
+            () = stay.ends() => break,
         }
     }
     connection.as_mut().graceful_shutdown();
@@ -432,4 +460,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
 
 const MOST_BUFFERED: usize = 16 * 1024;
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long answers may take that are under way when the router stops: longer than any but those
+/// that go on for as long as somebody looks.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);

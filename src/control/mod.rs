@@ -160,7 +160,7 @@ impl Control {
                 });
                 http::serve(door, app, pulse, stopped).await;
             });
-            // Answers under way are cut off: there is nothing left to tell of.
+            // What is still under way is cut off: there is nothing left to tell of.
             runtime.shutdown_background();
         })?;
         let (stop, thread) = (Some(stop), Some(thread));

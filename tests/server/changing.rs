@@ -6,16 +6,17 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use serde_json::{Value, json};
 use stentor::codec::Codec;
 use stentor::config::{AdminToken, Config, ListenAddress, Secret};
-use stentor::control::Control;
+use stentor::control::{Control, Order};
 use stentor::net::Server;
 use tempfile::TempDir;
 
 use crate::running::{OPEN_REALM, Running, address_in};
-use crate::sockets::{Client, Kind, Lines, address, config, eventually, start};
+use crate::sockets::{Client, Kind, Lines, PATIENCE, address, config, eventually, start};
 
 const RAW: Kind = Kind::Raw(Codec::Json);
 const TOKEN: &str = "HuuBgMNe6NTBKs4rJrgTx5zLKmh4qWsSUvyUTGHr5Gw";
@@ -330,6 +331,23 @@ fn the_command_drains() {
 }
 
 /// A file that everybody can read is refused before the router starts.
+/// A router without sessions stops in the moment in which it is told to drain.
+#[test]
+fn who_asks_for_a_drain_is_answered_although_all_ends_at_once() {
+    for _ in 0..20 {
+        let (server, control) = start_guarded(Some(TOKEN));
+        let host = tcp(&control);
+        let asked = thread::spawn(move || ask(host, "POST /api/drain", &bearer(TOKEN), "{}"));
+        match control.orders().recv_timeout(PATIENCE) {
+            Ok(Order::Drain(None, answer)) => answer.give(7),
+            other => panic!("{other:?} is no drain"),
+        }
+        drop(control);
+        assert_eq!(asked.join().unwrap(), (200, "{\"drain_ms\":7}\n".to_owned()));
+        server.stop().unwrap();
+    }
+}
+
 #[test]
 fn a_token_that_everybody_can_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
