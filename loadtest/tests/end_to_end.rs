@@ -181,6 +181,51 @@ fn faults_are_found() {
 }
 
 #[test]
+fn who_is_served_worse_is_seen() {
+    let options = "fanout -n 4 --rate 500";
+    let fair = check(&rawsocket(Fault::None), options)["fairness"].take();
+    let received = &fair["received"];
+    assert!(received["min"].as_u64() > Some(0) && received["min"] == received["max"], "{fair}");
+    assert_eq!((&fair["jain_index"], &fair["subscribers"]), (&1.0.into(), &4.into()), "{fair}");
+    let [mean, longest] = ["mean_latency", "longest_latency"].map(|name| &fair[name]["median"]);
+    assert!(mean.as_u64() > Some(0) && mean.as_u64() <= longest.as_u64(), "{fair}");
+    let (code, reports) = reports(&rawsocket(Fault::Neglect), options);
+    let unfair = &reports[0]["fairness"];
+    assert_eq!((code, &unfair["jain_index"]), (1, &0.75.into()), "{unfair}");
+    assert_eq!(unfair["received"]["min"], 0, "{unfair}");
+}
+
+#[test]
+fn thresholds_fail_a_clean_run_with_a_code_of_their_own() {
+    let url = rawsocket(Fault::None);
+    let kept = "--fail-if p99>600s --fail-if lost>0 --fail-if fairness<0.9";
+    let (code, found) = reports(&url, &format!("fanout -n 3 --rate 500 {kept}"));
+    let failed = |report: &Value| -> Vec<bool> {
+        let verdicts = report["thresholds"].as_array().unwrap();
+        verdicts.iter().map(|verdict| verdict["failed"].as_bool().unwrap()).collect()
+    };
+    assert_eq!((code, failed(&found[0])), (0, vec![false; 3]), "{found:?}");
+    let short = "--duration 300ms --warmup 50ms --quiet";
+    let broken = format!("--fail-if p99>=1ns --fail-if lost>0 --url {url} {short}");
+    let output = run(&format!("fanout -n 3 --rate 500 {broken}"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{text}");
+    assert!(text.contains("  FAILED: --fail-if 'p99>=1ns': ") && text.contains("OK\n"), "{text}");
+    assert!(text.contains("  kept: --fail-if 'lost>0': 0\n"), "{text}");
+    // Where no table says it.
+    let output = run(&format!("rpc -c 2 --rate 500 {broken} --fail-if event.max>1s --json -"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(6), 2), "{said}");
+    assert!(said.contains("'event.max>1s': the run measured nothing of the kind"), "{said}");
+    // What verification finds weighs more.
+    let (code, _) = reports(&rawsocket(Fault::Double), "fanout -n 3 --rate 1000 --fail-if p99>1ns");
+    assert_eq!(code, 1);
+    let output = run("fanout --fail-if p99>>5ms");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("at character 5"), "{said}");
+}
+
+#[test]
 fn an_end_that_comes_with_the_last_event_is_found() {
     let (code, reports) = reports(&rawsocket(Fault::HangUp), "fanout -n 4 --rate 1000");
     let verified = &reports[0]["verified"];

@@ -2,6 +2,7 @@
 //! owns it all, so nothing here is shared or locked.
 
 pub mod board;
+pub mod fairness;
 pub mod pace;
 pub mod recorder;
 pub mod series;

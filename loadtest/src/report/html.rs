@@ -226,6 +226,10 @@ fn put_report(out: &mut String, report: &Report, name: &str) {
     for failure in &report.failures {
         let _ = write!(out, "<p class=\"bad\">{}</p>", escape(failure));
     }
+    for verdict in &report.thresholds {
+        let class = if verdict.failed { "bad" } else { "good" };
+        let _ = write!(out, "<p class=\"{class}\">{}</p>", escape(&verdict.to_string()));
+    }
     out.push_str("</section>");
 }
 

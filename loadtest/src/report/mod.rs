@@ -5,12 +5,15 @@ pub mod html;
 pub mod json;
 pub mod svg;
 pub mod table;
+pub mod threshold;
 
 use serde::Serialize;
 
+use crate::measure::fairness::Fairness;
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
 use crate::measure::verify::Tally;
+use threshold::{Threshold, Verdict};
 
 /// One run. Latencies are in nanoseconds, sizes in bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -44,6 +47,8 @@ pub struct Report {
     pub join_latency: Option<Latency>,
     /// How late the generator was against its own plan (open loop).
     pub send_lag: Option<Latency>,
+    /// How alike the subscribers were served.
+    pub fairness: Option<Fairness>,
     pub router: Option<RouterUse>,
     pub generator: GeneratorUse,
     /// Of the whole run, warm-up and draining included.
@@ -52,7 +57,10 @@ pub struct Report {
     pub figures: Vec<Figure>,
     /// What the scenario demanded and did not get.
     pub failures: Vec<String>,
+    /// Whether verification found nothing, and the scenario got what it demanded.
     pub clean: bool,
+    /// What became of `--fail-if`, in its order.
+    pub thresholds: Vec<Verdict>,
     pub series: Vec<Sample>,
     /// The line that reproduces the run.
     pub command: String,
@@ -98,6 +106,24 @@ pub struct Figure {
     pub unit: String,
 }
 
+/// How runs ended, from the best to the worst.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    #[default]
+    Clean,
+    /// Clean, and a threshold is broken.
+    OverThreshold,
+    /// Verification found something, or the scenario did not get what it demanded.
+    Unclean,
+}
+
+impl Outcome {
+    /// The worst of `reports`.
+    pub fn of(reports: &[Report]) -> Self {
+        reports.iter().map(Report::outcome).max().unwrap_or_default()
+    }
+}
+
 impl Report {
     pub fn add_figure(&mut self, name: &str, value: f64, unit: &str) {
         self.figures.push(Figure { name: name.to_owned(), value, unit: unit.to_owned() });
@@ -114,6 +140,20 @@ impl Report {
     /// The latency that the scenario is about.
     pub fn latency(&self) -> Option<&Latency> {
         self.event_latency.as_ref().or(self.call_latency.as_ref()).or(self.join_latency.as_ref())
+    }
+
+    /// Holds the run against the conditions under which it fails.
+    pub fn judge(&mut self, thresholds: &[Threshold]) {
+        self.thresholds = thresholds.iter().map(|threshold| threshold.judge(self)).collect();
+    }
+
+    /// How the run ended.
+    pub fn outcome(&self) -> Outcome {
+        match self.clean {
+            false => Outcome::Unclean,
+            true if self.thresholds.iter().any(|verdict| verdict.failed) => Outcome::OverThreshold,
+            true => Outcome::Clean,
+        }
     }
 
     pub fn fail(&mut self, reason: String) {
@@ -141,6 +181,7 @@ pub fn command_line() -> String {
 #[cfg(test)]
 pub mod samples {
     use super::*;
+    use crate::measure::fairness::Share;
     use crate::measure::recorder::Recorder;
 
     /// A report with every part filled in.
@@ -155,6 +196,8 @@ pub mod samples {
             router_rss: Some(20 << 20),
             ..Sample::default()
         };
+        let mut share = Share::default();
+        (1..=1000u64).for_each(|value| share.note(value * 1000));
         Report {
             scenario: "fanout".into(),
             label: "router <a>".into(),
@@ -178,10 +221,12 @@ pub mod samples {
             acknowledge_latency: None,
             join_latency: recorder.latency(),
             send_lag: None,
+            fairness: Fairness::of(&[share, share]),
             router: Some(RouterUse {
                 cpu_s: 1.0,
                 cores: 0.2,
                 cpu_ns_per_event: Some(2_000.0),
+                cpu_ns_per_delivery: Some(2_000.0),
                 rss_end: 20 << 20,
                 rss_peak: 30 << 20,
                 ..RouterUse::default()
@@ -191,6 +236,7 @@ pub mod samples {
             figures: vec![Figure { name: "growth".into(), value: 1.5, unit: "MiB".into() }],
             failures: Vec::new(),
             clean: true,
+            thresholds: Vec::new(),
             series: (0..5).map(sample).collect(),
             command: "stentor-loadtest fanout --in-flight 8".into(),
         }

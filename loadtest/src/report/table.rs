@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Report;
+use crate::measure::fairness::{Fairness, Spread};
 use crate::measure::recorder::Latency;
 
 /// One run, several lines.
@@ -11,6 +12,9 @@ pub fn run(report: &Report) -> String {
     headline(&mut out, report);
     throughput(&mut out, report);
     latencies(&mut out, report);
+    if let Some(fairness) = &report.fairness {
+        put_fairness(&mut out, fairness);
+    }
     usage(&mut out, report);
     verdict(&mut out, report);
     out
@@ -70,6 +74,23 @@ fn latencies(out: &mut String, report: &Report) {
     }
 }
 
+fn put_fairness(out: &mut String, fairness: &Fairness) {
+    let Fairness { received, mean_latency, longest_latency, .. } = fairness;
+    let of = |Spread { min, median, max }: &Spread, words: fn(u64) -> String| {
+        format!("{} / {} / {}", words(*min), words(*median), words(*max))
+    };
+    let _ = writeln!(
+        out,
+        "  fairness      {:.4} (Jain) over {}; least / median / most: {} events, mean latency {}, \
+         longest {}",
+        fairness.jain_index,
+        counted(fairness.subscribers as u32, "subscriber"),
+        of(received, grouped),
+        of(mean_latency, duration),
+        of(longest_latency, duration),
+    );
+}
+
 fn usage(out: &mut String, report: &Report) {
     if let Some(router) = &report.router {
         let mut per = String::new();
@@ -121,6 +142,9 @@ fn verdict(out: &mut String, report: &Report) {
     );
     for failure in &report.failures {
         let _ = writeln!(out, "  FAILED: {failure}");
+    }
+    for verdict in &report.thresholds {
+        let _ = writeln!(out, "  {verdict}");
     }
 }
 
@@ -199,6 +223,7 @@ mod tests {
             "0 lost, 0 doubled, 0 reordered",
             ": OK",
             "p99.99",
+            "1.0000 (Jain) over 2 subscribers; least / median / most: 1,000 / 1,000 / 1,000 events",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

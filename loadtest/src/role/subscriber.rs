@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::engine::link::Link;
 use crate::measure::board::Board;
+use crate::measure::fairness::Share;
 use crate::measure::verify::{Arrival, Track};
 use crate::wire::message::{ERROR, EVENT, SUBSCRIBED, UNSUBSCRIBED};
 use crate::wire::reader::{Head, printable};
@@ -22,6 +23,8 @@ pub struct Subscriber {
     /// Events on the present subscription.
     received: u32,
     seen_before: bool,
+    /// Of the measured part.
+    share: Share,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,7 @@ impl Subscriber {
             subscription: 0,
             received: 0,
             seen_before: false,
+            share: Share::default(),
         }
     }
 
@@ -94,6 +98,16 @@ impl Subscriber {
             (ERROR, _) => board.note_error(printable(message)),
             _ => board.tally.stray += 1,
         }
+    }
+
+    /// What it received of the measured part, if it is owed every event.
+    pub fn share(&self) -> Option<Share> {
+        (self.kind == Kind::Steady).then_some(self.share)
+    }
+
+    /// A measured part begins.
+    pub fn begin_share(&mut self) {
+        self.share = Share::default();
     }
 
     /// What never arrived, at the end of the run.
@@ -153,6 +167,9 @@ impl Subscriber {
                 if board.windows[stamp.sender as usize].delivered(stamp.sequence) {
                     board.opened.push(stamp.sender);
                 }
+            }
+            if board.measures(stamp.at_ns) {
+                self.share.note(now_ns.saturating_sub(stamp.at_ns));
             }
             if board.events.samples_next() {
                 board.record_event(stamp.at_ns, now_ns);

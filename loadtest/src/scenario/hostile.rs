@@ -49,6 +49,7 @@ pub fn run(args: &Hostile, kind: Kind) -> Result<Trial> {
     }
     let mut trial = attack(args, kind, router.as_ref())?;
     judge(args, &mut trial);
+    trial.report.judge(&common.fail_if);
     Ok(trial)
 }
 

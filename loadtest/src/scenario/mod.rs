@@ -63,7 +63,9 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
         }
         (None, pid) => pid.map(Router::watch),
     };
-    run_against(scenario, router.as_ref())
+    let mut report = run_against(scenario, router.as_ref())?;
+    report.judge(&common.fail_if);
+    Ok(report)
 }
 
 /// Who does not speak WAMP cannot take part in everything.

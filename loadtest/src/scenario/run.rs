@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::measure::SECOND_NS;
 use crate::measure::board::{Board, Counts};
+use crate::measure::fairness::Fairness;
 use crate::measure::series::Sample;
 use crate::measure::window::Window;
 use crate::procfs::{Meter, Reading};
@@ -129,6 +130,7 @@ impl<'a> Run<'a> {
     pub fn measure(&mut self, duration_ns: u64) -> Result<()> {
         self.start = self.mark();
         let (start_ns, end_ns) = (self.start.at_ns, self.start.at_ns + duration_ns);
+        begin_shares(&mut self.engine.roles);
         self.engine.board.measured_ns = (start_ns, end_ns);
         let interval_ns = (duration_ns / MAX_SAMPLES).max(SECOND_NS.min(duration_ns / 10)).max(1);
         let progress = self.progress_bar(duration_ns);
@@ -155,6 +157,7 @@ impl<'a> Run<'a> {
     /// process used so far; `None` if that has ended, or is not known.
     pub fn measure_while(&mut self, mut done: impl FnMut(Option<Reading>) -> bool) -> Result<()> {
         self.start = self.mark();
+        begin_shares(&mut self.engine.roles);
         self.engine.board.measured_ns = (self.start.at_ns, u64::MAX);
         let mut now = self.start;
         while !done(now.router) {
@@ -191,6 +194,7 @@ impl<'a> Run<'a> {
         self.engine.board.tally.unacknowledged += self.unacknowledged();
         let Self { engine, plan, start, end, closed_loop, series, .. } = self;
         let inflated = engine.inflated();
+        let fairness = fairness(&engine.roles);
         let board = engine.board;
         let wall_ns = end.at_ns - start.at_ns;
         let difference = |of: fn(&Counts) -> u64| of(&end.counts) - of(&start.counts);
@@ -222,12 +226,14 @@ impl<'a> Run<'a> {
             acknowledge_latency: board.acknowledgements.latency(),
             join_latency: board.joins.latency(),
             send_lag: board.lag.latency(),
+            fairness,
             router,
             generator,
             verified: board.tally,
             figures: Vec::new(),
             failures: Vec::new(),
             clean: board.tally.is_clean(),
+            thresholds: Vec::new(),
             series,
             command: command_line(),
         };
@@ -339,6 +345,22 @@ impl<'a> Run<'a> {
         let style = ProgressStyle::with_template("  {bar:30} {percent:>3} %  {msg}")
             .expect("the template is constant");
         ProgressBar::new(duration_ns / 1_000_000).with_style(style)
+    }
+}
+
+fn fairness(roles: &[Role]) -> Option<Fairness> {
+    let share = |role: &Role| match role {
+        Role::Subscriber(subscriber) => subscriber.share(),
+        _ => None,
+    };
+    Fairness::of(&roles.iter().filter_map(share).collect::<Vec<_>>())
+}
+
+fn begin_shares(roles: &mut [Role]) {
+    for role in roles {
+        if let Role::Subscriber(subscriber) = role {
+            subscriber.begin_share();
+        }
     }
 }
 

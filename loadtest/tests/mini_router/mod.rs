@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     #[default]
     None,
     Lose,
+    /// Sends nothing to who subscribed first.
+    Neglect,
     Double,
     /// Sends it after the event that follows it.
     Swap,
@@ -130,7 +132,9 @@ impl State {
     fn publish(&mut self, request: u64, topic: &str, from: &Writer, message: &Value) {
         let publication = self.counter;
         let subscription = subscription_of(topic);
-        for (_, to) in self.subscriptions.get(topic).cloned().unwrap_or_default() {
+        let neglected = usize::from(self.fault == Fault::Neglect);
+        let receivers = self.subscriptions.get(topic).cloned().unwrap_or_default();
+        for (_, to) in receivers.into_iter().skip(neglected) {
             let event = json!([36, subscription, publication, {}, message[4]]);
             self.deliver(to, event);
         }
