@@ -30,6 +30,8 @@ pub enum Error {
     NeverOpened(String, u64),
     #[error("the router ended by itself ({0}); --router-log keeps what it said")]
     RouterEnded(String),
+    #[error("a generator thread has ended before its time")]
+    GeneratorThread,
     #[error("process {0}: {1}")]
     Process(u32, String),
     #[error("{0}")]

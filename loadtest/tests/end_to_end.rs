@@ -181,6 +181,59 @@ fn faults_are_found() {
 }
 
 #[test]
+fn several_threads_verify_as_one_does() {
+    let url = rawsocket(Fault::None);
+    for (options, counter) in [
+        ("fanout -p 3 -n 7 --in-flight 4", "events"),
+        ("fanout -p 1 -n 7 --in-flight 1", "events"),
+        ("fanout -p 5 -n 2 --rate 500 --acknowledge", "events"),
+        ("topics --topics 10 --saturate", "events"),
+        ("rpc -c 4 -k 1 --depth 3", "calls"),
+        ("rpc -c 5 -k 2 --shared --rate 200", "calls"),
+        ("churn -n 4 --churners 4 --stay 5 --rate 200", "events"),
+        ("slow -n 6 --stalled 2 --rate 100 --allowed-growth 1000", "events"),
+        ("mixed -n 5 --churners 2 --idle 10", "calls"),
+        ("connect -n 30 --subscribe", "joins"),
+        ("connect -n 10 --rate 200", "joins"),
+    ] {
+        let report = check(&url, &format!("{options} --threads 3"));
+        assert!(report[counter].as_u64() > Some(0), "{options}: {report}");
+        assert_eq!(report["generator"]["threads"], 3, "{options}: {report}");
+        if let Some(fairness) = report["fairness"].as_object().filter(|_| counter == "events") {
+            let received = &fairness["received"];
+            let alike = received["min"] == received["max"] || options.starts_with("topics");
+            assert!(alike, "{options}: {report}");
+        }
+    }
+}
+
+#[test]
+fn several_threads_keep_the_plan() {
+    let output = run(&format!(
+        "fanout -p 5 -n 1 --rate 100 --threads 3 --url {} --duration 3s --warmup 0s --quiet --json -",
+        rawsocket(Fault::None)
+    ));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // 300 are due, whichever thread a publisher is in; how many just miss the end is not exact.
+    let publications = report["publications"].as_u64().unwrap();
+    assert!((200..=400).contains(&publications), "{report}");
+}
+
+#[test]
+fn several_threads_find_faults() {
+    let fanout = "fanout -p 2 -n 3 --rate 1000 --threads 2";
+    check_fault(Fault::Lose, fanout, "lost");
+    check_fault(Fault::Double, fanout, "doubled");
+    check_fault(Fault::Swap, fanout, "reordered");
+    check_fault(Fault::Garble, fanout, "damaged");
+    let acknowledged = "fanout -p 2 -n 3 --rate 300 --acknowledge --threads 2";
+    check_fault(Fault::KeepQuiet, acknowledged, "unacknowledged");
+    check_fault(Fault::MixUpResults, "rpc -c 2 --rate 300 --threads 2", "damaged");
+    let refused = run("fanout --threads 0");
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
 fn who_is_served_worse_is_seen() {
     let options = "fanout -n 4 --rate 500";
     let fair = check(&rawsocket(Fault::None), options)["fairness"].take();

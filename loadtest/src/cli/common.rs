@@ -1,6 +1,7 @@
 //! The options that all scenarios share: where the clients go, as whom, what they send, and where
 //! the results go.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,17 +77,20 @@ pub struct Common {
     /// Keep a started router on this core
     #[arg(long)]
     pub router_core: Option<usize>,
-    /// Keep the generator on this core
-    #[arg(long)]
-    pub generator_core: Option<usize>,
+    /// How many threads generate the load; the clients are shared out to them
+    #[arg(long, default_value = "1")]
+    pub threads: NonZeroUsize,
+    /// Keep the generator on this core; its threads in turn on several, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub generator_core: Vec<usize>,
     /// Let the generator never sleep, so that the router's CPU time and the latencies hold no
     /// waking it up: a client on another machine costs its router nothing of the kind. Give it a
     /// core of its own
     #[arg(long)]
     pub spin: bool,
     /// Fail the run if this holds: a metric, one of > >= < <=, and a value with its unit, like
-    /// p99>5ms, call.p99>=1s, lost>0, rate<50000, fairness<0.9, cpu>2us or memory>64MiB. Repeatable;
-    /// the exit code is 6 then
+    /// p99>5ms, call.p99>=1s, lost>0, rate<50000, fairness<0.9, cpu>2us or memory>64MiB;
+    /// repeatable. The exit code is 6 then
     #[arg(long, value_name = "CONDITION")]
     pub fail_if: Vec<Threshold>,
     /// The run's name in reports

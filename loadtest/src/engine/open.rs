@@ -12,7 +12,12 @@ impl Engine {
     /// way at a time; `per_second` opens them at a constant rate instead.
     pub fn open_all(&mut self, parallel: usize, per_second: Option<f64>) -> Result<()> {
         let wanted = self.roles.len();
-        let mut pacer = per_second.map(|rate| Pacer::new(self.board.now_ns(), rate));
+        let mut pacer = per_second.map(|rate| {
+            let part = self.board.part;
+            // The threads open theirs in turn.
+            let turn_ns = SECOND_NS as f64 / rate / part.threads as f64;
+            Pacer::new(self.board.now_ns() + (part.thread as f64 * turn_ns) as u64, rate)
+        });
         let mut progress = (0, self.board.now_ns());
         loop {
             let ready = self.board.counts.ready as usize;
@@ -63,8 +68,8 @@ impl Engine {
     }
 
     /// Says GOODBYE on all connections, waits for the answers for `seconds` at most, and closes
-    /// them: how many were answered. Without WAMP nobody waits for an answer.
-    pub fn leave_all(&mut self, seconds: u64) -> Result<u64> {
+    /// them. Without WAMP nobody waits for an answer.
+    pub fn leave_all(&mut self, seconds: u64) -> Result<()> {
         let before = self.board.counts.left;
         for index in 0..self.links.len() {
             let link = &mut self.links[index];
@@ -82,7 +87,7 @@ impl Engine {
         let deadline_ns = self.board.now_ns() + seconds * SECOND_NS;
         self.run_until(deadline_ns, |board| board.counts.left - before >= wanted)?;
         self.links.iter_mut().for_each(Link::close);
-        Ok(self.board.counts.left - before)
+        Ok(())
     }
 }
 

@@ -46,6 +46,17 @@ impl Recorder {
         self.whole.len() - self.whole.count_between(0, latency_ns)
     }
 
+    /// Takes in what another thread recorded of the whole run.
+    pub fn add(&mut self, other: &Self) {
+        self.whole.add(&other.whole).expect("all have the same bounds");
+    }
+
+    /// Takes over what another thread recorded since its last interval.
+    pub fn take_interval_of(&mut self, other: &mut Self) {
+        self.interval.add(&other.interval).expect("all have the same bounds");
+        other.interval.reset();
+    }
+
     /// Percentiles 50 and 99 since the last call, in nanoseconds.
     pub fn take_interval(&mut self) -> Option<(u64, u64)> {
         let of = |percent| self.interval.value_at_percentile(percent);
@@ -55,10 +66,8 @@ impl Recorder {
     }
 
     /// Forgets the whole run's values, to begin another phase.
-    pub fn take_phase(&mut self) -> Option<Latency> {
-        let phase = self.latency();
+    pub fn begin_phase(&mut self) {
         self.whole.reset();
-        phase
     }
 }
 
@@ -135,6 +144,20 @@ mod tests {
         let mut recorder = Recorder::new(13);
         assert_eq!((0..1300).filter(|_| recorder.samples_next()).count(), 100);
         assert!(recorder.latency().is_none());
+    }
+
+    #[test]
+    fn what_several_threads_recorded_is_one() {
+        let (mut one, mut other) = (Recorder::new(1), Recorder::new(1));
+        one.record(1_000);
+        (0..9).for_each(|_| other.record(5_000));
+        one.take_interval_of(&mut other);
+        assert_eq!(other.take_interval(), None);
+        let (p50, _) = one.take_interval().unwrap();
+        assert!(p50.abs_diff(5_000) < 10, "{p50}");
+        one.add(&other);
+        let latency = one.latency().unwrap();
+        assert_eq!((latency.samples, latency.min), (10, 1_000));
     }
 
     #[test]

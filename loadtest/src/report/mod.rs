@@ -90,10 +90,11 @@ pub struct RouterUse {
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct GeneratorUse {
+    pub threads: usize,
     pub cpu_s: f64,
-    /// Share of one core that it used.
+    /// CPU time over wall time, of all threads together.
     pub busy: f64,
-    /// Share of the time that it was ready to run and had no core.
+    /// Share of the time that threads were ready to run and had no core, added up.
     pub starved: f64,
     /// True if the generator, not the router, set the figures.
     pub client_bound: bool,

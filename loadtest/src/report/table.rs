@@ -121,8 +121,13 @@ fn usage(out: &mut String, report: &Report) {
     let generator = &report.generator;
     let _ = writeln!(
         out,
-        "  generator     {:.2} cores, starved {:.0} %; client-bound: {}",
+        "  generator     {:.2} cores{}, starved {:.0} %; client-bound: {}",
         generator.busy,
+        if generator.threads > 1 {
+            format!(" of {} threads", generator.threads)
+        } else {
+            String::new()
+        },
         generator.starved * 100.0,
         if generator.client_bound { "yes" } else { "no" }
     );

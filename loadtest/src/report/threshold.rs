@@ -1,5 +1,5 @@
-//! Thresholds that fail a run: `--fail-if p99>5ms`. Reads the conditions, and holds a report against
-//! them. What a condition asks for and the run did not measure breaks it.
+//! Thresholds that fail a run: `--fail-if p99>5ms`. Reads the conditions, and holds a report
+//! against them. What a condition asks for and the run did not measure breaks it.
 
 use std::fmt;
 use std::str::FromStr;

@@ -6,6 +6,8 @@ pub mod caller;
 pub mod publisher;
 pub mod subscriber;
 
+use std::ops::Range;
+
 use crate::engine::link::Link;
 use crate::measure::board::Board;
 use crate::wire::floor::Introduction;
@@ -26,6 +28,28 @@ pub enum Role {
 }
 
 impl Role {
+    /// How many kinds of role there are.
+    pub const KINDS: usize = 5;
+
+    /// Which kind it is, below [`Self::KINDS`].
+    pub const fn kind(&self) -> usize {
+        match self {
+            Self::Idle => 0,
+            Self::Publisher(_) => 1,
+            Self::Subscriber(_) => 2,
+            Self::Caller(_) => 3,
+            Self::Callee(_) => 4,
+        }
+    }
+
+    /// The publishers whose windows wait for this client.
+    pub fn counted_publishers(&self) -> Range<u32> {
+        match self {
+            Self::Subscriber(subscriber) => subscriber.counted_publishers(),
+            _ => 0..0,
+        }
+    }
+
     /// The session is established: asks for what the role needs before traffic may begin.
     pub fn joined(&mut self, link: &mut Link, board: &mut Board) {
         match self {

@@ -100,6 +100,11 @@ impl Subscriber {
         }
     }
 
+    /// The publishers whose windows wait for it.
+    pub fn counted_publishers(&self) -> Range<u32> {
+        if self.kind == Kind::Steady { self.publishers.clone() } else { 0..0 }
+    }
+
     /// What it received of the measured part, if it is owed every event.
     pub fn share(&self) -> Option<Share> {
         (self.kind == Kind::Steady).then_some(self.share)
@@ -165,7 +170,7 @@ impl Subscriber {
             if arrival != Arrival::Doubled {
                 board.counts.counted_events += 1;
                 if board.windows[stamp.sender as usize].delivered(stamp.sequence) {
-                    board.opened.push(stamp.sender);
+                    board.note_opened(stamp.sender);
                 }
             }
             if board.measures(stamp.at_ns) {

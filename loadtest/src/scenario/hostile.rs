@@ -13,6 +13,7 @@ use crate::hostile::crowd::Crowd;
 use crate::hostile::member::Manner;
 use crate::hostile::{Attack, Kind, MAX_CONNECTIONS, Outcome};
 use crate::measure::SECOND_NS;
+use crate::measure::board::Board;
 use crate::measure::window::Window;
 use crate::procfs::Reading;
 use crate::report::Report;
@@ -44,8 +45,8 @@ pub fn run(args: &Hostile, kind: Kind) -> Result<Trial> {
         }
         (None, pid) => pid.map(Router::watch),
     };
-    if let Some(core) = common.generator_core {
-        pin(core)?;
+    if let Some(core) = common.generator_core.first() {
+        pin(*core)?;
     }
     let mut trial = attack(args, kind, router.as_ref())?;
     judge(args, &mut trial);
@@ -75,8 +76,9 @@ fn attack(args: &Hostile, kind: Kind, router: Option<&Router>) -> Result<Trial> 
     })?;
     let late = {
         let bound_ns = args.max_p99_ms * 1_000_000;
-        let board = &run.engine.board;
-        board.events.count_above(bound_ns) + board.calls.count_above(bound_ns)
+        let late =
+            |board: &Board| board.events.count_above(bound_ns) + board.calls.count_above(bound_ns);
+        run.fleet.boards().map(late).sum()
     };
     let outcome = hostile.join().unwrap_or_else(|_| Outcome {
         faults: vec!["the hostile clients' thread panicked".to_owned()],

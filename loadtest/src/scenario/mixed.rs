@@ -35,7 +35,7 @@ fn plan<'a>(scenario: &'a str, args: &'a Mixed) -> Plan<'a> {
         scenario,
         common: &args.common,
         clients: Vec::new(),
-        windows: vec![Window::new(0, *subscribers); *publishers as usize],
+        windows: Window::of_each(*publishers, 0, *subscribers),
         publish_rate: Some(args.rate),
         call_rate: Some(args.call_rate),
         join_rate: None,

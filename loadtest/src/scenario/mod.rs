@@ -1,6 +1,8 @@
 //! The scenarios: each turns its options into a plan and puts the phases of a run together.
 
+mod accounts;
 pub mod connect;
+pub mod fleet;
 pub mod hostile;
 pub mod mixed;
 pub mod pubsub;
@@ -97,8 +99,8 @@ fn check_deflate(common: &Common) -> Result<()> {
 
 /// Runs `scenario` once; `router` is the process behind its URL, if that is known.
 pub fn run_against(scenario: &Scenario, router: Option<&Router>) -> Result<Report> {
-    if let Some(core) = scenario.common().generator_core {
-        pin(core)?;
+    if let Some(core) = scenario.common().generator_core.first() {
+        pin(*core)?;
     }
     match scenario {
         Scenario::Fanout(args) => pubsub::fanout(args, router),

@@ -19,7 +19,7 @@ pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
         scenario: "fanout",
         common,
         clients: Vec::new(),
-        windows: vec![Window::new(in_flight, *subscribers); *publishers as usize],
+        windows: Window::of_each(*publishers, in_flight, *subscribers),
         publish_rate,
         call_rate: None,
         join_rate: None,
@@ -57,7 +57,7 @@ pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
         scenario: "topics",
         common,
         clients,
-        windows: vec![Window::new(in_flight, 1); *topics as usize],
+        windows: Window::of_each(*topics, in_flight, 1),
         publish_rate,
         call_rate: None,
         join_rate: None,
@@ -75,7 +75,7 @@ pub fn churn(args: &Churn, router: Option<&Router>) -> Result<Report> {
         scenario: "churn",
         common,
         clients: Vec::new(),
-        windows: vec![Window::new(in_flight, *subscribers); *publishers as usize],
+        windows: Window::of_each(*publishers, in_flight, *subscribers),
         publish_rate,
         call_rate: None,
         join_rate: None,
@@ -90,9 +90,9 @@ pub fn churn(args: &Churn, router: Option<&Router>) -> Result<Report> {
     add_publishers(&mut plan, *publishers, false);
     let mut run = Run::open(plan, router)?;
     run.warm_up()?;
-    let before = run.engine.board.counts.resubscriptions;
+    let before = run.fleet.counts().resubscriptions;
     run.measure(common.duration.as_nanos() as u64)?;
-    let resubscriptions = run.engine.board.counts.resubscriptions - before;
+    let resubscriptions = run.fleet.counts().resubscriptions - before;
     run.drain()?;
     let mut report = run.report();
     let rate = resubscriptions as f64 / report.seconds;
