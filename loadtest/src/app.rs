@@ -1,5 +1,6 @@
 //! Runs what the command line asks for and shows it. All printing of results is done here.
 
+use std::fs;
 use std::path::Path;
 
 use crate::cli::{Cli, Command, Hostile, Output, Scenario, Smoke};
@@ -7,11 +8,14 @@ use crate::compare::{self, Comparison};
 use crate::error::{Context, Result};
 use crate::floor::{self, server};
 use crate::hostile::Kind;
-use crate::report::{self, Outcome, Report, html, json, table};
+use crate::report::{self, Outcome, Report, csv, hdr, html, json, table};
 use crate::scenario;
 
 /// Runs the command: how the worst of its runs ended.
 pub fn run(command: &Command) -> Result<Outcome> {
+    if let Some(output) = command.output() {
+        output.check()?;
+    }
     match command {
         Command::Scenario(scenario) => run_scenario(scenario),
         Command::Compare(args) => {
@@ -62,6 +66,7 @@ fn smoke(args: &Smoke) -> Result<Outcome> {
             common.ca = args.ca.clone();
             common.realm = args.realm.clone();
             common.duration = args.duration;
+            common.output = Output { quiet: true, ..args.output.clone() };
             reports.push(scenario::run(&scenario)?);
         }
     }
@@ -90,9 +95,7 @@ fn hostile(args: &Hostile) -> Result<Outcome> {
         }
         reports.push(trial.report);
     }
-    if let Some(path) = &output.html {
-        std::fs::write(path, html::page(&reports, None)).context("writing the HTML report")?;
-    }
+    save(output, &reports, None)?;
     reports.first().map(table::command).iter().for_each(|line| say(line));
     warn(only_json, &reports);
     Ok(Outcome::of(&reports))
@@ -119,11 +122,25 @@ fn show(output: &Output, reports: &[Report], comparison: Option<&Comparison>) ->
     {
         print(&comparison.table());
     }
-    if let Some(path) = &output.html {
-        std::fs::write(path, html::page(reports, comparison)).context("writing the HTML report")?;
-    }
+    save(output, reports, comparison)?;
     warn(only_json, reports);
     Ok(Outcome::of(reports))
+}
+
+/// Writes the files that are made of all runs.
+fn save(output: &Output, reports: &[Report], comparison: Option<&Comparison>) -> Result<()> {
+    if let Some(path) = &output.html {
+        fs::write(path, html::page(reports, comparison)).context("writing the HTML report")?;
+    }
+    if let Some(path) = &output.csv {
+        fs::write(path, csv::table(reports)).context("writing the CSV file")?;
+    }
+    if let Some(path) = &output.hdr {
+        let mut log = Vec::new();
+        hdr::write(&mut log, reports).context("making the histogram log")?;
+        fs::write(path, log).context("writing the histogram log")?;
+    }
+    Ok(())
 }
 
 /// Says on standard error which thresholds were broken, where no table does.

@@ -6,6 +6,8 @@ mod mini_router;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mini_router::Fault;
 use serde_json::Value;
 
@@ -276,6 +278,69 @@ fn thresholds_fail_a_clean_run_with_a_code_of_their_own() {
     let output = run("fanout --fail-if p99>>5ms");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && said.contains("at character 5"), "{said}");
+}
+
+/// A file of this test process that is removed in the end.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let name = format!("stentor-loadtest-{}-{name}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn read(&self) -> String {
+        std::fs::read_to_string(&self.0).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The latencies of a histogram log with a tag, over all of its intervals.
+fn logged(text: &str, tag: &str) -> hdrhistogram::Histogram<u64> {
+    use hdrhistogram::serialization::Deserializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+    let mut all = hdrhistogram::Histogram::<u64>::new(3).unwrap();
+    for entry in IntervalLogIterator::new(text.as_bytes()) {
+        let LogEntry::Interval(interval) = entry.unwrap() else { continue };
+        if interval.tag().unwrap().as_str() == tag {
+            let bytes = STANDARD.decode(interval.encoded_histogram()).unwrap();
+            let one = Deserializer::new().deserialize::<u64, _>(&mut &bytes[..]).unwrap();
+            all.add(one).unwrap();
+        }
+    }
+    all
+}
+
+#[test]
+fn logs_hold_what_the_report_sums_up() {
+    let (hdr, csv) = (Scratch::new("log.hdr"), Scratch::new("log.csv"));
+    let files = format!("--hdr {} --csv {}", hdr.0.display(), csv.0.display());
+    let output = run(&format!(
+        "mixed -n 5 --churners 2 --idle 2 --threads 2 --duration 2500ms --warmup 50ms --quiet \
+         --json - --url {} {files}",
+        rawsocket(Fault::None)
+    ));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = hdr.read();
+    for (tag, key) in
+        [("event", "event_latency"), ("call", "call_latency"), ("join", "join_latency")]
+    {
+        let (found, latency) = (logged(&text, tag), &report[key]);
+        assert_eq!(Some(found.len()), latency["samples"].as_u64(), "{tag}: {report}");
+        let longest = latency["max"].as_u64().unwrap();
+        assert!(found.max().abs_diff(longest) * 500 <= longest, "{tag}: {report}");
+    }
+    let table = csv.read();
+    assert_eq!(table.lines().count(), 1 + 3, "one line per second: {table}");
+    assert!(table.lines().nth(1).unwrap().starts_with("1,mixed,,"), "{table}");
+    let nowhere = run("fanout --csv /nonexistent/file");
+    let said = String::from_utf8(nowhere.stderr).unwrap();
+    assert!(nowhere.status.code() == Some(2) && said.contains("cannot be written"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The options that all scenarios share: where the clients go, as whom, what they send, and where
 //! the results go.
 
+use std::fs::OpenOptions;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::values::{duration, payload_bytes, rate};
 use crate::engine::Access;
 use crate::error::{Error, Result};
 use crate::login::{self, Login, Method, Secret};
+use crate::measure::SECOND_NS;
 use crate::report::threshold::Threshold;
 use crate::tls::Trust;
 use crate::url::Target;
@@ -132,9 +134,36 @@ pub struct Output {
     /// Write one self-contained HTML report to this file
     #[arg(long)]
     pub html: Option<PathBuf>,
+    /// Write the latencies of each interval to this file, as a log of HdrHistogram (version 2)
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
+    /// Write the course of all runs to this file, one line of CSV per second
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
     /// No progress display
     #[arg(long)]
     pub quiet: bool,
+}
+
+impl Output {
+    /// Makes sure, before a run that may take hours, that its results can be written.
+    pub fn check(&self) -> Result<()> {
+        for path in [&self.html, &self.hdr, &self.csv].into_iter().flatten() {
+            let open = OpenOptions::new().create(true).append(true).open(path);
+            open.map_err(|error| {
+                Error::Usage(format!("{} cannot be written: {error}", path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// How long an interval of the series is, in a measured part of `duration_ns`.
+    pub fn interval_ns(&self, duration_ns: u64) -> u64 {
+        if self.csv.is_some() || self.hdr.is_some() {
+            return SECOND_NS;
+        }
+        (duration_ns / MAX_SAMPLES).max(SECOND_NS.min(duration_ns / 10)).max(1)
+    }
 }
 
 /// How fast to send. Open loop unless one of the closed-loop options is given.
@@ -163,3 +192,6 @@ pub struct WithFloor {
     #[arg(long, default_value_t = 3)]
     pub rounds: u32,
 }
+
+/// Of a series, where nobody asks for one per second.
+const MAX_SAMPLES: u64 = 600;

@@ -138,6 +138,20 @@ pub struct FloorServer {
     pub coalesce: bool,
 }
 
+impl Command {
+    /// Where the results go.
+    pub const fn output(&self) -> Option<&Output> {
+        match self {
+            Self::Scenario(scenario) => Some(&scenario.common().output),
+            Self::Compare(args) => Some(&args.output),
+            Self::Floor(args) => Some(&args.output),
+            Self::Smoke(args) => Some(&args.output),
+            Self::Hostile(args) => Some(&args.common.output),
+            Self::FloorServer(_) => None,
+        }
+    }
+}
+
 /// The scenario that follows `--`, with all its options.
 pub fn nested(words: &[String]) -> Result<Scenario> {
     let words = std::iter::once("stentor-loadtest").chain(words.iter().map(String::as_str));

@@ -3,6 +3,7 @@
 
 pub mod board;
 pub mod fairness;
+pub mod interval;
 pub mod pace;
 pub mod recorder;
 pub mod series;

@@ -4,6 +4,8 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::interval::Counts;
+
 #[derive(Clone, Debug)]
 pub struct Recorder {
     whole: Histogram<u64>,
@@ -16,8 +18,7 @@ pub struct Recorder {
 impl Recorder {
     /// Records one in `stride` of what is offered (at least one in 1).
     pub fn new(stride: u32) -> Self {
-        let histogram =
-            Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("constant bounds are valid");
+        let histogram = empty_histogram();
         Self { whole: histogram.clone(), interval: histogram, stride: stride.max(1), skipped: 0 }
     }
 
@@ -57,6 +58,12 @@ impl Recorder {
         other.interval.reset();
     }
 
+    /// What was recorded since the last interval was taken.
+    pub fn interval_counts(&self) -> Counts {
+        let recorded = self.interval.iter_recorded();
+        recorded.map(|one| (one.value_iterated_to(), one.count_at_value())).collect()
+    }
+
     /// Percentiles 50 and 99 since the last call, in nanoseconds.
     pub fn take_interval(&mut self) -> Option<(u64, u64)> {
         let of = |percent| self.interval.value_at_percentile(percent);
@@ -69,6 +76,11 @@ impl Recorder {
     pub fn begin_phase(&mut self) {
         self.whole.reset();
     }
+}
+
+/// With the bounds and the precision of all recorders.
+pub(super) fn empty_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("constant bounds are valid")
 }
 
 /// A distribution of latencies, in nanoseconds.

@@ -1,5 +1,7 @@
 //! What one run found, and the three ways to show it: a table, a line of JSON, an HTML page.
 
+pub mod csv;
+pub mod hdr;
 pub mod hostile;
 pub mod html;
 pub mod json;
@@ -10,6 +12,7 @@ pub mod threshold;
 use serde::Serialize;
 
 use crate::measure::fairness::Fairness;
+use crate::measure::interval::Intervals;
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
 use crate::measure::verify::Tally;
@@ -62,6 +65,9 @@ pub struct Report {
     /// What became of `--fail-if`, in its order.
     pub thresholds: Vec<Verdict>,
     pub series: Vec<Sample>,
+    /// For a histogram log, if one is asked for.
+    #[serde(skip)]
+    pub intervals: Option<Intervals>,
     /// The line that reproduces the run.
     pub command: String,
 }
@@ -239,6 +245,7 @@ pub mod samples {
             clean: true,
             thresholds: Vec::new(),
             series: (0..5).map(sample).collect(),
+            intervals: None,
             command: "stentor-loadtest fanout --in-flight 8".into(),
         }
     }

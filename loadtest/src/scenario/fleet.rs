@@ -158,15 +158,12 @@ impl Fleet {
         all
     }
 
-    /// Percentiles 50 and 99 since the last call, in nanoseconds.
-    pub fn take_interval(
-        &mut self,
-        of: impl Fn(&mut Board) -> &mut Recorder,
-    ) -> Option<(u64, u64)> {
+    /// The recorder that holds what all threads recorded since their last interval was taken.
+    pub fn merge_interval(&mut self, of: impl Fn(&mut Board) -> &mut Recorder) -> &mut Recorder {
         let (first, others) = self.engines.split_first_mut().expect("a fleet has engines");
         let first = of(&mut first.board);
         others.iter_mut().for_each(|engine| first.take_interval_of(of(&mut engine.board)));
-        first.take_interval()
+        first
     }
 
     /// Ends the threads: the board that all of them would have written together, what each client

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::measure::SECOND_NS;
 use crate::measure::board::{Board, Counts};
 use crate::measure::fairness::Fairness;
+use crate::measure::interval::{Intervals, Kind};
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
 use crate::measure::window::Window;
@@ -44,6 +45,8 @@ pub struct Run<'a> {
     start: Mark,
     end: Mark,
     series: Vec<Sample>,
+    /// For a histogram log, if one is asked for.
+    intervals: Option<Intervals>,
     closed_loop: bool,
 }
 
@@ -89,6 +92,7 @@ impl<'a> Run<'a> {
             start: Mark::default(),
             end: Mark::default(),
             series: Vec::new(),
+            intervals: plan.common.output.hdr.is_some().then(Intervals::begin),
             closed_loop: [plan.publish_rate, plan.call_rate, plan.join_rate] == [None; 3],
         };
         run.start = run.mark();
@@ -121,7 +125,7 @@ impl<'a> Run<'a> {
         self.start = self.mark();
         let (start_ns, end_ns) = (self.start.at_ns, self.start.at_ns + duration_ns);
         self.begin_measured((start_ns, end_ns));
-        let interval_ns = (duration_ns / MAX_SAMPLES).max(SECOND_NS.min(duration_ns / 10)).max(1);
+        let interval_ns = self.plan.common.output.interval_ns(duration_ns);
         let progress = self.progress_bar(duration_ns);
         let mut before = self.start.clone();
         let first = self.series.last().map_or(0.0, |sample| sample.at_s);
@@ -153,6 +157,9 @@ impl<'a> Run<'a> {
             now = self.mark();
         }
         self.fleet.boards_mut().for_each(|board| board.measured_ns.1 = now.at_ns);
+        for kind in [Kind::Event, Kind::Call, Kind::Published] {
+            self.take_interval(kind, (self.start.at_ns, now.at_ns));
+        }
         self.end = now;
         Ok(())
     }
@@ -175,8 +182,14 @@ impl<'a> Run<'a> {
     }
 
     /// Verifies what is left to verify and writes the report.
-    pub fn report(self) -> Report {
-        let Self { fleet, plan, start, end, closed_loop, series, .. } = self;
+    pub fn report(mut self) -> Report {
+        // What was due in the measured part may have come later.
+        let rest_ns = (self.end.at_ns, self.fleet.now_ns());
+        for kind in [Kind::Event, Kind::Call, Kind::Published] {
+            self.take_interval(kind, rest_ns);
+        }
+        self.take_interval(Kind::Join, (0, rest_ns.1));
+        let Self { fleet, plan, start, end, closed_loop, series, intervals, .. } = self;
         let (mut board, roles, inflated) = fleet.into_parts();
         board.tally.lost += roles.iter().map(|role| lost(role, &board)).sum::<u64>();
         board.tally.unacknowledged += roles.iter().map(unacknowledged).sum::<u64>();
@@ -220,6 +233,7 @@ impl<'a> Run<'a> {
             clean: board.tally.is_clean(),
             thresholds: Vec::new(),
             series,
+            intervals,
             command: command_line(),
         };
         if events > 0 {
@@ -308,8 +322,10 @@ impl<'a> Run<'a> {
         let wall_ns = (now.at_ns - before.at_ns).max(1) as f64;
         let rate =
             |of: fn(&Counts) -> u64| (of(&now.counts) - of(&before.counts)) as f64 * 1e9 / wall_ns;
-        let events = self.fleet.take_interval(|board| &mut board.events);
-        let calls = self.fleet.take_interval(|board| &mut board.calls);
+        let span_ns = (before.at_ns, now.at_ns);
+        let events = self.take_interval(Kind::Event, span_ns);
+        let calls = self.take_interval(Kind::Call, span_ns);
+        self.take_interval(Kind::Published, span_ns);
         let cpu = |before: &Reading, now: &Reading| {
             now.run_ns.saturating_sub(before.run_ns) as f64 / wall_ns
         };
@@ -326,6 +342,21 @@ impl<'a> Run<'a> {
             router_cpu: before.router.zip(now.router).map(|(before, now)| cpu(&before, &now)),
             generator_cpu: cpu(&before.own, &now.own),
         }
+    }
+
+    /// Percentiles 50 and 99 since the last interval of `kind`, whose latencies go into the log if
+    /// there is one.
+    fn take_interval(&mut self, kind: Kind, span_ns: (u64, u64)) -> Option<(u64, u64)> {
+        let recorder = self.fleet.merge_interval(|board| match kind {
+            Kind::Event => &mut board.events,
+            Kind::Call => &mut board.calls,
+            Kind::Published => &mut board.acknowledgements,
+            Kind::Join => &mut board.joins,
+        });
+        if let Some(intervals) = &mut self.intervals {
+            intervals.add(kind, span_ns.0, span_ns.1, recorder.interval_counts());
+        }
+        recorder.take_interval()
     }
 
     fn progress_bar(&self, duration_ns: u64) -> ProgressBar {
@@ -387,7 +418,6 @@ fn seconds(from_ns: u64, to_ns: u64) -> f64 {
 const EVENT_STRIDE: u32 = 13;
 /// Longer than Linux ever delays an acknowledgement (`TCP_DELACK_MAX`, 200 ms).
 const SETTLING_NS: u64 = SECOND_NS / 4;
-const MAX_SAMPLES: u64 = 600;
 /// Short, for a router that grows by gigabytes per second is to be seen before it dies.
 pub const TICK_NS: u64 = SECOND_NS / 20;
 const DRAIN_PATIENCE_NS: u64 = 3 * SECOND_NS;
