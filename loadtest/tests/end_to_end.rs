@@ -344,6 +344,55 @@ fn logs_hold_what_the_report_sums_up() {
 }
 
 #[test]
+fn stages_are_told_apart() {
+    for options in ["fanout -p 2 -n 3", "topics --topics 4", "rpc -c 3 -k 2"] {
+        let line = format!("{options} --stages 500ms@50,300ms@400 --threads 2");
+        let report = check(&rawsocket(Fault::None), &line);
+        let steps = report["steps"].as_array().unwrap();
+        assert_eq!((steps.len(), &report["knee_rate"]), (2, &Value::Null), "{report}");
+        let of = |index: usize, name: &str| steps[index][name].as_f64().unwrap();
+        assert_eq!((of(0, "rate"), of(1, "rate")), (50.0, 400.0), "{report}");
+        assert!(of(0, "seconds") >= 0.5 && of(1, "seconds") >= 0.3, "{report}");
+        assert!(of(0, "achieved_rate") * 2.0 < of(1, "achieved_rate"), "{report}");
+        let samples = |latency: &Value| latency["samples"].as_u64().unwrap();
+        let all = if options.starts_with("rpc") { "call_latency" } else { "event_latency" };
+        let each = steps.iter().map(|step| samples(&step["latency"]));
+        // What comes while draining is of no stage.
+        assert!(each.sum::<u64>() <= samples(&report[all]), "{report}");
+    }
+}
+
+#[test]
+fn a_sweep_ends_at_its_knee() {
+    let url = rawsocket(Fault::None);
+    // So little is due that all of it may be on its way.
+    let good = check(&url, "fanout -n 3 --sweep 1..4 --knee-p99 600s");
+    let goods: Vec<_> = good["steps"].as_array().unwrap().iter().map(|one| &one["good"]).collect();
+    assert_eq!((&good["knee_rate"], goods.len()), (&4.0.into(), 3), "{good}");
+    // No event takes a nanosecond, so the second rate is not tried.
+    let options = "rpc -c 2 --sweep 50..200x2 --knee-p99 0s --fail-if knee<50";
+    let (code, reports) = reports(&url, options);
+    let report = &reports[0];
+    assert_eq!((code, &report["knee_rate"]), (6, &Value::Null), "{report}");
+    assert_eq!(report["steps"].as_array().unwrap().len(), 1, "{report}");
+    for (options, why) in [
+        ("fanout --sweep 9..5", "`9` before .. is more than `5`"),
+        ("fanout --stages 5s", "expected a time and a rate with @"),
+        ("fanout --stages 5s@5 --rate 5", "cannot be used with"),
+        ("fanout --knee-p99 5ms", "--sweep"),
+    ] {
+        let output = run(options);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(why), "{options}: {said}");
+    }
+    for options in ["fanout -n 2 --in-flight 8 --stages 5s@5", "rpc --depth 2 --sweep 1..5"] {
+        let output = run(&format!("{options} --url {url}"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains("are open loop"), "{said}");
+    }
+}
+
+#[test]
 fn an_end_that_comes_with_the_last_event_is_found() {
     let (code, reports) = reports(&rawsocket(Fault::HangUp), "fanout -n 4 --rate 1000");
     let verified = &reports[0]["verified"];

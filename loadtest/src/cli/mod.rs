@@ -3,6 +3,7 @@
 
 mod common;
 mod scenarios;
+mod steps;
 mod values;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use common::{Common, Output, Pace, WithFloor};
 pub use scenarios::{Churn, Connect, Fanout, Mixed, Rpc, Scenario, Slow, Topics};
+pub use steps::{Stage, Steps, Sweep};
 
 use crate::error::{Error, Result};
 use crate::hostile::Kind;

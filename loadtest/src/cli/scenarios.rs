@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::common::{Common, Pace, WithFloor};
+use super::steps::Steps;
 use super::values::rate;
 use crate::wire::Serializer;
 
@@ -44,6 +45,8 @@ pub struct Fanout {
     #[command(flatten)]
     pub pace: Pace,
     #[command(flatten)]
+    pub steps: Steps,
+    #[command(flatten)]
     pub common: Common,
 }
 
@@ -58,6 +61,8 @@ pub struct Topics {
     pub floor: WithFloor,
     #[command(flatten)]
     pub pace: Pace,
+    #[command(flatten)]
+    pub steps: Steps,
     #[command(flatten)]
     pub common: Common,
 }
@@ -81,6 +86,8 @@ pub struct Rpc {
     /// Closed loop with depth 4
     #[arg(long, conflicts_with_all = ["rate", "depth"])]
     pub saturate: bool,
+    #[command(flatten)]
+    pub steps: Steps,
     #[command(flatten)]
     pub floor: WithFloor,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::svg::{Chart, Line, bars, escape, nice_step};
 use super::table::{bytes, duration, grouped};
-use super::{Figure, Report};
+use super::{Figure, Report, steps};
 use crate::compare::{Comparison, Row, ratio};
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
@@ -221,6 +221,11 @@ fn put_report(out: &mut String, report: &Report, name: &str) {
     );
     put_tiles(out, report);
     put_latencies(out, report);
+    if !report.steps.is_empty() {
+        let mut text = String::new();
+        steps::put_table(&mut text, &report.steps);
+        let _ = write!(out, "<pre>{}</pre>", escape(&text));
+    }
     let found = &report.verified;
     let _ = write!(out, "<p>{} messages verified: {found}.</p>", grouped(found.checked));
     for failure in &report.failures {

@@ -5,6 +5,7 @@ pub mod hdr;
 pub mod hostile;
 pub mod html;
 pub mod json;
+pub mod steps;
 pub mod svg;
 pub mod table;
 pub mod threshold;
@@ -16,6 +17,7 @@ use crate::measure::interval::Intervals;
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
 use crate::measure::verify::Tally;
+use steps::Step;
 use threshold::{Threshold, Verdict};
 
 /// One run. Latencies are in nanoseconds, sizes in bytes.
@@ -56,6 +58,10 @@ pub struct Report {
     pub generator: GeneratorUse,
     /// Of the whole run, warm-up and draining included.
     pub verified: Tally,
+    /// Of a run at several rates, what was found at each.
+    pub steps: Vec<Step>,
+    /// Of a sweep, the last good rate before the first that was too much; absent if the first was.
+    pub knee_rate: Option<f64>,
     /// Further figures of the scenario.
     pub figures: Vec<Figure>,
     /// What the scenario demanded and did not get.
@@ -240,6 +246,8 @@ pub mod samples {
             }),
             generator: GeneratorUse { cpu_s: 2.0, busy: 0.4, ..GeneratorUse::default() },
             verified: Tally { checked: 500_000, ..Tally::default() },
+            steps: Vec::new(),
+            knee_rate: None,
             figures: vec![Figure { name: "growth".into(), value: 1.5, unit: "MiB".into() }],
             failures: Vec::new(),
             clean: true,

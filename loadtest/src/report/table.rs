@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Report;
+use super::{Report, steps};
 use crate::measure::fairness::{Fairness, Spread};
 use crate::measure::recorder::Latency;
 
@@ -12,6 +12,9 @@ pub fn run(report: &Report) -> String {
     headline(&mut out, report);
     throughput(&mut out, report);
     latencies(&mut out, report);
+    if !report.steps.is_empty() {
+        steps::put_table(&mut out, &report.steps);
+    }
     if let Some(fairness) = &report.fairness {
         put_fairness(&mut out, fairness);
     }

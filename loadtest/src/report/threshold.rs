@@ -41,6 +41,8 @@ enum Metric {
     Rate,
     /// Jain's index of what the subscribers received.
     Fairness,
+    /// Of a sweep, messages per second.
+    Knee,
     /// Of the router, per delivery.
     Cpu,
     /// Of the router, at its highest.
@@ -171,6 +173,7 @@ impl Metric {
             "unacknowledged" => Self::Count(Count::Unacknowledged),
             "rate" => Self::Rate,
             "fairness" => Self::Fairness,
+            "knee" => Self::Knee,
             "cpu" => Self::Cpu,
             "memory" => Self::Memory,
             _ => return None,
@@ -181,7 +184,7 @@ impl Metric {
         match self {
             Self::Latency(..) | Self::Cpu => TIMES,
             Self::Memory => SIZES,
-            Self::Count(_) | Self::Rate | Self::Fairness => &[("", 1.0)],
+            Self::Count(_) | Self::Rate | Self::Fairness | Self::Knee => &[("", 1.0)],
         }
     }
 
@@ -192,6 +195,7 @@ impl Metric {
             Self::Count(count) => Some(count.of(report) as f64),
             Self::Rate => Some(report.deliveries_per_s()),
             Self::Fairness => Some(report.fairness.as_ref()?.jain_index),
+            Self::Knee => report.knee_rate,
             Self::Cpu => router?.cpu_ns_per_delivery,
             Self::Memory => Some(router?.rss_peak as f64),
         }
@@ -202,7 +206,7 @@ impl Metric {
             Self::Latency(..) | Self::Cpu => duration(value as u64),
             Self::Memory => bytes(value as u64),
             Self::Count(_) => format!("{value}"),
-            Self::Rate => format!("{value:.1}/s"),
+            Self::Rate | Self::Knee => format!("{value:.1}/s"),
             Self::Fairness => format!("{value:.4}"),
         }
     }
@@ -303,7 +307,8 @@ const SIZES: &[(&str, f64)] =
     &[("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0)];
 const METRICS: &str = "there are min, mean, p50, p75, p90, p99, p999, p9999 and max, with event., \
                        call., published., join. or lag. in front; lost, doubled, reordered, stray, \
-                       damaged, errors, disconnected, unacknowledged; rate, fairness, cpu, memory";
+                       damaged, errors, disconnected, unacknowledged; rate, fairness, knee, cpu \
+                       and memory";
 
 #[cfg(test)]
 mod tests {

@@ -158,6 +158,19 @@ impl Fleet {
         all
     }
 
+    /// What one kind of latency was over all threads, and is no longer.
+    pub fn take_phase(&mut self, of: fn(&mut Board) -> &mut Recorder) -> Recorder {
+        let mut boards = self.boards_mut().map(of);
+        let first = boards.next().expect("a fleet has engines");
+        let mut all = first.clone();
+        first.begin_phase();
+        for other in boards {
+            all.add(other);
+            other.begin_phase();
+        }
+        all
+    }
+
     /// The recorder that holds what all threads recorded since their last interval was taken.
     pub fn merge_interval(&mut self, of: impl Fn(&mut Board) -> &mut Recorder) -> &mut Recorder {
         let (first, others) = self.engines.split_first_mut().expect("a fleet has engines");

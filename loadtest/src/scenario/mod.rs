@@ -9,6 +9,7 @@ pub mod pubsub;
 pub mod rpc;
 pub mod run;
 pub mod slow;
+pub mod steps;
 
 use crate::cli::{Common, Scenario, WithFloor};
 use crate::error::{Error, Result};

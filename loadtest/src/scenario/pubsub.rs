@@ -1,7 +1,8 @@
 //! The scenarios of publish and subscribe: `fanout`, `topics` and `churn`.
 
 use super::run::{Plan, Run};
-use crate::cli::{Churn, Fanout, Pace, Topics};
+use super::steps;
+use crate::cli::{Churn, Fanout, Pace, Steps, Topics};
 use crate::error::Result;
 use crate::measure::window::Window;
 use crate::report::Report;
@@ -14,7 +15,7 @@ use crate::router::Router;
 /// P publishers and N subscribers on one topic.
 pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
     let Fanout { publishers, subscribers, common, .. } = args;
-    let (in_flight, publish_rate, pacing) = args.pace.settle(1000);
+    let (in_flight, publish_rate, pacing) = args.pace.settle(1000, Some(&args.steps));
     let mut plan = Plan {
         scenario: "fanout",
         common,
@@ -36,13 +37,13 @@ pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
         plan.clients.push((subscriber(TOPIC, 0..*publishers, Kind::Steady), serializer));
     }
     add_publishers(&mut plan, *publishers, args.acknowledge);
-    simple(plan, router)
+    stepped(plan, router, &args.steps, *subscribers)
 }
 
 /// T topics with one publisher and one subscriber each.
 pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
     let Topics { topics, common, acknowledge, .. } = args;
-    let (in_flight, publish_rate, pacing) = args.pace.settle(1);
+    let (in_flight, publish_rate, pacing) = args.pace.settle(1, Some(&args.steps));
     let mut clients = Vec::new();
     let topic = |number: u32| format!("{TOPIC}.{number}");
     for number in 0..*topics {
@@ -64,13 +65,13 @@ pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
         pacing,
         description: format!("{}, 1 publisher and 1 subscriber each", counted(*topics, "topic")),
     };
-    simple(plan, router)
+    stepped(plan, router, &args.steps, 1)
 }
 
 /// Steady subscribers, and others that come and go, on one topic.
 pub fn churn(args: &Churn, router: Option<&Router>) -> Result<Report> {
     let Churn { publishers, subscribers, churners, stay, common, .. } = args;
-    let (in_flight, publish_rate, pacing) = args.pace.settle(8);
+    let (in_flight, publish_rate, pacing) = args.pace.settle(8, None);
     let mut plan = Plan {
         scenario: "churn",
         common,
@@ -98,6 +99,16 @@ pub fn churn(args: &Churn, router: Option<&Router>) -> Result<Report> {
     let rate = resubscriptions as f64 / report.seconds;
     report.add_figure("subscriptions left and made again", rate, "/s");
     Ok(report)
+}
+
+/// At one rate, or at those of `steps`; each publication reaches so many receivers.
+pub fn stepped(
+    plan: Plan<'_>,
+    router: Option<&Router>,
+    steps: &Steps,
+    receivers: u32,
+) -> Result<Report> {
+    if steps.is_none() { simple(plan, router) } else { steps::run(plan, router, steps, receivers) }
 }
 
 /// Warm up, measure, drain, report.
@@ -136,13 +147,17 @@ fn subscriber(topic: &str, publishers: std::ops::Range<u32>, kind: Kind) -> Role
 
 impl Pace {
     /// The window (0 in open loop), the rate (absent in closed loop), and both in words. `usual` is
-    /// the window of `--saturate`.
-    pub fn settle(&self, usual: u32) -> (u32, Option<f64>, String) {
+    /// the window of `--saturate`; `steps` may have rates of their own.
+    pub fn settle(&self, usual: u32, steps: Option<&Steps>) -> (u32, Option<f64>, String) {
         match self.in_flight.or_else(|| self.saturate.then_some(usual)) {
             Some(window) => {
                 (window, None, format!("closed loop, {window} in flight per publisher"))
             }
-            None => (0, Some(self.rate), format!("open loop, {}/s", self.rate)),
+            None => {
+                let rate = steps.and_then(Steps::first_rate).unwrap_or(self.rate);
+                let words = steps.and_then(Steps::in_words);
+                (0, Some(rate), words.unwrap_or_else(|| format!("open loop, {rate}/s")))
+            }
         }
     }
 }
@@ -151,14 +166,20 @@ const TOPIC: &str = "loadtest.topic";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn paces() {
         let pace = Pace { rate: 50.0, in_flight: None, saturate: false };
-        assert_eq!(pace.settle(8), (0, Some(50.0), "open loop, 50/s".to_owned()));
+        assert_eq!(pace.settle(8, None), (0, Some(50.0), "open loop, 50/s".to_owned()));
         let saturated = Pace { saturate: true, ..pace };
-        assert_eq!((saturated.settle(8).0, saturated.settle(8).1), (8, None));
-        assert_eq!(Pace { in_flight: Some(3), ..pace }.settle(8).0, 3);
+        assert_eq!((saturated.settle(8, None).0, saturated.settle(8, None).1), (8, None));
+        assert_eq!(Pace { in_flight: Some(3), ..pace }.settle(8, None).0, 3);
+        let sweep = "10..20x2".parse().ok();
+        let steps = Steps { stages: Vec::new(), sweep, knee_p99: Duration::ZERO };
+        let words = "open loop, sweep from 10/s to 20/s by 2".to_owned();
+        assert_eq!(pace.settle(8, Some(&steps)), (0, Some(10.0), words));
     }
 }

@@ -1,6 +1,6 @@
 //! The scenario `rpc`: C callers, K callees, depth D, one shared procedure or one per callee.
 
-use super::pubsub::simple;
+use super::pubsub::stepped;
 use super::run::Plan;
 use crate::cli::{Common, Rpc};
 use crate::error::Result;
@@ -16,8 +16,9 @@ pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
     let depth = args.depth.or_else(|| args.saturate.then_some(USUAL_DEPTH));
     let pacing = match depth {
         Some(depth) => format!("closed loop, depth {depth} per caller"),
-        None => format!("open loop, {}/s", args.rate),
+        None => args.steps.in_words().unwrap_or_else(|| format!("open loop, {}/s", args.rate)),
     };
+    let rate = args.steps.first_rate().unwrap_or(args.rate);
     let procedures = if *shared { "one shared procedure" } else { "one procedure per callee" };
     let mut plan = Plan {
         scenario: "rpc",
@@ -25,7 +26,7 @@ pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
         clients: Vec::new(),
         windows: Vec::new(),
         publish_rate: None,
-        call_rate: depth.is_none().then_some(args.rate),
+        call_rate: depth.is_none().then_some(rate),
         join_rate: None,
         pacing,
         description: format!(
@@ -35,7 +36,7 @@ pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
         ),
     };
     add_callees_and_callers(&mut plan, *callees, *callers, *shared, depth.unwrap_or(0));
-    simple(plan, router)
+    stepped(plan, router, &args.steps, 1)
 }
 
 pub fn add_callees_and_callers(

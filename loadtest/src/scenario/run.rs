@@ -12,7 +12,7 @@ use crate::measure::SECOND_NS;
 use crate::measure::board::{Board, Counts};
 use crate::measure::fairness::Fairness;
 use crate::measure::interval::{Intervals, Kind};
-use crate::measure::recorder::Latency;
+use crate::measure::recorder::{Latency, Recorder};
 use crate::measure::series::Sample;
 use crate::measure::window::Window;
 use crate::procfs::{Meter, Reading};
@@ -45,6 +45,8 @@ pub struct Run<'a> {
     start: Mark,
     end: Mark,
     series: Vec<Sample>,
+    /// Events, calls and lag of phases that were taken for themselves.
+    phases: Option<[Recorder; 3]>,
     /// For a histogram log, if one is asked for.
     intervals: Option<Intervals>,
     closed_loop: bool,
@@ -92,6 +94,7 @@ impl<'a> Run<'a> {
             start: Mark::default(),
             end: Mark::default(),
             series: Vec::new(),
+            phases: None,
             intervals: plan.common.output.hdr.is_some().then(Intervals::begin),
             closed_loop: [plan.publish_rate, plan.call_rate, plan.join_rate] == [None; 3],
         };
@@ -111,23 +114,42 @@ impl<'a> Run<'a> {
     pub fn warm_up(&mut self) -> Result<()> {
         self.fleet.run_until(self.fleet.now_ns() + SETTLING_NS)?;
         let now_ns = self.fleet.now_ns();
-        for engine in self.fleet.engines_mut() {
-            engine.set_pace(now_ns, self.plan.publish_rate, self.plan.call_rate);
-            engine.board.sending = true;
-            engine.prime();
-        }
+        self.begin_sending(self.plan.publish_rate, self.plan.call_rate);
+        self.fleet.engines_mut().for_each(Engine::prime);
         let warmup_ns = self.plan.common.warmup.as_nanos() as u64;
         self.fleet.run_until(now_ns + warmup_ns)
     }
 
+    /// Sends at another rate from now on, in open loop.
+    pub fn set_pace(&mut self, rate: f64) {
+        let of = |planned: Option<f64>| planned.map(|_| rate);
+        self.begin_sending(of(self.plan.publish_rate), of(self.plan.call_rate));
+    }
+
+    fn begin_sending(&mut self, publish_rate: Option<f64>, call_rate: Option<f64>) {
+        let now_ns = self.fleet.now_ns();
+        for engine in self.fleet.engines_mut() {
+            engine.set_pace(now_ns, publish_rate, call_rate);
+            engine.board.sending = true;
+        }
+    }
+
     /// Measures for `duration_ns`, with a sample for the series each interval.
     pub fn measure(&mut self, duration_ns: u64) -> Result<()> {
-        self.start = self.mark();
-        let (start_ns, end_ns) = (self.start.at_ns, self.start.at_ns + duration_ns);
-        self.begin_measured((start_ns, end_ns));
+        self.begin_shares();
+        self.start = self.measure_more(duration_ns, None)?;
+        Ok(())
+    }
+
+    /// Measures another part of the run: where it began. What is due since `since_ns` counts, or
+    /// what is due from now on.
+    pub(super) fn measure_more(&mut self, duration_ns: u64, since_ns: Option<u64>) -> Result<Mark> {
+        let start = self.mark();
+        let (start_ns, end_ns) = (start.at_ns, start.at_ns + duration_ns);
+        self.set_measured((since_ns.unwrap_or(start_ns), end_ns));
         let interval_ns = self.plan.common.output.interval_ns(duration_ns);
         let progress = self.progress_bar(duration_ns);
-        let mut before = self.start.clone();
+        let mut before = start.clone();
         let first = self.series.last().map_or(0.0, |sample| sample.at_s);
         for tick in 1.. {
             let until_ns = end_ns.min(start_ns + tick * interval_ns);
@@ -143,14 +165,25 @@ impl<'a> Run<'a> {
         }
         progress.finish_and_clear();
         self.end = before;
-        Ok(())
+        Ok(start)
+    }
+
+    /// Lets the report begin at an earlier mark.
+    pub(super) fn begin_at(&mut self, start: Mark) {
+        self.start = start;
+    }
+
+    /// Where the measured part ends.
+    pub(super) const fn end(&self) -> &Mark {
+        &self.end
     }
 
     /// Measures until `done` says so, which is asked every [`TICK_NS`] and told what the router's
     /// process used so far; `None` if that has ended, or is not known.
     pub fn measure_while(&mut self, mut done: impl FnMut(Option<Reading>) -> bool) -> Result<()> {
         self.start = self.mark();
-        self.begin_measured((self.start.at_ns, u64::MAX));
+        self.begin_shares();
+        self.set_measured((self.start.at_ns, u64::MAX));
         let mut now = self.start.clone();
         while !done(now.router) {
             self.fleet.run_until(now.at_ns + TICK_NS)?;
@@ -181,18 +214,27 @@ impl<'a> Run<'a> {
         self.fleet.run_until(self.fleet.now_ns() + AFTERMATH_NS)
     }
 
-    /// Verifies what is left to verify and writes the report.
-    pub fn report(mut self) -> Report {
-        // What was due in the measured part may have come later.
+    /// What was due in the measured part may have come later.
+    fn end_intervals(&mut self) {
         let rest_ns = (self.end.at_ns, self.fleet.now_ns());
         for kind in [Kind::Event, Kind::Call, Kind::Published] {
             self.take_interval(kind, rest_ns);
         }
         self.take_interval(Kind::Join, (0, rest_ns.1));
-        let Self { fleet, plan, start, end, closed_loop, series, intervals, .. } = self;
+    }
+
+    /// Verifies what is left to verify and writes the report.
+    pub fn report(mut self) -> Report {
+        self.end_intervals();
+        let Self { fleet, plan, start, end, closed_loop, series, intervals, phases, .. } = self;
         let (mut board, roles, inflated) = fleet.into_parts();
         board.tally.lost += roles.iter().map(|role| lost(role, &board)).sum::<u64>();
         board.tally.unacknowledged += roles.iter().map(unacknowledged).sum::<u64>();
+        if let Some([events, calls, lag]) = &phases {
+            board.events.add(events);
+            board.calls.add(calls);
+            board.lag.add(lag);
+        }
         let fairness = fairness(&roles);
         let wall_ns = end.at_ns - start.at_ns;
         let difference = |of: fn(&Counts) -> u64| of(&end.counts) - of(&start.counts);
@@ -228,6 +270,8 @@ impl<'a> Run<'a> {
             router,
             generator,
             verified: board.tally,
+            steps: Vec::new(),
+            knee_rate: None,
             figures: Vec::new(),
             failures: Vec::new(),
             clean: board.tally.is_clean(),
@@ -270,6 +314,22 @@ impl<'a> Run<'a> {
         phase
     }
 
+    /// The latency of events, or of calls, and how late the generator was, since the last phase
+    /// or the beginning. The report has them all.
+    pub fn take_phase(&mut self) -> (Option<Latency>, Option<Latency>) {
+        let of: [fn(&mut Board) -> &mut Recorder; 3] =
+            [|board| &mut board.events, |board| &mut board.calls, |board| &mut board.lag];
+        let [events, calls, lag] = of.map(|of| self.fleet.take_phase(of));
+        let found = (events.latency().or_else(|| calls.latency()), lag.latency());
+        match &mut self.phases {
+            None => self.phases = Some([events, calls, lag]),
+            Some(all) => {
+                all.iter_mut().zip([events, calls, lag]).for_each(|(sum, one)| sum.add(&one));
+            }
+        }
+        found
+    }
+
     /// The router's resident memory now, bytes.
     pub fn router_rss(&mut self) -> Option<u64> {
         Some(self.router_reading()?.rss)
@@ -293,9 +353,13 @@ impl<'a> Run<'a> {
     }
 
     /// Latencies of what should be sent in this span count, and what subscribers receive of it.
-    fn begin_measured(&mut self, span_ns: (u64, u64)) {
+    fn set_measured(&mut self, span_ns: (u64, u64)) {
+        self.fleet.boards_mut().for_each(|board| board.measured_ns = span_ns);
+    }
+
+    /// What subscribers receive counts from now on.
+    pub fn begin_shares(&mut self) {
         for engine in self.fleet.engines_mut() {
-            engine.board.measured_ns = span_ns;
             for role in &mut engine.roles {
                 if let Role::Subscriber(subscriber) = role {
                     subscriber.begin_share();
