@@ -366,9 +366,9 @@ fn stages_are_told_apart() {
 fn a_sweep_ends_at_its_knee() {
     let url = rawsocket(Fault::None);
     // So little is due that all of it may be on its way.
-    let good = check(&url, "fanout -n 3 --sweep 1..4 --knee-p99 600s");
+    let good = check(&url, "fanout -n 3 --sweep 4..6x1.5 --knee-p99 600s");
     let goods: Vec<_> = good["steps"].as_array().unwrap().iter().map(|one| &one["good"]).collect();
-    assert_eq!((&good["knee_rate"], goods.len()), (&4.0.into(), 3), "{good}");
+    assert_eq!((&good["knee_rate"], goods.len()), (&6.0.into(), 2), "{good}");
     // No event takes a nanosecond, so the second rate is not tried.
     let options = "rpc -c 2 --sweep 50..200x2 --knee-p99 0s --fail-if knee<50";
     let (code, reports) = reports(&url, options);
