@@ -393,6 +393,25 @@ fn a_sweep_ends_at_its_knee() {
 }
 
 #[test]
+fn clients_come_from_several_addresses_in_turn() {
+    let (address, peers) = mini_router::start_noting(Fault::None);
+    let url = format!("ws://{address}/ws");
+    check(&url, "fanout -n 5 --rate 100 --source 127.0.0.2,127.0.0.3,127.0.0.1");
+    let peers = peers.lock().unwrap().clone();
+    let counts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"].map(|one| peers[&one.parse().unwrap()]);
+    assert_eq!(counts, [2; 3]);
+    for (options, why) in [
+        (format!("--url {url} --source ::1"), "--source ::1 is no address to reach ws://"),
+        (format!("--url {url} --source 192.0.2.1"), "--source 192.0.2.1: no connection can come"),
+        ("--url rs+unix:///tmp/none --source 127.0.0.1".to_owned(), "is no address to reach"),
+    ] {
+        let output = run(&format!("connect -n 1 {options}"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(why), "{options}: {said}");
+    }
+}
+
+#[test]
 fn an_end_that_comes_with_the_last_event_is_found() {
     let (code, reports) = reports(&rawsocket(Fault::HangUp), "fanout -n 4 --rate 1000");
     let verified = &reports[0]["verified"];

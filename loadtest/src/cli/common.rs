@@ -2,6 +2,7 @@
 //! the results go.
 
 use std::fs::OpenOptions;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::login::{self, Login, Method, Secret};
 use crate::measure::SECOND_NS;
 use crate::report::threshold::Threshold;
 use crate::tls::Trust;
-use crate::url::Target;
+use crate::url::{Address, Target};
 use crate::wire::Serializer;
 use crate::wire::stamp::{Filling, Payload};
 
@@ -26,6 +27,10 @@ pub struct Common {
     /// nats+tls://, redis://, bun+ws:// and bun+wss://host:port
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: Target,
+    /// Connect from these addresses of this machine in turn, separated by commas; each has ports
+    /// for some 28,000 connections to one router, and a router may limit connections by address
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub source: Vec<IpAddr>,
     #[arg(long, default_value = "realm1")]
     pub realm: String,
     /// The authority that has signed the certificate of a router with TLS: a file of PEM
@@ -116,8 +121,19 @@ impl Common {
             Some(trust) if self.resume => Some(trust.resuming()),
             trust => trust.clone(),
         };
+        for source in &self.source {
+            let fits = match self.url.address {
+                Address::Tcp(to) => to.is_ipv4() == source.is_ipv4(),
+                Address::Unix(_) => false,
+            };
+            if !fits {
+                let text = format!("--source {source} is no address to reach {} from", self.url);
+                return Err(Error::Usage(text));
+            }
+        }
         let (target, realm) = (self.url.clone(), self.realm.clone());
-        Ok(Access { target, realm, trust, login, deflate: self.deflate })
+        let (sources, deflate) = (self.source.clone(), self.deflate);
+        Ok(Access { target, sources, realm, trust, login, deflate })
     }
 
     /// What a sender's messages hold.

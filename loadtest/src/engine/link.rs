@@ -99,7 +99,7 @@ impl Link {
         registry: &Registry,
     ) -> Result<Self> {
         let target = &access.target;
-        let mut stream = Stream::connect(target, access.trust.as_ref())?;
+        let mut stream = Stream::connect(target, access.source(index), access.trust.as_ref())?;
         stream.register(registry, Token(index)).context("registering a socket")?;
         let mut out = Vec::new();
         let deflate = access.deflate;

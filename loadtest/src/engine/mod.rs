@@ -8,6 +8,7 @@ pub mod open;
 mod stream;
 pub mod timer;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ use timer::Timer;
 /// Where the clients go, and as whom.
 pub struct Access {
     pub target: Target,
+    /// Addresses from which the clients connect in turn; the system chooses if there is none.
+    pub sources: Vec<IpAddr>,
     pub realm: String,
     /// Of a target with TLS.
     pub trust: Option<Trust>,
@@ -42,6 +45,13 @@ pub struct Access {
     pub login: Option<Login>,
     /// Whether they compress messages, for WebSockets.
     pub deflate: bool,
+}
+
+impl Access {
+    /// From where the client with this number connects.
+    pub fn source(&self, number: usize) -> Option<IpAddr> {
+        self.sources.get(number.checked_rem(self.sources.len())?).copied()
+    }
 }
 
 pub struct Engine {

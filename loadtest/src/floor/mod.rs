@@ -83,6 +83,7 @@ fn run(scenario: &Scenario, mode: Mode, message_bytes: usize) -> Result<Report> 
     common.ca = trust;
     common.deflate = false;
     common.fail_if.clear();
+    common.source.clear();
     common.label = Some(mode.label().to_owned());
     common.payload_bytes = message_bytes.max(STAMP_BYTES);
     common.serializer = Serializer::MessagePack;

@@ -5,7 +5,7 @@
 mod transport;
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -44,16 +44,28 @@ pub(crate) enum Fault {
 
 /// Starts a router on a port of its own; it serves until the test process ends.
 pub(crate) fn start(fault: Fault) -> SocketAddr {
+    start_noting(fault).0
+}
+
+/// From where how many have connected.
+pub(crate) type Peers = Arc<Mutex<HashMap<IpAddr, u64>>>;
+
+/// Starts a router that notes who connects.
+pub(crate) fn start_noting(fault: Fault) -> (SocketAddr, Peers) {
+    let peers = Peers::default();
+    let noted = peers.clone();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let state = Arc::new(Mutex::new(State { fault, ..State::default() }));
     thread::spawn(move || {
         for (stream, session) in listener.incoming().zip(1..) {
-            let state = state.clone();
-            thread::spawn(move || serve(stream.unwrap(), session, &state));
+            let (stream, state) = (stream.unwrap(), state.clone());
+            let from = stream.peer_addr().unwrap().ip();
+            *noted.lock().unwrap().entry(from).or_default() += 1;
+            thread::spawn(move || serve(stream, session, &state));
         }
     });
-    address
+    (address, peers)
 }
 
 #[derive(Default)]
