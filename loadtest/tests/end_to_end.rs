@@ -412,6 +412,25 @@ fn clients_come_from_several_addresses_in_turn() {
 }
 
 #[test]
+fn all_come_again_after_a_storm() {
+    let storm = "storm -n 20 --rounds 2 --pause 300ms --rate 300";
+    for options in [storm.to_owned(), format!("{storm} --threads 3")] {
+        let report = check(&rawsocket(Fault::None), &options);
+        assert_eq!(figure(&report, "returns"), 40.0, "{report}");
+        assert_eq!(report["return_latency"]["samples"], 40, "{report}");
+        let worst = figure(&report, "all were back after, at worst");
+        assert!(worst > 0.0 && worst >= figure(&report, "all were back after, median"));
+        assert!(report["event_latency"]["samples"].as_u64() > Some(0), "{report}");
+        assert_eq!(report["fairness"]["subscribers"], 1, "{report}");
+    }
+    check_fault(Fault::Double, storm, "doubled");
+    // Nobody is back within no time.
+    let (code, reports) = reports(&rawsocket(Fault::None), &format!("{storm} --patience 0s"));
+    let failure = reports[0]["failures"][0].as_str().unwrap();
+    assert!(code == 1 && failure.contains("storm 1: 0 of 20 were back after"), "{failure}");
+}
+
+#[test]
 fn an_end_that_comes_with_the_last_event_is_found() {
     let (code, reports) = reports(&rawsocket(Fault::HangUp), "fanout -n 4 --rate 1000");
     let verified = &reports[0]["verified"];

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use common::{Common, Output, Pace, WithFloor};
-pub use scenarios::{Churn, Connect, Fanout, Mixed, Rpc, Scenario, Slow, Topics};
+pub use scenarios::{Churn, Connect, Fanout, Mixed, Rpc, Scenario, Slow, Storm, Topics};
 pub use steps::{Stage, Steps, Sweep};
 
 use crate::error::{Error, Result};

@@ -1,10 +1,12 @@
 //! The scenarios, each with the options that are its own.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
 use super::common::{Common, Pace, WithFloor};
 use super::steps::Steps;
-use super::values::rate;
+use super::values::{duration, rate};
 use crate::wire::Serializer;
 
 #[derive(Clone, Debug, Subcommand)]
@@ -22,6 +24,9 @@ pub enum Scenario {
     Slow(Slow),
     /// Subscribers come and go while publications flow
     Churn(Churn),
+    /// All subscribers are cut off at once and come again at once: until all are back, and what
+    /// they missed
+    Storm(Storm),
     /// Publications and calls together
     Mixed(Mixed),
     /// Mixed for hours, with the slope of the router's memory
@@ -145,6 +150,27 @@ pub struct Churn {
     pub stay: u32,
     #[command(flatten)]
     pub pace: Pace,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Storm {
+    /// Subscribers that are cut off; one more stays
+    #[arg(long, short = 'n', default_value_t = 1000)]
+    pub subscribers: u32,
+    /// How often
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+    /// Publications per second
+    #[arg(long, default_value_t = 100.0, value_parser = rate)]
+    pub rate: f64,
+    /// Before each time, and after the last
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub pause: Duration,
+    /// Fail if not all are back after this
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub patience: Duration,
     #[command(flatten)]
     pub common: Common,
 }

@@ -67,6 +67,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Cuts all returning subscribers off, without a word, and lets all of them connect again; the
+    /// time of each counts from `since_ns`.
+    pub fn come_again(&mut self, since_ns: u64) -> Result<()> {
+        let returns = |role: &Role| matches!(role, Role::Subscriber(one) if one.returns());
+        let all: Vec<usize> =
+            (0..self.links.len()).filter(|index| returns(&self.roles[*index])).collect();
+        all.iter().for_each(|index| self.links[*index].close());
+        for index in all {
+            let introduction = self.roles[index].introduction();
+            let (serializer, registry) = (self.serializers[index], self.poll.registry());
+            let access = &self.access;
+            let link = Link::connect(index, access, serializer, introduction, since_ns, registry)?;
+            self.links[index] = link;
+        }
+        Ok(())
+    }
+
     /// Says GOODBYE on all connections, waits for the answers for `seconds` at most, and closes
     /// them. Without WAMP nobody waits for an answer.
     pub fn leave_all(&mut self, seconds: u64) -> Result<()> {

@@ -35,9 +35,7 @@ impl Mode {
         match scenario {
             Scenario::Fanout(_) | Scenario::Rpc(_) => Ok(&[Self::Each, Self::Coalesced]),
             Scenario::Topics(_) | Scenario::Connect(_) => Ok(&[Self::Each]),
-            Scenario::Slow(_) | Scenario::Churn(_) | Scenario::Mixed(_) | Scenario::Soak(_) => {
-                Err(Error::Usage("fanout, topics, rpc and connect have a floor".to_owned()))
-            }
+            _ => Err(Error::Usage("fanout, topics, rpc and connect have a floor".to_owned())),
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Board {
     /// From when a publication was due to its PUBLISHED.
     pub acknowledgements: Recorder,
     pub joins: Recorder,
+    /// From when a subscriber was cut off to its SUBSCRIBED.
+    pub returns: Recorder,
     /// How late the generator was against its own plan.
     pub lag: Recorder,
     /// What stands behind the stamp in every event.
@@ -76,6 +78,10 @@ pub struct Counts {
     pub received_bytes: u64,
     /// Events thrown away by design, at stalled subscribers.
     pub evicted: u64,
+    /// Subscribers that were cut off and are back.
+    pub returned: u64,
+    /// Events that were published while a subscriber was away.
+    pub missed: u64,
 }
 
 impl Counts {
@@ -102,6 +108,8 @@ impl AddAssign for Counts {
         self.resubscriptions += other.resubscriptions;
         self.received_bytes += other.received_bytes;
         self.evicted += other.evicted;
+        self.returned += other.returned;
+        self.missed += other.missed;
     }
 }
 
@@ -131,6 +139,7 @@ impl Board {
             calls: Recorder::new(1),
             acknowledgements: Recorder::new(1),
             joins: Recorder::new(1),
+            returns: Recorder::new(1),
             lag: Recorder::new(1),
             text: Vec::new(),
             arriving: Arriving::default(),
@@ -156,6 +165,7 @@ impl Board {
         self.calls.add(&other.calls);
         self.acknowledgements.add(&other.acknowledgements);
         self.joins.add(&other.joins);
+        self.returns.add(&other.returns);
         self.lag.add(&other.lag);
         self.delivery_bytes = self.delivery_bytes.max(other.delivery_bytes);
         self.last_error = self.last_error.take().or(other.last_error);

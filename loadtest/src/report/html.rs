@@ -280,6 +280,7 @@ fn put_latencies(out: &mut String, report: &Report) {
         ("call latency", &report.call_latency),
         ("PUBLISHED after", &report.acknowledge_latency),
         ("join latency", &report.join_latency),
+        ("back after", &report.return_latency),
         ("send lag", &report.send_lag),
     ] {
         let Some(latency) = latency else { continue };

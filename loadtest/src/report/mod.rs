@@ -50,6 +50,8 @@ pub struct Report {
     /// From when a publication was due to its PUBLISHED.
     pub acknowledge_latency: Option<Latency>,
     pub join_latency: Option<Latency>,
+    /// From when a subscriber was cut off to its SUBSCRIBED.
+    pub return_latency: Option<Latency>,
     /// How late the generator was against its own plan (open loop).
     pub send_lag: Option<Latency>,
     /// How alike the subscribers were served.
@@ -233,6 +235,7 @@ pub mod samples {
             call_latency: None,
             acknowledge_latency: None,
             join_latency: recorder.latency(),
+            return_latency: None,
             send_lag: None,
             fairness: Fairness::of(&[share, share]),
             router: Some(RouterUse {

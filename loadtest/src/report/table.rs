@@ -59,6 +59,7 @@ fn latencies(out: &mut String, report: &Report) {
         ("call latency", &report.call_latency),
         ("PUBLISHED", &report.acknowledge_latency),
         ("join latency", &report.join_latency),
+        ("back after", &report.return_latency),
         ("send lag", &report.send_lag),
     ];
     let _ = writeln!(

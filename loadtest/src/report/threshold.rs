@@ -57,6 +57,7 @@ enum Series {
     Call,
     Published,
     Join,
+    Return,
     Lag,
 }
 
@@ -219,6 +220,7 @@ impl Series {
             "call" => Self::Call,
             "published" => Self::Published,
             "join" => Self::Join,
+            "return" => Self::Return,
             "lag" => Self::Lag,
             _ => return None,
         })
@@ -231,6 +233,7 @@ impl Series {
             Self::Call => report.call_latency.as_ref(),
             Self::Published => report.acknowledge_latency.as_ref(),
             Self::Join => report.join_latency.as_ref(),
+            Self::Return => report.return_latency.as_ref(),
             Self::Lag => report.send_lag.as_ref(),
         }
     }
@@ -306,9 +309,9 @@ const TIMES: &[(&str, f64)] = &[("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9
 const SIZES: &[(&str, f64)] =
     &[("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0)];
 const METRICS: &str = "there are min, mean, p50, p75, p90, p99, p999, p9999 and max, with event., \
-                       call., published., join. or lag. in front; lost, doubled, reordered, stray, \
-                       damaged, errors, disconnected, unacknowledged; rate, fairness, knee, cpu \
-                       and memory";
+                       call., published., join., return. or lag. in front; lost, doubled, \
+                       reordered, stray, damaged, errors, disconnected, unacknowledged; rate, \
+                       fairness, knee, cpu and memory";
 
 #[cfg(test)]
 mod tests {

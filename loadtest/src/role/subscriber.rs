@@ -23,6 +23,7 @@ pub struct Subscriber {
     /// Events on the present subscription.
     received: u32,
     seen_before: bool,
+    has_returned: bool,
     /// Of the measured part.
     share: Share,
 }
@@ -35,6 +36,8 @@ pub enum Kind {
     Churning(u32),
     /// Stops reading at some time: what it misses is not counted against the router.
     Slow,
+    /// Is cut off, and comes again on another connection: what is published meanwhile is missed.
+    Returning,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +61,18 @@ impl Subscriber {
             subscription: 0,
             received: 0,
             seen_before: false,
+            has_returned: false,
             share: Share::default(),
         }
     }
 
     pub const fn may_lose(&self) -> bool {
         matches!(self.kind, Kind::Slow)
+    }
+
+    /// Whether it is to be cut off.
+    pub fn returns(&self) -> bool {
+        self.kind == Kind::Returning
     }
 
     pub fn joined(&mut self, link: &mut Link, board: &mut Board) {
@@ -86,7 +95,12 @@ impl Subscriber {
                 self.handle_event(board, message, now_ns);
                 self.churn(link, board);
             }
-            (SUBSCRIBED, State::Subscribing) => self.subscribed(board, head.ids[1]),
+            (SUBSCRIBED, State::Subscribing) => {
+                if self.kind == Kind::Returning && self.seen_before {
+                    self.returned(board, now_ns.saturating_sub(link.started_ns));
+                }
+                self.subscribed(board, head.ids[1]);
+            }
             (UNSUBSCRIBED, State::Unsubscribing) => {
                 let missing = self.tracks.iter().map(Track::missing_so_far).sum::<u64>();
                 board.tally.lost += missing;
@@ -133,6 +147,17 @@ impl Subscriber {
         self.state = if asked { State::Subscribing } else { State::Subscribed };
     }
 
+    /// It is back after `away_ns`, and has not got what was sent meanwhile.
+    fn returned(&mut self, board: &mut Board, away_ns: u64) {
+        self.has_returned = true;
+        board.counts.returned += 1;
+        board.returns.record(away_ns);
+        for (number, track) in self.publishers.clone().zip(&self.tracks) {
+            board.tally.lost += track.missing_so_far();
+            board.counts.missed += track.behind(board.windows[number as usize].sent());
+        }
+    }
+
     /// What is sent from now on is owed.
     fn subscribed(&mut self, board: &mut Board, subscription: u64) {
         self.state = State::Subscribed;
@@ -166,6 +191,10 @@ impl Subscriber {
         let track = &mut self.tracks[(stamp.sender - self.publishers.start) as usize];
         let arrival = track.arrive(stamp.sequence);
         board.tally.note(arrival);
+        if self.has_returned && arrival != Arrival::Doubled && track.is_optional(stamp.sequence) {
+            // It was taken for missed, and was under way when SUBSCRIBED was read.
+            board.counts.missed = board.counts.missed.saturating_sub(1);
+        }
         if self.kind == Kind::Steady {
             if arrival != Arrival::Doubled {
                 board.counts.counted_events += 1;

@@ -35,6 +35,8 @@ enum Task {
     Open { parallel: usize, per_second: Option<f64> },
     /// Lets traffic flow until then.
     Run { until_ns: u64 },
+    /// Lets subscribers lose their connections and connect again.
+    ComeAgain { since_ns: u64 },
     /// Takes leave of all connections, for so many seconds at most.
     Leave { seconds: u64 },
 }
@@ -105,6 +107,12 @@ impl Fleet {
             self.run_until(until_ns.min(self.now_ns() + SLICE_NS))?;
         }
         Ok(())
+    }
+
+    /// Cuts all returning subscribers off and lets them connect again; their time counts from
+    /// `since_ns`.
+    pub fn come_again(&mut self, since_ns: u64) -> Result<()> {
+        self.run(Task::ComeAgain { since_ns })
     }
 
     /// Says GOODBYE on all connections, waits for the answers for `seconds` at most, and closes
@@ -214,6 +222,7 @@ impl Task {
         match self {
             Self::Open { parallel, per_second } => engine.open_all(parallel, per_second),
             Self::Run { until_ns } => engine.run_until(until_ns, |_| false),
+            Self::ComeAgain { since_ns } => engine.come_again(since_ns),
             Self::Leave { seconds } => engine.leave_all(seconds),
         }
     }

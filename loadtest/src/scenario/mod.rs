@@ -10,6 +10,7 @@ pub mod rpc;
 pub mod run;
 pub mod slow;
 pub mod steps;
+pub mod storm;
 
 use crate::cli::{Common, Scenario, WithFloor};
 use crate::error::{Error, Result};
@@ -26,6 +27,7 @@ impl Scenario {
             Self::Connect(args) => &mut args.common,
             Self::Slow(args) => &mut args.common,
             Self::Churn(args) => &mut args.common,
+            Self::Storm(args) => &mut args.common,
             Self::Mixed(args) | Self::Soak(args) => &mut args.common,
         }
     }
@@ -37,7 +39,9 @@ impl Scenario {
             Self::Topics(args) => Some(args.floor),
             Self::Rpc(args) => Some(args.floor),
             Self::Connect(args) => Some(args.floor),
-            Self::Slow(_) | Self::Churn(_) | Self::Mixed(_) | Self::Soak(_) => None,
+            Self::Slow(_) | Self::Churn(_) | Self::Storm(_) | Self::Mixed(_) | Self::Soak(_) => {
+                None
+            }
         }
     }
 
@@ -49,6 +53,7 @@ impl Scenario {
             Self::Connect(args) => &args.common,
             Self::Slow(args) => &args.common,
             Self::Churn(args) => &args.common,
+            Self::Storm(args) => &args.common,
             Self::Mixed(args) | Self::Soak(args) => &args.common,
         }
     }
@@ -110,6 +115,7 @@ pub fn run_against(scenario: &Scenario, router: Option<&Router>) -> Result<Repor
         Scenario::Connect(args) => connect::connect(args, router),
         Scenario::Slow(args) => slow::slow(args, router),
         Scenario::Churn(args) => pubsub::churn(args, router),
+        Scenario::Storm(args) => storm::storm(args, router),
         Scenario::Mixed(args) => mixed::mixed(args, router),
         Scenario::Soak(args) => mixed::soak(args, router),
     }

@@ -181,20 +181,44 @@ impl<'a> Run<'a> {
     /// Measures until `done` says so, which is asked every [`TICK_NS`] and told what the router's
     /// process used so far; `None` if that has ended, or is not known.
     pub fn measure_while(&mut self, mut done: impl FnMut(Option<Reading>) -> bool) -> Result<()> {
-        self.start = self.mark();
-        self.begin_shares();
-        self.set_measured((self.start.at_ns, u64::MAX));
+        self.begin_measuring();
         let mut now = self.start.clone();
         while !done(now.router) {
             self.fleet.run_until(now.at_ns + TICK_NS)?;
             now = self.mark();
         }
-        self.fleet.boards_mut().for_each(|board| board.measured_ns.1 = now.at_ns);
-        for kind in [Kind::Event, Kind::Call, Kind::Published] {
-            self.take_interval(kind, (self.start.at_ns, now.at_ns));
-        }
-        self.end = now;
+        self.end_measuring();
         Ok(())
+    }
+
+    /// The measured part begins, and lasts until [`Run::end_measuring`].
+    pub fn begin_measuring(&mut self) {
+        self.begin_shares();
+        self.start = self.mark();
+        self.set_measured((self.start.at_ns, u64::MAX));
+    }
+
+    pub fn end_measuring(&mut self) {
+        let end = self.mark();
+        self.fleet.boards_mut().for_each(|board| board.measured_ns.1 = end.at_ns);
+        for kind in [Kind::Event, Kind::Call, Kind::Published] {
+            self.take_interval(kind, (self.start.at_ns, end.at_ns));
+        }
+        self.end = end;
+    }
+
+    /// Stops sending and waits until nothing moves, for subscribers that no window counts.
+    pub fn settle(&mut self) -> Result<()> {
+        self.drain()?;
+        let mut progress = self.fleet.counts().progress();
+        loop {
+            self.fleet.run_until(self.fleet.now_ns() + QUIET_NS)?;
+            let now = self.fleet.counts().progress();
+            if now == progress {
+                return Ok(());
+            }
+            progress = now;
+        }
     }
 
     /// Stops sending and waits until everything owed has arrived, or nothing moves any more.
@@ -265,6 +289,7 @@ impl<'a> Run<'a> {
             call_latency: board.calls.latency(),
             acknowledge_latency: board.acknowledgements.latency(),
             join_latency: board.joins.latency(),
+            return_latency: board.returns.latency(),
             send_lag: board.lag.latency(),
             fairness,
             router,
@@ -485,4 +510,6 @@ const SETTLING_NS: u64 = SECOND_NS / 4;
 /// Short, for a router that grows by gigabytes per second is to be seen before it dies.
 pub const TICK_NS: u64 = SECOND_NS / 20;
 const DRAIN_PATIENCE_NS: u64 = 3 * SECOND_NS;
+/// Without an event for so long, nothing more is under way.
+const QUIET_NS: u64 = SECOND_NS / 2;
 const AFTERMATH_NS: u64 = SECOND_NS / 10;
