@@ -412,6 +412,27 @@ fn clients_come_from_several_addresses_in_turn() {
 }
 
 #[test]
+fn patterns_bring_each_event_once() {
+    let url = rawsocket(Fault::None);
+    for policy in ["prefix", "wildcard"] {
+        for options in ["fanout -p 2 -n 4 --rate 200", "topics --topics 12 --rate 300"] {
+            let report = check(&url, &format!("{options} --match {policy}"));
+            assert!(report["events"].as_u64() > Some(0), "{report}");
+            let clients = report["clients"].as_str().unwrap();
+            assert!(clients.ends_with(&format!(" by {policy}")), "{clients}");
+        }
+    }
+    for (options, why) in [
+        ("fanout --match regex".to_owned(), "expected exact, prefix or wildcard"),
+        ("fanout --match prefix --url nats://127.0.0.1:1".to_owned(), "which --match needs"),
+    ] {
+        let output = run(&options);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(why), "{options}: {said}");
+    }
+}
+
+#[test]
 fn all_come_again_after_a_storm() {
     let storm = "storm -n 20 --rounds 2 --pause 300ms --rate 300";
     for options in [storm.to_owned(), format!("{storm} --threads 3")] {

@@ -8,6 +8,7 @@ use super::common::{Common, Pace, WithFloor};
 use super::steps::Steps;
 use super::values::{duration, rate};
 use crate::wire::Serializer;
+use crate::wire::message::Matching;
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum Scenario {
@@ -42,6 +43,9 @@ pub struct Fanout {
     /// Serializers of the subscribers, taken in turn; the publishers' own if absent
     #[arg(long, value_delimiter = ',')]
     pub subscriber_serializer: Vec<Serializer>,
+    /// How subscriptions match: exact, prefix or wildcard; each pattern matches its topic alone
+    #[arg(long = "match", value_name = "POLICY", default_value = "exact")]
+    pub matching: Matching,
     /// Ask for PUBLISHED
     #[arg(long)]
     pub acknowledge: bool,
@@ -59,6 +63,9 @@ pub struct Fanout {
 pub struct Topics {
     #[arg(long, default_value_t = 1000)]
     pub topics: u32,
+    /// How subscriptions match: exact, prefix or wildcard; each pattern matches its topic alone
+    #[arg(long = "match", value_name = "POLICY", default_value = "exact")]
+    pub matching: Matching,
     /// Ask for PUBLISHED
     #[arg(long)]
     pub acknowledge: bool,

@@ -18,7 +18,7 @@ use crate::wire::deflate::{Agreed, Deflater, Inflater};
 use crate::wire::floor::Introduction;
 use crate::wire::frame::{self, Frame};
 use crate::wire::handshake::{self, Expected};
-use crate::wire::message::{Body, Opening};
+use crate::wire::message::{Body, Matching, Opening};
 use crate::wire::{nats, redis};
 
 pub struct Link {
@@ -149,14 +149,14 @@ impl Link {
     }
 
     /// Asks for a subscription: false if there will be no answer because the client has it already.
-    pub fn subscribe(&mut self, topic: &str) -> bool {
+    pub fn subscribe(&mut self, matching: Matching, topic: &str) -> bool {
         match self.transport {
             Transport::Floor | Transport::Bun => return false,
             Transport::Nats => nats::put_subscribe(topic, &mut self.out),
             Transport::Redis => redis::put_subscribe(topic, &mut self.out),
             Transport::WebSocket | Transport::RawSocket => {
                 let request = self.take_request();
-                self.send(|body| body.subscribe(request, topic));
+                self.send(|body| body.subscribe(request, matching, false, topic));
             }
         }
         true

@@ -17,6 +17,7 @@ use crate::scenario;
 use crate::tls::{Identity, Trust};
 use crate::url::Target;
 use crate::wire::Serializer;
+use crate::wire::message::Matching;
 use crate::wire::stamp::STAMP_BYTES;
 
 /// How the floor program writes.
@@ -104,8 +105,12 @@ fn without_wamp(scenario: &Scenario) -> Scenario {
         Scenario::Fanout(args) => {
             args.subscriber_serializer.clear();
             args.acknowledge = false;
+            args.matching = Matching::Exact;
         }
-        Scenario::Topics(args) => args.acknowledge = false,
+        Scenario::Topics(args) => {
+            args.acknowledge = false;
+            args.matching = Matching::Exact;
+        }
         Scenario::Connect(args) => args.subscribe = false,
         _ => {}
     }

@@ -7,12 +7,14 @@ use crate::engine::link::Link;
 use crate::measure::board::Board;
 use crate::measure::fairness::Share;
 use crate::measure::verify::{Arrival, Track};
-use crate::wire::message::{ERROR, EVENT, SUBSCRIBED, UNSUBSCRIBED};
+use crate::wire::message::{ERROR, EVENT, Matching, SUBSCRIBED, UNSUBSCRIBED};
 use crate::wire::reader::{Head, printable};
 use crate::wire::stamp::{self, STAMP_BYTES, StampFinder};
 
 pub struct Subscriber {
+    /// A pattern, if it is to be matched so.
     pub(super) topic: String,
+    matching: Matching,
     /// The publishers of the topic, by number.
     publishers: Range<u32>,
     tracks: Vec<Track>,
@@ -53,6 +55,7 @@ impl Subscriber {
         let tracks = vec![Track::default(); publishers.len()];
         Self {
             topic,
+            matching: Matching::Exact,
             publishers,
             tracks,
             finder: StampFinder::default(),
@@ -64,6 +67,11 @@ impl Subscriber {
             has_returned: false,
             share: Share::default(),
         }
+    }
+
+    /// Takes the topic for a pattern.
+    pub fn matching(self, matching: Matching) -> Self {
+        Self { matching, ..self }
     }
 
     pub const fn may_lose(&self) -> bool {
@@ -143,7 +151,7 @@ impl Subscriber {
     }
 
     fn subscribe(&mut self, link: &mut Link) {
-        let asked = link.subscribe(&self.topic);
+        let asked = link.subscribe(self.matching, &self.topic);
         self.state = if asked { State::Subscribing } else { State::Subscribed };
     }
 

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::router::{Router, pin};
 use crate::url::Transport;
+use crate::wire::message::Matching;
 
 impl Scenario {
     pub const fn common_mut(&mut self) -> &mut Common {
@@ -79,15 +80,18 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
 /// Who does not speak WAMP cannot take part in everything.
 fn check_language(scenario: &Scenario) -> Result<()> {
     let url = &scenario.common().url;
-    let (is_pubsub, acknowledge) = match scenario {
-        Scenario::Fanout(args) => (true, args.acknowledge),
-        Scenario::Topics(args) => (true, args.acknowledge),
-        _ => (false, false),
+    let (is_pubsub, acknowledge, matching) = match scenario {
+        Scenario::Fanout(args) => (true, args.acknowledge, args.matching),
+        Scenario::Topics(args) => (true, args.acknowledge, args.matching),
+        _ => (false, false, Matching::Exact),
     };
-    if url.transport.speaks_wamp() || is_pubsub && !acknowledge {
-        return Ok(());
-    }
-    let refused = if is_pubsub { "--acknowledge" } else { "any scenario but fanout and topics" };
+    let refused = match (is_pubsub, acknowledge, matching) {
+        _ if url.transport.speaks_wamp() => return Ok(()),
+        (true, false, Matching::Exact) => return Ok(()),
+        (true, false, _) => "--match",
+        (true, true, _) => "--acknowledge",
+        (false, ..) => "any scenario but fanout and topics",
+    };
     Err(Error::Usage(format!("{url} does not speak WAMP, which {refused} needs")))
 }
 

@@ -11,6 +11,7 @@ use crate::role::Role;
 use crate::role::publisher::Publisher;
 use crate::role::subscriber::{Kind, Subscriber};
 use crate::router::Router;
+use crate::wire::message::Matching;
 
 /// P publishers and N subscribers on one topic.
 pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
@@ -28,13 +29,15 @@ pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
         description: format!(
             "{}, {}",
             counted(*publishers, "publisher"),
-            counted(*subscribers, "subscriber")
+            counted(*subscribers, "subscriber") + by_pattern(args.matching)
         ),
     };
     let mut serializers = args.subscriber_serializer.iter().cycle();
     for _ in 0..*subscribers {
         let serializer = serializers.next().copied().unwrap_or(common.serializer);
-        plan.clients.push((subscriber(TOPIC, 0..*publishers, Kind::Steady), serializer));
+        let pattern = pattern_of(TOPIC, args.matching);
+        let one = Subscriber::new(pattern, 0..*publishers, Kind::Steady).matching(args.matching);
+        plan.clients.push((Role::Subscriber(one), serializer));
     }
     add_publishers(&mut plan, *publishers, args.acknowledge);
     stepped(plan, router, &args.steps, *subscribers)
@@ -45,10 +48,13 @@ pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
     let Topics { topics, common, acknowledge, .. } = args;
     let (in_flight, publish_rate, pacing) = args.pace.settle(1, Some(&args.steps));
     let mut clients = Vec::new();
-    let topic = |number: u32| format!("{TOPIC}.{number}");
+    // A prefix must not match those of other topics, so the number is not what a topic ends with.
+    let end = if args.matching == Matching::Exact { "" } else { ".event" };
+    let topic = |number: u32| format!("{TOPIC}.{number}{end}");
     for number in 0..*topics {
-        let role = subscriber(&topic(number), number..number + 1, Kind::Steady);
-        clients.push((role, common.serializer));
+        let pattern = pattern_of(&topic(number), args.matching);
+        let one = Subscriber::new(pattern, number..number + 1, Kind::Steady);
+        clients.push((Role::Subscriber(one.matching(args.matching)), common.serializer));
     }
     for number in 0..*topics {
         let publisher = Publisher::new(number, topic(number), *acknowledge, common.payload());
@@ -63,9 +69,36 @@ pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
         call_rate: None,
         join_rate: None,
         pacing,
-        description: format!("{}, 1 publisher and 1 subscriber each", counted(*topics, "topic")),
+        description: format!(
+            "{}, 1 publisher and 1 subscriber each{}",
+            counted(*topics, "topic"),
+            by_pattern(args.matching)
+        ),
     };
     stepped(plan, router, &args.steps, 1)
+}
+
+/// A pattern that matches `topic`, and no other topic of the run.
+fn pattern_of(topic: &str, matching: Matching) -> String {
+    let last = topic.rfind('.').map_or(0, |dot| dot + 1);
+    match matching {
+        Matching::Exact => topic.to_owned(),
+        Matching::Prefix => topic[..last].to_owned(),
+        Matching::Wildcard => {
+            // The second component may be anything.
+            let mut parts: Vec<&str> = topic.split('.').collect();
+            parts[1] = "";
+            parts.join(".")
+        }
+    }
+}
+
+const fn by_pattern(matching: Matching) -> &'static str {
+    match matching {
+        Matching::Exact => "",
+        Matching::Prefix => " by prefix",
+        Matching::Wildcard => " by wildcard",
+    }
 }
 
 /// Steady subscribers, and others that come and go, on one topic.
@@ -169,6 +202,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn patterns_match_their_topic_alone() {
+        let check = |topic, matching, expected| assert_eq!(pattern_of(topic, matching), expected);
+        check("loadtest.topic", Matching::Exact, "loadtest.topic");
+        check("loadtest.topic", Matching::Prefix, "loadtest.");
+        check("loadtest.topic", Matching::Wildcard, "loadtest.");
+        check("loadtest.topic.1.event", Matching::Prefix, "loadtest.topic.1.");
+        check("loadtest.topic.1.event", Matching::Wildcard, "loadtest..1.event");
+    }
 
     #[test]
     fn paces() {

@@ -1,5 +1,7 @@
 //! The WAMP messages that a load generator sends, and the codes of those it receives.
 
+use std::str::FromStr;
+
 use super::Serializer;
 use super::writer::Writer;
 
@@ -29,6 +31,36 @@ pub struct Opening<'a> {
 impl Opening<'_> {
     /// Somebody who need not say it.
     pub const ANONYMOUS: Self = Self { authmethod: "anonymous", authid: None, authextra: None };
+}
+
+/// How a subscription's topic is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Matching {
+    #[default]
+    Exact,
+    Prefix,
+    Wildcard,
+}
+
+impl Matching {
+    const ALL: [Self; 3] = [Self::Exact, Self::Prefix, Self::Wildcard];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Prefix => "prefix",
+            Self::Wildcard => "wildcard",
+        }
+    }
+}
+
+impl FromStr for Matching {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|matching| matching.name() == text);
+        found.ok_or_else(|| "expected exact, prefix or wildcard".to_owned())
+    }
 }
 
 /// What AUTHENTICATE says.
@@ -83,8 +115,22 @@ impl<'a> Body<'a> {
         out.text(b"wamp.close.close_realm").end_array();
     }
 
-    pub fn subscribe(mut self, request: u64, topic: &str) {
-        let out = self.writer.array(4).uint(32).uint(request).empty_map();
+    /// `get_retained` asks for what is retained, too.
+    pub fn subscribe(mut self, request: u64, matching: Matching, get_retained: bool, topic: &str) {
+        let entries = u8::from(matching != Matching::Exact) + u8::from(get_retained);
+        let out = self.writer.array(4).uint(32).uint(request);
+        if entries == 0 {
+            out.empty_map();
+        } else {
+            out.map(entries);
+            if matching != Matching::Exact {
+                out.key("match").text(matching.name().as_bytes());
+            }
+            if get_retained {
+                out.key("get_retained").truth();
+            }
+            out.end_map();
+        }
         out.text(topic.as_bytes()).end_array();
     }
 
@@ -136,7 +182,13 @@ mod tests {
 
     #[test]
     fn golden_json() {
-        assert_eq!(json(|body| body.subscribe(1, "a.b")), r#"[32,1,{},"a.b"]"#);
+        let subscribe =
+            |matching, get_retained| json(|body| body.subscribe(1, matching, get_retained, "a.b"));
+        assert_eq!(subscribe(Matching::Exact, false), r#"[32,1,{},"a.b"]"#);
+        assert_eq!(
+            subscribe(Matching::Wildcard, true),
+            r#"[32,1,{"match":"wildcard","get_retained":true},"a.b"]"#
+        );
         assert_eq!(json(|body| body.unsubscribe(2, 77)), "[34,2,77]");
         assert_eq!(json(|body| body.publish(3, false, "a", b"p")), r#"[16,3,{},"a",["p"]]"#);
         assert_eq!(json(|body| body.call(4, "f", b"p")), r#"[48,4,{},"f",["p"]]"#);

@@ -71,6 +71,7 @@ pub(crate) fn start_noting(fault: Fault) -> (SocketAddr, Peers) {
 #[derive(Default)]
 struct State {
     fault: Fault,
+    /// By topic, or by pattern with its policy in front.
     subscriptions: HashMap<String, Vec<(u64, Writer)>>,
     procedures: HashMap<String, Vec<(u64, Writer)>>,
     /// Invocation id to the caller and its request.
@@ -121,6 +122,10 @@ impl State {
                 return self.fault == Fault::Ignore && first == session;
             }
             32 => {
+                let uri = match message[2]["match"].as_str() {
+                    Some(policy) => format!("{policy}:{uri}"),
+                    None => uri,
+                };
                 from.send(&json!([33, request, subscription_of(&uri)]));
                 self.subscriptions.entry(uri).or_default().push((session, from.clone()));
             }
@@ -143,10 +148,13 @@ impl State {
 
     fn publish(&mut self, request: u64, topic: &str, from: &Writer, message: &Value) {
         let publication = self.counter;
-        let subscription = subscription_of(topic);
         let neglected = usize::from(self.fault == Fault::Neglect);
-        let receivers = self.subscriptions.get(topic).cloned().unwrap_or_default();
-        for (_, to) in receivers.into_iter().skip(neglected) {
+        let matching = self.subscriptions.iter().filter(|(pattern, _)| matches(pattern, topic));
+        let receivers: Vec<(u64, Writer)> = matching
+            .flat_map(|(pattern, all)| all.iter().map(|(_, to)| (subscription_of(pattern), to)))
+            .map(|(subscription, to)| (subscription, to.clone()))
+            .collect();
+        for (subscription, to) in receivers.into_iter().skip(neglected) {
             let event = json!([36, subscription, publication, {}, message[4]]);
             self.deliver(to, event);
         }
@@ -212,6 +220,19 @@ impl State {
             payload = first.clone();
         }
         caller.send(&json!([50, request, {}, payload]));
+    }
+}
+
+fn matches(pattern: &str, topic: &str) -> bool {
+    match pattern.split_once(':') {
+        Some(("prefix", start)) => topic.starts_with(start),
+        Some(("wildcard", parts)) => {
+            let (parts, topic): (Vec<_>, Vec<_>) =
+                (parts.split('.').collect(), topic.split('.').collect());
+            let fits = |(part, of): (&&str, &&str)| part.is_empty() || part == of;
+            parts.len() == topic.len() && parts.iter().zip(&topic).all(fits)
+        }
+        _ => pattern == topic,
     }
 }
 
