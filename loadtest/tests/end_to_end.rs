@@ -433,6 +433,37 @@ fn patterns_bring_each_event_once() {
 }
 
 #[test]
+fn retained_events_come_once_to_each_who_asks() {
+    let retained = "retained -n 5 --topics 3";
+    for options in [retained.to_owned(), format!("{retained} --threads 2 --serializer json")] {
+        let report = check(&rawsocket(Fault::None), &options);
+        assert!(report["events"].as_u64() > Some(0), "{report}");
+        assert!(report["event_latency"]["p50"].as_u64() > Some(0), "{report}");
+    }
+    check_fault(Fault::Double, retained, "doubled");
+    check_fault(Fault::Garble, retained, "damaged");
+    // Who waits for what is lost asks for nothing more.
+    let (code, reports) = reports(&rawsocket(Fault::Lose), retained);
+    assert!(code == 1 && reports[0]["verified"]["lost"].as_u64() > Some(0), "{reports:?}");
+}
+
+#[test]
+fn histories_are_read_page_by_page() {
+    let history = "history -n 2 --events 250 --page 100";
+    for serializer in ["json", "msgpack", "cbor"] {
+        let url = rawsocket(Fault::None);
+        let report = check(&url, &format!("{history} --serializer {serializer} --threads 2"));
+        assert!(report["events"].as_u64() > Some(0), "{report}");
+        let each = figure(&report, "events per answer");
+        assert!((50.0..=100.0).contains(&each), "{report}");
+    }
+    check_fault(Fault::Lose, history, "lost");
+    // The mini router keeps 300.
+    let (code, reports) = reports(&rawsocket(Fault::None), "history -n 1 --events 310");
+    assert!(code == 1 && reports[0]["verified"]["lost"].as_u64() > Some(0), "{reports:?}");
+}
+
+#[test]
 fn all_come_again_after_a_storm() {
     let storm = "storm -n 20 --rounds 2 --pause 300ms --rate 300";
     for options in [storm.to_owned(), format!("{storm} --threads 3")] {

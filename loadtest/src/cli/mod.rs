@@ -11,7 +11,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use common::{Common, Output, Pace, WithFloor};
-pub use scenarios::{Churn, Connect, Fanout, Mixed, Rpc, Scenario, Slow, Storm, Topics};
+pub use scenarios::{
+    Churn, Connect, Fanout, History, Mixed, Retained, Rpc, Scenario, Slow, Storm, Topics,
+};
 pub use steps::{Stage, Steps, Sweep};
 
 use crate::error::{Error, Result};

@@ -28,6 +28,12 @@ pub enum Scenario {
     /// All subscribers are cut off at once and come again at once: until all are back, and what
     /// they missed
     Storm(Storm),
+    /// Subscribers ask for the retained event of one topic after the other: time from SUBSCRIBE to
+    /// the event. The events stay in the router (loadtest.retained.0 and so on)
+    Retained(Retained),
+    /// Readers ask for all events of a topic that the router is configured to keep (an event
+    /// history), again and again
+    History(History),
     /// Publications and calls together
     Mixed(Mixed),
     /// Mixed for hours, with the slope of the router's memory
@@ -178,6 +184,37 @@ pub struct Storm {
     /// Fail if not all are back after this
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub patience: Duration,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Retained {
+    #[arg(long, short = 'n', default_value_t = 100)]
+    pub subscribers: u32,
+    /// Topics with a retained event each
+    #[arg(long, default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub topics: u32,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct History {
+    #[arg(long, short = 'n', default_value_t = 10)]
+    pub readers: u32,
+    /// How many events are published first
+    #[arg(long, default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub events: u32,
+    /// How many events are asked for in one call
+    #[arg(long, default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub page: u32,
+    /// The topic; its history has to have room for the events
+    #[arg(long, default_value = "loadtest.history")]
+    pub topic: String,
     #[command(flatten)]
     pub common: Common,
 }

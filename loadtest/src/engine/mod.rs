@@ -157,6 +157,12 @@ impl Engine {
             let own = (0..self.publishers.len()).map(|place| part.number_at(place));
             self.board.opened.extend(own);
         }
+        for (role, link) in self.roles.iter_mut().zip(&mut self.links) {
+            role.begin(link, &mut self.board);
+            if link.has_unsent() {
+                mark_dirty(link, &mut self.dirty);
+            }
+        }
         if self.calls.is_none() {
             for index in self.callers.clone() {
                 if let Role::Caller(caller) = &mut self.roles[index] {

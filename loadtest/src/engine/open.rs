@@ -25,8 +25,9 @@ impl Engine {
                 return Ok(());
             }
             let now_ns = self.board.now_ns();
-            if (ready + self.links.len()) > progress.0 {
-                progress = (ready + self.links.len(), now_ns);
+            let done = ready + self.links.len() + self.board.counts.acknowledged as usize;
+            if done > progress.0 {
+                progress = (done, now_ns);
             } else if now_ns > progress.1 + PATIENCE_NS {
                 return Err(Error::NotReady { ready, wanted, seconds: PATIENCE_NS / SECOND_NS });
             }

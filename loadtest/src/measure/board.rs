@@ -62,7 +62,7 @@ pub struct Counts {
     /// Roles that are ready for traffic.
     pub ready: u64,
     pub publications: u64,
-    /// Publications that asked for PUBLISHED.
+    /// Publications that asked for PUBLISHED, and subscriptions that asked for a retained event.
     pub asking: u64,
     /// Of them, those answered, with an ERROR too.
     pub acknowledged: u64,
@@ -82,6 +82,9 @@ pub struct Counts {
     pub returned: u64,
     /// Events that were published while a subscriber was away.
     pub missed: u64,
+    /// Histories read to their end, and how long that took in all.
+    pub reads: u64,
+    pub read_ns: u64,
 }
 
 impl Counts {
@@ -110,6 +113,8 @@ impl AddAssign for Counts {
         self.evicted += other.evicted;
         self.returned += other.returned;
         self.missed += other.missed;
+        self.reads += other.reads;
+        self.read_ns += other.read_ns;
     }
 }
 

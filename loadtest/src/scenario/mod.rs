@@ -10,6 +10,7 @@ pub mod rpc;
 pub mod run;
 pub mod slow;
 pub mod steps;
+pub mod stored;
 pub mod storm;
 
 use crate::cli::{Common, Scenario, WithFloor};
@@ -29,6 +30,8 @@ impl Scenario {
             Self::Slow(args) => &mut args.common,
             Self::Churn(args) => &mut args.common,
             Self::Storm(args) => &mut args.common,
+            Self::Retained(args) => &mut args.common,
+            Self::History(args) => &mut args.common,
             Self::Mixed(args) | Self::Soak(args) => &mut args.common,
         }
     }
@@ -40,9 +43,7 @@ impl Scenario {
             Self::Topics(args) => Some(args.floor),
             Self::Rpc(args) => Some(args.floor),
             Self::Connect(args) => Some(args.floor),
-            Self::Slow(_) | Self::Churn(_) | Self::Storm(_) | Self::Mixed(_) | Self::Soak(_) => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -55,6 +56,8 @@ impl Scenario {
             Self::Slow(args) => &args.common,
             Self::Churn(args) => &args.common,
             Self::Storm(args) => &args.common,
+            Self::Retained(args) => &args.common,
+            Self::History(args) => &args.common,
             Self::Mixed(args) | Self::Soak(args) => &args.common,
         }
     }
@@ -119,6 +122,8 @@ pub fn run_against(scenario: &Scenario, router: Option<&Router>) -> Result<Repor
         Scenario::Connect(args) => connect::connect(args, router),
         Scenario::Slow(args) => slow::slow(args, router),
         Scenario::Churn(args) => pubsub::churn(args, router),
+        Scenario::Retained(args) => stored::retained(args, router),
+        Scenario::History(args) => stored::history(args, router),
         Scenario::Storm(args) => storm::storm(args, router),
         Scenario::Mixed(args) => mixed::mixed(args, router),
         Scenario::Soak(args) => mixed::soak(args, router),

@@ -471,6 +471,7 @@ fn lost(role: &Role, board: &Board) -> u64 {
     match role {
         Role::Subscriber(subscriber) => subscriber.lost(board),
         Role::Caller(caller) => caller.lost(),
+        Role::Latecomer(latecomer) => latecomer.lost(),
         _ => 0,
     }
 }

@@ -148,6 +148,25 @@ impl<'a> Body<'a> {
         out.text(topic.as_bytes()).array(1).text(payload).end_array().end_array();
     }
 
+    /// Publishes what stays with the topic, and asks for PUBLISHED.
+    pub fn retain(mut self, request: u64, topic: &str, payload: &[u8]) {
+        let out = self.writer.array(5).uint(16).uint(request);
+        out.map(2).key("acknowledge").truth().key("retain").truth().end_map();
+        out.text(topic.as_bytes()).array(1).text(payload).end_array().end_array();
+    }
+
+    /// Asks for the events of a subscription's history, at most `limit`, behind a publication or
+    /// from the beginning.
+    pub fn get_events(mut self, request: u64, subscription: u64, limit: u32, after: Option<u64>) {
+        let out = self.writer.array(6).uint(48).uint(request).empty_map();
+        out.text(b"wamp.subscription.get_events").array(1).uint(subscription).end_array();
+        out.map(1 + u8::from(after.is_some())).key("limit").uint(u64::from(limit));
+        if let Some(after) = after {
+            out.key("after_publication").uint(after);
+        }
+        out.end_map().end_array();
+    }
+
     /// `shared` lets several callees register the same procedure, served in turn.
     pub fn register(mut self, request: u64, procedure: &str, shared: bool) {
         let out = self.writer.array(4).uint(64).uint(request);
@@ -182,6 +201,16 @@ mod tests {
 
     #[test]
     fn golden_json() {
+        assert_eq!(
+            json(|body| body.retain(7, "a", b"p")),
+            r#"[16,7,{"acknowledge":true,"retain":true},"a",["p"]]"#
+        );
+        assert_eq!(
+            json(|body| body.get_events(8, 5, 100, None)),
+            r#"[48,8,{},"wamp.subscription.get_events",[5],{"limit":100}]"#
+        );
+        let later = json(|body| body.get_events(8, 5, 100, Some(9)));
+        assert!(later.ends_with(r#"[5],{"limit":100,"after_publication":9}]"#), "{later}");
         let subscribe =
             |matching, get_retained| json(|body| body.subscribe(1, matching, get_retained, "a.b"));
         assert_eq!(subscribe(Matching::Exact, false), r#"[32,1,{},"a.b"]"#);

@@ -77,6 +77,9 @@ struct State {
     /// Invocation id to the caller and its request.
     invocations: HashMap<u64, (Writer, u64)>,
     counter: u64,
+    retained: HashMap<String, Value>,
+    /// Of the topic `loadtest.history`: publications and their arguments.
+    history: Vec<(u64, Value)>,
     /// Events and results so far.
     events: u64,
     held_back: Option<(Writer, Value)>,
@@ -127,6 +130,11 @@ impl State {
                     None => uri,
                 };
                 from.send(&json!([33, request, subscription_of(&uri)]));
+                let asks = message[2]["get_retained"] == true;
+                if let Some(args) = self.retained.get(&uri).filter(|_| asks) {
+                    let event = json!([36, subscription_of(&uri), 1, {"retained": true}, args]);
+                    self.deliver(from.clone(), event);
+                }
                 self.subscriptions.entry(uri).or_default().push((session, from.clone()));
             }
             34 => {
@@ -148,6 +156,12 @@ impl State {
 
     fn publish(&mut self, request: u64, topic: &str, from: &Writer, message: &Value) {
         let publication = self.counter;
+        if message[2]["retain"] == true {
+            self.retained.insert(topic.to_owned(), message[4].clone());
+        }
+        if topic == "loadtest.history" && self.history.len() < KEPT {
+            self.history.push((publication, message[4].clone()));
+        }
         let neglected = usize::from(self.fault == Fault::Neglect);
         let matching = self.subscriptions.iter().filter(|(pattern, _)| matches(pattern, topic));
         let receivers: Vec<(u64, Writer)> = matching
@@ -198,7 +212,27 @@ impl State {
         }
     }
 
+    /// The RESULT of `wamp.subscription.get_events`.
+    fn get_events(&mut self, request: u64, message: &Value) -> Value {
+        let limit = message[5]["limit"].as_u64().unwrap() as usize;
+        let after = message[5]["after_publication"].as_u64().unwrap_or(0);
+        let later = self.history.iter().filter(|(publication, _)| *publication > after);
+        let event = |(publication, args): &(u64, Value)| json!({"publication": publication, "args": args, "details": {}});
+        let mut events: Vec<Value> = later.map(event).collect();
+        let more = events.len() > limit;
+        events.truncate(limit);
+        self.events += 1;
+        if self.fault == Fault::Lose && self.events.is_multiple_of(10) {
+            events.remove(0);
+        }
+        json!([50, request, {}, events, {"is_limit_reached": more, "complete": true}])
+    }
+
     fn call(&mut self, request: u64, procedure: &str, from: &Writer, message: &Value) {
+        if procedure == "wamp.subscription.get_events" {
+            let answer = self.get_events(request, message);
+            return from.send(&answer);
+        }
         let Some(callees) = self.procedures.get_mut(procedure).filter(|all| !all.is_empty()) else {
             from.send(&json!([8, 48, request, {}, "wamp.error.no_such_procedure"]));
             return;
@@ -249,3 +283,5 @@ fn garbled(mut event: Value) -> Value {
 }
 
 const EVERY: u64 = 97;
+/// Events of a history.
+const KEPT: usize = 300;
