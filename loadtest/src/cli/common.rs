@@ -133,7 +133,7 @@ impl Common {
         }
         let (target, realm) = (self.url.clone(), self.realm.clone());
         let (sources, deflate) = (self.source.clone(), self.deflate);
-        Ok(Access { target, sources, realm, trust, login, deflate })
+        Ok(Access { target, sources, realm, trust, login, deflate, progressive: false })
     }
 
     /// What a sender's messages hold.

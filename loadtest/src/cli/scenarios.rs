@@ -94,6 +94,12 @@ pub struct Rpc {
     /// All callees share one procedure (round robin) instead of having one each
     #[arg(long)]
     pub shared: bool,
+    /// Progressive results before the last one of each call
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub progressive_results: u32,
+    /// Progressive invocations before the last one of each call
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub progressive_calls: u32,
     /// Open loop: calls per second, over all callers; latency counts from when each was due
     #[arg(long, default_value_t = 1000.0, value_parser = rate)]
     pub rate: f64,

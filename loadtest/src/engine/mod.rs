@@ -45,6 +45,8 @@ pub struct Access {
     pub login: Option<Login>,
     /// Whether they compress messages, for WebSockets.
     pub deflate: bool,
+    /// Whether they announce calls and results in parts.
+    pub progressive: bool,
 }
 
 impl Access {

@@ -111,6 +111,7 @@ fn without_wamp(scenario: &Scenario) -> Scenario {
             args.acknowledge = false;
             args.matching = Matching::Exact;
         }
+        Scenario::Rpc(args) => (args.progressive_results, args.progressive_calls) = (0, 0),
         Scenario::Connect(args) => args.subscribe = false,
         _ => {}
     }

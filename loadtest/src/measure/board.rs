@@ -74,6 +74,7 @@ pub struct Counts {
     pub calls: u64,
     pub results: u64,
     pub invocations: u64,
+    pub progressive_results: u64,
     pub resubscriptions: u64,
     pub received_bytes: u64,
     /// Events thrown away by design, at stalled subscribers.
@@ -90,7 +91,7 @@ pub struct Counts {
 impl Counts {
     /// Something that moves whenever the router delivers anything.
     pub const fn progress(&self) -> u64 {
-        self.events + self.results + self.invocations + self.acknowledged
+        self.events + self.results + self.invocations + self.acknowledged + self.progressive_results
     }
 }
 
@@ -108,6 +109,7 @@ impl AddAssign for Counts {
         self.calls += other.calls;
         self.results += other.results;
         self.invocations += other.invocations;
+        self.progressive_results += other.progressive_results;
         self.resubscriptions += other.resubscriptions;
         self.received_bytes += other.received_bytes;
         self.evicted += other.evicted;

@@ -24,6 +24,29 @@ use latecomer::Latecomer;
 use publisher::Publisher;
 use subscriber::Subscriber;
 
+/// Of how many parts a call consists besides the last of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Progressive results.
+    pub results: u32,
+    /// Progressive invocations.
+    pub chunks: u32,
+}
+
+impl Expected {
+    /// As the end of a sentence on a run's clients.
+    pub fn in_words(self) -> String {
+        match self {
+            Self { results: 0, chunks: 0 } => String::new(),
+            Self { results, chunks: 0 } => format!(", {results} progressive results each"),
+            Self { results: 0, chunks } => format!(", {chunks} progressive invocations each"),
+            Self { results, chunks } => {
+                format!(", {results} progressive results and {chunks} such invocations each")
+            }
+        }
+    }
+}
+
 pub enum Role {
     /// Joins and stays.
     Idle,

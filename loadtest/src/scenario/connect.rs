@@ -34,6 +34,7 @@ pub fn connect(args: &Connect, router: Option<&Router>) -> Result<Report> {
             None => format!("closed loop, {} at a time", common.connect_parallel),
         },
         description: format!("{sessions} sessions that {doing}{by}"),
+        progressive: false,
     };
     let mut run = Run::open(plan, router)?;
     let rss_before = run.opening_rss();

@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use rustix::thread::gettid;
 
 use super::run::Plan;
-use crate::engine::Engine;
 use crate::engine::exchange::{Exchange, Part};
+use crate::engine::{Access, Engine};
 use crate::error::{Context, Error, Result};
 use crate::measure::Clock;
 use crate::measure::board::{Board, Counts};
@@ -66,7 +66,8 @@ impl Fleet {
             let part = Part { thread, threads, publishers: windows.len(), callers };
             let mut board = Board::new(clock, part, windows, event_stride);
             common.payload().text().clone_into(&mut board.text);
-            let mut engine = Engine::new(common.access()?, clients, board)?;
+            let access = Access { progressive: plan.progressive, ..common.access()? };
+            let mut engine = Engine::new(access, clients, board)?;
             if common.spin {
                 engine.spin();
             }

@@ -19,6 +19,7 @@ use crate::procfs::Reading;
 use crate::report::Report;
 use crate::report::hostile::{Felt, Trial};
 use crate::report::table::{bytes, duration};
+use crate::role::Expected;
 use crate::role::subscriber::Kind as Reads;
 use crate::router::{Router, allow_connections, pin};
 use crate::wire::Serializer;
@@ -109,9 +110,10 @@ fn victims(args: &Hostile, kind: Kind) -> Plan<'_> {
             "{kind} against 1 publisher, {VICTIMS} subscribers, {VICTIMS} callers, {VICTIMS} \
              callees"
         ),
+        progressive: false,
     };
     add_subscribers(&mut plan, VICTIMS, 0..1, Reads::Steady);
-    add_callees_and_callers(&mut plan, VICTIMS, VICTIMS, false, 0);
+    add_callees_and_callers(&mut plan, VICTIMS, VICTIMS, false, 0, Expected::default());
     add_publishers(&mut plan, 1, false);
     plan
 }

@@ -31,6 +31,7 @@ pub fn fanout(args: &Fanout, router: Option<&Router>) -> Result<Report> {
             counted(*publishers, "publisher"),
             counted(*subscribers, "subscriber") + by_pattern(args.matching)
         ),
+        progressive: false,
     };
     let mut serializers = args.subscriber_serializer.iter().cycle();
     for _ in 0..*subscribers {
@@ -74,6 +75,7 @@ pub fn topics(args: &Topics, router: Option<&Router>) -> Result<Report> {
             counted(*topics, "topic"),
             by_pattern(args.matching)
         ),
+        progressive: false,
     };
     stepped(plan, router, &args.steps, 1)
 }
@@ -118,6 +120,7 @@ pub fn churn(args: &Churn, router: Option<&Router>) -> Result<Report> {
             "{publishers} publishers, {subscribers} steady subscribers, {churners} that leave \
              after {stay} events and come back"
         ),
+        progressive: false,
     };
     add_subscribers(&mut plan, *subscribers, 0..*publishers, Kind::Steady);
     add_subscribers(&mut plan, *churners, 0..*publishers, Kind::Churning(*stay));

@@ -6,9 +6,9 @@ use crate::cli::{Common, Rpc};
 use crate::error::Result;
 use crate::report::Report;
 use crate::report::table::counted;
-use crate::role::Role;
 use crate::role::callee::Callee;
 use crate::role::caller::Caller;
+use crate::role::{Expected, Role};
 use crate::router::Router;
 
 pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
@@ -19,6 +19,8 @@ pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
         None => args.steps.in_words().unwrap_or_else(|| format!("open loop, {}/s", args.rate)),
     };
     let rate = args.steps.first_rate().unwrap_or(args.rate);
+    let parts = Expected { results: args.progressive_results, chunks: args.progressive_calls };
+    let progressive = parts != Expected::default();
     let procedures = if *shared { "one shared procedure" } else { "one procedure per callee" };
     let mut plan = Plan {
         scenario: "rpc",
@@ -30,12 +32,14 @@ pub fn rpc(args: &Rpc, router: Option<&Router>) -> Result<Report> {
         join_rate: None,
         pacing,
         description: format!(
-            "{}, {}, {procedures}",
+            "{}, {}, {procedures}{}",
             counted(*callers, "caller"),
-            counted(*callees, "callee")
+            counted(*callees, "callee"),
+            parts.in_words()
         ),
+        progressive,
     };
-    add_callees_and_callers(&mut plan, *callees, *callers, *shared, depth.unwrap_or(0));
+    add_callees_and_callers(&mut plan, *callees, *callers, *shared, depth.unwrap_or(0), parts);
     stepped(plan, router, &args.steps, 1)
 }
 
@@ -45,17 +49,19 @@ pub fn add_callees_and_callers(
     callers: u32,
     shared: bool,
     depth: u32,
+    parts: Expected,
 ) {
     let Common { serializer, payload_bytes, .. } = plan.common;
     let procedure = |number: u32| {
         if shared { PROCEDURE.to_owned() } else { format!("{PROCEDURE}.{}", number % callees) }
     };
     for number in 0..callees {
-        let callee = Callee::new(procedure(number), shared, *payload_bytes, callers as usize);
+        let callee =
+            Callee::new(procedure(number), shared, *payload_bytes, callers as usize, parts);
         plan.clients.push((Role::Callee(callee), *serializer));
     }
     for number in 0..callers {
-        let caller = Caller::new(number, procedure(number), depth, plan.common.payload());
+        let caller = Caller::new(number, procedure(number), depth, plan.common.payload(), parts);
         plan.clients.push((Role::Caller(caller), *serializer));
     }
 }

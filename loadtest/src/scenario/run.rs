@@ -35,6 +35,8 @@ pub struct Plan<'a> {
     pub join_rate: Option<f64>,
     pub pacing: String,
     pub description: String,
+    /// Whether calls and results come in parts, which the clients then announce.
+    pub progressive: bool,
 }
 
 pub struct Run<'a> {
@@ -305,10 +307,7 @@ impl<'a> Run<'a> {
             intervals,
             command: command_line(),
         };
-        if events > 0 {
-            let bytes = difference(|c| c.event_bytes) as f64 / events as f64;
-            report.add_figure("bytes per event on the wire", bytes, "B");
-        }
+        add_figures(&mut report, &start.counts, &end.counts);
         if plan.common.deflate {
             report.add_figure("different messages inflated", inflated as f64, "");
         }
@@ -480,6 +479,19 @@ fn unacknowledged(role: &Role) -> u64 {
     match role {
         Role::Publisher(publisher) => publisher.unacknowledged(),
         _ => 0,
+    }
+}
+
+/// What came besides, between two marks.
+fn add_figures(report: &mut Report, start: &Counts, end: &Counts) {
+    if report.events > 0 {
+        let bytes = (end.event_bytes - start.event_bytes) as f64 / report.events as f64;
+        report.add_figure("bytes per event on the wire", bytes, "B");
+    }
+    let progressive = end.progressive_results - start.progressive_results;
+    if progressive > 0 {
+        let per_second = progressive as f64 / report.seconds.max(1e-9);
+        report.add_figure("progressive results", per_second, "/s");
     }
 }
 

@@ -30,6 +30,7 @@ pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
         description: format!(
             "1 publisher, {steady} subscribers that read, {stalled} that stop halfway"
         ),
+        progressive: false,
     };
     add_subscribers(&mut plan, steady, 0..1, Kind::Steady);
     add_subscribers(&mut plan, stalled, 0..1, Kind::Slow);

@@ -36,6 +36,7 @@ pub fn retained(args: &Retained, router: Option<&Router>) -> Result<Report> {
             counted(*subscribers, "subscriber"),
             counted(*topics, "topic")
         ),
+        progressive: false,
     };
     super::pubsub::simple(plan, router)
 }
@@ -65,6 +66,7 @@ pub fn history(args: &History, router: Option<&Router>) -> Result<Report> {
             "{} of {events} events of {topic}, at most {page} in an answer",
             counted(*readers, "reader")
         ),
+        progressive: false,
     };
     let mut run = Run::open(plan, router)?;
     run.warm_up()?;

@@ -28,6 +28,7 @@ pub fn storm(args: &Storm, router: Option<&Router>) -> Result<Report> {
              {} times",
             args.rounds
         ),
+        progressive: false,
     };
     add_subscribers(&mut plan, 1, 0..1, Kind::Steady);
     add_subscribers(&mut plan, *subscribers, 0..1, Kind::Returning);

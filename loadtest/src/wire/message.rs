@@ -33,6 +33,15 @@ impl Opening<'_> {
     pub const ANONYMOUS: Self = Self { authmethod: "anonymous", authid: None, authextra: None };
 }
 
+/// What a CALL says of parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Results may come in several.
+    pub receive: bool,
+    /// Another CALL of the same request follows.
+    pub more: bool,
+}
+
 /// How a subscription's topic is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Matching {
@@ -82,7 +91,8 @@ impl<'a> Body<'a> {
         Self { writer: Writer::new(serializer, body) }
     }
 
-    pub fn hello(mut self, realm: &str, opening: &Opening<'_>) {
+    /// `progressive` announces what calls and results in parts need.
+    pub fn hello(mut self, realm: &str, opening: &Opening<'_>, progressive: bool) {
         let Opening { authmethod, authid, authextra } = opening;
         let entries = 3 + u8::from(authid.is_some()) + u8::from(authextra.is_some());
         let out = self.writer.array(3).uint(1).text(realm.as_bytes()).map(entries);
@@ -96,7 +106,15 @@ impl<'a> Body<'a> {
         }
         out.key("roles").map(4);
         for role in ["publisher", "subscriber", "caller", "callee"] {
-            out.key(role).map(1).key("features").empty_map().end_map();
+            let out = out.key(role).map(1).key("features");
+            if progressive && role.starts_with("call") {
+                out.map(3).key("progressive_call_results").truth();
+                out.key("progressive_call_invocations").truth();
+                out.key("call_canceling").truth().end_map();
+            } else {
+                out.empty_map();
+            }
+            out.end_map();
         }
         out.end_map().end_map().end_array();
     }
@@ -178,13 +196,27 @@ impl<'a> Body<'a> {
         out.text(procedure.as_bytes()).end_array();
     }
 
-    pub fn call(mut self, request: u64, procedure: &str, payload: &[u8]) {
-        let out = self.writer.array(5).uint(48).uint(request).empty_map();
+    pub fn call(mut self, request: u64, parts: Parts, procedure: &str, payload: &[u8]) {
+        let out = self.writer.array(5).uint(48).uint(request);
+        match (parts.receive, parts.more) {
+            (false, false) => out.empty_map(),
+            (true, false) => out.map(1).key("receive_progress").truth().end_map(),
+            (false, true) => out.map(1).key("progress").truth().end_map(),
+            (true, true) => {
+                out.map(2).key("receive_progress").truth().key("progress").truth().end_map()
+            }
+        };
         out.text(procedure.as_bytes()).array(1).text(payload).end_array().end_array();
     }
 
-    pub fn yield_result(mut self, invocation: u64, payload: &[u8]) {
-        let out = self.writer.array(4).uint(70).uint(invocation).empty_map();
+    /// `more` says that it is not the last result.
+    pub fn yield_result(mut self, invocation: u64, more: bool, payload: &[u8]) {
+        let out = self.writer.array(4).uint(70).uint(invocation);
+        if more {
+            out.map(1).key("progress").truth().end_map();
+        } else {
+            out.empty_map();
+        }
         out.array(1).text(payload).end_array().end_array();
     }
 }
@@ -220,8 +252,20 @@ mod tests {
         );
         assert_eq!(json(|body| body.unsubscribe(2, 77)), "[34,2,77]");
         assert_eq!(json(|body| body.publish(3, false, "a", b"p")), r#"[16,3,{},"a",["p"]]"#);
-        assert_eq!(json(|body| body.call(4, "f", b"p")), r#"[48,4,{},"f",["p"]]"#);
-        assert_eq!(json(|body| body.yield_result(5, b"p")), r#"[70,5,{},["p"]]"#);
+        assert_eq!(
+            json(|body| body.call(4, Parts::default(), "f", b"p")),
+            r#"[48,4,{},"f",["p"]]"#
+        );
+        assert_eq!(json(|body| body.yield_result(5, false, b"p")), r#"[70,5,{},["p"]]"#);
+        assert_eq!(
+            json(|body| body.yield_result(5, true, b"p")),
+            r#"[70,5,{"progress":true},["p"]]"#
+        );
+        let parts = Parts { receive: true, more: true };
+        assert_eq!(
+            json(|body| body.call(4, parts, "f", b"p")),
+            r#"[48,4,{"receive_progress":true,"progress":true},"f",["p"]]"#
+        );
         assert_eq!(
             json(|body| body.register(6, "f", true)),
             r#"[64,6,{"invoke":"roundrobin"},"f"]"#
@@ -233,7 +277,7 @@ mod tests {
             authid: Some("user"),
             authextra: Some(("pubkey", "00".to_owned())),
         };
-        let hello = json(|body| body.hello("realm1", &opening));
+        let hello = json(|body| body.hello("realm1", &opening, false));
         let says =
             r#""authmethods":["cryptosign"],"authid":"user","authextra":{"pubkey":"00"},"roles""#;
         assert!(hello.contains(says), "{hello}");
@@ -244,7 +288,7 @@ mod tests {
     fn hello_says_the_same_in_every_serializer() {
         let decode = |serializer| -> serde_json::Value {
             let mut body = Vec::new();
-            Body::new(serializer, &mut body).hello("realm1", &Opening::ANONYMOUS);
+            Body::new(serializer, &mut body).hello("realm1", &Opening::ANONYMOUS, true);
             match serializer {
                 Serializer::Json => serde_json::from_slice(&body).unwrap(),
                 Serializer::MessagePack => rmp_serde::from_slice(&body).unwrap(),
@@ -254,6 +298,8 @@ mod tests {
         let hello = decode(Serializer::Json);
         assert_eq!((&hello[0], &hello[1]), (&1.into(), &"realm1".into()));
         assert_eq!(hello[2]["roles"].as_object().unwrap().len(), 4);
+        assert_eq!(hello[2]["roles"]["callee"]["features"]["call_canceling"], true);
+        assert_eq!(hello[2]["roles"]["publisher"]["features"].as_object().unwrap().len(), 0);
         assert_eq!(decode(Serializer::MessagePack), hello);
         assert_eq!(decode(Serializer::Cbor), hello);
     }

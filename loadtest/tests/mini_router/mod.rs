@@ -76,6 +76,8 @@ struct State {
     procedures: HashMap<String, Vec<(u64, Writer)>>,
     /// Invocation id to the caller and its request.
     invocations: HashMap<u64, (Writer, u64)>,
+    /// Calls that are not whole, by session and request, to callee and invocation.
+    begun: HashMap<(u64, u64), (u64, Writer, u64)>,
     counter: u64,
     retained: HashMap<String, Value>,
     /// Of the topic `loadtest.history`: publications and their arguments.
@@ -126,8 +128,8 @@ impl State {
             }
             32 => {
                 let uri = match message[2]["match"].as_str() {
-                    Some(policy) => format!("{policy}:{uri}"),
-                    None => uri,
+                    Some(policy @ ("prefix" | "wildcard")) => format!("{policy}:{uri}"),
+                    _ => uri,
                 };
                 from.send(&json!([33, request, subscription_of(&uri)]));
                 let asks = message[2]["get_retained"] == true;
@@ -143,7 +145,7 @@ impl State {
                 }
                 from.send(&json!([35, request]));
             }
-            48 => self.call(request, &uri, from, message),
+            48 => self.call(session, request, &uri, from, message),
             64 => {
                 self.procedures.entry(uri).or_default().push((session, from.clone()));
                 from.send(&json!([65, request, self.counter]));
@@ -228,10 +230,26 @@ impl State {
         json!([50, request, {}, events, {"is_limit_reached": more, "complete": true}])
     }
 
-    fn call(&mut self, request: u64, procedure: &str, from: &Writer, message: &Value) {
+    fn call(
+        &mut self,
+        session: u64,
+        request: u64,
+        procedure: &str,
+        from: &Writer,
+        message: &Value,
+    ) {
         if procedure == "wamp.subscription.get_events" {
             let answer = self.get_events(request, message);
             return from.send(&answer);
+        }
+        let details = message[2].clone();
+        let more = details["progress"] == true;
+        if let Some((registration, callee, invocation)) = self.begun.get(&(session, request)) {
+            callee.send(&json!([68, invocation, registration, details, message[4]]));
+            if !more {
+                self.begun.remove(&(session, request));
+            }
+            return;
         }
         let Some(callees) = self.procedures.get_mut(procedure).filter(|all| !all.is_empty()) else {
             from.send(&json!([8, 48, request, {}, "wamp.error.no_such_procedure"]));
@@ -240,14 +258,30 @@ impl State {
         let (registration, callee) = callees[0].clone();
         callees.rotate_left(1);
         self.invocations.insert(self.counter, (from.clone(), request));
-        callee.send(&json!([68, self.counter, registration, {}, message[4]]));
+        callee.send(&json!([68, self.counter, registration, details, message[4]]));
+        if more {
+            self.begun.insert((session, request), (registration, callee, self.counter));
+        }
     }
 
     fn answer(&mut self, invocation: u64, message: &Value) {
-        let Some((caller, request)) = self.invocations.remove(&invocation) else {
+        let Some((caller, request)) = self.invocations.get(&invocation).cloned() else {
             return;
         };
         self.events += 1;
+        if message[2]["progress"] == true {
+            // Of every third part with a fault.
+            let strikes = self.events.is_multiple_of(3);
+            let times = match self.fault {
+                Fault::Lose if strikes => 0,
+                Fault::Double if strikes => 2,
+                _ => 1,
+            };
+            let part = json!([50, request, {"progress": true}, message[3]]);
+            (0..times).for_each(|_| caller.send(&part));
+            return;
+        }
+        self.invocations.remove(&invocation);
         let mut payload = message[3].clone();
         let first = self.first_result.get_or_insert_with(|| payload.clone());
         if self.fault == Fault::MixUpResults && self.events.is_multiple_of(10) {
