@@ -438,14 +438,18 @@ fn calls_and_results_come_in_parts() {
     let url = rawsocket(Fault::None);
     let rpc = "rpc -c 3 -k 2 --depth 2";
     for (options, words, parts) in [
-        ("--progressive-results 4", ", 4 progressive results each", 4.0),
-        ("--progressive-calls 3", ", 3 progressive invocations each", 0.0),
+        ("--progressive-results 4", ", 4 progressive results for each call", 4.0),
+        ("--progressive-calls 3", ", 3 progressive invocations for each call", 0.0),
         (
             "--progressive-calls 2 --progressive-results 2 --serializer json",
-            ", 2 progressive results and 2 such invocations each",
+            ", 2 progressive results and 2 progressive invocations for each call",
             2.0,
         ),
-        ("--progressive-results 1 --serializer cbor --shared", ", 1 progressive", 1.0),
+        (
+            "--progressive-results 1 --serializer cbor --shared",
+            ", 1 progressive result for each call",
+            1.0,
+        ),
     ] {
         let report = check(&url, &format!("{rpc} {options} --threads 2"));
         assert!(report["clients"].as_str().unwrap().contains(words), "{report}");

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use crate::engine::link::Link;
 use crate::measure::board::Board;
+use crate::report::table::counted;
 use crate::wire::floor::Introduction;
 use crate::wire::message::{ERROR, EVENT, INVOCATION, RESULT};
 use crate::wire::reader::{Head, printable};
@@ -36,13 +37,16 @@ pub struct Expected {
 impl Expected {
     /// As the end of a sentence on a run's clients.
     pub fn in_words(self) -> String {
-        match self {
-            Self { results: 0, chunks: 0 } => String::new(),
-            Self { results, chunks: 0 } => format!(", {results} progressive results each"),
-            Self { results: 0, chunks } => format!(", {chunks} progressive invocations each"),
-            Self { results, chunks } => {
-                format!(", {results} progressive results and {chunks} such invocations each")
-            }
+        let parts = [(self.results, "progressive result"), (self.chunks, "progressive invocation")];
+        let words: Vec<String> = parts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, noun)| counted(count, noun))
+            .collect();
+        if words.is_empty() {
+            String::new()
+        } else {
+            format!(", {} for each call", words.join(" and "))
         }
     }
 }
