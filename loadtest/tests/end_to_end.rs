@@ -458,6 +458,9 @@ fn calls_and_results_come_in_parts() {
             assert!(figure(&report, "progressive results") > 0.0, "{report}");
         }
     }
+    let refused = run("rpc --progressive-results 10001");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && said.contains("..=10000"), "{said}");
     for fault in [Fault::Lose, Fault::Double] {
         let options = format!("{rpc} --progressive-results 4");
         let (code, reports) = reports(&rawsocket(fault), &options);

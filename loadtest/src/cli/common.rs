@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{duration, payload_bytes, rate};
+use super::values::{duration, payload_bytes, rate, threads};
 use crate::engine::Access;
 use crate::error::{Error, Result};
 use crate::login::{self, Login, Method, Secret};
@@ -85,7 +85,7 @@ pub struct Common {
     #[arg(long)]
     pub router_core: Option<usize>,
     /// How many threads generate the load; the clients are shared out to them
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = threads)]
     pub threads: NonZeroUsize,
     /// Keep the generator on this core; its threads in turn on several, separated by commas
     #[arg(long, value_delimiter = ',')]

@@ -96,9 +96,11 @@ pub struct Rpc {
     pub shared: bool,
     /// Progressive results before the last one of each call
     #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=MAX_PARTS))]
     pub progressive_results: u32,
     /// Progressive invocations before the last one of each call
     #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=MAX_PARTS))]
     pub progressive_calls: u32,
     /// Open loop: calls per second, over all callers; latency counts from when each was due
     #[arg(long, default_value_t = 1000.0, value_parser = rate)]
@@ -248,3 +250,6 @@ pub struct Mixed {
     #[command(flatten)]
     pub common: Common,
 }
+
+/// All of a call's parts are sent at once.
+const MAX_PARTS: i64 = 10_000;

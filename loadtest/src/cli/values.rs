@@ -1,5 +1,6 @@
 //! The forms of values on the command line, and their bounds.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::wire::stamp::STAMP_BYTES;
@@ -33,11 +34,28 @@ pub(super) fn payload_bytes(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Of the generator.
+pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse() {
+        Ok(threads) if threads <= MAX_THREADS => Ok(threads),
+        _ => Err(format!("expected 1 to {MAX_THREADS}")),
+    }
+}
+
+const MAX_THREADS: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
 const MAX_PAYLOAD_BYTES: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_are_some_and_not_too_many() {
+        assert_eq!(threads("256").map(NonZeroUsize::get), Ok(256));
+        for text in ["0", "257", "-1", "two", ""] {
+            assert_eq!(threads(text), Err("expected 1 to 256".to_owned()), "{text}");
+        }
+    }
 
     #[test]
     fn durations() {
