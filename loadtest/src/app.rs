@@ -1,5 +1,6 @@
 //! Runs what the command line asks for and shows it. All printing of results is done here.
 
+use std::fs;
 use std::path::Path;
 
 use crate::cli::{Cli, Command, Hostile, Output, Scenario, Smoke};
@@ -7,11 +8,14 @@ use crate::compare::{self, Comparison};
 use crate::error::{Context, Result};
 use crate::floor::{self, server};
 use crate::hostile::Kind;
-use crate::report::{self, Report, html, json, table};
+use crate::report::{self, Outcome, Report, csv, hdr, html, json, table};
 use crate::scenario;
 
-/// Runs the command: true if every run was clean.
-pub fn run(command: &Command) -> Result<bool> {
+/// Runs the command: how the worst of its runs ended.
+pub fn run(command: &Command) -> Result<Outcome> {
+    if let Some(output) = command.output() {
+        output.check()?;
+    }
     match command {
         Command::Scenario(scenario) => run_scenario(scenario),
         Command::Compare(args) => {
@@ -25,11 +29,13 @@ pub fn run(command: &Command) -> Result<bool> {
         }
         Command::Smoke(args) => smoke(args),
         Command::Hostile(args) => hostile(args),
-        Command::FloorServer(args) => server::serve(args.port, args.coalesce).map(|()| true),
+        Command::FloorServer(args) => {
+            server::serve(args.port, args.coalesce).map(|()| Outcome::Clean)
+        }
     }
 }
 
-fn run_scenario(scenario: &Scenario) -> Result<bool> {
+fn run_scenario(scenario: &Scenario) -> Result<Outcome> {
     let output = &scenario.common().output;
     match scenario.floor() {
         Some(floor) if floor.with_floor => {
@@ -41,7 +47,7 @@ fn run_scenario(scenario: &Scenario) -> Result<bool> {
 }
 
 /// Fan-out to subscribers of all serializers, and calls, against every URL.
-fn smoke(args: &Smoke) -> Result<bool> {
+fn smoke(args: &Smoke) -> Result<Outcome> {
     let mut reports = Vec::new();
     for url in &args.url {
         for options in [
@@ -60,6 +66,7 @@ fn smoke(args: &Smoke) -> Result<bool> {
             common.ca = args.ca.clone();
             common.realm = args.realm.clone();
             common.duration = args.duration;
+            common.output = Output { quiet: true, ..args.output.clone() };
             reports.push(scenario::run(&scenario)?);
         }
     }
@@ -67,7 +74,7 @@ fn smoke(args: &Smoke) -> Result<bool> {
 }
 
 /// One line per kind as soon as it is over, then what was broken.
-fn hostile(args: &Hostile) -> Result<bool> {
+fn hostile(args: &Hostile) -> Result<Outcome> {
     let output = &args.common.output;
     let only_json = output.json.as_deref() == Some(Path::new("-"));
     let say = |text: &str| {
@@ -88,14 +95,13 @@ fn hostile(args: &Hostile) -> Result<bool> {
         }
         reports.push(trial.report);
     }
-    if let Some(path) = &output.html {
-        std::fs::write(path, html::page(&reports, None)).context("writing the HTML report")?;
-    }
+    save(output, &reports, None)?;
     reports.first().map(table::command).iter().for_each(|line| say(line));
-    Ok(reports.iter().all(|report| report.clean))
+    warn(only_json, &reports);
+    Ok(Outcome::of(&reports))
 }
 
-fn show(output: &Output, reports: &[Report], comparison: Option<&Comparison>) -> Result<bool> {
+fn show(output: &Output, reports: &[Report], comparison: Option<&Comparison>) -> Result<Outcome> {
     let only_json = output.json.as_deref() == Some(Path::new("-"));
     for (index, report) in reports.iter().enumerate() {
         match &output.json {
@@ -116,10 +122,33 @@ fn show(output: &Output, reports: &[Report], comparison: Option<&Comparison>) ->
     {
         print(&comparison.table());
     }
+    save(output, reports, comparison)?;
+    warn(only_json, reports);
+    Ok(Outcome::of(reports))
+}
+
+/// Writes the files that are made of all runs.
+fn save(output: &Output, reports: &[Report], comparison: Option<&Comparison>) -> Result<()> {
     if let Some(path) = &output.html {
-        std::fs::write(path, html::page(reports, comparison)).context("writing the HTML report")?;
+        fs::write(path, html::page(reports, comparison)).context("writing the HTML report")?;
     }
-    Ok(reports.iter().all(|report| report.clean))
+    if let Some(path) = &output.csv {
+        fs::write(path, csv::table(reports)).context("writing the CSV file")?;
+    }
+    if let Some(path) = &output.hdr {
+        let mut log = Vec::new();
+        hdr::write(&mut log, reports).context("making the histogram log")?;
+        fs::write(path, log).context("writing the histogram log")?;
+    }
+    Ok(())
+}
+
+/// Says on standard error which thresholds were broken, where no table does.
+fn warn(only_json: bool, reports: &[Report]) {
+    let broken = reports.iter().flat_map(|report| &report.thresholds);
+    for verdict in broken.filter(|verdict| only_json && verdict.failed) {
+        eprintln!("stentor-loadtest: {verdict}");
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "results are the program's output")]

@@ -30,6 +30,10 @@ pub enum Error {
     NeverOpened(String, u64),
     #[error("the router ended by itself ({0}); --router-log keeps what it said")]
     RouterEnded(String),
+    #[error("nothing came of the history of {0}; is one configured for this topic? {1}")]
+    NoHistory(String, String),
+    #[error("a generator thread has ended before its time")]
+    GeneratorThread,
     #[error("process {0}: {1}")]
     Process(u32, String),
     #[error("{0}")]

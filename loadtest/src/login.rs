@@ -15,6 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::wire::Serializer;
+use crate::wire::decode::decode;
 use crate::wire::message::{Answer, Opening};
 
 /// The authentication methods of WAMP that a client can prove itself by.
@@ -240,14 +241,6 @@ impl Login {
         }
         *self.derived.borrow_mut() = Some((derivation, key.clone()));
         Ok(key)
-    }
-}
-
-fn decode(serializer: Serializer, message: &[u8]) -> Result<Value, String> {
-    match serializer {
-        Serializer::Json => serde_json::from_slice(message).map_err(|error| error.to_string()),
-        Serializer::MessagePack => rmp_serde::from_slice(message).map_err(|e| e.to_string()),
-        Serializer::Cbor => ciborium::from_reader(message).map_err(|error| error.to_string()),
     }
 }
 

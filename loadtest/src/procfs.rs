@@ -14,10 +14,20 @@ pub struct Meter {
     threads: HashMap<u32, ThreadTime>,
 }
 
+/// Since a thread began.
 #[derive(Clone, Copy, Debug, Default)]
-struct ThreadTime {
-    run_ns: u64,
-    wait_ns: u64,
+pub struct ThreadTime {
+    /// Time on a CPU, nanoseconds.
+    pub run_ns: u64,
+    /// Time runnable but waiting for a CPU, nanoseconds.
+    pub wait_ns: u64,
+}
+
+impl ThreadTime {
+    /// Without time on a CPU in which there was nothing to do.
+    pub const fn without(self, idle_ns: u64) -> Self {
+        Self { run_ns: self.run_ns.saturating_sub(idle_ns), wait_ns: self.wait_ns }
+    }
 }
 
 /// Totals since each thread began.
@@ -60,6 +70,11 @@ impl Meter {
             reading.wait_ns += time.wait_ns;
         }
         (reading.processes > 0).then_some(reading)
+    }
+
+    /// What the last reading said of one thread; zero if it did not meet it.
+    pub fn thread(&self, id: u32) -> ThreadTime {
+        self.threads.get(&id).copied().unwrap_or_default()
     }
 
     /// Lets [`Reading::rss_peak`] begin anew. Without the right to do so it goes on from before.

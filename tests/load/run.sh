@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # A short load against the real binary: nothing is lost, doubled or out of order, over plain sockets
-# and over TLS, compressed and not, and clients log in by each method.
+# and over TLS, compressed and not, with one generator thread and with several, and clients log in by
+# each method. The scenarios of patterns, storms, what is retained or kept, and calls in parts are
+# clean, and a threshold fails a run.
 #
 # STENTOR_BIN   the router to test      [default: target/release/stentor]
 # LOADTEST_BIN  the load generator      [default: target/release/stentor-loadtest]
@@ -60,6 +62,10 @@ uri = ""
 match = "prefix"
 allow = ["publish", "subscribe", "call", "register"]
 
+[[realm.history]]
+topic = "loadtest.history"
+events = 2000
+
 [[realm]]
 name = "staff"
 END
@@ -81,6 +87,30 @@ for url in "ws://$plain/ws" "wss://$secured/ws"; do
         --subscriber-serializer json,msgpack,cbor --payload records --payload-bytes 1024 \
         --duration 1s --warmup 200ms
 done
+
+short() {
+    "$load" "$@" --quiet --duration 500ms --warmup 100ms --url "${url:-ws://$plain/ws}" --ca ca.pem \
+        --fail-if 'lost>0'
+}
+short fanout -p 3 -n 30 --in-flight 8 --threads 3 --acknowledge
+short rpc -c 6 -k 2 --depth 4 --threads 2
+short fanout -p 2 -n 20 --rate 500 --match prefix --source 127.0.0.1,127.0.0.2
+short topics --topics 30 --rate 500 --match wildcard
+short fanout -n 10 --stages 300ms@200,300ms@400 --hdr log.hdr --csv log.csv --fail-if 'fairness<1'
+grep -q '^Tag=event,' log.hdr
+[ "$(wc -l <log.csv)" -ge 3 ]
+short storm -n 50 --rounds 2 --pause 300ms
+url=rss://$secured short storm -n 30 --rounds 2 --pause 300ms --threads 2
+short retained -n 10 --topics 5
+short history -n 3 --events 500 --page 200
+for serializer in json msgpack cbor; do
+    short rpc -c 4 -k 2 --depth 2 --progressive-results 3 --serializer $serializer
+    short rpc -c 4 -k 2 --depth 2 --progressive-calls 3 --progressive-results 1 \
+        --serializer $serializer
+done
+code=0
+short fanout -n 5 --rate 100 --fail-if 'p99>=0ns' || code=$?
+[ $code = 6 ]
 
 # Of one user after the other: `connect` fails if a single one does not get in.
 log_in() {

@@ -18,7 +18,7 @@ use crate::wire::deflate::{Agreed, Deflater, Inflater};
 use crate::wire::floor::Introduction;
 use crate::wire::frame::{self, Frame};
 use crate::wire::handshake::{self, Expected};
-use crate::wire::message::{Body, Opening};
+use crate::wire::message::{Body, Matching, Opening, Parts};
 use crate::wire::{nats, redis};
 
 pub struct Link {
@@ -99,7 +99,7 @@ impl Link {
         registry: &Registry,
     ) -> Result<Self> {
         let target = &access.target;
-        let mut stream = Stream::connect(target, access.trust.as_ref())?;
+        let mut stream = Stream::connect(target, access.source(index), access.trust.as_ref())?;
         stream.register(registry, Token(index)).context("registering a socket")?;
         let mut out = Vec::new();
         let deflate = access.deflate;
@@ -149,32 +149,33 @@ impl Link {
     }
 
     /// Asks for a subscription: false if there will be no answer because the client has it already.
-    pub fn subscribe(&mut self, topic: &str) -> bool {
+    pub fn subscribe(&mut self, matching: Matching, topic: &str) -> bool {
         match self.transport {
             Transport::Floor | Transport::Bun => return false,
             Transport::Nats => nats::put_subscribe(topic, &mut self.out),
             Transport::Redis => redis::put_subscribe(topic, &mut self.out),
             Transport::WebSocket | Transport::RawSocket => {
                 let request = self.take_request();
-                self.send(|body| body.subscribe(request, topic));
+                self.send(|body| body.subscribe(request, matching, false, topic));
             }
         }
         true
     }
 
-    pub fn call(&mut self, request: u64, procedure: &str, payload: &[u8]) {
+    pub fn call(&mut self, request: u64, parts: Parts, procedure: &str, payload: &[u8]) {
         if self.transport == Transport::Floor {
             self.send_bytes(payload);
         } else {
-            self.send(|body| body.call(request, procedure, payload));
+            self.send(|body| body.call(request, parts, procedure, payload));
         }
     }
 
-    pub fn answer(&mut self, invocation: u64, payload: &[u8]) {
+    /// `more` says that it is not the last result.
+    pub fn answer(&mut self, invocation: u64, more: bool, payload: &[u8]) {
         if self.transport == Transport::Floor {
             self.send_bytes(payload);
         } else {
-            self.send(|body| body.yield_result(invocation, payload));
+            self.send(|body| body.yield_result(invocation, more, payload));
         }
     }
 
@@ -188,10 +189,11 @@ impl Link {
 
     pub fn say_hello(&mut self, access: &Access) {
         let nonce = generate_key();
-        match &access.login {
-            Some(login) => self.send(|body| body.hello(&access.realm, &login.opening(&nonce))),
-            None => self.send(|body| body.hello(&access.realm, &Opening::ANONYMOUS)),
-        }
+        let opening = match &access.login {
+            Some(login) => login.opening(&nonce),
+            None => Opening::ANONYMOUS,
+        };
+        self.send(|body| body.hello(&access.realm, &opening, access.progressive));
         self.nonce = nonce;
     }
 

@@ -1,18 +1,23 @@
-//! The generator: one thread, one mio loop, all connections. It opens them, reads frames by header
-//! and hands messages to the roles, and sends what the plan's pace or the windows allow.
+//! The generator: one thread, one mio loop, its part of the connections. It opens them, reads
+//! frames by header and hands messages to the roles, and sends what the plan's pace or the windows
+//! allow. `exchange` is what several such threads say to each other.
 
+pub mod exchange;
 pub mod link;
 pub mod open;
 mod stream;
 pub mod timer;
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Token, Waker};
 
 use crate::error::{Context, Error, Result};
 use crate::login::Login;
+use crate::measure::SECOND_NS;
 use crate::measure::board::{Arriving, Board};
 use crate::measure::pace::Schedule;
 use crate::role::Role;
@@ -24,12 +29,15 @@ use crate::wire::floor;
 use crate::wire::frame::{self, Kind};
 use crate::wire::message;
 use crate::wire::reader::{self, Head, printable};
+use exchange::Exchange;
 use link::{Fragments, Link, Phase, ReadOutcome};
 use timer::Timer;
 
 /// Where the clients go, and as whom.
 pub struct Access {
     pub target: Target,
+    /// Addresses from which the clients connect in turn; the system chooses if there is none.
+    pub sources: Vec<IpAddr>,
     pub realm: String,
     /// Of a target with TLS.
     pub trust: Option<Trust>,
@@ -37,6 +45,15 @@ pub struct Access {
     pub login: Option<Login>,
     /// Whether they compress messages, for WebSockets.
     pub deflate: bool,
+    /// Whether they announce calls and results in parts.
+    pub progressive: bool,
+}
+
+impl Access {
+    /// From where the client with this number connects.
+    pub fn source(&self, number: usize) -> Option<IpAddr> {
+        self.sources.get(number.checked_rem(self.sources.len())?).copied()
+    }
 }
 
 pub struct Engine {
@@ -48,7 +65,7 @@ pub struct Engine {
     calls: Option<Schedule>,
     access: Access,
     serializers: Vec<Serializer>,
-    /// Where publisher and caller number n are in `links`.
+    /// Where the publishers and callers of this thread are in `links`.
     publishers: Vec<usize>,
     callers: Vec<usize>,
     dirty: Vec<usize>,
@@ -56,6 +73,8 @@ pub struct Engine {
     inflater: Inflater,
     poll: Poll,
     timer: Timer,
+    /// Where there are other threads.
+    exchange: Option<Arc<Exchange>>,
     /// Asks for readiness again and again instead of sleeping until there is some.
     spins: bool,
     /// Time spent asking in vain, which is rest.
@@ -88,10 +107,21 @@ impl Engine {
             inflater: Inflater::default(),
             poll,
             timer,
+            exchange: None,
             spins: false,
             idle_ns: 0,
             running: false,
         })
+    }
+
+    /// What wakes this thread from another.
+    pub fn make_waker(&self) -> Result<Waker> {
+        Waker::new(self.poll.registry(), WAKER).context("making a waker")
+    }
+
+    /// From now on windows are open when all threads say so.
+    pub fn join_exchange(&mut self, exchange: Arc<Exchange>) {
+        self.exchange = Some(exchange);
     }
 
     /// From now on the generator never sleeps.
@@ -111,18 +141,29 @@ impl Engine {
 
     /// Open loop from `start_ns` on: messages per second; closed loop where absent.
     pub fn set_pace(&mut self, start_ns: u64, publish_rate: Option<f64>, call_rate: Option<f64>) {
-        let schedule = |rate: Option<f64>, senders: &Vec<usize>| {
-            let rate = rate.filter(|_| !senders.is_empty());
-            rate.map(|rate| Schedule::new(start_ns, rate, senders.len()))
+        let part = self.board.part;
+        let schedule = |rate: Option<f64>, own: usize, all: usize| {
+            let rate = rate.filter(|_| own > 0)?;
+            // The first of its messages is that of its first sender in the plan of all threads.
+            let first_ns = start_ns + (part.thread as f64 * SECOND_NS as f64 / rate) as u64;
+            Some(Schedule::new(first_ns, rate * own as f64 / all as f64, own))
         };
-        self.publications = schedule(publish_rate, &self.publishers);
-        self.calls = schedule(call_rate, &self.callers);
+        self.publications = schedule(publish_rate, self.publishers.len(), part.publishers);
+        self.calls = schedule(call_rate, self.callers.len(), part.callers);
     }
 
     /// Closed loop: fills every window and every caller's depth.
     pub fn prime(&mut self) {
         if self.publications.is_none() {
-            self.board.opened.extend(0..self.publishers.len() as u32);
+            let part = self.board.part;
+            let own = (0..self.publishers.len()).map(|place| part.number_at(place));
+            self.board.opened.extend(own);
+        }
+        for (role, link) in self.roles.iter_mut().zip(&mut self.links) {
+            role.begin(link, &mut self.board);
+            if link.has_unsent() {
+                mark_dirty(link, &mut self.dirty);
+            }
         }
         if self.calls.is_none() {
             for index in self.callers.clone() {
@@ -154,6 +195,9 @@ impl Engine {
 
     fn turn(&mut self, deadline_ns: u64, events: &mut Events) -> Result<()> {
         let began_ns = self.board.now_ns();
+        if let Some(exchange) = &self.exchange {
+            exchange.take(self.board.part.thread, &mut self.board.opened);
+        }
         let due_ns = self.send_due();
         self.fill_windows();
         let sends = !self.dirty.is_empty();
@@ -174,10 +218,11 @@ impl Engine {
             self.idle_ns += self.board.now_ns() - if sends { now_ns } else { began_ns };
         }
         for event in events.iter() {
-            if event.token() != TIMER {
+            if event.token() < WAKER {
                 self.handle_event(event)?;
             }
         }
+        self.tell_others();
         Ok(())
     }
 
@@ -227,7 +272,7 @@ impl Engine {
             return;
         }
         while let Some(number) = self.board.opened.pop() {
-            let index = self.publishers[number as usize];
+            let index = self.publishers[self.board.part.place_of(number)];
             let link = &mut self.links[index];
             let Role::Publisher(publisher) = &mut self.roles[index] else {
                 continue;
@@ -238,6 +283,20 @@ impl Engine {
             }
             mark_dirty(link, &mut self.dirty);
         }
+    }
+
+    /// Tells other threads which of their windows may have room.
+    fn tell_others(&mut self) {
+        let Some(exchange) = self.exchange.as_ref().filter(|_| !self.board.abroad.is_empty())
+        else {
+            return;
+        };
+        let part = self.board.part;
+        for thread in (0..part.threads).filter(|thread| *thread != part.thread) {
+            let numbers = self.board.abroad.iter().copied();
+            exchange.tell(thread, numbers.filter(|number| part.thread_of(*number) == thread));
+        }
+        self.board.abroad.clear();
     }
 
     fn flush_dirty(&mut self) {
@@ -442,6 +501,8 @@ fn mark_dirty(link: &mut Link, dirty: &mut Vec<usize>) {
 }
 
 const TIMER: Token = Token(usize::MAX - 1);
+/// Below it are the connections.
+const WAKER: Token = Token(usize::MAX - 2);
 const SCRATCH_BYTES: usize = 256 << 10;
 const EVENTS_PER_TURN: usize = 1024;
 const SENDS_PER_TURN: usize = 1024;

@@ -12,7 +12,12 @@ impl Engine {
     /// way at a time; `per_second` opens them at a constant rate instead.
     pub fn open_all(&mut self, parallel: usize, per_second: Option<f64>) -> Result<()> {
         let wanted = self.roles.len();
-        let mut pacer = per_second.map(|rate| Pacer::new(self.board.now_ns(), rate));
+        let mut pacer = per_second.map(|rate| {
+            let part = self.board.part;
+            // The threads open theirs in turn.
+            let turn_ns = SECOND_NS as f64 / rate / part.threads as f64;
+            Pacer::new(self.board.now_ns() + (part.thread as f64 * turn_ns) as u64, rate)
+        });
         let mut progress = (0, self.board.now_ns());
         loop {
             let ready = self.board.counts.ready as usize;
@@ -20,8 +25,9 @@ impl Engine {
                 return Ok(());
             }
             let now_ns = self.board.now_ns();
-            if (ready + self.links.len()) > progress.0 {
-                progress = (ready + self.links.len(), now_ns);
+            let done = ready + self.links.len() + self.board.counts.acknowledged as usize;
+            if done > progress.0 {
+                progress = (done, now_ns);
             } else if now_ns > progress.1 + PATIENCE_NS {
                 return Err(Error::NotReady { ready, wanted, seconds: PATIENCE_NS / SECOND_NS });
             }
@@ -62,9 +68,26 @@ impl Engine {
         Ok(())
     }
 
+    /// Cuts all returning subscribers off, without a word, and lets all of them connect again; the
+    /// time of each counts from `since_ns`.
+    pub fn come_again(&mut self, since_ns: u64) -> Result<()> {
+        let returns = |role: &Role| matches!(role, Role::Subscriber(one) if one.returns());
+        let all: Vec<usize> =
+            (0..self.links.len()).filter(|index| returns(&self.roles[*index])).collect();
+        all.iter().for_each(|index| self.links[*index].close());
+        for index in all {
+            let introduction = self.roles[index].introduction();
+            let (serializer, registry) = (self.serializers[index], self.poll.registry());
+            let access = &self.access;
+            let link = Link::connect(index, access, serializer, introduction, since_ns, registry)?;
+            self.links[index] = link;
+        }
+        Ok(())
+    }
+
     /// Says GOODBYE on all connections, waits for the answers for `seconds` at most, and closes
-    /// them: how many were answered. Without WAMP nobody waits for an answer.
-    pub fn leave_all(&mut self, seconds: u64) -> Result<u64> {
+    /// them. Without WAMP nobody waits for an answer.
+    pub fn leave_all(&mut self, seconds: u64) -> Result<()> {
         let before = self.board.counts.left;
         for index in 0..self.links.len() {
             let link = &mut self.links[index];
@@ -82,7 +105,7 @@ impl Engine {
         let deadline_ns = self.board.now_ns() + seconds * SECOND_NS;
         self.run_until(deadline_ns, |board| board.counts.left - before >= wanted)?;
         self.links.iter_mut().for_each(Link::close);
-        Ok(self.board.counts.left - before)
+        Ok(())
     }
 }
 

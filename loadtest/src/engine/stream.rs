@@ -1,12 +1,14 @@
 //! What lies under a connection: a socket, with TLS on it or without.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::unix::net as unix;
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
+use socket2::{Domain, Type};
 
 use crate::error::{Context, Error, Result};
 use crate::tls::{Secured, Trust};
@@ -23,12 +25,17 @@ pub(super) enum Socket {
 }
 
 impl Stream {
-    /// Starts connecting. A target with TLS needs `trust`.
-    pub(super) fn connect(target: &Target, trust: Option<&Trust>) -> Result<Self> {
+    /// Starts connecting, from `source` if given. A target with TLS needs `trust`.
+    pub(super) fn connect(
+        target: &Target,
+        source: Option<IpAddr>,
+        trust: Option<&Trust>,
+    ) -> Result<Self> {
         let socket = match &target.address {
-            Address::Tcp(address) => {
-                Socket::Tcp(TcpStream::connect(*address).context("connecting")?)
-            }
+            Address::Tcp(address) => Socket::Tcp(match source {
+                Some(source) => connect_from(source, *address)?,
+                None => TcpStream::connect(*address).context("connecting")?,
+            }),
             Address::Unix(path) => {
                 let stream = unix::UnixStream::connect(path).context("connecting")?;
                 stream.set_nonblocking(true).context("making a socket non-blocking")?;
@@ -110,6 +117,21 @@ impl Stream {
             Self::Plain(socket) => socket,
             Self::Tls(secured) => secured.socket_mut(),
         }
+    }
+}
+
+/// Starts connecting from one of this machine's addresses, on a port that the system chooses.
+fn connect_from(source: IpAddr, to: SocketAddr) -> Result<TcpStream> {
+    let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)
+        .context("making a socket")?;
+    socket.bind(&SocketAddr::new(source, 0).into()).map_err(|error| {
+        Error::Usage(format!("--source {source}: no connection can come from there: {error}"))
+    })?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
+            Err(Error::Io("connecting", error))
+        }
+        _ => Ok(TcpStream::from_std(socket.into())),
     }
 }
 

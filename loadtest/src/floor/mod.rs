@@ -17,6 +17,7 @@ use crate::scenario;
 use crate::tls::{Identity, Trust};
 use crate::url::Target;
 use crate::wire::Serializer;
+use crate::wire::message::Matching;
 use crate::wire::stamp::STAMP_BYTES;
 
 /// How the floor program writes.
@@ -35,9 +36,7 @@ impl Mode {
         match scenario {
             Scenario::Fanout(_) | Scenario::Rpc(_) => Ok(&[Self::Each, Self::Coalesced]),
             Scenario::Topics(_) | Scenario::Connect(_) => Ok(&[Self::Each]),
-            Scenario::Slow(_) | Scenario::Churn(_) | Scenario::Mixed(_) | Scenario::Soak(_) => {
-                Err(Error::Usage("fanout, topics, rpc and connect have a floor".to_owned()))
-            }
+            _ => Err(Error::Usage("fanout, topics, rpc and connect have a floor".to_owned())),
         }
     }
 
@@ -82,6 +81,8 @@ fn run(scenario: &Scenario, mode: Mode, message_bytes: usize) -> Result<Report> 
     common.url = url;
     common.ca = trust;
     common.deflate = false;
+    common.fail_if.clear();
+    common.source.clear();
     common.label = Some(mode.label().to_owned());
     common.payload_bytes = message_bytes.max(STAMP_BYTES);
     common.serializer = Serializer::MessagePack;
@@ -104,8 +105,13 @@ fn without_wamp(scenario: &Scenario) -> Scenario {
         Scenario::Fanout(args) => {
             args.subscriber_serializer.clear();
             args.acknowledge = false;
+            args.matching = Matching::Exact;
         }
-        Scenario::Topics(args) => args.acknowledge = false,
+        Scenario::Topics(args) => {
+            args.acknowledge = false;
+            args.matching = Matching::Exact;
+        }
+        Scenario::Rpc(args) => (args.progressive_results, args.progressive_calls) = (0, 0),
         Scenario::Connect(args) => args.subscribe = false,
         _ => {}
     }

@@ -171,6 +171,6 @@ fn hello(serializer: Serializer, realm: &str) -> Vec<u8> {
         return serde_json::json!([1, realm, { "roles": roles }]).to_string().into_bytes();
     }
     let mut body = Vec::new();
-    Body::new(serializer, &mut body).hello(realm, &Opening::ANONYMOUS);
+    Body::new(serializer, &mut body).hello(realm, &Opening::ANONYMOUS, false);
     body
 }

@@ -1,19 +1,27 @@
 //! The board on which every role of a run writes: counters, windows, latencies, verification.
 
+use std::iter::Sum;
+use std::ops::AddAssign;
+
 use super::Clock;
 use super::recorder::Recorder;
 use super::verify::Tally;
 use super::window::Window;
+use crate::engine::exchange::Part;
 
 #[derive(Debug)]
 pub struct Board {
     clock: Clock,
+    /// Which of the run's clients write here.
+    pub part: Part,
     pub counts: Counts,
     pub tally: Tally,
     /// One per publisher, by its number.
     pub windows: Vec<Window>,
     /// Publishers whose window opened since the engine last looked.
     pub opened: Vec<u32>,
+    /// Those of other threads, which have not been told.
+    pub abroad: Vec<u32>,
     /// When roles may send: cleared to drain.
     pub sending: bool,
     /// Latencies of what should have been sent in this span are recorded, in nanoseconds.
@@ -23,6 +31,8 @@ pub struct Board {
     /// From when a publication was due to its PUBLISHED.
     pub acknowledgements: Recorder,
     pub joins: Recorder,
+    /// From when a subscriber was cut off to its SUBSCRIBED.
+    pub returns: Recorder,
     /// How late the generator was against its own plan.
     pub lag: Recorder,
     /// What stands behind the stamp in every event.
@@ -52,7 +62,7 @@ pub struct Counts {
     /// Roles that are ready for traffic.
     pub ready: u64,
     pub publications: u64,
-    /// Publications that asked for PUBLISHED.
+    /// Publications that asked for PUBLISHED, and subscriptions that asked for a retained event.
     pub asking: u64,
     /// Of them, those answered, with an ERROR too.
     pub acknowledged: u64,
@@ -64,27 +74,79 @@ pub struct Counts {
     pub calls: u64,
     pub results: u64,
     pub invocations: u64,
+    pub progressive_results: u64,
     pub resubscriptions: u64,
     pub received_bytes: u64,
     /// Events thrown away by design, at stalled subscribers.
     pub evicted: u64,
+    /// Subscribers that were cut off and are back.
+    pub returned: u64,
+    /// Events that were published while a subscriber was away.
+    pub missed: u64,
+    /// Histories read to their end, and how long that took in all.
+    pub reads: u64,
+    pub read_ns: u64,
+}
+
+impl Counts {
+    /// Something that moves whenever the router delivers anything.
+    pub const fn progress(&self) -> u64 {
+        self.events + self.results + self.invocations + self.acknowledged + self.progressive_results
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.joined += other.joined;
+        self.left += other.left;
+        self.ready += other.ready;
+        self.publications += other.publications;
+        self.asking += other.asking;
+        self.acknowledged += other.acknowledged;
+        self.events += other.events;
+        self.event_bytes += other.event_bytes;
+        self.counted_events += other.counted_events;
+        self.calls += other.calls;
+        self.results += other.results;
+        self.invocations += other.invocations;
+        self.progressive_results += other.progressive_results;
+        self.resubscriptions += other.resubscriptions;
+        self.received_bytes += other.received_bytes;
+        self.evicted += other.evicted;
+        self.returned += other.returned;
+        self.missed += other.missed;
+        self.reads += other.reads;
+        self.read_ns += other.read_ns;
+    }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    }
 }
 
 impl Board {
     /// One in `event_stride` events gives a latency.
-    pub fn new(windows: Vec<Window>, event_stride: u32) -> Self {
+    pub fn new(clock: Clock, part: Part, windows: Vec<Window>, event_stride: u32) -> Self {
         Self {
-            clock: Clock::start(),
+            clock,
+            part,
             counts: Counts::default(),
             tally: Tally::default(),
             windows,
             opened: Vec::new(),
+            abroad: Vec::new(),
             sending: false,
             measured_ns: (u64::MAX, 0),
             events: Recorder::new(event_stride),
             calls: Recorder::new(1),
             acknowledgements: Recorder::new(1),
             joins: Recorder::new(1),
+            returns: Recorder::new(1),
             lag: Recorder::new(1),
             text: Vec::new(),
             arriving: Arriving::default(),
@@ -93,7 +155,30 @@ impl Board {
         }
     }
 
-    /// Nanoseconds since the board was made.
+    /// A publisher's window may have room.
+    pub fn note_opened(&mut self, number: u32) {
+        if self.part.thread_of(number) == self.part.thread {
+            self.opened.push(number);
+        } else {
+            self.abroad.push(number);
+        }
+    }
+
+    /// Takes in what another thread's board says, for the report.
+    pub fn add(&mut self, other: Self) {
+        self.counts += other.counts;
+        self.tally += other.tally;
+        self.events.add(&other.events);
+        self.calls.add(&other.calls);
+        self.acknowledgements.add(&other.acknowledgements);
+        self.joins.add(&other.joins);
+        self.returns.add(&other.returns);
+        self.lag.add(&other.lag);
+        self.delivery_bytes = self.delivery_bytes.max(other.delivery_bytes);
+        self.last_error = self.last_error.take().or(other.last_error);
+    }
+
+    /// Nanoseconds since the run's clock was started.
     pub fn now_ns(&self) -> u64 {
         self.clock.now_ns()
     }
@@ -142,7 +227,7 @@ impl Board {
         self.last_error = Some(text);
     }
 
-    /// Events that every counted subscriber must have received by the end.
+    /// Events that every counted subscriber of this thread must have received by the end.
     pub fn owed_events(&self) -> u64 {
         let owed = |window: &Window| u64::from(window.sent()) * u64::from(window.receivers());
         self.windows.iter().map(owed).sum()
@@ -152,11 +237,5 @@ impl Board {
     pub fn is_drained(&self) -> bool {
         let Counts { counted_events, results, calls, asking, acknowledged, .. } = self.counts;
         counted_events >= self.owed_events() && results >= calls && acknowledged >= asking
-    }
-
-    /// Something that moves whenever the router delivers anything.
-    pub const fn progress(&self) -> u64 {
-        let Counts { events, results, invocations, acknowledged, .. } = self.counts;
-        events + results + invocations + acknowledged
     }
 }

@@ -1,7 +1,9 @@
-//! What a run counts: deliveries, latencies, verification, and their course over time. One thread
-//! owns it all, so nothing here is shared or locked.
+//! What a run counts: deliveries, latencies, verification, and their course over time. Each
+//! generator thread has a board of its own; only windows share a few numbers.
 
 pub mod board;
+pub mod fairness;
+pub mod interval;
 pub mod pace;
 pub mod recorder;
 pub mod series;

@@ -4,6 +4,8 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::interval::Counts;
+
 #[derive(Clone, Debug)]
 pub struct Recorder {
     whole: Histogram<u64>,
@@ -16,8 +18,7 @@ pub struct Recorder {
 impl Recorder {
     /// Records one in `stride` of what is offered (at least one in 1).
     pub fn new(stride: u32) -> Self {
-        let histogram =
-            Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("constant bounds are valid");
+        let histogram = empty_histogram();
         Self { whole: histogram.clone(), interval: histogram, stride: stride.max(1), skipped: 0 }
     }
 
@@ -46,6 +47,23 @@ impl Recorder {
         self.whole.len() - self.whole.count_between(0, latency_ns)
     }
 
+    /// Takes in what another thread recorded of the whole run.
+    pub fn add(&mut self, other: &Self) {
+        self.whole.add(&other.whole).expect("all have the same bounds");
+    }
+
+    /// Takes over what another thread recorded since its last interval.
+    pub fn take_interval_of(&mut self, other: &mut Self) {
+        self.interval.add(&other.interval).expect("all have the same bounds");
+        other.interval.reset();
+    }
+
+    /// What was recorded since the last interval was taken.
+    pub fn interval_counts(&self) -> Counts {
+        let recorded = self.interval.iter_recorded();
+        recorded.map(|one| (one.value_iterated_to(), one.count_at_value())).collect()
+    }
+
     /// Percentiles 50 and 99 since the last call, in nanoseconds.
     pub fn take_interval(&mut self) -> Option<(u64, u64)> {
         let of = |percent| self.interval.value_at_percentile(percent);
@@ -55,11 +73,14 @@ impl Recorder {
     }
 
     /// Forgets the whole run's values, to begin another phase.
-    pub fn take_phase(&mut self) -> Option<Latency> {
-        let phase = self.latency();
+    pub fn begin_phase(&mut self) {
         self.whole.reset();
-        phase
     }
+}
+
+/// With the bounds and the precision of all recorders.
+pub(super) fn empty_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("constant bounds are valid")
 }
 
 /// A distribution of latencies, in nanoseconds.
@@ -135,6 +156,20 @@ mod tests {
         let mut recorder = Recorder::new(13);
         assert_eq!((0..1300).filter(|_| recorder.samples_next()).count(), 100);
         assert!(recorder.latency().is_none());
+    }
+
+    #[test]
+    fn what_several_threads_recorded_is_one() {
+        let (mut one, mut other) = (Recorder::new(1), Recorder::new(1));
+        one.record(1_000);
+        (0..9).for_each(|_| other.record(5_000));
+        one.take_interval_of(&mut other);
+        assert_eq!(other.take_interval(), None);
+        let (p50, _) = one.take_interval().unwrap();
+        assert!(p50.abs_diff(5_000) < 10, "{p50}");
+        one.add(&other);
+        let latency = one.latency().unwrap();
+        assert_eq!((latency.samples, latency.min), (10, 1_000));
     }
 
     #[test]

@@ -52,8 +52,17 @@ impl Track {
 
     /// How many never arrived, when the sender sent `sent` in all.
     pub fn finish(&self, sent: u32) -> u64 {
-        let tail = sent.saturating_sub(self.next.max(self.optional_below));
-        u64::from(tail) + self.missing_so_far()
+        self.behind(sent) + self.missing_so_far()
+    }
+
+    /// Whether it was published before the present subscription was known to exist.
+    pub const fn is_optional(&self, sequence: u32) -> bool {
+        sequence < self.optional_below
+    }
+
+    /// How many of `sent` come after the last that arrived, and after what need not arrive.
+    pub fn behind(&self, sent: u32) -> u64 {
+        u64::from(sent.saturating_sub(self.next.max(self.optional_below)))
     }
 
     /// How many were skipped, of those that something later overtook.

@@ -81,6 +81,9 @@ pub fn row(trial: &Trial) -> String {
     for failure in &report.failures {
         let _ = writeln!(out, "    BROKEN: {failure}");
     }
+    for verdict in &report.thresholds {
+        let _ = writeln!(out, "    {verdict}");
+    }
     out
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::svg::{Chart, Line, bars, escape, nice_step};
 use super::table::{bytes, duration, grouped};
-use super::{Figure, Report};
+use super::{Figure, Report, steps};
 use crate::compare::{Comparison, Row, ratio};
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
@@ -221,10 +221,19 @@ fn put_report(out: &mut String, report: &Report, name: &str) {
     );
     put_tiles(out, report);
     put_latencies(out, report);
+    if !report.steps.is_empty() {
+        let mut text = String::new();
+        steps::put_table(&mut text, &report.steps);
+        let _ = write!(out, "<pre>{}</pre>", escape(&text));
+    }
     let found = &report.verified;
     let _ = write!(out, "<p>{} messages verified: {found}.</p>", grouped(found.checked));
     for failure in &report.failures {
         let _ = write!(out, "<p class=\"bad\">{}</p>", escape(failure));
+    }
+    for verdict in &report.thresholds {
+        let class = if verdict.failed { "bad" } else { "good" };
+        let _ = write!(out, "<p class=\"{class}\">{}</p>", escape(&verdict.to_string()));
     }
     out.push_str("</section>");
 }
@@ -271,6 +280,7 @@ fn put_latencies(out: &mut String, report: &Report) {
         ("call latency", &report.call_latency),
         ("PUBLISHED after", &report.acknowledge_latency),
         ("join latency", &report.join_latency),
+        ("back after", &report.return_latency),
         ("send lag", &report.send_lag),
     ] {
         let Some(latency) = latency else { continue };

@@ -1,16 +1,24 @@
 //! What one run found, and the three ways to show it: a table, a line of JSON, an HTML page.
 
+pub mod csv;
+pub mod hdr;
 pub mod hostile;
 pub mod html;
 pub mod json;
+pub mod steps;
 pub mod svg;
 pub mod table;
+pub mod threshold;
 
 use serde::Serialize;
 
+use crate::measure::fairness::Fairness;
+use crate::measure::interval::Intervals;
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
 use crate::measure::verify::Tally;
+use steps::Step;
+use threshold::{Threshold, Verdict};
 
 /// One run. Latencies are in nanoseconds, sizes in bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -42,18 +50,32 @@ pub struct Report {
     /// From when a publication was due to its PUBLISHED.
     pub acknowledge_latency: Option<Latency>,
     pub join_latency: Option<Latency>,
+    /// From when a subscriber was cut off to its SUBSCRIBED.
+    pub return_latency: Option<Latency>,
     /// How late the generator was against its own plan (open loop).
     pub send_lag: Option<Latency>,
+    /// How alike the subscribers were served.
+    pub fairness: Option<Fairness>,
     pub router: Option<RouterUse>,
     pub generator: GeneratorUse,
     /// Of the whole run, warm-up and draining included.
     pub verified: Tally,
+    /// Of a run at several rates, what was found at each.
+    pub steps: Vec<Step>,
+    /// Of a sweep, the last good rate before the first that was too much; absent if the first was.
+    pub knee_rate: Option<f64>,
     /// Further figures of the scenario.
     pub figures: Vec<Figure>,
     /// What the scenario demanded and did not get.
     pub failures: Vec<String>,
+    /// Whether verification found nothing, and the scenario got what it demanded.
     pub clean: bool,
+    /// What became of `--fail-if`, in its order.
+    pub thresholds: Vec<Verdict>,
     pub series: Vec<Sample>,
+    /// For a histogram log, if one is asked for.
+    #[serde(skip)]
+    pub intervals: Option<Intervals>,
     /// The line that reproduces the run.
     pub command: String,
 }
@@ -82,10 +104,11 @@ pub struct RouterUse {
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct GeneratorUse {
+    pub threads: usize,
     pub cpu_s: f64,
-    /// Share of one core that it used.
+    /// CPU time over wall time, of all threads together.
     pub busy: f64,
-    /// Share of the time that it was ready to run and had no core.
+    /// Share of the time that threads were ready to run and had no core, added up.
     pub starved: f64,
     /// True if the generator, not the router, set the figures.
     pub client_bound: bool,
@@ -96,6 +119,24 @@ pub struct Figure {
     pub name: String,
     pub value: f64,
     pub unit: String,
+}
+
+/// How runs ended, from the best to the worst.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    #[default]
+    Clean,
+    /// Clean, and a threshold is broken.
+    OverThreshold,
+    /// Verification found something, or the scenario did not get what it demanded.
+    Unclean,
+}
+
+impl Outcome {
+    /// The worst of `reports`.
+    pub fn of(reports: &[Report]) -> Self {
+        reports.iter().map(Report::outcome).max().unwrap_or_default()
+    }
 }
 
 impl Report {
@@ -114,6 +155,20 @@ impl Report {
     /// The latency that the scenario is about.
     pub fn latency(&self) -> Option<&Latency> {
         self.event_latency.as_ref().or(self.call_latency.as_ref()).or(self.join_latency.as_ref())
+    }
+
+    /// Holds the run against the conditions under which it fails.
+    pub fn judge(&mut self, thresholds: &[Threshold]) {
+        self.thresholds = thresholds.iter().map(|threshold| threshold.judge(self)).collect();
+    }
+
+    /// How the run ended.
+    pub fn outcome(&self) -> Outcome {
+        match self.clean {
+            false => Outcome::Unclean,
+            true if self.thresholds.iter().any(|verdict| verdict.failed) => Outcome::OverThreshold,
+            true => Outcome::Clean,
+        }
     }
 
     pub fn fail(&mut self, reason: String) {
@@ -141,6 +196,7 @@ pub fn command_line() -> String {
 #[cfg(test)]
 pub mod samples {
     use super::*;
+    use crate::measure::fairness::Share;
     use crate::measure::recorder::Recorder;
 
     /// A report with every part filled in.
@@ -155,6 +211,8 @@ pub mod samples {
             router_rss: Some(20 << 20),
             ..Sample::default()
         };
+        let mut share = Share::default();
+        (1..=1000u64).for_each(|value| share.note(value * 1000));
         Report {
             scenario: "fanout".into(),
             label: "router <a>".into(),
@@ -177,21 +235,28 @@ pub mod samples {
             call_latency: None,
             acknowledge_latency: None,
             join_latency: recorder.latency(),
+            return_latency: None,
             send_lag: None,
+            fairness: Fairness::of(&[share, share]),
             router: Some(RouterUse {
                 cpu_s: 1.0,
                 cores: 0.2,
                 cpu_ns_per_event: Some(2_000.0),
+                cpu_ns_per_delivery: Some(2_000.0),
                 rss_end: 20 << 20,
                 rss_peak: 30 << 20,
                 ..RouterUse::default()
             }),
             generator: GeneratorUse { cpu_s: 2.0, busy: 0.4, ..GeneratorUse::default() },
             verified: Tally { checked: 500_000, ..Tally::default() },
+            steps: Vec::new(),
+            knee_rate: None,
             figures: vec![Figure { name: "growth".into(), value: 1.5, unit: "MiB".into() }],
             failures: Vec::new(),
             clean: true,
+            thresholds: Vec::new(),
             series: (0..5).map(sample).collect(),
+            intervals: None,
             command: "stentor-loadtest fanout --in-flight 8".into(),
         }
     }

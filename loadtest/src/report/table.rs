@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::Report;
+use super::{Report, steps};
+use crate::measure::fairness::{Fairness, Spread};
 use crate::measure::recorder::Latency;
 
 /// One run, several lines.
@@ -11,6 +12,12 @@ pub fn run(report: &Report) -> String {
     headline(&mut out, report);
     throughput(&mut out, report);
     latencies(&mut out, report);
+    if !report.steps.is_empty() {
+        steps::put_table(&mut out, &report.steps);
+    }
+    if let Some(fairness) = &report.fairness {
+        put_fairness(&mut out, fairness);
+    }
     usage(&mut out, report);
     verdict(&mut out, report);
     out
@@ -52,6 +59,7 @@ fn latencies(out: &mut String, report: &Report) {
         ("call latency", &report.call_latency),
         ("PUBLISHED", &report.acknowledge_latency),
         ("join latency", &report.join_latency),
+        ("back after", &report.return_latency),
         ("send lag", &report.send_lag),
     ];
     let _ = writeln!(
@@ -68,6 +76,23 @@ fn latencies(out: &mut String, report: &Report) {
         }
         let _ = writeln!(out);
     }
+}
+
+fn put_fairness(out: &mut String, fairness: &Fairness) {
+    let Fairness { received, mean_latency, longest_latency, .. } = fairness;
+    let of = |Spread { min, median, max }: &Spread, words: fn(u64) -> String| {
+        format!("{} / {} / {}", words(*min), words(*median), words(*max))
+    };
+    let _ = writeln!(
+        out,
+        "  fairness      {:.4} (Jain) over {}; least / median / most: {} events, mean latency {}, \
+         longest {}",
+        fairness.jain_index,
+        counted(fairness.subscribers as u32, "subscriber"),
+        of(received, grouped),
+        of(mean_latency, duration),
+        of(longest_latency, duration),
+    );
 }
 
 fn usage(out: &mut String, report: &Report) {
@@ -100,8 +125,13 @@ fn usage(out: &mut String, report: &Report) {
     let generator = &report.generator;
     let _ = writeln!(
         out,
-        "  generator     {:.2} cores, starved {:.0} %; client-bound: {}",
+        "  generator     {:.2} cores{}, starved {:.0} %; client-bound: {}",
         generator.busy,
+        if generator.threads > 1 {
+            format!(" of {} threads", generator.threads)
+        } else {
+            String::new()
+        },
         generator.starved * 100.0,
         if generator.client_bound { "yes" } else { "no" }
     );
@@ -121,6 +151,9 @@ fn verdict(out: &mut String, report: &Report) {
     );
     for failure in &report.failures {
         let _ = writeln!(out, "  FAILED: {failure}");
+    }
+    for verdict in &report.thresholds {
+        let _ = writeln!(out, "  {verdict}");
     }
 }
 
@@ -199,6 +232,7 @@ mod tests {
             "0 lost, 0 doubled, 0 reordered",
             ": OK",
             "p99.99",
+            "1.0000 (Jain) over 2 subscribers; least / median / most: 1,000 / 1,000 / 1,000 events",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

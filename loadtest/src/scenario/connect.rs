@@ -34,6 +34,7 @@ pub fn connect(args: &Connect, router: Option<&Router>) -> Result<Report> {
             None => format!("closed loop, {} at a time", common.connect_parallel),
         },
         description: format!("{sessions} sessions that {doing}{by}"),
+        progressive: false,
     };
     let mut run = Run::open(plan, router)?;
     let rss_before = run.opening_rss();
@@ -41,9 +42,9 @@ pub fn connect(args: &Connect, router: Option<&Router>) -> Result<Report> {
     run.idle(warmup_ns)?;
     let rss_joined = run.router_rss();
     let idle_cores = run.idle(common.duration.as_nanos() as u64)?;
-    let before_ns = run.engine.board.now_ns();
-    let left = run.engine.leave_all(LEAVE_PATIENCE_S)?;
-    let leaving_s = (run.engine.board.now_ns() - before_ns) as f64 / SECOND_NS as f64;
+    let before_ns = run.fleet.now_ns();
+    let left = run.fleet.leave_all(LEAVE_PATIENCE_S)?;
+    let leaving_s = (run.fleet.now_ns() - before_ns) as f64 / SECOND_NS as f64;
     run.idle(SECOND_NS / 2)?;
     let rss_left = run.router_rss();
     let mut report = run.report();

@@ -13,11 +13,13 @@ use crate::hostile::crowd::Crowd;
 use crate::hostile::member::Manner;
 use crate::hostile::{Attack, Kind, MAX_CONNECTIONS, Outcome};
 use crate::measure::SECOND_NS;
+use crate::measure::board::Board;
 use crate::measure::window::Window;
 use crate::procfs::Reading;
 use crate::report::Report;
 use crate::report::hostile::{Felt, Trial};
 use crate::report::table::{bytes, duration};
+use crate::role::Expected;
 use crate::role::subscriber::Kind as Reads;
 use crate::router::{Router, allow_connections, pin};
 use crate::wire::Serializer;
@@ -44,11 +46,12 @@ pub fn run(args: &Hostile, kind: Kind) -> Result<Trial> {
         }
         (None, pid) => pid.map(Router::watch),
     };
-    if let Some(core) = common.generator_core {
-        pin(core)?;
+    if let Some(core) = common.generator_core.first() {
+        pin(*core)?;
     }
     let mut trial = attack(args, kind, router.as_ref())?;
     judge(args, &mut trial);
+    trial.report.judge(&common.fail_if);
     Ok(trial)
 }
 
@@ -74,8 +77,9 @@ fn attack(args: &Hostile, kind: Kind, router: Option<&Router>) -> Result<Trial> 
     })?;
     let late = {
         let bound_ns = args.max_p99_ms * 1_000_000;
-        let board = &run.engine.board;
-        board.events.count_above(bound_ns) + board.calls.count_above(bound_ns)
+        let late =
+            |board: &Board| board.events.count_above(bound_ns) + board.calls.count_above(bound_ns);
+        run.fleet.boards().map(late).sum()
     };
     let outcome = hostile.join().unwrap_or_else(|_| Outcome {
         faults: vec!["the hostile clients' thread panicked".to_owned()],
@@ -106,9 +110,10 @@ fn victims(args: &Hostile, kind: Kind) -> Plan<'_> {
             "{kind} against 1 publisher, {VICTIMS} subscribers, {VICTIMS} callers, {VICTIMS} \
              callees"
         ),
+        progressive: false,
     };
     add_subscribers(&mut plan, VICTIMS, 0..1, Reads::Steady);
-    add_callees_and_callers(&mut plan, VICTIMS, VICTIMS, false, 0);
+    add_callees_and_callers(&mut plan, VICTIMS, VICTIMS, false, 0, Expected::default());
     add_publishers(&mut plan, 1, false);
     plan
 }

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::measure::series::memory_slope;
 use crate::measure::window::Window;
 use crate::report::Report;
-use crate::role::Role;
 use crate::role::subscriber::Kind;
+use crate::role::{Expected, Role};
 use crate::router::Router;
 
 pub fn mixed(args: &Mixed, router: Option<&Router>) -> Result<Report> {
@@ -35,7 +35,7 @@ fn plan<'a>(scenario: &'a str, args: &'a Mixed) -> Plan<'a> {
         scenario,
         common: &args.common,
         clients: Vec::new(),
-        windows: vec![Window::new(0, *subscribers); *publishers as usize],
+        windows: Window::of_each(*publishers, 0, *subscribers),
         publish_rate: Some(args.rate),
         call_rate: Some(args.call_rate),
         join_rate: None,
@@ -44,10 +44,11 @@ fn plan<'a>(scenario: &'a str, args: &'a Mixed) -> Plan<'a> {
             "{publishers} publishers, {subscribers} subscribers, {churners} churners, \
              {callers} callers, {callees} callees, {idle} idle"
         ),
+        progressive: false,
     };
     add_subscribers(&mut plan, *subscribers, 0..*publishers, Kind::Steady);
     add_subscribers(&mut plan, *churners, 0..*publishers, Kind::Churning(CHURN_AFTER));
-    add_callees_and_callers(&mut plan, *callees, *callers, false, 0);
+    add_callees_and_callers(&mut plan, *callees, *callers, false, 0, Expected::default());
     add_publishers(&mut plan, *publishers, false);
     plan.clients.extend((0..*idle).map(|_| (Role::Idle, args.common.serializer)));
     plan

@@ -1,18 +1,24 @@
 //! The scenarios: each turns its options into a plan and puts the phases of a run together.
 
+mod accounts;
 pub mod connect;
+pub mod fleet;
 pub mod hostile;
 pub mod mixed;
 pub mod pubsub;
 pub mod rpc;
 pub mod run;
 pub mod slow;
+pub mod steps;
+pub mod stored;
+pub mod storm;
 
 use crate::cli::{Common, Scenario, WithFloor};
 use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::router::{Router, pin};
 use crate::url::Transport;
+use crate::wire::message::Matching;
 
 impl Scenario {
     pub const fn common_mut(&mut self) -> &mut Common {
@@ -23,6 +29,9 @@ impl Scenario {
             Self::Connect(args) => &mut args.common,
             Self::Slow(args) => &mut args.common,
             Self::Churn(args) => &mut args.common,
+            Self::Storm(args) => &mut args.common,
+            Self::Retained(args) => &mut args.common,
+            Self::History(args) => &mut args.common,
             Self::Mixed(args) | Self::Soak(args) => &mut args.common,
         }
     }
@@ -34,7 +43,7 @@ impl Scenario {
             Self::Topics(args) => Some(args.floor),
             Self::Rpc(args) => Some(args.floor),
             Self::Connect(args) => Some(args.floor),
-            Self::Slow(_) | Self::Churn(_) | Self::Mixed(_) | Self::Soak(_) => None,
+            _ => None,
         }
     }
 
@@ -46,6 +55,9 @@ impl Scenario {
             Self::Connect(args) => &args.common,
             Self::Slow(args) => &args.common,
             Self::Churn(args) => &args.common,
+            Self::Storm(args) => &args.common,
+            Self::Retained(args) => &args.common,
+            Self::History(args) => &args.common,
             Self::Mixed(args) | Self::Soak(args) => &args.common,
         }
     }
@@ -63,21 +75,26 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
         }
         (None, pid) => pid.map(Router::watch),
     };
-    run_against(scenario, router.as_ref())
+    let mut report = run_against(scenario, router.as_ref())?;
+    report.judge(&common.fail_if);
+    Ok(report)
 }
 
 /// Who does not speak WAMP cannot take part in everything.
 fn check_language(scenario: &Scenario) -> Result<()> {
     let url = &scenario.common().url;
-    let (is_pubsub, acknowledge) = match scenario {
-        Scenario::Fanout(args) => (true, args.acknowledge),
-        Scenario::Topics(args) => (true, args.acknowledge),
-        _ => (false, false),
+    let (is_pubsub, acknowledge, matching) = match scenario {
+        Scenario::Fanout(args) => (true, args.acknowledge, args.matching),
+        Scenario::Topics(args) => (true, args.acknowledge, args.matching),
+        _ => (false, false, Matching::Exact),
     };
-    if url.transport.speaks_wamp() || is_pubsub && !acknowledge {
-        return Ok(());
-    }
-    let refused = if is_pubsub { "--acknowledge" } else { "any scenario but fanout and topics" };
+    let refused = match (is_pubsub, acknowledge, matching) {
+        _ if url.transport.speaks_wamp() => return Ok(()),
+        (true, false, Matching::Exact) => return Ok(()),
+        (true, false, _) => "--match",
+        (true, true, _) => "--acknowledge",
+        (false, ..) => "any scenario but fanout and topics",
+    };
     Err(Error::Usage(format!("{url} does not speak WAMP, which {refused} needs")))
 }
 
@@ -95,8 +112,8 @@ fn check_deflate(common: &Common) -> Result<()> {
 
 /// Runs `scenario` once; `router` is the process behind its URL, if that is known.
 pub fn run_against(scenario: &Scenario, router: Option<&Router>) -> Result<Report> {
-    if let Some(core) = scenario.common().generator_core {
-        pin(core)?;
+    if let Some(core) = scenario.common().generator_core.first() {
+        pin(*core)?;
     }
     match scenario {
         Scenario::Fanout(args) => pubsub::fanout(args, router),
@@ -105,6 +122,9 @@ pub fn run_against(scenario: &Scenario, router: Option<&Router>) -> Result<Repor
         Scenario::Connect(args) => connect::connect(args, router),
         Scenario::Slow(args) => slow::slow(args, router),
         Scenario::Churn(args) => pubsub::churn(args, router),
+        Scenario::Retained(args) => stored::retained(args, router),
+        Scenario::History(args) => stored::history(args, router),
+        Scenario::Storm(args) => storm::storm(args, router),
         Scenario::Mixed(args) => mixed::mixed(args, router),
         Scenario::Soak(args) => mixed::soak(args, router),
     }

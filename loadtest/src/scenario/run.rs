@@ -3,15 +3,20 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::accounts::{Mark, generator_use, router_use};
+use super::fleet::Fleet;
 use crate::cli::Common;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::measure::SECOND_NS;
 use crate::measure::board::{Board, Counts};
+use crate::measure::fairness::Fairness;
+use crate::measure::interval::{Intervals, Kind};
+use crate::measure::recorder::{Latency, Recorder};
 use crate::measure::series::Sample;
 use crate::measure::window::Window;
 use crate::procfs::{Meter, Reading};
-use crate::report::{GeneratorUse, Report, RouterUse, command_line};
+use crate::report::{Report, command_line};
 use crate::role::Role;
 use crate::router::{Router, allow_connections};
 use crate::wire::Serializer;
@@ -30,16 +35,22 @@ pub struct Plan<'a> {
     pub join_rate: Option<f64>,
     pub pacing: String,
     pub description: String,
+    /// Whether calls and results come in parts, which the clients then announce.
+    pub progressive: bool,
 }
 
 pub struct Run<'a> {
-    pub engine: Engine,
+    pub fleet: Fleet,
     plan: PlanText<'a>,
     router: Option<Meter>,
     own: Meter,
     start: Mark,
     end: Mark,
     series: Vec<Sample>,
+    /// Events, calls and lag of phases that were taken for themselves.
+    phases: Option<[Recorder; 3]>,
+    /// For a histogram log, if one is asked for.
+    intervals: Option<Intervals>,
     closed_loop: bool,
 }
 
@@ -54,37 +65,26 @@ struct PlanText<'a> {
     call_rate: Option<f64>,
 }
 
-/// Everything that differences are taken of.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mark {
-    at_ns: u64,
-    counts: Counts,
-    router: Option<Reading>,
-    own: Reading,
-}
-
 impl<'a> Run<'a> {
     /// Opens all clients of `plan`; the cost of that is what a report shows until
     /// [`Run::measure`] is called.
-    pub fn open(plan: Plan<'a>, router: Option<&Router>) -> Result<Self> {
-        let Plan { common, clients, windows, .. } = plan;
+    pub fn open(mut plan: Plan<'a>, router: Option<&Router>) -> Result<Self> {
+        let Plan { common, clients, .. } = &plan;
         allow_connections(clients.len())?;
         let steady = clients.iter().filter(|(role, _)| matches!(role, Role::Subscriber(_))).count();
-        let mut board = Board::new(windows, if steady > 16 { EVENT_STRIDE } else { 1 });
-        common.payload().text().clone_into(&mut board.text);
         let mut serializer = match common.url.transport.language() {
             Some(language) => language.to_owned(),
-            None => serializer_names(&clients),
+            None => serializer_names(clients),
         };
         if common.deflate {
             serializer += ", compressed";
         }
-        let engine = Engine::new(common.access()?, clients, board)?;
+        let parallel = common.connect_parallel;
         let mut run = Self {
-            engine,
+            fleet: Fleet::new(&mut plan, if steady > 16 { EVENT_STRIDE } else { 1 })?,
             plan: PlanText {
                 scenario: plan.scenario,
-                common,
+                common: plan.common,
                 serializer,
                 pacing: plan.pacing,
                 description: plan.description,
@@ -96,15 +96,14 @@ impl<'a> Run<'a> {
             start: Mark::default(),
             end: Mark::default(),
             series: Vec::new(),
+            phases: None,
+            intervals: plan.common.output.hdr.is_some().then(Intervals::begin),
             closed_loop: [plan.publish_rate, plan.call_rate, plan.join_rate] == [None; 3],
         };
-        if common.spin {
-            run.engine.spin();
-        }
         run.start = run.mark();
-        run.engine.open_all(common.connect_parallel, plan.join_rate)?;
+        run.fleet.open_all(parallel, plan.join_rate)?;
         run.end = run.mark();
-        run.engine.set_running();
+        run.fleet.engines_mut().for_each(Engine::set_running);
         Ok(run)
     }
 
@@ -115,28 +114,48 @@ impl<'a> Run<'a> {
     /// it acknowledge two at once, and pays for that. A client that has been quiet for a moment
     /// acknowledges when it reads. Subscribers are quiet clients, so that is what is measured.
     pub fn warm_up(&mut self) -> Result<()> {
-        let joined_ns = self.engine.board.now_ns();
-        self.engine.run_until(joined_ns + SETTLING_NS, |_| false)?;
-        let now_ns = self.engine.board.now_ns();
-        self.engine.set_pace(now_ns, self.plan.publish_rate, self.plan.call_rate);
-        self.engine.board.sending = true;
-        self.engine.prime();
+        self.fleet.run_until(self.fleet.now_ns() + SETTLING_NS)?;
+        let now_ns = self.fleet.now_ns();
+        self.begin_sending(self.plan.publish_rate, self.plan.call_rate);
+        self.fleet.engines_mut().for_each(Engine::prime);
         let warmup_ns = self.plan.common.warmup.as_nanos() as u64;
-        self.engine.run_until(now_ns + warmup_ns, |_| false)
+        self.fleet.run_until(now_ns + warmup_ns)
+    }
+
+    /// Sends at another rate from now on, in open loop.
+    pub fn set_pace(&mut self, rate: f64) {
+        let of = |planned: Option<f64>| planned.map(|_| rate);
+        self.begin_sending(of(self.plan.publish_rate), of(self.plan.call_rate));
+    }
+
+    fn begin_sending(&mut self, publish_rate: Option<f64>, call_rate: Option<f64>) {
+        let now_ns = self.fleet.now_ns();
+        for engine in self.fleet.engines_mut() {
+            engine.set_pace(now_ns, publish_rate, call_rate);
+            engine.board.sending = true;
+        }
     }
 
     /// Measures for `duration_ns`, with a sample for the series each interval.
     pub fn measure(&mut self, duration_ns: u64) -> Result<()> {
-        self.start = self.mark();
-        let (start_ns, end_ns) = (self.start.at_ns, self.start.at_ns + duration_ns);
-        self.engine.board.measured_ns = (start_ns, end_ns);
-        let interval_ns = (duration_ns / MAX_SAMPLES).max(SECOND_NS.min(duration_ns / 10)).max(1);
+        self.begin_shares();
+        self.start = self.measure_more(duration_ns, None)?;
+        Ok(())
+    }
+
+    /// Measures another part of the run: where it began. What is due since `since_ns` counts, or
+    /// what is due from now on.
+    pub(super) fn measure_more(&mut self, duration_ns: u64, since_ns: Option<u64>) -> Result<Mark> {
+        let start = self.mark();
+        let (start_ns, end_ns) = (start.at_ns, start.at_ns + duration_ns);
+        self.set_measured((since_ns.unwrap_or(start_ns), end_ns));
+        let interval_ns = self.plan.common.output.interval_ns(duration_ns);
         let progress = self.progress_bar(duration_ns);
-        let mut before = self.start;
+        let mut before = start.clone();
         let first = self.series.last().map_or(0.0, |sample| sample.at_s);
         for tick in 1.. {
             let until_ns = end_ns.min(start_ns + tick * interval_ns);
-            self.engine.run_until(until_ns, |_| false)?;
+            self.fleet.run_until(until_ns)?;
             let now = self.mark();
             let sample = self.sample(first + seconds(start_ns, now.at_ns), &before, &now);
             show_progress(&progress, now.at_ns - start_ns, &sample);
@@ -148,50 +167,101 @@ impl<'a> Run<'a> {
         }
         progress.finish_and_clear();
         self.end = before;
-        Ok(())
+        Ok(start)
+    }
+
+    /// Lets the report begin at an earlier mark.
+    pub(super) fn begin_at(&mut self, start: Mark) {
+        self.start = start;
+    }
+
+    /// Where the measured part ends.
+    pub(super) const fn end(&self) -> &Mark {
+        &self.end
     }
 
     /// Measures until `done` says so, which is asked every [`TICK_NS`] and told what the router's
     /// process used so far; `None` if that has ended, or is not known.
     pub fn measure_while(&mut self, mut done: impl FnMut(Option<Reading>) -> bool) -> Result<()> {
-        self.start = self.mark();
-        self.engine.board.measured_ns = (self.start.at_ns, u64::MAX);
-        let mut now = self.start;
+        self.begin_measuring();
+        let mut now = self.start.clone();
         while !done(now.router) {
-            self.engine.run_until(now.at_ns + TICK_NS, |_| false)?;
+            self.fleet.run_until(now.at_ns + TICK_NS)?;
             now = self.mark();
         }
-        self.end = now;
-        self.engine.board.measured_ns.1 = now.at_ns;
+        self.end_measuring();
         Ok(())
+    }
+
+    /// The measured part begins, and lasts until [`Run::end_measuring`].
+    pub fn begin_measuring(&mut self) {
+        self.begin_shares();
+        self.start = self.mark();
+        self.set_measured((self.start.at_ns, u64::MAX));
+    }
+
+    pub fn end_measuring(&mut self) {
+        let end = self.mark();
+        self.fleet.boards_mut().for_each(|board| board.measured_ns.1 = end.at_ns);
+        for kind in [Kind::Event, Kind::Call, Kind::Published] {
+            self.take_interval(kind, (self.start.at_ns, end.at_ns));
+        }
+        self.end = end;
+    }
+
+    /// Stops sending and waits until nothing moves, for subscribers that no window counts.
+    pub fn settle(&mut self) -> Result<()> {
+        self.drain()?;
+        let mut progress = self.fleet.counts().progress();
+        loop {
+            self.fleet.run_until(self.fleet.now_ns() + QUIET_NS)?;
+            let now = self.fleet.counts().progress();
+            if now == progress {
+                return Ok(());
+            }
+            progress = now;
+        }
     }
 
     /// Stops sending and waits until everything owed has arrived, or nothing moves any more.
     pub fn drain(&mut self) -> Result<()> {
-        self.engine.board.sending = false;
-        let mut progress = self.engine.board.progress();
+        self.fleet.boards_mut().for_each(|board| board.sending = false);
+        let mut progress = self.fleet.counts().progress();
         loop {
-            let deadline_ns = self.engine.board.now_ns() + DRAIN_PATIENCE_NS;
-            self.engine.run_until(deadline_ns, Board::is_drained)?;
-            let now = self.engine.board.progress();
-            if self.engine.board.is_drained() || now == progress {
+            let deadline_ns = self.fleet.now_ns() + DRAIN_PATIENCE_NS;
+            self.fleet.run_while(deadline_ns, Fleet::is_drained)?;
+            let now = self.fleet.counts().progress();
+            if self.fleet.is_drained() || now == progress {
                 break;
             }
             progress = now;
         }
         // What is doubled or stray may still come.
-        let deadline_ns = self.engine.board.now_ns() + AFTERMATH_NS;
-        self.engine.run_until(deadline_ns, |_| false)
+        self.fleet.run_until(self.fleet.now_ns() + AFTERMATH_NS)
+    }
+
+    /// What was due in the measured part may have come later.
+    fn end_intervals(&mut self) {
+        let rest_ns = (self.end.at_ns, self.fleet.now_ns());
+        for kind in [Kind::Event, Kind::Call, Kind::Published] {
+            self.take_interval(kind, rest_ns);
+        }
+        self.take_interval(Kind::Join, (0, rest_ns.1));
     }
 
     /// Verifies what is left to verify and writes the report.
     pub fn report(mut self) -> Report {
-        let lost: u64 = self.engine.roles.iter().map(|role| self.lost(role)).sum();
-        self.engine.board.tally.lost += lost;
-        self.engine.board.tally.unacknowledged += self.unacknowledged();
-        let Self { engine, plan, start, end, closed_loop, series, .. } = self;
-        let inflated = engine.inflated();
-        let board = engine.board;
+        self.end_intervals();
+        let Self { fleet, plan, start, end, closed_loop, series, intervals, phases, .. } = self;
+        let (mut board, roles, inflated) = fleet.into_parts();
+        board.tally.lost += roles.iter().map(|role| lost(role, &board)).sum::<u64>();
+        board.tally.unacknowledged += roles.iter().map(unacknowledged).sum::<u64>();
+        if let Some([events, calls, lag]) = &phases {
+            board.events.add(events);
+            board.calls.add(calls);
+            board.lag.add(lag);
+        }
+        let fairness = fairness(&roles);
         let wall_ns = end.at_ns - start.at_ns;
         let difference = |of: fn(&Counts) -> u64| of(&end.counts) - of(&start.counts);
         let per_second = |count: u64| count as f64 * 1e9 / wall_ns.max(1) as f64;
@@ -221,20 +291,23 @@ impl<'a> Run<'a> {
             call_latency: board.calls.latency(),
             acknowledge_latency: board.acknowledgements.latency(),
             join_latency: board.joins.latency(),
+            return_latency: board.returns.latency(),
             send_lag: board.lag.latency(),
+            fairness,
             router,
             generator,
             verified: board.tally,
+            steps: Vec::new(),
+            knee_rate: None,
             figures: Vec::new(),
             failures: Vec::new(),
             clean: board.tally.is_clean(),
+            thresholds: Vec::new(),
             series,
+            intervals,
             command: command_line(),
         };
-        if events > 0 {
-            let bytes = difference(|c| c.event_bytes) as f64 / events as f64;
-            report.add_figure("bytes per event on the wire", bytes, "B");
-        }
+        add_figures(&mut report, &start.counts, &end.counts);
         if plan.common.deflate {
             report.add_figure("different messages inflated", inflated as f64, "");
         }
@@ -247,7 +320,7 @@ impl<'a> Run<'a> {
     /// Lets `duration_ns` pass without sending: how many cores the router used meanwhile.
     pub fn idle(&mut self, duration_ns: u64) -> Result<Option<f64>> {
         let before = self.mark();
-        self.engine.run_until(before.at_ns + duration_ns, |_| false)?;
+        self.fleet.run_until(before.at_ns + duration_ns)?;
         let after = self.mark();
         Ok(router_use(&before, &after, 0, 0).map(|usage| usage.cores))
     }
@@ -256,6 +329,29 @@ impl<'a> Run<'a> {
     /// [`Run::measure`].
     pub fn opening_rss(&self) -> Option<u64> {
         self.start.router.map(|reading| reading.rss)
+    }
+
+    /// The latency of events since the measured part began; what comes is another phase.
+    pub fn take_event_phase(&mut self) -> Option<Latency> {
+        let phase = self.fleet.recorder(|board| &board.events).latency();
+        self.fleet.boards_mut().for_each(|board| board.events.begin_phase());
+        phase
+    }
+
+    /// The latency of events, or of calls, and how late the generator was, since the last phase
+    /// or the beginning. The report has them all.
+    pub fn take_phase(&mut self) -> (Option<Latency>, Option<Latency>) {
+        let of: [fn(&mut Board) -> &mut Recorder; 3] =
+            [|board| &mut board.events, |board| &mut board.calls, |board| &mut board.lag];
+        let [events, calls, lag] = of.map(|of| self.fleet.take_phase(of));
+        let found = (events.latency().or_else(|| calls.latency()), lag.latency());
+        match &mut self.phases {
+            None => self.phases = Some([events, calls, lag]),
+            Some(all) => {
+                all.iter_mut().zip([events, calls, lag]).for_each(|(sum, one)| sum.add(&one));
+            }
+        }
+        found
     }
 
     /// The router's resident memory now, bytes.
@@ -270,8 +366,7 @@ impl<'a> Run<'a> {
 
     /// Lets traffic go on without measuring.
     pub fn carry_on(&mut self, duration_ns: u64) -> Result<()> {
-        let now_ns = self.engine.board.now_ns();
-        self.engine.run_until(now_ns + duration_ns, |_| false)
+        self.fleet.run_until(self.fleet.now_ns() + duration_ns)
     }
 
     /// Lets the router's highest memory count from now on.
@@ -281,30 +376,33 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn lost(&self, role: &Role) -> u64 {
-        match role {
-            Role::Subscriber(subscriber) => subscriber.lost(&self.engine.board),
-            Role::Caller(caller) => caller.lost(),
-            _ => 0,
-        }
+    /// Latencies of what should be sent in this span count, and what subscribers receive of it.
+    fn set_measured(&mut self, span_ns: (u64, u64)) {
+        self.fleet.boards_mut().for_each(|board| board.measured_ns = span_ns);
     }
 
-    fn unacknowledged(&self) -> u64 {
-        let of = |role: &Role| match role {
-            Role::Publisher(publisher) => publisher.unacknowledged(),
-            _ => 0,
-        };
-        self.engine.roles.iter().map(of).sum()
+    /// What subscribers receive counts from now on.
+    pub fn begin_shares(&mut self) {
+        for engine in self.fleet.engines_mut() {
+            for role in &mut engine.roles {
+                if let Role::Subscriber(subscriber) = role {
+                    subscriber.begin_share();
+                }
+            }
+        }
     }
 
     fn mark(&mut self) -> Mark {
         let mut own = self.own.read().unwrap_or_default();
-        own.run_ns = own.run_ns.saturating_sub(self.engine.idle_ns());
+        own.run_ns = own.run_ns.saturating_sub(self.fleet.idle_ns().sum());
+        let times = self.fleet.thread_ids().iter().zip(self.fleet.idle_ns());
+        let threads = times.map(|(id, idle_ns)| self.own.thread(*id).without(idle_ns)).collect();
         Mark {
             router: self.router.as_mut().and_then(Meter::read),
             own,
-            at_ns: self.engine.board.now_ns(),
-            counts: self.engine.board.counts,
+            threads,
+            at_ns: self.fleet.now_ns(),
+            counts: self.fleet.counts(),
         }
     }
 
@@ -312,8 +410,10 @@ impl<'a> Run<'a> {
         let wall_ns = (now.at_ns - before.at_ns).max(1) as f64;
         let rate =
             |of: fn(&Counts) -> u64| (of(&now.counts) - of(&before.counts)) as f64 * 1e9 / wall_ns;
-        let events = self.engine.board.events.take_interval();
-        let calls = self.engine.board.calls.take_interval();
+        let span_ns = (before.at_ns, now.at_ns);
+        let events = self.take_interval(Kind::Event, span_ns);
+        let calls = self.take_interval(Kind::Call, span_ns);
+        self.take_interval(Kind::Published, span_ns);
         let cpu = |before: &Reading, now: &Reading| {
             now.run_ns.saturating_sub(before.run_ns) as f64 / wall_ns
         };
@@ -332,6 +432,21 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Percentiles 50 and 99 since the last interval of `kind`, whose latencies go into the log if
+    /// there is one.
+    fn take_interval(&mut self, kind: Kind, span_ns: (u64, u64)) -> Option<(u64, u64)> {
+        let recorder = self.fleet.merge_interval(|board| match kind {
+            Kind::Event => &mut board.events,
+            Kind::Call => &mut board.calls,
+            Kind::Published => &mut board.acknowledgements,
+            Kind::Join => &mut board.joins,
+        });
+        if let Some(intervals) = &mut self.intervals {
+            intervals.add(kind, span_ns.0, span_ns.1, recorder.interval_counts());
+        }
+        recorder.take_interval()
+    }
+
     fn progress_bar(&self, duration_ns: u64) -> ProgressBar {
         if self.plan.common.output.quiet || duration_ns < 2 * SECOND_NS {
             return ProgressBar::hidden();
@@ -339,6 +454,44 @@ impl<'a> Run<'a> {
         let style = ProgressStyle::with_template("  {bar:30} {percent:>3} %  {msg}")
             .expect("the template is constant");
         ProgressBar::new(duration_ns / 1_000_000).with_style(style)
+    }
+}
+
+fn fairness(roles: &[Role]) -> Option<Fairness> {
+    let share = |role: &Role| match role {
+        Role::Subscriber(subscriber) => subscriber.share(),
+        _ => None,
+    };
+    Fairness::of(&roles.iter().filter_map(share).collect::<Vec<_>>())
+}
+
+/// What never arrived at a client.
+fn lost(role: &Role, board: &Board) -> u64 {
+    match role {
+        Role::Subscriber(subscriber) => subscriber.lost(board),
+        Role::Caller(caller) => caller.lost(),
+        Role::Latecomer(latecomer) => latecomer.lost(),
+        _ => 0,
+    }
+}
+
+fn unacknowledged(role: &Role) -> u64 {
+    match role {
+        Role::Publisher(publisher) => publisher.unacknowledged(),
+        _ => 0,
+    }
+}
+
+/// What came besides, between two marks.
+fn add_figures(report: &mut Report, start: &Counts, end: &Counts) {
+    if report.events > 0 {
+        let bytes = (end.event_bytes - start.event_bytes) as f64 / report.events as f64;
+        report.add_figure("bytes per event on the wire", bytes, "B");
+    }
+    let progressive = end.progressive_results - start.progressive_results;
+    if progressive > 0 {
+        let per_second = progressive as f64 / report.seconds.max(1e-9);
+        report.add_figure("progressive results", per_second, "/s");
     }
 }
 
@@ -363,95 +516,13 @@ fn seconds(from_ns: u64, to_ns: u64) -> f64 {
     (to_ns - from_ns) as f64 / 1e9
 }
 
-fn router_use(start: &Mark, end: &Mark, events: u64, calls: u64) -> Option<RouterUse> {
-    let (before, after) = start.router.zip(end.router)?;
-    let cpu_ns = after.run_ns.saturating_sub(before.run_ns) as f64;
-    let waited_ns = after.wait_ns.saturating_sub(before.wait_ns) as f64;
-    let system_ns = after.system_ns.saturating_sub(before.system_ns) as f64;
-    let per = |count: u64| (count > 0).then(|| cpu_ns / count as f64);
-    let joins = end.counts.joined - start.counts.joined;
-    Some(RouterUse {
-        cpu_s: cpu_ns / 1e9,
-        cores: cpu_ns / (end.at_ns - start.at_ns).max(1) as f64,
-        starved: waited_ns / (end.at_ns - start.at_ns).max(1) as f64,
-        system_share: (system_ns / cpu_ns.max(1.0)).min(1.0),
-        cpu_ns_per_event: per(events).filter(|_| calls == 0),
-        cpu_ns_per_call: per(calls).filter(|_| events == 0),
-        cpu_ns_per_delivery: per(events + calls).or_else(|| per(joins)),
-        rss_start: before.rss,
-        rss_end: after.rss,
-        rss_peak: after.rss_peak,
-        threads: after.threads,
-        processes: after.processes,
-    })
-}
-
-/// A generator that never rests sets the figures itself, unless the router was as busy.
-fn generator_use(
-    start: &Mark,
-    end: &Mark,
-    closed_loop: bool,
-    router: Option<&RouterUse>,
-) -> GeneratorUse {
-    let wall_ns = (end.at_ns - start.at_ns).max(1) as f64;
-    let run_ns = end.own.run_ns.saturating_sub(start.own.run_ns) as f64;
-    let busy = run_ns / wall_ns;
-    let starved = end.own.wait_ns.saturating_sub(start.own.wait_ns) as f64 / wall_ns;
-    let router_busy = router.is_some_and(|router| router.cores + router.starved >= BUSY_SHARE);
-    GeneratorUse {
-        cpu_s: run_ns / 1e9,
-        busy,
-        starved,
-        client_bound: busy + starved >= BUSY_SHARE && !(closed_loop && router_busy),
-    }
-}
-
 /// With many subscribers one event in so many gives a latency; a prime, to meet all of them.
 const EVENT_STRIDE: u32 = 13;
-const BUSY_SHARE: f64 = 0.9;
 /// Longer than Linux ever delays an acknowledgement (`TCP_DELACK_MAX`, 200 ms).
 const SETTLING_NS: u64 = SECOND_NS / 4;
-const MAX_SAMPLES: u64 = 600;
 /// Short, for a router that grows by gigabytes per second is to be seen before it dies.
 pub const TICK_NS: u64 = SECOND_NS / 20;
 const DRAIN_PATIENCE_NS: u64 = 3 * SECOND_NS;
+/// Without an event for so long, nothing more is under way.
+const QUIET_NS: u64 = SECOND_NS / 2;
 const AFTERMATH_NS: u64 = SECOND_NS / 10;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mark(at_s: u64, own_s: u64, router_s: u64) -> Mark {
-        let reading = |run_s: u64| Reading { run_ns: run_s * SECOND_NS, ..Reading::default() };
-        Mark {
-            at_ns: at_s * SECOND_NS,
-            own: reading(own_s),
-            router: Some(reading(router_s)),
-            counts: Counts::default(),
-        }
-    }
-
-    #[test]
-    fn cpu_per_event() {
-        let found = router_use(&mark(0, 0, 1), &mark(10, 0, 3), 1_000_000, 0).unwrap();
-        assert_eq!(found.cpu_ns_per_event, Some(2_000.0));
-        assert_eq!((found.cpu_ns_per_call, found.cores), (None, 0.2));
-        let both = router_use(&mark(0, 0, 1), &mark(10, 0, 3), 500, 500).unwrap();
-        assert_eq!((both.cpu_ns_per_event, both.cpu_ns_per_delivery), (None, Some(2_000_000.0)));
-    }
-
-    #[test]
-    fn client_bound_unless_the_router_is_as_busy() {
-        for (own_s, router_s, closed_loop, expected) in [
-            (5, 10, true, false),
-            (10, 5, true, true),
-            (10, 10, true, false),
-            (10, 10, false, true),
-        ] {
-            let (start, end) = (mark(0, 0, 0), mark(10, own_s, router_s));
-            let router = router_use(&start, &end, 1, 0);
-            let found = generator_use(&start, &end, closed_loop, router.as_ref());
-            assert_eq!(found.client_bound, expected, "{own_s} {router_s} {closed_loop}");
-        }
-    }
-}

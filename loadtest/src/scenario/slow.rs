@@ -1,11 +1,11 @@
 //! The scenario `slow`: halfway through, some subscribers stop reading. The others' latency must
 //! not move, nothing may be lost to them, and the router's memory must stay within its budget.
 
+use super::fleet::Fleet;
 use super::pubsub::{add_publishers, add_subscribers};
 use super::run::{Plan, Run};
 use crate::cli::Slow;
 use crate::error::Result;
-use crate::measure::board::Board;
 use crate::measure::recorder::Latency;
 use crate::measure::window::Window;
 use crate::report::Report;
@@ -30,6 +30,7 @@ pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
         description: format!(
             "1 publisher, {steady} subscribers that read, {stalled} that stop halfway"
         ),
+        progressive: false,
     };
     add_subscribers(&mut plan, steady, 0..1, Kind::Steady);
     add_subscribers(&mut plan, stalled, 0..1, Kind::Slow);
@@ -38,18 +39,18 @@ pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
     let mut run = Run::open(plan, router)?;
     run.warm_up()?;
     run.measure(half_ns)?;
-    let reading = run.engine.board.events.take_phase();
+    let reading = run.take_event_phase();
     let rss_before = run.router_rss();
     set_stalled(&mut run, true)?;
     run.measure(half_ns)?;
-    let stalling = run.engine.board.events.latency();
+    let stalling = run.fleet.recorder(|board| &board.events).latency();
     let rss_after = run.router_rss();
     run.drain()?;
     set_stalled(&mut run, false)?;
     read_on(&mut run, stalled)?;
-    let evicted = run.engine.board.counts.evicted;
-    let offered = rate * half_ns as f64 / 1e9 * run.engine.board.delivery_bytes as f64;
+    let evicted = run.fleet.counts().evicted;
     let mut report = run.report();
+    let offered = rate * half_ns as f64 / 1e9 * report.delivery_bytes as f64;
     report.add_figure("offered to each stalled subscriber", offered / 1_048_576.0, "MiB");
     report.add_figure("stalled subscribers closed by the router", evicted as f64, "");
     judge_latency(&mut report, args, reading, stalling);
@@ -59,14 +60,15 @@ pub fn slow(args: &Slow, router: Option<&Router>) -> Result<Report> {
 
 /// Stops the slow subscribers reading, or lets them read on.
 fn set_stalled(run: &mut Run<'_>, stalled: bool) -> Result<()> {
-    let engine = &mut run.engine;
-    for index in 0..engine.links.len() {
-        let Role::Subscriber(subscriber) = &engine.roles[index] else {
-            continue;
-        };
-        if subscriber.may_lose() {
-            engine.links[index].stalled = stalled;
-            engine.read(index)?;
+    for engine in run.fleet.engines_mut() {
+        for index in 0..engine.links.len() {
+            let Role::Subscriber(subscriber) = &engine.roles[index] else {
+                continue;
+            };
+            if subscriber.may_lose() {
+                engine.links[index].stalled = stalled;
+                engine.read(index)?;
+            }
         }
     }
     Ok(())
@@ -76,12 +78,12 @@ fn set_stalled(run: &mut Run<'_>, stalled: bool) -> Result<()> {
 /// What is left in the kernel may come late: it takes a while to see that somebody reads again.
 fn read_on(run: &mut Run<'_>, stalled: u32) -> Result<()> {
     for _ in 0..READ_ON_TURNS {
-        let before = run.engine.board.counts;
-        let until_ns = run.engine.board.now_ns() + READ_ON_NS;
-        let all_closed = |board: &Board| board.counts.evicted >= u64::from(stalled);
-        run.engine.run_until(until_ns, all_closed)?;
-        let after = run.engine.board.counts;
-        if all_closed(&run.engine.board) || after.received_bytes == before.received_bytes {
+        let before = run.fleet.counts();
+        let until_ns = run.fleet.now_ns() + READ_ON_NS;
+        let all_closed = |fleet: &Fleet| fleet.counts().evicted >= u64::from(stalled);
+        run.fleet.run_while(until_ns, all_closed)?;
+        let after = run.fleet.counts();
+        if all_closed(&run.fleet) || after.received_bytes == before.received_bytes {
             break;
         }
     }

@@ -5,7 +5,7 @@
 //! bytes once more cost a comparison: all messages are checked, and few are inflated.
 
 use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
@@ -32,13 +32,13 @@ pub struct Inflater {
     known: VecDeque<Known>,
     first: u64,
     /// The number of each of them.
-    numbers: HashMap<Rc<[u8]>, u64>,
+    numbers: HashMap<Arc<[u8]>, u64>,
     known_bytes: usize,
     inflated: u64,
 }
 
 struct Known {
-    compressed: Rc<[u8]>,
+    compressed: Arc<[u8]>,
     plain: Vec<u8>,
 }
 

@@ -1,5 +1,7 @@
 //! The WAMP messages that a load generator sends, and the codes of those it receives.
 
+use std::str::FromStr;
+
 use super::Serializer;
 use super::writer::Writer;
 
@@ -31,6 +33,45 @@ impl Opening<'_> {
     pub const ANONYMOUS: Self = Self { authmethod: "anonymous", authid: None, authextra: None };
 }
 
+/// What a CALL says of parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Results may come in several.
+    pub receive: bool,
+    /// Another CALL of the same request follows.
+    pub more: bool,
+}
+
+/// How a subscription's topic is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Matching {
+    #[default]
+    Exact,
+    Prefix,
+    Wildcard,
+}
+
+impl Matching {
+    const ALL: [Self; 3] = [Self::Exact, Self::Prefix, Self::Wildcard];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Prefix => "prefix",
+            Self::Wildcard => "wildcard",
+        }
+    }
+}
+
+impl FromStr for Matching {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|matching| matching.name() == text);
+        found.ok_or_else(|| "expected exact, prefix or wildcard".to_owned())
+    }
+}
+
 /// What AUTHENTICATE says.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -50,7 +91,8 @@ impl<'a> Body<'a> {
         Self { writer: Writer::new(serializer, body) }
     }
 
-    pub fn hello(mut self, realm: &str, opening: &Opening<'_>) {
+    /// `progressive` announces what calls and results in parts need.
+    pub fn hello(mut self, realm: &str, opening: &Opening<'_>, progressive: bool) {
         let Opening { authmethod, authid, authextra } = opening;
         let entries = 3 + u8::from(authid.is_some()) + u8::from(authextra.is_some());
         let out = self.writer.array(3).uint(1).text(realm.as_bytes()).map(entries);
@@ -64,7 +106,15 @@ impl<'a> Body<'a> {
         }
         out.key("roles").map(4);
         for role in ["publisher", "subscriber", "caller", "callee"] {
-            out.key(role).map(1).key("features").empty_map().end_map();
+            let out = out.key(role).map(1).key("features");
+            if progressive && role.starts_with("call") {
+                out.map(3).key("progressive_call_results").truth();
+                out.key("progressive_call_invocations").truth();
+                out.key("call_canceling").truth().end_map();
+            } else {
+                out.empty_map();
+            }
+            out.end_map();
         }
         out.end_map().end_map().end_array();
     }
@@ -83,8 +133,22 @@ impl<'a> Body<'a> {
         out.text(b"wamp.close.close_realm").end_array();
     }
 
-    pub fn subscribe(mut self, request: u64, topic: &str) {
-        let out = self.writer.array(4).uint(32).uint(request).empty_map();
+    /// `get_retained` asks for what is retained, too.
+    pub fn subscribe(mut self, request: u64, matching: Matching, get_retained: bool, topic: &str) {
+        let entries = u8::from(matching != Matching::Exact) + u8::from(get_retained);
+        let out = self.writer.array(4).uint(32).uint(request);
+        if entries == 0 {
+            out.empty_map();
+        } else {
+            out.map(entries);
+            if matching != Matching::Exact {
+                out.key("match").text(matching.name().as_bytes());
+            }
+            if get_retained {
+                out.key("get_retained").truth();
+            }
+            out.end_map();
+        }
         out.text(topic.as_bytes()).end_array();
     }
 
@@ -102,6 +166,25 @@ impl<'a> Body<'a> {
         out.text(topic.as_bytes()).array(1).text(payload).end_array().end_array();
     }
 
+    /// Publishes what stays with the topic, and asks for PUBLISHED.
+    pub fn retain(mut self, request: u64, topic: &str, payload: &[u8]) {
+        let out = self.writer.array(5).uint(16).uint(request);
+        out.map(2).key("acknowledge").truth().key("retain").truth().end_map();
+        out.text(topic.as_bytes()).array(1).text(payload).end_array().end_array();
+    }
+
+    /// Asks for the events of a subscription's history, at most `limit`, behind a publication or
+    /// from the beginning.
+    pub fn get_events(mut self, request: u64, subscription: u64, limit: u32, after: Option<u64>) {
+        let out = self.writer.array(6).uint(48).uint(request).empty_map();
+        out.text(b"wamp.subscription.get_events").array(1).uint(subscription).end_array();
+        out.map(1 + u8::from(after.is_some())).key("limit").uint(u64::from(limit));
+        if let Some(after) = after {
+            out.key("after_publication").uint(after);
+        }
+        out.end_map().end_array();
+    }
+
     /// `shared` lets several callees register the same procedure, served in turn.
     pub fn register(mut self, request: u64, procedure: &str, shared: bool) {
         let out = self.writer.array(4).uint(64).uint(request);
@@ -113,13 +196,27 @@ impl<'a> Body<'a> {
         out.text(procedure.as_bytes()).end_array();
     }
 
-    pub fn call(mut self, request: u64, procedure: &str, payload: &[u8]) {
-        let out = self.writer.array(5).uint(48).uint(request).empty_map();
+    pub fn call(mut self, request: u64, parts: Parts, procedure: &str, payload: &[u8]) {
+        let out = self.writer.array(5).uint(48).uint(request);
+        match (parts.receive, parts.more) {
+            (false, false) => out.empty_map(),
+            (true, false) => out.map(1).key("receive_progress").truth().end_map(),
+            (false, true) => out.map(1).key("progress").truth().end_map(),
+            (true, true) => {
+                out.map(2).key("receive_progress").truth().key("progress").truth().end_map()
+            }
+        };
         out.text(procedure.as_bytes()).array(1).text(payload).end_array().end_array();
     }
 
-    pub fn yield_result(mut self, invocation: u64, payload: &[u8]) {
-        let out = self.writer.array(4).uint(70).uint(invocation).empty_map();
+    /// `more` says that it is not the last result.
+    pub fn yield_result(mut self, invocation: u64, more: bool, payload: &[u8]) {
+        let out = self.writer.array(4).uint(70).uint(invocation);
+        if more {
+            out.map(1).key("progress").truth().end_map();
+        } else {
+            out.empty_map();
+        }
         out.array(1).text(payload).end_array().end_array();
     }
 }
@@ -136,11 +233,39 @@ mod tests {
 
     #[test]
     fn golden_json() {
-        assert_eq!(json(|body| body.subscribe(1, "a.b")), r#"[32,1,{},"a.b"]"#);
+        assert_eq!(
+            json(|body| body.retain(7, "a", b"p")),
+            r#"[16,7,{"acknowledge":true,"retain":true},"a",["p"]]"#
+        );
+        assert_eq!(
+            json(|body| body.get_events(8, 5, 100, None)),
+            r#"[48,8,{},"wamp.subscription.get_events",[5],{"limit":100}]"#
+        );
+        let later = json(|body| body.get_events(8, 5, 100, Some(9)));
+        assert!(later.ends_with(r#"[5],{"limit":100,"after_publication":9}]"#), "{later}");
+        let subscribe =
+            |matching, get_retained| json(|body| body.subscribe(1, matching, get_retained, "a.b"));
+        assert_eq!(subscribe(Matching::Exact, false), r#"[32,1,{},"a.b"]"#);
+        assert_eq!(
+            subscribe(Matching::Wildcard, true),
+            r#"[32,1,{"match":"wildcard","get_retained":true},"a.b"]"#
+        );
         assert_eq!(json(|body| body.unsubscribe(2, 77)), "[34,2,77]");
         assert_eq!(json(|body| body.publish(3, false, "a", b"p")), r#"[16,3,{},"a",["p"]]"#);
-        assert_eq!(json(|body| body.call(4, "f", b"p")), r#"[48,4,{},"f",["p"]]"#);
-        assert_eq!(json(|body| body.yield_result(5, b"p")), r#"[70,5,{},["p"]]"#);
+        assert_eq!(
+            json(|body| body.call(4, Parts::default(), "f", b"p")),
+            r#"[48,4,{},"f",["p"]]"#
+        );
+        assert_eq!(json(|body| body.yield_result(5, false, b"p")), r#"[70,5,{},["p"]]"#);
+        assert_eq!(
+            json(|body| body.yield_result(5, true, b"p")),
+            r#"[70,5,{"progress":true},["p"]]"#
+        );
+        let parts = Parts { receive: true, more: true };
+        assert_eq!(
+            json(|body| body.call(4, parts, "f", b"p")),
+            r#"[48,4,{"receive_progress":true,"progress":true},"f",["p"]]"#
+        );
         assert_eq!(
             json(|body| body.register(6, "f", true)),
             r#"[64,6,{"invoke":"roundrobin"},"f"]"#
@@ -152,7 +277,7 @@ mod tests {
             authid: Some("user"),
             authextra: Some(("pubkey", "00".to_owned())),
         };
-        let hello = json(|body| body.hello("realm1", &opening));
+        let hello = json(|body| body.hello("realm1", &opening, false));
         let says =
             r#""authmethods":["cryptosign"],"authid":"user","authextra":{"pubkey":"00"},"roles""#;
         assert!(hello.contains(says), "{hello}");
@@ -163,7 +288,7 @@ mod tests {
     fn hello_says_the_same_in_every_serializer() {
         let decode = |serializer| -> serde_json::Value {
             let mut body = Vec::new();
-            Body::new(serializer, &mut body).hello("realm1", &Opening::ANONYMOUS);
+            Body::new(serializer, &mut body).hello("realm1", &Opening::ANONYMOUS, true);
             match serializer {
                 Serializer::Json => serde_json::from_slice(&body).unwrap(),
                 Serializer::MessagePack => rmp_serde::from_slice(&body).unwrap(),
@@ -173,6 +298,8 @@ mod tests {
         let hello = decode(Serializer::Json);
         assert_eq!((&hello[0], &hello[1]), (&1.into(), &"realm1".into()));
         assert_eq!(hello[2]["roles"].as_object().unwrap().len(), 4);
+        assert_eq!(hello[2]["roles"]["callee"]["features"]["call_canceling"], true);
+        assert_eq!(hello[2]["roles"]["publisher"]["features"].as_object().unwrap().len(), 0);
         assert_eq!(decode(Serializer::MessagePack), hello);
         assert_eq!(decode(Serializer::Cbor), hello);
     }

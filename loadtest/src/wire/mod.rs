@@ -2,6 +2,7 @@
 //! writer and a head reader for three serializers, and the stamp in each payload; and as much of
 //! NATS and Redis as publishing takes. Pure: no sockets, no clock.
 
+pub mod decode;
 pub mod deflate;
 pub mod floor;
 pub mod frame;

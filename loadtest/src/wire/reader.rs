@@ -1,6 +1,8 @@
 //! Reads the head of a WAMP message: its code and the ids that follow. The rest stays bytes, so a
 //! subscriber's cost per event does not depend on the payload.
 
+use memchr::memmem;
+
 use super::Serializer;
 
 /// The code of a message and up to two integers after it; an element that is not an integer ends
@@ -46,6 +48,12 @@ pub fn head(serializer: Serializer, message: &[u8]) -> Option<Head> {
     let first = next(&mut reader);
     let second = first.and_then(|_| next(&mut reader));
     Some(Head { code, ids: [first.unwrap_or(0), second.unwrap_or(0)] })
+}
+
+/// Whether what stands before `end` says `progress`, and not only `receive_progress`.
+pub fn has_progress(message: &[u8], end: usize) -> bool {
+    let before = message.get(..end).unwrap_or_default();
+    memmem::find_iter(before, b"progress").any(|at| at > 0 && before[at - 1] != b'_')
 }
 
 /// The message as a person can read it, for error texts; at most 200 characters.
@@ -138,6 +146,20 @@ mod tests {
         check(Serializer::Cbor, &cbor, event);
         let tagged = [b"\xd9\xd9\xf7\x9f\x18\x24\x1b".as_slice(), &ids.0, b"\x1b", &ids.1, b"\xff"];
         check(Serializer::Cbor, &tagged.concat(), event);
+    }
+
+    #[test]
+    fn progress_is_told_from_what_only_sounds_like_it() {
+        let check = |message: &[u8], expected| {
+            assert_eq!(has_progress(message, message.len()), expected, "{}", printable(message));
+        };
+        check(br#"[50,7,{"progress":true},["#, true);
+        check(br#"[68,7,1,{"receive_progress":true},["#, false);
+        check(br#"[68,7,1,{"receive_progress":true,"progress":true},["#, true);
+        check(b"\x94\x32\x07\x81\xa8progress\xc3\x91", true);
+        check(b"\x94\x32\x07\x80\x91", false);
+        assert!(!has_progress(br#"[50,7,{},["progress"]]"#, 8));
+        assert!(!has_progress(b"", 5));
     }
 
     #[test]

@@ -61,9 +61,7 @@ impl Payload {
     }
 
     pub fn stamped(&mut self, stamp: Stamp) -> &[u8] {
-        put_hex(u64::from(stamp.sender), &mut self.0[4..8]);
-        put_hex(u64::from(stamp.sequence), &mut self.0[8..16]);
-        put_hex(stamp.at_ns, &mut self.0[16..32]);
+        write(stamp, &mut self.0);
         &self.0
     }
 }
@@ -88,6 +86,13 @@ impl StampFinder {
         self.from_end = message.len() - found;
         Some(found)
     }
+}
+
+/// Writes another stamp over that at the start of `payload`.
+pub fn write(stamp: Stamp, payload: &mut [u8]) {
+    put_hex(u64::from(stamp.sender), &mut payload[4..8]);
+    put_hex(u64::from(stamp.sequence), &mut payload[8..16]);
+    put_hex(stamp.at_ns, &mut payload[16..32]);
 }
 
 /// Reads the stamp that starts at `at`; `None` if it is damaged.
