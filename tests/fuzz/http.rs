@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use stentor::codec::Codec;
-use stentor::transport::{HttpRefusal, Origins, PathRules, TransportError, TransportRules};
+use stentor::transport::{
+    HttpRefusal, Origins, PathRules, ProxyFault, TransportError, TransportRules,
+};
 use tungstenite::handshake::derive_accept_key;
 
 use super::cuts::{outcome, short_rules};
@@ -66,6 +68,10 @@ fn judge(data: &[u8], rules: &TransportRules) {
         (Some(TransportError::Http(refusal)), _) => {
             assert!(outcome.events.is_empty());
             check_refusal(refusal, &outcome.reply, bytes.starts_with(b"HEAD "));
+        }
+        (Some(TransportError::Proxy(ProxyFault::Unexpected)), _) => {
+            assert!(bytes.starts_with(b"PROXY "), "only what a proxy says is taken for that");
+            assert!(outcome.events.is_empty() && outcome.reply.is_empty());
         }
         (Some(other), _) => panic!("{other} is no fault of a request"),
     }
