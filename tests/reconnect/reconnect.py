@@ -151,9 +151,16 @@ class Client:
                 self.said.append(None)
                 self.gaps += 1
 
+    async def leave(self):
+        """Those in JavaScript say GOODBYE, those in Python end as any program does."""
+        self.process.terminate()
+        code = await self.process.wait()
+        if self.command[0] == NODE:
+            check(code, 0, "exit code")
+
     async def stop(self):
         if self.process.returncode is None:
-            self.process.terminate()
+            self.process.kill()
         await self.process.wait()
         await self.reading
         self.proxy.stop()
@@ -289,6 +296,7 @@ async def main():
         for language in ("autobahn-js", "autobahn-python", "wampy"):
             shutil.copytree(EXAMPLES / language, folder / language)
         (folder / "node_modules").symlink_to(ROOT / "tests" / "clients" / "node_modules")
+        await report.run("bounds of the recipes", bounds(folder), PATIENCE_S)
         router = Router(folder)
         clients = [
             Client(*client, Proxy(router.port, random.Random(f"{SEED} {client[0]}")))
@@ -310,6 +318,17 @@ async def main():
     return report.close()
 
 
+async def bounds(folder):
+    """What no course of events can be relied on to reach."""
+    for program in ((NODE, "bounds.mjs"), (PYTHON, "bounds.py")):
+        shutil.copy(Path(__file__).with_name(program[1]), folder)
+        process = await asyncio.create_subprocess_exec(
+            *program, cwd=folder, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        check_true(process.returncode == 0, f"{program[1]} fails:\n{output.decode()}")
+
+
 async def tell(report, publishers, clients):
     existing = {name: set(range(1, last + 1)) for name, last in publishers.last.items()}
     existing.update({client.name: client.published for client in clients})
@@ -321,12 +340,13 @@ async def tell(report, publishers, clients):
             ("cuts and pages", Client.judge_proxy),
         ):
             await report.run(f"{client.name}: {what}", as_test(judge, client))
+        await report.run(f"{client.name}: leaves", client.leave())
         proxy = client.proxy
         print(
             f"{client.name}: {len(client.said)} events and gaps, {client.gaps} gaps, "
             f"{proxy.cuts} cuts, {proxy.cuts_in_page} amid a page, {proxy.pages} pages"
         )
-        if report.failed > failed or client.name in os.environ.get("SHOW", ""):
+        if report.failed > failed:
             print(client.errors.read_text()[-6000:])
 
 

@@ -45,11 +45,18 @@ async function publish() {
   console.log('published', ...args);
 }
 
-stayJoined(makeConnection, {
+const stop = stayJoined(makeConnection, {
   onJoin: (session) => {
     present = session;
     catchUp.join(session);
   },
   onError: (error) => console.error(error.message),
 });
-if (name) setInterval(() => publish().catch((error) => console.error(error)), EVERY_MS);
+const timer = setInterval(() => name && publish().catch((error) => console.error(error)), EVERY_MS);
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    clearInterval(timer);
+    stop();
+  });
+}

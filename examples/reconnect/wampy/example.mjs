@@ -31,11 +31,18 @@ async function publish() {
 }
 
 const options = { ws: WebSocket, realm: 'realm1', serializer: new (withIds(Serializer))() };
-stayJoined(url, options, {
+const stop = stayJoined(url, options, {
   onJoin: (wampy) => {
     present = wampy;
     catchUp.join(wampy);
   },
   onError: (error) => console.error(error.message),
 });
-if (name) setInterval(() => publish().catch((error) => console.error(error.message)), EVERY_MS);
+const timer = setInterval(() => name && publish().catch((error) => console.error(error.message)), EVERY_MS);
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    clearInterval(timer);
+    stop();
+  });
+}
