@@ -1,5 +1,5 @@
-// What the recipes in JavaScript hold at most, and what they say when a history cannot be read: with
-// a router of the test's own, as neither comes by chance. Runs beside copies of the recipes.
+// What the recipes in JavaScript hold at most, and what they say when a history cannot be read:
+// with a router of the test's own, as neither comes by chance. Runs beside copies of the recipes.
 
 import assert from 'node:assert/strict';
 import { CatchUp as AutobahnCatchUp } from './autobahn-js/catch_up.mjs';
@@ -144,7 +144,8 @@ const tests = {
     assert.deepEqual(said, [1, 2, 3, 'the history does not reach back far enough', 5, 6, 7]);
   },
 
-  async 'a handler that fails is told, and the next event comes'({ router, errors, join, catchUp }) {
+  async 'a handler that fails is told, and the next event comes'(setting) {
+    const { router, errors, join, catchUp } = setting;
     await join();
     catchUp.onEvent = () => {
       throw new Error('bad day');
@@ -158,13 +159,14 @@ const tests = {
 const testsOfWampy = {
   ...tests,
 
-  async 'its own publication is in a page before it is acknowledged'({ router, said, join, catchUp }) {
+  async 'its own publication is in a page before it is acknowledged'(setting) {
+    const { router, said, join, catchUp } = setting;
     await join();
     router.publish(1);
     router.history.push(2, 3);
     let acknowledge;
     const publish = () => new Promise((resolve) => (acknowledge = resolve));
-    const published = catchUp.publish({ publish }, [2]);
+    const published = catchUp.publish({ publish }, TOPIC, [2]);
     setTimeout(() => acknowledge({ publicationId: 2 }), 50);
     await join();
     await published;

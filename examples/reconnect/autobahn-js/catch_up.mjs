@@ -48,7 +48,8 @@ export class CatchUp {
   async #begin(session) {
     if (this.#hasSubscribed) this.onGap('nothing is known of what came before');
     try {
-      const id = await session.call('wamp.subscription.lookup', [this.topic, { match: this.match }]);
+      const args = [this.topic, { match: this.match }];
+      const id = await session.call('wamp.subscription.lookup', args);
       if (id === null) throw new Error(`nobody keeps a history of ${this.topic}`);
       const { events, isComplete } = await this.#read(session, id, { reverse: true, limit: 1 });
       if (events.length) this.#known.add(events[0].publication);

@@ -52,7 +52,8 @@ const stop = stayJoined(makeConnection, {
   },
   onError: (error) => console.error(error.message),
 });
-const timer = setInterval(() => name && publish().catch((error) => console.error(error)), EVERY_MS);
+const tick = () => name && publish().catch((error) => console.error(error.message ?? error));
+const timer = setInterval(tick, EVERY_MS);
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {

@@ -186,11 +186,14 @@ async def stay_joined(make_component, loop, on_join, on_error):
         pause = FIRST_PAUSE_S
         await on_join(session)
 
+    def failed(_component, error):
+        on_error(f"connection: {getattr(error, 'error', error)}")
+
     while True:
         component = make_component()
         component.on("join", joined)
         component.on("disconnect", forget_requests)
-        component.on("connectfailure", lambda _component, error: on_error(f"connection: {error}"))
+        component.on("connectfailure", failed)
         try:
             await component.start(loop)
             on_error("connection: the session was ended")
@@ -201,5 +204,5 @@ async def stay_joined(make_component, loop, on_join, on_error):
 
 
 def forget_requests(session, was_clean):
-    """Requests that wait fail with `TransportLost`: sessions of components let them wait for ever."""
+    """Lets requests fail that nobody answers any more: with components they would wait for ever."""
     ApplicationSession.onDisconnect(session)

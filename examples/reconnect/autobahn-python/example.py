@@ -43,6 +43,8 @@ def make_component():
         "url": arguments.get(2, "ws://127.0.0.1:8080/ws"),
         "serializers": [arguments.get(4, "cbor")],
         "max_retries": 0,
+        # Without them a connection that dies without a word is noticed late.
+        "options": {"auto_ping_interval": 10, "auto_ping_timeout": 10},
     }
     return Component(transports=[transport], realm="realm1")
 

@@ -53,10 +53,10 @@ export class CatchUp {
     if (line.hasOverflowed) this.onGap('too much came while the history could not be read');
   }
 
-  /// Publishes to the topic. Others get it live, but the history holds it for this client, too:
-  /// it is known by its id, and not taken for an event that was missed.
-  publish(wampy, payload, options) {
-    const published = wampy.publish(this.topic, payload, options).then((answer) => {
+  /// Publishes to the topic, or to one that matches. Others get it live, but the history holds it
+  /// for this client, too: it is known by its id, and not taken for an event that was missed.
+  publish(wampy, topic, payload, options) {
+    const published = wampy.publish(topic, payload, options).then((answer) => {
       this.#remember(answer.publicationId);
       return answer;
     });

@@ -12,10 +12,11 @@ const [url = 'ws://127.0.0.1:8080/ws', name, serializer = 'Json'] = process.argv
 const { [`${serializer}Serializer`]: Serializer } = await import(
   `wampy/${serializer}Serializer.js`
 );
+const TOPIC = 'com.example.numbers';
 const EVERY_MS = 1_000;
 
 const catchUp = new CatchUp({
-  topic: 'com.example.numbers',
+  topic: TOPIC,
   onEvent: ({ args }) => console.log('heard', ...args),
   onGap: (reason) => console.log('gap', reason),
   onError: (error) => console.error(error.message),
@@ -26,7 +27,7 @@ let number = 0;
 async function publish() {
   if (!present?.getSessionId()) return;
   number += 1;
-  await catchUp.publish(present, [name, number]);
+  await catchUp.publish(present, TOPIC, [name, number]);
   console.log('published', name, number);
 }
 
@@ -38,7 +39,8 @@ const stop = stayJoined(url, options, {
   },
   onError: (error) => console.error(error.message),
 });
-const timer = setInterval(() => name && publish().catch((error) => console.error(error.message)), EVERY_MS);
+const tick = () => name && publish().catch((error) => console.error(error.message ?? error));
+const timer = setInterval(tick, EVERY_MS);
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
