@@ -144,6 +144,14 @@ const tests = {
     assert.deepEqual(said, [1, 2, 3, 'the history does not reach back far enough', 5, 6, 7]);
   },
 
+  async 'a short history will do'({ router, said, join }) {
+    await join();
+    numbers(1, 100).forEach((id) => router.publish(id));
+    Object.assign(router, { history: numbers(95, 104), isWhole: false });
+    await join();
+    assert.deepEqual(said, numbers(1, 104));
+  },
+
   async 'a handler that fails is told, and the next event comes'(setting) {
     const { router, errors, join, catchUp } = setting;
     await join();

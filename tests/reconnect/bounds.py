@@ -142,6 +142,16 @@ async def what_is_kept_follows_the_gap():
     check(said, [1, 2, 3, "the history does not reach back far enough", 5, 6, 7])
 
 
+async def a_short_history_will_do():
+    router, said, _, join, _ = setting()
+    await join()
+    for number in range(1, 101):
+        router.publish(number)
+    router.history, router.is_whole = list(range(95, 105)), False
+    await join()
+    check(said, list(range(1, 105)))
+
+
 async def a_handler_that_fails_is_told():
     router, _, errors, join, catch_up = setting()
     await join()
@@ -163,6 +173,7 @@ async def main():
         a_history_that_fails_is_a_gap,
         without_a_history_each_connection_is_a_gap,
         what_is_kept_follows_the_gap,
+        a_short_history_will_do,
         a_handler_that_fails_is_told,
     ):
         await report.run(test.__name__, test())

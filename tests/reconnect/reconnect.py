@@ -333,6 +333,9 @@ class Course:
 
 async def main():
     print(f"SEED={SEED}", flush=True)
+    # What it has started ends with it.
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     report = Report()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

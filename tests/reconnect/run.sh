@@ -24,4 +24,4 @@ export NODE_OPTIONS=--no-deprecation
 if node --experimental-websocket -e '' 2>/dev/null; then
     NODE_OPTIONS+=" --experimental-websocket"
 fi
-timeout 240 "$python" "$here/reconnect.py"
+exec timeout 240 "$python" "$here/reconnect.py"
