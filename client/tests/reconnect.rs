@@ -204,6 +204,38 @@ async fn a_history_that_was_too_short_is_told_as_a_gap_and_what_it_has_follows()
     }
 }
 
+/// The question goes back further than such a history does.
+#[tokio::test]
+async fn a_history_of_few_events_is_enough_if_nothing_was_missed_that_it_had_lost() {
+    let server = with_history(10);
+    let proxy = Proxy::to(tcp(&server)).await;
+    let client = connect(proxy.url("ws")).await;
+    let publisher = connect(url(&server)).await;
+    let mut events = soon(client.subscribe("com.kept.one")).await.unwrap();
+    let publish = async |number: u64| {
+        soon(publisher.publish("com.kept.one", (number,)).acknowledge()).await.unwrap();
+    };
+    for number in 0..100_u64 {
+        publish(number).await;
+        assert_eq!(next(&mut events).await.args::<(u64,)>().unwrap(), (number,));
+    }
+    for round in 0..3 {
+        let before = client.status();
+        proxy.cut();
+        for number in 0..4 {
+            publish(100 + 5 * round + number).await;
+        }
+        soon(client.status_after(&before)).await;
+        soon(client.connected()).await.unwrap();
+        publish(100 + 5 * round + 4).await;
+        for number in 0..5 {
+            let expected = 100 + 5 * round + number;
+            assert_eq!(next(&mut events).await.args::<(u64,)>().unwrap(), (expected,));
+        }
+    }
+    assert_eq!(events.gaps(), 0);
+}
+
 #[tokio::test]
 async fn without_a_history_a_gap_is_told_and_events_go_on() {
     let server = start(&config());

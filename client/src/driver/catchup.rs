@@ -2,8 +2,9 @@
 //!
 //! A history is asked behind the subscription, so each event is in it or comes live, and a few are
 //! both: what is known is passed over. Where it cannot be known that nothing was missed, a gap is
-//! told. A history that reaches back to an event that was had before is taken as whole, although
-//! the router says that it is not: the question goes back further than it must.
+//! told. A history from which the event has gone that was asked for is read from its beginning, and
+//! is whole if it reaches back to an event that was had: the question goes back further than it
+//! must.
 //!
 //! A router puts what a client has published itself into the history for it, too. So publications
 //! to topics that are caught up with are acknowledged, and passed over by their ids.
@@ -17,7 +18,7 @@ use stentor_protocol::wamp::{
 use super::Driver;
 use super::commands::policy;
 use super::link::{Link, Waiter};
-use super::seen::Anchor;
+use super::seen::{Anchor, Seen};
 use super::tables::{Catching, Subscriber};
 use crate::call::Reply;
 use crate::command::{LocalId, Respond};
@@ -119,6 +120,16 @@ impl Driver {
         }
     }
 
+    /// A new subscription: what was published between the look at the history and SUBSCRIBE is
+    /// read, so that it does not come behind newer events after a reconnect.
+    pub(super) fn catch_up_at_first(&mut self, link: &mut Link, local: LocalId) {
+        let subscriber = self.tables.subscriber_mut(local);
+        let seen = subscriber.and_then(|subscriber| subscriber.seen.as_ref());
+        if seen.is_some_and(|seen| seen.start.is_some()) {
+            self.catch_up(link, local);
+        }
+    }
+
     /// A restored subscription: what was missed is read, and what comes live waits.
     pub(super) fn catch_up(&mut self, link: &mut Link, local: LocalId) {
         let has_history = link.has_history;
@@ -127,8 +138,8 @@ impl Driver {
         let after = seen.anchor().filter(|_| has_history);
         match after {
             Some(after) => {
-                let (live, live_bytes, has_lost) = Default::default();
-                subscriber.catching = Some(Catching { after, live, live_bytes, has_lost });
+                let (live, live_bytes, has_lost, rounds) = Default::default();
+                subscriber.catching = Some(Catching { after, live, live_bytes, has_lost, rounds });
                 self.ask_missed(link, local);
             }
             None => {
@@ -169,10 +180,24 @@ impl Driver {
             self.tell_gap(link, local, Gap::NoHistory(why));
             return self.go_live(link, local);
         };
-        let reaches_back =
-            page.events.first().is_some_and(|event| seen.contains(event.publication));
+        let first = page.events.first().map(|event| event.publication);
+        let reaches_back = first.is_some_and(|first| seen.contains(first));
         let sink = &subscriber.wish.sink;
-        if !page.is_complete && !reaches_back {
+        if !page.is_complete {
+            let instead = match (catching.after, first) {
+                // The event has gone from the history, others may be there.
+                (Anchor::Publication(_), None) => Some(Anchor::Beginning),
+                // What has gone was had. Whether anything was left out is said behind an event that
+                // is there.
+                (Anchor::Beginning, Some(first)) if reaches_back => {
+                    Some(Anchor::Publication(first))
+                }
+                _ => None,
+            };
+            if let Some(instead) = instead.filter(|_| catching.rounds < ROUNDS) {
+                (catching.after, catching.rounds) = (instead, catching.rounds + 1);
+                return link.pages.push(local);
+            }
             link.give(sink, SubscriptionItem::Gap(Gap::Incomplete));
         }
         let last = page.events.last().map(|event| Anchor::Publication(event.publication));
@@ -199,7 +224,16 @@ impl Driver {
     /// The history is read: what came live meanwhile follows, but for what was in both.
     fn go_live(&mut self, link: &mut Link, local: LocalId) {
         let Some(subscriber) = self.tables.subscriber_mut(local) else { return };
-        let Some(catching) = subscriber.catching.take() else { return };
+        let Some(mut catching) = subscriber.catching.take() else { return };
+        if catching.has_lost && catching.rounds < ROUNDS && link.has_history {
+            // The history has it, behind what was read of it so far.
+            catching.has_lost = false;
+            catching.rounds += 1;
+            let anchor = subscriber.seen.as_ref().and_then(Seen::anchor);
+            catching.after = anchor.unwrap_or(catching.after);
+            subscriber.catching = Some(catching);
+            return link.pages.push(local);
+        }
         if catching.has_lost {
             link.give(&subscriber.wish.sink, SubscriptionItem::Gap(Gap::TooManyLive));
         }
@@ -327,6 +361,10 @@ const PAGE: u64 = 500;
 
 /// Bytes of events that come live while a history is read.
 const LIVE_BYTES: usize = 16 << 20;
+
+/// How often a history is asked anew for one reconnect, because it had lost the event that it was
+/// asked for, or more came live than could be held.
+const ROUNDS: u32 = 8;
 
 #[cfg(test)]
 mod tests {

@@ -187,6 +187,8 @@ impl Driver {
             Some(answer) => {
                 if answer.send(Ok(subscription)).is_err() {
                     self.unsubscribe(link, local, None);
+                } else {
+                    self.catch_up_at_first(link, local);
                 }
             }
             None => self.catch_up(link, local),

@@ -39,6 +39,8 @@ pub(super) struct Catching {
     pub(super) live_bytes: usize,
     /// More came live than is held.
     pub(super) has_lost: bool,
+    /// How often the history was asked anew.
+    pub(super) rounds: u32,
 }
 
 /// A registration of the application.
