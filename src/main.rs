@@ -3,25 +3,7 @@
 //! Runs on the main thread, and decides nothing about clients: `stentor::config` says what is
 //! valid, and the router does the rest.
 
-mod busiest;
-mod cert;
-mod changing;
-mod cli;
-mod explain;
-mod explain_live;
-mod import;
-mod logging;
-mod operator;
-mod reload;
-mod secrets;
-mod service;
-mod sessions;
-mod signals;
-mod standing;
-mod stopping;
-mod top;
-mod trace;
-mod unix_http;
+mod command;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -39,13 +21,16 @@ use stentor::control::{Control, Order};
 use stentor::net::{self, Inherited, Server, StartError, Vigil};
 use tracing::{error, info, warn};
 
-use cli::{CertCommand, Cli, Command, ConfigCommand};
-use explain::Verdict;
-use logging::Log;
-use reload::Reload;
-use service::Manager;
-use signals::{Orders, Stop};
-use stopping::Stopping;
+use command::cli::{self, CertCommand, Cli, Command, ConfigCommand};
+use command::explain::{self, Verdict};
+use command::logging::Log;
+use command::reload::Reload;
+use command::service::Manager;
+use command::signals::{self, Orders, Stop};
+use command::stopping::Stopping;
+use command::{
+    busiest, cert, changing, explain_live, import, secrets, sessions, standing, top, trace,
+};
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
 #[global_allocator]

@@ -16,16 +16,16 @@ use stentor::config::{
 use stentor::limits::SlowConsumerPolicy;
 use stentor::wamp::MatchPolicy;
 
-use crate::busiest::{BusyFlags, TopicsFlags};
-use crate::changing::{DrainFlags, KickFlags, LevelFlags, ReloadFlags};
-use crate::explain::{Question, Whose};
-use crate::explain_live::LiveQuestion;
-use crate::import::ImportFlags;
-use crate::operator::AdminFlags;
-use crate::sessions::SessionsFlags;
-use crate::standing::{RolesFlags, ShardsFlags};
-use crate::top::TopFlags;
-use crate::trace::TraceFlags;
+use crate::command::busiest::{BusyFlags, TopicsFlags};
+use crate::command::changing::{DrainFlags, KickFlags, LevelFlags, ReloadFlags};
+use crate::command::explain::{Question, Whose};
+use crate::command::explain_live::LiveQuestion;
+use crate::command::import::ImportFlags;
+use crate::command::operator::AdminFlags;
+use crate::command::sessions::SessionsFlags;
+use crate::command::standing::{RolesFlags, ShardsFlags};
+use crate::command::top::TopFlags;
+use crate::command::trace::TraceFlags;
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
 ///

@@ -11,7 +11,7 @@ use stentor::authentication::{
 };
 use stentor::config::{Method, WebhookSecret};
 
-use crate::cli::{KeyKind, KeygenFlags, PasswdFlags};
+use crate::command::cli::{KeyKind, KeygenFlags, PasswdFlags};
 
 /// Why there is no entry.
 #[derive(Debug, thiserror::Error)]

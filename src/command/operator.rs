@@ -13,7 +13,7 @@ use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body};
 
-use crate::unix_http::UnixConnector;
+use crate::command::unix_http::UnixConnector;
 
 /// Where the router is asked, and by what right.
 #[derive(Args, Debug)]
