@@ -61,10 +61,10 @@ pub(super) fn value<'a, R: Reader<'a>>(
 
 /// What is known of a message from its type alone.
 #[derive(Clone, Copy)]
-struct Layout {
-    name: &'static str,
+pub(super) struct Layout {
+    pub(super) name: &'static str,
     /// The counts of elements that it may have, for error messages.
-    allowed: &'static str,
+    pub(super) allowed: &'static str,
 }
 
 fn layout(code: u64) -> Result<Layout, DecodeError> {
@@ -110,13 +110,13 @@ const fn router_only(code: u16) -> Option<&'static str> {
 }
 
 /// The elements of one message, read in order.
-struct Fields<'a, R> {
-    scan: Scan<'a, R>,
-    list: Sequence,
-    layout: Layout,
+pub(super) struct Fields<'a, R> {
+    pub(super) scan: Scan<'a, R>,
+    pub(super) list: Sequence,
+    pub(super) layout: Layout,
     /// Elements read so far, the type included.
-    read: usize,
-    ended: bool,
+    pub(super) read: usize,
+    pub(super) ended: bool,
 }
 
 impl<'a, R: Reader<'a>> Fields<'a, R> {
@@ -234,7 +234,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
 
     /// Moves to the next element; false if there is none.
     #[inline]
-    fn advance(&mut self) -> Result<bool, DecodeError> {
+    pub(super) fn advance(&mut self) -> Result<bool, DecodeError> {
         self.ended = self.ended || !self.scan.advance(&mut self.list)?;
         self.read += usize::from(!self.ended);
         Ok(!self.ended)
@@ -252,11 +252,11 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
         self.scan.token()
     }
 
-    fn request(&mut self) -> Result<RequestId, DecodeError> {
+    pub(super) fn request(&mut self) -> Result<RequestId, DecodeError> {
         self.id("Request", RequestId::new)
     }
 
-    fn id<T>(
+    pub(super) fn id<T>(
         &mut self,
         element: &'static str,
         new: impl FnOnce(u64) -> Option<T>,
@@ -272,7 +272,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
         new(number).ok_or_else(|| self.mismatch(element, AN_ID, number.to_string()))
     }
 
-    fn text(&mut self, element: &'static str) -> Result<Cow<'a, str>, DecodeError> {
+    pub(super) fn text(&mut self, element: &'static str) -> Result<Cow<'a, str>, DecodeError> {
         self.require()?;
         if let Some(text) = self.scan.plain_text() {
             return Ok(Cow::Borrowed(text));
@@ -284,7 +284,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     }
 
     /// Options or details that may be empty, as most are.
-    fn options<T: Default>(
+    pub(super) fn options<T: Default>(
         &mut self,
         element: &'static str,
         read: impl FnOnce(&mut Scan<'a, R>, Sequence, Place<'_>) -> Result<T, DecodeError>,
@@ -294,7 +294,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     }
 
     /// A dict, to which was moved.
-    fn dict<T>(
+    pub(super) fn dict<T>(
         &mut self,
         element: &'static str,
         read: impl FnOnce(&mut Scan<'a, R>, Sequence, Place<'_>) -> Result<T, DecodeError>,
@@ -308,7 +308,10 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     }
 
     /// Reads to the end of the list: `Arguments` and `ArgumentsKw`, each of which may be absent.
-    fn payload(&mut self, passthru: Option<&Passthru>) -> Result<Payload<'a>, DecodeError> {
+    pub(super) fn payload(
+        &mut self,
+        passthru: Option<&Passthru>,
+    ) -> Result<Payload<'a>, DecodeError> {
         let Some((head, start)) = self.payload_head()? else {
             return Ok(Payload::Empty);
         };
@@ -355,7 +358,7 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
     }
 
     /// Checks that the message and the document end here.
-    fn finish(&mut self) -> Result<(), DecodeError> {
+    pub(super) fn finish(&mut self) -> Result<(), DecodeError> {
         if self.advance()? {
             return Err(self.count_error("more"));
         }

@@ -132,7 +132,7 @@ pub(super) fn publish<W: Writer>(
     Ok(())
 }
 
-fn with_payload<W: Writer>(
+pub(super) fn with_payload<W: Writer>(
     out: &mut Out<'_>,
     code: u16,
     ids: &[u64],
@@ -145,7 +145,7 @@ fn with_payload<W: Writer>(
 }
 
 /// ABORT and GOODBYE.
-fn farewell<W: Writer>(
+pub(super) fn farewell<W: Writer>(
     out: &mut Out<'_>,
     code: u16,
     message: &str,
@@ -163,13 +163,16 @@ fn farewell<W: Writer>(
     W::str(out, reason)
 }
 
-fn dict_element<W: Writer>(out: &mut Out<'_>, entries: &Dict) -> Result<(), EncodeError> {
+pub(super) fn dict_element<W: Writer>(
+    out: &mut Out<'_>,
+    entries: &Dict,
+) -> Result<(), EncodeError> {
     W::separate(out);
     dict::<W>(out, entries)
 }
 
 /// How many elements the payload is; `Arguments` must be there if `ArgumentsKw` is.
-fn payload_length(payload: Payload<'_>) -> usize {
+pub(super) fn payload_length(payload: Payload<'_>) -> usize {
     match payload {
         Payload::Empty => 0,
         Payload::Raw { kwargs, .. } => 1 + usize::from(kwargs.is_some()),
@@ -178,7 +181,10 @@ fn payload_length(payload: Payload<'_>) -> usize {
     }
 }
 
-fn payload_elements<W: Writer>(out: &mut Out<'_>, payload: Payload<'_>) -> Result<(), EncodeError> {
+pub(super) fn payload_elements<W: Writer>(
+    out: &mut Out<'_>,
+    payload: Payload<'_>,
+) -> Result<(), EncodeError> {
     let length = payload_length(payload);
     if length > 0 {
         W::separate(out);

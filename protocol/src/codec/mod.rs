@@ -6,6 +6,7 @@
 
 mod cbor;
 mod cbor_writer;
+pub mod client;
 mod decode;
 mod encode;
 mod error;

@@ -1,0 +1,260 @@
+//! What the handles ask for, done.
+
+use stentor_protocol::wamp::{Dict, Payload as Bytes, Value};
+use tokio::sync::oneshot;
+
+use super::Driver;
+use super::link::{Link, Waiter};
+use super::tables::{Callee, Subscriber};
+use crate::command::{
+    Command, Control, InvocationRef, LocalId, RegistrationWish, SubscriptionWish,
+};
+use crate::error::{Error, UsageError};
+use crate::register::{Answer, CallError};
+
+/// Commands that are done in one go, before the router is looked at again.
+const BATCH: usize = 64;
+
+/// What a request that was not sent has for an answer.
+fn unsent(error: UsageError) -> Error {
+    match error {
+        UsageError::Ended => Error::Closed { may_have_happened: false },
+        error => error.into(),
+    }
+}
+
+impl Driver {
+    /// Does a command, and those that wait behind it.
+    pub(super) fn handle_commands(&mut self, link: &mut Link, first: Option<Command>) {
+        let Some(first) = first else { return };
+        self.handle_command(link, first);
+        for _ in 1..BATCH {
+            match self.commands.try_recv() {
+                Ok(command) => self.handle_command(link, command),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn handle_command(&mut self, link: &mut Link, command: Command) {
+        match command {
+            Command::Publish { topic, options, payload, is_acknowledged, answer } => {
+                let sent = link.core.publish(&topic, &options, payload.as_payload());
+                match sent {
+                    Ok(request) if is_acknowledged => {
+                        link.waiters.insert(request, Waiter::Publish(answer));
+                    }
+                    sent => respond(answer, sent.map(|_| None)),
+                }
+            }
+            Command::Subscribe { local, wish, answer } => {
+                self.subscribe(link, local, wish, answer);
+            }
+            Command::Unsubscribe { local, answer } => {
+                self.unsubscribe(link, local, Some(answer));
+            }
+            Command::Register { local, wish, answer } => {
+                self.register(link, local, wish, answer);
+            }
+            Command::Unregister { local, answer } => self.unregister(link, local, Some(answer)),
+            command @ (Command::Call { .. } | Command::CallMore { .. }) => {
+                Self::handle_call(link, command);
+            }
+            Command::Yield { invocation, payload, answer } => {
+                let options = vec![("progress".into(), true.into())];
+                let sent = match Self::is_under_way(link, invocation) {
+                    true => {
+                        link.core.yield_result(invocation.request, &options, payload.as_payload())
+                    }
+                    false => Ok(false),
+                };
+                let sent = sent.and_then(|is_wanted| match is_wanted {
+                    true => Ok(()),
+                    false => Err(UsageError::Ended),
+                });
+                let _ = answer.send(sent.map_err(Error::from));
+            }
+            Command::Finish { invocation, result } => Self::finish(link, invocation, result),
+            Command::Leave { reason, answer } => Self::leave(link, &reason, Some(answer)),
+        }
+    }
+
+    fn handle_call(link: &mut Link, command: Command) {
+        match command {
+            Command::Call { call, procedure, options, payload, progress, answer } => {
+                // Whoever has gone before the call was made wants none.
+                if answer.is_closed() {
+                    return;
+                }
+                match link.core.call(&procedure, &options, payload.as_payload()) {
+                    Ok(request) => {
+                        link.calls.insert(call, request);
+                        link.waiters.insert(request, Waiter::Call { call, progress, answer });
+                    }
+                    Err(error) => {
+                        progress.into_iter().for_each(|progress| progress.close());
+                        let _ = answer.send(Err(unsent(error)));
+                    }
+                }
+            }
+            Command::CallMore { call, procedure, options, payload, answer } => {
+                let request = link.calls.get(&call).copied().ok_or(UsageError::Ended);
+                let sent = request.and_then(|request| {
+                    link.core.call_more(request, &procedure, &options, payload.as_payload())
+                });
+                let _ = answer.send(sent.map_err(Error::from));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn handle_control(&mut self, link: &mut Link, control: Control) {
+        match control {
+            Control::Cancel { call, mode } | Control::Forget { call, mode } => {
+                if let Some(request) = link.calls.get(&call) {
+                    link.core.cancel(*request, mode);
+                }
+            }
+            Control::Unsubscribe { local } => self.unsubscribe(link, local, None),
+            Control::Unregister { local } => self.unregister(link, local, None),
+            Control::Abandon { invocation } => {
+                let error = CallError::new("wamp.error.unavailable").arg("the handler has failed");
+                Self::finish(link, invocation, Err(error));
+            }
+            Control::Gone => Self::leave(link, "wamp.close.normal", None),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        link: &mut Link,
+        local: LocalId,
+        wish: SubscriptionWish,
+        answer: crate::command::Respond<stentor_protocol::wamp::SubscriptionId>,
+    ) {
+        if answer.is_closed() {
+            return;
+        }
+        match link.core.subscribe(&wish.topic, &wish.options) {
+            Ok(request) => {
+                let answer = Some(answer);
+                link.waiters.insert(request, Waiter::Subscribe { local, answer });
+                self.tables.subscribers.insert(local, Subscriber { wish, id: None });
+            }
+            Err(error) => drop(answer.send(Err(unsent(error)))),
+        }
+    }
+
+    /// Forgets a subscription, and tells the router if nobody else has or wants the same one: the
+    /// router has one for all that are alike.
+    pub(super) fn unsubscribe(
+        &mut self,
+        link: &mut Link,
+        local: LocalId,
+        answer: Option<crate::command::Respond<()>>,
+    ) {
+        let done = |answer: Option<crate::command::Respond<()>>| {
+            if let Some(answer) = answer {
+                let _ = answer.send(Ok(()));
+            }
+        };
+        let Some(Subscriber { wish, id: Some(id), .. }) = self.tables.subscribers.remove(&local)
+        else {
+            return done(answer);
+        };
+        let is_alike = |other: &Subscriber| {
+            other.id == Some(id)
+                || other.id.is_none()
+                    && other.wish.topic == wish.topic
+                    && policy(&other.wish.options) == policy(&wish.options)
+        };
+        if self.tables.subscribers.values().any(is_alike) {
+            return done(answer);
+        }
+        match link.core.unsubscribe(id) {
+            Ok(request) => {
+                link.waiters.insert(request, Waiter::Unsubscribe(answer));
+            }
+            Err(_) => done(answer),
+        }
+    }
+
+    fn register(
+        &mut self,
+        link: &mut Link,
+        local: LocalId,
+        wish: RegistrationWish,
+        answer: crate::command::Respond<stentor_protocol::wamp::RegistrationId>,
+    ) {
+        if answer.is_closed() {
+            return;
+        }
+        match link.core.register(&wish.procedure, &wish.options) {
+            Ok(request) => {
+                let answer = Some(answer);
+                link.waiters.insert(request, Waiter::Register { local, answer });
+                self.tables.callees.insert(local, Callee { wish, id: None });
+            }
+            Err(error) => drop(answer.send(Err(unsent(error)))),
+        }
+    }
+
+    pub(super) fn unregister(
+        &mut self,
+        link: &mut Link,
+        local: LocalId,
+        answer: Option<crate::command::Respond<()>>,
+    ) {
+        let id = self.tables.callees.remove(&local).and_then(|callee| callee.id);
+        let request = id.and_then(|id| link.core.unregister(id).ok());
+        match (request, answer) {
+            (Some(request), answer) => {
+                link.waiters.insert(request, Waiter::Unregister(answer));
+            }
+            (None, Some(answer)) => drop(answer.send(Ok(()))),
+            (None, None) => {}
+        }
+    }
+
+    fn is_under_way(link: &Link, invocation: InvocationRef) -> bool {
+        link.epoch == invocation.epoch && link.invocations.contains_key(&invocation.request)
+    }
+
+    /// Sends what came of an invocation. What cannot be sent becomes an error that says why.
+    fn finish(link: &mut Link, invocation: InvocationRef, result: Result<Answer, CallError>) {
+        if !Self::is_under_way(link, invocation) {
+            return;
+        }
+        let request = invocation.request;
+        let sent = match &result {
+            Ok(Answer(outgoing)) => {
+                link.core.yield_result(request, &Dict::new(), outgoing.as_payload())
+            }
+            Err(CallError { uri, args, kwargs }) => {
+                link.core.yield_error(request, uri, Bytes::Values { args, kwargs })
+            }
+        };
+        if let Err(error) = sent {
+            let args = [Value::Str(error.to_string())];
+            let payload = Bytes::Values { args: &args, kwargs: &Dict::new() };
+            let too_long = "wamp.error.payload_size_exceeded";
+            // A sentence fits, and can be said in every serializer.
+            let _ = link.core.yield_error(request, too_long, payload);
+        }
+        if let Some(running) = link.invocations.remove(&request)
+            && let Some(chunks) = running.chunks
+        {
+            chunks.close();
+        }
+    }
+}
+
+fn respond<T>(answer: oneshot::Sender<Result<T, Error>>, sent: Result<T, UsageError>) {
+    // Whoever has gone wants no answer.
+    let _ = answer.send(sent.map_err(unsent));
+}
+
+/// How the URI of a subscription matches.
+pub(super) fn policy(options: &Dict) -> &str {
+    crate::core::find(options, "match").and_then(Value::as_text).unwrap_or("exact")
+}
