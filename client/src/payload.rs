@@ -114,10 +114,6 @@ impl Payload {
         }
     }
 
-    pub(crate) fn as_payload(&self) -> wamp::Payload<'_> {
-        self.0.as_payload()
-    }
-
     /// Bytes in memory.
     pub(crate) fn weight(&self) -> usize {
         self.0.heap_bytes()
