@@ -50,7 +50,7 @@ enum Kind {
     Ticket(Secret),
     Wampcra(Secret),
     Scram(Secret),
-    Cryptosign(cryptosign::Key),
+    Cryptosign(Box<cryptosign::Key>),
     Tls,
 }
 
@@ -84,7 +84,7 @@ impl Credential {
     /// # Errors
     /// It is no such key.
     pub fn cryptosign(private_key: &str) -> Result<Self, AuthError> {
-        cryptosign::Key::parse(private_key).map(|key| Self(Kind::Cryptosign(key)))
+        cryptosign::Key::parse(private_key).map(|key| Self(Kind::Cryptosign(Box::new(key))))
     }
 
     /// Of cryptosign: binds the login to the TLS channel (`tls-exporter`, RFC 9266), so that nobody

@@ -15,7 +15,7 @@ use crate::reconnect::is_final;
 
 /// How a try ends.
 enum Try {
-    Connected(Link),
+    Connected(Box<Link>),
     Failed(Error),
     /// Nobody wants a connection any more.
     Left,
@@ -44,7 +44,7 @@ impl Driver {
                 Try::Connected(mut link) => {
                     self.restore(&mut link);
                     self.status.send_replace(Status::Connected(link.session.clone()));
-                    return Ok(link);
+                    return Ok(*link);
                 }
                 Try::Left => return Err("left".to_owned()),
                 Try::Failed(error) => {
@@ -69,7 +69,7 @@ impl Driver {
             tokio::select! {
                 result = &mut attempt => {
                     return match result {
-                        Ok(link) => Try::Connected(link),
+                        Ok(link) => Try::Connected(Box::new(link)),
                         Err(error) => Try::Failed(error),
                     };
                 }
@@ -145,7 +145,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn register_again(&mut self, link: &mut Link, local: LocalId) {
+    pub(super) fn register_again(&self, link: &mut Link, local: LocalId) {
         let Some(callee) = self.tables.callee(local) else { return };
         if let Ok(request) = link.core.register(&callee.wish.procedure, &callee.wish.options) {
             link.waiters.insert(request, Waiter::Register { local, answer: None });
@@ -164,7 +164,7 @@ impl Driver {
     }
 
     /// Registers what is due.
-    pub(super) fn register_due(&mut self, link: &mut Link) {
+    pub(super) fn register_due(&self, link: &mut Link) {
         let now = Instant::now();
         while link.retries.front().is_some_and(|(due, _)| *due <= now) {
             if let Some((_, local)) = link.retries.pop_front() {

@@ -71,7 +71,7 @@ impl Driver {
         }
     }
 
-    fn publish(&mut self, link: &mut Link, command: Command) {
+    fn publish(&self, link: &mut Link, command: Command) {
         let Command::Publish { topic, mut options, payload, is_acknowledged, answer } = command
         else {
             return;

@@ -239,7 +239,7 @@ impl Driver {
         }
     }
 
-    fn invoke(&mut self, link: &mut Link, registration: RegistrationId, invoked: Invoked) {
+    fn invoke(&self, link: &mut Link, registration: RegistrationId, invoked: Invoked) {
         let Invoked { request, more, details, payload } = invoked;
         let local = self.tables.registered(registration);
         let Some(callee) = local.and_then(|local| self.tables.callee(local)) else {
