@@ -48,11 +48,13 @@ impl Payload {
     /// Of a message without arguments.
     pub const EMPTY: Self = Self(PayloadBuf::Empty);
 
-    pub(crate) fn of(payload: wamp::Payload<'_>) -> Self {
+    /// What came with a message, copied.
+    pub fn of(payload: wamp::Payload<'_>) -> Self {
         Self(payload.to_buf())
     }
 
-    pub(crate) fn of_values(args: Vec<Value>, kwargs: Dict) -> Self {
+    /// Arguments that are values already.
+    pub const fn of_values(args: Vec<Value>, kwargs: Dict) -> Self {
         Self(PayloadBuf::Values { args, kwargs })
     }
 

@@ -46,7 +46,7 @@ impl Router {
     }
 
     /// Waits until the client has gone.
-    async fn is_left(mut self) {
+    async fn wait_until_left(mut self) {
         let mut rest = Vec::new();
         // Whether it ends or resets the connection, it has gone.
         let _ = soon(self.0.read_to_end(&mut rest)).await;
@@ -81,7 +81,7 @@ async fn a_router_that_breaks_the_protocol_is_told_and_left() {
         assert_eq!((&abort[0], &abort[2]), (&json!(3), &json!("wamp.error.protocol_violation")));
         let reason = soon(client.closed()).await;
         assert!(reason.contains(why), "{reason}");
-        router.is_left().await;
+        router.wait_until_left().await;
     }
 }
 
