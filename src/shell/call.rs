@@ -112,7 +112,7 @@ async fn print(
 async fn end_of(sessions: &mut JoinSet<Result<(), Fault>>) -> Result<(), Fault> {
     let mut worst = Ok(());
     while let Some(done) = sessions.join_next().await {
-        worst = worst.and(joined(done));
+        worst = worst.and_then(|()| joined(done));
     }
     worst
 }

@@ -139,10 +139,12 @@ fn credentials(settings: &Settings) -> Result<Vec<Credential>, Fault> {
     if secrets.is_empty() {
         match (needed.flatten(), method) {
             (Some(kind), Some(method)) => secrets.push((kind, asked(kind, method)?)),
-            (None, None) if settings.authid.is_some() && settings.certificate.is_none() => {
-                if io::stdin().is_terminal() {
-                    secrets.push((Kind::Secret, asked(Kind::Secret, "wampcra")?));
-                }
+            (None, None)
+                if settings.authid.is_some()
+                    && settings.certificate.is_none()
+                    && io::stdin().is_terminal() =>
+            {
+                secrets.push((Kind::Secret, asked(Kind::Secret, "wampcra")?));
             }
             _ => {}
         }

@@ -145,7 +145,7 @@ impl Contexts {
     fn write(&self, path: &Path) -> Result<(), ContextError> {
         let text = toml::to_string(self).expect("texts and tables are TOML");
         let written = || {
-            let directory = path.parent().unwrap_or(Path::new("."));
+            let directory = path.parent().unwrap_or_else(|| Path::new("."));
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
             let new = path.with_extension("toml.new");
             // What an interrupted command has left there.

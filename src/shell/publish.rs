@@ -99,8 +99,8 @@ pub(crate) async fn run(flags: &PubFlags, stop: &Stop) -> Result<(), Fault> {
     }
     let (to, mut told) = mpsc::channel(64);
     let mut sessions = JoinSet::new();
-    for client in clients.iter().cloned() {
-        let (job, to) = (Arc::clone(&job), to.clone());
+    for client in &clients {
+        let (job, to, client) = (Arc::clone(&job), to.clone(), client.clone());
         let source = if flags.lines { Source::Lines(lines()) } else { Source::Again(flags.repeat) };
         sessions.spawn(async move { job.publish_all(&client, source, to).await });
     }
@@ -115,7 +115,7 @@ pub(crate) async fn run(flags: &PubFlags, stop: &Stop) -> Result<(), Fault> {
         }
         let mut worst = Ok(());
         while let Some(done) = sessions.join_next().await {
-            worst = worst.and(done.unwrap_or_else(|error| Err(error.into())));
+            worst = worst.and_then(|()| done.unwrap_or_else(|error| Err(error.into())));
         }
         worst
     };

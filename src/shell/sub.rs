@@ -148,9 +148,8 @@ impl Listener<'_> {
             Ok(*taken < count)
         })
         .await
-        .map(|past| {
+        .inspect(|past| {
             past.warnings.iter().for_each(|words| tell(&format!("warning: {topic}: {words}")));
-            past
         })
     }
 

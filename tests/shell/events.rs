@@ -38,10 +38,11 @@ fn events_come_from_several_topics_until_there_are_enough() {
 fn patterns_say_what_was_published_to() {
     let router = Router::open();
     let mut publisher = Client::join(address(&router.server), RAW);
-    for (pattern, policy) in [("com.x", "prefix"), ("com..z", "wildcard")] {
-        let subscriber = router.subscriber(&[pattern, "--match", policy]);
-        publisher.publish_acknowledged("com.x.z", &json!("hi"));
-        assert_eq!(subscriber.stdout.next_with("hi"), "com.x.z \"hi\"", "{policy}");
+    let patterns = [("com.x", "prefix"), ("com..z", "wildcard")];
+    let subscribers = patterns.map(|(uri, policy)| router.subscriber(&[uri, "--match", policy]));
+    publisher.publish_acknowledged("com.x.z", &json!("hi"));
+    for subscriber in subscribers {
+        assert_eq!(subscriber.stdout.next_with("hi"), "com.x.z \"hi\"");
     }
     let done = router.run(&["sub", "com.x", "--match", "guess"]);
     done.check(2, "").says(&["exact", "prefix", "wildcard"]);
@@ -128,6 +129,28 @@ fn a_lost_connection_is_told() {
     router.server.stop().unwrap();
     assert_eq!(subscriber.process.exit_code(), Some(3));
     subscriber.stderr.next_with("the connection is lost");
+}
+
+#[test]
+fn a_lost_connection_comes_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("unix:{}", directory.path().join("socket").display());
+    let mut config = crate::sockets::config(1);
+    config.listeners = vec![stentor::config::Listener::on(url.parse().unwrap())];
+    let arguments = ["sub", "com.x", "--url", &url, "--raw", "--count", "2", "--wait", "25"];
+    let mut subscriber = crate::shell::Background::start(&mut crate::shell::command(&arguments));
+    for value in ["first", "second"] {
+        let server = crate::sockets::start(&config);
+        eventually("it is subscribed", || server.snapshot().subscriptions == 1);
+        let mut publisher = Client::join(address(&server), RAW);
+        publisher.publish_acknowledged("com.x", &json!(value));
+        assert_eq!(subscriber.stdout.next_with(value), value);
+        server.stop().unwrap();
+    }
+    assert_eq!(subscriber.process.exit_code(), Some(0));
+    for words in ["connection lost", "connected again"] {
+        subscriber.stderr.next_with(words);
+    }
 }
 
 #[test]

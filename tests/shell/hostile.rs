@@ -120,3 +120,16 @@ fn words_of_others_on_standard_error_are_safe() {
     let line = call.stderr.next_with("com.failed");
     assert!(is_safe(&line), "{line:?}");
 }
+
+/// Who accepts a connection and says nothing more is no router.
+#[test]
+fn a_silent_peer_is_not_waited_for_for_ever() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    for scheme in ["ws", "rs"] {
+        let url = format!("{scheme}://127.0.0.1:{port}/");
+        let arguments = ["ping", "--url", &url, "--wait", "0.3"];
+        let done = crate::shell::run(&mut crate::shell::command(&arguments));
+        done.check(3, "").says(&["no session at", "in time"]);
+    }
+}
