@@ -282,30 +282,8 @@ fn module_of(name: &str) -> Option<&str> {
     let name = name.strip_prefix("protocol/").unwrap_or(name);
     let first = name.strip_prefix("src/")?.split('/').next()?;
     let module = first.strip_suffix(".rs").unwrap_or(first);
-    let main = [
-        "main",
-        "lib",
-        "busiest",
-        "cert",
-        "changing",
-        "cli",
-        "explain",
-        "explain_live",
-        "import",
-        "logging",
-        "operator",
-        "reload",
-        "secrets",
-        "service",
-        "sessions",
-        "signals",
-        "standing",
-        "stopping",
-        "top",
-        "trace",
-        "unix_http",
-    ];
-    (!main.contains(&module)).then_some(module)
+    let own = ["main", "lib", "command", "shell"];
+    (!own.contains(&module)).then_some(module)
 }
 
 fn check_edges(module: &str, text: &str, faults: &mut Vec<Fault>) {

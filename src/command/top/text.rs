@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::view::Kind;
-use crate::operator::printable;
+use crate::command::operator::printable;
 
 pub(super) fn cell(value: &Value, kind: Kind) -> String {
     match kind {

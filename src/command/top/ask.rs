@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::now;
 use super::state::{Failure, Kick, Look, Order};
-use crate::operator::{AdminFlags, Ask, OperatorError};
+use crate::command::operator::{AdminFlags, Ask, OperatorError};
 
 /// What the operator wants.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::operator::{AdminFlags, Ask, OperatorError};
-use crate::sessions::{Column, table};
+use crate::command::operator::{AdminFlags, Ask, OperatorError};
+use crate::command::sessions::{Column, table};
 
 /// Which request is meant, and of which router.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, after, never};
 use stentor::net::Server;
 use tracing::info;
 
-use crate::signals::Stop;
+use crate::command::signals::Stop;
 
 /// How far it has come.
 pub(crate) struct Stopping {

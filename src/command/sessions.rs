@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::Value;
 
-use crate::operator::{AdminFlags, Ask, OperatorError, printable};
+use crate::command::operator::{AdminFlags, Ask, OperatorError, printable};
 
 /// Which sessions, and of which router.
 #[derive(Args, Debug)]

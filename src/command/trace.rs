@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::operator::{AdminFlags, Ask, OperatorError};
+use crate::command::operator::{AdminFlags, Ask, OperatorError};
 
 /// Which messages, for how long, and of which router.
 #[derive(Args, Debug)]

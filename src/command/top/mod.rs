@@ -26,7 +26,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use ask::{Answer, Request};
 use state::{Effect, State};
 
-use crate::operator::AdminFlags;
+use crate::command::operator::AdminFlags;
 
 /// Which router.
 #[derive(Args, Debug)]

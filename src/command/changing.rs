@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::operator::{AdminFlags, Ask, OperatorError, printable};
+use crate::command::operator::{AdminFlags, Ask, OperatorError, printable};
 
 #[derive(Args, Debug)]
 pub(crate) struct ReloadFlags {

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::Value;
 
-use crate::operator::{AdminFlags, Ask, OperatorError};
-use crate::sessions::{Column, table};
+use crate::command::operator::{AdminFlags, Ask, OperatorError};
+use crate::command::sessions::{Column, table};
 
 /// Which URIs, and of which router.
 #[derive(Args, Debug)]

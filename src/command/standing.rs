@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::operator::{AdminFlags, Ask, OperatorError, printable};
-use crate::sessions::{Column, table};
+use crate::command::operator::{AdminFlags, Ask, OperatorError, printable};
+use crate::command::sessions::{Column, table};
 
 /// Which roles, and of which router.
 #[derive(Args, Debug)]

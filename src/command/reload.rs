@@ -11,8 +11,8 @@ use stentor::net::{self, Server};
 use tracing::{error, info, warn};
 
 use crate::announce;
-use crate::cli::RunFlags;
-use crate::logging::Log;
+use crate::command::cli::RunFlags;
+use crate::command::logging::Log;
 
 pub(crate) struct Reload<'a> {
     flags: &'a RunFlags,
