@@ -57,9 +57,7 @@ fn main() -> ExitCode {
         Some(Command::Procedures(flags)) => answer(busiest::procedures(&flags)),
         Some(Command::Roles(flags)) => answer(standing::roles(&flags)),
         Some(Command::Shards(flags)) => answer(standing::shards(&flags)),
-        Some(Command::Explain(flags)) if flags.live.live => {
-            answer(explain_live::explain_live(&flags.live_question()))
-        }
+        Some(Command::Explain(flags)) if flags.live.live => explain_now(&flags),
         Some(Command::Top(flags)) => match top::top(flags) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -280,6 +278,24 @@ fn explain(flags: &cli::ExplainFlags) -> ExitCode {
                 Verdict::Allowed => printed,
                 Verdict::Denied => ExitCode::FAILURE,
                 Verdict::Asks(_) => ExitCode::from(NO_ANSWER),
+            }
+        }
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(NO_ANSWER)
+        }
+    }
+}
+
+/// The same of a running router; the exit code is 2 also if the router cannot be asked.
+fn explain_now(flags: &cli::ExplainFlags) -> ExitCode {
+    match explain_live::explain_live(&flags.live_question()) {
+        Ok(answer) => {
+            let printed = print(&answer.text);
+            match answer.is_allowed {
+                Some(true) => printed,
+                Some(false) => ExitCode::FAILURE,
+                None => ExitCode::from(NO_ANSWER),
             }
         }
         Err(error) => {

@@ -22,8 +22,18 @@ pub(crate) struct LiveQuestion<'a> {
     pub(crate) at: &'a AdminFlags,
 }
 
-/// In lines, or what the router said.
-pub(crate) fn explain_live(question: &LiveQuestion<'_>) -> Result<String, OperatorError> {
+/// What the router said.
+#[derive(Debug)]
+pub(crate) struct LiveAnswer {
+    /// In lines, or as it came.
+    pub(crate) text: String,
+    /// Whether it may be done, if it was asked for a role or a session: `None` if an authorizer
+    /// decides.
+    pub(crate) is_allowed: Option<bool>,
+}
+
+/// Asks, and puts into words.
+pub(crate) fn explain_live(question: &LiveQuestion<'_>) -> Result<LiveAnswer, OperatorError> {
     let session = question.session.map(|session| session.to_string());
     let limit = question.limit.to_string();
     let optional = [
@@ -35,17 +45,23 @@ pub(crate) fn explain_live(question: &LiveQuestion<'_>) -> Result<String, Operat
     let mut query = vec![("action", question.action), ("uri", question.uri), ("limit", &*limit)];
     query.extend(optional.iter().filter_map(|(name, value)| Some((*name, (*value)?))));
     let text = question.at.ask(&Ask::Get("/api/explain", &query))?;
-    if question.is_json {
-        return Ok(text);
-    }
     let page: Value = serde_json::from_str(&text).map_err(|_| question.at.strange())?;
+    let is_allowed = match page["decision"]["outcome"].as_str() {
+        // Nobody was asked about.
+        None | Some("allowed") => Some(true),
+        Some("denied") => Some(false),
+        Some(_) => None,
+    };
+    if question.is_json {
+        return Ok(LiveAnswer { text, is_allowed });
+    }
     let mut said = String::new();
     tell_decision(&page, &mut said);
     tell_receivers(&page["receivers"], &mut said);
     if page["action"] == "call" {
         tell_callee(&page["callee"], &mut said);
     }
-    Ok(said)
+    Ok(LiveAnswer { text: said, is_allowed })
 }
 
 fn tell_decision(page: &Value, said: &mut String) {

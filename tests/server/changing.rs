@@ -314,6 +314,23 @@ fn the_commands_kick_and_change_the_level() {
     assert!(!is_done && said.contains("STENTOR_ADMIN_TOKEN holds no token"), "{said}");
 }
 
+/// As without a router that runs.
+#[test]
+fn the_exit_code_of_explain_says_what_is_decided() {
+    let stentor = Stentor::start();
+    let code = |uri: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+        command.args(["explain", "publish", uri, "--live", "--admin", &stentor.admin]);
+        command.args(more).output().unwrap().status.code()
+    };
+    assert_eq!(code("com.x", &["--role", "anonymous"]), Some(0));
+    assert_eq!(code("wamp.session.on_join", &["--role", "anonymous"]), Some(1));
+    assert_eq!(code("wamp.session.on_join", &["--role", "anonymous", "--json"]), Some(1));
+    assert_eq!(code("com.x", &[]), Some(0), "nobody was asked about");
+    assert_eq!(code("com.x", &["--role", "nobody"]), Some(1), "of a role without rules");
+    assert_eq!(code("com.x", &["--realm", "nowhere"]), Some(2));
+}
+
 /// As SIGTERM has it, but for the time.
 #[test]
 fn the_command_drains() {
@@ -330,7 +347,6 @@ fn the_command_drains() {
     assert_eq!(stentor.process.exit_code(), Some(0));
 }
 
-/// A file that everybody can read is refused before the router starts.
 /// A router without sessions stops in the moment in which it is told to drain.
 #[test]
 fn who_asks_for_a_drain_is_answered_although_all_ends_at_once() {
@@ -348,6 +364,7 @@ fn who_asks_for_a_drain_is_answered_although_all_ends_at_once() {
     }
 }
 
+/// A file that everybody can read is refused before the router starts.
 #[test]
 fn a_token_that_everybody_can_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
