@@ -29,7 +29,7 @@ use command::service::Manager;
 use command::signals::{self, Orders, Stop};
 use command::stopping::Stopping;
 use command::{
-    busiest, cert, changing, explain_live, import, secrets, sessions, standing, top, trace,
+    busiest, cert, changing, explain_live, health, import, secrets, sessions, standing, top, trace,
 };
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
@@ -50,6 +50,13 @@ fn main() -> ExitCode {
         }
         Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
         Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
+        Some(Command::Health(flags)) => match health::health(&flags) {
+            Ok(text) => print(&text),
+            Err(unhealthy) => {
+                fail(&unhealthy);
+                ExitCode::from(unhealthy.exit_code())
+            }
+        },
         Some(Command::Sessions(flags)) => print_or_fail(sessions::sessions(&flags)),
         Some(Command::Topics(flags)) => print_or_fail(busiest::topics(&flags)),
         Some(Command::Procedures(flags)) => print_or_fail(busiest::procedures(&flags)),
