@@ -33,6 +33,7 @@ use command::{
 };
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
