@@ -2,10 +2,12 @@
 
 client.py publish DIRECTORY   publishes 0, 1, 2, ... with acknowledgement until DIRECTORY/stop is
                               there, connects again when it must, and writes what was acknowledged
-                              to DIRECTORY/acknowledged, how it was disconnected to DIRECTORY/ends
+                              to DIRECTORY/acknowledged, how it was disconnected to DIRECTORY/ends,
+                              and why it could not connect to DIRECTORY/refused
 client.py check DIRECTORY     whether the topic's history holds every acknowledged number, in order
 """
 
+import contextlib
 import json
 import socket
 import sys
@@ -84,7 +86,7 @@ class Session:
         self.socket.close()
 
 
-def connect():
+def connect(refused=None):
     """A session, as soon as there is a router that lets one in."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -93,14 +95,18 @@ def connect():
         except Lost as lost:
             if time.monotonic() > deadline:
                 sys.exit(f"client.py: no session: {lost}")
+            if refused:
+                print(lost, file=refused, flush=True)
             time.sleep(0.05)
 
 
 def publish(folder):
     number = 0
-    with (folder / "acknowledged").open("w") as done, (folder / "ends").open("w") as ends:
+    files = [(folder / name).open("w") for name in ("acknowledged", "ends", "refused")]
+    with contextlib.ExitStack() as stack:
+        done, ends, refused = map(stack.enter_context, files)
         while not (folder / "stop").exists():
-            session = connect()
+            session = connect(refused)
             try:
                 while not (folder / "stop").exists():
                     session.ask(PUBLISH, PUBLISHED, {"acknowledge": True}, TOPIC, [number])

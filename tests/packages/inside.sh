@@ -65,7 +65,7 @@ pid_of() {
     if only_systemd; then
         systemctl show --property MainPID --value stentor.service
     else
-        cat /run/stentor.pid
+        cat /mnt/router.pid
     fi
 }
 # Without systemd: what the unit has it do, as far as files and the user go.
@@ -80,17 +80,34 @@ start_plain() {
     # shellcheck disable=SC2086
     (umask 0077 && exec setpriv --reuid "$user" --regid "$user" --init-groups $command) \
         >>/mnt/router.log 2>&1 &
-    echo $! >/run/stentor.pid
+    echo $! >/mnt/router.pid
 }
 stop_plain() {
     only_systemd && return
-    kill -TERM "$(pid_of)"
-    wait "$(pid_of)"
+    local pid
+    pid=$(pid_of)
+    kill -TERM "$pid"
+    # It may be the child of a shell that has ended.
+    for _ in {1..600}; do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
 }
 restart() {
     if only_systemd; then systemctl restart stentor.service; else stop_plain && start_plain; fi
 }
 serves() { stentor health --config "$config"; }
+# A client that publishes and comes back, until it is told to end.
+publishes() {
+    rm -f /mnt/{acknowledged,ends,refused,stop}
+    "$python" /mnt/client.py publish /mnt >>/mnt/client.log 2>&1 &
+    client=$!
+    eventually "publications are acknowledged" has_more_than 50
+}
+ends_publishing() {
+    touch /mnt/stop
+    wait "$client"
+}
 acknowledged() { wc -l </mnt/acknowledged; }
 has_more_than() { (($(acknowledged) > $1)); }
 found() { find /etc /usr /var/lib /run -xdev -name '*stentor*' -print -quit 2>/dev/null; }
@@ -99,7 +116,7 @@ log_says() { log_of_router | grep -q "$1"; }
 
 step "this machine"
 echo "in $mode"
-rm -f /mnt/{acknowledged,ends,stop}
+
 is "" found || { echo "there is a stentor on this machine already" && exit 1; }
 
 step "install"
@@ -144,9 +161,7 @@ drain_ms = 1000
 TOML
 check "the administrator restarts it" restart
 eventually "it is ready" serves
-"$python" /mnt/client.py publish /mnt >>/mnt/client.log 2>&1 &
-client=$!
-eventually "publications are acknowledged" has_more_than 50
+publishes
 before=$(pid_of)
 must "apt upgrades it" apt install /mnt/second.deb
 stop_plain
@@ -159,16 +174,15 @@ eventually "the client is back" has_more_than $(($(acknowledged) + 50))
 check "the administrator's configuration is as it was" grep -q com.example.number "$config"
 check "no other is beside it" is "$config" sh -c "ls $config*"
 check "owner and mode" is "root:stentor 640 $config" stat -c '%U:%G %a %n' "$config"
-touch /mnt/stop
-wait "$client"
+ends_publishing
 check "the client was told, and not cut off" is "Goodbye: wamp.close.system_shutdown" cat /mnt/ends
 check "the router drained" log_says "drained: no session is left"
 check "nothing acknowledged is lost" "$python" /mnt/client.py check /mnt
 
 step "remove and install again"
 before=$(pid_of)
-must "apt removes it" apt remove stentor
 stop_plain
+must "apt removes it" apt remove stentor
 check "the router has stopped" not kill -0 "$before"
 check "the command has gone" not test -e /usr/bin/stentor
 check "the configuration is still there" grep -q com.example.number "$config"
@@ -179,10 +193,25 @@ start_plain
 eventually "it is ready" serves
 check "the history is as it was" "$python" /mnt/client.py check /mnt
 
+if only_systemd; then
+    step "upgrade while systemd keeps the socket"
+    check "the administrator enables it" sh -c "systemctl stop stentor.service &&
+        systemctl enable --now stentor.socket && systemctl start stentor.service"
+    eventually "it is ready" serves
+    publishes
+    before=$(pid_of)
+    must "apt installs another version" apt install --allow-downgrades /mnt/first.deb
+    check "another process serves" not is "$before" pid_of
+    eventually "the client is back" has_more_than $(($(acknowledged) + 50))
+    ends_publishing
+    check "it was told" is "Goodbye: wamp.close.system_shutdown" cat /mnt/ends
+    check "it was never refused" is "" cat /mnt/refused
+fi
+
 step "purge"
 before=$(pid_of)
-must "apt purges it" apt purge stentor
 stop_plain
+must "apt purges it" apt purge stentor
 check "the router has stopped" not kill -0 "$before"
 check "no file is left" is "" found
 check "no user is left" not getent passwd stentor
@@ -194,8 +223,8 @@ must "apt installs it" apt install /mnt/first.deb
 touch /etc/stentor/users.toml
 start_plain
 eventually "it is ready" serves
-must "apt purges it" apt purge stentor
 stop_plain
+must "apt purges it" apt purge stentor
 check "the administrator's file is still there" is "/etc/stentor/users.toml" \
     find /etc/stentor -type f
 check "its group, too" getent group stentor

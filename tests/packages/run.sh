@@ -7,6 +7,7 @@
 # STENTOR_BIN   the router                 [default: target/release/stentor]
 # LOADTEST_BIN  the load generator         [default: beside the router]
 # STENTOR_RUN   see packaging/stage
+# PACKAGES_INIT `plain`: do without systemd, as where it cannot be had  [default: systemd]
 #
 # Needs root, cargo-deb, dpkg-dev, apt, systemd and unshare; without them it says `skipped`. Takes
 # less than a minute and a half. Closes with `N passed, N failed`.
@@ -80,8 +81,9 @@ within() {
 said() { [[ -e $shared/inside.log ]] && grep -q "^in $1$" "$shared/inside.log"; }
 
 status=0
-within systemd || status=$?
+[[ ${PACKAGES_INIT:-systemd} = plain ]] || within systemd || status=$?
 if ! said systemd; then
+    touch "$shared/enter.log"
     sed 's/^/    /' "$shared/enter.log"
     echo "skipped: what systemd does, as it does not start in a machine within this one"
     status=0
