@@ -4,6 +4,7 @@
 //! valid, and the router does the rest.
 
 mod command;
+mod shell;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -24,6 +25,7 @@ use tracing::{error, info, warn};
 use command::cli::{self, CertCommand, Cli, Command, ConfigCommand};
 use command::explain::{self, Verdict};
 use command::logging::Log;
+use command::operator::OperatorError;
 use command::reload::Reload;
 use command::service::Manager;
 use command::signals::{self, Orders, Stop};
@@ -58,13 +60,13 @@ fn main() -> ExitCode {
                 ExitCode::from(unhealthy.exit_code())
             }
         },
-        Some(Command::Sessions(flags)) => print_or_fail(sessions::sessions(&flags)),
-        Some(Command::Topics(flags)) => print_or_fail(busiest::topics(&flags)),
-        Some(Command::Procedures(flags)) => print_or_fail(busiest::procedures(&flags)),
-        Some(Command::Roles(flags)) => print_or_fail(standing::roles(&flags)),
-        Some(Command::Shards(flags)) => print_or_fail(standing::shards(&flags)),
+        Some(Command::Sessions(flags)) => answer(sessions::sessions(&flags)),
+        Some(Command::Topics(flags)) => answer(busiest::topics(&flags)),
+        Some(Command::Procedures(flags)) => answer(busiest::procedures(&flags)),
+        Some(Command::Roles(flags)) => answer(standing::roles(&flags)),
+        Some(Command::Shards(flags)) => answer(standing::shards(&flags)),
         Some(Command::Explain(flags)) if flags.live.live => {
-            print_or_fail(explain_live::explain_live(&flags.live_question()))
+            answer(explain_live::explain_live(&flags.live_question()))
         }
         Some(Command::Top(flags)) => match top::top(flags) {
             Ok(()) => ExitCode::SUCCESS,
@@ -73,13 +75,16 @@ fn main() -> ExitCode {
                 ExitCode::from(NO_ANSWER)
             }
         },
-        Some(Command::Reload(flags)) => print_or_fail(changing::reload(&flags)),
-        Some(Command::Kick(flags)) => print_or_fail(changing::kick(&flags)),
-        Some(Command::Drain(flags)) => print_or_fail(changing::drain(&flags)),
-        Some(Command::LogLevel(flags)) => print_or_fail(changing::log_level(&flags)),
-        Some(Command::Trace(flags)) => end_of(trace::trace(&flags, &mut io::stdout().lock())),
-        Some(Command::Changes(flags)) => print_or_fail(changing::changes(&flags)),
+        Some(Command::Reload(flags)) => answer(changing::reload(&flags)),
+        Some(Command::Kick(flags)) => answer(changing::kick(&flags)),
+        Some(Command::Drain(flags)) => answer(changing::drain(&flags)),
+        Some(Command::LogLevel(flags)) => answer(changing::log_level(&flags)),
+        Some(Command::Trace(flags)) => {
+            answer(trace::trace(&flags, &mut io::stdout().lock()).map(|()| String::new()))
+        }
+        Some(Command::Changes(flags)) => answer(changing::changes(&flags)),
         Some(Command::Explain(flags)) => explain(&flags),
+        Some(Command::Shell(command)) => shell::run(&command),
         Some(Command::Config { command: ConfigCommand::Default }) => print(DEFAULT_FILE),
         Some(Command::Config { command: ConfigCommand::Schema }) => print(&config::schema()),
         Some(Command::Config { command: ConfigCommand::ImportCrossbar(flags) }) => {
@@ -339,11 +344,14 @@ fn print_or_fail(made: Result<String, impl Display>) -> ExitCode {
     }
 }
 
-/// Of a command that has printed as it went on.
-fn end_of(done: Result<(), impl Display>) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+/// What a running router has answered. The exit codes are those of the shell's commands.
+fn answer(made: Result<String, OperatorError>) -> ExitCode {
+    match made {
+        Ok(text) => print(&text),
+        Err(error) => {
+            fail(&error);
+            error.code().into()
+        }
     }
 }
 
@@ -351,6 +359,7 @@ fn print(text: &str) -> ExitCode {
     // The reader may have gone, as in `stentor config default | head`.
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }

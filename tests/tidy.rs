@@ -7,12 +7,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where code lives. A file with no rule to follow does not exist.
-const CODE: [&str; 7] =
-    ["src", "protocol/src", "tests", "benches", "loadtest/src", "fuzz/src", "fuzz/fuzz_targets"];
+const CODE: [&str; 10] = [
+    "src",
+    "protocol/src",
+    "client/src",
+    "client/tests",
+    "client/examples",
+    "tests",
+    "benches",
+    "loadtest/src",
+    "fuzz/src",
+    "fuzz/fuzz_targets",
+];
 
 /// What is searched for words that must not be published, besides the code.
-const OTHER: [&str; 4] =
-    ["Cargo.toml", "protocol/Cargo.toml", "loadtest/Cargo.toml", "fuzz/Cargo.toml"];
+const OTHER: [&str; 5] = [
+    "Cargo.toml",
+    "client/Cargo.toml",
+    "protocol/Cargo.toml",
+    "loadtest/Cargo.toml",
+    "fuzz/Cargo.toml",
+];
 
 const MAX_COLUMNS: usize = 100;
 const MAX_FILE_LINES: usize = 600;

@@ -214,7 +214,7 @@ impl RunningCall {
         Ok(())
     }
 
-    async fn send_chunk<A: Serialize>(&mut self, args: &A, more: bool) -> Result<(), Error> {
+    async fn send_chunk<A: Serialize>(&self, args: &A, more: bool) -> Result<(), Error> {
         use crate::error::UsageError;
         if !self.sends {
             let why = "chunks can be sent to a call made with `send_progress`, before the last one";

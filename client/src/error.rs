@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use stentor_protocol::codec::EncodeError;
 use stentor_protocol::wamp::{Dict, quote};
@@ -101,8 +102,8 @@ pub enum ConnectError {
     Url { url: String, why: &'static str },
     #[error("cannot reach {target}: {error}")]
     Io { target: String, error: io::Error },
-    #[error("no connection to {target} and no session within {seconds} s")]
-    Timeout { target: String, seconds: u64 },
+    #[error("no connection to {target} and no session within {timeout:?}")]
+    Timeout { target: String, timeout: Duration },
     #[error("TLS with {target} has failed: {error}")]
     Tls { target: String, error: io::Error },
     #[error("the file {}: {why}", path.display())]

@@ -29,6 +29,17 @@ pub enum PayloadError {
     Mismatch { element: &'static str, type_name: &'static str, reason: String },
 }
 
+/// Arguments as bytes of a serializer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RawPayload<'a> {
+    pub codec: Codec,
+    /// `Arguments`, one list.
+    pub args: &'a [u8],
+    /// `ArgumentsKw`, one map.
+    pub kwargs: Option<&'a [u8]>,
+}
+
 /// The arguments that came with a message. Cloning shares the bytes.
 #[derive(Clone)]
 pub struct Payload(PayloadBuf);
@@ -37,11 +48,13 @@ impl Payload {
     /// Of a message without arguments.
     pub const EMPTY: Self = Self(PayloadBuf::Empty);
 
-    pub(crate) fn of(payload: wamp::Payload<'_>) -> Self {
+    /// What came with a message, copied.
+    pub fn of(payload: wamp::Payload<'_>) -> Self {
         Self(payload.to_buf())
     }
 
-    pub(crate) fn of_values(args: Vec<Value>, kwargs: Dict) -> Self {
+    /// Arguments that are values already.
+    pub const fn of_values(args: Vec<Value>, kwargs: Dict) -> Self {
         Self(PayloadBuf::Values { args, kwargs })
     }
 
@@ -106,16 +119,13 @@ impl Payload {
         Ok((text(args)?, kwargs.map(text).transpose()?))
     }
 
-    /// The serializer of the bytes, those of `Arguments`, and those of `ArgumentsKw`.
-    pub fn raw(&self) -> Option<(Codec, &[u8], Option<&[u8]>)> {
+    /// The bytes as they came; `None` if there are no arguments, or they came within an answer of
+    /// the event history.
+    pub fn raw(&self) -> Option<RawPayload<'_>> {
         match self.0.as_payload() {
-            wamp::Payload::Raw { codec, args, kwargs } => Some((codec, args, kwargs)),
+            wamp::Payload::Raw { codec, args, kwargs } => Some(RawPayload { codec, args, kwargs }),
             _ => None,
         }
-    }
-
-    pub(crate) fn as_payload(&self) -> wamp::Payload<'_> {
-        self.0.as_payload()
     }
 
     /// Bytes in memory.

@@ -49,7 +49,7 @@ impl Reconnect {
         self
     }
 
-    /// The wait before a try, of which so many have failed; `None`: no more. `random` is any number.
+    /// The wait before a try, of which so many have failed; `None`: no more. `random` is any.
     pub(crate) fn wait(&self, failed: u32, random: u64) -> Option<Duration> {
         if self.tries.is_some_and(|tries| failed >= tries) {
             return None;

@@ -280,11 +280,13 @@ impl<T: Serialize> IntoAnswer for T {
 /// A result with keyword arguments.
 ///
 /// ```
-/// use stentor_client::{Answer, Invocation, CallError};
+/// use std::collections::BTreeMap;
+///
+/// use stentor_client::{Answer, CallError, Invocation};
 ///
 /// async fn find(invocation: Invocation) -> Result<Answer, CallError> {
 ///     let (name,): (String,) = invocation.args()?;
-///     Ok(Answer::of(&invocation, (name.len(),), [("unit", "bytes")])?)
+///     Ok(Answer::of(&invocation, (name.len(),), BTreeMap::from([("unit", "bytes")]))?)
 /// }
 /// ```
 #[derive(Clone, Debug)]

@@ -27,6 +27,7 @@ use crate::command::sessions::SessionsFlags;
 use crate::command::standing::{RolesFlags, ShardsFlags};
 use crate::command::top::TopFlags;
 use crate::command::trace::TraceFlags;
+use crate::shell::ShellCommand;
 
 /// A WAMP v2 router: publish and subscribe, and remote procedure calls, between any clients.
 ///
@@ -46,7 +47,10 @@ pub(crate) enum Command {
     /// Run the router (the default)
     Run(RunFlags),
     /// Say what a configuration file would run, or what is wrong with it
-    Check { file: PathBuf },
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
     /// Make certificates for TLS
     Cert {
         #[command(subcommand)]
@@ -101,6 +105,8 @@ pub(crate) enum Command {
     /// It needs the token. All of --session, --authid, --uri and --address that are said must hold
     /// of a message. It ends by itself, and says then how many messages were shown and left out.
     Trace(TraceFlags),
+    #[command(flatten)]
+    Shell(ShellCommand),
     /// Work with configuration files
     Config {
         #[command(subcommand)]
@@ -150,6 +156,7 @@ pub(crate) enum KeyKind {
 /// Whose key or ticket.
 #[derive(Args, Debug)]
 pub(crate) struct KeygenFlags {
+    /// What to make
     #[arg(value_enum)]
     pub(crate) kind: KeyKind,
     /// Who logs in with it
@@ -163,7 +170,10 @@ pub(crate) struct KeygenFlags {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertCommand {
     /// Say how a users file can name the certificates in a PEM file, for logins by `tls`
-    Fingerprint { file: PathBuf },
+    Fingerprint {
+        /// The file with the certificates
+        file: PathBuf,
+    },
     /// Make an authority and a certificate for localhost, to develop with, and say how to use them
     Dev {
         /// Where to put ca.pem, cert.pem and key.pem
@@ -417,7 +427,7 @@ impl RunFlags {
 }
 
 /// Takes the names that the file takes for a `T`.
-fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+pub(crate) fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {
@@ -434,7 +444,7 @@ const PASSWORD_METHODS: [&str; 3] = ["ticket", "wampcra", "wamp-scram"];
 const POLICIES: [&str; 3] = ["disconnect", "drop_newest", "drop_oldest"];
 const REQUEST_ID_CHECKS: [&str; 3] = ["strict", "monotonic", "off"];
 const ACTIONS: [&str; 4] = ["publish", "subscribe", "call", "register"];
-const MATCH_POLICIES: [&str; 3] = ["exact", "prefix", "wildcard"];
+pub(crate) const MATCH_POLICIES: [&str; 3] = ["exact", "prefix", "wildcard"];
 const LOG_FORMATS: [&str; 3] = ["auto", "human", "json"];
 
 #[cfg(test)]

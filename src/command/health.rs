@@ -11,6 +11,7 @@ use clap::Args;
 use stentor::config::{Config, ConfigError, Environment, ListenAddress, Listener, Loader};
 
 use crate::command::operator::{AdminFlags, Ask, OperatorError, printable};
+use crate::shell::fault;
 
 /// Which router is asked, and where.
 #[derive(Args, Debug)]
@@ -58,12 +59,11 @@ fn help(is_configured: bool) -> &'static str {
 }
 
 impl Unhealthy {
-    /// 1: clients should not come; 2: nobody was asked; 3: nobody has answered.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::NotReady(_) => 1,
-            Self::Unasked(_) | Self::Config(_) | Self::Nowhere(_) => 2,
-            Self::NoAnswer { .. } => 3,
+            Self::NotReady(_) => fault::ERROR,
+            Self::Unasked(_) | Self::Config(_) | Self::Nowhere(_) => fault::USAGE,
+            Self::NoAnswer { .. } => fault::NO_CONNECTION,
         }
     }
 }
@@ -85,13 +85,16 @@ pub(crate) fn health(flags: &HealthFlags) -> Result<String, Unhealthy> {
     };
     match at.ask_within(&Ask::Probe(&path), PATIENCE) {
         Ok(text) if text == READY => Ok(text),
-        Ok(_) => Err(Unhealthy::NotReady(at.strange().to_string())),
         Err(OperatorError::NoAnswer { source, .. }) => Err(Unhealthy::NoAnswer {
             address: printable(at.address()),
             source,
             is_configured: flags.config.is_some(),
         }),
-        Err(OperatorError::Refused { text, .. }) => Err(Unhealthy::NotReady(text)),
+        // While it stops, or because it is asked by a name that it does not know.
+        Err(OperatorError::Refused { status: 503 | 403, text }) => Err(Unhealthy::NotReady(text)),
+        Ok(_) | Err(OperatorError::Refused { .. }) => {
+            Err(Unhealthy::NotReady(at.strange().to_string()))
+        }
         Err(error) => Err(error.into()),
     }
 }

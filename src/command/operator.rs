@@ -14,6 +14,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body};
 
 use crate::command::unix_http::UnixConnector;
+use crate::shell::fault;
 
 /// Where the router is asked, and by what right.
 #[derive(Args, Debug)]
@@ -59,6 +60,22 @@ pub(crate) enum OperatorError {
     NoToken,
     #[error("error: {0} says no more: the router has stopped, or the connection is lost")]
     Interrupted(String),
+}
+
+impl OperatorError {
+    /// The exit code.
+    pub(crate) const fn code(&self) -> u8 {
+        match self {
+            Self::NoAnswer { .. } | Self::Interrupted(_) => fault::NO_CONNECTION,
+            Self::Refused { status: 401 | 403, .. } => fault::REFUSED,
+            Self::Refused { .. } | Self::Strange(_) => fault::ERROR,
+            Self::InClear(_)
+            | Self::NoTokenFile(_)
+            | Self::TokenFile(_)
+            | Self::Authorities(_)
+            | Self::NoToken => fault::USAGE,
+        }
+    }
 }
 
 fn help(status: u16) -> &'static str {

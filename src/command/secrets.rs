@@ -131,11 +131,12 @@ fn read_secret(flags: &PasswdFlags) -> Result<Secret, SecretError> {
 }
 
 /// Asks on the terminal, which shows nothing of the answer.
-fn ask(question: &str) -> Result<Secret, SecretError> {
+pub(crate) fn ask(question: &str) -> Result<Secret, SecretError> {
+    // Before the question: who answers at once is not shown either.
+    let _quiet = Quiet::new()?;
     let mut stderr = io::stderr().lock();
     write!(stderr, "{question}")?;
     stderr.flush()?;
-    let _quiet = Quiet::new()?;
     let secret = read_line();
     writeln!(stderr)?;
     secret

@@ -177,7 +177,7 @@ fn a_stop_cuts_traces_off() {
     let mut trace = Trace::begin(&control, &["--uri", "com.", "--for", "600"]);
     drop(control);
     assert_eq!(trace.line(), "", "nothing more comes");
-    assert_eq!(trace.process.exit_code(), Some(1));
+    assert_eq!(trace.process.exit_code(), Some(3));
     server.stop().unwrap();
 }
 

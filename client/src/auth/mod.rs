@@ -50,7 +50,7 @@ enum Kind {
     Ticket(Secret),
     Wampcra(Secret),
     Scram(Secret),
-    Cryptosign(cryptosign::Key),
+    Cryptosign(Box<cryptosign::Key>),
     Tls,
 }
 
@@ -84,7 +84,7 @@ impl Credential {
     /// # Errors
     /// It is no such key.
     pub fn cryptosign(private_key: &str) -> Result<Self, AuthError> {
-        cryptosign::Key::parse(private_key).map(|key| Self(Kind::Cryptosign(key)))
+        cryptosign::Key::parse(private_key).map(|key| Self(Kind::Cryptosign(Box::new(key))))
     }
 
     /// Of cryptosign: binds the login to the TLS channel (`tls-exporter`, RFC 9266), so that nobody
@@ -135,8 +135,8 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// One login under way.
-pub(crate) struct Login {
+/// One login under way, for whoever drives a [`crate::core::Core`] without the client.
+pub struct Login {
     credentials: Vec<Credential>,
     authid: Option<String>,
     nonce: String,
@@ -155,7 +155,7 @@ enum State {
 
 impl Login {
     /// `random` is fresh for each login.
-    pub(crate) fn new(
+    pub fn new(
         credentials: &[Credential],
         authid: Option<&str>,
         random: [u8; 56],
@@ -173,7 +173,7 @@ impl Login {
     ///
     /// # Errors
     /// A login is to be bound to a channel that there is not.
-    pub(crate) fn hello(&self, details: &mut Dict) -> Result<(), AuthError> {
+    pub fn hello(&self, details: &mut Dict) -> Result<(), AuthError> {
         let methods = self.credentials.iter().map(|credential| credential.method().into());
         details.push(("authmethods".into(), Value::List(methods.collect())));
         details.extend(self.authid.as_deref().map(|authid| ("authid".into(), authid.into())));
@@ -197,11 +197,7 @@ impl Login {
     ///
     /// # Errors
     /// There is no credential for the method, or the challenge is no good.
-    pub(crate) fn answer(
-        &mut self,
-        method: &str,
-        extra: &Dict,
-    ) -> Result<(String, Dict), AuthError> {
+    pub fn answer(&mut self, method: &str, extra: &Dict) -> Result<(String, Dict), AuthError> {
         let offered = self.credentials.iter().find(|credential| credential.method() == method);
         let Some(Credential(kind)) = offered else {
             return Err(AuthError::Method(method.to_owned()));
@@ -233,7 +229,7 @@ impl Login {
     ///
     /// # Errors
     /// The router has let the client in without a proof that was due.
-    pub(crate) fn welcome(&self, details: &Dict) -> Result<(), AuthError> {
+    pub fn welcome(&self, details: &Dict) -> Result<(), AuthError> {
         let extra = match find(details, "authextra") {
             Some(Value::Dict(extra)) => Some(extra),
             _ => None,

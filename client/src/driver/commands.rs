@@ -1,13 +1,13 @@
 //! What the handles ask for, done.
 
-use stentor_protocol::wamp::{Dict, Payload as Bytes, Value};
-use tokio::sync::oneshot;
+use stentor_protocol::wamp::{Dict, Payload as Bytes, RegistrationId, SubscriptionId, Value};
 
 use super::Driver;
 use super::link::{Link, Waiter};
-use super::tables::{Callee, Subscriber};
+use super::tables::Subscriber;
+use crate::call::set;
 use crate::command::{
-    Command, Control, InvocationRef, LocalId, RegistrationWish, SubscriptionWish,
+    Command, Control, InvocationRef, LocalId, RegistrationWish, Respond, SubscriptionWish,
 };
 use crate::error::{Error, UsageError};
 use crate::register::{Answer, CallError};
@@ -38,15 +38,7 @@ impl Driver {
 
     fn handle_command(&mut self, link: &mut Link, command: Command) {
         match command {
-            Command::Publish { topic, options, payload, is_acknowledged, answer } => {
-                let sent = link.core.publish(&topic, &options, payload.as_payload());
-                match sent {
-                    Ok(request) if is_acknowledged => {
-                        link.waiters.insert(request, Waiter::Publish(answer));
-                    }
-                    sent => respond(answer, sent.map(|_| None)),
-                }
-            }
+            Command::Publish { .. } => self.publish(link, command),
             Command::Subscribe { local, wish, answer } => {
                 self.subscribe(link, local, wish, answer);
             }
@@ -76,6 +68,31 @@ impl Driver {
             }
             Command::Finish { invocation, result } => Self::finish(link, invocation, result),
             Command::Leave { reason, answer } => Self::leave(link, &reason, Some(answer)),
+        }
+    }
+
+    fn publish(&self, link: &mut Link, command: Command) {
+        let Command::Publish { topic, mut options, payload, is_acknowledged, answer } = command
+        else {
+            return;
+        };
+        let own = self.is_own(&topic, &options).then(|| topic.clone());
+        if own.is_some() {
+            set(&mut options, "acknowledge", true.into());
+        }
+        match link.core.publish(&topic, &options, payload.as_payload()) {
+            Ok(request) if is_acknowledged => {
+                let answer = Some(answer);
+                link.waiters.insert(request, Waiter::Publish { answer, own });
+            }
+            Ok(request) => {
+                if own.is_some() {
+                    link.waiters.insert(request, Waiter::Publish { answer: None, own });
+                }
+                // Whoever has gone wants no answer.
+                let _ = answer.send(Ok(None));
+            }
+            Err(error) => drop(answer.send(Err(unsent(error)))),
         }
     }
 
@@ -130,18 +147,32 @@ impl Driver {
         link: &mut Link,
         local: LocalId,
         wish: SubscriptionWish,
-        answer: crate::command::Respond<stentor_protocol::wamp::SubscriptionId>,
+        answer: Respond<SubscriptionId>,
     ) {
         if answer.is_closed() {
             return;
         }
-        match link.core.subscribe(&wish.topic, &wish.options) {
+        self.tables.add_subscriber(local, wish);
+        self.begin_subscription(link, local, answer);
+    }
+
+    /// Sends SUBSCRIBE.
+    pub(super) fn subscribe_now(
+        &mut self,
+        link: &mut Link,
+        local: LocalId,
+        answer: Respond<SubscriptionId>,
+    ) {
+        let Some(subscriber) = self.tables.subscriber_mut(local) else { return };
+        match link.core.subscribe(&subscriber.wish.topic, &subscriber.wish.options) {
             Ok(request) => {
                 let answer = Some(answer);
                 link.waiters.insert(request, Waiter::Subscribe { local, answer });
-                self.tables.subscribers.insert(local, Subscriber { wish, id: None });
             }
-            Err(error) => drop(answer.send(Err(unsent(error)))),
+            Err(error) => {
+                self.tables.remove_subscriber(local);
+                let _ = answer.send(Err(unsent(error)));
+            }
         }
     }
 
@@ -151,24 +182,23 @@ impl Driver {
         &mut self,
         link: &mut Link,
         local: LocalId,
-        answer: Option<crate::command::Respond<()>>,
+        answer: Option<Respond<()>>,
     ) {
-        let done = |answer: Option<crate::command::Respond<()>>| {
+        let done = |answer: Option<Respond<()>>| {
             if let Some(answer) = answer {
                 let _ = answer.send(Ok(()));
             }
         };
-        let Some(Subscriber { wish, id: Some(id), .. }) = self.tables.subscribers.remove(&local)
-        else {
-            return done(answer);
-        };
+        let Some(left) = self.tables.remove_subscriber(local) else { return done(answer) };
+        let Some(id) = left.id() else { return done(answer) };
+        let wish = left.wish;
         let is_alike = |other: &Subscriber| {
-            other.id == Some(id)
-                || other.id.is_none()
-                    && other.wish.topic == wish.topic
-                    && policy(&other.wish.options) == policy(&wish.options)
+            other.id().is_none()
+                && other.wish.topic == wish.topic
+                && policy(&other.wish.options) == policy(&wish.options)
         };
-        if self.tables.subscribers.values().any(is_alike) {
+        let is_shared = !self.tables.receivers(id).is_empty();
+        if is_shared || self.tables.subscribers().any(is_alike) {
             return done(answer);
         }
         match link.core.unsubscribe(id) {
@@ -184,7 +214,7 @@ impl Driver {
         link: &mut Link,
         local: LocalId,
         wish: RegistrationWish,
-        answer: crate::command::Respond<stentor_protocol::wamp::RegistrationId>,
+        answer: Respond<RegistrationId>,
     ) {
         if answer.is_closed() {
             return;
@@ -193,7 +223,7 @@ impl Driver {
             Ok(request) => {
                 let answer = Some(answer);
                 link.waiters.insert(request, Waiter::Register { local, answer });
-                self.tables.callees.insert(local, Callee { wish, id: None });
+                self.tables.add_callee(local, wish);
             }
             Err(error) => drop(answer.send(Err(unsent(error)))),
         }
@@ -203,9 +233,9 @@ impl Driver {
         &mut self,
         link: &mut Link,
         local: LocalId,
-        answer: Option<crate::command::Respond<()>>,
+        answer: Option<Respond<()>>,
     ) {
-        let id = self.tables.callees.remove(&local).and_then(|callee| callee.id);
+        let id = self.tables.remove_callee(local);
         let request = id.and_then(|id| link.core.unregister(id).ok());
         match (request, answer) {
             (Some(request), answer) => {
@@ -247,11 +277,6 @@ impl Driver {
             chunks.close();
         }
     }
-}
-
-fn respond<T>(answer: oneshot::Sender<Result<T, Error>>, sent: Result<T, UsageError>) {
-    // Whoever has gone wants no answer.
-    let _ = answer.send(sent.map_err(unsent));
 }
 
 /// How the URI of a subscription matches.

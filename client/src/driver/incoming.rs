@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use stentor_protocol::codec::client::decode;
-use stentor_protocol::wamp::{Dict, Payload as Bytes, RegistrationId, RequestId, SubscriptionId};
+use stentor_protocol::wamp::{
+    Dict, Payload as Bytes, PublicationId, RegistrationId, RequestId, SubscriptionId,
+};
 use tokio::sync::watch;
 
 use super::Driver;
+use super::catchup::deliver;
 use super::link::{End, Held, Link, Running, Waiter};
 use crate::call::Reply;
 use crate::client::Shared;
 use crate::command::{Command, Control, Handler, InvocationRef};
 use crate::core::Happening;
 use crate::error::{Error, Failure};
-use crate::event::{Event, Gap, SubscriptionItem};
+use crate::event::Event;
 use crate::payload::Payload;
 use crate::queue::Queue;
 use crate::reconnect::is_final;
@@ -41,19 +44,8 @@ impl Driver {
     fn handle_happening(&mut self, link: &mut Link, happening: Happening<'_>) {
         match happening {
             Happening::Event { subscription, publication, details, payload } => {
-                let payload = Payload::of(payload);
-                for local in self.tables.receivers(subscription) {
-                    let subscriber = &self.tables.subscribers[&local];
-                    let event = Event {
-                        topic: Arc::clone(&subscriber.wish.topic),
-                        publication,
-                        details: details.clone(),
-                        payload: payload.clone(),
-                        is_from_history: false,
-                    };
-                    let item = SubscriptionItem::Event(event);
-                    link.overflow.give(Held::Item(Arc::clone(&subscriber.wish.sink), item));
-                }
+                let heard = Heard { publication, details, payload: Payload::of(payload) };
+                self.handle_event(link, subscription, heard);
             }
             Happening::Invoked { request, registration, more, is_first, details, payload } => {
                 let payload = Payload::of(payload);
@@ -81,10 +73,15 @@ impl Driver {
                 }
             }
             Happening::Revoked { subscription, reason } => {
-                self.handle_revoked(subscription, reason)
+                let reason = reason.unwrap_or_else(|| "the router has taken it away".to_owned());
+                for local in self.tables.receivers(subscription).to_vec() {
+                    self.lose_subscriber(link, local, reason.clone());
+                }
             }
             Happening::RegistrationRevoked { registration, .. } => {
-                self.tables.callees.retain(|_, callee| callee.id != Some(registration));
+                if let Some(local) = self.tables.registered(registration) {
+                    self.tables.remove_callee(local);
+                }
             }
             Happening::Aborted { reason, message } => link.end = Some(ended(&reason, &message)),
             Happening::Closed { reason, message } => link.end = Some(ended(&reason, &message)),
@@ -93,10 +90,38 @@ impl Driver {
         }
     }
 
+    fn handle_event(&mut self, link: &mut Link, subscription: SubscriptionId, heard: Heard) {
+        let receivers = self.tables.receivers(subscription).to_vec();
+        if receivers.is_empty() {
+            // It was left while somebody else was about to make the same, who has gone, too.
+            if let Ok(request) = link.core.unsubscribe(subscription) {
+                link.waiters.insert(request, Waiter::Unsubscribe(None));
+            }
+        }
+        for local in receivers {
+            let Some(subscriber) = self.tables.subscriber_mut(local) else { continue };
+            let event = Event {
+                topic: Arc::clone(&subscriber.wish.topic),
+                publication: heard.publication,
+                details: heard.details.clone(),
+                payload: heard.payload.clone(),
+                is_from_history: false,
+            };
+            deliver(link, subscriber, event);
+        }
+    }
+
     fn handle_answer(&mut self, link: &mut Link, answer: Happening<'_>) {
         match answer {
             Happening::Published { request, publication } => {
-                if let Some(Waiter::Publish(answer)) = link.waiters.remove(&request) {
+                let Some(Waiter::Publish { answer, own }) = link.waiters.remove(&request) else {
+                    return;
+                };
+                if let Some(topic) = own {
+                    self.note_own(&topic, publication);
+                }
+                if let Some(answer) = answer {
+                    // Whoever has gone wants no answer.
                     let _ = answer.send(Ok(Some(publication)));
                 }
             }
@@ -115,7 +140,11 @@ impl Driver {
             }
             Happening::Result { request, details, payload } => {
                 let reply = Reply { details, payload: Payload::of(payload) };
-                Self::settle(link, request, Ok(reply));
+                match link.waiters.remove(&request) {
+                    Some(Waiter::Own(question)) => self.handle_own(link, question, Ok(reply)),
+                    Some(waiter) => Self::settle(link, waiter, Ok(reply)),
+                    None => {}
+                }
             }
             Happening::Failed { request, details, error, payload } => {
                 let payload = Payload::of(payload);
@@ -127,10 +156,8 @@ impl Driver {
     }
 
     /// The end of a call, behind its progressive results.
-    fn settle(link: &mut Link, request: RequestId, result: Result<Reply, Error>) {
-        let Some(Waiter::Call { call, progress, answer }) = link.waiters.remove(&request) else {
-            return;
-        };
+    fn settle(link: &mut Link, waiter: Waiter, result: Result<Reply, Error>) {
+        let Waiter::Call { call, progress, answer } = waiter else { return };
         link.calls.remove(&call);
         match progress {
             Some(progress) => link.overflow.give(Held::Result(progress, answer, result)),
@@ -147,23 +174,22 @@ impl Driver {
         let Some(Waiter::Subscribe { local, answer }) = link.waiters.remove(&request) else {
             return;
         };
-        match self.tables.subscribers.get_mut(&local) {
-            Some(subscriber) => {
-                subscriber.id = Some(subscription);
-                if let Some(answer) = answer
-                    && answer.send(Ok(subscription)).is_err()
-                {
+        if !self.tables.bind_subscriber(local, subscription) {
+            // Nobody wants it any more, unless somebody has the same.
+            if self.tables.receivers(subscription).is_empty()
+                && let Ok(request) = link.core.unsubscribe(subscription)
+            {
+                link.waiters.insert(request, Waiter::Unsubscribe(None));
+            }
+            return;
+        }
+        match answer {
+            Some(answer) => {
+                if answer.send(Ok(subscription)).is_err() {
                     self.unsubscribe(link, local, None);
                 }
             }
-            // Nobody wants it any more, unless somebody has the same.
-            None => {
-                if self.tables.receivers(subscription).next().is_none()
-                    && let Ok(request) = link.core.unsubscribe(subscription)
-                {
-                    link.waiters.insert(request, Waiter::Unsubscribe(None));
-                }
-            }
+            None => self.catch_up(link, local),
         }
     }
 
@@ -176,66 +202,47 @@ impl Driver {
         let Some(Waiter::Register { local, answer }) = link.waiters.remove(&request) else {
             return;
         };
-        let is_wanted = match self.tables.callees.get_mut(&local) {
-            Some(callee) => {
-                callee.id = Some(registration);
-                answer.is_none_or(|answer| answer.send(Ok(registration)).is_ok())
+        if !self.tables.bind_callee(local, registration) {
+            if let Ok(request) = link.core.unregister(registration) {
+                link.waiters.insert(request, Waiter::Unregister(None));
             }
-            None => {
-                if let Ok(request) = link.core.unregister(registration) {
-                    link.waiters.insert(request, Waiter::Unregister(None));
-                }
-                true
-            }
-        };
-        if !is_wanted {
+        } else if answer.is_some_and(|answer| answer.send(Ok(registration)).is_err()) {
             self.unregister(link, local, None);
         }
     }
 
     fn handle_failed(&mut self, link: &mut Link, request: RequestId, failure: Failure) {
-        let error = Error::Wamp(failure);
         match link.waiters.remove(&request) {
-            Some(Waiter::Publish(answer)) => drop(answer.send(Err(error))),
-            Some(Waiter::Subscribe { local, answer }) => {
-                self.tables.subscribers.remove(&local);
-                if let Some(answer) = answer {
-                    let _ = answer.send(Err(error));
-                }
+            Some(Waiter::Publish { answer: Some(answer), .. }) => {
+                drop(answer.send(Err(Error::Wamp(failure))));
             }
-            Some(Waiter::Register { local, answer }) => {
-                self.tables.callees.remove(&local);
-                if let Some(answer) = answer {
-                    let _ = answer.send(Err(error));
-                }
+            Some(Waiter::Subscribe { local, answer: Some(answer) }) => {
+                self.tables.remove_subscriber(local);
+                drop(answer.send(Err(Error::Wamp(failure))));
+            }
+            Some(Waiter::Subscribe { local, answer: None }) => {
+                self.lose_subscriber(link, local, failure.to_string());
+            }
+            Some(Waiter::Register { local, answer: Some(answer) }) => {
+                self.tables.remove_callee(local);
+                drop(answer.send(Err(Error::Wamp(failure))));
+            }
+            Some(Waiter::Register { local, answer: None }) => {
+                self.retry_register(link, local, &failure.uri);
             }
             Some(Waiter::Unsubscribe(Some(answer)) | Waiter::Unregister(Some(answer))) => {
-                let _ = answer.send(Err(error));
+                drop(answer.send(Err(Error::Wamp(failure))));
             }
-            Some(waiter @ Waiter::Call { .. }) => {
-                link.waiters.insert(request, waiter);
-                Self::settle(link, request, Err(error));
-            }
-            Some(Waiter::Unsubscribe(None) | Waiter::Unregister(None)) | None => {}
+            Some(Waiter::Own(question)) => self.handle_own(link, question, Err(failure)),
+            Some(waiter) => Self::settle(link, waiter, Err(Error::Wamp(failure))),
+            None => {}
         }
     }
 
-    fn handle_revoked(&mut self, subscription: SubscriptionId, reason: Option<String>) {
-        let reason = reason.unwrap_or_else(|| "the router has taken it away".to_owned());
-        let lost: Vec<_> = self.tables.receivers(subscription).collect();
-        for local in lost {
-            if let Some(subscriber) = self.tables.subscribers.remove(&local) {
-                let sink = subscriber.wish.sink;
-                // A full queue ends all the same; its reader then finds the end.
-                let _ = sink.queue.push(SubscriptionItem::Gap(Gap::Revoked(reason.clone())));
-                sink.queue.close();
-            }
-        }
-    }
-
-    fn invoke(&mut self, link: &mut Link, registration: RegistrationId, invoked: Invoked) {
+    fn invoke(&self, link: &mut Link, registration: RegistrationId, invoked: Invoked) {
         let Invoked { request, more, details, payload } = invoked;
-        let Some(callee) = self.tables.callee(registration) else {
+        let local = self.tables.registered(registration);
+        let Some(callee) = local.and_then(|local| self.tables.callee(local)) else {
             // It was unregistered in this moment.
             let gone = "wamp.error.no_such_registration";
             let _ = link.core.yield_error(request, gone, Bytes::Empty);
@@ -271,6 +278,13 @@ impl Driver {
             link.overflow.give(Held::LastChunk(chunks));
         }
     }
+}
+
+/// What an EVENT says.
+struct Heard {
+    publication: PublicationId,
+    details: Dict,
+    payload: Payload,
 }
 
 /// An INVOCATION.

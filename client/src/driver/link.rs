@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use stentor_protocol::wamp::{PublicationId, RegistrationId, RequestId, SubscriptionId};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::Driver;
+use super::catchup::Question;
 use super::tables::offer;
 use crate::call::Reply;
 use crate::client::{LEAVE_TIMEOUT, Session};
@@ -43,6 +44,13 @@ pub(crate) struct Link {
     pub(super) overflow: Overflow,
     /// Why the session is over, once it is.
     pub(super) end: Option<End>,
+    /// Procedures to be registered again, when it is time.
+    pub(super) retries: VecDeque<(Instant, LocalId)>,
+    pub(super) register_tries: HashMap<LocalId, u32>,
+    /// Subscriptions whose next page of a history is to be asked for.
+    pub(super) pages: Vec<LocalId>,
+    /// Whether the router announces event histories.
+    pub(super) has_history: bool,
     /// Whoever wants to know when GOODBYE is answered.
     pub(super) leaving: Option<Leaving>,
     reader: Reader,
@@ -58,12 +66,28 @@ pub(super) struct Leaving {
 
 /// Who waits for the answer to a request.
 pub(super) enum Waiter {
-    Publish(Respond<Option<PublicationId>>),
-    Subscribe { local: LocalId, answer: Option<Respond<SubscriptionId>> },
+    Publish {
+        answer: Option<Respond<Option<PublicationId>>>,
+        /// Where it goes to, if a history is to be read that has it, too.
+        own: Option<String>,
+    },
+    Subscribe {
+        local: LocalId,
+        answer: Option<Respond<SubscriptionId>>,
+    },
     Unsubscribe(Option<Respond<()>>),
-    Register { local: LocalId, answer: Option<Respond<RegistrationId>> },
+    Register {
+        local: LocalId,
+        answer: Option<Respond<RegistrationId>>,
+    },
     Unregister(Option<Respond<()>>),
-    Call { call: CallId, progress: Option<Arc<Queue<Reply>>>, answer: Respond<Reply> },
+    Call {
+        call: CallId,
+        progress: Option<Arc<Queue<Reply>>>,
+        answer: Respond<Reply>,
+    },
+    /// The client itself.
+    Own(Question),
 }
 
 /// An invocation that is under way.
@@ -81,6 +105,8 @@ pub(super) struct Overflow {
 
 pub(super) enum Held {
     Item(Arc<Sink>, SubscriptionItem),
+    /// No further event follows.
+    End(Arc<Sink>),
     Progress(Arc<Queue<Reply>>, Reply),
     /// The result of a call, behind its progressive ones.
     Result(Arc<Queue<Reply>>, Respond<Reply>, Result<Reply, Error>),
@@ -138,6 +164,10 @@ impl Held {
                 queue.close();
                 None
             }
+            Self::End(sink) => {
+                sink.queue.close();
+                None
+            }
             Self::LastChunk(queue) => {
                 queue.close();
                 None
@@ -158,9 +188,14 @@ impl Held {
 
 impl Link {
     pub(super) fn new(connection: Connection, core: Core, session: Session, epoch: u64) -> Self {
+        let has_history = session.has_feature("broker", "event_history");
         Self {
             core,
             session,
+            retries: VecDeque::new(),
+            register_tries: HashMap::new(),
+            pages: Vec::new(),
+            has_history,
             epoch,
             waiters: HashMap::new(),
             calls: HashMap::new(),
@@ -172,6 +207,16 @@ impl Link {
             writer: connection.writer,
             is_dirty: false,
         }
+    }
+
+    /// Gives an item to the reader of a subscription, behind all that waits.
+    pub(super) fn give(&mut self, sink: &Arc<Sink>, item: SubscriptionItem) {
+        self.overflow.give(Held::Item(Arc::clone(sink), item));
+    }
+
+    /// Ends a subscription, behind all that waits.
+    pub(super) fn give_end(&mut self, sink: &Arc<Sink>) {
+        self.overflow.give(Held::End(Arc::clone(sink)));
     }
 
     /// What is to be sent goes to the writer.
@@ -194,7 +239,7 @@ impl Link {
         let lost = || Error::Closed { may_have_happened: true };
         for (_, waiter) in self.waiters.drain() {
             match waiter {
-                Waiter::Publish(answer) => drop(answer.send(Err(lost()))),
+                Waiter::Publish { answer: Some(answer), .. } => drop(answer.send(Err(lost()))),
                 Waiter::Subscribe { answer: Some(answer), .. } => {
                     drop(answer.send(Err(lost())));
                 }
@@ -240,6 +285,7 @@ enum Woken {
     Space,
     Tick,
     LeaveTimeout,
+    Retry,
 }
 
 impl Driver {
@@ -250,6 +296,11 @@ impl Driver {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent = 0;
         loop {
+            if link.overflow.is_empty() {
+                for local in std::mem::take(&mut link.pages) {
+                    self.ask_missed(link, local);
+                }
+            }
             link.send_out();
             if let Some(end) = link.end.take() {
                 link.close().await;
@@ -268,6 +319,7 @@ impl Driver {
                 Woken::Flushed(Ok(())) => link.is_dirty = false,
                 Woken::Flushed(Err(error)) => return End::Lost(error.to_string()),
                 Woken::Space => link.overflow.drain(),
+                Woken::Retry => self.register_due(link),
                 Woken::Tick => {
                     if silent >= 2 {
                         return End::Lost("the router has been silent for too long".to_owned());
@@ -292,6 +344,8 @@ impl Driver {
         let (is_dirty, is_stalled) = (link.is_dirty, !link.overflow.is_empty());
         let leave_until = link.leaving.as_ref().map(|leaving| leaving.until);
         let (is_leaving, until) = (leave_until.is_some(), leave_until.unwrap_or_else(Instant::now));
+        let retry = link.retries.front().map(|(due, _)| *due);
+        let (has_retries, retry_at) = (retry.is_some(), retry.unwrap_or(until));
         tokio::select! {
             control = self.control.recv() => Woken::Control(control),
             command = self.commands.recv(), if may_take => Woken::Command(command),
@@ -299,7 +353,8 @@ impl Driver {
             flushed = link.writer.flush(), if is_dirty => Woken::Flushed(flushed),
             () = self.shared.space.notified(), if is_stalled => Woken::Space,
             _ = ticks.tick() => Woken::Tick,
-            () = tokio::time::sleep_until(until), if is_leaving => Woken::LeaveTimeout,
+            () = sleep_until(until), if is_leaving => Woken::LeaveTimeout,
+            () = sleep_until(retry_at), if has_retries => Woken::Retry,
         }
     }
 

@@ -19,8 +19,8 @@ pub(super) async fn establish(target: &Target, plan: &Plan, epoch: u64) -> Resul
     match tokio::time::timeout(timeout, join(target, plan, epoch)).await {
         Ok(joined) => joined,
         Err(_) => {
-            let (target, seconds) = (target.text.clone(), timeout.as_secs());
-            Err(ConnectError::Timeout { target, seconds }.into())
+            let target = target.text.clone();
+            Err(ConnectError::Timeout { target, timeout }.into())
         }
     }
 }

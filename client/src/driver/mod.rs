@@ -3,10 +3,13 @@
 //! One task per client, for all its sessions. Every queue that it fills is bounded, and it waits
 //! for nobody but the router: see [`link`] for what happens where somebody is slow.
 
+mod again;
+mod catchup;
 mod commands;
 mod incoming;
 mod link;
 mod login;
+mod seen;
 mod tables;
 
 use std::sync::Arc;
@@ -67,10 +70,6 @@ impl Driver {
         self.commands.close();
         // Whoever waits learns it when the requests are dropped with the channel.
         self.status.send_replace(Status::Closed { reason });
-    }
-
-    async fn connect_again(&mut self, reason: String) -> Result<Link, String> {
-        Err(reason)
     }
 }
 

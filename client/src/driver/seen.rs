@@ -13,6 +13,8 @@ use stentor_protocol::wamp::PublicationId;
 pub(super) struct Seen {
     known: HashSet<PublicationId>,
     order: VecDeque<PublicationId>,
+    /// Retained events, which were published before their turn: no history is read after them.
+    retained: VecDeque<PublicationId>,
     /// The history when the subscription began.
     pub(super) start: Option<Anchor>,
 }
@@ -34,6 +36,20 @@ impl Seen {
         self.order.push_back(publication);
         if self.order.len() > REMEMBERED
             && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+
+    /// Whether a retained event is new.
+    pub(super) fn note_retained(&mut self, publication: PublicationId) -> bool {
+        if !self.known.insert(publication) {
+            return false;
+        }
+        self.retained.push_back(publication);
+        if self.retained.len() > REMEMBERED
+            && let Some(oldest) = self.retained.pop_front()
         {
             self.known.remove(&oldest);
         }
@@ -81,7 +97,7 @@ mod tests {
         assert_eq!(seen.anchor(), Some(Anchor::Publication(id(1_000_000))));
         assert!(seen.note(id(64)) && !seen.note(id(64)));
         assert_eq!(seen.anchor(), Some(Anchor::Publication(id(1))));
-        (65..=100_000).for_each(|number| drop(seen.note(id(number))));
+        assert!((65..=100_000).all(|number| seen.note(id(number))));
         assert_eq!(seen.anchor(), Some(Anchor::Publication(id(99_937))));
         assert_eq!((seen.order.len(), seen.known.len()), (REMEMBERED, REMEMBERED));
         assert!(!seen.contains(id(95_904)) && seen.contains(id(95_905)));

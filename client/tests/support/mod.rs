@@ -1,11 +1,16 @@
 //! A router in the test's own process, and waits that end.
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part")]
 
-use std::future::Future;
+mod proxy;
+
+use std::future::{Future, IntoFuture};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use stentor::config::{Config, Listener, Realm};
 use stentor::net::Server;
+
+pub(crate) use proxy::Proxy;
 
 /// How long a step may take before the test fails: far more than any takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,6 +31,11 @@ pub(crate) fn start(config: &Config) -> Server {
     Server::start(config).unwrap()
 }
 
+/// Where it listens.
+pub(crate) fn tcp(server: &Server) -> SocketAddr {
+    server.addresses()[0].tcp().unwrap()
+}
+
 /// Where WebSockets are opened.
 pub(crate) fn url(server: &Server) -> String {
     format!("ws://{}/ws", server.addresses()[0])
@@ -33,10 +43,10 @@ pub(crate) fn url(server: &Server) -> String {
 
 /// Waits for what must come.
 #[track_caller]
-pub(crate) fn soon<F: Future>(what: F) -> impl Future<Output = F::Output> {
+pub(crate) fn soon<F: IntoFuture>(what: F) -> impl Future<Output = F::Output> {
     let place = std::panic::Location::caller();
     async move {
-        match tokio::time::timeout(PATIENCE, what).await {
+        match tokio::time::timeout(PATIENCE, what.into_future()).await {
             Ok(output) => output,
             Err(_) => panic!("in vain at {place}"),
         }

@@ -1,5 +1,8 @@
 //! What a client encodes the router decodes, and the other way round, in each serializer.
 
+use proptest::prelude::{Just, Strategy, any, prop};
+use proptest::{prop_assert_eq, prop_oneof, proptest};
+
 use super::super::{Codec, DecodeLimits, decode as router_decode, encode as router_encode};
 use super::{FromRouter, ToRouter, decode, encode};
 use crate::wamp::{
@@ -168,4 +171,72 @@ fn what_does_not_fit_is_not_sent() {
     let mut out = b"before".to_vec();
     assert!(encode(Codec::Json, &hello, 5, &mut out).is_err());
     assert_eq!(out, b"before");
+}
+
+/// Any value that every serializer has.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<u64>().prop_map(Value::UInt),
+        (i64::MIN..0).prop_map(Value::Int),
+        "[a-zäß\\PC]{0,8}".prop_map(Value::Str),
+        prop::collection::vec(any::<u8>(), 0..8).prop_map(Value::Bytes),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
+            entries(inner).prop_map(Value::Dict),
+        ]
+    })
+}
+
+fn entries(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Dict> {
+    prop::collection::btree_map("[a-z]{1,6}", inner, 0..4)
+        .prop_map(|map| map.into_iter().map(|(key, value)| (key.into(), value)).collect())
+}
+
+proptest! {
+    /// From a client to a router, and from a router to a client, in every serializer.
+    #[test]
+    fn whatever_is_said_is_heard(
+        args in prop::collection::vec(value(), 0..4),
+        kwargs in entries(value()),
+        details in entries(value()),
+        id in 1..=(1_u64 << 53),
+    ) {
+        let payload = Payload::Values { args: &args, kwargs: &kwargs };
+        for codec in Codec::ALL {
+            let mut bytes = Vec::new();
+            let none = Dict::new();
+            let call =
+                ToRouter::Call { request: request(id), options: &none, procedure: "a.b", payload };
+            encode(codec, &call, usize::MAX, &mut bytes).expect("it is expressible");
+            let heard = router_decode(codec, &bytes, LIMITS).expect("the router understands it");
+            let ClientMessage::Call(call) = heard else { panic!("{heard:?} is no CALL") };
+            prop_assert_eq!(call.request, request(id));
+            let heard = super::super::decode_payload(call.payload).expect("values");
+            prop_assert_eq!(&heard, &(args.clone(), kwargs.clone()));
+
+            let details = &details;
+            let result = RouterMessage::Result { request: request(id), details, payload };
+            bytes.clear();
+            router_encode(codec, &result, &mut bytes).expect("it is expressible");
+            let told = decode(codec, &bytes, LIMITS).expect("the client understands it");
+            let FromRouter::Result { request: r, details: d, payload } = told else {
+                panic!("{told:?} is no RESULT");
+            };
+            prop_assert_eq!((r, &d), (request(id), details));
+            let told = super::super::decode_payload(payload).expect("values");
+            prop_assert_eq!(told, (args.clone(), kwargs.clone()));
+        }
+    }
+
+    /// Whatever a router sends, the client takes it or says what is wrong; it never panics.
+    #[test]
+    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        for codec in Codec::ALL {
+            let _ = decode(codec, &bytes, LIMITS);
+        }
+    }
 }
