@@ -31,10 +31,11 @@ use command::service::Manager;
 use command::signals::{self, Orders, Stop};
 use command::stopping::Stopping;
 use command::{
-    busiest, cert, changing, explain_live, import, secrets, sessions, standing, top, trace,
+    busiest, cert, changing, explain_live, health, import, secrets, sessions, standing, top, trace,
 };
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -52,6 +53,13 @@ fn main() -> ExitCode {
         }
         Some(Command::Passwd(flags)) => print_or_fail(secrets::passwd(&flags)),
         Some(Command::Keygen(flags)) => print_or_fail(secrets::keygen(&flags)),
+        Some(Command::Health(flags)) => match health::health(&flags) {
+            Ok(text) => print(&text),
+            Err(unhealthy) => {
+                fail(&unhealthy);
+                ExitCode::from(unhealthy.exit_code())
+            }
+        },
         Some(Command::Sessions(flags)) => answer(sessions::sessions(&flags)),
         Some(Command::Topics(flags)) => answer(busiest::topics(&flags)),
         Some(Command::Procedures(flags)) => answer(busiest::procedures(&flags)),

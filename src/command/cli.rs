@@ -20,6 +20,7 @@ use crate::command::busiest::{BusyFlags, TopicsFlags};
 use crate::command::changing::{DrainFlags, KickFlags, LevelFlags, ReloadFlags};
 use crate::command::explain::{Question, Whose};
 use crate::command::explain_live::LiveQuestion;
+use crate::command::health::HealthFlags;
 use crate::command::import::ImportFlags;
 use crate::command::operator::AdminFlags;
 use crate::command::sessions::SessionsFlags;
@@ -70,6 +71,11 @@ pub(crate) enum Command {
     ///
     /// The exit code is 0 if it may, 1 if it may not, and 2 if there is no answer.
     Explain(ExplainFlags),
+    /// Say whether clients should come to a router, for containers and scripts
+    ///
+    /// The exit code is 0 if they should; 1 if not, as while it stops, and standard error says why;
+    /// 3 if nobody has answered within five seconds; and 2 if nobody could be asked.
+    Health(HealthFlags),
     /// Show the sessions of a running router, those that are open or have ended
     Sessions(SessionsFlags),
     /// Show the busiest topics of a running router

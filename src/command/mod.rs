@@ -9,6 +9,7 @@ pub(crate) mod changing;
 pub(crate) mod cli;
 pub(crate) mod explain;
 pub(crate) mod explain_live;
+pub(crate) mod health;
 pub(crate) mod import;
 pub(crate) mod logging;
 pub(crate) mod operator;

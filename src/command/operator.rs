@@ -92,12 +92,28 @@ fn help(status: u16) -> &'static str {
 pub(crate) enum Ask<'a> {
     Get(&'a str, &'a [(&'a str, &'a str)]),
     Post(&'a str, &'a Value),
+    /// What everybody may know, asked without the token.
+    Probe(&'a str),
 }
 
 impl AdminFlags {
+    /// Without a token.
+    pub(crate) const fn at(admin: String, ca: Option<PathBuf>) -> Self {
+        Self { admin, ca, token_file: None }
+    }
+
     /// What the router says to a question, if it does what it is asked for.
     pub(crate) fn ask(&self, ask: &Ask<'_>) -> Result<String, OperatorError> {
-        let (url, mut response) = self.send(ask, PATIENCE)?;
+        self.ask_within(ask, PATIENCE)
+    }
+
+    /// The same, for those who wait for `patience` at most.
+    pub(crate) fn ask_within(
+        &self,
+        ask: &Ask<'_>,
+        patience: Duration,
+    ) -> Result<String, OperatorError> {
+        let (url, mut response) = self.send(ask, patience)?;
         let text = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
         text.map_err(|source| OperatorError::NoAnswer { url, source })
     }
@@ -118,13 +134,17 @@ impl AdminFlags {
         ask: &Ask<'_>,
         patience: Duration,
     ) -> Result<(String, Response<Body>), OperatorError> {
-        let (Ask::Get(path, _) | Ask::Post(path, _)) = ask;
+        let (Ask::Get(path, _) | Ask::Post(path, _) | Ask::Probe(path)) = ask;
         let url = match self.socket() {
             // The name of the host is that of this machine, which the router takes.
             Some(_) => format!("http://localhost{path}"),
             None => format!("{}{path}", self.admin.trim_end_matches('/')),
         };
-        let (agent, token) = (self.agent(&url, patience)?, self.token()?);
+        let agent = self.agent(&url, patience)?;
+        let token = match ask {
+            Ask::Probe(_) => None,
+            Ask::Get(..) | Ask::Post(..) => self.token()?,
+        };
         if token.is_some() && self.socket().is_none() && is_in_clear(&url) {
             return Err(OperatorError::InClear(self.admin.clone()));
         }
@@ -215,6 +235,7 @@ fn send(
             }
             request.call()
         }
+        Ask::Probe(_) => agent.get(url).call(),
         Ask::Post(_, body) => {
             let mut request = agent.post(url).content_type("application/json");
             if let Some(token) = token {

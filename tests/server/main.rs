@@ -21,6 +21,7 @@ mod files;
 mod foreseeing;
 mod handover;
 mod handover_hostile;
+mod health;
 mod history;
 mod hostile;
 mod https;
