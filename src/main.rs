@@ -295,7 +295,8 @@ fn explain(flags: &cli::ExplainFlags) -> ExitCode {
     }
 }
 
-/// The same of a running router; the exit code is 2 also if the router cannot be asked.
+/// The same of a running router; whoever cannot be asked, or refuses, has the exit codes of the
+/// other commands, but for 1.
 fn explain_now(flags: &cli::ExplainFlags) -> ExitCode {
     match explain_live::explain_live(&flags.live_question()) {
         Ok(answer) => {
@@ -308,7 +309,10 @@ fn explain_now(flags: &cli::ExplainFlags) -> ExitCode {
         }
         Err(error) => {
             fail(&error);
-            ExitCode::from(NO_ANSWER)
+            match error.code() {
+                shell::fault::ERROR => ExitCode::from(NO_ANSWER),
+                code => code.into(),
+            }
         }
     }
 }
