@@ -119,8 +119,8 @@ fn a_callee_that_never_answers_ends_by_time_or_by_interrupt() {
         if kills {
             assert_eq!(callee.expect(69)[1], invocation[1], "{mode}");
         }
-        callee.send(&json!([8, 68, invocation[1], {}, "wamp.error.canceled"]));
         assert_eq!(call.process.exit_code(), Some(130), "{mode}");
+        callee.send(&json!([8, 68, invocation[1], {}, "wamp.error.canceled"]));
     }
 }
 
