@@ -110,13 +110,15 @@ ends_publishing() {
 }
 acknowledged() { wc -l </mnt/acknowledged; }
 has_more_than() { (($(acknowledged) > $1)); }
-found() { find /etc /usr /var/lib /run -xdev -name '*stentor*' -print -quit 2>/dev/null; }
+# Where the package and the router put something.
+places=(/etc /run /usr/bin /usr/lib/{systemd,sysusers.d} /usr/share/{bash-completion,doc,fish,man/man1,zsh}
+    /var/lib)
+found() { find "${places[@]}" -xdev -name '*stentor*' -print -quit 2>/dev/null; }
 log_of_router() { if only_systemd; then journalctl -u stentor; else cat /mnt/router.log; fi; }
 log_says() { log_of_router | grep -q "$1"; }
 
 step "this machine"
 echo "in $mode"
-
 is "" found || { echo "there is a stentor on this machine already" && exit 1; }
 
 step "install"
@@ -216,7 +218,7 @@ check "the router has stopped" not kill -0 "$before"
 check "no file is left" is "" found
 check "no user is left" not getent passwd stentor
 check "no group is left" not getent group stentor
-check "nobody's files are left" is "" find /etc /usr /var /run -xdev -nouser
+check "nobody's files are left" is "" find /etc /run /var -xdev -nouser
 
 step "purge with files of an administrator"
 must "apt installs it" apt install /mnt/first.deb

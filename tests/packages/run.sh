@@ -10,7 +10,7 @@
 # PACKAGES_INIT `plain`: do without systemd, as where it cannot be had  [default: systemd]
 #
 # Needs root, cargo-deb, dpkg-dev, apt, systemd and unshare; without them it says `skipped`. Takes
-# less than a minute and a half. Closes with `N passed, N failed`.
+# about a minute. Closes with `N passed, N failed`.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -65,7 +65,7 @@ else
     echo "skipped: there is no lintian here"
 fi
 
-# within MODE: runs enter.sh in namespaces of its own, for two minutes at most.
+# within MODE: runs enter.sh in namespaces of its own, for five minutes at most.
 within() {
     local hierarchy
     hierarchy=$(findmnt -n -t cgroup2 -o TARGET | head -n 1)
@@ -74,7 +74,7 @@ within() {
     mkdir -p "$group" || return 1
     (
         echo "$BASHPID" >"$group/cgroup.procs"
-        exec timeout -k 5 120 unshare --cgroup --mount --pid --net --uts --ipc --fork \
+        exec timeout -k 5 300 unshare --cgroup --mount --pid --net --uts --ipc --fork \
             --kill-child --propagation private bash "$here/enter.sh" "$shared" "$1"
     ) >"$shared/enter.log" 2>&1 </dev/null
 }
