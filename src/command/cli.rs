@@ -69,8 +69,8 @@ pub(crate) enum Command {
     Keygen(KeygenFlags),
     /// Say which permission decides whether a role may do something
     ///
-    /// The exit code is 0 if it may, 1 if it may not, and 2 if there is no answer; with --live also 3
-    /// if the router cannot be reached, and 5 if it refuses the token.
+    /// The exit code is 0 if it may, 1 if it may not, and 2 if there is no answer; with --live also
+    /// 3 if the router cannot be reached, and 5 if it refuses the token.
     Explain(ExplainFlags),
     /// Say whether clients should come to a router, for containers and scripts
     ///
