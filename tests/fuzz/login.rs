@@ -92,6 +92,7 @@ impl World {
             if choice & 8 == 0 { Carrier::WebSocket } else { Carrier::RawSocket { exponent: 15 } };
         let mut link = Link::new(carrier, Serializer::ALL[choice % 3]);
         link.separator = [None, Some(0x1E), None, Some(0x18)][choice / 64];
+        link.either_separator = true;
         let pipe = self.network.connect(choice / 16 % 2, Admission::Welcome, usize::MAX);
         self.network.receive(pipe, &link.greeting());
         self.applicants.push(Applicant::new(pipe, link));

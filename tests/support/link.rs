@@ -38,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) path: &'static str,
     /// Messages go in batches on a WebSocket, and in JSON this octet is behind each (TR-BAT-01).
     pub(crate) separator: Option<u8>,
+    /// The router may take the other octet for it: before it has had a batch, or by what is in one.
+    pub(crate) either_separator: bool,
     /// A WebSocket on which messages may be compressed, in both directions.
     pub(crate) deflate: bool,
     /// Messages of the router that came so.
@@ -55,6 +57,7 @@ impl Link {
             serializer,
             path: "/",
             separator: None,
+            either_separator: false,
             deflate: false,
             inflated: 0,
             unread: Vec::new(),
@@ -360,8 +363,10 @@ impl Link {
     fn decode_batch(&self, mut batch: &[u8], separator: u8) -> VecDeque<Value> {
         let mut messages = VecDeque::new();
         if self.serializer == Serializer::Json {
-            let all = batch.strip_suffix(&[separator]).expect("a separator behind each message");
-            let each = all.split(|byte| *byte == separator);
+            let (last, all) = batch.split_last().expect("a batch has a message");
+            let is_other = self.either_separator && [0x1E, 0x18].contains(last);
+            assert!(*last == separator || is_other, "a separator behind each message");
+            let each = all.split(|byte| byte == last);
             return each.map(|body| self.decode(body)).collect();
         }
         while let Some((length, rest)) = batch.split_first_chunk::<4>() {
