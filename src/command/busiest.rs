@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::command::operator::{AdminFlags, Ask, OperatorError};
-use crate::command::sessions::{Column, table};
+use crate::command::sessions::{Column, page, silent_shards};
 
 /// Which URIs, and of which router.
 #[derive(Args, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct BusyFlags {
     #[arg(long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     limit: u32,
-    /// Print what the router says, as JSON
+    /// Print one object of JSON a line for each, and what else is to be said on standard error
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -38,13 +38,13 @@ pub(crate) struct TopicsFlags {
     sort: String,
 }
 
-/// The busiest topics as a table, or what the router said.
+/// The busiest topics as a table, or the rows of its answer.
 pub(crate) fn topics(flags: &TopicsFlags) -> Result<String, OperatorError> {
     let columns = if flags.sort == "subscribers" { SUBSCRIPTIONS } else { TOPICS };
     show(&flags.busy, "topics", Some(&flags.sort), columns)
 }
 
-/// The procedures that are called most as a table, or what the router said.
+/// The procedures that are called most as a table, or the rows of its answer.
 pub(crate) fn procedures(flags: &BusyFlags) -> Result<String, OperatorError> {
     show(flags, "procedures", None, PROCEDURES)
 }
@@ -60,26 +60,21 @@ fn show(
     query.extend(flags.realm.as_deref().map(|realm| ("realm", realm)));
     query.extend(sort.map(|sort| ("sort", &**sort)));
     let text = flags.at.ask(&Ask::Get(&format!("/api/{what}"), &query))?;
-    if flags.json {
-        return Ok(text);
-    }
     let strange = || flags.at.strange();
     let answer: Value = serde_json::from_str(&text).map_err(|_| strange())?;
     let rows = answer[what].as_array().ok_or_else(strange)?;
-    let mut page = table(rows, columns);
+    let mut notes = String::new();
     let unlisted = answer["unlisted_rate"].as_f64().unwrap_or_default();
     if unlisted > 0.0 {
         let line = format_args!("any other comes less than {unlisted:.1} times a second");
-        writeln!(page, "{line}").expect("into a string");
+        writeln!(notes, "{line}").expect("into a string");
     }
     if answer["is_complete"] == false {
         let looked_at = &answer["looked_at"];
-        writeln!(page, "only {looked_at} subscriptions were looked at").expect("into a string");
+        writeln!(notes, "only {looked_at} subscriptions were looked at").expect("into a string");
     }
-    for shard in answer["unanswered_shards"].as_array().into_iter().flatten() {
-        writeln!(page, "shard {shard} does not answer").expect("into a string");
-    }
-    Ok(page)
+    notes.push_str(&silent_shards(&answer));
+    Ok(page(flags.json, rows, columns, &notes))
 }
 
 const TOPICS: &[Column] = &[

@@ -34,32 +34,43 @@ pub(crate) struct SessionsFlags {
     #[arg(long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     limit: u32,
-    /// Print what the router says, as JSON
+    /// Print one object of JSON a line for each, and what else is to be said on standard error
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     at: AdminFlags,
 }
 
-/// The table, or what the router said.
+/// The table, or the rows of the router's answer.
 pub(crate) fn sessions(flags: &SessionsFlags) -> Result<String, OperatorError> {
     let text = ask(flags)?;
-    if flags.json {
-        return Ok(text);
-    }
     let strange = || flags.at.strange();
     let answer: Value = serde_json::from_str(&text).map_err(|_| strange())?;
     let rows = answer["sessions"].as_array().ok_or_else(strange)?;
     let columns = if flags.closed { CLOSED } else { OPEN };
-    let mut table = table(rows, columns);
+    let mut notes = String::new();
     if !flags.closed {
         let count = answer["count"].as_u64().unwrap_or_default();
-        writeln!(table, "{} of {count} sessions", rows.len()).expect("into a string");
+        writeln!(notes, "{} of {count} sessions", rows.len()).expect("into a string");
     }
-    for shard in answer["unanswered_shards"].as_array().into_iter().flatten() {
-        writeln!(table, "shard {shard} does not answer").expect("into a string");
+    notes.push_str(&silent_shards(&answer));
+    Ok(page(flags.json, rows, columns, &notes))
+}
+
+/// A line for each shard that has left its part out.
+pub(crate) fn silent_shards(answer: &Value) -> String {
+    let shards = answer["unanswered_shards"].as_array().into_iter().flatten();
+    shards.map(|shard| format!("shard {shard} does not answer\n")).collect()
+}
+
+/// What a command prints of rows: a table with notes below it, or the rows as they are, one object
+/// of JSON a line, and the notes on standard error.
+pub(crate) fn page(json: bool, rows: &[Value], columns: &[Column], notes: &str) -> String {
+    if json {
+        eprint!("{notes}");
+        return rows.iter().map(|row| format!("{row}\n")).collect();
     }
-    Ok(table)
+    table(rows, columns) + notes
 }
 
 fn ask(flags: &SessionsFlags) -> Result<String, OperatorError> {

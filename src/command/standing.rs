@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::command::operator::{AdminFlags, Ask, OperatorError, printable};
-use crate::command::sessions::{Column, table};
+use crate::command::sessions::{Column, page, table};
 
 /// Which roles, and of which router.
 #[derive(Args, Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct RolesFlags {
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
-    /// Print what the router says, as JSON
+    /// Print one object of JSON a line for each, and what else is to be said on standard error
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -33,38 +33,39 @@ pub(crate) struct RolesFlags {
 /// Of which router.
 #[derive(Args, Debug)]
 pub(crate) struct ShardsFlags {
-    /// Print what the router says, as JSON
+    /// Print what the router says, one object of JSON a line for each shard
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     at: AdminFlags,
 }
 
-/// Each role with its rules, or what the router said.
+/// Each role with its rules, or the rows of the router's answer.
 pub(crate) fn roles(flags: &RolesFlags) -> Result<String, OperatorError> {
     let limit = flags.limit.to_string();
     let mut query = vec![("limit", &*limit)];
     query.extend(flags.realm.as_deref().map(|realm| ("realm", realm)));
     query.extend(flags.role.as_deref().map(|role| ("role", role)));
     let text = flags.at.ask(&Ask::Get("/api/roles", &query))?;
-    if flags.json {
-        return Ok(text);
-    }
     let answer: Value = serde_json::from_str(&text).map_err(|_| flags.at.strange())?;
     let rows = answer["roles"].as_array().ok_or_else(|| flags.at.strange())?;
+    let mut notes = String::new();
+    for realm in answer["open_realms"].as_array().into_iter().flatten() {
+        let realm = printable(realm.as_str().unwrap_or_default());
+        writeln!(notes, "realm {realm}: it has no roles, everybody may do everything")
+            .expect("into a string");
+    }
+    if rows.is_empty() && notes.is_empty() {
+        notes.push_str("no such realm\n");
+    }
+    if flags.json {
+        return Ok(page(true, rows, &[], &notes));
+    }
     let mut page = String::new();
     for row in rows {
         describe(&mut page, row).expect("into a string");
     }
-    for realm in answer["open_realms"].as_array().into_iter().flatten() {
-        let realm = printable(realm.as_str().unwrap_or_default());
-        writeln!(page, "realm {realm}: it has no roles, everybody may do everything")
-            .expect("into a string");
-    }
-    if page.is_empty() {
-        page.push_str("no such realm\n");
-    }
-    Ok(page)
+    Ok(page + &notes)
 }
 
 fn describe(page: &mut String, row: &Value) -> std::fmt::Result {
@@ -118,7 +119,7 @@ fn rule(rule: &Value) -> Value {
     json!({ "uri": uri, "match": policy, "allow": allow, "deny": deny, "line": line })
 }
 
-/// Each event loop with its load of a second, or what the router said.
+/// Each event loop with its load of a second, or the rows of the router's answer.
 pub(crate) fn shards(flags: &ShardsFlags) -> Result<String, OperatorError> {
     let ask = || flags.at.ask(&Ask::Get("/api/shards", &[]));
     let read = |text: &str| match serde_json::from_str(text) {
@@ -127,7 +128,7 @@ pub(crate) fn shards(flags: &ShardsFlags) -> Result<String, OperatorError> {
     };
     let text = ask()?;
     if flags.json {
-        return Ok(text);
+        return Ok(page(true, &read(&text)?, &[], ""));
     }
     let router = flags.at.ask(&Ask::Get("/api/router", &[]))?;
     let began = uptime(&router);

@@ -92,8 +92,9 @@ fn roles_are_shown_with_their_lines_and_decisions() {
         "{all}"
     );
     assert_eq!(router.says(&["roles", "--realm", "none"]), "no such realm\n");
-    let page: Value = serde_json::from_str(&router.says(&["roles", "ops", "--json"])).unwrap();
-    let ops = &page["roles"][0];
+    let page = router.says(&["roles", "ops", "--json"]);
+    assert_eq!(page.lines().count(), 1, "{page}");
+    let ops: Value = serde_json::from_str(&page).unwrap();
     assert_eq!((&ops["realm"], &ops["rules"][0]["is_admin"]), (&json!("closed"), &json!(true)));
 }
 
@@ -101,6 +102,13 @@ fn roles_are_shown_with_their_lines_and_decisions() {
 fn shards_are_shown_with_their_load() {
     let mut router = Observed::start();
     let _clients = [(); 3].map(|()| Client::join(&router.stentor.address, RAW));
+    for (command, key, count) in [("sessions", "session", 3), ("shards", "shard", 2)] {
+        let page = router.says(&[command, "--json"]);
+        let rows = page.lines().map(|line| serde_json::from_str(line).unwrap());
+        let rows: Vec<Value> = rows.collect();
+        assert_eq!(rows.iter().filter(|row| row[key].is_u64()).count(), count, "{page}");
+    }
+    assert_eq!(router.says(&["topics", "--json"]), "");
     let page = router.says(&["shards"]);
     let mut lines = page.lines();
     assert!(lines.next().unwrap().starts_with("SHARD  LOAD  SILENT FOR S  SESSIONS"), "{page}");
