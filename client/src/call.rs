@@ -12,7 +12,7 @@ use stentor_protocol::wamp::{CancelMode, Codec, Dict, Value};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
-use crate::command::{CallId, Command, Control};
+use crate::command::{CallId, Canceling, Command, Control};
 use crate::core::{find, id};
 use crate::error::Error;
 use crate::payload::{Outgoing, Payload, PayloadError};
@@ -143,9 +143,11 @@ pub(crate) async fn start(client: Client, parts: CallParts) -> Result<RunningCal
     let sends = is_progressive("progress");
     let (sender, answer) = oneshot::channel();
     let call = shared.next_call();
+    let canceling = Arc::new(Canceling::default());
+    let asked = Arc::clone(&canceling);
     // From here on a drop cancels.
     let running = RunningCall {
-        guard: Guard { client, call, mode: parts.mode, is_over: false },
+        guard: Guard { client, call, canceling, mode: parts.mode, is_over: false },
         codec: parts.codec,
         procedure: parts.procedure.clone(),
         options: parts.options.clone(),
@@ -160,6 +162,7 @@ pub(crate) async fn start(client: Client, parts: CallParts) -> Result<RunningCal
         options: parts.options,
         payload,
         progress,
+        canceling: asked,
         answer: sender,
     };
     shared.command(command).await?;
@@ -237,7 +240,7 @@ impl RunningCall {
 
     /// Cancels the call; [`Self::finish`] then has what came of it.
     pub fn cancel(&self, mode: CancelMode) {
-        self.guard.client.shared.control(Control::Cancel { call: self.guard.call, mode });
+        self.guard.cancel(mode);
     }
 
     /// The result. Progressive results that were not taken are dropped.
@@ -281,14 +284,22 @@ impl fmt::Debug for RunningCall {
 struct Guard {
     client: Client,
     call: CallId,
+    canceling: Arc<Canceling>,
     mode: CancelMode,
     is_over: bool,
+}
+
+impl Guard {
+    fn cancel(&self, mode: CancelMode) {
+        self.canceling.ask(mode);
+        self.client.shared.control(Control::Cancel { call: self.call });
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.is_over {
-            self.client.shared.control(Control::Forget { call: self.call, mode: self.mode });
+            self.cancel(self.mode);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use stentor_protocol::wamp::SubscriptionId;
 use stentor_protocol::wamp::{CancelMode, Dict, PublicationId, RegistrationId, RequestId};
@@ -47,6 +47,7 @@ pub(crate) enum Command {
         options: Dict,
         payload: Outgoing,
         progress: Option<Arc<Queue<Reply>>>,
+        canceling: Arc<Canceling>,
         answer: Respond<Reply>,
     },
     CallMore {
@@ -85,14 +86,9 @@ pub(crate) enum Command {
 /// What needs no answer and must always get through: each object of the application sends one or
 /// two, so it needs no bound of its own.
 pub(crate) enum Control {
+    /// The call's [`Canceling`] says how. It may overtake the call itself, which then finds it there.
     Cancel {
         call: CallId,
-        mode: CancelMode,
-    },
-    /// Nobody waits for the call any more.
-    Forget {
-        call: CallId,
-        mode: CancelMode,
     },
     Unsubscribe {
         local: LocalId,
@@ -106,6 +102,25 @@ pub(crate) enum Control {
     },
     /// No handle is left.
     Gone,
+}
+
+/// Whether a call is to be canceled, and how: known before the driver has heard of either.
+#[derive(Debug, Default)]
+pub(crate) struct Canceling(AtomicU8);
+
+impl Canceling {
+    const MODES: [CancelMode; 3] = [CancelMode::Skip, CancelMode::Kill, CancelMode::KillNoWait];
+
+    pub(crate) fn ask(&self, mode: CancelMode) {
+        let place = Self::MODES.iter().position(|one| *one == mode).unwrap_or_default();
+        self.0.store(place as u8 + 1, Ordering::Release);
+    }
+
+    /// What was asked for and not taken yet.
+    pub(crate) fn take(&self) -> Option<CancelMode> {
+        let place = usize::from(self.0.swap(0, Ordering::Acquire));
+        Self::MODES.get(place.wrapping_sub(1)).copied()
+    }
 }
 
 /// An invocation of one session: after a reconnect nobody waits for it.

@@ -117,10 +117,10 @@ impl Registration {
     /// # Errors
     /// The connection was lost.
     pub async fn unregister(mut self) -> Result<(), Error> {
-        self.is_kept = true;
         let (answer, result) = oneshot::channel();
         let local = self.local;
         self.client.shared.command(Command::Unregister { local, answer }).await?;
+        self.is_kept = true;
         result.await.unwrap_or(Err(Error::Closed { may_have_happened: true }))
     }
 }

@@ -200,11 +200,11 @@ impl Subscription {
     /// # Errors
     /// The connection was lost.
     pub async fn unsubscribe(mut self) -> Result<(), Error> {
-        self.is_left = true;
         self.sink.queue.abandon();
         let (answer, result) = oneshot::channel();
         let local = self.local;
         self.client.shared.command(Command::Unsubscribe { local, answer }).await?;
+        self.is_left = true;
         result.await.unwrap_or(Err(Error::Closed { may_have_happened: true }))
     }
 }

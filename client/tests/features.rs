@@ -156,6 +156,13 @@ async fn a_dropped_call_is_canceled_and_its_handler_ends() {
     assert!(matches!(late, Err(Error::Timeout)), "{late:?}");
     assert_eq!(soon(told.recv()).await, Some("begun"));
     assert_eq!(soon(told.recv()).await, Some("ended"));
+    // While the call itself may still wait to be sent.
+    for _ in 0..100 {
+        let call = soon(caller.call("com.wait", ()).start()).await.unwrap();
+        call.cancel(CancelMode::KillNoWait);
+        let error = soon(call.finish()).await.unwrap_err();
+        assert_eq!(error.uri(), Some("wamp.error.canceled"), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ impl Driver {
                     Control::Gone => return Try::Left,
                     Control::Unsubscribe { local } => drop(self.tables.remove_subscriber(local)),
                     Control::Unregister { local } => drop(self.tables.remove_callee(local)),
-                    Control::Cancel { .. } | Control::Forget { .. } | Control::Abandon { .. } => {}
+                    Control::Cancel { .. } | Control::Abandon { .. } => {}
                 },
             }
         }

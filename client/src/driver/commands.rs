@@ -3,11 +3,11 @@
 use stentor_protocol::wamp::{Dict, Payload as Bytes, RegistrationId, SubscriptionId, Value};
 
 use super::Driver;
-use super::link::{Link, Waiter};
+use super::link::{Calling, Link, Waiter};
 use super::tables::Subscriber;
 use crate::call::set;
 use crate::command::{
-    Command, Control, InvocationRef, LocalId, RegistrationWish, Respond, SubscriptionWish,
+    CallId, Command, Control, InvocationRef, LocalId, RegistrationWish, Respond, SubscriptionWish,
 };
 use crate::error::{Error, UsageError};
 use crate::register::{Answer, CallError};
@@ -98,15 +98,16 @@ impl Driver {
 
     fn handle_call(link: &mut Link, command: Command) {
         match command {
-            Command::Call { call, procedure, options, payload, progress, answer } => {
+            Command::Call { call, procedure, options, payload, progress, canceling, answer } => {
                 // Whoever has gone before the call was made wants none.
                 if answer.is_closed() {
                     return;
                 }
                 match link.core.call(&procedure, &options, payload.as_payload()) {
                     Ok(request) => {
-                        link.calls.insert(call, request);
+                        link.calls.insert(call, Calling { request, canceling });
                         link.waiters.insert(request, Waiter::Call { call, progress, answer });
+                        Self::cancel(link, call);
                     }
                     Err(error) => {
                         progress.into_iter().for_each(|progress| progress.close());
@@ -115,7 +116,8 @@ impl Driver {
                 }
             }
             Command::CallMore { call, procedure, options, payload, answer } => {
-                let request = link.calls.get(&call).copied().ok_or(UsageError::Ended);
+                let calling = link.calls.get(&call).ok_or(UsageError::Ended);
+                let request = calling.map(|calling| calling.request);
                 let sent = request.and_then(|request| {
                     link.core.call_more(request, &procedure, &options, payload.as_payload())
                 });
@@ -125,13 +127,17 @@ impl Driver {
         }
     }
 
+    /// Sends CANCEL, if that is asked for and the call is under way.
+    fn cancel(link: &mut Link, call: CallId) {
+        let Some(Calling { request, canceling }) = link.calls.get(&call) else { return };
+        if let Some(mode) = canceling.take() {
+            link.core.cancel(*request, mode);
+        }
+    }
+
     pub(super) fn handle_control(&mut self, link: &mut Link, control: Control) {
         match control {
-            Control::Cancel { call, mode } | Control::Forget { call, mode } => {
-                if let Some(request) = link.calls.get(&call) {
-                    link.core.cancel(*request, mode);
-                }
-            }
+            Control::Cancel { call } => Self::cancel(link, call),
             Control::Unsubscribe { local } => self.unsubscribe(link, local, None),
             Control::Unregister { local } => self.unregister(link, local, None),
             Control::Abandon { invocation } => {

@@ -17,7 +17,7 @@ use super::catchup::Question;
 use super::tables::offer;
 use crate::call::Reply;
 use crate::client::{LEAVE_TIMEOUT, Session};
-use crate::command::{CallId, LocalId, Respond, Sink};
+use crate::command::{CallId, Canceling, LocalId, Respond, Sink};
 use crate::core::Core;
 use crate::error::Error;
 use crate::event::SubscriptionItem;
@@ -39,7 +39,7 @@ pub(crate) struct Link {
     pub(super) session: Session,
     pub(super) epoch: u64,
     pub(super) waiters: HashMap<RequestId, Waiter>,
-    pub(super) calls: HashMap<CallId, RequestId>,
+    pub(super) calls: HashMap<CallId, Calling>,
     pub(super) invocations: HashMap<RequestId, Running>,
     pub(super) overflow: Overflow,
     /// Why the session is over, once it is.
@@ -88,6 +88,12 @@ pub(super) enum Waiter {
     },
     /// The client itself.
     Own(Question),
+}
+
+/// A call that is under way.
+pub(super) struct Calling {
+    pub(super) request: RequestId,
+    pub(super) canceling: Arc<Canceling>,
 }
 
 /// An invocation that is under way.
