@@ -2,7 +2,7 @@
 sent, large events that are kept once and small ones that wait for each of them. Sessions that begin
 meanwhile stay, so what is theirs lies behind what is freed. tests/server/memory.rs is the same in small.
 
-late.py ROUTER [OPTION]...: ROUTER is started with these options and `--listen 127.0.0.1:18797`.
+late.py ROUTER [OPTION]...: ROUTER is started with these options, on a free port of this machine.
 Prints its resident memory in MiB (before, at its highest, and 10 s after) and its CPU time.
 """
 
@@ -14,9 +14,17 @@ import subprocess
 import sys
 import time
 
-PORT = 18797
 SUBSCRIBERS, PUBLISHERS, AT_ONCE, ROUNDS, EVENTS, STAY = 40, 30, 6, 8, 50, 20
 SECONDS_AFTER = 10
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+PORT = free_port()
 
 
 def packed(value):
