@@ -29,10 +29,23 @@ pub fn run(command: &Command) -> Result<Outcome> {
         }
         Command::Smoke(args) => smoke(args),
         Command::Hostile(args) => hostile(args),
+        Command::Man(args) => man(args.dir.as_deref()).map(|()| Outcome::Clean),
         Command::FloorServer(args) => {
             server::serve(args.port, args.coalesce).map(|()| Outcome::Clean)
         }
     }
+}
+
+/// The manual, made from the definitions of the commands: the page of the program, or all of them.
+fn man(directory: Option<&Path>) -> Result<()> {
+    let command = <Cli as clap::CommandFactory>::command();
+    if let Some(directory) = directory {
+        return clap_mangen::generate_to(command, directory).context("writing the manual pages");
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page).context("making the manual page")?;
+    print(&String::from_utf8_lossy(&page));
+    Ok(())
 }
 
 fn run_scenario(scenario: &Scenario) -> Result<Outcome> {

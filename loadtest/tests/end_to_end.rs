@@ -4,6 +4,7 @@
 mod mini_router;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use base64::Engine as _;
@@ -689,4 +690,21 @@ fn smoke_is_clean_and_failures_have_their_code() {
     let output = run(&format!("smoke --url {} --duration 200ms", rawsocket(Fault::Double)));
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(run("fanout --url rs://127.0.0.1:1 --quiet").status.code(), Some(2));
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let page = String::from_utf8(run("man").stdout).unwrap();
+    assert!(page.contains(".TH stentor-loadtest 1"), "{page}");
+    assert!(page.contains("6 if a run was clean and broke a threshold"), "exit codes: {page}");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("man");
+    std::fs::create_dir_all(&directory).unwrap();
+    let output = run(&format!("man --dir {}", directory.to_str().unwrap()));
+    assert!(output.status.success(), "{output:?}");
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    assert!(read("stentor-loadtest-fanout.1").contains("in\\-flight"));
+    assert!(read("stentor-loadtest-hostile.1").contains("max\\-kept\\-mib"));
+    let output = run("man --dir /nowhere/at/all");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("writing the manual"), "{said}");
 }

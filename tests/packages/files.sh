@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Checks the files of packaging/ that others' programs read: files.py has the chart, the image and the
-# versions; the compose file, the formula, the scripts and the release workflow are read here by the
-# programs that they are for.
+# versions; the compose file, the formula, the scripts, the completions and the release workflow are
+# read here by the programs that they are for.
 #
 # STENTOR_BIN  the router  [default: target/release/stentor]
 #
-# Needs Python 3 with venv, and npm; docker-compose, ruby and shellcheck are used if they are there.
+# Needs Python 3 with venv, and npm; docker-compose, ruby, shellcheck, zsh and fish are used if they are there.
 # Closes with `N passed, N failed`.
 set -euo pipefail
 
@@ -55,7 +55,20 @@ packaging/homebrew/formula 1.2.3 https://example.org/stentor "$bad" >"$tools/ste
 if_there ruby "the formula" ruby -c "$tools/stentor.rb"
 if_there shellcheck "the scripts" shellcheck --severity=warning packaging/{build,deb,image,stage} \
     packaging/homebrew/formula packaging/debian/{postinst,postrm,prerm} tests/packages/run.sh \
-    tests/packages/enter.sh tests/packages/files.sh
+    tests/packages/enter.sh tests/packages/files.sh tests/packages/complete.sh
+
+mkdir -p "$tools/completions"
+for pair in bash:stentor.bash zsh:_stentor fish:stentor.fish; do
+    shell=${pair%:*} script=$tools/completions/${pair#*:}
+    "$STENTOR_BIN" completions "$shell" >"$script"
+    if_there "$shell" "what $shell reads" "$shell" -n "$script"
+    for line in "comple completions" "config sh show" "pub --serializer cb cbor"; do
+        if_there "$shell" "$shell completes \`${line% *}\`" \
+            timeout 60 "$here/complete.sh" "$script" "stentor ${line% *}" "${line##* }"
+    done
+done
+check "a wrong completion is found" bash -c \
+    "! '$here/complete.sh' '$tools/completions/stentor.bash' 'stentor comple' config"
 "$tools/venv/bin/python" "$here/files.py" | tee "$tools/files.log" | grep -v 'passed, [0-9]* failed$' || true
 counts=$(tail -n 1 "$tools/files.log")
 passed=$((passed + ${counts%% passed*}))

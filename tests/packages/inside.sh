@@ -133,6 +133,7 @@ for line in "root:root 755 /usr/bin/stentor" "root:root 755 /usr/bin/stentor-loa
     "stentor:stentor 755 /var/lib/stentor" "stentor:stentor 600 /var/lib/stentor/token" \
     "stentor:stentor 755 /run/stentor" "stentor:stentor 660 /run/stentor/admin.sock" \
     "root:root 644 /usr/share/man/man1/stentor.1.gz" \
+    "root:root 644 /usr/share/man/man1/stentor-loadtest.1.gz" \
     "root:root 644 /usr/share/bash-completion/completions/stentor" \
     "root:root 644 /usr/share/zsh/vendor-completions/_stentor" \
     "root:root 644 /usr/share/fish/vendor_completions.d/stentor.fish" \

@@ -6,7 +6,6 @@
 #
 # STENTOR_BIN   the router                 [default: target/release/stentor]
 # LOADTEST_BIN  the load generator         [default: beside the router]
-# STENTOR_RUN   see packaging/stage
 # PACKAGES_INIT `plain`: do without systemd, as where it cannot be had  [default: systemd]
 #
 # Needs root, cargo-deb, dpkg-dev, apt, systemd and unshare; without them it says `skipped`. Takes

@@ -6,6 +6,7 @@ mod scenarios;
 mod steps;
 mod values;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -45,6 +46,8 @@ pub enum Command {
     Smoke(Smoke),
     /// Clients that cost the router all they can, kind by kind, while others measure what they feel
     Hostile(Hostile),
+    /// Print the manual page, or write all pages into a directory
+    Man(Man),
     #[command(hide = true)]
     FloorServer(FloorServer),
 }
@@ -134,6 +137,13 @@ pub struct Hostile {
 }
 
 #[derive(Debug, Args)]
+pub struct Man {
+    /// Where to write stentor-loadtest.1, stentor-loadtest-fanout.1 and the others
+    #[arg(long, value_name = "DIRECTORY")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct FloorServer {
     #[arg(long)]
     pub port: u16,
@@ -151,7 +161,7 @@ impl Command {
             Self::Floor(args) => Some(&args.output),
             Self::Smoke(args) => Some(&args.output),
             Self::Hostile(args) => Some(&args.common.output),
-            Self::FloorServer(_) => None,
+            Self::Man(_) | Self::FloorServer(_) => None,
         }
     }
 }
