@@ -86,6 +86,11 @@ pub use webhook::{BadWebhookSecret, WebhookSecret, WebhookSettings, place_of_web
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u8);
 
+impl ShardId {
+    /// No event loop: where the sessions of other nodes are, as far as the mail is concerned.
+    pub const CLUSTER: Self = Self(63);
+}
+
 /// The place of a connection in its shard. When the connection has gone, it is given to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u32);
