@@ -31,6 +31,7 @@ mod rules;
 mod sessions;
 mod settings;
 mod shapes;
+mod stamp;
 mod topics;
 mod webhook;
 
@@ -79,6 +80,7 @@ pub use rules::RealmRules;
 pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic};
 pub use settings::{CallerDisclosure, GoodbyeReply, PublisherDisclosure, RealmSettings};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
+pub use stamp::{NodeNumber, Stamp};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 pub use webhook::{BadWebhookSecret, WebhookSecret, WebhookSettings, place_of_webhook};
 

@@ -39,6 +39,8 @@
 //!                                 about which request last, with these options
 //! the router announces stentor.x {"n":1}
 //!                                 publishes in realm1 to those who watch the router
+//! another node publishes com.x {"n":1}
+//!                                 in realm1; what its session was, nobody knows here
 //! reload 2                        see `check_reloads`
 //! counted client wampy.js 1 2     so many sessions are open by that name, and were opened
 //! counted group shop 1 2 3        its publications, events and calls
@@ -67,7 +69,9 @@ use stentor::wamp::{RegistrationId, SubscriptionId, UriRule};
 
 use super::traces::Tracer;
 use super::words::{FULLY, PLAINLY, Reload, code, tokens};
-use crate::support::{Carrier, Incoming, Link, Network, Says, Serializer, bulletin, prove, token};
+use crate::support::{
+    Carrier, Incoming, Link, Network, Says, Serializer, bulletin, prove, published_elsewhere, token,
+};
 
 /// Runs a dialogue with the default settings.
 pub(crate) fn check(dialogue: &str) {
@@ -324,6 +328,13 @@ impl Stage {
                 let (home, mail) = bulletin(router, "realm1", topic, &said, &passage);
                 self.network.deliver(usize::from(home.0), mail);
                 self.network.settle();
+            }
+            ["another", "node", "publishes", topic, said] => {
+                let said = serde_json::from_str(said).expect("JSON");
+                let mail = published_elsewhere(&self.network.router, "realm1", topic, &said);
+                for (shard, mail) in mail {
+                    self.network.deliver(usize::from(shard.0), mail);
+                }
             }
             ["verifier", "waits"] => self.network.links.verifier.is_held = true,
             ["verifier", "judges"] => drop(self.network.serve_verifier(usize::MAX)),
