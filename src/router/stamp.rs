@@ -31,10 +31,3 @@ pub struct Stamp {
     /// `None`: one that was alone.
     pub node: Option<NodeNumber>,
 }
-
-impl Stamp {
-    /// Of a router that belongs to no cluster.
-    pub const fn alone(at: Timestamp) -> Self {
-        Self { at, node: None }
-    }
-}

@@ -63,7 +63,7 @@ mod statements;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stentor::router::{Busyness, RealmSettings, RequestIdCheck, Settings};
+use stentor::router::{Busyness, NodeIds, NodeNumber, RealmSettings, RequestIdCheck, Settings};
 use stentor::shard::{Admission, Mail, Passage};
 use stentor::wamp::{RegistrationId, SubscriptionId, UriRule};
 
@@ -130,11 +130,16 @@ pub(crate) fn check_all(
         (settings, realms)
     };
     let reloads: Vec<_> = reloads.iter().map(reload).collect();
-    for shards in [1, 2, 8] {
-        for mix in Mix::ALL {
+    // Dialogues know histories by the ids that they have at a router that is alone.
+    let node = realms.iter().all(|realm| realm.histories.is_empty()).then(node);
+    let alone = [1, 2, 8].map(|shards| (shards, None, &Mix::ALL[..]));
+    let clustered = node.map(|node| (2, Some(node), &[Mix::All][..]));
+    for (shards, node, mixes) in alone.into_iter().chain(clustered) {
+        settings.node = node;
+        for mix in mixes.iter().copied() {
             let mut stage = Stage::new(settings.clone(), realms.to_vec(), shards, mix);
             stage.reloads.clone_from(&reloads);
-            let context = format!("with {shards} shards, {mix:?}");
+            let context = format!("with {shards} shards, {mix:?}, {node:?}");
             for (number, line) in dialogue.replace("\\\n", "").lines().enumerate() {
                 let line = line.trim();
                 stage.line = format!("line {}, `{line}`, {context}", number + 1);
@@ -146,6 +151,11 @@ pub(crate) fn check_all(
             stage.finish();
         }
     }
+}
+
+/// What makes the router one of a cluster, as far as its ids say.
+fn node() -> NodeIds {
+    NodeIds::new(NodeNumber::new(5).expect("7 bits"), 42)
 }
 
 /// Which serializers and transports the clients of one run use.

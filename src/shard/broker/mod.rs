@@ -219,7 +219,8 @@ impl Shard {
         // Stored before the subscriptions are looked up; see `router::retained`.
         let retained = publish.options.retain.then(|| {
             let (audience, details) = (audience.clone(), details.clone());
-            let (payload, stamp) = (copied(), Stamp::alone(self.cx.wall_clock));
+            let stamp = Stamp { at: self.cx.wall_clock, node: self.cx.router.ids().node() };
+            let payload = copied();
             let event = RetainedEvent { publication, stamp, audience, details, payload };
             self.retain(slot, departed, &publish.topic, event)
         });
