@@ -23,8 +23,8 @@ enum Sender {
 enum Receiver {
     ClearAwake,
     LookAtInbox,
-    /// Poll; `true`: until something happens.
-    Poll(bool),
+    /// Sleeps; `true`: until something happens, `false`: not at all.
+    Sleep(bool),
     SetAwake,
     TakeAll,
 }
@@ -35,7 +35,7 @@ struct State {
     receiver: Receiver,
     looked_empty: bool,
     awake: bool,
-    /// Whether the eventfd is readable.
+    /// Whether the eventfd is readable, or the `Notify` has its permit.
     wake_pending: bool,
     queued: u8,
     taken: u8,
@@ -56,6 +56,15 @@ const START: State = State {
 enum Order {
     ClearThenLook,
     LookThenClear,
+}
+
+/// How the receiver sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bed {
+    /// In a poll, which takes the wake also if it is not to sleep.
+    Poller,
+    /// It waits for a `Notify`, and only if it is to sleep; else its permit stays.
+    Task,
 }
 
 impl State {
@@ -80,20 +89,20 @@ impl State {
         Some(self)
     }
 
-    fn step_receiver(mut self, order: Order) -> Option<Self> {
+    fn step_receiver(mut self, order: Order, bed: Bed) -> Option<Self> {
         let clear_first = order == Order::ClearThenLook;
         self.receiver = match self.receiver {
             Receiver::ClearAwake => {
                 self.awake = false;
-                if clear_first { Receiver::LookAtInbox } else { Receiver::Poll(self.looked_empty) }
+                if clear_first { Receiver::LookAtInbox } else { Receiver::Sleep(self.looked_empty) }
             }
             Receiver::LookAtInbox => {
                 self.looked_empty = self.queued == 0;
-                if clear_first { Receiver::Poll(self.looked_empty) } else { Receiver::ClearAwake }
+                if clear_first { Receiver::Sleep(self.looked_empty) } else { Receiver::ClearAwake }
             }
-            Receiver::Poll(true) if !self.wake_pending => return None,
-            Receiver::Poll(_) => {
-                self.wake_pending = false;
+            Receiver::Sleep(true) if !self.wake_pending => return None,
+            Receiver::Sleep(sleeps) => {
+                self.wake_pending &= bed == Bed::Task && !sleeps;
                 Receiver::SetAwake
             }
             Receiver::SetAwake => {
@@ -110,7 +119,7 @@ impl State {
 }
 
 /// Visits all states. Returns how many there are, and one in which mail waits for ever.
-fn explore(order: Order) -> (usize, Option<State>) {
+fn explore(order: Order, bed: Bed) -> (usize, Option<State>) {
     let first = match order {
         Order::ClearThenLook => Receiver::ClearAwake,
         Order::LookThenClear => Receiver::LookAtInbox,
@@ -124,7 +133,7 @@ fn explore(order: Order) -> (usize, Option<State>) {
             continue;
         }
         let senders = (0..SENDERS).filter_map(|number| state.step_sender(number));
-        let next: Vec<_> = senders.chain(state.step_receiver(order)).collect();
+        let next: Vec<_> = senders.chain(state.step_receiver(order, bed)).collect();
         if next.is_empty() && state.queued > 0 {
             stuck = Some(state);
         }
@@ -135,13 +144,17 @@ fn explore(order: Order) -> (usize, Option<State>) {
 
 #[test]
 fn no_order_of_steps_loses_a_wake() {
-    let (states, stuck) = explore(Order::ClearThenLook);
-    assert!(states > 500, "only {states} states were visited");
-    assert_eq!(stuck, None);
+    for bed in [Bed::Poller, Bed::Task] {
+        let (states, stuck) = explore(Order::ClearThenLook, bed);
+        assert!(states > 500, "only {states} states were visited");
+        assert_eq!(stuck, None, "{bed:?}");
+    }
 }
 
 #[test]
 fn the_model_finds_the_loss_if_the_receiver_looks_first() {
-    let (_, stuck) = explore(Order::LookThenClear);
-    assert!(stuck.is_some());
+    for bed in [Bed::Poller, Bed::Task] {
+        let (_, stuck) = explore(Order::LookThenClear, bed);
+        assert!(stuck.is_some(), "{bed:?}");
+    }
 }

@@ -44,6 +44,7 @@ mod scenarios {
     mod meta_sessions;
     mod meta_subscriptions;
     mod methods;
+    mod nodes;
     mod patterns;
     mod progressive;
     mod protocol;

@@ -11,7 +11,7 @@ use stentor::hash::{HashSeed, Set};
 use stentor::limits::Limits;
 use stentor::router::{
     Audience, Callee, Identity, MetaTopic, Picked, Profile, Realm, RealmSettings, RegisterError,
-    Registered, RetainedEvent, Router, SessionRef, Settings, ShardId, Slot,
+    Registered, RetainedEvent, Router, SessionRef, Settings, ShardId, Slot, Stamp,
 };
 use stentor::wamp::{
     Dict, InvokePolicy, MatchPolicy, PayloadBuf, PublicationId, SessionId, Timestamp,
@@ -343,6 +343,7 @@ fn a_retained_event_and_a_new_subscriber_never_miss_each_other() {
     let publish = |round: u64| {
         let event = RetainedEvent {
             publication: PublicationId::new(round + 1).unwrap(),
+            stamp: Stamp::default(),
             audience: Audience::default(),
             details: Dict::new(),
             payload: PayloadBuf::Empty,

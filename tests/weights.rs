@@ -10,7 +10,7 @@ use stentor::codec::{self, Codec, DecodeLimits};
 use stentor::limits::Limits;
 use stentor::router::{
     Audience, Deposit, Fanouts, HeldCount, Identity, Numbering, Record, RetainedEvent,
-    RetainedTable, SessionRef, ShardId, Slot, StoredEvent, Weighed,
+    RetainedTable, SessionRef, ShardId, Slot, Stamp, StoredEvent, Weighed,
 };
 use stentor::session::CallRef;
 use stentor::shard::{Carried, Event, EventHead, Mail, Outcome, Return};
@@ -115,7 +115,8 @@ fn publication() -> PublicationId {
 
 fn retained(details: Dict) -> RetainedEvent {
     let audience = Audience::default();
-    RetainedEvent { publication: publication(), audience, details, payload: payload() }
+    let (publication, stamp) = (publication(), Stamp::default());
+    RetainedEvent { publication, stamp, audience, details, payload: payload() }
 }
 
 fn retain(table: &RetainedTable, number: usize, event: RetainedEvent, limits: &Limits) {

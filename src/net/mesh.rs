@@ -1,4 +1,4 @@
-//! The mesh: one inbox, one waker and one `awake` flag per shard.
+//! The mesh: one inbox, one waker and one `awake` flag per shard, and for whoever else takes mail.
 //!
 //! Sending never blocks. No wake is lost, because a sender pushes and then looks at `awake`, while
 //! the receiver clears `awake` and then looks at its inbox. Any thread may send.
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Registry, Token, Waker};
+use tokio::sync::Notify;
 
 use super::acceptor::Accepted;
 use super::http::HttpDoor;
@@ -66,7 +67,10 @@ impl fmt::Debug for Look {
 
 #[derive(Debug)]
 pub struct Mesh {
+    /// Those of the shards, in their order.
     ports: Vec<Port>,
+    /// That of [`ShardId::CLUSTER`], if somebody is there.
+    cluster: Option<Port>,
     /// The entrance of the store, which takes no parcels but is a place to wait for.
     storage: Load,
     /// The way to whoever answers for the router.
@@ -77,14 +81,40 @@ pub struct Mesh {
     high_mark_bytes: AtomicUsize,
 }
 
-/// The entrance of one shard, on cache lines of its own.
+/// The entrance of one shard, or of who takes mail as one, on cache lines of its own.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Port {
     awake: AtomicBool,
     load: Load,
     sender: Sender<Parcel>,
-    waker: Waker,
+    alarm: Alarm,
+}
+
+/// How who sleeps behind a port is woken. One wake is remembered, whether or not it sleeps.
+#[derive(Debug)]
+enum Alarm {
+    /// An event loop, in its poller.
+    Poller(Waker),
+    /// A task of tokio, which waits for this.
+    Task(Arc<Notify>),
+}
+
+impl Alarm {
+    fn wake(&self) {
+        match self {
+            // An eventfd write fails only if its counter is full, and then the wake is pending.
+            Self::Poller(waker) => drop(waker.wake()),
+            Self::Task(notify) => notify.notify_one(),
+        }
+    }
+}
+
+impl Port {
+    fn new(alarm: Alarm) -> (Self, Receiver<Parcel>) {
+        let (sender, receiver) = unbounded();
+        (Self { awake: AtomicBool::new(true), load: Load::default(), sender, alarm }, receiver)
+    }
 }
 
 /// What waits before a destination, and who waits for it to become less.
@@ -110,42 +140,46 @@ impl Mesh {
         waker: Token,
         high_mark_bytes: usize,
     ) -> io::Result<(Arc<Self>, Vec<Inbox>)> {
-        let mut ports = Vec::new();
-        let mut receivers = Vec::new();
+        Self::with_cluster(registries, waker, high_mark_bytes, None)
+    }
+
+    /// The same, with [`ShardId::CLUSTER`] if a task of tokio is there, which waits for this. Its
+    /// inbox is the last one.
+    pub fn with_cluster(
+        registries: &[&Registry],
+        waker: Token,
+        high_mark_bytes: usize,
+        cluster: Option<Arc<Notify>>,
+    ) -> io::Result<(Arc<Self>, Vec<Inbox>)> {
+        let (mut ports, mut receivers) = (Vec::new(), Vec::new());
         for registry in registries {
-            let (sender, receiver) = unbounded();
-            ports.push(Port {
-                awake: AtomicBool::new(true),
-                load: Load::default(),
-                sender,
-                waker: Waker::new(registry, waker)?,
-            });
+            let (port, receiver) = Port::new(Alarm::Poller(Waker::new(registry, waker)?));
+            ports.push(port);
             receivers.push(receiver);
         }
+        let (cluster, receiver) = cluster.map(|task| Port::new(Alarm::Task(task))).unzip();
         let (storage, congested) = (Load::default(), AtomicU64::new(0));
         let high_mark_bytes = AtomicUsize::new(high_mark_bytes);
         let calls = CallLine::default();
-        let mesh = Arc::new(Self { ports, storage, calls, congested, high_mark_bytes });
-        let inboxes = (0u8..).zip(receivers).map(|(number, receiver)| Inbox {
-            shard: ShardId(number),
-            receiver,
-            mesh: Arc::clone(&mesh),
-        });
-        let inboxes = inboxes.collect();
+        let mesh = Self { ports, cluster, storage, calls, congested, high_mark_bytes };
+        let mesh = Arc::new(mesh);
+        let shards = mesh.shards().zip(receivers);
+        let everyone = shards.chain(receiver.map(|receiver| (ShardId::CLUSTER, receiver)));
+        let inbox = |(shard, receiver)| Inbox { shard, receiver, mesh: Arc::clone(&mesh) };
+        let inboxes = everyone.map(inbox).collect();
         Ok((mesh, inboxes))
     }
 
     /// Hands a parcel to a shard, and wakes it only if it sleeps.
     pub fn send(&self, to: ShardId, parcel: Parcel) {
-        let port = &self.ports[usize::from(to.0)];
+        let port = self.port(to);
         if let Parcel::Mail(batch) = &parcel {
             self.queues(to, batch.weight);
         }
         // A shard that has stopped takes no more mail, and nobody is left to miss it.
         let _ = port.sender.send(parcel);
         if !port.awake.swap(true, Ordering::SeqCst) {
-            // An eventfd write fails only if its counter is full, and then the wake is pending.
-            let _ = port.waker.wake();
+            port.alarm.wake();
         }
     }
 
@@ -203,9 +237,16 @@ impl Mesh {
         self.high_mark_bytes.load(Ordering::Relaxed)
     }
 
+    fn port(&self, of: ShardId) -> &Port {
+        match &self.cluster {
+            Some(port) if of == ShardId::CLUSTER => port,
+            _ => &self.ports[usize::from(of.0)],
+        }
+    }
+
     fn load(&self, at: Destination) -> &Load {
         match at {
-            Destination::Shard(shard) => &self.ports[usize::from(shard.0)].load,
+            Destination::Shard(shard) => &self.port(shard).load,
             Destination::Store => &self.storage,
         }
     }
@@ -251,7 +292,7 @@ impl Inbox {
     }
 
     fn port(&self) -> &Port {
-        &self.mesh.ports[usize::from(self.shard.0)]
+        self.mesh.port(self.shard)
     }
 }
 

@@ -442,6 +442,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         is_observed: config.is_observed(),
         clients: config.metrics.clients.clone(),
         groups: config.metrics.groups.clone(),
+        node: None,
     }
 }
 

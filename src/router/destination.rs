@@ -99,7 +99,7 @@ impl Destinations {
 }
 
 /// The most shards a router can have: of the bits of [`Destinations`], the store has one, and one
-/// is kept for a cluster link.
+/// is that of [`ShardId::CLUSTER`].
 pub const MAX_SHARDS: usize = 62;
 
 /// The bit of the store.
@@ -117,11 +117,13 @@ mod tests {
             set.insert(ShardId(shard));
         }
         set.remove(ShardId(5));
+        set.insert(ShardId::CLUSTER);
         set.insert(Destination::Store);
-        assert_eq!(set.shards().map(|shard| shard.0).collect::<Vec<_>>(), [0, 61]);
-        let all = [ShardId(0).into(), ShardId(61).into(), Destination::Store];
+        assert_eq!(set.shards().map(|shard| shard.0).collect::<Vec<_>>(), [0, 61, 63]);
+        let cluster = Destination::from(ShardId::CLUSTER);
+        let all = [ShardId(0).into(), ShardId(61).into(), cluster, Destination::Store];
         assert_eq!(set.iter().collect::<Vec<_>>(), all);
         assert!(all.iter().all(|to| set.contains(*to)) && !set.contains(ShardId(5)));
-        assert!(!set.with_sessions().contains(Destination::Store));
+        assert!(!set.with_sessions().contains(Destination::Store) && cluster.has_sessions());
     }
 }

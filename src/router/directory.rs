@@ -49,9 +49,10 @@ impl<I: Copy + Ord + Into<u64>> Directory<I> {
         Self(Ledger::new())
     }
 
-    pub(super) fn insert(&self, id: I, described: Described) {
-        let is_new = self.0.insert(id, described);
-        debug_assert!(is_new, "an id is given once");
+    /// `false` if something else has the id.
+    #[must_use]
+    pub(super) fn insert(&self, id: I, described: Described) -> bool {
+        self.0.insert(id, described)
     }
 
     pub(super) fn remove(&self, id: I) {

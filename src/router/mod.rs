@@ -17,6 +17,7 @@ mod edition;
 mod groups;
 mod held;
 mod history;
+mod ids;
 mod ledger;
 mod measures;
 mod meta;
@@ -31,10 +32,11 @@ mod rules;
 mod sessions;
 mod settings;
 mod shapes;
+mod stamp;
 mod topics;
 mod webhook;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -63,6 +65,7 @@ pub use held::{Held, HeldCount, HeldMetaEvent};
 pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
 };
+pub use ids::{Ids, NodeIds};
 pub use ledger::Walk;
 pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Moment, Names, Tally};
 pub use meta::{Departure, MetaFeed, MetaTopic};
@@ -79,12 +82,18 @@ pub use rules::RealmRules;
 pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic};
 pub use settings::{CallerDisclosure, GoodbyeReply, PublisherDisclosure, RealmSettings};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
+pub use stamp::{NodeNumber, Stamp};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 pub use webhook::{BadWebhookSecret, WebhookSecret, WebhookSettings, place_of_webhook};
 
 /// An event-loop thread, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u8);
+
+impl ShardId {
+    /// No event loop: where the sessions of other nodes are, as far as the mail is concerned.
+    pub const CLUSTER: Self = Self(63);
+}
 
 /// The place of a connection in its shard. When the connection has gone, it is given to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -166,6 +175,8 @@ pub struct Settings {
     pub clients: Vec<String>,
     /// The groups of URIs by whose names is counted; see [`UriGroups::new`].
     pub groups: Vec<UriGroup>,
+    /// Of a node of a cluster; `None`: alone.
+    pub node: Option<NodeIds>,
 }
 
 /// The shared part of a router.
@@ -177,7 +188,7 @@ pub struct Router {
     next_realm: AtomicUsize,
     /// Realms that were removed, as long as somebody has to do with them.
     removed: Mutex<Vec<Weak<Realm>>>,
-    ids: Arc<IdCounter>,
+    ids: Arc<Ids>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
     /// What each shard measures, in their order.
@@ -210,7 +221,7 @@ impl Router {
         seed: HashSeed,
     ) -> Self {
         assert!((1..=MAX_SHARDS).contains(&shards), "the configuration bounds the shards");
-        let ids = Arc::new(IdCounter::default());
+        let ids = Arc::new(Ids::from(settings.node));
         let mut domains = seed.map();
         let next_realm = AtomicUsize::new(realms.len());
         for (number, realm) in realms.into_iter().enumerate() {
@@ -269,10 +280,10 @@ impl Router {
     ///
     /// A realm with the name of one that is there is that one, with its sessions and tables. Its
     /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`],
-    /// [`Settings::clients`], [`Settings::groups`] and what concerns the store.
+    /// [`Settings::clients`], [`Settings::groups`], [`Settings::node`] and what concerns the store.
     pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
-        let Settings { turn, started, durable_retained, is_observed, .. } = before.settings;
+        let Settings { turn, started, durable_retained, is_observed, node, .. } = before.settings;
         let (clients, groups) = (before.settings.clients.clone(), before.settings.groups.clone());
         let mut domains = self.seed.map();
         for realm in realms {
@@ -280,7 +291,7 @@ impl Router {
             let domain = self.domain(realm, before.domain(&name), &settings);
             domains.insert(name, domain);
         }
-        let fixed = Settings { turn, started, durable_retained, is_observed, ..settings };
+        let fixed = Settings { turn, started, durable_retained, is_observed, node, ..settings };
         let settings = Settings { clients, groups, ..fixed };
         Arc::new(Edition::new(settings, domains))
     }
@@ -449,6 +460,11 @@ impl Router {
         histories.filter(|history| history.is_durable).map(Arc::clone).collect()
     }
 
+    /// Where the ids of sessions come from, and which node this is.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
     /// What the hashers of shards and sessions come from.
     pub fn seed(&self) -> HashSeed {
         self.seed.clone()
@@ -461,15 +477,5 @@ impl Router {
         let mut realms = self.realms();
         realms.extend(self.removed_realms());
         is_nothing_held && self.crowd.is_idle() && realms.iter().all(|realm| realm.is_idle())
-    }
-}
-
-/// Router-scope ids: subscriptions and registrations (BP-ID-02).
-#[derive(Debug, Default)]
-struct IdCounter(AtomicU64);
-
-impl IdCounter {
-    fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }

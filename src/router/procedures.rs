@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::SessionRef;
 use super::callees::{Callees, LoadSlot, Member, Place, Tour};
 use super::directory::{Described, Directory, Listing};
+use super::ids::PatternIds;
 use super::ledger::Walk;
 use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
 use super::shapes::{Asker, TooManyShapes};
-use super::{IdCounter, SessionRef};
 use crate::hash::HashSeed;
 use crate::wamp::{Features, InvokePolicy, MatchPolicy, RegistrationId, SessionId, Timestamp};
 
@@ -77,6 +78,8 @@ pub enum RegisterError {
     Taken,
     OtherPolicy,
     Twice,
+    /// Another procedure has the id that this one would have on all nodes of the cluster.
+    IdTaken,
     /// See [`TooManyShapes`].
     TooManyShapes,
 }
@@ -94,6 +97,10 @@ impl RegisterError {
             Self::Taken => "another session has registered this procedure and does not share it",
             Self::OtherPolicy => "this procedure is registered with another invocation policy",
             Self::Twice => "this session has already registered this procedure",
+            Self::IdTaken => {
+                "another procedure of the cluster has the same registration id, by chance: \
+                 register this one by another name"
+            }
             Self::TooManyShapes => "this realm has no room for one more pattern of this kind",
         }
     }
@@ -111,7 +118,7 @@ pub struct Registered {
 pub struct ProcedureTable {
     patterns: PatternTable<Procedure>,
     directory: Directory<RegistrationId>,
-    ids: Arc<IdCounter>,
+    ids: PatternIds,
     feed: Arc<MetaFeed>,
 }
 
@@ -124,11 +131,11 @@ struct Procedure {
 }
 
 impl ProcedureTable {
-    pub(super) fn new(seed: &HashSeed, ids: &Arc<IdCounter>, feed: &Arc<MetaFeed>) -> Self {
+    pub(super) fn new(seed: &HashSeed, ids: &PatternIds, feed: &Arc<MetaFeed>) -> Self {
         Self {
             patterns: PatternTable::new(seed),
             directory: Directory::new(),
-            ids: Arc::clone(ids),
+            ids: ids.clone(),
             feed: Arc::clone(feed),
         }
     }
@@ -145,34 +152,33 @@ impl ProcedureTable {
     ) -> Result<Registered, RegisterError> {
         let callee = callee.into();
         let make = || {
-            let registration = RegistrationId::from_random(self.ids.next() - 1);
+            let registration = self.enter(uri, policy, invoke, now)?;
             Some(Procedure { registration, invoke, callees: Callees::default() })
         };
         let enter = |procedure: &mut Procedure| {
             let is_new = procedure.callees.is_empty();
             let entered = procedure.enter(invoke, &callee).map(|registration| {
-                let created = is_new.then(|| self.enter(registration, uri, policy, invoke, now));
+                let created = is_new.then(|| self.feed.number(MetaTopic::RegistrationOnCreate));
                 Registered { registration, created: created.flatten() }
             });
             (Keep::Yes, entered)
         };
         let entered = self.patterns.update(uri, policy, Asker::Client, make, enter)?;
-        entered.expect("an entry is made where there is none")
+        entered.unwrap_or(Err(RegisterError::IdTaken))
     }
 
-    /// Makes a new registration known, under the lock of its entry.
+    /// Makes a new registration known, under the lock of its entry; `None` if another procedure has
+    /// its id.
     fn enter(
         &self,
-        registration: RegistrationId,
         uri: &str,
         policy: MatchPolicy,
         invoke: InvokePolicy,
         now: Timestamp,
-    ) -> Option<u64> {
-        let (uri, invoke) = (uri.into(), Some(invoke));
-        let described = Described { uri, policy, invoke, created: now };
-        self.directory.insert(registration, described);
-        self.feed.number(MetaTopic::RegistrationOnCreate)
+    ) -> Option<RegistrationId> {
+        let registration = RegistrationId::from_random(self.ids.draw(policy, uri, 0));
+        let described = Described { uri: uri.into(), policy, invoke: Some(invoke), created: now };
+        self.directory.insert(registration, described).then_some(registration)
     }
 
     /// Takes a callee out; the registration dies with its last one.

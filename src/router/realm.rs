@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::held::{Held, HeldCount};
 use super::history::HistoryTable;
+use super::ids::PatternIds;
 use super::ledger::{Ledger, PIECE, Walk};
 use super::meta::MetaFeed;
 use super::procedures::ProcedureTable;
 use super::retained::RetainedTable;
 use super::topics::TopicTable;
-use super::{IdCounter, RealmSettings, SessionRef, Settings, ShardId};
+use super::{Ids, RealmSettings, SessionRef, Settings, ShardId};
 use crate::address::Address;
 use crate::authentication::{BY_HTTP, Gate, PROVIDER};
 use crate::hash::HashSeed;
@@ -85,19 +86,20 @@ impl Realm {
         number: usize,
         router: &Settings,
         seed: &HashSeed,
-        ids: &Arc<IdCounter>,
+        ids: &Arc<Ids>,
     ) -> Self {
         let (limits, now) = (&router.limits, router.started);
         let feed = Arc::default();
-        let topics = TopicTable::new(seed, ids, &feed);
-        let (name, histories) = (&settings.name, &settings.histories);
+        let (name, histories) = (Arc::from(&*settings.name), &settings.histories);
+        let ids = PatternIds::new(Arc::clone(ids), Arc::clone(&name));
+        let topics = TopicTable::new(seed, &ids, &feed);
         Self {
-            histories: HistoryTable::new(name, histories, &topics, limits, seed, now),
+            histories: HistoryTable::new(&name, histories, &topics, limits, seed, now),
             topics,
-            procedures: ProcedureTable::new(seed, ids, &feed),
+            procedures: ProcedureTable::new(seed, &ids, &feed),
             retained: RetainedTable::default(),
             feed,
-            name: settings.name.as_str().into(),
+            name,
             number,
             sessions: Ledger::new(),
             kept: Arc::default(),

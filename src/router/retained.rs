@@ -4,6 +4,9 @@
 //! A publisher stores before it looks the subscriptions up, and a subscriber joins before it reads
 //! here. So an event that a new subscriber does not get live is here when it reads, and one that
 //! it reads here it can tell from those that come later: by the number that the table gave it.
+//!
+//! Which of two events is the last one their stamps say, which all nodes of a cluster compare
+//! alike; numbers are this router's own. Alone, both rise together.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,16 +16,17 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::{Audience, Identity, SavedRetained};
+use super::{Audience, Identity, SavedRetained, Stamp};
 use crate::limits::Limits;
 use crate::wamp::{
-    Dict, MatchPolicy, PayloadBuf, PublicationId, arc_block, dict_heap_bytes, heap_block,
+    Dict, MatchPolicy, PayloadBuf, PublicationId, Timestamp, arc_block, dict_heap_bytes, heap_block,
 };
 
 /// A publication as it is kept. Immutable once it is stored.
 #[derive(Debug)]
 pub struct RetainedEvent {
     pub publication: PublicationId,
+    pub stamp: Stamp,
     pub audience: Audience,
     /// All of `EVENT.Details` but `topic`.
     pub details: Dict,
@@ -50,7 +54,7 @@ pub type Kept = (u64, Arc<str>, Arc<RetainedEvent>);
 pub struct Stored {
     /// The event's number: numbers of a realm rise in the order of storing, from 1.
     pub number: u64,
-    /// Topic and event; `None` if it was too large to be kept.
+    /// Topic and event; `None` if it was too large to be kept, or another one is later.
     pub entry: Option<(Arc<str>, Arc<RetainedEvent>)>,
     /// The numbers of events that were there before and are not any more.
     pub released: SmallVec<[u64; 2]>,
@@ -107,26 +111,30 @@ impl Look {
 }
 
 impl RetainedTable {
-    /// Makes an event the topic's retained event for those who may receive it (AP-RET-01).
+    /// Makes an event of this node the topic's retained event for those who may receive it
+    /// (AP-RET-01). Its stamp becomes a later one than any that the table has seen.
     pub fn store(
+        &self,
+        topic: &str,
+        mut event: RetainedEvent,
+        publisher: Identity<'_>,
+        limits: &Limits,
+    ) -> Stored {
+        let mut shelf = self.0.lock();
+        let next = Timestamp::from_unix_us(shelf.last_stamped.unix_us() + 1);
+        event.stamp.at = event.stamp.at.max(next);
+        shelf.store(topic, event, publisher, limits)
+    }
+
+    /// The same for an event that another node has stamped, which may come behind later ones.
+    pub fn store_stamped(
         &self,
         topic: &str,
         event: RetainedEvent,
         publisher: Identity<'_>,
         limits: &Limits,
     ) -> Stored {
-        let mut shelf = self.0.lock();
-        shelf.last_number += 1;
-        let number = shelf.last_number;
-        let topic = shelf.key(topic);
-        let mut released = shelf.supersede(&topic, &event.audience, publisher);
-        if event.weight(&topic) > limits.retained_bytes {
-            return Stored { number, entry: None, released, dropped: 1 };
-        }
-        let event = Arc::new(event);
-        shelf.insert(number, &topic, &event);
-        let dropped = shelf.trim(limits, &mut released);
-        Stored { number, entry: Some((topic, event)), released, dropped }
+        self.0.lock().store(topic, event, publisher, limits)
     }
 
     /// Takes back an event that a store kept, by rising number. Returns what has to go for it.
@@ -135,6 +143,7 @@ impl RetainedTable {
         let mut released = SmallVec::new();
         debug_assert!(saved.number > shelf.last_number, "a store keeps the order");
         shelf.last_number = saved.number;
+        shelf.note_stamp(saved.event.stamp);
         let topic = shelf.key(&saved.topic);
         shelf.insert(saved.number, &topic, &Arc::new(saved.event));
         shelf.trim(limits, &mut released);
@@ -222,11 +231,13 @@ impl RetainedTable {
 /// Invariant: every entry stands under its topic and under its number, no topic without entries.
 #[derive(Debug, Default)]
 struct Shelf {
-    /// Entries from old to new.
+    /// Entries from old to new, by their stamps.
     topics: BTreeMap<Arc<str>, Vec<Entry>>,
     by_age: BTreeMap<u64, Arc<str>>,
     bytes: usize,
     last_number: u64,
+    /// The latest time of a stamp.
+    last_stamped: Timestamp,
 }
 
 #[derive(Debug)]
@@ -236,18 +247,65 @@ struct Entry {
     event: Arc<RetainedEvent>,
 }
 
+impl Entry {
+    /// Whether it is for some only.
+    fn is_limited(&self) -> bool {
+        self.event.audience.lists.is_some()
+    }
+}
+
 impl Shelf {
     /// The topic's name, shared with what is stored for it already.
     fn key(&self, topic: &str) -> Arc<str> {
         self.topics.get_key_value(topic).map_or_else(|| topic.into(), |(key, _)| Arc::clone(key))
     }
 
+    fn store(
+        &mut self,
+        topic: &str,
+        event: RetainedEvent,
+        publisher: Identity<'_>,
+        limits: &Limits,
+    ) -> Stored {
+        self.last_number += 1;
+        let number = self.last_number;
+        self.note_stamp(event.stamp);
+        let topic = self.key(topic);
+        if self.is_behind(&topic, &event) {
+            return Stored { number, entry: None, released: SmallVec::new(), dropped: 0 };
+        }
+        let mut released = self.supersede(&topic, &event, publisher);
+        if event.weight(&topic) > limits.retained_bytes {
+            return Stored { number, entry: None, released, dropped: 1 };
+        }
+        let event = Arc::new(event);
+        self.insert(number, &topic, &event);
+        let dropped = self.trim(limits, &mut released);
+        Stored { number, entry: Some((topic, event)), released, dropped }
+    }
+
+    fn note_stamp(&mut self, stamp: Stamp) {
+        self.last_stamped = self.last_stamped.max(stamp.at);
+    }
+
+    /// Whether later events of the topic leave nothing of this one: one for everyone does, though
+    /// its publisher may not get it; so does one for the same, and a full list of those for some.
+    fn is_behind(&self, topic: &str, event: &RetainedEvent) -> bool {
+        let entries = self.topics.get(topic).map_or(&[][..], Vec::as_slice);
+        let earlier = entries.partition_point(|entry| entry.event.stamp <= event.stamp);
+        let later = &entries[earlier..];
+        let replaces =
+            |entry: &Entry| !entry.is_limited() || entry.event.audience == event.audience;
+        later.iter().any(replaces) || later.len() >= LIMITED_EVENTS_PER_TOPIC
+    }
+
     fn insert(&mut self, number: u64, topic: &Arc<str>, event: &Arc<RetainedEvent>) {
         let weight = event.weight(topic);
         self.by_age.insert(number, Arc::clone(topic));
         self.bytes += weight;
-        let entry = Entry { number, weight, event: Arc::clone(event) };
-        self.topics.entry(Arc::clone(topic)).or_default().push(entry);
+        let entries = self.topics.entry(Arc::clone(topic)).or_default();
+        let place = entries.partition_point(|entry| entry.event.stamp <= event.stamp);
+        entries.insert(place, Entry { number, weight, event: Arc::clone(event) });
     }
 
     /// Drops the oldest events until the limits hold. Returns how many they were.
@@ -260,16 +318,16 @@ impl Shelf {
         dropped
     }
 
-    /// Removes what nobody can get any more once an event for `audience` is stored.
+    /// Removes what nobody can get any more once `event` is stored.
     fn supersede(
         &mut self,
         topic: &Arc<str>,
-        audience: &Audience,
+        event: &RetainedEvent,
         publisher: Identity<'_>,
     ) -> SmallVec<[u64; 2]> {
         let mut released = SmallVec::new();
         let Some(entries) = self.topics.get_mut(topic) else { return released };
-        let is_limited = |entry: &Entry| entry.event.audience.lists.is_some();
+        let audience = &event.audience;
         let spared = if audience.lists.is_none() {
             // The publisher does not get its own event, so the one before is still its last.
             let admitted = |entry: &&Entry| entry.event.audience.admits(publisher);
@@ -277,17 +335,18 @@ impl Shelf {
             let last = entries.iter().rev().find(admitted).filter(|_| left_out);
             Spared::Only(last.map(|entry| entry.number))
         } else {
-            let limited = entries.iter().filter(|entry| is_limited(entry));
+            let limited = entries.iter().filter(|entry| entry.is_limited());
             let full = limited.clone().count() >= LIMITED_EVENTS_PER_TOPIC;
             Spared::AllBut(limited.map(|entry| entry.number).next().filter(|_| full))
         };
         let (by_age, bytes) = (&mut self.by_age, &mut self.bytes);
         entries.retain(|entry| {
-            let stays = entry.event.audience != *audience
+            let is_spared = entry.event.audience != *audience
                 && match spared {
                     Spared::Only(number) => number == Some(entry.number),
                     Spared::AllBut(number) => number != Some(entry.number),
                 };
+            let stays = is_spared || entry.event.stamp > event.stamp;
             if !stays {
                 by_age.remove(&entry.number);
                 *bytes -= entry.weight;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::directory::{Described, Directory, Listing};
+use super::ids::PatternIds;
 use super::ledger::Walk;
 use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
 use super::shapes::{Asker, TooManyShapes};
-use super::{Destination, Destinations, IdCounter};
+use super::{Destination, Destinations};
 use crate::hash::HashSeed;
 use crate::wamp::{MatchPolicy, SubscriptionId, Timestamp};
 
@@ -41,7 +42,7 @@ pub struct Joined {
 pub struct TopicTable {
     patterns: PatternTable<Topic>,
     directory: Directory<SubscriptionId>,
-    ids: Arc<IdCounter>,
+    ids: PatternIds,
     feed: Arc<MetaFeed>,
 }
 
@@ -61,11 +62,11 @@ impl Topic {
 }
 
 impl TopicTable {
-    pub(super) fn new(seed: &HashSeed, ids: &Arc<IdCounter>, feed: &Arc<MetaFeed>) -> Self {
+    pub(super) fn new(seed: &HashSeed, ids: &PatternIds, feed: &Arc<MetaFeed>) -> Self {
         Self {
             patterns: PatternTable::new(seed),
             directory: Directory::new(),
-            ids: Arc::clone(ids),
+            ids: ids.clone(),
             feed: Arc::clone(feed),
         }
     }
@@ -84,16 +85,13 @@ impl TopicTable {
     ) -> Result<Joined, TooManyShapes> {
         let to = to.into();
         let make = || {
-            let subscription = SubscriptionId::from_random(self.ids.next() - 1);
+            let subscription = self.enter(uri, policy, now);
             Some(Topic { subscription, to: Destinations::default() })
         };
         let join = |topic: &mut Topic| {
             let subscription = topic.subscription;
             let (is_new, was_silent) = (topic.to.is_empty(), topic.listeners().is_empty());
             topic.to.insert(to);
-            if is_new {
-                self.enter(subscription, uri, policy, now);
-            }
             if was_silent && to.has_sessions() {
                 self.feed.add(uri, policy);
             }
@@ -108,11 +106,16 @@ impl TopicTable {
         Ok(joined.expect("an entry is made where there is none"))
     }
 
-    /// Makes a new subscription known, under the lock of its entry.
-    fn enter(&self, id: SubscriptionId, uri: &str, policy: MatchPolicy, now: Timestamp) {
-        let uri = uri.into();
-        let described = Described { uri, policy, invoke: None, created: now };
-        self.directory.insert(id, described);
+    /// Makes a new subscription known, under the lock of its entry. If another pattern has its id,
+    /// which chance alone can do in a cluster, it gets one that only this node knows it by.
+    fn enter(&self, uri: &str, policy: MatchPolicy, now: Timestamp) -> SubscriptionId {
+        let mut attempts = 0..;
+        let draw = |attempt| SubscriptionId::from_random(self.ids.draw(policy, uri, attempt));
+        let is_free = |id: &SubscriptionId| {
+            let described = Described { uri: uri.into(), policy, invoke: None, created: now };
+            self.directory.insert(*id, described)
+        };
+        attempts.by_ref().map(draw).find(is_free).expect("there are more ids than subscriptions")
     }
 
     /// Takes a destination out after its last receiver left; the subscription dies with the last.
@@ -201,12 +204,20 @@ impl TopicTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::ShardId;
+    use crate::router::{Ids, NodeIds, NodeNumber, ShardId};
 
     const NOW: Timestamp = Timestamp::EPOCH;
 
     fn table() -> TopicTable {
-        TopicTable::new(&HashSeed::new(1), &Arc::default(), &Arc::default())
+        TopicTable::new(&HashSeed::new(1), &PatternIds::default(), &Arc::default())
+    }
+
+    /// Of one cluster.
+    fn clustered(node: u8) -> TopicTable {
+        let node = NodeNumber::new(node).expect("7 bits");
+        let ids = Arc::new(Ids::from(Some(NodeIds::new(node, 42))));
+        let ids = PatternIds::new(ids, "realm1".into());
+        TopicTable::new(&HashSeed::new(u64::from(node.get())), &ids, &Arc::default())
     }
 
     fn join(
@@ -249,6 +260,39 @@ mod tests {
         assert!(topics.is_idle() && !topics.is_empty());
         let [fanout] = topics.matches("com.xy")[..] else { panic!("one subscription matches") };
         assert!(fanout.to.contains(Destination::Store));
+    }
+
+    /// In a cluster: a life of it has the id of the one before, on this node and on others.
+    #[test]
+    fn a_pattern_has_the_same_id_on_every_node() {
+        let topics = [clustered(1), clustered(2)];
+        let ids = |uri| {
+            topics.each_ref().map(|topics| {
+                let id = join(topics, uri, MatchPolicy::Exact, ShardId(0)).subscription;
+                topics.leave(uri, MatchPolicy::Exact, ShardId(0));
+                assert_eq!(join(topics, uri, MatchPolicy::Exact, ShardId(1)).subscription, id);
+                id
+            })
+        };
+        let ([here, there], [other, _]) = (ids("com.x"), ids("com.y"));
+        assert!(here == there && here != other);
+    }
+
+    /// Of two patterns with one id the second has another one here, and both are found.
+    #[test]
+    fn an_id_that_another_pattern_has_is_not_given_again() {
+        let (topics, exact) = (clustered(1), MatchPolicy::Exact);
+        let id = join(&topics, "com.x", exact, ShardId(0)).subscription;
+        topics.leave("com.x", exact, ShardId(0));
+        let described =
+            Described { uri: "com.y".into(), policy: exact, invoke: None, created: NOW };
+        assert!(topics.directory.insert(id, described.clone()));
+        let second = join(&topics, "com.x", exact, ShardId(0)).subscription;
+        assert_ne!(second, id);
+        assert_eq!(topics.get(id), Some(described));
+        assert_eq!(&*topics.get(second).expect("it is known").uri, "com.x");
+        topics.leave("com.x", exact, ShardId(0));
+        assert_eq!(topics.get(second), None);
     }
 
     #[test]

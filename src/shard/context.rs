@@ -139,6 +139,12 @@ impl Context {
         self.rng.random()
     }
 
+    /// An id that a new session may have, if it is free.
+    pub(super) fn draw_session_id(&mut self) -> SessionId {
+        let random = self.random();
+        self.router.ids().session(random)
+    }
+
     /// Queues a message that is never dropped.
     pub(super) fn send(
         &mut self,

@@ -175,7 +175,7 @@ impl Shard {
         profile: &Arc<Profile>,
     ) -> Result<SessionId, (WampError, String)> {
         loop {
-            let session = reserved.unwrap_or_else(|| SessionId::from_random(self.cx.random()));
+            let session = reserved.unwrap_or_else(|| self.cx.draw_session_id());
             if realm.enter(self.cx.reference(slot, session), profile) {
                 return Ok(session);
             }
@@ -190,7 +190,7 @@ impl Shard {
     /// before the session is welcomed, [`Self::enter_realm`] refuses the login.
     pub(super) fn draw_session_id(&mut self, realm: &Realm) -> SessionId {
         loop {
-            let session = SessionId::from_random(self.cx.random());
+            let session = self.cx.draw_session_id();
             if realm.find(session).is_none() {
                 return session;
             }

@@ -73,6 +73,7 @@ use review::Review;
 use timers::Owner;
 use unheard::Unheard;
 
+pub use broker::{Publication, fan_out};
 pub use errands::{Errand, RequestCheck, Ruled, Waiter};
 pub use handover::HandOver;
 pub use input::InputStatus;

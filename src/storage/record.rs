@@ -1,7 +1,7 @@
 //! Events as bytes of the store: CBOR lists, readable by any tool.
 
 use crate::codec::{self, Codec};
-use crate::router::{Audience, ReceiverLists, RetainedEvent, StoredEvent};
+use crate::router::{Audience, NodeNumber, ReceiverLists, RetainedEvent, Stamp, StoredEvent};
 use crate::wamp::{
     Dict, Payload, PayloadBuf, PublicationId, ReceiverFilter, SessionId, Timestamp, Value,
 };
@@ -31,28 +31,35 @@ pub(super) fn decode_event(bytes: &[u8]) -> Option<StoredEvent> {
     })
 }
 
-/// `[topic, publication, excluded session, lists, details, payload]`
+/// `[topic, publication, excluded session, lists, details, payload]`, and behind these in a cluster
+/// `time of the stamp in us, number of the node`
 pub(super) fn encode_retained(topic: &str, event: &RetainedEvent) -> Vec<u8> {
     let audience = &event.audience;
-    encode(vec![
+    let mut fields = vec![
         topic.into(),
         event.publication.get().into(),
         audience.excluded.map_or(Value::Null, |session| session.get().into()),
         lists(audience.lists.as_deref()),
         Value::Dict(event.details.clone()),
         payload(&event.payload),
-    ])
+    ];
+    if let Some(node) = event.stamp.node {
+        fields.extend([Value::Int(event.stamp.at.unix_us()), u64::from(node.get()).into()]);
+    }
+    encode(fields)
 }
 
 /// Topic and event; `None` if the bytes are no such event.
 pub(super) fn decode_retained(bytes: &[u8]) -> Option<(Box<str>, RetainedEvent)> {
-    let [topic, publication, excluded, lists, details, payload] = decode(bytes)?;
+    let (fields, stamp) = split_stamp(decode_list(bytes)?)?;
+    let [topic, publication, excluded, lists, details, payload] = fields.try_into().ok()?;
     let excluded = match excluded {
         Value::Null => None,
         session => Some(SessionId::new(number(&session)?)?),
     };
     let event = RetainedEvent {
         publication: PublicationId::new(number(&publication)?)?,
+        stamp,
         audience: Audience::new(excluded, to_filter(lists)?),
         details: dict(details)?,
         payload: to_payload(payload)?,
@@ -65,8 +72,22 @@ fn encode(fields: Vec<Value>) -> Vec<u8> {
 }
 
 fn decode<const N: usize>(bytes: &[u8]) -> Option<[Value; N]> {
+    decode_list(bytes)?.try_into().ok()
+}
+
+fn decode_list(bytes: &[u8]) -> Option<Vec<Value>> {
     let Ok(Value::List(fields)) = codec::decode_value(Codec::Cbor, bytes) else { return None };
-    fields.try_into().ok()
+    Some(fields)
+}
+
+/// Takes the stamp from the end of the fields of a retained event. One without was stored by a
+/// router that was alone, and is older than any with one.
+fn split_stamp(mut fields: Vec<Value>) -> Option<(Vec<Value>, Stamp)> {
+    let [_, _, _, _, _, _, at, node] = &fields[..] else { return Some((fields, Stamp::default())) };
+    let node = NodeNumber::new(u8::try_from(number(node)?).ok()?)?;
+    let stamp = Stamp { at: Timestamp::from_unix_us(integer(at)?), node: Some(node) };
+    fields.truncate(6);
+    Some((fields, stamp))
 }
 
 /// `[serializer, args, kwargs]` as the publisher sent them; null for no payload.
@@ -186,7 +207,10 @@ mod tests {
         let filters = [None, Some(Box::new(filter)), Some(Box::default())];
         let raw = |codec, kwargs| Payload::Raw { codec, args: b"[1, 2]", kwargs }.to_buf();
         let payloads = [PayloadBuf::Empty, raw(Codec::Json, None), raw(Codec::Json, Some(b"{}"))];
-        for (filter, payload) in filters.into_iter().zip(payloads) {
+        let at = Timestamp::from_unix_us(1_714_564_800_123_456);
+        let stamp = |number| Stamp { at, node: NodeNumber::new(number) };
+        let stamps = [Stamp::default(), stamp(0), stamp(127)];
+        for ((filter, payload), stamp) in filters.into_iter().zip(payloads).zip(stamps) {
             let audience = Audience::new(filter.is_some().then(|| id(7)), filter);
             let details: Dict = vec![("publisher".into(), 5.into()), ("x".into(), "y".into())];
             let publication = PublicationId::new(9).expect("a small number is an id");
@@ -200,11 +224,12 @@ mod tests {
             };
             let read = decode_event(&encode_event(&event)).expect("it is an event");
             assert_eq!(format!("{read:?}"), format!("{event:?}"));
-            let event = RetainedEvent { publication, audience, details, payload };
+            let event = RetainedEvent { publication, stamp, audience, details, payload };
             let read = decode_retained(&encode_retained("com.x", &event)).expect("an event");
             assert_eq!(format!("{read:?}"), format!("{:?}", ("com.x", event)));
         }
-        for bytes in [&b""[..], b"\x80", b"\x86\x01\x02\x03\x04\x05\x06", b"\xff"] {
+        let eight = b"\x88\x01\x02\x03\x04\x05\x06\x07\x08";
+        for bytes in [&b""[..], b"\x80", b"\x86\x01\x02\x03\x04\x05\x06", eight, b"\xff"] {
             assert!(decode_event(bytes).is_none() && decode_retained(bytes).is_none());
         }
     }

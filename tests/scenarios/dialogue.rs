@@ -39,6 +39,8 @@
 //!                                 about which request last, with these options
 //! the router announces stentor.x {"n":1}
 //!                                 publishes in realm1 to those who watch the router
+//! another node publishes com.x {"n":1}
+//!                                 in realm1; what its session was, nobody knows here
 //! reload 2                        see `check_reloads`
 //! counted client wampy.js 1 2     so many sessions are open by that name, and were opened
 //! counted group shop 1 2 3        its publications, events and calls
@@ -61,13 +63,15 @@ mod statements;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stentor::router::{Busyness, RealmSettings, RequestIdCheck, Settings};
+use stentor::router::{Busyness, NodeIds, NodeNumber, RealmSettings, RequestIdCheck, Settings};
 use stentor::shard::{Admission, Mail, Passage};
 use stentor::wamp::{RegistrationId, SubscriptionId, UriRule};
 
 use super::traces::Tracer;
 use super::words::{FULLY, PLAINLY, Reload, code, tokens};
-use crate::support::{Carrier, Incoming, Link, Network, Says, Serializer, bulletin, prove, token};
+use crate::support::{
+    Carrier, Incoming, Link, Network, Says, Serializer, bulletin, prove, published_elsewhere, token,
+};
 
 /// Runs a dialogue with the default settings.
 pub(crate) fn check(dialogue: &str) {
@@ -126,11 +130,16 @@ pub(crate) fn check_all(
         (settings, realms)
     };
     let reloads: Vec<_> = reloads.iter().map(reload).collect();
-    for shards in [1, 2, 8] {
-        for mix in Mix::ALL {
+    // Dialogues know histories by the ids that they have at a router that is alone.
+    let node = realms.iter().all(|realm| realm.histories.is_empty()).then(node);
+    let alone = [1, 2, 8].map(|shards| (shards, None, &Mix::ALL[..]));
+    let clustered = node.map(|node| (2, Some(node), &[Mix::All][..]));
+    for (shards, node, mixes) in alone.into_iter().chain(clustered) {
+        settings.node = node;
+        for mix in mixes.iter().copied() {
             let mut stage = Stage::new(settings.clone(), realms.to_vec(), shards, mix);
             stage.reloads.clone_from(&reloads);
-            let context = format!("with {shards} shards, {mix:?}");
+            let context = format!("with {shards} shards, {mix:?}, {node:?}");
             for (number, line) in dialogue.replace("\\\n", "").lines().enumerate() {
                 let line = line.trim();
                 stage.line = format!("line {}, `{line}`, {context}", number + 1);
@@ -142,6 +151,11 @@ pub(crate) fn check_all(
             stage.finish();
         }
     }
+}
+
+/// What makes the router one of a cluster, as far as its ids say.
+fn node() -> NodeIds {
+    NodeIds::new(NodeNumber::new(5).expect("7 bits"), 42)
 }
 
 /// Which serializers and transports the clients of one run use.
@@ -324,6 +338,13 @@ impl Stage {
                 let (home, mail) = bulletin(router, "realm1", topic, &said, &passage);
                 self.network.deliver(usize::from(home.0), mail);
                 self.network.settle();
+            }
+            ["another", "node", "publishes", topic, said] => {
+                let said = serde_json::from_str(said).expect("JSON");
+                let mail = published_elsewhere(&self.network.router, "realm1", topic, &said);
+                for (shard, mail) in mail {
+                    self.network.deliver(usize::from(shard.0), mail);
+                }
             }
             ["verifier", "waits"] => self.network.links.verifier.is_held = true,
             ["verifier", "judges"] => drop(self.network.serve_verifier(usize::MAX)),

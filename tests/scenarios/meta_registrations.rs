@@ -21,7 +21,7 @@ fn ap_rma_03_registrations_are_listed_by_policy() {
            b -> REGISTER {} com.y
            b <- REGISTERED 4 $y
            a -> CALL {} wamp.registration.list
-           a <- RESULT 2 {} [{"exact":[$x,$y],"prefix":[$p],"wildcard":[$w]}]
+           a <- RESULT 2 {} ~[{"exact":[$x,$y],"prefix":[$p],"wildcard":[$w]}]
            b -> UNREGISTER $x
            b <- UNREGISTERED 5
            a -> CALL {} wamp.registration.list

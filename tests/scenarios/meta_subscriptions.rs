@@ -21,7 +21,7 @@ fn subscriptions_are_listed_by_policy() {
            b -> SUBSCRIBE {"match":"wildcard"} com.
            b <- SUBSCRIBED 4 $w
            a -> CALL {} wamp.subscription.list
-           a <- RESULT 3 {} [{"exact":[$x,$y],"prefix":[$p],"wildcard":[$w]}]
+           a <- RESULT 3 {} ~[{"exact":[$x,$y],"prefix":[$p],"wildcard":[$w]}]
            b is lost
            a -> CALL {} wamp.subscription.list
            a <- RESULT 4 {} [{"exact":[$x],"prefix":[],"wildcard":[]}]"#,

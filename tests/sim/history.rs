@@ -64,12 +64,16 @@ impl World {
         if histories.is_empty() {
             return;
         }
-        // The ids of the histories are the first ones, realm by realm.
         let choice = self.rng.random_range(0..histories.len());
         let realm = self.clients[c].session.realm;
         let before = REALMS.iter().position(|name| *name == realm).expect("a realm");
-        let id = (before * histories.len() + choice + 1) as u64;
         let history = &histories[choice];
+        // Alone, the ids of the histories are the first ones, realm by realm.
+        let bits = self.plan.settings.node.map_or_else(
+            || (before * histories.len() + choice) as u64,
+            |node| node.pattern(realm, history.policy, &history.topic, 0),
+        );
+        let id = bits + 1;
         let is_durable = history.store == HistoryStore::Durable;
         let (uri, policy) = (history.topic.clone(), policy_of(history.policy));
         let pattern = Pattern { realm, uri, policy };

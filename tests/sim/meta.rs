@@ -32,8 +32,9 @@ pub(crate) struct MetaView {
 }
 
 impl MetaView {
-    /// Takes in one event; panics if it cannot be true.
-    fn note(&mut self, topic: &str, args: &[Value]) {
+    /// Takes in one event; panics if it cannot be true. What is deleted may come again if its id is
+    /// that of its pattern.
+    fn note(&mut self, topic: &str, args: &[Value], may_come_again: bool) {
         self.heard += 1;
         let (kind, what) = match topic.strip_prefix("wamp.").and_then(|rest| rest.split_once('.')) {
             Some(("session", "on_join")) => return self.note_join(number(&args[0]["session"])),
@@ -46,6 +47,9 @@ impl MetaView {
         assert!(!self.gone.contains(&session), "{topic} of {session}, which has left");
         let id = if what == "on_create" { number(&args[1]["id"]) } else { number(&args[1]) };
         let key = (kind, id);
+        if may_come_again && what == "on_create" {
+            self.deleted.remove(&key);
+        }
         assert!(!self.deleted.contains(&key), "{topic} of {id}, which is deleted");
         match what {
             "on_create" => {
@@ -111,7 +115,7 @@ impl World {
         }
         let held = session.subscriptions.get_mut(&number(&message[1])).expect("it is held");
         if !self.plan.loses_meta_events() {
-            held.meta.note(topic, args);
+            held.meta.note(topic, args, self.plan.settings.node.is_some());
         }
     }
 

@@ -5,7 +5,8 @@ use rand::rngs::StdRng;
 use stentor::authentication::AuthenticatorSettings;
 use stentor::limits::{Limits, OutputLimits, SlowConsumerPolicy, Timeouts, TurnLimits};
 use stentor::router::{
-    CallerDisclosure, PublisherDisclosure, RealmSettings, RequestIdCheck, Settings, UriGroup,
+    CallerDisclosure, NodeIds, NodeNumber, PublisherDisclosure, RealmSettings, RequestIdCheck,
+    Settings, UriGroup,
 };
 use stentor::wamp::Timestamp;
 
@@ -80,6 +81,7 @@ impl Plan {
             is_observed: tight_limits,
             clients: if tight_limits { vec!["wampy.js".into()] } else { Vec::new() },
             groups: if tight_limits { vec![everything()] } else { Vec::new() },
+            node: None,
         };
         let tight_held = rng.random_bool(0.15);
         settings.limits.history_answer_bytes = *pick(rng, &[3_000, 20_000]);
@@ -113,6 +115,12 @@ impl Plan {
     pub(crate) fn draw_drain(&mut self, rng: &mut StdRng) {
         self.drain = rng.random_bool(0.2).then(|| draw_drain(rng));
         self.second_drain = rng.random_bool(0.3).then(|| draw_drain(rng));
+    }
+
+    /// In every third run the router is a node of a cluster, as far as its ids say.
+    pub(crate) fn draw_node(&mut self, seed: u64) {
+        let node = NodeNumber::new((seed % 128) as u8).expect("7 bits");
+        self.settings.node = (seed % 3 == 2).then(|| NodeIds::new(node, u128::from(seed)));
     }
 
     /// The role of those who join without authentication.

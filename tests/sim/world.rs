@@ -44,6 +44,7 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut plan = Plan::draw(&mut rng);
         plan.draw_drain(&mut StdRng::seed_from_u64(!seed));
+        plan.draw_node(seed);
         Self::of(plan, rng, Tracers::draw(seed), trace)
     }
 

@@ -43,7 +43,7 @@ pub(crate) fn bulletin(
     (home, Mail::Bulletin(Box::new(bulletin)))
 }
 
-fn payload(value: &Value) -> PayloadBuf {
+pub(super) fn payload(value: &Value) -> PayloadBuf {
     let bytes = format!("[{value}]").into_bytes();
     let args_len = bytes.len();
     PayloadBuf::Raw { codec: Codec::Json, bytes: bytes.into(), args_len, has_kwargs: false }

@@ -6,6 +6,7 @@ mod link;
 mod links;
 mod manager;
 mod network;
+mod node;
 mod proofs;
 mod serializer;
 mod store;
@@ -18,6 +19,8 @@ pub(crate) use links::{Links, Says};
 #[allow(unused_imports, reason = "the simulator has no management realm")]
 pub(crate) use manager::bulletin;
 pub(crate) use network::Network;
+#[allow(unused_imports, reason = "the simulator has one node")]
+pub(crate) use node::published_elsewhere;
 pub(crate) use proofs::{CLIENT_NONCE, prove, public_key_of};
 pub(crate) use serializer::Serializer;
 pub(crate) use store::Store;

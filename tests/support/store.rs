@@ -115,6 +115,7 @@ impl Store {
         let retained = self.retained.iter().map(|((realm, number), (topic, event))| {
             let event = RetainedEvent {
                 publication: event.publication,
+                stamp: event.stamp,
                 audience: event.audience.clone(),
                 details: event.details.clone(),
                 payload: event.payload.clone(),

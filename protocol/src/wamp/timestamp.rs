@@ -21,7 +21,17 @@ impl Timestamp {
 
     /// From milliseconds since the epoch; what the calendar does not reach counts as its end.
     pub fn from_unix_ms(ms: i64) -> Self {
-        Self(ms.saturating_mul(MICROS_PER_MS).clamp(-END, END))
+        Self::from_unix_us(ms.saturating_mul(MICROS_PER_MS))
+    }
+
+    /// From microseconds since the epoch; what the calendar does not reach counts as its end.
+    pub fn from_unix_us(us: i64) -> Self {
+        Self(us.clamp(-END, END))
+    }
+
+    /// Microseconds since the epoch.
+    pub const fn unix_us(self) -> i64 {
+        self.0
     }
 
     /// Milliseconds since the epoch, rounded down.

@@ -1,7 +1,7 @@
 //! Who gets a call under each policy, and where a registration begins and ends.
 
 use super::*;
-use crate::router::{ShardId, Slot};
+use crate::router::{Ids, NodeIds, NodeNumber, ShardId, Slot};
 
 const URI: &str = "com.x";
 const EXACT: MatchPolicy = MatchPolicy::Exact;
@@ -12,7 +12,7 @@ fn callee(number: u64) -> SessionRef {
 }
 
 fn table(invoke: InvokePolicy, callees: u64) -> ProcedureTable {
-    let table = ProcedureTable::new(&HashSeed::new(1), &Arc::default(), &Arc::default());
+    let table = ProcedureTable::new(&HashSeed::new(1), &PatternIds::default(), &Arc::default());
     for number in 1..=callees {
         table
             .register(URI, EXACT, invoke, callee(number), Timestamp::default())
@@ -81,7 +81,7 @@ fn a_registration_dies_with_its_last_callee() {
 }
 
 fn limited(invoke: InvokePolicy, limits: &[Option<u32>]) -> ProcedureTable {
-    let table = ProcedureTable::new(&HashSeed::new(1), &Arc::default(), &Arc::default());
+    let table = ProcedureTable::new(&HashSeed::new(1), &PatternIds::default(), &Arc::default());
     for (number, concurrency) in (1..).zip(limits) {
         let callee = Callee { concurrency: *concurrency, ..callee(number).into() };
         table
@@ -136,4 +136,29 @@ fn a_refused_call_goes_to_each_other_callee_once() {
         let order = order.map(|number| callee(number).session);
         assert_eq!(refused, order, "{invoke:?}");
     }
+}
+
+/// In a cluster: the id is the pattern's on every node, so whoever is second by chance is refused.
+#[test]
+fn a_registration_whose_id_another_one_has_is_refused() {
+    let node = NodeIds::new(NodeNumber::MAX, 42);
+    let ids = PatternIds::new(Arc::new(Ids::from(Some(node))), "realm1".into());
+    let table = ProcedureTable::new(&HashSeed::new(1), &ids, &Arc::default());
+    let callee = SessionRef::router(ShardId(0));
+    let (uri, exact) = ("com.x", MatchPolicy::Exact);
+    let register = || table.register(uri, exact, InvokePolicy::Single, callee, Timestamp::EPOCH);
+    let registration = register().expect("nobody has it").registration;
+    assert_eq!(registration.get() - 1, node.pattern("realm1", exact, uri, 0));
+    table.unregister(uri, exact, callee.session);
+    let described = Described {
+        uri: "com.y".into(),
+        policy: exact,
+        invoke: Some(InvokePolicy::Single),
+        created: Timestamp::EPOCH,
+    };
+    assert!(table.directory.insert(registration, described));
+    assert_eq!(register(), Err(RegisterError::IdTaken));
+    assert_eq!(table.look_up(uri, exact), None, "nothing of it is left");
+    table.directory.remove(registration);
+    assert_eq!(register().expect("nobody has it").registration, registration);
 }

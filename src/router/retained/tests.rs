@@ -1,6 +1,11 @@
 //! Who gets which retained event, what goes at a limit, and looks that are cut into pieces.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::{option, prop_assert_eq};
+
 use super::*;
+use crate::router::NodeNumber;
 use crate::wamp::{ReceiverFilter, SessionId};
 
 fn id(number: u64) -> SessionId {
@@ -22,7 +27,8 @@ fn audience(publisher: u64, to_self: bool, eligible: Option<&[u64]>) -> Audience
 
 fn event(publication: u64, audience: Audience) -> RetainedEvent {
     let publication = PublicationId::new(publication).expect("a small number is an id");
-    RetainedEvent { publication, audience, details: Dict::new(), payload: PayloadBuf::Empty }
+    let (stamp, details, payload) = (Stamp::default(), Dict::new(), PayloadBuf::Empty);
+    RetainedEvent { publication, stamp, audience, details, payload }
 }
 
 /// The publication ids of what session `receiver` gets.
@@ -208,4 +214,77 @@ fn events_that_come_between_two_pieces_are_not_found() {
     let (found, _) = in_pieces(&table, ("", MatchPolicy::Prefix, 1_000), 64, change);
     let expected: Vec<u64> = (2..200).filter(|number| *number != 151).chain([201]).collect();
     assert_eq!(found, expected);
+}
+
+/// An event that node `node` has stamped at `at`.
+fn stamped(publication: u64, at: i64, node: u8, eligible: Option<&[u64]>) -> RetainedEvent {
+    let stamp = Stamp { at: Timestamp::from_unix_ms(at), node: NodeNumber::new(node) };
+    RetainedEvent { stamp, ..event(publication, audience(1, true, eligible)) }
+}
+
+/// A later event stays whichever comes first, and at one time that of the higher node.
+#[test]
+fn what_another_node_has_stamped_later_stays() {
+    let (table, limits) = (RetainedTable::default(), Limits::default());
+    let take = |event| table.store_stamped("com.x", event, session(1), &limits);
+    let get = |receiver| found(&table, "com.x", MatchPolicy::Exact, receiver);
+    take(stamped(1, 100, 1, None));
+    let late = take(stamped(2, 99, 2, None));
+    assert!(late.entry.is_none() && late.released.is_empty() && late.dropped == 0);
+    assert_eq!((get(2), late.number), (vec![1], 2), "it has a number, and no place");
+    assert_eq!(take(stamped(3, 100, 2, None)).released[..], [1]);
+    assert!(take(stamped(4, 100, 1, None)).entry.is_none());
+    take(stamped(5, 200, 1, Some(&[5])));
+    assert_eq!(take(stamped(6, 150, 1, None)).released[..], [3], "what is later stays");
+    assert_eq!((get(2), get(5)), (vec![6], vec![5]));
+    assert!(take(stamped(7, 180, 2, Some(&[5]))).entry.is_none(), "nobody would get it");
+    for publication in 10..17 {
+        take(stamped(publication, 200, 2, Some(&[publication])));
+    }
+    assert!(take(stamped(8, 160, 1, Some(&[6]))).entry.is_none(), "eight later ones are for some");
+    assert_eq!((get(5), get(16), get(2)), (vec![5], vec![16], vec![6]));
+}
+
+/// The clock of a node may stand still, be set back, or be behind that of another one.
+#[test]
+fn an_own_event_is_later_than_all_before_it() {
+    let (table, limits) = (RetainedTable::default(), Limits::default());
+    let store = |publication, at| {
+        let stored = table.store("com.x", stamped(publication, at, 1, None), session(1), &limits);
+        stored.entry.expect("it is the last").1.stamp
+    };
+    let first = store(1, 100);
+    assert_eq!(first.at, Timestamp::from_unix_ms(100), "as the clock says");
+    let stamps = [first, store(2, 100), store(3, 50)];
+    assert!(stamps.is_sorted_by(|one, next| one < next));
+    assert!(stamps[2].at.unix_us() - first.at.unix_us() < 1_000, "it does not run ahead");
+    table.store_stamped("com.y", stamped(4, 1_000, 2, None), session(1), &limits);
+    assert!(store(5, 101).at > Timestamp::from_unix_ms(1_000));
+    assert_eq!(found(&table, "com", MatchPolicy::Prefix, 2), [4, 5]);
+}
+
+proptest! {
+    /// Nodes that have heard of the same events keep the same, in whatever order they came.
+    #[test]
+    fn the_order_of_arrival_does_not_matter(
+        events in vec((0..4_i64, 0..2_u8, option::of(vec(2..5_u64, 0..3))), 1..8),
+        order in Just((0..8_usize).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let mut stamps = BTreeSet::new();
+        let all = (1..).zip(events).filter(|(_, (at, node, _))| stamps.insert((*at, *node)));
+        let all: Vec<_> = all.collect();
+        let (one, other) = (RetainedTable::default(), RetainedTable::default());
+        let take = |table: &RetainedTable, place: usize| {
+            let Some((publication, (at, node, eligible))) = all.get(place) else { return };
+            let event = stamped(*publication, *at, *node, eligible.as_deref());
+            table.store_stamped("com.x", event, session(1), &Limits::default());
+        };
+        (0..8).for_each(|place| take(&one, place));
+        order.into_iter().for_each(|place| take(&other, place));
+        for receiver in 1..5 {
+            let [first, second] =
+                [&one, &other].map(|table| found(table, "com.x", MatchPolicy::Exact, receiver));
+            prop_assert_eq!(first, second);
+        }
+    }
 }

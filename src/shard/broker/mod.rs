@@ -1,6 +1,7 @@
 //! SUBSCRIBE, UNSUBSCRIBE and PUBLISH, up to the delivery of events to local receivers.
 
 mod delivery;
+mod fan_out;
 mod held;
 mod history;
 mod publication;
@@ -16,19 +17,22 @@ use super::authorize::{Asked, Refused};
 use super::context::Context;
 use super::requests::{Refusal, Stop, TOO_MANY_SHAPES, Violation, check_pattern};
 use super::work::{LOOKUP_UNITS, PATTERN_UNITS};
-use super::{Event, EventHead, Mail, Shard};
+use super::{EventHead, Mail, Shard};
 use crate::authorization::{Action, Terms};
 use crate::router::{
-    Busyness, Destination, Destinations, Fanout, Fanouts, HeldCount, Horizon, MetaTopic, Numbering,
-    RetainedEvent, SessionRef, Slot,
+    Busyness, Destination, Destinations, Fanouts, Horizon, MetaTopic, Numbering, RetainedEvent,
+    SessionRef, Slot, Stamp,
 };
 use crate::session::{Membership, Session};
 use crate::wamp::{
     Feature, MatchPolicy, Payload, PayloadBuf, PublicationId, Publish, RequestId, Role,
     RouterMessage, Subscribe, SubscriptionId, WampError, code,
 };
+use fan_out::{destinations, share};
 use publication::Author;
 use receivers::Left;
+
+pub use fan_out::{Publication, fan_out};
 
 pub(super) use delivery::{Outgoing, Place, Progress};
 pub(super) use held::HeldDeliveries;
@@ -215,8 +219,9 @@ impl Shard {
         // Stored before the subscriptions are looked up; see `router::retained`.
         let retained = publish.options.retain.then(|| {
             let (audience, details) = (audience.clone(), details.clone());
+            let stamp = Stamp { at: self.cx.wall_clock, node: self.cx.router.ids().node() };
             let payload = copied();
-            let event = RetainedEvent { publication, audience, details, payload };
+            let event = RetainedEvent { publication, stamp, audience, details, payload };
             self.retain(slot, departed, &publish.topic, event)
         });
         // Borrowed: every shard would write to the count of the realm's references.
@@ -271,8 +276,7 @@ impl Shard {
         payload: Payload<'_>,
         copied: impl Fn() -> PayloadBuf,
     ) -> Destinations {
-        let all = Destinations::default();
-        let all = fanouts.iter().fold(all, |all, fanout| all.union(fanout.to));
+        let all = destinations(&fanouts);
         let mut elsewhere = all.with_sessions();
         elsewhere.remove(self.cx.id);
         self.cx.traces.published = Some((head.publication, all));
@@ -321,19 +325,6 @@ fn check_subscribe(
         }
     }
     Ok(())
-}
-
-/// A publication that outlives the message that it came in.
-fn share(
-    head: EventHead,
-    topic: &str,
-    fanouts: Fanouts,
-    payload: PayloadBuf,
-    count: &Arc<HeldCount>,
-) -> Arc<Event> {
-    let is_pattern = |fanout: &Fanout| fanout.policy != MatchPolicy::Exact;
-    let topic = if fanouts.iter().any(is_pattern) { topic.into() } else { Box::default() };
-    Arc::new(Event::new(head, topic, fanouts, payload, count))
 }
 
 const NO_SUCH_SUBSCRIPTION: Refusal =

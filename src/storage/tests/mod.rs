@@ -14,7 +14,7 @@ use super::*;
 use crate::hash::HashSeed;
 use crate::router::{
     Audience, History, HistorySettings, HistoryStore, Identity, RealmSettings, RetainedEvent,
-    SessionRef, Settings, ShardId, Slot, StoredEvent,
+    SessionRef, Settings, ShardId, Slot, Stamp, StoredEvent,
 };
 use crate::wamp::{Dict, PayloadBuf, PublicationId, RequestId, SessionId, Timestamp};
 
@@ -64,6 +64,7 @@ fn publish(router: &Router, number: u64) -> Record {
 fn retain(router: &Router, topic: &str, number: u64) -> Vec<Record> {
     let event = RetainedEvent {
         publication: publication(number),
+        stamp: Stamp::default(),
         audience: Audience::default(),
         details: Dict::new(),
         payload: PayloadBuf::Empty,
