@@ -143,7 +143,9 @@ async fn calls_with_progress_errors_cancellation_and_shared_callees() {
         }
         assert!(heard[0] != heard[1] && heard[..2] == heard[2..], "{heard:?}");
         let refused = soon(callee.register("com.shared", async |_: Invocation| Ok(()))).await;
-        assert_eq!(refused.err().unwrap().uri(), Some("wamp.error.procedure_already_exists"));
+        // Crossbar has a URI of its own for another policy.
+        let uri = refused.err().unwrap().uri().map(str::to_owned).unwrap_or_default();
+        assert!(uri.starts_with("wamp.error.procedure_"), "{uri}");
         let me = caller.session().unwrap().id().get();
         let all = soon(caller.meta().session_list(None)).await.unwrap();
         assert!(all.contains(&me), "{all:?} and not {me}");
