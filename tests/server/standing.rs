@@ -92,7 +92,7 @@ fn roles_are_shown_with_their_lines_and_decisions() {
         "{all}"
     );
     assert_eq!(router.says(&["roles", "--realm", "none"]), "no such realm\n");
-    let page = router.says(&["roles", "ops", "--json"]);
+    let page = router.says(&["roles", "ops", "--realm", "closed", "--json"]);
     assert_eq!(page.lines().count(), 1, "{page}");
     let ops: Value = serde_json::from_str(&page).unwrap();
     assert_eq!((&ops["realm"], &ops["rules"][0]["is_admin"]), (&json!("closed"), &json!(true)));
