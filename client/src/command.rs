@@ -86,7 +86,7 @@ pub(crate) enum Command {
 /// What needs no answer and must always get through: each object of the application sends one or
 /// two, so it needs no bound of its own.
 pub(crate) enum Control {
-    /// The call's [`Canceling`] says how. It may overtake the call itself, which then finds it there.
+    /// The call's [`Canceling`] says how. This may overtake the call itself, which finds it there.
     Cancel {
         call: CallId,
     },
