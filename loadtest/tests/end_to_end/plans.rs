@@ -1,5 +1,5 @@
-//! What a run is made of, and judged by: threads, thresholds, logs, stages and sweeps, addresses, and
-//! the scenarios of patterns, parts, histories and storms.
+//! What a run is made of, and judged by: threads, thresholds, logs, stages and sweeps, addresses,
+//! and the scenarios of patterns, parts, histories and storms.
 
 use super::*;
 
@@ -33,7 +33,8 @@ fn several_threads_verify_as_one_does() {
 #[test]
 fn several_threads_keep_the_plan() {
     let output = run(&format!(
-        "fanout -p 5 -n 1 --rate 100 --threads 3 --url {} --duration 3s --warmup 0s --quiet --json -",
+        "fanout -p 5 -n 1 --rate 100 --threads 3 --url {} --duration 3s --warmup 0s --quiet \
+         --json -",
         rawsocket(Fault::None)
     ));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
