@@ -239,6 +239,45 @@ fn hostile_kinds_run_one_after_the_other() {
     }
 }
 
+#[test]
+fn attacks_take_turns_with_calm_and_with_a_decoy() {
+    let decoy = rawsocket(Fault::None);
+    let options = format!("hostile --kinds storm --rounds 2 --decoy {decoy} {WIDE}");
+    let conditions = "--fail-if ratio.event.p99<0 --fail-if calm.call.max>600s \
+                      --fail-if decoy.p99>600s";
+    let url = rawsocket(Fault::None);
+    let (code, found) = reports(&url, &format!("{options} {conditions}"));
+    let report = &found[0];
+    assert_eq!((code, &report["clean"]), (0, &true.into()), "{report}");
+    assert_eq!(report["turns"]["rounds"], 2);
+    for part in ["calm", "decoy"] {
+        for latency in ["event_latency", "call_latency", "send_lag"] {
+            assert!(report["turns"][part][latency]["samples"].as_u64().unwrap() > 20, "{report}");
+        }
+        assert!(figure(report, &format!("p99 of events over {part}")) > 0.0, "{report}");
+        assert!(figure(report, &format!("p99 of calls over {part}")) > 0.0, "{report}");
+    }
+    // An attack lasts a second longer than its clients do.
+    assert!(figure(report, "attacked for") > 2.0, "{report}");
+    assert!(figure(report, "of them joined") >= 100.0, "{report}");
+
+    let (code, found) = reports(&url, &format!("{options} --fail-if ratio.call.p99>=0"));
+    let verdict = &found[0]["thresholds"][0];
+    assert_eq!((code, &verdict["failed"]), (6, &true.into()), "{verdict}");
+}
+
+#[test]
+fn an_attack_on_a_decoy_has_to_be_one() {
+    let options = format!("hostile --kinds storm --decoy rs://127.0.0.1:1 {WIDE}");
+    let (code, found) = reports(&rawsocket(Fault::None), &options);
+    let failures = found[0]["failures"].as_array().unwrap();
+    let said = |failure: &Value| failure.as_str().unwrap().starts_with("at the decoy: the hostile");
+    assert!(code == 1 && failures.iter().any(said), "{failures:?}");
+    let refused = run("hostile --decoy-spawn stentor");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && said.contains("--decoy <URL>"), "{said}");
+}
+
 /// `kind` against a router with `fault` must fail, saying `why`.
 fn check_hostile(fault: Fault, kind: &str, bounds: &str, why: &str) {
     let (code, reports) =
