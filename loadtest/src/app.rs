@@ -84,7 +84,8 @@ fn hostile(args: &Hostile) -> Result<Outcome> {
     };
     say(&report::hostile::head());
     let mut reports = Vec::new();
-    let kinds = if args.kinds.is_empty() { &Kind::ALL[..] } else { &args.kinds };
+    let whole: Vec<_> = Kind::ALL.into_iter().filter(|kind| !kind.is_part()).collect();
+    let kinds = if args.kinds.is_empty() { &whole } else { &args.kinds };
     for kind in kinds {
         let trial = scenario::hostile::run(args, *kind)?;
         say(&report::hostile::row(&trial));

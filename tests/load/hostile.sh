@@ -5,6 +5,8 @@
 # STENTOR_BIN   the router to test      [default: target/release/stentor]
 # LOADTEST_BIN  the load generator      [default: target/release/stentor-loadtest]
 # P99_MS        the bound of their p99   [default: 1000]
+# PART          how long one part takes  [default: 2s]
+# SETTLE        until memory is judged   [default: 3s]
 # DECOY         if it is not empty, the victims are also measured beside attacks on a second router
 # All arguments go to the load generator, as in `--kinds http --rounds 5`.
 set -euo pipefail
@@ -57,5 +59,5 @@ if [ -n "${DECOY:-}" ]; then
     decoy=(--decoy "rs://$second" --decoy-spawn "$(spawn decoy)")
 fi
 "$load" hostile --url "rs://$listen" --spawn "$(spawn victim)" "${decoy[@]}" \
-    --duration 2s --warmup 200ms --settle 3s --max-p99-ms "${P99_MS:-1000}" --max-kept-mib 128 \
-    --quiet "$@"
+    --duration "${PART:-2s}" --warmup 200ms --settle "${SETTLE:-3s}" \
+    --max-p99-ms "${P99_MS:-1000}" --max-kept-mib 128 --quiet "$@"

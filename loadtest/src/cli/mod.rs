@@ -111,7 +111,7 @@ pub struct Smoke {
 
 #[derive(Clone, Debug, Args)]
 pub struct Hostile {
-    /// The kinds to run, in this order; all of them if absent
+    /// The kinds to run, in this order; if absent all but those that are a part of another one
     #[arg(long, value_delimiter = ',')]
     pub kinds: Vec<Kind>,
     /// Publications and calls per second of the victims, each

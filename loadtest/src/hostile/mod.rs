@@ -112,6 +112,11 @@ impl Kind {
         }
     }
 
+    /// Whether another kind does the same beside other things.
+    pub const fn is_part(self) -> bool {
+        matches!(self, Self::HttpHalves | Self::HttpForms | Self::HttpDeaf)
+    }
+
     /// Runs the attack to its end. An error is that of a client that could not go on.
     pub fn run(self, attack: &mut Attack) -> Result<()> {
         match self {
