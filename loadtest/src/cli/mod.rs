@@ -111,7 +111,7 @@ pub struct Smoke {
 
 #[derive(Clone, Debug, Args)]
 pub struct Hostile {
-    /// The kinds to run, in this order; if absent all but those that are a part of another one
+    /// The kinds to run, in this order; if absent all but those whose names begin with `http-`
     #[arg(long, value_delimiter = ',')]
     pub kinds: Vec<Kind>,
     /// Publications and calls per second of the victims, each

@@ -112,9 +112,9 @@ impl Kind {
         }
     }
 
-    /// Whether another kind does the same beside other things.
-    pub const fn is_part(self) -> bool {
-        matches!(self, Self::HttpHalves | Self::HttpForms | Self::HttpDeaf)
+    /// Whether it runs only where it is asked for: [`Self::Http`] stands for it.
+    pub const fn is_on_request(self) -> bool {
+        matches!(self, Self::HttpHalves | Self::HttpForms | Self::HttpDeaf | Self::HttpFlood)
     }
 
     /// Runs the attack to its end. An error is that of a client that could not go on.
