@@ -287,6 +287,8 @@ pub struct TurnLimits {
     pub arena_bytes: usize,
     /// Connections that are written to.
     pub connections_written: usize,
+    /// Sockets that are closed: the system takes longer for that than for a read or a write.
+    pub connections_closed: usize,
     /// Bytes that are written to one connection.
     pub connection_bytes: usize,
     /// Bytes that are written to all connections.
@@ -301,6 +303,7 @@ impl Default for TurnLimits {
             turn_units: 100_000,
             arena_bytes: 1024 * 1024,
             connections_written: 1_024,
+            connections_closed: 64,
             connection_bytes: 256 * 1024,
             written_bytes: 16 * 1024 * 1024,
         }

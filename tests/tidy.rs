@@ -7,15 +7,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where code lives. A file with no rule to follow does not exist.
-const CODE: [&str; 10] = [
+const CODE: [&str; 12] = [
     "src",
     "protocol/src",
     "client/src",
     "client/tests",
     "client/examples",
+    "examples",
     "tests",
     "benches",
     "loadtest/src",
+    "loadtest/tests",
     "fuzz/src",
     "fuzz/fuzz_targets",
 ];

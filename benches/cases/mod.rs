@@ -143,8 +143,8 @@ impl World {
     fn connect(&mut self) -> Client {
         let shard = self.joined % self.turns.len();
         self.joined += 1;
-        let (wire, rules) = (&mut self.wire, &self.rules);
-        let slot = self.turns[shard].open(wire, rules, Address::UNIX, Admission::Welcome, NOW);
+        let rules = &self.rules;
+        let slot = self.turns[shard].open(rules, Address::UNIX, Admission::Welcome, NOW);
         Client { shard, slot }
     }
 

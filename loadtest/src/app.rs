@@ -97,7 +97,8 @@ fn hostile(args: &Hostile) -> Result<Outcome> {
     };
     say(&report::hostile::head());
     let mut reports = Vec::new();
-    let kinds = if args.kinds.is_empty() { &Kind::ALL[..] } else { &args.kinds };
+    let usual: Vec<_> = Kind::ALL.into_iter().filter(|kind| !kind.is_on_request()).collect();
+    let kinds = if args.kinds.is_empty() { &usual } else { &args.kinds };
     for kind in kinds {
         let trial = scenario::hostile::run(args, *kind)?;
         say(&report::hostile::row(&trial));

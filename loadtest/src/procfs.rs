@@ -112,6 +112,12 @@ impl Meter {
     }
 }
 
+/// CPU time of the calling thread so far, nanoseconds; 0 where the kernel does not tell.
+pub fn own_thread_ns() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat");
+    text.ok().and_then(|text| schedstat(&text)).unwrap_or_default().run_ns
+}
+
 /// The process and all its descendants.
 fn tree(root: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = numbers_in(Path::new("/proc"))
@@ -183,6 +189,8 @@ mod tests {
         let spun: u64 = (0..20_000_000u64).fold(1, |sum, value| std::hint::black_box(sum ^ value));
         let second = meter.read().unwrap();
         assert!(second.run_ns > first.run_ns, "{spun}");
+        let own_ns = own_thread_ns();
+        assert!(own_ns > 0 && own_ns <= meter.read().unwrap().run_ns, "{own_ns}");
         assert!(Meter::of_tree(u32::MAX - 1).read().is_none());
     }
 

@@ -273,7 +273,7 @@ impl EventLoop {
 
     fn take_in(&mut self, accepted: Accepted, now: Millis) {
         let Accepted { mut socket, rules, tls, has_preface, peer, admission, seat } = accepted;
-        let slot = self.turn.open(&mut self.links, &rules, peer, admission, now);
+        let slot = self.turn.open(&rules, peer, admission, now);
         if seat.is_some() {
             self.turn.give_seat(slot, seat);
         }

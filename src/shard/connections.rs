@@ -135,9 +135,11 @@ impl Connections {
         !self.closed.is_empty()
     }
 
-    /// Slots whose sockets are to be closed. A slot may be given out again after this.
-    pub(super) fn take_closed(&mut self) -> Vec<Slot> {
-        let closed = std::mem::take(&mut self.closed);
+    /// Slots whose sockets are to be closed, up to `most` of them, those first that have waited
+    /// longest. A slot may be given out again after this.
+    pub(super) fn take_closed(&mut self, most: usize) -> Vec<Slot> {
+        let rest = self.closed.split_off(most.min(self.closed.len()));
+        let closed = std::mem::replace(&mut self.closed, rest);
         for slot in &closed {
             self.slab.remove(slot.index());
         }

@@ -155,16 +155,12 @@ impl Turn {
     /// Takes in a new connection and gives it a slot.
     pub fn open(
         &mut self,
-        wire: &mut impl Wire,
         rules: &Arc<TransportRules>,
         peer: Address,
         admission: Admission,
         now: Millis,
     ) -> Slot {
         // A slot is freed only together with its socket, so this one is free there as well.
-        if self.shard.connections.has_closed() {
-            self.close_sockets(wire);
-        }
         let slot = self.shard.open(rules, peer, admission, now);
         if self.sockets.len() <= slot.index() {
             self.sockets.resize_with(slot.index() + 1, Readiness::default);
@@ -276,6 +272,7 @@ impl Turn {
         !self.ready.is_empty()
             || !self.behind.is_empty()
             || !self.unblocked.is_empty()
+            || self.shard.connections.has_closed()
             || self.shard.has_jobs()
     }
 
@@ -565,9 +562,11 @@ impl Turn {
         }
     }
 
+    /// Closes the sockets of those that are gone, as many as one turn may.
     #[cold]
     fn close_sockets(&mut self, wire: &mut impl Wire) {
-        for slot in self.shard.connections.take_closed() {
+        let most = self.shard.cx.settings().turn.connections_closed;
+        for slot in self.shard.connections.take_closed(most) {
             let socket = &mut self.sockets[slot.index()];
             // The slot may still stand in the queue; whoever finds it there finds nothing to do.
             let queued = socket.queued && !socket.paused;

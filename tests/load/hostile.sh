@@ -5,7 +5,10 @@
 # STENTOR_BIN   the router to test      [default: target/release/stentor]
 # LOADTEST_BIN  the load generator      [default: target/release/stentor-loadtest]
 # P99_MS        the bound of their p99   [default: 1000]
-# All arguments go to the load generator, as in `--kinds http`.
+# PART          how long one part takes  [default: 2s]
+# SETTLE        until memory is judged   [default: 3s]
+# DECOY         if it is not empty, the victims are also measured beside attacks on a second router
+# All arguments go to the load generator, as in `--kinds http --rounds 5`.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -13,13 +16,15 @@ bin=${STENTOR_BIN:-$root/target/release/stentor}
 load=${LOADTEST_BIN:-$root/target/release/stentor-loadtest}
 source "$root/tests/running.sh"
 
-listen=127.0.0.1:$(free_port)
 mkdir "$scratch/site"
 # More than a socket takes at once.
 printf '<!doctype html><p>%0500000d</p>\n' 0 >"$scratch/site/index.html"
-cat >"$scratch/stentor.toml" <<END
+
+# configure NAME LISTEN: a router's configuration, in NAME.toml.
+configure() {
+    cat >"$scratch/$1.toml" <<END
 [[listener]]
-listen = "$listen"
+listen = "$2"
 [[listener.path]]
 path = "/"
 files = "site"
@@ -39,5 +44,20 @@ uri = ""
 match = "prefix"
 allow = ["publish", "subscribe", "call", "register"]
 END
-"$load" hostile --url "rs://$listen" --spawn "$bin --config $scratch/stentor.toml --log-level error" \
-    --duration 2s --settle 3s --max-p99-ms "${P99_MS:-1000}" --max-kept-mib 128 --quiet "$@"
+}
+# spawn NAME: the command that starts it.
+spawn() {
+    echo "$bin --config $scratch/$1.toml --log-level error"
+}
+
+listen=127.0.0.1:$(free_port)
+configure victim "$listen"
+decoy=()
+if [ -n "${DECOY:-}" ]; then
+    second=127.0.0.1:$(free_port)
+    configure decoy "$second"
+    decoy=(--decoy "rs://$second" --decoy-spawn "$(spawn decoy)")
+fi
+"$load" hostile --url "rs://$listen" --spawn "$(spawn victim)" "${decoy[@]}" \
+    --duration "${PART:-2s}" --warmup 200ms --settle "${SETTLE:-3s}" \
+    --max-p99-ms "${P99_MS:-1000}" --max-kept-mib 128 --quiet "$@"

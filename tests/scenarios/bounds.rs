@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 use stentor::limits::{OutputLimits, SlowConsumerPolicy, TurnLimits};
 use stentor::router::{HistorySettings, Identity, RealmSettings, Settings};
+use stentor::shard::Admission;
 use stentor::wamp::{MatchPolicy, PayloadBuf, SessionId};
 
 use super::peer::{Peer, network, network_with, pipeline};
@@ -526,4 +527,30 @@ fn a_shutdown_tells_everybody() {
         let heard: Vec<_> = std::iter::from_fn(|| peer.link.next()).collect();
         assert!(matches!(heard[..], [Incoming::Message(_), Incoming::Close(1001)]), "{heard:?}");
     }
+}
+
+/// To close a socket takes the system longer than a message takes the router.
+#[test]
+fn sockets_of_many_that_leave_at_once_are_closed_in_several_turns() {
+    let most = TurnLimits::default().connections_closed;
+    let mut network = network(1);
+    let mut stays = Peer::join(&mut network, 0, Serializer::Json);
+    let connect = |_| network.connect(0, Admission::Welcome, usize::MAX);
+    let pipes: Vec<_> = (0..3 * most).map(connect).collect();
+    pipes.iter().for_each(|pipe| network.lose(*pipe));
+    stays.say(&mut network, &json!([32, 1, {}, "com.x"]));
+    network.give_out(0, true);
+    assert_eq!(stays.read(&mut network).len(), 1, "an answer does not wait for that");
+    let is_open = |network: &Network, pipe: usize| !network.links.pipes[pipe].closed;
+    let open = |network: &Network| pipes.iter().filter(|pipe| is_open(network, **pipe)).count();
+    assert_eq!(open(&network), 2 * most);
+    // Who comes meanwhile gets no slot of a socket that is still open.
+    let pipe = network.connect(0, Admission::Welcome, usize::MAX);
+    for left in [most, 0] {
+        assert!(network.is_busy(0), "the rest is not left until something happens");
+        network.turn(0);
+        assert_eq!(open(&network), left);
+    }
+    assert!(!network.is_busy(0) && is_open(&network, pipe));
+    assert_eq!(network.router.snapshot().connections, 2);
 }

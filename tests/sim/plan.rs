@@ -249,7 +249,7 @@ fn timeouts(rng: &mut StdRng) -> Timeouts {
 /// Turns are so short in some runs that everything is cut into pieces.
 fn turn(rng: &mut StdRng) -> TurnLimits {
     let step_units = *pick(rng, &[20, 60, 20_000]);
-    TurnLimits {
+    let limits = TurnLimits {
         read_bytes: *pick(rng, &[100, 1_000, 65_536]),
         step_units,
         turn_units: step_units * *pick(rng, &[1, 3]),
@@ -257,7 +257,10 @@ fn turn(rng: &mut StdRng) -> TurnLimits {
         connections_written: *pick(rng, &[1, 3, 1_024]),
         connection_bytes: *pick(rng, &[300, 3_000, 1 << 20]),
         written_bytes: *pick(rng, &[1_000, 1 << 20]),
-    }
+        ..TurnLimits::default()
+    };
+    let connections_closed = limits.connections_closed.min(limits.connections_written);
+    TurnLimits { connections_closed, ..limits }
 }
 
 /// 1 KiB: enough for WELCOME, too little for the largest payloads.

@@ -133,7 +133,7 @@ impl Network {
         let peer = self.peer.take().unwrap_or(Address::UNIX);
         self.links.shard = shard;
         let (rules, now) = (&self.rules, self.now);
-        let slot = self.turns[shard].open(&mut self.links, rules, peer, admission, now);
+        let slot = self.turns[shard].open(rules, peer, admission, now);
         self.links.add(Pipe::new(shard, slot, capacity, now));
         pipe
     }

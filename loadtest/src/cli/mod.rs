@@ -114,12 +114,23 @@ pub struct Smoke {
 
 #[derive(Clone, Debug, Args)]
 pub struct Hostile {
-    /// The kinds to run, in this order; all of them if absent
+    /// The kinds to run, in this order; if absent all but those whose names begin with `http-`
     #[arg(long, value_delimiter = ',')]
     pub kinds: Vec<Kind>,
     /// Publications and calls per second of the victims, each
     #[arg(long, default_value_t = 200.0, value_parser = rate)]
     pub rate: f64,
+    /// How often each kind attacks its router. Before each attack the victims are measured for
+    /// --duration without it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Measure the victims beside attacks on this other router, too, in turn: what they feel then
+    /// is what the attack takes from the machine, and no fault of their own router
+    #[arg(long, value_name = "URL")]
+    pub decoy: Option<Target>,
+    /// Start that router with this command for each kind, and end it afterwards
+    #[arg(long, value_name = "COMMAND", requires = "decoy")]
+    pub decoy_spawn: Option<String>,
     /// How long after each kind the router's memory is looked at again
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub settle: Duration,

@@ -8,6 +8,7 @@ use super::crowd::Crowd;
 use super::member::Seen;
 use crate::engine::Access;
 use crate::error::Result;
+use crate::procfs::own_thread_ns;
 
 pub struct Attack {
     pub crowd: Crowd,
@@ -24,6 +25,8 @@ pub struct Outcome {
     pub deeds: Vec<Deed>,
     /// What the router did to the wrong one, and what stopped the attack.
     pub faults: Vec<String>,
+    /// CPU time of the hostile clients themselves, nanoseconds.
+    pub cpu_ns: u64,
 }
 
 /// Something that an attack has to do to be one.
@@ -47,6 +50,7 @@ impl Attack {
         if let Err(error) = kind.run(&mut attack) {
             attack.blame(format!("the hostile clients could not go on: {error}"));
         }
+        attack.outcome.cpu_ns = own_thread_ns();
         attack.outcome
     }
 
@@ -111,6 +115,23 @@ impl Attack {
 }
 
 impl Outcome {
+    /// Takes in what the next round of the same attack did; as much is expected of each.
+    pub fn add(&mut self, round: Self) {
+        for deed in round.deeds {
+            match self.deeds.iter_mut().find(|one| one.name == deed.name) {
+                Some(sum) => {
+                    sum.count += deed.count;
+                    sum.at_least += deed.at_least;
+                }
+                None => self.deeds.push(deed),
+            }
+        }
+        let novel = round.faults.into_iter().filter(|fault| !self.faults.contains(fault));
+        let novel: Vec<_> = novel.collect();
+        self.faults.extend(novel);
+        self.cpu_ns += round.cpu_ns;
+    }
+
     /// What was not done, in words.
     pub fn shortcomings(&self) -> impl Iterator<Item = String> {
         self.deeds.iter().filter(|deed| deed.count < deed.at_least).map(|deed| {
@@ -132,8 +153,25 @@ mod tests {
     #[test]
     fn an_attack_that_did_nothing_is_none() {
         let deed = |count, at_least| Deed { name: "pongs", count, at_least };
-        let outcome = Outcome { deeds: vec![deed(0, 1), deed(5, 5)], faults: Vec::new() };
+        let outcome = Outcome { deeds: vec![deed(0, 1), deed(5, 5)], ..Outcome::default() };
         let found: Vec<_> = outcome.shortcomings().collect();
         assert_eq!(found, ["the attack is not one: pongs 0, at least 1 expected"]);
+    }
+
+    #[test]
+    fn each_round_has_to_do_as_much() {
+        let round = |pongs, fault: &str| Outcome {
+            deeds: vec![Deed { name: "pongs", count: pongs, at_least: 5 }],
+            faults: vec![fault.to_owned()],
+            cpu_ns: 7,
+        };
+        let mut all = Outcome::default();
+        all.add(round(8, "the callee was ended"));
+        assert_eq!(all.shortcomings().count(), 0);
+        all.add(round(1, "the callee was ended"));
+        all.add(round(2, "the subscriber was ended"));
+        let found: Vec<_> = all.shortcomings().collect();
+        assert_eq!(found, ["the attack is not one: pongs 11, at least 15 expected"]);
+        assert_eq!((all.faults.len(), all.cpu_ns), (2, 21));
     }
 }

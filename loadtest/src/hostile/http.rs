@@ -11,28 +11,105 @@ use crate::wire::Serializer::Json;
 /// Ten thousand requests that stop halfway, 2,500 at a time. Beside them requests that are answered
 /// and followed by half of another one, bodies that never end, requests that mean one thing to one
 /// reader and another to the next, and reads full of requests whose answers nobody reads.
-pub(super) fn http(attack: &mut Attack) -> Result<()> {
-    let (mut halves, mut others, mut answered) = (0, 0, 0);
-    while halves < HALVES || attack.goes_on() {
-        let half = enter(attack, AT_A_TIME, |_| HALF.as_bytes().to_vec())?;
-        let other = enter(attack, FORMS.len() * EACH, |number| FORMS[number % FORMS.len()]())?;
-        let deaf = enter(attack, DEAF, |_| GET.repeat(PIPELINED).into_bytes())?;
+pub(super) fn mixed(attack: &mut Attack) -> Result<()> {
+    let sent = rounds(attack, AT_A_TIME, EACH, DEAF, |sent| sent.halves >= HALVES)?;
+    attack.did("half requests", sent.halves, HALVES);
+    attack.did("other requests", sent.forms + sent.deaf, 1_000);
+    attack.did("answers and ends", sent.answered, 100);
+    Ok(())
+}
+
+/// The half requests of [`mixed`] alone.
+pub(super) fn halves(attack: &mut Attack) -> Result<()> {
+    let sent = rounds(attack, AT_A_TIME, 0, 0, |sent| sent.halves > 0)?;
+    attack.did("half requests", sent.halves, AT_A_TIME as u64);
+    Ok(())
+}
+
+/// Its requests without an end or of two meanings.
+pub(super) fn forms(attack: &mut Attack) -> Result<()> {
+    let sent = rounds(attack, 0, EACH, 0, |sent| sent.forms > 0)?;
+    attack.did("requests", sent.forms, (EACH * FORMS.len()) as u64);
+    attack.did("answers and ends", sent.answered, 100);
+    Ok(())
+}
+
+/// Its requests whose answers nobody reads.
+pub(super) fn deaf(attack: &mut Attack) -> Result<()> {
+    let sent = rounds(attack, 0, 0, DEAF, |sent| sent.deaf > 0)?;
+    attack.did("clients that read nothing", sent.deaf, DEAF as u64);
+    Ok(())
+}
+
+/// Reads full of requests for what there is not, one after the other on connections that stay as
+/// long as the router keeps them.
+pub(super) fn flood(attack: &mut Attack) -> Result<()> {
+    let (mut requests, mut answered) = (0, 0);
+    while attack.goes_on() {
+        let numbers = enter(attack, FLOODERS, |_| Vec::new())?;
+        while attack.goes_on() && attack.crowd.over(numbers.clone()) == 0 {
+            let before = attack.crowd.sum(numbers.clone(), |seen| seen.responses);
+            for number in numbers.clone() {
+                let read = NOWHERE.repeat(PER_READ).into_bytes();
+                attack.crowd.with_link(number, |link| link.send_unframed(&read));
+            }
+            let asked = (FLOODERS * PER_READ) as u64;
+            requests += asked;
+            attack.wait(ROUND, |crowd| {
+                let now = crowd.sum(numbers.clone(), |seen| seen.responses);
+                now >= before + asked || crowd.over(numbers.clone()) > 0
+            })?;
+        }
+        answered += attack.crowd.sum(numbers.clone(), |seen| seen.responses);
+        attack.crowd.dismiss_all(numbers);
+    }
+    attack.did("requests", requests, 100);
+    attack.did("answers", answered, 100);
+    Ok(())
+}
+
+/// How many of each kind were sent, and how many of the forms were answered or ended.
+#[derive(Default)]
+struct Sent {
+    halves: u64,
+    forms: u64,
+    deaf: u64,
+    answered: u64,
+}
+
+/// So many of each kind at a time, again and again, until the attack ends and there are `enough`.
+fn rounds(
+    attack: &mut Attack,
+    halves: usize,
+    each: usize,
+    deaf: usize,
+    enough: impl Fn(&Sent) -> bool,
+) -> Result<Sent> {
+    let mut sent = Sent::default();
+    while !enough(&sent) || attack.goes_on() {
+        let half = enter(attack, halves, |_| HALF.as_bytes().to_vec())?;
+        let forms = FORMS.len() * each;
+        let other = enter(attack, forms, |number| FORMS[number % FORMS.len()]())?;
+        let deaf = enter(attack, deaf, |_| GET.repeat(PIPELINED).into_bytes())?;
         deaf.clone().for_each(|number| attack.crowd.set_reads(number, false));
-        halves += half.len() as u64;
-        others += (other.len() + deaf.len()) as u64;
+        sent.halves += half.len() as u64;
+        sent.forms += other.len() as u64;
+        sent.deaf += deaf.len() as u64;
         let done = |seen: &Seen| u64::from(seen.is_over || seen.responses > 0);
         let all = other.clone();
-        attack.wait(ROUND, |crowd| crowd.sum(all.clone(), done) == all.len() as u64)?;
-        answered += attack.crowd.sum(other.clone(), done);
-        attack.crowd.dismiss_all(half.start..deaf.end);
+        // Without any that is answered there is nothing to wait for but the time.
+        attack.wait(ROUND, |crowd| {
+            !all.is_empty() && crowd.sum(all.clone(), done) == all.len() as u64
+        })?;
+        sent.answered += attack.crowd.sum(other.clone(), done);
+        for numbers in [half, other, deaf] {
+            attack.crowd.dismiss_all(numbers);
+        }
         if attack.is_overdue() {
             break;
         }
     }
-    attack.did("half requests", halves, HALVES);
-    attack.did("other requests", others, 1_000);
-    attack.did("answers and ends", answered, 100);
-    Ok(())
+    Ok(sent)
 }
 
 /// Connects `count` clients that say what `says` has for each of them.
@@ -58,6 +135,8 @@ fn enter(
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const GET: &str = "GET / HTTP/1.1\r\nHost: hostile.example\r\n\r\n";
+/// Short, and as often as a router allows.
+const NOWHERE: &str = "GET /nowhere HTTP/1.1\r\nHost: hostile.example\r\n\r\n";
 const HALF: &str = "GET / HTTP/1.1\r\nHost: hostile.example\r\nX-Half: ";
 
 /// What the others say, one of them each.
@@ -99,6 +178,9 @@ const EACH: usize = 60;
 const DEAF: usize = 20;
 /// What each of those asks for: more than fits into the buffers of its socket.
 const PIPELINED: usize = 5_000;
+/// Clients of a flood, and how many requests each of them writes at once.
+const FLOODERS: usize = 20;
+const PER_READ: usize = 200;
 /// Fewer than any listen queue is long.
 const BACKLOG: usize = 50;
 const ROUND: Duration = Duration::from_secs(2);

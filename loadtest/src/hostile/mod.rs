@@ -55,10 +55,18 @@ pub enum Kind {
     Handshakes,
     /// HTTP requests that are half, without an end, of two meanings, or whose answers nobody reads.
     Http,
+    /// Of these, only those that stop halfway.
+    HttpHalves,
+    /// Of these, only those that have no end or two meanings.
+    HttpForms,
+    /// Of these, only those whose answers nobody reads.
+    HttpDeaf,
+    /// Reads full of HTTP requests, whose answers are read.
+    HttpFlood,
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Retained,
         Self::Patterns,
         Self::Lists,
@@ -74,6 +82,10 @@ impl Kind {
         Self::Storm,
         Self::Handshakes,
         Self::Http,
+        Self::HttpHalves,
+        Self::HttpForms,
+        Self::HttpDeaf,
+        Self::HttpFlood,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -93,7 +105,16 @@ impl Kind {
             Self::Storm => "storm",
             Self::Handshakes => "handshakes",
             Self::Http => "http",
+            Self::HttpHalves => "http-halves",
+            Self::HttpForms => "http-forms",
+            Self::HttpDeaf => "http-deaf",
+            Self::HttpFlood => "http-flood",
         }
+    }
+
+    /// Whether it runs only where it is asked for: [`Self::Http`] stands for it.
+    pub const fn is_on_request(self) -> bool {
+        matches!(self, Self::HttpHalves | Self::HttpForms | Self::HttpDeaf | Self::HttpFlood)
     }
 
     /// Runs the attack to its end. An error is that of a client that could not go on.
@@ -113,7 +134,11 @@ impl Kind {
             Self::Stalled => events::stalled(attack),
             Self::Storm => held::storm(attack),
             Self::Handshakes => held::handshakes(attack),
-            Self::Http => http::http(attack),
+            Self::Http => http::mixed(attack),
+            Self::HttpHalves => http::halves(attack),
+            Self::HttpForms => http::forms(attack),
+            Self::HttpDeaf => http::deaf(attack),
+            Self::HttpFlood => http::flood(attack),
         }
     }
 }

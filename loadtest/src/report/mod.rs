@@ -17,6 +17,7 @@ use crate::measure::interval::Intervals;
 use crate::measure::recorder::Latency;
 use crate::measure::series::Sample;
 use crate::measure::verify::Tally;
+use hostile::Turns;
 use steps::Step;
 use threshold::{Threshold, Verdict};
 
@@ -64,6 +65,8 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// Of a sweep, the last good rate before the first that was too much; absent if the first was.
     pub knee_rate: Option<f64>,
+    /// Of `hostile`: what the victims felt in turn with the attacks.
+    pub turns: Option<Turns>,
     /// Further figures of the scenario.
     pub figures: Vec<Figure>,
     /// What the scenario demanded and did not get.
@@ -251,6 +254,7 @@ pub mod samples {
             verified: Tally { checked: 500_000, ..Tally::default() },
             steps: Vec::new(),
             knee_rate: None,
+            turns: None,
             figures: vec![Figure { name: "growth".into(), value: 1.5, unit: "MiB".into() }],
             failures: Vec::new(),
             clean: true,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::Report;
+use super::hostile::{Turn, ratio};
 use super::table::{bytes, duration};
 use crate::measure::recorder::Latency;
 
@@ -35,7 +36,9 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Metric {
     /// A figure of one kind of latency.
-    Latency(Series, Statistic),
+    Latency(Part, Series, Statistic),
+    /// The same under attack, over what it is without.
+    Ratio(Series, Statistic),
     Count(Count),
     /// Deliveries per second, or joins where there is nothing else.
     Rate,
@@ -47,6 +50,15 @@ enum Metric {
     Cpu,
     /// Of the router, at its highest.
     Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Measured,
+    /// Without the attack.
+    Calm,
+    /// While another router was attacked.
+    Decoy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,14 +166,15 @@ fn at(place: usize, what: &str) -> String {
 
 impl Metric {
     fn of_name(name: &str) -> Option<Self> {
-        let (series, statistic) = match name.split_once('.') {
-            // The percentiles with a point of their own.
-            Some(("p99", rest)) => (Series::Usual, format!("p99{rest}")),
-            Some((series, rest)) => (Series::of_name(series)?, rest.replace('.', "")),
-            None => (Series::Usual, name.to_owned()),
-        };
-        if let Some(statistic) = Statistic::of_name(&statistic) {
-            return Some(Self::Latency(series, statistic));
+        let (part, rest) = name.split_once('.').unwrap_or(("", name));
+        match part {
+            "calm" => return latency(rest).map(|(of, what)| Self::Latency(Part::Calm, of, what)),
+            "decoy" => return latency(rest).map(|(of, what)| Self::Latency(Part::Decoy, of, what)),
+            "ratio" => return latency(rest).map(|(of, what)| Self::Ratio(of, what)),
+            _ => {}
+        }
+        if let Some((series, statistic)) = latency(name) {
+            return Some(Self::Latency(Part::Measured, series, statistic));
         }
         Some(match name {
             "lost" => Self::Count(Count::Lost),
@@ -185,14 +198,22 @@ impl Metric {
         match self {
             Self::Latency(..) | Self::Cpu => TIMES,
             Self::Memory => SIZES,
-            Self::Count(_) | Self::Rate | Self::Fairness | Self::Knee => &[("", 1.0)],
+            Self::Ratio(..) | Self::Count(_) | Self::Rate | Self::Fairness | Self::Knee => {
+                &[("", 1.0)]
+            }
         }
     }
 
     fn of(self, report: &Report) -> Option<f64> {
         let router = report.router.as_ref();
         match self {
-            Self::Latency(series, statistic) => Some(statistic.of(series.of(report)?) as f64),
+            Self::Latency(part, series, statistic) => {
+                Some(statistic.of(series.of(part, report)?) as f64)
+            }
+            Self::Ratio(series, statistic) => {
+                let of = |part| Some(statistic.of(series.of(part, report)?));
+                ratio(of(Part::Measured)?, of(Part::Calm)?)
+            }
             Self::Count(count) => Some(count.of(report) as f64),
             Self::Rate => Some(report.deliveries_per_s()),
             Self::Fairness => Some(report.fairness.as_ref()?.jain_index),
@@ -209,8 +230,20 @@ impl Metric {
             Self::Count(_) => format!("{value}"),
             Self::Rate | Self::Knee => format!("{value:.1}/s"),
             Self::Fairness => format!("{value:.4}"),
+            Self::Ratio(..) => format!("{value:.2}"),
         }
     }
+}
+
+/// Which latency, and which figure of it.
+fn latency(name: &str) -> Option<(Series, Statistic)> {
+    let (series, statistic) = match name.split_once('.') {
+        // The percentiles with a point of their own.
+        Some(("p99", rest)) => (Series::Usual, format!("p99{rest}")),
+        Some((series, rest)) => (Series::of_name(series)?, rest.replace('.', "")),
+        None => (Series::Usual, name.to_owned()),
+    };
+    Some((series, Statistic::of_name(&statistic)?))
 }
 
 impl Series {
@@ -226,7 +259,26 @@ impl Series {
         })
     }
 
-    fn of(self, report: &Report) -> Option<&Latency> {
+    fn of(self, part: Part, report: &Report) -> Option<&Latency> {
+        let turns = report.turns.as_ref();
+        match part {
+            Part::Measured => self.of_run(report),
+            Part::Calm => self.of_turn(&turns?.calm),
+            Part::Decoy => self.of_turn(turns?.decoy.as_ref()?),
+        }
+    }
+
+    fn of_turn(self, turn: &Turn) -> Option<&Latency> {
+        match self {
+            Self::Usual => turn.event_latency.as_ref().or(turn.call_latency.as_ref()),
+            Self::Event => turn.event_latency.as_ref(),
+            Self::Call => turn.call_latency.as_ref(),
+            Self::Lag => turn.send_lag.as_ref(),
+            Self::Published | Self::Join | Self::Return => None,
+        }
+    }
+
+    fn of_run(self, report: &Report) -> Option<&Latency> {
         match self {
             Self::Usual => report.latency(),
             Self::Event => report.event_latency.as_ref(),
@@ -309,13 +361,15 @@ const TIMES: &[(&str, f64)] = &[("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9
 const SIZES: &[(&str, f64)] =
     &[("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0)];
 const METRICS: &str = "there are min, mean, p50, p75, p90, p99, p999, p9999 and max, with event., \
-                       call., published., join., return. or lag. in front; lost, doubled, \
+                       call., published., join., return. or lag. in front, and of hostile with \
+                       calm., decoy. or ratio. before that; lost, doubled, \
                        reordered, stray, damaged, errors, disconnected, unacknowledged; rate, \
                        fairness, knee, cpu and memory";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::hostile::Turns;
     use crate::report::samples;
 
     fn judge(text: &str) -> Verdict {
@@ -348,6 +402,36 @@ mod tests {
             assert_eq!(verdict.failed, failed, "{verdict}");
             assert!(verdict.measured.is_some(), "{verdict}");
         }
+    }
+
+    /// The sample's own p99 is 990 us.
+    #[test]
+    fn parts_of_a_hostile_run_have_names() {
+        let quiet = |p99| Some(Latency { p99, max: p99, ..Latency::default() });
+        let calm = Turn { event_latency: quiet(99_000), call_latency: quiet(0), send_lag: None };
+        let mut report = samples::report();
+        report.call_latency = report.event_latency.clone();
+        let judge = |report: &Report, text: &str| {
+            let verdict = text.parse::<Threshold>().unwrap().judge(report);
+            (verdict.failed, verdict.found)
+        };
+        assert!(judge(&report, "ratio.p99>20").0, "there was no calm part");
+        report.turns = Some(Turns { rounds: 1, calm: calm.clone(), decoy: None });
+        for (text, failed, found) in [
+            ("ratio.p99>9", true, "10.00"),
+            ("ratio.event.p99>11", false, "10.00"),
+            ("calm.event.p99>100us", false, "99us"),
+            ("calm.p99.9>1ns", false, "0"),
+            ("ratio.call.p99>1", true, "the run measured nothing of the kind"),
+            ("decoy.p99>1ns", true, "the run measured nothing of the kind"),
+            ("calm.join.max>1s", true, "the run measured nothing of the kind"),
+        ] {
+            assert_eq!(judge(&report, text), (failed, found.to_owned()), "{text}");
+        }
+        report.turns = Some(Turns { rounds: 1, calm: Turn::default(), decoy: Some(calm) });
+        assert!(!judge(&report, "decoy.event.max>1ms").0);
+        assert!("calm.rate>5".parse::<Threshold>().unwrap_err().contains("`calm.rate` is no"));
+        assert!("ratio.p99>5ms".parse::<Threshold>().unwrap_err().contains("has no unit"));
     }
 
     #[test]

@@ -1,24 +1,26 @@
 //! The scenario `hostile`: one kind of hostile traffic at a time, while victims publish, subscribe,
-//! call and answer at a steady rate, and the router's memory is watched. A router that is started
-//! here is a new one for each kind.
+//! call and answer at a steady rate, and the router's memory is watched. In turn with the attacks
+//! the victims are measured without them. A router that is started here is a new one for each kind.
 
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::pubsub::{add_publishers, add_subscribers};
 use super::rpc::add_callees_and_callers;
-use super::run::{Plan, Run};
+use super::run::{ASIDE_NS, Plan, Recorders, Run, TICK_NS};
 use crate::cli::Hostile;
+use crate::engine::Access;
 use crate::error::{Error, Result};
 use crate::hostile::crowd::Crowd;
 use crate::hostile::member::Manner;
 use crate::hostile::{Attack, Kind, MAX_CONNECTIONS, Outcome};
 use crate::measure::SECOND_NS;
-use crate::measure::board::Board;
+use crate::measure::recorder::Latency;
 use crate::measure::window::Window;
 use crate::procfs::Reading;
-use crate::report::Report;
-use crate::report::hostile::{Felt, Trial};
+use crate::report::hostile::{Felt, Trial, Turn, Turns, ratio};
 use crate::report::table::{bytes, duration};
+use crate::report::{Figure, Report};
 use crate::role::Expected;
 use crate::role::subscriber::Kind as Reads;
 use crate::router::{Router, allow_connections, pin};
@@ -49,7 +51,14 @@ pub fn run(args: &Hostile, kind: Kind) -> Result<Trial> {
     if let Some(core) = common.generator_core.first() {
         pin(*core)?;
     }
+    let decoy = match (&args.decoy, &args.decoy_spawn) {
+        (Some(decoy), Some(command)) => {
+            Some(Router::spawn(command, common.router_core, common.router_log.as_deref(), decoy)?)
+        }
+        _ => None,
+    };
     let mut trial = attack(args, kind, router.as_ref())?;
+    drop(decoy);
     judge(args, &mut trial);
     trial.report.judge(&common.fail_if);
     Ok(trial)
@@ -61,30 +70,37 @@ fn attack(args: &Hostile, kind: Kind, router: Option<&Router>) -> Result<Trial> 
     run.warm_up()?;
     run.reset_peak();
     let mut felt = Felt { before: run.router_rss(), ..Felt::default() };
-    let (access, length) = (common.access()?, common.duration);
-    let hostile = thread::spawn(move || Attack::run(kind, access, length));
-    let mut readings: Option<(Reading, Reading)> = None;
-    let mut ticks_after = 0;
-    run.measure_while(|reading| {
-        if let Some(reading) = reading {
-            let (first, last) = readings.get_or_insert((reading, reading));
-            felt.peak = felt.peak.max(Some(reading.rss_peak));
-            *last = reading;
-            felt.cpu_s = Some(last.run_ns.saturating_sub(first.run_ns) as f64 / 1e9);
+    let length = common.duration;
+    let mut outcome = Outcome::default();
+    let [mut calm, mut decoyed, mut attacked]: [Option<Recorders>; 3] = Default::default();
+    let mut first = None;
+    for _ in 0..args.rounds {
+        add(&mut calm, stay_calm(&mut run, length)?);
+        if let Some(decoy) = &args.decoy {
+            let access = Access { target: decoy.clone(), ..common.access()? };
+            let mut siege = Siege::begin(kind, access, length);
+            add(&mut decoyed, run.measure_aside(|_| siege.is_over())?);
+            outcome.faults.extend(siege.end_at_decoy());
         }
-        ticks_after += u32::from(hostile.is_finished());
-        ticks_after > TICKS_AFTER
-    })?;
-    let late = {
-        let bound_ns = args.max_p99_ms * 1_000_000;
-        let late =
-            |board: &Board| board.events.count_above(bound_ns) + board.calls.count_above(bound_ns);
-        run.fleet.boards().map(late).sum()
-    };
-    let outcome = hostile.join().unwrap_or_else(|_| Outcome {
-        faults: vec!["the hostile clients' thread panicked".to_owned()],
-        ..Outcome::default()
-    });
+        let mut siege = Siege::begin(kind, common.access()?, length);
+        let mut readings: Option<(Reading, Reading)> = None;
+        run.measure_while(|reading| {
+            if let Some(reading) = reading {
+                readings.get_or_insert((reading, reading)).1 = reading;
+                felt.peak = felt.peak.max(Some(reading.rss_peak));
+            }
+            siege.is_over()
+        })?;
+        felt.attacked_s += (run.end().at_ns - run.start().at_ns) as f64 / 1e9;
+        if let Some((begin, end)) = readings {
+            let cpu_s = end.run_ns.saturating_sub(begin.run_ns) as f64 / 1e9;
+            felt.cpu_s = Some(felt.cpu_s.unwrap_or_default() + cpu_s);
+        }
+        first.get_or_insert_with(|| run.start().clone());
+        outcome.add(siege.end());
+        run.carry_on(ASIDE_NS)?;
+        add(&mut attacked, run.take_recorders());
+    }
     run.carry_on(args.settle.as_nanos() as u64)?;
     if let Some(reading) = run.router_reading() {
         felt.after = Some(reading.rss);
@@ -92,7 +108,75 @@ fn attack(args: &Hostile, kind: Kind, router: Option<&Router>) -> Result<Trial> 
     }
     let is_alive = welcomes(args);
     run.drain()?;
-    Ok(Trial { kind, report: run.report(), outcome, router: felt, late, is_alive })
+    if let Some(first) = first {
+        run.begin_at(first);
+    }
+    let late = attacked.as_ref().map_or(0, |attacked| count_late(args, attacked));
+    attacked.into_iter().for_each(|attacked| run.keep(attacked));
+    let mut report = run.report();
+    report.turns = calm.map(|calm| Turns {
+        rounds: args.rounds,
+        calm: Turn::of(&calm),
+        decoy: decoyed.as_ref().map(Turn::of),
+    });
+    Ok(Trial { kind, report, outcome, router: felt, late, is_alive })
+}
+
+/// Measures the victims for `length` while nobody does them harm.
+fn stay_calm(run: &mut Run<'_>, length: Duration) -> Result<Recorders> {
+    let mut ticks = length.as_nanos() as u64 / TICK_NS;
+    run.measure_aside(|_| {
+        let is_over = ticks == 0;
+        ticks = ticks.saturating_sub(1);
+        is_over
+    })
+}
+
+fn add(sum: &mut Option<Recorders>, round: Recorders) {
+    match sum {
+        None => *sum = Some(round),
+        Some(sum) => sum.iter_mut().zip(&round).for_each(|(sum, one)| sum.add(one)),
+    }
+}
+
+/// Events and calls that took longer than the bound.
+fn count_late(args: &Hostile, [events, calls, _]: &Recorders) -> u64 {
+    let bound_ns = args.max_p99_ms * 1_000_000;
+    events.count_above(bound_ns) + calls.count_above(bound_ns)
+}
+
+/// Hostile clients at work.
+struct Siege {
+    hostile: JoinHandle<Outcome>,
+    /// Since the last of them has left.
+    ticks_after: u32,
+}
+
+impl Siege {
+    fn begin(kind: Kind, access: Access, length: Duration) -> Self {
+        let hostile = thread::spawn(move || Attack::run(kind, access, length));
+        Self { hostile, ticks_after: 0 }
+    }
+
+    /// Whether the part that is measured with them is over; asked once in a tick.
+    fn is_over(&mut self) -> bool {
+        self.ticks_after += u32::from(self.hostile.is_finished());
+        self.ticks_after > TICKS_AFTER
+    }
+
+    fn end(self) -> Outcome {
+        self.hostile.join().unwrap_or_else(|_| Outcome {
+            faults: vec!["the hostile clients' thread panicked".to_owned()],
+            ..Outcome::default()
+        })
+    }
+
+    /// What makes the decoy a bad one: there, too, the attack has to be one.
+    fn end_at_decoy(self) -> Vec<String> {
+        let outcome = self.end();
+        let all = outcome.faults.iter().cloned().chain(outcome.shortcomings());
+        all.map(|fault| format!("at the decoy: {fault}")).collect()
+    }
 }
 
 /// Victims on as many connections that a router with a few threads has some of them on each.
@@ -140,9 +224,12 @@ fn judge(args: &Hostile, trial: &mut Trial) {
             report.add_figure(name, memory as f64 / 1_048_576.0, "MiB");
         }
     }
+    report.add_figure("attacked for", router.attacked_s, "s");
     if let Some(cpu_s) = router.cpu_s {
         report.add_figure("router CPU time", cpu_s, "s");
     }
+    report.add_figure("hostile clients' own CPU time", outcome.cpu_ns as f64 / 1e9, "s");
+    add_ratios(report);
     report.label = match &args.common.label {
         Some(label) => format!("{label}, {kind}"),
         None => kind.name().to_owned(),
@@ -157,6 +244,24 @@ fn judge(args: &Hostile, trial: &mut Trial) {
     judge_memory(args, report, *router);
     outcome.faults.iter().for_each(|fault| report.fail(fault.clone()));
     outcome.shortcomings().for_each(|text| report.fail(text));
+}
+
+/// What the attack made of p99, as factors.
+fn add_ratios(report: &mut Report) {
+    let Some(turns) = report.turns.clone() else { return };
+    let mut add = |name: String, own: &Option<Latency>, felt: &Option<Latency>| {
+        let both = own.as_ref().zip(felt.as_ref());
+        if let Some(ratio) = both.and_then(|(own, felt)| ratio(own.p99, felt.p99)) {
+            report.figures.push(Figure { name, value: ratio, unit: String::new() });
+        }
+    };
+    let (events, calls) = (report.event_latency.clone(), report.call_latency.clone());
+    for (part, turn) in [("calm", Some(&turns.calm)), ("decoy", turns.decoy.as_ref())] {
+        if let Some(turn) = turn {
+            add(format!("p99 of events over {part}"), &events, &turn.event_latency);
+            add(format!("p99 of calls over {part}"), &calls, &turn.call_latency);
+        }
+    }
 }
 
 fn judge_latency(args: &Hostile, report: &mut Report) {
@@ -197,7 +302,7 @@ fn judge_memory(args: &Hostile, report: &mut Report, router: Felt) {
 const VICTIMS: u32 = 4;
 /// The ends of hostile connections are measured, too: so many ticks, a second.
 const TICKS_AFTER: u32 = 20;
-const _: () = assert!(SECOND_NS / TICKS_AFTER as u64 == super::run::TICK_NS);
+const _: () = assert!(SECOND_NS / TICKS_AFTER as u64 == TICK_NS);
 
 #[cfg(test)]
 mod tests {

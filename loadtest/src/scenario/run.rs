@@ -47,12 +47,15 @@ pub struct Run<'a> {
     start: Mark,
     end: Mark,
     series: Vec<Sample>,
-    /// Events, calls and lag of phases that were taken for themselves.
-    phases: Option<[Recorder; 3]>,
+    /// Of phases that were taken for themselves.
+    phases: Option<Recorders>,
     /// For a histogram log, if one is asked for.
     intervals: Option<Intervals>,
     closed_loop: bool,
 }
+
+/// Of events, of calls, and of how late the generator was.
+pub(super) type Recorders = [Recorder; 3];
 
 /// What stays of the plan once its clients live in the engine.
 struct PlanText<'a> {
@@ -175,6 +178,11 @@ impl<'a> Run<'a> {
         self.start = start;
     }
 
+    /// Where the measured part, or the last of several, begins.
+    pub(super) const fn start(&self) -> &Mark {
+        &self.start
+    }
+
     /// Where the measured part ends.
     pub(super) const fn end(&self) -> &Mark {
         &self.end
@@ -182,15 +190,40 @@ impl<'a> Run<'a> {
 
     /// Measures until `done` says so, which is asked every [`TICK_NS`] and told what the router's
     /// process used so far; `None` if that has ended, or is not known.
-    pub fn measure_while(&mut self, mut done: impl FnMut(Option<Reading>) -> bool) -> Result<()> {
+    pub fn measure_while(&mut self, done: impl FnMut(Option<Reading>) -> bool) -> Result<()> {
         self.begin_measuring();
-        let mut now = self.start.clone();
+        self.tick_while(self.start.clone(), done)?;
+        self.end_measuring();
+        Ok(())
+    }
+
+    /// The same of a part that is held against the measured one: no count of the report and no
+    /// log has it. What was due in it, and came no later than [`ASIDE_NS`] after it.
+    pub(super) fn measure_aside(
+        &mut self,
+        done: impl FnMut(Option<Reading>) -> bool,
+    ) -> Result<Recorders> {
+        let start = self.mark();
+        self.set_measured((start.at_ns, u64::MAX));
+        let end = self.tick_while(start, done)?;
+        self.fleet.boards_mut().for_each(|board| board.measured_ns.1 = end.at_ns);
+        self.carry_on(ASIDE_NS)?;
+        for kind in [Kind::Event, Kind::Call, Kind::Published] {
+            self.fleet.merge_interval(|board| of_kind(board, kind)).take_interval();
+        }
+        Ok(self.take_recorders())
+    }
+
+    fn tick_while(
+        &mut self,
+        mut now: Mark,
+        mut done: impl FnMut(Option<Reading>) -> bool,
+    ) -> Result<Mark> {
         while !done(now.router) {
             self.fleet.run_until(now.at_ns + TICK_NS)?;
             now = self.mark();
         }
-        self.end_measuring();
-        Ok(())
+        Ok(now)
     }
 
     /// The measured part begins, and lasts until [`Run::end_measuring`].
@@ -299,6 +332,7 @@ impl<'a> Run<'a> {
             verified: board.tally,
             steps: Vec::new(),
             knee_rate: None,
+            turns: None,
             figures: Vec::new(),
             failures: Vec::new(),
             clean: board.tally.is_clean(),
@@ -341,17 +375,26 @@ impl<'a> Run<'a> {
     /// The latency of events, or of calls, and how late the generator was, since the last phase
     /// or the beginning. The report has them all.
     pub fn take_phase(&mut self) -> (Option<Latency>, Option<Latency>) {
+        let recorders = self.take_recorders();
+        let [events, calls, lag] = &recorders;
+        let found = (events.latency().or_else(|| calls.latency()), lag.latency());
+        self.keep(recorders);
+        found
+    }
+
+    /// Events, calls and lag since they were last taken, which the report does not have then.
+    pub(super) fn take_recorders(&mut self) -> Recorders {
         let of: [fn(&mut Board) -> &mut Recorder; 3] =
             [|board| &mut board.events, |board| &mut board.calls, |board| &mut board.lag];
-        let [events, calls, lag] = of.map(|of| self.fleet.take_phase(of));
-        let found = (events.latency().or_else(|| calls.latency()), lag.latency());
+        of.map(|of| self.fleet.take_phase(of))
+    }
+
+    /// Lets the report have what was taken.
+    pub(super) fn keep(&mut self, recorders: Recorders) {
         match &mut self.phases {
-            None => self.phases = Some([events, calls, lag]),
-            Some(all) => {
-                all.iter_mut().zip([events, calls, lag]).for_each(|(sum, one)| sum.add(&one));
-            }
+            None => self.phases = Some(recorders),
+            Some(all) => all.iter_mut().zip(recorders).for_each(|(sum, one)| sum.add(&one)),
         }
-        found
     }
 
     /// The router's resident memory now, bytes.
@@ -435,12 +478,7 @@ impl<'a> Run<'a> {
     /// Percentiles 50 and 99 since the last interval of `kind`, whose latencies go into the log if
     /// there is one.
     fn take_interval(&mut self, kind: Kind, span_ns: (u64, u64)) -> Option<(u64, u64)> {
-        let recorder = self.fleet.merge_interval(|board| match kind {
-            Kind::Event => &mut board.events,
-            Kind::Call => &mut board.calls,
-            Kind::Published => &mut board.acknowledgements,
-            Kind::Join => &mut board.joins,
-        });
+        let recorder = self.fleet.merge_interval(|board| of_kind(board, kind));
         if let Some(intervals) = &mut self.intervals {
             intervals.add(kind, span_ns.0, span_ns.1, recorder.interval_counts());
         }
@@ -454,6 +492,15 @@ impl<'a> Run<'a> {
         let style = ProgressStyle::with_template("  {bar:30} {percent:>3} %  {msg}")
             .expect("the template is constant");
         ProgressBar::new(duration_ns / 1_000_000).with_style(style)
+    }
+}
+
+const fn of_kind(board: &mut Board, kind: Kind) -> &mut Recorder {
+    match kind {
+        Kind::Event => &mut board.events,
+        Kind::Call => &mut board.calls,
+        Kind::Published => &mut board.acknowledgements,
+        Kind::Join => &mut board.joins,
     }
 }
 
@@ -522,6 +569,8 @@ const EVENT_STRIDE: u32 = 13;
 const SETTLING_NS: u64 = SECOND_NS / 4;
 /// Short, for a router that grows by gigabytes per second is to be seen before it dies.
 pub const TICK_NS: u64 = SECOND_NS / 20;
+/// What comes later after a part that was measured aside gives no latency.
+pub(super) const ASIDE_NS: u64 = SECOND_NS / 2;
 const DRAIN_PATIENCE_NS: u64 = 3 * SECOND_NS;
 /// Without an event for so long, nothing more is under way.
 const QUIET_NS: u64 = SECOND_NS / 2;

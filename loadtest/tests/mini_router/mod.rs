@@ -1,6 +1,6 @@
 //! A WAMP router that does just enough for the harness: one blocking thread per connection, both
-//! transports, three serializers, compression of WebSockets at `/deflate`. On demand it loses, doubles or swaps events, to see whether the
-//! harness notices.
+//! transports, three serializers, compression of WebSockets at `/deflate`. On demand it loses,
+//! doubles or swaps events, to see whether the harness notices.
 
 mod transport;
 
@@ -219,7 +219,10 @@ impl State {
         let limit = message[5]["limit"].as_u64().unwrap() as usize;
         let after = message[5]["after_publication"].as_u64().unwrap_or(0);
         let later = self.history.iter().filter(|(publication, _)| *publication > after);
-        let event = |(publication, args): &(u64, Value)| json!({"publication": publication, "args": args, "details": {}});
+        let event = |(id, args): &(u64, Value)| {
+            let details = json!({});
+            json!({"publication": id, "args": args, "details": details})
+        };
         let mut events: Vec<Value> = later.map(event).collect();
         let more = events.len() > limit;
         events.truncate(limit);
