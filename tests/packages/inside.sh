@@ -92,6 +92,8 @@ stop_plain() {
         kill -0 "$pid" 2>/dev/null || break
         sleep 0.1
     done
+    # As systemd does with a directory of the runtime.
+    rm -rf "/run/$(sed -n 's/^RuntimeDirectory=//p' "$unit")"
 }
 restart() {
     if only_systemd; then systemctl restart stentor.service; else stop_plain && start_plain; fi
