@@ -28,7 +28,6 @@ mod scenarios {
     mod call_timeouts;
     mod canceling;
     mod carried;
-    mod corks;
     mod counted;
     mod deflate;
     mod drain;

@@ -443,7 +443,6 @@ pub(super) fn settings(config: &Config) -> Settings {
         clients: config.metrics.clients.clone(),
         groups: config.metrics.groups.clone(),
         node: None,
-        visible_ms: 0,
     }
 }
 

@@ -12,7 +12,6 @@ mod census;
 mod connection;
 mod connections;
 mod context;
-mod corks;
 mod crowd;
 mod dealer;
 mod deposits;
@@ -75,7 +74,6 @@ use timers::Owner;
 use unheard::Unheard;
 
 pub use broker::{Publication, fan_out};
-pub use corks::Corks;
 pub use errands::{Errand, RequestCheck, Ruled, Waiter};
 pub use handover::HandOver;
 pub use input::InputStatus;
@@ -124,7 +122,6 @@ pub struct Shard {
     shutdown: Shutdown,
     /// The connection that was just visited, if it leaves, with what has come of it.
     departing: Option<(Slot, Vec<u8>)>,
-    corks: Corks,
 }
 
 /// What a connection may do: chosen by the listener that accepted it.
@@ -160,7 +157,6 @@ impl Shard {
             review: Review::default(),
             shutdown: Shutdown::default(),
             departing: None,
-            corks: Corks::default(),
             cx: Context::new(id, router, seed),
         }
     }

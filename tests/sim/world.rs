@@ -12,7 +12,6 @@ use stentor::transport::TransportRules;
 
 use super::ages::Seen;
 use super::client::{Client, Request, Session, Stage};
-use super::corks::Sight;
 use super::log::Log;
 use super::model::{Model, Tag};
 use super::plan::{Plan, draw_link, pick};
@@ -35,7 +34,6 @@ pub(crate) struct World {
     /// By when a drain is to be over, until a shutdown follows.
     pub(crate) drain_until: Option<Millis>,
     pub(crate) probing: Probing,
-    pub(crate) sight: Sight,
     pub(crate) tracers: Tracers,
     /// The number of the step.
     pub(crate) number: usize,
@@ -47,8 +45,7 @@ impl World {
         let mut plan = Plan::draw(&mut rng);
         plan.draw_drain(&mut StdRng::seed_from_u64(!seed));
         plan.draw_node(seed);
-        plan.draw_corks(seed);
-        Self::of(plan, rng, Tracers::draw(seed), (seed, trace))
+        Self::of(plan, rng, Tracers::draw(seed), trace)
     }
 
     /// The world of a seed in which no step and no turn is ever full.
@@ -60,10 +57,10 @@ impl World {
             turn_units: u32::MAX / 2,
             ..TurnLimits::default()
         };
-        Self::of(plan, rng, Tracers::always(is_traced), (seed, false))
+        Self::of(plan, rng, Tracers::always(is_traced), false)
     }
 
-    fn of(plan: Plan, rng: StdRng, tracers: Tracers, (seed, trace): (u64, bool)) -> Self {
+    fn of(plan: Plan, rng: StdRng, tracers: Tracers, trace: bool) -> Self {
         let mut world = Self {
             net: Self::network(&plan, 0),
             life: 0,
@@ -76,7 +73,6 @@ impl World {
             shutting_down: false,
             drain_until: None,
             probing: Probing::No,
-            sight: Sight::new(seed),
             tracers,
             number: 0,
         };
@@ -97,7 +93,6 @@ impl World {
         let (paths, http_paths) = (vec!["/".into()], vec!["/app".into()]);
         net.rules = Arc::new(TransportRules { paths, http_paths, ..(*net.rules).clone() });
         net.links.room_for_http = plan.clients.is_multiple_of(3).then_some(0);
-        net.links.gateway.is_held = true;
         net.with_held_store().with_high_mark(plan.high_mark_bytes)
     }
 
