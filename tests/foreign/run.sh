@@ -2,7 +2,7 @@
 # Stentor's client and its shell against a router of others: crossbar, as it comes, with node.json.
 #
 # STENTOR_BIN  the command             [default: target/release/stentor]
-# PYTHON       Python 3.11 or later    [default: python3]
+# PYTHON       Python 3.11 or later    [default: that of tests/clients/run.sh, else python3]
 # Installs crossbar, at the version pinned here, where it is missing. Closes with `N passed, N failed`.
 set -euo pipefail
 
@@ -17,7 +17,9 @@ source "$here/../running.sh"
     exit 1
 }
 if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
-    "${PYTHON:-python3}" -m venv "$venv"
+    python=$root/target/clients/venv/bin/python
+    [[ -x $python ]] || python=python3
+    "${PYTHON:-$python}" -m venv "$venv"
     timeout 900 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
         -r "$here/requirements.txt"
     cp "$here/requirements.txt" "$venv/installed.txt"
