@@ -24,7 +24,7 @@ pub(super) struct Connections {
     /// Those with a session that still gives back what it held, and goes on by itself.
     leavers: VecDeque<Slot>,
     /// Those whose sockets the event loop has to close.
-    closed: Vec<Slot>,
+    closed: VecDeque<Slot>,
 }
 
 impl Connections {
@@ -35,7 +35,7 @@ impl Connections {
             generation: 0,
             woken: Vec::new(),
             leavers: VecDeque::new(),
-            closed: Vec::new(),
+            closed: VecDeque::new(),
         }
     }
 
@@ -127,19 +127,19 @@ impl Connections {
 
     /// Nothing needs a connection any more but its socket, which is to be closed.
     pub(super) fn close(&mut self, slot: Slot) {
-        self.closed.push(slot);
+        self.closed.push_back(slot);
     }
 
     #[inline]
-    pub(super) const fn has_closed(&self) -> bool {
+    pub(super) fn has_closed(&self) -> bool {
         !self.closed.is_empty()
     }
 
     /// Slots whose sockets are to be closed, up to `most` of them, those first that have waited
     /// longest. A slot may be given out again after this.
     pub(super) fn take_closed(&mut self, most: usize) -> Vec<Slot> {
-        let rest = self.closed.split_off(most.min(self.closed.len()));
-        let closed = std::mem::replace(&mut self.closed, rest);
+        let most = most.min(self.closed.len());
+        let closed: Vec<_> = self.closed.drain(..most).collect();
         for slot in &closed {
             self.slab.remove(slot.index());
         }
