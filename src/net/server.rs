@@ -443,6 +443,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         clients: config.metrics.clients.clone(),
         groups: config.metrics.groups.clone(),
         node: None,
+        visible_ms: 0,
     }
 }
 

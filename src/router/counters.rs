@@ -92,7 +92,8 @@ counters! {
     invocations: gauge,
     /// Bytes that wait to be written.
     output_bytes: gauge,
-    /// Bytes of them that sockets were offered and have refused: copied for each connection.
+    /// Bytes of them that sockets were offered and have refused, or that wait behind a cork: copied
+    /// for each connection.
     refused_bytes: gauge,
     /// Bytes of memory for what has come and is not dealt with: above all messages that have not
     /// come whole.

@@ -177,6 +177,9 @@ pub struct Settings {
     pub groups: Vec<UriGroup>,
     /// Of a node of a cluster; `None`: alone.
     pub node: Option<NodeIds>,
+    /// How many milliseconds SUBSCRIBED and REGISTERED wait at most for other nodes to route here;
+    /// 0: for nobody.
+    pub visible_ms: u64,
 }
 
 /// The shared part of a router.

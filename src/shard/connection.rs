@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::corks::Cork;
 use super::input::Input;
 use super::leaving::Leaving;
 use super::login::Applicant;
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     pub(super) dropping: bool,
     /// Whether the queue is full and the connection about to be ended.
     pub(super) overflowed: bool,
+    /// Until other nodes have confirmed what the client is told, nothing is written; see `corks`.
+    pub(super) cork: Option<Box<Cork>>,
     /// The largest message that the peer accepts, in bytes.
     pub(super) peer_limit_bytes: usize,
     /// Bytes of its backlog that the gauge counts, and its rank among the slow ones.
@@ -180,6 +183,7 @@ impl Connection {
             dirty: false,
             dropping: false,
             overflowed: false,
+            cork: None,
             peer_limit_bytes: UNLIMITED_BYTES,
             refused: Refused::default(),
             transport,
@@ -317,12 +321,16 @@ impl Connection {
             Some(at) if at < phase.at => Deadline { at, due: Due::Slow },
             _ => phase,
         };
-        match self.input.paced_until() {
+        let next = match self.input.paced_until() {
             // Who is not read is not silent.
             Some(at) if !self.is_closing() && (at < silence.at || silence.due.is_silence()) => {
                 Deadline { at, due: Due::Reading }
             }
             _ => silence,
+        };
+        match self.corked_until() {
+            Some(at) if at < next.at => Deadline { at, due: Due::Corked },
+            _ => next,
         }
     }
 
@@ -352,7 +360,9 @@ impl Connection {
     }
 
     fn keepalive_deadline(&self, timeouts: &Timeouts) -> Deadline {
-        if timeouts.ping_interval_ms == 0
+        // Behind a cork no ping would reach the peer.
+        if self.corked_until().is_some()
+            || timeouts.ping_interval_ms == 0
             || self.framing == Framing::RawSocket
                 && (!timeouts.rawsocket_pings || self.rules.is_inner)
         {
@@ -399,6 +409,8 @@ pub(super) enum Due {
     Drop,
     /// The peer has waited long enough for having sent too much.
     Reading,
+    /// Other nodes had the time to confirm.
+    Corked,
 }
 
 impl Due {

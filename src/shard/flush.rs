@@ -83,6 +83,9 @@ impl Shard {
         if connection.is_gone() {
             return Flushed::Progress;
         }
+        if connection.cork.is_some() {
+            return self.flush_corked(slot, write, now);
+        }
         let limit = self.cx.work.limits().connection_bytes;
         let flushed = self.cx.outbound.write(slot, connection, write, limit, now);
         let hard_bytes = self.cx.edition.settings.output.hard_bytes;
@@ -107,11 +110,24 @@ impl Shard {
         flushed
     }
 
+    /// The same, unless what waits is to wait further.
+    #[cold]
+    #[inline(never)]
+    fn flush_corked(
+        &mut self,
+        slot: Slot,
+        write: &mut impl FnMut(&[u8]) -> Result<Sent>,
+        now: Millis,
+    ) -> Flushed {
+        if self.bursts(slot, now) { self.flush(slot, write, now) } else { Flushed::Progress }
+    }
+
     /// Keeps what waits for a connection whose socket is known to be full.
     pub(super) fn hold_back(&mut self, slot: Slot, now: Millis) {
         if self.has_output(slot) {
             self.keep_rest(slot, now);
         }
+        self.forget_opened_cork(slot);
     }
 
     /// Forgets the frames of this turn once all of them are written or kept elsewhere.
@@ -157,6 +173,9 @@ impl Shard {
         let all = || self.cx.router.counters().iter().map(|c| c.refused_bytes.get()).sum::<u64>();
         if all() <= total {
             return;
+        }
+        if self.corks.now > 0 {
+            self.uncork_all(now);
         }
         let mut below = (usize::MAX, Slot::MAX);
         while self.cx.counters.refused_bytes.get() > share

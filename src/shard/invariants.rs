@@ -40,6 +40,7 @@ impl Shard {
         self.inquiries.check(&self.cx.router);
         self.surveys.check();
         self.check_questions();
+        self.check_corks();
     }
 
     /// Whether nothing is asked, and every meta event of the realms at home here is published: what

@@ -221,6 +221,8 @@ impl Shard {
         let Phase::Joined(session) = std::mem::replace(&mut connection.phase, Phase::Open) else {
             unreachable!("the phase was just looked at");
         };
+        self.drop_cork(slot);
+        let connection = &mut self.connections[slot];
         let traffic = std::mem::take(&mut connection.traffic);
         let duration_ms = now.since(session.joined);
         tracing::info!(

@@ -26,6 +26,11 @@ pub enum Mail {
     /// To the shard of the session that has caused a meta event: it waits to be heard (`true`), or
     /// waits no more (`false`).
     Unheard { cause: SessionRef, waits: bool },
+    /// To other nodes: say [`Self::Visible`] of this when all of them route to this node what the
+    /// session has subscribed to and registered.
+    Reveal { session: SessionRef, ticket: u64 },
+    /// To the session's shard: they do, of all that it has asked up to this ticket.
+    Visible { session: SessionRef, ticket: u64 },
     /// To the callee's shard: invoke it.
     Invoke(Box<Carried<Invoke>>),
     /// To the callee's shard: the caller, or the dealer, has given up on the call.
@@ -78,6 +83,8 @@ impl Weighed for Mail {
             | Self::Cancel(_)
             | Self::Pace { .. }
             | Self::Unheard { .. }
+            | Self::Reveal { .. }
+            | Self::Visible { .. }
             | Self::Stored { .. } => 0,
             Self::Judged { judgement, .. } => judgement.weight(),
             Self::Ruled { ruled, .. } => {

@@ -12,6 +12,7 @@ mod census;
 mod connection;
 mod connections;
 mod context;
+mod corks;
 mod crowd;
 mod dealer;
 mod deposits;
@@ -74,6 +75,7 @@ use timers::Owner;
 use unheard::Unheard;
 
 pub use broker::{Publication, fan_out};
+pub use corks::Corks;
 pub use errands::{Errand, RequestCheck, Ruled, Waiter};
 pub use handover::HandOver;
 pub use input::InputStatus;
@@ -122,6 +124,7 @@ pub struct Shard {
     shutdown: Shutdown,
     /// The connection that was just visited, if it leaves, with what has come of it.
     departing: Option<(Slot, Vec<u8>)>,
+    corks: Corks,
 }
 
 /// What a connection may do: chosen by the listener that accepted it.
@@ -157,6 +160,7 @@ impl Shard {
             review: Review::default(),
             shutdown: Shutdown::default(),
             departing: None,
+            corks: Corks::default(),
             cx: Context::new(id, router, seed),
         }
     }

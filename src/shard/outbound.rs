@@ -399,6 +399,10 @@ impl Outbound {
     #[cold]
     fn make_way(&mut self, slot: Slot, connection: &mut Connection, bytes: usize) -> Queued {
         if !connection.is_blocked() {
+            if let Some(cork) = &mut connection.cork {
+                cork.is_full = true;
+                self.mark_dirty(slot, connection);
+            }
             self.is_awaited = true;
             return Queued::NotYet;
         }

@@ -80,6 +80,9 @@ impl Shard {
         if self.connections[slot].input.paced_until().is_some_and(|at| at <= now) {
             self.go_on_reading(slot);
         }
+        if self.connections[slot].corked_until().is_some_and(|at| at <= now) {
+            self.expire_cork(slot, now);
+        }
         let connection = &self.connections[slot];
         let output = &self.cx.edition.settings.output;
         let timeouts = &self.cx.edition.settings.timeouts;
@@ -122,7 +125,7 @@ impl Shard {
             Due::CloseTransport => self.finish_goodbye(slot, now),
             Due::Drop => self.remove(slot),
             // Done before.
-            Due::Reading => {}
+            Due::Reading | Due::Corked => {}
         }
     }
 

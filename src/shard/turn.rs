@@ -534,10 +534,8 @@ impl Turn {
     }
 
     fn send_outboxes(&mut self, wire: &mut impl Wire) {
-        for to in self.shard.cx.post.others() {
-            if let Some(batch) = self.shard.cx.post.take_outbox(to) {
-                wire.send(to, batch);
-            }
+        for to in self.shard.cx.post.filled().shards() {
+            wire.send(to, self.shard.cx.post.take_outbox(to));
         }
     }
 

@@ -27,6 +27,7 @@ impl World {
         if self.plan.shutdown && !self.shutting_down {
             self.begin_shutdown();
         }
+        self.outwait_corks();
         self.net.settle();
         self.drain(true);
         self.outwait_drain();

@@ -7,7 +7,7 @@
 //! it is asked, `counting` how many are there, `crowding` what makes work, `refusing` what is too
 //! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does,
-//! `ages` since when.
+//! `ages` since when, `corks` who waits for other nodes.
 //! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
 //! trace. `tracing` is what operators look at meanwhile. `logins`, `authorizers`, `managing` and
 //! `reloads` (of `editions`) are simulations of their own.
@@ -23,6 +23,7 @@ mod callees;
 mod calls;
 mod client;
 mod closing;
+mod corks;
 mod counting;
 mod crowding;
 mod draining;
@@ -85,6 +86,8 @@ fn run_world(seed: u64, steps: usize, mut world: World) -> Report {
             world.crash();
         }
         world.step(number);
+        world.confirm_somewhere();
+        world.check_corks();
         world.trace();
     }
     step.set(steps);

@@ -82,6 +82,7 @@ impl Plan {
             clients: if tight_limits { vec!["wampy.js".into()] } else { Vec::new() },
             groups: if tight_limits { vec![everything()] } else { Vec::new() },
             node: None,
+            visible_ms: 0,
         };
         let tight_held = rng.random_bool(0.15);
         settings.limits.history_answer_bytes = *pick(rng, &[3_000, 20_000]);
@@ -121,6 +122,12 @@ impl Plan {
     pub(crate) fn draw_node(&mut self, seed: u64) {
         let node = NodeNumber::new((seed % 128) as u8).expect("7 bits");
         self.settings.node = (seed % 3 == 2).then(|| NodeIds::new(node, u128::from(seed)));
+    }
+
+    /// In every fourth run clients wait for other nodes.
+    pub(crate) fn draw_corks(&mut self, seed: u64) {
+        let visible_ms = [3, 40, 250, 2_000][(seed / 4 % 4) as usize];
+        self.settings.visible_ms = if seed % 4 == 1 { visible_ms } else { 0 };
     }
 
     /// The role of those who join without authentication.

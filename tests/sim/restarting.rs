@@ -16,6 +16,7 @@ impl World {
         self.net = Self::network(&self.plan, self.life);
         self.net.now = now;
         self.tracers.forget();
+        self.sight.forget();
         store.restart(&self.net.router, self.net.wall_clock());
         self.net.links.store = store;
         for c in 0..self.clients.len() {

@@ -12,6 +12,7 @@ use stentor::transport::TransportRules;
 
 use super::ages::Seen;
 use super::client::{Client, Request, Session, Stage};
+use super::corks::Sight;
 use super::log::Log;
 use super::model::{Model, Tag};
 use super::plan::{Plan, draw_link, pick};
@@ -34,6 +35,7 @@ pub(crate) struct World {
     /// By when a drain is to be over, until a shutdown follows.
     pub(crate) drain_until: Option<Millis>,
     pub(crate) probing: Probing,
+    pub(crate) sight: Sight,
     pub(crate) tracers: Tracers,
     /// The number of the step.
     pub(crate) number: usize,
@@ -45,7 +47,8 @@ impl World {
         let mut plan = Plan::draw(&mut rng);
         plan.draw_drain(&mut StdRng::seed_from_u64(!seed));
         plan.draw_node(seed);
-        Self::of(plan, rng, Tracers::draw(seed), trace)
+        plan.draw_corks(seed);
+        Self::of(plan, rng, Tracers::draw(seed), (seed, trace))
     }
 
     /// The world of a seed in which no step and no turn is ever full.
@@ -57,10 +60,10 @@ impl World {
             turn_units: u32::MAX / 2,
             ..TurnLimits::default()
         };
-        Self::of(plan, rng, Tracers::always(is_traced), false)
+        Self::of(plan, rng, Tracers::always(is_traced), (seed, false))
     }
 
-    fn of(plan: Plan, rng: StdRng, tracers: Tracers, trace: bool) -> Self {
+    fn of(plan: Plan, rng: StdRng, tracers: Tracers, (seed, trace): (u64, bool)) -> Self {
         let mut world = Self {
             net: Self::network(&plan, 0),
             life: 0,
@@ -73,6 +76,7 @@ impl World {
             shutting_down: false,
             drain_until: None,
             probing: Probing::No,
+            sight: Sight::new(seed),
             tracers,
             number: 0,
         };
@@ -93,6 +97,7 @@ impl World {
         let (paths, http_paths) = (vec!["/".into()], vec!["/app".into()]);
         net.rules = Arc::new(TransportRules { paths, http_paths, ..(*net.rules).clone() });
         net.links.room_for_http = plan.clients.is_multiple_of(3).then_some(0);
+        net.links.gateway.is_held = true;
         net.with_held_store().with_high_mark(plan.high_mark_bytes)
     }
 

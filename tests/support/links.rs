@@ -14,6 +14,7 @@ use stentor::shard::{Errand, HandOver, Mail, RequestCheck, Ruled, Waiter, Wire};
 use stentor::wamp::Timestamp;
 
 use super::Store;
+use super::gateway::Gateway;
 use super::manager;
 
 /// One client's socket, seen from the router.
@@ -23,6 +24,8 @@ pub(crate) struct Pipe {
     pub(crate) slot: Slot,
     /// Bytes that the client sent and the router has not read.
     pub(crate) inbound: Vec<u8>,
+    /// How many bytes the router has written.
+    pub(crate) written: usize,
     /// Bytes that the router wrote and the client has not read.
     pub(crate) unread: Vec<u8>,
     /// Bytes that may lie unread before the socket is full.
@@ -65,6 +68,7 @@ impl Pipe {
             shard,
             slot,
             inbound: Vec::new(),
+            written: 0,
             unread: Vec::new(),
             capacity,
             kept: None,
@@ -189,6 +193,8 @@ pub(crate) struct Links {
     pub(crate) store: Store,
     /// What stands in for those who judge tickets.
     pub(crate) verifier: Verifier,
+    /// What stands in for the way to other nodes.
+    pub(crate) gateway: Gateway,
     /// So many connections may be handed over; `None`: any number.
     pub(crate) room_for_http: Option<usize>,
     /// How many were, and how many were not.
@@ -218,6 +224,7 @@ impl Links {
             pipes: Vec::new(),
             store: Store::default(),
             verifier: Verifier::default(),
+            gateway: Gateway::default(),
             room_for_http: None,
             handed: 0,
             not_handed: 0,
@@ -260,6 +267,12 @@ impl Links {
         assert!(self.pipes.iter().all(|pipe| pipe.closed), "every socket is closed");
         assert!(self.by_slot.is_empty(), "every slot is free");
         assert!(self.queued.values().all(|bytes| *bytes == 0), "{:?} wait", self.queued);
+    }
+
+    /// So many bytes of mail wait at a shard, or are on their way there.
+    pub(crate) fn note_queued(&mut self, shard: usize, weight: usize) {
+        let shard = ShardId(u8::try_from(shard).expect("few shards"));
+        *self.queued.entry(shard.into()).or_default() += weight;
     }
 
     /// Bytes of mail that wait at a shard or are on their way there.
@@ -331,11 +344,14 @@ impl Wire for Links {
             return Ok(bytes.len());
         }
         if pipe.kept.is_some() {
-            return pipe.write_keeping(bytes);
+            let written = pipe.write_keeping(bytes)?;
+            pipe.written += written;
+            return Ok(written);
         }
         let room = pipe.capacity.saturating_sub(pipe.unread.len());
         let taken = &bytes[..bytes.len().min(room)];
         pipe.unread.extend_from_slice(taken);
+        pipe.written += taken.len();
         pipe.blocked = taken.len() < bytes.len();
         pipe.refused = pipe.blocked;
         pipe.has_refused |= pipe.blocked;
@@ -394,6 +410,9 @@ impl Wire for Links {
     }
 
     fn send(&mut self, to: ShardId, batch: Batch<Mail>) {
+        if to == ShardId::CLUSTER {
+            return self.gateway.accept(batch.items);
+        }
         self.largest_batch_bytes = self.largest_batch_bytes.max(batch.weight);
         *self.queued.entry(to.into()).or_default() += batch.weight;
         let route = (self.shard, usize::from(to.0));

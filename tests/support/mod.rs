@@ -1,6 +1,7 @@
 //! What the simulator and the scenarios share: a client's side of the wire, written without the
 //! router's codec so that it judges it, and several shards in one thread.
 
+mod gateway;
 mod judgement;
 mod link;
 mod links;
@@ -20,7 +21,7 @@ pub(crate) use links::{Links, Says};
 pub(crate) use manager::bulletin;
 pub(crate) use network::Network;
 #[allow(unused_imports, reason = "the simulator has one node")]
-pub(crate) use node::published_elsewhere;
+pub(crate) use node::{published_by, published_elsewhere};
 pub(crate) use proofs::{CLIENT_NONCE, prove, public_key_of};
 pub(crate) use serializer::Serializer;
 pub(crate) use store::Store;

@@ -267,6 +267,22 @@ impl Network {
         served.len()
     }
 
+    /// Every other node confirms what stands at this place of what they were asked.
+    pub(crate) fn confirm(&mut self, place: usize) {
+        let asked = self.links.gateway.asked.remove(place);
+        let (session, ticket) = asked.expect("they were asked something");
+        self.deliver(usize::from(session.shard.0), Mail::Visible { session, ticket });
+    }
+
+    /// Mail that comes as that of other shards does, and is counted so.
+    pub(crate) fn deliver_counted(&mut self, shard: usize, mail: Mail) {
+        let mut batch = Batch::default();
+        batch.push(mail);
+        self.links.note_queued(shard, batch.weight);
+        self.turns[shard].accept(batch);
+        self.take_in(shard);
+    }
+
     /// Mail from outside of all shards.
     pub(crate) fn deliver(&mut self, shard: usize, mail: Mail) {
         self.turns[shard].accept(Batch { items: vec![mail], weight: 0 });
@@ -315,6 +331,9 @@ impl Network {
             if !self.links.verifier.is_held {
                 self.serve_verifier(usize::MAX);
             }
+            while !self.links.gateway.is_held && !self.links.gateway.asked.is_empty() {
+                self.confirm(0);
+            }
             for shard in 0..self.turns.len() {
                 self.turn(shard);
             }
@@ -323,7 +342,10 @@ impl Network {
             }
             self.check_invariants();
             let store = &self.links.store;
+            let gateway = &self.links.gateway;
+            let is_confirmed = gateway.is_held || gateway.asked.is_empty();
             let is_busy = (0..self.turns.len()).any(|shard| self.is_busy(shard));
+            let is_busy = is_busy || !is_confirmed;
             let is_stored = store.is_held || store.queue.is_empty();
             let verifier = &self.links.verifier;
             let is_judged = verifier.is_held || verifier.queue.is_empty();
@@ -398,6 +420,7 @@ impl Network {
         self.now = self.now + 3_600_000;
         for shard in 0..self.turns.len() {
             assert_eq!(self.shard(shard).connection_count(), 0, "no connection is left");
+            assert_eq!(self.shard(shard).corks().now, 0, "no cork is left");
             let turn = &self.turns[shard];
             assert!(!turn.is_busy() && !turn.shard().has_dirty(), "nothing waits");
             while self.shard(shard).next_deadline().is_some_and(|at| at <= self.now) {

@@ -1,7 +1,7 @@
 //! What stands in for the link to another node: what it publishes comes without a session.
 
 use serde_json::Value;
-use stentor::router::{Audience, Numbering, Router, ShardId};
+use stentor::router::{Audience, Numbering, Router, SessionRef, ShardId};
 use stentor::shard::{EventHead, Mail, Publication, fan_out};
 use stentor::wamp::{Dict, PublicationId};
 
@@ -14,9 +14,20 @@ pub(crate) fn published_elsewhere(
     topic: &str,
     said: &Value,
 ) -> Vec<(ShardId, Mail)> {
+    published_by(None, router, realm, topic, said)
+}
+
+/// The same of a session that nobody here has ever seen.
+pub(crate) fn published_by(
+    publisher: Option<SessionRef>,
+    router: &Router,
+    realm: &str,
+    topic: &str,
+    said: &Value,
+) -> Vec<(ShardId, Mail)> {
     let head = EventHead {
         publication: PublicationId::new(4_711).expect("in range"),
-        publisher: None,
+        publisher,
         cause: None,
         audience: Audience::default(),
         numbering: Numbering::None,

@@ -79,6 +79,9 @@ impl Shard {
             let created = joined.created.map(|number| (number, topic, policy));
             self.announce_subscription(&realm, joiner, subscription, created);
         }
+        if joins {
+            self.cork(slot);
+        }
         let request = subscribe.request;
         self.answer(slot, &RouterMessage::Subscribed { request, subscription });
         if subscribe.options.get_retained {

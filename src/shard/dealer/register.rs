@@ -58,6 +58,7 @@ impl Shard {
                 let created = created.map(|number| (number, &*register.procedure, policy, invoke));
                 self.announce_registration(&realm, member, registration, created);
                 self.cx.counters.registrations.increment();
+                self.cork(slot);
                 let request = register.request;
                 self.answer(slot, &RouterMessage::Registered { request, registration });
             }
