@@ -303,7 +303,7 @@ impl Default for TurnLimits {
             turn_units: 100_000,
             arena_bytes: 1024 * 1024,
             connections_written: 1_024,
-            connections_closed: 64,
+            connections_closed: 16,
             connection_bytes: 256 * 1024,
             written_bytes: 16 * 1024 * 1024,
         }
