@@ -67,6 +67,8 @@ pub mod authorization;
 #[doc(hidden)]
 pub mod clock;
 #[doc(hidden)]
+pub mod cluster;
+#[doc(hidden)]
 pub mod crossbar;
 #[doc(hidden)]
 pub mod hash;

@@ -137,6 +137,33 @@ fn reloads() {
     }
 }
 
+/// Between nodes order holds, nothing comes twice, and what was owed comes.
+#[test]
+fn cluster() {
+    let mut tally = Tally::new();
+    let seeds = variable("STENTOR_SIM_SEEDS").unwrap_or(CLUSTER_SEEDS);
+    let first = variable("STENTOR_SIM_SEED").unwrap_or(0);
+    (first..first + seeds).for_each(|seed| sim::cluster::run(seed, CLUSTER_STEPS, &mut tally));
+    for what in [
+        "SUBSCRIBED",
+        "an event",
+        "an event of another node",
+        "events that had to come",
+        "links ended",
+        "events dropped",
+        "useless events",
+        "a message is lost",
+        "a message takes another way",
+        "all messages of a route are lost",
+        "a node cannot keep up, or can",
+        "a node is not heard",
+        "silence",
+    ] {
+        let happened = tally.get(what).is_some_and(|count| *count > 0);
+        assert!(happened || seeds < CLUSTER_SEEDS, "{what} in {tally:?}");
+    }
+}
+
 /// Each call of the management API ends once, and nobody hears what is not for its role.
 #[test]
 fn managing() {
@@ -185,6 +212,8 @@ fn variable(name: &str) -> Option<u64> {
 
 const SEEDS: u64 = 300;
 const LOGIN_SEEDS: u64 = 60;
+const CLUSTER_SEEDS: u64 = 40;
+const CLUSTER_STEPS: usize = 400;
 const STEPS: usize = 1_200;
 
 /// What must happen at least once in a sweep, or it is not exercised any more.

@@ -77,6 +77,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
+    ("cluster", &["clock", "codec", "hash", "router", "shard", "wamp"]),
     // Types that the configuration names, and the text forms of credentials; of the rules it asks
     // how they lie to each other.
     (
@@ -136,11 +137,12 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "address",
     "authentication",
     "authorization",
     "clock",
+    "cluster",
     "codec",
     "crossbar",
     "hash",

@@ -18,6 +18,7 @@ mod groups;
 mod held;
 mod history;
 mod ids;
+mod interest;
 mod ledger;
 mod measures;
 mod meta;
@@ -66,6 +67,7 @@ pub use history::{
     Bounds, History, HistoryAnswer, HistorySettings, HistoryStore, HistoryTable, StoredEvent,
 };
 pub use ids::{Ids, NodeIds};
+pub use interest::{Interest, InterestSlot, Nodes};
 pub use ledger::Walk;
 pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Moment, Names, Tally};
 pub use meta::{Departure, MetaFeed, MetaTopic};
@@ -81,7 +83,7 @@ pub use roles::{DecisionCount, RealmRole};
 pub use rules::RealmRules;
 pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic};
 pub use settings::{CallerDisclosure, GoodbyeReply, PublisherDisclosure, RealmSettings};
-pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
+pub use shapes::{MAX_WILDCARD_COMPONENTS, Shape, TooManyShapes};
 pub use stamp::{NodeNumber, Stamp};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 pub use webhook::{BadWebhookSecret, WebhookSecret, WebhookSettings, place_of_webhook};
@@ -180,6 +182,8 @@ pub struct Settings {
     /// How many milliseconds SUBSCRIBED and REGISTERED wait at most for other nodes to route here;
     /// 0: for nobody.
     pub visible_ms: u64,
+    /// The number of slots for what nodes of a cluster want, as a power of two; see [`Interest`].
+    pub interest_bits: u8,
 }
 
 /// The shared part of a router.
@@ -192,6 +196,8 @@ pub struct Router {
     /// Realms that were removed, as long as somebody has to do with them.
     removed: Mutex<Vec<Weak<Realm>>>,
     ids: Arc<Ids>,
+    /// Of a node of a cluster.
+    interest: Option<Arc<Interest>>,
     /// One per shard, in their order.
     counters: Vec<Arc<Counters>>,
     /// What each shard measures, in their order.
@@ -225,11 +231,13 @@ impl Router {
     ) -> Self {
         assert!((1..=MAX_SHARDS).contains(&shards), "the configuration bounds the shards");
         let ids = Arc::new(Ids::from(settings.node));
+        let interest = |ids| Arc::new(Interest::new(ids, settings.interest_bits, &seed));
+        let interest = settings.node.map(interest);
         let mut domains = seed.map();
         let next_realm = AtomicUsize::new(realms.len());
         for (number, realm) in realms.into_iter().enumerate() {
             let name = realm.name.clone().into_boxed_str();
-            let identity = Realm::new(&realm, number, &settings, &seed, &ids);
+            let identity = Realm::new(&realm, number, &settings, &seed, &ids, interest.as_ref());
             let rules = Arc::new(RealmRules::new(realm, shards, None));
             domains.insert(name, Domain { realm: Arc::new(identity), rules });
         }
@@ -249,6 +257,7 @@ impl Router {
             next_realm,
             removed: Mutex::default(),
             ids,
+            interest,
             counters,
             measures,
             client_names,
@@ -317,7 +326,8 @@ impl Router {
         let identity = before.map_or_else(
             || {
                 let number = self.next_realm.fetch_add(1, Ordering::Relaxed);
-                Arc::new(Realm::new(&realm, number, router, &self.seed, &self.ids))
+                let interest = self.interest.as_ref();
+                Arc::new(Realm::new(&realm, number, router, &self.seed, &self.ids, interest))
             },
             |domain| Arc::clone(&domain.realm),
         );
@@ -466,6 +476,11 @@ impl Router {
     /// Where the ids of sessions come from, and which node this is.
     pub fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// What nodes of a cluster want; `None` for a router that is alone.
+    pub const fn interest(&self) -> Option<&Arc<Interest>> {
+        self.interest.as_ref()
     }
 
     /// What the hashers of shards and sessions come from.

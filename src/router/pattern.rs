@@ -101,6 +101,13 @@ impl<E> PatternTable<E> {
         looked_up
     }
 
+    /// Every pattern that has an entry.
+    pub(super) fn for_each(&self, mut found: impl FnMut(MatchPolicy, &str)) {
+        for policy in [MatchPolicy::Exact, MatchPolicy::Prefix, MatchPolicy::Wildcard] {
+            self.map(policy).iter().for_each(|entry| found(policy, entry.key()));
+        }
+    }
+
     /// How many patterns a match of `uri` looks up at most.
     #[inline]
     pub(super) fn look_ups(&self, uri: &str) -> usize {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use super::held::{Held, HeldCount};
 use super::history::HistoryTable;
 use super::ids::PatternIds;
+use super::interest::RealmInterest;
 use super::ledger::{Ledger, PIECE, Walk};
 use super::meta::MetaFeed;
 use super::procedures::ProcedureTable;
 use super::retained::RetainedTable;
 use super::topics::TopicTable;
-use super::{Ids, RealmSettings, SessionRef, Settings, ShardId};
+use super::{Ids, Interest, RealmSettings, SessionRef, Settings, ShardId};
 use crate::address::Address;
 use crate::authentication::{BY_HTTP, Gate, PROVIDER};
 use crate::hash::HashSeed;
@@ -87,12 +88,14 @@ impl Realm {
         router: &Settings,
         seed: &HashSeed,
         ids: &Arc<Ids>,
+        interest: Option<&Arc<Interest>>,
     ) -> Self {
         let (limits, now) = (&router.limits, router.started);
         let feed = Arc::default();
         let (name, histories) = (Arc::from(&*settings.name), &settings.histories);
         let ids = PatternIds::new(Arc::clone(ids), Arc::clone(&name));
-        let topics = TopicTable::new(seed, &ids, &feed);
+        let interest = RealmInterest::new(interest.cloned(), Arc::clone(&name));
+        let topics = TopicTable::new(seed, &ids, &feed).of_cluster(interest);
         Self {
             histories: HistoryTable::new(&name, histories, &topics, limits, seed, now),
             topics,
@@ -197,7 +200,8 @@ mod tests {
     #[test]
     fn a_session_id_is_given_out_once_while_it_lives() {
         let (settings, seed) = (Settings::default(), HashSeed::new(1));
-        let realm = Realm::new(&RealmSettings::default(), 0, &settings, &seed, &Arc::default());
+        let realm =
+            Realm::new(&RealmSettings::default(), 0, &settings, &seed, &Arc::default(), None);
         let profile = Arc::new(Profile::anonymous("joe", "anonymous", "websocket", "json"));
         let session = SessionId::new(7).expect("a small number is an id");
         let first = SessionRef { session, slot: Slot::new(1), shard: ShardId(0) };

@@ -27,7 +27,7 @@ pub struct TooManyShapes;
 
 /// Where a pattern leaves a URI open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Shape {
+pub enum Shape {
     /// Open behind this many bytes.
     Prefix(usize),
     /// So many components; the open ones as bits, the first component in the highest bit. So of
@@ -49,6 +49,20 @@ impl Shape {
                     components += 1;
                 }
                 Some(Self::Wildcard { components, open })
+            }
+        }
+    }
+}
+
+impl Shape {
+    /// Whether a pattern can have it: not if it has more components than are looked at, or more
+    /// open than there are.
+    pub fn is_possible(self) -> bool {
+        match self {
+            Self::Prefix(_) => true,
+            Self::Wildcard { components, open } => {
+                let is_some = (1..=MAX_WILDCARD_COMPONENTS).contains(&components);
+                is_some && open.trailing_zeros() as usize >= MAX_WILDCARD_COMPONENTS - components
             }
         }
     }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::directory::{Described, Directory, Listing};
 use super::ids::PatternIds;
+use super::interest::RealmInterest;
 use super::ledger::Walk;
 use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
@@ -44,6 +45,7 @@ pub struct TopicTable {
     directory: Directory<SubscriptionId>,
     ids: PatternIds,
     feed: Arc<MetaFeed>,
+    interest: RealmInterest,
 }
 
 /// Invariant: `to` is never empty, and holds a shard exactly while that shard has a receiver; the
@@ -68,7 +70,14 @@ impl TopicTable {
             directory: Directory::new(),
             ids: ids.clone(),
             feed: Arc::clone(feed),
+            interest: RealmInterest::default(),
         }
+    }
+
+    /// The same, for a realm of a cluster: its patterns are counted there.
+    pub(super) fn of_cluster(mut self, interest: RealmInterest) -> Self {
+        self.interest = interest;
+        self
     }
 
     /// Enters a destination of the pattern's events. Idempotent. A new subscription was created
@@ -92,6 +101,9 @@ impl TopicTable {
             let subscription = topic.subscription;
             let (is_new, was_silent) = (topic.to.is_empty(), topic.listeners().is_empty());
             topic.to.insert(to);
+            if is_new {
+                self.interest.enter(policy, uri);
+            }
             if was_silent && to.has_sessions() {
                 self.feed.add(uri, policy);
             }
@@ -132,6 +144,7 @@ impl TopicTable {
                 return (Keep::Yes, Departure { left, deleted: None });
             }
             self.directory.remove(topic.subscription);
+            self.interest.leave(policy, uri);
             let deleted = self.feed.number(MetaTopic::SubscriptionOnDelete);
             (Keep::No, Departure { left, deleted })
         };
@@ -198,6 +211,13 @@ impl TopicTable {
         self.patterns.is_tidy()
             && !self.patterns.any(|topic| !silent(topic))
             && self.directory.len() == self.len()
+    }
+}
+
+/// A realm that is gone wants nothing any more, though its histories have never left.
+impl Drop for TopicTable {
+    fn drop(&mut self) {
+        self.patterns.for_each(|policy, uri| self.interest.leave(policy, uri));
     }
 }
 

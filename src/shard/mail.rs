@@ -7,8 +7,8 @@ use super::management::{Bulletin, ManagementAnswer};
 use super::requests::Refusal;
 use crate::authentication::Judgement;
 use crate::router::{
-    Audience, EndReason, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, LoadSlot, MetaTopic,
-    Numbering, Realm, Receipt, SessionRef, ShardId, Weighed,
+    Audience, EndReason, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, InterestSlot, LoadSlot,
+    MetaTopic, Nodes, Numbering, Realm, Receipt, SessionRef, Shape, ShardId, Weighed,
 };
 use crate::session::CallRef;
 use crate::wamp::{
@@ -26,6 +26,10 @@ pub enum Mail {
     /// To the shard of the session that has caused a meta event: it waits to be heard (`true`), or
     /// waits no more (`false`).
     Unheard { cause: SessionRef, waits: bool },
+    /// To other nodes: this one wants what falls into a slot, by patterns of this shape.
+    Wanted { slot: InterestSlot, shape: Option<Box<Shape>> },
+    /// To other nodes: one publication for those that want it.
+    Publication(Box<Carried<Elsewhere>>),
     /// To other nodes: say [`Self::Visible`] of this when all of them route to this node what the
     /// session has subscribed to and registered.
     Reveal { session: SessionRef, ticket: u64 },
@@ -72,6 +76,10 @@ impl Weighed for Mail {
             Self::Invoke(invoke) => invoke.held.bytes(),
             Self::Return(answer) => answer.held.bytes(),
             Self::Roll(roll) => roll.weight(),
+            Self::Publication(publication) => publication.held.bytes(),
+            Self::Wanted { shape, .. } => {
+                shape.as_ref().map_or(0, |_| heap_block(size_of::<Shape>()))
+            }
             Self::Meta(event) => event.weight(),
             Self::Managed(answer) => answer.weight(),
             Self::Bulletin(bulletin) => bulletin.weight(),
@@ -158,7 +166,20 @@ pub struct EventHead {
     pub details: Dict,
 }
 
-/// A message of a call on its way to another shard, with its payload.
+/// The head of a publication for sessions of other nodes.
+#[derive(Debug)]
+pub struct Elsewhere {
+    pub nodes: Nodes,
+    pub realm: Arc<Realm>,
+    pub topic: Box<str>,
+    pub publication: PublicationId,
+    pub publisher: SessionId,
+    pub audience: Audience,
+    /// All of `EVENT.Details` but `topic`.
+    pub details: Dict,
+}
+
+/// A message on its way to another shard or node, with its payload.
 #[derive(Debug)]
 pub struct Carried<T> {
     pub message: T,
@@ -171,6 +192,15 @@ impl<T> Carried<T> {
     fn new(message: T, heap_bytes: usize, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
         let bytes = heap_block(size_of::<Self>()) + heap_bytes + payload.heap_bytes();
         Self { message, payload, held: count.hold(bytes) }
+    }
+}
+
+impl Carried<Elsewhere> {
+    /// `count` is that of the shard which sends it.
+    pub fn publication(message: Elsewhere, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
+        let head = dict_heap_bytes(&message.details) + message.audience.weight();
+        let heap_bytes = head + heap_block(message.topic.len());
+        Self::new(message, heap_bytes, payload, count)
     }
 }
 

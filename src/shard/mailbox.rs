@@ -100,7 +100,9 @@ impl Shard {
             Mail::Managed(answer) => self.handle_management_answer(*answer),
             Mail::Bulletin(bulletin) => self.handle_bulletin(*bulletin),
             Mail::Ruled { question, ruled } => self.handle_ruled(question, *ruled, now),
-            Mail::Reveal { .. } => debug_assert!(false, "it is for other nodes"),
+            Mail::Wanted { .. } | Mail::Publication(_) | Mail::Reveal { .. } => {
+                debug_assert!(false, "it is for other nodes");
+            }
             Mail::Visible { session, ticket } => self.handle_visible(session, ticket, now),
             Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
         }

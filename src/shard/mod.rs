@@ -82,8 +82,8 @@ pub use input::InputStatus;
 pub use layer::{LayerFault, LayerNews, LayerReport};
 pub use lifecycle::Closing;
 pub use mail::{
-    Cancellation, Carried, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome, Return, Roll,
-    RollCall,
+    Cancellation, Carried, Elsewhere, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome,
+    Return, Roll, RollCall,
 };
 pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome, Passage};
 pub use trace::{

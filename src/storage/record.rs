@@ -126,46 +126,14 @@ fn to_payload(value: Value) -> Option<PayloadBuf> {
 
 /// A dict of those that the publisher gave; null for none.
 fn lists(lists: Option<&ReceiverLists>) -> Value {
-    let Some(lists) = lists else { return Value::Null };
-    let filter = lists.filter();
-    let ids = |ids: &Option<Vec<SessionId>>| {
-        ids.as_ref().map(|ids| Value::List(ids.iter().map(|id| id.get().into()).collect()))
-    };
-    let names = |names: &Option<Vec<String>>| {
-        names.as_ref().map(|names| Value::List(names.iter().map(|n| n.as_str().into()).collect()))
-    };
-    let all = [
-        ("exclude", ids(&filter.exclude)),
-        ("exclude_authid", names(&filter.exclude_authid)),
-        ("exclude_authrole", names(&filter.exclude_authrole)),
-        ("eligible", ids(&filter.eligible)),
-        ("eligible_authid", names(&filter.eligible_authid)),
-        ("eligible_authrole", names(&filter.eligible_authrole)),
-    ];
-    let present = all.into_iter().filter_map(|(name, list)| Some((name.into(), list?)));
-    Value::Dict(present.collect())
+    lists.map_or(Value::Null, |lists| Value::Dict(lists.filter().to_dict()))
 }
 
 fn to_filter(value: Value) -> Option<Option<Box<ReceiverFilter>>> {
     if value == Value::Null {
         return Some(None);
     }
-    let mut filter = ReceiverFilter::default();
-    for (name, list) in dict(value)? {
-        let Value::List(items) = list else { return None };
-        let ids = || items.iter().map(|id| SessionId::new(number(id)?)).collect::<Option<Vec<_>>>();
-        let names = || items.iter().cloned().map(text).collect::<Option<Vec<_>>>();
-        match &*name {
-            "exclude" => filter.exclude = Some(ids()?),
-            "exclude_authid" => filter.exclude_authid = Some(names()?),
-            "exclude_authrole" => filter.exclude_authrole = Some(names()?),
-            "eligible" => filter.eligible = Some(ids()?),
-            "eligible_authid" => filter.eligible_authid = Some(names()?),
-            "eligible_authrole" => filter.eligible_authrole = Some(names()?),
-            _ => return None,
-        }
-    }
-    Some(Some(Box::new(filter)))
+    Some(Some(Box::new(ReceiverFilter::from_dict(dict(value)?)?)))
 }
 
 fn text(value: Value) -> Option<String> {

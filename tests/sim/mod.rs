@@ -10,7 +10,7 @@
 //! `ages` since when, `corks` who waits for other nodes.
 //! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
 //! trace. `tracing` is what operators look at meanwhile. `logins`, `authorizers`, `managing` and
-//! `reloads` (of `editions`) are simulations of their own.
+//! `reloads` (of `editions`) are simulations of their own, and so is `cluster`, of several nodes.
 
 mod actions;
 mod ages;
@@ -23,6 +23,7 @@ mod callees;
 mod calls;
 mod client;
 mod closing;
+pub(crate) mod cluster;
 mod corks;
 mod counting;
 mod crowding;

@@ -13,12 +13,19 @@ pub(crate) struct Gateway {
     pub(crate) is_held: bool,
     /// What it was told of publishers elsewhere: whether they are to wait.
     pub(crate) paces: Vec<(SessionRef, bool)>,
+    /// All that came, as it came, for a node of a cluster to deal with; `None`: there is none.
+    pub(crate) collected: Option<Vec<Mail>>,
 }
 
 impl Gateway {
     pub(crate) fn accept(&mut self, mail: Vec<Mail>) {
+        if let Some(collected) = &mut self.collected {
+            collected.extend(mail);
+            return;
+        }
         for mail in mail {
             match mail {
+                Mail::Wanted { .. } => {}
                 Mail::Reveal { session, ticket } => self.asked.push_back((session, ticket)),
                 Mail::Pace { publisher, waits } => self.paces.push((publisher, waits)),
                 other => panic!("nothing for other nodes: {other:?}"),

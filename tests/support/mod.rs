@@ -1,6 +1,7 @@
 //! What the simulator and the scenarios share: a client's side of the wire, written without the
 //! router's codec so that it judges it, and several shards in one thread.
 
+mod cluster;
 mod gateway;
 mod judgement;
 mod link;
@@ -14,6 +15,8 @@ mod store;
 mod tokens;
 mod users;
 
+#[allow(unused_imports, reason = "not everybody has several nodes")]
+pub(crate) use cluster::{Cluster, Member, incarnation};
 pub(crate) use link::{Carrier, Incoming, Link};
 #[allow(unused_imports, reason = "the simulator asks nobody")]
 pub(crate) use links::{Links, Says};

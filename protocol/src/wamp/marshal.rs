@@ -2,7 +2,8 @@
 //! them, without what is as if it were not there.
 
 use super::options::{
-    CallOptions, Choice, InvokePolicy, Passthru, PublishOptions, RegisterOptions, SubscribeOptions,
+    CallOptions, Choice, InvokePolicy, Passthru, PublishOptions, ReceiverFilter, RegisterOptions,
+    SubscribeOptions,
 };
 use super::value::{Dict, Value};
 use super::{MatchPolicy, SessionId};
@@ -17,26 +18,58 @@ impl PublishOptions {
         if !self.exclude_me {
             dict.push(("exclude_me".into(), false.into()));
         }
-        let filter = self.filter.as_deref();
+        dict.extend(self.filter.iter().flat_map(|lists| lists.to_dict()));
+        passthru(&mut dict, self.passthru.as_deref());
+        dict
+    }
+}
+
+impl ReceiverFilter {
+    /// The lists that there are, under their keys in `PUBLISH.Options`.
+    pub fn to_dict(&self) -> Dict {
         let ids =
             |list: &Vec<SessionId>| Value::List(list.iter().map(|id| id.get().into()).collect());
         let names = |list: &Vec<String>| {
             Value::List(list.iter().map(|name| name.as_str().into()).collect())
         };
-        let lists = filter.into_iter().flat_map(|lists| {
-            [
-                ("exclude", lists.exclude.as_ref().map(ids)),
-                ("exclude_authid", lists.exclude_authid.as_ref().map(names)),
-                ("exclude_authrole", lists.exclude_authrole.as_ref().map(names)),
-                ("eligible", lists.eligible.as_ref().map(ids)),
-                ("eligible_authid", lists.eligible_authid.as_ref().map(names)),
-                ("eligible_authrole", lists.eligible_authrole.as_ref().map(names)),
-            ]
-        });
-        dict.extend(lists.filter_map(|(key, list)| Some((key.into(), list?))));
-        passthru(&mut dict, self.passthru.as_deref());
-        dict
+        let lists = [
+            ("exclude", self.exclude.as_ref().map(ids)),
+            ("exclude_authid", self.exclude_authid.as_ref().map(names)),
+            ("exclude_authrole", self.exclude_authrole.as_ref().map(names)),
+            ("eligible", self.eligible.as_ref().map(ids)),
+            ("eligible_authid", self.eligible_authid.as_ref().map(names)),
+            ("eligible_authrole", self.eligible_authrole.as_ref().map(names)),
+        ];
+        lists.into_iter().filter_map(|(key, list)| Some((key.into(), list?))).collect()
     }
+
+    /// What [`Self::to_dict`] has made; `None` for anything else.
+    pub fn from_dict(dict: Dict) -> Option<Self> {
+        let mut filter = Self::default();
+        for (key, list) in dict {
+            let Value::List(items) = list else { return None };
+            let ids = || items.iter().map(id).collect::<Option<Vec<_>>>();
+            let names = || items.iter().map(name).collect::<Option<Vec<_>>>();
+            match &*key {
+                "exclude" => filter.exclude = Some(ids()?),
+                "exclude_authid" => filter.exclude_authid = Some(names()?),
+                "exclude_authrole" => filter.exclude_authrole = Some(names()?),
+                "eligible" => filter.eligible = Some(ids()?),
+                "eligible_authid" => filter.eligible_authid = Some(names()?),
+                "eligible_authrole" => filter.eligible_authrole = Some(names()?),
+                _ => return None,
+            }
+        }
+        Some(filter)
+    }
+}
+
+fn id(value: &Value) -> Option<SessionId> {
+    if let Value::UInt(id) = value { SessionId::new(*id) } else { None }
+}
+
+fn name(value: &Value) -> Option<String> {
+    if let Value::Str(name) = value { Some(name.clone()) } else { None }
 }
 
 impl SubscribeOptions {

@@ -1,6 +1,7 @@
 //! SUBSCRIBE, UNSUBSCRIBE and PUBLISH, up to the delivery of events to local receivers.
 
 mod delivery;
+mod elsewhere;
 mod fan_out;
 mod held;
 mod history;
@@ -80,7 +81,7 @@ impl Shard {
             self.announce_subscription(&realm, joiner, subscription, created);
         }
         if joins {
-            self.cork(slot);
+            self.want(slot, &realm, policy, topic);
         }
         let request = subscribe.request;
         self.answer(slot, &RouterMessage::Subscribed { request, subscription });
@@ -251,7 +252,13 @@ impl Shard {
         let (cause, traced) = (None, self.cx.traces.mark);
         let head =
             EventHead { publication, publisher, cause, audience, numbering, traced, details };
-        let elsewhere = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
+        let mut elsewhere = Destinations::default();
+        if self.cx.router.interest().is_some() {
+            let realm = Arc::clone(&self.publisher(slot, departed).realm);
+            elsewhere = self.publish_elsewhere(&realm, &publish.topic, &head, &copied);
+        }
+        let here = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
+        let elsewhere = elsewhere.union(here);
         self.cx.work.charge(PATTERN_UNITS * looked_up);
         if !elsewhere.is_empty() {
             self.mark_feeds(slot, elsewhere);

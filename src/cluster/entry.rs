@@ -1,0 +1,380 @@
+//! What nodes say to each other, as bytes: CBOR lists, one behind the other.
+//!
+//! The first field of an entry is its kind. A kind or a form that this version does not know ends
+//! the link; nodes link with what the older one of them knows.
+
+use std::convert::Infallible;
+
+use minicbor::data::Type;
+use minicbor::{Decoder, Encoder, decode, encode};
+use thiserror::Error;
+
+use crate::codec::{self, Codec};
+use crate::router::{Audience, Interest, InterestSlot, Shape};
+use crate::shard::Elsewhere;
+use crate::wamp::{Dict, Payload, PayloadBuf, PublicationId, ReceiverFilter, SessionId, Value};
+
+/// One thing that a node says to another.
+#[derive(Debug)]
+pub enum Entry {
+    /// What falls into these slots is wanted from now on, or is not.
+    Slots { slots: Vec<InterestSlot>, wanted: bool },
+    /// Patterns of these shapes are used from now on, or are not. They come before their slots.
+    Shapes { shapes: Vec<Shape>, used: bool },
+    /// All that the sender wants has been said; what comes are changes.
+    Complete,
+    /// A publication of a session of the sender.
+    Event(Box<ForeignEvent>),
+}
+
+/// A publication of another node, as its events will be.
+#[derive(Debug)]
+pub struct ForeignEvent {
+    pub realm: Box<str>,
+    pub topic: Box<str>,
+    pub publication: PublicationId,
+    pub publisher: SessionId,
+    pub audience: Audience,
+    pub details: Dict,
+    pub payload: PayloadBuf,
+}
+
+/// Bytes that are no entry of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("an entry of a parcel cannot be read")]
+pub struct Unreadable;
+
+impl From<decode::Error> for Unreadable {
+    fn from(_: decode::Error) -> Self {
+        Self
+    }
+}
+
+type Written = Result<(), encode::Error<Infallible>>;
+
+/// Slots that are wanted, or are not.
+pub(super) fn encode_slots(slots: &[InterestSlot], wanted: bool, into: &mut Vec<u8>) {
+    let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
+        encoder.array(3)?.u8(SLOTS)?.bool(wanted)?.array(slots.len() as u64)?;
+        slots.iter().try_for_each(|slot| encoder.u32(slot.get()).map(|_| ()))
+    };
+    write(&mut Encoder::new(into)).expect(TAKES_ALL);
+}
+
+/// Shapes that are used, or are not.
+pub(super) fn encode_shapes(shapes: &[Shape], used: bool, into: &mut Vec<u8>) {
+    let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
+        encoder.array(3)?.u8(SHAPES)?.bool(used)?.array(shapes.len() as u64)?;
+        shapes.iter().try_for_each(|shape| match *shape {
+            Shape::Prefix(length) => encoder.array(1)?.u64(length as u64).map(|_| ()),
+            Shape::Wildcard { components, open } => {
+                let components = encoder.array(2)?.u64(components as u64)?;
+                components.bytes(&open.to_be_bytes()).map(|_| ())
+            }
+        })
+    };
+    write(&mut Encoder::new(into)).expect(TAKES_ALL);
+}
+
+pub(super) fn encode_complete(into: &mut Vec<u8>) {
+    let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
+        encoder.array(1)?.u8(COMPLETE)?;
+        Ok(())
+    };
+    write(&mut Encoder::new(into)).expect(TAKES_ALL);
+}
+
+/// `[kind, realm, topic, publication, publisher, excluded or null, lists or null, details, payload]`
+pub(super) fn encode_event(event: &Elsewhere, payload: &PayloadBuf, into: &mut Vec<u8>) {
+    let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
+        encoder.array(9)?.u8(EVENT)?.str(event.realm.name())?.str(&event.topic)?;
+        encoder.u64(event.publication.get())?.u64(event.publisher.get())?;
+        match event.audience.excluded {
+            Some(excluded) => encoder.u64(excluded.get())?,
+            None => encoder.null()?,
+        };
+        match &event.audience.lists {
+            Some(lists) => write_dict(encoder, &lists.filter().to_dict())?,
+            None => drop(encoder.null()?),
+        }
+        write_dict(encoder, &event.details)?;
+        write_payload(encoder, payload)
+    };
+    write(&mut Encoder::new(into)).expect(TAKES_ALL);
+}
+
+/// A dict as bytes of its own: an empty one, which is the rule, is one byte.
+fn write_dict(encoder: &mut Encoder<&mut Vec<u8>>, dict: &Dict) -> Written {
+    if dict.is_empty() {
+        return encoder.bytes(&[]).map(|_| ());
+    }
+    let bytes = codec::encode_value(Codec::Cbor, &Value::Dict(dict.clone()));
+    encoder.bytes(&bytes.expect("CBOR expresses every value")).map(|_| ())
+}
+
+/// `[serializer, args, kwargs or null]` as the publisher sent them; null for no payload.
+fn write_payload(encoder: &mut Encoder<&mut Vec<u8>>, payload: &PayloadBuf) -> Written {
+    let transcoded;
+    let mut payload = payload.as_payload();
+    if let Payload::Values { .. } = payload {
+        transcoded = codec::transcode(payload, Codec::Cbor).expect("CBOR expresses every value");
+        payload = transcoded.as_payload();
+    }
+    let Payload::Raw { codec, args, kwargs } = payload else {
+        return encoder.null().map(|_| ());
+    };
+    encoder.array(3)?.u8(number_of(codec))?.bytes(args)?;
+    match kwargs {
+        Some(kwargs) => encoder.bytes(kwargs)?,
+        None => encoder.null()?,
+    };
+    Ok(())
+}
+
+impl Entry {
+    /// The next of the entries that `decoder` stands before; `None` at the end. `interest` says
+    /// which slots there are.
+    pub fn decode(
+        decoder: &mut Decoder<'_>,
+        interest: &Interest,
+    ) -> Result<Option<Self>, Unreadable> {
+        if decoder.position() == decoder.input().len() {
+            return Ok(None);
+        }
+        let fields = decoder.array()?.ok_or(Unreadable)?;
+        let (kind, least) = (decoder.u8()?, |count| fields.checked_sub(count).ok_or(Unreadable));
+        let (entry, more) = match kind {
+            SLOTS => (read_slots(decoder, interest)?, least(3)?),
+            SHAPES => (read_shapes(decoder)?, least(3)?),
+            COMPLETE => (Self::Complete, least(1)?),
+            EVENT => (Self::Event(Box::new(read_event(decoder)?)), least(9)?),
+            _ => return Err(Unreadable),
+        };
+        for _ in 0..more {
+            decoder.skip()?;
+        }
+        Ok(Some(entry))
+    }
+}
+
+fn read_slots(decoder: &mut Decoder<'_>, interest: &Interest) -> Result<Entry, Unreadable> {
+    let wanted = decoder.bool()?;
+    let count = decoder.array()?.ok_or(Unreadable)?;
+    let slot = |decoder: &mut Decoder<'_>| interest.slot_at(decoder.u32().ok()?).ok_or(()).ok();
+    let slots = (0..count).map(|_| slot(decoder)).collect::<Option<_>>().ok_or(Unreadable)?;
+    Ok(Entry::Slots { slots, wanted })
+}
+
+fn read_shapes(decoder: &mut Decoder<'_>) -> Result<Entry, Unreadable> {
+    let used = decoder.bool()?;
+    let count = decoder.array()?.ok_or(Unreadable)?;
+    let shapes = (0..count).map(|_| read_shape(decoder)).collect::<Result<_, _>>()?;
+    Ok(Entry::Shapes { shapes, used })
+}
+
+fn read_shape(decoder: &mut Decoder<'_>) -> Result<Shape, Unreadable> {
+    let fields = decoder.array()?.ok_or(Unreadable)?;
+    let length = usize::try_from(decoder.u64()?).map_err(|_| Unreadable)?;
+    let shape = match fields {
+        1 => Shape::Prefix(length),
+        2 => {
+            let open = decoder.bytes()?.try_into().map_err(|_| Unreadable)?;
+            Shape::Wildcard { components: length, open: u128::from_be_bytes(open) }
+        }
+        _ => return Err(Unreadable),
+    };
+    if shape.is_possible() { Ok(shape) } else { Err(Unreadable) }
+}
+
+fn read_event(decoder: &mut Decoder<'_>) -> Result<ForeignEvent, Unreadable> {
+    let (realm, topic) = (decoder.str()?.into(), decoder.str()?.into());
+    let publication = PublicationId::new(decoder.u64()?).ok_or(Unreadable)?;
+    let publisher = SessionId::new(decoder.u64()?).ok_or(Unreadable)?;
+    let excluded = match is_null(decoder)? {
+        true => None,
+        false => Some(SessionId::new(decoder.u64()?).ok_or(Unreadable)?),
+    };
+    let filter = match is_null(decoder)? {
+        true => None,
+        false => {
+            let filter = ReceiverFilter::from_dict(read_dict(decoder)?).ok_or(Unreadable)?;
+            Some(Box::new(filter))
+        }
+    };
+    let (audience, details) = (Audience::new(excluded, filter), read_dict(decoder)?);
+    let payload = read_payload(decoder)?;
+    Ok(ForeignEvent { realm, topic, publication, publisher, audience, details, payload })
+}
+
+/// Whether null comes, which is taken.
+fn is_null(decoder: &mut Decoder<'_>) -> Result<bool, Unreadable> {
+    let is_null = decoder.datatype()? == Type::Null;
+    if is_null {
+        decoder.null()?;
+    }
+    Ok(is_null)
+}
+
+fn read_dict(decoder: &mut Decoder<'_>) -> Result<Dict, Unreadable> {
+    match decoder.bytes()? {
+        [] => Ok(Dict::new()),
+        bytes => match codec::decode_value(Codec::Cbor, bytes) {
+            Ok(Value::Dict(dict)) => Ok(dict),
+            _ => Err(Unreadable),
+        },
+    }
+}
+
+fn read_payload(decoder: &mut Decoder<'_>) -> Result<PayloadBuf, Unreadable> {
+    if is_null(decoder)? {
+        return Ok(PayloadBuf::Empty);
+    }
+    if decoder.array()? != Some(3) {
+        return Err(Unreadable);
+    }
+    let number = decoder.u8()?;
+    let is_it = |codec: &Codec| number_of(*codec) == number;
+    let codec = Codec::ALL.into_iter().find(is_it).ok_or(Unreadable)?;
+    let args = decoder.bytes()?;
+    let kwargs = if is_null(decoder)? { None } else { Some(decoder.bytes()?) };
+    Ok(Payload::Raw { codec, args, kwargs }.to_buf())
+}
+
+/// How a serializer is named between nodes.
+const fn number_of(codec: Codec) -> u8 {
+    match codec {
+        Codec::Json => 0,
+        Codec::MsgPack => 1,
+        Codec::Cbor => 2,
+    }
+}
+
+const SLOTS: u8 = 0;
+const SHAPES: u8 = 1;
+const COMPLETE: u8 = 2;
+const EVENT: u8 = 3;
+
+const TAKES_ALL: &str = "a vector takes all";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hash::HashSeed;
+    use crate::router::{HeldCount, NodeIds, NodeNumber, Nodes, RealmSettings, Router, Settings};
+    use crate::shard::Carried;
+    use crate::wamp::Dict;
+    use std::sync::Arc;
+
+    fn interest() -> Interest {
+        let node = NodeNumber::new(3).expect("7 bits");
+        Interest::new(NodeIds::new(node, 42), 8, &HashSeed::new(1))
+    }
+
+    fn decode_all(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
+        let (mut decoder, interest) = (Decoder::new(bytes), interest());
+        let mut entries = Vec::new();
+        while let Some(entry) = Entry::decode(&mut decoder, &interest)? {
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn event(audience: Audience, details: Dict, payload: PayloadBuf) -> Vec<u8> {
+        let realms = vec![RealmSettings::named("realm1")];
+        let router = Router::new(Settings::default(), realms, 1, HashSeed::new(1));
+        let message = Elsewhere {
+            nodes: Nodes::ALL,
+            realm: router.realm("realm1").expect("it is configured"),
+            topic: "com.x".into(),
+            publication: PublicationId::new(7).expect("in range"),
+            publisher: SessionId::new(8).expect("in range"),
+            audience,
+            details,
+        };
+        let carried = Carried::publication(message, payload, &Arc::<HeldCount>::default());
+        let mut bytes = Vec::new();
+        encode_event(&carried.message, &carried.payload, &mut bytes);
+        bytes
+    }
+
+    /// Entries lie behind each other, and each is read as it was written.
+    #[test]
+    fn entries_are_read_as_they_were_written() {
+        let slots: Vec<_> =
+            [0, 23, 255].into_iter().filter_map(|n| interest().slot_at(n)).collect();
+        let shapes = [Shape::Prefix(4), Shape::Wildcard { components: 3, open: 0b010 << 125 }];
+        let filter = ReceiverFilter {
+            exclude: Some(vec![SessionId::new(1).expect("in range")]),
+            eligible_authrole: Some(vec!["r".into()]),
+            ..ReceiverFilter::default()
+        };
+        let audience = Audience::new(SessionId::new(9), Some(Box::new(filter)));
+        let details: Dict = vec![("trustlevel".into(), 3.into())];
+        let (args, kwargs) = (vec![1.into(), Value::Null], vec![("k".into(), "v".into())]);
+        let payload = PayloadBuf::Values { args, kwargs };
+        let mut bytes = Vec::new();
+        encode_slots(&slots, true, &mut bytes);
+        encode_shapes(&shapes, false, &mut bytes);
+        encode_complete(&mut bytes);
+        bytes.extend(event(audience.clone(), details.clone(), payload));
+        bytes.extend(event(Audience::default(), Dict::new(), PayloadBuf::Empty));
+        let entries = decode_all(&bytes).expect("they can be read");
+        let [slots_read, shapes_read, Entry::Complete, Entry::Event(full), Entry::Event(empty)] =
+            &entries[..]
+        else {
+            panic!("{entries:?}")
+        };
+        assert!(matches!(slots_read, Entry::Slots { slots: read, wanted: true } if *read == slots));
+        let is_same = |read: &[Shape]| *read == shapes;
+        assert!(matches!(shapes_read, Entry::Shapes { shapes, used: false } if is_same(shapes)));
+        assert_eq!((&*full.realm, &*full.topic), ("realm1", "com.x"));
+        assert_eq!((full.publication.get(), full.publisher.get()), (7, 8));
+        assert_eq!((&full.audience, &full.details), (&audience, &details));
+        let Payload::Raw { codec: Codec::Cbor, args, kwargs } = full.payload.as_payload() else {
+            panic!("{:?}", full.payload)
+        };
+        assert_eq!(
+            (args, kwargs),
+            (&[0x82, 1, 0xf6][..], Some(&[0xa1, 0x61, b'k', 0x61, b'v'][..]))
+        );
+        assert_eq!(empty.audience, Audience::default());
+        assert!(empty.details.is_empty() && matches!(empty.payload, PayloadBuf::Empty));
+    }
+
+    /// What a later version appends is skipped; what it does not know ends the link.
+    #[test]
+    fn later_fields_are_skipped_and_strange_entries_refused() {
+        let later = [0x83, COMPLETE, 0x61, b'x', 0xf6, 0x81, COMPLETE];
+        assert_eq!(decode_all(&later).map(|entries| entries.len()), Ok(2));
+        for strange in [
+            &[0x81, 200][..],
+            &[0x82, SLOTS, 0xf5],
+            &[0x83, SLOTS, 0xf5, 0x81, 0x19, 0x01, 0x00],
+            &[0x83, SHAPES, 0xf5, 0x81, 0x82, 0x18, 129, 0x50],
+            &[0x80],
+            &[0x61, b'x'],
+        ] {
+            assert!(decode_all(strange).is_err(), "{strange:x?}");
+        }
+        let mut impossible = Vec::new();
+        let open = u128::MAX;
+        encode_shapes(&[Shape::Wildcard { components: 2, open }], true, &mut impossible);
+        assert!(decode_all(&impossible).is_err(), "two components are open at most");
+    }
+
+    proptest! {
+        /// Whatever the bytes are, they are entries or an error, and no panic.
+        #[test]
+        fn any_bytes_are_entries_or_none(
+            kind in 0..5_u8,
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let _ = decode_all(&bytes);
+            let mut entry = vec![0x80 | 9, kind];
+            entry.extend(&bytes);
+            let _ = decode_all(&entry);
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! One node of a cluster: what its shards have for others, and what those have for its shards.
+//!
+//! Pure. In: messages and heartbeats of other nodes, who is a member, mail of the shards, the time.
+//! Out: batches for the shards, then messages; in this order, as what is acknowledged was handed
+//! over. A turn takes in what there is and ends with [`Node::end_turn`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use minicbor::Decoder;
+
+use super::beat;
+use super::entry::{Entry, ForeignEvent, Unreadable, encode_event};
+use super::link::LinkLimits;
+use super::peer::{Peer, Position};
+use super::wire::{Head, Incarnation};
+use crate::clock::Millis;
+use crate::router::{
+    Batch, HeldCount, Interest, InterestSlot, NodeNumber, Numbering, Router, SessionRef, Shape,
+    ShardId, Slot,
+};
+use crate::shard::{Carried, Elsewhere, EventHead, Mail, Publication, fan_out};
+
+/// How a node deals with the others.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeSettings {
+    /// A message of the bus is so many bytes at most.
+    pub max_payload: usize,
+    /// How long a link is open though nothing is heard, in milliseconds.
+    pub silence_ms: u64,
+    /// Bytes that may wait for one other node; beyond, events for it are dropped.
+    pub queue_bytes: usize,
+}
+
+pub struct Node {
+    me: Incarnation,
+    settings: NodeSettings,
+    router: Arc<Router>,
+    interest: Arc<Interest>,
+    peers: BTreeMap<Incarnation, Peer>,
+    /// For the shards, by their numbers.
+    outboxes: Vec<Batch<Mail>>,
+    /// The shapes that others are told of; `true`: at the last look not one pattern had it.
+    told_shapes: Vec<(Shape, bool)>,
+    /// What shards have asked for in this turn.
+    asked: Asked,
+    /// What is told and not known everywhere, from old to new.
+    marks: VecDeque<(Asked, Vec<(Incarnation, Position)>)>,
+    /// Counts the memory of events that wait for shards.
+    held: Arc<HeldCount>,
+    counts: Counts,
+    look_at: Millis,
+    beat_at: Millis,
+    is_beat_due: bool,
+}
+
+/// What this node wants since the last turn, and the sessions that wait until all others know.
+#[derive(Debug, Default)]
+struct Asked {
+    slots: Vec<InterestSlot>,
+    shapes: Vec<Shape>,
+    tickets: Vec<(SessionRef, u64)>,
+}
+
+impl Asked {
+    const fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.shapes.is_empty() && self.tickets.is_empty()
+    }
+}
+
+/// What has happened, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events of other nodes, and those of them that nobody here wanted.
+    pub events: u64,
+    pub useless_events: u64,
+    /// Events that were dropped, since too much waited for a node.
+    pub dropped_events: u64,
+    /// Links that have begun, and that have ended.
+    pub links_opened: u64,
+    pub links_ended: u64,
+    /// Messages that could not be read, or were of nobody.
+    pub strange_messages: u64,
+}
+
+impl Node {
+    /// The node that `router` is; its settings have the cluster's keys.
+    pub fn new(
+        me: Incarnation,
+        settings: NodeSettings,
+        router: Arc<Router>,
+        now: Millis,
+    ) -> Option<Self> {
+        let interest = Arc::clone(router.interest()?);
+        let outboxes = (0..router.shard_count()).map(|_| Batch::default()).collect();
+        Some(Self {
+            me,
+            settings,
+            router,
+            interest,
+            peers: BTreeMap::new(),
+            outboxes,
+            told_shapes: Vec::new(),
+            asked: Asked::default(),
+            marks: VecDeque::new(),
+            held: Arc::default(),
+            counts: Counts::default(),
+            look_at: now + LOOK_MS,
+            beat_at: now,
+            is_beat_due: false,
+        })
+    }
+
+    pub const fn incarnation(&self) -> Incarnation {
+        self.me
+    }
+
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The members with which both ends know what the other wants.
+    pub fn linked(&self) -> impl Iterator<Item = Incarnation> {
+        self.peers.iter().filter(|(_, peer)| peer.is_linked()).map(|(name, _)| *name)
+    }
+
+    /// A node has become a member: it is linked with as soon as it answers.
+    pub fn handle_member(&mut self, member: Incarnation, number: NodeNumber, now: Millis) {
+        if member == self.me || self.peers.contains_key(&member) {
+            return;
+        }
+        let limits = self.link_limits(self.peers.len() + 1);
+        self.peers.insert(member, Peer::new(self.me, number, limits, now));
+    }
+
+    /// A node is a member no more: the link with it has ended for good.
+    pub fn handle_member_gone(&mut self, member: Incarnation) {
+        let Some(mut peer) = self.peers.remove(&member) else { return };
+        self.counts.links_ended += u64::from(peer.link.is_open());
+        peer.forget(&self.interest);
+    }
+
+    fn link_limits(&self, peers: usize) -> LinkLimits {
+        LinkLimits::new(peers, self.settings.max_payload, self.settings.silence_ms)
+    }
+
+    /// A message to this node.
+    pub fn receive(&mut self, message: &[u8], now: Millis) {
+        match Head::decode(message) {
+            Ok((head, body)) => self.hear(&head, body, now),
+            Err(_) => self.counts.strange_messages += 1,
+        }
+    }
+
+    /// A message to all nodes.
+    pub fn receive_beat(&mut self, message: &[u8], now: Millis) {
+        match beat::decode(message, self.me) {
+            Ok(Some(head)) => self.hear(&head, &[], now),
+            Ok(None) => {}
+            Err(_) => self.counts.strange_messages += 1,
+        }
+    }
+
+    fn hear(&mut self, head: &Head, body: &[u8], now: Millis) {
+        let Some(peer) = self.peers.get_mut(&head.from) else {
+            // Of one that has gone, or of one that this node is yet to read of.
+            self.counts.strange_messages += 1;
+            return;
+        };
+        let Ok(heard) = peer.link.receive(head, body, now) else {
+            return self.refuse(head.from, now);
+        };
+        if heard.ended {
+            peer.forget(&self.interest);
+            self.counts.links_ended += 1;
+        }
+        if heard.opened {
+            self.counts.links_opened += 1;
+            let shapes: Vec<_> = self.told_shapes.iter().map(|(shape, _)| *shape).collect();
+            peer.say_all(&self.interest, &shapes);
+        }
+        if let Some(entries) = heard.entries
+            && self.handle_entries(head.from, &entries).is_err()
+        {
+            self.refuse(head.from, now);
+        }
+    }
+
+    /// A member has sent what no node sends.
+    fn refuse(&mut self, member: Incarnation, now: Millis) {
+        self.counts.strange_messages += 1;
+        self.end_link(member, now);
+    }
+
+    fn handle_entries(&mut self, from: Incarnation, entries: &[u8]) -> Result<(), Unreadable> {
+        let mut decoder = Decoder::new(entries);
+        while let Some(entry) = Entry::decode(&mut decoder, &self.interest)? {
+            let peer = self.peers.get_mut(&from).expect("it has said so");
+            match entry {
+                Entry::Slots { slots, wanted } => peer.hear_slots(&self.interest, &slots, wanted),
+                Entry::Shapes { shapes, used } => peer.hear_shapes(&self.interest, &shapes, used),
+                Entry::Complete => peer.complete(),
+                Entry::Event(event) => self.handle_event(*event),
+            }
+        }
+        Ok(())
+    }
+
+    /// A publication of another node, for whoever wants it here.
+    fn handle_event(&mut self, event: ForeignEvent) {
+        self.counts.events += 1;
+        let ForeignEvent { realm, topic, publication, publisher, audience, details, payload } =
+            event;
+        let Some(realm) = self.router.realm(&realm) else {
+            self.counts.useless_events += 1;
+            return;
+        };
+        let publisher =
+            SessionRef { session: publisher, slot: Slot::new(0), shard: ShardId::CLUSTER };
+        let head = EventHead {
+            publication,
+            publisher: Some(publisher),
+            cause: None,
+            audience,
+            numbering: Numbering::None,
+            traced: 0,
+            details,
+        };
+        let (outboxes, mut is_useless) = (&mut self.outboxes, true);
+        let publication = Publication { head, topic, payload };
+        fan_out(&realm.topics, publication, &self.held, |shard, event| {
+            is_useless = false;
+            outboxes[usize::from(shard.0)].push(Mail::Event(event));
+        });
+        self.counts.useless_events += u64::from(is_useless);
+    }
+
+    fn end_link(&mut self, member: Incarnation, now: Millis) {
+        let Some(peer) = self.peers.get_mut(&member) else { return };
+        if peer.link.end(now) {
+            self.counts.links_ended += 1;
+            peer.forget(&self.interest);
+        }
+    }
+
+    /// What a shard has for other nodes.
+    pub fn handle_mail(&mut self, mail: Vec<Mail>) {
+        for mail in mail {
+            match mail {
+                Mail::Wanted { slot, shape } => self.handle_wanted(slot, shape.map(|shape| *shape)),
+                Mail::Reveal { session, ticket } => self.asked.tickets.push((session, ticket)),
+                Mail::Publication(publication) => self.handle_publication(&publication),
+                // Who publishes elsewhere is held up by the window: while shards are congested,
+                // nothing is acknowledged.
+                Mail::Pace { .. } => {}
+                other => debug_assert!(false, "nothing for other nodes: {other:?}"),
+            }
+        }
+    }
+
+    fn handle_wanted(&mut self, slot: InterestSlot, shape: Option<Shape>) {
+        if let Some(shape) = shape {
+            match self.told_shapes.iter_mut().find(|(told, _)| *told == shape) {
+                Some((_, is_idle)) => *is_idle = false,
+                None => {
+                    self.told_shapes.push((shape, false));
+                    self.open_peers().for_each(|peer| peer.say_shapes(&[shape], true));
+                }
+            }
+            self.asked.shapes.push(shape);
+        }
+        if self.interest.tell(slot) {
+            self.open_peers().for_each(|peer| peer.say_slots(&[slot], true));
+        }
+        self.asked.slots.push(slot);
+    }
+
+    fn open_peers(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.peers.values_mut().filter(|peer| peer.link.is_open())
+    }
+
+    fn handle_publication(&mut self, publication: &Carried<Elsewhere>) {
+        let (event, mut entry) = (&publication.message, Vec::new());
+        let most = self.settings.queue_bytes;
+        let mut dropped = 0;
+        for peer in self.open_peers().filter(|peer| event.nodes.contains(peer.number)) {
+            if entry.is_empty() {
+                encode_event(event, &publication.payload, &mut entry);
+            }
+            if peer.link.queued_bytes() + entry.len() > most {
+                peer.dropped += 1;
+                dropped += 1;
+            } else {
+                peer.link.push(&entry, false);
+            }
+        }
+        self.counts.dropped_events += dropped;
+    }
+
+    /// What carries messages was away, and some with it.
+    pub fn handle_bus_changed(&mut self, now: Millis) {
+        self.peers.values_mut().for_each(|peer| peer.link.send_again(now));
+    }
+
+    /// What is due.
+    pub fn handle_timeout(&mut self, now: Millis) {
+        for peer in self.peers.values_mut() {
+            if peer.link.handle_timeout(now) {
+                self.counts.links_ended += 1;
+                peer.forget(&self.interest);
+            }
+        }
+        if now >= self.look_at {
+            self.look_at = now + LOOK_MS;
+            self.give_up_unused();
+        }
+        if now >= self.beat_at {
+            self.beat_at = now + BEAT_MS;
+            self.is_beat_due = true;
+        }
+    }
+
+    /// Tells the others what this node does not want any more.
+    fn give_up_unused(&mut self) {
+        let slots = self.interest.give_up_unused();
+        self.open_peers().for_each(|peer| peer.say_slots(&slots, false));
+        let (used, mut unused) = (self.interest.own_shapes(), Vec::new());
+        self.told_shapes.retain_mut(|(shape, is_idle)| {
+            let was_idle = std::mem::replace(is_idle, !used.contains(shape));
+            let is_over = was_idle && *is_idle;
+            unused.extend(is_over.then_some(*shape));
+            !is_over
+        });
+        self.open_peers().for_each(|peer| peer.say_shapes(&unused, false));
+    }
+
+    /// Ends a turn: what was taken in is dealt with once the outboxes are handed over, unless the
+    /// shards have too much waiting.
+    pub fn end_turn(&mut self, is_congested: bool, now: Millis) {
+        if !is_congested {
+            self.peers.values_mut().for_each(|peer| peer.link.handle_all(now));
+        }
+        if !self.asked.is_empty() {
+            let asked = std::mem::take(&mut self.asked);
+            let positions =
+                self.peers.iter().filter_map(|(name, peer)| Some((*name, peer.position()?)));
+            let positions = positions.collect();
+            self.marks.push_back((asked, positions));
+        }
+        while let Some((asked, _)) = self.marks.pop_front_if(|(_, positions)| {
+            let knows = |(name, position): &(Incarnation, Position)| {
+                self.peers.get(name).is_none_or(|peer| peer.knows(*position))
+            };
+            positions.iter().all(knows)
+        }) {
+            asked.slots.iter().for_each(|slot| self.interest.confirm(*slot));
+            asked.shapes.iter().for_each(|shape| self.interest.confirm_shape(*shape));
+            for (session, ticket) in asked.tickets {
+                let outbox = &mut self.outboxes[usize::from(session.shard.0)];
+                outbox.push(Mail::Visible { session, ticket });
+            }
+        }
+    }
+
+    /// What a shard is to be handed, if there is anything.
+    pub fn take_outbox(&mut self, shard: ShardId) -> Option<Batch<Mail>> {
+        let outbox = self.outboxes.get_mut(usize::from(shard.0))?;
+        (!outbox.is_empty()).then(|| std::mem::take(outbox))
+    }
+
+    /// Appends the next message for another node, and says for which; `None` if there is none. To
+    /// be asked until then.
+    pub fn take_transmit(&mut self, now: Millis, into: &mut Vec<u8>) -> Option<Incarnation> {
+        let mut peers = self.peers.iter_mut();
+        peers.find_map(|(name, peer)| peer.link.take_transmit(now, into).then_some(*name))
+    }
+
+    /// Appends the message for all nodes, if it is due.
+    pub fn take_beat(&mut self, into: &mut Vec<u8>) -> bool {
+        if !std::mem::take(&mut self.is_beat_due) {
+            return false;
+        }
+        let heads = self.peers.iter_mut().map(|(name, peer)| (*name, peer.link.beat()));
+        beat::encode(heads, into);
+        true
+    }
+
+    /// When there is something to do though nothing comes.
+    pub fn next_deadline(&self) -> Millis {
+        let links = self.peers.values().filter_map(|peer| peer.link.next_deadline());
+        links.fold(self.look_at.min(self.beat_at), Millis::min)
+    }
+
+    /// Checks that nothing is left of sessions that have all gone, and of members that have.
+    pub fn check_empty(&self) {
+        assert!(self.asked.is_empty() && self.marks.is_empty(), "{:?}", self.marks);
+        assert!(self.outboxes.iter().all(Batch::is_empty) && self.held.get() == 0);
+        for (name, peer) in &self.peers {
+            assert_eq!(peer.link.queued_bytes(), 0, "for {name:?}");
+        }
+    }
+}
+
+/// How often is looked for what is not used any more, in milliseconds: it is given up at the second
+/// look.
+const LOOK_MS: u64 = 2_500;
+
+/// How often all nodes are told how this one is, in milliseconds.
+const BEAT_MS: u64 = 1_000;

@@ -1,0 +1,126 @@
+//! Another node, as this one knows it: the link, and what was said through it of who wants what.
+
+use super::entry::{encode_complete, encode_shapes, encode_slots};
+use super::link::{Link, LinkLimits};
+use super::wire::Incarnation;
+use crate::clock::Millis;
+use crate::router::{Interest, InterestSlot, NodeNumber, Shape};
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) number: NodeNumber,
+    pub(super) link: Link,
+    /// The parcel that ends what this node has last said that it wants.
+    said_at: u64,
+    /// The parcel that ends the first copy of it.
+    copied_at: u64,
+    /// It has said all that it wants.
+    is_complete: bool,
+    /// The shapes that it uses and that there was room for.
+    shapes: Vec<Shape>,
+    /// Events for it that were dropped, since too much waited.
+    pub(super) dropped: u64,
+}
+
+impl Peer {
+    pub(super) fn new(
+        me: Incarnation,
+        number: NodeNumber,
+        limits: LinkLimits,
+        now: Millis,
+    ) -> Self {
+        let link = Link::new(me, limits, now);
+        let (said_at, copied_at, is_complete) = (0, 0, false);
+        Self { number, link, said_at, copied_at, is_complete, shapes: Vec::new(), dropped: 0 }
+    }
+
+    /// Says all that this node wants, to whoever has heard nothing of it.
+    pub(super) fn say_all(&mut self, interest: &Interest, shapes: &[Shape]) {
+        self.said_at = 0;
+        self.say_shapes(shapes, true);
+        let slots: Vec<_> = interest.told().collect();
+        slots.chunks(SLOTS_PER_ENTRY).for_each(|slots| self.say_slots(slots, true));
+        let mut complete = Vec::new();
+        encode_complete(&mut complete);
+        self.say(&complete);
+        self.copied_at = self.said_at;
+    }
+
+    pub(super) fn say_shapes(&mut self, shapes: &[Shape], used: bool) {
+        if !shapes.is_empty() {
+            let mut entry = Vec::new();
+            encode_shapes(shapes, used, &mut entry);
+            self.say(&entry);
+        }
+    }
+
+    pub(super) fn say_slots(&mut self, slots: &[InterestSlot], wanted: bool) {
+        for slots in slots.chunks(SLOTS_PER_ENTRY) {
+            let mut entry = Vec::new();
+            encode_slots(slots, wanted, &mut entry);
+            self.say(&entry);
+        }
+    }
+
+    fn say(&mut self, entry: &[u8]) {
+        self.said_at = self.link.push(entry, true);
+    }
+
+    /// What has to be dealt with at the other end before it knows all that this node has said; see
+    /// [`Self::knows`]. `None` without a link: who comes later hears it first of all.
+    pub(super) fn position(&self) -> Option<Position> {
+        let (own, peers) = self.link.epochs();
+        self.link.is_open().then_some(Position { link: (own, peers), said_at: self.said_at })
+    }
+
+    /// Whether the other end has dealt with what was said up to a position, or the link has ended.
+    pub(super) fn knows(&self, position: Position) -> bool {
+        let is_over = !self.link.is_open() || self.link.epochs() != position.link;
+        is_over || self.link.is_handled(position.said_at)
+    }
+
+    /// Both ends know all that the other wanted when the link began, and hear what changes.
+    pub(super) const fn is_linked(&self) -> bool {
+        self.link.is_open() && self.is_complete && self.link.is_handled(self.copied_at)
+    }
+
+    pub(super) const fn complete(&mut self) {
+        self.is_complete = true;
+    }
+
+    pub(super) fn hear_slots(&self, interest: &Interest, slots: &[InterestSlot], wanted: bool) {
+        slots.iter().for_each(|slot| interest.set_remote(self.number, *slot, wanted));
+    }
+
+    pub(super) fn hear_shapes(&mut self, interest: &Interest, shapes: &[Shape], used: bool) {
+        for shape in shapes {
+            let known = self.shapes.iter().position(|known| known == shape);
+            match (known, used) {
+                (None, true) if interest.add_remote_shape(self.number, *shape) => {
+                    self.shapes.push(*shape);
+                }
+                (Some(place), false) => {
+                    self.shapes.swap_remove(place);
+                    interest.remove_remote_shape(*shape);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The link has ended: what the other node wants is not known any more.
+    pub(super) fn forget(&mut self, interest: &Interest) {
+        interest.forget_remote(self.number);
+        self.shapes.drain(..).for_each(|shape| interest.remove_remote_shape(shape));
+        self.is_complete = false;
+    }
+}
+
+/// How much of what a node wants another one has been told, through which link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    link: (u64, u64),
+    said_at: u64,
+}
+
+const SLOTS_PER_ENTRY: usize = 8_192;

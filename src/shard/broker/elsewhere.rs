@@ -1,0 +1,56 @@
+//! What concerns the sessions of other nodes: what they are told that this one wants, and what is
+//! published here and wanted there.
+
+use std::sync::Arc;
+
+use super::super::mail::{Carried, Elsewhere};
+use super::super::work::PATTERN_UNITS;
+use super::super::{EventHead, Mail, Shard};
+use crate::router::{Destinations, Realm, ShardId, Slot};
+use crate::wamp::{MatchPolicy, PayloadBuf};
+
+impl Shard {
+    /// The session in a slot has subscribed to a pattern: unless they do so already, all nodes are
+    /// to send what it matches, and SUBSCRIBED waits for that.
+    #[inline]
+    pub(super) fn want(&mut self, slot: Slot, realm: &Realm, policy: MatchPolicy, uri: &str) {
+        if let Some(interest) = self.cx.router.interest() {
+            if interest.is_confirmed(realm.name(), policy, uri) {
+                return;
+            }
+            let (wanted, shape) = interest.place(realm.name(), policy, uri);
+            let shape = shape.map(Box::new);
+            self.cx.post.send(ShardId::CLUSTER, Mail::Wanted { slot: wanted, shape });
+        }
+        self.cork(slot);
+    }
+
+    /// Hands a publication on for the nodes that want it. Returns where it went.
+    #[cold]
+    pub(super) fn publish_elsewhere(
+        &mut self,
+        realm: &Arc<Realm>,
+        topic: &str,
+        head: &EventHead,
+        copied: impl Fn() -> PayloadBuf,
+    ) -> Destinations {
+        let wanted = self.cx.router.interest().map(|all| all.nodes(realm.name(), topic));
+        let (nodes, looked_up) = wanted.unwrap_or_default();
+        self.cx.work.charge(PATTERN_UNITS * looked_up);
+        let Some(publisher) = head.publisher.filter(|_| !nodes.is_empty()) else {
+            return Destinations::default();
+        };
+        let message = Elsewhere {
+            nodes,
+            realm: Arc::clone(realm),
+            topic: topic.into(),
+            publication: head.publication,
+            publisher: publisher.session,
+            audience: head.audience.clone(),
+            details: head.details.clone(),
+        };
+        let publication = Carried::publication(message, copied(), self.cx.held());
+        self.cx.post.send(ShardId::CLUSTER, Mail::Publication(Box::new(publication)));
+        Destinations::only(ShardId::CLUSTER)
+    }
+}

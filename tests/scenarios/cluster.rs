@@ -1,0 +1,194 @@
+//! Publish and subscribe between nodes: what a client asks for holds wherever the others are.
+
+use serde_json::{Value, json};
+use stentor::cluster::NodeSettings;
+use stentor::router::{RealmSettings, Settings};
+
+use super::peer::Peer;
+use crate::support::{Cluster, Serializer};
+
+const VISIBLE_MS: u64 = 250;
+
+fn cluster(nodes: usize) -> Cluster {
+    let settings = Settings { visible_ms: VISIBLE_MS, interest_bits: 20, ..Settings::default() };
+    let node = NodeSettings { max_payload: 1 << 20, silence_ms: 10_000, queue_bytes: 1 << 20 };
+    let realms = ["realm1", "realm2"].map(RealmSettings::named);
+    let mut cluster = Cluster::new(nodes, 1, (&settings, node), &realms);
+    cluster.settle_for(100);
+    assert!(cluster.is_linked());
+    cluster
+}
+
+fn join(cluster: &mut Cluster, node: usize) -> Peer {
+    Peer::join(&mut cluster.members[node].network, 0, Serializer::Json)
+}
+
+fn say(cluster: &mut Cluster, node: usize, peer: &Peer, message: &Value) {
+    peer.say(&mut cluster.members[node].network, message);
+}
+
+/// What a peer hears once all is done.
+fn hear(cluster: &mut Cluster, node: usize, peer: &mut Peer) -> Vec<Value> {
+    cluster.settle();
+    peer.read(&mut cluster.members[node].network)
+}
+
+/// Subscribes, and returns the subscription.
+fn subscribe(cluster: &mut Cluster, node: usize, peer: &mut Peer, message: &Value) -> u64 {
+    say(cluster, node, peer, message);
+    let heard = hear(cluster, node, peer);
+    let [subscribed] = &heard[..] else { panic!("SUBSCRIBED alone, and not {heard:?}") };
+    assert_eq!(subscribed[0], 33);
+    subscribed[2].as_u64().expect("an id")
+}
+
+fn check_end(mut cluster: Cluster, peers: &[(usize, &Peer)]) {
+    for (node, peer) in peers {
+        cluster.members[*node].network.lose(peer.pipe);
+    }
+    cluster.settle_for(10_000);
+    cluster.check_empty();
+}
+
+/// BP-PUB, AP-PBS: each policy, with what EVENT says of the topic, and each id everywhere the same.
+#[test]
+fn events_cross_nodes_under_every_policy() {
+    let mut cluster = cluster(3);
+    let [mut a, mut b, mut c] = [0, 1, 2].map(|node| join(&mut cluster, node));
+    let exact = subscribe(&mut cluster, 1, &mut b, &json!([32, 1, {}, "com.x.y"]));
+    let same = subscribe(&mut cluster, 2, &mut c, &json!([32, 1, {}, "com.x.y"]));
+    assert_eq!(exact, same, "a pattern has one id");
+    let prefix = json!([32, 2, {"match": "prefix"}, "com"]);
+    let prefix = subscribe(&mut cluster, 1, &mut b, &prefix);
+    let wildcard = json!([32, 2, {"match": "wildcard"}, "com..y"]);
+    let wildcard = subscribe(&mut cluster, 2, &mut c, &wildcard);
+    let publish = json!([16, 1, {"acknowledge": true}, "com.x.y", [1], {"k": null}]);
+    say(&mut cluster, 0, &a, &publish);
+    let publication = hear(&mut cluster, 0, &mut a)[0][2].clone();
+    let event = |subscription: u64, details: Value| json!([36, subscription, publication, details, [1], {"k": null}]);
+    let topic = || json!({"topic": "com.x.y"});
+    let heard = hear(&mut cluster, 1, &mut b);
+    assert_eq!(heard, [event(exact, json!({})), event(prefix, topic())]);
+    let heard = hear(&mut cluster, 2, &mut c);
+    assert_eq!(heard, [event(exact, json!({})), event(wildcard, topic())]);
+    say(&mut cluster, 0, &a, &json!([16, 2, {}, "org.x.y", [2]]));
+    assert!(hear(&mut cluster, 1, &mut b).is_empty() && hear(&mut cluster, 2, &mut c).is_empty());
+    assert_eq!(cluster.members[1].node.counts().useless_events, 0, "nobody was told of it");
+    check_end(cluster, &[(0, &a), (1, &b), (2, &c)]);
+}
+
+/// AP-BWL, AP-EXC, AP-PID: lists are checked where the receivers are, and name sessions of any node.
+#[test]
+fn lists_hold_between_nodes() {
+    let mut cluster = cluster(2);
+    let [a, mut b, mut c] = [0, 1, 1].map(|node| join(&mut cluster, node));
+    for peer in [&mut b, &mut c] {
+        subscribe(&mut cluster, 1, peer, &json!([32, 1, {}, "com.x"]));
+    }
+    let (a_id, b_id, c_id) = (a.session, b.session, c.session);
+    let both = json!({"disclose_me": true});
+    let mut request = 0;
+    for (options, gets) in [
+        (json!({"exclude": [b_id]}), (false, true)),
+        (json!({"eligible": [b_id]}), (true, false)),
+        (json!({"eligible": []}), (false, false)),
+        (json!({"eligible_authrole": ["anonymous"], "exclude": [c_id]}), (true, false)),
+        (json!({"exclude_authrole": ["anonymous"]}), (false, false)),
+        (both, (true, true)),
+    ] {
+        request += 1;
+        say(&mut cluster, 0, &a, &json!([16, request, options, "com.x", ["said"]]));
+        let heard = (hear(&mut cluster, 1, &mut b), hear(&mut cluster, 1, &mut c));
+        assert_eq!((heard.0.len() == 1, heard.1.len() == 1), gets, "{options}");
+        if options.get("disclose_me").is_some() {
+            assert_eq!(heard.0[0][3]["publisher"], a_id, "{heard:?}");
+        }
+    }
+    check_end(cluster, &[(0, &a), (1, &b), (1, &c)]);
+}
+
+/// BP-MOD-01, BP-PUB-03: realms do not hear each other, and no publisher hears itself by way of
+/// another node.
+#[test]
+fn realms_and_publishers_stay_apart() {
+    let mut cluster = cluster(2);
+    let mut a = join(&mut cluster, 0);
+    let network = &mut cluster.members[1].network;
+    let roles = json!({"subscriber": {}});
+    let mut other = Peer::join_realm(network, 0, Serializer::Json, "realm2", &roles);
+    subscribe(&mut cluster, 1, &mut other, &json!([32, 1, {}, "com.x"]));
+    subscribe(&mut cluster, 0, &mut a, &json!([32, 1, {}, "com.x"]));
+    say(&mut cluster, 0, &a, &json!([16, 2, {}, "com.x", [1]]));
+    say(&mut cluster, 0, &a, &json!([16, 3, {"exclude_me": false}, "com.x", [2]]));
+    assert_eq!(hear(&mut cluster, 0, &mut a).len(), 1, "once, as it wanted");
+    assert!(hear(&mut cluster, 1, &mut other).is_empty());
+    check_end(cluster, &[(0, &a), (1, &other)]);
+}
+
+/// A payload comes as it was sent, in whichever serializer it was, also one in many parts.
+#[test]
+fn payloads_of_any_serializer_and_size_cross() {
+    let mut cluster = cluster(2);
+    let large = "x".repeat(700_000);
+    for from in [Serializer::Json, Serializer::MsgPack, Serializer::Cbor] {
+        let (a, mut request) = (Peer::join(&mut cluster.members[0].network, 0, from), 0);
+        for to in [Serializer::Json, Serializer::MsgPack, Serializer::Cbor] {
+            let mut b = Peer::join(&mut cluster.members[1].network, 0, to);
+            subscribe(&mut cluster, 1, &mut b, &json!([32, 1, {}, "com.x"]));
+            for args in [json!([1, "two", {"3": [null]}]), json!([large]), json!([])] {
+                request += 1;
+                say(&mut cluster, 0, &a, &json!([16, request, {}, "com.x", args]));
+                // What was dealt with is said a little later, and makes room for the next one.
+                cluster.settle_for(40);
+                let heard = hear(&mut cluster, 1, &mut b);
+                let [event] = &heard[..] else { panic!("{heard:?} after {request}") };
+                assert!(event[4] == args || event.get(4).is_none() && args == json!([]));
+            }
+            cluster.members[1].network.lose(b.pipe);
+            cluster.settle();
+        }
+        cluster.members[0].network.lose(a.pipe);
+    }
+    check_end(cluster, &[]);
+}
+
+/// SUBSCRIBED waits until all linked nodes have said that they route here, and no longer than
+/// `visible_ms` for one that does not say so.
+#[test]
+fn subscribed_waits_for_those_who_are_linked() {
+    let mut cluster = cluster(3);
+    let [a, mut b] = [0, 1].map(|node| join(&mut cluster, node));
+    cluster.members[2].is_congested = true;
+    say(&mut cluster, 1, &b, &json!([32, 1, {}, "com.x"]));
+    assert!(hear(&mut cluster, 1, &mut b).is_empty(), "the third has not dealt with it");
+    say(&mut cluster, 0, &a, &json!([16, 1, {}, "com.x", [1]]));
+    assert!(hear(&mut cluster, 1, &mut b).is_empty(), "what follows waits behind it");
+    cluster.advance(VISIBLE_MS);
+    let types = |heard: Vec<Value>| heard.iter().map(|it| it[0].clone()).collect::<Vec<_>>();
+    assert_eq!(types(hear(&mut cluster, 1, &mut b)), [33, 36]);
+    cluster.members[2].is_congested = false;
+    cluster.settle_for(20);
+    // Now all know, so who subscribes next waits for nobody.
+    let mut c = join(&mut cluster, 1);
+    say(&mut cluster, 1, &c, &json!([32, 1, {}, "com.x"]));
+    let network = &mut cluster.members[1].network;
+    assert_eq!(types(c.hear(network)), [33], "without a message to another node");
+    check_end(cluster, &[(0, &a), (1, &b), (1, &c)]);
+}
+
+/// A node that is a member no more gets nothing, and what it wanted is forgotten.
+#[test]
+fn who_is_no_member_is_forgotten() {
+    let mut cluster = cluster(2);
+    let [a, mut b] = [0, 1].map(|node| join(&mut cluster, node));
+    subscribe(&mut cluster, 1, &mut b, &json!([32, 1, {}, "com.x"]));
+    cluster.members[0].node.handle_member_gone(crate::support::incarnation(1));
+    say(&mut cluster, 0, &a, &json!([16, 1, {}, "com.x", [1]]));
+    assert!(hear(&mut cluster, 1, &mut b).is_empty());
+    assert_eq!(cluster.members[0].node.counts().dropped_events, 0, "it was for nobody");
+    cluster.settle_for(11_000);
+    assert!(!cluster.is_linked(), "the other has heard nothing for too long");
+    say(&mut cluster, 1, &b, &json!([16, 2, {"exclude_me": false}, "com.x", [2]]));
+    assert_eq!(hear(&mut cluster, 1, &mut b).len(), 1, "its own clients go on");
+    check_end(cluster, &[(0, &a), (1, &b)]);
+}

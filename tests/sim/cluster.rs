@@ -1,0 +1,406 @@
+//! Several nodes: clients subscribe and publish at any of them, while messages between nodes are
+//! lost, late and out of order, nodes do not hear each other for a while, and queues are short.
+//!
+//! Each subscriber gets the events of each publisher in order and once, and all that were published
+//! after its SUBSCRIBED, unless a link has ended, or a count says that events were dropped.
+
+use std::collections::BTreeMap;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use stentor::cluster::NodeSettings;
+use stentor::router::{RealmSettings, Settings};
+use stentor::shard::Admission;
+
+use super::Tally;
+use super::plan::{draw_link, pick};
+use crate::support::{Cluster, Incoming, Link};
+
+struct World {
+    cluster: Cluster,
+    rng: StdRng,
+    clients: Vec<Client>,
+    /// Publications that all have to hear who had SUBSCRIBED before, by their numbers.
+    published: Vec<Publication>,
+    tally: Tally,
+}
+
+struct Publication {
+    publisher: usize,
+    topic: &'static str,
+    /// Links of the publisher's node that had ended, and events that were dropped there.
+    node: usize,
+    ended: u64,
+    dropped: u64,
+    was_linked: bool,
+}
+
+struct Client {
+    node: usize,
+    pipe: usize,
+    link: Link,
+    is_lost: bool,
+    request: u64,
+    /// Requests under way: patterns to be subscribed to, and subscriptions to be left.
+    asked: BTreeMap<u64, Asked>,
+    /// Patterns by subscription, and the number of publications when SUBSCRIBED came.
+    subscriptions: BTreeMap<u64, (Pattern, usize)>,
+    /// The last publication heard of each publisher, and through each subscription.
+    last: BTreeMap<usize, usize>,
+    heard: BTreeMap<(u64, usize), usize>,
+    /// Publications that it has to hear: of each, through which pattern.
+    got: BTreeMap<usize, usize>,
+}
+
+enum Asked {
+    Subscribe(Pattern),
+    Unsubscribe(u64),
+}
+
+type Pattern = (&'static str, &'static str);
+
+/// Runs one simulation.
+pub(crate) fn run(seed: u64, steps: usize, tally: &mut Tally) {
+    let mut world = World::new(seed);
+    for step in 0..steps {
+        world.act();
+        world.hear_all(&format!("seed {seed}, step {step}"));
+    }
+    world.finish(&format!("seed {seed}, the end"), tally);
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut settings = Settings { visible_ms: 600_000, ..Settings::default() };
+        settings.interest_bits = *pick(&mut rng, &[1, 4, 20]);
+        settings.timeouts.ping_interval_ms = 0;
+        let queue_bytes = *pick(&mut rng, &[3_000, 1 << 20, 1 << 20]);
+        let max_payload = *pick(&mut rng, &[600, 1 << 20]);
+        let node = NodeSettings { max_payload, silence_ms: SILENCE_MS, queue_bytes };
+        let (count, shards) = (*pick(&mut rng, &[2, 3, 4]), *pick(&mut rng, &[1, 2]));
+        let realms = [RealmSettings::named("realm1")];
+        let mut cluster = Cluster::new(count, shards, (&settings, node), &realms);
+        cluster.settle_for(50);
+        assert!(cluster.is_linked(), "they are all well");
+        let (clients, published, tally) = (Vec::new(), Vec::new(), Tally::new());
+        Self { cluster, rng, clients, published, tally }
+    }
+
+    fn act(&mut self) {
+        match self.rng.random_range(0..100) {
+            0..5 if self.clients.len() < 10 => self.come(),
+            5..15 => self.subscribe(),
+            15..20 => self.unsubscribe(),
+            20..50 => self.publish(),
+            50..70 => self.deliver(),
+            70..85 => {
+                let index = self.rng.random_range(0..self.cluster.members.len());
+                self.cluster.serve(index);
+            }
+            85..93 => {
+                let ms = self.rng.random_range(1..20);
+                self.cluster.advance(ms);
+            }
+            93..99 => self.trouble(),
+            _ => self.leave(),
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what.into()).or_default() += 1;
+    }
+
+    /// What goes wrong between nodes.
+    fn trouble(&mut self) {
+        let routes = self.cluster.bus.routes();
+        let member = self.rng.random_range(0..self.cluster.members.len());
+        let other = self.rng.random_range(0..self.cluster.members.len());
+        match self.rng.random_range(0..8) {
+            0 if !routes.is_empty() => {
+                self.cluster.bus.lose(*pick(&mut self.rng, &routes));
+                self.count("a message is lost");
+            }
+            1 if !routes.is_empty() => {
+                self.cluster.bus.delay(*pick(&mut self.rng, &routes));
+                self.count("a message takes another way");
+            }
+            2 if !routes.is_empty() => {
+                self.cluster.bus.lose_all(*pick(&mut self.rng, &routes));
+                self.cluster.members[member].node.handle_bus_changed(self.cluster.now);
+                self.count("all messages of a route are lost");
+            }
+            3 | 4 => {
+                let member = &mut self.cluster.members[member];
+                member.is_congested = !member.is_congested;
+                self.count("a node cannot keep up, or can");
+            }
+            5 if self.rng.random_bool(0.3) => {
+                self.cluster.bus.cut.insert((member, other));
+                self.count("a node is not heard");
+            }
+            6 => self.cluster.bus.cut.clear(),
+            7 if self.rng.random_bool(0.1) => {
+                self.cluster.advance(SILENCE_MS);
+                self.count("silence");
+            }
+            _ => self.cluster.advance(300),
+        }
+    }
+
+    fn come(&mut self) {
+        let node = self.rng.random_range(0..self.cluster.members.len());
+        let network = &mut self.cluster.members[node].network;
+        let shard = self.rng.random_range(0..network.shard_count());
+        let (link, capacity) = (draw_link(&mut self.rng), usize::MAX);
+        let pipe = network.connect(shard, Admission::Welcome, capacity);
+        network.receive(pipe, &link.greeting());
+        let roles = json!({"publisher": {}, "subscriber": {}});
+        network.receive(pipe, &link.message(&json!([1, "realm1", {"roles": roles}])));
+        self.clients.push(Client {
+            node,
+            pipe,
+            link,
+            is_lost: false,
+            request: 0,
+            asked: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            last: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            got: BTreeMap::new(),
+        });
+        network.settle();
+    }
+
+    fn any_client(&mut self) -> Option<usize> {
+        let here = (0..self.clients.len()).filter(|client| !self.clients[*client].is_lost);
+        let here: Vec<_> = here.collect();
+        (!here.is_empty()).then(|| *pick(&mut self.rng, &here))
+    }
+
+    fn say(&mut self, client: usize, message: &Value) {
+        let Client { node, pipe, link, .. } = &self.clients[client];
+        let network = &mut self.cluster.members[*node].network;
+        network.receive(*pipe, &link.message(message));
+        if self.rng.random_bool(0.5) {
+            network.settle();
+        }
+    }
+
+    fn subscribe(&mut self) {
+        let Some(client) = self.any_client() else { return };
+        let (uri, policy) = *pick(&mut self.rng, &PATTERNS);
+        let Client { request, asked, .. } = &mut self.clients[client];
+        *request += 1;
+        asked.insert(*request, Asked::Subscribe((uri, policy)));
+        let message = json!([32, *request, {"match": policy}, uri]);
+        self.say(client, &message);
+    }
+
+    fn unsubscribe(&mut self) {
+        let Some(client) = self.any_client() else { return };
+        let held: Vec<_> = self.clients[client].subscriptions.keys().copied().collect();
+        if held.is_empty() {
+            return;
+        }
+        let subscription = *pick(&mut self.rng, &held);
+        let Client { request, asked, .. } = &mut self.clients[client];
+        *request += 1;
+        asked.insert(*request, Asked::Unsubscribe(subscription));
+        let message = json!([34, *request, subscription]);
+        self.say(client, &message);
+    }
+
+    fn publish(&mut self) {
+        let Some(publisher) = self.any_client() else { return };
+        let topic = *pick(&mut self.rng, &TOPICS);
+        let node = self.clients[publisher].node;
+        let counts = self.cluster.members[node].node.counts();
+        let was_linked = self.cluster.is_linked();
+        let (ended, dropped) = (counts.links_ended, counts.dropped_events);
+        let number = self.published.len();
+        self.published.push(Publication { publisher, topic, node, ended, dropped, was_linked });
+        let client = &mut self.clients[publisher];
+        client.request += 1;
+        let text = "x".repeat(if self.rng.random_bool(0.05) { 2_000 } else { 10 });
+        let message = json!([16, client.request, {}, topic, [publisher, number, text]]);
+        self.say(publisher, &message);
+    }
+
+    fn deliver(&mut self) {
+        let routes = self.cluster.bus.routes();
+        if !routes.is_empty() {
+            let route = *pick(&mut self.rng, &routes);
+            self.cluster.deliver(route);
+        }
+    }
+
+    fn leave(&mut self) {
+        let Some(client) = self.any_client() else { return };
+        self.clients[client].is_lost = true;
+        let Client { node, pipe, .. } = self.clients[client];
+        self.cluster.members[node].network.lose(pipe);
+        self.cluster.members[node].network.settle();
+    }
+
+    fn hear_all(&mut self, when: &str) {
+        for client in 0..self.clients.len() {
+            self.hear(client, when);
+        }
+    }
+
+    fn hear(&mut self, client: usize, when: &str) {
+        let Client { node, pipe, is_lost, .. } = self.clients[client];
+        if is_lost {
+            return;
+        }
+        let network = &mut self.cluster.members[node].network;
+        let shards = network.shard_count();
+        (0..shards).for_each(|shard| network.turn(shard));
+        let bytes = network.read(pipe, usize::MAX);
+        self.clients[client].link.feed(&bytes);
+        while let Some(incoming) = self.clients[client].link.next() {
+            match incoming {
+                Incoming::Message(message) => self.take(client, &message, when),
+                Incoming::Opened => {}
+                other => panic!("{when}: {other:?}"),
+            }
+        }
+    }
+
+    fn take(&mut self, client: usize, message: &Value, when: &str) {
+        let number = |index: usize| message[index].as_u64().expect("it is a number");
+        let published = self.published.len();
+        let me = &mut self.clients[client];
+        match number(0) {
+            2 => {}
+            33 => {
+                let asked = me.asked.remove(&number(1));
+                let Some(Asked::Subscribe(pattern)) = asked else { panic!("{when}: {message}") };
+                me.subscriptions.entry(number(2)).or_insert((pattern, published));
+                self.count("SUBSCRIBED");
+            }
+            35 => {
+                let asked = me.asked.remove(&number(1));
+                let Some(Asked::Unsubscribe(id)) = asked else { panic!("{when}: {message}") };
+                if let Some(((uri, policy), since)) = me.subscriptions.remove(&id) {
+                    self.owe_nothing(client, (uri, policy), since);
+                }
+            }
+            8 => {
+                let asked = me.asked.remove(&number(2));
+                assert!(matches!(asked, Some(Asked::Unsubscribe(_))), "{when}: {message}");
+            }
+            36 => self.take_event(client, message, when),
+            other => panic!("{when}: {other} in {message}"),
+        }
+    }
+
+    /// What was published until now may have been under way when it left.
+    fn owe_nothing(&mut self, client: usize, pattern: Pattern, since: usize) {
+        for number in since..self.published.len() {
+            if matches(pattern, self.published[number].topic) {
+                self.clients[client].got.insert(number, 1);
+            }
+        }
+    }
+
+    fn take_event(&mut self, client: usize, message: &Value, when: &str) {
+        let number = |value: &Value| value.as_u64().expect("it is a number");
+        let index = |value: &Value| usize::try_from(number(value)).expect("it is small");
+        let (subscription, args) = (number(&message[1]), &message[4]);
+        let (publisher, publication) = (index(&args[0]), index(&args[1]));
+        let said = &self.published[publication];
+        assert_eq!(said.publisher, publisher, "{when}: {message}");
+        let is_foreign = said.node != self.clients[client].node;
+        let me = &mut self.clients[client];
+        let last = me.last.insert(publisher, publication);
+        assert!(last.is_none_or(|last| last <= publication), "{when}: order, {message}");
+        let last = me.heard.insert((subscription, publisher), publication);
+        assert!(last.is_none_or(|last| last < publication), "{when}: twice, {message}");
+        assert_ne!(publisher, client, "{when}: nobody hears itself");
+        me.got.insert(publication, 1);
+        self.count(if is_foreign { "an event of another node" } else { "an event" });
+    }
+
+    /// Whether the publication need not have come: a link has ended since, or events were dropped.
+    fn is_excused(&self, said: &Publication, receiver: usize) -> bool {
+        let node = self.clients[receiver].node;
+        let is_here = said.node == node;
+        let counts = self.cluster.members[said.node].node.counts();
+        let has_changed = counts.links_ended > said.ended || counts.dropped_events > said.dropped;
+        !is_here && (has_changed || !said.was_linked)
+    }
+
+    fn finish(mut self, when: &str, tally: &mut Tally) {
+        self.cluster.bus.cut.clear();
+        self.cluster.members.iter_mut().for_each(|member| member.is_congested = false);
+        for _ in 0..5 {
+            self.cluster.settle_for(2_000);
+            self.hear_all(when);
+        }
+        assert!(self.cluster.is_linked(), "{when}: all are linked again");
+        let mut owed = 0;
+        for (index, client) in self.clients.iter().enumerate().filter(|(_, it)| !it.is_lost) {
+            assert!(client.asked.is_empty(), "{when}: each request is answered");
+            for (pattern, since) in client.subscriptions.values() {
+                for (number, said) in self.published.iter().enumerate().skip(*since) {
+                    let is_owed = matches(*pattern, said.topic) && said.publisher != index;
+                    if is_owed && !self.is_excused(said, index) {
+                        owed += 1;
+                        let topic = said.topic;
+                        assert!(client.got.contains_key(&number), "{when}: {number}, {topic}");
+                    }
+                }
+            }
+        }
+        *self.tally.entry("events that had to come".into()).or_default() += owed;
+        self.cluster.settle_for(6_000);
+        self.cluster.check_interest();
+        for client in 0..self.clients.len() {
+            let Client { node, pipe, is_lost, .. } = self.clients[client];
+            if !is_lost {
+                self.cluster.members[node].network.lose(pipe);
+            }
+        }
+        self.cluster.settle_for(8_000);
+        self.cluster.check_empty();
+        for member in &self.cluster.members {
+            let counts = member.node.counts();
+            *self.tally.entry("links ended".into()).or_default() += counts.links_ended;
+            *self.tally.entry("events dropped".into()).or_default() += counts.dropped_events;
+            *self.tally.entry("useless events".into()).or_default() += counts.useless_events;
+            assert_eq!(counts.strange_messages, 0, "{when}");
+        }
+        for (what, count) in self.tally {
+            *tally.entry(what).or_default() += count;
+        }
+    }
+}
+
+fn matches((uri, policy): Pattern, topic: &str) -> bool {
+    match policy {
+        "exact" => uri == topic,
+        "prefix" => topic.starts_with(uri),
+        _ => {
+            let (pattern, topic) = (uri.split('.'), topic.split('.'));
+            pattern.clone().count() == topic.clone().count()
+                && pattern.zip(topic).all(|(part, whole)| part.is_empty() || part == whole)
+        }
+    }
+}
+
+const TOPICS: [&str; 4] = ["com.a", "com.b", "com.a.x", "org.b"];
+
+const PATTERNS: [Pattern; 7] = [
+    ("com.a", "exact"),
+    ("com.b", "exact"),
+    ("org.b", "exact"),
+    ("com.", "prefix"),
+    ("org", "prefix"),
+    (".b", "wildcard"),
+    ("com..x", "wildcard"),
+];
+
+const SILENCE_MS: u64 = 10_000;
