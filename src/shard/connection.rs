@@ -38,8 +38,8 @@ pub(super) struct Connection {
     pub(super) dropping: bool,
     /// Whether the queue is full and the connection about to be ended.
     pub(super) overflowed: bool,
-    /// Until other nodes have confirmed what the client is told, nothing is written; see `corks`.
-    pub(super) cork: Option<Box<Cork>>,
+    /// Whether nothing is written as usual: it is gone, or there is a cork.
+    pub(super) is_held: bool,
     /// The largest message that the peer accepts, in bytes.
     pub(super) peer_limit_bytes: usize,
     /// Bytes of its backlog that the gauge counts, and its rank among the slow ones.
@@ -50,6 +50,8 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// What the last session of this connection still has to give back. The next one waits.
     pub(super) leaving: Option<Box<Leaving>>,
+    /// Until other nodes have confirmed what the client is told, nothing is written; see `corks`.
+    pub(super) cork: Option<Box<Cork>>,
     pub(super) rules: Arc<TransportRules>,
     pub(super) admission: Admission,
     /// Where the connection comes from: for logs, limits and meta answers.
@@ -183,6 +185,7 @@ impl Connection {
             dirty: false,
             dropping: false,
             overflowed: false,
+            is_held: false,
             cork: None,
             peer_limit_bytes: UNLIMITED_BYTES,
             refused: Refused::default(),

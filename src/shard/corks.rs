@@ -91,6 +91,7 @@ impl Shard {
             }
             return;
         }
+        connection.is_held = true;
         connection.cork = Some(Box::new(Cork {
             first: ticket,
             last: ticket,
@@ -116,12 +117,13 @@ impl Shard {
         }
     }
 
-    /// The output of a corked connection is due: whether it goes on. If not, it is kept, as the
-    /// arena is not.
+    /// The output of a connection that is gone or corked is due: whether it is written now. If not,
+    /// it is kept, as the arena is not.
     pub(super) fn bursts(&mut self, slot: Slot, now: Millis) -> bool {
         let soft_bytes = self.cx.settings().output.soft_bytes;
         let connection = &mut self.connections[slot];
-        let Some(cork) = &connection.cork else { return true };
+        let cork = connection.cork.as_ref().filter(|_| !connection.is_gone());
+        let Some(cork) = cork else { return false };
         if cork.is_over || cork.is_full || connection.output.waiting_bytes() >= soft_bytes {
             self.corks.full += u64::from(!cork.is_over);
             self.uncork(slot, now);
@@ -182,6 +184,7 @@ impl Shard {
     pub(super) fn drop_cork(&mut self, slot: Slot) {
         let connection = &mut self.connections[slot];
         let Some(cork) = connection.cork.take() else { return };
+        connection.is_held = connection.is_gone();
         self.corks.now -= usize::from(!cork.is_over);
         if !connection.output.is_empty() {
             self.cx.outbound.mark_dirty(slot, connection);
@@ -197,6 +200,10 @@ impl Shard {
         let corked = || self.connections.iter().filter(|(_, c)| c.cork.is_some());
         let held = corked().filter(|(_, connection)| connection.corked_until().is_some());
         assert_eq!(held.count(), self.corks.now, "each cork is counted");
+        for (_, connection) in self.connections.iter() {
+            let is_held = connection.is_gone() || connection.cork.is_some();
+            assert_eq!(connection.is_held, is_held, "a flush asks once");
+        }
         for (_, connection) in corked() {
             assert!(connection.session().is_some(), "a cork ends with its session");
             let waiting = connection.output.waiting_bytes();

@@ -25,6 +25,8 @@ pub(super) struct Sent {
 pub(super) enum Flushed {
     /// All of it was written, or as much as one turn may write.
     Progress,
+    /// Nothing was offered to the socket: the connection is gone, or corked.
+    Held,
     /// The socket took no more: wait until it is writable.
     Full,
     /// The socket failed.
@@ -80,11 +82,8 @@ impl Shard {
         let Some((connection, woken)) = self.connections.get_waking(slot) else {
             return Flushed::Progress;
         };
-        if connection.is_gone() {
-            return Flushed::Progress;
-        }
-        if connection.cork.is_some() {
-            return self.flush_corked(slot, write, now);
+        if connection.is_held {
+            return Flushed::Held;
         }
         let limit = self.cx.work.limits().connection_bytes;
         let flushed = self.cx.outbound.write(slot, connection, write, limit, now);
@@ -108,18 +107,6 @@ impl Shard {
             self.cx.outbound.count_refused(slot, connection);
         }
         flushed
-    }
-
-    /// The same, unless what waits is to wait further.
-    #[cold]
-    #[inline(never)]
-    fn flush_corked(
-        &mut self,
-        slot: Slot,
-        write: &mut impl FnMut(&[u8]) -> Result<Sent>,
-        now: Millis,
-    ) -> Flushed {
-        if self.bursts(slot, now) { self.flush(slot, write, now) } else { Flushed::Progress }
     }
 
     /// Keeps what waits for a connection whose socket is known to be full.

@@ -303,7 +303,7 @@ impl Shard {
         if connection.is_gone() {
             return;
         }
-        connection.phase = Phase::Gone;
+        (connection.phase, connection.is_held) = (Phase::Gone, true);
         connection.transport = Transport::new();
         connection.seat = None;
         self.cx.outbound.discard(slot, connection);

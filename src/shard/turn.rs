@@ -4,13 +4,14 @@
 //! Pure: sockets, channels and the time are behind [`Wire`] and [`Tick`]. The event loop and the
 //! simulator both drive it, so what the simulator sees is what happens.
 
+mod writing;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Result};
 use std::sync::Arc;
 
 use super::connection::Due;
 use super::errands::{Errand, Waiter};
-use super::flush::{Flushed, Sent};
 use super::handover::HandOver;
 use super::layer::{LayerFault, LayerReport};
 use super::trace::{TraceHaul, TraceRequest};
@@ -536,48 +537,6 @@ impl Turn {
     fn send_outboxes(&mut self, wire: &mut impl Wire) {
         for to in self.shard.cx.post.filled().shards() {
             wire.send(to, self.shard.cx.post.take_outbox(to));
-        }
-    }
-
-    fn flush_one(&mut self, slot: Slot, wire: &mut impl Wire, now: Millis) {
-        let Some(socket) = self.sockets.get_mut(slot.index()).filter(|socket| socket.is_open)
-        else {
-            return;
-        };
-        if !socket.writable {
-            self.shard.hold_back(slot, now);
-            return;
-        }
-        let mut write = |bytes: &[u8]| {
-            let taken = wire.write(slot, bytes)?;
-            Ok(Sent { taken, kept: wire.kept(slot) })
-        };
-        match self.shard.flush(slot, &mut write, now) {
-            Flushed::Progress => {}
-            Flushed::Full => socket.writable = false,
-            Flushed::Farewell => wire.shut_down_writing(slot),
-            Flushed::Lost => self.shard.handle_lost(slot, now),
-        }
-    }
-
-    /// Closes the sockets of those that are gone, as many as one turn may.
-    #[cold]
-    fn close_sockets(&mut self, wire: &mut impl Wire) {
-        let most = self.shard.cx.settings().turn.connections_closed;
-        for slot in self.shard.connections.take_closed(most) {
-            let socket = &mut self.sockets[slot.index()];
-            // The slot may still stand in the queue; whoever finds it there finds nothing to do.
-            let queued = socket.queued && !socket.paused;
-            *socket = Readiness { queued, ..Readiness::default() };
-            wire.close(slot);
-        }
-        // Slots of the gone are left behind above, since to look for each would take too long.
-        if self.paused.len() > 2 * self.sockets.len() {
-            let mut seen = vec![false; self.sockets.len()];
-            self.paused.retain(|slot| {
-                let is_first = !std::mem::replace(&mut seen[slot.index()], true);
-                is_first && self.sockets[slot.index()].paused
-            });
         }
     }
 }
