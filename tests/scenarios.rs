@@ -28,6 +28,7 @@ mod scenarios {
     mod call_timeouts;
     mod canceling;
     mod carried;
+    mod claims;
     mod corks;
     mod counted;
     mod deflate;

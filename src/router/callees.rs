@@ -1,9 +1,12 @@
 //! The callees of one registration: whose turn it is under each policy, who is full, and who is
-//! left for a call that others refused (AP-SHR, AP-RRT).
+//! left for a call that others refused (AP-SHR, AP-RRT). Alone they stand in the order in which they
+//! came; in a cluster in that of their grants, and some do not count (`claims`).
 //!
 //! Coming, leaving and being picked cost O(log n), also where most callees are full or have
 //! refused. Lives under the lock of the registration's entry; only [`Seats`] has one of its own,
 //! since an invocation gives its place back wherever it ends.
+
+mod claims;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -16,6 +19,9 @@ use smallvec::SmallVec;
 use super::SessionRef;
 use super::procedures::{Callee, Traits};
 use crate::wamp::{InvokePolicy, SessionId};
+
+use claims::Outsiders;
+pub(super) use claims::Turnover;
 
 /// Where a callee stands in the order of registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,14 +121,23 @@ impl Callees {
                 *self = Self::One(Member { place: Place(0), session, traits });
             }
             Self::Nobody | Self::One(_) => {
-                let mut crew = Crew::new(invoke);
-                if let Self::One(Member { session, traits, .. }) = *self {
-                    crew.enter(&Callee { session, traits, concurrency: None });
-                }
-                crew.enter(callee);
-                *self = Self::Many(Box::new(crew));
+                self.crew(invoke).enter(callee);
             }
         }
+    }
+
+    /// Makes them a crew, if they are none.
+    fn crew(&mut self, invoke: InvokePolicy) -> &mut Crew {
+        if !matches!(self, Self::Many(_)) {
+            let mut crew = Crew::new(invoke);
+            if let Self::One(Member { place, session, traits }) = *self {
+                crew.next_place = place.0;
+                crew.enter(&Callee { session, traits, concurrency: None });
+            }
+            *self = Self::Many(Box::new(crew));
+        }
+        let Self::Many(crew) = self else { unreachable!("they were just made one") };
+        crew
     }
 
     /// A round robin goes on where it was (AP-SHR-04).
@@ -223,6 +238,8 @@ pub(super) struct Crew {
     next_place: u64,
     /// The place that a round robin was at last.
     turn: AtomicU64,
+    /// Claims that do not count.
+    outsiders: Option<Box<Outsiders>>,
 }
 
 impl Crew {
@@ -234,16 +251,20 @@ impl Crew {
             seats: None,
             next_place: 0,
             turn: AtomicU64::new(BEHIND_ALL),
+            outsiders: None,
         }
     }
 
     fn enter(&mut self, callee: &Callee) {
         let place = Place(self.next_place);
         self.next_place += 1;
+        self.enter_at(place, callee);
+    }
+
+    fn enter_at(&mut self, place: Place, callee: &Callee) {
         let Callee { session, traits, concurrency } = *callee;
         if concurrency.is_some() && self.seats.is_none() {
-            let (free, loads) = (self.order.clone(), BTreeMap::new());
-            self.seats = Some(Arc::new(Mutex::new(Seats { free, loads })));
+            self.seats = Some(Seats::of(self.order.clone()));
         }
         self.members.insert(place, Member { place, session, traits });
         self.places.insert(session.session, place);
@@ -251,8 +272,7 @@ impl Crew {
         if let Some(seats) = &self.seats {
             let mut seats = seats.lock();
             seats.free.insert(place);
-            let load = concurrency.map(|limit| (place, Load { limit, pending: 0 }));
-            seats.loads.extend(load);
+            seats.loads.extend(concurrency.map(|limit| (place, Load::new(limit))));
         }
     }
 
@@ -299,7 +319,7 @@ impl Crew {
 
 /// Who has a seat free, of callees with limits and without.
 ///
-/// Invariant: a callee with a limit is in `free` exactly while it has fewer pending.
+/// Invariant: a callee with a limit is in `free` exactly while it has fewer pending, and counts.
 #[derive(Debug)]
 struct Seats {
     free: Order,
@@ -312,9 +332,22 @@ struct Load {
     /// 1 or more.
     limit: u32,
     pending: u32,
+    /// Its claim does not count, so it gets no calls.
+    is_outside: bool,
+}
+
+impl Load {
+    const fn new(limit: u32) -> Self {
+        Self { limit, pending: 0, is_outside: false }
+    }
 }
 
 impl Seats {
+    /// Where nobody has a limit yet.
+    fn of(free: Order) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { free, loads: BTreeMap::new() }))
+    }
+
     /// Whether the callee has a limit, so that the seat counts.
     fn take(&mut self, place: Place) -> bool {
         let Some(load) = self.loads.get_mut(&place) else { return false };
@@ -329,7 +362,7 @@ impl Seats {
     fn give_back(&mut self, place: Place) {
         let Some(load) = self.loads.get_mut(&place) else { return };
         load.pending -= 1;
-        if load.pending + 1 == load.limit {
+        if load.pending + 1 == load.limit && !load.is_outside {
             self.free.insert(place);
         }
     }
@@ -406,6 +439,10 @@ impl Order {
 
     fn before(&self, place: Place) -> Option<Place> {
         self.sorted()?.range(..place).next_back().copied()
+    }
+
+    const fn is_sorted(&self) -> bool {
+        matches!(self, Self::Sorted(_))
     }
 
     const fn sorted(&self) -> Option<&BTreeSet<Place>> {

@@ -23,7 +23,11 @@ impl Mailbox {
 
     /// Mail of this shard to itself that is handled in its turn, and not with the current input.
     pub(super) fn post_later(&mut self, mail: Mail) {
-        self.accept(Batch { items: vec![mail], weight: 0 });
+        self.post_all_later(vec![mail]);
+    }
+
+    pub(super) fn post_all_later(&mut self, items: Vec<Mail>) {
+        self.accept(Batch { items, weight: 0 });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -100,7 +104,11 @@ impl Shard {
             Mail::Managed(answer) => self.handle_management_answer(*answer),
             Mail::Bulletin(bulletin) => self.handle_bulletin(*bulletin),
             Mail::Ruled { question, ruled } => self.handle_ruled(question, *ruled, now),
-            Mail::Reveal { .. } => debug_assert!(false, "it is for other nodes"),
+            Mail::Reveal { .. } | Mail::Claim(_) | Mail::Release { .. } => {
+                debug_assert!(false, "it is for other nodes");
+            }
+            Mail::Claimed { callee, claim, outcome } => self.handle_claimed(callee, claim, outcome),
+            Mail::Released { callee, claim } => self.handle_released(callee, claim),
             Mail::Visible { session, ticket } => self.handle_visible(session, ticket, now),
             Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
         }

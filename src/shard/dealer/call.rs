@@ -164,7 +164,7 @@ impl Shard {
         let limit = self.cx.limits().invocations_per_session;
         let outcome = match self.connections.find(callee) {
             None => Err(CALLEE_LEFT),
-            Some(session) if !session.registrations.contains_key(&registration) => {
+            Some(session) if !session.registrations.takes_calls(registration) => {
                 Err(NO_SUCH_PROCEDURE)
             }
             Some(session) if session.invocations.len() >= limit => Err(CALLEE_BUSY),
