@@ -33,6 +33,7 @@ mod scenarios {
     mod counted;
     mod deflate;
     mod drain;
+    mod elsewhere;
     mod endpoint_authorizers;
     mod half_made;
     mod history;

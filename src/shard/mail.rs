@@ -268,6 +268,9 @@ pub enum Outcome {
         error: WampError,
         message: &'static str,
     },
+    /// Of a call from another node: the callee has as many invocations pending as it wants. The
+    /// next one is to be tried.
+    Busy,
 }
 
 impl From<Refusal> for Outcome {
@@ -282,7 +285,7 @@ impl Outcome {
         match self {
             Self::Progress { details } | Self::Result { details } => dict_heap_bytes(details),
             Self::Error { error, details } => heap_block(error.len()) + dict_heap_bytes(details),
-            Self::Refused { .. } => 0,
+            Self::Refused { .. } | Self::Busy => 0,
         }
     }
 }

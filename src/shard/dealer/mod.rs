@@ -9,6 +9,7 @@ mod cancel;
 mod chunks;
 mod claims;
 mod details;
+mod elsewhere;
 mod register;
 mod reroute;
 
