@@ -1,7 +1,7 @@
 //! What a session has registered. Alone, it is registered or it is not. In a cluster it is claimed
 //! first, and when it was given back other nodes may call it for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::hash::Map;
@@ -38,7 +38,7 @@ pub struct RegisteredPattern {
     pub uri: Box<str>,
     pub policy: MatchPolicy,
     /// `None` where nobody was asked.
-    pub grant: Option<Grant>,
+    pub grant: Option<Box<Grant>>,
 }
 
 /// A REGISTER that waits for the cluster. It gets no calls, and nobody can take it away by its id.
@@ -80,6 +80,8 @@ struct UnderWay {
     claimed: BTreeMap<ClaimId, Claimed>,
     retired: BTreeMap<RegistrationId, Retired>,
     claims: BTreeMap<ClaimId, RegistrationId>,
+    /// What was granted while the session could not be told.
+    put_off: VecDeque<Grant>,
 }
 
 impl Registrations {
@@ -142,6 +144,21 @@ impl Registrations {
         self.under_way.iter().flat_map(|some| some.claimed.keys().copied())
     }
 
+    /// A claim that waits was granted, and waits further.
+    pub fn put_off(&mut self, grant: Grant) {
+        self.under_way.get_or_insert_default().put_off.push_back(grant);
+    }
+
+    /// Takes out what was put off first.
+    pub fn take_put_off(&mut self) -> Option<Grant> {
+        self.under_way.as_mut()?.put_off.pop_front()
+    }
+
+    /// Whether something was put off.
+    pub fn has_put_off(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|some| !some.put_off.is_empty())
+    }
+
     /// Takes out a claim that waits, to be registered or refused.
     pub fn take_claim(&mut self, claim: ClaimId) -> Option<Claimed> {
         let claimed = self.under_way.as_mut()?.claimed.remove(&claim);
@@ -186,7 +203,8 @@ impl Registrations {
 
     /// Checks that what is under way can be found both ways.
     pub fn check(&self) {
-        let Some(UnderWay { claimed, retired, claims }) = self.under_way.as_deref() else { return };
+        let Some(under_way) = self.under_way.as_deref() else { return };
+        let UnderWay { claimed, retired, claims, .. } = under_way;
         assert!(!claimed.is_empty() || !retired.is_empty());
         assert!(claimed.iter().all(|(id, claimed)| claimed.claim.id == *id));
         let named = claims.iter().all(|(id, of)| retired.get(of).is_some_and(|it| it.claim == *id));

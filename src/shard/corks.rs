@@ -8,10 +8,9 @@
 //! A connection has one cork, which waits for the last of what was asked. It ends with the session.
 
 use super::connection::Connection;
-use super::{ClaimOutcome, Mail, Shard};
+use super::{Mail, Shard};
 use crate::clock::Millis;
 use crate::router::{SessionRef, ShardId, Slot};
-use crate::session::ClaimId;
 
 /// What holds the output of a connection back.
 #[derive(Debug)]
@@ -27,8 +26,6 @@ pub(super) struct Cork {
     is_parking: bool,
     /// What waits goes out with the next flush.
     is_over: bool,
-    /// Registrations that were granted, which wait for the next cork.
-    grants: Vec<(ClaimId, u64)>,
 }
 
 /// The corks of a shard: how many there are, and how those before have ended while their sessions
@@ -102,25 +99,19 @@ impl Shard {
             is_full: false,
             is_parking: false,
             is_over: false,
-            grants: Vec::new(),
         }));
         self.corks.now += 1;
         self.rearm(slot, now);
     }
 
-    /// A registration was granted, of which its client is to be told behind a cork: whether that
-    /// waits for the next one. It would hold back what this one has released or is about to, and
-    /// who is granted one after the other would wait for the last.
-    pub(super) fn puts_off(&mut self, slot: Slot, claim: ClaimId, revision: u64) -> bool {
-        let visible_ms = self.cx.settings().visible_ms;
-        let now = self.cx.now;
-        let Some(cork) = &mut self.connections[slot].cork else { return false };
-        let is_late = now.since(cork.began) >= visible_ms / 2;
-        let waits = cork.is_over || cork.is_full || is_late;
-        if waits {
-            cork.grants.push((claim, revision));
-        }
-        waits
+    /// Whether what a client is to be told behind a cork has to wait for the next one, which
+    /// [`Self::resume_grants`] is called for: it would hold back what this one has released or is
+    /// about to, and who is granted one thing after the other would wait for the last.
+    pub(super) fn is_cork_late(&self, slot: Slot) -> bool {
+        let half_ms = self.cx.settings().visible_ms / 2;
+        let cork = self.connections[slot].cork.as_ref();
+        let is_late = |cork: &Cork| self.cx.now.since(cork.began) >= half_ms;
+        cork.is_some_and(|cork| cork.is_over || cork.is_full || is_late(cork))
     }
 
     /// Every node routes to this one what a session has asked for up to this ticket.
@@ -208,15 +199,7 @@ impl Shard {
         if cork.is_parking {
             self.connections.redeem(slot);
         }
-        let session = self.connections[slot].session().map(|session| session.id);
-        if let Some(session) = session.filter(|_| !cork.grants.is_empty()) {
-            let callee = self.cx.reference(slot, session);
-            let granted = |(claim, revision)| {
-                let outcome = ClaimOutcome::Granted(revision);
-                Mail::Claimed { callee, claim, outcome }
-            };
-            self.mailbox.post_all_later(cork.grants.into_iter().map(granted).collect());
-        }
+        self.resume_grants(slot);
     }
 
     /// Checks that corks are counted and belong to sessions, and that little waits behind them.

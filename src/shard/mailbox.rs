@@ -23,11 +23,7 @@ impl Mailbox {
 
     /// Mail of this shard to itself that is handled in its turn, and not with the current input.
     pub(super) fn post_later(&mut self, mail: Mail) {
-        self.post_all_later(vec![mail]);
-    }
-
-    pub(super) fn post_all_later(&mut self, items: Vec<Mail>) {
-        self.accept(Batch { items, weight: 0 });
+        self.accept(Batch { items: vec![mail], weight: 0 });
     }
 
     pub(super) fn is_empty(&self) -> bool {

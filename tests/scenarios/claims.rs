@@ -142,7 +142,7 @@ fn a_session_that_ends_gives_back_what_it_has_claimed() {
         network.decide(0);
         assert_eq!(heard(&mut network, &mut a), [65]);
         // It is granted, and the word of that is on its way.
-        let (crossing, outcome) = network.links.gateway.decide(0);
+        network.links.gateway.answer(0, None);
         match end {
             "goodbye" => a.say(&mut network, &json!([6, {}, "wamp.close.normal"])),
             "lost" => network.lose(a.pipe),
@@ -153,13 +153,11 @@ fn a_session_that_ends_gives_back_what_it_has_claimed() {
         assert!(network.links.gateway.claims.is_empty(), "{end}: nobody waits for it");
         assert_eq!(network.links.gateway.released.len(), 2, "{end}");
         assert_eq!((network.shard(0).claims().now, ended(&network)), (0, [1, 0, 0, 2]));
-        let (callee, claim) = (crossing.callee.session, crossing.id);
-        network.deliver(0, Mail::Claimed { callee, claim, outcome });
+        assert!(network.hear_of_claim());
         network.settle();
         assert_eq!([callees(&network, "com.held"), callees(&network, "com.crossing")], [0, 0]);
         let last: Vec<u64> = if end == "lost" { vec![] } else { vec![6] };
         assert_eq!(heard_at_the_end(&mut network, &mut a), last, "{end}");
-        drop(crossing);
         check_end(network, &[&a]);
     }
 }
@@ -368,17 +366,14 @@ fn a_reload_takes_claims_away() {
     let access = Access::Roles(vec![role]);
     let realm = RealmSettings { access, ..RealmSettings::named("realm1") };
     // Its claim for com.p is granted at the same time.
-    let (crossing, outcome) = network.links.gateway.decide(0);
+    network.links.gateway.answer(0, None);
     let settings = network.router.edition().settings.clone();
     network.reload(settings, vec![realm]);
     assert_eq!(heard(&mut network, &mut a), ["wamp.error.not_authorized"]);
-    let (callee, claim) = (crossing.callee.session, crossing.id);
-    network.deliver(0, Mail::Claimed { callee, claim, outcome });
     network.decide(0);
     assert_eq!(heard(&mut network, &mut a), [65]);
     assert_eq!([callees(&network, "com.p"), callees(&network, "com.q")], [0, 1]);
     assert_eq!((network.links.gateway.released.len(), ended(&network)), (1, [1, 0, 0, 1]));
-    drop(crossing);
     check_end(network, &[&a]);
 }
 
@@ -425,4 +420,39 @@ fn a_grant_that_waits_for_a_cork_goes_with_its_session() {
     assert_eq!(network.links.gateway.released.len(), 2);
     assert_eq!([callees(&network, "com.a"), callees(&network, "com.b")], [0, 0]);
     check_end(network, &[&a]);
+}
+
+/// However many are granted at once, few meta events of a session wait to be heard.
+#[test]
+fn grants_wait_for_listeners_that_are_slow() {
+    let change = |settings: &mut Settings| {
+        (settings.turn.step_units, settings.turn.turn_units) = (20, 20);
+    };
+    let mut network = held(change);
+    let a = join(&mut network);
+    let mut listeners: Vec<_> = (0..40).map(|_| join(&mut network)).collect();
+    for peer in &mut listeners {
+        peer.say(&mut network, &json!([32, 1, {}, "wamp.registration.on_register"]));
+        assert_eq!(heard(&mut network, peer), [33]);
+    }
+    for request in 1..=200 {
+        register(&mut network, &a, request, &format!("com.{request}"));
+    }
+    let mut most = 0;
+    for _ in 0..200 {
+        network.decide(0);
+        most = most.max(network.router.meta_events_waiting());
+    }
+    assert!(network.shard(0).claims().now > 100, "they wait, though all are granted");
+    while network.shard(0).claims().now > 0 {
+        network.turn(0);
+        most = most.max(network.router.meta_events_waiting());
+    }
+    assert!(most < 40, "{most} meta events wait at once");
+    network.settle();
+    for peer in &mut listeners {
+        assert_eq!(peer.hear(&mut network).len(), 200);
+    }
+    let peers: Vec<_> = listeners.iter().chain([&a]).collect();
+    check_end(network, &peers);
 }

@@ -131,6 +131,11 @@ impl Plan {
         self.settings.visible_ms = if seed % 4 == 1 { visible_ms } else { 0 };
     }
 
+    /// In every fifth run registrations are claimed from other nodes.
+    pub(crate) fn draw_claims(&mut self, seed: u64) {
+        self.settings.claims = seed % 5 == 3;
+    }
+
     /// The role of those who join without authentication.
     pub(crate) fn anonymous_role(&self) -> &str {
         self.realm.authenticators[0].anonymous_role()

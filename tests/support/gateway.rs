@@ -23,6 +23,8 @@ pub(crate) struct Gateway {
     pub(crate) released: VecDeque<(SessionRef, ClaimId)>,
     /// The claims that stand, by their grants: the bucket.
     pub(crate) bucket: BTreeMap<u64, Arc<Claim>>,
+    /// What was said of claims and has not arrived.
+    pub(crate) under_way: VecDeque<Mail>,
     /// The last grant.
     pub(crate) revision: u64,
     /// Calls go from node to node, so this one has single halves.
@@ -62,9 +64,17 @@ impl Gateway {
         }
     }
 
-    /// Decides about a claim by the rule that all nodes share, told once more in its plainest form.
-    pub(crate) fn decide(&mut self, place: usize) -> (Arc<Claim>, ClaimOutcome) {
+    /// Answers a claim: with what is to be said, or else by the rule.
+    pub(crate) fn answer(&mut self, place: usize, outcome: Option<ClaimOutcome>) -> ClaimOutcome {
         let claim = self.claims.remove(place).expect("it was claimed");
+        let outcome = outcome.unwrap_or_else(|| self.decide(&claim));
+        let (callee, claim) = (claim.callee.session, claim.id);
+        self.under_way.push_back(Mail::Claimed { callee, claim, outcome });
+        outcome
+    }
+
+    /// The rule that all nodes share, told once more in its plainest form.
+    fn decide(&mut self, claim: &Arc<Claim>) -> ClaimOutcome {
         self.revision += 1;
         let mut counting: Vec<&Arc<Claim>> = Vec::new();
         let is_same = |other: &&Arc<Claim>| {
@@ -76,27 +86,26 @@ impl Gateway {
                 counting.push(other);
             }
         }
-        let outcome = match refusal(&counting, &claim) {
+        match refusal(&counting, claim) {
             Some(error) => ClaimOutcome::Refused(error),
             None => {
-                self.bucket.insert(self.revision, Arc::clone(&claim));
+                self.bucket.insert(self.revision, Arc::clone(claim));
                 ClaimOutcome::Granted(self.revision)
             }
-        };
-        (claim, outcome)
+        }
     }
 
-    /// The key of what was given back goes.
-    pub(crate) fn remove(&mut self, place: usize) -> (SessionRef, ClaimId) {
+    /// The key of what was given back goes, and no node routes to it.
+    pub(crate) fn let_go(&mut self, place: usize) {
         let (callee, id) = self.released.remove(place).expect("it was given back");
         let before = self.bucket.len();
         self.bucket.retain(|_, claim| claim.id != id || claim.callee.session != callee);
         assert_eq!(self.bucket.len() + 1, before, "what is given back was granted");
-        (callee, id)
+        self.under_way.push_back(Mail::Released { callee, claim: id });
     }
 
     pub(crate) fn has_claims(&self) -> bool {
-        !self.claims.is_empty() || !self.released.is_empty()
+        !self.claims.is_empty() || !self.released.is_empty() || !self.under_way.is_empty()
     }
 
     /// Nobody holds anything, so nothing stands.

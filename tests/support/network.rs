@@ -9,7 +9,6 @@ use stentor::address::Address;
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
 use stentor::router::{Batch, Busyness, Edition, RealmSettings, Router, Settings, ShardId};
-use stentor::session::Claim;
 use stentor::shard::{Admission, ClaimOutcome, Mail, Shard, Tick, TraceHaul, TraceRequest, Turn};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
@@ -277,26 +276,31 @@ impl Network {
 
     /// The cluster decides about what stands at this place of what was claimed.
     pub(crate) fn decide(&mut self, place: usize) -> ClaimOutcome {
-        let (claim, outcome) = self.links.gateway.decide(place);
-        self.answer_claim(&claim, outcome);
+        let outcome = self.links.gateway.answer(place, None);
+        while self.hear_of_claim() {}
         outcome
     }
 
     /// It refuses that, or nobody answers in time.
     pub(crate) fn turn_down(&mut self, place: usize, outcome: ClaimOutcome) {
-        let claim = self.links.gateway.claims.remove(place).expect("it was claimed");
-        self.answer_claim(&claim, outcome);
-    }
-
-    fn answer_claim(&mut self, claim: &Claim, outcome: ClaimOutcome) {
-        let (callee, claim) = (claim.callee.session, claim.id);
-        self.deliver(usize::from(callee.shard.0), Mail::Claimed { callee, claim, outcome });
+        self.links.gateway.answer(place, Some(outcome));
+        while self.hear_of_claim() {}
     }
 
     /// No node routes any more to what stands at this place of what was given back.
     pub(crate) fn let_go(&mut self, place: usize) {
-        let (callee, claim) = self.links.gateway.remove(place);
-        self.deliver(usize::from(callee.shard.0), Mail::Released { callee, claim });
+        self.links.gateway.let_go(place);
+        while self.hear_of_claim() {}
+    }
+
+    /// What was said of a claim arrives; `false` if nothing was.
+    pub(crate) fn hear_of_claim(&mut self) -> bool {
+        let Some(mail) = self.links.gateway.under_way.pop_front() else { return false };
+        let (Mail::Claimed { callee, .. } | Mail::Released { callee, .. }) = &mail else {
+            panic!("nothing about a claim: {mail:?}")
+        };
+        self.deliver(usize::from(callee.shard.0), mail);
+        true
     }
 
     /// Mail that comes as that of other shards does, and is counted so.
@@ -360,10 +364,13 @@ impl Network {
                 self.confirm(0);
             }
             while !self.links.gateway.is_held && self.links.gateway.has_claims() {
-                match self.links.gateway.released.len() {
-                    0 => drop(self.decide(0)),
-                    _ => self.let_go(0),
+                let gateway = &mut self.links.gateway;
+                if !gateway.released.is_empty() {
+                    gateway.let_go(0);
+                } else if !gateway.claims.is_empty() {
+                    gateway.answer(0, None);
                 }
+                self.hear_of_claim();
             }
             for shard in 0..self.turns.len() {
                 self.turn(shard);

@@ -67,14 +67,15 @@ impl Shard {
         outcome: ClaimOutcome,
     ) {
         let slot = callee.slot;
-        let Some(session) = self.connections.find_mut(callee) else { return };
+        let Some(session) = self.connections.find(callee) else { return };
         if session.registrations.claimed(claim).is_none() {
-            return;
+            return self.resume_grants(slot);
         }
         if let ClaimOutcome::Granted(revision) = outcome
-            && self.puts_off(slot, claim, revision)
+            && self.must_put_off(slot)
         {
-            return;
+            let registrations = &mut self.connections.joined_mut(slot).registrations;
+            return registrations.put_off(Grant { claim, revision });
         }
         let registrations = &mut self.connections.joined_mut(slot).registrations;
         let Some(claimed) = registrations.take_claim(claim) else { return };
@@ -82,7 +83,8 @@ impl Shard {
         let refusal = match outcome {
             ClaimOutcome::Granted(revision) => {
                 self.claims.granted += 1;
-                return self.enter_granted(slot, &claimed, revision);
+                self.enter_granted(slot, &claimed, revision);
+                return self.resume_grants(slot);
             }
             ClaimOutcome::Refused(error) => {
                 self.claims.refused += 1;
@@ -94,6 +96,28 @@ impl Shard {
             }
         };
         self.refuse(slot, code::REGISTER, claimed.request, refusal);
+    }
+
+    /// Whether a grant waits: for a cork to end, or for listeners to hear of those before. Who
+    /// waits for either is not read, and its claims are many.
+    fn must_put_off(&self, slot: Slot) -> bool {
+        self.connections[slot].input.is_unheard() || self.is_cork_late(slot)
+    }
+
+    /// Goes on with the first grant that was put off, unless the session waits further. Each brings
+    /// the next one: the first ones may make the others wait again.
+    pub(in crate::shard) fn resume_grants(&mut self, slot: Slot) {
+        let session = self.connections[slot].session();
+        if session.is_none_or(|session| !session.registrations.has_put_off())
+            || self.must_put_off(slot)
+        {
+            return;
+        }
+        let session = self.connections.joined_mut(slot);
+        let Some(Grant { claim, revision }) = session.registrations.take_put_off() else { return };
+        let callee = self.cx.reference(slot, session.id);
+        let outcome = ClaimOutcome::Granted(revision);
+        self.mailbox.post_later(Mail::Claimed { callee, claim, outcome });
     }
 
     /// A callee takes its place, and learns it in the same step.
@@ -113,7 +137,7 @@ impl Shard {
                 let is_held = session.registrations.get(&registration).is_some();
                 match admitted {
                     Ok(()) if !is_held => {
-                        let grant = Some(Grant { claim: *id, revision });
+                        let grant = Some(Box::new(Grant { claim: *id, revision }));
                         let pattern = RegisteredPattern { uri: uri.clone(), policy, grant };
                         self.hold_granted(slot, registration, pattern);
                         let request = *request;
@@ -159,7 +183,7 @@ impl Shard {
         realm: &Arc<Realm>,
         leaver: SessionRef,
         pattern: &RegisteredPattern,
-        grant: Grant,
+        grant: &Grant,
     ) {
         let notices = realm.procedures.withdraw(&pattern.uri, pattern.policy, grant.revision);
         self.announce_notices(realm, leaver, &notices, None);
@@ -172,12 +196,13 @@ impl Shard {
         &mut self,
         slot: Slot,
         registration: RegistrationId,
-        grant: Option<Grant>,
+        grant: Option<Box<Grant>>,
         farewell: Farewell,
     ) {
         match grant {
             None => self.bid_farewell(slot, registration, farewell),
-            Some(Grant { claim, .. }) => {
+            Some(grant) => {
+                let claim = grant.claim;
                 let registrations = &mut self.connections.joined_mut(slot).registrations;
                 registrations.retire(registration, Retired { claim, farewell });
             }
@@ -248,9 +273,12 @@ impl Shard {
 
     /// Checks that claims are counted, and that what is registered was granted if it has to be.
     pub(in crate::shard) fn check_claims(&self) {
-        let sessions = self.connections.iter().filter_map(|(_, connection)| connection.session());
         let mut waiting = 0;
-        for session in sessions {
+        for (slot, connection) in self.connections.iter() {
+            let Some(session) = connection.session() else { continue };
+            let waits = connection.cork.is_some() || connection.input.is_unheard();
+            let waits = waits || !self.mailbox.is_empty();
+            assert!(waits || !session.registrations.has_put_off(), "{slot:?} waits for nothing");
             session.registrations.check();
             waiting += session.registrations.claims().count();
             let mut held = session.registrations.held().values();

@@ -125,7 +125,7 @@ impl Shard {
         pattern: &RegisteredPattern,
     ) {
         self.cx.counters.registrations.subtract(1);
-        if let Some(grant) = pattern.grant {
+        if let Some(grant) = &pattern.grant {
             return self.give_back(realm, leaver, pattern, grant);
         }
         let names = || vec![leaver.session.get().into(), registration.get().into()];
