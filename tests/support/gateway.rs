@@ -30,9 +30,9 @@ pub(crate) struct Gateway {
     /// Calls go from node to node, so this one has single halves.
     pub(crate) has_calls: bool,
     /// Calls to sessions of other nodes, what became of them, and answers to callers there.
-    pub(crate) invoked: Vec<Box<Carried<Invoke>>>,
+    pub(crate) invoked: Vec<Carried<Invoke>>,
     pub(crate) canceled: Vec<Cancellation>,
-    pub(crate) returned: Vec<Box<Carried<Return>>>,
+    pub(crate) returned: Vec<Carried<Return>>,
 }
 
 impl Gateway {
@@ -43,9 +43,9 @@ impl Gateway {
                 Mail::Pace { publisher, waits } => self.paces.push((publisher, waits)),
                 Mail::Claim(claim) => self.claims.push_back(claim),
                 Mail::Release { callee, claim } => self.release(callee, claim),
-                Mail::Invoke(invoke) => self.invoked.push(invoke),
+                Mail::Invoke(invoke) => self.invoked.push(*invoke),
                 Mail::Cancel(cancellation) => self.canceled.push(cancellation),
-                Mail::Return(answer) => self.returned.push(answer),
+                Mail::Return(answer) => self.returned.push(*answer),
                 other => panic!("nothing for other nodes: {other:?}"),
             }
         }

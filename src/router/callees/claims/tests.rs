@@ -161,7 +161,9 @@ impl Check {
         let mut sessions: Vec<_> =
             counting.iter().map(|it| self.claims[*it].callee.session).collect();
         let mut told = self.told.clone();
-        [&mut sessions, &mut told].map(|list| list.sort_unstable_by_key(|one| one.session));
+        for list in [&mut sessions, &mut told] {
+            list.sort_unstable_by_key(|one| one.session);
+        }
         assert_eq!(told, sessions, "listeners know who counts");
         if let Some(first) = counting.first() {
             assert_eq!(self.policy, self.claims[*first].invoke);
