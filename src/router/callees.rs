@@ -1,6 +1,6 @@
 //! The callees of one registration: whose turn it is under each policy, who is full, and who is
-//! left for a call that others refused (AP-SHR, AP-RRT). Alone they stand in the order in which they
-//! came; in a cluster in that of their grants, and some do not count (`claims`).
+//! left for a call that others refused (AP-SHR, AP-RRT). Alone they stand in the order in which
+//! they came; in a cluster in that of their grants, and some do not count (`claims`).
 //!
 //! Coming, leaving and being picked cost O(log n), also where most callees are full or have
 //! refused. Lives under the lock of the registration's entry; only [`Seats`] has one of its own,

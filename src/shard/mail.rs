@@ -68,8 +68,8 @@ pub enum Mail {
     Claim(Arc<Claim>),
     /// To the callee's shard: what came of that.
     Claimed { callee: SessionRef, claim: ClaimId, outcome: ClaimOutcome },
-    /// To other nodes: the callee gives back what was granted to it, or will be; each claim once, but
-    /// for those that were not granted. Say [`Self::Released`] when no node routes to it any more.
+    /// To other nodes: the callee gives back what was granted to it, or will be; each claim once,
+    /// but for those that were refused. Say [`Self::Released`] when no node routes to it any more.
     Release { callee: SessionRef, claim: ClaimId },
     /// To the callee's shard: none does.
     Released { callee: SessionRef, claim: ClaimId },
