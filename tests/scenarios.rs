@@ -29,10 +29,12 @@ mod scenarios {
     mod canceling;
     mod carried;
     mod cluster;
+    mod claims;
     mod corks;
     mod counted;
     mod deflate;
     mod drain;
+    mod elsewhere;
     mod endpoint_authorizers;
     mod half_made;
     mod history;

@@ -445,6 +445,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         node: None,
         visible_ms: 0,
         interest_bits: 20,
+        claims: false,
     }
 }
 

@@ -1,9 +1,12 @@
 //! The callees of one registration: whose turn it is under each policy, who is full, and who is
-//! left for a call that others refused (AP-SHR, AP-RRT).
+//! left for a call that others refused (AP-SHR, AP-RRT). Alone they stand in the order in which
+//! they came; in a cluster in that of their grants, and some do not count (`claims`).
 //!
 //! Coming, leaving and being picked cost O(log n), also where most callees are full or have
 //! refused. Lives under the lock of the registration's entry; only [`Seats`] has one of its own,
 //! since an invocation gives its place back wherever it ends.
+
+mod claims;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -16,6 +19,9 @@ use smallvec::SmallVec;
 use super::SessionRef;
 use super::procedures::{Callee, Traits};
 use crate::wamp::{InvokePolicy, SessionId};
+
+use claims::Outsiders;
+pub(super) use claims::Turnover;
 
 /// Where a callee stands in the order of registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,14 +121,23 @@ impl Callees {
                 *self = Self::One(Member { place: Place(0), session, traits });
             }
             Self::Nobody | Self::One(_) => {
-                let mut crew = Crew::new(invoke);
-                if let Self::One(Member { session, traits, .. }) = *self {
-                    crew.enter(&Callee { session, traits, concurrency: None });
-                }
-                crew.enter(callee);
-                *self = Self::Many(Box::new(crew));
+                self.crew(invoke).enter(callee);
             }
         }
+    }
+
+    /// Makes them a crew, if they are none.
+    fn crew(&mut self, invoke: InvokePolicy) -> &mut Crew {
+        if !matches!(self, Self::Many(_)) {
+            let mut crew = Crew::new(invoke);
+            if let Self::One(Member { place, session, traits }) = *self {
+                crew.next_place = place.0;
+                crew.enter(&Callee { session, traits, concurrency: None });
+            }
+            *self = Self::Many(Box::new(crew));
+        }
+        let Self::Many(crew) = self else { unreachable!("they were just made one") };
+        crew
     }
 
     /// A round robin goes on where it was (AP-SHR-04).
@@ -223,6 +238,8 @@ pub(super) struct Crew {
     next_place: u64,
     /// The place that a round robin was at last.
     turn: AtomicU64,
+    /// Claims that do not count.
+    outsiders: Option<Box<Outsiders>>,
 }
 
 impl Crew {
@@ -234,16 +251,20 @@ impl Crew {
             seats: None,
             next_place: 0,
             turn: AtomicU64::new(BEHIND_ALL),
+            outsiders: None,
         }
     }
 
     fn enter(&mut self, callee: &Callee) {
         let place = Place(self.next_place);
         self.next_place += 1;
+        self.enter_at(place, callee);
+    }
+
+    fn enter_at(&mut self, place: Place, callee: &Callee) {
         let Callee { session, traits, concurrency } = *callee;
         if concurrency.is_some() && self.seats.is_none() {
-            let (free, loads) = (self.order.clone(), BTreeMap::new());
-            self.seats = Some(Arc::new(Mutex::new(Seats { free, loads })));
+            self.seats = Some(Seats::of(self.order.clone()));
         }
         self.members.insert(place, Member { place, session, traits });
         self.places.insert(session.session, place);
@@ -251,8 +272,7 @@ impl Crew {
         if let Some(seats) = &self.seats {
             let mut seats = seats.lock();
             seats.free.insert(place);
-            let load = concurrency.map(|limit| (place, Load { limit, pending: 0 }));
-            seats.loads.extend(load);
+            seats.loads.extend(concurrency.map(|limit| (place, Load::new(limit))));
         }
     }
 
@@ -299,7 +319,7 @@ impl Crew {
 
 /// Who has a seat free, of callees with limits and without.
 ///
-/// Invariant: a callee with a limit is in `free` exactly while it has fewer pending.
+/// Invariant: a callee with a limit is in `free` exactly while it has fewer pending, and counts.
 #[derive(Debug)]
 struct Seats {
     free: Order,
@@ -312,9 +332,22 @@ struct Load {
     /// 1 or more.
     limit: u32,
     pending: u32,
+    /// Its claim does not count, so it gets no calls.
+    is_outside: bool,
+}
+
+impl Load {
+    const fn new(limit: u32) -> Self {
+        Self { limit, pending: 0, is_outside: false }
+    }
 }
 
 impl Seats {
+    /// Where nobody has a limit yet.
+    fn of(free: Order) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { free, loads: BTreeMap::new() }))
+    }
+
     /// Whether the callee has a limit, so that the seat counts.
     fn take(&mut self, place: Place) -> bool {
         let Some(load) = self.loads.get_mut(&place) else { return false };
@@ -329,7 +362,7 @@ impl Seats {
     fn give_back(&mut self, place: Place) {
         let Some(load) = self.loads.get_mut(&place) else { return };
         load.pending -= 1;
-        if load.pending + 1 == load.limit {
+        if load.pending + 1 == load.limit && !load.is_outside {
             self.free.insert(place);
         }
     }
@@ -408,6 +441,10 @@ impl Order {
         self.sorted()?.range(..place).next_back().copied()
     }
 
+    const fn is_sorted(&self) -> bool {
+        matches!(self, Self::Sorted(_))
+    }
+
     const fn sorted(&self) -> Option<&BTreeSet<Place>> {
         match self {
             Self::Sorted(places) => Some(places),
@@ -424,143 +461,4 @@ const BEHIND_ALL: u64 = u64::MAX;
 const RANDOM_REFUSALS: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::router::{ShardId, Slot};
-
-    fn callee(number: u64, concurrency: Option<u32>) -> Callee {
-        let session = SessionId::new(number).expect("a small number is an id");
-        let session = SessionRef { session, slot: Slot::new(0), shard: ShardId(0) };
-        Callee { concurrency, ..session.into() }
-    }
-
-    /// Callees 1 to `count`, all with the same limit.
-    fn callees(invoke: InvokePolicy, count: u64, concurrency: Option<u32>) -> Callees {
-        let mut callees = Callees::default();
-        for number in 1..=count {
-            callees.enter(invoke, &callee(number, concurrency));
-        }
-        callees
-    }
-
-    fn number(picked: &(Member, Option<LoadSlot>)) -> u64 {
-        picked.0.session.session.get()
-    }
-
-    /// AP-RRT-01, AP-RRT-02
-    #[test]
-    fn a_round_robin_tour_ends_where_it_began() {
-        let crew = callees(InvokePolicy::RoundRobin, 5, None);
-        for start in [1, 2, 3] {
-            let first = crew.pick(InvokePolicy::RoundRobin, || 0).expect("all are free");
-            assert_eq!(number(&first), start, "a tour with all five leaves the turn where it was");
-            let mut tour = Tour::new(first.0.place);
-            let mut met = vec![number(&first)];
-            while let Some(next) = crew.pick_next(InvokePolicy::RoundRobin, &mut tour, 0) {
-                met.push(number(&next));
-            }
-            let round = (0..5).map(|step| (start - 1 + step) % 5 + 1);
-            assert_eq!(met, round.collect::<Vec<_>>());
-            assert_eq!(number(&crew.pick(InvokePolicy::RoundRobin, || 0).expect("free")), start);
-        }
-    }
-
-    /// AP-RRT-01: those behind come; who registers meanwhile comes last, who leaves not at all.
-    #[test]
-    fn a_tour_goes_on_while_callees_come_and_leave() {
-        let mut crew = callees(InvokePolicy::First, 4, None);
-        let first = crew.pick(InvokePolicy::First, || 0).expect("all are free");
-        let mut tour = Tour::new(first.0.place);
-        let mut next = |crew: &Callees| {
-            crew.pick_next(InvokePolicy::First, &mut tour, 0).map(|next| number(&next))
-        };
-        assert_eq!(next(&crew), Some(2));
-        for gone in [2, 3] {
-            crew.remove(callee(gone, None).session.session);
-        }
-        crew.enter(InvokePolicy::First, &callee(2, None));
-        assert_eq!([next(&crew), next(&crew), next(&crew)], [Some(4), Some(2), None]);
-    }
-
-    /// AP-RRT-02: thousands of refusals cost one step each, and the call keeps none of them.
-    #[test]
-    fn a_tour_in_order_keeps_no_list() {
-        for (invoke, end) in [
-            (InvokePolicy::First, 2_000),
-            (InvokePolicy::Last, 1),
-            (InvokePolicy::RoundRobin, 2_000),
-        ] {
-            let crew = callees(invoke, 2_000, None);
-            let mut tour = Tour::new(crew.pick(invoke, || 0).expect("all are free").0.place);
-            let next = || crew.pick_next(invoke, &mut tour, 0);
-            let met: Vec<u64> = std::iter::from_fn(next).map(|next| number(&next)).collect();
-            assert_eq!((met.len(), met.last()), (1_999, Some(&end)));
-            assert_eq!(tour.refused.capacity(), 0);
-        }
-    }
-
-    /// AP-RRT-01: another one at random, each as likely; and no call keeps more than its bound.
-    #[test]
-    fn a_random_tour_is_uniform_and_bounded() {
-        let crew = callees(InvokePolicy::Random, 4, Some(1_000));
-        let mut counts = [0; 4];
-        for random in 0..300 {
-            let mut tour = Tour::new(Place(2));
-            let next = crew.pick_next(InvokePolicy::Random, &mut tour, random).expect("free");
-            counts[next.0.place.0 as usize] += 1;
-        }
-        assert_eq!(counts, [100, 100, 0, 100]);
-        let crew = callees(InvokePolicy::Random, 1_000, None);
-        let mut tour = Tour::new(Place(0));
-        let next = |random| crew.pick_next(InvokePolicy::Random, &mut tour, random);
-        let mut met: Vec<u64> = (0..999).map_while(next).map(|next| number(&next)).collect();
-        assert_eq!((met.len(), tour.refused.len()), (RANDOM_REFUSALS, RANDOM_REFUSALS));
-        met.sort_unstable();
-        met.dedup();
-        assert_eq!(met.len(), RANDOM_REFUSALS, "each is another one");
-    }
-
-    /// A call among thousands of full callees looks at none of them.
-    #[test]
-    fn full_callees_are_not_looked_at() {
-        for invoke in [InvokePolicy::First, InvokePolicy::Last, InvokePolicy::RoundRobin] {
-            let crew = callees(invoke, 500, Some(1));
-            let mut held: Vec<_> = (0..500).map_while(|_| crew.pick(invoke, || 0)).collect();
-            assert_eq!(held.len(), 500);
-            assert!(crew.pick(invoke, || 0).is_none());
-            let Callees::Many(inner) = &crew else { panic!("there are many") };
-            let seats = inner.seats.as_ref().expect("they have limits");
-            assert_eq!(seats.lock().free.sorted().map(BTreeSet::len), Some(0));
-            let freed = held.remove(250).0.session;
-            assert_eq!(seats.lock().free.sorted().map(BTreeSet::len), Some(1));
-            assert_eq!(crew.pick(invoke, || 0).expect("one is free").0.session, freed);
-        }
-    }
-
-    #[test]
-    fn a_seat_may_outlive_its_callee() {
-        let mut crew = callees(InvokePolicy::First, 2, Some(1));
-        let held = crew.pick(InvokePolicy::First, || 0).expect("all are free");
-        crew.remove(held.0.session.session);
-        crew.enter(InvokePolicy::First, &callee(1, Some(1)));
-        drop(held);
-        let mut held = Vec::new();
-        held.extend(std::iter::from_fn(|| crew.pick(InvokePolicy::First, || 0)).take(9));
-        assert_eq!(held.iter().map(number).collect::<Vec<_>>(), [2, 1]);
-    }
-
-    #[test]
-    fn callees_are_listed_in_the_order_of_registration() {
-        for invoke in [InvokePolicy::Random, InvokePolicy::First] {
-            let mut crew = callees(invoke, 5, None);
-            crew.remove(callee(2, None).session.session);
-            let from = |after: Option<Place>| {
-                crew.iter(after).map(|member| member.session.session.get()).collect::<Vec<_>>()
-            };
-            assert_eq!(from(None), [1, 3, 4, 5]);
-            assert_eq!(from(Some(Place(2))), [4, 5]);
-            assert_eq!(crew.len(), 4);
-            assert!(crew.get(callee(2, None).session.session).is_none());
-        }
-    }
-}
+mod tests;

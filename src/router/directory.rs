@@ -59,6 +59,10 @@ impl<I: Copy + Ord + Into<u64>> Directory<I> {
         self.0.remove_if(id, |_| true);
     }
 
+    pub(super) fn change(&self, id: I, change: impl FnOnce(&mut Described)) {
+        self.0.change(id, change);
+    }
+
     pub(super) fn get(&self, id: I) -> Option<Described> {
         self.0.look_up(id, Described::clone)
     }
@@ -78,6 +82,16 @@ impl<I: Copy + Ord + Into<u64>> Directory<I> {
             }
         }
         Some(listing)
+    }
+
+    /// Goes on with a walk for about `max_units` ids; returns how many units it took.
+    pub(super) fn walk(
+        &self,
+        walk: &mut Walk<I>,
+        max_units: usize,
+        mut visit: impl FnMut(I),
+    ) -> usize {
+        self.0.walk(walk, max_units, |id, _| visit(id))
     }
 
     /// Goes on with a walk; returns how many units it took.

@@ -62,6 +62,13 @@ impl<I: Copy + Ord + Into<u64>, V> Ledger<I, V> {
         is_wanted
     }
 
+    /// Changes an entry under its lock, if it is there.
+    pub(super) fn change(&self, id: I, change: impl FnOnce(&mut V)) {
+        if let Some(value) = self.part(id).write().get_mut(&id) {
+            change(value);
+        }
+    }
+
     /// Looks at an entry under its lock.
     pub(super) fn look_up<R>(&self, id: I, found: impl FnOnce(&V) -> R) -> Option<R> {
         self.part(id).read().get(&id).map(found)

@@ -72,7 +72,8 @@ pub use ledger::Walk;
 pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Moment, Names, Tally};
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
-    Callee, Foreseen, PickError, Picked, ProcedureTable, RegisterError, Registered, Traits,
+    Callee, Foreseen, Installed, Notice, PickError, Picked, ProcedureTable, RegisterError,
+    Registered, Removal, Traits,
 };
 pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
@@ -184,6 +185,9 @@ pub struct Settings {
     pub visible_ms: u64,
     /// The number of slots for what nodes of a cluster want, as a power of two; see [`Interest`].
     pub interest_bits: u8,
+    /// Whether a callee is claimed from the cluster before it is one, so that all nodes have the
+    /// same in the same order.
+    pub claims: bool,
 }
 
 /// The shared part of a router.
@@ -292,10 +296,12 @@ impl Router {
     ///
     /// A realm with the name of one that is there is that one, with its sessions and tables. Its
     /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`],
-    /// [`Settings::clients`], [`Settings::groups`], [`Settings::node`] and what concerns the store.
+    /// [`Settings::clients`], [`Settings::groups`], [`Settings::node`], [`Settings::claims`] and
+    /// what concerns the store.
     pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
-        let Settings { turn, started, durable_retained, is_observed, node, .. } = before.settings;
+        let Settings { turn, started, durable_retained, is_observed, node, claims, .. } =
+            before.settings;
         let (clients, groups) = (before.settings.clients.clone(), before.settings.groups.clone());
         let mut domains = self.seed.map();
         for realm in realms {
@@ -304,7 +310,7 @@ impl Router {
             domains.insert(name, domain);
         }
         let fixed = Settings { turn, started, durable_retained, is_observed, node, ..settings };
-        let settings = Settings { clients, groups, ..fixed };
+        let settings = Settings { clients, groups, claims, ..fixed };
         Arc::new(Edition::new(settings, domains))
     }
 

@@ -1,4 +1,9 @@
 //! The procedure table of a realm: who is registered for which procedure, and who is next.
+//!
+//! Alone, who registers is entered or refused at once (`register`). In a cluster callees are claims
+//! that all nodes order alike (`claims`); a table has the ones or the others.
+
+mod claims;
 
 use std::sync::Arc;
 
@@ -11,7 +16,11 @@ use super::meta::{Departure, MetaFeed, MetaTopic};
 use super::pattern::{Keep, PatternTable};
 use super::shapes::{Asker, TooManyShapes};
 use crate::hash::HashSeed;
-use crate::wamp::{Features, InvokePolicy, MatchPolicy, RegistrationId, SessionId, Timestamp};
+use crate::wamp::{
+    Feature, Features, InvokePolicy, MatchPolicy, RegistrationId, SessionId, Timestamp,
+};
+
+pub use claims::{Installed, Notice, Removal};
 
 /// The callee that a call goes to.
 #[derive(Debug)]
@@ -46,6 +55,16 @@ pub struct Traits {
     pub features: Features,
     pub disclose_caller: bool,
     pub forward_timeout: bool,
+    /// It has a limit that its own node counts: a call may come back.
+    pub is_limited_elsewhere: bool,
+}
+
+impl Traits {
+    /// Whether a call to it may go on to another callee, and so has to be kept.
+    #[inline]
+    pub const fn may_return_calls(self) -> bool {
+        self.features.has(Feature::CallReroute) || self.is_limited_elsewhere
+    }
 }
 
 /// A callee as it registers.
@@ -157,7 +176,9 @@ impl ProcedureTable {
         };
         let enter = |procedure: &mut Procedure| {
             let is_new = procedure.callees.is_empty();
-            let entered = procedure.enter(invoke, &callee).map(|registration| {
+            let entered = procedure.admits(invoke, callee.session.session).map(|()| {
+                procedure.callees.enter(invoke, &callee);
+                let registration = procedure.registration;
                 let created = is_new.then(|| self.feed.number(MetaTopic::RegistrationOnCreate));
                 Registered { registration, created: created.flatten() }
             });
@@ -337,12 +358,9 @@ impl ProcedureTable {
 }
 
 impl Procedure {
-    fn enter(
-        &mut self,
-        invoke: InvokePolicy,
-        callee: &Callee,
-    ) -> Result<RegistrationId, RegisterError> {
-        if self.callees.get(callee.session.session).is_some() {
+    /// Whether its callees let a session be one of them.
+    fn admits(&self, invoke: InvokePolicy, session: SessionId) -> Result<(), RegisterError> {
+        if self.callees.get(session).is_some() {
             return Err(RegisterError::Twice);
         }
         if invoke != self.invoke {
@@ -351,8 +369,7 @@ impl Procedure {
         if invoke == InvokePolicy::Single && !self.callees.is_empty() {
             return Err(RegisterError::Taken);
         }
-        self.callees.enter(invoke, callee);
-        Ok(self.registration)
+        Ok(())
     }
 
     fn picked(&self, policy: MatchPolicy, picked: (Member, Option<LoadSlot>)) -> Picked {

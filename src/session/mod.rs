@@ -5,6 +5,7 @@
 mod calls;
 mod expiry;
 mod permissions;
+mod registrations;
 mod request_ids;
 mod rulings;
 mod testaments;
@@ -17,7 +18,7 @@ use crate::hash::{HashSeed, Map};
 use crate::router::{
     ClientName, Domain, Horizon, Identity, Profile, Realm, RealmRules, RequestIdCheck,
 };
-use crate::wamp::{Call, MatchPolicy, RegistrationId, RequestId, Roles, SessionId, SubscriptionId};
+use crate::wamp::{Call, RequestId, Roles, SessionId, SubscriptionId};
 
 pub use calls::{
     Answered, CallExtra, CallRef, EndedUploads, Invocations, PendingCall, PendingInvocation,
@@ -25,6 +26,9 @@ pub use calls::{
 };
 pub use expiry::Expiry;
 pub use permissions::{Decided, Deciding, Denied, Permissions, Ruled};
+pub use registrations::{
+    Claim, ClaimId, Claimed, Farewell, Grant, RegisteredPattern, Registrations, Retired,
+};
 pub use request_ids::{RequestIds, SequenceError};
 pub use testaments::{Scope, Testament, Testaments};
 
@@ -44,7 +48,7 @@ pub struct Session {
     /// Its requests may overtake each other on their way (TR-LP-06).
     pub is_unordered: bool,
     pub subscriptions: Map<SubscriptionId, Membership>,
-    pub registrations: Map<RegistrationId, RegisteredPattern>,
+    pub registrations: Registrations,
     /// Calls of this session as a caller: each ends exactly once (BP-CALL-03).
     pub calls: Map<RequestId, PendingCall>,
     /// Bytes that are kept for `calls`, by [`CallExtra::kept_bytes`].
@@ -112,13 +116,6 @@ pub struct Membership {
     pub horizon: Horizon,
 }
 
-/// What a registration of this session is for.
-#[derive(Clone, Debug)]
-pub struct RegisteredPattern {
-    pub uri: Box<str>,
-    pub policy: MatchPolicy,
-}
-
 impl Session {
     pub fn new(
         id: SessionId,
@@ -142,7 +139,7 @@ impl Session {
             request_ids: RequestIds::default(),
             is_unordered: false,
             subscriptions: Map::with_hasher(state.clone()),
-            registrations: Map::with_hasher(state.clone()),
+            registrations: Registrations::new(Map::with_hasher(state.clone())),
             calls: Map::with_hasher(state.clone()),
             kept_bytes: 0,
             last_call: 0,

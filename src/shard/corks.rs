@@ -105,6 +105,16 @@ impl Shard {
         self.rearm(slot, now);
     }
 
+    /// Whether what a client is to be told behind a cork has to wait for the next one, which
+    /// [`Self::resume_grants`] is called for: it would hold back what this one has released or is
+    /// about to, and who is granted one thing after the other would wait for the last.
+    pub(super) fn is_cork_late(&self, slot: Slot) -> bool {
+        let half_ms = self.cx.settings().visible_ms / 2;
+        let cork = self.connections[slot].cork.as_ref();
+        let is_late = |cork: &Cork| self.cx.now.since(cork.began) >= half_ms;
+        cork.is_some_and(|cork| cork.is_over || cork.is_full || is_late(cork))
+    }
+
     /// Every node routes to this one what a session has asked for up to this ticket.
     pub(super) fn handle_visible(&mut self, session: SessionRef, ticket: u64, now: Millis) {
         if self.connections.find(session).is_none() {
@@ -192,6 +202,7 @@ impl Shard {
         if cork.is_parking {
             self.connections.redeem(slot);
         }
+        self.resume_grants(slot);
     }
 
     /// Checks that corks are counted and belong to sessions, and that little waits behind them.

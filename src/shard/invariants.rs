@@ -41,6 +41,7 @@ impl Shard {
         self.surveys.check();
         self.check_questions();
         self.check_corks();
+        self.check_claims();
     }
 
     /// Whether nothing is asked, and every meta event of the realms at home here is published: what
@@ -73,7 +74,7 @@ impl Shard {
             assert_eq!(counted, sessions().count() as u64, "each session counts as one client's");
         }
         let now = self.cx.counters.snapshot();
-        let registrations: usize = sessions().map(|s| s.registrations.len()).sum();
+        let registrations: usize = sessions().map(|s| s.registrations.held().len()).sum();
         let calls: usize = sessions().map(|s| s.calls.len()).sum();
         let invocations: usize = sessions().map(|s| s.invocations.len()).sum();
         let expected = [

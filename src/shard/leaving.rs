@@ -17,7 +17,7 @@ use super::{Carried, Mail, Return, Shard};
 use crate::clock::Millis;
 use crate::router::{Closed, EndReason, SessionRef, Slot};
 use crate::session::{
-    PendingCall, PendingInvocation, RegisteredPattern, Session, Testament, Testaments,
+    Claimed, PendingCall, PendingInvocation, RegisteredPattern, Session, Testament, Testaments,
 };
 use crate::wamp::{CancelMode, RegistrationId, RequestId, SubscriptionId};
 
@@ -31,6 +31,8 @@ pub(super) struct Leaving {
     /// By falling id: the last one is given back next.
     subscriptions: Vec<SubscriptionId>,
     registrations: Vec<(RegistrationId, RegisteredPattern)>,
+    /// What it has claimed and was not answered.
+    claims: IntoIter<Claimed>,
     /// `on_leave` is published.
     is_announced: bool,
     calls: Vec<(RequestId, PendingCall)>,
@@ -50,7 +52,7 @@ impl Leaving {
         let testaments: Vec<_> = Testaments::into_publications(testaments).collect();
         let mut subscriptions: Vec<_> = session.subscriptions.keys().copied().collect();
         subscriptions.sort_unstable_by_key(|subscription| Reverse(*subscription));
-        let mut registrations: Vec<_> = session.registrations.drain().collect();
+        let (claims, mut registrations) = session.registrations.take_all();
         registrations.sort_unstable_by_key(|(registration, _)| Reverse(*registration));
         let mut calls: Vec<_> = session.calls.drain().collect();
         calls.sort_unstable_by_key(|(request, _)| Reverse(*request));
@@ -61,6 +63,7 @@ impl Leaving {
             testaments: testaments.into_iter(),
             subscriptions,
             registrations,
+            claims: claims.into_iter(),
             is_announced: false,
             calls,
             invocations,
@@ -71,8 +74,14 @@ impl Leaving {
     fn held(&self) -> usize {
         self.subscriptions.len()
             + self.registrations.len()
+            + self.claims.len()
             + self.calls.len()
             + self.invocations.len()
+    }
+
+    /// Claims that are still counted.
+    pub(super) fn claims(&self) -> usize {
+        self.claims.len()
     }
 
     /// Whether there is something of it that others wait for. What is left then is given back as
@@ -81,6 +90,7 @@ impl Leaving {
         !self.testaments.as_slice().is_empty()
             || !self.calls.is_empty()
             || !self.invocations.as_slice().is_empty()
+            || !self.claims.as_slice().is_empty()
     }
 
     /// Subscriptions, registrations, calls and invocations that are still counted.
@@ -169,6 +179,8 @@ impl Shard {
             self.abandon_call(leaver, call, &pending);
         } else if let Some(invocation) = leaving.invocations.next() {
             self.abandon_invocation(invocation);
+        } else if let Some(claimed) = leaving.claims.next() {
+            self.withdraw_claim(leaver, claimed.claim.id);
         } else if let Some(subscription) = leaving.subscriptions.pop() {
             let membership = leaving.session.subscriptions.remove(&subscription);
             let membership = membership.expect("what is to be given back is held");

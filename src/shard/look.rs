@@ -28,7 +28,7 @@ fn seen(connection: &Connection, now: Millis) -> Option<OpenSession> {
         refused_bytes: connection.refused().rank,
         oldest_ms: connection.output.oldest().map_or(0, |since| now.since(since)),
         subscriptions: session.subscriptions.len(),
-        registrations: session.registrations.len(),
+        registrations: session.registrations.held().len(),
         calls: session.calls.len(),
         invocations: session.invocations.len(),
     })

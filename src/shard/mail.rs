@@ -8,9 +8,9 @@ use super::requests::Refusal;
 use crate::authentication::Judgement;
 use crate::router::{
     Audience, EndReason, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, InterestSlot, LoadSlot,
-    MetaTopic, Nodes, Numbering, Realm, Receipt, SessionRef, Shape, ShardId, Weighed,
+    MetaTopic, Nodes, Numbering, Realm, Receipt, RegisterError, SessionRef, Shape, ShardId, Weighed,
 };
-use crate::session::CallRef;
+use crate::session::{CallRef, Claim, ClaimId};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
     SessionId, SubscriptionId, Value, WampError, arc_block, dict_heap_bytes, heap_block, vec_block,
@@ -67,6 +67,27 @@ pub enum Mail {
     Bulletin(Box<Bulletin>),
     /// To the caller's shard: how its call ended.
     Return(Box<Carried<Return>>),
+    /// To other nodes: give this callee its place among all. [`Self::Claimed`] is to come, unless
+    /// [`Self::Release`] has come first.
+    Claim(Arc<Claim>),
+    /// To the callee's shard: what came of that.
+    Claimed { callee: SessionRef, claim: ClaimId, outcome: ClaimOutcome },
+    /// To other nodes: the callee gives back what was granted to it, or will be; each claim once,
+    /// but for those that were refused. Say [`Self::Released`] when no node routes to it any more.
+    Release { callee: SessionRef, claim: ClaimId },
+    /// To the callee's shard: none does.
+    Released { callee: SessionRef, claim: ClaimId },
+}
+
+/// What came of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// With this number in the order of all nodes.
+    Granted(u64),
+    /// It does not stand any more.
+    Refused(RegisterError),
+    /// Nobody has answered in time. Should it be granted later, whoever has given up gives it back.
+    GivenUp,
 }
 
 impl Weighed for Mail {
@@ -93,7 +114,11 @@ impl Weighed for Mail {
             | Self::Unheard { .. }
             | Self::Reveal { .. }
             | Self::Visible { .. }
+            | Self::Claimed { .. }
+            | Self::Release { .. }
+            | Self::Released { .. }
             | Self::Stored { .. } => 0,
+            Self::Claim(claim) => arc_block::<Claim>() + heap_block(claim.uri.len()),
             Self::Judged { judgement, .. } => judgement.weight(),
             Self::Ruled { ruled, .. } => {
                 size_of::<Ruled>() + ruled.as_ref().as_ref().err().map_or(0, |why| why.len())
@@ -273,6 +298,9 @@ pub enum Outcome {
         error: WampError,
         message: &'static str,
     },
+    /// Of a call from another node: the callee has as many invocations pending as it wants. The
+    /// next one is to be tried.
+    Busy,
 }
 
 impl From<Refusal> for Outcome {
@@ -287,7 +315,7 @@ impl Outcome {
         match self {
             Self::Progress { details } | Self::Result { details } => dict_heap_bytes(details),
             Self::Error { error, details } => heap_block(error.len()) + dict_heap_bytes(details),
-            Self::Refused { .. } => 0,
+            Self::Refused { .. } | Self::Busy => 0,
         }
     }
 }

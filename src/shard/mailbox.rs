@@ -100,9 +100,15 @@ impl Shard {
             Mail::Managed(answer) => self.handle_management_answer(*answer),
             Mail::Bulletin(bulletin) => self.handle_bulletin(*bulletin),
             Mail::Ruled { question, ruled } => self.handle_ruled(question, *ruled, now),
-            Mail::Wanted { .. } | Mail::Publication(_) | Mail::Reveal { .. } => {
+            Mail::Wanted { .. }
+            | Mail::Publication(_)
+            | Mail::Reveal { .. }
+            | Mail::Claim(_)
+            | Mail::Release { .. } => {
                 debug_assert!(false, "it is for other nodes");
             }
+            Mail::Claimed { callee, claim, outcome } => self.handle_claimed(callee, claim, outcome),
+            Mail::Released { callee, claim } => self.handle_released(callee, claim),
             Mail::Visible { session, ticket } => self.handle_visible(session, ticket, now),
             Mail::Stored { receipt, is_saved } => self.handle_stored(receipt, is_saved),
         }

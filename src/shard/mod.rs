@@ -76,14 +76,15 @@ use unheard::Unheard;
 
 pub use broker::{Publication, fan_out};
 pub use corks::Corks;
+pub use dealer::Claims;
 pub use errands::{Errand, RequestCheck, Ruled, Waiter};
 pub use handover::HandOver;
 pub use input::InputStatus;
 pub use layer::{LayerFault, LayerNews, LayerReport};
 pub use lifecycle::Closing;
 pub use mail::{
-    Cancellation, Carried, Elsewhere, Event, EventHead, Invoke, Kill, Mail, MetaEvent, Outcome,
-    Return, Roll, RollCall,
+    Cancellation, Carried, ClaimOutcome, Elsewhere, Event, EventHead, Invoke, Kill, Mail, MetaEvent,
+    Outcome, Return, Roll, RollCall,
 };
 pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome, Passage};
 pub use trace::{
@@ -125,6 +126,7 @@ pub struct Shard {
     /// The connection that was just visited, if it leaves, with what has come of it.
     departing: Option<(Slot, Vec<u8>)>,
     corks: Corks,
+    claims: Claims,
 }
 
 /// What a connection may do: chosen by the listener that accepted it.
@@ -161,6 +163,7 @@ impl Shard {
             shutdown: Shutdown::default(),
             departing: None,
             corks: Corks::default(),
+            claims: Claims::default(),
             cx: Context::new(id, router, seed),
         }
     }

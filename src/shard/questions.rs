@@ -263,6 +263,10 @@ impl Shard {
             self.cx.counters.questions_not_brought.increment();
             return Said::Nothing(message);
         }
+        if matches!(outcome, Outcome::Busy) {
+            self.cx.counters.questions_not_brought.increment();
+            return Said::Nothing(BUSY.1);
+        }
         if is_error {
             self.cx.counters.questions_refused.increment();
         }

@@ -15,7 +15,7 @@ use super::work::LOOKUP_UNITS;
 use crate::authorization::Action;
 use crate::clock::Millis;
 use crate::router::{Edition, EndReason, RealmRules, SessionRef, Slot};
-use crate::session::{Outdated, Permissions, Removed, Session};
+use crate::session::{ClaimId, Outdated, Permissions, Removed, Session};
 use crate::transport::CloseCode;
 use crate::wamp::{MatchPolicy, RegistrationId, SubscriptionId, WampError};
 
@@ -42,6 +42,7 @@ struct Inspection {
     before: Permissions,
     subscriptions: Vec<SubscriptionId>,
     registrations: Vec<RegistrationId>,
+    claims: Vec<ClaimId>,
     /// How many it has lost.
     lost: usize,
 }
@@ -54,6 +55,15 @@ impl Review {
     /// When to go on in any case; `None` if it is over.
     pub(super) fn next_look(&self) -> Option<Millis> {
         self.is_under_way().then_some(self.look_at)
+    }
+
+    /// A session was granted what it had claimed: that is compared as well.
+    pub(super) fn note_registered(&mut self, session: SessionRef, registration: RegistrationId) {
+        if let Some(inspection) = &mut self.inspection
+            && inspection.session == session
+        {
+            inspection.registrations.push(registration);
+        }
     }
 
     /// Takes the next one of so many slots from a walk through all.
@@ -194,18 +204,20 @@ impl Shard {
         let session = self.connections.joined(slot);
         let mut subscriptions: Vec<_> = session.subscriptions.keys().copied().collect();
         subscriptions.sort_unstable();
-        let mut registrations: Vec<_> = session.registrations.keys().copied().collect();
+        let mut registrations: Vec<_> = session.registrations.held().keys().copied().collect();
         registrations.sort_unstable();
+        let claims: Vec<_> = session.registrations.claims().collect();
         // Putting in order is part of the work.
-        self.cx.work.charge((subscriptions.len() + registrations.len()) / 4);
+        self.cx.work.charge((subscriptions.len() + registrations.len() + claims.len()) / 4);
         let session = self.cx.reference(slot, session.id);
-        let inspection = Inspection { session, before, subscriptions, registrations, lost: 0 };
+        let inspection =
+            Inspection { session, before, subscriptions, registrations, claims, lost: 0 };
         self.review.inspection = Some(Box::new(inspection));
     }
 
     /// Compares the next thing that a session holds with its rules. `None` if that is all.
     fn inspect_one(&mut self, mut inspection: Box<Inspection>) -> Option<Box<Inspection>> {
-        let Inspection { session: at, before, subscriptions, registrations, lost } =
+        let Inspection { session: at, before, subscriptions, registrations, claims, lost } =
             &mut *inspection;
         // It may have ended meanwhile.
         let session = self.connections.find(*at)?;
@@ -231,6 +243,17 @@ impl Shard {
                 *lost += 1;
                 self.cx.counters.memberships_revoked.increment();
                 self.handle_revoke_registration(*at, registration, reason);
+            }
+        } else if let Some(claim) = claims.pop() {
+            let Some(claimed) = session.registrations.claimed(claim) else {
+                return Some(inspection);
+            };
+            let asked = Arc::clone(&claimed.claim);
+            let claimed = (Action::Register, &*asked.uri, asked.policy);
+            if !self.cx.still_grants(session, before, claimed) {
+                *lost += 1;
+                self.cx.counters.memberships_revoked.increment();
+                self.revoke_claim(*at, claim);
             }
         } else {
             if *lost > 0 && self.cx.log_budget.allow(self.cx.now) {

@@ -82,6 +82,7 @@ impl Shard {
             self.connections.hold_up(cause.slot);
         } else if self.connections.let_on(cause.slot) {
             self.connections.resume_leaving(cause.slot);
+            self.resume_grants(cause.slot);
         }
     }
 }

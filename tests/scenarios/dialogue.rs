@@ -136,6 +136,7 @@ pub(crate) fn check_all(
     let clustered = node.map(|node| (2, Some(node), &[Mix::All][..]));
     for (shards, node, mixes) in alone.into_iter().chain(clustered) {
         settings.node = node;
+        settings.claims = node.is_some();
         for mix in mixes.iter().copied() {
             let mut stage = Stage::new(settings.clone(), realms.to_vec(), shards, mix);
             stage.reloads.clone_from(&reloads);

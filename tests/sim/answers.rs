@@ -115,7 +115,9 @@ impl World {
             Request::Call(_, Expected::DiscloseMe) => uri == DISCLOSE_ME || tight && uri == LIMIT,
             Request::Subscribe(_, Expected::Success) => tight && uri == LIMIT,
             Request::Register(_, _, Expected::Success) => {
-                uri == "wamp.error.procedure_already_exists" || tight && uri == LIMIT
+                uri == "wamp.error.procedure_already_exists"
+                    || tight && uri == LIMIT
+                    || self.plan.settings.claims && uri == "wamp.error.network_failure"
             }
             Request::Subscribe(_, expected)
             | Request::Register(_, _, expected)

@@ -117,6 +117,7 @@ impl World {
             assert!(over || client.unanswered_pings == 0, "c{c} waits for PONG");
             assert!(over || client.session.has_lost_all(), "c{c} hears of no revocation");
         }
+        self.check_claims();
         self.check_meta_views();
         self.check_missing_events();
     }

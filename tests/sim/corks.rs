@@ -6,29 +6,31 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use stentor::clock::Millis;
-use stentor::shard::Corks;
+use stentor::shard::{Claims, Corks};
 
 use super::world::World;
 
 /// What was seen of the corks of a run.
 pub(crate) struct Sight {
-    rng: StdRng,
+    pub(super) rng: StdRng,
     /// By pipe: the cork, and how many bytes had been written when it was first seen.
     corked: BTreeMap<usize, (u64, usize)>,
     /// Of each shard, when it was last looked at.
     before: BTreeMap<usize, Corks>,
+    pub(super) claims: BTreeMap<usize, Claims>,
 }
 
 impl Sight {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed.rotate_left(32));
-        Self { rng, corked: BTreeMap::new(), before: BTreeMap::new() }
+        Self { rng, corked: BTreeMap::new(), before: BTreeMap::new(), claims: BTreeMap::new() }
     }
 
     /// The process has ended, and what waited with it.
     pub(crate) fn forget(&mut self) {
         self.corked.clear();
         self.before.clear();
+        self.claims.clear();
     }
 }
 

@@ -7,7 +7,7 @@
 //! it is asked, `counting` how many are there, `crowding` what makes work, `refusing` what is too
 //! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does,
-//! `ages` since when, `corks` who waits for other nodes.
+//! `ages` since when, `corks` and `claims` who waits for other nodes.
 //! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
 //! trace. `tracing` is what operators look at meanwhile. `logins`, `authorizers`, `managing` and
 //! `reloads` (of `editions`) are simulations of their own, and so is `cluster`, of several nodes.
@@ -21,6 +21,7 @@ pub(crate) mod authorizers;
 mod bounds;
 mod callees;
 mod calls;
+mod claims;
 mod client;
 mod closing;
 pub(crate) mod cluster;
@@ -88,6 +89,8 @@ fn run_world(seed: u64, steps: usize, mut world: World) -> Report {
         }
         world.step(number);
         world.confirm_somewhere();
+        world.serve_claims();
+        world.count_claims();
         world.check_corks();
         world.trace();
     }

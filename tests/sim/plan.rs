@@ -84,6 +84,7 @@ impl Plan {
             node: None,
             visible_ms: 0,
             interest_bits: 4,
+            claims: false,
         };
         let tight_held = rng.random_bool(0.15);
         settings.limits.history_answer_bytes = *pick(rng, &[3_000, 20_000]);
@@ -129,6 +130,11 @@ impl Plan {
     pub(crate) fn draw_corks(&mut self, seed: u64) {
         let visible_ms = [3, 40, 250, 2_000][(seed / 4 % 4) as usize];
         self.settings.visible_ms = if seed % 4 == 1 { visible_ms } else { 0 };
+    }
+
+    /// In every fifth run registrations are claimed from other nodes.
+    pub(crate) fn draw_claims(&mut self, seed: u64) {
+        self.settings.claims = seed % 5 == 3;
     }
 
     /// The role of those who join without authentication.

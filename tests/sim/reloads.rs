@@ -112,6 +112,8 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut settings = Settings::default();
         settings.timeouts.ping_interval_ms = 0;
+        // What is claimed is granted when everything else has come to rest.
+        settings.claims = seed % 3 == 1;
         settings.limits.questions_per_procedure = *pick(&mut rng, &[1, 100]);
         if rng.random_bool(0.6) {
             let step_units = *pick(&mut rng, &[20, 500]);

@@ -48,6 +48,7 @@ impl World {
         plan.draw_drain(&mut StdRng::seed_from_u64(!seed));
         plan.draw_node(seed);
         plan.draw_corks(seed);
+        plan.draw_claims(seed);
         Self::of(plan, rng, Tracers::draw(seed), (seed, trace))
     }
 

@@ -9,7 +9,7 @@ use stentor::address::Address;
 use stentor::clock::Millis;
 use stentor::hash::HashSeed;
 use stentor::router::{Batch, Busyness, Edition, RealmSettings, Router, Settings, ShardId};
-use stentor::shard::{Admission, Mail, Shard, Tick, TraceHaul, TraceRequest, Turn};
+use stentor::shard::{Admission, ClaimOutcome, Mail, Shard, Tick, TraceHaul, TraceRequest, Turn};
 use stentor::transport::TransportRules;
 use stentor::wamp::Timestamp;
 
@@ -274,6 +274,35 @@ impl Network {
         self.deliver(usize::from(session.shard.0), Mail::Visible { session, ticket });
     }
 
+    /// The cluster decides about what stands at this place of what was claimed.
+    pub(crate) fn decide(&mut self, place: usize) -> ClaimOutcome {
+        let outcome = self.links.gateway.answer(place, None);
+        while self.hear_of_claim() {}
+        outcome
+    }
+
+    /// It refuses that, or nobody answers in time.
+    pub(crate) fn turn_down(&mut self, place: usize, outcome: ClaimOutcome) {
+        self.links.gateway.answer(place, Some(outcome));
+        while self.hear_of_claim() {}
+    }
+
+    /// No node routes any more to what stands at this place of what was given back.
+    pub(crate) fn let_go(&mut self, place: usize) {
+        self.links.gateway.let_go(place);
+        while self.hear_of_claim() {}
+    }
+
+    /// What was said of a claim arrives; `false` if nothing was.
+    pub(crate) fn hear_of_claim(&mut self) -> bool {
+        let Some(mail) = self.links.gateway.under_way.pop_front() else { return false };
+        let (Mail::Claimed { callee, .. } | Mail::Released { callee, .. }) = &mail else {
+            panic!("nothing about a claim: {mail:?}")
+        };
+        self.deliver(usize::from(callee.shard.0), mail);
+        true
+    }
+
     /// Mail that comes as that of other shards does, and is counted so.
     pub(crate) fn deliver_counted(&mut self, shard: usize, mail: Mail) {
         let mut batch = Batch::default();
@@ -334,6 +363,15 @@ impl Network {
             while !self.links.gateway.is_held && !self.links.gateway.asked.is_empty() {
                 self.confirm(0);
             }
+            while !self.links.gateway.is_held && self.links.gateway.has_claims() {
+                let gateway = &mut self.links.gateway;
+                if !gateway.released.is_empty() {
+                    gateway.let_go(0);
+                } else if !gateway.claims.is_empty() {
+                    gateway.answer(0, None);
+                }
+                self.hear_of_claim();
+            }
             for shard in 0..self.turns.len() {
                 self.turn(shard);
             }
@@ -343,7 +381,7 @@ impl Network {
             self.check_invariants();
             let store = &self.links.store;
             let gateway = &self.links.gateway;
-            let is_confirmed = gateway.is_held || gateway.asked.is_empty();
+            let is_confirmed = gateway.is_held || gateway.asked.is_empty() && !gateway.has_claims();
             let is_busy = (0..self.turns.len()).any(|shard| self.is_busy(shard));
             let is_busy = is_busy || !is_confirmed;
             let is_stored = store.is_held || store.queue.is_empty();
@@ -353,7 +391,8 @@ impl Network {
                 // No mail is under way, so each pending call has its invocation and no other.
                 let now = self.router.snapshot();
                 let made = now.calls + now.questions;
-                assert_eq!(made, now.invocations, "the two halves of calls");
+                let has_halves = made == now.invocations || gateway.has_calls;
+                assert!(has_halves, "{made} calls, and {} invocations", now.invocations);
                 let settled = |turn: &Turn| turn.shard().is_settled();
                 assert!(self.turns.iter().all(settled), "no question or meta event waits");
                 return;
@@ -417,10 +456,12 @@ impl Network {
         }
         self.check_groups();
         self.links.check_empty();
+        self.links.gateway.check_empty();
         self.now = self.now + 3_600_000;
         for shard in 0..self.turns.len() {
             assert_eq!(self.shard(shard).connection_count(), 0, "no connection is left");
             assert_eq!(self.shard(shard).corks().now, 0, "no cork is left");
+            assert_eq!(self.shard(shard).claims().now, 0, "no claim is left");
             let turn = &self.turns[shard];
             assert!(!turn.is_busy() && !turn.shard().has_dirty(), "nothing waits");
             while self.shard(shard).next_deadline().is_some_and(|at| at <= self.now) {

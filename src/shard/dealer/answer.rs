@@ -7,6 +7,7 @@ use super::super::requests::Refusal;
 use super::super::requests::Violation;
 use super::super::timers::CallTimer;
 use super::super::{Carried, Mail, Outcome, Return, SendError, Shard};
+use super::call::ALL_CALLEES_BUSY;
 use super::details::is_mode;
 use crate::clock::Millis;
 use crate::router::{SessionRef, Slot};
@@ -167,6 +168,7 @@ impl Shard {
             {
                 self.reroute(caller, request, now);
             }
+            Outcome::Busy => self.go_on_elsewhere(caller, request, now),
             outcome => {
                 let pending = entry.remove();
                 self.cx.forget_call(session, caller, request, &pending);
@@ -192,9 +194,13 @@ impl Shard {
                 self.cx.counters.call_errors_delivered.increment();
                 self.send_call_error(slot, request, error, details, payload)
             }
-            Outcome::Refused { error, message } => {
+            Outcome::Refused { .. } | Outcome::Busy => {
                 self.cx.counters.call_errors_delivered.increment();
-                self.refuse(slot, code::CALL, request, (*error, message));
+                let refusal = match outcome {
+                    Outcome::Refused { error, message } => (*error, *message),
+                    _ => ALL_CALLEES_BUSY,
+                };
+                self.refuse(slot, code::CALL, request, refusal);
                 Ok(())
             }
         };

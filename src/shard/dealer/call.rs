@@ -17,7 +17,7 @@ use super::details::{
 use super::{CALLEE_LEFT, NO_SUCH_PROCEDURE};
 use crate::authorization::{Action, Terms};
 use crate::clock::Millis;
-use crate::router::{Busyness, PickError, Picked, Settings, Slot, Tour, Traits};
+use crate::router::{Busyness, PickError, Picked, Settings, ShardId, Slot, Tour, Traits};
 use crate::session::{
     CallExtra, CallRef, PendingCall, PendingInvocation, Rerouting, Session, Upload,
 };
@@ -101,7 +101,7 @@ impl Shard {
             killed: false,
             extra: None,
         };
-        if timeout_ms > 0 || call.options.progress || pending.can_reroute {
+        if timeout_ms > 0 || call.options.progress || picked.traits.may_return_calls() {
             let mut extra = call_extra(&call, &picked, &details, terms, timeout_ms, now);
             extra.held = (extra.kept_bytes > 0).then(|| session.realm.keep(extra.kept_bytes));
             pending.extra = Some(Box::new(extra));
@@ -151,7 +151,7 @@ impl Shard {
     /// The callee's side of a call. Bounces what cannot be delivered.
     pub(in crate::shard) fn handle_invoke(
         &mut self,
-        invoke: Invoke,
+        mut invoke: Invoke,
         payload: Payload<'_>,
         now: Millis,
     ) {
@@ -159,12 +159,15 @@ impl Shard {
             self.handle_chunk(&invoke, payload, now);
             return;
         }
+        if invoke.call.caller.shard == ShardId::CLUSTER && !self.seat_call(&mut invoke) {
+            return;
+        }
         let Invoke { call, callee, registration, ref details, .. } = invoke;
         self.cx.traces.is_routers_question = call.caller.is_router();
         let limit = self.cx.limits().invocations_per_session;
         let outcome = match self.connections.find(callee) {
             None => Err(CALLEE_LEFT),
-            Some(session) if !session.registrations.contains_key(&registration) => {
+            Some(session) if !session.registrations.takes_calls(registration) => {
                 Err(NO_SUCH_PROCEDURE)
             }
             Some(session) if session.invocations.len() >= limit => Err(CALLEE_BUSY),
@@ -281,9 +284,9 @@ fn call_extra(
         details: details.clone(),
         open: true,
     });
-    let can_reroute = picked.traits.features.has(Feature::CallReroute);
+    let may_return = picked.traits.may_return_calls();
     // The chunks of a progressive call are not kept, so it stays with its callee (AP-RRT-04).
-    let rerouting = (can_reroute && upload.is_none()).then(|| Rerouting {
+    let rerouting = (may_return && upload.is_none()).then(|| Rerouting {
         procedure: procedure(),
         registration,
         options: call.options.clone(),
@@ -307,7 +310,7 @@ fn call_extra(
 fn kept_bytes(call: &Call<'_>, traits: Traits) -> usize {
     if call.options.progress {
         KEPT_BYTES + call.procedure.len()
-    } else if traits.features.has(Feature::CallReroute) {
+    } else if traits.may_return_calls() {
         KEPT_BYTES + call.procedure.len() + call.payload.weight()
     } else {
         0
@@ -344,7 +347,7 @@ const NOT_FOR_CALLEE: Refusal = (
     WampError::InvalidArgument,
     "the payload holds a value that the callee's serializer cannot express",
 );
-const ALL_CALLEES_BUSY: Refusal = (
+pub(super) const ALL_CALLEES_BUSY: Refusal = (
     WampError::NoAvailableCallee,
     "every callee has as many invocations pending as it wants: try again later",
 );

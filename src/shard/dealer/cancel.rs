@@ -95,6 +95,9 @@ impl Shard {
         let can_interrupt = session.roles.has(Role::Callee, Feature::CallCanceling);
         let found = session.invocations.of_call(caller, call, serial);
         let Some((request, invocation)) = found else { return };
+        if mode == CancelMode::Kill && !can_interrupt {
+            return self.answer_kill(cancellation);
+        }
         let interrupts = can_interrupt && mode != CancelMode::Skip && !invocation.interrupted;
         invocation.interrupted |= interrupts;
         if mode != CancelMode::Kill {
@@ -178,7 +181,7 @@ impl Context {
     }
 }
 
-const CANCELED: Refusal = (WampError::Canceled, "the caller canceled the call");
+pub(super) const CANCELED: Refusal = (WampError::Canceled, "the caller canceled the call");
 const TIMED_OUT: Refusal = (WampError::CallTimeout, "the callee did not answer in time");
 const UNKNOWN_MODE: Refusal = (
     WampError::InvalidArgument,

@@ -7,10 +7,13 @@ mod answer;
 mod call;
 mod cancel;
 mod chunks;
+mod claims;
 mod details;
+mod elsewhere;
 mod register;
 mod reroute;
 
+pub use claims::Claims;
 pub(super) use details::check_disclosure;
 
 use super::context::Context;

@@ -1,4 +1,5 @@
-//! REGISTER, UNREGISTER and the revocation of registrations (BP-REG, AP-PBR, AP-SHR, AP-REVR).
+//! REGISTER, UNREGISTER and the revocation of registrations (BP-REG, AP-PBR, AP-SHR, AP-REVR):
+//! each in one step, where no other node has a say; see `claims`.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::authorization::Action;
 use crate::router::{
     Callee, CallerDisclosure, MetaTopic, Realm, RegisterError, Registered, SessionRef, Slot, Traits,
 };
-use crate::session::{RegisteredPattern, Session};
+use crate::session::{Farewell, RegisteredPattern, Session};
 use crate::wamp::{
     Choice, Feature, Register, RegistrationId, RequestId, Role, RouterMessage, WampError, code,
 };
@@ -46,15 +47,21 @@ impl Shard {
             features: session.roles.get(Role::Callee).unwrap_or_default(),
             disclose_caller: options.disclose_caller,
             forward_timeout: options.forward_timeout,
+            is_limited_elsewhere: false,
         };
         let realm = Arc::clone(&session.realm);
         let member = self.cx.reference(slot, session.id);
         let callee = Callee { session: member, traits, concurrency: options.concurrency };
+        if self.cx.settings().claims {
+            self.claim(slot, register, invoke, callee);
+            return Ok(());
+        }
         let now = self.cx.wall_clock;
         match realm.procedures.register(&register.procedure, policy, invoke, callee, now) {
             Ok(Registered { registration, created }) => {
                 let uri = register.procedure.as_ref().into();
-                session.registrations.insert(registration, RegisteredPattern { uri, policy });
+                let pattern = RegisteredPattern { uri, policy, grant: None };
+                session.registrations.insert(registration, pattern);
                 let created = created.map(|number| (number, &*register.procedure, policy, invoke));
                 self.announce_registration(&realm, member, registration, created);
                 self.cx.counters.registrations.increment();
@@ -63,11 +70,7 @@ impl Shard {
                 self.answer(slot, &RouterMessage::Registered { request, registration });
             }
             Err(error) => {
-                let refusal = match error {
-                    RegisterError::TooManyShapes => TOO_MANY_SHAPES,
-                    error => (WampError::ProcedureAlreadyExists, error.as_str()),
-                };
-                self.refuse(slot, code::REGISTER, register.request, refusal);
+                self.refuse(slot, code::REGISTER, register.request, refusal_of(error));
             }
         }
         Ok(())
@@ -82,12 +85,12 @@ impl Shard {
     ) -> Result<(), Violation> {
         let session = self.connections.joined_mut(slot);
         self.cx.accept(session, request, Role::Callee, "UNREGISTER")?;
-        match session.registrations.remove(&registration) {
+        match session.registrations.remove(registration) {
             Some(pattern) => {
                 let realm = Arc::clone(&session.realm);
                 let leaver = self.cx.reference(slot, session.id);
                 self.leave_registration(&realm, leaver, registration, &pattern);
-                self.answer(slot, &RouterMessage::Unregistered { request });
+                self.retire(slot, registration, pattern.grant, Farewell::Unregistered(request));
             }
             None => self.refuse(slot, code::UNREGISTER, request, NO_SUCH_REGISTRATION),
         }
@@ -105,19 +108,12 @@ impl Shard {
     ) {
         let Some(session) = self.connections.find_mut(callee) else { return };
         let announced = session.roles.has(Role::Callee, Feature::RegistrationRevocation);
-        let Some(pattern) = session.registrations.remove(&registration) else { return };
+        let Some(pattern) = session.registrations.remove(registration) else { return };
         let realm = Arc::clone(&session.realm);
         self.leave_registration(&realm, callee, registration, &pattern);
-        if !announced {
-            return;
-        }
-        let mut details = vec![("registration".into(), registration.get().into())];
-        details.extend(reason.map(|reason| ("reason".into(), reason.into())));
-        let message = RouterMessage::RegistrationRevoked { details: &details };
-        if self.send(callee.slot, &message).is_err() {
-            details.truncate(1);
-            self.answer(callee.slot, &RouterMessage::RegistrationRevoked { details: &details });
-        }
+        let revoked = || Farewell::Revoked(reason.map(Into::into));
+        let farewell = if announced { revoked() } else { Farewell::Nothing };
+        self.retire(callee.slot, registration, pattern.grant, farewell);
     }
 
     /// Takes a session out of a registration that it held.
@@ -128,9 +124,12 @@ impl Shard {
         registration: RegistrationId,
         pattern: &RegisteredPattern,
     ) {
+        self.cx.counters.registrations.subtract(1);
+        if let Some(grant) = &pattern.grant {
+            return self.give_back(realm, leaver, pattern, grant);
+        }
         let names = || vec![leaver.session.get().into(), registration.get().into()];
         let departure = realm.procedures.unregister(&pattern.uri, pattern.policy, leaver.session);
-        self.cx.counters.registrations.subtract(1);
         let topics = (MetaTopic::RegistrationOnUnregister, MetaTopic::RegistrationOnDelete);
         self.announce_departure(realm, leaver, departure, topics, names);
     }
@@ -154,6 +153,14 @@ fn check_register(
         return Err(TOO_MANY_REGISTRATIONS.into());
     }
     Ok(())
+}
+
+/// What a callee is told that is not registered.
+pub(super) const fn refusal_of(error: RegisterError) -> Refusal {
+    match error {
+        RegisterError::TooManyShapes => TOO_MANY_SHAPES,
+        error => (WampError::ProcedureAlreadyExists, error.as_str()),
+    }
 }
 
 const NO_SUCH_REGISTRATION: Refusal =

@@ -7,7 +7,8 @@ use super::super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::super::{EventHead, MetaEvent, Shard};
 use super::details_of;
 use crate::router::{
-    Audience, Departure, Described, Destinations, MetaTopic, Numbering, Realm, SessionRef, Slot,
+    Audience, Departure, Described, Destinations, MetaTopic, Notice, Numbering, Realm, SessionRef,
+    Slot,
 };
 use crate::session::Session;
 use crate::wamp::{
@@ -74,6 +75,25 @@ impl Shard {
         }
         let args = || vec![session.session.get().into(), registration.get().into()];
         self.announce(realm, session, MetaTopic::RegistrationOnRegister, args);
+    }
+
+    /// What a table has numbered, with what is known of a registration that is new.
+    pub(in crate::shard) fn announce_notice(
+        &mut self,
+        realm: &Arc<Realm>,
+        cause: SessionRef,
+        notice: &Notice,
+        described: Option<&Described>,
+    ) {
+        let Notice { topic, number, registration, callee } = *notice;
+        let about = match (topic, described) {
+            (MetaTopic::RegistrationOnCreate, Some(described)) => {
+                Value::Dict(super::registrations::registration_details(registration, described))
+            }
+            _ => registration.get().into(),
+        };
+        let args = vec![callee.session.get().into(), about];
+        self.announce_numbered(realm, cause, topic, number, args);
     }
 
     /// `on_unsubscribe` or `on_unregister`, and perhaps `on_delete`, as the table numbered them.

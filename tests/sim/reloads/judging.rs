@@ -142,7 +142,10 @@ impl World {
         let asks = grants.contains(&Grant::Ask);
         if is_denied {
             let by_ruling = asks && request.rulings.contains(&false);
-            let is_denied = grants.contains(&Grant::No) || by_ruling;
+            // What was claimed is lost as what is registered: nobody is asked about it later.
+            let is_revoked = self.settings.claims && action == Action::Register;
+            let is_revoked = is_revoked && asks && grants.contains(&Grant::Yes);
+            let is_denied = grants.contains(&Grant::No) || by_ruling || is_revoked;
             assert!(is_denied || was_unwelcome, "all grant it: {context}");
             self.count("denied");
         } else {

@@ -1,0 +1,209 @@
+//! The callees of a cluster's procedures, as each node enters and removes them: by the place that
+//! their grants give them in the order of all nodes.
+
+use super::{
+    Callee, Callees, LoadSlot, PickError, Place, Procedure, ProcedureTable, RegisterError,
+};
+use crate::router::callees::Turnover;
+use crate::router::directory::Described;
+use crate::router::ledger::Walk;
+use crate::router::meta::MetaTopic;
+use crate::router::pattern::Keep;
+use crate::router::shapes::Asker;
+use crate::router::stamp::NodeNumber;
+use crate::router::{SessionRef, ShardId};
+use crate::wamp::{InvokePolicy, MatchPolicy, RegistrationId, SessionId, Timestamp};
+
+/// What came of a grant.
+#[derive(Debug)]
+pub struct Installed {
+    pub registration: RegistrationId,
+    /// Whether the callee counts, or why it does not. The claim stands in any case.
+    pub admitted: Result<(), RegisterError>,
+    /// What listeners are to be told, in its order.
+    pub notices: Vec<Notice>,
+}
+
+/// A meta event of a registration, with the number that it has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub topic: MetaTopic,
+    pub number: u64,
+    pub registration: RegistrationId,
+    pub callee: SessionRef,
+}
+
+/// How far the claims of a node were looked for.
+#[derive(Debug, Default)]
+pub struct Removal {
+    walk: Walk<RegistrationId>,
+    /// The registration at hand, and the claim of it that was looked at last.
+    at: Option<(RegistrationId, Option<Place>)>,
+}
+
+impl Removal {
+    pub const fn is_done(&self) -> bool {
+        self.walk.is_done() && self.at.is_none()
+    }
+}
+
+impl ProcedureTable {
+    /// Enters a callee whose claim was granted as number `grant` of the cluster, at the place that
+    /// this gives it, whenever this node hears of it. The first one sets the policy, and whoever it
+    /// does not admit does not count.
+    ///
+    /// # Errors
+    /// [`RegisterError::IdTaken`] or [`RegisterError::TooManyShapes`]; the claim does not stand
+    /// then.
+    pub fn install(
+        &self,
+        uri: &str,
+        policy: MatchPolicy,
+        invoke: InvokePolicy,
+        mut callee: Callee,
+        grant: u64,
+        now: Timestamp,
+    ) -> Result<Installed, RegisterError> {
+        if callee.session.shard == ShardId::CLUSTER {
+            // Its own node has its seats.
+            callee.traits.is_limited_elsewhere = callee.concurrency.take().is_some();
+        }
+        let place = Place::of_grant(grant);
+        let make = || {
+            let registration = self.enter(uri, policy, invoke, now)?;
+            Some(Procedure { registration, invoke, callees: Callees::default() })
+        };
+        let install = |procedure: &mut Procedure| {
+            let is_new = procedure.callees.is_empty();
+            let refusal = procedure.admits(invoke, callee.session.session);
+            let turnover = procedure
+                .change(self, |policy, callees| callees.install(policy, invoke, &callee, place));
+            let is_counted = procedure.callees.counts(place);
+            let admitted = if is_counted { Ok(()) } else { refusal };
+            let mut notices = Vec::new();
+            if is_new {
+                self.note(procedure, &mut notices, MetaTopic::RegistrationOnCreate, &turnover.came);
+            }
+            self.note_turnover(procedure, &mut notices, &turnover);
+            let registration = procedure.registration;
+            (Keep::Yes, Installed { registration, admitted, notices })
+        };
+        let installed = self.patterns.update(uri, policy, Asker::Client, make, install)?;
+        installed.ok_or(RegisterError::IdTaken)
+    }
+
+    /// Takes the claim of a grant out, if it stands; the registration dies with its last one.
+    /// Returns what listeners are to be told, in its order.
+    pub fn withdraw(&self, uri: &str, policy: MatchPolicy, grant: u64) -> Vec<Notice> {
+        let place = Place::of_grant(grant);
+        let withdraw = |procedure: &mut Procedure| {
+            let turnover =
+                procedure.change(self, |policy, callees| callees.withdraw(policy, place));
+            let mut notices = Vec::new();
+            self.note_turnover(procedure, &mut notices, &turnover);
+            if !procedure.callees.is_empty() {
+                return (Keep::Yes, notices);
+            }
+            self.directory.remove(procedure.registration);
+            self.note(procedure, &mut notices, MetaTopic::RegistrationOnDelete, &turnover.left);
+            (Keep::No, notices)
+        };
+        let left = self.patterns.update(uri, policy, Asker::Client, || None, withdraw);
+        left.ok().flatten().unwrap_or_default()
+    }
+
+    /// Goes on to take out all claims of a node that were granted before number `before`: it has
+    /// gone. Looks at about `max_units` registrations and claims, at least 1, and returns how many
+    /// it took; `tell` gets what listeners are to be told.
+    pub fn remove_node(
+        &self,
+        node: NodeNumber,
+        before: u64,
+        removal: &mut Removal,
+        max_units: usize,
+        mut tell: impl FnMut(Notice),
+    ) -> usize {
+        let mut units = 0;
+        while units < max_units.max(1) && !removal.is_done() {
+            let Some((registration, after)) = removal.at.take() else {
+                let found = &mut removal.at;
+                units += self.directory.walk(&mut removal.walk, 1, |id| *found = Some((id, None)));
+                continue;
+            };
+            let most = (max_units.max(1) - units).max(1);
+            let claims = |policy, procedure: &Procedure| {
+                (policy, procedure.callees.claims_after(after, most))
+            };
+            let found = self.look_into(registration, claims);
+            let Some((policy, claims)) = found else { continue };
+            let Some((uri, _)) = self.directory.pattern(registration) else { continue };
+            units += claims.len();
+            removal.at = claims.last().map(|(last, _)| (registration, Some(*last)));
+            for (place, callee) in claims {
+                let is_of_node = || self.ids.owner(callee.session) == Some(node);
+                if place < Place::of_grant(before)
+                    && callee.shard == ShardId::CLUSTER
+                    && is_of_node()
+                {
+                    self.withdraw(&uri, policy, place.grant()).into_iter().for_each(&mut tell);
+                }
+            }
+        }
+        units
+    }
+
+    /// A seat for a call that comes from another node, at a callee that counts them.
+    ///
+    /// # Errors
+    /// [`PickError::Busy`]: it has as many pending as it wants.
+    pub fn take_seat(
+        &self,
+        registration: RegistrationId,
+        callee: SessionId,
+    ) -> Result<Option<LoadSlot>, PickError> {
+        let take = |_, procedure: &Procedure| procedure.callees.take_seat(callee);
+        self.look_into(registration, take).unwrap_or(Ok(None)).map_err(|_| PickError::Busy)
+    }
+
+    fn note_turnover(&self, procedure: &Procedure, notices: &mut Vec<Notice>, turnover: &Turnover) {
+        let (left, came) = (MetaTopic::RegistrationOnUnregister, MetaTopic::RegistrationOnRegister);
+        turnover.left.iter().for_each(|one| self.note(procedure, notices, left, &[*one]));
+        turnover.came.iter().for_each(|one| self.note(procedure, notices, came, &[*one]));
+    }
+
+    /// Numbers what is to be told of the first of `callees`, under the lock of the entry.
+    fn note(
+        &self,
+        procedure: &Procedure,
+        notices: &mut Vec<Notice>,
+        topic: MetaTopic,
+        callees: &[SessionRef],
+    ) {
+        let Some(callee) = callees.first().copied() else { return };
+        let registration = procedure.registration;
+        let number = self.feed.number(topic);
+        notices.extend(number.map(|number| Notice { topic, number, registration, callee }));
+    }
+}
+
+impl Procedure {
+    /// Changes the callees. What is known of the registration goes with its policy.
+    fn change(
+        &mut self,
+        table: &ProcedureTable,
+        change: impl FnOnce(&mut InvokePolicy, &mut Callees) -> Turnover,
+    ) -> Turnover {
+        let before = self.invoke;
+        let turnover = change(&mut self.invoke, &mut self.callees);
+        if self.invoke != before {
+            let invoke = Some(self.invoke);
+            table.directory.change(self.registration, |described: &mut Described| {
+                described.invoke = invoke;
+            });
+        }
+        turnover
+    }
+}
+
+#[cfg(test)]
+mod tests;
