@@ -444,6 +444,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         groups: config.metrics.groups.clone(),
         node: None,
         visible_ms: 0,
+        question_ms: 0,
     }
 }
 

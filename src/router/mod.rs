@@ -82,7 +82,7 @@ pub use rules::RealmRules;
 pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic};
 pub use settings::{CallerDisclosure, GoodbyeReply, PublisherDisclosure, RealmSettings};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, TooManyShapes};
-pub use stamp::{NodeNumber, Stamp};
+pub use stamp::{NodeName, NodeNumber, Stamp};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 pub use webhook::{BadWebhookSecret, WebhookSecret, WebhookSettings, place_of_webhook};
 
@@ -180,6 +180,8 @@ pub struct Settings {
     /// How many milliseconds SUBSCRIBED and REGISTERED wait at most for other nodes to route here;
     /// 0: for nobody.
     pub visible_ms: u64,
+    /// How many milliseconds a question to other nodes waits for their answers; 0: none is asked.
+    pub question_ms: u64,
 }
 
 /// The shared part of a router.

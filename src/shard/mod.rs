@@ -67,7 +67,7 @@ use joining::Joining;
 use lifecycle::Shutdown;
 use login::Logins;
 use mailbox::Mailbox;
-use meta::{EventOrders, Inquiries, Roster, Surveys};
+use meta::{EventOrders, Inquiries, Polls, Surveys};
 use outbound::SendError;
 use questions::Questions;
 use review::Review;
@@ -86,6 +86,10 @@ pub use mail::{
     RollCall,
 };
 pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome, Passage};
+pub use meta::{
+    Absent, Ask, Finding, LastWords, MOST_IN_PART, Part, PollTally, Question, Reply, Roles, Whom,
+    Word,
+};
 pub use trace::{
     About, Delivered, Direction, MOST_KEPT_BYTES, MOST_TEXT_BYTES, MOST_TRACES, PATIENCE_MS,
     TraceFilter, TraceHaul, TraceRecord, TraceRequest, TracedRule, UNREADABLE, Verdict,
@@ -106,8 +110,8 @@ pub struct Shard {
     inquiries: Inquiries,
     /// Long answers of the meta API.
     surveys: Surveys,
-    /// Questions to other shards that wait for answers.
-    roster: Roster,
+    /// Questions to other shards and nodes that wait for answers.
+    polls: Polls,
     /// Meta events that wait at this shard, the home of their realms.
     event_orders: EventOrders,
     /// Of whom meta events wait here.
@@ -150,7 +154,7 @@ impl Shard {
             deliveries: HeldDeliveries::new(&hashers),
             inquiries: Inquiries::default(),
             surveys: Surveys::default(),
-            roster: Roster::default(),
+            polls: Polls::default(),
             event_orders: EventOrders::new(hashers.clone()),
             unheard: Unheard::new(hashers.map()),
             joining: Joining::default(),

@@ -83,6 +83,7 @@ impl Plan {
             groups: if tight_limits { vec![everything()] } else { Vec::new() },
             node: None,
             visible_ms: 0,
+            question_ms: 0,
         };
         let tight_held = rng.random_bool(0.15);
         settings.limits.history_answer_bytes = *pick(rng, &[3_000, 20_000]);
