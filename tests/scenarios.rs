@@ -51,6 +51,8 @@ mod scenarios {
     mod protocol;
     mod publish;
     mod pubsub_options;
+    mod questions;
+    mod questions_of_nodes;
     mod quoting;
     mod reload;
     mod rerouting;

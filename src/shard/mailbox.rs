@@ -162,7 +162,7 @@ impl Shard {
                 break;
             }
         }
-        while self.ask_further() || self.answer_further() || self.go_on_surveying() {
+        while self.go_on_polling() || self.go_on_surveying() {
             self.settle(now);
             self.cx.work.end_step();
             if self.is_turn_full() {

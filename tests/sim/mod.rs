@@ -7,7 +7,7 @@
 //! it is asked, `counting` how many are there, `crowding` what makes work, `refusing` what is too
 //! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does,
-//! `ages` since when, `corks` who waits for other nodes.
+//! `ages` since when, `corks` who waits for other nodes, `questions` what they are asked, and ask.
 //! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
 //! trace. `tracing` is what operators look at meanwhile. `logins`, `authorizers`, `managing` and
 //! `reloads` (of `editions`) are simulations of their own.
@@ -41,6 +41,7 @@ mod permissions;
 mod plan;
 mod probing;
 mod pubsub;
+mod questions;
 mod refusing;
 pub(crate) mod reloads;
 mod restarting;
@@ -88,6 +89,7 @@ fn run_world(seed: u64, steps: usize, mut world: World) -> Report {
         world.step(number);
         world.confirm_somewhere();
         world.check_corks();
+        world.answer_elsewhere();
         world.trace();
     }
     step.set(steps);

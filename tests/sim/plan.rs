@@ -131,6 +131,12 @@ impl Plan {
         self.settings.visible_ms = if seed % 4 == 1 { visible_ms } else { 0 };
     }
 
+    /// In every fifth run other nodes are asked what they know of.
+    pub(crate) fn draw_questions(&mut self, seed: u64) {
+        let question_ms = [5, 100, 2_000][(seed / 5 % 3) as usize];
+        self.settings.question_ms = if seed % 5 == 3 { question_ms } else { 0 };
+    }
+
     /// The role of those who join without authentication.
     pub(crate) fn anonymous_role(&self) -> &str {
         self.realm.authenticators[0].anonymous_role()

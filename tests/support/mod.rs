@@ -14,6 +14,8 @@ mod store;
 mod tokens;
 mod users;
 
+#[allow(unused_imports, reason = "the scenarios and the simulator use different parts")]
+pub(crate) use gateway::node;
 pub(crate) use link::{Carrier, Incoming, Link};
 #[allow(unused_imports, reason = "the simulator asks nobody")]
 pub(crate) use links::{Links, Says};

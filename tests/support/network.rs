@@ -334,6 +334,9 @@ impl Network {
             while !self.links.gateway.is_held && !self.links.gateway.asked.is_empty() {
                 self.confirm(0);
             }
+            while !self.links.gateway.is_silent && !self.links.gateway.asks.is_empty() {
+                self.answer_for_nobody();
+            }
             for shard in 0..self.turns.len() {
                 self.turn(shard);
             }
@@ -343,7 +346,8 @@ impl Network {
             self.check_invariants();
             let store = &self.links.store;
             let gateway = &self.links.gateway;
-            let is_confirmed = gateway.is_held || gateway.asked.is_empty();
+            let is_confirmed = (gateway.is_held || gateway.asked.is_empty())
+                && (gateway.is_silent || gateway.asks.is_empty());
             let is_busy = (0..self.turns.len()).any(|shard| self.is_busy(shard));
             let is_busy = is_busy || !is_confirmed;
             let is_stored = store.is_held || store.queue.is_empty();
@@ -421,6 +425,7 @@ impl Network {
         for shard in 0..self.turns.len() {
             assert_eq!(self.shard(shard).connection_count(), 0, "no connection is left");
             assert_eq!(self.shard(shard).corks().now, 0, "no cork is left");
+            assert_eq!(self.shard(shard).poll_count(), 0, "no question is left");
             let turn = &self.turns[shard];
             assert!(!turn.is_busy() && !turn.shard().has_dirty(), "nothing waits");
             while self.shard(shard).next_deadline().is_some_and(|at| at <= self.now) {

@@ -13,7 +13,7 @@ use crate::router::{Described, Listing, NodeName, NodeNumber};
 use crate::wamp::{Dict, SessionId, SubscriptionId, Value, dict_heap_bytes, heap_block, vec_block};
 
 /// What one shard, or one node, has found.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
     /// How many sessions; `None`: no subscription has the id.
     Count(Option<u64>),
@@ -313,3 +313,121 @@ pub const MOST_IN_PART: usize = 4_096;
 /// Bytes of memory of what another node says of a session. What a client says of itself there is
 /// its authid, which HELLO brings.
 const MOST_DETAILS_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::question::{LastWords, Whom};
+    use super::*;
+    use crate::wamp::{MatchPolicy, Timestamp};
+
+    fn ids(ids: impl IntoIterator<Item = u64>) -> Vec<SubscriptionId> {
+        ids.into_iter().map(|id| SubscriptionId::new(id).expect("an id")).collect()
+    }
+
+    fn sessions(ids: &[u64]) -> Finding {
+        let id = |id: &u64| SessionId::new(*id).expect("an id");
+        Finding::Sessions(Some(ids.iter().map(id).collect()))
+    }
+
+    fn described(created_ms: i64) -> Finding {
+        let (uri, policy) = ("com.x".into(), MatchPolicy::Exact);
+        let created = Timestamp::from_unix_ms(created_ms);
+        Finding::Described(Some(Described { uri, policy, invoke: None, created }))
+    }
+
+    /// One of each kind, with something that may be found of it.
+    fn questions() -> Vec<(Question, Finding)> {
+        let (session, id) = (SessionId::new(7).expect("an id"), ids([7])[0]);
+        let words = LastWords { reason: "com.x".into(), message: "".into() };
+        let (uri, policy): (Arc<str>, _) = ("com.x".into(), MatchPolicy::Exact);
+        let kill = |whom| Question::KillSessions { whom, caller: session, words: words.clone() };
+        let removal = Question::RemoveSubscriber { subscription: id, session, reason: None };
+        let all = Listing { exact: ids([7]), prefix: ids([8, 9]), wildcard: Vec::new() };
+        vec![
+            (Question::CountSessions { roles: None }, Finding::Count(Some(2))),
+            (Question::ListSessions { roles: None }, sessions(&[3, 4])),
+            (Question::GetSession(session), Finding::Session(Some(Dict::new()))),
+            (Question::KillSession { session, words: words.clone() }, Finding::Done(Ok(()))),
+            (kill(Whom::All), Finding::Count(Some(2))),
+            (kill(Whom::Authid("joe".into())), sessions(&[3])),
+            (Question::ListSubscriptions, Finding::Subscriptions(all)),
+            (
+                Question::LookUpSubscription { uri: Arc::clone(&uri), policy },
+                Finding::Subscription(Some(id)),
+            ),
+            (Question::MatchSubscriptions { uri }, Finding::Matches(ids([7]))),
+            (Question::GetSubscription(id), described(1)),
+            (Question::CountSubscribers(id), Finding::Count(Some(2))),
+            (Question::ListSubscribers(id), sessions(&[3])),
+            (removal, Finding::Done(Ok(()))),
+        ]
+    }
+
+    /// Whoever has nothing changes nothing, and what is asked decides what is an answer.
+    #[test]
+    fn a_part_is_of_the_kind_that_is_asked_for() {
+        for (question, something) in questions() {
+            let (mut first, mut last) = (Finding::nothing(&question), Finding::nothing(&question));
+            assert_eq!(first.merge(something.clone(), 9), Ok(()));
+            assert_eq!(last.merge(Finding::nothing(&question), 9), Ok(()));
+            assert_eq!(last, Finding::nothing(&question));
+            assert_eq!(first.merge(last, 9), Ok(()));
+            assert_eq!(first, something, "{question:?}");
+            for (other, wrong) in questions() {
+                let is_alike = Finding::nothing(&other) == Finding::nothing(&question)
+                    || mem::discriminant(&wrong) == mem::discriminant(&something);
+                let merged = first.merge(wrong, 9);
+                assert_eq!(merged.is_ok(), is_alike, "{other:?} for {question:?}");
+                first = something.clone();
+            }
+            assert_eq!(first.merge(Finding::Unable, 9), Err(Malformed));
+            assert_eq!(first, something);
+        }
+    }
+
+    #[test]
+    fn the_order_of_parts_does_not_count() {
+        let merged = |parts: [Finding; 3], question: &Question| {
+            let mut all = Finding::nothing(question);
+            parts.into_iter().for_each(|part| assert_eq!(all.merge(part, 5), Ok(())));
+            all.put_in_order();
+            all
+        };
+        let question = Question::GetSubscription(ids([7])[0]);
+        let created = |at: [i64; 3]| merged(at.map(described), &question);
+        assert_eq!(created([2, 1, 3]), described(1));
+        assert_eq!(created([1, 3, 2]), described(1));
+        let question = Question::ListSessions { roles: None };
+        let parts = || [sessions(&[9, 2]), sessions(&[2]), sessions(&[5])];
+        let [a, b, c] = parts();
+        assert_eq!(merged([c, a, b], &question), sessions(&[2, 5, 9]));
+        assert_eq!(merged(parts(), &question), sessions(&[2, 5, 9]));
+        let [a, b, _] = parts();
+        assert_eq!(merged([a, Finding::TooMany, b], &question), Finding::TooMany);
+        let [a, b, _] = parts();
+        assert_eq!(merged([a, sessions(&[1, 2, 3, 4]), b], &question), Finding::TooMany);
+    }
+
+    /// Whatever is long goes in parts that may be, and comes together again.
+    #[test]
+    fn parts_make_the_whole() {
+        let most = MOST_IN_PART as u64;
+        for [exact, prefix, wildcard] in [[0, 0, 0], [most, 1, 0], [3, 2 * most + 1, most]] {
+            let lists = [1..=exact, 1..=prefix, 1..=wildcard].map(ids);
+            let [exact, prefix, wildcard] = lists;
+            let mut whole = Finding::Subscriptions(Listing { exact, prefix, wildcard });
+            let parts = whole.clone().into_parts();
+            assert_eq!(parts.len(), whole.listed().div_ceil(MOST_IN_PART).max(1));
+            let mut again = Finding::nothing(&Question::ListSubscriptions);
+            for part in parts {
+                assert!(part.is_sound(0));
+                assert_eq!(again.merge(part, usize::MAX), Ok(()));
+            }
+            again.put_in_order();
+            whole.put_in_order();
+            assert_eq!(again, whole);
+        }
+    }
+}

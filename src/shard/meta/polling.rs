@@ -115,8 +115,13 @@ impl Shard {
         })
     }
 
-    /// Asks the next long question whose turn it is. `false` if there is none.
-    pub(in crate::shard) fn ask_further(&mut self) -> bool {
+    /// Asks the next long question, or gives the next long answer. `false` if there is none.
+    #[inline]
+    pub(in crate::shard) fn go_on_polling(&mut self) -> bool {
+        self.polls.has_jobs() && (self.ask_further() || self.answer_further())
+    }
+
+    fn ask_further(&mut self) -> bool {
         let Some(ticket) = self.polls.next() else { return false };
         self.cx.work.charge(LOOKUP_UNITS);
         let poll = self.polls.get_mut(ticket).expect("what waits is a poll");
@@ -294,8 +299,7 @@ impl Shard {
         }
     }
 
-    /// Gives the next long answer. `false` if there is none.
-    pub(in crate::shard) fn answer_further(&mut self) -> bool {
+    fn answer_further(&mut self) -> bool {
         let Some(ticket) = self.polls.next_over() else { return false };
         self.answer_poll(ticket);
         true

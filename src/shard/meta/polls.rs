@@ -250,7 +250,7 @@ impl Polls {
         self.over.push_back(ticket);
     }
 
-    /// The next of those; whose sessions have left are forgotten by then.
+    /// The next of those.
     pub(super) fn next_over(&mut self) -> Option<u64> {
         self.over.pop_front()
     }
@@ -258,6 +258,9 @@ impl Polls {
     /// Takes out a poll, whatever has become of it.
     pub(super) fn remove(&mut self, ticket: u64) -> Option<Poll> {
         let poll = self.polls.remove(&ticket)?;
+        if poll.stage == Stage::Over {
+            self.over.retain(|over| *over != ticket);
+        }
         let line = &mut self.lines[poll.asker.line()];
         if !line.waiting.remove(&ticket) && poll.question.is_long() {
             line.asked -= 1;
@@ -278,8 +281,10 @@ impl Polls {
         self.of_sessions.get(&session).into_iter().flatten().copied().collect()
     }
 
+    /// Whether one is to be asked or answered. Most shards have none.
+    #[inline]
     pub(in crate::shard) fn has_jobs(&self) -> bool {
-        self.has_next() || !self.over.is_empty()
+        !self.polls.is_empty() && (self.has_next() || !self.over.is_empty())
     }
 
     /// Whether only other nodes are waited for.
@@ -307,6 +312,8 @@ impl Polls {
             assert_eq!(asked, line.asked, "each long question that is asked is counted");
             assert!(asked <= MOST_ASKED, "{asked} long questions are asked at a time");
         }
+        let over = self.polls.values().filter(|poll| poll.stage == Stage::Over);
+        assert_eq!(over.count(), self.over.len());
         for (ticket, poll) in &self.polls {
             let is_waiting = self.lines[poll.asker.line()].waiting.contains(ticket);
             assert_eq!(is_waiting, poll.stage == Stage::Waiting);
