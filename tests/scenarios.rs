@@ -5,6 +5,7 @@
 mod support;
 
 mod scenarios {
+    mod asker;
     mod dialogue;
     mod encoding;
     mod entrances;
@@ -52,6 +53,7 @@ mod scenarios {
     mod publish;
     mod pubsub_options;
     mod questions;
+    mod questions_bounds;
     mod questions_of_nodes;
     mod quoting;
     mod reload;

@@ -2,8 +2,8 @@
 //! (requirements 2.4).
 //!
 //! A procedure is answered by the caller's shard from the shared tables, in the same step. Only who
-//! subscribes is not in them: that is asked of the shards that have receivers ([`subscribers`]). In a
-//! cluster others are asked as well ([`polling`]).
+//! subscribes is not in them: that is asked of the shards that have receivers ([`subscribers`]).
+//! In a cluster other nodes are asked as well ([`polling`]).
 
 mod args;
 mod events;
