@@ -364,3 +364,27 @@ fn parts_come_in_pieces_up_to_the_limit() {
     assert_eq!(heard[0], "wamp.error.resource_limit");
     here.end();
 }
+
+/// What is killed is listed however much it is, as long as there is room for it.
+#[test]
+fn a_part_that_finds_no_room_is_missing() {
+    let limit = 400_000;
+    let mut here = Here::new(|settings| settings.limits.held_total_bytes = limit);
+    let ask = here.ask("wamp.session.kill_by_authid", &json!(["joe"]));
+    let at = (ask.asker, ask.ticket);
+    here.network.name_asked(at, A_AND_B);
+    here.part(&ask, 1, sessions(&[ELSEWHERE]));
+    for piece in 1..100 {
+        let first = ELSEWHERE - piece * MOST_IN_PART as u64;
+        let ids: Vec<u64> = (first..first + MOST_IN_PART as u64).collect();
+        let finding = sessions(&ids);
+        here.network.reply(at, Word::Found { node: node(2), finding, is_last: false });
+        let bytes = here.network.router.held_bytes();
+        assert!(bytes < 2 * limit, "{bytes} bytes are held");
+    }
+    let heard = here.hear_one();
+    let listed = heard[0][0].as_array().map_or(0, Vec::len);
+    assert!((MOST_IN_PART..50_000).contains(&listed), "{listed} are listed");
+    assert_eq!(heard[1], json!({"partial": true, "missing": ["b"]}));
+    here.end();
+}

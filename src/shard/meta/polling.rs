@@ -249,9 +249,17 @@ impl Shard {
         let limits = self.cx.limits();
         let (most, uri_bytes) = (limits.meta_list_items, limits.uri_bytes);
         let Some(poll) = self.polls.awaiting(ticket) else { return };
-        if let Word::Found { finding, .. } = &word {
-            self.cx.work.charge(finding.listed() / ORDERED_PER_UNIT);
-        }
+        let word = match word {
+            // Of what is killed the list has no other limit.
+            Word::Found { node, finding, .. } if !self.cx.may_hold(finding.heap_bytes()) => {
+                Word::Missing(vec![node])
+            }
+            Word::Found { ref finding, .. } => {
+                self.cx.work.charge(finding.listed() / ORDERED_PER_UNIT);
+                word
+            }
+            word => word,
+        };
         poll.take_word(word, most, uri_bytes);
         if !poll.nodes.are_awaited() {
             self.cx.timers.disarm_call(poll.until, timer(ticket));
