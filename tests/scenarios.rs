@@ -5,6 +5,7 @@
 mod support;
 
 mod scenarios {
+    mod asker;
     mod dialogue;
     mod encoding;
     mod entrances;
@@ -28,8 +29,8 @@ mod scenarios {
     mod call_timeouts;
     mod canceling;
     mod carried;
-    mod cluster;
     mod claims;
+    mod cluster;
     mod corks;
     mod counted;
     mod deflate;
@@ -54,6 +55,9 @@ mod scenarios {
     mod protocol;
     mod publish;
     mod pubsub_options;
+    mod questions;
+    mod questions_bounds;
+    mod questions_of_nodes;
     mod quoting;
     mod reload;
     mod rerouting;

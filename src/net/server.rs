@@ -446,6 +446,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         visible_ms: 0,
         interest_bits: 20,
         claims: false,
+        question_ms: 0,
     }
 }
 

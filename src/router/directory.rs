@@ -17,7 +17,7 @@ pub struct Described {
 }
 
 /// Ids by matching policy; each list in no particular order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing<I> {
     pub exact: Vec<I>,
     pub prefix: Vec<I>,

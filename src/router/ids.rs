@@ -132,6 +132,14 @@ impl Ids {
         }
     }
 
+    /// Whether a session of this id could be of no other node.
+    pub fn is_own(&self, session: SessionId) -> bool {
+        match self {
+            Self::Counter(_) => false,
+            Self::Clustered(node) => node.owner(session) == node.node(),
+        }
+    }
+
     /// Which node this is, if it belongs to a cluster.
     #[inline]
     pub const fn node(&self) -> Option<NodeNumber> {

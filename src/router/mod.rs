@@ -85,7 +85,7 @@ pub use rules::RealmRules;
 pub use sessions::{Closed, ClosedSessions, EndReason, OpenSession, Side, Traffic};
 pub use settings::{CallerDisclosure, GoodbyeReply, PublisherDisclosure, RealmSettings};
 pub use shapes::{MAX_WILDCARD_COMPONENTS, Shape, TooManyShapes};
-pub use stamp::{NodeNumber, Stamp};
+pub use stamp::{NodeName, NodeNumber, Stamp};
 pub use topics::{Fanout, Fanouts, Joined, TopicTable};
 pub use webhook::{BadWebhookSecret, WebhookSecret, WebhookSettings, place_of_webhook};
 
@@ -188,6 +188,8 @@ pub struct Settings {
     /// Whether a callee is claimed from the cluster before it is one, so that all nodes have the
     /// same in the same order.
     pub claims: bool,
+    /// How many milliseconds a question to other nodes waits for their answers; 0: none is asked.
+    pub question_ms: u64,
 }
 
 /// The shared part of a router.

@@ -1,6 +1,8 @@
 //! When something was published, in an order that all nodes of a cluster agree on.
 
-use crate::wamp::Timestamp;
+use std::sync::Arc;
+
+use crate::wamp::{Timestamp, heap_block};
 
 /// A node of a cluster, by the 7 bits that ids name it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +23,30 @@ impl NodeNumber {
     }
 }
 
+/// What operators call a node: 1 to 32 characters of `[a-z0-9-]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeName(Arc<str>);
+
+impl NodeName {
+    /// `None` if it is no such text.
+    pub fn new(text: &str) -> Option<Self> {
+        let is_known = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        let is_name = (1..=Self::MOST_BYTES).contains(&text.len()) && text.bytes().all(is_known);
+        is_name.then(|| Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Bytes of memory that it owns besides itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        heap_block(2 * size_of::<usize>() + self.0.len())
+    }
+
+    const MOST_BYTES: usize = 32;
+}
+
 /// When a retained event was published: by the clock of its node, made monotonic there
 /// ([`RetainedTable::store`]), and at the same time by the node. The later one stays.
 ///
@@ -30,4 +56,17 @@ pub struct Stamp {
     pub at: Timestamp,
     /// `None`: one that was alone.
     pub node: Option<NodeNumber>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_plain() {
+        let longest = "x".repeat(32);
+        assert!(["a", "node-7", &*longest].iter().all(|name| NodeName::new(name).is_some()));
+        let none = ["", "A", "a b", "ä", "a.b", &*"x".repeat(33)];
+        assert!(none.iter().all(|name| NodeName::new(name).is_none()));
+    }
 }

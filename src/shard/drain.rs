@@ -203,8 +203,11 @@ impl Shard {
         {
             self.cx.work.charge(LOOKUP_UNITS);
             let Shutdown::Draining(drain) = &mut self.shutdown else { break };
-            let connections = &self.connections;
-            match drain.next(now, |session| connections.is_at_rest(session, are_alone)) {
+            let (connections, polls) = (&self.connections, &self.polls);
+            let is_at_rest = |session: SessionRef| {
+                polls.pending_of(session.session) == 0 && connections.is_at_rest(session, are_alone)
+            };
+            match drain.next(now, is_at_rest) {
                 Step::Tell(session) => {
                     told += 1;
                     self.tell_to_leave(session, now);

@@ -33,12 +33,14 @@ impl Shard {
         let timed = calls.filter(|call| call.deadline().is_some()).count()
             + leaving.map(|leaving| leaving.timed_calls()).sum::<usize>()
             + self.questions.len()
+            + self.polls.timed()
             + managed;
         assert_eq!(timed, self.cx.timers.call_count(), "each timeout stands in the timers once");
         self.check_gauges(memberships);
         self.deliveries.check(&self.cx.router);
         self.inquiries.check(&self.cx.router);
         self.surveys.check();
+        self.polls.check(|caller| self.connections.find(caller.session).is_some());
         self.check_questions();
         self.check_corks();
         self.check_claims();
@@ -51,7 +53,7 @@ impl Shard {
         let published = |realm: &Arc<Realm>| {
             self.event_orders.published(realm.number()) == Some(realm.feed.given())
         };
-        self.roster.is_empty()
+        self.polls.are_settled()
             && !self.cx.post.has_meta_events()
             && self.unheard.is_empty()
             && !self.has_jobs()

@@ -259,6 +259,9 @@ impl Shard {
         });
         self.cx.work.charge(ENDING_UNITS);
         self.connections.forget_tickets(slot);
+        if self.polls.len() > 0 {
+            self.forget_polls(session.id);
+        }
         // Whoever killed it has taken it out of the list already.
         session.realm.leave(self.cx.reference(slot, session.id));
         self.cx.counters.sessions.subtract(1);

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::errands::Ruled;
 use super::management::{Bulletin, ManagementAnswer};
+use super::meta::{Ask, Finding, Part, Reply};
 use super::requests::Refusal;
 use crate::authentication::Judgement;
 use crate::router::{
     Audience, EndReason, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, InterestSlot, LoadSlot,
-    MetaTopic, Nodes, Numbering, Realm, Receipt, RegisterError, SessionRef, Shape, ShardId, Weighed,
+    MetaTopic, Nodes, Numbering, Realm, Receipt, RegisterError, SessionRef, Shape, ShardId,
+    Weighed,
 };
 use crate::session::{CallRef, Claim, ClaimId};
 use crate::wamp::{
@@ -46,7 +48,13 @@ pub enum Mail {
     /// To a shard with receivers: who are they?
     RollCall(RollCall),
     /// The answer to that.
-    Roll(Roll),
+    Roll(Box<Roll>),
+    /// To other nodes, or from one of them: what have you of this?
+    Ask(Box<Ask>),
+    /// To other nodes: the answer to that, or a part of it.
+    Part(Box<Part>),
+    /// To the asker's shard: what comes of its question to other nodes.
+    Reply(Box<Reply>),
     /// To the subscriber's shard: an administrator ends its subscription (AP-REVS-01).
     Revoke { subscriber: SessionRef, subscription: SubscriptionId, reason: Option<Box<str>> },
     /// To the callee's shard: an administrator ends its registration (AP-REVR-01).
@@ -96,11 +104,14 @@ impl Weighed for Mail {
             Self::Event(event) => event.weight(),
             Self::Invoke(invoke) => invoke.held.bytes(),
             Self::Return(answer) => answer.held.bytes(),
-            Self::Roll(roll) => roll.weight(),
             Self::Publication(publication) => publication.held.bytes(),
             Self::Wanted { shape, .. } => {
                 shape.as_ref().map_or(0, |_| heap_block(size_of::<Shape>()))
             }
+            Self::Roll(roll) => heap_block(size_of::<Roll>()) + roll.found.heap_bytes(),
+            Self::Ask(ask) => ask.weight(),
+            Self::Part(part) => part.weight(),
+            Self::Reply(reply) => reply.weight(),
             Self::Meta(event) => event.weight(),
             Self::Managed(answer) => answer.weight(),
             Self::Bulletin(bulletin) => bulletin.weight(),
@@ -367,24 +378,15 @@ pub struct RollCall {
     pub(super) subscription: SubscriptionId,
     pub(super) asker: ShardId,
     /// Names the question at its asker.
-    pub(super) key: usize,
+    pub(super) ticket: u64,
     pub(super) wants_names: bool,
 }
 
 /// The answer to that.
 #[derive(Debug)]
 pub struct Roll {
-    pub(super) key: usize,
-    pub(super) count: usize,
-    /// Empty if only the count was asked for.
-    pub(super) sessions: Vec<SessionId>,
-}
-
-impl Roll {
-    /// Bytes of the list.
-    pub(super) const fn weight(&self) -> usize {
-        size_of_val(self.sessions.as_slice())
-    }
+    pub(super) ticket: u64,
+    pub(super) found: Finding,
 }
 
 /// The payload passthru keys as `Details` of the forwarded message (AP-PPT-01).

@@ -87,7 +87,9 @@ impl Shard {
             Mail::Pace { publisher, waits } => self.handle_pace(publisher, waits),
             Mail::Unheard { cause, waits } => self.handle_unheard(cause, waits),
             Mail::RollCall(call) => self.handle_roll_call(call),
-            Mail::Roll(roll) => self.handle_roll(roll),
+            Mail::Roll(roll) => self.handle_roll(*roll),
+            Mail::Ask(ask) => self.handle_ask(*ask),
+            Mail::Reply(reply) => self.handle_reply(*reply),
             Mail::Revoke { subscriber, subscription, reason } => {
                 self.handle_revoke(subscriber, subscription, reason.as_deref());
             }
@@ -104,6 +106,7 @@ impl Shard {
             | Mail::Publication(_)
             | Mail::Reveal { .. }
             | Mail::Claim(_)
+            | Mail::Part(_)
             | Mail::Release { .. } => {
                 debug_assert!(false, "it is for other nodes");
             }
@@ -126,7 +129,7 @@ impl Shard {
             || !self.deliveries.is_empty()
             || !self.inquiries.is_empty()
             || !self.surveys.is_empty()
-            || self.can_ask_further()
+            || self.polls.has_jobs()
             || self.connections.leavers() > 0
             || self.shutdown.has_jobs()
             || self.can_drain()
@@ -168,7 +171,7 @@ impl Shard {
                 break;
             }
         }
-        while self.ask_further() || self.go_on_surveying() {
+        while self.go_on_polling() || self.go_on_surveying() {
             self.settle(now);
             self.cx.work.end_step();
             if self.is_turn_full() {

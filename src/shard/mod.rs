@@ -67,7 +67,7 @@ use joining::Joining;
 use lifecycle::Shutdown;
 use login::Logins;
 use mailbox::Mailbox;
-use meta::{EventOrders, Inquiries, Roster, Surveys};
+use meta::{EventOrders, Inquiries, Polls, Surveys};
 use outbound::SendError;
 use questions::Questions;
 use review::Review;
@@ -83,10 +83,14 @@ pub use input::InputStatus;
 pub use layer::{LayerFault, LayerNews, LayerReport};
 pub use lifecycle::Closing;
 pub use mail::{
-    Cancellation, Carried, ClaimOutcome, Elsewhere, Event, EventHead, Invoke, Kill, Mail, MetaEvent,
-    Outcome, Return, Roll, RollCall,
+    Cancellation, Carried, ClaimOutcome, Elsewhere, Event, EventHead, Invoke, Kill, Mail,
+    MetaEvent, Outcome, Return, Roll, RollCall,
 };
 pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome, Passage};
+pub use meta::{
+    Absent, Ask, Finding, LastWords, MOST_IN_PART, Part, PollTally, Question, Reply, Roles, Whom,
+    Word,
+};
 pub use trace::{
     About, Delivered, Direction, MOST_KEPT_BYTES, MOST_TEXT_BYTES, MOST_TRACES, PATIENCE_MS,
     TraceFilter, TraceHaul, TraceRecord, TraceRequest, TracedRule, UNREADABLE, Verdict,
@@ -107,8 +111,8 @@ pub struct Shard {
     inquiries: Inquiries,
     /// Long answers of the meta API.
     surveys: Surveys,
-    /// Questions to other shards that wait for answers.
-    roster: Roster,
+    /// Questions to other shards and nodes that wait for answers.
+    polls: Polls,
     /// Meta events that wait at this shard, the home of their realms.
     event_orders: EventOrders,
     /// Of whom meta events wait here.
@@ -152,7 +156,7 @@ impl Shard {
             deliveries: HeldDeliveries::new(&hashers),
             inquiries: Inquiries::default(),
             surveys: Surveys::default(),
-            roster: Roster::default(),
+            polls: Polls::default(),
             event_orders: EventOrders::new(hashers.clone()),
             unheard: Unheard::new(hashers.map()),
             joining: Joining::default(),

@@ -33,6 +33,8 @@ pub(super) enum CallKind {
     Routed,
     /// Whoever answers the management API.
     Managed,
+    /// Other nodes; the call is a poll of the shard.
+    Polled,
 }
 
 impl CallTimer {
@@ -42,6 +44,12 @@ impl CallTimer {
 
     pub(super) const fn of_managed(caller: SessionRef, call: RequestId) -> Self {
         Self { kind: CallKind::Managed, ..Self::of(caller, call) }
+    }
+
+    /// The poll with this ticket.
+    pub(super) const fn of_poll(ticket: RequestId) -> Self {
+        let (slot, session) = (Slot::MAX, SessionId::ROUTER);
+        Self { slot, session, call: ticket, kind: CallKind::Polled }
     }
 }
 

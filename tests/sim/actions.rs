@@ -37,6 +37,9 @@ impl World {
         if self.plan.is_crowd && self.clients[c].session.last_request == 0 {
             return self.join_the_crowd(c);
         }
+        if self.asks_others_now() {
+            return self.ask_router(c);
+        }
         match choice {
             // Many first requests are calls, so that late answers to an earlier session find one.
             _ if self.clients[c].session.last_request == 0 && choice % 2 == 0 => self.call(c),

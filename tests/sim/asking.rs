@@ -11,6 +11,7 @@ use super::endings::LIMIT;
 use super::hearing::number;
 use super::model::{Pattern, Policy, Publication, Tag};
 use super::plan::pick;
+use super::questions::URI_ELSEWHERE;
 use super::world::World;
 
 /// A call of a meta procedure, and what its answer must agree with.
@@ -204,8 +205,12 @@ impl World {
     pub(crate) fn hear_meta_result(&mut self, c: usize, ask: MetaAsk, message: &[Value]) {
         let args = message.get(3).map_or(&[][..], |args| args.as_array().expect("a list"));
         let mine = self.clients[c].session.id;
+        self.check_missing_nodes(message.get(4));
         match ask {
-            MetaAsk::Count(count) => self.check_count(c, &count, number(&args[0])),
+            MetaAsk::Count(count) => {
+                let answer = self.without_others(number(&args[0]));
+                self.check_count(c, &count, answer);
+            }
             MetaAsk::Sessions => {
                 let ids = ids(&args[0]);
                 let listed = ids.contains(&mine) || self.excuses(c).contains(&Excuse::Killed);
@@ -218,6 +223,9 @@ impl World {
                 if let Some(client) = known.filter(|client| client.stage == Stage::Joined) {
                     assert_eq!(args[0]["authid"], json!(client.session.authid));
                 }
+            }
+            MetaAsk::Describe { id, .. } if args[0]["uri"] == URI_ELSEWHERE => {
+                assert!(!self.still_holds(c, id), "{id} is described as another node has it");
             }
             MetaAsk::Describe { id, pattern } => {
                 assert_eq!(number(&args[0]["id"]), id);
@@ -261,6 +269,9 @@ impl World {
     }
 
     pub(crate) fn may_ask_fail(&self, c: usize, ask: &MetaAsk, uri: &str) -> bool {
+        // What is not here may be with those that do not answer.
+        let may_be_elsewhere = self.plan.settings.question_ms > 0;
+        let is_unknown = may_be_elsewhere && uri == "wamp.error.network_failure";
         match ask {
             MetaAsk::Count(_)
             | MetaAsk::Sessions
@@ -269,14 +280,16 @@ impl World {
             | MetaAsk::Match { .. }
             | MetaAsk::Flush(_) => false,
             MetaAsk::Sweep(_) => uri == "wamp.error.not_authorized" && !self.may_kill(),
-            MetaAsk::Get { tag, .. } => uri == "wamp.error.no_such_session" && !self.is_well(*tag),
+            MetaAsk::Get { tag, .. } => {
+                (is_unknown || uri == "wamp.error.no_such_session") && !self.is_well(*tag)
+            }
             MetaAsk::Kill { tag, .. } if self.may_kill() => {
-                uri == "wamp.error.no_such_session" && !self.is_well(*tag)
+                (is_unknown || uri == "wamp.error.no_such_session") && !self.is_well(*tag)
             }
             MetaAsk::Kill { .. } => uri == "wamp.error.not_authorized",
             MetaAsk::Describe { id, .. } | MetaAsk::CountHolders(id) | MetaAsk::ListHolders(id) => {
                 let gone = ["wamp.error.no_such_subscription", "wamp.error.no_such_registration"];
-                gone.contains(&uri) && !self.still_holds(c, *id)
+                (is_unknown || gone.contains(&uri)) && !self.still_holds(c, *id)
             }
             MetaAsk::AddTestament { refusal: Some(expected) } => uri == *expected,
             // Where it is not kept, nobody hears of it.

@@ -28,6 +28,7 @@ impl World {
             self.begin_shutdown();
         }
         self.outwait_corks();
+        self.outwait_questions();
         self.net.settle();
         self.drain(true);
         self.outwait_drain();

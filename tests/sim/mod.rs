@@ -7,7 +7,8 @@
 //! it is asked, `counting` how many are there, `crowding` what makes work, `refusing` what is too
 //! much. `hearing` and `answers` judge with the help of `model`,
 //! `endings` how calls end, `probing` who gets them at rest, `bounds` what a shard holds and does,
-//! `ages` since when, `corks` and `claims` who waits for other nodes.
+//! `ages` since when, `corks` and `claims` who waits for other nodes, `questions` what they are
+//! asked, and ask.
 //! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
 //! trace. `tracing` is what operators look at meanwhile. `logins`, `authorizers`, `managing` and
 //! `reloads` (of `editions`) are simulations of their own, and so is `cluster`, of several nodes.
@@ -43,6 +44,7 @@ mod permissions;
 mod plan;
 mod probing;
 mod pubsub;
+mod questions;
 mod refusing;
 pub(crate) mod reloads;
 mod restarting;
@@ -92,6 +94,7 @@ fn run_world(seed: u64, steps: usize, mut world: World) -> Report {
         world.serve_claims();
         world.count_claims();
         world.check_corks();
+        world.answer_elsewhere();
         world.trace();
     }
     step.set(steps);

@@ -85,6 +85,7 @@ impl Plan {
             visible_ms: 0,
             interest_bits: 4,
             claims: false,
+            question_ms: 0,
         };
         let tight_held = rng.random_bool(0.15);
         settings.limits.history_answer_bytes = *pick(rng, &[3_000, 20_000]);
@@ -135,6 +136,12 @@ impl Plan {
     /// In every fifth run registrations are claimed from other nodes.
     pub(crate) fn draw_claims(&mut self, seed: u64) {
         self.settings.claims = seed % 5 == 3;
+    }
+
+    /// In every fifth run other nodes are asked what they know of.
+    pub(crate) fn draw_questions(&mut self, seed: u64) {
+        let question_ms = [5, 100, 2_000][(seed / 5 % 3) as usize];
+        self.settings.question_ms = if seed % 5 == 2 { question_ms } else { 0 };
     }
 
     /// The role of those who join without authentication.

@@ -17,6 +17,7 @@ impl World {
         self.net.now = now;
         self.tracers.forget();
         self.sight.forget();
+        self.away.forget();
         store.restart(&self.net.router, self.net.wall_clock());
         self.net.links.store = store;
         for c in 0..self.clients.len() {

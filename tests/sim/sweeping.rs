@@ -86,6 +86,27 @@ impl World {
         self.ask_with(c, &procedure, &args, &words, MetaAsk::Sweep(number));
     }
 
+    /// Another node ends the sessions with the authid of a client. The number is of the sweep.
+    pub(crate) fn sweep_from_elsewhere(&mut self, c: usize) -> (usize, String) {
+        let Session { realm, authid, .. } = &self.clients[c].session;
+        let (realm, authid) = (*realm, authid.clone());
+        let number = self.model.sweeps.len();
+        let sweep = Sweep {
+            realm,
+            by: Tag::MAX,
+            authid: Some(authid.clone()),
+            is_silent: false,
+            answered: None,
+        };
+        self.model.sweeps.push(sweep);
+        self.forgive_the_gone(realm);
+        (number, authid)
+    }
+
+    pub(crate) fn note_swept(&mut self, number: usize) {
+        self.model.sweeps[number].answered = Some(self.number);
+    }
+
     /// What sessions sent whose sockets are gone may not be read before they are ended.
     fn forgive_the_gone(&mut self, realm: &str) {
         let here: Vec<Tag> = self.clients.iter().map(|client| client.session.tag).collect();

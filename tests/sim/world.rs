@@ -17,6 +17,7 @@ use super::log::Log;
 use super::model::{Model, Tag};
 use super::plan::{Plan, draw_link, pick};
 use super::probing::Probing;
+use super::questions::Away;
 use super::tracing::Tracers;
 use crate::support::{Links, Network};
 
@@ -36,6 +37,7 @@ pub(crate) struct World {
     pub(crate) drain_until: Option<Millis>,
     pub(crate) probing: Probing,
     pub(crate) sight: Sight,
+    pub(crate) away: Away,
     pub(crate) tracers: Tracers,
     /// The number of the step.
     pub(crate) number: usize,
@@ -49,6 +51,7 @@ impl World {
         plan.draw_node(seed);
         plan.draw_corks(seed);
         plan.draw_claims(seed);
+        plan.draw_questions(seed);
         Self::of(plan, rng, Tracers::draw(seed), (seed, trace))
     }
 
@@ -78,6 +81,7 @@ impl World {
             drain_until: None,
             probing: Probing::No,
             sight: Sight::new(seed),
+            away: Away::new(seed),
             tracers,
             number: 0,
         };
@@ -99,6 +103,7 @@ impl World {
         net.rules = Arc::new(TransportRules { paths, http_paths, ..(*net.rules).clone() });
         net.links.room_for_http = plan.clients.is_multiple_of(3).then_some(0);
         net.links.gateway.is_held = true;
+        net.links.gateway.is_silent = true;
         net.with_held_store().with_high_mark(plan.high_mark_bytes)
     }
 

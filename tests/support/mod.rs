@@ -17,6 +17,8 @@ mod users;
 
 #[allow(unused_imports, reason = "not everybody has several nodes")]
 pub(crate) use cluster::{Cluster, Member, incarnation};
+#[allow(unused_imports, reason = "the scenarios and the simulator use different parts")]
+pub(crate) use gateway::node;
 pub(crate) use link::{Carrier, Incoming, Link};
 #[allow(unused_imports, reason = "the simulator asks nobody")]
 pub(crate) use links::{Links, Says};

@@ -372,6 +372,9 @@ impl Network {
                 }
                 self.hear_of_claim();
             }
+            while !self.links.gateway.is_silent && !self.links.gateway.asks.is_empty() {
+                self.answer_for_nobody();
+            }
             for shard in 0..self.turns.len() {
                 self.turn(shard);
             }
@@ -381,7 +384,9 @@ impl Network {
             self.check_invariants();
             let store = &self.links.store;
             let gateway = &self.links.gateway;
-            let is_confirmed = gateway.is_held || gateway.asked.is_empty() && !gateway.has_claims();
+            let is_confirmed = (gateway.is_held
+                || gateway.asked.is_empty() && !gateway.has_claims())
+                && (gateway.is_silent || gateway.asks.is_empty());
             let is_busy = (0..self.turns.len()).any(|shard| self.is_busy(shard));
             let is_busy = is_busy || !is_confirmed;
             let is_stored = store.is_held || store.queue.is_empty();
@@ -462,6 +467,7 @@ impl Network {
             assert_eq!(self.shard(shard).connection_count(), 0, "no connection is left");
             assert_eq!(self.shard(shard).corks().now, 0, "no cork is left");
             assert_eq!(self.shard(shard).claims().now, 0, "no claim is left");
+            assert_eq!(self.shard(shard).poll_count(), 0, "no question is left");
             let turn = &self.turns[shard];
             assert!(!turn.is_busy() && !turn.shard().has_dirty(), "nothing waits");
             while self.shard(shard).next_deadline().is_some_and(|at| at <= self.now) {

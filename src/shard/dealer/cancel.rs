@@ -35,6 +35,10 @@ impl Shard {
 
     /// The dealer's timer for a call ran out (AP-TMO-02).
     pub(in crate::shard) fn time_out_call(&mut self, at: Millis, due: CallTimer, now: Millis) {
+        if due.kind == CallKind::Polled {
+            self.time_out_poll(due.call, at);
+            return;
+        }
         let caller = self.cx.reference(due.slot, due.session);
         if caller.is_router() {
             self.time_out_question(due.call, now);

@@ -10,21 +10,32 @@ use std::sync::Arc;
 use super::super::requests::Refusal;
 use super::super::work::LOOKUP_UNITS;
 use super::super::{Kill, Shard};
+use super::finding::Finding;
 use super::history::TOO_MANY_QUESTIONS;
+use super::question::{LastWords, Roles, Whom, roles_heap_bytes};
 use super::registrations::NO_SUCH_REGISTRATION;
 use super::{Answer, Caller, TOO_MANY_ITEMS, listing};
 use crate::router::{Held, Listing, Member, Place, Realm, Walk};
-use crate::wamp::{RegistrationId, SessionId, SubscriptionId, Value, code, heap_block};
+use crate::wamp::{RegistrationId, SessionId, SubscriptionId, Value, code};
 
 /// A question under way.
 #[derive(Debug)]
 struct Survey {
-    caller: Caller,
+    wanted: Wanted,
+    realm: Arc<Realm>,
     subject: Subject,
     /// Everything was visited; what was found still has to be put in order and sent.
     is_gathered: bool,
     /// Counts the memory of the question, and of what is made of its answer.
     held: Held,
+}
+
+/// Whose answer it is.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    ByCaller(Caller),
+    /// It is a part of what the poll with this ticket asks for.
+    ByPoll(u64),
 }
 
 #[derive(Debug)]
@@ -33,8 +44,7 @@ pub(super) enum Subject {
     Registrations(Walk<RegistrationId>, Listing<RegistrationId>),
     Sessions {
         walk: Walk<SessionId>,
-        /// Sorted. `None`: all are wanted.
-        roles: Option<Vec<Box<str>>>,
+        roles: Roles,
         found: Found,
     },
     Callees {
@@ -46,8 +56,9 @@ pub(super) enum Subject {
     Kills {
         walk: Walk<SessionId>,
         whom: Whom,
-        /// With the session left open.
-        kill: Kill,
+        /// The session that is left out.
+        caller: SessionId,
+        words: LastWords,
         found: Found,
     },
 }
@@ -59,24 +70,6 @@ pub(super) struct Found {
     pub(super) sessions: Vec<SessionId>,
     pub(super) count: usize,
     pub(super) wants_names: bool,
-}
-
-/// Which sessions are to be ended, but for the caller's own.
-#[derive(Debug)]
-pub(super) enum Whom {
-    All,
-    Authid(Box<str>),
-    Authrole(Box<str>),
-}
-
-impl Whom {
-    fn includes(&self, member: &Member) -> bool {
-        match self {
-            Self::All => true,
-            Self::Authid(authid) => *authid == member.profile.authid,
-            Self::Authrole(authrole) => *authrole == member.profile.authrole,
-        }
-    }
 }
 
 impl Found {
@@ -96,6 +89,14 @@ impl Found {
             Value::List(self.sessions.into_iter().map(|session| session.get().into()).collect())
         } else {
             Value::UInt(self.count as u64)
+        }
+    }
+
+    fn into_finding(self) -> Finding {
+        if self.wants_names {
+            Finding::Sessions(Some(self.sessions))
+        } else {
+            Finding::Count(Some(self.count as u64))
         }
     }
 }
@@ -121,20 +122,24 @@ impl Subject {
             | Self::Kills { found, .. } => Answer::one(found.into_value()),
         }
     }
+
+    fn into_finding(self) -> Finding {
+        match self {
+            Self::Subscriptions(_, found) => Finding::Subscriptions(found),
+            Self::Sessions { found, .. } | Self::Kills { found, .. } => found.into_finding(),
+            Self::Registrations(..) | Self::Callees { .. } => {
+                unreachable!("each node has all callees, so no poll asks for them")
+            }
+        }
+    }
 }
 
 impl Subject {
     /// Bytes of memory that the question takes, and what is made of its answer.
     fn weight(&self) -> usize {
-        let texts = |texts: &[Box<str>]| -> usize {
-            size_of_val(texts) + texts.iter().map(|text| heap_block(text.len())).sum::<usize>()
-        };
         let asked = match self {
-            Self::Sessions { roles: Some(roles), .. } => texts(roles),
-            Self::Kills { whom: Whom::Authid(text) | Whom::Authrole(text), kill, .. } => {
-                heap_block(text.len()) + kill.heap_bytes()
-            }
-            Self::Kills { kill, .. } => kill.heap_bytes(),
+            Self::Sessions { roles, .. } => roles_heap_bytes(roles),
+            Self::Kills { whom, words, .. } => whom.heap_bytes() + words.heap_bytes(),
             _ => 0,
         };
         size_of::<Survey>() + asked + self.listed() * size_of::<u64>()
@@ -167,8 +172,8 @@ impl Shard {
         if !self.cx.may_hold(weight) {
             return Err(TOO_MANY_QUESTIONS);
         }
-        let held = self.cx.held().hold(weight);
-        let mut survey = Survey { caller, subject, is_gathered: false, held };
+        let realm = self.realm_of(caller);
+        let mut survey = self.begin_survey(Wanted::ByCaller(caller), realm, subject);
         if self.surveys.is_empty() && self.go_through(&mut survey)? {
             return Ok(survey.subject.into_answer());
         }
@@ -177,39 +182,62 @@ impl Shard {
         Ok(Answer::Later)
     }
 
+    /// Begins a survey whose answer is a part of what a poll asks for.
+    pub(super) fn survey_for(&mut self, ticket: u64, realm: Arc<Realm>, subject: Subject) {
+        let survey = self.begin_survey(Wanted::ByPoll(ticket), realm, subject);
+        self.surveys.0.push_back(survey);
+    }
+
+    fn begin_survey(&self, wanted: Wanted, realm: Arc<Realm>, subject: Subject) -> Survey {
+        let held = self.cx.held().hold(subject.weight());
+        Survey { wanted, realm, subject, is_gathered: false, held }
+    }
+
     /// Goes on with the survey that came first. `false` if there is none.
     pub(in crate::shard) fn go_on_surveying(&mut self) -> bool {
         let Some(mut survey) = self.surveys.0.pop_front() else { return false };
-        let caller = survey.caller;
+        let wanted = survey.wanted;
         // Whoever has left wants no answer, and its tickets are forgotten.
-        if self.connections.find(caller.session).is_none() {
+        let is_wanted = match wanted {
+            Wanted::ByCaller(caller) => self.connections.find(caller.session).is_some(),
+            Wanted::ByPoll(ticket) => self.polls.get(ticket).is_some(),
+        };
+        if !is_wanted {
             return true;
         }
-        match self.go_through(&mut survey) {
-            Ok(false) => self.surveys.0.push_front(survey),
-            Ok(true) => {
-                self.connections.redeem(caller.session.slot);
-                if let Answer::Now(args, kwargs) = survey.subject.into_answer() {
-                    self.send_late_result(caller, &args, &kwargs);
-                }
+        let gathered = self.go_through(&mut survey);
+        if gathered == Ok(false) {
+            self.surveys.0.push_front(survey);
+            return true;
+        }
+        let refusal = gathered.err();
+        match wanted {
+            Wanted::ByCaller(caller) => self.end_survey(caller, survey.subject, refusal),
+            Wanted::ByPoll(ticket) if refusal.is_some() => {
+                self.take_part(ticket, Finding::TooMany);
             }
-            Err(refusal) => {
-                self.connections.redeem(caller.session.slot);
-                self.cx.counters.calls_refused.increment();
-                self.refuse(caller.session.slot, code::CALL, caller.request, refusal);
-            }
+            Wanted::ByPoll(ticket) => self.take_part(ticket, survey.subject.into_finding()),
         }
         true
     }
 
+    fn end_survey(&mut self, caller: Caller, subject: Subject, refusal: Option<Refusal>) {
+        self.connections.redeem(caller.session.slot);
+        if let Some(refusal) = refusal {
+            self.cx.counters.calls_refused.increment();
+            self.refuse(caller.session.slot, code::CALL, caller.request, refusal);
+        } else if let Answer::Now(args, kwargs) = subject.into_answer() {
+            self.send_late_result(caller, &args, &kwargs);
+        }
+    }
+
     /// `true` if the answer can be made now; `false` if the step is over before.
     fn go_through(&mut self, survey: &mut Survey) -> Result<bool, Refusal> {
-        let realm = self.realm_of(survey.caller);
         while !survey.is_gathered {
             if self.cx.work.is_step_over() {
                 return Ok(false);
             }
-            survey.is_gathered = self.gather(&realm, survey)?;
+            survey.is_gathered = self.gather(survey)?;
             survey.held.resize(survey.subject.weight());
             if survey.is_gathered && survey.subject.listed() > FEW {
                 return Ok(false);
@@ -220,7 +248,8 @@ impl Shard {
     }
 
     /// Visits one piece of what is asked for. `true` if it was the last one.
-    fn gather(&mut self, realm: &Arc<Realm>, survey: &mut Survey) -> Result<bool, Refusal> {
+    fn gather(&mut self, survey: &mut Survey) -> Result<bool, Refusal> {
+        let realm = &survey.realm;
         let limit = self.cx.limits().meta_list_items;
         let most = self.cx.work.left().clamp(1, PIECE);
         let (units, is_done) = match &mut survey.subject {
@@ -246,10 +275,10 @@ impl Shard {
                 callees.iter().for_each(|(_, callee)| found.add(callee.session));
                 (callees.len(), callees.len() < most)
             }
-            Subject::Kills { walk, whom, kill, found } => {
-                let (own, mut targets) = (survey.caller.session, Vec::new());
+            Subject::Kills { walk, whom, caller, words, found } => {
+                let mut targets = Vec::new();
                 let units = realm.members_on(walk, most.div_ceil(KILL_UNITS), |member| {
-                    if member.at.session != own.session && whom.includes(member) {
+                    if member.at.session != *caller && whom.includes(member) {
                         targets.push(member.at);
                     }
                 });
@@ -257,7 +286,8 @@ impl Shard {
                 targets.retain(|target| realm.leave(*target));
                 for session in &targets {
                     found.add(session.session);
-                    self.kill(Kill { session: *session, ..kill.clone() });
+                    let LastWords { reason, message } = words.clone();
+                    self.kill(Kill { session: *session, reason, message, end: whom.end() });
                 }
                 (units + targets.len() * KILL_UNITS, walk.is_done())
             }
@@ -280,10 +310,10 @@ fn has_role(member: &Member, roles: &[Box<str>]) -> bool {
 const PIECE: usize = 1_024;
 
 /// Ids that are put in order and sent in the step that found the last of them.
-const FEW: usize = 2_048;
+pub(super) const FEW: usize = 2_048;
 
 /// Ids that are put in order in the time of one unit.
-const ORDERED_PER_UNIT: usize = 2;
+pub(super) const ORDERED_PER_UNIT: usize = 2;
 
 /// What it costs to take a session out of the realm's list and to send word, in units of work.
 const KILL_UNITS: usize = 16;

@@ -3,12 +3,17 @@
 //!
 //! A procedure is answered by the caller's shard from the shared tables, in the same step. Only who
 //! subscribes is not in them: that is asked of the shards that have receivers ([`subscribers`]).
+//! In a cluster other nodes are asked as well ([`polling`]).
 
 mod args;
 mod events;
+mod finding;
 mod history;
 mod lists;
 mod order;
+mod polling;
+mod polls;
+mod question;
 mod registrations;
 mod sessions;
 mod subscribers;
@@ -30,10 +35,13 @@ use crate::wamp::{
     Call, Dict, MatchPolicy, Payload, RequestId, RouterMessage, Timestamp, Value, WampError, code,
 };
 
+pub use finding::{Absent, Finding, MOST_IN_PART, Part, Reply, Word};
 pub(super) use history::Inquiries;
 pub(super) use lists::Surveys;
 pub(super) use order::EventOrders;
-pub(super) use subscribers::Roster;
+pub use polls::PollTally;
+pub(super) use polls::Polls;
+pub use question::{Ask, LastWords, Question, Roles, Whom};
 
 /// What answers a call of a procedure of the router: the shard of the caller.
 type Procedure = fn(&mut Shard, Caller, Arguments<'_>) -> Result<Answer, Refusal>;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::super::requests::Refusal;
 use super::super::{Kill, Mail, Shard};
-use super::lists::{Found, Subject, Whom};
+use super::finding::Absent;
+use super::question::{LastWords, Question, Roles, Whom};
 use super::{Answer, Arguments, Caller};
 use crate::clock::Millis;
-use crate::router::{EndReason, Profile, Realm, RealmRules, Walk};
+use crate::router::{EndReason, Profile, Realm, RealmRules};
 use crate::session::Permissions;
 use crate::transport::CloseCode;
 use crate::wamp::{CloseReason, Dict, SessionId, Value, WampError};
@@ -18,13 +19,7 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        match roles(args)? {
-            None => Ok(Answer::one(self.realm_of(caller).session_count() as u64)),
-            roles => {
-                let (walk, found) = (Walk::new(), Found::new(false));
-                self.survey(caller, Subject::Sessions { walk, roles, found })
-            }
-        }
+        self.find_out(caller, Question::CountSessions { roles: roles(args)? })
     }
 
     pub(super) fn session_list(
@@ -32,8 +27,7 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let (walk, roles, found) = (Walk::new(), roles(args)?, Found::new(true));
-        self.survey(caller, Subject::Sessions { walk, roles, found })
+        self.find_out(caller, Question::ListSessions { roles: roles(args)? })
     }
 
     pub(super) fn session_get(
@@ -41,9 +35,7 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let session = args.session(0)?;
-        let member = self.realm_of(caller).member(session).ok_or(NO_SUCH_SESSION)?;
-        Ok(Answer::one(Value::Dict(session_details(session, &member.profile))))
+        self.find_out(caller, Question::GetSession(args.session(0)?))
     }
 
     pub(super) fn session_kill(
@@ -51,14 +43,28 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let realm = self.authorized_realm(caller)?;
+        self.authorized_realm(caller)?;
         let session = args.session(0)?;
-        let (reason, message) = self.last_words(args)?;
-        let target = realm.find(session).filter(|target| target.session != caller.session.session);
+        let words = self.last_words(args)?;
+        if session == caller.session.session {
+            return Err(NO_SUCH_SESSION);
+        }
+        self.find_out(caller, Question::KillSession { session, words })
+    }
+
+    /// Ends a session of this node, if it is here.
+    pub(super) fn kill_one(
+        &mut self,
+        realm: &Realm,
+        session: SessionId,
+        words: &LastWords,
+    ) -> Result<(), Absent> {
         // Whoever takes it out of the list ends it, so it is ended once.
-        let target = target.filter(|target| realm.leave(*target)).ok_or(NO_SUCH_SESSION)?;
-        self.kill(Kill { session: target, reason, message, end: EndReason::Killed });
-        Ok(Answer::NOTHING)
+        let target = realm.find(session).filter(|target| realm.leave(*target));
+        let session = target.ok_or(Absent::Session)?;
+        let LastWords { reason, message } = words.clone();
+        self.kill(Kill { session, reason, message, end: EndReason::Killed });
+        Ok(())
     }
 
     pub(super) fn session_kill_by_authid(
@@ -67,7 +73,7 @@ impl Shard {
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
         let authid = args.text(0, NO_AUTHID)?;
-        self.kill_others(caller, args, Whom::Authid(authid.into()), true)
+        self.kill_others(caller, args, Whom::Authid(authid.into()))
     }
 
     pub(super) fn session_kill_by_authrole(
@@ -76,7 +82,7 @@ impl Shard {
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
         let authrole = args.text(0, NO_AUTHROLE)?;
-        self.kill_others(caller, args, Whom::Authrole(authrole.into()), false)
+        self.kill_others(caller, args, Whom::Authrole(authrole.into()))
     }
 
     pub(super) fn session_kill_all(
@@ -84,7 +90,7 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        self.kill_others(caller, args, Whom::All, false)
+        self.kill_others(caller, args, Whom::All)
     }
 
     /// Ends all of some sessions, except the caller's (AP-SMA-02), and answers with their ids or
@@ -94,24 +100,18 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
         whom: Whom,
-        wants_names: bool,
     ) -> Result<Answer, Refusal> {
         self.authorized_realm(caller)?;
-        let (reason, message) = self.last_words(args)?;
-        let end = match whom {
-            Whom::All => EndReason::KilledWithAll,
-            Whom::Authid(_) | Whom::Authrole(_) => EndReason::Killed,
-        };
-        let kill = Kill { session: caller.session, reason, message, end };
-        let (walk, found) = (Walk::new(), Found::new(wants_names));
-        self.survey(caller, Subject::Kills { walk, whom, kill, found })
+        let words = self.last_words(args)?;
+        let caller_id = caller.session.session;
+        self.find_out(caller, Question::KillSessions { whom, caller: caller_id, words })
     }
 
     /// The GOODBYE's reason and message.
-    fn last_words(&self, args: Arguments<'_>) -> Result<(Arc<str>, Arc<str>), Refusal> {
+    fn last_words(&self, args: Arguments<'_>) -> Result<LastWords, Refusal> {
         let reason = args.reason(self.cx.limits().uri_bytes)?;
-        let reason = reason.unwrap_or(CloseReason::Killed.uri());
-        Ok((reason.into(), args.message()?.unwrap_or_default().into()))
+        let reason = reason.unwrap_or(CloseReason::Killed.uri()).into();
+        Ok(LastWords { reason, message: args.message()?.unwrap_or_default().into() })
     }
 
     pub(super) fn kill(&mut self, kill: Kill) {
@@ -158,7 +158,7 @@ impl Shard {
 }
 
 /// The authroles that a caller asks for, sorted; `None`: all sessions.
-fn roles(args: Arguments<'_>) -> Result<Option<Vec<Box<str>>>, Refusal> {
+fn roles(args: Arguments<'_>) -> Result<Roles, Refusal> {
     let Some(mut names) = args.names(0)? else { return Ok(None) };
     if names.len() > MAX_ROLES {
         return Err(TOO_MANY_ROLES);

@@ -1,13 +1,13 @@
-//! The subscription meta API (AP-SUA), but for who subscribes: see `subscribers`.
+//! The subscription meta API (AP-SUA).
 
 use super::super::requests::Refusal;
 use super::super::work::PATTERN_UNITS;
 use super::super::{Mail, Shard};
-use super::lists::Subject;
-use super::sessions::NO_SUCH_SESSION;
-use super::{Answer, Arguments, Caller, details_of};
-use crate::router::{Listing, Walk};
-use crate::wamp::{SessionId, Value, WampError};
+use super::finding::Absent;
+use super::question::Question;
+use super::{Answer, Arguments, Caller};
+use crate::router::Realm;
+use crate::wamp::{SessionId, SubscriptionId, WampError};
 
 impl Shard {
     pub(super) fn subscription_list(
@@ -15,7 +15,7 @@ impl Shard {
         caller: Caller,
         _: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        self.survey(caller, Subject::Subscriptions(Walk::new(), Listing::default()))
+        self.find_out(caller, Question::ListSubscriptions)
     }
 
     pub(super) fn subscription_lookup(
@@ -23,10 +23,9 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let uri = args.text(0, NO_TOPIC)?;
-        let found = self.realm_of(caller).topics.look_up(uri, args.match_policy(1)?);
-        let id = found.map_or(Value::Null, |found| found.subscription.get().into());
-        Ok(Answer::one(id))
+        let uri = args.text(0, NO_TOPIC)?.into();
+        let policy = args.match_policy(1)?;
+        self.find_out(caller, Question::LookUpSubscription { uri, policy })
     }
 
     pub(super) fn subscription_match(
@@ -34,11 +33,15 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let uri = args.text(0, NO_TOPIC)?;
-        let (found, looked_up) = self.realm_of(caller).topics.matches_counted(uri);
+        let uri = args.text(0, NO_TOPIC)?.into();
+        self.find_out(caller, Question::MatchSubscriptions { uri })
+    }
+
+    /// The subscriptions of this node that match a topic.
+    pub(super) fn match_topic(&mut self, realm: &Realm, uri: &str) -> Vec<SubscriptionId> {
+        let (found, looked_up) = realm.topics.matches_counted(uri);
         self.cx.work.charge(found.len() + PATTERN_UNITS * looked_up);
-        let ids: Vec<Value> = found.iter().map(|one| one.subscription.get().into()).collect();
-        Ok(Answer::one(if ids.is_empty() { Value::Null } else { Value::List(ids) }))
+        found.iter().map(|one| one.subscription).collect()
     }
 
     pub(super) fn subscription_get(
@@ -46,28 +49,51 @@ impl Shard {
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let subscription = args.subscription(0)?;
-        let described = self.realm_of(caller).topics.get(subscription);
-        let found = described.ok_or(NO_SUCH_SUBSCRIPTION)?;
-        let details = details_of(subscription.get(), found.created, &found.uri, found.policy);
-        Ok(Answer::one(Value::Dict(details)))
+        self.find_out(caller, Question::GetSubscription(args.subscription(0)?))
     }
 
-    /// Ends the subscription of another session (AP-REVS-01). Whether that session holds it, only
-    /// its shard knows: if not, nothing happens.
+    pub(super) fn list_subscribers(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        self.find_out(caller, Question::ListSubscribers(args.subscription(0)?))
+    }
+
+    pub(super) fn count_subscribers(
+        &mut self,
+        caller: Caller,
+        args: Arguments<'_>,
+    ) -> Result<Answer, Refusal> {
+        self.find_out(caller, Question::CountSubscribers(args.subscription(0)?))
+    }
+
+    /// Ends the subscription of another session (AP-REVS-01).
     pub(super) fn remove_subscriber(
         &mut self,
         caller: Caller,
         args: Arguments<'_>,
     ) -> Result<Answer, Refusal> {
-        let realm = self.authorized_realm(caller)?;
-        let subscription = args.subscription(0)?;
-        let session: SessionId = args.session(1)?;
+        self.authorized_realm(caller)?;
+        let (subscription, session) = (args.subscription(0)?, args.session(1)?);
         let reason = args.reason(self.cx.limits().uri_bytes)?.map(Into::into);
-        realm.topics.get(subscription).ok_or(NO_SUCH_SUBSCRIPTION)?;
-        let subscriber = realm.find(session).ok_or(NO_SUCH_SESSION)?;
+        self.find_out(caller, Question::RemoveSubscriber { subscription, session, reason })
+    }
+
+    /// Ends the subscription of a session of this node. Whether that session holds it, only its
+    /// shard knows: if not, nothing happens.
+    pub(super) fn remove_one(
+        &mut self,
+        realm: &Realm,
+        subscription: SubscriptionId,
+        session: SessionId,
+        reason: Option<&str>,
+    ) -> Result<(), Absent> {
+        realm.topics.get(subscription).ok_or(Absent::Subscription)?;
+        let subscriber = realm.find(session).ok_or(Absent::Session)?;
+        let reason = reason.map(Into::into);
         self.cx.post.send(subscriber.shard, Mail::Revoke { subscriber, subscription, reason });
-        Ok(Answer::NOTHING)
+        Ok(())
     }
 }
 
