@@ -61,7 +61,7 @@ pub(super) struct Connection {
     /// Nobody on the way to the router, or to a listed proxy, can read along: TLS or a Unix socket.
     pub(super) is_confidential: bool,
     /// What tells the TLS channel from all others (RFC 9266, `tls-exporter`); `None` without one.
-    pub(super) channel_id: Option<[u8; 32]>,
+    pub(super) channel_id: Option<Box<[u8; 32]>>,
     /// The certificate that the peer has shown in TLS, verified.
     pub(super) certificate: Option<Arc<ClientCertificate>>,
     /// What authenticators learn of its request, until WELCOME.
@@ -74,6 +74,10 @@ pub(super) struct Connection {
     pub(super) traffic: Traffic,
     pub(super) clock: Clock,
 }
+
+/// In slots that lie 512 bytes apart, the same field of all connections would share an eighth of a
+/// processor's first cache.
+const _: () = assert!(size_of::<Connection>() < 512);
 
 /// What is known of a connection's backlog elsewhere; see `Outbound::count_refused`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

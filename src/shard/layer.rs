@@ -58,7 +58,7 @@ impl Shard {
             match layer.news.take().map(|news| *news) {
                 None => {}
                 Some(LayerNews::Secured { channel_id, certificate }) => {
-                    connection.channel_id = channel_id;
+                    connection.channel_id = channel_id.map(Box::new);
                     connection.certificate = certificate;
                 }
                 Some(LayerNews::Origin(origin)) => self.meet(slot, origin, now),

@@ -112,7 +112,7 @@ impl Shard {
             entrance: name.as_deref(),
             authid: hello.authid.as_deref(),
             extra: &hello.authextra,
-            channel_id: connection.channel_id,
+            channel_id: connection.channel_id.as_deref().copied(),
             certificate: certificate.as_deref(),
             is_confidential: connection.is_confidential,
         };
@@ -470,7 +470,7 @@ impl Connection {
             peer: self.peer,
             // As far as it is known: to the router, or to the listed proxy that says so.
             is_secure: self.is_confidential && self.peer != Address::UNIX,
-            channel_id: self.channel_id,
+            channel_id: self.channel_id.as_deref().copied(),
             headers: self.headers.as_ref().map(|kept| kept.headers.as_slice()),
             certificate: self.certificate.as_deref(),
         }
