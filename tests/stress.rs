@@ -10,8 +10,9 @@ use rand::RngExt;
 use stentor::hash::{HashSeed, Set};
 use stentor::limits::Limits;
 use stentor::router::{
-    Audience, Callee, Identity, MetaTopic, Picked, Profile, Realm, RealmSettings, RegisterError,
-    Registered, RetainedEvent, Router, SessionRef, Settings, ShardId, Slot, Stamp,
+    Audience, Callee, Identity, MetaTopic, NodeIds, NodeNumber, Picked, Profile, Realm,
+    RealmSettings, RegisterError, Registered, RetainedEvent, Router, SessionRef, Settings, ShardId,
+    Slot, Stamp,
 };
 use stentor::wamp::{
     Dict, InvokePolicy, MatchPolicy, PayloadBuf, PublicationId, SessionId, Timestamp,
@@ -123,6 +124,46 @@ fn a_join_is_seen_by_every_thread_that_knows_of_it() {
         realm.topics.leave(uri, policy, ShardId(0));
     }
     assert!(router.is_idle());
+}
+
+/// In a cluster: what is wanted before a look at the slots is over is not given up by it. The count
+/// of a slot and what the others know of it are one word.
+#[test]
+fn who_comes_during_a_look_is_not_forgotten() {
+    let ids = NodeIds::new(NodeNumber::new(1).unwrap(), 42);
+    let settings = Settings { node: Some(ids), interest_bits: 4, ..Settings::default() };
+    let realms = vec![RealmSettings::named("realm1")];
+    let router = Router::new(settings, realms, usize::from(THREADS), HashSeed::new(1));
+    let (realm, interest) = (router.realm("realm1").unwrap(), router.interest().unwrap());
+    let exact = MatchPolicy::Exact;
+    let slot = interest.slot("realm1", exact, URI);
+    let told = || interest.told().chain(interest.untold()).collect::<Vec<_>>();
+    let at_work = AtomicU64::new(u64::from(THREADS) - 1);
+    at_once(|thread| {
+        if thread > 0 {
+            for _ in 0..ROUNDS {
+                realm.topics.join(URI, exact, ShardId(thread), now()).unwrap();
+                realm.topics.leave(URI, exact, ShardId(thread));
+            }
+            realm.topics.join(URI, exact, ShardId(thread), now()).unwrap();
+            at_work.fetch_sub(1, Ordering::Release);
+            return;
+        }
+        while at_work.load(Ordering::Acquire) > 0 {
+            interest.tell(slot);
+            interest.confirm(slot);
+            interest.give_up_unused();
+        }
+    });
+    assert_eq!(told(), [slot]);
+    for thread in 1..THREADS {
+        realm.topics.leave(URI, exact, ShardId(thread));
+    }
+    interest.tell(slot);
+    interest.confirm(slot);
+    interest.give_up_unused();
+    interest.give_up_unused();
+    assert_eq!(told(), []);
 }
 
 #[test]

@@ -84,7 +84,8 @@ pub(super) fn encode_complete(into: &mut Vec<u8>) {
     write(&mut Encoder::new(into)).expect(TAKES_ALL);
 }
 
-/// `[kind, realm, topic, publication, publisher, excluded or null, lists or null, details, payload]`
+/// `[kind, realm, topic, publication, publisher, excluded or null, lists or null, details,
+/// payload]`
 pub(super) fn encode_event(event: &Elsewhere, payload: &PayloadBuf, into: &mut Vec<u8>) {
     let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
         encoder.array(9)?.u8(EVENT)?.str(event.realm.name())?.str(&event.topic)?;

@@ -1,8 +1,8 @@
 //! Several routers as one: what nodes say to each other, and what comes of it.
 //!
-//! Pure: parcels and the time come in, and parcels go out. Who carries them is not decided here, only
-//! what holds whoever does: between two nodes nothing is lost, doubled or reordered without the link
-//! having ended at both ends.
+//! Pure: parcels and the time come in, and parcels go out. Who carries them is not decided here,
+//! only what holds whoever does: between two nodes nothing is lost, doubled or reordered without
+//! the link having ended at both ends.
 
 mod beat;
 mod entry;

@@ -65,7 +65,10 @@ fn events_cross_nodes_under_every_policy() {
     let publish = json!([16, 1, {"acknowledge": true}, "com.x.y", [1], {"k": null}]);
     say(&mut cluster, 0, &a, &publish);
     let publication = hear(&mut cluster, 0, &mut a)[0][2].clone();
-    let event = |subscription: u64, details: Value| json!([36, subscription, publication, details, [1], {"k": null}]);
+    let payload = json!({"k": null});
+    let event = |subscription: u64, details: Value| {
+        json!([36, subscription, publication, details, [1], payload])
+    };
     let topic = || json!({"topic": "com.x.y"});
     let heard = hear(&mut cluster, 1, &mut b);
     assert_eq!(heard, [event(exact, json!({})), event(prefix, topic())]);
@@ -77,7 +80,8 @@ fn events_cross_nodes_under_every_policy() {
     check_end(cluster, &[(0, &a), (1, &b), (2, &c)]);
 }
 
-/// AP-BWL, AP-EXC, AP-PID: lists are checked where the receivers are, and name sessions of any node.
+/// AP-BWL, AP-EXC, AP-PID: lists are checked where the receivers are, and name sessions of any
+/// node.
 #[test]
 fn lists_hold_between_nodes() {
     let mut cluster = cluster(2);

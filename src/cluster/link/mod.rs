@@ -3,8 +3,8 @@
 //! Between its beginning and its end a link brings every entry exactly once and in order, whatever
 //! becomes of single parcels on the way. It is named by two numbers, one of each end, which only
 //! rise, and begins when each end has heard its own from the other. Whoever ends it raises its
-//! number; the other hears of that, or of nothing, and ends it as well. So no parcel of one link can
-//! be taken for one of another.
+//! number; the other hears of that, or of nothing, and ends it as well. So no parcel of one link
+//! can be taken for one of another.
 //!
 //! Nothing here knows what the entries are.
 

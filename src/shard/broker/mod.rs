@@ -255,7 +255,7 @@ impl Shard {
         let mut elsewhere = Destinations::default();
         if self.cx.router.interest().is_some() {
             let realm = Arc::clone(&self.publisher(slot, departed).realm);
-            elsewhere = self.publish_elsewhere(&realm, &publish.topic, &head, &copied);
+            elsewhere = self.publish_elsewhere(&realm, &publish.topic, &head, copied);
         }
         let here = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
         let elsewhere = elsewhere.union(here);

@@ -28,8 +28,8 @@ impl Turn {
         }
     }
 
-    /// The same for a connection that is corked, if its cork gives way; apart, so that others do not
-    /// pay for it.
+    /// The same for a connection that is corked, if its cork gives way; apart, so that others do
+    /// not pay for it.
     #[cold]
     #[inline(never)]
     fn flush_held(&mut self, slot: Slot, wire: &mut impl Wire, now: Millis) {
