@@ -288,7 +288,6 @@ impl Node {
                 encode_event(event, &publication.payload, &mut entry);
             }
             if peer.link.queued_bytes() + entry.len() > most {
-                peer.dropped += 1;
                 dropped += 1;
             } else {
                 peer.link.push(&entry, false);

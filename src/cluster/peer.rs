@@ -18,8 +18,6 @@ pub(super) struct Peer {
     is_complete: bool,
     /// The shapes that it uses and that there was room for.
     shapes: Vec<Shape>,
-    /// Events for it that were dropped, since too much waited.
-    pub(super) dropped: u64,
 }
 
 impl Peer {
@@ -31,7 +29,7 @@ impl Peer {
     ) -> Self {
         let link = Link::new(me, limits, now);
         let (said_at, copied_at, is_complete) = (0, 0, false);
-        Self { number, link, said_at, copied_at, is_complete, shapes: Vec::new(), dropped: 0 }
+        Self { number, link, said_at, copied_at, is_complete, shapes: Vec::new() }
     }
 
     /// Says all that this node wants, to whoever has heard nothing of it.

@@ -284,9 +284,12 @@ fn transports_count_as_connections_of_their_address() {
             "POST /lp/open HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {from}\r\n\
              Content-Length: {length}\r\n\r\n{body}"
         ));
-        web.response().status
+        let status = web.response().status;
+        // Each of these connections ends with its answer, as a proxy's does.
+        drop(web);
+        eventually("it has gone", || server.snapshot().http_connections == 0);
+        status
     };
-    // Each of these connections ends with its answer, as a proxy's does.
     let found: Vec<_> = (0..6).map(|_| open("192.0.2.1")).collect();
     assert!(found[..3] == [200; 3] && found[5] == 429, "{found:?}");
     assert_eq!(open("192.0.2.2"), 200);
