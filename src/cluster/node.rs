@@ -40,8 +40,8 @@ pub struct Node {
     peers: BTreeMap<Incarnation, Peer>,
     /// For the shards, by their numbers.
     outboxes: Vec<Batch<Mail>>,
-    /// The shapes that others are told of; `true`: at the last look not one pattern had it.
-    told_shapes: Vec<(Shape, bool)>,
+    /// The shapes that others are told of.
+    told_shapes: Vec<ToldShape>,
     /// What shards have asked for in this turn.
     asked: Asked,
     /// What is told and not known everywhere, from old to new.
@@ -54,7 +54,19 @@ pub struct Node {
     is_beat_due: bool,
 }
 
-/// What this node wants since the last turn, and the sessions that wait until all others know.
+/// A shape of which others know that this node has patterns of it.
+#[derive(Debug)]
+struct ToldShape {
+    shape: Shape,
+    /// All of them do.
+    is_confirmed: bool,
+    /// At the last look not one pattern had it.
+    is_idle: bool,
+}
+
+/// What others are told since the last turn, and the sessions that wait until all know. A slot
+/// stands here once for each time that it is told, so it is not taken for confirmed by what was
+/// said before it was given up.
 #[derive(Debug, Default)]
 struct Asked {
     slots: Vec<InterestSlot>,
@@ -176,7 +188,7 @@ impl Node {
         }
         if heard.opened {
             self.counts.links_opened += 1;
-            let shapes: Vec<_> = self.told_shapes.iter().map(|(shape, _)| *shape).collect();
+            let shapes: Vec<_> = self.told_shapes.iter().map(|told| told.shape).collect();
             peer.say_all(&self.interest, &shapes);
         }
         if let Some(entries) = heard.entries
@@ -260,19 +272,28 @@ impl Node {
 
     fn handle_wanted(&mut self, slot: InterestSlot, shape: Option<Shape>) {
         if let Some(shape) = shape {
-            match self.told_shapes.iter_mut().find(|(told, _)| *told == shape) {
-                Some((_, is_idle)) => *is_idle = false,
-                None => {
-                    self.told_shapes.push((shape, false));
-                    self.open_peers().for_each(|peer| peer.say_shapes(&[shape], true));
-                }
-            }
-            self.asked.shapes.push(shape);
+            self.tell_shape(shape);
         }
         if self.interest.tell(slot) {
             self.open_peers().for_each(|peer| peer.say_slots(&[slot], true));
+            self.asked.slots.push(slot);
         }
-        self.asked.slots.push(slot);
+    }
+
+    fn tell_shape(&mut self, shape: Shape) {
+        match self.told_shapes.iter_mut().find(|told| told.shape == shape) {
+            Some(told) if told.is_confirmed => {
+                told.is_idle = false;
+                self.interest.confirm_shape(shape);
+            }
+            // It will be, with what was said.
+            Some(_) => {}
+            None => {
+                self.told_shapes.push(ToldShape { shape, is_confirmed: false, is_idle: false });
+                self.open_peers().for_each(|peer| peer.say_shapes(&[shape], true));
+                self.asked.shapes.push(shape);
+            }
+        }
     }
 
     fn open_peers(&mut self) -> impl Iterator<Item = &mut Peer> {
@@ -324,10 +345,10 @@ impl Node {
         let slots = self.interest.give_up_unused();
         self.open_peers().for_each(|peer| peer.say_slots(&slots, false));
         let (used, mut unused) = (self.interest.own_shapes(), Vec::new());
-        self.told_shapes.retain_mut(|(shape, is_idle)| {
-            let was_idle = std::mem::replace(is_idle, !used.contains(shape));
-            let is_over = was_idle && *is_idle;
-            unused.extend(is_over.then_some(*shape));
+        self.told_shapes.retain_mut(|told| {
+            let was_idle = std::mem::replace(&mut told.is_idle, !used.contains(&told.shape));
+            let is_over = told.is_confirmed && was_idle && told.is_idle;
+            unused.extend(is_over.then_some(told.shape));
             !is_over
         });
         self.open_peers().for_each(|peer| peer.say_shapes(&unused, false));
@@ -353,12 +374,18 @@ impl Node {
             positions.iter().all(knows)
         }) {
             asked.slots.iter().for_each(|slot| self.interest.confirm(*slot));
-            asked.shapes.iter().for_each(|shape| self.interest.confirm_shape(*shape));
+            asked.shapes.iter().for_each(|shape| self.confirm_shape(*shape));
             for (session, ticket) in asked.tickets {
                 let outbox = &mut self.outboxes[usize::from(session.shard.0)];
                 outbox.push(Mail::Visible { session, ticket });
             }
         }
+    }
+
+    fn confirm_shape(&mut self, shape: Shape) {
+        self.interest.confirm_shape(shape);
+        let told = self.told_shapes.iter_mut().filter(|told| told.shape == shape);
+        told.for_each(|told| told.is_confirmed = true);
     }
 
     /// What a shard is to be handed, if there is anything.

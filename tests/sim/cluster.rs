@@ -23,6 +23,8 @@ struct World {
     clients: Vec<Client>,
     /// Publications that all have to hear who had SUBSCRIBED before, by their numbers.
     published: Vec<Publication>,
+    /// Whether things go wrong between nodes.
+    has_trouble: bool,
     tally: Tally,
 }
 
@@ -34,6 +36,8 @@ struct Publication {
     ended: u64,
     dropped: u64,
     was_linked: bool,
+    /// Too long for some clients.
+    is_long: bool,
 }
 
 struct Client {
@@ -74,7 +78,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut settings = Settings { visible_ms: 600_000, ..Settings::default() };
-        settings.interest_bits = *pick(&mut rng, &[1, 4, 20]);
+        settings.interest_bits = *pick(&mut rng, &[1, 4, 20, 20]);
         settings.timeouts.ping_interval_ms = 0;
         let queue_bytes = *pick(&mut rng, &[3_000, 1 << 20, 1 << 20]);
         let max_payload = *pick(&mut rng, &[600, 1 << 20]);
@@ -85,7 +89,8 @@ impl World {
         cluster.settle_for(50);
         assert!(cluster.is_linked(), "they are all well");
         let (clients, published, tally) = (Vec::new(), Vec::new(), Tally::new());
-        Self { cluster, rng, clients, published, tally }
+        let has_trouble = rng.random_bool(0.5);
+        Self { cluster, rng, clients, published, has_trouble, tally }
     }
 
     fn act(&mut self) {
@@ -103,8 +108,11 @@ impl World {
                 let ms = self.rng.random_range(1..20);
                 self.cluster.advance(ms);
             }
-            93..99 => self.trouble(),
-            _ => self.leave(),
+            93..98 if self.has_trouble => self.trouble(),
+            // What is not used any more is given up, and told anew.
+            98 => self.cluster.advance(2_500),
+            99 => self.leave(),
+            _ => self.deliver(),
         }
     }
 
@@ -220,10 +228,19 @@ impl World {
         let was_linked = self.cluster.is_linked();
         let (ended, dropped) = (counts.links_ended, counts.dropped_events);
         let number = self.published.len();
-        self.published.push(Publication { publisher, topic, node, ended, dropped, was_linked });
+        let is_long = self.rng.random_bool(0.05);
+        self.published.push(Publication {
+            publisher,
+            topic,
+            node,
+            ended,
+            dropped,
+            was_linked,
+            is_long,
+        });
         let client = &mut self.clients[publisher];
         client.request += 1;
-        let text = "x".repeat(if self.rng.random_bool(0.05) { 2_000 } else { 10 });
+        let text = "x".repeat(if is_long { LONG_BYTES } else { 10 });
         let message = json!([16, client.request, {}, topic, [publisher, number, text]]);
         self.say(publisher, &message);
     }
@@ -326,7 +343,10 @@ impl World {
 
     /// Whether the publication need not have come: a link has ended since, or events were dropped.
     fn is_excused(&self, said: &Publication, receiver: usize) -> bool {
-        let node = self.clients[receiver].node;
+        let Client { node, ref link, .. } = self.clients[receiver];
+        if said.is_long && link.limit_bytes() < 2 * LONG_BYTES {
+            return true;
+        }
         let is_here = said.node == node;
         let counts = self.cluster.members[said.node].node.counts();
         let has_changed = counts.links_ended > said.ended || counts.dropped_events > said.dropped;
@@ -391,12 +411,23 @@ fn matches((uri, policy): Pattern, topic: &str) -> bool {
     }
 }
 
-const TOPICS: [&str; 4] = ["com.a", "com.b", "com.a.x", "org.b"];
+const TOPICS: [&str; 12] = [
+    "com.a", "com.b", "com.c", "com.d", "com.e", "com.f", "com.g", "com.h", "com.a.x", "com.b.x",
+    "org.b", "org.c",
+];
 
-const PATTERNS: [Pattern; 7] = [
+const PATTERNS: [Pattern; 15] = [
     ("com.a", "exact"),
     ("com.b", "exact"),
+    ("com.c", "exact"),
+    ("com.d", "exact"),
+    ("com.e", "exact"),
+    ("com.f", "exact"),
+    ("com.g", "exact"),
+    ("com.h", "exact"),
+    ("com.b.x", "exact"),
     ("org.b", "exact"),
+    ("org.c", "exact"),
     ("com.", "prefix"),
     ("org", "prefix"),
     (".b", "wildcard"),
@@ -404,3 +435,4 @@ const PATTERNS: [Pattern; 7] = [
 ];
 
 const SILENCE_MS: u64 = 10_000;
+const LONG_BYTES: usize = 2_000;
