@@ -286,7 +286,7 @@ mod tests {
         let realms = vec![RealmSettings::named("realm1")];
         let router = Router::new(Settings::default(), realms, 1, HashSeed::new(1));
         let message = Elsewhere {
-            nodes: Nodes::ALL,
+            nodes: Nodes::default(),
             realm: router.realm("realm1").expect("it is configured"),
             topic: "com.x".into(),
             publication: PublicationId::new(7).expect("in range"),

@@ -123,10 +123,6 @@ impl Node {
         })
     }
 
-    pub const fn incarnation(&self) -> Incarnation {
-        self.me
-    }
-
     pub const fn counts(&self) -> Counts {
         self.counts
     }

@@ -35,25 +35,13 @@ pub struct Nodes(u64);
 
 impl Nodes {
     pub const MOST: u8 = 64;
-    pub const ALL: Self = Self(u64::MAX);
 
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    pub fn iter(self) -> impl Iterator<Item = NodeNumber> {
-        let is_in = move |number: &u8| self.0 >> number & 1 == 1;
-        (0..Self::MOST).filter(is_in).filter_map(NodeNumber::new)
-    }
-
     pub const fn contains(self, node: NodeNumber) -> bool {
         node.get() < Self::MOST && self.0 >> node.get() & 1 == 1
-    }
-}
-
-impl FromIterator<NodeNumber> for Nodes {
-    fn from_iter<I: IntoIterator<Item = NodeNumber>>(nodes: I) -> Self {
-        Self(nodes.into_iter().fold(0, |all, node| all | bit(node)))
     }
 }
 
@@ -92,10 +80,6 @@ impl Interest {
             remote_shapes: Shapes::new(seed),
             greedy: AtomicU64::new(0),
         }
-    }
-
-    pub const fn slots(&self) -> usize {
-        self.own.len()
     }
 
     /// What other nodes are to be told of a pattern.
@@ -347,7 +331,8 @@ mod tests {
     }
 
     fn wants(interest: &Interest, topic: &str) -> Vec<u8> {
-        interest.nodes("realm1", topic).0.iter().map(NodeNumber::get).collect()
+        let (nodes, _) = interest.nodes("realm1", topic);
+        (0..Nodes::MOST).filter(|number| nodes.contains(node(*number))).collect()
     }
 
     #[test]

@@ -75,11 +75,6 @@ impl Link {
         (self.own, self.peers)
     }
 
-    /// When something was last heard of the other end.
-    pub const fn heard_at(&self) -> Millis {
-        self.heard_at
-    }
-
     /// Bytes of entries that the other end has not dealt with.
     pub const fn queued_bytes(&self) -> usize {
         self.outgoing.queued_bytes()
