@@ -5,8 +5,10 @@
 //! the link having ended at both ends.
 
 mod beat;
+pub mod bucket;
 mod entry;
 pub mod link;
+pub mod members;
 mod node;
 mod peer;
 pub mod wire;

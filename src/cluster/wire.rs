@@ -3,6 +3,7 @@
 //! A head is a CBOR list. A node of a later version may append fields, which this one skips.
 
 use std::convert::Infallible;
+use std::fmt;
 
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder, decode, encode};
@@ -11,6 +12,16 @@ use thiserror::Error;
 /// One life of a node, by 64 random bits: a node that is started again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
+
+impl fmt::Display for Incarnation {
+    /// 16 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The version of what nodes say to each other that this one speaks.
+pub const VERSION: u8 = 1;
 
 /// What stands before the entries of a parcel, or alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

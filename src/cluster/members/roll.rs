@@ -1,0 +1,119 @@
+//! Who stands in the bucket, as the watch has told it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::bucket::{Key, NodeRecord, decode_seed};
+use super::super::wire::Incarnation;
+use crate::router::{NodeName, NodeNumber, Nodes};
+
+#[derive(Debug, Default)]
+pub(super) struct Roll {
+    nodes: BTreeMap<NodeNumber, Place>,
+    /// Numbers whose key holds what no node has written.
+    strange: BTreeSet<NodeNumber>,
+    /// Numbers that somebody had, and gave up.
+    marked: BTreeSet<NodeNumber>,
+    seed: Option<u128>,
+    /// The last write that was told.
+    revision: u64,
+    /// All that stood when the watch was opened has been told.
+    is_current: bool,
+    /// While a new watch tells all from the start: what stood before, and it has not told.
+    unseen: BTreeSet<Key>,
+}
+
+/// A node's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) record: NodeRecord,
+    /// Its last write.
+    pub(super) revision: u64,
+}
+
+impl Roll {
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub(super) const fn is_current(&self) -> bool {
+        self.is_current
+    }
+
+    pub(super) const fn seed(&self) -> Option<u128> {
+        self.seed
+    }
+
+    pub(super) fn take(&mut self, revision: u64, key: &str, value: Option<&[u8]>) {
+        self.revision = self.revision.max(revision);
+        let Some(key) = Key::read(key) else { return };
+        self.unseen.remove(&key);
+        match (key, value) {
+            (Key::Seed, value) => self.seed = value.and_then(decode_seed),
+            (Key::Node(number), Some(value)) => self.stands(number, revision, value),
+            (Key::Node(number), None) => {
+                self.vacate(number);
+                self.marked.insert(number);
+            }
+        }
+    }
+
+    fn stands(&mut self, number: NodeNumber, revision: u64, value: &[u8]) {
+        self.vacate(number);
+        match NodeRecord::decode(value) {
+            Some(record) => drop(self.nodes.insert(number, Place { record, revision })),
+            None => drop(self.strange.insert(number)),
+        }
+    }
+
+    fn vacate(&mut self, number: NodeNumber) {
+        self.nodes.remove(&number);
+        self.strange.remove(&number);
+        self.marked.remove(&number);
+    }
+
+    /// The watch begins anew: what it does not tell before [`Self::current`] is there no more.
+    pub(super) fn reset(&mut self) {
+        (self.revision, self.is_current) = (0, false);
+        let numbers = self.nodes.keys().chain(&self.strange).chain(&self.marked);
+        self.unseen = numbers.copied().map(Key::Node).collect();
+        self.unseen.extend(self.seed.map(|_| Key::Seed));
+    }
+
+    pub(super) fn current(&mut self) {
+        self.is_current = true;
+        for key in std::mem::take(&mut self.unseen) {
+            match key {
+                Key::Seed => self.seed = None,
+                Key::Node(number) => self.vacate(number),
+            }
+        }
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (NodeNumber, &Place)> {
+        self.nodes.iter().map(|(number, place)| (*number, place))
+    }
+
+    pub(super) fn find(&self, incarnation: Incarnation) -> Option<(NodeNumber, &Place)> {
+        self.nodes().find(|(_, place)| place.record.incarnation == incarnation)
+    }
+
+    pub(super) fn named(&self, name: &NodeName) -> Option<(NodeNumber, &Place)> {
+        self.nodes().find(|(_, place)| place.record.name == *name)
+    }
+
+    pub(super) fn at(&self, number: NodeNumber) -> Option<&Place> {
+        self.nodes.get(&number)
+    }
+
+    pub(super) fn is_taken(&self, number: NodeNumber) -> bool {
+        self.nodes.contains_key(&number) || self.strange.contains(&number)
+    }
+
+    /// A number for a new node: one that nobody had lately, if there is one.
+    pub(super) fn free(&self) -> Option<NodeNumber> {
+        let numbers = || (0..Nodes::MOST).filter_map(NodeNumber::new);
+        let mut free = numbers().filter(|number| !self.is_taken(*number));
+        let fresh = free.clone().find(|number| !self.marked.contains(number));
+        fresh.or_else(|| free.next())
+    }
+}
