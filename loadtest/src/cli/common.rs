@@ -27,6 +27,10 @@ pub struct Common {
     /// nats+tls://, redis://, bun+ws:// and bun+wss://host:port
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: Target,
+    /// Where subscribers and callees connect instead: another node of the same cluster; repeatable,
+    /// they go there in turn. Publishers and callers stay at --url
+    #[arg(long, value_name = "URL")]
+    pub receiver_url: Vec<Target>,
     /// Connect from these addresses of this machine in turn, separated by commas; each has ports
     /// for some 28,000 connections to one router, and a router may limit connections by address
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
@@ -121,19 +125,38 @@ impl Common {
             Some(trust) if self.resume => Some(trust.resuming()),
             trust => trust.clone(),
         };
-        for source in &self.source {
-            let fits = match self.url.address {
-                Address::Tcp(to) => to.is_ipv4() == source.is_ipv4(),
-                Address::Unix(_) => false,
-            };
-            if !fits {
-                let text = format!("--source {source} is no address to reach {} from", self.url);
+        self.check_targets()?;
+        let (target, receivers) = (self.url.clone(), self.receiver_url.clone());
+        let (sources, realm) = (self.source.clone(), self.realm.clone());
+        let deflate = self.deflate;
+        Ok(Access { target, receivers, sources, realm, trust, login, deflate, progressive: false })
+    }
+
+    /// Receivers speak what senders do, and each is reached from where it connects.
+    fn check_targets(&self) -> Result<()> {
+        for other in &self.receiver_url {
+            if (other.transport, other.tls) != (self.url.transport, self.url.tls) {
+                let text = format!(
+                    "--receiver-url {other} and --url {}: nodes are compared over one transport, \
+                     so both must begin alike",
+                    self.url
+                );
                 return Err(Error::Usage(text));
             }
         }
-        let (target, realm) = (self.url.clone(), self.realm.clone());
-        let (sources, deflate) = (self.source.clone(), self.deflate);
-        Ok(Access { target, sources, realm, trust, login, deflate, progressive: false })
+        for source in &self.source {
+            for target in std::iter::once(&self.url).chain(&self.receiver_url) {
+                let fits = match target.address {
+                    Address::Tcp(to) => to.is_ipv4() == source.is_ipv4(),
+                    Address::Unix(_) => false,
+                };
+                if !fits {
+                    let text = format!("--source {source} is no address to reach {target} from");
+                    return Err(Error::Usage(text));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What a sender's messages hold.

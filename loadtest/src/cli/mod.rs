@@ -191,10 +191,38 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::role::Role;
+    use crate::role::subscriber::{Kind, Subscriber};
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Receivers go to other nodes in turn, and speak what senders do.
+    #[test]
+    fn receivers_go_elsewhere() {
+        let access = |line: &str| {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let Command::Scenario(scenario) = cli.command else { panic!("{line} is a scenario") };
+            scenario.common().access()
+        };
+        let others = "--receiver-url rs://127.0.0.1:2 --receiver-url rs://127.0.0.1:3";
+        let access_there = access(&format!("x fanout --url rs://127.0.0.1:1 {others}")).unwrap();
+        let receiver = Role::Subscriber(Subscriber::new("a".into(), 0..1, Kind::Steady));
+        let targets = [(&Role::Idle, 0), (&receiver, 0), (&receiver, 1), (&receiver, 2)]
+            .map(|(role, number)| access_there.target_of(role, number).to_string());
+        let ports =
+            ["rs://127.0.0.1:1", "rs://127.0.0.1:2", "rs://127.0.0.1:3", "rs://127.0.0.1:2"];
+        assert_eq!(targets, ports);
+        let here = access("x fanout --url rs://127.0.0.1:1").unwrap();
+        assert_eq!(here.target_of(&receiver, 1).to_string(), "rs://127.0.0.1:1");
+        let mixed = access("x fanout --url ws://127.0.0.1:1/ws --receiver-url rs://127.0.0.1:2");
+        let said = mixed.map(drop).unwrap_err().to_string();
+        assert!(said.contains("must begin alike"), "{said}");
+        let unreachable = access(&format!("x fanout --url rs://[::1]:1 --source ::1 {others}"));
+        let said = unreachable.map(drop).unwrap_err().to_string();
+        assert!(said.contains("rs://127.0.0.1:2"), "{said}");
     }
 
     #[test]

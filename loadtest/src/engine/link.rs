@@ -12,7 +12,7 @@ use super::stream::Stream;
 use crate::error::{Context, Error, Result};
 use crate::login::Login;
 use crate::measure::pace::Room;
-use crate::url::Transport;
+use crate::url::{Target, Transport};
 use crate::wire::Serializer;
 use crate::wire::deflate::{Agreed, Deflater, Inflater};
 use crate::wire::floor::Introduction;
@@ -92,13 +92,12 @@ impl Link {
     /// Starts connecting; the opening bytes go out when the socket becomes writable.
     pub fn connect(
         index: usize,
-        access: &Access,
+        (target, access): (&Target, &Access),
         serializer: Serializer,
         introduction: Introduction<'_>,
         started_ns: u64,
         registry: &Registry,
     ) -> Result<Self> {
-        let target = &access.target;
         let mut stream = Stream::connect(target, access.source(index), access.trust.as_ref())?;
         stream.register(registry, Token(index)).context("registering a socket")?;
         let mut out = Vec::new();

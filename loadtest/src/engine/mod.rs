@@ -36,6 +36,8 @@ use timer::Timer;
 /// Where the clients go, and as whom.
 pub struct Access {
     pub target: Target,
+    /// Where subscribers and callees go instead, in turn: other nodes of the same router.
+    pub receivers: Vec<Target>,
     /// Addresses from which the clients connect in turn; the system chooses if there is none.
     pub sources: Vec<IpAddr>,
     pub realm: String,
@@ -50,6 +52,12 @@ pub struct Access {
 }
 
 impl Access {
+    /// Where the client with this number goes.
+    pub fn target_of(&self, role: &Role, number: usize) -> &Target {
+        let place = number.checked_rem(self.receivers.len()).filter(|_| role.is_receiver());
+        place.map_or(&self.target, |place| &self.receivers[place])
+    }
+
     /// From where the client with this number connects.
     pub fn source(&self, number: usize) -> Option<IpAddr> {
         self.sources.get(number.checked_rem(self.sources.len())?).copied()

@@ -59,8 +59,8 @@ impl Engine {
         let introduction = self.roles[index].introduction();
         let registry = self.poll.registry();
         let serializer = self.serializers[index];
-        let link =
-            Link::connect(index, &self.access, serializer, introduction, started_ns, registry)?;
+        let to = (self.access.target_of(&self.roles[index], index), &self.access);
+        let link = Link::connect(index, to, serializer, introduction, started_ns, registry)?;
         if matches!(&self.roles[index], Role::Subscriber(subscriber) if subscriber.may_lose()) {
             link.set_receive_buffer(SLOW_BUFFER_BYTES);
         }
@@ -78,8 +78,8 @@ impl Engine {
         for index in all {
             let introduction = self.roles[index].introduction();
             let (serializer, registry) = (self.serializers[index], self.poll.registry());
-            let access = &self.access;
-            let link = Link::connect(index, access, serializer, introduction, since_ns, registry)?;
+            let to = (self.access.target_of(&self.roles[index], index), &self.access);
+            let link = Link::connect(index, to, serializer, introduction, since_ns, registry)?;
             self.links[index] = link;
         }
         Ok(())

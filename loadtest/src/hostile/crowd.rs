@@ -47,8 +47,8 @@ impl Crowd {
     pub fn enter(&mut self, serializer: Serializer, manner: Manner) -> Result<usize> {
         let number = self.members.len();
         let registry = self.poll.registry();
-        let mut link =
-            Link::connect(number, &self.access, serializer, Introduction::Join, 0, registry)?;
+        let to = (&self.access.target, &self.access);
+        let mut link = Link::connect(number, to, serializer, Introduction::Join, 0, registry)?;
         let mut held_back = Vec::new();
         match manner {
             Manner::Halfway => held_back = link.hold_back(),

@@ -67,6 +67,14 @@ impl Role {
     /// How many kinds of role there are.
     pub const KINDS: usize = 8;
 
+    /// Whether it is there for what others send.
+    pub const fn is_receiver(&self) -> bool {
+        matches!(
+            self,
+            Self::Subscriber(_) | Self::Callee(_) | Self::Latecomer(_) | Self::Historian(_)
+        )
+    }
+
     /// Which kind it is, below [`Self::KINDS`].
     pub const fn kind(&self) -> usize {
         match self {

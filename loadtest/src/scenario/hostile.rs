@@ -77,7 +77,8 @@ fn attack(args: &Hostile, kind: Kind, router: Option<&Router>) -> Result<Trial> 
     for _ in 0..args.rounds {
         add(&mut calm, stay_calm(&mut run, length)?);
         if let Some(decoy) = &args.decoy {
-            let access = Access { target: decoy.clone(), ..common.access()? };
+            let access =
+                Access { target: decoy.clone(), receivers: Vec::new(), ..common.access()? };
             let mut siege = Siege::begin(kind, access, length);
             add(&mut decoyed, run.measure_aside(|_| siege.is_over())?);
             outcome.faults.extend(siege.end_at_decoy());
