@@ -4,20 +4,24 @@
 //! Out: batches for the shards, then messages; in this order, as what is acknowledged was handed
 //! over. A turn takes in what there is and ends with [`Node::end_turn`].
 
+mod keeping;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use minicbor::Decoder;
 
+use keeping::Keeping;
+
 use super::beat;
+use super::copies::books;
 use super::entry::{Entry, ForeignEvent, Unreadable, encode_event};
 use super::link::LinkLimits;
 use super::peer::{Peer, Position};
 use super::wire::{Head, Incarnation};
 use crate::clock::Millis;
 use crate::router::{
-    Batch, HeldCount, Interest, InterestSlot, NodeNumber, Numbering, Router, SessionRef, Shape,
-    ShardId, Slot,
+    Batch, HeldCount, Interest, InterestSlot, NodeNumber, Router, SessionRef, Shape, ShardId, Slot,
 };
 use crate::shard::{Carried, Elsewhere, EventHead, Mail, Publication, fan_out};
 
@@ -52,6 +56,7 @@ pub struct Node {
     look_at: Millis,
     beat_at: Millis,
     is_beat_due: bool,
+    keeping: Keeping,
 }
 
 /// A shape of which others know that this node has patterns of it.
@@ -120,6 +125,7 @@ impl Node {
             look_at: now + LOOK_MS,
             beat_at: now,
             is_beat_due: false,
+            keeping: Keeping::default(),
         })
     }
 
@@ -127,7 +133,7 @@ impl Node {
         self.counts
     }
 
-    /// The members with which both ends know what the other wants.
+    /// The members with which both ends know what the other wants, and have what it keeps.
     pub fn linked(&self) -> impl Iterator<Item = Incarnation> {
         self.peers.iter().filter(|(_, peer)| peer.is_linked()).map(|(name, _)| *name)
     }
@@ -183,9 +189,7 @@ impl Node {
             self.counts.links_ended += 1;
         }
         if heard.opened {
-            self.counts.links_opened += 1;
-            let shapes: Vec<_> = self.told_shapes.iter().map(|told| told.shape).collect();
-            peer.say_all(&self.interest, &shapes);
+            self.handle_opened(head.from);
         }
         if let Some(entries) = heard.entries
             && self.handle_entries(head.from, &entries).is_err()
@@ -209,20 +213,32 @@ impl Node {
                 Entry::Shapes { shapes, used } => peer.hear_shapes(&self.interest, &shapes, used),
                 Entry::Complete => peer.complete(),
                 Entry::Event(event) => self.handle_event(*event),
+                about_copies => self.handle_copies(from, about_copies)?,
             }
         }
         Ok(())
     }
 
+    /// A link is open: the other end hears all that this node wants, and what it keeps.
+    fn handle_opened(&mut self, with: Incarnation) {
+        self.counts.links_opened += 1;
+        self.tell_standing();
+        let shapes: Vec<_> = self.told_shapes.iter().map(|told| told.shape).collect();
+        let peer = self.peers.get_mut(&with).expect("it has said so");
+        peer.say_all(&self.interest, &shapes);
+        peer.copies.ask(books(&self.router));
+    }
+
     /// A publication of another node, for whoever wants it here.
     fn handle_event(&mut self, event: ForeignEvent) {
         self.counts.events += 1;
-        let ForeignEvent { realm, topic, publication, publisher, audience, details, payload } =
-            event;
-        let Some(realm) = self.router.realm(&realm) else {
+        let Some(realm) = self.router.realm(&event.realm) else {
             self.counts.useless_events += 1;
             return;
         };
+        // As at its own node, before the subscriptions are looked up.
+        let (numbering, mut is_useless) = self.keep(&realm, &event);
+        let ForeignEvent { topic, publication, publisher, audience, details, payload, .. } = event;
         let publisher =
             SessionRef { session: publisher, slot: Slot::new(0), shard: ShardId::CLUSTER };
         let head = EventHead {
@@ -230,11 +246,11 @@ impl Node {
             publisher: Some(publisher),
             cause: None,
             audience,
-            numbering: Numbering::None,
+            numbering,
             traced: 0,
             details,
         };
-        let (outboxes, mut is_useless) = (&mut self.outboxes, true);
+        let outboxes = &mut self.outboxes;
         let publication = Publication { head, topic, payload };
         fan_out(&realm.topics, publication, &self.held, |shard, event| {
             is_useless = false;
@@ -300,12 +316,14 @@ impl Node {
         let (event, mut entry) = (&publication.message, Vec::new());
         let most = self.settings.queue_bytes;
         let mut dropped = 0;
-        for peer in self.open_peers().filter(|peer| event.nodes.contains(peer.number)) {
+        let is_for = |peer: &&mut Peer| event.kept.is_some() || event.nodes.contains(peer.number);
+        for peer in self.open_peers().filter(is_for) {
             if entry.is_empty() {
                 encode_event(event, &publication.payload, &mut entry);
             }
             if peer.link.queued_bytes() + entry.len() > most {
                 dropped += 1;
+                keeping::books_of(event).into_iter().for_each(|book| peer.copies.miss(book));
             } else {
                 peer.link.push(&entry, false);
             }
@@ -329,6 +347,7 @@ impl Node {
         if now >= self.look_at {
             self.look_at = now + LOOK_MS;
             self.give_up_unused();
+            self.look_at_books();
         }
         if now >= self.beat_at {
             self.beat_at = now + BEAT_MS;
@@ -355,6 +374,7 @@ impl Node {
     pub fn end_turn(&mut self, is_congested: bool, now: Millis) {
         if !is_congested {
             self.peers.values_mut().for_each(|peer| peer.link.handle_all(now));
+            self.go_on_copying();
         }
         if !self.asked.is_empty() {
             let asked = std::mem::take(&mut self.asked);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stentor::clock::Millis;
 use stentor::cluster::wire::Incarnation;
 use stentor::cluster::{Node, NodeSettings};
-use stentor::router::{NodeIds, NodeNumber, RealmSettings, Settings, ShardId};
+use stentor::router::{InterestSlot, NodeIds, NodeNumber, RealmSettings, Settings, Shape, ShardId};
 
 use super::Network;
 
@@ -72,6 +72,7 @@ impl Cluster {
     /// A turn of a node's gateway.
     pub(crate) fn serve(&mut self, index: usize) {
         let member = &mut self.members[index];
+        member.node.begin_turn(member.network.wall_clock());
         let mail = member.network.links.gateway.collected.replace(Vec::new());
         member.node.handle_mail(mail.unwrap_or_default());
         member.node.end_turn(member.is_congested, self.now);
@@ -82,6 +83,8 @@ impl Cluster {
                 member.network.deliver_counted(shard, mail);
             }
         }
+        let deposits = member.node.take_deposits();
+        member.network.links.store.queue.extend(deposits.into_iter().flat_map(|it| it.items));
         loop {
             let mut bytes = Vec::new();
             let Some(to) = self.members[index].node.take_transmit(self.now, &mut bytes) else {
@@ -101,7 +104,8 @@ impl Cluster {
     /// The first message of a route arrives.
     pub(crate) fn deliver(&mut self, route: (usize, usize)) {
         let message = self.bus.wires.get_mut(&route).and_then(VecDeque::pop_front);
-        let node = &mut self.members[route.1].node;
+        let Member { network, node, .. } = &mut self.members[route.1];
+        node.begin_turn(network.wall_clock());
         match message {
             Some(Message::Parcel(bytes)) => node.receive(&bytes, self.now),
             Some(Message::Beat(bytes)) => node.receive_beat(&bytes, self.now),
@@ -173,10 +177,25 @@ impl Cluster {
         for member in &mut self.members {
             member.network.check_empty();
             member.node.check_empty();
-            assert_eq!(interest(member).told().count(), 0, "nothing is wanted");
-            assert!(interest(member).own_shapes().is_empty());
+            let (slots, shapes): (Vec<_>, Vec<_>) = standing(member).into_iter().unzip();
+            let is_of_a_history = |slot| slots.contains(&slot);
+            assert!(interest(member).told().all(is_of_a_history), "nothing else is wanted");
+            let mut left = interest(member).own_shapes().into_iter();
+            assert!(left.all(|shape| shapes.contains(&Some(shape))), "only histories have shapes");
         }
     }
+}
+
+/// What histories want for as long as they are configured.
+fn standing(member: &Member) -> Vec<(InterestSlot, Option<Shape>)> {
+    let mut standing = Vec::new();
+    for realm in member.network.router.realms() {
+        standing.extend(realm.histories.iter().map(|history| {
+            let described = realm.topics.get(history.subscription).expect("it stays");
+            interest(member).place(realm.name(), described.policy, &described.uri)
+        }));
+    }
+    standing
 }
 
 fn interest(member: &Member) -> &stentor::router::Interest {
