@@ -105,7 +105,9 @@ pub struct Counts {
     /// Links that have begun, and that have ended.
     pub links_opened: u64,
     pub links_ended: u64,
-    /// Messages that could not be read, or were of nobody.
+    /// Messages of nodes that have gone, or that this one is yet to read of.
+    pub stray_messages: u64,
+    /// Messages that no node of this version sends.
     pub strange_messages: u64,
 }
 
@@ -176,7 +178,7 @@ impl Node {
     fn hear(&mut self, head: &Head, body: &[u8], now: Millis) {
         let Some(peer) = self.peers.get_mut(&head.from) else {
             // Of one that has gone, or of one that this node is yet to read of.
-            self.counts.strange_messages += 1;
+            self.counts.stray_messages += 1;
             return;
         };
         let Ok(heard) = peer.link.receive(head, body, now) else {
