@@ -199,13 +199,14 @@ impl Node {
 
     /// Tells the others what the histories want, for which nobody subscribes.
     pub(super) fn tell_standing(&mut self) {
-        for shape in self.interest.own_shapes() {
-            if self.told_shapes.iter().all(|told| told.shape != shape) {
-                self.tell_shape(shape);
+        for realm in self.router.realms() {
+            for history in realm.histories.iter() {
+                let Some(described) = realm.topics.get(history.subscription) else { continue };
+                let (policy, uri) = (described.policy, &described.uri);
+                let (slot, shape) = self.interest.place(realm.name(), policy, uri);
+                self.handle_wanted(slot, shape);
             }
         }
-        let untold: Vec<_> = self.interest.untold().collect();
-        untold.into_iter().for_each(|slot| self.handle_wanted(slot, None));
     }
 
     /// Looks for realms that have come and gone, and for limits that were reached.

@@ -2,8 +2,8 @@
 //!
 //! It follows from the events and their stamps alone, so all nodes of a cluster come to the same,
 //! whatever came first: the last event for everyone; the one before it that the publisher of that
-//! gets, if it does not get its own; and of those for some that came later the last for each
-//! audience, up to [`LIMITED_EVENTS_PER_TOPIC`].
+//! gets, if it does not get its own nor a later one; and of those for some that came later the last
+//! for each audience, up to [`LIMITED_EVENTS_PER_TOPIC`].
 
 use smallvec::{SmallVec, smallvec};
 
@@ -18,15 +18,17 @@ pub(super) fn outdated(
     publisher: Identity<'_>,
 ) -> SmallVec<[bool; 16]> {
     let mut goes: SmallVec<[bool; 16]> = smallvec![false; entries.len()];
-    let whole = entries.iter().rposition(|entry| !entry.is_limited());
-    // What came behind the last one for everyone has changed nothing before that.
-    if let Some(whole) = whole.filter(|whole| place <= *whole) {
-        let left_out = entries[whole].event.left_out();
-        let left_out = if place == whole { left_out.map(|_| publisher) } else { left_out };
-        let spared = left_out.and_then(|publisher| {
-            entries[..whole].iter().rposition(|entry| entry.event.audience.admits(publisher))
-        });
-        (0..whole).for_each(|index| goes[index] = Some(index) != spared);
+    if let Some(whole) = entries.iter().rposition(|entry| !entry.is_limited()) {
+        let (event, is_new) = (&entries[whole].event, place == whole);
+        let left_out = event.left_out().map(|names| if is_new { publisher } else { names });
+        let is_known = is_new || event.publisher.is_some();
+        let admits = |entry: &Entry| left_out.is_some_and(|it| entry.event.audience.admits(it));
+        // It gets a later one, so it never asks for what was before.
+        let is_served = is_known && entries[whole + 1..].iter().any(admits);
+        if place <= whole || is_served {
+            let spared = entries[..whole].iter().rposition(admits).filter(|_| !is_served);
+            (0..whole).for_each(|index| goes[index] = Some(index) != spared);
+        }
     }
     let mut limited = 0;
     for index in (0..entries.len()).rev() {

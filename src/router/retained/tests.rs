@@ -241,8 +241,7 @@ fn what_another_node_has_stamped_later_stays() {
     assert_eq!(take(stamped(6, 150, 1, None)).released[..], [3], "what is later stays");
     assert_eq!((get(2), get(5)), (vec![6], vec![5]));
     assert!(take(stamped(7, 180, 2, Some(&[5]))).entry.is_none(), "nobody would get it");
-    for publication in 10..17 {
-        let at = 200 + publication.cast_signed();
+    for (publication, at) in (10..17).zip(201..) {
         take(stamped(publication, at, 2, Some(&[publication])));
     }
     assert!(take(stamped(8, 160, 1, Some(&[6]))).entry.is_none(), "eight later ones are for some");
@@ -393,24 +392,35 @@ fn copy(from: &RetainedTable, to: &RetainedTable, limits: &Limits) {
 }
 
 proptest! {
-    /// Nodes that have heard of the same events keep the same, in whatever order they came: what a
-    /// router that is alone keeps.
+    /// Nodes that have heard of the same events keep the same, in whatever order they came, also
+    /// once more. Whoever asks gets what a router that is alone gives.
     #[test]
     fn the_order_of_arrival_does_not_matter(
         plan in plans(),
         order in Just((0..9_usize).collect::<Vec<_>>()).prop_shuffle(),
+        once_more in vec(0..9_usize, 9),
     ) {
         let (mut events, limits) = (planned(plan), Limits::default());
-        let (alone, shuffled) = (RetainedTable::default(), RetainedTable::default());
-        for event in order.into_iter().filter_map(|place| events.get(place)) {
-            shuffled.store_stamped("com.x", again(event), &limits);
+        let (alone, one, other) = Default::default();
+        for event in &events {
+            RetainedTable::store_stamped(&one, "com.x", again(event), &limits);
         }
+        for place in order.into_iter().chain(once_more) {
+            let Some(event) = events.get(place) else { continue };
+            RetainedTable::store_stamped(&other, "com.x", again(event), &limits);
+        }
+        prop_assert_eq!(content(&one), content(&other));
         events.sort_by_key(|event| event.stamp);
         for event in &events {
             let publisher = event.audience.excluded.map_or(9, SessionId::get);
-            alone.store("com.x", again(event), session(publisher), &limits);
+            let event = RetainedEvent { publisher: None, ..again(event) };
+            RetainedTable::store(&alone, "com.x", event, session(publisher), &limits);
         }
-        prop_assert_eq!(content(&shuffled), content(&alone));
+        for receiver in 1..6 {
+            let [alone, one] =
+                [&alone, &one].map(|table| found(table, "com.x", MatchPolicy::Exact, receiver));
+            prop_assert_eq!(alone, one, "session {}", receiver);
+        }
     }
 
     /// Two nodes that have heard of some events each, and reached their limits, keep the same once
