@@ -5,7 +5,7 @@
 //! until it was dealt with: so a copy of any length holds nothing up, and what is sent live goes
 //! on beside it. Events that are published meanwhile come live.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::entry::{
@@ -21,9 +21,9 @@ pub(super) struct Copies {
     /// Books that the other end is to be told of, so that it offers what this one lacks.
     telling: Option<VecDeque<Book>>,
     /// Books in which the other end may lack something, each once.
-    due: VecDeque<Book>,
+    due: BTreeSet<Book>,
     /// The same, when less waits for it: events of them were dropped.
-    missed: Vec<Book>,
+    missed: BTreeSet<Book>,
     /// The other end has told of all its books, and waits for word that all is offered.
     is_asked: bool,
     stage: Stage,
@@ -77,16 +77,12 @@ impl Copies {
 
     /// The other end may lack something of a book.
     pub(super) fn owe(&mut self, book: Book) {
-        if !self.due.contains(&book) {
-            self.due.push_back(book);
-        }
+        self.due.insert(book);
     }
 
     /// An event of a book was dropped, as too much waited for the other end.
     pub(super) fn miss(&mut self, book: Book) {
-        if !self.missed.contains(&book) {
-            self.missed.push(book);
-        }
+        self.missed.insert(book);
     }
 
     /// The other end has told of all its books.
@@ -146,8 +142,8 @@ impl Copies {
         Ok(())
     }
 
-    /// Goes on until something waits to be dealt with, or there is nothing to do. `has_room`: little
-    /// waits for the other end.
+    /// Goes on until something waits to be dealt with, or there is nothing to do. `has_room`: not
+    /// much waits for the other end.
     pub(super) fn go_on(&mut self, link: &mut Link, router: &Router, has_room: bool) {
         while link.is_open() && link.is_handled(self.said_at) && self.step(link, router, has_room) {
         }
@@ -190,9 +186,9 @@ impl Copies {
     /// The next book that is due, or the word that there is none.
     fn begin(&mut self, link: &mut Link, router: &Router, has_room: bool) -> bool {
         if has_room {
-            std::mem::take(&mut self.missed).into_iter().for_each(|book| self.owe(book));
+            self.due.append(&mut self.missed);
         }
-        if let Some(book) = self.due.pop_front() {
+        if let Some(book) = self.due.pop_first() {
             if let Some(realm) = router.realm(&book.realm) {
                 let history = history(&realm, &book);
                 let until = match history {
@@ -347,3 +343,99 @@ const TOPIC_BYTES_PER_STEP: usize = 32 * 1024;
 
 /// More than a topic has retained events.
 const MOST_OF_A_TOPIC: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::LinkLimits;
+    use super::super::wire::{Head, Incarnation};
+    use super::*;
+    use crate::clock::Millis;
+    use crate::hash::HashSeed;
+    use crate::router::{RealmSettings, Settings};
+    use crate::wamp::Timestamp;
+
+    /// What one end has for the other arrives.
+    fn pass(from: &mut Link, to: &mut Link) {
+        let mut bytes = Vec::new();
+        while from.take_transmit(Millis(1), &mut bytes) {
+            let (head, body) = Head::decode(&bytes).expect("it is a head");
+            to.receive(&head, body, Millis(1)).expect("it is well-formed");
+            bytes.clear();
+        }
+    }
+
+    fn linked() -> (Link, Link) {
+        let limits = LinkLimits::new(1, 1 << 20, 10_000);
+        let link = |name| Link::new(Incarnation(name), limits, Millis(0));
+        let (mut here, mut there) = (link(1), link(2));
+        for _ in 0..3 {
+            pass(&mut here, &mut there);
+            pass(&mut there, &mut here);
+        }
+        assert!(here.is_open() && there.is_open());
+        (here, there)
+    }
+
+    fn router() -> Router {
+        let realms = vec![RealmSettings::named("realm1")];
+        Router::new(Settings::default(), realms, 1, HashSeed::new(1))
+    }
+
+    /// Who offers more before the answer was dealt with, or answers what was not asked, or only a
+    /// part of it, is no node of these versions.
+    #[test]
+    fn a_node_speaks_in_turn() {
+        let (router, (mut here, mut there)) = (router(), linked());
+        let mut copies = Copies::default();
+        assert_eq!(copies.hear_wants(&[true; 8]), Err(Unreadable), "nothing was offered");
+        let (table, none) = (Book { realm: "realm1".into(), pattern: None }, Stamp::default());
+        let stamp = Stamp { at: Timestamp::from_unix_us(1), ..none };
+        let offered = Offered::Retained(vec![("com.x".into(), stamp)]);
+        assert_eq!(copies.answer(&mut here, &router, (&table, &offered)), Ok(()));
+        let again = copies.answer(&mut here, &router, (&table, &offered));
+        assert_eq!(again, Err(Unreadable), "the first answer is under way");
+        pass(&mut here, &mut there);
+        there.handle_all(Millis(1));
+        pass(&mut there, &mut here);
+        assert_eq!(copies.answer(&mut here, &router, (&table, &offered)), Ok(()));
+        let place = Place { until: 1, after: None, from: 0 };
+        let events = vec![Event::Recorded(1), Event::Recorded(2)];
+        copies.stage = Stage::Asked(table, place, events);
+        assert_eq!(copies.hear_wants(&[true]), Err(Unreadable), "two were offered");
+    }
+
+    /// Only what is lacking is wanted, and nothing of a book that is not there.
+    #[test]
+    fn what_is_lacking_is_wanted() {
+        let router = router();
+        let book = |realm: &str| Book { realm: realm.into(), pattern: None };
+        let stamp = |at| Stamp { at: Timestamp::from_unix_us(at), node: None };
+        let two = [1, 9].map(|at| ("com.x".into(), stamp(at)));
+        let offered = Offered::Retained(two.to_vec());
+        let realm = router.realm("realm1").expect("it is configured");
+        realm.retained.raise_floor(stamp(5), 1);
+        assert_eq!(lacking(&router, &book("realm1"), &offered), [false, true]);
+        assert_eq!(lacking(&router, &book("realm2"), &offered), [false, false]);
+        assert_eq!(holds(&router, &book("realm1")), Some((Holds::default(), Some(stamp(5)))));
+        assert_eq!(holds(&router, &book("realm2")), None);
+    }
+
+    /// A table with nothing to offer costs a word, and the word that all was offered.
+    #[test]
+    fn an_empty_table_is_copied_at_once() {
+        let (router, (mut here, mut there)) = (router(), linked());
+        let mut copies = Copies::default();
+        copies.ask(books(&router));
+        copies.owe(Book { realm: "realm1".into(), pattern: None });
+        copies.answer_when_done();
+        for _ in 0..3 {
+            copies.go_on(&mut here, &router, true);
+            pass(&mut here, &mut there);
+            there.handle_all(Millis(1));
+            pass(&mut there, &mut here);
+        }
+        assert!(!copies.is_complete(&here), "nothing was heard of the other end");
+        copies.has_all();
+        assert!(copies.is_complete(&here));
+    }
+}

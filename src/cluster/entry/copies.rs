@@ -405,11 +405,15 @@ mod tests {
 
         /// One byte that is another one makes another entry or none.
         #[test]
-        fn a_broken_entry_is_an_entry_or_none(place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        fn a_broken_entry_is_an_entry_or_none(
+            place in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
             let mut bytes = Vec::new();
             encode_retained("realm1", "com.x", &retained(), &mut bytes);
             encode_recorded(&history(), &recorded(), &mut bytes);
-            encode_offer(&history(), &Offered::Recorded(vec![(publication(1), Timestamp::EPOCH)]), &mut bytes);
+            let offered = Offered::Recorded(vec![(publication(1), Timestamp::EPOCH)]);
+            encode_offer(&history(), &offered, &mut bytes);
             let place = place.index(bytes.len());
             bytes[place] = byte;
             let _ = decode_all(&bytes);
