@@ -31,6 +31,7 @@ mod scenarios {
     mod carried;
     mod claims;
     mod cluster;
+    mod copies;
     mod corks;
     mod counted;
     mod deflate;

@@ -386,6 +386,7 @@ fn a_retained_event_and_a_new_subscriber_never_miss_each_other() {
             publication: PublicationId::new(round + 1).unwrap(),
             stamp: Stamp::default(),
             audience: Audience::default(),
+            publisher: None,
             details: Dict::new(),
             payload: PayloadBuf::Empty,
         };

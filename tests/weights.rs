@@ -116,7 +116,8 @@ fn publication() -> PublicationId {
 fn retained(details: Dict) -> RetainedEvent {
     let audience = Audience::default();
     let (publication, stamp) = (publication(), Stamp::default());
-    RetainedEvent { publication, stamp, audience, details, payload: payload() }
+    let publisher = None;
+    RetainedEvent { publication, stamp, audience, publisher, details, payload: payload() }
 }
 
 fn retain(table: &RetainedTable, number: usize, event: RetainedEvent, limits: &Limits) {

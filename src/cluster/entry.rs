@@ -3,16 +3,30 @@
 //! The first field of an entry is its kind. A kind or a form that this version does not know ends
 //! the link; nodes link with what the older one of them knows.
 
+mod copies;
+
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder, decode, encode};
 use thiserror::Error;
 
+pub use copies::{Book, Offered};
+pub(super) use copies::{
+    MOST_OFFERED, encode_copied, encode_edge, encode_holds, encode_holds_end, encode_offer,
+    encode_recorded, encode_retained, encode_wants,
+};
+
 use crate::codec::{self, Codec};
-use crate::router::{Audience, Interest, InterestSlot, Shape};
+use crate::router::{
+    Audience, Holds, Interest, InterestSlot, NodeNumber, Publisher, RetainedEvent, Shape, Stamp,
+    StoredEvent,
+};
 use crate::shard::Elsewhere;
-use crate::wamp::{Dict, Payload, PayloadBuf, PublicationId, ReceiverFilter, SessionId, Value};
+use crate::wamp::{
+    Dict, Payload, PayloadBuf, PublicationId, ReceiverFilter, SessionId, Timestamp, Value,
+};
 
 /// One thing that a node says to another.
 #[derive(Debug)]
@@ -25,6 +39,23 @@ pub enum Entry {
     Complete,
     /// A publication of a session of the sender.
     Event(Box<ForeignEvent>),
+    /// The sender has this of a book, and nothing up to an edge: what the receiver has more is to
+    /// be offered.
+    Holds { book: Book, holds: Holds, edge: Option<Stamp> },
+    /// These were all of its books.
+    HoldsEnd,
+    /// The sender has these events of a book, and waits to hear which of them are wanted.
+    Offer { book: Book, offered: Offered },
+    /// Of what was offered last, those that are wanted.
+    Wants(Vec<bool>),
+    /// A retained event that was wanted, and its topic.
+    Retained { realm: Box<str>, topic: Box<str>, event: Box<RetainedEvent> },
+    /// An event of a history that was wanted.
+    Recorded { book: Book, event: Box<StoredEvent> },
+    /// The sender keeps nothing of a book up to here, but for what it has offered since.
+    Edge { book: Book, edge: Stamp },
+    /// All that the receiver has said to lack was offered.
+    Copied,
 }
 
 /// A publication of another node, as its events will be.
@@ -37,6 +68,17 @@ pub struct ForeignEvent {
     pub audience: Audience,
     pub details: Dict,
     pub payload: PayloadBuf,
+    /// By the clock of its node.
+    pub at: Timestamp,
+    /// If it is to be kept for late subscribers.
+    pub kept: Option<Kept>,
+}
+
+/// When a retained event was published, and who has done so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub stamp: Stamp,
+    pub publisher: Option<Arc<Publisher>>,
 }
 
 /// Bytes that are no entry of this version.
@@ -85,23 +127,57 @@ pub(super) fn encode_complete(into: &mut Vec<u8>) {
 }
 
 /// `[kind, realm, topic, publication, publisher, excluded or null, lists or null, details,
-/// payload]`
+/// payload, time, kept or null]`
 pub(super) fn encode_event(event: &Elsewhere, payload: &PayloadBuf, into: &mut Vec<u8>) {
     let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
-        encoder.array(9)?.u8(EVENT)?.str(event.realm.name())?.str(&event.topic)?;
+        encoder.array(11)?.u8(EVENT)?.str(event.realm.name())?.str(&event.topic)?;
         encoder.u64(event.publication.get())?.u64(event.publisher.get())?;
-        match event.audience.excluded {
-            Some(excluded) => encoder.u64(excluded.get())?,
-            None => encoder.null()?,
-        };
-        match &event.audience.lists {
-            Some(lists) => write_dict(encoder, &lists.filter().to_dict())?,
-            None => drop(encoder.null()?),
-        }
+        write_audience(encoder, &event.audience)?;
         write_dict(encoder, &event.details)?;
-        write_payload(encoder, payload)
+        write_payload(encoder, payload)?;
+        encoder.i64(event.at.unix_us())?;
+        match &event.kept {
+            Some(kept) => write_kept(encoder, kept.stamp, kept.publisher.as_deref()),
+            None => encoder.null().map(|_| ()),
+        }
     };
     write(&mut Encoder::new(into)).expect(TAKES_ALL);
+}
+
+/// Excluded session or null, lists or null.
+fn write_audience(encoder: &mut Encoder<&mut Vec<u8>>, audience: &Audience) -> Written {
+    match audience.excluded {
+        Some(excluded) => encoder.u64(excluded.get())?,
+        None => encoder.null()?,
+    };
+    match &audience.lists {
+        Some(lists) => write_dict(encoder, &lists.filter().to_dict()),
+        None => encoder.null().map(|_| ()),
+    }
+}
+
+/// `[time, node or null]`
+fn write_stamp(encoder: &mut Encoder<&mut Vec<u8>>, stamp: Stamp) -> Written {
+    encoder.array(2)?.i64(stamp.at.unix_us())?;
+    match stamp.node {
+        Some(node) => encoder.u8(node.get())?,
+        None => encoder.null()?,
+    };
+    Ok(())
+}
+
+/// `[stamp, authid or null, authrole or null]`
+fn write_kept(
+    encoder: &mut Encoder<&mut Vec<u8>>,
+    stamp: Stamp,
+    publisher: Option<&Publisher>,
+) -> Written {
+    write_stamp(encoder.array(3)?, stamp)?;
+    match publisher {
+        Some(Publisher { authid, authrole }) => encoder.str(authid)?.str(authrole)?,
+        None => encoder.null()?.null()?,
+    };
+    Ok(())
 }
 
 /// A dict as bytes of its own: an empty one, which is the rule, is one byte.
@@ -148,8 +224,8 @@ impl Entry {
             SLOTS => (read_slots(decoder, interest)?, least(3)?),
             SHAPES => (read_shapes(decoder)?, least(3)?),
             COMPLETE => (Self::Complete, least(1)?),
-            EVENT => (Self::Event(Box::new(read_event(decoder)?)), least(9)?),
-            _ => return Err(Unreadable),
+            EVENT => (Self::Event(Box::new(read_event(decoder)?)), least(11)?),
+            kind => copies::read(kind, fields, decoder)?,
         };
         for _ in 0..more {
             decoder.skip()?;
@@ -191,6 +267,13 @@ fn read_event(decoder: &mut Decoder<'_>) -> Result<ForeignEvent, Unreadable> {
     let (realm, topic) = (decoder.str()?.into(), decoder.str()?.into());
     let publication = PublicationId::new(decoder.u64()?).ok_or(Unreadable)?;
     let publisher = SessionId::new(decoder.u64()?).ok_or(Unreadable)?;
+    let (audience, details) = (read_audience(decoder)?, read_dict(decoder)?);
+    let (payload, at) = (read_payload(decoder)?, read_time(decoder)?);
+    let kept = if is_null(decoder)? { None } else { Some(read_kept(decoder)?) };
+    Ok(ForeignEvent { realm, topic, publication, publisher, audience, details, payload, at, kept })
+}
+
+fn read_audience(decoder: &mut Decoder<'_>) -> Result<Audience, Unreadable> {
     let excluded = match is_null(decoder)? {
         true => None,
         false => Some(SessionId::new(decoder.u64()?).ok_or(Unreadable)?),
@@ -202,9 +285,40 @@ fn read_event(decoder: &mut Decoder<'_>) -> Result<ForeignEvent, Unreadable> {
             Some(Box::new(filter))
         }
     };
-    let (audience, details) = (Audience::new(excluded, filter), read_dict(decoder)?);
-    let payload = read_payload(decoder)?;
-    Ok(ForeignEvent { realm, topic, publication, publisher, audience, details, payload })
+    Ok(Audience::new(excluded, filter))
+}
+
+/// A time of the calendar that leaves room for later ones: stamps of this node rise from those
+/// that it has heard of.
+fn read_time(decoder: &mut Decoder<'_>) -> Result<Timestamp, Unreadable> {
+    let time = decoder.i64()?;
+    let is_possible = (0..LATEST_US).contains(&time);
+    if is_possible { Ok(Timestamp::from_unix_us(time)) } else { Err(Unreadable) }
+}
+
+fn read_stamp(decoder: &mut Decoder<'_>) -> Result<Stamp, Unreadable> {
+    if decoder.array()? != Some(2) {
+        return Err(Unreadable);
+    }
+    let at = read_time(decoder)?;
+    let node = match is_null(decoder)? {
+        true => None,
+        false => Some(NodeNumber::new(decoder.u8()?).ok_or(Unreadable)?),
+    };
+    Ok(Stamp { at, node })
+}
+
+fn read_kept(decoder: &mut Decoder<'_>) -> Result<Kept, Unreadable> {
+    if decoder.array()? != Some(3) {
+        return Err(Unreadable);
+    }
+    let stamp = read_stamp(decoder)?;
+    if is_null(decoder)? {
+        decoder.null()?;
+        return Ok(Kept { stamp, publisher: None });
+    }
+    let (authid, authrole) = (decoder.str()?.into(), decoder.str()?.into());
+    Ok(Kept { stamp, publisher: Some(Arc::new(Publisher { authid, authrole })) })
 }
 
 /// Whether null comes, which is taken.
@@ -255,6 +369,9 @@ const SHAPES: u8 = 1;
 const COMPLETE: u8 = 2;
 const EVENT: u8 = 3;
 
+/// The year 3000.
+const LATEST_US: i64 = 32_503_680_000_000_000;
+
 const TAKES_ALL: &str = "a vector takes all";
 
 #[cfg(test)]
@@ -263,17 +380,15 @@ mod tests {
 
     use super::*;
     use crate::hash::HashSeed;
-    use crate::router::{HeldCount, NodeIds, NodeNumber, Nodes, RealmSettings, Router, Settings};
-    use crate::shard::Carried;
-    use crate::wamp::Dict;
-    use std::sync::Arc;
+    use crate::router::{HeldCount, NodeIds, Nodes, Numbering, RealmSettings, Router, Settings};
+    use crate::shard::{Carried, KeptAs};
 
     fn interest() -> Interest {
         let node = NodeNumber::new(3).expect("7 bits");
         Interest::new(NodeIds::new(node, 42), 8, &HashSeed::new(1))
     }
 
-    fn decode_all(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
+    pub(super) fn decode_all(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
         let (mut decoder, interest) = (Decoder::new(bytes), interest());
         let mut entries = Vec::new();
         while let Some(entry) = Entry::decode(&mut decoder, &interest)? {
@@ -283,6 +398,10 @@ mod tests {
     }
 
     fn event(audience: Audience, details: Dict, payload: PayloadBuf) -> Vec<u8> {
+        let stamp = Stamp { at: Timestamp::from_unix_us(7), node: NodeNumber::new(3) };
+        let publisher = Publisher { authid: "joe".into(), authrole: "user".into() };
+        let publisher = audience.excluded.map(|_| Arc::new(publisher));
+        let kept = KeptAs { stamp, publisher, numbering: Numbering::Retained(1) };
         let realms = vec![RealmSettings::named("realm1")];
         let router = Router::new(Settings::default(), realms, 1, HashSeed::new(1));
         let message = Elsewhere {
@@ -292,6 +411,8 @@ mod tests {
             publication: PublicationId::new(7).expect("in range"),
             publisher: SessionId::new(8).expect("in range"),
             audience,
+            at: Timestamp::from_unix_us(1_714_564_800_123_456),
+            kept: (!details.is_empty()).then(|| Box::new(kept)),
             details,
         };
         let carried = Carried::publication(message, payload, &Arc::<HeldCount>::default());
@@ -340,6 +461,12 @@ mod tests {
             (args, kwargs),
             (&[0x82, 1, 0xf6][..], Some(&[0xa1, 0x61, b'k', 0x61, b'v'][..]))
         );
+        let kept = full.kept.as_ref().expect("it is to be kept");
+        let publisher = kept.publisher.as_ref().expect("it is known");
+        assert_eq!((&*publisher.authid, &*publisher.authrole), ("joe", "user"));
+        assert_eq!(kept.stamp.node, NodeNumber::new(3));
+        assert_eq!((full.at, kept.stamp.at.unix_us()), (empty.at, 7));
+        assert_eq!((full.at.unix_us(), empty.kept.as_ref()), (1_714_564_800_123_456, None));
         assert_eq!(empty.audience, Audience::default());
         assert!(empty.details.is_empty() && matches!(empty.payload, PayloadBuf::Empty));
     }
@@ -369,11 +496,11 @@ mod tests {
         /// Whatever the bytes are, they are entries or an error, and no panic.
         #[test]
         fn any_bytes_are_entries_or_none(
-            kind in 0..5_u8,
+            kind in 0..4_u8,
             bytes in prop::collection::vec(any::<u8>(), 0..40),
         ) {
             let _ = decode_all(&bytes);
-            let mut entry = vec![0x80 | 9, kind];
+            let mut entry = vec![0x80 | 11, kind];
             entry.extend(&bytes);
             let _ = decode_all(&entry);
         }

@@ -6,6 +6,7 @@
 
 mod beat;
 pub mod bucket;
+mod copies;
 mod entry;
 pub mod link;
 pub mod members;
@@ -13,5 +14,5 @@ mod node;
 mod peer;
 pub mod wire;
 
-pub use entry::{Entry, ForeignEvent, Unreadable};
+pub use entry::{Book, Entry, ForeignEvent, Kept, Offered, Unreadable};
 pub use node::{Counts, Node, NodeSettings};

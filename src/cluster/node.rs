@@ -4,6 +4,7 @@
 //! Out: batches for the shards, then messages; in this order, as what is acknowledged was handed
 //! over. A turn takes in what there is and ends with [`Node::end_turn`].
 
+mod keeping;
 mod membership;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +12,10 @@ use std::sync::Arc;
 
 use minicbor::Decoder;
 
+use keeping::Keeping;
+
 use super::beat;
+use super::copies::books;
 use super::entry::{Entry, ForeignEvent, Unreadable, encode_event};
 use super::link::LinkLimits;
 use super::members::Members;
@@ -19,7 +23,7 @@ use super::peer::{Peer, Position};
 use super::wire::{Head, Incarnation};
 use crate::clock::Millis;
 use crate::router::{
-    Batch, HeldCount, Interest, InterestSlot, Numbering, Router, SessionRef, Shape, ShardId, Slot,
+    Batch, HeldCount, Interest, InterestSlot, Router, SessionRef, Shape, ShardId, Slot,
 };
 use crate::shard::{Carried, Elsewhere, EventHead, Mail, Publication, fan_out};
 use crate::wamp::SessionId;
@@ -60,6 +64,7 @@ pub struct Node {
     /// When it last looked at who is silent.
     ran_at: Millis,
     is_beat_due: bool,
+    keeping: Keeping,
 }
 
 /// A shape of which others know that this node has patterns of it.
@@ -134,6 +139,7 @@ impl Node {
             beat_at: now,
             ran_at: now,
             is_beat_due: false,
+            keeping: Keeping::default(),
         };
         node.follow(now);
         Some(node)
@@ -184,9 +190,7 @@ impl Node {
             self.counts.links_ended += 1;
         }
         if heard.opened {
-            self.counts.links_opened += 1;
-            let shapes: Vec<_> = self.told_shapes.iter().map(|told| told.shape).collect();
-            peer.say_all(&self.interest, &shapes);
+            self.handle_opened(head.from);
         }
         if let Some(entries) = heard.entries
             && self.handle_entries(head.from, &entries).is_err()
@@ -210,20 +214,32 @@ impl Node {
                 Entry::Shapes { shapes, used } => peer.hear_shapes(&self.interest, &shapes, used),
                 Entry::Complete => peer.complete(),
                 Entry::Event(event) => self.handle_event(*event),
+                about_copies => self.handle_copies(from, about_copies)?,
             }
         }
         Ok(())
     }
 
+    /// A link is open: the other end hears all that this node wants, and what it keeps.
+    fn handle_opened(&mut self, with: Incarnation) {
+        self.counts.links_opened += 1;
+        self.tell_standing();
+        let shapes: Vec<_> = self.told_shapes.iter().map(|told| told.shape).collect();
+        let peer = self.peers.get_mut(&with).expect("it has said so");
+        peer.say_all(&self.interest, &shapes);
+        peer.copies.ask(books(&self.router));
+    }
+
     /// A publication of another node, for whoever wants it here.
     fn handle_event(&mut self, event: ForeignEvent) {
         self.counts.events += 1;
-        let ForeignEvent { realm, topic, publication, publisher, audience, details, payload } =
-            event;
-        let Some(realm) = self.router.realm(&realm) else {
+        let Some(realm) = self.router.realm(&event.realm) else {
             self.counts.useless_events += 1;
             return;
         };
+        // As at its own node, before the subscriptions are looked up.
+        let (numbering, mut is_useless) = self.keep(&realm, &event);
+        let ForeignEvent { topic, publication, publisher, audience, details, payload, .. } = event;
         let publisher =
             SessionRef { session: publisher, slot: Slot::new(0), shard: ShardId::CLUSTER };
         let head = EventHead {
@@ -231,11 +247,11 @@ impl Node {
             publisher: Some(publisher),
             cause: None,
             audience,
-            numbering: Numbering::None,
+            numbering,
             traced: 0,
             details,
         };
-        let (outboxes, mut is_useless) = (&mut self.outboxes, true);
+        let outboxes = &mut self.outboxes;
         let publication = Publication { head, topic, payload };
         fan_out(&realm.topics, publication, &self.held, |shard, event| {
             is_useless = false;
@@ -303,12 +319,14 @@ impl Node {
         let (event, mut entry) = (&publication.message, Vec::new());
         let most = self.settings.queue_bytes;
         let mut dropped = 0;
-        for peer in self.open_peers().filter(|peer| event.nodes.contains(peer.number)) {
+        let is_for = |peer: &&mut Peer| event.kept.is_some() || event.nodes.contains(peer.number);
+        for peer in self.open_peers().filter(is_for) {
             if entry.is_empty() {
                 encode_event(event, &publication.payload, &mut entry);
             }
             if peer.link.queued_bytes() + entry.len() > most {
                 dropped += 1;
+                keeping::books_of(event).into_iter().for_each(|book| peer.copies.miss(book));
             } else {
                 peer.link.push(&entry, false);
             }
@@ -333,6 +351,7 @@ impl Node {
         if now >= self.look_at {
             self.look_at = now + LOOK_MS;
             self.give_up_unused();
+            self.look_at_books();
         }
         if now >= self.beat_at {
             self.beat_at = now + BEAT_MS;
@@ -359,6 +378,7 @@ impl Node {
     pub fn end_turn(&mut self, is_congested: bool, now: Millis) {
         if !is_congested {
             self.peers.values_mut().for_each(|peer| peer.link.handle_all(now));
+            self.go_on_copying();
         }
         self.look_whether_ready();
         if !self.asked.is_empty() {

@@ -1,5 +1,6 @@
 //! Another node, as this one knows it: the link, and what was said through it of who wants what.
 
+use super::copies::Copies;
 use super::entry::{encode_complete, encode_shapes, encode_slots};
 use super::link::{Link, LinkLimits};
 use super::wire::Incarnation;
@@ -18,6 +19,7 @@ pub(super) struct Peer {
     is_complete: bool,
     /// The shapes that it uses and that there was room for.
     shapes: Vec<Shape>,
+    pub(super) copies: Copies,
     /// When it was last heard through an open link, or met.
     pub(super) in_touch_at: Millis,
     /// The bus knows nobody who takes messages for it, and it was not heard since.
@@ -43,6 +45,7 @@ impl Peer {
             copied_at: 0,
             is_complete: false,
             shapes: Vec::new(),
+            copies: Copies::default(),
             in_touch_at: now,
             is_deaf: false,
             turn_ms,
@@ -117,9 +120,11 @@ impl Peer {
         is_over || self.link.is_handled(position.said_at)
     }
 
-    /// Both ends know all that the other wanted when the link began, and hear what changes.
-    pub(super) const fn is_linked(&self) -> bool {
-        self.link.is_open() && self.is_complete && self.link.is_handled(self.copied_at)
+    /// Both ends know all that the other wanted and kept when the link began, and hear what
+    /// changes.
+    pub(super) fn is_linked(&self) -> bool {
+        let is_open = self.link.is_open() && self.is_complete;
+        is_open && self.link.is_handled(self.copied_at) && self.copies.is_complete(&self.link)
     }
 
     pub(super) const fn complete(&mut self) {
@@ -151,6 +156,7 @@ impl Peer {
         interest.forget_remote(self.number);
         self.shapes.drain(..).for_each(|shape| interest.remove_remote_shape(shape));
         self.is_complete = false;
+        self.copies = Copies::default();
     }
 }
 

@@ -5,6 +5,8 @@
 //! other topic does not notice that there are histories. What is to survive the process leaves as
 //! a [`Deposit`]; queries never wait for it, since they are answered from here.
 
+mod copy;
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -14,7 +16,7 @@ use super::deposit::{Record, SavedHistory};
 use super::query::{Answer, Page, Query, Scan};
 use super::ring::{Holding, Pushed, RING_ENTRY_BYTES, Ring};
 use super::topics::TopicTable;
-use super::{Destination, Identity, ReceiverLists};
+use super::{Destination, Fanout, Identity, ReceiverLists};
 use crate::hash::{HashSeed, Map};
 use crate::limits::Limits;
 use crate::wamp::{
@@ -120,6 +122,13 @@ impl History {
         self.ring.lock().push(event, self.bounds, now)
     }
 
+    /// What a store has to know of an event that was appended; `None` if no store keeps it.
+    pub fn record_of(self: &Arc<Self>, pushed: Pushed, event: &Arc<StoredEvent>) -> Option<Record> {
+        let Pushed { number, keep_from, evicted, .. } = pushed;
+        let (history, event) = (Arc::clone(self), Arc::clone(event));
+        self.is_durable.then_some(Record::Event { history, number, keep_from, evicted, event })
+    }
+
     /// What `requester` may read of it; see [`Query`]. At most `limit` events of together
     /// `room_bytes`, but at least one if one matches.
     pub fn query(
@@ -208,7 +217,7 @@ impl History {
     /// Fills an empty history with what a store kept of it, and says what the store can forget.
     pub(super) fn restore(self: &Arc<Self>, saved: SavedHistory, now: Timestamp) -> Option<Record> {
         let mut ring = self.ring.lock();
-        *ring = Ring::restored(saved.events, saved.evicted);
+        ring.restore(saved.events, saved.evicted);
         let trimmed = ring.expire(self.bounds, now, usize::MAX);
         let (keep_from, evicted) = ring.edge();
         drop(ring);
@@ -222,13 +231,13 @@ impl History {
 pub struct HistoryTable(Map<SubscriptionId, Arc<History>>);
 
 impl HistoryTable {
-    /// Enters each configured pattern as a subscription that stays (AP-HIS-01).
+    /// Enters each configured pattern as a subscription that stays (AP-HIS-01). In a cluster
+    /// (`shared`) it is what this node wants, for as long as the realm is there.
     pub(super) fn new(
-        realm: &str,
-        settings: &[HistorySettings],
+        (realm, settings): (&str, &[HistorySettings]),
         topics: &TopicTable,
         limits: &Limits,
-        seed: &HashSeed,
+        (seed, shared): (&HashSeed, bool),
         now: Timestamp,
     ) -> Self {
         let mut table = seed.map();
@@ -246,7 +255,7 @@ impl HistoryTable {
                     bytes: bytes.unwrap_or(limits.history_bytes),
                     age_ms: *age_ms,
                 },
-                ring: Mutex::default(),
+                ring: Mutex::new(Ring::new(shared.then(|| seed.set()))),
             };
             table.insert(subscription, Arc::new(history));
         }
@@ -259,6 +268,13 @@ impl HistoryTable {
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<History>> {
         self.0.values()
+    }
+
+    /// The histories among what matches a topic.
+    pub fn among(&self, fanouts: &[Fanout]) -> impl Iterator<Item = &Arc<History>> {
+        let kept = fanouts.iter().filter(|fanout| fanout.to.contains(Destination::Store));
+        let known = "only a history stands in the topic table as one";
+        kept.map(move |fanout| self.get(fanout.subscription).expect(known))
     }
 
     pub fn is_empty(&self) -> bool {

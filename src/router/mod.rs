@@ -77,7 +77,7 @@ pub use procedures::{
 };
 pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};
-pub use retained::{Found, Kept, Look, RetainedEvent, RetainedTable, Stored};
+pub use retained::{Found, Holds, Kept, Look, Publisher, RetainedEvent, RetainedTable, Stored};
 pub use ring::{Holding, Pushed};
 pub(crate) use roles::Source;
 pub use roles::{DecisionCount, RealmRole};
@@ -222,6 +222,8 @@ pub struct Router {
     acceptor_counters: Arc<Counters>,
     /// Written by the thread `http`.
     http_counters: Arc<Counters>,
+    /// Written by whoever deals with other nodes.
+    cluster_counters: Arc<Counters>,
     crowd: Arc<Crowd>,
     seed: HashSeed,
     failures: Failures,
@@ -257,7 +259,8 @@ impl Router {
         let closed = (0..shards).map(|_| Arc::new(ClosedSessions::new(shards))).collect();
         let limits = &settings.limits;
         let crowd = Arc::new(Crowd::new(limits.crowd(), limits.connections, &seed));
-        let (storage_counters, acceptor_counters, http_counters) = Default::default();
+        let (storage_counters, acceptor_counters) = Default::default();
+        let (http_counters, cluster_counters) = Default::default();
         Self {
             edition: ArcSwap::from_pointee(Edition::new(settings, domains)),
             next_realm,
@@ -274,6 +277,7 @@ impl Router {
             storage_counters,
             acceptor_counters,
             http_counters,
+            cluster_counters,
             crowd,
             seed,
             failures,
@@ -407,7 +411,12 @@ impl Router {
 
     /// The counters of all shards together.
     pub fn snapshot(&self) -> Snapshot {
-        let apart = [&self.storage_counters, &self.acceptor_counters, &self.http_counters];
+        let apart = [
+            &self.storage_counters,
+            &self.acceptor_counters,
+            &self.http_counters,
+            &self.cluster_counters,
+        ];
         let all = self.counters.iter().chain(apart);
         all.fold(Snapshot::default(), |sum, counters| sum + counters.snapshot())
     }
@@ -425,6 +434,11 @@ impl Router {
     /// The counters that the thread `http` writes, and no shard.
     pub const fn http_counters(&self) -> &Arc<Counters> {
         &self.http_counters
+    }
+
+    /// The counters that whoever deals with other nodes writes, and no shard.
+    pub const fn cluster_counters(&self) -> &Arc<Counters> {
+        &self.cluster_counters
     }
 
     /// What clients are known for by their addresses.

@@ -94,10 +94,17 @@ impl Realm {
         let feed = Arc::default();
         let (name, histories) = (Arc::from(&*settings.name), &settings.histories);
         let ids = PatternIds::new(Arc::clone(ids), Arc::clone(&name));
+        let is_shared = interest.is_some();
         let interest = RealmInterest::new(interest.cloned(), Arc::clone(&name));
         let topics = TopicTable::new(seed, &ids, &feed).of_cluster(interest);
         Self {
-            histories: HistoryTable::new(&name, histories, &topics, limits, seed, now),
+            histories: HistoryTable::new(
+                (&name, histories),
+                &topics,
+                limits,
+                (seed, is_shared),
+                now,
+            ),
             topics,
             procedures: ProcedureTable::new(seed, &ids, &feed),
             retained: RetainedTable::default(),

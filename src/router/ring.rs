@@ -1,4 +1,8 @@
 //! A bounded list of events: what it evicts, and how a [`Scan`] goes through it.
+//!
+//! In a cluster an event may come by several ways, so the ring knows what it holds.
+
+mod copy;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,6 +10,7 @@ use std::sync::Arc;
 use super::Identity;
 use super::history::{Bounds, StoredEvent};
 use super::query::{Page, Places, Query, Scan, Stage};
+use crate::hash::Set;
 use crate::wamp::{PublicationId, Timestamp};
 
 /// What appending an event did.
@@ -42,13 +47,17 @@ pub(super) struct Ring {
     last_number: u64,
     bytes: usize,
     evicted: Option<Timestamp>,
+    /// In a cluster: the publications that it holds.
+    known: Option<Set<PublicationId>>,
+    /// All publication ids, one laid over the other.
+    digest: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     number: u64,
-    /// What [`Age`] stood at when the event came.
-    born: u64,
+    /// What [`Age`] stood at when the event came, or would have if it had come in time.
+    born: i64,
     weight: usize,
     event: Arc<StoredEvent>,
 }
@@ -60,7 +69,7 @@ pub(super) const RING_ENTRY_BYTES: usize = size_of::<Entry>();
 /// else an event from before would keep those behind it from ageing.
 #[derive(Debug, Default)]
 struct Age {
-    passed_ms: u64,
+    passed_ms: i64,
     last: Option<Timestamp>,
 }
 
@@ -69,7 +78,7 @@ impl Age {
         let last = *self.last.get_or_insert(now);
         let step_ms = now.unix_ms().saturating_sub(last.unix_ms());
         if step_ms > 0 {
-            self.passed_ms = self.passed_ms.saturating_add(step_ms.unsigned_abs());
+            self.passed_ms = self.passed_ms.saturating_add(step_ms);
             self.last = Some(now);
         } else if step_ms < -SKEW_MS {
             // The clock was set back. Less is another shard whose turn began earlier.
@@ -79,18 +88,24 @@ impl Age {
 }
 
 impl Ring {
-    /// A ring with events and their numbers, which rise.
-    pub(super) fn restored(
+    /// An empty ring; of a cluster, if it is to know what it holds.
+    pub(super) fn new(known: Option<Set<PublicationId>>) -> Self {
+        Self { known, ..Self::default() }
+    }
+
+    /// Fills an empty ring with events and their numbers, which rise.
+    pub(super) fn restore(
+        &mut self,
         events: impl IntoIterator<Item = (u64, Arc<StoredEvent>)>,
         evicted: Option<Timestamp>,
-    ) -> Self {
-        let mut ring = Self { evicted, ..Self::default() };
+    ) {
+        debug_assert!(self.entries.is_empty(), "nothing has come yet");
+        self.evicted = evicted;
         for (number, event) in events {
-            debug_assert!(number > ring.last_number, "a store keeps the order");
-            ring.age.tick(event.timestamp);
-            ring.append(number, event);
+            debug_assert!(number > self.last_number, "a store keeps the order");
+            self.age.tick(event.timestamp);
+            self.append(number, self.age.passed_ms, event);
         }
-        ring
     }
 
     pub(super) fn push(
@@ -99,19 +114,34 @@ impl Ring {
         bounds: Bounds,
         now: Timestamp,
     ) -> Pushed {
-        let number = self.last_number + 1;
         self.age.tick(now);
-        self.append(number, event);
+        self.push_born(event, self.age.passed_ms, bounds, now)
+    }
+
+    fn push_born(
+        &mut self,
+        event: Arc<StoredEvent>,
+        born: i64,
+        bounds: Bounds,
+        now: Timestamp,
+    ) -> Pushed {
+        let number = self.last_number + 1;
+        self.append(number, born, event);
         let dropped = self.expire(bounds, now, OLD_PER_PUSH);
         let (keep_from, evicted) = self.edge();
         Pushed { number, keep_from, evicted, dropped }
     }
 
-    fn append(&mut self, number: u64, event: Arc<StoredEvent>) {
+    fn append(&mut self, number: u64, born: i64, event: Arc<StoredEvent>) {
         self.last_number = number;
-        let weight = event.weight();
+        let mut weight = event.weight();
+        if let Some(known) = &mut self.known {
+            known.insert(event.publication);
+            self.digest ^= event.publication.get();
+            weight += KNOWN_BYTES;
+        }
         self.bytes += weight;
-        self.entries.push_back(Entry { number, born: self.age.passed_ms, weight, event });
+        self.entries.push_back(Entry { number, born, weight, event });
     }
 
     /// Evicts what is too much, and of what is too old at most `most`; oldest first. Returns how
@@ -122,7 +152,7 @@ impl Ring {
         while let Some(front) = self.entries.front() {
             let too_much = self.entries.len() > bounds.events
                 || self.bytes > bounds.bytes && self.entries.len() > 1;
-            let age_ms = self.age.passed_ms - front.born;
+            let age_ms = self.age.passed_ms.saturating_sub(front.born).unsigned_abs();
             let too_old = before - self.entries.len() < most
                 && bounds.age_ms.is_some_and(|most_ms| age_ms > most_ms);
             if !too_much && !too_old {
@@ -130,6 +160,10 @@ impl Ring {
             }
             self.bytes -= front.weight;
             self.evicted = self.evicted.max(Some(front.event.timestamp));
+            if let Some(known) = &mut self.known {
+                known.remove(&front.event.publication);
+                self.digest ^= front.event.publication.get();
+            }
             self.entries.pop_front();
         }
         before - self.entries.len()
@@ -268,8 +302,16 @@ impl Ring {
         assert_eq!(self.bytes, self.entries.iter().map(|entry| entry.weight).sum::<usize>());
         assert!(self.entries.iter().is_sorted_by(|a, b| a.number < b.number && a.born <= b.born));
         assert!(self.entries.back().is_none_or(|entry| entry.number == self.last_number));
+        let ids = || self.entries.iter().map(|entry| entry.event.publication);
+        if let Some(known) = &self.known {
+            assert!(known.len() == self.entries.len() && ids().all(|id| known.contains(&id)));
+            assert_eq!(self.digest, ids().fold(0, |digest, id| digest ^ id.get()));
+        }
     }
 }
+
+/// What it takes to know that an event is held, of a set that may be half empty.
+const KNOWN_BYTES: usize = 2 * (size_of::<PublicationId>() + 1);
 
 /// Milliseconds by which the clocks of two shards may differ within their turns.
 const SKEW_MS: i64 = 10_000;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::broker::KeptAs;
 use super::errands::Ruled;
 use super::management::{Bulletin, ManagementAnswer};
 use super::meta::{Ask, Finding, Part, Reply};
@@ -15,7 +16,8 @@ use crate::router::{
 use crate::session::{CallRef, Claim, ClaimId};
 use crate::wamp::{
     CancelMode, Dict, Passthru, Payload, PayloadBuf, PublicationId, RegistrationId, RequestId,
-    SessionId, SubscriptionId, Value, WampError, arc_block, dict_heap_bytes, heap_block, vec_block,
+    SessionId, SubscriptionId, Timestamp, Value, WampError, arc_block, dict_heap_bytes, heap_block,
+    vec_block,
 };
 
 #[derive(Debug)]
@@ -213,6 +215,10 @@ pub struct Elsewhere {
     pub audience: Audience,
     /// All of `EVENT.Details` but `topic`.
     pub details: Dict,
+    /// By the clock of this node.
+    pub at: Timestamp,
+    /// Every node keeps it, whether or not somebody there wants it now.
+    pub kept: Option<Box<KeptAs>>,
 }
 
 /// A message on its way to another shard or node, with its payload.
@@ -235,7 +241,8 @@ impl Carried<Elsewhere> {
     /// `count` is that of the shard which sends it.
     pub fn publication(message: Elsewhere, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
         let head = dict_heap_bytes(&message.details) + message.audience.weight();
-        let heap_bytes = head + heap_block(message.topic.len());
+        let kept = message.kept.as_ref().map_or(0, |_| heap_block(size_of::<KeptAs>()));
+        let heap_bytes = head + kept + heap_block(message.topic.len());
         Self::new(message, heap_bytes, payload, count)
     }
 }

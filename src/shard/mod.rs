@@ -74,7 +74,7 @@ use review::Review;
 use timers::Owner;
 use unheard::Unheard;
 
-pub use broker::{Publication, fan_out};
+pub use broker::{KeptAs, Publication, fan_out};
 pub use corks::Corks;
 pub use dealer::Claims;
 pub use errands::{Errand, RequestCheck, Ruled, Waiter};

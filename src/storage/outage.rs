@@ -174,9 +174,9 @@ impl Missing {
                     numbers.pop_first();
                 }
             }
-            Record::Retained { realm, number, .. } => {
+            Record::Retained { realm, number, topic, .. } => {
                 // If it went already, the record that says so may have come before this one.
-                if router.realm(&realm).is_some_and(|known| known.retained.holds(number)) {
+                if router.realm(&realm).is_some_and(|known| known.retained.holds(&topic, number)) {
                     self.retained.entry(realm).or_default().insert(number);
                 }
             }

@@ -1,7 +1,11 @@
 //! Events as bytes of the store: CBOR lists, readable by any tool.
 
+use std::sync::Arc;
+
 use crate::codec::{self, Codec};
-use crate::router::{Audience, NodeNumber, ReceiverLists, RetainedEvent, Stamp, StoredEvent};
+use crate::router::{
+    Audience, NodeNumber, Publisher, ReceiverLists, RetainedEvent, Stamp, StoredEvent,
+};
 use crate::wamp::{
     Dict, Payload, PayloadBuf, PublicationId, ReceiverFilter, SessionId, Timestamp, Value,
 };
@@ -32,7 +36,7 @@ pub(super) fn decode_event(bytes: &[u8]) -> Option<StoredEvent> {
 }
 
 /// `[topic, publication, excluded session, lists, details, payload]`, and behind these in a cluster
-/// `time of the stamp in us, number of the node`
+/// `time of the stamp in us, number of the node, authid, authrole` (the publisher's, or null)
 pub(super) fn encode_retained(topic: &str, event: &RetainedEvent) -> Vec<u8> {
     let audience = &event.audience;
     let mut fields = vec![
@@ -44,14 +48,20 @@ pub(super) fn encode_retained(topic: &str, event: &RetainedEvent) -> Vec<u8> {
         payload(&event.payload),
     ];
     if let Some(node) = event.stamp.node {
-        fields.extend([Value::Int(event.stamp.at.unix_us()), u64::from(node.get()).into()]);
+        let publisher = event.publisher.as_deref();
+        let [authid, authrole] = [
+            publisher.map_or(Value::Null, |publisher| (*publisher.authid).into()),
+            publisher.map_or(Value::Null, |publisher| (*publisher.authrole).into()),
+        ];
+        let (at, node) = (Value::Int(event.stamp.at.unix_us()), u64::from(node.get()).into());
+        fields.extend([at, node, authid, authrole]);
     }
     encode(fields)
 }
 
 /// Topic and event; `None` if the bytes are no such event.
 pub(super) fn decode_retained(bytes: &[u8]) -> Option<(Box<str>, RetainedEvent)> {
-    let (fields, stamp) = split_stamp(decode_list(bytes)?)?;
+    let (fields, stamp, publisher) = split_stamp(decode_list(bytes)?)?;
     let [topic, publication, excluded, lists, details, payload] = fields.try_into().ok()?;
     let excluded = match excluded {
         Value::Null => None,
@@ -61,6 +71,7 @@ pub(super) fn decode_retained(bytes: &[u8]) -> Option<(Box<str>, RetainedEvent)>
         publication: PublicationId::new(number(&publication)?)?,
         stamp,
         audience: Audience::new(excluded, to_filter(lists)?),
+        publisher,
         details: dict(details)?,
         payload: to_payload(payload)?,
     };
@@ -82,12 +93,19 @@ fn decode_list(bytes: &[u8]) -> Option<Vec<Value>> {
 
 /// Takes the stamp from the end of the fields of a retained event. One without was stored by a
 /// router that was alone, and is older than any with one.
-fn split_stamp(mut fields: Vec<Value>) -> Option<(Vec<Value>, Stamp)> {
-    let [_, _, _, _, _, _, at, node] = &fields[..] else { return Some((fields, Stamp::default())) };
-    let node = NodeNumber::new(u8::try_from(number(node)?).ok()?)?;
-    let stamp = Stamp { at: Timestamp::from_unix_us(integer(at)?), node: Some(node) };
-    fields.truncate(6);
-    Some((fields, stamp))
+fn split_stamp(mut fields: Vec<Value>) -> Option<(Vec<Value>, Stamp, Option<Arc<Publisher>>)> {
+    if fields.len() != STAMPED_FIELDS {
+        return Some((fields, Stamp::default(), None));
+    }
+    let (authrole, authid) = (fields.pop()?, fields.pop()?);
+    let (node, at) = (fields.pop()?, fields.pop()?);
+    let node = NodeNumber::new(u8::try_from(number(&node)?).ok()?)?;
+    let stamp = Stamp { at: Timestamp::from_unix_us(integer(&at)?), node: Some(node) };
+    if authid == Value::Null {
+        return Some((fields, stamp, None));
+    }
+    let (authid, authrole) = (text(authid)?.into(), text(authrole)?.into());
+    Some((fields, stamp, Some(Arc::new(Publisher { authid, authrole }))))
 }
 
 /// `[serializer, args, kwargs]` as the publisher sent them; null for no payload.
@@ -156,6 +174,9 @@ fn integer(value: &Value) -> Option<i64> {
     }
 }
 
+/// Of a retained event in a cluster.
+const STAMPED_FIELDS: usize = 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,12 +213,14 @@ mod tests {
             };
             let read = decode_event(&encode_event(&event)).expect("it is an event");
             assert_eq!(format!("{read:?}"), format!("{event:?}"));
-            let event = RetainedEvent { publication, stamp, audience, details, payload };
+            let names = || Publisher { authid: "joe".into(), authrole: "user".into() };
+            let publisher = stamp.node.and(audience.excluded).map(|_| Arc::new(names()));
+            let event = RetainedEvent { publication, stamp, audience, publisher, details, payload };
             let read = decode_retained(&encode_retained("com.x", &event)).expect("an event");
             assert_eq!(format!("{read:?}"), format!("{:?}", ("com.x", event)));
         }
-        let eight = b"\x88\x01\x02\x03\x04\x05\x06\x07\x08";
-        for bytes in [&b""[..], b"\x80", b"\x86\x01\x02\x03\x04\x05\x06", eight, b"\xff"] {
+        let ten = b"\x8a\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a";
+        for bytes in [&b""[..], b"\x80", b"\x86\x01\x02\x03\x04\x05\x06", ten, b"\xff"] {
             assert!(decode_event(bytes).is_none() && decode_retained(bytes).is_none());
         }
     }

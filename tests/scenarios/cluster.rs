@@ -21,22 +21,27 @@ fn cluster(nodes: usize) -> Cluster {
     cluster
 }
 
-fn join(cluster: &mut Cluster, node: usize) -> Peer {
+pub(super) fn join(cluster: &mut Cluster, node: usize) -> Peer {
     Peer::join(&mut cluster.members[node].network, 0, Serializer::Json)
 }
 
-fn say(cluster: &mut Cluster, node: usize, peer: &Peer, message: &Value) {
+pub(super) fn say(cluster: &mut Cluster, node: usize, peer: &Peer, message: &Value) {
     peer.say(&mut cluster.members[node].network, message);
 }
 
 /// What a peer hears once all is done.
-fn hear(cluster: &mut Cluster, node: usize, peer: &mut Peer) -> Vec<Value> {
+pub(super) fn hear(cluster: &mut Cluster, node: usize, peer: &mut Peer) -> Vec<Value> {
     cluster.settle();
     peer.read(&mut cluster.members[node].network)
 }
 
 /// Subscribes, and returns the subscription.
-fn subscribe(cluster: &mut Cluster, node: usize, peer: &mut Peer, message: &Value) -> u64 {
+pub(super) fn subscribe(
+    cluster: &mut Cluster,
+    node: usize,
+    peer: &mut Peer,
+    message: &Value,
+) -> u64 {
     say(cluster, node, peer, message);
     let heard = hear(cluster, node, peer);
     let [subscribed] = &heard[..] else { panic!("SUBSCRIBED alone, and not {heard:?}") };
@@ -44,7 +49,7 @@ fn subscribe(cluster: &mut Cluster, node: usize, peer: &mut Peer, message: &Valu
     subscribed[2].as_u64().expect("an id")
 }
 
-fn check_end(mut cluster: Cluster, peers: &[(usize, &Peer)]) {
+pub(super) fn check_end(mut cluster: Cluster, peers: &[(usize, &Peer)]) {
     for (node, peer) in peers {
         cluster.members[*node].network.lose(peer.pipe);
     }

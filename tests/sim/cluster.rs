@@ -7,17 +7,18 @@
 
 mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use stentor::cluster::NodeSettings;
 use stentor::cluster::wire::Incarnation;
-use stentor::router::{RealmSettings, Settings};
+use stentor::router::Settings;
 use stentor::shard::Admission;
 
 use super::Tally;
+use super::keeping;
 use super::plan::{draw_link, pick};
 use crate::support::{Cluster, Incoming, Link, Member};
 
@@ -64,11 +65,15 @@ struct Client {
     heard: BTreeMap<(u64, usize), usize>,
     /// Publications that it has to hear: of each, through which pattern.
     got: BTreeMap<usize, usize>,
+    /// New subscriptions with which retained events came, and these.
+    fresh: BTreeSet<u64>,
+    retained: BTreeSet<(u64, usize)>,
 }
 
 enum Asked {
     Subscribe(Pattern),
     Unsubscribe(u64),
+    History,
 }
 
 type Pattern = (&'static str, &'static str);
@@ -93,7 +98,7 @@ impl World {
         let max_payload = *pick(&mut rng, &[600, 1 << 20]);
         let node = NodeSettings { max_payload, silence_ms: SILENCE_MS, queue_bytes };
         let (count, shards) = (*pick(&mut rng, &[2, 3, 4]), *pick(&mut rng, &[1, 2]));
-        let realms = [RealmSettings::named("realm1")];
+        let realms = [keeping::realm(&mut rng, &mut settings)];
         let mut cluster = Cluster::new(count, shards, (&settings, node), &realms);
         cluster.settle_for(50);
         assert!(cluster.is_linked(), "they are all well");
@@ -108,7 +113,8 @@ impl World {
         match self.rng.random_range(0..100) {
             0..5 if self.clients.len() < 10 => self.come(),
             5..15 => self.subscribe(),
-            15..20 => self.unsubscribe(),
+            15..19 => self.unsubscribe(),
+            19 => self.ask_history(),
             20..50 => self.publish(),
             50..66 => self.deliver(),
             66..68 => {
@@ -154,7 +160,7 @@ impl World {
         let (link, capacity) = (draw_link(&mut self.rng), usize::MAX);
         let pipe = network.connect(shard, Admission::Welcome, capacity);
         network.receive(pipe, &link.greeting());
-        let roles = json!({"publisher": {}, "subscriber": {}});
+        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}});
         network.receive(pipe, &link.message(&json!([1, "realm1", {"roles": roles}])));
         self.clients.push(Client {
             node,
@@ -167,6 +173,8 @@ impl World {
             last: BTreeMap::new(),
             heard: BTreeMap::new(),
             got: BTreeMap::new(),
+            fresh: BTreeSet::new(),
+            retained: BTreeSet::new(),
         });
         network.settle();
     }
@@ -192,7 +200,9 @@ impl World {
         let Client { request, asked, .. } = &mut self.clients[client];
         *request += 1;
         asked.insert(*request, Asked::Subscribe((uri, policy)));
-        let message = json!([32, *request, {"match": policy}, uri]);
+        let wants_retained = self.rng.random_bool(0.4);
+        let options = json!({"match": policy, "get_retained": wants_retained});
+        let message = json!([32, *request, options, uri]);
         self.say(client, &message);
     }
 
@@ -207,6 +217,19 @@ impl World {
         *request += 1;
         asked.insert(*request, Asked::Unsubscribe(subscription));
         let message = json!([34, *request, subscription]);
+        self.say(client, &message);
+    }
+
+    /// Asks for the events of a history that it has subscribed to.
+    fn ask_history(&mut self) {
+        let Some(client) = self.any_client() else { return };
+        let Client { request, asked, subscriptions, .. } = &mut self.clients[client];
+        let mut held = subscriptions.iter();
+        let kept = held.find(|(_, (pattern, _))| keeping::HISTORIES.contains(pattern));
+        let Some((subscription, _)) = kept else { return };
+        *request += 1;
+        asked.insert(*request, Asked::History);
+        let message = json!([48, *request, {}, "wamp.subscription.get_events", [subscription]]);
         self.say(client, &message);
     }
 
@@ -233,7 +256,12 @@ impl World {
         let client = &mut self.clients[publisher];
         client.request += 1;
         let text = "x".repeat(if is_long { LONG_BYTES } else { 10 });
-        let message = json!([16, client.request, {}, topic, [publisher, number, text]]);
+        let options = match self.rng.random_range(0..10) {
+            0..3 => json!({"retain": true}),
+            3 => json!({"retain": true, "eligible_authrole": ["anonymous"]}),
+            _ => json!({}),
+        };
+        let message = json!([16, client.request, options, topic, [publisher, number, text]]);
         self.say(publisher, &message);
     }
 
@@ -287,19 +315,33 @@ impl World {
             33 => {
                 let asked = me.asked.remove(&number(1));
                 let Some(Asked::Subscribe(pattern)) = asked else { panic!("{when}: {message}") };
+                if me.subscriptions.contains_key(&number(2)) {
+                    // What comes now may come once more, as it is owed.
+                    me.fresh.remove(&number(2));
+                } else {
+                    me.fresh.insert(number(2));
+                }
                 me.subscriptions.entry(number(2)).or_insert((pattern, published));
                 self.count("SUBSCRIBED");
             }
             35 => {
                 let asked = me.asked.remove(&number(1));
                 let Some(Asked::Unsubscribe(id)) = asked else { panic!("{when}: {message}") };
+                me.retained.retain(|(subscription, _)| *subscription != id);
                 if let Some(((uri, policy), since)) = me.subscriptions.remove(&id) {
                     self.owe_nothing(client, (uri, policy), since);
                 }
             }
             8 => {
                 let asked = me.asked.remove(&number(2));
-                assert!(matches!(asked, Some(Asked::Unsubscribe(_))), "{when}: {message}");
+                let is_late = matches!(asked, Some(Asked::Unsubscribe(_) | Asked::History));
+                assert!(is_late, "{when}: {message}");
+            }
+            50 => {
+                let asked = me.asked.remove(&number(1));
+                assert!(matches!(asked, Some(Asked::History)), "{when}: {message}");
+                keeping::check_answer(message, when);
+                self.count("a history answers");
             }
             36 => self.take_event(client, message, when),
             other => panic!("{when}: {other} in {message}"),
@@ -324,6 +366,17 @@ impl World {
         assert_eq!(said.publisher, publisher, "{when}: {message}");
         let is_foreign = said.node != self.clients[client].node;
         let me = &mut self.clients[client];
+        if message[3]["retained"] == true {
+            assert!(me.subscriptions.contains_key(&subscription), "{when}: {message}");
+            if me.fresh.contains(&subscription) {
+                me.retained.insert((subscription, publication));
+            }
+            me.got.insert(publication, 1);
+            self.count("a retained event");
+            return;
+        }
+        let has_it = me.retained.contains(&(subscription, publication));
+        assert!(!has_it, "{when}: retained, and then live: {message}");
         let last = me.last.insert(publisher, publication);
         assert!(last.is_none_or(|last| last <= publication), "{when}: order, {message}");
         let last = me.heard.insert((subscription, publisher), publication);
@@ -370,6 +423,9 @@ impl World {
         *self.tally.entry("events that had to come".into()).or_default() += owed;
         self.cluster.settle_for(6_000);
         self.cluster.check_interest();
+        let (retained, recorded) = keeping::check(&self.cluster, when);
+        *self.tally.entry("events retained everywhere".into()).or_default() += retained;
+        *self.tally.entry("events of histories everywhere".into()).or_default() += recorded;
         for client in 0..self.clients.len() {
             let Client { node, pipe, is_lost, .. } = self.clients[client];
             if !is_lost {

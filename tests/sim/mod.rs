@@ -11,7 +11,8 @@
 //! asked, and ask.
 //! `draining`, `restarting` and `closing` end sessions, a process and a run, `log` keeps the
 //! trace. `tracing` is what operators look at meanwhile. `logins`, `authorizers`, `managing` and
-//! `reloads` (of `editions`) are simulations of their own, and so is `cluster`, of several nodes.
+//! `reloads` (of `editions`) are simulations of their own, and so is `cluster`, of several nodes,
+//! and `keeping` what those keep alike.
 
 mod actions;
 mod ages;
@@ -35,6 +36,7 @@ mod endings;
 mod hearing;
 mod history;
 mod hostile;
+mod keeping;
 mod log;
 pub(crate) mod logins;
 pub(crate) mod managing;

@@ -9,7 +9,8 @@ use stentor::clock::Millis;
 use stentor::cluster::members::{Identity, Members};
 use stentor::cluster::wire::Incarnation;
 use stentor::cluster::{Node, NodeSettings};
-use stentor::router::{NodeName, RealmSettings, Settings, ShardId};
+use stentor::router::{InterestSlot, NodeName, RealmSettings, Settings, Shape, ShardId};
+use stentor::shard::Wire;
 
 use super::Network;
 use super::bucket::{Bucket, Told};
@@ -49,6 +50,8 @@ pub(crate) struct Bus {
     wires: BTreeMap<(usize, usize), VecDeque<Message>>,
     /// Where everything is lost.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Of all that was sent.
+    pub(crate) sent_bytes: usize,
 }
 
 enum Message {
@@ -184,6 +187,7 @@ impl Cluster {
             return;
         }
         let member = &mut self.members[index];
+        member.node.begin_turn(member.network.wall_clock());
         let mail = member.network.links.gateway.collected.replace(Vec::new());
         member.node.handle_mail(mail.unwrap_or_default());
         member.node.end_turn(member.is_congested, self.now);
@@ -193,6 +197,9 @@ impl Cluster {
             for mail in batch.into_iter().flat_map(|batch| batch.items) {
                 member.network.deliver_counted(shard, mail);
             }
+        }
+        if let Some(deposits) = member.node.take_deposits() {
+            Wire::store(&mut member.network.links, deposits);
         }
         loop {
             let mut bytes = Vec::new();
@@ -217,10 +224,11 @@ impl Cluster {
     /// The first message of a route arrives.
     pub(crate) fn deliver(&mut self, route: (usize, usize)) {
         let message = self.bus.wires.get_mut(&route).and_then(VecDeque::pop_front);
-        let Member { node, is_down, .. } = &mut self.members[route.1];
+        let Member { network, node, is_down, .. } = &mut self.members[route.1];
         if *is_down {
             return;
         }
+        node.begin_turn(network.wall_clock());
         match message {
             Some(Message::Parcel(to, _)) if to != node.members().incarnation() => {}
             Some(Message::Parcel(_, bytes)) => node.receive(&bytes, self.now),
@@ -305,10 +313,25 @@ impl Cluster {
         for member in self.members.iter_mut().filter(|member| !member.is_down) {
             member.network.check_empty();
             member.node.check_empty();
-            assert_eq!(interest(member).told().count(), 0, "nothing is wanted");
-            assert!(interest(member).own_shapes().is_empty());
+            let (slots, shapes): (Vec<_>, Vec<_>) = standing(member).into_iter().unzip();
+            let is_of_a_history = |slot| slots.contains(&slot);
+            assert!(interest(member).told().all(is_of_a_history), "nothing else is wanted");
+            let mut left = interest(member).own_shapes().into_iter();
+            assert!(left.all(|shape| shapes.contains(&Some(shape))), "only histories have shapes");
         }
     }
+}
+
+/// What histories want for as long as they are configured.
+fn standing(member: &Member) -> Vec<(InterestSlot, Option<Shape>)> {
+    let mut standing = Vec::new();
+    for realm in member.network.router.realms() {
+        standing.extend(realm.histories.iter().map(|history| {
+            let described = realm.topics.get(history.subscription).expect("it stays");
+            interest(member).place(realm.name(), described.policy, &described.uri)
+        }));
+    }
+    standing
 }
 
 fn interest(member: &Member) -> &stentor::router::Interest {
@@ -317,6 +340,8 @@ fn interest(member: &Member) -> &stentor::router::Interest {
 
 impl Bus {
     fn send(&mut self, route: (usize, usize), message: Message) {
+        let (Message::Parcel(_, bytes) | Message::Beat(bytes)) = &message;
+        self.sent_bytes += bytes.len();
         if !self.cut.contains(&route) {
             self.wires.entry(route).or_default().push_back(message);
         }

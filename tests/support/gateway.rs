@@ -58,6 +58,8 @@ impl Gateway {
         for mail in mail {
             match mail {
                 Mail::Wanted { .. } => {}
+                // All keep it, and there are none.
+                Mail::Publication(publication) if publication.message.kept.is_some() => {}
                 Mail::Reveal { session, ticket } => self.asked.push_back((session, ticket)),
                 Mail::Ask(ask) => self.asks.push_back(*ask),
                 Mail::Part(part) => self.parts.push(*part),

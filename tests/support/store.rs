@@ -117,6 +117,7 @@ impl Store {
                 publication: event.publication,
                 stamp: event.stamp,
                 audience: event.audience.clone(),
+                publisher: event.publisher.clone(),
                 details: event.details.clone(),
                 payload: event.payload.clone(),
             };

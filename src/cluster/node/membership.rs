@@ -68,7 +68,7 @@ impl Node {
         self.is_ready
     }
 
-    /// The members with which both ends know what the other wants.
+    /// The members with which both ends know what the other wants, and have what it keeps.
     pub fn linked(&self) -> impl Iterator<Item = Incarnation> {
         self.peers.iter().filter(|(_, peer)| peer.is_linked()).map(|(name, _)| *name)
     }

@@ -1,12 +1,15 @@
 //! Who gets which retained event, what goes at a limit, and looks that are cut into pieces.
 
+use std::collections::BTreeSet;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::{option, prop_assert_eq};
 
+use super::look::FEW_TOPICS;
 use super::*;
 use crate::router::NodeNumber;
-use crate::wamp::{ReceiverFilter, SessionId};
+use crate::wamp::{MatchPolicy, ReceiverFilter};
 
 fn id(number: u64) -> SessionId {
     SessionId::new(number).expect("a small number is an id")
@@ -28,7 +31,7 @@ fn audience(publisher: u64, to_self: bool, eligible: Option<&[u64]>) -> Audience
 fn event(publication: u64, audience: Audience) -> RetainedEvent {
     let publication = PublicationId::new(publication).expect("a small number is an id");
     let (stamp, details, payload) = (Stamp::default(), Dict::new(), PayloadBuf::Empty);
-    RetainedEvent { publication, stamp, audience, details, payload }
+    RetainedEvent { publication, stamp, audience, publisher: None, details, payload }
 }
 
 /// The publication ids of what session `receiver` gets.
@@ -226,7 +229,7 @@ fn stamped(publication: u64, at: i64, node: u8, eligible: Option<&[u64]>) -> Ret
 #[test]
 fn what_another_node_has_stamped_later_stays() {
     let (table, limits) = (RetainedTable::default(), Limits::default());
-    let take = |event| table.store_stamped("com.x", event, session(1), &limits);
+    let take = |event| table.store_stamped("com.x", event, &limits);
     let get = |receiver| found(&table, "com.x", MatchPolicy::Exact, receiver);
     take(stamped(1, 100, 1, None));
     let late = take(stamped(2, 99, 2, None));
@@ -238,8 +241,8 @@ fn what_another_node_has_stamped_later_stays() {
     assert_eq!(take(stamped(6, 150, 1, None)).released[..], [3], "what is later stays");
     assert_eq!((get(2), get(5)), (vec![6], vec![5]));
     assert!(take(stamped(7, 180, 2, Some(&[5]))).entry.is_none(), "nobody would get it");
-    for publication in 10..17 {
-        take(stamped(publication, 200, 2, Some(&[publication])));
+    for (publication, at) in (10..17).zip(201..) {
+        take(stamped(publication, at, 2, Some(&[publication])));
     }
     assert!(take(stamped(8, 160, 1, Some(&[6]))).entry.is_none(), "eight later ones are for some");
     assert_eq!((get(5), get(16), get(2)), (vec![5], vec![16], vec![6]));
@@ -258,33 +261,188 @@ fn an_own_event_is_later_than_all_before_it() {
     let stamps = [first, store(2, 100), store(3, 50)];
     assert!(stamps.is_sorted_by(|one, next| one < next));
     assert!(stamps[2].at.unix_us() - first.at.unix_us() < 1_000, "it does not run ahead");
-    table.store_stamped("com.y", stamped(4, 1_000, 2, None), session(1), &limits);
+    table.store_stamped("com.y", stamped(4, 1_000, 2, None), &limits);
     assert!(store(5, 101).at > Timestamp::from_unix_ms(1_000));
     assert_eq!(found(&table, "com", MatchPolicy::Prefix, 2), [4, 5]);
 }
 
+/// An event that comes again has the number that it has, and changes nothing.
+#[test]
+fn what_is_here_is_not_stored_again() {
+    let (table, limits) = (RetainedTable::default(), Limits::default());
+    let take = |publication, at| {
+        let stored = table.store_stamped("com.x", stamped(publication, at, 1, None), &limits);
+        (stored.number, stored.entry.is_some(), stored.released.len())
+    };
+    assert_eq!(take(1, 100), (1, true, 0));
+    assert_eq!(take(1, 100), (1, false, 0));
+    assert_eq!(take(2, 200), (2, true, 1));
+    assert_eq!(take(1, 100), (3, false, 0), "it is behind now");
+    assert_eq!(table.holds_in_short().0, Holds { count: 1, digest: 2 });
+}
+
+/// AP-RET-06, AP-RET-08: the oldest is by its stamp, whenever it came; and so is the newest.
+#[test]
+fn age_goes_by_stamps() {
+    let table = RetainedTable::default();
+    let limits = Limits { retained_events: 3, ..Limits::default() };
+    let take = |publication, at, topic: &str| {
+        table.store_stamped(topic, stamped(publication, at, 1, None), &limits)
+    };
+    for (publication, at) in [(1, 400), (2, 100), (3, 300)] {
+        take(publication, at, &format!("com.{publication}"));
+    }
+    let get = || found(&table, "com", MatchPolicy::Prefix, 2);
+    assert_eq!(get(), [2, 3, 1]);
+    assert_eq!(take(4, 200, "com.4").released[..], [2]);
+    assert_eq!(get(), [4, 3, 1]);
+    let late = take(5, 50, "com.5");
+    assert!(late.entry.is_none() && late.released.is_empty(), "it would have gone");
+    assert!(!table.lacks("com.5", stamped(5, 50, 1, None).stamp));
+    assert!(table.lacks("com.5", stamped(5, 150, 1, None).stamp));
+    let floor = Stamp { at: Timestamp::from_unix_ms(300), node: NodeNumber::new(0) };
+    assert_eq!(table.raise_floor(floor, 0), (SmallVec::new(), false));
+    assert_eq!(table.raise_floor(floor, 9), (SmallVec::from_slice(&[4]), true));
+    assert_eq!((get(), table.holds_in_short().1), (vec![3, 1], Some(floor)));
+    let own = table.store("com.6", stamped(6, 0, 1, None), session(1), &limits);
+    assert!(own.stamp > floor, "own events are later than what is gone");
+}
+
+/// A list goes on behind its last topic, and has nothing that came since it began.
+#[test]
+fn a_table_is_listed_by_topic() {
+    let table = crowded(30);
+    store(&table, 31, "com.3", Some(&[2]));
+    let until = table.last_number();
+    store(&table, 32, "com.31", None);
+    let (mut after, mut listed) = (None, Vec::new());
+    loop {
+        let piece = table.list_behind(after.as_deref(), until, (4, 1_000));
+        let Some((last, _)) = piece.last() else { break };
+        assert!(piece.len() <= 5, "{piece:?}");
+        after = Some(Arc::clone(last));
+        listed.extend(piece);
+    }
+    assert_eq!(listed.len(), 31);
+    assert!(listed.is_sorted_by(|(one, _), (next, _)| one <= next));
+    for (topic, stamp) in &listed {
+        assert_eq!(table.get(topic, *stamp).map(|event| event.stamp), Some(*stamp));
+    }
+    assert_eq!(table.list_behind(None, until, (100, 1)).len(), 1, "at least one topic");
+}
+
+/// Of a plan: stamp, publisher, whether it gets it, and who else does.
+type Planned = ((i64, u8), u64, bool, Option<Vec<u64>>);
+
+fn plans() -> impl Strategy<Value = Vec<Planned>> {
+    let stamp = (0..6_i64, 0..2_u8);
+    vec((stamp, 1..4_u64, any::<bool>(), option::of(vec(2..5_u64, 0..3))), 1..9)
+}
+
+/// What is planned as events, each stamp once.
+fn planned(plan: Vec<Planned>) -> Vec<RetainedEvent> {
+    let mut stamps = BTreeSet::new();
+    let plan = (1..).zip(plan).filter(|(_, (stamp, ..))| stamps.insert(*stamp));
+    let event = |(publication, ((at, node), publisher, to_self, eligible)): (u64, Planned)| {
+        let names = Publisher { authid: "joe".into(), authrole: "user".into() };
+        let is_left_out = !to_self && eligible.is_none();
+        RetainedEvent {
+            audience: audience(publisher, to_self, eligible.as_deref()),
+            publisher: is_left_out.then(|| Arc::new(names)),
+            ..stamped(publication, at + 1, node, None)
+        }
+    };
+    plan.map(event).collect()
+}
+
+fn again(event: &RetainedEvent) -> RetainedEvent {
+    let RetainedEvent { publication, stamp, audience, publisher, .. } = event;
+    let (audience, publisher) = (audience.clone(), publisher.clone());
+    let (details, payload) = (Dict::new(), PayloadBuf::Empty);
+    RetainedEvent {
+        publication: *publication,
+        stamp: *stamp,
+        audience,
+        publisher,
+        details,
+        payload,
+    }
+}
+
+/// Topics and publication ids.
+fn content(table: &RetainedTable) -> BTreeSet<(String, u64)> {
+    let (_, events) = table.holding();
+    let (holds, _) = table.holds_in_short();
+    let digest = events.iter().fold(0, |digest, (.., event)| digest ^ event.publication.get());
+    assert_eq!((holds.count, holds.digest), (events.len() as u64, digest));
+    events.iter().map(|(_, topic, e)| (topic.to_string(), e.publication.get())).collect()
+}
+
+/// Copies to one table what another one has and it lacks.
+fn copy(from: &RetainedTable, to: &RetainedTable, limits: &Limits) {
+    if let (_, Some(floor)) = from.holds_in_short() {
+        assert!(to.raise_floor(floor, usize::MAX).1);
+    }
+    for (topic, stamp) in from.list_behind(None, u64::MAX, (1_000, 1_000_000)) {
+        if to.lacks(&topic, stamp) {
+            let event = from.get(&topic, stamp).expect("it was listed");
+            to.store_stamped(&topic, again(&event), limits);
+        }
+    }
+}
+
 proptest! {
-    /// Nodes that have heard of the same events keep the same, in whatever order they came.
+    /// Nodes that have heard of the same events keep the same, in whatever order they came, also
+    /// once more. Whoever asks gets what a router that is alone gives.
     #[test]
     fn the_order_of_arrival_does_not_matter(
-        events in vec((0..4_i64, 0..2_u8, option::of(vec(2..5_u64, 0..3))), 1..8),
-        order in Just((0..8_usize).collect::<Vec<_>>()).prop_shuffle(),
+        plan in plans(),
+        order in Just((0..9_usize).collect::<Vec<_>>()).prop_shuffle(),
+        once_more in vec(0..9_usize, 9),
     ) {
-        let mut stamps = BTreeSet::new();
-        let all = (1..).zip(events).filter(|(_, (at, node, _))| stamps.insert((*at, *node)));
-        let all: Vec<_> = all.collect();
-        let (one, other) = (RetainedTable::default(), RetainedTable::default());
-        let take = |table: &RetainedTable, place: usize| {
-            let Some((publication, (at, node, eligible))) = all.get(place) else { return };
-            let event = stamped(*publication, *at, *node, eligible.as_deref());
-            table.store_stamped("com.x", event, session(1), &Limits::default());
-        };
-        (0..8).for_each(|place| take(&one, place));
-        order.into_iter().for_each(|place| take(&other, place));
-        for receiver in 1..5 {
-            let [first, second] =
-                [&one, &other].map(|table| found(table, "com.x", MatchPolicy::Exact, receiver));
-            prop_assert_eq!(first, second);
+        let (mut events, limits) = (planned(plan), Limits::default());
+        let (alone, one, other) = Default::default();
+        for event in &events {
+            RetainedTable::store_stamped(&one, "com.x", again(event), &limits);
         }
+        for place in order.into_iter().chain(once_more) {
+            let Some(event) = events.get(place) else { continue };
+            RetainedTable::store_stamped(&other, "com.x", again(event), &limits);
+        }
+        prop_assert_eq!(content(&one), content(&other));
+        events.sort_by_key(|event| event.stamp);
+        for event in &events {
+            let publisher = event.audience.excluded.map_or(9, SessionId::get);
+            let event = RetainedEvent { publisher: None, ..again(event) };
+            RetainedTable::store(&alone, "com.x", event, session(publisher), &limits);
+        }
+        for receiver in 1..6 {
+            let [alone, one] =
+                [&alone, &one].map(|table| found(table, "com.x", MatchPolicy::Exact, receiver));
+            prop_assert_eq!(alone, one, "session {}", receiver);
+        }
+    }
+
+    /// Two nodes that have heard of some events each, and reached their limits, keep the same once
+    /// each has copied what the other one has.
+    #[test]
+    fn copies_make_two_nodes_keep_the_same(
+        plan in plans(),
+        topics in vec(0..3_usize, 9),
+        heard in vec(any::<[bool; 2]>(), 9),
+        most in 1..5_usize,
+    ) {
+        let limits = Limits { retained_events: most, ..Limits::default() };
+        let tables = [RetainedTable::default(), RetainedTable::default()];
+        for ((event, topic), heard) in planned(plan).iter().zip(topics).zip(heard) {
+            for (table, _) in tables.iter().zip(heard).filter(|(_, heard)| *heard) {
+                table.store_stamped(["com.a", "com.b", "com.c"][topic], again(event), &limits);
+            }
+        }
+        for _ in 0..3 {
+            copy(&tables[0], &tables[1], &limits);
+            copy(&tables[1], &tables[0], &limits);
+        }
+        prop_assert_eq!(content(&tables[0]), content(&tables[1]));
     }
 }

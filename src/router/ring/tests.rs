@@ -117,7 +117,8 @@ fn events_from_the_future_grow_old() {
     assert_eq!(ask(&ring, &Query::default()).0, [4, 5], "3 is 1,100 ms old");
     assert_eq!(ring.expire(bounds, at(10_000), usize::MAX), 2);
     let saved = vec![(1, event(1, hour, "com.x", false)), (2, event(2, 100, "com.x", false))];
-    let mut restored = Ring::restored(saved, None);
+    let mut restored = Ring::default();
+    restored.restore(saved, None);
     assert_eq!(restored.expire(bounds, at(1_200), usize::MAX), 2, "also across a restart");
 }
 
@@ -380,7 +381,8 @@ proptest! {
             ring.push(event(number, ms, TOPICS[*topic], *is_secret), plan.bounds, at(ms));
         }
         let saved = ring.entries.iter().map(|entry| (entry.number, Arc::clone(&entry.event)));
-        let restored = Ring::restored(saved, ring.evicted);
+        let mut restored = Ring::default();
+        restored.restore(saved, ring.evicted);
         prop_assert_eq!(ask(&restored, &Query::default()), ask(&ring, &Query::default()));
         prop_assert_eq!(restored.bytes(), ring.bytes());
         prop_assert!(restored.len() == 0 || restored.edge() == ring.edge());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::mail::{Carried, Elsewhere};
 use super::super::work::PATTERN_UNITS;
 use super::super::{EventHead, Mail, Shard};
+use super::KeptAs;
 use crate::router::{Destinations, Realm, ShardId, Slot};
 use crate::wamp::{MatchPolicy, PayloadBuf};
 
@@ -25,19 +26,22 @@ impl Shard {
         self.cork(slot);
     }
 
-    /// Hands a publication on for the nodes that want it. Returns where it went.
+    /// Hands a publication on for the nodes that want it, or for all if it is kept. Returns where
+    /// it went.
     #[cold]
     pub(super) fn publish_elsewhere(
         &mut self,
         realm: &Arc<Realm>,
         topic: &str,
         head: &EventHead,
+        kept: Option<KeptAs>,
         copied: impl Fn() -> PayloadBuf,
     ) -> Destinations {
         let wanted = self.cx.router.interest().map(|all| all.nodes(realm.name(), topic));
         let (nodes, looked_up) = wanted.unwrap_or_default();
         self.cx.work.charge(PATTERN_UNITS * looked_up);
-        let Some(publisher) = head.publisher.filter(|_| !nodes.is_empty()) else {
+        let is_for_some = !nodes.is_empty() || kept.is_some();
+        let Some(publisher) = head.publisher.filter(|_| is_for_some) else {
             return Destinations::default();
         };
         let message = Elsewhere {
@@ -48,6 +52,8 @@ impl Shard {
             publisher: publisher.session,
             audience: head.audience.clone(),
             details: head.details.clone(),
+            at: self.cx.wall_clock,
+            kept: kept.map(Box::new),
         };
         let publication = Carried::publication(message, copied(), self.cx.held());
         self.cx.post.send(ShardId::CLUSTER, Mail::Publication(Box::new(publication)));

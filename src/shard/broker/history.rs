@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::Shard;
 use super::super::requests::Refusal;
-use crate::router::{Audience, Destination, Fanouts, Realm, Receipt, Record, Slot, StoredEvent};
+use crate::router::{Audience, Destination, Fanouts, Realm, Receipt, Slot, StoredEvent};
 use crate::wamp::{Dict, PayloadBuf, PublicationId, Publish, RouterMessage, WampError, code};
 
 impl Shard {
@@ -30,20 +30,12 @@ impl Shard {
             details: details.clone(),
             payload,
         });
-        for fanout in fanouts.iter().filter(|fanout| fanout.to.contains(Destination::Store)) {
-            let history = realm.histories.get(fanout.subscription);
-            let history = history.expect("only a history stands in the table as one");
+        for history in realm.histories.among(fanouts) {
             let pushed = history.push(Arc::clone(&event));
             self.cx.counters.history_events.increment();
             self.cx.counters.history_evicted.add(pushed.dropped as u64);
-            if history.is_durable {
-                self.cx.deposits.record(Record::Event {
-                    history: Arc::clone(history),
-                    number: pushed.number,
-                    keep_from: pushed.keep_from,
-                    evicted: pushed.evicted,
-                    event: Arc::clone(&event),
-                });
+            if let Some(record) = history.record_of(pushed, &event) {
+                self.cx.deposits.record(record);
             }
         }
     }

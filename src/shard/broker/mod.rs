@@ -34,6 +34,7 @@ use publication::Author;
 use receivers::Left;
 
 pub use fan_out::{Publication, fan_out};
+pub use retention::KeptAs;
 
 pub(super) use delivery::{Outgoing, Place, Progress};
 pub(super) use held::HeldDeliveries;
@@ -224,8 +225,8 @@ impl Shard {
         let retained = publish.options.retain.then(|| {
             let (audience, details) = (audience.clone(), details.clone());
             let stamp = Stamp { at: self.cx.wall_clock, node: self.cx.router.ids().node() };
-            let payload = copied();
-            let event = RetainedEvent { publication, stamp, audience, details, payload };
+            let (publisher, payload) = (self.left_out(slot, departed, &audience), copied());
+            let event = RetainedEvent { publication, stamp, audience, publisher, details, payload };
             self.retain(slot, departed, &publish.topic, event)
         });
         // Borrowed: every shard would write to the count of the realm's references.
@@ -248,14 +249,14 @@ impl Shard {
         }
         let publisher = self.publisher(slot, departed).id;
         let publisher = Some(self.cx.reference(slot, publisher));
-        let numbering = retained.map_or(Numbering::None, Numbering::Retained);
+        let numbering = retained.as_ref().map_or(Numbering::None, |kept| kept.numbering);
         let (cause, traced) = (None, self.cx.traces.mark);
         let head =
             EventHead { publication, publisher, cause, audience, numbering, traced, details };
         let mut elsewhere = Destinations::default();
         if self.cx.router.interest().is_some() {
             let realm = Arc::clone(&self.publisher(slot, departed).realm);
-            elsewhere = self.publish_elsewhere(&realm, &publish.topic, &head, copied);
+            elsewhere = self.publish_elsewhere(&realm, &publish.topic, &head, retained, copied);
         }
         let here = self.dispatch(head, &publish.topic, fanouts, publish.payload, copied);
         let elsewhere = elsewhere.union(here);

@@ -5,10 +5,22 @@ use std::sync::Arc;
 use super::super::trace::Sent;
 use super::super::work::LOOKUP_UNITS;
 use super::super::{SendError, Shard};
-use crate::router::{Busyness, Found, Horizon, Look, Record, RetainedEvent, Slot};
+use crate::router::{
+    Audience, Busyness, Found, Horizon, Look, Numbering, Publisher, RetainedEvent, Slot, Stamp,
+};
 use crate::session::Session;
 use crate::transport::Class;
 use crate::wamp::{MatchPolicy, RouterMessage, SubscriptionId};
+
+/// A publication that its node keeps for late subscribers, as other nodes have to keep it.
+#[derive(Debug)]
+pub struct KeptAs {
+    pub stamp: Stamp,
+    /// See [`RetainedEvent::publisher`].
+    pub publisher: Option<Arc<Publisher>>,
+    /// As an event of this router.
+    pub numbering: Numbering,
+}
 
 impl Shard {
     /// Stores an event of the publisher, which is in `slot` or has departed, and gives its number
@@ -19,24 +31,36 @@ impl Shard {
         departed: Option<&Session>,
         topic: &str,
         event: RetainedEvent,
-    ) -> u64 {
+    ) -> KeptAs {
         let publisher = self.publisher(slot, departed);
         let (realm, limits) = (Arc::clone(&publisher.realm), self.cx.limits());
+        let publisher_names = event.publisher.clone();
         let stored = realm.retained.store(topic, event, publisher.identity(), limits);
         self.cx.counters.events_retained.increment();
         self.cx.counters.retained_dropped.add(stored.dropped);
-        let (number, released) = (stored.number, stored.released);
+        let (numbering, stamp) = (Numbering::Retained(stored.number), stored.stamp);
         if self.cx.settings().durable_retained {
-            let realm = Arc::clone(realm.name());
-            if !released.is_empty() {
-                let realm = Arc::clone(&realm);
-                self.cx.deposits.record(Record::Released { realm, numbers: released });
-            }
-            if let Some((topic, event)) = stored.entry {
-                self.cx.deposits.record(Record::Retained { realm, number, topic, event });
-            }
+            let records = stored.into_records(realm.name());
+            records.into_iter().for_each(|record| self.cx.deposits.record(record));
         }
-        number
+        KeptAs { stamp, publisher: publisher_names, numbering }
+    }
+
+    /// What other nodes have to know of a publisher that does not get its own event, since it may
+    /// get the one before.
+    pub(super) fn left_out(
+        &self,
+        slot: Slot,
+        departed: Option<&Session>,
+        audience: &Audience,
+    ) -> Option<Arc<Publisher>> {
+        self.cx.router.ids().node()?;
+        let is_for_others = audience.excluded.is_some() && audience.lists.is_none();
+        is_for_others.then(|| {
+            let publisher = self.publisher(slot, departed).identity();
+            let (authid, authrole) = (publisher.authid.into(), publisher.authrole.into());
+            Arc::new(Publisher { authid, authrole })
+        })
     }
 
     /// Queues the retained events of a subscription for the subscriber that just got SUBSCRIBED.
@@ -64,18 +88,19 @@ impl Shard {
         let others = (hard_bytes / 2).min(limits.retained_per_subscribe_bytes);
         let begun = self.waiting_bytes(slot);
         let (mut room, mut sent_until) = (hard_bytes, 0);
-        let mut all_sent = true;
-        for (number, topic, event) in events {
+        let (mut events, mut withheld) = (events.into_iter(), None);
+        for (number, topic, event) in events.by_ref() {
             let subscribed = (subscription, policy);
-            all_sent = self.send_one_retained(slot, subscribed, &topic, &event, room);
-            if !all_sent {
+            if !self.send_one_retained(slot, subscribed, &topic, &event, room) {
+                withheld = Some(number);
                 break;
             }
-            sent_until = number;
+            sent_until = sent_until.max(number);
             room = (hard_bytes / 2).min(begun + others);
         }
-        // What was withheld may still come live.
-        let until = if all_sent { last_number } else { sent_until };
+        // What was withheld may still come live. In a cluster numbers are in no order here.
+        let withheld = withheld.into_iter().chain(events.map(|(number, ..)| number)).min();
+        let until = withheld.map_or(last_number, |first| sent_until.min(first - 1));
         if joins {
             self.note_retained(slot, subscription, until);
         }

@@ -66,6 +66,7 @@ fn retain(router: &Router, topic: &str, number: u64) -> Vec<Record> {
         publication: publication(number),
         stamp: Stamp::default(),
         audience: Audience::default(),
+        publisher: None,
         details: Dict::new(),
         payload: PayloadBuf::Empty,
     };

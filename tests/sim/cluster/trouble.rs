@@ -56,7 +56,7 @@ impl World {
                 self.kill(index);
                 self.count("a node ends");
             }
-            1..3 if !self.cluster.is_up(index) => {
+            1..6 if !self.cluster.is_up(index) => {
                 self.cluster.restart(index);
                 self.count("a node starts");
             }
