@@ -158,6 +158,12 @@ fn cluster() {
         "a node cannot keep up, or can",
         "a node is not heard",
         "silence",
+        "a node ends",
+        "a node starts",
+        "a node has another life",
+        "a node does not reach the bucket",
+        "nobody decides in the bucket, or somebody does",
+        "the bucket is deleted",
     ] {
         let happened = tally.get(what).is_some_and(|count| *count > 0);
         assert!(happened || seeds < CLUSTER_SEEDS, "{what} in {tally:?}");

@@ -4,6 +4,8 @@
 //! Out: batches for the shards, then messages; in this order, as what is acknowledged was handed
 //! over. A turn takes in what there is and ends with [`Node::end_turn`].
 
+mod membership;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -12,21 +14,23 @@ use minicbor::Decoder;
 use super::beat;
 use super::entry::{Entry, ForeignEvent, Unreadable, encode_event};
 use super::link::LinkLimits;
+use super::members::Members;
 use super::peer::{Peer, Position};
 use super::wire::{Head, Incarnation};
 use crate::clock::Millis;
 use crate::router::{
-    Batch, HeldCount, Interest, InterestSlot, NodeNumber, Numbering, Router, SessionRef, Shape,
-    ShardId, Slot,
+    Batch, HeldCount, Interest, InterestSlot, Numbering, Router, SessionRef, Shape, ShardId, Slot,
 };
 use crate::shard::{Carried, Elsewhere, EventHead, Mail, Publication, fan_out};
+use crate::wamp::SessionId;
 
 /// How a node deals with the others.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeSettings {
     /// A message of the bus is so many bytes at most.
     pub max_payload: usize,
-    /// How long a link is open though nothing is heard, in milliseconds.
+    /// How long a link is open, and who is at its other end a member, though nothing is heard, in
+    /// milliseconds.
     pub silence_ms: u64,
     /// Bytes that may wait for one other node; beyond, events for it are dropped.
     pub queue_bytes: usize,
@@ -35,9 +39,11 @@ pub struct NodeSettings {
 pub struct Node {
     me: Incarnation,
     settings: NodeSettings,
+    members: Members,
     router: Arc<Router>,
     interest: Arc<Interest>,
     peers: BTreeMap<Incarnation, Peer>,
+    is_ready: bool,
     /// For the shards, by their numbers.
     outboxes: Vec<Batch<Mail>>,
     /// The shapes that others are told of.
@@ -51,6 +57,8 @@ pub struct Node {
     counts: Counts,
     look_at: Millis,
     beat_at: Millis,
+    /// When it last looked at who is silent.
+    ran_at: Millis,
     is_beat_due: bool,
 }
 
@@ -71,11 +79,12 @@ struct ToldShape {
 struct Asked {
     slots: Vec<InterestSlot>,
     shapes: Vec<Shape>,
-    tickets: Vec<(SessionRef, u64)>,
+    /// The last of each session.
+    tickets: BTreeMap<SessionId, (SessionRef, u64)>,
 }
 
 impl Asked {
-    const fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.shapes.is_empty() && self.tickets.is_empty()
     }
 }
@@ -91,26 +100,30 @@ pub struct Counts {
     /// Links that have begun, and that have ended.
     pub links_opened: u64,
     pub links_ended: u64,
-    /// Messages that could not be read, or were of nobody.
+    /// Messages of nodes that have gone, or that this one is yet to read of.
+    pub stray_messages: u64,
+    /// Messages that no node of this version sends.
     pub strange_messages: u64,
 }
 
 impl Node {
-    /// The node that `router` is; its settings have the cluster's keys.
+    /// The member that `router` is; its settings have what [`Members::ids`] says.
     pub fn new(
-        me: Incarnation,
+        members: Members,
         settings: NodeSettings,
         router: Arc<Router>,
         now: Millis,
     ) -> Option<Self> {
         let interest = Arc::clone(router.interest()?);
         let outboxes = (0..router.shard_count()).map(|_| Batch::default()).collect();
-        Some(Self {
-            me,
+        let mut node = Self {
+            me: members.incarnation(),
             settings,
+            members,
             router,
             interest,
             peers: BTreeMap::new(),
+            is_ready: false,
             outboxes,
             told_shapes: Vec::new(),
             asked: Asked::default(),
@@ -119,33 +132,15 @@ impl Node {
             counts: Counts::default(),
             look_at: now + LOOK_MS,
             beat_at: now,
+            ran_at: now,
             is_beat_due: false,
-        })
+        };
+        node.follow(now);
+        Some(node)
     }
 
     pub const fn counts(&self) -> Counts {
         self.counts
-    }
-
-    /// The members with which both ends know what the other wants.
-    pub fn linked(&self) -> impl Iterator<Item = Incarnation> {
-        self.peers.iter().filter(|(_, peer)| peer.is_linked()).map(|(name, _)| *name)
-    }
-
-    /// A node has become a member: it is linked with as soon as it answers.
-    pub fn handle_member(&mut self, member: Incarnation, number: NodeNumber, now: Millis) {
-        if member == self.me || self.peers.contains_key(&member) {
-            return;
-        }
-        let limits = self.link_limits(self.peers.len() + 1);
-        self.peers.insert(member, Peer::new(self.me, number, limits, now));
-    }
-
-    /// A node is a member no more: the link with it has ended for good.
-    pub fn handle_member_gone(&mut self, member: Incarnation) {
-        let Some(mut peer) = self.peers.remove(&member) else { return };
-        self.counts.links_ended += u64::from(peer.link.is_open());
-        peer.forget(&self.interest);
     }
 
     fn link_limits(&self, peers: usize) -> LinkLimits {
@@ -163,7 +158,12 @@ impl Node {
     /// A message to all nodes.
     pub fn receive_beat(&mut self, message: &[u8], now: Millis) {
         match beat::decode(message, self.me) {
-            Ok(Some(head)) => self.hear(&head, &[], now),
+            Ok(Some((revision, head))) => {
+                if self.peers.contains_key(&head.from) {
+                    self.members.handle_revision(revision, now);
+                }
+                self.hear(&head, &[], now);
+            }
             Ok(None) => {}
             Err(_) => self.counts.strange_messages += 1,
         }
@@ -172,12 +172,13 @@ impl Node {
     fn hear(&mut self, head: &Head, body: &[u8], now: Millis) {
         let Some(peer) = self.peers.get_mut(&head.from) else {
             // Of one that has gone, or of one that this node is yet to read of.
-            self.counts.strange_messages += 1;
+            self.counts.stray_messages += 1;
             return;
         };
         let Ok(heard) = peer.link.receive(head, body, now) else {
             return self.refuse(head.from, now);
         };
+        peer.hear(now);
         if heard.ended {
             peer.forget(&self.interest);
             self.counts.links_ended += 1;
@@ -256,7 +257,9 @@ impl Node {
         for mail in mail {
             match mail {
                 Mail::Wanted { slot, shape } => self.handle_wanted(slot, shape.map(|shape| *shape)),
-                Mail::Reveal { session, ticket } => self.asked.tickets.push((session, ticket)),
+                Mail::Reveal { session, ticket } => {
+                    self.asked.tickets.insert(session.session, (session, ticket));
+                }
                 Mail::Publication(publication) => self.handle_publication(&publication),
                 // Who publishes elsewhere is held up by the window: while shards are congested,
                 // nothing is acknowledged.
@@ -326,6 +329,7 @@ impl Node {
                 peer.forget(&self.interest);
             }
         }
+        self.look_for_the_silent(now);
         if now >= self.look_at {
             self.look_at = now + LOOK_MS;
             self.give_up_unused();
@@ -356,12 +360,9 @@ impl Node {
         if !is_congested {
             self.peers.values_mut().for_each(|peer| peer.link.handle_all(now));
         }
+        self.look_whether_ready();
         if !self.asked.is_empty() {
-            let asked = std::mem::take(&mut self.asked);
-            let positions =
-                self.peers.iter().filter_map(|(name, peer)| Some((*name, peer.position()?)));
-            let positions = positions.collect();
-            self.marks.push_back((asked, positions));
+            self.mark();
         }
         while let Some((asked, _)) = self.marks.pop_front_if(|(_, positions)| {
             let knows = |(name, position): &(Incarnation, Position)| {
@@ -371,17 +372,38 @@ impl Node {
         }) {
             asked.slots.iter().for_each(|slot| self.interest.confirm(*slot));
             asked.shapes.iter().for_each(|shape| self.confirm_shape(*shape));
-            for (session, ticket) in asked.tickets {
+            for (session, ticket) in asked.tickets.into_values() {
                 let outbox = &mut self.outboxes[usize::from(session.shard.0)];
                 outbox.push(Mail::Visible { session, ticket });
             }
         }
     }
 
+    /// Notes how far others have to be before all know what was asked for in this turn. While they
+    /// are slow, several turns share a mark: they are confirmed with the last of them.
+    fn mark(&mut self) {
+        let mut asked = std::mem::take(&mut self.asked);
+        if self.marks.len() >= MOST_MARKS
+            && let Some((earlier, _)) = self.marks.pop_back()
+        {
+            asked.take_in(earlier);
+        }
+        let positions =
+            self.peers.iter().filter_map(|(name, peer)| Some((*name, peer.position()?)));
+        let positions = positions.collect();
+        self.marks.push_back((asked, positions));
+    }
+
     fn confirm_shape(&mut self, shape: Shape) {
         self.interest.confirm_shape(shape);
         let told = self.told_shapes.iter_mut().filter(|told| told.shape == shape);
         told.for_each(|told| told.is_confirmed = true);
+    }
+
+    /// Turns, and sessions of them, that wait until others know of what was asked for.
+    pub fn waiting(&self) -> (usize, usize) {
+        let tickets = self.marks.iter().map(|(asked, _)| asked.tickets.len());
+        (self.marks.len(), tickets.sum())
     }
 
     /// What a shard is to be handed, if there is anything.
@@ -403,14 +425,15 @@ impl Node {
             return false;
         }
         let heads = self.peers.iter_mut().map(|(name, peer)| (*name, peer.link.beat()));
-        beat::encode(heads, into);
+        beat::encode(self.members.revision(), heads, into);
         true
     }
 
     /// When there is something to do though nothing comes.
     pub fn next_deadline(&self) -> Millis {
         let links = self.peers.values().filter_map(|peer| peer.link.next_deadline());
-        links.fold(self.look_at.min(self.beat_at), Millis::min)
+        let own = [self.members.next_deadline(), self.next_silence()].into_iter().flatten();
+        links.chain(own).fold(self.look_at.min(self.beat_at), Millis::min)
     }
 
     /// Checks that nothing is left of sessions that have all gone, and of members that have.
@@ -429,3 +452,6 @@ const LOOK_MS: u64 = 2_500;
 
 /// How often all nodes are told how this one is, in milliseconds.
 const BEAT_MS: u64 = 1_000;
+
+/// How many turns may wait, each by itself, until others know of what was asked for.
+const MOST_MARKS: usize = 64;

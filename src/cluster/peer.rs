@@ -18,18 +18,58 @@ pub(super) struct Peer {
     is_complete: bool,
     /// The shapes that it uses and that there was room for.
     shapes: Vec<Shape>,
+    /// When it was last heard through an open link, or met.
+    pub(super) in_touch_at: Millis,
+    /// The bus knows nobody who takes messages for it, and it was not heard since.
+    pub(super) is_deaf: bool,
+    /// How much later than others this node removes it, so that not all do at once.
+    pub(super) turn_ms: u64,
+    pub(super) not_removed_before: Millis,
+    pub(super) not_probed_before: Millis,
 }
 
 impl Peer {
     pub(super) fn new(
         me: Incarnation,
-        number: NodeNumber,
+        (number, turn_ms): (NodeNumber, u64),
         limits: LinkLimits,
         now: Millis,
     ) -> Self {
         let link = Link::new(me, limits, now);
-        let (said_at, copied_at, is_complete) = (0, 0, false);
-        Self { number, link, said_at, copied_at, is_complete, shapes: Vec::new() }
+        Self {
+            number,
+            link,
+            said_at: 0,
+            copied_at: 0,
+            is_complete: false,
+            shapes: Vec::new(),
+            in_touch_at: now,
+            is_deaf: false,
+            turn_ms,
+            not_removed_before: now,
+            not_probed_before: now,
+        }
+    }
+
+    /// Something of it has come.
+    pub(super) const fn hear(&mut self, now: Millis) {
+        self.is_deaf = false;
+        if self.link.is_open() {
+            self.in_touch_at = now;
+        }
+    }
+
+    /// When it has been silent for so long that it is to be a member no longer. Who should rather
+    /// doubt itself waits twice as long.
+    pub(super) fn remove_at(&self, silence_ms: u64, is_in_doubt: bool) -> Millis {
+        let patience = if self.is_deaf { DEAF_MS.min(silence_ms) } else { silence_ms };
+        let patience = (patience + self.turn_ms) << u32::from(is_in_doubt);
+        (self.in_touch_at + patience).max(self.not_removed_before)
+    }
+
+    /// When it has been silent for so long that it is asked.
+    pub(super) fn probe_at(&self) -> Millis {
+        (self.in_touch_at + PROBE_MS).max(self.not_probed_before)
     }
 
     /// Says all that this node wants, to whoever has heard nothing of it.
@@ -120,5 +160,11 @@ pub(super) struct Position {
     link: (u64, u64),
     said_at: u64,
 }
+
+/// How long who is not heard stays if nobody takes messages for it, in milliseconds.
+pub(super) const DEAF_MS: u64 = 3_000;
+
+/// How long a member is silent before it is asked, in milliseconds: a heartbeat comes each second.
+const PROBE_MS: u64 = 1_500;
 
 const SLOTS_PER_ENTRY: usize = 8_192;

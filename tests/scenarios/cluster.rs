@@ -5,12 +5,14 @@ use stentor::cluster::NodeSettings;
 use stentor::router::{RealmSettings, Settings};
 
 use super::peer::Peer;
-use crate::support::{Cluster, Serializer};
+use crate::support::{Cluster, Member, Serializer};
 
 const VISIBLE_MS: u64 = 250;
 
 fn cluster(nodes: usize) -> Cluster {
-    let settings = Settings { visible_ms: VISIBLE_MS, interest_bits: 20, ..Settings::default() };
+    let mut settings =
+        Settings { visible_ms: VISIBLE_MS, interest_bits: 20, ..Settings::default() };
+    settings.timeouts.ping_interval_ms = 0;
     let node = NodeSettings { max_payload: 1 << 20, silence_ms: 10_000, queue_bytes: 1 << 20 };
     let realms = ["realm1", "realm2"].map(RealmSettings::named);
     let mut cluster = Cluster::new(nodes, 1, (&settings, node), &realms);
@@ -180,19 +182,116 @@ fn subscribed_waits_for_those_who_are_linked() {
     check_end(cluster, &[(0, &a), (1, &b), (1, &c)]);
 }
 
-/// A node that is a member no more gets nothing, and what it wanted is forgotten.
+/// Of two nodes that do not hear each other one is removed, or both, and comes back with its
+/// clients; a third, and each one's own clients, notice nothing. Healed, all is as before.
 #[test]
-fn who_is_no_member_is_forgotten() {
-    let mut cluster = cluster(2);
-    let [a, mut b] = [0, 1].map(|node| join(&mut cluster, node));
+fn nodes_that_do_not_hear_each_other_part_and_link_again() {
+    let mut cluster = cluster(3);
+    let [a, mut b, mut c] = [0, 1, 2].map(|node| join(&mut cluster, node));
     subscribe(&mut cluster, 1, &mut b, &json!([32, 1, {}, "com.x"]));
-    cluster.members[0].node.handle_member_gone(crate::support::incarnation(1));
+    subscribe(&mut cluster, 2, &mut c, &json!([32, 1, {}, "com.x"]));
+    let lives = |cluster: &Cluster| {
+        let live = |member: &Member| member.node.members().incarnation();
+        cluster.members.iter().map(live).collect::<Vec<_>>()
+    };
+    let before = lives(&cluster);
+    cluster.bus.cut.extend([(0, 1), (1, 0)]);
+    cluster.settle_for(9_000);
+    assert_eq!(lives(&cluster), before, "nobody is removed so soon");
+    cluster.settle_for(2_000);
+    let after = lives(&cluster);
+    assert_eq!(after[2], before[2]);
+    assert_ne!(after[..2], before[..2]);
     say(&mut cluster, 0, &a, &json!([16, 1, {}, "com.x", [1]]));
     assert!(hear(&mut cluster, 1, &mut b).is_empty());
-    assert_eq!(cluster.members[0].node.counts().dropped_events, 0, "it was for nobody");
-    cluster.settle_for(11_000);
-    assert!(!cluster.is_linked(), "the other has heard nothing for too long");
+    assert_eq!(hear(&mut cluster, 2, &mut c).len(), 1, "who is linked gets it");
     say(&mut cluster, 1, &b, &json!([16, 2, {"exclude_me": false}, "com.x", [2]]));
     assert_eq!(hear(&mut cluster, 1, &mut b).len(), 1, "its own clients go on");
-    check_end(cluster, &[(0, &a), (1, &b)]);
+    assert_eq!(hear(&mut cluster, 2, &mut c).len(), 1, "with whom it is linked again");
+    cluster.bus.cut.clear();
+    cluster.settle_for(3_000);
+    assert!(cluster.is_linked());
+    cluster.check_interest();
+    say(&mut cluster, 0, &a, &json!([16, 3, {}, "com.x", [3]]));
+    assert_eq!(hear(&mut cluster, 1, &mut b).len(), 1);
+    assert_eq!(hear(&mut cluster, 2, &mut c).len(), 1);
+    check_end(cluster, &[(0, &a), (1, &b), (2, &c)]);
+}
+
+/// A process that ends is removed after three seconds, since nobody takes messages for it; one that
+/// is started again sooner takes its own place. Whoever starts is ready when it is linked.
+#[test]
+fn a_node_ends_and_starts_again() {
+    let mut cluster = cluster(3);
+    let [a, c] = [0, 2].map(|node| join(&mut cluster, node));
+    cluster.kill(1);
+    cluster.settle_for(2_900);
+    assert!(cluster.bucket.keys().any(|key| key == "node.1"));
+    cluster.settle_for(1_000);
+    assert!(!cluster.bucket.keys().any(|key| key == "node.1"), "it was removed");
+    assert!(cluster.is_linked(), "the others are as before");
+    for (request, seconds) in [(1, 10), (2, 0)] {
+        cluster.settle_for(seconds * 1_000);
+        cluster.restart(1);
+        cluster.settle_for(200);
+        assert!(cluster.is_up(1) && cluster.is_linked() && cluster.members[1].node.is_ready());
+        let mut b = join(&mut cluster, 1);
+        subscribe(&mut cluster, 1, &mut b, &json!([32, 1, {}, "com.x"]));
+        say(&mut cluster, 0, &a, &json!([16, request, {}, "com.x", [1]]));
+        assert_eq!(hear(&mut cluster, 1, &mut b).len(), 1);
+        cluster.kill(1);
+    }
+    cluster.settle_for(4_000);
+    check_end(cluster, &[(0, &a), (2, &c)]);
+}
+
+/// While nobody decides in the bucket, what is linked goes on; a node cannot join, and joins when
+/// it can. What was deleted is written anew, and no client notices more than what links cost.
+#[test]
+fn a_bucket_that_fails_takes_nothing_from_who_is_linked() {
+    let mut cluster = cluster(3);
+    let [a, mut c] = [0, 2].map(|node| join(&mut cluster, node));
+    subscribe(&mut cluster, 2, &mut c, &json!([32, 1, {}, "com.x"]));
+    cluster.bucket.has_no_leader = true;
+    cluster.kill(1);
+    cluster.restart(1);
+    cluster.settle_for(20_000);
+    assert!(!cluster.is_up(1));
+    say(&mut cluster, 0, &a, &json!([16, 1, {}, "com.x", [1]]));
+    assert_eq!(hear(&mut cluster, 2, &mut c).len(), 1);
+    cluster.bucket.has_no_leader = false;
+    cluster.settle_for(3_000);
+    assert!(cluster.is_up(1) && cluster.is_linked());
+    cluster.bucket.empty();
+    cluster.settle_for(3_000);
+    assert!(cluster.is_linked(), "all are members again");
+    assert_eq!(cluster.bucket.keys().count(), 4, "the key of all, and three nodes'");
+    cluster.check_interest();
+    say(&mut cluster, 0, &a, &json!([16, 2, {}, "com.x", [2]]));
+    assert_eq!(hear(&mut cluster, 2, &mut c).len(), 1);
+    check_end(cluster, &[(0, &a), (2, &c)]);
+}
+
+/// Who asks again and again while another node does not answer keeps no more than its last request,
+/// and no more than some turns wait by themselves.
+#[test]
+fn what_waits_for_a_slow_node_is_bounded() {
+    let mut cluster = cluster(2);
+    let mut b = join(&mut cluster, 1);
+    cluster.members[0].is_congested = true;
+    let most = 64;
+    for turn in 0..10 * most {
+        let uri = format!("com.x{turn}");
+        say(&mut cluster, 1, &b, &json!([32, turn + 1, {}, uri]));
+        cluster.members[1].network.settle();
+        cluster.serve(1);
+        let waiting = cluster.members[1].node.waiting();
+        assert!(waiting <= (most as usize, most as usize), "{waiting:?} in turn {turn}");
+    }
+    cluster.members[0].is_congested = false;
+    cluster.settle_for(200);
+    assert_eq!(cluster.members[1].node.waiting(), (0, 0));
+    let heard = hear(&mut cluster, 1, &mut b);
+    assert_eq!(heard.len(), 10 * most as usize, "all are answered");
+    check_end(cluster, &[(1, &b)]);
 }

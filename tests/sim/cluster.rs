@@ -1,8 +1,11 @@
 //! Several nodes: clients subscribe and publish at any of them, while messages between nodes are
-//! lost, late and out of order, nodes do not hear each other for a while, and queues are short.
+//! lost, late and out of order, nodes do not hear each other for a while, end and start again, and
+//! the bucket that says who is one of them fails.
 //!
 //! Each subscriber gets the events of each publisher in order and once, and all that were published
 //! after its SUBSCRIBED, unless a link has ended, or a count says that events were dropped.
+
+mod trouble;
 
 use std::collections::BTreeMap;
 
@@ -10,12 +13,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use stentor::cluster::NodeSettings;
+use stentor::cluster::wire::Incarnation;
 use stentor::router::{RealmSettings, Settings};
 use stentor::shard::Admission;
 
 use super::Tally;
 use super::plan::{draw_link, pick};
-use crate::support::{Cluster, Incoming, Link};
+use crate::support::{Cluster, Incoming, Link, Member};
 
 struct World {
     cluster: Cluster,
@@ -26,16 +30,21 @@ struct World {
     /// Whether things go wrong between nodes.
     has_trouble: bool,
     tally: Tally,
+    /// Of each node.
+    first_lives: Vec<Incarnation>,
 }
 
 struct Publication {
     publisher: usize,
     topic: &'static str,
-    /// Links of the publisher's node that had ended, and events that were dropped there.
+    /// Which life of which node its publisher was at; links of that node that had ended, and events
+    /// that were dropped there.
     node: usize,
+    life: Incarnation,
     ended: u64,
     dropped: u64,
-    was_linked: bool,
+    /// The nodes with which it was linked.
+    linked: Vec<Incarnation>,
     /// Too long for some clients.
     is_long: bool,
 }
@@ -88,9 +97,11 @@ impl World {
         let mut cluster = Cluster::new(count, shards, (&settings, node), &realms);
         cluster.settle_for(50);
         assert!(cluster.is_linked(), "they are all well");
+        let life = |member: &Member| member.node.members().incarnation();
+        let first_lives = cluster.members.iter().map(life).collect();
         let (clients, published, tally) = (Vec::new(), Vec::new(), Tally::new());
         let has_trouble = rng.random_bool(0.5);
-        Self { cluster, rng, clients, published, has_trouble, tally }
+        Self { cluster, rng, clients, published, has_trouble, tally, first_lives }
     }
 
     fn act(&mut self) {
@@ -99,16 +110,21 @@ impl World {
             5..15 => self.subscribe(),
             15..20 => self.unsubscribe(),
             20..50 => self.publish(),
-            50..70 => self.deliver(),
+            50..66 => self.deliver(),
+            66..68 => {
+                let index = self.rng.random_range(0..self.cluster.members.len());
+                self.cluster.watch(index);
+            }
+            68..70 => self.decide(),
             70..85 => {
                 let index = self.rng.random_range(0..self.cluster.members.len());
                 self.cluster.serve(index);
             }
-            85..93 => {
+            85..90 => {
                 let ms = self.rng.random_range(1..20);
                 self.cluster.advance(ms);
             }
-            93..98 if self.has_trouble => self.trouble(),
+            90..98 if self.has_trouble => self.trouble(),
             // What is not used any more is given up, and told anew.
             98 => self.cluster.advance(2_500),
             99 => self.leave(),
@@ -120,45 +136,19 @@ impl World {
         *self.tally.entry(what.into()).or_default() += 1;
     }
 
-    /// What goes wrong between nodes.
-    fn trouble(&mut self) {
-        let routes = self.cluster.bus.routes();
-        let member = self.rng.random_range(0..self.cluster.members.len());
-        let other = self.rng.random_range(0..self.cluster.members.len());
-        match self.rng.random_range(0..8) {
-            0 if !routes.is_empty() => {
-                self.cluster.bus.lose(*pick(&mut self.rng, &routes));
-                self.count("a message is lost");
-            }
-            1 if !routes.is_empty() => {
-                self.cluster.bus.delay(*pick(&mut self.rng, &routes));
-                self.count("a message takes another way");
-            }
-            2 if !routes.is_empty() => {
-                self.cluster.bus.lose_all(*pick(&mut self.rng, &routes));
-                self.cluster.members[member].node.handle_bus_changed(self.cluster.now);
-                self.count("all messages of a route are lost");
-            }
-            3 | 4 => {
-                let member = &mut self.cluster.members[member];
-                member.is_congested = !member.is_congested;
-                self.count("a node cannot keep up, or can");
-            }
-            5 if self.rng.random_bool(0.3) => {
-                self.cluster.bus.cut.insert((member, other));
-                self.count("a node is not heard");
-            }
-            6 => self.cluster.bus.cut.clear(),
-            7 if self.rng.random_bool(0.1) => {
-                self.cluster.advance(SILENCE_MS);
-                self.count("silence");
-            }
-            _ => self.cluster.advance(300),
-        }
+    /// A write of a node is decided, and perhaps it does not hear how.
+    fn decide(&mut self) {
+        let mut often = || !self.has_trouble || self.rng.random_bool(0.8);
+        let fate = (often(), often());
+        self.cluster.decide(fate);
     }
 
     fn come(&mut self) {
-        let node = self.rng.random_range(0..self.cluster.members.len());
+        let up = self.cluster.up();
+        if up.is_empty() {
+            return;
+        }
+        let node = *pick(&mut self.rng, &up);
         let network = &mut self.cluster.members[node].network;
         let shard = self.rng.random_range(0..network.shard_count());
         let (link, capacity) = (draw_link(&mut self.rng), usize::MAX);
@@ -224,8 +214,9 @@ impl World {
         let Some(publisher) = self.any_client() else { return };
         let topic = *pick(&mut self.rng, &TOPICS);
         let node = self.clients[publisher].node;
-        let counts = self.cluster.members[node].node.counts();
-        let was_linked = self.cluster.is_linked();
+        let here = &self.cluster.members[node].node;
+        let (counts, life) = (here.counts(), here.members().incarnation());
+        let linked = here.linked().collect();
         let (ended, dropped) = (counts.links_ended, counts.dropped_events);
         let number = self.published.len();
         let is_long = self.rng.random_bool(0.05);
@@ -233,9 +224,10 @@ impl World {
             publisher,
             topic,
             node,
+            life,
             ended,
             dropped,
-            was_linked,
+            linked,
             is_long,
         });
         let client = &mut self.clients[publisher];
@@ -348,19 +340,19 @@ impl World {
             return true;
         }
         let is_here = said.node == node;
-        let counts = self.cluster.members[said.node].node.counts();
-        let has_changed = counts.links_ended > said.ended || counts.dropped_events > said.dropped;
-        !is_here && (has_changed || !said.was_linked)
+        let publishers = &self.cluster.members[said.node].node;
+        let counts = publishers.counts();
+        let has_changed = counts.links_ended > said.ended
+            || counts.dropped_events > said.dropped
+            || publishers.members().incarnation() != said.life;
+        let receivers = self.cluster.members[node].node.members().incarnation();
+        !is_here && (has_changed || !said.linked.contains(&receivers))
     }
 
     fn finish(mut self, when: &str, tally: &mut Tally) {
-        self.cluster.bus.cut.clear();
-        self.cluster.members.iter_mut().for_each(|member| member.is_congested = false);
-        for _ in 0..5 {
-            self.cluster.settle_for(2_000);
-            self.hear_all(when);
-        }
-        assert!(self.cluster.is_linked(), "{when}: all are linked again");
+        self.heal();
+        self.hear_all(when);
+        self.check_members(when);
         let mut owed = 0;
         for (index, client) in self.clients.iter().enumerate().filter(|(_, it)| !it.is_lost) {
             assert!(client.asked.is_empty(), "{when}: each request is answered");

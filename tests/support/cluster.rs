@@ -6,16 +6,30 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use stentor::clock::Millis;
+use stentor::cluster::members::{Identity, Members};
 use stentor::cluster::wire::Incarnation;
 use stentor::cluster::{Node, NodeSettings};
-use stentor::router::{NodeIds, NodeNumber, RealmSettings, Settings, ShardId};
+use stentor::router::{NodeName, RealmSettings, Settings, ShardId};
 
 use super::Network;
+use super::bucket::{Bucket, Told};
 
 pub(crate) struct Cluster {
     pub(crate) members: Vec<Member>,
     pub(crate) bus: Bus,
+    pub(crate) bucket: Bucket,
     pub(crate) now: Millis,
+    plan: Plan,
+}
+
+/// How nodes are made.
+struct Plan {
+    settings: Settings,
+    node: NodeSettings,
+    realms: Vec<RealmSettings>,
+    shards: usize,
+    /// So many lives of processes there were.
+    lives: u8,
 }
 
 /// A router, and what it has for the others.
@@ -24,6 +38,9 @@ pub(crate) struct Member {
     pub(crate) node: Node,
     /// It does not say that it has dealt with anything.
     pub(crate) is_congested: bool,
+    /// The process does not run; or it has started, and is yet to become a member.
+    is_down: bool,
+    joining: Option<Members>,
 }
 
 /// Messages under way, by sender and receiver.
@@ -35,42 +52,137 @@ pub(crate) struct Bus {
 }
 
 enum Message {
-    Parcel(Vec<u8>),
+    /// To one life of a node.
+    Parcel(Incarnation, Vec<u8>),
     Beat(Vec<u8>),
 }
 
 impl Cluster {
-    /// So many nodes that are members from the beginning. Each has an own copy of the settings.
+    /// So many nodes, which have joined one after the other. Each has an own copy of the settings.
     pub(crate) fn new(
         count: usize,
         shards: usize,
         (settings, node): (&Settings, NodeSettings),
         realms: &[RealmSettings],
     ) -> Self {
-        let numbers = (0..count).map(|index| u8::try_from(index).expect("few nodes"));
-        let member = |number: u8| {
-            let ids = NodeIds::new(number_of(number), CLUSTER_KEY);
-            let settings = Settings { node: Some(ids), ..settings.clone() };
-            let mut network = Network::with_life(settings, realms.to_vec(), shards, number);
-            network.links.gateway.collected = Some(Vec::new());
-            let router = Arc::clone(&network.router);
-            let node = Node::new(incarnation(number), node, router, network.now);
-            let node = node.expect("the settings have the keys of a cluster");
-            Member { network, node, is_congested: false }
+        let (settings, realms) = (settings.clone(), realms.to_vec());
+        let mut cluster = Self {
+            members: Vec::new(),
+            bus: Bus::default(),
+            bucket: Bucket::default(),
+            now: Millis(1_000),
+            plan: Plan { settings, node, realms, shards, lives: 0 },
         };
-        let mut members: Vec<_> = numbers.clone().map(member).collect();
-        let now = members[0].network.now;
-        for member in &mut members {
-            let others = numbers.clone();
-            others.for_each(|other| {
-                member.node.handle_member(incarnation(other), number_of(other), now);
-            });
+        for index in 0..count {
+            let mut joining = cluster.plan.joins(index);
+            cluster.bucket.open(index);
+            while joining.ids().is_none() {
+                cluster.join_alone(index, &mut joining);
+            }
+            let member = cluster.plan.start(joining, cluster.now);
+            cluster.members.push(member);
         }
-        Self { members, bus: Bus::default(), now }
+        cluster
+    }
+
+    /// What a node reads and writes while nobody else does.
+    fn join_alone(&mut self, index: usize, joining: &mut Members) {
+        while let Some(told) = self.bucket.tell(index) {
+            match told {
+                Told::Reset => joining.handle_reset(),
+                Told::Current => joining.handle_current(),
+                Told::Entry { revision, key, value } => {
+                    joining.handle_entry(revision, &key, value.as_deref());
+                }
+            }
+        }
+        if let Some(write) = joining.take_write(self.now) {
+            self.bucket.ask(index, write);
+        }
+        if let Some(answer) = self.bucket.decide((true, true)) {
+            joining.handle_written(answer.ticket, answer.outcome, self.now);
+        }
+    }
+
+    /// The process of a node ends, without a word.
+    pub(crate) fn kill(&mut self, index: usize) {
+        self.members[index].is_down = true;
+        self.members[index].joining = None;
+    }
+
+    /// It starts again, and joins as soon as it can.
+    pub(crate) fn restart(&mut self, index: usize) {
+        self.members[index].joining = Some(self.plan.joins(index));
+        self.bucket.open(index);
+    }
+
+    pub(crate) fn is_up(&self, index: usize) -> bool {
+        !self.members[index].is_down
+    }
+
+    /// Those that run and are nodes.
+    pub(crate) fn up(&self) -> Vec<usize> {
+        (0..self.members.len()).filter(|index| self.is_up(*index)).collect()
+    }
+
+    fn index_of(&self, life: Incarnation) -> Option<usize> {
+        let is_it =
+            |member: &Member| !member.is_down && member.node.members().incarnation() == life;
+        self.members.iter().position(is_it)
+    }
+
+    /// A node reads on in the bucket.
+    pub(crate) fn watch(&mut self, index: usize) {
+        let Some(told) = self.bucket.tell(index) else { return };
+        let (now, member) = (self.now, &mut self.members[index]);
+        match (&mut member.joining, told) {
+            (Some(joining), Told::Reset) => joining.handle_reset(),
+            (Some(joining), Told::Current) => joining.handle_current(),
+            (Some(joining), Told::Entry { revision, key, value }) => {
+                joining.handle_entry(revision, &key, value.as_deref());
+            }
+            (None, _) if member.is_down => {}
+            (None, Told::Reset) => member.node.handle_reset(),
+            (None, Told::Current) => member.node.handle_current(now),
+            (None, Told::Entry { revision, key, value }) => {
+                member.node.handle_entry(revision, &key, value.as_deref(), now);
+            }
+        }
+        if member.joining.as_ref().is_some_and(|joining| joining.ids().is_some()) {
+            let joined = member.joining.take().expect("it is there");
+            *member = self.plan.start(joined, now);
+        }
+    }
+
+    /// The first write that was asked for is made, or not, and answered or not.
+    pub(crate) fn decide(&mut self, fate: (bool, bool)) {
+        let Some(answer) = self.bucket.decide(fate) else { return };
+        let (now, member) = (self.now, &mut self.members[answer.node]);
+        match &mut member.joining {
+            Some(joining) => joining.handle_written(answer.ticket, answer.outcome, now),
+            None if member.is_down => {}
+            None => member.node.handle_written(answer.ticket, answer.outcome, now),
+        }
+    }
+
+    fn write(&mut self, index: usize) {
+        let (now, member) = (self.now, &mut self.members[index]);
+        let mut next = || match &mut member.joining {
+            Some(joining) => joining.take_write(now),
+            None if member.is_down => None,
+            None => member.node.take_write(now),
+        };
+        while let Some(write) = next() {
+            self.bucket.ask(index, write);
+        }
     }
 
     /// A turn of a node's gateway.
     pub(crate) fn serve(&mut self, index: usize) {
+        self.write(index);
+        if self.members[index].is_down {
+            return;
+        }
         let member = &mut self.members[index];
         let mail = member.network.links.gateway.collected.replace(Vec::new());
         member.node.handle_mail(mail.unwrap_or_default());
@@ -87,8 +199,12 @@ impl Cluster {
             let Some(to) = self.members[index].node.take_transmit(self.now, &mut bytes) else {
                 break;
             };
-            let to = usize::try_from(to.0 - 1).expect("few nodes");
-            self.bus.send((index, to), Message::Parcel(bytes));
+            match self.index_of(to) {
+                Some(receiver) => {
+                    self.bus.send((index, receiver), Message::Parcel(to, bytes));
+                }
+                None => self.members[index].node.handle_no_responder(to),
+            }
         }
         let mut beat = Vec::new();
         if self.members[index].node.take_beat(&mut beat) {
@@ -101,9 +217,13 @@ impl Cluster {
     /// The first message of a route arrives.
     pub(crate) fn deliver(&mut self, route: (usize, usize)) {
         let message = self.bus.wires.get_mut(&route).and_then(VecDeque::pop_front);
-        let node = &mut self.members[route.1].node;
+        let Member { node, is_down, .. } = &mut self.members[route.1];
+        if *is_down {
+            return;
+        }
         match message {
-            Some(Message::Parcel(bytes)) => node.receive(&bytes, self.now),
+            Some(Message::Parcel(to, _)) if to != node.members().incarnation() => {}
+            Some(Message::Parcel(_, bytes)) => node.receive(&bytes, self.now),
             Some(Message::Beat(bytes)) => node.receive_beat(&bytes, self.now),
             None => {}
         }
@@ -112,7 +232,7 @@ impl Cluster {
     /// Moves the clock of all.
     pub(crate) fn advance(&mut self, ms: u64) {
         self.now = self.now + ms;
-        for member in &mut self.members {
+        for member in self.members.iter_mut().filter(|member| !member.is_down) {
             member.network.advance(ms);
             if member.node.next_deadline() <= self.now {
                 member.node.handle_timeout(self.now);
@@ -125,13 +245,23 @@ impl Cluster {
         for _ in 0..MANY_ROUNDS {
             for index in 0..self.members.len() {
                 self.serve(index);
-                self.members[index].network.settle();
+                while self.bucket.has_news(index) {
+                    self.watch(index);
+                }
+                if self.is_up(index) {
+                    self.members[index].network.settle();
+                }
+            }
+            while self.bucket.has_questions() {
+                self.decide((true, true));
             }
             let routes = self.bus.routes();
             let has_mail = |member: &Member| {
                 member.network.links.gateway.collected.as_ref().is_some_and(|mail| !mail.is_empty())
             };
-            if routes.is_empty() && !self.members.iter().any(has_mail) {
+            let mut up = self.members.iter().filter(|member| !member.is_down);
+            let has_news = (0..self.members.len()).any(|index| self.bucket.has_news(index));
+            if routes.is_empty() && !has_news && !up.any(has_mail) {
                 return;
             }
             routes.into_iter().for_each(|route| self.deliver(route));
@@ -150,27 +280,29 @@ impl Cluster {
 
     /// Whether each node is linked with each other.
     pub(crate) fn is_linked(&self) -> bool {
-        let others = self.members.len() - 1;
-        self.members.iter().all(|member| member.node.linked().count() == others)
+        let up = self.up();
+        let is_linked = |index: &usize| self.members[*index].node.linked().count() + 1 == up.len();
+        up.iter().all(is_linked)
     }
 
     /// What each node knows of the interest of the others is what they say they want.
     pub(crate) fn check_interest(&self) {
-        for (there, other) in self.members.iter().enumerate() {
-            let number = number_of(u8::try_from(there).expect("few nodes"));
+        let up = || self.members.iter().filter(|member| !member.is_down);
+        for other in up() {
+            let number = other.node.members().ids().expect("it is a member").node();
             let wanted: Vec<_> = interest(other).told().collect();
             let used = interest(other).untold().count();
             assert_eq!(used, 0, "all that is used is told");
-            for member in self.members.iter().filter(|member| !std::ptr::eq(*member, other)) {
+            for member in up().filter(|member| !std::ptr::eq(*member, other)) {
                 let (known, is_greedy) = interest(member).remote(number);
-                assert_eq!((&known, is_greedy), (&wanted, false), "of node {there}");
+                assert_eq!((&known, is_greedy), (&wanted, false), "of {number:?}");
             }
         }
     }
 
     /// Nothing is left of clients that have all gone.
     pub(crate) fn check_empty(&mut self) {
-        for member in &mut self.members {
+        for member in self.members.iter_mut().filter(|member| !member.is_down) {
             member.network.check_empty();
             member.node.check_empty();
             assert_eq!(interest(member).told().count(), 0, "nothing is wanted");
@@ -213,15 +345,28 @@ impl Bus {
     }
 }
 
-pub(crate) fn number_of(index: u8) -> NodeNumber {
-    NodeNumber::new(index).expect("few nodes")
+impl Plan {
+    /// A process of a node starts.
+    fn joins(&mut self, index: usize) -> Members {
+        self.lives += 1;
+        let name = NodeName::new(NAMES[index]).expect("it is a name");
+        Members::new(Identity { name, digest: 0 }, [self.lives; 32])
+    }
+
+    /// It has become a member, and is a router from now on.
+    fn start(&self, members: Members, now: Millis) -> Member {
+        let settings = Settings { node: members.ids(), ..self.settings.clone() };
+        let mut network =
+            Network::with_life(settings, self.realms.clone(), self.shards, self.lives);
+        network.links.gateway.collected = Some(Vec::new());
+        network.advance(now - network.now);
+        let node = Node::new(members, self.node, Arc::clone(&network.router), now);
+        let node = node.expect("the settings have the keys of a cluster");
+        Member { network, node, is_congested: false, is_down: false, joining: None }
+    }
 }
 
-pub(crate) const fn incarnation(index: u8) -> Incarnation {
-    Incarnation(index as u64 + 1)
-}
-
-const CLUSTER_KEY: u128 = 0x5743_414d_5057_414d_5057_414d_5057_414d;
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 const STEPS: u64 = 20;
 const MANY_ROUNDS: usize = 1_000;

@@ -1,6 +1,7 @@
 //! What the simulator and the scenarios share: a client's side of the wire, written without the
 //! router's codec so that it judges it, and several shards in one thread.
 
+mod bucket;
 mod cluster;
 mod gateway;
 mod judgement;
@@ -16,7 +17,7 @@ mod tokens;
 mod users;
 
 #[allow(unused_imports, reason = "not everybody has several nodes")]
-pub(crate) use cluster::{Cluster, Member, incarnation};
+pub(crate) use cluster::{Cluster, Member};
 #[allow(unused_imports, reason = "the scenarios and the simulator use different parts")]
 pub(crate) use gateway::node;
 pub(crate) use link::{Carrier, Incoming, Link};

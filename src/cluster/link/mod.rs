@@ -175,6 +175,11 @@ impl Link {
         self.head_due(now);
     }
 
+    /// A head is due though nothing was received: somebody wants to know whether it arrives.
+    pub fn greet(&mut self, now: Millis) {
+        self.head_due(now);
+    }
+
     /// What is due. `true`: the link has ended, since nothing was heard for too long.
     pub fn handle_timeout(&mut self, now: Millis) -> bool {
         if self.is_open && now.since(self.heard_at) >= self.limits.silence_ms {

@@ -98,8 +98,8 @@ pub enum Ended {
     )]
     Replaced(String),
     #[error(
-        "this node was removed from the cluster, and its number {number} belongs to node `{by}` by now: \
-         start it again, its clients then get sessions of its new number"
+        "this node was removed from the cluster, and its number {number} belongs to node `{by}` by \
+         now: start it again, its clients then get sessions of its new number"
     )]
     NumberTaken { number: u8, by: String },
     #[error(
@@ -110,8 +110,8 @@ pub enum Ended {
     #[error("the cluster has {0} nodes already, and there can be no more: stop one of them first")]
     Full(u8),
     #[error(
-        "node `{name}` speaks versions {from} to {to} of the cluster's protocol and this one {own}: \
-         upgrade one version at a time"
+        "node `{name}` speaks versions {from} to {to} of the cluster's protocol and this one \
+         {own}: upgrade one version at a time"
     )]
     Versions { name: String, from: u8, to: u8, own: u8 },
 }

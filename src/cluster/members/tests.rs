@@ -1,3 +1,5 @@
+//! Nodes that join, leave, are removed and come back, at one bucket that decides at once.
+
 use super::*;
 use crate::cluster::bucket::decode_seed;
 

@@ -1,0 +1,199 @@
+//! A node among the others: with whom it is linked, and who is not heard any more.
+
+use super::super::bucket::{Outcome, Write};
+use super::super::members::{Ended, Members};
+use super::super::peer::{DEAF_MS, Peer};
+use super::super::wire::Incarnation;
+use super::{Asked, Node};
+use crate::clock::Millis;
+use crate::router::NodeNumber;
+
+impl Node {
+    /// The watch of the bucket tells a write: the value of a key, or that it has gone.
+    pub fn handle_entry(&mut self, revision: u64, key: &str, value: Option<&[u8]>, now: Millis) {
+        self.members.handle_entry(revision, key, value);
+        self.follow(now);
+    }
+
+    /// All that stood when the watch was opened has been told.
+    pub fn handle_current(&mut self, now: Millis) {
+        self.members.handle_current();
+        self.follow(now);
+    }
+
+    /// A watch was opened that tells all from the start; see [`Members::handle_reset`].
+    pub fn handle_reset(&mut self) {
+        self.members.handle_reset();
+    }
+
+    /// An answer to a write that was taken.
+    pub fn handle_written(&mut self, ticket: u64, outcome: Outcome, now: Millis) {
+        self.members.handle_written(ticket, outcome, now);
+        self.follow(now);
+    }
+
+    /// The next write; to be asked until there is none.
+    pub fn take_write(&mut self, now: Millis) -> Option<Write> {
+        self.members.take_write(now)
+    }
+
+    /// Who is of the cluster.
+    pub const fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Why this node cannot be of the cluster any more, if so.
+    pub const fn ended(&self) -> Option<&Ended> {
+        self.members.ended()
+    }
+
+    /// Whether the watch lags; see [`Members::wants_watch`].
+    pub fn wants_watch(&mut self, now: Millis) -> bool {
+        self.members.wants_watch(now)
+    }
+
+    /// Removes this node from the cluster; [`Members::has_left`] says when it is done.
+    pub fn leave(&mut self) {
+        self.members.leave();
+    }
+
+    /// Whether all that was said to others has been dealt with.
+    pub fn is_drained(&self) -> bool {
+        self.peers.values().all(|peer| peer.link.queued_bytes() == 0)
+    }
+
+    /// Whether it has become a member, and linked with all that were members before it: whoever
+    /// connects is served as everywhere.
+    pub const fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// The members with which both ends know what the other wants.
+    pub fn linked(&self) -> impl Iterator<Item = Incarnation> {
+        self.peers.iter().filter(|(_, peer)| peer.is_linked()).map(|(name, _)| *name)
+    }
+
+    /// The bus knows nobody who takes messages for a member.
+    pub fn handle_no_responder(&mut self, member: Incarnation) {
+        if let Some(peer) = self.peers.get_mut(&member) {
+            peer.is_deaf = true;
+        }
+    }
+
+    /// Does what follows from who is a member by now.
+    pub(super) fn follow(&mut self, now: Millis) {
+        if self.me != self.members.incarnation() {
+            self.begin_anew();
+        }
+        let others: Vec<_> =
+            self.members.others().map(|(member, number, _)| (member, number)).collect();
+        let is_one = |member: &Incarnation| others.iter().any(|(other, _)| other == member);
+        let gone: Vec<_> = self.peers.keys().copied().filter(|peer| !is_one(peer)).collect();
+        gone.into_iter().for_each(|member| self.lose(member));
+        for (member, number) in others {
+            self.meet(member, number, now);
+        }
+    }
+
+    /// A node has become a member: it is linked with as soon as it answers.
+    fn meet(&mut self, member: Incarnation, number: NodeNumber, now: Millis) {
+        if !self.peers.contains_key(&member) {
+            let limits = self.link_limits(self.peers.len() + 1);
+            self.peers.insert(member, Peer::new(self.me, (number, self.turn_ms()), limits, now));
+        }
+    }
+
+    /// By its number it waits longer than others before it removes anybody.
+    fn turn_ms(&self) -> u64 {
+        self.members.ids().map_or(0, |ids| 100 * u64::from(ids.node().get()))
+    }
+
+    /// A node is a member no more: the link with it has ended for good.
+    fn lose(&mut self, member: Incarnation) {
+        let Some(mut peer) = self.peers.remove(&member) else { return };
+        self.counts.links_ended += u64::from(peer.link.is_open());
+        peer.forget(&self.interest);
+    }
+
+    /// This node has another life: all links have ended. Who waits until all know of something
+    /// waits for those that come.
+    fn begin_anew(&mut self) {
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        peers.into_iter().for_each(|member| self.lose(member));
+        self.me = self.members.incarnation();
+        while let Some((asked, _)) = self.marks.pop_front() {
+            self.asked.take_in(asked);
+        }
+    }
+
+    /// Looks at who has not been heard for too long: no link with it stays open, and it is removed.
+    pub(super) fn look_for_the_silent(&mut self, now: Millis) {
+        let stalled = now.since(std::mem::replace(&mut self.ran_at, now));
+        if stalled > STALL_MS {
+            // It was this node that did not listen.
+            self.peers.values_mut().for_each(|peer| peer.in_touch_at = peer.in_touch_at + stalled);
+        }
+        let (silence_ms, hears_few) = (self.settings.silence_ms, self.hears_few());
+        let mut removed = Vec::new();
+        for (name, peer) in &mut self.peers {
+            let is_over = peer.is_deaf && now.since(peer.in_touch_at) >= DEAF_MS.min(silence_ms);
+            if is_over && peer.link.is_open() && peer.link.end(now) {
+                self.counts.links_ended += 1;
+                peer.forget(&self.interest);
+            }
+            if peer.remove_at(silence_ms, hears_few) <= now {
+                peer.not_removed_before = now + AGAIN_MS;
+                removed.push(*name);
+            }
+            if peer.probe_at() <= now {
+                // Nobody who takes it is heard of, or it is heard.
+                peer.link.greet(now);
+                peer.not_probed_before = now + AGAIN_MS;
+            }
+        }
+        removed.into_iter().for_each(|member| self.members.remove(member));
+    }
+
+    /// When somebody has been silent for too long.
+    pub(super) fn next_silence(&self) -> Option<Millis> {
+        let (silence_ms, hears_few) = (self.settings.silence_ms, self.hears_few());
+        let looks = self
+            .peers
+            .values()
+            .flat_map(|peer| [peer.remove_at(silence_ms, hears_few), peer.probe_at()]);
+        looks.min()
+    }
+
+    /// Whether it should rather doubt itself than the others: it is new, or hears fewer than half
+    /// of the cluster.
+    fn hears_few(&self) -> bool {
+        let heard = 1 + self.peers.values().filter(|peer| peer.link.is_open()).count();
+        !self.is_ready || 2 * heard < 1 + self.peers.len()
+    }
+
+    /// Notes that this node is ready, once it is. For good: later it serves, whoever is linked.
+    pub(super) fn look_whether_ready(&mut self) {
+        if !self.is_ready && self.members.is_member() {
+            let is_linked = |member| self.peers.get(&member).is_none_or(Peer::is_linked);
+            self.is_ready = self.members.elders().all(is_linked);
+        }
+    }
+}
+
+impl Asked {
+    /// Adds what was asked for at another time.
+    pub(super) fn take_in(&mut self, other: Self) {
+        self.slots.extend(other.slots);
+        self.shapes.extend(other.shapes);
+        for (session, (at, ticket)) in other.tickets {
+            let (_, last) = self.tickets.entry(session).or_insert((at, ticket));
+            *last = ticket.max(*last);
+        }
+    }
+}
+
+/// Beyond this time between two looks a node has slept itself.
+const STALL_MS: u64 = 2_500;
+
+/// How soon a silent member is asked once more, or to be removed once more, in milliseconds.
+const AGAIN_MS: u64 = 500;
