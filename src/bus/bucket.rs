@@ -57,7 +57,9 @@ impl Bucket {
         let (code, reason) = match self.context.get_stream(self.stream()).await {
             Ok(stream) => return Ok(stream.cached_info().clone()),
             Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(fault) => (Some(fault.error_code()), error.to_string()),
+                GetStreamErrorKind::JetStream(fault) => {
+                    (Some(fault.error_code()), error.to_string())
+                }
                 _ if says_no_responders(&error) => return Err(BusError::NoJetStream),
                 _ => (None, error.to_string()),
             },

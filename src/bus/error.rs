@@ -15,7 +15,9 @@ pub enum BusError {
          the token_file or the nkey_file of an account for this cluster"
     )]
     Login(String),
-    #[error("cannot make a TLS connection to NATS: {0}; look at ca, certificate and key of [cluster]")]
+    #[error(
+        "cannot make a TLS connection to NATS: {0}; look at ca, certificate and key of [cluster]"
+    )]
     Tls(String),
     #[error("cannot connect to NATS: {0}; does a server listen there (nats of [cluster])?")]
     Connect(String),

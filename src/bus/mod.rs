@@ -183,8 +183,7 @@ impl Bus {
         if let Poll::Ready(told) = self.watch.poll_told(context) {
             return Poll::Ready(Happening::Told(told));
         }
-        if let Poll::Ready(Some((ticket, outcome))) =
-            Pin::new(&mut self.writes).poll_next(context)
+        if let Poll::Ready(Some((ticket, outcome))) = Pin::new(&mut self.writes).poll_next(context)
         {
             return Poll::Ready(Happening::Written(ticket, outcome));
         }
@@ -244,7 +243,9 @@ fn options_of(
             };
             // Nobody hears it any more once the bus is gone. There is no bound, as one connection
             // at most is made in a tenth of a second.
-            link.into_iter().for_each(|link| drop(teller.send(link)));
+            if let Some(link) = link {
+                let _ = teller.send(link);
+            }
             std::future::ready(())
         })
 }

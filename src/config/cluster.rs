@@ -110,7 +110,8 @@ impl Cluster {
     /// What it is, in words.
     pub(super) fn summary(&self) -> Option<String> {
         let name = self.name.as_ref()?;
-        let node = self.node_name().map_or_else(String::new, |node| format!(" as {}", node.as_str()));
+        let node =
+            self.node_name().map_or_else(String::new, |node| format!(" as {}", node.as_str()));
         Some(format!("{name}{node}, over {}", self.nats.join(" ")))
     }
 }

@@ -16,8 +16,8 @@ use super::keys::keys_of;
 use super::report::{Place, Problem};
 use super::role_fault::RoleFault;
 use super::{
-    Access, Admin, Authenticator, Authorizer, Cluster, Config, Group, History, Listener, ListenerPath, Log,
-    Metrics, PathKey, Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
+    Access, Admin, Authenticator, Authorizer, Cluster, Config, Group, History, Listener,
+    ListenerPath, Log, Metrics, PathKey, Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
