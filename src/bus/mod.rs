@@ -236,10 +236,11 @@ fn options_of(
             let link = match event {
                 Event::Connected => Some(Link::Up),
                 Event::Disconnected => Some(Link::Down),
-                other => {
-                    tracing::debug!(%other, "NATS");
+                Event::ServerError(error) => {
+                    tracing::warn!(%error, "NATS refuses something");
                     None
                 }
+                _ => None,
             };
             // Nobody hears it any more once the bus is gone. There is no bound, as one connection
             // at most is made in a tenth of a second.

@@ -176,3 +176,6 @@ async fn nodes_come_late_are_killed_and_return_while_the_others_go_on() {
     })
     .await;
 }
+
+/// Of each publisher, a hundred times a second.
+const EVENTS_PER_TICK: u64 = 20;
