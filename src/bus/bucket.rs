@@ -2,10 +2,14 @@
 //!
 //! It is a stream of JetStream as its key-value buckets are, so NATS' own tools can look into it.
 
+use std::error::Error;
 use std::time::Duration;
 
 use async_nats::header::{HeaderMap, HeaderValue};
-use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::context::{
+    CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, PublishErrorKind, RequestError,
+    RequestErrorKind,
+};
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, Info, StorageType};
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, header};
@@ -195,16 +199,10 @@ pub(super) fn is_marker(headers: &HeaderMap) -> bool {
         || headers.get(OPERATION).is_some_and(|operation| REMOVALS.contains(&operation.as_str()))
 }
 
-/// Whether an error is that nobody answers to JetStream's subjects.
-fn says_no_responders(error: &dyn std::error::Error) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.to_string().contains("no responders") {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+/// Whether nobody answers to JetStream's subjects.
+fn says_no_responders(error: &GetStreamError) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<RequestError>());
+    cause.is_some_and(|cause| cause.kind() == RequestErrorKind::NoResponders)
 }
 
 const OPERATION: &str = "KV-Operation";

@@ -224,3 +224,80 @@ fn check_login(cluster: &Cluster, findings: &mut Findings) {
 }
 
 const MIB: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Loader};
+
+    fn read(cluster: &str) -> Result<Config, String> {
+        let text = format!("[cluster]\n{cluster}\n");
+        Loader::from_text("a.toml", text).finish().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_a_name_there_is_no_cluster() {
+        let config = read("").expect("nothing is asked for");
+        assert_eq!((config.cluster.cork_ms(), config.cluster.summary()), (0, None));
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    #[test]
+    fn a_build_without_clusters_says_so() {
+        for text in ["name = \"a\"\nnats = [\"nats://a\"]", "visible_ms = 100"] {
+            let fault = read(text).unwrap_err();
+            assert!(fault.contains("was built without clusters"), "{fault}");
+            assert!(fault.contains("--features cluster"), "{fault}");
+        }
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (text, line, said) in [
+            ("visible_ms = 100", 1, "the cluster has no name"),
+            ("name = \"A_b\"\nnats = [\"nats://a:1\"]", 2, "`A_b` is no name of a cluster"),
+            ("name = \"a\"", 2, "no NATS server is named"),
+            ("name = \"a\"\nnats = [\"a:4222\"]", 3, "`a:4222` is no URL"),
+            ("name = \"a\"\nnats = [\"ws://a:4222\"]", 3, "is no URL"),
+            ("name = \"a\"\nnats = [\"nats://u:p@a:4222\"]", 3, "stand in the URL"),
+            ("name = \"a\"\nnats = [\"nats://a\"]\nnode = \"B\"", 4, "`B` is no name of a node"),
+            ("name = \"a\"\nnats = [\"nats://a\"]\nuser = \"u\"", 4, "has no password"),
+            ("name = \"a\"\nnats = [\"nats://a\"]\npassword_file = \"p\"", 4, "has no user"),
+            ("name = \"a\"\nnats = [\"nats://a\"]\nkey = \"p\"", 1, "belong together"),
+            ("name = \"a\"\nnats = [\"nats://a\"]\nreplicas = 6", 4, "from 1 to 5"),
+            ("name = \"a\"\nnats = [\"nats://a\"]\ninterest_bits = 30", 4, "from 10 to 24"),
+            (
+                "name = \"a\"\nnats = [\"nats://a\"]\ncredentials = \"c\"\ntoken_file = \"t\"",
+                5,
+                "several ways to log in at NATS: credentials, token_file",
+            ),
+        ] {
+            let fault = read(text).unwrap_err();
+            assert!(fault.contains(said), "{text}: {fault}");
+            assert!(fault.contains(&format!("a.toml:{line}")), "{text}: {fault}");
+        }
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn files_lie_beside_the_configuration() {
+        let text = "[cluster]\nname = \"a\"\nnode = \"n\"\nnats = [\"tls://a:4222\"]\n\
+                    credentials = \"nats.creds\"\nca = \"/etc/ca.pem\"\nvisible = \"here\"\n";
+        let cluster = Loader::from_text("/etc/stentor/a.toml", text).finish().unwrap().cluster;
+        assert_eq!(cluster.credentials.as_deref(), Some(Path::new("/etc/stentor/nats.creds")));
+        assert_eq!(cluster.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
+        assert_eq!(cluster.cork_ms(), 0, "SUBSCRIBED waits for nobody");
+        assert_eq!(cluster.summary().as_deref(), Some("a as n, over tls://a:4222"));
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn another_cluster_needs_a_restart() {
+        let name = |name: &str| read(&format!("name = \"{name}\"\nnats = [\"nats://a\"]")).unwrap();
+        let (next, changes) = name("a").adopt(&name("b"));
+        assert_eq!(next.cluster.name.as_deref(), Some("a"));
+        let lines: Vec<_> = changes.after_restart.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["cluster.name from \"a\" to \"b\""]);
+    }
+}

@@ -166,7 +166,7 @@ async fn nodes_come_late_are_killed_and_return_while_the_others_go_on() {
         assert!(number > 1, "it came late");
         late.kill();
         listeners[2].wait_for(1_000).await;
-        a.wait_for_log("the link with a node has ended node=d");
+        a.wait_for_log("the link with a node has ended node=\"d\"");
         let again = Router::start(&nats, "d");
         let mut events = again.client().await.subscribe("test.odd").await.expect("it may");
         assert!(timeout(PATIENCE, events.next()).await.expect("it is linked").is_some());

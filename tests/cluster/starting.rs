@@ -62,15 +62,23 @@ async fn who_leaves_in_order_is_no_member_at_once() {
     let nats = Nats::start();
     let (stays, mut leaves) = (Router::start(&nats, "a"), Router::start(&nats, "b"));
     check_linked(&leaves, &stays).await;
+    let mut events = stays.client().await.subscribe("com.last").await.expect("everybody may");
     let client = leaves.client().await;
-    client.testament("com.will", (7,)).await.expect("everybody may");
-    let mut will = stays.client().await.subscribe("com.will").await.expect("everybody may");
+    for number in 1..LAST {
+        client.publish("com.last", (number,)).await.expect("everybody may");
+    }
+    client.publish("com.last", (LAST,)).acknowledge().await.expect("everybody may");
     leaves.terminate();
     assert!(leaves.ended().success(), "{}", leaves.log());
     // Its last mail was delivered, and nobody waits for it.
-    let event = timeout(PATIENCE, will.next()).await.expect("it comes").expect("subscribed");
-    assert_eq!(event.args::<(u64,)>().expect("a number"), (7,));
+    for number in 1..=LAST {
+        let event = timeout(PATIENCE, events.next()).await.expect("it comes").expect("subscribed");
+        assert_eq!(event.args::<(u64,)>().expect("a number"), (number,));
+    }
     stays.wait_for_log("the link with a node has ended node=\"b\"");
     let subscribed = stays.client().await.subscribe("com.new").await;
     drop(timeout(Duration::from_secs(30), async { subscribed }).await.expect("it does not wait"));
 }
+
+/// Events that are published right before the end.
+const LAST: u64 = 2_000;

@@ -153,7 +153,7 @@ impl Serving {
             tracing::info!(linked = self.node.linked().count(), "the node serves");
         }
         self.tell_links();
-        self.leave_if_told(now);
+        self.leave_if_told(is_busy, now);
         Ok(is_busy)
     }
 
@@ -272,9 +272,9 @@ impl Serving {
     }
 
     /// Leaves behind the last mail, as far as that goes in time.
-    fn leave_if_told(&mut self, now: Millis) {
+    fn leave_if_told(&mut self, is_busy: bool, now: Millis) {
         if let Leaving::Draining(until) = self.leaving {
-            let is_drained = self.node.is_drained() || !self.bus.is_connected();
+            let is_drained = !is_busy && self.node.is_drained() || !self.bus.is_connected();
             if is_drained || now >= until {
                 self.node.leave();
                 self.leaving = Leaving::Going(now + LEAVE_MS / 2);
