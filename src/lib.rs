@@ -64,6 +64,9 @@ pub mod address;
 pub mod authentication;
 #[doc(hidden)]
 pub mod authorization;
+#[cfg(feature = "cluster")]
+#[doc(hidden)]
+pub mod bus;
 #[doc(hidden)]
 pub mod clock;
 #[doc(hidden)]

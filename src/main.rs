@@ -146,7 +146,8 @@ fn run(
     }
     let manager = Manager::from_env();
     let config = Arc::new(config);
-    let started = start_server(Arc::clone(&config), passed)?;
+    let (go_on, given_up) = bounded(0);
+    let started = start_server(Arc::clone(&config), passed, given_up)?;
     select! {
         recv(started) -> server => {
             let server = server.map_err(|_| Stopped::LostThread("start".to_owned()))??;
@@ -164,6 +165,7 @@ fn run(
         }
         recv(orders.stop) -> _ => {
             manager.stopping();
+            drop(go_on);
             let wait_ms = config.timeouts.close_ms;
             let server = select! {
                 recv(started) -> server => server.map_err(|_| Stopped::LostThread("start".into()))?,
@@ -172,7 +174,10 @@ fn run(
                     return Err(Stopped::SlowStart(wait_ms).into());
                 }
             };
-            Ok(server?.stop()?)
+            match server {
+                Err(StartError::Stopped) => Ok(()),
+                server => Ok(server?.stop()?),
+            }
         }
     }
 }
@@ -181,11 +186,12 @@ fn run(
 fn start_server(
     config: Arc<Config>,
     passed: Inherited,
+    given_up: Receiver<()>,
 ) -> io::Result<Receiver<Result<Server, StartError>>> {
     let (sender, started) = bounded(1);
     let start = move || {
         // Nobody waits for it any more if the process is about to end.
-        let _ = sender.send(Server::start_with(&config, passed));
+        let _ = sender.send(Server::start_until(&config, passed, &given_up));
     };
     thread::Builder::new().name("start".to_owned()).spawn(start)?;
     Ok(started)

@@ -93,6 +93,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
+    ("bus", &["cluster", "config"]),
     // The hasher only for its tests, which have a router.
     ("storage", &["codec", "hash", "router", "wamp"]),
     // Of the router only what it counts, of authentication what comes of tokens.
@@ -117,7 +118,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "address",
             "authentication",
             "authorization",
+            "bus",
             "clock",
+            "cluster",
             "config",
             "hash",
             "http",

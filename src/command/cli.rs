@@ -316,6 +316,15 @@ pub(crate) struct RunFlags {
     /// Threads that serve connections, 1 to 62; 0: one per available core [default: 0]
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
+    /// Be a node of the cluster of this name: all its nodes are one router [default: none]
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    cluster: Option<String>,
+    /// A NATS server of the cluster, as nats://host:4222; repeatable
+    #[arg(long, value_name = "URL", help_heading = "Cluster")]
+    nats: Vec<String>,
+    /// The name of this node, another one for each [default: the host's name]
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    node: Option<String>,
     /// Most bytes of one incoming message [default: 1048576]
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
     max_message_bytes: Option<usize>,
@@ -395,6 +404,9 @@ impl RunFlags {
         if !self.realm.is_empty() {
             to.set("realm", "--realm", |config| config.serve_realms(&self.realm));
         }
+        if !self.nats.is_empty() {
+            to.set("cluster.nats", "--nats", |config| config.cluster.nats = self.nats.clone());
+        }
         // The path of the field is also its key in the file.
         macro_rules! set {
             ($($flag:ident $name:literal => $section:ident$(.$field:ident)*;)*) => {$(
@@ -407,6 +419,8 @@ impl RunFlags {
         }
         set! {
             shards "--shards" => shards;
+            cluster "--cluster" => cluster.name;
+            node "--node" => cluster.node;
             max_message_bytes "--max-message-bytes" => limits.message_bytes;
             max_connections "--max-connections" => limits.connections;
             output_hard_bytes "--output-hard-bytes" => output.hard_bytes;

@@ -68,7 +68,10 @@ impl Config {
         for (key, what) in differences(&self.metrics, &asked.metrics) {
             changes.postpone(format!("metrics.{key}"), what);
         }
-        next.metrics = self.metrics.clone();
+        for (key, what) in differences(&self.cluster, &asked.cluster) {
+            changes.postpone(format!("cluster.{key}"), what);
+        }
+        (next.metrics, next.cluster) = (self.metrics.clone(), self.cluster.clone());
         (next.tuning, next.storage) = (self.tuning, self.storage.clone());
         for (key, what) in differences(&self.limits, &asked.limits) {
             let key = format!("limits.{key}");

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::admin::check_admin;
 use super::bridge::check_bridges;
+use super::cluster::check_cluster;
 use super::fault::{Fault, key_without_index};
 use super::management::check_management;
 use super::metrics::check_metrics;
@@ -40,6 +41,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, Fault)> {
     check_admin(&config.admin, &config.listeners, &mut findings);
     check_metrics(config, &mut findings);
     check_management(&config.management, &config.realms, &mut findings);
+    check_cluster(&config.cluster, &mut findings);
     if let Err(fault) = config.log.filter() {
         findings.add("log.level", fault);
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::admin::AdminFault;
 use super::bridge::BridgeFault;
+use super::cluster::ClusterFault;
 use super::keys::nearest;
 use super::listener::ListenAddress;
 use super::management::ManagementFault;
@@ -150,6 +151,8 @@ pub enum Fault {
     #[error(transparent)]
     Management(#[from] ManagementFault),
     #[error(transparent)]
+    Cluster(#[from] ClusterFault),
+    #[error(transparent)]
     Metrics(#[from] MetricsFault),
     #[error(transparent)]
     Way(#[from] WayFault),
@@ -256,6 +259,7 @@ impl Fault {
             Self::Bridge(fault) => fault.help().into(),
             Self::Webhook(fault) => fault.help().into(),
             Self::Metrics(fault) => fault.help(),
+            Self::Cluster(fault) => fault.help().into(),
             _ => return self.environment_help().or_else(|| self.login_help()),
         };
         Some(text)
@@ -377,6 +381,7 @@ impl Fault {
                 | Self::UnknownRealm(_)
                 | Self::Management(_)
                 | Self::Metrics(_)
+                | Self::Cluster(_)
                 | Self::Role(_)
                 | Self::Way(_)
                 | Self::SoftOverHard { .. }

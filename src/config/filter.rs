@@ -18,12 +18,18 @@ impl Log {
                 return Err(Fault::BadLogLevel(word.into()));
             }
         }
-        EnvFilter::builder().parse(&self.level).map_err(|error| Fault::Value {
+        let is_named = self.level.contains(CHATTY);
+        let level =
+            if is_named { self.level.clone() } else { format!("{CHATTY}=off,{}", self.level) };
+        EnvFilter::builder().parse(level).map_err(|error| Fault::Value {
             key: "log.level".into(),
             reason: format!("`{}` is no log filter: {error}", self.level),
         })
     }
 }
+
+/// A library that logs each of its tries to connect; what comes of them is logged here.
+const CHATTY: &str = "async_nats";
 
 #[cfg(test)]
 mod tests {

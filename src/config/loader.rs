@@ -105,6 +105,8 @@ impl Loader {
         self.read_users();
         self.read_tokens();
         self.read_admin_token();
+        let folder = Path::new(&self.file).parent().unwrap_or(Path::new(""));
+        self.config.cluster.find_files(folder);
         self.config.appoint_managers();
         let all_read = self.problems.is_empty();
         let mut bad_keys = Vec::new();

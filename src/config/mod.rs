@@ -9,6 +9,7 @@ mod admin_token;
 mod bridge;
 mod changes;
 mod check;
+mod cluster;
 mod environment;
 mod fault;
 mod filter;
@@ -60,6 +61,7 @@ pub use admin_token::{
 };
 pub use bridge::{BridgeFault, HttpUse, PathKey};
 pub use changes::{Change, Changes};
+pub use cluster::{Cluster, ClusterFault, Visible};
 pub use environment::Environment;
 pub use fault::{ConfigError, Fault};
 pub(crate) use listener::allowed_origins;
@@ -102,6 +104,7 @@ pub struct Config {
     pub admin: Admin,
     pub metrics: Metrics,
     pub management: Management,
+    pub cluster: Cluster,
     /// What it was adopted from had somebody who answers operators: whom a reload does not end.
     #[serde(skip)]
     pub was_observed: bool,
@@ -203,6 +206,7 @@ impl Default for Config {
             admin: Admin::default(),
             metrics: Metrics::default(),
             management: Management::default(),
+            cluster: Cluster::default(),
             was_observed: false,
         }
     }

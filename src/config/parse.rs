@@ -16,8 +16,8 @@ use super::keys::keys_of;
 use super::report::{Place, Problem};
 use super::role_fault::RoleFault;
 use super::{
-    Access, Admin, Authenticator, Authorizer, Config, Group, History, Listener, ListenerPath, Log,
-    Metrics, PathKey, Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
+    Access, Admin, Authenticator, Authorizer, Cluster, Config, Group, History, Listener,
+    ListenerPath, Log, Metrics, PathKey, Permission, Protocol, Realm, Role, Storage, Tls, Tuning,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -96,6 +96,7 @@ impl Reader {
                 "admin" => self.read_admin(value, &mut config.admin),
                 "metrics" => self.read_metrics(value, &mut config.metrics),
                 "management" => self.read_section(&name, &value, &mut config.management),
+                "cluster" => self.read_section(&name, &value, &mut config.cluster),
                 _ => {
                     rest.insert(key, value);
                 }
@@ -357,7 +358,7 @@ fn unknown_key(key: &str, section: &str, known: &[&'static str]) -> Fault {
 
 /// The section that `key` would be right in, as it is written; empty for the top of the file.
 fn home_of(key: &str) -> Option<String> {
-    let sections: [(&str, &[&str]); 20] = [
+    let sections: [(&str, &[&str]); 21] = [
         ("[[listener]]", keys_of::<Listener>()),
         ("[[listener.path]]", keys_of::<ListenerPath>()),
         ("[[listener.path.key]]", keys_of::<PathKey>()),
@@ -378,6 +379,7 @@ fn home_of(key: &str) -> Option<String> {
         ("[admin]", keys_of::<Admin>()),
         ("[metrics]", keys_of::<Metrics>()),
         ("[[metrics.group]]", keys_of::<Group>()),
+        ("[cluster]", keys_of::<Cluster>()),
     ];
     let mut homes = sections.iter().filter(|(_, keys)| keys.contains(&key));
     match (homes.next(), homes.next()) {

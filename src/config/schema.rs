@@ -16,9 +16,9 @@ use super::keys::keys_of;
 use super::parse::deserialize;
 use super::sections::WRONG_TYPE;
 use super::{
-    Admin, Authenticator, Authorizer, Config, DEFAULT_FILE, Group, History, Listener, ListenerPath,
-    Log, Management, Metrics, PathKey, Permission, Protocol, Realm, Role, Storage, Tls,
-    TokenSettings, Tuning, Webhook,
+    Admin, Authenticator, Authorizer, Cluster, Config, DEFAULT_FILE, Group, History, Listener,
+    ListenerPath, Log, Management, Metrics, PathKey, Permission, Protocol, Realm, Role, Storage,
+    Tls, TokenSettings, Tuning, Webhook,
 };
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
@@ -110,6 +110,7 @@ const ROOT: Table = table!(
             &[table!("group", Form::List("name"), Group, &[])]
         ),
         table!("management", Form::Single, Management, &[]),
+        table!("cluster", Form::Single, Cluster, &[]),
     ]
 );
 

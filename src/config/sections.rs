@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::keys_of;
 use super::parse::deserialize;
-use super::{Admin, Config, Log, Management, Metrics, Protocol, Storage, Tuning};
+use super::{Admin, Cluster, Config, Log, Management, Metrics, Protocol, Storage, Tuning};
 use crate::limits::{Limits, OutputLimits, Timeouts};
 
 /// One section, or the top of the file.
@@ -68,6 +68,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section!("admin", Admin),
     section!("metrics", Metrics),
     section!("management", Management),
+    section!("cluster", Cluster),
 ];
 
 /// How serde says that a value of another type is needed.

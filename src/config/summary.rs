@@ -26,6 +26,9 @@ impl fmt::Display for Summary<'_> {
         for realm in &config.realms {
             row(f, "realm", &describe_realm(realm))?;
         }
+        if let Some(text) = config.cluster.summary() {
+            row(f, "cluster", &text)?;
+        }
         if let Some(text) = config.management.summary() {
             row(f, "management", &text)?;
         }

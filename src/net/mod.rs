@@ -1,10 +1,14 @@
 //! Sockets and threads around the pure core: event loops, the mesh between them, the acceptor.
 
 mod acceptor;
+#[cfg(not(feature = "cluster"))]
+mod alone;
 mod client;
 mod descriptors;
 mod drain;
 mod event_loop;
+#[cfg(feature = "cluster")]
+mod gateway;
 mod hold;
 mod http;
 mod inherited;
@@ -32,6 +36,8 @@ pub use crate::router::Snapshot;
 pub(crate) use crate::shard::{ManagementCall, Passage, Waiter};
 pub use client::{ClientError, check_clients, tls_of_clients};
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
+#[cfg(feature = "cluster")]
+pub use gateway::ClusterError;
 pub use inherited::{Inherited, InheritedError};
 pub(crate) use listening::{SocketFile, listen_on_unix};
 pub(crate) use management::ManagedCall;

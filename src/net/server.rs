@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
 use mio::Poll;
 use parking_lot::Mutex;
 
 use super::acceptor::{Acceptor, Control, Occupancy, Plan};
+#[cfg(not(feature = "cluster"))]
+use super::alone::Gateway;
 use super::client::ClientError;
 use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
+#[cfg(feature = "cluster")]
+use super::gateway::{ClusterError, Gateway};
 use super::inherited::{Inherited, InheritedError};
 use super::judges::JudgeThreads;
 use super::mesh::{Mesh, Parcel};
@@ -47,6 +51,21 @@ pub enum StartError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[cfg(feature = "cluster")]
+    #[error("cannot join the cluster: {0}")]
+    Cluster(#[from] ClusterError),
+    #[error(
+        "the configuration has a [cluster], and this Stentor was built without: build it with \
+         `--features cluster`"
+    )]
+    NoClusters,
+    #[error("this node has no name that can be one; set `node` of [cluster]")]
+    NoNodeName,
+    #[error("the node was not long of its cluster; the log says why")]
+    NodeEnded,
+    /// Whoever started it wanted it no more.
+    #[error("the start was given up")]
+    Stopped,
 }
 
 impl StartError {
@@ -106,6 +125,8 @@ pub struct Server {
     /// Those that serve until the stop, and are waited for then.
     handles: Vec<JoinHandle<io::Result<()>>>,
     storage: Option<StoreThread>,
+    /// To other nodes, if there are any to be.
+    gateway: Option<Gateway>,
     /// What a reload may replace.
     pub(super) running: Mutex<Running>,
     pub(super) shown: Arc<Shown>,
@@ -127,12 +148,28 @@ impl Server {
     ///
     /// # Errors
     /// As [`Self::start`]; also a passed socket that no listener wants.
-    #[expect(clippy::disallowed_methods, reason = "the start of the router's clock")]
     pub fn start_with(config: &Config, passed: Inherited) -> Result<Self, StartError> {
+        Self::start_until(config, passed, &never())
+    }
+
+    /// The same, given up when `stop` says something or is disconnected: a node of a cluster waits
+    /// for the others, as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Self::start_with`]; or [`StartError::Stopped`].
+    #[expect(clippy::disallowed_methods, reason = "the start of the router's clock")]
+    pub fn start_until(
+        config: &Config,
+        passed: Inherited,
+        stop: &Receiver<()>,
+    ) -> Result<Self, StartError> {
         let shards = config.shard_count();
         let contexts = contexts(config)?;
+        let (started, threads) = (Instant::now(), Threads::new());
+        let gateway = Gateway::join(config, started, &threads, stop)?;
+        let node = gateway.as_ref().map(Gateway::ids);
         let router = Arc::new(Router::new(
-            settings(config),
+            Settings { node, ..settings(config) },
             config.realms.clone(),
             shards,
             HashSeed::new(u64::from_ne_bytes(random()?)),
@@ -140,9 +177,15 @@ impl Server {
         let storage = store::open(config, &router)?;
         let polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
-        let (mesh, inboxes) = Mesh::new(&registries, WAKER, high_mark_bytes(config))?;
+        let alarm = gateway.as_ref().map(Gateway::alarm);
+        let mark = high_mark_bytes(config);
+        let (mesh, mut inboxes) = Mesh::with_cluster(&registries, WAKER, mark, alarm)?;
+        if let Some(gateway) = &gateway
+            && let Some(inbox) = inboxes.pop()
+        {
+            gateway.serve(&router, inbox, stop)?;
+        }
         let occupancy = Arc::new(Occupancy::new(shards));
-        let started = Instant::now();
         let (acceptor, control) =
             Acceptor::new(Arc::clone(&router), Arc::clone(&mesh), Arc::clone(&occupancy), started)?;
         let mut plan = Plan::new(config);
@@ -159,9 +202,10 @@ impl Server {
             addresses,
             acceptor: control,
             occupancy: Arc::clone(&occupancy),
-            threads: Threads::new(),
+            threads,
             handles: Vec::new(),
             storage: None,
+            gateway,
             running: Mutex::new(running),
             shown,
             started,
@@ -345,21 +389,10 @@ impl Server {
         for shard in self.mesh.shards() {
             self.mesh.send(shard, Parcel::Shutdown);
         }
-        let mut result = Ok(());
-        for thread in self.handles.drain(..) {
-            let name = thread.thread().name().unwrap_or_default().to_owned();
-            let ended = match thread.join() {
-                Ok(ended) => ended.map_err(|error| {
-                    io::Error::new(error.kind(), format!("the thread {name} failed: {error}"))
-                }),
-                Err(_) => Err(panicked(&name)),
-            };
-            match (&result, ended) {
-                (Err(_), Err(error)) => tracing::error!(%error, "stopped with another error"),
-                (Ok(()), ended) => result = ended,
-                (Err(_), Ok(())) => {}
-            }
-        }
+        let result = join_all(self.handles.drain(..), Ok(()));
+        // Behind the last mail of the shards.
+        let gateway = self.gateway.take().and_then(|mut gateway| gateway.leave());
+        let result = join_all(gateway.into_iter(), result);
         self.running.get_mut().posts.stop();
         // The store says what it lost, whatever else has failed.
         let stored = self.storage.take().map_or(Ok(()), |storage| {
@@ -382,6 +415,28 @@ impl Drop for Server {
             tracing::error!("{error}");
         }
     }
+}
+
+/// Waits for threads; the first error is what counts.
+fn join_all(
+    threads: impl Iterator<Item = JoinHandle<io::Result<()>>>,
+    mut result: io::Result<()>,
+) -> io::Result<()> {
+    for thread in threads {
+        let name = thread.thread().name().unwrap_or_default().to_owned();
+        let ended = match thread.join() {
+            Ok(ended) => ended.map_err(|error| {
+                io::Error::new(error.kind(), format!("the thread {name} failed: {error}"))
+            }),
+            Err(_) => Err(panicked(&name)),
+        };
+        match (&result, ended) {
+            (Err(_), Err(error)) => tracing::error!(%error, "stopped with another error"),
+            (Ok(()), ended) => result = ended,
+            (Err(_), Ok(())) => {}
+        }
+    }
+    result
 }
 
 pub(super) fn panicked(name: &str) -> io::Error {
@@ -443,15 +498,15 @@ pub(super) fn settings(config: &Config) -> Settings {
         clients: config.metrics.clients.clone(),
         groups: config.metrics.groups.clone(),
         node: None,
-        visible_ms: 0,
-        interest_bits: 20,
+        visible_ms: config.cluster.cork_ms(),
+        interest_bits: config.cluster.interest_bits,
         claims: false,
         question_ms: 0,
     }
 }
 
 /// Random bytes of the operating system: the seed of ids and hashers.
-fn random<const N: usize>() -> Result<[u8; N], StartError> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], StartError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(StartError::Random)?;
     Ok(bytes)

@@ -1,0 +1,199 @@
+//! NATS servers and routers as processes of their own, on free ports of this machine, ended with
+//! what holds them.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use stentor_client::Client;
+use tempfile::TempDir;
+
+/// How long anything may take; what takes longer does not come.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < PATIENCE, "it does not come: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// A NATS server, with its files.
+pub(super) struct Nats {
+    folder: TempDir,
+    port: u16,
+    flags: Vec<String>,
+    process: Option<Child>,
+}
+
+impl Nats {
+    pub(super) fn start() -> Self {
+        Self::start_with(&["-js"])
+    }
+
+    pub(super) fn start_with(flags: &[&str]) -> Self {
+        let mut nats = Self::absent(flags);
+        nats.run();
+        nats
+    }
+
+    /// One that is not started yet.
+    pub(super) fn absent(flags: &[&str]) -> Self {
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let folder = tempfile::tempdir().expect("there is room");
+        Self { folder, port: free_port(), flags, process: None }
+    }
+
+    pub(super) fn run(&mut self) {
+        let program = std::env::var("STENTOR_NATS_SERVER")
+            .expect("STENTOR_NATS_SERVER names a nats-server; tests/cluster/run.sh sets it");
+        let port = self.port.to_string();
+        let process = Command::new(program)
+            .args(["-a", "127.0.0.1", "-p", &port, "-sd"])
+            .arg(self.folder.path())
+            .args(&self.flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it is a program");
+        self.process = Some(process);
+        let port = self.port;
+        wait_until("a NATS server", || listens(port));
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it, and starts it with no files.
+    pub(super) fn forget(&mut self) {
+        self.kill();
+        self.folder = tempfile::tempdir().expect("there is room");
+        self.run();
+    }
+
+    pub(super) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("it is ours");
+            process.wait().expect("it has ended");
+        }
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A router that is a node of the cluster `test`.
+pub(super) struct Router {
+    folder: TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Router {
+    /// Starts one, and waits until it serves.
+    pub(super) fn start(nats: &Nats, node: &str) -> Self {
+        let mut router = Self::begin(nats, node, &[]);
+        router.wait_until_served();
+        router
+    }
+
+    /// Starts one.
+    pub(super) fn begin(nats: &Nats, node: &str, flags: &[&str]) -> Self {
+        let (folder, port) = (tempfile::tempdir().expect("there is room"), free_port());
+        let log = File::create(folder.path().join("log")).expect("there is room");
+        let listen = format!("127.0.0.1:{port}");
+        let process = Command::new(env!("CARGO_BIN_EXE_stentor"))
+            .args(["--listen", &listen, "--shards", "2", "--cluster", "test", "--node", node])
+            .args(["--nats", &nats.url()])
+            .args(flags)
+            .stderr(log)
+            .spawn()
+            .expect("it is built");
+        Self { folder, port, process }
+    }
+
+    pub(super) fn wait_until_served(&mut self) {
+        let since = Instant::now();
+        while !listens(self.port) {
+            let ended = self.process.try_wait().expect("it is ours");
+            let is_late = since.elapsed() > PATIENCE;
+            assert!(ended.is_none() && !is_late, "it does not serve: {ended:?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(super) fn serves(&self) -> bool {
+        listens(self.port)
+    }
+
+    pub(super) async fn client(&self) -> Client {
+        let url = format!("ws://127.0.0.1:{}/ws", self.port);
+        Client::builder(url, "realm1").connect().await.expect("everybody may come")
+    }
+
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).expect("it was written")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    #[track_caller]
+    pub(super) fn wait_for_log(&self, text: &str) {
+        let since = Instant::now();
+        while !self.log().contains(text) {
+            assert!(since.elapsed() < PATIENCE, "no `{text}` in the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    pub(super) fn ended(&mut self) -> ExitStatus {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("it is ours") {
+                return status;
+            }
+            assert!(since.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends SIGTERM.
+    pub(super) fn terminate(&self) {
+        let id = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is ours");
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.process.kill().expect("it is ours");
+        self.process.wait().expect("it has ended");
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
