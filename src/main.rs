@@ -345,6 +345,9 @@ fn check(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
+    if config.cluster.name.is_some() && !cfg!(feature = "cluster") {
+        return fail(&StartError::NoClusters);
+    }
     if let Err(error) = net::check_certificates(&config) {
         return fail(&error);
     }

@@ -119,8 +119,6 @@ impl Cluster {
 /// What can be wrong with `[cluster]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClusterFault {
-    #[error("this Stentor was built without clusters")]
-    NotBuilt,
     #[error("the cluster has no name")]
     NoName,
     #[error("`{0}` is no name of a cluster")]
@@ -148,9 +146,6 @@ pub enum ClusterFault {
 impl ClusterFault {
     pub(super) const fn help(&self) -> &'static str {
         match self {
-            Self::NotBuilt => {
-                "build it with `--features cluster`, or remove [cluster] and `--cluster`"
-            }
             Self::NoName => "add `name = \"...\"` to [cluster], the same on all nodes",
             Self::BadName(_) => "use a-z, 0-9 and -, at most 32 of them",
             Self::BadNode(_) | Self::NoNode => {
@@ -169,9 +164,6 @@ impl ClusterFault {
 
 pub(super) fn check_cluster(cluster: &Cluster, findings: &mut Findings) {
     let is_meant = *cluster != Cluster::default();
-    if !cfg!(feature = "cluster") {
-        return findings.add_if(is_meant, "cluster", || ClusterFault::NotBuilt);
-    }
     check_numbers(cluster, findings);
     let Some(name) = &cluster.name else {
         return findings.add_if(is_meant, "cluster", || ClusterFault::NoName);
@@ -241,17 +233,6 @@ mod tests {
         assert_eq!((config.cluster.cork_ms(), config.cluster.summary()), (0, None));
     }
 
-    #[cfg(not(feature = "cluster"))]
-    #[test]
-    fn a_build_without_clusters_says_so() {
-        for text in ["name = \"a\"\nnats = [\"nats://a\"]", "visible_ms = 100"] {
-            let fault = read(text).unwrap_err();
-            assert!(fault.contains("was built without clusters"), "{fault}");
-            assert!(fault.contains("--features cluster"), "{fault}");
-        }
-    }
-
-    #[cfg(feature = "cluster")]
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (text, line, said) in [
@@ -279,7 +260,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "cluster")]
     #[test]
     fn files_lie_beside_the_configuration() {
         let text = "[cluster]\nname = \"a\"\nnode = \"n\"\nnats = [\"tls://a:4222\"]\n\
@@ -291,7 +271,6 @@ mod tests {
         assert_eq!(cluster.summary().as_deref(), Some("a as n, over tls://a:4222"));
     }
 
-    #[cfg(feature = "cluster")]
     #[test]
     fn another_cluster_needs_a_restart() {
         let name = |name: &str| read(&format!("name = \"{name}\"\nnats = [\"nats://a\"]")).unwrap();

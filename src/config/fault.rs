@@ -259,7 +259,6 @@ impl Fault {
             Self::Bridge(fault) => fault.help().into(),
             Self::Webhook(fault) => fault.help().into(),
             Self::Metrics(fault) => fault.help(),
-            Self::Cluster(fault) => fault.help().into(),
             _ => return self.environment_help().or_else(|| self.login_help()),
         };
         Some(text)
@@ -295,6 +294,7 @@ impl Fault {
             }
             Self::AuthenticatorTakesNo { .. } | Self::SamePath(_) => "remove it".into(),
             Self::UnknownRealm(_) => "name one that has a `[[realm]]`".into(),
+            Self::Cluster(fault) => fault.help().into(),
             Self::Users(fault) => return fault.help(),
             Self::Tokens(fault) => return fault.help(),
             Self::Way(fault) => return fault.help().map(Into::into),

@@ -19,7 +19,7 @@ use super::event_loop::{EventLoop, HoldBudget, WAKER, wall_clock};
 use super::gateway::{ClusterError, Gateway};
 use super::inherited::{Inherited, InheritedError};
 use super::judges::JudgeThreads;
-use super::mesh::{Mesh, Parcel};
+use super::mesh::{Inbox, Mesh, Parcel};
 use super::pulse::Pulse;
 use super::reload::{Bench, Listens, ReloadError, Running};
 use super::store::{self, STORE_PATIENCE, StoreThread};
@@ -176,15 +176,7 @@ impl Server {
         ));
         let storage = store::open(config, &router)?;
         let polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
-        let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
-        let alarm = gateway.as_ref().map(Gateway::alarm);
-        let mark = high_mark_bytes(config);
-        let (mesh, mut inboxes) = Mesh::with_cluster(&registries, WAKER, mark, alarm)?;
-        if let Some(gateway) = &gateway
-            && let Some(inbox) = inboxes.pop()
-        {
-            gateway.serve(&router, inbox, stop)?;
-        }
+        let (mesh, inboxes) = weave(config, &polls, &router, gateway.as_ref(), stop)?;
         let occupancy = Arc::new(Occupancy::new(shards));
         let (acceptor, control) =
             Acceptor::new(Arc::clone(&router), Arc::clone(&mesh), Arc::clone(&occupancy), started)?;
@@ -441,6 +433,26 @@ fn join_all(
 
 pub(super) fn panicked(name: &str) -> io::Error {
     io::Error::other(format!("the thread {name} panicked"))
+}
+
+/// The mesh, and the inboxes of the shards. A node of a cluster is linked with the others then.
+fn weave(
+    config: &Config,
+    polls: &[Poll],
+    router: &Arc<Router>,
+    gateway: Option<&Gateway>,
+    stop: &Receiver<()>,
+) -> Result<(Arc<Mesh>, Vec<Inbox>), StartError> {
+    let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
+    let alarm = gateway.map(Gateway::alarm);
+    let mark = high_mark_bytes(config);
+    let (mesh, mut inboxes) = Mesh::with_cluster(&registries, WAKER, mark, alarm)?;
+    if let Some(gateway) = gateway
+        && let Some(inbox) = inboxes.pop()
+    {
+        gateway.serve(router, inbox, stop)?;
+    }
+    Ok((mesh, inboxes))
 }
 
 /// Binds all listeners, but for those whose sockets were passed.
