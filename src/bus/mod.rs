@@ -129,14 +129,15 @@ impl Bus {
         self.client.subscribe(subject).await.map_err(BusError::of_client)
     }
 
-    /// Sends a message to a node. It is lost if there is no connection, or too much waits for it.
-    pub async fn send(&self, to: Incarnation, message: Bytes) {
-        let Some(own) = self.own.as_ref().filter(|_| self.is_connected) else { return };
+    /// Sends a message to a node. It is lost if there is no connection, or too much waits for it:
+    /// `false` then, after [`SEND_PATIENCE`].
+    pub async fn send(&self, to: Incarnation, message: Bytes) -> bool {
+        let Some(own) = self.own.as_ref().filter(|_| self.is_connected) else { return true };
         let subject = format!("{}to.{to}", self.prefix);
         let gone = format!("{}gone.{}.{to}", self.prefix, own.incarnation);
         // What does not fit is sent again by its link.
         let sent = self.client.publish_with_reply(subject, gone, message);
-        let _ = timeout(SEND_PATIENCE, sent).await;
+        timeout(SEND_PATIENCE, sent).await.is_ok()
     }
 
     /// Sends a message to all nodes; as [`Self::send`].

@@ -484,7 +484,11 @@ mod tests {
         let command = Cli::command();
         let mut arguments = Vec::new();
         let takes_value = |flag: &&clap::Arg| flag.get_action().takes_values();
-        for flag in command.get_arguments().filter(takes_value).filter(|f| f.get_id() != "config") {
+        // What has no value by default: no file is read, and the router is no node.
+        let has_default = |flag: &&clap::Arg| {
+            flag.get_id() != "config" && flag.get_help_heading() != Some("Cluster")
+        };
+        for flag in command.get_arguments().filter(takes_value).filter(has_default) {
             let Some(long) = flag.get_long() else {
                 continue;
             };

@@ -166,7 +166,8 @@ pub(super) fn check_cluster(cluster: &Cluster, findings: &mut Findings) {
     let is_meant = *cluster != Cluster::default();
     check_numbers(cluster, findings);
     let Some(name) = &cluster.name else {
-        return findings.add_if(is_meant, "cluster", || ClusterFault::NoName);
+        let key = if cluster.nats.is_empty() { "cluster" } else { "cluster.nats" };
+        return findings.add_if(is_meant, key, || ClusterFault::NoName);
     };
     let is_bad = NodeName::new(name).is_none();
     findings.add_if(is_bad, "cluster.name", || ClusterFault::BadName(name.clone()));
@@ -174,7 +175,7 @@ pub(super) fn check_cluster(cluster: &Cluster, findings: &mut Findings) {
         let fault = cluster.node.clone().map_or(ClusterFault::NoNode, ClusterFault::BadNode);
         findings.add("cluster.node", fault);
     }
-    findings.add_if(cluster.nats.is_empty(), "cluster.nats", || ClusterFault::NoServer);
+    findings.add_if(cluster.nats.is_empty(), "cluster.name", || ClusterFault::NoServer);
     for url in &cluster.nats {
         let rest = url.strip_prefix("nats://").or_else(|| url.strip_prefix("tls://"));
         let is_bad = rest.is_none_or(|rest| rest.is_empty() || rest.contains(['/', '?', ' ']));
@@ -212,7 +213,8 @@ fn check_login(cluster: &Cluster, findings: &mut Findings) {
         findings.add(format!("cluster.{second}"), ClusterFault::SeveralLogins(ways.join(", ")));
     }
     let is_half = cluster.certificate.is_some() != cluster.key.is_some();
-    findings.add_if(is_half, "cluster.certificate", || ClusterFault::HalfCertificate);
+    let half = if cluster.key.is_some() { "cluster.key" } else { "cluster.certificate" };
+    findings.add_if(is_half, half, || ClusterFault::HalfCertificate);
 }
 
 const MIB: u64 = 1024 * 1024;
@@ -236,7 +238,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (text, line, said) in [
-            ("visible_ms = 100", 1, "the cluster has no name"),
+            ("nats = [\"nats://a\"]", 2, "the cluster has no name"),
             ("name = \"A_b\"\nnats = [\"nats://a:1\"]", 2, "`A_b` is no name of a cluster"),
             ("name = \"a\"", 2, "no NATS server is named"),
             ("name = \"a\"\nnats = [\"a:4222\"]", 3, "`a:4222` is no URL"),
@@ -245,7 +247,7 @@ mod tests {
             ("name = \"a\"\nnats = [\"nats://a\"]\nnode = \"B\"", 4, "`B` is no name of a node"),
             ("name = \"a\"\nnats = [\"nats://a\"]\nuser = \"u\"", 4, "has no password"),
             ("name = \"a\"\nnats = [\"nats://a\"]\npassword_file = \"p\"", 4, "has no user"),
-            ("name = \"a\"\nnats = [\"nats://a\"]\nkey = \"p\"", 1, "belong together"),
+            ("name = \"a\"\nnats = [\"nats://a\"]\nkey = \"p\"", 4, "belong together"),
             ("name = \"a\"\nnats = [\"nats://a\"]\nreplicas = 6", 4, "from 1 to 5"),
             ("name = \"a\"\nnats = [\"nats://a\"]\ninterest_bits = 30", 4, "from 10 to 24"),
             (

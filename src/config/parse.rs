@@ -383,7 +383,8 @@ fn home_of(key: &str) -> Option<String> {
     ];
     let mut homes = sections.iter().filter(|(_, keys)| keys.contains(&key));
     match (homes.next(), homes.next()) {
-        (Some((section, _)), None) => Some((*section).into()),
+        // Where another section has it, too, that one is meant: only few routers are nodes.
+        (Some((section, _)), None | Some(("[cluster]", _))) => Some((*section).into()),
         (None, _) if keys_of::<Config>().contains(&key) => Some(String::new()),
         _ => None,
     }

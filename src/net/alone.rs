@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::Notify;
 
 use super::mesh::Inbox;
 use super::server::StartError;
 use super::threads::Threads;
 use crate::config::Config;
-use crate::router::{NodeIds, Router};
+use crate::router::{Batch, Deposit, NodeIds, Router};
 
 #[derive(Debug)]
 pub(super) enum Gateway {}
@@ -41,6 +41,7 @@ impl Gateway {
         &self,
         _router: &Arc<Router>,
         _inbox: Inbox,
+        _store: Option<Sender<Batch<Deposit>>>,
         _stop: &Receiver<()>,
     ) -> Result<(), StartError> {
         match *self {}

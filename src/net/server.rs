@@ -176,7 +176,14 @@ impl Server {
         ));
         let storage = store::open(config, &router)?;
         let polls = (0..shards).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
-        let (mesh, inboxes) = weave(config, &polls, &router, gateway.as_ref(), stop)?;
+        let (mesh, mut inboxes) = weave(config, &polls, gateway.as_ref())?;
+        let storage = storage.map(|storage| spawn_storage(&threads, (&mesh, &router), storage));
+        let (store, storage) = storage.transpose()?.unzip();
+        if let Some(gateway) = &gateway
+            && let Some(inbox) = inboxes.pop()
+        {
+            gateway.serve(&router, inbox, store.clone(), stop)?;
+        }
         let occupancy = Arc::new(Occupancy::new(shards));
         let (acceptor, control) =
             Acceptor::new(Arc::clone(&router), Arc::clone(&mesh), Arc::clone(&occupancy), started)?;
@@ -193,40 +200,49 @@ impl Server {
             pulses,
             addresses,
             acceptor: control,
-            occupancy: Arc::clone(&occupancy),
+            occupancy,
             threads,
             handles: Vec::new(),
-            storage: None,
+            storage,
             gateway,
             running: Mutex::new(running),
             shown,
             started,
         };
-        let budget = HoldBudget::new(config.tuning.flush_delay_us, &config.output);
-        let store = storage.map(|storage| server.spawn_storage(storage)).transpose()?;
         let bench = server.seat_judges(config, &server.router.edition());
         let bench = bench.map_err(StartError::of_reload)?;
         server.running.lock().judges = bench;
-        let aside = server.open_http(&mut server.running.lock(), config);
-        let aside = aside.map_err(StartError::of_reload)?;
-        for (number, (poll, inbox)) in (0u8..).zip(polls.into_iter().zip(inboxes)) {
-            let shard = Shard::new(ShardId(number), Arc::clone(&server.router), random()?);
-            let occupancy = Arc::clone(&occupancy);
-            let store = store.clone();
-            let aside = aside.clone();
-            let tls = server.tls_share(number, config);
-            let pulse = Arc::clone(&server.pulses[usize::from(number)]);
-            let pulse = (pulse, config.is_observed());
-            let event_loop = EventLoop::new(
-                shard, poll, inbox, budget, occupancy, store, tls, aside, started, pulse,
-            )?;
-            server.spawn(format!("shard-{number}"), || event_loop.run())?;
-        }
+        server.spawn_shards(config, polls.into_iter().zip(inboxes), store.as_ref())?;
         server.acceptor.follow(plan);
         server.spawn("acceptor".to_owned(), || acceptor.run())?;
         let watch = server.watch(contexts)?;
         server.running.lock().watch = watch;
         Ok(server)
+    }
+
+    /// Starts the event loops, and what they hand connections over to.
+    fn spawn_shards(
+        &mut self,
+        config: &Config,
+        loops: impl Iterator<Item = (Poll, Inbox)>,
+        store: Option<&Sender<Batch<Deposit>>>,
+    ) -> Result<(), StartError> {
+        let budget = HoldBudget::new(config.tuning.flush_delay_us, &config.output);
+        let aside = self.open_http(&mut self.running.lock(), config);
+        let aside = aside.map_err(StartError::of_reload)?;
+        for (number, (poll, inbox)) in (0u8..).zip(loops) {
+            let shard = Shard::new(ShardId(number), Arc::clone(&self.router), random()?);
+            let occupancy = Arc::clone(&self.occupancy);
+            let (store, aside) = (store.cloned(), aside.clone());
+            let tls = self.tls_share(number, config);
+            let pulse = Arc::clone(&self.pulses[usize::from(number)]);
+            let (pulse, started) = ((pulse, config.is_observed()), self.started);
+            let event_loop = EventLoop::new(
+                shard, poll, inbox, budget, occupancy, store, tls, aside, started, pulse,
+            )?;
+            self.spawn(format!("shard-{number}"), || event_loop.run())?;
+        }
+        Ok(())
     }
 
     fn tls_share(&self, shard: u8, config: &Config) -> TlsShare {
@@ -353,21 +369,6 @@ impl Server {
         Ok(())
     }
 
-    /// The thread of the store ends when the last shard has, with everything written or named.
-    fn spawn_storage(&mut self, storage: Storage) -> io::Result<Sender<Batch<Deposit>>> {
-        let (sender, deposits) = unbounded();
-        let (said, result) = bounded(1);
-        let (mesh, router) = (Arc::clone(&self.mesh), Arc::clone(&self.router));
-        let path = storage.path().to_owned();
-        let handle = self.threads.spawn("storage".to_owned(), &Term::default(), move || {
-            let report = |outcome| store::report(&mesh, outcome);
-            // Nobody listens any more if it took too long.
-            let _ = said.send(storage.run(&router, &deposits, report));
-        })?;
-        self.storage = Some(StoreThread { path, handle, result });
-        Ok(sender)
-    }
-
     fn stop_threads(&mut self) -> Result<(), StopError> {
         self.acceptor.stop();
         let Running { watch, judges, http, .. } = self.running.get_mut();
@@ -409,6 +410,25 @@ impl Drop for Server {
     }
 }
 
+/// The thread of the store ends when the last who has something for it has, with everything written
+/// or named.
+fn spawn_storage(
+    threads: &Threads,
+    (mesh, router): (&Arc<Mesh>, &Arc<Router>),
+    storage: Storage,
+) -> io::Result<(Sender<Batch<Deposit>>, StoreThread)> {
+    let (sender, deposits) = unbounded();
+    let (said, result) = bounded(1);
+    let (mesh, router) = (Arc::clone(mesh), Arc::clone(router));
+    let path = storage.path().to_owned();
+    let handle = threads.spawn("storage".to_owned(), &Term::default(), move || {
+        let report = |outcome| store::report(&mesh, outcome);
+        // Nobody listens any more if it took too long.
+        let _ = said.send(storage.run(&router, &deposits, report));
+    })?;
+    Ok((sender, StoreThread { path, handle, result }))
+}
+
 /// Waits for threads; the first error is what counts.
 fn join_all(
     threads: impl Iterator<Item = JoinHandle<io::Result<()>>>,
@@ -435,24 +455,16 @@ pub(super) fn panicked(name: &str) -> io::Error {
     io::Error::other(format!("the thread {name} panicked"))
 }
 
-/// The mesh, and the inboxes of the shards. A node of a cluster is linked with the others then.
+/// The mesh, and the inboxes of the shards; behind them that of the thread `cluster`, if there is
+/// one.
 fn weave(
     config: &Config,
     polls: &[Poll],
-    router: &Arc<Router>,
     gateway: Option<&Gateway>,
-    stop: &Receiver<()>,
-) -> Result<(Arc<Mesh>, Vec<Inbox>), StartError> {
+) -> io::Result<(Arc<Mesh>, Vec<Inbox>)> {
     let registries: Vec<_> = polls.iter().map(Poll::registry).collect();
     let alarm = gateway.map(Gateway::alarm);
-    let mark = high_mark_bytes(config);
-    let (mesh, mut inboxes) = Mesh::with_cluster(&registries, WAKER, mark, alarm)?;
-    if let Some(gateway) = gateway
-        && let Some(inbox) = inboxes.pop()
-    {
-        gateway.serve(router, inbox, stop)?;
-    }
-    Ok((mesh, inboxes))
+    Mesh::with_cluster(&registries, WAKER, high_mark_bytes(config), alarm)
 }
 
 /// Binds all listeners, but for those whose sockets were passed.

@@ -48,7 +48,7 @@ impl Publisher {
 }
 
 /// A client that has all events, and checks that they come once and in order across topics.
-struct Listener {
+pub(super) struct Listener {
     heard: Arc<AtomicU64>,
     task: JoinHandle<BTreeMap<u64, (u64, u64)>>,
     client: Client,
@@ -65,7 +65,7 @@ impl Listener {
         Self { heard, task, client }
     }
 
-    async fn wait_for(&self, more: u64) {
+    pub(super) async fn wait_for(&self, more: u64) {
         let target = self.heard.load(Ordering::Relaxed) + more;
         let waits = async {
             while self.heard.load(Ordering::Relaxed) < target {
@@ -104,7 +104,7 @@ async fn listen(mut events: Subscription, counted: Arc<AtomicU64>) -> BTreeMap<u
 }
 
 /// Two publishers at two nodes, and a listener at each of these; runs `trouble` meanwhile.
-async fn under_load(nodes: [&Router; 3], trouble: impl AsyncFnOnce(&[Listener; 3])) {
+pub(super) async fn under_load(nodes: [&Router; 3], trouble: impl AsyncFnOnce(&[Listener; 3])) {
     let [a, b, c] = nodes;
     let listeners = [
         Listener::start(a.client().await).await,

@@ -4,5 +4,7 @@
 
 mod bucket;
 mod events;
+mod outages;
 mod processes;
+mod servers;
 mod starting;

@@ -28,8 +28,14 @@ pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn listens(port: u16) -> bool {
+pub(super) fn listens(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// The nats-server that is used.
+pub(super) fn server_program() -> String {
+    std::env::var("STENTOR_NATS_SERVER")
+        .expect("STENTOR_NATS_SERVER names a nats-server; tests/cluster/run.sh sets it")
 }
 
 /// A NATS server, with its files.
@@ -59,10 +65,8 @@ impl Nats {
     }
 
     pub(super) fn run(&mut self) {
-        let program = std::env::var("STENTOR_NATS_SERVER")
-            .expect("STENTOR_NATS_SERVER names a nats-server; tests/cluster/run.sh sets it");
         let port = self.port.to_string();
-        let process = Command::new(program)
+        let process = Command::new(server_program())
             .args(["-a", "127.0.0.1", "-p", &port, "-sd"])
             .arg(self.folder.path())
             .args(&self.flags)
@@ -117,12 +121,17 @@ impl Router {
 
     /// Starts one.
     pub(super) fn begin(nats: &Nats, node: &str, flags: &[&str]) -> Self {
+        Self::begin_at(&[nats.url()], node, flags)
+    }
+
+    /// Starts one that knows several NATS servers.
+    pub(super) fn begin_at(servers: &[String], node: &str, flags: &[&str]) -> Self {
         let (folder, port) = (tempfile::tempdir().expect("there is room"), free_port());
         let log = File::create(folder.path().join("log")).expect("there is room");
         let listen = format!("127.0.0.1:{port}");
         let process = Command::new(env!("CARGO_BIN_EXE_stentor"))
             .args(["--listen", &listen, "--shards", "2", "--cluster", "test", "--node", node])
-            .args(["--nats", &nats.url()])
+            .args(servers.iter().flat_map(|url| ["--nats", url]))
             .args(flags)
             .stderr(log)
             .spawn()
@@ -182,6 +191,13 @@ impl Router {
     pub(super) fn terminate(&self) {
         let id = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is ours");
+    }
+
+    /// Stops it, as a machine that hangs, or lets it go on.
+    pub(super) fn hang(&self, hangs: bool) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let signal = if hangs { Signal::STOP } else { Signal::CONT };
+        kill_process(Pid::from_child(&self.process), signal).expect("it is ours");
     }
 
     pub(super) fn kill(&mut self) {

@@ -115,12 +115,13 @@ export class Page {
         });
     }
 
-    // A page that was left has forgotten what it had asked for.
+    // A page that was left has forgotten what it had asked for, and one that was closed is gone.
     async #fetch(method, answer) {
         try {
             await this.send(method, answer);
         } catch (error) {
-            if (!error.message.includes("Invalid InterceptionId")) throw error;
+            const isOver = ["Invalid InterceptionId", "Session with given id not found"];
+            if (!isOver.some((text) => error.message.includes(text))) throw error;
         }
     }
 

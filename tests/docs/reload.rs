@@ -61,7 +61,10 @@ fn others(of: &Value, example: &str) -> Vec<Toml> {
             near.into_iter().filter(|value| *value >= 0).map(Toml::Integer).collect()
         }
         Some("boolean") => vec![Toml::Boolean(of["default"] != true)],
-        Some("array") => vec![Toml::Array(vec!["anonymous".into()])],
+        Some("array") => vec![
+            Toml::Array(vec!["anonymous".into()]),
+            Toml::Array(vec!["nats://127.0.0.1:2".into()]),
+        ],
         _ => Vec::new(),
     };
     for name in of["anyOf"].as_array().into_iter().flatten().flat_map(|it| it["enum"].as_array()) {
@@ -77,7 +80,12 @@ fn others(of: &Value, example: &str) -> Vec<Toml> {
 const BASE: &str = "[admin]\nlisten = \"127.0.0.1:9081\"\nenvironment = \"a\"\n";
 
 /// What a section or key needs, so that it may be set.
-const BASES: [(&str, &str); 4] = [
+const BASES: [(&str, &str); 9] = [
+    ("cluster.user", CLUSTER_OF_A_USER),
+    ("cluster.password_file", CLUSTER_OF_A_USER),
+    ("cluster.certificate", CLUSTER_WITH_A_CERTIFICATE),
+    ("cluster.key", CLUSTER_WITH_A_CERTIFICATE),
+    ("cluster", CLUSTER),
     ("management.realm", MANAGED),
     (
         "management",
@@ -87,6 +95,12 @@ const BASES: [(&str, &str); 4] = [
     ("storage", "[storage]\npath = \"store\"\n"),
     ("admin.unix_mode", "[admin]\nlisten = \"unix:admin.sock\"\n"),
 ];
+
+const CLUSTER: &str = "[cluster]\nname = \"a\"\nnode = \"b\"\nnats = [\"nats://127.0.0.1:1\"]\n";
+const CLUSTER_OF_A_USER: &str = "[cluster]\nname = \"a\"\nnode = \"b\"\n\
+    nats = [\"nats://127.0.0.1:1\"]\nuser = \"c\"\npassword_file = \"d\"\n";
+const CLUSTER_WITH_A_CERTIFICATE: &str = "[cluster]\nname = \"a\"\nnode = \"b\"\n\
+    nats = [\"tls://127.0.0.1:1\"]\ncertificate = \"c\"\nkey = \"d\"\n";
 
 const MANAGED: &str = "[admin]\nlisten = \"127.0.0.1:9081\"\n[[realm]]\nname = \"realm1\"\n\
     [[realm.role]]\nname = \"anonymous\"\n";

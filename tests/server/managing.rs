@@ -256,7 +256,18 @@ fn a_reload_changes_who_manages() {
 fn what_happens_is_told_while_somebody_listens() {
     let stentor = Stentor::start();
     let mut viewer = join(&stentor.address, KINDS[2], "vera");
-    let topics = ManagementTopic::ALL.map(|topic| (topic, viewer.subscribe(topic.uri())));
+    let topics = ManagementTopic::ALL.map(|topic| {
+        let request = viewer.next_request();
+        viewer.send(&json!([32, request, {}, topic.uri()]));
+        // What it has subscribed to before may come first.
+        let subscribed = loop {
+            let message = viewer.receive();
+            if message[0] == 33 {
+                break message;
+            }
+        };
+        (topic, subscribed[2].as_u64().unwrap())
+    });
     let number = |wanted| topics.iter().find(|(topic, _)| *topic == wanted).unwrap().1;
     let client = Client::join(&stentor.address, RAW);
     drop(client);

@@ -181,13 +181,21 @@ impl Joining {
             silence_ms: self.cluster.node_timeout_ms,
             queue_bytes: self.cluster.queue_bytes,
         };
-        let Service { router, inbox, ready } = service;
+        let Service { router, inbox, store, ready } = service;
         let node = Node::new(self.members, settings, router, now)
             .expect("the router's ids are those of a node");
         let Self { cluster, digest, started, alarm, orders, .. } = self;
         let away_ms = cluster.node_timeout_ms;
-        let serving =
-            Serving::new(bus, node, inbox, ready, alarm, orders, started, (away_ms, digest));
+        let serving = Serving::new(
+            bus,
+            node,
+            (inbox, store),
+            ready,
+            alarm,
+            orders,
+            started,
+            (away_ms, digest),
+        );
         Joined { serving }
     }
 }

@@ -25,7 +25,7 @@ use crate::bus::BusError;
 use crate::clock::Millis;
 use crate::cluster::members::{Ended, Identity, Members};
 use crate::config::{Cluster, Config, Realm};
-use crate::router::{NodeIds, Router};
+use crate::router::{Batch, Deposit, NodeIds, Router};
 use joining::{Joined, Joining};
 
 /// Why a router is not, or not any more, a node of its cluster.
@@ -53,6 +53,8 @@ pub(super) struct Gateway {
 struct Service {
     router: Arc<Router>,
     inbox: Inbox,
+    /// The way to the store, if there is one.
+    store: Option<Sender<Batch<Deposit>>>,
     /// Told when clients may come.
     ready: Sender<()>,
 }
@@ -135,10 +137,11 @@ impl Gateway {
         &self,
         router: &Arc<Router>,
         inbox: Inbox,
+        store: Option<Sender<Batch<Deposit>>>,
         stop: &Receiver<()>,
     ) -> Result<(), StartError> {
         let (ready, is_ready) = bounded(1);
-        let service = Service { router: Arc::clone(router), inbox, ready };
+        let service = Service { router: Arc::clone(router), inbox, store, ready };
         // A thread that has ended is not ready.
         let _ = self.orders.as_ref().map(|orders| orders.send(service));
         select! {

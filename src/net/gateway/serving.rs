@@ -14,18 +14,23 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 
+use super::super::event_loop::wall_clock;
 use super::super::mesh::{Inbox, Parcel};
 use super::{ClusterError, LEAVE_MS, MOST_WRITES, Service, moment, now};
 use crate::bus::{Bus, Happening, Told};
 use crate::clock::Millis;
 use crate::cluster::Node;
 use crate::cluster::wire::Incarnation;
-use crate::router::ShardId;
+use crate::router::{Batch, Deposit, Destination, ShardId};
+
+type DepositSender = Sender<Batch<Deposit>>;
 
 pub(super) struct Serving {
     bus: Bus,
     node: Node,
     inbox: Inbox,
+    /// The way to the store, if there is one.
+    store: Option<DepositSender>,
     /// Told when clients may come.
     ready: Option<Sender<()>>,
     alarm: Arc<Notify>,
@@ -55,7 +60,7 @@ impl Serving {
     pub(super) fn new(
         bus: Bus,
         node: Node,
-        inbox: Inbox,
+        (inbox, store): (Inbox, Option<DepositSender>),
         ready: Sender<()>,
         alarm: Arc<Notify>,
         orders: UnboundedReceiver<Service>,
@@ -68,6 +73,7 @@ impl Serving {
             bus,
             node,
             inbox,
+            store,
             ready,
             alarm,
             orders,
@@ -103,14 +109,20 @@ impl Serving {
         let is_staying = self.leaving == Leaving::No;
         tokio::select! {
             () = self.alarm.notified() => {}
-            happening = self.bus.next() => self.take_in(happening, now(self.started)),
+            happening = self.bus.next() => {
+                self.node.begin_turn(wall_clock());
+                self.take_in(happening, now(self.started));
+            }
             () = sleep_until(moment(self.started, deadline)) => {}
             order = self.orders.recv(), if is_staying => {
                 debug_assert!(order.is_none(), "there is one router");
-                let until = now(self.started) + LEAVE_MS / 2;
-                self.leaving = Leaving::Draining(until);
+                self.begin_to_leave();
             }
         }
+    }
+
+    fn begin_to_leave(&mut self) {
+        self.leaving = Leaving::Draining(now(self.started) + LEAVE_MS / 2);
     }
 
     fn next_deadline(&self) -> Millis {
@@ -124,6 +136,11 @@ impl Serving {
     /// Returns whether there is more to do at once.
     async fn turn(&mut self) -> Result<bool, ClusterError> {
         let now = now(self.started);
+        self.node.begin_turn(wall_clock());
+        // Whoever is busy does not sleep, and hears it all the same.
+        if self.leaving == Leaving::No && self.orders.is_closed() {
+            self.begin_to_leave();
+        }
         let mut is_busy = self.take_mail();
         is_busy |= self.take_happenings(now);
         if self.node.next_deadline() <= now {
@@ -214,12 +231,12 @@ impl Serving {
         }
     }
 
+    /// Whether a shard, or the store, has too much waiting.
     fn is_congested(&self) -> bool {
+        let is_other = |at: Destination| at != Destination::Shard(ShardId::CLUSTER);
         let congested = self.inbox.mesh().congested();
-        let has_shard =
-            |set: crate::router::Destinations| set.shards().any(|shard| shard != ShardId::CLUSTER);
         // Asked for once more behind the request to be woken.
-        has_shard(congested) && has_shard(self.inbox.await_room(congested))
+        congested.iter().any(is_other) && self.inbox.await_room(congested).iter().any(is_other)
     }
 
     fn hand_over(&mut self) {
@@ -228,6 +245,12 @@ impl Serving {
             if let Some(batch) = self.node.take_outbox(shard) {
                 mesh.send(shard, Parcel::Mail(batch));
             }
+        }
+        if let Some(deposits) = self.node.take_deposits() {
+            let store = self.store.as_ref().expect("what is durable has a store (config::check)");
+            mesh.queues(Destination::Store, deposits.weight);
+            // A store that has ended brings the router down.
+            let _ = store.send(deposits);
         }
     }
 
@@ -238,7 +261,10 @@ impl Serving {
         }
         for _ in 0..MESSAGES_PER_TURN {
             let Some(to) = self.node.take_transmit(now, &mut message) else { return false };
-            self.bus.send(to, Bytes::from(std::mem::take(&mut message))).await;
+            if !self.bus.send(to, Bytes::from(std::mem::take(&mut message))).await {
+                // The connection takes nothing more just now: it was waited for long enough.
+                return false;
+            }
         }
         true
     }
