@@ -139,9 +139,8 @@ impl Bucket {
         if outcome != Outcome::Refused {
             return outcome;
         }
-        let stream = match self.context.get_stream_no_info(self.stream()).await {
-            Ok(stream) => stream,
-            Err(_) => return Outcome::Unknown,
+        let Ok(stream) = self.context.get_stream_no_info(self.stream()).await else {
+            return Outcome::Unknown;
         };
         let subject = format!("{}{key}", self.prefix());
         match stream.direct_get_last_for_subject(subject).await {

@@ -40,8 +40,11 @@ pub struct Bus {
     watch: Watch,
     links: UnboundedReceiver<Link>,
     is_connected: bool,
-    writes: FuturesUnordered<Pin<Box<dyn Future<Output = (u64, Outcome)> + Send>>>,
+    writes: FuturesUnordered<Writing>,
 }
+
+/// A write under way: its ticket, and how it has ended.
+type Writing = Pin<Box<dyn Future<Output = (u64, Outcome)> + Send>>;
 
 /// What is addressed to one life of a node.
 struct Own {
@@ -155,7 +158,7 @@ impl Bus {
     }
 
     /// Opens the watch of the bucket anew: behind what it has told, or from the start.
-    pub fn watch_again(&mut self, from_start: bool) {
+    pub fn watch_again(&self, from_start: bool) {
         self.watch.open_again(from_start);
     }
 

@@ -50,7 +50,7 @@ impl Watch {
         Self { told, orders, task }
     }
 
-    pub(super) fn open_again(&mut self, from_start: bool) {
+    pub(super) fn open_again(&self, from_start: bool) {
         self.orders.send_modify(|order| {
             order.opened += 1;
             order.from_start += u64::from(from_start);

@@ -105,7 +105,7 @@ impl Loader {
         self.read_users();
         self.read_tokens();
         self.read_admin_token();
-        let folder = Path::new(&self.file).parent().unwrap_or(Path::new(""));
+        let folder = Path::new(&self.file).parent().unwrap_or_else(|| Path::new(""));
         self.config.cluster.find_files(folder);
         self.config.appoint_managers();
         let all_read = self.problems.is_empty();

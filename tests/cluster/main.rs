@@ -2,6 +2,8 @@
 //!
 //! `tests/cluster/run.sh` brings the server and runs this; without it nothing here is run.
 
+#![allow(clippy::disallowed_methods, reason = "these are processes and their clients")]
+
 mod bucket;
 mod events;
 mod outages;

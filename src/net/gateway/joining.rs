@@ -137,7 +137,7 @@ impl Joining {
         Ok(())
     }
 
-    fn take_in(&mut self, bus: &mut Bus, happening: Happening) {
+    fn take_in(&mut self, bus: &Bus, happening: Happening) {
         let now = now(self.started);
         match happening {
             Happening::Told(Told::Entry { revision, key, value }) => {
