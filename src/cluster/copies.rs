@@ -308,8 +308,8 @@ fn list(realm: &Realm, book: &Book, place: &Place) -> Option<(Offered, Vec<Event
         return Some((offered, events.collect(), next));
     }
     let most = (MOST_OFFERED - MOST_OF_A_TOPIC, TOPIC_BYTES_PER_STEP);
-    let listed = realm.retained.list_behind(place.after.as_deref(), place.until, most);
-    let next = Place { after: Some(Arc::clone(&listed.last()?.0)), ..place.clone() };
+    let (listed, last) = realm.retained.list_behind(place.after.as_deref(), place.until, most)?;
+    let next = Place { after: Some(last), ..place.clone() };
     let offered = listed.iter().map(|(topic, stamp)| ((**topic).into(), *stamp));
     let offered = Offered::Retained(offered.collect());
     let event = |(topic, stamp)| Event::Retained(topic, stamp);

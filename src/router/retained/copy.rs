@@ -25,18 +25,21 @@ impl RetainedTable {
     }
 
     /// What is kept of the topics behind `after`, by topic, of events with numbers up to `until`:
-    /// until it is about so many events and bytes of topics, but of one topic at least. Nothing:
-    /// there are no more.
+    /// until it is about so many events and bytes of topics, or so many topics were looked at, but
+    /// of one topic at least. Returns also the last topic that was looked at; `None`: there are no
+    /// more.
     pub fn list_behind(
         &self,
         after: Option<&str>,
         until: u64,
         (max_events, max_bytes): (usize, usize),
-    ) -> Vec<(Arc<str>, Stamp)> {
+    ) -> Option<(Vec<(Arc<str>, Stamp)>, Arc<str>)> {
         let shelf = self.0.lock();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let (mut listed, mut bytes) = (Vec::new(), 0);
-        for (topic, entries) in shelf.topics.range::<str, _>((from, Bound::Unbounded)) {
+        let (mut listed, mut bytes, mut last) = (Vec::new(), 0, None);
+        let topics = shelf.topics.range::<str, _>((from, Bound::Unbounded));
+        for (topic, entries) in topics.take(max_events.max(1)) {
+            last = Some(topic);
             let entries = entries.iter().filter(|entry| entry.number <= until);
             let before = listed.len();
             listed.extend(entries.map(|entry| (Arc::clone(topic), entry.event.stamp)));
@@ -45,7 +48,7 @@ impl RetainedTable {
                 break;
             }
         }
-        listed
+        last.map(|last| (listed, Arc::clone(last)))
     }
 
     /// The number of the last event that was stored; 0 before the first.
