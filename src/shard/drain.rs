@@ -195,7 +195,9 @@ impl Shard {
             self.cx.edition.realms().for_each(|realm| realm.feed.close());
         }
         self.cx.work.begin_visit();
-        let are_alone = self.cx.router.has_only_webhooks();
+        // What others have published before they left is on its way to those that leave last.
+        let has_heard = self.mailbox.is_empty() && self.deliveries.is_empty();
+        let are_alone = has_heard && self.cx.router.has_only_webhooks();
         let mut told = 0;
         while !self.cx.work.is_step_over()
             && (is_late || told < MOST_ANNOUNCED)

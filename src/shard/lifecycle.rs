@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::connection::Phase;
 use super::drain::{DISMISSAL_UNITS, Drain};
+use super::mailbox::BatchNumber;
 use super::review::Review;
 use super::work::LOOKUP_UNITS;
 use super::{SendError, Shard};
@@ -38,18 +39,28 @@ pub(super) enum Shutdown {
     /// Sessions leave one after the other, and nobody joins.
     Draining(Drain),
     /// All leave at once.
-    Dismissing(VecDeque<Slot>),
+    Dismissing(Dismissal),
+}
+
+/// Everybody is told to leave, once they have what was accepted for them before.
+#[derive(Debug)]
+pub(super) struct Dismissal {
+    slots: VecDeque<Slot>,
+    /// Mail before this batch came before, too.
+    before: BatchNumber,
+    /// Longer than that deliveries are not waited for: others may begin meanwhile.
+    until: Millis,
 }
 
 impl Shutdown {
     pub(super) fn has_jobs(&self) -> bool {
-        matches!(self, Self::Dismissing(slots) if !slots.is_empty())
+        matches!(self, Self::Dismissing(Dismissal { slots, .. }) if !slots.is_empty())
     }
 
     fn next(&mut self) -> Option<Slot> {
         match self {
             Self::No | Self::Draining(_) => None,
-            Self::Dismissing(slots) => slots.pop_front(),
+            Self::Dismissing(dismissal) => dismissal.slots.pop_front(),
         }
     }
 }
@@ -66,11 +77,21 @@ impl Shard {
 
     /// Refuses new sessions and says GOODBYE to those that are here, as many as a step allows;
     /// [`Self::go_on_shutting_down`] does the rest.
-    pub(super) fn begin_shutdown(&mut self) {
+    pub(super) fn begin_shutdown(&mut self, now: Millis) {
         self.cx.edition.realms().for_each(|realm| realm.feed.close());
         self.review = Review::default();
-        let all = self.connections.iter().map(|(slot, _)| slot).collect();
-        self.shutdown = Shutdown::Dismissing(all);
+        let slots = self.connections.iter().map(|(slot, _)| slot).collect();
+        let before = self.mailbox.next();
+        let until = now + self.cx.settings().timeouts.close_ms;
+        self.shutdown = Shutdown::Dismissing(Dismissal { slots, before, until });
+    }
+
+    /// Whether everybody has what was accepted before the shutdown.
+    fn may_dismiss(&self, now: Millis) -> bool {
+        let Shutdown::Dismissing(Dismissal { before, until, .. }) = &self.shutdown else {
+            return false;
+        };
+        self.mailbox.has_come_to(*before) && (self.deliveries.is_empty() || *until <= now)
     }
 
     pub(super) const fn is_shutting_down(&self) -> bool {
@@ -84,7 +105,7 @@ impl Shard {
 
     /// Dismisses further connections. `false` if there are none.
     pub(super) fn go_on_shutting_down(&mut self, now: Millis) -> bool {
-        if !self.shutdown.has_jobs() {
+        if !self.shutdown.has_jobs() || !self.may_dismiss(now) {
             return false;
         }
         while !self.cx.work.is_step_over()

@@ -12,7 +12,13 @@ use crate::router::Batch;
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     batches: VecDeque<Waiting>,
+    /// The first of them.
+    first: BatchNumber,
 }
+
+/// Names a batch by how many came before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BatchNumber(u64);
 
 impl Mailbox {
     /// Takes in a batch of mail from another shard, to be handled when its turn comes.
@@ -28,6 +34,21 @@ impl Mailbox {
 
     pub(super) fn is_empty(&self) -> bool {
         self.batches.is_empty()
+    }
+
+    /// The one behind the last batch that has come; see [`Self::has_come_to`].
+    pub(super) fn next(&self) -> BatchNumber {
+        BatchNumber(self.first.0 + self.batches.len() as u64)
+    }
+
+    /// Whether all batches before this one were handled.
+    pub(super) fn has_come_to(&self, batch: BatchNumber) -> bool {
+        self.first >= batch
+    }
+
+    fn drop_first(&mut self) {
+        self.batches.pop_front();
+        self.first.0 += 1;
     }
 }
 
@@ -48,7 +69,7 @@ impl Shard {
         {
             let Some(mail) = waiting.mail.next() else {
                 done += waiting.weight;
-                self.mailbox.batches.pop_front();
+                self.mailbox.drop_first();
                 continue;
             };
             let still_held = self.handle_one_mail(mail, now);

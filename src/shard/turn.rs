@@ -252,7 +252,7 @@ impl Turn {
     /// Says GOODBYE to every session, refuses new ones, and ends when all have left, or when they
     /// have had the time to.
     pub fn begin_shutdown(&mut self, now: Millis) {
-        self.shard.begin_shutdown();
+        self.shard.begin_shutdown(now);
         // Once for the answer to GOODBYE, once for the end of the transport.
         let patience_ms = 2 * self.shard.cx.settings().timeouts.close_ms + LAST_WORDS_MS;
         self.stop_at = Some(now + patience_ms);

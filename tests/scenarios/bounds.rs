@@ -529,6 +529,34 @@ fn a_shutdown_tells_everybody() {
     }
 }
 
+/// What was accepted before a shutdown is delivered before GOODBYE, whatever is done first in the
+/// turn in which it is told.
+#[test]
+fn a_shutdown_waits_for_mail_that_came_before() {
+    for turns in 0..3 {
+        let mut network = network(2);
+        let mut subscriber = Peer::join(&mut network, 1, Serializer::Json);
+        subscriber.say(&mut network, &json!([32, 1, {}, "com.x"]));
+        let mut publisher = Peer::join(&mut network, 0, Serializer::Json);
+        for request in 1..=turns {
+            publisher.say(&mut network, &json!([16, request, {}, "com.x", [0]]));
+        }
+        subscriber.hear(&mut network);
+        publisher.say(&mut network, &json!([16, turns + 1, {"acknowledge": true}, "com.x", [1]]));
+        network.give_out(0, true);
+        let acknowledged = publisher.read(&mut network);
+        assert!(matches!(&acknowledged[..], [message] if message[0] == 17), "{acknowledged:?}");
+        network.begin_shutdown();
+        network.turn(1);
+        network.settle();
+        let heard = subscriber.read(&mut network);
+        assert!(
+            matches!(&heard[..], [event, goodbye] if event[4] == json!([1]) && goodbye[0] == 6),
+            "{heard:?}"
+        );
+    }
+}
+
 /// To close a socket takes the system longer than a message takes the router.
 #[test]
 fn sockets_of_many_that_leave_at_once_are_closed_in_several_turns() {

@@ -249,13 +249,18 @@ fn a_reload_changes_and_ends_webhooks() {
 #[test]
 fn a_stop_delivers_what_waits() {
     let endpoint = HttpServer::start(|_| Reply::Say(200, String::new()));
-    let (server, control) = observed(&webhook(endpoint.url("/")));
+    let (server, control) = start_observed_with(2, |config| {
+        // Also where others have the processors.
+        config.timeouts.close_ms = 600_000;
+        config.realms[0].webhooks.push(webhook(endpoint.url("/")));
+    });
     listens(&control);
     drop(control);
     let mut publisher = Client::join(address(&server), RAW);
     for number in 0..100 {
         publisher.publish_acknowledged("com.topic", &json!(number));
     }
+    drop(publisher);
     server.stop().unwrap();
     for number in 0..100 {
         check(&endpoint.next(), number, &Value::Null);

@@ -417,7 +417,14 @@ impl Network {
         self.turns.iter().all(Turn::is_drained)
     }
 
+    /// Told behind all mail that is under way, as shards have one line for both.
     pub(crate) fn begin_shutdown(&mut self) {
+        for route in self.mail_routes() {
+            while self.mail_routes().contains(&route) {
+                let batch = self.links.take_mail(route);
+                self.turns[route.1].accept(batch);
+            }
+        }
         for turn in &mut self.turns {
             turn.begin_shutdown(self.now);
         }
