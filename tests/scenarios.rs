@@ -12,6 +12,7 @@ mod scenarios {
     mod peer;
     mod races;
     mod rates;
+    mod registrations;
     mod traces;
     mod words;
 

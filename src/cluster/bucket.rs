@@ -50,6 +50,14 @@ pub(super) enum Key {
     /// What ids and slots are hashed with.
     Seed,
     Node(NodeNumber),
+    Claim(ClaimKey),
+}
+
+/// Names a claim: the life of the node that has made it, and which one of that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClaimKey {
+    pub(super) owner: Incarnation,
+    pub(super) count: u64,
 }
 
 impl Key {
@@ -57,6 +65,12 @@ impl Key {
     pub(super) fn read(key: &str) -> Option<Self> {
         if key == SEED_KEY {
             return Some(Self::Seed);
+        }
+        if let Some(claim) = key.strip_prefix(CLAIMS_PREFIX) {
+            let (owner, count) = claim.split_once('.')?;
+            let owner = Incarnation(u64::from_str_radix(owner, 16).ok()?);
+            let claim = ClaimKey { owner, count: count.parse().ok()? };
+            return (*claim_key(claim) == *key).then_some(Self::Claim(claim));
         }
         let number = key.strip_prefix(NODE_PREFIX)?.parse().ok()?;
         let number = NodeNumber::new(number)?;
@@ -70,7 +84,11 @@ pub(super) fn node_key(number: NodeNumber) -> Box<str> {
 
 /// What the keys of all claims of a node begin with.
 pub(super) fn claims_prefix(incarnation: Incarnation) -> Box<str> {
-    format!("reg.{incarnation}.").into()
+    format!("{CLAIMS_PREFIX}{incarnation}.").into()
+}
+
+pub(super) fn claim_key(claim: ClaimKey) -> Box<str> {
+    format!("{CLAIMS_PREFIX}{}.{}", claim.owner, claim.count).into()
 }
 
 /// What stands at the key of a node.
@@ -124,6 +142,7 @@ pub(super) fn decode_seed(bytes: &[u8]) -> Option<u128> {
 
 pub(super) const SEED_KEY: &str = "seed";
 const NODE_PREFIX: &str = "node.";
+const CLAIMS_PREFIX: &str = "reg.";
 
 /// Of the records of this version.
 const FIELDS: u64 = 5;
@@ -161,10 +180,19 @@ mod tests {
             let number = NodeNumber::new(number).expect("7 bits");
             assert_eq!(Key::read(&node_key(number)), Some(Key::Node(number)));
         }
+        for (owner, count) in [(0, 0), (10, 7), (u64::MAX, u64::MAX)] {
+            let claim = ClaimKey { owner: Incarnation(owner), count };
+            assert_eq!(Key::read(&claim_key(claim)), Some(Key::Claim(claim)));
+            assert!(claim_key(claim).starts_with(&*claims_prefix(claim.owner)));
+        }
         for strange in ["", "node.", "node.128", "node.-1", "node.+1", "node.01", "node.1.2", "reg"]
         {
             assert_eq!(Key::read(strange), None, "{strange}");
         }
+        for strange in ["reg.", "reg.a.1", "reg.000000000000000a", "reg.000000000000000a.01"] {
+            assert_eq!(Key::read(strange), None, "{strange}");
+        }
+        assert_eq!(Key::read("reg.000000000000000A.1"), None, "in small letters");
         assert_eq!(&*claims_prefix(Incarnation(10)), "reg.000000000000000a.");
         assert_eq!(decode_seed(&encode_seed(5)), Some(5));
         assert_eq!(decode_seed(&[1, 2]), None);

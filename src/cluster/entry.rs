@@ -37,6 +37,8 @@ pub enum Entry {
     Shapes { shapes: Vec<Shape>, used: bool },
     /// All that the sender wants has been said; what comes are changes.
     Complete,
+    /// The sender has read the bucket up to this revision, and done what follows.
+    Read(u64),
     /// A publication of a session of the sender.
     Event(Box<ForeignEvent>),
     /// The sender has this of a book, and nothing up to an edge: what the receiver has more is to
@@ -114,6 +116,15 @@ pub(super) fn encode_shapes(shapes: &[Shape], used: bool, into: &mut Vec<u8>) {
                 components.bytes(&open.to_be_bytes()).map(|_| ())
             }
         })
+    };
+    write(&mut Encoder::new(into)).expect(TAKES_ALL);
+}
+
+/// The writes of the bucket that were read up to this revision are known here.
+pub(super) fn encode_read(revision: u64, into: &mut Vec<u8>) {
+    let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
+        encoder.array(2)?.u8(READ)?.u64(revision)?;
+        Ok(())
     };
     write(&mut Encoder::new(into)).expect(TAKES_ALL);
 }
@@ -224,6 +235,7 @@ impl Entry {
             SLOTS => (read_slots(decoder, interest)?, least(3)?),
             SHAPES => (read_shapes(decoder)?, least(3)?),
             COMPLETE => (Self::Complete, least(1)?),
+            READ => (Self::Read(decoder.u64()?), least(2)?),
             EVENT => (Self::Event(Box::new(read_event(decoder)?)), least(11)?),
             kind => copies::read(kind, fields, decoder)?,
         };
@@ -368,6 +380,7 @@ const SLOTS: u8 = 0;
 const SHAPES: u8 = 1;
 const COMPLETE: u8 = 2;
 const EVENT: u8 = 3;
+const READ: u8 = 12;
 
 /// The year 3000.
 const LATEST_US: i64 = 32_503_680_000_000_000;

@@ -6,6 +6,7 @@
 
 mod beat;
 pub mod bucket;
+mod claims;
 mod copies;
 mod entry;
 pub mod link;
@@ -15,4 +16,4 @@ mod peer;
 pub mod wire;
 
 pub use entry::{Book, Entry, ForeignEvent, Kept, Offered, Unreadable};
-pub use node::{Counts, Node, NodeSettings};
+pub use node::{ClaimCounts, Counts, Node, NodeSettings};

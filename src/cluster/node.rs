@@ -4,6 +4,7 @@
 //! Out: batches for the shards, then messages; in this order, as what is acknowledged was handed
 //! over. A turn takes in what there is and ends with [`Node::end_turn`].
 
+mod claims;
 mod keeping;
 mod membership;
 
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 use minicbor::Decoder;
 
+pub use claims::ClaimCounts;
+use claims::Claiming;
 use keeping::Keeping;
 
 use super::beat;
@@ -65,6 +68,7 @@ pub struct Node {
     ran_at: Millis,
     is_beat_due: bool,
     keeping: Keeping,
+    claiming: Claiming,
 }
 
 /// A shape of which others know that this node has patterns of it.
@@ -86,6 +90,8 @@ struct Asked {
     shapes: Vec<Shape>,
     /// The last of each session.
     tickets: BTreeMap<SessionId, (SessionRef, u64)>,
+    /// The last revision of the bucket that has granted them something.
+    revision: u64,
 }
 
 impl Asked {
@@ -109,6 +115,7 @@ pub struct Counts {
     pub stray_messages: u64,
     /// Messages that no node of this version sends.
     pub strange_messages: u64,
+    pub claims: ClaimCounts,
 }
 
 impl Node {
@@ -140,6 +147,7 @@ impl Node {
             ran_at: now,
             is_beat_due: false,
             keeping: Keeping::default(),
+            claiming: Claiming::default(),
         };
         node.follow(now);
         Some(node)
@@ -213,6 +221,7 @@ impl Node {
                 Entry::Slots { slots, wanted } => peer.hear_slots(&self.interest, &slots, wanted),
                 Entry::Shapes { shapes, used } => peer.hear_shapes(&self.interest, &shapes, used),
                 Entry::Complete => peer.complete(),
+                Entry::Read(revision) => peer.read = peer.read.max(revision),
                 Entry::Event(event) => self.handle_event(*event),
                 about_copies => self.handle_copies(from, about_copies)?,
             }
@@ -225,8 +234,9 @@ impl Node {
         self.counts.links_opened += 1;
         self.tell_standing();
         let shapes: Vec<_> = self.told_shapes.iter().map(|told| told.shape).collect();
+        let revision = self.members.revision();
         let peer = self.peers.get_mut(&with).expect("it has said so");
-        peer.say_all(&self.interest, &shapes);
+        peer.say_all(&self.interest, &shapes, revision);
         peer.copies.ask(books(&self.router));
     }
 
@@ -269,17 +279,20 @@ impl Node {
     }
 
     /// What a shard has for other nodes.
-    pub fn handle_mail(&mut self, mail: Vec<Mail>) {
+    pub fn handle_mail(&mut self, mail: Vec<Mail>, now: Millis) {
         for mail in mail {
             match mail {
                 Mail::Wanted { slot, shape } => self.handle_wanted(slot, shape.map(|shape| *shape)),
                 Mail::Reveal { session, ticket } => {
                     self.asked.tickets.insert(session.session, (session, ticket));
+                    self.asked.revision = self.claiming.granted;
                 }
+                Mail::Claim(claim) => self.handle_claim(claim, now),
+                Mail::Release { callee, claim } => self.handle_release(callee, claim, now),
                 Mail::Publication(publication) => self.handle_publication(&publication),
                 // Who publishes elsewhere is held up by the window: while shards are congested,
                 // nothing is acknowledged.
-                Mail::Pace { .. } => {}
+                Mail::Pace { .. } | Mail::Unheard { .. } => {}
                 other => debug_assert!(false, "nothing for other nodes: {other:?}"),
             }
         }
@@ -348,14 +361,17 @@ impl Node {
             }
         }
         self.look_for_the_silent(now);
+        self.give_up_claims(now);
         if now >= self.look_at {
             self.look_at = now + LOOK_MS;
             self.give_up_unused();
             self.look_at_books();
+            self.look_at_claims(now);
         }
         if now >= self.beat_at {
             self.beat_at = now + BEAT_MS;
             self.is_beat_due = true;
+            self.say_how_far();
         }
     }
 
@@ -380,13 +396,14 @@ impl Node {
             self.peers.values_mut().for_each(|peer| peer.link.handle_all(now));
             self.go_on_copying();
         }
+        self.go_on_claiming(now);
         self.look_whether_ready();
         if !self.asked.is_empty() {
             self.mark();
         }
-        while let Some((asked, _)) = self.marks.pop_front_if(|(_, positions)| {
+        while let Some((asked, _)) = self.marks.pop_front_if(|(asked, positions)| {
             let knows = |(name, position): &(Incarnation, Position)| {
-                self.peers.get(name).is_none_or(|peer| peer.knows(*position))
+                self.peers.get(name).is_none_or(|peer| peer.knows(*position, asked.revision))
             };
             positions.iter().all(knows)
         }) {
@@ -452,8 +469,14 @@ impl Node {
     /// When there is something to do though nothing comes.
     pub fn next_deadline(&self) -> Millis {
         let links = self.peers.values().filter_map(|peer| peer.link.next_deadline());
-        let own = [self.members.next_deadline(), self.next_silence()].into_iter().flatten();
+        let claims = self.next_claim_deadline();
+        let own = [self.members.next_deadline(), self.next_silence(), claims].into_iter().flatten();
         links.chain(own).fold(self.look_at.min(self.beat_at), Millis::min)
+    }
+
+    /// Checks that what is known of claims fits together.
+    pub fn check_invariants(&self) {
+        self.claiming.check();
     }
 
     /// Checks that nothing is left of sessions that have all gone, and of members that have.
@@ -463,6 +486,7 @@ impl Node {
         for (name, peer) in &self.peers {
             assert_eq!(peer.link.queued_bytes(), 0, "for {name:?}");
         }
+        self.check_no_claims();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Another node, as this one knows it: the link, and what was said through it of who wants what.
 
 use super::copies::Copies;
-use super::entry::{encode_complete, encode_shapes, encode_slots};
+use super::entry::{encode_complete, encode_read, encode_shapes, encode_slots};
 use super::link::{Link, LinkLimits};
 use super::wire::Incarnation;
 use crate::clock::Millis;
@@ -20,6 +20,10 @@ pub(super) struct Peer {
     /// The shapes that it uses and that there was room for.
     shapes: Vec<Shape>,
     pub(super) copies: Copies,
+    /// The revision of the bucket up to which it knows this node's claims.
+    pub(super) read: u64,
+    /// And the one that it was told last.
+    pub(super) told_read: u64,
     /// When it was last heard through an open link, or met.
     pub(super) in_touch_at: Millis,
     /// The bus knows nobody who takes messages for it, and it was not heard since.
@@ -46,6 +50,8 @@ impl Peer {
             is_complete: false,
             shapes: Vec::new(),
             copies: Copies::default(),
+            read: 0,
+            told_read: 0,
             in_touch_at: now,
             is_deaf: false,
             turn_ms,
@@ -76,8 +82,9 @@ impl Peer {
     }
 
     /// Says all that this node wants, to whoever has heard nothing of it.
-    pub(super) fn say_all(&mut self, interest: &Interest, shapes: &[Shape]) {
+    pub(super) fn say_all(&mut self, interest: &Interest, shapes: &[Shape], revision: u64) {
         self.said_at = 0;
+        self.say_read(revision);
         self.say_shapes(shapes, true);
         let slots: Vec<_> = interest.told().collect();
         slots.chunks(SLOTS_PER_ENTRY).for_each(|slots| self.say_slots(slots, true));
@@ -103,6 +110,14 @@ impl Peer {
         }
     }
 
+    /// Says how far this node has read the bucket, and has done what follows.
+    pub(super) fn say_read(&mut self, revision: u64) {
+        self.told_read = revision;
+        let mut entry = Vec::new();
+        encode_read(revision, &mut entry);
+        self.say(&entry);
+    }
+
     fn say(&mut self, entry: &[u8]) {
         self.said_at = self.link.push(entry, true);
     }
@@ -114,10 +129,17 @@ impl Peer {
         self.link.is_open().then_some(Position { link: (own, peers), said_at: self.said_at })
     }
 
-    /// Whether the other end has dealt with what was said up to a position, or the link has ended.
-    pub(super) fn knows(&self, position: Position) -> bool {
-        let is_over = !self.link.is_open() || self.link.epochs() != position.link;
-        is_over || self.link.is_handled(position.said_at)
+    /// Whether the other end has dealt with what was said up to a position; `None`: the link has
+    /// ended.
+    pub(super) fn answers(&self, position: Position) -> Option<bool> {
+        let is_it = self.link.is_open() && self.link.epochs() == position.link;
+        is_it.then(|| self.link.is_handled(position.said_at))
+    }
+
+    /// Whether the other end has dealt with what was said up to a position, and read the bucket up
+    /// to a revision, or the link has ended.
+    pub(super) fn knows(&self, position: Position, revision: u64) -> bool {
+        self.answers(position).is_none_or(|knows| knows && self.read >= revision)
     }
 
     /// Both ends know all that the other wanted and kept when the link began, and hear what
@@ -157,6 +179,7 @@ impl Peer {
         self.shapes.drain(..).for_each(|shape| interest.remove_remote_shape(shape));
         self.is_complete = false;
         self.copies = Copies::default();
+        (self.read, self.told_read) = (0, 0);
     }
 }
 

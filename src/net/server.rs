@@ -169,7 +169,7 @@ impl Server {
         let gateway = Gateway::join(config, started, &threads, stop)?;
         let node = gateway.as_ref().map(Gateway::ids);
         let router = Arc::new(Router::new(
-            Settings { node, ..settings(config) },
+            Settings { node, claims: node.is_some(), ..settings(config) },
             config.realms.clone(),
             shards,
             HashSeed::new(u64::from_ne_bytes(random()?)),

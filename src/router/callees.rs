@@ -24,7 +24,7 @@ use claims::Outsiders;
 pub(super) use claims::Turnover;
 
 /// Where a callee stands in the order of registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(u64);
 
 /// A callee of a registration.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::hash::Map;
 use crate::router::{Callee, Realm};
-use crate::wamp::{InvokePolicy, MatchPolicy, RegistrationId, RequestId};
+use crate::wamp::{InvokePolicy, MatchPolicy, RegistrationId, RequestId, Timestamp};
 
 /// Names a claim: no other one of its shard has or had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,8 @@ pub struct Claim {
     pub uri: Box<str>,
     pub policy: MatchPolicy,
     pub invoke: InvokePolicy,
+    /// When it was asked for: a new registration was created then.
+    pub created: Timestamp,
     /// Its session waits for the answer.
     pub callee: Callee,
 }
@@ -142,6 +144,14 @@ impl Registrations {
     /// What waits for the cluster.
     pub fn claims(&self) -> impl Iterator<Item = ClaimId> {
         self.under_way.iter().flat_map(|some| some.claimed.keys().copied())
+    }
+
+    /// The registration that a claim was granted for, and the grant. Looks at all of them.
+    pub fn grant_mut(&mut self, claim: ClaimId) -> Option<(RegistrationId, &mut Grant)> {
+        self.held.iter_mut().find_map(|(registration, pattern)| {
+            let grant = pattern.grant.as_deref_mut().filter(|grant| grant.claim == claim)?;
+            Some((*registration, grant))
+        })
     }
 
     /// A claim that waits was granted, and waits further.

@@ -10,7 +10,7 @@ use super::requests::Refusal;
 use crate::authentication::Judgement;
 use crate::router::{
     Audience, EndReason, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, InterestSlot, LoadSlot,
-    MetaTopic, Nodes, Numbering, Realm, Receipt, RegisterError, SessionRef, Shape, ShardId,
+    MetaTopic, Nodes, Numbering, Place, Realm, Receipt, RegisterError, SessionRef, Shape, ShardId,
     Weighed,
 };
 use crate::session::{CallRef, Claim, ClaimId};
@@ -280,6 +280,8 @@ pub struct Invoke {
     pub call: CallRef,
     pub callee: SessionRef,
     pub registration: RegistrationId,
+    /// Where the callee stands among those of the registration; in a cluster, its grant.
+    pub place: Place,
     pub details: Dict,
     /// A further chunk of a progressive call: the invocation exists (AP-PCI-01).
     pub is_continuation: bool,

@@ -334,6 +334,7 @@ impl Shard {
             call: self.name_of(id),
             callee: picked.callee,
             registration: picked.registration,
+            place: picked.place,
             details,
             is_continuation: false,
             receive_progress: false,

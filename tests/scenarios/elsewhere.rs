@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stentor::router::{
-    Callee, NodeIds, NodeNumber, RegisterError, SessionRef, Settings, ShardId, Slot, Traits,
+    Callee, NodeIds, NodeNumber, Place, RegisterError, SessionRef, Settings, ShardId, Slot, Traits,
 };
 use stentor::session::CallRef;
 use stentor::shard::{Cancellation, Carried, Invoke, Mail, Outcome, Return};
@@ -83,6 +83,7 @@ fn invoke(network: &mut Network, callee: &Peer, registration: RegistrationId, nu
         call: call_of(number),
         callee,
         registration,
+        place: Place::default(),
         details: Dict::new(),
         is_continuation: false,
         receive_progress: false,

@@ -13,6 +13,8 @@ pub(crate) struct Bucket {
     made: Vec<(Box<str>, Option<Vec<u8>>)>,
     /// The last write of each key that stands.
     standing: BTreeMap<Box<str>, u64>,
+    /// Writes of keys that were purged: no watch tells that, nor them any more.
+    purged: BTreeSet<u64>,
     /// What was asked for, by which process of which node.
     asked: VecDeque<(usize, u32, Write)>,
     /// How far each node has read.
@@ -80,7 +82,7 @@ impl Bucket {
             Action::Purge => {
                 let keys: Vec<_> = self.standing.keys().cloned().collect();
                 for purged in keys.into_iter().filter(|standing| standing.starts_with(&**key)) {
-                    self.put(&purged, None);
+                    self.purged.extend(self.standing.remove(&purged));
                 }
                 Outcome::Written(0)
             }
@@ -113,6 +115,9 @@ impl Bucket {
         while let Some((key, value)) = self.made.get(watch.read) {
             watch.read += 1;
             let revision = watch.read as u64;
+            if self.purged.contains(&revision) {
+                continue;
+            }
             let is_last = !self.made[watch.read..].iter().any(|(later, _)| later == key);
             if is_last || watch.is_current {
                 return Some(Told::Entry { revision, key: key.clone(), value: value.clone() });
@@ -131,6 +136,7 @@ impl Bucket {
     /// Somebody deletes it, and it is made anew.
     pub(crate) fn empty(&mut self) {
         self.made.clear();
+        self.purged.clear();
         self.standing.clear();
         for watch in self.watches.values_mut() {
             *watch = Watch { is_reset: true, process: watch.process, ..Watch::default() };

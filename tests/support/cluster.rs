@@ -182,14 +182,13 @@ impl Cluster {
 
     /// A turn of a node's gateway.
     pub(crate) fn serve(&mut self, index: usize) {
-        self.write(index);
         if self.members[index].is_down {
-            return;
+            return self.write(index);
         }
         let member = &mut self.members[index];
         member.node.begin_turn(member.network.wall_clock());
         let mail = member.network.links.gateway.collected.replace(Vec::new());
-        member.node.handle_mail(mail.unwrap_or_default());
+        member.node.handle_mail(mail.unwrap_or_default(), self.now);
         member.node.end_turn(member.is_congested, self.now);
         for shard in 0..member.network.shard_count() {
             let id = ShardId(u8::try_from(shard).expect("few shards"));
@@ -213,6 +212,7 @@ impl Cluster {
                 None => self.members[index].node.handle_no_responder(to),
             }
         }
+        self.write(index);
         let mut beat = Vec::new();
         if self.members[index].node.take_beat(&mut beat) {
             for to in (0..self.members.len()).filter(|to| *to != index) {
@@ -251,9 +251,11 @@ impl Cluster {
     /// Runs all that is under way to its end, but for what waits for time to pass.
     pub(crate) fn settle(&mut self) {
         for _ in 0..MANY_ROUNDS {
+            let mut has_read = false;
             for index in 0..self.members.len() {
                 self.serve(index);
                 while self.bucket.has_news(index) {
+                    has_read = true;
                     self.watch(index);
                 }
                 if self.is_up(index) {
@@ -269,7 +271,7 @@ impl Cluster {
             };
             let mut up = self.members.iter().filter(|member| !member.is_down);
             let has_news = (0..self.members.len()).any(|index| self.bucket.has_news(index));
-            if routes.is_empty() && !has_news && !up.any(has_mail) {
+            if routes.is_empty() && !has_news && !has_read && !up.any(has_mail) {
                 return;
             }
             routes.into_iter().for_each(|route| self.deliver(route));
@@ -313,6 +315,7 @@ impl Cluster {
         for member in self.members.iter_mut().filter(|member| !member.is_down) {
             member.network.check_empty();
             member.node.check_empty();
+            member.node.check_invariants();
             let (slots, shapes): (Vec<_>, Vec<_>) = standing(member).into_iter().unzip();
             let is_of_a_history = |slot| slots.contains(&slot);
             assert!(interest(member).told().all(is_of_a_history), "nothing else is wanted");

@@ -244,6 +244,16 @@ impl Features {
     pub const fn has(self, feature: Feature) -> bool {
         self.0 & feature as u16 != 0
     }
+
+    /// One bit for each feature: the value that [`Feature`] gives it, in all versions.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Features of these bits; what this version does not know stays among them.
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
 }
 
 /// The roles that a client announced, each with its features; `None` where it did not.

@@ -14,11 +14,13 @@ use rand::{RngExt, SeedableRng};
 use thiserror::Error;
 
 use super::bucket::{
-    Action, NodeRecord, Outcome, SEED_KEY, Write, claims_prefix, encode_seed, node_key,
+    Action, ClaimKey, Key, NodeRecord, Outcome, SEED_KEY, Write, claim_key, claims_prefix,
+    encode_seed, node_key,
 };
 use super::wire::{Incarnation, VERSION};
 use crate::clock::Millis;
 use crate::router::{NodeIds, NodeName, NodeNumber, Nodes};
+pub(super) use roll::News;
 use roll::{Place, Roll};
 
 /// Who a node is, for the others.
@@ -87,6 +89,8 @@ enum Purpose {
     Own,
     Remove(Incarnation),
     Purge(Incarnation),
+    /// Of a claim of this node.
+    Claim(ClaimKey),
 }
 
 /// Why a node cannot be of its cluster any more. Its process is to end.
@@ -229,10 +233,58 @@ impl Members {
         wants
     }
 
+    /// Whether a key is of a claim.
+    pub(super) fn is_claim(key: &str) -> bool {
+        matches!(Key::read(key), Some(Key::Claim(_)))
+    }
+
+    /// What was told of claims: the next of it; to be asked until there is none.
+    pub(super) fn take_news(&mut self) -> Option<News> {
+        self.roll.take_news()
+    }
+
+    /// Whether the key of this life of a node stands. One whose key has gone never comes back.
+    pub(super) fn stands(&self, life: Incarnation) -> bool {
+        self.roll.find(life).is_some()
+    }
+
+    /// Whether no other member has a lower number.
+    pub(super) fn is_first(&self) -> bool {
+        let first = self.roll.nodes().next();
+        first.is_some_and(|(_, place)| place.record.incarnation == self.incarnation)
+    }
+
+    /// Asks for a write of a claim of this life; [`Self::take_written`] gives its outcome.
+    pub(super) fn write_claim(&mut self, claim: ClaimKey, action: Action) {
+        self.writes.push_back((Purpose::Claim(claim), claim_key(claim), action));
+    }
+
+    /// The claims of a node whose key has gone are to be removed.
+    pub(super) fn purge(&mut self, gone: Incarnation, now: Millis) {
+        self.purges.entry(gone).or_insert(now);
+    }
+
     /// An answer to a write that was taken.
     pub fn handle_written(&mut self, ticket: u64, outcome: Outcome, now: Millis) {
-        let Some(purpose) = self.asked.remove(&ticket) else { return };
+        self.take_written(ticket, outcome, now);
+    }
+
+    /// The same. Returns the outcome for a claim, if it was the write of one.
+    pub(in crate::cluster) fn take_written(
+        &mut self,
+        ticket: u64,
+        outcome: Outcome,
+        now: Millis,
+    ) -> Option<(ClaimKey, Outcome)> {
+        let purpose = self.asked.remove(&ticket)?;
+        let mut of_claim = None;
         match (purpose, outcome) {
+            (Purpose::Claim(claim), _) => {
+                if let Outcome::Written(revision) = outcome {
+                    self.handle_revision(revision, now);
+                }
+                of_claim = Some((claim, outcome));
+            }
             (Purpose::Own, Outcome::Written(revision)) => {
                 (self.own.is_asked, self.own.told) = (false, revision);
                 self.handle_revision(revision, now);
@@ -250,6 +302,7 @@ impl Members {
             (Purpose::Purge(_), Outcome::Written(_) | Outcome::Refused) => {}
         }
         self.look();
+        of_claim
     }
 
     /// Another member is not heard any more: it is to be one no longer. To be said until it is
@@ -262,7 +315,8 @@ impl Members {
         }
         if let Some((number, place)) = self.roll.find(member) {
             let action = Action::Remove { revision: place.revision };
-            self.writes.push_back((purpose, node_key(number), action));
+            // Claims may be many, and wait for this.
+            self.writes.push_front((purpose, node_key(number), action));
         }
     }
 
@@ -383,6 +437,7 @@ impl Members {
             (Standing::In(_), None) => {
                 // Others take leave of this life; links of the next one begin anew.
                 self.standing = Standing::Out;
+                self.writes.retain(|(purpose, ..)| !matches!(purpose, Purpose::Claim(_)));
                 self.former = Some(self.incarnation);
                 self.incarnation = Incarnation(self.rng.random());
                 self.look_outside();

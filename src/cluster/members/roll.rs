@@ -1,8 +1,8 @@
 //! Who stands in the bucket, as the watch has told it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::super::bucket::{Key, NodeRecord, decode_seed};
+use super::super::bucket::{ClaimKey, Key, NodeRecord, decode_seed};
 use super::super::wire::Incarnation;
 use crate::router::{NodeName, NodeNumber, Nodes};
 
@@ -20,6 +20,25 @@ pub(super) struct Roll {
     is_current: bool,
     /// While a new watch tells all from the start: what stood before, and it has not told.
     unseen: BTreeSet<Key>,
+    /// What was told of claims and was not taken.
+    news: VecDeque<News>,
+}
+
+/// What the watch tells of claims, in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cluster) enum News {
+    /// All is told from the start: what is not told until [`Self::Current`] has gone.
+    Reset,
+    Current,
+    Stands {
+        claim: ClaimKey,
+        revision: u64,
+        value: Box<[u8]>,
+    },
+    Gone {
+        claim: ClaimKey,
+        revision: u64,
+    },
 }
 
 /// A node's key.
@@ -46,6 +65,13 @@ impl Roll {
     pub(super) fn take(&mut self, revision: u64, key: &str, value: Option<&[u8]>) {
         self.revision = self.revision.max(revision);
         let Some(key) = Key::read(key) else { return };
+        if let Key::Claim(claim) = key {
+            self.news.push_back(match value {
+                Some(value) => News::Stands { claim, revision, value: value.into() },
+                None => News::Gone { claim, revision },
+            });
+            return;
+        }
         self.unseen.remove(&key);
         match (key, value) {
             (Key::Seed, value) => self.seed = value.and_then(decode_seed),
@@ -54,7 +80,13 @@ impl Roll {
                 self.vacate(number);
                 self.marked.insert(number);
             }
+            (Key::Claim(_), _) => {}
         }
+    }
+
+    /// The next of what was told of claims; to be asked until there is none.
+    pub(super) fn take_news(&mut self) -> Option<News> {
+        self.news.pop_front()
     }
 
     fn stands(&mut self, number: NodeNumber, revision: u64, value: &[u8]) {
@@ -74,6 +106,7 @@ impl Roll {
     /// The watch begins anew: what it does not tell before [`Self::current`] is there no more.
     pub(super) fn reset(&mut self) {
         (self.revision, self.is_current) = (0, false);
+        self.news.push_back(News::Reset);
         let numbers = self.nodes.keys().chain(&self.strange).chain(&self.marked);
         self.unseen = numbers.copied().map(Key::Node).collect();
         self.unseen.extend(self.seed.map(|_| Key::Seed));
@@ -81,10 +114,12 @@ impl Roll {
 
     pub(super) fn current(&mut self) {
         self.is_current = true;
+        self.news.push_back(News::Current);
         for key in std::mem::take(&mut self.unseen) {
             match key {
                 Key::Seed => self.seed = None,
                 Key::Node(number) => self.vacate(number),
+                Key::Claim(_) => {}
             }
         }
     }

@@ -1,6 +1,5 @@
 //! A node among the others: with whom it is linked, and who is not heard any more.
 
-use super::super::bucket::{Outcome, Write};
 use super::super::members::{Ended, Members};
 use super::super::peer::{DEAF_MS, Peer};
 use super::super::wire::Incarnation;
@@ -12,6 +11,10 @@ impl Node {
     /// The watch of the bucket tells a write: the value of a key, or that it has gone.
     pub fn handle_entry(&mut self, revision: u64, key: &str, value: Option<&[u8]>, now: Millis) {
         self.members.handle_entry(revision, key, value);
+        if Members::is_claim(key) {
+            // They are many, and who is a member stays the same.
+            return self.take_claim_news(now);
+        }
         self.follow(now);
     }
 
@@ -24,17 +27,6 @@ impl Node {
     /// A watch was opened that tells all from the start; see [`Members::handle_reset`].
     pub fn handle_reset(&mut self) {
         self.members.handle_reset();
-    }
-
-    /// An answer to a write that was taken.
-    pub fn handle_written(&mut self, ticket: u64, outcome: Outcome, now: Millis) {
-        self.members.handle_written(ticket, outcome, now);
-        self.follow(now);
-    }
-
-    /// The next write; to be asked until there is none.
-    pub fn take_write(&mut self, now: Millis) -> Option<Write> {
-        self.members.take_write(now)
     }
 
     /// Who is of the cluster.
@@ -83,7 +75,7 @@ impl Node {
     /// Does what follows from who is a member by now.
     pub(super) fn follow(&mut self, now: Millis) {
         if self.me != self.members.incarnation() {
-            self.begin_anew();
+            self.begin_anew(now);
         }
         let others: Vec<_> =
             self.members.others().map(|(member, number, _)| (member, number)).collect();
@@ -93,6 +85,7 @@ impl Node {
         for (member, number) in others {
             self.meet(member, number, now);
         }
+        self.take_claim_news(now);
     }
 
     /// A node has become a member: it is linked with as soon as it answers.
@@ -100,6 +93,7 @@ impl Node {
         if !self.peers.contains_key(&member) {
             let limits = self.link_limits(self.peers.len() + 1);
             self.peers.insert(member, Peer::new(self.me, (number, self.turn_ms()), limits, now));
+            self.welcome_claims(member);
         }
     }
 
@@ -113,17 +107,20 @@ impl Node {
         let Some(mut peer) = self.peers.remove(&member) else { return };
         self.counts.links_ended += u64::from(peer.link.is_open());
         peer.forget(&self.interest);
+        self.dismiss_claims(member);
     }
 
     /// This node has another life: all links have ended. Who waits until all know of something
     /// waits for those that come.
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, now: Millis) {
         let peers: Vec<_> = self.peers.keys().copied().collect();
         peers.into_iter().for_each(|member| self.lose(member));
         self.me = self.members.incarnation();
         while let Some((asked, _)) = self.marks.pop_front() {
             self.asked.take_in(asked);
         }
+        self.asked.revision = 0;
+        self.claim_anew(now);
     }
 
     /// Looks at who has not been heard for too long: no link with it stays open, and it is removed.
@@ -185,6 +182,7 @@ impl Asked {
     pub(super) fn take_in(&mut self, other: Self) {
         self.slots.extend(other.slots);
         self.shapes.extend(other.shapes);
+        self.revision = self.revision.max(other.revision);
         for (session, (at, ticket)) in other.tickets {
             let (_, last) = self.tickets.entry(session).or_insert((at, ticket));
             *last = ticket.max(*last);

@@ -126,7 +126,9 @@ impl Serving {
     }
 
     fn next_deadline(&self) -> Millis {
-        let deadline = self.node.next_deadline();
+        let may_write = self.bus.writes() < MOST_WRITES;
+        let write_at = self.node.next_write_at().filter(|_| may_write);
+        let deadline = write_at.into_iter().fold(self.node.next_deadline(), Millis::min);
         match self.leaving {
             Leaving::No | Leaving::Over => deadline,
             Leaving::Draining(until) | Leaving::Going(until) => deadline.min(until),
@@ -141,7 +143,7 @@ impl Serving {
         if self.leaving == Leaving::No && self.orders.is_closed() {
             self.begin_to_leave();
         }
-        let mut is_busy = self.take_mail();
+        let mut is_busy = self.take_mail(now);
         is_busy |= self.take_happenings(now);
         if self.node.next_deadline() <= now {
             self.node.handle_timeout(now);
@@ -170,15 +172,16 @@ impl Serving {
             tracing::info!(linked = self.node.linked().count(), "the node serves");
         }
         self.tell_links();
+        is_busy |= self.node.has_work();
         self.leave_if_told(is_busy, now);
         Ok(is_busy)
     }
 
-    fn take_mail(&mut self) -> bool {
+    fn take_mail(&mut self, now: Millis) -> bool {
         for _ in 0..PARCELS_PER_TURN {
             match self.inbox.take() {
                 Some(Parcel::Mail(batch)) => {
-                    self.node.handle_mail(batch.items);
+                    self.node.handle_mail(batch.items, now);
                     self.inbox.release(batch.weight);
                 }
                 // There is room again: this turn sees it.

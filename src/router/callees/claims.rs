@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::{Callee, Callees, Crew, Full, Load, LoadSlot, Member, Order, Place};
-use crate::router::SessionRef;
+use crate::router::{RegisterError, SessionRef};
 use crate::wamp::{InvokePolicy, SessionId};
 
 /// Which callees have gone and which have come, in their order.
@@ -55,11 +55,13 @@ impl Outsiders {
 }
 
 impl Place {
-    pub(in crate::router) const fn of_grant(grant: u64) -> Self {
+    /// That of a callee whose claim was granted as this number of the cluster.
+    pub const fn of_grant(grant: u64) -> Self {
         Self(grant)
     }
 
-    pub(in crate::router) const fn grant(self) -> u64 {
+    /// The number of the cluster.
+    pub const fn grant(self) -> u64 {
         self.0
     }
 }
@@ -127,6 +129,71 @@ impl Callees {
             Self::One(member) => member.place == place,
             Self::Many(crew) => crew.members.contains_key(&place),
         }
+    }
+
+    /// Why a claim would not count at this place, and who is in its way; whether or not it stands
+    /// already. `except` is a claim of which it takes the place.
+    pub(in crate::router) fn refusal(
+        &self,
+        policy: InvokePolicy,
+        (place, invoke, session): (Place, InvokePolicy, SessionId),
+        except: Option<Place>,
+    ) -> Option<(RegisterError, SessionRef)> {
+        let counting = except.map(|except| self.counting(policy, except));
+        let (first, own) = match &counting {
+            // Who counts does so whatever stands behind it.
+            None => (
+                self.iter(None).next().map(|it| (it.place, policy, it.session)),
+                self.find(session),
+            ),
+            Some(counting) => {
+                let own = counting.iter().find(|(.., it)| it.session == session);
+                (counting.first().copied(), own.map(|(place, _, it)| (*place, *it)))
+            }
+        };
+        let (_, first_invoke, first) = first.filter(|(first, ..)| *first < place)?;
+        if let Some((_, own)) = own.filter(|(own, _)| *own < place) {
+            Some((RegisterError::Twice, own))
+        } else if invoke != first_invoke {
+            Some((RegisterError::OtherPolicy, first))
+        } else if invoke == InvokePolicy::Single {
+            Some((RegisterError::Taken, first))
+        } else {
+            None
+        }
+    }
+
+    fn find(&self, session: SessionId) -> Option<(Place, SessionRef)> {
+        let member = match self {
+            Self::Nobody => return None,
+            Self::One(member) => member,
+            Self::Many(crew) => &crew.members[crew.places.get(&session)?],
+        };
+        (member.session.session == session).then_some((member.place, member.session))
+    }
+
+    /// Who would count without one claim, in their order.
+    #[cold]
+    fn counting(
+        &self,
+        policy: InvokePolicy,
+        except: Place,
+    ) -> Vec<(Place, InvokePolicy, SessionRef)> {
+        let mut all: Vec<_> = self.iter(None).map(|it| (it.place, policy, it.session)).collect();
+        if let Self::Many(crew) = self {
+            let outsiders = crew.outsiders.iter().flat_map(|outsiders| &outsiders.claims);
+            all.extend(outsiders.map(|(place, it)| (*place, it.invoke, it.callee.session)));
+        }
+        all.retain(|(place, ..)| *place != except);
+        all.sort_unstable_by_key(|(place, ..)| *place);
+        let Some((_, shared, _)) = all.first().copied() else { return all };
+        let (mut sessions, mut is_first) = (BTreeSet::new(), true);
+        all.retain(|(_, invoke, session)| {
+            let is_shared = *invoke == shared && shared != InvokePolicy::Single;
+            let is_new = sessions.insert((*invoke == shared, session.session));
+            std::mem::take(&mut is_first) || is_shared && is_new
+        });
+        all
     }
 
     /// Up to `most` claims from behind `after` on, whether they count or not.

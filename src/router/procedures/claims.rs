@@ -92,6 +92,21 @@ impl ProcedureTable {
         installed.ok_or(RegisterError::IdTaken)
     }
 
+    /// Why a claim of a session with this grant would not count, and who is in its way. `instead_of`
+    /// is the grant of a claim of which it takes the place.
+    pub fn refusal(
+        &self,
+        (uri, policy): (&str, MatchPolicy),
+        (grant, invoke, session): (u64, InvokePolicy, SessionId),
+        instead_of: Option<u64>,
+    ) -> Option<(RegisterError, SessionRef)> {
+        let claim = (Place::of_grant(grant), invoke, session);
+        let instead_of = instead_of.map(Place::of_grant);
+        let refusal =
+            |procedure: &Procedure| procedure.callees.refusal(procedure.invoke, claim, instead_of);
+        self.patterns.look_up(uri, policy, refusal).flatten()
+    }
+
     /// Takes the claim of a grant out, if it stands; the registration dies with its last one.
     /// Returns what listeners are to be told, in its order.
     pub fn withdraw(&self, uri: &str, policy: MatchPolicy, grant: u64) -> Vec<Notice> {
@@ -150,6 +165,11 @@ impl ProcedureTable {
             }
         }
         units
+    }
+
+    /// The id that a registration of this pattern has on all nodes.
+    pub fn id_of(&self, uri: &str, policy: MatchPolicy) -> RegistrationId {
+        RegistrationId::from_random(self.ids.draw(policy, uri, 0))
     }
 
     /// A seat for a call that comes from another node, at a callee that counts them.

@@ -124,6 +124,7 @@ impl Shard {
             call: named,
             callee: picked.callee,
             registration: picked.registration,
+            place: picked.place,
             details,
             is_continuation: false,
             receive_progress: takes_progress(&call.options, picked.traits, *strict_roles),
@@ -168,6 +169,9 @@ impl Shard {
         let outcome = match self.connections.find(callee) {
             None => Err(CALLEE_LEFT),
             Some(session) if !session.registrations.takes_calls(registration) => {
+                if self.take_proof(&invoke) {
+                    return self.handle_invoke(invoke, payload, now);
+                }
                 Err(NO_SUCH_PROCEDURE)
             }
             Some(session) if session.invocations.len() >= limit => Err(CALLEE_BUSY),

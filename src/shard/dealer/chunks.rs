@@ -6,7 +6,7 @@ use super::super::requests::Violation;
 use super::super::{Invoke, Shard};
 use super::call::CALLEE_BEHIND;
 use crate::clock::Millis;
-use crate::router::{RequestIdCheck, Slot};
+use crate::router::{Place, RequestIdCheck, Slot};
 use crate::session::CallRef;
 use crate::wamp::{Call, CancelMode, Payload, RouterMessage, Value, WampError, code};
 
@@ -58,6 +58,7 @@ impl Shard {
             call: CallRef { caller, request, serial },
             callee,
             registration,
+            place: Place::default(),
             details,
             is_continuation: true,
             receive_progress: false,

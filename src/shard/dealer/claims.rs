@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::super::requests::Refusal;
-use super::super::{ClaimOutcome, Mail, Shard};
+use super::super::{ClaimOutcome, Invoke, Mail, Shard};
 use super::register::refusal_of;
 use crate::router::{
     Callee, Described, Installed, Notice, Realm, RegisterError, SessionRef, ShardId, Slot,
@@ -51,6 +51,7 @@ impl Shard {
             uri: register.procedure.as_ref().into(),
             policy: register.options.match_policy,
             invoke,
+            created: self.cx.wall_clock,
             callee,
         });
         let request = register.request;
@@ -69,6 +70,7 @@ impl Shard {
         let slot = callee.slot;
         let Some(session) = self.connections.find(callee) else { return };
         if session.registrations.claimed(claim).is_none() {
+            self.follow_regrant(callee, claim, outcome);
             return self.resume_grants(slot);
         }
         if let ClaimOutcome::Granted(revision) = outcome
@@ -98,6 +100,47 @@ impl Shard {
         self.refuse(slot, code::REGISTER, claimed.request, refusal);
     }
 
+    /// What is registered was claimed once more, since others had removed this node: it has another
+    /// place now, or another callee has it.
+    #[cold]
+    fn follow_regrant(&mut self, callee: SessionRef, claim: ClaimId, outcome: ClaimOutcome) {
+        let Some(session) = self.connections.find_mut(callee) else { return };
+        let Some((registration, grant)) = session.registrations.grant_mut(claim) else { return };
+        match outcome {
+            ClaimOutcome::Granted(revision) => grant.revision = revision,
+            ClaimOutcome::Refused(error) => {
+                self.handle_revoke_registration(callee, registration, Some(error.as_str()));
+            }
+            ClaimOutcome::GivenUp => {}
+        }
+    }
+
+    /// A call comes for what a session has claimed and was not answered: its caller's node has read
+    /// of the grant, which this shard is yet to hear of. So the callee is told first. `false` if it
+    /// has claimed nothing of the kind, or this node knows of somebody who is still in the way.
+    #[cold]
+    pub(super) fn take_proof(&mut self, invoke: &Invoke) -> bool {
+        let Invoke { callee, registration, place, .. } = *invoke;
+        let Some(session) = self.connections.find(callee) else { return false };
+        let is_it = |claimed: &&Claimed| {
+            let Claim { realm, uri, policy, .. } = &*claimed.claim;
+            realm.procedures.id_of(uri, *policy) == registration
+        };
+        let registrations = &session.registrations;
+        let claimed = registrations.claims().filter_map(|claim| registrations.claimed(claim));
+        let Some(claimed) = { claimed }.find(is_it).cloned() else { return false };
+        let Claim { id, realm, uri, policy, invoke, .. } = &*claimed.claim;
+        let named = (place.grant(), *invoke, callee.session);
+        if realm.procedures.refusal((uri, *policy), named, None).is_some() {
+            return false;
+        }
+        self.connections.joined_mut(callee.slot).registrations.take_claim(*id);
+        (self.claims.now, self.claims.granted) = (self.claims.now - 1, self.claims.granted + 1);
+        self.enter_granted(callee.slot, &claimed, place.grant());
+        let session = self.connections.find(callee);
+        session.is_some_and(|session| session.registrations.takes_calls(registration))
+    }
+
     /// Whether a grant waits: for a cork to end, or for listeners to hear of those before. Who
     /// waits for either is not read, and its claims are many.
     fn must_put_off(&self, slot: Slot) -> bool {
@@ -123,9 +166,9 @@ impl Shard {
     /// A callee takes its place, and learns it in the same step.
     fn enter_granted(&mut self, slot: Slot, claimed: &Claimed, revision: u64) {
         let Claimed { request, claim } = claimed;
-        let Claim { id, realm, uri, policy, invoke, callee } = &**claim;
-        let (policy, invoke, member) = (*policy, *invoke, callee.session);
-        let created = self.cx.wall_clock;
+        let Claim { id, realm, uri, policy, invoke, created, callee } = &**claim;
+        let (policy, invoke, created) = (*policy, *invoke, *created);
+        let member = callee.session;
         let installed =
             realm.procedures.install(uri, policy, invoke, callee.clone(), revision, created);
         let refused = match installed {

@@ -15,6 +15,9 @@ impl Shard {
     /// `false` if none is free: the call goes back, and may go on to another callee.
     #[cold]
     pub(super) fn seat_call(&mut self, invoke: &mut Invoke) -> bool {
+        if invoke.load.is_some() {
+            return true;
+        }
         let Some(session) = self.connections.find(invoke.callee) else { return true };
         let (registration, callee) = (invoke.registration, invoke.callee.session);
         match session.realm.procedures.take_seat(registration, callee) {

@@ -71,6 +71,7 @@ impl Context {
             call: CallRef { caller, request: call, serial: pending.serial },
             callee: picked.callee,
             registration: picked.registration,
+            place: picked.place,
             details,
             is_continuation: false,
             receive_progress: takes_progress(options, traits, self.settings().strict_roles),

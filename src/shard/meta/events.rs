@@ -7,13 +7,45 @@ use super::super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::super::{EventHead, MetaEvent, Shard};
 use super::details_of;
 use crate::router::{
-    Audience, Departure, Described, Destinations, MetaTopic, Notice, Numbering, Realm, SessionRef,
-    Slot,
+    Audience, Departure, Described, Destinations, HeldCount, MetaTopic, Notice, Numbering, Realm,
+    SessionRef, Slot,
 };
 use crate::session::Session;
 use crate::wamp::{
     Dict, InvokePolicy, MatchPolicy, Payload, PublicationId, RegistrationId, SubscriptionId, Value,
 };
+
+impl MetaEvent {
+    /// What a table has numbered, for the home shard of its realm; from outside of all shards. What
+    /// is known of the registration is told if it is new. `count` is that of whoever makes it.
+    pub fn of_notice(
+        realm: &Arc<Realm>,
+        notice: &Notice,
+        described: &Described,
+        count: &Arc<HeldCount>,
+    ) -> Self {
+        Self {
+            realm: Arc::clone(realm),
+            number: notice.number,
+            topic: notice.topic,
+            args: args_of_notice(notice, Some(described)),
+            excluded: None,
+            cause: notice.callee,
+            _unheard: count.hold_meta_event(),
+        }
+    }
+}
+
+fn args_of_notice(notice: &Notice, described: Option<&Described>) -> Vec<Value> {
+    let Notice { topic, registration, callee, .. } = *notice;
+    let about = match (topic, described) {
+        (MetaTopic::RegistrationOnCreate, Some(described)) => {
+            Value::Dict(super::registrations::registration_details(registration, described))
+        }
+        _ => registration.get().into(),
+    };
+    vec![callee.session.get().into(), about]
+}
 
 impl Shard {
     /// `wamp.session.on_join`.
@@ -85,15 +117,8 @@ impl Shard {
         notice: &Notice,
         described: Option<&Described>,
     ) {
-        let Notice { topic, number, registration, callee } = *notice;
-        let about = match (topic, described) {
-            (MetaTopic::RegistrationOnCreate, Some(described)) => {
-                Value::Dict(super::registrations::registration_details(registration, described))
-            }
-            _ => registration.get().into(),
-        };
-        let args = vec![callee.session.get().into(), about];
-        self.announce_numbered(realm, cause, topic, number, args);
+        let args = args_of_notice(notice, described);
+        self.announce_numbered(realm, cause, notice.topic, notice.number, args);
     }
 
     /// `on_unsubscribe` or `on_unregister`, and perhaps `on_delete`, as the table numbered them.
