@@ -192,7 +192,7 @@ enum Pending {
     Subscribe,
     Unsubscribe,
     Register,
-    Unregister,
+    Unregister(RegistrationId),
     Call { receives_progress: bool },
 }
 
@@ -203,7 +203,7 @@ impl Pending {
             Self::Subscribe => code::SUBSCRIBE,
             Self::Unsubscribe => code::UNSUBSCRIBE,
             Self::Register => code::REGISTER,
-            Self::Unregister => code::UNREGISTER,
+            Self::Unregister(_) => code::UNREGISTER,
             Self::Call { .. } => code::CALL,
         }
     }
@@ -437,7 +437,9 @@ impl Core {
             FromRouter::Subscribed { request, .. } => (*request, |p| p == Pending::Subscribe),
             FromRouter::Unsubscribed { request } => (*request, |p| p == Pending::Unsubscribe),
             FromRouter::Registered { request, .. } => (*request, |p| p == Pending::Register),
-            FromRouter::Unregistered { request } => (*request, |p| p == Pending::Unregister),
+            FromRouter::Unregistered { request } => {
+                (*request, |p| matches!(p, Pending::Unregister(_)))
+            }
             FromRouter::Result { request, .. } => (*request, |p| matches!(p, Pending::Call { .. })),
             FromRouter::Error { request, .. } => (*request, |_| true),
             _ => return Ok(Happening::Nothing),
@@ -476,6 +478,9 @@ impl Core {
             };
         }
         self.requests.remove(&request);
+        if let Pending::Unregister(registration) = pending {
+            self.registrations.remove(&registration);
+        }
         match answer {
             FromRouter::Published { publication, .. } => {
                 Happening::Published { request, publication }

@@ -98,13 +98,13 @@ impl Core {
         self.request(pending, |request| ToRouter::Register { request, options, procedure })
     }
 
-    /// Invocations that are under way go on; new ones are refused.
+    /// Invocations that are under way go on, and those that come before the answer are to be dealt
+    /// with: the router, or a node of its cluster, has not heard of it yet.
     ///
     /// # Errors
     /// Too many requests wait.
     pub fn unregister(&mut self, registration: RegistrationId) -> Result<RequestId, UsageError> {
-        self.registrations.remove(&registration);
-        let pending = Some(Pending::Unregister);
+        let pending = Some(Pending::Unregister(registration));
         self.request(pending, |request| ToRouter::Unregister { request, registration })
     }
 

@@ -209,6 +209,24 @@ fn invocations_are_answered_once() {
     assert!(core.take_message().is_none());
 }
 
+/// The router has not heard of it before it says so.
+#[test]
+fn invocations_come_until_the_router_says_that_it_is_over() {
+    let mut core = joined();
+    core.register("com.y", &Dict::new()).unwrap();
+    hear(&mut core, "[65,1,9]", |_| {});
+    core.unregister(RegistrationId::new(9).unwrap()).unwrap();
+    while core.take_message().is_some() {}
+    hear(&mut core, "[68,4,9,{}]", |happening| {
+        assert!(matches!(happening, Ok(Happening::Invoked { is_first: true, .. })));
+    });
+    hear(&mut core, "[67,2]", |happening| {
+        assert!(matches!(happening, Ok(Happening::Unregistered { .. })));
+    });
+    ignores(&mut core, "[68,5,9,{}]");
+    assert_eq!(sent(&mut core), r#"[8,68,5,{},"wamp.error.no_such_registration"]"#);
+}
+
 /// Their callers wait, so they hear of it.
 #[test]
 fn invocations_of_nobody_and_too_many_are_refused() {

@@ -241,11 +241,11 @@ impl Driver {
         local: LocalId,
         answer: Option<Respond<()>>,
     ) {
-        let id = self.tables.remove_callee(local);
-        let request = id.and_then(|id| link.core.unregister(id).ok());
+        let id = self.tables.leave_callee(local);
+        let request = id.and_then(|id| Some((id, link.core.unregister(id).ok()?)));
         match (request, answer) {
-            (Some(request), answer) => {
-                link.waiters.insert(request, Waiter::Unregister(answer));
+            (Some((registration, request)), answer) => {
+                link.waiters.insert(request, Waiter::Unregister { registration, answer });
             }
             (None, Some(answer)) => drop(answer.send(Ok(()))),
             (None, None) => {}

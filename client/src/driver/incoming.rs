@@ -131,12 +131,16 @@ impl Driver {
             Happening::Registered { request, registration } => {
                 self.handle_registered(link, request, registration);
             }
-            Happening::Unsubscribed { request } | Happening::Unregistered { request } => {
-                if let Some(Waiter::Unsubscribe(Some(answer)) | Waiter::Unregister(Some(answer))) =
-                    link.waiters.remove(&request)
-                {
+            Happening::Unsubscribed { request } => {
+                if let Some(Waiter::Unsubscribe(Some(answer))) = link.waiters.remove(&request) {
                     let _ = answer.send(Ok(()));
                 }
+            }
+            Happening::Unregistered { request } => {
+                let waiter = link.waiters.remove(&request);
+                let Some(Waiter::Unregister { registration, answer }) = waiter else { return };
+                self.tables.let_go(registration);
+                answer.map(|answer| answer.send(Ok(())));
             }
             Happening::Result { request, details, payload } => {
                 let reply = Reply { details, payload: Payload::of(payload) };
@@ -206,7 +210,8 @@ impl Driver {
         };
         if !self.tables.bind_callee(local, registration) {
             if let Ok(request) = link.core.unregister(registration) {
-                link.waiters.insert(request, Waiter::Unregister(None));
+                let waiter = Waiter::Unregister { registration, answer: None };
+                link.waiters.insert(request, waiter);
             }
         } else if answer.is_some_and(|answer| answer.send(Ok(registration)).is_err()) {
             self.unregister(link, local, None);
@@ -232,8 +237,12 @@ impl Driver {
             Some(Waiter::Register { local, answer: None }) => {
                 self.retry_register(link, local, &failure.uri);
             }
-            Some(Waiter::Unsubscribe(Some(answer)) | Waiter::Unregister(Some(answer))) => {
+            Some(Waiter::Unsubscribe(Some(answer))) => {
                 drop(answer.send(Err(Error::Wamp(failure))));
+            }
+            Some(Waiter::Unregister { registration, answer }) => {
+                self.tables.let_go(registration);
+                answer.map(|answer| answer.send(Err(Error::Wamp(failure))));
             }
             Some(Waiter::Own(question)) => self.handle_own(link, question, Err(failure)),
             Some(waiter) => Self::settle(link, waiter, Err(Error::Wamp(failure))),

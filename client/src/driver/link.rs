@@ -80,7 +80,10 @@ pub(super) enum Waiter {
         local: LocalId,
         answer: Option<Respond<RegistrationId>>,
     },
-    Unregister(Option<Respond<()>>),
+    Unregister {
+        registration: RegistrationId,
+        answer: Option<Respond<()>>,
+    },
     Call {
         call: CallId,
         progress: Option<Arc<Queue<Reply>>>,
@@ -250,7 +253,8 @@ impl Link {
                     drop(answer.send(Err(lost())));
                 }
                 Waiter::Register { answer: Some(answer), .. } => drop(answer.send(Err(lost()))),
-                Waiter::Unsubscribe(Some(answer)) | Waiter::Unregister(Some(answer)) => {
+                Waiter::Unsubscribe(Some(answer))
+                | Waiter::Unregister { answer: Some(answer), .. } => {
                     // It is gone with the session.
                     drop(answer.send(Ok(())));
                 }

@@ -48,6 +48,8 @@ pub(super) struct Callee {
     pub(super) wish: RegistrationWish,
     /// In this session, if the router has said so.
     id: Option<RegistrationId>,
+    /// It was given back: what comes until the router has said so is still for it.
+    is_leaving: bool,
 }
 
 impl Subscriber {
@@ -106,7 +108,7 @@ impl Tables {
     }
 
     pub(super) fn add_callee(&mut self, local: LocalId, wish: RegistrationWish) {
-        self.callees.insert(local, Callee { wish, id: None });
+        self.callees.insert(local, Callee { wish, id: None, is_leaving: false });
     }
 
     pub(super) fn callees(&self) -> impl Iterator<Item = (LocalId, &Callee)> {
@@ -131,6 +133,25 @@ impl Tables {
         Some(id)
     }
 
+    /// It is to be given back; see [`Self::let_go`]. Gives the id that it has in this session.
+    pub(super) fn leave_callee(&mut self, local: LocalId) -> Option<RegistrationId> {
+        match self.callees.get_mut(&local)?.id {
+            Some(id) => {
+                self.callees.get_mut(&local)?.is_leaving = true;
+                Some(id)
+            }
+            None => self.remove_callee(local),
+        }
+    }
+
+    /// The router has taken it back, or has nothing of the kind.
+    pub(super) fn let_go(&mut self, id: RegistrationId) {
+        let local = self.registered(id);
+        if let Some(local) = local.filter(|local| self.callees[local].is_leaving) {
+            self.remove_callee(local);
+        }
+    }
+
     pub(super) fn registered(&self, id: RegistrationId) -> Option<LocalId> {
         self.by_registration.get(&id).copied()
     }
@@ -144,6 +165,7 @@ impl Tables {
             subscriber.id = None;
             subscriber.catching = None;
         }
+        self.callees.retain(|_, callee| !callee.is_leaving);
         self.callees.values_mut().for_each(|callee| callee.id = None);
     }
 
