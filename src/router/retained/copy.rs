@@ -16,6 +16,9 @@ pub struct Holds {
     pub digest: u64,
 }
 
+/// One event: its topic, and its stamp.
+type Listed = (Arc<str>, Stamp);
+
 impl RetainedTable {
     /// What it holds, and up to which stamp it keeps nothing more.
     pub fn holds_in_short(&self) -> (Holds, Option<Stamp>) {
@@ -33,7 +36,7 @@ impl RetainedTable {
         after: Option<&str>,
         until: u64,
         (max_events, max_bytes): (usize, usize),
-    ) -> Option<(Vec<(Arc<str>, Stamp)>, Arc<str>)> {
+    ) -> Option<(Vec<Listed>, Arc<str>)> {
         let shelf = self.0.lock();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let (mut listed, mut bytes, mut last) = (Vec::new(), 0, None);
