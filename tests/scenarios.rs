@@ -28,6 +28,9 @@ mod scenarios {
     mod bounds;
     mod call_details;
     mod call_timeouts;
+    mod calls_and_links;
+    mod calls_between_nodes;
+    mod calls_of_strangers;
     mod canceling;
     mod carried;
     mod claims;

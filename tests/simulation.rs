@@ -168,6 +168,25 @@ fn cluster() {
         "a node does not reach the bucket",
         "nobody decides in the bucket, or somebody does",
         "the bucket is deleted",
+        "REGISTERED",
+        "CALL",
+        "CANCEL",
+        "INTERRUPT",
+        "told to stop at rest",
+        "a call",
+        "a call of another node",
+        "a call goes on to another node",
+        "a further piece of a call",
+        "a piece of a result",
+        "a result",
+        "calls lost",
+        "late answers",
+        "ERROR com.error",
+        "ERROR wamp.error.network_failure",
+        "ERROR wamp.error.no_available_callee",
+        "ERROR wamp.error.resource_limit",
+        "ERROR wamp.error.timeout",
+        "ERROR wamp.error.unavailable",
     ] {
         let happened = tally.get(what).is_some_and(|count| *count > 0);
         assert!(happened || seeds < CLUSTER_SEEDS, "{what} in {tally:?}");
@@ -223,7 +242,7 @@ fn variable(name: &str) -> Option<u64> {
 const SEEDS: u64 = 300;
 const LOGIN_SEEDS: u64 = 60;
 const CLUSTER_SEEDS: u64 = 40;
-const CLUSTER_STEPS: usize = 400;
+const CLUSTER_STEPS: usize = 600;
 const STEPS: usize = 1_200;
 
 /// What must happen at least once in a sweep, or it is not exercised any more.

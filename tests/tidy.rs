@@ -77,7 +77,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wamp",
         ],
     ),
-    ("cluster", &["clock", "codec", "hash", "router", "shard", "wamp"]),
+    ("cluster", &["clock", "codec", "hash", "router", "session", "shard", "wamp"]),
     // Types that the configuration names, and the text forms of credentials; of the rules it asks
     // how they lie to each other.
     (

@@ -3,6 +3,7 @@
 //! The first field of an entry is its kind. A kind or a form that this version does not know ends
 //! the link; nodes link with what the older one of them knows.
 
+mod calls;
 mod copies;
 
 use std::convert::Infallible;
@@ -12,6 +13,10 @@ use minicbor::data::Type;
 use minicbor::{Decoder, Encoder, decode, encode};
 use thiserror::Error;
 
+pub use calls::ForeignCall;
+pub(super) use calls::{
+    encode_cancel, encode_chunk, encode_invoke, encode_return, encode_revocation,
+};
 pub use copies::{Book, Offered};
 pub(super) use copies::{
     MOST_OFFERED, encode_copied, encode_edge, encode_holds, encode_holds_end, encode_offer,
@@ -23,9 +28,10 @@ use crate::router::{
     Audience, Holds, Interest, InterestSlot, NodeNumber, Publisher, RetainedEvent, Shape, Stamp,
     StoredEvent,
 };
-use crate::shard::Elsewhere;
+use crate::shard::{Elsewhere, Outcome};
 use crate::wamp::{
-    Dict, Payload, PayloadBuf, PublicationId, ReceiverFilter, SessionId, Timestamp, Value,
+    CancelMode, Dict, Payload, PayloadBuf, PublicationId, ReceiverFilter, RegistrationId,
+    SessionId, Timestamp, Value,
 };
 
 /// One thing that a node says to another.
@@ -58,6 +64,16 @@ pub enum Entry {
     Edge { book: Book, edge: Stamp },
     /// All that the receiver has said to lack was offered.
     Copied,
+    /// A call for a session of the receiver.
+    Invoke(Box<ForeignCall>),
+    /// A further chunk of a progressive call of the sender.
+    Chunk { number: u64, details: Dict, payload: PayloadBuf },
+    /// The sender has given up on its call, or with `kill` wishes for its end.
+    Cancel { number: u64, mode: CancelMode },
+    /// The answer to a call of the receiver.
+    Return { number: u64, outcome: Outcome, payload: PayloadBuf },
+    /// An administrator ends the registration of a session of the receiver, perhaps for a reason.
+    Revocation { callee: SessionId, registration: RegistrationId, reason: Option<Box<str>> },
 }
 
 /// A publication of another node, as its events will be.
@@ -237,6 +253,7 @@ impl Entry {
             COMPLETE => (Self::Complete, least(1)?),
             READ => (Self::Read(decoder.u64()?), least(2)?),
             EVENT => (Self::Event(Box::new(read_event(decoder)?)), least(11)?),
+            calls::INVOKE..=calls::REVOCATION => calls::read(kind, fields, decoder)?,
             kind => copies::read(kind, fields, decoder)?,
         };
         for _ in 0..more {

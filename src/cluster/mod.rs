@@ -6,6 +6,7 @@
 
 mod beat;
 pub mod bucket;
+mod calls;
 mod claims;
 mod copies;
 mod entry;
@@ -15,5 +16,5 @@ mod node;
 mod peer;
 pub mod wire;
 
-pub use entry::{Book, Entry, ForeignEvent, Kept, Offered, Unreadable};
+pub use entry::{Book, Entry, ForeignCall, ForeignEvent, Kept, Offered, Unreadable};
 pub use node::{ClaimCounts, Counts, Node, NodeSettings};

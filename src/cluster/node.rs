@@ -4,6 +4,7 @@
 //! Out: batches for the shards, then messages; in this order, as what is acknowledged was handed
 //! over. A turn takes in what there is and ends with [`Node::end_turn`].
 
+mod calls;
 mod claims;
 mod keeping;
 mod membership;
@@ -18,6 +19,7 @@ use claims::Claiming;
 use keeping::Keeping;
 
 use super::beat;
+use super::calls::Calls;
 use super::copies::books;
 use super::entry::{Entry, ForeignEvent, Unreadable, encode_event};
 use super::link::LinkLimits;
@@ -69,6 +71,7 @@ pub struct Node {
     is_beat_due: bool,
     keeping: Keeping,
     claiming: Claiming,
+    calls: Calls,
 }
 
 /// A shape of which others know that this node has patterns of it.
@@ -108,6 +111,14 @@ pub struct Counts {
     pub useless_events: u64,
     /// Events that were dropped, since too much waited for a node.
     pub dropped_events: u64,
+    /// Calls to other nodes, those of other nodes, and those that were refused since a node was not
+    /// reached, too much waited for it, or the link has ended: the last stand in `lost_calls`, too.
+    pub calls: u64,
+    pub foreign_calls: u64,
+    pub refused_calls: u64,
+    pub lost_calls: u64,
+    /// Answers for which nobody waited any more.
+    pub late_answers: u64,
     /// Links that have begun, and that have ended.
     pub links_opened: u64,
     pub links_ended: u64,
@@ -148,6 +159,7 @@ impl Node {
             is_beat_due: false,
             keeping: Keeping::default(),
             claiming: Claiming::default(),
+            calls: Calls::default(),
         };
         node.follow(now);
         Some(node)
@@ -194,8 +206,7 @@ impl Node {
         };
         peer.hear(now);
         if heard.ended {
-            peer.forget(&self.interest);
-            self.counts.links_ended += 1;
+            self.forget(head.from);
         }
         if heard.opened {
             self.handle_opened(head.from);
@@ -223,6 +234,11 @@ impl Node {
                 Entry::Complete => peer.complete(),
                 Entry::Read(revision) => peer.read = peer.read.max(revision),
                 Entry::Event(event) => self.handle_event(*event),
+                about_calls @ (Entry::Invoke(_)
+                | Entry::Chunk { .. }
+                | Entry::Cancel { .. }
+                | Entry::Return { .. }
+                | Entry::Revocation { .. }) => self.handle_calls(from, about_calls)?,
                 about_copies => self.handle_copies(from, about_copies)?,
             }
         }
@@ -232,6 +248,7 @@ impl Node {
     /// A link is open: the other end hears all that this node wants, and what it keeps.
     fn handle_opened(&mut self, with: Incarnation) {
         self.counts.links_opened += 1;
+        self.open_calls(with);
         self.tell_standing();
         let shapes: Vec<_> = self.told_shapes.iter().map(|told| told.shape).collect();
         let revision = self.members.revision();
@@ -273,9 +290,17 @@ impl Node {
     fn end_link(&mut self, member: Incarnation, now: Millis) {
         let Some(peer) = self.peers.get_mut(&member) else { return };
         if peer.link.end(now) {
-            self.counts.links_ended += 1;
-            peer.forget(&self.interest);
+            self.forget(member);
         }
+    }
+
+    /// A link that was open has ended, and with it all that was pending through it.
+    fn forget(&mut self, member: Incarnation) {
+        let Some(peer) = self.peers.get_mut(&member) else { return };
+        self.counts.links_ended += 1;
+        peer.forget(&self.interest);
+        let number = peer.number;
+        self.end_calls(number);
     }
 
     /// What a shard has for other nodes.
@@ -288,12 +313,13 @@ impl Node {
                     self.asked.revision = self.claiming.granted;
                 }
                 Mail::Claim(claim) => self.handle_claim(claim, now),
+                Mail::Proof { callee, claim, grant } => self.handle_proof(callee, claim, grant),
                 Mail::Release { callee, claim } => self.handle_release(callee, claim, now),
                 Mail::Publication(publication) => self.handle_publication(&publication),
                 // Who publishes elsewhere is held up by the window: while shards are congested,
                 // nothing is acknowledged.
                 Mail::Pace { .. } | Mail::Unheard { .. } => {}
-                other => debug_assert!(false, "nothing for other nodes: {other:?}"),
+                about_calls => self.handle_mail_of_calls(about_calls),
             }
         }
     }
@@ -354,12 +380,10 @@ impl Node {
 
     /// What is due.
     pub fn handle_timeout(&mut self, now: Millis) {
-        for peer in self.peers.values_mut() {
-            if peer.link.handle_timeout(now) {
-                self.counts.links_ended += 1;
-                peer.forget(&self.interest);
-            }
-        }
+        let peers = self.peers.iter_mut();
+        let ended = peers.filter_map(|(name, peer)| peer.link.handle_timeout(now).then_some(*name));
+        let ended: Vec<_> = ended.collect();
+        ended.into_iter().for_each(|member| self.forget(member));
         self.look_for_the_silent(now);
         self.give_up_claims(now);
         if now >= self.look_at {
@@ -482,6 +506,8 @@ impl Node {
     /// Checks that nothing is left of sessions that have all gone, and of members that have.
     pub fn check_empty(&self) {
         assert!(self.asked.is_empty() && self.marks.is_empty(), "{:?}", self.marks);
+        self.calls.check();
+        assert_eq!(self.calls.pending(), (0, 0), "calls elsewhere, and of others here");
         assert!(self.outboxes.iter().all(Batch::is_empty) && self.held.get() == 0);
         for (name, peer) in &self.peers {
             assert_eq!(peer.link.queued_bytes(), 0, "for {name:?}");

@@ -179,7 +179,7 @@ impl Shard {
                 let message = args.first().and_then(Value::as_text).unwrap_or_default();
                 Err(format!("it has answered with the error {uri}: {message}").into())
             }
-            Said::Nothing(why) => Err(why.into()),
+            Said::Nothing(why) => Err(why.into_owned().into()),
         }
     }
 

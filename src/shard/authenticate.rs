@@ -70,7 +70,7 @@ impl Shard {
                 .read_result(&args, &kwargs)
                 .unwrap_or_else(|bad| self.misanswered(question.name(), bad)),
             Said::Error(error, args) => Judgement::of_error(&error, &args),
-            Said::Nothing(why) => unanswered(question.name(), why),
+            Said::Nothing(why) => unanswered(question.name(), &why),
         };
         self.handle_judged(question.asker, judgement, now);
     }

@@ -1,5 +1,6 @@
 //! What shards say to each other. Mail of one shard to another arrives in the order it was sent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::broker::KeptAs;
@@ -41,6 +42,8 @@ pub enum Mail {
     Visible { session: SessionRef, ticket: u64 },
     /// To the callee's shard: invoke it.
     Invoke(Box<Carried<Invoke>>),
+    /// To the node of a callee elsewhere: invoke it.
+    Call(Box<Carried<CallElsewhere>>),
     /// To the callee's shard: the caller, or the dealer, has given up on the call.
     Cancel(Cancellation),
     /// To the home shard of a realm: publish this, when its turn has come.
@@ -80,6 +83,8 @@ pub enum Mail {
     /// To other nodes: give this callee its place among all. [`Self::Claimed`] is to come, unless
     /// [`Self::Release`] has come first.
     Claim(Arc<Claim>),
+    /// To other nodes: a call has told of the grant of a claim, so its callee is one already.
+    Proof { callee: SessionRef, claim: ClaimId, grant: u64 },
     /// To the callee's shard: what came of that.
     Claimed { callee: SessionRef, claim: ClaimId, outcome: ClaimOutcome },
     /// To other nodes: the callee gives back what was granted to it, or will be; each claim once,
@@ -105,6 +110,7 @@ impl Weighed for Mail {
         let heap_bytes = match self {
             Self::Event(event) => event.weight(),
             Self::Invoke(invoke) => invoke.held.bytes(),
+            Self::Call(call) => call.held.bytes(),
             Self::Return(answer) => answer.held.bytes(),
             Self::Publication(publication) => publication.held.bytes(),
             Self::Wanted { shape, .. } => {
@@ -128,6 +134,7 @@ impl Weighed for Mail {
             | Self::Reveal { .. }
             | Self::Visible { .. }
             | Self::Claimed { .. }
+            | Self::Proof { .. }
             | Self::Release { .. }
             | Self::Released { .. }
             | Self::Stored { .. } => 0,
@@ -255,6 +262,14 @@ impl Carried<Invoke> {
     }
 }
 
+impl Carried<CallElsewhere> {
+    /// `count` is that of the shard which sends it.
+    pub fn call(call: CallElsewhere, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
+        let details = dict_heap_bytes(&call.invoke.details);
+        Self::new(call, details, payload, count)
+    }
+}
+
 impl Carried<Return> {
     /// `count` is that of the shard which sends it.
     pub fn answer(answer: Return, payload: PayloadBuf, count: &Arc<HeldCount>) -> Self {
@@ -291,6 +306,13 @@ pub struct Invoke {
     pub load: Option<LoadSlot>,
 }
 
+/// The same for a session of another node.
+#[derive(Debug)]
+pub struct CallElsewhere {
+    pub realm: Arc<Realm>,
+    pub invoke: Invoke,
+}
+
 /// The answer to a call on its way to the caller.
 #[derive(Clone, Debug)]
 pub struct Return {
@@ -316,7 +338,7 @@ pub enum Outcome {
     /// The router's own refusal, with a sentence that says why.
     Refused {
         error: WampError,
-        message: &'static str,
+        message: Cow<'static, str>,
     },
     /// Of a call from another node: the callee has as many invocations pending as it wants. The
     /// next one is to be tried.
@@ -325,7 +347,7 @@ pub enum Outcome {
 
 impl From<Refusal> for Outcome {
     fn from((error, message): Refusal) -> Self {
-        Self::Refused { error, message }
+        Self::Refused { error, message: Cow::Borrowed(message) }
     }
 }
 
@@ -335,6 +357,7 @@ impl Outcome {
         match self {
             Self::Progress { details } | Self::Result { details } => dict_heap_bytes(details),
             Self::Error { error, details } => heap_block(error.len()) + dict_heap_bytes(details),
+            Self::Refused { message: Cow::Owned(message), .. } => heap_block(message.len()),
             Self::Refused { .. } | Self::Busy => 0,
         }
     }

@@ -125,8 +125,10 @@ impl Shard {
             Mail::Ruled { question, ruled } => self.handle_ruled(question, *ruled, now),
             Mail::Wanted { .. }
             | Mail::Publication(_)
+            | Mail::Call(_)
             | Mail::Reveal { .. }
             | Mail::Claim(_)
+            | Mail::Proof { .. }
             | Mail::Part(_)
             | Mail::Release { .. } => {
                 debug_assert!(false, "it is for other nodes");

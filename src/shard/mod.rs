@@ -76,6 +76,7 @@ use unheard::Unheard;
 
 pub use broker::{KeptAs, Publication, fan_out};
 pub use corks::Corks;
+pub(crate) use dealer::CALLEE_LEFT;
 pub use dealer::Claims;
 pub use errands::{Errand, RequestCheck, Ruled, Waiter};
 pub use handover::HandOver;
@@ -83,8 +84,8 @@ pub use input::InputStatus;
 pub use layer::{LayerFault, LayerNews, LayerReport};
 pub use lifecycle::Closing;
 pub use mail::{
-    Cancellation, Carried, ClaimOutcome, Elsewhere, Event, EventHead, Invoke, Kill, Mail,
-    MetaEvent, Outcome, Return, Roll, RollCall,
+    CallElsewhere, Cancellation, Carried, ClaimOutcome, Elsewhere, Event, EventHead, Invoke, Kill,
+    Mail, MetaEvent, Outcome, Return, Roll, RollCall,
 };
 pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome, Passage};
 pub use meta::{

@@ -6,6 +6,7 @@
 //! procedure or endpoint, and others wait in their order. Who waits for an answer is parked, so
 //! there are no more questions than connections.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::mem;
@@ -91,7 +92,7 @@ pub(super) enum Said {
     /// An ERROR of the callee's own.
     Error(Box<str>, Vec<Value>),
     /// There is no answer; the sentence says why.
-    Nothing(&'static str),
+    Nothing(Cow<'static, str>),
 }
 
 impl Questions {
@@ -101,6 +102,11 @@ impl Questions {
 
     pub(super) fn len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// In which realm a question is asked.
+    pub(super) fn realm_of(&self, id: RequestId) -> Option<&Arc<Realm>> {
+        self.pending.get(&id).map(Question::realm)
     }
 
     fn line(&mut self, addressee: &Addressee) -> &mut Line {
@@ -215,7 +221,12 @@ impl Shard {
         let Some(question) = self.end_question(id) else { return };
         self.interrupt_question(id, &question);
         self.cx.counters.questions_late.increment();
-        self.finish_question(id, question, Said::Nothing("it has not answered in time"), now);
+        self.finish_question(
+            id,
+            question,
+            Said::Nothing("it has not answered in time".into()),
+            now,
+        );
     }
 
     /// The caller's side of an answer to the router.
@@ -265,7 +276,7 @@ impl Shard {
         }
         if matches!(outcome, Outcome::Busy) {
             self.cx.counters.questions_not_brought.increment();
-            return Said::Nothing(BUSY.1);
+            return Said::Nothing(BUSY.1.into());
         }
         if is_error {
             self.cx.counters.questions_refused.increment();
@@ -281,7 +292,7 @@ impl Shard {
             (_, Some((args, kwargs))) => Said::Result(args, kwargs),
             (_, None) => {
                 self.cx.counters.questions_misanswered.increment();
-                Said::Nothing("its answer is too large, or no plain payload")
+                Said::Nothing("its answer is too large, or no plain payload".into())
             }
         }
     }
@@ -372,7 +383,7 @@ impl Shard {
 
     /// Lets a question fail that could not be brought: as if it had come back.
     pub(super) fn fail_question(&mut self, id: RequestId, message: &'static str) {
-        let outcome = Outcome::Refused { error: WampError::Canceled, message };
+        let outcome = (WampError::Canceled, message).into();
         self.bounce(Return { call: self.name_of(id), outcome });
     }
 

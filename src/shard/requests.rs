@@ -98,7 +98,7 @@ impl Shard {
         slot: Slot,
         request_type: u16,
         request: RequestId,
-        why: Refusal,
+        why: (WampError, &str),
     ) {
         let (error, explanation) = why;
         self.answer(

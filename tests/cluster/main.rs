@@ -8,5 +8,6 @@ mod bucket;
 mod events;
 mod outages;
 mod processes;
+mod registrations;
 mod servers;
 mod starting;

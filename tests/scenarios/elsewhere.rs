@@ -108,7 +108,7 @@ fn sent(network: &mut Network) -> (CallRef, SessionRef) {
     network.settle();
     let carried = network.links.gateway.invoked.pop().expect("a call has gone to another node");
     assert!(network.links.gateway.invoked.is_empty(), "and no other one");
-    (carried.message.call, carried.message.callee)
+    (carried.message.invoke.call, carried.message.invoke.callee)
 }
 
 /// What callers elsewhere are told: `result`, `busy`, or the URI of an error.

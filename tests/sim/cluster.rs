@@ -1,10 +1,11 @@
-//! Several nodes: clients subscribe and publish at any of them, while messages between nodes are
-//! lost, late and out of order, nodes do not hear each other for a while, end and start again, and
-//! the bucket that says who is one of them fails.
+//! Several nodes: clients subscribe, publish, register and call at any of them, while messages
+//! between nodes are lost, late and out of order, nodes do not hear each other for a while, end and
+//! start again, and the bucket that says who is one of them fails.
 //!
 //! Each subscriber gets the events of each publisher in order and once, and all that were published
 //! after its SUBSCRIBED, unless a link has ended, or a count says that events were dropped.
 
+mod calls;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,9 @@ struct World {
     published: Vec<Publication>,
     /// Whether things go wrong between nodes.
     has_trouble: bool,
+    /// The queue to a node takes little.
+    is_narrow: bool,
+    calls: calls::Calls,
     tally: Tally,
     /// Of each node.
     first_lives: Vec<Incarnation>,
@@ -68,12 +72,16 @@ struct Client {
     /// New subscriptions with which retained events came, and these.
     fresh: BTreeSet<u64>,
     retained: BTreeSet<(u64, usize)>,
+    part: calls::Part,
 }
 
 enum Asked {
     Subscribe(Pattern),
     Unsubscribe(u64),
     History,
+    Register,
+    Unregister,
+    Call(usize),
 }
 
 type Pattern = (&'static str, &'static str);
@@ -91,7 +99,7 @@ pub(crate) fn run(seed: u64, steps: usize, tally: &mut Tally) {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut settings = Settings { visible_ms: 600_000, ..Settings::default() };
+        let mut settings = Settings { visible_ms: 600_000, claims: true, ..Settings::default() };
         settings.interest_bits = *pick(&mut rng, &[1, 4, 20, 20]);
         settings.timeouts.ping_interval_ms = 0;
         let queue_bytes = *pick(&mut rng, &[3_000, 1 << 20, 1 << 20]);
@@ -106,10 +114,14 @@ impl World {
         let first_lives = cluster.members.iter().map(life).collect();
         let (clients, published, tally) = (Vec::new(), Vec::new(), Tally::new());
         let has_trouble = rng.random_bool(0.5);
-        Self { cluster, rng, clients, published, has_trouble, tally, first_lives }
+        let (is_narrow, calls) = (queue_bytes < 1 << 20, calls::Calls::default());
+        Self { cluster, rng, clients, published, has_trouble, is_narrow, calls, tally, first_lives }
     }
 
     fn act(&mut self) {
+        if self.rng.random_bool(0.4) {
+            return self.act_on_calls();
+        }
         match self.rng.random_range(0..100) {
             0..5 if self.clients.len() < 10 => self.come(),
             5..15 => self.subscribe(),
@@ -160,7 +172,15 @@ impl World {
         let (link, capacity) = (draw_link(&mut self.rng), usize::MAX);
         let pipe = network.connect(shard, Admission::Welcome, capacity);
         network.receive(pipe, &link.greeting());
-        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}});
+        let features = json!({"progressive_call_results": true, "call_canceling": true,
+            "progressive_call_invocations": true, "call_reroute": true,
+            "registration_revocation": true});
+        let plain = json!({"registration_revocation": true});
+        let features = *pick(&mut self.rng, &[&features, &features, &plain]);
+        let takes_interrupt = features["call_canceling"] == true;
+        let roles = json!({"publisher": {}, "subscriber": {}, "caller": {"features": features},
+            "callee": {"features": features}});
+        let network = &mut self.cluster.members[node].network;
         network.receive(pipe, &link.message(&json!([1, "realm1", {"roles": roles}])));
         self.clients.push(Client {
             node,
@@ -175,8 +195,10 @@ impl World {
             got: BTreeMap::new(),
             fresh: BTreeSet::new(),
             retained: BTreeSet::new(),
+            part: calls::Part::new(takes_interrupt),
         });
         network.settle();
+        self.register_at_first();
     }
 
     fn any_client(&mut self) -> Option<usize> {
@@ -276,6 +298,7 @@ impl World {
     fn leave(&mut self) {
         let Some(client) = self.any_client() else { return };
         self.clients[client].is_lost = true;
+        self.note_leaver();
         let Client { node, pipe, .. } = self.clients[client];
         self.cluster.members[node].network.lose(pipe);
         self.cluster.members[node].network.settle();
@@ -308,6 +331,9 @@ impl World {
 
     fn take(&mut self, client: usize, message: &Value, when: &str) {
         let number = |index: usize| message[index].as_u64().expect("it is a number");
+        if self.take_call(client, message, when) {
+            return;
+        }
         let published = self.published.len();
         let me = &mut self.clients[client];
         match number(0) {
@@ -365,6 +391,9 @@ impl World {
         let said = &self.published[publication];
         assert_eq!(said.publisher, publisher, "{when}: {message}");
         let is_foreign = said.node != self.clients[client].node;
+        let is_late = message[3]["retained"] != true
+            && !self.check_behind_calls(client, publisher, publication);
+        assert!(!is_late, "{when}: behind a later call: {message}");
         let me = &mut self.clients[client];
         if message[3]["retained"] == true {
             assert!(me.subscriptions.contains_key(&subscription), "{when}: {message}");
@@ -405,6 +434,8 @@ impl World {
     fn finish(mut self, when: &str, tally: &mut Tally) {
         self.heal();
         self.hear_all(when);
+        self.check_interrupts(when);
+        self.answer_all(when);
         self.check_members(when);
         let mut owed = 0;
         for (index, client) in self.clients.iter().enumerate().filter(|(_, it)| !it.is_lost) {
@@ -438,6 +469,8 @@ impl World {
             let counts = member.node.counts();
             *self.tally.entry("links ended".into()).or_default() += counts.links_ended;
             *self.tally.entry("events dropped".into()).or_default() += counts.dropped_events;
+            *self.tally.entry("calls lost".into()).or_default() += counts.lost_calls;
+            *self.tally.entry("late answers".into()).or_default() += counts.late_answers;
             *self.tally.entry("useless events".into()).or_default() += counts.useless_events;
             assert_eq!(counts.strange_messages, 0, "{when}");
         }

@@ -185,10 +185,11 @@ impl Cluster {
         if self.members[index].is_down {
             return self.write(index);
         }
+        let collected = &mut self.members[index].network.links.gateway.collected;
+        let mail = collected.replace(Vec::new()).unwrap_or_default();
         let member = &mut self.members[index];
         member.node.begin_turn(member.network.wall_clock());
-        let mail = member.network.links.gateway.collected.replace(Vec::new());
-        member.node.handle_mail(mail.unwrap_or_default(), self.now);
+        member.node.handle_mail(mail, self.now);
         member.node.end_turn(member.is_congested, self.now);
         for shard in 0..member.network.shard_count() {
             let id = ShardId(u8::try_from(shard).expect("few shards"));
@@ -387,6 +388,7 @@ impl Plan {
         let mut network =
             Network::with_life(settings, self.realms.clone(), self.shards, self.lives);
         network.links.gateway.collected = Some(Vec::new());
+        network.links.gateway.has_calls = true;
         network.advance(now - network.now);
         let node = Node::new(members, self.node, Arc::clone(&network.router), now);
         let node = node.expect("the settings have the keys of a cluster");

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use stentor::router::{NodeName, NodeNumber, RegisterError, SessionRef, ShardId};
 use stentor::session::{Claim, ClaimId};
 use stentor::shard::{
-    Ask, Cancellation, Carried, ClaimOutcome, Finding, Invoke, Mail, Part, Reply, Return, Word,
+    Ask, CallElsewhere, Cancellation, Carried, ClaimOutcome, Finding, Mail, Part, Reply, Return,
+    Word,
 };
 use stentor::wamp::InvokePolicy;
 
@@ -36,7 +37,7 @@ pub(crate) struct Gateway {
     /// Calls go from node to node, so this one has single halves.
     pub(crate) has_calls: bool,
     /// Calls to sessions of other nodes, what became of them, and answers to callers there.
-    pub(crate) invoked: Vec<Carried<Invoke>>,
+    pub(crate) invoked: Vec<Carried<CallElsewhere>>,
     pub(crate) canceled: Vec<Cancellation>,
     pub(crate) returned: Vec<Carried<Return>>,
     /// They answer no question unless told to.
@@ -66,8 +67,10 @@ impl Gateway {
                 Mail::RevokeRegistration { callee, .. } => self.revoked.push(callee),
                 Mail::Pace { publisher, waits } => self.paces.push((publisher, waits)),
                 Mail::Claim(claim) => self.claims.push_back(claim),
+                // Nobody else is ahead of it.
+                Mail::Proof { .. } => {}
                 Mail::Release { callee, claim } => self.release(callee, claim),
-                Mail::Invoke(invoke) => self.invoked.push(*invoke),
+                Mail::Call(call) => self.invoked.push(*call),
                 Mail::Cancel(cancellation) => self.canceled.push(cancellation),
                 Mail::Return(answer) => self.returned.push(*answer),
                 other => panic!("nothing for other nodes: {other:?}"),

@@ -37,6 +37,11 @@ pub enum WampError {
 }
 
 impl WampError {
+    /// The error of this URI, if it is one of the router's.
+    pub fn of_uri(uri: &str) -> Option<Self> {
+        ALL.into_iter().find(|error| error.uri() == uri)
+    }
+
     pub const fn uri(self) -> &'static str {
         match self {
             Self::AuthenticationDenied => "wamp.error.authentication_denied",
@@ -69,6 +74,35 @@ impl WampError {
     }
 }
 
+const ALL: [WampError; 26] = [
+    WampError::AuthenticationDenied,
+    WampError::AuthenticationFailed,
+    WampError::AuthenticationRequired,
+    WampError::AuthorizationFailed,
+    WampError::CallTimeout,
+    WampError::Canceled,
+    WampError::FeatureNotSupported,
+    WampError::InvalidArgument,
+    WampError::InvalidUri,
+    WampError::NetworkFailure,
+    WampError::NoAvailableCallee,
+    WampError::NoMatchingAuthMethod,
+    WampError::NoSuchProcedure,
+    WampError::NoSuchRealm,
+    WampError::NoSuchRegistration,
+    WampError::NoSuchRole,
+    WampError::NoSuchSession,
+    WampError::NoSuchSubscription,
+    WampError::NotAuthorized,
+    WampError::OptionDisallowedDiscloseMe,
+    WampError::OptionNotAllowed,
+    WampError::PayloadSizeExceeded,
+    WampError::ProcedureAlreadyExists,
+    WampError::ProtocolViolation,
+    WampError::ResourceLimit,
+    WampError::SystemShutdown,
+];
+
 /// Why the router says GOODBYE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
@@ -94,5 +128,18 @@ impl CloseReason {
             Self::SystemShutdown => "wamp.close.system_shutdown",
             Self::TokenExpired => "stentor.close.token_expired",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_found_by_its_uri() {
+        for error in ALL {
+            assert_eq!(WampError::of_uri(error.uri()), Some(error));
+        }
+        assert_eq!(WampError::of_uri("wamp.error.unheard_of"), None);
     }
 }

@@ -266,6 +266,18 @@ impl Own {
         }
     }
 
+    /// A shard has entered a callee, as it was told of the grant by a call.
+    pub(in crate::cluster) fn prove(&mut self, callee: SessionRef, claim: ClaimId, grant: u64) {
+        let number = self.names.get(&(callee.shard, claim));
+        let Some(own) = number.and_then(|number| self.claims.get_mut(number)) else { return };
+        own.told = match own.told {
+            Told::Nothing => Told::Granted(grant),
+            // It hears of that.
+            Told::Over => Told::Revoked,
+            told @ (Told::Granted(_) | Told::Revoked) => told,
+        };
+    }
+
     /// Those that are not answered and have waited for too long.
     pub(in crate::cluster) fn take_late(&mut self, now: Millis) -> Vec<u64> {
         let mut late = Vec::new();

@@ -181,6 +181,12 @@ impl Node {
         }
     }
 
+    /// A call of another node has told a shard of a grant, before this node has read of it.
+    pub(super) fn handle_proof(&mut self, callee: SessionRef, claim: ClaimId, grant: u64) {
+        self.claiming.own.prove(callee, claim, grant);
+        self.claiming.granted = self.claiming.granted.max(grant);
+    }
+
     /// Decides upon a claim of this node that stands. `alive`: this node has just shown that it
     /// lives.
     fn decide(&mut self, number: u64, alive: Option<Incarnation>, now: Millis) {
@@ -386,8 +392,8 @@ impl Node {
         }
     }
 
-    /// Looks at what was left over: claims of realms that have come, of tables that have room again,
-    /// and of nodes whose key has gone.
+    /// Looks at what was left over: claims of realms that have come, of tables that have room
+    /// again, and of nodes whose key has gone.
     pub(super) fn look_at_claims(&mut self, now: Millis) {
         let realms: Vec<_> = self.router.realms().iter().map(|realm| realm.number()).collect();
         if self.claiming.realms != realms {

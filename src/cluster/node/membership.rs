@@ -104,9 +104,11 @@ impl Node {
 
     /// A node is a member no more: the link with it has ended for good.
     fn lose(&mut self, member: Incarnation) {
-        let Some(mut peer) = self.peers.remove(&member) else { return };
-        self.counts.links_ended += u64::from(peer.link.is_open());
-        peer.forget(&self.interest);
+        let Some(peer) = self.peers.get(&member) else { return };
+        if peer.link.is_open() {
+            self.forget(member);
+        }
+        self.peers.remove(&member);
         self.dismiss_claims(member);
     }
 
@@ -131,12 +133,11 @@ impl Node {
             self.peers.values_mut().for_each(|peer| peer.in_touch_at = peer.in_touch_at + stalled);
         }
         let (silence_ms, hears_few) = (self.settings.silence_ms, self.hears_few());
-        let mut removed = Vec::new();
+        let (mut removed, mut ended) = (Vec::new(), Vec::new());
         for (name, peer) in &mut self.peers {
             let is_over = peer.is_deaf && now.since(peer.in_touch_at) >= DEAF_MS.min(silence_ms);
             if is_over && peer.link.is_open() && peer.link.end(now) {
-                self.counts.links_ended += 1;
-                peer.forget(&self.interest);
+                ended.push(*name);
             }
             if peer.remove_at(silence_ms, hears_few) <= now {
                 peer.not_removed_before = now + AGAIN_MS;
@@ -148,6 +149,7 @@ impl Node {
                 peer.not_probed_before = now + AGAIN_MS;
             }
         }
+        ended.into_iter().for_each(|member| self.forget(member));
         removed.into_iter().for_each(|member| self.members.remove(member));
     }
 

@@ -9,6 +9,7 @@ use super::super::timers::CallTimer;
 use super::super::{Carried, Mail, Outcome, Return, SendError, Shard};
 use super::call::ALL_CALLEES_BUSY;
 use super::details::is_mode;
+use super::reroute::NOBODY_AVAILABLE;
 use crate::clock::Millis;
 use crate::router::{SessionRef, Slot};
 use crate::session::{Answered, CallRef, PendingInvocation};
@@ -166,7 +167,7 @@ impl Shard {
             Outcome::Error { error, .. }
                 if pending.can_reroute && !pending.killed && *error == *UNAVAILABLE =>
             {
-                self.reroute(caller, request, now);
+                self.reroute(caller, request, NOBODY_AVAILABLE, now);
             }
             Outcome::Busy => self.go_on_elsewhere(caller, request, now),
             outcome => {
@@ -197,7 +198,7 @@ impl Shard {
             Outcome::Refused { .. } | Outcome::Busy => {
                 self.cx.counters.call_errors_delivered.increment();
                 let refusal = match outcome {
-                    Outcome::Refused { error, message } => (*error, *message),
+                    Outcome::Refused { error, message } => (*error, &**message),
                     _ => ALL_CALLEES_BUSY,
                 };
                 self.refuse(slot, code::CALL, request, refusal);

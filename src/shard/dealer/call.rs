@@ -140,6 +140,9 @@ impl Shard {
         if shard == self.cx.id {
             self.handle_invoke(invoke, payload, now);
         } else {
+            if shard == ShardId::CLUSTER {
+                return self.bring_elsewhere(invoke, payload);
+            }
             let carried = Carried::invoke(invoke, payload.to_buf(), self.cx.held());
             self.cx.post.send(shard, Mail::Invoke(Box::new(carried)));
             // The router's own calls have no connection.

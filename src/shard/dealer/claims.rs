@@ -111,7 +111,10 @@ impl Shard {
             ClaimOutcome::Refused(error) => {
                 self.handle_revoke_registration(callee, registration, Some(error.as_str()));
             }
-            ClaimOutcome::GivenUp => {}
+            // It was given up in the moment in which a call proved it.
+            ClaimOutcome::GivenUp => {
+                self.handle_revoke_registration(callee, registration, Some(NO_AGREEMENT.1));
+            }
         }
     }
 
@@ -136,7 +139,9 @@ impl Shard {
         }
         self.connections.joined_mut(callee.slot).registrations.take_claim(*id);
         (self.claims.now, self.claims.granted) = (self.claims.now - 1, self.claims.granted + 1);
-        self.enter_granted(callee.slot, &claimed, place.grant());
+        let (claim, grant) = (*id, place.grant());
+        self.tell_cluster(callee.slot, Mail::Proof { callee, claim, grant });
+        self.enter_granted(callee.slot, &claimed, grant);
         let session = self.connections.find(callee);
         session.is_some_and(|session| session.registrations.takes_calls(registration))
     }

@@ -1,16 +1,43 @@
 //! What only calls between nodes need. The node of a callee counts what it has pending, and knows
 //! what it understands: so the caller's half lives without that.
 
+use std::sync::Arc;
+
 use super::super::mail::NO_PAYLOAD;
 use super::super::requests::Refusal;
-use super::super::{Cancellation, Carried, Invoke, Mail, Outcome, Return, Shard};
+use super::super::{CallElsewhere, Cancellation, Carried, Invoke, Mail, Outcome, Return, Shard};
 use super::call::ALL_CALLEES_BUSY;
 use super::cancel::CANCELED;
 use crate::clock::Millis;
-use crate::router::SessionRef;
-use crate::wamp::{RequestId, code};
+use crate::router::{Realm, SessionRef, ShardId};
+use crate::session::CallRef;
+use crate::wamp::{Payload, RequestId, code};
 
 impl Shard {
+    /// Brings an invocation to the node of its callee, which knows the realm by its name.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn bring_elsewhere(&mut self, invoke: Invoke, payload: Payload<'_>) {
+        let call = invoke.call;
+        let realm =
+            self.realm_of_call(call).expect("it is of a session, or of a question, that is here");
+        let call_elsewhere = CallElsewhere { realm, invoke };
+        let carried = Carried::call(call_elsewhere, payload.to_buf(), self.cx.held());
+        self.cx.post.send(ShardId::CLUSTER, Mail::Call(Box::new(carried)));
+        if let Some(connection) = self.connections.get_mut(call.caller.slot) {
+            connection.feeds.insert(ShardId::CLUSTER);
+        }
+    }
+
+    /// The realm that a call of this shard is made in.
+    fn realm_of_call(&self, call: CallRef) -> Option<Arc<Realm>> {
+        let realm = match self.connections.find(call.caller) {
+            Some(session) => &session.realm,
+            None => self.questions.realm_of(call.request)?,
+        };
+        Some(Arc::clone(realm))
+    }
+
     /// The callee's side of a call from another node: gives it a seat, if the callee counts them.
     /// `false` if none is free: the call goes back, and may go on to another callee.
     #[cold]
@@ -42,7 +69,7 @@ impl Shard {
         if pending.killed {
             self.end_refused(caller, call, CANCELED);
         } else if is_kept {
-            self.reroute(caller, call, now);
+            self.reroute(caller, call, ALL_CALLEES_BUSY, now);
         } else {
             self.end_refused(caller, call, ALL_CALLEES_BUSY);
         }

@@ -23,7 +23,7 @@ use crate::wamp::{Payload, WampError};
 
 pub(super) const NO_SUCH_PROCEDURE: Refusal =
     (WampError::NoSuchProcedure, "no procedure is registered that matches the called URI");
-pub(super) const CALLEE_LEFT: Refusal =
+pub(crate) const CALLEE_LEFT: Refusal =
     (WampError::Canceled, "the callee left before it answered the call");
 /// See [`Context::may_carry`].
 const TOO_MUCH_HELD: Refusal = (

@@ -13,11 +13,19 @@ use crate::wamp::{Feature, PayloadBuf, RequestId, Role, WampError, code};
 impl Shard {
     /// Routes a call again whose callee is unavailable. It keeps its deadline, and its place in
     /// the order of calls of this caller and another callee is lost: the specification wants that.
-    pub(super) fn reroute(&mut self, caller: SessionRef, call: RequestId, now: Millis) {
+    /// With nobody left it ends for the reason given.
+    pub(super) fn reroute(
+        &mut self,
+        caller: SessionRef,
+        call: RequestId,
+        nobody: Refusal,
+        now: Millis,
+    ) {
         let random = self.cx.random();
         let Some(session) = self.connections.find_mut(caller) else { return };
         let Some(mut pending) = session.calls.remove(&call) else { return };
-        match self.cx.route_again(session, (caller, call), &mut pending, random) {
+        let routed = self.cx.route_again(session, (caller, call), &mut pending, nobody, random);
+        match routed {
             Ok((invoke, payload)) => {
                 session.calls.insert(call, pending);
                 self.bring(invoke, payload.as_payload(), now);
@@ -38,13 +46,14 @@ impl Context {
         session: &Session,
         (caller, call): (SessionRef, RequestId),
         pending: &mut PendingCall,
+        nobody: Refusal,
         random: u64,
     ) -> Result<(Invoke, PayloadBuf), Refusal> {
-        let Some(extra) = &mut pending.extra else { return Err(NOBODY_AVAILABLE) };
-        let Some(rerouting) = &mut extra.rerouting else { return Err(NOBODY_AVAILABLE) };
+        let Some(extra) = &mut pending.extra else { return Err(nobody) };
+        let Some(rerouting) = &mut extra.rerouting else { return Err(nobody) };
         let procedures = &session.realm.procedures;
         let picked = procedures.pick_another(rerouting.registration, &mut rerouting.tour, random);
-        let picked = picked.ok_or(NOBODY_AVAILABLE)?;
+        let picked = picked.ok_or(nobody)?;
         // The deadline of the first INVOCATION holds, so the dealer watches it from here on.
         let traits = Traits { forward_timeout: false, ..picked.traits };
         let picked = Picked { traits, ..picked };
@@ -82,5 +91,5 @@ impl Context {
     }
 }
 
-const NOBODY_AVAILABLE: Refusal =
+pub(super) const NOBODY_AVAILABLE: Refusal =
     (WampError::NoAvailableCallee, "no callee is available for this call");

@@ -97,6 +97,7 @@ impl World {
     /// The clients of a node that ends go with it.
     fn kill(&mut self, index: usize) {
         self.cluster.kill(index);
+        self.note_leaver();
         for client in self.clients.iter_mut().filter(|client| client.node == index) {
             client.is_lost = true;
         }
@@ -141,7 +142,11 @@ impl World {
         numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), nodes, "{when}: no number twice");
-        let keys: Vec<_> = self.cluster.bucket.keys().collect();
+        let lives = self.cluster.members.iter().map(|it| it.node.members().incarnation());
+        let lives: Vec<_> = lives.map(|life| format!("reg.{life}.")).collect();
+        let is_of_member = |key: &&str| lives.iter().any(|life| key.starts_with(&**life));
+        let keys: Vec<_> = self.cluster.bucket.keys().filter(|key| !is_of_member(key)).collect();
         assert_eq!(keys.len(), nodes + 1, "{when}: {keys:?}");
+        self.check_callees(when);
     }
 }
