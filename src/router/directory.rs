@@ -84,16 +84,6 @@ impl<I: Copy + Ord + Into<u64>> Directory<I> {
         Some(listing)
     }
 
-    /// Goes on with a walk for about `max_units` ids; returns how many units it took.
-    pub(super) fn walk(
-        &self,
-        walk: &mut Walk<I>,
-        max_units: usize,
-        mut visit: impl FnMut(I),
-    ) -> usize {
-        self.0.walk(walk, max_units, |id, _| visit(id))
-    }
-
     /// Goes on with a walk; returns how many units it took.
     pub(super) fn list_on(
         &self,

@@ -169,14 +169,6 @@ impl PatternIds {
             Ids::Clustered(node) => node.pattern(&self.realm, policy, uri, attempt),
         }
     }
-
-    /// The node of which a session with this id would be, in a cluster.
-    pub(super) fn owner(&self, session: SessionId) -> Option<NodeNumber> {
-        match &*self.ids {
-            Ids::Counter(_) => None,
-            Ids::Clustered(node) => Some(node.owner(session)),
-        }
-    }
 }
 
 /// Of an id of a session, besides the node.

@@ -73,7 +73,7 @@ pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Moment, N
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
     Callee, Foreseen, Installed, Notice, PickError, Picked, ProcedureTable, RegisterError,
-    Registered, Removal, Traits,
+    Registered, Traits,
 };
 pub use query::{Answer, Page, Query, Scan};
 pub use realm::{Member, Profile, Realm};

@@ -20,7 +20,7 @@ use crate::wamp::{
     Feature, Features, InvokePolicy, MatchPolicy, RegistrationId, SessionId, Timestamp,
 };
 
-pub use claims::{Installed, Notice, Removal};
+pub use claims::{Installed, Notice};
 
 /// The callee that a call goes to.
 #[derive(Debug)]

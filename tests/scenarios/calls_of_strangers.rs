@@ -91,9 +91,10 @@ impl Stranger {
     fn invocation(&self, number: u64, caller: u64, realm: &str) -> Vec<u8> {
         let mut entry = Vec::new();
         let mut encoder = Encoder::new(&mut entry);
-        let head = encoder.array(10).and_then(|it| it.u8(20)?.u64(number)?.str(realm));
+        let head = encoder.array(11).and_then(|it| it.u8(20)?.u64(number)?.str(realm));
         let ids = head.and_then(|it| it.u64(self.callee.session)?.u64(self.registration));
-        let flags = ids.and_then(|it| it.u64(caller)?.bool(false)?.bool(false));
+        let grant = ids.and_then(|it| it.u64(1));
+        let flags = grant.and_then(|it| it.u64(caller)?.bool(false)?.bool(false));
         flags.and_then(|it| it.bytes(&[])?.null()).expect("a vector takes all");
         entry
     }

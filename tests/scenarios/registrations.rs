@@ -21,7 +21,8 @@ pub(super) fn cluster(nodes: usize) -> Cluster {
     settings.timeouts.ping_interval_ms = 0;
     settings.request_ids = RequestIdCheck::Off;
     let node = NodeSettings { max_payload: 1 << 20, silence_ms: SILENCE_MS, queue_bytes: 1 << 20 };
-    let realms = ["realm1", "realm2"].map(RealmSettings::named);
+    let admin_roles = vec!["anonymous".into()];
+    let realms = [RealmSettings { admin_roles, ..RealmSettings::named("realm1") }];
     let mut cluster = Cluster::new(nodes, 2, (&settings, node), &realms);
     cluster.settle_for(100);
     assert!(cluster.is_linked());
@@ -100,26 +101,100 @@ fn callees_stand_in_one_order_on_all_nodes() {
     check_end(cluster, &peers);
 }
 
-/// REGISTERED: every linked member routes to the callee.
-#[test]
-fn registered_waits_for_all_nodes() {
-    let mut cluster = cluster(3);
-    let mut b = join(&mut cluster, 1);
-    say(&mut cluster, 1, &b, &json!([64, 1, {}, "com.x"]));
-    // One node does not read on.
-    let mut heard = Vec::new();
+/// Runs all but the watch of one node.
+fn run_behind(cluster: &mut Cluster, late: usize) {
     for _ in 0..50 {
-        for index in 0..3 {
+        for index in cluster.up() {
             cluster.serve(index);
-            while index != 2 && cluster.bucket.has_news(index) {
+            while index != late && cluster.bucket.has_news(index) {
                 cluster.watch(index);
             }
             cluster.members[index].network.settle();
         }
         cluster.decide((true, true));
         cluster.bus.routes().into_iter().for_each(|route| cluster.deliver(route));
-        heard.extend(b.read(&mut cluster.members[1].network));
     }
+}
+
+/// A call that comes before the callee's node has read of the grant proves it: REGISTERED first.
+#[test]
+fn a_call_may_be_ahead_of_the_grant() {
+    let mut cluster = cluster(2);
+    let [mut a, mut b] = [0, 1].map(|node| join(&mut cluster, node));
+    say(&mut cluster, 1, &b, &json!([64, 1, {}, "com.x"]));
+    run_behind(&mut cluster, 1);
+    assert_eq!((callees(&cluster, 0), callees(&cluster, 1)), (vec![b.session], vec![]));
+    say(&mut cluster, 0, &a, &json!([48, 1, {}, "com.x", ["early"]]));
+    run_behind(&mut cluster, 1);
+    assert_eq!(callees(&cluster, 1), [b.session]);
+    // Behind the cork, in this order.
+    let heard = hear(&mut cluster, 1, &mut b);
+    let [registered, invocation] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!(
+        (&registered[0], &invocation[0], &invocation[4]),
+        (&json!(65), &json!(68), &json!(["early"]))
+    );
+    say(&mut cluster, 1, &b, &json!([70, invocation[1], {}, ["answer"]]));
+    assert_eq!(hear(&mut cluster, 1, &mut b), Vec::<Value>::new());
+    assert_eq!(hear(&mut cluster, 0, &mut a), [json!([50, 1, {}, ["answer"]])]);
+    check_callees(&cluster, &[b.session]);
+    assert_eq!(ask(&mut cluster, 1, &mut b, &json!([66, 2, registered[2]])), json!([67, 2]));
+    check_callees(&cluster, &[]);
+    check_end(cluster, &[(0, &a), (1, &b)]);
+}
+
+/// AP-REVR: an administrator ends the registration of a session of another node.
+#[test]
+fn a_registration_is_revoked_at_another_node() {
+    let mut cluster = cluster(2);
+    let features = json!({"callee": {"features": {"registration_revocation": true}}});
+    let network = &mut cluster.members[1].network;
+    let mut b = Peer::join_with(network, 0, crate::support::Serializer::Json, &features);
+    let mut a = join(&mut cluster, 0);
+    let registration = register(&mut cluster, 1, &mut b, &json!({}));
+    let (arguments, reason) = (json!([registration, b.session]), json!({"reason": "com.out"}));
+    let procedure = "wamp.registration.remove_callee";
+    let answer = ask(&mut cluster, 0, &mut a, &json!([48, 1, {}, procedure, arguments, reason]));
+    assert_eq!(answer[0], 50, "{answer}");
+    let heard = hear(&mut cluster, 1, &mut b);
+    let details = json!({"registration": registration, "reason": "com.out"});
+    assert_eq!(heard, [json!([67, 0, details])]);
+    check_callees(&cluster, &[]);
+    check_end(cluster, &[(0, &a), (1, &b)]);
+}
+
+/// Who stands before others in the bucket is decided before them, also while it has to wait.
+#[test]
+fn claims_are_decided_in_their_order() {
+    let mut cluster = cluster(2);
+    let [mut a, mut b, mut c] = [0, 1, 1].map(|node| join(&mut cluster, node));
+    let registration = register(&mut cluster, 0, &mut a, &json!({}));
+    // Nothing shows that the node of the callee in the way lives.
+    cluster.bus.cut.insert((0, 1));
+    say(&mut cluster, 1, &b, &json!([64, 1, {}, "com.x"]));
+    cluster.settle();
+    say(&mut cluster, 0, &a, &json!([66, 2, registration]));
+    cluster.settle();
+    say(&mut cluster, 1, &c, &json!([64, 1, {}, "com.x"]));
+    cluster.settle();
+    cluster.bus.cut.clear();
+    cluster.settle_for(2_000);
+    let heard = b.read(&mut cluster.members[1].network);
+    assert_eq!(heard, [json!([65, 1, registration])]);
+    let heard = c.read(&mut cluster.members[1].network);
+    assert_eq!((heard.len(), &heard[0][4]), (1, &json!(EXISTS)), "{heard:?}");
+    check_callees(&cluster, &[b.session]);
+    check_end(cluster, &[(0, &a), (1, &b), (1, &c)]);
+}
+
+/// REGISTERED: every linked member routes to the callee.
+#[test]
+fn registered_waits_for_all_nodes() {
+    let mut cluster = cluster(3);
+    let mut b = join(&mut cluster, 1);
+    say(&mut cluster, 1, &b, &json!([64, 1, {}, "com.x"]));
+    run_behind(&mut cluster, 2);
+    let heard = b.read(&mut cluster.members[1].network);
     assert_eq!((&heard[..], callees(&cluster, 0)), (&[][..], vec![b.session]));
     let heard = hear(&mut cluster, 1, &mut b);
     assert_eq!(heard.len(), 1, "{heard:?}");

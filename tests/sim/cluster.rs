@@ -127,13 +127,13 @@ impl World {
             5..15 => self.subscribe(),
             15..19 => self.unsubscribe(),
             19 => self.ask_history(),
-            20..50 => self.publish(),
-            50..66 => self.deliver(),
-            66..68 => {
+            20..38 => self.publish(),
+            38..56 => self.deliver(),
+            56..65 => {
                 let index = self.rng.random_range(0..self.cluster.members.len());
                 self.cluster.watch(index);
             }
-            68..70 => self.decide(),
+            65..70 => self.decide(),
             70..85 => {
                 let index = self.rng.random_range(0..self.cluster.members.len());
                 self.cluster.serve(index);

@@ -5,12 +5,15 @@
 //! here while its key stands, and forgotten with it: no life of a node becomes a member twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::super::bucket::ClaimKey;
 use super::super::wire::Incarnation;
 use super::record::{CalleeRecord, ClaimRecord};
-use crate::router::{Callee, Described, NodeIds, Notice, Realm, Router, SessionRef, ShardId, Slot};
+use crate::router::{
+    Callee, Described, NodeIds, NodeNumber, Notice, Realm, Router, SessionRef, ShardId, Slot,
+};
 
 /// What listeners are to be told: of which realm, what, and with what is known of a registration
 /// that is new.
@@ -22,10 +25,13 @@ pub(in crate::cluster) struct Book {
     /// Those that are in no table: their node is no member, their realm is not configured here, or
     /// a table has no room for them.
     idle: BTreeSet<ClaimKey>,
+    /// Those that are in tables, by the revisions that give them their places there.
+    places: BTreeMap<u64, ClaimKey>,
+    /// The last of them that was tried once more.
+    tried: Option<ClaimKey>,
     /// Those that stood before a watch began anew, and that it has not told.
     unseen: BTreeSet<ClaimKey>,
-    /// Claims to be taken out of tables, with whether their node's key stands: they are as many as
-    /// a node had registrations.
+    /// Claims to be taken out of tables: as many as a node had registrations.
     leaving: VecDeque<ClaimKey>,
 }
 
@@ -119,7 +125,20 @@ impl Book {
         self.unseen.remove(&claim);
         self.idle.remove(&claim);
         if let Some(mut standing) = self.claims.remove(&claim) {
+            if standing.is_installed() {
+                self.places.remove(&standing.revision);
+            }
             standing.withdraw(tell);
+        }
+    }
+
+    /// Nothing of another bucket stands at this place: one that was made anew counts from the start.
+    pub(in crate::cluster) fn vacate(&mut self, revision: u64, tell: &mut Tell<'_>) {
+        if let Some(claim) = self.places.remove(&revision)
+            && let Some(standing) = self.claims.get_mut(&claim)
+        {
+            standing.withdraw(tell);
+            self.idle.insert(claim);
         }
     }
 
@@ -140,21 +159,36 @@ impl Book {
         &mut self,
         claim: ClaimKey,
         (router, ids): (&Router, NodeIds),
-        node: crate::router::NodeNumber,
+        node: NodeNumber,
         tell: &mut Tell<'_>,
     ) {
         let Some(standing) = self.claims.get_mut(&claim) else { return };
-        if ids.owner(standing.callee.session) == node {
-            standing.install(router, tell);
+        if standing.is_installed() || ids.owner(standing.callee.session) != node {
+            return;
         }
+        let revision = standing.revision;
+        self.vacate(revision, tell);
+        let Some(standing) = self.claims.get_mut(&claim) else { return };
+        standing.install(router, tell);
         if standing.is_installed() {
             self.idle.remove(&claim);
+            self.places.insert(revision, claim);
         }
     }
 
     /// The claims of a life of a node that are in no table.
     pub(in crate::cluster) fn idle_of(&self, life: Incarnation) -> Vec<ClaimKey> {
         self.idle.range(all_of(life)).copied().collect()
+    }
+
+    /// The next claims that are in no table, so many at most: all of them, one look after another.
+    pub(in crate::cluster) fn next_idle(&mut self, most: usize) -> Vec<ClaimKey> {
+        let from = self.tried.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.idle.range((from, Bound::Unbounded)).take(most);
+        let next: Vec<_> = next.copied().collect();
+        let is_end = next.len() < most;
+        self.tried = next.last().copied().filter(|_| !is_end);
+        next
     }
 
     /// The lives of nodes with claims in no table.
@@ -193,6 +227,9 @@ impl Book {
             } else if !is_member(claim.owner)
                 && let Some(standing) = self.claims.get_mut(&claim)
             {
+                if standing.is_installed() {
+                    self.places.remove(&standing.revision);
+                }
                 standing.withdraw(tell);
                 self.idle.insert(claim);
             }
@@ -216,6 +253,7 @@ impl Book {
                 && router.realm(realm.name()).is_none_or(|now| !Arc::ptr_eq(&now, realm))
             {
                 standing.realm = Err(Arc::clone(realm.name()));
+                self.places.remove(&standing.revision);
                 self.idle.insert(*claim);
             }
         }
@@ -226,6 +264,9 @@ impl Book {
         for (claim, standing) in &self.claims {
             assert_eq!(self.idle.contains(claim), !standing.is_installed(), "{claim:?}");
         }
+        let installed = self.claims.iter().filter(|(_, standing)| standing.is_installed());
+        let places = installed.map(|(claim, standing)| (standing.revision, *claim));
+        assert_eq!(places.collect::<BTreeMap<_, _>>(), self.places);
         assert!(self.idle.iter().all(|claim| self.claims.contains_key(claim)));
     }
 }

@@ -11,6 +11,7 @@ use super::record::{CalleeRecord, ClaimRecord};
 use crate::clock::Millis;
 use crate::router::{Callee, SessionRef, ShardId};
 use crate::session::{Claim, ClaimId};
+use crate::wamp::MatchPolicy;
 
 /// By their numbers, which are those of the keys.
 #[derive(Debug, Default)]
@@ -30,7 +31,19 @@ pub(in crate::cluster) struct Own {
     removed: BTreeSet<(u64, u64)>,
     /// Of whom it can be said that no node routes to it.
     free: Vec<(SessionRef, ClaimId)>,
+    /// Those that stand and are not decided, of each procedure in the order of their revisions: who
+    /// comes first stands in the way of the others.
+    lines: BTreeMap<Line, BTreeSet<(u64, u64)>>,
+    /// Those whose turn has come.
+    next: BTreeSet<u64>,
+    /// Those that were granted, by their grants.
+    grants: BTreeMap<u64, u64>,
+    /// How often the place of one was needed for another.
+    displaced: u64,
 }
+
+/// Of which procedure: the number of the realm, and the pattern.
+type Line = (usize, MatchPolicy, Box<str>);
 
 #[derive(Debug)]
 pub(in crate::cluster) struct OwnClaim {
@@ -46,6 +59,8 @@ pub(in crate::cluster) struct OwnClaim {
     written: u64,
     /// Its key was removed, which others are yet to read; it stands in [`Own::removed`].
     is_leaving: bool,
+    /// With which revision it stands in its line.
+    in_line: Option<u64>,
 }
 
 /// What the shard of a claim was told of it.
@@ -71,6 +86,11 @@ impl OwnClaim {
         self.is_released && matches!(self.told, Told::Granted(_) | Told::Revoked)
     }
 
+    fn line(&self) -> Line {
+        let Claim { realm, uri, policy, .. } = &*self.claim;
+        (realm.number(), *policy, uri.clone())
+    }
+
     fn record(&self) -> Vec<u8> {
         let Claim { realm, uri, policy, invoke, created, callee, .. } = &*self.claim;
         let Callee { session, traits, concurrency } = *callee;
@@ -86,7 +106,7 @@ impl Own {
     }
 
     pub(in crate::cluster) fn is_empty(&self) -> bool {
-        self.claims.is_empty() && self.strays.is_empty()
+        self.claims.is_empty() && self.strays.is_empty() && self.lines.is_empty()
     }
 
     /// Claims that wait for an answer.
@@ -106,10 +126,66 @@ impl Own {
             is_asked: false,
             written: 0,
             is_leaving: false,
+            in_line: None,
         };
         self.claims.insert(self.last, own);
         self.due.insert((now, self.last));
         self.patience.push_back((now + PATIENCE_MS, self.last));
+    }
+
+    /// A claim stands and is to be decided; `false`: not before another one.
+    pub(in crate::cluster) fn is_next(&mut self, number: u64) -> bool {
+        let Some(own) = self.claims.get(&number) else { return false };
+        let (line, stands) = (own.line(), own.stands);
+        if own.in_line != stands {
+            self.leave_line(number);
+            let Some((own, revision)) = self.claims.get_mut(&number).zip(stands) else {
+                return false;
+            };
+            own.in_line = stands;
+            self.lines.entry(line.clone()).or_default().insert((revision, number));
+        }
+        let first = self.lines.get(&line).and_then(BTreeSet::first);
+        first.is_some_and(|(_, first)| *first == number)
+    }
+
+    /// It is decided, or is not to be any more: the next one is.
+    fn leave_line(&mut self, number: u64) {
+        let Some(own) = self.claims.get_mut(&number) else { return };
+        let Some(revision) = own.in_line.take() else { return };
+        let line = own.line();
+        let Some(others) = self.lines.get_mut(&line) else { return };
+        others.remove(&(revision, number));
+        match others.first() {
+            Some((_, first)) => drop(self.next.insert(*first)),
+            None => drop(self.lines.remove(&line)),
+        }
+    }
+
+    /// A claim that was granted a place in another bucket, if it is this one, and a place that
+    /// nobody else gets: in a bucket that was made anew revisions count from the start.
+    pub(in crate::cluster) fn displace(&mut self, revision: u64) -> Option<(u64, u64)> {
+        let number = *self.grants.get(&revision)?;
+        if self.claims.get(&number)?.stands == Some(revision) {
+            return None;
+        }
+        self.displaced += 1;
+        Some((number, BEHIND_ALL + self.displaced))
+    }
+
+    /// It has this place from now on; see [`Self::displace`].
+    pub(in crate::cluster) fn move_to(&mut self, number: u64, place: u64) {
+        let Some(own) = self.claims.get_mut(&number) else { return };
+        if let Told::Granted(before) = own.told {
+            self.grants.remove(&before);
+            self.grants.insert(place, number);
+            own.told = Told::Granted(place);
+        }
+    }
+
+    /// Those whose turn to be decided has come.
+    pub(in crate::cluster) fn take_next(&mut self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.next)
     }
 
     /// A callee gives its claim back. Returns the claim with its grant, if it has one.
@@ -127,10 +203,12 @@ impl Own {
         };
         own.is_released = true;
         self.due.insert((now, number));
-        match own.told {
+        let released = match own.told {
             Told::Granted(grant) => Some((Arc::clone(&own.claim), grant)),
             Told::Nothing | Told::Over | Told::Revoked => None,
-        }
+        };
+        self.leave_line(number);
+        released
     }
 
     /// A key of this life stands. Returns whether it is to be decided upon.
@@ -150,6 +228,7 @@ impl Own {
     pub(in crate::cluster) fn gone(&mut self, number: u64, revision: u64, now: Millis) {
         self.unseen.remove(&number);
         self.strays.remove(&number);
+        self.leave_line(number);
         let Some(own) = self.claims.get_mut(&number) else { return };
         if own.stands.take().is_some() && own.owes_release() {
             own.is_leaving = true;
@@ -230,6 +309,9 @@ impl Own {
         if own.owes_release() {
             self.free.push((own.claim.callee.session, own.claim.id));
         }
+        if let Told::Granted(grant) = own.told {
+            self.grants.remove(&grant);
+        }
         self.names.remove(&(own.claim.callee.session.shard, own.claim.id));
         self.claims.remove(&number);
     }
@@ -260,7 +342,14 @@ impl Own {
 
     /// Its shard is told this of a claim.
     pub(in crate::cluster) fn tell(&mut self, number: u64, told: Told, now: Millis) {
+        self.leave_line(number);
         if let Some(own) = self.claims.get_mut(&number) {
+            if let Told::Granted(before) = own.told {
+                self.grants.remove(&before);
+            }
+            if let Told::Granted(grant) = told {
+                self.grants.insert(grant, number);
+            }
             own.told = told;
             self.due.insert((now, number));
         }
@@ -268,10 +357,14 @@ impl Own {
 
     /// A shard has entered a callee, as it was told of the grant by a call.
     pub(in crate::cluster) fn prove(&mut self, callee: SessionRef, claim: ClaimId, grant: u64) {
-        let number = self.names.get(&(callee.shard, claim));
-        let Some(own) = number.and_then(|number| self.claims.get_mut(number)) else { return };
+        let Some(number) = self.names.get(&(callee.shard, claim)).copied() else { return };
+        self.leave_line(number);
+        let Some(own) = self.claims.get_mut(&number) else { return };
         own.told = match own.told {
-            Told::Nothing => Told::Granted(grant),
+            Told::Nothing => {
+                self.grants.insert(grant, number);
+                Told::Granted(grant)
+            }
             // It hears of that.
             Told::Over => Told::Revoked,
             told @ (Told::Granted(_) | Told::Revoked) => told,
@@ -298,11 +391,13 @@ impl Own {
         self.strays.clear();
         self.unseen.clear();
         self.removed.clear();
+        self.lines.clear();
+        self.next.clear();
         let numbers: Vec<_> = self.claims.keys().copied().collect();
         for number in numbers {
             if let Some(own) = self.claims.get_mut(&number) {
                 (own.stands, own.is_asked, own.written) = (None, false, 0);
-                own.is_leaving = false;
+                (own.is_leaving, own.in_line) = (false, None);
                 self.due.insert((now, number));
             }
         }
@@ -321,6 +416,9 @@ impl Own {
 
 /// How long a claim waits for its answer, in milliseconds.
 const PATIENCE_MS: u64 = 20_000;
+
+/// From here on places are no revisions: those of claims whose place in this bucket is not known.
+const BEHIND_ALL: u64 = 1 << 62;
 
 /// How soon what was not told by the watch is looked at once more, in milliseconds.
 const AGAIN_MS: u64 = 500;

@@ -4,7 +4,7 @@
 //! its way, or not. Only the living refuse: the node of a callee that is in the way is asked, and a
 //! claim waits until it has answered, or is no member any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::super::bucket::{ClaimKey, Outcome, Write};
@@ -35,6 +35,11 @@ pub(super) struct Claiming {
     pub(super) granted: u64,
     /// The realms by their numbers, as they were at the last look.
     realms: Vec<usize>,
+    /// Lives of nodes whose keys have gone, from old to new: whoever has removed them may have
+    /// ended before their claims had.
+    dead: VecDeque<Incarnation>,
+    /// At the last look no member had a lower number.
+    was_first: bool,
 }
 
 /// Own claims that wait for the node of whoever is in their way to show that it lives.
@@ -138,11 +143,36 @@ impl Node {
     fn arrive(&mut self, claim: ClaimKey) {
         let Some(ids) = self.members.ids() else { return };
         let Some(number) = self.peers.get(&claim.owner).map(|peer| peer.number) else { return };
+        if let Some(revision) = self.claiming.book.revision(claim) {
+            self.displace(revision);
+        }
         let Self { claiming, outboxes, held, router, .. } = self;
         let mut desk = Desk { outboxes, held };
         claiming.book.arrive(claim, (router, ids), number, &mut |realm, notice, about| {
             desk.tell(realm, notice, about);
         });
+    }
+
+    /// Nothing of this node's stands at a place that another bucket gave it: the place is needed.
+    fn displace(&mut self, revision: u64) {
+        let Some((number, place)) = self.claiming.own.displace(revision) else { return };
+        let Some(own) = self.claiming.own.get(number) else { return };
+        let (claim, is_released) = (Arc::clone(&own.claim), !own.is_wanted());
+        let Claim { id, realm, uri, policy, invoke, created, callee } = &*claim;
+        let mut notices = Vec::new();
+        if !is_released {
+            let callee = callee.clone();
+            let installed =
+                realm.procedures.install(uri, *policy, *invoke, callee, place, *created);
+            notices.extend(installed.into_iter().flat_map(|installed| installed.notices));
+        }
+        notices.extend(realm.procedures.withdraw(uri, *policy, revision));
+        let (claiming, mut desk) = self.desk();
+        let described = described(&claim);
+        notices.into_iter().for_each(|notice| desk.tell(realm, notice, &described));
+        claiming.own.move_to(number, place);
+        let (callee, claim, outcome) = (callee.session, *id, ClaimOutcome::Granted(place));
+        desk.post(callee.shard, Mail::Claimed { callee, claim, outcome });
     }
 
     /// A node has become a member: so its claims count.
@@ -153,8 +183,18 @@ impl Node {
     }
 
     /// A node is a member no more: its claims do not count.
-    pub(super) fn dismiss_claims(&mut self, member: Incarnation) {
+    pub(super) fn dismiss_claims(&mut self, member: Incarnation, now: Millis) {
         self.claiming.book.leave(member);
+        if self.members.stands(member) {
+            return;
+        }
+        if self.members.is_first() {
+            self.members.purge(member, now);
+        }
+        self.claiming.dead.push_back(member);
+        if self.claiming.dead.len() > MOST_DEAD {
+            self.claiming.dead.pop_front();
+        }
     }
 
     /// This node has another life, in which it claims everything anew.
@@ -199,12 +239,17 @@ impl Node {
             Told::Granted(grant) => Some(grant),
             Told::Nothing | Told::Over | Told::Revoked => None,
         };
+        if !self.claiming.own.is_next(number) {
+            return;
+        }
         let named = (revision, claim.invoke, claim.callee.session.session);
         let pattern = (&*claim.uri, claim.policy);
         match claim.realm.procedures.refusal(pattern, named, instead_of) {
             None => self.grant(number, (&claim, revision), instead_of, now),
             Some((error, rival)) if rival.shard == ShardId::CLUSTER => {
-                match self.node_of(rival) {
+                // Of two lives of a node only one lives.
+                let is_known = !self.claiming.book.has_leavers();
+                match self.node_of(rival).filter(|_| is_known) {
                     Some(node) if Some(node) == alive => self.refuse_claim(number, error, now),
                     Some(node) => {
                         self.claiming.contests.entry(node).or_default().new.push(number);
@@ -233,6 +278,9 @@ impl Node {
         now: Millis,
     ) {
         let Claim { id, realm, uri, policy, invoke, created, callee } = &**claim;
+        self.displace(revision);
+        let (claiming, mut desk) = self.desk();
+        claiming.book.vacate(revision, &mut |realm, notice, about| desk.tell(realm, notice, about));
         let procedures = &realm.procedures;
         let installed =
             procedures.install(uri, *policy, *invoke, callee.clone(), revision, *created);
@@ -321,6 +369,14 @@ impl Node {
                 self.decide(number, None, now);
             }
         }
+        // One that is decided may bring the turn of the next one.
+        loop {
+            let next = self.claiming.own.take_next();
+            if next.is_empty() {
+                break;
+            }
+            next.into_iter().for_each(|number| self.decide(number, None, now));
+        }
         self.say_what_was_read();
         self.say_who_is_free();
     }
@@ -396,20 +452,28 @@ impl Node {
     /// again, and of nodes whose key has gone.
     pub(super) fn look_at_claims(&mut self, now: Millis) {
         let realms: Vec<_> = self.router.realms().iter().map(|realm| realm.number()).collect();
+        let mut most = IDLE_PER_LOOK;
         if self.claiming.realms != realms {
             self.claiming.realms = realms;
             let router = Arc::clone(&self.router);
             self.claiming.book.follow_realms(&router);
+            most = usize::MAX;
         }
         for life in self.claiming.book.idle_lives() {
             if self.members.stands(life) {
-                self.welcome_claims(life);
                 continue;
             }
+            // Whoever comes later than its end may be the only one that sees them.
             self.claiming.book.forget(life);
-            if self.members.is_first() {
-                self.members.purge(life, now);
-            }
+            self.members.purge(life, now);
+        }
+        let was_first = std::mem::replace(&mut self.claiming.was_first, self.members.is_first());
+        if self.claiming.was_first && !was_first {
+            let Self { claiming, members, .. } = self;
+            claiming.dead.iter().for_each(|life| members.purge(*life, now));
+        }
+        for claim in self.claiming.book.next_idle(most) {
+            self.arrive(claim);
         }
     }
 
@@ -474,3 +538,10 @@ fn described(claim: &Claim) -> Described {
     let Claim { uri, policy, invoke, created, .. } = claim;
     Described { uri: uri.clone(), policy: *policy, invoke: Some(*invoke), created: *created }
 }
+
+/// How many claims that are in no table are tried once more in one look: those of a realm that this
+/// node does not have may be many.
+const IDLE_PER_LOOK: usize = 1_024;
+
+/// How many lives of nodes that have ended are remembered.
+const MOST_DEAD: usize = 64;

@@ -81,7 +81,7 @@ impl Node {
             self.members.others().map(|(member, number, _)| (member, number)).collect();
         let is_one = |member: &Incarnation| others.iter().any(|(other, _)| other == member);
         let gone: Vec<_> = self.peers.keys().copied().filter(|peer| !is_one(peer)).collect();
-        gone.into_iter().for_each(|member| self.lose(member));
+        gone.into_iter().for_each(|member| self.lose(member, now));
         for (member, number) in others {
             self.meet(member, number, now);
         }
@@ -103,20 +103,20 @@ impl Node {
     }
 
     /// A node is a member no more: the link with it has ended for good.
-    fn lose(&mut self, member: Incarnation) {
+    fn lose(&mut self, member: Incarnation, now: Millis) {
         let Some(peer) = self.peers.get(&member) else { return };
         if peer.link.is_open() {
             self.forget(member);
         }
         self.peers.remove(&member);
-        self.dismiss_claims(member);
+        self.dismiss_claims(member, now);
     }
 
     /// This node has another life: all links have ended. Who waits until all know of something
     /// waits for those that come.
     fn begin_anew(&mut self, now: Millis) {
         let peers: Vec<_> = self.peers.keys().copied().collect();
-        peers.into_iter().for_each(|member| self.lose(member));
+        peers.into_iter().for_each(|member| self.lose(member, now));
         self.me = self.members.incarnation();
         while let Some((asked, _)) = self.marks.pop_front() {
             self.asked.take_in(asked);

@@ -6,7 +6,6 @@
 //! is about to be given back, so there are few, and seldom does more than one change with a claim.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use super::{Callee, Callees, Crew, Full, Load, LoadSlot, Member, Order, Place};
 use crate::router::{RegisterError, SessionRef};
@@ -194,26 +193,6 @@ impl Callees {
             std::mem::take(&mut is_first) || is_shared && is_new
         });
         all
-    }
-
-    /// Up to `most` claims from behind `after` on, whether they count or not.
-    pub(in crate::router) fn claims_after(
-        &self,
-        after: Option<Place>,
-        most: usize,
-    ) -> Vec<(Place, SessionRef)> {
-        let counting = self.iter(after).map(|member| (member.place, member.session));
-        let mut claims: Vec<_> = counting.take(most).collect();
-        if let Self::Many(crew) = self
-            && let Some(outsiders) = &crew.outsiders
-        {
-            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let others = outsiders.claims.range((from, Bound::Unbounded)).take(most);
-            claims.extend(others.map(|(place, it)| (*place, it.callee.session)));
-            claims.sort_unstable_by_key(|(place, _)| *place);
-            claims.truncate(most);
-        }
-        claims
     }
 
     /// A seat at a callee for a call that comes from elsewhere, if it counts its calls. Whoever is

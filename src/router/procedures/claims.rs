@@ -6,11 +6,9 @@ use super::{
 };
 use crate::router::callees::Turnover;
 use crate::router::directory::Described;
-use crate::router::ledger::Walk;
 use crate::router::meta::MetaTopic;
 use crate::router::pattern::Keep;
 use crate::router::shapes::Asker;
-use crate::router::stamp::NodeNumber;
 use crate::router::{SessionRef, ShardId};
 use crate::wamp::{InvokePolicy, MatchPolicy, RegistrationId, SessionId, Timestamp};
 
@@ -31,20 +29,6 @@ pub struct Notice {
     pub number: u64,
     pub registration: RegistrationId,
     pub callee: SessionRef,
-}
-
-/// How far the claims of a node were looked for.
-#[derive(Debug, Default)]
-pub struct Removal {
-    walk: Walk<RegistrationId>,
-    /// The registration at hand, and the claim of it that was looked at last.
-    at: Option<(RegistrationId, Option<Place>)>,
-}
-
-impl Removal {
-    pub const fn is_done(&self) -> bool {
-        self.walk.is_done() && self.at.is_none()
-    }
 }
 
 impl ProcedureTable {
@@ -125,46 +109,6 @@ impl ProcedureTable {
         };
         let left = self.patterns.update(uri, policy, Asker::Client, || None, withdraw);
         left.ok().flatten().unwrap_or_default()
-    }
-
-    /// Goes on to take out all claims of a node that were granted before number `before`: it has
-    /// gone. Looks at about `max_units` registrations and claims, at least 1, and returns how many
-    /// it took; `tell` gets what listeners are to be told.
-    pub fn remove_node(
-        &self,
-        node: NodeNumber,
-        before: u64,
-        removal: &mut Removal,
-        max_units: usize,
-        mut tell: impl FnMut(Notice),
-    ) -> usize {
-        let mut units = 0;
-        while units < max_units.max(1) && !removal.is_done() {
-            let Some((registration, after)) = removal.at.take() else {
-                let found = &mut removal.at;
-                units += self.directory.walk(&mut removal.walk, 1, |id| *found = Some((id, None)));
-                continue;
-            };
-            let most = (max_units.max(1) - units).max(1);
-            let claims = |policy, procedure: &Procedure| {
-                (policy, procedure.callees.claims_after(after, most))
-            };
-            let found = self.look_into(registration, claims);
-            let Some((policy, claims)) = found else { continue };
-            let Some((uri, _)) = self.directory.pattern(registration) else { continue };
-            units += claims.len();
-            removal.at = claims.last().map(|(last, _)| (registration, Some(*last)));
-            for (place, callee) in claims {
-                let is_of_node = || self.ids.owner(callee.session) == Some(node);
-                if place < Place::of_grant(before)
-                    && callee.shard == ShardId::CLUSTER
-                    && is_of_node()
-                {
-                    self.withdraw(&uri, policy, place.grant()).into_iter().for_each(&mut tell);
-                }
-            }
-        }
-        units
     }
 
     /// The id that a registration of this pattern has on all nodes.

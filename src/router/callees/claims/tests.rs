@@ -114,8 +114,13 @@ impl Check {
 
     /// The rule: the first sets the policy, and whoever those before do not admit does not count.
     fn counting(&self) -> Vec<usize> {
+        self.counting_without(None)
+    }
+
+    fn counting_without(&self, except: Option<usize>) -> Vec<usize> {
         let mut counting: Vec<usize> = Vec::new();
-        for (index, claim) in self.claims.iter().enumerate().filter(|(_, claim)| claim.stands) {
+        let standing = self.claims.iter().enumerate().filter(|(_, claim)| claim.stands);
+        for (index, claim) in standing.filter(|(index, _)| Some(*index) != except) {
             let is_admitted = match counting.first() {
                 None => true,
                 Some(first) => {
@@ -129,6 +134,22 @@ impl Check {
             counting.extend(is_admitted.then_some(index));
         }
         counting
+    }
+
+    /// Whoever counts would be refused by nobody, also without one of the others.
+    fn check_refusals(&self, counting: &[usize]) {
+        let standing = (0..self.claims.len()).filter(|it| self.claims[*it].stands);
+        let excepts = std::iter::once(None).chain(standing.clone().map(Some));
+        for except in excepts {
+            let without = except.map(|except| self.counting_without(Some(except)));
+            let counting = without.as_deref().unwrap_or(counting);
+            for index in standing.clone().filter(|index| Some(*index) != except) {
+                let Model { invoke, callee, .. } = &self.claims[index];
+                let claim = (Self::place(index), *invoke, callee.session.session);
+                let refusal = self.callees.refusal(self.policy, claim, except.map(Self::place));
+                assert_eq!(refusal.is_none(), counting.contains(&index), "{index}: {refusal:?}");
+            }
+        }
     }
 
     fn pending(&self, index: usize) -> usize {
@@ -168,15 +189,7 @@ impl Check {
         if let Some(first) = counting.first() {
             assert_eq!(self.policy, self.claims[*first].invoke);
         }
-        let standing = (0..self.claims.len()).filter(|it| self.claims[*it].stands);
-        let standing: Vec<_> = standing.map(Self::place).collect();
-        let listed = self.callees.claims_after(None, 100);
-        assert_eq!(listed.into_iter().map(|(place, _)| place).collect::<Vec<_>>(), standing);
-        if let [_, rest @ ..] = &*standing {
-            let listed = self.callees.claims_after(standing.first().copied(), 2);
-            let next = rest.iter().copied().take(2).collect::<Vec<_>>();
-            assert_eq!(listed.into_iter().map(|(place, _)| place).collect::<Vec<_>>(), next);
-        }
+        self.check_refusals(&counting);
         if let Callees::Many(crew) = &self.callees
             && let Some(seats) = &crew.seats
         {
@@ -190,7 +203,13 @@ impl Check {
             };
             let expected = counting.iter().filter(|it| self.is_free(**it));
             assert_eq!(free, expected.map(|it| Self::place(*it)).collect());
-            assert!(seats.loads.keys().all(|place| standing.contains(place)));
+            let stands = |place: &Place| {
+                self.claims
+                    .iter()
+                    .enumerate()
+                    .any(|(index, claim)| claim.stands && Self::place(index) == *place)
+            };
+            assert!(seats.loads.keys().all(stands));
         }
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::hash::HashSeed;
 use crate::router::ids::{Ids, NodeIds, PatternIds};
 use crate::router::meta::MetaFeed;
-use crate::router::{ShardId, Slot};
+use crate::router::{NodeNumber, ShardId, Slot};
 
 const URI: &str = "com.x";
 const EXACT: MatchPolicy = MatchPolicy::Exact;
@@ -111,57 +111,4 @@ fn a_callee_is_counted_by_its_own_node() {
     assert!(table.take_seat(registration, here.session).is_ok());
     let gone = session(0, 9).session;
     assert!(table.take_seat(registration, gone).expect("whoever it is").is_none());
-}
-
-/// All that a node had goes in pieces, and what others have, or it has claimed since, stays.
-#[test]
-fn a_node_that_has_gone_leaves_nothing() {
-    for piece in [1, 3, 1_000] {
-        let (table, _feed) = table();
-        let mut grant = 0;
-        let mut claim = |uri: &str, invoke, of| {
-            grant += 1;
-            let callee = session(of, grant);
-            install(&table, uri, invoke, callee, grant);
-            (callee, grant)
-        };
-        let mut stay = Vec::new();
-        for number in 0..40 {
-            let uri = format!("com.x.{number}");
-            claim(&uri, InvokePolicy::First, 1);
-            if number % 2 == 0 {
-                claim(&uri, InvokePolicy::First, 0);
-                stay.push(claim(&uri, InvokePolicy::First, 2).0);
-            }
-            claim(&uri, InvokePolicy::Last, 1);
-        }
-        for _ in 0..50 {
-            claim(URI, InvokePolicy::RoundRobin, 1);
-        }
-        let before = claim(URI, InvokePolicy::RoundRobin, 2).1 + 1;
-        let own = session(0, 1);
-        install(&table, "com.x.1", InvokePolicy::Single, own, before + 1);
-        let anew = session(1, 1);
-        install(&table, URI, InvokePolicy::RoundRobin, anew, before + 2);
-        let (mut removal, mut told) = (Removal::default(), Vec::new());
-        let number = NodeNumber::new(1).expect("7 bits");
-        let mut rounds = 0;
-        while !removal.is_done() {
-            let units = table.remove_node(number, before, &mut removal, piece, |it| told.push(it));
-            assert!(units <= piece + 1, "{units} units in a piece of {piece}");
-            rounds += 1;
-        }
-        assert!(rounds >= 150 / piece, "{rounds} rounds");
-        assert_eq!(table.len(), 20 + 1 + 1, "registrations of nobody else are gone");
-        for callee in &stay {
-            let uri = (0..40).map(|number| format!("com.x.{number}"));
-            let mut lists = uri.filter_map(|uri| table.callees(&uri, EXACT));
-            assert!(lists.any(|callees| callees.contains(callee)));
-        }
-        let callees = table.callees(URI, EXACT).expect("two are left");
-        assert_eq!((callees.len(), callees[1]), (2, anew));
-        assert_eq!(table.callees("com.x.1", EXACT), Some(vec![own]));
-        let deleted = told.iter().filter(|it| it.topic == MetaTopic::RegistrationOnDelete);
-        assert_eq!(deleted.count(), 19, "of those that only that node had");
-    }
 }
