@@ -78,7 +78,8 @@ fn a_procedure_has_one_callee_in_the_cluster() {
     check_end(cluster, &[(0, &a), (1, &b), (2, &c)]);
 }
 
-/// AP-SHR: callees share it in the order in which the bucket has them, under the first one's policy.
+/// AP-SHR: callees share it in the order in which the bucket has them, under the policy of the
+/// first one.
 #[test]
 fn callees_stand_in_one_order_on_all_nodes() {
     let mut cluster = cluster(3);

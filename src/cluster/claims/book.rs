@@ -132,7 +132,8 @@ impl Book {
         }
     }
 
-    /// Nothing of another bucket stands at this place: one that was made anew counts from the start.
+    /// Nothing of another bucket stands at this place: one that was made anew counts from the
+    /// start.
     pub(in crate::cluster) fn vacate(&mut self, revision: u64, tell: &mut Tell<'_>) {
         if let Some(claim) = self.places.remove(&revision)
             && let Some(standing) = self.claims.get_mut(&claim)

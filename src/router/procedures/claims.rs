@@ -76,8 +76,8 @@ impl ProcedureTable {
         installed.ok_or(RegisterError::IdTaken)
     }
 
-    /// Why a claim of a session with this grant would not count, and who is in its way. `instead_of`
-    /// is the grant of a claim of which it takes the place.
+    /// Why a claim of a session with this grant would not count, and who is in its way.
+    /// `instead_of` is the grant of a claim of which it takes the place.
     pub fn refusal(
         &self,
         (uri, policy): (&str, MatchPolicy),
