@@ -221,6 +221,26 @@ fn callees_of_a_node_that_dies_are_in_nobodys_way() {
     check_end(cluster, &[(0, &a)]);
 }
 
+/// Who claims and leaves while nothing can be written leaves nothing behind.
+#[test]
+fn claims_of_those_who_leave_are_forgotten_without_the_bucket() {
+    let mut cluster = cluster(2);
+    cluster.bucket.away.insert(0);
+    for _ in 0..100 {
+        let a = join(&mut cluster, 0);
+        for request in 1..=10 {
+            say(&mut cluster, 0, &a, &json!([64, request, {}, format!("com.x.{request}")]));
+        }
+        cluster.members[0].network.lose(a.pipe);
+        let mail = cluster.members[0].network.links.gateway.collected.replace(Vec::new());
+        let now = cluster.now;
+        cluster.members[0].node.handle_mail(mail.unwrap_or_default(), now);
+    }
+    assert_eq!(cluster.members[0].node.own_claims(), 0);
+    cluster.bucket.away.clear();
+    check_end(cluster, &[]);
+}
+
 /// Who has waited for the bucket long enough is told, and what comes of it later is given back.
 #[test]
 fn a_claim_is_given_up_after_its_time() {

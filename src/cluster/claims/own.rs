@@ -61,6 +61,8 @@ pub(in crate::cluster) struct OwnClaim {
     is_leaving: bool,
     /// With which revision it stands in its line.
     in_line: Option<u64>,
+    /// When it stands in [`Own::due`].
+    due_at: Option<Millis>,
 }
 
 /// What the shard of a claim was told of it.
@@ -109,6 +111,11 @@ impl Own {
         self.claims.is_empty() && self.strays.is_empty() && self.lines.is_empty()
     }
 
+    /// All, and what is to be done about them.
+    pub(in crate::cluster) fn len(&self) -> usize {
+        self.claims.len().max(self.due.len())
+    }
+
     /// Claims that wait for an answer.
     pub(in crate::cluster) fn waiting(&self) -> usize {
         self.claims.values().filter(|own| own.told == Told::Nothing && !own.is_released).count()
@@ -127,9 +134,15 @@ impl Own {
             written: 0,
             is_leaving: false,
             in_line: None,
+            due_at: None,
         };
         self.claims.insert(self.last, own);
-        self.due.insert((now, self.last));
+        self.schedule(self.last, now);
+        while let Some((_, number)) = self.patience.front()
+            && self.claims.get(number).is_none_or(|own| own.told != Told::Nothing)
+        {
+            self.patience.pop_front();
+        }
         self.patience.push_back((now + PATIENCE_MS, self.last));
     }
 
@@ -202,12 +215,12 @@ impl Own {
             return None;
         };
         own.is_released = true;
-        self.due.insert((now, number));
         let released = match own.told {
             Told::Granted(grant) => Some((Arc::clone(&own.claim), grant)),
             Told::Nothing | Told::Over | Told::Revoked => None,
         };
         self.leave_line(number);
+        self.settle(number, now);
         released
     }
 
@@ -216,12 +229,13 @@ impl Own {
         self.unseen.remove(&number);
         let Some(own) = self.claims.get_mut(&number) else {
             self.strays.insert(number, revision);
-            self.due.insert((now, number));
+            self.schedule(number, now);
             return false;
         };
         let is_new = own.stands.replace(revision) != Some(revision);
-        self.due.insert((now, number));
-        is_new && own.is_wanted()
+        let is_to_be_decided = is_new && own.is_wanted();
+        self.schedule(number, now);
+        is_to_be_decided
     }
 
     /// A key of this life has gone, by this revision.
@@ -235,7 +249,7 @@ impl Own {
             self.removed.insert((revision, number));
             return;
         }
-        self.due.insert((now, number));
+        self.schedule(number, now);
     }
 
     /// All is told once more from the start.
@@ -259,7 +273,7 @@ impl Own {
         if let Outcome::Written(revision) = outcome {
             own.written = revision;
         }
-        self.due.insert((now + AGAIN_MS, number));
+        self.schedule(number, now + AGAIN_MS);
     }
 
     /// The next thing to be written, after the watch has told this revision; to be asked until
@@ -273,8 +287,11 @@ impl Own {
             && at <= now
         {
             self.due.pop_first();
+            if let Some(own) = self.claims.get_mut(&number) {
+                own.due_at = None;
+            }
             if let Some(revision) = self.strays.get(&number).copied() {
-                self.due.insert((now + AGAIN_MS, number));
+                self.schedule(number, now + AGAIN_MS);
                 return Some((number, Action::Remove { revision }));
             }
             let Some(own) = self.claims.get_mut(&number) else { continue };
@@ -282,7 +299,7 @@ impl Own {
                 continue;
             }
             if revision < own.written {
-                self.due.insert((now + AGAIN_MS, number));
+                self.schedule(number, now + AGAIN_MS);
                 continue;
             }
             let action = match (own.is_wanted(), own.stands) {
@@ -300,6 +317,27 @@ impl Own {
         None
     }
 
+    /// There may be something to be written of it then: of each claim once.
+    fn schedule(&mut self, number: u64, at: Millis) {
+        if let Some(own) = self.claims.get_mut(&number)
+            && let Some(before) = own.due_at.replace(at)
+        {
+            self.due.remove(&(before, number));
+        }
+        self.due.insert((at, number));
+    }
+
+    /// What nobody wants and was not written goes at once, also while nothing can be written: who
+    /// comes and goes leaves nothing.
+    fn settle(&mut self, number: u64, now: Millis) {
+        let Some(own) = self.claims.get(&number) else { return };
+        if own.is_wanted() || own.stands.is_some() || own.is_asked {
+            self.schedule(number, now);
+        } else {
+            self.forget(number);
+        }
+    }
+
     /// Nobody wants it, and it does not stand.
     fn forget(&mut self, number: u64) {
         let Some(own) = self.claims.get(&number) else { return };
@@ -311,6 +349,9 @@ impl Own {
         }
         if let Told::Granted(grant) = own.told {
             self.grants.remove(&grant);
+        }
+        if let Some(at) = own.due_at {
+            self.due.remove(&(at, number));
         }
         self.names.remove(&(own.claim.callee.session.shard, own.claim.id));
         self.claims.remove(&number);
@@ -351,7 +392,7 @@ impl Own {
                 self.grants.insert(grant, number);
             }
             own.told = told;
-            self.due.insert((now, number));
+            self.settle(number, now);
         }
     }
 
@@ -398,7 +439,7 @@ impl Own {
             if let Some(own) = self.claims.get_mut(&number) {
                 (own.stands, own.is_asked, own.written) = (None, false, 0);
                 (own.is_leaving, own.in_line) = (false, None);
-                self.due.insert((now, number));
+                self.schedule(number, now);
             }
         }
     }

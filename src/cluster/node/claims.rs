@@ -497,6 +497,11 @@ impl Node {
         (self.claiming.book.len(), self.claiming.book.idle(), self.claiming.own.waiting())
     }
 
+    /// What is known of claims of this node, of whatever has come of them.
+    pub fn own_claims(&self) -> usize {
+        self.claiming.own.len()
+    }
+
     /// Checks that nobody has claimed anything.
     pub(super) fn check_no_claims(&self) {
         let Claiming { book, own, contests, undecided, .. } = &self.claiming;
