@@ -31,7 +31,8 @@ use command::service::Manager;
 use command::signals::{self, Orders, Stop};
 use command::stopping::Stopping;
 use command::{
-    busiest, cert, changing, explain_live, health, import, secrets, sessions, standing, top, trace,
+    busiest, cert, changing, explain_live, health, import, nodes, secrets, sessions, standing, top,
+    trace,
 };
 
 /// Gives memory back after a burst, on a thread of its own; see PERFORMANCE.md.
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         Some(Command::Procedures(flags)) => answer(busiest::procedures(&flags)),
         Some(Command::Roles(flags)) => answer(standing::roles(&flags)),
         Some(Command::Shards(flags)) => answer(standing::shards(&flags)),
+        Some(Command::Nodes(flags)) => answer(nodes::nodes(&flags)),
         Some(Command::Explain(flags)) if flags.live.live => explain_now(&flags),
         Some(Command::Top(flags)) => match top::top(flags) {
             Ok(()) => ExitCode::SUCCESS,

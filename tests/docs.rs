@@ -10,6 +10,8 @@ mod blocks;
 mod configuration;
 #[path = "docs/links.rs"]
 mod links;
+#[path = "docs/metrics.rs"]
+mod metrics;
 #[path = "docs/pages.rs"]
 mod pages;
 #[path = "docs/reload.rs"]

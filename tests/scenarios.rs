@@ -69,6 +69,7 @@ mod scenarios {
     mod retention;
     mod revocation;
     mod rpc;
+    mod seen;
     mod sessions;
     mod slow;
     mod subscribe;

@@ -136,7 +136,20 @@ const EDGES: &[(&str, &[&str])] = &[
     // Text forms of credentials, and how rules lie to each other.
     ("crossbar", &["address", "authentication", "authorization", "wamp"]),
     // Of authorization only what a rule is, to explain it, and what the management API is.
-    ("control", &["address", "authorization", "clock", "config", "net", "rate", "router", "wamp"]),
+    (
+        "control",
+        &[
+            "address",
+            "authorization",
+            "clock",
+            "cluster",
+            "config",
+            "net",
+            "rate",
+            "router",
+            "wamp",
+        ],
+    ),
 ];
 
 /// The modules of the pure core: time, bytes and randomness are arguments there.

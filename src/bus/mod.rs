@@ -110,6 +110,11 @@ impl Bus {
         self.is_connected
     }
 
+    /// Whether the watch of the bucket is open, and how often it was opened.
+    pub fn watching(&self) -> (bool, u64) {
+        self.watch.standing()
+    }
+
     /// Writes that are under way.
     pub fn writes(&self) -> usize {
         self.writes.len()

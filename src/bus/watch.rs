@@ -3,6 +3,8 @@
 //! The library notices late when its watch is dead, so this one is opened anew whenever there is a
 //! reason: behind what was told, or from the start if the bucket is another one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +33,15 @@ pub enum Told {
 pub(super) struct Watch {
     told: Receiver<Told>,
     orders: watch::Sender<Order>,
+    standing: Arc<Standing>,
     task: JoinHandle<()>,
+}
+
+/// Whether the watch is open, and how often it was opened. One writer, its task.
+#[derive(Debug, Default)]
+struct Standing {
+    is_open: AtomicBool,
+    openings: AtomicU64,
 }
 
 /// How often the watch was to be opened anew, and how often from the start.
@@ -45,9 +55,11 @@ impl Watch {
     pub(super) fn start(bucket: Bucket) -> Self {
         let (teller, told) = channel(TOLD_CAPACITY);
         let (orders, ordered) = watch::channel(Order::default());
-        let watcher = Watcher { bucket, teller, ordered, place: Place::default() };
+        let standing = Arc::<Standing>::default();
+        let (place, shown) = (Place::default(), Arc::clone(&standing));
+        let watcher = Watcher { bucket, teller, ordered, place, standing: shown };
         let task = tokio::spawn(watcher.run());
-        Self { told, orders, task }
+        Self { told, orders, standing, task }
     }
 
     pub(super) fn open_again(&self, from_start: bool) {
@@ -55,6 +67,12 @@ impl Watch {
             order.opened += 1;
             order.from_start += u64::from(from_start);
         });
+    }
+
+    /// Whether it is open, and how often it was opened.
+    pub(super) fn standing(&self) -> (bool, u64) {
+        let Standing { is_open, openings } = &*self.standing;
+        (is_open.load(Ordering::Relaxed), openings.load(Ordering::Relaxed))
     }
 
     pub(super) fn poll_told(&mut self, context: &mut Context<'_>) -> Poll<Told> {
@@ -77,6 +95,7 @@ struct Watcher {
     teller: Sender<Told>,
     ordered: watch::Receiver<Order>,
     place: Place,
+    standing: Arc<Standing>,
 }
 
 /// How far the bucket was told.
@@ -98,9 +117,12 @@ impl Watcher {
             self.ordered.borrow_and_update();
             match self.open().await {
                 Ok(Ok((messages, is_current))) => {
+                    self.standing.openings.fetch_add(1, Ordering::Relaxed);
+                    self.standing.is_open.store(true, Ordering::Relaxed);
                     if self.follow(messages, is_current).await.is_err() {
                         return;
                     }
+                    self.standing.is_open.store(false, Ordering::Relaxed);
                 }
                 Ok(Err(reason)) => tracing::debug!(reason, "the watch of the bucket is not open"),
                 Err(Unheard) => return,

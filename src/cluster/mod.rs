@@ -17,4 +17,5 @@ mod peer;
 pub mod wire;
 
 pub use entry::{Book, Entry, ForeignCall, ForeignEvent, Kept, Offered, Unreadable};
-pub use node::{ClaimCounts, Counts, Node, NodeSettings};
+pub use link::LinkTally;
+pub use node::{ClaimCounts, Counts, Node, NodeSettings, NodeView, PeerView};

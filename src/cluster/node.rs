@@ -8,6 +8,7 @@ mod calls;
 mod claims;
 mod keeping;
 mod membership;
+mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use minicbor::Decoder;
 pub use claims::ClaimCounts;
 use claims::Claiming;
 use keeping::Keeping;
+use view::Seen;
+pub use view::{NodeView, PeerView};
 
 use super::beat;
 use super::calls::Calls;
@@ -72,6 +75,7 @@ pub struct Node {
     keeping: Keeping,
     claiming: Claiming,
     calls: Calls,
+    seen: Seen,
 }
 
 /// A shape of which others know that this node has patterns of it.
@@ -160,6 +164,7 @@ impl Node {
             keeping: Keeping::default(),
             claiming: Claiming::default(),
             calls: Calls::default(),
+            seen: Seen::new(now),
         };
         node.follow(now);
         Some(node)
@@ -185,7 +190,9 @@ impl Node {
     pub fn receive_beat(&mut self, message: &[u8], now: Millis) {
         match beat::decode(message, self.me) {
             Ok(Some((revision, head))) => {
-                if self.peers.contains_key(&head.from) {
+                let read = self.members.revision();
+                if let Some(peer) = self.peers.get_mut(&head.from) {
+                    peer.sight.lag = read.saturating_sub(revision);
                     self.members.handle_revision(revision, now);
                 }
                 self.hear(&head, &[], now);
@@ -204,7 +211,7 @@ impl Node {
         let Ok(heard) = peer.link.receive(head, body, now) else {
             return self.refuse(head.from, now);
         };
-        peer.hear(now);
+        peer.hear(heard.opened, now);
         if heard.ended {
             self.forget(head.from);
         }
@@ -365,6 +372,7 @@ impl Node {
             }
             if peer.link.queued_bytes() + entry.len() > most {
                 dropped += 1;
+                peer.sight.dropped_events += 1;
                 keeping::books_of(event).into_iter().for_each(|book| peer.copies.miss(book));
             } else {
                 peer.link.push(&entry, false);

@@ -32,6 +32,18 @@ pub(super) struct Peer {
     pub(super) turn_ms: u64,
     pub(super) not_removed_before: Millis,
     pub(super) not_probed_before: Millis,
+    pub(super) sight: Sight,
+}
+
+/// What only operators want to know of it.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    /// When the link that is open began.
+    pub(super) opened_at: Millis,
+    /// How many writes of the bucket it had not read when it last said how far it is.
+    pub(super) lag: u64,
+    /// Events that were dropped, since too much waited for it.
+    pub(super) dropped_events: u64,
 }
 
 impl Peer {
@@ -57,12 +69,16 @@ impl Peer {
             turn_ms,
             not_removed_before: now,
             not_probed_before: now,
+            sight: Sight::default(),
         }
     }
 
-    /// Something of it has come.
-    pub(super) const fn hear(&mut self, now: Millis) {
+    /// Something of it has come, by which a link may have opened.
+    pub(super) const fn hear(&mut self, has_opened: bool, now: Millis) {
         self.is_deaf = false;
+        if has_opened {
+            self.sight.opened_at = now;
+        }
         if self.link.is_open() {
             self.in_touch_at = now;
         }

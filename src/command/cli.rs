@@ -22,6 +22,7 @@ use crate::command::explain::{Question, Whose};
 use crate::command::explain_live::LiveQuestion;
 use crate::command::health::HealthFlags;
 use crate::command::import::ImportFlags;
+use crate::command::nodes::NodesFlags;
 use crate::command::operator::AdminFlags;
 use crate::command::sessions::SessionsFlags;
 use crate::command::standing::{RolesFlags, ShardsFlags};
@@ -87,6 +88,10 @@ pub(crate) enum Command {
     Roles(RolesFlags),
     /// Show the event loops of a running router: which is full, and what waits at it
     Shards(ShardsFlags),
+    /// Show the nodes of a cluster as one of them sees them, and what is wrong
+    ///
+    /// The exit code is 1 if the router is no node of a cluster.
+    Nodes(NodesFlags),
     /// Watch a running router in the terminal: rates, sessions, slow clients, topics, procedures
     Top(TopFlags),
     /// Have a running router read its configuration again, and show what that changes

@@ -12,6 +12,7 @@ pub(crate) mod explain_live;
 pub(crate) mod health;
 pub(crate) mod import;
 pub(crate) mod logging;
+pub(crate) mod nodes;
 pub(crate) mod operator;
 pub(crate) mod reload;
 pub(crate) mod secrets;

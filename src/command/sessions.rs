@@ -162,7 +162,7 @@ fn cell(row: &Value, key: &str) -> String {
 }
 
 /// How the keys of numbers end.
-const NUMBERS: [&str; 16] = [
+const NUMBERS: [&str; 21] = [
     "load",
     "_seconds",
     "_ms",
@@ -179,6 +179,11 @@ const NUMBERS: [&str; 16] = [
     "subscribers",
     "callees",
     "receivers",
+    "number",
+    "round_trip",
+    "resent",
+    "waits",
+    "lag",
 ];
 
 #[cfg(test)]

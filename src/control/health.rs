@@ -24,6 +24,7 @@ struct Watched {
     shards: Vec<Probe>,
     store: Progress,
     http: Progress,
+    cluster: Progress,
 }
 
 /// The question to a shard whether it turns. There is one at a time: a shard that stands still
@@ -34,7 +35,8 @@ struct Probe {
     asked: Option<Instant>,
 }
 
-/// Whether the store gets on with what waits for it, or the thread `http` with its beats.
+/// Whether the store gets on with what waits for it, or the threads `http` and `cluster` with their
+/// beats.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     done: u64,
@@ -48,11 +50,12 @@ pub(super) struct Standing {
     pub(super) shards: Vec<u8>,
     pub(super) store: bool,
     pub(super) http: bool,
+    pub(super) cluster: bool,
 }
 
 impl Standing {
     pub(super) fn is_nothing(&self) -> bool {
-        self.shards.is_empty() && !self.store && !self.http
+        self.shards.is_empty() && !self.store && !self.http && !self.cluster
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -62,6 +65,7 @@ impl Standing {
             "stuck_shards": self.shards,
             "stuck_store": self.store,
             "stuck_http": self.http,
+            "stuck_cluster": self.cluster,
         })
     }
 }
@@ -69,8 +73,8 @@ impl Standing {
 impl Health {
     pub(super) fn new(view: View) -> Self {
         let shards = vec![Probe::default(); view.pulses().len()];
-        let watched =
-            Mutex::new(Watched { shards, store: Progress::default(), http: Progress::default() });
+        let (store, http, cluster) = Default::default();
+        let watched = Mutex::new(Watched { shards, store, http, cluster });
         let (is_ready, is_ending) = Default::default();
         Self { view, is_ready, is_ending, watched }
     }
@@ -84,8 +88,17 @@ impl Health {
         self.is_ending.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Relaxed)
+    /// Why clients should not come, if so.
+    pub(super) fn unready(&self) -> Option<&'static str> {
+        if !self.is_ready.load(Ordering::Relaxed) {
+            return Some("stopping");
+        }
+        let node = &self.view.cluster()?.node;
+        match (node.is_member, node.is_ready) {
+            (true, true) => None,
+            (true, false) => Some("this node is not linked with the others yet"),
+            (false, _) => Some("this node is no member of its cluster just now"),
+        }
     }
 
     /// Looks who has answered, and asks them again. To be called every [`BEAT`].
@@ -103,6 +116,8 @@ impl Health {
         watched.store.note(done, waits, now);
         let beats = self.view.http_beats();
         watched.http.note(beats.unwrap_or(0), beats.is_some(), now);
+        let beats = self.view.cluster_beats();
+        watched.cluster.note(beats.unwrap_or(0), beats.is_some(), now);
     }
 
     /// What has not turned for [`PATIENCE`]. Shards that have ended at the stop are not to blame,
@@ -114,9 +129,10 @@ impl Health {
         let watched = self.watched.lock();
         let is_late = |since: Instant| now - since > PATIENCE;
         let store = watched.store.stuck_since.is_some_and(is_late);
-        // It ends at the stop as shards do.
+        // They end at the stop as shards do.
         let http = !is_ending && watched.http.stuck_since.is_some_and(is_late);
-        Standing { shards: late.map(|(number, _)| number).collect(), store, http }
+        let cluster = !is_ending && watched.cluster.stuck_since.is_some_and(is_late);
+        Standing { shards: late.map(|(number, _)| number).collect(), store, http, cluster }
     }
 
     /// For how long each shard has not answered; zero if it has.

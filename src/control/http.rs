@@ -37,7 +37,8 @@ use super::sessions::Filter;
 use super::sight::Sight;
 use super::token::{Denied, Lock};
 use super::{
-    busiest, explain, json, keeping, log_tail, metrics, pages, roles, sessions, trace, webhooks,
+    busiest, explain, json, keeping, log_tail, metrics, nodes, pages, roles, sessions, trace,
+    webhooks,
 };
 use crate::address::Address;
 use crate::config::ADMIN_CONNECTIONS;
@@ -63,6 +64,7 @@ pub(super) fn routes(desk: Desk, sight: Sight) -> Routes {
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/clusterz", get(clusterz))
         .route("/api/router", get(router))
         .route("/api/shards", get(shards))
         .route("/api/sessions", get(open_sessions))
@@ -104,7 +106,7 @@ impl Entry {
     fn check_read(&self, request: &Request) -> Result<(), Denied> {
         let Some(lock) = &self.lock else { return Ok(()) };
         let path = request.uri().path();
-        let is_open = !path.starts_with("/api/") && path != "/metrics";
+        let is_open = !path.starts_with("/api/") && !["/metrics", "/clusterz"].contains(&path);
         if is_open || request.method() == Method::POST {
             return Ok(());
         }
@@ -146,9 +148,21 @@ async fn healthz(State(sight): State<Sight>) -> Response {
 }
 
 async fn readyz(State(sight): State<Sight>) -> Response {
-    match sight.health.is_ready() {
-        true => "ready\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready: stopping\n").into_response(),
+    match sight.health.unready() {
+        None => "ready\n".into_response(),
+        Some(why) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()
+        }
+    }
+}
+
+async fn clusterz(State(sight): State<Sight>) -> Response {
+    match sight.view.cluster() {
+        Some(cluster) => {
+            let age_ms = sight.view.since_start(now()).since(cluster.at);
+            page_of(&nodes::page(&cluster, age_ms)).into_response()
+        }
+        None => (StatusCode::NOT_FOUND, nodes::ALONE).into_response(),
     }
 }
 
@@ -424,6 +438,7 @@ Stentor's admin listener.
 /metrics      for Prometheus (OpenMetrics)
 /healthz      200 while the router's threads turn
 /readyz       200 while clients should come
+/clusterz     the nodes of the cluster as this one sees them, JSON; 404 without [cluster]
 /api/router   the router and its realms, JSON
 /api/shards   its event loops, JSON
 /api/sessions          open sessions; ?realm= authid= authrole= search= sort= limit=

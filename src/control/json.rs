@@ -26,6 +26,7 @@ pub(super) fn router(view: &View, admin: &Admin, age: Duration) -> Value {
         "held_bytes": router.held_bytes(),
         "process": process(),
         "environment": environment(admin),
+        "cluster": cluster(view),
         "listeners": view.urls().iter().map(|urls| json!({ "urls": urls })).collect::<Vec<_>>(),
     })
 }
@@ -44,6 +45,14 @@ fn process() -> Value {
 fn environment(admin: &Admin) -> Value {
     let name = admin.environment.as_ref();
     name.map_or(Value::Null, |name| json!({ "name": name, "color": admin.color }))
+}
+
+/// Of which cluster this router is which node, if it is one.
+fn cluster(view: &View) -> Value {
+    view.cluster().map_or(
+        Value::Null,
+        |cluster| json!({ "name": &*cluster.cluster, "node": cluster.node.name.as_str() }),
+    )
 }
 
 fn realm(realm: &Realm) -> Value {

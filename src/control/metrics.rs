@@ -17,6 +17,7 @@ use super::health::Health;
 use super::measures;
 use super::metrics_by_name::encode_by_name;
 use super::metrics_of_changes::encode_changes;
+use super::metrics_of_cluster::encode_cluster;
 use super::process::Process;
 use super::table::{ROWS, Row};
 use super::webhooks::encode_webhooks;
@@ -78,6 +79,7 @@ impl Collector for Scrape {
         measures::encode(&self.view, &mut families)?;
         encode_by_name(&mut families, self.view.router())?;
         encode_webhooks(&mut families, &self.view)?;
+        encode_cluster(&mut families, &self.view)?;
         self.encode_log(&mut families)?;
         self.encode_process(&mut families)
     }
@@ -337,7 +339,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) const NO_LABELS: [(&str, &str); 0] = [];
 
 /// The families whose values have a unit; it ends their names.
-const UNITS: [(&str, Unit); 8] = [
+const UNITS: [(&str, Unit); 13] = [
     ("stentor_event_loop_busy", Unit::Seconds),
     ("stentor_event_loop_turn", Unit::Seconds),
     ("stentor_event_loop_lag", Unit::Seconds),
@@ -346,4 +348,9 @@ const UNITS: [(&str, Unit); 8] = [
     ("stentor_call_duration", Unit::Seconds),
     ("stentor_hook_duration", Unit::Seconds),
     ("stentor_storage_commit", Unit::Seconds),
+    ("stentor_cluster_round_trip", Unit::Seconds),
+    ("stentor_cluster_silent", Unit::Seconds),
+    ("stentor_cluster_bucket_silent", Unit::Seconds),
+    ("stentor_cluster_queued", Unit::Bytes),
+    ("stentor_cluster_mail_queued", Unit::Bytes),
 ];

@@ -24,6 +24,8 @@ mod measures;
 mod metrics;
 mod metrics_by_name;
 mod metrics_of_changes;
+mod metrics_of_cluster;
+mod nodes;
 mod pages;
 mod process;
 mod record;

@@ -129,6 +129,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         "log.js" as SCRIPT,
         "main.js" as SCRIPT,
         "messages.js" as SCRIPT,
+        "nodes.js" as SCRIPT,
         "operate.js" as SCRIPT,
         "overview.js" as SCRIPT,
         "poll.js" as SCRIPT,

@@ -8,6 +8,11 @@ use std::time::Duration;
 use super::*;
 use crate::config::{ADMIN_CONNECTIONS, Access, Group, Listener, Permission, Role};
 use crate::net::Server;
+use reference::{metrics_of, rows};
+
+/// Shared with tests/docs.rs.
+#[path = "../../tests/docs/metrics.rs"]
+mod reference;
 
 struct Running {
     server: Server,
@@ -15,6 +20,15 @@ struct Running {
 }
 
 fn start() -> Running {
+    start_as(|view| view)
+}
+
+/// A router that operators see as a node of a cluster.
+fn start_as_node() -> Running {
+    start_as(|view| view.into_node(nodes::tests::example()))
+}
+
+fn start_as(shown: impl FnOnce(View) -> View) -> Running {
     let listen = ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
     let mut config =
         Config { shards: 2, listeners: vec![Listener::on(listen.clone())], ..Config::default() };
@@ -27,7 +41,7 @@ fn start() -> Running {
     config.metrics.clients = vec!["wampy.js".into()];
     config.metrics.groups = vec![Group { name: "shop".into(), prefix: "com.shop.".into() }];
     let server = Server::start(&config).unwrap();
-    let control = Control::start(&config, server.view()).unwrap().expect("it listens");
+    let control = Control::start(&config, shown(server.view())).unwrap().expect("it listens");
     Running { server, control }
 }
 
@@ -69,9 +83,115 @@ fn it_says_whether_the_threads_turn_and_whether_clients_should_come() {
     assert_eq!(running.get("/api").0, 404);
 }
 
+/// A node that was removed, or is yet to be linked, has no clients sent to it.
+#[test]
+fn clients_should_come_to_members_that_are_linked() {
+    let ready = |is_member, is_ready| {
+        let mut view = nodes::tests::example();
+        (view.node.is_member, view.node.is_ready) = (is_member, is_ready);
+        let running = start_as(|shown| shown.into_node(view));
+        running.control.set_ready(true);
+        running.get("/readyz")
+    };
+    assert_eq!(ready(true, true), (200, "ready\n".into()));
+    let said = "not ready: this node is not linked with the others yet\n";
+    assert_eq!(ready(true, false), (503, said.into()));
+    let said = "not ready: this node is no member of its cluster just now\n";
+    assert_eq!(ready(false, true), (503, said.into()));
+}
+
+/// A node whose thread shows nothing any more is not well, but for the end of it at a stop.
+#[test]
+fn a_thread_of_a_cluster_that_stands_still_is_named() {
+    let running = start_as_node();
+    let health = Health::new(running.server.view().into_node(nodes::tests::example()));
+    let start = now();
+    let is_stuck = |seconds| health.standing(start + Duration::from_secs(seconds)).cluster;
+    health.beat(start);
+    health.beat(start + Duration::from_secs(1));
+    assert!(!is_stuck(11) && is_stuck(12));
+    let said = health.standing(start + Duration::from_secs(12)).to_json();
+    assert_eq!((&said["status"], &said["stuck_cluster"]), (&"stuck".into(), &true.into()));
+    health.set_ending();
+    assert!(!is_stuck(12));
+}
+
+#[test]
+fn nodes_are_shown_by_nodes() {
+    let (status, page) = start().get("/clusterz");
+    assert_eq!((status, &*page), (404, nodes::ALONE));
+    let (status, page) = start_as_node().get("/clusterz");
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    assert_eq!((status, &page["cluster"]), (200, &"demo".into()));
+    assert_eq!(page["nodes"][0]["round_trip_us"], 1_250);
+}
+
+#[test]
+fn a_node_has_metrics_of_its_cluster() {
+    assert!(!start().get("/metrics").1.contains("stentor_cluster_"));
+    let page = start_as_node().get("/metrics").1;
+    for line in [
+        "stentor_cluster_members 3",
+        "stentor_cluster_linked_nodes 2",
+        "stentor_cluster_removals_total{of=\"other\"} 1",
+        "stentor_cluster_parcels_total{node=\"a\",direction=\"sent\"} 7",
+        "stentor_cluster_bytes_total{node=\"c\",direction=\"received\"} 500",
+        "stentor_cluster_parcels_resent_total{node=\"a\"} 2",
+        "stentor_cluster_round_trip_seconds{node=\"a\"} 0.00125",
+        "stentor_cluster_queued_bytes{node=\"a\"} 10",
+        "stentor_cluster_calls_failed_total{reason=\"lost\"} 2",
+        "stentor_cluster_calls_failed_total{reason=\"refused\"} 3",
+        "stentor_cluster_claims_total{outcome=\"granted\"} 6",
+        "stentor_cluster_bucket_silent_seconds 0.0",
+        "stentor_cluster_corks 0",
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line} in {page}");
+    }
+}
+
+/// As tests/docs.rs makes references of a running router: a node would need NATS.
+/// `STENTOR_WRITE_DOCS=1` writes it anew.
+#[test]
+fn the_reference_of_a_clusters_metrics_is_that_of_the_program() {
+    let page = start_as_node().get("/metrics").1;
+    let of_cluster: Vec<_> = metrics_of(&page)
+        .into_iter()
+        .filter(|metric| metric.name.starts_with("stentor_cluster_"))
+        .collect();
+    assert!(of_cluster.len() > 30, "only {} metrics", of_cluster.len());
+    let made = METRICS_OF_CLUSTERS.to_owned() + &rows(&of_cluster, |_, label| label == "node");
+    let file = "docs/reference/metrics-of-clusters.md";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("STENTOR_WRITE_DOCS").is_some() {
+        return std::fs::write(path, made).unwrap();
+    }
+    let known = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(made == known, "{file}: STENTOR_WRITE_DOCS=1 cargo test --lib reference_of_a_cluster");
+}
+
+const METRICS_OF_CLUSTERS: &str = "\
+# Metrics of clusters
+
+What `/metrics` of a router with `[cluster]` says besides [the others](metrics.md); this page is
+made from the program. `node` is the name of another node. They are a second old at most. What to do
+about them: [alerts](../cluster.md#alerts).
+
+| metric | kind | |
+|---|---|---|
+";
+
+/// Of two nodes under one name a page that a scraper refuses would be made.
+#[test]
+fn a_name_has_one_sample() {
+    let mut view = nodes::tests::example();
+    view.node.peers[1].name = view.node.peers[0].name.clone();
+    let page = start_as(|shown| shown.into_node(view)).get("/metrics").1;
+    assert_eq!(page.matches("stentor_cluster_linked{node=\"a\"}").count(), 1, "{page}");
+}
+
 #[test]
 fn metrics_are_openmetrics() {
-    let running = start();
+    let running = start_as_node();
     let (status, page) = running.get("/metrics");
     assert_eq!(status, 200);
     assert!(page.ends_with("# EOF\n"), "{page}");
@@ -117,7 +237,7 @@ fn metrics_are_openmetrics() {
 /// What the pages for operators name is there.
 #[test]
 fn docs_and_alerts_name_metrics_that_there_are() {
-    let page = start().get("/metrics").1;
+    let page = start_as_node().get("/metrics").1;
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let mut named = 0;
     for file in ["operations.md", "monitoring/alerts.yml", "monitoring/grafana.json"] {

@@ -4,6 +4,7 @@ mod acceptor;
 #[cfg(not(feature = "cluster"))]
 mod alone;
 mod client;
+mod cluster;
 mod descriptors;
 mod drain;
 mod event_loop;
@@ -35,6 +36,7 @@ mod webhooks;
 pub use crate::router::Snapshot;
 pub(crate) use crate::shard::{ManagementCall, Passage, Waiter};
 pub use client::{ClientError, check_clients, tls_of_clients};
+pub use cluster::{BusView, ClusterView};
 pub use descriptors::{TooFewDescriptors, fit_to_descriptors};
 #[cfg(feature = "cluster")]
 pub use gateway::ClusterError;

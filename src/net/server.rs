@@ -191,7 +191,8 @@ impl Server {
         let listeners = listen(config, contexts, passed, &control, &mut plan)?;
         let contexts = listeners.iter().filter_map(|listens| listens.tls.clone()).collect();
         let addresses = listeners.iter().map(|listens| listens.address.clone()).collect();
-        let shown = Arc::new(Shown::new(config, &listeners));
+        let cluster = gateway.as_ref().and_then(Gateway::shown);
+        let shown = Arc::new(Shown::new(config, &listeners, cluster));
         let running = Running::new(config, listeners);
         let pulses = (0..shards).map(|_| Arc::default()).collect();
         let mut server = Self {

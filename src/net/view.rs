@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::cluster::{ClusterShown, ClusterView};
 use super::http::HttpBeats;
 use super::inquiry::Inquiry;
 use super::mesh::{Look, Mesh, Parcel};
@@ -28,11 +29,17 @@ pub(super) struct Shown {
     /// Of the thread `http`, if there is one.
     pub(super) http: OnceLock<HttpBeats>,
     webhooks: Mutex<Vec<Arc<Webhook>>>,
+    /// Of the thread `cluster`, if there is one.
+    cluster: Option<Arc<ClusterShown>>,
 }
 
 impl Shown {
-    pub(super) fn new(config: &Config, listens: &[Listens]) -> Self {
-        let shown = Self::default();
+    pub(super) fn new(
+        config: &Config,
+        listens: &[Listens],
+        cluster: Option<Arc<ClusterShown>>,
+    ) -> Self {
+        let shown = Self { cluster, ..Self::default() };
         shown.update(config, listens);
         shown
     }
@@ -83,6 +90,26 @@ impl View {
     /// How often the thread `http` has shown that it turns, if there is one.
     pub(crate) fn http_beats(&self) -> Option<u64> {
         self.shown.http.get().map(|beats| beats.load(Ordering::Relaxed))
+    }
+
+    /// How the node is that the router is, shown once a second; `None` if it is none, or nobody
+    /// could ask for it ([`Config::is_observed`]).
+    pub fn cluster(&self) -> Option<Arc<ClusterView>> {
+        self.shown.cluster.as_ref()?.latest()
+    }
+
+    /// How often the thread `cluster` has shown that it turns, if there is one.
+    pub(crate) fn cluster_beats(&self) -> Option<u64> {
+        self.shown.cluster.as_ref().map(|cluster| cluster.beats())
+    }
+
+    /// The same router, as if it were a node that is so.
+    #[cfg(test)]
+    pub(crate) fn into_node(self, view: ClusterView) -> Self {
+        let cluster = ClusterShown::default();
+        cluster.show(view);
+        let shown = Arc::new(Shown { cluster: Some(Arc::new(cluster)), ..Shown::default() });
+        Self { shown, ..self }
     }
 
     /// The webhooks of all realms.

@@ -44,6 +44,30 @@ pub struct Measures {
     pub clients: ClientCounts,
     /// What has come by groups of URIs.
     pub groups: GroupCounts,
+    pub corks: CorkCounts,
+    pub polls: PollCounts,
+}
+
+/// Connections whose output waits until other nodes have confirmed something, and how such waits
+/// have ended.
+#[derive(Debug, Default)]
+pub struct CorkCounts {
+    pub now: Counter,
+    pub confirmed: Counter,
+    /// Nobody has confirmed in time.
+    pub expired: Counter,
+    /// Too much has waited.
+    pub full: Counter,
+}
+
+/// Questions that other nodes were asked, too.
+#[derive(Debug, Default)]
+pub struct PollCounts {
+    pub answered: Counter,
+    /// Those of them for which the answer of some node is missing.
+    pub partial: Counter,
+    /// Answers of nodes that came when their question was over.
+    pub late: Counter,
 }
 
 impl Measures {

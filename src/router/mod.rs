@@ -69,7 +69,10 @@ pub use history::{
 pub use ids::{Ids, NodeIds};
 pub use interest::{Interest, InterestSlot, Nodes};
 pub use ledger::Walk;
-pub use measures::{CLASSES, Distribution, Histogram, Levels, Measures, Moment, Names, Tally};
+pub use measures::{
+    CLASSES, CorkCounts, Distribution, Histogram, Levels, Measures, Moment, Names, PollCounts,
+    Tally,
+};
 pub use meta::{Departure, MetaFeed, MetaTopic};
 pub use procedures::{
     Callee, Foreseen, Installed, Notice, PickError, Picked, ProcedureTable, RegisterError,

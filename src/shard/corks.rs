@@ -10,7 +10,7 @@
 use super::connection::Connection;
 use super::{Mail, Shard};
 use crate::clock::Millis;
-use crate::router::{SessionRef, ShardId, Slot};
+use crate::router::{CorkCounts, SessionRef, ShardId, Slot};
 
 /// What holds the output of a connection back.
 #[derive(Debug)]
@@ -32,8 +32,6 @@ pub(super) struct Cork {
 /// went on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Corks {
-    /// The number of what was last to be confirmed.
-    last: u64,
     pub now: usize,
     pub confirmed: u64,
     /// Those that nobody has confirmed in time.
@@ -51,8 +49,11 @@ impl Connection {
 }
 
 impl Shard {
-    pub const fn corks(&self) -> Corks {
-        self.corks
+    pub fn corks(&self) -> Corks {
+        let CorkCounts { now, confirmed, expired, full } = &self.cx.measures.corks;
+        let now = usize::try_from(now.get()).expect("no more than connections");
+        let (confirmed, expired, full) = (confirmed.get(), expired.get(), full.get());
+        Corks { now, confirmed, expired, full }
     }
 
     /// Which cork holds the output of a connection back, and until when at the latest.
@@ -76,8 +77,8 @@ impl Shard {
     fn cork_for(&mut self, slot: Slot, visible_ms: u64) {
         let now = self.cx.now;
         let session = self.cx.reference(slot, self.connections.joined(slot).id);
-        self.corks.last += 1;
-        let ticket = self.corks.last;
+        self.last_cork_ticket += 1;
+        let ticket = self.last_cork_ticket;
         self.cx.post.send(ShardId::CLUSTER, Mail::Reveal { session, ticket });
         let connection = &mut self.connections[slot];
         // Who asks more than other nodes can answer is not read meanwhile.
@@ -101,7 +102,7 @@ impl Shard {
             is_parking: false,
             is_over: false,
         }));
-        self.corks.now += 1;
+        self.cx.measures.corks.now.increment();
         self.rearm(slot, now);
     }
 
@@ -122,7 +123,7 @@ impl Shard {
         }
         let cork = self.connections[session.slot].cork.as_ref();
         if cork.is_some_and(|cork| cork.last <= ticket && !cork.is_over) {
-            self.corks.confirmed += 1;
+            self.cx.measures.corks.confirmed.increment();
             self.uncork(session.slot, now);
         }
     }
@@ -135,7 +136,7 @@ impl Shard {
         let cork = connection.cork.as_ref().filter(|_| !connection.is_gone());
         let Some(cork) = cork else { return false };
         if cork.is_over || cork.is_full || connection.output.waiting_bytes() >= soft_bytes {
-            self.corks.full += u64::from(!cork.is_over);
+            self.cx.measures.corks.full.add(u64::from(!cork.is_over));
             self.uncork(slot, now);
             self.drop_cork(slot);
             return true;
@@ -149,7 +150,7 @@ impl Shard {
 
     /// Nobody has confirmed in time.
     pub(super) fn expire_cork(&mut self, slot: Slot, now: Millis) {
-        self.corks.expired += 1;
+        self.cx.measures.corks.expired.increment();
         self.uncork(slot, now);
     }
 
@@ -160,7 +161,7 @@ impl Shard {
             |(slot, connection): (Slot, &Connection)| connection.corked_until().map(|_| slot);
         let all: Vec<Slot> = self.connections.iter().filter_map(corked).collect();
         for slot in all {
-            self.corks.full += 1;
+            self.cx.measures.corks.full.increment();
             self.uncork(slot, now);
         }
     }
@@ -172,7 +173,7 @@ impl Shard {
         let Some(cork) = connection.cork.as_mut().filter(|cork| !cork.is_over) else { return };
         cork.is_over = true;
         let was_parking = std::mem::replace(&mut cork.is_parking, true);
-        self.corks.now -= 1;
+        self.cx.measures.corks.now.subtract(1);
         // A ping that waited with the rest goes out only now.
         connection.clock.ping_sent = connection.clock.ping_sent.map(|_| now);
         self.cx.outbound.mark_dirty(slot, connection);
@@ -195,7 +196,7 @@ impl Shard {
         let connection = &mut self.connections[slot];
         let Some(cork) = connection.cork.take() else { return };
         connection.is_held = connection.is_gone();
-        self.corks.now -= usize::from(!cork.is_over);
+        self.cx.measures.corks.now.subtract(u64::from(!cork.is_over));
         if !connection.output.is_empty() {
             self.cx.outbound.mark_dirty(slot, connection);
         }
@@ -210,7 +211,7 @@ impl Shard {
         let soft_bytes = self.cx.settings().output.soft_bytes;
         let corked = || self.connections.iter().filter(|(_, c)| c.cork.is_some());
         let held = corked().filter(|(_, connection)| connection.corked_until().is_some());
-        assert_eq!(held.count(), self.corks.now, "each cork is counted");
+        assert_eq!(held.count(), self.corks().now, "each cork is counted");
         for (_, connection) in self.connections.iter() {
             let is_held = connection.is_gone() || connection.cork.is_some();
             assert_eq!(connection.is_held, is_held, "a flush asks once");

@@ -161,7 +161,7 @@ impl Shard {
         if all() <= total {
             return;
         }
-        if self.corks.now > 0 {
+        if self.corks().now > 0 {
             self.uncork_all(now);
         }
         let mut below = (usize::MAX, Slot::MAX);

@@ -130,7 +130,8 @@ pub struct Shard {
     shutdown: Shutdown,
     /// The connection that was just visited, if it leaves, with what has come of it.
     departing: Option<(Slot, Vec<u8>)>,
-    corks: Corks,
+    /// The number of what other nodes were last to confirm.
+    last_cork_ticket: u64,
     claims: Claims,
 }
 
@@ -167,7 +168,7 @@ impl Shard {
             review: Review::default(),
             shutdown: Shutdown::default(),
             departing: None,
-            corks: Corks::default(),
+            last_cork_ticket: 0,
             claims: Claims::default(),
             cx: Context::new(id, router, seed),
         }

@@ -9,5 +9,6 @@ mod events;
 mod outages;
 mod processes;
 mod registrations;
+mod seeing;
 mod servers;
 mod starting;

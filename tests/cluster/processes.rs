@@ -2,7 +2,9 @@
 //! what holds them.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -124,15 +126,42 @@ impl Router {
         Self::begin_at(&[nats.url()], node, flags)
     }
 
+    /// Starts one with these variables in its environment, and waits until it serves.
+    pub(super) fn start_as(nats: &Nats, node: &str, variables: &[(&str, &str)]) -> Self {
+        let mut router = Self::spawn(&Self::flags(&[nats.url()], node), variables);
+        router.wait_until_served();
+        router
+    }
+
+    /// Starts one that is no node, and waits until it serves.
+    pub(super) fn alone() -> Self {
+        let mut router = Self::spawn(&[], &[]);
+        router.wait_until_served();
+        router
+    }
+
     /// Starts one that knows several NATS servers.
     pub(super) fn begin_at(servers: &[String], node: &str, flags: &[&str]) -> Self {
+        let more = flags.iter().map(ToString::to_string);
+        let flags: Vec<_> = Self::flags(servers, node).into_iter().chain(more).collect();
+        Self::spawn(&flags, &[])
+    }
+
+    fn flags(servers: &[String], node: &str) -> Vec<String> {
+        let own = ["--cluster", "test", "--node", node].map(str::to_owned);
+        let servers = servers.iter().flat_map(|url| ["--nats".to_owned(), url.clone()]);
+        own.into_iter().chain(servers).collect()
+    }
+
+    fn spawn(flags: &[String], variables: &[(&str, &str)]) -> Self {
         let (folder, port) = (tempfile::tempdir().expect("there is room"), free_port());
         let log = File::create(folder.path().join("log")).expect("there is room");
         let listen = format!("127.0.0.1:{port}");
         let process = Command::new(env!("CARGO_BIN_EXE_stentor"))
-            .args(["--listen", &listen, "--shards", "2", "--cluster", "test", "--node", node])
-            .args(servers.iter().flat_map(|url| ["--nats", url]))
+            .args(["--listen", &listen, "--shards", "2"])
             .args(flags)
+            .env("STENTOR_ADMIN__LISTEN", format!("unix:{}", admin_socket(&folder)))
+            .envs(variables.iter().copied())
             .stderr(log)
             .spawn()
             .expect("it is built");
@@ -147,6 +176,22 @@ impl Router {
             assert!(ended.is_none() && !is_late, "it does not serve: {ended:?}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Where operators ask.
+    pub(super) fn admin(&self) -> String {
+        format!("unix:{}", admin_socket(&self.folder))
+    }
+
+    /// What the admin listener says, with its status.
+    pub(super) fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = UnixStream::connect(admin_socket(&self.folder)).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is set");
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it is read");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head[9..12].parse().expect("a status"), body.to_owned())
     }
 
     pub(super) fn serves(&self) -> bool {
@@ -204,6 +249,10 @@ impl Router {
         self.process.kill().expect("it is ours");
         self.process.wait().expect("it has ended");
     }
+}
+
+fn admin_socket(folder: &TempDir) -> String {
+    folder.path().join("admin.sock").display().to_string()
 }
 
 impl Drop for Router {

@@ -9,6 +9,7 @@ import { testFiles } from "./files.mjs";
 import { drawForDocs, testLooks } from "./looks.mjs";
 import { testLoad } from "./load.mjs";
 import { testNames } from "./names.mjs";
+import { testNodes } from "./nodes.mjs";
 import { testPolling } from "./polling.mjs";
 import { testChanges } from "./real.mjs";
 import { testQuestions } from "./questions.mjs";
@@ -55,6 +56,7 @@ try {
     await ended;
     await drawForDocs(watching, "Ended", { width: 1360, height: 600, dark: true });
     await testNames(await browser.page(), base);
+    await testNodes(await browser.page(), base);
     await testActions(await browser.page(), base);
     await testPolling(await browser.page(), base);
     await testChanges(await browser.page(), base, SCRATCH);

@@ -1,6 +1,5 @@
 //! References that a running program makes: of its commands, and of what it counts.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
@@ -11,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::is_made_of_the_program;
+use crate::metrics::{Metric, metrics_of, rows};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_stentor");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,29 +49,10 @@ fn the_reference_of_metrics_is_that_of_the_program() {
     let text = read_metrics(folder.path());
     let metrics = metrics_of(&text);
     assert!(metrics.len() > 90, "only {} metrics", metrics.len());
-    let mut page = METRICS.to_owned();
-    for metric in &metrics {
-        let Metric { name, kind, help, labels } = metric;
-        let suffix = match *kind {
-            "counter" => "_total",
-            "info" => "_info",
-            _ => "",
-        };
-        let mut said = Vec::new();
-        for (label, values) in labels {
-            let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
-            let is_open = OPEN_LABELS.contains(&&**label) || SEEN_ONLY.contains(name);
-            said.push(match is_open {
-                true => format!("`{label}`"),
-                false => format!("`{label}`: {}", values.join(", ")),
-            });
-        }
-        let labels = match said.join("; ") {
-            labels if labels.is_empty() => labels,
-            labels => format!(". By {labels}"),
-        };
-        let _ = writeln!(page, "| `{name}{suffix}` | {kind} | {help}{labels} |");
-    }
+    let is_open = |metric: &Metric<'_>, label: &str| {
+        OPEN_LABELS.contains(&label) || SEEN_ONLY.contains(&metric.name)
+    };
+    let page = METRICS.to_owned() + &rows(&metrics, is_open);
     is_made_of_the_program("docs/reference/metrics.md", &page);
 }
 
@@ -81,6 +62,7 @@ const METRICS: &str = "\
 What `/metrics` of [the admin listener](../operations.md#the-admin-listener) says, in its order;
 this page is made from a running router. Of a histogram it has `_bucket`, `_sum` and `_count`. No
 label holds what a client chooses. [The bad day](../operations.md#by-symptom) asks by symptom.
+A node of a cluster has [more](metrics-of-clusters.md).
 
 | metric | kind | |
 |---|---|---|
@@ -92,35 +74,6 @@ const OPEN_LABELS: [&str; 10] =
 
 /// Metrics that have no more than what has happened, so their labels' values are not listed.
 const SEEN_ONLY: [&str; 2] = ["stentor_authentication", "stentor_handshake_failures"];
-
-struct Metric<'a> {
-    name: &'a str,
-    kind: &'a str,
-    help: &'a str,
-    labels: BTreeMap<String, BTreeSet<String>>,
-}
-
-fn metrics_of(page: &str) -> Vec<Metric<'_>> {
-    let mut metrics: Vec<Metric<'_>> = Vec::new();
-    for line in page.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, help) = rest.split_once(' ').expect("a sentence");
-            metrics.push(Metric { name, kind: "", help, labels: BTreeMap::new() });
-        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let metric = metrics.last_mut().expect("HELP comes first");
-            metric.kind = rest.split_once(' ').expect("a kind").1;
-        } else if let Some((name, labels)) = line.split_once('{') {
-            let metric = metrics.last_mut().expect("HELP comes first");
-            assert!(name.starts_with(metric.name), "{line}");
-            for label in labels.rsplit_once('}').expect("an end").0.split("\",") {
-                let (label, value) = label.split_once("=\"").expect("a value");
-                let values = metric.labels.entry(label.to_owned()).or_default();
-                values.insert(value.trim_end_matches('"').to_owned());
-            }
-        }
-    }
-    metrics
-}
 
 /// A router with everything that has metrics of its own.
 const CONFIGURATION: &str = r#"shards = 1

@@ -31,6 +31,8 @@ struct Plan {
     shards: usize,
     /// So many lives of processes there were.
     lives: u8,
+    /// Of the configuration with which the next one starts.
+    digest: u64,
 }
 
 /// A router, and what it has for the others.
@@ -74,7 +76,7 @@ impl Cluster {
             bus: Bus::default(),
             bucket: Bucket::default(),
             now: Millis(1_000),
-            plan: Plan { settings, node, realms, shards, lives: 0 },
+            plan: Plan { settings, node, realms, shards, lives: 0, digest: 0 },
         };
         for index in 0..count {
             let mut joining = cluster.plan.joins(index);
@@ -111,6 +113,11 @@ impl Cluster {
     pub(crate) fn kill(&mut self, index: usize) {
         self.members[index].is_down = true;
         self.members[index].joining = None;
+    }
+
+    /// Processes that start from now on have another configuration.
+    pub(crate) fn configure(&mut self, digest: u64) {
+        self.plan.digest = digest;
     }
 
     /// It starts again, and joins as soon as it can.
@@ -379,7 +386,7 @@ impl Plan {
     fn joins(&mut self, index: usize) -> Members {
         self.lives += 1;
         let name = NodeName::new(NAMES[index]).expect("it is a name");
-        Members::new(Identity { name, digest: 0 }, [self.lives; 32])
+        Members::new(Identity { name, digest: self.digest }, [self.lives; 32])
     }
 
     /// It has become a member, and is a router from now on.

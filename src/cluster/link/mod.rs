@@ -11,12 +11,14 @@
 mod incoming;
 mod limits;
 mod outgoing;
+mod tally;
 
 use std::borrow::Cow;
 
 use incoming::Incoming;
 pub use limits::LinkLimits;
 use outgoing::Outgoing;
+pub use tally::LinkTally;
 
 use super::wire::{Garbled, Head, Incarnation, Wishes};
 use crate::clock::Millis;
@@ -37,6 +39,7 @@ pub struct Link {
     head_at: Option<Millis>,
     outgoing: Outgoing,
     incoming: Incoming,
+    tally: LinkTally,
 }
 
 /// What a parcel has brought about.
@@ -63,6 +66,7 @@ impl Link {
             head_at: Some(now),
             outgoing: Outgoing::new(),
             incoming: Incoming::default(),
+            tally: LinkTally::default(),
         }
     }
 
@@ -78,6 +82,18 @@ impl Link {
     /// Bytes of entries that the other end has not dealt with.
     pub const fn queued_bytes(&self) -> usize {
         self.outgoing.queued_bytes()
+    }
+
+    /// What has gone through this link and those before it.
+    pub const fn tally(&self) -> LinkTally {
+        self.tally
+    }
+
+    /// How long it takes until the other end is known to have a parcel, in microseconds: with the
+    /// time for which it waits to say so, up to [`LinkLimits::acknowledge_ms`]. `None` before
+    /// the first one.
+    pub fn round_trip_us(&self) -> Option<u64> {
+        self.outgoing.round_trip().micros()
     }
 
     /// Appends an entry to what is sent, and returns the number of the parcel that it ends in:
@@ -132,7 +148,11 @@ impl Link {
         now: Millis,
     ) -> Result<Option<Cow<'a, [u8]>>, Garbled> {
         use incoming::Taken;
-        let after = match self.incoming.take(head, body, &self.limits)? {
+        let taken = self.incoming.take(head, body, &self.limits)?;
+        if let Taken::Entries(_) | Taken::Part = taken {
+            self.tally.note_received(body.len());
+        }
+        let after = match taken {
             Taken::Entries(entries) => {
                 self.head_due(now + self.limits.acknowledge_ms);
                 return Ok(Some(entries));
@@ -198,7 +218,7 @@ impl Link {
     /// Appends the next parcel, or a head that is due; `false` if there is neither. To be asked
     /// until then.
     pub fn take_transmit(&mut self, now: Millis, into: &mut Vec<u8>) -> bool {
-        let parcel = if self.is_open { self.outgoing.take(&self.limits, now) } else { None };
+        let parcel = if self.is_open { self.take_parcel(now) } else { None };
         if parcel.is_none() && self.head_at.is_none_or(|at| now < at) {
             return false;
         }
@@ -210,6 +230,15 @@ impl Link {
         into.extend(self.outgoing.bytes(number));
         self.head_at = (!self.is_open).then_some(now + self.limits.greeting_ms);
         true
+    }
+
+    fn take_parcel(&mut self, now: Millis) -> Option<u64> {
+        let (unsent, was_full) = (self.outgoing.unsent(), self.outgoing.is_full());
+        let parcel = self.outgoing.take(&self.limits, now);
+        self.tally.window_waits += u64::from(!was_full && self.outgoing.is_full());
+        let number = parcel?;
+        self.tally.note_sent(self.outgoing.bytes(number).len(), number < unsent);
+        Some(number)
     }
 
     /// A head alone, for what tells all nodes at once how this one is: it comes once in a while

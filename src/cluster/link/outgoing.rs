@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::super::wire::{Garbled, Head};
 use super::LinkLimits;
+use super::tally::RoundTrip;
 use crate::clock::Millis;
 
 /// Invariant: `parcels` are those from `handled + 1` on that are sealed; those below `unsent` were
@@ -28,6 +29,11 @@ pub(super) struct Outgoing {
     patience_ms: u64,
     queued_bytes: usize,
     flying_bytes: usize,
+    /// The next parcel waits for room in the window.
+    is_full: bool,
+    /// A parcel that was sent once, and when: its way and back are timed.
+    timed: Option<(u64, Millis)>,
+    round_trip: RoundTrip,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +58,9 @@ impl Outgoing {
             patience_ms: 0,
             queued_bytes: 0,
             flying_bytes: 0,
+            is_full: false,
+            timed: None,
+            round_trip: RoundTrip::default(),
         }
     }
 
@@ -61,6 +70,20 @@ impl Outgoing {
 
     pub(super) const fn queued_bytes(&self) -> usize {
         self.queued_bytes
+    }
+
+    /// The first parcel that was never sent.
+    pub(super) const fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    /// Whether the next parcel waits for room in the window.
+    pub(super) const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    pub(super) const fn round_trip(&self) -> RoundTrip {
+        self.round_trip
     }
 
     pub(super) const fn resend_at(&self) -> Option<Millis> {
@@ -108,20 +131,21 @@ impl Outgoing {
             self.wait(limits, now);
             return Some(number);
         }
-        if self.unsent - 1 - self.handled >= limits.window_parcels {
-            return None;
-        }
         let next = match self.parcels.get(self.index(self.unsent)) {
             Some(parcel) => parcel.bytes.len(),
             None => self.packing.bytes.len(),
         };
-        if next == 0 || self.flying_bytes > 0 && self.flying_bytes + next > limits.window_bytes {
+        let is_over = self.flying_bytes > 0 && self.flying_bytes + next > limits.window_bytes;
+        let are_many = self.unsent - 1 - self.handled >= limits.window_parcels;
+        self.is_full = next > 0 && (is_over || are_many);
+        if next == 0 || self.is_full {
             return None;
         }
         if self.unsent > self.last_number() {
             self.seal();
         }
         self.flying_bytes += next;
+        self.timed.get_or_insert((self.unsent, now));
         self.unsent += 1;
         self.wait(limits, now);
         Some(self.unsent - 1)
@@ -161,6 +185,9 @@ impl Outgoing {
         }
         if head.received > self.received {
             self.received = head.received;
+            if let Some((_, sent)) = self.timed.take_if(|(number, _)| *number <= head.received) {
+                self.round_trip.note(now.since(sent));
+            }
             (self.patience_ms, self.resend_at) = (0, None);
             if self.received + 1 < self.unsent {
                 self.wait(limits, now);
@@ -185,7 +212,7 @@ impl Outgoing {
 
     /// All that has not been received goes out once more.
     pub(super) fn send_again(&mut self) {
-        self.probe = None;
+        (self.probe, self.timed) = (None, None);
         self.again = self.received + 1..self.unsent;
     }
 
@@ -197,7 +224,7 @@ impl Outgoing {
         }
         let next = self.received + 1;
         self.again = next..next + 1;
-        self.probe = Some(next);
+        (self.probe, self.timed) = (Some(next), None);
         self.patience_ms = (self.patience_ms.max(limits.resend_ms) * 2).min(limits.patience_ms);
         self.resend_at = Some(now + self.patience_ms);
     }

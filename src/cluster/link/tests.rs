@@ -420,3 +420,111 @@ fn limits_fit_the_cluster() {
     assert_eq!((many.window_bytes * 60 <= 48 << 20, many.acknowledge_ms), (true, 12));
     assert_eq!((many.part_bytes, many.parcel_bytes), (50_000, 50_000));
 }
+
+/// Whatever the bus does, nobody takes in more than was sent for the first time, and entries count
+/// with all their bytes.
+#[test]
+fn what_goes_through_is_counted() {
+    let mut resent = 0;
+    for seed in 0..seeds().min(100) {
+        let mut world = World::new(seed);
+        (0..300).for_each(|_| world.step());
+        world.rest();
+        for (from, to) in [(0, 1), (1, 0)] {
+            let (sent, got) = (world.ends[from].link.tally(), world.ends[to].link.tally());
+            let first = sent.sent_parcels - sent.resent_parcels;
+            assert!(got.received_parcels <= first, "seed {seed}: {sent:?} {got:?}");
+            assert!(world.ended > 0 || got.received_parcels == first, "seed {seed}");
+            let got_bytes: usize = world.ends[to].got.values().flatten().count();
+            assert!(got.received_bytes >= got_bytes as u64 * 10, "seed {seed}: {got:?}");
+            resent += sent.resent_parcels;
+        }
+    }
+    assert!(resent > 0, "nothing was sent again");
+}
+
+/// A parcel that is lost, and those behind it, are sent again, and come once.
+#[test]
+fn parcels_sent_again_are_counted_apart() {
+    let mut world = linked();
+    fill(&mut world.ends[0].link, 6);
+    world.transmit(0);
+    world.bus[1].pop_front();
+    while !world.bus[1].is_empty() {
+        let bytes = world.bus[1].pop_front().expect("it is there");
+        let (head, body) = Head::decode(&bytes).expect("it was encoded");
+        world.ends[1].link.receive(&head, body, world.now).expect("it is right");
+    }
+    world.transmit(1);
+    world.deliver(0);
+    world.transmit(0);
+    while let Some(bytes) = world.bus[1].pop_front() {
+        let (head, body) = Head::decode(&bytes).expect("it was encoded");
+        world.ends[1].link.receive(&head, body, world.now).expect("it is right");
+    }
+    let (sent, got) = (world.ends[0].link.tally(), world.ends[1].link.tally());
+    assert_eq!((sent.sent_parcels, sent.sent_bytes, sent.resent_parcels), (12, 12 * 190, 6));
+    assert_eq!((got.received_parcels, got.received_bytes), (6, 6 * 190));
+    assert_eq!(sent.window_waits, 0, "six fit");
+    world.ends[1].link.handle_all(world.now);
+    world.now = world.now + LIMITS.acknowledge_ms;
+    world.transmit(1);
+    world.deliver(0);
+    assert_eq!(world.ends[0].link.queued_bytes(), 0);
+    assert_eq!(world.ends[0].link.round_trip_us(), None, "nobody knows which of the two came");
+}
+
+/// Whoever has too much to deal with holds up what is sent: that is one wait, however often is
+/// asked.
+#[test]
+fn a_full_window_is_one_wait() {
+    let mut world = linked();
+    fill(&mut world.ends[0].link, 20);
+    for _ in 0..5 {
+        world.transmit(0);
+    }
+    let waits = |world: &World| world.ends[0].link.tally().window_waits;
+    assert_eq!(waits(&world), 1);
+    for _ in 0..2 {
+        while let Some(bytes) = world.bus[1].pop_front() {
+            let (head, body) = Head::decode(&bytes).expect("it was encoded");
+            world.ends[1].link.receive(&head, body, world.now).expect("it is right");
+        }
+        world.ends[1].link.handle_all(world.now);
+        world.now = world.now + LIMITS.acknowledge_ms;
+        world.transmit(1);
+        while let Some(bytes) = world.bus[0].pop_front() {
+            let (head, body) = Head::decode(&bytes).expect("it was encoded");
+            world.ends[0].link.receive(&head, body, world.now).expect("it is right");
+        }
+        world.transmit(0);
+    }
+    let expected = 20_usize.div_ceil(LIMITS.window_bytes / 190) as u64 - 1;
+    assert_eq!(waits(&world), expected, "the last window was not full");
+}
+
+/// The time until a parcel is known to be there, smoothed over several.
+#[test]
+fn a_round_trip_is_measured() {
+    let mut world = linked();
+    let mut trip = |ms: u64| {
+        world.ends[0].link.push(&[5; 10], true);
+        world.transmit(0);
+        world.now = world.now + ms;
+        let bytes = world.bus[1].pop_front().expect("it was sent");
+        let (head, body) = Head::decode(&bytes).expect("it was encoded");
+        world.ends[1].link.receive(&head, body, world.now).expect("it is right");
+        world.ends[1].link.handle_all(world.now);
+        world.transmit(1);
+        let bytes = world.bus[0].pop_front().expect("somebody waits");
+        let (head, _) = Head::decode(&bytes).expect("it was encoded");
+        world.ends[0].link.receive(&head, &[], world.now).expect("it is right");
+        world.ends[0].link.round_trip_us()
+    };
+    assert_eq!(trip(8), Some(8_000));
+    assert_eq!(trip(16), Some(9_000), "an eighth of the difference");
+    assert!((0..100).all(|_| trip(1).is_some()));
+    assert!(trip(1).is_some_and(|us| (1_000..1_010).contains(&us)), "{:?}", trip(1));
+    world.ends[0].link.end(world.now);
+    assert_eq!(world.ends[0].link.round_trip_us(), None, "another link takes another time");
+}

@@ -61,6 +61,16 @@ pub struct Members {
     purges: BTreeMap<Incarnation, Millis>,
     /// The furthest that the bucket is known to be, and since when it is known.
     ahead: (u64, Millis),
+    removals: Removals,
+}
+
+/// How often nodes had to go that have not left by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// Other members that this node has removed.
+    pub others: u64,
+    /// Times that this node was removed, or its key has gone with the bucket.
+    pub own: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,12 +153,26 @@ impl Members {
             last_ticket: 0,
             purges: BTreeMap::new(),
             ahead: (0, Millis(0)),
+            removals: Removals::default(),
         }
     }
 
     /// Which life of which node this is. It changes when others have removed this node.
     pub const fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub const fn removals(&self) -> Removals {
+        self.removals
+    }
+
+    /// How many writes of the bucket others have read that this node has not.
+    pub const fn lag(&self) -> u64 {
+        self.ahead.0.saturating_sub(self.roll.revision())
     }
 
     /// What the ids of this node's sessions and patterns are made of: since it has become a member.
@@ -293,7 +317,10 @@ impl Members {
                 let wait = if outcome == Outcome::Refused { REFUSED_MS } else { UNKNOWN_MS };
                 (self.own.is_asked, self.own.not_before) = (false, now + wait);
             }
-            (Purpose::Remove(gone), Outcome::Written(_)) => drop(self.purges.insert(gone, now)),
+            (Purpose::Remove(gone), Outcome::Written(_)) => {
+                self.removals.others += 1;
+                self.purges.insert(gone, now);
+            }
             // The watch tells what stands there instead; or the node is asked to go once more.
             (Purpose::Remove(_), Outcome::Refused | Outcome::Unknown) => {}
             (Purpose::Purge(gone), Outcome::Unknown) => {
@@ -437,6 +464,7 @@ impl Members {
             (Standing::In(_), None) => {
                 // Others take leave of this life; links of the next one begin anew.
                 self.standing = Standing::Out;
+                self.removals.own += 1;
                 self.writes.retain(|(purpose, ..)| !matches!(purpose, Purpose::Claim(_)));
                 self.former = Some(self.incarnation);
                 self.incarnation = Incarnation(self.rng.random());

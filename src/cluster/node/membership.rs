@@ -10,6 +10,7 @@ use crate::router::NodeNumber;
 impl Node {
     /// The watch of the bucket tells a write: the value of a key, or that it has gone.
     pub fn handle_entry(&mut self, revision: u64, key: &str, value: Option<&[u8]>, now: Millis) {
+        self.seen.told_at = now;
         self.members.handle_entry(revision, key, value);
         if Members::is_claim(key) {
             // They are many, and who is a member stays the same.
@@ -20,6 +21,7 @@ impl Node {
 
     /// All that stood when the watch was opened has been told.
     pub fn handle_current(&mut self, now: Millis) {
+        self.seen.told_at = now;
         self.members.handle_current();
         self.follow(now);
     }

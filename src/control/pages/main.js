@@ -6,6 +6,7 @@ import { Feed } from "./feed.js";
 import * as ended from "./ended.js";
 import * as histories from "./histories.js";
 import * as log from "./log.js";
+import * as nodes from "./nodes.js";
 import * as operate from "./operate.js";
 import * as overview from "./overview.js";
 import * as roles from "./roles.js";
@@ -25,6 +26,7 @@ const PAGES = new Map([
     ["procedures", ["Procedures", procedures]],
     ["roles", ["Roles", roles]],
     ["shards", ["Shards", shards]],
+    ["nodes", ["Nodes", nodes]],
     ["histories", ["Histories", histories]],
     ["log", ["Log", log]],
     ["operate", ["Operate", operate]],
@@ -65,6 +67,8 @@ function showFrame({ router, error, seen }) {
         fill(document.getElementById("about"), `${version}, up for ${duration(uptime * 1000)}`);
     showState(error, seen);
     tokenButton.hidden = error?.status !== 401;
+    // Of a cluster alone.
+    document.querySelector('#nav a[href="#nodes"]').hidden = !router.cluster;
 }
 
 function showState(error, seen) {

@@ -10,7 +10,9 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, sleep_until};
 
+use super::super::cluster::ClusterShown;
 use super::serving::Serving;
+use super::showing::Showing;
 use super::{ClusterError, LEAVE_MS, MOST_WRITES, Plan, SAID_MS, Service, moment, now};
 use crate::bus::{Bus, Happening, Told};
 use crate::clock::Millis;
@@ -27,6 +29,7 @@ pub(super) struct Joining {
     started: Instant,
     alarm: Arc<Notify>,
     orders: UnboundedReceiver<Service>,
+    shown: Option<Arc<ClusterShown>>,
     /// Who waits for the membership.
     joined: Option<Sender<Result<NodeIds, ClusterError>>>,
 }
@@ -38,8 +41,9 @@ pub(super) struct Joined {
 
 impl Joining {
     pub(super) fn new(plan: Plan) -> Self {
-        let Plan { cluster, name, members, digest, started, alarm, orders, joined } = plan;
-        Self { cluster, name, members, digest, started, alarm, orders, joined: Some(joined) }
+        let Plan { cluster, name, members, digest, started, alarm, orders, shown, joined } = plan;
+        let joined = Some(joined);
+        Self { cluster, name, members, digest, started, alarm, orders, shown, joined }
     }
 
     /// `None` if it does not become one, which whoever waits has been told; or is not to be one any
@@ -184,11 +188,11 @@ impl Joining {
         let Service { router, inbox, store, ready } = service;
         let node = Node::new(self.members, settings, router, now)
             .expect("the router's ids are those of a node");
-        let Self { cluster, digest, started, alarm, orders, .. } = self;
+        let Self { cluster, name, digest, started, alarm, orders, shown, .. } = self;
         let away_ms = cluster.node_timeout_ms;
         let serving = Serving::new(
-            bus,
-            node,
+            (bus, node),
+            Showing::new(&name, shown, now),
             (inbox, store),
             ready,
             alarm,

@@ -6,6 +6,7 @@
 
 mod joining;
 mod serving;
+mod showing;
 
 use std::io;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::cluster::ClusterShown;
 use super::mesh::Inbox;
 use super::server::{StartError, random};
 use super::threads::{Term, Threads};
@@ -47,6 +49,7 @@ pub(super) struct Gateway {
     thread: Option<JoinHandle<io::Result<()>>>,
     /// Disconnected when the thread has ended.
     ended: Receiver<()>,
+    shown: Option<Arc<ClusterShown>>,
 }
 
 /// What the thread serves once the router is there.
@@ -69,6 +72,8 @@ struct Plan {
     started: Instant,
     alarm: Arc<Notify>,
     orders: UnboundedReceiver<Service>,
+    /// Where it shows how it is, if somebody could look.
+    shown: Option<Arc<ClusterShown>>,
     joined: Sender<Result<NodeIds, ClusterError>>,
 }
 
@@ -92,6 +97,7 @@ impl Gateway {
         let (orders, ordered) = unbounded_channel();
         let ((joined, outcome), (farewell, ended)) = (bounded(1), bounded(0));
         let alarm = Arc::new(Notify::new());
+        let shown = config.is_observed().then(Arc::<ClusterShown>::default);
         let plan = Plan {
             cluster: cluster.clone(),
             name: name.clone(),
@@ -100,6 +106,7 @@ impl Gateway {
             started,
             alarm: Arc::clone(&alarm),
             orders: ordered,
+            shown: shown.clone(),
             joined,
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -119,11 +126,16 @@ impl Gateway {
                 return Err(StartError::Stopped);
             }
         };
-        Ok(Some(Self { ids, alarm, orders: Some(orders), thread: Some(thread), ended }))
+        Ok(Some(Self { ids, alarm, orders: Some(orders), thread: Some(thread), ended, shown }))
     }
 
     pub(super) const fn ids(&self) -> NodeIds {
         self.ids
+    }
+
+    /// Where the thread shows how it is, if somebody could look.
+    pub(super) fn shown(&self) -> Option<Arc<ClusterShown>> {
+        self.shown.clone()
     }
 
     /// What the thread sleeps behind, for the mesh.

@@ -16,6 +16,7 @@ use tokio::time::sleep_until;
 
 use super::super::event_loop::wall_clock;
 use super::super::mesh::{Inbox, Parcel};
+use super::showing::Showing;
 use super::{ClusterError, LEAVE_MS, MOST_WRITES, Service, moment, now};
 use crate::bus::{Bus, Happening, Told};
 use crate::clock::Millis;
@@ -44,6 +45,7 @@ pub(super) struct Serving {
     leaving: Leaving,
     /// The members with which it is linked, by their names, as the log says it.
     linked: BTreeMap<Incarnation, String>,
+    showing: Showing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +60,8 @@ enum Leaving {
 
 impl Serving {
     pub(super) fn new(
-        bus: Bus,
-        node: Node,
+        (bus, node): (Bus, Node),
+        showing: Showing,
         (inbox, store): (Inbox, Option<DepositSender>),
         ready: Sender<()>,
         alarm: Arc<Notify>,
@@ -83,6 +85,7 @@ impl Serving {
             disconnected_at,
             leaving,
             linked,
+            showing,
         }
     }
 
@@ -128,7 +131,8 @@ impl Serving {
     fn next_deadline(&self) -> Millis {
         let may_write = self.bus.writes() < MOST_WRITES;
         let write_at = self.node.next_write_at().filter(|_| may_write);
-        let deadline = write_at.into_iter().fold(self.node.next_deadline(), Millis::min);
+        let others = write_at.into_iter().chain(self.showing.next_at());
+        let deadline = others.fold(self.node.next_deadline(), Millis::min);
         match self.leaving {
             Leaving::No | Leaving::Over => deadline,
             Leaving::Draining(until) | Leaving::Going(until) => deadline.min(until),
@@ -164,14 +168,17 @@ impl Serving {
         if let Some(ended) = self.node.ended() {
             return Err(ended.clone().into());
         }
-        if self.node.is_ready()
-            && let Some(ready) = self.ready.take()
-        {
+        let ready = self.ready.take_if(|_| self.node.is_ready());
+        if ready.is_some() {
+            self.showing.hurry(now);
+        }
+        self.showing.show((&self.bus, &self.node, self.inbox.mesh()), now);
+        if let Some(ready) = ready {
             // Nobody waits any more if the start was given up.
             let _ = ready.send(());
             tracing::info!(linked = self.node.linked().count(), "the node serves");
         }
-        self.tell_links();
+        self.tell_links(now);
         is_busy |= self.node.has_work();
         self.leave_if_told(is_busy, now);
         Ok(is_busy)
@@ -209,6 +216,7 @@ impl Serving {
     }
 
     fn take_in(&mut self, happening: Happening, now: Millis) {
+        self.showing.note(&happening, now);
         match happening {
             Happening::Message(message) => self.node.receive(&message, now),
             Happening::Beat(message) => self.node.receive_beat(&message, now),
@@ -273,13 +281,14 @@ impl Serving {
     }
 
     /// Says in the log with whom links have begun and ended.
-    fn tell_links(&mut self) {
+    fn tell_links(&mut self, now: Millis) {
         let linked: Vec<_> = self.node.linked().collect();
         let is_same = linked.len() == self.linked.len()
             && linked.iter().all(|node| self.linked.contains_key(node));
         if is_same {
             return;
         }
+        self.showing.hurry(now);
         let members = self.node.members();
         for (incarnation, _, record) in members.others() {
             if linked.contains(&incarnation) && !self.linked.contains_key(&incarnation) {

@@ -20,7 +20,7 @@ use super::sessions::session_details;
 use super::subscribers::shards_of;
 use super::{Answer, Caller};
 use crate::clock::Millis;
-use crate::router::{Destinations, Listing, NodeName, Realm, ShardId, Walk};
+use crate::router::{Destinations, Listing, NodeName, PollCounts, Realm, ShardId, Walk};
 use crate::wamp::{
     Dict, Payload, RequestId, RouterMessage, SessionId, SubscriptionId, Value, WampError, code,
 };
@@ -248,7 +248,9 @@ impl Shard {
         let Reply { ticket, word } = reply;
         let limits = self.cx.limits();
         let (most, uri_bytes) = (limits.meta_list_items, limits.uri_bytes);
-        let Some(poll) = self.polls.awaiting(ticket) else { return };
+        let Some(poll) = self.polls.awaiting(ticket) else {
+            return self.cx.measures.polls.late.increment();
+        };
         let word = match word {
             // Of what is killed the list has no other limit.
             Word::Found { node, finding, .. } if !self.cx.may_hold(finding.heap_bytes()) => {
@@ -340,8 +342,8 @@ impl Shard {
             found.put_in_order();
         }
         let missing = nodes.missing();
-        self.polls.tally.answered += 1;
-        self.polls.tally.partial += u64::from(missing.is_some());
+        self.cx.measures.polls.answered.increment();
+        self.cx.measures.polls.partial.add(u64::from(missing.is_some()));
         let is_unknown = missing.is_some() && found.is_absent();
         let kwargs = missing.map(partial).unwrap_or_default();
         if is_unknown {
@@ -383,8 +385,9 @@ impl Shard {
         self.polls.len()
     }
 
-    pub const fn poll_tally(&self) -> PollTally {
-        self.polls.tally
+    pub fn poll_tally(&self) -> PollTally {
+        let PollCounts { answered, partial, late } = &self.cx.measures.polls;
+        PollTally { answered: answered.get(), partial: partial.get(), late: late.get() }
     }
 }
 

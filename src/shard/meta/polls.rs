@@ -29,7 +29,6 @@ pub(in crate::shard) struct Polls {
     of_sessions: BTreeMap<SessionId, BTreeSet<u64>>,
     /// Those that are over and have a long answer.
     over: VecDeque<u64>,
-    pub(super) tally: PollTally,
 }
 
 /// How polls have ended so far, apart from those whose sessions have left.
@@ -240,9 +239,7 @@ impl Polls {
 
     /// The poll for which something of other nodes comes; without one it comes too late.
     pub(super) fn awaiting(&mut self, ticket: u64) -> Option<&mut Poll> {
-        let poll = self.polls.get_mut(&ticket).filter(|poll| poll.nodes.are_awaited());
-        self.tally.late += u64::from(poll.is_none());
-        poll
+        self.polls.get_mut(&ticket).filter(|poll| poll.nodes.are_awaited())
     }
 
     /// A complete poll is answered in its turn, as its answer is long.
