@@ -49,6 +49,7 @@ mod scenarios {
     mod management;
     mod memory;
     mod meta_events;
+    mod meta_events_between_nodes;
     mod meta_flood;
     mod meta_registrations;
     mod meta_sessions;
@@ -61,6 +62,7 @@ mod scenarios {
     mod publish;
     mod pubsub_options;
     mod questions;
+    mod questions_between_nodes;
     mod questions_bounds;
     mod questions_of_nodes;
     mod quoting;

@@ -5,6 +5,8 @@
 
 mod calls;
 mod copies;
+mod questions;
+mod rosters;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,13 +24,15 @@ pub(super) use copies::{
     MOST_OFFERED, encode_copied, encode_edge, encode_holds, encode_holds_end, encode_offer,
     encode_recorded, encode_retained, encode_wants,
 };
+pub(super) use questions::{encode_ask, encode_part};
+pub(super) use rosters::{encode_deaf, encode_listen, encode_meta, encode_roster};
 
 use crate::codec::{self, Codec};
 use crate::router::{
-    Audience, Holds, Interest, InterestSlot, NodeNumber, Publisher, RetainedEvent, Shape, Stamp,
-    StoredEvent,
+    Audience, Holds, Interest, InterestSlot, MetaFamily, NodeNumber, Publisher, RetainedEvent,
+    Shape, Stamp, StoredEvent,
 };
-use crate::shard::{Elsewhere, Outcome};
+use crate::shard::{Elsewhere, Finding, ForeignMetaEvent, Outcome, Question, RosterPiece};
 use crate::wamp::{
     CancelMode, Dict, Payload, PayloadBuf, PublicationId, ReceiverFilter, RegistrationId,
     SessionId, Timestamp, Value,
@@ -74,6 +78,18 @@ pub enum Entry {
     Return { number: u64, outcome: Outcome, payload: PayloadBuf },
     /// An administrator ends the registration of a session of the receiver, perhaps for a reason.
     Revocation { callee: SessionId, registration: RegistrationId, reason: Option<Box<str>> },
+    /// The sender asks what the receiver has of this.
+    Ask { number: u64, realm: Box<str>, question: Question },
+    /// The answer to a question of the receiver, or a piece of it.
+    Part { number: u64, finding: Finding, is_last: bool },
+    /// The sender listens to meta events from now on.
+    Listen { number: u64, realm: Box<str>, family: MetaFamily, is_news: bool },
+    /// It does not any more.
+    Deaf(u64),
+    /// What stands at the sender of what the receiver listens to.
+    Roster { number: u64, piece: RosterPiece },
+    /// A meta event of the sender to which the receiver listens.
+    Meta { number: u64, event: Box<ForeignMetaEvent> },
 }
 
 /// A publication of another node, as its events will be.
@@ -254,6 +270,8 @@ impl Entry {
             READ => (Self::Read(decoder.u64()?), least(2)?),
             EVENT => (Self::Event(Box::new(read_event(decoder)?)), least(11)?),
             calls::INVOKE..=calls::REVOCATION => calls::read(kind, fields, decoder)?,
+            questions::ASK | questions::PART => questions::read(kind, fields, decoder)?,
+            rosters::LISTEN..=rosters::META => rosters::read(kind, fields, decoder)?,
             kind => copies::read(kind, fields, decoder)?,
         };
         for _ in 0..more {
@@ -382,6 +400,14 @@ fn read_payload(decoder: &mut Decoder<'_>) -> Result<PayloadBuf, Unreadable> {
     let args = decoder.bytes()?;
     let kwargs = if is_null(decoder)? { None } else { Some(decoder.bytes()?) };
     Ok(Payload::Raw { codec, args, kwargs }.to_buf())
+}
+
+/// Skips what later versions have behind the known fields of a list.
+fn skip(decoder: &mut Decoder<'_>, fields: u64, known: u64) -> Result<(), Unreadable> {
+    for _ in 0..fields.checked_sub(known).ok_or(Unreadable)? {
+        decoder.skip()?;
+    }
+    Ok(())
 }
 
 /// How a serializer is named between nodes.

@@ -13,7 +13,10 @@ mod entry;
 pub mod link;
 pub mod members;
 mod node;
+mod numbers;
 mod peer;
+mod questions;
+mod rosters;
 pub mod wire;
 
 pub use entry::{Book, Entry, ForeignCall, ForeignEvent, Kept, Offered, Unreadable};

@@ -4,10 +4,14 @@
 //! Out: batches for the shards, then messages; in this order, as what is acknowledged was handed
 //! over. A turn takes in what there is and ends with [`Node::end_turn`].
 
+mod asked;
 mod calls;
 mod claims;
+mod counts;
 mod keeping;
 mod membership;
+mod questions;
+mod rosters;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,8 +19,10 @@ use std::sync::Arc;
 
 use minicbor::Decoder;
 
+use asked::Asked;
 pub use claims::ClaimCounts;
 use claims::Claiming;
+pub use counts::Counts;
 use keeping::Keeping;
 use view::Seen;
 pub use view::{NodeView, PeerView};
@@ -28,13 +34,14 @@ use super::entry::{Entry, ForeignEvent, Unreadable, encode_event};
 use super::link::LinkLimits;
 use super::members::Members;
 use super::peer::{Peer, Position};
+use super::questions::Questions;
+use super::rosters::Rosters;
 use super::wire::{Head, Incarnation};
 use crate::clock::Millis;
 use crate::router::{
     Batch, HeldCount, Interest, InterestSlot, Router, SessionRef, Shape, ShardId, Slot,
 };
 use crate::shard::{Carried, Elsewhere, EventHead, Mail, Publication, fan_out};
-use crate::wamp::SessionId;
 
 /// How a node deals with the others.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +82,8 @@ pub struct Node {
     keeping: Keeping,
     claiming: Claiming,
     calls: Calls,
+    questions: Questions,
+    rosters: Rosters,
     seen: Seen,
 }
 
@@ -86,51 +95,6 @@ struct ToldShape {
     is_confirmed: bool,
     /// At the last look not one pattern had it.
     is_idle: bool,
-}
-
-/// What others are told since the last turn, and the sessions that wait until all know. A slot
-/// stands here once for each time that it is told, so it is not taken for confirmed by what was
-/// said before it was given up.
-#[derive(Debug, Default)]
-struct Asked {
-    slots: Vec<InterestSlot>,
-    shapes: Vec<Shape>,
-    /// The last of each session.
-    tickets: BTreeMap<SessionId, (SessionRef, u64)>,
-    /// The last revision of the bucket that has granted them something.
-    revision: u64,
-}
-
-impl Asked {
-    fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.shapes.is_empty() && self.tickets.is_empty()
-    }
-}
-
-/// What has happened, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Events of other nodes, and those of them that nobody here wanted.
-    pub events: u64,
-    pub useless_events: u64,
-    /// Events that were dropped, since too much waited for a node.
-    pub dropped_events: u64,
-    /// Calls to other nodes, those of other nodes, and those that were refused since a node was not
-    /// reached, too much waited for it, or the link has ended: the last stand in `lost_calls`, too.
-    pub calls: u64,
-    pub foreign_calls: u64,
-    pub refused_calls: u64,
-    pub lost_calls: u64,
-    /// Answers for which nobody waited any more.
-    pub late_answers: u64,
-    /// Links that have begun, and that have ended.
-    pub links_opened: u64,
-    pub links_ended: u64,
-    /// Messages of nodes that have gone, or that this one is yet to read of.
-    pub stray_messages: u64,
-    /// Messages that no node of this version sends.
-    pub strange_messages: u64,
-    pub claims: ClaimCounts,
 }
 
 impl Node {
@@ -164,6 +128,8 @@ impl Node {
             keeping: Keeping::default(),
             claiming: Claiming::default(),
             calls: Calls::default(),
+            questions: Questions::default(),
+            rosters: Rosters::default(),
             seen: Seen::new(now),
         };
         node.follow(now);
@@ -246,6 +212,30 @@ impl Node {
                 | Entry::Cancel { .. }
                 | Entry::Return { .. }
                 | Entry::Revocation { .. }) => self.handle_calls(from, about_calls)?,
+                Entry::Ask { number, realm, question } => {
+                    let node = peer.number;
+                    self.handle_question(node, number, &realm, question);
+                }
+                Entry::Part { number, finding, is_last } => {
+                    let node = peer.number;
+                    self.handle_answer(node, number, finding, is_last);
+                }
+                Entry::Listen { number, realm, family, is_news } => {
+                    let node = peer.number;
+                    self.handle_listener(node, number, &realm, (family, is_news))?;
+                }
+                Entry::Deaf(number) => {
+                    let node = peer.number;
+                    self.handle_deaf(node, number);
+                }
+                Entry::Roster { number, piece } => {
+                    let node = peer.number;
+                    self.handle_roster(node, number, piece)?;
+                }
+                Entry::Meta { number, event } => {
+                    let node = peer.number;
+                    self.handle_foreign_meta(node, number, *event)?;
+                }
                 about_copies => self.handle_copies(from, about_copies)?,
             }
         }
@@ -262,6 +252,7 @@ impl Node {
         let peer = self.peers.get_mut(&with).expect("it has said so");
         peer.say_all(&self.interest, &shapes, revision);
         peer.copies.ask(books(&self.router));
+        self.open_rosters(with);
     }
 
     /// A publication of another node, for whoever wants it here.
@@ -308,6 +299,8 @@ impl Node {
         peer.forget(&self.interest);
         let number = peer.number;
         self.end_calls(number);
+        self.end_questions(number);
+        self.end_rosters(number);
     }
 
     /// What a shard has for other nodes.
@@ -323,6 +316,13 @@ impl Node {
                 Mail::Proof { callee, claim, grant } => self.handle_proof(callee, claim, grant),
                 Mail::Release { callee, claim } => self.handle_release(callee, claim, now),
                 Mail::Publication(publication) => self.handle_publication(&publication),
+                Mail::Ask(ask) => self.handle_ask(*ask, now),
+                Mail::Part(part) => self.handle_part(*part),
+                Mail::Listen { listener, realm, family } => {
+                    self.handle_listen(listener, &realm, family);
+                }
+                Mail::Rostered(answer) => self.handle_rostered(*answer),
+                Mail::MetaElsewhere(event) => self.handle_meta_elsewhere(*event),
                 // Who publishes elsewhere is held up by the window: while shards are congested,
                 // nothing is acknowledged.
                 Mail::Pace { .. } | Mail::Unheard { .. } => {}
@@ -399,6 +399,8 @@ impl Node {
             self.give_up_unused();
             self.look_at_books();
             self.look_at_claims(now);
+            self.questions.forget_late(now);
+            self.look_at_rosters();
         }
         if now >= self.beat_at {
             self.beat_at = now + BEAT_MS;
@@ -441,7 +443,20 @@ impl Node {
         }) {
             asked.slots.iter().for_each(|slot| self.interest.confirm(*slot));
             asked.shapes.iter().for_each(|shape| self.confirm_shape(*shape));
-            for (session, ticket) in asked.tickets.into_values() {
+            self.confirm_tickets(asked);
+        }
+        self.go_on_telling(is_congested);
+    }
+
+    /// All know what sessions have asked for. Who listens to meta events waits until all have told
+    /// what stands with them.
+    fn confirm_tickets(&mut self, asked: Asked) {
+        let Asked { tickets, mut feeds, .. } = asked;
+        for (session, ticket) in tickets.into_values() {
+            let feeds = feeds.remove(&session.session);
+            if feeds.is_some() || self.rosters.waits(session.session) {
+                self.rosters.wait(session, ticket, feeds.unwrap_or_default());
+            } else {
                 let outbox = &mut self.outboxes[usize::from(session.shard.0)];
                 outbox.push(Mail::Visible { session, ticket });
             }
@@ -516,6 +531,8 @@ impl Node {
         assert!(self.asked.is_empty() && self.marks.is_empty(), "{:?}", self.marks);
         self.calls.check();
         assert_eq!(self.calls.pending(), (0, 0), "calls elsewhere, and of others here");
+        assert_eq!(self.questions.pending(), (0, 0), "questions elsewhere, and of others here");
+        assert_eq!(self.rosters.counts(), (0, 0, 0), "feeds, and who waits for them");
         assert!(self.outboxes.iter().all(Batch::is_empty) && self.held.get() == 0);
         for (name, peer) in &self.peers {
             assert_eq!(peer.link.queued_bytes(), 0, "for {name:?}");

@@ -184,11 +184,28 @@ fn encode_calls(families: &mut Families<'_, '_>, cluster: &ClusterView) -> fmt::
     for (reason, count) in [("lost", counts.lost_calls), ("refused", refused)] {
         family.counter(&[("reason", reason)], count)?;
     }
-    let counters = [(
-        "stentor_cluster_late_answers",
-        "Answers of other nodes for which nobody waited any more",
-        counts.late_answers,
-    )];
+    let help = "Questions of the meta API that went to other nodes, and came from them";
+    let mut family = families.begin("stentor_cluster_questions", help, MetricType::Counter)?;
+    for (direction, count) in [("sent", counts.questions), ("received", counts.foreign_questions)] {
+        family.counter(&[("direction", direction)], count)?;
+    }
+    let counters = [
+        (
+            "stentor_cluster_late_answers",
+            "Answers of other nodes to calls for which nobody waited any more",
+            counts.late_answers,
+        ),
+        (
+            "stentor_cluster_late_parts",
+            "Answers of other nodes to questions for which nobody waited any more",
+            counts.late_parts,
+        ),
+        (
+            "stentor_cluster_meta_events_dropped",
+            "Meta events that a node did not get as too much waited for it; it is told what stands",
+            counts.dropped_meta_events,
+        ),
+    ];
     put_counters(families, &counters)
 }
 

@@ -169,7 +169,7 @@ impl Server {
         let gateway = Gateway::join(config, started, &threads, stop)?;
         let node = gateway.as_ref().map(Gateway::ids);
         let router = Arc::new(Router::new(
-            Settings { node, claims: node.is_some(), ..settings(config) },
+            Settings { node, claims: node.is_some(), rosters: node.is_some(), ..settings(config) },
             config.realms.clone(),
             shards,
             HashSeed::new(u64::from_ne_bytes(random()?)),
@@ -526,9 +526,13 @@ pub(super) fn settings(config: &Config) -> Settings {
         visible_ms: config.cluster.cork_ms(),
         interest_bits: config.cluster.interest_bits,
         claims: false,
-        question_ms: 0,
+        rosters: false,
+        question_ms: if config.cluster.name.is_some() { QUESTION_MS } else { 0 },
     }
 }
+
+/// How long a question of the meta API waits for other nodes of the cluster, in milliseconds.
+const QUESTION_MS: u64 = 2_000;
 
 /// Random bytes of the operating system: the seed of ids and hashers.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], StartError> {

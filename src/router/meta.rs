@@ -52,6 +52,41 @@ impl MetaTopic {
             Self::SubscriptionOnDelete => "wamp.subscription.on_delete",
         }
     }
+
+    pub const fn family(self) -> Option<MetaFamily> {
+        match self {
+            Self::SessionOnJoin | Self::SessionOnLeave => Some(MetaFamily::Sessions),
+            Self::SubscriptionOnCreate
+            | Self::SubscriptionOnSubscribe
+            | Self::SubscriptionOnUnsubscribe
+            | Self::SubscriptionOnDelete => Some(MetaFamily::Subscriptions),
+            _ => None,
+        }
+    }
+}
+
+/// Meta events of which a node knows its own alone, and hears those of others if it listens; those
+/// of registrations each node has of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MetaFamily {
+    Sessions,
+    Subscriptions,
+}
+
+impl MetaFamily {
+    pub const ALL: [Self; 2] = [Self::Sessions, Self::Subscriptions];
+
+    /// Those of which a subscription hears something.
+    pub fn heard_by(uri: &str, policy: MatchPolicy) -> impl Iterator<Item = Self> {
+        let mut heard = [false; Self::ALL.len()];
+        let families = matched(uri, policy).filter_map(MetaTopic::family);
+        families.for_each(|family| heard[family as usize] = true);
+        Self::ALL.into_iter().filter(move |family| heard[*family as usize])
+    }
+
+    fn topics(self) -> impl Iterator<Item = MetaTopic> {
+        MetaTopic::ALL.into_iter().filter(move |topic| topic.family() == Some(self))
+    }
 }
 
 /// The numbers of the meta events of a departure: whoever leaves last, deletes, and nothing comes
@@ -67,8 +102,11 @@ pub struct Departure {
 /// A realm's meta events: the listeners of each topic, and the numbers given out.
 #[derive(Debug, Default)]
 pub struct MetaFeed {
-    /// Subscriptions that match each topic, in the order of [`MetaTopic::ALL`].
+    /// Subscriptions that match each topic, in the order of [`MetaTopic::ALL`], and whoever wants
+    /// all of its family.
     listeners: [AtomicU32; MetaTopic::ALL.len()],
+    /// How many want all of a family, in the order of [`MetaFamily::ALL`].
+    wanted: [AtomicU32; MetaFamily::ALL.len()],
     given: AtomicU64,
     is_closed: AtomicBool,
 }
@@ -107,6 +145,36 @@ impl MetaFeed {
         for topic in matched(uri, policy) {
             self.listeners[topic as usize].fetch_sub(1, Ordering::Release);
         }
+    }
+
+    /// Somebody wants each event of a family, whatever is subscribed to here: another node, or this
+    /// one, to know what stands.
+    pub fn want(&self, family: MetaFamily) {
+        self.wanted[family as usize].fetch_add(1, Ordering::SeqCst);
+        for topic in family.topics() {
+            self.listeners[topic as usize].fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// The reverse of [`Self::want`].
+    pub fn want_no_more(&self, family: MetaFamily) {
+        for topic in family.topics() {
+            self.listeners[topic as usize].fetch_sub(1, Ordering::SeqCst);
+        }
+        self.wanted[family as usize].fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether somebody wants each event of a family.
+    pub fn is_wanted(&self, family: MetaFamily) -> bool {
+        self.wanted[family as usize].load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a subscription here hears something of a family. To be asked by the thread that
+    /// tells what is wanted.
+    pub fn is_heard(&self, family: MetaFamily) -> bool {
+        let wanted = self.wanted[family as usize].load(Ordering::Acquire);
+        let mut topics = family.topics();
+        topics.any(|topic| self.listeners[topic as usize].load(Ordering::Acquire) > wanted)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -149,6 +217,36 @@ mod tests {
             assert_eq!(feed.number(MetaTopic::SessionOnJoin), None, "{uri}");
             assert!(feed.is_idle());
         }
+    }
+
+    /// All of a family is numbered for whoever wants that, and nobody is taken for a listener.
+    #[test]
+    fn a_family_is_numbered_while_it_is_wanted() {
+        let feed = MetaFeed::default();
+        feed.want(MetaFamily::Subscriptions);
+        assert_eq!(feed.number(MetaTopic::SubscriptionOnDelete), Some(0));
+        assert_eq!(feed.number(MetaTopic::SessionOnLeave), None);
+        assert_eq!(feed.number(MetaTopic::RegistrationOnDelete), None);
+        let is_heard = || MetaFamily::ALL.map(|family| feed.is_heard(family));
+        assert_eq!(is_heard(), [false, false]);
+        feed.add("wamp.", MatchPolicy::Prefix);
+        assert_eq!(is_heard(), [true, true]);
+        feed.want(MetaFamily::Sessions);
+        feed.remove("wamp.", MatchPolicy::Prefix);
+        assert_eq!(is_heard(), [false, false]);
+        MetaFamily::ALL.into_iter().for_each(|family| feed.want_no_more(family));
+        assert_eq!(feed.number(MetaTopic::SubscriptionOnDelete), None);
+        assert!(feed.is_idle() && !feed.is_wanted(MetaFamily::Sessions));
+    }
+
+    #[test]
+    fn a_pattern_hears_families() {
+        let heard = |uri, policy| MetaFamily::heard_by(uri, policy).collect::<Vec<_>>();
+        assert_eq!(heard("", MatchPolicy::Prefix), MetaFamily::ALL);
+        assert_eq!(heard("wamp.session.on_leave", MatchPolicy::Exact), [MetaFamily::Sessions]);
+        assert_eq!(heard("..on_create", MatchPolicy::Wildcard), [MetaFamily::Subscriptions]);
+        assert_eq!(heard("wamp.registration.", MatchPolicy::Prefix), []);
+        assert_eq!(heard("com.x", MatchPolicy::Exact), []);
     }
 
     #[test]

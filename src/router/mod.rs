@@ -73,7 +73,7 @@ pub use measures::{
     CLASSES, CorkCounts, Distribution, Histogram, Levels, Measures, Moment, Names, PollCounts,
     Tally,
 };
-pub use meta::{Departure, MetaFeed, MetaTopic};
+pub use meta::{Departure, MetaFamily, MetaFeed, MetaTopic};
 pub use procedures::{
     Callee, Foreseen, Installed, Notice, PickError, Picked, ProcedureTable, RegisterError,
     Registered, Traits,
@@ -191,6 +191,8 @@ pub struct Settings {
     /// Whether a callee is claimed from the cluster before it is one, so that all nodes have the
     /// same in the same order.
     pub claims: bool,
+    /// Whether listeners hear the meta events of sessions and subscriptions of other nodes.
+    pub rosters: bool,
     /// How many milliseconds a question to other nodes waits for their answers; 0: none is asked.
     pub question_ms: u64,
 }
@@ -305,12 +307,13 @@ impl Router {
     ///
     /// A realm with the name of one that is there is that one, with its sessions and tables. Its
     /// histories stay as they are, and so do [`Settings::turn`], [`Settings::is_observed`],
-    /// [`Settings::clients`], [`Settings::groups`], [`Settings::node`], [`Settings::claims`] and
-    /// what concerns the store.
+    /// [`Settings::clients`], [`Settings::groups`], [`Settings::node`], [`Settings::claims`],
+    /// [`Settings::rosters`] and what concerns the store.
     pub fn prepare(&self, settings: Settings, realms: Vec<RealmSettings>) -> Arc<Edition> {
         let before = self.edition();
-        let Settings { turn, started, durable_retained, is_observed, node, claims, .. } =
-            before.settings;
+        let Settings {
+            turn, started, durable_retained, is_observed, node, claims, rosters, ..
+        } = before.settings;
         let (clients, groups) = (before.settings.clients.clone(), before.settings.groups.clone());
         let mut domains = self.seed.map();
         for realm in realms {
@@ -319,7 +322,7 @@ impl Router {
             domains.insert(name, domain);
         }
         let fixed = Settings { turn, started, durable_retained, is_observed, node, ..settings };
-        let settings = Settings { clients, groups, claims, ..fixed };
+        let settings = Settings { clients, groups, claims, rosters, ..fixed };
         Arc::new(Edition::new(settings, domains))
     }
 

@@ -189,8 +189,9 @@ impl Shard {
             self.leave_registration(&leaving.session.realm, leaver, registration, &pattern);
         } else if !leaving.is_announced {
             leaving.is_announced = true;
-            if leaving.reason != EndReason::KilledWithAll {
-                self.announce_leave(slot, &leaving.session);
+            match leaving.reason {
+                EndReason::KilledWithAll => self.note_leave(slot, &leaving.session),
+                _ => self.announce_leave(slot, &leaving.session),
             }
         } else {
             return false;

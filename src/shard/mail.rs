@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::broker::KeptAs;
 use super::errands::Ruled;
 use super::management::{Bulletin, ManagementAnswer};
-use super::meta::{Ask, Finding, Part, Reply};
+use super::meta::{Ask, Finding, Foreign, MetaElsewhere, Part, Reply, RosterAnswer, RosterCall};
 use super::requests::Refusal;
 use crate::authentication::Judgement;
 use crate::router::{
     Audience, EndReason, Fanout, Fanouts, Held, HeldCount, HeldMetaEvent, InterestSlot, LoadSlot,
-    MetaTopic, Nodes, Numbering, Place, Realm, Receipt, RegisterError, SessionRef, Shape, ShardId,
-    Weighed,
+    MetaFamily, MetaTopic, Nodes, Numbering, Place, Realm, Receipt, RegisterError, SessionRef,
+    Shape, ShardId, Weighed,
 };
 use crate::session::{CallRef, Claim, ClaimId};
 use crate::wamp::{
@@ -60,6 +60,17 @@ pub enum Mail {
     Part(Box<Part>),
     /// To the asker's shard: what comes of its question to other nodes.
     Reply(Box<Reply>),
+    /// To other nodes: a session here hears meta events of a family, and waits until it hears those
+    /// of all.
+    Listen { listener: SessionRef, realm: Arc<Realm>, family: MetaFamily },
+    /// To the home shard of a realm: what stands here?
+    RosterCall(Box<RosterCall>),
+    /// To other nodes: this does.
+    Rostered(Box<RosterAnswer>),
+    /// To other nodes: a meta event of this one.
+    MetaElsewhere(Box<MetaElsewhere>),
+    /// To the home shard of a realm: what another node says of its part of it.
+    Foreign(Box<Foreign>),
     /// To the subscriber's shard: an administrator ends its subscription (AP-REVS-01).
     Revoke { subscriber: SessionRef, subscription: SubscriptionId, reason: Option<Box<str>> },
     /// To the callee's shard: an administrator ends its registration (AP-REVR-01).
@@ -120,6 +131,10 @@ impl Weighed for Mail {
             Self::Ask(ask) => ask.weight(),
             Self::Part(part) => part.weight(),
             Self::Reply(reply) => reply.weight(),
+            Self::RosterCall(_) => heap_block(size_of::<RosterCall>()),
+            Self::Rostered(answer) => answer.weight(),
+            Self::MetaElsewhere(event) => event.weight(),
+            Self::Foreign(foreign) => foreign.weight(),
             Self::Meta(event) => event.weight(),
             Self::Managed(answer) => answer.weight(),
             Self::Bulletin(bulletin) => bulletin.weight(),
@@ -132,6 +147,7 @@ impl Weighed for Mail {
             | Self::Pace { .. }
             | Self::Unheard { .. }
             | Self::Reveal { .. }
+            | Self::Listen { .. }
             | Self::Visible { .. }
             | Self::Claimed { .. }
             | Self::Proof { .. }
@@ -374,6 +390,8 @@ pub struct MetaEvent {
     pub(super) excluded: Option<SessionId>,
     /// The session that it tells of.
     pub(super) cause: SessionRef,
+    /// Only other nodes are told, which have to know.
+    pub(super) is_quiet: bool,
     /// Counts it until it is published.
     pub(super) _unheard: HeldMetaEvent,
 }

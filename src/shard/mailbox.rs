@@ -83,7 +83,7 @@ impl Shard {
         }
         self.settle(now);
         self.cx.work.end_step();
-        done + self.event_orders.take_done_bytes()
+        done + self.event_orders.take_done_bytes() + self.rosters.take_done_bytes()
     }
 
     /// Handles one piece of mail. Returns the weight that it still counts for.
@@ -111,6 +111,8 @@ impl Shard {
             Mail::Roll(roll) => self.handle_roll(*roll),
             Mail::Ask(ask) => self.handle_ask(*ask),
             Mail::Reply(reply) => self.handle_reply(*reply),
+            Mail::RosterCall(call) => self.handle_roster_call(&call),
+            Mail::Foreign(foreign) => return self.handle_foreign(*foreign),
             Mail::Revoke { subscriber, subscription, reason } => {
                 self.handle_revoke(subscriber, subscription, reason.as_deref());
             }
@@ -130,6 +132,9 @@ impl Shard {
             | Mail::Claim(_)
             | Mail::Proof { .. }
             | Mail::Part(_)
+            | Mail::Listen { .. }
+            | Mail::Rostered(_)
+            | Mail::MetaElsewhere(_)
             | Mail::Release { .. } => {
                 debug_assert!(false, "it is for other nodes");
             }
@@ -157,6 +162,7 @@ impl Shard {
             || self.shutdown.has_jobs()
             || self.can_drain()
             || self.event_orders.has_jobs()
+            || self.rosters.has_jobs()
             || self.can_let_in()
             || self.can_review()
     }
@@ -187,6 +193,10 @@ impl Shard {
                 break;
             }
         }
+        if self.go_on_with_foreign() {
+            self.settle(now);
+            self.cx.work.end_step();
+        }
         for _ in 0..self.inquiries.half_made() {
             self.go_on_inquiring();
             self.cx.work.end_step();
@@ -212,6 +222,6 @@ impl Shard {
                 break;
             }
         }
-        done + self.event_orders.take_done_bytes()
+        done + self.event_orders.take_done_bytes() + self.rosters.take_done_bytes()
     }
 }

@@ -67,7 +67,7 @@ use joining::Joining;
 use lifecycle::Shutdown;
 use login::Logins;
 use mailbox::Mailbox;
-use meta::{EventOrders, Inquiries, Polls, Surveys};
+use meta::{EventOrders, Inquiries, Polls, Rosters, Surveys};
 use outbound::SendError;
 use questions::Questions;
 use review::Review;
@@ -89,8 +89,9 @@ pub use mail::{
 };
 pub use management::{Bulletin, ManagementAnswer, ManagementCall, ManagementOutcome, Passage};
 pub use meta::{
-    Absent, Ask, Finding, LastWords, MOST_IN_PART, Part, PollTally, Question, Reply, Roles, Whom,
-    Word,
+    Absent, Ask, Finding, Foreign, ForeignMetaEvent, ForeignNews, LastWords, MOST_IN_PART,
+    MOST_ROLES, MetaElsewhere, Part, PollTally, Question, Reply, Roles, RosterAnswer, RosterCall,
+    RosterCursor, RosterEntries, RosterPiece, SessionEntry, SubscriptionEntry, Whom, Word,
 };
 pub use trace::{
     About, Delivered, Direction, MOST_KEPT_BYTES, MOST_TEXT_BYTES, MOST_TRACES, PATIENCE_MS,
@@ -116,6 +117,8 @@ pub struct Shard {
     polls: Polls,
     /// Meta events that wait at this shard, the home of their realms.
     event_orders: EventOrders,
+    /// What stands at other nodes, of those realms.
+    rosters: Rosters,
     /// Of whom meta events wait here.
     unheard: Unheard,
     /// Who has to wait before it joins.
@@ -160,6 +163,7 @@ impl Shard {
             surveys: Surveys::default(),
             polls: Polls::default(),
             event_orders: EventOrders::new(hashers.clone()),
+            rosters: Rosters::default(),
             unheard: Unheard::new(hashers.map()),
             joining: Joining::default(),
             logins: Logins::new(hashers.map()),

@@ -87,6 +87,7 @@ impl Shard {
         self.cx.outbound.set_limits(self.cx.edition.settings.output);
         self.logins.welcome_roles.clear();
         self.event_orders.forget_gone();
+        self.rosters.forget_gone();
         // A session at hand is compared with the rules that it has got, and comes once more.
         let (old, new) = (&before.settings, &self.cx.edition.settings);
         self.review.rearms |= old.timeouts != new.timeouts || old.output != new.output;

@@ -11,4 +11,5 @@ mod processes;
 mod registrations;
 mod seeing;
 mod servers;
+mod sessions;
 mod starting;

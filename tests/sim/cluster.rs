@@ -6,6 +6,7 @@
 //! after its SUBSCRIBED, unless a link has ended, or a count says that events were dropped.
 
 mod calls;
+mod meta;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,8 @@ struct World {
     /// The queue to a node takes little.
     is_narrow: bool,
     calls: calls::Calls,
+    /// Answers to questions, of late.
+    answers: Vec<Value>,
     tally: Tally,
     /// Of each node.
     first_lives: Vec<Incarnation>,
@@ -73,6 +76,9 @@ struct Client {
     fresh: BTreeSet<u64>,
     retained: BTreeSet<(u64, usize)>,
     part: calls::Part,
+    /// As WELCOME says; 0 before.
+    session: u64,
+    ear: meta::Ear,
 }
 
 enum Asked {
@@ -82,6 +88,8 @@ enum Asked {
     Register,
     Unregister,
     Call(usize),
+    Question,
+    Listen(meta::Family),
 }
 
 type Pattern = (&'static str, &'static str);
@@ -99,7 +107,13 @@ pub(crate) fn run(seed: u64, steps: usize, tally: &mut Tally) {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut settings = Settings { visible_ms: 600_000, claims: true, ..Settings::default() };
+        let mut settings = Settings {
+            visible_ms: 600_000,
+            claims: true,
+            rosters: true,
+            question_ms: 500,
+            ..Settings::default()
+        };
         settings.interest_bits = *pick(&mut rng, &[1, 4, 20, 20]);
         settings.timeouts.ping_interval_ms = 0;
         let queue_bytes = *pick(&mut rng, &[3_000, 1 << 20, 1 << 20]);
@@ -115,12 +129,26 @@ impl World {
         let (clients, published, tally) = (Vec::new(), Vec::new(), Tally::new());
         let has_trouble = rng.random_bool(0.5);
         let (is_narrow, calls) = (queue_bytes < 1 << 20, calls::Calls::default());
-        Self { cluster, rng, clients, published, has_trouble, is_narrow, calls, tally, first_lives }
+        Self {
+            cluster,
+            rng,
+            clients,
+            published,
+            has_trouble,
+            is_narrow,
+            calls,
+            answers: Vec::new(),
+            tally,
+            first_lives,
+        }
     }
 
     fn act(&mut self) {
         if self.rng.random_bool(0.4) {
             return self.act_on_calls();
+        }
+        if self.rng.random_bool(0.06) {
+            return self.act_on_meta();
         }
         match self.rng.random_range(0..100) {
             0..5 if self.clients.len() < 10 => self.come(),
@@ -196,6 +224,8 @@ impl World {
             fresh: BTreeSet::new(),
             retained: BTreeSet::new(),
             part: calls::Part::new(takes_interrupt),
+            session: 0,
+            ear: meta::Ear::default(),
         });
         network.settle();
         self.register_at_first();
@@ -337,9 +367,12 @@ impl World {
         let published = self.published.len();
         let me = &mut self.clients[client];
         match number(0) {
-            2 => {}
+            2 => me.session = number(1),
             33 => {
                 let asked = me.asked.remove(&number(1));
+                if let Some(Asked::Listen(family)) = asked {
+                    return self.begin_to_listen(client, family, number(2));
+                }
                 let Some(Asked::Subscribe(pattern)) = asked else { panic!("{when}: {message}") };
                 if me.subscriptions.contains_key(&number(2)) {
                     // What comes now may come once more, as it is owed.
@@ -360,15 +393,23 @@ impl World {
             }
             8 => {
                 let asked = me.asked.remove(&number(2));
+                if let Some(Asked::Question) = asked {
+                    return self.take_meta_answer(message, when);
+                }
                 let is_late = matches!(asked, Some(Asked::Unsubscribe(_) | Asked::History));
                 assert!(is_late, "{when}: {message}");
             }
             50 => {
                 let asked = me.asked.remove(&number(1));
+                if let Some(Asked::Question) = asked {
+                    self.answers.push(message.clone());
+                    return self.take_meta_answer(message, when);
+                }
                 assert!(matches!(asked, Some(Asked::History)), "{when}: {message}");
                 keeping::check_answer(message, when);
                 self.count("a history answers");
             }
+            36 if self.take_meta_event(client, message, when) => {}
             36 => self.take_event(client, message, when),
             other => panic!("{when}: {other} in {message}"),
         }
@@ -437,6 +478,7 @@ impl World {
         self.check_interrupts(when);
         self.answer_all(when);
         self.check_members(when);
+        self.check_ears(when);
         let mut owed = 0;
         for (index, client) in self.clients.iter().enumerate().filter(|(_, it)| !it.is_lost) {
             assert!(client.asked.is_empty(), "{when}: each request is answered");
@@ -470,6 +512,8 @@ impl World {
             *self.tally.entry("links ended".into()).or_default() += counts.links_ended;
             *self.tally.entry("events dropped".into()).or_default() += counts.dropped_events;
             *self.tally.entry("calls lost".into()).or_default() += counts.lost_calls;
+            let dropped = counts.dropped_meta_events;
+            *self.tally.entry("meta events dropped".into()).or_default() += dropped;
             *self.tally.entry("late answers".into()).or_default() += counts.late_answers;
             *self.tally.entry("useless events".into()).or_default() += counts.useless_events;
             assert_eq!(counts.strange_messages, 0, "{when}");

@@ -85,6 +85,7 @@ impl Plan {
             visible_ms: 0,
             interest_bits: 4,
             claims: false,
+            rosters: false,
             question_ms: 0,
         };
         let tight_held = rng.random_bool(0.15);

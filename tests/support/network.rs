@@ -475,6 +475,7 @@ impl Network {
             assert_eq!(self.shard(shard).corks().now, 0, "no cork is left");
             assert_eq!(self.shard(shard).claims().now, 0, "no claim is left");
             assert_eq!(self.shard(shard).poll_count(), 0, "no question is left");
+            assert_eq!(self.shard(shard).known_elsewhere(), 0, "nobody listens for it");
             let turn = &self.turns[shard];
             assert!(!turn.is_busy() && !turn.shard().has_dirty(), "nothing waits");
             while self.shard(shard).next_deadline().is_some_and(|at| at <= self.now) {

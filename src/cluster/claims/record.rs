@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use minicbor::{Decoder, Encoder, decode, encode};
 
+use super::super::numbers::{INVOKES, POLICIES, number_of};
 use crate::router::Traits;
 use crate::wamp::{Features, InvokePolicy, MatchPolicy, SessionId, Timestamp};
 
@@ -74,21 +75,6 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Option<ClaimRecord>, decode::Error>
         Some(CalleeRecord { policy, invoke, session, traits, concurrency, created })
     };
     Ok(callee().filter(|_| is_whole).map(|callee| ClaimRecord { realm, uri, callee }))
-}
-
-/// By their numbers between nodes.
-const POLICIES: [MatchPolicy; 3] = [MatchPolicy::Exact, MatchPolicy::Prefix, MatchPolicy::Wildcard];
-const INVOKES: [InvokePolicy; 5] = [
-    InvokePolicy::Single,
-    InvokePolicy::RoundRobin,
-    InvokePolicy::Random,
-    InvokePolicy::First,
-    InvokePolicy::Last,
-];
-
-fn number_of<T: Copy + PartialEq>(all: &[T], one: T) -> u8 {
-    let place = all.iter().position(|other| *other == one);
-    place.and_then(|place| u8::try_from(place).ok()).expect("all have numbers")
 }
 
 /// Of the records of this version.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use minicbor::{Decoder, Encoder};
 
 use super::{
-    Entry, TAKES_ALL, Unreadable, Written, is_null, read_dict, read_payload, write_dict,
+    Entry, TAKES_ALL, Unreadable, Written, is_null, read_dict, read_payload, skip, write_dict,
     write_payload,
 };
 use crate::router::Place;
@@ -208,14 +208,6 @@ fn read_refused(number: u64, fields: u64, decoder: &mut Decoder<'_>) -> Result<E
     let outcome = Outcome::Error { error: uri.into(), details: Dict::new() };
     let payload = PayloadBuf::Values { args: vec![Value::from(sentence)], kwargs: Dict::new() };
     Ok(Entry::Return { number, outcome, payload })
-}
-
-/// Skips what later versions have behind the known fields of a list.
-fn skip(decoder: &mut Decoder<'_>, fields: u64, known: u64) -> Result<(), Unreadable> {
-    for _ in 0..fields.checked_sub(known).ok_or(Unreadable)? {
-        decoder.skip()?;
-    }
-    Ok(())
 }
 
 /// How a mode is named between nodes.

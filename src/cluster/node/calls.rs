@@ -239,13 +239,13 @@ impl Node {
     }
 
     /// The node of which a session with this id is.
-    fn owner(&self, session: SessionId) -> Option<NodeNumber> {
+    pub(super) fn owner(&self, session: SessionId) -> Option<NodeNumber> {
         self.members.ids().map(|ids| ids.owner(session))
     }
 
     /// Whether the queue to a node takes so many bytes, if it may be so many times as long as that
     /// of events.
-    fn has_room(&self, node: NodeNumber, bytes: usize, times: usize) -> bool {
+    pub(super) fn has_room(&self, node: NodeNumber, bytes: usize, times: usize) -> bool {
         let peer = self.calls.peer(node).and_then(|peer| self.peers.get(&peer));
         let most = self.settings.queue_bytes.saturating_mul(times);
         peer.is_some_and(|peer| peer.link.queued_bytes() + bytes <= most)
@@ -257,7 +257,7 @@ impl Node {
         self.push(number.node, &entry);
     }
 
-    fn push(&mut self, node: NodeNumber, entry: &[u8]) {
+    pub(super) fn push(&mut self, node: NodeNumber, entry: &[u8]) {
         let peer = self.calls.peer(node).and_then(|peer| self.peers.get_mut(&peer));
         if let Some(peer) = peer {
             peer.link.push(entry, false);

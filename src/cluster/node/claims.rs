@@ -201,6 +201,9 @@ impl Node {
     pub(super) fn claim_anew(&mut self, now: Millis) {
         self.claiming.own.begin_anew(now);
         self.claiming.granted = 0;
+        // What was written meanwhile in the name of others that have gone is for the first of all,
+        // which this one may be as before.
+        self.claiming.was_first = false;
         self.claiming.contests.clear();
         self.claiming.undecided.clear();
     }

@@ -3,7 +3,7 @@
 use super::super::members::{Ended, Members};
 use super::super::peer::{DEAF_MS, Peer};
 use super::super::wire::Incarnation;
-use super::{Asked, Node};
+use super::Node;
 use crate::clock::Millis;
 use crate::router::NodeNumber;
 
@@ -177,19 +177,6 @@ impl Node {
         if !self.is_ready && self.members.is_member() {
             let is_linked = |member| self.peers.get(&member).is_none_or(Peer::is_linked);
             self.is_ready = self.members.elders().all(is_linked);
-        }
-    }
-}
-
-impl Asked {
-    /// Adds what was asked for at another time.
-    pub(super) fn take_in(&mut self, other: Self) {
-        self.slots.extend(other.slots);
-        self.shapes.extend(other.shapes);
-        self.revision = self.revision.max(other.revision);
-        for (session, (at, ticket)) in other.tickets {
-            let (_, last) = self.tickets.entry(session).or_insert((at, ticket));
-            *last = ticket.max(*last);
         }
     }
 }

@@ -7,23 +7,49 @@ use super::super::mail::{Carried, Elsewhere};
 use super::super::work::PATTERN_UNITS;
 use super::super::{EventHead, Mail, Shard};
 use super::KeptAs;
-use crate::router::{Destinations, Realm, ShardId, Slot};
+use crate::router::{Destinations, MetaFamily, Realm, ShardId, Slot};
 use crate::wamp::{MatchPolicy, PayloadBuf};
 
 impl Shard {
     /// The session in a slot has subscribed to a pattern: unless they do so already, all nodes are
     /// to send what it matches, and SUBSCRIBED waits for that.
     #[inline]
-    pub(super) fn want(&mut self, slot: Slot, realm: &Realm, policy: MatchPolicy, uri: &str) {
-        if let Some(interest) = self.cx.router.interest() {
-            if interest.is_confirmed(realm.name(), policy, uri) {
+    pub(super) fn want(&mut self, slot: Slot, realm: &Arc<Realm>, policy: MatchPolicy, uri: &str) {
+        if self.cx.router.interest().is_some() {
+            let listens = self.listen(slot, realm, policy, uri);
+            if !self.tell_wanted(realm, policy, uri) && !listens {
                 return;
             }
-            let (wanted, shape) = interest.place(realm.name(), policy, uri);
-            let shape = shape.map(Box::new);
-            self.cx.post.send(ShardId::CLUSTER, Mail::Wanted { slot: wanted, shape });
         }
         self.cork(slot);
+    }
+
+    /// `false`: all nodes send what the pattern matches.
+    fn tell_wanted(&mut self, realm: &Realm, policy: MatchPolicy, uri: &str) -> bool {
+        let Some(interest) = self.cx.router.interest() else { return false };
+        if interest.is_confirmed(realm.name(), policy, uri) {
+            return false;
+        }
+        let (wanted, shape) = interest.place(realm.name(), policy, uri);
+        let shape = shape.map(Box::new);
+        self.cx.post.send(ShardId::CLUSTER, Mail::Wanted { slot: wanted, shape });
+        true
+    }
+
+    /// Whether the pattern hears meta events of sessions or subscriptions: those of other nodes
+    /// are to be heard as well.
+    fn listen(&mut self, slot: Slot, realm: &Arc<Realm>, policy: MatchPolicy, uri: &str) -> bool {
+        if !self.cx.settings().rosters {
+            return false;
+        }
+        let mut listens = false;
+        for family in MetaFamily::heard_by(uri, policy) {
+            let listener = self.cx.reference(slot, self.connections.joined(slot).id);
+            let listen = Mail::Listen { listener, realm: Arc::clone(realm), family };
+            self.cx.post.send(ShardId::CLUSTER, listen);
+            listens = true;
+        }
+        listens
     }
 
     /// Hands a publication on for the nodes that want it, or for all if it is kept. Returns where

@@ -7,8 +7,8 @@ use super::super::work::{LOOKUP_UNITS, PATTERN_UNITS};
 use super::super::{EventHead, MetaEvent, Shard};
 use super::details_of;
 use crate::router::{
-    Audience, Departure, Described, Destinations, HeldCount, MetaTopic, Notice, Numbering, Realm,
-    SessionRef, Slot,
+    Audience, Departure, Described, Destinations, HeldCount, MetaFamily, MetaTopic, Notice,
+    Numbering, Realm, SessionRef, Slot,
 };
 use crate::session::Session;
 use crate::wamp::{
@@ -31,6 +31,7 @@ impl MetaEvent {
             args: args_of_notice(notice, Some(described)),
             excluded: None,
             cause: notice.callee,
+            is_quiet: false,
             _unheard: count.hold_meta_event(),
         }
     }
@@ -57,7 +58,9 @@ impl Shard {
         let excluded = Some(session.id);
         let cause = self.cx.reference(slot, session.id);
         let _unheard = self.cx.held().hold_meta_event();
-        self.send_home(MetaEvent { realm, number, topic, args, excluded, cause, _unheard });
+        let is_quiet = false;
+        let event = MetaEvent { realm, number, topic, args, excluded, cause, is_quiet, _unheard };
+        self.send_home(event);
     }
 
     /// `wamp.session.on_leave`.
@@ -70,6 +73,20 @@ impl Shard {
         };
         let leaver = self.cx.reference(slot, session.id);
         self.announce(&session.realm, leaver, MetaTopic::SessionOnLeave, args);
+    }
+
+    /// A session has left of which nobody is to hear that (AP-SMA-03): other nodes that know of it
+    /// are told.
+    pub(in crate::shard) fn note_leave(&mut self, slot: Slot, session: &Session) {
+        let (topic, realm) = (MetaTopic::SessionOnLeave, &session.realm);
+        let is_known = realm.feed.is_wanted(MetaFamily::Sessions);
+        let Some(number) = is_known.then(|| realm.feed.number(topic)).flatten() else { return };
+        let (realm, args) = (Arc::clone(realm), vec![session.id.get().into()]);
+        let (excluded, is_quiet) = (None, true);
+        let cause = self.cx.reference(slot, session.id);
+        let _unheard = self.cx.held().hold_meta_event();
+        let event = MetaEvent { realm, number, topic, args, excluded, cause, is_quiet, _unheard };
+        self.send_home(event);
     }
 
     /// `wamp.subscription.on_create`, with the number that the table gave, and `on_subscribe`.
@@ -162,7 +179,9 @@ impl Shard {
     ) {
         let (realm, excluded) = (Arc::clone(realm), None);
         let _unheard = self.cx.held().hold_meta_event();
-        self.send_home(MetaEvent { realm, number, topic, args, excluded, cause, _unheard });
+        let is_quiet = false;
+        let event = MetaEvent { realm, number, topic, args, excluded, cause, is_quiet, _unheard };
+        self.send_home(event);
     }
 
     fn send_home(&mut self, event: MetaEvent) {
@@ -206,18 +225,58 @@ impl Shard {
     }
 
     fn publish_meta_event(&mut self, event: &MetaEvent) {
-        let uri = event.topic.uri();
+        let MetaEvent { realm, number, topic, args, excluded, cause, is_quiet, .. } = event;
+        if self.cx.settings().rosters
+            && let Some(family) = topic.family()
+        {
+            if realm.feed.is_wanted(family) {
+                self.tell_elsewhere(realm, *topic, (cause.session, args), *is_quiet);
+            }
+            if *is_quiet || !self.is_news_here(realm, *topic, args) {
+                return;
+            }
+        }
+        let audience = Audience { excluded: *excluded, lists: None };
+        self.publish_to_listeners(
+            realm,
+            *topic,
+            *cause,
+            args,
+            (audience, Numbering::Meta(*number)),
+        );
+    }
+
+    /// A meta event that no feed of this node has numbered.
+    pub(super) fn publish_about(
+        &mut self,
+        realm: &Realm,
+        topic: MetaTopic,
+        cause: SessionRef,
+        args: &[Value],
+    ) {
+        let unnumbered = (Audience::default(), Numbering::None);
+        self.publish_to_listeners(realm, topic, cause, args, unnumbered);
+    }
+
+    fn publish_to_listeners(
+        &mut self,
+        realm: &Realm,
+        topic: MetaTopic,
+        cause: SessionRef,
+        args: &[Value],
+        (audience, numbering): (Audience, Numbering),
+    ) {
+        let uri = topic.uri();
         let publication = PublicationId::from_random(self.cx.random());
-        let (fanouts, looked_up) = event.realm.topics.matches_counted(uri);
+        let (fanouts, looked_up) = realm.topics.matches_counted(uri);
         self.cx.work.charge(PATTERN_UNITS * looked_up);
-        let payload = Payload::Values { args: &event.args, kwargs: &Dict::new() };
+        let payload = Payload::Values { args, kwargs: &Dict::new() };
         if !self.cx.may_hold(payload.weight()) {
             self.cx.counters.meta_events_dropped.increment();
             return;
         }
-        let audience = Audience { excluded: event.excluded, lists: None };
-        let (publisher, cause, details) = (None, Some(event.cause), Dict::new());
-        let (numbering, traced) = (Numbering::Meta(event.number), 0);
+        let (publisher, cause, details) = (None, Some(cause), Dict::new());
+        let traced = 0;
         let head =
             EventHead { publication, publisher, cause, audience, numbering, traced, details };
         self.dispatch(head, uri, fanouts, payload, || payload.to_buf());

@@ -67,6 +67,8 @@ pub enum Word {
     Found { node: NodeNumber, finding: Finding, is_last: bool },
     /// These will not answer.
     Missing(Vec<NodeNumber>),
+    /// This node is none of the cluster just now, so nobody is asked. Comes alone.
+    Alone,
 }
 
 /// A part that is no answer to the question, or is larger than a part may be.
@@ -279,6 +281,7 @@ impl Reply {
             }
             Word::Found { finding, .. } => finding.heap_bytes(),
             Word::Missing(nodes) => vec_block(nodes),
+            Word::Alone => 0,
         };
         heap_block(size_of::<Self>()) + heap_bytes
     }

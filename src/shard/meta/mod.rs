@@ -15,6 +15,8 @@ mod polling;
 mod polls;
 mod question;
 mod registrations;
+mod roster;
+mod rosters;
 mod sessions;
 mod subscribers;
 mod subscriptions;
@@ -42,6 +44,12 @@ pub(super) use order::EventOrders;
 pub use polls::PollTally;
 pub(super) use polls::Polls;
 pub use question::{Ask, LastWords, Question, Roles, Whom};
+pub use roster::{
+    Foreign, ForeignMetaEvent, ForeignNews, MetaElsewhere, RosterAnswer, RosterCall, RosterCursor,
+    RosterEntries, RosterPiece, SessionEntry, SubscriptionEntry,
+};
+pub(super) use rosters::Rosters;
+pub use sessions::MOST_ROLES;
 
 /// What answers a call of a procedure of the router: the shard of the caller.
 type Procedure = fn(&mut Shard, Caller, Arguments<'_>) -> Result<Answer, Refusal>;

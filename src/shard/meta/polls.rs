@@ -94,7 +94,7 @@ pub(super) enum Nodes {
         awaited: BTreeMap<NodeNumber, NodeName>,
         missing: BTreeSet<NodeName>,
     },
-    /// Nobody has said in time who was asked.
+    /// Nobody has said in time who was asked, or this node is alone for the time being.
     Silent,
 }
 
@@ -170,6 +170,7 @@ impl Poll {
                 let awaited = nodes.into_iter().collect();
                 self.nodes = Nodes::Known { awaited, missing: BTreeSet::new() };
             }
+            (Word::Alone, nodes @ Nodes::Unknown) => *nodes = Nodes::Silent,
             (Word::Missing(missing), nodes) => {
                 missing.into_iter().for_each(|node| nodes.note_missing(node));
             }

@@ -160,7 +160,7 @@ impl Shard {
 /// The authroles that a caller asks for, sorted; `None`: all sessions.
 fn roles(args: Arguments<'_>) -> Result<Roles, Refusal> {
     let Some(mut names) = args.names(0)? else { return Ok(None) };
-    if names.len() > MAX_ROLES {
+    if names.len() > MOST_ROLES {
         return Err(TOO_MANY_ROLES);
     }
     names.sort_unstable();
@@ -198,4 +198,4 @@ const NOT_AUTHORIZED: Refusal = (
 );
 
 /// Authroles of one filter; each session is compared with all of them.
-const MAX_ROLES: usize = 256;
+pub const MOST_ROLES: usize = 256;

@@ -228,7 +228,7 @@ impl World {
     }
 
     /// Sends a request under the next id of its client.
-    fn ask(&mut self, client: usize, asked: Asked, message: impl Fn(u64) -> Value) {
+    pub(super) fn ask(&mut self, client: usize, asked: Asked, message: impl Fn(u64) -> Value) {
         let me = &mut self.clients[client];
         me.request += 1;
         me.asked.insert(me.request, asked);
