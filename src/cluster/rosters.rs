@@ -24,6 +24,8 @@ pub(super) struct Rosters {
     served: BTreeMap<Feed, Vec<Serving>>,
     /// Who is told that it hears all once it does: the last ticket of each session.
     waiting: BTreeMap<SessionId, Waiting>,
+    /// Some of these may wait no longer.
+    is_news: bool,
     last_number: u64,
     last_serial: u64,
 }
@@ -120,6 +122,7 @@ impl Rosters {
     pub(super) fn complete(&mut self, feed: &Feed, node: NodeNumber) {
         if let Some(listened) = self.listened.get_mut(feed) {
             listened.awaited.remove(&node);
+            self.is_news = true;
         }
     }
 
@@ -138,6 +141,7 @@ impl Rosters {
         for listened in self.listened.values_mut() {
             listened.awaited.remove(&node);
         }
+        self.is_news = true;
         let mut realms = Vec::new();
         for ((_, family), serving) in &mut self.served {
             serving.retain(|serving| {
@@ -155,6 +159,7 @@ impl Rosters {
     /// given up, and returned with its number.
     pub(super) fn give_up_unheard(&mut self, is_heard: impl Fn(&Feed) -> bool) -> Vec<(Feed, u64)> {
         let mut given_up = Vec::new();
+        self.is_news = true;
         self.listened.retain(|feed, listened| {
             let was_idle = std::mem::replace(&mut listened.is_idle, !is_heard(feed));
             let stays = !(was_idle && listened.is_idle);
@@ -245,6 +250,7 @@ impl Rosters {
         let waiting = waiting.or_insert(Waiting { session, ticket, feeds: BTreeSet::new() });
         waiting.ticket = waiting.ticket.max(ticket);
         waiting.feeds.extend(feeds);
+        self.is_news = true;
     }
 
     /// Whether a session that has asked for something else waits for feeds, and so with it.
@@ -252,13 +258,15 @@ impl Rosters {
         self.waiting.contains_key(&session)
     }
 
-    /// The next session of those that hear all.
-    pub(super) fn take_heard(&mut self) -> Option<(SessionRef, u64)> {
-        let is_told = |feed: &Feed| self.listened.get(feed).is_none_or(|it| it.awaited.is_empty());
-        let heard = self.waiting.iter().find(|(_, it)| it.feeds.iter().all(is_told));
-        let heard = *heard?.0;
-        let Waiting { session, ticket, .. } = self.waiting.remove(&heard)?;
-        Some((session, ticket))
+    /// The sessions that hear all by now, with their tickets.
+    pub(super) fn take_heard(&mut self) -> Vec<(SessionRef, u64)> {
+        if !std::mem::take(&mut self.is_news) {
+            return Vec::new();
+        }
+        let listened = &self.listened;
+        let is_told = |feed: &Feed| listened.get(feed).is_none_or(|it| it.awaited.is_empty());
+        let heard = self.waiting.extract_if(.., |_, it| it.feeds.iter().all(is_told));
+        heard.map(|(_, Waiting { session, ticket, .. })| (session, ticket)).collect()
     }
 
     /// How many feeds sessions here listen to, how many listen to this node, and how many sessions

@@ -20,7 +20,7 @@ pub(super) fn encode_cluster(families: &mut Families<'_, '_>, view: &View) -> fm
     family.gauge(&NO_LABELS, cluster.mail_bytes as u64)?;
     encode_claims(families, &cluster)?;
     encode_bucket(families, &cluster)?;
-    encode_waiting(families, view.router())
+    encode_waiting(families, view.router(), &cluster)
 }
 
 /// Whether this node is one of how many, and who had to go.
@@ -196,11 +196,6 @@ fn encode_calls(families: &mut Families<'_, '_>, cluster: &ClusterView) -> fmt::
             counts.late_answers,
         ),
         (
-            "stentor_cluster_late_parts",
-            "Answers of other nodes to questions for which nobody waited any more",
-            counts.late_parts,
-        ),
-        (
             "stentor_cluster_meta_events_dropped",
             "Meta events that a node did not get as too much waited for it; it is told what stands",
             counts.dropped_meta_events,
@@ -267,7 +262,11 @@ fn encode_bucket(families: &mut Families<'_, '_>, cluster: &ClusterView) -> fmt:
 }
 
 /// What waits at the shards for other nodes.
-fn encode_waiting(families: &mut Families<'_, '_>, router: &Router) -> fmt::Result {
+fn encode_waiting(
+    families: &mut Families<'_, '_>,
+    router: &Router,
+    cluster: &ClusterView,
+) -> fmt::Result {
     let sum = |of: fn(&Measures) -> &Counter| -> u64 {
         router.measures().iter().map(|measures| of(measures).get()).sum()
     };
@@ -293,8 +292,8 @@ fn encode_waiting(families: &mut Families<'_, '_>, router: &Router) -> fmt::Resu
         family.counter(&[("outcome", outcome)], count)?;
     }
     let help = "Answers of nodes to such questions that came too late";
-    let late = [("stentor_cluster_late_parts", help, sum(|measures| &measures.polls.late))];
-    put_counters(families, &late)
+    let late = sum(|measures| &measures.polls.late) + cluster.node.counts.late_parts;
+    put_counters(families, &[("stentor_cluster_late_parts", help, late)])
 }
 
 /// The other nodes, each name once: a sample that comes twice spoils the page, and two nodes that

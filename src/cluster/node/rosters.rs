@@ -81,10 +81,10 @@ impl Node {
     ) -> Result<(), Unreadable> {
         let found = self.router.realm(realm);
         let feed: Feed = (realm.into(), family);
-        let is_of_node = |serving: &&Serving| serving.node == node;
-        let is_twice = self.rosters.listeners(&feed).any(|serving| serving.node == node);
-        let listens = self.rosters.serving().map(|(_, serving)| &*serving).filter(is_of_node);
-        if is_twice || listens.count() >= MOST_FEEDS {
+        let all = self.rosters.serving().filter(|(_, serving)| serving.node == node);
+        let (mut listens, mut is_twice) = (0, false);
+        all.for_each(|(other, _)| (listens, is_twice) = (listens + 1, is_twice || *other == feed));
+        if is_twice || listens >= MOST_FEEDS {
             return Err(Unreadable);
         }
         match &found {
@@ -203,7 +203,7 @@ impl Node {
         {
             self.post_foreign(&realm, own, ForeignNews::Complete(family));
         }
-        while let Some((session, ticket)) = self.rosters.take_heard() {
+        for (session, ticket) in self.rosters.take_heard() {
             self.outboxes[usize::from(session.shard.0)].push(Mail::Visible { session, ticket });
         }
     }
