@@ -211,11 +211,12 @@ impl Shard {
                 break;
             }
         }
-        for _ in 0..self.deliveries.len() {
-            if self.cx.outbound.is_full() {
-                break;
-            }
-            done += self.go_on_delivering();
+        // Of each publisher one, unless it may have many.
+        let mut turns = self.deliveries.len();
+        while turns > 0 && !self.cx.outbound.is_full() {
+            let (weight, goes_on) = self.go_on_delivering();
+            done += weight;
+            turns -= usize::from(!goes_on);
             self.settle(now);
             self.cx.work.end_step();
             if self.cx.work.is_turn_over() {

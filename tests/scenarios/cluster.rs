@@ -2,16 +2,21 @@
 
 use serde_json::{Value, json};
 use stentor::cluster::NodeSettings;
-use stentor::router::{RealmSettings, Settings};
+use stentor::limits::TurnLimits;
+use stentor::router::{RealmSettings, Settings, ShardId};
 
-use super::peer::Peer;
+use super::peer::{Peer, pipeline};
 use crate::support::{Cluster, Member, Serializer};
 
 const VISIBLE_MS: u64 = 250;
 
 fn cluster(nodes: usize) -> Cluster {
+    cluster_with(nodes, TurnLimits::default())
+}
+
+fn cluster_with(nodes: usize, turn: TurnLimits) -> Cluster {
     let mut settings =
-        Settings { visible_ms: VISIBLE_MS, interest_bits: 20, ..Settings::default() };
+        Settings { visible_ms: VISIBLE_MS, interest_bits: 20, turn, ..Settings::default() };
     settings.timeouts.ping_interval_ms = 0;
     let node = NodeSettings { max_payload: 1 << 20, silence_ms: 10_000, queue_bytes: 1 << 20 };
     let realms = ["realm1", "realm2"].map(RealmSettings::named);
@@ -299,4 +304,48 @@ fn what_waits_for_a_slow_node_is_bounded() {
     let heard = hear(&mut cluster, 1, &mut b);
     assert_eq!(heard.len(), 10 * most as usize, "all are answered");
     check_end(cluster, &[(1, &b)]);
+}
+
+/// What has once fallen behind catches up: many events of one publisher go out in one turn, and so
+/// with one write to each subscriber.
+#[test]
+fn events_of_another_node_that_are_behind_go_out_together() {
+    let turn = TurnLimits { step_units: 1_000, turn_units: 20_000, ..TurnLimits::default() };
+    let mut cluster = cluster_with(2, turn);
+    let publisher = join(&mut cluster, 0);
+    let mut peers: Vec<_> = (0..60).map(|_| join(&mut cluster, 1)).collect();
+    for peer in &mut peers {
+        subscribe(&mut cluster, 1, peer, &json!([32, 1, {}, "com.x"]));
+    }
+    let count = 2_000;
+    let publish = |number| json!([16, number, {}, "com.x", [number]]);
+    pipeline(&mut cluster.members[0].network, &publisher, (1..=count).map(publish));
+    let mut arrived = 0;
+    while arrived < count {
+        cluster.members[0].network.turn(0);
+        cluster.serve(0);
+        cluster.bus.routes().into_iter().for_each(|route| cluster.deliver(route));
+        let (now, member) = (cluster.now, &mut cluster.members[1]);
+        member.node.end_turn(false, now);
+        if let Some(batch) = member.node.take_outbox(ShardId(0)) {
+            arrived += batch.items.len();
+            member.network.post_together(0, batch);
+        }
+        cluster.advance(1);
+    }
+    let network = &mut cluster.members[1].network;
+    let mut turns = 0;
+    while !peers[0].read(network).iter().any(|event| event[4][0] == count) {
+        network.turn(0);
+        turns += 1;
+        assert!(turns < 60, "{count} events take few turns");
+    }
+    assert!(turns > 1, "they are more than one takes");
+    for peer in &mut peers[1..] {
+        let numbers = hear(&mut cluster, 1, peer);
+        let numbers: Vec<_> = numbers.iter().map(|event| event[4][0].clone()).collect();
+        assert_eq!(numbers, (1..=count).map(|n| json!(n)).collect::<Vec<_>>());
+    }
+    let peers: Vec<_> = peers.iter().map(|peer| (1, peer)).chain([(0, &publisher)]).collect();
+    check_end(cluster, &peers);
 }

@@ -312,6 +312,12 @@ impl Network {
         self.take_in(shard);
     }
 
+    /// Mail that arrives together, and is dealt with in the next turn.
+    pub(crate) fn post_together(&mut self, shard: usize, batch: Batch<Mail>) {
+        self.links.note_queued(shard, batch.weight);
+        self.turns[shard].accept(batch);
+    }
+
     /// Mail from outside of all shards.
     pub(crate) fn deliver(&mut self, shard: usize, mail: Mail) {
         self.turns[shard].accept(Batch { items: vec![mail], weight: 0 });

@@ -16,7 +16,7 @@ use super::super::{Event, EventHead, Mail, SendError, Shard};
 use super::held::Delivery;
 use super::receivers::DeliveryId;
 use crate::codec::{self, Codec};
-use crate::router::{Fanout, HeldCount, SessionRef, Slot};
+use crate::router::{Fanout, HeldCount, SessionRef, ShardId, Slot};
 use crate::transport::Span;
 use crate::wamp::{
     Dict, MatchPolicy, Payload, PayloadBuf, RouterMessage, SessionId, SubscriptionId,
@@ -138,23 +138,27 @@ impl Shard {
     }
 
     /// Goes on with one held delivery. Returns the weight of the mail that it has brought to its
-    /// end.
-    pub(in crate::shard) fn go_on_delivering(&mut self) -> usize {
-        let Some(mut resumed) = self.deliveries.next() else { return 0 };
+    /// end, and whether one more of its publisher is to go out in this turn: who publishes at
+    /// another node is not parked, and one in each turn would be one write to each receiver for
+    /// each of many.
+    pub(in crate::shard) fn go_on_delivering(&mut self) -> (usize, bool) {
+        let Some(mut resumed) = self.deliveries.next() else { return (0, false) };
         let Delivery { event, place, .. } = &mut resumed.delivery;
         let progress = self.deliver(&event.as_outgoing(), place);
         if progress == Progress::Interrupted {
             self.deliveries.interrupt(resumed);
-            return 0;
+            return (0, false);
         }
         let (delivery, is_last) = self.deliveries.finish(resumed);
+        let publisher = delivery.event.head.publisher;
         if is_last {
-            self.pace(delivery.event.head.publisher, false);
+            self.pace(publisher, false);
         }
         if let Some(wait) = delivery.wait {
             self.unheard.end(wait, &mut self.cx.post);
         }
-        delivery.weight
+        let is_elsewhere = publisher.is_some_and(|at| at.shard == ShardId::CLUSTER);
+        (delivery.weight, is_elsewhere && !is_last)
     }
 
     /// Queues an event for local receivers, from `place` on. Each frame is encoded once.
