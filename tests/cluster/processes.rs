@@ -240,15 +240,26 @@ impl Router {
 
     /// Stops it, as a machine that hangs, or lets it go on.
     pub(super) fn hang(&self, hangs: bool) {
-        use rustix::process::{Pid, Signal, kill_process};
-        let signal = if hangs { Signal::STOP } else { Signal::CONT };
-        kill_process(Pid::from_child(&self.process), signal).expect("it is ours");
+        hang(&self.process, hangs);
     }
 
     pub(super) fn kill(&mut self) {
         self.process.kill().expect("it is ours");
         self.process.wait().expect("it has ended");
     }
+}
+
+/// Stops a process, or lets it go on. It does nothing more once this returns: a signal alone reaches
+/// its threads one after the other, and on a busy machine the rest of them still answer.
+pub(super) fn hang(process: &Child, hangs: bool) {
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+    let id = Pid::from_child(process);
+    if !hangs {
+        return kill_process(id, Signal::CONT).expect("it is ours");
+    }
+    kill_process(id, Signal::STOP).expect("it is ours");
+    let status = waitpid(Some(id), WaitOptions::UNTRACED).expect("it is ours");
+    assert!(status.is_some_and(|(_, status)| status.stopped()), "it has ended: {status:?}");
 }
 
 fn admin_socket(folder: &TempDir) -> String {

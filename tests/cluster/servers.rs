@@ -3,10 +3,9 @@
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::processes::{free_port, listens, server_program, wait_until};
+use super::processes::{free_port, hang, listens, server_program, wait_until};
 
 pub(super) struct Servers {
     folder: TempDir,
@@ -70,9 +69,7 @@ impl Servers {
 
     /// Stops it, as a machine that hangs, or lets it go on.
     pub(super) fn hang(&self, index: usize, hangs: bool) {
-        let process = self.processes[index].as_ref().expect("it runs");
-        let signal = if hangs { Signal::STOP } else { Signal::CONT };
-        kill_process(Pid::from_child(process), signal).expect("it is ours");
+        hang(self.processes[index].as_ref().expect("it runs"), hangs);
     }
 }
 
