@@ -1,5 +1,6 @@
-//! WAMP dialogues in text. Each runs with several numbers of shards, serializers and transports;
-//! the clients of a dialogue sit on different shards. `scenarios/dialogue.rs` has the language.
+//! WAMP dialogues in text. Each runs with several numbers of shards, serializers and transports, and
+//! with several nodes; the clients of a dialogue sit on different shards and nodes.
+//! `scenarios/dialogue.rs` has the language.
 
 #[allow(dead_code, reason = "the simulator uses more of it")]
 mod support;
@@ -15,6 +16,7 @@ mod scenarios {
     mod registrations;
     mod traces;
     mod words;
+    mod world;
 
     mod asking;
     mod attacks;

@@ -461,6 +461,7 @@ fn failed_logins_are_limited_by_address_and_by_authid() {
     let (one, other) = ("10.0.0.1:7", "[2001:db8::1]:7");
     let by_authid = "with this authid";
     let dialogue = [
+        "at one node: each counts failures\n".into(),
         fails("a", one, "joe"),
         fails("b", other, "joe"),
         is_limited("c", "10.0.0.9:1", "joe", by_authid),
@@ -491,7 +492,8 @@ fn challenges_given_out_before_do_not_pass_the_limit() {
         |realm| realm.authenticators = vec![by(Method::Ticket)],
         |settings| settings.limits.login_failures_per_authid = 1,
         &format!(
-            "a -> {hello}\na <- CHALLENGE ticket {{}}\nb -> {hello}\nb <- CHALLENGE ticket {{}}\n\
+            "at one node: each counts failures\n\
+             a -> {hello}\na <- CHALLENGE ticket {{}}\nb -> {hello}\nb <- CHALLENGE ticket {{}}\n\
              a -> AUTHENTICATE pen {{}}\na <- ABORT * wamp.error.authentication_denied\n\
              a <- CLOSED 1008\n\
              b -> AUTHENTICATE pencil {{}}\nb <- ABORT * wamp.error.authentication_failed\n\

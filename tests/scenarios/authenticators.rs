@@ -381,7 +381,8 @@ fn au_dyn_01_questions_wait_for_their_turn() {
     check_with(
         Method::Ticket,
         |settings| settings.limits.questions_per_procedure = 1,
-        r#"a -> HELLO realm1 {"roles":{"caller":{}},"authmethods":["ticket"],"authid":"joe"}
+        r#"at one node: each has its line
+           a -> HELLO realm1 {"roles":{"caller":{}},"authmethods":["ticket"],"authid":"joe"}
            a <- CHALLENGE ticket {}
            a -> AUTHENTICATE pencil {}
            x <- INVOCATION 1 $r {} *
@@ -422,6 +423,7 @@ fn au_dyn_01_roles_and_limits_hold() {
     };
     let settings = |settings: &mut Settings| settings.limits.login_failures_per_authid = 2;
     let dialogue = r#"
+           at one node: each counts failures
            a -> HELLO realm1 {"roles":{"caller":{}},"authmethods":["ticket"],"authid":"joe"}
            a <- CHALLENGE ticket {}
            a -> AUTHENTICATE pencil {}

@@ -6,7 +6,8 @@ use super::dialogue::{check, check_with};
 #[test]
 fn ap_tmo_01_zero_is_no_timeout() {
     check(
-        r#"a via rawsocket 4096
+        r#"at one node: it takes a day
+           a via rawsocket 4096
            b via rawsocket 4096
            join fully a b
            a -> REGISTER {} com.p

@@ -50,9 +50,10 @@
 //! traced nothing                  nothing else was seen until now
 //! a is 50 ms behind             its oldest byte that its socket refused has waited; 0: none
 //! a pings | a connects | a is lost | a stalls | a reads | wait 5000 | shutdown | drain 5000
+//! at one node: the reason           as the first line: it does not run with several nodes
 //! ```
 //!
-//! A client's messages must all be listed, in their order. At the end all clients leave, and the
+//! With several nodes each client is at another one than the client before it. A client's messages must all be listed, in their order. At the end all clients leave, and the
 //! router must be empty.
 
 #[path = "matching.rs"]
@@ -63,15 +64,14 @@ mod statements;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use stentor::router::{Busyness, NodeIds, NodeNumber, RealmSettings, RequestIdCheck, Settings};
-use stentor::shard::{Admission, Mail, Passage};
+use stentor::router::{NodeIds, NodeNumber, RealmSettings, RequestIdCheck, Settings};
+use stentor::shard::{Admission, Mail};
 use stentor::wamp::{RegistrationId, SubscriptionId, UriRule};
 
 use super::traces::Tracer;
 use super::words::{FULLY, PLAINLY, Reload, code, tokens};
-use crate::support::{
-    Carrier, Incoming, Link, Network, Says, Serializer, bulletin, prove, published_elsewhere, token,
-};
+use super::world::World;
+use crate::support::{Carrier, Incoming, Link, Network, Serializer, prove};
 
 /// Runs a dialogue with the default settings.
 pub(crate) fn check(dialogue: &str) {
@@ -131,26 +131,70 @@ pub(crate) fn check_all(
     };
     let reloads: Vec<_> = reloads.iter().map(reload).collect();
     // Dialogues know histories by the ids that they have at a router that is alone.
-    let node = realms.iter().all(|realm| realm.histories.is_empty()).then(node);
-    let alone = [1, 2, 8].map(|shards| (shards, None, &Mix::ALL[..]));
-    let clustered = node.map(|node| (2, Some(node), &[Mix::All][..]));
-    for (shards, node, mixes) in alone.into_iter().chain(clustered) {
-        settings.node = node;
-        settings.claims = node.is_some();
-        for mix in mixes.iter().copied() {
-            let mut stage = Stage::new(settings.clone(), realms.to_vec(), shards, mix);
-            stage.reloads.clone_from(&reloads);
-            let context = format!("with {shards} shards, {mix:?}, {node:?}");
-            for (number, line) in dialogue.replace("\\\n", "").lines().enumerate() {
-                let line = line.trim();
-                stage.line = format!("line {}, `{line}`, {context}", number + 1);
-                if !line.is_empty() {
-                    stage.run(line);
-                }
+    let has_node = realms.iter().all(|realm| realm.histories.is_empty());
+    let setups = Setup::ALL.into_iter().filter(|setup| has_node || matches!(setup, Setup::Alone));
+    let is_of_one = OF_ONE_NODE.iter().any(|statement| dialogue.contains(statement));
+    let setups = setups.filter(|setup| !(setup.is_several() && is_of_one));
+    for (setup, shards, mix) in setups.flat_map(Setup::runs) {
+        let world = setup.build(settings.clone(), realms.to_vec(), shards);
+        let mut stage = Stage::new(world, mix);
+        stage.reloads.clone_from(&reloads);
+        let context = format!("with {shards} shards, {mix:?}, {setup:?}");
+        for (number, line) in dialogue.replace("\\\n", "").lines().enumerate() {
+            let line = line.trim();
+            stage.line = format!("line {}, `{line}`, {context}", number + 1);
+            if !line.is_empty() && !line.starts_with(ONE_NODE) {
+                stage.run(line);
             }
-            stage.line = format!("the end, {context}");
-            stage.finish();
         }
+        stage.line = format!("the end, {context}");
+        stage.finish();
+    }
+}
+
+const ONE_NODE: &str = "at one node:";
+
+/// What observers see, and whoever is no client, is of one node.
+const OF_ONE_NODE: [&str; 5] =
+    [ONE_NODE, "another node publishes", "the router announces", "traced ", "judges the first"];
+
+/// Where a dialogue runs.
+#[derive(Clone, Copy, Debug)]
+enum Setup {
+    Alone,
+    /// One router with the ids and the claims of a node, and nobody else.
+    Lone,
+    /// So many routers as one.
+    Several(usize),
+}
+
+impl Setup {
+    const ALL: [Self; 4] = [Self::Alone, Self::Lone, Self::Several(2), Self::Several(3)];
+
+    fn is_several(self) -> bool {
+        matches!(self, Self::Several(_))
+    }
+
+    /// With how many shards, and which clients.
+    fn runs(self) -> Vec<(Self, usize, Mix)> {
+        let (shards, mixes): (&[usize], &[Mix]) = match self {
+            Self::Alone => (&[1, 2, 8], &Mix::ALL),
+            Self::Lone | Self::Several(2) => (&[2], &[Mix::All]),
+            Self::Several(_) => (&[1], &[Mix::Batched]),
+        };
+        let runs = shards.iter().flat_map(|shards| mixes.iter().map(move |mix| (*shards, *mix)));
+        runs.map(|(shards, mix)| (self, shards, mix)).collect()
+    }
+
+    fn build(self, mut settings: Settings, realms: Vec<RealmSettings>, shards: usize) -> World {
+        settings.output.deflate_min_bytes = 20;
+        settings.claims = !matches!(self, Self::Alone);
+        match self {
+            Self::Alone => {}
+            Self::Lone => settings.node = Some(node()),
+            Self::Several(nodes) => return World::several(nodes, settings, realms, shards),
+        }
+        World::Alone(Box::new(Network::new(settings, realms, shards)))
     }
 }
 
@@ -198,6 +242,7 @@ impl Mix {
 
 struct Actor {
     link: Link,
+    node: usize,
     pipe: usize,
     greeted: bool,
     requests: u64,
@@ -206,7 +251,7 @@ struct Actor {
 }
 
 struct Stage {
-    network: Network,
+    world: World,
     mix: Mix,
     actors: BTreeMap<String, Actor>,
     bindings: BTreeMap<String, Value>,
@@ -217,12 +262,19 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(mut settings: Settings, realms: Vec<RealmSettings>, shards: usize, mix: Mix) -> Self {
-        settings.output.deflate_min_bytes = 20;
-        let network = Network::new(settings, realms, shards);
+    fn new(world: World, mix: Mix) -> Self {
         let (actors, bindings) = (BTreeMap::new(), BTreeMap::new());
         let (reloads, tracer) = (Vec::new(), None);
-        Self { network, mix, actors, bindings, reloads, tracer, line: String::new() }
+        Self { world, mix, actors, bindings, reloads, tracer, line: String::new() }
+    }
+
+    /// The router of a client, and its socket there.
+    fn socket(&mut self, name: &str) -> (&mut Network, usize) {
+        let (node, pipe) = {
+            let actor = self.actor(name);
+            (actor.node, actor.pipe)
+        };
+        (self.world.network(node), pipe)
     }
 
     fn run(&mut self, line: &str) {
@@ -231,7 +283,7 @@ impl Stage {
         match texts.as_slice() {
             ["join", "fully", names @ ..] => names.iter().for_each(|name| self.join(name, FULLY)),
             ["join", names @ ..] => names.iter().for_each(|name| self.join(name, PLAINLY)),
-            ["wait", ms] => self.wait(ms.parse().expect("milliseconds")),
+            ["wait", ms] => self.world.wait(ms.parse().expect("milliseconds")),
             [name, "via", "websocket"] => {
                 self.actor(name).link.carrier = Carrier::WebSocket;
             }
@@ -242,11 +294,12 @@ impl Stage {
             }
             [name, "connects"] => self.greet(name),
             [name, "is", "lost"] => {
-                let pipe = self.actor(name).pipe;
-                self.network.lose(pipe);
+                let (network, pipe) = self.socket(name);
+                network.lose(pipe);
             }
             [name, "is", ms, "ms", "behind"] => {
-                self.network.check_behind(self.actors[*name].pipe, ms, line);
+                let (network, pipe) = self.socket(name);
+                network.check_behind(pipe, ms, line);
             }
             [name, "stalls"] => self.stall(name),
             [name, "reads"] => self.unstall(name),
@@ -273,12 +326,13 @@ impl Stage {
             [name, "loses", "registration", id, rest @ ..] => {
                 let (callee, id, reason) = self.revocation(name, id, rest);
                 let registration = RegistrationId::new(id).expect("a registration");
-                self.deliver(callee, Mail::RevokeRegistration { callee, registration, reason });
+                let mail = Mail::RevokeRegistration { callee, registration, reason };
+                self.deliver(name, callee, mail);
             }
             [name, "loses", id, rest @ ..] => {
                 let (subscriber, id, reason) = self.revocation(name, id, rest);
                 let subscription = SubscriptionId::new(id).expect("a subscription");
-                self.deliver(subscriber, Mail::Revoke { subscriber, subscription, reason });
+                self.deliver(name, subscriber, Mail::Revoke { subscriber, subscription, reason });
             }
             [name, "sees", "no", role, feature] => {
                 assert!(!self.sees(name, role, feature), "{line}")
@@ -294,127 +348,14 @@ impl Stage {
         self.settle();
     }
 
-    /// The statements about the router as a whole.
-    fn run_router(&mut self, words: &[&str]) {
-        match words {
-            ["reload", number] => {
-                let number: usize = number.parse().expect("a number");
-                let (settings, realms) = self.reloads[number - 1].clone();
-                self.network.reload(settings, realms);
-            }
-            ["counted", "client", name, now, opened] => {
-                let counts = self.network.router.client_counts();
-                let found = counts.iter().find(|(client, ..)| client == name);
-                let (_, open, all) = found.expect("a name that is counted");
-                assert_eq!([open.to_string(), all.to_string()], [*now, *opened], "{}", self.line);
-            }
-            ["counted", "group", name, expected @ ..] => {
-                let of = [Busyness::Publications, Busyness::Events, Busyness::Calls];
-                let found = of.map(|what| {
-                    let counts = self.network.router.group_counts(what);
-                    counts.iter().find(|(group, _)| group == name).expect("a group").1.to_string()
-                });
-                assert_eq!(found, expected, "{}", self.line);
-            }
-            ["shutdown"] => self.network.begin_shutdown(),
-            ["drain", ms] => self.network.begin_drain(ms.parse().expect("milliseconds")),
-            ["store", "waits"] => self.network.links.store.is_held = true,
-            ["store", "saves"] => drop(self.network.serve_store(usize::MAX, true)),
-            ["store", "fails"] => drop(self.network.serve_store(usize::MAX, false)),
-            ["trace", filter, rest @ ..] => {
-                let filter = self.literal(filter);
-                self.tracer = Some(Tracer::begin(&mut self.network, &filter, rest));
-            }
-            ["traced", words @ ..] => self.check_traced(words),
-            _ => self.run_login(words),
-        }
-    }
-
-    /// The statements about logins.
-    fn run_login(&mut self, words: &[&str]) {
-        match words {
-            ["the", "router", "announces", topic, said] => {
-                let said = serde_json::from_str(said).expect("JSON");
-                let (router, passage) = (&self.network.router, Passage::default());
-                let (home, mail) = bulletin(router, "realm1", topic, &said, &passage);
-                self.network.deliver(usize::from(home.0), mail);
-                self.network.settle();
-            }
-            ["another", "node", "publishes", topic, said] => {
-                let said = serde_json::from_str(said).expect("JSON");
-                let mail = published_elsewhere(&self.network.router, "realm1", topic, &said);
-                for (shard, mail) in mail {
-                    self.network.deliver(usize::from(shard.0), mail);
-                }
-            }
-            ["verifier", "waits"] => self.network.links.verifier.is_held = true,
-            ["verifier", "judges"] => drop(self.network.serve_verifier(usize::MAX)),
-            ["verifier", "judges", "the", "first"] => drop(self.network.serve_verifier(1)),
-            ["verifier", "takes", room] => {
-                self.network.links.verifier.room = Some(room.parse().expect("a number"));
-            }
-            ["prove", proof, "by", method, authid, secret, "from", extra] => {
-                self.prove(proof, method, [authid, secret], extra);
-            }
-            ["token", name, "for", ms, claims] => self.issue(name, ms, claims),
-            ["the", "endpoint", "says", words @ ..] => {
-                self.network.links.verifier.endpoint.says = match words {
-                    ["no"] => Says::No,
-                    ["nothing"] => Says::Nothing,
-                    ["error", uri, text] => Says::Error((*uri).into(), (*text).into()),
-                    [answer] => Says::Body(self.literal(answer).to_string()),
-                    _ => panic!("no statement: {}", self.line),
-                };
-            }
-            ["the", "endpoint", "was", "asked", realm, authid, details] => {
-                let asked = self.network.links.verifier.endpoint.asked.take();
-                let asked = asked.unwrap_or_else(|| panic!("nobody was asked: {}", self.line));
-                assert_eq!(asked["realm"], self.literal(realm), "{}", self.line);
-                assert_eq!(asked["authid"], self.literal(authid), "{}", self.line);
-                for (key, value) in self.literal(details).as_object().expect("a dict") {
-                    assert_eq!(asked["details"][key], *value, "{key}: {}", self.line);
-                }
-            }
-            ["the", "endpoint", "was", "asked", "about", action, uri, options] => {
-                let asked = self.network.links.verifier.endpoint.asked.take();
-                let asked = asked.unwrap_or_else(|| panic!("nobody was asked: {}", self.line));
-                assert_eq!(asked["action"], json!(action), "{}", self.line);
-                assert_eq!(asked["uri"], json!(uri), "{}", self.line);
-                assert_eq!(asked["options"], self.literal(options), "{}", self.line);
-            }
-            [name, "comes", "from", peer] => {
-                self.network.peer = Some(peer.parse::<std::net::SocketAddr>().unwrap().into());
-                self.actor(name);
-            }
-            _ => panic!("no statement: {}", self.line),
-        }
-    }
-
-    fn issue(&mut self, name: &str, ms: &str, claims: &str) {
-        let ms: i64 = ms.parse().expect("milliseconds");
-        let expires = self.network.wall_clock().unix_ms() + ms;
-        let mut claims = self.literal(claims);
-        #[expect(clippy::cast_precision_loss, reason = "the present is far from 2^53")]
-        let seconds = expires as f64 / 1_000.0;
-        claims["exp"] = json!(seconds);
-        self.bindings.insert(name.to_owned(), json!(token(&claims)));
-    }
-
-    /// A router that runs wakes up when something is due; a leap in time is a stall.
-    fn wait(&mut self, ms: u64) {
-        for passed in (0..ms).step_by(1_000) {
-            self.network.advance((ms - passed).min(1_000));
-        }
-    }
-
     fn actor(&mut self, name: &str) -> &mut Actor {
         if !self.actors.contains_key(name) {
             let index = self.actors.len();
-            let shard = index % self.network.shard_count();
-            let pipe = self.network.connect(shard, Admission::Welcome, usize::MAX);
-            let link = self.mix.link(index);
-            let actor =
-                Actor { link, pipe, greeted: false, requests: 0, reads: true, inbox: Vec::new() };
+            let (node, shard) = self.world.place(index);
+            let network = self.world.network(node);
+            let pipe = network.connect(shard, Admission::Welcome, usize::MAX);
+            let (link, inbox) = (self.mix.link(index), Vec::new());
+            let actor = Actor { link, node, pipe, greeted: false, requests: 0, reads: true, inbox };
             self.actors.insert(name.to_owned(), actor);
         }
         self.actors.get_mut(name).expect("the actor exists by now")
@@ -423,8 +364,9 @@ impl Stage {
     fn greet(&mut self, name: &str) {
         let actor = self.actor(name);
         if !std::mem::replace(&mut actor.greeted, true) {
-            let (pipe, bytes) = (actor.pipe, actor.link.greeting());
-            self.network.receive(pipe, &bytes);
+            let bytes = actor.link.greeting();
+            let (network, pipe) = self.socket(name);
+            network.receive(pipe, &bytes);
             self.settle();
         }
     }
@@ -441,8 +383,8 @@ impl Stage {
 
     fn send(&mut self, name: &str, bytes: &[u8]) {
         self.greet(name);
-        let pipe = self.actor(name).pipe;
-        self.network.receive(pipe, bytes);
+        let (network, pipe) = self.socket(name);
+        network.receive(pipe, bytes);
     }
 
     fn say(&mut self, name: &str, message: &[&str]) {
@@ -535,16 +477,16 @@ impl Stage {
         let actor = self.actor(name);
         let websocket = actor.link.carrier == Carrier::WebSocket;
         let heard = std::mem::take(&mut actor.inbox);
-        let pipe = actor.pipe;
         if let (true, Some(code)) = (websocket, code) {
             let code = code.parse().expect("a close code");
             assert_eq!(heard, [Incoming::Close(code)], "{line}");
         } else {
             assert!(heard.iter().all(|one| matches!(one, Incoming::Close(_))), "{heard:?}: {line}");
         }
-        assert!(self.network.links.pipes[pipe].ended, "the transport is still open: {line}");
         assert!(self.actors[name].link.is_drained(), "part of a frame is left: {line}");
-        self.network.lose(pipe);
+        let (network, pipe) = self.socket(name);
+        assert!(network.links.pipes[pipe].ended, "the transport is still open: {line}");
+        network.lose(pipe);
     }
 
     /// Whether the WELCOME of a client that joined announced a feature.
@@ -554,25 +496,23 @@ impl Stage {
     }
 
     fn stall(&mut self, name: &str) {
-        let actor = self.actor(name);
-        actor.reads = false;
-        let pipe = actor.pipe;
-        self.network.links.pipes[pipe].capacity = 0;
+        self.actor(name).reads = false;
+        let (network, pipe) = self.socket(name);
+        network.links.pipes[pipe].capacity = 0;
     }
 
     fn unstall(&mut self, name: &str) {
-        let actor = self.actor(name);
-        actor.reads = true;
-        let pipe = actor.pipe;
-        self.network.links.pipes[pipe].capacity = usize::MAX;
-        self.network.wake(pipe);
+        self.actor(name).reads = true;
+        let (network, pipe) = self.socket(name);
+        network.links.pipes[pipe].capacity = usize::MAX;
+        network.wake(pipe);
     }
 
     /// Lets everything take effect, then takes what each client has got.
     fn settle(&mut self) {
-        self.network.settle();
+        self.world.settle();
         for actor in self.actors.values_mut().filter(|actor| actor.reads) {
-            let bytes = self.network.read(actor.pipe, usize::MAX);
+            let bytes = self.world.network(actor.node).read(actor.pipe, usize::MAX);
             actor.link.feed(&bytes);
             while let Some(incoming) = actor.link.next() {
                 if incoming != Incoming::Opened {
@@ -583,16 +523,9 @@ impl Stage {
     }
 
     fn finish(&mut self) {
-        self.network.links.store.is_held = false;
         for (name, actor) in &self.actors {
             assert_eq!(actor.inbox, [], "`{name}` hears more than is listed: {}", self.line);
         }
-        for pipe in 0..self.network.links.pipes.len() {
-            self.network.lose(pipe);
-        }
-        self.network.settle();
-        self.network.check_empty();
-        let clients = self.network.router.client_counts();
-        assert!(clients.iter().all(|(_, open, _)| *open == 0), "{clients:?}");
+        self.world.finish();
     }
 }

@@ -152,7 +152,8 @@ fn au_az_04_whoever_waits_keeps_its_order_and_its_time() {
 #[test]
 fn au_az_04_who_has_left_takes_nobodys_place_at_the_endpoint() {
     check(
-        r#"join a b c d
+        r#"at one node: each asks the endpoint for itself
+           join a b c d
            the endpoint says true
            verifier waits
            verifier takes 2

@@ -60,7 +60,8 @@ fn kinds_of_patterns_are_limited_per_realm() {
         let takes: String = (0..128).map(take).collect();
         let refused = format!("{code} 1 {{}} wamp.error.resource_limit *");
         check(&format!(
-            "join a b c
+            "at one node: each has its limits
+             join a b c
              {takes}
              {}b <- ERROR {refused}
              {}b <- {answer} 2 *

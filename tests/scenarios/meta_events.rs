@@ -94,7 +94,8 @@ fn ap_rma_01_registrations_are_announced_in_order() {
 #[test]
 fn ap_sma_05_a_session_leaves_step_by_step() {
     check(
-        r#"join a b
+        r#"at one node: others read in the bucket that registrations have gone
+           join a b
            a -> SUBSCRIBE {"match":"prefix"} ""
            a <- SUBSCRIBED 1 $m
            a <- EVENT $m * {"topic":"wamp.subscription.on_create"} *

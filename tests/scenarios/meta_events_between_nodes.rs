@@ -115,6 +115,51 @@ fn a_subscription_of_several_nodes_is_created_and_deleted_once() {
     check_end(cluster, &all);
 }
 
+/// What comes of subscriptions before all nodes have told theirs waits, as far as there is room: then
+/// it is told in its order, but for what stands elsewhere, which is no creation.
+#[test]
+fn what_comes_of_subscriptions_early_waits_within_bounds() {
+    let mut cluster = cluster(2);
+    let [mut a, mut b] = [0, 1].map(|node| join(&mut cluster, node));
+    let elsewhere = subscribe(&mut cluster, 1, &mut b, &json!([32, 1, {}, "com.elsewhere"]));
+    cluster.bus.cut.insert((1, 0));
+    say(&mut cluster, 0, &a, &json!([32, 1, {"match": "prefix"}, "wamp.subscription."]));
+    let mut near = join(&mut cluster, 0);
+    say(&mut cluster, 0, &near, &json!([32, 1, {}, "com.elsewhere"]));
+    for number in 0..EARLY {
+        say(&mut cluster, 0, &near, &json!([32, 1, {}, format!("com.{number}")]));
+    }
+    cluster.settle();
+    assert_eq!(hear(&mut cluster, 0, &mut a), [] as [Value; 0], "nor SUBSCRIBED");
+    let known = (0..2).map(|shard| cluster.members[0].network.shard(shard).known_elsewhere());
+    // The listener's, the one that stands elsewhere, and as many more.
+    let made = 2 * (EARLY + 2);
+    assert_eq!(known.sum::<usize>(), MOST_EARLY + made / 2, "with what stands here");
+    let dropped = cluster.members[0].network.router.snapshot().meta_events_dropped;
+    assert_eq!(dropped, (made - MOST_EARLY) as u64);
+    cluster.bus.cut.clear();
+    cluster.settle_for(2_000);
+    let said_to_near = hear(&mut cluster, 0, &mut near);
+    let created = |at: usize| said_to_near[at][2].as_u64().expect("SUBSCRIBED");
+    let mut events = hear(&mut cluster, 0, &mut a);
+    let subscribed = events.remove(0);
+    assert_eq!(subscribed[0], 33, "{subscribed}");
+    let own = subscribed[2].as_u64().expect("an id");
+    let mut expected = vec![said("on_create", own), said("on_subscribe", own)];
+    expected.push(said("on_subscribe", elsewhere));
+    for at in 1..=EARLY {
+        let id = created(at);
+        expected.extend([said("on_create", id), said("on_subscribe", id)]);
+    }
+    // The one that is not told had its place.
+    expected.truncate(MOST_EARLY - 1);
+    assert_eq!(events.iter().map(told).collect::<Vec<_>>(), expected);
+    check_end(cluster, &[(0, &a), (1, &b), (0, &near)]);
+}
+
+const MOST_EARLY: usize = 1_024;
+const EARLY: usize = 600;
+
 /// What a node has taken with it is heard of once at each other one.
 #[test]
 fn a_node_that_is_killed_takes_its_sessions_with_it() {

@@ -236,7 +236,8 @@ fn whoever_leaves_is_told_and_announced_as_crossbar_has_it() {
 #[test]
 fn ap_sma_02_kill_by_authrole() {
     check_admin(
-        r#"join a b c
+        r#"at one node: the answers of others come behind what has come of it
+           join a b c
            a -> SUBSCRIBE {} wamp.session.on_leave
            a <- SUBSCRIBED 1 $l
            a -> CALL {} wamp.session.kill_by_authrole ["admin"]

@@ -155,7 +155,8 @@ fn the_total_budget_ends_the_worst() {
             settings.timeouts.ping_interval_ms = 0;
         },
         &format!(
-            r#"join a b c
+            r#"at one node: each has its memory
+               join a b c
                a -> SUBSCRIBE {{}} com.x
                a <- SUBSCRIBED 1 $s
                c -> SUBSCRIBE {{}} com.y

@@ -261,11 +261,12 @@ impl Cluster {
         for _ in 0..MANY_ROUNDS {
             let mut has_read = false;
             for index in 0..self.members.len() {
-                self.serve(index);
                 while self.bucket.has_news(index) {
                     has_read = true;
                     self.watch(index);
                 }
+                // What is numbered by then is handed over.
+                self.serve(index);
                 if self.is_up(index) {
                     self.members[index].network.settle();
                 }

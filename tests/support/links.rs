@@ -132,7 +132,7 @@ pub(crate) struct EndpointDouble {
     pub(crate) asked: Option<serde_json::Value>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) enum Says {
     #[default]
     Nothing,

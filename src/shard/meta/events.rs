@@ -218,32 +218,33 @@ impl Shard {
         while !self.cx.work.is_step_over() {
             let Some((event, wait)) = self.event_orders.pop(realm) else { return };
             self.cx.work.charge(LOOKUP_UNITS);
-            self.publish_meta_event(&event);
+            self.publish_meta_event(event);
             self.unheard.end(wait, &mut self.cx.post);
         }
         self.event_orders.interrupt(realm);
     }
 
-    fn publish_meta_event(&mut self, event: &MetaEvent) {
-        let MetaEvent { realm, number, topic, args, excluded, cause, is_quiet, .. } = event;
-        if self.cx.settings().rosters
-            && let Some(family) = topic.family()
-        {
-            if realm.feed.is_wanted(family) {
-                self.tell_elsewhere(realm, *topic, (cause.session, args), *is_quiet);
-            }
-            if *is_quiet || !self.is_news_here(realm, *topic, args) {
-                return;
-            }
+    fn publish_meta_event(&mut self, event: MetaEvent) {
+        let (realm, topic) = (&event.realm, event.topic);
+        if !self.cx.settings().rosters {
+            return self.publish_event(&event);
         }
+        if topic.family().is_some_and(|family| realm.feed.is_wanted(family)) {
+            self.tell_elsewhere(realm, topic, (event.cause.session, &event.args), event.is_quiet);
+        }
+        if !event.is_quiet
+            && let Some(event) = self.take_news(event)
+        {
+            self.publish_event(&event);
+        }
+    }
+
+    /// To those of this node that listen.
+    pub(super) fn publish_event(&mut self, event: &MetaEvent) {
+        let MetaEvent { realm, number, topic, args, excluded, cause, .. } = event;
         let audience = Audience { excluded: *excluded, lists: None };
-        self.publish_to_listeners(
-            realm,
-            *topic,
-            *cause,
-            args,
-            (audience, Numbering::Meta(*number)),
-        );
+        let numbered = (audience, Numbering::Meta(*number));
+        self.publish_to_listeners(realm, *topic, *cause, args, numbered);
     }
 
     /// A meta event that no feed of this node has numbered.

@@ -248,6 +248,12 @@ impl<V> Standing<V> {
         self.editions.keys().any(|node| self.entries.contains_key(&(*node, id)))
     }
 
+    /// Whether it stands at some other node.
+    pub(super) fn stands_beside(&self, node: NodeNumber, id: u64) -> bool {
+        let mut others = self.editions.keys().filter(|other| **other != node);
+        others.any(|other| self.entries.contains_key(&(*other, id)))
+    }
+
     /// Looks at the next entry of a node behind `after`, which moves on, and takes it out if the
     /// node has not said it since it last began. `None` at the end.
     pub(super) fn sweep(&mut self, node: NodeNumber, after: &mut u64) -> Option<Option<(u64, V)>> {
@@ -299,6 +305,8 @@ mod tests {
         assert!(!standing.enter(node(1), 6, 'b') && standing.enter(node(1), 7, 'c'));
         assert_eq!(swept(&mut standing, 1), [(5, 'a')]);
         assert!(standing.stands(5), "at the other node");
+        let beside = [1, 2].map(|at| standing.stands_beside(node(at), 5));
+        assert_eq!(beside, [true, false]);
         assert_eq!(standing.leave(node(2), 5), Some('a'));
         assert!(!standing.stands(5) && standing.stands(7));
         assert_eq!(standing.leave(node(2), 5), None);

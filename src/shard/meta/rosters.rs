@@ -4,13 +4,15 @@
 //! A session is announced when it is entered, and gone when it is taken out, wherever it lives; a
 //! subscription is created when it stands at a first node, and deleted when it does at none. So
 //! each listener hears of each once, whether an event tells of it, a roster, or the end of a node.
+//! Before all nodes have told what stands nobody can say what is created, so what comes of
+//! subscriptions here waits until then: a listener also hears of its own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Weak};
 
 use super::super::work::LOOKUP_UNITS;
-use super::super::{Mail, Shard};
+use super::super::{Mail, MetaEvent, Shard};
 use super::details_of;
 use super::roster::{
     Foreign, ForeignMetaEvent, ForeignNews, MetaElsewhere, RosterAnswer, RosterCall, RosterCursor,
@@ -40,6 +42,15 @@ struct Roster {
     sessions: Standing<Leaver>,
     /// `None`: nobody here listens.
     subscriptions: Option<Counted>,
+    /// What came of subscriptions here since somebody listens, before all nodes have told theirs.
+    early: Early,
+}
+
+/// Meta events that wait, in their order.
+#[derive(Debug, Default)]
+struct Early {
+    events: VecDeque<MetaEvent>,
+    bytes: usize,
 }
 
 /// The subscriptions that stand.
@@ -149,20 +160,47 @@ impl Shard {
         self.cx.post.send(ShardId::CLUSTER, Mail::MetaElsewhere(Box::new(elsewhere)));
     }
 
-    /// Whether a meta event of this node is news to its listeners: of a subscription that stands
-    /// elsewhere it is not.
-    pub(super) fn is_news_here(&mut self, realm: &Realm, topic: MetaTopic, args: &[Value]) -> bool {
-        let is_counted =
-            matches!(topic, MetaTopic::SubscriptionOnCreate | MetaTopic::SubscriptionOnDelete);
-        if !is_counted {
-            return true;
+    /// The meta event of this node, if it is to be published now: not of a subscription that stands
+    /// elsewhere, nor before that is known.
+    pub(super) fn take_news(&mut self, event: MetaEvent) -> Option<MetaEvent> {
+        if event.topic.family() != Some(MetaFamily::Subscriptions) {
+            return Some(event);
         }
-        let roster = self.rosters.rosters.get_mut(&realm.number());
-        let node = self.cx.router.ids().node();
-        let (Some(roster), Some(node), Some(about)) = (roster, node, about(topic, args)) else {
-            return false;
+        let node = self.cx.router.ids().node()?;
+        // Perhaps other nodes alone want to know.
+        let is_heard = event.realm.feed.is_heard(MetaFamily::Subscriptions);
+        let roster = match is_heard {
+            true => self.rosters.of(&event.realm),
+            false => self.rosters.rosters.get_mut(&event.realm.number())?,
         };
-        roster.is_news(node, topic, about)
+        let is_news = roster.is_news(node, event.topic, about(event.topic, &event.args)?);
+        if roster.is_complete() {
+            return Some(event).filter(|_| is_news);
+        }
+        if is_heard && !roster.early.push(event) {
+            self.cx.counters.meta_events_dropped.increment();
+        }
+        None
+    }
+
+    /// All nodes have told what stands with them. `false`: there is more to be published.
+    fn complete(&mut self, realm: &Arc<Realm>) -> bool {
+        let node = self.cx.router.ids().node();
+        while !self.cx.work.is_step_over() {
+            let Roster { subscriptions, early, .. } = self.rosters.of(realm);
+            let (Some(counted), Some(node)) = (subscriptions, node) else { return true };
+            let Some(event) = early.pop() else {
+                counted.is_complete = true;
+                return true;
+            };
+            self.cx.work.charge(LOOKUP_UNITS);
+            let is_counted = is_counted(event.topic);
+            let is_elsewhere = |about| counted.standing.stands_beside(node, about);
+            if !is_counted || !about(event.topic, &event.args).is_some_and(is_elsewhere) {
+                self.publish_event(&event);
+            }
+        }
+        false
     }
 
     /// What another node says, in line with what it has said before. Returns the weight that its
@@ -207,11 +245,7 @@ impl Shard {
             ForeignNews::Event(event) => self.take_foreign_event(&realm, node, event),
             ForeignNews::Forget(family) => return self.forget(&realm, *family),
             ForeignNews::Complete(MetaFamily::Sessions) => {}
-            ForeignNews::Complete(MetaFamily::Subscriptions) => {
-                if let Some(counted) = &mut self.rosters.of(&realm).subscriptions {
-                    counted.is_complete = true;
-                }
-            }
+            ForeignNews::Complete(MetaFamily::Subscriptions) => return self.complete(&realm),
             ForeignNews::Look(call) => self.look_for_own(node, call),
             ForeignNews::Roster(piece) => {
                 if mem::take(&mut piece.is_first) {
@@ -371,7 +405,7 @@ impl Shard {
                     let counted = roster.subscriptions.as_mut();
                     let is_over = counted.is_none_or(|counted| !counted.standing.forget_one());
                     if is_over {
-                        roster.subscriptions = None;
+                        (roster.subscriptions, roster.early) = (None, Early::default());
                     }
                     is_over
                 }
@@ -387,7 +421,12 @@ impl Shard {
 impl Roster {
     fn len(&self) -> usize {
         let counted = self.subscriptions.as_ref().map_or(0, |counted| counted.standing.len());
-        self.sessions.len() + counted
+        self.sessions.len() + counted + self.early.events.len()
+    }
+
+    /// All nodes have told which subscriptions stand with them.
+    fn is_complete(&self) -> bool {
+        self.subscriptions.as_ref().is_some_and(|counted| counted.is_complete)
     }
 
     fn begin(&mut self, node: NodeNumber, family: MetaFamily) {
@@ -401,11 +440,10 @@ impl Roster {
 
     /// Whether a meta event of a subscription of a node is one of the cluster.
     fn is_news(&mut self, node: NodeNumber, topic: MetaTopic, about: u64) -> bool {
-        let is_created = match topic {
-            MetaTopic::SubscriptionOnCreate => true,
-            MetaTopic::SubscriptionOnDelete => false,
-            _ => return true,
-        };
+        if !is_counted(topic) {
+            return true;
+        }
+        let is_created = topic == MetaTopic::SubscriptionOnCreate;
         let Some(Counted { standing, is_complete }) = &mut self.subscriptions else { return false };
         let stood = standing.stands(about);
         if is_created {
@@ -423,6 +461,25 @@ impl Roster {
         let swept = standing.sweep(node, after)?;
         let gone = swept.map(|(id, ())| id).filter(|id| *is_complete && !standing.stands(*id));
         Some(gone)
+    }
+}
+
+impl Early {
+    /// `false`: there is no room.
+    fn push(&mut self, event: MetaEvent) -> bool {
+        let bytes = self.bytes + event.weight();
+        if self.events.len() >= MOST_EARLY || bytes > MOST_EARLY_BYTES {
+            return false;
+        }
+        self.bytes = bytes;
+        self.events.push_back(event);
+        true
+    }
+
+    fn pop(&mut self) -> Option<MetaEvent> {
+        let event = self.events.pop_front()?;
+        self.bytes -= event.weight();
+        Some(event)
     }
 }
 
@@ -467,6 +524,11 @@ fn look(realm: &Realm, cursor: &mut RosterCursor, is_news: bool) -> (RosterEntri
     }
 }
 
+/// Whether it is told of a subscription at its first or last node alone.
+const fn is_counted(topic: MetaTopic) -> bool {
+    matches!(topic, MetaTopic::SubscriptionOnCreate | MetaTopic::SubscriptionOnDelete)
+}
+
 /// What a meta event is about: a session, or a subscription.
 fn about(topic: MetaTopic, args: &[Value]) -> Option<u64> {
     let id = |value: &Value| if let Value::UInt(id) = value { Some(*id) } else { None };
@@ -485,6 +547,11 @@ fn about(topic: MetaTopic, args: &[Value]) -> Option<u64> {
 /// In the place of the session that has subscribed first or left last, if no event told of it. No
 /// session has this id.
 const UNKNOWN: u64 = 0;
+
+/// Meta events of a realm that wait until all nodes have told what stands with them, and their
+/// bytes.
+const MOST_EARLY: usize = 1_024;
+const MOST_EARLY_BYTES: usize = 1 << 20;
 
 /// Entries that are looked at for one piece.
 const PIECE: usize = 512;
