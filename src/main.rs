@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     match cli.command {
         None => start(&cli.run),
         Some(Command::Run(flags)) => start(&flags),
-        Some(Command::Check { file }) => check(&file),
+        Some(Command::Check { file, connect }) => check(&file, connect),
         Some(Command::Cert { command: CertCommand::Fingerprint { file } }) => {
             print_or_fail(cert::names(&file))
         }
@@ -342,7 +342,7 @@ fn import_crossbar(flags: &import::ImportFlags) -> ExitCode {
 }
 
 /// Says what a router with this file would run, or what is wrong with it.
-fn check(file: &Path) -> ExitCode {
+fn check(file: &Path, connects: bool) -> ExitCode {
     let config = match load(file) {
         Ok(config) => config,
         Err(error) => return fail(&error),
@@ -360,7 +360,24 @@ fn check(file: &Path) -> ExitCode {
     for warning in config.warnings() {
         text.push_str(&format!("warning: {warning}\n"));
     }
+    if connects {
+        match connect(&config) {
+            Ok(found) => text.push_str(&found),
+            Err(error) => return fail(&error),
+        }
+    }
     print(&text)
+}
+
+#[cfg(feature = "cluster")]
+fn connect(config: &Config) -> Result<String, command::connect::ConnectError> {
+    command::connect::connect(config)
+}
+
+/// A file with a cluster does not come so far.
+#[cfg(not(feature = "cluster"))]
+const fn connect(_: &Config) -> Result<String, StartError> {
+    Err(StartError::NoClusters)
 }
 
 /// The configuration of a file, with the environment over it.

@@ -1,5 +1,5 @@
-//! WAMP dialogues in text. Each runs with several numbers of shards, serializers and transports, and
-//! with several nodes; the clients of a dialogue sit on different shards and nodes.
+//! WAMP dialogues in text. Each runs with several numbers of shards, serializers and transports,
+//! and with several nodes; the clients of a dialogue sit on different shards and nodes.
 //! `scenarios/dialogue.rs` has the language.
 
 #[allow(dead_code, reason = "the simulator uses more of it")]

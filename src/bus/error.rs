@@ -1,5 +1,7 @@
 //! Why there is no connection to NATS, or no bucket: for the operator, in whole sentences.
 
+use std::error::Error as _;
+use std::io;
 use std::path::PathBuf;
 
 use async_nats::jetstream::ErrorCode;
@@ -47,6 +49,12 @@ pub enum BusError {
     Closed(String),
 }
 
+/// Whether what came is not what TLS wants.
+fn is_of_tls(error: &ConnectError) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
+
 impl BusError {
     /// Whether waiting does not make it better.
     pub const fn is_final(&self) -> bool {
@@ -71,6 +79,7 @@ impl BusError {
                 Self::Login(said)
             }
             ConnectErrorKind::Tls => Self::Tls(said),
+            ConnectErrorKind::Io if is_of_tls(&error) => Self::Tls(said),
             _ => Self::Connect(said),
         }
     }

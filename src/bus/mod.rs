@@ -6,6 +6,7 @@
 mod bucket;
 mod error;
 mod login;
+mod trial;
 mod watch;
 
 use std::future::{Future, poll_fn};
@@ -27,6 +28,7 @@ use bucket::Bucket;
 use watch::Watch;
 
 pub use error::BusError;
+pub use trial::{Found, TrialError, try_out};
 pub use watch::Told;
 
 /// A connection to NATS as one node of a cluster.
@@ -229,12 +231,7 @@ fn options_of(
     name: String,
     teller: UnboundedSender<Link>,
 ) -> ConnectOptions {
-    options
-        .name(name)
-        .no_echo()
-        .ping_interval(SECOND)
-        .connection_timeout(SECOND)
-        .request_timeout(Some(SECOND))
+    patient(options, name)
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .client_capacity(CLIENT_CAPACITY)
         .reconnect_delay_callback(|attempts| {
@@ -258,6 +255,12 @@ fn options_of(
             }
             std::future::ready(())
         })
+}
+
+/// How long a server may take.
+fn patient(options: ConnectOptions, name: String) -> ConnectOptions {
+    let options = options.name(name).no_echo().ping_interval(SECOND);
+    options.connection_timeout(SECOND).request_timeout(Some(SECOND))
 }
 
 fn check_version(client: &Client) -> Result<(), BusError> {

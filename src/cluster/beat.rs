@@ -19,6 +19,13 @@ pub(super) fn encode(
     }
 }
 
+/// One for nobody.
+pub fn nothing_new() -> Vec<u8> {
+    let mut beat = Vec::new();
+    encode(0, std::iter::empty(), &mut beat);
+    beat
+}
+
 /// The revision and the head for `me`, if there is one.
 pub(super) fn decode(message: &[u8], me: Incarnation) -> Result<Option<(u64, Head)>, Garbled> {
     let mut decoder = minicbor::Decoder::new(message);

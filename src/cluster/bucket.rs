@@ -91,6 +91,13 @@ pub(super) fn claim_key(claim: ClaimKey) -> Box<str> {
     format!("{CLAIMS_PREFIX}{}.{}", claim.owner, claim.count).into()
 }
 
+/// The name of the member whose key this is; `None` if it is none's.
+pub fn member_of(key: &str, value: &[u8]) -> Option<Box<str>> {
+    let is_of_node = matches!(Key::read(key), Some(Key::Node(_)));
+    let record = is_of_node.then(|| NodeRecord::decode(value)).flatten();
+    record.map(|record| record.name.as_str().into())
+}
+
 /// What stands at the key of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRecord {

@@ -19,6 +19,7 @@ mod questions;
 mod rosters;
 pub mod wire;
 
+pub use beat::nothing_new;
 pub use entry::{Book, Entry, ForeignCall, ForeignEvent, Kept, Offered, Unreadable};
 pub use link::LinkTally;
 pub use node::{ClaimCounts, Counts, Node, NodeSettings, NodeView, PeerView};

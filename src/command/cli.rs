@@ -48,9 +48,15 @@ pub(crate) enum Command {
     /// Run the router (the default)
     Run(RunFlags),
     /// Say what a configuration file would run, or what is wrong with it
+    ///
+    /// The exit code is 1 if something is wrong.
     Check {
         /// The configuration file
         file: PathBuf,
+        /// Also try all that a node of [cluster] does at NATS, as its start would: the login, the
+        /// permissions, the bucket, which is made if there is none
+        #[arg(long)]
+        connect: bool,
     },
     /// Make certificates for TLS
     Cert {

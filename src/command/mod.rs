@@ -7,6 +7,8 @@ pub(crate) mod busiest;
 pub(crate) mod cert;
 pub(crate) mod changing;
 pub(crate) mod cli;
+#[cfg(feature = "cluster")]
+pub(crate) mod connect;
 pub(crate) mod explain;
 pub(crate) mod explain_live;
 pub(crate) mod health;

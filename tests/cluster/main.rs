@@ -6,6 +6,7 @@
 
 mod bucket;
 mod events;
+mod logins;
 mod outages;
 mod processes;
 mod registrations;

@@ -82,7 +82,8 @@ impl Nats {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        let is_secret = self.flags.iter().any(|flag| flag.starts_with("--tls"));
+        format!("{}://127.0.0.1:{}", if is_secret { "tls" } else { "nats" }, self.port)
     }
 
     /// Kills it, and starts it with no files.
@@ -104,6 +105,12 @@ impl Drop for Nats {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What `stentor check --connect` has said.
+pub(super) struct Checked {
+    pub(super) succeeds: bool,
+    pub(super) said: String,
 }
 
 /// A router that is a node of the cluster `test`.
@@ -131,6 +138,26 @@ impl Router {
         let mut router = Self::spawn(&Self::flags(&[nats.url()], node), variables);
         router.wait_until_served();
         router
+    }
+
+    /// Asks whether the node `a` could be started so.
+    pub(super) fn check(nats: &Nats, variables: &[(&str, &str)]) -> Checked {
+        let folder = tempfile::tempdir().expect("there is room");
+        let file = folder.path().join("stentor.toml");
+        let cluster = format!(
+            "[cluster]\nname = \"test\"\nnode = \"a\"\nnats = [\"{}\"]\n\
+             [[realm]]\nname = \"realm1\"\n",
+            nats.url()
+        );
+        fs::write(&file, cluster).expect("there is room");
+        let done = Command::new(env!("CARGO_BIN_EXE_stentor"))
+            .args(["check", "--connect"])
+            .arg(file)
+            .envs(variables.iter().copied())
+            .output()
+            .expect("it is built");
+        let said = [done.stdout, done.stderr].concat();
+        Checked { succeeds: done.status.success(), said: String::from_utf8_lossy(&said).into() }
     }
 
     /// Starts one that is no node, and waits until it serves.
@@ -249,8 +276,8 @@ impl Router {
     }
 }
 
-/// Stops a process, or lets it go on. It does nothing more once this returns: a signal alone reaches
-/// its threads one after the other, and on a busy machine the rest of them still answer.
+/// Stops a process, or lets it go on. It does nothing more once this returns: a signal alone
+/// reaches its threads one after the other, and on a busy machine the rest of them still answer.
 pub(super) fn hang(process: &Child, hangs: bool) {
     use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
     let id = Pid::from_child(process);

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::processes::{Nats, PATIENCE, Router};
 
 /// Whether an event that is published at one node comes at the other.
-async fn check_linked(from: &Router, to: &Router) {
+pub(super) async fn check_linked(from: &Router, to: &Router) {
     let mut events = to.client().await.subscribe("com.x").await.expect("everybody may");
     from.client().await.publish("com.x", (1,)).acknowledge().await.expect("everybody may");
     assert!(timeout(PATIENCE, events.next()).await.expect("it comes").is_some());

@@ -53,8 +53,8 @@
 //! at one node: the reason           as the first line: it does not run with several nodes
 //! ```
 //!
-//! With several nodes each client is at another one than the client before it. A client's messages must all be listed, in their order. At the end all clients leave, and the
-//! router must be empty.
+//! With several nodes each client is at another one than the client before it. A client's messages
+//! must all be listed, in their order. At the end all clients leave, and the router must be empty.
 
 #[path = "matching.rs"]
 mod matching;

@@ -115,8 +115,8 @@ fn a_subscription_of_several_nodes_is_created_and_deleted_once() {
     check_end(cluster, &all);
 }
 
-/// What comes of subscriptions before all nodes have told theirs waits, as far as there is room: then
-/// it is told in its order, but for what stands elsewhere, which is no creation.
+/// What comes of subscriptions before all nodes have told theirs waits, as far as there is room:
+/// then it is told in its order, but for what stands elsewhere, which is no creation.
 #[test]
 fn what_comes_of_subscriptions_early_waits_within_bounds() {
     let mut cluster = cluster(2);
