@@ -249,8 +249,8 @@ impl Router {
     }
 }
 
-/// Stops a process, or lets it go on. It does nothing more once this returns: a signal alone reaches
-/// its threads one after the other, and on a busy machine the rest of them still answer.
+/// Stops a process, or lets it go on. It does nothing more once this returns: a signal alone
+/// reaches its threads one after the other, and on a busy machine the rest of them still answer.
 pub(super) fn hang(process: &Child, hangs: bool) {
     use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
     let id = Pid::from_child(process);
