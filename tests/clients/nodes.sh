@@ -15,13 +15,15 @@ source "$here/routers.sh"
 source "$here/../cluster/needs.sh"
 
 # start_node NAME PORT ADMIN_PORT: one that has all the realms; sets router_pid. Request ids are the
-# affair of a client and its node: here they may leave some out, for all of the matrices.
+# affair of a client and its node: here they may leave some out, for all of the matrices. However
+# slow the machine is, SUBSCRIBED and REGISTERED wait until all nodes know.
 start_node() {
     {
         listener "$2"
         realms monotonic
         asking_realms
         printf '[cluster]\nname = "clients"\nnode = "%s"\nnats = ["%s"]\n' "$1" "$nats"
+        printf 'visible_ms = 10000\n'
         printf '[admin]\nlisten = "127.0.0.1:%s"\n' "$3"
     } >"$scratch/$1.toml"
     launch "$1" "$2"

@@ -44,6 +44,8 @@ async def used(node):
         counted.setdefault(name, {})[labels] = int(value)
     for name in USED:
         check_true(all(counted[name].values()), f"{name} of {NAMES[node]}: {counted[name]}")
+    expired = counted["stentor_cluster_corks_ended_total"]['{outcome="expired"}']
+    check(expired, 0, f"answers of {NAMES[node]} that came before all nodes knew")
     for name in NEVER:
         check(sum(counted[name].values()), 0, f"{name} of {NAMES[node]}")
 
