@@ -4,6 +4,8 @@ use serde_json::json;
 use stentor::router::{SessionRef, ShardId, Slot};
 use stentor::wamp::SessionId;
 
+use super::calls_between_nodes::{check_end, cluster, join};
+use super::cluster::{hear, say};
 use super::dialogue::check;
 use super::peer::{Peer, network_with};
 use crate::support::{Serializer, published_by};
@@ -57,4 +59,29 @@ fn a_publisher_elsewhere_is_told_to_wait() {
     peers.iter().for_each(|peer| network.lose(peer.pipe));
     network.settle();
     network.check_empty();
+}
+
+/// In a cluster the ids of subscriptions and registrations are as large as those of sessions, and
+/// wampy.js writes what is above 2^32 - 1 as a float.
+#[test]
+fn what_has_a_large_id_is_given_back() {
+    for like in [Serializer::MsgPack, Serializer::Cbor, Serializer::Json] {
+        let mut cluster = cluster(2, |_, _| {});
+        let mut peer = join(&mut cluster, 1, 0, like);
+        for (request, (begin, end)) in [(1, (32, 34)), (3, (64, 66))] {
+            say(&mut cluster, 1, &peer, &json!([begin, request, {}, "com.x"]));
+            let id = hear(&mut cluster, 1, &mut peer)[0][2].as_u64().expect("an id");
+            assert!(id > u64::from(u32::MAX), "{id} is large");
+            #[expect(clippy::cast_precision_loss, reason = "an id has 53 bits")]
+            say(&mut cluster, 1, &peer, &json!([end, request + 1, id as f64]));
+            cluster.settle();
+            let heard = peer.read_all(&mut cluster.members[1].network);
+            if like == Serializer::Json {
+                assert_eq!(heard[0][2], "wamp.error.protocol_violation", "JSON has no excuse");
+                break;
+            }
+            assert_eq!(heard, [json!([end + 1, request + 1])], "{like:?}");
+        }
+        check_end(cluster, &[(1, &peer)]);
+    }
 }

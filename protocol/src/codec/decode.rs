@@ -132,14 +132,14 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
             code::SUBSCRIBE => self.subscribe(),
             code::UNSUBSCRIBE => Ok(ClientMessage::Unsubscribe {
                 request: self.request()?,
-                subscription: self.id("Subscription", SubscriptionId::new)?,
+                subscription: self.given_id("Subscription", SubscriptionId::new)?,
             }),
             code::CALL => self.call(),
             code::CANCEL => self.cancel(),
             code::REGISTER => self.register(),
             code::UNREGISTER => Ok(ClientMessage::Unregister {
                 request: self.request()?,
-                registration: self.id("Registration", RegistrationId::new)?,
+                registration: self.given_id("Registration", RegistrationId::new)?,
             }),
             code::YIELD => self.yield_(),
             _ => Err(DecodeFault::UnknownType { code }.into()),
@@ -270,6 +270,20 @@ impl<'a, R: Reader<'a>> Fields<'a, R> {
             },
         };
         new(number).ok_or_else(|| self.mismatch(element, AN_ID, number.to_string()))
+    }
+
+    /// The id of what the router has given to the session, which may be large.
+    fn given_id<T>(
+        &mut self,
+        element: &'static str,
+        new: impl FnOnce(u64) -> Option<T>,
+    ) -> Result<T, DecodeError> {
+        let token = self.next()?;
+        let number = token.whole().and_then(new);
+        number.ok_or_else(|| match token {
+            Token::UInt(number) => self.mismatch(element, AN_ID, number.to_string()),
+            other => self.mismatch(element, AN_ID, other.describe()),
+        })
     }
 
     pub(super) fn text(&mut self, element: &'static str) -> Result<Cow<'a, str>, DecodeError> {

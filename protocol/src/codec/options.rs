@@ -281,14 +281,7 @@ impl<'a, R: Reader<'a>> Entry<'_, 'a, R> {
     }
 
     fn ids(self) -> Read<Option<Vec<SessionId>>> {
-        self.list("a list of ids", |item, _| match item {
-            Token::UInt(number) => Ok(SessionId::new(number)),
-            // wampy.js writes every integer above 2^32 - 1 as a float, and session ids are larger.
-            Token::Float(number) if number.fract() == 0.0 && number > 0.0 => {
-                Ok(SessionId::new(number as u64))
-            }
-            _ => Ok(None),
-        })
+        self.list("a list of ids", |item, _| Ok(item.whole().and_then(SessionId::new)))
     }
 
     /// A list of scalars that `parse` takes; it also gets the position behind the scalar.

@@ -155,6 +155,16 @@ impl Token<'_> {
         }
     }
 
+    /// A whole number, also where it is a float of a binary serializer: wampy.js writes so every
+    /// integer above 2^32 - 1.
+    pub(super) fn whole(self) -> Option<u64> {
+        match self {
+            Self::UInt(number) => Some(number),
+            Self::Float(number) if number.fract() == 0.0 && number > 0.0 => Some(number as u64),
+            _ => None,
+        }
+    }
+
     /// What the value of a scalar owns besides itself, at most.
     pub(super) const fn heap_bytes(&self) -> usize {
         match self {

@@ -5,7 +5,7 @@ import './quiet.mjs';
 import autobahn from 'autobahn';
 import autobahn22 from 'autobahn-22';
 import { WebSocket } from 'ws';
-import { bounded, HOST, PORT, REALM, urlOf, webUrlOf } from './check.mjs';
+import { bounded, HOST, REALM, urlOf, webUrlOf } from './check.mjs';
 import { Fault } from './fault.mjs';
 import { XMLHttpRequest } from './xml_http_request.mjs';
 
@@ -22,7 +22,7 @@ const SERIALIZERS = {
 const JOIN_TIMEOUT_MS = 10_000;
 
 export class AutobahnClient {
-  constructor(library, transport, serializer, { port = PORT, realm = REALM, retry = false } = {}) {
+  constructor(library, transport, serializer, { port, realm = REALM, retry = false }) {
     this.library = LIBRARIES[library];
     const { [SERIALIZERS[serializer]]: Serializer } = this.library.serializer;
     this.connection = new this.library.Connection({

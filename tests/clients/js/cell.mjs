@@ -2,6 +2,7 @@
 
 import { AutobahnClient } from './autobahn_client.mjs';
 import { IS_SECURE } from './check.mjs';
+import { PORTS, spread } from './nodes.mjs';
 import { WampyClient } from './wampy_client.mjs';
 
 const CELLS = [
@@ -34,15 +35,24 @@ export class Cell {
     return CELLS.filter(has).map((cell) => new Cell(...cell));
   }
 
-  client(options) {
+  client({ node = spread.next(), ports = PORTS, ...options } = {}) {
     const Client = this.isWampy ? WampyClient : AutobahnClient;
-    return new Client(this.library, this.transport, this.serializer, options);
+    options.port ??= ports[node];
+    const client = new Client(this.library, this.transport, this.serializer, options);
+    client.node = node;
+    return client;
   }
 
   async join(options) {
-    const client = await this.client(options).join();
-    this.clients.push(client);
+    const client = this.client(options);
+    await this.enter(client);
     return client;
+  }
+
+  async enter(client) {
+    await client.join();
+    this.clients.push(client);
+    await spread.note(client.node, client.id);
   }
 
   uri(name) {

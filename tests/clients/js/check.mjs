@@ -7,9 +7,6 @@ import { appendFileSync } from 'node:fs';
 import net from 'node:net';
 
 export const HOST = '127.0.0.1';
-export const PORT = Number(process.env.ROUTER_PORT ?? 8080);
-/// A router that accepts request ids which do not start at 1.
-export const LENIENT_PORT = Number(process.env.ROUTER_LENIENT_PORT ?? PORT);
 export const REALM = process.env.ROUTER_REALM ?? 'realm1';
 /// Whether the routers' ports speak TLS; NODE_EXTRA_CA_CERTS names who has signed their certificate.
 export const IS_SECURE = Boolean(process.env.ROUTER_CA);

@@ -4,6 +4,7 @@ import { TESTS as CALLS } from './calls.mjs';
 import { Cell } from './cell.mjs';
 import { Report } from './check.mjs';
 import { TESTS as INVOCATIONS } from './invocations.mjs';
+import { spread } from './nodes.mjs';
 import { TESTS as PERMISSIONS } from './permissions.mjs';
 import { TESTS as PUBSUB } from './pubsub.mjs';
 import { TESTS as SESSIONS } from './sessions.mjs';
@@ -19,7 +20,9 @@ for (const cell of Cell.all()) {
     count += 1;
     await report.run(name, async () => {
       try {
+        spread.begin();
         await test(cell);
+        spread.check();
       } finally {
         await cell.close();
       }

@@ -1,16 +1,18 @@
-// The JavaScript peers of python/cross.py: one client per cell, each with the same procedures.
-// Prints `ready` and their names, and lives until it is ended.
+// The JavaScript peers of python/cross.py: one client per cell and node, which all have the same
+// procedures. Prints `ready` and their names, and lives until it is ended.
 
 import { Cell } from './cell.mjs';
 import { describe } from './check.mjs';
 import { Fault } from './fault.mjs';
+import { named, PORTS } from './nodes.mjs';
 import { ALL_BYTES, binary, SHARED } from './samples.mjs';
 
 const FAULT = 'org.cross.fault';
 
-async function start(cell) {
-  const client = await cell.join();
-  const name = [cell.library.replace('-', '_'), cell.transport, cell.serializer].join('.');
+async function start(cell, node) {
+  const client = await cell.join({ node });
+  const kind = [cell.library.replace('-', '_'), cell.transport, cell.serializer].join('.');
+  const name = named(kind, node);
   const bytes = cell.bytes.bind(cell);
   const sample = [SHARED, binary(bytes), bytes(ALL_BYTES)];
 
@@ -50,5 +52,5 @@ function plain(value) {
 }
 
 const names = [];
-for (const cell of Cell.all()) names.push(await start(cell));
+for (const cell of Cell.all()) for (const node of PORTS.keys()) names.push(await start(cell, node));
 console.log(`ready ${names.join(' ')}`);

@@ -9,12 +9,13 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
-import { bounded, check, HOST, PORT, Queue, Report } from './check.mjs';
+import { bounded, check, HOST, Queue, Report } from './check.mjs';
+import { PORTS } from './nodes.mjs';
 
 const PYTHON = process.env.CLIENTS_PYTHON ?? 'python3';
 const CHROMIUM = process.env.CHROMIUM ?? 'chromium';
 const URL_SHOWN = 'ws://127.0.0.1:8080/ws';
-const URL_USED = `ws://${HOST}:${PORT}/ws`;
+const URL_USED = `ws://${HOST}:${PORTS[0]}/ws`;
 const SHOWN = ['event: 2,3', 'result: 5'];
 const START_TIMEOUT_MS = 10_000;
 

@@ -1,10 +1,11 @@
-// The JavaScript peers of python/features.py, one per cell. Each line of the standard input is
+// The JavaScript peers of python/features.py, one per cell and node. Each line of the standard input is
 // `[id, peer, command, ...arguments]` in JSON, answered by `[id, value]` or `[id, null, fault]`;
 // `[0, peer, report]` tells what comes to a peer unasked. python/peers.py speaks to it.
 
 import { createInterface } from 'node:readline';
 import { Cell } from './cell.mjs';
 import { ANNOUNCED } from './invocations.mjs';
+import { named, PORTS } from './nodes.mjs';
 
 console.log = console.error; // The standard output is for answers.
 const plain = (key, value) => (typeof value === 'bigint' ? Number(value) : value);
@@ -13,14 +14,16 @@ const say = (...message) => process.stdout.write(`${JSON.stringify(message, plai
 class Peer {
   #waiting = [];
 
-  constructor(cell) {
+  constructor(cell, node) {
     this.cell = cell;
-    this.name = [cell.library.replace('-', '_'), cell.transport, cell.serializer].join('.');
+    this.node = node;
+    const kind = [cell.library.replace('-', '_'), cell.transport, cell.serializer].join('.');
+    this.name = named(kind, node);
   }
 
   /// Joins, and offers every endpoint under the name that python/peers.py calls.
   async join() {
-    this.client = await this.cell.client().join();
+    this.client = await this.cell.client({ node: this.node }).join();
     this.client.onViolation = () => {}; // features.py expects some: autobahn-js when it cancels.
     const { identity } = this.client;
     const uri = (endpoint) => `org.features.${this.name}.${identity.id}.${endpoint}`;
@@ -57,7 +60,7 @@ class Peer {
   }
 
   async callInChunks(procedure) {
-    const client = await this.cell.client({ announce: ANNOUNCED }).join();
+    const client = await this.cell.client({ node: this.node, announce: ANNOUNCED }).join();
     const end = await outcome(client.startChunks(procedure, []));
     await client.leave();
     return end;
@@ -103,11 +106,9 @@ function described(details, keys) {
 }
 
 const peers = new Map();
-for (const cell of Cell.all()) {
-  const peer = new Peer(cell);
-  peers.set(peer.name, peer);
-}
-say(0, null, [...peers.keys()]);
+const kinds = Cell.all().map((cell) => [...PORTS.keys()].map((node) => new Peer(cell, node)));
+for (const peer of kinds.flat()) peers.set(peer.name, peer);
+say(0, null, kinds.map((kind) => kind.map((peer) => peer.name)));
 for await (const line of createInterface({ input: process.stdin })) {
   const [id, name, command, ...args] = JSON.parse(line);
   Promise.resolve()

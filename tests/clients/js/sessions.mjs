@@ -1,7 +1,8 @@
 // Joining, leaving and coming back as a JavaScript application sees it.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Cable, check, checkFault, LENIENT_PORT, PORT, Queue } from './check.mjs';
+import { Cable, check, checkFault, Queue } from './check.mjs';
+import { LENIENT_PORTS, PORTS, spread } from './nodes.mjs';
 import { inbox } from './pubsub.mjs';
 
 async function welcome(cell) {
@@ -27,15 +28,15 @@ async function unknownRealm(cell) {
 /// The library comes back by itself after its connection was cut. wampy.js then counts its request
 /// ids on from the old session, which a router with `request_ids = "strict"` refuses.
 async function reconnect(cell) {
-  const routerPort = cell.isWampy ? LENIENT_PORT : PORT;
-  const cable = await new Cable().lay(routerPort);
+  const ports = cell.isWampy ? LENIENT_PORTS : PORTS;
+  const node = spread.next();
+  const cable = await new Cable().lay(ports[node]);
   try {
     const joined = new Queue();
-    const client = cell.client({ port: cable.port, retry: true });
+    const client = cell.client({ node, port: cable.port, retry: true });
     client.onJoin = () => joined.put(true);
-    await client.join();
-    cell.clients.push(client);
-    const other = await cell.join({ port: routerPort });
+    await cell.enter(client);
+    const other = await cell.join({ ports });
     if (!cell.isWampy) await joined.get();
     const events = await settle(cell, client);
     await reachable(cell, other, events);

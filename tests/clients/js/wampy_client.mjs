@@ -5,7 +5,7 @@ import { CborSerializer } from 'wampy/CborSerializer.js';
 import { JsonSerializer } from 'wampy/JsonSerializer.js';
 import { MsgpackSerializer } from 'wampy/MsgpackSerializer.js';
 import { WebSocket } from 'ws';
-import { bounded, PORT, REALM, urlOf } from './check.mjs';
+import { bounded, REALM, urlOf } from './check.mjs';
 import { Fault } from './fault.mjs';
 
 const SERIALIZERS = { json: JsonSerializer, msgpack: MsgpackSerializer, cbor: CborSerializer };
@@ -14,8 +14,8 @@ const RECONNECT_MS = 100;
 
 export class WampyClient {
   /// `announce` names features per role, beside those that the library announces by itself.
-  constructor(library, transport, serializer, options = {}) {
-    const { port = PORT, realm = REALM, retry = false, announce = {} } = options;
+  constructor(library, transport, serializer, options) {
+    const { port, realm = REALM, retry = false, announce = {} } = options;
     this.closed = new Promise((resolve) => {
       this.wampy = new Wampy(urlOf(port), {
         ws: WebSocket,

@@ -21,9 +21,10 @@ import connect
 from authorizer import Authorizer
 from check import Report, check, check_error, check_true
 from connect import SERIALIZERS, TRANSPORTS, Client
+from nodes import ports, spread, spread_out
 from pubsub import inbox
 
-PORT = int(os.environ.get("LOGIN_PORT", "8080"))
+PORTS = ports("LOGIN_PORT", "8080")
 REALM = "authorized"
 DENIED = "wamp.error.not_authorized"
 FAILED = "wamp.error.authorization_failed"
@@ -114,9 +115,11 @@ class Shop:
         self.sessions = []
 
     async def join(self, kind):
-        session = await connect.join(self.transport, self.serializer, port=PORT, realm=REALM,
-                                     kind=kind)
+        node = spread.next()
+        session = await connect.join(self.transport, self.serializer, port=PORTS[node],
+                                     realm=REALM, kind=kind)
         self.sessions.append(session)
+        await spread.note(node, session.id)
         return session
 
     async def visitor(self):
@@ -400,7 +403,7 @@ async def named(outcome, what):
 async def as_a_program(shop):
     """The file as it is, in a process of its own."""
     scheme = "rs" if shop.transport == "rawsocket" else "ws"
-    url = f"{scheme}://{connect.HOST}:{PORT}" + ("/ws" if scheme == "ws" else "")
+    url = f"{scheme}://{connect.HOST}:{PORTS[spread.next()]}" + ("/ws" if scheme == "ws" else "")
     process = await asyncio.create_subprocess_exec(
         sys.executable, pathlib.Path(__file__).with_name("authorizer.py"),
         env=os.environ | {"CBURL": url, "CBREALM": REALM},
@@ -442,7 +445,7 @@ TESTS = [
 async def with_shop(test, transport, serializer):
     shop = Shop(transport, serializer)
     try:
-        await test(shop)
+        await spread_out(test, shop)
     finally:
         await shop.close()
 

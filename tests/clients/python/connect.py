@@ -27,10 +27,9 @@ from autobahn.websocket.compress import (  # noqa: E402
     PerMessageDeflateResponseAccept,
 )
 
+from nodes import PORTS, spread  # noqa: E402
+
 HOST = "127.0.0.1"
-PORT = int(os.environ.get("ROUTER_PORT", "8080"))
-# A router that accepts gaps between request ids.
-LENIENT_PORT = int(os.environ.get("ROUTER_LENIENT_PORT", PORT))
 UNIX_PATH = os.environ.get("ROUTER_UNIX", "")
 # The authority that has signed the certificate of the routers; none: their ports speak plainly.
 CA = os.environ.get("ROUTER_CA", "")
@@ -88,7 +87,7 @@ class Client(ApplicationSession):
 
 
 async def open_session(
-    transport, serializer, realm=REALM, unix=False, port=PORT, kind=Client
+    transport, serializer, realm=REALM, unix=False, port=PORTS[0], kind=Client
 ):
     """Connects a session of a kind and sends HELLO; the caller awaits `joined` or `left`."""
     txaio.config.loop = asyncio.get_running_loop()
@@ -129,7 +128,7 @@ def check_form(session, transport):
     assert deflate == ("deflate" in transport), protocol.websocket_extensions_in_use
 
 
-async def join(transport, serializer, unix=False, port=PORT, realm=REALM, kind=Client):
+async def join(transport, serializer, unix=False, port=PORTS[0], realm=REALM, kind=Client):
     """Joins the realm; returns the session, with its WELCOME in `details`."""
     session = await open_session(transport, serializer, realm, unix, port, kind)
     await asyncio.wait({session.joined, session.left}, timeout=JOIN_TIMEOUT_S,
@@ -160,10 +159,12 @@ class Cell:
     def uri(self, name):
         return f"org.{'unix' if self.unix else 'tcp'}.{self.transport}.{self.serializer}.{name}"
 
-    async def join(self, port=PORT, realm=REALM):
-        unix = self.unix and port == PORT
-        session = await join(self.transport, self.serializer, unix, port, realm)
+    async def join(self, ports=PORTS, realm=REALM):
+        node = spread.next()
+        unix = self.unix and ports is PORTS
+        session = await join(self.transport, self.serializer, unix, ports[node], realm)
         self.sessions.append(session)
+        await spread.note(node, session.id)
         return session
 
     async def close(self):

@@ -1,7 +1,9 @@
 """Every client with every other: equal values must arrive, whichever way they went.
 
 The peers are sessions of all three libraries over all their transports and serializers; the
-JavaScript ones live in js/peers.mjs. Each offers the same procedures, which this driver calls.
+JavaScript ones live in js/peers.mjs. Each offers the same procedures, which this driver calls. With
+several nodes there is a peer of each kind at each of them: events are for all, and whoever calls has
+callees at other nodes.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ from autobahn.wamp.types import CallResult
 
 from check import Report, check, describe
 from connect import SERIALIZERS, TRANSPORTS, join
+from nodes import PORTS, around, check_is_at, named
 from samples import ALL_BYTES, BINARY, SHARED
 
 FAULT = "org.cross.fault"
@@ -30,8 +33,10 @@ class Peer:
         self.session = session
 
     @classmethod
-    async def join(cls, transport, serializer):
-        peer = cls(f"python.{transport}.{serializer}", await join(transport, serializer))
+    async def join(cls, transport, serializer, node):
+        session = await join(transport, serializer, port=PORTS[node])
+        await check_is_at(node, session.id)
+        peer = cls(named(f"python.{transport}.{serializer}", node), session)
         await peer.session.subscribe(peer.on_values, "org.cross.values")
         for procedure in (peer.echo, peer.fail, peer.publish, peer.call, peer.call_failing):
             await peer.session.register(procedure, f"org.cross.{peer.name}.{procedure.__name__}")
@@ -61,13 +66,14 @@ class Peer:
 
 
 async def start_javascript():
-    """Starts the JavaScript peers; returns the process and the names of the peers."""
+    """Starts the JavaScript peers; returns the process and their names, by kind and node."""
     command = ["node", PEERS_JS]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
     word, *names = line.decode().split()
     check(word, "ready", "first line of the JavaScript peers")
-    return process, names
+    count = len(PORTS)
+    return process, [names[start : start + count] for start in range(0, len(names), count)]
 
 
 async def published(driver, heard, sender, names):
@@ -96,17 +102,21 @@ async def called(driver, caller, names):
 
 async def main():
     report = Report()
-    process, names = await start_javascript()
+    process, kinds = await start_javascript()
     try:
         for transport in TRANSPORTS:
             for serializer in SERIALIZERS:
-                names.append((await Peer.join(transport, serializer)).name)
+                peers = [await Peer.join(transport, serializer, node) for node in range(len(PORTS))]
+                kinds.append([peer.name for peer in peers])
+        names = [name for kind in kinds for name in kind]
         driver, heard = await join("rawsocket", "msgpack"), asyncio.Queue()
         await driver.subscribe(lambda *event: heard.put_nowait(event), "org.cross.heard")
-        for name in names:
+        for number in range(len(kinds)):
+            name, _ = around(kinds, number)
             await report.run(f"published by {name}", published(driver, heard, name, names))
-        for name in names:
-            await report.run(f"called by {name}", called(driver, name, names))
+        for number in range(len(kinds)):
+            name, others = around(kinds, number)
+            await report.run(f"called by {name}", called(driver, name, others))
         print(f"{len(names)} peers: {' '.join(names)}")
     finally:
         process.kill()

@@ -1,7 +1,9 @@
 """Runs the clients that docs/authentication shows, against a router with the users it shows.
 
 `docs.py users` prints the users file that the pages make together, `docs.py realms` the realms of
-dynamic.md; without an argument every client is run, and has to say that it has joined.
+dynamic.md; without an argument every client is run, and has to say that it has joined, and
+`docs.py dynamic` runs those of that page. Of several nodes the authenticator is at the first one, and
+whom it lets in at the last.
 """
 
 import asyncio
@@ -13,11 +15,12 @@ import sys
 import tempfile
 
 from check import Report, check_true
+from nodes import ports
 
 CLIENTS = pathlib.Path(__file__).resolve().parent.parent
 PAGES = CLIENTS.parent.parent / "docs" / "authentication"
 URL_SHOWN = "ws://127.0.0.1:8080/ws"
-URL_USED = f"ws://127.0.0.1:{os.environ.get('LOGIN_PORT', '8080')}/ws"
+URLS_USED = [f"ws://127.0.0.1:{port}/ws" for port in ports("LOGIN_PORT", "8080")]
 JOIN_TIMEOUT_S = 20
 
 
@@ -41,12 +44,12 @@ def pages():
 
 
 @contextlib.asynccontextmanager
-async def started(command, text, expected):
+async def started(command, text, expected, url=URLS_USED[0]):
     """A client that has said what is expected, as long as it is needed."""
     check_true(URL_SHOWN in text, "the client names the default address")
     folder = CLIENTS / "node_modules"  # where JavaScript finds the libraries
     with tempfile.NamedTemporaryFile("w", suffix=".mjs", dir=folder) as file:
-        file.write(text.replace(URL_SHOWN, URL_USED))
+        file.write(text.replace(URL_SHOWN, url))
         file.flush()
         process = await asyncio.create_subprocess_exec(
             *command, file.name, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -66,8 +69,8 @@ async def started(command, text, expected):
             await process.wait()
 
 
-async def client(command, text, expected):
-    async with started(command, text, expected):
+async def client(command, text, expected, url=URLS_USED[0]):
+    async with started(command, text, expected, url):
         pass
 
 
@@ -75,12 +78,14 @@ async def asked(authenticator, applicant):
     """The two clients of dynamic.md: one of them lets the other in."""
     command = [sys.executable]
     async with started(command, authenticator, "role authenticator"):
-        await client(command, applicant, "role user")
+        await client(command, applicant, "role user", URLS_USED[-1])
 
 
-async def main():
+async def main(wanted):
     report = Report()
     for page in pages():
+        if not page.stem.startswith(wanted):
+            continue
         if page.stem == "dynamic":
             await report.run(page.name, asked(*blocks(page, "python")), JOIN_TIMEOUT_S)
             continue
@@ -100,4 +105,4 @@ if __name__ == "__main__":
     elif sys.argv[1:] == ["realms"]:
         print(realms())
     else:
-        sys.exit(asyncio.run(main()))
+        sys.exit(asyncio.run(main("".join(sys.argv[1:]))))

@@ -1,13 +1,15 @@
 """The Advanced Profile across libraries: what one of them sends, every other must understand.
 
 A test is written once, for peers of any library; `Library` says what a library cannot do. An
-argument, part of a test's name, picks some of them.
+argument, part of a test's name, picks some of them. With several nodes there is a peer of each kind
+at each of them, and whoever calls has callees at other nodes; events are for all.
 """
 
 import asyncio
 import sys
 
-from check import Report, check
+from check import Report, check, check_true
+from nodes import PORTS, around
 from peers import GIVEN_UP, Remote, join_all
 
 CANCELED = "wamp.error.canceled"
@@ -135,7 +137,7 @@ async def events(publisher, peers):
                     for match in subscriptions
                 ]
                 check(sorted(seen, key=lambda event: event["match"]), expected, peer.name)
-    await no_reports(peers)
+    await no_reports(publisher, peers)
 
 
 async def subscribe_all(peers):
@@ -157,8 +159,7 @@ async def best_match(caller, peers):
         ("wildcard", "a1.b2..d4.e5..g7", "a1.b2.c88.d4.e5.f6.g7"),
         ("wildcard", "a1.b2..d4..f6.g7", "a1.b2.c88.d4.x5.f6.g7"),
     ]
-    first = peers.index(caller)
-    callees = [peers[(first + step) % len(peers)] for step in range(len(patterns))]
+    callees = [peers[(caller.number + step) % len(peers)] for step in range(len(patterns))]
     for callee, (match, pattern, _) in zip(callees, patterns):
         await callee.register(f"{base}.{pattern}", "who", match=match)
     for callee, (match, pattern, called) in zip(callees, patterns):
@@ -210,16 +211,15 @@ async def still_there(caller, callee):
 
 def one_of_each_library(caller, peers):
     """Another one for each caller, as long as there are some."""
-    turn = peers.index(caller)
     members = {}
     for peer in peers:
         members.setdefault(peer.library.name, []).append(peer)
-    return [those[turn % len(those)] for those in members.values()]
+    return [those[caller.number % len(those)] for those in members.values()]
 
 
-async def no_reports(peers):
+async def no_reports(publisher, peers):
     for peer in peers:
-        await still_there(peer, peer)
+        await still_there(publisher, peer)
         check(peer.take_reports(), [], f"further reports of {peer.name}")
 
 
@@ -264,17 +264,30 @@ async def with_every_callee(test, caller, peers):
             raise AssertionError(f"with {callee.name}: {fault}") from None
 
 
-async def run(report, test, peers):
+async def run(report, test, kinds):
+    everybody = [peer for kind in kinds for peer in kind]
     if test is events:
-        await subscribe_all(peers)
-    for peer in peers:
+        await subscribe_all(everybody)
+    for number in range(len(kinds)):
+        peer, others = around(kinds, number)
         if not getattr(test, "suits", bool)(peer.library):
             continue
-        for other in peers:
+        for other in everybody:
             other.take_reports()  # of a test that has failed
-        pairs = test in PAIR_TESTS
-        attempt = with_every_callee(test, peer, peers) if pairs else test(peer, peers)
+        if test is events:
+            attempt = test(peer, everybody)
+        elif test in PAIR_TESTS:
+            attempt = with_every_callee(test, peer, apart(peer, others))
+        else:
+            attempt = test(peer, apart(peer, others))
         await report.run(f"{test.__name__} by {peer.name}", attempt)
+
+
+def apart(peer, others):
+    """The others, which are at other nodes if there are some."""
+    for other in others if len(PORTS) > 1 else []:
+        check_true(other.node != peer.node, f"{other.name} is at another node than {peer.name}")
+    return others
 
 
 async def main():
@@ -282,10 +295,10 @@ async def main():
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
         await remote.start()
-        peers = await join_all(remote)
+        kinds = await join_all(remote)
         for test in PAIR_TESTS + PEER_TESTS:
             if wanted in test.__name__:
-                await run(report, test, peers)
+                await run(report, test, kinds)
     finally:
         await remote.stop()
     return report.close()

@@ -19,6 +19,7 @@ from autobahn.wamp.types import (
 
 from check import check, check_true
 from connect import SERIALIZERS, TRANSPORTS, join
+from nodes import PORTS, check_is_at, named
 
 REMOTE_JS = os.path.join(os.path.dirname(__file__), "..", "js", "remote.mjs")
 ANSWER_TIMEOUT_S = 10
@@ -66,10 +67,13 @@ LIBRARIES = {
 
 
 class Peer:
-    """One session; `reports` holds what came to it unasked."""
+    """One session; `reports` holds what came to it unasked. Those of one kind have one number."""
 
-    def __init__(self, name):
+    number = None
+
+    def __init__(self, name, node):
         self.name = name
+        self.node = node
         self.library = LIBRARIES[name.split(".")[0]]
         self.reports = asyncio.Queue()
 
@@ -95,8 +99,8 @@ class Peer:
 class RemotePeer(Peer):
     """A JavaScript session."""
 
-    def __init__(self, name, remote):
-        super().__init__(name)
+    def __init__(self, name, node, remote):
+        super().__init__(name, node)
         self.remote = remote
 
     async def join(self):
@@ -130,13 +134,13 @@ class RemotePeer(Peer):
 class PythonPeer(Peer):
     """An autobahn-python session of this process."""
 
-    def __init__(self, transport, serializer):
-        super().__init__(f"python.{transport}.{serializer}")
+    def __init__(self, transport, serializer, node):
+        super().__init__(named(f"python.{transport}.{serializer}", node), node)
         self.transport, self.serializer = transport, serializer
         self.waiting = []
 
     async def join(self):
-        self.session = await join(self.transport, self.serializer)
+        self.session = await join(self.transport, self.serializer, port=PORTS[self.node])
         welcome = self.session.details
         self.identity = {
             "id": welcome.session,
@@ -245,8 +249,10 @@ class Remote:
             "node", REMOTE_JS, stdin=pipe, stdout=pipe
         )
         line = await asyncio.wait_for(self.process.stdout.readline(), ANSWER_TIMEOUT_S)
-        names = json.loads(line)[2]
-        self.peers = {name: RemotePeer(name, self) for name in names}
+        self.kinds = json.loads(line)[2]
+        for kind in self.kinds:
+            for node, name in enumerate(kind):
+                self.peers[name] = RemotePeer(name, node, self)
         self.reader = asyncio.ensure_future(self.read())
 
     async def read(self):
@@ -278,9 +284,14 @@ class Remote:
 
 
 async def join_all(remote):
-    """All peers, joined, of one library after the other."""
+    """All peers, joined, of one library after the other: of each kind one at each node."""
     cells = [(transport, serializer) for transport in TRANSPORTS for serializer in SERIALIZERS]
-    peers = [PythonPeer(*cell) for cell in cells] + list(remote.peers.values())
-    for peer in peers:
-        await peer.join()
+    nodes = range(len(PORTS))
+    peers = [[PythonPeer(*cell, node) for node in nodes] for cell in cells]
+    peers += [[remote.peers[name] for name in kind] for kind in remote.kinds]
+    for number, kind in enumerate(peers):
+        for peer in kind:
+            peer.number = number
+            await peer.join()
+            await check_is_at(peer.node, peer.identity["id"])
     return peers

@@ -5,7 +5,8 @@ import asyncio
 from autobahn.wamp.exception import ApplicationError, SerializationError
 
 from check import check, check_true
-from connect import LENIENT_PORT, open_session
+from connect import open_session
+from nodes import LENIENT_PORTS, PORTS
 from pubsub import ACKNOWLEDGE, inbox
 
 
@@ -40,7 +41,10 @@ async def reconnect(cell):
         _, events = await inbox(session, topic)
         await register_when_free(session, procedure, turn)
         await other.publish(topic, turn, options=ACKNOWLEDGE)
-        check((await events.get())[0], [turn])
+        heard = (await events.get())[0]
+        if len(PORTS) > 1 and heard == [turn - 1]:  # was on its way to this node
+            heard = (await events.get())[0]
+        check(heard, [turn])
         check(await other.call(procedure), turn)
         session.cut()
         await session.lost
@@ -59,7 +63,7 @@ async def register_when_free(session, procedure, value):
 
 async def gap_between_request_ids(cell):
     """autobahn counts a request that it then fails to serialize: its next id leaves one out."""
-    session = await cell.join(LENIENT_PORT)
+    session = await cell.join(LENIENT_PORTS)
     try:
         session.publish(cell.uri("gap"), object())
     except SerializationError:

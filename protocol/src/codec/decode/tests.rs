@@ -72,6 +72,24 @@ fn binary_integers_of_every_width_are_ids() {
 }
 
 #[test]
+fn whole_floats_name_what_is_given_back() {
+    let unsubscribe = |number: f64| {
+        let bytes = [&[0x93, 34, 1, 0xcb][..], &number.to_be_bytes()].concat();
+        match decode(Codec::MsgPack, &bytes, DecodeLimits { nesting: 64 }) {
+            Ok(ClientMessage::Unsubscribe { subscription, .. }) => Some(subscription.get()),
+            _ => None,
+        }
+    };
+    assert_eq!(unsubscribe((1_u64 << 53) as f64), Some(1 << 53));
+    for bad in [1.5, 0.0, -1.0, 9_007_199_254_740_994.0, 1e300, f64::NAN, f64::INFINITY] {
+        assert_eq!(unsubscribe(bad), None, "{bad}");
+    }
+    let float = "UNSUBSCRIBE.Subscription must be an integer from 1 to 2^53, got a float";
+    refused("[34,1,1.0]", float);
+    refused("[66,1,0]", "UNREGISTER.Registration must be an integer from 1 to 2^53, got 0");
+}
+
+#[test]
 fn payload_is_kept_as_sent() {
     let parts = |payload| match payload {
         Payload::Raw { args, kwargs, .. } => Some((args, kwargs)),
