@@ -1,5 +1,6 @@
 """What it costs that publishers and subscribers, or callers and callees, are at two nodes of a cluster:
-CPU time beside one router, and messages of NATS for each publication.
+CPU time beside one router, and messages of NATS for each publication; events also beside NATS alone, whose
+subscribers the same generator is, with the same payload and the same checks.
 
 nodes.py STENTOR LOADTEST NATS_SERVER [ROUNDS]: a router with the feature `cluster`, the load generator, a
 nats-server. All are started on free ports of this machine, and ended. The ways are measured in turn,
@@ -73,7 +74,7 @@ class Bed:
             *("-js", "-sd", folder),
         )
         wait_for(nats, self.nats)
-        self.processes, self.ports = [self.nats], {}
+        self.processes, self.ports = [self.nats], {"NATS": nats}
         for name in ("alone", "a", "b"):
             port = self.ports[name] = free_port()
             command = [stentor, "--listen", f"127.0.0.1:{port}", "--shards", "1"]
@@ -84,7 +85,7 @@ class Bed:
             process = start(*command)
             self.processes.append(process)
             wait_for(port, process)
-        self.routers = {"alone": self.processes[1:2], "apart": self.processes[2:]}
+        self.routers = {"alone": self.processes[1:2], "apart": self.processes[2:], "NATS": []}
         time.sleep(1)
 
     def measure(self, case, way):
@@ -93,6 +94,8 @@ class Bed:
         where = ["--url", url("alone")]
         if way == "apart":
             where = ["--url", url("a"), "--receiver-url", url("b")]
+        elif way == "NATS":
+            where = ["--url", f"nats://127.0.0.1:{self.ports['NATS']}"]
         routers = self.routers[way]
         before = [sum(map(cpu_seconds, routers)), cpu_seconds(self.nats), messages(self.monitor)]
         command = [self.loadtest, *case, *where, "--duration", SECONDS, "--warmup", WARMUP]
@@ -129,13 +132,16 @@ def main(stentor, loadtest, nats_server, rounds="5"):
         try:
             for title, case in CASES:
                 runs = {"alone": [], "apart": []}
+                if case[0] == "fanout":
+                    runs["NATS"] = []
                 for _ in range(int(rounds)):
                     for way, measured in runs.items():
                         measured.append(bed.measure(case, way))
                 print(title)
+                names = {"alone": "alone", "apart": "at two nodes", "NATS": "NATS alone"}
                 for figure in runs["apart"][0]:
-                    alone, apart = ([run[figure] for run in runs[way]] for way in ("alone", "apart"))
-                    print(f"  {figure}: alone {shown(alone)}, at two nodes {shown(apart)}", flush=True)
+                    ways = (f"{names[way]} {shown([run[figure] for run in runs[way]])}" for way in runs)
+                    print(f"  {figure}: {', '.join(ways)}", flush=True)
         finally:
             bed.end()
 
