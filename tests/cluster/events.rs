@@ -177,5 +177,39 @@ async fn nodes_come_late_are_killed_and_return_while_the_others_go_on() {
     .await;
 }
 
+/// Events that are larger than a message of NATS may be cross in parts, between small ones, and so
+/// do the retained ones that a node takes in at its start.
+#[tokio::test]
+#[ignore = "needs a nats-server: tests/cluster/run.sh"]
+async fn large_events_cross_a_nats_with_small_messages() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let config = folder.path().join("nats.conf");
+    std::fs::write(&config, "max_payload: 16384\n").expect("there is room");
+    let nats = Nats::start_with(&["-js", "-c", config.to_str().expect("the path is text")]);
+    let [a, b] = ["a", "b"].map(|node| Router::start(&nats, node));
+    let mut events = b.client().await.subscribe("test.large").await.expect("everybody may");
+    let publisher = a.client().await;
+    let sizes = [10, 20_000, 10, 500_000, 16_384, 10];
+    for (number, size) in sizes.into_iter().enumerate() {
+        let large = publisher.publish("test.large", (number, "x".repeat(size))).retain();
+        large.acknowledge().await.expect("everybody may");
+    }
+    let check = |event: stentor_client::Event, number: usize, size: usize| {
+        let (found, text): (usize, String) = event.args().expect("a number and a text");
+        assert_eq!((found, text.len()), (number, size));
+    };
+    for (number, size) in sizes.into_iter().enumerate() {
+        let event = timeout(PATIENCE, events.next()).await.expect("it comes").expect("subscribed");
+        check(event, number, size);
+    }
+    let large = publisher.publish("test.large", (9, "x".repeat(300_000))).retain();
+    large.acknowledge().await.expect("everybody may");
+    let late = Router::start(&nats, "c");
+    let mut retained =
+        late.client().await.subscribe("test.large").get_retained().await.expect("everybody may");
+    let event = timeout(PATIENCE, retained.next()).await.expect("it comes").expect("subscribed");
+    check(event, 9, 300_000);
+}
+
 /// Of each publisher, a hundred times a second.
 const EVENTS_PER_TICK: u64 = 20;

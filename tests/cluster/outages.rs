@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use stentor_client::InvokePolicy;
 use tokio::time::sleep;
 
 use super::events::under_load;
 use super::processes::{Nats, Router};
+use super::registrations::{Callers, register};
 use super::servers::Servers;
 
 /// Three routers, each of which knows all servers. The bucket has as many copies.
@@ -35,6 +37,34 @@ async fn nothing_is_lost_while_each_of_three_servers_is_killed() {
         }
     })
     .await;
+    for node in [&a, &b, &c] {
+        assert!(!node.log().contains("the link with a node has ended"), "{}", node.log());
+    }
+}
+
+/// As operators upgrade NATS: each server sends its clients away, ends, and comes back.
+#[tokio::test]
+#[ignore = "needs a nats-server: tests/cluster/run.sh"]
+async fn nothing_is_lost_while_each_of_three_servers_is_upgraded() {
+    let mut servers = Servers::start(3);
+    let [a, b, c] = three(&servers);
+    let callee = b.client().await;
+    let _registration = register(&callee, InvokePolicy::Single).await.expect("nobody has it");
+    let callers = Callers::start(&[&a, &c]).await;
+    under_load([&a, &b, &c], async |listeners| {
+        for index in 0..3 {
+            servers.retire(index);
+            for listener in listeners {
+                listener.wait_for(1_000).await;
+            }
+            callers.wait_for(100).await;
+            servers.run(index);
+            servers.wait(index);
+            listeners[2].wait_for(1_000).await;
+        }
+    })
+    .await;
+    assert_eq!(callers.stop().await, Vec::<String>::new());
     for node in [&a, &b, &c] {
         assert!(!node.log().contains("the link with a node has ended"), "{}", node.log());
     }

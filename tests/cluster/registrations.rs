@@ -21,7 +21,7 @@ async fn double(invocation: Invocation) -> Result<(u64,), CallError> {
     Ok((2 * number,))
 }
 
-async fn register(client: &Client, invoke: InvokePolicy) -> Result<Registration, Error> {
+pub(super) async fn register(client: &Client, invoke: InvokePolicy) -> Result<Registration, Error> {
     client.register(PROCEDURE, double).invoke(invoke).await
 }
 
@@ -32,14 +32,14 @@ async fn call(client: &Client, number: u64) -> Result<u64, Error> {
 
 /// Clients that call one after the other, each at its own node, until they are told to stop. Every
 /// answer is the right one, or an error for which there is a reason.
-struct Callers {
+pub(super) struct Callers {
     is_over: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Callers {
-    async fn start(nodes: &[&Router]) -> Self {
+    pub(super) async fn start(nodes: &[&Router]) -> Self {
         let mut callers =
             Self { is_over: Arc::default(), answered: Arc::default(), tasks: Vec::new() };
         for node in nodes {
@@ -66,7 +66,7 @@ impl Callers {
         callers
     }
 
-    async fn wait_for(&self, more: u64) {
+    pub(super) async fn wait_for(&self, more: u64) {
         let target = self.answered.load(Ordering::Relaxed) + more;
         let waits = async {
             while self.answered.load(Ordering::Relaxed) < target {
@@ -77,7 +77,7 @@ impl Callers {
     }
 
     /// The errors that came.
-    async fn stop(self) -> Vec<String> {
+    pub(super) async fn stop(self) -> Vec<String> {
         self.is_over.store(true, Ordering::Relaxed);
         let mut errors = Vec::new();
         for task in self.tasks {

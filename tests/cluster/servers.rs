@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::processes::{free_port, hang, listens, server_program, wait_until};
@@ -38,6 +39,7 @@ impl Servers {
         let (port, route) = self.ports[index];
         let config = format!(
             "server_name: n{index}\nlisten: \"127.0.0.1:{port}\"\n\
+             lame_duck_duration: 30s\nlame_duck_grace_period: 1s\n\
              jetstream {{ store_dir: \"{}\" }}\n\
              cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}] }}\n",
             folder.display(),
@@ -65,6 +67,14 @@ impl Servers {
             process.kill().expect("it is ours");
             process.wait().expect("it has ended");
         }
+    }
+
+    /// Sends its clients away one after the other, as before an upgrade, until it has ended.
+    pub(super) fn retire(&mut self, index: usize) {
+        let process = self.processes[index].as_mut().expect("it runs");
+        kill_process(Pid::from_child(process), Signal::USR2).expect("it is ours");
+        wait_until("its end", || process.try_wait().expect("it is ours").is_some());
+        self.processes[index] = None;
     }
 
     /// Stops it, as a machine that hangs, or lets it go on.
