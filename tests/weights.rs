@@ -19,6 +19,11 @@ use stentor::wamp::{
     Timestamp, Value,
 };
 
+use memory::resident_bytes;
+
+#[path = "support/memory.rs"]
+mod memory;
+
 #[test]
 fn weights_are_what_is_taken() {
     let limits =
@@ -85,14 +90,6 @@ fn many<T>(
     let made: Vec<T> = (0..count).map(make).collect();
     let bytes = made.iter().map(weight).sum();
     (made, bytes)
-}
-
-/// Without the pages of the program itself, of which new ones are touched all the time.
-fn resident_bytes() -> usize {
-    let statm = fs::read_to_string("/proc/self/statm").expect("Linux has it");
-    let mut pages = statm.split(' ').skip(1).map(|pages| pages.parse::<usize>().expect("a number"));
-    let (resident, shared) = (pages.next().expect("all"), pages.next().expect("of files"));
-    (resident - shared) * 4096
 }
 
 /// Keys as a publisher makes them, of so many bytes each.

@@ -52,7 +52,8 @@ pub(crate) struct Bus {
     wires: BTreeMap<(usize, usize), VecDeque<Message>>,
     /// Where everything is lost.
     pub(crate) cut: BTreeSet<(usize, usize)>,
-    /// Of all that was sent.
+    /// How many were sent, and all their bytes.
+    pub(crate) sent: usize,
     pub(crate) sent_bytes: usize,
 }
 
@@ -353,6 +354,7 @@ fn interest(member: &Member) -> &stentor::router::Interest {
 impl Bus {
     fn send(&mut self, route: (usize, usize), message: Message) {
         let (Message::Parcel(_, bytes) | Message::Beat(bytes)) = &message;
+        self.sent += 1;
         self.sent_bytes += bytes.len();
         if !self.cut.contains(&route) {
             self.wires.entry(route).or_default().push_back(message);
@@ -386,7 +388,8 @@ impl Plan {
     /// A process of a node starts.
     fn joins(&mut self, index: usize) -> Members {
         self.lives += 1;
-        let name = NodeName::new(NAMES[index]).expect("it is a name");
+        let name = NAMES.get(index).map_or_else(|| format!("n{index}"), ToString::to_string);
+        let name = NodeName::new(&name).expect("it is a name");
         Members::new(Identity { name, digest: self.digest }, [self.lives; 32])
     }
 

@@ -8,6 +8,7 @@ mod judgement;
 mod link;
 mod links;
 mod manager;
+mod memory;
 mod network;
 mod node;
 mod proofs;
@@ -25,6 +26,9 @@ pub(crate) use link::{Carrier, Incoming, Link};
 pub(crate) use links::{Links, Says};
 #[allow(unused_imports, reason = "the simulator has no management realm")]
 pub(crate) use manager::bulletin;
+#[cfg(target_os = "linux")]
+#[allow(unused_imports, reason = "few measure memory")]
+pub(crate) use memory::resident_bytes;
 pub(crate) use network::Network;
 #[allow(unused_imports, reason = "the simulator has one node")]
 pub(crate) use node::{published_by, published_elsewhere};
