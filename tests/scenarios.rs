@@ -76,6 +76,7 @@ mod scenarios {
     mod seen;
     mod sessions;
     mod slow;
+    mod stopping;
     mod subscribe;
     mod testaments;
     mod timers;
