@@ -4,6 +4,7 @@ use rand::RngExt;
 use serde_json::Value;
 
 use super::super::plan::pick;
+use super::calls::exclusive;
 use super::{SILENCE_MS, World};
 
 impl World {
@@ -12,6 +13,9 @@ impl World {
     pub(super) fn part(&mut self) {
         let nodes = self.cluster.members.len();
         let away: Vec<_> = (0..nodes).filter(|_| self.rng.random_bool(0.5)).collect();
+        self.register_at(|node| away.contains(&node));
+        let before = self.rng.random_range(0..3_000);
+        self.run_for(before);
         for one in 0..nodes {
             for other in (0..nodes).filter(|other| away.contains(&one) != away.contains(other)) {
                 self.cluster.bus.cut.insert((one, other));
@@ -19,17 +23,10 @@ impl World {
         }
         self.cluster.bucket.away.clear();
         self.cluster.bucket.away.extend(&away);
-        for _ in 0..2 {
-            if let Some(client) = self.any_client()
-                && !away.contains(&self.clients[client].node)
-            {
-                let procedure = self.rng.random_range(0..2);
-                self.register_for(client, procedure);
-            }
-        }
-        let most = if self.rng.random_bool(0.3) { 3 * SILENCE_MS } else { SILENCE_MS };
-        let ms = self.rng.random_range(0..most);
-        let steps = *pick(&mut self.rng, &[1, 5]);
+        self.register_at(|node| !away.contains(&node));
+        // Over the end of what those have promised who are away, or not.
+        let most = *pick(&mut self.rng, &[SILENCE_MS / 2, 2 * SILENCE_MS]);
+        let (ms, steps) = (self.rng.random_range(0..most), *pick(&mut self.rng, &[1, 5]));
         for _ in 0..steps {
             self.run_for(ms / steps);
         }
@@ -37,6 +34,21 @@ impl World {
         if self.rng.random_bool(0.7) {
             self.cluster.bus.cut.clear();
             self.cluster.bucket.away.clear();
+        }
+    }
+
+    /// Somebody at one of these nodes registers what is not shared.
+    fn register_at(&mut self, is_meant: impl Fn(usize) -> bool) {
+        let here = |client: &usize| {
+            let client = &self.clients[*client];
+            !client.is_lost && is_meant(client.node)
+        };
+        let clients: Vec<_> = (0..self.clients.len()).filter(here).collect();
+        if !clients.is_empty() {
+            for procedure in 0..exclusive().count() {
+                let client = *pick(&mut self.rng, &clients);
+                self.register_for(client, procedure);
+            }
         }
     }
 
