@@ -74,6 +74,7 @@ mod scenarios {
     mod seen;
     mod sessions;
     mod slow;
+    mod stopping;
     mod subscribe;
     mod testaments;
     mod timers;

@@ -137,6 +137,33 @@ fn reloads() {
     }
 }
 
+/// Nodes that are cut off serve nobody before others go on without them.
+#[test]
+fn cluster_that_stops() {
+    let mut tally = Tally::new();
+    let seeds = variable("STENTOR_SIM_SEEDS").unwrap_or(STOPPING_SEEDS);
+    let first = variable("STENTOR_SIM_SEED").unwrap_or(0);
+    (first..first + seeds)
+        .for_each(|seed| sim::cluster::run_stopping(seed, CLUSTER_STEPS, &mut tally));
+    for what in [
+        "a partition",
+        "a client is sent away",
+        "HELLO is refused",
+        "a node ends",
+        "a node has another life",
+        "a node does not reach the bucket",
+        "nobody decides in the bucket, or somebody does",
+        "REGISTERED",
+        "a claim is refused",
+        "a claim is given up",
+        "a call of another node",
+        "events that had to come",
+    ] {
+        let happened = tally.get(what).is_some_and(|count| *count > 0);
+        assert!(happened || seeds < STOPPING_SEEDS, "{what} in {tally:?}");
+    }
+}
+
 /// Between nodes order holds, nothing comes twice, and what was owed comes.
 #[test]
 fn cluster() {
@@ -254,6 +281,7 @@ fn variable(name: &str) -> Option<u64> {
 const SEEDS: u64 = 300;
 const LOGIN_SEEDS: u64 = 60;
 const CLUSTER_SEEDS: u64 = 40;
+const STOPPING_SEEDS: u64 = 20;
 /// Those besides that have found faults, or reach what is rare.
 const CLUSTER_FOUND: [u64; 2] = [42, 122];
 const CLUSTER_STEPS: usize = 600;

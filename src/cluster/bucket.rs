@@ -100,6 +100,11 @@ pub struct NodeRecord {
     pub versions: (u8, u8),
     /// Of what the configurations of all nodes should have alike.
     pub digest: u64,
+    /// The revision by which it became a member, if it has written its key again since; 0 before.
+    pub joined: u64,
+    /// It serves nobody any more before its key has stood unchanged for so long, in milliseconds,
+    /// and so nobody removes it sooner; 0: it serves in any case.
+    pub stops_ms: u64,
 }
 
 impl NodeRecord {
@@ -107,8 +112,13 @@ impl NodeRecord {
         let mut bytes = Vec::new();
         let mut write = || -> Result<(), encode::Error<Infallible>> {
             let mut encoder = Encoder::new(&mut bytes);
-            encoder.array(FIELDS)?.u64(self.incarnation.0)?.str(self.name.as_str())?;
+            let stops = self.stops_ms > 0;
+            encoder.array(if stops { FIELDS_OF_STOPPING } else { FIELDS })?;
+            encoder.u64(self.incarnation.0)?.str(self.name.as_str())?;
             encoder.u8(self.versions.0)?.u8(self.versions.1)?.u64(self.digest)?;
+            if stops {
+                encoder.u64(self.joined)?.u64(self.stops_ms)?;
+            }
             Ok(())
         };
         write().expect("a vector takes all");
@@ -119,14 +129,16 @@ impl NodeRecord {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut decoder = Decoder::new(bytes);
         let mut read = || -> Result<Option<Self>, decode::Error> {
-            let fields = decoder.array()?;
+            let fields = decoder.array()?.unwrap_or_default();
             let incarnation = Incarnation(decoder.u64()?);
             let name = NodeName::new(decoder.str()?);
             let versions = (decoder.u8()?, decoder.u8()?);
             let digest = decoder.u64()?;
-            let record = |name| Self { incarnation, name, versions, digest };
+            let stops = fields >= FIELDS_OF_STOPPING;
+            let (joined, stops_ms) = if stops { (decoder.u64()?, decoder.u64()?) } else { (0, 0) };
+            let record = |name| Self { incarnation, name, versions, digest, joined, stops_ms };
             // A later version may append fields.
-            Ok(name.map(record).filter(|_| fields.is_some_and(|fields| fields >= FIELDS)))
+            Ok(name.map(record).filter(|_| fields >= FIELDS))
         };
         read().ok().flatten()
     }
@@ -144,8 +156,9 @@ pub(super) const SEED_KEY: &str = "seed";
 const NODE_PREFIX: &str = "node.";
 const CLAIMS_PREFIX: &str = "reg.";
 
-/// Of the records of this version.
+/// Of the records of this version, and of those of nodes that stop.
 const FIELDS: u64 = 5;
+const FIELDS_OF_STOPPING: u64 = 7;
 
 #[cfg(test)]
 mod tests {
@@ -155,7 +168,9 @@ mod tests {
 
     fn record() -> NodeRecord {
         let name = NodeName::new("a-1").expect("it is a name");
-        NodeRecord { incarnation: Incarnation(u64::MAX), name, versions: (1, 2), digest: 7 }
+        let (joined, stops_ms) = (0, 0);
+        let incarnation = Incarnation(u64::MAX);
+        NodeRecord { incarnation, name, versions: (1, 2), digest: 7, joined, stops_ms }
     }
 
     #[test]
@@ -171,6 +186,20 @@ mod tests {
         assert_eq!(NodeRecord::decode(&bytes), Some(record()));
         bytes[0] = 0x84;
         assert_eq!(NodeRecord::decode(&bytes), None, "too few");
+    }
+
+    #[test]
+    fn who_stops_says_so() {
+        let record = NodeRecord { joined: 1 << 40, stops_ms: 20_000, ..record() };
+        let mut bytes = record.encode();
+        assert_eq!(NodeRecord::decode(&bytes), Some(record.clone()));
+        for end in 0..bytes.len() {
+            assert_eq!(NodeRecord::decode(&bytes[..end]), None, "{end} bytes");
+        }
+        assert_eq!(bytes[0], 0x87);
+        bytes[0] = 0x88;
+        bytes.push(0xf6);
+        assert_eq!(NodeRecord::decode(&bytes), Some(record));
     }
 
     #[test]

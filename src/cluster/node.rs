@@ -12,6 +12,7 @@ mod keeping;
 mod membership;
 mod questions;
 mod rosters;
+mod service;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,7 @@ pub use claims::ClaimCounts;
 use claims::Claiming;
 pub use counts::Counts;
 use keeping::Keeping;
+use service::Service;
 use view::Seen;
 pub use view::{NodeView, PeerView};
 
@@ -63,6 +65,7 @@ pub struct Node {
     interest: Arc<Interest>,
     peers: BTreeMap<Incarnation, Peer>,
     is_ready: bool,
+    service: Service,
     /// For the shards, by their numbers.
     outboxes: Vec<Batch<Mail>>,
     /// The shapes that others are told of.
@@ -115,6 +118,7 @@ impl Node {
             interest,
             peers: BTreeMap::new(),
             is_ready: false,
+            service: Service::default(),
             outboxes,
             told_shapes: Vec::new(),
             asked: Asked::default(),
@@ -431,7 +435,8 @@ impl Node {
             self.go_on_copying();
         }
         self.go_on_claiming(now);
-        self.look_whether_ready();
+        self.look_whether_ready(now);
+        self.look_at_service(now);
         if !self.asked.is_empty() {
             self.mark();
         }
@@ -517,7 +522,8 @@ impl Node {
     pub fn next_deadline(&self) -> Millis {
         let links = self.peers.values().filter_map(|peer| peer.link.next_deadline());
         let claims = self.next_claim_deadline();
-        let own = [self.members.next_deadline(), self.next_silence(), claims].into_iter().flatten();
+        let own = [self.members.next_deadline(), self.next_silence(), claims];
+        let own = own.into_iter().chain([self.next_end_of_service()]).flatten();
         links.chain(own).fold(self.look_at.min(self.beat_at), Millis::min)
     }
 

@@ -32,8 +32,11 @@ pub struct Cluster {
     pub key: Option<PathBuf>,
     /// Copies of the bucket that says who is a member; its servers' number at most. 1 to 5.
     pub replicas: usize,
-    /// How long a member may be out of reach before it is none, in milliseconds. 2,000 to 600,000.
-    pub node_timeout_ms: u64,
+    /// How long a member may be out of reach before it is none, in milliseconds. 2,000 to 600,000,
+    /// from 6,000 on with [`Alone::Stop`]; `None`: see [`Self::silence_ms`].
+    pub node_timeout_ms: Option<u64>,
+    /// What a node does that is cut off from its cluster.
+    pub alone: Alone,
     /// Where a subscription holds when SUBSCRIBED comes.
     pub visible: Visible,
     /// How long SUBSCRIBED waits for other nodes at most, in milliseconds. 1 to 10,000.
@@ -59,13 +62,25 @@ impl Default for Cluster {
             certificate: None,
             key: None,
             replicas: 1,
-            node_timeout_ms: 10_000,
+            node_timeout_ms: None,
+            alone: Alone::default(),
             visible: Visible::default(),
             visible_ms: 250,
             queue_bytes: 64 * 1024 * 1024,
             interest_bits: 20,
         }
     }
+}
+
+/// What a node does that is cut off from its cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Alone {
+    /// It serves its clients.
+    #[default]
+    Serve,
+    /// It serves nobody, so that no procedure has callees on both sides.
+    Stop,
 }
 
 /// Where a subscription holds when SUBSCRIBED comes.
@@ -88,6 +103,19 @@ impl Cluster {
             name.split('.').next().unwrap_or_default().to_owned()
         };
         NodeName::new(&self.node.clone().unwrap_or_else(host))
+    }
+
+    /// How long a member may be out of reach before it is none, in milliseconds.
+    pub fn silence_ms(&self) -> u64 {
+        self.node_timeout_ms.unwrap_or(match self.alone {
+            Alone::Serve => 10_000,
+            Alone::Stop => 20_000,
+        })
+    }
+
+    /// For how long nobody removes a node that stops if it is cut off, in milliseconds.
+    pub fn stops_ms(&self) -> Option<u64> {
+        (self.alone == Alone::Stop).then(|| self.silence_ms())
     }
 
     /// How long SUBSCRIBED waits for other nodes; 0: it does not.
@@ -191,7 +219,8 @@ fn check_numbers(cluster: &Cluster, findings: &mut Findings) {
         findings.range(&format!("cluster.{key}"), value, range, unit);
     };
     range("replicas", cluster.replicas as u64, 1..=5, "");
-    range("node_timeout_ms", cluster.node_timeout_ms, 2_000..=600_000, " milliseconds");
+    let least_ms = if cluster.alone == Alone::Stop { 6_000 } else { 2_000 };
+    range("node_timeout_ms", cluster.silence_ms(), least_ms..=600_000, " milliseconds");
     range("visible_ms", cluster.visible_ms, 1..=10_000, " milliseconds");
     range("queue_bytes", cluster.queue_bytes as u64, MIB..=16 * 1024 * MIB, " bytes");
     range("interest_bits", cluster.interest_bits.into(), 10..=24, "");
@@ -250,6 +279,12 @@ mod tests {
             ("name = \"a\"\nnats = [\"nats://a\"]\nkey = \"p\"", 4, "belong together"),
             ("name = \"a\"\nnats = [\"nats://a\"]\nreplicas = 6", 4, "from 1 to 5"),
             ("name = \"a\"\nnats = [\"nats://a\"]\ninterest_bits = 30", 4, "from 10 to 24"),
+            ("name = \"a\"\nnats = [\"nats://a\"]\nalone = \"go\"", 4, "`serve` or `stop`"),
+            (
+                "name = \"a\"\nnats = [\"nats://a\"]\nalone = \"stop\"\nnode_timeout_ms = 5999",
+                5,
+                "from 6000 to 600000",
+            ),
             (
                 "name = \"a\"\nnats = [\"nats://a\"]\ncredentials = \"c\"\ntoken_file = \"t\"",
                 5,
@@ -271,6 +306,19 @@ mod tests {
         assert_eq!(cluster.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
         assert_eq!(cluster.cork_ms(), 0, "SUBSCRIBED waits for nobody");
         assert_eq!(cluster.summary().as_deref(), Some("a as n, over tls://a:4222"));
+    }
+
+    #[test]
+    fn who_stops_has_more_patience() {
+        let read = |more: &str| {
+            let text = format!("name = \"a\"\nnats = [\"nats://a\"]\n{more}");
+            let cluster = read(&text).expect("it is right").cluster;
+            (cluster.silence_ms(), cluster.stops_ms())
+        };
+        assert_eq!(read(""), (10_000, None));
+        assert_eq!(read("node_timeout_ms = 2000"), (2_000, None));
+        assert_eq!(read("alone = \"stop\""), (20_000, Some(20_000)));
+        assert_eq!(read("alone = \"stop\"\nnode_timeout_ms = 6000"), (6_000, Some(6_000)));
     }
 
     #[test]

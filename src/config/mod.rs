@@ -61,7 +61,7 @@ pub use admin_token::{
 };
 pub use bridge::{BridgeFault, HttpUse, PathKey};
 pub use changes::{Change, Changes};
-pub use cluster::{Cluster, ClusterFault, Visible};
+pub use cluster::{Alone, Cluster, ClusterFault, Visible};
 pub use environment::Environment;
 pub use fault::{ConfigError, Fault};
 pub(crate) use listener::allowed_origins;

@@ -107,7 +107,7 @@ fn what_the_default_file_leaves_out_can_be_uncommented() {
     fs::set_permissions(folder.path().join("users.toml"), mode).unwrap();
     let file = folder.path().join("default.toml").display().to_string();
     let config = Loader::from_text(file, text).finish().unwrap();
-    assert_eq!(changed, 149, "keys without a default, and a listener to show one of them");
+    assert_eq!(changed, 150, "keys without a default, and a listener to show one of them");
     assert_eq!(config.listeners[1].unix_mode, Some(0o660));
     assert_eq!(config.tuning.send_buffer_bytes, Some(262_144));
 }

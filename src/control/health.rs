@@ -89,12 +89,18 @@ impl Health {
     }
 
     /// Why clients should not come, if so.
-    pub(super) fn unready(&self) -> Option<&'static str> {
+    pub(super) fn unready(&self, now: Instant) -> Option<&'static str> {
         if !self.is_ready.load(Ordering::Relaxed) {
             return Some("stopping");
         }
+        let now = self.view.since_start(now);
+        if self.view.router().serves_until().is_some_and(|until| until <= now) {
+            // Shards know, whatever was shown last.
+            return Some(CUT_OFF);
+        }
         let node = &self.view.cluster()?.node;
         match (node.is_member, node.is_ready) {
+            _ if !node.is_serving => Some(CUT_OFF),
             (true, true) => None,
             (true, false) => Some("this node is not linked with the others yet"),
             (false, _) => Some("this node is no member of its cluster just now"),
@@ -167,6 +173,9 @@ impl Progress {
         self.done = done;
     }
 }
+
+/// Of a node that serves nobody.
+const CUT_OFF: &str = "this node is cut off from the bucket of its cluster, and alone = \"stop\"";
 
 /// How often the threads are looked at.
 pub(super) const BEAT: Duration = Duration::from_secs(1);

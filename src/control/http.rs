@@ -148,7 +148,7 @@ async fn healthz(State(sight): State<Sight>) -> Response {
 }
 
 async fn readyz(State(sight): State<Sight>) -> Response {
-    match sight.health.unready() {
+    match sight.health.unready(now()) {
         None => "ready\n".into_response(),
         Some(why) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()

@@ -339,7 +339,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) const NO_LABELS: [(&str, &str); 0] = [];
 
 /// The families whose values have a unit; it ends their names.
-const UNITS: [(&str, Unit); 13] = [
+const UNITS: [(&str, Unit); 14] = [
     ("stentor_event_loop_busy", Unit::Seconds),
     ("stentor_event_loop_turn", Unit::Seconds),
     ("stentor_event_loop_lag", Unit::Seconds),
@@ -351,6 +351,7 @@ const UNITS: [(&str, Unit); 13] = [
     ("stentor_cluster_round_trip", Unit::Seconds),
     ("stentor_cluster_silent", Unit::Seconds),
     ("stentor_cluster_bucket_silent", Unit::Seconds),
+    ("stentor_cluster_contact", Unit::Seconds),
     ("stentor_cluster_queued", Unit::Bytes),
     ("stentor_cluster_mail_queued", Unit::Bytes),
 ];

@@ -39,6 +39,7 @@ fn encode_standing(families: &mut Families<'_, '_>, cluster: &ClusterView) -> fm
         ),
     ];
     put_gauges(families, &gauges)?;
+    encode_service(families, cluster)?;
     let help = "Nodes that were removed as they were not heard: others by this one, and this one";
     let mut family = families.begin("stentor_cluster_removals", help, MetricType::Counter)?;
     for (of, count) in [("other", node.removals.others), ("self", node.removals.own)] {
@@ -50,6 +51,23 @@ fn encode_standing(families: &mut Families<'_, '_>, cluster: &ClusterView) -> fm
         bus.reconnects,
     )];
     put_counters(families, &counters)
+}
+
+/// Whether clients are served, which with `alone = "stop"` the bucket decides.
+fn encode_service(families: &mut Families<'_, '_>, cluster: &ClusterView) -> fmt::Result {
+    let node = &cluster.node;
+    let help =
+        "Whether clients may be served; 0 while this node is cut off, with `alone = \"stop\"`";
+    put_gauges(families, &[("stentor_cluster_serving", help, node.is_serving.into())])?;
+    let help = "Times that clients were sent away as this node was cut off";
+    put_counters(families, &[("stentor_cluster_stops", help, node.counts.stops)])?;
+    let help = "How long ago the bucket was last there for this node; without `alone = \"stop\"` \
+                there is no sample";
+    let mut family = families.begin("stentor_cluster_contact", help, MetricType::Gauge)?;
+    if let Some(contact_ms) = node.contact_ms {
+        family.float_gauge(&NO_LABELS, contact_ms as f64 / 1e3)?;
+    }
+    Ok(())
 }
 
 /// How this node gets on with each of the others.

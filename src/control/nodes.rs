@@ -26,6 +26,9 @@ pub(super) fn page(view: &ClusterView, age_ms: u64) -> Value {
         "age_ms": age_ms,
         "is_member": node.is_member,
         "is_ready": node.is_ready,
+        "stops": node.stops,
+        "is_serving": node.is_serving,
+        "contact_ms": node.contact_ms,
         "is_cut_off": node.is_cut_off(),
         "wrong": wrong(view, age_ms),
         "nodes": nodes.into_iter().map(|(_, row)| row).collect::<Vec<_>>(),
@@ -86,6 +89,7 @@ fn other(node: &NodeView, peer: &PeerView) -> Value {
         "events_dropped": peer.dropped_events,
         "lag": peer.lag,
         "is_alike": !peer.differs,
+        "stops": peer.stops,
         "wrong": wrong_with(node, peer),
     })
 }
@@ -139,6 +143,13 @@ fn wrong(view: &ClusterView, age_ms: u64) -> Vec<String> {
     if !node.is_member {
         wrong.push("this node is no member of the cluster just now".to_owned());
     }
+    if !node.is_serving {
+        let span = span(node.contact_ms.unwrap_or_default());
+        wrong.push(format!(
+            "this node serves no client, as the bucket was not there for it for {span} (`alone = \
+             \"stop\"`)"
+        ));
+    }
     if node.is_cut_off() {
         wrong.push("this node is linked with no other one".to_owned());
     }
@@ -158,6 +169,9 @@ fn wrong_with(node: &NodeView, peer: &PeerView) -> Vec<String> {
     }
     if peer.differs {
         wrong.push("it has other realms, roles or interest_bits than this node".to_owned());
+    }
+    if peer.stops != node.stops {
+        wrong.push("it has another `alone` than this node: give all the same".to_owned());
     }
     if peer.queued_bytes >= node.queue_bytes - node.queue_bytes / 4 {
         let queued = peer.queued_bytes;
@@ -194,6 +208,7 @@ fn counts(counts: &Counts) -> Value {
         "links_ended": counts.links_ended,
         "stray_messages": counts.stray_messages,
         "strange_messages": counts.strange_messages,
+        "stops": counts.stops,
         "claims": {
             "granted": claims.granted,
             "refused": claims.refused,
@@ -251,6 +266,7 @@ pub(super) mod tests {
             dropped_events: 3,
             lag: 4,
             differs: false,
+            stops: false,
         }
     }
 
@@ -262,6 +278,9 @@ pub(super) mod tests {
             incarnation: Incarnation(2),
             is_member: true,
             is_ready: true,
+            stops: false,
+            is_serving: true,
+            contact_ms: None,
             revision: 12,
             lag: 0,
             told_ms: 5_000,
@@ -318,6 +337,13 @@ pub(super) mod tests {
                 |view| view.bus.silent_ms = Some(3_000),
                 "the bucket has been silent for 0:00:03: nothing can be registered meanwhile",
             ),
+            (
+                |view| {
+                    (view.node.is_serving, view.node.contact_ms) = (false, Some(19_000));
+                },
+                "this node serves no client, as the bucket was not there for it for 0:00:19 \
+                 (`alone = \"stop\"`)",
+            ),
             (|view| view.node.is_member = false, "this node is no member of the cluster just now"),
             (
                 |view| {
@@ -328,6 +354,10 @@ pub(super) mod tests {
             (
                 |view| view.node.peers[0].differs = true,
                 "node a: it has other realms, roles or interest_bits than this node",
+            ),
+            (
+                |view| view.node.peers[0].stops = true,
+                "node a: it has another `alone` than this node: give all the same",
             ),
             (|view| view.node.peers[0].queued_bytes = 749, ""),
             (

@@ -253,6 +253,7 @@ impl EventLoop {
                 }
                 Parcel::Inquiry(inquiry) => inquiry.answer(&mut self.turn, now),
                 Parcel::Reload(edition, aside) => self.reload(edition, aside, now),
+                Parcel::ServeUntil(until) => self.turn.serve_until(until, now),
                 Parcel::Drain(within_ms, drained) => {
                     self.turn.begin_drain(within_ms, now);
                     self.drained.push(drained);

@@ -17,6 +17,7 @@ use super::http::HttpDoor;
 use super::inquiry::Inquiry;
 use super::judges::Judges;
 use super::management::CallLine;
+use crate::clock::Millis;
 use crate::router::{Batch, Destination, Destinations, Edition, OpenSession, ShardId, Slot};
 use crate::shard::Mail;
 
@@ -34,6 +35,8 @@ pub enum Parcel {
     Inquiry(Inquiry),
     /// Other settings and realms, and those who do for them what shards do not.
     Reload(Arc<Edition>, Aside),
+    /// Clients may be served until then, by the router's clock; then all sessions are to leave.
+    ServeUntil(Millis),
     /// Sessions are to leave within so many milliseconds; dropped when none is left.
     Drain(u64, Sender<()>),
     Shutdown,

@@ -37,13 +37,14 @@ mod stamp;
 mod topics;
 mod webhook;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::authentication::Failures;
+use crate::clock::Millis;
 use crate::hash::HashSeed;
 use crate::limits::{HELD_FRACTION, Limits, OutputLimits, Timeouts, TurnLimits};
 use crate::wamp::{SessionId, Timestamp};
@@ -232,6 +233,8 @@ pub struct Router {
     crowd: Arc<Crowd>,
     seed: HashSeed,
     failures: Failures,
+    /// Until when clients may be served, in milliseconds of the router's clock.
+    serves_until_ms: AtomicU64,
 }
 
 impl Router {
@@ -286,7 +289,20 @@ impl Router {
             crowd,
             seed,
             failures,
+            serves_until_ms: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// Until when clients may be served, unless it is prolonged; `None`: in any case. Shards are
+    /// told by themselves.
+    pub fn serves_until(&self) -> Option<Millis> {
+        let until = self.serves_until_ms.load(Ordering::Relaxed);
+        (until != u64::MAX).then_some(Millis(until))
+    }
+
+    /// Says so; by whoever deals with other nodes.
+    pub fn set_serves_until(&self, until: Millis) {
+        self.serves_until_ms.store(until.0, Ordering::Relaxed);
     }
 
     /// The settings and realms as they are now. Shards have their own reference.

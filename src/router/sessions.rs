@@ -77,6 +77,8 @@ macro_rules! reasons {
 reasons! {
     /// The client sent ABORT.
     ClientAbort = "client_abort" by Client,
+    /// The router is a node with `alone = "stop"`, and was cut off from its cluster.
+    CutOff = "cut_off" by Network,
     /// The client sent GOODBYE.
     Goodbye = "goodbye" by Client,
     /// The client did not answer a ping (`timeouts.ping_timeout_ms`).

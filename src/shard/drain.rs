@@ -23,6 +23,8 @@ pub(super) struct Drain {
     began: Millis,
     /// When nobody is waited for any more.
     until: Millis,
+    /// When nobody may be served any more, if it is sooner.
+    pub(super) serves_until: Millis,
     /// How many stood in `queue` at the beginning.
     total: usize,
     /// Whose turn has not come.
@@ -43,6 +45,7 @@ impl Drain {
         Self {
             began: now,
             until,
+            serves_until: Millis(u64::MAX),
             total: queue.len(),
             queue,
             busy: VecDeque::new(),
@@ -59,7 +62,7 @@ impl Drain {
     }
 
     const fn is_late(&self, now: Millis) -> bool {
-        now.0 >= self.until.0
+        now.0 >= self.until.0 || now.0 >= self.serves_until.0
     }
 
     /// When the turn of the next one in the queue comes.
@@ -79,7 +82,7 @@ impl Drain {
     /// When the next one is to be told or looked at, whatever else waits.
     fn next_look(&self, now: Millis) -> Option<Millis> {
         let times = self.next_turn().into_iter().chain(self.round_at(now));
-        times.min().map(|at| at.min(self.until))
+        times.min().map(|at| at.min(self.until).min(self.serves_until))
     }
 
     /// The next one whose turn it is. Of those who are not at rest only when the time is over.
@@ -132,7 +135,13 @@ impl Shard {
     pub(super) fn begin_drain(&mut self, within_ms: u64, now: Millis) {
         let until = now + within_ms;
         match &mut self.shutdown {
-            Shutdown::No => {
+            Shutdown::No | Shutdown::Until(_) | Shutdown::Suspended(_) => {
+                let serves_until = match self.shutdown {
+                    Shutdown::Until(serves_until) => serves_until,
+                    // Of those who were to leave nobody stays.
+                    Shutdown::Suspended(_) => now,
+                    _ => Millis(u64::MAX),
+                };
                 let [mut queue, mut callees, mut last] = [(); 3].map(|()| VecDeque::new());
                 for (slot, connection) in self.connections.iter() {
                     let Some(session) = connection.session() else { continue };
@@ -147,7 +156,8 @@ impl Shard {
                 }
                 queue.append(&mut callees);
                 queue.append(&mut last);
-                self.shutdown = Shutdown::Draining(Drain::new(queue, until, now));
+                let drain = Drain::new(queue, until, now);
+                self.shutdown = Shutdown::Draining(Drain { serves_until, ..drain });
             }
             Shutdown::Draining(drain) => drain.shorten(until, now),
             Shutdown::Dismissing(_) => {}
@@ -159,11 +169,13 @@ impl Shard {
         matches!(self.shutdown, Shutdown::Draining(_)) && self.cx.counters.sessions.get() == 0
     }
 
-    /// When a drain goes on, if one is under way. Asked in each turn.
+    /// When a drain goes on, if one is under way, or when nobody may be served any more. Asked in
+    /// each turn.
     #[inline]
     pub(super) fn next_of_drain(&self) -> Option<Millis> {
         match &self.shutdown {
             Shutdown::Draining(drain) => self.next_look(drain),
+            Shutdown::Until(until) => Some(*until),
             _ => None,
         }
     }
@@ -186,6 +198,9 @@ impl Shard {
     pub(super) fn go_on_draining(&mut self, now: Millis) -> bool {
         if !self.can_drain() {
             return false;
+        }
+        if let Shutdown::Until(_) = self.shutdown {
+            return self.go_on_suspending(now);
         }
         let Shutdown::Draining(drain) = &mut self.shutdown else { return false };
         drain.hold_until = now + HOLD_MS;

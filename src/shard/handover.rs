@@ -39,7 +39,7 @@ impl Shard {
             self.refuse_full(slot, input, now);
             return;
         }
-        if self.is_stopping() {
+        if self.is_closed() {
             self.refuse_departing(slot, input, Admission::Stopping, now);
             return;
         }

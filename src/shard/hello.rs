@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::connection::Phase;
 use super::log_budget::quotable;
+use super::suspension::CUT_OFF;
 use super::{SendError, Shard};
 use crate::authentication::Lease;
 use crate::clock::Millis;
@@ -101,8 +102,8 @@ impl Shard {
 
     /// Which realm a client means, and whether anybody may join now.
     fn admit(&self, slot: Slot, hello: &Hello<'_>) -> Result<Domain, (WampError, String)> {
-        if self.is_stopping() {
-            return Err(shutting_down());
+        if self.is_closed() {
+            return Err(self.closed());
         }
         let connection = &self.connections[slot];
         let entrance = connection.rules.entrance(connection.transport.way_in());
@@ -129,8 +130,8 @@ impl Shard {
         came_by: &Domain,
         authrole: &str,
     ) -> Result<Arc<RealmRules>, (WampError, String)> {
-        if self.is_stopping() {
-            return Err(shutting_down());
+        if self.is_closed() {
+            return Err(self.closed());
         }
         let edition = &self.cx.edition;
         let rules = edition.rules_of(realm).ok_or_else(|| no_such_realm(realm.name()))?;
@@ -145,6 +146,12 @@ impl Shard {
             return Err((WampError::NoSuchRole, format!("realm {name} has no role {role}")));
         }
         Ok(Arc::clone(rules))
+    }
+
+    /// Why nobody may join.
+    fn closed(&self) -> (WampError, String) {
+        let why = if self.is_suspended() { CUT_OFF } else { "the router is shutting down" };
+        (WampError::SystemShutdown, why.to_owned())
     }
 
     /// Ends an attempt to join.
@@ -227,10 +234,6 @@ pub(super) struct Arrival {
 
 fn no_such_realm(name: &str) -> (WampError, String) {
     (WampError::NoSuchRealm, format!("no realm {} exists on this router", quote(name)))
-}
-
-fn shutting_down() -> (WampError, String) {
-    (WampError::SystemShutdown, "the router is shutting down".to_owned())
 }
 
 /// What WELCOME says about the session and the router (BP-SES-07).

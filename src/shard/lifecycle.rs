@@ -6,6 +6,7 @@ use super::connection::Phase;
 use super::drain::{DISMISSAL_UNITS, Drain};
 use super::mailbox::BatchNumber;
 use super::review::Review;
+use super::suspension::Suspension;
 use super::work::LOOKUP_UNITS;
 use super::{SendError, Shard};
 use crate::clock::Millis;
@@ -18,7 +19,7 @@ impl EndReason {
     pub(super) const fn close_uri(self) -> &'static str {
         match self {
             Self::RealmClosed => CloseReason::CloseRealm.uri(),
-            Self::Shutdown => CloseReason::SystemShutdown.uri(),
+            Self::Shutdown | Self::CutOff => CloseReason::SystemShutdown.uri(),
             Self::TokenExpired => CloseReason::TokenExpired.uri(),
             _ => CloseReason::Killed.uri(),
         }
@@ -40,6 +41,10 @@ pub(super) enum Shutdown {
     Draining(Drain),
     /// All leave at once.
     Dismissing(Dismissal),
+    /// It does not stop, and serves clients until then if nothing prolongs it.
+    Until(Millis),
+    /// It does not stop, but serves nobody for now.
+    Suspended(Suspension),
 }
 
 /// Everybody is told to leave, once they have what was accepted for them before.
@@ -54,12 +59,16 @@ pub(super) struct Dismissal {
 
 impl Shutdown {
     pub(super) fn has_jobs(&self) -> bool {
-        matches!(self, Self::Dismissing(Dismissal { slots, .. }) if !slots.is_empty())
+        match self {
+            Self::No | Self::Until(_) | Self::Draining(_) => false,
+            Self::Dismissing(Dismissal { slots, .. }) => !slots.is_empty(),
+            Self::Suspended(suspension) => suspension.has_jobs(),
+        }
     }
 
     fn next(&mut self) -> Option<Slot> {
         match self {
-            Self::No | Self::Draining(_) => None,
+            Self::No | Self::Until(_) | Self::Draining(_) | Self::Suspended(_) => None,
             Self::Dismissing(dismissal) => dismissal.slots.pop_front(),
         }
     }
@@ -98,14 +107,24 @@ impl Shard {
         matches!(self.shutdown, Shutdown::Dismissing(_))
     }
 
-    /// Whether nobody may join any more.
-    pub(super) const fn is_stopping(&self) -> bool {
-        !matches!(self.shutdown, Shutdown::No)
+    /// Whether nobody may join any more, or for now.
+    pub(super) fn is_closed(&self) -> bool {
+        match self.shutdown {
+            Shutdown::No => false,
+            Shutdown::Draining(_) | Shutdown::Dismissing(_) => true,
+            Shutdown::Until(_) | Shutdown::Suspended(_) => self.is_suspended(),
+        }
     }
 
     /// Dismisses further connections. `false` if there are none.
     pub(super) fn go_on_shutting_down(&mut self, now: Millis) -> bool {
-        if !self.shutdown.has_jobs() || !self.may_dismiss(now) {
+        if !self.shutdown.has_jobs() {
+            return false;
+        }
+        if let Shutdown::Suspended(_) = self.shutdown {
+            return self.go_on_suspending(now);
+        }
+        if !self.may_dismiss(now) {
             return false;
         }
         while !self.cx.work.is_step_over()

@@ -43,6 +43,7 @@ mod questions;
 mod rates;
 mod requests;
 mod review;
+mod suspension;
 mod timeouts;
 mod timers;
 mod trace;
@@ -211,7 +212,11 @@ impl Shard {
         admission: Admission,
         now: Millis,
     ) -> Slot {
-        let rules = Arc::clone(rules);
+        let mut rules = Arc::clone(rules);
+        if self.is_suspended() {
+            // What health checks are told.
+            Arc::make_mut(&mut rules).is_ready = false;
+        }
         let slot = self
             .connections
             .insert(|generation| Connection::new(rules, peer, admission, generation, now));

@@ -237,6 +237,12 @@ impl Turn {
         self.shard.end_trace(number);
     }
 
+    /// Clients may be served until then. If nothing prolongs it, all sessions are told to leave at
+    /// once, and nobody joins until they may again.
+    pub fn serve_until(&mut self, until: Millis, now: Millis) {
+        self.shard.serve_until(until, now);
+    }
+
     /// Lets nobody join any more, and says GOODBYE to the sessions one after the other, to all of
     /// them by `within_ms` from now; see [`Self::is_drained`]. A drain that is under way is
     /// shortened, never prolonged. [`Self::begin_shutdown`] is to follow, and ends it in any case.

@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "these are processes and their clients")]
 
+mod alone;
 mod bucket;
 mod events;
 mod outages;

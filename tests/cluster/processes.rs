@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use stentor_client::Client;
+use stentor_client::{Client, Error};
 use tempfile::TempDir;
 
 /// How long anything may take; what takes longer does not come.
@@ -128,7 +128,12 @@ impl Router {
 
     /// Starts one with these variables in its environment, and waits until it serves.
     pub(super) fn start_as(nats: &Nats, node: &str, variables: &[(&str, &str)]) -> Self {
-        let mut router = Self::spawn(&Self::flags(&[nats.url()], node), variables);
+        Self::start_at(&[nats.url()], node, variables)
+    }
+
+    /// The same of one that knows these NATS servers.
+    pub(super) fn start_at(servers: &[String], node: &str, variables: &[(&str, &str)]) -> Self {
+        let mut router = Self::spawn(&Self::flags(servers, node), variables);
         router.wait_until_served();
         router
     }
@@ -203,6 +208,12 @@ impl Router {
         Client::builder(url, "realm1").connect().await.expect("everybody may come")
     }
 
+    /// One that does not come back when it is sent away, if it is let in.
+    pub(super) async fn guest(&self) -> Result<Client, Error> {
+        let url = format!("ws://127.0.0.1:{}/ws", self.port);
+        Client::builder(url, "realm1").no_reconnect().connect().await
+    }
+
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.log_file()).expect("it was written")
     }
@@ -249,8 +260,8 @@ impl Router {
     }
 }
 
-/// Stops a process, or lets it go on. It does nothing more once this returns: a signal alone reaches
-/// its threads one after the other, and on a busy machine the rest of them still answer.
+/// Stops a process, or lets it go on. It does nothing more once this returns: a signal alone
+/// reaches its threads one after the other, and on a busy machine the rest of them still answer.
 pub(super) fn hang(process: &Child, hangs: bool) {
     use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
     let id = Pid::from_child(process);

@@ -12,14 +12,26 @@ pub(super) struct Servers {
     /// For clients, and for each other.
     ports: Vec<(u16, u16)>,
     processes: Vec<Option<Child>>,
+    /// They do not tell clients of each other.
+    are_discreet: bool,
 }
 
 impl Servers {
     /// So many, which run.
     pub(super) fn start(count: usize) -> Self {
+        Self::start_as(count, false)
+    }
+
+    /// So many, of each of which clients know by themselves alone.
+    pub(super) fn start_discreet(count: usize) -> Self {
+        Self::start_as(count, true)
+    }
+
+    fn start_as(count: usize, are_discreet: bool) -> Self {
         let folder = tempfile::tempdir().expect("there is room");
         let ports: Vec<_> = (0..count).map(|_| (free_port(), free_port())).collect();
-        let mut servers = Self { folder, ports, processes: (0..count).map(|_| None).collect() };
+        let mut servers =
+            Self { folder, ports, processes: (0..count).map(|_| None).collect(), are_discreet };
         (0..count).for_each(|index| servers.run(index));
         (0..count).for_each(|index| servers.wait(index));
         servers
@@ -39,9 +51,11 @@ impl Servers {
         let config = format!(
             "server_name: n{index}\nlisten: \"127.0.0.1:{port}\"\n\
              jetstream {{ store_dir: \"{}\" }}\n\
-             cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}] }}\n",
+             cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}], \
+             no_advertise: {} }}\n",
             folder.display(),
-            routes.join(", ")
+            routes.join(", "),
+            self.are_discreet
         );
         let file = folder.join("nats.conf");
         fs::write(&file, config).expect("there is room");

@@ -4,9 +4,12 @@
 //!
 //! Each subscriber gets the events of each publisher in order and once, and all that were published
 //! after its SUBSCRIBED, unless a link has ended, or a count says that events were dropped.
+//! In worlds whose nodes stop when they are cut off, no procedure that is not shared ever has
+//! callees at two nodes that serve clients.
 
 mod calls;
 mod meta;
+mod stopping;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +35,8 @@ struct World {
     published: Vec<Publication>,
     /// Whether things go wrong between nodes.
     has_trouble: bool,
+    /// Who is cut off from the bucket serves nobody.
+    has_stops: bool,
     /// The queue to a node takes little.
     is_narrow: bool,
     calls: calls::Calls,
@@ -96,16 +101,24 @@ type Pattern = (&'static str, &'static str);
 
 /// Runs one simulation.
 pub(crate) fn run(seed: u64, steps: usize, tally: &mut Tally) {
-    let mut world = World::new(seed);
-    for step in 0..steps {
-        world.act();
-        world.hear_all(&format!("seed {seed}, step {step}"));
-    }
-    world.finish(&format!("seed {seed}, the end"), tally);
+    World::new(seed, false).run(seed, steps, tally);
+}
+
+/// The same with nodes that serve nobody when they are cut off.
+pub(crate) fn run_stopping(seed: u64, steps: usize, tally: &mut Tally) {
+    World::new(seed, true).run(seed, steps, tally);
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn run(mut self, seed: u64, steps: usize, tally: &mut Tally) {
+        for step in 0..steps {
+            self.act();
+            self.hear_all(&format!("seed {seed}, step {step}"));
+        }
+        self.finish(&format!("seed {seed}, the end"), tally);
+    }
+
+    fn new(seed: u64, has_stops: bool) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut settings = Settings {
             visible_ms: 600_000,
@@ -121,13 +134,15 @@ impl World {
         let node = NodeSettings { max_payload, silence_ms: SILENCE_MS, queue_bytes };
         let (count, shards) = (*pick(&mut rng, &[2, 3, 4]), *pick(&mut rng, &[1, 2]));
         let realms = [keeping::realm(&mut rng, &mut settings)];
-        let mut cluster = Cluster::new(count, shards, (&settings, node), &realms);
+        let stops_ms = has_stops.then_some(SILENCE_MS);
+        let mut cluster = Cluster::stopping(count, shards, (&settings, node, stops_ms), &realms);
+        cluster.exclusive = calls::exclusive().filter(|_| has_stops).collect();
         cluster.settle_for(50);
         assert!(cluster.is_linked(), "they are all well");
         let life = |member: &Member| member.node.members().incarnation();
         let first_lives = cluster.members.iter().map(life).collect();
         let (clients, published, tally) = (Vec::new(), Vec::new(), Tally::new());
-        let has_trouble = rng.random_bool(0.5);
+        let has_trouble = rng.random_bool(0.5) || has_stops;
         let (is_narrow, calls) = (queue_bytes < 1 << 20, calls::Calls::default());
         Self {
             cluster,
@@ -135,6 +150,7 @@ impl World {
             clients,
             published,
             has_trouble,
+            has_stops,
             is_narrow,
             calls,
             answers: Vec::new(),
@@ -170,6 +186,7 @@ impl World {
                 let ms = self.rng.random_range(1..20);
                 self.cluster.advance(ms);
             }
+            90..92 if self.has_stops => self.part(),
             90..98 if self.has_trouble => self.trouble(),
             // What is not used any more is given up, and told anew.
             98 => self.cluster.advance(2_500),
@@ -352,6 +369,7 @@ impl World {
         self.clients[client].link.feed(&bytes);
         while let Some(incoming) = self.clients[client].link.next() {
             match incoming {
+                Incoming::Message(message) if self.take_farewell(client, &message, when) => return,
                 Incoming::Message(message) => self.take(client, &message, when),
                 Incoming::Opened => {}
                 other => panic!("{when}: {other:?}"),

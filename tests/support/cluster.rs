@@ -11,6 +11,7 @@ use stentor::cluster::wire::Incarnation;
 use stentor::cluster::{Node, NodeSettings};
 use stentor::router::{InterestSlot, NodeName, RealmSettings, Settings, Shape, ShardId};
 use stentor::shard::Wire;
+use stentor::wamp::MatchPolicy;
 
 use super::Network;
 use super::bucket::{Bucket, Told};
@@ -20,6 +21,8 @@ pub(crate) struct Cluster {
     pub(crate) bus: Bus,
     pub(crate) bucket: Bucket,
     pub(crate) now: Millis,
+    /// Procedures of realm1 that are not shared.
+    pub(crate) exclusive: Vec<&'static str>,
     plan: Plan,
 }
 
@@ -33,6 +36,8 @@ struct Plan {
     lives: u8,
     /// Of the configuration with which the next one starts.
     digest: u64,
+    /// They serve nobody when they are cut off: see [`Identity::stops_ms`].
+    stops_ms: Option<u64>,
 }
 
 /// A router, and what it has for the others.
@@ -70,13 +75,24 @@ impl Cluster {
         (settings, node): (&Settings, NodeSettings),
         realms: &[RealmSettings],
     ) -> Self {
+        Self::stopping(count, shards, (settings, node, None), realms)
+    }
+
+    /// The same, of nodes that serve nobody when they are cut off, if it is said when.
+    pub(crate) fn stopping(
+        count: usize,
+        shards: usize,
+        (settings, node, stops_ms): (&Settings, NodeSettings, Option<u64>),
+        realms: &[RealmSettings],
+    ) -> Self {
         let (settings, realms) = (settings.clone(), realms.to_vec());
         let mut cluster = Self {
             members: Vec::new(),
             bus: Bus::default(),
             bucket: Bucket::default(),
             now: Millis(1_000),
-            plan: Plan { settings, node, realms, shards, lives: 0, digest: 0 },
+            exclusive: Vec::new(),
+            plan: Plan { settings, node, realms, shards, lives: 0, digest: 0, stops_ms },
         };
         for index in 0..count {
             let mut joining = cluster.plan.joins(index);
@@ -97,7 +113,7 @@ impl Cluster {
                 Told::Reset => joining.handle_reset(),
                 Told::Current => joining.handle_current(),
                 Told::Entry { revision, key, value } => {
-                    joining.handle_entry(revision, &key, value.as_deref());
+                    joining.handle_entry(revision, &key, value.as_deref(), self.now);
                 }
             }
         }
@@ -149,7 +165,7 @@ impl Cluster {
             (Some(joining), Told::Reset) => joining.handle_reset(),
             (Some(joining), Told::Current) => joining.handle_current(),
             (Some(joining), Told::Entry { revision, key, value }) => {
-                joining.handle_entry(revision, &key, value.as_deref());
+                joining.handle_entry(revision, &key, value.as_deref(), now);
             }
             (None, _) if member.is_down => {}
             (None, Told::Reset) => member.node.handle_reset(),
@@ -162,6 +178,7 @@ impl Cluster {
             let joined = member.joining.take().expect("it is there");
             *member = self.plan.start(joined, now);
         }
+        self.check_exclusive();
     }
 
     /// The first write that was asked for is made, or not, and answered or not.
@@ -198,6 +215,9 @@ impl Cluster {
         member.node.begin_turn(member.network.wall_clock());
         member.node.handle_mail(mail, self.now);
         member.node.end_turn(member.is_congested, self.now);
+        if let Some(until) = member.node.take_service() {
+            member.network.serve_until(until);
+        }
         for shard in 0..member.network.shard_count() {
             let id = ShardId(u8::try_from(shard).expect("few shards"));
             let batch = member.node.take_outbox(id);
@@ -253,6 +273,22 @@ impl Cluster {
             if member.node.next_deadline() <= self.now {
                 member.node.handle_timeout(self.now);
             }
+        }
+        self.check_exclusive();
+    }
+
+    /// Of nodes that may serve clients one at most has a callee of what is not shared.
+    fn check_exclusive(&self) {
+        for uri in &self.exclusive {
+            let has_callee = |index: &usize| {
+                let Member { node, network, .. } = &self.members[*index];
+                let realm = network.router.realm("realm1").expect("it is configured");
+                let callees = realm.procedures.callees(uri, MatchPolicy::Exact);
+                let is_here = callees.into_iter().flatten().any(|it| it.shard != ShardId::CLUSTER);
+                is_here && node.members().may_serve(self.now)
+            };
+            let nodes: Vec<_> = self.up().into_iter().filter(has_callee).collect();
+            assert!(nodes.len() <= 1, "{uri} has callees at nodes {nodes:?} at {:?}", self.now);
         }
     }
 
@@ -386,7 +422,8 @@ impl Plan {
     fn joins(&mut self, index: usize) -> Members {
         self.lives += 1;
         let name = NodeName::new(NAMES[index]).expect("it is a name");
-        Members::new(Identity { name, digest: self.digest }, [self.lives; 32])
+        let identity = Identity { name, digest: self.digest, stops_ms: self.stops_ms };
+        Members::new(identity, [self.lives; 32])
     }
 
     /// It has become a member, and is a router from now on.

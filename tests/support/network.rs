@@ -412,6 +412,11 @@ impl Network {
         panic!("the router never comes to rest");
     }
 
+    /// All shards are told until when clients may be served.
+    pub(crate) fn serve_until(&mut self, until: Millis) {
+        self.turns.iter_mut().for_each(|turn| turn.serve_until(until, self.now));
+    }
+
     pub(crate) fn begin_drain(&mut self, within_ms: u64) {
         for turn in &mut self.turns {
             turn.begin_drain(within_ms, self.now);

@@ -5,6 +5,7 @@
 //! same writes in the same order. What is written follows from what was read, not from what was
 //! answered: so an answer that is lost costs a try, and nothing else.
 
+mod contact;
 mod roll;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +21,7 @@ use super::bucket::{
 use super::wire::{Incarnation, VERSION};
 use crate::clock::Millis;
 use crate::router::{NodeIds, NodeName, NodeNumber, Nodes};
+use contact::Contact;
 pub(super) use roll::News;
 use roll::{Place, Roll};
 
@@ -30,6 +32,9 @@ pub struct Identity {
     pub name: NodeName,
     /// Of what the configurations of all nodes should have alike.
     pub digest: u64,
+    /// It serves nobody unless it has proved lately that the bucket is there for it: in how many
+    /// milliseconds others may remove it, and not sooner. `None`: it serves in any case.
+    pub stops_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -52,6 +57,8 @@ pub struct Members {
     ended: Option<Ended>,
     roll: Roll,
     own: OwnWrite,
+    /// If clients are served with it alone.
+    contact: Option<Contact>,
     /// What has to be asked for.
     writes: VecDeque<(Purpose, Box<str>, Action)>,
     /// What was asked for and not answered.
@@ -97,6 +104,8 @@ struct OwnWrite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Own,
+    /// The own key once more, as it was asked for then.
+    Again(Millis),
     Remove(Incarnation),
     Purge(Incarnation),
     /// Of a claim of this node.
@@ -135,6 +144,7 @@ impl Members {
     pub fn new(identity: Identity, random: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(random);
         let (incarnation, drawn_seed) = (Incarnation(rng.random()), rng.random());
+        let contact = identity.stops_ms.map(Contact::new);
         Self {
             identity,
             rng,
@@ -148,6 +158,7 @@ impl Members {
             ended: None,
             roll: Roll::default(),
             own: OwnWrite::default(),
+            contact,
             writes: VecDeque::new(),
             asked: BTreeMap::new(),
             last_ticket: 0,
@@ -209,7 +220,7 @@ impl Members {
     /// Those who were members when this node became one.
     pub fn elders(&self) -> impl Iterator<Item = Incarnation> {
         let since = if let Standing::In(since) = self.standing { since } else { 0 };
-        let elders = self.roll.nodes().filter(move |(_, place)| place.revision < since);
+        let elders = self.roll.nodes().filter(move |(_, place)| place.joined < since);
         elders.map(|(_, place)| place.record.incarnation)
     }
 
@@ -218,8 +229,8 @@ impl Members {
     }
 
     /// The watch tells a write: the value of a key, or that it has gone.
-    pub fn handle_entry(&mut self, revision: u64, key: &str, value: Option<&[u8]>) {
-        self.roll.take(revision, key, value);
+    pub fn handle_entry(&mut self, revision: u64, key: &str, value: Option<&[u8]>, now: Millis) {
+        self.roll.take(revision, key, value, now);
         self.look();
     }
 
@@ -235,6 +246,9 @@ impl Members {
         self.roll.reset();
         self.own.told = 0;
         self.ahead.0 = 0;
+        if let Some(contact) = &mut self.contact {
+            contact.forget_revision();
+        }
     }
 
     /// Somebody has read as far as this revision.
@@ -309,6 +323,14 @@ impl Members {
                 }
                 of_claim = Some((claim, outcome));
             }
+            (Purpose::Again(asked_at), outcome) => {
+                if let Some(contact) = &mut self.contact {
+                    contact.handle_written(asked_at, outcome, now);
+                }
+                if let Outcome::Written(revision) = outcome {
+                    self.handle_revision(revision, now);
+                }
+            }
             (Purpose::Own, Outcome::Written(revision)) => {
                 (self.own.is_asked, self.own.told) = (false, revision);
                 self.handle_revision(revision, now);
@@ -364,6 +386,10 @@ impl Members {
     }
 
     fn next_write(&mut self, now: Millis) -> Option<(Purpose, Box<str>, Action)> {
+        // Before all others, and though not all was told: it is a matter of time.
+        if let Some((key, action)) = self.write_again(now) {
+            return Some((Purpose::Again(now), key, action));
+        }
         if !self.roll.is_current() {
             return None;
         }
@@ -375,7 +401,7 @@ impl Members {
             self.purges.remove(&gone);
             return Some((Purpose::Purge(gone), claims_prefix(gone), Action::Purge));
         }
-        let (key, action) = self.own_write().filter(|_| self.own.not_before <= now)?;
+        let (_, key, action) = self.own_write().filter(|(at, ..)| *at <= now)?;
         self.own.is_asked = true;
         if let Action::Replace { .. } = action {
             let replaced = self.roll.named(&self.identity.name);
@@ -384,18 +410,21 @@ impl Members {
         Some((Purpose::Own, key, action))
     }
 
-    /// What is to be written so that the bucket says of this node what it should.
-    fn own_write(&self) -> Option<(Box<str>, Action)> {
+    /// What is to be written so that the bucket says of this node what it should, and when.
+    fn own_write(&self) -> Option<(Millis, Box<str>, Action)> {
         let is_ready = self.roll.is_current() && self.roll.revision() >= self.own.told;
         if !is_ready || self.own.is_asked || self.ended.is_some() {
             return None;
         }
         if self.roll.seed().is_none() {
             let seed = self.seed.unwrap_or(self.drawn_seed);
-            return Some((SEED_KEY.into(), Action::Create(encode_seed(seed))));
+            let action = Action::Create(encode_seed(seed));
+            return Some((self.own.not_before, SEED_KEY.into(), action));
         }
-        let removes =
-            |number, place: &Place| (node_key(number), Action::Remove { revision: place.revision });
+        let removes = |number, place: &Place| {
+            let action = Action::Remove { revision: place.revision };
+            (self.own.not_before, node_key(number), action)
+        };
         match self.standing {
             Standing::In(_) => {
                 // A write that nobody answered was made after all, when this node had another
@@ -413,22 +442,24 @@ impl Members {
         }
     }
 
-    fn enter(&self) -> Option<(Box<str>, Action)> {
-        let value = self.record().encode();
+    fn enter(&self) -> Option<(Millis, Box<str>, Action)> {
+        let (at, value) = (self.own.not_before, self.record().encode());
         if self.number.is_none()
             && let Some((number, place)) = self.roll.named(&self.identity.name)
         {
+            // It may serve clients, wherever it is.
+            let at = at.max(place.stays_until());
             let action = Action::Replace { revision: place.revision, value };
-            return Some((node_key(number), action));
+            return Some((at, node_key(number), action));
         }
         let number = self.number.or_else(|| self.roll.free())?;
         if let Some(place) = self.roll.at(number)
             && Some(place.record.incarnation) == self.former
         {
             // A try of that life came late.
-            return Some((node_key(number), Action::Remove { revision: place.revision }));
+            return Some((at, node_key(number), Action::Remove { revision: place.revision }));
         }
-        Some((node_key(number), Action::Create(value)))
+        Some((at, node_key(number), Action::Create(value)))
     }
 
     fn record(&self) -> NodeRecord {
@@ -437,6 +468,8 @@ impl Members {
             name: self.identity.name.clone(),
             versions: (VERSION, VERSION),
             digest: self.identity.digest,
+            joined: 0,
+            stops_ms: self.contact.as_ref().map_or(0, Contact::stops_ms),
         }
     }
 
@@ -457,6 +490,9 @@ impl Members {
             (Standing::Out, Some((number, revision))) => {
                 self.number = Some(number);
                 self.standing = Standing::In(revision);
+                if let Some(contact) = &mut self.contact {
+                    contact.hurry();
+                }
                 let replaced = self.replaced.take();
                 self.purges.extend(replaced.map(|replaced| (replaced, Millis(0))));
             }
@@ -523,11 +559,12 @@ impl Members {
 
     /// When there is something to write though nothing comes.
     pub fn next_deadline(&self) -> Option<Millis> {
+        let again = self.again_at();
         if !self.roll.is_current() {
-            return None;
+            return again;
         }
-        let own = self.own_write().map(|_| self.own.not_before);
-        own.into_iter().chain(self.purges.values().copied()).min()
+        let own = self.own_write().map(|(at, ..)| at);
+        again.into_iter().chain(own).chain(self.purges.values().copied()).min()
     }
 }
 

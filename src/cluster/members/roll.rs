@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::bucket::{ClaimKey, Key, NodeRecord, decode_seed};
 use super::super::wire::Incarnation;
+use crate::clock::Millis;
 use crate::router::{NodeName, NodeNumber, Nodes};
 
 #[derive(Debug, Default)]
@@ -47,6 +48,20 @@ pub(super) struct Place {
     pub(super) record: NodeRecord,
     /// Its last write.
     pub(super) revision: u64,
+    /// The write by which it became a member.
+    pub(super) joined: u64,
+    /// When this node has read the last one.
+    read_at: Millis,
+}
+
+impl Place {
+    /// Until when nobody removes it: before, it may serve clients.
+    pub(super) fn stays_until(&self) -> Millis {
+        match self.record.stops_ms.min(MOST_STOPS_MS) {
+            0 => Millis(0),
+            stops_ms => self.read_at + stops_ms,
+        }
+    }
 }
 
 impl Roll {
@@ -62,7 +77,7 @@ impl Roll {
         self.seed
     }
 
-    pub(super) fn take(&mut self, revision: u64, key: &str, value: Option<&[u8]>) {
+    pub(super) fn take(&mut self, revision: u64, key: &str, value: Option<&[u8]>, now: Millis) {
         self.revision = self.revision.max(revision);
         let Some(key) = Key::read(key) else { return };
         if let Key::Claim(claim) = key {
@@ -75,7 +90,7 @@ impl Roll {
         self.unseen.remove(&key);
         match (key, value) {
             (Key::Seed, value) => self.seed = value.and_then(decode_seed),
-            (Key::Node(number), Some(value)) => self.stands(number, revision, value),
+            (Key::Node(number), Some(value)) => self.stands(number, (revision, value), now),
             (Key::Node(number), None) => {
                 self.vacate(number);
                 self.marked.insert(number);
@@ -89,12 +104,18 @@ impl Roll {
         self.news.pop_front()
     }
 
-    fn stands(&mut self, number: NodeNumber, revision: u64, value: &[u8]) {
+    fn stands(&mut self, number: NodeNumber, (revision, value): (u64, &[u8]), now: Millis) {
+        let before = self.nodes.get(&number).map(|place| (place.revision, place.read_at));
         self.vacate(number);
-        match NodeRecord::decode(value) {
-            Some(record) => drop(self.nodes.insert(number, Place { record, revision })),
-            None => drop(self.strange.insert(number)),
-        }
+        let Some(record) = NodeRecord::decode(value) else {
+            self.strange.insert(number);
+            return;
+        };
+        // What is told once more has stood all the time.
+        let told = before.filter(|(before, _)| *before == revision);
+        let read_at = told.map_or(now, |(_, read_at)| read_at);
+        let joined = if record.joined == 0 { revision } else { record.joined.min(revision) };
+        self.nodes.insert(number, Place { record, revision, joined, read_at });
     }
 
     fn vacate(&mut self, number: NodeNumber) {
@@ -152,3 +173,6 @@ impl Roll {
         fresh.or_else(|| free.next())
     }
 }
+
+/// What a key says at most, whatever stands there: no node has more as its `node_timeout_ms`.
+const MOST_STOPS_MS: u64 = 600_000;

@@ -59,13 +59,22 @@ struct Node {
 
 impl Node {
     fn new(text: &str, life: u8) -> Self {
-        let identity = Identity { name: name(text), digest: 1 };
+        Self::with(text, life, None)
+    }
+
+    /// One that serves nobody without the bucket.
+    fn stopping(text: &str, life: u8) -> Self {
+        Self::with(text, life, Some(STOPS_MS))
+    }
+
+    fn with(text: &str, life: u8, stops_ms: Option<u64>) -> Self {
+        let identity = Identity { name: name(text), digest: 1, stops_ms };
         Self { members: Members::new(identity, [life; 32]), now: Millis(1), read: 0 }
     }
 
     fn watch(&mut self, bucket: &Bucket) {
         for (index, (key, value)) in bucket.told.iter().enumerate().skip(self.read) {
-            self.members.handle_entry(index as u64 + 1, key, value.as_deref());
+            self.members.handle_entry(index as u64 + 1, key, value.as_deref(), self.now);
         }
         self.read = bucket.told.len();
         self.members.handle_current();
@@ -311,6 +320,148 @@ fn a_watch_that_lags_is_opened_anew() {
     assert!(a.members.wants_watch(now + LAG_MS));
     assert!(!a.members.wants_watch(now + LAG_MS), "once");
     a.members.handle_revision(revision + 2, now + LAG_MS);
-    a.members.handle_entry(revision + 2, "node.5", None);
+    a.members.handle_entry(revision + 2, "node.5", None, a.now);
     assert!(!a.members.wants_watch(now + 3 * LAG_MS), "it has come");
+}
+
+/// What the keys of nodes say that stop.
+const STOPS_MS: u64 = 20_000;
+
+impl Node {
+    /// Writes its key again; returns what is to become of that.
+    fn again(&mut self) -> Write {
+        self.now = self.now.max(self.members.again_at().expect("it has a key"));
+        let write = self.members.take_write(self.now).expect("it is due");
+        assert!(matches!(write.action, Action::Replace { .. }), "{write:?}");
+        assert_eq!(self.members.take_write(self.now), None, "one at a time");
+        write
+    }
+
+    /// A watch that begins anew tells last writes alone.
+    fn read_anew(&mut self, bucket: &Bucket) {
+        self.members.handle_reset();
+        let mut told: Vec<_> = bucket.keys.iter().collect();
+        told.sort_unstable_by_key(|(_, (revision, _))| *revision);
+        for (key, (revision, value)) in told {
+            self.members.handle_entry(*revision, key, Some(value), self.now);
+        }
+        self.members.handle_current();
+    }
+}
+
+/// It counts when a write was asked for: others may have read it long before the answer comes.
+#[test]
+fn who_stops_serves_for_so_long_after_it_has_asked() {
+    let (mut bucket, mut a) = (Bucket::default(), Node::stopping("a", 1));
+    assert!(!a.members.may_serve(a.now) && a.members.contact_ms(a.now).is_none());
+    a.settle(&mut bucket);
+    assert!(a.members.may_serve(a.now));
+    let write = a.again();
+    let asked_at = a.now;
+    a.now = asked_at + 5_000;
+    let outcome = bucket.write(&write);
+    a.members.handle_written(write.ticket, outcome, a.now);
+    let until = asked_at + (STOPS_MS - 2_000);
+    assert_eq!(a.members.serves_until(), Some(until));
+    assert_eq!(a.members.contact_ms(a.now), Some(5_000));
+    assert!(a.members.may_serve(Millis(until.0 - 1)) && !a.members.may_serve(until));
+    // On the condition of what was written, though the watch tells nothing.
+    let write = a.again();
+    let Outcome::Written(before) = outcome else { panic!("{outcome:?}") };
+    assert!(matches!(write.action, Action::Replace { revision, .. } if revision == before));
+    // It is made, and the answer lost: so is the next try, until the watch has told.
+    let _ = bucket.write(&write);
+    a.members.handle_written(write.ticket, Outcome::Unknown, a.now);
+    assert_eq!(a.members.serves_until(), Some(until), "that proves nothing");
+    let write = a.again();
+    let refused = bucket.write(&write);
+    assert_eq!(refused, Outcome::Refused);
+    a.members.handle_written(write.ticket, refused, a.now);
+    a.watch(&bucket);
+    let write = a.again();
+    let outcome = bucket.write(&write);
+    a.members.handle_written(write.ticket, outcome, a.now);
+    assert_eq!(a.members.serves_until(), Some(a.now + (STOPS_MS - 2_000)));
+    // Its key is taken away: nothing is written in its place.
+    let (until, ticket, write) = (a.members.serves_until(), write.ticket, a.again());
+    assert!(write.ticket > ticket);
+    bucket.remove(0);
+    let refused = bucket.write(&write);
+    a.members.handle_written(write.ticket, refused, a.now);
+    assert_eq!((refused, a.members.serves_until()), (Outcome::Refused, until));
+    a.settle(&mut bucket);
+    assert!(a.members.serves_until() > until, "it has joined anew");
+    assert_eq!((a.number(), a.members.removals().own), (0, 1));
+}
+
+/// A key that is written again has stood since its node became a member, for whoever reads it.
+#[test]
+fn elders_stay_elders() {
+    let mut bucket = Bucket::default();
+    let [mut a, mut b, mut c] = [("a", 1), ("b", 2), ("c", 3)].map(|(n, l)| Node::stopping(n, l));
+    a.settle(&mut bucket);
+    b.settle(&mut bucket);
+    c.settle(&mut bucket);
+    for _ in 0..3 {
+        for node in [&mut a, &mut b, &mut c] {
+            node.settle(&mut bucket);
+        }
+    }
+    let lives = [&a, &b].map(|node| node.members.incarnation());
+    let elders = |node: &Node| node.members.elders().collect::<Vec<_>>();
+    a.read_anew(&bucket);
+    c.read_anew(&bucket);
+    assert_eq!((elders(&a), elders(&b)), (vec![], vec![lives[0]]));
+    assert_eq!(elders(&c), lives);
+    // And for one that has never read anything else.
+    let mut d = Node::stopping("d", 4);
+    d.read_anew(&bucket);
+    let joined: Vec<_> = d.members.roll.nodes().map(|(_, place)| place.joined).collect();
+    assert!(joined.is_sorted() && joined.iter().all(|joined| *joined < 10), "{joined:?}");
+}
+
+/// Who starts under the name of one that may serve clients waits until it cannot.
+#[test]
+fn a_name_is_taken_when_nobody_serves_under_it() {
+    let (mut bucket, mut a) = (Bucket::default(), Node::stopping("a", 1));
+    a.settle(&mut bucket);
+    // Whatever the new one has to say of itself.
+    let mut b = Node::new("a", 2);
+    b.watch(&bucket);
+    let read_at = b.now;
+    assert_eq!(b.members.take_write(b.now), None);
+    assert_eq!(b.members.next_deadline(), Some(read_at + STOPS_MS));
+    assert_eq!(b.members.waits_for_namesake(b.now), Some(STOPS_MS));
+    // The other one shows that it lives.
+    b.now = read_at + (STOPS_MS - 1);
+    let write = a.again();
+    let _ = bucket.write(&write);
+    b.watch(&bucket);
+    let read_at = b.now;
+    b.now = read_at + (STOPS_MS - 1);
+    assert_eq!(b.members.take_write(b.now), None);
+    // What is told once more has stood all the time.
+    b.read_anew(&bucket);
+    b.now = read_at + STOPS_MS;
+    let write = b.members.take_write(b.now).expect("nobody serves under it any more");
+    let outcome = bucket.write(&write);
+    b.members.handle_written(write.ticket, outcome, b.now);
+    b.watch(&bucket);
+    assert_eq!((b.number(), b.members.waits_for_namesake(b.now)), (0, None));
+    a.settle(&mut bucket);
+    assert_eq!(a.members.ended(), Some(&Ended::Replaced("a".into())));
+}
+
+/// What stands in a key has its bound.
+#[test]
+fn no_key_stays_for_ever() {
+    let mut bucket = Bucket::default();
+    let record = NodeRecord { stops_ms: u64::MAX, ..Node::new("a", 1).members.record() };
+    bucket.put("node.0", Some(&record.encode()));
+    let mut b = Node::new("a", 2);
+    b.settle(&mut bucket);
+    assert!(!b.members.is_member());
+    b.now = b.now + 600_000;
+    b.settle(&mut bucket);
+    assert_eq!(b.number(), 0);
 }

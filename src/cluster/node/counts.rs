@@ -29,6 +29,8 @@ pub struct Counts {
     /// Links that have begun, and that have ended.
     pub links_opened: u64,
     pub links_ended: u64,
+    /// Times that clients were sent away, as the bucket was not there for this node.
+    pub stops: u64,
     /// Messages of nodes that have gone, or that this one is yet to read of.
     pub stray_messages: u64,
     /// Messages that no node of this version sends.

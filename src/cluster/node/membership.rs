@@ -11,7 +11,7 @@ impl Node {
     /// The watch of the bucket tells a write: the value of a key, or that it has gone.
     pub fn handle_entry(&mut self, revision: u64, key: &str, value: Option<&[u8]>, now: Millis) {
         self.seen.told_at = now;
-        self.members.handle_entry(revision, key, value);
+        self.members.handle_entry(revision, key, value, now);
         if Members::is_claim(key) {
             // They are many, and who is a member stays the same.
             return self.take_claim_news(now);
@@ -57,7 +57,7 @@ impl Node {
     }
 
     /// Whether it has become a member, and linked with all that were members before it: whoever
-    /// connects is served as everywhere.
+    /// connects is served as everywhere. For good; see [`Self::is_serving`].
     pub const fn is_ready(&self) -> bool {
         self.is_ready
     }
@@ -86,6 +86,10 @@ impl Node {
         gone.into_iter().for_each(|member| self.lose(member, now));
         for (member, number) in others {
             self.meet(member, number, now);
+            let stays_until = self.members.stays_until(number);
+            if let Some(peer) = self.peers.get_mut(&member) {
+                peer.not_removed_before = peer.not_removed_before.max(stays_until);
+            }
         }
         self.take_claim_news(now);
     }
@@ -132,7 +136,10 @@ impl Node {
         let stalled = now.since(std::mem::replace(&mut self.ran_at, now));
         if stalled > STALL_MS {
             // It was this node that did not listen.
-            self.peers.values_mut().for_each(|peer| peer.in_touch_at = peer.in_touch_at + stalled);
+            for peer in self.peers.values_mut() {
+                peer.in_touch_at = peer.in_touch_at + stalled;
+                peer.not_removed_before = peer.not_removed_before + stalled;
+            }
         }
         let (silence_ms, hears_few) = (self.settings.silence_ms, self.hears_few());
         let (mut removed, mut ended) = (Vec::new(), Vec::new());
@@ -173,8 +180,8 @@ impl Node {
     }
 
     /// Notes that this node is ready, once it is. For good: later it serves, whoever is linked.
-    pub(super) fn look_whether_ready(&mut self) {
-        if !self.is_ready && self.members.is_member() {
+    pub(super) fn look_whether_ready(&mut self, now: Millis) {
+        if !self.is_ready && self.members.is_member() && self.members.may_serve(now) {
             let is_linked = |member| self.peers.get(&member).is_none_or(Peer::is_linked);
             self.is_ready = self.members.elders().all(is_linked);
         }

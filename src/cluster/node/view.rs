@@ -17,6 +17,12 @@ pub struct NodeView {
     pub is_member: bool,
     /// It has once been linked with all that were members before it.
     pub is_ready: bool,
+    /// It serves nobody when it is cut off.
+    pub stops: bool,
+    /// Clients are served; and how long ago the bucket was last there for it, in milliseconds, if
+    /// that decides.
+    pub is_serving: bool,
+    pub contact_ms: Option<u64>,
     /// How far it has read the bucket, and how many writes behind that others have read.
     pub revision: u64,
     pub lag: u64,
@@ -62,6 +68,8 @@ pub struct PeerView {
     pub lag: u64,
     /// Its configuration says something else about what all nodes should have alike.
     pub differs: bool,
+    /// It serves nobody when it is cut off.
+    pub stops: bool,
 }
 
 impl NodeView {
@@ -90,8 +98,8 @@ impl Node {
         let members = &self.members;
         let identity = members.identity();
         let others = members.others().filter_map(|(member, number, record)| {
-            let differs = record.digest != identity.digest;
-            self.view_peer(member, (&record.name, number), differs, now)
+            let ways = (record.digest != identity.digest, record.stops_ms > 0);
+            self.view_peer(member, (&record.name, number), ways, now)
         });
         let peers: Vec<_> = others.collect();
         NodeView {
@@ -100,6 +108,9 @@ impl Node {
             incarnation: self.me,
             is_member: members.is_member(),
             is_ready: self.is_ready,
+            stops: identity.stops_ms.is_some(),
+            is_serving: self.is_serving(),
+            contact_ms: members.contact_ms(now),
             revision: members.revision(),
             lag: members.lag(),
             told_ms: now.since(self.seen.told_at),
@@ -117,7 +128,7 @@ impl Node {
         &self,
         member: Incarnation,
         (name, number): (&NodeName, NodeNumber),
-        differs: bool,
+        (differs, stops): (bool, bool),
         now: Millis,
     ) -> Option<PeerView> {
         let peer = self.peers.get(&member)?;
@@ -136,6 +147,7 @@ impl Node {
             dropped_events: peer.sight.dropped_events,
             lag: peer.sight.lag,
             differs,
+            stops,
         })
     }
 }

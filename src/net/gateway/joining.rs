@@ -118,8 +118,7 @@ impl Joining {
             }
             if now >= say_at && !self.members.is_member() {
                 say_at = now + SAID_MS;
-                let cluster = self.name.as_str();
-                tracing::warn!(cluster, "waiting for the bucket, no client is served yet");
+                self.say_what_it_waits_for(now);
             }
             let look_at = self.members.next_deadline().unwrap_or(say_at).min(now + SAID_MS);
             tokio::select! {
@@ -127,6 +126,22 @@ impl Joining {
                 () = sleep_until(moment(self.started, look_at)) => {}
                 service = self.orders.recv() => return Ok(service),
             }
+        }
+    }
+
+    fn say_what_it_waits_for(&self, now: Millis) {
+        let cluster = self.name.as_str();
+        if let Some(wait_ms) = self.members.waits_for_namesake(now) {
+            let node = self.members.identity().name.as_str();
+            tracing::warn!(
+                cluster,
+                node,
+                wait_ms,
+                "a node of this name may still serve clients, elsewhere or not: waiting until it \
+                 has left, or has been silent for long enough"
+            );
+        } else {
+            tracing::warn!(cluster, "waiting for the bucket, no client is served yet");
         }
     }
 
@@ -145,7 +160,7 @@ impl Joining {
         let now = now(self.started);
         match happening {
             Happening::Told(Told::Entry { revision, key, value }) => {
-                self.members.handle_entry(revision, &key, value.as_deref());
+                self.members.handle_entry(revision, &key, value.as_deref(), now);
             }
             Happening::Told(Told::Current) => self.members.handle_current(),
             Happening::Told(Told::Reset) => self.members.handle_reset(),
@@ -182,14 +197,14 @@ impl Joining {
         let now = now(self.started);
         let settings = NodeSettings {
             max_payload: bus.max_payload(),
-            silence_ms: self.cluster.node_timeout_ms,
+            silence_ms: self.cluster.silence_ms(),
             queue_bytes: self.cluster.queue_bytes,
         };
         let Service { router, inbox, store, ready } = service;
         let node = Node::new(self.members, settings, router, now)
             .expect("the router's ids are those of a node");
         let Self { cluster, name, digest, started, alarm, orders, shown, .. } = self;
-        let away_ms = cluster.node_timeout_ms;
+        let away_ms = cluster.silence_ms();
         let serving = Serving::new(
             (bus, node),
             Showing::new(&name, shown, now),

@@ -93,7 +93,7 @@ impl Gateway {
         let Some(name) = &cluster.name else { return Ok(None) };
         let node = cluster.node_name().ok_or(StartError::NoNodeName)?;
         let digest = digest(config);
-        let identity = Identity { name: node, digest };
+        let identity = Identity { name: node, digest, stops_ms: cluster.stops_ms() };
         let (orders, ordered) = unbounded_channel();
         let ((joined, outcome), (farewell, ended)) = (bounded(1), bounded(0));
         let alarm = Arc::new(Notify::new());

@@ -45,6 +45,8 @@ pub(super) struct Serving {
     leaving: Leaving,
     /// The members with which it is linked, by their names, as the log says it.
     linked: BTreeMap<Incarnation, String>,
+    /// Clients are served, as the log says it.
+    serves: bool,
     showing: Showing,
 }
 
@@ -85,6 +87,7 @@ impl Serving {
             disconnected_at,
             leaving,
             linked,
+            serves: true,
             showing,
         }
     }
@@ -157,10 +160,13 @@ impl Serving {
         }
         let is_congested = self.is_congested();
         self.node.end_turn(is_congested, now);
+        self.tell_service(now);
         self.hand_over();
         self.bus.listen_as(self.node.members().incarnation()).await?;
         is_busy |= self.send(now).await;
-        while self.bus.writes() < MOST_WRITES
+        // One more is what clients are served by.
+        let owes = |node: &Node| usize::from(node.members().owes_proof(now));
+        while self.bus.writes() < MOST_WRITES + owes(&self.node)
             && let Some(write) = self.node.take_write(now)
         {
             self.bus.write(write);
@@ -250,6 +256,32 @@ impl Serving {
         congested.iter().any(is_other) && self.inbox.await_room(congested).iter().any(is_other)
     }
 
+    /// Tells the shards until when clients may be served, and the log whether they are, if that has
+    /// changed.
+    fn tell_service(&mut self, now: Millis) {
+        if let Some(until) = self.node.take_service() {
+            let mesh = self.inbox.mesh();
+            for shard in mesh.shards() {
+                mesh.send(shard, Parcel::ServeUntil(until));
+            }
+        }
+        let is_serving = self.node.is_serving();
+        if is_serving == std::mem::replace(&mut self.serves, is_serving) {
+            return;
+        }
+        self.showing.hurry(now);
+        let contact_ms = self.node.members().contact_ms(now);
+        if is_serving {
+            tracing::info!("the bucket is there for this node again: clients are served");
+        } else {
+            tracing::warn!(
+                contact_ms,
+                "the bucket is not there for this node, and alone = \"stop\": clients are sent \
+                 away, and none is served until it is"
+            );
+        }
+    }
+
     fn hand_over(&mut self) {
         let mesh = self.inbox.mesh();
         for shard in mesh.shards() {
@@ -296,6 +328,9 @@ impl Serving {
                 tracing::info!(node, "linked with a node");
                 if record.digest != self.digest {
                     tracing::warn!(node, "that node has other realms, roles or interest_bits");
+                }
+                if (record.stops_ms > 0) != members.identity().stops_ms.is_some() {
+                    tracing::warn!(node, "that node has another `alone`: give all the same");
                 }
                 self.linked.insert(incarnation, node);
             }

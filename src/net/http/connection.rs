@@ -168,13 +168,14 @@ impl Visit {
     }
 
     fn caller(&self) -> Caller {
-        let Shared { occupancy, most, is_ready, .. } = &*self.shared;
+        let Shared { occupancy, most, is_ready, router, .. } = &*self.shared;
         let most = most.load(Ordering::Relaxed);
+        let may_serve = router.serves_until().is_none_or(|until| self.shared.now() < until);
         Caller {
             peer: self.peer,
             is_confidential: self.is_confidential,
             is_by_proxy: self.is_by_proxy,
-            is_ready: is_ready.load(Ordering::Relaxed),
+            is_ready: is_ready.load(Ordering::Relaxed) && may_serve,
             is_stopping: *self.season.borrow() != Season::Open,
             // Who waits for nothing keeps no place while few are left.
             is_last: occupancy.http() > most - most / 4,

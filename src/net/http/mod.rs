@@ -29,6 +29,7 @@ use super::mesh::Mesh;
 use super::socket::OwnedSocket;
 use super::tls::OpenTls;
 use crate::address::Address;
+use crate::clock::Millis;
 use crate::config::{Config, ListenAddress, Listener};
 use crate::http::{Bridges, DISK_THREADS, Disk, Inside, LongPolls, Site, Sites, Staff, Webhook};
 use crate::router::{Counters, Router};
@@ -68,6 +69,7 @@ struct Shared {
     is_ready: AtomicBool,
     counters: Arc<Counters>,
     router: Arc<Router>,
+    started: std::time::Instant,
     beats: HttpBeats,
     staff: Staff,
     inside: Arc<dyn Inside>,
@@ -147,6 +149,7 @@ impl HttpThread {
             is_ready: AtomicBool::new(true),
             counters,
             router: Arc::clone(router),
+            started,
             beats: HttpBeats::default(),
             staff: Staff { disk: Disk::default(), bridges, longpolls },
             inside,
@@ -212,6 +215,15 @@ pub(super) fn sites<'l>(
         (number.number(), Arc::new(site))
     };
     serving.map(site).collect()
+}
+
+impl Shared {
+    /// The router's time.
+    fn now(&self) -> Millis {
+        #[expect(clippy::disallowed_methods, reason = "for nodes of a cluster alone")]
+        let elapsed = std::time::Instant::now().duration_since(self.started);
+        Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    }
 }
 
 /// What the thread takes in.

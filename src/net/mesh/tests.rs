@@ -326,6 +326,7 @@ impl Worker {
                 | Parcel::Look(_)
                 | Parcel::Inquiry(_)
                 | Parcel::Reload(..)
+                | Parcel::ServeUntil(_)
                 | Parcel::Drain(..) => {}
             }
         }

@@ -106,7 +106,12 @@ impl World {
     }
 
     fn register(&mut self, client: usize) {
-        let (uri, options) = PROCEDURES[self.rng.random_range(0..PROCEDURES.len())];
+        let procedure = self.rng.random_range(0..PROCEDURES.len());
+        self.register_for(client, procedure);
+    }
+
+    pub(super) fn register_for(&mut self, client: usize, procedure: usize) {
+        let (uri, options) = PROCEDURES[procedure];
         let options: Value = serde_json::from_str(options).expect("JSON");
         self.ask(client, Asked::Register, |request| json!([64, request, options, uri]));
     }
@@ -464,6 +469,11 @@ const PROCEDURES: [(&str, &str); 5] = [
     ("com.p.first", r#"{"invoke": "first"}"#),
     ("com.p.limited", r#"{"invoke": "random", "concurrency": 1}"#),
 ];
+
+/// Those that are not shared.
+pub(super) fn exclusive() -> impl Iterator<Item = &'static str> {
+    PROCEDURES.iter().filter(|(_, options)| *options == "{}").map(|(uri, _)| *uri)
+}
 
 /// From here on a claim may have waited for too long by chance.
 const LATE: Millis = Millis(20_000);

@@ -70,7 +70,8 @@ impl World {
             }
             5 => self.cluster.bucket.away.clear(),
             6 => self.cluster.bucket.delay(),
-            7 if self.rng.random_bool(0.5) => {
+            // Who has stopped without it does not know that all others have begun anew.
+            7 if !self.has_stops && self.rng.random_bool(0.5) => {
                 self.cluster.bucket.empty();
                 self.count("the bucket is deleted");
             }
@@ -81,8 +82,9 @@ impl World {
     }
 
     /// All that is under way goes on, while time passes.
-    fn run_for(&mut self, ms: u64) {
+    pub(super) fn run_for(&mut self, ms: u64) {
         self.cluster.settle_for(ms);
+        self.check_stopped();
         for index in self.cluster.up() {
             if let Some(ended) = self.cluster.members[index].node.ended() {
                 assert!(self.has_trouble, "{ended}");
@@ -114,7 +116,9 @@ impl World {
                 self.cluster.restart(index);
             }
         }
-        (0..8).for_each(|_| self.run_for(2_000));
+        // A process that starts may have to wait until nobody serves under its name.
+        let rounds = if self.has_stops { 24 } else { 8 };
+        (0..rounds).for_each(|_| self.run_for(2_000));
     }
 
     /// All nodes are members, under numbers of their own, and the bucket says nothing else.
@@ -129,6 +133,7 @@ impl World {
             .map(|member| {
                 let members = member.node.members();
                 assert!(members.is_member() && member.node.is_ready(), "{when}");
+                assert!(member.node.is_serving(), "{when}");
                 assert_eq!(member.node.ended(), None, "{when}");
                 members.ids().expect("it is a member").node().get()
             })
