@@ -13,6 +13,8 @@ pub(crate) struct Bucket {
     made: Vec<(Box<str>, Option<Vec<u8>>)>,
     /// The last write of each key that stands.
     standing: BTreeMap<Box<str>, u64>,
+    /// That of each key that ever did.
+    last: BTreeMap<Box<str>, u64>,
     /// Writes of keys that were purged: no watch tells that, nor them any more.
     purged: BTreeSet<u64>,
     /// What was asked for, by which process of which node.
@@ -93,6 +95,7 @@ impl Bucket {
     fn put(&mut self, key: &str, value: Option<&Vec<u8>>) -> Outcome {
         self.made.push((key.into(), value.cloned()));
         let revision = self.made.len() as u64;
+        self.last.insert(key.into(), revision);
         match value {
             Some(_) => drop(self.standing.insert(key.into(), revision)),
             None => drop(self.standing.remove(key)),
@@ -118,7 +121,7 @@ impl Bucket {
             if self.purged.contains(&revision) {
                 continue;
             }
-            let is_last = !self.made[watch.read..].iter().any(|(later, _)| later == key);
+            let is_last = self.last.get(key) == Some(&revision);
             if is_last || watch.is_current {
                 return Some(Told::Entry { revision, key: key.clone(), value: value.clone() });
             }
@@ -138,6 +141,7 @@ impl Bucket {
         self.made.clear();
         self.purged.clear();
         self.standing.clear();
+        self.last.clear();
         for watch in self.watches.values_mut() {
             *watch = Watch { is_reset: true, process: watch.process, ..Watch::default() };
         }
