@@ -193,7 +193,8 @@ async fn a_history_that_was_too_short_is_told_as_a_gap_and_what_it_has_follows()
     soon(client.connected()).await.unwrap();
     soon(publisher.publish("com.kept.one", (10,)).acknowledge()).await.unwrap();
     // Either some came live after an early return, or the history had the last ones: whatever is
-    // missing, a gap stands in its place.
+    // missing, a gap stands in its place. One also stands there if the history had just all that
+    // were missed: as what it had before has gone, nobody can tell.
     let mut expected = 2;
     while expected <= 10 {
         match soon(events.next_item()).await.unwrap() {
@@ -205,7 +206,7 @@ async fn a_history_that_was_too_short_is_told_as_a_gap_and_what_it_has_follows()
                 assert_eq!(gap, Gap::Incomplete);
                 let event = next(&mut events).await;
                 let (number,) = event.args::<(u64,)>().unwrap();
-                assert!(number > expected, "a gap is told where there is one");
+                assert!(number >= expected, "nothing comes twice");
                 expected = number + 1;
             }
             other => panic!("{other:?}"),
