@@ -212,6 +212,7 @@ async fn a_history_that_was_too_short_is_told_as_a_gap_and_what_it_has_follows()
             other => panic!("{other:?}"),
         }
     }
+    assert!(events.gaps() <= 1, "it was away once");
 }
 
 /// The question goes back further than such a history does.
