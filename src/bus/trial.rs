@@ -4,6 +4,7 @@
 //! It leaves nothing behind but the bucket, if there was none, and the marker of a key, which goes
 //! by itself. Nodes that are there notice nothing.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -146,7 +147,7 @@ impl Trial<'_> {
         let (to, back) = (format!("{prefix}to.{nobody}"), format!("{gone}.{nobody}"));
         client.publish_with_reply(to, back, Vec::new().into()).await?;
         client.publish(format!("{prefix}all"), nothing_new().into()).await?;
-        client.flush().await?;
+        timeout(PATIENCE, client.flush()).await??;
         Ok(())
     }
 
@@ -177,14 +178,18 @@ impl Trial<'_> {
         let paced = self.client.publish(pace, Vec::new().into()).await;
         paced.map_err(BusError::of_client)?;
         let mut watch = Watch::start(bucket.clone());
-        let mut members = Vec::new();
+        // Keys may be written again, and go, meanwhile.
+        let mut members = BTreeMap::new();
         loop {
             let told = timeout(PATIENCE, poll_fn(|context| watch.poll_told(context))).await;
             match told.map_err(|_| self.silent("read"))? {
-                Told::Current => return Ok(members),
+                Told::Current => return Ok(members.into_values().collect()),
                 Told::Reset => members.clear(),
                 Told::Entry { key, value, .. } => {
-                    members.extend(value.and_then(|value| member_of(&key, &value)));
+                    match value.and_then(|value| member_of(&key, &value)) {
+                        Some(name) => drop(members.insert(key, name)),
+                        None => drop(members.remove(&key)),
+                    }
                 }
             }
         }
