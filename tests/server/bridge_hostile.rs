@@ -74,7 +74,7 @@ fn a_call_ends_with_its_caller() {
 #[test]
 fn an_answer_that_does_not_come_is_waited_for_so_long() {
     let mut config = bridging(1);
-    config.timeouts.http_answer_ms = 200;
+    config.timeouts.http_answer_ms = 1000;
     let server = start(&config);
     let mut callee = callee(&server);
     let mut web = connect(&server);
@@ -82,7 +82,7 @@ fn an_answer_that_does_not_come_is_waited_for_so_long() {
     callee.expect(68);
     let late = web.response();
     assert_eq!(late.status, 504);
-    assert!(late.text().contains("no answer came in 200 ms"), "{}", late.text());
+    assert!(late.text().contains("no answer came in 1000 ms"), "{}", late.text());
     callee.expect(69);
     // Of a list those that were answered are.
     let list = r#"[{"procedure":"wamp.session.count"},{"procedure":"com.wait"}]"#;
@@ -102,7 +102,7 @@ fn an_answer_that_does_not_come_is_waited_for_so_long() {
 #[test]
 fn bodies_that_do_not_come_cost_their_own_connection() {
     let mut config = bridging(2);
-    config.timeouts.http_body_ms = 300;
+    config.timeouts.http_body_ms = 1000;
     config.limits.http_bodies_bytes = 4 * 1024 * 1024;
     let server = start(&config);
     let mut subscriber = Client::join(address(&server), Kind::Ws(Codec::Json));
@@ -126,7 +126,7 @@ fn bodies_that_do_not_come_cost_their_own_connection() {
     drop(slow);
     let answer = said(last);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("has not come whole in 300 ms"), "{answer}");
+    assert!(answer.contains("has not come whole in 1000 ms"), "{answer}");
     let mut web = connect(&server);
     web.send(&broken);
     let answer = said(web);

@@ -13,8 +13,8 @@ use crate::sockets::{Client, Kind, Stream, Web, address, eventually, settles, st
 /// Patience so short that a test can wait for its end.
 fn impatient(directory: &std::path::Path) -> Config {
     let mut config = serving(2, directory);
-    config.timeouts.http_idle_ms = 300;
-    config.output.stall_ms = 300;
+    config.timeouts.http_idle_ms = 1000;
+    config.output.stall_ms = 1000;
     config
 }
 
@@ -88,7 +88,10 @@ fn a_body_with_two_lengths_is_the_last_one() {
 #[test]
 fn heads_and_bodies_that_never_end_cost_their_connection() {
     let site = site();
-    let server = start(&impatient(site.path()));
+    let mut config = impatient(site.path());
+    // All of them are there before the first has waited for so long.
+    config.timeouts.http_idle_ms = 3000;
+    let server = start(&config);
     let mut witness = Client::join(address(&server), Kind::Ws(Codec::Json));
     let mut halves: Vec<_> = (0..100)
         .map(|_| {

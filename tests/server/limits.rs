@@ -187,7 +187,7 @@ fn one_connection_too_many_is_told_so() {
 #[test]
 fn silence_before_hello_ends_the_connection() {
     let mut config = config(1);
-    config.timeouts.handshake_ms = 100;
+    config.timeouts.handshake_ms = 1000;
     let server = start(&config);
     let mut silent = Stream::connect(address(&server)).unwrap();
     let mut half = Stream::connect(address(&server)).unwrap();
@@ -207,7 +207,7 @@ fn silence_before_hello_ends_the_connection() {
 fn a_silent_client_is_pinged_and_then_given_up() {
     let mut config = config(1);
     config.timeouts.ping_interval_ms = 50;
-    config.timeouts.ping_timeout_ms = 200;
+    config.timeouts.ping_timeout_ms = 1000;
     config.timeouts.rawsocket_pings = true;
     let server = start(&config);
     for kind in [JSON, RAW] {
@@ -233,8 +233,8 @@ fn a_silent_client_is_pinged_and_then_given_up() {
 #[test]
 fn rawsocket_clients_are_left_alone_by_default() {
     let mut config = config(1);
-    config.timeouts.ping_interval_ms = 20;
-    config.timeouts.ping_timeout_ms = 20;
+    config.timeouts.ping_interval_ms = 300;
+    config.timeouts.ping_timeout_ms = 300;
     let server = start(&config);
     let mut raw = Client::join(address(&server), RAW);
     let mut other = Client::join(address(&server), JSON);

@@ -1,9 +1,9 @@
 //! The management realm of a running router: what its WAMP clients see, change and hear, and what
 //! those cost who ask for too much.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::{fs, iter};
 
 use serde_json::{Value, json};
 use stentor::authorization::{ManagementProcedure, ManagementTopic};
@@ -234,7 +234,7 @@ fn a_reload_changes_who_manages() {
     eventually("the viewer sees nothing any more", || {
         send_call(&mut viewer, "stentor.router.get", &json!({}));
         // Events of before may come first.
-        let answer = std::iter::repeat_with(|| viewer.receive()).find(|it| it[0] != 36).unwrap();
+        let answer = iter::repeat_with(|| viewer.receive()).find(|it| it[0] != 36).unwrap();
         answer[4] == "wamp.error.not_authorized"
     });
     fs::write(&stentor.file, text.replace("act = [\"operator\"]", "act = [\"root\"]")).unwrap();
@@ -252,22 +252,20 @@ fn a_reload_changes_who_manages() {
     });
 }
 
+/// Subscribes; events of what it has subscribed to before may come first.
+fn subscribe(viewer: &mut Client, topic: ManagementTopic) -> u64 {
+    let request = viewer.next_request();
+    viewer.send(&json!([32, request, {}, topic.uri()]));
+    let mut messages = iter::repeat_with(|| viewer.receive());
+    let subscribed = messages.find(|message| message[0] == 33).unwrap();
+    subscribed[2].as_u64().unwrap()
+}
+
 #[test]
 fn what_happens_is_told_while_somebody_listens() {
     let stentor = Stentor::start();
     let mut viewer = join(&stentor.address, KINDS[2], "vera");
-    let topics = ManagementTopic::ALL.map(|topic| {
-        let request = viewer.next_request();
-        viewer.send(&json!([32, request, {}, topic.uri()]));
-        // What it has subscribed to before may come first.
-        let subscribed = loop {
-            let message = viewer.receive();
-            if message[0] == 33 {
-                break message;
-            }
-        };
-        (topic, subscribed[2].as_u64().unwrap())
-    });
+    let topics = ManagementTopic::ALL.map(|topic| (topic, subscribe(&mut viewer, topic)));
     let number = |wanted| topics.iter().find(|(topic, _)| *topic == wanted).unwrap().1;
     let client = Client::join(&stentor.address, RAW);
     drop(client);
@@ -300,7 +298,7 @@ fn a_pattern_hears_nothing_of_the_router() {
     guest.send(&json!([32, request, {"match": "prefix"}, ""]));
     guest.expect(33);
     for topic in ManagementTopic::ALL {
-        viewer.subscribe(topic.uri());
+        subscribe(&mut viewer, topic);
     }
     drop(Client::join(&stentor.address, RAW));
     let mut heard = 0;
@@ -311,7 +309,7 @@ fn a_pattern_hears_nothing_of_the_router() {
     let request = guest.next_request();
     guest.send(&json!([16, request, {"exclude_me": false}, "com.x", ["own"]]));
     // It hears of sessions and subscriptions of its realm.
-    let mut topics = std::iter::repeat_with(|| guest.expect(36)[3]["topic"].clone());
+    let mut topics = iter::repeat_with(|| guest.expect(36)[3]["topic"].clone());
     let own = topics.find(|topic| {
         let topic = topic.as_str().unwrap();
         assert!(!topic.starts_with("stentor."), "{topic}");

@@ -124,7 +124,7 @@ fn the_newest_or_the_oldest_events_are_dropped_on_request() {
 #[test]
 fn a_reader_that_stalls_is_given_up_in_time() {
     let mut config = small_output(1, SlowConsumerPolicy::DropNewest);
-    config.output.stall_ms = 100;
+    config.output.stall_ms = 500;
     let server = start(&config);
     let lazy = lazy_subscriber(&server);
     publish_to_readers(&server, 200);
