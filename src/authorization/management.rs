@@ -62,6 +62,7 @@ procedures! {
     RouterGetHealth "stentor.router.get_health" false;
     RouterDrain "stentor.router.drain" true;
     ShardList "stentor.shard.list" false;
+    NodeList "stentor.node.list" false;
     SessionList "stentor.session.list" false;
     SessionListClosed "stentor.session.list_closed" false;
     SessionListReasons "stentor.session.list_reasons" false;
@@ -92,18 +93,25 @@ impl ManagementProcedure {
 pub enum ManagementTopic {
     RouterOnUpdate,
     ShardOnUpdate,
+    NodeOnChange,
     SessionOnClose,
     ConfigOnReload,
 }
 
 impl ManagementTopic {
-    pub const ALL: [Self; 4] =
-        [Self::RouterOnUpdate, Self::ShardOnUpdate, Self::SessionOnClose, Self::ConfigOnReload];
+    pub const ALL: [Self; 5] = [
+        Self::RouterOnUpdate,
+        Self::ShardOnUpdate,
+        Self::NodeOnChange,
+        Self::SessionOnClose,
+        Self::ConfigOnReload,
+    ];
 
     pub const fn uri(self) -> &'static str {
         match self {
             Self::RouterOnUpdate => "stentor.router.on_update",
             Self::ShardOnUpdate => "stentor.shard.on_update",
+            Self::NodeOnChange => "stentor.node.on_change",
             Self::SessionOnClose => "stentor.session.on_close",
             Self::ConfigOnReload => "stentor.config.on_reload",
         }

@@ -85,3 +85,26 @@ const NODES: &[Column] = &[
     ("LAG", "lag"),
     ("CONFIG", "config"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What both show stands in one order; the page leaves some out, and has a last one of its own.
+    #[test]
+    fn the_dashboard_has_the_order_of_the_table() {
+        let script = include_str!("../control/pages/nodes.js");
+        let (_, columns) = script.split_once("const COLUMNS = [").expect("they are there");
+        let keys = columns.lines().filter_map(|line| {
+            let (_, key) = line.split_once("row.")?;
+            let end = key.find(|letter: char| !(letter.is_ascii_lowercase() || letter == '_'));
+            Some(key[..end?].trim_end_matches("_us"))
+        });
+        let mut shown: Vec<_> = keys.collect();
+        assert_eq!(shown.pop(), Some("wrong"));
+        let all = NODES.iter().map(|(_, key)| *key);
+        let expected: Vec<_> = all.filter(|key| shown.contains(key)).collect();
+        assert!(shown.len() > 10, "{shown:?}");
+        assert_eq!(shown, expected);
+    }
+}

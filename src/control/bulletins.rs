@@ -1,5 +1,6 @@
 //! What is published in the management realm, once a second and only while somebody listens: how
-//! the router does, which sessions have ended, and what a reload has changed.
+//! the router does, which nodes have come and gone, which sessions have ended, and what a reload
+//! has changed.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::desk::Desk;
 use super::json;
 use super::management::payload_of;
+use super::nodes::Roll;
 use super::now;
 use super::sessions;
 use super::sight::Sight;
@@ -27,6 +29,7 @@ pub(super) struct Bulletins {
     /// For each shard, how many sessions had ended.
     closed: Told<Vec<u64>>,
     reloads: Told<u64>,
+    nodes: Told<Roll>,
 }
 
 /// How far things were told of.
@@ -50,8 +53,8 @@ impl<T: Clone> Told<T> {
 
 impl Bulletins {
     pub(super) fn new(sight: Sight, desk: Desk) -> Self {
-        let (passages, closed, reloads) = Default::default();
-        let mut bulletins = Self { sight, desk, passages, closed, reloads };
+        let (passages, closed, reloads, nodes) = Default::default();
+        let mut bulletins = Self { sight, desk, passages, closed, reloads, nodes };
         bulletins.skip(ManagementTopic::SessionOnClose);
         bulletins
     }
@@ -103,6 +106,7 @@ impl Bulletins {
     fn settle(&mut self, topic: ManagementTopic) {
         match topic {
             ManagementTopic::RouterOnUpdate | ManagementTopic::ShardOnUpdate => {}
+            ManagementTopic::NodeOnChange => self.nodes.settle(),
             ManagementTopic::SessionOnClose => self.closed.settle(),
             ManagementTopic::ConfigOnReload => self.reloads.settle(),
         }
@@ -114,6 +118,7 @@ impl Bulletins {
         match topic {
             ManagementTopic::RouterOnUpdate => Some(json::router(view, admin, self.sight.age())),
             ManagementTopic::ShardOnUpdate => Some(json::shards(view, &health.lags(now()))),
+            ManagementTopic::NodeOnChange => self.tell_nodes(),
             ManagementTopic::SessionOnClose => self.tell_closed(limit_bytes),
             ManagementTopic::ConfigOnReload => {
                 self.reloads.sent = self.desk.record.reloads();
@@ -121,6 +126,18 @@ impl Bulletins {
                 is_new.then(|| self.desk.record.last_reload(false, limit_bytes))
             }
         }
+    }
+
+    /// The nodes that are members, or linked, otherwise than those that were told of. What has
+    /// changed and changed back in between was not.
+    fn tell_nodes(&mut self) -> Option<Value> {
+        self.nodes.sent = self.roll()?;
+        let changes = self.nodes.sent.changes_since(&self.nodes.published);
+        (!changes.is_empty()).then(|| json!({ "nodes": changes }))
+    }
+
+    fn roll(&self) -> Option<Roll> {
+        self.sight.view.cluster().map(|cluster| Roll::of(&cluster))
     }
 
     /// The last of the sessions that have ended since those that were told of, and how many more
@@ -148,6 +165,7 @@ impl Bulletins {
                 let shards = self.sight.view.router().closed().iter();
                 self.closed.skip_to(shards.map(|shard| shard.since(u64::MAX, 0).1).collect());
             }
+            ManagementTopic::NodeOnChange => self.nodes.skip_to(self.roll().unwrap_or_default()),
             ManagementTopic::ConfigOnReload => self.reloads.skip_to(self.desk.record.reloads()),
         }
     }
@@ -187,6 +205,7 @@ mod tests {
     use crate::address::Address;
     use crate::config::Config;
     use crate::control::health::Health;
+    use crate::control::nodes;
     use crate::control::record::Record;
     use crate::control::token::Lock;
     use crate::net::Server;
@@ -233,6 +252,38 @@ mod tests {
             let payload = payload_of(said, limit_bytes.max(FRAME_BYTES));
             assert!(payload.is_some(), "{limit_bytes}");
         }
+    }
+
+    /// Who listens hears of what comes later, until it is published; a router alone tells nothing.
+    #[test]
+    fn nodes_are_told_of_when_they_come_and_go() {
+        let (server, mut bulletins) = server();
+        let topic = ManagementTopic::NodeOnChange;
+        bulletins.skip(topic);
+        assert_eq!(bulletins.say(topic, 10_000), None);
+        let show = |bulletins: &mut Bulletins, view| {
+            bulletins.sight.view = server.view().into_node(view);
+        };
+        show(&mut bulletins, nodes::tests::example());
+        bulletins.skip(topic);
+        assert_eq!(bulletins.say(topic, 10_000), None, "nothing is new");
+        let mut alone = nodes::tests::example();
+        let gone = alone.node.peers.pop().unwrap();
+        show(&mut bulletins, alone.clone());
+        let said = json!({ "nodes": [{
+            "node": "c",
+            "number": 2,
+            "incarnation": gone.incarnation.to_string(),
+            "was": "linked",
+            "link": null,
+        }] });
+        assert_eq!(bulletins.say(topic, 10_000), Some(said.clone()));
+        assert_eq!(bulletins.say(topic, 10_000), Some(said), "it was not published");
+        bulletins.settle(topic);
+        assert_eq!(bulletins.say(topic, 10_000), None);
+        show(&mut bulletins, nodes::tests::example());
+        assert_eq!(bulletins.say(topic, 10_000).unwrap()["nodes"][0]["was"], Value::Null);
+        server.stop().unwrap();
     }
 
     /// What was not published is told of once more, with what has come since.

@@ -157,12 +157,9 @@ async fn readyz(State(sight): State<Sight>) -> Response {
 }
 
 async fn clusterz(State(sight): State<Sight>) -> Response {
-    match sight.view.cluster() {
-        Some(cluster) => {
-            let age_ms = sight.view.since_start(now()).since(cluster.at);
-            page_of(&nodes::page(&cluster, age_ms)).into_response()
-        }
-        None => (StatusCode::NOT_FOUND, nodes::ALONE).into_response(),
+    match nodes::list(&sight.view, now()) {
+        Some(page) => page_of(&page).into_response(),
+        None => (StatusCode::NOT_FOUND, format!("{}\n", nodes::ALONE)).into_response(),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{MutexGuard, Notify, Semaphore};
 
 use super::desk::{Declined, Desk, Operator};
 use super::sight::Sight;
-use super::{busiest, explain, json, keeping, log_tail, now, sessions, webhooks};
+use super::{busiest, explain, json, keeping, log_tail, nodes, now, sessions, webhooks};
 use crate::authorization::{ManagementPace, ManagementProcedure as Procedure, Standing};
 use crate::net::{ManagedCall, ManagementCall};
 use crate::wamp::{Codec, PayloadBuf, WampError};
@@ -115,6 +115,7 @@ impl Clerk {
             Procedure::RouterGet => json::router(view, admin, self.sight.age()),
             Procedure::RouterGetHealth => health.standing(now()).to_json(),
             Procedure::ShardList => json::shards(view, &health.lags(now())),
+            Procedure::NodeList => nodes::list(view, now()).ok_or_else(alone)?,
             Procedure::SessionList => {
                 let filter = read(call)?;
                 let _turn = self.turn_of(call).await?;
@@ -160,6 +161,7 @@ const fn takes_nothing(procedure: Procedure) -> bool {
         Procedure::RouterGet
             | Procedure::RouterGetHealth
             | Procedure::ShardList
+            | Procedure::NodeList
             | Procedure::SessionListReasons
             | Procedure::HistoryList
             | Procedure::StoreGet
@@ -167,6 +169,10 @@ const fn takes_nothing(procedure: Procedure) -> bool {
             | Procedure::ConfigGetChanges
             | Procedure::ConfigReload
     )
+}
+
+fn alone() -> Declined {
+    Declined::Missing(WampError::FeatureNotSupported, nodes::ALONE.to_owned())
 }
 
 fn operator(call: &ManagedCall) -> Operator {
@@ -236,7 +242,7 @@ mod tests {
     use crate::control::health::Health;
     use crate::control::record::Record;
     use crate::control::token::Lock;
-    use crate::net::Server;
+    use crate::net::{ClusterView, Server};
     use crate::router::{Profile, RealmSettings, SessionRef, Settings, ShardId, Slot};
     use crate::wamp::{RequestId, SessionId};
 
@@ -358,6 +364,32 @@ mod tests {
             }
         });
         assert!(orders.is_empty(), "nothing was ordered");
+        server.stop().unwrap();
+    }
+
+    /// It is what `/clusterz` says, and where there is no cluster, too.
+    #[test]
+    fn nodes_are_listed_by_nodes() {
+        let mut config = Config { shards: 1, listeners: Vec::new(), ..Config::default() };
+        let everybody = vec!["anonymous".to_owned()];
+        config.realms = vec![managed(Managers { watch: everybody, act: Vec::new() })];
+        let server = Server::start(&config).unwrap();
+        let (mut clerk, _orders) = clerk(&server, &config);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = |clerk: &Clerk, arguments: Value| {
+            let (call, _interest) = call(&server, Procedure::NodeList, &arguments);
+            runtime.block_on(clerk.outcome(&call))
+        };
+        let alone = spoken(outcome(&clerk, json!({})).unwrap_err());
+        assert_eq!(alone, (WampError::FeatureNotSupported, nodes::ALONE.into()));
+        // Its age does not grow.
+        let view = ClusterView { at: Millis(u64::MAX), ..nodes::tests::example() };
+        clerk.sight.view = server.view().into_node(view);
+        let page = outcome(&clerk, json!({})).unwrap();
+        assert_eq!(page["nodes"].as_array().map(Vec::len), Some(3));
+        assert_eq!(Some(page), nodes::list(&clerk.sight.view, now()));
+        let unclear = outcome(&clerk, json!({ "node": "b" }));
+        assert!(matches!(unclear, Err(Declined::Unclear(_))), "{unclear:?}");
         server.stop().unwrap();
     }
 

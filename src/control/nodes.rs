@@ -1,17 +1,29 @@
 //! The nodes of a cluster as one of them sees them, and what is wrong, in words.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
+use crate::cluster::wire::Incarnation;
 use crate::cluster::{Counts, NodeView, PeerView};
-use crate::net::{BusView, ClusterView};
+use crate::net::{BusView, ClusterView, View};
+use crate::router::{NodeName, NodeNumber};
 
-/// What `/clusterz` says where there is no cluster.
+/// What is said where there is no cluster.
 pub(super) const ALONE: &str =
-    "this router is no node of a cluster: its configuration has no [cluster]\n";
+    "this router is no node of a cluster: its configuration has no [cluster]";
+
+/// What `/clusterz` and `stentor.node.list` say; `None`: this router is no node.
+pub(super) fn list(view: &View, now: Instant) -> Option<Value> {
+    let cluster = view.cluster()?;
+    let age_ms = view.since_start(now).since(cluster.at);
+    Some(page(&cluster, age_ms))
+}
 
 /// All nodes by their names, this one among them, and what carries their messages. `age_ms`: how
 /// old that is.
-pub(super) fn page(view: &ClusterView, age_ms: u64) -> Value {
+fn page(view: &ClusterView, age_ms: u64) -> Value {
     let ClusterView { cluster, bus, node, .. } = view;
     let (own_calls, foreign_calls) = node.pending_calls;
     let (turns, sessions) = node.waiting;
@@ -121,6 +133,50 @@ impl Link {
             Self::Copying => "copying",
             Self::Down => "down",
         }
+    }
+}
+
+/// Who is a member, and how it is linked, by its life: a node that is started again is another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Roll(BTreeMap<Incarnation, Entry>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    name: NodeName,
+    number: Option<NodeNumber>,
+    link: Link,
+}
+
+impl Roll {
+    pub(super) fn of(view: &ClusterView) -> Self {
+        let node = &view.node;
+        let own = Entry { name: node.name.clone(), number: node.number, link: Link::Own };
+        let own = node.is_member.then_some((node.incarnation, own));
+        let others = node.peers.iter().map(|peer| {
+            let (name, number) = (peer.name.clone(), Some(peer.number));
+            (peer.incarnation, Entry { name, number, link: Link::of(peer) })
+        });
+        Self(own.into_iter().chain(others).collect())
+    }
+
+    /// What is another way than it was before, those first who are gone.
+    pub(super) fn changes_since(&self, before: &Self) -> Vec<Value> {
+        let change = |life: &Incarnation, entry: &Entry, was: Option<Link>, link: Option<Link>| {
+            json!({
+                "node": entry.name.as_str(),
+                "number": entry.number.map(NodeNumber::get),
+                "incarnation": life.to_string(),
+                "was": was.map(Link::as_str),
+                "link": link.map(Link::as_str),
+            })
+        };
+        let gone = before.0.iter().filter(|(life, _)| !self.0.contains_key(life));
+        let gone = gone.map(|(life, entry)| change(life, entry, Some(entry.link), None));
+        let others = self.0.iter().filter_map(|(life, entry)| {
+            let was = before.0.get(life).map(|before| before.link);
+            (was != Some(entry.link)).then(|| change(life, entry, was, Some(entry.link)))
+        });
+        gone.chain(others).collect()
     }
 }
 
@@ -313,6 +369,46 @@ pub(super) mod tests {
         assert_eq!((&page["node"], &page["number"]), (&json!("b"), &json!(1)));
         assert_eq!(page["wrong"], json!([]));
         assert_eq!(page["nodes"][2]["events_dropped"], 3);
+    }
+
+    /// Each node that has come, gone or changed is said once, whatever it is called.
+    #[test]
+    fn changes_are_told_by_lives() {
+        let (all, mut view) = (Roll::of(&example()), example());
+        let said = |before: &Roll, after: &Roll| -> Vec<(Value, Value, Value)> {
+            let rows = after.changes_since(before);
+            rows.iter()
+                .map(|row| (row["node"].clone(), row["was"].clone(), row["link"].clone()))
+                .collect()
+        };
+        let row = |name: &str, was: Option<&str>, link: Option<&str>| {
+            (json!(name), json!(was), json!(link))
+        };
+        let came = [
+            row("a", None, Some("linked")),
+            row("b", None, Some("self")),
+            row("c", None, Some("linked")),
+        ];
+        assert_eq!(said(&Roll::default(), &all), came);
+        assert_eq!(said(&all, &all), []);
+        view.node.peers[0].is_linked = false;
+        view.node.peers[1].is_open = false;
+        let worse = Roll::of(&view);
+        let changed =
+            [row("a", Some("linked"), Some("copying")), row("c", Some("linked"), Some("down"))];
+        assert_eq!(said(&all, &worse), changed);
+        view.node.peers[1].incarnation = Incarnation(77);
+        let again = Roll::of(&view);
+        let changed = [row("c", Some("down"), None), row("c", None, Some("down"))];
+        assert_eq!(said(&worse, &again), changed);
+        assert_eq!(again.changes_since(&worse)[1]["incarnation"], Incarnation(77).to_string());
+        (view.node.is_member, view.node.peers) = (false, Vec::new());
+        let gone = [
+            row("a", Some("copying"), None),
+            row("b", Some("self"), None),
+            row("c", Some("down"), None),
+        ];
+        assert_eq!(said(&again, &Roll::of(&view)), gone);
     }
 
     /// Each fault is said once, with the node that has it.

@@ -10,6 +10,7 @@ use crate::config::{ADMIN_CONNECTIONS, Access, Group, Listener, Permission, Role
 use crate::net::Server;
 use reference::{metrics_of, rows};
 
+mod grafana;
 /// Shared with tests/docs.rs.
 #[path = "../../tests/docs/metrics.rs"]
 mod reference;
@@ -119,7 +120,7 @@ fn a_thread_of_a_cluster_that_stands_still_is_named() {
 #[test]
 fn nodes_are_shown_by_nodes() {
     let (status, page) = start().get("/clusterz");
-    assert_eq!((status, &*page), (404, nodes::ALONE));
+    assert_eq!((status, page), (404, format!("{}\n", nodes::ALONE)));
     let (status, page) = start_as_node().get("/clusterz");
     let page: serde_json::Value = serde_json::from_str(&page).unwrap();
     assert_eq!((status, &page["cluster"]), (200, &"demo".into()));

@@ -172,6 +172,22 @@ impl Router {
         router
     }
 
+    /// Starts one whose clients may watch it by WAMP, and waits until it serves.
+    pub(super) fn start_watched(nats: &Nats, node: &str) -> Self {
+        let folder = tempfile::tempdir().expect("there is room");
+        let file = folder.path().join("stentor.toml");
+        let realm = "[[realm]]\nname = \"realm1\"\n\
+                     [[realm.authenticator]]\nmethod = \"anonymous\"\nrole = \"viewer\"\n\
+                     [[realm.role]]\nname = \"viewer\"\n\
+                     [management]\nrealm = \"realm1\"\nwatch = [\"viewer\"]\n";
+        fs::write(&file, realm).expect("there is room");
+        let config = ["--config".to_owned(), file.display().to_string()];
+        let flags: Vec<_> = Self::flags(&[nats.url()], node).into_iter().chain(config).collect();
+        let mut router = Self::spawn_in(folder, &flags, &[]);
+        router.wait_until_served();
+        router
+    }
+
     /// Starts one that knows several NATS servers.
     pub(super) fn begin_at(servers: &[String], node: &str, flags: &[&str]) -> Self {
         let more = flags.iter().map(ToString::to_string);
@@ -186,7 +202,12 @@ impl Router {
     }
 
     fn spawn(flags: &[String], variables: &[(&str, &str)]) -> Self {
-        let (folder, port) = (tempfile::tempdir().expect("there is room"), free_port());
+        let folder = tempfile::tempdir().expect("there is room");
+        Self::spawn_in(folder, flags, variables)
+    }
+
+    fn spawn_in(folder: TempDir, flags: &[String], variables: &[(&str, &str)]) -> Self {
+        let port = free_port();
         let log = File::create(folder.path().join("log")).expect("there is room");
         let listen = format!("127.0.0.1:{port}");
         let process = Command::new(env!("CARGO_BIN_EXE_stentor"))
@@ -247,6 +268,11 @@ impl Router {
 
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("log")
+    }
+
+    /// How many lines of the log have this.
+    pub(super) fn lines_with(&self, text: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(text)).count()
     }
 
     #[track_caller]

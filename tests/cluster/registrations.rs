@@ -202,4 +202,8 @@ async fn a_router_that_hangs_loses_what_others_register_meanwhile() {
     assert_eq!(refused.expect_err("somebody has it").uri(), Some(EXISTS));
     assert_eq!(call(&caller, 7).await.expect("it is registered"), 14);
     kept.unregister().await.expect("it is registered");
+    assert_eq!(b.lines_with("this node was removed"), 1, "{}", b.log());
+    assert_eq!(b.lines_with("member of the cluster again"), 1, "{}", b.log());
+    let removed = |router: &Router| router.lines_with("removed a node that was not heard");
+    assert_eq!((removed(a) + removed(c), removed(b)), (1, 0));
 }

@@ -3,9 +3,10 @@
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use stentor_client::CallError;
+use stentor_client::{CallError, Client, Subscription};
+use tokio::time::timeout;
 
-use super::processes::{Nats, Router, wait_until};
+use super::processes::{Nats, PATIENCE, Router, wait_until};
 
 /// What `stentor nodes` says of a router.
 fn nodes(router: &Router, flags: &[&str]) -> Output {
@@ -83,6 +84,74 @@ async fn a_node_is_seen_to_die_and_return() {
     wait_until("it is back", || links(&a) == all);
     assert_eq!(links(&b), pairs(&[("a", "linked"), ("b", "self"), ("c", "linked")]));
     assert_eq!(metric(&a, "stentor_cluster_members "), 3.0);
+}
+
+/// The same by WAMP, and as it happens: with one line in the log of each node that stays, of which
+/// one says that it was this one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a nats-server: tests/cluster/run.sh"]
+async fn a_viewer_sees_a_node_die_and_return() {
+    let nats = Nats::start();
+    let a = Router::start_watched(&nats, "a");
+    let mut b = Router::start(&nats, "b");
+    let c = Router::start(&nats, "c");
+    let viewer = a.client().await;
+    let all = pairs(&[("a", "self"), ("b", "linked"), ("c", "linked")]);
+    wait_until("all are linked", || links(&a) == all);
+    let mut changes = viewer.subscribe("stentor.node.on_change").await.expect("it may watch");
+    let (page, (_, other)) = (listed(&viewer).await, a.get("/clusterz"));
+    let other: Value = serde_json::from_str(&other).expect("it is JSON");
+    assert_eq!(keys(&page), keys(&other));
+    assert_eq!(
+        (&page["nodes"][1]["node"], &page["nodes"][1]["link"]),
+        (&"b".into(), &"linked".into())
+    );
+    b.kill();
+    let gone = change_of(&mut changes, "b", &Value::Null).await;
+    assert_eq!(gone["incarnation"], page["nodes"][1]["incarnation"]);
+    assert_eq!(listed(&viewer).await["nodes"].as_array().map(Vec::len), Some(2));
+    let lines = |text: &str| [&a, &c].map(|router| router.lines_with(text)).iter().sum::<usize>();
+    wait_until("both say so", || lines(REMOVED) + lines(GONE) >= 2);
+    assert_eq!((lines(REMOVED), lines(GONE)), (1, 1));
+    b = Router::start(&nats, "b");
+    let back = change_of(&mut changes, "b", &"linked".into()).await;
+    assert_ne!(back["incarnation"], gone["incarnation"]);
+    let page = listed(&viewer).await;
+    assert_eq!(page["nodes"][1]["incarnation"], back["incarnation"]);
+    assert_eq!((lines(REMOVED), lines(GONE)), (1, 1), "once");
+    b.terminate();
+    assert!(b.ended().success());
+    change_of(&mut changes, "b", &Value::Null).await;
+    wait_until("that it has left is said", || lines(GONE) >= 3);
+    assert_eq!((lines(REMOVED), lines(GONE)), (1, 3), "nobody has removed it");
+}
+
+const REMOVED: &str = "removed a node that was not heard";
+const GONE: &str = "a node has left, or another one has removed it";
+
+/// What `stentor.node.list` says.
+async fn listed(viewer: &Client) -> Value {
+    let answer = viewer.call("stentor.node.list", ()).await.expect("it may watch");
+    answer.first().expect("one argument")
+}
+
+fn keys(page: &Value) -> Vec<&String> {
+    page.as_object().expect("an object").keys().collect()
+}
+
+/// The event by which a node is linked so.
+async fn change_of(changes: &mut Subscription, node: &str, link: &Value) -> Value {
+    let next = async {
+        loop {
+            let event = changes.next().await.expect("the subscription stays");
+            let (said,): (Value,) = event.args().expect("one argument");
+            let mut rows = said["nodes"].as_array().expect("a list").iter();
+            if let Some(row) = rows.find(|row| row["node"] == node && row["link"] == *link) {
+                return row.clone();
+            }
+        }
+    };
+    timeout(PATIENCE, next).await.expect("it is told")
 }
 
 const REMOVALS: &str = "stentor_cluster_removals_total{of=\"other\"} ";

@@ -77,6 +77,8 @@ export async function testNodes(page, base) {
         await page.until(`document.querySelectorAll("main tbody tr").length === 3`);
         equal(await page.value(`document.querySelector(".badge.bad").innerText`), "down");
         equal(await page.text(".faults"), `node c: ${fault}`);
+        const titles = `[...document.querySelectorAll("main th")].map((it) => it.textContent)`;
+        equal(await page.value(`${titles}.slice(3, 6).join()`), "Linked for,Silent for,Round trip");
         ok((await page.text("main")).includes("node a of 3 of the cluster demo"), "who is asked");
         await page.picture(`${process.env.PICTURES}/docs-nodes.png`);
         await page.look({ width: 360, height: 780, dark: true });

@@ -1,4 +1,5 @@
-"""Asks a Prometheus that scrapes a router under load what the dashboard and the alerts would ask.
+"""Asks a Prometheus that scrapes a router under load, and two nodes of a cluster, what the dashboard
+and the alerts would ask.
 
 Arguments: the URL of Prometheus, that of the router's admin listener, and the process ids of the
 load. Closes with `N passed, N failed`.
@@ -56,7 +57,7 @@ def is_running(pid):
 
 def is_up():
     try:
-        return query('up{job="stentor"}') == [1]
+        return query("up") == [1, 1, 1] and query("stentor_cluster_linked_nodes") == [1, 1]
     except OSError:  # Prometheus itself starts.
         return False
 
@@ -72,10 +73,11 @@ def targets():
 
 
 def scraped():
-    (target,) = ask("targets")["activeTargets"]
-    assert target["health"] == "up" and not target["lastError"], target
-    (samples,) = query("scrape_samples_scraped")
-    assert 100 < samples < MOST_SAMPLES, f"{samples} samples"
+    targets = ask("targets")["activeTargets"]
+    bad = [it for it in targets if it["health"] != "up" or it["lastError"]]
+    assert len(targets) == 3 and not bad, bad
+    samples = query("scrape_samples_scraped")
+    assert 100 < min(samples) and max(samples) < MOST_SAMPLES, f"{samples} samples"
 
 
 def each_query_has_data():
@@ -89,8 +91,7 @@ def each_alert_can_be_judged():
     assert rules and not broken, broken
     names = set(ask("label/__name__/values"))
     for rule in rules:
-        # The router is no node of a cluster.
-        missing = set(re.findall(r"(?:stentor_(?!cluster_)|process_)\w+", rule["query"])) - names
+        missing = set(re.findall(r"(?:stentor|process)_\w+", rule["query"])) - names
         assert not missing, f"{rule['name']} asks for {missing}"
     firing = [alert["labels"]["alertname"] for alert in ask("alerts")["alerts"]]
     assert not {"StentorDown", "StentorEventLoopStuck", "StentorReloadRefused"} & set(firing), firing
@@ -113,11 +114,11 @@ def totals_are_the_routers():
         lines = re.findall(rf"^{metric}(?:{{.*}})? (\S+)", read(f"{ADMIN}/metrics"), re.MULTILINE)
         own = sum(float(value) for value in lines)
         assert own > 1000, f"{metric}: {own}"
-        wait(f"{metric} is {own}", lambda: sum(query(metric)) == own, 20)
+        wait(f"{metric} is {own}", lambda: sum(query(f'{metric}{{job="stentor"}}')) == own, 20)
 
 
 def main():
-    wait("Prometheus scrapes the router", is_up)
+    wait("Prometheus scrapes the routers", is_up)
     checks = [
         the_load_is_seen,
         scraped,

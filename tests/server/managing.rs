@@ -153,6 +153,9 @@ fn a_viewer_sees_what_operators_see() {
             !see("stentor.log.list", json!({"limit": 3}))["lines"].as_array().unwrap().is_empty()
         );
         assert_eq!(see("stentor.config.get_changes", json!({}))["time"], Value::Null);
+        let said = refused(&mut viewer, "stentor.node.list", &json!({}));
+        let alone = "wamp.error.feature_not_supported: this router is no node of a cluster: its";
+        assert!(said.starts_with(alone), "{said}");
         for procedure in ManagementProcedure::ALL.iter().filter(|procedure| procedure.is_change()) {
             let said = refused(&mut viewer, procedure.uri(), &json!({}));
             assert!(said.starts_with("wamp.error.not_authorized"), "{said}");

@@ -6,6 +6,7 @@
 //! answered: so an answer that is lost costs a try, and nothing else.
 
 mod contact;
+mod departures;
 mod roll;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +23,7 @@ use super::wire::{Incarnation, VERSION};
 use crate::clock::Millis;
 use crate::router::{NodeIds, NodeName, NodeNumber, Nodes};
 use contact::Contact;
+pub use departures::{Departure, Way};
 pub(super) use roll::News;
 use roll::{Place, Roll};
 
@@ -341,6 +343,8 @@ impl Members {
             }
             (Purpose::Remove(gone), Outcome::Written(_)) => {
                 self.removals.others += 1;
+                let stands = self.stands(gone);
+                self.roll.departures.note_removed(gone, stands);
                 self.purges.insert(gone, now);
             }
             // The watch tells what stands there instead; or the node is asked to go once more.
@@ -358,8 +362,7 @@ impl Members {
     /// gone.
     pub fn remove(&mut self, member: Incarnation) {
         let purpose = Purpose::Remove(member);
-        let is_asked = self.asked.values().chain(self.writes.iter().map(|(purpose, ..)| purpose));
-        if !self.is_member() || is_asked.into_iter().any(|asked| *asked == purpose) {
+        if !self.is_member() || self.is_asked(purpose) {
             return;
         }
         if let Some((number, place)) = self.roll.find(member) {

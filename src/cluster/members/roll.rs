@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::bucket::{ClaimKey, Key, NodeRecord, decode_seed};
 use super::super::wire::Incarnation;
+use super::departures::Departures;
 use crate::clock::Millis;
 use crate::router::{NodeName, NodeNumber, Nodes};
 
@@ -23,6 +24,7 @@ pub(super) struct Roll {
     unseen: BTreeSet<Key>,
     /// What was told of claims and was not taken.
     news: VecDeque<News>,
+    pub(super) departures: Departures,
 }
 
 /// What the watch tells of claims, in its order.
@@ -105,23 +107,37 @@ impl Roll {
     }
 
     fn stands(&mut self, number: NodeNumber, (revision, value): (u64, &[u8]), now: Millis) {
-        let before = self.nodes.get(&number).map(|place| (place.revision, place.read_at));
-        self.vacate(number);
-        let Some(record) = NodeRecord::decode(value) else {
+        let record = NodeRecord::decode(value);
+        let before = self.clear(number);
+        if let Some(Place { record: before, .. }) = &before {
+            let next = record.as_ref().filter(|record| record.name == before.name);
+            if next.is_none_or(|record| record.incarnation != before.incarnation) {
+                let (life, node) = (before.incarnation, before.name.clone());
+                self.departures.note(life, node, next.is_some());
+            }
+        }
+        let Some(record) = record else {
             self.strange.insert(number);
             return;
         };
         // What is told once more has stood all the time.
-        let told = before.filter(|(before, _)| *before == revision);
-        let read_at = told.map_or(now, |(_, read_at)| read_at);
+        let told = before.filter(|before| before.revision == revision);
+        let read_at = told.map_or(now, |before| before.read_at);
         let joined = if record.joined == 0 { revision } else { record.joined.min(revision) };
         self.nodes.insert(number, Place { record, revision, joined, read_at });
     }
 
+    /// The key of a number has gone.
     fn vacate(&mut self, number: NodeNumber) {
-        self.nodes.remove(&number);
+        if let Some(Place { record, .. }) = self.clear(number) {
+            self.departures.note(record.incarnation, record.name, false);
+        }
+    }
+
+    fn clear(&mut self, number: NodeNumber) -> Option<Place> {
         self.strange.remove(&number);
         self.marked.remove(&number);
+        self.nodes.remove(&number)
     }
 
     /// The watch begins anew: what it does not tell before [`Self::current`] is there no more.

@@ -9,14 +9,14 @@ fn name(text: &str) -> NodeName {
 
 /// A bucket in which one thing happens after the other, and some nodes that use it.
 #[derive(Default)]
-struct Bucket {
-    keys: BTreeMap<Box<str>, (u64, Vec<u8>)>,
+pub(super) struct Bucket {
+    pub(super) keys: BTreeMap<Box<str>, (u64, Vec<u8>)>,
     /// Each write, as a watch tells it.
     told: Vec<(Box<str>, Option<Vec<u8>>)>,
 }
 
 impl Bucket {
-    fn write(&mut self, write: &Write) -> Outcome {
+    pub(super) fn write(&mut self, write: &Write) -> Outcome {
         let standing = self.keys.get(&write.key).map(|(revision, _)| *revision);
         match &write.action {
             Action::Create(value) if standing.is_none() => self.put(&write.key, Some(value)),
@@ -51,19 +51,19 @@ impl Bucket {
     }
 }
 
-struct Node {
-    members: Members,
-    now: Millis,
+pub(super) struct Node {
+    pub(super) members: Members,
+    pub(super) now: Millis,
     read: usize,
 }
 
 impl Node {
-    fn new(text: &str, life: u8) -> Self {
+    pub(super) fn new(text: &str, life: u8) -> Self {
         Self::with(text, life, None)
     }
 
     /// One that serves nobody without the bucket.
-    fn stopping(text: &str, life: u8) -> Self {
+    pub(super) fn stopping(text: &str, life: u8) -> Self {
         Self::with(text, life, Some(STOPS_MS))
     }
 
@@ -72,7 +72,7 @@ impl Node {
         Self { members: Members::new(identity, [life; 32]), now: Millis(1), read: 0 }
     }
 
-    fn watch(&mut self, bucket: &Bucket) {
+    pub(super) fn watch(&mut self, bucket: &Bucket) {
         for (index, (key, value)) in bucket.told.iter().enumerate().skip(self.read) {
             self.members.handle_entry(index as u64 + 1, key, value.as_deref(), self.now);
         }
@@ -81,7 +81,7 @@ impl Node {
     }
 
     /// Reads and writes until there is nothing more to do, however long that takes.
-    fn settle(&mut self, bucket: &mut Bucket) {
+    pub(super) fn settle(&mut self, bucket: &mut Bucket) {
         for _ in 0..20 {
             self.watch(bucket);
             while let Some(write) = self.members.take_write(self.now) {
@@ -98,7 +98,7 @@ impl Node {
         self.members.ids().expect("a member has ids").node().get()
     }
 
-    fn sees(&self) -> Vec<&str> {
+    pub(super) fn sees(&self) -> Vec<&str> {
         self.members.others().map(|(.., record)| record.name.as_str()).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! A node among the others: with whom it is linked, and who is not heard any more.
 
-use super::super::members::{Ended, Members};
+use super::super::members::{Departure, Ended, Members};
 use super::super::peer::{DEAF_MS, Peer};
 use super::super::wire::Incarnation;
 use super::Node;
@@ -39,6 +39,11 @@ impl Node {
     /// Why this node cannot be of the cluster any more, if so.
     pub const fn ended(&self) -> Option<&Ended> {
         self.members.ended()
+    }
+
+    /// The next node that is a member no more; see [`Members::take_departure`].
+    pub fn take_departure(&mut self) -> Option<Departure> {
+        self.members.take_departure()
     }
 
     /// Whether the watch lags; see [`Members::wants_watch`].

@@ -58,13 +58,14 @@ function state({ link }) {
     return h("span", { class: link === "down" ? "badge bad" : "badge" }, link);
 }
 
+// In the order of `stentor nodes`.
 const COLUMNS = [
     { title: "Node", tight: true, show: (row) => row.node },
     { title: "Number", number: true, show: (row) => count(row.number) },
     { title: "Link", tight: true, show: (row) => row.link, node: state },
     { title: "Linked for", number: true, show: (row) => duration(row.linked_ms) },
-    { title: "Round trip", number: true, show: (row) => micros(row.round_trip_us) },
     { title: "Silent for", number: true, minor: true, show: (row) => duration(row.silent_ms) },
+    { title: "Round trip", number: true, show: (row) => micros(row.round_trip_us) },
     { title: "Waiting", number: true, show: (row) => bytes(row.queued_bytes) },
     { title: "Sent", number: true, minor: true, show: (row) => bytes(row.bytes_sent) },
     { title: "Received", number: true, minor: true, show: (row) => bytes(row.bytes_received) },

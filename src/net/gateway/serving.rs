@@ -21,6 +21,7 @@ use super::{ClusterError, LEAVE_MS, MOST_WRITES, Service, moment, now};
 use crate::bus::{Bus, Happening, Told};
 use crate::clock::Millis;
 use crate::cluster::Node;
+use crate::cluster::members::{Departure, Way};
 use crate::cluster::wire::Incarnation;
 use crate::router::{Batch, Deposit, Destination, ShardId};
 
@@ -45,6 +46,9 @@ pub(super) struct Serving {
     leaving: Leaving,
     /// The members with which it is linked, by their names, as the log says it.
     linked: BTreeMap<Incarnation, String>,
+    /// How often this node was removed, as the log says it, and whether it is a member since.
+    removals: u64,
+    is_member: bool,
     /// Clients are served, as the log says it.
     serves: bool,
     showing: Showing,
@@ -87,6 +91,8 @@ impl Serving {
             disconnected_at,
             leaving,
             linked,
+            removals: 0,
+            is_member: true,
             serves: true,
             showing,
         }
@@ -184,6 +190,7 @@ impl Serving {
             let _ = ready.send(());
             tracing::info!(linked = self.node.linked().count(), "the node serves");
         }
+        self.tell_members(now);
         self.tell_links(now);
         is_busy |= self.node.has_work();
         self.leave_if_told(is_busy, now);
@@ -310,6 +317,35 @@ impl Serving {
             }
         }
         true
+    }
+
+    /// Says in the log who is a member no more, this node among them, and since when it is again.
+    fn tell_members(&mut self, now: Millis) {
+        while let Some(Departure { node, way }) = self.node.take_departure() {
+            let node = node.as_str();
+            match way {
+                Way::Removed => tracing::warn!(node, "removed a node that was not heard"),
+                Way::Gone => {
+                    tracing::info!(node, "a node has left, or another one has removed it");
+                }
+                Way::Replaced => tracing::info!(node, "a node was started again"),
+            }
+            self.showing.hurry(now);
+        }
+        let members = self.node.members();
+        if self.removals != members.removals().own {
+            (self.removals, self.is_member) = (members.removals().own, false);
+            self.showing.hurry(now);
+            tracing::warn!(
+                "this node was removed, as it was not heard or the bucket was made anew: it joins \
+                 again"
+            );
+        }
+        if !self.is_member && members.is_member() {
+            self.is_member = true;
+            self.showing.hurry(now);
+            tracing::info!("member of the cluster again");
+        }
     }
 
     /// Says in the log with whom links have begun and ended.
