@@ -84,5 +84,6 @@ mod scenarios {
     mod tracing;
     mod tracing_bounds;
     mod transports;
+    mod unheard;
     mod vectors;
 }

@@ -5,57 +5,64 @@ use minicbor::Encoder;
 
 use super::wire::{Garbled, Head, Incarnation};
 
-/// Appends a heartbeat: the revision, and for whom each head is, and the head.
+/// Appends a heartbeat: the revision and its sender, and for whom each head is, and the head.
 pub(super) fn encode(
-    revision: u64,
+    (revision, from): (u64, Incarnation),
     heads: impl Iterator<Item = (Incarnation, Head)>,
     into: &mut Vec<u8>,
 ) {
     let mut encoder = Encoder::new(&mut *into);
-    encoder.array(FIELDS).and_then(|encoder| encoder.u64(revision)).expect("a vector takes all");
+    let written = encoder.array(FIELDS).and_then(|encoder| encoder.u64(revision)?.u64(from.0));
+    written.expect("a vector takes all");
     for (to, head) in heads {
         Encoder::new(&mut *into).u64(to.0).expect("a vector takes all");
         head.encode(into);
     }
 }
 
-/// One for nobody.
+/// One for nobody, of no node.
 pub fn nothing_new() -> Vec<u8> {
     let mut beat = Vec::new();
-    encode(0, std::iter::empty(), &mut beat);
+    encode((0, Incarnation(0)), std::iter::empty(), &mut beat);
     beat
 }
 
-/// The revision and the head for `me`, if there is one.
-pub(super) fn decode(message: &[u8], me: Incarnation) -> Result<Option<(u64, Head)>, Garbled> {
+/// What stands before the heads: the revision, and whose heartbeat it is; `None` for one of the
+/// first version, which did not say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Title {
+    pub(super) revision: u64,
+    pub(super) from: Option<Incarnation>,
+}
+
+/// Reads a heartbeat; `take` gets each head, with the node that it is for.
+pub(super) fn decode(
+    message: &[u8],
+    mut take: impl FnMut(Incarnation, Head),
+) -> Result<Title, Garbled> {
     let mut decoder = minicbor::Decoder::new(message);
-    let revision = read_revision(&mut decoder).map_err(|_| Garbled::Head)?;
-    let head = head_of(&message[decoder.position()..], me)?;
-    Ok(head.map(|head| (revision, head)))
-}
-
-/// A later version may append fields.
-fn read_revision(decoder: &mut minicbor::Decoder<'_>) -> Result<u64, minicbor::decode::Error> {
-    let fields = decoder.array()?.unwrap_or_default();
-    let revision = decoder.u64()?;
-    (FIELDS..fields).try_for_each(|_| decoder.skip())?;
-    Ok(revision)
-}
-
-fn head_of(mut message: &[u8], me: Incarnation) -> Result<Option<Head>, Garbled> {
+    let title = read_title(&mut decoder).map_err(|_| Garbled::Head)?;
+    let mut message = &message[decoder.position()..];
     while !message.is_empty() {
         let mut decoder = minicbor::Decoder::new(message);
         let to = decoder.u64().map_err(|_| Garbled::Head)?;
         let (head, rest) = Head::decode(&message[decoder.position()..])?;
-        if to == me.0 {
-            return Ok(Some(head));
-        }
+        take(Incarnation(to), head);
         message = rest;
     }
-    Ok(None)
+    Ok(title)
 }
 
-const FIELDS: u64 = 1;
+/// A later version may append fields.
+fn read_title(decoder: &mut minicbor::Decoder<'_>) -> Result<Title, minicbor::decode::Error> {
+    let fields = decoder.array()?.unwrap_or_default();
+    let revision = decoder.u64()?;
+    let from = (fields >= FIELDS).then(|| decoder.u64().map(Incarnation)).transpose()?;
+    (FIELDS..fields).try_for_each(|_| decoder.skip())?;
+    Ok(Title { revision, from })
+}
+
+const FIELDS: u64 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -67,20 +74,27 @@ mod tests {
         Head { from, own, peers: 0, received: 7, handled: 5, number: 0, wishes }
     }
 
+    fn read(message: &[u8]) -> Result<(Title, Vec<(Incarnation, Head)>), Garbled> {
+        let mut heads = Vec::new();
+        let title = decode(message, |to, head| heads.push((to, head)))?;
+        Ok((title, heads))
+    }
+
     #[test]
-    fn each_node_finds_its_head() {
+    fn each_head_is_for_a_node() {
         let mut message = Vec::new();
         let heads = [(Incarnation(4), head(1)), (Incarnation(u64::MAX), head(2))];
-        encode(9, heads.into_iter(), &mut message);
-        for (to, head) in heads {
-            assert_eq!(decode(&message, to), Ok(Some((9, head))));
-        }
-        assert_eq!(decode(&message, Incarnation(5)), Ok(None));
-        assert_eq!(decode(&[], Incarnation(5)), Err(Garbled::Head));
-        assert_eq!(decode(&[0x82, 3, 0x61, b'x'], Incarnation(5)), Ok(None), "a later version");
+        encode((9, Incarnation(1)), heads.into_iter(), &mut message);
+        let title = Title { revision: 9, from: Some(Incarnation(1)) };
+        assert_eq!(read(&message), Ok((title, heads.to_vec())));
+        assert_eq!(read(&[]), Err(Garbled::Head));
+        let later = Title { revision: 3, from: Some(Incarnation(7)) };
+        assert_eq!(read(&[0x83, 3, 7, 0x61, b'x']), Ok((later, vec![])), "a later version");
+        assert_eq!(read(&[0x81, 3]), Ok((Title { revision: 3, from: None }, vec![])), "the first");
         for end in 1..message.len() {
-            let found = decode(&message[..end], Incarnation(u64::MAX));
-            assert!(found.is_err() || found == Ok(None), "{end} bytes");
+            let found = read(&message[..end]);
+            let is_shorter = |(_, found): (Title, Vec<_>)| found.len() < heads.len();
+            assert!(found.is_err() || found.is_ok_and(is_shorter), "{end} bytes");
         }
     }
 }

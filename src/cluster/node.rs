@@ -8,6 +8,7 @@ mod asked;
 mod calls;
 mod claims;
 mod counts;
+mod hearing;
 mod keeping;
 mod membership;
 mod questions;
@@ -15,7 +16,7 @@ mod rosters;
 mod service;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use minicbor::Decoder;
@@ -24,12 +25,13 @@ use asked::Asked;
 pub use claims::ClaimCounts;
 use claims::Claiming;
 pub use counts::Counts;
+use hearing::Hearing;
 use keeping::Keeping;
 use service::Service;
 use view::Seen;
 pub use view::{NodeView, PeerView};
 
-use super::beat;
+use super::beat::{self, Title};
 use super::calls::Calls;
 use super::copies::books;
 use super::entry::{Entry, ForeignEvent, Unreadable, encode_event};
@@ -87,6 +89,7 @@ pub struct Node {
     calls: Calls,
     questions: Questions,
     rosters: Rosters,
+    hearing: Hearing,
     seen: Seen,
 }
 
@@ -134,6 +137,7 @@ impl Node {
             calls: Calls::default(),
             questions: Questions::default(),
             rosters: Rosters::default(),
+            hearing: Hearing::default(),
             seen: Seen::new(now),
         };
         node.follow(now);
@@ -158,18 +162,35 @@ impl Node {
 
     /// A message to all nodes.
     pub fn receive_beat(&mut self, message: &[u8], now: Millis) {
-        match beat::decode(message, self.me) {
-            Ok(Some((revision, head))) => {
-                let read = self.members.revision();
-                if let Some(peer) = self.peers.get_mut(&head.from) {
-                    peer.sight.lag = read.saturating_sub(revision);
-                    self.members.handle_revision(revision, now);
-                }
-                self.hear(&head, &[], now);
+        let (mut own, mut hears) = (None, BTreeSet::new());
+        let read = beat::decode(message, |to, head| {
+            if head.wishes.hears && self.members.stands(to) {
+                hears.insert(to);
             }
-            Ok(None) => {}
-            Err(_) => self.counts.strange_messages += 1,
+            if to == self.me {
+                own = Some(head);
+            }
+        });
+        let Ok(Title { revision, from }) = read else {
+            self.counts.strange_messages += 1;
+            return;
+        };
+        let from = from.or_else(|| own.map(|head| head.from));
+        if from.is_some_and(|from| from != self.me) {
+            // Whoever it is: that one may have come by what was not read here.
+            self.members.handle_revision(revision, now);
         }
+        if let Some(from) = from.filter(|from| *from != self.me && self.members.stands(*from)) {
+            self.hearing.take(from, revision, hears, now);
+            let read = self.members.revision();
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.sight.lag = read.saturating_sub(revision);
+            }
+        }
+        if let Some(head) = own {
+            self.hear(&head, &[], now);
+        }
+        self.look_whether_to_enter(now);
     }
 
     fn hear(&mut self, head: &Head, body: &[u8], now: Millis) {
@@ -513,8 +534,13 @@ impl Node {
         if !std::mem::take(&mut self.is_beat_due) {
             return false;
         }
-        let heads = self.peers.iter_mut().map(|(name, peer)| (*name, peer.link.beat()));
-        beat::encode(self.members.revision(), heads, into);
+        let at = self.ran_at;
+        let heads = self.peers.iter_mut().map(|(name, peer)| {
+            let mut head = peer.link.beat();
+            head.wishes.hears = peer.was_heard_since(hearing::FRESH_MS, at);
+            (*name, head)
+        });
+        beat::encode((self.members.revision(), self.me), heads, into);
         true
     }
 

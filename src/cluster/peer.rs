@@ -84,6 +84,11 @@ impl Peer {
         }
     }
 
+    /// Whether it was heard through the link that is open, not longer ago than this.
+    pub(super) fn was_heard_since(&self, ms: u64, now: Millis) -> bool {
+        self.link.is_open() && !self.is_deaf && now.since(self.in_touch_at) < ms
+    }
+
     /// When it has been silent for so long that it is to be a member no longer. Who should rather
     /// doubt itself waits twice as long.
     pub(super) fn remove_at(&self, silence_ms: u64, is_in_doubt: bool) -> Millis {

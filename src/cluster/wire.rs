@@ -49,6 +49,8 @@ pub struct Wishes {
     pub at_once: bool,
     /// The entry goes on in the next parcel.
     pub more: bool,
+    /// In a heartbeat: the receiver was heard lately.
+    pub hears: bool,
 }
 
 /// A parcel that no node of these versions sends: the link ends.
@@ -103,12 +105,16 @@ fn read(decoder: &mut Decoder<'_>) -> Result<Head, decode::Error> {
 
 impl Wishes {
     const fn bits(self) -> u64 {
-        self.again as u64 | (self.at_once as u64) << 1 | (self.more as u64) << 2
+        self.again as u64
+            | (self.at_once as u64) << 1
+            | (self.more as u64) << 2
+            | (self.hears as u64) << 3
     }
 
     /// Bits of later versions are nothing to this one.
-    const fn from_bits(bits: u64) -> Self {
-        Self { again: bits & 1 != 0, at_once: bits & 2 != 0, more: bits & 4 != 0 }
+    fn from_bits(bits: u64) -> Self {
+        let is_set = |bit: u64| bits & bit != 0;
+        Self { again: is_set(1), at_once: is_set(2), more: is_set(4), hears: is_set(8) }
     }
 }
 
@@ -122,10 +128,10 @@ mod tests {
     use super::*;
 
     fn heads() -> impl Strategy<Value = Head> {
-        (any::<[u64; 6]>(), any::<[bool; 3]>()).prop_map(|(numbers, wishes)| {
+        (any::<[u64; 6]>(), any::<[bool; 4]>()).prop_map(|(numbers, wishes)| {
             let [from, own, peers, received, handled, number] = numbers;
-            let [again, at_once, more] = wishes;
-            let wishes = Wishes { again, at_once, more };
+            let [again, at_once, more, hears] = wishes;
+            let wishes = Wishes { again, at_once, more, hears };
             Head { from: Incarnation(from), own, peers, received, handled, number, wishes }
         })
     }

@@ -199,6 +199,12 @@ fn wrong(view: &ClusterView, age_ms: u64) -> Vec<String> {
     if !node.is_member {
         wrong.push("this node is no member of the cluster just now".to_owned());
     }
+    for missing in node.waits_for.iter().map(NodeName::as_str) {
+        wrong.push(format!(
+            "node {missing} does not hear this one, and others hear both: this node was removed, \
+             and waits until it hears that one"
+        ));
+    }
     if !node.is_serving {
         let span = span(node.contact_ms.unwrap_or_default());
         wrong.push(format!(
@@ -290,7 +296,6 @@ pub(super) mod tests {
     use crate::cluster::members::Removals;
     use crate::cluster::wire::Incarnation;
     use crate::cluster::{ClaimCounts, LinkTally};
-    use crate::router::{NodeName, NodeNumber};
 
     fn name(text: &str) -> NodeName {
         NodeName::new(text).unwrap()
@@ -329,6 +334,7 @@ pub(super) mod tests {
     /// Node `b` of three, with which all is well.
     pub(in crate::control) fn example() -> ClusterView {
         let node = NodeView {
+            waits_for: Vec::new(),
             name: name("b"),
             number: Some(number(1)),
             incarnation: Incarnation(2),

@@ -6,12 +6,16 @@
 
 mod alone;
 mod bucket;
+mod callers;
 mod events;
+mod load;
 mod logins;
 mod outages;
 mod processes;
 mod registrations;
+mod routes;
 mod seeing;
 mod servers;
 mod sessions;
 mod starting;
+mod upgrades;

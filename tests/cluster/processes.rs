@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -118,6 +118,8 @@ pub(super) struct Router {
     folder: TempDir,
     port: u16,
     process: Child,
+    /// By which it was started.
+    command: Command,
 }
 
 impl Router {
@@ -141,6 +143,15 @@ impl Router {
     /// The same of one that knows these NATS servers.
     pub(super) fn start_at(servers: &[String], node: &str, variables: &[(&str, &str)]) -> Self {
         let mut router = Self::spawn(&Self::flags(servers, node), variables);
+        router.wait_until_served();
+        router
+    }
+
+    /// The same of one with this configuration file.
+    pub(super) fn start_from(file: &Path, servers: &[String], node: &str) -> Self {
+        let mut flags = Self::flags(servers, node);
+        flags.extend(["-c".to_owned(), file.display().to_string()]);
+        let mut router = Self::spawn(&flags, &[]);
         router.wait_until_served();
         router
     }
@@ -208,17 +219,26 @@ impl Router {
 
     fn spawn_in(folder: TempDir, flags: &[String], variables: &[(&str, &str)]) -> Self {
         let port = free_port();
-        let log = File::create(folder.path().join("log")).expect("there is room");
+        let log = folder.path().join("log");
+        let log = File::options().create(true).append(true).open(log).expect("there is room");
         let listen = format!("127.0.0.1:{port}");
-        let process = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+        command
             .args(["--listen", &listen, "--shards", "2"])
             .args(flags)
             .env("STENTOR_ADMIN__LISTEN", format!("unix:{}", admin_socket(&folder)))
             .envs(variables.iter().copied())
-            .stderr(log)
-            .spawn()
-            .expect("it is built");
-        Self { folder, port, process }
+            .stderr(log);
+        let process = command.spawn().expect("it is built");
+        Self { folder, port, process, command }
+    }
+
+    /// Ends it in order, and starts it at its place, as operators do.
+    pub(super) fn restart(&mut self) {
+        self.terminate();
+        assert!(self.ended().success(), "{}", self.log());
+        self.process = self.command.spawn().expect("it is built");
+        self.wait_until_served();
     }
 
     pub(super) fn wait_until_served(&mut self) {
@@ -245,6 +265,14 @@ impl Router {
         stream.read_to_string(&mut answer).expect("it is read");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         (head[9..12].parse().expect("a status"), body.to_owned())
+    }
+
+    /// How often clients were told SUBSCRIBED or REGISTERED before all nodes had confirmed.
+    pub(super) fn expired_waits(&self) -> usize {
+        let metrics = self.get("/metrics").1;
+        let line = metrics.lines().find(|line| line.starts_with(EXPIRED_WAITS));
+        let count = line.and_then(|line| line.rsplit_once(' ')).expect("it is counted").1;
+        count.parse().expect("a number")
     }
 
     pub(super) fn serves(&self) -> bool {
@@ -337,3 +365,6 @@ impl Drop for Router {
         let _ = self.process.wait();
     }
 }
+
+/// Of the metrics.
+const EXPIRED_WAITS: &str = "stentor_cluster_corks_ended_total{outcome=\"expired\"}";

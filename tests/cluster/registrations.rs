@@ -1,92 +1,16 @@
 //! Registrations and calls across nodes: one callee for all, and each call ends once, whatever
 //! becomes of NATS and of others.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use stentor_client::{CallError, Client, Error, Invocation, InvokePolicy, Registration};
-use tokio::task::JoinHandle;
+use stentor_client::InvokePolicy;
 use tokio::time::{sleep, timeout};
 
+use super::callers::{Callers, call, double, register};
 use super::processes::{Nats, PATIENCE, Router};
-use super::servers::Servers;
 
-const PROCEDURE: &str = "com.example.double";
 const EXISTS: &str = "wamp.error.procedure_already_exists";
 const LOST: &str = "wamp.error.network_failure";
-
-async fn double(invocation: Invocation) -> Result<(u64,), CallError> {
-    let (number,): (u64,) = invocation.args()?;
-    Ok((2 * number,))
-}
-
-pub(super) async fn register(client: &Client, invoke: InvokePolicy) -> Result<Registration, Error> {
-    client.register(PROCEDURE, double).invoke(invoke).await
-}
-
-async fn call(client: &Client, number: u64) -> Result<u64, Error> {
-    let answered = client.call(PROCEDURE, (number,)).timeout(PATIENCE).await;
-    answered.map(|reply| reply.first().expect("a number"))
-}
-
-/// Clients that call one after the other, each at its own node, until they are told to stop. Every
-/// answer is the right one, or an error for which there is a reason.
-pub(super) struct Callers {
-    is_over: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    tasks: Vec<JoinHandle<Vec<String>>>,
-}
-
-impl Callers {
-    pub(super) async fn start(nodes: &[&Router]) -> Self {
-        let mut callers =
-            Self { is_over: Arc::default(), answered: Arc::default(), tasks: Vec::new() };
-        for node in nodes {
-            let client = node.client().await;
-            let (is_over, answered) = (Arc::clone(&callers.is_over), Arc::clone(&callers.answered));
-            callers.tasks.push(tokio::spawn(async move {
-                let mut errors = Vec::new();
-                for number in 0.. {
-                    if is_over.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    match call(&client, number).await {
-                        Ok(answer) => assert_eq!(answer, 2 * number),
-                        Err(error) => {
-                            errors.push(error.uri().unwrap_or("no ERROR").to_owned());
-                            sleep(Duration::from_millis(20)).await;
-                        }
-                    }
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-                errors
-            }));
-        }
-        callers
-    }
-
-    pub(super) async fn wait_for(&self, more: u64) {
-        let target = self.answered.load(Ordering::Relaxed) + more;
-        let waits = async {
-            while self.answered.load(Ordering::Relaxed) < target {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(PATIENCE, waits).await.expect("calls are answered");
-    }
-
-    /// The errors that came.
-    pub(super) async fn stop(self) -> Vec<String> {
-        self.is_over.store(true, Ordering::Relaxed);
-        let mut errors = Vec::new();
-        for task in self.tasks {
-            let ended = timeout(PATIENCE, task).await.expect("each call ends");
-            errors.extend(ended.expect("all answers are right"));
-        }
-        errors
-    }
-}
 
 #[tokio::test]
 #[ignore = "needs a nats-server: tests/cluster/run.sh"]
@@ -127,30 +51,6 @@ async fn workers_that_come_and_go_cost_no_call() {
             callers.wait_for(20).await;
             registration.unregister().await.expect("it is registered");
         }
-    }
-    assert_eq!(callers.stop().await, Vec::<String>::new());
-}
-
-#[tokio::test]
-#[ignore = "needs a nats-server: tests/cluster/run.sh"]
-async fn no_call_is_lost_while_each_of_three_servers_is_killed() {
-    let mut servers = Servers::start(3);
-    let nodes = ["a", "b", "c"].map(|node| {
-        let mut router = Router::begin_at(&servers.urls(), node, &[]);
-        router.wait_until_served();
-        router
-    });
-    let [a, b, c] = &nodes;
-    let callee = b.client().await;
-    let _registration = register(&callee, InvokePolicy::Single).await.expect("nobody has it");
-    let callers = Callers::start(&[a, b, c, c]).await;
-    callers.wait_for(200).await;
-    for index in 0..3 {
-        servers.kill(index);
-        callers.wait_for(500).await;
-        servers.run(index);
-        servers.wait(index);
-        callers.wait_for(100).await;
     }
     assert_eq!(callers.stop().await, Vec::<String>::new());
 }

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::processes::{free_port, hang, listens, server_program, wait_until};
+use super::routes::Route;
 
 pub(super) struct Servers {
     folder: TempDir,
@@ -15,6 +16,8 @@ pub(super) struct Servers {
     processes: Vec<Option<Child>>,
     /// They do not tell clients of each other.
     are_discreet: bool,
+    /// How the server of each row reaches that of each column.
+    routes: Vec<Vec<Route>>,
 }
 
 impl Servers {
@@ -31,8 +34,10 @@ impl Servers {
     fn start_as(count: usize, are_discreet: bool) -> Self {
         let folder = tempfile::tempdir().expect("there is room");
         let ports: Vec<_> = (0..count).map(|_| (free_port(), free_port())).collect();
-        let mut servers =
-            Self { folder, ports, processes: (0..count).map(|_| None).collect(), are_discreet };
+        let routes = (0..count).map(|_| ports.iter().map(|(_, route)| Route::to(*route)).collect());
+        let routes = routes.collect();
+        let processes = (0..count).map(|_| None).collect();
+        let mut servers = Self { folder, ports, processes, are_discreet, routes };
         (0..count).for_each(|index| servers.run(index));
         (0..count).for_each(|index| servers.wait(index));
         servers
@@ -46,15 +51,17 @@ impl Servers {
     pub(super) fn run(&mut self, index: usize) {
         let folder = self.folder.path().join(index.to_string());
         fs::create_dir_all(&folder).expect("there is room");
-        let routes: Vec<_> =
-            self.ports.iter().map(|(_, route)| format!("\"nats://127.0.0.1:{route}\"")).collect();
+        let others = (0..self.ports.len()).filter(|other| *other != index);
+        let routes: Vec<_> = others
+            .map(|other| format!("\"nats://127.0.0.1:{}\"", self.routes[index][other].port()))
+            .collect();
         let (port, route) = self.ports[index];
         let config = format!(
             "server_name: n{index}\nlisten: \"127.0.0.1:{port}\"\n\
              lame_duck_duration: 30s\nlame_duck_grace_period: 1s\n\
              jetstream {{ store_dir: \"{}\" }}\n\
              cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}], \
-             no_advertise: {} }}\n",
+             advertise: \"127.0.0.1:{NOWHERE}\", no_advertise: {} }}\n",
             folder.display(),
             routes.join(", "),
             self.are_discreet
@@ -91,6 +98,13 @@ impl Servers {
         self.processes[index] = None;
     }
 
+    /// Cuts what two of them reach each other by, or mends it.
+    pub(super) fn cut(&self, one: usize, other: usize, is_cut: bool) {
+        for route in [&self.routes[one][other], &self.routes[other][one]] {
+            if is_cut { route.cut() } else { route.mend() }
+        }
+    }
+
     /// Stops it, as a machine that hangs, or lets it go on.
     pub(super) fn hang(&self, index: usize, hangs: bool) {
         hang(self.processes[index].as_ref().expect("it runs"), hangs);
@@ -102,3 +116,7 @@ impl Drop for Servers {
         (0..self.ports.len()).for_each(|index| self.kill(index));
     }
 }
+
+/// Where servers tell each other that they listen, so that they use the routes that they are given
+/// and no others.
+const NOWHERE: u16 = 9;

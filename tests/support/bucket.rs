@@ -25,6 +25,8 @@ pub(crate) struct Bucket {
     opened: u32,
     /// The nodes that do not reach it.
     pub(crate) away: BTreeSet<usize>,
+    /// The nodes whose watch tells nothing, until it is opened anew.
+    pub(crate) silent: BTreeSet<usize>,
     /// Nobody decides, though it can be read.
     pub(crate) has_no_leader: bool,
 }
@@ -106,12 +108,14 @@ impl Bucket {
     /// A process of the node begins to read, from the start.
     pub(crate) fn open(&mut self, node: usize) {
         self.opened += 1;
+        self.silent.remove(&node);
         self.watches.insert(node, Watch { process: self.opened, ..Watch::default() });
     }
 
     /// The next thing that a node's watch tells. What a later write has replaced it does not tell.
     pub(crate) fn tell(&mut self, node: usize) -> Option<Told> {
-        let watch = self.watches.get_mut(&node).filter(|_| !self.away.contains(&node))?;
+        let is_told = self.tells(node);
+        let watch = self.watches.get_mut(&node).filter(|_| is_told)?;
         if std::mem::take(&mut watch.is_reset) {
             return Some(Told::Reset);
         }
@@ -129,8 +133,12 @@ impl Bucket {
         (!std::mem::replace(&mut watch.is_current, true)).then_some(Told::Current)
     }
 
+    fn tells(&self, node: usize) -> bool {
+        !self.away.contains(&node) && !self.silent.contains(&node)
+    }
+
     pub(crate) fn has_news(&self, node: usize) -> bool {
-        let watch = self.watches.get(&node).filter(|_| !self.away.contains(&node));
+        let watch = self.watches.get(&node).filter(|_| self.tells(node));
         watch.is_some_and(|watch| {
             !watch.is_current || watch.is_reset || watch.read < self.made.len()
         })
@@ -142,6 +150,8 @@ impl Bucket {
         self.purged.clear();
         self.standing.clear();
         self.last.clear();
+        // That is noticed.
+        self.silent.clear();
         for watch in self.watches.values_mut() {
             *watch = Watch { is_reset: true, process: watch.process, ..Watch::default() };
         }

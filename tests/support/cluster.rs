@@ -293,6 +293,15 @@ impl Cluster {
         }
     }
 
+    /// The watches of nodes that know that theirs lags are opened anew.
+    pub(crate) fn open_silent_watches(&mut self) {
+        for (index, member) in self.members.iter_mut().enumerate() {
+            if !member.is_down && member.node.wants_watch(self.now) {
+                self.bucket.silent.remove(&index);
+            }
+        }
+    }
+
     /// Runs all that is under way to its end, but for what waits for time to pass.
     pub(crate) fn settle(&mut self) {
         for _ in 0..MANY_ROUNDS {

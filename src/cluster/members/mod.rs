@@ -101,6 +101,8 @@ struct OwnWrite {
     not_before: Millis,
     /// Nothing before this was told.
     told: u64,
+    /// It is not to become a member yet.
+    is_held: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,6 +290,16 @@ impl Members {
         self.roll.find(life).is_some()
     }
 
+    /// The lives whose keys stand, and their nodes.
+    pub(super) fn standing(&self) -> impl Iterator<Item = (Incarnation, &NodeName)> {
+        self.roll.nodes().map(|(_, place)| (place.record.incarnation, &place.record.name))
+    }
+
+    /// This node is not to become a member yet, or may.
+    pub(super) const fn hold_entry(&mut self, holds: bool) {
+        self.own.is_held = holds;
+    }
+
     /// Whether no other member has a lower number.
     pub(super) fn is_first(&self) -> bool {
         let first = self.roll.nodes().next();
@@ -462,6 +474,9 @@ impl Members {
             // A try of that life came late.
             return Some((at, node_key(number), Action::Remove { revision: place.revision }));
         }
+        if self.own.is_held {
+            return None;
+        }
         Some((at, node_key(number), Action::Create(value)))
     }
 
@@ -496,8 +511,9 @@ impl Members {
                 if let Some(contact) = &mut self.contact {
                     contact.hurry();
                 }
-                let replaced = self.replaced.take();
-                self.purges.extend(replaced.map(|replaced| (replaced, Millis(0))));
+                // A write of the life before may have come late, and be seen by nobody else.
+                let before = [self.replaced.take(), self.former].into_iter().flatten();
+                self.purges.extend(before.map(|life| (life, Millis(0))));
             }
             (Standing::Out, None) => self.look_outside(),
             (Standing::In(_), None) => {

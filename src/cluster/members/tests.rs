@@ -198,9 +198,12 @@ fn a_late_try_of_the_former_life_is_removed() {
     a.watch(&bucket);
     assert!(!a.members.is_member());
     bucket.put("node.0", Some(&value));
+    let claim = format!("reg.{former}.1");
+    bucket.put(&claim, Some(&Vec::new()));
     a.settle(&mut bucket);
     assert_eq!(a.number(), 0);
     assert_ne!(a.members.incarnation(), former);
+    assert!(!bucket.keys.contains_key(&*claim), "what it has claimed goes with it");
     // Under another number, too.
     let own = bucket.keys["node.0"].1.clone();
     bucket.put("node.9", Some(&own));

@@ -4,8 +4,9 @@ use super::super::members::{Departure, Ended, Members};
 use super::super::peer::{DEAF_MS, Peer};
 use super::super::wire::Incarnation;
 use super::Node;
+use super::hearing::Word;
 use crate::clock::Millis;
-use crate::router::NodeNumber;
+use crate::router::{NodeName, NodeNumber};
 
 impl Node {
     /// The watch of the bucket tells a write: the value of a key, or that it has gone.
@@ -96,7 +97,50 @@ impl Node {
                 peer.not_removed_before = peer.not_removed_before.max(stays_until);
             }
         }
+        self.hearing.forget(|member| !self.members.stands(member));
+        self.look_whether_to_enter(now);
         self.take_claim_news(now);
+    }
+
+    /// A node that was removed waits, before it becomes a member again, until it hears all members
+    /// whom others hear: they could not be linked with it.
+    pub(super) fn look_whether_to_enter(&mut self, now: Millis) {
+        let waits = !self.waits_for(now).is_empty();
+        self.members.hold_entry(waits);
+    }
+
+    /// For whom this node waits before it becomes a member again: those whose heartbeats do not
+    /// come here, and of whom others say that they hear them.
+    pub(super) fn waits_for(&self, now: Millis) -> Vec<NodeName> {
+        if self.members.is_member() {
+            return Vec::new();
+        }
+        let others = self.members.standing().filter(|(life, _)| *life != self.me);
+        let others = others.filter(|(life, _)| !self.hearing.is_heard(*life, now));
+        let is_there = |(life, _): &(Incarnation, &NodeName)| {
+            self.hearing.ask(*life, self.me, now) != Word::Gone
+        };
+        others.filter(is_there).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Whether a member that is not heard here has gone, as far as this node can know.
+    ///
+    /// Who is behind with the bucket may have been removed itself, and then nobody links with it.
+    /// Of two that others hear, the one of the lower number stays; it waits for no answer of the
+    /// other one, which waits longer than the bucket may be without a leader.
+    fn has_gone(&self, member: Incarnation, now: Millis) -> bool {
+        let Some(peer) = self.peers.get(&member) else { return false };
+        if self.hearing.revision(now) > self.members.revision() {
+            return false;
+        }
+        let comes_first = || self.members.ids().is_some_and(|ids| ids.node() < peer.number);
+        match self.hearing.ask(member, self.me, now) {
+            Word::Gone => true,
+            Word::HearsBoth if comes_first() => true,
+            Word::HearsBoth | Word::HearsIt => {
+                now.since(peer.in_touch_at) >= DOUBTS * self.settings.silence_ms
+            }
+        }
     }
 
     /// A node has become a member: it is linked with as soon as it answers.
@@ -147,7 +191,7 @@ impl Node {
             }
         }
         let (silence_ms, hears_few) = (self.settings.silence_ms, self.hears_few());
-        let (mut removed, mut ended) = (Vec::new(), Vec::new());
+        let (mut silent, mut ended) = (Vec::new(), Vec::new());
         for (name, peer) in &mut self.peers {
             let is_over = peer.is_deaf && now.since(peer.in_touch_at) >= DEAF_MS.min(silence_ms);
             if is_over && peer.link.is_open() && peer.link.end(now) {
@@ -155,7 +199,7 @@ impl Node {
             }
             if peer.remove_at(silence_ms, hears_few) <= now {
                 peer.not_removed_before = now + AGAIN_MS;
-                removed.push(*name);
+                silent.push(*name);
             }
             if peer.probe_at() <= now {
                 // Nobody who takes it is heard of, or it is heard.
@@ -164,7 +208,9 @@ impl Node {
             }
         }
         ended.into_iter().for_each(|member| self.forget(member));
-        removed.into_iter().for_each(|member| self.members.remove(member));
+        silent.retain(|member| self.has_gone(*member, now));
+        silent.into_iter().for_each(|member| self.members.remove(member));
+        self.look_whether_to_enter(now);
     }
 
     /// When somebody has been silent for too long.
@@ -195,6 +241,9 @@ impl Node {
 
 /// Beyond this time between two looks a node has slept itself.
 const STALL_MS: u64 = 2_500;
+
+/// How often a member is silent for too long before it is removed though others hear it.
+const DOUBTS: u64 = 4;
 
 /// How soon a silent member is asked once more, or to be removed once more, in milliseconds.
 const AGAIN_MS: u64 = 500;

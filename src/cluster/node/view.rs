@@ -39,6 +39,9 @@ pub struct NodeView {
     pub queue_bytes: usize,
     pub counts: Counts,
     pub removals: Removals,
+    /// Members whom it does not hear and others do, if it waits until it hears them before it
+    /// becomes a member again.
+    pub waits_for: Vec<NodeName>,
     /// The other members, by their numbers.
     pub peers: Vec<PeerView>,
 }
@@ -120,6 +123,7 @@ impl Node {
             queue_bytes: self.settings.queue_bytes,
             counts: self.counts,
             removals: members.removals(),
+            waits_for: self.waits_for(now),
             peers,
         }
     }

@@ -361,7 +361,7 @@ impl World {
 
     fn take_error(&mut self, client: usize, tag: usize, message: &Value, when: &str) {
         let (has_lost_links, is_narrow) = (self.has_lost_links(), self.is_narrow);
-        let has_leavers = self.calls.has_leavers;
+        let has_leavers = self.has_leavers();
         let call = &self.calls.all[tag];
         assert!(!call.has_ended, "{when}: {message}");
         let is_due = match message[4].as_str().expect("a URI") {
@@ -380,6 +380,12 @@ impl World {
         self.end_call(client, tag, message);
         let uri = message[4].as_str().expect("a URI");
         *self.tally.entry(format!("ERROR {uri}")).or_default() += 1;
+    }
+
+    /// Clients have left, or were sent away and may not have heard it yet.
+    fn has_leavers(&self) -> bool {
+        let stops = |member: &Member| member.node.counts().stops > 0;
+        self.calls.has_leavers || self.cluster.members.iter().any(stops)
     }
 
     /// Nodes may have been silent for too long by chance, too.

@@ -51,7 +51,7 @@ impl World {
 
     fn trouble_of_members(&mut self) {
         let index = self.rng.random_range(0..self.cluster.members.len());
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..11) {
             0 if self.cluster.is_up(index) => {
                 self.kill(index);
                 self.count("a node ends");
@@ -70,6 +70,10 @@ impl World {
             }
             5 => self.cluster.bucket.away.clear(),
             6 => self.cluster.bucket.delay(),
+            9 if self.cluster.is_up(index) => {
+                self.cluster.bucket.silent.insert(index);
+                self.count("a watch falls silent");
+            }
             // Who has stopped without it does not know that all others have begun anew.
             7 if !self.has_stops && self.rng.random_bool(0.5) => {
                 self.cluster.bucket.empty();
@@ -84,6 +88,7 @@ impl World {
     /// All that is under way goes on, while time passes.
     pub(super) fn run_for(&mut self, ms: u64) {
         self.cluster.settle_for(ms);
+        self.cluster.open_silent_watches();
         self.check_stopped();
         for index in self.cluster.up() {
             if let Some(ended) = self.cluster.members[index].node.ended() {
