@@ -156,8 +156,8 @@ async fn all_routers_and_servers_are_restarted() {
     for (name, router) in routers.iter().enumerate() {
         publishers.push(Steady::start(router.client().await, name as u64));
     }
-    for index in 0..3 {
-        routers[index].restart();
+    for (index, router) in routers.iter_mut().enumerate() {
+        router.restart();
         for publisher in &publishers {
             publisher.wait_for(200).await;
         }
