@@ -86,4 +86,5 @@ mod scenarios {
     mod transports;
     mod unheard;
     mod vectors;
+    mod versions;
 }

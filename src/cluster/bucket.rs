@@ -8,7 +8,7 @@ use std::convert::Infallible;
 
 use minicbor::{Decoder, Encoder, decode, encode};
 
-use super::wire::Incarnation;
+use super::wire::{Incarnation, Versions};
 use crate::router::{NodeName, NodeNumber};
 
 /// A change of the bucket that a node wants.
@@ -103,8 +103,7 @@ pub fn member_of(key: &str, value: &[u8]) -> Option<Box<str>> {
 pub struct NodeRecord {
     pub incarnation: Incarnation,
     pub name: NodeName,
-    /// The versions of what nodes say to each other that it speaks: from, to.
-    pub versions: (u8, u8),
+    pub versions: Versions,
     /// Of what the configurations of all nodes should have alike.
     pub digest: u64,
     /// The revision by which it became a member, if it has written its key again since; 0 before.
@@ -122,7 +121,7 @@ impl NodeRecord {
             let stops = self.stops_ms > 0;
             encoder.array(if stops { FIELDS_OF_STOPPING } else { FIELDS })?;
             encoder.u64(self.incarnation.0)?.str(self.name.as_str())?;
-            encoder.u8(self.versions.0)?.u8(self.versions.1)?.u64(self.digest)?;
+            encoder.u8(self.versions.from)?.u8(self.versions.to)?.u64(self.digest)?;
             if stops {
                 encoder.u64(self.joined)?.u64(self.stops_ms)?;
             }
@@ -139,7 +138,7 @@ impl NodeRecord {
             let fields = decoder.array()?.unwrap_or_default();
             let incarnation = Incarnation(decoder.u64()?);
             let name = NodeName::new(decoder.str()?);
-            let versions = (decoder.u8()?, decoder.u8()?);
+            let versions = Versions { from: decoder.u8()?, to: decoder.u8()? };
             let digest = decoder.u64()?;
             let stops = fields >= FIELDS_OF_STOPPING;
             let (joined, stops_ms) = if stops { (decoder.u64()?, decoder.u64()?) } else { (0, 0) };
@@ -177,7 +176,14 @@ mod tests {
         let name = NodeName::new("a-1").expect("it is a name");
         let (joined, stops_ms) = (0, 0);
         let incarnation = Incarnation(u64::MAX);
-        NodeRecord { incarnation, name, versions: (1, 2), digest: 7, joined, stops_ms }
+        NodeRecord {
+            incarnation,
+            name,
+            versions: Versions { from: 1, to: 2 },
+            digest: 7,
+            joined,
+            stops_ms,
+        }
     }
 
     #[test]

@@ -20,8 +20,32 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// The version of what nodes say to each other that this one speaks.
-pub const VERSION: u8 = 1;
+/// The versions of what nodes say to each other that one of them speaks, from the lowest to the
+/// highest. Each speaks two while a cluster is upgraded, which so can be one node after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    pub from: u8,
+    pub to: u8,
+}
+
+impl Versions {
+    pub const OWN: Self = Self { from: 1, to: 1 };
+
+    /// The version that two nodes speak with each other; `None`: they have none in common.
+    pub fn common(self, other: Self) -> Option<u8> {
+        let highest = self.to.min(other.to);
+        (highest >= self.from.max(other.from)).then_some(highest)
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { from, to } if from == to => write!(f, "version {to}"),
+            Self { from, to } => write!(f, "versions {from} to {to}"),
+        }
+    }
+}
 
 /// What stands before the entries of a parcel, or alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

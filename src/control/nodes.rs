@@ -100,6 +100,7 @@ fn other(node: &NodeView, peer: &PeerView) -> Value {
         "window_waits": peer.tally.window_waits,
         "events_dropped": peer.dropped_events,
         "lag": peer.lag,
+        "version": peer.version,
         "is_alike": !peer.differs,
         "stops": peer.stops,
         "wrong": wrong_with(node, peer),
@@ -326,6 +327,7 @@ pub(super) mod tests {
             },
             dropped_events: 3,
             lag: 4,
+            version: 1,
             differs: false,
             stops: false,
         }

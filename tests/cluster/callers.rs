@@ -81,8 +81,8 @@ impl Callers {
     }
 }
 
-/// Clients, each at its own node, that register a procedure of their own, see that it is called, and
-/// unregister it, until they are told to stop.
+/// Clients, each at its own node, that register a procedure of their own, see that it is called,
+/// and unregister it, until they are told to stop.
 pub(super) struct Comers {
     is_over: Arc<AtomicBool>,
     came: Arc<AtomicU64>,

@@ -109,9 +109,9 @@ async fn listen(mut events: Subscription, counted: Arc<AtomicU64>) -> Heard {
     heard
 }
 
-/// A listener at each of three nodes, publishers at the first and the second of them, callers at the
-/// first and the third of a callee at the second, and procedures that come and go at the first and
-/// the third.
+/// A listener at each of three nodes, publishers at the first and the second of them, callers at
+/// the first and the third of a callee at the second, and procedures that come and go at the first
+/// and the third.
 pub(super) struct Load<'a> {
     nodes: [&'a Router; 3],
     listeners: [Listener; 3],
@@ -161,8 +161,8 @@ impl<'a> Load<'a> {
         load
     }
 
-    /// Waits until so many more events have come to each listener, and until calls were answered and
-    /// procedures registered.
+    /// Waits until so many more events have come to each listener, and until calls were answered
+    /// and procedures registered.
     pub(super) async fn wait_for(&self, events: u64) {
         for listener in &self.listeners {
             listener.wait_for(events).await;

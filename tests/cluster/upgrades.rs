@@ -132,8 +132,8 @@ match = "prefix"
 events = 100000
 "#;
 
-/// Three routers and three NATS servers, all of which are restarted, with clients that come back: by
-/// the history that the nodes have in common, each listener hears all that was acknowledged.
+/// Three routers and three NATS servers, all of which are restarted, with clients that come back:
+/// by the history that the nodes have in common, each listener hears all that was acknowledged.
 #[tokio::test]
 #[ignore = "needs a nats-server: tests/cluster/run.sh"]
 async fn all_routers_and_servers_are_restarted() {

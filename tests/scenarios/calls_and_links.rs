@@ -159,6 +159,8 @@ fn a_call_to_a_node_that_is_not_linked_is_refused() {
     let mut cluster = cluster(3, |_, _| {});
     let (mut a, b) = pair(&mut cluster);
     cluster.bus.cut.extend([(0, 1), (1, 0)]);
+    // It stays a member, as nobody can remove it.
+    cluster.bucket.has_no_leader = true;
     cluster.settle_for(12_000);
     call(&mut cluster, &a, 1, json!([]));
     let heard = hear(&mut cluster, 0, &mut a);
@@ -166,6 +168,7 @@ fn a_call_to_a_node_that_is_not_linked_is_refused() {
     let counts = cluster.members[0].node.counts();
     assert_eq!((counts.calls, counts.refused_calls, counts.lost_calls), (0, 1, 0));
     cluster.bus.cut.clear();
+    cluster.bucket.has_no_leader = false;
     cluster.settle_for(4_000);
     check_end(cluster, &[(0, &a), (1, &b)]);
 }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use stentor::clock::Millis;
-use stentor::cluster::members::{Identity, Members};
-use stentor::cluster::wire::Incarnation;
+use stentor::cluster::members::{Ended, Identity, Members};
+use stentor::cluster::wire::{Incarnation, Versions};
 use stentor::cluster::{Node, NodeSettings};
 use stentor::router::{InterestSlot, NodeName, RealmSettings, Settings, Shape, ShardId};
 use stentor::shard::Wire;
@@ -36,6 +36,7 @@ struct Plan {
     lives: u8,
     /// Of the configuration with which the next one starts.
     digest: u64,
+    versions: Versions,
     /// They serve nobody when they are cut off: see [`Identity::stops_ms`].
     stops_ms: Option<u64>,
 }
@@ -86,14 +87,23 @@ impl Cluster {
         (settings, node, stops_ms): (&Settings, NodeSettings, Option<u64>),
         realms: &[RealmSettings],
     ) -> Self {
-        let (settings, realms) = (settings.clone(), realms.to_vec());
+        let plan = Plan {
+            settings: settings.clone(),
+            node,
+            realms: realms.to_vec(),
+            shards,
+            lives: 0,
+            digest: 0,
+            versions: Versions::OWN,
+            stops_ms,
+        };
         let mut cluster = Self {
             members: Vec::new(),
             bus: Bus::default(),
             bucket: Bucket::default(),
             now: Millis(1_000),
             exclusive: Vec::new(),
-            plan: Plan { settings, node, realms, shards, lives: 0, digest: 0, stops_ms },
+            plan,
         };
         for index in 0..count {
             let mut joining = cluster.plan.joins(index);
@@ -135,6 +145,17 @@ impl Cluster {
     /// Processes that start from now on have another configuration.
     pub(crate) fn configure(&mut self, digest: u64) {
         self.plan.digest = digest;
+    }
+
+    /// They speak other versions.
+    pub(crate) fn speak(&mut self, versions: Versions) {
+        self.plan.versions = versions;
+    }
+
+    /// Why a process cannot be a node any more, if so.
+    pub(crate) fn ended(&self, index: usize) -> Option<&Ended> {
+        let Member { node, joining, .. } = &self.members[index];
+        joining.as_ref().map_or_else(|| node.ended(), Members::ended)
     }
 
     /// It starts again, and joins as soon as it can.
@@ -435,7 +456,8 @@ impl Plan {
         self.lives += 1;
         let name = NAMES.get(index).map_or_else(|| format!("n{index}"), ToString::to_string);
         let name = NodeName::new(&name).expect("it is a name");
-        let identity = Identity { name, digest: self.digest, stops_ms: self.stops_ms };
+        let Self { versions, digest, stops_ms, .. } = *self;
+        let identity = Identity { name, versions, digest, stops_ms };
         Members::new(identity, [self.lives; 32])
     }
 

@@ -7,23 +7,24 @@
 
 mod contact;
 mod departures;
+mod ended;
 mod roll;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use thiserror::Error;
 
 use super::bucket::{
     Action, ClaimKey, Key, NodeRecord, Outcome, SEED_KEY, Write, claim_key, claims_prefix,
     encode_seed, node_key,
 };
-use super::wire::{Incarnation, VERSION};
+use super::wire::{Incarnation, Versions};
 use crate::clock::Millis;
 use crate::router::{NodeIds, NodeName, NodeNumber, Nodes};
 use contact::Contact;
 pub use departures::{Departure, Way};
+pub use ended::Ended;
 pub(super) use roll::News;
 use roll::{Place, Roll};
 
@@ -32,6 +33,7 @@ use roll::{Place, Roll};
 pub struct Identity {
     /// No other node of the cluster has it; who starts under it takes the place of who has.
     pub name: NodeName,
+    pub versions: Versions,
     /// Of what the configurations of all nodes should have alike.
     pub digest: u64,
     /// It serves nobody unless it has proved lately that the bucket is there for it: in how many
@@ -114,33 +116,6 @@ enum Purpose {
     Purge(Incarnation),
     /// Of a claim of this node.
     Claim(ClaimKey),
-}
-
-/// Why a node cannot be of its cluster any more. Its process is to end.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Ended {
-    #[error(
-        "another node has joined the cluster as `{0}`, so this one has ended: give each node a \
-         name of its own (`node` in [cluster], or --node)"
-    )]
-    Replaced(String),
-    #[error(
-        "this node was removed from the cluster, and its number {number} belongs to node `{by}` by \
-         now: start it again, its clients then get sessions of its new number"
-    )]
-    NumberTaken { number: u8, by: String },
-    #[error(
-        "the cluster's bucket was made anew with another key, so the ids of this node mean nothing \
-         there: start it again"
-    )]
-    OtherSeed,
-    #[error("the cluster has {0} nodes already, and there can be no more: stop one of them first")]
-    Full(u8),
-    #[error(
-        "node `{name}` speaks versions {from} to {to} of the cluster's protocol and this one \
-         {own}: upgrade one version at a time"
-    )]
-    Versions { name: String, from: u8, to: u8, own: u8 },
 }
 
 impl Members {
@@ -484,7 +459,7 @@ impl Members {
         NodeRecord {
             incarnation: self.incarnation,
             name: self.identity.name.clone(),
-            versions: (VERSION, VERSION),
+            versions: self.identity.versions,
             digest: self.identity.digest,
             joined: 0,
             stops_ms: self.contact.as_ref().map_or(0, Contact::stops_ms),
@@ -538,13 +513,12 @@ impl Members {
     fn look_outside(&mut self) {
         let own = |(_, place): &(NodeNumber, &Place)| place.record.name == self.identity.name;
         let strangers = self.roll.nodes().filter(|node| !own(node));
-        let alien = strangers.map(|(_, place)| &place.record).find(|record| {
-            let (from, to) = record.versions;
-            !(from..=to).contains(&VERSION)
-        });
-        if let Some(NodeRecord { name, versions: (from, to), .. }) = alien {
-            let (name, from, to) = (name.as_str().into(), *from, *to);
-            return self.end(Ended::Versions { name, from, to, own: VERSION });
+        let alien = strangers
+            .map(|(_, place)| &place.record)
+            .find(|record| record.versions.common(self.identity.versions).is_none());
+        if let Some(NodeRecord { name, versions: theirs, .. }) = alien {
+            let (name, theirs) = (name.as_str().into(), *theirs);
+            return self.end(Ended::Versions { name, theirs, own: self.identity.versions });
         }
         match self.number {
             Some(number) if self.roll.is_taken(number) => self.look_at_taken(number),

@@ -68,7 +68,7 @@ impl Node {
     }
 
     fn with(text: &str, life: u8, stops_ms: Option<u64>) -> Self {
-        let identity = Identity { name: name(text), digest: 1, stops_ms };
+        let identity = Identity { name: name(text), versions: Versions::OWN, digest: 1, stops_ms };
         Self { members: Members::new(identity, [life; 32]), now: Millis(1), read: 0 }
     }
 
@@ -240,11 +240,12 @@ fn who_cannot_be_a_member_says_why() {
     let taken = Ended::NumberTaken { number: 0, by: "z".into() };
     assert_eq!(a.members.ended(), Some(&taken));
     // Another version, which speaks nothing that this one does.
-    record.versions = (7, 9);
+    let theirs = Versions { from: 7, to: 9 };
+    record.versions = theirs;
     bucket.put("node.0", Some(&record.encode()));
     let mut b = Node::new("b", 2);
     b.settle(&mut bucket);
-    let versions = Ended::Versions { name: "z".into(), from: 7, to: 9, own: VERSION };
+    let versions = Ended::Versions { name: "z".into(), theirs, own: Versions::OWN };
     assert_eq!(b.members.ended(), Some(&versions));
     // Nothing that anybody can read keeps its number taken.
     bucket.put("node.0", Some(&vec![0xff]));
@@ -254,7 +255,7 @@ fn who_cannot_be_a_member_says_why() {
     // No number is left.
     for number in 0..Nodes::MOST {
         record.name = name(&format!("n{number}"));
-        (record.incarnation, record.versions) = (Incarnation(number.into()), (1, 1));
+        (record.incarnation, record.versions) = (Incarnation(number.into()), Versions::OWN);
         bucket.put(&format!("node.{number}"), Some(&record.encode()));
     }
     let mut d = Node::new("d", 4);

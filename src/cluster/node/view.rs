@@ -1,5 +1,6 @@
 //! What can be seen of a node: its place among the others, and how it gets on with each.
 
+use super::super::bucket::NodeRecord;
 use super::super::link::LinkTally;
 use super::super::members::Removals;
 use super::super::wire::Incarnation;
@@ -69,6 +70,8 @@ pub struct PeerView {
     pub dropped_events: u64,
     /// How many writes of the bucket this node had read, and that one not, at its last heartbeat.
     pub lag: u64,
+    /// The version of the cluster's protocol that both speak.
+    pub version: u8,
     /// Its configuration says something else about what all nodes should have alike.
     pub differs: bool,
     /// It serves nobody when it is cut off.
@@ -100,11 +103,9 @@ impl Node {
     pub fn view(&self, now: Millis) -> NodeView {
         let members = &self.members;
         let identity = members.identity();
-        let others = members.others().filter_map(|(member, number, record)| {
-            let ways = (record.digest != identity.digest, record.stops_ms > 0);
-            self.view_peer(member, (&record.name, number), ways, now)
-        });
-        let peers: Vec<_> = others.collect();
+        let others = members.others();
+        let peers = others.filter_map(|(_, number, record)| self.view_peer(number, record, now));
+        let peers: Vec<_> = peers.collect();
         NodeView {
             name: identity.name.clone(),
             number: members.ids().map(|ids| ids.node()),
@@ -128,19 +129,13 @@ impl Node {
         }
     }
 
-    fn view_peer(
-        &self,
-        member: Incarnation,
-        (name, number): (&NodeName, NodeNumber),
-        (differs, stops): (bool, bool),
-        now: Millis,
-    ) -> Option<PeerView> {
-        let peer = self.peers.get(&member)?;
+    fn view_peer(&self, number: NodeNumber, record: &NodeRecord, now: Millis) -> Option<PeerView> {
+        let (own, peer) = (self.members.identity(), self.peers.get(&record.incarnation)?);
         let link = &peer.link;
         Some(PeerView {
-            name: name.clone(),
+            name: record.name.clone(),
             number,
-            incarnation: member,
+            incarnation: record.incarnation,
             is_open: link.is_open(),
             is_linked: peer.is_linked(),
             open_ms: link.is_open().then(|| now.since(peer.sight.opened_at)),
@@ -150,8 +145,10 @@ impl Node {
             tally: link.tally(),
             dropped_events: peer.sight.dropped_events,
             lag: peer.sight.lag,
-            differs,
-            stops,
+            // Who has none in common with a member does not become one.
+            version: own.versions.common(record.versions).unwrap_or_default(),
+            differs: record.digest != own.digest,
+            stops: record.stops_ms > 0,
         })
     }
 }

@@ -26,6 +26,7 @@ use super::threads::{Term, Threads};
 use crate::bus::BusError;
 use crate::clock::Millis;
 use crate::cluster::members::{Ended, Identity, Members};
+use crate::cluster::wire::Versions;
 use crate::config::{Cluster, Config, Realm};
 use crate::router::{Batch, Deposit, NodeIds, Router};
 use joining::{Joined, Joining};
@@ -93,7 +94,8 @@ impl Gateway {
         let Some(name) = &cluster.name else { return Ok(None) };
         let node = cluster.node_name().ok_or(StartError::NoNodeName)?;
         let digest = digest(config);
-        let identity = Identity { name: node, digest, stops_ms: cluster.stops_ms() };
+        let (versions, stops_ms) = (Versions::OWN, cluster.stops_ms());
+        let identity = Identity { name: node, versions, digest, stops_ms };
         let (orders, ordered) = unbounded_channel();
         let ((joined, outcome), (farewell, ended)) = (bounded(1), bounded(0));
         let alarm = Arc::new(Notify::new());
