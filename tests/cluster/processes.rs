@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use stentor_client::{Client, Error};
@@ -15,9 +16,18 @@ use tempfile::TempDir;
 /// How long anything may take; what takes longer does not come.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A port that stays free while whoever has it is restarted: none of those that the system gives to
+/// whoever connects.
 pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
-    listener.local_addr().expect("it is bound").port()
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    loop {
+        let count = first.wrapping_add(LAST.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(10_000 + count % 20_000).expect("it is below 30,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until something holds.

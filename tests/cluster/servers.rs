@@ -80,7 +80,13 @@ impl Servers {
     }
 
     pub(super) fn wait(&self, index: usize) {
-        wait_until("a NATS server", || listens(self.ports[index].0));
+        let log = self.folder.path().join(index.to_string()).join("log");
+        let log = || fs::read_to_string(&log).unwrap_or_default();
+        wait_until("a NATS server", || {
+            let ended = log().lines().rev().take(3).any(|line| line.contains("[FTL]"));
+            assert!(!ended, "a NATS server has ended: {}", log());
+            listens(self.ports[index].0)
+        });
     }
 
     pub(super) fn kill(&mut self, index: usize) {
