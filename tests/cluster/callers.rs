@@ -132,14 +132,15 @@ async fn come_and_go(client: &Client, caller: &Client, procedure: &str) -> Resul
     Ok(())
 }
 
-async fn wait_for(count: &AtomicU64, more: u64) {
+/// Waits until something was counted so many times more.
+pub(super) async fn wait_for(count: &AtomicU64, more: u64) {
     let target = count.load(Ordering::Relaxed) + more;
     let waits = async {
         while count.load(Ordering::Relaxed) < target {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, waits).await.expect("they are answered");
+    timeout(PATIENCE, waits).await.expect("it goes on");
 }
 
 async fn ended(tasks: Vec<JoinHandle<Vec<String>>>) -> Vec<String> {

@@ -10,7 +10,7 @@ use stentor_client::{Client, InvokePolicy, Registration, Subscription};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
-use super::callers::{Callers, Comers, register};
+use super::callers::{Callers, Comers, register, wait_for};
 use super::processes::{PATIENCE, Router};
 
 /// A client that publishes to two topics in turn, numbered, at a steady pace until it is told to
@@ -68,16 +68,6 @@ impl Listener {
         let counted = Arc::clone(&heard);
         let task = tokio::spawn(listen(events, counted));
         Self { heard, task, client }
-    }
-
-    async fn wait_for(&self, more: u64) {
-        let target = self.heard.load(Ordering::Relaxed) + more;
-        let waits = async {
-            while self.heard.load(Ordering::Relaxed) < target {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(PATIENCE, waits).await.expect("events come");
     }
 
     /// Ends when the publishers have.
@@ -165,7 +155,7 @@ impl<'a> Load<'a> {
     /// and procedures registered.
     pub(super) async fn wait_for(&self, events: u64) {
         for listener in &self.listeners {
-            listener.wait_for(events).await;
+            wait_for(&listener.heard, events).await;
         }
         self.callers.wait_for(events / 50).await;
         self.comers.wait_for(2).await;

@@ -9,7 +9,7 @@ use stentor_client::{Client, Error, InvokePolicy, MatchPolicy, Subscription};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep, timeout};
 
-use super::callers::register;
+use super::callers::{register, wait_for};
 use super::load::under_load;
 use super::processes::{Nats, PATIENCE, Router};
 use super::servers::Servers;
@@ -65,13 +65,7 @@ impl Steady {
     }
 
     async fn wait_for(&self, more: u64) {
-        let target = self.acknowledged.load(Ordering::Relaxed) + more;
-        let comes = async {
-            while self.acknowledged.load(Ordering::Relaxed) < target {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(PATIENCE, comes).await.expect("events are acknowledged");
+        wait_for(&self.acknowledged, more).await;
     }
 
     /// The numbers that were acknowledged.
