@@ -202,8 +202,8 @@ fn wrong(view: &ClusterView, age_ms: u64) -> Vec<String> {
     }
     for missing in node.waits_for.iter().map(NodeName::as_str) {
         wrong.push(format!(
-            "node {missing} does not hear this one, and others hear both: this node was removed, \
-             and waits until it hears that one"
+            "node {missing} is not heard here, though others hear it: this node was removed, and \
+             waits until it hears that one"
         ));
     }
     if !node.is_serving {
@@ -449,6 +449,11 @@ pub(super) mod tests {
                  (`alone = \"stop\"`)",
             ),
             (|view| view.node.is_member = false, "this node is no member of the cluster just now"),
+            (
+                |view| view.node.waits_for.push(name("c")),
+                "node c is not heard here, though others hear it: this node was removed, and waits \
+                 until it hears that one",
+            ),
             (
                 |view| {
                     (view.node.peers[1].is_open, view.node.peers[1].silent_ms) = (false, 9_000);
