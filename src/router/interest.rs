@@ -8,9 +8,9 @@
 //!
 //! The shards write down what they want and read who wants; the task for other nodes does the rest.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::{fmt, iter};
 
 use parking_lot::Mutex;
 
@@ -50,6 +50,9 @@ pub struct Interest {
     ids: NodeIds,
     /// Of this node's patterns: how many, and what the others know of it.
     own: Box<[AtomicU32]>,
+    /// The slots of `own` that are not 0, as bits, and those that were not at the last look: one
+    /// passes over all others.
+    marks: Box<[AtomicU64]>,
     own_shapes: Mutex<Map<Shape, OwnShape>>,
     /// Of other nodes' patterns: the nodes as bits.
     remote: Box<[AtomicU64]>,
@@ -71,10 +74,11 @@ impl Interest {
     /// `bits` is the number of slots as a power of two, brought into 1 to 24; it is the same on all
     /// nodes.
     pub fn new(ids: NodeIds, bits: u8, seed: &HashSeed) -> Self {
-        let slots = 1 << bits.clamp(1, 24);
+        let slots = 1_u32 << bits.clamp(1, 24);
         Self {
             ids,
             own: (0..slots).map(|_| AtomicU32::new(0)).collect(),
+            marks: (0..slots.div_ceil(MARKS)).map(|_| AtomicU64::new(0)).collect(),
             own_shapes: Mutex::new(seed.map()),
             remote: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             remote_shapes: Shapes::new(seed),
@@ -108,9 +112,11 @@ impl Interest {
         if let Some(shape) = Shape::of(uri, policy) {
             self.own_shapes.lock().entry(shape).or_default().patterns += 1;
         }
-        let word = &self.own[self.slot(realm, policy, uri).0 as usize];
+        let slot = self.slot(realm, policy, uri);
+        let word = &self.own[slot.0 as usize];
         word.fetch_add(1, Ordering::AcqRel);
         word.fetch_and(!IDLE, Ordering::AcqRel);
+        self.mark(slot);
     }
 
     /// This node has no subscription to a pattern any more.
@@ -157,7 +163,11 @@ impl Interest {
 impl Interest {
     /// Notes that the others are told of a slot; `false` if they were before.
     pub fn tell(&self, slot: InterestSlot) -> bool {
-        self.own[slot.0 as usize].fetch_or(TOLD, Ordering::AcqRel) & TOLD == 0
+        let is_news = self.own[slot.0 as usize].fetch_or(TOLD, Ordering::AcqRel) & TOLD == 0;
+        if is_news {
+            self.mark(slot);
+        }
+        is_news
     }
 
     /// Notes that all others have heard of a slot.
@@ -178,18 +188,19 @@ impl Interest {
     }
 
     fn slots_with(&self, wanted: impl Fn(u32) -> bool) -> impl Iterator<Item = InterestSlot> {
-        let numbered = self.own.iter().zip(0..);
-        numbered
-            .filter(move |(word, _)| wanted(word.load(Ordering::Acquire)))
-            .map(|(_, number)| InterestSlot(number))
+        self.marked().filter(move |slot| wanted(self.own[slot.0 as usize].load(Ordering::Acquire)))
     }
 
     /// Looks at all slots: those that were not used at the last look either are given up, and
     /// returned. From then on whoever subscribes tells the others anew.
     pub fn give_up_unused(&self) -> Vec<InterestSlot> {
         let mut given_up = Vec::new();
-        for (word, number) in self.own.iter().zip(0..) {
+        for slot in self.marked() {
+            let word = &self.own[slot.0 as usize];
             let seen = word.load(Ordering::Acquire);
+            if seen == 0 {
+                self.unmark(slot);
+            }
             // What not all have heard of is confirmed first: it must not be so of its next life.
             if seen & CONFIRMED == 0 || seen & COUNT > 0 {
                 continue;
@@ -197,10 +208,36 @@ impl Interest {
             let next = if seen & IDLE == 0 { seen | IDLE } else { 0 };
             let swapped = word.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire);
             if swapped.is_ok() && next == 0 {
-                given_up.push(InterestSlot(number));
+                given_up.push(slot);
             }
         }
         given_up
+    }
+
+    fn marked(&self) -> impl Iterator<Item = InterestSlot> {
+        self.marks.iter().zip(0..).flat_map(|(word, index)| {
+            let mut left = word.load(Ordering::Acquire);
+            iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(InterestSlot(index * MARKS + bit))
+            })
+        })
+    }
+
+    /// After the slot's word has changed. Always writes: whoever unmarks it later sees that word,
+    /// whoever did so earlier changes nothing.
+    fn mark(&self, slot: InterestSlot) {
+        let mark = 1 << (slot.0 % MARKS);
+        self.marks[(slot.0 / MARKS) as usize].fetch_or(mark, Ordering::AcqRel);
+    }
+
+    fn unmark(&self, slot: InterestSlot) {
+        let mark = 1 << (slot.0 % MARKS);
+        self.marks[(slot.0 / MARKS) as usize].fetch_and(!mark, Ordering::AcqRel);
+        if self.own[slot.0 as usize].load(Ordering::Acquire) != 0 {
+            self.mark(slot);
+        }
     }
 
     /// The shapes of this node's patterns.
@@ -300,6 +337,9 @@ const fn bit(node: NodeNumber) -> u64 {
     1 << (node.get() % Nodes::MOST)
 }
 
+/// Slots in one word of `marks`.
+const MARKS: u32 = u64::BITS;
+
 /// In a word of `own`: the others are told of the slot.
 const TOLD: u32 = 1 << 31;
 /// All of them have heard it.
@@ -311,6 +351,8 @@ const COUNT: u32 = IDLE - 1;
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     fn node(number: u8) -> NodeNumber {
@@ -373,12 +415,30 @@ mod tests {
         here.leave("realm1", exact, "com.x");
         assert!(here.give_up_unused().is_empty() && is_confirmed());
         assert_eq!((here.give_up_unused(), is_confirmed()), (vec![slot], false));
+        assert!(here.give_up_unused().is_empty() && here.marked().next().is_none());
         here.confirm(slot);
         assert!(!is_confirmed(), "it came too late");
         here.enter("realm1", exact, "com.x");
         assert!(here.untold().eq([slot]) && here.tell(slot));
         here.leave("realm1", exact, "com.x");
         assert!((0..3).all(|_| here.give_up_unused().is_empty()), "not all have heard of it yet");
+    }
+
+    /// Whoever enters a slot while it is looked at finds it in all later looks.
+    #[test]
+    fn a_look_overlooks_nobody_who_comes() {
+        let (here, exact) = (interest(0, 10), MatchPolicy::Exact);
+        let slot = here.slot("realm1", exact, "com.x");
+        for _ in 0..500 {
+            here.mark(slot);
+            thread::scope(|scope| {
+                let looker = scope.spawn(|| here.give_up_unused());
+                here.enter("realm1", exact, "com.x");
+                assert_eq!(looker.join().expect("a look does not panic"), []);
+            });
+            assert!(here.untold().eq([slot]));
+            here.leave("realm1", exact, "com.x");
+        }
     }
 
     /// A slot that all know of is not enough for a pattern of a shape that they do not look for.
