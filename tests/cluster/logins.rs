@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 
+use super::operators::Operators;
 use super::processes::{Checked, Nats, Router};
 use super::starting::check_linked;
 
@@ -60,6 +61,38 @@ async fn nodes_log_in_with_a_password_a_token_or_a_key() {
     check_stranger(&nats);
     let seed = write(&folder, "seed", NKEY_SEED);
     check_login(&nats, &[("STENTOR_CLUSTER__NKEY_FILE", &seed)]).await;
+}
+
+/// As where an operator runs NATS for many: accounts, and a file of credentials for each user.
+#[tokio::test]
+#[ignore = "needs a nats-server: tests/cluster/run.sh"]
+async fn nodes_log_in_with_a_file_of_credentials() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let operators = Operators::new();
+    let nats = Nats::start_with(&["-js", "-c", &write(&folder, "nats.conf", &operators.config)]);
+    check_stranger(&nats);
+    let router = write(&folder, "router.creds", &operators.credentials("router", 4, &[]));
+    check_login(&nats, &[("STENTOR_CLUSTER__CREDENTIALS", &router)]).await;
+    let confined = operators.credentials("confined", 5, &["stentor.>", "$KV.>"]);
+    let confined = write(&folder, "confined.creds", &confined);
+    let Checked { succeeds, said } =
+        Router::check(&nats, &[("STENTOR_CLUSTER__CREDENTIALS", &confined)]);
+    assert!(!succeeds && said.contains("NATS refuses some of what a node does"), "{said}");
+    // The JWT of one, and the seed of another.
+    let [jwt, seed] =
+        [&router, &confined].map(|file| fs::read_to_string(file).expect("it is ours"));
+    let (jwt, _) = jwt.split_once("-----BEGIN USER").expect("a JWT comes first");
+    let (_, seed) = seed.split_once("-----BEGIN USER").expect("a seed comes next");
+    let stolen = write(&folder, "stolen.creds", &format!("{jwt}-----BEGIN USER{seed}"));
+    let Checked { succeeds, said } =
+        Router::check(&nats, &[("STENTOR_CLUSTER__CREDENTIALS", &stolen)]);
+    assert!(!succeeds && said.contains("NATS refuses the login"), "{said}");
+    for text in ["", "no credentials"] {
+        let broken = write(&folder, "broken.creds", text);
+        let Checked { succeeds, said } =
+            Router::check(&nats, &[("STENTOR_CLUSTER__CREDENTIALS", &broken)]);
+        assert!(!succeeds && said.contains("broken.creds"), "{said}");
+    }
 }
 
 /// A public key and its seed, as the documentation of NATS has them.

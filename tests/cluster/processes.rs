@@ -91,6 +91,10 @@ impl Nats {
         wait_until("a NATS server", || listens(port));
     }
 
+    pub(super) const fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(super) fn url(&self) -> String {
         let is_secret = self.flags.iter().any(|flag| flag.starts_with("--tls"));
         format!("{}://127.0.0.1:{}", if is_secret { "tls" } else { "nats" }, self.port)
