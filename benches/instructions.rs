@@ -2,7 +2,10 @@
 //!
 //! `cargo bench --bench instructions` prints a table beside the counts in `instructions.tsv`;
 //! with `-- --save` it writes that file anew, with `-- --check` it fails if an operation needs 3 %
-//! more than is saved. Needs valgrind. With `--test` each case runs once, without it.
+//! more than is saved. The file has two counts for each: of the release profile, and, for
+//! `--without-lto`, of a build where `CARGO_PROFILE_RELEASE_LTO=off` and
+//! `CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16`, which takes a fraction of the time. Needs valgrind.
+//! With `--test` each case runs once, without it.
 
 mod cases;
 
@@ -85,7 +88,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let asks = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    match count_all(asks("--save")) {
+    let column = usize::from(asks("--without-lto"));
+    match count_all(column, asks("--save")) {
         Ok(exceeded) if asks("--check") && exceeded > 0 => {
             let _ = writeln!(
                 io::stderr(),
@@ -103,9 +107,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the table: how many cases need more than is tolerated.
-fn count_all(save: bool) -> io::Result<usize> {
-    let saved = fs::read_to_string(COUNTS).unwrap_or_default();
+/// Prints the table beside one column of the file: how many cases need more than is tolerated.
+fn count_all(column: usize, save: bool) -> io::Result<usize> {
+    let file = fs::read_to_string(COUNTS).unwrap_or_default();
     let mut counts = String::new();
     let mut exceeded = 0;
     let mut out = io::stdout().lock();
@@ -114,10 +118,8 @@ fn count_all(save: bool) -> io::Result<usize> {
         // The difference of two runs leaves out what setting up costs.
         let (once, twice) = (count(number, ITERATIONS)?, count(number, 2 * ITERATIONS)?);
         let each = (twice - once) / (ITERATIONS as u64 * operations);
-        let before = saved.lines().find_map(|line| {
-            let (saved_name, saved_count) = line.split_once('\t')?;
-            (saved_name == *name).then(|| saved_count.parse::<u64>().ok())?
-        });
+        let mut saved = file.lines().find_map(|line| saved(line, name)).unwrap_or_default();
+        let before = saved[column];
         let tolerated = |before| before * (100 + TOLERATED_PERCENT);
         exceeded += usize::from(before.is_none_or(|before| each * 100 > tolerated(before)));
         let (before_text, change) = match before {
@@ -128,12 +130,23 @@ fn count_all(save: bool) -> io::Result<usize> {
             None => ("-".to_owned(), "-".to_owned()),
         };
         writeln!(out, "{each:>12} {before_text:>12} {change:>8}  {name}")?;
-        let _ = writeln!(counts, "{name}\t{each}"); // Writing to a string cannot fail.
+        saved[column] = Some(each);
+        let [released, without_lto] = saved.map(Option::unwrap_or_default);
+        let _ = writeln!(counts, "{name}\t{released}\t{without_lto}"); // It is a string.
     }
     if save {
         fs::write(COUNTS, counts)?;
     }
     Ok(exceeded)
+}
+
+/// Both counts of a case, if the line is about it.
+fn saved(line: &str, name: &str) -> Option<[Option<u64>; 2]> {
+    let mut fields = line.split('\t');
+    let is_it = fields.next() == Some(name);
+    let mut count =
+        || fields.next().and_then(|field| field.parse().ok()).filter(|count| *count > 0);
+    is_it.then(|| [count(), count()])
 }
 
 /// The instructions of one run of a case in a process of its own.
