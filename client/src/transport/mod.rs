@@ -208,3 +208,6 @@ impl AsyncWrite for Stream {
         self.0.as_mut().poll_shutdown(cx)
     }
 }
+
+/// Room for what a read brings. Tungstenite clears it before each, so more of it costs time.
+const READ_BYTES: usize = 16 * 1024;

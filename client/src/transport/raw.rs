@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use stentor_protocol::wamp::Codec;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 
-use super::{Connection, Incoming, Reader, Stream, Terms, WireError, Writer};
+use super::{Connection, Incoming, READ_BYTES, Reader, Stream, Terms, WireError, Writer};
 use crate::error::ConnectError;
 use crate::url::Target;
 
@@ -159,6 +159,3 @@ const LONGEST: u8 = 0x08;
 /// Lengths are announced from 2^9 to 2^24.
 const LEAST_POWER: u32 = 9;
 const MOST_POWER: u32 = 24;
-
-/// Room for what a read brings.
-const READ_BYTES: usize = 16 * 1024;

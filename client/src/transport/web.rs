@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::{Connection, Incoming, Reader, Stream, Terms, WireError, Writer};
+use super::{Connection, Incoming, READ_BYTES, Reader, Stream, Terms, WireError, Writer};
 use crate::error::ConnectError;
 use crate::url::Target;
 
@@ -41,6 +41,7 @@ pub(super) async fn handshake(
         .map_err(|error| fail(error.to_string()))?;
     let request = request.into_client_request().map_err(|error| fail(error.to_string()))?;
     let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
         .max_message_size(Some(terms.receives_bytes))
         .max_frame_size(Some(terms.receives_bytes));
     let (socket, response) = client_async_with_config(request, stream, Some(config))
