@@ -40,7 +40,7 @@ impl Key {
     }
 
     /// Says under its name what `nats` says of somebody.
-    fn sign(&self, subject: &Key, name: &str, nats: &Value) -> String {
+    fn sign(&self, subject: &Self, name: &str, nats: &Value) -> String {
         let claims = json!({
             "jti": name, "iat": 1_700_000_000, "iss": self.public(), "name": name,
             "sub": subject.public(), "nats": nats,
