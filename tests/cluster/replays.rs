@@ -136,9 +136,16 @@ async fn of_those_at_a_node_that_crashes_it_is_told_that_they_leave() {
     let [a, mut b] = ["a", "b"].map(|node| Router::start(&nats, node));
     let watcher = a.client().await;
     let mut left = watcher.subscribe("wamp.session.on_leave").await.expect("everybody may");
+    let mut joined = watcher.subscribe("wamp.session.on_join").await.expect("everybody may");
     let clients = [b.client().await, b.client().await, b.client().await];
     let id = |client: &Client| client.session().expect("it is connected").id().get();
     let expected: BTreeSet<u64> = clients.iter().map(id).collect();
+    for _ in &clients {
+        let event = timeout(PATIENCE, joined.next()).await.expect("it comes");
+        let (who,): (serde_json::Value,) = event.expect("subscribed").args().expect("who");
+        assert!(expected.contains(&who["session"].as_u64().expect("an id")), "{who}");
+    }
+    // Who was not heard of is not missed either.
     b.kill();
     let mut told = BTreeSet::new();
     while told.len() < expected.len() {
