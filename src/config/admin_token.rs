@@ -97,7 +97,8 @@ impl TokenFileFault {
     }
 }
 
-/// The token in a file; `None` if there is no such file.
+/// The token in a file, alone or as `stentor keygen token` prints it; `None` if there is no such
+/// file.
 ///
 /// # Errors
 /// [`TokenFileFault`] if it cannot be read, everybody can read it, or it holds something else.
@@ -112,7 +113,8 @@ pub fn read_token_file(path: &Path) -> Result<Option<Secret>, TokenFileFault> {
     if is_readable_by_others(&metadata) {
         return Err(TokenFileFault::Readable(file));
     }
-    let token = text.bytes().trim_ascii();
+    let line = text.bytes().trim_ascii();
+    let token = line.strip_prefix(b"token: ").unwrap_or(line);
     if !is_token(token) {
         return Err(TokenFileFault::NoToken(file));
     }
@@ -161,6 +163,8 @@ mod tests {
         fs::set_permissions(&file, Permissions::from_mode(0o604)).unwrap();
         assert_eq!(read_token_file(&file), Err(TokenFileFault::Readable(name)));
         fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read_token_file(&file).unwrap(), Some(Secret::new(TOKEN)));
+        fs::write(&file, format!("token: {TOKEN}\n")).unwrap();
         assert_eq!(read_token_file(&file).unwrap(), Some(Secret::new(TOKEN)));
         let long = "x".repeat(2_000);
         for (text, is_read) in [("", true), ("short", true), (&*format!("{TOKEN} x"), true)] {

@@ -197,7 +197,7 @@ fn read(kind: Kind, source: &Source) -> Result<Zeroizing<String>, Fault> {
     if is_fit { Ok(secret) } else { Err(Fault::Secret(kind.name())) }
 }
 
-/// The first line of a file.
+/// The first line of a file: the secret alone, or behind its name, as `stentor keygen` prints it.
 fn file(kind: Kind, path: &Path) -> Result<Zeroizing<String>, Fault> {
     let fault = |error| Fault::SecretFile { kind: kind.name(), path: path.to_owned(), error };
     let file = File::open(path).map_err(fault)?;
@@ -209,7 +209,9 @@ fn file(kind: Kind, path: &Path) -> Result<Zeroizing<String>, Fault> {
     }
     let mut text = Zeroizing::new(String::new());
     file.take(MOST_BYTES as u64 + 2).read_to_string(&mut text).map_err(fault)?;
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+    let line = text.lines().next().unwrap_or_default();
+    let named = line.strip_prefix(kind.name()).and_then(|rest| rest.strip_prefix(": "));
+    Ok(Zeroizing::new(named.unwrap_or(line).to_owned()))
 }
 
 /// Asks at the terminal, if there is one.
@@ -278,6 +280,11 @@ mod tests {
         let path = directory.path().join("secret");
         std::fs::write(&path, "hunter2\nmore\n").unwrap();
         assert_eq!(*read(Kind::Secret, &Source::File(path.clone())).unwrap(), "hunter2");
+        for (kind, line) in [(Kind::Ticket, "ticket: x"), (Kind::PrivateKey, "private key: x\n")] {
+            std::fs::write(&path, line).unwrap();
+            assert_eq!(*read(kind, &Source::File(path.clone())).unwrap(), "x");
+            assert_eq!(*read(Kind::Secret, &Source::File(path.clone())).unwrap(), line.trim());
+        }
         std::fs::write(&path, "").unwrap();
         assert!(matches!(read(Kind::Ticket, &Source::File(path.clone())), Err(Fault::Secret(_))));
         std::fs::write(&path, "x".repeat(MOST_BYTES + 1)).unwrap();

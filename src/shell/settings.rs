@@ -42,10 +42,11 @@ pub(crate) struct ConnectFlags {
     /// The file with the secret of wampcra and wamp-scram
     #[arg(long, value_name = "FILE", conflicts_with = "secret")]
     secret_file: Option<PathBuf>,
-    /// The file with the ticket
+    /// The file with the ticket, alone or as `stentor keygen` prints it
     #[arg(long, value_name = "FILE", conflicts_with = "ticket")]
     ticket_file: Option<PathBuf>,
-    /// The file with the private key of cryptosign, 64 hexadecimal digits
+    /// The file with the private key of cryptosign, 64 hexadecimal digits, alone or as `stentor
+    /// keygen` prints it
     #[arg(long, value_name = "FILE", conflicts_with = "private_key")]
     private_key_file: Option<PathBuf>,
     /// The secret itself, which other users of this machine can see; better is --secret-file

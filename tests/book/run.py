@@ -2,6 +2,8 @@
 
 `run.py COMMAND [PAGE...]`: the command begins namespaces, so that a page has the ports and the
 directories that it names to itself, and whatever it has started ends with it.
+`run.py --here PAGE`: on this machine as it is, in the folder where it is started. Only for a machine
+that is thrown away afterwards.
 """
 
 import array
@@ -13,12 +15,13 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 WORK = ROOT / "target" / "book-run"
 PAGE_TIMEOUT_S = 240
-# Those that need more than others do; tests/cluster/page.sh has it.
-NAMED_ONLY = {"docs/cluster.md"}
+# Those that need more than others do: tests/cluster/page.sh and tests/packages/inside.sh have it.
+NAMED_ONLY = {"docs/cluster.md", "docs/debian.md"}
 FENCE = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.M | re.S)
 MARKER = re.compile(r" *<!-- (run|start|file|output)\b:? *(.*?) *-->")
 
@@ -61,8 +64,8 @@ def blocks(page):
             yield text.count("\n", 0, match.start()) + 1, marker[1], marker[2], "".join(lines)
 
 
-def script(steps, page):
-    """The program of a page, and which output is expected of which step."""
+def script(steps, page, mode="600"):
+    """The program of a page, whose files have this mode, and which output is expected of which step."""
     lines, expected, last = [PROLOGUE], [], None
     for number, (line, word, argument, text) in enumerate(blocks(page)):
         place = f"{page.relative_to(ROOT)}:{line}"
@@ -77,7 +80,7 @@ def script(steps, page):
         lines.append(f"step {shlex.quote(f'{place} {own}')}")
         if word == "file":
             file = shlex.quote(argument)
-            lines.append(f'mkdir -p "$(dirname {file})"; install -m 600 {own} {file}')
+            lines.append(f'mkdir -p "$(dirname {file})"; install -m {mode} {own} {file}')
         elif word == "start":
             lines.append(f"(. {own}) >{out} 2>&1 </dev/null & pid=$!")
             port = re.fullmatch(r"([\d.]+):(\d+)", argument)
@@ -123,13 +126,11 @@ def run(command, page):
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
     }
     inside = [sys.executable, __file__, "--inside", str(folder)]
-    try:
-        done = subprocess.run(
-            [*command, *inside], cwd=here, env=environment, timeout=PAGE_TIMEOUT_S,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-    except subprocess.TimeoutExpired:
-        done = None
+    return judge(page, steps, expected, finish([*command, *inside], cwd=here, env=environment))
+
+
+def judge(page, steps, expected, done):
+    """The complaint about what the program of a page has done; it was given up if `done` is None."""
     now = (steps / "now").read_text().strip() if (steps / "now").exists() else ""
     if done is None or done.returncode or now != "done":
         place, _, own = now.partition(" ")
@@ -141,6 +142,29 @@ def run(command, page):
         if not is_as_expected(text, out.read_text()):
             return f"{place}: the output is another one:\n{out.read_text()}"
     return None
+
+
+def finish(command, **options):
+    """The process, when it has ended; None if that takes too long."""
+    try:
+        return subprocess.run(
+            command, timeout=PAGE_TIMEOUT_S, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, **options,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def here(page):
+    """The complaint about a page that is followed on this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        steps = pathlib.Path(folder)
+        # As an editor leaves files.
+        program, expected = script(steps, page, mode="644")
+        # What the page has started ends with its shell.
+        ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
+        done = finish(["bash", "-c", ending + program], env=os.environ | {"STEPS": folder})
+        return judge(page, steps, expected, done)
 
 
 def inside(folder):
@@ -192,4 +216,6 @@ def main(command, names):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--inside"]:
         inside(pathlib.Path(sys.argv[2]))
+    if sys.argv[1:2] == ["--here"]:
+        sys.exit(here(ROOT / sys.argv[2]))
     sys.exit(main(shlex.split(sys.argv[1]), sys.argv[2:]))

@@ -223,6 +223,21 @@ check "no user is left" not getent passwd stentor
 check "no group is left" not getent group stentor
 check "nobody's files are left" is "" find /etc /run /var -xdev -nouser
 
+if only_systemd && [[ -x /mnt/clients/bin/python ]]; then
+    step "a newcomer follows docs/debian.md"
+    mkdir /root/newcomer
+    cp /mnt/first.deb /root/newcomer/stentor_0_all.deb
+    cd /root/newcomer || exit 1
+    echo 'APT::Sandbox::User "root";' >/etc/apt/apt.conf.d/90newcomer
+    check "every step of the page" env PATH="/mnt/clients/bin:$PATH" HOME=/root/newcomer \
+        python3 /mnt/checkout/tests/book/run.py --here docs/debian.md
+    cd /
+    check "apt purges it" apt purge stentor
+    rm -rf /etc/stentor /srv/www
+else
+    echo "skipped: docs/debian.md, as systemd or the clients (tests/clients/run.sh) are missing"
+fi
+
 step "purge with files of an administrator"
 must "apt installs it" apt install /mnt/first.deb
 touch /etc/stentor/users.toml

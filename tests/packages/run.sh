@@ -50,6 +50,12 @@ trap cleanup EXIT
 mkdir "$shared/machine"
 python3 -c 'import sys; print(sys.executable)' >"$shared/python"
 cp "$here/inside.sh" "$here/client.py" "$shared/"
+# What docs/debian.md says is done there, with the clients that tests/clients/run.sh has installed.
+mkdir -p "$shared/checkout/tests/book" "$shared/checkout/docs"
+cp "$root/tests/book/run.py" "$shared/checkout/tests/book/"
+cp "$root/docs/debian.md" "$shared/checkout/docs/"
+mkdir "$shared/clients"
+[[ ! -d $root/target/clients/venv ]] || cp -r "$root/target/clients/venv/." "$shared/clients"
 
 echo "-- two versions of the package"
 cd "$root"
