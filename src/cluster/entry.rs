@@ -172,6 +172,7 @@ pub(super) fn encode_complete(into: &mut Vec<u8>) {
 /// `[kind, realm, topic, publication, publisher, excluded or null, lists or null, details,
 /// payload, time, kept or null]`
 pub(super) fn encode_event(event: &Elsewhere, payload: &PayloadBuf, into: &mut Vec<u8>) {
+    make_room(payload, into);
     let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
         encoder.array(11)?.u8(EVENT)?.str(event.realm.name())?.str(&event.topic)?;
         encoder.u64(event.publication.get())?.u64(event.publisher.get())?;
@@ -185,6 +186,13 @@ pub(super) fn encode_event(event: &Elsewhere, payload: &PayloadBuf, into: &mut V
         }
     };
     write(&mut Encoder::new(into)).expect(TAKES_ALL);
+}
+
+/// For an entry with a payload, whose bytes are then not moved while it grows.
+fn make_room(payload: &PayloadBuf, into: &mut Vec<u8>) {
+    /// What realms, URIs, ids and details take, as a rule.
+    const BESIDES_PAYLOAD: usize = 160;
+    into.reserve(payload.as_payload().weight() + BESIDES_PAYLOAD);
 }
 
 /// Excluded session or null, lists or null.

@@ -136,8 +136,9 @@ impl AdminFlags {
     ) -> Result<(String, Response<Body>), OperatorError> {
         let (Ask::Get(path, _) | Ask::Post(path, _) | Ask::Probe(path)) = ask;
         let url = match self.socket() {
-            // The name of the host is that of this machine, which the router takes.
-            Some(_) => format!("http://localhost{path}"),
+            // The router takes requests for this machine. By a name it would be looked up, though
+            // nobody connects to it: that fails where there is no /etc/hosts.
+            Some(_) => format!("http://127.0.0.1{path}"),
             None => format!("{}{path}", self.admin.trim_end_matches('/')),
         };
         let agent = self.agent(&url, patience)?;

@@ -52,7 +52,7 @@ fn known(names: &[String]) -> String {
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
-    /// The router, as ws://localhost:8080/ws
+    /// The router, as ws://127.0.0.1:8080/ws
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,

@@ -23,7 +23,7 @@ pub(crate) type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
                                context)")]
 pub(crate) struct ConnectFlags {
     /// The router: ws://, wss://, rs:// and rss://host:port, or unix:/path [env: STENTOR_URL]
-    /// [default: ws://localhost:8080/ws]
+    /// [default: ws://127.0.0.1:8080/ws]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The realm [env: STENTOR_REALM] [default: realm1]
@@ -267,7 +267,7 @@ pub(crate) fn codec_parser() -> impl TypedValueParser<Value = Codec> {
 pub(crate) const METHODS: [&str; 6] =
     ["anonymous", "ticket", "wampcra", "wamp-scram", "cryptosign", "tls"];
 
-const DEFAULT_URL: &str = "ws://localhost:8080/ws";
+const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
 const DEFAULT_REALM: &str = "realm1";
 
 #[cfg(test)]

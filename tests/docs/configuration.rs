@@ -122,7 +122,11 @@ fn about(section: &Section, table: &Value) -> String {
     let schema: Value = serde_json::from_str(&schema()).expect("it is JSON");
     let (parent, name) = section.path.rsplit_once('.').unwrap_or(("", &section.path));
     let of = &table_of(&schema, parent)["properties"][name];
-    let mut text = [description(of), description(table)].concat();
+    // A table that stands once may be described where it stands, by what it is, or by both.
+    let mut text = description(of);
+    if description(table) != text {
+        text += &description(table);
+    }
     if !is_single(section) && !table_holds_at_once(&section.path) {
         text += " A change needs a restart.";
     }

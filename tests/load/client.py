@@ -10,32 +10,15 @@ ways are measured in turn, ROUNDS times (5); printed are the medians, and their 
 
 import json
 import os
-import signal
-import socket
-import statistics
 import subprocess
 import sys
-import time
+
+from measuring import cpu_seconds, end, free_port, shown, start, wait_for
 
 SECONDS = 4
 RECEIVERS = ((50, 1_000), (5, 10_000))  # and publications a second
 CALLERS = (1, 10)
 CALLS = 20_000
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port):
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise SystemExit(f"client.py: nobody listens at port {port}")
 
 
 def used(usage):
@@ -46,8 +29,8 @@ class Bed:
     def __init__(self, stentor, loadtest, overhead):
         self.loadtest, self.overhead = loadtest, overhead
         port = free_port()
-        self.router = subprocess.Popen([stentor, "--listen", f"127.0.0.1:{port}", "--log-level", "error"])
-        wait_for(port)
+        self.router = start(stentor, "--listen", f"127.0.0.1:{port}", "--log-level", "error")
+        wait_for(port, self.router)
         self.url = f"ws://127.0.0.1:{port}/ws"
 
     def generate(self, *arguments):
@@ -66,9 +49,7 @@ class Bed:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         if process.stdout.readline() != "ready\n":
             raise SystemExit("client.py: the example does not begin")
-        with open(f"/proc/{process.pid}/stat", encoding="ascii") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        before = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        before = cpu_seconds(process)
         meanwhile()
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
@@ -99,14 +80,10 @@ def main(stentor, loadtest, overhead, rounds="5"):
         cases += [(f"a call of 128 B and its answer, {n} callers", bed.calls, (n,)) for n in CALLERS]
         for title, measure, case in cases:
             runs = [measure(*case) for _ in range(int(rounds))]
-            shown = []
-            for name, values in zip(("raw sockets", "stentor-client"), zip(*runs)):
-                middle, low, high = (f(values) * 1e6 for f in (statistics.median, min, max))
-                shown.append(f"{name} {middle:.3g} us ({low:.3g} to {high:.3g})")
-            print(f"{title}: {', '.join(shown)}", flush=True)
+            ways = zip(("raw sockets", "stentor-client"), zip(*runs))
+            print(f"{title}, us: {', '.join(f'{way} {shown(values, 1e6)}' for way, values in ways)}", flush=True)
     finally:
-        bed.router.send_signal(signal.SIGTERM)
-        bed.router.wait(20)
+        end([bed.router])
 
 
 main(*sys.argv[1:])

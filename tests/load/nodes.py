@@ -8,15 +8,13 @@ ROUNDS times (5); printed are the medians, and their spread.
 """
 
 import json
-import os
-import signal
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+
+from measuring import cpu_seconds, end, free_port, shown, start, wait_for
 
 SECONDS, WARMUP = "2s", "500ms"
 CASES = [
@@ -27,34 +25,6 @@ CASES = [
     ("rpc, one at a time", ["rpc", "-c", "1", "-k", "1", "--depth", "1"]),
     ("rpc, 10 callers, 4 each", ["rpc", "-c", "10", "-k", "1", "--depth", "4"]),
 ]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port, process):
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise SystemExit(f"nodes.py: nobody listens at port {port}: {process.args}")
-
-
-def start(*command):
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def cpu_seconds(process):
-    """User and system time of a process so far."""
-    with open(f"/proc/{process.pid}/stat", encoding="ascii") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def messages(monitor):
@@ -115,16 +85,6 @@ class Bed:
             "messages of NATS a publication or call": sent / (checked / receivers),
         }
 
-    def end(self):
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            process.wait(20)
-
-
-def shown(values):
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
-
 
 def main(stentor, loadtest, nats_server, rounds="5"):
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +103,7 @@ def main(stentor, loadtest, nats_server, rounds="5"):
                     ways = (f"{names[way]} {shown([run[figure] for run in runs[way]])}" for way in runs)
                     print(f"  {figure}: {', '.join(ways)}", flush=True)
         finally:
-            bed.end()
+            end(bed.processes)
 
 
 main(*sys.argv[1:])

@@ -21,7 +21,8 @@ pub(in crate::cluster) type Tell<'t> = dyn FnMut(&Arc<Realm>, Notice, &Described
 
 #[derive(Debug, Default)]
 pub(in crate::cluster) struct Book {
-    claims: BTreeMap<ClaimKey, Standing>,
+    /// In boxes, as the leaves of such a tree have half of their places free.
+    claims: BTreeMap<ClaimKey, Box<Standing>>,
     /// Those that are in no table: their node is no member, their realm is not configured here, or
     /// a table has no room for them.
     idle: BTreeSet<ClaimKey>,
@@ -115,7 +116,8 @@ impl Book {
         let Some(ClaimRecord { realm, uri, callee }) = ClaimRecord::decode(value) else {
             return false;
         };
-        self.claims.insert(claim, Standing { revision, realm: Err(realm.into()), uri, callee });
+        let standing = Standing { revision, realm: Err(realm.into()), uri, callee };
+        self.claims.insert(claim, Box::new(standing));
         self.idle.insert(claim);
         true
     }

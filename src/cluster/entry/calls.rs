@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use minicbor::{Decoder, Encoder};
 
 use super::{
-    Entry, TAKES_ALL, Unreadable, Written, is_null, read_dict, read_payload, skip, write_dict,
-    write_payload,
+    Entry, TAKES_ALL, Unreadable, Written, is_null, make_room, read_dict, read_payload, skip,
+    write_dict, write_payload,
 };
 use crate::router::Place;
 use crate::shard::{CallElsewhere, Outcome};
@@ -40,6 +40,7 @@ pub(in crate::cluster) fn encode_invoke(
     payload: &PayloadBuf,
     into: &mut Vec<u8>,
 ) {
+    make_room(payload, into);
     let CallElsewhere { realm, invoke } = call;
     let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
         encoder.array(11)?.u8(INVOKE)?.u64(number)?.str(realm.name())?;
@@ -63,6 +64,7 @@ pub(in crate::cluster) fn encode_chunk(
     payload: &PayloadBuf,
     into: &mut Vec<u8>,
 ) {
+    make_room(payload, into);
     let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
         write_dict(encoder.array(4)?.u8(CHUNK)?.u64(number)?, details)?;
         write_payload(encoder, payload)
@@ -85,6 +87,7 @@ pub(in crate::cluster) fn encode_return(
     payload: &PayloadBuf,
     into: &mut Vec<u8>,
 ) {
+    make_room(payload, into);
     let write = |encoder: &mut Encoder<&mut Vec<u8>>| -> Written {
         write_outcome(encoder.array(4)?.u8(RETURN)?.u64(number)?, outcome)?;
         write_payload(encoder, payload)

@@ -199,14 +199,16 @@ impl Node {
 
     /// Tells the others what the histories want, for which nobody subscribes.
     pub(super) fn tell_standing(&mut self) {
+        let mut wanted = Vec::new();
         for realm in self.router.realms() {
             for history in realm.histories.iter() {
                 let Some(described) = realm.topics.get(history.subscription) else { continue };
                 let (policy, uri) = (described.policy, &described.uri);
                 let (slot, shape) = self.interest.place(realm.name(), policy, uri);
-                self.handle_wanted(slot, shape);
+                wanted.extend(self.handle_wanted(slot, shape));
             }
         }
+        self.tell_slots(wanted);
     }
 
     /// Looks for realms that have come and gone, and for limits that were reached.
