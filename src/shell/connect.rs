@@ -197,7 +197,8 @@ fn read(kind: Kind, source: &Source) -> Result<Zeroizing<String>, Fault> {
     if is_fit { Ok(secret) } else { Err(Fault::Secret(kind.name())) }
 }
 
-/// The first line of a file: the secret alone, or behind its name, as `stentor keygen` prints it.
+/// The first line of a file. A ticket or a key stands alone there, or behind its name, as `stentor
+/// keygen` prints it; a secret that people choose is the line as it is.
 fn file(kind: Kind, path: &Path) -> Result<Zeroizing<String>, Fault> {
     let fault = |error| Fault::SecretFile { kind: kind.name(), path: path.to_owned(), error };
     let file = File::open(path).map_err(fault)?;
@@ -210,7 +211,9 @@ fn file(kind: Kind, path: &Path) -> Result<Zeroizing<String>, Fault> {
     let mut text = Zeroizing::new(String::new());
     file.take(MOST_BYTES as u64 + 2).read_to_string(&mut text).map_err(fault)?;
     let line = text.lines().next().unwrap_or_default();
-    let named = line.strip_prefix(kind.name()).and_then(|rest| rest.strip_prefix(": "));
+    let is_made = kind != Kind::Secret;
+    let named = line.strip_prefix(kind.name()).filter(|_| is_made);
+    let named = named.and_then(|rest| rest.strip_prefix(": "));
     Ok(Zeroizing::new(named.unwrap_or(line).to_owned()))
 }
 
@@ -285,6 +288,8 @@ mod tests {
             assert_eq!(*read(kind, &Source::File(path.clone())).unwrap(), "x");
             assert_eq!(*read(Kind::Secret, &Source::File(path.clone())).unwrap(), line.trim());
         }
+        std::fs::write(&path, "secret: x").unwrap();
+        assert_eq!(*read(Kind::Secret, &Source::File(path.clone())).unwrap(), "secret: x");
         std::fs::write(&path, "").unwrap();
         assert!(matches!(read(Kind::Ticket, &Source::File(path.clone())), Err(Fault::Secret(_))));
         std::fs::write(&path, "x".repeat(MOST_BYTES + 1)).unwrap();
