@@ -62,6 +62,23 @@ pub(super) fn check_end(mut cluster: Cluster, peers: &[(usize, &Peer)]) {
     cluster.check_empty();
 }
 
+/// What topics that are new cost another node is told of many at once.
+#[test]
+fn topics_of_a_turn_take_six_bytes_each() {
+    const TOPICS: usize = 500;
+    let mut cluster = cluster(2);
+    let mut peer = join(&mut cluster, 0);
+    cluster.settle();
+    let before = cluster.bus.sent_bytes;
+    let subscribe = |n| json!([32, n, {}, format!("com.x.{n}")]);
+    pipeline(&mut cluster.members[0].network, &peer, (1..=TOPICS).map(subscribe));
+    let heard = hear(&mut cluster, 0, &mut peer);
+    assert!(heard.len() == TOPICS && heard.iter().all(|message| message[0] == 33), "{heard:?}");
+    let cost = cluster.bus.sent_bytes - before;
+    assert!(cost <= 6 * TOPICS, "{cost} bytes for {TOPICS} topics");
+    check_end(cluster, &[(0, &peer)]);
+}
+
 /// BP-PUB, AP-PBS: each policy, with what EVENT says of the topic, and each id everywhere the same.
 #[test]
 fn events_cross_nodes_under_every_policy() {
