@@ -12,8 +12,8 @@ use crate::pages::{Block, Marker, pages, root};
 /// How many blocks of a page say that they are not run; their reasons stand before them.
 const NOT_RUN: &[(&str, usize)] = &[
     ("README.md", 1),
-    ("docs/http.md", 1),
     ("docs/debian.md", 1),
+    ("docs/http.md", 1),
     ("docs/moving-from-crossbar.md", 5),
     ("docs/production.md", 2),
     ("docs/stopping.md", 2),

@@ -22,8 +22,8 @@ import urllib.request
 
 from measuring import cpu_seconds, end, free_port, resident_bytes, start, wait_for
 
-HELLO, GOODBYE, ERROR, SUBSCRIBE, SUBSCRIBED, CALL, REGISTER, REGISTERED, INVOCATION = (
-    1, 6, 8, 32, 33, 48, 64, 65, 68,
+HELLO, SUBSCRIBE, SUBSCRIBED, CALL, REGISTER, REGISTERED, INVOCATION = (
+    1, 32, 33, 48, 64, 65, 68,
 )  # fmt: skip
 ONE_BY_ONE = 300
 SENT = r'stentor_cluster_bytes_total\{.*direction="sent".*\}'
