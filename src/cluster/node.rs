@@ -416,7 +416,7 @@ impl Node {
 
     /// What carries messages was away, and some with it.
     pub fn handle_bus_changed(&mut self, now: Millis) {
-        self.peers.values_mut().for_each(|peer| peer.link.send_again(now));
+        self.peers.values_mut().for_each(|peer| peer.handle_bus_changed(now));
     }
 
     /// What is due.

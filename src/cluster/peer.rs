@@ -28,6 +28,8 @@ pub(super) struct Peer {
     pub(super) in_touch_at: Millis,
     /// The bus knows nobody who takes messages for it, and it was not heard since.
     pub(super) is_deaf: bool,
+    /// When the bus last came back to this node: to nobody else need it have been there before.
+    bus_since: Millis,
     /// How much later than others this node removes it, so that not all do at once.
     pub(super) turn_ms: u64,
     pub(super) not_removed_before: Millis,
@@ -66,6 +68,7 @@ impl Peer {
             told_read: 0,
             in_touch_at: now,
             is_deaf: false,
+            bus_since: now,
             turn_ms,
             not_removed_before: now,
             not_probed_before: now,
@@ -74,14 +77,30 @@ impl Peer {
     }
 
     /// Something of it has come, by which a link may have opened.
-    pub(super) const fn hear(&mut self, has_opened: bool, now: Millis) {
-        self.is_deaf = false;
+    pub(super) fn hear(&mut self, has_opened: bool, now: Millis) {
+        if std::mem::take(&mut self.is_deaf) {
+            // Nobody has taken what was sent meanwhile.
+            self.link.send_again(now);
+        }
         if has_opened {
             self.sight.opened_at = now;
         }
         if self.link.is_open() {
             self.in_touch_at = now;
         }
+    }
+
+    /// The bus was away, and some of what it carried with it.
+    pub(super) fn handle_bus_changed(&mut self, now: Millis) {
+        self.bus_since = now;
+        self.link.send_again(now);
+    }
+
+    /// When nobody has taken messages for it for so long that the link ends, if that is so.
+    pub(super) fn deaf_at(&self, silence_ms: u64) -> Option<Millis> {
+        let from = self.in_touch_at.max(self.bus_since);
+        let silent_at = self.in_touch_at + silence_ms;
+        self.is_deaf.then(|| silent_at.min(from + DEAF_MS))
     }
 
     /// Whether it was heard through the link that is open, not longer ago than this.
@@ -92,8 +111,8 @@ impl Peer {
     /// When it has been silent for so long that it is to be a member no longer. Who should rather
     /// doubt itself waits twice as long.
     pub(super) fn remove_at(&self, silence_ms: u64, is_in_doubt: bool) -> Millis {
-        let patience = if self.is_deaf { DEAF_MS.min(silence_ms) } else { silence_ms };
-        let patience = (patience + self.turn_ms) << u32::from(is_in_doubt);
+        let at = self.deaf_at(silence_ms).unwrap_or(self.in_touch_at + silence_ms);
+        let patience = (at - self.in_touch_at + self.turn_ms) << u32::from(is_in_doubt);
         (self.in_touch_at + patience).max(self.not_removed_before)
     }
 
@@ -212,7 +231,7 @@ pub(super) struct Position {
 }
 
 /// How long who is not heard stays if nobody takes messages for it, in milliseconds.
-pub(super) const DEAF_MS: u64 = 3_000;
+const DEAF_MS: u64 = 3_000;
 
 /// How long a member is silent before it is asked, in milliseconds: a heartbeat comes each second.
 const PROBE_MS: u64 = 1_500;

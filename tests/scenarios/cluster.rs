@@ -299,6 +299,30 @@ fn a_bucket_that_fails_takes_nothing_from_who_is_linked() {
     check_end(cluster, &[(0, &a), (2, &c)]);
 }
 
+/// All servers are away for less than the time for which a node may be silent, and one node finds
+/// them again before the others: that nobody takes messages yet says nothing. All events come.
+#[test]
+fn who_comes_back_first_waits_for_the_others() {
+    let mut cluster = cluster(3);
+    let [a, mut b, mut c] = [0, 1, 2].map(|node| join(&mut cluster, node));
+    subscribe(&mut cluster, 1, &mut b, &json!([32, 1, {}, "com.x"]));
+    subscribe(&mut cluster, 2, &mut c, &json!([32, 1, {}, "com.x"]));
+    (0..3).for_each(|node| cluster.disconnect(node));
+    for (number, node) in [0, 1, 2].into_iter().enumerate() {
+        say(&mut cluster, 0, &a, &json!([16, number + 1, {}, "com.x", [number]]));
+        cluster.settle_for(1_300);
+        cluster.connect(node);
+    }
+    cluster.settle_for(1_000);
+    assert!(cluster.is_linked());
+    for (node, peer) in [(1, &mut b), (2, &mut c)] {
+        let numbers: Vec<_> =
+            hear(&mut cluster, node, peer).iter().map(|event| event[4][0].clone()).collect();
+        assert_eq!(numbers, [0, 1, 2], "at {node}");
+    }
+    check_end(cluster, &[(0, &a), (1, &b), (2, &c)]);
+}
+
 /// Who asks again and again while another node does not answer keeps no more than its last request,
 /// and no more than some turns wait by themselves.
 #[test]

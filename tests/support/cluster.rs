@@ -58,6 +58,8 @@ pub(crate) struct Bus {
     wires: BTreeMap<(usize, usize), VecDeque<Message>>,
     /// Where everything is lost.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Nodes that have no connection to what carries messages.
+    absent: BTreeSet<usize>,
     /// How many were sent, and all their bytes.
     pub(crate) sent: usize,
     pub(crate) sent_bytes: usize,
@@ -142,6 +144,23 @@ impl Cluster {
         self.members[index].joining = None;
     }
 
+    /// A node loses what carries messages, and the bucket with it.
+    pub(crate) fn disconnect(&mut self, index: usize) {
+        self.bus.absent.insert(index);
+        self.bucket.away.insert(index);
+    }
+
+    pub(crate) fn is_connected(&self, index: usize) -> bool {
+        !self.bus.absent.contains(&index)
+    }
+
+    pub(crate) fn connect(&mut self, index: usize) {
+        self.bucket.away.remove(&index);
+        if self.bus.absent.remove(&index) && self.is_up(index) {
+            self.members[index].node.handle_bus_changed(self.now);
+        }
+    }
+
     /// Processes that start from now on have another configuration.
     pub(crate) fn configure(&mut self, digest: u64) {
         self.plan.digest = digest;
@@ -162,6 +181,7 @@ impl Cluster {
     pub(crate) fn restart(&mut self, index: usize) {
         self.members[index].joining = Some(self.plan.joins(index));
         self.bucket.open(index);
+        self.bus.absent.remove(&index);
     }
 
     pub(crate) fn is_up(&self, index: usize) -> bool {
@@ -255,7 +275,8 @@ impl Cluster {
             let Some(to) = self.members[index].node.take_transmit(self.now, &mut bytes) else {
                 break;
             };
-            match self.index_of(to) {
+            match self.index_of(to).filter(|receiver| self.is_connected(*receiver)) {
+                _ if !self.is_connected(index) => {}
                 Some(receiver) => {
                     self.bus.send((index, receiver), Message::Parcel(to, bytes));
                 }
@@ -275,7 +296,7 @@ impl Cluster {
     pub(crate) fn deliver(&mut self, route: (usize, usize)) {
         let message = self.bus.wires.get_mut(&route).and_then(VecDeque::pop_front);
         let Member { network, node, is_down, .. } = &mut self.members[route.1];
-        if *is_down {
+        if *is_down || self.bus.absent.contains(&route.1) {
             return;
         }
         node.begin_turn(network.wall_clock());
@@ -422,7 +443,7 @@ impl Bus {
         let (Message::Parcel(_, bytes) | Message::Beat(bytes)) = &message;
         self.sent += 1;
         self.sent_bytes += bytes.len();
-        if !self.cut.contains(&route) {
+        if !self.cut.contains(&route) && !self.absent.contains(&route.0) {
             self.wires.entry(route).or_default().push_back(message);
         }
     }

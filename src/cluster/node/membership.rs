@@ -1,7 +1,7 @@
 //! A node among the others: with whom it is linked, and who is not heard any more.
 
 use super::super::members::{Departure, Ended, Members};
-use super::super::peer::{DEAF_MS, Peer};
+use super::super::peer::Peer;
 use super::super::wire::Incarnation;
 use super::Node;
 use super::hearing::Word;
@@ -193,7 +193,7 @@ impl Node {
         let (silence_ms, hears_few) = (self.settings.silence_ms, self.hears_few());
         let (mut silent, mut ended) = (Vec::new(), Vec::new());
         for (name, peer) in &mut self.peers {
-            let is_over = peer.is_deaf && now.since(peer.in_touch_at) >= DEAF_MS.min(silence_ms);
+            let is_over = peer.deaf_at(silence_ms).is_some_and(|at| at <= now);
             if is_over && peer.link.is_open() && peer.link.end(now) {
                 ended.push(*name);
             }

@@ -81,6 +81,11 @@ impl World {
             }
             // Long enough that the silent are removed, by those who run meanwhile.
             8 if self.rng.random_bool(0.3) => self.run_for(12_000),
+            10 if self.cluster.is_connected(index) => {
+                self.cluster.disconnect(index);
+                self.count("a node loses its server");
+            }
+            10 => self.cluster.connect(index),
             _ => self.run_for(1_000),
         }
     }
@@ -114,6 +119,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.cluster.bus.cut.clear();
         self.cluster.bucket.away.clear();
+        (0..self.cluster.members.len()).for_each(|index| self.cluster.connect(index));
         self.cluster.bucket.has_no_leader = false;
         self.cluster.members.iter_mut().for_each(|member| member.is_congested = false);
         for index in 0..self.cluster.members.len() {
