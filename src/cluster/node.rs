@@ -9,6 +9,7 @@ mod calls;
 mod claims;
 mod counts;
 mod hearing;
+mod interest;
 mod keeping;
 mod membership;
 mod questions;
@@ -26,6 +27,7 @@ pub use claims::ClaimCounts;
 use claims::Claiming;
 pub use counts::Counts;
 use hearing::Hearing;
+use interest::ToldShape;
 use keeping::Keeping;
 use service::Service;
 use view::Seen;
@@ -42,9 +44,7 @@ use super::questions::Questions;
 use super::rosters::Rosters;
 use super::wire::{Head, Incarnation};
 use crate::clock::Millis;
-use crate::router::{
-    Batch, HeldCount, Interest, InterestSlot, Router, SessionRef, Shape, ShardId, Slot,
-};
+use crate::router::{Batch, HeldCount, Interest, Router, SessionRef, ShardId, Slot};
 use crate::shard::{Carried, Elsewhere, EventHead, Mail, Publication, fan_out};
 
 /// How a node deals with the others.
@@ -91,16 +91,6 @@ pub struct Node {
     rosters: Rosters,
     hearing: Hearing,
     seen: Seen,
-}
-
-/// A shape of which others know that this node has patterns of it.
-#[derive(Debug)]
-struct ToldShape {
-    shape: Shape,
-    /// All of them do.
-    is_confirmed: bool,
-    /// At the last look not one pattern had it.
-    is_idle: bool,
 }
 
 impl Node {
@@ -360,36 +350,6 @@ impl Node {
         self.tell_slots(wanted);
     }
 
-    /// The slot, if it is to be told. Its shape is told before.
-    fn handle_wanted(&mut self, slot: InterestSlot, shape: Option<Shape>) -> Option<InterestSlot> {
-        if let Some(shape) = shape {
-            self.tell_shape(shape);
-        }
-        self.interest.tell(slot).then_some(slot)
-    }
-
-    /// In one entry, where a slot takes half as many bytes as in one of its own.
-    fn tell_slots(&mut self, slots: Vec<InterestSlot>) {
-        self.open_peers().for_each(|peer| peer.say_slots(&slots, true));
-        self.asked.slots.extend(slots);
-    }
-
-    fn tell_shape(&mut self, shape: Shape) {
-        match self.told_shapes.iter_mut().find(|told| told.shape == shape) {
-            Some(told) if told.is_confirmed => {
-                told.is_idle = false;
-                self.interest.confirm_shape(shape);
-            }
-            // It will be, with what was said.
-            Some(_) => {}
-            None => {
-                self.told_shapes.push(ToldShape { shape, is_confirmed: false, is_idle: false });
-                self.open_peers().for_each(|peer| peer.say_shapes(&[shape], true));
-                self.asked.shapes.push(shape);
-            }
-        }
-    }
-
     fn open_peers(&mut self) -> impl Iterator<Item = &mut Peer> {
         self.peers.values_mut().filter(|peer| peer.link.is_open())
     }
@@ -442,20 +402,6 @@ impl Node {
         }
     }
 
-    /// Tells the others what this node does not want any more.
-    fn give_up_unused(&mut self) {
-        let slots = self.interest.give_up_unused();
-        self.open_peers().for_each(|peer| peer.say_slots(&slots, false));
-        let (used, mut unused) = (self.interest.own_shapes(), Vec::new());
-        self.told_shapes.retain_mut(|told| {
-            let was_idle = std::mem::replace(&mut told.is_idle, !used.contains(&told.shape));
-            let is_over = told.is_confirmed && was_idle && told.is_idle;
-            unused.extend(is_over.then_some(told.shape));
-            !is_over
-        });
-        self.open_peers().for_each(|peer| peer.say_shapes(&unused, false));
-    }
-
     /// Ends a turn: what was taken in is dealt with once the outboxes are handed over, unless the
     /// shards have too much waiting.
     pub fn end_turn(&mut self, is_congested: bool, now: Millis) {
@@ -466,62 +412,8 @@ impl Node {
         self.go_on_claiming(now);
         self.look_whether_ready(now);
         self.look_at_service(now);
-        if !self.asked.is_empty() {
-            self.mark();
-        }
-        while let Some((asked, _)) = self.marks.pop_front_if(|(asked, positions)| {
-            let knows = |(name, position): &(Incarnation, Position)| {
-                self.peers.get(name).is_none_or(|peer| peer.knows(*position, asked.revision))
-            };
-            positions.iter().all(knows)
-        }) {
-            asked.slots.iter().for_each(|slot| self.interest.confirm(*slot));
-            asked.shapes.iter().for_each(|shape| self.confirm_shape(*shape));
-            self.confirm_tickets(asked);
-        }
+        self.confirm_what_all_know();
         self.go_on_telling(is_congested);
-    }
-
-    /// All know what sessions have asked for. Who listens to meta events waits until all have told
-    /// what stands with them.
-    fn confirm_tickets(&mut self, asked: Asked) {
-        let Asked { tickets, mut feeds, .. } = asked;
-        for (session, ticket) in tickets.into_values() {
-            let feeds = feeds.remove(&session.session);
-            if feeds.is_some() || self.rosters.waits(session.session) {
-                self.rosters.wait(session, ticket, feeds.unwrap_or_default());
-            } else {
-                let outbox = &mut self.outboxes[usize::from(session.shard.0)];
-                outbox.push(Mail::Visible { session, ticket });
-            }
-        }
-    }
-
-    /// Notes how far others have to be before all know what was asked for in this turn. While they
-    /// are slow, several turns share a mark: they are confirmed with the last of them.
-    fn mark(&mut self) {
-        let mut asked = std::mem::take(&mut self.asked);
-        if self.marks.len() >= MOST_MARKS
-            && let Some((earlier, _)) = self.marks.pop_back()
-        {
-            asked.take_in(earlier);
-        }
-        let positions =
-            self.peers.iter().filter_map(|(name, peer)| Some((*name, peer.position()?)));
-        let positions = positions.collect();
-        self.marks.push_back((asked, positions));
-    }
-
-    fn confirm_shape(&mut self, shape: Shape) {
-        self.interest.confirm_shape(shape);
-        let told = self.told_shapes.iter_mut().filter(|told| told.shape == shape);
-        told.for_each(|told| told.is_confirmed = true);
-    }
-
-    /// Turns, and sessions of them, that wait until others know of what was asked for.
-    pub fn waiting(&self) -> (usize, usize) {
-        let tickets = self.marks.iter().map(|(asked, _)| asked.tickets.len());
-        (self.marks.len(), tickets.sum())
     }
 
     /// What a shard is to be handed, if there is anything.
@@ -587,6 +479,3 @@ const LOOK_MS: u64 = 2_500;
 
 /// How often all nodes are told how this one is, in milliseconds.
 const BEAT_MS: u64 = 1_000;
-
-/// How many turns may wait, each by itself, until others know of what was asked for.
-const MOST_MARKS: usize = 64;
