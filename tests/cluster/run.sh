@@ -13,5 +13,5 @@ provide_nats
 cd "$root"
 # However long the build takes, the tests have their time.
 build_with_clusters
-exec timeout 1500 cargo test --locked --features cluster --test cluster -- \
+exec timeout 2000 cargo test --locked --features cluster --test cluster -- \
     --ignored --test-threads 1 "$@"
