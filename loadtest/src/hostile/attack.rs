@@ -12,8 +12,9 @@ use crate::procfs::own_thread_ns;
 
 pub struct Attack {
     pub crowd: Crowd,
-    /// When no new round may begin.
-    pub until: Instant,
+    /// How long rounds may begin, from the first on: what comes before takes as long as it takes.
+    duration: Duration,
+    until: Option<Instant>,
     /// When nothing is waited for any more.
     limit: Instant,
     outcome: Outcome,
@@ -44,9 +45,9 @@ impl Attack {
             Ok(crowd) => crowd,
             Err(error) => return Outcome { faults: vec![error.to_string()], ..Outcome::default() },
         };
-        let until = Instant::now() + duration;
-        let limit = until + PATIENCE;
-        let mut attack = Self { crowd, until, limit, outcome: Outcome::default() };
+        let limit = Instant::now() + duration + PATIENCE;
+        let outcome = Outcome::default();
+        let mut attack = Self { crowd, duration, until: None, limit, outcome };
         if let Err(error) = kind.run(&mut attack) {
             attack.blame(format!("the hostile clients could not go on: {error}"));
         }
@@ -55,8 +56,13 @@ impl Attack {
     }
 
     /// Whether there is time for another round.
-    pub fn goes_on(&self) -> bool {
-        Instant::now() < self.until
+    pub fn goes_on(&mut self) -> bool {
+        Instant::now() < self.until()
+    }
+
+    /// When no new round may begin.
+    pub fn until(&mut self) -> Instant {
+        *self.until.get_or_insert_with(|| Instant::now() + self.duration)
     }
 
     /// Whether it has lasted too long.
@@ -110,7 +116,8 @@ impl Attack {
 
     /// Lets traffic flow until the end of the attack.
     pub fn hold(&mut self) -> Result<()> {
-        self.crowd.run(self.until, |_| false)
+        let until = self.until();
+        self.crowd.run(until, |_| false)
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn pending(attack: &mut Attack) -> Result<()> {
     let callers = attack.crowd.join(4, Json, Manner::Silent)?;
     let payload = "x".repeat(LARGE_BYTES);
     let mut sent = 0;
-    let until = Instant::now() + Duration::from_secs(10).max(attack.until - Instant::now());
+    let until = Instant::now() + Duration::from_secs(10).max(attack.until() - Instant::now());
     while sent < PENDING && Instant::now() < until {
         for caller in callers.clone() {
             if attack.crowd.queued_bytes(caller) < LARGE_BYTES {
@@ -60,7 +60,7 @@ pub(super) fn reroute(attack: &mut Attack) -> Result<()> {
 pub(super) fn busy(attack: &mut Attack) -> Result<()> {
     let mut rounds = 0;
     let mut settled = 0;
-    while attack.goes_on() || rounds == 0 {
+    while attack.goes_on() {
         rounds += 1;
         let callee = attack.crowd.join_one(Json, Manner::Obliging)?;
         register(attack, callee, "single", "hostile.busy");

@@ -140,7 +140,7 @@ pub(super) fn stalled(attack: &mut Attack) -> Result<()> {
         }
         attack.round(readers.clone(), 1)?;
         readers.clone().for_each(|reader| attack.crowd.set_reads(reader, false));
-        let until = attack.until.min(Instant::now() + Duration::from_secs(2));
+        let until = attack.until().min(Instant::now() + Duration::from_secs(2));
         while Instant::now() < until {
             for publisher in publishers.clone() {
                 if attack.crowd.queued_bytes(publisher) < 2 * STALLED_BYTES {

@@ -15,7 +15,7 @@ pub(super) fn pings(attack: &mut Attack) -> Result<()> {
     while attack.goes_on() {
         let clients = attack.crowd.join(4, Json, Manner::Silent)?;
         attack.crowd.set_reads(clients.start, false);
-        let until = attack.until;
+        let until = attack.until();
         let all = clients.clone();
         while Instant::now() < until && attack.crowd.over(clients.clone()) == 0 {
             for client in clients.clone() {
