@@ -80,7 +80,7 @@ impl Peer {
     pub(super) fn hear(&mut self, has_opened: bool, now: Millis) {
         if std::mem::take(&mut self.is_deaf) {
             // Nobody has taken what was sent meanwhile.
-            self.link.send_again(now);
+            self.link.hurry(now);
         }
         if has_opened {
             self.sight.opened_at = now;

@@ -195,6 +195,12 @@ impl Link {
         self.head_due(now);
     }
 
+    /// The other end is heard again: what it lacks is asked for now, and not when it would be due.
+    /// One parcel asks, as whoever is heard may not listen yet.
+    pub fn hurry(&mut self, now: Millis) {
+        self.outgoing.hurry(now);
+    }
+
     /// A head is due though nothing was received: somebody wants to know whether it arrives.
     pub fn greet(&mut self, now: Millis) {
         self.head_due(now);

@@ -216,6 +216,11 @@ impl Outgoing {
         self.again = self.received + 1..self.unsent;
     }
 
+    /// What waits to be sent once more waits no longer.
+    pub(super) fn hurry(&mut self, now: Millis) {
+        self.resend_at = self.resend_at.map(|at| at.min(now));
+    }
+
     /// Nothing was heard of what was sent: one parcel asks for more than all of them would, and
     /// does not overwhelm whoever is only late.
     pub(super) fn handle_timeout(&mut self, limits: &LinkLimits, now: Millis) {
